@@ -1,0 +1,49 @@
+//! How a run ended, as data: a failed job is an outcome, never an `Err` of ours.
+
+use std::time::Duration;
+
+/// What happened to one run of a job. What the store records of it is decided by `channel::retry`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The handler finished.
+    Done,
+    /// The handler returned an error.
+    Failed {
+        /// The error's text.
+        error: String,
+        /// Whether and when to try again.
+        next: Next,
+    },
+    /// The handler handed the job back; not an attempt.
+    Released {
+        /// Not to be run again before this long from now.
+        after: Duration,
+    },
+    /// The run passed its time limit and was ended.
+    TimedOut {
+        /// The limit it passed.
+        limit: Duration,
+    },
+    /// The worker died while it ran this job alone.
+    Crashed {
+        /// How it died, for people: "killed by SIGSEGV", "exited with 3 without a result".
+        how: String,
+    },
+    /// The worker died while it ran several jobs; this one may or may not be the cause.
+    CrashedInCompany,
+    /// Ended by us before it could finish, or never begun: stop, reload, guardian lost, worker not bootable.
+    Interrupted,
+}
+
+/// Whether a failed attempt is followed by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// As the job's attempts and backoff say.
+    ByPolicy,
+    /// After this long, if attempts are left.
+    After(Duration),
+    /// Never: the handler knows that trying again is pointless.
+    Never,
+    /// Never: the worker has no handler of this name.
+    UnknownJob,
+}
