@@ -7,6 +7,7 @@ pub mod guardian;
 pub mod job;
 pub mod metrics;
 pub mod pool;
+pub mod snapshot;
 pub mod store;
 pub mod wire;
 pub mod worker;

@@ -95,7 +95,7 @@ pub enum Command {
 }
 
 /// What is going on in a channel.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Report {
     /// Jobs aboard workers.
     pub running: usize,

@@ -2,6 +2,7 @@
 //!
 //! This half is the master's side: [`Guardian`] starts it, [`Handle`] asks it for children.
 pub mod handle;
+pub(crate) mod stdio;
 
 use handle::{ChildEvent, ChildId, Spawn};
 /// stub

@@ -104,7 +104,7 @@ pub struct Ended {
 }
 
 /// How many workers there are, by what they are doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Census {
     /// Started, not yet said hello.
     pub booting: usize,
