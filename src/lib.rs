@@ -1,6 +1,7 @@
 //! aint-queue: a job queue and multi-mode worker-pool runtime.
 
 pub mod config;
+pub mod fd;
 pub mod guardian;
 pub mod job;
 pub mod pool;
