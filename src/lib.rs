@@ -2,7 +2,7 @@
 
 pub mod channel;
 pub mod config;
-mod fd;
+pub mod fd;
 pub mod guardian;
 pub mod job;
 pub mod metrics;

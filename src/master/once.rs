@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::start::{actor, open_store, program};
+use super::start::{actor, incarnation, open_store, program};
 use super::signals::Signals;
 use super::{ListenError, runtime};
 use crate::channel::{Command, OnJoin, Scope, Stopped};
@@ -23,8 +23,8 @@ pub fn run_once(config: &config::Channel, scope: Scope) -> Result<Stopped, Liste
         let mut signals = Signals::take_over().map_err(ListenError::System)?;
         let program = program(config)?;
         let store = open_store(config).await?;
-        let guardian = Guardian::start().await.map_err(ListenError::System)?;
-        let handle = guardian.handle().with_cookie("once");
+        let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
+        let handle = guardian.handle().with_scope("once");
         let metrics = Metrics::default().channel(&config.name);
         let on_join = OnJoin(Box::new(|_| {}));
         let mut config = config.clone();

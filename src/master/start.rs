@@ -104,12 +104,12 @@ pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
         opened.push(Claimed { config, program, run_dir, lock, store });
     }
     for channel in &opened {
-        let swept = sweep::sweep(&channel.lock.id());
+        let swept = sweep(&channel.lock.id());
         if swept > 0 {
             warn!(channel = channel.config.name, swept, "killed processes of an earlier master");
         }
     }
-    let guardian = Guardian::start().await.map_err(ListenError::System)?;
+    let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
     let mut master = Master { guardian, services: Default::default(), actors: JoinSet::new() };
     let (metrics, since) = (Metrics::default(), Instant::now());
     for channel in opened {
@@ -209,7 +209,7 @@ fn serve(
     let Claimed { config, program, run_dir, lock, store } = channel;
     let name: Arc<str> = config.name.as_str().into();
     let lock_failed = |source| ListenError::RunDir { channel: config.name.clone(), source };
-    let guardian = master.guardian.handle().with_cookie(&lock.id());
+    let guardian = master.guardian.handle().with_scope(&lock.id());
     guardian.hold(&name, lock.fd().map_err(lock_failed)?);
     lock.write_pid().map_err(lock_failed)?;
     let path = run_dir.socket_path();
@@ -249,4 +249,9 @@ fn serve(
         all_channels: listen.channels.clone(),
         since,
     }))
+}
+
+/// A fresh name for this master, for the cookies of its children.
+pub(super) fn incarnation() -> String {
+    format!("{:016x}", fastrand::u64(..))
 }
