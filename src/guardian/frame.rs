@@ -107,6 +107,7 @@ mod tests {
     #[test]
     fn a_spawn_request_comes_back_as_it_went() {
         let frame = SpawnFrame {
+            scope: String::new(),
             child: u64::MAX,
             argv: vec!["sh".into(), "-c".into(), "echo \"ä\n\"".into()],
             env: vec![("A".into(), "=\u{1}".into())],
