@@ -10,6 +10,7 @@
 //! | `redis` | many machines |
 //! | `model` | tests: the same contract in memory, and the judge of the other two |
 
+mod batch;
 mod bulk;
 mod error;
 pub mod model;

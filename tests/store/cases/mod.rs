@@ -1,0 +1,3 @@
+//! The cases, by subject. Each runs on every driver.
+
+pub mod order;
