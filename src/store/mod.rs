@@ -27,6 +27,8 @@ pub use error::{PushError, StoreError};
 
 use crate::job::{JobId, Meta, NewJob, Record, Timestamp};
 
+/// How long a lease lasts without a sign of life of its owner. It has nothing to do with how long jobs may run.
+pub const LEASE: Duration = Duration::from_secs(30);
 /// Most items one call carries; callers with more split them.
 pub const MAX_BATCH: usize = 500;
 /// Most payload bytes one call carries; a single job may always go alone.
