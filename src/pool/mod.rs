@@ -299,6 +299,12 @@ impl Pool {
         census
     }
 
+    /// The process ids of the workers that run or are ready to run jobs.
+    #[must_use]
+    pub fn pids(&self) -> Vec<i32> {
+        self.workers.values().filter(|w| w.phase == Phase::Ready).filter_map(|w| w.pid).collect()
+    }
+
     /// Keeps the pool as planned until something happened, then answers the runs that have ended.
     /// An empty answer means that the capacity may have changed. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Vec<Ended> {
