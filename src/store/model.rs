@@ -103,6 +103,11 @@ impl Model {
         self.lock().channel.garble(id, text);
     }
 
+    /// Takes the record of a job away, as a foreign hand might.
+    pub fn lose_record(&self, id: JobId) {
+        self.lock().channel.lose_record(id);
+    }
+
     /// Forgets the last id given, as a store that lost its tail does.
     pub fn forget_last_id(&self) {
         self.lock().channel.last = 0;

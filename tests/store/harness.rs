@@ -28,6 +28,9 @@ pub trait Driver: Send + Sync {
     /// Puts `text`, which is no record, where the record of a job was, as a foreign hand might.
     async fn garble(&self, channel: &str, id: JobId, text: &str);
 
+    /// Removes the record of a job and nothing else.
+    async fn lose_record(&self, channel: &str, id: JobId);
+
     /// Takes the last id away, as a store that lost its tail would.
     async fn forget_last_id(&self, channel: &str);
 }

@@ -189,7 +189,7 @@ impl Channel {
                 }
             }
         }
-        self.to_front(&fronts);
+        self.put_first(&fronts);
         exceptions
     }
 
@@ -252,7 +252,7 @@ impl Channel {
     pub(super) fn leave(&mut self, owner: &Owner) -> Result<u64, StoreError> {
         self.owners.remove(owner).ok_or(StoreError::Lost)?;
         let held = self.held(owner);
-        self.to_front(&held);
+        self.put_first(&held);
         Ok(held.len() as u64)
     }
 
@@ -276,7 +276,7 @@ impl Channel {
                     fronts.push(id);
                 }
             }
-            self.to_front(&fronts);
+            self.put_first(&fronts);
         }
         freed
     }
@@ -389,6 +389,12 @@ impl Channel {
         }
     }
 
+    pub(super) fn lose_record(&mut self, id: JobId) {
+        if let Some(Job { at: Spot::Waiting(rank), .. }) = self.jobs.remove(&id) {
+            self.waiting.remove(&rank);
+        }
+    }
+
     /// The jobs of a state by what orders them, smallest first.
     fn of(&self, state: State) -> Vec<(u64, JobId)> {
         let place = |(id, job): (&JobId, &Job)| match &job.at {
@@ -408,7 +414,7 @@ impl Channel {
     }
 
     /// Puts jobs at the front of waiting; the first one given comes first.
-    fn to_front(&mut self, ids: &[JobId]) {
+    fn put_first(&mut self, ids: &[JobId]) {
         for id in ids.iter().rev() {
             let front = self.waiting.first_key_value().map_or(0, |(rank, _)| rank - 1);
             self.put(*id, Spot::Waiting(front));

@@ -50,6 +50,10 @@ impl Driver for InMemory {
         self.channel(channel).garble(id, text);
     }
 
+    async fn lose_record(&self, channel: &str, id: JobId) {
+        self.channel(channel).lose_record(id);
+    }
+
     async fn forget_last_id(&self, channel: &str) {
         self.channel(channel).forget_last_id();
     }
