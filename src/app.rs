@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::job::{AsyncJob, Job, Registry};
-use crate::{cli, worker};
+use crate::{cli, guardian, worker};
 
 /// The whole command line of aint-queue with your jobs inside.
 ///
@@ -27,8 +27,6 @@ pub struct App {
     registry: Registry,
 }
 
-/// The first argument of the process that is the parent of all workers.
-pub const GUARDIAN_ARGUMENT: &str = "__guardian";
 /// The first argument of a process that runs the jobs registered in this binary.
 pub const WORKER_ARGUMENT: &str = "__worker";
 
@@ -63,7 +61,7 @@ impl App {
         // Our own child processes come first: they are no commands, have no options and print no help.
         match args.get(1).and_then(|argument| argument.to_str()) {
             Some(WORKER_ARGUMENT) => worker::main(&self.registry),
-            // Some(GUARDIAN_ARGUMENT) => guardian::process::main(),
+            Some(guardian::ARGUMENT) => guardian::process_main(),
             _ => cli::main(self.registry, args),
         }
     }

@@ -95,7 +95,7 @@ pub enum Command {
 }
 
 /// What is going on in a channel.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Report {
     /// Jobs aboard workers.
     pub running: usize,
@@ -103,6 +103,8 @@ pub struct Report {
     pub ready: usize,
     /// The workers.
     pub workers: Census,
+    /// The process ids of the workers that run or are ready to run jobs.
+    pub pids: Vec<i32>,
     /// Why the store cannot be used now; absent when it can.
     pub store_error: Option<String>,
     /// Whether it is stopping.
@@ -265,6 +267,7 @@ impl Channel {
                     running: self.table.running(),
                     ready: self.table.ready() + self.table.ready_alone(),
                     workers: self.pool.census(),
+                    pids: self.pool.pids(),
                     store_error: self.calls.trouble().map(str::to_owned),
                     stopping: self.stopping.is_some(),
                 };

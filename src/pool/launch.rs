@@ -6,10 +6,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::time::Instant;
 
-use nix::fcntl::OFlag;
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use tokio::net::UnixStream;
-use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 use tracing::error;
 
@@ -19,6 +16,7 @@ use super::timers::Timer;
 use super::worker::{Phase, Role, Tag, Worker};
 use super::{Pool, Program, Run};
 use crate::guardian::handle::{ChildEvent, ChildId, Spawn};
+use crate::guardian::stdio::{input_file, output_pipe};
 use crate::wire;
 
 impl Pool {
@@ -93,7 +91,7 @@ impl Pool {
             argv,
             env,
             cwd: self.spec.cwd.clone(),
-            stdin: stdin.map(payload_file).transpose()?,
+            stdin: stdin.map(input_file).transpose()?,
             stdout: child_stdout,
             stderr: child_stderr,
             wire: child_socket,
@@ -112,19 +110,4 @@ impl Pool {
         tokio::spawn(task.serve());
         Ok((child, to_io, tag))
     }
-}
-
-/// A pipe whose reading end is ours and never blocks, and whose writing end is an ordinary one.
-fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
-    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-    Ok((pipe::Receiver::from_owned_fd(read)?, write))
-}
-
-/// A payload as a file in memory: the child reads it when it likes, and nobody waits for it.
-fn payload_file(payload: &str) -> io::Result<OwnedFd> {
-    let fd = memfd_create(c"payload", MFdFlags::MFD_CLOEXEC)?;
-    let mut file = std::fs::File::from(fd);
-    io::Write::write_all(&mut file, payload.as_bytes())?;
-    io::Seek::rewind(&mut file)?;
-    Ok(file.into())
 }

@@ -104,7 +104,7 @@ pub struct Ended {
 }
 
 /// How many workers there are, by what they are doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Census {
     /// Started, not yet said hello.
     pub booting: usize,
@@ -297,6 +297,12 @@ impl Pool {
             }
         }
         census
+    }
+
+    /// The process ids of the workers that run or are ready to run jobs.
+    #[must_use]
+    pub fn pids(&self) -> Vec<i32> {
+        self.workers.values().filter(|w| w.phase == Phase::Ready).filter_map(|w| w.pid).collect()
     }
 
     /// Keeps the pool as planned until something happened, then answers the runs that have ended.

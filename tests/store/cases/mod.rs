@@ -1,0 +1,15 @@
+//! The cases, by subject. Each runs on every driver.
+
+pub mod commands;
+pub mod crowd;
+pub mod delay;
+pub mod ids;
+pub mod limits;
+pub mod malformed;
+pub mod order;
+pub mod reap;
+pub mod reconcile;
+pub mod settle;
+pub mod take;
+pub mod unique;
+pub mod wait;

@@ -1,0 +1,3 @@
+//! One [`crate::harness::Driver`] per driver.
+
+pub mod model;
