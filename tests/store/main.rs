@@ -9,6 +9,8 @@
 mod cases;
 mod drivers;
 mod harness;
+#[path = "../support/mod.rs"]
+mod support;
 
 /// Makes every case a test of the driver whose stores `$start` makes.
 macro_rules! conformance {
@@ -126,3 +128,5 @@ macro_rules! conformance {
 }
 
 conformance!(model, crate::drivers::model::start);
+conformance!(redis, crate::drivers::redis::start);
+conformance!(redis_plain_scripts, crate::drivers::redis::start_plain);
