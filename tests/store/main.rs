@@ -126,3 +126,4 @@ macro_rules! conformance {
 }
 
 conformance!(model, crate::drivers::model::start);
+conformance!(sqlite, crate::drivers::sqlite::start);

@@ -1,3 +1,4 @@
 //! One [`crate::harness::Driver`] per driver.
 
 pub mod model;
+pub mod sqlite;
