@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::cli;
+use crate::guardian;
 use crate::job::{AsyncJob, Job, Registry};
-use crate::{cli, guardian, worker};
+use crate::worker;
 
 /// The whole command line of aint-queue with your jobs inside.
 ///

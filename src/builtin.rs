@@ -7,7 +7,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use crate::{App, AsyncJob, Context, Job, JobError};
+use crate::app::App;
+use crate::job::{AsyncJob, Context, Job, JobError};
 
 /// Registers every job of this module.
 #[must_use]

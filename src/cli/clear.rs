@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Exit, Failure, Session, text};
+use super::{Failure, Session, text};
 use crate::store::{Clear as States, Cleared, Status};
 
 /// Remove jobs: those that are waiting and delayed, unless told otherwise
@@ -25,12 +25,13 @@ impl Clear {
         let channel = session.channel()?;
         let doing = format!("clear channel \"{}\"", channel.name);
         let which = self.states();
-        let store = session.store(channel)?;
         let failed = |error| Failure::store(&doing, error);
-        let before = session.block_on(store.status()).map_err(failed)?;
-        if !session.confirm(&doing, &question(&channel.name, which, &before))? {
-            return Err(Failure::new(Exit::Failed, doing).because("the answer was no"));
-        }
+        session.confirm(&doing, || {
+            let store = session.store(channel)?;
+            let before = session.block_on(store.status()).map_err(failed)?;
+            Ok(question(&channel.name, which, &before))
+        })?;
+        let store = session.store(channel)?;
         let cleared = session.block_on(store.clear(which)).map_err(failed)?;
         if session.json() {
             session.print_json(&json!({ "channel": channel.name, "cleared": cleared }))

@@ -138,9 +138,14 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "could not {}", self.doing)?;
         let mut cause: Option<&dyn Error> = self.cause.as_deref().map(|cause| cause as &dyn Error);
+        let mut said = String::new();
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
+            let text = error.to_string();
+            // Some libraries name their cause in their own text too.
+            if !said.ends_with(&text) {
+                write!(f, ": {text}")?;
+            }
+            (said, cause) = (text, error.source());
         }
         if let Some(hint) = &self.hint {
             write!(f, "\nhint: {hint}")?;

@@ -151,22 +151,30 @@ impl Session {
         }
     }
 
-    /// Asks on the terminal. Without one, or when told not to ask, only `--yes` is a yes.
-    pub(crate) fn confirm(&self, doing: &str, question: &str) -> Result<bool, Failure> {
+    /// Asks on the terminal, where "no" is a failure. Without a terminal, or when told not to ask, only `--yes` is a yes.
+    pub(crate) fn confirm(
+        &self,
+        doing: &str,
+        question: impl FnOnce() -> Result<String, Failure>,
+    ) -> Result<(), Failure> {
         if self.globals.yes {
-            return Ok(true);
+            return Ok(());
         }
         if self.globals.no_interaction || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return Err(Failure::new(Exit::Usage, doing)
                 .because("it cannot be undone, and there is nobody to ask")
                 .hint("add --yes to do it without being asked"));
         }
+        let question = question()?;
         let mut answer = String::new();
         let asked = write!(io::stderr(), "{question} [y/N] ")
             .and_then(|()| io::stderr().flush())
             .and_then(|()| io::stdin().lock().read_line(&mut answer));
         asked.map_err(|error| Failure::new(Exit::Failed, "ask").because(error))?;
-        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+        match answer.trim().to_ascii_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => Err(Failure::new(Exit::Failed, doing).because("the answer was no")),
+        }
     }
 
     fn say(&self, label: &str, message: &str) {

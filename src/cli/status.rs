@@ -1,7 +1,7 @@
 //! `queue:status`: whether a master runs and how many jobs are where.
 
 use clap::Args;
-use serde_json::{Value as Json, json};
+use serde::Serialize;
 
 use super::{Failure, Session, table};
 use crate::config::Channel;
@@ -37,13 +37,12 @@ impl Status {
             }
         }
         if session.json() {
-            let mut objects: Vec<Json> = reports.iter().map(to_json).collect();
-            match objects.pop() {
-                Some(object) if one => session.print_json(&object)?,
-                last => {
-                    objects.extend(last);
-                    session.print_json(&objects)?;
-                }
+            let shown: Vec<_> = reports.iter().map(Shown::from).collect();
+            match shown.as_slice() {
+                [object] if one => session.print_json(object)?,
+                // Whoever asked for one channel gets an object or nothing.
+                [] if one => {}
+                several => session.print_json(&several)?,
             }
         } else {
             session.print(&render(&reports, session.colours()))?;
@@ -105,23 +104,43 @@ fn render(reports: &[Report], colours: bool) -> String {
     text
 }
 
-fn to_json(report: &Report) -> Json {
-    let counts = &report.counts;
-    json!({
-        "channel": report.channel,
-        "running": report.presence.running,
-        "pid": report.presence.pid,
-        "waiting": counts.waiting,
-        "reserved": counts.reserved,
-        "delayed": counts.delayed,
-        "done": counts.done,
-        "failed": counts.failed,
-        "cleared": counts.cleared,
-        "total": counts.total(),
-        "paused": counts.paused,
-        "driver": report.driver,
-        "durability": report.durability,
-    })
+/// A report as JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    channel: &'a str,
+    running: bool,
+    pid: Option<i32>,
+    waiting: u64,
+    reserved: u64,
+    delayed: u64,
+    done: u64,
+    failed: u64,
+    cleared: u64,
+    total: u64,
+    paused: bool,
+    driver: &'a str,
+    durability: &'a str,
+}
+
+impl<'a> From<&'a Report> for Shown<'a> {
+    fn from(report: &'a Report) -> Self {
+        let store::Status { waiting, reserved, delayed, done, failed, cleared, paused } = report.counts;
+        Self {
+            channel: &report.channel,
+            running: report.presence.running,
+            pid: report.presence.pid,
+            waiting,
+            reserved,
+            delayed,
+            done,
+            failed,
+            cleared,
+            total: report.counts.total(),
+            paused,
+            driver: &report.driver,
+            durability: &report.durability,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -165,7 +184,7 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
 
     #[test]
     fn the_json_has_every_count() {
-        let json = to_json(&report(true));
+        let json = serde_json::to_value(Shown::from(&report(true))).unwrap();
         for key in ["waiting", "reserved", "delayed", "failed", "cleared"] {
             assert_eq!(json[key], 0, "{key}");
         }
