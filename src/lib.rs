@@ -1,15 +1,40 @@
 //! aint-queue: a job queue and multi-mode worker-pool runtime.
 
+mod app;
+pub mod builtin;
 pub mod channel;
+mod cli;
 pub mod config;
 pub mod fd;
 pub mod guardian;
 pub mod job;
+pub mod master {
+    //! Whether a master serves a channel.
+
+    /// Whether a master serves a channel.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Presence {
+        /// A master runs.
+        pub running: bool,
+        /// Its process id, when it is known.
+        pub pid: Option<i32>,
+    }
+
+    /// Whether a master serves this channel now.
+    #[must_use]
+    pub fn presence(_: &crate::config::Channel) -> Presence {
+        Presence::default()
+    }
+}
 pub mod metrics;
 pub mod pool;
+pub mod queue;
 pub mod snapshot;
 pub mod store;
 pub mod wire;
 pub mod worker;
 
+pub use app::{App, WORKER_ARGUMENT};
+pub use config::Config;
 pub use job::{AsyncJob, Context, Job, JobError};
+pub use queue::{PushOptions, Queue};

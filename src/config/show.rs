@@ -1,5 +1,6 @@
 //! The effective configuration as text and as JSON. Secrets are left out here and nowhere else.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
@@ -37,6 +38,21 @@ impl Config {
     pub fn to_json(&self) -> Json {
         let channels = self.channels.values().map(|channel| (channel.name.clone(), channel_json(channel)));
         json!({ "file": self.file, "channels": channels.collect::<Map<_, _>>() })
+    }
+}
+
+/// The place of the jobs for people, without secrets: `sqlite at /srv/aint-queue.db`.
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite { path } => write!(f, "sqlite at {}", path.display()),
+            Self::Redis(redis) if redis.host.contains(':') => {
+                write!(f, "redis at [{}]:{}, database {}", redis.host, redis.port, redis.database)
+            }
+            Self::Redis(redis) => {
+                write!(f, "redis at {}:{}, database {}", redis.host, redis.port, redis.database)
+            }
+        }
     }
 }
 

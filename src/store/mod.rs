@@ -14,6 +14,7 @@ mod batch;
 mod bulk;
 mod error;
 pub mod model;
+mod open;
 pub mod redis;
 pub mod sqlite;
 
@@ -25,6 +26,7 @@ use serde::Serialize;
 
 pub use bulk::{Filter, reload_failed, remove};
 pub use error::{PushError, StoreError};
+pub use open::open;
 
 use crate::job::{JobId, Meta, NewJob, Record, Timestamp};
 

@@ -130,3 +130,4 @@ macro_rules! conformance {
 conformance!(model, crate::drivers::model::start);
 conformance!(redis, crate::drivers::redis::start);
 conformance!(redis_plain_scripts, crate::drivers::redis::start_plain);
+conformance!(sqlite, crate::drivers::sqlite::start);

@@ -1,0 +1,507 @@
+//! Bulk push: one JSON object per line, in batches.
+//!
+//! A regular file is read twice: first every line is checked, then the jobs are pushed, so a mistake anywhere in it
+//! leaves the channel untouched. Standard input and pipes can be read only once: they are pushed batch by batch as they
+//! arrive, and a mistake says exactly how much was pushed before it.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use super::push::{Unreadable, check, unknown_here};
+use super::{Exit, Failure, Session, text, time};
+use crate::config::Channel;
+use crate::job::{JobId, MAX_PAYLOAD_BYTES, NewJob, NewJobError, Payload, PayloadError};
+use crate::queue::{Batch, PushOptions};
+use crate::store::{PushError, Pushed, Store};
+
+/// Longest line: the largest payload and generous room for the options beside it.
+const MAX_LINE: usize = MAX_PAYLOAD_BYTES + (64 << 10);
+
+/// Pushes the jobs of `file`; `-` is standard input. Job name and options are for lines that say nothing else.
+pub(super) fn run(
+    session: &Session,
+    channel: &Channel,
+    file: &Path,
+    job: Option<&str>,
+    options: &PushOptions,
+) -> Result<(), Failure> {
+    let input = Input::open(file)?;
+    let defaults = Defaults { job, options };
+    let (lines, total) = match input.source {
+        Source::File(mut opened) => {
+            let checked = check_all(&opened, &input.name, &defaults)?;
+            for name in &checked.names {
+                if let Some(warning) = unknown_here(session, channel, name) {
+                    session.warn(&warning);
+                }
+            }
+            opened.seek(SeekFrom::Start(0)).map_err(|error| unreadable(&input.name, error, Exit::Failed))?;
+            (Lines::new(Box::new(opened) as Box<dyn Read>, false), Some(checked.jobs))
+        }
+        Source::Stream(stream) => (Lines::new(stream, true), None),
+    };
+    let store = session.store(channel)?;
+    let bar = progress(session, total);
+    let mut push = Pushing { store: &*store, name: &input.name, bar: &bar, tally: Tally::default() };
+    let done = session.block_on(push.all(lines, &defaults));
+    let tally = push.tally;
+    bar.finish_and_clear();
+    done?;
+    if session.json() {
+        session.print_json(&tally.to_json(&channel.name))
+    } else {
+        session.print(&tally.render(&channel.name))
+    }
+}
+
+/// What to read and what to call it.
+struct Input {
+    name: String,
+    source: Source,
+}
+
+enum Source {
+    /// Can be read twice.
+    File(File),
+    /// Can be read once.
+    Stream(Box<dyn Read>),
+}
+
+impl Input {
+    fn open(file: &Path) -> Result<Self, Failure> {
+        if file == Path::new("-") {
+            let name = "standard input".to_owned();
+            return Ok(Self { name, source: Source::Stream(Box::new(io::stdin())) });
+        }
+        let name = file.display().to_string();
+        let opened = File::open(file).and_then(|opened| {
+            let found = opened.metadata()?;
+            Ok((opened, found))
+        });
+        match opened {
+            Err(error) => Err(unreadable(&name, error, Exit::Usage)),
+            Ok((_, found)) if found.is_dir() => {
+                Err(unreadable(&name, io::ErrorKind::IsADirectory.into(), Exit::Usage))
+            }
+            Ok((opened, found)) if found.is_file() => Ok(Self { name, source: Source::File(opened) }),
+            Ok((opened, _)) => Ok(Self { name, source: Source::Stream(Box::new(opened)) }),
+        }
+    }
+}
+
+fn unreadable(name: &str, source: io::Error, exit: Exit) -> Failure {
+    Failure::new(exit, "push the jobs of a file")
+        .because(Unreadable { name: format!("\"{name}\""), source })
+        .hint("name a readable file after --file, or - for standard input")
+}
+
+/// Lines of bounded length, numbered from 1.
+struct Lines {
+    reader: BufReader<Box<dyn Read>>,
+    line: Vec<u8>,
+    number: u64,
+    /// Whether a reader may have to wait for the next line.
+    live: bool,
+}
+
+impl Lines {
+    fn new(reader: Box<dyn Read>, live: bool) -> Self {
+        Self { reader: BufReader::with_capacity(256 << 10, reader), line: Vec::new(), number: 0, live }
+    }
+
+    /// Reads on to the next line that is not blank. `None` at the end.
+    fn next(&mut self) -> Option<Result<&str, LineError>> {
+        loop {
+            self.line.clear();
+            let limit = MAX_LINE as u64 + 1;
+            let read = (&mut self.reader).take(limit).read_until(b'\n', &mut self.line);
+            self.number += 1;
+            match read {
+                Err(error) => return Some(Err(LineError::Read(error))),
+                Ok(0) => return None,
+                Ok(_) if self.line.len() > MAX_LINE => return Some(Err(LineError::TooLong)),
+                Ok(_) if self.line.trim_ascii().is_empty() => {}
+                Ok(_) => break,
+            }
+        }
+        Some(std::str::from_utf8(&self.line).map_err(|_| LineError::NotUtf8))
+    }
+
+    /// Whether the next line would have to be waited for: what was read should be pushed first.
+    fn would_wait(&self) -> bool {
+        self.live && !self.reader.buffer().contains(&b'\n')
+    }
+}
+
+/// Why a line is no job.
+#[derive(Debug, Error)]
+enum LineError {
+    #[error("the line cannot be read")]
+    Read(#[source] io::Error),
+    #[error("the line is longer than {MAX_LINE} bytes: a payload has at most 1 MiB")]
+    TooLong,
+    #[error("the line is not UTF-8")]
+    NotUtf8,
+    #[error("not an object with job, payload and options: {0}")]
+    NotAnObject(String),
+    #[error("the line has no job: add \"job\": \"name\", or name the job before --file")]
+    NoJob,
+    #[error("\"{0}\": {1}")]
+    Option(&'static str, String),
+    #[error("\"delay\" and \"at\" exclude each other: keep one of the two")]
+    DelayAndAt,
+    #[error(transparent)]
+    Payload(PayloadError),
+    #[error(transparent)]
+    Rule(NewJobError),
+}
+
+/// What holds for lines that say nothing else.
+struct Defaults<'a> {
+    job: Option<&'a str>,
+    options: &'a PushOptions,
+}
+
+/// One line as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    #[serde(borrow, default)]
+    job: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    payload: Option<&'a RawValue>,
+    #[serde(default)]
+    delay: Option<Length>,
+    #[serde(default)]
+    at: Option<String>,
+    #[serde(default)]
+    max_attempts: Option<u32>,
+    #[serde(default)]
+    timeout: Option<Length>,
+    #[serde(default)]
+    unique: Option<String>,
+}
+
+/// Seconds, or a text with units.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Length {
+    Seconds(f64),
+    Text(String),
+}
+
+impl Length {
+    fn duration(self, option: &'static str) -> Result<Duration, LineError> {
+        let parsed = match self {
+            Self::Seconds(seconds) => time::duration_from_seconds(seconds),
+            Self::Text(text) => time::parse_duration(&text),
+        };
+        parsed.map_err(|why| LineError::Option(option, why))
+    }
+}
+
+/// The job a line means.
+fn parse(line: &str, defaults: &Defaults<'_>) -> Result<NewJob, LineError> {
+    let not_an_object = |error: serde_json::Error| {
+        // The place within the line is of use, "line 1" is not.
+        LineError::NotAnObject(error.to_string().replace(" at line 1 column ", " at column "))
+    };
+    let line: Line<'_> = serde_json::from_str(line.trim()).map_err(not_an_object)?;
+    let name = line.job.as_deref().or(defaults.job).ok_or(LineError::NoJob)?;
+    let payload =
+        Payload::parse(line.payload.map_or("{}", RawValue::get)).map_err(LineError::Payload)?;
+    let mut options = defaults.options.clone();
+    match (line.delay, line.at) {
+        (Some(_), Some(_)) => return Err(LineError::DelayAndAt),
+        (Some(delay), None) => options = options.delay(delay.duration("delay")?),
+        (None, Some(at)) => {
+            options = options.at(time::parse_time(&at).map_err(|why| LineError::Option("at", why))?);
+        }
+        (None, None) => {}
+    }
+    if let Some(attempts) = line.max_attempts {
+        options = options.max_attempts(attempts);
+    }
+    if let Some(timeout) = line.timeout {
+        options = options.timeout(timeout.duration("timeout")?);
+    }
+    if let Some(key) = line.unique {
+        options = options.unique(key);
+    }
+    let job = options.job(name, payload);
+    check(&job).map_err(LineError::Rule)?;
+    Ok(job)
+}
+
+/// What the first reading of a file found.
+struct Checked {
+    jobs: u64,
+    names: BTreeSet<String>,
+}
+
+fn check_all(file: &File, name: &str, defaults: &Defaults<'_>) -> Result<Checked, Failure> {
+    let again = file.try_clone().map_err(|error| unreadable(name, error, Exit::Failed))?;
+    let mut lines = Lines::new(Box::new(again), false);
+    let mut checked = Checked { jobs: 0, names: BTreeSet::new() };
+    while let Some(line) = lines.next() {
+        match line.and_then(|line| parse(line, defaults)) {
+            Ok(job) => {
+                checked.jobs += 1;
+                if !checked.names.contains(&job.meta.job) {
+                    checked.names.insert(job.meta.job);
+                }
+            }
+            Err(why) => {
+                return Err(bad_line(name, lines.number, why).hint("nothing was pushed: correct the line and push again"));
+            }
+        }
+    }
+    Ok(checked)
+}
+
+fn bad_line(name: &str, number: u64, why: LineError) -> Failure {
+    Failure::new(Exit::Usage, "push the jobs of a file").because(BadLine { name: name.to_owned(), number, why })
+}
+
+#[derive(Debug, Error)]
+#[error("{name}:{number}")]
+struct BadLine {
+    name: String,
+    number: u64,
+    #[source]
+    why: LineError,
+}
+
+/// What was pushed so far.
+#[derive(Default)]
+struct Tally {
+    added: u64,
+    existing: u64,
+    first: Option<JobId>,
+    last: Option<JobId>,
+    /// The last line whose job is in the store for sure.
+    line: u64,
+}
+
+impl Tally {
+    fn count(&mut self, pushed: &[Pushed], line: u64) {
+        for one in pushed {
+            match one {
+                Pushed::Added(id) => {
+                    self.added += 1;
+                    self.first.get_or_insert(*id);
+                    self.last = Some(*id);
+                }
+                Pushed::Existing(_) => self.existing += 1,
+            }
+        }
+        self.line = line;
+    }
+
+    fn render(&self, channel: &str) -> String {
+        let mut text = format!("pushed {} to channel \"{channel}\"", text::jobs(self.added));
+        match (self.first, self.last) {
+            (Some(first), Some(last)) if first != last => text.push_str(&format!(", ids {first} to {last}")),
+            (Some(id), _) => text.push_str(&format!(", id {id}")),
+            (None, _) => {}
+        }
+        if self.existing > 0 {
+            text.push_str(&format!("; {} with a unique key were there already", self.existing));
+        }
+        text.push('\n');
+        text
+    }
+
+    fn to_json(&self, channel: &str) -> serde_json::Value {
+        json!({
+            "channel": channel,
+            "pushed": self.added,
+            "existing": self.existing,
+            "first_id": self.first,
+            "last_id": self.last,
+        })
+    }
+}
+
+struct Pushing<'a> {
+    store: &'a dyn Store,
+    name: &'a str,
+    bar: &'a ProgressBar,
+    tally: Tally,
+}
+
+impl Pushing<'_> {
+    async fn all(&mut self, mut lines: Lines, defaults: &Defaults<'_>) -> Result<(), Failure> {
+        let mut batch = Batch::default();
+        // The last line whose job is in the batch.
+        let mut gathered = 0;
+        loop {
+            let job = match lines.next() {
+                None => return self.push(&mut batch, gathered).await,
+                Some(line) => line.and_then(|line| parse(line, defaults)),
+            };
+            match job {
+                Ok(job) => {
+                    if !batch.has_room_for(&job) {
+                        self.push(&mut batch, gathered).await?;
+                    }
+                    batch.add(job);
+                    gathered = lines.number;
+                }
+                Err(why) => {
+                    // The lines before the bad one were good: they are not held back for it.
+                    self.push(&mut batch, gathered).await?;
+                    return Err(self.stopped(bad_line(self.name, lines.number, why)));
+                }
+            }
+            if lines.would_wait() {
+                self.push(&mut batch, gathered).await?;
+            }
+        }
+    }
+
+    async fn push(&mut self, batch: &mut Batch, last_line: u64) -> Result<(), Failure> {
+        let jobs = batch.take();
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        match self.store.push(&jobs).await {
+            Ok(pushed) => {
+                self.tally.count(&pushed, last_line);
+                self.bar.inc(pushed.len() as u64);
+                Ok(())
+            }
+            Err(error) => {
+                let unsure = matches!(&error, PushError::Store(e) if e.is_passing());
+                let failure = Failure::push(format!("push the jobs of {}", self.name), error);
+                Err(self.failed(failure, jobs.len(), last_line, unsure))
+            }
+        }
+    }
+
+    /// A bad line, with what came before it.
+    fn stopped(&self, failure: Failure) -> Failure {
+        let Tally { added, existing, line, .. } = self.tally;
+        if added + existing == 0 {
+            return failure.hint("nothing was pushed: correct the line and push again");
+        }
+        failure.with_exit(Exit::Failed).hint(format!(
+            "{} up to line {line} were pushed: correct the line and push from it on",
+            text::jobs(added + existing)
+        ))
+    }
+
+    /// A batch that did not get through, with what came before it.
+    fn failed(&self, failure: Failure, in_batch: usize, last_line: u64, unsure: bool) -> Failure {
+        let Tally { added, existing, line, .. } = self.tally;
+        let sure = match added + existing {
+            0 => "no job was pushed for sure".to_owned(),
+            n => format!("{} up to line {line} were pushed", text::jobs(n)),
+        };
+        let rest = if unsure {
+            format!("; the {in_batch} after them, up to line {last_line}, may or may not have been")
+        } else {
+            "; those after them were not".to_owned()
+        };
+        failure.hint(format!("{sure}{rest}"))
+    }
+}
+
+fn progress(session: &Session, total: Option<u64>) -> ProgressBar {
+    let wanted = io::stderr().is_terminal() && !session.quiet() && !session.json();
+    let target = if wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(total, target);
+    let template = match total {
+        Some(_) => "{bar:40} {human_pos}/{human_len} jobs, {per_sec}, {eta} left",
+        None => "{spinner} {human_pos} jobs, {per_sec}",
+    };
+    bar.set_style(ProgressStyle::with_template(template).expect("the template is constant and valid"));
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::job::{Start, Timestamp};
+
+    fn parsed(line: &str, job: Option<&str>) -> Result<NewJob, String> {
+        let options = PushOptions::new().max_attempts(9);
+        parse(line, &Defaults { job, options: &options }).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_line_may_say_everything_a_push_can() {
+        let line = r#"{"job":"a","payload":{"x": 1},"delay":"5m","max_attempts":2,"timeout":1.5,"unique":"k"}"#;
+        let job = parsed(line, Some("other")).unwrap();
+        assert_eq!((job.meta.job.as_str(), job.payload.as_str()), ("a", r#"{"x": 1}"#));
+        assert_eq!(job.start, Start::After(Duration::from_secs(300)));
+        assert_eq!((job.meta.max_attempts, job.meta.timeout_ms), (Some(2), Some(1500)));
+        assert_eq!(job.meta.unique.as_deref(), Some("k"));
+
+        let job = parsed(r#"{"at":"1970-01-01T00:00:01Z"}"#, Some("other")).unwrap();
+        assert_eq!((job.meta.job.as_str(), job.payload.as_str()), ("other", "{}"));
+        assert_eq!((job.start, job.meta.max_attempts), (Start::At(Timestamp(1_000_000)), Some(9)));
+    }
+
+    #[test]
+    fn a_bad_line_says_what_is_wrong_with_it() {
+        let wrong = |line: &str| parsed(line, None).unwrap_err();
+        assert!(wrong("nonsense").starts_with("not an object"));
+        assert!(wrong("[1]").starts_with("not an object"));
+        assert!(wrong(r#"{"job":"a","prio":1}"#).contains("unknown field `prio`"));
+        assert!(wrong(r#"{"job":"a","payload":{"x":}}"#).contains("at column"));
+        assert!(wrong(r#"{"payload":1}"#).contains("has no job"));
+        assert!(wrong(r#"{"job":"a b"}"#).contains("is not allowed"));
+        assert!(wrong(r#"{"job":"a","delay":"soon"}"#).starts_with("\"delay\": write seconds"));
+        assert!(wrong(r#"{"job":"a","timeout":-1}"#).contains("cannot be negative"));
+        assert!(wrong(r#"{"job":"a","at":"later"}"#).starts_with("\"at\": write 2026"));
+        assert!(wrong(r#"{"job":"a","at":"2026-01-01","delay":1}"#).contains("exclude each other"));
+        assert!(wrong(r#"{"job":"a","max_attempts":0}"#).contains("at least 1"));
+        let deep = format!(r#"{{"job":"a","payload":{}{}}}"#, "[".repeat(129), "]".repeat(129));
+        assert!(wrong(&deep).contains("nested deeper"));
+    }
+
+    #[test]
+    fn blank_lines_are_passed_over_and_long_ones_refused() {
+        let text = format!("\n  \r\n{{}}\n{}\n", "x".repeat(MAX_LINE + 1));
+        let mut lines = Lines::new(Box::new(Cursor::new(text)), false);
+        assert_eq!(lines.next().unwrap().unwrap().trim(), "{}");
+        assert_eq!(lines.number, 3);
+        assert!(matches!(lines.next(), Some(Err(LineError::TooLong))));
+        assert_eq!(lines.number, 4);
+    }
+
+    #[test]
+    fn the_last_line_needs_no_line_break() {
+        let mut lines = Lines::new(Box::new(Cursor::new("a\nb")), false);
+        assert_eq!(lines.next().unwrap().unwrap(), "a\n");
+        assert_eq!(lines.next().unwrap().unwrap(), "b");
+        assert!(lines.next().is_none());
+    }
+
+    #[test]
+    fn the_summary_counts_what_was_added_and_what_was_there() {
+        let mut tally = Tally::default();
+        assert_eq!(tally.render("x"), "pushed 0 jobs to channel \"x\"\n");
+        tally.count(&[Pushed::Added(JobId(7))], 1);
+        assert_eq!(tally.render("x"), "pushed 1 job to channel \"x\", id 7\n");
+        tally.count(&[Pushed::Existing(JobId(7)), Pushed::Added(JobId(9))], 3);
+        assert_eq!(
+            tally.render("x"),
+            "pushed 2 jobs to channel \"x\", ids 7 to 9; 1 with a unique key were there already\n"
+        );
+        assert_eq!(tally.to_json("x")["last_id"], 9);
+    }
+}
