@@ -16,11 +16,7 @@ impl ConfigCheck {
         for warning in missing_programs(config) {
             session.warn(&warning);
         }
-        if session.json() {
-            session.print_json(&config.to_json())
-        } else {
-            session.print(&render(config))
-        }
+        if session.json() { session.print_json(&config.to_json()) } else { session.print(&render(config)) }
     }
 }
 
@@ -40,7 +36,8 @@ fn missing_programs(config: &Config) -> Vec<String> {
             let Some(name) = command.first() else { continue };
             // A program with a slash is absolute since the configuration was loaded.
             if let Err(why) = program::locate(name, std::path::Path::new("/")) {
-                missing.push(format!("the program of channels.{}.{key} cannot be started: {why}", channel.name));
+                missing
+                    .push(format!("the program of channels.{}.{key} cannot be started: {why}", channel.name));
             }
         }
     }

@@ -66,7 +66,9 @@ impl Failure {
         let (exit, hint) = match &error {
             StoreError::Unavailable { .. } => (
                 Exit::Store,
-                Some("check that it runs and that the driver's settings (config:check shows them) lead to it"),
+                Some(
+                    "check that it runs and that the driver's settings (config:check shows them) lead to it",
+                ),
             ),
             // The messages of the others carry their own remedy.
             StoreError::Full { .. } | StoreError::Corrupt { .. } | StoreError::Refused { .. } => {
@@ -161,8 +163,11 @@ mod tests {
     #[test]
     fn a_failure_reads_as_one_sentence_with_its_remedy() {
         let cause = std::io::Error::other("connection refused");
-        let error =
-            StoreError::Unavailable { place: "redis at x:1".into(), doing: "pushing", source: Box::new(cause) };
+        let error = StoreError::Unavailable {
+            place: "redis at x:1".into(),
+            doing: "pushing",
+            source: Box::new(cause),
+        };
         let failure = Failure::push("push the job \"noop\"", PushError::Store(error));
         assert_eq!(failure.exit(), Exit::Store);
         let expected = "could not push the job \"noop\": the store at redis at x:1 is not available while pushing: \

@@ -68,7 +68,8 @@ impl Push {
         let pushed = pushed.map_err(|error| Failure::push(doing, error))?;
         let added = matches!(pushed, Pushed::Added(_));
         if session.json() {
-            return session.print_json(&json!({ "channel": channel.name, "id": pushed.id(), "added": added }));
+            return session
+                .print_json(&json!({ "channel": channel.name, "id": pushed.id(), "added": added }));
         }
         if !added {
             session.note("nothing was added: a job with this key is there already, its id follows");

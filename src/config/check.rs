@@ -235,7 +235,12 @@ fn one_name_each(table: &mut Table, problems: &mut Problems<'_>) {
     let Some(node) = worker.remove("worker_number") else { return };
     if worker.contains_key("min_worker_number") {
         let remedy = "keep one of the two";
-        problems.add(node.key_at, &node.key, "is another name of min_worker_number, which is set too", remedy);
+        problems.add(
+            node.key_at,
+            &node.key,
+            "is another name of min_worker_number, which is set too",
+            remedy,
+        );
     } else {
         worker.insert("min_worker_number".to_owned(), node);
     }

@@ -188,13 +188,7 @@ pub(super) const KEYS: &[Key] = &[
         "`process-pool`: grow and shrink with demand; `false` holds the pool at `min_worker_number`",
     ),
     key("worker.min_worker_number", Integer(1, 4_096), "workers", "5", "`process-pool`: fewest workers"),
-    key(
-        "worker.worker_number",
-        Integer(1, 4_096),
-        "workers",
-        "",
-        "another name of `min_worker_number`",
-    ),
+    key("worker.worker_number", Integer(1, 4_096), "workers", "", "another name of `min_worker_number`"),
     key("worker.max_worker_number", Integer(1, 4_096), "workers", "50", "`process-pool`: most workers"),
     key("worker.max_coroutine", Integer(1, 100_000), "jobs", "4096", "`coroutine`: jobs at once"),
     key(
