@@ -65,6 +65,9 @@ macro_rules! conformance {
                 a_page_ends_where_the_next_begins,
                 reserved_jobs_are_listed_whoever_holds_them,
             }
+            random {
+                a_driver_does_what_the_model_does,
+            }
             reap {
                 a_lapsed_owner_is_reaped_and_a_live_one_is_not,
                 a_lapsed_owner_nobody_reaped_renews_by_its_next_turn,
