@@ -9,6 +9,8 @@
 mod cases;
 mod drivers;
 mod harness;
+mod on_disk;
+mod processes;
 
 /// Makes every case a test of the driver whose stores `$start` makes.
 macro_rules! conformance {
