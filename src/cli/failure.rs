@@ -5,7 +5,6 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::config::{ConfigError, UndeclaredChannel};
-use crate::queue::OpenError;
 use crate::store::{PushError, StoreError};
 
 /// The exit codes other than 0.
@@ -53,7 +52,9 @@ impl Failure {
     /// The configuration cannot be used.
     pub(crate) fn config(error: ConfigError) -> Self {
         let hint = match &error {
-            ConfigError::Unreadable { .. } => "name a readable file with --config, or leave the option out",
+            ConfigError::Unreadable { .. } => {
+                "name a readable file, or leave --config and AINT_QUEUE_CONFIG out to use config/aint-queue.toml"
+            }
             ConfigError::Invalid(_) => {
                 "config/aint-queue.toml of the source tree and docs/configuration.md list every key"
             }
@@ -66,7 +67,9 @@ impl Failure {
         let (exit, hint) = match &error {
             StoreError::Unavailable { .. } => (
                 Exit::Store,
-                Some("check that it runs and that the driver's settings (config:check shows them) lead to it"),
+                Some(
+                    "check that it runs and that the driver's settings (config:check shows them) lead to it",
+                ),
             ),
             // The messages of the others carry their own remedy.
             StoreError::Full { .. } | StoreError::Corrupt { .. } | StoreError::Refused { .. } => {
@@ -78,14 +81,6 @@ impl Failure {
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,
-        }
-    }
-
-    /// A channel's store cannot be opened.
-    pub(crate) fn open(error: OpenError) -> Self {
-        match error {
-            OpenError::Undeclared(error) => error.into(),
-            OpenError::Store(error) => Self::store("open the store", error),
         }
     }
 
@@ -161,8 +156,11 @@ mod tests {
     #[test]
     fn a_failure_reads_as_one_sentence_with_its_remedy() {
         let cause = std::io::Error::other("connection refused");
-        let error =
-            StoreError::Unavailable { place: "redis at x:1".into(), doing: "pushing", source: Box::new(cause) };
+        let error = StoreError::Unavailable {
+            place: "redis at x:1".into(),
+            doing: "pushing",
+            source: Box::new(cause),
+        };
         let failure = Failure::push("push the job \"noop\"", PushError::Store(error));
         assert_eq!(failure.exit(), Exit::Store);
         let expected = "could not push the job \"noop\": the store at redis at x:1 is not available while pushing: \

@@ -14,11 +14,10 @@ impl List {
         let commands: Vec<_> = commands().collect();
         let jobs: Vec<_> = session.registry().names().collect();
         if session.json() {
-            let commands = commands.iter().map(|(name, about, aliases)| {
-                json!({ "name": name, "about": about, "aliases": aliases })
-            });
-            return session
-                .print_json(&json!({ "commands": commands.collect::<Vec<_>>(), "jobs": jobs }));
+            let commands = commands
+                .iter()
+                .map(|(name, about, aliases)| json!({ "name": name, "about": about, "aliases": aliases }));
+            return session.print_json(&json!({ "commands": commands.collect::<Vec<_>>(), "jobs": jobs }));
         }
         session.print(&render(&commands, &jobs))
     }

@@ -120,7 +120,8 @@ impl Command {
 /// Runs the command that `args` ask for, with these jobs registered.
 pub(crate) fn main(registry: Registry, args: Vec<OsString>) -> ExitCode {
     // Colours of the help are chosen before the options can be parsed.
-    let colours = if args.iter().any(|arg| arg == "--no-ansi") { ColorChoice::Never } else { ColorChoice::Auto };
+    let colours =
+        if args.iter().any(|arg| arg == "--no-ansi") { ColorChoice::Never } else { ColorChoice::Auto };
     let parsed = Cli::command()
         .color(colours)
         .try_get_matches_from(args)

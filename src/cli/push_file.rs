@@ -218,8 +218,7 @@ fn parse(line: &str, defaults: &Defaults<'_>) -> Result<NewJob, LineError> {
     };
     let line: Line<'_> = serde_json::from_str(line.trim()).map_err(not_an_object)?;
     let name = line.job.as_deref().or(defaults.job).ok_or(LineError::NoJob)?;
-    let payload =
-        Payload::parse(line.payload.map_or("{}", RawValue::get)).map_err(LineError::Payload)?;
+    let payload = Payload::parse(line.payload.map_or("{}", RawValue::get)).map_err(LineError::Payload)?;
     let mut options = defaults.options.clone();
     match (line.delay, line.at) {
         (Some(_), Some(_)) => return Err(LineError::DelayAndAt),
@@ -262,7 +261,8 @@ fn check_all(file: &File, name: &str, defaults: &Defaults<'_>) -> Result<Checked
                 }
             }
             Err(why) => {
-                return Err(bad_line(name, lines.number, why).hint("nothing was pushed: correct the line and push again"));
+                return Err(bad_line(name, lines.number, why)
+                    .hint("nothing was pushed: correct the line and push again"));
             }
         }
     }
@@ -270,7 +270,11 @@ fn check_all(file: &File, name: &str, defaults: &Defaults<'_>) -> Result<Checked
 }
 
 fn bad_line(name: &str, number: u64, why: LineError) -> Failure {
-    Failure::new(Exit::Usage, "push the jobs of a file").because(BadLine { name: name.to_owned(), number, why })
+    Failure::new(Exit::Usage, "push the jobs of a file").because(BadLine {
+        name: name.to_owned(),
+        number,
+        why,
+    })
 }
 
 #[derive(Debug, Error)]
@@ -316,7 +320,8 @@ impl Tally {
             (None, _) => {}
         }
         if self.existing > 0 {
-            text.push_str(&format!("; {} with a unique key were there already", self.existing));
+            let were = if self.existing == 1 { "was" } else { "were" };
+            text.push_str(&format!("; {} with a unique key {were} there already", self.existing));
         }
         text.push('\n');
         text
@@ -443,7 +448,8 @@ mod tests {
 
     #[test]
     fn a_line_may_say_everything_a_push_can() {
-        let line = r#"{"job":"a","payload":{"x": 1},"delay":"5m","max_attempts":2,"timeout":1.5,"unique":"k"}"#;
+        let line =
+            r#"{"job":"a","payload":{"x": 1},"delay":"5m","max_attempts":2,"timeout":1.5,"unique":"k"}"#;
         let job = parsed(line, Some("other")).unwrap();
         assert_eq!((job.meta.job.as_str(), job.payload.as_str()), ("a", r#"{"x": 1}"#));
         assert_eq!(job.start, Start::After(Duration::from_secs(300)));
@@ -500,7 +506,7 @@ mod tests {
         tally.count(&[Pushed::Existing(JobId(7)), Pushed::Added(JobId(9))], 3);
         assert_eq!(
             tally.render("x"),
-            "pushed 2 jobs to channel \"x\", ids 7 to 9; 1 with a unique key were there already\n"
+            "pushed 2 jobs to channel \"x\", ids 7 to 9; 1 with a unique key was there already\n"
         );
         assert_eq!(tally.to_json("x")["last_id"], 9);
     }

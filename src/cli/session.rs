@@ -107,7 +107,10 @@ impl Session {
     }
 
     /// Opens a channel's store.
-    pub(crate) fn store(&self, channel: &Channel) -> Result<std::sync::Arc<dyn crate::store::Store>, Failure> {
+    pub(crate) fn store(
+        &self,
+        channel: &Channel,
+    ) -> Result<std::sync::Arc<dyn crate::store::Store>, Failure> {
         let opened = self.block_on(crate::store::open(&channel.driver, &channel.name));
         opened.map_err(|error| Failure::store("open the store", error))
     }

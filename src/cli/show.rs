@@ -225,7 +225,10 @@ mod tests {
     fn json_keeps_the_payload_as_it_is() {
         let job = job();
         let shown = text::json(&Shown::of(&job, "default"));
-        assert!(shown.contains(r#""payload":{"to":"ann","n":12345678901234567890123},"raw":null"#), "{shown}");
+        assert!(
+            shown.contains(r#""payload":{"to":"ann","n":12345678901234567890123},"raw":null"#),
+            "{shown}"
+        );
         let torn = Listed { payload: "{\"to".to_owned(), ..job };
         let shown = text::json(&Shown::of(&torn, "default"));
         assert!(shown.contains(r#""payload":null,"raw":"{\"to""#), "{shown}");

@@ -34,7 +34,8 @@ pub(crate) fn parse_time(text: &str) -> Result<SystemTime, String> {
 }
 
 fn parse_time_in(text: &str, zone: &TimeZone) -> Result<SystemTime, String> {
-    const FORM: &str = "write 2026-11-30T09:00:00Z, 2026-11-30T09:00:00+01:00, or local time: 2026-11-30 09:00";
+    const FORM: &str =
+        "write 2026-11-30T09:00:00Z, 2026-11-30T09:00:00+01:00, or local time: 2026-11-30 09:00";
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(time.into());
     }
@@ -91,9 +92,8 @@ mod tests {
     #[test]
     fn times_are_rfc_3339_or_local() {
         let berlin = TimeZone::get("Europe/Berlin").unwrap();
-        let seconds = |text: &str| {
-            parse_time_in(text, &berlin).unwrap().duration_since(UNIX_EPOCH).unwrap().as_secs()
-        };
+        let seconds =
+            |text: &str| parse_time_in(text, &berlin).unwrap().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let nine_utc = 1_796_029_200;
         assert_eq!(seconds("2026-11-30T09:00:00Z"), nine_utc);
         assert_eq!(seconds("2026-11-30T10:00:00+01:00"), nine_utc);

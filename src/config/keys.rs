@@ -188,13 +188,7 @@ pub(super) const KEYS: &[Key] = &[
         "`process-pool`: grow and shrink with demand; `false` holds the pool at `min_worker_number`",
     ),
     key("worker.min_worker_number", Integer(1, 4_096), "workers", "5", "`process-pool`: fewest workers"),
-    key(
-        "worker.worker_number",
-        Integer(1, 4_096),
-        "workers",
-        "",
-        "another name of `min_worker_number`",
-    ),
+    key("worker.worker_number", Integer(1, 4_096), "workers", "", "another name of `min_worker_number`"),
     key("worker.max_worker_number", Integer(1, 4_096), "workers", "50", "`process-pool`: most workers"),
     key("worker.max_coroutine", Integer(1, 100_000), "jobs", "4096", "`coroutine`: jobs at once"),
     key(
@@ -351,4 +345,21 @@ impl Key {
             Tables => "write an array of tables, such as [ { type = \"log\" } ]".to_owned(),
         }
     }
+}
+
+/// Every key with its type, default, range and meaning, as the Markdown table of `docs/configuration.md`.
+#[must_use]
+pub fn key_table() -> String {
+    let mut table = String::from("| key | type | default | range, unit | meaning |\n|---|---|---|---|---|\n");
+    for key in KEYS {
+        let default = match key.default {
+            "" => "none".to_owned(),
+            words if words.contains(' ') => words.to_owned(),
+            literal => format!("`{literal}`"),
+        };
+        let Key { path, meaning, .. } = key;
+        let (kind, range) = (key.type_name(), key.range().replace('"', "`"));
+        table.push_str(&format!("| `{path}` | {kind} | {default} | {range} | {meaning} |\n"));
+    }
+    table
 }

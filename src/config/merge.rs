@@ -30,7 +30,9 @@ pub(super) fn inherit(defaults: &Table, own: &Table) -> Table {
 fn over(base: &mut Table, own: &Table) {
     for (name, node) in own {
         match (base.get_mut(name), &node.value) {
-            (Some(Node { value: Value::Table(inherited), .. }), Value::Table(table)) => over(inherited, table),
+            (Some(Node { value: Value::Table(inherited), .. }), Value::Table(table)) => {
+                over(inherited, table)
+            }
             _ => {
                 base.insert(name.clone(), node.clone());
             }

@@ -8,8 +8,8 @@ use super::error::Problems;
 use super::merge::URL_STANDS_FOR;
 use super::tree::{Node, Table, Value};
 use super::{
-    Backoff, BackoffKind, Channel, Driver, Handler, Mode, Redis, Secret, Snapshot, SnapshotHandler, Worker, keys,
-    redis_url, run_directory,
+    Backoff, BackoffKind, Channel, Driver, Handler, Mode, Redis, Secret, Snapshot, SnapshotHandler, Worker,
+    keys, redis_url, run_directory,
 };
 use crate::pool::plan::Plan;
 
@@ -222,8 +222,7 @@ fn warn_of_short_stop(read: &Reader<'_>, channel: &Channel, notes: &mut Notes<'_
         "lets jobs be interrupted: a stop waits {} seconds, jobs may run {runs}",
         shown(channel.stop_wait)
     );
-    let remedy =
-        "raise stop_wait_seconds or lower worker.max_execute_seconds; an interrupted job runs again from its beginning";
+    let remedy = "raise stop_wait_seconds or lower worker.max_execute_seconds; an interrupted job runs again from its beginning";
     notes.warnings.add(node.key_at, &node.key, message, remedy);
 }
 

@@ -72,7 +72,8 @@ fn a_mode_becomes_a_plan() {
 #[test]
 fn a_written_size_moves_the_default_of_the_other() {
     let plan = |worker: &str| {
-        let plan = channel(&format!("[channels.default.worker]\ntype = \"process-pool\"\n{worker}")).worker.plan;
+        let plan =
+            channel(&format!("[channels.default.worker]\ntype = \"process-pool\"\n{worker}")).worker.plan;
         (plan.min, plan.max)
     };
     assert_eq!(plan("min_worker_number = 80"), (80, 80));
@@ -170,10 +171,13 @@ fn of_url_and_connection_the_nearer_one_counts() {
     assert_eq!((redis("default").host.as_str(), redis("default").port), ("near", 6379));
     assert_eq!((redis("b").host.as_str(), redis("b").port), ("far", 1));
     assert_eq!(redis("b").read_write_timeout, Duration::from_secs(1));
-    let both = "[channels.default.driver]\ntype = \"redis\"\nurl = \"redis://a\"\nconnection = { host = \"b\" }";
+    let both =
+        "[channels.default.driver]\ntype = \"redis\"\nurl = \"redis://a\"\nconnection = { host = \"b\" }";
     assert_eq!(
         wrong(both),
-        ["4:16: channels.default.driver.connection.host contradicts url, which says the same: keep one of the two"]
+        [
+            "4:16: channels.default.driver.connection.host contradicts url, which says the same: keep one of the two"
+        ]
     );
 }
 
@@ -245,10 +249,11 @@ fn contradictions_name_both_keys() {
         one(sizes),
         "2:21: defaults.worker.min_worker_number = 9 contradicts channels.default.worker.max_worker_number = 3: lower the one or raise the other"
     );
-    let exec =
-        "[channels.default.worker]\ntype = \"coroutine\"\ncommand = [\"x\"]\nprotocol = \"exec\"";
+    let exec = "[channels.default.worker]\ntype = \"coroutine\"\ncommand = [\"x\"]\nprotocol = \"exec\"";
     assert!(one(exec).contains("contradicts type = \"coroutine\""));
-    assert!(one("[channels.default.worker]\nprotocol = \"exec\"").contains("has no meaning without a command"));
+    assert!(
+        one("[channels.default.worker]\nprotocol = \"exec\"").contains("has no meaning without a command")
+    );
     assert!(one("[channels.default.backoff]\nbase = 10\nmax = 1").contains("base = 10 is above max = 1"));
     let twice = "[channels.default.worker]\nworker_number = 1\nmin_worker_number = 1";
     assert!(one(twice).contains("is another name of min_worker_number"));
@@ -275,7 +280,9 @@ fn what_later_versions_promise_is_refused_plainly() {
 
 #[test]
 fn names_of_the_predecessor_are_translated() {
-    assert!(wrong("[channels.default.consumer]\nsleep_seconds = 1")[0].contains("the table is called worker"));
+    assert!(
+        wrong("[channels.default.consumer]\nsleep_seconds = 1")[0].contains("the table is called worker")
+    );
     assert!(wrong("[channels.default.driver]\nclass = \"x\"")[0].contains("the key is called type"));
 }
 
@@ -303,7 +310,8 @@ fn a_wrong_shape_is_named_wherever_it_is() {
 
 #[test]
 fn oddities_are_warnings() {
-    let long_jobs = "[channels.default]\nstop_wait_seconds = 5\n[channels.default.worker]\nmax_execute_seconds = 60";
+    let long_jobs =
+        "[channels.default]\nstop_wait_seconds = 5\n[channels.default.worker]\nmax_execute_seconds = 60";
     assert_eq!(
         warnings(long_jobs),
         [
@@ -324,10 +332,7 @@ fn oddities_are_warnings() {
 fn an_undeclared_channel_lists_the_declared_ones() {
     let config = parse("[channels.b]\n[channels.a]").unwrap();
     let error = config.channel("c").unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "channel \"c\" is not declared in \"/etc/app/aint-queue.toml\"; declared are: a, b"
-    );
+    assert_eq!(error, "channel \"c\" is not declared in \"/etc/app/aint-queue.toml\"; declared are: a, b");
     let error = Config::built_in(Path::new("/srv")).channel("c").unwrap_err().to_string();
     assert!(error.contains("built-in") && error.ends_with("declared are: default"), "{error}");
 }
@@ -365,8 +370,7 @@ fn the_reference_file_shows_the_three_modes_and_sets_what_is_default_anyway() {
     let config = Config::load(&path).unwrap();
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     let modes: Vec<_> = config.channels.iter().map(|(name, c)| (name.as_str(), c.worker.mode)).collect();
-    let expected =
-        [("default", Mode::ProcessPool), ("mail", Mode::Coroutine), ("reports", Mode::Process)];
+    let expected = [("default", Mode::ProcessPool), ("mail", Mode::Coroutine), ("reports", Mode::Process)];
     assert_eq!(modes, expected);
 
     for (name, channel) in &config.channels {
@@ -423,21 +427,7 @@ fn every_key_is_in_the_reference_file_with_its_default() {
 
 #[test]
 fn the_table_of_the_documentation_is_the_table_of_the_loader() {
-    let mut table = String::from("| key | type | default | range, unit | meaning |\n|---|---|---|---|---|\n");
-    for key in KEYS {
-        let default = match (key.default, key.kind) {
-            ("", _) => "none".to_owned(),
-            (words, _) if words.contains(' ') => words.to_owned(),
-            (literal, _) => format!("`{literal}`"),
-        };
-        let range = key.range().replace('"', "`");
-        table.push_str(&format!(
-            "| `{}` | {} | {default} | {range} | {} |\n",
-            key.path,
-            key.type_name(),
-            key.meaning
-        ));
-    }
+    let table = key_table();
     let docs = repository("docs/configuration.md");
     assert!(docs.contains(&table), "docs/configuration.md must hold this table:\n{table}");
 }
