@@ -70,8 +70,7 @@ impl Channel {
 
     /// Puts jobs that wait for a slot back to waiting, in their order.
     pub(super) fn hand_back_ready(&mut self) {
-        // Each goes to the very front, so the last one goes first.
-        for record in self.table.take_ready().into_iter().rev() {
+        for record in self.table.take_ready() {
             let (id, unique) = (record.id, record.meta.unique.clone());
             self.table.settle(Settlement { id, unique, to: Place::Front(record.meta) });
             self.count_handed_back(&Outcome::Interrupted);
