@@ -291,10 +291,6 @@ impl Batch {
         self.jobs.push(job);
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.jobs.len()
-    }
-
     /// What was gathered, leaving nothing.
     pub(crate) fn take(&mut self) -> Vec<NewJob> {
         self.bytes = 0;

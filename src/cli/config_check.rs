@@ -3,14 +3,21 @@
 use clap::Args;
 
 use super::{Failure, Session};
-use crate::config::{Channel, Config, Handler, SnapshotHandler, program};
+use crate::config::{self, Channel, Config, Handler, SnapshotHandler, program};
 
 /// Print the effective configuration with secrets hidden, or every mistake in it
 #[derive(Debug, Args)]
-pub(crate) struct ConfigCheck {}
+pub(crate) struct ConfigCheck {
+    /// Print every key there is instead, with type, default, range and meaning
+    #[arg(long)]
+    keys: bool,
+}
 
 impl ConfigCheck {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        if self.keys {
+            return session.print(&config::key_table());
+        }
         let config = session.config()?;
         // Loading warns of what the file says; what the machine says is looked at only here and by queue:listen.
         for warning in missing_programs(config) {

@@ -5,7 +5,6 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::config::{ConfigError, UndeclaredChannel};
-use crate::queue::OpenError;
 use crate::store::{PushError, StoreError};
 
 /// The exit codes other than 0.
@@ -53,7 +52,9 @@ impl Failure {
     /// The configuration cannot be used.
     pub(crate) fn config(error: ConfigError) -> Self {
         let hint = match &error {
-            ConfigError::Unreadable { .. } => "name a readable file with --config, or leave the option out",
+            ConfigError::Unreadable { .. } => {
+                "name a readable file, or leave --config and AINT_QUEUE_CONFIG out to use config/aint-queue.toml"
+            }
             ConfigError::Invalid(_) => {
                 "config/aint-queue.toml of the source tree and docs/configuration.md list every key"
             }
@@ -80,14 +81,6 @@ impl Failure {
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,
-        }
-    }
-
-    /// A channel's store cannot be opened.
-    pub(crate) fn open(error: OpenError) -> Self {
-        match error {
-            OpenError::Undeclared(error) => error.into(),
-            OpenError::Store(error) => Self::store("open the store", error),
         }
     }
 

@@ -3,14 +3,14 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use serde_json::json;
 
 use super::{Exit, Failure, Session, push_file, text, time};
 use crate::config::{Channel, Handler};
-use crate::job::{NewJob, Payload, PayloadError};
+use crate::job::{MAX_DELAY, NewJob, NewJobError, Payload, PayloadError, Start, Timestamp};
 use crate::queue::PushOptions;
 use crate::store::Pushed;
 
@@ -21,10 +21,16 @@ pub(crate) struct Push {
     #[arg(value_name = "JOB", required_unless_present = "file")]
     job: Option<String>,
     /// The payload: JSON, @FILE, or - for standard input
-    #[arg(long, value_name = "JSON", default_value = "{}", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "JSON",
+        default_value = "{}",
+        hide_default_value = true,
+        allow_negative_numbers = true
+    )]
     data: String,
     /// Not before this long from now: seconds, or 500ms, 5m, 1h30m, 2d
-    #[arg(long, value_name = "TIME", value_parser = time::parse_duration, conflicts_with = "at")]
+    #[arg(long, value_name = "TIME", value_parser = time::parse_duration, conflicts_with = "at", allow_negative_numbers = true)]
     delay: Option<Duration>,
     /// Not before this time: 2026-11-30T09:00:00Z, or local time: "2026-11-30 09:00"
     #[arg(long, value_name = "TIME", value_parser = time::parse_time)]
@@ -99,9 +105,13 @@ impl Push {
     }
 }
 
-/// Checks what the store would refuse.
-pub(super) fn check(job: &NewJob) -> Result<(), crate::job::NewJobError> {
-    job.check()
+/// Checks what the store would refuse. Only the store's clock judges a time for good; this one finds it in good time.
+pub(super) fn check(job: &NewJob) -> Result<(), NewJobError> {
+    let latest = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + MAX_DELAY;
+    match job.start {
+        Start::At(time) if time > Timestamp(0).after(latest) => Err(NewJobError::Delay),
+        _ => job.check(),
+    }
 }
 
 /// A warning when a job has no handler in this binary although this binary is what runs the channel's jobs. Not a

@@ -320,7 +320,8 @@ impl Tally {
             (None, _) => {}
         }
         if self.existing > 0 {
-            text.push_str(&format!("; {} with a unique key were there already", self.existing));
+            let were = if self.existing == 1 { "was" } else { "were" };
+            text.push_str(&format!("; {} with a unique key {were} there already", self.existing));
         }
         text.push('\n');
         text
@@ -505,7 +506,7 @@ mod tests {
         tally.count(&[Pushed::Existing(JobId(7)), Pushed::Added(JobId(9))], 3);
         assert_eq!(
             tally.render("x"),
-            "pushed 2 jobs to channel \"x\", ids 7 to 9; 1 with a unique key were there already\n"
+            "pushed 2 jobs to channel \"x\", ids 7 to 9; 1 with a unique key was there already\n"
         );
         assert_eq!(tally.to_json("x")["last_id"], 9);
     }

@@ -35,9 +35,12 @@ impl ReloadFailed {
             session.print(&render(&channel.name, moved))?;
         }
         if moved < asked {
-            let missing = text::jobs(asked - moved);
+            let missing = asked - moved;
             return Err(Failure::new(Exit::Failed, "reload every job that was named")
-                .because(format!("{missing} of {asked} are not failed in channel \"{}\"", channel.name))
+                .because(format!(
+                    "{missing} of the {asked} named jobs are not failed in channel \"{}\"",
+                    channel.name
+                ))
                 .hint("queue:failed lists the failed jobs, queue:show ID tells where a job is"));
         }
         Ok(())

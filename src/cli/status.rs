@@ -94,7 +94,7 @@ fn render(reports: &[Report], colours: bool) -> String {
             text.push_str(&format!("Cleared: {}\n", counts.cleared));
         }
         if counts.paused {
-            text.push_str("Paused: no job is handed out until queue:resume.\n");
+            text.push_str("Paused: no job is handed out to a worker.\n");
         }
         text.push_str(&format!("Store: {driver}, durability {durability}\n"));
     }

@@ -71,6 +71,9 @@ impl Checker<'_, '_> {
     }
 
     fn value(&mut self, key: &Key, node: &mut Node) -> bool {
+        if matches!(node.value, Value::Broken) {
+            return false;
+        }
         from_environment(key.kind, node);
         if let (Kind::Tables, Value::Array(items)) = (key.kind, &mut node.value) {
             let before = items.len();
@@ -132,7 +135,7 @@ impl Checker<'_, '_> {
             items.iter().enumerate().find_map(|(i, item)| match &item.value {
                 Value::Text(text) if text.contains('\0') => Some((item, "holds a NUL character".to_owned())),
                 Value::Text(text) if text.is_empty() && i == 0 => Some((item, "is empty".to_owned())),
-                Value::Text(_) => None,
+                Value::Text(_) | Value::Broken => None,
                 other => Some((item, format!("is {}", other.kind()))),
             })
         };
@@ -156,7 +159,7 @@ impl Checker<'_, '_> {
                 Value::Text(text) if text.contains('\0') => {
                     self.problems.add(node.at, &node.key, "holds a NUL character", "remove it");
                 }
-                Value::Text(_) => {}
+                Value::Text(_) | Value::Broken => {}
                 other => {
                     let message = format!("is {}", other.kind());
                     self.problems.add(node.at, &node.key, message, "write a string in quotes");

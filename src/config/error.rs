@@ -116,10 +116,6 @@ impl<'a> Problems<'a> {
         self.found.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.found.is_empty()
-    }
-
     /// The problems in the order of the file.
     pub(super) fn into_vec(mut self) -> Vec<Problem> {
         self.found.sort_by_key(|(at, _)| *at);

@@ -346,3 +346,20 @@ impl Key {
         }
     }
 }
+
+/// Every key with its type, default, range and meaning, as the Markdown table of `docs/configuration.md`.
+#[must_use]
+pub fn key_table() -> String {
+    let mut table = String::from("| key | type | default | range, unit | meaning |\n|---|---|---|---|---|\n");
+    for key in KEYS {
+        let default = match key.default {
+            "" => "none".to_owned(),
+            words if words.contains(' ') => words.to_owned(),
+            literal => format!("`{literal}`"),
+        };
+        let Key { path, meaning, .. } = key;
+        let (kind, range) = (key.type_name(), key.range().replace('"', "`"));
+        table.push_str(&format!("| `{path}` | {kind} | {default} | {range} | {meaning} |\n"));
+    }
+    table
+}

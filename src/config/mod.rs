@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use error::{ConfigError, Problem, UndeclaredChannel};
+pub use keys::key_table;
 use load::run_directory;
 pub use load::{DEFAULT_FILE, FILE_VARIABLE, is_channel_name};
 

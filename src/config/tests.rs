@@ -427,21 +427,7 @@ fn every_key_is_in_the_reference_file_with_its_default() {
 
 #[test]
 fn the_table_of_the_documentation_is_the_table_of_the_loader() {
-    let mut table = String::from("| key | type | default | range, unit | meaning |\n|---|---|---|---|---|\n");
-    for key in KEYS {
-        let default = match (key.default, key.kind) {
-            ("", _) => "none".to_owned(),
-            (words, _) if words.contains(' ') => words.to_owned(),
-            (literal, _) => format!("`{literal}`"),
-        };
-        let range = key.range().replace('"', "`");
-        table.push_str(&format!(
-            "| `{}` | {} | {default} | {range} | {} |\n",
-            key.path,
-            key.type_name(),
-            key.meaning
-        ));
-    }
+    let table = key_table();
     let docs = repository("docs/configuration.md");
     assert!(docs.contains(&table), "docs/configuration.md must hold this table:\n{table}");
 }

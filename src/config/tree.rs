@@ -38,6 +38,8 @@ pub(super) enum Value {
     Date,
     Array(Vec<Node>),
     Table(Table),
+    /// A value whose mistake is noted already.
+    Broken,
 }
 
 impl Value {
@@ -51,6 +53,7 @@ impl Value {
             Self::Date => "a date",
             Self::Array(_) => "an array",
             Self::Table(_) => "a table",
+            Self::Broken => "broken",
         }
     }
 }
@@ -97,15 +100,14 @@ impl Builder<'_, '_> {
                 Ok(None) => Value::Text(text.clone().into_owned()),
                 Err((message, remedy)) => {
                     self.problems.add(at, &key, message, remedy);
-                    from_env = true;
-                    Value::Text(String::new())
+                    Value::Broken
                 }
             },
             DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
                 Ok(number) => Value::Integer(number),
                 Err(_) => {
                     self.problems.add(at, &key, "is too large a number", "write a smaller one");
-                    Value::Integer(i64::MAX)
+                    Value::Broken
                 }
             },
             DeValue::Float(digits) => Value::Number(digits.as_str().parse().unwrap_or(f64::NAN)),
