@@ -11,6 +11,7 @@ mod failure;
 mod list;
 mod listen;
 mod log;
+mod metrics;
 mod push;
 mod push_file;
 mod reload_failed;

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Failure, Session, table};
+use super::{Failure, Session, metrics, table};
 use crate::config::Channel;
 use crate::master::{self, Presence};
 use crate::store;
@@ -14,6 +14,9 @@ pub(crate) struct Status {
     /// Every declared channel (or name several with --channel)
     #[arg(long, conflicts_with = "channels")]
     all: bool,
+    /// The metrics, in the text format that Prometheus scrapes
+    #[arg(long, conflicts_with = "json")]
+    metrics: bool,
 }
 
 /// Everything about one channel that is shown.
@@ -28,6 +31,9 @@ struct Report {
 impl Status {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
         let channels = session.channels(self.all)?;
+        if self.metrics {
+            return metrics::show(session, &channels);
+        }
         let one = channels.len() == 1 && !self.all;
         let (mut reports, mut failures) = (Vec::new(), Vec::new());
         for channel in channels {
