@@ -40,7 +40,6 @@ Exit codes:
 /// Background jobs on SQLite or Redis: push them, watch them, run them in worker processes
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES, max_term_width = 110, arg_required_else_help = true)]
-#[command(disable_help_subcommand = true)]
 struct Cli {
     #[command(flatten)]
     globals: Globals,

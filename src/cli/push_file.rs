@@ -11,7 +11,7 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -427,10 +427,15 @@ fn progress(session: &Session, total: Option<u64>) -> ProgressBar {
     let target = if wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(total, target);
     let template = match total {
-        Some(_) => "{bar:40} {human_pos}/{human_len} jobs, {per_sec}, {eta} left",
-        None => "{spinner} {human_pos} jobs, {per_sec}",
+        Some(_) => "{bar:40} {human_pos}/{human_len} jobs, {rate}, {eta} left",
+        None => "{spinner} {human_pos} jobs, {rate}",
     };
-    bar.set_style(ProgressStyle::with_template(template).expect("the template is constant and valid"));
+    let style = ProgressStyle::with_template(template).expect("the template is constant and valid");
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // A bar that cannot be drawn is no reason to stop.
+        let _ = write!(out, "{:.0}/s", state.per_sec());
+    };
+    bar.set_style(style.with_key("rate", rate));
     bar
 }
 
