@@ -8,24 +8,7 @@ pub mod config;
 pub mod fd;
 pub mod guardian;
 pub mod job;
-pub mod master {
-    //! Whether a master serves a channel.
-
-    /// Whether a master serves a channel.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct Presence {
-        /// A master runs.
-        pub running: bool,
-        /// Its process id, when it is known.
-        pub pid: Option<i32>,
-    }
-
-    /// Whether a master serves this channel now.
-    #[must_use]
-    pub fn presence(_: &crate::config::Channel) -> Presence {
-        Presence::default()
-    }
-}
+pub mod master;
 pub mod metrics;
 pub mod pool;
 pub mod queue;

@@ -241,7 +241,7 @@ impl Channel {
     fn on_ended(&mut self, ended: Vec<Ended>) {
         let now = self.now();
         for Ended { run, id, outcome, took } in ended {
-            self.metrics.run_ended(word(&outcome), took);
+            self.metrics.run_ended(outcome.word(), took);
             let Some(record) = self.table.end(id, run) else {
                 debug!(channel = %self.name, job = id.0, "a run ended after its lease was lost: its result is dropped");
                 continue;
@@ -304,26 +304,13 @@ impl Channel {
     }
 }
 
-/// The word of an outcome in metrics and logs.
-fn word(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Done => "done",
-        Outcome::Failed { .. } => "failed",
-        Outcome::Released { .. } => "released",
-        Outcome::TimedOut { .. } => "timed_out",
-        Outcome::Crashed { .. } => "crashed",
-        Outcome::CrashedInCompany => "crashed_in_company",
-        Outcome::Interrupted => "interrupted",
-    }
-}
-
 fn log_ending(channel: &str, record: &Record, outcome: &Outcome) {
     let (job, name, attempt) = (record.id.0, record.meta.job.as_str(), record.meta.attempts + 1);
     match outcome {
         Outcome::Failed { error, .. } => info!(channel, job, name, attempt, error, "a job failed"),
         Outcome::TimedOut { limit } => info!(channel, job, name, attempt, ?limit, "a job timed out"),
         Outcome::Crashed { how } => info!(channel, job, name, attempt, "a job's worker {how}"),
-        other => debug!(channel, job, name, attempt, "a job was {}", word(other)),
+        other => debug!(channel, job, name, attempt, "a job was {}", other.word()),
     }
 }
 

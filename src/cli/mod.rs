@@ -5,15 +5,20 @@
 
 mod clear;
 mod config_check;
+mod demo;
 mod failed;
 mod failure;
 mod list;
+mod listen;
+mod log;
 mod push;
 mod push_file;
 mod reload_failed;
+mod run;
 mod session;
 mod show;
 mod status;
+mod stop;
 mod table;
 mod text;
 mod time;
@@ -83,6 +88,14 @@ pub(crate) struct Globals {
 /// Every command.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(name = "demo")]
+    Demo(demo::Demo),
+    #[command(name = "queue:listen", visible_aliases = ["worker:listen", "queue:work"])]
+    Listen(listen::Listen),
+    #[command(name = "queue:stop", visible_alias = "worker:stop")]
+    Stop(stop::Stop),
+    #[command(name = "queue:run", visible_alias = "worker:run")]
+    Run(run::Run),
     #[command(name = "queue:push")]
     Push(push::Push),
     #[command(name = "queue:status")]
@@ -104,6 +117,10 @@ pub(crate) enum Command {
 impl Command {
     fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
+            Self::Demo(command) => command.run(session),
+            Self::Listen(command) => command.run(session),
+            Self::Stop(command) => command.run(session),
+            Self::Run(command) => command.run(session),
             Self::Push(command) => command.run(session),
             Self::Status(command) => command.run(session),
             Self::Failed(command) => command.run(session),

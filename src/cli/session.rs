@@ -22,9 +22,10 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(globals: Globals, registry: Registry) -> Self {
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let colours = colours(globals.ansi, globals.no_ansi, no_color, io::stdout().is_terminal());
-        Self { globals, registry, config: OnceCell::new(), runtime: OnceCell::new(), colours }
+        let mut session =
+            Self { globals, registry, config: OnceCell::new(), runtime: OnceCell::new(), colours: false };
+        session.colours = session.colours_for(io::stdout().is_terminal());
+        session
     }
 
     /// The jobs of this binary.
@@ -54,6 +55,12 @@ impl Session {
     /// Whether the output may hold colours.
     pub(crate) fn colours(&self) -> bool {
         self.colours
+    }
+
+    /// Whether a stream that is or is no terminal may get colours.
+    pub(crate) fn colours_for(&self, terminal: bool) -> bool {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        colours(self.globals.ansi, self.globals.no_ansi, no_color, terminal)
     }
 
     /// The configuration, loaded at the first call, which also shows its warnings.

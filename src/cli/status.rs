@@ -89,10 +89,7 @@ fn render(reports: &[Report], colours: bool) -> String {
         let line = format!("The master-process of {channel}-queue {state}");
         text.push_str(&if colours { format!("\x1b[{colour}m{line}\x1b[0m\n") } else { line + "\n" });
         text.push_str(&format!("The status of {channel}-queue:\n"));
-        let header = ["waiting", "reserved", "delayed", "done", "failed", "total"];
-        let row =
-            [counts.waiting, counts.reserved, counts.delayed, counts.done, counts.failed, counts.total()];
-        text.push_str(&table::render(&header, [row.iter().map(u64::to_string).collect()]));
+        text.push_str(&counts_table(counts));
         if counts.cleared > 0 {
             text.push_str(&format!("Cleared: {}\n", counts.cleared));
         }
@@ -102,6 +99,13 @@ fn render(reports: &[Report], colours: bool) -> String {
         text.push_str(&format!("Store: {driver}, durability {durability}\n"));
     }
     text
+}
+
+/// The table of the counts.
+pub(super) fn counts_table(counts: &store::Status) -> String {
+    let header = ["waiting", "reserved", "delayed", "done", "failed", "total"];
+    let row = [counts.waiting, counts.reserved, counts.delayed, counts.done, counts.failed, counts.total()];
+    table::render(&header, [row.iter().map(u64::to_string).collect()])
 }
 
 /// A report as JSON.

@@ -42,6 +42,13 @@ impl Config {
         }
     }
 
+    /// The directory of the configuration file, which relative paths start from; the current one without a file.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        let beside = self.file.as_deref().and_then(Path::parent).map(Path::to_owned);
+        beside.or_else(|| env::current_dir().ok()).unwrap_or_else(|| PathBuf::from("."))
+    }
+
     /// The configuration in `file`.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ use crate::guardian::Guardian;
 pub use control::{Answer, ControlError, Request, ask};
 pub use once::run_once;
 pub use program::own_program;
-pub use run_dir::{Presence, presence};
+pub use run_dir::{Presence, presence, socket};
 use service::Service;
 use signals::{Signal, Signals};
 pub use start::{Listen, ListenError};

@@ -1,7 +1,7 @@
 //! From a configuration to a running master: locks, stores, guardian, actors, in this order.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -87,7 +87,7 @@ pub enum ListenError {
 /// A channel that is ours, with its store open, before anything runs.
 struct Claimed {
     config: config::Channel,
-    program: Program,
+    behind: Behind,
     run_dir: RunDir,
     lock: Lock,
     store: Arc<dyn Store>,
@@ -99,9 +99,9 @@ pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
         claimed.push(claim(&listen.config, name)?);
     }
     let mut opened = Vec::new();
-    for (config, program, run_dir, lock) in claimed {
+    for (config, behind, run_dir, lock) in claimed {
         let store = open_store(&config).await?;
-        opened.push(Claimed { config, program, run_dir, lock, store });
+        opened.push(Claimed { config, behind, run_dir, lock, store });
     }
     for channel in &opened {
         let swept = sweep(&channel.lock.id());
@@ -120,17 +120,16 @@ pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
     Ok(master)
 }
 
-type Ours = (config::Channel, Program, RunDir, Lock);
+type Ours = (config::Channel, Behind, RunDir, Lock);
 
 /// Takes the channel's lock, once its program is known to exist.
 fn claim(config: &Config, name: &str) -> Result<Ours, ListenError> {
     let channel = config.channels.get(name).expect("the caller lists declared channels").clone();
-    let program = program(&channel)?;
+    let behind = program(&channel, &config.directory())?;
     let run_dir = RunDir::open(&channel.pid_path, name)
         .map_err(|source| ListenError::RunDir { channel: name.to_owned(), source })?;
-    let lock =
-        run_dir.lock().map_err(|source| ListenError::Lock { channel: name.to_owned(), source })?;
-    Ok((channel, program, run_dir, lock))
+    let lock = run_dir.lock().map_err(|source| ListenError::Lock { channel: name.to_owned(), source })?;
+    Ok((channel, behind, run_dir, lock))
 }
 
 /// Opens a channel's store and says how durable it is.
@@ -142,42 +141,51 @@ pub(super) async fn open_store(config: &config::Channel) -> Result<Arc<dyn Store
     Ok(store)
 }
 
-/// The program behind a channel's jobs.
-pub(super) fn program(config: &config::Channel) -> Result<Program, ListenError> {
+/// The program behind a channel's jobs and the directory it starts in. A program of the user's starts where its
+/// configuration is, so that it finds its files however the master was started.
+pub(super) fn program(config: &config::Channel, base: &Path) -> Result<Behind, ListenError> {
     let checked = |command: &[String]| {
-        let base = config.worker.cwd.as_deref();
         config::program::locate(&command[0], base)
             .map(|_| command.to_vec())
             .map_err(|why| ListenError::Program { channel: config.name.clone(), why })
     };
-    match &config.worker.handler {
+    let (program, cwd) = match &config.worker.handler {
         Handler::Registered => {
             let own = own_program().map_err(ListenError::System)?;
-            Ok(Program::Wire(vec![own.to_string_lossy().into_owned(), "__worker".to_owned()]))
+            (Program::Wire(vec![own.to_string_lossy().into_owned(), "__worker".to_owned()]), None)
         }
-        Handler::Wire { command } => Ok(Program::Wire(checked(command)?)),
-        Handler::Exec { command } => Ok(Program::Exec(checked(command)?)),
-    }
+        Handler::Wire { command } => (Program::Wire(checked(command)?), Some(base.to_owned())),
+        Handler::Exec { command } => (Program::Exec(checked(command)?), Some(base.to_owned())),
+    };
+    Ok(Behind { program, cwd })
+}
+
+/// What runs a channel's jobs.
+pub(super) struct Behind {
+    program: Program,
+    cwd: Option<PathBuf>,
+}
+
+/// What a channel's actor gets beside its configuration.
+pub(super) struct Means {
+    pub(super) behind: Behind,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) guardian: Handle,
+    pub(super) scope: Scope,
+    pub(super) dead: Vec<Owner>,
+    pub(super) on_join: OnJoin,
+    pub(super) metrics: ChannelMetrics,
 }
 
 /// A channel's actor, ready to run.
-pub(super) fn actor(
-    config: &config::Channel,
-    program: Program,
-    store: Arc<dyn Store>,
-    guardian: Handle,
-    scope: Scope,
-    dead: Vec<Owner>,
-    on_join: OnJoin,
-    metrics: ChannelMetrics,
-) -> Channel {
+pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
     let name: Arc<str> = config.name.as_str().into();
     let spec = Spec {
         channel: Arc::clone(&name),
-        program,
+        program: means.behind.program,
         plan: config.worker.plan,
         env: config.worker.env.clone().into_iter().collect(),
-        cwd: config.worker.cwd.clone(),
+        cwd: means.behind.cwd,
         boot_timeout: config.worker.boot_timeout,
         timeout_grace: config.timeout_grace,
         stop_grace: config.stop_grace,
@@ -185,16 +193,16 @@ pub(super) fn actor(
     };
     Channel::new(Setup {
         name,
-        store,
-        pool: Pool::new(spec, guardian),
+        store: means.store,
+        pool: Pool::new(spec, means.guardian),
         policy: Policy { max_attempts: config.max_attempts, backoff: config.backoff },
         max_execute: config.worker.max_execute,
         sleep: config.worker.sleep,
         stop_wait: config.stop_wait,
-        dead,
-        on_join,
-        scope,
-        metrics,
+        dead: means.dead,
+        on_join: means.on_join,
+        scope: means.scope,
+        metrics: means.metrics,
     })
 }
 
@@ -206,7 +214,7 @@ fn serve(
     metrics: &Metrics,
     since: Instant,
 ) -> Result<Service, ListenError> {
-    let Claimed { config, program, run_dir, lock, store } = channel;
+    let Claimed { config, behind, run_dir, lock, store } = channel;
     let name: Arc<str> = config.name.as_str().into();
     let lock_failed = |source| ListenError::RunDir { channel: config.name.clone(), source };
     let guardian = master.guardian.handle().with_scope(&lock.id());
@@ -217,16 +225,16 @@ fn serve(
 
     let dead = lock.previous().map(Owner::named).into_iter().collect();
     let channel_metrics = metrics.channel(&name);
-    let actor = actor(
-        &config,
-        program,
-        Arc::clone(&store),
-        guardian.clone(),
-        Scope::All,
+    let means = Means {
+        behind,
+        store: Arc::clone(&store),
+        guardian: guardian.clone(),
+        scope: Scope::All,
         dead,
-        OnJoin(lock.on_join()),
-        channel_metrics.clone(),
-    );
+        on_join: OnJoin(lock.on_join()),
+        metrics: channel_metrics.clone(),
+    };
+    let actor = actor(&config, means);
     let (commands, told) = mpsc::channel::<Command>(16);
     let actor_name = Arc::clone(&name);
     master.actors.spawn(async move { (actor_name, actor.run(told).await) });

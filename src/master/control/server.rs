@@ -62,11 +62,12 @@ pub(in crate::master) async fn serve(
     mut closing: watch::Receiver<bool>,
 ) {
     let mut conversations = JoinSet::new();
+    let closing_too = closing.clone();
     loop {
         tokio::select! {
             accepted = server.listener.accept(), if conversations.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, _)) if is_trusted(&stream) => {
-                    let (answers, closing) = (Arc::clone(&answers), closing.clone());
+                    let (answers, closing) = (Arc::clone(&answers), closing_too.clone());
                     conversations.spawn(async move {
                         if let Err(error) = converse(stream, answers.as_ref(), closing).await {
                             debug!(%error, "a control connection ended");
@@ -81,11 +82,17 @@ pub(in crate::master) async fn serve(
                 }
             },
             Some(_) = conversations.join_next() => {}
-            _ = closing.wait_for(|closing| *closing) => break,
+            () = closed(&mut closing) => break,
         }
     }
     let finish = async { while conversations.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(FAREWELL, finish).await;
+}
+
+/// Returns when the socket is to close.
+async fn closed(closing: &mut watch::Receiver<bool>) {
+    // An error means that the service is gone, which is as good.
+    let _ = closing.wait_for(|closing| *closing).await;
 }
 
 /// Whether the other end is our own user or root.
@@ -109,7 +116,7 @@ async fn converse(
         let left = IDLE.saturating_sub(idle_since.elapsed());
         let n = tokio::select! {
             read = tokio::time::timeout(left, limited.read_line(&mut line)) => read??,
-            _ = closing.wait_for(|closing| *closing) => return Ok(()),
+            () = closed(&mut closing) => return Ok(()),
         };
         if n == 0 {
             return Ok(());

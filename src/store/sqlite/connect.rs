@@ -1,6 +1,7 @@
 //! Opening connections: settings, the identity of the file, its schema.
 
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -19,6 +20,17 @@ const BUSY: Duration = Duration::from_millis(2_500);
 
 /// Opens the connection that writes; makes the schema in an empty file.
 pub(super) fn writer(path: &Path) -> Result<Connection, Fault> {
+    let begin = Instant::now();
+    loop {
+        match try_writer(path) {
+            // To switch a file to WAL, SQLite does not wait for the lock of others who are at it: we do.
+            Err(fault) if fault.is_busy() && begin.elapsed() < BUSY => nap(),
+            opened => return opened,
+        }
+    }
+}
+
+fn try_writer(path: &Path) -> Result<Connection, Fault> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(Fault::Refused(format!(
             "SQLite {} can damage a file; at least 3.51.3 is needed: build with the bundled one",
@@ -58,12 +70,11 @@ fn open(path: &Path) -> Result<Connection, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     let mut begin = Instant::now();
-    // Jitter keeps many processes from asking in step.
     connection.busy_handler(Some(move |count| {
         if count == 0 {
             begin = Instant::now();
         }
-        std::thread::sleep(Duration::from_micros(fastrand::u64(200..3_000)));
+        nap();
         begin.elapsed() < BUSY
     }))?;
     connection.set_prepared_statement_cache_capacity(128);
@@ -74,6 +85,11 @@ fn open(path: &Path) -> Result<Connection, Fault> {
         return Err(Fault::Refused("the file cannot be written: give this user write permission".into()));
     }
     Ok(connection)
+}
+
+/// A moment, of random length so that many processes do not ask in step.
+fn nap() {
+    thread::sleep(Duration::from_micros(fastrand::u64(200..3_000)));
 }
 
 /// The schema version of a file that is ours; 0 for one that is still empty.

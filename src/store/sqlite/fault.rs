@@ -29,6 +29,12 @@ impl From<rusqlite::Error> for Fault {
 }
 
 impl Fault {
+    /// Whether another process has the lock.
+    pub(super) fn is_busy(&self) -> bool {
+        let code = if let Self::Sql(error) = self { error.sqlite_error_code() } else { None };
+        matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+    }
+
     /// The error for a caller who was `doing` something with the store at `place`.
     pub(super) fn at(self, place: &str, doing: &'static str) -> StoreError {
         let place = place.to_owned();

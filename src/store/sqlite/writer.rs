@@ -43,9 +43,13 @@ impl Writer {
                 match self.ops.try_recv() {
                     Ok(op) => backlog.push_back(op),
                     Err(TryRecvError::Empty) => {
+                        let idle_since = Instant::now();
                         let Ok(op) = self.ops.recv() else { return };
                         backlog.push_back(op);
-                        working_since = Instant::now();
+                        // A caller who comes again at once leaves the others no chance in between.
+                        if idle_since.elapsed() >= PAUSE {
+                            working_since = Instant::now();
+                        }
                     }
                     Err(TryRecvError::Disconnected) => return,
                 }
