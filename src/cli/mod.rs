@@ -13,6 +13,7 @@ mod listen;
 mod log;
 mod push;
 mod push_file;
+mod push_lines;
 mod reload_failed;
 mod run;
 mod session;
