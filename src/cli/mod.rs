@@ -14,6 +14,7 @@ mod log;
 mod metrics;
 mod push;
 mod push_file;
+mod push_lines;
 mod reload_failed;
 mod run;
 mod session;
@@ -46,7 +47,6 @@ Exit codes:
 /// Background jobs on SQLite or Redis: push them, watch them, run them in worker processes
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES, max_term_width = 110, arg_required_else_help = true)]
-#[command(disable_help_subcommand = true)]
 struct Cli {
     #[command(flatten)]
     globals: Globals,

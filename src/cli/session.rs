@@ -119,7 +119,7 @@ impl Session {
         channel: &Channel,
     ) -> Result<std::sync::Arc<dyn crate::store::Store>, Failure> {
         let opened = self.block_on(crate::store::open(&channel.driver, &channel.name));
-        opened.map_err(|error| Failure::store("open the store", error))
+        opened.map_err(|error| Failure::store(format!("open channel \"{}\"", channel.name), error))
     }
 
     /// Runs a future on the one runtime of this run: a store keeps its connections on the runtime that opened it.
@@ -219,6 +219,17 @@ fn complain(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builtin::Noop;
+
+    #[test]
+    fn two_jobs_of_one_name_are_refused_before_anything_is_done() {
+        let mut registry = Registry::default();
+        registry.add_async::<Noop>();
+        assert!(Session::new(Globals::default(), registry.clone()).check_registry().is_ok());
+        registry.add_async::<Noop>();
+        let failure = Session::new(Globals::default(), registry).check_registry().unwrap_err();
+        assert!(failure.to_string().contains("two job types are registered as \"noop\""), "{failure}");
+    }
 
     #[test]
     fn options_decide_about_colours_before_environment_and_terminal() {

@@ -72,7 +72,7 @@ fn driver(read: &Reader<'_>, base: &Path, notes: &mut Notes<'_, '_>) -> Driver {
         notes.warnings.add(node.key_at, &node.key, message, "add type = \"redis\", or type = \"sqlite\"");
     }
     let path = read.path("driver.path", base);
-    Driver::Sqlite { path: path.unwrap_or_else(|| base.join(read.word("driver.path"))) }
+    Driver::Sqlite { path: path.unwrap_or_else(|| from(base, &read.word("driver.path"))) }
 }
 
 /// The connection, read and checked also while another driver is chosen, so that changing the type is enough.
@@ -271,7 +271,7 @@ impl<'a> Reader<'a> {
     }
 
     fn path(&self, path: &str, base: &Path) -> Option<PathBuf> {
-        self.text(path).map(|text| base.join(text))
+        self.text(path).map(|text| from(base, text))
     }
 
     fn integer(&self, path: &str) -> i64 {
@@ -320,6 +320,11 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// `path` seen from `base`, without the dots that mean nothing.
+fn from(base: &Path, path: &str) -> PathBuf {
+    base.join(path).components().collect()
+}
+
 /// The program and its arguments; a program written with a slash is found from `base`.
 fn argv(node: &Node, base: &Path) -> Vec<String> {
     let Value::Array(items) = &node.value else { return Vec::new() };
@@ -332,7 +337,7 @@ fn argv(node: &Node, base: &Path) -> Vec<String> {
         .collect();
     if let Some(program) = words.first_mut()
         && program.contains('/')
-        && let Some(full) = base.join(&*program).to_str()
+        && let Some(full) = from(base, program).to_str()
     {
         *program = full.to_owned();
     }

@@ -89,7 +89,7 @@ fn the_protocol_of_a_command_follows_the_mode() {
     assert_eq!(handler(&format!("{php}type = \"process-pool\"")), Handler::Wire { command: command.clone() });
     assert_eq!(handler(&format!("{php}type = \"coroutine\"")), Handler::Wire { command: command.clone() });
     assert_eq!(handler(&format!("{php}protocol = \"wire\"")), Handler::Wire { command });
-    let beside_the_file = Handler::Exec { command: vec!["/etc/app/./run.sh".to_owned(), "a/b".to_owned()] };
+    let beside_the_file = Handler::Exec { command: vec!["/etc/app/run.sh".to_owned(), "a/b".to_owned()] };
     assert_eq!(handler("command = [\"./run.sh\", \"a/b\"]"), beside_the_file);
 }
 
@@ -430,4 +430,21 @@ fn the_table_of_the_documentation_is_the_table_of_the_loader() {
     let table = key_table();
     let docs = repository("docs/configuration.md");
     assert!(docs.contains(&table), "docs/configuration.md must hold this table:\n{table}");
+}
+
+proptest::proptest! {
+    /// A damaged file is accepted or refused with places in it, and never more than that happens.
+    #[test]
+    fn no_text_makes_the_loader_panic(
+        from in 0usize..8000, length in 0usize..200, with in "[\\PC\\n\"'=\\[\\]{}.#$0-9a-z_]{0,40}"
+    ) {
+        let mut text = repository("config/aint-queue.toml");
+        let start = text.floor_char_boundary(from.min(text.len()));
+        let end = text.floor_char_boundary((start + length).min(text.len()));
+        text.replace_range(start..end, &with);
+        if let Err(ConfigError::Invalid(problems)) = parse(&text) {
+            let lines = text.lines().count().max(1) + 1;
+            proptest::prop_assert!(problems.iter().all(|p| (1..=lines).contains(&p.line)));
+        }
+    }
 }

@@ -13,5 +13,9 @@ mod failed;
 mod general;
 mod library;
 mod push;
+mod redis;
 mod rig;
 mod status;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "each test binary needs its own part of it")]
+mod support;

@@ -4,7 +4,7 @@ use crate::rig::{Rig, assert_transcript, holds_only};
 
 #[test]
 fn a_job_is_pushed_shown_and_counted() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::with_channels(&["default"]);
     let id = rig.push(&[
         "sleep",
         "--data",

@@ -29,6 +29,12 @@ impl Rig {
         Self { dir: tempfile::tempdir().unwrap(), transcript: String::new() }
     }
 
+    /// A directory with these channels and a run directory of its own, where no master of this machine shows.
+    pub fn with_channels(names: &[&str]) -> Self {
+        let channels: String = names.iter().map(|name| format!("[channels.{name}]\n")).collect();
+        Self::with_config(&format!("[defaults]\npid_path = \"run\"\n{channels}"))
+    }
+
     /// A directory with this text as its `config/aint-queue.toml`.
     pub fn with_config(text: &str) -> Self {
         let rig = Self::new();

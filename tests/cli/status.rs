@@ -4,7 +4,7 @@ use crate::rig::{Rig, assert_transcript};
 
 #[test]
 fn a_fresh_channel_has_the_table_users_know() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::with_channels(&["default"]);
     rig.run(&["queue:status"]);
     rig.run(&["queue:status", "--json"]);
     rig.run(&["queue:status", "--ansi"]);
@@ -14,7 +14,7 @@ fn a_fresh_channel_has_the_table_users_know() {
 
 #[test]
 fn several_channels_are_named_or_all() {
-    let mut rig = Rig::with_config("[channels.default]\n[channels.mail]\n[channels.reports]\n");
+    let mut rig = Rig::with_channels(&["default", "mail", "reports"]);
     rig.push(&["noop", "-t", "mail"]);
     rig.run(&["queue:status", "-t", "mail", "-t", "default", "-t", "mail"]);
     rig.run(&["queue:status", "--all", "--json"]);
