@@ -175,6 +175,11 @@ impl Calls {
         }
     }
 
+    /// How long the last call took.
+    pub(super) fn took(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// A call worked.
     pub(super) fn succeeded(&mut self, renewed: bool) {
         if renewed {

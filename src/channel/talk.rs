@@ -88,7 +88,10 @@ impl Channel {
             return 0;
         }
         match self.scoped.scope {
-            Scope::All => self.pool.capacity().saturating_sub(self.table.ready()),
+            Scope::All => {
+                let ahead = self.pace.ahead(self.pool.slots());
+                (self.pool.capacity() + ahead).saturating_sub(self.table.ready())
+            }
             Scope::Next if !self.scoped.asked => self.pool.capacity().min(1),
             Scope::Next | Scope::Only(_) => 0,
         }
@@ -110,6 +113,7 @@ impl Channel {
             }
             Done::Turned { settlements, want, result: Ok(reply) } => {
                 self.calls.succeeded(true);
+                self.pace.turned(self.calls.took());
                 self.on_turn(&settlements, want, reply);
             }
             Done::Turned { settlements, result: Err(error), .. } => {
