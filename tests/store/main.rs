@@ -9,6 +9,7 @@
 mod cases;
 mod drivers;
 mod harness;
+mod redis_only;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -129,4 +130,4 @@ macro_rules! conformance {
 
 conformance!(model, crate::drivers::model::start);
 conformance!(redis, crate::drivers::redis::start);
-conformance!(redis_plain_scripts, crate::drivers::redis::start_plain);
+conformance!(redis_modest, crate::drivers::redis::start_modest);
