@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aint_queue::job::{FailReason, NewJob, Payload};
-use aint_queue::store::{Clear, MAX_BATCH, Place, Settlement, State, Store, Turn};
+use aint_queue::store::{Clear, MAX_BATCH, Place, Settlement, State, Turn};
 
 use super::{open, open_plain};
 use crate::harness::{Master, done, end, failed, job, unique};
@@ -14,21 +14,21 @@ async fn a_full_batch_of_every_kind_of_settlement_is_one_turn() {
     let server = Server::start();
     for store in [open(&server).await, open_plain(&server).await] {
         let mut master = Master::on(&store).await;
-        let kinds: [fn(&aint_queue::job::Record) -> Settlement; 6] = [
-            done,
-            failed,
-            |record| end(record, Place::Front),
-            |record| end(record, Place::Back),
-            |record| end(record, |meta| Place::Delayed(Duration::from_secs(60), meta)),
-            |record| {
+        let kinds: [(u64, fn(&aint_queue::job::Record) -> Settlement); 6] = [
+            (0, done),
+            (500, failed),
+            (500, |record| end(record, Place::Front)),
+            (500, |record| end(record, Place::Back)),
+            (500, |record| end(record, |meta| Place::Delayed(Duration::from_secs(60), meta))),
+            (500, |record| {
                 end(record, |mut meta| {
                     meta.failed = Some(FailReason::Malformed);
                     Place::Failed(meta)
                 })
-            },
+            }),
         ];
         for with_key in [false, true] {
-            for kind in kinds {
+            for (left, kind) in kinds {
                 let jobs: Vec<_> = (0..MAX_BATCH)
                     .map(|n| if with_key { unique("u", &format!("k{n}")) } else { job("j") })
                     .collect();
@@ -38,10 +38,7 @@ async fn a_full_batch_of_every_kind_of_settlement_is_one_turn() {
                 assert_eq!(master.settle(&ends).await, []);
                 assert_eq!(master.held().await, []);
                 let status = store.status().await.unwrap();
-                assert_eq!(
-                    status.waiting + status.delayed + status.failed,
-                    if kind == done { 0 } else { 500 }
-                );
+                assert_eq!(status.waiting + status.delayed + status.failed, left);
                 store
                     .clear(Clear { waiting: true, delayed: true, failed: true, reserved: true })
                     .await

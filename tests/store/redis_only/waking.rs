@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aint_queue::store::Store;
 use tokio::time::{Instant, timeout};
 
 use super::{open, send};
