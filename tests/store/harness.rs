@@ -22,7 +22,7 @@ pub trait Driver: Send + Sync {
     /// Makes the lease of one owner run out now, by writing a past deadline where the store keeps it.
     async fn lapse(&self, channel: &str, owner: &Owner);
 
-    /// Lets the store's clock go on by `time`: moves it, or sleeps.
+    /// Lets the store's clock go on by at least `time`: moves it, or sleeps.
     async fn pass(&self, time: Duration);
 
     /// Puts `text`, which is no record, where the record of a job was, as a foreign hand might.

@@ -9,6 +9,8 @@
 mod cases;
 mod drivers;
 mod harness;
+mod on_disk;
+mod processes;
 mod redis_only;
 #[path = "../support/mod.rs"]
 mod support;
@@ -67,6 +69,9 @@ macro_rules! conformance {
                 a_settled_job_can_be_leased_again_in_the_same_turn,
                 a_page_ends_where_the_next_begins,
                 reserved_jobs_are_listed_whoever_holds_them,
+            }
+            random {
+                a_driver_does_what_the_model_does,
             }
             reap {
                 a_lapsed_owner_is_reaped_and_a_live_one_is_not,
@@ -131,3 +136,4 @@ macro_rules! conformance {
 conformance!(model, crate::drivers::model::start);
 conformance!(redis, crate::drivers::redis::start);
 conformance!(redis_modest, crate::drivers::redis::start_modest);
+conformance!(sqlite, crate::drivers::sqlite::start);

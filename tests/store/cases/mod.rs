@@ -7,6 +7,7 @@ pub mod ids;
 pub mod limits;
 pub mod malformed;
 pub mod order;
+pub mod random;
 pub mod reap;
 pub mod reconcile;
 pub mod settle;
