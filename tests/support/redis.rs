@@ -11,9 +11,10 @@ use std::time::Duration;
 use aint_queue::config;
 use tempfile::TempDir;
 
-/// A shell between us and the server: it ends the server when our end of its stdin closes, which also
-/// happens when the test process is killed.
-const WATCHDOG: &str = r#""$@" </dev/null & cat >/dev/null; kill -9 $!; wait $!"#;
+/// A shell between us and the server: it ends the server, and takes an empty directory away, when our end of its
+/// stdin closes, which also happens when the test process is killed.
+const WATCHDOG: &str =
+    r#"dir=$1; shift; "$@" </dev/null & cat >/dev/null; kill -9 $!; wait $!; rmdir "$dir""#;
 
 /// A running server.
 pub struct Server {
@@ -99,8 +100,10 @@ pub fn free_port() -> u16 {
 
 /// Answers once the server accepts connections, or with its log when it does not come up.
 fn launch(port: u16, args: &[String], dir: &TempDir) -> Result<Child, String> {
+    std::fs::create_dir_all(dir.path()).expect("the server's directory");
     let mut watchdog = Command::new("/bin/sh")
         .args(["-c", WATCHDOG, "sh"])
+        .arg(dir.path())
         .arg(program())
         .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
         .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir"])

@@ -2,7 +2,7 @@
 //!
 //! Its duties:
 //! * every change is one script of `scripts/`, each with its keys, arguments, reply and order of steps at its head;
-//! * what a server's error means for the caller stands in one table, [`errors`];
+//! * what a server's error means for the caller stands in one table, `errors.rs`;
 //! * every connect and every call has a deadline, a connection with an error is left, and no call is sent twice;
 //! * two connections: one for calls, one for the blocking wait.
 //!

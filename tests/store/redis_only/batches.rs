@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
-use aint_queue::job::{FailReason, NewJob, Payload};
-use aint_queue::store::{Clear, MAX_BATCH, Place, Settlement, State, Turn};
+use aint_queue::job::{FailReason, JobId, NewJob, Payload, Record, Start};
+use aint_queue::store::{Clear, Leased, MAX_BATCH, Place, Settlement, State, Turn};
 
 use super::{open, open_plain};
-use crate::harness::{Master, done, end, failed, job, unique};
+use crate::harness::{Master, done, done_id, end, failed, job, record, unique};
 use crate::support::redis::Server;
+
+type Ending = fn(&Record) -> Settlement;
 
 #[tokio::test]
 async fn a_full_batch_of_every_kind_of_settlement_is_one_turn() {
     let server = Server::start();
     for store in [open(&server).await, open_plain(&server).await] {
         let mut master = Master::on(&store).await;
-        let kinds: [(u64, fn(&aint_queue::job::Record) -> Settlement); 6] = [
+        let kinds: [(u64, Ending); 6] = [
             (0, done),
             (500, failed),
             (500, |record| end(record, Place::Front)),
@@ -50,11 +52,7 @@ async fn a_full_batch_of_every_kind_of_settlement_is_one_turn() {
 }
 
 /// What a lease must answer, by the contract's words.
-fn expected(
-    sizes: &[(aint_queue::job::JobId, usize)],
-    want: usize,
-    max_bytes: usize,
-) -> Vec<aint_queue::job::JobId> {
+fn expected(sizes: &[(JobId, usize)], want: usize, max_bytes: usize) -> Vec<JobId> {
     let (mut ids, mut bytes) = (Vec::new(), 0);
     for (id, size) in sizes {
         if ids.len() >= want || (!ids.is_empty() && bytes >= max_bytes) {
@@ -95,10 +93,10 @@ async fn leases_of_any_size_between_tombstones_are_exact() {
             let seq = master.next();
             let turn = Turn { owner: &master.owner, seq, settlements: &[], want, max_bytes };
             let leased = store.turn(turn).await.unwrap().leased;
-            let ids: Vec<_> = leased.iter().map(aint_queue::store::Leased::id).collect();
+            let ids: Vec<_> = leased.iter().map(Leased::id).collect();
             assert_eq!(ids, expected(&waiting, want, max_bytes), "round {round}");
             waiting.drain(..ids.len());
-            let ends: Vec<_> = ids.into_iter().map(crate::harness::done_id).collect();
+            let ends: Vec<_> = ids.into_iter().map(done_id).collect();
             master.settle(&ends).await;
         }
         assert!(store.list(State::Waiting, None, 10).await.unwrap().jobs.is_empty());
@@ -131,7 +129,7 @@ async fn a_page_is_bounded_in_bytes_and_the_next_goes_on() {
             _ => {
                 let held = master.held().await;
                 let fetched = store.fetch(&master.owner, &held).await.unwrap();
-                let ends: Vec<_> = fetched.into_iter().map(|l| failed(&crate::harness::record(l))).collect();
+                let ends: Vec<_> = fetched.into_iter().map(|l| failed(&record(l))).collect();
                 master.settle(&ends).await;
             }
         }
@@ -146,7 +144,7 @@ async fn many_jobs_of_one_moment_are_paged_without_gap_or_repeat() {
     let mut at = job("d");
     // One due time for all of several batches.
     let far = store.push(&[job("now")]).await.unwrap()[0].id().pushed_at().after(Duration::from_secs(3600));
-    at.start = aint_queue::job::Start::At(far);
+    at.start = Start::At(far);
     for _ in 0..3 {
         store.push(&vec![at.clone(); 400]).await.unwrap();
     }

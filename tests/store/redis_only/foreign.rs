@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aint_queue::job::{JobId, Meta};
-use aint_queue::store::{Clear, Owner, PushError, Reap, State, Store, StoreError, Turn};
+use aint_queue::store::{
+    Clear, Exception, Leased, Owner, Place, PushError, Pushed, Reap, Settlement, State, Store, StoreError,
+    Turn,
+};
 
 use super::{connect, everything, key, open, open_plain, send};
-use crate::harness::{Master, done, failed, job, later, unique};
+use crate::harness::{Master, done, done_id, failed, job, later, unique};
 use crate::support::redis::Server;
 
 /// A channel with something under every key.
@@ -67,7 +70,7 @@ impl Full {
         };
         let ids = [self.held.as_slice(), &self.others].concat();
         let requeue: Vec<_> = ids.iter().map(|id| (*id, Meta::named("again"))).collect();
-        let settlements: Vec<_> = self.held.iter().map(|id| crate::harness::done_id(*id)).collect();
+        let settlements: Vec<_> = self.held.iter().map(|id| done_id(*id)).collect();
         let turn = Turn { owner: &owner, seq: seq(), settlements: &settlements, want: 5, max_bytes: 1 << 20 };
         let all = Clear { waiting: true, delayed: true, failed: true, reserved: true };
         vec![
@@ -247,7 +250,7 @@ async fn a_flushed_server_answers_lost_and_starts_afresh() {
 
     let mut next = Master::on(&store).await;
     let exceptions = next.settle(&[done(&leased[0])]).await;
-    assert_eq!(exceptions, [(leased[0].id, aint_queue::store::Exception::Cleared)]);
+    assert_eq!(exceptions, [(leased[0].id, Exception::Cleared)]);
     let id = store.push(&[job("c")]).await.unwrap()[0].id();
     assert!(id > leased[0].id);
     next.lease_exactly(&[id]).await;
@@ -262,10 +265,10 @@ async fn a_record_that_cannot_be_read_gives_up_its_key_when_it_is_set_aside() {
     send(&server, &["HSET", &key("records"), &id.to_string(), broken]);
     let mut master = Master::on(&store).await;
     let reply = master.turn(&[], 1).await.unwrap();
-    let aint_queue::store::Leased::Malformed { why, .. } = &reply.leased[0] else { panic!("{reply:?}") };
-    let aside = aint_queue::store::Place::Failed(Meta::malformed(reply.now, why));
-    master.settle(&[aint_queue::store::Settlement { id, unique: None, to: aside }]).await;
+    let Leased::Malformed { why, .. } = &reply.leased[0] else { panic!("{reply:?}") };
+    let aside = Place::Failed(Meta::malformed(reply.now, why));
+    master.settle(&[Settlement { id, unique: None, to: aside }]).await;
     assert_eq!(store.get(id).await.unwrap().unwrap().payload, "{no payload");
     let again = store.push(&[unique("a", "key")]).await.unwrap();
-    assert!(matches!(again[..], [aint_queue::store::Pushed::Added(_)]), "{again:?}");
+    assert!(matches!(again[..], [Pushed::Added(_)]), "{again:?}");
 }

@@ -91,3 +91,17 @@ async fn until_it_works<T>(limit: Duration, mut call: impl AsyncFnMut() -> Resul
         }
     }
 }
+
+/// How many clients stand in a blocking call.
+fn blocked_clients(server: &Server) -> usize {
+    let redis::Value::BulkString(info) = send(server, &["INFO", "clients"]) else { panic!("INFO is text") };
+    let info = String::from_utf8(info).unwrap();
+    info.lines().find_map(|line| line.strip_prefix("blocked_clients:")).unwrap().trim().parse().unwrap()
+}
+
+/// Returns once `count` clients stand in a blocking call.
+async fn until_blocked(server: &Server, count: usize) {
+    while blocked_clients(server) != count {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,24 +1,21 @@
 //! The blocking wait: quick, and never in the way of others.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use aint_queue::store::Store;
 use tokio::time::{Instant, timeout};
 
-use super::{open, send};
+use super::{blocked_clients, open, until_blocked};
 use crate::harness::{Master, job};
 use crate::support::redis::Server;
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// Returns once `count` clients stand in a blocking call.
-async fn until_blocked(server: &Server, count: usize) {
-    let wanted = format!("blocked_clients:{count}\r");
-    loop {
-        let redis::Value::BulkString(info) = send(server, &["INFO", "clients"]) else { panic!() };
-        if String::from_utf8(info).unwrap().contains(&wanted) {
-            return;
-        }
-        tokio::task::yield_now().await;
+/// Begins waits and gives them up until one has reached the server.
+async fn ask_and_give_up(server: &Server, store: &Arc<dyn Store>) {
+    while blocked_clients(server) == 0 {
+        assert!(timeout(Duration::from_millis(20), store.wait(LONG)).await.is_err());
     }
 }
 
@@ -51,8 +48,7 @@ async fn a_push_from_another_connection_wakes_within_50_ms() {
 async fn a_wait_given_up_leaves_its_token_to_the_next_wait() {
     let server = Server::start();
     let store = open(&server).await;
-    assert!(timeout(Duration::from_millis(50), store.wait(LONG)).await.is_err());
-    until_blocked(&server, 1).await;
+    ask_and_give_up(&server, &store).await;
     // The question is still asked, so it takes the token of this push.
     store.push(&[job("a")]).await.unwrap();
     until_blocked(&server, 0).await;
@@ -63,18 +59,18 @@ async fn a_wait_given_up_leaves_its_token_to_the_next_wait() {
 async fn many_waits_given_up_ask_one_question_on_one_connection() {
     let server = Server::start();
     let store = open(&server).await;
+    ask_and_give_up(&server, &store).await;
     for _ in 0..50 {
         assert!(timeout(Duration::from_millis(2), store.wait(LONG)).await.is_err());
     }
-    until_blocked(&server, 1).await;
+    assert_eq!(blocked_clients(&server), 1);
 }
 
 #[tokio::test]
 async fn a_store_that_is_gone_takes_no_token_from_others() {
     let server = Server::start();
     let (gone, idle) = (open(&server).await, open(&server).await);
-    assert!(timeout(Duration::from_millis(50), gone.wait(LONG)).await.is_err());
-    until_blocked(&server, 1).await;
+    ask_and_give_up(&server, &gone).await;
     drop(gone);
     until_blocked(&server, 0).await;
     idle.push(&[job("a")]).await.unwrap();
