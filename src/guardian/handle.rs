@@ -2,6 +2,12 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use nix::errno::Errno;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 /// Names one child within a master's life; never reused, unlike a pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,4 +60,116 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+}
+
+/// Where a child's events go.
+pub type Events = UnboundedSender<(ChildId, ChildEvent)>;
+
+/// Most children that are asked for and have neither started nor failed. More than a guardian that lives ever
+/// gets behind with; what is asked beyond it fails at once instead of piling up.
+const MOST_WAITING: usize = 1024;
+
+/// Asks the guardian for children. Cheap to clone; nothing here waits or fails: what becomes of a request
+/// arrives as a [`ChildEvent`].
+#[derive(Clone, Debug)]
+pub struct Handle {
+    asks: UnboundedSender<Ask>,
+    /// What this handle's children belong to: stands first in their cookies.
+    scope: Arc<str>,
+    shared: Arc<Shared>,
+}
+
+/// What handles and the task behind them count together.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    last_child: AtomicU64,
+    /// Children asked for and neither started nor failed; raised by handles, lowered by the task.
+    pub(super) waiting: AtomicUsize,
+    /// How often the guardian died; raised by the task.
+    pub(super) deaths: AtomicU64,
+}
+
+/// What a handle asks of the task that talks to the guardian.
+#[derive(Debug)]
+pub(super) enum Ask {
+    Spawn { child: ChildId, scope: Arc<str>, what: Box<Spawn>, events: Events },
+    Terminate(ChildId),
+    Kill(ChildId),
+    Hold(String, OwnedFd),
+    Release(String),
+    ShutDown(oneshot::Sender<()>),
+}
+
+impl Handle {
+    pub(super) fn new(asks: UnboundedSender<Ask>, shared: Arc<Shared>) -> Self {
+        Self { asks, scope: "".into(), shared }
+    }
+
+    /// The same handle for children that belong to this lock: a later holder of it finds them by their cookies.
+    #[must_use]
+    pub fn with_scope(&self, lock_id: &str) -> Self {
+        Self { scope: lock_id.into(), ..self.clone() }
+    }
+
+    /// Starts a child. Its events come in this order: `Spawned`, then one last word; or the last word alone.
+    pub fn spawn(&self, what: Spawn, events: Events) -> ChildId {
+        let child = self.unborn();
+        let name = what.argv.first().cloned().unwrap_or_default();
+        let refuse = |events: &Events, why: &str, errno: Errno| {
+            let error = format!("could not run \"{name}\": {why}");
+            // Nobody listening means nobody cares.
+            let _ = events.send((child, ChildEvent::SpawnFailed { error, errno: errno as i32 }));
+        };
+        if self.shared.waiting.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
+            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+            refuse(&events, "too many programs are waiting to be started", Errno::EAGAIN);
+            return child;
+        }
+        let ask = Ask::Spawn { child, scope: Arc::clone(&self.scope), what: Box::new(what), events };
+        if let Err(unsent) = self.asks.send(ask) {
+            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+            if let Ask::Spawn { events, .. } = unsent.0 {
+                refuse(&events, "the guardian has been shut down", Errno::ESHUTDOWN);
+            }
+        }
+        child
+    }
+
+    /// A number for a child that will never be born, because what it needs could not be prepared.
+    #[must_use]
+    pub fn unborn(&self) -> ChildId {
+        ChildId(self.shared.last_child.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// SIGTERM to the child's process group.
+    pub fn terminate(&self, child: ChildId) {
+        self.ask(Ask::Terminate(child));
+    }
+
+    /// SIGKILL to the child's whole tree; `Exited` follows.
+    pub fn kill(&self, child: ChildId) {
+        self.ask(Ask::Kill(child));
+    }
+
+    /// Makes the guardian keep a descriptor, that of a locked file, open until it is released or the guardian
+    /// ends. A later guardian gets it too.
+    pub fn hold(&self, name: &str, lock: OwnedFd) {
+        self.ask(Ask::Hold(name.to_owned(), lock));
+    }
+
+    /// Makes the guardian close a held descriptor.
+    pub fn release(&self, name: &str) {
+        self.ask(Ask::Release(name.to_owned()));
+    }
+
+    /// How often the guardian has died and been replaced.
+    #[must_use]
+    pub fn deaths(&self) -> u64 {
+        self.shared.deaths.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn ask(&self, ask: Ask) {
+        // After the guardian's end there are no children and no locks left to speak of.
+        let _ = self.asks.send(ask);
+    }
 }

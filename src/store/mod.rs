@@ -14,6 +14,7 @@ mod batch;
 mod bulk;
 mod error;
 pub mod model;
+mod open;
 pub mod redis;
 pub mod sqlite;
 
@@ -25,9 +26,12 @@ use serde::Serialize;
 
 pub use bulk::{Filter, reload_failed, remove};
 pub use error::{PushError, StoreError};
+pub use open::open;
 
 use crate::job::{JobId, Meta, NewJob, Record, Timestamp};
 
+/// How long a lease lasts without a sign of life of its owner. It has nothing to do with how long jobs may run.
+pub const LEASE: Duration = Duration::from_secs(30);
 /// Most items one call carries; callers with more split them.
 pub const MAX_BATCH: usize = 500;
 /// Most payload bytes one call carries; a single job may always go alone.

@@ -1,4 +1,3 @@
 //! What several test binaries need.
 
-pub mod proxy;
 pub mod redis;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use aint_queue::store::{Exception, Leased, PushError, Store, StoreError};
 
 use super::connect;
+use super::proxy::Proxy;
 use crate::harness::{Master, done, job, record, unique};
-use crate::support::proxy::Proxy;
 use crate::support::redis::{Server, at};
 
 struct Wire {

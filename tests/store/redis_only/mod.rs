@@ -7,6 +7,8 @@ mod ids;
 mod lost_reply;
 mod memory;
 mod outage;
+#[path = "../../support/proxy.rs"]
+mod proxy;
 mod reaper;
 mod waking;
 

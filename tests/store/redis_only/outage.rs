@@ -5,9 +5,9 @@ use std::time::Duration;
 use aint_queue::store::{Reap, Store, StoreError};
 use tokio::time::Instant;
 
+use super::proxy::Proxy;
 use super::{connect, open, send, until_blocked, until_it_works};
 use crate::harness::{Master, done, job};
-use crate::support::proxy::Proxy;
 use crate::support::redis::{Server, at};
 
 fn assert_unavailable<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {

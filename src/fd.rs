@@ -1,0 +1,329 @@
+//! The system calls that have no safe form: the only `unsafe` of this crate.
+//!
+//! Everything here is a thin, checked wrapper; what to do with it is decided elsewhere. Each block says why
+//! it is sound.
+
+#![expect(unsafe_code, reason = "descriptors from other processes and clone have no safe interface")]
+
+use std::ffi::{CString, c_int, c_void};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use nix::errno::Errno;
+use tokio::io::unix::AsyncFd;
+
+use crate::guardian::handle::Exit;
+
+/// Takes over a descriptor this process was started with, such as the one `AINT_QUEUE_FD` names, and keeps
+/// it from this process's own children.
+///
+/// Call it once per descriptor, before anything else can have opened one under the same number.
+///
+/// # Errors
+/// When no such descriptor is open.
+pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl on any number is harmless; a number that is not open is reported as EBADF.
+    Errno::result(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, and by this function's contract nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A descriptor whose readiness the runtime tells. Call it within a runtime.
+///
+/// # Errors
+/// When the system cannot watch a descriptor of this kind.
+pub fn watched(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an owned descriptor stays open and stays the same for as long as it is owned.
+    unsafe { AsyncFd::register(fd) }.map_err(io::Error::from)
+}
+
+/// One datagram and what came with it.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    /// Its length; 0 is the end of the stream.
+    pub(crate) len: usize,
+    /// It was longer than the buffer.
+    pub(crate) cut: bool,
+    /// The descriptors that came with it; fewer than were sent when this process has no room for more.
+    pub(crate) fds: Vec<OwnedFd>,
+}
+
+/// Receives one datagram without waiting.
+///
+/// # Errors
+/// `WouldBlock` when there is none, or what the system says.
+pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
+    const SPACE: usize = 64;
+    #[repr(align(8))]
+    struct Control([u8; SPACE]);
+    let mut control = Control([0; SPACE]);
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: an all-zero msghdr is a valid empty one.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.0.as_mut_ptr().cast();
+    header.msg_controllen = SPACE as _;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: header points at buffers that outlive the call and carries their true lengths.
+    let len = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) })?;
+    let mut received = Received {
+        len: usize::try_from(len).expect("a length is not negative"),
+        cut: header.msg_flags & libc::MSG_TRUNC != 0,
+        fds: Vec::new(),
+    };
+    // SAFETY: the kernel filled the control buffer; the CMSG macros walk it within msg_controllen. Each
+    // number in an SCM_RIGHTS part is a descriptor just opened for this process and owned by nobody else.
+    unsafe {
+        let mut part = libc::CMSG_FIRSTHDR(&raw const header);
+        while !part.is_null() {
+            if (*part).cmsg_level == libc::SOL_SOCKET && (*part).cmsg_type == libc::SCM_RIGHTS {
+                let data = libc::CMSG_DATA(part).cast::<RawFd>();
+                let bytes = (*part).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+                for i in 0..bytes / size_of::<RawFd>() {
+                    received.fds.push(OwnedFd::from_raw_fd(ptr::read_unaligned(data.add(i))));
+                }
+            }
+            part = libc::CMSG_NXTHDR(&raw const header, part);
+        }
+    }
+    Ok(received)
+}
+
+/// The next child of this process that has ended and was not reaped yet, and how it ended. It stays a zombie,
+/// so its pid cannot be given to anybody else until it is reaped.
+pub(crate) fn peek_dead() -> Option<(i32, Exit)> {
+    // SAFETY: an all-zero siginfo is valid, and si_pid stays 0 when no child has ended.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    loop {
+        // SAFETY: info is ours for the length of the call.
+        match Errno::result(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) }) {
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
+    // SAFETY: waitid filled the part of the union that belongs to a child's end, or left it zero.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    let exit = if info.si_code == libc::CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) };
+    (pid != 0).then_some((pid, exit))
+}
+
+/// A descriptor that means this process and never another that gets its number later.
+///
+/// # Errors
+/// When there is no such process, or the system is out of descriptors.
+pub(crate) fn pidfd(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: plain numbers go in, a new descriptor owned by nobody else comes out.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    let fd = RawFd::try_from(fd).expect("a descriptor fits its type");
+    // SAFETY: the kernel has just opened it for this call.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Signals the process that a [`pidfd`] means.
+///
+/// # Errors
+/// When it has ended or belongs to somebody else.
+pub(crate) fn pidfd_signal(process: &OwnedFd, signal: c_int) -> io::Result<()> {
+    let none = ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null siginfo asks for what kill would send.
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, none, 0) };
+    Errno::result(sent)?;
+    Ok(())
+}
+
+/// Gives every signal its default disposition, so that children inherit nothing from this process.
+pub(crate) fn default_dispositions() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL installs no code. KILL, STOP and the numbers the C library keeps are refused.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Makes a command start in a session of its own and deaf to every signal that can be blocked, from its very
+/// first instruction.
+pub(crate) fn detached(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec only async-signal-safe calls are made.
+    unsafe {
+        command.pre_exec(|| {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const all, ptr::null_mut());
+            Errno::result(libc::setsid())?;
+            Ok(())
+        })
+    }
+}
+
+/// Puts the descriptors of a guardian in order: its socket, which came as descriptor 0, moves out of the way;
+/// 0 becomes /dev/null; 3 is reserved, so that nothing of ours ever has a number a child is promised; all
+/// others that were inherited by accident are closed.
+///
+/// # Errors
+/// What the system says. Call it first of all, when nothing else is open.
+pub(crate) fn guardian_descriptors() -> io::Result<OwnedFd> {
+    // SAFETY: the process has just begun; by this function's contract nobody owns the numbers above 2.
+    unsafe {
+        // Older kernels do not have close_range; what is left open there was inherited from outside.
+        libc::syscall(libc::SYS_close_range, 3, c_int::MAX, 0);
+        let socket = Errno::result(libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 10))?;
+        let null = Errno::result(libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC))?;
+        Errno::result(libc::dup2(null, 0))?;
+        if null != 3 {
+            Errno::result(libc::dup3(null, 3, libc::O_CLOEXEC))?;
+        }
+        Ok(OwnedFd::from_raw_fd(socket))
+    }
+}
+
+/// A program as the kernel wants it.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// Where it may be, tried in this order.
+    pub(crate) paths: Vec<CString>,
+    /// Its arguments, its own name first.
+    pub(crate) argv: Vec<CString>,
+    /// Its whole environment.
+    pub(crate) env: Vec<CString>,
+    /// The directory it starts in.
+    pub(crate) cwd: Option<CString>,
+}
+
+/// What a launch was doing when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Making a process.
+    Process = 1,
+    /// Preparing it: group, parent, descriptors.
+    Prepare = 2,
+    /// Changing to its directory.
+    Directory = 3,
+    /// Running the program.
+    Run = 4,
+}
+
+/// Starts programs; holds the stack that a new process uses until it runs its program.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    stack: Vec<u128>,
+}
+
+/// What the new process reads and, on failure, writes; both processes see the same memory.
+struct Plan<'a> {
+    paths: &'a [CString],
+    argv: *const *const libc::c_char,
+    env: *const *const libc::c_char,
+    cwd: *const libc::c_char,
+    fds: &'a [(RawFd, RawFd)],
+    parent: libc::pid_t,
+    no_signals: libc::sigset_t,
+    stage: AtomicI32,
+    errno: AtomicI32,
+}
+
+impl Launcher {
+    /// Ready to launch.
+    pub(crate) fn new() -> Self {
+        Self { stack: vec![0; 4096] }
+    }
+
+    /// Starts a program as the leader of a process group of its own, killed by the kernel when this process
+    /// dies. `fds` are pairs of ours and the number it has in the child; ours are never a number of the child.
+    ///
+    /// The caller must have one thread: the parent-death signal belongs to the thread that starts the child.
+    /// Like posix_spawn, the child borrows this process's memory until it runs its program, which spares the
+    /// copy of the page tables.
+    ///
+    /// # Errors
+    /// What it was doing, and the system's error. Nothing is left of the child then.
+    pub(crate) fn launch(
+        &mut self,
+        program: &Program,
+        fds: &[(BorrowedFd<'_>, RawFd)],
+    ) -> Result<i32, (Stage, Errno)> {
+        let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+            strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+        };
+        let (argv, env) = (pointers(&program.argv), pointers(&program.env));
+        let fds: Vec<(RawFd, RawFd)> = fds.iter().map(|(ours, theirs)| (ours.as_raw_fd(), *theirs)).collect();
+        // SAFETY: sigemptyset makes the zeroed set a valid one.
+        let no_signals = unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            set
+        };
+        let plan = Plan {
+            paths: &program.paths,
+            argv: argv.as_ptr(),
+            env: env.as_ptr(),
+            cwd: program.cwd.as_ref().map_or(ptr::null(), |c| c.as_ptr()),
+            fds: &fds,
+            parent: nix::unistd::getpid().as_raw(),
+            no_signals,
+            stage: AtomicI32::new(0),
+            errno: AtomicI32::new(0),
+        };
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        // SAFETY: CLONE_VFORK suspends this process until the child has run its program or exited, so the
+        // stack and the plan outlive the child's use of them. The child has no signal handlers to run (all
+        // dispositions are default) and calls nothing but async-signal-safe functions.
+        let pid = unsafe {
+            let top = self.stack.as_mut_ptr().add(self.stack.len());
+            libc::clone(run_child, top.cast(), flags, (&raw const plan).cast_mut().cast())
+        };
+        let pid = Errno::result(pid).map_err(|e| (Stage::Process, e))?;
+        let stage = match plan.stage.load(Ordering::SeqCst) {
+            0 => return Ok(pid),
+            2 => Stage::Prepare,
+            3 => Stage::Directory,
+            _ => Stage::Run,
+        };
+        let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
+        Err((stage, Errno::from_raw(plan.errno.load(Ordering::SeqCst))))
+    }
+}
+
+extern "C" fn run_child(plan: *mut c_void) -> c_int {
+    // SAFETY: launch passes a Plan that lives until this process has run its program or exited. Nothing here
+    // allocates, locks or unwinds.
+    unsafe {
+        let plan = &*plan.cast::<Plan<'_>>();
+        let fail = |stage: Stage, errno: c_int| -> ! {
+            plan.errno.store(errno, Ordering::SeqCst);
+            plan.stage.store(stage as c_int, Ordering::SeqCst);
+            libc::_exit(127)
+        };
+        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 || libc::setpgid(0, 0) != 0 {
+            fail(Stage::Prepare, Errno::last_raw());
+        }
+        // The parent may have died before the line above took effect.
+        if libc::getppid() != plan.parent {
+            libc::_exit(127);
+        }
+        for &(ours, theirs) in plan.fds {
+            if libc::dup2(ours, theirs) < 0 {
+                fail(Stage::Prepare, Errno::last_raw());
+            }
+        }
+        if !plan.cwd.is_null() && libc::chdir(plan.cwd) != 0 {
+            fail(Stage::Directory, Errno::last_raw());
+        }
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const plan.no_signals, ptr::null_mut());
+        let mut errno = libc::ENOENT;
+        for path in plan.paths {
+            libc::execve(path.as_ptr(), plan.argv, plan.env);
+            match Errno::last_raw() {
+                libc::ENOENT | libc::ENOTDIR => {}
+                libc::EACCES => errno = libc::EACCES,
+                other => fail(Stage::Run, other),
+            }
+        }
+        fail(Stage::Run, errno)
+    }
+}

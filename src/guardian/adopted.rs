@@ -1,0 +1,84 @@
+//! The children of the master itself: its guardian, what a dead guardian left behind, and, when the master is
+//! the first process of a container, everybody's orphans.
+//!
+//! The master starts nothing but guardians, and everything a guardian starts is outside the master's session.
+//! So a child in another session that is not a guardian was left by one.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::process::Child;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::errno::Errno;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getpid};
+
+use super::kill::{Reach, kill_child};
+use super::procfs;
+
+/// The guardians of this process, which nobody reaps but the task that talks to them.
+static GUARDIANS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+fn guardians() -> MutexGuard<'static, BTreeSet<i32>> {
+    // A set of numbers is never left half-changed.
+    GUARDIANS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts a guardian. The lock is held meanwhile, so that it is never taken for something left behind.
+pub(super) fn start(command: impl FnOnce() -> io::Result<Child>) -> io::Result<i32> {
+    let mut guardians = guardians();
+    let pid = i32::try_from(command()?.id()).expect("the kernel's process ids are positive and fit");
+    guardians.insert(pid);
+    Ok(pid)
+}
+
+/// Reaps a guardian if it has ended; says whether it has.
+pub(super) fn reap_guardian(pid: i32) -> bool {
+    let mut guardians = guardians();
+    // A status that is not StillAlive, or any error, means that no such child is left.
+    let ended = !matches!(wait_for(pid), Ok(WaitStatus::StillAlive));
+    if ended {
+        guardians.remove(&pid);
+    }
+    ended
+}
+
+/// Reaps the orphans that have ended and became ours.
+pub(super) fn reap_orphans() {
+    let everybodys = getpid().as_raw() == 1;
+    for (pid, in_our_session) in children() {
+        if everybodys || !in_our_session {
+            let _ = wait_for(pid);
+        }
+    }
+}
+
+/// Kills what dead guardians left behind and reaps what has ended of it; says what is still there. Repeat it
+/// until nothing is: what hung below a killed process comes to us only then.
+pub(super) fn kill_left_behind() -> Vec<i32> {
+    let mut left = Vec::new();
+    for (pid, in_our_session) in children() {
+        if in_our_session {
+            continue;
+        }
+        let leads_group = procfs::stat(pid).is_some_and(|s| s.group == pid);
+        let reach = kill_child(pid, leads_group);
+        if matches!(wait_for(pid), Ok(WaitStatus::StillAlive)) && reach == Reach::Signalled {
+            left.push(pid);
+        }
+    }
+    left
+}
+
+/// The children that are not guardians, and whether they are in this process's session.
+fn children() -> Vec<(i32, bool)> {
+    let guardians = guardians();
+    let me = getpid().as_raw();
+    let ours = procfs::stat(me).map(|s| s.session);
+    let strangers = procfs::children_of(me).into_iter().filter(|pid| !guardians.contains(pid));
+    strangers.filter_map(|pid| Some((pid, Some(procfs::stat(pid)?.session) == ours))).collect()
+}
+
+fn wait_for(pid: i32) -> Result<WaitStatus, Errno> {
+    waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG))
+}

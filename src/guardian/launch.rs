@@ -1,0 +1,218 @@
+//! From a spawn request to a running program: arguments, environment, descriptors, and words for what failed.
+
+use std::ffi::{CString, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::frame::SpawnFrame;
+use super::procfs::COOKIE_VARIABLE;
+use crate::fd::{Launcher, Program, Stage};
+
+/// Where the C library looks when there is no PATH.
+const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/bin:/usr/bin";
+/// The wire's number in a child, and the variable that tells a worker.
+const WIRE: RawFd = 3;
+const FD_VARIABLE: &str = "AINT_QUEUE_FD";
+
+/// Why a program was not started.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// For people, naming the program.
+    pub(super) error: String,
+    /// For the master.
+    pub(super) errno: Errno,
+}
+
+/// Starts programs with this process's environment as the base of theirs.
+#[derive(Debug)]
+pub(super) struct Launches {
+    launcher: Launcher,
+    inherited: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Launches {
+    /// Takes down the environment as it is now.
+    pub(super) fn new() -> Self {
+        let bytes = |s: OsString| s.into_vec();
+        let inherited = std::env::vars_os().map(|(name, value)| (bytes(name), bytes(value))).collect();
+        Self { launcher: Launcher::new(), inherited }
+    }
+
+    /// Starts a program. `fds` are those that came with the request: standard output and error, then standard
+    /// input and the wire, as far as the request has them.
+    pub(super) fn start(
+        &mut self,
+        spawn: &SpawnFrame,
+        cookie: &str,
+        fds: &[OwnedFd],
+    ) -> Result<i32, Failure> {
+        let name = spawn.argv.first().map_or("", String::as_str);
+        if fds.len() < spawn.fds() {
+            return Err(Failure {
+                error: format!("could not run \"{name}\": the guardian has no descriptors left"),
+                errno: Errno::EMFILE,
+            });
+        }
+        let program = self.program(spawn, cookie)?;
+        let mut pairs: Vec<(BorrowedFd<'_>, RawFd)> = vec![(fds[0].as_fd(), 1), (fds[1].as_fd(), 2)];
+        let mut rest = fds[2..].iter();
+        // Without one of its own a child gets ours, which is /dev/null.
+        pairs.extend(spawn.stdin.then(|| rest.next()).flatten().map(|fd| (fd.as_fd(), 0)));
+        pairs.extend(spawn.wire.then(|| rest.next()).flatten().map(|fd| (fd.as_fd(), WIRE)));
+        self.launcher
+            .launch(&program, &pairs)
+            .map_err(|(stage, errno)| failure(spawn, &program, stage, errno))
+    }
+
+    fn program(&self, spawn: &SpawnFrame, cookie: &str) -> Result<Program, Failure> {
+        let name = spawn.argv.first().map_or("", String::as_str);
+        let refuse =
+            |what: &str| Failure { error: format!("could not run \"{name}\": {what}"), errno: Errno::EINVAL };
+        if name.is_empty() {
+            return Err(refuse("the command is empty"));
+        }
+        let wire = spawn.wire.then(|| WIRE.to_string());
+        let ours = [(FD_VARIABLE, wire.as_deref()), (COOKIE_VARIABLE, Some(cookie))];
+        let asked = spawn.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let is_replaced = |name: &[u8]| {
+            ours.iter().any(|(n, _)| n.as_bytes() == name)
+                || spawn.env.iter().any(|(n, _)| n.as_bytes() == name)
+        };
+        let mut env = Vec::with_capacity(self.inherited.len() + spawn.env.len() + 2);
+        for (name, value) in ours.iter().filter_map(|(name, value)| Some((*name, (*value)?))) {
+            env.push([name.as_bytes(), b"=", value.as_bytes()].concat());
+        }
+        for (name, value) in asked.filter(|(name, _)| ours.iter().all(|(n, _)| n != name)) {
+            if name.is_empty() || name.contains('=') {
+                return Err(refuse(&format!("\"{name}\" cannot be the name of an environment variable")));
+            }
+            env.push([name.as_bytes(), b"=", value.as_bytes()].concat());
+        }
+        for (name, value) in self.inherited.iter().filter(|(name, _)| !is_replaced(name)) {
+            env.push([name.as_slice(), b"=", value.as_slice()].concat());
+        }
+        let text = |bytes: Vec<u8>, what: &str| {
+            CString::new(bytes).map_err(|_| refuse(&format!("{what} holds a NUL character")))
+        };
+        let paths = candidates(name.as_bytes(), self.search_path(spawn));
+        let arguments = spawn.argv.iter().map(|a| a.clone().into_bytes());
+        let cwd = spawn.cwd.as_ref().map(|c| c.as_os_str().as_bytes().to_vec());
+        Ok(Program {
+            paths: paths.into_iter().map(|p| text(p, "the program's name")).collect::<Result<_, _>>()?,
+            argv: arguments.map(|a| text(a, "an argument")).collect::<Result<_, _>>()?,
+            env: env.into_iter().map(|v| text(v, "an environment variable")).collect::<Result<_, _>>()?,
+            cwd: cwd.map(|c| text(c, "the working directory")).transpose()?,
+        })
+    }
+
+    /// The PATH that the child will have.
+    fn search_path<'a>(&'a self, spawn: &'a SpawnFrame) -> &'a [u8] {
+        let asked =
+            spawn.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_bytes());
+        let inherited = || self.inherited.iter().find(|(name, _)| name == b"PATH").map(|(_, v)| v.as_slice());
+        asked.or_else(inherited).unwrap_or(DEFAULT_PATH)
+    }
+}
+
+/// Where a program may be. An empty part of the search path is not the working directory here: nobody means it.
+fn candidates(name: &[u8], search_path: &[u8]) -> Vec<Vec<u8>> {
+    if name.contains(&b'/') {
+        return vec![name.to_vec()];
+    }
+    let directories = search_path.split(|&b| b == b':').filter(|directory| !directory.is_empty());
+    directories.map(|directory| [directory, b"/", name].concat()).collect()
+}
+
+fn failure(spawn: &SpawnFrame, program: &Program, stage: Stage, errno: Errno) -> Failure {
+    let name = &spawn.argv[0];
+    let exists =
+        || program.paths.iter().any(|p| Path::new(std::ffi::OsStr::from_bytes(p.as_bytes())).exists());
+    let why = match (stage, errno) {
+        (Stage::Process, _) => format!("no new process can be made: {}", errno.desc()),
+        (Stage::Directory, _) => {
+            let cwd = spawn.cwd.as_deref().unwrap_or(Path::new(""));
+            format!("its working directory \"{}\": {}", cwd.display(), errno.desc())
+        }
+        (Stage::Run, Errno::ENOENT) if exists() => {
+            "the interpreter that its first line names does not exist".to_owned()
+        }
+        (Stage::Run, Errno::ENOENT) if !name.contains('/') => "there is no such program in PATH".to_owned(),
+        (Stage::Run, Errno::ENOENT) => "there is no such file".to_owned(),
+        (Stage::Run, Errno::EACCES) => "the file is not executable for this user".to_owned(),
+        (Stage::Run, Errno::ENOEXEC) => {
+            "it is not a program; a script's first line has to name its interpreter, as in #!/bin/sh"
+                .to_owned()
+        }
+        (Stage::Prepare | Stage::Run, _) => errno.desc().to_owned(),
+    };
+    Failure { error: format!("could not run \"{name}\": {why}"), errno }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_finds_the_wire_where_the_protocol_says() {
+        assert_eq!(FD_VARIABLE, crate::wire::FD_VARIABLE);
+    }
+
+    fn launches(inherited: &[(&str, &str)]) -> Launches {
+        let bytes = |(n, v): &(&str, &str)| (n.as_bytes().to_vec(), v.as_bytes().to_vec());
+        Launches { launcher: Launcher::new(), inherited: inherited.iter().map(bytes).collect() }
+    }
+
+    fn spawn(argv: &[&str], env: &[(&str, &str)], wire: bool) -> SpawnFrame {
+        SpawnFrame {
+            child: 1,
+            scope: String::new(),
+            argv: argv.iter().map(ToString::to_string).collect(),
+            env: env.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+            cwd: None,
+            stdin: false,
+            wire,
+        }
+    }
+
+    fn texts(strings: &[CString]) -> Vec<&str> {
+        strings.iter().map(|s| s.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_is_asked_replaces_what_is_inherited_and_ours_replaces_both() {
+        let launches =
+            launches(&[("A", "old"), ("B", "kept"), ("AINT_QUEUE_FD", "9"), ("AINT_QUEUE_COOKIE", "outer")]);
+        let asked = [("A", "new"), ("AINT_QUEUE_COOKIE", "forged")];
+        let program = launches.program(&spawn(&["x"], &asked, true), "me:1").unwrap();
+        assert_eq!(texts(&program.env), ["AINT_QUEUE_FD=3", "AINT_QUEUE_COOKIE=me:1", "A=new", "B=kept"]);
+        let program = launches.program(&spawn(&["x"], &[], false), "me:1").unwrap();
+        assert_eq!(texts(&program.env), ["AINT_QUEUE_COOKIE=me:1", "A=old", "B=kept"]);
+    }
+
+    #[test]
+    fn a_program_is_looked_up_in_the_path_its_child_will_have() {
+        let launches = launches(&[("PATH", "/a:/b")]);
+        let paths = |asked: &SpawnFrame| {
+            texts(&launches.program(asked, "c").unwrap().paths)
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(paths(&spawn(&["x"], &[], false)), ["/a/x", "/b/x"]);
+        assert_eq!(paths(&spawn(&["x"], &[("PATH", "/c::")], false)), ["/c/x"]);
+        assert_eq!(paths(&spawn(&["./x"], &[], false)), ["./x"]);
+    }
+
+    #[test]
+    fn what_the_kernel_cannot_take_is_refused_with_a_reason() {
+        let launches = launches(&[]);
+        let error = |asked: &SpawnFrame| launches.program(asked, "c").unwrap_err().error;
+        assert_eq!(error(&spawn(&[], &[], false)), "could not run \"\": the command is empty");
+        assert!(error(&spawn(&["x", "a\0b"], &[], false)).contains("an argument holds a NUL"));
+        assert!(error(&spawn(&["x"], &[("A=B", "")], false)).contains("\"A=B\" cannot be the name"));
+        assert!(error(&spawn(&["x"], &[("A", "\0")], false)).contains("an environment variable holds a NUL"));
+    }
+}
