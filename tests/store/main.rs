@@ -11,6 +11,7 @@ mod drivers;
 mod harness;
 mod on_disk;
 mod processes;
+mod redis_only;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -134,5 +135,5 @@ macro_rules! conformance {
 
 conformance!(model, crate::drivers::model::start);
 conformance!(redis, crate::drivers::redis::start);
-conformance!(redis_plain_scripts, crate::drivers::redis::start_plain);
+conformance!(redis_modest, crate::drivers::redis::start_modest);
 conformance!(sqlite, crate::drivers::sqlite::start);
