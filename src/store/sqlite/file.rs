@@ -83,6 +83,11 @@ impl File {
         self.call(doing, bytes, act, |op| self.writes.send(op).is_ok()).await
     }
 
+    /// Refuses a push where the disk is nearly full.
+    pub(super) fn has_room(&self, doing: &'static str) -> Result<(), StoreError> {
+        self.place.has_room().map_err(|fault| fault.at(&self.name, doing))
+    }
+
     /// Like [`File::write`], for a caller that may block.
     pub(super) fn write_blocking<T, F>(&self, act: F) -> Result<T, Fault>
     where
@@ -131,6 +136,12 @@ impl File {
             Err(Fault::Unavailable(format!("there was no answer within {} s", DEADLINE.as_secs())))
         });
         outcome.map_err(|fault| fault.at(&self.name, doing))
+    }
+
+    /// The room that calls have taken, in bytes.
+    #[cfg(test)]
+    pub(super) fn waiting_bytes(&self) -> usize {
+        (ROOM - self.room.available_permits()) * 1024
     }
 
     /// The wake counts of a channel, as they become known.

@@ -27,6 +27,8 @@ mod push;
 mod read;
 mod reader;
 mod record;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod writer;
 
@@ -137,6 +139,7 @@ impl Store for SqliteStore {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
+        self.file.has_room("pushing jobs")?;
         let channel = self.channel;
         let items: Vec<_> = jobs.iter().map(|job| push::Item::of(channel, job)).collect();
         let bytes = items.iter().map(push::Item::bytes).sum();

@@ -6,8 +6,12 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::statfs;
+use nix::sys::statvfs::statvfs;
 
 use super::fault::Fault;
+
+/// With less than this free, pushes are refused.
+const FLOOR: u64 = 16 << 20;
 
 /// A file that may hold a store: its one true path, and which file that was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,10 +58,24 @@ impl Place {
         Ok(Self { path, inode })
     }
 
+    /// Refuses what would fill the disk: the last of it is for the ends of runs, which must always be written.
+    pub(super) fn has_room(&self) -> Result<(), Fault> {
+        // Where the free space cannot be told, SQLite itself says when there is none.
+        let Ok(found) = statvfs(&self.path) else { return Ok(()) };
+        enough(found.blocks_available().saturating_mul(found.fragment_size()))
+    }
+
     /// Whether the path still leads to the file that was opened.
     pub(super) fn is_here(&self) -> bool {
         inode(&self.path).is_ok_and(|inode| inode == self.inode)
     }
+}
+
+fn enough(free: u64) -> Result<(), Fault> {
+    if free >= FLOOR {
+        return Ok(());
+    }
+    Err(Fault::Full(format!("its disk has less than {} MiB free: free some space", FLOOR >> 20)))
 }
 
 fn inode(path: &Path) -> io::Result<(u64, u64)> {
@@ -145,6 +163,15 @@ mod tests {
         assert!(refusal(Path::new("/proc/store.db")).contains("write permission"));
         assert!(refusal(Path::new("/")).contains("name a file"));
         assert!(refusal(Path::new("/dev/null")).contains("not a regular file"));
+    }
+
+    #[test]
+    fn the_last_of_the_disk_is_kept_for_the_ends_of_runs() {
+        assert!(enough(FLOOR).is_ok());
+        let Err(Fault::Full(why)) = enough(FLOOR - 1) else { panic!("a push would take it") };
+        assert!(why.contains("less than 16 MiB free"), "{why}");
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Place::prepare(&dir.path().join("store.db")).unwrap().has_room().is_ok());
     }
 
     #[test]
