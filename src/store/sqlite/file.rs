@@ -144,9 +144,9 @@ impl File {
         (ROOM - self.room.available_permits()) * 1024
     }
 
-    /// The wake counts of a channel, as they become known.
-    pub(super) fn watch(&self, channel: i64) -> watch::Receiver<i64> {
-        self.wakes.watch(channel)
+    /// The wake counts of a channel, as they become known, from the one that is known already.
+    pub(super) fn watch(&self, channel: i64, known: i64) -> watch::Receiver<i64> {
+        self.wakes.watch(channel, known)
     }
 
     /// Waits until the wake count of a channel is another than `seen`, and answers it.
@@ -208,8 +208,8 @@ impl Wakes {
         }
     }
 
-    fn watch(&self, channel: i64) -> watch::Receiver<i64> {
-        lock(&self.channels).entry(channel).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    fn watch(&self, channel: i64, known: i64) -> watch::Receiver<i64> {
+        lock(&self.channels).entry(channel).or_insert_with(|| watch::Sender::new(known)).subscribe()
     }
 
     /// Whether anybody waits.

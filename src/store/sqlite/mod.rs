@@ -103,8 +103,9 @@ impl SqliteStore {
                 let channel = Channel::find(tx, &name)?;
                 Ok((channel, tx.number("SELECT wakes FROM channels WHERE id = ?1", [channel])?))
             })?;
-            let (wakes, seen) = (file.watch(channel), AtomicI64::new(seen.unwrap_or(0)));
-            Ok(Self { file, channel, options, boot, wakes, seen })
+            let seen = seen.unwrap_or(0);
+            let wakes = file.watch(channel, seen);
+            Ok(Self { file, channel, options, boot, wakes, seen: AtomicI64::new(seen) })
         });
         opened.map_err(|fault| fault.at(&place, "opening it"))
     }
