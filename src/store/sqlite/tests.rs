@@ -155,3 +155,59 @@ async fn what_waits_for_the_writer_is_bounded_in_bytes() {
     let which = Clear { waiting: true, ..Clear::default() };
     assert_eq!(store.clear(which).await.unwrap().waiting, 80);
 }
+
+#[tokio::test]
+async fn what_was_cleared_is_gone_before_it_is_swept_up() {
+    let (_dir, store) = open();
+    let channel = store.channel;
+    let mut once = job(9);
+    once.meta.unique = Some("key".into());
+    let held = store.push(&[once.clone()]).await.unwrap()[0].id();
+    let owner = store.join().await.unwrap();
+    let leased = store.turn(turn(&owner, 1, &[], 1)).await.unwrap().leased;
+    let waiting = store.push(&[job(9)]).await.unwrap()[0].id();
+
+    // As if the process had been killed before the first sweep.
+    let which = Clear { waiting: true, reserved: true, ..Clear::default() };
+    let clear = move |tx: &op::Tx<'_>| command::clear(tx, channel, which);
+    let cleared = store.file.write("clearing", 0, clear).await.unwrap();
+    assert_eq!((cleared.waiting, cleared.reserved), (1, 1));
+    for id in [held, waiting] {
+        assert_eq!(store.get(id).await.unwrap(), None);
+        assert_eq!(store.discard(&[id]).await.unwrap(), 0);
+    }
+    let reply = store.turn(turn(&owner, 2, &done(&leased), 5)).await.unwrap();
+    assert_eq!((reply.exceptions, reply.held), (vec![(held, crate::store::Exception::Cleared)], 0));
+    assert_eq!(store.take(&owner, 3, waiting).await.unwrap(), None);
+    assert_eq!(store.list(State::Reserved, None, 5).await.unwrap(), Page::default());
+    let again = store.push(&[once]).await.unwrap()[0];
+    assert!(matches!(again, Pushed::Added(_)));
+    let status = store.status().await.unwrap();
+    assert_eq!((status.waiting, status.reserved, status.cleared), (1, 0, 2));
+    assert_eq!(store.clear(Clear::default()).await.unwrap(), Cleared::default());
+    assert!(matches!(store.get(again.id()).await.unwrap(), Some(Listed { state: State::Waiting, .. })));
+}
+
+#[tokio::test]
+async fn what_a_dead_owner_held_is_reserved_until_it_is_freed_and_can_be_cleared() {
+    let (_dir, store) = open();
+    let channel = store.channel;
+    store.push(&vec![job(9); 3]).await.unwrap();
+    let owner = store.join().await.unwrap();
+    let leased = store.turn(turn(&owner, 1, &[], 2)).await.unwrap().leased;
+    // As if the reaper had been killed after its first step.
+    let name = owner.as_str().to_owned();
+    store.file.write("burying", 0, move |tx| owner::bury(tx, channel, &name)).await.unwrap();
+    assert!(matches!(store.turn(turn(&owner, 2, &[], 1)).await, Err(StoreError::Lost)));
+    let status = store.status().await.unwrap();
+    assert_eq!((status.waiting, status.reserved), (1, 2));
+    assert_eq!(store.list(State::Reserved, None, 5).await.unwrap().jobs.len(), 2);
+    let state = store.get(leased[0].id()).await.unwrap().unwrap().state;
+    assert_eq!(state, State::Reserved);
+
+    let which = Clear { reserved: true, ..Clear::default() };
+    assert_eq!(store.clear(which).await.unwrap().reserved, 2);
+    assert_eq!(store.reap(Reap::Expired).await.unwrap(), 0);
+    let status = store.status().await.unwrap();
+    assert_eq!((status.waiting, status.reserved, status.cleared), (1, 0, 2));
+}
