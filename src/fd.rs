@@ -133,17 +133,24 @@ pub(crate) fn pidfd(pid: i32) -> io::Result<OwnedFd> {
 pub(crate) fn pidfd_signal(process: &OwnedFd, signal: c_int) -> io::Result<()> {
     let none = ptr::null::<libc::siginfo_t>();
     // SAFETY: a null siginfo asks for what kill would send.
-    let sent =
-        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, none, 0) };
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, none, 0) };
     Errno::result(sent)?;
     Ok(())
 }
 
 /// Gives every signal its default disposition, so that children inherit nothing from this process.
 pub(crate) fn default_dispositions() {
+    // The kernel's own structure: all zero is SIG_DFL without flags. The C library's function would keep two
+    // signals for itself, which may have been ignored by whoever started us.
+    let default = [0u64; 8];
+    let size_of_set = 8usize;
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL installs no code. KILL, STOP and the numbers the C library keeps are refused.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: SIG_DFL installs no code, and the kernel reads less than the length of this array. KILL and
+        // STOP are refused.
+        unsafe {
+            let nowhere = ptr::null_mut::<c_void>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), nowhere, size_of_set)
+        };
     }
 }
 

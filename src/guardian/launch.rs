@@ -43,7 +43,12 @@ impl Launches {
 
     /// Starts a program. `fds` are those that came with the request: standard output and error, then standard
     /// input and the wire, as far as the request has them.
-    pub(super) fn start(&mut self, spawn: &SpawnFrame, cookie: &str, fds: &[OwnedFd]) -> Result<i32, Failure> {
+    pub(super) fn start(
+        &mut self,
+        spawn: &SpawnFrame,
+        cookie: &str,
+        fds: &[OwnedFd],
+    ) -> Result<i32, Failure> {
         let name = spawn.argv.first().map_or("", String::as_str);
         if fds.len() < spawn.fds() {
             return Err(Failure {
@@ -57,12 +62,15 @@ impl Launches {
         // Without one of its own a child gets ours, which is /dev/null.
         pairs.extend(spawn.stdin.then(|| rest.next()).flatten().map(|fd| (fd.as_fd(), 0)));
         pairs.extend(spawn.wire.then(|| rest.next()).flatten().map(|fd| (fd.as_fd(), WIRE)));
-        self.launcher.launch(&program, &pairs).map_err(|(stage, errno)| failure(spawn, &program, stage, errno))
+        self.launcher
+            .launch(&program, &pairs)
+            .map_err(|(stage, errno)| failure(spawn, &program, stage, errno))
     }
 
     fn program(&self, spawn: &SpawnFrame, cookie: &str) -> Result<Program, Failure> {
         let name = spawn.argv.first().map_or("", String::as_str);
-        let refuse = |what: &str| Failure { error: format!("could not run \"{name}\": {what}"), errno: Errno::EINVAL };
+        let refuse =
+            |what: &str| Failure { error: format!("could not run \"{name}\": {what}"), errno: Errno::EINVAL };
         if name.is_empty() {
             return Err(refuse("the command is empty"));
         }
@@ -70,7 +78,8 @@ impl Launches {
         let ours = [(FD_VARIABLE, wire.as_deref()), (COOKIE_VARIABLE, Some(cookie))];
         let asked = spawn.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let is_replaced = |name: &[u8]| {
-            ours.iter().any(|(n, _)| n.as_bytes() == name) || spawn.env.iter().any(|(n, _)| n.as_bytes() == name)
+            ours.iter().any(|(n, _)| n.as_bytes() == name)
+                || spawn.env.iter().any(|(n, _)| n.as_bytes() == name)
         };
         let mut env = Vec::with_capacity(self.inherited.len() + spawn.env.len() + 2);
         for (name, value) in ours.iter().filter_map(|(name, value)| Some((*name, (*value)?))) {
@@ -101,7 +110,8 @@ impl Launches {
 
     /// The PATH that the child will have.
     fn search_path<'a>(&'a self, spawn: &'a SpawnFrame) -> &'a [u8] {
-        let asked = spawn.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_bytes());
+        let asked =
+            spawn.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_bytes());
         let inherited = || self.inherited.iter().find(|(name, _)| name == b"PATH").map(|(_, v)| v.as_slice());
         asked.or_else(inherited).unwrap_or(DEFAULT_PATH)
     }
@@ -118,7 +128,8 @@ fn candidates(name: &[u8], search_path: &[u8]) -> Vec<Vec<u8>> {
 
 fn failure(spawn: &SpawnFrame, program: &Program, stage: Stage, errno: Errno) -> Failure {
     let name = &spawn.argv[0];
-    let exists = || program.paths.iter().any(|p| Path::new(std::ffi::OsStr::from_bytes(p.as_bytes())).exists());
+    let exists =
+        || program.paths.iter().any(|p| Path::new(std::ffi::OsStr::from_bytes(p.as_bytes())).exists());
     let why = match (stage, errno) {
         (Stage::Process, _) => format!("no new process can be made: {}", errno.desc()),
         (Stage::Directory, _) => {
@@ -132,7 +143,8 @@ fn failure(spawn: &SpawnFrame, program: &Program, stage: Stage, errno: Errno) ->
         (Stage::Run, Errno::ENOENT) => "there is no such file".to_owned(),
         (Stage::Run, Errno::EACCES) => "the file is not executable for this user".to_owned(),
         (Stage::Run, Errno::ENOEXEC) => {
-            "it is not a program; a script's first line has to name its interpreter, as in #!/bin/sh".to_owned()
+            "it is not a program; a script's first line has to name its interpreter, as in #!/bin/sh"
+                .to_owned()
         }
         (Stage::Prepare | Stage::Run, _) => errno.desc().to_owned(),
     };
@@ -170,7 +182,8 @@ mod tests {
 
     #[test]
     fn what_is_asked_replaces_what_is_inherited_and_ours_replaces_both() {
-        let launches = launches(&[("A", "old"), ("B", "kept"), ("AINT_QUEUE_FD", "9"), ("AINT_QUEUE_COOKIE", "outer")]);
+        let launches =
+            launches(&[("A", "old"), ("B", "kept"), ("AINT_QUEUE_FD", "9"), ("AINT_QUEUE_COOKIE", "outer")]);
         let asked = [("A", "new"), ("AINT_QUEUE_COOKIE", "forged")];
         let program = launches.program(&spawn(&["x"], &asked, true), "me:1").unwrap();
         assert_eq!(texts(&program.env), ["AINT_QUEUE_FD=3", "AINT_QUEUE_COOKIE=me:1", "A=new", "B=kept"]);
@@ -182,7 +195,10 @@ mod tests {
     fn a_program_is_looked_up_in_the_path_its_child_will_have() {
         let launches = launches(&[("PATH", "/a:/b")]);
         let paths = |asked: &SpawnFrame| {
-            texts(&launches.program(asked, "c").unwrap().paths).iter().map(ToString::to_string).collect::<Vec<_>>()
+            texts(&launches.program(asked, "c").unwrap().paths)
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
         };
         assert_eq!(paths(&spawn(&["x"], &[], false)), ["/a/x", "/b/x"]);
         assert_eq!(paths(&spawn(&["x"], &[("PATH", "/c::")], false)), ["/c/x"]);

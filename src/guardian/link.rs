@@ -57,6 +57,8 @@ pub(super) struct State {
     outgoing: VecDeque<Outgoing>,
     children: HashMap<ChildId, Child>,
     locks: BTreeMap<String, Arc<OwnedFd>>,
+    /// Children that were to be killed and have not ended yet.
+    dying: usize,
 }
 
 struct Outgoing {
@@ -125,7 +127,7 @@ impl Link {
             if !self.state.outgoing.is_empty() && no_room_until.is_none() {
                 interest |= Interest::WRITABLE;
             }
-            let unanswered = !self.state.outgoing.is_empty() || self.shared.waiting.load(Ordering::Relaxed) > 0;
+            let unanswered = self.state.dying > 0 || self.shared.waiting.load(Ordering::Relaxed) > 0;
             let mut readable = false;
             tokio::select! {
                 ask = self.asks.recv() => {
@@ -184,7 +186,10 @@ impl Link {
     /// Cleans up after a guardian that died and starts another. `None` when told to shut down meanwhile.
     async fn replace(mut self, pause: Duration) -> Option<Self> {
         self.shared.deaths.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(pid = self.peer.pid(), "the guardian died; what it had started is killed, and another begins");
+        tracing::warn!(
+            pid = self.peer.pid(),
+            "the guardian died; what it had started is killed, and another begins"
+        );
         self.peer.kill_and_reap().await;
         kill_left_behind().await;
         self.state.abandon(&self.shared);
@@ -225,8 +230,13 @@ impl Link {
     async fn finish(mut self) {
         self.peer.close();
         loop {
-            if self.peer.ready(Interest::READABLE).await.is_err() || self.read_reports().is_err() {
-                break;
+            tokio::select! {
+                ready = self.peer.ready(Interest::READABLE) => {
+                    if ready.is_err() || self.read_reports().is_err() {
+                        break;
+                    }
+                }
+                () = sleep(PATIENCE) => self.peer.wake(),
             }
         }
         self.peer.reap().await;
@@ -251,6 +261,7 @@ impl State {
             Ask::Kill(child) => match self.children.get_mut(&child) {
                 Some(known) if !known.killed => {
                     known.killed = true;
+                    self.dying += 1;
                     self.ask_for(&Request::Kill { child: child.0 }, Vec::new(), About::Kill(child));
                 }
                 _ => {}
@@ -282,13 +293,16 @@ impl State {
             Some(bytes) if bytes.len() <= MAX_REQUEST => {
                 let fds = [Some(what.stdout), Some(what.stderr), what.stdin, what.wire];
                 let fds = fds.into_iter().flatten().map(Arc::new).collect();
-                self.children.insert(child, Child { events, started: false, terminating: false, killed: false });
+                self.children
+                    .insert(child, Child { events, started: false, terminating: false, killed: false });
                 self.outgoing.push_back(Outgoing { bytes, fds, about: About::Spawn(child) });
                 return;
             }
             Some(bytes) => {
                 let len = bytes.len();
-                format!("arguments and environment take {len} bytes, more than the {MAX_REQUEST} of one request")
+                format!(
+                    "arguments and environment take {len} bytes, more than the {MAX_REQUEST} of one request"
+                )
             }
             None => "its working directory is not valid UTF-8".to_owned(),
         };
@@ -344,6 +358,7 @@ impl State {
             if !known.started {
                 shared.waiting.fetch_sub(1, Ordering::Relaxed);
             }
+            self.dying -= usize::from(known.killed);
             tell(&known.events, child, event);
         }
     }
@@ -358,7 +373,8 @@ impl State {
             self.last_word(child, ChildEvent::Abandoned, shared);
         }
         // Signals for those that were not started yet are gone with the queue.
-        let killed: Vec<ChildId> = self.children.iter().filter(|(_, c)| c.killed).map(|(id, _)| *id).collect();
+        let killed: Vec<ChildId> =
+            self.children.iter().filter(|(_, c)| c.killed).map(|(id, _)| *id).collect();
         for child in killed {
             self.ask_for(&Request::Kill { child: child.0 }, Vec::new(), About::Kill(child));
         }
@@ -366,7 +382,9 @@ impl State {
     }
 
     fn unsent_spawns(&self) -> impl Iterator<Item = ChildId> {
-        self.outgoing.iter().filter_map(|o| if let About::Spawn(child) = o.about { Some(child) } else { None })
+        self.outgoing
+            .iter()
+            .filter_map(|o| if let About::Spawn(child) = o.about { Some(child) } else { None })
     }
 
     fn hold_again(&mut self) {

@@ -11,7 +11,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, sendmsg, shutdown, socketpair,
+    AddressFamily, ControlMessage, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, sendmsg, shutdown,
+    socketpair,
 };
 use nix::unistd::Pid;
 use tokio::io::Interest;
@@ -31,6 +32,8 @@ const TICK: Duration = Duration::from_millis(1);
 pub(super) struct Peer {
     socket: AsyncFd<OwnedFd>,
     pid: i32,
+    /// Its number may be somebody else's by now.
+    reaped: bool,
     buffer: Vec<u8>,
 }
 
@@ -57,12 +60,14 @@ impl Peer {
         // The command holds its copy of the guardian's end until it is dropped; the end of the guardian could
         // not be seen before.
         drop(command);
-        let mut peer = Self { socket: fd::watched(ours)?, pid, buffer: vec![0; MAX_REPORT] };
+        let mut peer = Self { socket: fd::watched(ours)?, pid, reaped: false, buffer: vec![0; MAX_REPORT] };
         match timeout(BOOT_TIMEOUT, peer.first_word()).await {
             Ok(Ok(Report::Ready)) => Ok(peer),
             Ok(Err(error)) => Err(peer.give_up(error).await),
             Ok(Ok(_)) => Err(peer.give_up(io::Error::other("it does not behave like a guardian")).await),
-            Err(_) => Err(peer.give_up(io::Error::new(io::ErrorKind::TimedOut, "it does not say that it is ready")).await),
+            Err(_) => Err(peer
+                .give_up(io::Error::new(io::ErrorKind::TimedOut, "it does not say that it is ready"))
+                .await),
         }
     }
 
@@ -98,7 +103,9 @@ impl Peer {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
                 Ok(received) if received.len == 0 => return Ok(None),
-                Ok(received) => return Ok(Some(frame::decode(&buffer[..received.len]).map_err(io::Error::other)?)),
+                Ok(received) => {
+                    return Ok(Some(frame::decode(&buffer[..received.len]).map_err(io::Error::other)?));
+                }
             }
         }
     }
@@ -144,17 +151,31 @@ impl Peer {
 
     /// Kills the guardian if it has not ended yet and waits until it is reaped. Only then has everything it
     /// leaves behind become ours: the end of the socket comes a little earlier.
-    pub(super) async fn kill_and_reap(self) {
-        while !adopted::reap_guardian(self.pid) {
+    pub(super) async fn kill_and_reap(mut self) {
+        while !self.try_reap() {
             let _ = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
             sleep(TICK).await;
         }
     }
 
     /// Waits until the guardian has ended by itself, which it does when everything it has started is gone.
-    pub(super) async fn reap(self) {
-        while !adopted::reap_guardian(self.pid) {
+    pub(super) async fn reap(mut self) {
+        while !self.try_reap() {
             sleep(TICK).await;
+        }
+    }
+
+    fn try_reap(&mut self) -> bool {
+        self.reaped = adopted::reap_guardian(self.pid);
+        self.reaped
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // One that somebody has stopped would not see that its socket closes.
+        if !self.reaped {
+            self.wake();
         }
     }
 }

@@ -44,7 +44,9 @@ pub fn process_main() -> ! {
             0
         }
         Err(error) => {
-            eprintln!("aint-queue: guardian: could not begin: {error}; it is started by queue:listen, not by hand");
+            eprintln!(
+                "aint-queue: guardian: could not begin: {error}; it is started by queue:listen, not by hand"
+            );
             2
         }
     };
@@ -133,12 +135,12 @@ impl Loop {
         let timeout = match self.trees.next_turn(Instant::now()) {
             None => PollTimeout::NONE,
             // A millisecond is the unit of poll; rounding down would make it spin.
-            Some(pause) => PollTimeout::try_from(pause.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::ZERO),
+            Some(pause) => {
+                PollTimeout::try_from(pause.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::ZERO)
+            }
         };
-        let mut fds = [
-            PollFd::new(self.ends.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.socket.as_fd(), wanted),
-        ];
+        let mut fds =
+            [PollFd::new(self.ends.as_fd(), PollFlags::POLLIN), PollFd::new(self.socket.as_fd(), wanted)];
         // After the master's end there is nothing to wait for on its socket, and poll would not wait at all.
         let fds = if listen { &mut fds[..] } else { &mut fds[..1] };
         if poll(fds, timeout).is_err() {
