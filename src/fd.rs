@@ -46,8 +46,6 @@ pub fn watched(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 pub(crate) struct Received {
     /// Its length; 0 is the end of the stream.
     pub(crate) len: usize,
-    /// It was longer than the buffer.
-    pub(crate) cut: bool,
     /// The descriptors that came with it; fewer than were sent when this process has no room for more.
     pub(crate) fds: Vec<OwnedFd>,
 }
@@ -73,7 +71,6 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
     let len = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) })?;
     let mut received = Received {
         len: usize::try_from(len).expect("a length is not negative"),
-        cut: header.msg_flags & libc::MSG_TRUNC != 0,
         fds: Vec::new(),
     };
     // SAFETY: the kernel filled the control buffer; the CMSG macros walk it within msg_controllen. Each

@@ -1,5 +1,9 @@
-fn main() {
-    if std::env::args_os().nth(1).is_some_and(|first| first == aint_queue::guardian::ARGUMENT) {
-        aint_queue::guardian::process_main();
-    }
+//! The `aint-queue` command, with a few jobs aboard for trying it out.
+
+use std::process::ExitCode;
+
+use aint_queue::{App, builtin};
+
+fn main() -> ExitCode {
+    builtin::register(App::new()).run()
 }

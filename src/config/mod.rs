@@ -2,11 +2,34 @@
 //!
 //! Everything behind this module sees only complete values: defaults are filled in, channels have inherited
 //! from `[defaults]`, paths are absolute, `worker.type` has become a [`Plan`].
+//!
+//! On the way from the file to the values, each step is a file here: `tree` (the TOML with its places and with
+//! `${ENV}` put in), `check` (each table against the list of `keys`), `merge` (inheritance), `read` (defaults and
+//! contradictions). One run reports every mistake with its place and its remedy.
+
+mod check;
+mod error;
+mod keys;
+mod load;
+mod merge;
+pub mod program;
+mod read;
+mod redis_url;
+mod show;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use error::{ConfigError, Problem, UndeclaredChannel};
+pub use keys::key_table;
+use load::run_directory;
+pub use load::{DEFAULT_FILE, FILE_VARIABLE, is_channel_name};
 
 use crate::pool::plan::Plan;
 
@@ -17,6 +40,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// The declared channels, by name.
     pub channels: BTreeMap<String, Channel>,
+    /// What is allowed but likely not meant; commands show it on standard error.
+    pub warnings: Vec<Problem>,
 }
 
 /// One channel's settings.

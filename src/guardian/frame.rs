@@ -46,6 +46,8 @@ pub(crate) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SpawnFrame {
     pub(crate) child: u64,
+    /// What it belongs to; stands first in its cookie.
+    pub(crate) scope: String,
     pub(crate) argv: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) cwd: Option<PathBuf>,
@@ -105,6 +107,7 @@ mod tests {
     #[test]
     fn a_spawn_request_comes_back_as_it_went() {
         let frame = SpawnFrame {
+            scope: String::new(),
             child: u64::MAX,
             argv: vec!["sh".into(), "-c".into(), "echo \"ä\n\"".into()],
             env: vec![("A".into(), "=\u{1}".into())],

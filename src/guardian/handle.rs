@@ -74,6 +74,8 @@ const MOST_WAITING: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct Handle {
     asks: UnboundedSender<Ask>,
+    /// What this handle's children belong to: stands first in their cookies.
+    scope: Arc<str>,
     shared: Arc<Shared>,
 }
 
@@ -90,7 +92,7 @@ pub(super) struct Shared {
 /// What a handle asks of the task that talks to the guardian.
 #[derive(Debug)]
 pub(super) enum Ask {
-    Spawn { child: ChildId, what: Box<Spawn>, events: Events },
+    Spawn { child: ChildId, scope: Arc<str>, what: Box<Spawn>, events: Events },
     Terminate(ChildId),
     Kill(ChildId),
     Hold(String, OwnedFd),
@@ -100,12 +102,18 @@ pub(super) enum Ask {
 
 impl Handle {
     pub(super) fn new(asks: UnboundedSender<Ask>, shared: Arc<Shared>) -> Self {
-        Self { asks, shared }
+        Self { asks, scope: "".into(), shared }
+    }
+
+    /// The same handle for children that belong to this lock: a later holder of it finds them by their cookies.
+    #[must_use]
+    pub fn with_scope(&self, lock_id: &str) -> Self {
+        Self { scope: lock_id.into(), ..self.clone() }
     }
 
     /// Starts a child. Its events come in this order: `Spawned`, then one last word; or the last word alone.
     pub fn spawn(&self, what: Spawn, events: Events) -> ChildId {
-        let child = ChildId(self.shared.last_child.fetch_add(1, Ordering::Relaxed) + 1);
+        let child = self.unborn();
         let name = what.argv.first().cloned().unwrap_or_default();
         let refuse = |events: &Events, why: &str, errno: Errno| {
             let error = format!("could not run \"{name}\": {why}");
@@ -117,7 +125,7 @@ impl Handle {
             refuse(&events, "too many programs are waiting to be started", Errno::EAGAIN);
             return child;
         }
-        let ask = Ask::Spawn { child, what: Box::new(what), events };
+        let ask = Ask::Spawn { child, scope: Arc::clone(&self.scope), what: Box::new(what), events };
         if let Err(unsent) = self.asks.send(ask) {
             self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
             if let Ask::Spawn { events, .. } = unsent.0 {
@@ -125,6 +133,12 @@ impl Handle {
             }
         }
         child
+    }
+
+    /// A number for a child that will never be born, because what it needs could not be prepared.
+    #[must_use]
+    pub fn unborn(&self) -> ChildId {
+        ChildId(self.shared.last_child.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// SIGTERM to the child's process group.

@@ -168,6 +168,7 @@ mod tests {
     fn spawn(argv: &[&str], env: &[(&str, &str)], wire: bool) -> SpawnFrame {
         SpawnFrame {
             child: 1,
+            scope: String::new(),
             argv: argv.iter().map(ToString::to_string).collect(),
             env: env.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
             cwd: None,

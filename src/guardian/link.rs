@@ -250,7 +250,9 @@ impl Link {
 impl State {
     fn take(&mut self, ask: Ask, shared: &Shared) {
         match ask {
-            Ask::Spawn { child, what, events } => self.take_spawn(child, *what, events, shared),
+            Ask::Spawn { child, scope, what, events } => {
+                self.take_spawn(child, &scope, *what, events, shared)
+            }
             Ask::Terminate(child) => match self.children.get_mut(&child) {
                 Some(known) if !known.terminating && !known.killed => {
                     known.terminating = true;
@@ -279,10 +281,11 @@ impl State {
         }
     }
 
-    fn take_spawn(&mut self, child: ChildId, what: Spawn, events: Events, shared: &Shared) {
+    fn take_spawn(&mut self, child: ChildId, scope: &str, what: Spawn, events: Events, shared: &Shared) {
         let name = what.argv.first().cloned().unwrap_or_default();
         let request = Request::Spawn(SpawnFrame {
             child: child.0,
+            scope: scope.to_owned(),
             argv: what.argv,
             env: what.env,
             cwd: what.cwd,

@@ -19,6 +19,7 @@ mod link;
 mod peer;
 pub mod process;
 pub(crate) mod procfs;
+pub(crate) mod stdio;
 pub mod sweep;
 mod trees;
 

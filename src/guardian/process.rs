@@ -187,7 +187,7 @@ impl Loop {
 
     fn spawn(&mut self, spawn: SpawnFrame, fds: Vec<OwnedFd>) {
         let child = ChildId(spawn.child);
-        let cookie = self.trees.cookie(child);
+        let cookie = self.trees.cookie(&spawn.scope, child);
         // Before the start, so that no process of its tree can seem older than the worker.
         let born = procfs::ticks_since_boot();
         match self.launches.start(&spawn, &cookie, &fds) {

@@ -114,8 +114,9 @@ impl Trees {
     }
 
     /// The cookie that a child and all it starts carry.
-    pub(super) fn cookie(&self, child: ChildId) -> String {
-        format!("{}:{}", self.cookie_base, child.0)
+    pub(super) fn cookie(&self, scope: &str, child: ChildId) -> String {
+        let colon = if scope.is_empty() { "" } else { ":" };
+        format!("{scope}{colon}{}:{}", self.cookie_base, child.0)
     }
 
     /// A worker was started; `born` was taken before.
@@ -263,8 +264,11 @@ impl Trees {
         let cookie = procfs::cookie(pid);
         let ours = match &cookie {
             Cookie::Is(text) => {
-                let number = text.strip_prefix(&self.cookie_base).and_then(|rest| rest.strip_prefix(':'));
-                number.and_then(|n| n.parse().ok()).map(ChildId)
+                let (owner, number) = text.rsplit_once(':').unwrap_or_default();
+                // Whatever stands before the base is the scope.
+                let is_ours =
+                    owner.strip_suffix(&self.cookie_base).is_some_and(|s| s.is_empty() || s.ends_with(':'));
+                number.parse().ok().filter(|_| is_ours).map(ChildId)
             }
             Cookie::Gone => return None,
             Cookie::None | Cookie::Empty => None,

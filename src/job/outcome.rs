@@ -35,6 +35,22 @@ pub enum Outcome {
     Interrupted,
 }
 
+impl Outcome {
+    /// The outcome's word in metrics, logs and JSON.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed { .. } => "failed",
+            Self::Released { .. } => "released",
+            Self::TimedOut { .. } => "timed_out",
+            Self::Crashed { .. } => "crashed",
+            Self::CrashedInCompany => "crashed_in_company",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 /// Whether a failed attempt is followed by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {

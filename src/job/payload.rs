@@ -67,6 +67,11 @@ impl Payload {
         Self::parse(serde_json::to_string(value)?)
     }
 
+    /// A payload that was checked by the sender of the frame it arrived in.
+    pub(crate) fn from_raw(raw: &RawValue) -> Self {
+        Self(raw.get().into())
+    }
+
     /// The JSON text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -87,5 +87,40 @@ impl Registry {
 
 fn parse<J: DeserializeOwned>(payload: &str) -> Result<J, JobError> {
     serde_json::from_str(payload)
+        // `struct A;` is `null` in JSON and `struct A {}` is `{}`: a producer need not know which a job without data is.
+        .or_else(|error| match payload.trim() {
+            "{}" => serde_json::from_str("null").map_err(|_| error),
+            "null" => serde_json::from_str("{}").map_err(|_| error),
+            _ => Err(error),
+        })
         .map_err(|e| JobError::never(format!("the payload does not fit the job: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Unit;
+
+    #[derive(Deserialize)]
+    struct Empty {}
+
+    #[derive(Deserialize)]
+    struct Needs {
+        _it: u8,
+    }
+
+    #[test]
+    fn a_job_without_data_takes_null_and_an_empty_object() {
+        for payload in ["null", "{}", " {} "] {
+            assert!(parse::<Unit>(payload).is_ok(), "{payload}");
+            assert!(parse::<Empty>(payload).is_ok(), "{payload}");
+            assert!(parse::<Option<Needs>>("null").is_ok());
+        }
+        let error = parse::<Needs>("null").map(|_| ()).unwrap_err();
+        assert!(format!("{error:?}").contains("invalid type: null"), "{error:?}");
+    }
 }

@@ -1,2 +1,666 @@
-//! x
+//! The pool: one channel's workers, from boot to death.
+//!
+//! Duties: keep as many workers as the plan says, hand runs to free slots, enforce time limits, judge
+//! deaths, end everything when told to. It answers every run it was given with exactly one [`Ended`]. It
+//! knows no store: what an ending means for the job is decided by the channel.
+//!
+//! A run's life: [`Pool::dispatch`] → the worker's answer, or its time-out, or its worker's death → [`Ended`].
+//! A worker's life is in [`worker`]; its socket and output are served by a task of its own, in [`io`].
+
+mod io;
+mod judge;
+mod launch;
+mod output;
 pub mod plan;
+mod respawn;
+mod timers;
+mod worker;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
+
+use crate::guardian::Handle;
+use crate::guardian::handle::{ChildEvent, ChildId, Exit};
+use crate::job::{JobId, Outcome, Payload};
+use crate::wire::{self, FromMaster, FromWorker, RunFrame, RunId};
+use io::FromIo;
+use plan::Plan;
+use respawn::Respawn;
+use timers::{Timer, Timers};
+use worker::{Doom, Phase, Role, Worker};
+
+/// Most workers that finish their last jobs while a stuck one among them is waited for.
+const MAX_RETIRING: usize = 2;
+/// A worker that breaks the protocol this often is ended.
+const MAX_VIOLATIONS: u32 = 10;
+
+/// What a pool starts and how it treats it.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// The channel's name, for logs and for the workers.
+    pub channel: Arc<str>,
+    /// What runs the jobs.
+    pub program: Program,
+    /// How many of it.
+    pub plan: Plan,
+    /// Variables set for workers.
+    pub env: Vec<(String, String)>,
+    /// Working directory of workers; the master's when absent.
+    pub cwd: Option<PathBuf>,
+    /// From start to hello.
+    pub boot_timeout: Duration,
+    /// From asking a timed-out run to end to killing its worker.
+    pub timeout_grace: Duration,
+    /// From asking a worker to stop to killing it.
+    pub stop_grace: Duration,
+    /// How long the siblings of a stuck run may take to finish.
+    pub stop_wait: Duration,
+}
+
+/// The program behind a channel's jobs.
+#[derive(Clone, Debug)]
+pub enum Program {
+    /// Long-lived, speaks the worker protocol.
+    Wire(Vec<String>),
+    /// Started once per job.
+    Exec(Vec<String>),
+}
+
+/// One delivery of a job.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The delivery's number, unique within this pool.
+    pub run: RunId,
+    /// The job.
+    pub id: JobId,
+    /// The job's name.
+    pub job: String,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// How many attempts there are.
+    pub max_attempts: u32,
+    /// From dispatch; `None` for no limit.
+    pub timeout: Option<Duration>,
+    /// The job's data.
+    pub payload: Payload,
+}
+
+/// The end of one delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The delivery.
+    pub run: RunId,
+    /// The job.
+    pub id: JobId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From dispatch to end.
+    pub took: Duration,
+}
+
+/// How many workers there are, by what they are doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Census {
+    /// Started, not yet said hello.
+    pub booting: usize,
+    /// Ready, with nothing to do.
+    pub idle: usize,
+    /// Running jobs.
+    pub busy: usize,
+    /// On their way out: stopping, retiring, being killed.
+    pub leaving: usize,
+}
+
+/// One channel's workers.
+#[derive(Debug)]
+pub struct Pool {
+    spec: Spec,
+    guardian: Handle,
+    workers: BTreeMap<ChildId, Worker>,
+    runs: HashMap<RunId, InRun>,
+    timers: Timers,
+    respawn: Respawn,
+    max_isolated: usize,
+    /// No new workers, no new runs.
+    closing: bool,
+    /// Workers whose outgoing frames wait for [`Pool::flush`].
+    unflushed: Vec<ChildId>,
+    ended: Vec<Ended>,
+    children: mpsc::UnboundedReceiver<(ChildId, ChildEvent)>,
+    to_children: mpsc::UnboundedSender<(ChildId, ChildEvent)>,
+    io: mpsc::Receiver<FromIo>,
+    to_io: mpsc::Sender<FromIo>,
+}
+
+/// A run that is aboard a worker.
+#[derive(Debug)]
+struct InRun {
+    id: JobId,
+    child: ChildId,
+    began: Instant,
+    limit: Option<Duration>,
+    /// When its timer fires next.
+    due: Option<Instant>,
+    /// Its time limit has passed and it was asked to end.
+    overdue: bool,
+}
+
+impl Pool {
+    /// A pool without workers; [`Pool::next`] boots them.
+    #[must_use]
+    pub fn new(spec: Spec, guardian: Handle) -> Self {
+        // Events of children are few and bounded by the number of workers; frames are held back by
+        // the bounded channel.
+        let (to_children, children) = mpsc::unbounded_channel();
+        let (to_io, io) = mpsc::channel(256);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            spec,
+            guardian,
+            workers: BTreeMap::new(),
+            runs: HashMap::new(),
+            timers: Timers::default(),
+            respawn: Respawn::default(),
+            max_isolated: cores.min(4),
+            closing: false,
+            unflushed: Vec::new(),
+            ended: Vec::new(),
+            children,
+            to_children,
+            io,
+            to_io,
+        }
+    }
+
+    /// How many more runs can be dispatched now.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        if self.closing {
+            return 0;
+        }
+        let plan = &self.spec.plan;
+        let planned = self.workers.values().filter(|w| w.role == Role::Plan);
+        let aboard: usize = planned.clone().map(|w| w.aboard.len()).sum();
+        let allowed = (plan.max * plan.slots).saturating_sub(aboard);
+        match self.spec.program {
+            Program::Exec(_) if self.respawn.is_waiting(Instant::now()) => 0,
+            // Leaving ones still occupy their place until their tree is gone.
+            Program::Exec(_) => allowed.min((plan.max + surge(plan)).saturating_sub(self.workers.len())),
+            Program::Wire(_) => allowed.min(planned.map(|w| w.free_slots(plan.jobs_per_life)).sum()),
+        }
+    }
+
+    /// Whether a run that must be alone in its worker can be dispatched now.
+    #[must_use]
+    pub fn can_isolate(&self) -> bool {
+        if self.is_alone_anyway() {
+            return self.capacity() > 0;
+        }
+        let isolated = self.workers.values().filter(|w| w.role == Role::Isolated);
+        let (busy, all) = isolated.fold((0, 0), |(b, a), w| (b + usize::from(!w.is_idle()), a + 1));
+        !self.closing && !self.respawn.is_waiting(Instant::now()) && (busy < all || all < self.max_isolated)
+    }
+
+    /// Hands a run to a free slot. The caller has asked [`Pool::capacity`] before.
+    pub fn dispatch(&mut self, run: Run) {
+        match &self.spec.program {
+            Program::Exec(_) => self.launch_exec(run),
+            Program::Wire(_) => {
+                let life = self.spec.plan.jobs_per_life;
+                let free = |w: &&Worker| w.role == Role::Plan && w.free_slots(life) > 0;
+                let child = self.workers.values().find(free).map(|w| w.child);
+                self.board(run, child.expect("the caller checked the capacity"));
+            }
+        }
+    }
+
+    /// Hands a run to a worker of its own. The caller has asked [`Pool::can_isolate`] before.
+    pub fn dispatch_alone(&mut self, run: Run) {
+        if self.is_alone_anyway() {
+            return self.dispatch(run);
+        }
+        let idle = |w: &&Worker| w.role == Role::Isolated && w.is_idle();
+        let child = self.workers.values().find(idle).map(|w| w.child);
+        let child = child.unwrap_or_else(|| self.launch_wire(Role::Isolated));
+        self.board(run, child);
+    }
+
+    /// Ends a run that no longer matters, killing its worker where asking does not help.
+    pub fn cancel(&mut self, run: RunId) {
+        if let Some(entry) = self.runs.get(&run) {
+            self.overdue(run, entry.child);
+        }
+    }
+
+    /// No new workers and no new runs; what is idle leaves, what runs may finish.
+    pub fn close(&mut self) {
+        self.closing = true;
+        let idle: Vec<_> = self.workers.values().filter(|w| w.aboard.is_empty()).map(|w| w.child).collect();
+        for child in idle {
+            self.dismiss(child);
+        }
+    }
+
+    /// Asks every worker to end now and kills it after the grace; its runs end as interrupted.
+    pub fn interrupt(&mut self) {
+        self.closing = true;
+        for child in self.workers.keys().copied().collect::<Vec<_>>() {
+            let Some(worker) = self.workers.get_mut(&child) else { continue };
+            worker.doom.get_or_insert(Doom::Stopping);
+            match self.spec.program {
+                Program::Exec(_) => self.guardian.terminate(child),
+                Program::Wire(_) => {
+                    for run in &worker.aboard {
+                        wire::encode_to_worker(&FromMaster::Cancel { run: *run }, &mut worker.out);
+                    }
+                    wire::encode_to_worker(&FromMaster::Stop, &mut worker.out);
+                    self.unflushed.push(child);
+                }
+            }
+            self.timers.set(Instant::now() + self.spec.stop_grace, Timer::Worker(child));
+        }
+    }
+
+    /// Kills every worker at once. With `forget`, their runs end without an [`Ended`].
+    pub fn kill_all(&mut self, forget: bool) {
+        if forget {
+            self.runs.clear();
+            self.ended.clear();
+            self.workers.values_mut().for_each(|w| w.aboard.clear());
+        }
+        for child in self.workers.keys().copied().collect::<Vec<_>>() {
+            self.doom(child, Doom::Stopping);
+        }
+    }
+
+    /// Whether no worker is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.workers.is_empty()
+    }
+
+    /// Counts the workers.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let mut census = Census::default();
+        for worker in self.workers.values() {
+            match worker.phase {
+                Phase::Booting => census.booting += 1,
+                Phase::Ready if worker.aboard.is_empty() => census.idle += 1,
+                Phase::Ready => census.busy += 1,
+                Phase::Retiring | Phase::Leaving | Phase::Dying => census.leaving += 1,
+            }
+        }
+        census
+    }
+
+    /// The process ids of the workers that run or are ready to run jobs.
+    #[must_use]
+    pub fn pids(&self) -> Vec<i32> {
+        self.workers.values().filter(|w| w.phase == Phase::Ready).filter_map(|w| w.pid).collect()
+    }
+
+    /// Keeps the pool as planned until something happened, then answers the runs that have ended.
+    /// An empty answer means that the capacity may have changed. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Vec<Ended> {
+        self.tidy();
+        self.flush();
+        if self.ended.is_empty() {
+            let due = self.timers.next();
+            tokio::select! {
+                biased;
+                Some((child, event)) = self.children.recv() => self.on_child(child, event),
+                Some(event) = self.io.recv() => self.on_io(event),
+                () = sleep_until(due) => self.on_timers(),
+            }
+            // Whatever else is there already belongs to the same batch.
+            while let Ok((child, event)) = self.children.try_recv() {
+                self.on_child(child, event);
+            }
+            while let Ok(event) = self.io.try_recv() {
+                self.on_io(event);
+            }
+        }
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Whether every run is alone in its worker by the plan itself.
+    fn is_alone_anyway(&self) -> bool {
+        self.spec.plan.slots == 1 || matches!(self.spec.program, Program::Exec(_))
+    }
+
+    /// Boots what is missing and sends away what is not needed.
+    fn tidy(&mut self) {
+        if self.closing {
+            return;
+        }
+        let idle_isolated = |w: &&Worker| w.role == Role::Isolated && w.is_idle();
+        for child in self.workers.values().filter(idle_isolated).map(|w| w.child).collect::<Vec<_>>() {
+            self.dismiss(child);
+        }
+        if matches!(self.spec.program, Program::Exec(_)) {
+            return;
+        }
+        let plan = self.spec.plan;
+        let planned = || self.workers.values().filter(|w| w.role == Role::Plan);
+        let mut alive = planned().filter(|w| w.phase.is_staying()).count();
+        let mut total = planned().count();
+        while alive < plan.min + plan.spare && total < plan.max + surge(&plan) {
+            if let Some(at) = self.respawn.waits_until(Instant::now()) {
+                self.timers.set(at, Timer::Boot);
+                return;
+            }
+            self.launch_wire(Role::Plan);
+            (alive, total) = (alive + 1, total + 1);
+        }
+    }
+
+    /// Sends what was queued for the workers.
+    fn flush(&mut self) {
+        for child in self.unflushed.drain(..) {
+            if let Some(worker) = self.workers.get_mut(&child) {
+                worker.flush();
+            }
+        }
+    }
+
+    /// Puts a run aboard a worker that speaks the protocol.
+    fn board(&mut self, run: Run, child: ChildId) {
+        let frame = FromMaster::Run(RunFrame {
+            run: run.run,
+            id: run.id.0,
+            job: run.job.as_str().into(),
+            attempt: run.attempt,
+            max_attempts: run.max_attempts,
+            timeout_ms: run.timeout.map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX).max(1)),
+            payload: run.payload.as_raw(),
+        });
+        let worker = self.workers.get_mut(&child).expect("the caller found it in the table");
+        if worker.out.is_empty() {
+            self.unflushed.push(child);
+        }
+        wire::encode_to_worker(&frame, &mut worker.out);
+        self.track(&run, child);
+    }
+
+    /// Notes a run as aboard and starts its clock.
+    fn track(&mut self, run: &Run, child: ChildId) {
+        let now = Instant::now();
+        let due = run.timeout.map(|limit| now + limit);
+        if let Some(due) = due {
+            self.timers.set(due, Timer::Run(run.run));
+        }
+        let entry = InRun { id: run.id, child, began: now, limit: run.timeout, due, overdue: false };
+        self.runs.insert(run.run, entry);
+        let worker = self.workers.get_mut(&child).expect("the caller found it in the table");
+        worker.take(run.run, run.id);
+    }
+
+    fn on_child(&mut self, child: ChildId, event: ChildEvent) {
+        let Some(worker) = self.workers.get_mut(&child) else { return };
+        match event {
+            ChildEvent::Spawned { pid } => worker.started(pid),
+            ChildEvent::SpawnFailed { error, .. } => {
+                error!(channel = %self.spec.channel, %error, "could not start a worker");
+                self.respawn.failed(Instant::now());
+                self.bury(child, None, "");
+            }
+            ChildEvent::Exited(exit) => {
+                worker.exit = Some(exit);
+                worker.drain();
+            }
+            ChildEvent::Abandoned => {
+                worker.doom = Some(Doom::Stopping);
+                self.bury(child, None, "");
+            }
+        }
+    }
+
+    fn on_io(&mut self, event: FromIo) {
+        match event {
+            FromIo::Frames(child, frames) => {
+                for frame in frames {
+                    self.on_frame(child, frame);
+                }
+            }
+            FromIo::Violation(child, error) => self.on_violation(child, &error.to_string()),
+            FromIo::Hangup(child) => {
+                if self.workers.get(&child).is_some_and(|w| w.phase.is_staying()) {
+                    self.on_violation(child, "it closed its socket");
+                    self.doom(child, Doom::Broken);
+                }
+            }
+            FromIo::Closed { child, tail } => {
+                let exit = self.workers.get(&child).and_then(|w| w.exit);
+                self.bury(child, exit, &tail);
+            }
+        }
+    }
+
+    fn on_frame(&mut self, child: ChildId, frame: FromWorker) {
+        match frame {
+            FromWorker::Ended { run, outcome } => match self.runs.get(&run) {
+                Some(entry) if entry.child == child => self.finish(run, outcome),
+                // Late, repeated or made up: `run` is never reused, so it can end nothing else.
+                _ => self.on_violation(child, &format!("it answered run {run}, which is not aboard")),
+            },
+            FromWorker::Hello { protocol, slots, jobs } => self.on_hello(child, protocol, slots, jobs.len()),
+            FromWorker::Progress { run, percent } => {
+                let job = self.runs.get(&run).map(|r| r.id.0);
+                debug!(channel = %self.spec.channel, job, percent, "progress");
+            }
+            FromWorker::Log { run, level, message } => {
+                let job = run.and_then(|run| self.runs.get(&run)).map(|r| r.id.0);
+                let pid = self.workers.get(&child).and_then(|w| w.pid);
+                output::log_frame(&self.spec.channel, pid, job, &level, &message);
+            }
+        }
+    }
+
+    fn on_hello(&mut self, child: ChildId, protocol: u32, slots: usize, jobs: usize) {
+        if protocol != wire::PROTOCOL {
+            error!(
+                channel = %self.spec.channel,
+                "a worker speaks protocol {protocol}, this master speaks {}: restart the master, or update the worker",
+                wire::PROTOCOL
+            );
+            self.respawn.failed(Instant::now());
+            return self.doom(child, Doom::Broken);
+        }
+        let plan = &self.spec.plan;
+        let Some(worker) = self.workers.get_mut(&child) else { return };
+        if worker.phase != Phase::Booting {
+            return self.on_violation(child, "it said hello twice");
+        }
+        let most = if worker.role == Role::Isolated { 1 } else { plan.slots };
+        worker.hello(slots.clamp(1, most));
+        self.respawn.succeeded();
+        debug!(channel = %self.spec.channel, pid = worker.pid, slots = worker.slots, jobs, "worker ready");
+    }
+
+    fn on_violation(&mut self, child: ChildId, what: &str) {
+        let Some(worker) = self.workers.get_mut(&child) else { return };
+        worker.violations += 1;
+        if worker.violations == 1 && worker.phase != Phase::Dying {
+            warn!(channel = %self.spec.channel, pid = worker.pid, "a worker broke the protocol: {what}");
+        }
+        if worker.violations >= MAX_VIOLATIONS {
+            self.doom(child, Doom::Broken);
+        }
+    }
+
+    fn on_timers(&mut self) {
+        for timer in self.timers.due(Instant::now()) {
+            match timer {
+                Timer::Run(run) => {
+                    let Some(entry) = self.runs.get(&run) else { continue };
+                    let (child, overdue) = (entry.child, entry.overdue);
+                    if overdue { self.stuck(child) } else { self.overdue(run, child) }
+                }
+                Timer::Worker(child) => {
+                    let Some(worker) = self.workers.get(&child) else { continue };
+                    if worker.phase == Phase::Booting && worker.doom.is_none() {
+                        warn!(
+                            channel = %self.spec.channel, pid = worker.pid,
+                            "a worker did not say hello within {:?}", self.spec.boot_timeout
+                        );
+                        self.respawn.failed(Instant::now());
+                        self.doom(child, Doom::Broken);
+                    } else if worker.phase != Phase::Ready || worker.doom.is_some() {
+                        self.doom(child, Doom::Stopping);
+                    }
+                }
+                // `tidy` runs before every wait.
+                Timer::Boot => {}
+            }
+        }
+    }
+
+    /// The run's time is up: ask it to end, and look again after the grace.
+    fn overdue(&mut self, run: RunId, child: ChildId) {
+        let Some(worker) = self.workers.get_mut(&child) else { return };
+        match self.spec.program {
+            Program::Exec(_) => self.guardian.terminate(child),
+            Program::Wire(_) => {
+                wire::encode_to_worker(&FromMaster::Cancel { run }, &mut worker.out);
+                self.unflushed.push(child);
+            }
+        }
+        let due = Instant::now() + self.spec.timeout_grace;
+        let entry = self.runs.get_mut(&run).expect("the caller found it in the table");
+        if let Some(earlier) = entry.due.replace(due) {
+            self.timers.unset(earlier, Timer::Run(run));
+        }
+        entry.overdue = true;
+        self.timers.set(due, Timer::Run(run));
+    }
+
+    /// A run did not end when asked: its worker dies, at once when it is alone, else after its siblings.
+    fn stuck(&mut self, child: ChildId) {
+        let Some(worker) = self.workers.get_mut(&child) else { return };
+        if worker.aboard.iter().all(|run| self.runs.get(run).is_none_or(|r| r.overdue)) {
+            return self.doom(child, Doom::Stuck);
+        }
+        if worker.phase == Phase::Ready {
+            warn!(channel = %self.spec.channel, pid = worker.pid, "a run does not end when cancelled: its worker retires");
+            worker.phase = Phase::Retiring;
+            worker.doom = Some(Doom::Stuck);
+            self.timers.set(Instant::now() + self.spec.stop_wait, Timer::Worker(child));
+        }
+        let retiring: Vec<_> =
+            self.workers.values().filter(|w| w.phase == Phase::Retiring).map(|w| w.child).collect();
+        if retiring.len() > MAX_RETIRING {
+            self.doom(retiring[0], Doom::Stuck);
+        }
+    }
+
+    /// Ends a run and frees its slot.
+    fn finish(&mut self, run: RunId, outcome: Outcome) {
+        let entry = self.runs.remove(&run).expect("the caller found it in the table");
+        if let Some(due) = entry.due {
+            self.timers.unset(due, Timer::Run(run));
+        }
+        // A run that was asked to end and then failed did so because it was asked.
+        let outcome = match outcome {
+            Outcome::Done => Outcome::Done,
+            _ if entry.overdue => Outcome::TimedOut { limit: entry.limit.unwrap_or_default() },
+            _ if self.workers.get(&entry.child).is_some_and(|w| w.doom == Some(Doom::Stopping)) => {
+                Outcome::Interrupted
+            }
+            other => other,
+        };
+        self.ended.push(Ended { run, id: entry.id, outcome, took: entry.began.elapsed() });
+        let life = self.spec.plan.jobs_per_life;
+        let Some(worker) = self.workers.get_mut(&entry.child) else { return };
+        worker.leave(run);
+        if worker.aboard.len() == 1 {
+            let last = worker.aboard.iter().next().and_then(|run| self.runs.get(run));
+            worker.tag_job(last.map(|entry| entry.id));
+        }
+        if worker.aboard.is_empty() && worker.phase == Phase::Ready && (self.closing || worker.is_spent(life))
+        {
+            self.dismiss(entry.child);
+        } else if self.workers.get(&entry.child).is_some_and(|w| w.phase == Phase::Retiring) {
+            self.stuck(entry.child);
+        }
+    }
+
+    /// Tells an idle worker to go; it is killed when it does not within the grace.
+    fn dismiss(&mut self, child: ChildId) {
+        let Some(worker) = self.workers.get_mut(&child) else { return };
+        if !worker.phase.is_staying() {
+            return;
+        }
+        if matches!(self.spec.program, Program::Exec(_)) || worker.phase == Phase::Booting {
+            return self.doom(child, Doom::Stopping);
+        }
+        worker.phase = Phase::Leaving;
+        wire::encode_to_worker(&FromMaster::Stop, &mut worker.out);
+        self.unflushed.push(child);
+        self.timers.set(Instant::now() + self.spec.stop_grace, Timer::Worker(child));
+    }
+
+    /// Kills a worker and its tree. Its death is judged by `why`.
+    fn doom(&mut self, child: ChildId, why: Doom) {
+        let Some(worker) = self.workers.get_mut(&child) else { return };
+        worker.doom.get_or_insert(why);
+        if worker.phase != Phase::Dying {
+            worker.phase = Phase::Dying;
+            self.guardian.kill(child);
+        }
+    }
+
+    /// A worker is gone, and all it said is read: end what was aboard.
+    fn bury(&mut self, child: ChildId, exit: Option<Exit>, tail: &str) {
+        let Some(worker) = self.workers.remove(&child) else { return };
+        let company = worker.aboard.len() > 1;
+        for run in &worker.aboard {
+            let Some(entry) = self.runs.get(run) else { continue };
+            let death = judge::Death {
+                exit,
+                doom: worker.doom,
+                overdue: entry.overdue.then(|| entry.limit.unwrap_or_default()),
+                company,
+                begun: worker.was_ready || matches!(self.spec.program, Program::Exec(_)),
+            };
+            let outcome = match self.spec.program {
+                Program::Exec(_) => judge::exec(&death, tail),
+                Program::Wire(_) => judge::wire(&death),
+            };
+            let (run, began) = (*run, entry.began);
+            let entry = self.runs.remove(&run).expect("found above");
+            if let Some(due) = entry.due {
+                self.timers.unset(due, Timer::Run(run));
+            }
+            self.ended.push(Ended { run, id: entry.id, outcome, took: began.elapsed() });
+        }
+        if worker.died_young(exit) {
+            self.respawn.failed(Instant::now());
+            let how = exit.map_or_else(|| "unknown".to_owned(), judge::describe);
+            warn!(
+                channel = %self.spec.channel, pid = worker.pid,
+                "a worker {how} before it was ready; the next start waits {:?}", self.respawn.delay()
+            );
+        } else if worker.doom.is_none() && worker.phase == Phase::Ready && exit.is_some() {
+            let how = exit.map(judge::describe);
+            info!(channel = %self.spec.channel, pid = worker.pid, how, "a worker died");
+        }
+    }
+}
+
+/// How many workers beside the serving ones there may be: booting, spare, on their way out.
+fn surge(plan: &Plan) -> usize {
+    (plan.max / 4).max(1)
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

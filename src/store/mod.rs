@@ -10,9 +10,11 @@
 //! | `redis` | many machines |
 //! | `model` | tests: the same contract in memory, and the judge of the other two |
 
+mod batch;
 mod bulk;
 mod error;
 pub mod model;
+mod open;
 pub mod redis;
 pub mod sqlite;
 
@@ -24,9 +26,12 @@ use serde::Serialize;
 
 pub use bulk::{Filter, reload_failed, remove};
 pub use error::{PushError, StoreError};
+pub use open::open;
 
 use crate::job::{JobId, Meta, NewJob, Record, Timestamp};
 
+/// How long a lease lasts without a sign of life of its owner. It has nothing to do with how long jobs may run.
+pub const LEASE: Duration = Duration::from_secs(30);
 /// Most items one call carries; callers with more split them.
 pub const MAX_BATCH: usize = 500;
 /// Most payload bytes one call carries; a single job may always go alone.
@@ -61,12 +66,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn fetch(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError>;
 
     /// Leases one job by id: failed, delayed, or among the first 10,000 waiting. `None` when it is not there.
+    /// A failed job takes its unique key again where it is free.
     async fn take(&self, owner: &Owner, seq: u64, id: JobId) -> Result<Option<Leased>, StoreError>;
 
-    /// Gives everything this owner holds back to the front of waiting, uncounted, and ends the owner.
+    /// Gives everything this owner holds back to the front of waiting in the order of ids, uncounted, and
+    /// ends the owner.
     async fn leave(&self, owner: &Owner) -> Result<u64, StoreError>;
 
-    /// Frees what dead owners held: to the front of waiting with `lost` raised, or to `failed`.
+    /// Frees what dead owners held: to the front of waiting in the order of ids with `lost` raised, or to `failed`.
     ///
     /// Works in bounded batches that any master can resume. Answers how many jobs were freed.
     async fn reap(&self, whom: Reap<'_>) -> Result<u64, StoreError>;
@@ -180,7 +187,7 @@ pub struct Settlement {
 pub enum Place {
     /// Finished: the record is deleted and counted.
     Done,
-    /// To the front of waiting.
+    /// To the front of waiting; those of one turn keep their order there.
     Front(Meta),
     /// To the back of waiting.
     Back(Meta),

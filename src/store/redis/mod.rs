@@ -1,1 +1,225 @@
-//! x
+//! The store on a Redis server: many machines, one queue.
+//!
+//! Its duties:
+//! * every change is one script of `scripts/`, each with its keys, arguments, reply and order of steps at its head;
+//! * what a server's error means for the caller stands in one table, [`errors`];
+//! * every connect and every call has a deadline, a connection with an error is left, and no call is sent twice;
+//! * two connections: one for calls, one for the blocking wait.
+//!
+//! It holds no policy: metas come from the caller. It needs Redis 6.2 or newer, or Valkey, with
+//! `maxmemory-policy noeviction`, and a user that may run `EVALSHA`, `SCRIPT LOAD`, `BLPOP`, `SMEMBERS` and the
+//! commands inside the scripts on `aint-queue:*`. `INFO` and `CONFIG GET` are asked for, not required.
+//!
+//! All keys of a channel are named `aint-queue:{channel}:…`; `scripts/check.lua` lists them.
+
+mod call;
+mod clear;
+mod errors;
+mod keys;
+mod link;
+mod list;
+mod owner;
+mod push;
+mod reply;
+mod scripts;
+mod server;
+mod turn;
+mod wait;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::Value;
+
+use self::keys::Keys;
+use self::link::{Link, Target};
+use self::scripts::Script;
+use self::wait::Waits;
+use super::{
+    Clear, Cleared, Cursor, Leased, Listed, Owner, Page, PushError, Pushed, Reap, State, Status, Store,
+    StoreError, Turn, TurnReply,
+};
+use crate::config;
+use crate::job::{JobId, Meta, NewJob};
+
+/// One channel on a Redis server.
+#[derive(Debug)]
+pub struct RedisStore {
+    keys: Keys,
+    calls: Link,
+    waits: Waits,
+    lease: Duration,
+    patience: Duration,
+    /// The owners met last, for the scripts that must be given every one. Never trusted: they check it.
+    owners: Mutex<Vec<Owner>>,
+}
+
+/// How a [`RedisStore`] behaves, beyond where its server is.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long an owner lives after its last call.
+    pub lease: Duration,
+    /// How long connection and server must have been up before [`Reap::Expired`] trusts what it sees;
+    /// a third of a lease when `None`.
+    pub patience: Option<Duration>,
+    /// Whether the server knows script flags, as Redis 7 and its kin do; found out by its version when `None`.
+    pub script_flags: Option<bool>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { lease: Duration::from_secs(30), patience: None, script_flags: None }
+    }
+}
+
+impl RedisStore {
+    /// Connects to a channel, with leases of 30 seconds.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the server cannot be reached; [`StoreError::Refused`] for a wrong password,
+    /// missing permission, too old a server or an eviction policy that may drop jobs; [`StoreError::Corrupt`]
+    /// when the channel's keys are not ours or of another version.
+    pub async fn connect(config: &config::Redis, channel: &str) -> Result<Self, StoreError> {
+        Self::connect_with(config, channel, Options::default()).await
+    }
+
+    /// Connects to a channel.
+    ///
+    /// # Errors
+    /// As [`RedisStore::connect`].
+    pub async fn connect_with(
+        config: &config::Redis,
+        channel: &str,
+        options: Options,
+    ) -> Result<Self, StoreError> {
+        let target = Arc::new(Target::new(config, options.script_flags));
+        let keys = Keys::of(channel);
+        let waits = Waits::new(Arc::clone(&target), keys.notify());
+        let store = Self {
+            keys,
+            calls: Link::new(target),
+            waits,
+            lease: options.lease,
+            patience: options.patience.unwrap_or(options.lease / 3),
+            owners: Mutex::default(),
+        };
+        store.check_server(config.allow_eviction).await?;
+        Ok(store)
+    }
+
+    /// The server for people, without secrets.
+    fn place(&self) -> &str {
+        &self.calls.target.place
+    }
+
+    fn known_owners(&self) -> Vec<Owner> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn know_owners(&self, owners: Vec<Owner>) {
+        *self.owners.lock().unwrap_or_else(PoisonError::into_inner) = owners;
+    }
+
+    async fn set_paused(&self, paused: bool) -> Result<(), StoreError> {
+        let doing = if paused { "pausing" } else { "resuming" };
+        let mut call = self.call(Script::Pause, doing, &[]).await?;
+        call.arg(if paused { "1" } else { "" });
+        call.send().await.map(drop)
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
+        self.add(jobs).await
+    }
+
+    async fn join(&self) -> Result<Owner, StoreError> {
+        self.new_owner().await
+    }
+
+    async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
+        self.take_turn(turn).await
+    }
+
+    async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {
+        self.held_by(owner, seq).await
+    }
+
+    async fn fetch(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError> {
+        self.records(owner, ids).await
+    }
+
+    async fn take(&self, owner: &Owner, seq: u64, id: JobId) -> Result<Option<Leased>, StoreError> {
+        self.lease_one(owner, seq, id).await
+    }
+
+    async fn leave(&self, owner: &Owner) -> Result<u64, StoreError> {
+        self.end_self(owner).await
+    }
+
+    async fn reap(&self, whom: Reap<'_>) -> Result<u64, StoreError> {
+        self.free_dead(whom).await
+    }
+
+    async fn wait(&self, timeout: Duration) -> Result<(), StoreError> {
+        self.waits.wait(timeout).await
+    }
+
+    async fn status(&self) -> Result<Status, StoreError> {
+        self.counts().await
+    }
+
+    async fn get(&self, id: JobId) -> Result<Option<Listed>, StoreError> {
+        self.find(id).await
+    }
+
+    async fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        self.page(state, after, limit).await
+    }
+
+    async fn requeue(&self, jobs: &[(JobId, Meta)]) -> Result<u64, StoreError> {
+        self.requeue_failed(jobs).await
+    }
+
+    async fn discard(&self, ids: &[JobId]) -> Result<u64, StoreError> {
+        self.remove(ids).await
+    }
+
+    async fn clear(&self, which: Clear) -> Result<Cleared, StoreError> {
+        self.empty(which).await
+    }
+
+    async fn pause(&self) -> Result<(), StoreError> {
+        self.set_paused(true).await
+    }
+
+    async fn resume(&self) -> Result<(), StoreError> {
+        self.set_paused(false).await
+    }
+
+    async fn durability(&self) -> Result<String, StoreError> {
+        self.durability_in_force().await
+    }
+}
+
+/// The words with which scripts refuse an owner's call.
+fn spoken(reply: Value) -> Result<Value, StoreError> {
+    if reply::is_word(&reply, "LOST") {
+        return Err(StoreError::Lost);
+    }
+    if reply::is_word(&reply, "REPLAYED") {
+        return Err(StoreError::Replayed);
+    }
+    Ok(reply)
+}
+
+/// Whole µs, as scripts count.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn meta_text(meta: &Meta) -> String {
+    serde_json::to_string(meta).expect("meta is plain data and always has a JSON form")
+}

@@ -1,1 +1,296 @@
-//! x
+//! The embedded store: one SQLite file, any number of channels, any number of processes of one machine.
+//!
+//! | file | duty |
+//! |---|---|
+//! | `place.rs`, `connect.rs`, `schema.sql` | where the file may be; opening it; what is in it |
+//! | `file.rs` | the file as this process has it open, shared by all handles |
+//! | `writer.rs` | the one thread that writes: groups what waits into one transaction, answers after the commit |
+//! | `reader.rs` | the one thread that reads, and looks for what other processes wrote |
+//! | `op.rs`, `fault.rs` | a call on its way to a thread; what can go wrong there |
+//! | `push.rs`, `turn.rs`, `owner.rs`, `command.rs`, `read.rs` | the contract, inside a transaction |
+//! | `lane.rs`, `keys.rs`, `record.rs` | the rows |
+//!
+//! An acknowledged call is on disk: WAL with `synchronous=FULL`. Leases are measured from the boot of this
+//! machine, so neither a step of the clock nor a sleep confuses them, and a reboot ends them all.
+
+mod clock;
+mod command;
+mod connect;
+mod fault;
+mod file;
+mod keys;
+mod lane;
+mod op;
+mod owner;
+mod place;
+mod push;
+mod read;
+mod reader;
+mod record;
+mod turn;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use self::fault::Fault;
+use self::file::File;
+use self::lane::Channel;
+use self::owner::Speaker;
+use self::record::Raw;
+use super::{
+    Clear, Cleared, Cursor, Leased, Listed, MAX_BATCH, Owner, Page, PushError, Pushed, Reap, State, Status,
+    Store, StoreError, Turn, TurnReply, batch,
+};
+use crate::job::{JobId, Meta, NewJob};
+
+/// What a handle does otherwise than by default.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long an owner of this handle lives without a turn.
+    pub lease: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { lease: Duration::from_secs(30) }
+    }
+}
+
+/// One channel in a SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    file: Arc<File>,
+    channel: i64,
+    options: Options,
+    /// The boot of this machine, which the leases belong to.
+    boot: String,
+    wakes: watch::Receiver<i64>,
+    /// The wake count a wait of this handle returned for last.
+    seen: AtomicI64,
+}
+
+impl SqliteStore {
+    /// Opens a channel in the file at `path`, making both where they do not exist.
+    ///
+    /// It waits for the disk, and for a few seconds for other processes: call it where that may be.
+    ///
+    /// # Errors
+    /// When the path, the file system or the file cannot hold a store; the error names the path and the remedy.
+    pub fn open(path: &Path, channel: &str) -> Result<Self, StoreError> {
+        Self::open_with(path, channel, Options::default())
+    }
+
+    /// Like [`SqliteStore::open`], with options.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn open_with(path: &Path, channel: &str, options: Options) -> Result<Self, StoreError> {
+        let place = path.display().to_string();
+        let opened = File::open(path).and_then(|file| {
+            let boot = clock::boot().map_err(|error| {
+                Fault::Refused(format!("the boot of this machine has no name ({error}): mount /proc"))
+            })?;
+            let name = channel.to_owned();
+            let (channel, seen) = file.write_blocking(move |tx| {
+                let channel = Channel::find(tx, &name)?;
+                Ok((channel, tx.number("SELECT wakes FROM channels WHERE id = ?1", [channel])?))
+            })?;
+            let (wakes, seen) = (file.watch(channel), AtomicI64::new(seen.unwrap_or(0)));
+            Ok(Self { file, channel, options, boot, wakes, seen })
+        });
+        opened.map_err(|fault| fault.at(&place, "opening it"))
+    }
+
+    fn speaker(&self, owner: &Owner, seq: u64) -> Speaker {
+        Speaker {
+            channel: self.channel,
+            name: owner.as_str().to_owned(),
+            seq,
+            lease: self.options.lease,
+            boot: self.boot.clone(),
+        }
+    }
+
+    /// Frees what dead owners held, batch by batch; others write between the batches.
+    async fn free(&self, only: Option<i64>) -> Result<u64, StoreError> {
+        let (channel, mut lost) = (self.channel, 0);
+        loop {
+            let freed = self.file.write("freeing jobs", 0, move |tx| owner::free(tx, channel, only)).await?;
+            lost += freed.lost;
+            if freed.finished {
+                return Ok(lost);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
+        batch::check(jobs)?;
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let channel = self.channel;
+        let items: Vec<_> = jobs.iter().map(|job| push::Item::of(channel, job)).collect();
+        let bytes = items.iter().map(push::Item::bytes).sum();
+        self.file.write("pushing jobs", bytes, move |tx| push::push(tx, channel, &items)).await?
+    }
+
+    async fn join(&self) -> Result<Owner, StoreError> {
+        let owner = Owner::random();
+        let speaker = self.speaker(&owner, 0);
+        self.file.write("joining", 0, move |tx| owner::join(tx, &speaker)).await?;
+        Ok(owner)
+    }
+
+    async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
+        let settlements: Vec<_> = turn.settlements.iter().map(turn::Ready::of).collect();
+        let bytes = settlements.iter().map(turn::Ready::bytes).sum();
+        let asked = turn::Asked {
+            speaker: self.speaker(turn.owner, turn.seq),
+            settlements,
+            want: turn.want,
+            max_bytes: turn.max_bytes,
+        };
+        let answer = self.file.write("taking a turn", bytes, move |tx| turn::turn(tx, &asked)).await?;
+        Ok(TurnReply {
+            exceptions: answer.exceptions,
+            leased: answer.leased.into_iter().map(Raw::leased).collect(),
+            next_due: answer.next_due,
+            held: answer.held,
+            now: answer.now,
+        })
+    }
+
+    async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {
+        let speaker = self.speaker(owner, seq);
+        let held = self.file.write("asking what is held", 0, move |tx| {
+            let lane = owner::speak(tx, &speaker)?;
+            owner::held(tx, lane)
+        });
+        Ok(held.await?.into_iter().map(|id| JobId(id.cast_unsigned())).collect())
+    }
+
+    async fn fetch(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError> {
+        let (channel, name, ids) = (self.channel, owner.as_str().to_owned(), numbers(ids));
+        let found = self.file.read("fetching records", move |tx| {
+            let lane = owner::lane_of(tx, channel, &name)?;
+            owner::fetch(tx, lane, &ids)
+        });
+        Ok(found.await?.into_iter().map(Raw::leased).collect())
+    }
+
+    async fn take(&self, owner: &Owner, seq: u64, id: JobId) -> Result<Option<Leased>, StoreError> {
+        let speaker = self.speaker(owner, seq);
+        let id = id.0.cast_signed();
+        let taken = self.file.write("taking a job", 0, move |tx| owner::take(tx, &speaker, id)).await?;
+        Ok(taken.map(Raw::leased))
+    }
+
+    async fn leave(&self, owner: &Owner) -> Result<u64, StoreError> {
+        let (channel, name) = (self.channel, owner.as_str().to_owned());
+        let (lane, held) = self.file.write("leaving", 0, move |tx| owner::leave(tx, channel, &name)).await?;
+        self.free(Some(lane)).await?;
+        Ok(held.cast_unsigned())
+    }
+
+    async fn reap(&self, whom: Reap<'_>) -> Result<u64, StoreError> {
+        let channel = self.channel;
+        match whom {
+            Reap::Owner(owner) => {
+                let name = owner.as_str().to_owned();
+                self.file.write("reaping", 0, move |tx| owner::bury(tx, channel, &name)).await?;
+            }
+            Reap::Expired => {
+                let boot = self.boot.clone();
+                self.file.write("reaping", 0, move |tx| owner::bury_expired(tx, channel, &boot)).await?;
+            }
+        }
+        self.free(None).await
+    }
+
+    async fn wait(&self, timeout: Duration) -> Result<(), StoreError> {
+        let seen = self.seen.load(Ordering::Relaxed);
+        let woken = self.file.woken(self.wakes.clone(), seen);
+        if let Ok(wakes) = tokio::time::timeout(timeout, woken).await {
+            self.seen.store(wakes, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    async fn status(&self) -> Result<Status, StoreError> {
+        let channel = self.channel;
+        self.file.read("counting jobs", move |tx| read::status(tx, channel)).await
+    }
+
+    async fn get(&self, id: JobId) -> Result<Option<Listed>, StoreError> {
+        let (channel, id) = (self.channel, id.0.cast_signed());
+        let seen = self.file.read("reading a job", move |tx| read::get(tx, channel, id)).await?;
+        Ok(seen.map(|(state, rank, raw)| raw.listed(state, rank)))
+    }
+
+    async fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        let channel = self.channel;
+        let listing = self.file.read("listing jobs", move |tx| read::list(tx, channel, state, after, limit));
+        let (jobs, next) = listing.await?;
+        Ok(Page { jobs: jobs.into_iter().map(|(state, rank, raw)| raw.listed(state, rank)).collect(), next })
+    }
+
+    async fn requeue(&self, jobs: &[(JobId, Meta)]) -> Result<u64, StoreError> {
+        let (channel, mut moved) = (self.channel, 0);
+        for jobs in jobs.chunks(MAX_BATCH) {
+            let jobs: Vec<_> = jobs.iter().map(command::Requeued::of).collect();
+            let requeue =
+                self.file.write("requeueing jobs", 0, move |tx| command::requeue(tx, channel, &jobs));
+            moved += requeue.await?;
+        }
+        Ok(moved)
+    }
+
+    async fn discard(&self, ids: &[JobId]) -> Result<u64, StoreError> {
+        let (channel, mut removed) = (self.channel, 0);
+        for ids in ids.chunks(MAX_BATCH) {
+            let ids = numbers(ids);
+            let discard = self.file.write("removing jobs", 0, move |tx| command::discard(tx, channel, &ids));
+            removed += discard.await?;
+        }
+        Ok(removed)
+    }
+
+    async fn clear(&self, which: Clear) -> Result<Cleared, StoreError> {
+        let channel = self.channel;
+        let cleared = self.file.write("clearing", 0, move |tx| command::clear(tx, channel, which)).await?;
+        // The jobs are gone; their rows are swept up, those of an earlier clear that was interrupted, too.
+        while !self.file.write("clearing", 0, move |tx| command::sweep(tx, channel)).await? {}
+        Ok(cleared)
+    }
+
+    async fn pause(&self) -> Result<(), StoreError> {
+        let channel = self.channel;
+        self.file.write("pausing", 0, move |tx| command::pause(tx, channel, true)).await
+    }
+
+    async fn resume(&self) -> Result<(), StoreError> {
+        let channel = self.channel;
+        self.file.write("resuming", 0, move |tx| command::pause(tx, channel, false)).await
+    }
+
+    async fn durability(&self) -> Result<String, StoreError> {
+        Ok("fsync".to_owned())
+    }
+}
+
+fn numbers(ids: &[JobId]) -> Vec<i64> {
+    ids.iter().map(|id| id.0.cast_signed()).collect()
+}
+
+fn text(meta: &Meta) -> String {
+    serde_json::to_string(meta).expect("meta is plain data and always has a JSON form")
+}

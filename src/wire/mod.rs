@@ -4,6 +4,8 @@
 //! worker authors; this is the only module that knows its spelling. `run` numbers one delivery of a job to a
 //! worker, so that a late answer cannot end the next delivery.
 
+mod lines;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,8 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::job::{Next, Outcome, bounded};
+
+pub use lines::{Line, LineBuffer};
 
 /// The protocol's version, spoken in `hello`.
 pub const PROTOCOL: u32 = 1;
@@ -324,4 +328,95 @@ fn millis(duration: Duration) -> u64 {
 fn not_a_frame(detail: impl ToString, line: &[u8]) -> WireError {
     let line = String::from_utf8_lossy(&line[..line.len().min(120)]).into_owned();
     WireError::NotAFrame { detail: detail.to_string(), line }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn round_trip(frame: &FromWorker) -> FromWorker {
+        let mut buffer = Vec::new();
+        encode_to_master(frame, &mut buffer);
+        assert_eq!(buffer.pop(), Some(b'\n'));
+        assert!(!buffer.contains(&b'\n'));
+        decode_from_worker(&buffer).unwrap()
+    }
+
+    fn outcomes() -> impl Strategy<Value = Outcome> {
+        let next = prop_oneof![
+            Just(Next::ByPolicy),
+            Just(Next::Never),
+            Just(Next::UnknownJob),
+            (0..1u64 << 40).prop_map(|ms| Next::After(Duration::from_millis(ms))),
+        ];
+        prop_oneof![
+            Just(Outcome::Done),
+            (".{0,40}", next).prop_map(|(error, next)| Outcome::Failed { error, next }),
+            (0..1u64 << 40).prop_map(|ms| Outcome::Released { after: Duration::from_millis(ms) }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_worker_says_arrives_as_said(run in 0..u64::MAX / 2, outcome in outcomes(), text in ".{0,60}") {
+            let frames = [
+                FromWorker::Ended { run, outcome },
+                FromWorker::Hello { protocol: 1, slots: 3, jobs: vec![text.clone()] },
+                FromWorker::Log { run: Some(run), level: "warn".into(), message: text },
+                FromWorker::Progress { run, percent: 12.5 },
+            ];
+            for frame in frames {
+                prop_assert_eq!(round_trip(&frame), frame);
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode_from_worker(&bytes);
+            let _ = decode_from_master(&bytes);
+        }
+
+        #[test]
+        fn a_payload_arrives_as_the_text_it_was(text in ".{0,60}", run in any::<u64>()) {
+            let payload = serde_json::value::to_raw_value(&text).unwrap();
+            let frame = FromMaster::Run(RunFrame {
+                run, id: 7, job: "a\\b".into(), attempt: 1, max_attempts: 3, timeout_ms: 0, payload: &payload,
+            });
+            let mut buffer = Vec::new();
+            encode_to_worker(&frame, &mut buffer);
+            buffer.pop();
+            let FromMaster::Run(run_frame) = decode_from_master(&buffer).unwrap() else { panic!("not a run") };
+            prop_assert_eq!(run_frame.payload.get(), payload.get());
+            prop_assert_eq!(run_frame.run, run);
+            prop_assert_eq!(run_frame.job, "a\\b");
+        }
+    }
+
+    #[test]
+    fn what_people_write_by_hand_is_understood() {
+        let ended = |line: &str| match decode_from_worker(line.as_bytes()).unwrap() {
+            FromWorker::Ended { run: 5, outcome } => outcome,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(ended(r#"{ "run": 5, "type": "done", "extra": [1] }"#), Outcome::Done);
+        let failed = |error: &str, next| Outcome::Failed { error: error.into(), next };
+        assert_eq!(ended(r#"{"type":"failed","run":5,"error":"x"}"#), failed("x", Next::ByPolicy));
+        assert_eq!(ended(r#"{"type":"failed","run":5,"error":"x","retry":false}"#), failed("x", Next::Never));
+        assert_eq!(
+            ended(r#"{"type":"failed","run":5,"retry":1500}"#),
+            failed("failed without a message", Next::After(Duration::from_millis(1500)))
+        );
+        assert_eq!(ended(r#"{"type":"release","run":5}"#), Outcome::Released { after: Duration::ZERO });
+    }
+
+    #[test]
+    fn what_is_no_frame_says_why() {
+        let why = |line: &str| decode_from_worker(line.as_bytes()).unwrap_err().to_string();
+        assert!(why("hello there").contains("hello there"));
+        assert!(why(r#"{"type":"done"}"#).contains("needs \"run\""));
+        assert!(why(r#"{"type":"dance","run":1}"#).contains("unknown type \"dance\""));
+        assert!(why(r#"{"type":"done","run":-1}"#).contains("not a frame"));
+        assert!(why(&"x".repeat(MAX_WORKER_LINE)).contains("longer than"));
+    }
 }

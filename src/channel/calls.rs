@@ -1,0 +1,242 @@
+//! The channel's calls to its store: one at a time, in the right order, never sent twice.
+//!
+//! A call whose reply was lost is not repeated. The next thing asked is what we hold ([`Call::Held`]), and the answer
+//! tells which settlements were heard and which jobs were leased to us without our knowing.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+
+use crate::job::JobId;
+use crate::store::{
+    LEASE, Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, Reap, Settlement, Store, StoreError, Turn, TurnReply,
+};
+
+/// A call to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    /// Free what an owner held that is known to be dead.
+    Free(Owner),
+    /// Become an owner.
+    Join,
+    /// Ask what we hold.
+    Held,
+    /// Get the records of jobs we hold without knowing them.
+    Fetch(Vec<JobId>),
+    /// Lease one job by id.
+    Take(JobId),
+    /// Renew, settle, lease.
+    Turn {
+        /// How many to lease.
+        want: usize,
+    },
+    /// Free what owners held whose lease has run out.
+    Reap,
+    /// Give everything back and end the owner.
+    Leave,
+}
+
+/// The end of a call.
+#[derive(Debug)]
+pub(super) enum Done {
+    Freed(Owner, Result<u64, StoreError>),
+    Joined(Result<Owner, StoreError>),
+    Held(Result<Vec<JobId>, StoreError>),
+    Fetched(Result<Vec<Leased>, StoreError>),
+    Taken(Result<Option<Leased>, StoreError>),
+    Turned { settlements: Vec<Settlement>, want: usize, result: Result<TurnReply, StoreError> },
+    Reaped(Result<u64, StoreError>),
+    Left(Result<u64, StoreError>),
+}
+
+type InFlight = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+/// The state of the conversation with the store.
+pub(super) struct Calls {
+    store: Arc<dyn Store>,
+    pub(super) owner: Option<Owner>,
+    seq: u64,
+    in_flight: Option<InFlight>,
+    /// When the call in flight, or the last one that renewed the lease, began.
+    renewed: Instant,
+    began: Instant,
+    /// Not before this time, after an error.
+    retry_at: Option<Instant>,
+    backoff: ExponentialBackoff,
+    /// Since when the store has answered without error.
+    healthy_since: Instant,
+    reap_at: Instant,
+    trouble: Option<String>,
+}
+
+impl Calls {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        let now = Instant::now();
+        Self {
+            store,
+            owner: None,
+            seq: 0,
+            in_flight: None,
+            renewed: now,
+            began: now,
+            retry_at: None,
+            backoff: backoff(),
+            healthy_since: now,
+            reap_at: now + LEASE / 3,
+            trouble: None,
+        }
+    }
+
+    /// Whether a call may be started now.
+    pub(super) fn can_start(&self) -> bool {
+        self.in_flight.is_none() && self.retry_at.is_none_or(|at| at <= Instant::now())
+    }
+
+    /// Whether the lease should be renewed although there is nothing else to say.
+    pub(super) fn renewal_is_due(&self) -> bool {
+        self.owner.is_some() && self.renewed.elapsed() >= LEASE / 3
+    }
+
+    /// Whether it is time to look for dead owners: regularly, and only by a master whose own
+    /// connection has held for a while, for it might be the one that is cut off.
+    pub(super) fn reap_is_due(&self) -> bool {
+        Instant::now() >= self.reap_at && self.healthy_since.elapsed() >= LEASE / 3
+    }
+
+    /// When a call may or should be started next, if nothing happens; `due` is when a delayed job is.
+    pub(super) fn next_timer(&self, due: Option<Instant>) -> Option<Instant> {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        if let Some(retry) = self.retry_at.filter(|at| *at > Instant::now()) {
+            return Some(retry);
+        }
+        self.owner.as_ref()?;
+        let renewal = self.renewed + LEASE / 3;
+        let reap = self.reap_at.max(self.healthy_since + LEASE / 3);
+        [Some(renewal), Some(reap), due].into_iter().flatten().min()
+    }
+
+    /// What is wrong with the store now, for people.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Starts a call. `settlements` go with a turn.
+    pub(super) fn start(&mut self, call: Call, settlements: Vec<Settlement>) {
+        let store = Arc::clone(&self.store);
+        let owner = self.owner.clone();
+        self.seq += 1;
+        let seq = self.seq;
+        self.began = Instant::now();
+        let mine = move || owner.expect("these calls are made by an owner");
+        self.in_flight = Some(Box::pin(async move {
+            match call {
+                Call::Free(dead) => {
+                    let result = store.reap(Reap::Owner(&dead)).await;
+                    Done::Freed(dead, result)
+                }
+                Call::Join => Done::Joined(store.join().await),
+                Call::Held => Done::Held(store.held(&mine(), seq).await),
+                Call::Fetch(ids) => Done::Fetched(store.fetch(&mine(), &ids).await),
+                Call::Take(id) => Done::Taken(store.take(&mine(), seq, id).await),
+                Call::Turn { want } => {
+                    let want = want.min(MAX_BATCH);
+                    let owner = mine();
+                    let turn = Turn {
+                        owner: &owner,
+                        seq,
+                        settlements: &settlements,
+                        want,
+                        max_bytes: MAX_BATCH_BYTES,
+                    };
+                    let result = store.turn(turn).await;
+                    Done::Turned { settlements, want, result }
+                }
+                Call::Reap => Done::Reaped(store.reap(Reap::Expired).await),
+                Call::Leave => Done::Left(store.leave(&mine()).await),
+            }
+        }));
+    }
+
+    /// The end of the call in flight; never, when there is none.
+    pub(super) async fn done(&mut self) -> Done {
+        match &mut self.in_flight {
+            Some(call) => {
+                let done = call.await;
+                self.in_flight = None;
+                done
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// A call worked.
+    pub(super) fn succeeded(&mut self, renewed: bool) {
+        if renewed {
+            // Counted from before the call: the store renewed at some moment after that.
+            self.renewed = self.began;
+        }
+        if self.trouble.take().is_some() {
+            self.healthy_since = Instant::now();
+        }
+        self.retry_at = None;
+        self.backoff = backoff();
+    }
+
+    /// A call did not work; answers whether this is news.
+    pub(super) fn failed(&mut self, error: &StoreError) -> bool {
+        let delay = self.backoff.next().unwrap_or(Duration::from_secs(1));
+        self.retry_at = Some(Instant::now() + delay);
+        self.healthy_since = Instant::now();
+        let text = describe(error);
+        let news = self.trouble.as_ref() != Some(&text);
+        self.trouble = Some(text);
+        news
+    }
+
+    /// We are an owner now.
+    pub(super) fn joined(&mut self, owner: Owner) {
+        self.owner = Some(owner);
+        self.seq = 0;
+        self.succeeded(true);
+    }
+
+    /// A look for dead owners has ended; `more` when it freed something.
+    pub(super) fn reaped(&mut self) {
+        // Spread a little, so that several masters do not look at the same moment.
+        self.reap_at = Instant::now() + (LEASE / 3).mul_f64(1.0 + fastrand::f64() / 5.0);
+    }
+}
+
+impl fmt::Debug for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Calls").field("owner", &self.owner).field("seq", &self.seq).finish_non_exhaustive()
+    }
+}
+
+/// From 50 ms to 1 s: a store that is back is noticed within two seconds.
+fn backoff() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_secs(1))
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+/// An error and its causes in one line.
+fn describe(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

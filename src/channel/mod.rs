@@ -1,0 +1,329 @@
+//! One channel's actor: what happens to a job, end to end.
+//!
+//! ```text
+//!  store ── turn: leased ──► table: ready ── dispatch ──► pool ── ended ──► retry: settlement ──► table ── turn ──► store
+//! ```
+//! Duties: hold a lease and keep it, lease as many jobs as there are free slots, hand them to the pool, decide what
+//! every ending means, tell the store. One call to the store is in flight at a time; what happens meanwhile travels with the
+//! next one. A channel knows nothing of other channels: its store may fail and its workers may crash without touching them.
+//!
+//! It ends when told to: see [`Command::Stop`] and the ladder in [`stop`].
+
+mod calls;
+pub mod retry;
+mod stop;
+mod table;
+mod talk;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, info};
+
+use crate::job::{JobId, Outcome, Record, Timestamp};
+use crate::metrics::ChannelMetrics;
+use crate::pool::{Census, Ended, Pool, Run};
+use crate::store::{Owner, Settlement, Store};
+use crate::wire::RunId;
+use calls::Calls;
+use retry::Policy;
+pub use stop::Stopped;
+use stop::Stopping;
+use table::Table;
+use talk::Agenda;
+
+/// What a channel needs to run.
+#[derive(Debug)]
+pub struct Setup {
+    /// The channel's name.
+    pub name: Arc<str>,
+    /// Where its jobs are.
+    pub store: Arc<dyn Store>,
+    /// Its workers.
+    pub pool: Pool,
+    /// What errors lead to.
+    pub policy: Policy,
+    /// The time limit of jobs that do not set their own.
+    pub max_execute: Option<Duration>,
+    /// Longest idle wait.
+    pub sleep: Duration,
+    /// How long a stop waits for running jobs.
+    pub stop_wait: Duration,
+    /// Owners known to be dead, whose jobs are freed before the first lease.
+    pub dead: Vec<Owner>,
+    /// Told of every new owner before it leases anything.
+    pub on_join: OnJoin,
+    /// What to run.
+    pub scope: Scope,
+    /// Where it counts.
+    pub metrics: ChannelMetrics,
+}
+
+/// Writes down the owner a channel has become, where the next master of this machine finds it.
+pub struct OnJoin(pub Box<dyn FnMut(&Owner) + Send>);
+
+impl std::fmt::Debug for OnJoin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnJoin")
+    }
+}
+
+/// Which jobs a channel runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All, until told to stop.
+    All,
+    /// The next one, or none when nothing waits.
+    Next,
+    /// This one, wherever it is.
+    Only(JobId),
+}
+
+/// What a channel can be told.
+#[derive(Debug)]
+pub enum Command {
+    /// Finish and end. A second one with `force` skips the waiting.
+    Stop {
+        /// Kill what runs instead of waiting for it.
+        force: bool,
+    },
+    /// Tell what is going on.
+    Report(oneshot::Sender<Report>),
+}
+
+/// What is going on in a channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Report {
+    /// Jobs aboard workers.
+    pub running: usize,
+    /// Jobs leased and not yet aboard.
+    pub ready: usize,
+    /// The workers.
+    pub workers: Census,
+    /// The process ids of the workers that run or are ready to run jobs.
+    pub pids: Vec<i32>,
+    /// Why the store cannot be used now; absent when it can.
+    pub store_error: Option<String>,
+    /// Whether it is stopping.
+    pub stopping: bool,
+}
+
+/// A channel's running state.
+#[derive(Debug)]
+pub struct Channel {
+    name: Arc<str>,
+    store: Arc<dyn Store>,
+    pool: Pool,
+    policy: Policy,
+    max_execute: Option<Duration>,
+    sleep: Duration,
+    stop_wait: Duration,
+    metrics: ChannelMetrics,
+    on_join: OnJoin,
+    /// Owners to free before the first lease.
+    dead: Vec<Owner>,
+    table: Table,
+    calls: Calls,
+    agenda: Agenda,
+    scoped: Scoped,
+    stopping: Option<Stopping>,
+    next_run: RunId,
+    /// The store's clock at a moment of ours.
+    clock: (Timestamp, Instant),
+}
+
+/// How far a channel with a scope is.
+#[derive(Debug)]
+struct Scoped {
+    scope: Scope,
+    /// The store was asked for the job.
+    asked: bool,
+    job: Option<JobId>,
+    outcome: Option<Outcome>,
+}
+
+type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Channel {
+    /// A channel that has not begun.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        Self {
+            calls: Calls::new(Arc::clone(&setup.store)),
+            name: setup.name,
+            store: setup.store,
+            pool: setup.pool,
+            policy: setup.policy,
+            max_execute: setup.max_execute,
+            sleep: setup.sleep,
+            stop_wait: setup.stop_wait,
+            metrics: setup.metrics,
+            on_join: setup.on_join,
+            dead: setup.dead,
+            table: Table::default(),
+            agenda: Agenda::default(),
+            scoped: Scoped { scope: setup.scope, asked: false, job: None, outcome: None },
+            stopping: None,
+            next_run: 1,
+            clock: (Timestamp(0), Instant::now()),
+        }
+    }
+
+    /// Runs until told to stop, or until the scope is done.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Stopped {
+        let mut waiting: Option<Waiting> = None;
+        loop {
+            self.dispatch();
+            self.start_call();
+            if let Some(stopped) = self.stopped() {
+                return stopped;
+            }
+            if waiting.is_none() && self.is_out_of_work() {
+                waiting = Some(self.wait_for_work());
+            }
+            let timer = self.next_timer();
+            tokio::select! {
+                ended = self.pool.next() => self.on_ended(ended),
+                done = self.calls.done() => self.on_call(done),
+                () = work(&mut waiting) => {
+                    waiting = None;
+                    self.agenda.look = true;
+                }
+                Some(command) = commands.recv() => self.on_command(command),
+                () = sleep_until(timer) => self.on_timer(),
+            }
+        }
+    }
+
+    /// Hands ready jobs to free slots.
+    fn dispatch(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        let free = self.pool.capacity().min(self.table.ready());
+        for _ in 0..free {
+            self.dispatch_next(false);
+        }
+        while self.table.ready_alone() > 0 && self.pool.can_isolate() {
+            self.dispatch_next(true);
+        }
+    }
+
+    fn dispatch_next(&mut self, alone: bool) {
+        let run = self.next_run;
+        let Some(record) = self.table.next_ready(alone, run) else { return };
+        self.next_run += 1;
+        let timeout = match record.meta.timeout_ms {
+            Some(0) => None,
+            Some(ms) => Some(Duration::from_millis(ms)),
+            None => self.max_execute,
+        };
+        let delivery = Run {
+            run,
+            id: record.id,
+            job: record.meta.job.clone(),
+            attempt: record.meta.attempts + 1,
+            max_attempts: self.policy.max_attempts(&record.meta),
+            timeout,
+            payload: record.payload.clone(),
+        };
+        if alone {
+            self.pool.dispatch_alone(delivery);
+        } else {
+            self.pool.dispatch(delivery);
+        }
+    }
+
+    /// Decides what each ending means.
+    fn on_ended(&mut self, ended: Vec<Ended>) {
+        let now = self.now();
+        for Ended { run, id, outcome, took } in ended {
+            self.metrics.run_ended(outcome.word(), took);
+            let Some(record) = self.table.end(id, run) else {
+                debug!(channel = %self.name, job = id.0, "a run ended after its lease was lost: its result is dropped");
+                continue;
+            };
+            if outcome != Outcome::Done {
+                log_ending(&self.name, &record, &outcome);
+                self.count_handed_back(&outcome);
+            }
+            if self.scoped.scope != Scope::All {
+                (self.scoped.job, self.scoped.outcome) = (Some(id), Some(outcome.clone()));
+            }
+            let unique = record.meta.unique.clone();
+            let to = self.policy.settle(record.meta, outcome, now, fastrand::f64());
+            self.table.settle(Settlement { id, unique, to });
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Stop { force } => self.stop(force),
+            Command::Report(reply) => {
+                let report = Report {
+                    running: self.table.running(),
+                    ready: self.table.ready() + self.table.ready_alone(),
+                    workers: self.pool.census(),
+                    pids: self.pool.pids(),
+                    store_error: self.calls.trouble().map(str::to_owned),
+                    stopping: self.stopping.is_some(),
+                };
+                // Whoever asked may have gone.
+                let _ = reply.send(report);
+            }
+        }
+    }
+
+    fn next_timer(&self) -> Option<Instant> {
+        let stop = self.stopping.as_ref().and_then(Stopping::next_timer);
+        [stop, self.calls.next_timer(self.agenda.due)].into_iter().flatten().min()
+    }
+
+    /// Whether the store had nothing for us when we last looked.
+    fn is_out_of_work(&self) -> bool {
+        !self.agenda.look && self.stopping.is_none() && self.calls.can_start()
+    }
+
+    /// A wait for work that ends early when there may be some.
+    fn wait_for_work(&self) -> Waiting {
+        let (store, sleep) = (Arc::clone(&self.store), self.sleep);
+        Box::pin(async move {
+            if store.wait(sleep).await.is_err() {
+                // The next turn meets the same trouble and reports it; here it only must not spin.
+                tokio::time::sleep(sleep.max(Duration::from_millis(100))).await;
+            }
+        })
+    }
+
+    /// The store's clock, as far as we know it.
+    fn now(&self) -> Timestamp {
+        self.clock.0.after(self.clock.1.elapsed())
+    }
+}
+
+fn log_ending(channel: &str, record: &Record, outcome: &Outcome) {
+    let (job, name, attempt) = (record.id.0, record.meta.job.as_str(), record.meta.attempts + 1);
+    match outcome {
+        Outcome::Failed { error, .. } => info!(channel, job, name, attempt, error, "a job failed"),
+        Outcome::TimedOut { limit } => info!(channel, job, name, attempt, ?limit, "a job timed out"),
+        Outcome::Crashed { how } => info!(channel, job, name, attempt, "a job's worker {how}"),
+        other => debug!(channel, job, name, attempt, "a job was {}", other.word()),
+    }
+}
+
+async fn sleep_until(timer: Option<Instant>) {
+    match timer {
+        Some(timer) => tokio::time::sleep_until(timer.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn work(waiting: &mut Option<Waiting>) {
+    match waiting {
+        Some(waiting) => waiting.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,216 @@
+//! What an ending means for the job: settled, tried again or failed. Pure.
+//!
+//! The rules are invariants 5 and 6 of the design: an attempt is counted when a job that had begun ends in an
+//! error, a time-out or a crash of its worker alone; three such crashes are poison whatever the policy says.
+
+use std::time::Duration;
+
+use crate::config::{Backoff, BackoffKind};
+use crate::job::{ErrorKind, FailReason, MAX_CRASHES, MAX_DELAY, Meta, Next, Outcome, Timestamp};
+use crate::store::Place;
+
+/// A channel's retry policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Attempts of a job that does not set its own.
+    pub max_attempts: u32,
+    /// The wait before another attempt.
+    pub backoff: Backoff,
+}
+
+impl Policy {
+    /// How many attempts this job has.
+    #[must_use]
+    pub fn max_attempts(&self, meta: &Meta) -> u32 {
+        meta.max_attempts.unwrap_or(self.max_attempts).max(1)
+    }
+
+    /// Where the job goes after a run that ended like this. `now` is the store's clock, `chance` a random
+    /// number from 0 to 1 for the jitter.
+    #[must_use]
+    pub fn settle(&self, mut meta: Meta, outcome: Outcome, now: Timestamp, chance: f64) -> Place {
+        match outcome {
+            Outcome::Done => Place::Done,
+            Outcome::Interrupted => Place::Front(meta),
+            Outcome::Released { after } if after.is_zero() => Place::Back(meta),
+            Outcome::Released { after } => Place::Delayed(after.min(MAX_DELAY), meta),
+            Outcome::CrashedInCompany => {
+                meta.suspect = true;
+                Place::Front(meta)
+            }
+            Outcome::Failed { error, next } => {
+                self.count(&mut meta, now, ErrorKind::Error, &error);
+                match next {
+                    Next::Never => failed(meta, FailReason::Final),
+                    Next::UnknownJob => failed(meta, FailReason::UnknownJob),
+                    Next::ByPolicy => self.again(meta, FailReason::Exhausted, None, chance),
+                    Next::After(delay) => self.again(meta, FailReason::Exhausted, Some(delay), chance),
+                }
+            }
+            Outcome::TimedOut { limit } => {
+                let message = format!("ran longer than {limit:?} and was ended");
+                self.count(&mut meta, now, ErrorKind::Timeout, &message);
+                self.again(meta, FailReason::Timeout, None, chance)
+            }
+            Outcome::Crashed { how } => {
+                meta.crashes += 1;
+                self.count(&mut meta, now, ErrorKind::Crash, &format!("the worker {how}"));
+                if meta.crashes >= MAX_CRASHES {
+                    failed(meta, FailReason::Poison)
+                } else if meta.crashes == 1 && meta.attempts < self.max_attempts(&meta) {
+                    // The first crash may be anybody's fault: somebody else has a try at once.
+                    Place::Front(meta)
+                } else {
+                    self.again(meta, FailReason::Crashed, None, chance)
+                }
+            }
+        }
+    }
+
+    fn count(&self, meta: &mut Meta, now: Timestamp, kind: ErrorKind, message: &str) {
+        meta.attempts += 1;
+        meta.record_error(meta.attempts, now, kind, message);
+    }
+
+    fn again(&self, meta: Meta, reason: FailReason, after: Option<Duration>, chance: f64) -> Place {
+        if meta.attempts >= self.max_attempts(&meta) {
+            return failed(meta, reason);
+        }
+        let delay = after.unwrap_or_else(|| self.delay(meta.attempts));
+        let jitter = delay.mul_f64(self.backoff.jitter.clamp(0.0, 1.0) * chance.clamp(0.0, 1.0));
+        // A delay that was asked for is kept to the letter: jitter only spreads the policy's own.
+        let delay = if after.is_some() { delay } else { delay + jitter };
+        Place::Delayed(delay.min(MAX_DELAY), meta)
+    }
+
+    /// The wait after this many attempts, without jitter.
+    fn delay(&self, attempts: u32) -> Duration {
+        let Backoff { kind, base, max, .. } = self.backoff;
+        let factor = match kind {
+            BackoffKind::Fixed => 1,
+            BackoffKind::Linear => attempts.max(1),
+            BackoffKind::Exponential => 1u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX),
+        };
+        base.saturating_mul(factor).min(max)
+    }
+}
+
+fn failed(mut meta: Meta, reason: FailReason) -> Place {
+    meta.failed = Some(reason);
+    Place::Failed(meta)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn policy(kind: BackoffKind) -> Policy {
+        let backoff = Backoff { kind, base: SECOND, max: 60 * SECOND, jitter: 0.2 };
+        Policy { max_attempts: 3, backoff }
+    }
+
+    fn after(attempts: u32, crashes: u32, outcome: Outcome) -> Place {
+        let meta = Meta { attempts, crashes, ..Meta::named("x") };
+        policy(BackoffKind::Exponential).settle(meta, outcome, NOW, 0.0)
+    }
+
+    fn error(next: Next) -> Outcome {
+        Outcome::Failed { error: "no".into(), next }
+    }
+
+    fn reason(place: &Place) -> Option<FailReason> {
+        if let Place::Failed(meta) = place { meta.failed } else { None }
+    }
+
+    #[test]
+    fn an_error_is_tried_again_until_the_attempts_are_used() {
+        let Place::Delayed(delay, meta) = after(0, 0, error(Next::ByPolicy)) else { panic!() };
+        assert_eq!((delay, meta.attempts, meta.errors.len()), (SECOND, 1, 1));
+        let Place::Delayed(delay, _) = after(1, 0, error(Next::ByPolicy)) else { panic!() };
+        assert_eq!(delay, 2 * SECOND);
+        assert_eq!(reason(&after(2, 0, error(Next::ByPolicy))), Some(FailReason::Exhausted));
+        assert_eq!(reason(&after(0, 0, error(Next::Never))), Some(FailReason::Final));
+        assert_eq!(reason(&after(0, 0, error(Next::UnknownJob))), Some(FailReason::UnknownJob));
+        let asked = error(Next::After(7 * SECOND));
+        assert!(matches!(after(0, 0, asked.clone()), Place::Delayed(d, _) if d == 7 * SECOND));
+        assert_eq!(reason(&after(2, 0, asked)), Some(FailReason::Exhausted));
+    }
+
+    #[test]
+    fn a_time_out_counts_like_an_error() {
+        let late = || Outcome::TimedOut { limit: 2 * SECOND };
+        assert!(matches!(after(0, 0, late()), Place::Delayed(_, m) if m.attempts == 1));
+        assert_eq!(reason(&after(2, 0, late())), Some(FailReason::Timeout));
+    }
+
+    #[test]
+    fn the_first_crash_goes_to_the_front_the_second_waits_the_third_is_poison() {
+        let crash = || Outcome::Crashed { how: "was killed".into() };
+        assert!(matches!(after(0, 0, crash()), Place::Front(m) if (m.attempts, m.crashes) == (1, 1)));
+        assert!(matches!(after(1, 1, crash()), Place::Delayed(_, m) if m.crashes == 2));
+        assert_eq!(reason(&after(2, 2, crash())), Some(FailReason::Poison));
+        // Errors used up the attempts before: the crash is the last straw, not poison.
+        assert_eq!(reason(&after(2, 0, crash())), Some(FailReason::Crashed));
+        // A job with many attempts is poison all the same.
+        let meta = Meta { attempts: 2, crashes: 2, max_attempts: Some(100), ..Meta::named("x") };
+        let place = policy(BackoffKind::Fixed).settle(meta, crash(), NOW, 0.0);
+        assert_eq!(reason(&place), Some(FailReason::Poison));
+    }
+
+    #[test]
+    fn what_is_not_the_jobs_doing_is_not_counted() {
+        let place = after(1, 1, Outcome::Interrupted);
+        assert!(matches!(place, Place::Front(m) if (m.attempts, m.crashes) == (1, 1)));
+        let place = after(1, 0, Outcome::CrashedInCompany);
+        assert!(matches!(place, Place::Front(m) if m.attempts == 1 && m.suspect));
+        assert!(
+            matches!(after(2, 0, Outcome::Released { after: Duration::ZERO }), Place::Back(m) if m.attempts == 2)
+        );
+        let place = after(2, 0, Outcome::Released { after: SECOND });
+        assert!(matches!(place, Place::Delayed(d, m) if d == SECOND && m.attempts == 2));
+    }
+
+    #[test]
+    fn backoff_grows_as_its_kind_says() {
+        let delays = |kind| [1, 2, 3, 4, 40].map(|n| policy(kind).delay(n).as_secs());
+        assert_eq!(delays(BackoffKind::Fixed), [1, 1, 1, 1, 1]);
+        assert_eq!(delays(BackoffKind::Linear), [1, 2, 3, 4, 40]);
+        assert_eq!(delays(BackoffKind::Exponential), [1, 2, 4, 8, 60]);
+    }
+
+    proptest! {
+        #[test]
+        fn attempts_never_pass_their_limit_and_every_chain_of_endings_ends(
+            max in 1u32..20, endings in proptest::collection::vec(0u8..5, 1..60), chance in 0.0f64..1.0,
+        ) {
+            let policy = policy(BackoffKind::Exponential);
+            let mut meta = Meta { max_attempts: Some(max), ..Meta::named("x") };
+            for ending in endings {
+                let outcome = match ending {
+                    0 => error(Next::ByPolicy),
+                    1 => Outcome::TimedOut { limit: SECOND },
+                    2 => Outcome::Crashed { how: "died".into() },
+                    3 => Outcome::Interrupted,
+                    _ => Outcome::CrashedInCompany,
+                };
+                match policy.settle(meta.clone(), outcome, NOW, chance) {
+                    Place::Front(m) | Place::Back(m) => meta = m,
+                    Place::Delayed(delay, m) => {
+                        prop_assert!(delay >= SECOND && delay <= 72 * SECOND);
+                        meta = m;
+                    }
+                    Place::Failed(m) => {
+                        prop_assert!(m.attempts <= max && m.failed.is_some());
+                        return Ok(());
+                    }
+                    Place::Done => unreachable!("no ending here is a success"),
+                }
+                prop_assert!(meta.attempts < max && meta.crashes < MAX_CRASHES);
+            }
+        }
+    }
+}

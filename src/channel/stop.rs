@@ -1,0 +1,126 @@
+//! How a channel ends: quiet, wait, interrupt, kill, leave.
+//!
+//! 1. Nothing is leased any more; jobs that wait for a slot are handed back, idle workers go.
+//! 2. What runs may finish within the stop wait, its lease renewed.
+//! 3. What still runs is asked to end, and killed after the grace; it is handed back uncounted.
+//! 4. The store hears all ends, the owner leaves.
+//!
+//! A second stop, or one by force, goes to the killing at once. If the store cannot be reached at the end, the
+//! channel gives up after a while: the lease runs out by itself and nothing is lost.
+
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::Channel;
+use crate::job::Outcome;
+use crate::store::{Place, Settlement};
+
+/// How long a stop tries to tell the store what happened.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How far a stop is.
+#[derive(Debug)]
+pub(super) struct Stopping {
+    /// When what runs is interrupted.
+    deadline: Instant,
+    interrupted: bool,
+    /// When the store is given up, once all workers are gone.
+    give_up: Option<Instant>,
+    handed_back: usize,
+}
+
+impl Stopping {
+    pub(super) fn next_timer(&self) -> Option<Instant> {
+        let deadline = (!self.interrupted).then_some(self.deadline);
+        self.give_up.into_iter().chain(deadline).min()
+    }
+}
+
+/// How a channel ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stopped {
+    /// Jobs handed back to waiting, uncounted.
+    pub handed_back: usize,
+    /// Whether the store heard everything.
+    pub settled: bool,
+    /// How the run of a scoped channel ended; `None` when it ran nothing.
+    pub outcome: Option<Outcome>,
+    /// Which job that was.
+    pub job: Option<crate::job::JobId>,
+}
+
+impl Channel {
+    pub(super) fn stop(&mut self, force: bool) {
+        let first = self.stopping.is_none();
+        if first {
+            info!(channel = %self.name, running = self.table.running(), "stopping");
+            let deadline = Instant::now() + self.stop_wait;
+            self.stopping = Some(Stopping { deadline, interrupted: false, give_up: None, handed_back: 0 });
+            self.hand_back_ready();
+            self.pool.close();
+        }
+        if force || !first {
+            if let Some(stopping) = &mut self.stopping {
+                stopping.interrupted = true;
+            }
+            self.pool.kill_all(false);
+        }
+    }
+
+    /// Puts jobs that wait for a slot back to waiting, in their order.
+    pub(super) fn hand_back_ready(&mut self) {
+        for record in self.table.take_ready() {
+            let (id, unique) = (record.id, record.meta.unique.clone());
+            self.table.settle(Settlement { id, unique, to: Place::Front(record.meta) });
+            self.count_handed_back(&Outcome::Interrupted);
+        }
+    }
+
+    pub(super) fn on_timer(&mut self) {
+        let now = Instant::now();
+        let Some(stopping) = &mut self.stopping else { return };
+        if !stopping.interrupted && stopping.deadline <= now {
+            stopping.interrupted = true;
+            if !self.pool.is_empty() {
+                warn!(channel = %self.name, running = self.table.running(), "the stop wait is over: interrupting what runs");
+                self.pool.interrupt();
+            }
+        }
+    }
+
+    /// Counts a job that was handed back because of the stop.
+    pub(super) fn count_handed_back(&mut self, outcome: &Outcome) {
+        if let (Some(stopping), Outcome::Interrupted) = (&mut self.stopping, outcome) {
+            stopping.handed_back += 1;
+        }
+    }
+
+    /// Whether only the farewell is left.
+    pub(super) fn is_finished(&self) -> bool {
+        self.stopping.is_some() && self.pool.is_empty() && self.table.len() == 0
+    }
+
+    /// The end, if it is reached.
+    pub(super) fn stopped(&mut self) -> Option<Stopped> {
+        let stopping = self.stopping.as_mut()?;
+        if !self.pool.is_empty() {
+            return None;
+        }
+        let settled = self.calls.owner.is_none() && self.table.len() == 0;
+        let give_up = *stopping.give_up.get_or_insert_with(|| Instant::now() + FAREWELL);
+        if !settled && Instant::now() < give_up {
+            return None;
+        }
+        if !settled {
+            let unsettled = self.table.len();
+            warn!(channel = %self.name, unsettled, "stopped without the store: its leases run out by themselves");
+        }
+        Some(Stopped {
+            handed_back: stopping.handed_back,
+            settled,
+            outcome: self.scoped.outcome.clone(),
+            job: self.scoped.job,
+        })
+    }
+}

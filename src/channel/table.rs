@@ -1,0 +1,145 @@
+//! The jobs this master holds in one channel, and what is being done with each.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::job::{JobId, Record};
+use crate::store::Settlement;
+use crate::wire::RunId;
+
+/// What is being done with a held job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// It waits for a slot.
+    Ready,
+    /// It is aboard a worker.
+    Running(RunId),
+    /// Its run has ended; the store does not know yet.
+    Settling,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// `None` once it is being settled: nothing but the id is needed then.
+    record: Option<Record>,
+    doing: Doing,
+}
+
+/// Every job the store should believe we hold, and the order in which they are to run or to be settled.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    held: HashMap<JobId, Held>,
+    ready: VecDeque<JobId>,
+    /// Ready, but only alone in a worker.
+    ready_alone: VecDeque<JobId>,
+    running: usize,
+    settlements: VecDeque<Settlement>,
+}
+
+impl Table {
+    /// How many jobs are held.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// How many wait for a slot that any job can take.
+    pub(super) fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// How many wait for a worker of their own.
+    pub(super) fn ready_alone(&self) -> usize {
+        self.ready_alone.len()
+    }
+
+    /// How many are aboard workers.
+    pub(super) fn running(&self) -> usize {
+        self.running
+    }
+
+    /// How many ends wait to be told to the store.
+    pub(super) fn unsettled(&self) -> usize {
+        self.settlements.len()
+    }
+
+    /// A job was leased.
+    pub(super) fn lease(&mut self, record: Record) {
+        let queue = if record.meta.suspect { &mut self.ready_alone } else { &mut self.ready };
+        queue.push_back(record.id);
+        self.held.insert(record.id, Held { record: Some(record), doing: Doing::Ready });
+    }
+
+    /// The next job that waits for a slot is about to run; answers its record for the dispatch.
+    pub(super) fn next_ready(&mut self, alone: bool, run: RunId) -> Option<&Record> {
+        let queue = if alone { &mut self.ready_alone } else { &mut self.ready };
+        let id = queue.pop_front()?;
+        let held = self.held.get_mut(&id).expect("every ready id is held");
+        held.doing = Doing::Running(run);
+        self.running += 1;
+        held.record.as_ref()
+    }
+
+    /// A run has ended; answers the job's record, or `None` when the run is not ours any more.
+    pub(super) fn end(&mut self, id: JobId, run: RunId) -> Option<Record> {
+        let held = self.held.get_mut(&id).filter(|held| held.doing == Doing::Running(run))?;
+        held.doing = Doing::Settling;
+        self.running -= 1;
+        held.record.take()
+    }
+
+    /// Queues what the store shall record of a held job.
+    pub(super) fn settle(&mut self, settlement: Settlement) {
+        self.held
+            .entry(settlement.id)
+            .and_modify(|held| held.doing = Doing::Settling)
+            .or_insert(Held { record: None, doing: Doing::Settling });
+        self.settlements.push_back(settlement);
+    }
+
+    /// Every job that waits for a slot, taken off the queues: they are to be handed back.
+    pub(super) fn take_ready(&mut self) -> Vec<Record> {
+        let ids: Vec<_> = self.ready.drain(..).chain(self.ready_alone.drain(..)).collect();
+        let held = &mut self.held;
+        ids.iter().filter_map(|id| held.get_mut(id).and_then(|h| h.record.take())).collect()
+    }
+
+    /// The next settlements to tell the store, at most `most`.
+    pub(super) fn take_settlements(&mut self, most: usize) -> Vec<Settlement> {
+        self.settlements.drain(..most.min(self.settlements.len())).collect()
+    }
+
+    /// The store has heard these settlements: the jobs are not ours any more.
+    pub(super) fn settled<'a>(&mut self, settlements: impl IntoIterator<Item = &'a Settlement>) {
+        for settlement in settlements {
+            self.held.remove(&settlement.id);
+        }
+    }
+
+    /// The store did not hear these: they are said again, first of all.
+    pub(super) fn say_again(&mut self, settlements: Vec<Settlement>) {
+        for settlement in settlements.into_iter().rev() {
+            self.settlements.push_front(settlement);
+        }
+    }
+
+    /// Drops every job the store says we do not hold; answers the runs to cancel.
+    pub(super) fn keep_only(&mut self, ids: &std::collections::HashSet<JobId>) -> Vec<RunId> {
+        let mut runs = Vec::new();
+        self.held.retain(|id, held| {
+            let keep = ids.contains(id);
+            if let (false, Doing::Running(run)) = (keep, held.doing) {
+                runs.push(run);
+            }
+            keep
+        });
+        self.running -= runs.len();
+        self.ready.retain(|id| ids.contains(id));
+        self.ready_alone.retain(|id| ids.contains(id));
+        self.settlements.retain(|settlement| ids.contains(&settlement.id));
+        runs
+    }
+
+    /// Whether this job is held.
+    pub(super) fn holds(&self, id: JobId) -> bool {
+        self.held.contains_key(&id)
+    }
+}

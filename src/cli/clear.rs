@@ -1,0 +1,114 @@
+//! `queue:clear`: removes jobs.
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Failure, Session, text};
+use crate::store::{Clear as States, Cleared, Status};
+
+/// Remove jobs: those that are waiting and delayed, unless told otherwise
+#[derive(Debug, Args)]
+pub(crate) struct Clear {
+    /// Only the failed jobs
+    #[arg(long)]
+    failed: bool,
+    /// Only the reserved jobs: their runs are cancelled
+    #[arg(long)]
+    reserved: bool,
+    /// The waiting, delayed and failed jobs; with --reserved, every job
+    #[arg(long)]
+    all: bool,
+}
+
+impl Clear {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        let channel = session.channel()?;
+        let doing = format!("clear channel \"{}\"", channel.name);
+        let which = self.states();
+        let failed = |error| Failure::store(&doing, error);
+        session.confirm(&doing, || {
+            let store = session.store(channel)?;
+            let before = session.block_on(store.status()).map_err(failed)?;
+            Ok(question(&channel.name, which, &before))
+        })?;
+        let store = session.store(channel)?;
+        let cleared = session.block_on(store.clear(which)).map_err(failed)?;
+        if session.json() {
+            session.print_json(&json!({ "channel": channel.name, "cleared": cleared }))
+        } else {
+            session.print(&render(&channel.name, which, &cleared))
+        }
+    }
+
+    fn states(&self) -> States {
+        let some = self.failed || self.reserved;
+        let open = self.all || !some;
+        States { waiting: open, delayed: open, failed: self.failed || self.all, reserved: self.reserved }
+    }
+}
+
+fn question(channel: &str, which: States, counts: &Status) -> String {
+    let counts = Cleared {
+        waiting: counts.waiting,
+        delayed: counts.delayed,
+        failed: counts.failed,
+        reserved: counts.reserved,
+    };
+    format!("Remove {} of channel \"{channel}\" for good?", listed(which, &counts))
+}
+
+fn render(channel: &str, which: States, cleared: &Cleared) -> String {
+    format!("Removed {} of channel \"{channel}\".\n", listed(which, cleared))
+}
+
+/// "2 waiting, 0 delayed and 1 failed jobs": the states that are meant, also where nothing is.
+fn listed(which: States, counts: &Cleared) -> String {
+    let states = [
+        (which.waiting, counts.waiting, "waiting"),
+        (which.delayed, counts.delayed, "delayed"),
+        (which.failed, counts.failed, "failed"),
+        (which.reserved, counts.reserved, "reserved"),
+    ];
+    let meant: Vec<_> = states.iter().filter(|(meant, ..)| *meant).collect();
+    let words: Vec<_> = meant.iter().map(|(_, count, state)| format!("{count} {state}")).collect();
+    let noun = match meant.as_slice() {
+        [(_, 1, _)] => "job",
+        _ => "jobs",
+    };
+    match words.split_last() {
+        Some((last, [])) => format!("{last} {noun}"),
+        Some((last, first)) => format!("{} and {last} {noun}", first.join(", ")),
+        None => text::jobs(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn states(failed: bool, reserved: bool, all: bool) -> (bool, bool, bool, bool) {
+        let States { waiting, delayed, failed, reserved } = Clear { failed, reserved, all }.states();
+        (waiting, delayed, failed, reserved)
+    }
+
+    #[test]
+    fn failed_and_reserved_jobs_go_only_when_asked_for() {
+        assert_eq!(states(false, false, false), (true, true, false, false));
+        assert_eq!(states(true, false, false), (false, false, true, false));
+        assert_eq!(states(false, true, false), (false, false, false, true));
+        assert_eq!(states(true, true, false), (false, false, true, true));
+        assert_eq!(states(false, false, true), (true, true, true, false));
+        assert_eq!(states(false, true, true), (true, true, true, true));
+    }
+
+    #[test]
+    fn the_question_says_what_would_go() {
+        let counts = Status { waiting: 2, delayed: 0, failed: 1, ..Status::default() };
+        let all = Clear { failed: false, reserved: false, all: true }.states();
+        let expected = "Remove 2 waiting, 0 delayed and 1 failed jobs of channel \"x\" for good?";
+        assert_eq!(question("x", all, &counts), expected);
+        let failed = Clear { failed: true, reserved: false, all: false }.states();
+        let cleared = Cleared { failed: 1, ..Cleared::default() };
+        assert_eq!(render("x", failed, &cleared), "Removed 1 failed job of channel \"x\".\n");
+    }
+}

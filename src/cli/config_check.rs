@@ -1,0 +1,65 @@
+//! `config:check`: the configuration that holds, or everything that is wrong with it.
+
+use clap::Args;
+
+use super::{Failure, Session};
+use crate::config::{self, Channel, Config, Handler, SnapshotHandler, program};
+
+/// Print the effective configuration with secrets hidden, or every mistake in it
+#[derive(Debug, Args)]
+pub(crate) struct ConfigCheck {
+    /// Print every key there is instead, with type, default, range and meaning
+    #[arg(long)]
+    keys: bool,
+}
+
+impl ConfigCheck {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        if self.keys {
+            return session.print(&config::key_table());
+        }
+        let config = session.config()?;
+        // Loading warns of what the file says; what the machine says is looked at only here and by queue:listen.
+        for warning in missing_programs(config) {
+            session.warn(&warning);
+        }
+        if session.json() { session.print_json(&config.to_json()) } else { session.print(&render(config)) }
+    }
+}
+
+fn render(config: &Config) -> String {
+    let from = match &config.file {
+        Some(file) => format!("# {}\n\n", file.display()),
+        None => "# built in: no configuration file was found\n\n".to_owned(),
+    };
+    from + &config.to_toml()
+}
+
+/// A line for every configured program that could not be started now.
+fn missing_programs(config: &Config) -> Vec<String> {
+    let mut missing = Vec::new();
+    for channel in config.channels.values() {
+        for (key, command) in programs(channel) {
+            let Some(name) = command.first() else { continue };
+            // A program with a slash is absolute since the configuration was loaded.
+            if let Err(why) = program::locate(name, std::path::Path::new("/")) {
+                missing
+                    .push(format!("the program of channels.{}.{key} cannot be started: {why}", channel.name));
+            }
+        }
+    }
+    missing
+}
+
+fn programs(channel: &Channel) -> Vec<(&'static str, &[String])> {
+    let mut programs: Vec<(&str, &[String])> = Vec::new();
+    if let Handler::Wire { command } | Handler::Exec { command } = &channel.worker.handler {
+        programs.push(("worker.command", command));
+    }
+    for handler in &channel.snapshot.handlers {
+        if let SnapshotHandler::Command { command, .. } = handler {
+            programs.push(("job_snapshot.handler", command));
+        }
+    }
+    programs
+}

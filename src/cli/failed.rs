@@ -1,0 +1,141 @@
+//! `queue:failed`: the failed jobs, newest first, page by page.
+
+use std::str::FromStr;
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use super::{Failure, Session, table, text, time};
+use crate::store::{Cursor, Listed, Page, State};
+
+/// List the failed jobs, newest first
+#[derive(Debug, Args)]
+pub(crate) struct Failed {
+    /// How many jobs a page has
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
+    limit: u16,
+    /// Where to go on: what the page before says at its end
+    #[arg(long, value_name = "PLACE")]
+    page_after: Option<Place>,
+}
+
+/// A [`Cursor`] on the command line.
+#[derive(Clone, Copy, Debug)]
+struct Place(Cursor);
+
+impl FromStr for Place {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "write the place as the page before printed it";
+        let (rank, id) = text.split_once('.').ok_or(FORM)?;
+        let rank = rank.parse().map_err(|_| FORM)?;
+        let id = id.parse().map_err(|_| FORM)?;
+        Ok(Self(Cursor { rank, id }))
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0.rank, self.0.id)
+    }
+}
+
+impl Failed {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        let channel = session.channel()?;
+        let store = session.store(channel)?;
+        let after = self.page_after.map(|place| place.0);
+        let listed = session.block_on(store.list(State::Failed, after, usize::from(self.limit)));
+        let page = listed.map_err(|error| Failure::store("list the failed jobs", error))?;
+        if session.json() {
+            session.print_json(&to_json(&channel.name, &page))
+        } else {
+            session.print(&render(&channel.name, &page, after.is_some()))
+        }
+    }
+}
+
+fn render(channel: &str, page: &Page, later_page: bool) -> String {
+    if page.jobs.is_empty() {
+        let more = if later_page { " more" } else { "" };
+        return format!("Channel \"{channel}\" has no{more} failed jobs.\n");
+    }
+    let header = ["id", "job", "reason", "attempts", "failed at", "last error"];
+    let mut shown = table::render(&header, page.jobs.iter().map(row));
+    if let Some(next) = page.next {
+        shown.push_str(&format!("The next page: --page-after {}\n", Place(next)));
+    }
+    shown
+}
+
+fn row(job: &Listed) -> Vec<String> {
+    let meta = &job.meta;
+    let error = meta.errors.last().map(|error| text::short(&error.message, 60));
+    vec![
+        job.id.to_string(),
+        text::short(&meta.job, 40),
+        meta.failed.map_or("", |reason| reason.as_str()).to_owned(),
+        meta.attempts.to_string(),
+        time::local(job.at),
+        error.unwrap_or_default(),
+    ]
+}
+
+fn to_json(channel: &str, page: &Page) -> Json {
+    let jobs: Vec<Json> = page
+        .jobs
+        .iter()
+        .map(|job| {
+            json!({
+                "id": job.id,
+                "job": job.meta.job,
+                "reason": job.meta.failed,
+                "attempts": job.meta.attempts,
+                "failed_at": time::rfc3339(job.at),
+                "last_error": job.meta.errors.last().map(|error| &error.message),
+            })
+        })
+        .collect();
+    json!({ "channel": channel, "jobs": jobs, "next": page.next.map(|next| Place(next).to_string()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{ErrorKind, FailReason, JobId, Meta, Timestamp};
+
+    fn page() -> Page {
+        let mut meta = Meta::named("send_email");
+        (meta.attempts, meta.failed) = (3, Some(FailReason::Exhausted));
+        meta.record_error(3, Timestamp(1), ErrorKind::Error, "no route to \x1b[31mhost\nsecond line");
+        let at = Timestamp(1_796_029_200_000_000);
+        let job = Listed { id: JobId(17), state: State::Failed, at, meta, payload: "{}".to_owned() };
+        Page { jobs: vec![job], next: Some(Cursor { rank: 5, id: 17 }) }
+    }
+
+    #[test]
+    fn a_page_shows_each_job_on_one_harmless_line_and_where_it_goes_on() {
+        let shown = render("default", &page(), false);
+        assert!(shown.contains("│ 17 │ send_email │ exhausted │ 3        │ 2026-11-30 "), "{shown}");
+        assert!(shown.contains("no route to \\u{1b}[31mhost\\nsecond line"), "{shown}");
+        assert!(shown.ends_with("The next page: --page-after 5.17\n"), "{shown}");
+        let place: Place = "5.17".parse().unwrap();
+        assert_eq!((place.0.rank, place.0.id), (5, 17));
+        assert!("5".parse::<Place>().is_err());
+    }
+
+    #[test]
+    fn an_empty_page_says_so() {
+        let empty = Page::default();
+        assert_eq!(render("mail", &empty, false), "Channel \"mail\" has no failed jobs.\n");
+        assert_eq!(render("mail", &empty, true), "Channel \"mail\" has no more failed jobs.\n");
+    }
+
+    #[test]
+    fn the_json_has_times_for_programs() {
+        let json = to_json("default", &page());
+        assert_eq!(json["jobs"][0]["failed_at"], "2026-11-30T09:00:00Z");
+        assert_eq!((&json["jobs"][0]["reason"], &json["next"]), (&json!("exhausted"), &json!("5.17")));
+    }
+}

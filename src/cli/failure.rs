@@ -1,0 +1,171 @@
+//! How a command fails: an exit code, what could not be done, why, and what to do about it.
+
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::config::{ConfigError, UndeclaredChannel};
+use crate::store::{PushError, StoreError};
+
+/// The exit codes other than 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Failed, or done only in part.
+    Failed = 1,
+    /// The command line or its input was refused; nothing was done.
+    Usage = 2,
+    /// The master is not running, or already running.
+    Running = 3,
+    /// The configuration is invalid.
+    Config = 4,
+    /// The store is not available.
+    Store = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    doing: String,
+    cause: Option<Box<dyn Error + Send + Sync>>,
+    hint: Option<String>,
+    silent: bool,
+}
+
+impl Failure {
+    /// `doing` finishes "could not ...".
+    pub(crate) fn new(exit: Exit, doing: impl Into<String>) -> Self {
+        Self { exit, doing: doing.into(), cause: None, hint: None, silent: false }
+    }
+
+    /// A failure about which everybody who can hear it knows: the reader of the output has gone.
+    pub(crate) fn silent() -> Self {
+        Self { silent: true, ..Self::new(Exit::Failed, "") }
+    }
+
+    /// The configuration cannot be used.
+    pub(crate) fn config(error: ConfigError) -> Self {
+        let hint = match &error {
+            ConfigError::Unreadable { .. } => {
+                "name a readable file, or leave --config and AINT_QUEUE_CONFIG out to use config/aint-queue.toml"
+            }
+            ConfigError::Invalid(_) => {
+                "config/aint-queue.toml of the source tree and docs/configuration.md list every key"
+            }
+        };
+        Self::new(Exit::Config, "load the configuration").because(error).hint(hint)
+    }
+
+    /// A store call did not work.
+    pub(crate) fn store(doing: impl Into<String>, error: StoreError) -> Self {
+        let (exit, hint) = match &error {
+            StoreError::Unavailable { .. } => (
+                Exit::Store,
+                Some(
+                    "check that it runs and that the driver's settings (config:check shows them) lead to it",
+                ),
+            ),
+            // The messages of the others carry their own remedy.
+            StoreError::Full { .. } | StoreError::Corrupt { .. } | StoreError::Refused { .. } => {
+                (Exit::Store, None)
+            }
+            StoreError::Lost | StoreError::Replayed => (Exit::Failed, None),
+        };
+        let failure = Self::new(exit, doing).because(error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+
+    /// A push did not work.
+    pub(crate) fn push(doing: impl Into<String>, error: PushError) -> Self {
+        match error {
+            PushError::Store(error) => Self::store(doing, error),
+            PushError::Job { source, .. } => Self::new(Exit::Usage, doing).because(source),
+            PushError::Payload { source, .. } => Self::new(Exit::Usage, doing).because(source),
+            PushError::TooLarge => Self::new(Exit::Failed, doing).because(PushError::TooLarge),
+        }
+    }
+
+    /// Adds the cause; its own causes follow by themselves.
+    pub(crate) fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds what to do about it, as an order.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Replaces the exit code.
+    pub(crate) fn with_exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent
+    }
+}
+
+impl From<UndeclaredChannel> for Failure {
+    fn from(error: UndeclaredChannel) -> Self {
+        Self::new(Exit::Usage, "find the channel")
+            .because(error)
+            .hint("name a declared channel with --channel, or declare this one in the configuration file")
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not {}", self.doing)?;
+        let mut cause: Option<&dyn Error> = self.cause.as_deref().map(|cause| cause as &dyn Error);
+        let mut said = String::new();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some libraries name their cause in their own text too.
+            if !said.ends_with(&text) {
+                write!(f, ": {text}")?;
+            }
+            (said, cause) = (text, error.source());
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_reads_as_one_sentence_with_its_remedy() {
+        let cause = std::io::Error::other("connection refused");
+        let error = StoreError::Unavailable {
+            place: "redis at x:1".into(),
+            doing: "pushing",
+            source: Box::new(cause),
+        };
+        let failure = Failure::push("push the job \"noop\"", PushError::Store(error));
+        assert_eq!(failure.exit(), Exit::Store);
+        let expected = "could not push the job \"noop\": the store at redis at x:1 is not available while pushing: \
+                        connection refused\nhint: check that it runs and that the driver's settings (config:check \
+                        shows them) lead to it";
+        assert_eq!(failure.to_string(), expected);
+    }
+}

@@ -1,0 +1,53 @@
+//! `queue:listen`: run jobs until told to stop.
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::log::{Log, LogFormat};
+use super::{Exit, Failure, Session};
+use crate::master::{self, ListenError};
+
+/// Run the jobs of one or several channels until told to stop
+#[derive(Debug, Args)]
+pub(crate) struct Listen {
+    /// Every declared channel (or name several with --channel)
+    #[arg(long, conflicts_with = "channels")]
+    all: bool,
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    log_format: LogFormat,
+}
+
+impl Listen {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        let channels = session.channels(self.all)?.iter().map(|channel| channel.name.clone()).collect();
+        let config = Arc::new(session.config()?.clone());
+        let log = Log::start(session, self.log_format, "info");
+        let ended = master::listen(master::Listen { config, channels });
+        if log.dropped() > 0 {
+            session.warn(&format!("{} log lines were dropped: standard error was too slow", log.dropped()));
+        }
+        // The log comes before the failure that ends the command.
+        drop(log);
+        ended.map_err(failure)
+    }
+}
+
+/// A start that was refused, as the end of a command.
+pub(super) fn failure(error: ListenError) -> Failure {
+    let doing = "run the jobs";
+    match error {
+        ListenError::Store { channel, source } => {
+            Failure::store(format!("open the store of channel \"{channel}\""), source)
+        }
+        error => {
+            let exit = match &error {
+                ListenError::Lock { source, .. } if source.is_held() => Exit::Running,
+                ListenError::Program { .. } => Exit::Config,
+                _ => Exit::Failed,
+            };
+            Failure::new(exit, doing).because(error)
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `queue:status --metrics`: what Prometheus would scrape.
+//!
+//! A running master tells its own metrics, of all its channels at once; of channels without a master the depths are
+//! read from their stores, so that a scrape by cron sees a backlog that nobody works on.
+
+use std::collections::BTreeSet;
+
+use super::{Exit, Failure, Session};
+use crate::config::Channel;
+use crate::master::{self, Answer, Request};
+use crate::metrics::Metrics;
+use crate::snapshot;
+
+/// Prints the metrics of these channels.
+pub(super) fn show(session: &Session, channels: &[&Channel]) -> Result<(), Failure> {
+    let mut masters = BTreeSet::new();
+    let unserved = Metrics::default();
+    let mut any_unserved = false;
+    for channel in channels {
+        let presence = master::presence(channel);
+        if !presence.running {
+            any_unserved = true;
+            depths(session, channel, &unserved)?;
+        } else if masters.insert(presence.pid) {
+            session.print(&ask(channel)?)?;
+        }
+    }
+    if any_unserved { session.print(&unserved.render()) } else { Ok(()) }
+}
+
+fn ask(channel: &Channel) -> Result<String, Failure> {
+    let doing = || format!("ask the master of channel \"{}\" for its metrics", channel.name);
+    match master::ask(&master::socket(channel), Request::Metrics, |_| {}) {
+        Ok(Answer::Metrics(text)) => Ok(text),
+        Ok(_) => Err(Failure::new(Exit::Failed, doing()).because("it answered something else")),
+        Err(error) => Err(Failure::new(Exit::Failed, doing()).because(error)),
+    }
+}
+
+fn depths(session: &Session, channel: &Channel, metrics: &Metrics) -> Result<(), Failure> {
+    let store = session.store(channel)?;
+    let status = session.block_on(store.status());
+    let doing = || format!("read the status of channel \"{}\"", channel.name);
+    let status = status.map_err(|error| Failure::store(doing(), error))?;
+    snapshot::record(&metrics.channel(&channel.name), &status);
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! The command line: one file per command. Each gathers what it needs, then a pure function renders it.
+//!
+//! A new command is a struct with `clap::Args` and `fn run(self, &Session) -> Result<(), Failure>`, and a variant of
+//! [`Command`]. `list` and the help show it by themselves.
+
+mod clear;
+mod config_check;
+mod demo;
+mod failed;
+mod failure;
+mod list;
+mod listen;
+mod log;
+mod metrics;
+mod push;
+mod push_file;
+mod push_lines;
+mod reload_failed;
+mod run;
+mod session;
+mod show;
+mod status;
+mod stop;
+mod table;
+mod text;
+mod time;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::job::Registry;
+pub(crate) use failure::{Exit, Failure};
+pub(crate) use session::Session;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done (queue:status also when no master runs)
+  1  failed, or done only in part
+  2  usage: the command line or its input was refused and nothing was done
+  3  the master is not running, or already running
+  4  the configuration is invalid
+  5  the store is not available";
+
+/// Background jobs on SQLite or Redis: push them, watch them, run them in worker processes
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES, max_term_width = 110, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The options of every command.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Globals {
+    /// The channel [default: default]
+    #[arg(short = 't', long = "channel", value_name = "NAME", global = true)]
+    pub(crate) channels: Vec<String>,
+    /// The configuration file [default: $AINT_QUEUE_CONFIG, else config/aint-queue.toml, else built in]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print nothing but errors and JSON
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more; again for still more
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+    /// Use colours also when the output is no terminal
+    #[arg(long, overrides_with = "no_ansi", global = true)]
+    pub(crate) ansi: bool,
+    /// Use no colours (so does the environment variable NO_COLOR)
+    #[arg(long, overrides_with = "ansi", global = true)]
+    pub(crate) no_ansi: bool,
+    /// Ask nothing
+    #[arg(short = 'n', long, global = true)]
+    pub(crate) no_interaction: bool,
+    /// Do what would be asked about without asking
+    #[arg(short = 'y', long, global = true)]
+    pub(crate) yes: bool,
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    #[command(name = "demo")]
+    Demo(demo::Demo),
+    #[command(name = "queue:listen", visible_aliases = ["worker:listen", "queue:work"])]
+    Listen(listen::Listen),
+    #[command(name = "queue:stop", visible_alias = "worker:stop")]
+    Stop(stop::Stop),
+    #[command(name = "queue:run", visible_alias = "worker:run")]
+    Run(run::Run),
+    #[command(name = "queue:push")]
+    Push(push::Push),
+    #[command(name = "queue:status")]
+    Status(status::Status),
+    #[command(name = "queue:failed")]
+    Failed(failed::Failed),
+    #[command(name = "queue:show")]
+    Show(show::Show),
+    #[command(name = "queue:reload-failed", visible_alias = "queue:retry")]
+    ReloadFailed(reload_failed::ReloadFailed),
+    #[command(name = "queue:clear")]
+    Clear(clear::Clear),
+    #[command(name = "config:check")]
+    ConfigCheck(config_check::ConfigCheck),
+    #[command(name = "list")]
+    List(list::List),
+}
+
+impl Command {
+    fn run(self, session: &Session) -> Result<(), Failure> {
+        match self {
+            Self::Demo(command) => command.run(session),
+            Self::Listen(command) => command.run(session),
+            Self::Stop(command) => command.run(session),
+            Self::Run(command) => command.run(session),
+            Self::Push(command) => command.run(session),
+            Self::Status(command) => command.run(session),
+            Self::Failed(command) => command.run(session),
+            Self::Show(command) => command.run(session),
+            Self::ReloadFailed(command) => command.run(session),
+            Self::Clear(command) => command.run(session),
+            Self::ConfigCheck(command) => command.run(session),
+            Self::List(command) => command.run(session),
+        }
+    }
+}
+
+/// Runs the command that `args` ask for, with these jobs registered.
+pub(crate) fn main(registry: Registry, args: Vec<OsString>) -> ExitCode {
+    // Colours of the help are chosen before the options can be parsed.
+    let colours =
+        if args.iter().any(|arg| arg == "--no-ansi") { ColorChoice::Never } else { ColorChoice::Auto };
+    let parsed = Cli::command()
+        .color(colours)
+        .try_get_matches_from(args)
+        .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be done when the terminal is gone.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let session = Session::new(cli.globals, registry);
+    let done = session.check_registry().and_then(|()| cli.command.run(&session));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            session.report(&failure);
+            failure.exit().into()
+        }
+    }
+}
+
+/// The commands with what they do, for `list`.
+fn commands() -> impl Iterator<Item = (String, String, Vec<String>)> {
+    let cli = Cli::command();
+    let commands: Vec<_> = cli
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+        .map(|command| {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            let aliases = command.get_visible_aliases().map(str::to_owned).collect();
+            (command.get_name().to_owned(), about, aliases)
+        })
+        .collect();
+    commands.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

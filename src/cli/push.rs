@@ -1,0 +1,174 @@
+//! `queue:push`: one job from the command line, or many from a file.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Exit, Failure, Session, push_file, text, time};
+use crate::config::{Channel, Handler};
+use crate::job::{MAX_DELAY, NewJob, NewJobError, Payload, PayloadError, Start, Timestamp};
+use crate::queue::PushOptions;
+use crate::store::Pushed;
+
+/// Push a job, or many from a file
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// The job's name; with --file, the name of lines that have none
+    #[arg(value_name = "JOB", required_unless_present = "file")]
+    job: Option<String>,
+    /// The payload: JSON, @FILE, or - for standard input
+    #[arg(
+        long,
+        value_name = "JSON",
+        default_value = "{}",
+        hide_default_value = true,
+        allow_negative_numbers = true
+    )]
+    data: String,
+    /// Not before this long from now: seconds, or 500ms, 5m, 1h30m, 2d
+    #[arg(long, value_name = "TIME", value_parser = time::parse_duration, conflicts_with = "at", allow_negative_numbers = true)]
+    delay: Option<Duration>,
+    /// Not before this time: 2026-11-30T09:00:00Z, or local time: "2026-11-30 09:00"
+    #[arg(long, value_name = "TIME", value_parser = time::parse_time)]
+    at: Option<SystemTime>,
+    /// How often the job may be attempted [default: the channel's max_attempts]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_attempts: Option<u32>,
+    /// How long one run may last, 0 for no limit [default: the channel's max_execute_seconds]
+    #[arg(long, value_name = "TIME", value_parser = time::parse_duration)]
+    timeout: Option<Duration>,
+    /// Add nothing when a job with this key is in the channel
+    #[arg(long, value_name = "KEY", conflicts_with = "file")]
+    unique: Option<String>,
+    /// Push many: a file, or - for standard input, with one object per line: {"job": …, "payload": …, and any of delay, at, max_attempts, timeout, unique}
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    file: Option<PathBuf>,
+}
+
+impl Push {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        let channel = session.channel()?;
+        match &self.file {
+            Some(file) => push_file::run(session, channel, file, self.job.as_deref(), &self.options()),
+            None => self.run_one(session, channel),
+        }
+    }
+
+    fn run_one(self, session: &Session, channel: &Channel) -> Result<(), Failure> {
+        let name = self.job.clone().expect("clap requires a job without a file");
+        let doing = format!("push the job \"{name}\"");
+        // Everything is checked before the store is opened: a refused push leaves no trace.
+        let payload = payload(&self.data, &doing)?;
+        let job = self.options().job(&name, payload);
+        check(&job).map_err(|error| Failure::new(Exit::Usage, &doing).because(error))?;
+        if let Some(warning) = unknown_here(session, channel, &name) {
+            session.warn(&warning);
+        }
+
+        let queue = session.queue(channel)?;
+        let pushed = session.block_on(queue.push_raw(&name, job.payload, &self.options()));
+        let pushed = pushed.map_err(|error| Failure::push(doing, error))?;
+        let added = matches!(pushed, Pushed::Added(_));
+        if session.json() {
+            return session
+                .print_json(&json!({ "channel": channel.name, "id": pushed.id(), "added": added }));
+        }
+        if !added {
+            session.note("nothing was added: a job with this key is there already, its id follows");
+        }
+        session.print(&format!("{}\n", pushed.id()))
+    }
+
+    /// The options; for a file, those of lines that say nothing else.
+    fn options(&self) -> PushOptions {
+        let mut options = PushOptions::new();
+        if let Some(delay) = self.delay {
+            options = options.delay(delay);
+        }
+        if let Some(time) = self.at {
+            options = options.at(time);
+        }
+        if let Some(attempts) = self.max_attempts {
+            options = options.max_attempts(attempts);
+        }
+        if let Some(timeout) = self.timeout {
+            options = options.timeout(timeout);
+        }
+        if let Some(key) = &self.unique {
+            options = options.unique(key);
+        }
+        options
+    }
+}
+
+/// Checks what the store would refuse. Only the store's clock judges a time for good; this one finds it in good time.
+pub(super) fn check(job: &NewJob) -> Result<(), NewJobError> {
+    let latest = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + MAX_DELAY;
+    match job.start {
+        Start::At(time) if time > Timestamp(0).after(latest) => Err(NewJobError::Delay),
+        _ => job.check(),
+    }
+}
+
+/// A warning when a job has no handler in this binary although this binary is what runs the channel's jobs. Not a
+/// refusal: the master may be started from another binary than the producer.
+pub(super) fn unknown_here(session: &Session, channel: &Channel, name: &str) -> Option<String> {
+    let names: Vec<_> = session.registry().names().collect();
+    let known = names.contains(&name) || names.is_empty() || channel.worker.handler != Handler::Registered;
+    (!known).then(|| {
+        format!(
+            "no handler for \"{}\" is registered in this program (there are: {}); the job fails as unknown_job unless \
+             the channel is served by a program that has one",
+            text::plain(name),
+            names.join(", ")
+        )
+    })
+}
+
+fn payload(data: &str, doing: &str) -> Result<Payload, Failure> {
+    let refused = |cause: PayloadError| {
+        let failure = Failure::new(Exit::Usage, doing);
+        match cause {
+            PayloadError::NotJson(_) => failure.because(cause).hint(
+                "put the JSON in single quotes, as in --data '{\"ms\":500}'; a text is JSON with its double quotes: --data '\"text\"'",
+            ),
+            other => failure.because(other),
+        }
+    };
+    let text = match data.strip_prefix('@') {
+        Some(file) => read_text(Some(Path::new(file)), doing)?,
+        None if data == "-" => read_text(None, doing)?,
+        None => data.to_owned(),
+    };
+    Payload::parse(text).map_err(refused)
+}
+
+/// Reads a payload. More than fits is read a little, so that the refusal can say how much there is.
+fn read_text(file: Option<&Path>, doing: &str) -> Result<String, Failure> {
+    const ENOUGH: u64 = 64 << 20;
+    let mut text = String::new();
+    let read = match file {
+        Some(file) => File::open(file).and_then(|file| file.take(ENOUGH).read_to_string(&mut text)),
+        None => io::stdin().take(ENOUGH).read_to_string(&mut text),
+    };
+    let name = file.map_or("standard input".to_owned(), |file| format!("\"{}\"", file.display()));
+    match read {
+        Ok(_) => Ok(text),
+        Err(error) => Err(Failure::new(Exit::Usage, doing)
+            .because(Unreadable { name, source: error })
+            .hint("name a readable file of UTF-8 text after --data @")),
+    }
+}
+
+/// An input that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} cannot be read")]
+pub(super) struct Unreadable {
+    pub(super) name: String,
+    #[source]
+    pub(super) source: io::Error,
+}

@@ -1,0 +1,316 @@
+//! Bulk push: one JSON object per line, in batches.
+//!
+//! A regular file is read twice: first every line is checked, then the jobs are pushed, so a mistake anywhere in it
+//! leaves the channel untouched. Standard input and pipes can be read only once: they are pushed batch by batch as they
+//! arrive, and a mistake says exactly how much was pushed before it.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use serde_json::json;
+use thiserror::Error;
+
+use super::push::{Unreadable, unknown_here};
+use super::push_lines::{Defaults, LineError, Lines, parse};
+use super::{Exit, Failure, Session, text};
+use crate::config::Channel;
+use crate::job::JobId;
+use crate::queue::{Batch, PushOptions};
+use crate::store::{PushError, Pushed, Store};
+
+/// Pushes the jobs of `file`; `-` is standard input. Job name and options are for lines that say nothing else.
+pub(super) fn run(
+    session: &Session,
+    channel: &Channel,
+    file: &Path,
+    job: Option<&str>,
+    options: &PushOptions,
+) -> Result<(), Failure> {
+    let input = Input::open(file)?;
+    let defaults = Defaults { job, options };
+    let (lines, total) = match input.source {
+        Source::File(mut opened) => {
+            let checked = check_all(&opened, &input.name, &defaults)?;
+            for name in &checked.names {
+                if let Some(warning) = unknown_here(session, channel, name) {
+                    session.warn(&warning);
+                }
+            }
+            opened.seek(SeekFrom::Start(0)).map_err(|error| unreadable(&input.name, error, Exit::Failed))?;
+            (Lines::new(Box::new(opened) as Box<dyn Read>, false), Some(checked.jobs))
+        }
+        Source::Stream(stream) => (Lines::new(stream, true), None),
+    };
+    let store = session.store(channel)?;
+    let bar = progress(session, total);
+    let mut push = Pushing { store: &*store, name: &input.name, bar: &bar, tally: Tally::default() };
+    let done = session.block_on(push.all(lines, &defaults));
+    let tally = push.tally;
+    bar.finish_and_clear();
+    done?;
+    if session.json() {
+        session.print_json(&tally.to_json(&channel.name))
+    } else {
+        session.print(&tally.render(&channel.name))
+    }
+}
+
+/// What to read and what to call it.
+struct Input {
+    name: String,
+    source: Source,
+}
+
+enum Source {
+    /// Can be read twice.
+    File(File),
+    /// Can be read once.
+    Stream(Box<dyn Read>),
+}
+
+impl Input {
+    fn open(file: &Path) -> Result<Self, Failure> {
+        if file == Path::new("-") {
+            let name = "standard input".to_owned();
+            return Ok(Self { name, source: Source::Stream(Box::new(io::stdin())) });
+        }
+        let name = file.display().to_string();
+        let opened = File::open(file).and_then(|opened| {
+            let found = opened.metadata()?;
+            Ok((opened, found))
+        });
+        match opened {
+            Err(error) => Err(unreadable(&name, error, Exit::Usage)),
+            Ok((_, found)) if found.is_dir() => {
+                Err(unreadable(&name, io::ErrorKind::IsADirectory.into(), Exit::Usage))
+            }
+            Ok((opened, found)) if found.is_file() => Ok(Self { name, source: Source::File(opened) }),
+            Ok((opened, _)) => Ok(Self { name, source: Source::Stream(Box::new(opened)) }),
+        }
+    }
+}
+
+fn unreadable(name: &str, source: io::Error, exit: Exit) -> Failure {
+    Failure::new(exit, "push the jobs of a file")
+        .because(Unreadable { name: format!("\"{name}\""), source })
+        .hint("name a readable file after --file, or - for standard input")
+}
+
+/// What the first reading of a file found.
+struct Checked {
+    jobs: u64,
+    names: BTreeSet<String>,
+}
+
+fn check_all(file: &File, name: &str, defaults: &Defaults<'_>) -> Result<Checked, Failure> {
+    let again = file.try_clone().map_err(|error| unreadable(name, error, Exit::Failed))?;
+    let mut lines = Lines::new(Box::new(again), false);
+    let mut checked = Checked { jobs: 0, names: BTreeSet::new() };
+    while let Some(line) = lines.next() {
+        match line.and_then(|line| parse(line, defaults)) {
+            Ok(job) => {
+                checked.jobs += 1;
+                if !checked.names.contains(&job.meta.job) {
+                    checked.names.insert(job.meta.job);
+                }
+            }
+            Err(why) => {
+                return Err(bad_line(name, lines.number, why)
+                    .hint("nothing was pushed: correct the line and push again"));
+            }
+        }
+    }
+    Ok(checked)
+}
+
+fn bad_line(name: &str, number: u64, why: LineError) -> Failure {
+    Failure::new(Exit::Usage, "push the jobs of a file").because(BadLine {
+        name: name.to_owned(),
+        number,
+        why,
+    })
+}
+
+#[derive(Debug, Error)]
+#[error("{name}:{number}")]
+struct BadLine {
+    name: String,
+    number: u64,
+    #[source]
+    why: LineError,
+}
+
+/// What was pushed so far.
+#[derive(Default)]
+struct Tally {
+    added: u64,
+    existing: u64,
+    first: Option<JobId>,
+    last: Option<JobId>,
+    /// The last line whose job is in the store for sure.
+    line: u64,
+}
+
+impl Tally {
+    fn count(&mut self, pushed: &[Pushed], line: u64) {
+        for one in pushed {
+            match one {
+                Pushed::Added(id) => {
+                    self.added += 1;
+                    self.first.get_or_insert(*id);
+                    self.last = Some(*id);
+                }
+                Pushed::Existing(_) => self.existing += 1,
+            }
+        }
+        self.line = line;
+    }
+
+    fn render(&self, channel: &str) -> String {
+        let mut text = format!("pushed {} to channel \"{channel}\"", text::jobs(self.added));
+        match (self.first, self.last) {
+            (Some(first), Some(last)) if first != last => text.push_str(&format!(", ids {first} to {last}")),
+            (Some(id), _) => text.push_str(&format!(", id {id}")),
+            (None, _) => {}
+        }
+        if self.existing > 0 {
+            let were = if self.existing == 1 { "was" } else { "were" };
+            text.push_str(&format!("; {} with a unique key {were} there already", self.existing));
+        }
+        text.push('\n');
+        text
+    }
+
+    fn to_json(&self, channel: &str) -> serde_json::Value {
+        json!({
+            "channel": channel,
+            "pushed": self.added,
+            "existing": self.existing,
+            "first_id": self.first,
+            "last_id": self.last,
+        })
+    }
+}
+
+struct Pushing<'a> {
+    store: &'a dyn Store,
+    name: &'a str,
+    bar: &'a ProgressBar,
+    tally: Tally,
+}
+
+impl Pushing<'_> {
+    async fn all(&mut self, mut lines: Lines, defaults: &Defaults<'_>) -> Result<(), Failure> {
+        let mut batch = Batch::default();
+        // The last line whose job is in the batch.
+        let mut gathered = 0;
+        loop {
+            let job = match lines.next() {
+                None => return self.push(&mut batch, gathered).await,
+                Some(line) => line.and_then(|line| parse(line, defaults)),
+            };
+            match job {
+                Ok(job) => {
+                    if !batch.has_room_for(&job) {
+                        self.push(&mut batch, gathered).await?;
+                    }
+                    batch.add(job);
+                    gathered = lines.number;
+                }
+                Err(why) => {
+                    // The lines before the bad one were good: they are not held back for it.
+                    self.push(&mut batch, gathered).await?;
+                    return Err(self.stopped(bad_line(self.name, lines.number, why)));
+                }
+            }
+            if lines.would_wait() {
+                self.push(&mut batch, gathered).await?;
+            }
+        }
+    }
+
+    async fn push(&mut self, batch: &mut Batch, last_line: u64) -> Result<(), Failure> {
+        let jobs = batch.take();
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        match self.store.push(&jobs).await {
+            Ok(pushed) => {
+                self.tally.count(&pushed, last_line);
+                self.bar.inc(pushed.len() as u64);
+                Ok(())
+            }
+            Err(error) => {
+                let unsure = matches!(&error, PushError::Store(e) if e.is_passing());
+                let failure = Failure::push(format!("push the jobs of {}", self.name), error);
+                Err(self.failed(failure, jobs.len(), last_line, unsure))
+            }
+        }
+    }
+
+    /// A bad line, with what came before it.
+    fn stopped(&self, failure: Failure) -> Failure {
+        let Tally { added, existing, line, .. } = self.tally;
+        if added + existing == 0 {
+            return failure.hint("nothing was pushed: correct the line and push again");
+        }
+        failure.with_exit(Exit::Failed).hint(format!(
+            "{} up to line {line} were pushed: correct the line and push from it on",
+            text::jobs(added + existing)
+        ))
+    }
+
+    /// A batch that did not get through, with what came before it.
+    fn failed(&self, failure: Failure, in_batch: usize, last_line: u64, unsure: bool) -> Failure {
+        let Tally { added, existing, line, .. } = self.tally;
+        let sure = match added + existing {
+            0 => "no job was pushed for sure".to_owned(),
+            n => format!("{} up to line {line} were pushed", text::jobs(n)),
+        };
+        let rest = if unsure {
+            format!("; the {in_batch} after them, up to line {last_line}, may or may not have been")
+        } else {
+            "; those after them were not".to_owned()
+        };
+        failure.hint(format!("{sure}{rest}"))
+    }
+}
+
+fn progress(session: &Session, total: Option<u64>) -> ProgressBar {
+    let wanted = io::stderr().is_terminal() && !session.quiet() && !session.json();
+    let target = if wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(total, target);
+    let template = match total {
+        Some(_) => "{bar:40} {human_pos}/{human_len} jobs, {rate}, {eta} left",
+        None => "{spinner} {human_pos} jobs, {rate}",
+    };
+    let style = ProgressStyle::with_template(template).expect("the template is constant and valid");
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // A bar that cannot be drawn is no reason to stop.
+        let _ = write!(out, "{:.0}/s", state.per_sec());
+    };
+    bar.set_style(style.with_key("rate", rate));
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_counts_what_was_added_and_what_was_there() {
+        let mut tally = Tally::default();
+        assert_eq!(tally.render("x"), "pushed 0 jobs to channel \"x\"\n");
+        tally.count(&[Pushed::Added(JobId(7))], 1);
+        assert_eq!(tally.render("x"), "pushed 1 job to channel \"x\", id 7\n");
+        tally.count(&[Pushed::Existing(JobId(7)), Pushed::Added(JobId(9))], 3);
+        assert_eq!(
+            tally.render("x"),
+            "pushed 2 jobs to channel \"x\", ids 7 to 9; 1 with a unique key was there already\n"
+        );
+        assert_eq!(tally.to_json("x")["last_id"], 9);
+    }
+}

@@ -1,0 +1,55 @@
+//! `queue:reload-failed`: failed jobs get a fresh set of attempts.
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Exit, Failure, Session, text};
+use crate::job::JobId;
+use crate::store::{self, Filter};
+
+/// Give failed jobs a fresh set of attempts
+#[derive(Debug, Args)]
+pub(crate) struct ReloadFailed {
+    /// Only this job; may be given several times [default: every failed job]
+    #[arg(long = "id", value_name = "ID")]
+    ids: Vec<JobId>,
+    /// Only jobs of this name
+    #[arg(long, value_name = "JOB")]
+    job: Option<String>,
+}
+
+impl ReloadFailed {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        let channel = session.channel()?;
+        let store = session.store(channel)?;
+        let mut ids = self.ids;
+        ids.sort_unstable();
+        ids.dedup();
+        let asked = ids.len() as u64;
+        let filter = Filter { ids, job: self.job };
+        let reloaded = session.block_on(store::reload_failed(&*store, &filter));
+        let moved = reloaded.map_err(|error| Failure::store("reload the failed jobs", error))?;
+        if session.json() {
+            session.print_json(&json!({ "channel": channel.name, "reloaded": moved }))?;
+        } else {
+            session.print(&render(&channel.name, moved))?;
+        }
+        if moved < asked {
+            let missing = asked - moved;
+            return Err(Failure::new(Exit::Failed, "reload every job that was named")
+                .because(format!(
+                    "{missing} of the {asked} named jobs are not failed in channel \"{}\"",
+                    channel.name
+                ))
+                .hint("queue:failed lists the failed jobs, queue:show ID tells where a job is"));
+        }
+        Ok(())
+    }
+}
+
+fn render(channel: &str, moved: u64) -> String {
+    match moved {
+        0 => format!("No failed job of channel \"{channel}\" was reloaded.\n"),
+        n => format!("Reloaded {} of channel \"{channel}\".\n", text::jobs(n)),
+    }
+}

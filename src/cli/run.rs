@@ -1,0 +1,71 @@
+//! `queue:run`: run one job here and now, beside a master or without one.
+
+use clap::Args;
+use serde_json::json;
+
+use super::listen::failure;
+use super::log::{Log, LogFormat};
+use super::{Exit, Failure, Session, text};
+use crate::channel::Scope;
+use crate::job::{JobId, Outcome};
+use crate::master;
+
+/// Run one job here and now: the next one that waits, or the one that is named
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// This job: waiting, delayed or failed
+    #[arg(long, value_name = "ID")]
+    id: Option<JobId>,
+}
+
+impl Run {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        let channel = session.channel()?;
+        let base = session.config()?.directory();
+        let scope = self.id.map_or(Scope::Next, Scope::Only);
+        let log = Log::start(session, LogFormat::Text, "error,worker=info");
+        let stopped = master::run_once(channel, &base, scope);
+        drop(log);
+        let stopped = stopped.map_err(failure)?;
+        if session.json() {
+            session.print_json(&json!({
+                "channel": channel.name,
+                "id": stopped.job,
+                "outcome": stopped.outcome.as_ref().map(Outcome::word),
+                "error": stopped.outcome.as_ref().and_then(why),
+            }))?;
+        }
+        let say = |text: &str| if session.json() { Ok(()) } else { session.print(text) };
+        match (stopped.job, stopped.outcome) {
+            (Some(id), Some(Outcome::Done)) => say(&format!("Job {id} is done.\n")),
+            (Some(id), Some(outcome)) => Err(ended(id, &outcome)),
+            _ if !stopped.settled => Err(Failure::new(Exit::Store, "run a job")
+                .because("the store stopped answering; a job that was leased is handed out again by itself")),
+            _ => match self.id {
+                None => say(&format!("No job is waiting in channel \"{}\".\n", channel.name)),
+                Some(id) => Err(Failure::new(Exit::Failed, format!("run job {id}"))
+                    .because(format!("it is not waiting, delayed or failed in channel \"{}\"", channel.name))
+                    .hint("queue:show tells where a job is")),
+            },
+        }
+    }
+}
+
+fn ended(id: JobId, outcome: &Outcome) -> Failure {
+    let why = why(outcome).unwrap_or_default();
+    Failure::new(Exit::Failed, format!("finish job {id}"))
+        .because(text::plain_lines(&why))
+        .hint(format!("queue:show {id} tells what happens to it now"))
+}
+
+fn why(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Done => None,
+        Outcome::Failed { error, .. } => Some(error.clone()),
+        Outcome::Released { .. } => Some("its handler handed it back".to_owned()),
+        Outcome::TimedOut { limit } => Some(format!("it ran longer than {limit:?}")),
+        Outcome::Crashed { how } => Some(format!("its worker {how}")),
+        Outcome::CrashedInCompany => Some("its worker died".to_owned()),
+        Outcome::Interrupted => Some("it was interrupted and handed back".to_owned()),
+    }
+}

@@ -1,0 +1,236 @@
+//! `queue:show`: everything about one job.
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{Exit, Failure, Session, text, time};
+use crate::config::Channel;
+use crate::job::{AttemptError, ErrorKind, FailReason, JobId};
+use crate::store::{Listed, State};
+
+/// Show everything about a job
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The job's id
+    #[arg(value_name = "ID")]
+    id: JobId,
+}
+
+impl Show {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        let channel = session.channel()?;
+        let store = session.store(channel)?;
+        let doing = || format!("show job {}", self.id);
+        let found = session.block_on(store.get(self.id)).map_err(|error| Failure::store(doing(), error))?;
+        let Some(job) = found else {
+            return Err(Failure::new(Exit::Failed, doing())
+                .because(format!("channel \"{}\" does not hold it", channel.name))
+                .hint("a job that is done or was removed leaves no record; is it another --channel?"));
+        };
+        if session.json() {
+            session.print_json(&Shown::of(&job, &channel.name))
+        } else {
+            session.print(&render(&job, channel))
+        }
+    }
+}
+
+fn render(job: &Listed, channel: &Channel) -> String {
+    let meta = &job.meta;
+    let mut fields: Vec<(&str, String)> = vec![
+        ("id", job.id.to_string()),
+        ("job", text::plain(&meta.job).into_owned()),
+        ("channel", channel.name.clone()),
+        ("state", state(job)),
+        ("pushed", time::local(job.id.pushed_at())),
+    ];
+    let attempts = meta.max_attempts.unwrap_or(channel.max_attempts);
+    fields.push(("attempts", format!("{} of {attempts}", meta.attempts)));
+    if meta.crashes > 0 {
+        fields.push(("crashes", meta.crashes.to_string()));
+    }
+    if meta.lost > 0 {
+        fields.push(("lost", format!("{} (masters lost while they held it)", meta.lost)));
+    }
+    if meta.suspect {
+        fields.push(("suspect", "yes: it runs alone because a worker crashed with it aboard".to_owned()));
+    }
+    let timeout = match (meta.timeout_ms, channel.worker.max_execute) {
+        (Some(0), _) | (None, None) => "none".to_owned(),
+        (Some(ms), _) => seconds(ms),
+        (None, Some(limit)) => seconds(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+    };
+    fields.push(("time limit", timeout));
+    if let Some(key) = &meta.unique {
+        fields.push(("unique key", text::plain(key).into_owned()));
+    }
+    let mut shown = String::new();
+    for (name, value) in fields {
+        shown.push_str(&format!("{name:<12}{value}\n"));
+    }
+    shown.push_str("payload\n");
+    shown.push_str(&indented(&text::pretty(&job.payload)));
+    if !meta.errors.is_empty() {
+        shown.push_str("errors, oldest first\n");
+        for error in &meta.errors {
+            let (kind, at) = (kind(error.kind), time::local(error.at));
+            shown.push_str(&format!("  attempt {}, {at}, {kind}\n", error.attempt));
+            shown.push_str(&indented(&indented(&text::plain_lines(error.message.trim_end()))));
+        }
+    }
+    shown
+}
+
+fn state(job: &Listed) -> String {
+    match job.state {
+        State::Delayed => format!("delayed until {}", time::local(job.at)),
+        State::Failed => {
+            let reason = job.meta.failed.map_or("unknown", FailReason::as_str);
+            format!("failed at {}: {reason}", time::local(job.at))
+        }
+        state => state.as_str().to_owned(),
+    }
+}
+
+fn kind(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Error => "error",
+        ErrorKind::Timeout => "timeout",
+        ErrorKind::Crash => "crash",
+        ErrorKind::Lost => "lost",
+        ErrorKind::Malformed => "malformed",
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown to people")]
+fn seconds(ms: u64) -> String {
+    format!("{} s", ms as f64 / 1000.0)
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+/// The job as JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: JobId,
+    job: &'a str,
+    channel: &'a str,
+    state: State,
+    pushed_at: Option<String>,
+    due_at: Option<String>,
+    failed_at: Option<String>,
+    reason: Option<FailReason>,
+    attempts: u32,
+    max_attempts: Option<u32>,
+    crashes: u32,
+    lost: u32,
+    suspect: bool,
+    timeout_ms: Option<u64>,
+    unique: Option<&'a str>,
+    /// The payload as it is; absent when it is not JSON.
+    payload: Option<&'a RawValue>,
+    /// The record as found, when it cannot be understood.
+    raw: Option<&'a str>,
+    errors: Vec<ShownError<'a>>,
+}
+
+#[derive(Serialize)]
+struct ShownError<'a> {
+    attempt: u32,
+    at: Option<String>,
+    kind: ErrorKind,
+    message: &'a str,
+}
+
+impl<'a> Shown<'a> {
+    fn of(job: &'a Listed, channel: &'a str) -> Self {
+        let meta = &job.meta;
+        let at = |state| if job.state == state { time::rfc3339(job.at) } else { None };
+        let payload: Option<&RawValue> = serde_json::from_str(job.payload.trim()).ok();
+        let error = |error: &'a AttemptError| ShownError {
+            attempt: error.attempt,
+            at: time::rfc3339(error.at),
+            kind: error.kind,
+            message: &error.message,
+        };
+        Self {
+            id: job.id,
+            job: &meta.job,
+            channel,
+            state: job.state,
+            pushed_at: time::rfc3339(job.id.pushed_at()),
+            due_at: at(State::Delayed),
+            failed_at: at(State::Failed),
+            reason: meta.failed,
+            attempts: meta.attempts,
+            max_attempts: meta.max_attempts,
+            crashes: meta.crashes,
+            lost: meta.lost,
+            suspect: meta.suspect,
+            timeout_ms: meta.timeout_ms,
+            unique: meta.unique.as_deref(),
+            raw: payload.is_none().then_some(job.payload.as_str()),
+            payload,
+            errors: meta.errors.iter().map(error).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::job::{Meta, Timestamp};
+
+    fn job() -> Listed {
+        let mut meta = Meta::named("send_email");
+        (meta.attempts, meta.failed, meta.unique) = (1, Some(FailReason::Timeout), Some("k\x1b".to_owned()));
+        meta.record_error(1, Timestamp(0), ErrorKind::Timeout, "ran longer than 2 s\nlast line \u{202e}");
+        let payload = r#"{"to":"ann","n":12345678901234567890123}"#.to_owned();
+        Listed { id: JobId(17), state: State::Failed, at: Timestamp(0), meta, payload }
+    }
+
+    fn channel() -> Channel {
+        Config::built_in(std::path::Path::new("/srv")).channels["default"].clone()
+    }
+
+    #[test]
+    fn everything_is_shown_and_nothing_hostile() {
+        let shown = render(&job(), &channel());
+        let zone_free: Vec<_> = shown.lines().filter(|line| !line.contains("19")).collect();
+        let expected = [
+            "id          17",
+            "job         send_email",
+            "channel     default",
+            "attempts    1 of 3",
+            "time limit  10 s",
+            "unique key  k\\u{1b}",
+            "payload",
+            "  {",
+            "    \"to\": \"ann\",",
+            "    \"n\": 12345678901234567890123",
+            "  }",
+            "errors, oldest first",
+            "    ran longer than 2 s",
+            "    last line \\u{202e}",
+        ];
+        assert_eq!(zone_free, expected);
+        assert!(shown.contains(": timeout\n"), "{shown}");
+    }
+
+    #[test]
+    fn json_keeps_the_payload_as_it_is() {
+        let job = job();
+        let shown = text::json(&Shown::of(&job, "default"));
+        assert!(
+            shown.contains(r#""payload":{"to":"ann","n":12345678901234567890123},"raw":null"#),
+            "{shown}"
+        );
+        let torn = Listed { payload: "{\"to".to_owned(), ..job };
+        let shown = text::json(&Shown::of(&torn, "default"));
+        assert!(shown.contains(r#""payload":null,"raw":"{\"to""#), "{shown}");
+    }
+}

@@ -1,0 +1,203 @@
+//! `queue:status`: whether a master runs and how many jobs are where.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Failure, Session, metrics, table};
+use crate::config::Channel;
+use crate::master::{self, Presence};
+use crate::store;
+
+/// Show whether the master runs and how many jobs are where
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Every declared channel (or name several with --channel)
+    #[arg(long, conflicts_with = "channels")]
+    all: bool,
+    /// The metrics, in the text format that Prometheus scrapes
+    #[arg(long, conflicts_with = "json")]
+    metrics: bool,
+}
+
+/// Everything about one channel that is shown.
+struct Report {
+    channel: String,
+    presence: Presence,
+    counts: store::Status,
+    driver: String,
+    durability: String,
+}
+
+impl Status {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        let channels = session.channels(self.all)?;
+        if self.metrics {
+            return metrics::show(session, &channels);
+        }
+        let one = channels.len() == 1 && !self.all;
+        let (mut reports, mut failures) = (Vec::new(), Vec::new());
+        for channel in channels {
+            match gather(session, channel) {
+                Ok(report) => reports.push(report),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        if session.json() {
+            let shown: Vec<_> = reports.iter().map(Shown::from).collect();
+            match shown.as_slice() {
+                [object] if one => session.print_json(object)?,
+                // Whoever asked for one channel gets an object or nothing.
+                [] if one => {}
+                several => session.print_json(&several)?,
+            }
+        } else {
+            session.print(&render(&reports, session.colours()))?;
+        }
+        // One store that is not available does not hide what the others say.
+        let last = failures.pop();
+        for failure in &failures {
+            session.report(failure);
+        }
+        last.map_or(Ok(()), Err)
+    }
+}
+
+fn gather(session: &Session, channel: &Channel) -> Result<Report, Failure> {
+    let store = session.store(channel)?;
+    let read = session.block_on(async {
+        let counts = store.status().await?;
+        let durability = store.durability().await?;
+        Ok((counts, durability))
+    });
+    let doing = || format!("read the status of channel \"{}\"", channel.name);
+    let (counts, durability) = read.map_err(|error| Failure::store(doing(), error))?;
+    Ok(Report {
+        channel: channel.name.clone(),
+        presence: master::presence(channel),
+        counts,
+        driver: channel.driver.to_string(),
+        durability,
+    })
+}
+
+fn render(reports: &[Report], colours: bool) -> String {
+    let mut text = String::new();
+    for report in reports {
+        let Report { channel, presence, counts, driver, durability } = report;
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let (colour, state) = match presence {
+            Presence { running: true, pid: Some(pid) } => ("32", format!("is running, pid {pid}.")),
+            Presence { running: true, pid: None } => ("32", "is running.".to_owned()),
+            Presence { running: false, .. } => ("33", "is not running!".to_owned()),
+        };
+        let line = format!("The master-process of {channel}-queue {state}");
+        text.push_str(&if colours { format!("\x1b[{colour}m{line}\x1b[0m\n") } else { line + "\n" });
+        text.push_str(&format!("The status of {channel}-queue:\n"));
+        text.push_str(&counts_table(counts));
+        if counts.cleared > 0 {
+            text.push_str(&format!("Cleared: {}\n", counts.cleared));
+        }
+        if counts.paused {
+            text.push_str("Paused: no job is handed out to a worker.\n");
+        }
+        text.push_str(&format!("Store: {driver}, durability {durability}\n"));
+    }
+    text
+}
+
+/// The table of the counts.
+pub(super) fn counts_table(counts: &store::Status) -> String {
+    let header = ["waiting", "reserved", "delayed", "done", "failed", "total"];
+    let row = [counts.waiting, counts.reserved, counts.delayed, counts.done, counts.failed, counts.total()];
+    table::render(&header, [row.iter().map(u64::to_string).collect()])
+}
+
+/// A report as JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    channel: &'a str,
+    running: bool,
+    pid: Option<i32>,
+    waiting: u64,
+    reserved: u64,
+    delayed: u64,
+    done: u64,
+    failed: u64,
+    cleared: u64,
+    total: u64,
+    paused: bool,
+    driver: &'a str,
+    durability: &'a str,
+}
+
+impl<'a> From<&'a Report> for Shown<'a> {
+    fn from(report: &'a Report) -> Self {
+        let store::Status { waiting, reserved, delayed, done, failed, cleared, paused } = report.counts;
+        Self {
+            channel: &report.channel,
+            running: report.presence.running,
+            pid: report.presence.pid,
+            waiting,
+            reserved,
+            delayed,
+            done,
+            failed,
+            cleared,
+            total: report.counts.total(),
+            paused,
+            driver: &report.driver,
+            durability: &report.durability,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(running: bool) -> Report {
+        Report {
+            channel: "default".to_owned(),
+            presence: Presence { running, pid: running.then_some(42) },
+            counts: store::Status { done: 26_000, ..store::Status::default() },
+            driver: "sqlite at /srv/aint-queue.db".to_owned(),
+            durability: "fsync".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_table_is_the_one_users_know() {
+        let expected = "\
+The master-process of default-queue is not running!
+The status of default-queue:
+┌─────────┬──────────┬─────────┬───────┬────────┬───────┐
+│ waiting │ reserved │ delayed │ done  │ failed │ total │
+├─────────┼──────────┼─────────┼───────┼────────┼───────┤
+│ 0       │ 0        │ 0       │ 26000 │ 0      │ 26000 │
+└─────────┴──────────┴─────────┴───────┴────────┴───────┘
+Store: sqlite at /srv/aint-queue.db, durability fsync
+";
+        assert_eq!(render(&[report(false)], false), expected);
+    }
+
+    #[test]
+    fn several_channels_follow_each_other_and_what_is_unusual_is_said() {
+        let mut second = report(true);
+        (second.counts.cleared, second.counts.paused) = (3, true);
+        let text = render(&[report(false), second], true);
+        assert!(text.contains("\x1b[32mThe master-process of default-queue is running, pid 42.\x1b[0m\n"));
+        assert!(text.contains("\nCleared: 3\nPaused: "));
+        assert_eq!(text.matches("\n\n").count(), 1);
+    }
+
+    #[test]
+    fn the_json_has_every_count() {
+        let json = serde_json::to_value(Shown::from(&report(true))).unwrap();
+        for key in ["waiting", "reserved", "delayed", "failed", "cleared"] {
+            assert_eq!(json[key], 0, "{key}");
+        }
+        assert_eq!((json["pid"].as_i64(), json["total"].as_u64()), (Some(42), Some(26_000)));
+    }
+}

@@ -1,0 +1,175 @@
+//! Text of jobs on its way to a terminal: nothing in it may move the cursor, change colours or turn letters around.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use serde::Serialize;
+
+/// `text` on one line, with control characters, escape sequences and invisible direction marks written out.
+///
+/// Every string that a job, a producer or a file brought along passes through here before it is shown.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_hostile) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_hostile(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
+}
+
+/// As [`plain`], but keeps line breaks.
+pub(crate) fn plain_lines(text: &str) -> String {
+    let lines: Vec<_> = text.split('\n').map(plain).collect();
+    lines.join("\n")
+}
+
+/// One line of at most `max` characters, cut with an ellipsis.
+pub(crate) fn short(text: &str, max: usize) -> String {
+    let line = plain(text.trim());
+    match line.char_indices().nth(max) {
+        None => line.into_owned(),
+        Some(_) => {
+            let mut cut: String = line.chars().take(max.saturating_sub(1)).collect();
+            cut.push('…');
+            cut
+        }
+    }
+}
+
+/// JSON that is harmless on a terminal: what is hostile there stands as `\u` escapes, which means the same.
+pub(crate) fn json(value: &impl Serialize) -> String {
+    let text = serde_json::to_string(value).expect("answers are plain data");
+    json_text(&text)
+}
+
+/// As [`json`], for a text that is JSON already. Outside of strings JSON holds no such characters but white space.
+fn json_text(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hostile(c) && !matches!(c, '\n' | '\r' | '\t') {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                write!(shown, "\\u{unit:04x}").expect("writing to a string cannot fail");
+            }
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// A JSON text with line breaks and indentation. Numbers and the order of keys stay as they were written, which a
+/// parser would not promise. A text that is not JSON stays as it is.
+pub(crate) fn pretty(text: &str) -> String {
+    if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
+        return plain_lines(text);
+    }
+    let (mut shown, mut depth, mut in_string, mut escaped) = (String::new(), 0usize, false, false);
+    let tokens: Vec<char> = json_text(text).chars().collect();
+    let next_token = |from: usize| tokens[from..].iter().copied().find(|c| !c.is_ascii_whitespace());
+    let line_break = |shown: &mut String, depth: usize| {
+        shown.push('\n');
+        shown.push_str(&"  ".repeat(depth));
+    };
+    let mut just_opened_and_closed = false;
+    for (i, c) in tokens.iter().copied().enumerate() {
+        if in_string {
+            shown.push(c);
+            (in_string, escaped) = (escaped || c != '"', !escaped && c == '\\');
+            continue;
+        }
+        match c {
+            '"' => {
+                in_string = true;
+                shown.push(c);
+            }
+            '{' | '[' => {
+                shown.push(c);
+                just_opened_and_closed = matches!(next_token(i + 1), Some('}' | ']'));
+                if !just_opened_and_closed {
+                    depth += 1;
+                    line_break(&mut shown, depth);
+                }
+            }
+            '}' | ']' => {
+                if !std::mem::take(&mut just_opened_and_closed) {
+                    depth = depth.saturating_sub(1);
+                    line_break(&mut shown, depth);
+                }
+                shown.push(c);
+            }
+            ',' => {
+                shown.push(c);
+                line_break(&mut shown, depth);
+            }
+            ':' => shown.push_str(": "),
+            c if c.is_ascii_whitespace() => {}
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// `1 job`, `2 jobs`.
+pub(crate) fn jobs(count: u64) -> String {
+    if count == 1 { "1 job".to_owned() } else { format!("{count} jobs") }
+}
+
+/// Control characters, and format characters that reorder or hide what stands around them.
+fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_hostile_reaches_the_terminal() {
+        assert_eq!(plain("ä 漢 ok"), "ä 漢 ok");
+        assert_eq!(plain("\x1b[31mred\x07"), "\\u{1b}[31mred\\u{7}");
+        assert_eq!(plain("a\nb\tc\r"), "a\\nb\\tc\\r");
+        assert_eq!(plain("x\u{202e}gpj.exe\u{9b}2J"), "x\\u{202e}gpj.exe\\u{9b}2J");
+        assert_eq!(plain_lines("a\nb\x1b"), "a\nb\\u{1b}");
+    }
+
+    #[test]
+    fn json_keeps_its_meaning_when_it_is_made_harmless() {
+        let text = "a\x1b\u{202e}\u{9b}\u{e0001}ä";
+        let shown = json(&text);
+        assert!(shown.chars().all(|c| !is_hostile(c)), "{shown}");
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
+    }
+
+    #[test]
+    fn long_text_is_cut_to_one_line() {
+        assert_eq!(short("  abc\n", 10), "abc");
+        assert_eq!(short("abcdef", 4), "abc…");
+        assert_eq!(short("ab\ncd", 10), "ab\\ncd");
+    }
+
+    #[test]
+    fn pretty_json_keeps_numbers_and_order() {
+        let text = r#"{"b":[1,{"c":"x,{\"y\\"}], "a":123456789012345678901234567890,"e":{ },"f":[]}"#;
+        let expected = r#"{
+  "b": [
+    1,
+    {
+      "c": "x,{\"y\\"
+    }
+  ],
+  "a": 123456789012345678901234567890,
+  "e": {},
+  "f": []
+}"#;
+        assert_eq!(pretty(text), expected);
+        assert_eq!(pretty("null"), "null");
+        assert_eq!(pretty("[[],[[]]]"), "[\n  [],\n  [\n    []\n  ]\n]");
+        assert_eq!(pretty("not { json\x1b"), "not { json\\u{1b}");
+    }
+}

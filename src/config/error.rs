@@ -1,0 +1,154 @@
+//! What can be wrong with a configuration, with the place and the remedy of each.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Why there is no configuration.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file is not there or cannot be read.
+    #[error("the configuration file \"{}\" ({named_by}) cannot be read", .file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Who named it: `--config`, `AINT_QUEUE_CONFIG`, "found here", "given".
+        named_by: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file was read and is wrong; every mistake is listed.
+    #[error("{}", listing(.0))]
+    Invalid(Vec<Problem>),
+}
+
+/// A channel that the configuration does not declare.
+#[derive(Debug, Error)]
+#[error("channel \"{}\" is not declared in {place}; declared are: {}", .name.escape_debug(), .declared.join(", "))]
+pub struct UndeclaredChannel {
+    /// The name that was asked for.
+    pub name: String,
+    /// Which configuration, for people.
+    pub place: String,
+    /// The names there are.
+    pub declared: Vec<String>,
+}
+
+/// One mistake, or one oddity worth a warning, at one place of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, as it was named.
+    pub file: PathBuf,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// The full key; empty when the text is no TOML at all.
+    pub key: String,
+    /// What is wrong, as a sentence that begins with the key.
+    pub message: String,
+    /// What would be right.
+    pub remedy: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, column, key, message, remedy } = self;
+        write!(f, "{}:{line}:{column}: {key}", file.display())?;
+        if !key.is_empty() {
+            f.write_str(" ")?;
+        }
+        write!(f, "{message}: {remedy}")
+    }
+}
+
+fn listing(problems: &[Problem]) -> String {
+    let count = match problems.len() {
+        1 => "1 mistake".to_owned(),
+        n => format!("{n} mistakes"),
+    };
+    let mut text = format!("the configuration has {count}");
+    for problem in problems {
+        text.push_str("\n  ");
+        text.push_str(&problem.to_string());
+    }
+    text
+}
+
+/// Collects problems of one file, each once.
+pub(super) struct Problems<'a> {
+    file: &'a Path,
+    text: &'a str,
+    found: Vec<(usize, Problem)>,
+}
+
+impl<'a> Problems<'a> {
+    pub(super) fn new(file: &'a Path, text: &'a str) -> Self {
+        Self { file, text, found: Vec::new() }
+    }
+
+    /// Notes a problem at a byte offset; the same one from two channels that inherit it counts once.
+    pub(super) fn add(
+        &mut self,
+        at: usize,
+        key: impl Into<String>,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let (line, column) = line_and_column(self.text, at);
+        let problem = Problem {
+            file: self.file.to_owned(),
+            line,
+            column,
+            key: key.into(),
+            message: message.into(),
+            remedy: remedy.into(),
+        };
+        if !self.found.iter().any(|(_, known)| *known == problem) {
+            self.found.push((at, problem));
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// The problems in the order of the file.
+    pub(super) fn into_vec(mut self) -> Vec<Problem> {
+        self.found.sort_by_key(|(at, _)| *at);
+        self.found.into_iter().map(|(_, problem)| problem).collect()
+    }
+}
+
+/// Line and column, both from 1, of a byte offset; the end of the text for an offset beyond it.
+fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(at)];
+    let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_count_characters_and_lines_start_at_one() {
+        let text = "a = 1\nä = \"ö\" x\n";
+        assert_eq!(line_and_column(text, 0), (1, 1));
+        assert_eq!(line_and_column(text, text.find('x').unwrap()), (2, 9));
+        assert_eq!(line_and_column(text, 999), (3, 1));
+    }
+
+    #[test]
+    fn the_same_problem_is_listed_once_and_in_file_order() {
+        let mut problems = Problems::new(Path::new("f.toml"), "one\ntwo\n");
+        problems.add(4, "b", "is late", "be early");
+        problems.add(0, "a", "is odd", "be even");
+        problems.add(4, "b", "is late", "be early");
+        let all: Vec<_> = problems.into_vec().iter().map(ToString::to_string).collect();
+        assert_eq!(all, ["f.toml:1:1: a is odd: be even", "f.toml:2:1: b is late: be early"]);
+    }
+}

@@ -1,0 +1,365 @@
+//! Every key a channel may have, as data: the loader checks against this table, takes its defaults from it, and
+//! tests hold the reference file and the documentation to it.
+
+/// One key of a channel or of `[defaults]`.
+pub(super) struct Key {
+    /// Its place below the channel; `[]` stands for each item of an array.
+    pub(super) path: &'static str,
+    /// What its value may be.
+    pub(super) kind: Kind,
+    /// What a number counts; empty when it counts nothing.
+    pub(super) unit: &'static str,
+    /// The value taken when the key is absent, as TOML; words when it depends; empty when there is none.
+    pub(super) default: &'static str,
+    /// One line for people.
+    pub(super) meaning: &'static str,
+}
+
+/// What the value of a [`Key`] may be.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// A whole number.
+    Integer(i64, i64),
+    /// A number, whole or not.
+    Number(f64, f64),
+    /// `true` or `false`.
+    Flag,
+    /// A string that is not empty.
+    Text,
+    /// A file or directory, relative to the configuration file.
+    Path,
+    /// A string that is never shown.
+    Secret,
+    /// One of some words; the second list is promised for later versions.
+    Choice(&'static [&'static str], &'static [&'static str]),
+    /// A program and its arguments.
+    Argv,
+    /// Environment variables: a table of strings.
+    Variables,
+    /// An array of tables, whose keys stand in the table under `path[]`.
+    Tables,
+}
+
+const fn key(
+    path: &'static str,
+    kind: Kind,
+    unit: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key { path, kind, unit, default, meaning }
+}
+
+use Kind::{Argv, Choice, Flag, Integer, Number, Path, Secret, Tables, Text, Variables};
+
+/// A day in seconds.
+const DAY: f64 = 86_400.0;
+
+/// Every key, in the order of the reference file.
+pub(super) const KEYS: &[Key] = &[
+    key(
+        "pid_path",
+        Path,
+        "",
+        "/run/aint-queue as root, else $XDG_RUNTIME_DIR/aint-queue, else aint-queue-<uid> in the temporary directory",
+        "run directory: pid file, lock and control socket of each channel",
+    ),
+    key("memory_limit", Integer(16, 1 << 20), "MiB", "96", "memory of the master"),
+    key("max_attempts", Integer(1, 10_000), "", "3", "attempts of a job that does not set its own"),
+    key(
+        "stop_wait_seconds",
+        Number(0.0, DAY),
+        "seconds",
+        "30",
+        "how long a stop waits for the jobs that run",
+    ),
+    key(
+        "stop_grace_seconds",
+        Number(0.0, 3_600.0),
+        "seconds",
+        "5",
+        "between asking a worker to stop and killing it",
+    ),
+    key(
+        "timeout_grace_ms",
+        Integer(0, 60_000),
+        "milliseconds",
+        "300",
+        "between asking a timed-out job to end and killing it",
+    ),
+    key(
+        "backoff.kind",
+        Choice(&["fixed", "linear", "exponential"], &[]),
+        "",
+        "\"exponential\"",
+        "how the wait before another attempt grows",
+    ),
+    key("backoff.base", Number(0.0, DAY), "seconds", "1", "wait after the first attempt"),
+    key("backoff.max", Number(0.0, 365.0 * DAY), "seconds", "3600", "longest wait, before jitter"),
+    key("backoff.jitter", Number(0.0, 1.0), "", "0.2", "up to this share of the wait is added at random"),
+    key(
+        "driver.type",
+        Choice(&["sqlite", "redis"], &["sync"]),
+        "",
+        "\"sqlite\"",
+        "where the jobs are: an embedded file, or a Redis or Valkey server",
+    ),
+    key("driver.path", Path, "", "\"aint-queue.db\"", "the file of the `sqlite` driver"),
+    key("driver.connection.host", Text, "", "\"127.0.0.1\"", "host of the `redis` driver"),
+    key("driver.connection.port", Integer(1, 65_535), "", "6379", "port of the `redis` driver"),
+    key("driver.connection.database", Integer(0, 1 << 20), "", "0", "database number of the `redis` driver"),
+    key("driver.connection.username", Text, "", "", "ACL user of the `redis` driver"),
+    key("driver.connection.password", Secret, "", "", "password of the `redis` driver; never shown"),
+    key(
+        "driver.connection.read_write_timeout",
+        Number(0.05, 60.0),
+        "seconds",
+        "3",
+        "deadline of one call to Redis",
+    ),
+    key(
+        "driver.url",
+        Secret,
+        "",
+        "",
+        "`redis://user:password@host:port/database`, in place of these keys of `connection`",
+    ),
+    key(
+        "driver.allow_eviction",
+        Flag,
+        "",
+        "false",
+        "accept a Redis whose `maxmemory-policy` may evict jobs: they would be lost",
+    ),
+    key("job_snapshot.interval", Number(1.0, DAY), "seconds", "300", "how often the handlers get the counts"),
+    key("job_snapshot.handler", Tables, "", "[]", "who gets the counts"),
+    key(
+        "job_snapshot.handler[].type",
+        Choice(
+            &["log", "command"],
+            &["mail", "email", "webhook", "http", "slack", "discord", "telegram", "dingtalk"],
+        ),
+        "",
+        "",
+        "`log`: a line in the log; `command`: a program that gets JSON on its standard input",
+    ),
+    key("job_snapshot.handler[].command", Argv, "", "", "the program of a `command` handler"),
+    key(
+        "job_snapshot.handler[].timeout_seconds",
+        Number(0.1, 3_600.0),
+        "seconds",
+        "10",
+        "how long the program may run",
+    ),
+    key(
+        "worker.type",
+        Choice(&["process", "process-pool", "coroutine"], &[]),
+        "",
+        "\"process\"",
+        "`process`: a fresh process per job, one after the other; `process-pool`: long-lived processes; `coroutine`: one process, many jobs at once",
+    ),
+    key(
+        "worker.sleep_seconds",
+        Number(0.01, 3_600.0),
+        "seconds",
+        "2",
+        "longest idle wait; a push wakes the channel at once",
+    ),
+    key("worker.memory_limit", Integer(16, 1 << 20), "MiB", "96", "memory of one worker"),
+    key(
+        "worker.max_execute_seconds",
+        Number(0.0, 30.0 * DAY),
+        "seconds",
+        "10",
+        "longest run of a job, from dispatch; 0 = no limit; a push may set its own",
+    ),
+    key(
+        "worker.max_handle_number",
+        Integer(0, i64::MAX),
+        "jobs",
+        "0",
+        "jobs of one worker's life in `process-pool` and `coroutine`; 0 = no limit",
+    ),
+    key(
+        "worker.dynamic_mode",
+        Flag,
+        "",
+        "true",
+        "`process-pool`: grow and shrink with demand; `false` holds the pool at `min_worker_number`",
+    ),
+    key("worker.min_worker_number", Integer(1, 4_096), "workers", "5", "`process-pool`: fewest workers"),
+    key("worker.worker_number", Integer(1, 4_096), "workers", "", "another name of `min_worker_number`"),
+    key("worker.max_worker_number", Integer(1, 4_096), "workers", "50", "`process-pool`: most workers"),
+    key("worker.max_coroutine", Integer(1, 100_000), "jobs", "4096", "`coroutine`: jobs at once"),
+    key(
+        "worker.command",
+        Argv,
+        "",
+        "",
+        "program that runs the jobs, and its arguments; without it, the jobs registered in this binary",
+    ),
+    key(
+        "worker.protocol",
+        Choice(&["wire", "exec"], &[]),
+        "",
+        "\"exec\" in `process`, else \"wire\"",
+        "how `command` is spoken to: `wire`, the worker protocol; `exec`, one process per job",
+    ),
+    key("worker.env", Variables, "", "{}", "variables set for the workers"),
+    key(
+        "worker.boot_timeout_seconds",
+        Number(0.1, 3_600.0),
+        "seconds",
+        "30",
+        "how long a worker may take from its start to its hello",
+    ),
+];
+
+/// Keys that are promised for later versions, with what can be done today.
+pub(super) const LATER: &[(&str, &str)] = &[
+    ("driver.sentinel", "name one server in connection"),
+    ("driver.sentinels", "name one server in connection"),
+    ("driver.cluster", "name one server in connection"),
+    ("driver.nodes", "name one server in connection"),
+    ("driver.tls", "use a connection without TLS on a network you trust"),
+    ("driver.connection.tls", "use a connection without TLS on a network you trust"),
+    ("driver.connection.sentinel", "name one server with host and port"),
+    ("driver.connection.cluster", "name one server with host and port"),
+    ("job_snapshot.handler[].when", "decide inside a command handler"),
+    ("job_snapshot.handler[].for", "decide inside a command handler"),
+    ("job_snapshot.handler[].resend", "decide inside a command handler"),
+    ("job_snapshot.handler[].url", "use a command handler"),
+    ("job_snapshot.handler[].to", "use a command handler"),
+    ("worker.url", "use command"),
+    ("worker.flex_interval", "remove it"),
+    ("worker.target_wait_seconds", "remove it"),
+    ("worker.capacity", "remove it"),
+    ("worker.pool_memory_limit", "use memory_limit, which holds for each worker"),
+    ("worker.max_life_seconds", "use max_handle_number"),
+];
+
+/// Names other products and earlier versions use, and what they are called here.
+pub(super) const RENAMED: &[(&str, &str)] = &[
+    ("consumer", "the table is called worker"),
+    ("logger", "logging is set up on the command line, with --log-format and -v"),
+    ("driver.class", "the key is called type, with the value \"sqlite\" or \"redis\""),
+    ("driver.handle_timeout", "the key is called worker.max_execute_seconds"),
+    ("driver.pool_size", "remove it: the master needs two connections and makes them itself"),
+    ("driver.pool_wait_timeout", "remove it: the master needs two connections and makes them itself"),
+    ("driver.connection.user", "the key is called username"),
+    ("driver.connection.db", "the key is called database"),
+    ("worker.timeout", "the key is called max_execute_seconds"),
+    ("worker.tries", "the key is called max_attempts and stands above worker"),
+    ("worker.class", "the key is called type"),
+    ("worker.sleep", "the key is called sleep_seconds"),
+];
+
+/// What a path leads to.
+pub(super) enum Found {
+    /// A key with a value.
+    Key(&'static Key),
+    /// A table of keys.
+    Table,
+    /// A key of a later version, and what can be done today.
+    Later(&'static str),
+    /// A name that is another here, in words.
+    Renamed(&'static str),
+    /// Nothing.
+    Nothing,
+}
+
+/// What stands at `path` below a channel.
+pub(super) fn find(path: &str) -> Found {
+    let in_list = |list: &'static [(&str, &'static str)]| list.iter().find(|(p, _)| *p == path).map(|l| l.1);
+    if let Some(key) = KEYS.iter().find(|k| k.path == path) {
+        return Found::Key(key);
+    }
+    if names_below(path).next().is_some() {
+        return Found::Table;
+    }
+    match (in_list(LATER), in_list(RENAMED)) {
+        (Some(today), _) => Found::Later(today),
+        (None, Some(words)) => Found::Renamed(words),
+        (None, None) => Found::Nothing,
+    }
+}
+
+/// The key at `path`, which the caller knows to be there.
+pub(super) fn known(path: &str) -> &'static Key {
+    KEYS.iter().find(|k| k.path == path).expect("the loader reads only keys of the table")
+}
+
+/// The names that may stand in the table at `path`; the empty path is the channel itself.
+pub(super) fn names_below(path: &str) -> impl Iterator<Item = &'static str> {
+    KEYS.iter().filter_map(move |key| {
+        let rest = if path.is_empty() { key.path } else { key.path.strip_prefix(path)?.strip_prefix('.')? };
+        rest.split(['.', '[']).next()
+    })
+}
+
+impl Key {
+    /// The kind of value, in a word or two.
+    pub(super) fn type_name(&self) -> &'static str {
+        match self.kind {
+            Integer(..) => "integer",
+            Number(..) => "number",
+            Flag => "boolean",
+            Text | Path | Secret | Choice(..) => "string",
+            Argv => "array of strings",
+            Variables => "table of strings",
+            Tables => "array of tables",
+        }
+    }
+
+    /// What values are allowed, in the words of the documentation; empty when the type says it all.
+    pub(super) fn range(&self) -> String {
+        let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
+        match self.kind {
+            Integer(min, i64::MAX) => format!("{min} or more{unit}"),
+            Integer(min, max) => format!("{min} to {max}{unit}"),
+            Number(min, max) => format!("{min} to {max}{unit}"),
+            Choice(now, _) => now.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "),
+            Path => "relative to this file".to_owned(),
+            Flag | Text | Secret | Argv | Variables | Tables => String::new(),
+        }
+    }
+
+    /// What should be written, as an order: "write a whole number from 1 to 10 workers, such as 5".
+    pub(super) fn wanted(&self) -> String {
+        let such_as = |default: &str| match default {
+            "" => String::new(),
+            default => format!(", such as {default}"),
+        };
+        match self.kind {
+            Integer(..) => format!("write a whole number, {}{}", self.range(), such_as(self.default)),
+            Number(..) => format!("write a number, {}{}", self.range(), such_as(self.default)),
+            Flag => "write true or false".to_owned(),
+            Text | Path => "write a string that is not empty".to_owned(),
+            Secret => "write a string, best of all \"${NAME}\" to take it from the environment".to_owned(),
+            Choice(..) => format!("write one of {}", self.range()),
+            Argv => {
+                "write the program and its arguments as an array of strings, such as [\"php\", \"worker.php\"]"
+                    .to_owned()
+            }
+            Variables => "write a table of strings, such as { APP_ENV = \"production\" }".to_owned(),
+            Tables => "write an array of tables, such as [ { type = \"log\" } ]".to_owned(),
+        }
+    }
+}
+
+/// Every key with its type, default, range and meaning, as the Markdown table of `docs/configuration.md`.
+#[must_use]
+pub fn key_table() -> String {
+    let mut table = String::from("| key | type | default | range, unit | meaning |\n|---|---|---|---|---|\n");
+    for key in KEYS {
+        let default = match key.default {
+            "" => "none".to_owned(),
+            words if words.contains(' ') => words.to_owned(),
+            literal => format!("`{literal}`"),
+        };
+        let Key { path, meaning, .. } = key;
+        let (kind, range) = (key.type_name(), key.range().replace('"', "`"));
+        table.push_str(&format!("| `{path}` | {kind} | {default} | {range} | {meaning} |\n"));
+    }
+    table
+}

@@ -1,0 +1,223 @@
+//! Finding the file, reading it, and the way from its text to a [`Config`].
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
+
+use super::error::{ConfigError, Problem, Problems, UndeclaredChannel};
+use super::read::{Notes, warn_of_idle_keys};
+use super::suggest::nearest;
+use super::tree::{Env, Node, Table, Value};
+use super::{Channel, Config, check, merge, read, tree};
+
+/// The variable that names the configuration file.
+pub const FILE_VARIABLE: &str = "AINT_QUEUE_CONFIG";
+/// Where the configuration file is looked for when nobody names it.
+pub const DEFAULT_FILE: &str = "config/aint-queue.toml";
+/// A configuration file larger than this is a mistake.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+impl Config {
+    /// The configuration that holds here: `given` if it is, else the file that `AINT_QUEUE_CONFIG` names, else
+    /// `config/aint-queue.toml` if it exists, else the built-in channel `default`.
+    ///
+    /// # Errors
+    /// When a named file cannot be read, or with every mistake of the file.
+    pub fn find(given: Option<&Path>) -> Result<Self, ConfigError> {
+        if let Some(file) = given {
+            return load(file, "named by --config");
+        }
+        if let Some(file) = env::var_os(FILE_VARIABLE).filter(|file| !file.is_empty()) {
+            return load(Path::new(&file), "named by AINT_QUEUE_CONFIG");
+        }
+        match load(Path::new(DEFAULT_FILE), "found here") {
+            Err(ConfigError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(Self::built_in(&env::current_dir().unwrap_or_else(|_| PathBuf::from("."))))
+            }
+            found => found,
+        }
+    }
+
+    /// The directory of the configuration file, which relative paths start from; the current one without a file.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        let beside = self.file.as_deref().and_then(Path::parent).map(Path::to_owned);
+        beside.or_else(|| env::current_dir().ok()).unwrap_or_else(|| PathBuf::from("."))
+    }
+
+    /// The configuration in `file`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or with every mistake in it.
+    pub fn load(file: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        load(file.as_ref(), "given")
+    }
+
+    /// The configuration in `text`, with paths and messages as if it stood in `file`.
+    ///
+    /// # Errors
+    /// With every mistake in it.
+    pub fn parse(text: &str, file: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        parse(text, file.as_ref(), &|name| env::var(name).ok())
+    }
+
+    /// One channel `default` with every key at its default, on a SQLite file in `directory`.
+    #[must_use]
+    pub fn built_in(directory: &Path) -> Self {
+        let file = directory.join("built-in");
+        let built_in = parse("[channels.default]", &file, &|_| None);
+        Self { file: None, ..built_in.expect("the defaults are a valid configuration") }
+    }
+
+    /// The channel of this name.
+    ///
+    /// # Errors
+    /// When it is not declared; the error lists those that are.
+    pub fn channel(&self, name: &str) -> Result<&Channel, UndeclaredChannel> {
+        self.channels.get(name).ok_or_else(|| UndeclaredChannel {
+            name: name.to_owned(),
+            place: match &self.file {
+                Some(file) => format!("\"{}\"", file.display()),
+                None => format!("the built-in configuration, which holds without a {DEFAULT_FILE}"),
+            },
+            declared: self.channels.keys().cloned().collect(),
+        })
+    }
+}
+
+/// Whether `name` can name a channel: 1 to 64 of `A-Z a-z 0-9 _ . : -`.
+#[must_use]
+pub fn is_channel_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.:-".contains(&b);
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+/// The run directory of this user, when none is configured.
+pub(super) fn run_directory() -> PathBuf {
+    choose_run_directory(geteuid().as_raw(), env::var_os("XDG_RUNTIME_DIR"), &env::temp_dir())
+}
+
+fn choose_run_directory(uid: u32, runtime: Option<OsString>, temporary: &Path) -> PathBuf {
+    match runtime.map(PathBuf::from).filter(|runtime| runtime.is_absolute()) {
+        _ if uid == 0 => PathBuf::from("/run/aint-queue"),
+        Some(runtime) => runtime.join("aint-queue"),
+        None => temporary.join(format!("aint-queue-{uid}")),
+    }
+}
+
+fn load(file: &Path, named_by: &'static str) -> Result<Config, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { file: file.to_owned(), named_by, source };
+    let text = read_file(file).map_err(unreadable)?;
+    parse(&text, file, &|name| env::var(name).ok())
+}
+
+fn read_file(file: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than 1 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|b| *b == b'\n').count();
+        io::Error::new(io::ErrorKind::InvalidData, format!("line {line} is not UTF-8: save it as UTF-8"))
+    })
+}
+
+/// From text to configuration. Everything that is wrong is found before anything is refused.
+pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, ConfigError> {
+    let mut problems = Problems::new(file, text);
+    let mut warnings = Problems::new(file, text);
+    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let base = absolute.parent().unwrap_or(Path::new("/"));
+
+    let mut channels = BTreeMap::new();
+    if let Some(root) = tree::parse(text, env, &mut problems) {
+        let (defaults, declared) = split(root, &mut problems);
+        for (name, own) in &declared {
+            let table = merge::inherit(&defaults, own);
+            let mut notes = Notes { problems: &mut problems, warnings: &mut warnings };
+            let channel = read::channel(name, &table, base, &mut notes);
+            warn_of_idle_keys(own, &channel, &mut warnings);
+            channels.insert(name.clone(), channel);
+        }
+    }
+    let problems: Vec<Problem> = problems.into_vec();
+    if problems.is_empty() {
+        Ok(Config { file: Some(absolute), channels, warnings: warnings.into_vec() })
+    } else {
+        Err(ConfigError::Invalid(problems))
+    }
+}
+
+/// `[defaults]` and the channels' own tables, each checked by itself.
+fn split(mut root: Table, problems: &mut Problems<'_>) -> (Table, BTreeMap<String, Table>) {
+    let mut defaults = match root.remove("defaults") {
+        Some(node) => as_table(node, problems),
+        None => Table::new(),
+    };
+    check::channel(&mut defaults, "defaults", problems);
+
+    let mut declared = BTreeMap::new();
+    match root.remove("channels") {
+        None => problems.add(0, "", "no channel is declared", "add a table [channels.default]"),
+        Some(node) => {
+            let (at, key) = (node.key_at, node.key.clone());
+            let was_table = matches!(node.value, Value::Table(_));
+            let channels = as_table(node, problems);
+            if channels.is_empty() && was_table {
+                problems.add(at, key, "declares no channel", "add a table [channels.default]");
+            }
+            for (name, node) in channels {
+                if !is_channel_name(&name) {
+                    let remedy = "use 1 to 64 of the characters A-Z a-z 0-9 _ . : -";
+                    problems.add(node.key_at, &node.key, "cannot be a channel's name", remedy);
+                }
+                let root = node.key.clone();
+                let mut table = as_table(node, problems);
+                check::channel(&mut table, &root, problems);
+                declared.insert(name, table);
+            }
+        }
+    }
+    for (name, node) in &root {
+        let (message, remedy) = at_the_top(name);
+        problems.add(node.key_at, &node.key, message, remedy);
+    }
+    (defaults, declared)
+}
+
+/// What is wrong with a key outside `[defaults]` and `[channels]`.
+fn at_the_top(name: &str) -> (&'static str, String) {
+    match name {
+        "http" => ("is not available in this version", "use queue:status --json instead".to_owned()),
+        "log" => {
+            let today = "use --log-format and -v on the command line instead";
+            ("is not available in this version", today.to_owned())
+        }
+        _ => {
+            let remedy = match nearest(name, ["channels", "defaults"]) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!(
+                    "a channel is declared as [channels.{}], what all channels share as [defaults]",
+                    if is_channel_name(name) { name } else { "default" }
+                ),
+            };
+            ("is not a known key", remedy)
+        }
+    }
+}
+
+fn as_table(node: Node, problems: &mut Problems<'_>) -> Table {
+    match node.value {
+        Value::Table(table) => table,
+        other => {
+            let message = format!("is {}", other.kind());
+            problems.add(node.at, &node.key, message, format!("write a table, as in [{}]", node.key));
+            Table::new()
+        }
+    }
+}

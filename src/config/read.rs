@@ -1,0 +1,374 @@
+//! From a checked, inherited table to a complete [`Channel`]: defaults, paths, contradictions.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::error::Problems;
+use super::merge::URL_STANDS_FOR;
+use super::tree::{Node, Table, Value};
+use super::{
+    Backoff, BackoffKind, Channel, Driver, Handler, Mode, Redis, Secret, Snapshot, SnapshotHandler, Worker,
+    keys, redis_url, run_directory,
+};
+use crate::pool::plan::Plan;
+
+/// Where mistakes and oddities are noted.
+pub(super) struct Notes<'a, 'p> {
+    pub(super) problems: &'a mut Problems<'p>,
+    pub(super) warnings: &'a mut Problems<'p>,
+}
+
+/// The channel that `table`, already laid over the defaults, describes. Relative paths begin at `base`.
+pub(super) fn channel(name: &str, table: &Table, base: &Path, notes: &mut Notes<'_, '_>) -> Channel {
+    let read = Reader(table);
+    let channel = Channel {
+        name: name.to_owned(),
+        pid_path: read.path("pid_path", base).unwrap_or_else(run_directory),
+        memory_limit: read.count("memory_limit"),
+        max_attempts: read.small("max_attempts"),
+        backoff: backoff(&read, notes),
+        stop_wait: read.seconds("stop_wait_seconds"),
+        stop_grace: read.seconds("stop_grace_seconds"),
+        timeout_grace: Duration::from_millis(read.count("timeout_grace_ms")),
+        driver: driver(&read, base, notes),
+        snapshot: snapshot(&read, base),
+        worker: worker(&read, base, notes),
+    };
+    warn_of_short_stop(&read, &channel, notes);
+    channel
+}
+
+fn backoff(read: &Reader<'_>, notes: &mut Notes<'_, '_>) -> Backoff {
+    let kind = match read.word("backoff.kind").as_str() {
+        "fixed" => BackoffKind::Fixed,
+        "linear" => BackoffKind::Linear,
+        _ => BackoffKind::Exponential,
+    };
+    let backoff = Backoff {
+        kind,
+        base: read.seconds("backoff.base"),
+        max: read.seconds("backoff.max"),
+        jitter: read.number("backoff.jitter"),
+    };
+    if backoff.base > backoff.max
+        && let Some(node) = read.node("backoff.base").or_else(|| read.node("backoff.max"))
+    {
+        let message =
+            format!("contradicts: base = {} is above max = {}", shown(backoff.base), shown(backoff.max));
+        notes.problems.add(node.at, &node.key, message, "lower base or raise max");
+    }
+    backoff
+}
+
+fn driver(read: &Reader<'_>, base: &Path, notes: &mut Notes<'_, '_>) -> Driver {
+    let redis = redis(read, notes);
+    if read.word("driver.type") == "redis" {
+        return Driver::Redis(redis);
+    }
+    let addressed = read.node("driver.url").or_else(|| read.node("driver.connection"));
+    if let (None, Some(node)) = (read.node("driver.type"), addressed) {
+        let message = "is not used: without a type the driver is sqlite";
+        notes.warnings.add(node.key_at, &node.key, message, "add type = \"redis\", or type = \"sqlite\"");
+    }
+    let path = read.path("driver.path", base);
+    Driver::Sqlite { path: path.unwrap_or_else(|| from(base, &read.word("driver.path"))) }
+}
+
+/// The connection, read and checked also while another driver is chosen, so that changing the type is enough.
+fn redis(read: &Reader<'_>, notes: &mut Notes<'_, '_>) -> Redis {
+    let password = read.text("driver.connection.password").filter(|text| !text.is_empty());
+    let mut redis = Redis {
+        host: read.word("driver.connection.host"),
+        port: u16::try_from(read.integer("driver.connection.port")).expect("the range is checked"),
+        database: read.integer("driver.connection.database"),
+        username: read.text("driver.connection.username").map(str::to_owned),
+        password: password.map(Secret::new),
+        read_write_timeout: read.seconds("driver.connection.read_write_timeout"),
+        allow_eviction: read.flag("driver.allow_eviction"),
+    };
+    let Some(node) = read.node("driver.url") else { return redis };
+    for name in URL_STANDS_FOR {
+        if let Some(extra) = read.node(&format!("driver.connection.{name}")) {
+            let message = "contradicts url, which says the same";
+            notes.problems.add(extra.key_at, &extra.key, message, "keep one of the two");
+        }
+    }
+    match redis_url::parse(read.text("driver.url").unwrap_or_default()) {
+        Err((message, remedy)) => notes.problems.add(node.at, &node.key, message, remedy),
+        Ok(parts) => {
+            redis.host = parts.host;
+            redis.port = parts.port.unwrap_or(redis.port);
+            redis.database = parts.database.unwrap_or(redis.database);
+            redis.username = parts.username;
+            redis.password = parts.password.map(Secret::new);
+        }
+    }
+    redis
+}
+
+fn snapshot(read: &Reader<'_>, base: &Path) -> Snapshot {
+    let items = match read.node("job_snapshot.handler").map(|node| &node.value) {
+        Some(Value::Array(items)) => items.as_slice(),
+        _ => &[],
+    };
+    let handler = |item: &Node| {
+        let Value::Table(table) = &item.value else { return None };
+        let item = Reader(table);
+        match item.text("type")? {
+            "log" => Some(SnapshotHandler::Log),
+            _ => Some(SnapshotHandler::Command {
+                command: argv(item.node("command")?, base),
+                timeout: match item.node("timeout_seconds") {
+                    Some(node) => as_seconds(node),
+                    None => seconds(default_number("job_snapshot.handler[].timeout_seconds")),
+                },
+            }),
+        }
+    };
+    Snapshot {
+        interval: read.seconds("job_snapshot.interval"),
+        handlers: items.iter().filter_map(handler).collect(),
+    }
+}
+
+fn worker(read: &Reader<'_>, base: &Path, notes: &mut Notes<'_, '_>) -> Worker {
+    let mode = match read.word("worker.type").as_str() {
+        "process-pool" => Mode::ProcessPool,
+        "coroutine" => Mode::Coroutine,
+        _ => Mode::Process,
+    };
+    let dynamic = read.flag("worker.dynamic_mode");
+    let handler = handler(read, mode, base, notes);
+    let max_execute = read.seconds("worker.max_execute_seconds");
+    Worker {
+        mode,
+        plan: plan(read, mode, dynamic, &handler, notes),
+        handler,
+        sleep: read.seconds("worker.sleep_seconds"),
+        memory_limit: read.count("worker.memory_limit"),
+        max_execute: (!max_execute.is_zero()).then_some(max_execute),
+        dynamic,
+        boot_timeout: read.seconds("worker.boot_timeout_seconds"),
+        env: read.variables("worker.env"),
+    }
+}
+
+fn handler(read: &Reader<'_>, mode: Mode, base: &Path, notes: &mut Notes<'_, '_>) -> Handler {
+    let protocol = read.node("worker.protocol");
+    let Some(command) = read.node("worker.command") else {
+        if let Some(node) = protocol {
+            let message = "has no meaning without a command";
+            notes.problems.add(node.key_at, &node.key, message, "add command = [\"…\"] or remove it");
+        }
+        return Handler::Registered;
+    };
+    let command = argv(command, base);
+    match read.text("worker.protocol") {
+        Some("exec") => {
+            if let (Mode::Coroutine, Some(node)) = (mode, protocol) {
+                let message = "contradicts type = \"coroutine\": exec runs one process per job";
+                let remedy = "use type = \"process-pool\", or a program that speaks protocol = \"wire\"";
+                notes.problems.add(node.at, &node.key, message, remedy);
+            }
+            Handler::Exec { command }
+        }
+        Some(_) => Handler::Wire { command },
+        None if mode == Mode::Process => Handler::Exec { command },
+        None => Handler::Wire { command },
+    }
+}
+
+fn plan(read: &Reader<'_>, mode: Mode, dynamic: bool, handler: &Handler, notes: &mut Notes<'_, '_>) -> Plan {
+    let exec = matches!(handler, Handler::Exec { .. });
+    let jobs_per_life = read.count("worker.max_handle_number");
+    match mode {
+        // A program that is born with its job has nothing to warm.
+        Mode::Process => Plan { spare: usize::from(!exec), ..Plan::PROCESS },
+        Mode::Coroutine => Plan::coroutine(read.size("worker.max_coroutine"), jobs_per_life),
+        Mode::ProcessPool => {
+            let (min, max) = pool_size(read, notes);
+            let max = if dynamic { max } else { min };
+            Plan::process_pool(min, max, if exec { 1 } else { jobs_per_life })
+        }
+    }
+}
+
+/// Fewest and most workers. A default gives way to what is written; two written ones must agree.
+fn pool_size(read: &Reader<'_>, notes: &mut Notes<'_, '_>) -> (usize, usize) {
+    let (min, max) = (read.size("worker.min_worker_number"), read.size("worker.max_worker_number"));
+    match (read.node("worker.min_worker_number"), read.node("worker.max_worker_number")) {
+        (Some(node), Some(other)) if min > max => {
+            let message = format!("= {min} contradicts {} = {max}", other.key);
+            notes.problems.add(node.at, &node.key, message, "lower the one or raise the other");
+            (max, max)
+        }
+        (Some(_), None) => (min, max.max(min)),
+        (None, Some(_)) => (min.min(max), max),
+        _ => (min, max),
+    }
+}
+
+fn warn_of_short_stop(read: &Reader<'_>, channel: &Channel, notes: &mut Notes<'_, '_>) {
+    let runs = match channel.worker.max_execute {
+        Some(limit) if limit <= channel.stop_wait => return,
+        Some(limit) => format!("up to {} seconds", shown(limit)),
+        None => "without a limit".to_owned(),
+    };
+    // Only what was written can be shorter: the defaults agree with each other.
+    let written = read.node("stop_wait_seconds").or_else(|| read.node("worker.max_execute_seconds"));
+    let Some(node) = written else { return };
+    let message = format!(
+        "lets jobs be interrupted: a stop waits {} seconds, jobs may run {runs}",
+        shown(channel.stop_wait)
+    );
+    let remedy = "raise stop_wait_seconds or lower worker.max_execute_seconds; an interrupted job runs again from its beginning";
+    notes.warnings.add(node.key_at, &node.key, message, remedy);
+}
+
+/// Warns of keys a channel sets itself that its own mode does not use.
+pub(super) fn warn_of_idle_keys(own: &Table, channel: &Channel, warnings: &mut Problems<'_>) {
+    let read = Reader(own);
+    let idle: &[&str] = match channel.worker.mode {
+        Mode::Process => {
+            &["min_worker_number", "max_worker_number", "dynamic_mode", "max_coroutine", "max_handle_number"]
+        }
+        Mode::ProcessPool => &["max_coroutine"],
+        Mode::Coroutine => &["min_worker_number", "max_worker_number", "dynamic_mode"],
+    };
+    for name in idle {
+        if let Some(node) = read.node(&format!("worker.{name}")) {
+            let message = format!("has no effect in worker.type = \"{}\"", channel.worker.mode.as_str());
+            warnings.add(node.key_at, &node.key, message, "remove it or change the type");
+        }
+    }
+}
+
+/// Typed access to a checked table; an absent key answers with its default.
+struct Reader<'a>(&'a Table);
+
+impl<'a> Reader<'a> {
+    fn node(&self, path: &str) -> Option<&'a Node> {
+        let mut names = path.split('.');
+        let mut node = self.0.get(names.next()?)?;
+        for name in names {
+            let Value::Table(table) = &node.value else { return None };
+            node = table.get(name)?;
+        }
+        Some(node)
+    }
+
+    fn text(&self, path: &str) -> Option<&'a str> {
+        match &self.node(path)?.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn word(&self, path: &str) -> String {
+        let default = || keys::known(path).default.trim_matches('"');
+        self.text(path).unwrap_or_else(default).to_owned()
+    }
+
+    fn path(&self, path: &str, base: &Path) -> Option<PathBuf> {
+        self.text(path).map(|text| from(base, text))
+    }
+
+    fn integer(&self, path: &str) -> i64 {
+        match self.node(path).map(|node| &node.value) {
+            Some(Value::Integer(n)) => *n,
+            _ => keys::known(path).default.parse().expect("the default of an integer is one"),
+        }
+    }
+
+    fn count(&self, path: &str) -> u64 {
+        u64::try_from(self.integer(path)).expect("no range of the table goes below zero")
+    }
+
+    fn small(&self, path: &str) -> u32 {
+        u32::try_from(self.integer(path)).expect("the range is checked")
+    }
+
+    fn size(&self, path: &str) -> usize {
+        usize::try_from(self.integer(path)).expect("the range is checked")
+    }
+
+    fn number(&self, path: &str) -> f64 {
+        self.node(path).map_or_else(|| default_number(path), as_number)
+    }
+
+    fn seconds(&self, path: &str) -> Duration {
+        seconds(self.number(path))
+    }
+
+    fn flag(&self, path: &str) -> bool {
+        match self.node(path).map(|node| &node.value) {
+            Some(Value::Flag(flag)) => *flag,
+            _ => keys::known(path).default == "true",
+        }
+    }
+
+    fn variables(&self, path: &str) -> BTreeMap<String, String> {
+        let Some(Value::Table(table)) = self.node(path).map(|node| &node.value) else {
+            return BTreeMap::new();
+        };
+        let variable = |(name, node): (&String, &Node)| match &node.value {
+            Value::Text(text) => Some((name.clone(), text.clone())),
+            _ => None,
+        };
+        table.iter().filter_map(variable).collect()
+    }
+}
+
+/// `path` seen from `base`, without the dots that mean nothing.
+fn from(base: &Path, path: &str) -> PathBuf {
+    base.join(path).components().collect()
+}
+
+/// The program and its arguments; a program written with a slash is found from `base`.
+fn argv(node: &Node, base: &Path) -> Vec<String> {
+    let Value::Array(items) = &node.value else { return Vec::new() };
+    let mut words: Vec<String> = items
+        .iter()
+        .filter_map(|item| match &item.value {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        })
+        .collect();
+    if let Some(program) = words.first_mut()
+        && program.contains('/')
+        && let Some(full) = from(base, program).to_str()
+    {
+        *program = full.to_owned();
+    }
+    words
+}
+
+fn default_number(path: &str) -> f64 {
+    keys::known(path).default.parse().expect("the default of a number is one")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the ranges end far below 2^53")]
+fn as_number(node: &Node) -> f64 {
+    match &node.value {
+        Value::Integer(n) => *n as f64,
+        Value::Number(n) => *n,
+        _ => 0.0,
+    }
+}
+
+fn as_seconds(node: &Node) -> Duration {
+    seconds(as_number(node))
+}
+
+/// Ranges are checked, so the number is finite and not negative; whole milliseconds are what the engine uses.
+fn seconds(number: f64) -> Duration {
+    let exact = Duration::from_secs_f64(number);
+    Duration::from_millis(u64::try_from(exact.as_millis()).expect("a year has few milliseconds"))
+        .max(if number > 0.0 { Duration::from_millis(1) } else { Duration::ZERO })
+}
+
+/// Seconds as people write them.
+fn shown(duration: Duration) -> String {
+    duration.as_secs_f64().to_string()
+}

@@ -1,0 +1,49 @@
+//! The known word nearest to a misspelt one.
+
+/// The candidate that is likely meant by `word`, if any is near enough.
+pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_ascii_lowercase().replace('-', "_");
+    let allowed = (word.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(&word, &candidate.replace('-', "_")), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many single characters must be added, dropped, replaced or swapped with their neighbour.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut two_up = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = above[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = replaced.min(above[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                let swapped: &Vec<usize> = &two_up;
+                best = best.min(swapped[j - 2] + 1);
+            }
+            row.push(best);
+        }
+        two_up = std::mem::replace(&mut above, row);
+    }
+    above[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_finds_its_word_and_a_stranger_finds_none() {
+        let words = ["min_worker_number", "max_worker_number", "memory_limit", "type", "worker"];
+        assert_eq!(nearest("wroker", words), Some("worker"));
+        assert_eq!(nearest("min_worker_numbr", words), Some("min_worker_number"));
+        assert_eq!(nearest("Memory-Limit", words), Some("memory_limit"));
+        assert_eq!(nearest("typo", words), Some("type"));
+        assert_eq!(nearest("frequency", words), None);
+    }
+}

@@ -1,0 +1,234 @@
+//! The file as a tree that remembers where everything stood, with `${ENV}` already put in.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::Problems;
+
+/// The keys of one table.
+pub(super) type Table = BTreeMap<String, Node>;
+
+/// How variables of the environment are read.
+pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// A value and its place.
+#[derive(Clone)]
+pub(super) struct Node {
+    /// The full key.
+    pub(super) key: String,
+    /// Byte offset of the key.
+    pub(super) key_at: usize,
+    /// Byte offset of the value.
+    pub(super) at: usize,
+    /// Holds text from the environment, which may be secret: the value is never quoted.
+    pub(super) from_env: bool,
+    /// The value.
+    pub(super) value: Value,
+}
+
+/// A TOML value.
+#[derive(Clone)]
+pub(super) enum Value {
+    Text(String),
+    Integer(i64),
+    Number(f64),
+    Flag(bool),
+    Date,
+    Array(Vec<Node>),
+    Table(Table),
+    /// A value whose mistake is noted already.
+    Broken,
+}
+
+impl Value {
+    /// The type's name with its article.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a string",
+            Self::Integer(_) => "an integer",
+            Self::Number(_) => "a float",
+            Self::Flag(_) => "a boolean",
+            Self::Date => "a date",
+            Self::Array(_) => "an array",
+            Self::Table(_) => "a table",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+/// Parses `text`. The first syntax error of every line is noted; then there is no tree.
+pub(super) fn parse(text: &str, env: Env<'_>, problems: &mut Problems<'_>) -> Option<Table> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let mut last_line = None;
+    for error in &errors {
+        let at = error.span().map_or(text.len(), |span| span.start);
+        let line = text.as_bytes()[..at.min(text.len())].iter().filter(|b| **b == b'\n').count();
+        if last_line.replace(line) != Some(line) {
+            problems.add(at, "", "not valid TOML", error.message());
+        }
+    }
+    errors.is_empty().then(|| Builder { env, problems }.table(document.get_ref(), ""))
+}
+
+struct Builder<'a, 'p> {
+    env: Env<'a>,
+    problems: &'a mut Problems<'p>,
+}
+
+impl Builder<'_, '_> {
+    fn table(&mut self, table: &DeTable<'_>, prefix: &str) -> Table {
+        let mut built = Table::new();
+        for (name, value) in table {
+            let key = join(prefix, &quoted(name.get_ref()));
+            let node = self.node(key, name.span().start, value);
+            built.insert(name.get_ref().clone().into_owned(), node);
+        }
+        built
+    }
+
+    fn node(&mut self, key: String, key_at: usize, value: &Spanned<DeValue<'_>>) -> Node {
+        let at = value.span().start;
+        let mut from_env = false;
+        let value = match value.get_ref() {
+            DeValue::String(text) => match substitute(text, self.env) {
+                Ok(Some(filled)) => {
+                    from_env = true;
+                    Value::Text(filled)
+                }
+                Ok(None) => Value::Text(text.clone().into_owned()),
+                Err((message, remedy)) => {
+                    self.problems.add(at, &key, message, remedy);
+                    Value::Broken
+                }
+            },
+            DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
+                Ok(number) => Value::Integer(number),
+                Err(_) => {
+                    self.problems.add(at, &key, "is too large a number", "write a smaller one");
+                    Value::Broken
+                }
+            },
+            DeValue::Float(digits) => Value::Number(digits.as_str().parse().unwrap_or(f64::NAN)),
+            DeValue::Boolean(flag) => Value::Flag(*flag),
+            DeValue::Datetime(_) => Value::Date,
+            DeValue::Array(items) => {
+                let item = |(i, item): (usize, &Spanned<DeValue<'_>>)| {
+                    self.node(format!("{key}[{i}]"), item.span().start, item)
+                };
+                Value::Array(items.iter().enumerate().map(item).collect())
+            }
+            DeValue::Table(table) => Value::Table(self.table(table, &key)),
+        };
+        Node { key, key_at, at, from_env, value }
+    }
+}
+
+/// `prefix.name`, or the name alone at the top.
+pub(super) fn join(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
+}
+
+/// A key as TOML wants it written: bare where it can be, and harmless on a terminal.
+fn quoted(name: &str) -> String {
+    let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    if !name.is_empty() && name.bytes().all(bare) {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.escape_debug())
+    }
+}
+
+/// Puts variables of the environment in place of `${NAME}` and `${NAME:-otherwise}`; `$${` stands for `${`.
+///
+/// Answers `None` when there is nothing to put in, and what is wrong and what would be right on a mistake.
+fn substitute(text: &str, env: Env<'_>) -> Result<Option<String>, (String, String)> {
+    if !text.contains("${") {
+        return Ok(None);
+    }
+    let (mut filled, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(start) = rest.find("${") {
+        let (before, from_here) = rest.split_at(start);
+        if let Some(before) = before.strip_suffix('$') {
+            filled.push_str(before);
+            filled.push_str("${");
+            rest = &from_here[2..];
+            continue;
+        }
+        filled.push_str(before);
+        let Some(end) = from_here.find('}') else {
+            return Err((
+                "holds \"${\" without \"}\"".to_owned(),
+                "write \"${NAME}\", or \"$${\" for the characters themselves".to_owned(),
+            ));
+        };
+        filled.push_str(&variable(&from_here[2..end], env)?);
+        rest = &from_here[end + 1..];
+    }
+    filled.push_str(rest);
+    Ok(Some(filled))
+}
+
+/// The value of `NAME` or `NAME:-otherwise`.
+fn variable(text: &str, env: Env<'_>) -> Result<String, (String, String)> {
+    let (name, otherwise) = match text.split_once(":-") {
+        Some((name, otherwise)) => (name, Some(otherwise)),
+        None => (text, None),
+    };
+    let in_name = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    if name.is_empty() || !name.bytes().all(in_name) || name.as_bytes()[0].is_ascii_digit() {
+        return Err((
+            format!("names no variable in \"${{{}}}\"", text.escape_debug()),
+            "use letters, digits and _, as in \"${REDIS_PASSWORD}\"".to_owned(),
+        ));
+    }
+    match (env(name).filter(|value| otherwise.is_none() || !value.is_empty()), otherwise) {
+        (Some(value), _) => Ok(value),
+        (None, Some(otherwise)) => Ok(otherwise.to_owned()),
+        (None, None) => Err((
+            format!("needs the environment variable {name}, which is not set"),
+            format!("set it, or write \"${{{name}:-otherwise}}\" with a value to take instead"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(name: &str) -> Option<String> {
+        match name {
+            "USER_1" => Some("ann".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn variables_are_put_in_and_may_have_a_stand_in() {
+        let filled = |text: &str| substitute(text, &env).unwrap();
+        assert_eq!(filled("plain $HOME"), None);
+        assert_eq!(filled("${USER_1}"), Some("ann".to_owned()));
+        assert_eq!(filled("a${USER_1}b${USER_1}"), Some("aannbann".to_owned()));
+        assert_eq!(filled("${NO:-x}${EMPTY:-y}[${EMPTY}]"), Some("xy[]".to_owned()));
+        assert_eq!(filled("$${USER_1}"), Some("${USER_1}".to_owned()));
+    }
+
+    #[test]
+    fn a_variable_that_is_missing_or_misspelt_is_named() {
+        let wrong = |text: &str| substitute(text, &env).unwrap_err().0;
+        assert_eq!(wrong("${NO}"), "needs the environment variable NO, which is not set");
+        assert_eq!(wrong("${a b}"), "names no variable in \"${a b}\"");
+        assert_eq!(wrong("${USER_1"), "holds \"${\" without \"}\"");
+    }
+
+    #[test]
+    fn every_line_with_a_syntax_error_is_noted() {
+        let text = "a = \nb = 1\nc = = 2\n";
+        let mut problems = Problems::new(std::path::Path::new("f"), text);
+        assert!(parse(text, &env, &mut problems).is_none());
+        let lines: Vec<_> = problems.into_vec().iter().map(|p| p.line).collect();
+        assert_eq!(lines, [1, 3]);
+    }
+}

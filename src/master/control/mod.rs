@@ -1,0 +1,71 @@
+//! The control socket: how commands talk to a running master.
+//!
+//! One Unix socket per channel in its run directory, mode 0600; only the master's own user and root are heard. One JSON
+//! object per line each way. A request is answered by any number of `progress` lines and one line with `ok`.
+
+mod client;
+mod server;
+
+use serde::{Deserialize, Serialize};
+
+use crate::channel::Report;
+
+pub use client::{ControlError, ask};
+pub(super) use server::{Answers, Server, serve};
+
+/// Longest line either side accepts, in bytes.
+const MAX_LINE: usize = 1 << 20;
+
+/// What a command asks of the master of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// What is going on in this channel.
+    Status,
+    /// The master's metrics, in the text format of Prometheus.
+    Metrics,
+    /// End this channel, and the master with its last one. Answered when it has ended.
+    Stop {
+        /// Kill what runs instead of waiting for it.
+        #[serde(default)]
+        force: bool,
+    },
+}
+
+/// A line of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// Not yet done; how it stands.
+    Progress(Report),
+    /// Done.
+    Ok(Answer),
+    /// Not possible; why.
+    Error(String),
+}
+
+/// The content of a good answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Request::Status`].
+    Status {
+        /// The master's process.
+        pid: i32,
+        /// Seconds since it started.
+        uptime_seconds: u64,
+        /// The channels it serves.
+        channels: Vec<String>,
+        /// This channel.
+        report: Report,
+    },
+    /// To [`Request::Metrics`].
+    Metrics(String),
+    /// To [`Request::Stop`].
+    Stopped {
+        /// Jobs handed back to waiting, uncounted.
+        handed_back: usize,
+        /// Whether the store heard everything.
+        settled: bool,
+    },
+}

@@ -1,0 +1,105 @@
+//! The master: the process behind `queue:listen`.
+//!
+//! Duties: be the only one for its channels on this run directory, start the guardian and one actor per channel, pass on
+//! signals and requests, leave nothing behind. It runs no user code and decides nothing about jobs.
+//!
+//! Everything that can be refused is checked before anything is started: [`start`] first takes the locks, then opens
+//! the stores, and only then lets processes be born.
+
+mod control;
+mod once;
+mod program;
+pub mod run_dir;
+mod service;
+mod signals;
+mod start;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::channel::{Command, Stopped};
+use crate::guardian::Guardian;
+pub use control::{Answer, ControlError, Request, ask};
+pub use once::run_once;
+pub use program::own_program;
+pub use run_dir::{Presence, presence, socket};
+use service::Service;
+use signals::{Signal, Signals};
+pub use start::{Listen, ListenError};
+
+/// Serves channels until told to stop.
+///
+/// # Errors
+/// When a channel cannot be served at all; then nothing was started and nothing is left behind.
+pub fn listen(listen: Listen) -> Result<(), ListenError> {
+    runtime()?.block_on(async {
+        let signals = Signals::take_over().map_err(ListenError::System)?;
+        let master = start::start(listen).await?;
+        master.serve(signals).await;
+        Ok(())
+    })
+}
+
+/// The master's runtime: one thread, so that nothing in it has to wait for another.
+fn runtime() -> Result<tokio::runtime::Runtime, ListenError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ListenError::System)
+}
+
+/// A running master.
+struct Master {
+    guardian: Guardian,
+    services: BTreeMap<Arc<str>, Service>,
+    actors: JoinSet<(Arc<str>, Stopped)>,
+}
+
+impl Master {
+    async fn serve(mut self, mut signals: Signals) {
+        let mut asked = 0;
+        while !self.services.is_empty() {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::Stop => {
+                        asked += 1;
+                        self.stop_all(asked > 1);
+                    }
+                    Signal::Nothing(name) => info!("{name} means nothing in this version"),
+                },
+                Some(ended) = self.actors.join_next() => match ended {
+                    Ok((name, stopped)) => self.on_end(&name, stopped).await,
+                    // A panic in an actor is a bug of ours: its jobs are safe in the store, the rest goes on.
+                    Err(error) => self.on_panic(&error).await,
+                },
+            }
+        }
+        self.guardian.shut_down().await;
+        info!("stopped");
+    }
+
+    fn stop_all(&self, force: bool) {
+        for service in self.services.values() {
+            if let Err(error) = service.commands.try_send(Command::Stop { force }) {
+                warn!(channel = %service.name, %error, "could not pass the stop on");
+            }
+        }
+    }
+
+    async fn on_end(&mut self, name: &Arc<str>, stopped: Stopped) {
+        let Stopped { handed_back, settled, .. } = stopped;
+        info!(channel = %name, handed_back, settled, "channel stopped");
+        if let Some(service) = self.services.remove(name) {
+            service.close(stopped, &self.guardian.handle()).await;
+        }
+    }
+
+    async fn on_panic(&mut self, error: &tokio::task::JoinError) {
+        tracing::error!(%error, "a channel's actor panicked: please report this; the channel is stopped");
+        let dead: Vec<_> =
+            self.services.values().filter(|s| s.commands.is_closed()).map(|s| Arc::clone(&s.name)).collect();
+        for name in dead {
+            self.on_end(&name, Stopped::default()).await;
+        }
+    }
+}

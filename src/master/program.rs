@@ -1,0 +1,23 @@
+//! The path of this program, for starting workers from.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The path this program was started with, absolute, links not resolved: when a deployment swaps the link or
+/// the file, workers started from now on are the new program.
+///
+/// # Errors
+/// When neither the first argument nor the system knows the path.
+pub fn own_program() -> io::Result<PathBuf> {
+    let named = std::env::args_os().next().map(PathBuf::from);
+    let found = named.and_then(|path| locate(&path)).filter(|path| path.is_file());
+    found.map_or_else(std::env::current_exe, Ok)
+}
+
+fn locate(path: &Path) -> Option<PathBuf> {
+    if path.components().count() > 1 {
+        return std::path::absolute(path).ok();
+    }
+    let dirs = std::env::var_os("PATH")?;
+    std::env::split_paths(&dirs).map(|dir| dir.join(path)).find(|candidate| candidate.is_file())
+}

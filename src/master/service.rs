@@ -1,0 +1,159 @@
+//! One channel inside a running master: its actor, its lock, its control socket, its snapshots.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::control::{self, Answer, Reply, Request, Server};
+use super::run_dir::Lock;
+use crate::channel::{Command, Report, Stopped};
+use crate::guardian::Handle;
+use crate::metrics::{ChannelMetrics, Metrics};
+use crate::snapshot;
+use crate::store::Store;
+
+/// How often a stop that takes long says how it stands.
+const PROGRESS: Duration = Duration::from_millis(250);
+
+/// A channel that is being served.
+pub(super) struct Service {
+    pub(super) name: Arc<str>,
+    pub(super) commands: mpsc::Sender<Command>,
+    lock: Lock,
+    snapshots: JoinHandle<()>,
+    control: JoinHandle<()>,
+    ended: watch::Sender<Option<Stopped>>,
+    closing: watch::Sender<bool>,
+}
+
+/// What a service is made of, once its actor runs.
+pub(super) struct Parts {
+    pub(super) name: Arc<str>,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) lock: Lock,
+    pub(super) server: Server,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) snapshots: JoinHandle<()>,
+    pub(super) metrics: ChannelMetrics,
+    pub(super) all_metrics: Metrics,
+    pub(super) all_channels: Vec<String>,
+    pub(super) since: Instant,
+}
+
+impl Service {
+    /// Opens the channel's control socket.
+    pub(super) fn open(parts: Parts) -> Self {
+        let (ended, on_end) = watch::channel(None);
+        let (closing, on_closing) = watch::channel(false);
+        let answers = ChannelAnswers {
+            commands: parts.commands.clone(),
+            store: parts.store,
+            metrics: parts.metrics,
+            all_metrics: parts.all_metrics,
+            all_channels: parts.all_channels,
+            since: parts.since,
+            ended: on_end,
+        };
+        let control = tokio::spawn(control::serve(parts.server, Arc::new(answers), on_closing));
+        Self {
+            name: parts.name,
+            commands: parts.commands,
+            lock: parts.lock,
+            snapshots: parts.snapshots,
+            control,
+            ended,
+            closing,
+        }
+    }
+
+    /// The actor has ended: lets go of everything and tells whoever asked for the stop.
+    pub(super) async fn close(self, stopped: Stopped, guardian: &Handle) {
+        self.snapshots.abort();
+        if stopped.settled {
+            self.lock.clear();
+        }
+        self.lock.remove_pid();
+        guardian.release(&self.name);
+        drop(self.lock);
+        self.ended.send_replace(Some(stopped));
+        self.closing.send_replace(true);
+        let _ = self.control.await;
+    }
+}
+
+struct ChannelAnswers {
+    commands: mpsc::Sender<Command>,
+    store: Arc<dyn Store>,
+    metrics: ChannelMetrics,
+    all_metrics: Metrics,
+    all_channels: Vec<String>,
+    since: Instant,
+    ended: watch::Receiver<Option<Stopped>>,
+}
+
+impl ChannelAnswers {
+    /// How the channel stands; `None` once it has ended.
+    async fn report(&self) -> Option<Report> {
+        let (reply, report) = oneshot::channel();
+        self.commands.send(Command::Report(reply)).await.ok()?;
+        report.await.ok()
+    }
+
+    async fn status(&self) -> Reply {
+        match self.report().await {
+            None => Reply::Error("the channel has ended".to_owned()),
+            Some(report) => Reply::Ok(Answer::Status {
+                pid: nix::unistd::getpid().as_raw(),
+                uptime_seconds: self.since.elapsed().as_secs(),
+                channels: self.all_channels.clone(),
+                report,
+            }),
+        }
+    }
+
+    async fn metrics(&self) -> Reply {
+        // Stale depths are better than none while the store is away.
+        if let Ok(status) = self.store.status().await {
+            snapshot::record(&self.metrics, &status);
+        }
+        if let Some(Report { workers: w, .. }) = self.report().await {
+            self.metrics.workers([w.booting, w.idle, w.busy, w.leaving]);
+        }
+        Reply::Ok(Answer::Metrics(self.all_metrics.render()))
+    }
+
+    async fn stop(&self, force: bool, reply: &mpsc::Sender<Reply>) -> Reply {
+        let mut ended = self.ended.clone();
+        // A channel that has ended meanwhile is what was asked for.
+        let _ = self.commands.send(Command::Stop { force }).await;
+        loop {
+            if let Some(stopped) = ended.borrow_and_update().clone() {
+                let Stopped { handed_back, settled, .. } = stopped;
+                return Reply::Ok(Answer::Stopped { handed_back, settled });
+            }
+            if let Ok(changed) = tokio::time::timeout(PROGRESS, ended.changed()).await {
+                if changed.is_err() {
+                    return Reply::Error("the master ended without a word".to_owned());
+                }
+            } else if let Some(report) = self.report().await {
+                let _ = reply.send(Reply::Progress(report)).await;
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl control::Answers for ChannelAnswers {
+    async fn answer(&self, request: Request, reply: mpsc::Sender<Reply>) {
+        let last = match request {
+            Request::Status => self.status().await,
+            Request::Metrics => self.metrics().await,
+            Request::Stop { force } => self.stop(force, &reply).await,
+        };
+        // Whoever asked may have gone.
+        let _ = reply.send(last).await;
+    }
+}

@@ -1,0 +1,265 @@
+//! From a configuration to a running master: locks, stores, guardian, actors, in this order.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::control::Server;
+use super::run_dir::{Lock, LockError, RunDir, RunDirError};
+use super::service::{Parts, Service};
+use super::{Master, own_program};
+use crate::channel::retry::Policy;
+use crate::channel::{Channel, Command, OnJoin, Scope, Setup};
+use crate::config::{self, Config, Handler};
+use crate::guardian::{Guardian, Handle, sweep};
+use crate::metrics::{ChannelMetrics, Metrics};
+use crate::pool::{Pool, Program, Spec};
+use crate::snapshot;
+use crate::store::{self, Owner, Store, StoreError};
+
+/// What to serve.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The channels to serve, declared in it.
+    pub channels: Vec<String>,
+}
+
+/// Why channels cannot be served.
+#[derive(Debug, Error)]
+pub enum ListenError {
+    /// The run directory cannot be used.
+    #[error("could not use the run directory of channel \"{channel}\"")]
+    RunDir {
+        /// The channel.
+        channel: String,
+        /// Why.
+        #[source]
+        source: RunDirError,
+    },
+    /// Another master serves the channel, or its lock cannot be taken.
+    #[error("could not become the master of channel \"{channel}\"")]
+    Lock {
+        /// The channel.
+        channel: String,
+        /// Why.
+        #[source]
+        source: LockError,
+    },
+    /// The program behind a channel's jobs cannot be started.
+    #[error("could not find the program of channel \"{channel}\": {why}")]
+    Program {
+        /// The channel.
+        channel: String,
+        /// What is wrong, and the remedy.
+        why: String,
+    },
+    /// The store of a channel cannot be used.
+    #[error("could not use the store of channel \"{channel}\"")]
+    Store {
+        /// The channel.
+        channel: String,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// The control socket cannot be bound.
+    #[error("could not open the control socket \"{path}\"")]
+    Control {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The system refused something a master needs.
+    #[error("could not start")]
+    System(#[source] io::Error),
+}
+
+/// A channel that is ours, with its store open, before anything runs.
+struct Claimed {
+    config: config::Channel,
+    behind: Behind,
+    run_dir: RunDir,
+    lock: Lock,
+    store: Arc<dyn Store>,
+}
+
+pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
+    let mut claimed = Vec::new();
+    for name in &listen.channels {
+        claimed.push(claim(&listen.config, name)?);
+    }
+    let mut opened = Vec::new();
+    for (config, behind, run_dir, lock) in claimed {
+        let store = open_store(&config).await?;
+        opened.push(Claimed { config, behind, run_dir, lock, store });
+    }
+    for channel in &opened {
+        let swept = sweep(&channel.lock.id());
+        if swept > 0 {
+            warn!(channel = channel.config.name, swept, "killed processes of an earlier master");
+        }
+    }
+    let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
+    let mut master = Master { guardian, services: Default::default(), actors: JoinSet::new() };
+    let (metrics, since) = (Metrics::default(), Instant::now());
+    for channel in opened {
+        let service = serve(channel, &listen, &mut master, &metrics, since)?;
+        master.services.insert(Arc::clone(&service.name), service);
+    }
+    info!(pid = nix::unistd::getpid().as_raw(), channels = listen.channels.join(", "), "listening");
+    Ok(master)
+}
+
+type Ours = (config::Channel, Behind, RunDir, Lock);
+
+/// Takes the channel's lock, once its program is known to exist.
+fn claim(config: &Config, name: &str) -> Result<Ours, ListenError> {
+    let channel = config.channels.get(name).expect("the caller lists declared channels").clone();
+    let behind = program(&channel, &config.directory())?;
+    let run_dir = RunDir::open(&channel.pid_path, name)
+        .map_err(|source| ListenError::RunDir { channel: name.to_owned(), source })?;
+    let lock = run_dir.lock().map_err(|source| ListenError::Lock { channel: name.to_owned(), source })?;
+    Ok((channel, behind, run_dir, lock))
+}
+
+/// Opens a channel's store and says how durable it is.
+pub(super) async fn open_store(config: &config::Channel) -> Result<Arc<dyn Store>, ListenError> {
+    let wrong = |source| ListenError::Store { channel: config.name.clone(), source };
+    let store = store::open(&config.driver, &config.name).await.map_err(wrong)?;
+    let durability = store.durability().await.map_err(wrong)?;
+    info!(channel = config.name, mode = config.worker.mode.as_str(), durability, "store open");
+    Ok(store)
+}
+
+/// The program behind a channel's jobs and the directory it starts in. A program of the user's starts where its
+/// configuration is, so that it finds its files however the master was started.
+pub(super) fn program(config: &config::Channel, base: &Path) -> Result<Behind, ListenError> {
+    let checked = |command: &[String]| {
+        config::program::locate(&command[0], base)
+            .map(|_| command.to_vec())
+            .map_err(|why| ListenError::Program { channel: config.name.clone(), why })
+    };
+    let (program, cwd) = match &config.worker.handler {
+        Handler::Registered => {
+            let own = own_program().map_err(ListenError::System)?;
+            (Program::Wire(vec![own.to_string_lossy().into_owned(), "__worker".to_owned()]), None)
+        }
+        Handler::Wire { command } => (Program::Wire(checked(command)?), Some(base.to_owned())),
+        Handler::Exec { command } => (Program::Exec(checked(command)?), Some(base.to_owned())),
+    };
+    Ok(Behind { program, cwd })
+}
+
+/// What runs a channel's jobs.
+pub(super) struct Behind {
+    program: Program,
+    cwd: Option<PathBuf>,
+}
+
+/// What a channel's actor gets beside its configuration.
+pub(super) struct Means {
+    pub(super) behind: Behind,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) guardian: Handle,
+    pub(super) scope: Scope,
+    pub(super) dead: Vec<Owner>,
+    pub(super) on_join: OnJoin,
+    pub(super) metrics: ChannelMetrics,
+}
+
+/// A channel's actor, ready to run.
+pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
+    let name: Arc<str> = config.name.as_str().into();
+    let spec = Spec {
+        channel: Arc::clone(&name),
+        program: means.behind.program,
+        plan: config.worker.plan,
+        env: config.worker.env.clone().into_iter().collect(),
+        cwd: means.behind.cwd,
+        boot_timeout: config.worker.boot_timeout,
+        timeout_grace: config.timeout_grace,
+        stop_grace: config.stop_grace,
+        stop_wait: config.stop_wait,
+    };
+    Channel::new(Setup {
+        name,
+        store: means.store,
+        pool: Pool::new(spec, means.guardian),
+        policy: Policy { max_attempts: config.max_attempts, backoff: config.backoff },
+        max_execute: config.worker.max_execute,
+        sleep: config.worker.sleep,
+        stop_wait: config.stop_wait,
+        dead: means.dead,
+        on_join: means.on_join,
+        scope: means.scope,
+        metrics: means.metrics,
+    })
+}
+
+/// Lets a claimed channel run.
+fn serve(
+    channel: Claimed,
+    listen: &Listen,
+    master: &mut Master,
+    metrics: &Metrics,
+    since: Instant,
+) -> Result<Service, ListenError> {
+    let Claimed { config, behind, run_dir, lock, store } = channel;
+    let name: Arc<str> = config.name.as_str().into();
+    let lock_failed = |source| ListenError::RunDir { channel: config.name.clone(), source };
+    let guardian = master.guardian.handle().with_scope(&lock.id());
+    guardian.hold(&name, lock.fd().map_err(lock_failed)?);
+    lock.write_pid().map_err(lock_failed)?;
+    let path = run_dir.socket_path();
+    let server = Server::bind(&path).map_err(|source| ListenError::Control { path, source })?;
+
+    let dead = lock.previous().map(Owner::named).into_iter().collect();
+    let channel_metrics = metrics.channel(&name);
+    let means = Means {
+        behind,
+        store: Arc::clone(&store),
+        guardian: guardian.clone(),
+        scope: Scope::All,
+        dead,
+        on_join: OnJoin(lock.on_join()),
+        metrics: channel_metrics.clone(),
+    };
+    let actor = actor(&config, means);
+    let (commands, told) = mpsc::channel::<Command>(16);
+    let actor_name = Arc::clone(&name);
+    master.actors.spawn(async move { (actor_name, actor.run(told).await) });
+    let snapshots = tokio::spawn(snapshot::run(
+        Arc::clone(&name),
+        Arc::clone(&store),
+        config.snapshot.interval,
+        snapshot::handlers(&config.snapshot, &guardian),
+        channel_metrics.clone(),
+    ));
+    Ok(Service::open(Parts {
+        name,
+        commands,
+        lock,
+        server,
+        store,
+        snapshots,
+        metrics: channel_metrics,
+        all_metrics: metrics.clone(),
+        all_channels: listen.channels.clone(),
+        since,
+    }))
+}
+
+/// A fresh name for this master, for the cookies of its children.
+pub(super) fn incarnation() -> String {
+    format!("{:016x}", fastrand::u64(..))
+}

@@ -1,0 +1,179 @@
+//! Every metric, declared once. Labels come from configuration and fixed words only, so their number is bounded.
+
+use std::time::Duration;
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// The metrics of one process.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    runs: IntCounterVec,
+    run_seconds: HistogramVec,
+    leased: IntCounterVec,
+    exceptions: IntCounterVec,
+    store_errors: IntCounterVec,
+    jobs: IntGaugeVec,
+    settled: IntGaugeVec,
+    workers: IntGaugeVec,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let metric = IntCounterVec::new(Opts::new(name, help), labels).expect("a valid declaration");
+            registry.register(Box::new(metric.clone())).expect("each name is declared once");
+            metric
+        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            let metric = IntGaugeVec::new(Opts::new(name, help), labels).expect("a valid declaration");
+            registry.register(Box::new(metric.clone())).expect("each name is declared once");
+            metric
+        };
+        let buckets = vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
+        let options = HistogramOpts::new("aint_queue_run_seconds", "From dispatch to the end of a run.");
+        let run_seconds =
+            HistogramVec::new(options.buckets(buckets), &["channel"]).expect("a valid declaration");
+        registry.register(Box::new(run_seconds.clone())).expect("each name is declared once");
+        Self {
+            runs: counter("aint_queue_runs_total", "Ended runs, by outcome.", &["channel", "outcome"]),
+            leased: counter("aint_queue_leased_total", "Jobs leased from the store.", &["channel"]),
+            exceptions: counter(
+                "aint_queue_settle_exceptions_total",
+                "Settlements that did not hold, by reason.",
+                &["channel", "reason"],
+            ),
+            store_errors: counter("aint_queue_store_errors_total", "Failed store calls.", &["channel"]),
+            jobs: gauge("aint_queue_jobs", "Jobs in the store, by state.", &["channel", "state"]),
+            settled: gauge(
+                "aint_queue_jobs_settled",
+                "Jobs that left the store since the channel began, by how.",
+                &["channel", "how"],
+            ),
+            workers: gauge("aint_queue_workers", "Worker processes, by what they do.", &["channel", "state"]),
+            run_seconds,
+            registry,
+        }
+    }
+}
+
+/// How runs end.
+pub const RUN_ENDS: [&str; 7] =
+    ["done", "failed", "released", "timed_out", "crashed", "crashed_in_company", "interrupted"];
+/// Why settlements do not hold.
+pub const EXCEPTIONS: [&str; 2] = ["stale", "cleared"];
+/// The states whose depth is shown.
+pub const STATES: [&str; 4] = ["waiting", "reserved", "delayed", "failed"];
+/// How jobs leave the store.
+pub const SETTLED: [&str; 2] = ["done", "cleared"];
+/// What workers do.
+pub const WORKER_STATES: [&str; 4] = ["booting", "idle", "busy", "leaving"];
+
+impl Metrics {
+    /// One channel's metrics, looked up once: they are counted on the hot path.
+    #[must_use]
+    pub fn channel(&self, name: &str) -> ChannelMetrics {
+        let gauge = |metric: &IntGaugeVec, label: &str| metric.with_label_values(&[name, label]);
+        let counter = |metric: &IntCounterVec, label: &str| metric.with_label_values(&[name, label]);
+        ChannelMetrics {
+            runs: RUN_ENDS.map(|outcome| counter(&self.runs, outcome)),
+            run_seconds: self.run_seconds.with_label_values(&[name]),
+            leased: self.leased.with_label_values(&[name]),
+            exceptions: EXCEPTIONS.map(|reason| counter(&self.exceptions, reason)),
+            store_errors: self.store_errors.with_label_values(&[name]),
+            jobs: STATES.map(|state| gauge(&self.jobs, state)),
+            settled: SETTLED.map(|how| gauge(&self.settled, how)),
+            workers: WORKER_STATES.map(|state| gauge(&self.workers, state)),
+        }
+    }
+
+    /// Everything, in the text format that Prometheus scrapes.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let families = self.registry.gather();
+        TextEncoder::new().encode_to_string(&families).expect("metrics of our own always encode")
+    }
+}
+
+/// One channel's metrics.
+#[derive(Clone, Debug)]
+pub struct ChannelMetrics {
+    runs: [IntCounter; RUN_ENDS.len()],
+    run_seconds: Histogram,
+    leased: IntCounter,
+    exceptions: [IntCounter; EXCEPTIONS.len()],
+    store_errors: IntCounter,
+    jobs: [IntGauge; STATES.len()],
+    settled: [IntGauge; SETTLED.len()],
+    workers: [IntGauge; WORKER_STATES.len()],
+}
+
+impl ChannelMetrics {
+    /// Counts an ended run. `outcome` is one of [`RUN_ENDS`].
+    pub fn run_ended(&self, outcome: &str, took: Duration) {
+        self.runs[place(&RUN_ENDS, outcome)].inc();
+        self.run_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts leased jobs.
+    pub fn leased(&self, jobs: usize) {
+        self.leased.inc_by(jobs as u64);
+    }
+
+    /// Counts a settlement that did not hold. `reason` is one of [`EXCEPTIONS`].
+    pub fn exception(&self, reason: &str) {
+        self.exceptions[place(&EXCEPTIONS, reason)].inc();
+    }
+
+    /// Counts a store call that failed.
+    pub fn store_error(&self) {
+        self.store_errors.inc();
+    }
+
+    /// Sets the depth: waiting, reserved, delayed, failed in the order of [`STATES`]; done and cleared.
+    pub fn depth(&self, states: [u64; STATES.len()], settled: [u64; SETTLED.len()]) {
+        self.jobs.iter().zip(states).for_each(|(gauge, n)| gauge.set(signed(n)));
+        self.settled.iter().zip(settled).for_each(|(gauge, n)| gauge.set(signed(n)));
+    }
+
+    /// Sets the numbers of workers, in the order of [`WORKER_STATES`].
+    pub fn workers(&self, counts: [usize; WORKER_STATES.len()]) {
+        self.workers.iter().zip(counts).for_each(|(gauge, n)| gauge.set(signed(n as u64)));
+    }
+}
+
+fn place(words: &[&str], word: &str) -> usize {
+    words.iter().position(|w| *w == word).expect("the words are fixed and listed above")
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_rendered_with_its_labels() {
+        let metrics = Metrics::default();
+        let mail = metrics.channel("mail");
+        mail.run_ended("timed_out", Duration::from_millis(30));
+        mail.depth([4, 3, 2, 1], [10, 0]);
+        mail.exception("stale");
+        let text = metrics.render();
+        for line in [
+            r#"aint_queue_runs_total{channel="mail",outcome="timed_out"} 1"#,
+            r#"aint_queue_jobs{channel="mail",state="waiting"} 4"#,
+            r#"aint_queue_jobs_settled{channel="mail",how="done"} 10"#,
+            r#"aint_queue_settle_exceptions_total{channel="mail",reason="stale"} 1"#,
+            r#"aint_queue_run_seconds_bucket{channel="mail",le="0.05"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line} is missing in:\n{text}");
+        }
+    }
+}

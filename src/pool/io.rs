@@ -1,0 +1,152 @@
+//! The task that serves one worker's descriptors: socket both ways, stdout, stderr.
+//!
+//! It only moves bytes and cuts them into frames and lines. It ends when told to drain, after it has read
+//! everything the worker left behind; end of file alone means nothing, for a grandchild may hold the other end.
+
+use std::future::pending;
+use std::io;
+
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+use super::output::Output;
+use crate::guardian::handle::ChildId;
+use crate::wire::{self, FromWorker, Line, LineBuffer, MAX_WORKER_LINE, WireError};
+
+/// What the pool tells the task.
+#[derive(Debug)]
+pub(super) enum ToIo {
+    /// Write these frames.
+    Send(Vec<u8>),
+    /// The process and its tree are gone: read the rest, report it, end.
+    Drain,
+}
+
+/// What the task tells the pool.
+#[derive(Debug)]
+pub(super) enum FromIo {
+    /// The worker said these.
+    Frames(ChildId, Vec<FromWorker>),
+    /// The worker said something that is no frame.
+    Violation(ChildId, WireError),
+    /// The worker closed its socket.
+    Hangup(ChildId),
+    /// Everything is read.
+    Closed {
+        /// Which worker.
+        child: ChildId,
+        /// The last lines of its stderr.
+        tail: String,
+    },
+}
+
+pub(super) struct Io {
+    pub(super) child: ChildId,
+    pub(super) socket: Option<UnixStream>,
+    pub(super) stdout: Output,
+    pub(super) stderr: Output,
+    pub(super) commands: mpsc::UnboundedReceiver<ToIo>,
+    pub(super) events: mpsc::Sender<FromIo>,
+}
+
+impl Io {
+    pub(super) async fn serve(mut self) {
+        let mut incoming = LineBuffer::new(MAX_WORKER_LINE);
+        let mut outgoing: Vec<u8> = Vec::new();
+        loop {
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(ToIo::Send(frames)) if outgoing.is_empty() => outgoing = frames,
+                    Some(ToIo::Send(frames)) => outgoing.extend_from_slice(&frames),
+                    Some(ToIo::Drain) => break,
+                    // The pool is gone, and the worker with it.
+                    None => return,
+                },
+                ready = ready(self.socket.as_ref(), !outgoing.is_empty()) => {
+                    if ready.is_err() || !self.read_frames(&mut incoming).await {
+                        self.socket = None;
+                        self.tell(FromIo::Hangup(self.child)).await;
+                    }
+                }
+                () = self.stdout.readable() => self.stdout.read_once(),
+                () = self.stderr.readable() => self.stderr.read_once(),
+            }
+            if let Some(socket) = &self.socket {
+                write_some(socket, &mut outgoing);
+            } else {
+                outgoing.clear();
+            }
+        }
+        self.read_frames(&mut incoming).await;
+        self.stdout.drain();
+        self.stderr.drain();
+        let tail = self.stderr.tail();
+        self.tell(FromIo::Closed { child: self.child, tail }).await;
+    }
+
+    /// Reads until nothing is there. False when the worker closed its end.
+    async fn read_frames(&mut self, incoming: &mut LineBuffer) -> bool {
+        loop {
+            let Some(socket) = &self.socket else { return false };
+            let (open, drained) = match incoming.fill(|space| socket.try_read(space)) {
+                Ok(0) => (false, true),
+                Ok(_) => (true, false),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => (true, true),
+                Err(_) => (false, true),
+            };
+            self.report(incoming).await;
+            if !open || drained {
+                return open;
+            }
+        }
+    }
+
+    /// Passes on the frames that have arrived.
+    async fn report(&self, incoming: &mut LineBuffer) {
+        let mut frames = Vec::new();
+        let mut violation = None;
+        while let Some(line) = incoming.next_line() {
+            let decoded = match line {
+                Line::Cut(_) => Err(WireError::TooLong),
+                Line::Whole(b"") => continue,
+                Line::Whole(line) => wire::decode_from_worker(line),
+            };
+            match decoded {
+                Ok(frame) => frames.push(frame),
+                Err(error) => {
+                    violation.get_or_insert(error);
+                }
+            }
+        }
+        if !frames.is_empty() {
+            self.tell(FromIo::Frames(self.child, frames)).await;
+        }
+        if let Some(error) = violation {
+            self.tell(FromIo::Violation(self.child, error)).await;
+        }
+    }
+
+    async fn tell(&self, event: FromIo) {
+        // Nobody listens when the pool is gone; then nothing is left to report.
+        let _ = self.events.send(event).await;
+    }
+}
+
+async fn ready(socket: Option<&UnixStream>, writing: bool) -> io::Result<()> {
+    let Some(socket) = socket else { return pending().await };
+    let interest = if writing { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+    socket.ready(interest).await.map(drop)
+}
+
+/// Writes what fits; the rest waits until the worker reads.
+fn write_some(socket: &UnixStream, outgoing: &mut Vec<u8>) {
+    while !outgoing.is_empty() {
+        match socket.try_write(outgoing) {
+            Ok(n) => drop(outgoing.drain(..n)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+            // The worker is gone; its exit tells the rest.
+            Err(_) => outgoing.clear(),
+        }
+    }
+}

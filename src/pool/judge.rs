@@ -1,0 +1,123 @@
+//! What the death of a worker means for a run that was aboard. Pure.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::worker::Doom;
+use crate::guardian::handle::Exit;
+use crate::job::{Next, Outcome};
+
+/// `EX_TEMPFAIL` of sysexits.h: the handler hands the job back.
+const TRY_AGAIN: i32 = 75;
+/// `EX_DATAERR` of sysexits.h, and 100 as in other mail-born tools: trying again is pointless.
+const NEVER: [i32; 2] = [65, 100];
+/// How long a job rests that an exec handler handed back: an exit status cannot say it.
+const EXEC_RELEASE: Duration = Duration::from_secs(1);
+
+/// All that is known of a death, from the view of one run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Death {
+    /// How the process ended; unknown when its guardian died or it never started.
+    pub(super) exit: Option<Exit>,
+    /// Why we killed it, if we did.
+    pub(super) doom: Option<Doom>,
+    /// The run's limit, if that had passed.
+    pub(super) overdue: Option<Duration>,
+    /// Whether other runs were aboard.
+    pub(super) company: bool,
+    /// Whether the worker was ready, so that the run may have begun.
+    pub(super) begun: bool,
+}
+
+/// The end of a run whose worker spoke the protocol and died without answering it.
+pub(super) fn wire(death: &Death) -> Outcome {
+    match (death.overdue, death.doom, death.exit) {
+        (Some(limit), _, _) => Outcome::TimedOut { limit },
+        (None, Some(Doom::Stopping | Doom::Stuck), _) | (None, _, None) => Outcome::Interrupted,
+        (None, _, Some(_)) if !death.begun => Outcome::Interrupted,
+        (None, _, Some(_)) if death.company => Outcome::CrashedInCompany,
+        (None, Some(Doom::Broken), Some(_)) => {
+            Outcome::Crashed { how: "broke the worker protocol and was killed".to_owned() }
+        }
+        (None, None, Some(exit)) => Outcome::Crashed { how: format!("{} without a result", describe(exit)) },
+    }
+}
+
+/// The end of a run whose process was started for it alone; `tail` is the end of its stderr.
+pub(super) fn exec(death: &Death, tail: &str) -> Outcome {
+    let error = |exit| match tail.trim_end() {
+        "" => describe(exit),
+        tail => format!("{}: {tail}", describe(exit)),
+    };
+    match (death.exit, death.doom, death.overdue) {
+        (Some(Exit::Code(0)), ..) => Outcome::Done,
+        (_, _, Some(limit)) => Outcome::TimedOut { limit },
+        (None, ..) | (_, Some(_), None) => Outcome::Interrupted,
+        (Some(Exit::Code(TRY_AGAIN)), None, None) => Outcome::Released { after: EXEC_RELEASE },
+        (Some(exit @ Exit::Code(code)), None, None) => {
+            let next = if NEVER.contains(&code) { Next::Never } else { Next::ByPolicy };
+            Outcome::Failed { error: error(exit), next }
+        }
+        (Some(exit @ Exit::Signal(_)), None, None) => Outcome::Crashed { how: error(exit) },
+    }
+}
+
+/// A process's end in words: "exited with 3", "was killed by SIGSEGV".
+pub(super) fn describe(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exited with {code}"),
+        Exit::Signal(number) => match Signal::try_from(number) {
+            Ok(signal) => format!("was killed by {signal}"),
+            Err(_) => format!("was killed by signal {number}"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIED: Death =
+        Death { exit: Some(Exit::Signal(11)), doom: None, overdue: None, company: false, begun: true };
+    const LIMIT: Duration = Duration::from_secs(2);
+
+    #[test]
+    fn a_worker_that_dies_with_one_job_crashed_it_and_with_several_nobody_knows() {
+        assert_eq!(wire(&DIED), Outcome::Crashed { how: "was killed by SIGSEGV without a result".into() });
+        assert_eq!(wire(&Death { company: true, ..DIED }), Outcome::CrashedInCompany);
+        let silent = Death { exit: Some(Exit::Code(0)), ..DIED };
+        assert_eq!(wire(&silent), Outcome::Crashed { how: "exited with 0 without a result".into() });
+    }
+
+    #[test]
+    fn what_we_ended_is_not_the_fault_of_the_job() {
+        for doom in [Doom::Stopping, Doom::Stuck] {
+            assert_eq!(wire(&Death { doom: Some(doom), ..DIED }), Outcome::Interrupted);
+        }
+        assert_eq!(wire(&Death { exit: None, ..DIED }), Outcome::Interrupted);
+        assert_eq!(wire(&Death { begun: false, ..DIED }), Outcome::Interrupted);
+        assert_eq!(exec(&Death { doom: Some(Doom::Stopping), ..DIED }, ""), Outcome::Interrupted);
+    }
+
+    #[test]
+    fn a_run_past_its_limit_timed_out_however_its_worker_ended() {
+        let late = Death { overdue: Some(LIMIT), doom: Some(Doom::Stuck), company: true, ..DIED };
+        assert_eq!(wire(&late), Outcome::TimedOut { limit: LIMIT });
+        assert_eq!(exec(&late, "x"), Outcome::TimedOut { limit: LIMIT });
+        // It finished in the grace: the effect is there.
+        assert_eq!(exec(&Death { exit: Some(Exit::Code(0)), ..late }, ""), Outcome::Done);
+    }
+
+    #[test]
+    fn exit_codes_of_an_exec_handler() {
+        let code = |n| exec(&Death { exit: Some(Exit::Code(n)), ..DIED }, "boom\n");
+        let failed = |error: &str, next| Outcome::Failed { error: error.into(), next };
+        assert_eq!(code(0), Outcome::Done);
+        assert_eq!(code(75), Outcome::Released { after: EXEC_RELEASE });
+        assert_eq!(code(65), failed("exited with 65: boom", Next::Never));
+        assert_eq!(code(100), failed("exited with 100: boom", Next::Never));
+        assert_eq!(code(1), failed("exited with 1: boom", Next::ByPolicy));
+        assert_eq!(exec(&DIED, ""), Outcome::Crashed { how: "was killed by SIGSEGV".into() });
+    }
+}

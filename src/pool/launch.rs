@@ -1,0 +1,113 @@
+//! Starting a worker: its descriptors, its environment, its I/O task.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tracing::error;
+
+use super::io::Io;
+use super::output::Output;
+use super::timers::Timer;
+use super::worker::{Phase, Role, Tag, Worker};
+use super::{Pool, Program, Run};
+use crate::guardian::handle::{ChildEvent, ChildId, Spawn};
+use crate::guardian::stdio::{input_file, output_pipe};
+use crate::wire;
+
+impl Pool {
+    /// Boots a worker that speaks the protocol.
+    pub(super) fn launch_wire(&mut self, role: Role) -> ChildId {
+        let slots = if role == Role::Isolated { 1 } else { self.spec.plan.slots };
+        let env = vec![(wire::SLOTS_VARIABLE.to_owned(), slots.to_string())];
+        let child = self.launch(role, Phase::Booting, env, None);
+        self.timers.set(Instant::now() + self.spec.boot_timeout, Timer::Worker(child));
+        child
+    }
+
+    /// Starts a program for one run, which is aboard from its birth.
+    pub(super) fn launch_exec(&mut self, run: Run) {
+        let timeout = run.timeout.map_or(0, |t| t.as_millis());
+        let env = [
+            ("AINT_QUEUE_JOB", run.job.clone()),
+            ("AINT_QUEUE_JOB_ID", run.id.to_string()),
+            ("AINT_QUEUE_ATTEMPT", run.attempt.to_string()),
+            ("AINT_QUEUE_MAX_ATTEMPTS", run.max_attempts.to_string()),
+            ("AINT_QUEUE_TIMEOUT_MS", timeout.to_string()),
+        ];
+        let env = env.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let child = self.launch(Role::Plan, Phase::Ready, env, Some(run.payload.as_str()));
+        self.track(&run, child);
+    }
+
+    fn launch(
+        &mut self,
+        role: Role,
+        phase: Phase,
+        env: Vec<(String, String)>,
+        stdin: Option<&str>,
+    ) -> ChildId {
+        match self.try_launch(env, stdin) {
+            Ok((child, to_io, tag)) => {
+                self.workers.insert(child, Worker::new(child, role, phase, to_io, tag));
+                child
+            }
+            Err(error) => {
+                // No descriptors left, most likely. The run, if there is one, ends as interrupted when
+                // the failure is read back, exactly as if the program could not be started.
+                error!(channel = %self.spec.channel, %error, "could not prepare a worker");
+                let child = self.guardian.unborn();
+                let failed = ChildEvent::SpawnFailed { error: error.to_string(), errno: 0 };
+                let _ = self.to_children.send((child, failed));
+                let (to_io, _) = mpsc::unbounded_channel();
+                self.workers.insert(child, Worker::new(child, role, phase, to_io, Arc::default()));
+                child
+            }
+        }
+    }
+
+    fn try_launch(
+        &mut self,
+        mut env: Vec<(String, String)>,
+        stdin: Option<&str>,
+    ) -> io::Result<(ChildId, mpsc::UnboundedSender<super::io::ToIo>, Arc<Tag>)> {
+        let (stdout, child_stdout) = output_pipe()?;
+        let (stderr, child_stderr) = output_pipe()?;
+        let (argv, socket, child_socket) = match &self.spec.program {
+            Program::Exec(argv) => (argv.clone(), None, None),
+            Program::Wire(argv) => {
+                let (ours, theirs) = StdUnixStream::pair()?;
+                ours.set_nonblocking(true)?;
+                (argv.clone(), Some(UnixStream::from_std(ours)?), Some(OwnedFd::from(theirs)))
+            }
+        };
+        env.push((wire::CHANNEL_VARIABLE.to_owned(), self.spec.channel.to_string()));
+        env.extend(self.spec.env.iter().cloned());
+        let spawn = Spawn {
+            argv,
+            env,
+            cwd: self.spec.cwd.clone(),
+            stdin: stdin.map(input_file).transpose()?,
+            stdout: child_stdout,
+            stderr: child_stderr,
+            wire: child_socket,
+        };
+        let child = self.guardian.spawn(spawn, self.to_children.clone());
+        let tag = Arc::new(Tag::default());
+        let (to_io, commands) = mpsc::unbounded_channel();
+        let task = Io {
+            child,
+            socket,
+            stdout: Output::new(stdout, "stdout", &self.spec.channel, &tag),
+            stderr: Output::new(stderr, "stderr", &self.spec.channel, &tag),
+            commands,
+            events: self.to_io.clone(),
+        };
+        tokio::spawn(task.serve());
+        Ok((child, to_io, tag))
+    }
+}

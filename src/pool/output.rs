@@ -1,0 +1,111 @@
+//! What workers print: lines for the log, and the end of stderr as an error text.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::net::unix::pipe;
+use tracing::{debug, error, info, warn};
+
+use super::worker::Tag;
+use crate::job::bounded;
+use crate::wire::{Line, LineBuffer};
+
+/// Longest logged line in bytes; longer ones continue as further lines.
+const MAX_LINE: usize = 4096;
+/// How much of the end of a stream is kept, in lines and in bytes.
+const TAIL_LINES: usize = 20;
+const TAIL_BYTES: usize = 2048;
+
+/// One output stream of one worker.
+pub(super) struct Output {
+    pipe: Option<pipe::Receiver>,
+    lines: LineBuffer,
+    name: &'static str,
+    channel: Arc<str>,
+    tag: Arc<Tag>,
+    tail: VecDeque<String>,
+}
+
+impl Output {
+    pub(super) fn new(pipe: pipe::Receiver, name: &'static str, channel: &Arc<str>, tag: &Arc<Tag>) -> Self {
+        Self {
+            pipe: Some(pipe),
+            lines: LineBuffer::new(MAX_LINE),
+            name,
+            channel: Arc::clone(channel),
+            tag: Arc::clone(tag),
+            tail: VecDeque::new(),
+        }
+    }
+
+    /// Returns when there is something to read; never once the stream has ended.
+    pub(super) async fn readable(&self) {
+        match &self.pipe {
+            // An error is met again by the read that follows.
+            Some(pipe) => drop(pipe.readable().await),
+            None => pending().await,
+        }
+    }
+
+    /// Reads once and logs the lines that are complete.
+    pub(super) fn read_once(&mut self) {
+        self.read();
+    }
+
+    /// Reads what is there, and logs an unfinished last line too.
+    pub(super) fn drain(&mut self) {
+        while self.read() {}
+        let rest = String::from_utf8_lossy(self.lines.rest()).into_owned();
+        if !rest.is_empty() {
+            self.log(&rest);
+        }
+    }
+
+    /// The last lines, at most [`TAIL_BYTES`].
+    pub(super) fn tail(&mut self) -> String {
+        let all = self.tail.make_contiguous().join("\n");
+        let from = all.ceil_char_boundary(all.len().saturating_sub(TAIL_BYTES));
+        all[from..].to_owned()
+    }
+
+    /// Whether something was read.
+    fn read(&mut self) -> bool {
+        let Some(pipe) = &self.pipe else { return false };
+        match self.lines.fill(|space| pipe.try_read(space)) {
+            Ok(0) => self.pipe = None,
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(_) => self.pipe = None,
+        }
+        while let Some(line) = self.lines.next_line() {
+            let (Line::Whole(line) | Line::Cut(line)) = line;
+            let line = String::from_utf8_lossy(line).into_owned();
+            self.log(&line);
+        }
+        self.pipe.is_some()
+    }
+
+    fn log(&mut self, line: &str) {
+        let some = |n: u64| (n > 0).then_some(n);
+        let pid = some(self.tag.pid.load(Ordering::Relaxed));
+        let job = some(self.tag.job.load(Ordering::Relaxed));
+        info!(target: "worker", channel = %self.channel, pid, job, stream = self.name, "{line}");
+        if self.tail.len() == TAIL_LINES {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(bounded(line, TAIL_BYTES).to_owned());
+    }
+}
+
+/// A line a worker sent as a `log` frame.
+pub(super) fn log_frame(channel: &str, pid: Option<i32>, job: Option<u64>, level: &str, message: &str) {
+    match level {
+        "error" => error!(target: "worker", channel, pid, job, "{message}"),
+        "warn" => warn!(target: "worker", channel, pid, job, "{message}"),
+        "debug" | "trace" => debug!(target: "worker", channel, pid, job, "{message}"),
+        _ => info!(target: "worker", channel, pid, job, "{message}"),
+    }
+}

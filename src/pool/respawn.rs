@@ -1,0 +1,61 @@
+//! How long to wait before the next boot after boots that failed.
+
+use std::time::{Duration, Instant};
+
+const FIRST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Doubles the wait with every failed boot in a row; one success ends it.
+#[derive(Debug, Default)]
+pub(super) struct Respawn {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Respawn {
+    pub(super) fn failed(&mut self, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        // Up to a quarter more, so that several channels do not boot in step.
+        let jitter = self.delay().mul_f64(fastrand::f64() / 4.0);
+        self.until = Some(now + self.delay() + jitter);
+    }
+
+    pub(super) fn succeeded(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn delay(&self) -> Duration {
+        match self.failures.checked_sub(1) {
+            None => Duration::ZERO,
+            Some(doublings) => (FIRST * 2u32.pow(doublings.min(10))).min(LONGEST),
+        }
+    }
+
+    pub(super) fn waits_until(&self, now: Instant) -> Option<Instant> {
+        self.until.filter(|until| *until > now)
+    }
+
+    pub(super) fn is_waiting(&self, now: Instant) -> bool {
+        self.waits_until(now).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_its_limit_and_ends_with_a_success() {
+        let (mut respawn, now) = (Respawn::default(), Instant::now());
+        let mut delays = Vec::new();
+        for _ in 0..9 {
+            respawn.failed(now);
+            delays.push(respawn.delay().as_millis());
+            let until = respawn.waits_until(now).unwrap();
+            assert!(until >= now + respawn.delay() && until <= now + respawn.delay().mul_f64(1.25));
+        }
+        assert_eq!(delays, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+        respawn.succeeded();
+        assert!(!respawn.is_waiting(now));
+    }
+}

@@ -1,0 +1,187 @@
+//! One worker as the pool sees it.
+//!
+//! ```text
+//! Booting ── hello ──► Ready ── spent, idle and not needed ──► Leaving ─┐
+//!    │                   └── a run is stuck beside others ──► Retiring ─┤
+//!    └────────── too late, broken, stop ──────────────► Dying ◄──────────┘
+//! ```
+//! A worker is removed once its tree is gone and all it said is read.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::io::ToIo;
+use crate::guardian::handle::{ChildId, Exit};
+use crate::job::JobId;
+use crate::wire::RunId;
+
+/// Where a worker is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Started, not yet said hello.
+    Booting,
+    /// Takes runs.
+    Ready,
+    /// Takes no more runs; a stuck one is aboard, its siblings may finish.
+    Retiring,
+    /// Told to stop.
+    Leaving,
+    /// Being killed.
+    Dying,
+}
+
+impl Phase {
+    /// Whether it counts towards the plan.
+    pub(super) fn is_staying(self) -> bool {
+        matches!(self, Self::Booting | Self::Ready)
+    }
+}
+
+/// What a worker is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Serves the plan.
+    Plan,
+    /// Runs suspects, one at a time.
+    Isolated,
+}
+
+/// Why we kill a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doom {
+    /// Stop, reload, recycling: not the job's fault.
+    Stopping,
+    /// A run aboard does not end when cancelled.
+    Stuck,
+    /// It broke the protocol.
+    Broken,
+}
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) child: ChildId,
+    pub(super) role: Role,
+    pub(super) phase: Phase,
+    pub(super) pid: Option<i32>,
+    pub(super) slots: usize,
+    /// The runs it has not answered.
+    pub(super) aboard: HashSet<RunId>,
+    /// Frames that wait to be handed to the I/O task.
+    pub(super) out: Vec<u8>,
+    pub(super) violations: u32,
+    pub(super) doom: Option<Doom>,
+    pub(super) exit: Option<Exit>,
+    /// It said hello, or needs none.
+    pub(super) was_ready: bool,
+    taken: u64,
+    born: Instant,
+    io: mpsc::UnboundedSender<ToIo>,
+    /// The pid and, when exactly one is aboard, the job: for the lines it prints. Zero is none.
+    tag: Arc<Tag>,
+}
+
+/// What the log says of a printed line.
+#[derive(Debug, Default)]
+pub(super) struct Tag {
+    pub(super) pid: AtomicU64,
+    pub(super) job: AtomicU64,
+}
+
+impl Worker {
+    pub(super) fn new(
+        child: ChildId,
+        role: Role,
+        phase: Phase,
+        io: mpsc::UnboundedSender<ToIo>,
+        tag: Arc<Tag>,
+    ) -> Self {
+        Self {
+            child,
+            role,
+            phase,
+            pid: None,
+            slots: 1,
+            aboard: HashSet::new(),
+            out: Vec::new(),
+            violations: 0,
+            doom: None,
+            exit: None,
+            was_ready: phase == Phase::Ready,
+            taken: 0,
+            born: Instant::now(),
+            io,
+            tag,
+        }
+    }
+
+    pub(super) fn started(&mut self, pid: i32) {
+        self.pid = Some(pid);
+        self.tag.pid.store(u64::from(pid.unsigned_abs()), Ordering::Relaxed);
+    }
+
+    pub(super) fn hello(&mut self, slots: usize) {
+        self.phase = Phase::Ready;
+        self.slots = slots;
+        self.was_ready = true;
+    }
+
+    pub(super) fn take(&mut self, run: RunId, id: JobId) {
+        self.aboard.insert(run);
+        self.taken += 1;
+        self.tag_job((self.aboard.len() == 1).then_some(id));
+    }
+
+    pub(super) fn leave(&mut self, run: RunId) {
+        self.aboard.remove(&run);
+        self.tag_job(None);
+    }
+
+    /// Names the job that printed lines belong to; `None` when it is not known which.
+    pub(super) fn tag_job(&self, id: Option<JobId>) {
+        self.tag.job.store(id.map_or(0, |id| id.0), Ordering::Relaxed);
+    }
+
+    /// How many runs it can take now; `life` is the number it may take in all, 0 for no limit.
+    pub(super) fn free_slots(&self, life: u64) -> usize {
+        if self.phase != Phase::Ready || self.doom.is_some() || self.exit.is_some() {
+            return 0;
+        }
+        let free = self.slots.saturating_sub(self.aboard.len());
+        match life {
+            0 => free,
+            _ => free.min(usize::try_from(life.saturating_sub(self.taken)).unwrap_or(usize::MAX)),
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.aboard.is_empty() && self.free_slots(0) > 0
+    }
+
+    /// Whether it has taken all the runs of its life.
+    pub(super) fn is_spent(&self, life: u64) -> bool {
+        life > 0 && self.taken >= life
+    }
+
+    /// Whether it ended by itself before it was of any use.
+    pub(super) fn died_young(&self, exit: Option<Exit>) -> bool {
+        let useless = !self.was_ready || (self.taken == 0 && self.born.elapsed().as_secs() < 1);
+        exit.is_some() && self.doom.is_none() && self.phase.is_staying() && useless
+    }
+
+    /// Hands the queued frames to the I/O task.
+    pub(super) fn flush(&mut self) {
+        if !self.out.is_empty() {
+            // The task ends only after it was told to drain, when nothing is left to say.
+            let _ = self.io.send(ToIo::Send(std::mem::take(&mut self.out)));
+        }
+    }
+
+    /// The process is gone: read what it left and close.
+    pub(super) fn drain(&mut self) {
+        let _ = self.io.send(ToIo::Drain);
+    }
+}

@@ -1,0 +1,120 @@
+//! Snapshots for a program: JSON on its standard input, a time limit, nothing inherited but the environment.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::{HandlerError, Snapshot, SnapshotHandler};
+use crate::guardian::Handle;
+use crate::guardian::handle::{ChildEvent, Exit, Spawn};
+use crate::guardian::stdio::{input_file, output_pipe};
+use crate::job::bounded;
+
+/// How much of what the program prints is kept for the error.
+const MAX_OUTPUT: usize = 2048;
+
+/// Runs a program per snapshot.
+pub(super) struct Command {
+    argv: Vec<String>,
+    limit: Duration,
+    guardian: Handle,
+}
+
+impl Command {
+    pub(super) fn new(argv: Vec<String>, limit: Duration, guardian: Handle) -> Self {
+        Self { argv, limit, guardian }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command").field("argv", &self.argv).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl SnapshotHandler for Command {
+    fn name(&self) -> String {
+        format!("command {}", self.argv.join(" "))
+    }
+
+    async fn handle(&self, snapshot: &Snapshot) -> Result<(), HandlerError> {
+        let start = |e: io::Error| HandlerError::Start(e.to_string());
+        let text = serde_json::to_string(snapshot).expect("a snapshot is plain data");
+        let (stdout, child_stdout) = output_pipe().map_err(start)?;
+        let (stderr, child_stderr) = output_pipe().map_err(start)?;
+        let (events, mut told) = mpsc::unbounded_channel();
+        let spawn = Spawn {
+            argv: self.argv.clone(),
+            env: vec![("AINT_QUEUE_CHANNEL".to_owned(), snapshot.channel.to_string())],
+            cwd: None,
+            stdin: Some(input_file(&format!("{text}\n")).map_err(start)?),
+            stdout: child_stdout,
+            stderr: child_stderr,
+            wire: None,
+        };
+        let child = self.guardian.spawn(spawn, events);
+        let guard = KillOnDrop { guardian: &self.guardian, child };
+        let run = async {
+            let ended = async {
+                while let Some((_, event)) = told.recv().await {
+                    match event {
+                        ChildEvent::Spawned { .. } => {}
+                        ChildEvent::SpawnFailed { error, .. } => return Err(HandlerError::Start(error)),
+                        ChildEvent::Exited(exit) => return Ok(exit),
+                        ChildEvent::Abandoned => break,
+                    }
+                }
+                Err(HandlerError::Failed("the guardian died".to_owned()))
+            };
+            // What it prints must be read, or it would stand still when the pipe is full.
+            let (exit, _, error) = tokio::join!(ended, read(stdout), read(stderr));
+            exit.map(|exit| (exit, error))
+        };
+        let ended = timeout(self.limit, run).await;
+        drop(guard);
+        match ended {
+            Err(_) => Err(HandlerError::Timeout(self.limit)),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok((Exit::Code(0), _))) => Ok(()),
+            Ok(Ok((Exit::Code(code), error))) => {
+                Err(HandlerError::Failed(format!("exited with {code}: {}", error.trim_end())))
+            }
+            Ok(Ok((Exit::Signal(signal), _))) => {
+                Err(HandlerError::Failed(format!("was killed by signal {signal}")))
+            }
+        }
+    }
+}
+
+/// Ends the program's whole tree however the handler is left; killing one that has ended does nothing.
+struct KillOnDrop<'a> {
+    guardian: &'a Handle,
+    child: crate::guardian::handle::ChildId,
+}
+
+impl Drop for KillOnDrop<'_> {
+    fn drop(&mut self) {
+        self.guardian.kill(self.child);
+    }
+}
+
+/// Reads a stream to its end and keeps the beginning.
+async fn read(stream: pipe::Receiver) -> String {
+    let mut kept = Vec::new();
+    let mut chunk = [0; 4096];
+    while stream.readable().await.is_ok() {
+        match stream.try_read(&mut chunk) {
+            Ok(0) => break,
+            Ok(n) => kept.extend_from_slice(&chunk[..n.min(MAX_OUTPUT - kept.len().min(MAX_OUTPUT))]),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => break,
+        }
+    }
+    bounded(&String::from_utf8_lossy(&kept), MAX_OUTPUT).to_owned()
+}

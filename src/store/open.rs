@@ -1,0 +1,24 @@
+//! From a channel's `driver` settings to its store.
+
+use std::sync::Arc;
+
+use super::redis::RedisStore;
+use super::sqlite::SqliteStore;
+use super::{Store, StoreError};
+use crate::config::Driver;
+
+/// Opens the store of one channel.
+///
+/// # Errors
+/// When it cannot be reached or must not be used; the error names the place and the remedy.
+pub async fn open(driver: &Driver, channel: &str) -> Result<Arc<dyn Store>, StoreError> {
+    match driver {
+        Driver::Redis(redis) => Ok(Arc::new(RedisStore::connect(redis, channel).await?)),
+        Driver::Sqlite { path } => {
+            // Opening waits for the disk and for locks; that must not hold up whoever shares this thread.
+            let (path, channel) = (path.clone(), channel.to_owned());
+            let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, &channel)).await;
+            Ok(Arc::new(opened.expect("opening a file does not panic")?))
+        }
+    }
+}

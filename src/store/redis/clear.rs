@@ -1,0 +1,87 @@
+//! Emptying states: put aside in one step, removed in batches, finished by the next clear when interrupted.
+
+use super::RedisStore;
+use super::reply::{count, int, texts};
+use super::scripts::Script;
+use crate::store::{Clear, Cleared, MAX_BATCH, StoreError};
+
+const DOING: &str = "clearing jobs";
+
+impl RedisStore {
+    pub(super) async fn empty(&self, which: Clear) -> Result<Cleared, StoreError> {
+        let mut cleared = Cleared::default();
+        for name in self.put_aside(which).await? {
+            let removed = self.remove_aside(&name).await?;
+            match state_of(&name) {
+                "waiting" => cleared.waiting += removed,
+                "delayed" => cleared.delayed += removed,
+                _ => cleared.failed += removed,
+            }
+        }
+        if which.reserved {
+            cleared.reserved = self.remove_reserved().await?;
+        }
+        Ok(cleared)
+    }
+
+    /// Puts the states aside; answers the names of all that is aside, also from an interrupted clear.
+    async fn put_aside(&self, which: Clear) -> Result<Vec<String>, StoreError> {
+        let fresh = format!("{:016x}", fastrand::u64(..));
+        let states = [("waiting", which.waiting), ("delayed", which.delayed), ("failed", which.failed)];
+        let keys = states.map(|(state, _)| self.keys.clearing(&format!("{state}:{fresh}")));
+        let mut call = self.call(Script::ClearBegin, DOING, &keys).await?;
+        for (_, wanted) in states {
+            call.arg(if wanted { "1" } else { "" });
+        }
+        call.arg(fresh);
+        let reply = call.send().await?;
+        self.understood(texts(reply), DOING)
+    }
+
+    async fn remove_aside(&self, name: &str) -> Result<u64, StoreError> {
+        let keys = [self.keys.clearing(name)];
+        let mut removed = 0;
+        loop {
+            let mut peek = self.call(Script::ClearPeek, DOING, &keys).await?;
+            peek.arg(state_of(name)).arg(MAX_BATCH);
+            let ids = self.understood(texts(peek.send().await?), DOING)?;
+            let freed = if ids.is_empty() { Vec::new() } else { self.unique_keys(&ids, DOING).await? };
+            let mut apply = self.call(Script::ClearApply, DOING, &keys).await?;
+            apply.arg(name).arg(state_of(name)).arg(ids.len()).arg(&ids);
+            for (id, key) in &freed {
+                apply.arg(id).arg(key);
+            }
+            let reply = apply.send().await?;
+            // Minus one: another clear works on the same ids; both go on with what is left.
+            removed += u64::try_from(self.understood(int(reply), DOING)?).unwrap_or(0);
+            if ids.is_empty() {
+                return Ok(removed);
+            }
+        }
+    }
+
+    async fn remove_reserved(&self) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        for owner in self.every_owner().await? {
+            let keys = [self.keys.reserved(&owner)];
+            let ids = self.reserved_ids(&owner, DOING).await?;
+            for batch in ids.chunks(MAX_BATCH) {
+                let batch: Vec<_> = batch.iter().map(ToString::to_string).collect();
+                let freed = self.unique_keys(&batch, DOING).await?;
+                let mut call = self.call(Script::ClearReserved, DOING, &keys).await?;
+                call.arg(batch.len()).arg(&batch);
+                for (id, key) in &freed {
+                    call.arg(id).arg(key);
+                }
+                let reply = call.send().await?;
+                removed += self.understood(count(reply), DOING)?;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// The state whose jobs were put aside under `name`.
+fn state_of(name: &str) -> &str {
+    name.split_once(':').map_or(name, |(state, _)| state)
+}

@@ -1,0 +1,62 @@
+//! The names of a channel's keys. All carry the hash tag `{channel}`, so that a cluster keeps them together.
+
+use crate::store::Owner;
+
+/// The keys every script is given first, in the order that `scripts/check.lua` documents.
+const NAMES: [&str; 12] = [
+    "schema", "records", "waiting", "delayed", "failed", "owners", "dead", "seqs", "stats", "unique",
+    "notify", "clearing",
+];
+
+/// A channel's keys.
+#[derive(Debug)]
+pub(super) struct Keys {
+    prefix: String,
+    fixed: [String; 12],
+}
+
+impl Keys {
+    pub(super) fn of(channel: &str) -> Self {
+        let prefix = format!("aint-queue:{{{channel}}}:");
+        let fixed = NAMES.map(|name| format!("{prefix}{name}"));
+        Self { prefix, fixed }
+    }
+
+    /// The keys that every script is given.
+    pub(super) fn fixed(&self) -> &[String] {
+        &self.fixed
+    }
+
+    pub(super) fn schema(&self) -> &str {
+        &self.fixed[0]
+    }
+
+    pub(super) fn notify(&self) -> &str {
+        &self.fixed[10]
+    }
+
+    /// The set of ids an owner holds.
+    pub(super) fn reserved(&self, owner: &Owner) -> String {
+        format!("{}reserved:{}", self.prefix, owner.as_str())
+    }
+
+    /// A list or zset that a clear has put aside under `name`.
+    pub(super) fn clearing(&self, name: &str) -> String {
+        format!("{}clearing:{name}", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_carries_the_channel_as_its_hash_tag() {
+        let keys = Keys::of("mail.v2");
+        assert_eq!(keys.schema(), "aint-queue:{mail.v2}:schema");
+        assert_eq!(keys.notify(), "aint-queue:{mail.v2}:notify");
+        assert_eq!(keys.reserved(&Owner::named("ab12")), "aint-queue:{mail.v2}:reserved:ab12");
+        assert_eq!(keys.clearing("waiting:7"), "aint-queue:{mail.v2}:clearing:waiting:7");
+        assert!(keys.fixed().iter().all(|key| key.contains("{mail.v2}")));
+    }
+}

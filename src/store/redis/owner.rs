@@ -1,0 +1,210 @@
+//! Owners: how they begin, what they hold, how they end, and what becomes of their jobs then.
+
+use std::time::Duration;
+
+use redis::Value;
+use tracing::warn;
+
+use super::link::info_field;
+use super::reply::{count, fields, int, is_word, jobs, leased, list, metas, sorted_ids, text, texts};
+use super::scripts::Script;
+use super::{RedisStore, micros, spoken};
+use crate::job::{JobId, Timestamp};
+use crate::store::batch::TAKE_DEPTH;
+use crate::store::{Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, Reap, StoreError};
+
+const ENDING: &str = "giving jobs back";
+
+/// An owner that is no more, and what it still holds.
+struct Ended {
+    /// It left by itself, so its jobs go back uncounted.
+    left: bool,
+    now: Timestamp,
+    ids: Vec<JobId>,
+}
+
+impl RedisStore {
+    pub(super) async fn new_owner(&self) -> Result<Owner, StoreError> {
+        const DOING: &str = "joining";
+        let owner = Owner::random();
+        let mut call = self.call(Script::Join, DOING, &[]).await?;
+        call.arg(owner.as_str()).arg(micros(self.lease));
+        let reply = call.send().await?;
+        self.understood(int(reply), DOING)?;
+        Ok(owner)
+    }
+
+    pub(super) async fn held_by(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {
+        const DOING: &str = "asking for held jobs";
+        let mut call = self.call(Script::Held, DOING, &[self.keys.reserved(owner)]).await?;
+        call.arg(owner.as_str()).arg(seq).arg(micros(self.lease));
+        let reply = spoken(call.send().await?)?;
+        self.understood(sorted_ids(reply), DOING)
+    }
+
+    pub(super) async fn records(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError> {
+        const DOING: &str = "fetching held jobs";
+        let (mut found, mut rest) = (Vec::new(), ids);
+        while !rest.is_empty() {
+            let mut call = self.call(Script::Fetch, DOING, &[self.keys.reserved(owner)]).await?;
+            call.arg(owner.as_str()).arg(MAX_BATCH_BYTES);
+            for id in &rest[..rest.len().min(MAX_BATCH)] {
+                call.arg(id.0);
+            }
+            let reply = spoken(call.send().await?)?;
+            let read = |reply| {
+                let [seen, ids, records] = fields(reply)?;
+                Some((usize::try_from(count(seen)?).ok().filter(|seen| *seen > 0)?, jobs(ids, records)?))
+            };
+            let (seen, batch) = self.understood(read(reply), DOING)?;
+            found.extend(batch);
+            rest = rest.get(seen..).unwrap_or_default();
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn lease_one(
+        &self,
+        owner: &Owner,
+        seq: u64,
+        id: JobId,
+    ) -> Result<Option<Leased>, StoreError> {
+        const DOING: &str = "taking a job";
+        // The key a failed job may take again stands in its meta, which no settlement changes.
+        let unique = self.find(id).await?.and_then(|job| job.meta.unique).unwrap_or_default();
+        let mut call = self.call(Script::Take, DOING, &[self.keys.reserved(owner)]).await?;
+        call.arg(owner.as_str()).arg(seq).arg(micros(self.lease)).arg(id.0).arg(unique).arg(TAKE_DEPTH);
+        let reply = spoken(call.send().await?)?;
+        let records = self.understood(list(reply), DOING)?;
+        Ok(records.into_iter().next().and_then(super::reply::bytes).map(|record| leased(id, record)))
+    }
+
+    /// Ends an owner that goes by itself.
+    pub(super) async fn end_self(&self, owner: &Owner) -> Result<u64, StoreError> {
+        match self.end(owner, "leave").await? {
+            Some(ended) => self.give_back(owner, ended).await,
+            None => Ok(0),
+        }
+    }
+
+    /// Frees the jobs of dead owners.
+    pub(super) async fn free_dead(&self, whom: Reap<'_>) -> Result<u64, StoreError> {
+        match whom {
+            Reap::Owner(owner) => match self.end(owner, "force").await? {
+                Some(ended) => self.give_back(owner, ended).await,
+                None => Ok(0),
+            },
+            Reap::Expired if !self.trusts_what_it_sees().await? => Ok(0),
+            Reap::Expired => {
+                let mut freed = 0;
+                for owner in self.expired().await? {
+                    if let Some(ended) = self.end(&owner, "expired").await? {
+                        freed += self.give_back(&owner, ended).await?;
+                    }
+                }
+                Ok(freed)
+            }
+        }
+    }
+
+    /// Whether a lease that looks expired is: masters that could not reach the server either, because
+    /// it or the network was away, have had time to come back and renew.
+    async fn trusts_what_it_sees(&self) -> Result<bool, StoreError> {
+        const DOING: &str = "looking for dead masters";
+        if self.patience.is_zero() {
+            return Ok(true);
+        }
+        let line = self.calls.line(DOING).await?;
+        if line.opened.elapsed() < self.patience {
+            return Ok(false);
+        }
+        let mut info = redis::cmd("INFO");
+        match self.calls.send(&line, info.arg("server"), Duration::ZERO).await {
+            Ok(reply) => {
+                let uptime =
+                    text(reply).and_then(|info| info_field(&info, "uptime_in_seconds")?.parse().ok());
+                Ok(uptime.is_none_or(|seconds| Duration::from_secs(seconds) >= self.patience))
+            }
+            // Not told how long it is up; an unbroken connection to it says as much.
+            Err(trouble) if super::link::is_forbidden(&trouble) => Ok(true),
+            Err(trouble) => Err(self.failed(trouble, DOING)),
+        }
+    }
+
+    async fn expired(&self) -> Result<Vec<Owner>, StoreError> {
+        const DOING: &str = "looking for dead masters";
+        let reply = self.call(Script::Expired, DOING, &[]).await?.send().await?;
+        Ok(self.understood(texts(reply), DOING)?.into_iter().map(Owner::named).collect())
+    }
+
+    /// Ends an owner; `None` when there is nothing to end.
+    async fn end(&self, owner: &Owner, how: &str) -> Result<Option<Ended>, StoreError> {
+        let mut call = self.call(Script::EndOwner, ENDING, &[self.keys.reserved(owner)]).await?;
+        call.arg(owner.as_str()).arg(how);
+        let reply = spoken(call.send().await?)?;
+        if is_word(&reply, "NONE") {
+            return Ok(None);
+        }
+        let read = |reply| {
+            let [left, now, ids] = fields(reply)?;
+            Some(Ended { left: int(left)? == 1, now: Timestamp(count(now)?), ids: sorted_ids(ids)? })
+        };
+        self.understood(read(reply), ENDING).map(Some)
+    }
+
+    /// Gives back what an ended owner held, in batches that any master can go on with.
+    ///
+    /// The last jobs go first, so that all stand in their order at the front in the end.
+    async fn give_back(&self, owner: &Owner, ended: Ended) -> Result<u64, StoreError> {
+        let mut freed = 0;
+        for batch in ended.ids.rchunks(MAX_BATCH) {
+            let metas = if ended.left { vec![None; batch.len()] } else { self.metas(batch).await? };
+            let mut call = self.call(Script::Free, ENDING, &[self.keys.reserved(owner)]).await?;
+            call.arg(owner.as_str());
+            for (id, meta) in batch.iter().zip(metas) {
+                // A record that cannot be read goes back as it is: who leases it next finds out and says so.
+                let Some(meta) = meta.map(|meta| meta.after_lost(ended.now)) else {
+                    call.arg("keep").arg(id.0).arg("").arg("");
+                    continue;
+                };
+                let kind = if meta.failed.is_some() { "failed" } else { "front" };
+                let unique = meta.unique.as_deref().unwrap_or("");
+                call.arg(kind).arg(id.0).arg(unique).arg(super::meta_text(&meta));
+            }
+            let reply = call.send().await?;
+            freed += self.understood(count(reply), ENDING)?;
+        }
+        if !ended.left && freed > 0 {
+            warn!(
+                owner = owner.as_str(),
+                jobs = freed,
+                "the master that held these jobs was lost; they wait again"
+            );
+        }
+        Ok(freed)
+    }
+
+    /// The metas of jobs, where there are any that can be read.
+    async fn metas(&self, ids: &[JobId]) -> Result<Vec<Option<crate::job::Meta>>, StoreError> {
+        let mut call = self.call(Script::Metas, ENDING, &[]).await?;
+        call.arg("all");
+        for id in ids {
+            call.arg(id.0);
+        }
+        let reply: Value = call.send().await?;
+        self.understood(metas(reply).filter(|metas| metas.len() == ids.len()), ENDING)
+    }
+
+    /// The unique keys among jobs that are about to be removed.
+    pub(super) async fn unique_keys(
+        &self,
+        ids: &[String],
+        doing: &'static str,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let mut call = self.call(Script::Metas, doing, &[]).await?;
+        call.arg("unique").arg(ids);
+        let metas = self.understood(metas(call.send().await?), doing)?;
+        let key = |(id, meta): (&String, Option<crate::job::Meta>)| Some((id.clone(), meta?.unique?));
+        Ok(ids.iter().zip(metas).filter_map(key).collect())
+    }
+}

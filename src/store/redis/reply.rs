@@ -1,0 +1,180 @@
+//! Reading what scripts answer. `None` means an answer of an unexpected form.
+
+use redis::Value;
+
+use crate::job::{JobId, MAX_PAYLOAD_BYTES, Meta, Timestamp, bounded};
+use crate::store::{Leased, Listed, State, batch};
+
+pub(super) fn int(value: Value) -> Option<i64> {
+    match value {
+        Value::Int(number) => Some(number),
+        _ => None,
+    }
+}
+
+/// A count or a time; negative ones, which no script answers on purpose, are zero.
+pub(super) fn count(value: Value) -> Option<u64> {
+    int(value).map(|number| u64::try_from(number).unwrap_or(0))
+}
+
+pub(super) fn bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.into_bytes()),
+        _ => None,
+    }
+}
+
+pub(super) fn text(value: Value) -> Option<String> {
+    bytes(value).map(into_text)
+}
+
+pub(super) fn list(value: Value) -> Option<Vec<Value>> {
+    match value {
+        Value::Array(values) => Some(values),
+        _ => None,
+    }
+}
+
+pub(super) fn texts(value: Value) -> Option<Vec<String>> {
+    list(value)?.into_iter().map(text).collect()
+}
+
+/// Exactly `N` values.
+pub(super) fn fields<const N: usize>(value: Value) -> Option<[Value; N]> {
+    list(value)?.try_into().ok()
+}
+
+/// Whether the answer is this word.
+pub(super) fn is_word(value: &Value, word: &str) -> bool {
+    match value {
+        Value::BulkString(bytes) => bytes == word.as_bytes(),
+        Value::SimpleString(text) => text == word,
+        _ => false,
+    }
+}
+
+/// An id; `None` when the entry is not one of ours, which is then passed over.
+pub(super) fn id(value: &Value) -> Option<JobId> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
+        Value::Int(number) => u64::try_from(*number).ok().map(JobId),
+        _ => None,
+    }
+}
+
+/// Ids in the order of pushing.
+pub(super) fn sorted_ids(value: Value) -> Option<Vec<JobId>> {
+    let mut ids: Vec<_> = list(value)?.iter().filter_map(id).collect();
+    ids.sort_unstable();
+    Some(ids)
+}
+
+/// A score of a zset: a whole number of µs, which some servers write as a float.
+pub(super) fn score(value: Value) -> Option<u64> {
+    let text = text(value)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "scores are whole µs")]
+    text.parse().ok().or_else(|| text.parse::<f64>().ok().map(|float| float as u64))
+}
+
+/// A job as leased, from `<meta>\n<payload>`.
+pub(super) fn leased(id: JobId, record: Vec<u8>) -> Leased {
+    let mut meta = into_text(record);
+    let payload = match meta.find('\n') {
+        Some(cut) => {
+            let payload = meta.split_off(cut + 1);
+            meta.truncate(cut);
+            payload
+        }
+        None => std::mem::take(&mut meta),
+    };
+    batch::leased(id, &meta, payload)
+}
+
+/// Two lists of the same length: ids and records.
+pub(super) fn jobs(ids: Value, records: Value) -> Option<Vec<Leased>> {
+    let (ids, records) = (list(ids)?, list(records)?);
+    let mut jobs = Vec::with_capacity(ids.len());
+    for (entry, record) in ids.iter().zip(records) {
+        let record = bytes(record)?;
+        if let Some(id) = id(entry) {
+            jobs.push(leased(id, record));
+        }
+    }
+    Some(jobs)
+}
+
+/// A job as shown to people.
+pub(super) fn listed(id: JobId, state: State, score: u64, record: Vec<u8>) -> Listed {
+    let at = match state {
+        State::Delayed | State::Failed => Timestamp(score),
+        State::Waiting | State::Reserved => id.pushed_at(),
+    };
+    let record = into_text(record);
+    match record.split_once('\n') {
+        Some((meta, payload)) => batch::listed(id, state, at, meta, payload.to_owned()),
+        // Without a newline there is no meta, and the whole text is what was found.
+        None => Listed {
+            payload: bounded(&record, MAX_PAYLOAD_BYTES).to_owned(),
+            ..batch::listed(id, state, at, "", String::new())
+        },
+    }
+}
+
+/// The metas that could be read.
+pub(super) fn metas(value: Value) -> Option<Vec<Option<Meta>>> {
+    let meta = |value| Some(serde_json::from_slice(&bytes(value)?).ok());
+    list(value)?.into_iter().map(meta).collect()
+}
+
+fn into_text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_record_is_meta_and_payload_on_two_lines() {
+        let Leased::Job(record) = leased(JobId(7), b"{\"job\":\"a\"}\n{\"x\":1}".to_vec()) else { panic!() };
+        assert_eq!((record.meta.job.as_str(), record.payload.as_str()), ("a", "{\"x\":1}"));
+    }
+
+    #[test]
+    fn what_is_no_record_is_malformed_and_shown_as_found() {
+        for found in ["", "text", "text\nmore", "{\"job\":\"a\"}\n{", "{\"job\":7}\n1"] {
+            assert!(matches!(leased(JobId(7), found.into()), Leased::Malformed { .. }), "{found}");
+        }
+        assert_eq!(listed(JobId(7), State::Failed, 9, "text".into()).payload, "text");
+        assert_eq!(listed(JobId(7), State::Failed, 9, "text\nmore".into()).payload, "text\nmore");
+        let half = listed(JobId(7), State::Failed, 9, "{\"job\":\"a\"}\n{".into());
+        assert_eq!((half.meta.job.as_str(), half.payload.as_str(), half.at), ("a", "{", Timestamp(9)));
+        assert!(matches!(leased(JobId(7), vec![0xff, b'\n', 0xfe]), Leased::Malformed { .. }));
+    }
+
+    #[test]
+    fn entries_that_are_no_ids_are_passed_over() {
+        let ids = Value::Array(vec![bulk("12"), bulk("x"), bulk("3")]);
+        assert_eq!(sorted_ids(ids), Some(vec![JobId(3), JobId(12)]));
+    }
+
+    #[test]
+    fn scores_are_exact_in_both_spellings() {
+        assert_eq!(score(bulk("1790000000000001")), Some(1_790_000_000_000_001));
+        assert_eq!(score(bulk("1.790000000000001e+15")), Some(1_790_000_000_000_001));
+        assert_eq!(score(bulk("x")), None);
+    }
+
+    #[test]
+    fn an_answer_of_another_form_is_none() {
+        assert_eq!(count(bulk("x")), None);
+        assert_eq!(fields::<2>(Value::Array(vec![Value::Int(1)])), None);
+        assert_eq!(texts(Value::Nil), None);
+        assert_eq!(count(Value::Int(-3)), Some(0));
+    }
+}

@@ -1,0 +1,175 @@
+//! The scripts: each a file in `scripts/` with its keys, arguments, reply and order of steps at its head.
+//!
+//! A script is put together of shared fragments and its own text, once for servers that know script
+//! flags (Redis 7 and its kin) and once for older ones, and called by the hash of that text.
+
+use std::sync::LazyLock;
+
+/// Which script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Script {
+    Push,
+    Join,
+    Turn,
+    Held,
+    Fetch,
+    Take,
+    EndOwner,
+    Expired,
+    Metas,
+    Free,
+    Status,
+    Look,
+    Page,
+    Requeue,
+    Discard,
+    ClearBegin,
+    ClearPeek,
+    ClearApply,
+    ClearReserved,
+    Pause,
+}
+
+/// A script as a server gets it.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    /// Its whole text.
+    pub(super) text: String,
+    /// The hash it is called by.
+    pub(super) sha: String,
+}
+
+/// What a script does to the server's memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// Nothing.
+    Reads,
+    /// Ends or moves what is there; must go on when memory is short.
+    Writes,
+    /// Adds; is refused when memory is short.
+    Adds,
+}
+
+struct Parts {
+    script: Script,
+    effect: Effect,
+    fragments: &'static [&'static str],
+    text: &'static str,
+}
+
+const CHECK: &str = include_str!("scripts/check.lua");
+const FREE_FIRST: &str = include_str!("scripts/free_first.lua");
+const TOOLS: &str = include_str!("scripts/tools.lua");
+const SETS: &str = include_str!("scripts/sets.lua");
+const OWNER: &str = include_str!("scripts/owner.lua");
+const OWNERS: &str = include_str!("scripts/owners.lua");
+
+/// One line of [`PARTS`].
+macro_rules! part {
+    ($script:ident, $effect:ident, $file:literal $(, $fragment:ident)*) => {
+        Parts {
+            script: Script::$script,
+            effect: Effect::$effect,
+            fragments: &[$($fragment),*],
+            text: include_str!(concat!("scripts/", $file, ".lua")),
+        }
+    };
+}
+
+/// In the order of [`Script`].
+const PARTS: [Parts; 20] = [
+    part!(Push, Adds, "push"),
+    part!(Join, Writes, "join"),
+    part!(Turn, Writes, "turn", SETS, OWNER),
+    part!(Held, Writes, "held", SETS, OWNER),
+    part!(Fetch, Reads, "fetch", SETS),
+    part!(Take, Writes, "take", SETS, OWNER),
+    part!(EndOwner, Writes, "end_owner", SETS),
+    part!(Expired, Reads, "expired"),
+    part!(Metas, Reads, "metas"),
+    part!(Free, Writes, "free", SETS),
+    part!(Status, Reads, "status"),
+    part!(Look, Reads, "look", SETS, OWNERS),
+    part!(Page, Reads, "page"),
+    part!(Requeue, Writes, "requeue"),
+    part!(Discard, Writes, "discard", SETS, OWNERS),
+    part!(ClearBegin, Writes, "clear_begin"),
+    part!(ClearPeek, Reads, "clear_peek"),
+    part!(ClearApply, Writes, "clear_apply"),
+    part!(ClearReserved, Writes, "clear_reserved", SETS),
+    part!(Pause, Writes, "pause"),
+];
+
+static WITH_FLAGS: LazyLock<Vec<Loaded>> = LazyLock::new(|| PARTS.iter().map(|p| p.load(true)).collect());
+static PLAIN: LazyLock<Vec<Loaded>> = LazyLock::new(|| PARTS.iter().map(|p| p.load(false)).collect());
+
+impl Script {
+    /// The script for a server that does, or does not, know script flags.
+    pub(super) fn loaded(self, flags: bool) -> &'static Loaded {
+        let all: &'static [Loaded] = if flags { &WITH_FLAGS } else { &PLAIN };
+        &all[self as usize]
+    }
+}
+
+impl Parts {
+    fn load(&self, flags: bool) -> Loaded {
+        debug_assert_eq!(PARTS[self.script as usize].text, self.text, "the table is in the order of Script");
+        let mut text = String::new();
+        if flags {
+            text.push_str(match self.effect {
+                Effect::Reads => "#!lua flags=no-writes,allow-oom\n",
+                Effect::Writes => "#!lua flags=allow-oom\n",
+                Effect::Adds => "#!lua\n",
+            });
+        }
+        // A fragment may end its checks with a return, but only the script's own text returns a value at its
+        // end, so one after the other is one program.
+        text.push_str(CHECK);
+        let is_check = |fragment: &&str| **fragment == *SETS;
+        for fragment in self.fragments.iter().copied().filter(is_check) {
+            text.push_str(fragment);
+        }
+        if !flags && self.effect == Effect::Writes {
+            text.push_str(FREE_FIRST);
+        }
+        text.push_str(TOOLS);
+        for fragment in self.fragments.iter().copied().filter(|fragment| !is_check(fragment)) {
+            text.push_str(fragment);
+        }
+        text.push_str(self.text);
+        let sha = redis::Script::new(&text).get_hash().to_owned();
+        Loaded { text, sha }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_enum() {
+        for (index, part) in PARTS.iter().enumerate() {
+            assert_eq!(part.script as usize, index);
+        }
+    }
+
+    #[test]
+    fn only_a_push_may_be_refused_for_want_of_memory() {
+        for part in &PARTS {
+            let (flagged, plain) = (part.load(true).text, part.load(false).text);
+            let adds = part.script == Script::Push;
+            assert_eq!(flagged.lines().next().unwrap().contains("allow-oom"), !adds, "{:?}", part.script);
+            assert_eq!(plain.contains(FREE_FIRST), part.effect == Effect::Writes, "{:?}", part.script);
+            assert!(!plain.starts_with("#!"));
+        }
+    }
+
+    #[test]
+    fn every_script_documents_itself_and_formats_no_number_by_tostring() {
+        for part in &PARTS {
+            assert!(part.text.starts_with("-- "), "{:?}", part.script);
+            assert!(part.text.contains("-- reply"), "{:?}", part.script);
+            assert!(!part.text.contains("tostring"), "{:?}", part.script);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+-- Fragment, first in every script: names the channel's keys and refuses keys that are not ours.
+--
+-- KEYS 1-12  the channel's keys, always all of them, in this order (keys.rs):
+--    1 schema    string  the layout's version, "1"
+--    2 records   hash    id -> meta JSON .. "\n" .. payload JSON
+--    3 waiting   list    ids, the front first; may hold tombstones: ids whose record was removed
+--    4 delayed   zset    id by due time
+--    5 failed    zset    id by time of failure
+--    6 owners    zset    living owner by lease deadline
+--    7 dead      zset    ended owner whose jobs are not all freed, by time of death; 0 when it left by itself
+--    8 seqs      hash    owner -> number of its last call
+--    9 stats     hash    last_id, checked_to, done, cleared, tombstones, paused, clearing_<state>
+--   10 unique    hash    unique key -> id
+--   11 notify    list    at most one token: something may be there to lease
+--   12 clearing  hash    name -> state, of the lists and zsets a clear has put aside
+-- Times are µs since 1970 by this server's clock.
+-- reply on refusal: error AINTKEY (a foreign type) or AINTSCHEMA (a layout of another version)
+local SCHEMA, RECORDS, WAITING, DELAYED, FAILED, OWNERS, DEAD, SEQS, STATS, UNIQUE, NOTIFY, CLEARING =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+do
+  local kinds = {
+    'string', 'hash', 'list', 'zset', 'zset', 'zset', 'zset', 'hash', 'hash', 'hash', 'list', 'hash',
+  }
+  for i = 1, 12 do
+    local kind = redis.call('TYPE', KEYS[i]).ok
+    if kind ~= kinds[i] and kind ~= 'none' then
+      return redis.error_reply('AINTKEY ' .. KEYS[i] .. ' is a ' .. kind .. ' where a ' .. kinds[i] .. ' belongs')
+    end
+  end
+end
+local schema = redis.call('GET', SCHEMA)
+if schema and schema ~= '1' then
+  return redis.error_reply('AINTSCHEMA ' .. schema)
+end

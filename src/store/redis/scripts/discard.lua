@@ -1,0 +1,35 @@
+-- Removes jobs that are waiting, delayed or failed.
+--
+-- KEYS 13.., ARGV 1..  every owner: see owners.lua
+-- ARGV FIRST ..        per job: id, unique key ('' for none); an id comes once
+-- reply                {'OWNERS', names}, or how many were there; reserved jobs are passed over
+-- order                counts, records, unique keys, places. A waiting id stays in the list as a tombstone.
+local ids, keys, delayed, failed = {}, {}, {}, {}
+for n = FIRST, #ARGV, 2 do
+  local id = ARGV[n]
+  local state = redis.call('HEXISTS', RECORDS, id) == 1 and place(id) or 'reserved'
+  if state ~= 'reserved' then
+    ids[#ids + 1], keys[#keys + 1] = id, ARGV[n + 1]
+    if state == 'delayed' then
+      delayed[#delayed + 1] = id
+    elseif state == 'failed' then
+      failed[#failed + 1] = id
+    end
+  end
+end
+if #ids == 0 then
+  return 0
+end
+redis.call('HINCRBY', STATS, 'cleared', #ids)
+redis.call('HINCRBY', STATS, 'tombstones', #ids - #delayed - #failed)
+redis.call('HDEL', RECORDS, unpack(ids))
+for n = 1, #ids do
+  free(keys[n], ids[n])
+end
+if #delayed > 0 then
+  redis.call('ZREM', DELAYED, unpack(delayed))
+end
+if #failed > 0 then
+  redis.call('ZREM', FAILED, unpack(failed))
+end
+return #ids

@@ -1,0 +1,23 @@
+-- Records of jobs as their owner holds them.
+--
+-- KEYS 13  its reserved set
+-- ARGV 1   owner
+-- ARGV 2   most bytes of records; one always fits
+-- ARGV 3.. ids
+-- reply    'LOST', or {how many of the ids were looked at, ids that are held, their records ('' when lost)}
+if not redis.call('ZSCORE', OWNERS, ARGV[1]) then
+  return 'LOST'
+end
+local ids, records, bytes, seen = {}, {}, 0, 0
+for n = 3, #ARGV do
+  if bytes >= tonumber(ARGV[2]) then
+    break
+  end
+  seen = seen + 1
+  if redis.call('SISMEMBER', KEYS[13], ARGV[n]) == 1 then
+    local record = redis.call('HGET', RECORDS, ARGV[n]) or ''
+    ids[#ids + 1], records[#records + 1] = ARGV[n], record
+    bytes = bytes + #record
+  end
+end
+return { seen, ids, records }

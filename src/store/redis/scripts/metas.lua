@@ -1,0 +1,18 @@
+-- The metas of jobs, without their payloads.
+--
+-- ARGV 1   all, or unique: only of jobs that have a unique key, the others answer ''
+-- ARGV 2.. ids
+-- reply    per id its meta, '' when it has none; {} for unique when no key is taken at all
+local unique = ARGV[1] == 'unique'
+local metas = {}
+if unique and redis.call('HLEN', UNIQUE) == 0 then
+  return metas
+end
+for n = 2, #ARGV do
+  local meta = meta_of(redis.call('HGET', RECORDS, ARGV[n]))
+  if unique and not string.find(meta, '"unique"', 1, true) then
+    meta = ''
+  end
+  metas[n - 1] = meta
+end
+return metas

@@ -1,0 +1,41 @@
+-- Fragment, behind the checks: scripts that must tell a waiting job from a reserved one are given every owner.
+--
+-- KEYS 13 and on  the reserved sets of the owners named in ARGV
+-- ARGV 1          how many owners
+-- ARGV 2 and on   their names, in the order of the keys; then, from ARGV[FIRST], what the script itself is asked
+-- reply           {'OWNERS', {name, ...}} when there are others: call again with these
+local FIRST = 2 + tonumber(ARGV[1])
+do
+  local given = {}
+  for i = 2, FIRST - 1 do
+    given[ARGV[i]] = true
+  end
+  local names, complete = redis.call('ZRANGE', OWNERS, 0, -1), true
+  for _, name in ipairs(redis.call('ZRANGE', DEAD, 0, -1)) do
+    names[#names + 1] = name
+  end
+  for _, name in ipairs(names) do
+    complete = complete and given[name]
+  end
+  if not complete then
+    return { 'OWNERS', names }
+  end
+end
+
+-- Where a job that has a record is, and the score it is there by.
+local function place(id)
+  local score = redis.call('ZSCORE', DELAYED, id)
+  if score then
+    return 'delayed', score
+  end
+  score = redis.call('ZSCORE', FAILED, id)
+  if score then
+    return 'failed', score
+  end
+  for i = 13, #KEYS do
+    if redis.call('SISMEMBER', KEYS[i], id) == 1 then
+      return 'reserved', '0'
+    end
+  end
+  return 'waiting', '0'
+end

@@ -1,0 +1,78 @@
+-- One page of waiting, delayed or failed.
+--
+-- ARGV 1  waiting (from the front), delayed (the next due first), failed (the newest first)
+-- ARGV 2  most jobs          ARGV 3  most bytes of records; one job always fits
+-- ARGV 4  where the page before ended: for waiting the number of entries before this page, else the score
+--         of its last job; '' for the first page
+-- ARGV 5  for delayed and failed the id of that job
+-- reply   {1 when there is more, else 0, ARGV 4 and 5 for the next page, then per job: id, score, record}
+local state, limit, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local score, id = ARGV[4], ARGV[5]
+
+-- How many members come before (score, id) in ascending order. Members of one score stand in the order of
+-- their ids as text; there may be very many of them, so the place is found by halving.
+local function before(key)
+  local low = redis.call('ZCOUNT', key, '-inf', '(' .. score)
+  local high = redis.call('ZCOUNT', key, '-inf', score)
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if redis.call('ZRANGE', key, middle, middle)[1] < id then
+      low = middle + 1
+    else
+      high = middle
+    end
+  end
+  return low
+end
+
+local start, length, entries, width = 0, 0, {}, 2
+if state == 'waiting' then
+  start, width = tonumber(score) or 0, 1
+  length = redis.call('LLEN', WAITING)
+elseif state == 'delayed' then
+  length = redis.call('ZCARD', DELAYED)
+  if score ~= '' then
+    start = before(DELAYED)
+    if redis.call('ZRANGE', DELAYED, start, start)[1] == id then
+      start = start + 1
+    end
+  end
+else
+  length = redis.call('ZCARD', FAILED)
+  if score ~= '' then
+    start = length - before(FAILED)
+  end
+end
+if limit > 0 and state == 'waiting' then
+  entries = redis.call('LRANGE', WAITING, start, start + limit - 1)
+elseif limit > 0 then
+  local command = state == 'delayed' and 'ZRANGE' or 'ZREVRANGE'
+  local key = state == 'delayed' and DELAYED or FAILED
+  entries = redis.call(command, key, start, start + limit - 1, 'WITHSCORES')
+end
+
+local page, bytes, passed = { 0, score, id }, 0, 0
+for n = 1, #entries, width do
+  if bytes >= most then
+    break
+  end
+  passed = passed + 1
+  local record = redis.call('HGET', RECORDS, entries[n])
+  local rank = width == 2 and entries[n + 1] or '0'
+  if record then
+    bytes = bytes + #record
+    page[#page + 1] = entries[n]
+    page[#page + 1] = rank
+    page[#page + 1] = record
+  end
+  if width == 2 then
+    page[2], page[3] = rank, entries[n]
+  end
+end
+if width == 1 then
+  page[2], page[3] = text(start + passed), '0'
+end
+if start + passed < length then
+  page[1] = 1
+end
+return page

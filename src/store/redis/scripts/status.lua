@@ -1,0 +1,14 @@
+-- The counts, which add up: what has a record and is nowhere else is reserved.
+--
+-- reply  {waiting, reserved, delayed, done, failed, cleared, paused}
+-- A job that a clear has put aside counts where it was until its record goes.
+local stats = redis.call('HMGET', STATS, 'tombstones', 'clearing_waiting', 'clearing_delayed', 'clearing_failed',
+  'done', 'cleared', 'paused')
+local function stat(n)
+  return tonumber(stats[n]) or 0
+end
+local waiting = math.max(0, redis.call('LLEN', WAITING) + stat(2) - stat(1))
+local delayed = math.max(0, redis.call('ZCARD', DELAYED) + stat(3))
+local failed = math.max(0, redis.call('ZCARD', FAILED) + stat(4))
+local reserved = math.max(0, redis.call('HLEN', RECORDS) - waiting - delayed - failed)
+return { waiting, reserved, delayed, stat(5), failed, stat(6), stats[7] and 1 or 0 }

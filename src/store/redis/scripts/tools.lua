@@ -1,0 +1,64 @@
+-- Fragment, behind the checks: what several scripts need.
+
+-- The server's clock. A number of µs is exact in Lua (below 2^53); as an argument it goes through text().
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
+
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+-- Wakes one idle master. A token that nobody took yet is enough for all that came since.
+local function wake()
+  if redis.call('LLEN', NOTIFY) == 0 then
+    redis.call('LPUSH', NOTIFY, '1')
+  end
+end
+
+-- Frees a unique key that this job holds; another job may have taken it since.
+local function free(key, id)
+  if key ~= '' and redis.call('HGET', UNIQUE, key) == id then
+    redis.call('HDEL', UNIQUE, key)
+  end
+end
+
+-- The living job that holds a unique key, or nil.
+local function holder(key)
+  local id = redis.call('HGET', UNIQUE, key)
+  return id and redis.call('HEXISTS', RECORDS, id) == 1 and id or nil
+end
+
+-- The record with another meta. Without a newline the whole record counts as payload; so it does with
+-- as_found when the first line is no meta, which keeps the text of a broken record as its payload.
+local function rewritten(record, meta, as_found)
+  local cut = string.find(record, '\n', 1, true)
+  if cut and as_found then
+    local read, old = pcall(cjson.decode, string.sub(record, 1, cut - 1))
+    if not (read and type(old) == 'table' and type(old.job) == 'string') then
+      cut = nil
+    end
+  end
+  if cut then
+    return meta .. string.sub(record, cut)
+  end
+  return meta .. '\n' .. record
+end
+
+-- The first line of a record: its meta. Empty when there is none.
+local function meta_of(record)
+  local cut = record and string.find(record, '\n', 1, true)
+  return cut and string.sub(record, 1, cut - 1) or ''
+end
+
+-- When the next delayed job is due, or nil.
+local function next_due()
+  return tonumber(redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2])
+end
+
+-- Counts off tombstones that were passed; never below zero, whatever a foreign hand did to the records.
+local function bury(passed)
+  local tombstones = tonumber(redis.call('HGET', STATS, 'tombstones')) or 0
+  redis.call('HINCRBY', STATS, 'tombstones', -math.min(passed, tombstones))
+end

@@ -1,0 +1,185 @@
+-- One turn of an owner: renew, settle, promote, lease.
+--
+-- KEYS 13  the owner's reserved set
+-- ARGV 1   owner           ARGV 2  seq             ARGV 3  lease in µs
+-- ARGV 4   want            ARGV 5  most payload bytes
+-- ARGV 6   d, how many jobs are done without a unique key
+-- ARGV 7.. d ids; then, per other settlement: kind, id, unique key ('' for none), delay in µs, meta
+--          kind is done, front, back, delayed, failed, or found: failed, and a record that is not one
+--          stays as the payload. An id comes once in all.
+-- reply    'LOST', 'REPLAYED', or
+--          {exceptions, ids, records, time to the next delayed job or -1, held, now}
+--          exceptions alternates an id and whether it has a record (1 stale, 0 cleared)
+-- order    renew; SMISMEMBER; new places of what holds; one SREM of it; promote; peek; SADD; LTRIM
+local owner, want, most = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
+local done = tonumber(ARGV[6])
+local RESERVED = KEYS[13]
+local time = now()
+local refused = speak(owner, ARGV[2], tonumber(ARGV[3]), time)
+if refused then
+  return refused
+end
+
+local exceptions, settled = {}, {}
+local released, leased = 0, 0
+local function except(id)
+  exceptions[#exceptions + 1] = id
+  exceptions[#exceptions + 1] = redis.call('HEXISTS', RECORDS, id)
+end
+-- Counted first, so that an error here leaves them reserved; a record that was gone already is not a job.
+local function finish(ids)
+  redis.call('HINCRBY', STATS, 'done', #ids)
+  local removed = redis.call('HDEL', RECORDS, unpack(ids))
+  if removed < #ids then
+    redis.call('HINCRBY', STATS, 'done', removed - #ids)
+  end
+end
+
+if done > 0 then
+  local holds = redis.call('SMISMEMBER', RESERVED, unpack(ARGV, 7, 6 + done))
+  for n = 1, done do
+    if holds[n] == 1 then
+      settled[#settled + 1] = ARGV[6 + n]
+    else
+      except(ARGV[6 + n])
+    end
+  end
+  if #settled > 0 then
+    finish(settled)
+  end
+end
+
+local others = (#ARGV - 6 - done) / 5
+if others > 0 then
+  local ids, finished, freed = {}, {}, {}
+  local front, back, delayed, failed = {}, {}, {}, {}
+  for n = 1, others do
+    ids[n] = ARGV[done + 5 * n + 3]
+  end
+  local holds = redis.call('SMISMEMBER', RESERVED, unpack(ids))
+  for n = 1, others do
+    local at = done + 5 * n + 2
+    local kind, id, key, delay, meta = ARGV[at], ids[n], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+    local record
+    if holds[n] == 1 then
+      settled[#settled + 1] = id
+      record = redis.call('HGET', RECORDS, id)
+    end
+    if not record then
+      except(id)
+    elseif kind == 'done' then
+      finished[#finished + 1] = id
+      freed[#freed + 1] = { key, id }
+    else
+      redis.call('HSET', RECORDS, id, rewritten(record, meta, kind == 'found'))
+      if kind == 'front' then
+        front[#front + 1] = id
+      elseif kind == 'back' then
+        back[#back + 1] = id
+      elseif kind == 'delayed' then
+        delayed[#delayed + 1] = text(time + tonumber(delay))
+        delayed[#delayed + 1] = id
+      else
+        failed[#failed + 1] = text(time)
+        failed[#failed + 1] = id
+        freed[#freed + 1] = { key, id }
+      end
+    end
+  end
+  if #front > 0 then
+    -- The first one given comes first: it is put there last.
+    for n = 1, math.floor(#front / 2) do
+      front[n], front[#front + 1 - n] = front[#front + 1 - n], front[n]
+    end
+    redis.call('LPUSH', WAITING, unpack(front))
+  end
+  if #back > 0 then
+    redis.call('RPUSH', WAITING, unpack(back))
+  end
+  if #delayed > 0 then
+    local before = next_due()
+    redis.call('ZADD', DELAYED, unpack(delayed))
+    if not before or next_due() < before then
+      wake()
+    end
+  end
+  if #failed > 0 then
+    redis.call('ZADD', FAILED, unpack(failed))
+  end
+  if #finished > 0 then
+    finish(finished)
+  end
+  for _, pair in ipairs(freed) do
+    free(pair[1], pair[2])
+  end
+  released = #front + #back
+end
+-- Both kinds of settlement together may be one batch, which unpack can carry.
+if #settled > 0 then
+  redis.call('SREM', RESERVED, unpack(settled))
+end
+
+local due = next_due()
+if due and due <= time then
+  local ids = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', text(time), 'LIMIT', 0, 500)
+  redis.call('RPUSH', WAITING, unpack(ids))
+  redis.call('ZREM', DELAYED, unpack(ids))
+  released = released + #ids
+  due = next_due()
+end
+
+-- Peeks in steps sized by what was seen, so that large payloads are not read in vain.
+local ids, records = {}, {}
+local passed, tombstones, exhausted = 0, 0, false
+if want > 0 and not redis.call('HGET', STATS, 'paused') then
+  local bytes, exact, step = 0, false, 16
+  while leased < want and passed < want + 2000 and not exhausted do
+    local peeked = redis.call('LRANGE', WAITING, passed, passed + math.min(step, want - leased) - 1)
+    if #peeked == 0 then
+      break
+    end
+    local found = redis.call('HMGET', RECORDS, unpack(peeked))
+    for n = 1, #peeked do
+      local record = found[n]
+      if not record then
+        tombstones = tombstones + 1
+      else
+        if bytes >= most and not exact then
+          -- Whole records were counted until here, metas included; only now the exact sum matters.
+          exact, bytes = true, 0
+          for m = 1, leased do
+            bytes = bytes + #records[m] - (string.find(records[m], '\n', 1, true) or 0)
+          end
+        end
+        if leased > 0 and bytes >= most then
+          exhausted = true
+          break
+        end
+        leased = leased + 1
+        ids[leased], records[leased] = peeked[n], record
+        bytes = bytes + #record - (exact and string.find(record, '\n', 1, true) or 0)
+      end
+      passed = passed + 1
+    end
+    step = 500
+    if bytes > 0 then
+      step = math.max(16, math.min(step, math.floor((most - bytes) * leased / bytes)))
+    end
+  end
+end
+if leased > 0 then
+  redis.call('SADD', RESERVED, unpack(ids))
+end
+if passed > 0 then
+  redis.call('LTRIM', WAITING, passed, -1)
+end
+if tombstones > 0 then
+  bury(tombstones)
+end
+
+-- What this turn put there and did not take, or left behind, is for the next idle master. A turn that only
+-- renews leaves no token, so that a master without free slots does not keep itself awake.
+if (leased > 0 or released > 0 or passed > 0) and redis.call('LLEN', WAITING) > 0 then
+  wake()
+end
+return { exceptions, ids, records, due and math.max(0, due - time) or -1, redis.call('SCARD', RESERVED), time }

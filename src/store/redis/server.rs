@@ -1,0 +1,123 @@
+//! What we ask of a server before we trust it with jobs.
+
+use redis::Value;
+use tracing::warn;
+
+use super::RedisStore;
+use super::link::{info_field, is_forbidden};
+use super::reply::{text, texts};
+use crate::store::StoreError;
+
+const CONNECTING: &str = "connecting";
+const OLDEST: (u32, u32) = (6, 2);
+
+impl RedisStore {
+    /// Checks reachability, permission, version, eviction policy and layout.
+    pub(super) async fn check_server(&self, allow_eviction: bool) -> Result<(), StoreError> {
+        let line = self.calls.line(CONNECTING).await?;
+        match line.version {
+            Some(version) if version < OLDEST => {
+                return Err(self.refused(format!(
+                    "it is version {}.{}: use Redis 6.2 or newer, or Valkey",
+                    version.0, version.1
+                )));
+            }
+            Some(_) => {}
+            None => {
+                warn!(store = self.place(), "the server does not tell its version: 6.2 or newer is needed")
+            }
+        }
+        match self.eviction_policy().await? {
+            Some(policy) if policy == "noeviction" => {}
+            Some(policy) if allow_eviction => {
+                warn!(store = self.place(), policy, "the server may evict jobs when its memory is full");
+            }
+            Some(policy) => {
+                return Err(self.refused(format!(
+                    "its `maxmemory-policy` is \"{policy}\", so it may drop jobs when its memory is full: set it to \"noeviction\", or accept the loss with `allow_eviction = true`"
+                )));
+            }
+            None => warn!(
+                store = self.place(),
+                "the server does not tell its `maxmemory-policy`: make sure it is \"noeviction\""
+            ),
+        }
+        // One call of a script shows that we may make them, that the keys are ours and the layout is known.
+        self.counts().await?;
+        Ok(())
+    }
+
+    /// How durable a write is, as far as the server tells.
+    pub(super) async fn durability_in_force(&self) -> Result<String, StoreError> {
+        let mut known = [None, None, None];
+        for (value, name) in known.iter_mut().zip(["appendonly", "appendfsync", "save"]) {
+            *value = self.setting(name).await?;
+        }
+        let [appendonly, appendfsync, save] = known;
+        Ok(durability(appendonly.as_deref(), appendfsync.as_deref(), save.as_deref()).to_owned())
+    }
+
+    async fn eviction_policy(&self) -> Result<Option<String>, StoreError> {
+        let mut info = redis::cmd("INFO");
+        let answer = self.allowed(info.arg("memory")).await?;
+        match answer.and_then(text).and_then(|info| info_field(&info, "maxmemory_policy")) {
+            Some(policy) => Ok(Some(policy)),
+            None => self.setting("maxmemory-policy").await,
+        }
+    }
+
+    /// A setting of the server; `None` when we may not ask.
+    async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let mut get = redis::cmd("CONFIG");
+        let answer = self.allowed(get.arg("GET").arg(name)).await?;
+        Ok(answer.and_then(texts).and_then(|pair| pair.into_iter().nth(1)))
+    }
+
+    /// Sends a command that the server may forbid.
+    async fn allowed(&self, cmd: &redis::Cmd) -> Result<Option<Value>, StoreError> {
+        let line = self.calls.line(CONNECTING).await?;
+        match self.calls.send(&line, cmd, std::time::Duration::ZERO).await {
+            Ok(value) => Ok(Some(value)),
+            Err(trouble) if is_forbidden(&trouble) => Ok(None),
+            Err(trouble) => Err(self.failed(trouble, CONNECTING)),
+        }
+    }
+
+    fn refused(&self, detail: String) -> StoreError {
+        StoreError::Refused { place: self.place().to_owned(), detail }
+    }
+}
+
+/// Words for what the settings mean; `None` where the server did not tell.
+fn durability(appendonly: Option<&str>, appendfsync: Option<&str>, save: Option<&str>) -> &'static str {
+    match (appendonly, appendfsync, save) {
+        (Some("yes"), Some("always"), _) => "fsync",
+        (Some("yes"), Some("everysec"), _) => "everysec",
+        // The system writes when it sees fit, usually within half a minute.
+        (Some("yes"), Some("no"), _) => "os",
+        (Some("no"), _, Some("")) => "memory",
+        (Some("no"), _, Some(_)) => "rdb",
+        _ => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durability_is_named_by_the_weakest_promise_in_force() {
+        let rows = [
+            (Some("yes"), Some("always"), Some(""), "fsync"),
+            (Some("yes"), Some("everysec"), Some("3600 1"), "everysec"),
+            (Some("yes"), Some("no"), Some(""), "os"),
+            (Some("no"), Some("always"), Some("3600 1"), "rdb"),
+            (Some("no"), Some("everysec"), Some(""), "memory"),
+            (None, None, None, "unknown"),
+            (Some("yes"), None, Some(""), "unknown"),
+        ];
+        for (appendonly, appendfsync, save, word) in rows {
+            assert_eq!(durability(appendonly, appendfsync, save), word);
+        }
+    }
+}

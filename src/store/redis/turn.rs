@@ -1,0 +1,143 @@
+//! The turn: what an owner says and asks, as one script call.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use redis::Value;
+
+use super::call::Call;
+use super::reply::{count, fields, id, int, jobs, list};
+use super::scripts::Script;
+use super::{RedisStore, micros};
+use crate::job::{FailReason, JobId, MAX_DELAY, Meta, Timestamp};
+use crate::store::{Exception, MAX_BATCH, Place, Settlement, StoreError, Turn, TurnReply};
+
+const DOING: &str = "taking a turn";
+/// Numbers above this are not exact in Lua; as a bound it is as good as none.
+const MOST: usize = 1 << 52;
+
+impl RedisStore {
+    pub(super) async fn take_turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
+        let mut call = self.call(Script::Turn, DOING, &[self.keys.reserved(turn.owner)]).await?;
+        call.arg(turn.owner.as_str()).arg(turn.seq).arg(micros(self.lease));
+        call.arg(turn.want.min(MAX_BATCH)).arg(turn.max_bytes.min(MOST));
+        let (once, again) = split(turn.settlements);
+        settle(&mut call, &once);
+        let reply = super::spoken(call.send().await?)?;
+        let mut reply = self.understood(read(reply), DOING)?;
+        let answered = repeated(&once, &again, &reply.exceptions);
+        reply.exceptions.extend(answered);
+        Ok(reply)
+    }
+}
+
+/// The first settlement of each job, and those that settle a job of the same batch again.
+fn split(settlements: &[Settlement]) -> (Vec<&Settlement>, Vec<&Settlement>) {
+    if settlements.len() < 2 {
+        return (settlements.iter().collect(), Vec::new());
+    }
+    let mut seen = HashMap::with_capacity(settlements.len());
+    settlements.iter().partition(|settlement| seen.insert(settlement.id, ()).is_none())
+}
+
+/// What a second settlement of a job in one batch is answered: as if it had come a moment later.
+fn repeated(
+    once: &[&Settlement],
+    again: &[&Settlement],
+    exceptions: &[(JobId, Exception)],
+) -> Vec<(JobId, Exception)> {
+    let answer = |second: &&Settlement| {
+        let refused = exceptions.iter().find(|(id, _)| *id == second.id).map(|(_, exception)| *exception);
+        let done = once.iter().any(|first| first.id == second.id && first.to == Place::Done);
+        let applied = if done { Exception::Cleared } else { Exception::Stale };
+        (second.id, refused.unwrap_or(applied))
+    };
+    again.iter().map(answer).collect()
+}
+
+fn settle(call: &mut Call<'_>, settlements: &[&Settlement]) {
+    let is_plain = |s: &&&Settlement| s.to == Place::Done && s.unique.is_none();
+    call.arg(settlements.iter().filter(is_plain).count());
+    for settlement in settlements.iter().filter(is_plain) {
+        call.arg(settlement.id.0);
+    }
+    for settlement in settlements.iter().filter(|s| !is_plain(s)) {
+        let (kind, delay, meta) = written(&settlement.to);
+        let unique = settlement.unique.as_deref().unwrap_or("");
+        call.arg(kind).arg(settlement.id.0).arg(unique).arg(delay);
+        call.arg(meta.map(super::meta_text).unwrap_or_default());
+    }
+}
+
+/// A place in the words of the script: its kind, a delay in µs, the new meta.
+fn written(place: &Place) -> (&'static str, u64, Option<&Meta>) {
+    match place {
+        Place::Done => ("done", 0, None),
+        Place::Front(meta) => ("front", 0, Some(meta)),
+        Place::Back(meta) => ("back", 0, Some(meta)),
+        Place::Delayed(delay, meta) => ("delayed", micros((*delay).min(MAX_DELAY)), Some(meta)),
+        Place::Failed(meta) if meta.failed == Some(FailReason::Malformed) => ("found", 0, Some(meta)),
+        Place::Failed(meta) => ("failed", 0, Some(meta)),
+    }
+}
+
+fn read(reply: Value) -> Option<TurnReply> {
+    let [exceptions, ids, records, next_due, held, now] = fields(reply)?;
+    let exceptions = list(exceptions)?
+        .chunks_exact(2)
+        .map(|pair| {
+            let exception = if pair[1] == Value::Int(0) { Exception::Cleared } else { Exception::Stale };
+            Some((id(&pair[0])?, exception))
+        })
+        .collect::<Option<_>>()?;
+    Some(TurnReply {
+        exceptions,
+        leased: jobs(ids, records)?,
+        next_due: u64::try_from(int(next_due)?).ok().map(Duration::from_micros),
+        held: count(held)?,
+        now: Timestamp(count(now)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settlement(id: u64, to: Place) -> Settlement {
+        Settlement { id: JobId(id), unique: None, to }
+    }
+
+    #[test]
+    fn a_job_settled_twice_in_a_batch_is_answered_as_if_one_after_the_other() {
+        let back = || Place::Back(Meta::named("a"));
+        let all = [
+            settlement(1, Place::Done),
+            settlement(1, back()),
+            settlement(2, back()),
+            settlement(2, Place::Done),
+            settlement(3, Place::Done),
+            settlement(3, Place::Done),
+        ];
+        let (once, again) = split(&all);
+        assert_eq!((once.len(), again.len()), (3, 3));
+        let answers = repeated(&once, &again, &[(JobId(3), Exception::Stale)]);
+        let expected =
+            [(JobId(1), Exception::Cleared), (JobId(2), Exception::Stale), (JobId(3), Exception::Stale)];
+        assert_eq!(answers, expected);
+    }
+
+    #[test]
+    fn a_malformed_record_is_kept_as_found() {
+        let meta = Meta::malformed(Timestamp(1), "why");
+        assert_eq!(written(&Place::Failed(meta)).0, "found");
+        assert_eq!(written(&Place::Failed(Meta::named("a"))).0, "failed");
+        let long = Place::Delayed(Duration::MAX, Meta::named("a"));
+        assert_eq!(written(&long).1, micros(MAX_DELAY));
+    }
+
+    #[test]
+    fn a_reply_of_another_form_is_not_understood() {
+        assert_eq!(read(Value::Nil), None);
+        assert_eq!(read(Value::Array(vec![Value::Int(1); 6])), None);
+    }
+}

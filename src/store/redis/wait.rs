@@ -1,0 +1,74 @@
+//! Waiting for work on a connection of its own.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Value;
+use tokio::time::{Instant, timeout_at};
+
+use super::link::{Link, Target};
+use crate::store::StoreError;
+
+const DOING: &str = "waiting for jobs";
+/// A shorter timeout would reach the server as 0, which means for ever.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+type Asked = Pin<Box<dyn Future<Output = Result<bool, StoreError>> + Send>>;
+
+/// The waiting side of a store.
+///
+/// A `BLPOP` that was sent cannot be taken back. When a wait is given up early, its question stays asked and the
+/// next wait goes on with it, so that a token it takes meanwhile is not lost on anybody.
+pub(super) struct Waits {
+    link: Arc<Link>,
+    key: String,
+    asked: tokio::sync::Mutex<Option<Asked>>,
+}
+
+impl Waits {
+    pub(super) fn new(target: Arc<Target>, key: &str) -> Self {
+        let link = Arc::new(Link::new(target));
+        Self { link, key: key.to_owned(), asked: tokio::sync::Mutex::default() }
+    }
+
+    /// Returns when a token was there, or after `timeout`.
+    pub(super) async fn wait(&self, timeout: Duration) -> Result<(), StoreError> {
+        let until = Instant::now() + timeout;
+        let Ok(mut asked) = timeout_at(until, self.asked.lock()).await else { return Ok(()) };
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            let question = asked.get_or_insert_with(|| self.ask(left.max(SHORTEST)));
+            let Ok(answer) = timeout_at(until, question).await else { return Ok(()) };
+            *asked = None;
+            if answer? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Asks for a token; answers whether there was one in time.
+    fn ask(&self, patience: Duration) -> Asked {
+        let link = Arc::clone(&self.link);
+        let mut cmd = redis::cmd("BLPOP");
+        cmd.arg(&self.key).arg(format!("{:.3}", patience.as_secs_f64()));
+        Box::pin(async move {
+            let line = link.line(DOING).await?;
+            match link.send(&line, &cmd, patience).await {
+                Ok(reply) => Ok(reply != Value::Nil),
+                Err(trouble) => Err(trouble.into_store(&link.target.place, DOING)),
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Waits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waits").field("link", &self.link).finish_non_exhaustive()
+    }
+}

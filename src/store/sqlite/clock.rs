@@ -1,0 +1,30 @@
+//! The clocks of this machine: wall time for due times and ids, time since boot for leases.
+//!
+//! A step of the wall clock neither ends nor prolongs a lease; a reboot ends all of them.
+
+use std::fs;
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
+
+use crate::job::Timestamp;
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Now, by the store's clock.
+pub(super) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::default().after(since)
+}
+
+/// Microseconds since this machine booted, time asleep included.
+pub(super) fn since_boot() -> i64 {
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has a boot-time clock since 2.6.39");
+    time.tv_sec() * 1_000_000 + time.tv_nsec() / 1_000
+}
+
+/// The name of the boot this machine runs in.
+pub(super) fn boot() -> io::Result<String> {
+    Ok(fs::read_to_string(BOOT_ID)?.trim().to_owned())
+}

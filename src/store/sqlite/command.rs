@@ -1,0 +1,135 @@
+//! The commands over many jobs: requeue, discard, clear, pause.
+
+use super::fault::Fault;
+use super::lane::{self, Channel, Ends};
+use super::op::Tx;
+use super::{keys, record};
+use crate::job::{JobId, Meta};
+use crate::store::{Clear, Cleared, MAX_BATCH, MAX_BATCH_BYTES};
+
+/// A failed job with its new meta, ready to be written.
+pub(super) struct Requeued {
+    id: i64,
+    meta: String,
+    key: Option<String>,
+}
+
+impl Requeued {
+    pub(super) fn of((id, meta): &(JobId, Meta)) -> Self {
+        Self { id: id.0.cast_signed(), meta: super::text(meta), key: meta.unique.clone() }
+    }
+}
+
+pub(super) fn requeue(tx: &Tx<'_>, channel: i64, jobs: &[Requeued]) -> Result<u64, Fault> {
+    let channel = Channel::read(tx, channel)?;
+    let mut ends = Ends::of(tx, channel.waiting)?;
+    let mut moved = 0;
+    for Requeued { id, meta, key } in jobs {
+        if !lane::shift(tx, *id, channel.failed, channel.waiting, ends.back())? {
+            continue;
+        }
+        record::rewrite(tx, *id, meta)?;
+        if let Some(key) = key {
+            keys::retake(tx, channel.id, *id, key)?;
+        }
+        moved += 1;
+    }
+    lane::count(tx, channel.failed, -moved)?;
+    lane::count(tx, channel.waiting, moved)?;
+    if moved > 0 {
+        tx.wake(channel.id)?;
+    }
+    Ok(moved.cast_unsigned())
+}
+
+pub(super) fn discard(tx: &Tx<'_>, channel: i64, ids: &[i64]) -> Result<u64, Fault> {
+    let channel = Channel::read(tx, channel)?;
+    let mut all = 0;
+    for lane in [channel.waiting, channel.delayed, channel.failed] {
+        let mut removed = 0;
+        for id in ids {
+            removed += i64::from(lane::delete(tx, *id, lane)?);
+        }
+        lane::count(tx, lane, -removed)?;
+        all += removed;
+    }
+    channel.count_cleared(tx, all)?;
+    Ok(all.cast_unsigned())
+}
+
+/// Gives the channel fresh lanes in the place of those to be cleared: from then on their jobs are gone.
+pub(super) fn clear(tx: &Tx<'_>, channel: i64, which: Clear) -> Result<Cleared, Fault> {
+    let channel = Channel::read(tx, channel)?;
+    let mut cleared = Cleared::default();
+    if which.waiting {
+        cleared.waiting = drop_lane(tx, channel.waiting)?;
+        let fresh = lane::make(tx, channel.id, lane::WAITING)?;
+        tx.execute("UPDATE channels SET waiting = ?2 WHERE id = ?1", [channel.id, fresh])?;
+    }
+    if which.delayed {
+        cleared.delayed = drop_lane(tx, channel.delayed)?;
+        let fresh = lane::make(tx, channel.id, lane::DELAYED)?;
+        tx.execute("UPDATE channels SET delayed = ?2 WHERE id = ?1", [channel.id, fresh])?;
+    }
+    if which.failed {
+        cleared.failed = drop_lane(tx, channel.failed)?;
+        let fresh = lane::make(tx, channel.id, lane::FAILED)?;
+        tx.execute("UPDATE channels SET failed = ?2 WHERE id = ?1", [channel.id, fresh])?;
+    }
+    if which.reserved {
+        let mut held = tx.prepare("SELECT id FROM lanes WHERE channel = ?1 AND state IN (3, 5, 6)")?;
+        let held = held.query_map([channel.id], |row| row.get(0))?;
+        for lane in held.collect::<Result<Vec<i64>, _>>()? {
+            cleared.reserved += drop_lane(tx, lane)?;
+            // An owner that lives on holds nothing from here; a dead one has no more to free.
+            let fresh = lane::make(tx, channel.id, lane::RESERVED)?;
+            if tx.execute("UPDATE owners SET lane = ?2 WHERE lane = ?1", [lane, fresh])? == 0 {
+                tx.execute("DELETE FROM lanes WHERE id = ?1", [fresh])?;
+            }
+        }
+    }
+    let all = cleared.waiting + cleared.delayed + cleared.failed + cleared.reserved;
+    channel.count_cleared(tx, all.cast_signed())?;
+    Ok(cleared)
+}
+
+fn drop_lane(tx: &Tx<'_>, lane: i64) -> Result<u64, Fault> {
+    let jobs = lane::jobs(tx, lane)?;
+    tx.execute("UPDATE lanes SET state = 0 WHERE id = ?1", [lane])?;
+    Ok(jobs.cast_unsigned())
+}
+
+/// Deletes one batch of what was cleared; whether nothing is left.
+pub(super) fn sweep(tx: &Tx<'_>, channel: i64) -> Result<bool, Fault> {
+    let lane = tx.number("SELECT id FROM lanes WHERE channel = ?1 AND state = 0 LIMIT 1", [channel])?;
+    let Some(lane) = lane else { return Ok(true) };
+    let mut gone = tx.prepare(
+        "SELECT j.id, octet_length(r.payload) FROM jobs j LEFT JOIN records r ON r.id = j.id
+         WHERE j.lane = ?1 ORDER BY j.rank LIMIT ?2",
+    )?;
+    let mut rows = gone.query([lane, MAX_BATCH as i64])?;
+    let (mut ids, mut bytes) = (Vec::new(), 0);
+    // Large payloads take long to delete: such a batch has fewer jobs.
+    while bytes < MAX_BATCH_BYTES as i64
+        && let Some(row) = rows.next()?
+    {
+        ids.push(row.get::<_, i64>(0)?);
+        bytes += row.get::<_, Option<i64>>(1)?.unwrap_or(0);
+    }
+    drop(rows);
+    for id in &ids {
+        lane::delete(tx, *id, lane)?;
+    }
+    if ids.is_empty() {
+        tx.execute("DELETE FROM lanes WHERE id = ?1", [lane])?;
+    }
+    Ok(false)
+}
+
+pub(super) fn pause(tx: &Tx<'_>, channel: i64, paused: bool) -> Result<(), Fault> {
+    tx.execute("UPDATE channels SET paused = ?2 WHERE id = ?1", [channel, i64::from(paused)])?;
+    if !paused {
+        tx.wake(channel)?;
+    }
+    Ok(())
+}

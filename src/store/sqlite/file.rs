@@ -1,0 +1,222 @@
+//! One store file as this process has it open: its two threads, and those who wait for work.
+//!
+//! All handles on a file share one [`File`], found by its path in a register of the process; the threads
+//! end when the last handle is dropped.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, unbounded};
+use tokio::sync::{Semaphore, watch};
+
+use super::connect;
+use super::fault::Fault;
+use super::op::{self, BoxedOp, Tx};
+use super::place::Place;
+use super::reader::{Reader, Request};
+use super::writer::Writer;
+use crate::store::StoreError;
+
+/// How long a call may take before its caller is answered that the store is not available.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// What may wait for the threads: KiB of payloads, and [`BASE`] for every call.
+const ROOM: usize = 64 * 1024;
+/// What a call without payloads takes of [`ROOM`].
+const BASE: usize = 16;
+
+/// The files this process has open.
+static OPEN: Mutex<BTreeMap<PathBuf, Weak<File>>> = Mutex::new(BTreeMap::new());
+
+/// See the module.
+pub(super) struct File {
+    place: Place,
+    /// The path, for messages.
+    name: String,
+    writes: Sender<BoxedOp>,
+    reads: Sender<Request>,
+    room: Arc<Semaphore>,
+    wakes: Wakes,
+}
+
+impl File {
+    /// The file at `path`, opened now unless this process has it open already.
+    pub(super) fn open(path: &Path) -> Result<Arc<Self>, Fault> {
+        let mut files = lock(&OPEN);
+        let place = Place::prepare(path)?;
+        files.retain(|_, file| file.strong_count() > 0);
+        if let Some(file) = files.get(&place.path).and_then(Weak::upgrade)
+            // Otherwise the path leads to a new file since; the old one answers for itself.
+            && file.place == place
+        {
+            return Ok(file);
+        }
+        let file = Arc::new(Self::start(place.clone())?);
+        files.insert(place.path, Arc::downgrade(&file));
+        Ok(file)
+    }
+
+    fn start(place: Place) -> Result<Self, Fault> {
+        let write = connect::writer(&place.path)?;
+        let read = connect::reader(&place.path)?;
+        let (writes, write_ops) = unbounded();
+        let (reads, read_ops) = unbounded();
+        let wakes = Wakes::default();
+        let writer = Writer { connection: write, place: place.clone(), ops: write_ops, wakes: wakes.clone() };
+        let reader = Reader { connection: read, ops: read_ops, wakes: wakes.clone() };
+        spawn("sqlite-write", move || writer.run())?;
+        spawn("sqlite-read", move || reader.run())?;
+        let name = place.path.display().to_string();
+        Ok(Self { place, name, writes, reads, room: Arc::new(Semaphore::new(ROOM)), wakes })
+    }
+
+    /// Runs `act` in a write transaction that is on disk when this answers. `bytes` is the size of what it carries.
+    pub(super) async fn write<T, F>(&self, doing: &'static str, bytes: usize, act: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Tx<'_>) -> Result<T, Fault> + Send + 'static,
+    {
+        self.call(doing, bytes, act, |op| self.writes.send(op).is_ok()).await
+    }
+
+    /// Like [`File::write`], for a caller that may block.
+    pub(super) fn write_blocking<T, F>(&self, act: F) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        F: FnMut(&Tx<'_>) -> Result<T, Fault> + Send + 'static,
+    {
+        // Opening is rare: it needs no place among the calls that wait.
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().map_err(|_| gone())?;
+        let (op, answer) = op::call(act, room);
+        self.writes.send(op).map_err(|_| gone())?;
+        // On a thread of its own, because tokio does not let one of its threads wait for an answer.
+        let waiting = thread::spawn(move || answer.blocking_recv());
+        waiting.join().map_err(|_| gone())?.map_err(|_| gone())?
+    }
+
+    /// Runs `act` in a read transaction: it sees one state of the store.
+    pub(super) async fn read<T, F>(&self, doing: &'static str, act: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Tx<'_>) -> Result<T, Fault> + Send + 'static,
+    {
+        self.call(doing, 0, act, |op| self.reads.send(Request::Run(op)).is_ok()).await
+    }
+
+    async fn call<T, F>(
+        &self,
+        doing: &'static str,
+        bytes: usize,
+        act: F,
+        send: impl FnOnce(BoxedOp) -> bool,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Tx<'_>) -> Result<T, Fault> + Send + 'static,
+    {
+        let answered = tokio::time::timeout(DEADLINE, async {
+            let room = u32::try_from((BASE + bytes / 1024).min(ROOM)).unwrap_or(u32::MAX);
+            let room = Arc::clone(&self.room).acquire_many_owned(room).await.map_err(|_| gone())?;
+            let (op, answer) = op::call(act, room);
+            if !send(op) {
+                return Err(gone());
+            }
+            answer.await.map_err(|_| gone())?
+        });
+        let outcome = answered.await.unwrap_or_else(|_| {
+            Err(Fault::Unavailable(format!("there was no answer within {} s", DEADLINE.as_secs())))
+        });
+        outcome.map_err(|fault| fault.at(&self.name, doing))
+    }
+
+    /// The wake counts of a channel, as they become known.
+    pub(super) fn watch(&self, channel: i64) -> watch::Receiver<i64> {
+        self.wakes.watch(channel)
+    }
+
+    /// Waits until the wake count of a channel is another than `seen`, and answers it.
+    pub(super) async fn woken(&self, mut wakes: watch::Receiver<i64>, seen: i64) -> i64 {
+        let _waiting = self.wakes.wait();
+        // Without the reader there is nobody to wake us but this process itself.
+        let _ = self.reads.send(Request::Look);
+        let woken = wakes.wait_for(|wakes| *wakes != seen).await.map(|wakes| *wakes);
+        // The counts live as long as the file, so there is always one who can send.
+        woken.unwrap_or(seen)
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("File").field(&self.name).finish()
+    }
+}
+
+/// Runs a thread, or says why there can be none.
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
+    spawned.map(drop).map_err(|error| Fault::Unavailable(format!("no thread can be started: {error}")))
+}
+
+/// A thread of the file has ended, which only a panic in it can do while there are handles.
+fn gone() -> Fault {
+    Fault::Unavailable("its thread has ended".into())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that holds these locks leaves them half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The wake counts of a file's channels, shared by its threads and those who wait.
+#[derive(Clone, Default)]
+pub(super) struct Wakes {
+    channels: Arc<Mutex<BTreeMap<i64, watch::Sender<i64>>>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Wakes {
+    /// Tells those who wait for these channels.
+    pub(super) fn publish(&self, counts: Vec<(i64, i64)>) {
+        if counts.is_empty() {
+            return;
+        }
+        let channels = lock(&self.channels);
+        for (channel, count) in counts {
+            if let Some(wakes) = channels.get(&channel) {
+                // The reader may come with an older count than the writer: counts only grow.
+                wakes.send_if_modified(|wakes| {
+                    let newer = count > *wakes;
+                    *wakes = count.max(*wakes);
+                    newer
+                });
+            }
+        }
+    }
+
+    fn watch(&self, channel: i64) -> watch::Receiver<i64> {
+        lock(&self.channels).entry(channel).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    }
+
+    /// Whether anybody waits.
+    pub(super) fn awaited(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    fn wait(&self) -> Waiting {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(Arc::clone(&self.waiting))
+    }
+}
+
+/// Counts one who waits, until dropped.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

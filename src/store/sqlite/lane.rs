@@ -1,0 +1,157 @@
+//! Lanes: where jobs are, and the moves between them. See `schema.sql`.
+
+use rusqlite::params;
+
+use super::fault::Fault;
+use super::op::Tx;
+use crate::store::State;
+
+/// The states of a lane, as in `schema.sql`.
+pub(super) const CLEARED: i64 = 0;
+pub(super) const WAITING: i64 = 1;
+pub(super) const DELAYED: i64 = 2;
+pub(super) const RESERVED: i64 = 3;
+pub(super) const FAILED: i64 = 4;
+pub(super) const LOST: i64 = 5;
+pub(super) const LEFT: i64 = 6;
+
+/// What a lane's state is called outside; `None` for jobs that are gone.
+pub(super) fn state(number: i64) -> Option<State> {
+    match number {
+        WAITING => Some(State::Waiting),
+        DELAYED => Some(State::Delayed),
+        RESERVED | LOST | LEFT => Some(State::Reserved),
+        FAILED => Some(State::Failed),
+        _ => None,
+    }
+}
+
+/// A channel and its lanes in force.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Channel {
+    pub(super) id: i64,
+    pub(super) waiting: i64,
+    pub(super) delayed: i64,
+    pub(super) failed: i64,
+    pub(super) paused: bool,
+}
+
+impl Channel {
+    pub(super) fn read(tx: &Tx<'_>, id: i64) -> Result<Self, Fault> {
+        let mut statement =
+            tx.prepare("SELECT waiting, delayed, failed, paused FROM channels WHERE id = ?1")?;
+        let mut rows = statement.query([id])?;
+        let row =
+            rows.next()?.ok_or_else(|| Fault::Corrupt("the channel was removed by a foreign hand".into()))?;
+        let (waiting, delayed, failed, paused) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok(Self { id, waiting, delayed, failed, paused })
+    }
+
+    /// The number of the channel of this name, made now where there is none.
+    pub(super) fn find(tx: &Tx<'_>, name: &str) -> Result<i64, Fault> {
+        if let Some(id) = tx.number("SELECT id FROM channels WHERE name = ?1", [name])? {
+            return Ok(id);
+        }
+        let id = tx.number(
+            "INSERT INTO channels (name, waiting, delayed, failed) VALUES (?1, 0, 0, 0) RETURNING id",
+            [name],
+        )?;
+        let id = id.expect("an insert answers the row it made");
+        let [waiting, delayed, failed] =
+            [make(tx, id, WAITING)?, make(tx, id, DELAYED)?, make(tx, id, FAILED)?];
+        tx.execute(
+            "UPDATE channels SET waiting = ?2, delayed = ?3, failed = ?4 WHERE id = ?1",
+            params![id, waiting, delayed, failed],
+        )?;
+        Ok(id)
+    }
+
+    /// Raises the number of jobs finished.
+    pub(super) fn count_done(&self, tx: &Tx<'_>, jobs: i64) -> Result<(), Fault> {
+        if jobs > 0 {
+            tx.execute("UPDATE channels SET done = done + ?2 WHERE id = ?1", [self.id, jobs])?;
+        }
+        Ok(())
+    }
+
+    /// Raises the number of jobs removed by command.
+    pub(super) fn count_cleared(&self, tx: &Tx<'_>, jobs: i64) -> Result<(), Fault> {
+        if jobs > 0 {
+            tx.execute("UPDATE channels SET cleared = cleared + ?2 WHERE id = ?1", [self.id, jobs])?;
+        }
+        Ok(())
+    }
+}
+
+/// A new, empty lane.
+pub(super) fn make(tx: &Tx<'_>, channel: i64, state: i64) -> Result<i64, Fault> {
+    let made =
+        tx.number("INSERT INTO lanes (channel, state) VALUES (?1, ?2) RETURNING id", [channel, state])?;
+    Ok(made.expect("an insert answers the row it made"))
+}
+
+/// Corrects the count of a lane.
+pub(super) fn count(tx: &Tx<'_>, lane: i64, change: i64) -> Result<(), Fault> {
+    if change != 0 {
+        tx.execute("UPDATE lanes SET jobs = jobs + ?2 WHERE id = ?1", [lane, change])?;
+    }
+    Ok(())
+}
+
+/// How many jobs a lane has, by its count.
+pub(super) fn jobs(tx: &Tx<'_>, lane: i64) -> Result<i64, Fault> {
+    Ok(tx.number("SELECT jobs FROM lanes WHERE id = ?1", [lane])?.unwrap_or(0))
+}
+
+/// Moves a job from one lane to another; whether it was there. The counts are the caller's to correct.
+pub(super) fn shift(tx: &Tx<'_>, id: i64, from: i64, to: i64, rank: i64) -> Result<bool, Fault> {
+    let moved =
+        tx.execute("UPDATE jobs SET lane = ?3, rank = ?4 WHERE id = ?1 AND lane = ?2", [id, from, to, rank])?;
+    Ok(moved == 1)
+}
+
+/// Like [`shift`], to the failed lane: the job gives up its unique key.
+pub(super) fn fail(tx: &Tx<'_>, id: i64, from: i64, to: i64) -> Result<bool, Fault> {
+    let now = tx.now.0.cast_signed();
+    let moved = tx.execute(
+        "UPDATE jobs SET lane = ?3, rank = ?4, key = NULL WHERE id = ?1 AND lane = ?2",
+        [id, from, to, now],
+    )?;
+    Ok(moved == 1)
+}
+
+/// Deletes a job if it is in this lane; whether it was.
+pub(super) fn delete(tx: &Tx<'_>, id: i64, lane: i64) -> Result<bool, Fault> {
+    if tx.execute("DELETE FROM jobs WHERE id = ?1 AND lane = ?2", [id, lane])? == 0 {
+        return Ok(false);
+    }
+    tx.execute("DELETE FROM records WHERE id = ?1", [id])?;
+    Ok(true)
+}
+
+/// The free ranks at both ends of a waiting lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    front: i64,
+    back: i64,
+}
+
+impl Ends {
+    pub(super) fn of(tx: &Tx<'_>, waiting: i64) -> Result<Self, Fault> {
+        let first = tx.number("SELECT min(rank) FROM jobs WHERE lane = ?1", [waiting])?;
+        let last = tx.number("SELECT max(rank) FROM jobs WHERE lane = ?1", [waiting])?;
+        Ok(Self { front: first.map_or(-1, |rank| rank - 1), back: last.map_or(0, |rank| rank + 1) })
+    }
+
+    /// The next rank behind everything.
+    pub(super) fn back(&mut self) -> i64 {
+        self.back += 1;
+        self.back - 1
+    }
+
+    /// The first of `count` ranks in a row before everything.
+    pub(super) fn fronts(&mut self, count: usize) -> i64 {
+        self.front -= i64::try_from(count).unwrap_or(0);
+        self.front + 1
+    }
+}

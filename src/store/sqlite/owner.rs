@@ -1,0 +1,200 @@
+//! Owners: joining, speaking, taking one job, leaving, and freeing what dead ones held.
+
+use std::time::Duration;
+
+use rusqlite::params;
+
+use super::fault::Fault;
+use super::lane::{self, Channel, Ends};
+use super::op::Tx;
+use super::record::{self, Raw};
+use super::{clock, keys};
+use crate::store::MAX_BATCH;
+use crate::store::batch::TAKE_DEPTH;
+
+/// Who makes a call that carries a number, and how long the lease is that it renews.
+#[derive(Clone, Debug)]
+pub(super) struct Speaker {
+    pub(super) channel: i64,
+    pub(super) name: String,
+    pub(super) seq: u64,
+    pub(super) lease: Duration,
+    /// The boot of this machine.
+    pub(super) boot: String,
+}
+
+impl Speaker {
+    fn deadline(&self) -> i64 {
+        clock::since_boot().saturating_add(i64::try_from(self.lease.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
+pub(super) fn join(tx: &Tx<'_>, speaker: &Speaker) -> Result<(), Fault> {
+    let lane = lane::make(tx, speaker.channel, lane::RESERVED)?;
+    tx.execute(
+        "INSERT INTO owners (channel, name, lane, seq, boot, deadline) VALUES (?1, ?2, ?3, 0, ?4, ?5)",
+        params![speaker.channel, speaker.name, lane, speaker.boot, speaker.deadline()],
+    )?;
+    Ok(())
+}
+
+/// The lane of an owner.
+pub(super) fn lane_of(tx: &Tx<'_>, channel: i64, name: &str) -> Result<i64, Fault> {
+    let lane =
+        tx.number("SELECT lane FROM owners WHERE channel = ?1 AND name = ?2", params![channel, name])?;
+    lane.ok_or(Fault::Lost)
+}
+
+/// Checks a call that carries a number, renews the lease, answers the owner's lane.
+pub(super) fn speak(tx: &Tx<'_>, speaker: &Speaker) -> Result<i64, Fault> {
+    let mut statement = tx.prepare("SELECT id, lane, seq FROM owners WHERE channel = ?1 AND name = ?2")?;
+    let mut rows = statement.query(params![speaker.channel, speaker.name])?;
+    let row = rows.next()?.ok_or(Fault::Lost)?;
+    let (id, lane, last): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let seq = i64::try_from(speaker.seq).unwrap_or(i64::MAX);
+    if seq <= last {
+        return Err(Fault::Replayed);
+    }
+    tx.execute(
+        "UPDATE owners SET seq = ?2, boot = ?3, deadline = ?4 WHERE id = ?1",
+        params![id, seq, speaker.boot, speaker.deadline()],
+    )?;
+    Ok(lane)
+}
+
+/// The ids in a lane.
+pub(super) fn held(tx: &Tx<'_>, lane: i64) -> Result<Vec<i64>, Fault> {
+    let mut statement = tx.prepare("SELECT id FROM jobs WHERE lane = ?1 ORDER BY rank, id")?;
+    let ids = statement.query_map([lane], |row| row.get(0))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// The records of those ids that are in a lane.
+pub(super) fn fetch(tx: &Tx<'_>, lane: i64, ids: &[i64]) -> Result<Vec<Raw>, Fault> {
+    let mut statement = tx.prepare(
+        "SELECT r.meta, r.payload FROM jobs j LEFT JOIN records r ON r.id = j.id WHERE j.id = ?1 AND j.lane = ?2",
+    )?;
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        let mut rows = statement.query([*id, lane])?;
+        if let Some(row) = rows.next()? {
+            found.push(Raw::read(*id, row, 0)?);
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn take(tx: &Tx<'_>, speaker: &Speaker, id: i64) -> Result<Option<Raw>, Fault> {
+    let own = speak(tx, speaker)?;
+    let channel = Channel::read(tx, speaker.channel)?;
+    let Some(from) = tx.number("SELECT lane FROM jobs WHERE id = ?1", [id])? else { return Ok(None) };
+    if from == channel.waiting {
+        let before = tx.number(
+            "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE lane = ?1
+                 AND rank < (SELECT rank FROM jobs WHERE id = ?2) LIMIT ?3)",
+            [from, id, TAKE_DEPTH as i64],
+        )?;
+        if before.is_some_and(|before| before >= TAKE_DEPTH as i64) {
+            return Ok(None);
+        }
+    } else if from == channel.failed {
+        if let Some(key) = record::meta(tx, id)?.and_then(|meta| meta.unique) {
+            keys::retake(tx, channel.id, id, &key)?;
+        }
+    } else if from != channel.delayed {
+        return Ok(None);
+    }
+    lane::shift(tx, id, from, own, 0)?;
+    lane::count(tx, from, -1)?;
+    lane::count(tx, own, 1)?;
+    Ok(fetch(tx, own, &[id])?.pop())
+}
+
+/// Ends an owner of its own will; answers its lane, to be freed, and how many jobs are in it.
+pub(super) fn leave(tx: &Tx<'_>, channel: i64, name: &str) -> Result<(i64, i64), Fault> {
+    let lane = lane_of(tx, channel, name)?;
+    end(tx, lane, lane::LEFT)?;
+    Ok((lane, lane::jobs(tx, lane)?))
+}
+
+/// Ends the owner of this name, known to be dead; one that is unknown is gone already.
+pub(super) fn bury(tx: &Tx<'_>, channel: i64, name: &str) -> Result<(), Fault> {
+    match lane_of(tx, channel, name) {
+        Ok(lane) => end(tx, lane, lane::LOST),
+        Err(Fault::Lost) => Ok(()),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Ends the owners whose lease has run out, or who spoke last before this machine was started.
+pub(super) fn bury_expired(tx: &Tx<'_>, channel: i64, boot: &str) -> Result<(), Fault> {
+    let mut statement =
+        tx.prepare("SELECT lane FROM owners WHERE channel = ?1 AND (boot <> ?2 OR deadline <= ?3)")?;
+    let lanes = statement.query_map(params![channel, boot, clock::since_boot()], |row| row.get(0))?;
+    for lane in lanes.collect::<Result<Vec<i64>, _>>()? {
+        end(tx, lane, lane::LOST)?;
+    }
+    Ok(())
+}
+
+fn end(tx: &Tx<'_>, lane: i64, state: i64) -> Result<(), Fault> {
+    tx.execute("DELETE FROM owners WHERE lane = ?1", [lane])?;
+    tx.execute("UPDATE lanes SET state = ?2 WHERE id = ?1", [lane, state])?;
+    Ok(())
+}
+
+/// A batch of freed jobs.
+#[derive(Debug, Default)]
+pub(super) struct Freed {
+    /// How many of them a lost owner had held.
+    pub(super) lost: u64,
+    /// Whether nothing is left to free.
+    pub(super) finished: bool,
+}
+
+/// Frees one batch of what dead owners of a channel held, or of one lane.
+pub(super) fn free(tx: &Tx<'_>, channel: i64, only: Option<i64>) -> Result<Freed, Fault> {
+    let channel = Channel::read(tx, channel)?;
+    let mut statement = tx.prepare(
+        "SELECT id, state FROM lanes WHERE channel = ?1 AND state IN (5, 6) AND (?2 IS NULL OR id = ?2) LIMIT 1",
+    )?;
+    let mut rows = statement.query(params![channel.id, only])?;
+    let Some(row) = rows.next()? else { return Ok(Freed { lost: 0, finished: true }) };
+    let (lane, state): (i64, i64) = (row.get(0)?, row.get(1)?);
+    drop(rows);
+
+    // From the last to the first: each batch comes before those already at the front.
+    let mut last = tx.prepare("SELECT id FROM jobs WHERE lane = ?1 ORDER BY rank DESC, id DESC LIMIT ?2")?;
+    let ids = last.query_map([lane, MAX_BATCH as i64], |row| row.get(0))?;
+    let ids = ids.collect::<Result<Vec<i64>, _>>()?;
+    if ids.is_empty() {
+        tx.execute("DELETE FROM lanes WHERE id = ?1", [lane])?;
+        return Ok(Freed::default());
+    }
+    let mut rank = Ends::of(tx, channel.waiting)?.fronts(ids.len());
+    let (mut waiting, mut failed) = (0, 0);
+    for id in ids.iter().rev() {
+        if state == lane::LOST && raise_lost(tx, *id)? {
+            lane::fail(tx, *id, lane, channel.failed)?;
+            failed += 1;
+        } else {
+            lane::shift(tx, *id, lane, channel.waiting, rank)?;
+            rank += 1;
+            waiting += 1;
+        }
+    }
+    lane::count(tx, lane, -(waiting + failed))?;
+    lane::count(tx, channel.waiting, waiting)?;
+    lane::count(tx, channel.failed, failed)?;
+    tx.wake(channel.id)?;
+    let lost = if state == lane::LOST { ids.len() as u64 } else { 0 };
+    Ok(Freed { lost, finished: false })
+}
+
+/// Raises `lost` of a record; whether the job fails by it. One that cannot be read goes back as it is.
+fn raise_lost(tx: &Tx<'_>, id: i64) -> Result<bool, Fault> {
+    let Some(meta) = record::meta(tx, id)? else { return Ok(false) };
+    let meta = meta.after_lost(tx.now);
+    record::rewrite(tx, id, &super::text(&meta))?;
+    Ok(meta.failed.is_some())
+}

@@ -1,0 +1,160 @@
+//! Where the file may be: checked before SQLite touches it, with the remedy in every refusal.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::statfs;
+
+use super::fault::Fault;
+
+/// A file that may hold a store: its one true path, and which file that was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    pub(super) inode: (u64, u64),
+}
+
+impl Place {
+    /// Checks `path`, creates its directories and an empty file where there is none.
+    pub(super) fn prepare(path: &Path) -> Result<Self, Fault> {
+        let Some(name) = path.file_name() else {
+            return Err(Fault::Refused("this is no file name: name a file".into()));
+        };
+        if path.is_dir() {
+            return Err(Fault::Refused("this is a directory: name a file in it".into()));
+        }
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+            .map_err(|error| denied("its directory cannot be created", parent, &error))?;
+        let local = |dir: &Path| match statfs(dir) {
+            Ok(found) => refuse_network(found.filesystem_type().0),
+            Err(errno) => Err(denied("its directory cannot be examined", dir, &errno.into())),
+        };
+        local(parent)?;
+        // The file is never opened here when it exists: closing it would drop the locks that SQLite
+        // holds on it in this process.
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(denied("it cannot be created", parent, &error)),
+        }
+        let path = fs::canonicalize(parent.join(name))
+            .map_err(|error| denied("its path cannot be resolved", path, &error))?;
+        // A link may lead to another file system.
+        local(path.parent().unwrap_or(&path))?;
+        let inode = inode(&path).map_err(|error| denied("it cannot be examined", &path, &error))?;
+        Ok(Self { path, inode })
+    }
+
+    /// Whether the path still leads to the file that was opened.
+    pub(super) fn is_here(&self) -> bool {
+        inode(&self.path).is_ok_and(|inode| inode == self.inode)
+    }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::metadata(path)?;
+    if !found.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    Ok((found.dev(), found.ino()))
+}
+
+fn denied(what: &str, path: &Path, error: &io::Error) -> Fault {
+    Fault::Refused(format!(
+        "{what} (\"{}\": {error}): give this user write permission there, or name a file elsewhere",
+        path.display()
+    ))
+}
+
+fn refuse_network(magic: i64) -> Result<(), Fault> {
+    match network(magic) {
+        None => Ok(()),
+        Some(kind) => Err(Fault::Refused(format!(
+            "it is on a network file system ({kind}), where locks cannot be trusted: name a file on a local disk, or use Redis"
+        ))),
+    }
+}
+
+/// The name of a file system whose locks and shared memory do not hold between machines, by its magic number.
+fn network(magic: i64) -> Option<&'static str> {
+    Some(match u32::try_from(magic & 0xffff_ffff).unwrap_or_default() {
+        0x6969 => "NFS",
+        0xff53_4d42 => "CIFS",
+        0xfe53_4d42 => "SMB2",
+        0x517b => "SMB",
+        0x0102_1997 => "9p",
+        0x6573_5546 => "FUSE",
+        0x5346_414f | 0x6b41_4653 => "AFS",
+        0x00c3_6400 => "Ceph",
+        0x7375_7245 => "Coda",
+        0x0bd0_0bd0 => "Lustre",
+        0x7461_636f => "OCFS2",
+        0x0116_1970 => "GFS2",
+        0x564c => "NCP",
+        0x786f_4256 => "VirtualBox shared folder",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(path: &Path) -> String {
+        match Place::prepare(path) {
+            Err(Fault::Refused(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn missing_directories_and_the_file_are_made_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::prepare(&dir.path().join("a/b/store.db")).unwrap();
+        assert_eq!(fs::metadata(&place.path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(dir.path().join("a/b")).unwrap().mode() & 0o777, 0o700);
+        assert!(place.is_here());
+        fs::remove_file(&place.path).unwrap();
+        assert!(!place.is_here());
+    }
+
+    #[test]
+    fn every_way_to_the_same_file_is_the_same_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::prepare(&dir.path().join("store.db")).unwrap();
+        std::os::unix::fs::symlink(&place.path, dir.path().join("link.db")).unwrap();
+        assert_eq!(Place::prepare(&dir.path().join("link.db")).unwrap(), place);
+        assert_eq!(Place::prepare(&dir.path().join("./store.db")).unwrap(), place);
+    }
+
+    #[test]
+    fn what_cannot_be_a_store_is_refused_with_a_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(refusal(dir.path()).contains("name a file in it"));
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert!(refusal(&dir.path().join("file/store.db")).contains("directory cannot be created"));
+        assert!(refusal(Path::new("/proc/store.db")).contains("write permission"));
+        assert!(refusal(Path::new("/")).contains("name a file"));
+        assert!(refusal(Path::new("/dev/null")).contains("not a regular file"));
+    }
+
+    #[test]
+    fn network_file_systems_are_known_by_their_magic_numbers() {
+        for magic in [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x6573_5546, -11_317_950] {
+            assert!(refuse_network(magic).is_err(), "{magic:#x}");
+        }
+        // ext4, xfs, btrfs, tmpfs, overlayfs, zfs
+        for magic in [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630, 0x2fc1_2fc1] {
+            assert!(refuse_network(magic).is_ok(), "{magic:#x}");
+        }
+    }
+}

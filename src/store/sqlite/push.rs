@@ -1,0 +1,97 @@
+//! Adding jobs.
+
+use rusqlite::params;
+
+use super::fault::Fault;
+use super::keys;
+use super::lane::{self, Channel, Ends};
+use super::op::Tx;
+use crate::job::{JobId, NewJob, Start};
+use crate::store::batch::{self, MAX_ID_LEAD};
+use crate::store::{PushError, Pushed};
+
+/// A new job, ready to be written.
+pub(super) struct Item {
+    meta: String,
+    payload: String,
+    key: Option<String>,
+    start: Start,
+}
+
+impl Item {
+    pub(super) fn of(channel: i64, job: &NewJob) -> Self {
+        Self {
+            meta: super::text(&job.meta),
+            payload: job.payload.as_str().to_owned(),
+            key: job.meta.unique.as_deref().map(|key| keys::stored(channel, key)),
+            start: job.start,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.meta.len() + self.payload.len()
+    }
+}
+
+/// Adds all or none; the inner error is one of the jobs themselves, found only by the store's clock.
+pub(super) fn push(
+    tx: &Tx<'_>,
+    channel: i64,
+    items: &[Item],
+) -> Result<Result<Vec<Pushed>, PushError>, Fault> {
+    let mut dues = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        match batch::due(item.start, tx.now) {
+            Ok(due) => dues.push(due),
+            Err(source) => return Ok(Err(PushError::Job { index, source })),
+        }
+    }
+    let channel = Channel::read(tx, channel)?;
+    let mut last = last_id(tx, items.len())?;
+    let mut ends = Ends::of(tx, channel.waiting)?;
+    let mut answers = Vec::with_capacity(items.len());
+    let (mut waiting, mut delayed) = (0, 0);
+    let mut job = tx.prepare("INSERT INTO jobs (id, lane, rank, key) VALUES (?1, ?2, ?3, ?4)")?;
+    // A record without a job can only be what a foreign hand left behind.
+    let mut record = tx.prepare("INSERT OR REPLACE INTO records (id, meta, payload) VALUES (?1, ?2, ?3)")?;
+    for (item, due) in items.iter().zip(dues) {
+        if let Some(key) = &item.key
+            && let Some(holder) = keys::holder(tx, key)?
+        {
+            answers.push(Pushed::Existing(JobId(holder.cast_unsigned())));
+            continue;
+        }
+        last += 1;
+        let (lane, rank, count) = match due {
+            None => (channel.waiting, ends.back(), &mut waiting),
+            Some(due) => (channel.delayed, due.0.cast_signed(), &mut delayed),
+        };
+        *count += 1;
+        job.execute(params![last, lane, rank, item.key])?;
+        record.execute(params![last, item.meta, item.payload])?;
+        answers.push(Pushed::Added(JobId(last.cast_unsigned())));
+    }
+    lane::count(tx, channel.waiting, waiting)?;
+    lane::count(tx, channel.delayed, delayed)?;
+    if waiting + delayed > 0 {
+        tx.execute("UPDATE store SET last_id = ?1", [last])?;
+        tx.wake(channel.id)?;
+    }
+    Ok(Ok(answers))
+}
+
+/// The id before the first one that may be given now.
+fn last_id(tx: &Tx<'_>, count: usize) -> Result<i64, Fault> {
+    let last = tx.number("SELECT last_id FROM store", [])?.unwrap_or(0);
+    // Should the last id be lost, the jobs that are there still know theirs.
+    let newest = tx.number("SELECT max(id) FROM jobs", [])?.unwrap_or(0);
+    let last = last.max(newest).max(tx.now.0.cast_signed());
+    let ahead = last.cast_unsigned() + count as u64;
+    if ahead > tx.now.0 + MAX_ID_LEAD {
+        let seconds = (ahead - tx.now.0) / 1_000_000;
+        return Err(Fault::Unavailable(format!(
+            "the clock of this machine is {seconds} s behind the newest job: set it right, or wait"
+        )));
+    }
+    Ok(last)
+}

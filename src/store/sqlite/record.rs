@@ -1,0 +1,89 @@
+//! Records as rows: read as bytes, because a foreign hand may have put anything there.
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Row, params};
+
+use super::fault::Fault;
+use super::op::Tx;
+use crate::job::{JobId, Meta, Timestamp};
+use crate::store::{Leased, Listed, State, batch};
+
+/// A record as found, to be understood on the caller's side of the thread.
+#[derive(Debug)]
+pub(super) struct Raw {
+    pub(super) id: i64,
+    /// `None` when the record is gone.
+    meta: Option<Vec<u8>>,
+    payload: Vec<u8>,
+}
+
+impl Raw {
+    /// Reads the columns `meta` and `payload` at `at` and behind it.
+    pub(super) fn read(id: i64, row: &Row<'_>, at: usize) -> Result<Self, Fault> {
+        Ok(Self {
+            id,
+            meta: bytes(row.get_ref(at)?).map(<[u8]>::to_vec),
+            payload: bytes(row.get_ref(at + 1)?).unwrap_or_default().to_vec(),
+        })
+    }
+
+    pub(super) fn payload_bytes(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// The record for a run.
+    pub(super) fn leased(self) -> Leased {
+        let id = JobId(self.id.cast_unsigned());
+        let malformed = |why: &str| Leased::Malformed { id, why: why.to_owned() };
+        let Some(meta) = self.meta else { return malformed("the job's record is gone") };
+        match (String::from_utf8(meta), String::from_utf8(self.payload)) {
+            (Ok(meta), Ok(payload)) => batch::leased(id, &meta, payload),
+            _ => malformed("the job's record is not text"),
+        }
+    }
+
+    /// The record for people.
+    pub(super) fn listed(self, state: State, rank: i64) -> Listed {
+        let id = JobId(self.id.cast_unsigned());
+        let at = match state {
+            State::Delayed | State::Failed => Timestamp(rank.cast_unsigned()),
+            State::Waiting | State::Reserved => id.pushed_at(),
+        };
+        let meta = self.meta.unwrap_or_default();
+        let payload = String::from_utf8_lossy(&self.payload).into_owned();
+        batch::listed(id, state, at, &String::from_utf8_lossy(&meta), payload)
+    }
+}
+
+/// The bytes of a text; nothing where there is none.
+fn bytes(value: ValueRef<'_>) -> Option<&[u8]> {
+    match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(bytes),
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => None,
+    }
+}
+
+/// The meta of a stored record, where it can be understood.
+pub(super) fn meta(tx: &Tx<'_>, id: i64) -> Result<Option<Meta>, Fault> {
+    let mut statement = tx.prepare("SELECT meta FROM records WHERE id = ?1")?;
+    let mut rows = statement.query([id])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(bytes(row.get_ref(0)?).and_then(|meta| serde_json::from_slice(meta).ok()))
+}
+
+/// Writes a job's new meta.
+pub(super) fn rewrite(tx: &Tx<'_>, id: i64, meta: &str) -> Result<(), Fault> {
+    if tx.execute("UPDATE records SET meta = ?2 WHERE id = ?1", params![id, meta])? == 0 {
+        // The record is gone by a foreign hand; the job still ends where it was sent.
+        tx.execute("INSERT INTO records (id, meta, payload) VALUES (?1, ?2, '')", params![id, meta])?;
+    }
+    Ok(())
+}
+
+/// Writes the meta of a job that could not be read; the text as found stays, as its payload.
+pub(super) fn set_aside(tx: &Tx<'_>, id: i64, new: &str) -> Result<(), Fault> {
+    if meta(tx, id)?.is_none() {
+        tx.execute("UPDATE records SET payload = meta || char(10) || payload WHERE id = ?1", [id])?;
+    }
+    rewrite(tx, id, new)
+}

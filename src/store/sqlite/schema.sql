@@ -1,0 +1,65 @@
+-- The store of aint-queue in one SQLite file; any number of channels share it.
+--
+-- A job is two rows. "jobs" is small and says where the job is: leasing, promoting and listing touch
+-- nothing else, however large the payloads are. "records" is written at push and at the end of a run.
+--
+-- A lane is an ordered set of jobs of one channel: its waiting, delayed or failed jobs, or what one
+-- owner holds. A job is in exactly one lane. Each lane counts its jobs in the transaction that moves
+-- them, so the status of a channel is a handful of rows and always adds up. Clearing gives the channel a
+-- fresh lane in the place of the old one, whose jobs are gone from that moment; they are swept up in batches.
+
+CREATE TABLE store (
+    one     INTEGER PRIMARY KEY CHECK (one = 1),
+    last_id INTEGER NOT NULL                    -- the newest job id given in this file
+) STRICT;
+
+INSERT INTO store VALUES (1, 0);
+
+CREATE TABLE channels (
+    id      INTEGER PRIMARY KEY,
+    name    TEXT    NOT NULL UNIQUE,
+    waiting INTEGER NOT NULL,                   -- the lanes in force
+    delayed INTEGER NOT NULL,
+    failed  INTEGER NOT NULL,
+    done    INTEGER NOT NULL DEFAULT 0,         -- finished since the channel began
+    cleared INTEGER NOT NULL DEFAULT 0,         -- removed by a command since the channel began
+    paused  INTEGER NOT NULL DEFAULT 0,
+    wakes   INTEGER NOT NULL DEFAULT 0          -- grows when work may have appeared
+) STRICT;
+
+CREATE TABLE lanes (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,  -- a number never means two lanes
+    channel INTEGER NOT NULL,
+    state   INTEGER NOT NULL,                   -- 0 cleared, 1 waiting, 2 delayed, 3 reserved, 4 failed,
+                                                -- 5 reserved by an owner that was lost, 6 by one that left
+    jobs    INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE INDEX lanes_by_channel ON lanes (channel, state);
+
+CREATE TABLE owners (
+    id       INTEGER PRIMARY KEY,
+    channel  INTEGER NOT NULL,
+    name     TEXT    NOT NULL,
+    lane     INTEGER NOT NULL,                  -- what it holds
+    seq      INTEGER NOT NULL,                  -- of its last call
+    boot     TEXT    NOT NULL,                  -- the boot of this machine in which it renewed last
+    deadline INTEGER NOT NULL,                  -- end of its lease, in µs since that boot (CLOCK_BOOTTIME)
+    UNIQUE (channel, name)
+) STRICT;
+
+CREATE TABLE jobs (
+    id   INTEGER PRIMARY KEY,
+    lane INTEGER NOT NULL,
+    rank INTEGER NOT NULL,                      -- waiting: place, front smallest; delayed: due; failed: when
+    key  TEXT                                   -- "channel:unique key" while this job holds it
+) STRICT;
+
+CREATE INDEX jobs_by_lane ON jobs (lane, rank);
+CREATE UNIQUE INDEX jobs_by_key ON jobs (key) WHERE key IS NOT NULL;
+
+CREATE TABLE records (
+    id      INTEGER PRIMARY KEY,
+    meta    TEXT NOT NULL,                      -- JSON: name, options, counts, errors
+    payload TEXT NOT NULL                       -- as pushed
+) STRICT;

@@ -1,0 +1,201 @@
+//! One turn of an owner: settle, promote, lease, in one transaction.
+
+use std::time::Duration;
+
+use super::fault::Fault;
+use super::lane::{self, Channel, Ends};
+use super::op::Tx;
+use super::owner::{self, Speaker};
+use super::record::{self, Raw};
+use crate::job::{FailReason, JobId, MAX_DELAY, Timestamp};
+use crate::store::{Exception, MAX_BATCH, Place, Settlement};
+
+/// A settlement, ready to be written.
+pub(super) struct Ready {
+    id: i64,
+    to: To,
+    /// The new meta; empty where the record goes away.
+    meta: String,
+}
+
+#[derive(Clone, Copy)]
+enum To {
+    Done,
+    Front,
+    Back,
+    Delayed(Duration),
+    Failed,
+    /// To failed, with the record as found.
+    Aside,
+}
+
+impl Ready {
+    pub(super) fn of(settlement: &Settlement) -> Self {
+        let (to, meta) = match &settlement.to {
+            Place::Done => (To::Done, None),
+            Place::Front(meta) => (To::Front, Some(meta)),
+            Place::Back(meta) => (To::Back, Some(meta)),
+            Place::Delayed(delay, meta) => (To::Delayed(*delay), Some(meta)),
+            Place::Failed(meta) if meta.failed == Some(FailReason::Malformed) => (To::Aside, Some(meta)),
+            Place::Failed(meta) => (To::Failed, Some(meta)),
+        };
+        Self { id: settlement.id.0.cast_signed(), to, meta: meta.map(super::text).unwrap_or_default() }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.meta.len()
+    }
+}
+
+/// What one turn asks.
+pub(super) struct Asked {
+    pub(super) speaker: Speaker,
+    pub(super) settlements: Vec<Ready>,
+    pub(super) want: usize,
+    pub(super) max_bytes: usize,
+}
+
+/// What one turn is answered.
+pub(super) struct Answer {
+    pub(super) exceptions: Vec<(JobId, Exception)>,
+    pub(super) leased: Vec<Raw>,
+    pub(super) next_due: Option<Duration>,
+    pub(super) held: u64,
+    pub(super) now: Timestamp,
+}
+
+pub(super) fn turn(tx: &Tx<'_>, asked: &Asked) -> Result<Answer, Fault> {
+    let own = owner::speak(tx, &asked.speaker)?;
+    let channel = Channel::read(tx, asked.speaker.channel)?;
+    let mut ends = Ends::of(tx, channel.waiting)?;
+    let settled = settle(tx, &channel, own, &asked.settlements, &mut ends)?;
+    let promoted = promote(tx, &channel, &mut ends)?;
+    let leased = if channel.paused { Vec::new() } else { lease(tx, &channel, own, asked)? };
+
+    let taken = leased.len() as i64;
+    lane::count(tx, own, taken - settled.gone)?;
+    lane::count(tx, channel.waiting, settled.waiting + promoted - taken)?;
+    lane::count(tx, channel.delayed, settled.delayed - promoted)?;
+    lane::count(tx, channel.failed, settled.failed)?;
+    channel.count_done(tx, settled.done)?;
+    if settled.waiting + promoted > taken {
+        // Some of what came to waiting is left for others.
+        tx.wake(channel.id)?;
+    }
+    let due = tx.number("SELECT min(rank) FROM jobs WHERE lane = ?1", [channel.delayed])?;
+    Ok(Answer {
+        exceptions: settled.exceptions,
+        leased,
+        next_due: due.map(|due| Timestamp(due.cast_unsigned()).since(tx.now)),
+        held: lane::jobs(tx, own)?.cast_unsigned(),
+        now: tx.now,
+    })
+}
+
+/// What the settlements of a turn did to the counts.
+#[derive(Default)]
+struct Settled {
+    exceptions: Vec<(JobId, Exception)>,
+    gone: i64,
+    done: i64,
+    waiting: i64,
+    delayed: i64,
+    failed: i64,
+}
+
+fn settle(
+    tx: &Tx<'_>,
+    channel: &Channel,
+    own: i64,
+    settlements: &[Ready],
+    ends: &mut Ends,
+) -> Result<Settled, Fault> {
+    let mut settled = Settled::default();
+    let fronts = settlements.iter().filter(|ready| matches!(ready.to, To::Front)).count();
+    let mut front = ends.fronts(fronts);
+    for Ready { id, to, meta } in settlements {
+        let (held, count) = match to {
+            To::Done => (lane::delete(tx, *id, own)?, &mut settled.done),
+            To::Front => {
+                front += 1;
+                (lane::shift(tx, *id, own, channel.waiting, front - 1)?, &mut settled.waiting)
+            }
+            To::Back => (lane::shift(tx, *id, own, channel.waiting, ends.back())?, &mut settled.waiting),
+            To::Delayed(delay) => {
+                let due = tx.now.after((*delay).min(MAX_DELAY)).0.cast_signed();
+                (lane::shift(tx, *id, own, channel.delayed, due)?, &mut settled.delayed)
+            }
+            To::Failed | To::Aside => (lane::fail(tx, *id, own, channel.failed)?, &mut settled.failed),
+        };
+        if !held {
+            settled.exceptions.push((JobId(id.cast_unsigned()), exception(tx, channel, *id)?));
+            continue;
+        }
+        *count += 1;
+        settled.gone += 1;
+        match to {
+            To::Done => {}
+            To::Aside => record::set_aside(tx, *id, meta)?,
+            To::Front | To::Back | To::Delayed(_) | To::Failed => record::rewrite(tx, *id, meta)?,
+        }
+    }
+    Ok(settled)
+}
+
+/// Why a settlement does not hold.
+fn exception(tx: &Tx<'_>, channel: &Channel, id: i64) -> Result<Exception, Fault> {
+    let elsewhere = tx.number(
+        "SELECT 1 FROM jobs j JOIN lanes l ON l.id = j.lane WHERE j.id = ?1 AND l.channel = ?2 AND l.state <> 0",
+        [id, channel.id],
+    )?;
+    Ok(if elsewhere.is_some() { Exception::Stale } else { Exception::Cleared })
+}
+
+/// Moves delayed jobs that are due to the back of waiting.
+fn promote(tx: &Tx<'_>, channel: &Channel, ends: &mut Ends) -> Result<i64, Fault> {
+    let mut due =
+        tx.prepare("SELECT id FROM jobs WHERE lane = ?1 AND rank <= ?2 ORDER BY rank, id LIMIT ?3")?;
+    let due = due.query_map([channel.delayed, tx.now.0.cast_signed(), MAX_BATCH as i64], |row| row.get(0))?;
+    // All ids first: moving a job under a running query could show it twice.
+    let due = due.collect::<Result<Vec<i64>, _>>()?;
+    for id in &due {
+        lane::shift(tx, *id, channel.delayed, channel.waiting, ends.back())?;
+    }
+    Ok(due.len() as i64)
+}
+
+fn lease(tx: &Tx<'_>, channel: &Channel, own: i64, asked: &Asked) -> Result<Vec<Raw>, Fault> {
+    let want = asked.want.min(MAX_BATCH);
+    let mut leased = Vec::with_capacity(want);
+    if want == 0 {
+        return Ok(leased);
+    }
+    let mut front = tx.prepare(
+        "SELECT j.id, j.rank, r.meta, r.payload FROM jobs j LEFT JOIN records r ON r.id = j.id
+         WHERE j.lane = ?1 ORDER BY j.rank, j.id LIMIT ?2",
+    )?;
+    let mut rows = front.query([channel.waiting, want as i64])?;
+    let (mut bytes, mut last) = (0, (0, 0));
+    while (leased.is_empty() || bytes < asked.max_bytes)
+        && let Some(row) = rows.next()?
+    {
+        let raw = Raw::read(row.get(0)?, row, 2)?;
+        bytes += raw.payload_bytes();
+        last = (row.get(1)?, raw.id);
+        leased.push(raw);
+    }
+    drop(rows);
+    if leased.is_empty() {
+        return Ok(leased);
+    }
+    let taken = tx.execute(
+        "UPDATE jobs SET lane = ?2, rank = 0 WHERE lane = ?1 AND (rank, id) <= (?3, ?4)",
+        [channel.waiting, own, last.0, last.1],
+    )?;
+    if taken != leased.len() {
+        return Err(Fault::Corrupt(
+            "the order of waiting is damaged: check the file with `PRAGMA integrity_check`".into(),
+        ));
+    }
+    Ok(leased)
+}

@@ -1,0 +1,138 @@
+//! Bytes in, lines out: one growing buffer with a limit.
+
+use std::io;
+
+/// How much is read at once.
+const CHUNK: usize = 64 << 10;
+
+/// Cuts a byte stream into lines of at most `limit` bytes, line break not counted.
+#[derive(Debug)]
+pub struct LineBuffer {
+    data: Vec<u8>,
+    /// Where the first line not yet handed out begins.
+    start: usize,
+    /// Up to here there is no line break behind `start`.
+    scanned: usize,
+    limit: usize,
+}
+
+/// A piece of the stream.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// A line, without its break.
+    Whole(&'a [u8]),
+    /// The first `limit` bytes of a line that is longer; what follows comes as further lines.
+    Cut(&'a [u8]),
+}
+
+impl LineBuffer {
+    /// An empty buffer.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { data: Vec::new(), start: 0, scanned: 0, limit }
+    }
+
+    /// Reads once through `read`; answers what it answered. Zero means the end of the stream.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn fill(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
+        if self.start > 0 {
+            self.data.drain(..self.start);
+            self.scanned -= self.start;
+            self.start = 0;
+        }
+        let length = self.data.len();
+        self.data.resize(length + CHUNK, 0);
+        let result = read(&mut self.data[length..]);
+        self.data.truncate(length + *result.as_ref().unwrap_or(&0));
+        if self.data.is_empty() && self.data.capacity() > 4 * CHUNK {
+            // One large frame must not cost its memory for ever.
+            self.data = Vec::new();
+        }
+        result
+    }
+
+    /// The next line, if one is complete or over the limit.
+    pub fn next_line(&mut self) -> Option<Line<'_>> {
+        let found = memchr::memchr(b'\n', &self.data[self.scanned..]).map(|i| self.scanned + i);
+        let end = found.unwrap_or(self.data.len());
+        if end - self.start > self.limit {
+            let cut = self.start..self.start + self.limit;
+            self.start = cut.end;
+            self.scanned = self.scanned.max(cut.end);
+            if self.scanned > end {
+                self.scanned = end;
+            }
+            return Some(Line::Cut(&self.data[cut]));
+        }
+        let Some(end) = found else {
+            self.scanned = self.data.len();
+            return None;
+        };
+        let line = self.start..end;
+        self.start = end + 1;
+        self.scanned = self.start;
+        let line = &self.data[line];
+        Some(Line::Whole(line.strip_suffix(b"\r").unwrap_or(line)))
+    }
+
+    /// What stands behind the last line break, at the end of the stream.
+    pub fn rest(&mut self) -> &[u8] {
+        let rest = self.start..self.data.len();
+        self.start = rest.end;
+        self.scanned = rest.end;
+        &self.data[rest]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feed(buffer: &mut LineBuffer, bytes: &[u8]) -> usize {
+        buffer
+            .fill(|space| {
+                space[..bytes.len()].copy_from_slice(bytes);
+                Ok(bytes.len())
+            })
+            .unwrap()
+    }
+
+    fn lines(buffer: &mut LineBuffer) -> Vec<String> {
+        let mut out = Vec::new();
+        while let Some(line) = buffer.next_line() {
+            out.push(match line {
+                Line::Whole(l) => String::from_utf8_lossy(l).into_owned(),
+                Line::Cut(l) => format!("{}…", String::from_utf8_lossy(l)),
+            });
+        }
+        out
+    }
+
+    #[test]
+    fn every_split_of_a_stream_gives_the_same_lines() {
+        let stream = b"one\r\n\ntwo three\n{\"x\":1}\nrest";
+        for split in 0..=stream.len() {
+            let mut buffer = LineBuffer::new(100);
+            let mut out = Vec::new();
+            for part in [&stream[..split], &stream[split..]] {
+                feed(&mut buffer, part);
+                out.extend(lines(&mut buffer));
+            }
+            assert_eq!(out, ["one", "", "two three", "{\"x\":1}"], "split at {split}");
+            assert_eq!(buffer.rest(), b"rest");
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_the_next_one_is_whole_again() {
+        let mut buffer = LineBuffer::new(4);
+        feed(&mut buffer, b"1234567890\nab\n1234\n");
+        assert_eq!(lines(&mut buffer), ["1234…", "5678…", "90", "ab", "1234"]);
+        feed(&mut buffer, b"12345");
+        assert_eq!(lines(&mut buffer), ["1234…"]);
+        feed(&mut buffer, b"6\n");
+        assert_eq!(lines(&mut buffer), ["56"]);
+    }
+}

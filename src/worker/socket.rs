@@ -1,0 +1,100 @@
+//! The worker's end of the socket: frames in, frames out, never blocking.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+
+use super::Incoming;
+use crate::fd;
+use crate::job::MAX_PAYLOAD_BYTES;
+use crate::wire::{self, FromWorker, Line, LineBuffer};
+
+/// Longest line a master sends: a payload and room for the rest of the frame.
+const MAX_LINE: usize = MAX_PAYLOAD_BYTES + (16 << 10);
+
+pub(super) struct Socket {
+    stream: UnixStream,
+    incoming: LineBuffer,
+    outgoing: Vec<u8>,
+}
+
+impl Socket {
+    /// The socket whose descriptor the environment names.
+    pub(super) fn inherited() -> io::Result<Self> {
+        let number = std::env::var(wire::FD_VARIABLE).ok().and_then(|n| n.parse().ok());
+        let number = number
+            .ok_or_else(|| io::Error::other(format!("{} does not name a descriptor", wire::FD_VARIABLE)))?;
+        let socket: OwnedFd = fd::inherited(number)?;
+        let stream = std::os::unix::net::UnixStream::from(socket);
+        stream.set_nonblocking(true)?;
+        let stream = UnixStream::from_std(stream)?;
+        Ok(Self { stream, incoming: LineBuffer::new(MAX_LINE), outgoing: Vec::new() })
+    }
+
+    /// Queues a frame; `exchange` and `flush` write it.
+    pub(super) fn send(&mut self, frame: &FromWorker) {
+        wire::encode_to_master(frame, &mut self.outgoing);
+    }
+
+    /// Writes what is queued, then waits until frames have come or more can be written. False once the
+    /// master is gone.
+    pub(super) async fn exchange(&mut self) -> io::Result<bool> {
+        self.write_some()?;
+        let interest = match self.outgoing.is_empty() {
+            true => Interest::READABLE,
+            false => Interest::READABLE | Interest::WRITABLE,
+        };
+        let ready = self.stream.ready(interest).await?;
+        if ready.is_readable() {
+            match self.incoming.fill(|space| self.stream.try_read(space)) {
+                Ok(0) => return Ok(false),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(true)
+    }
+
+    /// The next whole frame that has arrived.
+    pub(super) fn next_frame(&mut self) -> io::Result<Option<Incoming>> {
+        match self.incoming.next_line() {
+            None => Ok(None),
+            Some(Line::Cut(_)) => Err(io::Error::other("the master sent a line over the limit")),
+            Some(Line::Whole(line)) => {
+                let frame = wire::decode_from_master(line).map_err(io::Error::other)?;
+                Ok(Some(frame.into()))
+            }
+        }
+    }
+
+    /// Writes all that is queued.
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        while !self.outgoing.is_empty() {
+            self.write_some()?;
+            if !self.outgoing.is_empty() {
+                self.stream.writable().await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_some(&mut self) -> io::Result<()> {
+        while !self.outgoing.is_empty() {
+            match self.stream.try_write(&self.outgoing) {
+                Ok(n) => drop(self.outgoing.drain(..n)),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // The master is gone; reading will say so.
+                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
+                    self.outgoing.clear();
+                    return Ok(());
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,212 @@
+//! What becomes of jobs that do not simply finish.
+
+use std::time::{Duration, Instant};
+
+use aint_queue::job::{ErrorKind, FailReason};
+use aint_queue::pool::plan::Plan;
+use aint_queue::store::State;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::rig::{Options, PATIENCE, job, rig};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn a_job_that_fails_twice_is_done_at_the_third_attempt() {
+    let rig = rig(Options::new(Plan::process_pool(2, 2, 0))).await;
+    rig.push(&[job("fail", r#"{"times":2,"message":"not yet"}"#)]).await;
+    rig.until("it is done", |s| s.done == 1).await;
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn a_job_that_always_fails_ends_in_failed_with_its_errors() {
+    let rig = rig(Options::new(Plan::coroutine(10, 0))).await;
+    let ids = rig.push(&[job("fail", r#"{"message":"never works"}"#)]).await;
+    rig.until("it failed", |s| s.failed == 1).await;
+    let meta = rig.get(ids[0]).await.meta;
+    assert_eq!((meta.failed, meta.attempts), (Some(FailReason::Exhausted), 3));
+    let attempts: Vec<_> = meta.errors.iter().map(|e| (e.attempt, e.message.as_str())).collect();
+    assert_eq!(attempts, [(1, "never works"), (2, "never works"), (3, "never works")]);
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn a_job_over_its_limit_is_ended_and_the_next_one_starts() {
+    for plan in [Plan::PROCESS, Plan::process_pool(1, 1, 0), Plan::coroutine(8, 0)] {
+        let mut options = Options::new(plan).limit(SECOND / 2);
+        options.max_attempts = 1;
+        let rig = rig(options).await;
+        let begun = Instant::now();
+        // `sleep` ends when asked, `burn` too; a shell that ignores everything is in the exec tests.
+        let ids = rig.push(&[job("sleep", r#"{"ms":60000}"#), job("noop", "{}")]).await;
+        rig.until("one failed, one done", |s| s.failed == 1 && s.done == 1).await;
+        assert!(begun.elapsed() < 4 * SECOND, "{plan:?} took {:?}", begun.elapsed());
+        let meta = rig.get(ids[0]).await.meta;
+        assert_eq!((meta.failed, meta.errors[0].kind), (Some(FailReason::Timeout), ErrorKind::Timeout));
+        rig.stop(false).await;
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_ignores_the_request_to_end_is_killed() {
+    let script = r#"trap '' TERM; sleep 1000 & while :; do wait; done"#;
+    let mut options = Options::new(Plan::process_pool(1, 1, 0)).script(script).limit(SECOND / 2);
+    options.max_attempts = 1;
+    let rig = rig(options).await;
+    let ids = rig.push(&[job("x", "{}")]).await;
+    let begun = Instant::now();
+    rig.until("it failed", |s| s.failed == 1).await;
+    assert!(begun.elapsed() < 3 * SECOND);
+    assert_eq!(rig.get(ids[0]).await.meta.failed, Some(FailReason::Timeout));
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn a_job_that_kills_its_worker_three_times_is_poison() {
+    for plan in [Plan::PROCESS, Plan::process_pool(2, 2, 0)] {
+        let mut options = Options::new(plan);
+        options.max_attempts = 10;
+        let rig = rig(options).await;
+        let ids = rig.push(&[job("crash", "{}"), job("noop", "{}"), job("crash", r#"{"signal":11}"#)]).await;
+        rig.until("two failed, one done", |s| s.failed == 2 && s.done == 1).await;
+        for id in [ids[0], ids[2]] {
+            let meta = rig.get(id).await.meta;
+            assert_eq!((meta.failed, meta.crashes, meta.attempts), (Some(FailReason::Poison), 3, 3));
+        }
+        rig.stop(false).await;
+    }
+}
+
+#[tokio::test]
+async fn in_company_the_killer_is_found_and_the_others_are_innocent() {
+    let rig = rig(Options::new(Plan::coroutine(64, 0))).await;
+    let mut jobs = vec![job("sleep", r#"{"ms":150}"#); 40];
+    jobs.insert(20, job("crash", "{}"));
+    let ids = rig.push(&jobs).await;
+    rig.until("all but the killer done", |s| s.done == 40 && s.failed == 1).await;
+    let killer = rig.get(ids[20]).await.meta;
+    assert_eq!((killer.failed, killer.crashes), (Some(FailReason::Poison), 3));
+    assert!(killer.suspect);
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn exit_codes_of_a_program_say_how_the_job_ended() {
+    let script = r#"read code; echo "code $code" >&2; exit $code"#;
+    let mut options = Options::new(Plan::process_pool(1, 2, 0)).script(script);
+    options.max_attempts = 2;
+    let rig = rig(options).await;
+    let ids = rig.push(&[job("x", "0"), job("x", "3"), job("x", "65"), job("x", "75")]).await;
+    rig.until("three ended", |s| s.done == 1 && s.failed == 2 && s.delayed == 1).await;
+    let exhausted = rig.get(ids[1]).await.meta;
+    assert_eq!((exhausted.failed, exhausted.attempts), (Some(FailReason::Exhausted), 2));
+    assert_eq!(exhausted.errors[0].message, "exited with 3: code 3");
+    let never = rig.get(ids[2]).await.meta;
+    assert_eq!((never.failed, never.attempts), (Some(FailReason::Final), 1));
+    let released = rig.get(ids[3]).await;
+    assert_eq!((released.state, released.meta.attempts), (State::Delayed, 0));
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn a_program_gets_its_job_in_the_environment_and_on_standard_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("seen");
+    let script = format!(
+        r#"{{ echo "$AINT_QUEUE_CHANNEL $AINT_QUEUE_JOB $AINT_QUEUE_JOB_ID $AINT_QUEUE_ATTEMPT $AINT_QUEUE_MAX_ATTEMPTS $AINT_QUEUE_TIMEOUT_MS"; cat; }} > '{}'"#,
+        file.display()
+    );
+    let rig = rig(Options::new(Plan::PROCESS).script(&script)).await;
+    let ids = rig.push(&[job("App\\Jobs\\Render", r#"{"page": 7}"#)]).await;
+    rig.until("it is done", |s| s.done == 1).await;
+    let seen = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(seen, format!("default App\\Jobs\\Render {} 1 3 10000\n{{\"page\": 7}}", ids[0]));
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_be_started_burns_no_attempt() {
+    let mut options = Options::new(Plan::process_pool(1, 1, 0));
+    options.program = aint_queue::pool::Program::Exec(vec!["/no/such/program".into()]);
+    let rig = rig(options).await;
+    let ids = rig.push(&[job("x", "{}")]).await;
+    // Two starts fail and the job is waiting again, as it was.
+    tokio::time::sleep(SECOND / 2).await;
+    let status = rig.until("it waits", |s| s.waiting == 1).await;
+    assert_eq!(status.failed, 0);
+    assert_eq!(rig.get(ids[0]).await.meta.attempts, 0);
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn a_killed_workers_job_is_claimable_again_at_once() {
+    let rig = rig(Options::new(Plan::process_pool(1, 1, 0))).await;
+    let dir = tempfile::tempdir().unwrap();
+    drop(dir);
+    rig.push(&[job("sleep", r#"{"ms":400}"#)]).await;
+    rig.until("it runs", |s| s.reserved == 1).await;
+    let pid = worker_pid(&rig).await;
+    let killed = Instant::now();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    rig.until("it is done", |s| s.done == 1).await;
+    let took = killed.elapsed();
+    assert!(took < SECOND * 3 / 2, "the job ran again and took 400 ms of {took:?}");
+    rig.stop(false).await;
+}
+
+async fn worker_pid(rig: &crate::rig::Rig) -> i32 {
+    let begun = Instant::now();
+    loop {
+        let report = rig.report().await;
+        if let Some(worker) = report.pids.first() {
+            return *worker;
+        }
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stop_lets_jobs_finish_and_hands_back_the_rest() {
+    let rig = rig(Options::new(Plan::process_pool(1, 1, 0))).await;
+    rig.push(&vec![job("sleep", r#"{"ms":300}"#); 5]).await;
+    rig.until("one runs", |s| s.reserved == 1).await;
+    let store = std::sync::Arc::clone(&rig.store);
+    let stopped = rig.stop(false).await;
+    let status = store.status().await.unwrap();
+    assert!(stopped.settled);
+    assert_eq!((status.done + status.waiting, status.reserved), (5, 0));
+    assert!(status.done >= 1);
+}
+
+#[tokio::test]
+async fn a_forced_stop_hands_back_what_runs_uncounted() {
+    let rig = rig(Options::new(Plan::coroutine(8, 0))).await;
+    let ids = rig.push(&vec![job("sleep", r#"{"ms":60000}"#); 5]).await;
+    rig.until("all run", |s| s.reserved == 5).await;
+    let store = std::sync::Arc::clone(&rig.store);
+    let begun = Instant::now();
+    let stopped = rig.stop(true).await;
+    assert!(begun.elapsed() < 2 * SECOND);
+    assert_eq!((stopped.handed_back, stopped.settled), (5, true));
+    let status = store.status().await.unwrap();
+    assert_eq!((status.waiting, status.reserved), (5, 0));
+    assert_eq!(store.get(ids[0]).await.unwrap().unwrap().meta.attempts, 0);
+}
+
+#[tokio::test]
+async fn the_death_of_the_guardian_costs_no_attempt() {
+    let rig = rig(Options::new(Plan::process_pool(1, 1, 0))).await;
+    let ids = rig.push(&[job("sleep", r#"{"ms":500}"#)]).await;
+    rig.until("it runs", |s| s.reserved == 1).await;
+    let worker = worker_pid(&rig).await;
+    let stat = std::fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
+    let guardian: i32 = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+    kill(Pid::from_raw(guardian), Signal::SIGKILL).unwrap();
+    let record = rig.get(ids[0]).await;
+    assert_eq!(record.meta.attempts, 0);
+    rig.until("it is done", |s| s.done == 1).await;
+    rig.stop(false).await;
+}

@@ -1,0 +1,147 @@
+//! A channel with a store in memory, a real guardian and real workers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aint_queue::channel::retry::Policy;
+use aint_queue::channel::{Channel, Command, OnJoin, Report, Scope, Setup, Stopped};
+use aint_queue::config::{Backoff, BackoffKind};
+use aint_queue::guardian::Guardian;
+use aint_queue::job::{JobId, NewJob, Payload, Timestamp};
+use aint_queue::metrics::Metrics;
+use aint_queue::pool::plan::Plan;
+use aint_queue::pool::{Pool, Program, Spec};
+use aint_queue::store::model::Model;
+use aint_queue::store::{Listed, Status, Store};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// The program under test, which is its own guardian and worker.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_aint-queue");
+/// Nothing here takes longer unless it hangs.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Rig {
+    pub store: Arc<dyn Store>,
+    pub commands: mpsc::Sender<Command>,
+    pub guardian: Guardian,
+    task: JoinHandle<Stopped>,
+}
+
+/// What a test may set; the rest is quick and small.
+pub struct Options {
+    pub plan: Plan,
+    pub program: Program,
+    pub max_execute: Option<Duration>,
+    pub max_attempts: u32,
+    pub scope: Scope,
+    pub stop_wait: Duration,
+    pub store: Arc<dyn Store>,
+}
+
+impl Options {
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            program: Program::Wire(vec![BINARY.into(), "__worker".into()]),
+            max_execute: Some(Duration::from_secs(10)),
+            max_attempts: 3,
+            scope: Scope::All,
+            stop_wait: Duration::from_secs(5),
+            store: Arc::new(Model::ticking(Timestamp(1_790_000_000_000_000))),
+        }
+    }
+
+    pub fn script(mut self, script: &str) -> Self {
+        self.program = Program::Exec(vec!["sh".into(), "-c".into(), script.into()]);
+        self
+    }
+
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.max_execute = Some(limit);
+        self
+    }
+}
+
+pub async fn rig(options: Options) -> Rig {
+    let guardian = Guardian::start_with(Path::new(BINARY), "test".into()).await.unwrap();
+    let spec = Spec {
+        channel: "default".into(),
+        program: options.program,
+        plan: options.plan,
+        env: Vec::new(),
+        cwd: None,
+        boot_timeout: Duration::from_secs(10),
+        timeout_grace: Duration::from_millis(100),
+        stop_grace: Duration::from_millis(300),
+        stop_wait: Duration::from_secs(5),
+    };
+    let backoff =
+        Backoff { kind: BackoffKind::Fixed, base: Duration::from_millis(50), max: PATIENCE, jitter: 0.0 };
+    let channel = Channel::new(Setup {
+        name: "default".into(),
+        store: Arc::clone(&options.store),
+        pool: Pool::new(spec, guardian.handle()),
+        policy: Policy { max_attempts: options.max_attempts, backoff },
+        max_execute: options.max_execute,
+        sleep: Duration::from_secs(2),
+        stop_wait: options.stop_wait,
+        dead: Vec::new(),
+        on_join: OnJoin(Box::new(|_| {})),
+        scope: options.scope,
+        metrics: Metrics::default().channel("default"),
+    });
+    let (commands, told) = mpsc::channel(8);
+    let task = tokio::spawn(channel.run(told));
+    Rig { store: options.store, commands, guardian, task }
+}
+
+pub fn job(name: &str, payload: &str) -> NewJob {
+    NewJob::new(name, Payload::parse(payload).unwrap())
+}
+
+impl Rig {
+    pub async fn push(&self, jobs: &[NewJob]) -> Vec<JobId> {
+        let mut ids = Vec::new();
+        for batch in jobs.chunks(500) {
+            ids.extend(self.store.push(batch).await.unwrap().into_iter().map(|p| p.id()));
+        }
+        ids
+    }
+
+    /// Waits until the counts are as wanted.
+    pub async fn until(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+        let begun = Instant::now();
+        loop {
+            let status = self.store.status().await.unwrap();
+            if wanted(&status) {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "waited too long for {what}: {status:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub async fn report(&self) -> Report {
+        let (reply, report) = oneshot::channel();
+        self.commands.send(Command::Report(reply)).await.unwrap();
+        report.await.unwrap()
+    }
+
+    pub async fn get(&self, id: JobId) -> Listed {
+        self.store.get(id).await.unwrap().expect("the job is there")
+    }
+
+    pub async fn stop(self, force: bool) -> Stopped {
+        self.commands.send(Command::Stop { force }).await.unwrap();
+        self.ended().await
+    }
+
+    /// Waits for the end of a channel that ends by itself or was told to stop.
+    pub async fn ended(self) -> Stopped {
+        let stopped = tokio::time::timeout(PATIENCE, self.task).await.expect("it ends").unwrap();
+        self.guardian.shut_down().await;
+        stopped
+    }
+}

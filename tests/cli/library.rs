@@ -1,0 +1,64 @@
+//! The producer's door, as another program uses it.
+
+use std::time::{Duration, SystemTime};
+
+use aint_queue::builtin::{Echo, Noop};
+use aint_queue::job::Payload;
+use aint_queue::store::{PushError, Pushed};
+use aint_queue::{Config, PushOptions, Queue};
+
+use crate::rig::{Rig, runtime};
+
+fn config(rig: &Rig) -> Config {
+    Config::parse("[channels.default]", rig.path("aint-queue.toml")).unwrap()
+}
+
+#[test]
+fn blocking_and_asynchronous_jobs_are_pushed_alike() {
+    let mut rig = Rig::new();
+    let config = config(&rig);
+    runtime().block_on(async {
+        let queue = Queue::open(&config, "default").await.unwrap();
+        let echo = Echo { message: "hello".to_owned() };
+        let first = queue.push(&echo).await.unwrap();
+        let second = queue.push(&Noop {}).await.unwrap();
+        assert!(first < second);
+        queue.push_in(Duration::from_secs(3600), &echo).await.unwrap();
+        queue.push_at(SystemTime::now() + Duration::from_secs(3600), &Noop {}).await.unwrap();
+        let unique = PushOptions::new().unique("k");
+        let held = queue.push_with(&Noop {}, &unique).await.unwrap();
+        assert_eq!(queue.push_with(&Noop {}, &unique).await.unwrap(), Pushed::Existing(held.id()));
+        queue.push_raw("elsewhere", Payload::parse("[1]").unwrap(), &PushOptions::new()).await.unwrap();
+    });
+    let status = rig.status();
+    assert_eq!((&status["waiting"], &status["delayed"]), (&4.into(), &2.into()));
+}
+
+#[test]
+fn many_jobs_go_in_batches_and_a_refusal_tells_what_went_before() {
+    let mut rig = Rig::new();
+    let config = config(&rig);
+    let text = |n: usize| Echo { message: "x".repeat(n) };
+    runtime().block_on(async {
+        let queue = Queue::open(&config, "default").await.unwrap();
+        let jobs: Vec<_> = (0..1200).map(text).collect();
+        let pushed = queue.push_many(&jobs).await.unwrap();
+        assert_eq!(pushed.len(), 1200);
+        assert!(pushed.windows(2).all(|two| two[0].id() < two[1].id()));
+
+        let mut jobs: Vec<_> = (0..600).map(text).collect();
+        jobs.push(text(1 << 20));
+        let error = queue.push_many(&jobs).await.unwrap_err();
+        assert_eq!(error.pushed.len(), 500);
+        assert!(matches!(error.source, PushError::Payload { index: 600, .. }));
+    });
+    assert_eq!(rig.status()["waiting"], 1700);
+}
+
+#[test]
+fn an_undeclared_channel_cannot_be_opened() {
+    let rig = Rig::new();
+    let config = config(&rig);
+    let error = runtime().block_on(Queue::open(&config, "mail")).unwrap_err();
+    assert!(error.to_string().contains("declared are: default"), "{error}");
+}

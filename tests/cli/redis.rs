@@ -1,0 +1,75 @@
+//! The same commands on Redis: one line of the configuration differs.
+
+use std::fs;
+
+use crate::rig::Rig;
+use crate::support::redis::{Server, free_port};
+
+/// What a user does, in the words of the commands, ids replaced.
+fn day(rig: &mut Rig) -> Vec<String> {
+    let lines: String = (0..700).map(|i| format!("{{\"job\":\"noop\",\"payload\":{i}}}\n")).collect();
+    rig.write("jobs.jsonl", lines);
+    let mut said = Vec::new();
+    for args in [
+        &["queue:push", "noop"][..],
+        &["queue:push", "echo", "--data", r#"{"message":"ä"}"#, "--delay", "1h"],
+        &["queue:push", "noop", "--unique", "k"],
+        &["queue:push", "noop", "--unique", "k", "--json"],
+        &["queue:push", "--file", "jobs.jsonl"],
+        &["queue:failed"],
+        &["queue:show", "17"],
+        &["queue:clear", "--yes"],
+        &["queue:reload-failed"],
+        &["queue:status", "--json"],
+    ] {
+        let answer = rig.run(args);
+        let all = format!("{} {}{}", answer.code, answer.out, answer.err);
+        said.push(
+            all.split(|c: char| !c.is_ascii_digit())
+                .filter(|w| w.len() == 16)
+                .fold(all.clone(), |text, id| text.replace(id, "ID")),
+        );
+    }
+    let status = said.last_mut().unwrap();
+    *status = status.split("\"driver\"").next().unwrap().to_owned();
+    said
+}
+
+#[test]
+fn the_same_commands_say_the_same_on_both_stores() {
+    let server = Server::start();
+    let port = server.config().port;
+    let config = format!(
+        "[defaults.driver]\ntype = \"sqlite\"\nconnection = {{ port = {port} }}\n[channels.default]\n"
+    );
+    let mut rig = Rig::with_config(&config);
+    let on_sqlite = day(&mut rig);
+    rig.write("config/aint-queue.toml", config.replace("\"sqlite\"", "\"redis\""));
+    assert_eq!(day(&mut rig), on_sqlite);
+    assert!(rig.run(&["queue:status"]).out.contains(&format!("Store: redis at 127.0.0.1:{port}")));
+}
+
+#[test]
+fn a_server_that_is_away_or_refuses_is_named_and_the_password_is_not() {
+    let server = Server::start_with(&["--requirepass", "right"]);
+    let config = |port: u16, password: &str| {
+        format!(
+            "[channels.default.driver]\ntype = \"redis\"\nconnection = {{ port = {port}, password = \"{password}\" }}"
+        )
+    };
+    let mut rig = Rig::with_config(&config(server.config().port, "hunter2"));
+    let wrong = rig.run(&["queue:push", "noop"]);
+    assert_eq!(wrong.code, 5);
+    assert!(wrong.err.starts_with("error: could not open channel \"default\": "), "{}", wrong.err);
+    assert!(wrong.err.contains("password") && !wrong.err.contains("hunter2"), "{}", wrong.err);
+
+    rig.write("config/aint-queue.toml", config(server.config().port, "right"));
+    assert_eq!(rig.run(&["queue:push", "noop"]).code, 0);
+
+    rig.write("config/aint-queue.toml", config(free_port(), "hunter2"));
+    let away = rig.run(&["queue:status"]);
+    assert_eq!(away.code, 5);
+    assert!(away.err.contains("Connection refused") && away.err.contains("\nhint: check that it runs"));
+    assert!(!away.err.contains("hunter2"), "{}", away.err);
+    assert!(fs::read_dir(rig.path(".")).unwrap().count() == 1, "no SQLite file was made");
+}

@@ -1,0 +1,154 @@
+//! kill -9 of everything: nothing stays behind, nothing is lost, work goes on.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::limits::{mark, survivors, tree_script, whole_tree};
+use crate::site::{Site, until};
+
+const TREE: &str = "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"./tree.sh\"]\nprotocol = \"exec\"\nmin_worker_number = 1\nmax_execute_seconds = 0\n";
+const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
+
+fn kill_9(pid: i32) -> Instant {
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    Instant::now()
+}
+
+/// How long it takes until nothing of the tree is left.
+fn gone(mark: &str, since: Instant) -> Duration {
+    until("the tree to be gone", || survivors(mark).is_empty().then(|| since.elapsed()))
+}
+
+#[test]
+fn a_killed_workers_tree_goes_with_it() {
+    let mark = mark();
+    let site = Site::sqlite(TREE);
+    site.write("tree.sh", &tree_script(&mark));
+    let master = site.listen(&[]);
+    // Held back after its first crash, so that only one tree grows.
+    site.push("x", "{}", &["--max-attempts", "1"]);
+    whole_tree(&mark);
+    let killed = kill_9(master.workers()[0]);
+    assert!(gone(&mark, killed) < Duration::from_millis(500));
+    site.until("default", "the crash to be settled", |c| c.failed == 1);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_killed_guardians_trees_go_with_it_and_work_goes_on() {
+    let mark = mark();
+    let site = Site::sqlite(TREE);
+    site.write("tree.sh", &tree_script(&mark));
+    let master = site.listen(&[]);
+    let id = site.push("x", "{}", &[]);
+    let before = whole_tree(&mark);
+    let guardian = master.guardian();
+    kill_9(guardian);
+    until("the old tree to be gone", || {
+        let left = survivors(&mark);
+        before.iter().all(|pid| !left.contains(pid)).then_some(())
+    });
+    // The job runs again, uncounted, under a new guardian.
+    whole_tree(&mark);
+    assert_ne!(master.guardian(), guardian);
+    assert_eq!(site.json(&["queue:show", &id.to_string()])["attempts"], 0);
+    master.signal(Signal::SIGTERM);
+    master.signal(Signal::SIGTERM);
+    assert!(master.wait().success());
+    assert_eq!(survivors(&mark), [0i32; 0]);
+}
+
+#[test]
+fn a_killed_masters_trees_are_gone_within_100_ms() {
+    let mark = mark();
+    let site = Site::sqlite(TREE);
+    site.write("tree.sh", &tree_script(&mark));
+    let master = site.listen(&[]);
+    site.push("x", "{}", &[]);
+    whole_tree(&mark);
+    let guardian = master.guardian();
+    let killed = kill_9(master.pid());
+    // Looked at through the guardian, which is gone last: reading all of /proc takes longer than it lives.
+    let took = until("the guardian to be gone", || {
+        let alive = kill(Pid::from_raw(guardian), None).is_ok() && !is_zombie(guardian);
+        (!alive).then(|| killed.elapsed())
+    });
+    assert!(took < Duration::from_millis(100), "it took {took:?}");
+    assert_eq!(survivors(&mark), [0i32; 0]);
+    drop(master);
+}
+
+fn is_zombie(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
+}
+
+#[test]
+fn a_killed_workers_job_runs_again_at_once() {
+    let site = Site::sqlite(POOL);
+    let master = site.listen(&[]);
+    let id = site.push("sleep", r#"{"ms":300}"#, &[]);
+    site.until("default", "it to run", |c| c.reserved == 1);
+    let killed = kill_9(master.workers()[0]);
+    site.until("default", "it to be done", |c| c.done == 1);
+    // The log tells when the job was handed out again; it runs 300 ms of this.
+    assert!(killed.elapsed() < Duration::from_millis(300 + 100 + 400), "job {id}: {:?}", killed.elapsed());
+    assert!(master.stop().success());
+}
+
+#[test]
+fn after_a_killed_master_the_next_one_serves_within_a_second_and_finishes_everything() {
+    let site = Site::sqlite("[channels.default.worker]\ntype = \"coroutine\"\n");
+    let master = site.listen(&[]);
+    let lines = (0..500).map(|_| r#"{"job":"sleep","payload":{"ms":200}}"#.to_owned());
+    site.push_lines("default", lines);
+    site.until("default", "jobs to run", |c| c.reserved > 0);
+    master.kill();
+    let begun = Instant::now();
+    let next = site.listen(&[]);
+    assert!(begun.elapsed() < Duration::from_secs(1), "it took {:?}", begun.elapsed());
+    let counts = site.until("default", "all done", |c| c.done == 500);
+    assert_eq!((counts.failed, counts.total), (0, 500));
+    assert!(next.stop().success());
+}
+
+#[test]
+fn jobs_survive_masters_that_are_killed_again_and_again() {
+    let site = Site::sqlite("[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 3\n");
+    site.push_lines("default", (0..300).map(|_| r#"{"job":"sleep","payload":{"ms":5}}"#.to_owned()));
+    let mut done = 0;
+    for round in 1..=4 {
+        let master = site.listen(&[]);
+        done = site.until("default", "progress", |c| c.done >= done + 20).done;
+        master.kill();
+        let counts = site.counts("default");
+        assert_eq!(counts.total, 300, "round {round}");
+    }
+    let master = site.listen(&[]);
+    let counts = site.until("default", "all done", |c| c.done + c.failed == 300);
+    assert_eq!(counts.failed, 0);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn master_and_guardian_killed_at_once_leave_nothing_to_the_next_master() {
+    let mark = mark();
+    let site = Site::sqlite(TREE);
+    site.write("tree.sh", &tree_script(&mark));
+    let master = site.listen(&[]);
+    site.push("x", "{}", &[]);
+    let before = whole_tree(&mark);
+    let guardian = master.guardian();
+    // Stopped first, so that it cannot do its work between the two kills.
+    kill(Pid::from_raw(guardian), Signal::SIGSTOP).unwrap();
+    kill_9(master.pid());
+    kill_9(guardian);
+    master.wait();
+    let next = site.listen(&[]);
+    let left = survivors(&mark);
+    assert!(before.iter().all(|pid| !left.contains(pid)), "swept: {before:?} left: {left:?}");
+    next.signal(Signal::SIGTERM);
+    next.signal(Signal::SIGTERM);
+    next.wait();
+}

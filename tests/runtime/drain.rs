@@ -1,0 +1,114 @@
+//! Everything that is pushed runs, in every mode, on every store.
+
+use std::collections::HashSet;
+use std::fs;
+
+use crate::redis::Server;
+use crate::site::{SQLITE, Site};
+
+/// A worker in plain shell that speaks the protocol: appends each payload to a file.
+const SHELL_WORKER: &str = r#"#!/bin/sh
+printf '{"type":"hello","protocol":1,"slots":8}\n' >&3
+while IFS= read -r line <&3; do
+  case $line in
+    *'"type":"run"'*)
+      run=${line#*'"run":'} run=${run%%,*}
+      payload=${line##*'"payload":'} payload=${payload%\}}
+      echo "$payload" >> effects
+      printf '{"type":"done","run":%s}\n' "$run" >&3 ;;
+    *'"type":"stop"'*) exit 0 ;;
+  esac
+done
+"#;
+
+const POOL: &str = r#"
+[channels.default.worker]
+type = "process-pool"
+command = ["./worker.sh"]
+min_worker_number = 4
+"#;
+const COROUTINE: &str = r#"
+[channels.default.worker]
+type = "coroutine"
+command = ["./worker.sh"]
+"#;
+const PROCESS: &str = r#"
+[channels.default.worker]
+type = "process"
+command = ["sh", "-c", "cat >> effects; echo >> effects"]
+"#;
+
+/// The one line that makes the same run use Redis.
+fn redis_line(server: &Server) -> String {
+    let config = server.config();
+    format!(r#"{{ type = "redis", connection = {{ host = "{}", port = {} }} }}"#, config.host, config.port)
+}
+
+fn drains(driver: &str, channels: &str, jobs: u64) {
+    let site = Site::new(driver, channels);
+    site.write("worker.sh", SHELL_WORKER);
+    site.push_lines("default", (0..jobs).map(|n| format!(r#"{{"job":"effect","payload":{n}}}"#)));
+    assert_eq!(site.counts("default").waiting, jobs);
+
+    let master = site.listen(&[]);
+    let counts = site.until("default", "all done", |c| c.done + c.failed == jobs);
+    assert_eq!((counts.done, counts.total), (jobs, jobs));
+    let effects = fs::read_to_string(site.file("effects")).unwrap();
+    let seen: Vec<u64> = effects.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(seen.len() as u64, jobs, "each job ran once");
+    assert_eq!(seen.into_iter().collect::<HashSet<_>>().len() as u64, jobs);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_pool_on_sqlite_drains_20_000_jobs() {
+    drains(SQLITE, POOL, 20_000);
+}
+
+#[test]
+fn a_pool_on_redis_drains_20_000_jobs() {
+    drains(&redis_line(&Server::start()), POOL, 20_000);
+}
+
+#[test]
+fn a_coroutine_on_sqlite_drains_20_000_jobs() {
+    drains(SQLITE, COROUTINE, 20_000);
+}
+
+#[test]
+fn a_coroutine_on_redis_drains_20_000_jobs() {
+    drains(&redis_line(&Server::start()), COROUTINE, 20_000);
+}
+
+#[test]
+fn fresh_processes_on_sqlite_drain_2_000_jobs() {
+    drains(SQLITE, PROCESS, 2_000);
+}
+
+#[test]
+fn fresh_processes_on_redis_drain_2_000_jobs() {
+    drains(&redis_line(&Server::start()), PROCESS, 2_000);
+}
+
+#[test]
+fn registered_jobs_run_in_every_mode_in_one_master() {
+    let site = Site::sqlite(
+        r#"
+[channels.pool.worker]
+type = "process-pool"
+min_worker_number = 2
+[channels.many.worker]
+type = "coroutine"
+[channels.fresh.worker]
+type = "process"
+"#,
+    );
+    let master = site.listen(&["--all"]);
+    for (channel, jobs) in [("pool", 2000), ("many", 5000), ("fresh", 200)] {
+        site.push_lines(channel, (0..jobs).map(|_| r#"{"job":"noop"}"#.to_owned()));
+    }
+    for (channel, jobs) in [("pool", 2000), ("many", 5000), ("fresh", 200)] {
+        site.until(channel, "all done", |c| c.done == jobs);
+    }
+    assert!(master.stop().success());
+}

@@ -1,0 +1,44 @@
+//! What workers print is logged and holds nothing up.
+
+use std::time::{Duration, Instant};
+
+use crate::site::Site;
+
+#[test]
+fn a_worker_that_prints_megabytes_stalls_nothing() {
+    let site = Site::sqlite(
+        r#"
+[channels.loud.worker]
+type = "process-pool"
+min_worker_number = 1
+[channels.quiet.worker]
+type = "process-pool"
+min_worker_number = 1
+"#,
+    );
+    let master = site.listen(&["--all"]);
+    site.ok(&["queue:push", "print", "--data", r#"{"kib":4096}"#, "-t", "loud"]);
+    let begun = Instant::now();
+    site.push_lines("quiet", (0..200).map(|_| r#"{"job":"noop"}"#.to_owned()));
+    site.until("quiet", "the quiet jobs", |c| c.done == 200);
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    site.until("loud", "the loud job", |c| c.done == 1);
+    assert!(master.log().contains("print ---"));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn what_a_job_prints_is_logged_with_its_channel_worker_and_number() {
+    let site = Site::sqlite("[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n");
+    let master = site.listen(&[]);
+    let id = site.push("echo", r#"{"message":"hello from \u001b[31mthe job"}"#, &[]);
+    site.until("default", "it to be done", |c| c.done == 1);
+    let log = master.log();
+    let line = log.lines().find(|line| line.contains("hello from")).expect("the line is logged");
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["channel"], "default");
+    assert_eq!(line["stream"], "stdout");
+    assert_eq!(line["job"], id);
+    assert!(line["pid"].as_u64().is_some());
+    assert!(master.stop().success());
+}

@@ -1,0 +1,98 @@
+//! Stops: what runs finishes, what does not is handed back, nothing stays.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::site::{Site, until};
+
+const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
+
+#[test]
+fn a_stop_waits_for_what_runs() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        let site = Site::sqlite(POOL);
+        let master = site.listen(&[]);
+        site.push("sleep", r#"{"ms":400}"#, &[]);
+        site.push("sleep", r#"{"ms":400}"#, &[]);
+        site.until("default", "one to run", |c| c.reserved == 1);
+        master.signal(signal);
+        assert!(master.wait().success());
+        let counts = site.counts("default");
+        assert_eq!((counts.done, counts.waiting, counts.reserved), (1, 1, 0));
+    }
+}
+
+#[test]
+fn a_second_signal_kills_and_hands_back_uncounted() {
+    let site = Site::sqlite(POOL);
+    let master = site.listen(&[]);
+    let id = site.push("sleep", r#"{"ms":50000}"#, &[]);
+    site.until("default", "it to run", |c| c.reserved == 1);
+    let begun = Instant::now();
+    master.signal(Signal::SIGTERM);
+    until("the stop to begin", || master.log().contains("stopping").then_some(()));
+    master.signal(Signal::SIGTERM);
+    assert!(master.wait().success());
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    let shown = site.json(&["queue:show", &id.to_string()]);
+    assert_eq!((shown["state"].as_str(), shown["attempts"].as_u64()), (Some("waiting"), Some(0)), "{shown}");
+}
+
+#[test]
+fn past_the_stop_wait_what_runs_is_handed_back() {
+    let site =
+        Site::sqlite(&format!("[channels.default]\nstop_wait_seconds = 1\nstop_grace_seconds = 1\n{POOL}"));
+    let master = site.listen(&[]);
+    site.push("sleep", r#"{"ms":50000}"#, &[]);
+    site.until("default", "it to run", |c| c.reserved == 1);
+    let begun = Instant::now();
+    let printed = site.ok(&["queue:stop"]);
+    assert!(printed.contains("1 job did not finish in time"), "{printed}");
+    assert!((1..5).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    assert!(master.wait().success());
+    assert_eq!(site.counts("default").waiting, 1);
+}
+
+#[test]
+fn a_stop_of_one_channel_leaves_the_others_alone() {
+    let site = Site::sqlite(
+        "[channels.one.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n[channels.two.worker]\ntype = \"coroutine\"\n",
+    );
+    let master = site.listen(&["-t", "one", "-t", "two"]);
+    site.ok(&["queue:stop", "-t", "one"]);
+    assert_eq!(site.json(&["queue:status", "-t", "one"])["running"], false);
+    assert_eq!(site.json(&["queue:status", "-t", "two"])["running"], true);
+    site.ok(&["queue:push", "noop", "-t", "two"]);
+    site.until("two", "its job", |c| c.done == 1);
+    // The freed channel can be served by another master meanwhile.
+    let other = site.listen(&["-t", "one"]);
+    site.ok(&["queue:push", "noop", "-t", "one"]);
+    site.until("one", "its job", |c| c.done == 1);
+    assert_eq!(site.json(&["queue:status", "-t", "two"])["running"], true);
+    assert!(other.stop().success());
+    site.ok(&["queue:stop", "-t", "two"]);
+    assert!(master.wait().success(), "the master ends with its last channel");
+}
+
+#[test]
+fn a_stop_without_a_master_says_so() {
+    let site = Site::sqlite(POOL);
+    let output = site.run(&["queue:stop"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(crate::site::text(&output.stderr).contains("not running"));
+}
+
+#[test]
+fn nothing_of_a_stopped_master_stays() {
+    let site = Site::sqlite(POOL);
+    let master = site.listen(&[]);
+    let (guardian, workers) = (master.guardian(), master.workers());
+    assert!(master.stop().success());
+    for pid in workers.into_iter().chain([guardian]) {
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} is still there");
+    }
+    let left: Vec<_> =
+        std::fs::read_dir(site.file("run")).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left, ["default-master.lock"], "the lock file is never unlinked, all else is");
+}

@@ -1,0 +1,78 @@
+//! Snapshots, metrics, single runs.
+
+use crate::site::{Site, text, until};
+
+#[test]
+fn a_command_gets_snapshots_as_json_and_a_failing_one_harms_nobody() {
+    let site = Site::sqlite(
+        r#"
+[channels.default.worker]
+type = "process-pool"
+min_worker_number = 1
+[channels.default.job_snapshot]
+interval = 1
+handler = [
+  { type = "command", command = ["sh", "-c", "exit 3"] },
+  { type = "command", command = ["sh", "-c", "cat >> snapshots"] },
+  { type = "log" },
+]
+"#,
+    );
+    let master = site.listen(&[]);
+    site.push("noop", "{}", &[]);
+    site.until("default", "the job", |c| c.done == 1);
+    let snapshot = until("a snapshot with the job", || {
+        let all = std::fs::read_to_string(site.file("snapshots")).unwrap_or_default();
+        let all = all.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        all.into_iter().find(|snapshot| snapshot["done"] == 1)
+    });
+    assert_eq!(snapshot["channel"], "default");
+    assert_eq!(snapshot["total"], 1);
+    assert!(snapshot["at"].as_str().unwrap().ends_with('Z'), "{snapshot}");
+    until("the log handler", || master.log().contains("\"message\":\"snapshot\"").then_some(()));
+    until("the failing handler", || master.log().contains("exited with 3").then_some(()));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn metrics_tell_of_runs_and_depths() {
+    let site = Site::sqlite("[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n");
+    let master = site.listen(&[]);
+    site.push("noop", "{}", &[]);
+    site.push("fail", r#"{"final":true}"#, &[]);
+    site.until("default", "both to end", |c| c.done == 1 && c.failed == 1);
+    let metrics = site.ok(&["queue:status", "--metrics"]);
+    for line in [
+        r#"aint_queue_runs_total{channel="default",outcome="done"} 1"#,
+        r#"aint_queue_runs_total{channel="default",outcome="failed"} 1"#,
+        r#"aint_queue_jobs{channel="default",state="failed"} 1"#,
+        r#"aint_queue_jobs_settled{channel="default",how="done"} 1"#,
+        r#"aint_queue_workers{channel="default",state="idle"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in:\n{metrics}");
+    }
+    assert!(master.stop().success());
+    // Without a master the depths are still there to scrape.
+    let metrics = site.ok(&["queue:status", "--metrics"]);
+    assert!(metrics.contains(r#"aint_queue_jobs{channel="default",state="failed"} 1"#), "{metrics}");
+}
+
+#[test]
+fn one_job_can_be_run_here_and_now() {
+    let site = Site::sqlite("[channels.default.worker]\ntype = \"process-pool\"\n");
+    assert!(site.ok(&["queue:run"]).contains("No job is waiting"));
+    let first = site.push("fail", r#"{"message":"no luck"}"#, &["--max-attempts", "1"]);
+    let second = site.push("echo", r#"{"message":"hello"}"#, &[]);
+    let output = site.run(&["queue:run", "--id", &second.to_string()]);
+    assert!(output.status.success());
+    assert_eq!(text(&output.stdout), format!("Job {second} is done.\n"));
+    assert!(text(&output.stderr).contains("hello"), "what the job prints is shown");
+    let output = site.run(&["queue:run"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("no luck"));
+    let counts = site.counts("default");
+    assert_eq!((counts.done, counts.failed, counts.waiting, counts.reserved), (1, 1, 0, 0));
+    // A failed job can be run by its number too.
+    assert_eq!(site.run(&["queue:run", "--id", &first.to_string()]).status.code(), Some(1));
+    assert_eq!(site.run(&["queue:run", "--id", "12345"]).status.code(), Some(1));
+}

@@ -1,0 +1,16 @@
+//! The cases, by subject. Each runs on every driver.
+
+pub mod commands;
+pub mod crowd;
+pub mod delay;
+pub mod ids;
+pub mod limits;
+pub mod malformed;
+pub mod order;
+pub mod random;
+pub mod reap;
+pub mod reconcile;
+pub mod settle;
+pub mod take;
+pub mod unique;
+pub mod wait;

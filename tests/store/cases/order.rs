@@ -1,0 +1,108 @@
+//! In which order jobs are leased.
+
+use aint_queue::job::Meta;
+use aint_queue::store::{MAX_BATCH, Place, State};
+
+use crate::harness::{World, end};
+
+pub async fn first_in_first_out(world: World) {
+    let ids = world.push(50).await;
+    assert!(ids.is_sorted());
+    assert_eq!(world.ids(State::Waiting).await, ids);
+
+    let mut master = world.master().await;
+    master.lease_exactly(&ids[..20]).await;
+    let more = world.push(5).await;
+    master.lease_exactly(&ids[20..]).await;
+    master.lease_exactly(&more).await;
+    assert!(master.lease(1).await.is_empty());
+    assert_eq!(world.counts().await, [0, 55, 0, 0, 0, 0]);
+}
+
+pub async fn front_comes_before_everything_and_back_after_it(world: World) {
+    let ids = world.push(6).await;
+    let mut master = world.master().await;
+    let leased = master.lease(4).await;
+    let to: [fn(Meta) -> Place; 4] = [Place::Front, Place::Back, Place::Front, Place::Back];
+    let ends: Vec<_> = leased.iter().zip(to).map(|(record, to)| end(record, to)).collect();
+    assert_eq!(master.settle(&ends).await, []);
+
+    // Those of one batch that go to the front keep their order there.
+    let order = [ids[0], ids[2], ids[4], ids[5], ids[1], ids[3]];
+    assert_eq!(world.ids(State::Waiting).await, order);
+    master.lease_exactly(&order).await;
+}
+
+pub async fn what_a_leaving_owner_held_comes_first_in_the_order_of_ids(world: World) {
+    let ids = world.push(8).await;
+    let (mut leaving, mut staying) = (world.master().await, world.master().await);
+    leaving.lease_exactly(&ids[..2]).await;
+    staying.lease_exactly(&ids[2..4]).await;
+    leaving.lease_exactly(&ids[4..6]).await;
+
+    assert_eq!(leaving.store.leave(&leaving.owner).await.unwrap(), 4);
+    let order = [ids[0], ids[1], ids[4], ids[5], ids[6], ids[7]];
+    assert_eq!(world.ids(State::Waiting).await, order);
+    assert_eq!(world.counts().await, [6, 2, 0, 0, 0, 0]);
+    staying.lease_exactly(&order).await;
+}
+
+pub async fn a_settled_job_can_be_leased_again_in_the_same_turn(world: World) {
+    let ids = world.push(2).await;
+    let mut master = world.master().await;
+    let leased = master.lease_exactly(&ids).await;
+    let reply = master.turn(&[end(&leased[0], Place::Front), end(&leased[1], Place::Back)], 5).await.unwrap();
+    assert_eq!(reply.leased.iter().map(|l| l.id()).collect::<Vec<_>>(), ids);
+    assert_eq!(reply.held, 2);
+}
+
+pub async fn a_page_ends_where_the_next_begins(world: World) {
+    let ids = world.push(25).await;
+    let mut master = world.master().await;
+    let mut ends = Vec::new();
+    for record in &master.lease(10).await {
+        ends.push(crate::harness::failed(record));
+    }
+    master.settle(&ends).await;
+
+    for (state, expected) in [
+        (State::Waiting, ids[10..].to_vec()),
+        (State::Failed, ids[..10].iter().rev().copied().collect()),
+        (State::Delayed, vec![]),
+    ] {
+        let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let page = world.store.list(state, after, 4).await.unwrap();
+            assert!(page.jobs.len() <= 4 && page.jobs.iter().all(|job| job.state == state));
+            found.extend(page.jobs.iter().map(|job| job.id));
+            (after, pages) = (page.next, pages + 1);
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{state:?}");
+        assert!(pages <= expected.len() / 4 + 1);
+    }
+    assert_eq!(world.store.list(State::Waiting, None, usize::MAX).await.unwrap().jobs.len(), 15);
+    assert!(world.push(MAX_BATCH).await.len() == MAX_BATCH);
+    assert_eq!(world.store.list(State::Waiting, None, usize::MAX).await.unwrap().jobs.len(), MAX_BATCH);
+}
+
+pub async fn reserved_jobs_are_listed_whoever_holds_them(world: World) {
+    let ids = world.push(7).await;
+    let (mut one, mut two) = (world.master().await, world.master().await);
+    one.lease_exactly(&ids[..3]).await;
+    two.lease_exactly(&ids[3..6]).await;
+    let mut listed = Vec::new();
+    let mut after = None;
+    loop {
+        let page = world.store.list(State::Reserved, after, 2).await.unwrap();
+        listed.extend(page.jobs.iter().map(|job| job.id));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    listed.sort_unstable();
+    assert_eq!(listed, ids[..6]);
+}

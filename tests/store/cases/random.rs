@@ -1,0 +1,435 @@
+//! Random sequences of calls, made on the model and on a driver in step: every answer and the end are the same.
+//!
+//! `PROPTEST_CASES` asks for more sequences than the few of a usual run, `AINT_QUEUE_SEED` for others.
+
+use std::env;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aint_queue::job::{FailReason, JobId, Meta, NewJob, Timestamp};
+use aint_queue::store::model::Model;
+use aint_queue::store::{
+    Clear, Cleared, Exception, Leased, Listed, Owner, Place, Reap, Settlement, State, Status, Store,
+    StoreError, Turn,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use crate::harness::{Driver, World, job, later, unique};
+
+/// Masters that take part.
+const MASTERS: usize = 3;
+const FAR: Duration = Duration::from_secs(3600);
+
+/// One step. Jobs are meant by the order in which they were pushed, counted around.
+#[derive(Clone, Debug)]
+enum Step {
+    Push(Vec<Kind>),
+    Turn {
+        master: usize,
+        ends: Vec<(usize, End)>,
+        want: usize,
+        max_bytes: usize,
+    },
+    /// The same number again.
+    Replay {
+        master: usize,
+        job: usize,
+    },
+    Held {
+        master: usize,
+    },
+    Fetch {
+        master: usize,
+        jobs: Vec<usize>,
+    },
+    Take {
+        master: usize,
+        job: usize,
+    },
+    Leave {
+        master: usize,
+    },
+    Lapse {
+        master: usize,
+    },
+    Bury {
+        master: usize,
+    },
+    Requeue(Vec<usize>),
+    Discard(Vec<usize>),
+    Clear {
+        waiting: bool,
+        delayed: bool,
+        failed: bool,
+        reserved: bool,
+    },
+    Pause(bool),
+    Look(usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Now,
+    Later,
+    Unique(u8),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Done,
+    Front,
+    Back,
+    Later,
+    Failed,
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![5 => Just(Kind::Now), 1 => Just(Kind::Later), 2 => (0..3_u8).prop_map(Kind::Unique)]
+}
+
+fn ending() -> impl Strategy<Value = End> {
+    prop_oneof![
+        3 => Just(End::Done),
+        1 => Just(End::Front),
+        1 => Just(End::Back),
+        1 => Just(End::Later),
+        2 => Just(End::Failed)
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let master = 0..MASTERS;
+    let job = 0..64_usize;
+    let max_bytes = prop_oneof![4 => Just(usize::MAX), 1 => Just(0), 1 => Just(40)];
+    let turn = (master.clone(), vec((job.clone(), ending()), 0..12), 0..6_usize, max_bytes);
+    prop_oneof![
+        6 => vec(kind(), 1..6).prop_map(Step::Push),
+        12 => turn.prop_map(|(master, ends, want, max_bytes)| Step::Turn { master, ends, want, max_bytes }),
+        1 => (master.clone(), job.clone()).prop_map(|(master, job)| Step::Replay { master, job }),
+        1 => master.clone().prop_map(|master| Step::Held { master }),
+        1 => (master.clone(), vec(job.clone(), 0..5)).prop_map(|(master, jobs)| Step::Fetch { master, jobs }),
+        2 => (master.clone(), job.clone()).prop_map(|(master, job)| Step::Take { master, job }),
+        1 => master.clone().prop_map(|master| Step::Leave { master }),
+        1 => master.clone().prop_map(|master| Step::Lapse { master }),
+        1 => master.prop_map(|master| Step::Bury { master }),
+        2 => vec(job.clone(), 0..6).prop_map(Step::Requeue),
+        1 => vec(job.clone(), 0..6).prop_map(Step::Discard),
+        1 => any::<[bool; 4]>().prop_map(|[waiting, delayed, failed, reserved]| Step::Clear {
+            waiting: waiting && delayed,
+            delayed: delayed && failed,
+            failed: failed && reserved,
+            reserved: reserved && waiting
+        }),
+        1 => any::<bool>().prop_map(Step::Pause),
+        1 => job.prop_map(Step::Look),
+    ]
+}
+
+/// The model and a driver, and what of theirs belongs together.
+struct Twins<'d> {
+    model: Model,
+    real: Arc<dyn Store>,
+    driver: &'d dyn Driver,
+    channel: String,
+    /// The jobs in the order of their pushes: the model's id, the driver's id, the unique key.
+    jobs: Vec<(JobId, JobId, Option<String>)>,
+    masters: Vec<(Owner, Owner)>,
+    seq: u64,
+}
+
+/// What can be compared of a job.
+type Shown = (usize, State, Meta, String);
+
+impl<'d> Twins<'d> {
+    async fn new(driver: &'d dyn Driver, channel: String) -> Self {
+        let model = Model::at(Timestamp(1_790_000_000_000_000));
+        let real = driver.open(&channel).await;
+        let mut twins = Self { model, real, driver, channel, jobs: Vec::new(), masters: Vec::new(), seq: 0 };
+        for _ in 0..MASTERS {
+            let pair = twins.join().await;
+            twins.masters.push(pair);
+        }
+        twins
+    }
+
+    async fn join(&self) -> (Owner, Owner) {
+        (self.model.join().await.unwrap(), self.real.join().await.unwrap())
+    }
+
+    /// The number of a job by its id in one of the two.
+    fn number(&self, id: JobId, real: bool) -> usize {
+        let found = self.jobs.iter().position(|(model, driver, _)| id == if real { *driver } else { *model });
+        found.expect("no store answers with an id it did not give")
+    }
+
+    /// A job as a step means it.
+    fn meant(&self, job: usize) -> Option<(JobId, JobId, Option<String>)> {
+        self.jobs.get(job.checked_rem(self.jobs.len())?).cloned()
+    }
+
+    fn plain(&self, mut meta: Meta) -> Meta {
+        // Times differ between clocks.
+        meta.errors.iter_mut().for_each(|error| error.at = Timestamp(0));
+        meta
+    }
+
+    fn leased(&self, leased: Vec<Leased>, real: bool) -> Vec<(usize, Meta, String)> {
+        let shown = |leased: Leased| match leased {
+            Leased::Job(r) => (self.number(r.id, real), self.plain(r.meta), r.payload.as_str().to_owned()),
+            Leased::Malformed { id, why } => panic!("job {id} cannot be read: {why}"),
+        };
+        leased.into_iter().map(shown).collect()
+    }
+
+    fn shown(&self, listed: Listed, real: bool) -> Shown {
+        (self.number(listed.id, real), listed.state, self.plain(listed.meta), listed.payload)
+    }
+
+    async fn list(&self, state: State, real: bool) -> Vec<Shown> {
+        let store: &dyn Store = if real { &*self.real } else { &self.model };
+        let (mut jobs, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.list(state, after, 7).await.unwrap();
+            jobs.extend(page.jobs.into_iter().map(|listed| self.shown(listed, real)));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        if state == State::Reserved {
+            jobs.sort_unstable_by_key(|(number, ..)| *number);
+        }
+        jobs
+    }
+
+    fn settlements(&self, ends: &[(usize, End)], real: bool) -> Vec<Settlement> {
+        let mut settlements = Vec::new();
+        for (n, (job, end)) in ends.iter().enumerate() {
+            let Some((model, driver, unique)) = self.meant(*job) else { continue };
+            let mut meta = Meta::named(format!("settled{n}"));
+            (meta.attempts, meta.unique) = (n as u32, unique.clone());
+            let to = match end {
+                End::Done => Place::Done,
+                End::Front => Place::Front(meta),
+                End::Back => Place::Back(meta),
+                End::Later => Place::Delayed(FAR, meta),
+                End::Failed => {
+                    meta.failed = Some(FailReason::Exhausted);
+                    Place::Failed(meta)
+                }
+            };
+            settlements.push(Settlement { id: if real { driver } else { model }, unique, to });
+        }
+        settlements
+    }
+
+    async fn apply(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        self.model.advance(Duration::from_millis(1));
+        self.driver.pass(Duration::ZERO).await;
+        self.seq += 1;
+        let seq = self.seq;
+        match step {
+            Step::Push(kinds) => {
+                let new = |(n, kind): (usize, &Kind)| -> NewJob {
+                    let name = format!("j{}", self.jobs.len() + n);
+                    match kind {
+                        Kind::Now => job(&name),
+                        Kind::Later => later(&name, FAR),
+                        Kind::Unique(key) => unique(&name, &format!("k{key}")),
+                    }
+                };
+                let jobs: Vec<_> = kinds.iter().enumerate().map(new).collect();
+                let model = self.model.push(&jobs).await.unwrap();
+                let real = self.real.push(&jobs).await.unwrap();
+                prop_assert_eq!(model.len(), real.len());
+                for ((model, real), job) in model.into_iter().zip(real).zip(jobs) {
+                    use aint_queue::store::Pushed::{Added, Existing};
+                    match (model, real) {
+                        (Added(model), Added(real)) => self.jobs.push((model, real, job.meta.unique)),
+                        (Existing(model), Existing(real)) => {
+                            prop_assert_eq!(self.number(model, false), self.number(real, true));
+                        }
+                        (model, real) => prop_assert!(false, "model {model:?}, driver {real:?}"),
+                    }
+                }
+            }
+            Step::Turn { master, ends, want, max_bytes } => {
+                let (m, r) = (self.settlements(ends, false), self.settlements(ends, true));
+                let (mo, ro) = self.masters[*master].clone();
+                let turn =
+                    |owner, settlements| Turn { owner, seq, settlements, want: *want, max_bytes: *max_bytes };
+                let m = self.model.turn(turn(&mo, &m)).await.unwrap();
+                let r = self.real.turn(turn(&ro, &r)).await.unwrap();
+                let exceptions = |of: &[(JobId, Exception)], real| -> Vec<_> {
+                    let mut numbered: Vec<_> =
+                        of.iter().map(|(id, e)| (self.number(*id, real), *e == Exception::Stale)).collect();
+                    numbered.sort_unstable();
+                    numbered
+                };
+                prop_assert_eq!(exceptions(&m.exceptions, false), exceptions(&r.exceptions, true));
+                prop_assert_eq!(self.leased(m.leased, false), self.leased(r.leased, true));
+                prop_assert_eq!(m.held, r.held);
+                prop_assert_eq!(m.next_due.is_some(), r.next_due.is_some());
+            }
+            Step::Replay { master, job } => {
+                let (mo, ro) = self.masters[*master].clone();
+                let ends = [(*job, End::Done)];
+                let (m, r) = (self.settlements(&ends, false), self.settlements(&ends, true));
+                let turn = |owner, settlements| Turn { owner, seq: 0, settlements, want: 5, max_bytes: 9 };
+                let replayed = |reply| matches!(reply, Err(StoreError::Replayed));
+                prop_assert!(replayed(self.model.turn(turn(&mo, &m)).await));
+                prop_assert!(replayed(self.real.turn(turn(&ro, &r)).await));
+            }
+            Step::Held { master } => {
+                let (mo, ro) = &self.masters[*master];
+                let number = |ids: Vec<JobId>, real| {
+                    let mut numbers: Vec<_> = ids.into_iter().map(|id| self.number(id, real)).collect();
+                    numbers.sort_unstable();
+                    numbers
+                };
+                let (m, r) =
+                    (self.model.held(mo, seq).await.unwrap(), self.real.held(ro, seq).await.unwrap());
+                prop_assert_eq!(number(m, false), number(r, true));
+            }
+            Step::Fetch { master, jobs } => {
+                let (mo, ro) = &self.masters[*master];
+                let meant: Vec<_> = jobs.iter().filter_map(|job| self.meant(*job)).collect();
+                let (mi, ri): (Vec<_>, Vec<_>) = meant.into_iter().map(|(m, r, _)| (m, r)).unzip();
+                let (m, r) =
+                    (self.model.fetch(mo, &mi).await.unwrap(), self.real.fetch(ro, &ri).await.unwrap());
+                prop_assert_eq!(self.leased(m, false), self.leased(r, true));
+            }
+            Step::Take { master, job } => {
+                let (mo, ro) = &self.masters[*master];
+                let Some((m, r, _)) = self.meant(*job) else { return Ok(()) };
+                let (m, r) =
+                    (self.model.take(mo, seq, m).await.unwrap(), self.real.take(ro, seq, r).await.unwrap());
+                let (m, r) = (m.into_iter().collect(), r.into_iter().collect());
+                prop_assert_eq!(self.leased(m, false), self.leased(r, true));
+            }
+            Step::Leave { master } => {
+                let (mo, ro) = &self.masters[*master];
+                prop_assert_eq!(self.model.leave(mo).await.unwrap(), self.real.leave(ro).await.unwrap());
+                self.replace(*master).await?;
+            }
+            Step::Lapse { master } => {
+                let (mo, ro) = &self.masters[*master];
+                self.model.lapse(mo);
+                self.driver.lapse(&self.channel, ro).await;
+                let (m, r) = (self.model.reap(Reap::Expired).await, self.real.reap(Reap::Expired).await);
+                prop_assert_eq!(m.unwrap(), r.unwrap());
+                self.replace(*master).await?;
+            }
+            Step::Bury { master } => {
+                let (mo, ro) = &self.masters[*master];
+                let (m, r) = (self.model.reap(Reap::Owner(mo)).await, self.real.reap(Reap::Owner(ro)).await);
+                prop_assert_eq!(m.unwrap(), r.unwrap());
+                self.replace(*master).await?;
+            }
+            Step::Requeue(jobs) => {
+                let (mut m, mut r) = (Vec::new(), Vec::new());
+                for (n, job) in jobs.iter().enumerate() {
+                    let Some((model, real, unique)) = self.meant(*job) else { continue };
+                    let meta = Meta { unique, ..Meta::named(format!("again{n}")) };
+                    m.push((model, meta.clone()));
+                    r.push((real, meta));
+                }
+                prop_assert_eq!(self.model.requeue(&m).await.unwrap(), self.real.requeue(&r).await.unwrap());
+            }
+            Step::Discard(jobs) => {
+                let meant: Vec<_> = jobs.iter().filter_map(|job| self.meant(*job)).collect();
+                let (m, r): (Vec<_>, Vec<_>) = meant.into_iter().map(|(m, r, _)| (m, r)).unzip();
+                prop_assert_eq!(self.model.discard(&m).await.unwrap(), self.real.discard(&r).await.unwrap());
+            }
+            Step::Clear { waiting, delayed, failed, reserved } => {
+                let which =
+                    Clear { waiting: *waiting, delayed: *delayed, failed: *failed, reserved: *reserved };
+                let (m, r): (Cleared, Cleared) =
+                    (self.model.clear(which).await.unwrap(), self.real.clear(which).await.unwrap());
+                prop_assert_eq!(m, r);
+            }
+            Step::Pause(true) => {
+                self.model.pause().await.unwrap();
+                self.real.pause().await.unwrap();
+            }
+            Step::Pause(false) => {
+                self.model.resume().await.unwrap();
+                self.real.resume().await.unwrap();
+            }
+            Step::Look(job) => {
+                let Some((m, r, _)) = self.meant(*job) else { return Ok(()) };
+                let m = self.model.get(m).await.unwrap().map(|listed| self.shown(listed, false));
+                let r = self.real.get(r).await.unwrap().map(|listed| self.shown(listed, true));
+                prop_assert_eq!(m, r);
+            }
+        }
+        let (m, r): (Status, Status) =
+            (self.model.status().await.unwrap(), self.real.status().await.unwrap());
+        prop_assert_eq!(m, r);
+        Ok(())
+    }
+
+    /// A fresh owner in the place of one that is gone, which stays gone.
+    async fn replace(&mut self, master: usize) -> Result<(), TestCaseError> {
+        let fresh = self.join().await;
+        let (mo, ro) = std::mem::replace(&mut self.masters[master], fresh);
+        let lost = |reply| matches!(reply, Err(StoreError::Lost));
+        prop_assert!(lost(self.model.held(&mo, u64::MAX >> 16).await));
+        prop_assert!(lost(self.real.held(&ro, u64::MAX >> 16).await));
+        Ok(())
+    }
+
+    async fn same_everywhere(&self) -> Result<(), TestCaseError> {
+        for state in [State::Waiting, State::Delayed, State::Reserved, State::Failed] {
+            prop_assert_eq!(self.list(state, false).await, self.list(state, true).await, "{:?}", state);
+        }
+        Ok(())
+    }
+}
+
+async fn attempt(driver: &dyn Driver, channel: String, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut twins = Twins::new(driver, channel).await;
+    for step in steps {
+        let applied = twins.apply(step).await;
+        applied.map_err(|error| TestCaseError::fail(format!("at {step:?}: {error}")))?;
+    }
+    twins.same_everywhere().await
+}
+
+pub async fn a_driver_does_what_the_model_does(world: World) {
+    let number = |name, default| env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let (cases, seed): (u64, u64) = (number("PROPTEST_CASES", 32), number("AINT_QUEUE_SEED", 1));
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), random);
+    let steps = vec(step(), 1..60);
+    let mut tried = 0;
+    let mut channel = || {
+        tried += 1;
+        format!("random{tried}")
+    };
+    for case in 0..cases {
+        let mut tree = steps.new_tree(&mut runner).unwrap();
+        let Err(mut error) = attempt(&*world.driver, channel(), &tree.current()).await else { continue };
+        // Fewer and simpler steps, as long as they still fail.
+        let mut smallest = tree.current();
+        for _ in 0..400 {
+            if !tree.simplify() {
+                break;
+            }
+            match attempt(&*world.driver, channel(), &tree.current()).await {
+                Err(simpler) => (error, smallest) = (simpler, tree.current()),
+                Ok(()) => {
+                    if !tree.complicate() {
+                        break;
+                    }
+                }
+            }
+        }
+        panic!("seed {seed}, case {case}: {error}\n{smallest:#?}");
+    }
+}

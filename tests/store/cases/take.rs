@@ -1,0 +1,49 @@
+//! Leasing one job by its id.
+
+use std::time::Duration;
+
+use aint_queue::job::JobId;
+use aint_queue::store::State;
+
+use crate::harness::{World, done, failed, later, record};
+
+pub async fn a_job_is_taken_from_where_it_stands(world: World) {
+    let mut master = world.master().await;
+    let failing = world.push(1).await;
+    let leased = master.lease_exactly(&failing).await;
+    master.settle(&[failed(&leased[0])]).await;
+    let waiting = world.push(3).await;
+    let delayed = world.push_all(&[later("d", Duration::from_secs(60))]).await;
+    assert_eq!(world.counts().await, [3, 0, 1, 0, 1, 0]);
+
+    for (n, id) in [failing[0], delayed[0], waiting[1]].into_iter().enumerate() {
+        let seq = master.next();
+        let taken = record(master.store.take(&master.owner, seq, id).await.unwrap().expect("it is there"));
+        assert_eq!(taken.id, id);
+        assert_eq!(world.counts().await[1], n as u64 + 1);
+        // Once taken it is not there any more, for nobody.
+        let seq = master.next();
+        assert_eq!(master.store.take(&master.owner, seq, id).await.unwrap(), None);
+    }
+    assert_eq!(world.counts().await, [2, 3, 0, 0, 0, 0]);
+    assert_eq!(world.ids(State::Waiting).await, [waiting[0], waiting[2]]);
+    let mut held = vec![failing[0], delayed[0], waiting[1]];
+    held.sort_unstable();
+    assert_eq!(master.held().await, held);
+    for id in held {
+        assert_eq!(master.settle(&[crate::harness::done_id(id)]).await, []);
+    }
+    assert_eq!(world.counts().await, [2, 0, 0, 3, 0, 0]);
+}
+
+pub async fn what_is_not_there_is_not_taken(world: World) {
+    let ids = world.push(2).await;
+    let (mut one, mut two) = (world.master().await, world.master().await);
+    let leased = one.lease_exactly(&ids).await;
+    one.settle(&[done(&leased[0])]).await;
+    for id in [ids[0], ids[1], JobId(1), JobId(u64::MAX)] {
+        let seq = two.next();
+        assert_eq!(two.store.take(&two.owner, seq, id).await.unwrap(), None, "{id}");
+    }
+    assert_eq!(world.counts().await, [0, 1, 0, 1, 0, 0]);
+}

@@ -1,0 +1,5 @@
+//! One [`crate::harness::Driver`] per driver.
+
+pub mod model;
+pub mod redis;
+pub mod sqlite;

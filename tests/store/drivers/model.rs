@@ -1,0 +1,61 @@
+//! The model: one [`Model`] per channel, and a clock that is moved by hand.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aint_queue::job::{JobId, Timestamp};
+use aint_queue::store::model::Model;
+use aint_queue::store::{Owner, Store};
+use async_trait::async_trait;
+
+use crate::harness::Driver;
+
+/// Where the model's clock begins: some day in 2026.
+const BEGIN: Timestamp = Timestamp(1_790_000_000_000_000);
+
+#[derive(Default)]
+struct InMemory {
+    channels: Mutex<BTreeMap<String, Model>>,
+}
+
+pub async fn start() -> Box<dyn Driver> {
+    Box::<InMemory>::default()
+}
+
+impl InMemory {
+    fn channel(&self, name: &str) -> Model {
+        let mut channels = self.channels.lock().unwrap();
+        channels.entry(name.to_owned()).or_insert_with(|| Model::at(BEGIN)).clone()
+    }
+}
+
+#[async_trait]
+impl Driver for InMemory {
+    async fn open(&self, channel: &str) -> Arc<dyn Store> {
+        Arc::new(self.channel(channel))
+    }
+
+    async fn lapse(&self, channel: &str, owner: &Owner) {
+        self.channel(channel).lapse(owner);
+    }
+
+    async fn pass(&self, time: Duration) {
+        for model in self.channels.lock().unwrap().values() {
+            // Also nothing takes a little time, as on a real clock.
+            model.advance(time.max(Duration::from_micros(1)));
+        }
+    }
+
+    async fn garble(&self, channel: &str, id: JobId, text: &str) {
+        self.channel(channel).garble(id, text);
+    }
+
+    async fn lose_record(&self, channel: &str, id: JobId) {
+        self.channel(channel).lose_record(id);
+    }
+
+    async fn forget_last_id(&self, channel: &str) {
+        self.channel(channel).forget_last_id();
+    }
+}

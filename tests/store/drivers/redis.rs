@@ -1,0 +1,83 @@
+//! Redis: one server for the whole run, a channel of their own for the cases of each world.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use aint_queue::job::JobId;
+use aint_queue::store::redis::{Options, RedisStore};
+use aint_queue::store::{Owner, Store};
+use async_trait::async_trait;
+
+use crate::harness::Driver;
+use crate::support::redis::Server;
+
+/// Ends with the test process: the server's watchdog sees to that.
+static SERVER: OnceLock<Server> = OnceLock::new();
+static WORLDS: AtomicUsize = AtomicUsize::new(0);
+
+struct OnServer {
+    world: usize,
+    script_flags: Option<bool>,
+}
+
+/// The driver as it is.
+pub async fn start() -> Box<dyn Driver> {
+    Box::new(OnServer { world: WORLDS.fetch_add(1, Ordering::Relaxed), script_flags: None })
+}
+
+/// The driver as it speaks to a server that does not know script flags.
+pub async fn start_plain() -> Box<dyn Driver> {
+    Box::new(OnServer { world: WORLDS.fetch_add(1, Ordering::Relaxed), script_flags: Some(false) })
+}
+
+impl OnServer {
+    fn channel(&self, channel: &str) -> String {
+        format!("w{}.{channel}", self.world)
+    }
+
+    /// Does to the stored data what only a test does.
+    fn meddle(&self, channel: &str, key: &str, command: &str, args: &[&str]) {
+        let key = format!("aint-queue:{{{}}}:{key}", self.channel(channel));
+        let mut connection = server().connection();
+        redis::cmd(command).arg(key).arg(args).exec(&mut connection).unwrap();
+    }
+}
+
+fn server() -> &'static Server {
+    SERVER.get_or_init(Server::start)
+}
+
+#[async_trait]
+impl Driver for OnServer {
+    async fn open(&self, channel: &str) -> Arc<dyn Store> {
+        let options = Options {
+            lease: Duration::from_secs(600),
+            patience: Some(Duration::ZERO),
+            script_flags: self.script_flags,
+        };
+        let config = server().config();
+        Arc::new(RedisStore::connect_with(&config, &self.channel(channel), options).await.unwrap())
+    }
+
+    async fn lapse(&self, channel: &str, owner: &Owner) {
+        self.meddle(channel, "owners", "ZADD", &["XX", "0", owner.as_str()]);
+    }
+
+    async fn pass(&self, time: Duration) {
+        // The server's clock cannot be moved.
+        tokio::time::sleep(time).await;
+    }
+
+    async fn garble(&self, channel: &str, id: JobId, text: &str) {
+        self.meddle(channel, "records", "HSET", &[&id.to_string(), text]);
+    }
+
+    async fn lose_record(&self, channel: &str, id: JobId) {
+        self.meddle(channel, "records", "HDEL", &[&id.to_string()]);
+    }
+
+    async fn forget_last_id(&self, channel: &str) {
+        self.meddle(channel, "stats", "HDEL", &["last_id"]);
+    }
+}

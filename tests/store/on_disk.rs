@@ -1,0 +1,308 @@
+//! What only SQLite can do wrong: the file, the disk, other hands on it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aint_queue::job::{JobId, MAX_PAYLOAD_BYTES, NewJob, Payload};
+use aint_queue::store::sqlite::{Options, SqliteStore};
+use aint_queue::store::{Leased, PushError, Reap, State, Store, StoreError};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::harness::{Master, done, job};
+
+/// A directory with room for a store.
+struct Disk(TempDir);
+
+impl Disk {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("store.db")
+    }
+
+    fn open(&self) -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open(&self.path(), "test").unwrap())
+    }
+
+    /// Another hand on the file.
+    fn hand(&self) -> Connection {
+        let connection = Connection::open(self.path()).unwrap();
+        connection.busy_timeout(Duration::from_secs(5)).unwrap();
+        connection
+    }
+}
+
+fn refusal(path: &Path) -> String {
+    match SqliteStore::open(path, "test") {
+        Err(error @ (StoreError::Refused { .. } | StoreError::Corrupt { .. })) => {
+            assert!(!error.is_passing());
+            let text = error.to_string();
+            assert!(text.contains(path.file_name().unwrap().to_str().unwrap()), "{text}");
+            text
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_not_a_store_of_ours_is_refused_and_left_alone() {
+    let disk = Disk::new();
+    let path = disk.path();
+    fs::create_dir(&path).unwrap();
+    assert!(refusal(&path).contains("this is a directory: name a file in it"));
+    fs::remove_dir(&path).unwrap();
+
+    for text in ["not a database, but longer than the header of one: ".repeat(20), "short".into()] {
+        fs::write(&path, &text).unwrap();
+        assert!(refusal(&path).contains("not a SQLite database: name another file"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        fs::remove_file(&path).unwrap();
+    }
+
+    disk.hand().execute_batch("CREATE TABLE theirs (x)").unwrap();
+    let before = fs::read(&path).unwrap();
+    assert!(refusal(&path).contains("a SQLite database of another program: name another file"));
+    assert_eq!(fs::read(&path).unwrap(), before);
+    fs::remove_file(&path).unwrap();
+
+    drop(disk.open());
+    disk.hand().pragma_update(None, "user_version", 99).unwrap();
+    assert!(refusal(&path).contains("newer aint-queue (schema 99, this one knows up to 1): upgrade"));
+}
+
+#[test]
+fn missing_directories_and_an_empty_file_become_a_store() {
+    let disk = Disk::new();
+    let deep = disk.0.path().join("a/b/c.db");
+    SqliteStore::open(&deep, "test").unwrap();
+    assert!(deep.is_file());
+    fs::write(disk.path(), "").unwrap();
+    disk.open();
+}
+
+#[tokio::test]
+async fn a_store_is_found_again_with_everything_in_it() {
+    let disk = Disk::new();
+    let store = disk.open();
+    let ids: Vec<_> = store.push(&[job("a"), job("b")]).await.unwrap().iter().map(|p| p.id()).collect();
+    let mut master = Master::on(&store).await;
+    let leased = master.lease(1).await;
+    drop(store);
+
+    let store = disk.open();
+    assert_eq!(master.settle(&[done(&leased[0])]).await, [], "an owner lives on in the file");
+    assert_eq!(store.get(ids[1]).await.unwrap().unwrap().state, State::Waiting);
+    assert_eq!(store.durability().await.unwrap(), "fsync");
+}
+
+#[tokio::test]
+async fn the_file_is_closed_when_its_last_handle_is_dropped() {
+    let disk = Disk::new();
+    let (one, two) = (disk.open(), disk.open());
+    one.push(&[job("a")]).await.unwrap();
+    let wal = disk.path().with_extension("db-wal");
+    drop(one);
+    two.push(&[job("b")]).await.unwrap();
+    assert!(wal.exists());
+    drop(two);
+    // SQLite takes the WAL away with the last connection; the threads close theirs as soon as they see it.
+    let begin = Instant::now();
+    while wal.exists() {
+        assert!(begin.elapsed() < Duration::from_secs(10), "the file stays open");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(disk.open().status().await.unwrap().waiting, 2);
+}
+
+#[tokio::test]
+async fn a_file_that_was_moved_away_is_not_written_to_any_more() {
+    let disk = Disk::new();
+    let store = disk.open();
+    store.push(&[job("a")]).await.unwrap();
+    let aside = disk.path().with_extension("aside");
+    fs::rename(disk.path(), &aside).unwrap();
+    let refused = store.push(&[job("b")]).await;
+    assert!(matches!(&refused, Err(PushError::Store(StoreError::Refused { .. }))), "{refused:?}");
+    // Somebody else's file in its place does not make it better.
+    fs::write(disk.path(), "").unwrap();
+    assert!(matches!(store.join().await, Err(StoreError::Refused { .. })));
+    fs::rename(&aside, disk.path()).unwrap();
+    store.push(&[job("c")]).await.unwrap();
+    assert_eq!(store.status().await.unwrap().waiting, 2);
+}
+
+#[tokio::test]
+async fn another_process_that_keeps_the_lock_delays_writes_for_a_while_and_reads_not_at_all() {
+    let disk = Disk::new();
+    let store = disk.open();
+    let hand = disk.hand();
+    hand.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let begin = Instant::now();
+    let jobs = [job("a")];
+    let (pushed, joined, status) = tokio::join!(store.push(&jobs), store.join(), async {
+        let status = store.status().await;
+        assert!(begin.elapsed() < Duration::from_millis(1_000), "a read waited for a writer");
+        status
+    });
+    assert!(matches!(pushed, Err(PushError::Store(StoreError::Unavailable { .. }))), "{pushed:?}");
+    assert!(matches!(joined, Err(StoreError::Unavailable { .. })), "{joined:?}");
+    assert_eq!(status.unwrap().total(), 0);
+    assert!(begin.elapsed() < Duration::from_secs(6));
+
+    // One that lets go in time is not noticed.
+    let push = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.push(&[job("a")]).await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    hand.execute_batch("ROLLBACK").unwrap();
+    push.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn leases_end_with_the_boot_of_the_machine() {
+    let disk = Disk::new();
+    let store = disk.open();
+    store.push(&[job("a")]).await.unwrap();
+    let mut master = Master::on(&store).await;
+    master.lease(1).await;
+    assert_eq!(store.reap(Reap::Expired).await.unwrap(), 0);
+    assert_eq!(disk.hand().execute("UPDATE owners SET boot = 'an earlier one'", []).unwrap(), 1);
+    assert_eq!(store.reap(Reap::Expired).await.unwrap(), 1);
+    assert!(matches!(master.turn(&[], 0).await, Err(StoreError::Lost)));
+}
+
+#[tokio::test]
+async fn a_lease_lasts_as_long_as_the_handle_says() {
+    let disk = Disk::new();
+    let options = Options { lease: Duration::from_millis(60) };
+    let short: Arc<dyn Store> = Arc::new(SqliteStore::open_with(&disk.path(), "test", options).unwrap());
+    let long = disk.open();
+    short.push(&[job("a"), job("b")]).await.unwrap();
+    let (mut dead, mut alive) = (Master::on(&short).await, Master::on(&long).await);
+    dead.lease(1).await;
+    alive.lease(1).await;
+    let begin = Instant::now();
+    while long.reap(Reap::Expired).await.unwrap() == 0 {
+        assert!(begin.elapsed() < Duration::from_secs(10), "the lease never ends");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(begin.elapsed() >= Duration::from_millis(50));
+    assert!(matches!(dead.turn(&[], 0).await, Err(StoreError::Lost)));
+    assert_eq!(alive.held().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_clock_far_behind_the_newest_id_refuses_pushes_and_nothing_else() {
+    let disk = Disk::new();
+    let store = disk.open();
+    let id = store.push(&[job("a")]).await.unwrap()[0].id();
+    let ahead = i64::try_from(id.0).unwrap() + 100_000_000;
+    assert_eq!(disk.hand().execute("UPDATE store SET last_id = ?1", [ahead]).unwrap(), 1);
+    let Err(PushError::Store(error @ StoreError::Unavailable { .. })) = store.push(&[job("b")]).await else {
+        panic!("the id would lie in the future");
+    };
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("the clock of this machine is"), "{cause}");
+    assert_eq!(Master::on(&store).await.lease(1).await[0].id, id);
+}
+
+#[tokio::test]
+async fn a_table_under_another_name_is_an_error_for_every_call_and_loses_nothing() {
+    let disk = Disk::new();
+    let store = disk.open();
+    let id = store.push(&[job("a"), job("b")]).await.unwrap()[0].id();
+    let mut master = Master::on(&store).await;
+    let leased = master.lease(1).await;
+    for table in ["jobs", "records", "lanes", "owners", "channels", "store"] {
+        disk.hand().execute_batch(&format!("ALTER TABLE {table} RENAME TO elsewhere")).unwrap();
+        let mut failures = 0;
+        let mut count = |failed: Result<(), StoreError>| match failed {
+            Ok(()) => {}
+            Err(StoreError::Corrupt { .. }) => failures += 1,
+            Err(error) => panic!("{table}: {error:?}"),
+        };
+        count(store.push(&[job("c")]).await.map(drop).map_err(|error| match error {
+            PushError::Store(error) => error,
+            other => panic!("{other}"),
+        }));
+        // A turn needs every table but the one of the last id.
+        let ends = if table == "store" { vec![] } else { vec![done(&leased[0])] };
+        count(master.turn(&ends, 0).await.map(drop));
+        count(store.get(id).await.map(drop));
+        count(store.list(State::Waiting, None, 5).await.map(drop));
+        count(store.status().await.map(drop));
+        count(store.reap(Reap::Expired).await.map(drop));
+        count(store.discard(&[JobId(1)]).await.map(drop));
+        disk.hand().execute_batch(&format!("ALTER TABLE elsewhere RENAME TO {table}")).unwrap();
+        assert!(failures > 0, "{table}");
+        // What could be done without that table was done whole.
+        let status = store.status().await.unwrap();
+        let rows: i64 = disk.hand().query_row("SELECT count(*) FROM jobs", [], |row| row.get(0)).unwrap();
+        assert_eq!(status.waiting + status.reserved, rows as u64, "{table}");
+    }
+    assert_eq!(store.get(id).await.unwrap().unwrap().state, State::Reserved);
+    assert_eq!(master.settle(&[done(&leased[0])]).await, []);
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_even_text_is_set_aside() {
+    let disk = Disk::new();
+    let store = disk.open();
+    store.push(&[job("a"), job("b"), job("c")]).await.unwrap();
+    let ids: Vec<i64> = {
+        let hand = disk.hand();
+        hand.execute(
+            "UPDATE records SET meta = CAST(x'ff00fe' AS TEXT) WHERE id = (SELECT min(id) FROM jobs)",
+            [],
+        )
+        .unwrap();
+        hand.execute("DELETE FROM records WHERE id = (SELECT max(id) FROM jobs)", []).unwrap();
+        let mut all = hand.prepare("SELECT id FROM jobs ORDER BY id").unwrap();
+        all.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(store.list(State::Waiting, None, 10).await.unwrap().jobs.len(), 3);
+    let mut master = Master::on(&store).await;
+    let reply = master.turn(&[], 3).await.unwrap();
+    let malformed: Vec<_> = reply.leased.iter().map(|l| matches!(l, Leased::Malformed { .. })).collect();
+    assert_eq!(malformed, [true, false, true]);
+    let ends: Vec<_> = reply
+        .leased
+        .iter()
+        .map(|leased| aint_queue::store::Settlement {
+            id: leased.id(),
+            unique: None,
+            to: aint_queue::store::Place::Failed(aint_queue::job::Meta::malformed(reply.now, "why")),
+        })
+        .collect();
+    assert_eq!(master.settle(&ends).await, []);
+    let failed = store.list(State::Failed, None, 10).await.unwrap().jobs;
+    assert_eq!(failed.len(), 3);
+    assert_eq!(failed[2].id.0 as i64, ids[0]);
+    assert!(failed[2].payload.ends_with("{\"name\":\"a\"}"), "{:?}", failed[2].payload);
+}
+
+#[tokio::test]
+async fn a_page_of_large_payloads_is_shorter_than_asked() {
+    let disk = Disk::new();
+    let store = disk.open();
+    let payload = Payload::parse(format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES - 2))).unwrap();
+    for _ in 0..9 {
+        store.push(&[NewJob::new("large", payload.clone())]).await.unwrap();
+    }
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.list(State::Waiting, after, 500).await.unwrap();
+        pages.push(page.jobs.len());
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [4, 4, 1]);
+}
