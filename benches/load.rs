@@ -83,7 +83,10 @@ async fn with_workers(server: &redis::Server, channel: &str) -> f64 {
     let store = filled(server, channel).await;
     let config = server.config();
     let site = Site::new(
-        &format!(r#"{{ type = "redis", connection = {{ host = "{}", port = {} }} }}"#, config.host, config.port),
+        &format!(
+            r#"{{ type = "redis", connection = {{ host = "{}", port = {} }} }}"#,
+            config.host, config.port
+        ),
         &format!("[channels.{channel}.worker]\ntype = \"coroutine\"\n"),
     );
     let master = site.listen(&["-t", channel]);
