@@ -303,7 +303,7 @@ impl Channel {
     fn next_timer(&self) -> Option<Instant> {
         let stop = self.stopping.as_ref().and_then(Stopping::next_timer);
         let stale = (self.table.ready() > 0).then(|| self.last_dispatch + pace::MAX_WAIT);
-        [stop, stale, self.calls.next_timer(self.agenda.due)].into_iter().flatten().min()
+        [stop, stale, self.calls.next_timer(self.agenda_timer())].into_iter().flatten().min()
     }
 
     /// Whether the store had nothing for us when we last looked.

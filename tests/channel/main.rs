@@ -4,5 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod endings;
+mod faulty;
 mod modes;
+mod outages;
 mod rig;
