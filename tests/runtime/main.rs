@@ -11,6 +11,7 @@ mod site;
 mod deaths;
 mod drain;
 mod limits;
+mod outage;
 mod output;
 mod starts;
 mod stops;
