@@ -4,12 +4,11 @@ use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::net::unix::pipe;
 use tracing::{debug, error, info, warn};
 
-use super::worker::Tag;
 use crate::job::bounded;
 use crate::wire::{Line, LineBuffer};
 
@@ -20,6 +19,13 @@ const CHUNK: usize = 8 << 10;
 /// How much of the end of a stream is kept, in lines and in bytes.
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: usize = 2048;
+
+/// What the log says of a printed line.
+#[derive(Debug, Default)]
+pub(super) struct Tag {
+    pub(super) pid: AtomicU64,
+    pub(super) job: AtomicU64,
+}
 
 /// One output stream of one worker.
 pub(super) struct Output {
