@@ -100,7 +100,7 @@ impl Output {
         let some = |n: u64| (n > 0).then_some(n);
         let pid = some(self.tag.pid.load(Ordering::Relaxed));
         let job = some(self.tag.job.load(Ordering::Relaxed));
-        info!(target: "worker", channel = %self.channel, pid, job, stream = self.name, "{line}");
+        info!(target: "worker", channel = %self.channel, pid, job, stream = %self.name, "{line}");
         if self.tail.len() == TAIL_LINES {
             self.tail.pop_front();
         }
@@ -111,9 +111,9 @@ impl Output {
 /// A line a worker sent as a `log` frame.
 pub(super) fn log_frame(channel: &str, pid: Option<i32>, job: Option<u64>, level: &str, message: &str) {
     match level {
-        "error" => error!(target: "worker", channel, pid, job, "{message}"),
-        "warn" => warn!(target: "worker", channel, pid, job, "{message}"),
-        "debug" | "trace" => debug!(target: "worker", channel, pid, job, "{message}"),
-        _ => info!(target: "worker", channel, pid, job, "{message}"),
+        "error" => error!(target: "worker", %channel, pid, job, "{message}"),
+        "warn" => warn!(target: "worker", %channel, pid, job, "{message}"),
+        "debug" | "trace" => debug!(target: "worker", %channel, pid, job, "{message}"),
+        _ => info!(target: "worker", %channel, pid, job, "{message}"),
     }
 }
