@@ -53,9 +53,7 @@ fn a_killed_guardians_trees_go_with_it_and_work_goes_on() {
     whole_tree(&mark);
     assert_ne!(master.guardian(), guardian);
     assert_eq!(site.json(&["queue:show", &id.to_string()])["attempts"], 0);
-    master.signal(Signal::SIGTERM);
-    master.signal(Signal::SIGTERM);
-    assert!(master.wait().success());
+    assert!(master.force_stop().success());
     assert_eq!(survivors(&mark), [0i32; 0]);
 }
 
@@ -164,7 +162,5 @@ fn master_and_guardian_killed_at_once_leave_nothing_to_the_next_master() {
     let next = site.listen(&[]);
     let left = survivors(&mark);
     assert!(before.iter().all(|pid| !left.contains(pid)), "swept: {before:?} left: {left:?}");
-    next.signal(Signal::SIGTERM);
-    next.signal(Signal::SIGTERM);
-    next.wait();
+    assert!(next.force_stop().success());
 }
