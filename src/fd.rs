@@ -69,10 +69,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: header points at buffers that outlive the call and carries their true lengths.
     let len = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) })?;
-    let mut received = Received {
-        len: usize::try_from(len).expect("a length is not negative"),
-        fds: Vec::new(),
-    };
+    let mut received =
+        Received { len: usize::try_from(len).expect("a length is not negative"), fds: Vec::new() };
     // SAFETY: the kernel filled the control buffer; the CMSG macros walk it within msg_controllen. Each
     // number in an SCM_RIGHTS part is a descriptor just opened for this process and owned by nobody else.
     unsafe {
