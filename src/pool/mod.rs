@@ -195,6 +195,20 @@ impl Pool {
         }
     }
 
+    /// How many runs the workers that are ready now can have aboard together.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        let plan = &self.spec.plan;
+        match self.spec.program {
+            _ if self.closing => 0,
+            Program::Exec(_) => plan.max * plan.slots,
+            Program::Wire(_) => {
+                let ready = self.workers.values().filter(|w| w.role == Role::Plan && w.phase == Phase::Ready);
+                ready.map(|w| w.slots).sum::<usize>().min(plan.max * plan.slots)
+            }
+        }
+    }
+
     /// Whether a run that must be alone in its worker can be dispatched now.
     #[must_use]
     pub fn can_isolate(&self) -> bool {

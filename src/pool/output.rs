@@ -15,6 +15,8 @@ use crate::wire::{Line, LineBuffer};
 
 /// Longest logged line in bytes; longer ones continue as further lines.
 const MAX_LINE: usize = 4096;
+/// How much is read in one go, and with it how long logging keeps others waiting.
+const CHUNK: usize = 8 << 10;
 /// How much of the end of a stream is kept, in lines and in bytes.
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: usize = 2048;
@@ -33,7 +35,7 @@ impl Output {
     pub(super) fn new(pipe: pipe::Receiver, name: &'static str, channel: &Arc<str>, tag: &Arc<Tag>) -> Self {
         Self {
             pipe: Some(pipe),
-            lines: LineBuffer::new(MAX_LINE),
+            lines: LineBuffer::new(MAX_LINE, CHUNK),
             name,
             channel: Arc::clone(channel),
             tag: Arc::clone(tag),

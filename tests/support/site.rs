@@ -14,7 +14,7 @@ use tempfile::TempDir;
 /// The program under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_aint-queue");
 /// Nothing takes longer unless it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Waits until `look` answers something. The one place where tests poll.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
