@@ -16,8 +16,6 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use nix::errno::Errno;
 use tokio::io::unix::AsyncFd;
 
-use crate::guardian::handle::Exit;
-
 /// Takes over a descriptor this process was started with, such as the one `AINT_QUEUE_FD` names, and keeps
 /// it from this process's own children.
 ///
@@ -89,9 +87,18 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
     Ok(received)
 }
 
-/// The next child of this process that has ended and was not reaped yet, and how it ended. It stays a zombie,
-/// so its pid cannot be given to anybody else until it is reaped.
-pub(crate) fn peek_dead() -> Option<(i32, Exit)> {
+/// A child of this process that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dead {
+    pub(crate) pid: i32,
+    /// Its exit status, or the signal that ended it.
+    pub(crate) status: i32,
+    pub(crate) by_signal: bool,
+}
+
+/// The next child of this process that has ended and was not reaped yet. It stays a zombie, so its pid cannot
+/// be given to anybody else until it is reaped.
+pub(crate) fn peek_dead() -> Option<Dead> {
     // SAFETY: an all-zero siginfo is valid, and si_pid stays 0 when no child has ended.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
@@ -105,8 +112,7 @@ pub(crate) fn peek_dead() -> Option<(i32, Exit)> {
     }
     // SAFETY: waitid filled the part of the union that belongs to a child's end, or left it zero.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-    let exit = if info.si_code == libc::CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) };
-    (pid != 0).then_some((pid, exit))
+    (pid != 0).then_some(Dead { pid, status, by_signal: info.si_code != libc::CLD_EXITED })
 }
 
 /// A descriptor that means this process and never another that gets its number later.

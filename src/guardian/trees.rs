@@ -187,7 +187,8 @@ impl Trees {
     /// Takes every end there is.
     fn reap(&mut self, now: Instant) {
         for _ in 0..MOST_ENDS {
-            let Some((pid, exit)) = fd::peek_dead() else { return };
+            let Some(fd::Dead { pid, status, by_signal }) = fd::peek_dead() else { return };
+            let exit = if by_signal { Exit::Signal(status) } else { Exit::Code(status) };
             self.progress = now;
             match self.by_pid.remove(&pid) {
                 Some(child) => {
