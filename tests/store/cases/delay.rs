@@ -9,16 +9,18 @@ use crate::harness::{World, done, end, job, later};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_millis(40);
+/// Longer than a slow machine takes for a push and a turn, as the clock of most stores does not stand still.
+const NOT_YET: Duration = Duration::from_millis(600);
 
 pub async fn a_delayed_job_runs_when_the_stores_clock_says_so(world: World) {
-    let ids = world.push_all(&[later("later", HOUR), later("soon", SOON), job("now")]).await;
+    let ids = world.push_all(&[later("later", HOUR), later("soon", NOT_YET), job("now")]).await;
     assert_eq!(world.counts().await, [1, 0, 2, 0, 0, 0]);
     let mut master = world.master().await;
     let reply = master.turn(&[], 10).await.unwrap();
     assert_eq!(reply.leased.iter().map(|l| l.id()).collect::<Vec<_>>(), [ids[2]]);
     let due = world.store.get(ids[1]).await.unwrap().unwrap().at;
     let next = reply.next_due.expect("two jobs are delayed");
-    assert!(next <= SOON && due.since(reply.now) == next, "due in {next:?}");
+    assert!(next <= NOT_YET && due.since(reply.now) == next, "due in {next:?}");
 
     world.driver.pass(next).await;
     let reply = master.turn(&[], 10).await.unwrap();
