@@ -16,8 +16,6 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use nix::errno::Errno;
 use tokio::io::unix::AsyncFd;
 
-use crate::guardian::handle::Exit;
-
 /// Takes over a descriptor this process was started with, such as the one `AINT_QUEUE_FD` names, and keeps
 /// it from this process's own children.
 ///
@@ -46,8 +44,6 @@ pub fn watched(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 pub(crate) struct Received {
     /// Its length; 0 is the end of the stream.
     pub(crate) len: usize,
-    /// It was longer than the buffer.
-    pub(crate) cut: bool,
     /// The descriptors that came with it; fewer than were sent when this process has no room for more.
     pub(crate) fds: Vec<OwnedFd>,
 }
@@ -71,11 +67,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: header points at buffers that outlive the call and carries their true lengths.
     let len = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) })?;
-    let mut received = Received {
-        len: usize::try_from(len).expect("a length is not negative"),
-        cut: header.msg_flags & libc::MSG_TRUNC != 0,
-        fds: Vec::new(),
-    };
+    let mut received =
+        Received { len: usize::try_from(len).expect("a length is not negative"), fds: Vec::new() };
     // SAFETY: the kernel filled the control buffer; the CMSG macros walk it within msg_controllen. Each
     // number in an SCM_RIGHTS part is a descriptor just opened for this process and owned by nobody else.
     unsafe {
@@ -94,9 +87,18 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
     Ok(received)
 }
 
-/// The next child of this process that has ended and was not reaped yet, and how it ended. It stays a zombie,
-/// so its pid cannot be given to anybody else until it is reaped.
-pub(crate) fn peek_dead() -> Option<(i32, Exit)> {
+/// A child of this process that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dead {
+    pub(crate) pid: i32,
+    /// Its exit status, or the signal that ended it.
+    pub(crate) status: i32,
+    pub(crate) by_signal: bool,
+}
+
+/// The next child of this process that has ended and was not reaped yet. It stays a zombie, so its pid cannot
+/// be given to anybody else until it is reaped.
+pub(crate) fn peek_dead() -> Option<Dead> {
     // SAFETY: an all-zero siginfo is valid, and si_pid stays 0 when no child has ended.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
@@ -110,8 +112,7 @@ pub(crate) fn peek_dead() -> Option<(i32, Exit)> {
     }
     // SAFETY: waitid filled the part of the union that belongs to a child's end, or left it zero.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-    let exit = if info.si_code == libc::CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) };
-    (pid != 0).then_some((pid, exit))
+    (pid != 0).then_some(Dead { pid, status, by_signal: info.si_code != libc::CLD_EXITED })
 }
 
 /// A descriptor that means this process and never another that gets its number later.
@@ -140,9 +141,17 @@ pub(crate) fn pidfd_signal(process: &OwnedFd, signal: c_int) -> io::Result<()> {
 
 /// Gives every signal its default disposition, so that children inherit nothing from this process.
 pub(crate) fn default_dispositions() {
+    // The kernel's own structure: all zero is SIG_DFL without flags. The C library's function would keep two
+    // signals for itself, which may have been ignored by whoever started us.
+    let default = [0u64; 8];
+    let size_of_set = 8usize;
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL installs no code. KILL, STOP and the numbers the C library keeps are refused.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: SIG_DFL installs no code, and the kernel reads less than the length of this array. KILL and
+        // STOP are refused.
+        unsafe {
+            let nowhere = ptr::null_mut::<c_void>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), nowhere, size_of_set)
+        };
     }
 }
 

@@ -11,6 +11,7 @@ mod drivers;
 mod harness;
 mod on_disk;
 mod processes;
+mod redis_only;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -102,6 +103,7 @@ macro_rules! conformance {
             take {
                 a_job_is_taken_from_where_it_stands,
                 what_is_not_there_is_not_taken,
+                a_job_deep_in_waiting_is_not_taken,
             }
             unique {
                 a_key_that_is_held_answers_with_its_holder,
@@ -134,5 +136,5 @@ macro_rules! conformance {
 
 conformance!(model, crate::drivers::model::start);
 conformance!(redis, crate::drivers::redis::start);
-conformance!(redis_plain_scripts, crate::drivers::redis::start_plain);
+conformance!(redis_modest, crate::drivers::redis::start_modest);
 conformance!(sqlite, crate::drivers::sqlite::start);

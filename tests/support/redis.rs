@@ -1,5 +1,7 @@
 //! A Redis server of the tests' own: a private port, nothing on disk unless asked for, gone with the test.
 
+#![allow(dead_code, reason = "each test binary needs its own part of it")]
+
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -11,14 +13,14 @@ use std::time::Duration;
 use aint_queue::config;
 use tempfile::TempDir;
 
-/// A shell between us and the server: it ends the server when our end of its stdin closes, which also
-/// happens when the test process is killed.
-const WATCHDOG: &str = r#""$@" </dev/null & echo "pid $!"; cat >/dev/null; kill -9 $!; wait $!"#;
+/// A shell between us and the server: it ends the server, and takes an empty directory away, when our end of its
+/// stdin closes, which also happens when the test process is killed.
+const WATCHDOG: &str =
+    r#"dir=$1; shift; "$@" </dev/null & cat >/dev/null; kill -9 $!; wait $!; rmdir "$dir""#;
 
 /// A running server.
 pub struct Server {
     watchdog: Child,
-    pid: i32,
     port: u16,
     args: Vec<String>,
     dir: TempDir,
@@ -39,7 +41,7 @@ impl Server {
         for _ in 0..10 {
             let port = free_port();
             match launch(port, &args, &dir) {
-                Ok((watchdog, pid)) => return Self { watchdog, pid, port, args, dir },
+                Ok(watchdog) => return Self { watchdog, port, args, dir },
                 Err(refusal) => refusals.push(refusal),
             }
         }
@@ -65,13 +67,7 @@ impl Server {
     /// Starts it again, on its port and with what it kept on disk.
     pub fn restart(&mut self) {
         self.end();
-        let (watchdog, pid) = launch(self.port, &self.args, &self.dir).expect("the server starts again");
-        (self.watchdog, self.pid) = (watchdog, pid);
-    }
-
-    /// Its process.
-    pub fn pid(&self) -> i32 {
-        self.pid
+        self.watchdog = launch(self.port, &self.args, &self.dir).expect("the server starts again");
     }
 
     fn end(&mut self) {
@@ -105,9 +101,11 @@ pub fn free_port() -> u16 {
 }
 
 /// Answers once the server accepts connections, or with its log when it does not come up.
-fn launch(port: u16, args: &[String], dir: &TempDir) -> Result<(Child, i32), String> {
+fn launch(port: u16, args: &[String], dir: &TempDir) -> Result<Child, String> {
+    std::fs::create_dir_all(dir.path()).expect("the server's directory");
     let mut watchdog = Command::new("/bin/sh")
         .args(["-c", WATCHDOG, "sh"])
+        .arg(dir.path())
         .arg(program())
         .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
         .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir"])
@@ -126,13 +124,10 @@ fn launch(port: u16, args: &[String], dir: &TempDir) -> Result<(Child, i32), Str
     std::thread::spawn(move || {
         log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line).or(Ok::<_, ()>(())))
     });
-    let (mut pid, mut said) = (None, String::new());
+    let mut said = String::new();
     while let Ok(line) = lines.recv_timeout(Duration::from_secs(20)) {
-        if let Some(number) = line.strip_prefix("pid ") {
-            pid = number.parse().ok();
-        }
         if line.contains("Ready to accept connections") {
-            return Ok((watchdog, pid.expect("the shell says the pid first")));
+            return Ok(watchdog);
         }
         said.push_str(&line);
         said.push('\n');

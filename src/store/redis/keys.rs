@@ -27,10 +27,6 @@ impl Keys {
         &self.fixed
     }
 
-    pub(super) fn schema(&self) -> &str {
-        &self.fixed[0]
-    }
-
     pub(super) fn notify(&self) -> &str {
         &self.fixed[10]
     }
@@ -53,7 +49,7 @@ mod tests {
     #[test]
     fn every_key_carries_the_channel_as_its_hash_tag() {
         let keys = Keys::of("mail.v2");
-        assert_eq!(keys.schema(), "aint-queue:{mail.v2}:schema");
+        assert_eq!(keys.fixed()[0], "aint-queue:{mail.v2}:schema");
         assert_eq!(keys.notify(), "aint-queue:{mail.v2}:notify");
         assert_eq!(keys.reserved(&Owner::named("ab12")), "aint-queue:{mail.v2}:reserved:ab12");
         assert_eq!(keys.clearing("waiting:7"), "aint-queue:{mail.v2}:clearing:waiting:7");

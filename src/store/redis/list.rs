@@ -37,6 +37,9 @@ impl RedisStore {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let limit = limit.min(MAX_BATCH);
+        if limit == 0 {
+            return Ok(Page::default());
+        }
         if state == State::Reserved {
             return self.page_of_reserved(after, limit).await;
         }

@@ -2,13 +2,20 @@
 //!
 //! Its duties:
 //! * every change is one script of `scripts/`, each with its keys, arguments, reply and order of steps at its head;
-//! * what a server's error means for the caller stands in one table, [`errors`];
+//! * what a server's error means for the caller stands in one table, `errors.rs`;
 //! * every connect and every call has a deadline, a connection with an error is left, and no call is sent twice;
 //! * two connections: one for calls, one for the blocking wait.
 //!
 //! It holds no policy: metas come from the caller. It needs Redis 6.2 or newer, or Valkey, with
-//! `maxmemory-policy noeviction`, and a user that may run `EVALSHA`, `SCRIPT LOAD`, `BLPOP`, `SMEMBERS` and the
-//! commands inside the scripts on `aint-queue:*`. `INFO` and `CONFIG GET` are asked for, not required.
+//! `maxmemory-policy noeviction`. A user with these rules can do everything; with `+info +config|get` the
+//! driver also sees version, policy and durability:
+//!
+//! ```text
+//! ~aint-queue:* resetchannels -@all +select +evalsha +script|load +blpop +smembers +type +time +get +set
+//! +exists +rename +hget +hset +hmget +hdel +hexists +hlen +hkeys +hincrby +lrange +lpush +rpush +ltrim
+//! +llen +lpos +lrem +sadd +srem +scard +sismember +smismember +zadd +zrem +zscore +zcard +zcount +zrange
+//! +zrangebyscore +zrevrange
+//! ```
 //!
 //! All keys of a channel are named `aint-queue:{channel}:…`; `scripts/check.lua` lists them.
 
@@ -26,6 +33,7 @@ mod server;
 mod turn;
 mod wait;
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,7 +61,12 @@ pub struct RedisStore {
     patience: Duration,
     /// The owners met last, for the scripts that must be given every one. Never trusted: they check it.
     owners: Mutex<Vec<Owner>>,
+    /// The average size of the records leased last; a guess at the next ones.
+    record_bytes: AtomicUsize,
 }
+
+/// The size of records before any was seen.
+const FIRST_GUESS: usize = 64 << 10;
 
 /// How a [`RedisStore`] behaves, beyond where its server is.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +116,7 @@ impl RedisStore {
             lease: options.lease,
             patience: options.patience.unwrap_or(options.lease / 3),
             owners: Mutex::default(),
+            record_bytes: AtomicUsize::new(FIRST_GUESS),
         };
         store.check_server(config.allow_eviction).await?;
         Ok(store)

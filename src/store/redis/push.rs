@@ -21,11 +21,16 @@ impl RedisStore {
         }
         let mut call = self.call(Script::Push, DOING, &[]).await?;
         call.arg(micros(MAX_DELAY)).arg(MAX_ID_LEAD);
+        let has_options = |job: &&NewJob| job.start != Start::Now || job.meta.unique.is_some();
+        call.arg(jobs.iter().filter(has_options).count());
+        for (index, job) in jobs.iter().enumerate().filter(|(_, job)| has_options(job)) {
+            call.arg(index + 1).arg(start(job.start)).arg(job.meta.unique.as_deref().unwrap_or(""));
+        }
         for job in jobs {
             let mut record = super::meta_text(&job.meta);
             record.push('\n');
             record.push_str(job.payload.as_str());
-            call.arg(start(job.start)).arg(job.meta.unique.as_deref().unwrap_or("")).arg(record);
+            call.arg(record);
         }
         let reply = call.send().await?;
         if is_word(&reply, "AHEAD") {

@@ -1,6 +1,7 @@
 //! The turn: what an owner says and asks, as one script call.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::Value;
@@ -10,7 +11,7 @@ use super::reply::{count, fields, id, int, jobs, list};
 use super::scripts::Script;
 use super::{RedisStore, micros};
 use crate::job::{FailReason, JobId, MAX_DELAY, Meta, Timestamp};
-use crate::store::{Exception, MAX_BATCH, Place, Settlement, StoreError, Turn, TurnReply};
+use crate::store::{Exception, MAX_BATCH, MAX_BATCH_BYTES, Place, Settlement, StoreError, Turn, TurnReply};
 
 const DOING: &str = "taking a turn";
 /// Numbers above this are not exact in Lua; as a bound it is as good as none.
@@ -21,10 +22,14 @@ impl RedisStore {
         let mut call = self.call(Script::Turn, DOING, &[self.keys.reserved(turn.owner)]).await?;
         call.arg(turn.owner.as_str()).arg(turn.seq).arg(micros(self.lease));
         call.arg(turn.want.min(MAX_BATCH)).arg(turn.max_bytes.min(MOST));
+        call.arg(first_step(self.record_bytes.load(Ordering::Relaxed)));
         let (once, again) = split(turn.settlements);
         settle(&mut call, &once);
         let reply = super::spoken(call.send().await?)?;
-        let mut reply = self.understood(read(reply), DOING)?;
+        let (mut reply, bytes) = self.understood(read(reply), DOING)?;
+        if let Some(average) = bytes.checked_div(reply.leased.len()) {
+            self.record_bytes.store(average, Ordering::Relaxed);
+        }
         let answered = repeated(&once, &again, &reply.exceptions);
         reply.exceptions.extend(answered);
         Ok(reply)
@@ -36,8 +41,8 @@ fn split(settlements: &[Settlement]) -> (Vec<&Settlement>, Vec<&Settlement>) {
     if settlements.len() < 2 {
         return (settlements.iter().collect(), Vec::new());
     }
-    let mut seen = HashMap::with_capacity(settlements.len());
-    settlements.iter().partition(|settlement| seen.insert(settlement.id, ()).is_none())
+    let mut seen = HashSet::with_capacity(settlements.len());
+    settlements.iter().partition(|settlement| seen.insert(settlement.id))
 }
 
 /// What a second settlement of a job in one batch is answered: as if it had come a moment later.
@@ -81,8 +86,15 @@ fn written(place: &Place) -> (&'static str, u64, Option<&Meta>) {
     }
 }
 
-fn read(reply: Value) -> Option<TurnReply> {
+/// How many records the script reads at first, so that it holds 4 MiB of them if they are as large as the last.
+fn first_step(record_bytes: usize) -> usize {
+    (MAX_BATCH_BYTES / record_bytes.max(1)).clamp(16, MAX_BATCH)
+}
+
+/// The reply, and how many bytes of records came with it.
+fn read(reply: Value) -> Option<(TurnReply, usize)> {
     let [exceptions, ids, records, next_due, held, now] = fields(reply)?;
+    let bytes = records.as_sequence()?.iter().map(bytes_of).sum();
     let exceptions = list(exceptions)?
         .chunks_exact(2)
         .map(|pair| {
@@ -90,13 +102,21 @@ fn read(reply: Value) -> Option<TurnReply> {
             Some((id(&pair[0])?, exception))
         })
         .collect::<Option<_>>()?;
-    Some(TurnReply {
+    let reply = TurnReply {
         exceptions,
         leased: jobs(ids, records)?,
         next_due: u64::try_from(int(next_due)?).ok().map(Duration::from_micros),
         held: count(held)?,
         now: Timestamp(count(now)?),
-    })
+    };
+    Some((reply, bytes))
+}
+
+fn bytes_of(record: &Value) -> usize {
+    match record {
+        Value::BulkString(bytes) => bytes.len(),
+        _ => 0,
+    }
 }
 
 #[cfg(test)]
@@ -133,6 +153,14 @@ mod tests {
         assert_eq!(written(&Place::Failed(Meta::named("a"))).0, "failed");
         let long = Place::Delayed(Duration::MAX, Meta::named("a"));
         assert_eq!(written(&long).1, micros(MAX_DELAY));
+    }
+
+    #[test]
+    fn the_first_step_reads_about_four_mebibytes() {
+        assert_eq!(first_step(0), MAX_BATCH);
+        assert_eq!(first_step(150), MAX_BATCH);
+        assert_eq!(first_step(64 << 10), 64);
+        assert_eq!(first_step(1 << 20), 16);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use aint_queue::config::Secret;
 use aint_queue::job::JobId;
 use aint_queue::store::redis::{Options, RedisStore};
 use aint_queue::store::{Owner, Store};
@@ -18,17 +19,24 @@ static WORLDS: AtomicUsize = AtomicUsize::new(0);
 
 struct OnServer {
     world: usize,
-    script_flags: Option<bool>,
+    /// As a server older than Redis 7 is spoken to, and by a user that may do only what the driver needs.
+    modest: bool,
 }
+
+/// Everything the driver needs a user to be allowed; `INFO` and `CONFIG GET` only tell it more.
+const PERMISSIONS: &str = "~aint-queue:* resetchannels -@all +select +evalsha +script|load +blpop +smembers +type +time \
+    +get +set +exists +rename +hget +hset +hmget +hdel +hexists +hlen +hkeys +hincrby +lrange +lpush +rpush +ltrim \
+    +llen +lpos +lrem +sadd +srem +scard +sismember +smismember +zadd +zrem +zscore +zcard +zcount +zrange \
+    +zrangebyscore +zrevrange";
 
 /// The driver as it is.
 pub async fn start() -> Box<dyn Driver> {
-    Box::new(OnServer { world: WORLDS.fetch_add(1, Ordering::Relaxed), script_flags: None })
+    Box::new(OnServer { world: WORLDS.fetch_add(1, Ordering::Relaxed), modest: false })
 }
 
-/// The driver as it speaks to a server that does not know script flags.
-pub async fn start_plain() -> Box<dyn Driver> {
-    Box::new(OnServer { world: WORLDS.fetch_add(1, Ordering::Relaxed), script_flags: Some(false) })
+/// The driver with a server and a user that can do less.
+pub async fn start_modest() -> Box<dyn Driver> {
+    Box::new(OnServer { world: WORLDS.fetch_add(1, Ordering::Relaxed), modest: true })
 }
 
 impl OnServer {
@@ -45,7 +53,13 @@ impl OnServer {
 }
 
 fn server() -> &'static Server {
-    SERVER.get_or_init(Server::start)
+    SERVER.get_or_init(|| {
+        let server = Server::start();
+        let mut rules = vec!["SETUSER", "worker", "on", ">secret"];
+        rules.extend(PERMISSIONS.split_whitespace());
+        redis::cmd("ACL").arg(rules).exec(&mut server.connection()).unwrap();
+        server
+    })
 }
 
 #[async_trait]
@@ -54,9 +68,13 @@ impl Driver for OnServer {
         let options = Options {
             lease: Duration::from_secs(600),
             patience: Some(Duration::ZERO),
-            script_flags: self.script_flags,
+            script_flags: self.modest.then_some(false),
         };
-        let config = server().config();
+        let mut config = server().config();
+        if self.modest {
+            config.username = Some("worker".into());
+            config.password = Some(Secret::new("secret"));
+        }
         Arc::new(RedisStore::connect_with(&config, &self.channel(channel), options).await.unwrap())
     }
 

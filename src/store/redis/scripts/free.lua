@@ -17,7 +17,7 @@ for n = 2, #ARGV, 4 do
     gone[#gone + 1] = id
     if record then
       if kind ~= 'keep' then
-        redis.call('HSET', RECORDS, id, rewritten(record, meta, false))
+        redis.call('HSET', RECORDS, id, rewritten(record, meta))
       end
       if kind == 'failed' then
         failed[#failed + 1] = time

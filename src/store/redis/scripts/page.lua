@@ -1,7 +1,7 @@
 -- One page of waiting, delayed or failed.
 --
 -- ARGV 1  waiting (from the front), delayed (the next due first), failed (the newest first)
--- ARGV 2  most jobs          ARGV 3  most bytes of records; one job always fits
+-- ARGV 2  most jobs, at least 1    ARGV 3  most bytes of records; one job always fits
 -- ARGV 4  where the page before ended: for waiting the number of entries before this page, else the score
 --         of its last job; '' for the first page
 -- ARGV 5  for delayed and failed the id of that job
@@ -43,9 +43,9 @@ else
     start = length - before(FAILED)
   end
 end
-if limit > 0 and state == 'waiting' then
+if state == 'waiting' then
   entries = redis.call('LRANGE', WAITING, start, start + limit - 1)
-elseif limit > 0 then
+else
   local command = state == 'delayed' and 'ZRANGE' or 'ZREVRANGE'
   local key = state == 'delayed' and DELAYED or FAILED
   entries = redis.call(command, key, start, start + limit - 1, 'WITHSCORES')

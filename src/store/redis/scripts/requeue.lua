@@ -8,7 +8,7 @@ for n = 1, #ARGV, 3 do
   local id, key, meta = ARGV[n], ARGV[n + 1], ARGV[n + 2]
   local record = redis.call('ZSCORE', FAILED, id) and redis.call('HGET', RECORDS, id)
   if record then
-    redis.call('HSET', RECORDS, id, rewritten(record, meta, false))
+    redis.call('HSET', RECORDS, id, rewritten(record, meta))
     if key ~= '' and not holder(key) then
       redis.call('HSET', UNIQUE, key, id)
     end

@@ -30,26 +30,22 @@ local function holder(key)
   return id and redis.call('HEXISTS', RECORDS, id) == 1 and id or nil
 end
 
--- The record with another meta. Without a newline the whole record counts as payload; so it does with
--- as_found when the first line is no meta, which keeps the text of a broken record as its payload.
-local function rewritten(record, meta, as_found)
-  local cut = string.find(record, '\n', 1, true)
-  if cut and as_found then
-    local read, old = pcall(cjson.decode, string.sub(record, 1, cut - 1))
-    if not (read and type(old) == 'table' and type(old.job) == 'string') then
-      cut = nil
-    end
-  end
-  if cut then
-    return meta .. string.sub(record, cut)
-  end
-  return meta .. '\n' .. record
-end
-
 -- The first line of a record: its meta. Empty when there is none.
 local function meta_of(record)
   local cut = record and string.find(record, '\n', 1, true)
   return cut and string.sub(record, 1, cut - 1) or ''
+end
+
+-- What a meta says, or nil when it is none.
+local function read(meta)
+  local understood, value = pcall(cjson.decode, meta)
+  return understood and type(value) == 'table' and type(value.job) == 'string' and value or nil
+end
+
+-- The record with another meta. Without a newline the whole record counts as payload.
+local function rewritten(record, meta)
+  local cut = string.find(record, '\n', 1, true)
+  return cut and meta .. string.sub(record, cut) or meta .. '\n' .. record
 end
 
 -- When the next delayed job is due, or nil.
@@ -59,6 +55,9 @@ end
 
 -- Counts off tombstones that were passed; never below zero, whatever a foreign hand did to the records.
 local function bury(passed)
-  local tombstones = tonumber(redis.call('HGET', STATS, 'tombstones')) or 0
-  redis.call('HINCRBY', STATS, 'tombstones', -math.min(passed, tombstones))
+  local counted = math.min(passed, tonumber(redis.call('HGET', STATS, 'tombstones')) or 0)
+  -- Minus zero would be no integer to the server.
+  if counted > 0 then
+    redis.call('HINCRBY', STATS, 'tombstones', -counted)
+  end
 end

@@ -1,0 +1,215 @@
+//! The lock of one channel: being its only master.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::record::{Process, Record};
+use super::{LockError, RunDirError};
+use crate::store::Owner;
+
+/// How long a lock is waited for whose master is dead: its guardian is still cleaning up.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A held lock. It is free again when this value, every descriptor made from it and every guardian that holds
+/// one are gone: closing frees it, nothing unlocks it by hand.
+#[derive(Debug)]
+pub struct Lock {
+    file: Arc<File>,
+    record: Arc<Mutex<Record>>,
+    previous: Option<String>,
+    path: PathBuf,
+    pid_file: PathBuf,
+}
+
+/// Takes the lock at `path`, or says who has it.
+pub(super) fn take(path: &Path, pid_file: PathBuf) -> Result<Lock, LockError> {
+    let begun = Instant::now();
+    loop {
+        let file = open(path)?;
+        match file.try_lock() {
+            // A lock on a file that somebody has replaced meanwhile keeps nobody out.
+            Ok(()) if is_at(&file, path) => return Lock::begin(file, path, pid_file),
+            Ok(()) | Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(source)) => {
+                return Err(LockError::Io { path: path.to_owned(), source });
+            }
+        }
+        let record = Record::read(&file);
+        if record.process() == Process::Lives {
+            return Err(LockError::Held { pid: Some(record.pid), path: path.to_owned() });
+        }
+        if begun.elapsed() >= LONGEST_WAIT {
+            return Err(LockError::Held { pid: None, path: path.to_owned() });
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Opens the lock file, making it if need be. It follows no link, so that nobody can point us at another file.
+fn open(path: &Path) -> Result<File, LockError> {
+    let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags.bits())
+        .open(path);
+    let not_a_file = |what| LockError::NotAFile { path: path.to_owned(), what };
+    let file = match opened {
+        Ok(file) => file,
+        Err(source) => {
+            return Err(match fs::symlink_metadata(path) {
+                Ok(found) if found.is_dir() => not_a_file("a directory"),
+                Ok(found) if found.is_symlink() => not_a_file("a symbolic link"),
+                Ok(found) if found.file_type().is_socket() => not_a_file("a socket"),
+                Ok(found) if source.kind() == io::ErrorKind::PermissionDenied => {
+                    LockError::Forbidden { path: path.to_owned(), owner: found.uid() }
+                }
+                _ => LockError::Io { path: path.to_owned(), source },
+            });
+        }
+    };
+    match file.metadata() {
+        Ok(found) if found.is_file() => Ok(file),
+        Ok(_) => Err(not_a_file("a device or a pipe")),
+        Err(source) => Err(LockError::Io { path: path.to_owned(), source }),
+    }
+}
+
+/// Whether this very file is still what the path leads to.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+impl Lock {
+    /// The first act of a holder: to say so, keeping the incarnation it found until there is another.
+    fn begin(file: File, path: &Path, pid_file: PathBuf) -> Result<Self, LockError> {
+        let found = Record::read(&file).incarnation;
+        let record = Record::of_this_process(found.clone());
+        record.write(&file).map_err(|source| LockError::Io { path: path.to_owned(), source })?;
+        Ok(Self {
+            file: Arc::new(file),
+            record: Arc::new(Mutex::new(record)),
+            previous: Some(found).filter(|incarnation| !incarnation.is_empty()),
+            path: path.to_owned(),
+            pid_file,
+        })
+    }
+
+    /// The incarnation that the last holder left without clearing it: its master died, and its leases are to
+    /// be freed.
+    #[must_use]
+    pub fn previous(&self) -> Option<&str> {
+        self.previous.as_deref()
+    }
+
+    /// A descriptor that holds the same lock, for the guardian.
+    ///
+    /// # Errors
+    /// When the system is out of descriptors.
+    pub fn fd(&self) -> Result<OwnedFd, RunDirError> {
+        let copied = self.file.as_fd().try_clone_to_owned();
+        copied.map_err(|source| RunDirError::Io { doing: "copy the lock", path: self.path.clone(), source })
+    }
+
+    /// Names this lock among all of this machine, for the cookies of what runs under it. It stays the same as
+    /// long as the file does.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let (dev, ino) = self.file.metadata().map_or((0, 0), |m| (m.dev(), m.ino()));
+        format!("{dev:x}-{ino:x}")
+    }
+
+    /// Writes the incarnation whose leases are to be freed if this master dies.
+    ///
+    /// # Errors
+    /// When the file cannot be written; the lock holds nevertheless.
+    pub fn write(&self, incarnation: &str) -> io::Result<()> {
+        update(&self.file, &self.record, |record| incarnation.clone_into(&mut record.incarnation))
+    }
+
+    /// [`Lock::write`] for every owner that a channel becomes.
+    #[must_use]
+    pub fn on_join(&self) -> Box<dyn FnMut(&Owner) + Send> {
+        let (file, record) = (Arc::clone(&self.file), Arc::clone(&self.record));
+        Box::new(move |owner| {
+            let written = update(&file, &record, |record| owner.as_str().clone_into(&mut record.incarnation));
+            if let Err(error) = written {
+                tracing::warn!(%error, "the lock file cannot be written; after a crash, leases run out by themselves");
+            }
+        })
+    }
+
+    /// A clean end: there are no leases to be freed.
+    pub fn clear(&self) {
+        // Left as it is, it costs the next master one call for an owner that has nothing.
+        let _ = self.write("");
+    }
+
+    /// Writes the pid file, for people and their scripts; nothing of ours relies on it.
+    ///
+    /// # Errors
+    /// When the file cannot be replaced, naming it.
+    pub fn write_pid(&self) -> Result<(), RunDirError> {
+        // A new file put in the place of the old one: no reader sees half of it, and no link is followed.
+        let name = self.pid_file.file_name().unwrap_or_default().to_string_lossy();
+        let draft = self.pid_file.with_file_name(format!(".{name}.{:016x}", fastrand::u64(..)));
+        let written = write_new(&draft, &format!("{}\n", std::process::id()))
+            .and_then(|()| fs::rename(&draft, &self.pid_file));
+        written.map_err(|source| {
+            let _ = fs::remove_file(&draft);
+            let path = self.pid_file.clone();
+            if path.is_dir() {
+                RunDirError::Obstructed { path }
+            } else {
+                RunDirError::Io { doing: "write the pid file", path, source }
+            }
+        })
+    }
+
+    /// Removes the pid file if it is still ours.
+    pub fn remove_pid(&self) {
+        let mut text = String::new();
+        let read = OpenOptions::new()
+            .read(true)
+            .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
+            .open(&self.pid_file)
+            .and_then(|file| file.take(64).read_to_string(&mut text));
+        if read.is_ok() && text.trim() == std::process::id().to_string() {
+            let _ = fs::remove_file(&self.pid_file);
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // This process may live on without this lock, for its other channels. Whoever comes next shall not
+        // take it for the holder while the guardian has not let go yet.
+        let _ = update(&self.file, &self.record, |record| record.pid = 0);
+    }
+}
+
+fn update(file: &File, record: &Mutex<Record>, change: impl FnOnce(&mut Record)) -> io::Result<()> {
+    let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+    change(&mut record);
+    record.write(file)
+}
+
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
+    // Whatever the umask says, everybody may know.
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
+    file.write_all(text.as_bytes())
+}

@@ -1,0 +1,82 @@
+//! File names for channel names.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// Longest path of a unix socket: the kernel's field without its closing NUL.
+pub(super) const LONGEST_SOCKET: usize = 107;
+/// Longest name that is used as it is; file systems end at 255 bytes, and ours get suffixes.
+const LONGEST_NAME: usize = 180;
+
+/// The channel's name as the beginning of a file name. Different channels never share one.
+pub(super) fn stem(channel: &str) -> String {
+    let mut stem = String::with_capacity(channel.len());
+    for (i, byte) in channel.bytes().enumerate() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b':' => stem.push(char::from(byte)),
+            // At the beginning it would hide the file.
+            b'.' if i > 0 => stem.push('.'),
+            _ => write!(stem, "%{byte:02x}").expect("writing to a string cannot fail"),
+        }
+    }
+    if stem.len() > LONGEST_NAME {
+        stem.truncate(LONGEST_NAME - 17);
+        // No other name holds this character.
+        write!(stem, "~{:016x}", hash(channel)).expect("writing to a string cannot fail");
+    }
+    stem
+}
+
+/// The channel's control socket: named for people when the path fits, else by hash.
+pub(super) fn socket(directory: &Path, channel: &str) -> PathBuf {
+    let [named, hashed] = socket_names(channel).map(|name| directory.join(name));
+    if named.as_os_str().len() <= LONGEST_SOCKET { named } else { hashed }
+}
+
+/// The longest directory in which the channel can have a control socket.
+pub(super) fn longest_directory(channel: &str) -> usize {
+    let shortest = socket_names(channel).iter().map(String::len).min().unwrap_or(0);
+    LONGEST_SOCKET - shortest - "/".len()
+}
+
+fn socket_names(channel: &str) -> [String; 2] {
+    [format!("{}.sock", stem(channel)), format!("~{:016x}.sock", hash(channel))]
+}
+
+/// FNV-1a: the same in every version, because a master and a command of different versions have to agree.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_names_stay_what_they_are() {
+        for name in ["default", "mail-2", "a.b:c_D"] {
+            assert_eq!(stem(name), name);
+        }
+    }
+
+    #[test]
+    fn no_name_leaves_the_directory_hides_or_meets_another() {
+        assert_eq!(stem("../x"), "%2e.%2fx");
+        assert_eq!(stem("."), "%2e");
+        assert_eq!(stem("%2e"), "%252e");
+        assert_eq!(stem("ä"), "%c3%a4");
+        let long = "x".repeat(300);
+        assert_eq!(stem(&long).len(), LONGEST_NAME);
+        assert_ne!(stem(&long), stem(&"x".repeat(301)));
+    }
+
+    #[test]
+    fn a_socket_path_fits_the_kernel_as_long_as_the_directory_leaves_room() {
+        assert_eq!(socket(Path::new("/run/q"), "mail"), Path::new("/run/q/mail.sock"));
+        let hashed = socket(Path::new("/run/q"), &"x".repeat(100));
+        assert!(hashed.as_os_str().len() < 40, "{hashed:?}");
+        assert_ne!(hashed, socket(Path::new("/run/q"), &"x".repeat(101)));
+        assert_eq!(hash(""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(hash("a"), 0xaf63_dc4c_8601_ec8c);
+    }
+}

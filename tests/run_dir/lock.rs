@@ -1,0 +1,307 @@
+//! Locks, pid files and who is believed.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use aint_queue::master::run_dir::{LockError, RunDir};
+use nix::sys::signal::Signal;
+
+use crate::support::*;
+
+fn fresh() -> (tempfile::TempDir, RunDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let run_dir = RunDir::open(directory.path(), "mail").unwrap();
+    (directory, run_dir)
+}
+
+fn my_pid() -> i32 {
+    i32::try_from(std::process::id()).unwrap()
+}
+
+#[test]
+fn of_fifty_processes_that_race_exactly_one_becomes_master() {
+    for _ in 0..3 {
+        let (directory, run_dir) = fresh();
+        let mut rivals: Vec<Other> =
+            (0..50).map(|_| Other::start("lock::a_rival", directory.path())).collect();
+        for rival in &mut rivals {
+            assert_eq!(rival.says(), "ready");
+        }
+        // Both ends of this file are their starting signal.
+        fs::write(directory.path().join("go"), "").unwrap();
+        let outcomes: Vec<String> = rivals.iter_mut().map(Other::says).collect();
+        let winners: Vec<&String> = outcomes.iter().filter(|o| o.starts_with("won")).collect();
+        assert_eq!(winners.len(), 1, "{outcomes:?}");
+        let winner: i32 = winners[0].strip_prefix("won ").unwrap().parse().unwrap();
+        let losers = outcomes.iter().filter(|o| **o == format!("lost to {winner}")).count();
+        assert_eq!(losers, 49, "{outcomes:?}");
+        assert_eq!(run_dir.holder().map(|h| h.pid), Some(winner));
+    }
+}
+
+/// Not a test: takes the lock when told to, and keeps it.
+#[test]
+#[ignore = "is a process for another test"]
+fn a_rival() {
+    let Some(run_dir) = directory_of_part() else { return };
+    let directory = std::env::var("RUN_DIRECTORY").unwrap();
+    say("ready");
+    while !Path::new(&directory).join("go").exists() {
+        std::thread::yield_now();
+    }
+    match run_dir.lock() {
+        Ok(lock) => {
+            say(format!("won {}", my_pid()));
+            std::mem::forget(lock);
+            wait_to_be_killed();
+        }
+        Err(LockError::Held { pid, .. }) => say(format!("lost to {}", pid.unwrap_or(0))),
+        Err(other) => say(told(&other)),
+    }
+}
+
+/// Not a test: a master until it is killed.
+#[test]
+#[ignore = "is a process for other tests"]
+fn a_master() {
+    let Some(run_dir) = directory_of_part() else { return };
+    let lock = run_dir.lock().unwrap();
+    lock.write("owner-7").unwrap();
+    lock.write_pid().unwrap();
+    say("serving");
+    std::mem::forget(lock);
+    wait_to_be_killed();
+}
+
+#[test]
+fn a_held_lock_names_its_holder_at_once() {
+    let (directory, run_dir) = fresh();
+    let mut master = Other::start("lock::a_master", directory.path());
+    assert_eq!(master.says(), "serving");
+    let begun = Instant::now();
+    let error = refused(&run_dir);
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    let pid = master.child.id();
+    let lock = directory.path().join("mail-master.lock");
+    assert!(error.is_held());
+    let expected = format!(
+        "another master, pid {pid}, holds \"{}\"; stop it with queue:stop, or give this one a pid_path of its own",
+        lock.display()
+    );
+    assert_eq!(told(&error), expected);
+}
+
+#[test]
+fn the_next_master_finds_the_incarnation_that_a_killed_one_left() {
+    let (directory, run_dir) = fresh();
+    let mut master = Other::start("lock::a_master", directory.path());
+    assert_eq!(master.says(), "serving");
+    master.child.kill().unwrap();
+    master.child.wait().unwrap();
+    let lock = run_dir.lock().unwrap();
+    assert_eq!(lock.previous(), Some("owner-7"));
+    // Until it has one of its own, it hands on what it found.
+    drop(lock);
+    let lock = run_dir.lock().unwrap();
+    assert_eq!(lock.previous(), Some("owner-7"));
+    lock.clear();
+    drop(lock);
+    assert_eq!(run_dir.lock().unwrap().previous(), None);
+}
+
+#[test]
+fn a_lock_that_a_guardian_still_holds_is_waited_for() {
+    let (_directory, run_dir) = fresh();
+    let lock = run_dir.lock().unwrap();
+    let held_by_guardian = lock.fd().unwrap();
+    drop(lock);
+    assert!(run_dir.holder().is_none(), "the master has let go");
+    let cleaning = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        drop(held_by_guardian);
+    });
+    let begun = Instant::now();
+    run_dir.lock().unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(290));
+    cleaning.join().unwrap();
+}
+
+#[test]
+fn a_lock_that_nobody_known_gives_back_is_refused_after_two_seconds() {
+    let (_directory, run_dir) = fresh();
+    let lock = run_dir.lock().unwrap();
+    let kept = lock.fd().unwrap();
+    drop(lock);
+    let begun = Instant::now();
+    let error = refused(&run_dir);
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    assert!(told(&error).starts_with("another master holds \""), "{error}");
+    drop(kept);
+}
+
+#[test]
+fn every_channel_has_a_lock_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let names = ["mail", "mail:1", "mail.1", "-", ".", "..", "a/b", "ä"];
+    let run_dirs: Vec<RunDir> = names.iter().map(|n| RunDir::open(directory.path(), n).unwrap()).collect();
+    let locks: Vec<_> = run_dirs.iter().map(|r| r.lock().unwrap()).collect();
+    let ids: std::collections::BTreeSet<String> = locks.iter().map(|l| l.id()).collect();
+    assert_eq!(ids.len(), names.len());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), names.len());
+    assert!(run_dirs.iter().all(|r| refused(r).is_held()));
+}
+
+#[test]
+fn whatever_an_unlocked_file_says_does_not_keep_a_master_out() {
+    let me = my_pid();
+    let alive = format!("{{\"incarnation\":\"old\",\"pid\":{me},\"start_time\":0}}\n");
+    let contents: [&[u8]; 6] = [b"", b"\n\n\n", b"1\n", alive.as_bytes(), &[0xff; 1 << 20], b"{\"pid\":"];
+    for content in contents {
+        let (directory, run_dir) = fresh();
+        let path = directory.path().join("mail-master.lock");
+        fs::write(&path, content).unwrap();
+        assert_eq!(run_dir.holder(), None);
+        let lock = run_dir.lock().unwrap();
+        assert_eq!(lock.previous(), (content == alive.as_bytes()).then_some("old"));
+        assert_eq!(run_dir.holder().unwrap().pid, me);
+        assert!(fs::metadata(&path).unwrap().len() < 4096);
+    }
+}
+
+#[test]
+fn a_reused_pid_is_not_taken_for_the_master() {
+    let (directory, run_dir) = fresh();
+    let lock = run_dir.lock().unwrap();
+    let path = directory.path().join("mail-master.lock");
+    // The lock is held, but who wrote the record is gone: this process has its number, not its time.
+    let text = fs::read_to_string(&path).unwrap();
+    let start_time = run_dir.holder().unwrap().start_time;
+    let earlier = text.replace(&start_time.to_string(), &(start_time - 1).to_string());
+    fs::write(&path, earlier).unwrap();
+    assert_eq!(run_dir.holder(), None);
+    drop(lock);
+}
+
+#[test]
+fn a_holder_is_signalled_only_while_it_is_the_same_process() {
+    let (directory, run_dir) = fresh();
+    let mut master = Other::start("lock::a_master", directory.path());
+    assert_eq!(master.says(), "serving");
+    let holder = run_dir.holder().unwrap();
+    let stranger = aint_queue::master::run_dir::Holder { start_time: holder.start_time + 1, ..holder };
+    assert!(stranger.signal(Signal::SIGKILL).is_err());
+    assert!(master.child.try_wait().unwrap().is_none());
+    holder.signal(Signal::SIGKILL).unwrap();
+    master.child.wait().unwrap();
+    assert!(holder.signal(Signal::SIGKILL).is_err());
+    assert_eq!(run_dir.holder(), None);
+}
+
+#[test]
+fn what_is_not_a_file_is_refused_by_name() {
+    let lock_of = |directory: &Path| directory.join("mail-master.lock");
+    let cases: [(&str, &dyn Fn(&Path)); 4] = [
+        ("a directory", &|path| fs::create_dir(path).unwrap()),
+        ("a symbolic link", &|path| symlink("elsewhere", path).unwrap()),
+        ("a device or a pipe", &|path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap()),
+        ("a socket", &|path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
+    ];
+    for (what, make) in cases {
+        let (directory, run_dir) = fresh();
+        let path = lock_of(directory.path());
+        make(&path);
+        assert_eq!(run_dir.holder(), None);
+        let text = told(&refused(&run_dir));
+        assert_eq!(
+            text,
+            format!("\"{}\" is {what} where the lock file should be; remove it", path.display())
+        );
+        assert!(!directory.path().join("elsewhere").exists(), "no link is followed");
+    }
+}
+
+#[test]
+fn a_lock_file_removed_and_made_again_does_not_make_a_second_master_of_the_first() {
+    let (directory, run_dir) = fresh();
+    let first = run_dir.lock().unwrap();
+    let id = first.id();
+    assert_eq!(id, run_dir_id(directory.path()));
+    fs::remove_file(directory.path().join("mail-master.lock")).unwrap();
+    File::create(directory.path().join("mail-master.lock")).unwrap();
+    let second = run_dir.lock().unwrap();
+    assert_ne!(second.id(), id);
+}
+
+fn run_dir_id(directory: &Path) -> String {
+    let found = fs::metadata(directory.join("mail-master.lock")).unwrap();
+    format!("{:x}-{:x}", found.dev(), found.ino())
+}
+
+#[test]
+fn the_pid_file_is_replaced_whatever_it_was() {
+    let makes: [&dyn Fn(&Path); 5] = [
+        &|_| {},
+        &|path| fs::write(path, "").unwrap(),
+        &|path| fs::write(path, vec![b'9'; 1 << 20]).unwrap(),
+        &|path| symlink("precious", path).unwrap(),
+        &|path| {
+            fs::write(path, "1\n").unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o400)).unwrap();
+        },
+    ];
+    for make in makes {
+        let (directory, run_dir) = fresh();
+        let path = directory.path().join("mail-master.pid");
+        fs::write(directory.path().join("precious"), "kept").unwrap();
+        make(&path);
+        let lock = run_dir.lock().unwrap();
+        lock.write_pid().unwrap();
+        let found = fs::symlink_metadata(&path).unwrap();
+        assert!(found.is_file());
+        assert_eq!(found.mode() & 0o777, 0o644);
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", my_pid()));
+        assert_eq!(fs::read_to_string(directory.path().join("precious")).unwrap(), "kept");
+        lock.remove_pid();
+        assert!(!path.exists());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no draft is left");
+    }
+}
+
+#[test]
+fn a_pid_file_that_is_not_ours_any_more_stays() {
+    let (directory, run_dir) = fresh();
+    let path = directory.path().join("mail-master.pid");
+    let lock = run_dir.lock().unwrap();
+    lock.write_pid().unwrap();
+    fs::write(&path, "1\n").unwrap();
+    lock.remove_pid();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "1\n");
+    fs::remove_file(&path).unwrap();
+    lock.remove_pid();
+}
+
+#[test]
+fn a_directory_in_the_place_of_the_pid_file_is_named() {
+    let (directory, run_dir) = fresh();
+    let path = directory.path().join("mail-master.pid");
+    fs::create_dir(&path).unwrap();
+    let lock = run_dir.lock().unwrap();
+    let text = told(&lock.write_pid().unwrap_err());
+    assert_eq!(
+        text,
+        format!("\"{}\" is a directory where the pid file should be; remove it", path.display())
+    );
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no draft is left");
+}
+
+#[test]
+fn a_removed_pid_file_does_not_let_a_second_master_in() {
+    let (directory, run_dir) = fresh();
+    let lock = run_dir.lock().unwrap();
+    lock.write_pid().unwrap();
+    fs::remove_file(directory.path().join("mail-master.pid")).unwrap();
+    assert!(refused(&run_dir).is_held());
+    assert_eq!(run_dir.holder().unwrap().pid, my_pid());
+}

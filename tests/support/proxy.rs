@@ -1,0 +1,98 @@
+//! A wire between a client and a server that fails on demand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// A running proxy; gone when dropped.
+pub struct Proxy {
+    port: u16,
+    faults: Arc<Faults>,
+    task: JoinHandle<()>,
+}
+
+struct Faults {
+    /// The next bytes from the server are thrown away and their connection is cut.
+    lose_reply: AtomicBool,
+    /// While set nothing goes from the server to a client.
+    stalled: watch::Sender<bool>,
+    connections: AtomicUsize,
+}
+
+impl Proxy {
+    /// Starts a proxy before a server on this machine.
+    pub async fn before(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let faults = Arc::new(Faults {
+            lose_reply: AtomicBool::new(false),
+            stalled: watch::Sender::new(false),
+            connections: AtomicUsize::new(0),
+        });
+        let task = tokio::spawn({
+            let faults = Arc::clone(&faults);
+            async move {
+                let mut pipes = tokio::task::JoinSet::new();
+                while let Ok((client, _)) = listener.accept().await {
+                    faults.connections.fetch_add(1, Ordering::Relaxed);
+                    pipes.spawn(pipe(client, server, Arc::clone(&faults)));
+                }
+            }
+        });
+        Self { port, faults, task }
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Lets the next call reach the server, and its reply reach nobody.
+    pub fn lose_next_reply(&self) {
+        self.faults.lose_reply.store(true, Ordering::SeqCst);
+    }
+
+    /// Holds all replies back, or lets them go.
+    pub fn stall(&self, stalled: bool) {
+        self.faults.stalled.send_replace(stalled);
+    }
+
+    /// How many connections were made through it.
+    pub fn connections(&self) -> usize {
+        self.faults.connections.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn pipe(client: TcpStream, server: u16, faults: Arc<Faults>) {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let calls = tokio::io::copy(&mut from_client, &mut to_server);
+    let replies = async {
+        let mut stalled = faults.stalled.subscribe();
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(count @ 1..) = from_server.read(&mut buffer).await {
+            if faults.lose_reply.swap(false, Ordering::SeqCst)
+                || stalled.wait_for(|stalled| !stalled).await.is_err()
+                || to_client.write_all(&buffer[..count]).await.is_err()
+            {
+                return;
+            }
+        }
+    };
+    // Either end of it ends both: the sockets close as they are dropped.
+    tokio::select! {
+        _ = calls => {}
+        () = replies => {}
+    }
+}
