@@ -1,1 +1,111 @@
-fn main() {}
+//! No-op jobs per second in `coroutine` mode on Redis, master and worker process included, beside what a bare client
+//! loop reaches with the same scripts. Run with `cargo bench --bench load`; takes a redis-server from PATH.
+//!
+//! The two are measured in turn, several rounds, in one run: the machine's speed drifts, the ratio does not. Absolute
+//! figures are printed for orientation only.
+
+#![expect(unreachable_pub, reason = "a bench has no outside")]
+#![expect(clippy::unwrap_used, reason = "in a bench an error is the end of it")]
+
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../tests/support/redis.rs"]
+mod redis;
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../tests/support/site.rs"]
+mod site;
+
+use std::time::{Duration, Instant};
+
+use aint_queue::job::{NewJob, Payload};
+use aint_queue::store::redis::RedisStore;
+use aint_queue::store::{MAX_BATCH, MAX_BATCH_BYTES, Place, Settlement, Store, Turn};
+use site::Site;
+
+/// Jobs per measurement.
+const JOBS: usize = 200_000;
+const ROUNDS: usize = 5;
+/// What the product promises of this ratio at least.
+const PROMISED: f64 = 0.3;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = redis::Server::start();
+    println!("{JOBS} no-op jobs with 100-byte payloads, coroutine mode, Redis, batches of up to {MAX_BATCH}");
+    println!("{:>5}  {:>14}  {:>14}  {:>5}", "round", "bare loop/s", "with workers/s", "ratio");
+    let mut ratios = Vec::new();
+    for round in 1..=ROUNDS {
+        let bare = runtime.block_on(bare_loop(&server, &format!("bare{round}")));
+        let full = runtime.block_on(with_workers(&server, &format!("full{round}")));
+        println!("{round:>5}  {bare:>14.0}  {full:>14.0}  {:>5.2}", full / bare);
+        ratios.push(full / bare);
+    }
+    ratios.sort_by(f64::total_cmp);
+    let median = ratios[ROUNDS / 2];
+    println!("median ratio {median:.2}, promised at least {PROMISED}");
+    assert!(median >= PROMISED, "slower than promised");
+}
+
+async fn filled(server: &redis::Server, channel: &str) -> RedisStore {
+    let store = RedisStore::connect(&server.config(), channel).await.unwrap();
+    let payload = Payload::parse(format!("{{\"pad\":\"{}\"}}", "x".repeat(90))).unwrap();
+    let batch = vec![NewJob::new("noop", payload); MAX_BATCH];
+    for _ in 0..JOBS / MAX_BATCH {
+        store.push(&batch).await.unwrap();
+    }
+    store
+}
+
+/// One client that leases and settles in turns and runs nothing.
+async fn bare_loop(server: &redis::Server, channel: &str) -> f64 {
+    let store = filled(server, channel).await;
+    let owner = store.join().await.unwrap();
+    let (mut seq, mut done, mut settlements) = (0, 0, Vec::new());
+    let begun = Instant::now();
+    while done < JOBS {
+        seq += 1;
+        let turn = Turn {
+            owner: &owner,
+            seq,
+            settlements: &settlements,
+            want: MAX_BATCH,
+            max_bytes: MAX_BATCH_BYTES,
+        };
+        let reply = store.turn(turn).await.unwrap();
+        done += settlements.len();
+        let done_with = |id| Settlement { id, unique: None, to: Place::Done };
+        settlements = reply.leased.iter().map(|leased| done_with(leased.id())).collect();
+    }
+    rate(JOBS, begun)
+}
+
+/// The real thing: `queue:listen` with one worker process. Measured from the first finished job to the last.
+async fn with_workers(server: &redis::Server, channel: &str) -> f64 {
+    let store = filled(server, channel).await;
+    let config = server.config();
+    let site = Site::new(
+        &format!(
+            r#"{{ type = "redis", connection = {{ host = "{}", port = {} }} }}"#,
+            config.host, config.port
+        ),
+        &format!("[channels.{channel}.worker]\ntype = \"coroutine\"\n"),
+    );
+    let master = site.listen(&["-t", channel]);
+    let done = async || usize::try_from(store.status().await.unwrap().done).unwrap();
+    let mut first = done().await;
+    while first == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        first = done().await;
+    }
+    let begun = Instant::now();
+    while done().await < JOBS {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let rate = rate(JOBS - first, begun);
+    assert!(master.stop().success());
+    rate
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn rate(jobs: usize, begun: Instant) -> f64 {
+    jobs as f64 / begun.elapsed().as_secs_f64()
+}

@@ -46,8 +46,6 @@ pub fn watched(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 pub(crate) struct Received {
     /// Its length; 0 is the end of the stream.
     pub(crate) len: usize,
-    /// It was longer than the buffer.
-    pub(crate) cut: bool,
     /// The descriptors that came with it; fewer than were sent when this process has no room for more.
     pub(crate) fds: Vec<OwnedFd>,
 }
@@ -71,11 +69,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: header points at buffers that outlive the call and carries their true lengths.
     let len = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) })?;
-    let mut received = Received {
-        len: usize::try_from(len).expect("a length is not negative"),
-        cut: header.msg_flags & libc::MSG_TRUNC != 0,
-        fds: Vec::new(),
-    };
+    let mut received =
+        Received { len: usize::try_from(len).expect("a length is not negative"), fds: Vec::new() };
     // SAFETY: the kernel filled the control buffer; the CMSG macros walk it within msg_controllen. Each
     // number in an SCM_RIGHTS part is a descriptor just opened for this process and owned by nobody else.
     unsafe {
@@ -140,9 +135,17 @@ pub(crate) fn pidfd_signal(process: &OwnedFd, signal: c_int) -> io::Result<()> {
 
 /// Gives every signal its default disposition, so that children inherit nothing from this process.
 pub(crate) fn default_dispositions() {
+    // The kernel's own structure: all zero is SIG_DFL without flags. The C library's function would keep two
+    // signals for itself, which may have been ignored by whoever started us.
+    let default = [0u64; 8];
+    let size_of_set = 8usize;
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL installs no code. KILL, STOP and the numbers the C library keeps are refused.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: SIG_DFL installs no code, and the kernel reads less than the length of this array. KILL and
+        // STOP are refused.
+        unsafe {
+            let nowhere = ptr::null_mut::<c_void>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), nowhere, size_of_set)
+        };
     }
 }
 

@@ -107,8 +107,8 @@ impl Calls {
         Instant::now() >= self.reap_at && self.healthy_since.elapsed() >= LEASE / 3
     }
 
-    /// When a call may or should be started next, if nothing happens; `due` is when a delayed job is.
-    pub(super) fn next_timer(&self, due: Option<Instant>) -> Option<Instant> {
+    /// When a call may or should be started next, if nothing happens; `agenda` is when the channel wants one.
+    pub(super) fn next_timer(&self, agenda: Option<Instant>) -> Option<Instant> {
         if self.in_flight.is_some() {
             return None;
         }
@@ -118,7 +118,7 @@ impl Calls {
         self.owner.as_ref()?;
         let renewal = self.renewed + LEASE / 3;
         let reap = self.reap_at.max(self.healthy_since + LEASE / 3);
-        [Some(renewal), Some(reap), due].into_iter().flatten().min()
+        [Some(renewal), Some(reap), agenda].into_iter().flatten().min()
     }
 
     /// What is wrong with the store now, for people.
@@ -173,6 +173,11 @@ impl Calls {
             }
             None => std::future::pending().await,
         }
+    }
+
+    /// How long the last call took.
+    pub(super) fn took(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// A call worked.

@@ -10,6 +10,7 @@
 //! It ends when told to: see [`Command::Stop`] and the ladder in [`stop`].
 
 mod calls;
+mod pace;
 pub mod retry;
 mod stop;
 mod table;
@@ -29,6 +30,7 @@ use crate::pool::{Census, Ended, Pool, Run};
 use crate::store::{Owner, Settlement, Store};
 use crate::wire::RunId;
 use calls::Calls;
+use pace::Pace;
 use retry::Policy;
 pub use stop::Stopped;
 use stop::Stopping;
@@ -129,6 +131,9 @@ pub struct Channel {
     calls: Calls,
     agenda: Agenda,
     scoped: Scoped,
+    pace: Pace,
+    /// When a job was last handed to a slot.
+    last_dispatch: Instant,
     stopping: Option<Stopping>,
     next_run: RunId,
     /// The store's clock at a moment of ours.
@@ -166,6 +171,8 @@ impl Channel {
             table: Table::default(),
             agenda: Agenda::default(),
             scoped: Scoped { scope: setup.scope, asked: false, job: None, outcome: None },
+            pace: Pace::default(),
+            last_dispatch: Instant::now(),
             stopping: None,
             next_run: 1,
             clock: (Timestamp(0), Instant::now()),
@@ -193,7 +200,10 @@ impl Channel {
                     self.agenda.look = true;
                 }
                 Some(command) = commands.recv() => self.on_command(command),
-                () = sleep_until(timer) => self.on_timer(),
+                () = sleep_until(timer) => {
+                    self.stop_in_time();
+                    self.hand_back_stale();
+                }
             }
         }
     }
@@ -216,6 +226,7 @@ impl Channel {
         let run = self.next_run;
         let Some(record) = self.table.next_ready(alone, run) else { return };
         self.next_run += 1;
+        self.last_dispatch = Instant::now();
         let timeout = match record.meta.timeout_ms {
             Some(0) => None,
             Some(ms) => Some(Duration::from_millis(ms)),
@@ -237,11 +248,23 @@ impl Channel {
         }
     }
 
+    /// Hands back what was leased ahead when the slots stay busy after all.
+    fn hand_back_stale(&mut self) {
+        if self.table.ready() > 0 && self.last_dispatch.elapsed() >= pace::MAX_WAIT {
+            debug!(channel = %self.name, jobs = self.table.ready(), "handing back jobs that no slot is free for");
+            // What runs has already taken this long, which ends the leasing ahead until it is shorter again.
+            self.pace.ran(self.last_dispatch.elapsed());
+            self.hand_back_ready();
+            self.last_dispatch = Instant::now();
+        }
+    }
+
     /// Decides what each ending means.
     fn on_ended(&mut self, ended: Vec<Ended>) {
         let now = self.now();
         for Ended { run, id, outcome, took } in ended {
             self.metrics.run_ended(outcome.word(), took);
+            self.pace.ran(took);
             let Some(record) = self.table.end(id, run) else {
                 debug!(channel = %self.name, job = id.0, "a run ended after its lease was lost: its result is dropped");
                 continue;
@@ -279,7 +302,8 @@ impl Channel {
 
     fn next_timer(&self) -> Option<Instant> {
         let stop = self.stopping.as_ref().and_then(Stopping::next_timer);
-        [stop, self.calls.next_timer(self.agenda.due)].into_iter().flatten().min()
+        let stale = (self.table.ready() > 0).then(|| self.last_dispatch + pace::MAX_WAIT);
+        [stop, stale, self.calls.next_timer(self.agenda_timer())].into_iter().flatten().min()
     }
 
     /// Whether the store had nothing for us when we last looked.
@@ -307,10 +331,10 @@ impl Channel {
 fn log_ending(channel: &str, record: &Record, outcome: &Outcome) {
     let (job, name, attempt) = (record.id.0, record.meta.job.as_str(), record.meta.attempts + 1);
     match outcome {
-        Outcome::Failed { error, .. } => info!(channel, job, name, attempt, error, "a job failed"),
-        Outcome::TimedOut { limit } => info!(channel, job, name, attempt, ?limit, "a job timed out"),
-        Outcome::Crashed { how } => info!(channel, job, name, attempt, "a job's worker {how}"),
-        other => debug!(channel, job, name, attempt, "a job was {}", other.word()),
+        Outcome::Failed { error, .. } => info!(%channel, job, %name, attempt, error, "a job failed"),
+        Outcome::TimedOut { limit } => info!(%channel, job, %name, attempt, ?limit, "a job timed out"),
+        Outcome::Crashed { how } => info!(%channel, job, %name, attempt, "a job's worker {how}"),
+        other => debug!(%channel, job, %name, attempt, "a job was {}", other.word()),
     }
 }
 

@@ -77,7 +77,8 @@ impl Channel {
         }
     }
 
-    pub(super) fn on_timer(&mut self) {
+    /// Interrupts what runs once the stop has waited long enough.
+    pub(super) fn stop_in_time(&mut self) {
         let now = Instant::now();
         let Some(stopping) = &mut self.stopping else { return };
         if !stopping.interrupted && stopping.deadline <= now {

@@ -1,7 +1,7 @@
 //! Which call the channel makes next, and what each answer changes.
 
 use std::collections::HashSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
@@ -12,6 +12,8 @@ use crate::store::{Exception, Leased, MAX_BATCH, Place, Settlement, StoreError, 
 
 /// After this many turns in a row in which the store's count differs from ours, we compare the ids.
 const MAX_DIFFERENCES: u32 = 2;
+/// How soon a count that differs is looked at again.
+const RECOUNT: Duration = Duration::from_secs(1);
 
 /// What the channel knows it has to ask.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ pub(super) struct Agenda {
     /// Work may be there: the next turn leases.
     pub(super) look: bool,
     /// When the next delayed job is due.
-    pub(super) due: Option<Instant>,
+    due: Option<Instant>,
     /// A reply was lost, or the counts differ: ask what we hold.
     compare: bool,
     /// Settlements of which we do not know whether the store heard them.
@@ -28,16 +30,23 @@ pub(super) struct Agenda {
     unknown: Vec<JobId>,
     /// Turns in a row in which the store's count of our jobs differed from ours.
     differences: u32,
+    /// When to make a turn for the sake of that count.
+    recount: Option<Instant>,
 }
 
 impl Default for Agenda {
     fn default() -> Self {
         let (unheard, unknown) = (Vec::new(), Vec::new());
-        Self { look: true, due: None, compare: false, unheard, unknown, differences: 0 }
+        Self { look: true, due: None, compare: false, unheard, unknown, differences: 0, recount: None }
     }
 }
 
 impl Channel {
+    /// When the agenda asks for a turn, if nothing else does.
+    pub(super) fn agenda_timer(&self) -> Option<Instant> {
+        [self.agenda.due, self.agenda.recount].into_iter().flatten().min()
+    }
+
     /// Starts the next call, if one is needed and none is in flight.
     pub(super) fn start_call(&mut self) {
         if !self.calls.can_start() {
@@ -75,7 +84,8 @@ impl Channel {
             return Some(Call::Take(id));
         }
         let want = if self.agenda.look { self.want() } else { 0 };
-        if want > 0 || self.table.unsettled() > 0 || self.calls.renewal_is_due() {
+        let recount = self.agenda.recount.is_some_and(|at| at <= Instant::now());
+        if recount || want > 0 || self.table.unsettled() > 0 || self.calls.renewal_is_due() {
             // A turn that is made anyway may as well look.
             return Some(Call::Turn { want: self.want() });
         }
@@ -88,7 +98,10 @@ impl Channel {
             return 0;
         }
         match self.scoped.scope {
-            Scope::All => self.pool.capacity().saturating_sub(self.table.ready()),
+            Scope::All => {
+                let ahead = self.pace.ahead(self.pool.slots());
+                (self.pool.capacity() + ahead).saturating_sub(self.table.ready())
+            }
             Scope::Next if !self.scoped.asked => self.pool.capacity().min(1),
             Scope::Next | Scope::Only(_) => 0,
         }
@@ -110,6 +123,7 @@ impl Channel {
             }
             Done::Turned { settlements, want, result: Ok(reply) } => {
                 self.calls.succeeded(true);
+                self.pace.turned(self.calls.took());
                 self.on_turn(&settlements, want, reply);
             }
             Done::Turned { settlements, result: Err(error), .. } => {
@@ -173,9 +187,10 @@ impl Channel {
         self.on_leased(reply.leased);
         // Both sides changed in this very turn, so they must agree after it.
         if reply.held == self.table.len() as u64 {
-            self.agenda.differences = 0;
+            (self.agenda.differences, self.agenda.recount) = (0, None);
         } else {
             self.agenda.differences += 1;
+            self.agenda.recount = Some(Instant::now() + RECOUNT);
             self.agenda.compare = self.agenda.differences >= MAX_DIFFERENCES;
         }
         self.end_scope();
@@ -202,7 +217,7 @@ impl Channel {
 
     /// Compares what the store says we hold with what we think we hold.
     fn on_held(&mut self, ids: &HashSet<JobId>) {
-        (self.agenda.compare, self.agenda.differences) = (false, 0);
+        (self.agenda.compare, self.agenda.differences, self.agenda.recount) = (false, 0, None);
         let (again, heard): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.agenda.unheard).into_iter().partition(|s| ids.contains(&s.id));
         self.table.settled(&heard);

@@ -42,26 +42,40 @@ pub(super) fn signal_group(leader: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(-leader), signal);
 }
 
-/// SIGKILL to everything whose parent chain ends in `root`, an unreaped child of this process; not to `root`.
+/// SIGKILL to an unreaped child of this process and to everything whose parent chain ends in it.
 ///
-/// For trees whose root does not die although it was killed, so that its children do not come to us.
-pub(super) fn kill_below(root: i32) {
+/// What is forked meanwhile is not lost: a killed process forks no more, and the children of a dead one become
+/// this process's own, to be found by the next look.
+pub(super) fn kill_tree(root: i32, leads_group: bool) -> Reach {
+    // All links are followed before the first is cut.
+    let descendants = descendants_of(root);
+    let reach = kill_child(root, leads_group);
     let me = nix::unistd::getpid().as_raw();
-    let mut seen = HashSet::from([root, me]);
-    let mut parents = vec![root];
-    while let Some(parent) = parents.pop() {
-        for pid in procfs::children_of(parent) {
-            if seen.len() > MOST_IN_A_WALK || !seen.insert(pid) {
-                continue;
-            }
-            // A chain is followed before its link is cut: a dead parent has no children to list.
-            parents.push(pid);
-            let Ok(process) = fd::pidfd(pid) else { continue };
-            // Its parent may have died since the list was read; then it is ours. Any other parent means that
-            // the number belongs to somebody else by now.
-            if procfs::stat(pid).is_some_and(|s| s.parent == parent || s.parent == me) {
-                let _ = fd::pidfd_signal(&process, Signal::SIGKILL as i32);
-            }
+    for (pid, parent) in descendants {
+        let Ok(process) = fd::pidfd(pid) else { continue };
+        // Its parent may have died since the list was read; then it is ours. Any other parent means that the
+        // number belongs to somebody else by now.
+        if procfs::stat(pid).is_some_and(|s| s.parent == parent || s.parent == me) {
+            let _ = fd::pidfd_signal(&process, Signal::SIGKILL as i32);
         }
+    }
+    reach
+}
+
+/// Every process whose parent chain ends in `root`, with its parent, from the top down.
+fn descendants_of(root: i32) -> Vec<(i32, i32)> {
+    let mut seen = HashSet::from([root]);
+    let mut found: Vec<(i32, i32)> = Vec::new();
+    let mut next = 0;
+    let mut parent = root;
+    loop {
+        found.extend(
+            procfs::children_of(parent).into_iter().filter(|pid| seen.insert(*pid)).map(|pid| (pid, parent)),
+        );
+        if next == found.len() || found.len() > MOST_IN_A_WALK {
+            return found;
+        }
+        parent = found[next].0;
+        next += 1;
     }
 }

@@ -57,6 +57,8 @@ pub(super) struct State {
     outgoing: VecDeque<Outgoing>,
     children: HashMap<ChildId, Child>,
     locks: BTreeMap<String, Arc<OwnedFd>>,
+    /// Children that were to be killed and have not ended yet.
+    dying: usize,
 }
 
 struct Outgoing {
@@ -125,8 +127,7 @@ impl Link {
             if !self.state.outgoing.is_empty() && no_room_until.is_none() {
                 interest |= Interest::WRITABLE;
             }
-            let unanswered =
-                !self.state.outgoing.is_empty() || self.shared.waiting.load(Ordering::Relaxed) > 0;
+            let unanswered = self.state.dying > 0 || self.shared.waiting.load(Ordering::Relaxed) > 0;
             let mut readable = false;
             tokio::select! {
                 ask = self.asks.recv() => {
@@ -229,8 +230,13 @@ impl Link {
     async fn finish(mut self) {
         self.peer.close();
         loop {
-            if self.peer.ready(Interest::READABLE).await.is_err() || self.read_reports().is_err() {
-                break;
+            tokio::select! {
+                ready = self.peer.ready(Interest::READABLE) => {
+                    if ready.is_err() || self.read_reports().is_err() {
+                        break;
+                    }
+                }
+                () = sleep(PATIENCE) => self.peer.wake(),
             }
         }
         self.peer.reap().await;
@@ -257,6 +263,7 @@ impl State {
             Ask::Kill(child) => match self.children.get_mut(&child) {
                 Some(known) if !known.killed => {
                     known.killed = true;
+                    self.dying += 1;
                     self.ask_for(&Request::Kill { child: child.0 }, Vec::new(), About::Kill(child));
                 }
                 _ => {}
@@ -354,6 +361,7 @@ impl State {
             if !known.started {
                 shared.waiting.fetch_sub(1, Ordering::Relaxed);
             }
+            self.dying -= usize::from(known.killed);
             tell(&known.events, child, event);
         }
     }

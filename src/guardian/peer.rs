@@ -32,6 +32,8 @@ const TICK: Duration = Duration::from_millis(1);
 pub(super) struct Peer {
     socket: AsyncFd<OwnedFd>,
     pid: i32,
+    /// Its number may be somebody else's by now.
+    reaped: bool,
     buffer: Vec<u8>,
 }
 
@@ -58,7 +60,7 @@ impl Peer {
         // The command holds its copy of the guardian's end until it is dropped; the end of the guardian could
         // not be seen before.
         drop(command);
-        let mut peer = Self { socket: fd::watched(ours)?, pid, buffer: vec![0; MAX_REPORT] };
+        let mut peer = Self { socket: fd::watched(ours)?, pid, reaped: false, buffer: vec![0; MAX_REPORT] };
         match timeout(BOOT_TIMEOUT, peer.first_word()).await {
             Ok(Ok(Report::Ready)) => Ok(peer),
             Ok(Err(error)) => Err(peer.give_up(error).await),
@@ -149,17 +151,31 @@ impl Peer {
 
     /// Kills the guardian if it has not ended yet and waits until it is reaped. Only then has everything it
     /// leaves behind become ours: the end of the socket comes a little earlier.
-    pub(super) async fn kill_and_reap(self) {
-        while !adopted::reap_guardian(self.pid) {
+    pub(super) async fn kill_and_reap(mut self) {
+        while !self.try_reap() {
             let _ = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
             sleep(TICK).await;
         }
     }
 
     /// Waits until the guardian has ended by itself, which it does when everything it has started is gone.
-    pub(super) async fn reap(self) {
-        while !adopted::reap_guardian(self.pid) {
+    pub(super) async fn reap(mut self) {
+        while !self.try_reap() {
             sleep(TICK).await;
+        }
+    }
+
+    fn try_reap(&mut self) -> bool {
+        self.reaped = adopted::reap_guardian(self.pid);
+        self.reaped
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // One that somebody has stopped would not see that its socket closes.
+        if !self.reaped {
+            self.wake();
         }
     }
 }

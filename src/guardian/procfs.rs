@@ -67,6 +67,8 @@ pub(crate) fn cookie(pid: i32) -> Cookie {
         .and_then(|file| file.take(LONGEST_ENVIRONMENT).read_to_end(&mut environment));
     match read {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Cookie::None,
+        // A zombie has no memory to read; nor has a process whose first thread has ended, and that one lives.
+        Err(_) if stat(pid).is_some() => Cookie::Empty,
         Err(_) => Cookie::Gone,
         Ok(0) => Cookie::Empty,
         Ok(_) => find_cookie(&environment).map_or(Cookie::None, Cookie::Is),

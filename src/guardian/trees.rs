@@ -18,13 +18,15 @@ use nix::unistd::Pid;
 
 use super::fate::{Fate, Origin, Parent, fate, may_be_of};
 use super::handle::{ChildId, Exit};
-use super::kill::{Reach, kill_below, kill_child, signal_group};
+use super::kill::{Reach, kill_tree, signal_group};
 use super::procfs::{self, Cookie, OwnChildren, Stat};
 use crate::fd;
 
 /// How long a worker's end waits for leftovers that do not die.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// After this long a killed process counts as stuck, and what hangs below it is killed by walking.
+/// How long it waits for leftovers that do die, but are always followed by others.
+const LONGEST_STORM: Duration = Duration::from_secs(5);
+/// After this long a killed process counts as stuck, and what hangs below it is looked for again.
 const STUCK_AFTER: Duration = Duration::from_millis(20);
 /// Shortest and longest pause between two looks while something is left.
 const TICK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
@@ -134,7 +136,7 @@ impl Trees {
     pub(super) fn kill(&mut self, child: ChildId, now: Instant) {
         let Some(worker) = self.workers.get_mut(&child) else { return };
         if let Life::Running = worker.life {
-            let reach = kill_child(worker.pid, true);
+            let reach = kill_tree(worker.pid, true);
             worker.life = Life::Doomed { since: now, reach, noted: false };
             self.look = true;
             self.progress = now;
@@ -217,11 +219,9 @@ impl Trees {
         }
         let parents = self.parents();
         for pid in strays {
-            let Some(mut stray) = self.strays.remove(&pid).or_else(|| self.meet(pid, now)) else {
-                // Unreaped children do not vanish; whatever this was, the next look tells.
-                self.look = true;
-                continue;
-            };
+            // Unreaped children do not vanish. One that /proc hides from us belongs to another user, so it could
+            // not be signalled either.
+            let Some(mut stray) = self.strays.remove(&pid).or_else(|| self.meet(pid, now)) else { continue };
             if stray.origin == Origin::Unclear && now.duration_since(stray.first_seen) >= TICK.0 {
                 stray.origin = match self.origin_of(pid, None) {
                     Some(Origin::Unclear) | None => Origin::Unknown,
@@ -231,7 +231,7 @@ impl Trees {
             if stray.doomed.is_none() && self.is_to_die(&stray, &parents) {
                 stray.doomed = Some(now);
                 self.progress = now;
-                if kill_child(pid, stray.leads_group) == Reach::Forbidden {
+                if kill_tree(pid, stray.leads_group) == Reach::Forbidden {
                     stray.beyond_reach = true;
                     self.words.push(Word::Note(format!(
                         "process {pid}, left behind by a worker, runs as another user and cannot be killed"
@@ -281,14 +281,13 @@ impl Trees {
         })
     }
 
-    /// A killed process that does not die keeps its children from coming to us; they are looked for below it.
+    /// A killed process that does not die keeps its children from coming to us, so they are looked for below it.
     fn push_the_stuck(&mut self, now: Instant) {
         for worker in self.workers.values_mut() {
             let Life::Doomed { since, reach, noted } = &mut worker.life else { continue };
             let waited = now.duration_since(*since);
             if waited >= STUCK_AFTER {
-                *reach = kill_child(worker.pid, true);
-                kill_below(worker.pid);
+                *reach = kill_tree(worker.pid, true);
             }
             if waited >= LONGEST_WAIT && !*noted {
                 *noted = true;
@@ -303,7 +302,7 @@ impl Trees {
             if stray.doomed.is_some_and(|since| now.duration_since(since) >= STUCK_AFTER)
                 && !stray.beyond_reach
             {
-                kill_below(*pid);
+                kill_tree(*pid, stray.leads_group);
             }
         }
     }
@@ -324,9 +323,9 @@ impl Trees {
                 })
                 .map(|(pid, _)| *pid)
                 .collect();
-            // A look that has to be repeated may have missed something.
-            let waited = now.duration_since(since);
-            if (left.is_empty() && !self.look) || waited >= LONGEST_WAIT {
+            let is_gone = left.is_empty();
+            let is_stuck = now.duration_since(self.progress.max(since)) >= LONGEST_WAIT;
+            if is_gone || is_stuck || now.duration_since(since) >= LONGEST_STORM {
                 ended.push((*child, exit, left));
             }
         }

@@ -14,6 +14,9 @@ use super::output::Output;
 use crate::guardian::handle::ChildId;
 use crate::wire::{self, FromWorker, Line, LineBuffer, MAX_WORKER_LINE, WireError};
 
+/// How much is read at once.
+const CHUNK: usize = 64 << 10;
+
 /// What the pool tells the task.
 #[derive(Debug)]
 pub(super) enum ToIo {
@@ -52,7 +55,7 @@ pub(super) struct Io {
 
 impl Io {
     pub(super) async fn serve(mut self) {
-        let mut incoming = LineBuffer::new(MAX_WORKER_LINE);
+        let mut incoming = LineBuffer::new(MAX_WORKER_LINE, CHUNK);
         let mut outgoing: Vec<u8> = Vec::new();
         loop {
             tokio::select! {
@@ -69,8 +72,15 @@ impl Io {
                         self.tell(FromIo::Hangup(self.child)).await;
                     }
                 }
-                () = self.stdout.readable() => self.stdout.read_once(),
-                () = self.stderr.readable() => self.stderr.read_once(),
+                () = self.stdout.readable() => {
+                    self.stdout.read_once();
+                    // One who prints without end must not keep the others from their turn.
+                    tokio::task::yield_now().await;
+                }
+                () = self.stderr.readable() => {
+                    self.stderr.read_once();
+                    tokio::task::yield_now().await;
+                }
             }
             if let Some(socket) = &self.socket {
                 write_some(socket, &mut outgoing);

@@ -93,6 +93,12 @@ impl Model {
         self.lock().clock.now()
     }
 
+    /// The owners there are.
+    #[must_use]
+    pub fn owners(&self) -> Vec<Owner> {
+        self.lock().channel.owners()
+    }
+
     /// Makes the lease of `owner` run out now.
     pub fn lapse(&self, owner: &Owner) {
         self.lock().channel.lapse(owner);

@@ -2,9 +2,6 @@
 
 use std::io;
 
-/// How much is read at once.
-const CHUNK: usize = 64 << 10;
-
 /// Cuts a byte stream into lines of at most `limit` bytes, line break not counted.
 #[derive(Debug)]
 pub struct LineBuffer {
@@ -14,6 +11,8 @@ pub struct LineBuffer {
     /// Up to here there is no line break behind `start`.
     scanned: usize,
     limit: usize,
+    /// How much is read at once.
+    chunk: usize,
 }
 
 /// A piece of the stream.
@@ -26,10 +25,10 @@ pub enum Line<'a> {
 }
 
 impl LineBuffer {
-    /// An empty buffer.
+    /// An empty buffer that reads up to `chunk` bytes at once.
     #[must_use]
-    pub fn new(limit: usize) -> Self {
-        Self { data: Vec::new(), start: 0, scanned: 0, limit }
+    pub fn new(limit: usize, chunk: usize) -> Self {
+        Self { data: Vec::new(), start: 0, scanned: 0, limit, chunk }
     }
 
     /// Reads once through `read`; answers what it answered. Zero means the end of the stream.
@@ -43,10 +42,10 @@ impl LineBuffer {
             self.start = 0;
         }
         let length = self.data.len();
-        self.data.resize(length + CHUNK, 0);
+        self.data.resize(length + self.chunk, 0);
         let result = read(&mut self.data[length..]);
         self.data.truncate(length + *result.as_ref().unwrap_or(&0));
-        if self.data.is_empty() && self.data.capacity() > 4 * CHUNK {
+        if self.data.is_empty() && self.data.capacity() > 4 * self.chunk {
             // One large frame must not cost its memory for ever.
             self.data = Vec::new();
         }
@@ -114,7 +113,7 @@ mod tests {
     fn every_split_of_a_stream_gives_the_same_lines() {
         let stream = b"one\r\n\ntwo three\n{\"x\":1}\nrest";
         for split in 0..=stream.len() {
-            let mut buffer = LineBuffer::new(100);
+            let mut buffer = LineBuffer::new(100, 64);
             let mut out = Vec::new();
             for part in [&stream[..split], &stream[split..]] {
                 feed(&mut buffer, part);
@@ -127,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_long_line_is_cut_and_the_next_one_is_whole_again() {
-        let mut buffer = LineBuffer::new(4);
+        let mut buffer = LineBuffer::new(4, 64);
         feed(&mut buffer, b"1234567890\nab\n1234\n");
         assert_eq!(lines(&mut buffer), ["1234…", "5678…", "90", "ab", "1234"]);
         feed(&mut buffer, b"12345");

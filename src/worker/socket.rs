@@ -14,6 +14,9 @@ use crate::wire::{self, FromWorker, Line, LineBuffer};
 /// Longest line a master sends: a payload and room for the rest of the frame.
 const MAX_LINE: usize = MAX_PAYLOAD_BYTES + (16 << 10);
 
+/// How much is read at once.
+const CHUNK: usize = 64 << 10;
+
 pub(super) struct Socket {
     stream: UnixStream,
     incoming: LineBuffer,
@@ -30,7 +33,7 @@ impl Socket {
         let stream = std::os::unix::net::UnixStream::from(socket);
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
-        Ok(Self { stream, incoming: LineBuffer::new(MAX_LINE), outgoing: Vec::new() })
+        Ok(Self { stream, incoming: LineBuffer::new(MAX_LINE, CHUNK), outgoing: Vec::new() })
     }
 
     /// Queues a frame; `exchange` and `flush` write it.

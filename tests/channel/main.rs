@@ -1,5 +1,10 @@
 //! A channel end to end: a store in memory, a real guardian, real worker processes.
 
+#![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
+#![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
 mod endings;
+mod faulty;
 mod modes;
+mod outages;
 mod rig;

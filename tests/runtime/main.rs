@@ -1,5 +1,9 @@
 //! The real binary at work: masters, guardians, workers, signals, both stores.
 
+#![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
+#![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+#[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/redis.rs"]
 mod redis;
 #[path = "../support/site.rs"]
@@ -8,6 +12,7 @@ mod site;
 mod deaths;
 mod drain;
 mod limits;
+mod outage;
 mod output;
 mod starts;
 mod stops;

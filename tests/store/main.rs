@@ -103,6 +103,7 @@ macro_rules! conformance {
             take {
                 a_job_is_taken_from_where_it_stands,
                 what_is_not_there_is_not_taken,
+                a_job_deep_in_waiting_is_not_taken,
             }
             unique {
                 a_key_that_is_held_answers_with_its_holder,

@@ -152,7 +152,7 @@ async fn another_process_that_keeps_the_lock_delays_writes_for_a_while_and_reads
     assert!(matches!(pushed, Err(PushError::Store(StoreError::Unavailable { .. }))), "{pushed:?}");
     assert!(matches!(joined, Err(StoreError::Unavailable { .. })), "{joined:?}");
     assert_eq!(status.unwrap().total(), 0);
-    assert!(begin.elapsed() < Duration::from_secs(6));
+    assert!(begin.elapsed() < Duration::from_secs(10));
 
     // One that lets go in time is not noticed.
     let push = tokio::spawn({
@@ -185,9 +185,9 @@ async fn a_lease_lasts_as_long_as_the_handle_says() {
     let long = disk.open();
     short.push(&[job("a"), job("b")]).await.unwrap();
     let (mut dead, mut alive) = (Master::on(&short).await, Master::on(&long).await);
-    dead.lease(1).await;
     alive.lease(1).await;
     let begin = Instant::now();
+    dead.lease(1).await;
     while long.reap(Reap::Expired).await.unwrap() == 0 {
         assert!(begin.elapsed() < Duration::from_secs(10), "the lease never ends");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -210,6 +210,36 @@ async fn a_clock_far_behind_the_newest_id_refuses_pushes_and_nothing_else() {
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("the clock of this machine is"), "{cause}");
     assert_eq!(Master::on(&store).await.lease(1).await[0].id, id);
+}
+
+#[tokio::test]
+async fn a_forgotten_last_id_does_not_bring_back_one_that_exists() {
+    let disk = Disk::new();
+    let store = disk.open();
+    let id = store.push(&[job("a")]).await.unwrap()[0].id();
+    // A job that was pushed faster than the clock went: its id lies ahead.
+    let ahead = i64::try_from(id.0).unwrap() + 900_000;
+    let hand = disk.hand();
+    hand.execute("UPDATE jobs SET id = ?1", [ahead]).unwrap();
+    hand.execute("UPDATE records SET id = ?1", [ahead]).unwrap();
+    hand.execute("UPDATE store SET last_id = 0", []).unwrap();
+    let next = store.push(&[job("b")]).await.unwrap()[0].id();
+    assert!(next.0 > ahead as u64, "{next} after {ahead}");
+}
+
+#[tokio::test]
+async fn a_record_whose_meta_alone_cannot_be_read_is_kept_whole() {
+    let disk = Disk::new();
+    let store = disk.open();
+    store.push(&[job("a")]).await.unwrap();
+    assert_eq!(disk.hand().execute("UPDATE records SET meta = '{half'", []).unwrap(), 1);
+    let mut master = Master::on(&store).await;
+    let reply = master.turn(&[], 1).await.unwrap();
+    let Leased::Malformed { id, why } = &reply.leased[0] else { panic!("{reply:?}") };
+    let to = aint_queue::store::Place::Failed(aint_queue::job::Meta::malformed(reply.now, why));
+    master.settle(&[aint_queue::store::Settlement { id: *id, unique: None, to }]).await;
+    let failed = store.list(State::Failed, None, 10).await.unwrap().jobs.remove(0);
+    assert_eq!(failed.payload, "{half\n{\"name\":\"a\"}");
 }
 
 #[tokio::test]

@@ -172,7 +172,7 @@ fn processes_that_write_at_once_neither_fail_nor_run_a_job_twice() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
     // They also race to make the file.
-    let children: Vec<_> = (0..3).map(|_| start("child_pushes_and_works", &path)).collect();
+    let children: Vec<_> = (0..6).map(|_| start("child_pushes_and_works", &path)).collect();
     let mut finished = Vec::new();
     for child in children {
         let output = child.wait_with_output().unwrap();
@@ -184,7 +184,7 @@ fn processes_that_write_at_once_neither_fail_nor_run_a_job_twice() {
     assert_eq!(distinct.len(), finished.len(), "a job was leased twice");
     let status = block_on(async { open(&path).status().await.unwrap() });
     assert_eq!(status.done, finished.len() as u64);
-    assert_eq!((status.waiting + status.done, status.reserved), (3 * EACH as u64, 0));
+    assert_eq!((status.waiting + status.done, status.reserved), (6 * EACH as u64, 0));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 /// The program under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_aint-queue");
 /// Nothing takes longer unless it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Waits until `look` answers something. The one place where tests poll.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -186,6 +186,14 @@ impl Master {
 
     /// Ends it gracefully.
     pub fn stop(self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.wait()
+    }
+
+    /// Ends it by a second signal, which kills what runs. Two at once would arrive as one.
+    pub fn force_stop(self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        until("the stop to begin", || self.log().contains("\"stopping\"").then_some(()));
         self.signal(Signal::SIGTERM);
         self.wait()
     }

@@ -118,6 +118,10 @@ impl Channel {
         owner
     }
 
+    pub(super) fn owners(&self) -> Vec<Owner> {
+        self.owners.keys().cloned().collect()
+    }
+
     pub(super) fn lapse(&mut self, owner: &Owner) {
         if let Some(lease) = self.owners.get_mut(owner) {
             lease.until = Timestamp(0);

@@ -38,8 +38,9 @@ fn try_writer(path: &Path) -> Result<Connection, Fault> {
         )));
     }
     let mut connection = open(path)?;
-    // Before anything is written: a file of somebody else stays as it is.
-    identify(&connection)?;
+    // Before anything is written: a file of somebody else stays as it is. In one transaction, because
+    // another process may be making the schema just now.
+    identify(&*connection.transaction()?)?;
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
         return Err(Fault::Refused(format!(

@@ -83,6 +83,11 @@ impl File {
         self.call(doing, bytes, act, |op| self.writes.send(op).is_ok()).await
     }
 
+    /// Refuses a push where the disk is nearly full.
+    pub(super) fn has_room(&self, doing: &'static str) -> Result<(), StoreError> {
+        self.place.has_room().map_err(|fault| fault.at(&self.name, doing))
+    }
+
     /// Like [`File::write`], for a caller that may block.
     pub(super) fn write_blocking<T, F>(&self, act: F) -> Result<T, Fault>
     where
@@ -133,9 +138,15 @@ impl File {
         outcome.map_err(|fault| fault.at(&self.name, doing))
     }
 
-    /// The wake counts of a channel, as they become known.
-    pub(super) fn watch(&self, channel: i64) -> watch::Receiver<i64> {
-        self.wakes.watch(channel)
+    /// The room that calls have taken, in bytes.
+    #[cfg(test)]
+    pub(super) fn waiting_bytes(&self) -> usize {
+        (ROOM - self.room.available_permits()) * 1024
+    }
+
+    /// The wake counts of a channel, as they become known, from the one that is known already.
+    pub(super) fn watch(&self, channel: i64, known: i64) -> watch::Receiver<i64> {
+        self.wakes.watch(channel, known)
     }
 
     /// Waits until the wake count of a channel is another than `seen`, and answers it.
@@ -197,8 +208,8 @@ impl Wakes {
         }
     }
 
-    fn watch(&self, channel: i64) -> watch::Receiver<i64> {
-        lock(&self.channels).entry(channel).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    fn watch(&self, channel: i64, known: i64) -> watch::Receiver<i64> {
+        lock(&self.channels).entry(channel).or_insert_with(|| watch::Sender::new(known)).subscribe()
     }
 
     /// Whether anybody waits.

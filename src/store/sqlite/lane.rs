@@ -6,8 +6,7 @@ use super::fault::Fault;
 use super::op::Tx;
 use crate::store::State;
 
-/// The states of a lane, as in `schema.sql`.
-pub(super) const CLEARED: i64 = 0;
+/// The states of a lane, as in `schema.sql`, where 0 is that of a lane that was cleared.
 pub(super) const WAITING: i64 = 1;
 pub(super) const DELAYED: i64 = 2;
 pub(super) const RESERVED: i64 = 3;

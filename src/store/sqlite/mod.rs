@@ -27,6 +27,8 @@ mod push;
 mod read;
 mod reader;
 mod record;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod writer;
 
@@ -101,8 +103,9 @@ impl SqliteStore {
                 let channel = Channel::find(tx, &name)?;
                 Ok((channel, tx.number("SELECT wakes FROM channels WHERE id = ?1", [channel])?))
             })?;
-            let (wakes, seen) = (file.watch(channel), AtomicI64::new(seen.unwrap_or(0)));
-            Ok(Self { file, channel, options, boot, wakes, seen })
+            let seen = seen.unwrap_or(0);
+            let wakes = file.watch(channel, seen);
+            Ok(Self { file, channel, options, boot, wakes, seen: AtomicI64::new(seen) })
         });
         opened.map_err(|fault| fault.at(&place, "opening it"))
     }
@@ -137,6 +140,7 @@ impl Store for SqliteStore {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
+        self.file.has_room("pushing jobs")?;
         let channel = self.channel;
         let items: Vec<_> = jobs.iter().map(|job| push::Item::of(channel, job)).collect();
         let bytes = items.iter().map(push::Item::bytes).sum();

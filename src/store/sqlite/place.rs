@@ -6,8 +6,12 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::statfs;
+use nix::sys::statvfs::statvfs;
 
 use super::fault::Fault;
+
+/// With less than this free, pushes are refused.
+const FLOOR: u64 = 16 << 20;
 
 /// A file that may hold a store: its one true path, and which file that was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +39,8 @@ impl Place {
             .create(parent)
             .map_err(|error| denied("its directory cannot be created", parent, &error))?;
         let local = |dir: &Path| match statfs(dir) {
-            Ok(found) => refuse_network(found.filesystem_type().0),
+            // The number is signed, or wider, on some targets; what counts is its low half.
+            Ok(found) => refuse_network(found.filesystem_type().0 as u32),
             Err(errno) => Err(denied("its directory cannot be examined", dir, &errno.into())),
         };
         local(parent)?;
@@ -54,10 +59,24 @@ impl Place {
         Ok(Self { path, inode })
     }
 
+    /// Refuses what would fill the disk: the last of it is for the ends of runs, which must always be written.
+    pub(super) fn has_room(&self) -> Result<(), Fault> {
+        // Where the free space cannot be told, SQLite itself says when there is none.
+        let Ok(found) = statvfs(&self.path) else { return Ok(()) };
+        enough(found.blocks_available().saturating_mul(found.fragment_size()))
+    }
+
     /// Whether the path still leads to the file that was opened.
     pub(super) fn is_here(&self) -> bool {
         inode(&self.path).is_ok_and(|inode| inode == self.inode)
     }
+}
+
+fn enough(free: u64) -> Result<(), Fault> {
+    if free >= FLOOR {
+        return Ok(());
+    }
+    Err(Fault::Full(format!("its disk has less than {} MiB free: free some space", FLOOR >> 20)))
 }
 
 fn inode(path: &Path) -> io::Result<(u64, u64)> {
@@ -75,7 +94,7 @@ fn denied(what: &str, path: &Path, error: &io::Error) -> Fault {
     ))
 }
 
-fn refuse_network(magic: i64) -> Result<(), Fault> {
+fn refuse_network(magic: u32) -> Result<(), Fault> {
     match network(magic) {
         None => Ok(()),
         Some(kind) => Err(Fault::Refused(format!(
@@ -85,8 +104,8 @@ fn refuse_network(magic: i64) -> Result<(), Fault> {
 }
 
 /// The name of a file system whose locks and shared memory do not hold between machines, by its magic number.
-fn network(magic: i64) -> Option<&'static str> {
-    Some(match u32::try_from(magic & 0xffff_ffff).unwrap_or_default() {
+fn network(magic: u32) -> Option<&'static str> {
+    Some(match magic {
         0x6969 => "NFS",
         0xff53_4d42 => "CIFS",
         0xfe53_4d42 => "SMB2",
@@ -148,8 +167,17 @@ mod tests {
     }
 
     #[test]
+    fn the_last_of_the_disk_is_kept_for_the_ends_of_runs() {
+        assert!(enough(FLOOR).is_ok());
+        let Err(Fault::Full(why)) = enough(FLOOR - 1) else { panic!("a push would take it") };
+        assert!(why.contains("less than 16 MiB free"), "{why}");
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Place::prepare(&dir.path().join("store.db")).unwrap().has_room().is_ok());
+    }
+
+    #[test]
     fn network_file_systems_are_known_by_their_magic_numbers() {
-        for magic in [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x6573_5546, -11_317_950] {
+        for magic in [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x6573_5546] {
             assert!(refuse_network(magic).is_err(), "{magic:#x}");
         }
         // ext4, xfs, btrfs, tmpfs, overlayfs, zfs

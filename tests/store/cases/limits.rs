@@ -27,7 +27,8 @@ pub async fn a_job_that_breaks_a_rule_is_named_and_nothing_is_added(world: World
         edit(&mut bad);
         bad
     };
-    let cases: [(NewJob, fn(&NewJobError) -> bool); 4] = [
+    type Expected = fn(&NewJobError) -> bool;
+    let cases: [(NewJob, Expected); 4] = [
         (rule(|j| j.meta.job = "a b".into()), |e| matches!(e, NewJobError::Name(_))),
         (rule(|j| j.meta.unique = Some(String::new())), |e| matches!(e, NewJobError::UniqueKey(0))),
         (rule(|j| j.meta.max_attempts = Some(0)), |e| matches!(e, NewJobError::Attempts)),

@@ -47,3 +47,13 @@ pub async fn what_is_not_there_is_not_taken(world: World) {
     }
     assert_eq!(world.counts().await, [0, 1, 0, 1, 0, 0]);
 }
+
+pub async fn a_job_deep_in_waiting_is_not_taken(world: World) {
+    let ids = world.push(10_001).await;
+    let mut master = world.master().await;
+    let seq = master.next();
+    assert_eq!(master.store.take(&master.owner, seq, ids[10_000]).await.unwrap(), None);
+    let seq = master.next();
+    assert_eq!(master.store.take(&master.owner, seq, ids[9_999]).await.unwrap().unwrap().id(), ids[9_999]);
+    assert_eq!(world.counts().await, [10_000, 1, 0, 0, 0, 0]);
+}

@@ -1,0 +1,94 @@
+//! How many jobs to lease ahead of free slots. Pure.
+//!
+//! A slot that ends its job while a call to the store is under way would wait for the next one. Jobs that are shorter
+//! than such a call are therefore leased a little ahead: as many as the slots can finish during one call, and none
+//! at all when jobs take longer than a call.
+
+use std::time::Duration;
+
+use crate::store::MAX_BATCH;
+
+/// Weight of the newest observation in the running averages.
+const WEIGHT: f64 = 0.2;
+/// Leased jobs that no slot has taken for this long are handed back: the jobs before them turned out long, and
+/// another master may have slots.
+pub(super) const MAX_WAIT: Duration = Duration::from_millis(500);
+
+/// Running averages of what happens in a channel.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    /// Seconds from dispatch to end of a run; `None` before the first one.
+    run: Option<f64>,
+    /// Seconds a turn takes.
+    turn: Option<f64>,
+}
+
+impl Pace {
+    /// A run took this long.
+    pub(super) fn ran(&mut self, took: Duration) {
+        average(&mut self.run, took);
+    }
+
+    /// A turn took this long.
+    pub(super) fn turned(&mut self, took: Duration) {
+        average(&mut self.turn, took);
+    }
+
+    /// How many jobs `slots` slots finish during one turn; at most [`MAX_BATCH`].
+    pub(super) fn ahead(&self, slots: usize) -> usize {
+        let (Some(run), Some(turn)) = (self.run, self.turn) else { return 0 };
+        let rounds = turn / run.max(1e-6);
+        if rounds < 1.0 {
+            return 0;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "clamped to the batch size"
+        )]
+        let jobs = (slots as f64 * rounds).min(MAX_BATCH as f64) as usize;
+        jobs
+    }
+}
+
+fn average(average: &mut Option<f64>, new: Duration) {
+    let new = new.as_secs_f64();
+    *average = Some(average.map_or(new, |old| old + WEIGHT * (new - old)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn pace(run: Duration, turn: Duration) -> Pace {
+        let mut pace = Pace::default();
+        pace.ran(run);
+        pace.turned(turn);
+        pace
+    }
+
+    #[test]
+    fn jobs_shorter_than_a_turn_are_leased_ahead_and_long_ones_are_not() {
+        assert_eq!(pace(MS, 5 * MS).ahead(4), 20);
+        assert_eq!(pace(5 * MS, 5 * MS).ahead(4), 4);
+        assert_eq!(pace(6 * MS, 5 * MS).ahead(4), 0);
+        assert_eq!(pace(Duration::ZERO, 5 * MS).ahead(4), MAX_BATCH);
+    }
+
+    #[test]
+    fn nothing_is_leased_ahead_before_anything_is_known() {
+        assert_eq!(Pace::default().ahead(100), 0);
+        let mut pace = Pace::default();
+        pace.turned(MS);
+        assert_eq!(pace.ahead(100), 0);
+    }
+
+    #[test]
+    fn a_few_long_jobs_end_the_leasing_ahead() {
+        let mut pace = pace(MS, 5 * MS);
+        pace.ran(1000 * MS);
+        assert_eq!(pace.ahead(4), 0);
+    }
+}

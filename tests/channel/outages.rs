@@ -1,0 +1,139 @@
+//! A channel whose store fails: nothing is lost, nothing runs twice without need, work resumes by itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use aint_queue::job::Timestamp;
+use aint_queue::pool::plan::Plan;
+use aint_queue::store::model::Model;
+use aint_queue::store::{Clear, Reap, Store};
+
+use crate::faulty::{Fault, Faulty};
+use crate::rig::{Options, job, rig};
+
+fn model() -> Model {
+    Model::ticking(Timestamp(1_790_000_000_000_000))
+}
+
+fn options(plan: Plan, store: Arc<dyn Store>) -> Options {
+    Options { store, ..Options::new(plan) }
+}
+
+/// A program that leaves a line per run in a file.
+fn counting(dir: &tempfile::TempDir) -> (String, std::path::PathBuf) {
+    let file = dir.path().join("runs");
+    (format!("echo \"$(cat)\" >> '{}'", file.display()), file)
+}
+
+/// Every `n`-th turn, the answer to which `fault` happens.
+fn every(n: usize, fault: Fault) -> impl FnMut(&str) -> Fault + Send {
+    let mut turns = 0;
+    move |call| {
+        turns += usize::from(call == "turn");
+        if call == "turn" && turns % n == 0 { fault } else { Fault::None }
+    }
+}
+
+#[tokio::test]
+async fn with_lost_replies_every_job_runs_once() {
+    for fault in [Fault::ReplyLost, Fault::Lost] {
+        let dir = tempfile::tempdir().unwrap();
+        let (script, file) = counting(&dir);
+        let store = Faulty::new(model(), every(3, fault));
+        let rig = rig(options(Plan::process_pool(1, 4, 1), Arc::new(store)).script(&script)).await;
+        let jobs: Vec<_> = (0..60).map(|n| job("x", &n.to_string())).collect();
+        rig.push(&jobs).await;
+        rig.until("all done", |s| s.done == 60).await;
+        let runs = std::fs::read_to_string(&file).unwrap();
+        let mut seen: Vec<u32> = runs.lines().map(|line| line.parse().unwrap()).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..60).collect::<Vec<_>>(), "{fault:?}");
+        assert!(rig.stop(false).await.settled);
+    }
+}
+
+#[tokio::test]
+async fn with_lost_replies_failures_are_counted_once() {
+    let store = Faulty::new(model(), every(2, Fault::ReplyLost));
+    let rig = rig(options(Plan::coroutine(20, 0), Arc::new(store))).await;
+    let ids = rig.push(&vec![job("fail", "{}"); 30]).await;
+    rig.until("all failed", |s| s.failed == 30).await;
+    for id in ids {
+        let meta = rig.get(id).await.meta;
+        assert_eq!((meta.attempts, meta.errors.len()), (3, 3), "job {id}");
+    }
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn after_an_outage_work_resumes_within_two_seconds() {
+    let down = Arc::new(AtomicBool::new(false));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let (is_down, count) = (Arc::clone(&down), Arc::clone(&calls));
+    let store = Faulty::new(model(), move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        if is_down.load(Ordering::Relaxed) { Fault::Lost } else { Fault::None }
+    });
+    let rig = rig(options(Plan::process_pool(2, 2, 0), Arc::new(store))).await;
+    rig.push(&vec![job("noop", "{}"); 20]).await;
+    rig.until("the first jobs", |s| s.done == 20).await;
+
+    down.store(true, Ordering::Relaxed);
+    rig.push(&vec![job("noop", "{}"); 20]).await;
+    let begun = Instant::now();
+    while rig.report().await.store_error.is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "the trouble is reported");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    calls.store(0, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(calls.load(Ordering::Relaxed) < 30, "it does not spin");
+
+    down.store(false, Ordering::Relaxed);
+    let back = Instant::now();
+    rig.until("the rest", |s| s.done == 40).await;
+    assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
+    assert_eq!(rig.report().await.store_error, None);
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn a_lost_lease_kills_what_runs_and_the_job_runs_again_for_a_new_owner() {
+    let store = Faulty::new(model(), |_| Fault::None);
+    let model = Arc::clone(&store.model);
+    let rig = rig(options(Plan::process_pool(2, 2, 0), Arc::new(store))).await;
+    let ids = rig.push(&[job("sleep", r#"{"ms":60000}"#)]).await;
+    rig.until("it to run", |s| s.reserved == 1).await;
+    let running = rig.report().await;
+    assert_eq!(running.running, 1);
+    let owner = model.owners().pop().expect("the channel is an owner");
+    model.reap(Reap::Owner(&owner)).await.unwrap();
+    // Any turn tells it; a push makes it take one.
+    rig.push(&[job("noop", "{}")]).await;
+    rig.until("the other job", |s| s.done == 1).await;
+    rig.until("it to run again", |s| s.reserved == 1).await;
+    let meta = rig.get(ids[0]).await.meta;
+    assert_eq!((meta.lost, meta.attempts), (1, 0));
+    let now = rig.report().await;
+    assert!(running.pids.iter().all(|pid| !now.pids.contains(pid)), "the old workers are gone");
+    rig.stop(true).await;
+}
+
+#[tokio::test]
+async fn a_cleared_reserved_job_is_ended_and_its_result_counts_for_nothing() {
+    let rig = rig(Options::new(Plan::coroutine(2, 0))).await;
+    rig.push(&[job("sleep", r#"{"ms":60000}"#)]).await;
+    rig.until("it to run", |s| s.reserved == 1).await;
+    rig.store.clear(Clear { reserved: true, ..Clear::default() }).await.unwrap();
+    // The next turns find that the counts differ.
+    rig.push(&[job("noop", "{}")]).await;
+    let begun = Instant::now();
+    while rig.report().await.running > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(8), "its run is ended");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let status = rig.until("the next job", |s| s.done == 1).await;
+    assert_eq!((status.cleared, status.reserved, status.failed), (1, 0, 0));
+    rig.stop(true).await;
+}

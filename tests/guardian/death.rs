@@ -1,0 +1,206 @@
+//! Kill the guardian, kill the master: nothing survives either.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use aint_queue::guardian::{ChildEvent, Guardian, sweep};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::sync::Mutex;
+
+use crate::support::*;
+
+/// What a dead guardian leaves becomes this process's. The tests that let one die, or let others inherit to
+/// this process, take turns.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// Leaves four `sleep MARK` behind, each hidden in another way.
+const EVERYTHING: (&str, usize) = (
+    "setsid sleep MARK & (setsid sh -c 'trap \"\" TERM; sleep MARK & wait' &); (env -i setsid sleep MARK &); \
+     sleep MARK; true",
+    4,
+);
+
+fn is_locked(path: &Path) -> bool {
+    matches!(File::open(path).unwrap().try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+fn locked(path: &Path) -> File {
+    let file = File::create(path).unwrap();
+    file.try_lock().unwrap();
+    file
+}
+
+#[tokio::test]
+async fn when_the_guardian_is_killed_its_trees_go_and_another_serves() {
+    let _alone = ALONE.lock().await;
+    let mut f = Fixture::new().await;
+    for round in 1..=3 {
+        let mark = mark();
+        let (first, _, guardian) = f.tree(EVERYTHING.0, &mark, EVERYTHING.1).await;
+        let second = f.spawn(argv(&["sleep", &mark]));
+        f.started(second).await;
+        kill(Pid::from_raw(guardian), Signal::SIGKILL).unwrap();
+        assert_eq!(f.next(first).await, ChildEvent::Abandoned);
+        assert_eq!(f.next(second).await, ChildEvent::Abandoned);
+        assert_none_left(&mark, "the dead guardian");
+        assert_eq!(f.guardian.deaths(), round);
+        assert_ne!(f.pid_of_guardian().await, guardian);
+        assert_eq!(stat(guardian), None, "it was reaped");
+    }
+    f.guardian.shut_down().await;
+}
+
+#[tokio::test]
+async fn what_was_asked_of_a_dead_guardian_is_answered() {
+    let _alone = ALONE.lock().await;
+    let mut f = Fixture::new().await;
+    let guardian = f.pid_of_guardian().await;
+    kill(Pid::from_raw(guardian), Signal::SIGKILL).unwrap();
+    // Whether they reach the dead one, its successor or neither: each gets a last word.
+    let children: Vec<_> = (0..20).map(|_| f.sh("exit 0")).collect();
+    for child in children {
+        match f.next(child).await {
+            ChildEvent::Spawned { .. } => drop(f.next(child).await),
+            ChildEvent::Abandoned | ChildEvent::SpawnFailed { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    f.guardian.shut_down().await;
+}
+
+#[tokio::test]
+async fn the_guardian_is_deaf_to_every_signal_but_kill_and_stop() {
+    let mut f = Fixture::new().await;
+    let guardian = f.pid_of_guardian().await;
+    for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
+        kill(Pid::from_raw(guardian), signal).unwrap();
+    }
+    assert_eq!(f.pid_of_guardian().await, guardian);
+    assert_eq!(f.guardian.deaths(), 0);
+    f.guardian.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_stopped_guardian_is_woken() {
+    let mut f = Fixture::new().await;
+    let guardian = f.pid_of_guardian().await;
+    kill(Pid::from_raw(guardian), Signal::SIGSTOP).unwrap();
+    assert_eq!(f.pid_of_guardian().await, guardian);
+    kill(Pid::from_raw(guardian), Signal::SIGSTOP).unwrap();
+    f.guardian.shut_down().await;
+    assert_eq!(stat(guardian), None);
+}
+
+#[tokio::test]
+async fn locks_are_held_by_the_guardian_and_by_its_successor() {
+    let _alone = ALONE.lock().await;
+    let mut f = Fixture::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    let (kept, given_back) = (directory.path().join("kept"), directory.path().join("given back"));
+    for path in [&kept, &given_back] {
+        f.handle.hold(path.to_str().unwrap(), locked(path).into());
+    }
+    let guardian = f.pid_of_guardian().await;
+    assert!(is_locked(&kept) && is_locked(&given_back));
+    f.handle.release(given_back.to_str().unwrap());
+    let holds = |pid: i32, path: &Path| {
+        let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        links.filter_map(|e| fs::read_link(e.unwrap().path()).ok()).any(|target| target == path)
+    };
+    until("the guardian closes it", || !holds(guardian, &given_back)).await;
+    assert!(holds(guardian, &kept));
+
+    kill(Pid::from_raw(guardian), Signal::SIGKILL).unwrap();
+    until("it is replaced", || f.handle.deaths() == 1).await;
+    let successor = f.pid_of_guardian().await;
+    assert!(holds(successor, &kept));
+    assert!(!holds(successor, &given_back));
+    f.guardian.shut_down().await;
+}
+
+#[tokio::test]
+async fn when_the_master_is_killed_everything_is_gone_within_100_ms_and_then_the_lock_is_free() {
+    let _alone = ALONE.lock().await;
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let mark = mark();
+        let directory = tempfile::tempdir().unwrap();
+        let lock = directory.path().join("lock");
+        // This executable again, as a master of its own.
+        let mut master = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "--nocapture", "death::a_master_that_is_to_be_killed"])
+            .env("MARK", &mark)
+            .env("LOCK", &lock)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(master.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("serving")), "the master started its children");
+        assert_eq!(sleeping(&mark).len(), 2 * EVERYTHING.1);
+        assert!(is_locked(&lock));
+
+        let begun = Instant::now();
+        master.kill().unwrap();
+        while is_locked(&lock) {
+            assert!(begun.elapsed() < DEADLINE, "the lock is never free");
+            std::thread::yield_now();
+        }
+        times.push(begun.elapsed());
+        assert_none_left(&mark, "a master whose lock is free");
+        master.wait().unwrap();
+    }
+    times.sort_unstable();
+    assert!(times[2] < Duration::from_millis(100), "{times:?}");
+    eprintln!("from the master's SIGKILL to a free lock: {times:?}");
+}
+
+/// Not a test: another test runs it as a process and kills it.
+#[tokio::test]
+#[ignore = "is run and killed by another test"]
+async fn a_master_that_is_to_be_killed() {
+    let (Ok(mark), Ok(lock)) = (std::env::var("MARK"), std::env::var("LOCK")) else { return };
+    let mut f = Fixture::new().await;
+    let lock = locked(Path::new(&lock));
+    f.handle.hold("lock", lock.try_clone().unwrap().into());
+    f.tree(EVERYTHING.0, &mark, EVERYTHING.1).await;
+    f.tree(EVERYTHING.0, &mark, 2 * EVERYTHING.1).await;
+    println!("serving");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    drop(lock);
+}
+
+#[tokio::test]
+async fn the_sweep_kills_what_carries_an_older_cookie_of_this_lock_and_nothing_else() {
+    let _alone = ALONE.lock().await;
+    let (ours, others) = (mark(), mark());
+    let lock_id = format!("lock-{}", mark());
+    let mut old = Fixture::with_cookie(&format!("{lock_id}:old")).await;
+    let mut other = Fixture::with_cookie(&format!("{lock_id}1:old")).await;
+    let (_, _, guardian) = old.tree("setsid sleep MARK & sleep MARK; true", &ours, 2).await;
+    other.tree("sleep MARK; true", &others, 1).await;
+    // Deaf for a moment, so that the sweep cannot be mistaken for its work.
+    kill(Pid::from_raw(guardian), Signal::SIGSTOP).unwrap();
+    let swept = tokio::task::spawn_blocking({
+        let lock_id = lock_id.clone();
+        move || sweep(&lock_id)
+    });
+    assert_eq!(swept.await.unwrap(), 3);
+    assert_none_left(&ours, "the sweep");
+    assert_eq!(sleeping(&others).len(), 1);
+    kill(Pid::from_raw(guardian), Signal::SIGCONT).unwrap();
+    old.guardian.shut_down().await;
+    other.guardian.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_dropped_guardian_ends_by_itself() {
+    let mark = mark();
+    let mut f = Fixture::new().await;
+    f.tree("setsid sleep MARK & sleep MARK; true", &mark, 2).await;
+    drop::<Guardian>(f.guardian);
+    until("everything is gone", || alive(&mark).is_empty()).await;
+}

@@ -1,0 +1,6 @@
+//! The guardian with real processes: what children get, how their ends are told, and that nothing survives.
+
+mod children;
+mod death;
+mod support;
+mod trees;

@@ -1,0 +1,195 @@
+//! Children with names of their own, and one way to wait.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{Read, pipe};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use aint_queue::guardian::{ChildEvent, ChildId, Exit, Guardian, Handle, Spawn};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// How long anything here may take before it counts as never.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The executable whose main can become a guardian.
+pub(crate) fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_aint-queue"))
+}
+
+/// A number of seconds that occurs nowhere else on this machine: `sleep MARK` is found by it.
+pub(crate) fn mark() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("3600.{}{:04}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The processes whose command line holds this text, zombies not counted.
+pub(crate) fn alive(mark: &str) -> Vec<i32> {
+    let of_thread = |thread: &Path| {
+        fs::read(thread.join("cmdline")).is_ok_and(|c| String::from_utf8_lossy(&c).contains(mark))
+    };
+    // A process whose first thread has ended has a command line in its other threads only.
+    let holds = |pid: &i32| {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        threads.into_iter().any(|thread| of_thread(&thread.path()))
+    };
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .filter(holds)
+        .collect()
+}
+
+/// The processes that are `sleep` with this mark and nothing else.
+pub(crate) fn sleeping(mark: &str) -> Vec<i32> {
+    let exactly = format!("sleep\0{mark}\0");
+    let sleeps = |pid: &i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| c == exactly.as_bytes());
+    alive(mark).into_iter().filter(sleeps).collect()
+}
+
+/// Fails when anything with this mark still lives.
+pub(crate) fn assert_none_left(mark: &str, by: &str) {
+    let left = alive(mark);
+    let states: Vec<_> = left.iter().map(|pid| stat(*pid)).collect();
+    assert!(left.is_empty(), "left by {by}: {left:?} {states:?}");
+}
+
+/// The fields of /proc/<pid>/stat after the name: state, parent, group, session, …
+pub(crate) fn stat(pid: i32) -> Option<Vec<String>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(text.rsplit_once(") ")?.1.split(' ').map(str::to_owned).collect())
+}
+
+pub(crate) fn parent_of(pid: i32) -> i32 {
+    stat(pid).expect("the process exists")[1].parse().unwrap()
+}
+
+/// Waits until it is so.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < DEADLINE, "never came about: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    begun.elapsed()
+}
+
+/// A guardian with one listener for all its children.
+pub(crate) struct Fixture {
+    pub(crate) guardian: Guardian,
+    pub(crate) handle: Handle,
+    pub(crate) events: UnboundedSender<(ChildId, ChildEvent)>,
+    received: UnboundedReceiver<(ChildId, ChildEvent)>,
+    early: HashMap<ChildId, Vec<ChildEvent>>,
+}
+
+impl Fixture {
+    pub(crate) async fn new() -> Self {
+        Self::with_cookie(&format!("test-{}:a", mark())).await
+    }
+
+    pub(crate) async fn with_cookie(cookie_base: &str) -> Self {
+        let guardian =
+            Guardian::start_with(program(), cookie_base.to_owned()).await.expect("the guardian starts");
+        let (events, received) = unbounded_channel();
+        let handle = guardian.handle();
+        Self { guardian, handle, events, received, early: HashMap::new() }
+    }
+
+    pub(crate) fn spawn(&self, what: Spawn) -> ChildId {
+        self.handle.spawn(what, self.events.clone())
+    }
+
+    /// A shell script whose output goes nowhere.
+    pub(crate) fn sh(&self, script: &str) -> ChildId {
+        self.spawn(sh(script))
+    }
+
+    /// The next event of this child.
+    pub(crate) async fn next(&mut self, child: ChildId) -> ChildEvent {
+        if let Some(early) = self.early.get_mut(&child)
+            && !early.is_empty()
+        {
+            return early.remove(0);
+        }
+        loop {
+            let next = tokio::time::timeout(DEADLINE, self.received.recv());
+            let (id, event) = next.await.expect("an event comes").expect("the guardian lives");
+            if id == child {
+                return event;
+            }
+            self.early.entry(id).or_default().push(event);
+        }
+    }
+
+    /// The pid of a child that is expected to start.
+    pub(crate) async fn started(&mut self, child: ChildId) -> i32 {
+        match self.next(child).await {
+            ChildEvent::Spawned { pid } => pid,
+            other => panic!("it did not start: {other:?}"),
+        }
+    }
+
+    /// The end of a child that has started.
+    pub(crate) async fn ended(&mut self, child: ChildId) -> Exit {
+        match self.next(child).await {
+            ChildEvent::Exited(exit) => exit,
+            other => panic!("it did not end: {other:?}"),
+        }
+    }
+
+    /// Starts a script, puts the mark where it says MARK, and waits for so many `sleep MARK` to run. Answers
+    /// the child, its pid, and the guardian's pid.
+    pub(crate) async fn tree(&mut self, script: &str, mark: &str, sleeps: usize) -> (ChildId, i32, i32) {
+        let child = self.sh(&script.replace("MARK", mark));
+        let pid = self.started(child).await;
+        until(&format!("{sleeps} times sleep of {script}"), || sleeping(mark).len() == sleeps).await;
+        (child, pid, parent_of(pid))
+    }
+
+    pub(crate) fn into_parts(self) -> (UnboundedReceiver<(ChildId, ChildEvent)>, Guardian) {
+        (self.received, self.guardian)
+    }
+
+    pub(crate) async fn pid_of_guardian(&mut self) -> i32 {
+        let child = self.sh("exec sleep 3600");
+        let pid = parent_of(self.started(child).await);
+        self.handle.kill(child);
+        self.ended(child).await;
+        pid
+    }
+}
+
+/// What a test's child gets when its descriptors do not matter.
+pub(crate) fn null() -> OwnedFd {
+    fs::OpenOptions::new().read(true).write(true).open("/dev/null").unwrap().into()
+}
+
+pub(crate) fn argv(argv: &[&str]) -> Spawn {
+    Spawn {
+        argv: argv.iter().map(ToString::to_string).collect(),
+        env: Vec::new(),
+        cwd: None,
+        stdin: None,
+        stdout: null(),
+        stderr: null(),
+        wire: None,
+    }
+}
+
+pub(crate) fn sh(script: &str) -> Spawn {
+    argv(&["sh", "-c", script])
+}
+
+/// Runs a program to its end and answers what it wrote to standard output.
+pub(crate) async fn output(fixture: &mut Fixture, what: Spawn) -> String {
+    let (mut reader, writer) = pipe().unwrap();
+    let child = fixture.spawn(Spawn { stdout: writer.into(), ..what });
+    fixture.started(child).await;
+    fixture.ended(child).await;
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    text
+}

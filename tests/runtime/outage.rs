@@ -1,0 +1,37 @@
+//! A Redis that goes away and comes back.
+
+use std::time::{Duration, Instant};
+
+use crate::redis::Server;
+use crate::site::{Site, until};
+
+#[test]
+fn nothing_is_lost_when_redis_is_killed_and_work_resumes_within_two_seconds() {
+    let mut server = Server::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let port = server.config().port;
+    let site = Site::new(
+        &format!(r#"{{ type = "redis", connection = {{ host = "127.0.0.1", port = {port} }} }}"#),
+        "[channels.default.worker]\ntype = \"coroutine\"\nmax_coroutine = 20\n",
+    );
+    let master = site.listen(&[]);
+    site.push_lines("default", (0..1500).map(|_| r#"{"job":"sleep","payload":{"ms":10}}"#.to_owned()));
+    site.until("default", "some jobs", |c| c.done >= 100);
+
+    server.kill();
+    until("the master to notice", || master.log().contains("trying again").then_some(()));
+    let before = master.log().lines().count();
+    // An operator who looks meanwhile gets an answer, not a wait.
+    let begun = Instant::now();
+    assert_eq!(site.run(&["queue:status"]).status.code(), Some(5));
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(master.log().lines().count() < before + 20, "it does not flood its log:\n{}", master.log());
+
+    server.restart();
+    let back = Instant::now();
+    let done = site.counts("default").done;
+    site.until("default", "progress", |c| c.done > done);
+    assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
+    let counts = site.until("default", "all done", |c| c.done == 1500);
+    assert_eq!((counts.failed, counts.total), (0, 1500));
+    assert!(master.stop().success());
+}
