@@ -2,5 +2,6 @@
 
 mod children;
 mod death;
+mod limits;
 mod support;
 mod trees;
