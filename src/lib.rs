@@ -1,4 +1,118 @@
 //! aint-queue: a job queue and multi-mode worker-pool runtime.
+//!
+//! ```text
+//!  producers: Queue, queue:push                  people: queue:status, queue:failed, queue:stop
+//!         │ push                                          │
+//!         ▼                                               ▼
+//!  ┌─────────────────────────────── store ───────────────────────────────┐
+//!  │            one SQLite file (the default)  ·  Redis, Valkey          │
+//!  └──────────────▲──────────────────────────────────────────────────────┘
+//!                 │ turn: settle a batch, renew the lease, lease a batch
+//!         master process ── one channel actor per channel ── lock, control socket, signals, snapshots
+//!           │     └─ pool: keeps workers, hands out free slots, keeps the time
+//!           │ a socket per worker: run, cancel, stop  ⇄  hello, done, failed, release
+//!           ▼
+//!         guardian process: parent of every worker; starts, reaps, kills whole trees
+//!           └─ worker processes: a slot runs one job
+//! ```
+//!
+//! Only the master talks to the store. A worker needs no store, no credentials and no clock, so it can be written in any
+//! language, and one that is late or wrong cannot settle a job behind the master's back.
+//!
+//! # First example
+//!
+//! A job is a type with a name and a `handle` function. [`Queue`] pushes it, [`App`] runs it: the program becomes the
+//! whole command line, with your jobs inside.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use aint_queue::{App, Config, Context, Job, JobError, Queue};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct SendMail {
+//!     to: String,
+//! }
+//!
+//! impl Job for SendMail {
+//!     const NAME: &'static str = "send_mail";
+//!
+//!     fn handle(self, ctx: &Context) -> Result<(), JobError> {
+//!         if !self.to.contains('@') {
+//!             return Err(JobError::never("not an address"));
+//!         }
+//!         println!("attempt {} of job {}: mail to {}", ctx.attempt(), ctx.id(), self.to);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! /// In your web server, say.
+//! async fn welcome(to: String) -> Result<(), Box<dyn std::error::Error>> {
+//!     let queue = Queue::open(&Config::find(None)?, "default").await?;
+//!     let id = queue.push(&SendMail { to }).await?;
+//!     println!("pushed {id}");
+//!     Ok(())
+//! }
+//!
+//! /// `mail queue:listen` runs what was pushed, `mail queue:status` shows the counts.
+//! fn main() -> ExitCode {
+//!     App::new().job::<SendMail>().run()
+//! }
+//! ```
+//!
+//! `examples/mail.rs` is the same as one program that does both.
+//!
+//! # At least once
+//!
+//! A job whose push was acknowledged runs at least once, or ends visibly in `failed`, or is removed by a command of
+//! yours; nothing else removes it, within the durability of the store. It may run more than once. When a worker, the
+//! guardian, the master or the machine dies in the middle of a run, or when a stop ends it, nobody can know how far it
+//! had come, and the job runs again from its beginning. When a master was cut off from the store for longer than its
+//! lease, another one runs its jobs, and the end of the first run may overlap the beginning of the second. What the
+//! *store* records happens once: of all the runs of a job, exactly one settles it, and a result that comes late changes
+//! nothing. What *your job does to the world* may happen twice, so write it such that twice does no harm: upsert instead
+//! of insert, pass a key that the other side knows as already seen (the job's id stays the same in every attempt), or
+//! check before you act.
+//!
+//! # Invariants
+//!
+//! What holds whatever happens, in short:
+//!
+//! 1. Nothing but a done run, `failed` or an explicit command removes a job.
+//! 2. Every change of a job's state is one script or one transaction in the store. An error halfway can leave a job in two
+//!    places, never in none.
+//! 3. A lease belongs to an incarnation of a master. One that is gone stays gone: its calls change nothing.
+//! 4. A lease has nothing to do with how long a job may run. A long job is not run twice because it is long.
+//! 5. An attempt is counted when a run that had begun ended in an error, a time-out or a crash of its worker alone; not when
+//!    we interrupted it, its handler released it, or its worker crashed with several jobs aboard.
+//! 6. A job that kills its worker three times, alone, ends in `failed` as poison; one whose masters were lost three times,
+//!    as lost.
+//! 7. The master runs no user code and never blocks; every buffer, batch and retry in it is bounded.
+//! 8. No process outlives its purpose: what a worker started dies with it, detached grandchildren included.
+//! 9. One master per channel and run directory, by a kernel lock. A free lock means that the old work is dead.
+//! 10. Ids are made in the store, grow with time, are unique in a channel and never used again.
+//! 11. Time that matters between processes is the store's clock; durations use the monotonic clock.
+//! 12. A payload is JSON data: no shell, no argument and no variable of the environment is built from it.
+//! 13. When the store is away nothing is lost and nothing spins; work goes on by itself when it is back.
+//!
+//! # Where to look
+//!
+//! | to know | look in |
+//! |---|---|
+//! | what a job is, how it can end | [`job`]: [`Job`], [`AsyncJob`], [`Context`], [`JobError`] |
+//! | how to push | [`Queue`], [`PushOptions`] |
+//! | what happens to a job, end to end | [`channel`] |
+//! | when a job is tried again or fails | [`channel::retry`] |
+//! | how workers are started, timed out, judged | [`pool`]; as numbers: [`pool::plan`] |
+//! | how processes and their trees are ended | [`guardian`] |
+//! | what a store must do | [`store::Store`]; what is in SQLite: `src/store/sqlite/schema.sql`, in Redis: `src/store/redis/scripts` |
+//! | the worker protocol | [`wire`], `docs/worker-protocol.md`, transcripts in `tests/wire` |
+//! | what a master does | [`master`] |
+//! | what a configuration key means | `docs/configuration.md`, `config/aint-queue.toml`; as values: [`config`] |
+//! | snapshots and metrics | [`snapshot`], [`metrics`] |
+//! | how to run it | `docs/operations.md` |
+//! | why something is as it is | `docs/decisions` |
 
 mod app;
 pub mod builtin;

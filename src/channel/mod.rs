@@ -331,10 +331,10 @@ impl Channel {
 fn log_ending(channel: &str, record: &Record, outcome: &Outcome) {
     let (job, name, attempt) = (record.id.0, record.meta.job.as_str(), record.meta.attempts + 1);
     match outcome {
-        Outcome::Failed { error, .. } => info!(channel, job, name, attempt, error, "a job failed"),
-        Outcome::TimedOut { limit } => info!(channel, job, name, attempt, ?limit, "a job timed out"),
-        Outcome::Crashed { how } => info!(channel, job, name, attempt, "a job's worker {how}"),
-        other => debug!(channel, job, name, attempt, "a job was {}", other.word()),
+        Outcome::Failed { error, .. } => info!(%channel, job, %name, attempt, error, "a job failed"),
+        Outcome::TimedOut { limit } => info!(%channel, job, %name, attempt, ?limit, "a job timed out"),
+        Outcome::Crashed { how } => info!(%channel, job, %name, attempt, "a job's worker {how}"),
+        other => debug!(%channel, job, %name, attempt, "a job was {}", other.word()),
     }
 }
 

@@ -106,7 +106,7 @@ pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
     for channel in &opened {
         let swept = sweep(&channel.lock.id());
         if swept > 0 {
-            warn!(channel = channel.config.name, swept, "killed processes of an earlier master");
+            warn!(channel = %channel.config.name, swept, "killed processes of an earlier master");
         }
     }
     let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
@@ -116,7 +116,7 @@ pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
         let service = serve(channel, &listen, &mut master, &metrics, since)?;
         master.services.insert(Arc::clone(&service.name), service);
     }
-    info!(pid = nix::unistd::getpid().as_raw(), channels = listen.channels.join(", "), "listening");
+    info!(pid = nix::unistd::getpid().as_raw(), channels = %listen.channels.join(", "), "listening");
     Ok(master)
 }
 
@@ -137,7 +137,7 @@ pub(super) async fn open_store(config: &config::Channel) -> Result<Arc<dyn Store
     let wrong = |source| ListenError::Store { channel: config.name.clone(), source };
     let store = store::open(&config.driver, &config.name).await.map_err(wrong)?;
     let durability = store.durability().await.map_err(wrong)?;
-    info!(channel = config.name, mode = config.worker.mode.as_str(), durability, "store open");
+    info!(channel = %config.name, mode = %config.worker.mode.as_str(), %durability, "store open");
     Ok(store)
 }
 

@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 use tracing::error;
 
 use super::io::Io;
-use super::output::Output;
+use super::output::{Output, Tag};
 use super::timers::Timer;
-use super::worker::{Phase, Role, Tag, Worker};
+use super::worker::{Phase, Role, Worker};
 use super::{Pool, Program, Run};
 use crate::guardian::handle::{ChildEvent, ChildId, Spawn};
 use crate::guardian::stdio::{input_file, output_pipe};

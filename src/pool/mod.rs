@@ -7,9 +7,12 @@
 //! A run's life: [`Pool::dispatch`] → the worker's answer, or its time-out, or its worker's death → [`Ended`].
 //! A worker's life is in [`worker`]; its socket and output are served by a task of its own, in [`io`].
 
+mod ends;
+mod events;
 mod io;
 mod judge;
 mod launch;
+mod limits;
 mod output;
 pub mod plan;
 mod respawn;
@@ -22,22 +25,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tracing::{debug, error, info, warn};
 
 use crate::guardian::Handle;
-use crate::guardian::handle::{ChildEvent, ChildId, Exit};
+use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::job::{JobId, Outcome, Payload};
-use crate::wire::{self, FromMaster, FromWorker, RunFrame, RunId};
+use crate::wire::{self, FromMaster, RunFrame, RunId};
 use io::FromIo;
 use plan::Plan;
 use respawn::Respawn;
 use timers::{Timer, Timers};
 use worker::{Doom, Phase, Role, Worker};
-
-/// Most workers that finish their last jobs while a stuck one among them is waited for.
-const MAX_RETIRING: usize = 2;
-/// A worker that breaks the protocol this often is ended.
-const MAX_VIOLATIONS: u32 = 10;
 
 /// What a pool starts and how it treats it.
 #[derive(Clone, Debug)]
@@ -413,257 +410,6 @@ impl Pool {
         self.runs.insert(run.run, entry);
         let worker = self.workers.get_mut(&child).expect("the caller found it in the table");
         worker.take(run.run, run.id);
-    }
-
-    fn on_child(&mut self, child: ChildId, event: ChildEvent) {
-        let Some(worker) = self.workers.get_mut(&child) else { return };
-        match event {
-            ChildEvent::Spawned { pid } => worker.started(pid),
-            ChildEvent::SpawnFailed { error, .. } => {
-                error!(channel = %self.spec.channel, %error, "could not start a worker");
-                self.respawn.failed(Instant::now());
-                self.bury(child, None, "");
-            }
-            ChildEvent::Exited(exit) => {
-                worker.exit = Some(exit);
-                worker.drain();
-            }
-            ChildEvent::Abandoned => {
-                worker.doom = Some(Doom::Stopping);
-                self.bury(child, None, "");
-            }
-        }
-    }
-
-    fn on_io(&mut self, event: FromIo) {
-        match event {
-            FromIo::Frames(child, frames) => {
-                for frame in frames {
-                    self.on_frame(child, frame);
-                }
-            }
-            FromIo::Violation(child, error) => self.on_violation(child, &error.to_string()),
-            FromIo::Hangup(child) => {
-                if self.workers.get(&child).is_some_and(|w| w.phase.is_staying()) {
-                    self.on_violation(child, "it closed its socket");
-                    self.doom(child, Doom::Broken);
-                }
-            }
-            FromIo::Closed { child, tail } => {
-                let exit = self.workers.get(&child).and_then(|w| w.exit);
-                self.bury(child, exit, &tail);
-            }
-        }
-    }
-
-    fn on_frame(&mut self, child: ChildId, frame: FromWorker) {
-        match frame {
-            FromWorker::Ended { run, outcome } => match self.runs.get(&run) {
-                Some(entry) if entry.child == child => self.finish(run, outcome),
-                // Late, repeated or made up: `run` is never reused, so it can end nothing else.
-                _ => self.on_violation(child, &format!("it answered run {run}, which is not aboard")),
-            },
-            FromWorker::Hello { protocol, slots, jobs } => self.on_hello(child, protocol, slots, jobs.len()),
-            FromWorker::Progress { run, percent } => {
-                let job = self.runs.get(&run).map(|r| r.id.0);
-                debug!(channel = %self.spec.channel, job, percent, "progress");
-            }
-            FromWorker::Log { run, level, message } => {
-                let job = run.and_then(|run| self.runs.get(&run)).map(|r| r.id.0);
-                let pid = self.workers.get(&child).and_then(|w| w.pid);
-                output::log_frame(&self.spec.channel, pid, job, &level, &message);
-            }
-        }
-    }
-
-    fn on_hello(&mut self, child: ChildId, protocol: u32, slots: usize, jobs: usize) {
-        if protocol != wire::PROTOCOL {
-            error!(
-                channel = %self.spec.channel,
-                "a worker speaks protocol {protocol}, this master speaks {}: restart the master, or update the worker",
-                wire::PROTOCOL
-            );
-            self.respawn.failed(Instant::now());
-            return self.doom(child, Doom::Broken);
-        }
-        let plan = &self.spec.plan;
-        let Some(worker) = self.workers.get_mut(&child) else { return };
-        if worker.phase != Phase::Booting {
-            return self.on_violation(child, "it said hello twice");
-        }
-        let most = if worker.role == Role::Isolated { 1 } else { plan.slots };
-        worker.hello(slots.clamp(1, most));
-        self.respawn.succeeded();
-        debug!(channel = %self.spec.channel, pid = worker.pid, slots = worker.slots, jobs, "worker ready");
-    }
-
-    fn on_violation(&mut self, child: ChildId, what: &str) {
-        let Some(worker) = self.workers.get_mut(&child) else { return };
-        worker.violations += 1;
-        if worker.violations == 1 && worker.phase != Phase::Dying {
-            warn!(channel = %self.spec.channel, pid = worker.pid, "a worker broke the protocol: {what}");
-        }
-        if worker.violations >= MAX_VIOLATIONS {
-            self.doom(child, Doom::Broken);
-        }
-    }
-
-    fn on_timers(&mut self) {
-        for timer in self.timers.due(Instant::now()) {
-            match timer {
-                Timer::Run(run) => {
-                    let Some(entry) = self.runs.get(&run) else { continue };
-                    let (child, overdue) = (entry.child, entry.overdue);
-                    if overdue { self.stuck(child) } else { self.overdue(run, child) }
-                }
-                Timer::Worker(child) => {
-                    let Some(worker) = self.workers.get(&child) else { continue };
-                    if worker.phase == Phase::Booting && worker.doom.is_none() {
-                        warn!(
-                            channel = %self.spec.channel, pid = worker.pid,
-                            "a worker did not say hello within {:?}", self.spec.boot_timeout
-                        );
-                        self.respawn.failed(Instant::now());
-                        self.doom(child, Doom::Broken);
-                    } else if worker.phase != Phase::Ready || worker.doom.is_some() {
-                        self.doom(child, Doom::Stopping);
-                    }
-                }
-                // `tidy` runs before every wait.
-                Timer::Boot => {}
-            }
-        }
-    }
-
-    /// The run's time is up: ask it to end, and look again after the grace.
-    fn overdue(&mut self, run: RunId, child: ChildId) {
-        let Some(worker) = self.workers.get_mut(&child) else { return };
-        match self.spec.program {
-            Program::Exec(_) => self.guardian.terminate(child),
-            Program::Wire(_) => {
-                wire::encode_to_worker(&FromMaster::Cancel { run }, &mut worker.out);
-                self.unflushed.push(child);
-            }
-        }
-        let due = Instant::now() + self.spec.timeout_grace;
-        let entry = self.runs.get_mut(&run).expect("the caller found it in the table");
-        if let Some(earlier) = entry.due.replace(due) {
-            self.timers.unset(earlier, Timer::Run(run));
-        }
-        entry.overdue = true;
-        self.timers.set(due, Timer::Run(run));
-    }
-
-    /// A run did not end when asked: its worker dies, at once when it is alone, else after its siblings.
-    fn stuck(&mut self, child: ChildId) {
-        let Some(worker) = self.workers.get_mut(&child) else { return };
-        if worker.aboard.iter().all(|run| self.runs.get(run).is_none_or(|r| r.overdue)) {
-            return self.doom(child, Doom::Stuck);
-        }
-        if worker.phase == Phase::Ready {
-            warn!(channel = %self.spec.channel, pid = worker.pid, "a run does not end when cancelled: its worker retires");
-            worker.phase = Phase::Retiring;
-            worker.doom = Some(Doom::Stuck);
-            self.timers.set(Instant::now() + self.spec.stop_wait, Timer::Worker(child));
-        }
-        let retiring: Vec<_> =
-            self.workers.values().filter(|w| w.phase == Phase::Retiring).map(|w| w.child).collect();
-        if retiring.len() > MAX_RETIRING {
-            self.doom(retiring[0], Doom::Stuck);
-        }
-    }
-
-    /// Ends a run and frees its slot.
-    fn finish(&mut self, run: RunId, outcome: Outcome) {
-        let entry = self.runs.remove(&run).expect("the caller found it in the table");
-        if let Some(due) = entry.due {
-            self.timers.unset(due, Timer::Run(run));
-        }
-        // A run that was asked to end and then failed did so because it was asked.
-        let outcome = match outcome {
-            Outcome::Done => Outcome::Done,
-            _ if entry.overdue => Outcome::TimedOut { limit: entry.limit.unwrap_or_default() },
-            _ if self.workers.get(&entry.child).is_some_and(|w| w.doom == Some(Doom::Stopping)) => {
-                Outcome::Interrupted
-            }
-            other => other,
-        };
-        self.ended.push(Ended { run, id: entry.id, outcome, took: entry.began.elapsed() });
-        let life = self.spec.plan.jobs_per_life;
-        let Some(worker) = self.workers.get_mut(&entry.child) else { return };
-        worker.leave(run);
-        if worker.aboard.len() == 1 {
-            let last = worker.aboard.iter().next().and_then(|run| self.runs.get(run));
-            worker.tag_job(last.map(|entry| entry.id));
-        }
-        if worker.aboard.is_empty() && worker.phase == Phase::Ready && (self.closing || worker.is_spent(life))
-        {
-            self.dismiss(entry.child);
-        } else if self.workers.get(&entry.child).is_some_and(|w| w.phase == Phase::Retiring) {
-            self.stuck(entry.child);
-        }
-    }
-
-    /// Tells an idle worker to go; it is killed when it does not within the grace.
-    fn dismiss(&mut self, child: ChildId) {
-        let Some(worker) = self.workers.get_mut(&child) else { return };
-        if !worker.phase.is_staying() {
-            return;
-        }
-        if matches!(self.spec.program, Program::Exec(_)) || worker.phase == Phase::Booting {
-            return self.doom(child, Doom::Stopping);
-        }
-        worker.phase = Phase::Leaving;
-        wire::encode_to_worker(&FromMaster::Stop, &mut worker.out);
-        self.unflushed.push(child);
-        self.timers.set(Instant::now() + self.spec.stop_grace, Timer::Worker(child));
-    }
-
-    /// Kills a worker and its tree. Its death is judged by `why`.
-    fn doom(&mut self, child: ChildId, why: Doom) {
-        let Some(worker) = self.workers.get_mut(&child) else { return };
-        worker.doom.get_or_insert(why);
-        if worker.phase != Phase::Dying {
-            worker.phase = Phase::Dying;
-            self.guardian.kill(child);
-        }
-    }
-
-    /// A worker is gone, and all it said is read: end what was aboard.
-    fn bury(&mut self, child: ChildId, exit: Option<Exit>, tail: &str) {
-        let Some(worker) = self.workers.remove(&child) else { return };
-        let company = worker.aboard.len() > 1;
-        for run in &worker.aboard {
-            let Some(entry) = self.runs.get(run) else { continue };
-            let death = judge::Death {
-                exit,
-                doom: worker.doom,
-                overdue: entry.overdue.then(|| entry.limit.unwrap_or_default()),
-                company,
-                begun: worker.was_ready || matches!(self.spec.program, Program::Exec(_)),
-            };
-            let outcome = match self.spec.program {
-                Program::Exec(_) => judge::exec(&death, tail),
-                Program::Wire(_) => judge::wire(&death),
-            };
-            let (run, began) = (*run, entry.began);
-            let entry = self.runs.remove(&run).expect("found above");
-            if let Some(due) = entry.due {
-                self.timers.unset(due, Timer::Run(run));
-            }
-            self.ended.push(Ended { run, id: entry.id, outcome, took: began.elapsed() });
-        }
-        if worker.died_young(exit) {
-            self.respawn.failed(Instant::now());
-            let how = exit.map_or_else(|| "unknown".to_owned(), judge::describe);
-            warn!(
-                channel = %self.spec.channel, pid = worker.pid,
-                "a worker {how} before it was ready; the next start waits {:?}", self.respawn.delay()
-            );
-        } else if worker.doom.is_none() && worker.phase == Phase::Ready && exit.is_some() {
-            let how = exit.map(judge::describe);
-            info!(channel = %self.spec.channel, pid = worker.pid, how, "a worker died");
-        }
     }
 }
 

@@ -4,12 +4,11 @@ use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::net::unix::pipe;
 use tracing::{debug, error, info, warn};
 
-use super::worker::Tag;
 use crate::job::bounded;
 use crate::wire::{Line, LineBuffer};
 
@@ -20,6 +19,13 @@ const CHUNK: usize = 8 << 10;
 /// How much of the end of a stream is kept, in lines and in bytes.
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: usize = 2048;
+
+/// What the log says of a printed line.
+#[derive(Debug, Default)]
+pub(super) struct Tag {
+    pub(super) pid: AtomicU64,
+    pub(super) job: AtomicU64,
+}
 
 /// One output stream of one worker.
 pub(super) struct Output {
@@ -94,7 +100,7 @@ impl Output {
         let some = |n: u64| (n > 0).then_some(n);
         let pid = some(self.tag.pid.load(Ordering::Relaxed));
         let job = some(self.tag.job.load(Ordering::Relaxed));
-        info!(target: "worker", channel = %self.channel, pid, job, stream = self.name, "{line}");
+        info!(target: "worker", channel = %self.channel, pid, job, stream = %self.name, "{line}");
         if self.tail.len() == TAIL_LINES {
             self.tail.pop_front();
         }
@@ -105,9 +111,9 @@ impl Output {
 /// A line a worker sent as a `log` frame.
 pub(super) fn log_frame(channel: &str, pid: Option<i32>, job: Option<u64>, level: &str, message: &str) {
     match level {
-        "error" => error!(target: "worker", channel, pid, job, "{message}"),
-        "warn" => warn!(target: "worker", channel, pid, job, "{message}"),
-        "debug" | "trace" => debug!(target: "worker", channel, pid, job, "{message}"),
-        _ => info!(target: "worker", channel, pid, job, "{message}"),
+        "error" => error!(target: "worker", %channel, pid, job, "{message}"),
+        "warn" => warn!(target: "worker", %channel, pid, job, "{message}"),
+        "debug" | "trace" => debug!(target: "worker", %channel, pid, job, "{message}"),
+        _ => info!(target: "worker", %channel, pid, job, "{message}"),
     }
 }

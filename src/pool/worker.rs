@@ -9,12 +9,13 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
 
 use super::io::ToIo;
+use super::output::Tag;
 use crate::guardian::handle::{ChildId, Exit};
 use crate::job::JobId;
 use crate::wire::RunId;
@@ -82,13 +83,6 @@ pub(super) struct Worker {
     io: mpsc::UnboundedSender<ToIo>,
     /// The pid and, when exactly one is aboard, the job: for the lines it prints. Zero is none.
     tag: Arc<Tag>,
-}
-
-/// What the log says of a printed line.
-#[derive(Debug, Default)]
-pub(super) struct Tag {
-    pub(super) pid: AtomicU64,
-    pub(super) job: AtomicU64,
 }
 
 impl Worker {

@@ -204,8 +204,13 @@ struct FlatFromMaster<'a> {
     max_attempts: u32,
     #[serde(default)]
     timeout_ms: u64,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "there")]
     payload: Option<&'a RawValue>,
+}
+
+/// A value that is there, `null` too: an `Option` by itself takes `null` for a field that is missing.
+fn there<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -391,6 +396,16 @@ mod tests {
             prop_assert_eq!(run_frame.run, run);
             prop_assert_eq!(run_frame.job, "a\\b");
         }
+    }
+
+    #[test]
+    fn a_payload_may_be_null_but_not_missing() {
+        let FromMaster::Run(frame) = decode_from_master(br#"{"type":"run","run":1,"payload":null}"#).unwrap()
+        else {
+            panic!("not a run")
+        };
+        assert_eq!(frame.payload.get(), "null");
+        assert!(decode_from_master(br#"{"type":"run","run":1}"#).is_err());
     }
 
     #[test]

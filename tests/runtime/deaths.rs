@@ -9,7 +9,6 @@ use crate::limits::{mark, survivors, tree_script, whole_tree};
 use crate::site::{Site, until};
 
 const TREE: &str = "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"./tree.sh\"]\nprotocol = \"exec\"\nmin_worker_number = 1\nmax_execute_seconds = 0\n";
-const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
 
 fn kill_9(pid: i32) -> Instant {
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
@@ -54,9 +53,7 @@ fn a_killed_guardians_trees_go_with_it_and_work_goes_on() {
     whole_tree(&mark);
     assert_ne!(master.guardian(), guardian);
     assert_eq!(site.json(&["queue:show", &id.to_string()])["attempts"], 0);
-    master.signal(Signal::SIGTERM);
-    master.signal(Signal::SIGTERM);
-    assert!(master.wait().success());
+    assert!(master.force_stop().success());
     assert_eq!(survivors(&mark), [0i32; 0]);
 }
 
@@ -84,16 +81,33 @@ fn is_zombie(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
 }
 
+/// Nanoseconds since 1970, as `date +%s%N` prints them.
+fn now() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()
+}
+
 #[test]
-fn a_killed_workers_job_runs_again_at_once() {
-    let site = Site::sqlite(POOL);
+fn a_killed_workers_job_is_handed_out_again_within_100_ms() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nprotocol = \"exec\"\ncommand = [\"sh\", \"-c\", \"date +%s%N >> begins; sleep 0.2\"]\nmin_worker_number = 1\n",
+    );
     let master = site.listen(&[]);
-    let id = site.push("sleep", r#"{"ms":300}"#, &[]);
-    site.until("default", "it to run", |c| c.reserved == 1);
-    let killed = kill_9(master.workers()[0]);
-    site.until("default", "it to be done", |c| c.done == 1);
-    // The log tells when the job was handed out again; it runs 300 ms of this.
-    assert!(killed.elapsed() < Duration::from_millis(300 + 100 + 400), "job {id}: {:?}", killed.elapsed());
+    let begins = || -> Vec<u128> {
+        let text = std::fs::read_to_string(site.file("begins")).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    };
+    // The machine may be busy with other tests; the quickest of five is what the master makes of it.
+    let took = (1..=5).map(|round| {
+        site.push("x", "{}", &[]);
+        until("the run to begin", || (begins().len() == 2 * round - 1).then_some(()));
+        let killed = now();
+        kill_9(master.workers()[0]);
+        let again = until("the run to begin again", || begins().get(2 * round - 1).copied());
+        site.until("default", "it to be done", |c| c.done == round as u64);
+        Duration::from_nanos(u64::try_from(again.saturating_sub(killed)).unwrap())
+    });
+    let took: Vec<_> = took.collect();
+    assert!(took.iter().min().unwrap() < &Duration::from_millis(100), "{took:?}");
     assert!(master.stop().success());
 }
 
@@ -148,7 +162,5 @@ fn master_and_guardian_killed_at_once_leave_nothing_to_the_next_master() {
     let next = site.listen(&[]);
     let left = survivors(&mark);
     assert!(before.iter().all(|pid| !left.contains(pid)), "swept: {before:?} left: {left:?}");
-    next.signal(Signal::SIGTERM);
-    next.signal(Signal::SIGTERM);
-    next.wait();
+    assert!(next.force_stop().success());
 }

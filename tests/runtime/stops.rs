@@ -30,10 +30,7 @@ fn a_second_signal_kills_and_hands_back_uncounted() {
     let id = site.push("sleep", r#"{"ms":50000}"#, &[]);
     site.until("default", "it to run", |c| c.reserved == 1);
     let begun = Instant::now();
-    master.signal(Signal::SIGTERM);
-    until("the stop to begin", || master.log().contains("stopping").then_some(()));
-    master.signal(Signal::SIGTERM);
-    assert!(master.wait().success());
+    assert!(master.force_stop().success());
     assert!(begun.elapsed() < Duration::from_secs(3));
     let shown = site.json(&["queue:show", &id.to_string()]);
     assert_eq!((shown["state"].as_str(), shown["attempts"].as_u64()), (Some("waiting"), Some(0)), "{shown}");

@@ -190,6 +190,14 @@ impl Master {
         self.wait()
     }
 
+    /// Ends it by a second signal, which kills what runs. Two at once would arrive as one.
+    pub fn force_stop(self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        until("the stop to begin", || self.log().contains("\"stopping\"").then_some(()));
+        self.signal(Signal::SIGTERM);
+        self.wait()
+    }
+
     /// The guardian.
     pub fn guardian(&self) -> i32 {
         until("the guardian", || children(self.pid()).first().copied())

@@ -35,7 +35,7 @@ pub enum Request {
 /// A line of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reply {
+pub(super) enum Reply {
     /// Not yet done; how it stands.
     Progress(Report),
     /// Done.

@@ -16,7 +16,16 @@ const DOING: &str = "waiting for jobs";
 /// A shorter timeout would reach the server as 0, which means for ever.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-type Asked = Pin<Box<dyn Future<Output = Result<bool, StoreError>> + Send>>;
+/// How long the server's word that there was nothing in time may be late. Heard out, it leaves no question behind
+/// that would take the next token.
+const HEARING: Duration = Duration::from_secs(1);
+
+/// A question that was asked: whether there is a token.
+struct Asked {
+    /// When the server will say no.
+    until: Instant,
+    answer: Pin<Box<dyn Future<Output = Result<bool, StoreError>> + Send>>,
+}
 
 /// The waiting side of a store.
 ///
@@ -44,7 +53,9 @@ impl Waits {
                 return Ok(());
             }
             let question = asked.get_or_insert_with(|| self.ask(left.max(SHORTEST)));
-            let Ok(answer) = timeout_at(until, question).await else { return Ok(()) };
+            // Only a question from a longer wait that was given up is left asked.
+            let patience = if question.until <= until + SHORTEST { until + HEARING } else { until };
+            let Ok(answer) = timeout_at(patience, &mut question.answer).await else { return Ok(()) };
             *asked = None;
             if answer? {
                 return Ok(());
@@ -57,13 +68,14 @@ impl Waits {
         let link = Arc::clone(&self.link);
         let mut cmd = redis::cmd("BLPOP");
         cmd.arg(&self.key).arg(format!("{:.3}", patience.as_secs_f64()));
-        Box::pin(async move {
+        let answer = Box::pin(async move {
             let line = link.line(DOING).await?;
             match link.send(&line, &cmd, patience).await {
                 Ok(reply) => Ok(reply != Value::Nil),
                 Err(trouble) => Err(trouble.into_store(&link.target.place, DOING)),
             }
-        })
+        });
+        Asked { until: Instant::now() + patience, answer }
     }
 }
 

@@ -101,3 +101,13 @@ async fn a_wait_of_no_time_returns_at_once() {
     timeout(Duration::from_secs(5), store.wait(Duration::ZERO)).await.unwrap().unwrap();
     timeout(Duration::from_secs(5), store.wait(Duration::from_micros(10))).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_wait_that_ended_by_its_time_limit_leaves_no_question_behind() {
+    let server = Server::start();
+    let store = open(&server).await;
+    for _ in 0..20 {
+        store.wait(Duration::from_millis(15)).await.unwrap();
+        assert_eq!(blocked_clients(&server), 0);
+    }
+}

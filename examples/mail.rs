@@ -1,0 +1,54 @@
+//! An application: its own jobs inside the whole command line of aint-queue.
+//!
+//! `mail welcome ann@example.com` pushes a job, `mail queue:listen` runs it, `mail queue:status` shows the counts.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use aint_queue::{App, Config, Context, Job, JobError, PushOptions, Queue};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct SendMail {
+    to: String,
+}
+
+impl Job for SendMail {
+    const NAME: &'static str = "send_mail";
+
+    fn handle(self, ctx: &Context) -> Result<(), JobError> {
+        if !self.to.contains('@') {
+            // Another attempt would change nothing.
+            return Err(JobError::never(format!("{:?} is not an address", self.to)));
+        }
+        println!("attempt {} of {}: mail to {}", ctx.attempt(), ctx.max_attempts(), self.to);
+        Ok(())
+    }
+}
+
+/// What a web request would do: push and go on.
+#[tokio::main(flavor = "current_thread")]
+async fn welcome(to: String) -> Result<(), Box<dyn std::error::Error>> {
+    let queue = Queue::open(&Config::find(None)?, "default").await?;
+    let mail = SendMail { to };
+    let id = queue.push(&mail).await?;
+    let reminder = PushOptions::new().delay(Duration::from_secs(5)).max_attempts(5);
+    queue.push_with(&mail, &reminder).await?;
+    println!("pushed {id} and a reminder");
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    match (args.next().as_deref(), args.next()) {
+        (Some("welcome"), Some(to)) => match welcome(to) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        // Everything else is a command of aint-queue, or the master starting this program as a worker.
+        _ => App::new().job::<SendMail>().run(),
+    }
+}

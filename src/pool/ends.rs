@@ -1,0 +1,107 @@
+//! Ends: of a run, of a worker's service, of a worker.
+
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use super::timers::Timer;
+use super::worker::{Doom, Phase};
+use super::{Ended, Pool, Program, judge};
+use crate::guardian::handle::{ChildId, Exit};
+use crate::job::Outcome;
+use crate::wire::{self, FromMaster, RunId};
+
+impl Pool {
+    /// Ends a run and frees its slot.
+    pub(super) fn finish(&mut self, run: RunId, outcome: Outcome) {
+        let entry = self.runs.remove(&run).expect("the caller found it in the table");
+        if let Some(due) = entry.due {
+            self.timers.unset(due, Timer::Run(run));
+        }
+        // A run that was asked to end and then failed did so because it was asked.
+        let outcome = match outcome {
+            Outcome::Done => Outcome::Done,
+            _ if entry.overdue => Outcome::TimedOut { limit: entry.limit.unwrap_or_default() },
+            _ if self.workers.get(&entry.child).is_some_and(|w| w.doom == Some(Doom::Stopping)) => {
+                Outcome::Interrupted
+            }
+            other => other,
+        };
+        self.ended.push(Ended { run, id: entry.id, outcome, took: entry.began.elapsed() });
+        let life = self.spec.plan.jobs_per_life;
+        let Some(worker) = self.workers.get_mut(&entry.child) else { return };
+        worker.leave(run);
+        if worker.aboard.len() == 1 {
+            let last = worker.aboard.iter().next().and_then(|run| self.runs.get(run));
+            worker.tag_job(last.map(|entry| entry.id));
+        }
+        if worker.aboard.is_empty() && worker.phase == Phase::Ready && (self.closing || worker.is_spent(life))
+        {
+            self.dismiss(entry.child);
+        } else if self.workers.get(&entry.child).is_some_and(|w| w.phase == Phase::Retiring) {
+            self.stuck(entry.child);
+        }
+    }
+
+    /// Tells an idle worker to go; it is killed when it does not within the grace.
+    pub(super) fn dismiss(&mut self, child: ChildId) {
+        let Some(worker) = self.workers.get_mut(&child) else { return };
+        if !worker.phase.is_staying() {
+            return;
+        }
+        if matches!(self.spec.program, Program::Exec(_)) || worker.phase == Phase::Booting {
+            return self.doom(child, Doom::Stopping);
+        }
+        worker.phase = Phase::Leaving;
+        wire::encode_to_worker(&FromMaster::Stop, &mut worker.out);
+        self.unflushed.push(child);
+        self.timers.set(Instant::now() + self.spec.stop_grace, Timer::Worker(child));
+    }
+
+    /// Kills a worker and its tree. Its death is judged by `why`.
+    pub(super) fn doom(&mut self, child: ChildId, why: Doom) {
+        let Some(worker) = self.workers.get_mut(&child) else { return };
+        worker.doom.get_or_insert(why);
+        if worker.phase != Phase::Dying {
+            worker.phase = Phase::Dying;
+            self.guardian.kill(child);
+        }
+    }
+
+    /// A worker is gone, and all it said is read: end what was aboard.
+    pub(super) fn bury(&mut self, child: ChildId, exit: Option<Exit>, tail: &str) {
+        let Some(worker) = self.workers.remove(&child) else { return };
+        let company = worker.aboard.len() > 1;
+        for run in &worker.aboard {
+            let Some(entry) = self.runs.get(run) else { continue };
+            let death = judge::Death {
+                exit,
+                doom: worker.doom,
+                overdue: entry.overdue.then(|| entry.limit.unwrap_or_default()),
+                company,
+                begun: worker.was_ready || matches!(self.spec.program, Program::Exec(_)),
+            };
+            let outcome = match self.spec.program {
+                Program::Exec(_) => judge::exec(&death, tail),
+                Program::Wire(_) => judge::wire(&death),
+            };
+            let (run, began) = (*run, entry.began);
+            let entry = self.runs.remove(&run).expect("found above");
+            if let Some(due) = entry.due {
+                self.timers.unset(due, Timer::Run(run));
+            }
+            self.ended.push(Ended { run, id: entry.id, outcome, took: began.elapsed() });
+        }
+        if worker.died_young(exit) {
+            self.respawn.failed(Instant::now());
+            let how = exit.map_or_else(|| "unknown".to_owned(), judge::describe);
+            warn!(
+                channel = %self.spec.channel, pid = worker.pid,
+                "a worker {how} before it was ready; the next start waits {:?}", self.respawn.delay()
+            );
+        } else if worker.doom.is_none() && worker.phase == Phase::Ready && exit.is_some() {
+            let how = exit.map(judge::describe);
+            info!(channel = %self.spec.channel, pid = worker.pid, how, "a worker died");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What workers and the guardian say, and what the pool does about it.
+
+use std::time::Instant;
+
+use tracing::{debug, error, warn};
+
+use super::io::FromIo;
+use super::worker::{Doom, Phase, Role};
+use super::{Pool, output};
+use crate::guardian::handle::{ChildEvent, ChildId};
+use crate::wire::{self, FromWorker};
+
+/// A worker that breaks the protocol this often is ended.
+const MAX_VIOLATIONS: u32 = 10;
+
+impl Pool {
+    pub(super) fn on_child(&mut self, child: ChildId, event: ChildEvent) {
+        let Some(worker) = self.workers.get_mut(&child) else { return };
+        match event {
+            ChildEvent::Spawned { pid } => worker.started(pid),
+            ChildEvent::SpawnFailed { error, .. } => {
+                error!(channel = %self.spec.channel, %error, "could not start a worker");
+                self.respawn.failed(Instant::now());
+                self.bury(child, None, "");
+            }
+            ChildEvent::Exited(exit) => {
+                worker.exit = Some(exit);
+                worker.drain();
+            }
+            ChildEvent::Abandoned => {
+                worker.doom = Some(Doom::Stopping);
+                self.bury(child, None, "");
+            }
+        }
+    }
+
+    pub(super) fn on_io(&mut self, event: FromIo) {
+        match event {
+            FromIo::Frames(child, frames) => {
+                for frame in frames {
+                    self.on_frame(child, frame);
+                }
+            }
+            FromIo::Violation(child, error) => self.on_violation(child, &error.to_string()),
+            FromIo::Hangup(child) => {
+                if self.workers.get(&child).is_some_and(|w| w.phase.is_staying()) {
+                    self.on_violation(child, "it closed its socket");
+                    self.doom(child, Doom::Broken);
+                }
+            }
+            FromIo::Closed { child, tail } => {
+                let exit = self.workers.get(&child).and_then(|w| w.exit);
+                self.bury(child, exit, &tail);
+            }
+        }
+    }
+
+    fn on_frame(&mut self, child: ChildId, frame: FromWorker) {
+        match frame {
+            FromWorker::Ended { run, outcome } => match self.runs.get(&run) {
+                Some(entry) if entry.child == child => self.finish(run, outcome),
+                // Late, repeated or made up: `run` is never reused, so it can end nothing else.
+                _ => self.on_violation(child, &format!("it answered run {run}, which is not aboard")),
+            },
+            FromWorker::Hello { protocol, slots, jobs } => self.on_hello(child, protocol, slots, jobs.len()),
+            FromWorker::Progress { run, percent } => {
+                let job = self.runs.get(&run).map(|r| r.id.0);
+                debug!(channel = %self.spec.channel, job, percent, "progress");
+            }
+            FromWorker::Log { run, level, message } => {
+                let job = run.and_then(|run| self.runs.get(&run)).map(|r| r.id.0);
+                let pid = self.workers.get(&child).and_then(|w| w.pid);
+                output::log_frame(&self.spec.channel, pid, job, &level, &message);
+            }
+        }
+    }
+
+    fn on_hello(&mut self, child: ChildId, protocol: u32, slots: usize, jobs: usize) {
+        if protocol != wire::PROTOCOL {
+            error!(
+                channel = %self.spec.channel,
+                "a worker speaks protocol {protocol}, this master speaks {}: restart the master, or update the worker",
+                wire::PROTOCOL
+            );
+            self.respawn.failed(Instant::now());
+            return self.doom(child, Doom::Broken);
+        }
+        let plan = &self.spec.plan;
+        let Some(worker) = self.workers.get_mut(&child) else { return };
+        if worker.phase != Phase::Booting {
+            return self.on_violation(child, "it said hello twice");
+        }
+        let most = if worker.role == Role::Isolated { 1 } else { plan.slots };
+        worker.hello(slots.clamp(1, most));
+        self.respawn.succeeded();
+        debug!(channel = %self.spec.channel, pid = worker.pid, slots = worker.slots, jobs, "worker ready");
+    }
+
+    pub(super) fn on_violation(&mut self, child: ChildId, what: &str) {
+        let Some(worker) = self.workers.get_mut(&child) else { return };
+        worker.violations += 1;
+        if worker.violations == 1 && worker.phase != Phase::Dying {
+            warn!(channel = %self.spec.channel, pid = worker.pid, "a worker broke the protocol: {what}");
+        }
+        if worker.violations >= MAX_VIOLATIONS {
+            self.doom(child, Doom::Broken);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Time limits: of runs, of boots, of stops.
+//!
+//! The ladder: ask, wait for the grace, kill. In a worker with other runs aboard the killing waits until those have
+//! finished, for `stop_wait` at most.
+
+use std::time::Instant;
+
+use tracing::warn;
+
+use super::timers::Timer;
+use super::worker::{Doom, Phase};
+use super::{Pool, Program};
+use crate::guardian::handle::ChildId;
+use crate::wire::{self, FromMaster, RunId};
+
+/// Most workers that finish their last jobs while a stuck one among them is waited for.
+const MAX_RETIRING: usize = 2;
+
+impl Pool {
+    pub(super) fn on_timers(&mut self) {
+        for timer in self.timers.due(Instant::now()) {
+            match timer {
+                Timer::Run(run) => {
+                    let Some(entry) = self.runs.get(&run) else { continue };
+                    let (child, overdue) = (entry.child, entry.overdue);
+                    if overdue { self.stuck(child) } else { self.overdue(run, child) }
+                }
+                Timer::Worker(child) => {
+                    let Some(worker) = self.workers.get(&child) else { continue };
+                    if worker.phase == Phase::Booting && worker.doom.is_none() {
+                        warn!(
+                            channel = %self.spec.channel, pid = worker.pid,
+                            "a worker did not say hello within {:?}", self.spec.boot_timeout
+                        );
+                        self.respawn.failed(Instant::now());
+                        self.doom(child, Doom::Broken);
+                    } else if worker.phase != Phase::Ready || worker.doom.is_some() {
+                        self.doom(child, Doom::Stopping);
+                    }
+                }
+                // `tidy` runs before every wait.
+                Timer::Boot => {}
+            }
+        }
+    }
+
+    /// The run's time is up: ask it to end, and look again after the grace.
+    pub(super) fn overdue(&mut self, run: RunId, child: ChildId) {
+        let Some(worker) = self.workers.get_mut(&child) else { return };
+        match self.spec.program {
+            Program::Exec(_) => self.guardian.terminate(child),
+            Program::Wire(_) => {
+                wire::encode_to_worker(&FromMaster::Cancel { run }, &mut worker.out);
+                self.unflushed.push(child);
+            }
+        }
+        let due = Instant::now() + self.spec.timeout_grace;
+        let entry = self.runs.get_mut(&run).expect("the caller found it in the table");
+        if let Some(earlier) = entry.due.replace(due) {
+            self.timers.unset(earlier, Timer::Run(run));
+        }
+        entry.overdue = true;
+        self.timers.set(due, Timer::Run(run));
+    }
+
+    /// A run did not end when asked: its worker dies, at once when it is alone, else after its siblings.
+    pub(super) fn stuck(&mut self, child: ChildId) {
+        let Some(worker) = self.workers.get_mut(&child) else { return };
+        if worker.aboard.iter().all(|run| self.runs.get(run).is_none_or(|r| r.overdue)) {
+            return self.doom(child, Doom::Stuck);
+        }
+        if worker.phase == Phase::Ready {
+            warn!(channel = %self.spec.channel, pid = worker.pid, "a run does not end when cancelled: its worker retires");
+            worker.phase = Phase::Retiring;
+            worker.doom = Some(Doom::Stuck);
+            self.timers.set(Instant::now() + self.spec.stop_wait, Timer::Worker(child));
+        }
+        let retiring: Vec<_> =
+            self.workers.values().filter(|w| w.phase == Phase::Retiring).map(|w| w.child).collect();
+        if retiring.len() > MAX_RETIRING {
+            self.doom(retiring[0], Doom::Stuck);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The worker protocol as written down: transcripts are played to a real worker, spellings are decoded, and the
+//! documentation shows these very files.
+//!
+//! A fixture is a text file of lines: `> ` master to worker, `< ` worker to master, `# ` for the reader. One with
+//! master's lines is a transcript. In one without, a line `# = …` says what the line above it means, `# ! …` why it means
+//! nothing.
+
+#![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+mod documents;
+mod script;
+mod worker;
+
+use aint_queue::job::{Next, Outcome};
+use aint_queue::wire::{FromWorker, decode_from_worker};
+use script::{Line, Script};
+use worker::Worker;
+
+/// Plays the master's part of a transcript to a worker and compares what that says.
+fn replay(script: &Script) {
+    let Some(FromWorker::Hello { slots, .. }) = script.said().next().map(decode) else {
+        panic!("{}: the worker speaks first, and says hello", script.name);
+    };
+    let mut worker = Worker::start(slots);
+    let mut told_to_stop = false;
+    for (number, line) in &script.lines {
+        let place = format!("{}:{number}", script.name);
+        match line {
+            Line::Master(frame) => {
+                told_to_stop |= frame == r#"{"type":"stop"}"#;
+                worker.tell(frame);
+            }
+            Line::Worker(expected) => {
+                let said = worker.hear().unwrap_or_else(|| panic!("{place}: the worker said nothing more"));
+                compare(&place, expected, &said);
+            }
+            Line::Note(_) => {}
+        }
+    }
+    assert!(told_to_stop, "{}: a transcript ends with the end of its worker", script.name);
+    assert_eq!(worker.hear(), None, "{}: the worker has more to say", script.name);
+    assert!(worker.ends_well(), "{}: the worker did not exit with 0", script.name);
+}
+
+/// Lines are the same to the byte, but a transcript need not list every job of the binary in its hello.
+fn compare(place: &str, expected: &str, said: &str) {
+    match (decode(expected), decode(said)) {
+        (
+            FromWorker::Hello { protocol, slots, jobs },
+            FromWorker::Hello { protocol: p, slots: s, jobs: said_jobs },
+        ) => {
+            assert_eq!((protocol, slots), (p, s), "{place}");
+            let missing: Vec<_> = jobs.iter().filter(|job| !said_jobs.contains(job)).collect();
+            assert!(missing.is_empty(), "{place}: {missing:?} are not in {said}");
+        }
+        _ => assert_eq!(expected, said, "{place}"),
+    }
+}
+
+fn decode(line: &str) -> FromWorker {
+    decode_from_worker(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+/// What a frame means, in words.
+fn meaning(frame: &FromWorker) -> String {
+    match frame {
+        FromWorker::Hello { slots, jobs, .. } => {
+            let named = if jobs.is_empty() { String::new() } else { format!(", named {}", jobs.join(", ")) };
+            format!("ready for {slots} job{} at once{named}", if *slots == 1 { "" } else { "s" })
+        }
+        FromWorker::Ended { run, outcome: Outcome::Done } => format!("run {run} is done"),
+        FromWorker::Ended { run, outcome: Outcome::Failed { error, next } } => {
+            let next = match next {
+                Next::ByPolicy => "tried again by the channel's policy".to_owned(),
+                Next::After(delay) => format!("tried again after {delay:?}"),
+                Next::Never => "never tried again".to_owned(),
+                Next::UnknownJob => "never tried again, there is no handler of this name".to_owned(),
+            };
+            format!("run {run} failed: {error:?}; {next}")
+        }
+        FromWorker::Ended { run, outcome: Outcome::Released { after } } => {
+            format!("run {run} is handed back, uncounted, to run again after {after:?}")
+        }
+        FromWorker::Ended { outcome, .. } => panic!("a worker cannot say {outcome:?}"),
+        FromWorker::Progress { run, percent } => format!("run {run} is at {percent} %"),
+        FromWorker::Log { run, level, message } => {
+            let of = run.map(|run| format!(" of run {run}")).unwrap_or_default();
+            format!("log{of}, {level}: {message}")
+        }
+    }
+}
+
+#[test]
+fn a_real_worker_answers_every_transcript_as_written() {
+    let transcripts: Vec<_> = script::all().into_iter().filter(Script::is_transcript).collect();
+    assert!(transcripts.len() >= 6, "the transcripts are where this test looks");
+    for script in &transcripts {
+        replay(script);
+    }
+}
+
+#[test]
+fn every_line_a_worker_may_send_means_what_is_written_below_it() {
+    let mut explained = 0;
+    for script in script::all().iter().filter(|script| !script.is_transcript()) {
+        for pair in script.lines.windows(2) {
+            let [(_, Line::Worker(said)), (number, below)] = pair else { continue };
+            let place = format!("{}:{number}", script.name);
+            let decoded = decode_from_worker(said.as_bytes());
+            let found = match &decoded {
+                Ok(frame) => format!("= {}", meaning(frame)),
+                Err(error) => format!("! {error}"),
+            };
+            let Line::Note(written) = below else { panic!("{place}: the line above is not explained") };
+            assert_eq!(written, &found, "{place}");
+            explained += 1;
+        }
+    }
+    assert!(explained >= 20, "the explained lines are where this test looks: {explained}");
+}
+
+#[test]
+fn a_worker_whose_master_goes_away_exits() {
+    let mut worker = Worker::start(1);
+    assert!(matches!(worker.hear().as_deref().map(decode), Some(FromWorker::Hello { .. })));
+    worker.hang_up();
+    assert!(worker.ends_well());
+}

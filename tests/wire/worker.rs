@@ -1,0 +1,68 @@
+//! A worker process of this binary and the master's end of its socket.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Longer than any worker here needs, so that a test that fails ends.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// See the module. It is killed when dropped.
+pub(crate) struct Worker {
+    process: Child,
+    socket: UnixStream,
+    incoming: BufReader<UnixStream>,
+}
+
+impl Worker {
+    /// Starts a worker with its socket at descriptor 3, as a master does.
+    pub(crate) fn start(slots: usize) -> Self {
+        let (socket, theirs) = UnixStream::pair().unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        // The shell moves the socket from standard input to where the protocol wants it.
+        let process = Command::new("sh")
+            .args(["-c", "exec \"$0\" __worker 3<&0 </dev/null", env!("CARGO_BIN_EXE_aint-queue")])
+            .env("AINT_QUEUE_FD", "3")
+            .env("AINT_QUEUE_SLOTS", slots.to_string())
+            .env("AINT_QUEUE_CHANNEL", "default")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let incoming = BufReader::new(socket.try_clone().unwrap());
+        Self { process, socket, incoming }
+    }
+
+    /// Says a line to the worker.
+    pub(crate) fn tell(&mut self, line: &str) {
+        self.socket.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// The next line of the worker; `None` when it has hung up.
+    pub(crate) fn hear(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let length = self.incoming.read_line(&mut line).expect("the worker speaks or hangs up in time");
+        (length > 0).then(|| line.trim_end_matches('\n').to_owned())
+    }
+
+    /// Goes away as a master does that dies.
+    pub(crate) fn hang_up(&self) {
+        self.socket.shutdown(Shutdown::Both).unwrap();
+    }
+
+    /// Waits for the worker's end; whether it was a good one.
+    pub(crate) fn ends_well(mut self) -> bool {
+        self.process.wait().unwrap().success()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // One that has ended cannot be killed, and that is as good.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
