@@ -4,5 +4,6 @@
 
 mod children;
 mod death;
+mod limits;
 mod support;
 mod trees;
