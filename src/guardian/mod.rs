@@ -15,6 +15,7 @@ mod frame;
 pub mod handle;
 mod kill;
 mod launch;
+mod ledger;
 mod link;
 mod peer;
 pub mod process;
@@ -78,7 +79,7 @@ impl Guardian {
             shared: Arc::clone(&shared),
             peer,
             child_ended,
-            state: link::State::default(),
+            ledger: ledger::Ledger::default(),
         };
         Ok(Self { handle: Handle::new(sender, shared), task: tokio::spawn(link.run()) })
     }

@@ -53,6 +53,7 @@ impl Peer {
     pub(super) async fn start(program: &Path, cookie_base: &str) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+        let socket = fd::watched(ours)?;
         let mut command = Command::new(program);
         command.arg0("aint-queue: guardian").arg(process::ARGUMENT).arg(cookie_base);
         command.stdin(Stdio::from(theirs)).stdout(Stdio::null());
@@ -60,7 +61,7 @@ impl Peer {
         // The command holds its copy of the guardian's end until it is dropped; the end of the guardian could
         // not be seen before.
         drop(command);
-        let mut peer = Self { socket: fd::watched(ours)?, pid, reaped: false, buffer: vec![0; MAX_REPORT] };
+        let mut peer = Self { socket, pid, reaped: false, buffer: vec![0; MAX_REPORT] };
         match timeout(BOOT_TIMEOUT, peer.first_word()).await {
             Ok(Ok(Report::Ready)) => Ok(peer),
             Ok(Err(error)) => Err(peer.give_up(error).await),

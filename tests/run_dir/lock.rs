@@ -202,7 +202,8 @@ fn a_holder_is_signalled_only_while_it_is_the_same_process() {
 #[test]
 fn what_is_not_a_file_is_refused_by_name() {
     let lock_of = |directory: &Path| directory.join("mail-master.lock");
-    let cases: [(&str, &dyn Fn(&Path)); 4] = [
+    type Make<'a> = &'a dyn Fn(&Path);
+    let cases: [(&str, Make<'_>); 4] = [
         ("a directory", &|path| fs::create_dir(path).unwrap()),
         ("a symbolic link", &|path| symlink("elsewhere", path).unwrap()),
         ("a device or a pipe", &|path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap()),

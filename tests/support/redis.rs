@@ -1,7 +1,5 @@
 //! A Redis server of the tests' own: a private port, nothing on disk unless asked for, gone with the test.
 
-#![allow(dead_code, reason = "each test binary needs its own part of it")]
-
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;

@@ -73,6 +73,28 @@ async fn one_call_of_a_group_that_fails_undoes_nothing_of_the_others() {
 }
 
 #[tokio::test]
+async fn what_a_failing_call_wrote_is_undone_alone_and_in_a_group() {
+    let (_dir, store) = open();
+    let channel = store.channel;
+    let half = move |tx: &op::Tx<'_>| {
+        command::pause(tx, channel, true)?;
+        Err::<(), _>(Fault::Lost)
+    };
+    assert!(matches!(store.file.write("failing", 0, half).await, Err(StoreError::Lost)));
+    assert!(!store.status().await.unwrap().paused);
+
+    let release = hold(&store).await;
+    let (jobs, other) = ([job(9)], [job(9)]);
+    let (one, failed, two, _) =
+        tokio::join!(store.push(&jobs), store.file.write("failing", 0, half), store.push(&other), async {
+            drop(release)
+        },);
+    assert!(one.is_ok() && two.is_ok() && matches!(failed, Err(StoreError::Lost)));
+    let status = store.status().await.unwrap();
+    assert_eq!((status.waiting, status.paused), (2, false));
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_pushes_and_lets_work_be_finished() {
     let (_dir, store) = open();
     let owner = store.join().await.unwrap();
