@@ -7,6 +7,7 @@
 #![expect(unreachable_pub, reason = "a bench has no outside")]
 #![expect(clippy::unwrap_used, reason = "in a bench an error is the end of it")]
 
+#[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/support/redis.rs"]
 mod redis;
 #[allow(dead_code, reason = "the tests use more of it")]

@@ -7,7 +7,7 @@
 //! every ending means, tell the store. One call to the store is in flight at a time; what happens meanwhile travels with the
 //! next one. A channel knows nothing of other channels: its store may fail and its workers may crash without touching them.
 //!
-//! It ends when told to: see [`Command::Stop`] and the ladder in [`stop`].
+//! It ends when told to: see [`Command::Stop`] and the ladder in `stop`.
 
 mod calls;
 mod pace;

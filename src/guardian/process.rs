@@ -1,7 +1,7 @@
 //! The guardian's own process: its main loop.
 //!
 //! - One thread, no runtime: one poll over the master's socket and a signalfd for SIGCHLD.
-//! - Starts programs, signals them, reports their ends; [`super::trees`] knows how trees die.
+//! - Starts programs, signals them, reports their ends; `trees` knows how trees die.
 //! - Keeps the locks it was given open until it ends, so a free lock means that the work is dead.
 //! - Ends when the master's end of the socket closes, however that came about: everything is killed and reaped
 //!   first.

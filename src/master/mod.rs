@@ -3,7 +3,7 @@
 //! Duties: be the only one for its channels on this run directory, start the guardian and one actor per channel, pass on
 //! signals and requests, leave nothing behind. It runs no user code and decides nothing about jobs.
 //!
-//! Everything that can be refused is checked before anything is started: [`start`] first takes the locks, then opens
+//! Everything that can be refused is checked before anything is started: `start` first takes the locks, then opens
 //! the stores, and only then lets processes be born.
 
 mod control;

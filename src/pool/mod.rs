@@ -5,7 +5,7 @@
 //! knows no store: what an ending means for the job is decided by the channel.
 //!
 //! A run's life: [`Pool::dispatch`] → the worker's answer, or its time-out, or its worker's death → [`Ended`].
-//! A worker's life is in [`worker`]; its socket and output are served by a task of its own, in [`io`].
+//! A worker's life is in `worker`; its socket and output are served by a task of its own, in `io`.
 
 mod ends;
 mod events;

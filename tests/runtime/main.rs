@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+#[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/redis.rs"]
 mod redis;
 #[path = "../support/site.rs"]
