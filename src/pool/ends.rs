@@ -55,13 +55,17 @@ impl Pool {
         worker.phase = Phase::Leaving;
         wire::encode_to_worker(&FromMaster::Stop, &mut worker.out);
         self.unflushed.push(child);
-        self.timers.set(Instant::now() + self.spec.stop_grace, Timer::Worker(child));
+        self.set_worker_timer(child, self.spec.stop_grace);
     }
 
     /// Kills a worker and its tree. Its death is judged by `why`.
     pub(super) fn doom(&mut self, child: ChildId, why: Doom) {
         let Some(worker) = self.workers.get_mut(&child) else { return };
         worker.doom.get_or_insert(why);
+        if why == Doom::Broken && !worker.was_ready {
+            // A program that cannot even say hello is not started again at once.
+            self.respawn.failed(Instant::now());
+        }
         if worker.phase != Phase::Dying {
             worker.phase = Phase::Dying;
             self.guardian.kill(child);
@@ -99,9 +103,11 @@ impl Pool {
                 channel = %self.spec.channel, pid = worker.pid,
                 "a worker {how} before it was ready; the next start waits {:?}", self.respawn.delay()
             );
-        } else if worker.doom.is_none() && worker.phase == Phase::Ready && exit.is_some() {
-            let how = exit.map(judge::describe);
-            info!(channel = %self.spec.channel, pid = worker.pid, how, "a worker died");
+        } else if let (Program::Wire(_), None, Phase::Ready, Some(exit)) =
+            (&self.spec.program, worker.doom, worker.phase, exit)
+        {
+            let how = judge::describe(exit);
+            info!(channel = %self.spec.channel, pid = worker.pid, jobs = worker.aboard.len(), "a worker {how}");
         }
     }
 }

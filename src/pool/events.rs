@@ -1,10 +1,11 @@
 //! What workers and the guardian say, and what the pool does about it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, error, warn};
 
 use super::io::FromIo;
+use super::timers::Timer;
 use super::worker::{Doom, Phase, Role};
 use super::{Pool, output};
 use crate::guardian::handle::{ChildEvent, ChildId};
@@ -12,6 +13,8 @@ use crate::wire::{self, FromWorker};
 
 /// A worker that breaks the protocol this often is ended.
 const MAX_VIOLATIONS: u32 = 10;
+/// How long after its socket closed a worker's exit may be awaited.
+const HANGUP_GRACE: Duration = Duration::from_secs(1);
 
 impl Pool {
     pub(super) fn on_child(&mut self, child: ChildId, event: ChildEvent) {
@@ -42,12 +45,7 @@ impl Pool {
                 }
             }
             FromIo::Violation(child, error) => self.on_violation(child, &error.to_string()),
-            FromIo::Hangup(child) => {
-                if self.workers.get(&child).is_some_and(|w| w.phase.is_staying()) {
-                    self.on_violation(child, "it closed its socket");
-                    self.doom(child, Doom::Broken);
-                }
-            }
+            FromIo::Hangup(child) => self.on_hangup(child),
             FromIo::Closed { child, tail } => {
                 let exit = self.workers.get(&child).and_then(|w| w.exit);
                 self.bury(child, exit, &tail);
@@ -75,6 +73,16 @@ impl Pool {
         }
     }
 
+    /// The worker's end of the socket is closed. Almost always it is dying and its exit status, which tells how, is on
+    /// the way; one that lives on without a socket is of no use.
+    fn on_hangup(&mut self, child: ChildId) {
+        let Some(worker) = self.workers.get_mut(&child) else { return };
+        if worker.phase.is_staying() {
+            worker.hung_up = true;
+            self.set_worker_timer(child, HANGUP_GRACE);
+        }
+    }
+
     fn on_hello(&mut self, child: ChildId, protocol: u32, slots: usize, jobs: usize) {
         if protocol != wire::PROTOCOL {
             error!(
@@ -82,7 +90,6 @@ impl Pool {
                 "a worker speaks protocol {protocol}, this master speaks {}: restart the master, or update the worker",
                 wire::PROTOCOL
             );
-            self.respawn.failed(Instant::now());
             return self.doom(child, Doom::Broken);
         }
         let plan = &self.spec.plan;
@@ -92,6 +99,9 @@ impl Pool {
         }
         let most = if worker.role == Role::Isolated { 1 } else { plan.slots };
         worker.hello(slots.clamp(1, most));
+        if let Some(due) = worker.due.take() {
+            self.timers.unset(due, Timer::Worker(child));
+        }
         self.respawn.succeeded();
         debug!(channel = %self.spec.channel, pid = worker.pid, slots = worker.slots, jobs, "worker ready");
     }

@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -12,7 +11,6 @@ use tracing::error;
 
 use super::io::Io;
 use super::output::{Output, Tag};
-use super::timers::Timer;
 use super::worker::{Phase, Role, Worker};
 use super::{Pool, Program, Run};
 use crate::guardian::handle::{ChildEvent, ChildId, Spawn};
@@ -25,7 +23,7 @@ impl Pool {
         let slots = if role == Role::Isolated { 1 } else { self.spec.plan.slots };
         let env = vec![(wire::SLOTS_VARIABLE.to_owned(), slots.to_string())];
         let child = self.launch(role, Phase::Booting, env, None);
-        self.timers.set(Instant::now() + self.spec.boot_timeout, Timer::Worker(child));
+        self.set_worker_timer(child, self.spec.boot_timeout);
         child
     }
 

@@ -3,7 +3,7 @@
 //! The ladder: ask, wait for the grace, kill. In a worker with other runs aboard the killing waits until those have
 //! finished, for `stop_wait` at most.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
@@ -25,22 +25,35 @@ impl Pool {
                     let (child, overdue) = (entry.child, entry.overdue);
                     if overdue { self.stuck(child) } else { self.overdue(run, child) }
                 }
-                Timer::Worker(child) => {
-                    let Some(worker) = self.workers.get(&child) else { continue };
-                    if worker.phase == Phase::Booting && worker.doom.is_none() {
-                        warn!(
-                            channel = %self.spec.channel, pid = worker.pid,
-                            "a worker did not say hello within {:?}", self.spec.boot_timeout
-                        );
-                        self.respawn.failed(Instant::now());
-                        self.doom(child, Doom::Broken);
-                    } else if worker.phase != Phase::Ready || worker.doom.is_some() {
-                        self.doom(child, Doom::Stopping);
-                    }
-                }
+                Timer::Worker(child) => self.worker_is_late(child),
                 // `tidy` runs before every wait.
                 Timer::Boot => {}
             }
+        }
+    }
+
+    /// Gives a worker this long for what it is about to do, instead of what it had before.
+    pub(super) fn set_worker_timer(&mut self, child: ChildId, limit: Duration) {
+        let Some(worker) = self.workers.get_mut(&child) else { return };
+        let due = Instant::now() + limit;
+        if let Some(earlier) = worker.due.replace(due) {
+            self.timers.unset(earlier, Timer::Worker(child));
+        }
+        self.timers.set(due, Timer::Worker(child));
+    }
+
+    /// A worker has not done in time what it was given time for: boot, end, stop.
+    fn worker_is_late(&mut self, child: ChildId) {
+        let Some(worker) = self.workers.get(&child) else { return };
+        let (pid, limit) = (worker.pid, self.spec.boot_timeout);
+        if worker.hung_up {
+            self.on_violation(child, "it closed its socket and lives on");
+            self.doom(child, Doom::Broken);
+        } else if worker.phase == Phase::Booting && worker.doom.is_none() {
+            warn!(channel = %self.spec.channel, pid, "a worker did not say hello within {limit:?}");
+            self.doom(child, Doom::Broken);
+        } else {
+            self.doom(child, Doom::Stopping);
         }
     }
 
@@ -73,7 +86,7 @@ impl Pool {
             warn!(channel = %self.spec.channel, pid = worker.pid, "a run does not end when cancelled: its worker retires");
             worker.phase = Phase::Retiring;
             worker.doom = Some(Doom::Stuck);
-            self.timers.set(Instant::now() + self.spec.stop_wait, Timer::Worker(child));
+            self.set_worker_timer(child, self.spec.stop_wait);
         }
         let retiring: Vec<_> =
             self.workers.values().filter(|w| w.phase == Phase::Retiring).map(|w| w.child).collect();

@@ -273,7 +273,7 @@ impl Pool {
                     self.unflushed.push(child);
                 }
             }
-            self.timers.set(Instant::now() + self.spec.stop_grace, Timer::Worker(child));
+            self.set_worker_timer(child, self.spec.stop_grace);
         }
     }
 

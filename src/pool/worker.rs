@@ -76,6 +76,10 @@ pub(super) struct Worker {
     pub(super) violations: u32,
     pub(super) doom: Option<Doom>,
     pub(super) exit: Option<Exit>,
+    /// Its end of the socket is closed.
+    pub(super) hung_up: bool,
+    /// When its timer fires.
+    pub(super) due: Option<Instant>,
     /// It said hello, or needs none.
     pub(super) was_ready: bool,
     taken: u64,
@@ -104,6 +108,8 @@ impl Worker {
             violations: 0,
             doom: None,
             exit: None,
+            hung_up: false,
+            due: None,
             was_ready: phase == Phase::Ready,
             taken: 0,
             born: Instant::now(),
@@ -141,7 +147,7 @@ impl Worker {
 
     /// How many runs it can take now; `life` is the number it may take in all, 0 for no limit.
     pub(super) fn free_slots(&self, life: u64) -> usize {
-        if self.phase != Phase::Ready || self.doom.is_some() || self.exit.is_some() {
+        if self.phase != Phase::Ready || self.doom.is_some() || self.hung_up || self.exit.is_some() {
             return 0;
         }
         let free = self.slots.saturating_sub(self.aboard.len());
