@@ -155,7 +155,6 @@ async fn when_the_master_is_killed_everything_is_gone_within_100_ms_and_then_the
     }
     times.sort_unstable();
     assert!(times[2] < Duration::from_millis(100), "{times:?}");
-    eprintln!("from the master's SIGKILL to a free lock: {times:?}");
 }
 
 /// Not a test: another test runs it as a process and kills it.

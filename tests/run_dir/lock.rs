@@ -237,7 +237,7 @@ fn a_lock_file_removed_and_made_again_does_not_make_a_second_master_of_the_first
 
 fn run_dir_id(directory: &Path) -> String {
     let found = fs::metadata(directory.join("mail-master.lock")).unwrap();
-    format!("{:x}-{:x}", found.dev(), found.ino())
+    format!("{}-{}", found.dev(), found.ino())
 }
 
 #[test]

@@ -129,7 +129,7 @@ impl Lock {
     #[must_use]
     pub fn id(&self) -> String {
         let (dev, ino) = self.file.metadata().map_or((0, 0), |m| (m.dev(), m.ino()));
-        format!("{dev:x}-{ino:x}")
+        format!("{dev}-{ino}")
     }
 
     /// Writes the incarnation whose leases are to be freed if this master dies.
