@@ -80,7 +80,7 @@ async fn a_first_process() {
     let mark = mark();
     // Strangers' orphans: nobody here has started them through the guardian.
     let script = format!("for i in 1 2 3 4 5 6 7 8 9 10; do (sleep {mark} & ) ; (exit 3 &); done");
-    Command::new("sh").args(["-c", &script]).spawn().unwrap();
+    drop(Command::new("sh").args(["-c", &script]).spawn().unwrap());
     until("ten orphans are adopted", || {
         let adopted = sleeping(&mark).into_iter().filter(|pid| parent_of(*pid) == 1);
         adopted.count() == 10
