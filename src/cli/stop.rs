@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::{Exit, Failure, Session, text};
@@ -32,35 +32,55 @@ impl Stop {
         if self.all {
             channels.retain(|channel| master::presence(channel).running);
         }
-        let mut stopped = Vec::new();
-        for channel in channels {
-            let handed_back = stop(session, channel, self.force)?;
-            stopped.push(json!({ "channel": channel.name, "handed_back": handed_back }));
-            if !session.json() {
-                session.print(&render(&channel.name, handed_back))?;
+        // All at once: each may take its stop wait, and the waits must not add up.
+        let quiet = session.quiet() || session.json() || !io::stderr().is_terminal();
+        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let all = MultiProgress::with_draw_target(target);
+        let ends: Vec<_> = thread::scope(|scope| {
+            let begun: Vec<_> = channels
+                .iter()
+                .map(|channel| {
+                    let progress = all.add(spinner(&channel.name));
+                    scope.spawn(move || stop(channel, self.force, &progress))
+                })
+                .collect();
+            begun.into_iter().map(|stop| stop.join().expect("a stop does not panic")).collect()
+        });
+        let (mut stopped, mut failures) = (Vec::new(), Vec::new());
+        for (channel, end) in channels.iter().zip(ends) {
+            match end {
+                Ok(handed_back) => {
+                    stopped.push(json!({ "channel": channel.name, "handed_back": handed_back }));
+                    if !session.json() {
+                        session.print(&render(&channel.name, handed_back))?;
+                    }
+                }
+                Err(failure) => failures.push(failure),
             }
         }
         if session.json() {
             session.print_json(&stopped)?;
-        } else if stopped.is_empty() {
+        } else if channels.is_empty() {
             session.print("No master is running.\n")?;
         }
-        Ok(())
+        // One that could not be stopped does not hide what became of the others.
+        let last = failures.pop();
+        failures.iter().for_each(|failure| session.report(failure));
+        last.map_or(Ok(()), Err)
     }
 }
 
 /// Stops one channel; answers how many jobs were handed back.
-fn stop(session: &Session, channel: &Channel, force: bool) -> Result<usize, Failure> {
+fn stop(channel: &Channel, force: bool, progress: &ProgressBar) -> Result<usize, Failure> {
     let doing = || format!("stop channel \"{}\"", channel.name);
     if !master::presence(channel).running {
         return Err(Failure::new(Exit::Running, doing())
             .because("its master is not running")
             .hint("queue:listen starts one; queue:status tells whether one runs"));
     }
-    let progress = progress(session);
     let answer = master::ask(&master::socket(channel), Request::Stop { force }, |report| {
         let shown = text::jobs(report.running as u64);
-        progress.set_message(format!("waiting for {shown} to finish"));
+        progress.set_message(format!("{}: waiting for {shown} to finish", channel.name));
         progress.tick();
     });
     progress.finish_and_clear();
@@ -83,12 +103,9 @@ fn stop(session: &Session, channel: &Channel, force: bool) -> Result<usize, Fail
     Ok(handed_back)
 }
 
-fn progress(session: &Session) -> ProgressBar {
-    if session.quiet() || session.json() || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
+fn spinner(channel: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})").expect("a valid template");
-    ProgressBar::new_spinner().with_style(style)
+    ProgressBar::new_spinner().with_style(style).with_message(format!("{channel}: stopping"))
 }
 
 fn render(channel: &str, handed_back: usize) -> String {

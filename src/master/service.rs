@@ -1,6 +1,6 @@
 //! One channel inside a running master: its actor, its lock, its control socket, its snapshots.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -41,7 +41,12 @@ pub(super) struct Parts {
     pub(super) all_metrics: Metrics,
     pub(super) all_channels: Vec<String>,
     pub(super) since: Instant,
+    pub(super) peers: Peers,
 }
+
+/// The channels of one master, for what is told of all of them at once.
+#[derive(Clone, Default)]
+pub(super) struct Peers(Arc<Mutex<Vec<Weak<ChannelAnswers>>>>);
 
 impl Service {
     /// Opens the channel's control socket.
@@ -56,8 +61,11 @@ impl Service {
             all_channels: parts.all_channels,
             since: parts.since,
             ended: on_end,
+            peers: parts.peers.clone(),
         };
-        let control = tokio::spawn(control::serve(parts.server, Arc::new(answers), on_closing));
+        let answers = Arc::new(answers);
+        parts.peers.add(&answers);
+        let control = tokio::spawn(control::serve(parts.server, answers, on_closing));
         Self {
             name: parts.name,
             commands: parts.commands,
@@ -84,7 +92,7 @@ impl Service {
     }
 }
 
-struct ChannelAnswers {
+pub(super) struct ChannelAnswers {
     commands: mpsc::Sender<Command>,
     store: Arc<dyn Store>,
     metrics: ChannelMetrics,
@@ -92,6 +100,19 @@ struct ChannelAnswers {
     all_channels: Vec<String>,
     since: Instant,
     ended: watch::Receiver<Option<Stopped>>,
+    peers: Peers,
+}
+
+impl Peers {
+    fn add(&self, answers: &Arc<ChannelAnswers>) {
+        self.0.lock().expect("nothing panics while it holds this").push(Arc::downgrade(answers));
+    }
+
+    /// Those that are still served.
+    fn all(&self) -> Vec<Arc<ChannelAnswers>> {
+        let peers = self.0.lock().expect("nothing panics while it holds this");
+        peers.iter().filter_map(Weak::upgrade).collect()
+    }
 }
 
 impl ChannelAnswers {
@@ -115,6 +136,14 @@ impl ChannelAnswers {
     }
 
     async fn metrics(&self) -> Reply {
+        for peer in self.peers.all() {
+            peer.refresh().await;
+        }
+        Reply::Ok(Answer::Metrics(self.all_metrics.render()))
+    }
+
+    /// Brings this channel's gauges up to date.
+    async fn refresh(&self) {
         // Stale depths are better than none while the store is away.
         if let Ok(status) = self.store.status().await {
             snapshot::record(&self.metrics, &status);
@@ -122,7 +151,6 @@ impl ChannelAnswers {
         if let Some(Report { workers: w, .. }) = self.report().await {
             self.metrics.workers([w.booting, w.idle, w.busy, w.leaving]);
         }
-        Reply::Ok(Answer::Metrics(self.all_metrics.render()))
     }
 
     async fn stop(&self, force: bool, reply: &mpsc::Sender<Reply>) -> Reply {

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::control::Server;
 use super::run_dir::{Lock, LockError, RunDir, RunDirError};
-use super::service::{Parts, Service};
+use super::service::{Parts, Peers, Service};
 use super::{Master, own_program};
 use crate::channel::retry::Policy;
 use crate::channel::{Channel, Command, OnJoin, Scope, Setup};
@@ -111,9 +111,9 @@ pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
     }
     let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
     let mut master = Master { guardian, services: Default::default(), actors: JoinSet::new() };
-    let (metrics, since) = (Metrics::default(), Instant::now());
+    let shared = Shared { metrics: Metrics::default(), peers: Peers::default(), since: Instant::now() };
     for channel in opened {
-        let service = serve(channel, &listen, &mut master, &metrics, since)?;
+        let service = serve(channel, &listen, &mut master, &shared)?;
         master.services.insert(Arc::clone(&service.name), service);
     }
     info!(pid = nix::unistd::getpid().as_raw(), channels = %listen.channels.join(", "), "listening");
@@ -206,13 +206,19 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
     })
 }
 
+/// What the channels of one master have in common.
+struct Shared {
+    metrics: Metrics,
+    peers: Peers,
+    since: Instant,
+}
+
 /// Lets a claimed channel run.
 fn serve(
     channel: Claimed,
     listen: &Listen,
     master: &mut Master,
-    metrics: &Metrics,
-    since: Instant,
+    shared: &Shared,
 ) -> Result<Service, ListenError> {
     let Claimed { config, behind, run_dir, lock, store } = channel;
     let name: Arc<str> = config.name.as_str().into();
@@ -224,7 +230,7 @@ fn serve(
     let server = Server::bind(&path).map_err(|source| ListenError::Control { path, source })?;
 
     let dead = lock.previous().map(Owner::named).into_iter().collect();
-    let channel_metrics = metrics.channel(&name);
+    let channel_metrics = shared.metrics.channel(&name);
     let means = Means {
         behind,
         store: Arc::clone(&store),
@@ -242,7 +248,7 @@ fn serve(
         Arc::clone(&name),
         Arc::clone(&store),
         config.snapshot.interval,
-        snapshot::handlers(&config.snapshot, &guardian),
+        snapshot::handlers(&config.snapshot, &listen.config.directory(), &guardian),
         channel_metrics.clone(),
     ));
     Ok(Service::open(Parts {
@@ -253,9 +259,10 @@ fn serve(
         store,
         snapshots,
         metrics: channel_metrics,
-        all_metrics: metrics.clone(),
+        all_metrics: shared.metrics.clone(),
         all_channels: listen.channels.clone(),
-        since,
+        since: shared.since,
+        peers: shared.peers.clone(),
     }))
 }
 

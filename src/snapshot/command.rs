@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,12 +23,13 @@ const MAX_OUTPUT: usize = 2048;
 pub(super) struct Command {
     argv: Vec<String>,
     limit: Duration,
+    directory: PathBuf,
     guardian: Handle,
 }
 
 impl Command {
-    pub(super) fn new(argv: Vec<String>, limit: Duration, guardian: Handle) -> Self {
-        Self { argv, limit, guardian }
+    pub(super) fn new(argv: Vec<String>, limit: Duration, directory: PathBuf, guardian: Handle) -> Self {
+        Self { argv, limit, directory, guardian }
     }
 }
 
@@ -52,7 +54,7 @@ impl SnapshotHandler for Command {
         let spawn = Spawn {
             argv: self.argv.clone(),
             env: vec![("AINT_QUEUE_CHANNEL".to_owned(), snapshot.channel.to_string())],
-            cwd: None,
+            cwd: Some(self.directory.clone()),
             stdin: Some(input_file(&format!("{text}\n")).map_err(start)?),
             stdout: child_stdout,
             stderr: child_stderr,

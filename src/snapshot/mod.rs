@@ -6,6 +6,7 @@
 mod command;
 mod log;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,14 +69,14 @@ pub enum HandlerError {
     Failed(String),
 }
 
-/// The handlers a channel is configured with.
+/// The handlers a channel is configured with. Programs start in `base`, the directory of the configuration.
 #[must_use]
-pub fn handlers(config: &config::Snapshot, guardian: &Handle) -> Vec<Arc<dyn SnapshotHandler>> {
+pub fn handlers(config: &config::Snapshot, base: &Path, guardian: &Handle) -> Vec<Arc<dyn SnapshotHandler>> {
     let build = |handler: &config::SnapshotHandler| -> Arc<dyn SnapshotHandler> {
         match handler {
             config::SnapshotHandler::Log => Arc::new(log::Log),
             config::SnapshotHandler::Command { command, timeout } => {
-                Arc::new(command::Command::new(command.clone(), *timeout, guardian.clone()))
+                Arc::new(command::Command::new(command.clone(), *timeout, base.to_owned(), guardian.clone()))
             }
         }
     };

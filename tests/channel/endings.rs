@@ -80,6 +80,39 @@ async fn a_job_that_kills_its_worker_three_times_is_poison() {
 }
 
 #[tokio::test]
+async fn a_crash_is_told_with_the_signal_that_ended_the_worker() {
+    let rig = rig(Options::new(Plan::process_pool(1, 1, 0))).await;
+    let ids = rig.push(&[job("crash", "{}")]).await;
+    rig.until("it failed", |s| s.failed == 1).await;
+    let errors = rig.get(ids[0]).await.meta.errors;
+    assert_eq!(errors[0].kind, ErrorKind::Crash);
+    assert_eq!(errors[0].message, "the worker was killed by SIGKILL without a result");
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn a_program_that_never_says_hello_is_started_ever_more_seldom() {
+    let dir = tempfile::tempdir().unwrap();
+    let starts = dir.path().join("starts");
+    let mut options = Options::new(Plan::process_pool(1, 1, 0));
+    let script = format!("echo x >> '{}'", starts.display());
+    options.program = aint_queue::pool::Program::Wire(vec!["sh".into(), "-c".into(), script]);
+    let rig = rig(options).await;
+    let ids = rig.push(&[job("x", "{}")]).await;
+    let count = || std::fs::read_to_string(&starts).map_or(0, |text| text.lines().count());
+    // Waits of 100, 200, 400 ms lie between the first four starts.
+    let begun = Instant::now();
+    while count() < 4 {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(600), "four starts took {:?}", begun.elapsed());
+    let job = rig.get(ids[0]).await;
+    assert_eq!((job.state, job.meta.attempts), (State::Waiting, 0));
+    rig.stop(false).await;
+}
+
+#[tokio::test]
 async fn in_company_the_killer_is_found_and_the_others_are_innocent() {
     let rig = rig(Options::new(Plan::coroutine(64, 0))).await;
     let mut jobs = vec![job("sleep", r#"{"ms":150}"#); 40];

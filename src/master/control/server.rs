@@ -1,12 +1,12 @@
 //! The master's side of the control socket.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use nix::sys::stat::{Mode, umask};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
@@ -43,8 +43,11 @@ impl Server {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        // Nobody else may connect even in the moment before the permissions could be changed.
+        let usual = umask(Mode::S_IRWXG | Mode::S_IRWXO | Mode::S_IXUSR);
+        let bound = UnixListener::bind(path);
+        umask(usual);
+        let listener = bound?;
         Ok(Self { listener, path: path.to_owned() })
     }
 }
