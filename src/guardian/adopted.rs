@@ -46,36 +46,41 @@ pub(super) fn reap_guardian(pid: i32) -> bool {
 /// Reaps the orphans that have ended and became ours.
 pub(super) fn reap_orphans() {
     let everybodys = getpid().as_raw() == 1;
-    for (pid, in_our_session) in children() {
+    for (pid, in_our_session) in with_session(procfs::children_of(getpid().as_raw())) {
         if everybodys || !in_our_session {
             let _ = wait_for(pid);
         }
     }
 }
 
-/// Kills what dead guardians left behind and reaps what has ended of it; says what is still there. Repeat it
-/// until nothing is: what hung below a killed process comes to us only then.
+/// Kills what dead guardians left behind and reaps what has ended of it; says what there was. Repeat it until
+/// there is nothing: what hung below a killed process comes to us only when that is reaped.
 pub(super) fn kill_left_behind() -> Vec<i32> {
     let mut left = Vec::new();
-    for (pid, in_our_session) in children() {
+    // The kernel keeps children by the thread that has them, and moves them when a thread ends: a list put together
+    // meanwhile may lack one. Here a missing one would be left alive, so every process is looked at.
+    let me = getpid().as_raw();
+    let ours = procfs::all().into_iter().filter(|pid| procfs::stat(*pid).is_some_and(|s| s.parent == me));
+    for (pid, in_our_session) in with_session(ours.collect()) {
         if in_our_session {
             continue;
         }
         let leads_group = procfs::stat(pid).is_some_and(|s| s.group == pid);
         let reach = kill_child(pid, leads_group);
-        if matches!(wait_for(pid), Ok(WaitStatus::StillAlive)) && reach == Reach::Signalled {
+        let _ = wait_for(pid);
+        // One that is gone already counts too: what hung below it is ours only now.
+        if reach == Reach::Signalled {
             left.push(pid);
         }
     }
     left
 }
 
-/// The children that are not guardians, and whether they are in this process's session.
-fn children() -> Vec<(i32, bool)> {
+/// Those of our children that are not guardians, and whether they are in this process's session.
+fn with_session(children: Vec<i32>) -> Vec<(i32, bool)> {
     let guardians = guardians();
-    let me = getpid().as_raw();
-    let ours = procfs::stat(me).map(|s| s.session);
-    let strangers = procfs::children_of(me).into_iter().filter(|pid| !guardians.contains(pid));
+    let ours = procfs::stat(getpid().as_raw()).map(|s| s.session);
+    let strangers = children.into_iter().filter(|pid| !guardians.contains(pid));
     strangers.filter_map(|pid| Some((pid, Some(procfs::stat(pid)?.session) == ours))).collect()
 }
 
