@@ -6,8 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use super::fault::Fault;
 use super::op::{self, BoxedOp, Tx};
 use super::place::Place;
 use super::reader::{Reader, Request};
+use super::wakes::{Wakes, lock};
 use super::writer::Writer;
 use crate::store::StoreError;
 
@@ -175,59 +175,4 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
 /// A thread of the file has ended, which only a panic in it can do while there are handles.
 fn gone() -> Fault {
     Fault::Unavailable("its thread has ended".into())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that holds these locks leaves them half changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The wake counts of a file's channels, shared by its threads and those who wait.
-#[derive(Clone, Default)]
-pub(super) struct Wakes {
-    channels: Arc<Mutex<BTreeMap<i64, watch::Sender<i64>>>>,
-    waiting: Arc<AtomicUsize>,
-}
-
-impl Wakes {
-    /// Tells those who wait for these channels.
-    pub(super) fn publish(&self, counts: Vec<(i64, i64)>) {
-        if counts.is_empty() {
-            return;
-        }
-        let channels = lock(&self.channels);
-        for (channel, count) in counts {
-            if let Some(wakes) = channels.get(&channel) {
-                // The reader may come with an older count than the writer: counts only grow.
-                wakes.send_if_modified(|wakes| {
-                    let newer = count > *wakes;
-                    *wakes = count.max(*wakes);
-                    newer
-                });
-            }
-        }
-    }
-
-    fn watch(&self, channel: i64, known: i64) -> watch::Receiver<i64> {
-        lock(&self.channels).entry(channel).or_insert_with(|| watch::Sender::new(known)).subscribe()
-    }
-
-    /// Whether anybody waits.
-    pub(super) fn awaited(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
-    }
-
-    fn wait(&self) -> Waiting {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(Arc::clone(&self.waiting))
-    }
-}
-
-/// Counts one who waits, until dropped.
-struct Waiting(Arc<AtomicUsize>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -30,6 +30,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod wakes;
 mod writer;
 
 use std::path::Path;

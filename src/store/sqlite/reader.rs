@@ -9,8 +9,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::Connection;
 
 use super::fault::Fault;
-use super::file::Wakes;
 use super::op::{BoxedOp, Op, Tx};
+use super::wakes::Wakes;
 
 /// Between two looks at what other processes wrote.
 const TICK: Duration = Duration::from_millis(25);

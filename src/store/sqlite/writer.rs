@@ -12,9 +12,9 @@ use crossbeam_channel::{Receiver, TryRecvError};
 use rusqlite::Connection;
 
 use super::fault::Fault;
-use super::file::Wakes;
 use super::op::{BoxedOp, Op, Tx};
 use super::place::Place;
+use super::wakes::Wakes;
 
 /// Unbroken work after which other processes get a chance to write.
 const SLICE: Duration = Duration::from_millis(20);
