@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that a redis-server program is there and prints its path. Nothing else: the tests start
-# servers of their own, on private ports, and end them.
+# Makes sure that the programs the tests use beside Rust are there, a redis-server and a python3, and prints the
+# path of the former. Nothing else: the tests start servers of their own, on private ports, and end them.
 #
 #   usage:  tests/services.sh
 #   env:    REDIS_SERVER   a redis-server (or valkey-server) to use instead of the one on the PATH
@@ -48,6 +48,17 @@ install_server() {
         exit 1
     fi
 }
+
+if ! command -v python3 >/dev/null; then
+    if ! command -v apt-get >/dev/null; then
+        say "services.sh: no python3 found and no apt-get to install it with: install Python 3"
+        exit 1
+    fi
+    { as_root apt-get update -q && as_root apt-get install -y -q --no-install-recommends python3-minimal; } >&2 || {
+        say "services.sh: apt-get could not install python3 (see above): install Python 3 by hand"
+        exit 1
+    }
+fi
 
 if [ -n "${REDIS_SERVER:-}" ]; then
     server=$(command -v "$REDIS_SERVER") || {
