@@ -49,6 +49,34 @@ async fn a_job_over_its_limit_is_ended_and_the_next_one_starts() {
     }
 }
 
+/// A worker with several slots that never answers the payload "stuck", whatever it is asked.
+const STUBBORN: &str = r#"
+printf '{"type":"hello","protocol":1,"slots":4}\n' >&3
+while IFS= read -r line <&3; do
+  case $line in
+    *'"payload":"stuck"'*) ;;
+    *'"type":"run"'*) run=${line#*'"run":'}; printf '{"type":"done","run":%s}\n' "${run%%,*}" >&3 ;;
+  esac
+done
+"#;
+
+#[tokio::test]
+async fn a_stuck_job_beside_others_ends_as_timed_out_and_the_others_are_done() {
+    let mut options = Options::new(Plan::coroutine(4, 0)).limit(SECOND / 4);
+    options.max_attempts = 1;
+    options.program = aint_queue::pool::Program::Wire(vec!["sh".into(), "-c".into(), STUBBORN.into()]);
+    let rig = rig(options).await;
+    let mut jobs = vec![job("x", "1"); 20];
+    jobs.insert(10, job("x", "\"stuck\""));
+    let ids = rig.push(&jobs).await;
+    rig.until("all to end", |s| s.done == 20 && s.failed == 1).await;
+    assert_eq!(rig.get(ids[10]).await.meta.failed, Some(FailReason::Timeout));
+    rig.push(&vec![job("x", "2"); 20]).await;
+    rig.until("its replacement to work", |s| s.done == 40).await;
+    assert_eq!(rig.report().await.pids.len(), 1);
+    rig.stop(false).await;
+}
+
 #[tokio::test]
 async fn a_program_that_ignores_the_request_to_end_is_killed() {
     let script = r#"trap '' TERM; sleep 1000 & while :; do wait; done"#;
