@@ -99,11 +99,15 @@ impl Pool {
         }
         let most = if worker.role == Role::Isolated { 1 } else { plan.slots };
         worker.hello(slots.clamp(1, most));
+        let waiting: Vec<_> = worker.aboard.iter().copied().collect();
         if let Some(due) = worker.due.take() {
             self.timers.unset(due, Timer::Worker(child));
         }
         self.respawn.succeeded();
         debug!(channel = %self.spec.channel, pid = worker.pid, slots = worker.slots, jobs, "worker ready");
+        for run in waiting {
+            self.start_clock(run);
+        }
     }
 
     pub(super) fn on_violation(&mut self, child: ChildId, what: &str) {

@@ -1,0 +1,61 @@
+//! Workers and jobs that behave as no example does, and what must not follow from it.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use aint_queue::job::{NewJob, Payload};
+use aint_queue::pool::Program;
+use aint_queue::pool::plan::Plan;
+
+use crate::rig::{BINARY, Options, PATIENCE, Rig, job, rig};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A worker that says hello for this many slots and then goes on as `rest` says.
+fn after_hello(plan: Plan, slots: usize, rest: &str) -> Options {
+    let hello = format!(r#"{{"type":"hello","protocol":1,"slots":{slots}}}"#);
+    wire_script(plan, &format!("echo '{hello}' >&3; {rest}"))
+}
+
+fn wire_script(plan: Plan, script: &str) -> Options {
+    Options { program: Program::Wire(vec!["sh".into(), "-c".into(), script.into()]), ..Options::new(plan) }
+}
+
+fn suspect(name: &str, payload: &str) -> NewJob {
+    let mut job = job(name, payload);
+    job.meta.suspect = true;
+    job
+}
+
+fn limited(ms: u64) -> NewJob {
+    let mut job = job("x", "{}");
+    job.meta.timeout_ms = Some(ms);
+    job
+}
+
+async fn eventually(rig: &Rig, what: &str, wanted: impl Fn(&aint_queue::channel::Report) -> bool) -> Duration {
+    let begun = Instant::now();
+    loop {
+        let report = rig.report().await;
+        if wanted(&report) {
+            return begun.elapsed();
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited too long for {what}: {report:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_boot_of_a_worker_is_not_counted_into_the_time_of_a_job() {
+    let boot = format!("sleep 1; exec {BINARY} __worker");
+    let mut options = wire_script(Plan::coroutine(8, 0), &boot).limit(SECOND / 2);
+    options.max_attempts = 1;
+    let rig = rig(options).await;
+    rig.push(&[suspect("noop", "{}")]).await;
+    let status = rig.until("its end", |s| s.done + s.failed == 1).await;
+    assert_eq!((status.done, status.failed), (1, 0));
+    rig.push(&[suspect("sleep", r#"{"ms":60000}"#)]).await;
+    rig.until("the limit after the boot", |s| s.failed == 1).await;
+    rig.stop(true).await;
+}
+
