@@ -46,6 +46,16 @@ async fn eventually(rig: &Rig, what: &str, wanted: impl Fn(&aint_queue::channel:
 }
 
 #[tokio::test]
+async fn no_more_suspects_are_leased_than_the_plan_has_slots() {
+    let rig = rig(Options::new(Plan::coroutine(8, 0))).await;
+    rig.push(&vec![suspect("sleep", r#"{"ms":100}"#); 1000]).await;
+    rig.until("the first of them", |s| s.done >= 8).await;
+    let status = rig.store.status().await.unwrap();
+    assert!(status.reserved <= 32, "{status:?}");
+    rig.stop(true).await;
+}
+
+#[tokio::test]
 async fn the_boot_of_a_worker_is_not_counted_into_the_time_of_a_job() {
     let boot = format!("sleep 1; exec {BINARY} __worker");
     let mut options = wire_script(Plan::coroutine(8, 0), &boot).limit(SECOND / 2);
