@@ -7,7 +7,7 @@ use tracing::{debug, error, warn};
 use super::io::FromIo;
 use super::timers::Timer;
 use super::worker::{Doom, Phase, Role};
-use super::{Pool, output};
+use super::{Pool, Program, output};
 use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::wire::{self, FromWorker};
 
@@ -20,7 +20,12 @@ impl Pool {
     pub(super) fn on_child(&mut self, child: ChildId, event: ChildEvent) {
         let Some(worker) = self.workers.get_mut(&child) else { return };
         match event {
-            ChildEvent::Spawned { pid } => worker.started(pid),
+            ChildEvent::Spawned { pid } => {
+                worker.started(pid);
+                if matches!(self.spec.program, Program::Exec(_)) {
+                    self.respawn.succeeded();
+                }
+            }
             ChildEvent::SpawnFailed { error, .. } => {
                 error!(channel = %self.spec.channel, %error, "could not start a worker");
                 self.respawn.failed(Instant::now());

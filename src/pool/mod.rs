@@ -354,6 +354,11 @@ impl Pool {
         for child in self.workers.values().filter(idle_isolated).map(|w| w.child).collect::<Vec<_>>() {
             self.dismiss(child);
         }
+        if let Some(at) = self.respawn.waits_until(Instant::now()) {
+            // Whoever waits with a run for the next start hears of its time.
+            self.timers.set(at, Timer::Boot);
+            return;
+        }
         if matches!(self.spec.program, Program::Exec(_)) {
             return;
         }
@@ -362,10 +367,6 @@ impl Pool {
         let mut alive = planned().filter(|w| w.phase.is_staying()).count();
         let mut total = planned().count();
         while alive < plan.min + plan.spare && total < plan.max + surge(&plan) {
-            if let Some(at) = self.respawn.waits_until(Instant::now()) {
-                self.timers.set(at, Timer::Boot);
-                return;
-            }
             self.launch_wire(Role::Plan);
             (alive, total) = (alive + 1, total + 1);
         }

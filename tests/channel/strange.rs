@@ -69,3 +69,19 @@ async fn the_boot_of_a_worker_is_not_counted_into_the_time_of_a_job() {
     rig.stop(true).await;
 }
 
+#[tokio::test]
+async fn a_program_that_can_be_started_again_is_started_soon() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("program");
+    let mut options = Options::new(Plan::process_pool(1, 1, 0));
+    options.program = Program::Exec(vec![program.to_str().unwrap().into()]);
+    let rig = rig(options).await;
+    rig.push(&[job("x", "{}")]).await;
+    tokio::time::sleep(SECOND / 2).await;
+    std::os::unix::fs::symlink("/bin/true", &program).unwrap();
+    let there = Instant::now();
+    rig.until("it is done", |s| s.done == 1).await;
+    assert!(there.elapsed() < 2 * SECOND, "{:?}", there.elapsed());
+    rig.stop(false).await;
+}
+
