@@ -108,7 +108,6 @@ impl Pool {
         if let Some(due) = worker.due.take() {
             self.timers.unset(due, Timer::Worker(child));
         }
-        self.respawn.succeeded();
         debug!(channel = %self.spec.channel, pid = worker.pid, slots = worker.slots, jobs, "worker ready");
         for run in waiting {
             self.start_clock(run);

@@ -85,3 +85,16 @@ async fn a_program_that_can_be_started_again_is_started_soon() {
     rig.stop(false).await;
 }
 
+#[tokio::test]
+async fn workers_that_die_right_after_their_hello_are_started_ever_less_often() {
+    let dir = tempfile::tempdir().unwrap();
+    let starts = dir.path().join("starts");
+    let options =
+        after_hello(Plan::process_pool(1, 1, 0), 1, &format!("echo x >> '{}'; exit 1", starts.display()));
+    let rig = rig(options).await;
+    tokio::time::sleep(2 * SECOND).await;
+    let starts = fs::read_to_string(&starts).unwrap().lines().count();
+    assert!((2..=6).contains(&starts), "{starts} starts in two seconds");
+    rig.stop(false).await;
+}
+
