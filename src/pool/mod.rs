@@ -364,8 +364,11 @@ impl Pool {
         }
         let plan = self.spec.plan;
         let planned = || self.workers.values().filter(|w| w.role == Role::Plan);
-        let mut alive = planned().filter(|w| w.phase.is_staying()).count();
-        let mut total = planned().count();
+        // One that has taken its last run is replaced while it still works on it.
+        let serves = |w: &&Worker| w.phase.is_staying() && !w.is_spent(plan.jobs_per_life);
+        let mut alive = planned().filter(serves).count();
+        // Those that wait for a stuck run serve nobody, and are few: each has a worker in its place.
+        let mut total = planned().filter(|w| w.phase != Phase::Retiring).count();
         while alive < plan.min + plan.spare && total < plan.max + surge(&plan) {
             self.launch_wire(Role::Plan);
             (alive, total) = (alive + 1, total + 1);

@@ -98,3 +98,25 @@ async fn workers_that_die_right_after_their_hello_are_started_ever_less_often() 
     rig.stop(false).await;
 }
 
+#[tokio::test]
+async fn a_worker_at_its_number_of_jobs_is_replaced_before_the_last_of_them_ends() {
+    let rig = rig(Options::new(Plan::coroutine(8, 2))).await;
+    rig.push(&[job("sleep", r#"{"ms":60000}"#), job("noop", "{}"), job("noop", "{}")]).await;
+    let begun = Instant::now();
+    rig.until("the short ones", |s| s.done == 2 && s.reserved == 1).await;
+    assert!(begun.elapsed() < 5 * SECOND, "the long one has not ended");
+    rig.stop(true).await;
+}
+
+#[tokio::test]
+async fn with_two_workers_stuck_a_third_one_serves() {
+    let rig = rig(after_hello(Plan::coroutine(4, 0), 4, "exec sleep 1000")).await;
+    for stuck in 1..=2 {
+        rig.push(&[limited(200), limited(0)]).await;
+        eventually(&rig, "a worker to retire", |r| r.workers.leaving == stuck).await;
+    }
+    let took = eventually(&rig, "another worker", |r| r.workers.idle == 1).await;
+    assert!(took < 2 * SECOND, "{took:?}");
+    rig.stop(true).await;
+}
+
