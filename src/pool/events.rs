@@ -50,6 +50,8 @@ impl Pool {
                 }
             }
             FromIo::Violation(child, error) => self.on_violation(child, &error.to_string()),
+            // The end of the wait is all there is to it: whoever waits asks for the capacity then.
+            FromIo::Room => {}
             FromIo::Hangup(child) => self.on_hangup(child),
             FromIo::Closed { child, tail } => {
                 let exit = self.workers.get(&child).and_then(|w| w.exit);

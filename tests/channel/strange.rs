@@ -120,3 +120,21 @@ async fn with_two_workers_stuck_a_third_one_serves() {
     rig.stop(true).await;
 }
 
+#[tokio::test]
+async fn what_waits_for_a_worker_that_does_not_read_is_bounded_in_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let go = dir.path().join("go");
+    let read_later = format!("while [ ! -e '{}' ]; do sleep 0.05; done; exec cat <&3 >/dev/null", go.display());
+    let rig = rig(after_hello(Plan::coroutine(200, 0), 200, &read_later)).await;
+    let large = NewJob::new("x", Payload::of(&"x".repeat(1_000_000)).unwrap());
+    for _ in 0..16 {
+        rig.push(&vec![large.clone(); 4]).await;
+    }
+    rig.until("the first jobs", |s| s.reserved >= 4).await;
+    tokio::time::sleep(SECOND).await;
+    let status = rig.store.status().await.unwrap();
+    assert!(status.reserved <= 12, "{status:?}");
+    fs::write(&go, "").unwrap();
+    rig.until("all aboard once it reads", |s| s.reserved == 64).await;
+    rig.stop(true).await;
+}
