@@ -213,8 +213,8 @@ impl Channel {
         if self.stopping.is_some() {
             return;
         }
-        let free = self.pool.capacity().min(self.table.ready());
-        for _ in 0..free {
+        // Asked again each time: large payloads may fill a worker's socket before its slots.
+        while self.table.ready() > 0 && self.pool.capacity() > 0 {
             self.dispatch_next(false);
         }
         while self.table.ready_alone() > 0 && self.pool.can_isolate() {

@@ -98,6 +98,8 @@ impl Channel {
             return 0;
         }
         match self.scoped.scope {
+            // Suspects run a few at a time: who has leased a plan full of them has enough to do.
+            Scope::All if self.table.ready_alone() >= self.pool.slots().max(1) => 0,
             Scope::All => {
                 let ahead = self.pace.ahead(self.pool.slots());
                 (self.pool.capacity() + ahead).saturating_sub(self.table.ready())

@@ -28,6 +28,8 @@ impl Pool {
             other => other,
         };
         self.ended.push(Ended { run, id: entry.id, outcome, took: entry.began.elapsed() });
+        // A hello alone proves little: a program may die right behind it, again and again.
+        self.respawn.succeeded();
         let life = self.spec.plan.jobs_per_life;
         let Some(worker) = self.workers.get_mut(&entry.child) else { return };
         worker.leave(run);

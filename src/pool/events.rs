@@ -7,7 +7,7 @@ use tracing::{debug, error, warn};
 use super::io::FromIo;
 use super::timers::Timer;
 use super::worker::{Doom, Phase, Role};
-use super::{Pool, output};
+use super::{Pool, Program, output};
 use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::wire::{self, FromWorker};
 
@@ -20,7 +20,12 @@ impl Pool {
     pub(super) fn on_child(&mut self, child: ChildId, event: ChildEvent) {
         let Some(worker) = self.workers.get_mut(&child) else { return };
         match event {
-            ChildEvent::Spawned { pid } => worker.started(pid),
+            ChildEvent::Spawned { pid } => {
+                worker.started(pid);
+                if matches!(self.spec.program, Program::Exec(_)) {
+                    self.respawn.succeeded();
+                }
+            }
             ChildEvent::SpawnFailed { error, .. } => {
                 error!(channel = %self.spec.channel, %error, "could not start a worker");
                 self.respawn.failed(Instant::now());
@@ -45,6 +50,8 @@ impl Pool {
                 }
             }
             FromIo::Violation(child, error) => self.on_violation(child, &error.to_string()),
+            // The end of the wait is all there is to it: whoever waits asks for the capacity then.
+            FromIo::Room => {}
             FromIo::Hangup(child) => self.on_hangup(child),
             FromIo::Closed { child, tail } => {
                 let exit = self.workers.get(&child).and_then(|w| w.exit);
@@ -99,11 +106,14 @@ impl Pool {
         }
         let most = if worker.role == Role::Isolated { 1 } else { plan.slots };
         worker.hello(slots.clamp(1, most));
+        let waiting: Vec<_> = worker.aboard.iter().copied().collect();
         if let Some(due) = worker.due.take() {
             self.timers.unset(due, Timer::Worker(child));
         }
-        self.respawn.succeeded();
         debug!(channel = %self.spec.channel, pid = worker.pid, slots = worker.slots, jobs, "worker ready");
+        for run in waiting {
+            self.start_clock(run);
+        }
     }
 
     pub(super) fn on_violation(&mut self, child: ChildId, what: &str) {

@@ -5,12 +5,15 @@
 
 use std::future::pending;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
 use super::output::Output;
+use super::worker::MAX_UNREAD;
 use crate::guardian::handle::ChildId;
 use crate::wire::{self, FromWorker, Line, LineBuffer, MAX_WORKER_LINE, WireError};
 
@@ -33,6 +36,8 @@ pub(super) enum FromIo {
     Frames(ChildId, Vec<FromWorker>),
     /// The worker said something that is no frame.
     Violation(ChildId, WireError),
+    /// The worker has read so much that it can be given runs again.
+    Room,
     /// The worker closed its socket.
     Hangup(ChildId),
     /// Everything is read.
@@ -50,6 +55,8 @@ pub(super) struct Io {
     pub(super) stdout: Output,
     pub(super) stderr: Output,
     pub(super) commands: mpsc::UnboundedReceiver<ToIo>,
+    /// How many bytes were handed over in `commands` and are not written.
+    pub(super) unread: Arc<AtomicUsize>,
     pub(super) events: mpsc::Sender<FromIo>,
 }
 
@@ -82,10 +89,16 @@ impl Io {
                     tokio::task::yield_now().await;
                 }
             }
+            let waiting = outgoing.len();
             if let Some(socket) = &self.socket {
                 write_some(socket, &mut outgoing);
             } else {
                 outgoing.clear();
+            }
+            let gone = waiting - outgoing.len();
+            let before = self.unread.fetch_sub(gone, Ordering::Relaxed);
+            if before >= MAX_UNREAD && before - gone < MAX_UNREAD {
+                self.tell(FromIo::Room).await;
             }
         }
         self.read_frames(&mut incoming).await;

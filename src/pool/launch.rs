@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -50,8 +51,8 @@ impl Pool {
         stdin: Option<&str>,
     ) -> ChildId {
         match self.try_launch(env, stdin) {
-            Ok((child, to_io, tag)) => {
-                self.workers.insert(child, Worker::new(child, role, phase, to_io, tag));
+            Ok((child, to_io, unread, tag)) => {
+                self.workers.insert(child, Worker::new(child, role, phase, to_io, unread, tag));
                 child
             }
             Err(error) => {
@@ -62,7 +63,7 @@ impl Pool {
                 let failed = ChildEvent::SpawnFailed { error: error.to_string(), errno: 0 };
                 let _ = self.to_children.send((child, failed));
                 let (to_io, _) = mpsc::unbounded_channel();
-                self.workers.insert(child, Worker::new(child, role, phase, to_io, Arc::default()));
+                self.workers.insert(child, Worker::new(child, role, phase, to_io, Arc::default(), Arc::default()));
                 child
             }
         }
@@ -72,7 +73,7 @@ impl Pool {
         &mut self,
         mut env: Vec<(String, String)>,
         stdin: Option<&str>,
-    ) -> io::Result<(ChildId, mpsc::UnboundedSender<super::io::ToIo>, Arc<Tag>)> {
+    ) -> io::Result<(ChildId, mpsc::UnboundedSender<super::io::ToIo>, Arc<AtomicUsize>, Arc<Tag>)> {
         let (stdout, child_stdout) = output_pipe()?;
         let (stderr, child_stderr) = output_pipe()?;
         let (argv, socket, child_socket) = match &self.spec.program {
@@ -97,15 +98,17 @@ impl Pool {
         let child = self.guardian.spawn(spawn, self.to_children.clone());
         let tag = Arc::new(Tag::default());
         let (to_io, commands) = mpsc::unbounded_channel();
+        let unread = Arc::new(AtomicUsize::new(0));
         let task = Io {
             child,
             socket,
             stdout: Output::new(stdout, "stdout", &self.spec.channel, &tag),
             stderr: Output::new(stderr, "stderr", &self.spec.channel, &tag),
             commands,
+            unread: Arc::clone(&unread),
             events: self.to_io.clone(),
         };
         tokio::spawn(task.serve());
-        Ok((child, to_io, tag))
+        Ok((child, to_io, unread, tag))
     }
 }

@@ -81,7 +81,7 @@ pub struct Run {
     pub attempt: u32,
     /// How many attempts there are.
     pub max_attempts: u32,
-    /// From dispatch; `None` for no limit.
+    /// From dispatch, or from the hello of a worker that boots for it; `None` for no limit.
     pub timeout: Option<Duration>,
     /// The job's data.
     pub payload: Payload,
@@ -354,18 +354,22 @@ impl Pool {
         for child in self.workers.values().filter(idle_isolated).map(|w| w.child).collect::<Vec<_>>() {
             self.dismiss(child);
         }
+        if let Some(at) = self.respawn.waits_until(Instant::now()) {
+            // Whoever waits with a run for the next start hears of its time.
+            self.timers.set(at, Timer::Boot);
+            return;
+        }
         if matches!(self.spec.program, Program::Exec(_)) {
             return;
         }
         let plan = self.spec.plan;
         let planned = || self.workers.values().filter(|w| w.role == Role::Plan);
-        let mut alive = planned().filter(|w| w.phase.is_staying()).count();
-        let mut total = planned().count();
+        // One that has taken its last run is replaced while it still works on it.
+        let serves = |w: &&Worker| w.phase.is_staying() && !w.is_spent(plan.jobs_per_life);
+        let mut alive = planned().filter(serves).count();
+        // Those that wait for a stuck run serve nobody, and are few: each has a worker in its place.
+        let mut total = planned().filter(|w| w.phase != Phase::Retiring).count();
         while alive < plan.min + plan.spare && total < plan.max + surge(&plan) {
-            if let Some(at) = self.respawn.waits_until(Instant::now()) {
-                self.timers.set(at, Timer::Boot);
-                return;
-            }
             self.launch_wire(Role::Plan);
             (alive, total) = (alive + 1, total + 1);
         }
@@ -399,17 +403,27 @@ impl Pool {
         self.track(&run, child);
     }
 
-    /// Notes a run as aboard and starts its clock.
+    /// Notes a run as aboard.
     fn track(&mut self, run: &Run, child: ChildId) {
-        let now = Instant::now();
-        let due = run.timeout.map(|limit| now + limit);
-        if let Some(due) = due {
-            self.timers.set(due, Timer::Run(run.run));
-        }
-        let entry = InRun { id: run.id, child, began: now, limit: run.timeout, due, overdue: false };
+        let began = Instant::now();
+        let entry = InRun { id: run.id, child, began, limit: run.timeout, due: None, overdue: false };
         self.runs.insert(run.run, entry);
         let worker = self.workers.get_mut(&child).expect("the caller found it in the table");
         worker.take(run.run, run.id);
+        // A run that waits for its worker's hello has not begun.
+        if worker.phase != Phase::Booting {
+            self.start_clock(run.run);
+        }
+    }
+
+    /// Begins the time a run may take.
+    fn start_clock(&mut self, run: RunId) {
+        let Some(entry) = self.runs.get_mut(&run).filter(|entry| !entry.overdue) else { return };
+        entry.began = Instant::now();
+        entry.due = entry.limit.map(|limit| entry.began + limit);
+        if let Some(due) = entry.due {
+            self.timers.set(due, Timer::Run(run));
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Doubles the wait with every failed boot in a row; one success ends it.
+/// Doubles the wait with every failed boot in a row; a worker that answers a run ends it.
 #[derive(Debug, Default)]
 pub(super) struct Respawn {
     failures: u32,

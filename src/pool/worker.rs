@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use tokio::sync::mpsc;
@@ -19,6 +19,9 @@ use super::output::Tag;
 use crate::guardian::handle::{ChildId, Exit};
 use crate::job::JobId;
 use crate::wire::RunId;
+
+/// A worker for which this many bytes wait is given no more: it does not read, or not fast enough.
+pub(super) const MAX_UNREAD: usize = 4 << 20;
 
 /// Where a worker is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +88,8 @@ pub(super) struct Worker {
     taken: u64,
     born: Instant,
     io: mpsc::UnboundedSender<ToIo>,
+    /// How many bytes its I/O task has been handed and the socket has not taken.
+    unread: Arc<AtomicUsize>,
     /// The pid and, when exactly one is aboard, the job: for the lines it prints. Zero is none.
     tag: Arc<Tag>,
 }
@@ -95,6 +100,7 @@ impl Worker {
         role: Role,
         phase: Phase,
         io: mpsc::UnboundedSender<ToIo>,
+        unread: Arc<AtomicUsize>,
         tag: Arc<Tag>,
     ) -> Self {
         Self {
@@ -114,6 +120,7 @@ impl Worker {
             taken: 0,
             born: Instant::now(),
             io,
+            unread,
             tag,
         }
     }
@@ -150,6 +157,9 @@ impl Worker {
         if self.phase != Phase::Ready || self.doom.is_some() || self.hung_up || self.exit.is_some() {
             return 0;
         }
+        if self.out.len() + self.unread.load(Ordering::Relaxed) >= MAX_UNREAD {
+            return 0;
+        }
         let free = self.slots.saturating_sub(self.aboard.len());
         match life {
             0 => free,
@@ -175,6 +185,7 @@ impl Worker {
     /// Hands the queued frames to the I/O task.
     pub(super) fn flush(&mut self) {
         if !self.out.is_empty() {
+            self.unread.fetch_add(self.out.len(), Ordering::Relaxed);
             // The task ends only after it was told to drain, when nothing is left to say.
             let _ = self.io.send(ToIo::Send(std::mem::take(&mut self.out)));
         }

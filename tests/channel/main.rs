@@ -8,3 +8,4 @@ mod faulty;
 mod modes;
 mod outages;
 mod rig;
+mod strange;
