@@ -63,7 +63,8 @@ impl Pool {
                 let failed = ChildEvent::SpawnFailed { error: error.to_string(), errno: 0 };
                 let _ = self.to_children.send((child, failed));
                 let (to_io, _) = mpsc::unbounded_channel();
-                self.workers.insert(child, Worker::new(child, role, phase, to_io, Arc::default(), Arc::default()));
+                self.workers
+                    .insert(child, Worker::new(child, role, phase, to_io, Arc::default(), Arc::default()));
                 child
             }
         }
