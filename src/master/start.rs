@@ -221,7 +221,7 @@ fn serve(
     guardian.hold(&name, lock.fd().map_err(lock_failed)?);
     lock.write_pid().map_err(lock_failed)?;
     let path = run_dir.socket_path();
-    let server = Server::bind(&path).map_err(|source| ListenError::Control { path, source })?;
+    let (server, socket) = Server::bind(&path).map_err(|source| ListenError::Control { path, source })?;
 
     let dead = lock.previous().map(Owner::named).into_iter().collect();
     let channel_metrics = metrics.channel(&name);
@@ -250,6 +250,7 @@ fn serve(
         commands,
         lock,
         server,
+        socket,
         store,
         snapshots,
         metrics: channel_metrics,

@@ -58,6 +58,7 @@ fn a_stop_of_one_channel_leaves_the_others_alone() {
     );
     let master = site.listen(&["-t", "one", "-t", "two"]);
     site.ok(&["queue:stop", "-t", "one"]);
+    assert!(!site.file("run/one.sock").exists(), "it goes before the lock, which another may have by now");
     assert_eq!(site.json(&["queue:status", "-t", "one"])["running"], false);
     assert_eq!(site.json(&["queue:status", "-t", "two"])["running"], true);
     site.ok(&["queue:push", "noop", "-t", "two"]);
