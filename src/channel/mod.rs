@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info};
 
-use crate::job::{JobId, Outcome, Record, Timestamp};
+use crate::job::{JobId, Meta, Outcome, Timestamp};
 use crate::metrics::ChannelMetrics;
 use crate::pool::{Census, Ended, Pool, Run};
 use crate::store::{Owner, Settlement, Store};
@@ -224,22 +224,22 @@ impl Channel {
 
     fn dispatch_next(&mut self, alone: bool) {
         let run = self.next_run;
-        let Some(record) = self.table.next_ready(alone, run) else { return };
+        let Some((id, meta, payload)) = self.table.next_ready(alone, run) else { return };
         self.next_run += 1;
         self.last_dispatch = Instant::now();
-        let timeout = match record.meta.timeout_ms {
+        let timeout = match meta.timeout_ms {
             Some(0) => None,
             Some(ms) => Some(Duration::from_millis(ms)),
             None => self.max_execute,
         };
         let delivery = Run {
             run,
-            id: record.id,
-            job: record.meta.job.clone(),
-            attempt: record.meta.attempts + 1,
-            max_attempts: self.policy.max_attempts(&record.meta),
+            id,
+            job: meta.job.clone(),
+            attempt: meta.attempts.saturating_add(1),
+            max_attempts: self.policy.max_attempts(meta),
             timeout,
-            payload: record.payload.clone(),
+            payload,
         };
         if alone {
             self.pool.dispatch_alone(delivery);
@@ -265,19 +265,19 @@ impl Channel {
         for Ended { run, id, outcome, took } in ended {
             self.metrics.run_ended(outcome.word(), took);
             self.pace.ran(took);
-            let Some(record) = self.table.end(id, run) else {
+            let Some(meta) = self.table.end(id, run) else {
                 debug!(channel = %self.name, job = id.0, "a run ended after its lease was lost: its result is dropped");
                 continue;
             };
             if outcome != Outcome::Done {
-                log_ending(&self.name, &record, &outcome);
+                log_ending(&self.name, id, &meta, &outcome);
                 self.count_handed_back(&outcome);
             }
             if self.scoped.scope != Scope::All {
                 (self.scoped.job, self.scoped.outcome) = (Some(id), Some(outcome.clone()));
             }
-            let unique = record.meta.unique.clone();
-            let to = self.policy.settle(record.meta, outcome, now, fastrand::f64());
+            let unique = meta.unique.clone();
+            let to = self.policy.settle(meta, outcome, now, fastrand::f64());
             self.table.settle(Settlement { id, unique, to });
         }
     }
@@ -328,8 +328,8 @@ impl Channel {
     }
 }
 
-fn log_ending(channel: &str, record: &Record, outcome: &Outcome) {
-    let (job, name, attempt) = (record.id.0, record.meta.job.as_str(), record.meta.attempts + 1);
+fn log_ending(channel: &str, id: JobId, meta: &Meta, outcome: &Outcome) {
+    let (job, name, attempt) = (id.0, meta.job.as_str(), meta.attempts.saturating_add(1));
     match outcome {
         Outcome::Failed { error, .. } => info!(%channel, job, %name, attempt, error, "a job failed"),
         Outcome::TimedOut { limit } => info!(%channel, job, %name, attempt, ?limit, "a job timed out"),

@@ -53,7 +53,7 @@ impl Policy {
                 self.again(meta, FailReason::Timeout, None, chance)
             }
             Outcome::Crashed { how } => {
-                meta.crashes += 1;
+                meta.crashes = meta.crashes.saturating_add(1);
                 self.count(&mut meta, now, ErrorKind::Crash, &format!("the worker {how}"));
                 if meta.crashes >= MAX_CRASHES {
                     failed(meta, FailReason::Poison)
@@ -68,7 +68,7 @@ impl Policy {
     }
 
     fn count(&self, meta: &mut Meta, now: Timestamp, kind: ErrorKind, message: &str) {
-        meta.attempts += 1;
+        meta.attempts = meta.attempts.saturating_add(1);
         meta.record_error(meta.attempts, now, kind, message);
     }
 
@@ -159,6 +159,15 @@ mod tests {
         let meta = Meta { attempts: 2, crashes: 2, max_attempts: Some(100), ..Meta::named("x") };
         let place = policy(BackoffKind::Fixed).settle(meta, crash(), NOW, 0.0);
         assert_eq!(reason(&place), Some(FailReason::Poison));
+    }
+
+    #[test]
+    fn counts_at_their_limit_stay_there() {
+        let most = Meta { attempts: u32::MAX, crashes: u32::MAX, lost: u32::MAX, ..Meta::named("x") };
+        let place =
+            policy(BackoffKind::Fixed).settle(most.clone(), Outcome::Crashed { how: "x".into() }, NOW, 0.0);
+        assert_eq!(reason(&place), Some(FailReason::Poison));
+        assert_eq!(most.after_lost(NOW).failed, Some(FailReason::Lost));
     }
 
     #[test]

@@ -70,9 +70,9 @@ impl Channel {
 
     /// Puts jobs that wait for a slot back to waiting, in their order.
     pub(super) fn hand_back_ready(&mut self) {
-        for record in self.table.take_ready() {
-            let (id, unique) = (record.id, record.meta.unique.clone());
-            self.table.settle(Settlement { id, unique, to: Place::Front(record.meta) });
+        for (id, meta) in self.table.take_ready() {
+            let unique = meta.unique.clone();
+            self.table.settle(Settlement { id, unique, to: Place::Front(meta) });
             self.count_handed_back(&Outcome::Interrupted);
         }
     }

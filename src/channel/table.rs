@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::job::{JobId, Record};
+use crate::job::{JobId, Meta, Payload, Record};
 use crate::store::Settlement;
 use crate::wire::RunId;
 
@@ -20,7 +20,9 @@ pub(super) enum Doing {
 #[derive(Debug)]
 struct Held {
     /// `None` once it is being settled: nothing but the id is needed then.
-    record: Option<Record>,
+    meta: Option<Meta>,
+    /// `None` once it is aboard: a retry gets it from the store again.
+    payload: Option<Payload>,
     doing: Doing,
 }
 
@@ -65,41 +67,42 @@ impl Table {
     pub(super) fn lease(&mut self, record: Record) {
         let queue = if record.meta.suspect { &mut self.ready_alone } else { &mut self.ready };
         queue.push_back(record.id);
-        self.held.insert(record.id, Held { record: Some(record), doing: Doing::Ready });
+        let Record { id, meta, payload } = record;
+        self.held.insert(id, Held { meta: Some(meta), payload: Some(payload), doing: Doing::Ready });
     }
 
-    /// The next job that waits for a slot is about to run; answers its record for the dispatch.
-    pub(super) fn next_ready(&mut self, alone: bool, run: RunId) -> Option<&Record> {
+    /// The next job that waits for a slot is about to run; answers what the dispatch needs of it.
+    pub(super) fn next_ready(&mut self, alone: bool, run: RunId) -> Option<(JobId, &Meta, Payload)> {
         let queue = if alone { &mut self.ready_alone } else { &mut self.ready };
         let id = queue.pop_front()?;
         let held = self.held.get_mut(&id).expect("every ready id is held");
         held.doing = Doing::Running(run);
         self.running += 1;
-        held.record.as_ref()
+        Some((id, held.meta.as_ref()?, held.payload.take()?))
     }
 
-    /// A run has ended; answers the job's record, or `None` when the run is not ours any more.
-    pub(super) fn end(&mut self, id: JobId, run: RunId) -> Option<Record> {
+    /// A run has ended; answers the job's meta, or `None` when the run is not ours any more.
+    pub(super) fn end(&mut self, id: JobId, run: RunId) -> Option<Meta> {
         let held = self.held.get_mut(&id).filter(|held| held.doing == Doing::Running(run))?;
         held.doing = Doing::Settling;
         self.running -= 1;
-        held.record.take()
+        held.meta.take()
     }
 
     /// Queues what the store shall record of a held job.
     pub(super) fn settle(&mut self, settlement: Settlement) {
         self.held
             .entry(settlement.id)
-            .and_modify(|held| held.doing = Doing::Settling)
-            .or_insert(Held { record: None, doing: Doing::Settling });
+            .and_modify(|held| (held.doing, held.payload) = (Doing::Settling, None))
+            .or_insert(Held { meta: None, payload: None, doing: Doing::Settling });
         self.settlements.push_back(settlement);
     }
 
     /// Every job that waits for a slot, taken off the queues: they are to be handed back.
-    pub(super) fn take_ready(&mut self) -> Vec<Record> {
+    pub(super) fn take_ready(&mut self) -> Vec<(JobId, Meta)> {
         let ids: Vec<_> = self.ready.drain(..).chain(self.ready_alone.drain(..)).collect();
         let held = &mut self.held;
-        ids.iter().filter_map(|id| held.get_mut(id).and_then(|h| h.record.take())).collect()
+        ids.into_iter().filter_map(|id| Some((id, held.get_mut(&id)?.meta.take()?))).collect()
     }
 
     /// The next settlements to tell the store, at most `most`.

@@ -155,10 +155,10 @@ impl Meta {
     /// The rule stands here, beside the data, because every driver's reaper applies it.
     #[must_use]
     pub fn after_lost(mut self, at: Timestamp) -> Self {
-        self.lost += 1;
+        self.lost = self.lost.saturating_add(1);
         if self.lost >= MAX_CRASHES {
             let message = format!("the master that held this job was lost {} times", self.lost);
-            self.record_error(self.attempts + 1, at, ErrorKind::Lost, &message);
+            self.record_error(self.attempts.saturating_add(1), at, ErrorKind::Lost, &message);
             self.failed = Some(FailReason::Lost);
         }
         self

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::channel::{Command, Stopped};
 use crate::guardian::Guardian;
@@ -80,9 +80,9 @@ impl Master {
 
     fn stop_all(&self, force: bool) {
         for service in self.services.values() {
-            if let Err(error) = service.commands.try_send(Command::Stop { force }) {
-                warn!(channel = %service.name, %error, "could not pass the stop on");
-            }
+            // It waits its turn behind requests that have filled the queue; a channel that has ended needs no stop.
+            let commands = service.commands.clone();
+            tokio::spawn(async move { commands.send(Command::Stop { force }).await });
         }
     }
 

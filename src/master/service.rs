@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::control::{self, Answer, Reply, Request, Server};
+use super::control::{self, Answer, Reply, Request, Server, SocketFile};
 use super::run_dir::Lock;
 use crate::channel::{Command, Report, Stopped};
 use crate::guardian::Handle;
@@ -22,6 +22,8 @@ const PROGRESS: Duration = Duration::from_millis(250);
 pub(super) struct Service {
     pub(super) name: Arc<str>,
     pub(super) commands: mpsc::Sender<Command>,
+    // Dropped in this order: whoever gets the lock finds no socket of ours.
+    socket: SocketFile,
     lock: Lock,
     snapshots: JoinHandle<()>,
     control: JoinHandle<()>,
@@ -35,6 +37,7 @@ pub(super) struct Parts {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) lock: Lock,
     pub(super) server: Server,
+    pub(super) socket: SocketFile,
     pub(super) store: Arc<dyn Store>,
     pub(super) snapshots: JoinHandle<()>,
     pub(super) metrics: ChannelMetrics,
@@ -69,6 +72,7 @@ impl Service {
         Self {
             name: parts.name,
             commands: parts.commands,
+            socket: parts.socket,
             lock: parts.lock,
             snapshots: parts.snapshots,
             control,
@@ -84,6 +88,7 @@ impl Service {
             self.lock.clear();
         }
         self.lock.remove_pid();
+        drop(self.socket);
         guardian.release(&self.name);
         drop(self.lock);
         self.ended.send_replace(Some(stopped));

@@ -227,7 +227,7 @@ fn serve(
     guardian.hold(&name, lock.fd().map_err(lock_failed)?);
     lock.write_pid().map_err(lock_failed)?;
     let path = run_dir.socket_path();
-    let server = Server::bind(&path).map_err(|source| ListenError::Control { path, source })?;
+    let (server, socket) = Server::bind(&path).map_err(|source| ListenError::Control { path, source })?;
 
     let dead = lock.previous().map(Owner::named).into_iter().collect();
     let channel_metrics = shared.metrics.channel(&name);
@@ -256,6 +256,7 @@ fn serve(
         commands,
         lock,
         server,
+        socket,
         store,
         snapshots,
         metrics: channel_metrics,

@@ -12,7 +12,7 @@ use tracing::error;
 
 use super::io::Io;
 use super::output::{Output, Tag};
-use super::worker::{Phase, Role, Worker};
+use super::worker::{Phase, Role, Ties, Worker};
 use super::{Pool, Program, Run};
 use crate::guardian::handle::{ChildEvent, ChildId, Spawn};
 use crate::guardian::stdio::{input_file, output_pipe};
@@ -50,31 +50,24 @@ impl Pool {
         env: Vec<(String, String)>,
         stdin: Option<&str>,
     ) -> ChildId {
-        match self.try_launch(env, stdin) {
-            Ok((child, to_io, unread, tag)) => {
-                self.workers.insert(child, Worker::new(child, role, phase, to_io, unread, tag));
-                child
-            }
-            Err(error) => {
-                // No descriptors left, most likely. The run, if there is one, ends as interrupted when
-                // the failure is read back, exactly as if the program could not be started.
-                error!(channel = %self.spec.channel, %error, "could not prepare a worker");
-                let child = self.guardian.unborn();
-                let failed = ChildEvent::SpawnFailed { error: error.to_string(), errno: 0 };
-                let _ = self.to_children.send((child, failed));
-                let (to_io, _) = mpsc::unbounded_channel();
-                self.workers
-                    .insert(child, Worker::new(child, role, phase, to_io, Arc::default(), Arc::default()));
-                child
-            }
-        }
+        let (child, ties) = self.try_launch(env, stdin).unwrap_or_else(|error| {
+            // No descriptors left, most likely. The run, if there is one, ends as interrupted when the failure is
+            // read back, exactly as if the program could not be started.
+            error!(channel = %self.spec.channel, %error, "could not prepare a worker");
+            let child = self.guardian.unborn();
+            let failed = ChildEvent::SpawnFailed { error: error.to_string(), errno: 0 };
+            let _ = self.to_children.send((child, failed));
+            (child, Ties::cut())
+        });
+        self.workers.insert(child, Worker::new(child, role, phase, ties));
+        child
     }
 
     fn try_launch(
         &mut self,
         mut env: Vec<(String, String)>,
         stdin: Option<&str>,
-    ) -> io::Result<(ChildId, mpsc::UnboundedSender<super::io::ToIo>, Arc<AtomicUsize>, Arc<Tag>)> {
+    ) -> io::Result<(ChildId, Ties)> {
         let (stdout, child_stdout) = output_pipe()?;
         let (stderr, child_stderr) = output_pipe()?;
         let (argv, socket, child_socket) = match &self.spec.program {
@@ -98,7 +91,7 @@ impl Pool {
         };
         let child = self.guardian.spawn(spawn, self.to_children.clone());
         let tag = Arc::new(Tag::default());
-        let (to_io, commands) = mpsc::unbounded_channel();
+        let (io, commands) = mpsc::unbounded_channel();
         let unread = Arc::new(AtomicUsize::new(0));
         let task = Io {
             child,
@@ -110,6 +103,6 @@ impl Pool {
             events: self.to_io.clone(),
         };
         tokio::spawn(task.serve());
-        Ok((child, to_io, unread, tag))
+        Ok((child, Ties { io, unread, tag }))
     }
 }

@@ -87,22 +87,29 @@ pub(super) struct Worker {
     pub(super) was_ready: bool,
     taken: u64,
     born: Instant,
-    io: mpsc::UnboundedSender<ToIo>,
-    /// How many bytes its I/O task has been handed and the socket has not taken.
-    unread: Arc<AtomicUsize>,
-    /// The pid and, when exactly one is aboard, the job: for the lines it prints. Zero is none.
-    tag: Arc<Tag>,
+    ties: Ties,
+}
+
+/// What ties a worker to the task that serves its descriptors.
+#[derive(Debug)]
+pub(super) struct Ties {
+    /// What the task is told.
+    pub(super) io: mpsc::UnboundedSender<ToIo>,
+    /// Bytes handed to the task that the worker has not read.
+    pub(super) unread: Arc<AtomicUsize>,
+    /// The pid and, when exactly one is aboard, the job: for the lines it prints.
+    pub(super) tag: Arc<Tag>,
+}
+
+impl Ties {
+    /// Ties to nobody, for a worker that was never born.
+    pub(super) fn cut() -> Self {
+        Self { io: mpsc::unbounded_channel().0, unread: Arc::default(), tag: Arc::default() }
+    }
 }
 
 impl Worker {
-    pub(super) fn new(
-        child: ChildId,
-        role: Role,
-        phase: Phase,
-        io: mpsc::UnboundedSender<ToIo>,
-        unread: Arc<AtomicUsize>,
-        tag: Arc<Tag>,
-    ) -> Self {
+    pub(super) fn new(child: ChildId, role: Role, phase: Phase, ties: Ties) -> Self {
         Self {
             child,
             role,
@@ -119,15 +126,13 @@ impl Worker {
             was_ready: phase == Phase::Ready,
             taken: 0,
             born: Instant::now(),
-            io,
-            unread,
-            tag,
+            ties,
         }
     }
 
     pub(super) fn started(&mut self, pid: i32) {
         self.pid = Some(pid);
-        self.tag.pid.store(u64::from(pid.unsigned_abs()), Ordering::Relaxed);
+        self.ties.tag.pid.store(u64::from(pid.unsigned_abs()), Ordering::Relaxed);
     }
 
     pub(super) fn hello(&mut self, slots: usize) {
@@ -149,7 +154,7 @@ impl Worker {
 
     /// Names the job that printed lines belong to; `None` when it is not known which.
     pub(super) fn tag_job(&self, id: Option<JobId>) {
-        self.tag.job.store(id.map_or(0, |id| id.0), Ordering::Relaxed);
+        self.ties.tag.job.store(id.map_or(0, |id| id.0), Ordering::Relaxed);
     }
 
     /// How many runs it can take now; `life` is the number it may take in all, 0 for no limit.
@@ -157,7 +162,7 @@ impl Worker {
         if self.phase != Phase::Ready || self.doom.is_some() || self.hung_up || self.exit.is_some() {
             return 0;
         }
-        if self.out.len() + self.unread.load(Ordering::Relaxed) >= MAX_UNREAD {
+        if self.out.len() + self.ties.unread.load(Ordering::Relaxed) >= MAX_UNREAD {
             return 0;
         }
         let free = self.slots.saturating_sub(self.aboard.len());
@@ -185,14 +190,14 @@ impl Worker {
     /// Hands the queued frames to the I/O task.
     pub(super) fn flush(&mut self) {
         if !self.out.is_empty() {
-            self.unread.fetch_add(self.out.len(), Ordering::Relaxed);
+            self.ties.unread.fetch_add(self.out.len(), Ordering::Relaxed);
             // The task ends only after it was told to drain, when nothing is left to say.
-            let _ = self.io.send(ToIo::Send(std::mem::take(&mut self.out)));
+            let _ = self.ties.io.send(ToIo::Send(std::mem::take(&mut self.out)));
         }
     }
 
     /// The process is gone: read what it left and close.
     pub(super) fn drain(&mut self) {
-        let _ = self.io.send(ToIo::Drain);
+        let _ = self.ties.io.send(ToIo::Drain);
     }
 }

@@ -42,3 +42,25 @@ fn what_a_job_prints_is_logged_with_its_channel_worker_and_number() {
     assert!(line["pid"].as_u64().is_some());
     assert!(master.stop().success());
 }
+
+#[test]
+fn a_snapshot_handler_that_prints_without_end_is_ended_in_time_and_stalls_nothing() {
+    let site = Site::sqlite(
+        r#"
+[channels.default.job_snapshot]
+interval = 1
+handler = [ { type = "command", command = ["yes"], timeout_seconds = 2 } ]
+[channels.default.worker]
+type = "process-pool"
+min_worker_number = 1
+"#,
+    );
+    let master = site.listen(&[]);
+    crate::site::until("the handler to run", || (!crate::site::with_command("yes").is_empty()).then_some(()));
+    let begun = Instant::now();
+    site.push_lines("default", (0..20).map(|_| r#"{"job":"noop"}"#.to_owned()));
+    site.until("default", "the jobs", |c| c.done == 20);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    crate::site::until("the handler's end", || master.log().contains("did not end within 2s").then_some(()));
+    assert!(master.stop().success());
+}

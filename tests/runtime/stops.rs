@@ -58,6 +58,7 @@ fn a_stop_of_one_channel_leaves_the_others_alone() {
     );
     let master = site.listen(&["-t", "one", "-t", "two"]);
     site.ok(&["queue:stop", "-t", "one"]);
+    assert!(!site.file("run/one.sock").exists(), "it goes before the lock, which another may have by now");
     assert_eq!(site.json(&["queue:status", "-t", "one"])["running"], false);
     assert_eq!(site.json(&["queue:status", "-t", "two"])["running"], true);
     site.ok(&["queue:push", "noop", "-t", "two"]);
@@ -92,4 +93,34 @@ fn nothing_of_a_stopped_master_stays() {
     let left: Vec<_> =
         std::fs::read_dir(site.file("run")).unwrap().flatten().map(|e| e.file_name()).collect();
     assert_eq!(left, ["default-master.lock"], "the lock file is never unlinked, all else is");
+}
+
+#[test]
+fn a_stop_comes_through_however_much_is_asked_of_the_control_socket() {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    let site = Site::sqlite(POOL);
+    let master = site.listen(&[]);
+    let socket = site.file("run/default.sock");
+    let flood = || {
+        let Ok(mut stream) = UnixStream::connect(&socket) else { return };
+        let mut reader = stream.try_clone().unwrap();
+        std::thread::scope(|scope| {
+            // The master going away ends both.
+            scope.spawn(move || while stream.write_all(b"{\"command\":\"status\"}\n").is_ok() {});
+            scope.spawn(move || while reader.read(&mut [0; 1 << 16]).is_ok_and(|n| n > 0) {});
+        });
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(flood);
+        }
+        // Not before the requests are many at a time.
+        std::thread::sleep(Duration::from_millis(300));
+        master.signal(Signal::SIGTERM);
+        let begun = Instant::now();
+        assert!(master.wait().success());
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    });
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::channel::Report;
 
 pub use client::{ControlError, ask};
-pub(super) use server::{Answers, Server, serve};
+pub(super) use server::{Answers, Server, SocketFile, serve};
 
 /// Longest line either side accepts, in bytes.
 const MAX_LINE: usize = 1 << 20;

@@ -29,16 +29,20 @@ pub(in crate::master) trait Answers: Send + Sync + 'static {
     async fn answer(&self, request: Request, reply: mpsc::Sender<Reply>);
 }
 
-/// A bound control socket; the file is removed with it.
+/// A bound control socket.
 #[derive(Debug)]
 pub(in crate::master) struct Server {
     listener: UnixListener,
-    path: PathBuf,
 }
+
+/// The file of a bound control socket, removed when this is dropped: while the channel's lock is still held, for
+/// afterwards the same path may be that of the next master's socket.
+#[derive(Debug)]
+pub(in crate::master) struct SocketFile(PathBuf);
 
 impl Server {
     /// Binds the socket, replacing a stale one: the caller holds the channel's lock, so nobody else serves it.
-    pub(in crate::master) fn bind(path: &Path) -> io::Result<Self> {
+    pub(in crate::master) fn bind(path: &Path) -> io::Result<(Self, SocketFile)> {
         match std::fs::remove_file(path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
@@ -47,14 +51,13 @@ impl Server {
         let usual = umask(Mode::S_IRWXG | Mode::S_IRWXO | Mode::S_IXUSR);
         let bound = UnixListener::bind(path);
         umask(usual);
-        let listener = bound?;
-        Ok(Self { listener, path: path.to_owned() })
+        Ok((Self { listener: bound? }, SocketFile(path.to_owned())))
     }
 }
 
-impl Drop for Server {
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 
