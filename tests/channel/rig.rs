@@ -140,6 +140,11 @@ impl Rig {
         self.ended().await
     }
 
+    /// Ends the channel as a panic of it would.
+    pub fn break_off(&self) {
+        self.task.abort();
+    }
+
     /// Waits for the end of a channel that ends by itself or was told to stop.
     pub async fn ended(self) -> Stopped {
         let stopped = tokio::time::timeout(PATIENCE, self.task).await.expect("it ends").unwrap();

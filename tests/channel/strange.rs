@@ -155,3 +155,17 @@ async fn a_worker_that_sends_empty_lines_without_end_stalls_nothing() {
     rig.until("the time-out", |s| s.delayed + s.waiting == 1).await;
     rig.stop(true).await;
 }
+
+#[tokio::test]
+async fn a_channel_that_breaks_off_leaves_no_program_running() {
+    let rig = rig(Options::new(Plan::process_pool(1, 1, 0)).script("exec sleep 1000")).await;
+    rig.push(&[job("x", "{}")]).await;
+    eventually(&rig, "it to run", |r| !r.pids.is_empty()).await;
+    let pid = rig.report().await.pids[0];
+    rig.break_off();
+    let begun = Instant::now();
+    while fs::exists(format!("/proc/{pid}")).unwrap() {
+        assert!(begun.elapsed() < PATIENCE, "it still runs");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
