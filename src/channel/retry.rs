@@ -164,7 +164,8 @@ mod tests {
     #[test]
     fn counts_at_their_limit_stay_there() {
         let most = Meta { attempts: u32::MAX, crashes: u32::MAX, lost: u32::MAX, ..Meta::named("x") };
-        let place = policy(BackoffKind::Fixed).settle(most.clone(), Outcome::Crashed { how: "x".into() }, NOW, 0.0);
+        let place =
+            policy(BackoffKind::Fixed).settle(most.clone(), Outcome::Crashed { how: "x".into() }, NOW, 0.0);
         assert_eq!(reason(&place), Some(FailReason::Poison));
         assert_eq!(most.after_lost(NOW).failed, Some(FailReason::Lost));
     }

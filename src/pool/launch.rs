@@ -10,13 +10,16 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tracing::error;
 
-use super::io::Io;
+use super::io::{Io, ToIo};
 use super::output::{Output, Tag};
 use super::worker::{Phase, Role, Worker};
 use super::{Pool, Program, Run};
 use crate::guardian::handle::{ChildEvent, ChildId, Spawn};
 use crate::guardian::stdio::{input_file, output_pipe};
 use crate::wire;
+
+/// What the pool keeps of a worker that is being started.
+type Launched = (ChildId, mpsc::UnboundedSender<ToIo>, Arc<AtomicUsize>, Arc<Tag>);
 
 impl Pool {
     /// Boots a worker that speaks the protocol.
@@ -63,17 +66,14 @@ impl Pool {
                 let failed = ChildEvent::SpawnFailed { error: error.to_string(), errno: 0 };
                 let _ = self.to_children.send((child, failed));
                 let (to_io, _) = mpsc::unbounded_channel();
-                self.workers.insert(child, Worker::new(child, role, phase, to_io, Arc::default(), Arc::default()));
+                self.workers
+                    .insert(child, Worker::new(child, role, phase, to_io, Arc::default(), Arc::default()));
                 child
             }
         }
     }
 
-    fn try_launch(
-        &mut self,
-        mut env: Vec<(String, String)>,
-        stdin: Option<&str>,
-    ) -> io::Result<(ChildId, mpsc::UnboundedSender<super::io::ToIo>, Arc<AtomicUsize>, Arc<Tag>)> {
+    fn try_launch(&mut self, mut env: Vec<(String, String)>, stdin: Option<&str>) -> io::Result<Launched> {
         let (stdout, child_stdout) = output_pipe()?;
         let (stderr, child_stderr) = output_pipe()?;
         let (argv, socket, child_socket) = match &self.spec.program {

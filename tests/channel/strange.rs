@@ -33,7 +33,11 @@ fn limited(ms: u64) -> NewJob {
     job
 }
 
-async fn eventually(rig: &Rig, what: &str, wanted: impl Fn(&aint_queue::channel::Report) -> bool) -> Duration {
+async fn eventually(
+    rig: &Rig,
+    what: &str,
+    wanted: impl Fn(&aint_queue::channel::Report) -> bool,
+) -> Duration {
     let begun = Instant::now();
     loop {
         let report = rig.report().await;
@@ -124,7 +128,8 @@ async fn with_two_workers_stuck_a_third_one_serves() {
 async fn what_waits_for_a_worker_that_does_not_read_is_bounded_in_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let go = dir.path().join("go");
-    let read_later = format!("while [ ! -e '{}' ]; do sleep 0.05; done; exec cat <&3 >/dev/null", go.display());
+    let read_later =
+        format!("while [ ! -e '{}' ]; do sleep 0.05; done; exec cat <&3 >/dev/null", go.display());
     let rig = rig(after_hello(Plan::coroutine(200, 0), 200, &read_later)).await;
     let large = NewJob::new("x", Payload::of(&"x".repeat(1_000_000)).unwrap());
     for _ in 0..16 {
