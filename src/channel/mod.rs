@@ -150,6 +150,10 @@ struct Scoped {
     outcome: Option<Outcome>,
 }
 
+/// How long a channel without work rests when its store cannot tell it of any.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Channel {
@@ -316,8 +320,9 @@ impl Channel {
         let (store, sleep) = (Arc::clone(&self.store), self.sleep);
         Box::pin(async move {
             if store.wait(sleep).await.is_err() {
-                // The next turn meets the same trouble and reports it; here it only must not spin.
-                tokio::time::sleep(sleep.max(Duration::from_millis(100))).await;
+                // The next turn meets the same trouble and reports it; here it only must not spin, nor sleep past
+                // the end of the trouble.
+                tokio::time::sleep(sleep.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)).await;
             }
         })
     }

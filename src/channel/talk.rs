@@ -7,7 +7,7 @@ use tracing::{debug, error, info, warn};
 
 use super::calls::{Call, Done};
 use super::{Channel, Scope};
-use crate::job::{JobId, Meta};
+use crate::job::{JobId, Meta, Timestamp};
 use crate::store::{Exception, Leased, MAX_BATCH, Place, Settlement, StoreError, TurnReply};
 
 /// After this many turns in a row in which the store's count differs from ours, we compare the ids.
@@ -73,6 +73,10 @@ impl Channel {
         if self.agenda.compare {
             return Some(Call::Held);
         }
+        if self.clock.0 == Timestamp(0) {
+            // Errors are noted by the store's clock, which only a turn tells: so one comes before the first job.
+            return Some(Call::Turn { want: 0 });
+        }
         if !self.agenda.unknown.is_empty() {
             let most = self.agenda.unknown.len().min(MAX_BATCH);
             return Some(Call::Fetch(self.agenda.unknown[..most].to_vec()));
@@ -80,7 +84,7 @@ impl Channel {
         if self.is_finished() {
             return Some(Call::Leave);
         }
-        if let (Scope::Only(id), false) = (self.scoped.scope, self.scoped.asked) {
+        if let (Scope::Only(id), false, None) = (self.scoped.scope, self.scoped.asked, &self.stopping) {
             return Some(Call::Take(id));
         }
         let want = if self.agenda.look { self.want() } else { 0 };
@@ -201,6 +205,8 @@ impl Channel {
     /// The jobs are ours now: to run, or to be set aside when they cannot be understood.
     fn on_leased(&mut self, leased: Vec<Leased>) {
         let now = self.now();
+        // Also when the reply to the asking was lost, and this is what the store says we hold.
+        self.scoped.asked |= !leased.is_empty();
         for job in leased {
             match job {
                 Leased::Job(record) => self.table.lease(record),

@@ -20,6 +20,9 @@ use crate::wire::{self, FromWorker, Line, LineBuffer, MAX_WORKER_LINE, WireError
 /// How much is read at once.
 const CHUNK: usize = 64 << 10;
 
+/// More than a socket or pipe can hold of what a dead worker left behind.
+pub(super) const MOST_LEFT: usize = 4 << 20;
+
 /// What the pool tells the task.
 #[derive(Debug)]
 pub(super) enum ToIo {
@@ -74,14 +77,15 @@ impl Io {
                     None => return,
                 },
                 ready = ready(self.socket.as_ref(), !outgoing.is_empty()) => {
-                    if ready.is_err() || !self.read_frames(&mut incoming).await {
+                    if ready.is_err() || self.read_frames(&mut incoming).await == Read::End {
                         self.socket = None;
                         self.tell(FromIo::Hangup(self.child)).await;
                     }
+                    // One who says or prints something without end must not keep the others from their turn.
+                    tokio::task::yield_now().await;
                 }
                 () = self.stdout.readable() => {
                     self.stdout.read_once();
-                    // One who prints without end must not keep the others from their turn.
                     tokio::task::yield_now().await;
                 }
                 () = self.stderr.readable() => {
@@ -101,28 +105,29 @@ impl Io {
                 self.tell(FromIo::Room).await;
             }
         }
-        self.read_frames(&mut incoming).await;
+        // Bounded, in case somebody outside the tree got hold of the other end and goes on.
+        for _ in 0..MOST_LEFT / CHUNK {
+            if self.read_frames(&mut incoming).await != Read::Some {
+                break;
+            }
+        }
         self.stdout.drain();
         self.stderr.drain();
         let tail = self.stderr.tail();
         self.tell(FromIo::Closed { child: self.child, tail }).await;
     }
 
-    /// Reads until nothing is there. False when the worker closed its end.
-    async fn read_frames(&mut self, incoming: &mut LineBuffer) -> bool {
-        loop {
-            let Some(socket) = &self.socket else { return false };
-            let (open, drained) = match incoming.fill(|space| socket.try_read(space)) {
-                Ok(0) => (false, true),
-                Ok(_) => (true, false),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => (true, true),
-                Err(_) => (false, true),
-            };
-            self.report(incoming).await;
-            if !open || drained {
-                return open;
-            }
-        }
+    /// Reads once and passes on the frames that are complete.
+    async fn read_frames(&mut self, incoming: &mut LineBuffer) -> Read {
+        let Some(socket) = &self.socket else { return Read::End };
+        let read = match incoming.fill(|space| socket.try_read(space)) {
+            Ok(0) => Read::End,
+            Ok(_) => Read::Some,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Read::Nothing,
+            Err(_) => Read::End,
+        };
+        self.report(incoming).await;
+        read
     }
 
     /// Passes on the frames that have arrived.
@@ -154,6 +159,16 @@ impl Io {
         // Nobody listens when the pool is gone; then nothing is left to report.
         let _ = self.events.send(event).await;
     }
+}
+
+/// What a read found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Read {
+    Some,
+    /// Nothing is there now.
+    Nothing,
+    /// The other end is closed.
+    End,
 }
 
 async fn ready(socket: Option<&UnixStream>, writing: bool) -> io::Result<()> {

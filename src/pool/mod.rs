@@ -427,6 +427,16 @@ impl Pool {
     }
 }
 
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // A channel ends with an empty pool. One that breaks off must leave nothing running either: its lock goes
+        // with it, and a free lock means that the old work is dead.
+        for child in self.workers.keys() {
+            self.guardian.kill(*child);
+        }
+    }
+}
+
 /// How many workers beside the serving ones there may be: booting, spare, on their way out.
 fn surge(plan: &Plan) -> usize {
     (plan.max / 4).max(1)

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::unix::pipe;
 use tracing::{debug, error, info, warn};
 
+use super::io::MOST_LEFT;
 use crate::job::bounded;
 use crate::wire::{Line, LineBuffer};
 
@@ -65,7 +66,11 @@ impl Output {
 
     /// Reads what is there, and logs an unfinished last line too.
     pub(super) fn drain(&mut self) {
-        while self.read() {}
+        for _ in 0..MOST_LEFT / CHUNK {
+            if !self.read() {
+                break;
+            }
+        }
         let rest = String::from_utf8_lossy(self.lines.rest()).into_owned();
         if !rest.is_empty() {
             self.log(&rest);

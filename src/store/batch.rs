@@ -5,7 +5,7 @@
 use super::{Leased, Listed, MAX_BATCH, MAX_BATCH_BYTES, PushError, State};
 use crate::job::{
     JobId, MAX_DELAY, MAX_PAYLOAD_BYTES, Meta, NewJob, NewJobError, Payload, Record, Start, Timestamp,
-    bounded,
+    bounded, is_job_name,
 };
 
 /// How far the newest id may be ahead of the store's clock, in microseconds.
@@ -47,6 +47,11 @@ pub(crate) fn leased(id: JobId, meta: &str, payload: String) -> Leased {
             return Leased::Malformed { id, why: format!("the job's data cannot be read: {error}") };
         }
     };
+    if !is_job_name(&meta.job) {
+        // Not every way into a store is ours. Such a name fits no environment and no frame for sure.
+        let why = format!("its name \"{}\" is not allowed", bounded(&meta.job, 160).escape_debug());
+        return Leased::Malformed { id, why };
+    }
     match Payload::parse(payload) {
         Ok(payload) => Leased::Job(Record { id, meta, payload }),
         Err(error) => Leased::Malformed { id, why: error.to_string() },
@@ -115,6 +120,7 @@ mod tests {
         assert_eq!((shown.meta.job.as_str(), shown.payload.as_str()), ("?", "{bad\n1"));
         assert!(matches!(leased(JobId(7), "{bad", "1".into()), Leased::Malformed { .. }));
         assert!(matches!(leased(JobId(7), r#"{"job":"a"}"#, "1 2".into()), Leased::Malformed { .. }));
+        assert!(matches!(leased(JobId(7), r#"{"job":"a\u0000b"}"#, "1".into()), Leased::Malformed { .. }));
         assert!(matches!(leased(JobId(7), r#"{"job":"a"}"#, "1".into()), Leased::Job(_)));
     }
 }

@@ -92,7 +92,7 @@ impl Store for Faulty {
         self.model.reap(whom).await
     }
     async fn wait(&self, timeout: Duration) -> Result<(), StoreError> {
-        self.model.wait(timeout).await
+        self.call("wait", self.model.wait(timeout)).await
     }
     async fn status(&self) -> Result<Status, StoreError> {
         self.model.status().await

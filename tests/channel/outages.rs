@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use aint_queue::channel::Scope;
 use aint_queue::job::Timestamp;
 use aint_queue::pool::plan::Plan;
 use aint_queue::store::model::Model;
@@ -136,4 +137,54 @@ async fn a_cleared_reserved_job_is_ended_and_its_result_counts_for_nothing() {
     let status = rig.until("the next job", |s| s.done == 1).await;
     assert_eq!((status.cleared, status.reserved, status.failed), (1, 0, 0));
     rig.stop(true).await;
+}
+
+#[tokio::test]
+async fn an_idle_channel_that_sleeps_long_is_back_within_two_seconds_too() {
+    let down = Arc::new(AtomicBool::new(true));
+    let waits = Arc::new(AtomicUsize::new(0));
+    let (is_down, count) = (Arc::clone(&down), Arc::clone(&waits));
+    let store = Faulty::new(model(), move |call| {
+        let fails = call == "wait" && is_down.load(Ordering::Relaxed);
+        count.fetch_add(usize::from(fails), Ordering::Relaxed);
+        if fails { Fault::Lost } else { Fault::None }
+    });
+    let mut options = options(Plan::process_pool(1, 1, 0), Arc::new(store));
+    options.sleep = Duration::from_secs(60);
+    let rig = rig(options).await;
+    while waits.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    down.store(false, Ordering::Relaxed);
+    rig.push(&[job("noop", "{}")]).await;
+    let back = Instant::now();
+    rig.until("the job", |s| s.done == 1).await;
+    assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn a_channel_for_one_job_runs_one_although_the_reply_is_lost() {
+    for scope in ["next", "only"] {
+        let (mut turns, mut takes) = (0, 0);
+        let store = Faulty::new(model(), move |call| {
+            turns += usize::from(call == "turn");
+            takes += usize::from(call == "take");
+            // The first turn asks for the time, the second one for a job.
+            let leases = (call == "turn" && turns == 2 && scope == "next") || (call == "take" && takes == 1);
+            if leases { Fault::ReplyLost } else { Fault::None }
+        });
+        let pushed = store.push(&vec![job("fail", "{}"); 3]).await.unwrap();
+        let id = pushed[0].id();
+        let mut options = options(Plan::process_pool(1, 1, 0), Arc::new(store));
+        options.scope = if scope == "next" { Scope::Next } else { Scope::Only(id) };
+        let rig = rig(options).await;
+        let store = Arc::clone(&rig.store);
+        let stopped = rig.ended().await;
+        assert_eq!(stopped.job, Some(id), "{scope}");
+        let status = store.status().await.unwrap();
+        assert_eq!((status.waiting, status.delayed), (2, 1), "{scope}");
+        let errors = store.get(id).await.unwrap().unwrap().meta.errors;
+        assert!(errors[0].at >= Timestamp(1_790_000_000_000_000), "{scope}: {errors:?}");
+    }
 }

@@ -36,6 +36,7 @@ pub struct Options {
     pub max_execute: Option<Duration>,
     pub max_attempts: u32,
     pub scope: Scope,
+    pub sleep: Duration,
     pub stop_wait: Duration,
     pub store: Arc<dyn Store>,
 }
@@ -48,6 +49,7 @@ impl Options {
             max_execute: Some(Duration::from_secs(10)),
             max_attempts: 3,
             scope: Scope::All,
+            sleep: Duration::from_secs(2),
             stop_wait: Duration::from_secs(5),
             store: Arc::new(Model::ticking(Timestamp(1_790_000_000_000_000))),
         }
@@ -85,7 +87,7 @@ pub async fn rig(options: Options) -> Rig {
         pool: Pool::new(spec, guardian.handle()),
         policy: Policy { max_attempts: options.max_attempts, backoff },
         max_execute: options.max_execute,
-        sleep: Duration::from_secs(2),
+        sleep: options.sleep,
         stop_wait: options.stop_wait,
         dead: Vec::new(),
         on_join: OnJoin(Box::new(|_| {})),
@@ -136,6 +138,11 @@ impl Rig {
     pub async fn stop(self, force: bool) -> Stopped {
         self.commands.send(Command::Stop { force }).await.unwrap();
         self.ended().await
+    }
+
+    /// Ends the channel as a panic of it would.
+    pub fn break_off(&self) {
+        self.task.abort();
     }
 
     /// Waits for the end of a channel that ends by itself or was told to stop.

@@ -143,3 +143,34 @@ async fn what_waits_for_a_worker_that_does_not_read_is_bounded_in_bytes() {
     rig.until("all aboard once it reads", |s| s.reserved == 64).await;
     rig.stop(true).await;
 }
+
+#[tokio::test]
+async fn a_worker_that_sends_empty_lines_without_end_stalls_nothing() {
+    let rig = rig(after_hello(Plan::process_pool(1, 1, 0), 1, "exec yes '' >&3").limit(SECOND)).await;
+    rig.push(&[job("x", "{}")]).await;
+    rig.until("it to run", |s| s.reserved == 1).await;
+    let mut longest = Duration::ZERO;
+    for _ in 0..20 {
+        let asked = Instant::now();
+        rig.report().await;
+        longest = longest.max(asked.elapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(longest < SECOND / 2, "{longest:?}");
+    rig.until("the time-out", |s| s.delayed + s.waiting == 1).await;
+    rig.stop(true).await;
+}
+
+#[tokio::test]
+async fn a_channel_that_breaks_off_leaves_no_program_running() {
+    let rig = rig(Options::new(Plan::process_pool(1, 1, 0)).script("exec sleep 1000")).await;
+    rig.push(&[job("x", "{}")]).await;
+    eventually(&rig, "it to run", |r| !r.pids.is_empty()).await;
+    let pid = rig.report().await.pids[0];
+    rig.break_off();
+    let begun = Instant::now();
+    while fs::exists(format!("/proc/{pid}")).unwrap() {
+        assert!(begun.elapsed() < PATIENCE, "it still runs");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
