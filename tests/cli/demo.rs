@@ -1,5 +1,11 @@
 //! The demo, as it is without a terminal.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::rig::Rig;
 
 #[test]
@@ -16,4 +22,20 @@ fn the_demo_accounts_for_every_job_and_fits_a_narrow_terminal() {
         assert!(line.chars().count() <= 80, "too wide: {line}");
     }
     assert!(crate::rig::holds_only(&rig.path("."), &[]), "the store of the demo is elsewhere");
+}
+
+#[test]
+fn an_interrupted_demo_ends_and_leaves_nothing() {
+    let rig = Rig::new();
+    let mut command = rig.command(&["demo"]);
+    command.env("TMPDIR", rig.path(".")).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    // The first line of progress: the jobs are running.
+    assert!(said.next().is_some());
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    let last = said.map_while(Result::ok).last().unwrap();
+    assert!(last.contains("it was stopped before its end"), "{last}");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(crate::rig::holds_only(&rig.path("."), &[]), "the directory of the demo is gone");
 }
