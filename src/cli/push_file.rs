@@ -258,8 +258,8 @@ impl Pushing<'_> {
             return failure.hint("nothing was pushed: correct the line and push again");
         }
         failure.with_exit(Exit::Failed).hint(format!(
-            "{} up to line {line} were pushed: correct the line and push from it on",
-            text::jobs(added + existing)
+            "{} up to line {line}: correct the line and push from it on",
+            pushed(added + existing)
         ))
     }
 
@@ -268,7 +268,7 @@ impl Pushing<'_> {
         let Tally { added, existing, line, .. } = self.tally;
         let sure = match added + existing {
             0 => "no job was pushed for sure".to_owned(),
-            n => format!("{} up to line {line} were pushed", text::jobs(n)),
+            n => format!("{} up to line {line}", pushed(n)),
         };
         let rest = if unsure {
             format!("; the {in_batch} after them, up to line {last_line}, may or may not have been")
@@ -294,6 +294,11 @@ fn progress(session: &Session, total: Option<u64>) -> ProgressBar {
     };
     bar.set_style(style.with_key("rate", rate));
     bar
+}
+
+/// `1 job was pushed`, `2 jobs were pushed`.
+fn pushed(count: u64) -> String {
+    format!("{} {} pushed", text::jobs(count), if count == 1 { "was" } else { "were" })
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ fn render(channel: &str, handed_back: usize) -> String {
         0 => format!("Channel \"{channel}\" has stopped.\n"),
         n => {
             let jobs = text::jobs(n as u64);
-            format!("Channel \"{channel}\" has stopped; {jobs} did not finish in time and wait again.\n")
+            format!("Channel \"{channel}\" has stopped; {jobs} did not finish and will run again.\n")
         }
     }
 }

@@ -107,3 +107,11 @@ fn jobs_on_a_slow_pipe_are_pushed_as_they_come() {
     assert!(said.starts_with("pushed 3 jobs to channel \"default\""), "{said}");
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn a_single_job_before_the_bad_line_is_told_as_one() {
+    let mut rig = Rig::new();
+    let said = rig.feed(&["queue:push", "--file", "-"], b"{\"job\":\"noop\"}\n{\"jop\":1}\n");
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("1 job was pushed up to line 1"), "{}", said.err);
+}

@@ -9,6 +9,7 @@
 mod bulk;
 mod clear;
 mod config;
+mod demo;
 mod failed;
 mod general;
 mod library;

@@ -40,6 +40,20 @@ fn a_run_directory_that_is_a_file() {
 }
 
 #[test]
+fn a_directory_in_the_place_of_the_pid_file_or_the_socket() {
+    for name in ["default-master.pid", "default.sock"] {
+        let site = Site::sqlite(POOL);
+        fs::create_dir_all(site.file("run").join(name)).unwrap();
+        let output = site.run(&["queue:listen"]);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains(name) && message.contains("remove it"), "{message}");
+        assert!(!site.file("run/default-master.pid").is_file(), "{name}: a refused start leaves no pid file");
+        assert_eq!(with_command(site.path().to_str().unwrap()), [0i32; 0], "nothing is left running");
+    }
+}
+
+#[test]
 fn a_store_that_is_a_directory() {
     let site = Site::sqlite(POOL);
     fs::create_dir(site.file("queue.db")).unwrap();

@@ -91,16 +91,25 @@ pub(super) fn epilogue(took: Duration) -> String {
         "
 What you just saw, in {seconds:.1} seconds:
 
-  process-pool  Four long-lived processes ran {QUICK} quick and {SLOW} slow jobs of the channel \"default\".
-  retries       {FLAKY} jobs failed at first; each was tried again half a second later and is done.
-  failed        {HOPELESS} jobs failed in all of their three attempts and are kept, with their errors, for queue:failed.
-  crash         {KILLERS} job killed its worker three times, each time alone in it, and was set aside as poison; no other job noticed.
-  coroutine     One process of the channel \"mail\" ran {MAILS} jobs of 200 ms, up to 500 of them at once.
-  delayed       {LATER} mails were pushed for {delay} seconds later and did not run a moment earlier.
-  process       {REPORTS} jobs of the channel \"reports\" each had a fresh process, and none waited for its start.
-  time-out      {ENDLESS} job would have slept for a minute; it was ended after max_execute_seconds = 2.
+  process-pool  Four long-lived processes ran {QUICK} quick and {SLOW} slow jobs of the
+                channel \"default\".
+  retries       {FLAKY} jobs failed at first; each was tried again half a second
+                later and is done.
+  failed        {HOPELESS} jobs failed in all of their three attempts and are kept, with
+                their errors, for queue:failed.
+  crash         {KILLERS} job killed its worker three times, each time alone in it, and
+                was set aside as poison; no other job noticed.
+  coroutine     One process of the channel \"mail\" ran {MAILS} jobs of 200 ms, up to
+                500 of them at once.
+  delayed       {LATER} mails were pushed for {delay} seconds later and did not run a
+                moment earlier.
+  process       {REPORTS} jobs of the channel \"reports\" each had a fresh process, and
+                none waited for its start.
+  time-out      {ENDLESS} job would have slept for a minute; it was ended after
+                max_execute_seconds = 2.
 
-Every job is accounted for. Next: queue:listen serves your own channels, queue:push gives them work; list shows the rest.
+Every job is accounted for. Next: queue:listen serves your own channels,
+queue:push gives them work; list shows the rest.
 ",
         delay = DELAY.as_secs(),
     )

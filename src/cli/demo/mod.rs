@@ -39,7 +39,7 @@ impl Demo {
         }
         let master = Master::start(&config)?;
         let stage = Stage::new(session, &channels);
-        let outcome = session.block_on(play(&channels, &stores, &stage));
+        let outcome = session.block_on(play(&channels, &stores, &stage, &master));
         stage.close();
         // Whatever happened, the master ends before the scene is struck.
         master.stop(&channels)?;
@@ -53,6 +53,7 @@ async fn play(
     channels: &[Channel],
     stores: &[Arc<dyn Store>],
     stage: &Stage,
+    master: &Master,
 ) -> Result<Vec<Status>, Failure> {
     let wrong = |error| Failure::store("run the demo", error);
     for (channel, store) in channels.iter().zip(stores) {
@@ -69,6 +70,12 @@ async fn play(
         stage.update(channels, &all);
         if all.iter().all(|s| s.waiting + s.reserved + s.delayed == 0) {
             return Ok(all);
+        }
+        if master.has_ended() {
+            // An interrupt at the terminal stops it, as it stops every master.
+            return Err(
+                Failure::new(Exit::Failed, "finish the demo").because("it was stopped before its end")
+            );
         }
         if begun.elapsed() > PATIENCE {
             return Err(Failure::new(Exit::Failed, "finish the demo")
@@ -138,8 +145,12 @@ impl Master {
         thread.map(Self).map_err(|e| Failure::new(Exit::Failed, "start the demo's master").because(e))
     }
 
+    fn has_ended(&self) -> bool {
+        self.0.is_finished()
+    }
+
     fn stop(self, channels: &[Channel]) -> Result<(), Failure> {
-        if !self.0.is_finished() {
+        if !self.has_ended() {
             for channel in channels {
                 // A master that does not answer has ended, and says below why.
                 let _ = master::ask(&master::socket(channel), Request::Stop { force: false }, |_| {});

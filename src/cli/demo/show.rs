@@ -14,8 +14,13 @@ use crate::store::Status;
 /// Without a terminal, a line per channel this often.
 const LINE_EVERY: Duration = Duration::from_secs(2);
 
+/// What stands above the counts. With a name and the shortest bar a row fits a terminal of 80 columns.
+const HEADER: &str = "waiting reserved delayed  done failed";
+
 /// The live view.
 pub(super) struct Stage {
+    /// The line above the bars, kept because a bar that is dropped is not shown.
+    header: ProgressBar,
     bars: Vec<ProgressBar>,
     /// Lines instead of bars, and when the last ones were printed.
     lines: Option<Cell<Instant>>,
@@ -30,25 +35,32 @@ impl Stage {
             false => ProgressDrawTarget::hidden(),
         };
         let all = MultiProgress::with_draw_target(target);
-        let bar = if session.colours_for(terminal) { "{bar:30.green/dim}" } else { "{bar:30}" };
-        let template = format!("{{prefix:8}} {bar} {{pos:>5}}/{{len}}  {{msg}}");
-        let style = ProgressStyle::with_template(&template).expect("a valid template").progress_chars("━━─");
+        let bar = if session.colours_for(terminal) { "{wide_bar:.green/dim}" } else { "{wide_bar}" };
+        let style = |template: &str| {
+            ProgressStyle::with_template(template).expect("a valid template").progress_chars("━━─")
+        };
+        let row = style(&format!("{{prefix:8}} {bar} {{msg}}"));
+        let header =
+            all.add(ProgressBar::new(0).with_style(style(&format!("{{prefix:8}} {{wide_msg}} {HEADER}"))));
+        header.set_prefix("channel");
         let bars = channels.iter().map(|channel| {
             let (done, failed) = cast::expected(&channel.name);
-            let bar = all.add(ProgressBar::new(done + failed).with_style(style.clone()));
+            let bar = all.add(ProgressBar::new(done + failed).with_style(row.clone()));
             bar.set_prefix(channel.name.clone());
             bar
         });
         let lines = (!terminal && !silent).then(|| Cell::new(Instant::now()));
-        Self { bars: bars.collect(), lines }
+        let bars = bars.collect();
+        Self { header, bars, lines }
     }
 
     /// Shows how it stands.
     pub(super) fn update(&self, channels: &[Channel], all: &[Status]) {
         for (bar, status) in self.bars.iter().zip(all) {
             bar.set_position(status.done + status.failed);
-            bar.set_message(line(status));
+            bar.set_message(columns(status));
         }
+        self.header.tick();
         if let Some(last) = &self.lines
             && last.get().elapsed() >= LINE_EVERY
         {
@@ -60,13 +72,24 @@ impl Stage {
     }
 
     pub(super) fn close(&self) {
+        self.header.finish();
         self.bars.iter().for_each(ProgressBar::finish);
+        if !self.header.is_hidden() {
+            // The last bar is left without a line break.
+            eprintln!();
+        }
     }
+}
+
+/// The counts below [`HEADER`].
+fn columns(status: &Status) -> String {
+    let Status { waiting, reserved, delayed, done, failed, .. } = status;
+    format!("{waiting:>7} {reserved:>8} {delayed:>7} {done:>5} {failed:>6}")
 }
 
 fn line(status: &Status) -> String {
     let Status { waiting, reserved, delayed, done, failed, .. } = status;
-    format!("waiting {waiting}, running {reserved}, delayed {delayed}, done {done}, failed {failed}")
+    format!("waiting {waiting}, reserved {reserved}, delayed {delayed}, done {done}, failed {failed}")
 }
 
 /// The status table of each channel.
@@ -81,4 +104,16 @@ pub(super) fn ends(channels: &[Channel], all: &[Status]) -> String {
         ));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_stand_below_their_names() {
+        let status = Status { waiting: 2025, reserved: 500, done: 12345, failed: 4, ..Status::default() };
+        assert_eq!(columns(&status).len(), HEADER.len());
+        assert!(columns(&status).starts_with("   2025      500       0 12345"));
+    }
 }

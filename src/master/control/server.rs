@@ -44,6 +44,9 @@ impl Server {
     /// Binds the socket, replacing a stale one: the caller holds the channel's lock, so nobody else serves it.
     pub(in crate::master) fn bind(path: &Path) -> io::Result<(Self, SocketFile)> {
         match std::fs::remove_file(path) {
+            Err(e) if e.kind() == io::ErrorKind::IsADirectory => {
+                return Err(io::Error::new(e.kind(), "a directory is in its place; remove it"));
+            }
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }

@@ -195,6 +195,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        // A start that is refused after the pid file was written leaves none behind.
+        self.remove_pid();
         // This process may live on without this lock, for its other channels. Whoever comes next shall not
         // take it for the holder while the guardian has not let go yet.
         let _ = update(&self.file, &self.record, |record| record.pid = 0);

@@ -1,0 +1,41 @@
+//! The demo, as it is without a terminal.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::rig::Rig;
+
+#[test]
+fn the_demo_accounts_for_every_job_and_fits_a_narrow_terminal() {
+    let mut rig = Rig::new();
+    let said = rig.run(&["demo"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    for text in
+        ["default-queue (process-pool)", "mail-queue (coroutine)", "reports-queue (process)", "poison"]
+    {
+        assert!(said.out.contains(text), "no {text} in {}", said.out);
+    }
+    for line in said.out.lines().chain(said.err.lines()) {
+        assert!(line.chars().count() <= 80, "too wide: {line}");
+    }
+    assert!(crate::rig::holds_only(&rig.path("."), &[]), "the store of the demo is elsewhere");
+}
+
+#[test]
+fn an_interrupted_demo_ends_and_leaves_nothing() {
+    let rig = Rig::new();
+    let mut command = rig.command(&["demo"]);
+    command.env("TMPDIR", rig.path(".")).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    // The first line of progress: the jobs are running.
+    assert!(said.next().is_some());
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    let last = said.map_while(Result::ok).last().unwrap();
+    assert!(last.contains("it was stopped before its end"), "{last}");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(crate::rig::holds_only(&rig.path("."), &[]), "the directory of the demo is gone");
+}
