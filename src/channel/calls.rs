@@ -101,6 +101,11 @@ impl Calls {
         self.owner.is_some() && self.renewed.elapsed() >= LEASE / 3
     }
 
+    /// Whether the lease may have run out without our knowing: the store was away, or we were not running.
+    pub(super) fn lease_is_doubtful(&self) -> bool {
+        self.renewed.elapsed() >= LEASE
+    }
+
     /// Whether it is time to look for dead owners: regularly, and only by a master whose own
     /// connection has held for a while, for it might be the one that is cut off.
     pub(super) fn reap_is_due(&self) -> bool {

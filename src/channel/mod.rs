@@ -214,7 +214,7 @@ impl Channel {
 
     /// Hands ready jobs to free slots.
     fn dispatch(&mut self) {
-        if self.stopping.is_some() {
+        if self.stopping.is_some() || self.calls.lease_is_doubtful() {
             return;
         }
         // Asked again each time: large payloads may fill a worker's socket before its slots.

@@ -108,7 +108,8 @@ impl Channel {
         if !self.pool.is_empty() {
             return None;
         }
-        let settled = self.calls.owner.is_none() && self.table.len() == 0;
+        // An owner that is not yet freed must stay written down where the next master finds it.
+        let settled = self.calls.owner.is_none() && self.table.len() == 0 && self.dead.is_empty();
         let give_up = *stopping.give_up.get_or_insert_with(|| Instant::now() + FAREWELL);
         if !settled && Instant::now() < give_up {
             return None;

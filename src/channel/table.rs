@@ -33,6 +33,8 @@ pub(super) struct Table {
     ready: VecDeque<JobId>,
     /// Ready, but only alone in a worker.
     ready_alone: VecDeque<JobId>,
+    /// Bytes of the payloads of both.
+    ready_bytes: usize,
     running: usize,
     settlements: VecDeque<Settlement>,
 }
@@ -53,6 +55,11 @@ impl Table {
         self.ready_alone.len()
     }
 
+    /// How many bytes of payloads wait for a slot.
+    pub(super) fn ready_bytes(&self) -> usize {
+        self.ready_bytes
+    }
+
     /// How many are aboard workers.
     pub(super) fn running(&self) -> usize {
         self.running
@@ -68,6 +75,7 @@ impl Table {
         let queue = if record.meta.suspect { &mut self.ready_alone } else { &mut self.ready };
         queue.push_back(record.id);
         let Record { id, meta, payload } = record;
+        self.ready_bytes += payload.as_str().len();
         self.held.insert(id, Held { meta: Some(meta), payload: Some(payload), doing: Doing::Ready });
     }
 
@@ -78,7 +86,9 @@ impl Table {
         let held = self.held.get_mut(&id).expect("every ready id is held");
         held.doing = Doing::Running(run);
         self.running += 1;
-        Some((id, held.meta.as_ref()?, held.payload.take()?))
+        let payload = held.payload.take()?;
+        self.ready_bytes -= payload.as_str().len();
+        Some((id, held.meta.as_ref()?, payload))
     }
 
     /// A run has ended; answers the job's meta, or `None` when the run is not ours any more.
@@ -101,6 +111,7 @@ impl Table {
     /// Every job that waits for a slot, taken off the queues: they are to be handed back.
     pub(super) fn take_ready(&mut self) -> Vec<(JobId, Meta)> {
         let ids: Vec<_> = self.ready.drain(..).chain(self.ready_alone.drain(..)).collect();
+        self.ready_bytes = 0;
         let held = &mut self.held;
         ids.into_iter().filter_map(|id| Some((id, held.get_mut(&id)?.meta.take()?))).collect()
     }
@@ -138,6 +149,8 @@ impl Table {
         self.ready.retain(|id| ids.contains(id));
         self.ready_alone.retain(|id| ids.contains(id));
         self.settlements.retain(|settlement| ids.contains(&settlement.id));
+        let waiting = self.held.values().filter_map(|held| held.payload.as_ref());
+        self.ready_bytes = waiting.map(|payload| payload.as_str().len()).sum();
         runs
     }
 

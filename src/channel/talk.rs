@@ -8,7 +8,7 @@ use tracing::{debug, error, info, warn};
 use super::calls::{Call, Done};
 use super::{Channel, Scope};
 use crate::job::{JobId, Meta, Timestamp};
-use crate::store::{Exception, Leased, MAX_BATCH, Place, Settlement, StoreError, TurnReply};
+use crate::store::{Exception, Leased, MAX_BATCH, MAX_BATCH_BYTES, Place, Settlement, StoreError, TurnReply};
 
 /// After this many turns in a row in which the store's count differs from ours, we compare the ids.
 const MAX_DIFFERENCES: u32 = 2;
@@ -105,7 +105,8 @@ impl Channel {
             // Suspects run a few at a time: who has leased a plan full of them has enough to do.
             Scope::All if self.table.ready_alone() >= self.pool.slots().max(1) => 0,
             Scope::All => {
-                let ahead = self.pace.ahead(self.pool.slots());
+                let room = self.table.ready_bytes() < MAX_BATCH_BYTES;
+                let ahead = if room { self.pace.ahead(self.pool.slots()) } else { 0 };
                 (self.pool.capacity() + ahead).saturating_sub(self.table.ready())
             }
             Scope::Next if !self.scoped.asked => self.pool.capacity().min(1),

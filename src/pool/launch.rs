@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tracing::error;
 
-use super::io::{Io, ToIo};
+use super::io::Io;
 use super::output::{Output, Tag};
 use super::worker::{Phase, Role, Ties, Worker};
 use super::{Pool, Program, Run};
