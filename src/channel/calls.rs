@@ -58,6 +58,8 @@ type InFlight = Pin<Box<dyn Future<Output = Done> + Send>>;
 /// The state of the conversation with the store.
 pub(super) struct Calls {
     store: Arc<dyn Store>,
+    /// The channel's name, for the log.
+    channel: Arc<str>,
     pub(super) owner: Option<Owner>,
     seq: u64,
     in_flight: Option<InFlight>,
@@ -74,10 +76,11 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, channel: Arc<str>) -> Self {
         let now = Instant::now();
         Self {
             store,
+            channel,
             owner: None,
             seq: 0,
             in_flight: None,
@@ -192,6 +195,7 @@ impl Calls {
             self.renewed = self.began;
         }
         if self.trouble.take().is_some() {
+            tracing::info!(channel = %self.channel, "the store answers again");
             self.healthy_since = Instant::now();
         }
         self.retry_at = None;

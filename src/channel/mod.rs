@@ -109,6 +109,8 @@ pub struct Report {
     pub pids: Vec<i32>,
     /// Why the store cannot be used now; absent when it can.
     pub store_error: Option<String>,
+    /// Why workers cannot be started now; absent when they can.
+    pub worker_error: Option<String>,
     /// Whether it is stopping.
     pub stopping: bool,
 }
@@ -161,7 +163,7 @@ impl Channel {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         Self {
-            calls: Calls::new(Arc::clone(&setup.store)),
+            calls: Calls::new(Arc::clone(&setup.store), Arc::clone(&setup.name)),
             name: setup.name,
             store: setup.store,
             pool: setup.pool,
@@ -296,6 +298,7 @@ impl Channel {
                     workers: self.pool.census(),
                     pids: self.pool.pids(),
                     store_error: self.calls.trouble().map(str::to_owned),
+                    worker_error: self.pool.trouble().map(str::to_owned),
                     stopping: self.stopping.is_some(),
                 };
                 // Whoever asked may have gone.

@@ -190,7 +190,6 @@ impl Channel {
         }
         let put_back = |s: &Settlement| matches!(s.to, Place::Front(_) | Place::Back(_));
         self.agenda.look |= want == 0 && settlements.iter().any(put_back);
-        self.metrics.leased(reply.leased.len());
         self.on_leased(reply.leased);
         // Both sides changed in this very turn, so they must agree after it.
         if reply.held == self.table.len() as u64 {
@@ -205,6 +204,7 @@ impl Channel {
 
     /// The jobs are ours now: to run, or to be set aside when they cannot be understood.
     fn on_leased(&mut self, leased: Vec<Leased>) {
+        self.metrics.leased(leased.len());
         let now = self.now();
         // Also when the reply to the asking was lost, and this is what the store says we hold.
         self.scoped.asked |= !leased.is_empty();

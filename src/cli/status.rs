@@ -3,9 +3,9 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Failure, Session, metrics, table};
+use super::{Failure, Session, metrics, table, text};
 use crate::config::Channel;
-use crate::master::{self, Presence};
+use crate::master::{self, Answer, Presence, Request};
 use crate::store;
 
 /// Show whether the master runs and how many jobs are where
@@ -26,6 +26,7 @@ struct Report {
     counts: store::Status,
     driver: String,
     durability: String,
+    worker_error: Option<String>,
 }
 
 impl Status {
@@ -71,21 +72,31 @@ fn gather(session: &Session, channel: &Channel) -> Result<Report, Failure> {
     });
     let doing = || format!("read the status of channel \"{}\"", channel.name);
     let (counts, durability) = read.map_err(|error| Failure::store(doing(), error))?;
+    let presence = master::presence(channel);
     Ok(Report {
         channel: channel.name.clone(),
-        presence: master::presence(channel),
+        worker_error: if presence.running { worker_error(channel) } else { None },
+        presence,
         counts,
         driver: channel.driver.to_string(),
         durability,
     })
 }
 
+/// Why the channel's master cannot start workers. One that does not answer has other troubles, which its log tells.
+fn worker_error(channel: &Channel) -> Option<String> {
+    match master::ask(&master::socket(channel), Request::Status, |_| {}) {
+        Ok(Answer::Status { report, .. }) => report.worker_error,
+        _ => None,
+    }
+}
+
 fn render(reports: &[Report], colours: bool) -> String {
-    let mut text = String::new();
+    let mut shown = String::new();
     for report in reports {
-        let Report { channel, presence, counts, driver, durability } = report;
-        if !text.is_empty() {
-            text.push('\n');
+        let Report { channel, presence, counts, driver, durability, worker_error } = report;
+        if !shown.is_empty() {
+            shown.push('\n');
         }
         let (colour, state) = match presence {
             Presence { running: true, pid: Some(pid) } => ("32", format!("is running, pid {pid}.")),
@@ -93,18 +104,22 @@ fn render(reports: &[Report], colours: bool) -> String {
             Presence { running: false, .. } => ("33", "is not running!".to_owned()),
         };
         let line = format!("The master-process of {channel}-queue {state}");
-        text.push_str(&if colours { format!("\x1b[{colour}m{line}\x1b[0m\n") } else { line + "\n" });
-        text.push_str(&format!("The status of {channel}-queue:\n"));
-        text.push_str(&counts_table(counts));
+        shown.push_str(&if colours { format!("\x1b[{colour}m{line}\x1b[0m\n") } else { line + "\n" });
+        shown.push_str(&format!("The status of {channel}-queue:\n"));
+        shown.push_str(&counts_table(counts));
         if counts.cleared > 0 {
-            text.push_str(&format!("Cleared: {}\n", counts.cleared));
+            shown.push_str(&format!("Cleared: {}\n", counts.cleared));
         }
         if counts.paused {
-            text.push_str("Paused: no job is handed out to a worker.\n");
+            shown.push_str("Paused: no job is handed out to a worker.\n");
         }
-        text.push_str(&format!("Store: {driver}, durability {durability}\n"));
+        if let Some(error) = worker_error {
+            let line = format!("No worker can be started: {}", text::plain(error));
+            shown.push_str(&if colours { format!("\x1b[31m{line}\x1b[0m\n") } else { line + "\n" });
+        }
+        shown.push_str(&format!("Store: {driver}, durability {durability}\n"));
     }
-    text
+    shown
 }
 
 /// The table of the counts.
@@ -128,6 +143,7 @@ struct Shown<'a> {
     cleared: u64,
     total: u64,
     paused: bool,
+    worker_error: Option<&'a str>,
     driver: &'a str,
     durability: &'a str,
 }
@@ -147,6 +163,7 @@ impl<'a> From<&'a Report> for Shown<'a> {
             cleared,
             total: report.counts.total(),
             paused,
+            worker_error: report.worker_error.as_deref(),
             driver: &report.driver,
             durability: &report.durability,
         }
@@ -164,6 +181,7 @@ mod tests {
             counts: store::Status { done: 26_000, ..store::Status::default() },
             driver: "sqlite at /srv/aint-queue.db".to_owned(),
             durability: "fsync".to_owned(),
+            worker_error: None,
         }
     }
 

@@ -66,7 +66,7 @@ impl Pool {
         worker.doom.get_or_insert(why);
         if why == Doom::Broken && !worker.was_ready {
             // A program that cannot even say hello is not started again at once.
-            self.respawn.failed(Instant::now());
+            self.respawn.failed(Instant::now(), "it broke the worker protocol before it was ready");
         }
         if worker.phase != Phase::Dying {
             worker.phase = Phase::Dying;
@@ -99,8 +99,8 @@ impl Pool {
             self.ended.push(Ended { run, id: entry.id, outcome, took: began.elapsed() });
         }
         if worker.died_young(exit) {
-            self.respawn.failed(Instant::now());
-            let how = exit.map_or_else(|| "unknown".to_owned(), judge::describe);
+            let how = exit.map_or_else(|| "ended".to_owned(), judge::describe);
+            self.respawn.failed(Instant::now(), &format!("it {how} before it was ready"));
             warn!(
                 channel = %self.spec.channel, pid = worker.pid,
                 "a worker {how} before it was ready; the next start waits {:?}", self.respawn.delay()

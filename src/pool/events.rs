@@ -28,7 +28,7 @@ impl Pool {
             }
             ChildEvent::SpawnFailed { error, .. } => {
                 error!(channel = %self.spec.channel, %error, "could not start a worker");
-                self.respawn.failed(Instant::now());
+                self.respawn.failed(Instant::now(), &error);
                 self.bury(child, None, "");
             }
             ChildEvent::Exited(exit) => {

@@ -295,6 +295,12 @@ impl Pool {
         self.workers.is_empty()
     }
 
+    /// Why no worker can be started now, for people; absent when they can.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.respawn.trouble()
+    }
+
     /// Counts the workers.
     #[must_use]
     pub fn census(&self) -> Census {

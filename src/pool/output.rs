@@ -95,7 +95,7 @@ impl Output {
         }
         while let Some(line) = self.lines.next_line() {
             let (Line::Whole(line) | Line::Cut(line)) = line;
-            let line = String::from_utf8_lossy(line).into_owned();
+            let line = plain(&String::from_utf8_lossy(line));
             self.log(&line);
         }
         self.pipe.is_some()
@@ -113,12 +113,34 @@ impl Output {
     }
 }
 
+/// A line without control characters: what a worker prints must not overwrite other lines on a terminal, nor make
+/// the log look like something else than text.
+fn plain(line: &str) -> String {
+    let is_harmful = |c: char| c.is_control() && c != '\t';
+    if !line.contains(is_harmful) {
+        return line.to_owned();
+    }
+    line.chars().map(|c| if is_harmful(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
 /// A line a worker sent as a `log` frame.
 pub(super) fn log_frame(channel: &str, pid: Option<i32>, job: Option<u64>, level: &str, message: &str) {
+    let message = plain(message);
     match level {
         "error" => error!(target: "worker", %channel, pid, job, "{message}"),
         "warn" => warn!(target: "worker", %channel, pid, job, "{message}"),
         "debug" | "trace" => debug!(target: "worker", %channel, pid, job, "{message}"),
         _ => info!(target: "worker", %channel, pid, job, "{message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_of_a_worker_are_shown_and_do_nothing() {
+        assert_eq!(plain("a\tb é"), "a\tb é");
+        assert_eq!(plain("x\rERROR forged\0\u{1b}[31m"), "x\\rERROR forged\\u{0}\\u{1b}[31m");
     }
 }

@@ -31,6 +31,7 @@ fn nothing_is_lost_when_redis_is_killed_and_work_resumes_within_two_seconds() {
     let done = site.counts("default").done;
     site.until("default", "progress", |c| c.done > done);
     assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
+    assert!(master.log().contains("the store answers again"));
     let counts = site.until("default", "all done", |c| c.done == 1500);
     assert_eq!((counts.failed, counts.total), (0, 1500));
     assert!(master.stop().success());

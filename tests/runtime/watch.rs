@@ -58,6 +58,22 @@ fn metrics_tell_of_runs_and_depths() {
 }
 
 #[test]
+fn the_status_says_that_no_worker_can_be_started_and_why() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\ncommand = [\"sh\", \"-c\", \"exit 7\"]\n",
+    );
+    let master = site.listen(&[]);
+    let error = until("the trouble to be told", || {
+        let status = site.json(&["queue:status"]);
+        status["worker_error"].as_str().map(str::to_owned)
+    });
+    assert_eq!(error, "it exited with 7 before it was ready");
+    assert!(site.ok(&["queue:status"]).contains("No worker can be started: it exited with 7"));
+    assert!(master.stop().success());
+    assert!(site.json(&["queue:status"])["worker_error"].is_null());
+}
+
+#[test]
 fn one_job_can_be_run_here_and_now() {
     let site = Site::sqlite("[channels.default.worker]\ntype = \"process-pool\"\n");
     assert!(site.ok(&["queue:run"]).contains("No job is waiting"));

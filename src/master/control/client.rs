@@ -13,6 +13,9 @@ use crate::channel::Report;
 /// How long a line of an answer may take. A stop reports progress more often than that.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a look at a master may take: it answers at once or is in trouble.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// Why a master did not answer.
 #[derive(Debug, Error)]
 pub enum ControlError {
@@ -44,7 +47,8 @@ pub fn ask(
 ) -> Result<Answer, ControlError> {
     let nobody = |source| ControlError::Nobody { path: socket.to_owned(), source };
     let mut stream = UnixStream::connect(socket).map_err(nobody)?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(ControlError::Broken)?;
+    let patience = if matches!(request, Request::Stop { .. }) { PATIENCE } else { LOOK };
+    stream.set_read_timeout(Some(patience)).map_err(ControlError::Broken)?;
     let mut text = serde_json::to_vec(&request).expect("a request is plain data");
     text.push(b'\n');
     stream.write_all(&text).map_err(ControlError::Broken)?;
