@@ -77,6 +77,8 @@ impl Io {
                     None => return,
                 },
                 ready = ready(self.socket.as_ref(), !outgoing.is_empty()) => {
+                    self.stdout.catch_up();
+                    self.stderr.catch_up();
                     if ready.is_err() || self.read_frames(&mut incoming).await == Read::End {
                         self.socket = None;
                         self.tell(FromIo::Hangup(self.child)).await;

@@ -64,6 +64,18 @@ impl Output {
         self.read();
     }
 
+    /// Reads what was printed before a frame came, so that it is logged while its job is still known. Bounded, as in
+    /// every turn.
+    pub(super) fn catch_up(&mut self) {
+        // Asks the pipe itself: the runtime may not have heard yet that there is something to read.
+        let direct = |pipe: &pipe::Receiver, space: &mut [u8]| Ok(nix::unistd::read(pipe, space)?);
+        for _ in 0..4 {
+            if !self.read_by(direct) {
+                break;
+            }
+        }
+    }
+
     /// Reads what is there, and logs an unfinished last line too.
     pub(super) fn drain(&mut self) {
         for _ in 0..MOST_LEFT / CHUNK {
@@ -86,8 +98,12 @@ impl Output {
 
     /// Whether something was read.
     fn read(&mut self) -> bool {
+        self.read_by(pipe::Receiver::try_read)
+    }
+
+    fn read_by(&mut self, read: impl FnOnce(&pipe::Receiver, &mut [u8]) -> io::Result<usize>) -> bool {
         let Some(pipe) = &self.pipe else { return false };
-        match self.lines.fill(|space| pipe.try_read(space)) {
+        match self.lines.fill(|space| read(pipe, space)) {
             Ok(0) => self.pipe = None,
             Ok(_) => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return false,

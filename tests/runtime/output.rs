@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::site::Site;
+use crate::site::{Site, until};
 
 #[test]
 fn a_worker_that_prints_megabytes_stalls_nothing() {
@@ -31,15 +31,27 @@ min_worker_number = 1
 fn what_a_job_prints_is_logged_with_its_channel_worker_and_number() {
     let site = Site::sqlite("[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n");
     let master = site.listen(&[]);
-    let id = site.push("echo", r#"{"message":"hello from \u001b[31mthe job"}"#, &[]);
-    site.until("default", "it to be done", |c| c.done == 1);
-    let log = master.log();
-    let line = log.lines().find(|line| line.contains("hello from")).expect("the line is logged");
-    let line: serde_json::Value = serde_json::from_str(line).unwrap();
-    assert_eq!(line["channel"], "default");
-    assert_eq!(line["stream"], "stdout");
-    assert_eq!(line["job"], id);
-    assert!(line["pid"].as_u64().is_some());
+    let ids: Vec<_> =
+        (0..20).map(|_| site.push("echo", r#"{"message":"hello from \u001b[31mthe job"}"#, &[])).collect();
+    site.until("default", "all to be done", |c| c.done == 20);
+    let mut jobs = until("all lines to be logged", || {
+        let log = master.log();
+        let lines = log.lines().filter(|line| line.contains("hello from"));
+        let lines: Vec<serde_json::Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+        for line in &lines {
+            assert_eq!((&line["channel"], &line["stream"]), (&"default".into(), &"stdout".into()), "{line}");
+            assert!(line["pid"].as_u64().is_some());
+        }
+        (lines.len() == 20).then(|| {
+            lines
+                .iter()
+                .map(|line| line["job"].as_u64().unwrap_or_else(|| panic!("no job in {line}\n{log}")))
+                .collect::<Vec<_>>()
+        })
+    });
+    // What a job printed stands under its number, although its end follows on another descriptor.
+    jobs.sort_unstable();
+    assert_eq!(jobs, ids);
     assert!(master.stop().success());
 }
 
