@@ -77,8 +77,6 @@ impl Io {
                     None => return,
                 },
                 ready = ready(self.socket.as_ref(), !outgoing.is_empty()) => {
-                    self.stdout.catch_up();
-                    self.stderr.catch_up();
                     if ready.is_err() || self.read_frames(&mut incoming).await == Read::End {
                         self.socket = None;
                         self.tell(FromIo::Hangup(self.child)).await;
@@ -128,6 +126,11 @@ impl Io {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Read::Nothing,
             Err(_) => Read::End,
         };
+        if read == Read::Some {
+            // What the worker printed before it said this is there by now; its job is known until this is reported.
+            self.stdout.catch_up();
+            self.stderr.catch_up();
+        }
         self.report(incoming).await;
         read
     }
