@@ -30,10 +30,7 @@ for n = 2, #ARGV, 4 do
   end
 end
 if #front > 0 then
-  for n = 1, math.floor(#front / 2) do
-    front[n], front[#front + 1 - n] = front[#front + 1 - n], front[n]
-  end
-  redis.call('LPUSH', WAITING, unpack(front))
+  put_in_front(front)
   wake()
 end
 if #failed > 0 then

@@ -61,3 +61,11 @@ local function bury(passed)
     redis.call('HINCRBY', STATS, 'tombstones', -counted)
   end
 end
+
+-- Puts ids at the front of waiting. The first one given comes first: it is put there last.
+local function put_in_front(ids)
+  for n = 1, math.floor(#ids / 2) do
+    ids[n], ids[#ids + 1 - n] = ids[#ids + 1 - n], ids[n]
+  end
+  redis.call('LPUSH', WAITING, unpack(ids))
+end

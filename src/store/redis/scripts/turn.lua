@@ -105,11 +105,7 @@ if others > 0 then
     end
   end
   if #front > 0 then
-    -- The first one given comes first: it is put there last.
-    for n = 1, math.floor(#front / 2) do
-      front[n], front[#front + 1 - n] = front[#front + 1 - n], front[n]
-    end
-    redis.call('LPUSH', WAITING, unpack(front))
+    put_in_front(front)
   end
   if #back > 0 then
     redis.call('RPUSH', WAITING, unpack(back))
