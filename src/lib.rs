@@ -120,6 +120,7 @@ pub mod channel;
 mod cli;
 pub mod config;
 pub mod fd;
+mod form;
 pub mod guardian;
 pub mod job;
 pub mod master;

@@ -17,11 +17,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("config", &["job", "pool::plan"]),
     ("store", &["job", "config"]),
     ("queue", &["job", "config", "store"]),
+    ("form", &["job", "queue"]),
     ("snapshot", &["job", "config", "store", "guardian", "metrics"]),
     ("channel", &["job", "wire", "config", "store", "pool", "metrics"]),
     ("master", &["job", "fd", "config", "store", "pool", "guardian", "channel", "snapshot", "metrics"]),
     ("worker", &["job", "wire", "fd"]),
-    ("cli", &["job", "config", "store", "queue", "channel", "pool", "master", "snapshot", "metrics"]),
+    ("cli", &["job", "config", "store", "queue", "form", "channel", "pool", "master", "snapshot", "metrics"]),
     ("app", &["job", "cli", "worker", "guardian"]),
     ("builtin", &["job", "app"]),
 ];

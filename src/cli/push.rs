@@ -3,14 +3,15 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use serde_json::json;
 
-use super::{Exit, Failure, Session, push_file, text, time};
+use super::{Exit, Failure, Session, push_file, text};
 use crate::config::{Channel, Handler};
-use crate::job::{MAX_DELAY, NewJob, NewJobError, Payload, PayloadError, Start, Timestamp};
+use crate::form::{self, time};
+use crate::job::{Payload, PayloadError};
 use crate::queue::PushOptions;
 use crate::store::Pushed;
 
@@ -64,7 +65,7 @@ impl Push {
         // Everything is checked before the store is opened: a refused push leaves no trace.
         let payload = payload(&self.data, &doing)?;
         let job = self.options().job(&name, payload);
-        check(&job).map_err(|error| Failure::new(Exit::Usage, &doing).because(error))?;
+        form::check(&job).map_err(|error| Failure::new(Exit::Usage, &doing).because(error))?;
         if let Some(warning) = unknown_here(session, channel, &name) {
             session.warn(&warning);
         }
@@ -102,15 +103,6 @@ impl Push {
             options = options.unique(key);
         }
         options
-    }
-}
-
-/// Checks what the store would refuse. Only the store's clock judges a time for good; this one finds it in good time.
-pub(super) fn check(job: &NewJob) -> Result<(), NewJobError> {
-    let latest = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + MAX_DELAY;
-    match job.start {
-        Start::At(time) if time > Timestamp(0).after(latest) => Err(NewJobError::Delay),
-        _ => job.check(),
     }
 }
 
