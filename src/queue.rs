@@ -117,17 +117,17 @@ impl PushOptions {
     }
 
     /// Not to be started later than this long after the push, at most ten years, by the store's clock: a job that is
-    /// too late ends in `failed` as `expired`.
+    /// too late ends in `failed` as `expired`. Replaces an earlier expiry.
     #[must_use]
     pub fn expires_in(mut self, time: Duration) -> Self {
-        self.expires_in = Some(time);
+        (self.expires_in, self.expires_at) = (Some(time), None);
         self
     }
 
-    /// Not to be started after this time, by the store's clock.
+    /// Not to be started after this time, by the store's clock. Replaces an earlier expiry.
     #[must_use]
     pub fn expires_at(mut self, time: SystemTime) -> Self {
-        self.expires_at = Some(timestamp(time));
+        (self.expires_in, self.expires_at) = (None, Some(timestamp(time)));
         self
     }
 

@@ -12,20 +12,30 @@
 //! | `max_attempts` | how often the job may be attempted |
 //! | `timeout` | how long one run may last, 0 for no limit: seconds, or a text with units |
 //! | `unique` | add nothing when a job with this key is in the channel |
+//! | `unique_until` | when that key is free again: `"end"` of the job, which is the default, or its `"start"` |
+//! | `unique_for` | hold that key for this long after the push instead, whatever becomes of the job |
+//! | `priority` | `"high"`, `"normal"` or `"low"` |
+//! | `expires` | not to be started later than this long after the push, or than this time |
+//! | `headers` | an object of texts for whoever handles the job |
 //!
-//! Everything but `payload` may be `null`, which says nothing, like a key that is absent.
+//! Everything but `payload` may be `null`, which says nothing, like a key that is absent. Headers are added to those of
+//! the defaults, every other key replaces its default.
 
 pub(crate) mod time;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::job::{MAX_DELAY, NewJob, NewJobError, Payload, PayloadError, Start, Timestamp};
+use crate::job::{
+    MAX_DELAY, NewJob, NewJobError, Payload, PayloadError, Priority, Start, Timestamp, UniqueUntil,
+};
 use crate::queue::PushOptions;
+use time::Until;
 
 /// Why a text is no job.
 #[derive(Debug, Error)]
@@ -36,8 +46,8 @@ pub(crate) enum FormError {
     NoJob,
     #[error("\"{key}\": {why}")]
     Key { key: &'static str, why: String },
-    #[error("\"delay\" and \"at\" exclude each other: keep one of the two")]
-    DelayAndAt,
+    #[error("\"{0}\" and \"{1}\" exclude each other: keep one of the two")]
+    Both(&'static str, &'static str),
     #[error(transparent)]
     Payload(PayloadError),
     #[error("{rule}")]
@@ -50,8 +60,7 @@ impl FormError {
         match self {
             Self::NotAnObject(_) => None,
             Self::NoJob => Some("job"),
-            Self::Key { key, .. } | Self::Rule { key, .. } => Some(key),
-            Self::DelayAndAt => Some("delay"),
+            Self::Both(key, _) | Self::Key { key, .. } | Self::Rule { key, .. } => Some(key),
             Self::Payload(_) => Some("payload"),
         }
     }
@@ -65,6 +74,9 @@ fn key_of(rule: &NewJobError, job: &NewJob) -> &'static str {
         NewJobError::Delay if matches!(job.start, Start::At(_)) => "at",
         NewJobError::Delay => "delay",
         NewJobError::Attempts => "max_attempts",
+        NewJobError::UniqueFor(_) => "unique_for",
+        NewJobError::Expiry => "expires",
+        NewJobError::Header(_) => "headers",
     }
 }
 
@@ -92,6 +104,16 @@ struct Written<'a> {
     timeout: Option<&'a RawValue>,
     #[serde(borrow, default)]
     unique: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    unique_until: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    unique_for: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    priority: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    expires: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    headers: Option<&'a RawValue>,
 }
 
 /// A payload that is `null` is a payload, not an absent one.
@@ -120,7 +142,7 @@ impl Written<'_> {
     /// `options` with what is written put over it.
     fn options(&self, mut options: PushOptions) -> Result<PushOptions, FormError> {
         match (self.delay, self.at) {
-            (Some(_), Some(_)) => return Err(FormError::DelayAndAt),
+            (Some(_), Some(_)) => return Err(FormError::Both("delay", "at")),
             (Some(delay), None) => options = options.delay(read_duration("delay", delay)?),
             (None, Some(at)) => options = options.at(read_time("at", at)?),
             (None, None) => {}
@@ -132,10 +154,46 @@ impl Written<'_> {
         if let Some(timeout) = self.timeout {
             options = options.timeout(read_duration("timeout", timeout)?);
         }
-        if let Some(key) = self.unique {
-            options = options.unique(read_text("unique", key)?);
+        if let Some(priority) = self.priority {
+            let read = serde_json::from_str::<Priority>(priority.get());
+            let read = read.map_err(|_| wrong("priority", "write \"high\", \"normal\" or \"low\""));
+            options = options.priority(read?);
         }
-        Ok(options)
+        if let Some(expires) = self.expires {
+            options = match read_until("expires", expires)? {
+                Until::After(length) => options.expires_in(length),
+                Until::At(time) => options.expires_at(time),
+            };
+        }
+        if let Some(headers) = self.headers {
+            let read = serde_json::from_str::<BTreeMap<String, String>>(headers.get());
+            let form = "write an object of texts, such as {\"tenant\": \"7\"}";
+            for (name, value) in read.map_err(|_| wrong("headers", form))? {
+                options = options.header(name, value);
+            }
+        }
+        self.unique(options)
+    }
+
+    /// `options` with the unique key and how long it is held.
+    fn unique(&self, options: PushOptions) -> Result<PushOptions, FormError> {
+        let Some(key) = self.unique.map(|raw| read_text("unique", raw)).transpose()? else {
+            let lonely = [("unique_until", self.unique_until), ("unique_for", self.unique_for)];
+            return match lonely.iter().find(|(_, raw)| raw.is_some()) {
+                Some((name, _)) => Err(wrong(name, "says how long a key is held: add \"unique\", the key")),
+                None => Ok(options),
+            };
+        };
+        match (self.unique_until, self.unique_for) {
+            (Some(_), Some(_)) => Err(FormError::Both("unique_until", "unique_for")),
+            (Some(until), None) => match serde_json::from_str(until.get()) {
+                Ok(UniqueUntil::Start) => Ok(options.unique_until_start(key)),
+                Ok(UniqueUntil::End) => Ok(options.unique(key)),
+                Err(_) => Err(wrong("unique_until", "write \"start\" or \"end\"")),
+            },
+            (None, Some(time)) => Ok(options.unique_for(read_duration("unique_for", time)?, key)),
+            (None, None) => Ok(options.unique(key)),
+        }
     }
 }
 
@@ -144,6 +202,9 @@ pub(crate) fn check(job: &NewJob) -> Result<(), NewJobError> {
     let latest = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + MAX_DELAY;
     match job.start {
         Start::At(time) if time > Timestamp(0).after(latest) => Err(NewJobError::Delay),
+        _ if job.meta.expires_at.is_some_and(|time| time > Timestamp(0).after(latest)) => {
+            Err(NewJobError::Expiry)
+        }
         _ => job.check(),
     }
 }
@@ -170,6 +231,15 @@ fn read_duration(key: &'static str, raw: &RawValue) -> Result<Duration, FormErro
     parsed.map_err(|why| wrong(key, why))
 }
 
+/// As [`read_duration`], or a point in time.
+fn read_until(key: &'static str, raw: &RawValue) -> Result<Until, FormError> {
+    let parsed = match serde_json::from_str::<f64>(raw.get()) {
+        Ok(seconds) => time::duration_from_seconds(seconds).map(Until::After),
+        Err(_) => time::parse_until(&read_text(key, raw).unwrap_or_default()),
+    };
+    parsed.map_err(|why| wrong(key, why))
+}
+
 fn read_time(key: &'static str, raw: &RawValue) -> Result<SystemTime, FormError> {
     time::parse_time(&read_text(key, raw).unwrap_or_default()).map_err(|why| wrong(key, why))
 }
@@ -189,12 +259,21 @@ mod tests {
 
     #[test]
     fn an_object_may_say_everything_a_push_can() {
-        let text = r#"{"job":"a","payload":{"x": 1},"delay":"5m","max_attempts":2,"timeout":1.5,"unique":"k\u0065y"}"#;
+        let text = r#"{"job":"a","payload":{"x": 1},"delay":"5m","max_attempts":2,"timeout":1.5,"unique":"k\u0065y",
+                "unique_until":"start","priority":"high","expires":"1h","headers":{"tenant":"7"}}"#;
         let job = parsed(text, Some("other")).unwrap();
         assert_eq!((job.meta.job.as_str(), job.payload.as_str()), ("a", r#"{"x": 1}"#));
         assert_eq!(job.start, Start::After(Duration::from_secs(300)));
         assert_eq!((job.meta.max_attempts, job.meta.timeout_ms), (Some(2), Some(1500)));
         assert_eq!(job.meta.unique.as_deref(), Some("key"));
+        assert_eq!((job.meta.unique_until, job.meta.unique_for_ms), (UniqueUntil::Start, None));
+        assert_eq!((job.meta.priority, job.meta.expires_in_ms), (Priority::High, Some(3_600_000)));
+        assert_eq!(job.meta.headers["tenant"], "7");
+
+        let text = r#"{"unique":"k","unique_for":60,"expires":"2026-11-30T09:00:00Z","priority":"low"}"#;
+        let meta = parsed(text, Some("other")).unwrap().meta;
+        assert_eq!((meta.unique_until, meta.unique_for_ms), (UniqueUntil::End, Some(60_000)));
+        assert_eq!((meta.expires_in_ms, meta.expires_at), (None, Some(Timestamp(1_796_029_200_000_000))));
 
         let job = parsed(r#"{"at":"1970-01-01T00:00:01Z"}"#, Some("other")).unwrap();
         assert_eq!((job.meta.job.as_str(), job.payload.as_str()), ("other", "{}"));
@@ -202,8 +281,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_replaces_its_default_and_headers_are_added() {
+        let options = PushOptions::new().expires_in(Duration::from_secs(1)).header("a", "1").header("b", "1");
+        let options = options.priority(Priority::Low);
+        let text = r#"{"expires":"2026-11-30T09:00:00Z","headers":{"b":"2"}}"#;
+        let meta = parse(text, &Defaults { job: Some("x"), options: &options }).unwrap().meta;
+        assert_eq!((meta.expires_in_ms, meta.expires_at.is_some()), (None, true));
+        assert_eq!((meta.headers["a"].as_str(), meta.headers["b"].as_str()), ("1", "2"));
+        assert_eq!(meta.priority, Priority::Low);
+    }
+
+    #[test]
     fn null_says_nothing_except_as_a_payload() {
-        let text = r#"{"job":null,"payload":null,"delay":null,"at":null,"max_attempts":null,"timeout":null,"unique":null}"#;
+        let text = r#"{"job":null,"payload":null,"delay":null,"at":null,"max_attempts":null,"timeout":null,"unique":null,
+                "unique_until":null,"unique_for":null,"priority":null,"expires":null,"headers":null}"#;
         let job = parsed(text, Some("other")).unwrap();
         let expected = PushOptions::new().max_attempts(9).job("other", Payload::parse("null").unwrap());
         assert_eq!(job, expected);
@@ -236,6 +327,18 @@ mod tests {
         wrong(r#"{"job":"a","max_attempts":0}"#, Some("max_attempts"), "at least 1");
         wrong(r#"{"job":"a","max_attempts":"3"}"#, Some("max_attempts"), "write a whole number");
         wrong(r#"{"job":"a","unique":""}"#, Some("unique"), "1 to 256");
+        wrong(r#"{"job":"a","unique_until":"end"}"#, Some("unique_until"), "add \"unique\"");
+        wrong(r#"{"job":"a","unique_for":9}"#, Some("unique_for"), "add \"unique\"");
+        let both = r#"{"job":"a","unique":"k","unique_for":9,"unique_until":"start"}"#;
+        wrong(both, Some("unique_until"), "exclude each other");
+        wrong(r#"{"job":"a","unique":"k","unique_for":0}"#, Some("unique_for"), "is zero");
+        wrong(r#"{"job":"a","unique":"k","unique_until":"now"}"#, Some("unique_until"), "\"start\" or");
+        wrong(r#"{"job":"a","priority":1}"#, Some("priority"), "write \"high\"");
+        wrong(r#"{"job":"a","expires":"soon"}"#, Some("expires"), "write seconds");
+        wrong(r#"{"job":"a","expires":"9999d"}"#, Some("expires"), "ten years");
+        wrong(r#"{"job":"a","expires":"2999-01-01"}"#, Some("expires"), "ten years");
+        wrong(r#"{"job":"a","headers":{"a":1}}"#, Some("headers"), "an object of texts");
+        wrong(r#"{"job":"a","headers":{"A":"1"}}"#, Some("headers"), "the header name \"A\"");
         let deep = format!(r#"{{"job":"a","payload":{}{}}}"#, "[".repeat(129), "]".repeat(129));
         wrong(&deep, Some("payload"), "nested deeper");
     }

@@ -6,6 +6,8 @@ use jiff::civil;
 use jiff::tz::TimeZone;
 use jiff::{Span, SpanRelativeTo, Zoned};
 
+const NEGATIVE: &str = "a duration cannot be negative";
+
 /// A duration: seconds as a number, or with units: `90`, `1.5`, `5m`, `1h30m`, `2 days`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     const FORM: &str = "write seconds, or a time with units such as 500ms, 5m, 1h30m, 2d";
@@ -15,15 +17,36 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     }
     let span: Span = text.parse().map_err(|_| FORM.to_owned())?;
     let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| FORM.to_owned())?;
-    Duration::try_from(length).map_err(|_| "a duration cannot be negative".to_owned())
+    Duration::try_from(length).map_err(|_| NEGATIVE.to_owned())
 }
 
 /// A duration from a number of seconds.
 pub(crate) fn duration_from_seconds(seconds: f64) -> Result<Duration, String> {
     if seconds < 0.0 {
-        return Err("a duration cannot be negative".to_owned());
+        return Err(NEGATIVE.to_owned());
     }
     Duration::try_from_secs_f64(seconds).map_err(|_| "the number is too large".to_owned())
+}
+
+/// The end of a time that is given by its length or by its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// This long after the push.
+    After(Duration),
+    /// This point in time.
+    At(SystemTime),
+}
+
+/// A duration or a point in time; what can be read as both is a duration.
+pub(crate) fn parse_until(text: &str) -> Result<Until, String> {
+    match (parse_duration(text), parse_time(text)) {
+        (Ok(length), _) => Ok(Until::After(length)),
+        (Err(_), Ok(time)) => Ok(Until::At(time)),
+        (Err(why), Err(_)) if why == NEGATIVE => Err(why),
+        (Err(_), Err(_)) => {
+            Err("write seconds, a time with units such as 5m, or 2026-11-30T09:00:00Z".to_owned())
+        }
+    }
 }
 
 /// A point in time: RFC 3339, or a local date with or without a time of day.
@@ -64,6 +87,16 @@ mod tests {
         for wrong in ["", "soon", "-5", "-5m", "nan", "inf", "1e300", "5 parsecs"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_end_is_a_length_or_a_time() {
+        assert_eq!(parse_until("5m"), Ok(Until::After(Duration::from_secs(300))));
+        assert_eq!(parse_until("2026"), Ok(Until::After(Duration::from_secs(2026))));
+        let time = UNIX_EPOCH + Duration::from_secs(1);
+        assert_eq!(parse_until("1970-01-01T00:00:01Z"), Ok(Until::At(time)));
+        assert_eq!(parse_until("-5"), Err(NEGATIVE.to_owned()));
+        assert!(parse_until("soon").is_err());
     }
 
     #[test]
