@@ -29,6 +29,7 @@ $handlers = [
         }
     },
 ];
+set_error_handler(fn ($n, $text, $file, $line) => throw new ErrorException($text, 0, $n, $file, $line)); // warnings too
 ini_set('default_socket_timeout', -1); // an idle worker waits for as long as there is nothing to do
 [$master, $later] = [fopen('php://fd/' . getenv('AINT_QUEUE_FD'), 'r+'), []];
 function say(array $f): void { fwrite($GLOBALS['master'], json_encode($f, JSON_INVALID_UTF8_SUBSTITUTE) . "\n"); }
@@ -48,10 +49,9 @@ while (($job = array_shift($later) ?? hear()) && $job['type'] !== 'stop') {
     if ($job['type'] !== 'run') continue; // a cancel that came too late
     $answer = ['type' => 'failed', 'error' => "no handler for $job[job]", 'unknown_job' => true];
     try {
-        if (isset($handlers[$job['job']])) {
-            $handlers[$job['job']]($job, $job['payload']);
-            $answer = ['type' => 'done'];
-        }
+        isset($handlers[$job['job']]) || throw new Answer($answer);
+        $handlers[$job['job']]($job, $job['payload']);
+        $answer = ['type' => 'done'];
     } catch (Throwable $error) {
         $answer = $error->frame ?? ['type' => 'failed', 'error' => substr($error, 0, 4096)];
     }
