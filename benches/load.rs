@@ -67,6 +67,7 @@ async fn bare_loop(server: &redis::Server, channel: &str) -> f64 {
             owner: &owner,
             seq,
             settlements: &settlements,
+            frees: &[],
             want: MAX_BATCH,
             max_bytes: MAX_BATCH_BYTES,
         };

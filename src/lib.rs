@@ -133,5 +133,5 @@ pub mod worker;
 
 pub use app::{App, WORKER_ARGUMENT};
 pub use config::Config;
-pub use job::{AsyncJob, Context, Job, JobError};
+pub use job::{AsyncJob, Context, Job, JobError, Priority};
 pub use queue::{PushOptions, Queue};

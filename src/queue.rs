@@ -1,5 +1,6 @@
 //! The producer's door: [`Queue`] pushes jobs into a channel.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,7 +9,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::config::{Config, UndeclaredChannel};
-use crate::job::{AsyncJob, Job, JobId, Meta, NewJob, Payload, Start, Timestamp};
+use crate::job::{AsyncJob, Job, JobId, Meta, NewJob, Payload, Priority, Start, Timestamp, UniqueUntil};
 use crate::store::{self, MAX_BATCH, MAX_BATCH_BYTES, PushError, Pushed, Store, StoreError};
 
 /// Pushes jobs into one channel. Cheap to clone; every clone uses the same connection.
@@ -65,6 +66,12 @@ impl<J: AsyncJob> Pushable<Asynchronous> for J {
 #[derive(Clone, Debug, Default)]
 pub struct PushOptions {
     unique: Option<String>,
+    unique_until: UniqueUntil,
+    unique_for: Option<Duration>,
+    priority: Priority,
+    expires_in: Option<Duration>,
+    expires_at: Option<Timestamp>,
+    headers: BTreeMap<String, String>,
     max_attempts: Option<u32>,
     timeout: Option<Duration>,
     start: Start,
@@ -77,12 +84,70 @@ impl PushOptions {
         Self::default()
     }
 
-    /// At most one job with this key is in the channel until it is done, failed, removed or cleared. A push that meets
-    /// one answers with its id instead of adding another.
+    /// At most one job with this key, 1 to 256 bytes, is in the channel until it is done, failed, removed or cleared. A
+    /// push that meets one answers with its id instead of adding another.
     #[must_use]
     pub fn unique(mut self, key: impl Into<String>) -> Self {
-        self.unique = Some(key.into());
+        (self.unique, self.unique_until, self.unique_for) = (Some(key.into()), UniqueUntil::End, None);
         self
+    }
+
+    /// At most one job with this key waits in the channel: the key is free again as soon as a worker has the job, so
+    /// that a push made while it runs, and that it may not see the reason of any more, adds another.
+    #[must_use]
+    pub fn unique_until_start(mut self, key: impl Into<String>) -> Self {
+        (self.unique, self.unique_until, self.unique_for) = (Some(key.into()), UniqueUntil::Start, None);
+        self
+    }
+
+    /// At most one job with this key is pushed into the channel within this time, at least a millisecond and at most
+    /// ten years, whatever becomes of it.
+    #[must_use]
+    pub fn unique_for(mut self, time: Duration, key: impl Into<String>) -> Self {
+        (self.unique, self.unique_until, self.unique_for) = (Some(key.into()), UniqueUntil::End, Some(time));
+        self
+    }
+
+    /// Which waiting jobs the job goes before; those of the same priority are leased first in, first out. As long as
+    /// more important jobs wait, less important ones do not run.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Not to be started later than this long after the push, at most ten years, by the store's clock: a job that is
+    /// too late ends in `failed` as `expired`.
+    #[must_use]
+    pub fn expires_in(mut self, time: Duration) -> Self {
+        self.expires_in = Some(time);
+        self
+    }
+
+    /// Not to be started after this time, by the store's clock.
+    #[must_use]
+    pub fn expires_at(mut self, time: SystemTime) -> Self {
+        self.expires_at = Some(timestamp(time));
+        self
+    }
+
+    /// Sends something along for whoever handles the job, apart from its data: a tenant, a trace context. Names are 1
+    /// to 64 of `a-z 0-9 _ . -`; at most 64 headers with 8 KiB in all.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sends a trace context along, as `traceparent` and `tracestate` of the W3C Trace Context recommendation. Jobs
+    /// pushed by the job inherit it.
+    #[must_use]
+    pub fn trace(self, traceparent: impl Into<String>, tracestate: Option<&str>) -> Self {
+        let traced = self.header("traceparent", traceparent);
+        match tracestate {
+            Some(state) => traced.header("tracestate", state),
+            None => traced,
+        }
     }
 
     /// How often the job may be attempted; at least 1.
@@ -109,26 +174,36 @@ impl PushOptions {
     /// Not before this time, by the store's clock; at once when it is past.
     #[must_use]
     pub fn at(mut self, time: SystemTime) -> Self {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.start = Start::At(Timestamp(0).after(since));
+        self.start = Start::At(timestamp(time));
         self
     }
 
     /// A job with these options.
     pub(crate) fn job(&self, name: &str, payload: Payload) -> NewJob {
-        let timeout_ms = self.timeout.map(|timeout| match timeout {
-            Duration::ZERO => 0,
-            // A limit below the millisecond must not become no limit.
-            timeout => u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1),
-        });
         let meta = Meta {
             max_attempts: self.max_attempts,
-            timeout_ms,
+            timeout_ms: self.timeout.map(millis),
             unique: self.unique.clone(),
+            unique_until: self.unique_until,
+            unique_for_ms: self.unique_for.map(millis),
+            priority: self.priority,
+            expires_in_ms: self.expires_in.map(millis),
+            expires_at: self.expires_at,
+            headers: self.headers.clone(),
             ..Meta::named(name)
         };
         NewJob { meta, payload, start: self.start }
     }
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    Timestamp(0).after(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+/// Whole milliseconds. What is not zero stays so: a limit below the millisecond must not become no limit.
+fn millis(time: Duration) -> u64 {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    if time.is_zero() { 0 } else { millis.max(1) }
 }
 
 /// Why a [`Queue`] cannot be opened.

@@ -159,6 +159,7 @@ impl Calls {
                         owner: &owner,
                         seq,
                         settlements: &settlements,
+                        frees: &[],
                         want,
                         max_bytes: MAX_BATCH_BYTES,
                     };

@@ -99,6 +99,8 @@ fn kind(kind: ErrorKind) -> &'static str {
         ErrorKind::Timeout => "timeout",
         ErrorKind::Crash => "crash",
         ErrorKind::Lost => "lost",
+        ErrorKind::Expired => "expired",
+        ErrorKind::Callback => "callback",
         ErrorKind::Malformed => "malformed",
     }
 }

@@ -12,11 +12,12 @@ mod registry;
 
 pub use handle::{AsyncJob, Context, Job, JobError};
 pub use id::{JobId, Timestamp};
-pub use outcome::{Next, Outcome};
+pub use outcome::{Failure, JobOptions, Next, Outcome};
 pub use payload::{MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, Payload, PayloadError};
 pub use record::{
     AttemptError, ErrorKind, FailReason, MAX_CRASHES, MAX_DELAY, MAX_ERROR_BYTES, MAX_ERRORS,
-    MAX_UNIQUE_KEY_BYTES, Meta, NewJob, NewJobError, Record, Start, bounded, is_job_name,
+    MAX_HEADER_BYTES, MAX_HEADERS, MAX_UNIQUE_KEY_BYTES, Meta, NewJob, NewJobError, Priority, Record, Start,
+    UniqueUntil, bounded, is_job_name,
 };
 pub(crate) use registry::Handler;
 pub use registry::{DuplicateJob, Registry};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::FailReason;
+
 /// What happened to one run of a job. What the store records of it is decided by `channel::retry`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -62,4 +64,25 @@ pub enum Next {
     Never,
     /// Never: the worker has no handler of this name.
     UnknownJob,
+}
+
+/// Why a job has failed for good, as its failed callback is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The reason.
+    pub reason: FailReason,
+    /// The last error's text.
+    pub error: String,
+}
+
+/// What the handler of a job wants for every job of its name. What a push says goes first; what neither says is as the
+/// channel says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JobOptions {
+    /// Attempts allowed.
+    pub max_attempts: Option<u32>,
+    /// Longest run; zero for no limit.
+    pub timeout: Option<Duration>,
+    /// Whether it has a failed callback.
+    pub failed: bool,
 }

@@ -1,5 +1,6 @@
 //! What the store keeps of a job, as plain data.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,10 @@ pub const MAX_ERROR_BYTES: usize = 4096;
 pub const MAX_UNIQUE_KEY_BYTES: usize = 256;
 /// Longest delay of a job: ten years.
 pub const MAX_DELAY: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+/// Most headers of a job.
+pub const MAX_HEADERS: usize = 64;
+/// Most bytes of all names and values of a job's headers together: 8 KiB.
+pub const MAX_HEADER_BYTES: usize = 8 << 10;
 /// A job whose worker crashed this often while it ran alone, or whose master was lost this often, ends in `failed`.
 pub const MAX_CRASHES: u32 = 3;
 
@@ -55,15 +60,85 @@ pub struct Meta {
     /// Longest run in milliseconds, 0 for none; the channel's `max_execute_seconds` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
-    /// At most one job with this key is in the channel until it is done, failed, removed or cleared.
+    /// At most one job with this key is in the channel, for as long as `unique_until` and `unique_for_ms` say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique: Option<String>,
+    /// When the unique key is free again.
+    #[serde(default, skip_serializing_if = "UniqueUntil::is_end")]
+    pub unique_until: UniqueUntil,
+    /// The unique key is held for this long after the push instead, whatever becomes of the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique_for_ms: Option<u64>,
+    /// Which waiting jobs it goes before.
+    #[serde(default, skip_serializing_if = "Priority::is_normal")]
+    pub priority: Priority,
+    /// Not to be started later than this many milliseconds after its push.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_ms: Option<u64>,
+    /// Not to be started after this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// What the producer sends along for whoever handles the job: a tenant, a trace context. Names in lower case.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
     /// The last [`MAX_ERRORS`] errors, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<AttemptError>,
-    /// Why the job is in `failed`; absent in every other state.
+    /// Why the job has failed for good. It is in `failed` then, or on its way there: a job whose handler has a failed
+    /// callback is handed to a worker once more, for that callback only, before it rests in `failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<FailReason>,
+}
+
+/// Which of a channel's waiting jobs come first: all high ones before normal ones, all normal ones before low ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Before all others.
+    High,
+    /// What a job has that says nothing.
+    #[default]
+    Normal,
+    /// After all others.
+    Low,
+}
+
+impl Priority {
+    /// All, in the order in which they are leased.
+    pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
+
+    /// The priority's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+    fn is_normal(&self) -> bool {
+        *self == Self::Normal
+    }
+}
+
+/// When a unique key is free again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UniqueUntil {
+    /// When the job has ended: done, failed, removed or cleared.
+    #[default]
+    End,
+    /// When a worker has the job for the first time: a push made while it runs adds another.
+    Start,
+}
+
+impl UniqueUntil {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+    fn is_end(&self) -> bool {
+        *self == Self::End
+    }
 }
 
 /// One ending that was not a success.
@@ -93,6 +168,10 @@ pub enum ErrorKind {
     Lost,
     /// The record could not be understood.
     Malformed,
+    /// The job was not started in time.
+    Expired,
+    /// The job's failed callback did not end well.
+    Callback,
 }
 
 /// Why a job ended in `failed`.
@@ -115,6 +194,8 @@ pub enum FailReason {
     UnknownJob,
     /// The stored record could not be understood; its payload is the record as found.
     Malformed,
+    /// The job could not be started before its expiry.
+    Expired,
 }
 
 impl FailReason {
@@ -130,6 +211,7 @@ impl FailReason {
             Self::Lost => "lost",
             Self::UnknownJob => "unknown_job",
             Self::Malformed => "malformed",
+            Self::Expired => "expired",
         }
     }
 }
@@ -164,11 +246,20 @@ impl Meta {
         self
     }
 
-    /// Meta of a failed job that is tried again from the beginning; its errors stay readable.
+    /// After which time the job must not be started; `id` tells when it was pushed.
+    #[must_use]
+    pub fn expiry(&self, id: JobId) -> Option<Timestamp> {
+        let relative = self.expires_in_ms.map(|ms| id.pushed_at().after(Duration::from_millis(ms)));
+        relative.into_iter().chain(self.expires_at).min()
+    }
+
+    /// Meta of a failed job that is tried again from the beginning; its errors stay readable. Whoever asks for that
+    /// wants it to run: its expiry does not count any more.
     #[must_use]
     pub fn reloaded(mut self) -> Self {
         (self.attempts, self.crashes, self.lost) = (0, 0, 0);
         (self.suspect, self.failed) = (false, None);
+        (self.expires_in_ms, self.expires_at) = (None, None);
         self
     }
 
@@ -220,6 +311,15 @@ pub enum NewJobError {
     /// `max_attempts` is zero.
     #[error("max_attempts must be at least 1")]
     Attempts,
+    /// How long a unique key is held does not make sense.
+    #[error("the time for which a unique key is held {0}")]
+    UniqueFor(&'static str),
+    /// The job expires later than [`MAX_DELAY`] after its push.
+    #[error("the expiry is more than ten years away")]
+    Expiry,
+    /// A header breaks the rules.
+    #[error("{0}")]
+    Header(String),
 }
 
 impl NewJob {
@@ -245,6 +345,11 @@ impl NewJob {
         if self.meta.max_attempts == Some(0) {
             return Err(NewJobError::Attempts);
         }
+        check_unique_for(&self.meta)?;
+        if self.meta.expires_in_ms.is_some_and(|ms| Duration::from_millis(ms) > MAX_DELAY) {
+            return Err(NewJobError::Expiry);
+        }
+        check_headers(&self.meta.headers)?;
         match self.start {
             Start::After(delay) if delay > MAX_DELAY => Err(NewJobError::Delay),
             _ => Ok(()),
@@ -252,11 +357,59 @@ impl NewJob {
     }
 }
 
+fn check_unique_for(meta: &Meta) -> Result<(), NewJobError> {
+    let Some(ms) = meta.unique_for_ms else { return Ok(()) };
+    let wrong = match Duration::from_millis(ms) {
+        _ if meta.unique.is_none() => "needs a unique key",
+        _ if meta.unique_until != UniqueUntil::End => {
+            "and \"until start\" exclude each other: keep one of the two"
+        }
+        Duration::ZERO => "is zero: leave it out, or make it at least a millisecond",
+        time if time > MAX_DELAY => "is longer than ten years",
+        _ => return Ok(()),
+    };
+    Err(NewJobError::UniqueFor(wrong))
+}
+
+fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), NewJobError> {
+    let wrong = |what: String| Err(NewJobError::Header(what));
+    if headers.len() > MAX_HEADERS {
+        return wrong(format!("the job has {} headers; at most {MAX_HEADERS} are allowed", headers.len()));
+    }
+    let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > MAX_HEADER_BYTES {
+        return wrong(format!(
+            "the headers have {bytes} bytes; at most {MAX_HEADER_BYTES} are allowed in all"
+        ));
+    }
+    for (name, value) in headers {
+        let shown = bounded(name, 80).escape_debug();
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b);
+        if !(1..=64).contains(&name.len()) || !name.bytes().all(allowed) {
+            return wrong(format!(
+                "the header name \"{shown}\" is not allowed: use 1 to 64 of the characters a-z 0-9 _ . -"
+            ));
+        }
+        if value.chars().any(char::is_control) {
+            return wrong(format!("the header \"{shown}\" has a control character in its value: encode it"));
+        }
+    }
+    Ok(())
+}
+
 /// Whether `name` is a job name: 1 to 128 of `A-Z a-z 0-9 _ . : -` and `\` for PHP class names.
 #[must_use]
-pub fn is_job_name(name: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.:-\\".contains(&b);
-    (1..=128).contains(&name.len()) && name.bytes().all(allowed)
+pub const fn is_job_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let mut at = 0;
+    // A loop by hand, so that a job type's name is checked when it is compiled.
+    while at < bytes.len() {
+        if !(bytes[at].is_ascii_alphanumeric() || matches!(bytes[at], b'_' | b'.' | b':' | b'-' | b'\\')) {
+            return false;
+        }
+        at += 1;
+    }
+    1 <= bytes.len() && bytes.len() <= 128
 }
 
 /// The longest prefix of `text` that has at most `max` bytes and ends between characters.
@@ -307,6 +460,20 @@ mod tests {
     }
 
     #[test]
+    fn a_job_expires_by_the_earlier_of_its_two_limits_until_it_is_reloaded() {
+        let id = JobId(1_000_000);
+        let meta = |ms, at: Option<u64>| Meta {
+            expires_in_ms: ms,
+            expires_at: at.map(Timestamp),
+            ..Meta::named("x")
+        };
+        assert_eq!(meta(None, None).expiry(id), None);
+        assert_eq!(meta(Some(5), None).expiry(id), Some(Timestamp(1_005_000)));
+        assert_eq!(meta(Some(5), Some(7)).expiry(id), Some(Timestamp(7)));
+        assert_eq!(meta(Some(5), Some(7)).reloaded().expiry(id), None);
+    }
+
+    #[test]
     fn options_outside_their_range_are_refused() {
         let job = |edit: fn(&mut NewJob)| {
             let mut job = NewJob::new("App\\Jobs\\Send:v1.0", Payload::parse("{}").unwrap());
@@ -319,6 +486,28 @@ mod tests {
         assert!(matches!(job(|j| j.meta.job = "x".repeat(129)), Err(NewJobError::Name(_))));
         assert_eq!(job(|j| j.meta.unique = Some("k".repeat(257))), Err(NewJobError::UniqueKey(257)));
         assert_eq!(job(|j| j.meta.max_attempts = Some(0)), Err(NewJobError::Attempts));
+        let unique_for = |key: bool, until, ms| {
+            let mut job = NewJob::new("x", Payload::parse("{}").unwrap());
+            job.meta.unique = key.then(|| "k".to_owned());
+            (job.meta.unique_until, job.meta.unique_for_ms) = (until, Some(ms));
+            job.check()
+        };
+        assert_eq!(unique_for(true, UniqueUntil::End, 1), Ok(()));
+        assert!(matches!(unique_for(false, UniqueUntil::End, 1), Err(NewJobError::UniqueFor(_))));
+        assert!(matches!(unique_for(true, UniqueUntil::Start, 1), Err(NewJobError::UniqueFor(_))));
+        assert!(matches!(unique_for(true, UniqueUntil::End, 0), Err(NewJobError::UniqueFor(_))));
+        assert!(matches!(unique_for(true, UniqueUntil::End, u64::MAX), Err(NewJobError::UniqueFor(_))));
+        assert_eq!(job(|j| j.meta.expires_in_ms = Some(u64::MAX)), Err(NewJobError::Expiry));
+        let header = |name: &str, value: &str| {
+            let mut job = NewJob::new("x", Payload::parse("{}").unwrap());
+            job.meta.headers.insert(name.to_owned(), value.to_owned());
+            job.check()
+        };
+        assert_eq!(header("traceparent", "00-é"), Ok(()));
+        for (name, value) in [("", ""), ("Upper", ""), ("a b", ""), ("a", "x\ny"), ("a", &*"v".repeat(9_000))]
+        {
+            assert!(matches!(header(name, value), Err(NewJobError::Header(_))), "{name}");
+        }
         let too_long = |j: &mut NewJob| j.start = Start::After(MAX_DELAY + Duration::from_secs(1));
         assert_eq!(job(too_long), Err(NewJobError::Delay));
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::{AsyncJob, Context, Job, JobError, is_job_name};
+use super::{AsyncJob, Context, Job, JobError, JobOptions, is_job_name};
 
 type Ended = Result<(), JobError>;
 type BlockingFn = fn(&str, &Context) -> Ended;
@@ -61,6 +61,11 @@ impl Registry {
     /// The registered names, in order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.handlers.keys().copied()
+    }
+
+    /// The registered jobs with what their handlers want.
+    pub(crate) fn specs(&self) -> impl Iterator<Item = (&'static str, JobOptions)> {
+        self.handlers.keys().map(|name| (*name, JobOptions::default()))
     }
 
     /// The first registration that was refused, if any.

@@ -77,6 +77,9 @@ impl Pool {
                 let pid = self.workers.get(&child).and_then(|w| w.pid);
                 output::log_frame(&self.spec.channel, pid, job, &level, &message);
             }
+            FromWorker::Push { .. } | FromWorker::Claim { .. } => {
+                self.on_violation(child, "it asked for what this master cannot do yet");
+            }
         }
     }
 

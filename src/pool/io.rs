@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::output::Output;
 use super::worker::MAX_UNREAD;
 use crate::guardian::handle::ChildId;
-use crate::wire::{self, FromWorker, Line, LineBuffer, MAX_WORKER_LINE, WireError};
+use crate::wire::{self, FromWorker, Line, LineBuffer, MAX_LINE, WireError};
 
 /// How much is read at once.
 const CHUNK: usize = 64 << 10;
@@ -65,7 +65,7 @@ pub(super) struct Io {
 
 impl Io {
     pub(super) async fn serve(mut self) {
-        let mut incoming = LineBuffer::new(MAX_WORKER_LINE, CHUNK);
+        let mut incoming = LineBuffer::new(MAX_LINE, CHUNK);
         let mut outgoing: Vec<u8> = Vec::new();
         loop {
             tokio::select! {

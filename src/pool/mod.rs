@@ -399,6 +399,7 @@ impl Pool {
             attempt: run.attempt,
             max_attempts: run.max_attempts,
             timeout_ms: run.timeout.map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX).max(1)),
+            headers: std::borrow::Cow::Owned(Default::default()),
             payload: run.payload.as_raw(),
         });
         let worker = self.workers.get_mut(&child).expect("the caller found it in the table");

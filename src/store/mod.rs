@@ -45,19 +45,34 @@ pub const MAX_BATCH_BYTES: usize = 4 << 20;
 pub trait Store: Send + Sync + fmt::Debug {
     /// Adds up to [`MAX_BATCH`] jobs, all or none, in their order.
     ///
-    /// A job with a unique key that a live job holds is not added: [`Pushed::Existing`] names that job.
+    /// A job with a unique key that a live job holds is not added: [`Pushed::Existing`] names that job. So is one with
+    /// a key that was taken for a time ([`Meta::unique_for_ms`]), until that time is over by the store's clock, even if
+    /// the job that took it is gone; both ways of holding a key share one set of keys.
     async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError>;
 
     /// Makes a new owner with a full lease. The only way an owner comes to be.
     async fn join(&self) -> Result<Owner, StoreError>;
 
-    /// Everything an owner says and asks in one step: renews its lease, applies settlements, moves due
+    /// Everything an owner says and asks in one step: renews its lease, applies settlements, then frees, moves due
     /// delayed jobs to waiting (at most [`MAX_BATCH`]), leases up to `want` jobs.
+    ///
+    /// Jobs are leased by priority, and within a priority from the front. Wherever this contract says front or back of
+    /// waiting, it is that of the job's priority.
     ///
     /// # Errors
     /// [`StoreError::Lost`] when the owner is gone, [`StoreError::Replayed`] when `seq` is not above the last
     /// one of this owner; then nothing has changed.
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError>;
+
+    /// Asks for locks and for room in rates, each for a job this owner runs; answers in the order of the claims.
+    /// Carries no `seq` and may be called beside the calls that do. Asking again for a lock that the job has is
+    /// granted again.
+    ///
+    /// A lock is held until it is freed by a turn, or until its owner is gone: it cannot outlive the lease.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`] when the owner is gone.
+    async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<Claimed>, StoreError>;
 
     /// The ids this owner holds, asked with the next `seq`, which also refuses a late copy of an earlier turn.
     async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError>;
@@ -165,10 +180,69 @@ pub struct Turn<'a> {
     pub seq: u64,
     /// At most [`MAX_BATCH`] ends of runs.
     pub settlements: &'a [Settlement],
+    /// What jobs of this owner do not hold any more; at most [`MAX_BATCH`]. What a job does not hold is passed over.
+    pub frees: &'a [Free],
     /// Lease up to this many, at most [`MAX_BATCH`].
     pub want: usize,
     /// Stop leasing once this many payload bytes are aboard; one job always fits.
     pub max_bytes: usize,
+}
+
+/// Something a job no longer holds. See [`Store::turn`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Free {
+    /// Its unique key: the job has begun, and the key was to be held until then.
+    Unique {
+        /// The job.
+        id: JobId,
+        /// The key.
+        key: String,
+    },
+    /// A lock: the run that had it has ended.
+    Lock {
+        /// The job.
+        id: JobId,
+        /// The lock's key.
+        key: String,
+    },
+}
+
+/// Something a running job asks for. See [`Store::claim`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The job.
+    pub id: JobId,
+    /// What is asked for, by a name of at most [`crate::job::MAX_UNIQUE_KEY_BYTES`]. Locks and rates do not share names.
+    pub key: String,
+    /// In what way.
+    pub kind: ClaimKind,
+}
+
+/// In what way a job claims a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimKind {
+    /// Be one of at most `limit` jobs of the channel that have the key at the same time.
+    Lock {
+        /// 1 for no overlap at all.
+        limit: u32,
+    },
+    /// Be one of at most `count` jobs of the channel that claim the key within any stretch of `per`, bursts of `count`
+    /// allowed (the generic cell rate algorithm).
+    Rate {
+        /// At least 1.
+        count: u32,
+        /// At least a microsecond, at most ten years.
+        per: Duration,
+    },
+}
+
+/// What a claim is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// The job has it.
+    Granted,
+    /// Not now. A rate has room again after this long; for a lock nobody knows, and the time is zero.
+    Wait(Duration),
 }
 
 /// The end of a run as the store shall record it.

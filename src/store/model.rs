@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use self::channel::Channel;
 use super::{
-    Clear, Cleared, Cursor, Leased, Listed, Owner, Page, PushError, Pushed, Reap, State, Status, Store,
-    StoreError, Turn, TurnReply, batch,
+    Claim, Claimed, Clear, Cleared, Cursor, Leased, Listed, Owner, Page, PushError, Pushed, Reap, State,
+    Status, Store, StoreError, Turn, TurnReply, batch,
 };
 use crate::job::{JobId, Meta, NewJob, Timestamp};
 
@@ -163,6 +163,10 @@ impl Store for Model {
 
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
         self.with(|channel, now| channel.turn(now, &turn))
+    }
+
+    async fn claim(&self, _owner: &Owner, _claims: &[Claim]) -> Result<Vec<Claimed>, StoreError> {
+        unimplemented!("claims come with the next commit of this driver")
     }
 
     async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {

@@ -2,24 +2,31 @@
 //!
 //! One JSON object per line over one socket, in both directions. `docs/worker-protocol.md` specifies it for
 //! worker authors; this is the only module that knows its spelling. `run` numbers one delivery of a job to a
-//! worker, so that a late answer cannot end the next delivery.
+//! worker, so that a late answer cannot end the next delivery. `ask` numbers what a worker asks while it runs a job.
+//!
+//! The types stand here; `to_worker` and `to_master` are the codec of the two directions, `lines` cuts the streams.
 
 mod lines;
+mod to_master;
+mod to_worker;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::job::{Next, Outcome, bounded};
+use crate::job::{Failure, JobOptions, MAX_PAYLOAD_BYTES, Outcome};
 
 pub use lines::{Line, LineBuffer};
+pub use to_master::{decode_from_worker, encode_to_master};
+pub use to_worker::{decode_from_master, encode_to_worker};
 
 /// The protocol's version, spoken in `hello`.
 pub const PROTOCOL: u32 = 1;
-/// Longest line a worker may send, in bytes, line break included: 64 KiB.
-pub const MAX_WORKER_LINE: usize = 64 << 10;
+/// Longest line of either side, in bytes, line break included: a payload of 1 MiB and 64 KiB for what is around it.
+pub const MAX_LINE: usize = MAX_PAYLOAD_BYTES + (64 << 10);
 /// The environment variable that names the worker's socket.
 pub const FD_VARIABLE: &str = "AINT_QUEUE_FD";
 /// The environment variable that tells a worker how many jobs it may be given at once.
@@ -30,40 +37,64 @@ pub const CHANNEL_VARIABLE: &str = "AINT_QUEUE_CHANNEL";
 /// One delivery of a job to a worker; unique within a master.
 pub type RunId = u64;
 
+/// One question of a worker; unique within the worker's life.
+pub type AskId = u64;
+
 /// What a master says.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[derive(Debug)]
 pub enum FromMaster<'a> {
     /// Run a job.
-    Run(#[serde(borrow)] RunFrame<'a>),
+    Run(RunFrame<'a>),
+    /// A job has failed for good: run its failed callback. Sent only for jobs whose handler said in `hello` that it has one.
+    Failed(RunFrame<'a>, Failure),
     /// The run's time is up: end it and answer.
     Cancel {
         /// Which delivery.
         run: RunId,
+    },
+    /// The answer to something a worker asked.
+    Answer {
+        /// The question.
+        ask: AskId,
+        /// What it is answered.
+        answer: Answer,
     },
     /// Finish what is aboard, take nothing more, exit.
     Stop,
 }
 
 /// A job on its way to a worker.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct RunFrame<'a> {
     /// This delivery.
     pub run: RunId,
     /// The job's number.
     pub id: u64,
     /// The job's name.
-    #[serde(borrow)]
-    pub job: std::borrow::Cow<'a, str>,
-    /// Which attempt this is, from 1.
+    pub job: Cow<'a, str>,
+    /// Which attempt this is, from 1; of a failed job, how many there were.
     pub attempt: u32,
     /// How many attempts the job has.
     pub max_attempts: u32,
     /// Longest run in milliseconds; 0 for no limit.
     pub timeout_ms: u64,
+    /// What the producer sent along.
+    pub headers: Cow<'a, BTreeMap<String, String>>,
     /// The job's data.
-    #[serde(borrow)]
     pub payload: &'a RawValue,
+}
+
+/// What a worker's question is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A claim: the run has it.
+    Granted,
+    /// A claim: not now. It may be asked again after this long.
+    Wait(Duration),
+    /// A push: the ids of the jobs, in their order.
+    Pushed(Vec<u64>),
+    /// Why it could not be done.
+    Error(String),
 }
 
 /// What a worker says.
@@ -75,8 +106,8 @@ pub enum FromWorker {
         protocol: u32,
         /// How many jobs it can run at once.
         slots: usize,
-        /// The job names it has handlers for; empty when it does not say.
-        jobs: Vec<String>,
+        /// The jobs it has handlers for; empty when it does not say.
+        jobs: Vec<JobSpec>,
     },
     /// A run has ended.
     Ended {
@@ -101,13 +132,73 @@ pub enum FromWorker {
         /// The text.
         message: String,
     },
+    /// A run pushes jobs; the answer is [`Answer::Pushed`].
+    Push {
+        /// Which delivery.
+        run: RunId,
+        /// The question's number.
+        ask: AskId,
+        /// The channel to push into, if it is not the run's own.
+        channel: Option<String>,
+        /// Each job as a JSON object, in the form that every way into a channel understands.
+        jobs: Vec<String>,
+    },
+    /// A run asks whether it may go on; the answer is [`Answer::Granted`] or [`Answer::Wait`].
+    Claim {
+        /// Which delivery.
+        run: RunId,
+        /// The question's number.
+        ask: AskId,
+        /// What it asks for.
+        claim: Claim,
+    },
+}
+
+/// A job that a worker has a handler for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobSpec {
+    /// The job's name.
+    pub name: String,
+    /// What its handler wants.
+    pub options: JobOptions,
+}
+
+/// Something that only so many runs may have. Keys are 1 to 256 bytes; each kind has keys of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// At most `limit` runs with this key at the same time, in all masters of the channel.
+    Lock {
+        /// What is locked.
+        key: String,
+        /// At least 1.
+        limit: u32,
+    },
+    /// At most `count` runs with this key within any stretch of `per`, in all masters of the channel.
+    Rate {
+        /// What is counted.
+        key: String,
+        /// At least 1.
+        count: u32,
+        /// At least a millisecond.
+        per: Duration,
+    },
+    /// No runs with this key for `cooldown` after `failures` of them failed in a row; then one is let through to try. Each
+    /// master has its own.
+    Breaker {
+        /// What may break.
+        key: String,
+        /// At least 1.
+        failures: u32,
+        /// How long it stays open.
+        cooldown: Duration,
+    },
 }
 
 /// Why a line from a worker is not a frame.
 #[derive(Debug, Error)]
 pub enum WireError {
-    /// The line is longer than [`MAX_WORKER_LINE`].
-    #[error("the line is longer than {MAX_WORKER_LINE} bytes")]
+    /// The line is longer than [`MAX_LINE`].
+    #[error("the line is longer than {MAX_LINE} bytes")]
     TooLong,
     /// The line is not a frame of this protocol.
     #[error("not a frame: {detail}: {line:?}")]
@@ -119,226 +210,30 @@ pub enum WireError {
     },
 }
 
-/// Appends a frame and its line break to `buffer`.
-pub fn encode_to_worker(frame: &FromMaster<'_>, buffer: &mut Vec<u8>) {
-    serde_json::to_writer(&mut *buffer, frame).expect("writing a frame to memory cannot fail");
-    buffer.push(b'\n');
-}
-
-/// Parses one line from a master, without its line break.
-///
-/// # Errors
-/// When the line is not a frame a master sends.
-pub fn decode_from_master(line: &[u8]) -> Result<FromMaster<'_>, WireError> {
-    // An internally tagged enum cannot borrow a raw value, so the flat form is read first.
-    let flat: FlatFromMaster<'_> = serde_json::from_slice(line).map_err(|e| not_a_frame(e, line))?;
-    match (flat.kind.as_ref(), flat.payload) {
-        ("run", Some(payload)) => Ok(FromMaster::Run(RunFrame {
-            run: flat.run,
-            id: flat.id,
-            job: flat.job,
-            attempt: flat.attempt,
-            max_attempts: flat.max_attempts,
-            timeout_ms: flat.timeout_ms,
-            payload,
-        })),
-        ("cancel", _) => Ok(FromMaster::Cancel { run: flat.run }),
-        ("stop", _) => Ok(FromMaster::Stop),
-        (kind, _) => Err(not_a_frame(format!("unknown or incomplete \"{kind}\""), line)),
-    }
-}
-
-/// Appends a frame and its line break to `buffer`.
-pub fn encode_to_master(frame: &FromWorker, buffer: &mut Vec<u8>) {
-    if let FromWorker::Ended { run, outcome: Outcome::Done } = frame {
-        // By far the most frequent frame.
-        buffer.extend_from_slice(DONE_PREFIX);
-        buffer.extend_from_slice(run.to_string().as_bytes());
-        buffer.extend_from_slice(b"}\n");
-        return;
-    }
-    serde_json::to_writer(&mut *buffer, &FlatFromWorker::from(frame))
-        .expect("writing a frame to memory cannot fail");
-    buffer.push(b'\n');
-}
-
-/// Parses one line from a worker, without its line break.
-///
-/// # Errors
-/// When the line is too long or not a frame a worker sends.
-pub fn decode_from_worker(line: &[u8]) -> Result<FromWorker, WireError> {
-    if line.len() >= MAX_WORKER_LINE {
-        return Err(WireError::TooLong);
-    }
-    if let Some(run) = plain_done(line) {
-        return Ok(FromWorker::Ended { run, outcome: Outcome::Done });
-    }
-    let flat: FlatFromWorker = serde_json::from_slice(line).map_err(|e| not_a_frame(e, line))?;
-    flat.try_into().map_err(|detail: String| not_a_frame(detail, line))
-}
-
-const DONE_PREFIX: &[u8] = br#"{"type":"done","run":"#;
-
-/// The run of a `done` frame in its canonical spelling.
-fn plain_done(line: &[u8]) -> Option<RunId> {
-    let digits = line.strip_prefix(DONE_PREFIX)?.strip_suffix(b"}")?;
-    if digits.is_empty() || digits.len() > 19 {
-        return None;
-    }
-    digits.iter().try_fold(0u64, |n, d| d.is_ascii_digit().then(|| n * 10 + u64::from(d - b'0')))
-}
-
-#[derive(Deserialize)]
-struct FlatFromMaster<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: std::borrow::Cow<'a, str>,
-    #[serde(default)]
-    run: RunId,
-    #[serde(default)]
-    id: u64,
-    #[serde(default, borrow)]
-    job: std::borrow::Cow<'a, str>,
-    #[serde(default)]
-    attempt: u32,
-    #[serde(default)]
-    max_attempts: u32,
-    #[serde(default)]
-    timeout_ms: u64,
-    #[serde(default, borrow, deserialize_with = "there")]
-    payload: Option<&'a RawValue>,
-}
-
-/// A value that is there, `null` too: an `Option` by itself takes `null` for a field that is missing.
-fn there<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(value).map(Some)
-}
-
-#[derive(Default, Serialize, Deserialize)]
-struct FlatFromWorker {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    run: Option<RunId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    protocol: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    slots: Option<usize>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    jobs: Option<Vec<String>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    retry: Option<Retry>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    unknown_job: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    after_ms: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    percent: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    level: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
-}
-
-/// `false`: never again; `true`: by the channel's policy; a number: after that many milliseconds.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Retry {
-    Whether(bool),
-    AfterMs(u64),
-}
-
-impl From<&FromWorker> for FlatFromWorker {
-    fn from(frame: &FromWorker) -> Self {
-        let flat = |kind: &str, run: Option<RunId>| Self { kind: kind.into(), run, ..Self::default() };
-        match frame {
-            FromWorker::Hello { protocol, slots, jobs } => Self {
-                protocol: Some(*protocol),
-                slots: Some(*slots),
-                jobs: Some(jobs.clone()),
-                ..flat("hello", None)
-            },
-            FromWorker::Progress { run, percent } => {
-                Self { percent: Some(*percent), ..flat("progress", Some(*run)) }
-            }
-            FromWorker::Log { run, level, message } => {
-                Self { level: Some(level.clone()), message: Some(message.clone()), ..flat("log", *run) }
-            }
-            FromWorker::Ended { run, outcome } => match outcome {
-                Outcome::Failed { error, next } => Self {
-                    error: Some(bounded(error, MAX_WORKER_LINE / 8).to_owned()),
-                    retry: match next {
-                        Next::ByPolicy => None,
-                        Next::After(delay) => Some(Retry::AfterMs(millis(*delay))),
-                        Next::Never | Next::UnknownJob => Some(Retry::Whether(false)),
-                    },
-                    unknown_job: (*next == Next::UnknownJob).then_some(true),
-                    ..flat("failed", Some(*run))
-                },
-                Outcome::Released { after } => {
-                    Self { after_ms: Some(millis(*after)), ..flat("release", Some(*run)) }
-                }
-                // The other endings are judged by the master; a worker cannot say them.
-                _ => flat("done", Some(*run)),
-            },
-        }
-    }
-}
-
-impl TryFrom<FlatFromWorker> for FromWorker {
-    type Error = String;
-
-    fn try_from(flat: FlatFromWorker) -> Result<Self, String> {
-        let run = flat.run.ok_or_else(|| format!("\"{}\" needs \"run\"", bounded(&flat.kind, 32)));
-        match flat.kind.as_str() {
-            "hello" => Ok(Self::Hello {
-                protocol: flat.protocol.ok_or("\"hello\" needs \"protocol\"")?,
-                slots: flat.slots.unwrap_or(1),
-                jobs: flat.jobs.unwrap_or_default(),
-            }),
-            "done" => Ok(Self::Ended { run: run?, outcome: Outcome::Done }),
-            "failed" => {
-                let next = match flat.retry {
-                    _ if flat.unknown_job == Some(true) => Next::UnknownJob,
-                    None | Some(Retry::Whether(true)) => Next::ByPolicy,
-                    Some(Retry::Whether(false)) => Next::Never,
-                    Some(Retry::AfterMs(ms)) => Next::After(Duration::from_millis(ms)),
-                };
-                let error = flat.error.unwrap_or_else(|| "failed without a message".to_owned());
-                Ok(Self::Ended { run: run?, outcome: Outcome::Failed { error, next } })
-            }
-            "release" => {
-                let after = Duration::from_millis(flat.after_ms.unwrap_or(0));
-                Ok(Self::Ended { run: run?, outcome: Outcome::Released { after } })
-            }
-            "progress" => Ok(Self::Progress {
-                run: run?,
-                percent: flat.percent.ok_or("\"progress\" needs \"percent\"")?,
-            }),
-            "log" => Ok(Self::Log {
-                run: flat.run,
-                level: flat.level.unwrap_or_else(|| "info".to_owned()),
-                message: flat.message.ok_or("\"log\" needs \"message\"")?,
-            }),
-            other => Err(format!("unknown type \"{}\"", bounded(other, 32))),
-        }
-    }
+fn not_a_frame(detail: impl ToString, line: &[u8]) -> WireError {
+    let line = String::from_utf8_lossy(&line[..line.len().min(120)]).into_owned();
+    WireError::NotAFrame { detail: detail.to_string(), line }
 }
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn not_a_frame(detail: impl ToString, line: &[u8]) -> WireError {
-    let line = String::from_utf8_lossy(&line[..line.len().min(120)]).into_owned();
-    WireError::NotAFrame { detail: detail.to_string(), line }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::{FailReason, Next};
     use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn spec(name: &str, full: bool) -> JobSpec {
+        let options = match full {
+            true => JobOptions { max_attempts: Some(5), timeout: Some(SECOND), failed: true },
+            false => JobOptions::default(),
+        };
+        JobSpec { name: name.to_owned(), options }
+    }
 
     fn round_trip(frame: &FromWorker) -> FromWorker {
         let mut buffer = Vec::new();
@@ -367,9 +262,18 @@ mod tests {
         fn what_a_worker_says_arrives_as_said(run in 0..u64::MAX / 2, outcome in outcomes(), text in ".{0,60}") {
             let frames = [
                 FromWorker::Ended { run, outcome },
-                FromWorker::Hello { protocol: 1, slots: 3, jobs: vec![text.clone()] },
-                FromWorker::Log { run: Some(run), level: "warn".into(), message: text },
+                FromWorker::Hello { protocol: 1, slots: 3, jobs: vec![spec(&text, false), spec("b", true)] },
+                FromWorker::Log { run: Some(run), level: "warn".into(), message: text.clone() },
                 FromWorker::Progress { run, percent: 12.5 },
+                FromWorker::Push { run, ask: 3, channel: None, jobs: vec![r#"{"job":"a"}"#.into()] },
+                FromWorker::Push { run, ask: 3, channel: Some(text), jobs: vec![] },
+                FromWorker::Claim { run, ask: 4, claim: Claim::Lock { key: "k".into(), limit: 2 } },
+                FromWorker::Claim { run, ask: 4, claim: Claim::Rate { key: "k".into(), count: 2, per: SECOND } },
+                FromWorker::Claim {
+                    run,
+                    ask: 4,
+                    claim: Claim::Breaker { key: "k".into(), failures: 2, cooldown: SECOND },
+                },
             ];
             for frame in frames {
                 prop_assert_eq!(round_trip(&frame), frame);
@@ -385,16 +289,47 @@ mod tests {
         #[test]
         fn a_payload_arrives_as_the_text_it_was(text in ".{0,60}", run in any::<u64>()) {
             let payload = serde_json::value::to_raw_value(&text).unwrap();
-            let frame = FromMaster::Run(RunFrame {
-                run, id: 7, job: "a\\b".into(), attempt: 1, max_attempts: 3, timeout_ms: 0, payload: &payload,
-            });
+            let headers = BTreeMap::from([("traceparent".to_owned(), text)]);
+            let frame = || RunFrame {
+                run, id: 7, job: "a\\b".into(), attempt: 1, max_attempts: 3, timeout_ms: 0,
+                headers: Cow::Borrowed(&headers), payload: &payload,
+            };
+            let failure = Failure { reason: FailReason::Timeout, error: "late".into() };
+            for sent in [FromMaster::Run(frame()), FromMaster::Failed(frame(), failure.clone())] {
+                let mut buffer = Vec::new();
+                encode_to_worker(&sent, &mut buffer);
+                buffer.pop();
+                let (got, why) = match decode_from_master(&buffer).unwrap() {
+                    FromMaster::Run(frame) => (frame, None),
+                    FromMaster::Failed(frame, failure) => (frame, Some(failure)),
+                    other => panic!("{other:?}"),
+                };
+                prop_assert_eq!(got.payload.get(), payload.get());
+                prop_assert_eq!(got.run, run);
+                prop_assert_eq!(&got.job, "a\\b");
+                prop_assert_eq!(&*got.headers, &headers);
+                prop_assert_eq!(why, matches!(sent, FromMaster::Failed(..)).then(|| failure.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_arrives_as_given() {
+        let answers = [
+            Answer::Granted,
+            Answer::Wait(SECOND),
+            Answer::Pushed(vec![7, 8]),
+            Answer::Error("no".to_owned()),
+        ];
+        for answer in answers {
             let mut buffer = Vec::new();
-            encode_to_worker(&frame, &mut buffer);
-            buffer.pop();
-            let FromMaster::Run(run_frame) = decode_from_master(&buffer).unwrap() else { panic!("not a run") };
-            prop_assert_eq!(run_frame.payload.get(), payload.get());
-            prop_assert_eq!(run_frame.run, run);
-            prop_assert_eq!(run_frame.job, "a\\b");
+            encode_to_worker(&FromMaster::Answer { ask: 9, answer: answer.clone() }, &mut buffer);
+            let FromMaster::Answer { ask: 9, answer: got } =
+                decode_from_master(buffer.trim_ascii_end()).unwrap()
+            else {
+                panic!("not an answer")
+            };
+            assert_eq!(got, answer);
         }
     }
 
@@ -432,6 +367,13 @@ mod tests {
         assert!(why(r#"{"type":"done"}"#).contains("needs \"run\""));
         assert!(why(r#"{"type":"dance","run":1}"#).contains("unknown type \"dance\""));
         assert!(why(r#"{"type":"done","run":-1}"#).contains("not a frame"));
-        assert!(why(&"x".repeat(MAX_WORKER_LINE)).contains("longer than"));
+        assert!(
+            why(r#"{"type":"claim","run":1,"ask":1}"#).contains("one of \"lock\", \"rate\" and \"breaker\"")
+        );
+        assert!(why(r#"{"type":"claim","run":1,"ask":1,"lock":"k","limit":0}"#).contains("\"limit\""));
+        assert!(
+            why(r#"{"type":"claim","run":1,"ask":1,"lock":""}"#).contains("0 bytes; 1 to 256 are allowed")
+        );
+        assert!(why(&"x".repeat(MAX_LINE)).contains("longer than"));
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::job::{Context, JobId, Outcome, Payload, Registry};
-use crate::wire::{self, FromMaster, FromWorker, PROTOCOL, RunFrame, RunId};
+use crate::wire::{self, FromMaster, FromWorker, JobSpec, PROTOCOL, RunFrame, RunId};
 use run::{Cancel, Ended};
 use socket::Socket;
 
@@ -63,7 +63,8 @@ impl<'a> Worker<'a> {
     }
 
     async fn serve(mut self) -> std::io::Result<()> {
-        let jobs = self.registry.names().map(str::to_owned).collect();
+        let jobs =
+            self.registry.specs().map(|(name, options)| JobSpec { name: name.to_owned(), options }).collect();
         self.socket.send(&FromWorker::Hello { protocol: PROTOCOL, slots: self.slots, jobs });
         let mut stopping = false;
         let mut ends = Vec::new();
@@ -150,13 +151,18 @@ struct Start {
 impl From<FromMaster<'_>> for Incoming {
     fn from(frame: FromMaster<'_>) -> Self {
         match frame {
-            FromMaster::Run(RunFrame { run, id, job, attempt, max_attempts, timeout_ms, payload }) => {
+            FromMaster::Run(RunFrame {
+                run, id, job, attempt, max_attempts, timeout_ms, payload, ..
+            }) => {
                 let payload = Payload::from_raw(payload);
                 let job = job.into_owned();
                 Self::Run(run, Start { id: JobId(id), job, attempt, max_attempts, timeout_ms, payload })
             }
             FromMaster::Cancel { run } => Self::Cancel(run),
             FromMaster::Stop => Self::Stop,
+            FromMaster::Failed(..) | FromMaster::Answer { .. } => {
+                unimplemented!("comes with the worker's next commit")
+            }
         }
     }
 }

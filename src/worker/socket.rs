@@ -8,11 +8,7 @@ use tokio::net::UnixStream;
 
 use super::Incoming;
 use crate::fd;
-use crate::job::MAX_PAYLOAD_BYTES;
-use crate::wire::{self, FromWorker, Line, LineBuffer};
-
-/// Longest line a master sends: a payload and room for the rest of the frame.
-const MAX_LINE: usize = MAX_PAYLOAD_BYTES + (16 << 10);
+use crate::wire::{self, FromWorker, Line, LineBuffer, MAX_LINE};
 
 /// How much is read at once.
 const CHUNK: usize = 64 << 10;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use aint_queue::job::{JobId, Meta, NewJob};
 use aint_queue::store::model::Model;
 use aint_queue::store::{
-    Clear, Cleared, Cursor, Leased, Listed, Owner, Page, PushError, Pushed, Reap, State, Status, Store,
-    StoreError, Turn, TurnReply,
+    Claim, Claimed, Clear, Cleared, Cursor, Leased, Listed, Owner, Page, PushError, Pushed, Reap, State,
+    Status, Store, StoreError, Turn, TurnReply,
 };
 use async_trait::async_trait;
 
@@ -75,6 +75,9 @@ impl Store for Faulty {
     }
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
         self.call("turn", self.model.turn(turn)).await
+    }
+    async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<Claimed>, StoreError> {
+        self.call("claim", self.model.claim(owner, claims)).await
     }
     async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {
         self.call("held", self.model.held(owner, seq)).await

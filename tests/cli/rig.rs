@@ -142,8 +142,14 @@ impl Rig {
                 .map(|(job, _)| NewJob::new(*job, Payload::parse(r#"{"to":"ann"}"#).unwrap()))
                 .collect();
             store.push(&new).await.unwrap();
-            let turn =
-                |seq, settlements, want| Turn { owner: &owner, seq, settlements, want, max_bytes: 1 << 20 };
+            let turn = |seq, settlements, want| Turn {
+                owner: &owner,
+                seq,
+                settlements,
+                frees: &[],
+                want,
+                max_bytes: 1 << 20,
+            };
             let leased = store.turn(turn(1, &[], jobs.len())).await.unwrap().leased;
             let settle = |(leased, (_, error)): (&Leased, &(&str, &str))| {
                 let Leased::Job(record) = leased else { panic!("the records are ours") };

@@ -141,7 +141,7 @@ impl Master {
         settlements: &[Settlement],
         want: usize,
     ) -> Result<TurnReply, StoreError> {
-        let turn = Turn { owner: &self.owner, seq, settlements, want, max_bytes: usize::MAX };
+        let turn = Turn { owner: &self.owner, seq, settlements, frees: &[], want, max_bytes: usize::MAX };
         self.store.turn(turn).await
     }
 

@@ -65,7 +65,9 @@ fn decode(line: &str) -> FromWorker {
 fn meaning(frame: &FromWorker) -> String {
     match frame {
         FromWorker::Hello { slots, jobs, .. } => {
-            let named = if jobs.is_empty() { String::new() } else { format!(", named {}", jobs.join(", ")) };
+            let names: Vec<_> = jobs.iter().map(|job| job.name.as_str()).collect();
+            let named =
+                if names.is_empty() { String::new() } else { format!(", named {}", names.join(", ")) };
             format!("ready for {slots} job{} at once{named}", if *slots == 1 { "" } else { "s" })
         }
         FromWorker::Ended { run, outcome: Outcome::Done } => format!("run {run} is done"),
@@ -82,6 +84,11 @@ fn meaning(frame: &FromWorker) -> String {
             format!("run {run} is handed back, uncounted, to run again after {after:?}")
         }
         FromWorker::Ended { outcome, .. } => panic!("a worker cannot say {outcome:?}"),
+        FromWorker::Push { run, ask, channel, jobs } => {
+            let place = channel.as_ref().map_or(String::new(), |channel| format!(" into {channel}"));
+            format!("ask {ask} of run {run}: push {}{place}", jobs.join(", "))
+        }
+        FromWorker::Claim { run, ask, claim } => format!("ask {ask} of run {run}: {claim:?}"),
         FromWorker::Progress { run, percent } => format!("run {run} is at {percent} %"),
         FromWorker::Log { run, level, message } => {
             let of = run.map(|run| format!(" of run {run}")).unwrap_or_default();

@@ -45,8 +45,8 @@ use self::link::{Link, Target};
 use self::scripts::Script;
 use self::wait::Waits;
 use super::{
-    Clear, Cleared, Cursor, Leased, Listed, Owner, Page, PushError, Pushed, Reap, State, Status, Store,
-    StoreError, Turn, TurnReply,
+    Claim, Claimed, Clear, Cleared, Cursor, Leased, Listed, Owner, Page, PushError, Pushed, Reap, State,
+    Status, Store, StoreError, Turn, TurnReply,
 };
 use crate::config;
 use crate::job::{JobId, Meta, NewJob};
@@ -155,6 +155,10 @@ impl Store for RedisStore {
 
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
         self.take_turn(turn).await
+    }
+
+    async fn claim(&self, _owner: &Owner, _claims: &[Claim]) -> Result<Vec<Claimed>, StoreError> {
+        unimplemented!("claims come with the next commit of this driver")
     }
 
     async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {

@@ -47,8 +47,8 @@ use self::lane::Channel;
 use self::owner::Speaker;
 use self::record::Raw;
 use super::{
-    Clear, Cleared, Cursor, Leased, Listed, MAX_BATCH, Owner, Page, PushError, Pushed, Reap, State, Status,
-    Store, StoreError, Turn, TurnReply, batch,
+    Claim, Claimed, Clear, Cleared, Cursor, Leased, Listed, MAX_BATCH, Owner, Page, PushError, Pushed, Reap,
+    State, Status, Store, StoreError, Turn, TurnReply, batch,
 };
 use crate::job::{JobId, Meta, NewJob};
 
@@ -172,6 +172,10 @@ impl Store for SqliteStore {
             held: answer.held,
             now: answer.now,
         })
+    }
+
+    async fn claim(&self, _owner: &Owner, _claims: &[Claim]) -> Result<Vec<Claimed>, StoreError> {
+        unimplemented!("claims come with the next commit of this driver")
     }
 
     async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {

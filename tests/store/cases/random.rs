@@ -259,8 +259,14 @@ impl<'d> Twins<'d> {
             Step::Turn { master, ends, want, max_bytes } => {
                 let (m, r) = (self.settlements(ends, false), self.settlements(ends, true));
                 let (mo, ro) = self.masters[*master].clone();
-                let turn =
-                    |owner, settlements| Turn { owner, seq, settlements, want: *want, max_bytes: *max_bytes };
+                let turn = |owner, settlements| Turn {
+                    owner,
+                    seq,
+                    settlements,
+                    frees: &[],
+                    want: *want,
+                    max_bytes: *max_bytes,
+                };
                 let m = self.model.turn(turn(&mo, &m)).await.unwrap();
                 let r = self.real.turn(turn(&ro, &r)).await.unwrap();
                 let exceptions = |of: &[(JobId, Exception)], real| -> Vec<_> {
@@ -278,7 +284,14 @@ impl<'d> Twins<'d> {
                 let (mo, ro) = self.masters[*master].clone();
                 let ends = [(*job, End::Done)];
                 let (m, r) = (self.settlements(&ends, false), self.settlements(&ends, true));
-                let turn = |owner, settlements| Turn { owner, seq: 0, settlements, want: 5, max_bytes: 9 };
+                let turn = |owner, settlements| Turn {
+                    owner,
+                    seq: 0,
+                    settlements,
+                    frees: &[],
+                    want: 5,
+                    max_bytes: 9,
+                };
                 let replayed = |reply| matches!(reply, Err(StoreError::Replayed));
                 prop_assert!(replayed(self.model.turn(turn(&mo, &m)).await));
                 prop_assert!(replayed(self.real.turn(turn(&ro, &r)).await));

@@ -71,7 +71,14 @@ impl Full {
         let ids = [self.held.as_slice(), &self.others].concat();
         let requeue: Vec<_> = ids.iter().map(|id| (*id, Meta::named("again"))).collect();
         let settlements: Vec<_> = self.held.iter().map(|id| done_id(*id)).collect();
-        let turn = Turn { owner: &owner, seq: seq(), settlements: &settlements, want: 5, max_bytes: 1 << 20 };
+        let turn = Turn {
+            owner: &owner,
+            seq: seq(),
+            settlements: &settlements,
+            frees: &[],
+            want: 5,
+            max_bytes: 1 << 20,
+        };
         let all = Clear { waiting: true, delayed: true, failed: true, reserved: true };
         vec![
             ("push", push),

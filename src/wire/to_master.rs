@@ -1,0 +1,302 @@
+//! The codec of what a worker says.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{AskId, Claim, FromWorker, JobSpec, MAX_LINE, RunId, WireError, millis, not_a_frame};
+use crate::job::{JobOptions, MAX_DELAY, MAX_UNIQUE_KEY_BYTES, Next, Outcome, bounded};
+
+/// Longest text of an error that a worker of ours sends; less of it is kept.
+const MAX_ERROR: usize = 8 << 10;
+
+/// Appends a frame and its line break to `buffer`.
+pub fn encode_to_master(frame: &FromWorker, buffer: &mut Vec<u8>) {
+    if let FromWorker::Ended { run, outcome: Outcome::Done } = frame {
+        // By far the most frequent frame.
+        buffer.extend_from_slice(DONE_PREFIX);
+        buffer.extend_from_slice(run.to_string().as_bytes());
+        buffer.extend_from_slice(b"}\n");
+        return;
+    }
+    serde_json::to_writer(&mut *buffer, &Flat::from(frame)).expect("writing a frame to memory cannot fail");
+    buffer.push(b'\n');
+}
+
+/// Parses one line from a worker, without its line break.
+///
+/// # Errors
+/// When the line is too long or not a frame a worker sends.
+pub fn decode_from_worker(line: &[u8]) -> Result<FromWorker, WireError> {
+    if line.len() >= MAX_LINE {
+        return Err(WireError::TooLong);
+    }
+    if let Some(run) = plain_done(line) {
+        return Ok(FromWorker::Ended { run, outcome: Outcome::Done });
+    }
+    let flat: Flat = serde_json::from_slice(line).map_err(|e| not_a_frame(e, line))?;
+    flat.try_into().map_err(|detail: String| not_a_frame(detail, line))
+}
+
+const DONE_PREFIX: &[u8] = br#"{"type":"done","run":"#;
+
+/// The run of a `done` frame in its canonical spelling.
+fn plain_done(line: &[u8]) -> Option<RunId> {
+    let digits = line.strip_prefix(DONE_PREFIX)?.strip_suffix(b"}")?;
+    if digits.is_empty() || digits.len() > 19 {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |n, d| d.is_ascii_digit().then(|| n * 10 + u64::from(d - b'0')))
+}
+
+/// A frame as it is written and read: all fields of all kinds.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Flat {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<RunId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ask: Option<AskId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slots: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jobs: Option<Vec<Box<RawValue>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<Retry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown_job: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    percent: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lock: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breaker: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failures: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cooldown_ms: Option<u64>,
+}
+
+/// `false`: never again; `true`: by the channel's policy; a number: after that many milliseconds.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Retry {
+    Whether(bool),
+    AfterMs(u64),
+}
+
+/// A job in `hello`: its name, or its name with what its handler wants.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Spec {
+    Name(String),
+    Full {
+        name: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_attempts: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_ms: Option<u64>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        failed: bool,
+    },
+}
+
+impl From<&JobSpec> for Spec {
+    fn from(JobSpec { name, options }: &JobSpec) -> Self {
+        let name = name.clone();
+        if *options == JobOptions::default() {
+            return Self::Name(name);
+        }
+        let JobOptions { max_attempts, timeout, failed } = *options;
+        Self::Full { name, max_attempts, timeout_ms: timeout.map(millis), failed }
+    }
+}
+
+impl From<Spec> for JobSpec {
+    fn from(spec: Spec) -> Self {
+        match spec {
+            Spec::Name(name) => Self { name, options: JobOptions::default() },
+            Spec::Full { name, max_attempts, timeout_ms, failed } => {
+                let timeout = timeout_ms.map(Duration::from_millis);
+                Self { name, options: JobOptions { max_attempts, timeout, failed } }
+            }
+        }
+    }
+}
+
+impl From<&FromWorker> for Flat {
+    fn from(frame: &FromWorker) -> Self {
+        let flat = |kind: &str, run: Option<RunId>| Self { kind: kind.into(), run, ..Self::default() };
+        match frame {
+            FromWorker::Hello { protocol, slots, jobs } => {
+                let raw = |spec| serde_json::value::to_raw_value(&Spec::from(spec));
+                let jobs = jobs.iter().map(|spec| raw(spec).expect("a name and numbers are JSON")).collect();
+                Self {
+                    protocol: Some(*protocol),
+                    slots: Some(*slots),
+                    jobs: Some(jobs),
+                    ..flat("hello", None)
+                }
+            }
+            FromWorker::Progress { run, percent } => {
+                Self { percent: Some(*percent), ..flat("progress", Some(*run)) }
+            }
+            FromWorker::Log { run, level, message } => {
+                Self { level: Some(level.clone()), message: Some(message.clone()), ..flat("log", *run) }
+            }
+            FromWorker::Push { run, ask, channel, jobs } => {
+                // What is no JSON is refused by the master with a better text than could be given here.
+                let raw = |job: &String| RawValue::from_string(job.clone()).unwrap_or_default();
+                let (ask, channel) = (Some(*ask), channel.clone());
+                Self { ask, channel, jobs: Some(jobs.iter().map(raw).collect()), ..flat("push", Some(*run)) }
+            }
+            FromWorker::Claim { run, ask, claim } => Self { ask: Some(*ask), ..Self::claim(*run, claim) },
+            FromWorker::Ended { run, outcome } => match outcome {
+                Outcome::Failed { error, next } => Self {
+                    error: Some(bounded(error, MAX_ERROR).to_owned()),
+                    retry: match next {
+                        Next::ByPolicy => None,
+                        Next::After(delay) => Some(Retry::AfterMs(millis(*delay))),
+                        Next::Never | Next::UnknownJob => Some(Retry::Whether(false)),
+                    },
+                    unknown_job: (*next == Next::UnknownJob).then_some(true),
+                    ..flat("failed", Some(*run))
+                },
+                Outcome::Released { after } => {
+                    Self { after_ms: Some(millis(*after)), ..flat("release", Some(*run)) }
+                }
+                // The other endings are judged by the master; a worker cannot say them.
+                _ => flat("done", Some(*run)),
+            },
+        }
+    }
+}
+
+impl Flat {
+    fn claim(run: RunId, claim: &Claim) -> Self {
+        let flat = Self { kind: "claim".to_owned(), run: Some(run), ..Self::default() };
+        match claim {
+            Claim::Lock { key, limit } => Self { lock: Some(key.clone()), limit: Some(*limit), ..flat },
+            Claim::Rate { key, count, per } => {
+                Self { rate: Some(key.clone()), count: Some(*count), per_ms: Some(millis(*per)), ..flat }
+            }
+            Claim::Breaker { key, failures, cooldown } => Self {
+                breaker: Some(key.clone()),
+                failures: Some(*failures),
+                cooldown_ms: Some(millis(*cooldown)),
+                ..flat
+            },
+        }
+    }
+
+    fn read_claim(self) -> Result<Claim, String> {
+        let key = |key: String| match key.len() {
+            1..=MAX_UNIQUE_KEY_BYTES => Ok(key),
+            n => Err(format!("the key of a claim has {n} bytes; 1 to {MAX_UNIQUE_KEY_BYTES} are allowed")),
+        };
+        let number = |name: &str, number: Option<u32>| {
+            number.filter(|n| *n > 0).ok_or_else(|| format!("\"{name}\" must be a number from 1"))
+        };
+        let time = |name: &str, ms: Option<u64>| {
+            let time = ms.filter(|ms| *ms > 0).map(Duration::from_millis).filter(|time| *time <= MAX_DELAY);
+            time.ok_or_else(|| format!("\"{name}\" must be a number of milliseconds, from 1 to ten years"))
+        };
+        match (self.lock, self.rate, self.breaker) {
+            (Some(lock), None, None) => {
+                Ok(Claim::Lock { key: key(lock)?, limit: number("limit", self.limit.or(Some(1)))? })
+            }
+            (None, Some(rate), None) => Ok(Claim::Rate {
+                key: key(rate)?,
+                count: number("count", self.count)?,
+                per: time("per_ms", self.per_ms)?,
+            }),
+            (None, None, Some(breaker)) => Ok(Claim::Breaker {
+                key: key(breaker)?,
+                failures: number("failures", self.failures)?,
+                cooldown: time("cooldown_ms", self.cooldown_ms)?,
+            }),
+            _ => Err("\"claim\" needs one of \"lock\", \"rate\" and \"breaker\"".to_owned()),
+        }
+    }
+}
+
+impl TryFrom<Flat> for FromWorker {
+    type Error = String;
+
+    fn try_from(mut flat: Flat) -> Result<Self, String> {
+        let kind = std::mem::take(&mut flat.kind);
+        let run = flat.run.ok_or_else(|| format!("\"{}\" needs \"run\"", bounded(&kind, 32)));
+        let ask = flat.ask.ok_or_else(|| format!("\"{}\" needs \"ask\"", bounded(&kind, 32)));
+        match kind.as_str() {
+            "hello" => Ok(Self::Hello {
+                protocol: flat.protocol.ok_or("\"hello\" needs \"protocol\"")?,
+                slots: flat.slots.unwrap_or(1),
+                jobs: specs(&flat.jobs.unwrap_or_default())?,
+            }),
+            "done" => Ok(Self::Ended { run: run?, outcome: Outcome::Done }),
+            "failed" => {
+                let next = match flat.retry {
+                    _ if flat.unknown_job == Some(true) => Next::UnknownJob,
+                    None | Some(Retry::Whether(true)) => Next::ByPolicy,
+                    Some(Retry::Whether(false)) => Next::Never,
+                    Some(Retry::AfterMs(ms)) => Next::After(Duration::from_millis(ms)),
+                };
+                let error = flat.error.unwrap_or_else(|| "failed without a message".to_owned());
+                Ok(Self::Ended { run: run?, outcome: Outcome::Failed { error, next } })
+            }
+            "release" => {
+                let after = Duration::from_millis(flat.after_ms.unwrap_or(0));
+                Ok(Self::Ended { run: run?, outcome: Outcome::Released { after } })
+            }
+            "progress" => Ok(Self::Progress {
+                run: run?,
+                percent: flat.percent.ok_or("\"progress\" needs \"percent\"")?,
+            }),
+            "log" => Ok(Self::Log {
+                run: flat.run,
+                level: flat.level.unwrap_or_else(|| "info".to_owned()),
+                message: flat.message.ok_or("\"log\" needs \"message\"")?,
+            }),
+            "push" => {
+                let jobs = flat.jobs.ok_or("\"push\" needs \"jobs\"")?;
+                let jobs = jobs.iter().map(|job| job.get().to_owned()).collect();
+                Ok(Self::Push { run: run?, ask: ask?, channel: flat.channel, jobs })
+            }
+            "claim" => Ok(Self::Claim { run: run?, ask: ask?, claim: flat.read_claim()? }),
+            other => Err(format!("unknown type \"{}\"", bounded(other, 32))),
+        }
+    }
+}
+
+fn specs(jobs: &[Box<RawValue>]) -> Result<Vec<JobSpec>, String> {
+    let spec = |raw: &Box<RawValue>| {
+        serde_json::from_str::<Spec>(raw.get()).map(JobSpec::from).map_err(|_| {
+            let shown = bounded(raw.get(), 64);
+            format!("\"jobs\" takes names and objects with \"name\", \"max_attempts\", \"timeout_ms\", \"failed\", not {shown}")
+        })
+    };
+    jobs.iter().map(spec).collect()
+}

@@ -1,0 +1,182 @@
+//! The codec of what a master says.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Answer, AskId, FromMaster, RunFrame, RunId, WireError, millis, not_a_frame};
+use crate::job::{FailReason, Failure};
+
+/// Appends a frame and its line break to `buffer`.
+pub fn encode_to_worker(frame: &FromMaster<'_>, buffer: &mut Vec<u8>) {
+    serde_json::to_writer(&mut *buffer, &Written::from(frame))
+        .expect("writing a frame to memory cannot fail");
+    buffer.push(b'\n');
+}
+
+/// Parses one line from a master, without its line break.
+///
+/// # Errors
+/// When the line is not a frame a master sends.
+pub fn decode_from_master(line: &[u8]) -> Result<FromMaster<'_>, WireError> {
+    // An internally tagged enum cannot borrow a raw value, so the flat form is read first.
+    let mut read: Read<'_> = serde_json::from_slice(line).map_err(|e| not_a_frame(e, line))?;
+    let kind = std::mem::take(&mut read.kind);
+    match (kind.as_ref(), read.payload) {
+        ("run", Some(payload)) => Ok(FromMaster::Run(read.run_frame(payload))),
+        ("failed", Some(payload)) => {
+            let reason = read.reason.ok_or_else(|| not_a_frame("\"failed\" needs \"reason\"", line))?;
+            let failure = Failure { reason, error: read.error.take().unwrap_or_default() };
+            Ok(FromMaster::Failed(read.run_frame(payload), failure))
+        }
+        ("cancel", _) => Ok(FromMaster::Cancel { run: read.run }),
+        ("answer", _) => Ok(FromMaster::Answer { ask: read.ask, answer: read.answer() }),
+        ("stop", _) => Ok(FromMaster::Stop),
+        (kind, _) => Err(not_a_frame(format!("unknown or incomplete \"{kind}\""), line)),
+    }
+}
+
+/// A frame as it is written.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Written<'a> {
+    Run(WrittenRun<'a>),
+    Failed(WrittenRun<'a>),
+    Cancel {
+        run: RunId,
+    },
+    Answer {
+        ask: AskId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        granted: Option<bool>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        wait_ms: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ids: Option<&'a [u64]>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<&'a str>,
+    },
+    Stop,
+}
+
+#[derive(Serialize)]
+struct WrittenRun<'a> {
+    run: RunId,
+    id: u64,
+    job: &'a str,
+    attempt: u32,
+    max_attempts: u32,
+    timeout_ms: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    headers: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<FailReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    payload: &'a RawValue,
+}
+
+impl<'a> WrittenRun<'a> {
+    fn of(frame: &'a RunFrame<'a>, failure: Option<&'a Failure>) -> Self {
+        Self {
+            run: frame.run,
+            id: frame.id,
+            job: &frame.job,
+            attempt: frame.attempt,
+            max_attempts: frame.max_attempts,
+            timeout_ms: frame.timeout_ms,
+            headers: &frame.headers,
+            reason: failure.map(|f| f.reason),
+            error: failure.map(|f| f.error.as_str()),
+            payload: frame.payload,
+        }
+    }
+}
+
+impl<'a> From<&'a FromMaster<'a>> for Written<'a> {
+    fn from(frame: &'a FromMaster<'a>) -> Self {
+        match frame {
+            FromMaster::Run(frame) => Self::Run(WrittenRun::of(frame, None)),
+            FromMaster::Failed(frame, failure) => Self::Failed(WrittenRun::of(frame, Some(failure))),
+            FromMaster::Cancel { run } => Self::Cancel { run: *run },
+            FromMaster::Answer { ask, answer } => {
+                let (mut granted, mut wait_ms, mut ids, mut error) = (None, None, None, None);
+                match answer {
+                    Answer::Granted => granted = Some(true),
+                    Answer::Wait(time) => (granted, wait_ms) = (Some(false), Some(millis(*time))),
+                    Answer::Pushed(pushed) => ids = Some(pushed.as_slice()),
+                    Answer::Error(why) => error = Some(why.as_str()),
+                }
+                Self::Answer { ask: *ask, granted, wait_ms, ids, error }
+            }
+            FromMaster::Stop => Self::Stop,
+        }
+    }
+}
+
+/// A frame as it is read: all fields of all kinds.
+#[derive(Deserialize)]
+struct Read<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(default)]
+    run: RunId,
+    #[serde(default)]
+    id: u64,
+    #[serde(default, borrow)]
+    job: Cow<'a, str>,
+    #[serde(default)]
+    attempt: u32,
+    #[serde(default)]
+    max_attempts: u32,
+    #[serde(default)]
+    timeout_ms: u64,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    reason: Option<FailReason>,
+    #[serde(default)]
+    error: Option<String>,
+    #[serde(default)]
+    ask: AskId,
+    #[serde(default)]
+    granted: Option<bool>,
+    #[serde(default)]
+    wait_ms: u64,
+    #[serde(default)]
+    ids: Option<Vec<u64>>,
+    #[serde(default, borrow, deserialize_with = "there")]
+    payload: Option<&'a RawValue>,
+}
+
+impl<'a> Read<'a> {
+    fn run_frame(self, payload: &'a RawValue) -> RunFrame<'a> {
+        RunFrame {
+            run: self.run,
+            id: self.id,
+            job: self.job,
+            attempt: self.attempt,
+            max_attempts: self.max_attempts,
+            timeout_ms: self.timeout_ms,
+            headers: Cow::Owned(self.headers),
+            payload,
+        }
+    }
+
+    fn answer(self) -> Answer {
+        match (self.error, self.ids, self.granted) {
+            (Some(error), ..) => Answer::Error(error),
+            (None, Some(ids), _) => Answer::Pushed(ids),
+            (None, None, Some(true)) => Answer::Granted,
+            (None, None, _) => Answer::Wait(Duration::from_millis(self.wait_ms)),
+        }
+    }
+}
+
+/// A value that is there, `null` too: an `Option` by itself takes `null` for a field that is missing.
+fn there<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
+}
