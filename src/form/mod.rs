@@ -22,6 +22,7 @@
 //! the defaults, every other key replaces its default.
 
 pub(crate) mod time;
+mod write;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ use crate::job::{
 };
 use crate::queue::PushOptions;
 use time::Until;
+pub(crate) use write::write;
 
 /// Why a text is no job.
 #[derive(Debug, Error)]
