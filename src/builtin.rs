@@ -175,7 +175,7 @@ mod tests {
     use crate::job::{JobId, Next, Outcome};
 
     fn context(attempt: u32) -> Context {
-        Context::new(JobId(1), Arc::from("default"), attempt, 3, None)
+        Context::unheard("test", attempt)
     }
 
     fn fail(data: &str, attempt: u32) -> Option<Outcome> {

@@ -265,3 +265,29 @@ impl fmt::Debug for Context {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+impl Context {
+    /// The context of a run nobody listens to.
+    pub(crate) fn unheard(job: &str, attempt: u32) -> Self {
+        struct Deaf;
+        impl Link for Deaf {
+            fn progress(&self, _: f64) {}
+            fn log(&self, _: &str, _: String) {}
+            fn ask(&self, _: Ask) -> tokio::sync::oneshot::Receiver<super::Answer> {
+                tokio::sync::oneshot::channel().1
+            }
+        }
+        Self::new(About {
+            id: JobId(1),
+            job: job.into(),
+            channel: "default".into(),
+            attempt,
+            max_attempts: 3,
+            timeout: None,
+            headers: BTreeMap::new(),
+            state: State::default(),
+            link: Box::new(Deaf),
+        })
+    }
+}
