@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{AskId, FromWorker, JobSpec, MAX_LINE, RunId, WireError, millis, not_a_frame};
 use crate::job::{Claim, JobOptions, Next, Outcome, bounded};
 
-/// Longest text of an error that a worker of ours sends; less of it is kept.
+/// Longest text of an error that is sent or taken; less of it is kept.
 const MAX_ERROR: usize = 8 << 10;
 
 /// Appends a frame and its line break to `buffer`.
@@ -249,7 +249,9 @@ impl TryFrom<Flat> for FromWorker {
                     Some(Retry::Whether(false)) => Next::Never,
                     Some(Retry::AfterMs(ms)) => Next::After(Duration::from_millis(ms)),
                 };
-                let error = flat.error.unwrap_or_else(|| "failed without a message".to_owned());
+                let mut error = flat.error.unwrap_or_else(|| "failed without a message".to_owned());
+                // Less is kept, and whoever logs it must not have to log a megabyte.
+                error.truncate(bounded(&error, MAX_ERROR).len());
                 Ok(Self::Ended { run: run?, outcome: Outcome::Failed { error, next } })
             }
             "release" => {
