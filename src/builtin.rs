@@ -169,10 +169,8 @@ impl Job for Print {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::job::{JobId, Next, Outcome};
+    use crate::job::{Next, Outcome};
 
     fn context(attempt: u32) -> Context {
         Context::unheard("test", attempt)

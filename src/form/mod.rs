@@ -33,9 +33,9 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::job::{
-    MAX_DELAY, NewJob, NewJobError, Payload, PayloadError, Priority, Start, Timestamp, UniqueUntil,
+    MAX_DELAY, NewJob, NewJobError, Payload, PayloadError, Priority, PushOptions, Start, Timestamp,
+    UniqueUntil,
 };
-use crate::queue::PushOptions;
 use time::Until;
 pub(crate) use write::write;
 
