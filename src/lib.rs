@@ -127,6 +127,7 @@ pub mod http;
 pub mod job;
 pub mod master;
 pub mod metrics;
+pub mod middleware;
 pub mod pool;
 pub mod queue;
 pub mod snapshot;
@@ -136,5 +137,5 @@ pub mod worker;
 
 pub use app::{App, WORKER_ARGUMENT};
 pub use config::Config;
-pub use job::{AsyncJob, Context, Job, JobError, Priority};
+pub use job::{AsyncFailedFn, AsyncJob, Context, FailedFn, Failure, Job, JobError, Priority};
 pub use queue::{PushOptions, Queue};

@@ -1,30 +1,47 @@
 #!/usr/bin/env bash
-# Makes sure that the programs the tests use beside Rust are there, a redis-server and a python3, and prints the
-# path of the former. Nothing else: the tests start servers of their own, on private ports, and end them.
+# Makes sure that the programs the tests use beside Rust are there, and prints the path of the redis-server: Redis,
+# the interpreters that examples/ is written for (php, python3, node) and their Redis clients. Nothing else: the tests
+# start servers of their own, on private ports, and end them.
 #
 #   usage:  tests/services.sh
 #   env:    REDIS_SERVER   a redis-server (or valkey-server) to use instead of the one on the PATH
 #   exit:   0 and the path on stdout; 1 with the reason on stderr
 #
-# When the program is missing it is installed with apt-get (through sudo unless root). The distribution's own
-# service is kept from starting: while the package is set up, a policy-rc.d forbids it, as Debian provides for.
-# An older server (below 6.2) is refused here rather than by each test.
+# What is missing, and only that, is installed by one run of apt-get (through sudo unless root): an interpreter that
+# is there already is used, wherever it is from. The distribution's own Redis service is kept from starting: while
+# the package is set up, a policy-rc.d forbids it, as Debian provides for. A Redis below 6.2 is refused here rather
+# than by each test.
 set -euo pipefail
 
 say() { printf '%s\n' "$*" >&2; }
-
-find_server() {
-    command -v redis-server || command -v valkey-server
-}
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
-install_server() {
+find_server() { command -v redis-server || command -v valkey-server; }
+
+# The clients are where Debian puts them: its own python3 finds redis-py there, other ones do not, and node is told by
+# NODE_PATH. Tests that need one look in the same places.
+has_php_redis() { php -m 2>/dev/null | grep -qix redis; }
+has_python_redis() { /usr/bin/python3 -c 'import redis' 2>/dev/null || python3 -c 'import redis' 2>/dev/null; }
+has_node_redis() { NODE_PATH=/usr/share/nodejs node -e 'require("redis")' 2>/dev/null; }
+
+# The Debian packages of what is missing.
+missing() {
+    [ -n "${REDIS_SERVER:-}" ] || find_server >/dev/null || echo redis-server
+    command -v python3 >/dev/null || echo python3-minimal
+    command -v php >/dev/null || echo php-cli
+    command -v node >/dev/null || echo nodejs
+    has_php_redis || echo php-redis
+    has_python_redis || echo python3-redis
+    has_node_redis || echo node-redis
+}
+
+install() {
     if ! command -v apt-get >/dev/null; then
-        say "services.sh: no redis-server found and no apt-get to install it with:" \
-            "install Redis 6.2 or newer, or set REDIS_SERVER to its path"
+        say "services.sh: missing, and no apt-get to install it with: $*"
+        say "services.sh: install these programs by hand; REDIS_SERVER may name a redis-server"
         exit 1
     fi
     local policy=/usr/sbin/policy-rc.d made_policy=no
@@ -36,28 +53,29 @@ install_server() {
     local installed=yes
     {
         as_root apt-get update -q &&
-            as_root env DEBIAN_FRONTEND=noninteractive \
-                apt-get install -y -q --no-install-recommends redis-server
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
     } >&2 || installed=no
     if [ "$made_policy" = yes ]; then as_root rm -f "$policy"; fi
     # Nor shall the service come up at the next boot: only its program was asked for.
-    if command -v systemctl >/dev/null; then as_root systemctl disable redis-server >/dev/null 2>&1 || true; fi
+    case " $* " in *" redis-server "*)
+        if command -v systemctl >/dev/null; then as_root systemctl disable redis-server >/dev/null 2>&1 || true; fi ;;
+    esac
     if [ "$installed" = no ]; then
-        say "services.sh: apt-get could not install redis-server (see above):" \
-            "install Redis 6.2 or newer by hand, or set REDIS_SERVER to its path"
+        say "services.sh: apt-get could not install $* (see above): install them by hand;" \
+            "REDIS_SERVER may name a redis-server"
         exit 1
     fi
 }
 
-if ! command -v python3 >/dev/null; then
-    if ! command -v apt-get >/dev/null; then
-        say "services.sh: no python3 found and no apt-get to install it with: install Python 3"
+packages=$(missing)
+if [ -n "$packages" ]; then
+    # shellcheck disable=SC2086 # one word per package
+    install $packages
+    still=$(missing | tr '\n' ' ')
+    if [ -n "$still" ]; then
+        say "services.sh: installed, and not found all the same: $still"
         exit 1
     fi
-    { as_root apt-get update -q && as_root apt-get install -y -q --no-install-recommends python3-minimal; } >&2 || {
-        say "services.sh: apt-get could not install python3 (see above): install Python 3 by hand"
-        exit 1
-    }
 fi
 
 if [ -n "${REDIS_SERVER:-}" ]; then
@@ -66,7 +84,7 @@ if [ -n "${REDIS_SERVER:-}" ]; then
         exit 1
     }
 else
-    server=$(find_server) || { install_server; server=$(find_server); }
+    server=$(find_server)
 fi
 
 version=$("$server" --version | sed -n 's/.*v=\([0-9]*\)\.\([0-9]*\).*/\1 \2/p')

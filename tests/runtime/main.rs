@@ -9,6 +9,7 @@ mod redis;
 #[path = "../support/site.rs"]
 mod site;
 
+mod adversaries;
 mod deaths;
 mod drain;
 mod limits;

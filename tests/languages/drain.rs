@@ -1,0 +1,115 @@
+//! No job is lost, and none runs twice unless its worker was killed.
+
+use std::collections::HashSet;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::example::{NODE, NODE_TASKS, PHP, PYTHON, PYTHON_TASKS, copy_of, effects};
+use crate::site::{Master, Site, until};
+
+const OUTBOX: &str = "outbox.txt";
+
+fn push_mails(site: &Site, channel: &str, mails: usize) {
+    let line = |n| format!(r#"{{"job":"send_mail","payload":{{"to":"{n}@example.com"}}}}"#);
+    site.push_lines(channel, (0..mails).map(line));
+}
+
+/// How many mails were sent, each counted once.
+fn distinct(sent: &[String], by: impl Fn(&str) -> &str) -> usize {
+    sent.iter().map(|line| by(line)).collect::<HashSet<_>>().len()
+}
+
+fn id(line: &str) -> &str {
+    line.split_once(' ').unwrap().0
+}
+
+fn address(line: &str) -> &str {
+    line.split_once(' ').unwrap().1
+}
+
+fn drains((example, channel): (&str, &str)) {
+    const MAILS: usize = 5000;
+    let site = copy_of(example);
+    push_mails(&site, channel, MAILS);
+    let master = site.listen(&["-t", channel]);
+    let counts = site.until(channel, "all to end", |c| c.done + c.failed == MAILS as u64);
+    assert_eq!((counts.done, counts.total), (MAILS as u64, MAILS as u64), "{}", master.log());
+    let sent = effects(&site, OUTBOX);
+    assert_eq!(sent.len(), MAILS, "each ran once");
+    assert_eq!((distinct(&sent, id), distinct(&sent, address)), (MAILS, MAILS));
+    assert!(master.stop().success());
+}
+
+/// Kills a worker each time some more mails were sent: first each of those there were at the beginning, then any.
+fn kill_at_random(site: &Site, master: &Master, mails: usize) -> usize {
+    let mut first = until("the workers", || Some(master.workers()).filter(|workers| workers.len() == 3));
+    fastrand::shuffle(&mut first);
+    let mut killed = 0;
+    for wanted in (1..10).map(|tenth| mails / 10 * tenth) {
+        until("more mails", || (effects(site, OUTBOX).len() >= wanted).then_some(()));
+        let worker = first.pop().or_else(|| fastrand::choice(master.workers()));
+        // One that was started to replace another may be gone already.
+        killed += usize::from(worker.is_some_and(|pid| kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok()));
+    }
+    assert!(first.is_empty() && killed >= 3, "{killed}");
+    killed
+}
+
+fn survives((example, channel): (&str, &str)) {
+    const MAILS: usize = 1000;
+    let site = copy_of(example);
+    let master = site.listen(&["-t", channel]);
+    push_mails(&site, channel, MAILS);
+    let killed = kill_at_random(&site, &master, MAILS);
+    let counts = site.until(channel, "all to end", |c| c.done + c.failed == MAILS as u64);
+    assert_eq!((counts.done, counts.total), (MAILS as u64, MAILS as u64), "{}", master.log());
+    let sent = effects(&site, OUTBOX);
+    assert_eq!((distinct(&sent, id), distinct(&sent, address)), (MAILS, MAILS), "none is lost");
+    assert!(
+        sent.len() <= MAILS + killed,
+        "only a killed worker's job runs again: {} of {killed}",
+        sent.len()
+    );
+    assert!(master.stop().success());
+}
+
+#[test]
+fn php_drains_5_000_jobs() {
+    drains(PHP);
+}
+
+#[test]
+fn python_drains_5_000_jobs() {
+    drains(PYTHON);
+}
+
+#[test]
+fn python_with_tasks_drains_5_000_jobs() {
+    drains(PYTHON_TASKS);
+}
+
+#[test]
+fn node_drains_5_000_jobs() {
+    drains(NODE);
+}
+
+#[test]
+fn node_with_many_at_once_drains_5_000_jobs() {
+    drains(NODE_TASKS);
+}
+
+#[test]
+fn php_loses_nothing_when_its_workers_are_killed() {
+    survives(PHP);
+}
+
+#[test]
+fn python_loses_nothing_when_its_workers_are_killed() {
+    survives(PYTHON);
+}
+
+#[test]
+fn node_loses_nothing_when_its_workers_are_killed() {
+    survives(NODE);
+}

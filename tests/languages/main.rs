@@ -1,0 +1,22 @@
+//! The programs of `examples/`, run by the real interpreters under the real binary, with the configurations that are
+//! beside them.
+
+#![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
+#![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+#[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../support/site.rs"]
+mod site;
+
+mod drain;
+mod example;
+mod exec;
+mod wire;
+
+#[test]
+fn every_worker_and_handler_is_short_enough_to_be_read_before_it_is_copied() {
+    for file in example::programs() {
+        let lines = std::fs::read_to_string(&file).unwrap().lines().count();
+        assert!(lines < 60, "{} has {lines} lines", file.display());
+    }
+}
