@@ -3,14 +3,17 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
-use super::{Exit, Failure, Session, push_file, text, time};
+use super::{Exit, Failure, Session, push_file, text};
 use crate::config::{Channel, Handler};
-use crate::job::{MAX_DELAY, NewJob, NewJobError, Payload, PayloadError, Start, Timestamp};
+use crate::form;
+use crate::form::time::{self, Until};
+use crate::job::{Payload, PayloadError, Priority};
 use crate::queue::PushOptions;
 use crate::store::Pushed;
 
@@ -44,7 +47,22 @@ pub(crate) struct Push {
     /// Add nothing when a job with this key is in the channel
     #[arg(long, value_name = "KEY", conflicts_with = "file")]
     unique: Option<String>,
-    /// Push many: a file, or - for standard input, with one object per line: {"job": …, "payload": …, and any of delay, at, max_attempts, timeout, unique}
+    /// When that key is free again: at the end of the job, or at its start
+    #[arg(long, value_name = "WHEN", requires = "unique", conflicts_with = "unique_for", default_value = "end", hide_default_value = true, value_parser = PossibleValuesParser::new(["end", "start"]))]
+    unique_until: String,
+    /// Hold that key for this long after the push instead, whatever becomes of the job
+    #[arg(long, value_name = "TIME", requires = "unique", value_parser = time::parse_duration)]
+    unique_for: Option<Duration>,
+    /// Which waiting jobs it goes before
+    #[arg(long, value_name = "PRIORITY", default_value = "normal", value_parser = priorities())]
+    priority: Priority,
+    /// Not to be started later than this: a time after the push such as 5m, or 2026-11-30T09:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time::parse_until)]
+    expires: Option<Until>,
+    /// Send this along for whoever handles the job; may be repeated
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+    /// Push many: a file, or - for standard input, with one object per line: {"job": …, "payload": …, and any of delay, at, max_attempts, timeout, unique, unique_until, unique_for, priority, expires, headers}
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     file: Option<PathBuf>,
 }
@@ -64,7 +82,7 @@ impl Push {
         // Everything is checked before the store is opened: a refused push leaves no trace.
         let payload = payload(&self.data, &doing)?;
         let job = self.options().job(&name, payload);
-        check(&job).map_err(|error| Failure::new(Exit::Usage, &doing).because(error))?;
+        form::check(&job).map_err(|error| Failure::new(Exit::Usage, &doing).because(error))?;
         if let Some(warning) = unknown_here(session, channel, &name) {
             session.warn(&warning);
         }
@@ -98,20 +116,31 @@ impl Push {
         if let Some(timeout) = self.timeout {
             options = options.timeout(timeout);
         }
-        if let Some(key) = &self.unique {
-            options = options.unique(key);
+        match (&self.unique, self.unique_for) {
+            (Some(key), Some(time)) => options = options.unique_for(time, key),
+            (Some(key), None) if self.unique_until == "start" => options = options.unique_until_start(key),
+            (Some(key), None) => options = options.unique(key),
+            (None, _) => {}
         }
-        options
+        match self.expires {
+            Some(Until::After(length)) => options = options.expires_in(length),
+            Some(Until::At(time)) => options = options.expires_at(time),
+            None => {}
+        }
+        let headers = self.headers.iter();
+        headers.fold(options.priority(self.priority), |options, (name, value)| options.header(name, value))
     }
 }
 
-/// Checks what the store would refuse. Only the store's clock judges a time for good; this one finds it in good time.
-pub(super) fn check(job: &NewJob) -> Result<(), NewJobError> {
-    let latest = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + MAX_DELAY;
-    match job.start {
-        Start::At(time) if time > Timestamp(0).after(latest) => Err(NewJobError::Delay),
-        _ => job.check(),
-    }
+fn priorities() -> impl TypedValueParser<Value = Priority> {
+    let named = |name: String| Priority::ALL.into_iter().find(|priority| priority.as_str() == name);
+    PossibleValuesParser::new(Priority::ALL.map(Priority::as_str))
+        .map(move |name| named(name).expect("clap admits only these"))
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// A warning when a job has no handler in this binary although this binary is what runs the channel's jobs. Not a

@@ -14,9 +14,10 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::push::{Unreadable, unknown_here};
-use super::push_lines::{Defaults, LineError, Lines, parse};
+use super::push_lines::{LineError, Lines, parse};
 use super::{Exit, Failure, Session, text};
 use crate::config::Channel;
+use crate::form::Defaults;
 use crate::job::JobId;
 use crate::queue::{Batch, PushOptions};
 use crate::store::{PushError, Pushed, Store};

@@ -1,12 +1,14 @@
 //! `queue:show`: everything about one job.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{Exit, Failure, Session, text, time};
 use crate::config::Channel;
-use crate::job::{AttemptError, ErrorKind, FailReason, JobId};
+use crate::job::{AttemptError, ErrorKind, FailReason, JobId, Meta, Priority, UniqueUntil};
 use crate::store::{Listed, State};
 
 /// Show everything about a job
@@ -63,11 +65,23 @@ fn render(job: &Listed, channel: &Channel) -> String {
     };
     fields.push(("time limit", timeout));
     if let Some(key) = &meta.unique {
-        fields.push(("unique key", text::plain(key).into_owned()));
+        fields.push(("unique key", format!("{}{}", text::plain(key), held(meta))));
+    }
+    if meta.priority != Priority::Normal {
+        fields.push(("priority", meta.priority.as_str().to_owned()));
+    }
+    if let Some(time) = meta.expiry(job.id) {
+        fields.push(("expires", time::local(time)));
     }
     let mut shown = String::new();
     for (name, value) in fields {
         shown.push_str(&format!("{name:<12}{value}\n"));
+    }
+    if !meta.headers.is_empty() {
+        shown.push_str("headers\n");
+        for (name, value) in &meta.headers {
+            shown.push_str(&format!("  {}: {}\n", text::plain(name), text::plain(value)));
+        }
     }
     shown.push_str("payload\n");
     shown.push_str(&indented(&text::pretty(&job.payload)));
@@ -90,6 +104,15 @@ fn state(job: &Listed) -> String {
             format!("failed at {}: {reason}", time::local(job.at))
         }
         state => state.as_str().to_owned(),
+    }
+}
+
+/// How long the unique key is held, where it is not until the end of the job.
+fn held(meta: &Meta) -> String {
+    match (meta.unique_for_ms, meta.unique_until) {
+        (Some(ms), _) => format!(" (for {} from the push)", seconds(ms)),
+        (None, UniqueUntil::Start) => " (until the job starts)".to_owned(),
+        (None, UniqueUntil::End) => String::new(),
     }
 }
 
@@ -132,6 +155,11 @@ struct Shown<'a> {
     suspect: bool,
     timeout_ms: Option<u64>,
     unique: Option<&'a str>,
+    unique_until: Option<UniqueUntil>,
+    unique_for_ms: Option<u64>,
+    priority: Priority,
+    expires_at: Option<String>,
+    headers: &'a BTreeMap<String, String>,
     /// The payload as it is; absent when it is not JSON.
     payload: Option<&'a RawValue>,
     /// The record as found, when it cannot be understood.
@@ -174,6 +202,16 @@ impl<'a> Shown<'a> {
             suspect: meta.suspect,
             timeout_ms: meta.timeout_ms,
             unique: meta.unique.as_deref(),
+            // A key held for a time is held until neither.
+            unique_until: meta
+                .unique
+                .is_some()
+                .then_some(meta.unique_until)
+                .filter(|_| meta.unique_for_ms.is_none()),
+            unique_for_ms: meta.unique_for_ms,
+            priority: meta.priority,
+            expires_at: meta.expiry(job.id).and_then(time::rfc3339),
+            headers: &meta.headers,
             raw: payload.is_none().then_some(job.payload.as_str()),
             payload,
             errors: meta.errors.iter().map(error).collect(),
@@ -185,7 +223,7 @@ impl<'a> Shown<'a> {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::job::{Meta, Timestamp};
+    use crate::job::Timestamp;
 
     fn job() -> Listed {
         let mut meta = Meta::named("send_email");

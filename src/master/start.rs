@@ -202,6 +202,7 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
         dead: means.dead,
         on_join: means.on_join,
         scope: means.scope,
+        elsewhere: None,
         metrics: means.metrics,
     })
 }

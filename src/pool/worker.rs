@@ -77,6 +77,8 @@ pub(super) struct Worker {
     /// Frames that wait to be handed to the I/O task.
     pub(super) out: Vec<u8>,
     pub(super) violations: u32,
+    /// Questions it waits for the answer of.
+    pub(super) asking: usize,
     pub(super) doom: Option<Doom>,
     pub(super) exit: Option<Exit>,
     /// Its end of the socket is closed.
@@ -119,6 +121,7 @@ impl Worker {
             aboard: HashSet::new(),
             out: Vec::new(),
             violations: 0,
+            asking: 0,
             doom: None,
             exit: None,
             hung_up: false,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{AskId, Claim, FromWorker, JobSpec, MAX_LINE, RunId, WireError, millis, not_a_frame};
-use crate::job::{JobOptions, MAX_DELAY, MAX_UNIQUE_KEY_BYTES, Next, Outcome, bounded};
+use super::{AskId, FromWorker, JobSpec, MAX_LINE, RunId, WireError, millis, not_a_frame};
+use crate::job::{Claim, JobOptions, Next, Outcome, bounded};
 
 /// Longest text of an error that is sent or taken; less of it is kept.
 const MAX_ERROR: usize = 8 << 10;
@@ -213,33 +213,18 @@ impl Flat {
     }
 
     fn read_claim(self) -> Result<Claim, String> {
-        let key = |key: String| match key.len() {
-            1..=MAX_UNIQUE_KEY_BYTES => Ok(key),
-            n => Err(format!("the key of a claim has {n} bytes; 1 to {MAX_UNIQUE_KEY_BYTES} are allowed")),
-        };
-        let number = |name: &str, number: Option<u32>| {
-            number.filter(|n| *n > 0).ok_or_else(|| format!("\"{name}\" must be a number from 1"))
-        };
-        let time = |name: &str, ms: Option<u64>| {
-            let time = ms.filter(|ms| *ms > 0).map(Duration::from_millis).filter(|time| *time <= MAX_DELAY);
-            time.ok_or_else(|| format!("\"{name}\" must be a number of milliseconds, from 1 to ten years"))
-        };
-        match (self.lock, self.rate, self.breaker) {
-            (Some(lock), None, None) => {
-                Ok(Claim::Lock { key: key(lock)?, limit: number("limit", self.limit.or(Some(1)))? })
+        let time = |ms: Option<u64>| Duration::from_millis(ms.unwrap_or(0));
+        let claim = match (self.lock, self.rate, self.breaker) {
+            (Some(key), None, None) => Claim::Lock { key, limit: self.limit.unwrap_or(1) },
+            (None, Some(key), None) => {
+                Claim::Rate { key, count: self.count.unwrap_or(0), per: time(self.per_ms) }
             }
-            (None, Some(rate), None) => Ok(Claim::Rate {
-                key: key(rate)?,
-                count: number("count", self.count)?,
-                per: time("per_ms", self.per_ms)?,
-            }),
-            (None, None, Some(breaker)) => Ok(Claim::Breaker {
-                key: key(breaker)?,
-                failures: number("failures", self.failures)?,
-                cooldown: time("cooldown_ms", self.cooldown_ms)?,
-            }),
-            _ => Err("\"claim\" needs one of \"lock\", \"rate\" and \"breaker\"".to_owned()),
-        }
+            (None, None, Some(key)) => {
+                Claim::Breaker { key, failures: self.failures.unwrap_or(0), cooldown: time(self.cooldown_ms) }
+            }
+            _ => return Err("\"claim\" needs one of \"lock\", \"rate\" and \"breaker\"".to_owned()),
+        };
+        claim.check().map(|()| claim)
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Answer, AskId, FromMaster, RunFrame, RunId, WireError, millis, not_a_frame};
-use crate::job::{FailReason, Failure};
+use super::{AskId, FromMaster, RunFrame, RunId, WireError, millis, not_a_frame};
+use crate::job::{Answer, FailReason, Failure};
 
 /// Appends a frame and its line break to `buffer`.
 pub fn encode_to_worker(frame: &FromMaster<'_>, buffer: &mut Vec<u8>) {

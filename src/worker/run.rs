@@ -1,18 +1,21 @@
 //! One run inside a worker: start it, catch its panic, cancel it.
 
-use std::any::Any;
-use std::cell::RefCell;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
+use tracing::Instrument;
 
-use super::Start;
-use crate::job::{Context, Handler, JobError, Outcome};
+use super::services::{Service, Work};
+use crate::job::{Caught, Context, Failure, JobError, Outcome, Payload, caught};
 use crate::wire::RunId;
+
+/// How long after a cancel an asynchronous handler that does not end by itself is dropped: less than the shortest
+/// default grace, after which the whole worker would be ended.
+const DROP_AFTER: Duration = Duration::from_millis(100);
 
 /// The end of a run.
 pub(super) struct Ended {
@@ -43,95 +46,77 @@ impl Cancel {
 
 type Report = mpsc::UnboundedSender<Ended>;
 
-pub(super) fn start(
-    handler: Option<Handler>,
-    start: &Start,
-    ctx: Context,
-    run: RunId,
-    report: &Report,
-) -> Started {
-    let cancel = Cancel { ctx: ctx.clone(), abort: Arc::new(Notify::new()) };
-    let report = report.clone();
-    match handler {
-        None => Started::Ended(JobError::unknown_job(&start.job).into_outcome()),
-        Some(Handler::Blocking(handle)) => {
-            let payload = start.payload.clone();
+/// What is to be run.
+pub(super) struct Start {
+    pub(super) run: RunId,
+    pub(super) payload: Payload,
+    /// Not the job itself, but its failed callback.
+    pub(super) failure: Option<Failure>,
+}
+
+pub(super) fn start(service: Option<&Service>, start: Start, ctx: Context, report: &Report) -> Started {
+    let Some(service) = service else {
+        return Started::Ended(JobError::unknown_job(ctx.job()).into_outcome());
+    };
+    let Start { run, payload, failure } = start;
+    match service.work(payload, &ctx, failure) {
+        None => Started::Ended(Outcome::Done),
+        Some(Work::Blocking(work)) => {
+            let cancel = Cancel { ctx: ctx.clone(), abort: Arc::default() };
+            let (report, judge) = (report.clone(), service.judge(&ctx));
+            let span = span(&ctx);
             tokio::task::spawn_blocking(move || {
-                let ended = catch_unwind(AssertUnwindSafe(|| handle(payload.as_str(), &ctx)));
-                let outcome = outcome(ended);
+                let outcome = outcome(judge(span.in_scope(|| caught(work))));
                 let _ = report.send(Ended { run, outcome });
             });
             Started::Aboard(cancel)
         }
-        Some(Handler::Async(handle)) => {
-            let payload = start.payload.as_str();
-            let task = match catch_unwind(AssertUnwindSafe(|| handle(payload, ctx))) {
-                Ok(task) => task,
-                Err(panic) => return Started::Ended(panicked(panic.as_ref())),
-            };
+        Some(Work::Async { task, may_drop }) => {
+            let judge = service.judge(&ctx);
+            let span = span(&ctx);
             let mut task = Caught(task);
             // A job that never waits is done here and now, without the cost of a task. Whatever it did
             // register is polled again by the task it becomes.
             let mut unwoken = std::task::Context::from_waker(std::task::Waker::noop());
-            if let Poll::Ready(outcome) = Pin::new(&mut task).poll(&mut unwoken) {
-                return Started::Ended(outcome);
+            if let Poll::Ready(ended) = span.in_scope(|| Pin::new(&mut task).poll(&mut unwoken)) {
+                return Started::Ended(outcome(judge(ended)));
             }
-            let abort = Arc::clone(&cancel.abort);
-            tokio::spawn(async move {
-                let outcome = tokio::select! {
-                    outcome = task => outcome,
-                    () = abort.notified() => JobError::from("cancelled: its time was up").into_outcome(),
+            let cancel = Cancel { ctx, abort: Arc::default() };
+            let (report, abort) = (report.clone(), Arc::clone(&cancel.abort));
+            let work = async move {
+                let ended = tokio::select! {
+                    ended = task => ended,
+                    () = dropped(&abort), if may_drop => Err("cancelled: its time was up".into()),
                 };
-                let _ = report.send(Ended { run, outcome });
-            });
+                let _ = report.send(Ended { run, outcome: outcome(judge(ended)) });
+            };
+            tokio::spawn(work.instrument(span));
             Started::Aboard(cancel)
         }
     }
 }
 
-/// A handler's future whose panic is an outcome.
-struct Caught(Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>);
-
-impl Future for Caught {
-    type Output = Outcome;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Outcome> {
-        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(ended)) => Poll::Ready(outcome(Ok(ended))),
-            Err(panic) => Poll::Ready(panicked(panic.as_ref())),
-        }
-    }
+/// Ends a moment after the run was cancelled.
+async fn dropped(abort: &Notify) {
+    abort.notified().await;
+    tokio::time::sleep(DROP_AFTER).await;
 }
 
-fn outcome(ended: std::thread::Result<Result<(), JobError>>) -> Outcome {
+fn span(ctx: &Context) -> tracing::Span {
+    let traceparent = ctx.header("traceparent");
+    tracing::info_span!(
+        "job",
+        id = ctx.id().0,
+        name = ctx.job(),
+        channel = ctx.channel(),
+        attempt = ctx.attempt(),
+        traceparent
+    )
+}
+
+fn outcome(ended: Result<(), JobError>) -> Outcome {
     match ended {
-        Ok(Ok(())) => Outcome::Done,
-        Ok(Err(error)) => error.into_outcome(),
-        Err(panic) => panicked(panic.as_ref()),
+        Ok(()) => Outcome::Done,
+        Err(error) => error.into_outcome(),
     }
-}
-
-thread_local! {
-    /// Where the last panic of this thread happened; the payload that `catch_unwind` hands over does not say.
-    static PANIC_PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
-/// Makes panics leave their place behind, beside what they print.
-pub(super) fn remember_panics() {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        PANIC_PLACE.set(info.location().map(ToString::to_string));
-        print(info);
-    }));
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> Outcome {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|s| (*s).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a value that is not text".to_owned());
-    let place = PANIC_PLACE.take().map(|p| format!(" at {p}")).unwrap_or_default();
-    JobError::from(format!("panicked{place}: {message}")).into_outcome()
 }

@@ -90,6 +90,7 @@ pub async fn rig(options: Options) -> Rig {
         sleep: options.sleep,
         stop_wait: options.stop_wait,
         dead: Vec::new(),
+        elsewhere: None,
         on_join: OnJoin(Box::new(|_| {})),
         scope: options.scope,
         metrics: Metrics::default().channel("default"),

@@ -55,6 +55,7 @@ fn one_bad_line_in_a_file_leaves_the_channel_untouched() {
         "nonsense",
         r#"{"job":"noop","payload":{"x":}}"#,
         r#"{"payload":1}"#,
+        r#"{"job":"noop","prio":1}"#,
         r#"{"job":"noop","priority":1}"#,
         r#"{"job":"no op"}"#,
         r#"{"job":"noop","delay":"soon"}"#,

@@ -23,6 +23,21 @@ fn a_job_is_pushed_shown_and_counted() {
 }
 
 #[test]
+fn priority_expiry_headers_and_ways_of_being_unique_are_pushed_and_shown() {
+    let mut rig = Rig::with_channels(&["default"]);
+    let more: &[&[&str]] = &[
+        &["--priority", "high", "--unique", "a", "--unique-until", "start", "--expires", "1h"],
+        &["--header", "tenant=7", "--header", "note=a=b \u{202e}", "--unique", "b", "--unique-for", "1h"],
+    ];
+    for more in more {
+        let id = rig.push(&[&["noop"], *more].concat());
+        rig.run(&["queue:show", &id.to_string()]);
+        rig.run(&["queue:show", &id.to_string(), "--json"]);
+    }
+    assert_transcript!(rig);
+}
+
+#[test]
 fn a_unique_key_answers_with_the_job_that_holds_it() {
     let mut rig = Rig::new();
     let first = rig.push(&["noop", "--unique", "k"]);
@@ -85,6 +100,15 @@ fn options_that_make_no_sense_are_refused_by_name() {
         &["noop", "--max-attempts", "0"],
         &["noop", "--unique", ""],
         &["noop", "--unique", &long],
+        &["noop", "--unique-until", "start"],
+        &["noop", "--unique", "k", "--unique-until", "never"],
+        &["noop", "--unique", "k", "--unique-until", "start", "--unique-for", "1h"],
+        &["noop", "--unique", "k", "--unique-for", "0"],
+        &["noop", "--priority", "urgent"],
+        &["noop", "--expires", "soon"],
+        &["noop", "--expires", "2999-01-01"],
+        &["noop", "--header", "tenant"],
+        &["noop", "--header", "Tenant=7"],
         &[],
     ];
     for args in wrong {
