@@ -39,8 +39,10 @@ fn site_on(server: &Server, channels: &str) -> Site {
 /// Everything about a job but its number and the times that follow from it.
 fn shown(site: &Site, id: u64) -> Value {
     let mut job = site.json(&["queue:show", &id.to_string()]);
-    let due_in = job["due_at"].as_str().map(|_| "later");
-    job["due_at"] = json!(due_in);
+    for key in ["due_at", "expires_at"] {
+        let later = job[key].as_str().map(|_| "later");
+        job[key] = json!(later);
+    }
     for key in ["id", "pushed_at"] {
         job[key] = Value::Null;
     }
