@@ -13,8 +13,9 @@ mod worker;
 
 use std::time::Duration;
 
+use aint_queue::job::Claim;
 use aint_queue::job::{Next, Outcome};
-use aint_queue::wire::{Claim, FromWorker, JobSpec, decode_from_worker};
+use aint_queue::wire::{FromWorker, JobSpec, decode_from_worker};
 use script::{Line, Script};
 use worker::Worker;
 

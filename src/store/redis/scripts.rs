@@ -3,6 +3,9 @@
 //! A script is put together of shared fragments and its own text, once for servers that know script
 //! flags (Redis 7 and its kin) and once for older ones, and called by the hash of that text.
 
+#[cfg(test)]
+mod producer;
+
 use std::sync::LazyLock;
 
 /// Which script.
