@@ -1,8 +1,8 @@
 //! The worker protocol as written down: transcripts are played to a real worker, spellings are decoded, and the
 //! documentation shows these very files.
 //!
-//! A fixture is a text file of lines: `> ` master to worker, `< ` worker to master, `# ` for the reader. One with
-//! master's lines is a transcript. In one without, a line `# = …` says what the line above it means, `# ! …` why it means
+//! A fixture is a text file of lines: `> ` master to worker, `< ` worker to master, `# ` for the reader. One in
+//! which both speak is a transcript. In others a line `# = …` says what the line above it means, `# ! …` why it means
 //! nothing.
 
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
@@ -13,8 +13,10 @@ mod worker;
 
 use std::time::Duration;
 
-use aint_queue::job::{Next, Outcome};
-use aint_queue::wire::{Claim, FromWorker, JobSpec, decode_from_worker};
+use aint_queue::job::{Answer, Claim, Next, Outcome};
+use aint_queue::wire::{
+    FromMaster, FromWorker, JobSpec, RunFrame, decode_from_master, decode_from_worker, encode_to_worker,
+};
 use script::{Line, Script};
 use worker::Worker;
 
@@ -99,6 +101,46 @@ fn meaning(frame: &FromWorker) -> String {
     }
 }
 
+/// What a line of a master means, in words; it is spelled as a master spells it.
+fn order(place: &str, said: &str) -> String {
+    let frame = decode_from_master(said.as_bytes()).unwrap_or_else(|error| panic!("{place}: {error}"));
+    let mut spelled = Vec::new();
+    encode_to_worker(&frame, &mut spelled);
+    assert_eq!(format!("{said}\n"), String::from_utf8(spelled).unwrap(), "{place}");
+    match &frame {
+        FromMaster::Run(run) => {
+            format!("run {}: attempt {} of {} of {}", run.run, run.attempt, run.max_attempts, delivery(run))
+        }
+        FromMaster::Failed(run, failure) => format!(
+            "run {}: the failed callback, {:?} after {} attempts of {}, of {}; {}",
+            run.run,
+            failure.reason.as_str(),
+            run.attempt,
+            run.max_attempts,
+            delivery(run),
+            failure.error
+        ),
+        FromMaster::Cancel { run } => format!("end run {run}"),
+        FromMaster::Answer { ask, answer } => match answer {
+            Answer::Granted => format!("ask {ask} is granted"),
+            Answer::Wait(time) => format!("ask {ask} is not granted; it may be asked again after {time:?}"),
+            Answer::Pushed(ids) => format!("ask {ask}: the jobs are pushed, with the ids {ids:?}"),
+            Answer::Error(why) => format!("ask {ask} cannot be done: {why}"),
+        },
+        FromMaster::Stop => "finish what is aboard and exit".to_owned(),
+    }
+}
+
+/// What is delivered, in words.
+fn delivery(run: &RunFrame<'_>) -> String {
+    let limit = match run.timeout_ms {
+        0 => "without a time limit".to_owned(),
+        ms => format!("at most {:?}", Duration::from_millis(ms)),
+    };
+    let headers: String = run.headers.iter().map(|(name, value)| format!("{name}: {value} and ")).collect();
+    format!("the job {}, {}, {limit}, with {headers}{}", run.id, run.job, run.payload)
+}
+
 /// A job in `hello`, in words.
 fn job_spec(JobSpec { name, options }: &JobSpec) -> String {
     let attempts = options.max_attempts.map(|n| format!("{n} attempts"));
@@ -138,12 +180,15 @@ fn every_line_a_worker_may_send_means_what_is_written_below_it() {
     let (mut explained, mut wrong) = (0, Vec::new());
     for script in script::all().iter().filter(|script| !script.is_transcript()) {
         for pair in script.lines.windows(2) {
-            let [(_, Line::Worker(said)), (number, below)] = pair else { continue };
+            let [(_, said), (number, below)] = pair else { continue };
             let place = format!("{}:{number}", script.name);
-            let decoded = decode_from_worker(said.as_bytes());
-            let found = match &decoded {
-                Ok(frame) => format!("= {}", meaning(frame)),
-                Err(error) => format!("! {error}"),
+            let found = match said {
+                Line::Worker(said) => match decode_from_worker(said.as_bytes()) {
+                    Ok(frame) => format!("= {}", meaning(&frame)),
+                    Err(error) => format!("! {error}"),
+                },
+                Line::Master(said) => format!("= {}", order(&place, said)),
+                Line::Note(_) => continue,
             };
             let Line::Note(written) = below else { panic!("{place}: the line above is not explained") };
             if *written != found {
