@@ -110,6 +110,7 @@
 //! | the worker protocol | [`wire`], `docs/worker-protocol.md`, transcripts in `tests/wire` |
 //! | what a master does | [`master`] |
 //! | what a configuration key means | `docs/configuration.md`, `config/aint-queue.toml`; as values: [`config`] |
+//! | pushing over HTTP | [`http`], `docs/http.md` |
 //! | snapshots and metrics | [`snapshot`], [`metrics`] |
 //! | how to run it | `docs/operations.md` |
 //! | why something is as it is | `docs/decisions` |
@@ -122,6 +123,7 @@ pub mod config;
 pub mod fd;
 mod form;
 pub mod guardian;
+pub mod http;
 pub mod job;
 pub mod master;
 pub mod metrics;

@@ -20,7 +20,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("form", &["job"]),
     ("snapshot", &["job", "config", "store", "guardian", "metrics"]),
     ("channel", &["job", "form", "wire", "config", "store", "pool", "metrics"]),
-    ("master", &["job", "fd", "config", "store", "pool", "guardian", "channel", "snapshot", "metrics"]),
+    ("http", &["job", "config", "store", "queue", "form"]),
+    (
+        "master",
+        &["job", "fd", "config", "store", "pool", "guardian", "channel", "snapshot", "metrics", "http"],
+    ),
     ("worker", &["job", "form", "wire", "fd"]),
     ("cli", &["job", "config", "store", "queue", "form", "channel", "pool", "master", "snapshot", "metrics"]),
     ("middleware", &["job"]),

@@ -1,6 +1,7 @@
 //! From a configuration to a running master: locks, stores, guardian, actors, in this order.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,6 +19,7 @@ use crate::channel::retry::Policy;
 use crate::channel::{Channel, Command, OnJoin, Scope, Setup};
 use crate::config::{self, Config, Handler};
 use crate::guardian::{Guardian, Handle, sweep};
+use crate::http;
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::pool::{Pool, Program, Spec};
 use crate::snapshot;
@@ -79,6 +81,15 @@ pub enum ListenError {
         #[source]
         source: io::Error,
     },
+    /// The HTTP listener cannot have its address.
+    #[error("could not listen on {address} for HTTP")]
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The system refused something a master needs.
     #[error("could not start")]
     System(#[source] io::Error),
@@ -98,6 +109,7 @@ pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
     for name in &listen.channels {
         claimed.push(claim(&listen.config, name)?);
     }
+    let port = listen.config.http.as_ref().map(take_port).transpose()?;
     let mut opened = Vec::new();
     for (config, behind, run_dir, lock) in claimed {
         let store = open_store(&config).await?;
@@ -110,14 +122,19 @@ pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
         }
     }
     let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
-    let mut master = Master { guardian, services: Default::default(), actors: JoinSet::new() };
+    let mut master = Master { guardian, services: Default::default(), actors: JoinSet::new(), http: None };
     let shared = Shared { metrics: Metrics::default(), peers: Peers::default(), since: Instant::now() };
     for channel in opened {
         let service = serve(channel, &listen, &mut master, &shared)?;
         master.services.insert(Arc::clone(&service.name), service);
     }
+    master.http = port.map(|port| port.serve(&listen.config)).transpose().map_err(ListenError::System)?;
     info!(pid = nix::unistd::getpid().as_raw(), channels = %listen.channels.join(", "), "listening");
     Ok(master)
+}
+
+fn take_port(settings: &config::Http) -> Result<http::Listener, ListenError> {
+    http::bind(settings).map_err(|source| ListenError::Http { address: settings.listen, source })
 }
 
 type Ours = (config::Channel, Behind, RunDir, Lock);
