@@ -8,10 +8,14 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod documents;
+mod jobs;
 mod script;
 mod worker;
 
+use std::process::ExitCode;
 use std::time::Duration;
+
+use libtest_mimic::{Arguments, Trial};
 
 use aint_queue::job::{Answer, Claim, Next, Outcome};
 use aint_queue::wire::{
@@ -19,6 +23,43 @@ use aint_queue::wire::{
 };
 use script::{Line, Script};
 use worker::Worker;
+
+/// This program is its own worker, as any program with an application of jobs is.
+fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|first| first.starts_with("__")) {
+        return jobs::serve();
+    }
+    let cases: [(&str, fn()); 6] = [
+        (
+            "a_real_worker_answers_every_transcript_as_written",
+            a_real_worker_answers_every_transcript_as_written,
+        ),
+        (
+            "every_line_a_worker_may_send_means_what_is_written_below_it",
+            every_line_a_worker_may_send_means_what_is_written_below_it,
+        ),
+        ("a_worker_whose_master_goes_away_exits", a_worker_whose_master_goes_away_exits),
+        (
+            "documents::what_the_documentation_quotes_is_the_file_it_names",
+            documents::what_the_documentation_quotes_is_the_file_it_names,
+        ),
+        (
+            "documents::the_specification_shows_every_fixture_of_the_protocol",
+            documents::the_specification_shows_every_fixture_of_the_protocol,
+        ),
+        (
+            "documents::links_between_the_documents_lead_somewhere",
+            documents::links_between_the_documents_lead_somewhere,
+        ),
+    ];
+    let trials = cases.map(|(name, case)| {
+        Trial::test(name, move || {
+            case();
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
+}
 
 /// Plays the master's part of a transcript to a worker and compares what that says.
 fn replay(script: &Script) {
@@ -166,7 +207,6 @@ fn claimed(claim: &Claim) -> String {
     }
 }
 
-#[test]
 fn a_real_worker_answers_every_transcript_as_written() {
     let transcripts: Vec<_> = script::all().into_iter().filter(Script::is_transcript).collect();
     assert!(transcripts.len() >= 6, "the transcripts are where this test looks");
@@ -175,7 +215,6 @@ fn a_real_worker_answers_every_transcript_as_written() {
     }
 }
 
-#[test]
 fn every_line_a_worker_may_send_means_what_is_written_below_it() {
     let (mut explained, mut wrong) = (0, Vec::new());
     for script in script::all().iter().filter(|script| !script.is_transcript()) {
@@ -201,7 +240,6 @@ fn every_line_a_worker_may_send_means_what_is_written_below_it() {
     assert!(explained >= 20, "the explained lines are where this test looks: {explained}");
 }
 
-#[test]
 fn a_worker_whose_master_goes_away_exits() {
     let mut worker = Worker::start(1);
     assert!(matches!(worker.hear().as_deref().map(decode), Some(FromWorker::Hello { .. })));
