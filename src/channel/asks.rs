@@ -241,7 +241,7 @@ async fn claim(store: Arc<dyn Store>, owner: Owner, claims: Vec<Claiming>) -> Ve
 }
 
 /// An error and its causes in one line.
-pub(super) fn explained(error: &dyn std::error::Error) -> String {
+pub(crate) fn explained(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
