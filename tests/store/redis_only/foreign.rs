@@ -217,7 +217,7 @@ async fn a_layout_of_another_version_is_refused_at_every_door() {
     let server = Server::start();
     let store = open(&server).await;
     store.push(&[job("a")]).await.unwrap();
-    send(&server, &["SET", &key("schema"), "2"]);
+    send(&server, &["SET", &key("schema"), "3"]);
     let before = everything(&server);
     for outcome in
         [connect(&server.config()).await.map(drop), store.join().await.map(drop), store.pause().await]
