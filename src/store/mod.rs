@@ -15,6 +15,7 @@ mod bulk;
 mod error;
 pub mod model;
 mod open;
+mod rate;
 pub mod redis;
 pub mod sqlite;
 

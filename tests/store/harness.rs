@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use aint_queue::job::{JobId, Meta, NewJob, Payload, Record, Start};
 use aint_queue::store::{
-    Exception, Leased, Listed, Owner, Place, Settlement, State, Store, StoreError, Turn, TurnReply,
+    Claim, Claimed, Exception, Leased, Listed, Owner, Place, Settlement, State, Store, StoreError, Turn,
+    TurnReply,
 };
 use async_trait::async_trait;
 
@@ -160,6 +161,13 @@ impl Master {
     /// Settles and answers what did not hold.
     pub async fn settle(&mut self, settlements: &[Settlement]) -> Vec<(JobId, Exception)> {
         self.turn(settlements, 0).await.unwrap().exceptions
+    }
+
+    /// Claims one thing for one job.
+    pub async fn claim(&self, claim: Claim) -> Claimed {
+        let answers = self.store.claim(&self.owner, &[claim]).await.unwrap();
+        assert_eq!(answers.len(), 1);
+        answers[0]
     }
 
     /// What the store says this owner holds, in the order of ids.

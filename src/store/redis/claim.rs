@@ -6,7 +6,8 @@ use redis::Value;
 
 use super::reply::{int, list};
 use super::scripts::Script;
-use super::{RedisStore, micros, spoken};
+use super::{RedisStore, spoken};
+use crate::store::rate::Rate;
 use crate::store::{Claim, ClaimKind, Claimed, MAX_BATCH, Owner, StoreError};
 
 const DOING: &str = "claiming locks and rates";
@@ -24,7 +25,8 @@ impl RedisStore {
                 match *kind {
                     ClaimKind::Lock { limit } => call.arg("lock").arg(id.0).arg(key).arg(limit).arg(""),
                     ClaimKind::Rate { count, per } => {
-                        call.arg("rate").arg(id.0).arg(key).arg(count.max(1)).arg(micros(per).max(1))
+                        let rate = Rate::of(count, per);
+                        call.arg("rate").arg(id.0).arg(key).arg(rate.spacing).arg(rate.slack)
                     }
                 };
             }

@@ -19,7 +19,7 @@
 --   15 locks     zset    of score 0: what locks.lua makes of a lock's key and who has it
 -- KEYS 16 and on  what the head of each script says; among them, one for each key that is held for a time:
 --    unique:<unique key>  string  id, for as long as the key is held
---    rate:<key>           string  how full the rate is (claim.lua), for as long as it is not empty
+--    rate:<key>           string  when it is as good as unused again, until then
 -- Times are µs since 1970 by this server's clock.
 -- reply on refusal: error AINTKEY (a foreign type) or AINTSCHEMA (a layout of another version)
 local SCHEMA, RECORDS, WAITING, DELAYED, FAILED, OWNERS, DEAD, SEQS, STATS, UNIQUE, NOTIFY, CLEARING =

@@ -3,7 +3,7 @@
 -- KEYS 16   the owner's reserved set
 -- KEYS 17.. per claim of a rate, in their order: the channel's prefix, "rate:", the rate's key
 -- ARGV 1    owner
--- ARGV 2..  per claim: lock, id, key, limit, ''; or rate, id, key, count, µs
+-- ARGV 2..  per claim: lock, id, key, limit, ''; or rate, id, key, spacing and slack in µs
 -- reply     'LOST', or per claim -1 when it is granted, else after how many µs there is room again, 0 if nobody knows
 -- order     each claim by itself, granted or left as it was
 --
@@ -39,42 +39,21 @@ local function lock(id, key, limit)
   return -1
 end
 
--- The generic cell rate algorithm. What is kept is when the rate will be empty again: whole µs, and parts of a µs
--- of which `most` make one, so that nothing is lost by rounding.
-local function rate(name, most, per)
-  local kept = redis.call('GET', name)
-  local whole, parts, of = time, 0, most
-  if kept then
-    whole, parts, of = string.match(kept, '^(%d+) (%d+) (%d+)$')
-    whole, parts, of = tonumber(whole) or time, tonumber(parts) or 0, tonumber(of)
-    if of ~= most and parts > 0 then
-      -- The rate was changed.
-      whole, parts = whole + 1, 0
-    end
-    if whole < time then
-      whole, parts = time, 0
-    elseif whole >= time + per then
-      -- Never fuller than full, also when the rate was changed or the clock stepped back.
-      whole, parts = time + per, 0
-    end
+-- What is kept of a rate is when it is as good as unused again; the rules are those of src/store/rate.rs.
+local function rate(name, spacing, slack)
+  local ahead = math.max(0, (tonumber(redis.call('GET', name)) or 0) - time)
+  ahead = math.min(ahead, slack + spacing)
+  if ahead > slack then
+    return ahead - slack
   end
-  local share = per % most
-  whole, parts = whole + (per - share) / most, parts + share
-  if parts >= most then
-    whole, parts = whole + 1, parts - most
-  end
-  local empty = parts > 0 and whole + 1 or whole
-  if empty > time + per then
-    return empty - time - per
-  end
-  redis.call('SET', name, text(whole) .. ' ' .. text(parts) .. ' ' .. text(most), 'PX',
-    text(math.ceil((empty - time) / 1000)))
+  ahead = ahead + spacing
+  redis.call('SET', name, text(time + ahead), 'PX', text(math.ceil(ahead / 1000)))
   return -1
 end
 
 local answers, rates, locks = {}, 0, 0
 for n = 2, #ARGV, 5 do
-  local kind, id, key, most = ARGV[n], ARGV[n + 1], ARGV[n + 2], tonumber(ARGV[n + 3])
+  local kind, id, key, number = ARGV[n], ARGV[n + 1], ARGV[n + 2], tonumber(ARGV[n + 3])
   local answer
   if kind == 'lock' then
     locks = locks + 1
@@ -84,9 +63,9 @@ for n = 2, #ARGV, 5 do
   if redis.call('SISMEMBER', KEYS[OWN], id) == 0 then
     answer = 0
   elseif kind == 'lock' then
-    answer = lock(id, key, most)
+    answer = lock(id, key, number)
   else
-    answer = rate(KEYS[OWN + rates], most, tonumber(ARGV[n + 4]))
+    answer = rate(KEYS[OWN + rates], number, tonumber(ARGV[n + 4]))
   end
   answers[#answers + 1] = answer
 end
