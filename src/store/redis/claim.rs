@@ -15,7 +15,10 @@ const DOING: &str = "claiming locks and rates";
 impl RedisStore {
     pub(super) async fn claims(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<Claimed>, StoreError> {
         let mut answers = Vec::with_capacity(claims.len());
-        for batch in claims.chunks(MAX_BATCH) {
+        let mut rest = claims;
+        // Also asked for nothing: who is gone is told so.
+        loop {
+            let (batch, after) = rest.split_at(rest.len().min(MAX_BATCH));
             let mut keys = vec![self.keys.reserved(owner)];
             let rates = batch.iter().filter(|claim| matches!(claim.kind, ClaimKind::Rate { .. }));
             keys.extend(rates.map(|claim| self.keys.rate(&claim.key)));
@@ -32,8 +35,11 @@ impl RedisStore {
             }
             let reply = spoken(call.send().await?)?;
             answers.extend(self.understood(claimed(reply, batch.len()), DOING)?);
+            if after.is_empty() {
+                return Ok(answers);
+            }
+            rest = after;
         }
-        Ok(answers)
     }
 }
 
