@@ -6,9 +6,9 @@ use tracing::{debug, info};
 
 use super::retry::Policy;
 use super::{Channel, Scope, pace};
-use crate::job::{FailReason, Failure, JobId, JobOptions, Meta, Outcome, UniqueUntil};
+use crate::job::{FailReason, Failure, JobId, JobOptions, Meta, Outcome};
 use crate::pool::{Ended, Run};
-use crate::store::{Free, Place, Settlement};
+use crate::store::{Place, Settlement};
 use crate::wire::RunId;
 
 impl Channel {
@@ -37,9 +37,6 @@ impl Channel {
         if meta.failing.is_some() && !options.failed {
             // Its handler has no callback any more.
             return self.end_run(id, run, Outcome::Done, options);
-        }
-        if let (UniqueUntil::Start, Some(key)) = (meta.unique_until, &meta.unique) {
-            self.asks.free([Free::Unique { id, key: key.clone() }]);
         }
         self.next_run += 1;
         self.last_dispatch = Instant::now();
