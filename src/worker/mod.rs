@@ -4,6 +4,7 @@
 //! master is gone. It never talks to a store and keeps no clock of its own; being killed at any moment is
 //! part of its life.
 
+mod events;
 mod link;
 mod run;
 mod services;
@@ -71,6 +72,7 @@ impl Worker {
         // At most `slots` runs are aboard, so the queue of their ends is bounded by them.
         let (report, ended) = mpsc::unbounded_channel();
         let (lines, heard) = link::lines();
+        events::forward(&lines);
         Self {
             services: Services::of(registry),
             state,

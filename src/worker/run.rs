@@ -7,8 +7,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
-use tracing::Instrument;
 
+use super::events::{Scope, Scoped};
 use super::services::{Service, Work};
 use crate::job::{Caught, Context, Failure, JobError, Outcome, Payload, caught};
 use crate::wire::RunId;
@@ -64,33 +64,32 @@ pub(super) fn start(service: Option<&Service>, start: Start, ctx: Context, repor
         Some(Work::Blocking(work)) => {
             let cancel = Cancel { ctx: ctx.clone(), abort: Arc::default() };
             let (report, judge) = (report.clone(), service.judge(&ctx));
-            let span = span(&ctx);
+            let scope = Scope::of(run, &ctx);
             tokio::task::spawn_blocking(move || {
-                let outcome = outcome(judge(span.in_scope(|| caught(work))));
+                let outcome = outcome(judge(scope.enter(|| caught(work))));
                 let _ = report.send(Ended { run, outcome });
             });
             Started::Aboard(cancel)
         }
         Some(Work::Async { task, may_drop }) => {
             let judge = service.judge(&ctx);
-            let span = span(&ctx);
-            let mut task = Caught(task);
+            let scope = Scope::of(run, &ctx);
+            let mut task = Scoped { scope, task: Caught(task) };
             // A job that never waits is done here and now, without the cost of a task. Whatever it did
             // register is polled again by the task it becomes.
             let mut unwoken = std::task::Context::from_waker(std::task::Waker::noop());
-            if let Poll::Ready(ended) = span.in_scope(|| Pin::new(&mut task).poll(&mut unwoken)) {
+            if let Poll::Ready(ended) = Pin::new(&mut task).poll(&mut unwoken) {
                 return Started::Ended(outcome(judge(ended)));
             }
             let cancel = Cancel { ctx, abort: Arc::default() };
             let (report, abort) = (report.clone(), Arc::clone(&cancel.abort));
-            let work = async move {
+            tokio::spawn(async move {
                 let ended = tokio::select! {
                     ended = task => ended,
                     () = dropped(&abort), if may_drop => Err("cancelled: its time was up".into()),
                 };
                 let _ = report.send(Ended { run, outcome: outcome(judge(ended)) });
-            };
-            tokio::spawn(work.instrument(span));
+            });
             Started::Aboard(cancel)
         }
     }
@@ -100,18 +99,6 @@ pub(super) fn start(service: Option<&Service>, start: Start, ctx: Context, repor
 async fn dropped(abort: &Notify) {
     abort.notified().await;
     tokio::time::sleep(DROP_AFTER).await;
-}
-
-fn span(ctx: &Context) -> tracing::Span {
-    let traceparent = ctx.header("traceparent");
-    tracing::info_span!(
-        "job",
-        id = ctx.id().0,
-        name = ctx.job(),
-        channel = ctx.channel(),
-        attempt = ctx.attempt(),
-        traceparent
-    )
 }
 
 fn outcome(ended: Result<(), JobError>) -> Outcome {

@@ -253,6 +253,7 @@ data!(Skipped { n: u32 });
 impl Job for Skipped {
     const NAME: &'static str = "skipped";
     fn handle(self, _: &Context) -> Result<(), JobError> {
+        tracing::info!(n = self.n, "running");
         write(&format!("ran {}", self.n));
         Ok(())
     }
@@ -285,6 +286,7 @@ data!(Ticks { n: u32 });
 impl AsyncJob for Ticks {
     const NAME: &'static str = "ticks";
     async fn handle(self, _: Context) -> Result<(), JobError> {
+        tracing::warn!(n = self.n, "ticking");
         write("ticked");
         Ok(())
     }
