@@ -12,6 +12,7 @@ mod harness;
 mod on_disk;
 mod processes;
 mod redis_only;
+mod schema;
 #[path = "../support/mod.rs"]
 mod support;
 
