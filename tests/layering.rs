@@ -14,7 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("wire", &["job"]),
     ("guardian", &["fd"]),
     ("pool", &["job", "wire", "guardian"]),
-    ("config", &["job", "pool::plan"]),
+    ("config", &["job", "pool::plan", "webhook::settings"]),
     ("store", &["job", "config"]),
     ("queue", &["job", "config", "store"]),
     ("form", &["job"]),
@@ -23,12 +23,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("http", &["job", "config", "store", "queue", "form"]),
     (
         "master",
-        &["job", "fd", "config", "store", "pool", "guardian", "channel", "snapshot", "metrics", "http"],
+        &[
+            "job", "fd", "config", "store", "pool", "guardian", "channel", "snapshot", "metrics", "http",
+            "webhook",
+        ],
     ),
+    ("webhook", &["job", "worker"]),
     ("worker", &["job", "form", "wire", "fd"]),
     ("cli", &["job", "config", "store", "queue", "form", "channel", "pool", "master", "snapshot", "metrics"]),
     ("middleware", &["job"]),
-    ("app", &["job", "cli", "worker", "guardian"]),
+    ("app", &["job", "cli", "worker", "webhook", "guardian"]),
     ("builtin", &["job", "app"]),
 ];
 
