@@ -131,6 +131,7 @@ pub mod metrics;
 pub mod middleware;
 pub mod pool;
 pub mod queue;
+mod queues;
 pub mod snapshot;
 pub mod store;
 pub mod webhook;

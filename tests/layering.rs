@@ -20,12 +20,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("form", &["job"]),
     ("snapshot", &["job", "config", "store", "guardian", "metrics"]),
     ("channel", &["job", "form", "wire", "config", "store", "pool", "metrics"]),
-    ("http", &["job", "config", "store", "queue", "form"]),
+    ("queues", &["config", "store", "queue"]),
+    ("http", &["job", "config", "store", "queue", "queues", "form"]),
     (
         "master",
         &[
             "job", "fd", "config", "store", "pool", "guardian", "channel", "snapshot", "metrics", "http",
-            "webhook",
+            "queues", "webhook",
         ],
     ),
     ("webhook", &["job", "worker"]),

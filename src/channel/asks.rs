@@ -17,6 +17,9 @@ use crate::pool::{Asked, Question, ReplyTo};
 use crate::store::{self, ClaimKind, Free, MAX_BATCH, Owner, Store};
 use crate::wire::RunId;
 
+/// So many locks and breakers a run may hold; each is kept in memory until its end.
+const MAX_HELD: usize = 64;
+
 /// What runs hold, and what is being asked for them.
 #[derive(Debug, Default)]
 pub(super) struct Asks {
@@ -60,6 +63,10 @@ impl Asks {
             Some(Err(_)) => Vec::new(),
             None => std::future::pending().await,
         }
+    }
+
+    fn holds_much(&self, run: RunId) -> bool {
+        self.held.get(&run).is_some_and(|held| held.len() >= MAX_HELD)
     }
 
     /// Whether the store has something to hear.
@@ -106,6 +113,11 @@ impl Channel {
     pub(super) fn on_asked(&mut self, asked: Vec<Asked>) {
         let mut claims = Vec::new();
         for Asked { run, id, reply, question } in asked {
+            if matches!(question, Question::Claim(_)) && self.asks.holds_much(run) {
+                let why = format!("this run holds {MAX_HELD} locks and breakers: claim fewer");
+                self.pool.answer(reply, Answer::Error(why));
+                continue;
+            }
             let (key, kind) = match question {
                 Question::Push { channel, jobs } => {
                     self.push_for(run, reply, channel, &jobs);
@@ -229,7 +241,7 @@ async fn claim(store: Arc<dyn Store>, owner: Owner, claims: Vec<Claiming>) -> Ve
 }
 
 /// An error and its causes in one line.
-pub(super) fn explained(error: &dyn std::error::Error) -> String {
+pub(crate) fn explained(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -33,6 +33,7 @@ use crate::pool::{Census, Pool};
 use crate::store::{Owner, Pushed, Store};
 use crate::wire::RunId;
 use asks::Asks;
+pub(crate) use asks::explained;
 use calls::Calls;
 use pace::Pace;
 use retry::Policy;

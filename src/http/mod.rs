@@ -6,7 +6,7 @@
 //! | `GET /health` | the listener serves |
 //!
 //! Duties: let in whoever may push (`guard`), take bodies of bounded size in bounded time (`body`), read them as jobs
-//! (`input`), push them (`push`) into stores that are opened when they are first needed (`stores`), and answer every
+//! (`input`), push them (`push`) into queues that are opened when they are first needed, and answer every
 //! mistake with its place and remedy (`answer`).
 //!
 //! It runs on a thread and a runtime of its own and shares nothing with the channels but their stores: it can be slow,
@@ -21,7 +21,6 @@ mod input;
 mod patience;
 mod push;
 mod server;
-mod stores;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -37,9 +36,9 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tracing::{error, info};
 
 use crate::config::{Config, Http};
+use crate::queues::Queues;
 use answer::Refusal;
 use guard::Guard;
-use stores::Stores;
 
 /// Large bodies that are in memory at once; more wait for their turn.
 const LARGE_BODIES: usize = 4;
@@ -122,7 +121,7 @@ impl Serving {
 struct State {
     settings: Http,
     guard: Guard,
-    stores: Stores,
+    queues: Queues,
     /// Places for large bodies.
     large: Arc<Semaphore>,
 }
@@ -130,7 +129,7 @@ struct State {
 fn routes(settings: &Http, address: SocketAddr, config: &Arc<Config>) -> Router {
     let state = Arc::new(State {
         guard: Guard::new(settings, address),
-        stores: Stores::of(Arc::clone(config)),
+        queues: Queues::of(Arc::clone(config)),
         large: Arc::new(Semaphore::new(LARGE_BODIES)),
         settings: settings.clone(),
     });

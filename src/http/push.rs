@@ -10,8 +10,8 @@ use axum::response::Response;
 use super::answer::{self, Added, Refusal, chain};
 use super::body;
 use super::input::{self, Input, Wrong};
-use super::stores::Door;
 use crate::queue::{PushManyError, Queue};
+use crate::queues::Door;
 use crate::store::{MAX_BATCH, PushError, Pushed};
 
 /// Pushes one job or an array of jobs.
@@ -21,7 +21,7 @@ pub(super) async fn push(
     request: Request,
 ) -> Result<Response, Refusal> {
     let Ok(Path(name)) = channel else { return Err(Refusal::no_such_page()) };
-    let door = state.stores.door(&name).map_err(|error| {
+    let door = state.queues.door(&name).map_err(|error| {
         // The error's own text names the file, which is nothing to producers.
         let (name, declared) = (error.name.escape_debug(), error.declared.join(", "));
         let text = format!("channel \"{name}\" is not declared; declared are: {declared}");

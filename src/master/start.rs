@@ -12,11 +12,12 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::control::Server;
+use super::elsewhere::Declared;
 use super::run_dir::{Lock, LockError, RunDir, RunDirError};
 use super::service::{Parts, Peers, Service};
 use super::{Master, own_program};
 use crate::channel::retry::Policy;
-use crate::channel::{Channel, Command, OnJoin, Scope, Setup};
+use crate::channel::{Channel, Command, Elsewhere, OnJoin, Scope, Setup};
 use crate::config::{self, Config, Handler};
 use crate::guardian::{Guardian, Handle, sweep};
 use crate::http;
@@ -124,7 +125,12 @@ pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
     }
     let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
     let mut master = Master { guardian, services: Default::default(), actors: JoinSet::new(), http: None };
-    let shared = Shared { metrics: Metrics::default(), peers: Peers::default(), since: Instant::now() };
+    let shared = Shared {
+        elsewhere: Declared::of(&listen.config),
+        metrics: Metrics::default(),
+        peers: Peers::default(),
+        since: Instant::now(),
+    };
     for channel in opened {
         let service = serve(channel, &listen, &mut master, &shared)?;
         master.services.insert(Arc::clone(&service.name), service);
@@ -197,6 +203,7 @@ pub(super) struct Means {
     pub(super) store: Arc<dyn Store>,
     pub(super) guardian: Handle,
     pub(super) scope: Scope,
+    pub(super) elsewhere: Arc<dyn Elsewhere>,
     pub(super) dead: Vec<Owner>,
     pub(super) on_join: OnJoin,
     pub(super) metrics: ChannelMetrics,
@@ -227,13 +234,14 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
         dead: means.dead,
         on_join: means.on_join,
         scope: means.scope,
-        elsewhere: None,
+        elsewhere: Some(means.elsewhere),
         metrics: means.metrics,
     })
 }
 
 /// What the channels of one master have in common.
 struct Shared {
+    elsewhere: Arc<dyn Elsewhere>,
     metrics: Metrics,
     peers: Peers,
     since: Instant,
@@ -262,6 +270,7 @@ fn serve(
         store: Arc::clone(&store),
         guardian: guardian.clone(),
         scope: Scope::All,
+        elsewhere: Arc::clone(&shared.elsewhere),
         dead,
         on_join: OnJoin(lock.on_join()),
         metrics: channel_metrics.clone(),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aint_queue::channel::Scope;
@@ -47,6 +48,7 @@ cases![
     middleware_stands_around_jobs,
     blocking_jobs_do_not_delay_async_ones,
     urgent_jobs_go_first,
+    what_handlers_log_reaches_the_masters_log_with_its_job,
 ];
 
 struct World {
@@ -140,7 +142,8 @@ async fn the_failed_callback_runs_after_every_way_of_failing() {
         ] {
             let world = world(plan).await;
             let payload = format!(r#"{{"how":"{how}"}}"#);
-            let id = world.push(with(job("doomed", &payload), |j| j.meta.timeout_ms = Some(200))).await;
+            let limit = if how == "sleep" { 200 } else { 10_000 };
+            let id = world.push(with(job("doomed", &payload), |j| j.meta.timeout_ms = Some(limit))).await;
             world.failed(1).await;
             let attempts = if how == "never" { 1 } else { 2 };
             let log = world.log();
@@ -399,5 +402,38 @@ async fn urgent_jobs_go_first() {
     world.done(3).await;
     let order: Vec<_> = world.log().iter().map(|l| l.split(' ').nth(1).unwrap().to_owned()).collect();
     assert_eq!(order, ["high", "normal", "low"]);
+    world.rig.stop(false).await;
+}
+
+/// Collects what is logged on this thread.
+#[derive(Clone, Default)]
+struct Collected(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Collected {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn what_handlers_log_reaches_the_masters_log_with_its_job() {
+    let collected = Collected::default();
+    let writer = collected.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let world = world(Plan::coroutine(5, 0)).await;
+    let async_id = world.push(job("ticks", r#"{"n":7}"#)).await;
+    let blocking_id = world.push(job("skipped", r#"{"n":2}"#)).await;
+    world.done(2).await;
+    let text = String::from_utf8(collected.0.lock().unwrap().clone()).unwrap();
+    for (line, id) in [("WARN worker: ticking n=7", async_id), ("INFO worker: running n=2", blocking_id)] {
+        let found =
+            text.lines().find(|l| l.contains(line)).unwrap_or_else(|| panic!("{line} is not in {text}"));
+        assert!(found.ends_with(&format!("job={}", id.0)), "{found}");
+    }
     world.rig.stop(false).await;
 }

@@ -188,7 +188,10 @@ impl Job for Parent {
     const NAME: &'static str = "parent";
     fn handle(self, ctx: &Context) -> Result<(), JobError> {
         ctx.progress(50.0);
-        let options = PushOptions::new().priority(Priority::High).unique("child").header("tenant", "t1");
+        // Delayed, so that it does not run, and free its key, between the two pushes.
+        let soon = Duration::from_millis(200);
+        let options =
+            PushOptions::new().priority(Priority::High).unique("child").header("tenant", "t1").delay(soon);
         let first = ctx.push_with(&Blocking { text: self.text.clone() }, &options).wait()?;
         let second = ctx.push_with(&Blocking { text: self.text }, &options).wait()?;
         assert_eq!(first, second, "the key is held");
@@ -253,6 +256,7 @@ data!(Skipped { n: u32 });
 impl Job for Skipped {
     const NAME: &'static str = "skipped";
     fn handle(self, _: &Context) -> Result<(), JobError> {
+        tracing::info!(n = self.n, "running");
         write(&format!("ran {}", self.n));
         Ok(())
     }
@@ -285,6 +289,7 @@ data!(Ticks { n: u32 });
 impl AsyncJob for Ticks {
     const NAME: &'static str = "ticks";
     async fn handle(self, _: Context) -> Result<(), JobError> {
+        tracing::warn!(n = self.n, "ticking");
         write("ticked");
         Ok(())
     }

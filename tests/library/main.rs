@@ -6,6 +6,7 @@
 
 mod cases;
 mod jobs;
+#[expect(dead_code, reason = "not all of it is needed here")]
 #[path = "../channel/rig.rs"]
 mod rig;
 

@@ -1,4 +1,7 @@
-//! The stores of all declared channels, each opened when it is first needed and kept open.
+//! The queues of all declared channels, each opened when it is first needed and kept open.
+//!
+//! For those who push wherever they are told to: the HTTP listener, and jobs that push into other channels. A set belongs
+//! to one runtime, on which its connections live.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,21 +18,23 @@ use crate::store::{self, StoreError};
 /// the other.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// See the module.
-pub(super) struct Stores {
+/// The ways into all declared channels.
+#[derive(Debug)]
+pub(crate) struct Queues {
     config: Arc<Config>,
     doors: BTreeMap<String, Arc<Door>>,
 }
 
 /// The way into one channel.
-pub(super) struct Door {
+#[derive(Debug)]
+pub(crate) struct Door {
     channel: config::Channel,
     open: OnceCell<Queue>,
     refused: Mutex<Option<(Instant, Arc<StoreError>)>>,
 }
 
-impl Stores {
-    pub(super) fn of(config: Arc<Config>) -> Self {
+impl Queues {
+    pub(crate) fn of(config: Arc<Config>) -> Self {
         let door = |channel: &config::Channel| Door {
             channel: channel.clone(),
             open: OnceCell::new(),
@@ -41,7 +46,7 @@ impl Stores {
     }
 
     /// The way into the channel of this name.
-    pub(super) fn door(&self, name: &str) -> Result<Arc<Door>, UndeclaredChannel> {
+    pub(crate) fn door(&self, name: &str) -> Result<Arc<Door>, UndeclaredChannel> {
         let channel = self.config.channel(name)?;
         Ok(Arc::clone(&self.doors[&channel.name]))
     }
@@ -49,7 +54,7 @@ impl Stores {
 
 impl Door {
     /// The channel's queue, opened if it was not yet.
-    pub(super) async fn queue(&self) -> Result<Queue, Arc<StoreError>> {
+    pub(crate) async fn queue(&self) -> Result<Queue, Arc<StoreError>> {
         let opened = self.open.get_or_try_init(async || {
             if let Some(error) = self.refused_lately() {
                 return Err(error);
