@@ -7,13 +7,14 @@ const { join } = require('node:path');
 
 const script = readFileSync(join(__dirname, 'push.lua'), 'utf8');
 const hash = createHash('sha1').update(script).digest('hex');
-const names = script.match(/local NAMES = {(.*?)}/s)[1].match(/\w+/g);
+const names = script.match(/local NAMES = {(.*?)}/s)[1].match(/[\w:]+/g);
 
 // Answers the job's id, and whether it is new: another job may hold the unique key. Options are those at the head of
 // push.lua. What is wrong is an error.
 async function push(client, channel, job, payload, options = {}) {
+  const own = options.unique ? [`unique:${options.unique}`] : [];
   const given = {
-    keys: names.map((name) => `aint-queue:{${channel}}:${name}`),
+    keys: [...names, ...own].map((name) => `aint-queue:{${channel}}:${name}`),
     arguments: [job, JSON.stringify(payload), JSON.stringify(options)],
   };
   const reply = await client.evalSha(hash, given).catch((error) => {

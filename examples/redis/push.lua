@@ -1,6 +1,7 @@
 -- Pushes one job to a channel of aint-queue, for clients in any language. Send it with EVAL or EVALSHA, as it is.
 --
--- KEYS     the keys of the channel, all of them, in the order of NAMES below: "aint-queue:{channel}:schema" and so on
+-- KEYS     the keys of the channel, all of them, in the order of NAMES below: "aint-queue:{channel}:schema" and so on;
+--          then, only for a job with a unique key, "aint-queue:{channel}:unique:" and that key
 -- ARGV 1   the job's name
 -- ARGV 2   the payload: JSON
 -- ARGV 3   options, a JSON object; may be '' or left out. Every time is a number of seconds:
@@ -21,7 +22,7 @@
 --
 -- This file is put together of the scripts of aint-queue itself, by its test suite. docs/redis-producers.md tells more.
 local NAMES = {
-  'schema', 'records', 'waiting', 'delayed', 'failed', 'owners', 'dead', 'seqs', 'stats', 'unique', 'notify', 'clearing',
+  'schema', 'records', 'waiting', 'delayed', 'failed', 'owners', 'dead', 'seqs', 'stats', 'unique', 'notify', 'clearing', 'waiting:high', 'waiting:low', 'locks',
 }
 local MAX_DELAY = 316224000000000
 local MAX_LEAD = 1000000
@@ -34,41 +35,50 @@ local MAX_HEADER_BYTES = 8192
 local function wrong(...)
   return redis.error_reply('AINTARG ' .. table.concat({ ... }))
 end
-do
-  local prefix = string.match(KEYS[1] or '', '^(aint%-queue:{[^{}]+}:)schema$')
-  for n, name in ipairs(NAMES) do
-    if not prefix or KEYS[n] ~= prefix .. name or #KEYS ~= #NAMES then
-      return wrong(
-        'keys: key ', n, ' of ', #KEYS, ' is "', KEYS[n] or '', '"; the ', #NAMES, ' keys of one channel are needed, ',
-        'aint-queue:{channel}: before each of ', table.concat(NAMES, ' ')
-      )
-    end
+local prefix = string.match(KEYS[1] or '', '^(aint%-queue:{[^{}]+}:)schema$')
+for n, name in ipairs(NAMES) do
+  if not prefix or KEYS[n] ~= prefix .. name then
+    return wrong(
+      'keys: key ', n, ' of ', #KEYS, ' is "', KEYS[n] or '', '"; the ', #NAMES, ' keys of one channel are needed, ',
+      'aint-queue:{channel}: before each of ', table.concat(NAMES, ' ')
+    )
   end
 end
 -- Fragment, first in every script: names the channel's keys and refuses keys that are not ours.
 --
--- KEYS 1-12  the channel's keys, always all of them, in this order (keys.rs):
---    1 schema    string  the layout's version, "1"
+-- KEYS 1-15  the channel's keys, always all of them, in this order (keys.rs):
+--    1 schema    string  the layout's version: "2" once something is there that version 1 does not know, until then "1"
 --    2 records   hash    id -> meta JSON .. "\n" .. payload JSON
---    3 waiting   list    ids, the front first; may hold tombstones: ids whose record was removed
+--    3 waiting   list    ids of normal priority, the front first; may hold tombstones: ids whose record was removed
 --    4 delayed   zset    id by due time
 --    5 failed    zset    id by time of failure
 --    6 owners    zset    living owner by lease deadline
 --    7 dead      zset    ended owner whose jobs are not all freed, by time of death; 0 when it left by itself
 --    8 seqs      hash    owner -> number of its last call
---    9 stats     hash    last_id, checked_to, done, cleared, tombstones, paused, clearing_<state>
---   10 unique    hash    unique key -> id
+--    9 stats     hash    last_id, checked_to, done, cleared, tombstones, paused, clearing_<state>,
+--                        priorities: there was a job of high or low priority
+--   10 unique    hash    unique key -> id, until that job has ended or started
 --   11 notify    list    at most one token: something may be there to lease
 --   12 clearing  hash    name -> state, of the lists and zsets a clear has put aside
+--   13 waiting:high  list  as waiting, leased before it
+--   14 waiting:low   list  as waiting, leased after it
+--   15 locks     zset    of score 0: what locks.lua makes of a lock's key and who has it
+-- KEYS 16 and on  what the head of each script says; among them, one for each key that is held for a time:
+--    unique:<unique key>  string  id, for as long as the key is held
+--    rate:<key>           string  when it is as good as unused again, until then
 -- Times are µs since 1970 by this server's clock.
 -- reply on refusal: error AINTKEY (a foreign type) or AINTSCHEMA (a layout of another version)
 local SCHEMA, RECORDS, WAITING, DELAYED, FAILED, OWNERS, DEAD, SEQS, STATS, UNIQUE, NOTIFY, CLEARING =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local HIGH, LOW, LOCKS = KEYS[13], KEYS[14], KEYS[15]
+-- The place of the first key that is the script's own.
+local OWN = 16
 do
   local kinds = {
     'string', 'hash', 'list', 'zset', 'zset', 'zset', 'zset', 'hash', 'hash', 'hash', 'list', 'hash',
+    'list', 'list', 'zset',
   }
-  for i = 1, 12 do
+  for i = 1, OWN - 1 do
     local kind = redis.call('TYPE', KEYS[i]).ok
     if kind ~= kinds[i] and kind ~= 'none' then
       return redis.error_reply('AINTKEY ' .. KEYS[i] .. ' is a ' .. kind .. ' where a ' .. kinds[i] .. ' belongs')
@@ -76,7 +86,7 @@ do
   end
 end
 local schema = redis.call('GET', SCHEMA)
-if schema and schema ~= '1' then
+if schema and schema ~= '1' and schema ~= '2' then
   return redis.error_reply('AINTSCHEMA ' .. schema)
 end
 -- Fragment, behind the checks: what several scripts need.
@@ -105,10 +115,11 @@ local function free(key, id)
   end
 end
 
--- The living job that holds a unique key, or nil.
-local function holder(key)
+-- The job that holds a unique key, or nil: the one that took it for a time that is not over, living or not,
+-- or a living one. timed is the name under which the key is held for a time.
+local function holder(key, timed)
   local id = redis.call('HGET', UNIQUE, key)
-  return id and redis.call('HEXISTS', RECORDS, id) == 1 and id or nil
+  return id and redis.call('HEXISTS', RECORDS, id) == 1 and id or redis.call('GET', timed) or nil
 end
 
 -- The first line of a record: its meta. Empty when there is none.
@@ -143,32 +154,101 @@ local function bury(passed)
   end
 end
 
--- Puts ids at the front of waiting. The first one given comes first: it is put there last.
-local function put_in_front(ids)
-  for n = 1, math.floor(#ids / 2) do
-    ids[n], ids[#ids + 1 - n] = ids[#ids + 1 - n], ids[n]
+-- The lists of waiting in the order of leasing, and the place in it of a priority ('' is normal).
+local LISTS = { HIGH, WAITING, LOW }
+local PLACE = { high = 1, [''] = 2, normal = 2, low = 3 }
+
+-- The layout has something in it that version 1 does not know. No smaller version comes back.
+local function layout_2()
+  if schema ~= '2' then
+    schema = '2'
+    redis.call('SET', SCHEMA, schema)
   end
-  redis.call('LPUSH', WAITING, unpack(ids))
+end
+
+-- Notes, once for ever, that there are jobs of other priorities than normal.
+local function has_priorities()
+  layout_2()
+  redis.call('HSET', STATS, 'priorities', '1')
+end
+
+-- Puts ids, per priority as sorted by PLACE, at the back of waiting.
+local function put_at_back(ids)
+  for n = 1, 3 do
+    if #ids[n] > 0 then
+      if n ~= 2 then
+        has_priorities()
+      end
+      redis.call('RPUSH', LISTS[n], unpack(ids[n]))
+    end
+  end
+end
+
+-- Puts ids, per priority, at the front of waiting. The first one given comes first: it is put there last.
+local function put_in_front(ids)
+  for n = 1, 3 do
+    local list = ids[n]
+    if #list > 0 then
+      if n ~= 2 then
+        has_priorities()
+      end
+      for m = 1, math.floor(#list / 2) do
+        list[m], list[#list + 1 - m] = list[#list + 1 - m], list[m]
+      end
+      redis.call('LPUSH', LISTS[n], unpack(list))
+    end
+  end
+end
+
+-- The place of the priority that a record's meta names. A record of another form has normal priority.
+local function place_of(record)
+  local meta = read(meta_of(record))
+  return meta and PLACE[meta.priority] or PLACE.normal
+end
+
+-- How many entries wait, tombstones among them.
+local function entries()
+  return redis.call('LLEN', HIGH) + redis.call('LLEN', WAITING) + redis.call('LLEN', LOW)
 end
 
 local function push(ARGV)
 -- Adds jobs, all or none.
 --
--- ARGV 1   longest delay in µs
--- ARGV 2   how far an id may be ahead of the clock, in µs
--- ARGV 3   o, how many jobs have options
--- ARGV 4.. o times: which job (from 1), start, unique key ('' for none);
---          start is '' for now, '+µs' for a delay, '@µs' for a time; then the records of all jobs
--- reply    per job its id, or minus the id of the living job that holds its key
---          'AHEAD' when ids would run ahead of the clock; {'DELAY', n} when job n (from 1) starts too late
--- order    ids and places are settled by reading; then last_id, records, unique keys, places, token
+-- KEYS 16.. for each option with a unique key, in their order: the channel's prefix, "unique:", the key
+-- ARGV 1    longest delay in µs
+-- ARGV 2    how far an id may be ahead of the clock, in µs
+-- ARGV 3    the layout's version that knows all of the records' metas: '1', or '2' when one of them has
+--           unique_until, unique_for_ms, priority, expires_in_ms, expires_at or headers
+-- ARGV 4    o, how many jobs have options
+-- ARGV 5..  o times: which job (from 1), start, unique key ('' for none), for how many ms the key is held
+--           ('' for until the job has ended or started), priority ('' for normal, high, low);
+--           start is '' for now, '+µs' for a delay, '@µs' for a time. Then the records of all jobs, whose metas
+--           say the same of unique key, time and priority.
+-- reply     per job its id, or minus the id of the job that holds its key
+--           'AHEAD' when ids would run ahead of the clock; {'DELAY', n} when job n (from 1) starts too late
+-- order     ids and places are settled by reading; then layout, last_id, records, unique keys, places, token
 local time = now()
 local longest, lead = tonumber(ARGV[1]), tonumber(ARGV[2])
-local base = 3 + 3 * tonumber(ARGV[3])
+local base = 4 + 5 * tonumber(ARGV[4])
 local count = #ARGV - base
-local options = {}
-for n = 4, base, 3 do
+local options, timed = {}, {}
+local uniques = 0
+for n = 5, base, 5 do
+  local key, held, priority = ARGV[n + 2], ARGV[n + 3], ARGV[n + 4]
   options[tonumber(ARGV[n])] = n
+  if key ~= '' then
+    timed[n] = KEYS[OWN + uniques]
+    uniques = uniques + 1
+    if timed[n] ~= UNIQUE .. ':' .. key then
+      return redis.error_reply('AINTARG KEYS do not name "unique:' .. key .. '" in its place')
+    end
+  end
+  if held ~= '' and not (key ~= '' and tonumber(held) and tonumber(held) >= 1 and tonumber(held) * 1000 <= longest) then
+    return redis.error_reply('AINTARG "' .. held .. '" is no time for which a unique key is held')
+  end
+  if not PLACE[priority] then
+    return redis.error_reply('AINTARG "' .. priority .. '" is no priority')
+  end
 end
 
 -- Ids up to checked_to may be taken although last_id does not say so: it was lost, or the clock stepped back.
@@ -190,15 +270,17 @@ local function next_id()
   return last
 end
 
-local answers, records, keys, taken = {}, {}, {}, {}
-local waiting, delayed, earliest = {}, {}, nil
-local added, ready = 0, 0
+local answers, records, keys, held, taken = {}, {}, {}, {}, {}
+local waiting, delayed, earliest, prioritised = { {}, {}, {} }, {}, nil, false
+local normal = waiting[2]
+local added, plain = 0, 0
 for n = 1, count do
-  local option, key, due, existing = options[n], '', time, nil
+  local option, key, due, existing, place = options[n], '', time, nil, 2
   if option then
     local start = ARGV[option + 1]
     key = ARGV[option + 2]
-    existing = key ~= '' and (taken[key] or holder(key))
+    existing = key ~= '' and (taken[key] or holder(key, timed[option]))
+    place = PLACE[ARGV[option + 4]]
     if start ~= '' then
       due = tonumber(string.sub(start, 2)) + (string.sub(start, 1, 1) == '+' and time or 0)
     end
@@ -215,16 +297,24 @@ for n = 1, count do
     records[2 * added - 1], records[2 * added] = id, ARGV[base + n]
     if key ~= '' then
       taken[key] = id
-      keys[#keys + 1] = key
-      keys[#keys + 1] = id
+      if ARGV[option + 3] == '' then
+        keys[#keys + 1] = key
+        keys[#keys + 1] = id
+      else
+        held[#held + 1] = option
+        held[#held + 1] = id
+      end
     end
     if due > time then
       delayed[#delayed + 1] = text(due)
       delayed[#delayed + 1] = id
       earliest = math.min(earliest or due, due)
+      prioritised = prioritised or place ~= 2
+    elseif place == 2 then
+      plain = plain + 1
+      normal[plain] = id
     else
-      ready = ready + 1
-      waiting[ready] = id
+      waiting[place][#waiting[place] + 1] = id
     end
   end
 end
@@ -235,13 +325,21 @@ if added == 0 then
   return answers
 end
 
-if not schema then
+if ARGV[3] ~= '1' or prioritised or #held > 0 then
+  layout_2()
+elseif not schema then
   redis.call('SET', SCHEMA, '1')
+end
+if prioritised then
+  has_priorities()
 end
 redis.call('HSET', STATS, 'last_id', text(last), 'checked_to', text(checked_to))
 redis.call('HSET', RECORDS, unpack(records))
 if #keys > 0 then
   redis.call('HSET', UNIQUE, unpack(keys))
+end
+for n = 1, #held, 2 do
+  redis.call('SET', timed[held[n]], held[n + 1], 'PX', text(tonumber(ARGV[held[n] + 3])))
 end
 if #delayed > 0 then
   local before = next_due()
@@ -250,8 +348,8 @@ if #delayed > 0 then
     wake()
   end
 end
-if ready > 0 then
-  redis.call('RPUSH', WAITING, unpack(waiting))
+put_at_back(waiting)
+if added > #delayed / 2 then
   wake()
 end
 return answers
@@ -381,6 +479,11 @@ local unique = option.unique
 if unique and (type(unique) ~= 'string' or #unique < 1 or #unique > MAX_KEY) then
   return wrong('unique: give a text of 1 to ', MAX_KEY, ' bytes')
 end
+local own = unique and 1 or 0
+if #KEYS ~= #NAMES + own or (unique and KEYS[#KEYS] ~= prefix .. 'unique:' .. unique) then
+  return wrong('keys: there are ', #KEYS, '; give the ', #NAMES, ' of the channel', unique and ' and, last, ' or '',
+    unique and prefix .. 'unique:' .. unique or '')
+end
 if not unique and (option.unique_until or option.unique_for) then
   return wrong('unique_until and unique_for: they say how long a key is held: add unique, the key')
 end
@@ -441,7 +544,11 @@ end
 local record = '{' .. table.concat(meta, ',') .. '}\n' .. string.gsub(payload, '[\r\n]', ' ')
 
 local start = option.delay and '+' .. text(option.delay) or option.at and '@' .. text(option.at) or ''
-local reply = push({ MAX_DELAY, MAX_LEAD, 1, 1, start, unique or '', record })
+local is_new = option.unique_until == 'start' or option.unique_for or priority ~= 'normal' or option.expires
+  or option.expires_at or #names > 0
+local reply = push({
+  MAX_DELAY, MAX_LEAD, is_new and '2' or '1', 1, 1, start, unique or '', number(option.unique_for) or '', priority, record,
+})
 if reply == 'AHEAD' then
   return redis.error_reply('AINTAHEAD the newest id is ahead of the clock: too many jobs at once, or the clock stepped back')
 end

@@ -17,16 +17,18 @@ function push(Redis $redis, string $channel, string $job, mixed $payload, array 
     $script ??= file_get_contents(__DIR__ . '/push.lua');
     if (!$names) {
         preg_match('/local NAMES = {(.*?)}/s', $script, $list);
-        preg_match_all("/'(\w+)'/", $list[1], $found);
+        preg_match_all("/'([\w:]+)'/", $list[1], $found);
         $names = $found[1];
     }
-    $arguments = array_map(fn ($name) => "aint-queue:{{$channel}}:$name", $names);
-    array_push($arguments, $job, json_encode($payload, JSON_THROW_ON_ERROR), json_encode((object) $options, JSON_THROW_ON_ERROR));
+    $own = isset($options['unique']) ? ["unique:$options[unique]"] : [];
+    $keys = array_map(fn ($name) => "aint-queue:{{$channel}}:$name", [...$names, ...$own]);
+    $json = array_map(fn ($value) => json_encode($value, JSON_THROW_ON_ERROR), [$payload, (object) $options]);
+    $arguments = [...$keys, $job, ...$json];
     // By its hash; with its text only when the server does not know it yet.
-    $reply = $redis->evalSha(sha1($script), $arguments, count($names));
+    $reply = $redis->evalSha(sha1($script), $arguments, count($keys));
     if ($reply === false && str_starts_with($redis->getLastError() ?? '', 'NOSCRIPT')) {
         $redis->clearLastError();
-        $reply = $redis->eval($script, $arguments, count($names));
+        $reply = $redis->eval($script, $arguments, count($keys));
     }
     return $reply === false ? throw new RuntimeException($redis->getLastError()) : [$reply[0], $reply[1] === 1];
 }

@@ -6,7 +6,7 @@ import json, os, pathlib, re, sys
 import redis
 
 SCRIPT = pathlib.Path(__file__).with_name("push.lua").read_text()
-NAMES = re.findall(r"'(\w+)'", re.search(r"local NAMES = {(.*?)}", SCRIPT, re.S)[1])
+NAMES = re.findall(r"'([\w:]+)'", re.search(r"local NAMES = {(.*?)}", SCRIPT, re.S)[1])
 
 def push(client, channel, job, payload, **options):
     """Answers the job's id, and whether it is new: another job may hold the unique key.
@@ -14,7 +14,8 @@ def push(client, channel, job, payload, **options):
     Options are those at the head of push.lua. What is wrong raises redis.exceptions.ResponseError.
     """
     script = client.register_script(SCRIPT)  # sends its hash, and the text only when the server does not know it
-    keys = [f"aint-queue:{{{channel}}}:{name}" for name in NAMES]
+    own = [f"unique:{options['unique']}"] if options.get("unique") else []
+    keys = [f"aint-queue:{{{channel}}}:{name}" for name in NAMES + own]
     id, added = script(keys, [job, json.dumps(payload), json.dumps(options)])
     return id, added == 1
 

@@ -13,6 +13,7 @@ mod socket;
 use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -134,9 +135,9 @@ impl Worker {
                         self.socket.send(&FromWorker::Ended { run, outcome });
                     }
                 }
-                Incoming::Cancel(run) => {
+                Incoming::Cancel(run, grace) => {
                     if let Some(aboard) = self.aboard.get(&run) {
-                        aboard.cancel();
+                        aboard.cancel(grace);
                     }
                 }
                 Incoming::Answer(ask, answer) => {
@@ -161,7 +162,7 @@ impl Worker {
             channel: Arc::clone(&self.channel),
             attempt,
             max_attempts,
-            timeout: (timeout_ms > 0).then(|| std::time::Duration::from_millis(timeout_ms)),
+            timeout: (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms)),
             headers,
             state: self.state.clone(),
             link: self.lines.of(run),
@@ -196,7 +197,7 @@ impl Worker {
 /// A frame from the master, owned.
 enum Incoming {
     Run(Start),
-    Cancel(RunId),
+    Cancel(RunId, Duration),
     Answer(AskId, Answer),
     Stop,
 }
@@ -228,7 +229,7 @@ impl From<FromMaster<'_>> for Incoming {
         match frame {
             FromMaster::Run(frame) => Self::Run(Start::of(frame, None)),
             FromMaster::Failed(frame, failure) => Self::Run(Start::of(frame, Some(failure))),
-            FromMaster::Cancel { run } => Self::Cancel(run),
+            FromMaster::Cancel { run, grace } => Self::Cancel(run, grace),
             FromMaster::Answer { ask, answer } => Self::Answer(ask, answer),
             FromMaster::Stop => Self::Stop,
         }

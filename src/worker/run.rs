@@ -2,20 +2,19 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{mpsc, watch};
 
 use super::events::{Scope, Scoped};
 use super::services::{Service, Work};
 use crate::job::{Caught, Context, Failure, JobError, Outcome, Payload, caught};
 use crate::wire::RunId;
 
-/// How long after a cancel an asynchronous handler that does not end by itself is dropped: less than the shortest
-/// default grace, after which the whole worker would be ended.
-const DROP_AFTER: Duration = Duration::from_millis(100);
+/// The share of its grace after which an asynchronous handler that does not end by itself is dropped: at the end of the
+/// grace the whole worker would be ended or replaced.
+const DROP_AFTER: u32 = 3;
 
 /// The end of a run.
 pub(super) struct Ended {
@@ -34,13 +33,14 @@ pub(super) enum Started {
 /// Asks a run to end.
 pub(super) struct Cancel {
     ctx: Context,
-    abort: Arc<Notify>,
+    /// To be dropped after this long.
+    drop: watch::Sender<Option<Duration>>,
 }
 
 impl Cancel {
-    pub(super) fn cancel(&self) {
+    pub(super) fn cancel(&self, grace: Duration) {
         self.ctx.cancel();
-        self.abort.notify_one();
+        self.drop.send_replace(Some(grace / DROP_AFTER));
     }
 }
 
@@ -62,7 +62,7 @@ pub(super) fn start(service: Option<&Service>, start: Start, ctx: Context, repor
     match service.work(payload, &ctx, failure) {
         None => Started::Ended(Outcome::Done),
         Some(Work::Blocking(work)) => {
-            let cancel = Cancel { ctx: ctx.clone(), abort: Arc::default() };
+            let cancel = Cancel { ctx: ctx.clone(), drop: watch::Sender::new(None) };
             let (report, judge) = (report.clone(), service.judge(&ctx));
             let scope = Scope::of(run, &ctx);
             tokio::task::spawn_blocking(move || {
@@ -81,12 +81,12 @@ pub(super) fn start(service: Option<&Service>, start: Start, ctx: Context, repor
             if let Poll::Ready(ended) = Pin::new(&mut task).poll(&mut unwoken) {
                 return Started::Ended(outcome(judge(ended)));
             }
-            let cancel = Cancel { ctx, abort: Arc::default() };
-            let (report, abort) = (report.clone(), Arc::clone(&cancel.abort));
+            let cancel = Cancel { ctx, drop: watch::Sender::new(None) };
+            let (report, told) = (report.clone(), cancel.drop.subscribe());
             tokio::spawn(async move {
                 let ended = tokio::select! {
                     ended = task => ended,
-                    () = dropped(&abort), if may_drop => Err("cancelled: its time was up".into()),
+                    () = dropped(told), if may_drop => Err("cancelled: its time was up".into()),
                 };
                 let _ = report.send(Ended { run, outcome: outcome(judge(ended)) });
             });
@@ -95,10 +95,14 @@ pub(super) fn start(service: Option<&Service>, start: Start, ctx: Context, repor
     }
 }
 
-/// Ends a moment after the run was cancelled.
-async fn dropped(abort: &Notify) {
-    abort.notified().await;
-    tokio::time::sleep(DROP_AFTER).await;
+/// Ends a while after the run was cancelled.
+async fn dropped(mut told: watch::Receiver<Option<Duration>>) {
+    let after = told.wait_for(Option::is_some).await.ok().and_then(|after| *after);
+    match after {
+        Some(after) => tokio::time::sleep(after).await,
+        // The run has ended.
+        None => std::future::pending().await,
+    }
 }
 
 fn outcome(ended: Result<(), JobError>) -> Outcome {

@@ -15,5 +15,6 @@ mod life;
 mod limits;
 mod load;
 mod outage;
+mod producers;
 mod pushes;
 mod refusals;

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use ::redis;
+
 use crate::redis::Server;
 use crate::site::{Site, text, until};
 
@@ -94,6 +96,48 @@ fn what_an_example_pushes_is_what_our_own_command_pushes() {
             text(&output.stderr).contains("AINTARG at: it is more than ten years away"),
             "{example}: {output:?}"
         );
+    }
+}
+
+#[test]
+fn priorities_and_unique_keys_are_where_our_own_command_puts_them() {
+    let server = Server::start();
+    let channels = ["own", "push.php", "push.py", "push.cjs"];
+    let tables = channels.map(|channel| format!("[channels.\"{channel}\".worker]\ntype = \"process\"\n"));
+    let site = site_on(&server, &tables.concat());
+    let cases: [(&str, &[&str]); 4] = [
+        (r#"{"priority":"high"}"#, &["--priority", "high"]),
+        (r#"{"priority":"low","delay":300}"#, &["--priority", "low", "--delay", "300"]),
+        (r#"{"unique":"a b","unique_for":60}"#, &["--unique", "a b", "--unique-for", "60"]),
+        (r#"{"unique":"é","unique_until":"start"}"#, &["--unique", "é", "--unique-until", "start"]),
+    ];
+    for (options, flags) in cases {
+        site.ok(&[&["queue:push", "x", "-t", "own"], flags].concat());
+        for (example, programs) in PUSHERS {
+            id_of(&pusher(example, programs, server.config().port, &[example, "x", "{}", options]));
+        }
+    }
+    let mut redis = server.connection();
+    let mut kept = |channel: &str| {
+        let prefix = format!("aint-queue:{{{channel}}}:");
+        let mut keys: Vec<String> = redis::cmd("KEYS").arg(format!("{prefix}*")).query(&mut redis).unwrap();
+        keys.sort();
+        let mut dump: Vec<String> = Vec::new();
+        for key in keys {
+            let ttl: i64 = redis::cmd("TTL").arg(&key).query(&mut redis).unwrap();
+            dump.push(format!("{} {}", &key[prefix.len()..], if ttl > 50 { "for a time" } else { "" }));
+        }
+        let records: Vec<String> =
+            redis::cmd("HVALS").arg(format!("{prefix}records")).query(&mut redis).unwrap();
+        let high: u64 = redis::cmd("LLEN").arg(format!("{prefix}waiting:high")).query(&mut redis).unwrap();
+        let schema: String = redis::cmd("GET").arg(format!("{prefix}schema")).query(&mut redis).unwrap();
+        (dump, records, high, schema)
+    };
+    let own = kept("own");
+    assert!(own.0.contains(&"unique:a b for a time".to_owned()), "{own:?}");
+    assert_eq!((own.2, own.3.as_str()), (1, "2"));
+    for channel in &channels[1..] {
+        assert_eq!(kept(channel), own, "{channel}");
     }
 }
 

@@ -15,6 +15,13 @@ fn keys(channel: &str) -> Vec<String> {
     names.map(|name| format!("aint-queue:{{{channel}}}:{name}")).collect()
 }
 
+/// With the unique key of these options, if they have one.
+fn keys_for(channel: &str, options: &str) -> Vec<String> {
+    let options: serde_json::Value = serde_json::from_str(options).unwrap_or_default();
+    let own = options["unique"].as_str().map(|key| format!("aint-queue:{{{channel}}}:unique:{key}"));
+    keys(channel).into_iter().chain(own).collect()
+}
+
 fn call(connection: &mut Connection, keys: &[String], args: &[&[u8]]) -> Result<(u64, u64), RedisError> {
     let mut command = redis::cmd("EVAL");
     command.arg(&*SCRIPT).arg(keys.len()).arg(keys);
@@ -29,7 +36,7 @@ fn push(
     payload: impl AsRef<[u8]>,
     options: &str,
 ) -> Result<(u64, u64), RedisError> {
-    call(connection, &keys("default"), &[b"noop", payload.as_ref(), options.as_bytes()])
+    call(connection, &keys_for("default", options), &[b"noop", payload.as_ref(), options.as_bytes()])
 }
 
 fn refusal(result: Result<(u64, u64), RedisError>) -> String {
@@ -190,11 +197,24 @@ fn keys_of_something_else_are_refused() {
     let mut redis = server.connection();
     let (right, other) = (keys("default"), keys("other"));
     let mixed = [&right[..3], &other[3..]].concat();
-    let wrong = [&right[..right.len() - 1], &mixed, &[], &[&right[..], &["more".to_owned()]].concat()];
-    for keys in wrong {
+    for keys in [&right[..right.len() - 1], &mixed, &[]] {
         let refused = refusal(call(&mut redis, keys, &[b"noop", b"{}"]));
         assert!(refused.starts_with("AINTARG keys: key "), "{refused}");
         assert!(refused.contains("aint-queue:{channel}: before each of schema records waiting"), "{refused}");
+    }
+    let more = |key: &str| [&right[..], &[key.to_owned()]].concat();
+    let own = "aint-queue:{default}:unique:k";
+    let unique = br#"{"unique":"k"}"#;
+    for (keys, options) in
+        [(more(own), &b""[..]), (right.clone(), unique), (more("aint-queue:{default}:unique:j"), unique)]
+    {
+        let refused = refusal(call(&mut redis, &keys, &[b"noop", b"{}", options]));
+        assert!(refused.starts_with("AINTARG keys: there are 1"), "{refused}");
+        assert_eq!(
+            refused.ends_with(&format!("of the channel and, last, {own}")),
+            !options.is_empty(),
+            "{refused}"
+        );
     }
     assert!(is_empty(&mut redis));
     redis::cmd("SET").arg(&right[0]).arg("999").exec(&mut redis).unwrap();
@@ -220,7 +240,7 @@ fn the_permissions_in_the_documentation_are_enough_and_no_more() {
     redis::cmd("AUTH").arg(name).arg(password).exec(&mut producer).unwrap();
 
     let mut mail = |options: &str| {
-        call(&mut producer, &keys("mail"), &[b"noop", b"{}", options.as_bytes()])
+        call(&mut producer, &keys_for("mail", options), &[b"noop", b"{}", options.as_bytes()])
             .unwrap_or_else(|e| panic!("{options}: {e}"))
     };
     let first = mail(r#"{"unique":"k"}"#);
@@ -239,7 +259,7 @@ fn the_permissions_in_the_documentation_are_enough_and_no_more() {
     }
     // A unique key whose job was lost is given to the next.
     redis::cmd("HDEL").arg(&keys("mail")[1]).arg(first.0).exec(&mut admin).unwrap();
-    assert_eq!(call(&mut producer, &keys("mail"), &[b"noop", b"{}", br#"{"unique":"k"}"#]).unwrap().1, 1);
+    assert_eq!(mail(r#"{"unique":"k"}"#).1, 1);
 
     let refused = refusal(call(&mut producer, &keys("other"), &[b"noop", b"{}"]));
     assert!(refused.contains("NOPERM") || refused.contains("permission"), "{refused}");

@@ -188,7 +188,10 @@ impl Job for Parent {
     const NAME: &'static str = "parent";
     fn handle(self, ctx: &Context) -> Result<(), JobError> {
         ctx.progress(50.0);
-        let options = PushOptions::new().priority(Priority::High).unique("child").header("tenant", "t1");
+        // Delayed, so that it does not run, and free its key, between the two pushes.
+        let soon = Duration::from_millis(200);
+        let options =
+            PushOptions::new().priority(Priority::High).unique("child").header("tenant", "t1").delay(soon);
         let first = ctx.push_with(&Blocking { text: self.text.clone() }, &options).wait()?;
         let second = ctx.push_with(&Blocking { text: self.text }, &options).wait()?;
         assert_eq!(first, second, "the key is held");

@@ -161,7 +161,7 @@ fn order(place: &str, said: &str) -> String {
             delivery(run),
             failure.error
         ),
-        FromMaster::Cancel { run } => format!("end run {run}"),
+        FromMaster::Cancel { run, grace } => format!("end run {run} within {grace:?}"),
         FromMaster::Answer { ask, answer } => match answer {
             Answer::Granted => format!("ask {ask} is granted"),
             Answer::Wait(time) => format!("ask {ask} is not granted; it may be asked again after {time:?}"),

@@ -122,6 +122,11 @@ local unique = option.unique
 if unique and (type(unique) ~= 'string' or #unique < 1 or #unique > MAX_KEY) then
   return wrong('unique: give a text of 1 to ', MAX_KEY, ' bytes')
 end
+local own = unique and 1 or 0
+if #KEYS ~= #NAMES + own or (unique and KEYS[#KEYS] ~= prefix .. 'unique:' .. unique) then
+  return wrong('keys: there are ', #KEYS, '; give the ', #NAMES, ' of the channel', unique and ' and, last, ' or '',
+    unique and prefix .. 'unique:' .. unique or '')
+end
 if not unique and (option.unique_until or option.unique_for) then
   return wrong('unique_until and unique_for: they say how long a key is held: add unique, the key')
 end
@@ -182,7 +187,11 @@ end
 local record = '{' .. table.concat(meta, ',') .. '}\n' .. string.gsub(payload, '[\r\n]', ' ')
 
 local start = option.delay and '+' .. text(option.delay) or option.at and '@' .. text(option.at) or ''
-local reply = push({ MAX_DELAY, MAX_LEAD, 1, 1, start, unique or '', record })
+local is_new = option.unique_until == 'start' or option.unique_for or priority ~= 'normal' or option.expires
+  or option.expires_at or #names > 0
+local reply = push({
+  MAX_DELAY, MAX_LEAD, is_new and '2' or '1', 1, 1, start, unique or '', number(option.unique_for) or '', priority, record,
+})
 if reply == 'AHEAD' then
   return redis.error_reply('AINTAHEAD the newest id is ahead of the clock: too many jobs at once, or the clock stepped back')
 end

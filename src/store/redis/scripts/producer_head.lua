@@ -1,6 +1,7 @@
 -- Pushes one job to a channel of aint-queue, for clients in any language. Send it with EVAL or EVALSHA, as it is.
 --
--- KEYS     the keys of the channel, all of them, in the order of NAMES below: "aint-queue:{channel}:schema" and so on
+-- KEYS     the keys of the channel, all of them, in the order of NAMES below: "aint-queue:{channel}:schema" and so on;
+--          then, only for a job with a unique key, "aint-queue:{channel}:unique:" and that key
 -- ARGV 1   the job's name
 -- ARGV 2   the payload: JSON
 -- ARGV 3   options, a JSON object; may be '' or left out. Every time is a number of seconds:
