@@ -12,7 +12,7 @@ use crate::order::{CompleteOrder, Order};
 use crate::shop::{FileName, Shop, publish};
 
 /// What is made of a picture: it fits into a square of so many pixels.
-pub const SIZES: [(&str, u32); 2] = [("small", 120), ("large", 480)];
+pub const SIZES: [(&str, u32); 2] = [("thumb", 64), ("preview", 256)];
 
 #[derive(Serialize, Deserialize)]
 pub struct ResizePicture {
