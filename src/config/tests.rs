@@ -262,7 +262,6 @@ fn contradictions_name_both_keys() {
 #[test]
 fn what_later_versions_promise_is_refused_plainly() {
     let later = [
-        "[channels.default.worker]\nurl = \"https://x\"",
         "[channels.default.driver]\ntype = \"sync\"",
         "[channels.default.driver]\nsentinel = [\"x\"]",
         "[channels.default.driver]\nurl = \"rediss://:pw@x\"",
