@@ -17,14 +17,28 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("config", &["job", "pool::plan"]),
     ("store", &["job", "config"]),
     ("queue", &["job", "config", "store"]),
+    ("breaker", &["job"]),
+    ("retry", &["job", "config", "store"]),
+    ("run", &["job"]),
+    ("inline", &["job", "config", "store", "queue", "breaker", "retry", "run"]),
+    ("testing", &["job", "config", "store", "queue", "retry", "inline", "app"]),
     ("form", &["job"]),
     ("snapshot", &["job", "config", "store", "guardian", "metrics"]),
-    ("channel", &["job", "form", "wire", "config", "store", "pool", "metrics"]),
-    ("master", &["job", "fd", "config", "store", "pool", "guardian", "channel", "snapshot", "metrics"]),
-    ("worker", &["job", "form", "wire", "fd"]),
-    ("cli", &["job", "config", "store", "queue", "form", "channel", "pool", "master", "snapshot", "metrics"]),
+    ("channel", &["job", "form", "wire", "config", "store", "breaker", "retry", "pool", "metrics"]),
+    (
+        "master",
+        &["job", "fd", "config", "store", "retry", "pool", "guardian", "channel", "snapshot", "metrics"],
+    ),
+    ("worker", &["job", "form", "wire", "fd", "run"]),
+    (
+        "cli",
+        &[
+            "job", "config", "store", "queue", "inline", "form", "channel", "pool", "master", "snapshot",
+            "metrics",
+        ],
+    ),
     ("middleware", &["job"]),
-    ("app", &["job", "cli", "worker", "guardian"]),
+    ("app", &["job", "config", "queue", "inline", "cli", "worker", "guardian"]),
     ("builtin", &["job", "app"]),
 ];
 

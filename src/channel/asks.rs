@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use tokio::task::JoinSet;
 
-use super::breaker::{Breakers, Limits};
 use super::{Channel, Elsewhere};
+use crate::breaker::{Breakers, Limits};
 use crate::form::{self, Defaults};
 use crate::job::{Answer, Claim, Claimed, JobId, NewJob, Outcome, PushOptions};
 use crate::pool::{Asked, Question, ReplyTo};

@@ -21,7 +21,11 @@ pub(crate) struct Listen {
 
 impl Listen {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let channels = session.channels(self.all)?.iter().map(|channel| channel.name.clone()).collect();
+        let channels = session.channels(self.all)?;
+        for channel in &channels {
+            Session::check_served(channel, "run the jobs")?;
+        }
+        let channels = channels.iter().map(|channel| channel.name.clone()).collect();
         let config = Arc::new(session.config()?.clone());
         let log = Log::start(session, self.log_format, "info");
         let ended = master::listen(master::Listen { config, channels });

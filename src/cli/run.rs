@@ -21,6 +21,7 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
         let channel = session.channel()?;
+        Session::check_served(channel, "run a job")?;
         let base = session.config()?.directory();
         let scope = self.id.map_or(Scope::Next, Scope::Only);
         let log = Log::start(session, LogFormat::Text, "error,worker=info");

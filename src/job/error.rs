@@ -35,8 +35,16 @@ impl JobError {
     pub fn message(&self) -> &str {
         match &self.outcome {
             Outcome::Failed { error, .. } => error,
+            Outcome::TimedOut { .. } => "ran longer than it may",
+            Outcome::Interrupted => "interrupted",
             _ => "released",
         }
+    }
+
+    /// Everything it says: whether and when to try again, or that it is a release and no error.
+    #[must_use]
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
     }
 
     /// As an error that can go through tower layers, and comes out of them as what it was.
@@ -71,6 +79,11 @@ impl JobError {
 
     pub(crate) fn into_outcome(self) -> Outcome {
         self.outcome
+    }
+
+    /// The end of a run that did not end well.
+    pub(crate) fn from_outcome(outcome: Outcome) -> Self {
+        Self { outcome }
     }
 
     fn failed(error: String, next: Next) -> Self {

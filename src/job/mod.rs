@@ -33,7 +33,7 @@ pub use record::{
     MAX_HEADER_BYTES, MAX_HEADERS, MAX_UNIQUE_KEY_BYTES, Meta, NewJob, NewJobError, Priority, Record, Start,
     UniqueUntil, bounded, is_job_name,
 };
-pub(crate) use registry::{Callback, Handler, Runner};
+pub(crate) use registry::{Callback, Handler, Runner, parse};
 pub use registry::{DuplicateJob, Registry};
 pub use service::{JobCall, JobService, Running};
 pub(crate) use state::State;

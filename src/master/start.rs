@@ -14,12 +14,12 @@ use super::control::Server;
 use super::run_dir::{Lock, LockError, RunDir, RunDirError};
 use super::service::{Parts, Peers, Service};
 use super::{Master, own_program};
-use crate::channel::retry::Policy;
 use crate::channel::{Channel, Command, OnJoin, Scope, Setup};
 use crate::config::{self, Config, Handler};
 use crate::guardian::{Guardian, Handle, sweep};
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::pool::{Pool, Program, Spec};
+use crate::retry::Policy;
 use crate::snapshot;
 use crate::store::{self, Owner, Store, StoreError};
 
@@ -195,7 +195,7 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
         name,
         store: means.store,
         pool: Pool::new(spec, means.guardian),
-        policy: Policy { max_attempts: config.max_attempts, backoff: config.backoff },
+        policy: Policy::of(config),
         max_execute: config.worker.max_execute,
         sleep: config.worker.sleep,
         stop_wait: config.stop_wait,

@@ -5,8 +5,6 @@
 //! part of its life.
 
 mod link;
-mod run;
-mod services;
 mod socket;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,10 +16,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::job::{
     About, Answer, Context, Failure, JobId, Outcome, Payload, Registry, State, remember_panics,
 };
+use crate::run::{self, Cancel, Services};
 use crate::wire::{self, AskId, FromMaster, FromWorker, JobSpec, PROTOCOL, RunFrame, RunId};
 use link::{Heard, Lines, Said};
-use run::{Cancel, Ended};
-use services::Services;
 use socket::Socket;
 
 /// Serves the master on the inherited socket until it says stop or goes away.
@@ -49,6 +46,12 @@ pub fn main(registry: &Registry) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The end of a run.
+struct Ended {
+    run: RunId,
+    outcome: Outcome,
 }
 
 struct Worker {
@@ -164,7 +167,12 @@ impl Worker {
             state: self.state.clone(),
             link: self.lines.of(run),
         });
-        match run::start(service, run::Start { run, payload, failure }, ctx, &self.report) {
+        let report = self.report.clone();
+        let report = move |outcome| {
+            // Nobody hears it when this process is about to end.
+            let _ = report.send(Ended { run, outcome });
+        };
+        match run::start(service, payload, failure, ctx, report) {
             run::Started::Ended(outcome) => Some(outcome),
             run::Started::Aboard(cancel) => {
                 self.aboard.insert(run, cancel);

@@ -1,73 +1,64 @@
-//! One run inside a worker: start it, catch its panic, cancel it.
+//! One run of a job's handler in this process: started, its panic caught, cancelled.
 
-use std::future::Future;
-use std::pin::Pin;
+mod services;
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tracing::Instrument;
 
-use super::services::{Service, Work};
 use crate::job::{Caught, Context, Failure, JobError, Outcome, Payload, caught};
-use crate::wire::RunId;
+use services::Work;
+pub(crate) use services::{Service, Services};
 
 /// How long after a cancel an asynchronous handler that does not end by itself is dropped: less than the shortest
 /// default grace, after which the whole worker would be ended.
 const DROP_AFTER: Duration = Duration::from_millis(100);
 
-/// The end of a run.
-pub(super) struct Ended {
-    pub(super) run: RunId,
-    pub(super) outcome: Outcome,
-}
-
 /// What became of a run that was to be started.
-pub(super) enum Started {
-    /// It ended at once.
+pub(crate) enum Started {
+    /// It ended at once, and reports nothing.
     Ended(Outcome),
-    /// It is aboard and will report.
+    /// It is under way and will report.
     Aboard(Cancel),
 }
 
 /// Asks a run to end.
-pub(super) struct Cancel {
+pub(crate) struct Cancel {
     ctx: Context,
     abort: Arc<Notify>,
 }
 
 impl Cancel {
-    pub(super) fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         self.ctx.cancel();
         self.abort.notify_one();
     }
 }
 
-type Report = mpsc::UnboundedSender<Ended>;
-
-/// What is to be run.
-pub(super) struct Start {
-    pub(super) run: RunId,
-    pub(super) payload: Payload,
-    /// Not the job itself, but its failed callback.
-    pub(super) failure: Option<Failure>,
-}
-
-pub(super) fn start(service: Option<&Service>, start: Start, ctx: Context, report: &Report) -> Started {
+/// Starts a run. With a `failure` it is not that of the job itself, but of its failed callback.
+pub(crate) fn start(
+    service: Option<&Service>,
+    payload: Payload,
+    failure: Option<Failure>,
+    ctx: Context,
+    report: impl FnOnce(Outcome) + Send + 'static,
+) -> Started {
     let Some(service) = service else {
         return Started::Ended(JobError::unknown_job(ctx.job()).into_outcome());
     };
-    let Start { run, payload, failure } = start;
     match service.work(payload, &ctx, failure) {
         None => Started::Ended(Outcome::Done),
         Some(Work::Blocking(work)) => {
             let cancel = Cancel { ctx: ctx.clone(), abort: Arc::default() };
-            let (report, judge) = (report.clone(), service.judge(&ctx));
+            let judge = service.judge(&ctx);
             let span = span(&ctx);
             tokio::task::spawn_blocking(move || {
-                let outcome = outcome(judge(span.in_scope(|| caught(work))));
-                let _ = report.send(Ended { run, outcome });
+                report(outcome(judge(span.in_scope(|| caught(work)))));
             });
             Started::Aboard(cancel)
         }
@@ -82,18 +73,26 @@ pub(super) fn start(service: Option<&Service>, start: Start, ctx: Context, repor
                 return Started::Ended(outcome(judge(ended)));
             }
             let cancel = Cancel { ctx, abort: Arc::default() };
-            let (report, abort) = (report.clone(), Arc::clone(&cancel.abort));
+            let abort = Arc::clone(&cancel.abort);
             let work = async move {
-                let ended = tokio::select! {
-                    ended = task => ended,
-                    () = dropped(&abort), if may_drop => Err("cancelled: its time was up".into()),
-                };
-                let _ = report.send(Ended { run, outcome: outcome(judge(ended)) });
+                let ended = if may_drop { unless(task, dropped(&abort)).await } else { Some(task.await) };
+                let ended = ended.unwrap_or_else(|| Err("cancelled: its time was up".into()));
+                report(outcome(judge(ended)));
             };
             tokio::spawn(work.instrument(span));
             Started::Aboard(cancel)
         }
     }
+}
+
+/// What `task` ends with; `None` when `end` comes first, which drops it.
+async fn unless<T>(task: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
+    let (mut task, mut end) = (pin!(task), pin!(end));
+    poll_fn(|cx| match task.as_mut().poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(Some(ended)),
+        Poll::Pending => end.as_mut().poll(cx).map(|()| None),
+    })
+    .await
 }
 
 /// Ends a moment after the run was cancelled.
