@@ -134,6 +134,7 @@ pub mod retry;
 mod run;
 pub mod snapshot;
 pub mod store;
+pub mod testing;
 pub mod wire;
 pub mod worker;
 

@@ -3,4 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod jobs;
+mod rules;
+mod run_one;
 mod sync;
+mod testing;
