@@ -110,6 +110,7 @@
 //! | the worker protocol | [`wire`], `docs/worker-protocol.md`, transcripts in `tests/wire` |
 //! | what a master does | [`master`] |
 //! | what a configuration key means | `docs/configuration.md`, `config/aint-queue.toml`; as values: [`config`] |
+//! | pushing over HTTP | [`http`], `docs/http.md` |
 //! | snapshots and metrics | [`snapshot`], [`metrics`] |
 //! | how to run it | `docs/operations.md` |
 //! | why something is as it is | `docs/decisions` |
@@ -123,6 +124,7 @@ pub mod config;
 pub mod fd;
 mod form;
 pub mod guardian;
+pub mod http;
 mod inline;
 pub mod job;
 pub mod master;
@@ -130,6 +132,7 @@ pub mod metrics;
 pub mod middleware;
 pub mod pool;
 pub mod queue;
+mod queues;
 pub mod retry;
 mod run;
 pub mod snapshot;

@@ -220,6 +220,23 @@ impl Queue {
         Ok(pushed)
     }
 
+    /// As [`Queue::push_many`], for jobs of any names and options.
+    pub(crate) async fn push_jobs(
+        &self,
+        jobs: impl IntoIterator<Item = NewJob>,
+    ) -> Result<Vec<Pushed>, PushManyError> {
+        let mut pushed = Vec::new();
+        let mut batch = self.batch();
+        for job in jobs {
+            if !batch.has_room_for(&job) {
+                self.flush(&mut batch, &mut pushed).await?;
+            }
+            batch.add(job);
+        }
+        self.flush(&mut batch, &mut pushed).await?;
+        Ok(pushed)
+    }
+
     async fn flush(&self, batch: &mut Batch, pushed: &mut Vec<Pushed>) -> Result<(), PushManyError> {
         match self.push_batch(&batch.take()).await {
             Ok(more) => {

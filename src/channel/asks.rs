@@ -12,10 +12,13 @@ use tokio::task::JoinSet;
 use super::{Channel, Elsewhere};
 use crate::breaker::{Breakers, Limits};
 use crate::form::{self, Defaults};
-use crate::job::{Answer, Claim, Claimed, JobId, NewJob, Outcome, PushOptions};
+use crate::job::{Answer, Claim, Claimed, JobId, NewJob, Outcome, PushOptions, explained};
 use crate::pool::{Asked, Question, ReplyTo};
 use crate::store::{self, ClaimKind, Free, MAX_BATCH, Owner, Store};
 use crate::wire::RunId;
+
+/// So many locks and breakers a run may hold; each is kept in memory until its end.
+const MAX_HELD: usize = 64;
 
 /// What runs hold, and what is being asked for them.
 #[derive(Debug, Default)]
@@ -62,6 +65,10 @@ impl Asks {
         }
     }
 
+    fn holds_much(&self, run: RunId) -> bool {
+        self.held.get(&run).is_some_and(|held| held.len() >= MAX_HELD)
+    }
+
     /// Whether the store has something to hear.
     pub(super) fn has_frees(&self) -> bool {
         !self.frees.is_empty()
@@ -106,6 +113,11 @@ impl Channel {
     pub(super) fn on_asked(&mut self, asked: Vec<Asked>) {
         let mut claims = Vec::new();
         for Asked { run, id, reply, question } in asked {
+            if matches!(question, Question::Claim(_)) && self.asks.holds_much(run) {
+                let why = format!("this run holds {MAX_HELD} locks and breakers: claim fewer");
+                self.pool.answer(reply, Answer::Error(why));
+                continue;
+            }
             let (key, kind) = match question {
                 Question::Push { channel, jobs } => {
                     self.push_for(run, reply, channel, &jobs);
@@ -226,16 +238,4 @@ async fn claim(store: Arc<dyn Store>, owner: Owner, claims: Vec<Claiming>) -> Ve
         }
     }
     all
-}
-
-/// An error and its causes in one line.
-pub(super) fn explained(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

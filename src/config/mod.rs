@@ -9,6 +9,7 @@
 
 mod check;
 mod error;
+mod http;
 mod keys;
 mod load;
 mod merge;
@@ -23,6 +24,7 @@ mod tree;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,6 +42,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// The declared channels, by name.
     pub channels: BTreeMap<String, Channel>,
+    /// The HTTP listener of a master; `None` for none.
+    pub http: Option<Http>,
     /// What is allowed but likely not meant; commands show it on standard error.
     pub warnings: Vec<Problem>,
 }
@@ -69,6 +73,23 @@ pub struct Channel {
     pub snapshot: Snapshot,
     /// How jobs run.
     pub worker: Worker,
+}
+
+/// The HTTP listener of a master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// The address it listens on.
+    pub listen: SocketAddr,
+    /// What clients must send; always there when `listen` is not on loopback.
+    pub token: Option<Secret>,
+    /// Names beside `localhost` under which clients may reach it, in lower case.
+    pub hosts: Vec<String>,
+    /// Largest body of a request, in bytes.
+    pub max_body: usize,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// How long a head, a body, a part of an answer may take.
+    pub timeout: Duration,
 }
 
 /// The wait before attempt n + 1.

@@ -10,7 +10,7 @@ use tracing::{debug, error, info, warn};
 
 use super::Setup;
 use crate::breaker::Limits;
-use crate::job::{Answer, Ask, Claim, Claimed, JobId, Link, Outcome, Timestamp};
+use crate::job::{Answer, Ask, Claim, Claimed, JobId, Link, Outcome, Timestamp, explained};
 use crate::store::{self, ClaimKind, Free, Owner};
 
 /// What one run asks and holds.
@@ -180,16 +180,4 @@ impl Link for Asks {
         self.spawn(sender, async move { shared.claim(key, kind).await });
         answer
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn explained(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -30,8 +30,10 @@ use crate::store::{
     TurnReply,
 };
 use link::Asks;
-pub(crate) use link::explained;
 pub(crate) use sync::queue;
+
+/// How long a handler that is asked to end has to do so by itself; it is dropped after a third of it, where it can be.
+const GRACE: Duration = Duration::from_millis(300);
 
 /// What runs the jobs of one channel, shared by its runners.
 pub(crate) struct Handlers {
@@ -238,7 +240,8 @@ impl Runner {
         let (report, ended) = oneshot::channel();
         // Nobody hears the end when this future was dropped, and then the lease runs out.
         let report = move |outcome| drop(report.send(outcome));
-        let outcome = match run::start(service, payload, failure, ctx, report) {
+        let span = run::span(&ctx);
+        let outcome = match run::start(service, run::Start { payload, failure, ctx }, span, report) {
             Started::Ended(outcome) => outcome,
             Started::Aboard(cancel) => self.wait(ended, &cancel, timeout).await?,
         };
@@ -268,12 +271,12 @@ impl Runner {
                 });
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                cancel.cancel();
+                cancel.cancel(GRACE);
                 (deadline, passed) = (None, limit);
             }
             if renewal <= Instant::now() {
                 if let Err(error) = self.turn(&[], &[], 0).await {
-                    cancel.cancel();
+                    cancel.cancel(GRACE);
                     return Err(error);
                 }
                 renewal = Instant::now() + LEASE / 3;

@@ -5,17 +5,18 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use tokio::sync::Mutex;
 
-use super::{Handlers, Ran, Runner, Setup, explained};
+use super::{Handlers, Ran, Runner, Setup};
 use crate::config::{Channel, Config, Driver};
+use crate::job::explained;
 use crate::job::{FailReason, Failure, JobId, NewJob, Registry, Timestamp};
 use crate::queue::{Door, OpenError, Queue};
+use crate::queues::Queues;
 use crate::retry::Policy;
 use crate::store::model::Model;
 use crate::store::{self, Elsewhere, Place, PushError, Pushed, Store, StoreError};
@@ -35,28 +36,21 @@ pub(crate) async fn queue(registry: &Registry, config: &Config, name: &str) -> R
         return Queue::open(config, name).await;
     }
     registry.check()?;
-    let family =
-        Arc::new(Family { config: config.clone(), registry: registry.clone(), open: Mutex::default() });
-    match family.way(name).await? {
-        Way::Here(core) => {
-            Ok(Queue::through(Arc::new(SyncChannel { core, family, depth: 0, endless: Arc::default() })))
-        }
-        Way::Store(store) => Ok(Queue::on(store)),
-    }
+    let config = Arc::new(config.clone());
+    let queues = Queues::of(Arc::clone(&config));
+    let family = Arc::new(Family { registry: registry.clone(), config, queues, open: Mutex::default() });
+    let core = family.core(name)?;
+    Ok(Queue::through(Arc::new(SyncChannel { core, family, depth: 0, endless: Arc::default() })))
 }
 
-/// The channels of one configuration, opened when they are first pushed into.
+/// The channels of one configuration.
 struct Family {
-    config: Config,
     registry: Registry,
-    open: Mutex<HashMap<String, Way>>,
-}
-
-/// The way into an open channel.
-#[derive(Clone)]
-enum Way {
-    Here(Arc<Core>),
-    Store(Arc<dyn Store>),
+    config: Arc<Config>,
+    /// Those of other drivers.
+    queues: Queues,
+    /// Those of this driver that were pushed into.
+    open: Mutex<HashMap<String, Arc<Core>>>,
 }
 
 /// What a channel of the `sync` driver consists of.
@@ -201,31 +195,27 @@ impl Door for SyncChannel {
 #[async_trait]
 impl Elsewhere for SyncChannel {
     async fn push(&self, channel: &str, jobs: &[NewJob]) -> Result<Vec<Pushed>, String> {
-        let pushed = if *channel == *self.core.channel {
-            Door::push(self, jobs).await
-        } else {
-            match self.family.way(channel).await.map_err(|error| explained(&error))? {
-                Way::Here(core) => Door::push(&Self { core, ..self.clone() }, jobs).await,
-                Way::Store(store) => store.push(jobs).await,
+        match self.family.config.channel(channel) {
+            Ok(declared) if declared.driver == Driver::Sync => {
+                let core = self.family.core(channel).map_err(|error| explained(&error))?;
+                let pushed = Door::push(&Self { core, ..self.clone() }, jobs).await;
+                pushed.map_err(|error| explained(&error))
             }
-        };
-        pushed.map_err(|error| explained(&error))
+            _ => self.family.queues.push(channel, jobs).await,
+        }
     }
 }
 
 impl Family {
-    async fn way(&self, name: &str) -> Result<Way, OpenError> {
+    fn core(&self, name: &str) -> Result<Arc<Core>, OpenError> {
         let channel = self.config.channel(name)?;
-        let mut open = self.open.lock().await;
-        if let Some(way) = open.get(name) {
-            return Ok(way.clone());
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(core) = open.get(name) {
+            return Ok(Arc::clone(core));
         }
-        let way = match &channel.driver {
-            Driver::Sync => Way::Here(Arc::new(Core::open(channel, &self.registry)?)),
-            driver => Way::Store(store::open(driver, name).await?),
-        };
-        open.insert(name.to_owned(), way.clone());
-        Ok(way)
+        let core = Arc::new(Core::open(channel, &self.registry)?);
+        open.insert(name.to_owned(), Arc::clone(&core));
+        Ok(core)
     }
 }
 

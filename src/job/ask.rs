@@ -18,6 +18,11 @@ pub(crate) trait Link: Send + Sync {
     /// Writes a line into the log.
     fn log(&self, level: &str, message: String);
 
+    /// Runs code of the run on a thread that nobody has told of it.
+    fn enter(&self, code: &mut dyn FnMut()) {
+        code();
+    }
+
     /// Asks; the sender is dropped when nobody will answer.
     fn ask(&self, ask: Ask) -> oneshot::Receiver<Answer>;
 }

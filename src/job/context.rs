@@ -244,6 +244,13 @@ impl Context {
         }
     }
 
+    /// Runs code of the run on a thread of its own.
+    pub(super) fn enter<T>(&self, code: impl FnOnce() -> T) -> T {
+        let (mut code, mut answer) = (Some(code), None);
+        self.run.about.link.enter(&mut || answer = code.take().map(|code| code()));
+        answer.expect("a link runs the code it is given")
+    }
+
     fn trace(&self, job: &mut NewJob) {
         for name in TRACE {
             if let Some(value) = self.header(name) {

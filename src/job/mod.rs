@@ -22,6 +22,7 @@ pub(crate) use ask::{Ask, Link};
 pub(crate) use context::About;
 pub use context::Context;
 pub use error::JobError;
+pub(crate) use error::explained;
 pub use handle::{AsyncFailedFn, AsyncJob, FailedFn, Job};
 pub use id::{JobId, Timestamp};
 pub use outcome::{Failure, JobOptions, Next, Outcome};

@@ -418,7 +418,7 @@ pub const fn is_job_name(name: &str) -> bool {
         }
         at += 1;
     }
-    1 <= bytes.len() && bytes.len() <= 128
+    !bytes.is_empty() && bytes.len() <= 128
 }
 
 /// The longest prefix of `text` that has at most `max` bytes and ends between characters.

@@ -15,6 +15,8 @@ use super::{AsyncJob, Context, Failure, Job, JobError, JobOptions, JobService, N
 type Ended = Result<(), JobError>;
 type BlockingFn = Arc<dyn Fn(&str, &Context) -> Ended + Send + Sync>;
 type AsyncFn = Arc<dyn Fn(&str, Context) -> Running + Send + Sync>;
+type BlockingCallback = Arc<dyn Fn(&str, &Failure, &Context) -> Ended + Send + Sync>;
+type AsyncCallback = Arc<dyn Fn(&str, Failure, Context) -> Running + Send + Sync>;
 type AppLayer = Arc<dyn Fn(JobService) -> JobService + Send + Sync>;
 
 /// What runs, with its type erased: it takes the payload's text.
@@ -30,9 +32,9 @@ pub(crate) enum Runner {
 #[derive(Clone)]
 pub(crate) enum Callback {
     /// On a thread of its own.
-    Blocking(Arc<dyn Fn(&str, &Failure, &Context) -> Ended + Send + Sync>),
+    Blocking(BlockingCallback),
     /// As a task.
-    Async(Arc<dyn Fn(&str, Failure, Context) -> Running + Send + Sync>),
+    Async(AsyncCallback),
 }
 
 /// All that is known of a job type.
@@ -136,7 +138,7 @@ impl Registry {
     }
 
     /// Has every job whose name is not registered run by `run`, which gets the payload's text; [`Context::job`] is its name.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for workers that serve every name"))]
+    #[expect(dead_code, reason = "for workers that serve every name")]
     pub(crate) fn add_any(&mut self, run: impl Fn(&str, Context) -> Running + Send + Sync + 'static) {
         self.any = Some(Handler {
             run: Runner::Async(Arc::new(run)),

@@ -57,7 +57,8 @@ impl JobCall {
                 Err(error) => Box::pin(std::future::ready(Err(error))),
             },
             Runner::Blocking(run) => Box::pin(async move {
-                let run = move || caught(|| run(payload.as_str(), &ctx));
+                let span = tracing::Span::current();
+                let run = move || span.in_scope(|| ctx.enter(|| caught(|| run(payload.as_str(), &ctx))));
                 // It panics only when the runtime goes away, and then nobody hears of it.
                 tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| Err(error.into()))
             }),

@@ -1,6 +1,7 @@
 //! From a configuration to a running master: locks, stores, guardian, actors, in this order.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,11 +15,13 @@ use super::control::Server;
 use super::run_dir::{Lock, LockError, RunDir, RunDirError};
 use super::service::{Parts, Peers, Service};
 use super::{Master, own_program};
-use crate::channel::{Channel, Command, OnJoin, Scope, Setup};
+use crate::channel::{Channel, Command, Elsewhere, OnJoin, Scope, Setup};
 use crate::config::{self, Config, Handler};
 use crate::guardian::{Guardian, Handle, sweep};
+use crate::http;
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::pool::{Pool, Program, Spec};
+use crate::queues::Queues;
 use crate::retry::Policy;
 use crate::snapshot;
 use crate::store::{self, Owner, Store, StoreError};
@@ -79,6 +82,15 @@ pub enum ListenError {
         #[source]
         source: io::Error,
     },
+    /// The HTTP listener cannot have its address.
+    #[error("could not listen on {address} for HTTP")]
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The system refused something a master needs.
     #[error("could not start")]
     System(#[source] io::Error),
@@ -98,6 +110,7 @@ pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
     for name in &listen.channels {
         claimed.push(claim(&listen.config, name)?);
     }
+    let port = listen.config.http.as_ref().map(take_port).transpose()?;
     let mut opened = Vec::new();
     for (config, behind, run_dir, lock) in claimed {
         let store = open_store(&config).await?;
@@ -110,14 +123,24 @@ pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
         }
     }
     let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
-    let mut master = Master { guardian, services: Default::default(), actors: JoinSet::new() };
-    let shared = Shared { metrics: Metrics::default(), peers: Peers::default(), since: Instant::now() };
+    let mut master = Master { guardian, services: Default::default(), actors: JoinSet::new(), http: None };
+    let shared = Shared {
+        elsewhere: Arc::new(Queues::of(Arc::clone(&listen.config))),
+        metrics: Metrics::default(),
+        peers: Peers::default(),
+        since: Instant::now(),
+    };
     for channel in opened {
         let service = serve(channel, &listen, &mut master, &shared)?;
         master.services.insert(Arc::clone(&service.name), service);
     }
+    master.http = port.map(|port| port.serve(&listen.config)).transpose().map_err(ListenError::System)?;
     info!(pid = nix::unistd::getpid().as_raw(), channels = %listen.channels.join(", "), "listening");
     Ok(master)
+}
+
+fn take_port(settings: &config::Http) -> Result<http::Listener, ListenError> {
+    http::bind(settings).map_err(|source| ListenError::Http { address: settings.listen, source })
 }
 
 type Ours = (config::Channel, Behind, RunDir, Lock);
@@ -172,6 +195,7 @@ pub(super) struct Means {
     pub(super) store: Arc<dyn Store>,
     pub(super) guardian: Handle,
     pub(super) scope: Scope,
+    pub(super) elsewhere: Arc<dyn Elsewhere>,
     pub(super) dead: Vec<Owner>,
     pub(super) on_join: OnJoin,
     pub(super) metrics: ChannelMetrics,
@@ -202,13 +226,14 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
         dead: means.dead,
         on_join: means.on_join,
         scope: means.scope,
-        elsewhere: None,
+        elsewhere: Some(means.elsewhere),
         metrics: means.metrics,
     })
 }
 
 /// What the channels of one master have in common.
 struct Shared {
+    elsewhere: Arc<dyn Elsewhere>,
     metrics: Metrics,
     peers: Peers,
     since: Instant,
@@ -237,6 +262,7 @@ fn serve(
         store: Arc::clone(&store),
         guardian: guardian.clone(),
         scope: Scope::All,
+        elsewhere: Arc::clone(&shared.elsewhere),
         dead,
         on_join: OnJoin(lock.on_join()),
         metrics: channel_metrics.clone(),

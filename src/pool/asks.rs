@@ -62,6 +62,9 @@ impl Pool {
             _ => return self.on_violation(child, &format!("it asked for run {run}, which is not aboard")),
         };
         let Some(worker) = self.workers.get_mut(&child) else { return };
+        if worker.reads_too_little() {
+            return self.on_violation(child, "it asks and does not read the answers");
+        }
         worker.asking += 1;
         let reply = ReplyTo { child, ask };
         if worker.asking > MAX_OPEN * worker.slots {

@@ -281,7 +281,8 @@ impl Pool {
                 Program::Exec(_) => self.guardian.terminate(child),
                 Program::Wire(_) => {
                     for run in &worker.aboard {
-                        wire::encode_to_worker(&FromMaster::Cancel { run: *run }, &mut worker.out);
+                        let cancel = FromMaster::Cancel { run: *run, grace: self.spec.stop_grace };
+                        wire::encode_to_worker(&cancel, &mut worker.out);
                     }
                     wire::encode_to_worker(&FromMaster::Stop, &mut worker.out);
                     self.unflushed.push(child);

@@ -15,6 +15,7 @@ mod bulk;
 mod error;
 pub mod model;
 mod open;
+mod rate;
 pub mod redis;
 pub mod sqlite;
 
@@ -49,7 +50,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// A job with a unique key that a live job holds is not added: [`Pushed::Existing`] names that job. So is one with
     /// a key that was taken for a time ([`Meta::unique_for_ms`]), until that time is over by the store's clock, even if
-    /// the job that took it is gone; both ways of holding a key share one set of keys.
+    /// the job that took it is gone; from then on the key is free, even if that job still lives. Both ways of holding a
+    /// key share one set of keys.
     async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError>;
 
     /// Makes a new owner with a full lease. The only way an owner comes to be.
@@ -59,7 +61,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// delayed jobs to waiting (at most [`MAX_BATCH`]), leases up to `want` jobs.
     ///
     /// Jobs are leased by priority, and within a priority from the front. Wherever this contract says front or back of
-    /// waiting, it is that of the job's priority.
+    /// waiting, it is that of the job's priority. A job whose record cannot be understood may be taken for a normal one.
     ///
     /// # Errors
     /// [`StoreError::Lost`] when the owner is gone, [`StoreError::Replayed`] when `seq` is not above the last
@@ -70,7 +72,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Carries no `seq` and may be called beside the calls that do. Asking again for a lock that the job has is
     /// granted again.
     ///
-    /// A lock is held until it is freed by a turn, or until its owner is gone: it cannot outlive the lease.
+    /// A lock is held until it is freed by a turn of its owner, or until that owner is gone: it cannot outlive the lease.
+    /// That its job has ended, or was cleared, does not free it.
+    ///
+    /// A claim for a job that this owner does not hold takes nothing and is answered [`Claimed::Wait`] with zero.
     ///
     /// # Errors
     /// [`StoreError::Lost`] when the owner is gone.
@@ -83,7 +88,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn fetch(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError>;
 
     /// Leases one job by id: failed, delayed, or among the first 10,000 waiting. `None` when it is not there.
-    /// A failed job takes its unique key again where it is free.
+    /// A failed job takes its unique key again where it is free, as in [`Store::requeue`].
     async fn take(&self, owner: &Owner, seq: u64, id: JobId) -> Result<Option<Leased>, StoreError>;
 
     /// Gives everything this owner holds back to the front of waiting in the order of ids, uncounted, and
@@ -110,7 +115,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError>;
 
     /// Moves failed jobs to the back of waiting with the given meta; those no longer in `failed` are passed over.
-    /// A job's unique key is taken again where it is free. Answers how many moved.
+    /// A job's unique key is taken again where it is free, unless it was taken for a time: that is done once, by the
+    /// push. Answers how many moved.
     async fn requeue(&self, jobs: &[(JobId, Meta)]) -> Result<u64, StoreError>;
 
     /// Removes jobs that are waiting, delayed or failed, counting them as cleared. Answers how many were there.
@@ -203,14 +209,14 @@ pub struct Turn<'a> {
 /// Something a job no longer holds. See [`Store::turn`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Free {
-    /// Its unique key: the job has begun, and the key was to be held until then.
+    /// Its unique key: the job has begun, and the key was to be held until then. One that was taken for a time stays.
     Unique {
         /// The job.
         id: JobId,
         /// The key.
         key: String,
     },
-    /// A lock: the run that had it has ended.
+    /// A lock that it has by a claim of this owner: the run that had it has ended.
     Lock {
         /// The job.
         id: JobId,
@@ -233,13 +239,15 @@ pub struct Claim {
 /// In what way a job claims a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimKind {
-    /// Be one of at most `limit` jobs of the channel that have the key at the same time.
+    /// Be one of at most `limit` jobs of the channel that have the key at the same time. Those count that have it by
+    /// claims with other limits, too.
     Lock {
-        /// 1 for no overlap at all.
+        /// 1 for no overlap at all, 0 for nobody but those who have it.
         limit: u32,
     },
-    /// Be one of at most `count` jobs of the channel that claim the key within any stretch of `per`, bursts of `count`
-    /// allowed (the generic cell rate algorithm).
+    /// Have a share of a rate: `count` claims of the key in this channel are granted at once, and from then on one for
+    /// each `count`th part of `per`, rounded up to whole microseconds (the generic cell rate algorithm). Claims of the
+    /// same key with other numbers count for one full burst at most.
     Rate {
         /// At least 1.
         count: u32,

@@ -5,6 +5,10 @@
 //! Clones are handles on the same channel.
 
 mod channel;
+mod claims;
+mod keys;
+mod look;
+mod order;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -183,8 +187,8 @@ impl Store for Model {
         self.with(|channel, now| channel.turn(now, &turn))
     }
 
-    async fn claim(&self, _owner: &Owner, _claims: &[Claim]) -> Result<Vec<Claimed>, StoreError> {
-        unimplemented!("claims come with the next commit of this driver")
+    async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<Claimed>, StoreError> {
+        self.with(|channel, now| channel.claim(now, owner, claims))
     }
 
     async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {
@@ -232,7 +236,7 @@ impl Store for Model {
     }
 
     async fn requeue(&self, jobs: &[(JobId, Meta)]) -> Result<u64, StoreError> {
-        Ok(self.with(|channel, _| channel.requeue(jobs)))
+        Ok(self.with(|channel, now| channel.requeue(now, jobs)))
     }
 
     async fn discard(&self, ids: &[JobId]) -> Result<u64, StoreError> {

@@ -170,7 +170,7 @@ impl TestApp {
             pushes: Arc::new(self.queue.clone()),
         };
         let ended = self.run_with(setup, report).await;
-        ended.unwrap_or_else(|error| panic!("the jobs cannot be run: {}", inline::explained(&error)))
+        ended.unwrap_or_else(|error| panic!("the jobs cannot be run: {}", crate::job::explained(&error)))
     }
 
     async fn run_with(&self, setup: Setup, report: &mut Report) -> Result<Option<Duration>, StoreError> {

@@ -326,7 +326,7 @@ impl Elsewhere for TestQueue {
                 "the channel \"{channel}\" is not known to this test: add it with TestQueue::channel"
             ));
         };
-        other.push(jobs).await.map_err(|error| crate::inline::explained(&error))
+        other.push(jobs).await.map_err(|error| crate::job::explained(&error))
     }
 }
 

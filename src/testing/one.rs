@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::TestQueue;
 use crate::app::App;
-use crate::inline::{self, Handlers, Runner, Setup};
+use crate::inline::{Handlers, Runner, Setup};
 use crate::job::{
     AsyncJob, Asynchronous, Blocking, Job, JobError, JobId, Meta, Outcome, Payload, Pushable, Registry,
 };
@@ -222,7 +222,7 @@ async fn run(
         runner.leave().await?;
         Ok::<_, crate::store::StoreError>(outcome)
     };
-    ran.await.unwrap_or_else(|error| panic!("the job cannot be run: {}", inline::explained(&error)))
+    ran.await.unwrap_or_else(|error| panic!("the job cannot be run: {}", crate::job::explained(&error)))
 }
 
 impl fmt::Debug for TestRun {

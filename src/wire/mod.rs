@@ -51,6 +51,8 @@ pub enum FromMaster<'a> {
     Cancel {
         /// Which delivery.
         run: RunId,
+        /// How long the worker has before it is ended with all that is aboard, or replaced.
+        grace: Duration,
     },
     /// The answer to something a worker asked.
     Answer {

@@ -279,11 +279,11 @@ impl TryFrom<Flat> for FromWorker {
 }
 
 fn specs(jobs: &[Box<RawValue>]) -> Result<Vec<JobSpec>, String> {
-    let spec = |raw: &Box<RawValue>| {
+    let spec = |raw: &RawValue| {
         serde_json::from_str::<Spec>(raw.get()).map(JobSpec::from).map_err(|_| {
             let shown = bounded(raw.get(), 64);
             format!("\"jobs\" takes names and objects with \"name\", \"max_attempts\", \"timeout_ms\", \"failed\", not {shown}")
         })
     };
-    jobs.iter().map(spec).collect()
+    jobs.iter().map(|raw| spec(raw)).collect()
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::events;
 use crate::form;
 use crate::job::{Answer, Ask, Link, bounded};
 use crate::wire::{AskId, FromWorker, MAX_LINE, RunId};
@@ -66,6 +67,12 @@ impl Lines {
         Box::new(RunLink { run, lines: self.clone() })
     }
 
+    /// A line for the log, of a run or of nobody in particular.
+    pub(super) fn log(&self, run: Option<RunId>, level: &str, message: String) {
+        let message = bounded(&message, MAX_LOG).to_owned();
+        self.tell(FromWorker::Log { run, level: level.to_owned(), message });
+    }
+
     fn say(&self, frame: FromWorker, asked: Option<(AskId, oneshot::Sender<Answer>)>) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         // When nobody listens any more this process is about to end.
@@ -90,8 +97,11 @@ impl Link for RunLink {
     }
 
     fn log(&self, level: &str, message: String) {
-        let message = bounded(&message, MAX_LOG).to_owned();
-        self.lines.tell(FromWorker::Log { run: Some(self.run), level: level.to_owned(), message });
+        self.lines.log(Some(self.run), level, message);
+    }
+
+    fn enter(&self, code: &mut dyn FnMut()) {
+        events::within(self.run, code);
     }
 
     fn ask(&self, asked: Ask) -> oneshot::Receiver<Answer> {

@@ -4,12 +4,14 @@
 //! master is gone. It never talks to a store and keeps no clock of its own; being killed at any moment is
 //! part of its life.
 
+mod events;
 mod link;
 mod socket;
 
 use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -74,6 +76,7 @@ impl Worker {
         // At most `slots` runs are aboard, so the queue of their ends is bounded by them.
         let (report, ended) = mpsc::unbounded_channel();
         let (lines, heard) = link::lines();
+        events::forward(&lines);
         Self {
             services: Services::of(registry),
             state,
@@ -135,9 +138,9 @@ impl Worker {
                         self.socket.send(&FromWorker::Ended { run, outcome });
                     }
                 }
-                Incoming::Cancel(run) => {
+                Incoming::Cancel(run, grace) => {
                     if let Some(aboard) = self.aboard.get(&run) {
-                        aboard.cancel();
+                        aboard.cancel(grace);
                     }
                 }
                 Incoming::Answer(ask, answer) => {
@@ -162,7 +165,7 @@ impl Worker {
             channel: Arc::clone(&self.channel),
             attempt,
             max_attempts,
-            timeout: (timeout_ms > 0).then(|| std::time::Duration::from_millis(timeout_ms)),
+            timeout: (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms)),
             headers,
             state: self.state.clone(),
             link: self.lines.of(run),
@@ -172,7 +175,8 @@ impl Worker {
             // Nobody hears it when this process is about to end.
             let _ = report.send(Ended { run, outcome });
         };
-        match run::start(service, payload, failure, ctx, report) {
+        let scope = events::Scope::of(run, &ctx);
+        match run::start(service, run::Start { payload, failure, ctx }, scope, report) {
             run::Started::Ended(outcome) => Some(outcome),
             run::Started::Aboard(cancel) => {
                 self.aboard.insert(run, cancel);
@@ -202,7 +206,7 @@ impl Worker {
 /// A frame from the master, owned.
 enum Incoming {
     Run(Start),
-    Cancel(RunId),
+    Cancel(RunId, Duration),
     Answer(AskId, Answer),
     Stop,
 }
@@ -234,7 +238,7 @@ impl From<FromMaster<'_>> for Incoming {
         match frame {
             FromMaster::Run(frame) => Self::Run(Start::of(frame, None)),
             FromMaster::Failed(frame, failure) => Self::Run(Start::of(frame, Some(failure))),
-            FromMaster::Cancel { run } => Self::Cancel(run),
+            FromMaster::Cancel { run, grace } => Self::Cancel(run, grace),
             FromMaster::Answer { ask, answer } => Self::Answer(ask, answer),
             FromMaster::Stop => Self::Stop,
         }

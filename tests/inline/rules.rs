@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use aint_queue::job::FailReason;
-use aint_queue::store::Pushed;
+use aint_queue::middleware::CircuitBreaker;
+use aint_queue::store::{Claim, ClaimKind, Claimed, Pushed};
 use aint_queue::testing::{End, TestQueue};
-use aint_queue::{Config, PushOptions};
+use aint_queue::{Config, Priority, PushOptions};
 
-use crate::jobs::{AsyncFails, Fails, Log, app, note};
+use crate::jobs::{Alone, AsyncFails, Fails, Log, app, note};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -47,6 +48,54 @@ async fn a_unique_key_is_held_until_the_job_has_ended() {
     assert_eq!(queue.push_with(&note("b"), &unique).await.unwrap(), Pushed::Existing(first.id()));
     assert_eq!(testing.app(app(&log)).drain().await.done, 1);
     assert!(matches!(queue.push_with(&note("c"), &unique).await, Ok(Pushed::Added(_))));
+}
+
+#[tokio::test]
+async fn jobs_run_by_priority_and_a_key_until_the_start_is_free_from_then_on() {
+    let (testing, log) = (TestQueue::new(), Log::default());
+    let queue = testing.queue();
+    for (text, priority) in [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High)] {
+        queue.push_with(&note(text), &PushOptions::new().priority(priority)).await.unwrap();
+    }
+    assert_eq!(testing.app(app(&log)).drain().await.done, 3);
+    assert_eq!(log.take(), ["high", "normal", "low"]);
+
+    // Its first attempt has failed: it has begun, and does not hold the key any more.
+    let start = PushOptions::new().unique_until_start("k");
+    queue.push_with(&Fails { until: 2, never: false }, &start).await.unwrap();
+    assert_eq!(testing.app(app(&log)).drain().await.retried, 1);
+    assert!(matches!(queue.push_with(&note("next"), &start).await, Ok(Pushed::Added(_))));
+}
+
+#[tokio::test]
+async fn locks_are_given_back_and_breakers_follow_the_clock_of_the_test() {
+    let (testing, log) = (TestQueue::new(), Log::default());
+    testing.queue().push_many(&[Alone {}, Alone {}]).await.unwrap();
+    let report = testing.app(app(&log)).drain().await;
+    assert_eq!((report.done, report.released), (2, 0));
+
+    // Somebody else has the lock: another owner of the same channel.
+    let store = testing.store();
+    let owner = store.join().await.unwrap();
+    let kind = ClaimKind::Lock { limit: 1 };
+    let id = testing.queue().push_in(SECOND, &note("holder")).await.unwrap();
+    assert!(store.take(&owner, 1, id).await.unwrap().is_some());
+    let claim = Claim { id, key: "alone".into(), kind };
+    assert_eq!(store.claim(&owner, &[claim]).await.unwrap(), [Claimed::Granted]);
+    testing.queue().push(&Alone {}).await.unwrap();
+    assert_eq!(testing.app(app(&log)).drain().await.released, 1);
+    store.leave(&owner).await.unwrap();
+    assert_eq!(testing.app(app(&log)).drain_all().await.done, 2);
+
+    let testing = TestQueue::new();
+    let broken = app(&log).layer(CircuitBreaker::new(2, 3600 * SECOND).by(|_| Ok("mail".into())));
+    testing.queue().push(&Fails { until: 3, never: false }).await.unwrap();
+    let begun = testing.now();
+    let report = testing.app(broken).drain_all().await;
+    assert_eq!((report.retried, report.done), (2, 1));
+    assert!(report.released >= 1, "{report:?}");
+    let took = testing.now().duration_since(begun).unwrap();
+    assert!((3600 * SECOND..3700 * SECOND).contains(&took), "{took:?}");
 }
 
 #[tokio::test]

@@ -150,6 +150,17 @@ fn one_that_logs_without_end() {
 }
 
 #[test]
+fn one_that_asks_and_never_reads_the_answers() {
+    let outcome = with_one_that("asks_and_never_reads").harmed_nobody_else();
+    assert!(!outcome.blamed().is_empty());
+    let status = fs::read_to_string(format!("/proc/{}/status", outcome.master.pid())).unwrap();
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
+    let most: u64 = most.strip_suffix(" kB").unwrap().parse().unwrap();
+    assert!(most < 64 << 10, "the master took {most} KiB");
+    outcome.ends();
+}
+
+#[test]
 fn one_that_falls_silent_within_a_line() {
     with_one_that("half_a_line_and_silence").harmed_nobody_else().ends();
 }

@@ -4,9 +4,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aint_queue::job::{JobId, Meta, NewJob, Payload, Record, Start};
+use aint_queue::job::{JobId, Meta, NewJob, Payload, Priority, Record, Start, UniqueUntil};
 use aint_queue::store::{
-    Exception, Leased, Listed, Owner, Place, Settlement, State, Store, StoreError, Turn, TurnReply,
+    Claim, Claimed, Exception, Free, Leased, Listed, Owner, Place, Settlement, State, Store, StoreError,
+    Turn, TurnReply,
 };
 use async_trait::async_trait;
 
@@ -162,6 +163,20 @@ impl Master {
         self.turn(settlements, 0).await.unwrap().exceptions
     }
 
+    /// Settles and frees, and all of it holds.
+    pub async fn free(&mut self, settlements: &[Settlement], frees: &[Free]) {
+        let seq = self.next();
+        let turn = Turn { owner: &self.owner, seq, settlements, frees, want: 0, max_bytes: usize::MAX };
+        assert_eq!(self.store.turn(turn).await.unwrap().exceptions, []);
+    }
+
+    /// Claims one thing for one job.
+    pub async fn claim(&self, claim: Claim) -> Claimed {
+        let answers = self.store.claim(&self.owner, &[claim]).await.unwrap();
+        assert_eq!(answers.len(), 1);
+        answers[0]
+    }
+
     /// What the store says this owner holds, in the order of ids.
     pub async fn held(&mut self) -> Vec<JobId> {
         let seq = self.next();
@@ -185,6 +200,26 @@ pub fn later(name: &str, delay: Duration) -> NewJob {
 pub fn unique(name: &str, key: &str) -> NewJob {
     let mut job = job(name);
     job.meta.unique = Some(key.to_owned());
+    job
+}
+
+/// The same job, once until it begins.
+pub fn unique_until_start(name: &str, key: &str) -> NewJob {
+    let mut job = unique(name, key);
+    job.meta.unique_until = UniqueUntil::Start;
+    job
+}
+
+/// The same job, once within a time.
+pub fn unique_for(name: &str, key: &str, time: Duration) -> NewJob {
+    let mut job = unique(name, key);
+    job.meta.unique_for_ms = Some(time.as_millis() as u64);
+    job
+}
+
+/// The same job, among those of a priority.
+pub fn of(priority: Priority, mut job: NewJob) -> NewJob {
+    job.meta.priority = priority;
     job
 }
 

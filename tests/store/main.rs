@@ -12,6 +12,7 @@ mod harness;
 mod on_disk;
 mod processes;
 mod redis_only;
+mod schema;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -19,6 +20,20 @@ mod support;
 macro_rules! conformance {
     ($driver:ident, $start:path) => {
         conformance! { @cases $driver, $start;
+            claims {
+                a_lock_is_had_by_as_many_jobs_as_its_limit,
+                claims_of_one_call_are_answered_in_their_order,
+                a_free_takes_only_what_that_job_of_that_owner_has,
+                a_lock_outlives_its_run_until_it_is_freed,
+                an_owner_that_is_gone_has_no_locks,
+                a_job_that_the_owner_does_not_hold_gets_nothing,
+                a_rate_grants_a_burst_and_then_says_how_long_to_wait,
+                a_rate_has_room_again_after_exactly_the_time_it_said,
+                the_largest_and_the_smallest_rate_hold,
+                channels_do_not_share_locks_and_rates,
+                strange_keys_are_keys,
+                of_many_owners_at_once_no_more_than_the_limit_get_a_lock,
+            }
             commands {
                 requeue_moves_failed_jobs_and_passes_over_others,
                 discard_removes_all_but_reserved_jobs,
@@ -35,6 +50,7 @@ macro_rules! conformance {
                 two_thousand_leases_by_fifty_owners_are_distinct,
                 every_job_of_many_pushers_is_done_once_by_many_masters,
                 the_status_adds_up_at_every_moment,
+                a_key_pushed_ten_thousand_times_by_twenty_threads_yields_one_job,
             }
             delay {
                 a_delayed_job_runs_when_the_stores_clock_says_so,
@@ -69,6 +85,19 @@ macro_rules! conformance {
                 a_settled_job_can_be_leased_again_in_the_same_turn,
                 a_page_ends_where_the_next_begins,
                 reserved_jobs_are_listed_whoever_holds_them,
+            }
+            priority {
+                high_comes_before_normal_before_low,
+                front_and_back_are_those_of_the_priority,
+                due_jobs_go_to_the_back_of_their_priority,
+                what_owners_held_comes_first_within_its_priority_over_many_batches,
+                reloaded_jobs_go_to_the_back_of_their_priority,
+                a_page_ends_where_the_next_begins_also_between_priorities,
+                a_job_behind_ten_thousand_of_a_higher_priority_is_not_taken,
+                what_was_taken_returns_to_its_priority,
+                discard_and_clear_know_all_priorities,
+                one_turn_is_bounded_over_all_priorities,
+                a_job_of_any_priority_wakes_those_who_wait,
             }
             random {
                 a_driver_does_what_the_model_does,
@@ -111,6 +140,13 @@ macro_rules! conformance {
                 a_failed_job_takes_its_key_again_when_it_is_requeued,
                 a_key_whose_record_is_gone_is_free,
                 of_many_pushers_of_one_key_one_adds,
+                a_key_until_start_is_free_when_the_channel_says_so,
+                a_free_takes_no_key_of_another_job,
+                a_key_held_for_a_time_is_held_whatever_becomes_of_the_job,
+                a_key_is_free_when_its_time_is_over_and_not_taken_by_an_older_job,
+                both_ways_of_holding_a_key_share_one_set,
+                a_key_held_for_a_time_is_not_taken_again,
+                a_failed_job_takes_its_key_again_when_it_is_taken,
             }
             wait {
                 without_work_it_ends_by_its_time_limit,

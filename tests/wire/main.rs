@@ -1,22 +1,65 @@
 //! The worker protocol as written down: transcripts are played to a real worker, spellings are decoded, and the
 //! documentation shows these very files.
 //!
-//! A fixture is a text file of lines: `> ` master to worker, `< ` worker to master, `# ` for the reader. One with
-//! master's lines is a transcript. In one without, a line `# = …` says what the line above it means, `# ! …` why it means
+//! A fixture is a text file of lines: `> ` master to worker, `< ` worker to master, `# ` for the reader. One in
+//! which both speak is a transcript. In others a line `# = …` says what the line above it means, `# ! …` why it means
 //! nothing.
 
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod documents;
+mod jobs;
 mod script;
 mod worker;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
-use aint_queue::job::{Next, Outcome};
-use aint_queue::wire::{Claim, FromWorker, JobSpec, decode_from_worker};
+use libtest_mimic::{Arguments, Trial};
+
+use aint_queue::job::{Answer, Claim, Next, Outcome};
+use aint_queue::wire::{
+    FromMaster, FromWorker, JobSpec, RunFrame, decode_from_master, decode_from_worker, encode_to_worker,
+};
 use script::{Line, Script};
 use worker::Worker;
+
+/// This program is its own worker, as any program with an application of jobs is.
+fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|first| first.starts_with("__")) {
+        return jobs::serve();
+    }
+    let cases: [(&str, fn()); 6] = [
+        (
+            "a_real_worker_answers_every_transcript_as_written",
+            a_real_worker_answers_every_transcript_as_written,
+        ),
+        (
+            "every_line_a_worker_may_send_means_what_is_written_below_it",
+            every_line_a_worker_may_send_means_what_is_written_below_it,
+        ),
+        ("a_worker_whose_master_goes_away_exits", a_worker_whose_master_goes_away_exits),
+        (
+            "documents::what_the_documentation_quotes_is_the_file_it_names",
+            documents::what_the_documentation_quotes_is_the_file_it_names,
+        ),
+        (
+            "documents::the_specification_shows_every_fixture_of_the_protocol",
+            documents::the_specification_shows_every_fixture_of_the_protocol,
+        ),
+        (
+            "documents::links_between_the_documents_lead_somewhere",
+            documents::links_between_the_documents_lead_somewhere,
+        ),
+    ];
+    let trials = cases.map(|(name, case)| {
+        Trial::test(name, move || {
+            case();
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
+}
 
 /// Plays the master's part of a transcript to a worker and compares what that says.
 fn replay(script: &Script) {
@@ -99,6 +142,46 @@ fn meaning(frame: &FromWorker) -> String {
     }
 }
 
+/// What a line of a master means, in words; it is spelled as a master spells it.
+fn order(place: &str, said: &str) -> String {
+    let frame = decode_from_master(said.as_bytes()).unwrap_or_else(|error| panic!("{place}: {error}"));
+    let mut spelled = Vec::new();
+    encode_to_worker(&frame, &mut spelled);
+    assert_eq!(format!("{said}\n"), String::from_utf8(spelled).unwrap(), "{place}");
+    match &frame {
+        FromMaster::Run(run) => {
+            format!("run {}: attempt {} of {} of {}", run.run, run.attempt, run.max_attempts, delivery(run))
+        }
+        FromMaster::Failed(run, failure) => format!(
+            "run {}: the failed callback, {:?} after {} attempts of {}, of {}; {}",
+            run.run,
+            failure.reason.as_str(),
+            run.attempt,
+            run.max_attempts,
+            delivery(run),
+            failure.error
+        ),
+        FromMaster::Cancel { run, grace } => format!("end run {run} within {grace:?}"),
+        FromMaster::Answer { ask, answer } => match answer {
+            Answer::Granted => format!("ask {ask} is granted"),
+            Answer::Wait(time) => format!("ask {ask} is not granted; it may be asked again after {time:?}"),
+            Answer::Pushed(ids) => format!("ask {ask}: the jobs are pushed, with the ids {ids:?}"),
+            Answer::Error(why) => format!("ask {ask} cannot be done: {why}"),
+        },
+        FromMaster::Stop => "finish what is aboard and exit".to_owned(),
+    }
+}
+
+/// What is delivered, in words.
+fn delivery(run: &RunFrame<'_>) -> String {
+    let limit = match run.timeout_ms {
+        0 => "without a time limit".to_owned(),
+        ms => format!("at most {:?}", Duration::from_millis(ms)),
+    };
+    let headers: String = run.headers.iter().map(|(name, value)| format!("{name}: {value} and ")).collect();
+    format!("the job {}, {}, {limit}, with {headers}{}", run.id, run.job, run.payload)
+}
+
 /// A job in `hello`, in words.
 fn job_spec(JobSpec { name, options }: &JobSpec) -> String {
     let attempts = options.max_attempts.map(|n| format!("{n} attempts"));
@@ -124,7 +207,6 @@ fn claimed(claim: &Claim) -> String {
     }
 }
 
-#[test]
 fn a_real_worker_answers_every_transcript_as_written() {
     let transcripts: Vec<_> = script::all().into_iter().filter(Script::is_transcript).collect();
     assert!(transcripts.len() >= 6, "the transcripts are where this test looks");
@@ -133,17 +215,19 @@ fn a_real_worker_answers_every_transcript_as_written() {
     }
 }
 
-#[test]
 fn every_line_a_worker_may_send_means_what_is_written_below_it() {
     let (mut explained, mut wrong) = (0, Vec::new());
     for script in script::all().iter().filter(|script| !script.is_transcript()) {
         for pair in script.lines.windows(2) {
-            let [(_, Line::Worker(said)), (number, below)] = pair else { continue };
+            let [(_, said), (number, below)] = pair else { continue };
             let place = format!("{}:{number}", script.name);
-            let decoded = decode_from_worker(said.as_bytes());
-            let found = match &decoded {
-                Ok(frame) => format!("= {}", meaning(frame)),
-                Err(error) => format!("! {error}"),
+            let found = match said {
+                Line::Worker(said) => match decode_from_worker(said.as_bytes()) {
+                    Ok(frame) => format!("= {}", meaning(&frame)),
+                    Err(error) => format!("! {error}"),
+                },
+                Line::Master(said) => format!("= {}", order(&place, said)),
+                Line::Note(_) => continue,
             };
             let Line::Note(written) = below else { panic!("{place}: the line above is not explained") };
             if *written != found {
@@ -156,7 +240,6 @@ fn every_line_a_worker_may_send_means_what_is_written_below_it() {
     assert!(explained >= 20, "the explained lines are where this test looks: {explained}");
 }
 
-#[test]
 fn a_worker_whose_master_goes_away_exits() {
     let mut worker = Worker::start(1);
     assert!(matches!(worker.hear().as_deref().map(decode), Some(FromWorker::Hello { .. })));

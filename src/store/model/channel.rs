@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::job::{FailReason, JobId, MAX_DELAY, Meta, NewJob, Timestamp};
+use super::claims::Claims;
+use super::keys::Keys;
+use super::order::{self, Order};
+use crate::job::{FailReason, JobId, MAX_DELAY, Meta, NewJob, Priority, Timestamp};
 use crate::store::batch::{self, MAX_ID_LEAD, TAKE_DEPTH};
 use crate::store::{
-    Clear, Cleared, Cursor, Exception, Leased, Listed, MAX_BATCH, Owner, Page, Place, PushError, Pushed,
-    Reap, Settlement, State, Status, StoreError, Turn, TurnReply,
+    Claim, Claimed, Clear, Cleared, Exception, Free, Leased, MAX_BATCH, Owner, Place, PushError, Pushed,
+    Reap, Settlement, State, StoreError, Turn, TurnReply,
 };
 
 /// One channel: its jobs, its owners, its counts.
@@ -18,28 +21,29 @@ pub(super) struct Channel {
     pub(super) paused: bool,
     /// Grows whenever work may have appeared.
     pub(super) wakes: u64,
-    jobs: BTreeMap<JobId, Job>,
-    /// The order of waiting: the front has the smallest number.
-    waiting: BTreeMap<i64, JobId>,
+    pub(super) jobs: BTreeMap<JobId, Job>,
+    waiting: Order,
     owners: BTreeMap<Owner, Lease>,
-    /// Unique keys and the jobs that took them; a key whose job is gone is free.
-    keys: BTreeMap<String, JobId>,
-    done: u64,
-    cleared: u64,
+    keys: Keys,
+    claims: Claims,
+    pub(super) done: u64,
+    pub(super) cleared: u64,
 }
 
 /// A record as text, the way a driver keeps it, and where it is.
 #[derive(Debug)]
-struct Job {
-    at: Spot,
-    meta: String,
-    payload: String,
+pub(super) struct Job {
+    pub(super) at: Spot,
+    /// That of its meta, for when that cannot be read.
+    priority: Priority,
+    pub(super) meta: String,
+    pub(super) payload: String,
 }
 
 /// Where a job is, with what orders it there.
 #[derive(Clone, Debug, PartialEq)]
-enum Spot {
-    Waiting(i64),
+pub(super) enum Spot {
+    Waiting(order::Place),
     Delayed(Timestamp),
     Reserved(Owner),
     Failed(Timestamp),
@@ -52,7 +56,7 @@ struct Lease {
 }
 
 impl Spot {
-    fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         match self {
             Self::Waiting(_) => State::Waiting,
             Self::Delayed(_) => State::Delayed,
@@ -70,9 +74,10 @@ impl Channel {
             paused: false,
             wakes: 0,
             jobs: BTreeMap::new(),
-            waiting: BTreeMap::new(),
+            waiting: Order::default(),
             owners: BTreeMap::new(),
-            keys: BTreeMap::new(),
+            keys: Keys::default(),
+            claims: Claims::default(),
             done: 0,
             cleared: 0,
         }
@@ -90,20 +95,20 @@ impl Channel {
             let source = "the newest id is too far ahead of the clock".into();
             return Err(StoreError::Unavailable { place: "memory".into(), doing: "pushing", source }.into());
         }
+        self.keys.sweep(now);
         let mut answers = Vec::new();
         for (job, due) in jobs.iter().zip(dues) {
-            if let Some(holder) = self.holder(job.meta.unique.as_deref()) {
+            if let Some(holder) = self.holder(&job.meta, now) {
                 answers.push(Pushed::Existing(holder));
                 continue;
             }
             last += 1;
             let id = JobId(last);
-            if let Some(key) = &job.meta.unique {
-                self.keys.insert(key.clone(), id);
-            }
-            let at = due.map_or_else(|| Spot::Waiting(self.back()), Spot::Delayed);
+            self.keys.take(id, &job.meta, now);
+            let priority = job.meta.priority;
+            let at = due.map_or_else(|| Spot::Waiting(self.waiting.back(priority)), Spot::Delayed);
             let payload = job.payload.as_str().to_owned();
-            self.jobs.insert(id, Job { at: at.clone(), meta: text(&job.meta), payload });
+            self.jobs.insert(id, Job { at: at.clone(), priority, meta: text(&job.meta), payload });
             self.put(id, at);
             self.last = last;
             answers.push(Pushed::Added(id));
@@ -141,6 +146,12 @@ impl Channel {
     pub(super) fn turn(&mut self, now: Timestamp, turn: &Turn<'_>) -> Result<TurnReply, StoreError> {
         self.speak(now, turn.owner, turn.seq)?;
         let exceptions = self.settle(now, turn.owner, turn.settlements);
+        for free in turn.frees {
+            match free {
+                Free::Unique { id, key } => self.keys.free(*id, key),
+                Free::Lock { id, key } => self.claims.free(turn.owner, *id, key),
+            }
+        }
         self.promote(now);
         let leased = if self.paused { Vec::new() } else { self.lease(turn) };
         let next_due = self.of(State::Delayed).first().map(|(due, _)| Timestamp(*due).since(now));
@@ -174,14 +185,12 @@ impl Channel {
                 Place::Front(meta) => {
                     self.rewrite(*id, meta);
                     // Parked at the back, which also makes a second settlement of the same job stale.
-                    let back = self.back();
-                    self.put(*id, Spot::Waiting(back));
+                    self.put_last(*id);
                     fronts.push(*id);
                 }
                 Place::Back(meta) => {
                     self.rewrite(*id, meta);
-                    let back = self.back();
-                    self.put(*id, Spot::Waiting(back));
+                    self.put_last(*id);
                 }
                 Place::Delayed(delay, meta) => {
                     self.rewrite(*id, meta);
@@ -200,15 +209,14 @@ impl Channel {
     fn promote(&mut self, now: Timestamp) {
         let due: Vec<_> = self.of(State::Delayed).into_iter().take_while(|(due, _)| *due <= now.0).collect();
         for (_, id) in due.into_iter().take(MAX_BATCH) {
-            let back = self.back();
-            self.put(id, Spot::Waiting(back));
+            self.put_last(id);
         }
     }
 
     fn lease(&mut self, turn: &Turn<'_>) -> Vec<Leased> {
         let (mut leased, mut bytes) = (Vec::new(), 0);
         while leased.len() < turn.want.min(MAX_BATCH) && (leased.is_empty() || bytes < turn.max_bytes) {
-            let Some((_, &id)) = self.waiting.first_key_value() else { break };
+            let Some(id) = self.waiting.first() else { break };
             self.put(id, Spot::Reserved(turn.owner.clone()));
             bytes += self.jobs[&id].payload.len();
             leased.push(self.read(id));
@@ -239,11 +247,11 @@ impl Channel {
         self.speak(now, owner, seq)?;
         let there = match self.jobs.get(&id).map(|job| job.at.state()) {
             Some(State::Failed) => {
-                self.take_key_again(id);
+                self.take_key_again(id, now);
                 true
             }
             Some(State::Delayed) => true,
-            Some(State::Waiting) => self.waiting.values().take(TAKE_DEPTH).any(|waiting| *waiting == id),
+            Some(State::Waiting) => self.waiting.is_among(TAKE_DEPTH, id),
             Some(State::Reserved) | None => false,
         };
         if !there {
@@ -253,8 +261,31 @@ impl Channel {
         Ok(Some(self.read(id)))
     }
 
+    pub(super) fn claim(
+        &mut self,
+        now: Timestamp,
+        owner: &Owner,
+        claims: &[Claim],
+    ) -> Result<Vec<Claimed>, StoreError> {
+        if !self.owners.contains_key(owner) {
+            return Err(StoreError::Lost);
+        }
+        let held = |job: Option<&Job>| matches!(job, Some(Job { at: Spot::Reserved(by), .. }) if by == owner);
+        let mut answers = Vec::new();
+        for claim in claims {
+            let may = held(self.jobs.get(&claim.id));
+            answers.push(if may {
+                self.claims.ask(now, owner, claim)
+            } else {
+                Claimed::Wait(Duration::ZERO)
+            });
+        }
+        Ok(answers)
+    }
+
     pub(super) fn leave(&mut self, owner: &Owner) -> Result<u64, StoreError> {
         self.owners.remove(owner).ok_or(StoreError::Lost)?;
+        self.claims.end(owner);
         let held = self.held(owner);
         self.put_first(&held);
         Ok(held.len() as u64)
@@ -271,6 +302,7 @@ impl Channel {
         };
         let mut freed = 0;
         for owner in dead {
+            self.claims.end(&owner);
             let mut fronts = Vec::new();
             for id in self.held(&owner) {
                 freed += 1;
@@ -293,60 +325,15 @@ impl Channel {
         meta.failed.is_some()
     }
 
-    pub(super) fn status(&self) -> Status {
-        let count = |state| self.jobs.values().filter(|job| job.at.state() == state).count() as u64;
-        Status {
-            waiting: count(State::Waiting),
-            reserved: count(State::Reserved),
-            delayed: count(State::Delayed),
-            failed: count(State::Failed),
-            done: self.done,
-            cleared: self.cleared,
-            paused: self.paused,
-        }
-    }
-
-    pub(super) fn get(&self, id: JobId) -> Option<Listed> {
-        let job = self.jobs.get(&id)?;
-        let at = match job.at {
-            Spot::Delayed(at) | Spot::Failed(at) => at,
-            Spot::Waiting(_) | Spot::Reserved(_) => id.pushed_at(),
-        };
-        Some(batch::listed(id, job.at.state(), at, &job.meta, job.payload.clone()))
-    }
-
-    pub(super) fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Page {
-        let mut all = self.of(state);
-        if state == State::Failed {
-            all.reverse();
-        }
-        let begin = match after {
-            None => 0,
-            Some(cursor) => {
-                let after = (cursor.rank, JobId(cursor.id));
-                let passed = |place| if state == State::Failed { place >= after } else { place <= after };
-                all.iter().take_while(|place| passed(**place)).count()
-            }
-        };
-        let end = all.len().min(begin.saturating_add(limit.min(MAX_BATCH)));
-        let page = &all[begin..end];
-        let next = (end < all.len()).then(|| page.last()).flatten();
-        Page {
-            jobs: page.iter().filter_map(|(_, id)| self.get(*id)).collect(),
-            next: next.map(|(rank, id)| Cursor { rank: *rank, id: id.0 }),
-        }
-    }
-
-    pub(super) fn requeue(&mut self, jobs: &[(JobId, Meta)]) -> u64 {
+    pub(super) fn requeue(&mut self, now: Timestamp, jobs: &[(JobId, Meta)]) -> u64 {
         let mut moved = 0;
         for (id, meta) in jobs {
             if !matches!(self.jobs.get(id), Some(Job { at: Spot::Failed(_), .. })) {
                 continue;
             }
             self.rewrite(*id, meta);
-            self.take_key_again(*id);
-            let back = self.back();
-            self.put(*id, Spot::Waiting(back));
+            self.take_key_again(*id, now);
+            self.put_last(*id);
             moved += 1;
         }
         self.wakes += 1;
@@ -394,60 +381,48 @@ impl Channel {
     }
 
     pub(super) fn lose_record(&mut self, id: JobId) {
-        if let Some(Job { at: Spot::Waiting(rank), .. }) = self.jobs.remove(&id) {
-            self.waiting.remove(&rank);
+        if let Some(Job { at: Spot::Waiting(place), .. }) = self.jobs.remove(&id) {
+            self.waiting.remove(place);
         }
     }
 
-    /// The jobs of a state by what orders them, smallest first.
-    fn of(&self, state: State) -> Vec<(u64, JobId)> {
-        let place = |(id, job): (&JobId, &Job)| match &job.at {
-            // Flipping the sign bit keeps the order of signed numbers in unsigned ones.
-            Spot::Waiting(rank) => (rank.cast_unsigned() ^ (1 << 63), *id),
-            Spot::Delayed(at) | Spot::Failed(at) => (at.0, *id),
-            Spot::Reserved(_) => (0, *id),
-        };
-        let mut places: Vec<_> =
-            self.jobs.iter().filter(|(_, job)| job.at.state() == state).map(place).collect();
-        places.sort_unstable();
-        places
+    /// Puts a job at the back of its priority.
+    fn put_last(&mut self, id: JobId) {
+        let back = self.waiting.back(self.jobs[&id].priority);
+        self.put(id, Spot::Waiting(back));
     }
 
-    fn back(&self) -> i64 {
-        self.waiting.last_key_value().map_or(0, |(rank, _)| rank + 1)
-    }
-
-    /// Puts jobs at the front of waiting; the first one given comes first.
+    /// Puts jobs at the front of their priorities; the first one given comes first.
     fn put_first(&mut self, ids: &[JobId]) {
         for id in ids.iter().rev() {
-            let front = self.waiting.first_key_value().map_or(0, |(rank, _)| rank - 1);
+            let front = self.waiting.front(self.jobs[id].priority);
             self.put(*id, Spot::Waiting(front));
         }
     }
 
     fn fail(&mut self, id: JobId, now: Timestamp) {
         self.put(id, Spot::Failed(now));
-        self.free_key(id);
+        self.keys.end(id);
     }
 
     /// The one place that moves a job: keeps the order of waiting and the job's own place in step.
     fn put(&mut self, id: JobId, to: Spot) {
         let job = self.jobs.get_mut(&id).expect("only jobs that exist are moved");
-        if let Spot::Waiting(rank) = job.at {
-            self.waiting.remove(&rank);
+        if let Spot::Waiting(place) = job.at {
+            self.waiting.remove(place);
         }
-        if let Spot::Waiting(rank) = to {
-            self.waiting.insert(rank, id);
+        if let Spot::Waiting(place) = to {
+            self.waiting.insert(place, id);
             self.wakes += 1;
         }
         job.at = to;
     }
 
     fn remove(&mut self, id: JobId) {
-        if let Some(Job { at: Spot::Waiting(rank), .. }) = self.jobs.remove(&id) {
-            self.waiting.remove(&rank);
+        if let Some(Job { at: Spot::Waiting(place), .. }) = self.jobs.remove(&id) {
+            self.waiting.remove(place);
         }
-        self.free_key(id);
+        self.keys.end(id);
     }
 
     fn rewrite(&mut self, id: JobId, meta: &Meta) {
@@ -455,7 +430,7 @@ impl Channel {
         if meta.failed == Some(FailReason::Malformed) && serde_json::from_str::<Meta>(&job.meta).is_err() {
             job.payload = batch::as_found(&job.meta, &job.payload);
         }
-        job.meta = text(meta);
+        (job.meta, job.priority) = (text(meta), meta.priority);
     }
 
     fn read(&self, id: JobId) -> Leased {
@@ -463,22 +438,16 @@ impl Channel {
         batch::leased(id, &job.meta, job.payload.clone())
     }
 
-    /// The live job that holds a unique key.
-    fn holder(&self, key: Option<&str>) -> Option<JobId> {
-        self.keys.get(key?).copied().filter(|id| self.jobs.contains_key(id))
+    fn holder(&self, meta: &Meta, now: Timestamp) -> Option<JobId> {
+        self.keys.holder(meta.unique.as_deref()?, now, |id| self.jobs.contains_key(&id))
     }
 
-    fn take_key_again(&mut self, id: JobId) {
-        let key = serde_json::from_str::<Meta>(&self.jobs[&id].meta).ok().and_then(|meta| meta.unique);
-        if let Some(key) = key
-            && self.holder(Some(&key)).is_none()
-        {
-            self.keys.insert(key, id);
+    /// Gives a job its key again where that is free. One that was taken for a time was taken once.
+    fn take_key_again(&mut self, id: JobId, now: Timestamp) {
+        let Ok(meta) = serde_json::from_str::<Meta>(&self.jobs[&id].meta) else { return };
+        if meta.unique_for_ms.is_none() && self.holder(&meta, now).is_none() {
+            self.keys.take(id, &meta, now);
         }
-    }
-
-    fn free_key(&mut self, id: JobId) {
-        self.keys.retain(|_, holder| *holder != id);
     }
 }
 

@@ -1,10 +1,11 @@
 //! The commands over many jobs: requeue, discard, clear, pause.
 
 use super::fault::Fault;
-use super::lane::{self, Channel, Ends};
+use super::lane::{self, Channel};
 use super::op::Tx;
+use super::order::Ends;
 use super::{keys, record};
-use crate::job::{JobId, Meta};
+use crate::job::{JobId, Meta, Priority};
 use crate::store::{Clear, Cleared, MAX_BATCH, MAX_BATCH_BYTES};
 
 /// A failed job with its new meta, ready to be written.
@@ -12,20 +13,27 @@ pub(super) struct Requeued {
     id: i64,
     meta: String,
     key: Option<String>,
+    priority: Priority,
 }
 
 impl Requeued {
     pub(super) fn of((id, meta): &(JobId, Meta)) -> Self {
-        Self { id: id.0.cast_signed(), meta: super::text(meta), key: meta.unique.clone() }
+        Self {
+            id: id.0.cast_signed(),
+            meta: super::text(meta),
+            key: keys::lasting(meta).map(str::to_owned),
+            priority: meta.priority,
+        }
     }
 }
 
 pub(super) fn requeue(tx: &Tx<'_>, channel: i64, jobs: &[Requeued]) -> Result<u64, Fault> {
     let channel = Channel::read(tx, channel)?;
-    let mut ends = Ends::of(tx, channel.waiting)?;
+    let mut ends = Ends::of(channel.waiting);
     let mut moved = 0;
-    for Requeued { id, meta, key } in jobs {
-        if !lane::shift(tx, *id, channel.failed, channel.waiting, ends.back())? {
+    for Requeued { id, meta, key, priority } in jobs {
+        let rank = ends.back(tx, *priority)?;
+        if !lane::place(tx, *id, channel.failed, channel.waiting, rank, *priority)? {
             continue;
         }
         record::rewrite(tx, *id, meta)?;

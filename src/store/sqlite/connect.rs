@@ -9,8 +9,12 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::fault::Fault;
 
 const SCHEMA: &str = include_str!("schema.sql");
+/// What makes a file of schema 1 one of schema 2, and so on.
+///
+/// An upgrade only adds: a process of an older version that has the file open meanwhile goes on with what it knows.
+const UPGRADES: [&str; 1] = [include_str!("upgrade_2.sql")];
 /// The version of [`SCHEMA`]; a file with a higher one was written by a newer aint-queue.
-const VERSION: i64 = 1;
+const VERSION: i64 = 1 + UPGRADES.len() as i64;
 /// Marks a SQLite file as ours: the letters "aint".
 const APPLICATION: i64 = 0x6169_6e74;
 /// The first SQLite without the bug that could corrupt a WAL file at its reset.
@@ -18,7 +22,7 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 /// How long a connection waits for the lock of another process before the call is answered as unavailable.
 const BUSY: Duration = Duration::from_millis(2_500);
 
-/// Opens the connection that writes; makes the schema in an empty file.
+/// Opens the connection that writes; makes the schema in an empty file, upgrades that of an older one.
 pub(super) fn writer(path: &Path) -> Result<Connection, Fault> {
     let begin = Instant::now();
     loop {
@@ -51,9 +55,15 @@ fn try_writer(path: &Path) -> Result<Connection, Fault> {
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     connection.pragma_update(None, "cache_size", -16 * 1024)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if identify(&transaction)? == 0 {
+    let version = identify(&transaction)?;
+    if version == 0 {
         transaction.execute_batch(SCHEMA)?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
+    }
+    for upgrade in UPGRADES.iter().skip(usize::try_from(version - 1).unwrap_or(UPGRADES.len())) {
+        transaction.execute_batch(upgrade)?;
+    }
+    if version < VERSION {
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     transaction.commit()?;

@@ -4,6 +4,8 @@ use rusqlite::params;
 
 use super::fault::Fault;
 use super::op::Tx;
+use super::order;
+use crate::job::Priority;
 use crate::store::State;
 
 /// The states of a lane, as in `schema.sql`, where 0 is that of a lane that was cleared.
@@ -109,6 +111,22 @@ pub(super) fn shift(tx: &Tx<'_>, id: i64, from: i64, to: i64, rank: i64) -> Resu
     Ok(moved == 1)
 }
 
+/// Like [`shift`], for a job that gets a new meta: its priority is the one that stands there.
+pub(super) fn place(
+    tx: &Tx<'_>,
+    id: i64,
+    from: i64,
+    to: i64,
+    rank: i64,
+    priority: Priority,
+) -> Result<bool, Fault> {
+    let moved = tx.execute(
+        "UPDATE jobs SET lane = ?3, rank = ?4, priority = ?5 WHERE id = ?1 AND lane = ?2",
+        [id, from, to, rank, order::number(priority)],
+    )?;
+    Ok(moved == 1)
+}
+
 /// Like [`shift`], to the failed lane: the job gives up its unique key.
 pub(super) fn fail(tx: &Tx<'_>, id: i64, from: i64, to: i64) -> Result<bool, Fault> {
     let now = tx.now.0.cast_signed();
@@ -126,31 +144,4 @@ pub(super) fn delete(tx: &Tx<'_>, id: i64, lane: i64) -> Result<bool, Fault> {
     }
     tx.execute("DELETE FROM records WHERE id = ?1", [id])?;
     Ok(true)
-}
-
-/// The free ranks at both ends of a waiting lane.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ends {
-    front: i64,
-    back: i64,
-}
-
-impl Ends {
-    pub(super) fn of(tx: &Tx<'_>, waiting: i64) -> Result<Self, Fault> {
-        let first = tx.number("SELECT min(rank) FROM jobs WHERE lane = ?1", [waiting])?;
-        let last = tx.number("SELECT max(rank) FROM jobs WHERE lane = ?1", [waiting])?;
-        Ok(Self { front: first.map_or(-1, |rank| rank - 1), back: last.map_or(0, |rank| rank + 1) })
-    }
-
-    /// The next rank behind everything.
-    pub(super) fn back(&mut self) -> i64 {
-        self.back += 1;
-        self.back - 1
-    }
-
-    /// The first of `count` ranks in a row before everything.
-    pub(super) fn fronts(&mut self, count: usize) -> i64 {
-        self.front -= i64::try_from(count).unwrap_or(0);
-        self.front + 1
-    }
 }

@@ -2,17 +2,19 @@
 //!
 //! | file | duty |
 //! |---|---|
-//! | `place.rs`, `connect.rs`, `schema.sql` | where the file may be; opening it; what is in it |
+//! | `place.rs`, `connect.rs` | where the file may be; opening it |
+//! | `schema.sql`, `upgrade_2.sql` | what is in it; making the schema of an older file that one |
 //! | `file.rs` | the file as this process has it open, shared by all handles |
 //! | `writer.rs` | the one thread that writes: groups what waits into one transaction, answers after the commit |
 //! | `reader.rs` | the one thread that reads, and looks for what other processes wrote |
 //! | `op.rs`, `fault.rs` | a call on its way to a thread; what can go wrong there |
-//! | `push.rs`, `turn.rs`, `owner.rs`, `command.rs`, `read.rs` | the contract, inside a transaction |
-//! | `lane.rs`, `keys.rs`, `record.rs` | the rows |
+//! | `push.rs`, `turn.rs`, `claim.rs`, `owner.rs`, `command.rs`, `read.rs` | the contract, inside a transaction |
+//! | `lane.rs`, `order.rs`, `keys.rs`, `record.rs` | the rows |
 //!
 //! An acknowledged call is on disk: WAL with `synchronous=FULL`. Leases are measured from the boot of this
 //! machine, so neither a step of the clock nor a sleep confuses them, and a reboot ends them all.
 
+mod claim;
 mod clock;
 mod command;
 mod connect;
@@ -21,6 +23,7 @@ mod file;
 mod keys;
 mod lane;
 mod op;
+mod order;
 mod owner;
 mod place;
 mod push;
@@ -161,6 +164,7 @@ impl Store for SqliteStore {
         let asked = turn::Asked {
             speaker: self.speaker(turn.owner, turn.seq),
             settlements,
+            frees: turn.frees.to_vec(),
             want: turn.want,
             max_bytes: turn.max_bytes,
         };
@@ -174,8 +178,10 @@ impl Store for SqliteStore {
         })
     }
 
-    async fn claim(&self, _owner: &Owner, _claims: &[Claim]) -> Result<Vec<Claimed>, StoreError> {
-        unimplemented!("claims come with the next commit of this driver")
+    async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<Claimed>, StoreError> {
+        let (channel, name) = (self.channel, owner.as_str().to_owned());
+        let claims: Vec<_> = claims.iter().map(|claim| claim::Asked::of(channel, claim)).collect();
+        self.file.write("claiming", 0, move |tx| claim::claim(tx, channel, &name, &claims)).await
     }
 
     async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {

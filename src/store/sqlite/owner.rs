@@ -5,10 +5,11 @@ use std::time::Duration;
 use rusqlite::params;
 
 use super::fault::Fault;
-use super::lane::{self, Channel, Ends};
+use super::lane::{self, Channel};
 use super::op::Tx;
+use super::order::{self, Ends, Fronts};
 use super::record::{self, Raw};
-use super::{clock, keys};
+use super::{claim, clock, keys};
 use crate::store::MAX_BATCH;
 use crate::store::batch::TAKE_DEPTH;
 
@@ -98,8 +99,9 @@ pub(super) fn take(tx: &Tx<'_>, speaker: &Speaker, id: i64) -> Result<Option<Raw
             return Ok(None);
         }
     } else if from == channel.failed {
-        if let Some(key) = record::meta(tx, id)?.and_then(|meta| meta.unique) {
-            keys::retake(tx, channel.id, id, &key)?;
+        let meta = record::meta(tx, id)?;
+        if let Some(key) = meta.as_ref().and_then(keys::lasting) {
+            keys::retake(tx, channel.id, id, key)?;
         }
     } else if from != channel.delayed {
         return Ok(None);
@@ -138,6 +140,7 @@ pub(super) fn bury_expired(tx: &Tx<'_>, channel: i64, boot: &str) -> Result<(), 
 }
 
 fn end(tx: &Tx<'_>, lane: i64, state: i64) -> Result<(), Fault> {
+    claim::end(tx, lane)?;
     tx.execute("DELETE FROM owners WHERE lane = ?1", [lane])?;
     tx.execute("UPDATE lanes SET state = ?2 WHERE id = ?1", [lane, state])?;
     Ok(())
@@ -164,22 +167,23 @@ pub(super) fn free(tx: &Tx<'_>, channel: i64, only: Option<i64>) -> Result<Freed
     drop(rows);
 
     // From the last to the first: each batch comes before those already at the front.
-    let mut last = tx.prepare("SELECT id FROM jobs WHERE lane = ?1 ORDER BY rank DESC, id DESC LIMIT ?2")?;
-    let ids = last.query_map([lane, MAX_BATCH as i64], |row| row.get(0))?;
-    let ids = ids.collect::<Result<Vec<i64>, _>>()?;
-    if ids.is_empty() {
+    let mut last =
+        tx.prepare("SELECT id, priority FROM jobs WHERE lane = ?1 ORDER BY rank DESC, id DESC LIMIT ?2")?;
+    let jobs = last.query_map([lane, MAX_BATCH as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let jobs = jobs.collect::<Result<Vec<(i64, i64)>, _>>()?;
+    if jobs.is_empty() {
         tx.execute("DELETE FROM lanes WHERE id = ?1", [lane])?;
         return Ok(Freed::default());
     }
-    let mut rank = Ends::of(tx, channel.waiting)?.fronts(ids.len());
+    let priorities = jobs.iter().map(|(_, priority)| order::priority(*priority));
+    let mut fronts = Fronts::of(tx, &mut Ends::of(channel.waiting), priorities)?;
     let (mut waiting, mut failed) = (0, 0);
-    for id in ids.iter().rev() {
+    for (id, priority) in jobs.iter().rev() {
         if state == lane::LOST && raise_lost(tx, *id)? {
             lane::fail(tx, *id, lane, channel.failed)?;
             failed += 1;
         } else {
-            lane::shift(tx, *id, lane, channel.waiting, rank)?;
-            rank += 1;
+            lane::shift(tx, *id, lane, channel.waiting, fronts.next(order::priority(*priority)))?;
             waiting += 1;
         }
     }
@@ -187,7 +191,7 @@ pub(super) fn free(tx: &Tx<'_>, channel: i64, only: Option<i64>) -> Result<Freed
     lane::count(tx, channel.waiting, waiting)?;
     lane::count(tx, channel.failed, failed)?;
     tx.wake(channel.id)?;
-    let lost = if state == lane::LOST { ids.len() as u64 } else { 0 };
+    let lost = if state == lane::LOST { jobs.len() as u64 } else { 0 };
     Ok(Freed { lost, finished: false })
 }
 

@@ -1,12 +1,15 @@
 //! Adding jobs.
 
+use std::time::Duration;
+
 use rusqlite::params;
 
 use super::fault::Fault;
 use super::keys;
-use super::lane::{self, Channel, Ends};
+use super::lane::{self, Channel};
 use super::op::Tx;
-use crate::job::{JobId, NewJob, Start};
+use super::order::{self, Ends};
+use crate::job::{JobId, NewJob, Priority, Start};
 use crate::store::batch::{self, MAX_ID_LEAD};
 use crate::store::{PushError, Pushed};
 
@@ -15,6 +18,9 @@ pub(super) struct Item {
     meta: String,
     payload: String,
     key: Option<String>,
+    /// How long the key is held; as long as the job lives where nothing is said.
+    hold: Option<Duration>,
+    priority: Priority,
     start: Start,
 }
 
@@ -24,6 +30,8 @@ impl Item {
             meta: super::text(&job.meta),
             payload: job.payload.as_str().to_owned(),
             key: job.meta.unique.as_deref().map(|key| keys::stored(channel, key)),
+            hold: job.meta.unique_for_ms.map(Duration::from_millis),
+            priority: job.meta.priority,
             start: job.start,
         }
     }
@@ -48,10 +56,12 @@ pub(super) fn push(
     }
     let channel = Channel::read(tx, channel)?;
     let mut last = last_id(tx, items.len())?;
-    let mut ends = Ends::of(tx, channel.waiting)?;
+    keys::sweep(tx)?;
+    let mut ends = Ends::of(channel.waiting);
     let mut answers = Vec::with_capacity(items.len());
     let (mut waiting, mut delayed) = (0, 0);
-    let mut job = tx.prepare("INSERT INTO jobs (id, lane, rank, key) VALUES (?1, ?2, ?3, ?4)")?;
+    let mut job =
+        tx.prepare("INSERT INTO jobs (id, lane, rank, key, priority) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     // A record without a job can only be what a foreign hand left behind.
     let mut record = tx.prepare("INSERT OR REPLACE INTO records (id, meta, payload) VALUES (?1, ?2, ?3)")?;
     for (item, due) in items.iter().zip(dues) {
@@ -63,11 +73,18 @@ pub(super) fn push(
         }
         last += 1;
         let (lane, rank, count) = match due {
-            None => (channel.waiting, ends.back(), &mut waiting),
+            None => (channel.waiting, ends.back(tx, item.priority)?, &mut waiting),
             Some(due) => (channel.delayed, due.0.cast_signed(), &mut delayed),
         };
         *count += 1;
-        job.execute(params![last, lane, rank, item.key])?;
+        let key = match (&item.key, item.hold) {
+            (Some(key), Some(time)) => {
+                keys::hold(tx, key, last, time)?;
+                None
+            }
+            (key, _) => key.as_deref(),
+        };
+        job.execute(params![last, lane, rank, key, order::number(item.priority)])?;
         record.execute(params![last, item.meta, item.payload])?;
         answers.push(Pushed::Added(JobId(last.cast_unsigned())));
     }

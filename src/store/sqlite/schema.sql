@@ -52,7 +52,8 @@ CREATE TABLE jobs (
     id   INTEGER PRIMARY KEY,
     lane INTEGER NOT NULL,
     rank INTEGER NOT NULL,                      -- waiting: place, front smallest; delayed: due; failed: when
-    key  TEXT                                   -- "channel:unique key" while this job holds it
+    key  TEXT,                                  -- "channel:unique key" while this job holds it
+    priority INTEGER NOT NULL DEFAULT 0         -- -1 high, 0 normal, 1 low; places in waiting lie in a band for each
 ) STRICT;
 
 CREATE INDEX jobs_by_lane ON jobs (lane, rank);
@@ -63,3 +64,27 @@ CREATE TABLE records (
     meta    TEXT NOT NULL,                      -- JSON: name, options, counts, errors
     payload TEXT NOT NULL                       -- as pushed
 ) STRICT;
+
+CREATE TABLE holds (                            -- unique keys that are held for a time, whatever becomes of the job
+    key   TEXT    NOT NULL PRIMARY KEY,         -- "channel:unique key"
+    job   INTEGER NOT NULL,                     -- the job that took it
+    until INTEGER NOT NULL                      -- in µs since 1970
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX holds_by_until ON holds (until);
+
+CREATE TABLE locks (
+    key   TEXT    NOT NULL,                     -- "channel:lock"
+    owner TEXT    NOT NULL,                     -- by name: the number of an owner may be given again
+    job   INTEGER NOT NULL,
+    PRIMARY KEY (key, owner, job)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX locks_by_owner ON locks (owner);
+
+CREATE TABLE rates (
+    key    TEXT    NOT NULL PRIMARY KEY,        -- "channel:rate"
+    unused INTEGER NOT NULL                     -- when it is as good as unused again, in µs since 1970
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX rates_by_unused ON rates (unused);

@@ -1,14 +1,16 @@
-//! One turn of an owner: settle, promote, lease, in one transaction.
+//! One turn of an owner: settle, free, promote, lease, in one transaction.
 
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::lane::{self, Channel, Ends};
+use super::lane::{self, Channel};
 use super::op::Tx;
+use super::order::{self, Ends, Fronts};
 use super::owner::{self, Speaker};
 use super::record::{self, Raw};
-use crate::job::{FailReason, JobId, MAX_DELAY, Timestamp};
-use crate::store::{Exception, MAX_BATCH, Place, Settlement};
+use super::{claim, keys};
+use crate::job::{FailReason, JobId, MAX_DELAY, Priority, Timestamp};
+use crate::store::{Exception, Free, MAX_BATCH, Place, Settlement};
 
 /// A settlement, ready to be written.
 pub(super) struct Ready {
@@ -16,6 +18,7 @@ pub(super) struct Ready {
     to: To,
     /// The new meta; empty where the record goes away.
     meta: String,
+    priority: Priority,
 }
 
 #[derive(Clone, Copy)]
@@ -39,7 +42,12 @@ impl Ready {
             Place::Failed(meta) if meta.failed == Some(FailReason::Malformed) => (To::Aside, Some(meta)),
             Place::Failed(meta) => (To::Failed, Some(meta)),
         };
-        Self { id: settlement.id.0.cast_signed(), to, meta: meta.map(super::text).unwrap_or_default() }
+        Self {
+            id: settlement.id.0.cast_signed(),
+            to,
+            meta: meta.map(super::text).unwrap_or_default(),
+            priority: meta.map(|meta| meta.priority).unwrap_or_default(),
+        }
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -51,6 +59,7 @@ impl Ready {
 pub(super) struct Asked {
     pub(super) speaker: Speaker,
     pub(super) settlements: Vec<Ready>,
+    pub(super) frees: Vec<Free>,
     pub(super) want: usize,
     pub(super) max_bytes: usize,
 }
@@ -67,8 +76,9 @@ pub(super) struct Answer {
 pub(super) fn turn(tx: &Tx<'_>, asked: &Asked) -> Result<Answer, Fault> {
     let own = owner::speak(tx, &asked.speaker)?;
     let channel = Channel::read(tx, asked.speaker.channel)?;
-    let mut ends = Ends::of(tx, channel.waiting)?;
+    let mut ends = Ends::of(channel.waiting);
     let settled = settle(tx, &channel, own, &asked.settlements, &mut ends)?;
+    free(tx, &asked.speaker, &asked.frees)?;
     let promoted = promote(tx, &channel, &mut ends)?;
     let leased = if channel.paused { Vec::new() } else { lease(tx, &channel, own, asked)? };
 
@@ -111,19 +121,17 @@ fn settle(
     ends: &mut Ends,
 ) -> Result<Settled, Fault> {
     let mut settled = Settled::default();
-    let fronts = settlements.iter().filter(|ready| matches!(ready.to, To::Front)).count();
-    let mut front = ends.fronts(fronts);
-    for Ready { id, to, meta } in settlements {
+    let fronts = settlements.iter().filter(|ready| matches!(ready.to, To::Front));
+    let mut fronts = Fronts::of(tx, ends, fronts.map(|ready| ready.priority))?;
+    for Ready { id, to, meta, priority } in settlements {
+        let place = |lane, rank| lane::place(tx, *id, own, lane, rank, *priority);
         let (held, count) = match to {
             To::Done => (lane::delete(tx, *id, own)?, &mut settled.done),
-            To::Front => {
-                front += 1;
-                (lane::shift(tx, *id, own, channel.waiting, front - 1)?, &mut settled.waiting)
-            }
-            To::Back => (lane::shift(tx, *id, own, channel.waiting, ends.back())?, &mut settled.waiting),
+            To::Front => (place(channel.waiting, fronts.next(*priority))?, &mut settled.waiting),
+            To::Back => (place(channel.waiting, ends.back(tx, *priority)?)?, &mut settled.waiting),
             To::Delayed(delay) => {
                 let due = tx.now.after((*delay).min(MAX_DELAY)).0.cast_signed();
-                (lane::shift(tx, *id, own, channel.delayed, due)?, &mut settled.delayed)
+                (place(channel.delayed, due)?, &mut settled.delayed)
             }
             To::Failed | To::Aside => (lane::fail(tx, *id, own, channel.failed)?, &mut settled.failed),
         };
@@ -142,6 +150,22 @@ fn settle(
     Ok(settled)
 }
 
+/// Takes from jobs what they do not hold any more.
+fn free(tx: &Tx<'_>, speaker: &Speaker, frees: &[Free]) -> Result<(), Fault> {
+    for free in frees {
+        match free {
+            Free::Unique { id, key } => {
+                keys::free(tx, id.0.cast_signed(), &keys::stored(speaker.channel, key))?;
+            }
+            Free::Lock { id, key } => {
+                let key = keys::stored(speaker.channel, key);
+                claim::free(tx, &speaker.name, id.0.cast_signed(), &key)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Why a settlement does not hold.
 fn exception(tx: &Tx<'_>, channel: &Channel, id: i64) -> Result<Exception, Fault> {
     let elsewhere = tx.number(
@@ -153,13 +177,15 @@ fn exception(tx: &Tx<'_>, channel: &Channel, id: i64) -> Result<Exception, Fault
 
 /// Moves delayed jobs that are due to the back of waiting.
 fn promote(tx: &Tx<'_>, channel: &Channel, ends: &mut Ends) -> Result<i64, Fault> {
-    let mut due =
-        tx.prepare("SELECT id FROM jobs WHERE lane = ?1 AND rank <= ?2 ORDER BY rank, id LIMIT ?3")?;
-    let due = due.query_map([channel.delayed, tx.now.0.cast_signed(), MAX_BATCH as i64], |row| row.get(0))?;
+    let mut due = tx
+        .prepare("SELECT id, priority FROM jobs WHERE lane = ?1 AND rank <= ?2 ORDER BY rank, id LIMIT ?3")?;
+    let params = [channel.delayed, tx.now.0.cast_signed(), MAX_BATCH as i64];
+    let due = due.query_map(params, |row| Ok((row.get(0)?, row.get(1)?)))?;
     // All ids first: moving a job under a running query could show it twice.
-    let due = due.collect::<Result<Vec<i64>, _>>()?;
-    for id in &due {
-        lane::shift(tx, *id, channel.delayed, channel.waiting, ends.back())?;
+    let due = due.collect::<Result<Vec<(i64, i64)>, _>>()?;
+    for (id, priority) in &due {
+        let rank = ends.back(tx, order::priority(*priority))?;
+        lane::shift(tx, *id, channel.delayed, channel.waiting, rank)?;
     }
     Ok(due.len() as i64)
 }

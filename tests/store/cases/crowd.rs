@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aint_queue::job::JobId;
-use aint_queue::store::Place;
+use aint_queue::store::{Place, Pushed};
 
-use crate::harness::{Master, World, done, end, failed, job, later};
+use crate::harness::{CHANNEL, Master, World, done, end, failed, job, later, unique};
 
 pub async fn two_thousand_leases_by_fifty_owners_are_distinct(world: World) {
     let pushed = world.push(2000).await;
@@ -117,4 +117,34 @@ pub async fn the_status_adds_up_at_every_moment(world: World) {
     churners.join_all().await;
     world.store.push(&[later("d", Duration::from_secs(60))]).await.unwrap();
     assert_eq!(world.store.status().await.unwrap().total(), PUSHED + 1);
+}
+
+pub async fn a_key_pushed_ten_thousand_times_by_twenty_threads_yields_one_job(world: World) {
+    // Each thread has a runtime and a handle of its own, as twenty processes would.
+    let pushes = |_| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let store = world.driver.open(CHANNEL).await;
+            let mut answers = Vec::new();
+            for _ in 0..500 {
+                answers.push(store.push(&[unique("once", "k")]).await.unwrap()[0]);
+            }
+            answers
+        })
+    };
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..20).map(|n| scope.spawn(move || pushes(n))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(answers.len(), 10_000);
+    let added: Vec<_> = answers.iter().filter(|answer| matches!(answer, Pushed::Added(_))).collect();
+    assert_eq!(added.len(), 1);
+    assert!(answers.iter().all(|answer| answer.id() == added[0].id()));
+    assert_eq!(world.counts().await, [1, 0, 0, 0, 0, 0]);
+
+    let mut master = world.master().await;
+    let record = master.lease_exactly(&[added[0].id()]).await.remove(0);
+    assert_eq!(master.settle(&[done(&record)]).await, []);
+    let again = world.store.push(&[unique("once", "k")]).await.unwrap()[0];
+    assert!(matches!(again, Pushed::Added(id) if id > record.id));
 }

@@ -1,5 +1,6 @@
 //! The cases, by subject. Each runs on every driver.
 
+pub mod claims;
 pub mod commands;
 pub mod crowd;
 pub mod delay;
@@ -7,6 +8,7 @@ pub mod ids;
 pub mod limits;
 pub mod malformed;
 pub mod order;
+pub mod priority;
 pub mod random;
 pub mod reap;
 pub mod reconcile;

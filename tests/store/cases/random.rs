@@ -6,18 +6,18 @@ use std::env;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aint_queue::job::{FailReason, JobId, Meta, NewJob, Timestamp};
+use aint_queue::job::{FailReason, JobId, Meta, NewJob, Priority, Timestamp};
 use aint_queue::store::model::Model;
 use aint_queue::store::{
-    Clear, Cleared, Exception, Leased, Listed, Owner, Place, Reap, Settlement, State, Status, Store,
-    StoreError, Turn,
+    Claim, ClaimKind, Claimed, Clear, Cleared, Exception, Free, Leased, Listed, Owner, Place, Reap,
+    Settlement, State, Status, Store, StoreError, Turn,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::harness::{Driver, World, job, later, unique};
+use crate::harness::{Driver, World, job, later, of, unique, unique_for, unique_until_start};
 
 /// Masters that take part.
 const MASTERS: usize = 3;
@@ -26,10 +26,11 @@ const FAR: Duration = Duration::from_secs(3600);
 /// One step. Jobs are meant by the order in which they were pushed, counted around.
 #[derive(Clone, Debug)]
 enum Step {
-    Push(Vec<Kind>),
+    Push(Vec<(Kind, Priority)>),
     Turn {
         master: usize,
         ends: Vec<(usize, End)>,
+        frees: Vec<(usize, Freed)>,
         want: usize,
         max_bytes: usize,
     },
@@ -37,6 +38,10 @@ enum Step {
     Replay {
         master: usize,
         job: usize,
+    },
+    Claim {
+        master: usize,
+        claims: Vec<(usize, u8, ClaimKind)>,
     },
     Held {
         master: usize,
@@ -75,6 +80,17 @@ enum Kind {
     Now,
     Later,
     Unique(u8),
+    UniqueUntilStart(u8),
+    /// For so long that no run of this test sees the end of it.
+    UniqueFor(u8),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Freed {
+    /// The unique key of the job itself.
+    Own,
+    Unique(u8),
+    Lock(u8),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -86,8 +102,28 @@ enum End {
     Failed,
 }
 
-fn kind() -> impl Strategy<Value = Kind> {
-    prop_oneof![5 => Just(Kind::Now), 1 => Just(Kind::Later), 2 => (0..3_u8).prop_map(Kind::Unique)]
+fn kind() -> impl Strategy<Value = (Kind, Priority)> {
+    let kind = prop_oneof![
+        10 => Just(Kind::Now),
+        2 => Just(Kind::Later),
+        3 => (0..4_u8).prop_map(Kind::Unique),
+        1 => (0..4_u8).prop_map(Kind::UniqueUntilStart),
+        1 => (0..4_u8).prop_map(Kind::UniqueFor),
+    ];
+    let priority =
+        prop_oneof![3 => Just(Priority::Normal), 1 => Just(Priority::High), 1 => Just(Priority::Low)];
+    (kind, priority)
+}
+
+fn freed() -> impl Strategy<Value = Freed> {
+    prop_oneof![Just(Freed::Own), (0..4_u8).prop_map(Freed::Unique), (0..2_u8).prop_map(Freed::Lock)]
+}
+
+fn claim_kind() -> impl Strategy<Value = ClaimKind> {
+    prop_oneof![
+        3 => (0..4_u32).prop_map(|limit| ClaimKind::Lock { limit }),
+        1 => (1..4_u32).prop_map(|count| ClaimKind::Rate { count, per: FAR }),
+    ]
 }
 
 fn ending() -> impl Strategy<Value = End> {
@@ -104,10 +140,15 @@ fn step() -> impl Strategy<Value = Step> {
     let master = 0..MASTERS;
     let job = 0..64_usize;
     let max_bytes = prop_oneof![4 => Just(usize::MAX), 1 => Just(0), 1 => Just(40)];
-    let turn = (master.clone(), vec((job.clone(), ending()), 0..12), 0..6_usize, max_bytes);
+    let frees = vec((job.clone(), freed()), 0..5);
+    let turn = (master.clone(), vec((job.clone(), ending()), 0..12), frees, 0..6_usize, max_bytes);
+    let claims = vec((job.clone(), 0..2_u8, claim_kind()), 0..12);
     prop_oneof![
         6 => vec(kind(), 1..6).prop_map(Step::Push),
-        12 => turn.prop_map(|(master, ends, want, max_bytes)| Step::Turn { master, ends, want, max_bytes }),
+        12 => turn.prop_map(|(master, ends, frees, want, max_bytes)| {
+            Step::Turn { master, ends, frees, want, max_bytes }
+        }),
+        4 => (master.clone(), claims).prop_map(|(master, claims)| Step::Claim { master, claims }),
         1 => (master.clone(), job.clone()).prop_map(|(master, job)| Step::Replay { master, job }),
         1 => master.clone().prop_map(|master| Step::Held { master }),
         1 => (master.clone(), vec(job.clone(), 0..5)).prop_map(|(master, jobs)| Step::Fetch { master, jobs }),
@@ -134,8 +175,8 @@ struct Twins<'d> {
     real: Arc<dyn Store>,
     driver: &'d dyn Driver,
     channel: String,
-    /// The jobs in the order of their pushes: the model's id, the driver's id, the unique key.
-    jobs: Vec<(JobId, JobId, Option<String>)>,
+    /// The jobs in the order of their pushes: the model's id, the driver's id, their options.
+    jobs: Vec<(JobId, JobId, Meta)>,
     masters: Vec<(Owner, Owner)>,
     seq: u64,
 }
@@ -166,7 +207,7 @@ impl<'d> Twins<'d> {
     }
 
     /// A job as a step means it.
-    fn meant(&self, job: usize) -> Option<(JobId, JobId, Option<String>)> {
+    fn meant(&self, job: usize) -> Option<(JobId, JobId, Meta)> {
         self.jobs.get(job.checked_rem(self.jobs.len())?).cloned()
     }
 
@@ -208,9 +249,9 @@ impl<'d> Twins<'d> {
     fn settlements(&self, ends: &[(usize, End)], real: bool) -> Vec<Settlement> {
         let mut settlements = Vec::new();
         for (n, (job, end)) in ends.iter().enumerate() {
-            let Some((model, driver, unique)) = self.meant(*job) else { continue };
-            let mut meta = Meta::named(format!("settled{n}"));
-            (meta.attempts, meta.unique) = (n as u32, unique.clone());
+            let Some((model, driver, options)) = self.meant(*job) else { continue };
+            let unique = options.unique.clone();
+            let mut meta = Meta { job: format!("settled{n}"), attempts: n as u32, ..options };
             let to = match end {
                 End::Done => Place::Done,
                 End::Front => Place::Front(meta),
@@ -226,6 +267,27 @@ impl<'d> Twins<'d> {
         settlements
     }
 
+    fn frees(&self, frees: &[(usize, Freed)], real: bool) -> Vec<Free> {
+        let free = |(job, freed): &(usize, Freed)| {
+            let (model, driver, options) = self.meant(*job)?;
+            let id = if real { driver } else { model };
+            Some(match freed {
+                Freed::Own => Free::Unique { id, key: options.unique? },
+                Freed::Unique(key) => Free::Unique { id, key: format!("k{key}") },
+                Freed::Lock(key) => Free::Lock { id, key: format!("k{key}") },
+            })
+        };
+        frees.iter().filter_map(free).collect()
+    }
+
+    fn claims(&self, claims: &[(usize, u8, ClaimKind)], real: bool) -> Vec<Claim> {
+        let claim = |(job, key, kind): &(usize, u8, ClaimKind)| {
+            let (model, driver, _) = self.meant(*job)?;
+            Some(Claim { id: if real { driver } else { model }, key: format!("k{key}"), kind: *kind })
+        };
+        claims.iter().filter_map(claim).collect()
+    }
+
     async fn apply(&mut self, step: &Step) -> Result<(), TestCaseError> {
         self.model.advance(Duration::from_millis(1));
         self.driver.pass(Duration::ZERO).await;
@@ -233,13 +295,16 @@ impl<'d> Twins<'d> {
         let seq = self.seq;
         match step {
             Step::Push(kinds) => {
-                let new = |(n, kind): (usize, &Kind)| -> NewJob {
+                let new = |(n, (kind, priority)): (usize, &(Kind, Priority))| -> NewJob {
                     let name = format!("j{}", self.jobs.len() + n);
-                    match kind {
+                    let job = match kind {
                         Kind::Now => job(&name),
                         Kind::Later => later(&name, FAR),
                         Kind::Unique(key) => unique(&name, &format!("k{key}")),
-                    }
+                        Kind::UniqueUntilStart(key) => unique_until_start(&name, &format!("k{key}")),
+                        Kind::UniqueFor(key) => unique_for(&name, &format!("k{key}"), 24 * FAR),
+                    };
+                    of(*priority, job)
                 };
                 let jobs: Vec<_> = kinds.iter().enumerate().map(new).collect();
                 let model = self.model.push(&jobs).await.unwrap();
@@ -248,7 +313,7 @@ impl<'d> Twins<'d> {
                 for ((model, real), job) in model.into_iter().zip(real).zip(jobs) {
                     use aint_queue::store::Pushed::{Added, Existing};
                     match (model, real) {
-                        (Added(model), Added(real)) => self.jobs.push((model, real, job.meta.unique)),
+                        (Added(model), Added(real)) => self.jobs.push((model, real, job.meta)),
                         (Existing(model), Existing(real)) => {
                             prop_assert_eq!(self.number(model, false), self.number(real, true));
                         }
@@ -256,19 +321,20 @@ impl<'d> Twins<'d> {
                     }
                 }
             }
-            Step::Turn { master, ends, want, max_bytes } => {
+            Step::Turn { master, ends, frees, want, max_bytes } => {
                 let (m, r) = (self.settlements(ends, false), self.settlements(ends, true));
+                let (mf, rf) = (self.frees(frees, false), self.frees(frees, true));
                 let (mo, ro) = self.masters[*master].clone();
-                let turn = |owner, settlements| Turn {
+                let turn = |owner, settlements, frees| Turn {
                     owner,
                     seq,
                     settlements,
-                    frees: &[],
+                    frees,
                     want: *want,
                     max_bytes: *max_bytes,
                 };
-                let m = self.model.turn(turn(&mo, &m)).await.unwrap();
-                let r = self.real.turn(turn(&ro, &r)).await.unwrap();
+                let m = self.model.turn(turn(&mo, &m, &mf)).await.unwrap();
+                let r = self.real.turn(turn(&ro, &r, &rf)).await.unwrap();
                 let exceptions = |of: &[(JobId, Exception)], real| -> Vec<_> {
                     let mut numbered: Vec<_> =
                         of.iter().map(|(id, e)| (self.number(*id, real), *e == Exception::Stale)).collect();
@@ -295,6 +361,22 @@ impl<'d> Twins<'d> {
                 let replayed = |reply| matches!(reply, Err(StoreError::Replayed));
                 prop_assert!(replayed(self.model.turn(turn(&mo, &m)).await));
                 prop_assert!(replayed(self.real.turn(turn(&ro, &r)).await));
+            }
+            Step::Claim { master, claims } => {
+                let (mo, ro) = &self.masters[*master];
+                let (m, r) = (self.claims(claims, false), self.claims(claims, true));
+                let m = self.model.claim(mo, &m).await.unwrap();
+                let r = self.real.claim(ro, &r).await.unwrap();
+                // Rates are so slow that both clocks stand still for them, but for a minute.
+                let minutes = |answers: Vec<Claimed>| {
+                    let minutes = |wait: Duration| (wait + Duration::from_secs(30)).as_secs() / 60;
+                    let shown = |answer| match answer {
+                        Claimed::Granted => None,
+                        Claimed::Wait(wait) => Some(minutes(wait)),
+                    };
+                    answers.into_iter().map(shown).collect::<Vec<_>>()
+                };
+                prop_assert_eq!(minutes(m), minutes(r));
             }
             Step::Held { master } => {
                 let (mo, ro) = &self.masters[*master];
@@ -345,8 +427,8 @@ impl<'d> Twins<'d> {
             Step::Requeue(jobs) => {
                 let (mut m, mut r) = (Vec::new(), Vec::new());
                 for (n, job) in jobs.iter().enumerate() {
-                    let Some((model, real, unique)) = self.meant(*job) else { continue };
-                    let meta = Meta { unique, ..Meta::named(format!("again{n}")) };
+                    let Some((model, real, options)) = self.meant(*job) else { continue };
+                    let meta = Meta { job: format!("again{n}"), ..options };
                     m.push((model, meta.clone()));
                     r.push((real, meta));
                 }

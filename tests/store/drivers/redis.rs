@@ -27,7 +27,7 @@ struct OnServer {
 const PERMISSIONS: &str = "~aint-queue:* resetchannels -@all +select +evalsha +script|load +blpop +smembers +type +time \
     +get +set +exists +rename +hget +hset +hmget +hdel +hexists +hlen +hkeys +hincrby +lrange +lpush +rpush +ltrim \
     +llen +lpos +lrem +sadd +srem +scard +sismember +smismember +zadd +zrem +zscore +zcard +zcount +zrange \
-    +zrangebyscore +zrevrange";
+    +zrangebyscore +zrevrange +zlexcount +zrandmember";
 
 /// The driver as it is.
 pub async fn start() -> Box<dyn Driver> {

@@ -1,0 +1,185 @@
+//! SQLite files of older versions, and what must not pile up in a file.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aint_queue::job::{FailReason, JobId, Priority};
+use aint_queue::store::sqlite::SqliteStore;
+use aint_queue::store::{Claim, ClaimKind, Claimed, Pushed, Reap, State, Store, StoreError};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::harness::{Master, done, failed, job, of, unique, unique_for};
+
+/// A file of schema 1 with a job in each state.
+const SCHEMA_1: &str = include_str!("fixtures/schema_1.sql");
+const FIRST: u64 = 1_700_000_000_081_481;
+const HELD: JobId = JobId(FIRST);
+const FAILED: JobId = JobId(FIRST + 1);
+const WAITING: JobId = JobId(FIRST + 3);
+const LAST: JobId = JobId(FIRST + 4);
+const LATER: JobId = JobId(1_700_000_000_082_112);
+const WAS_DUE: JobId = JobId(1_700_000_000_082_113);
+
+fn path(dir: &TempDir) -> PathBuf {
+    dir.path().join("store.db")
+}
+
+fn hand(dir: &TempDir) -> Connection {
+    let connection = Connection::open(path(dir)).unwrap();
+    connection.busy_timeout(Duration::from_secs(5)).unwrap();
+    connection
+}
+
+fn number(dir: &TempDir, sql: &str) -> i64 {
+    hand(dir).query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+fn open(dir: &TempDir) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::open(&path(dir), "test").unwrap())
+}
+
+fn of_schema_1() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let connection = hand(&dir);
+    connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+    connection.execute_batch(SCHEMA_1).unwrap();
+    dir
+}
+
+/// Tables with their columns, and indexes, as SQLite sees them.
+fn shape(dir: &TempDir) -> Vec<String> {
+    let connection = hand(dir);
+    let mut statement = connection
+        .prepare(
+            "SELECT m.type || ' ' || m.name || ' ' || coalesce((SELECT group_concat(c.cid || c.name || ' ' || c.type || \
+             c.\"notnull\" || coalesce(c.dflt_value, '-') || c.pk, ', ') FROM pragma_table_xinfo(m.name) c), '') \
+             || ' ' || coalesce((SELECT group_concat(i.name || i.\"unique\" || i.origin || i.partial, ', ') \
+             FROM pragma_index_list(m.name) i), '') || coalesce((SELECT wr || strict FROM pragma_table_list l \
+             WHERE l.name = m.name), '') FROM sqlite_schema m ORDER BY 1",
+        )
+        .unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn an_upgraded_file_has_the_shape_of_a_new_one() {
+    let (old, new) = (of_schema_1(), tempfile::tempdir().unwrap());
+    assert_eq!(number(&old, "PRAGMA user_version"), 1);
+    open(&new);
+    assert_ne!(shape(&old), shape(&new));
+    open(&old);
+    assert_eq!(shape(&old), shape(&new));
+    assert_eq!(number(&old, "PRAGMA user_version"), number(&new, "PRAGMA user_version"));
+    assert_eq!(hand(&old).query_row("PRAGMA integrity_check", [], |r| r.get::<_, String>(0)).unwrap(), "ok");
+}
+
+#[tokio::test]
+async fn a_file_of_an_older_version_keeps_its_jobs_and_runs_on() {
+    let dir = of_schema_1();
+    let store = open(&dir);
+    let status = store.status().await.unwrap();
+    let counts = [status.waiting, status.reserved, status.delayed, status.done, status.failed];
+    assert_eq!(counts, [3, 1, 1, 1, 1]);
+    let gone = store.get(FAILED).await.unwrap().unwrap();
+    assert_eq!((gone.state, gone.meta.failed), (State::Failed, Some(FailReason::Exhausted)));
+    assert_eq!(store.get(LATER).await.unwrap().unwrap().state, State::Delayed);
+    for (key, id) in [("held", HELD), ("waiting", WAITING)] {
+        assert_eq!(store.push(&[unique("again", key)]).await.unwrap(), [Pushed::Existing(id)]);
+        let timed = unique_for("again", key, Duration::from_secs(60));
+        assert_eq!(store.push(&[timed]).await.unwrap(), [Pushed::Existing(id)]);
+    }
+
+    // Its owner spoke last in another boot of the machine.
+    assert_eq!(store.reap(Reap::Expired).await.unwrap(), 1);
+    let urgent = [Priority::Low, Priority::High].map(|priority| of(priority, job("new")));
+    let new: Vec<_> = store.push(&urgent).await.unwrap().iter().map(|pushed| pushed.id()).collect();
+    assert_eq!(store.requeue(&[(FAILED, gone.meta.reloaded())]).await.unwrap(), 1);
+    let mut master = Master::on(&store).await;
+    let leased = master.lease_exactly(&[new[1], HELD, WAITING, LAST, WAS_DUE, FAILED, new[0]]).await;
+    assert_eq!((leased[1].meta.lost, leased[1].payload.as_str()), (1, r#"{"name":"held"}"#));
+    let lock = Claim { id: HELD, key: "k".into(), kind: ClaimKind::Lock { limit: 1 } };
+    assert_eq!(master.claim(lock).await, Claimed::Granted);
+    let ends: Vec<_> = leased.iter().map(done).collect();
+    assert_eq!(master.settle(&ends).await, []);
+    assert_eq!(store.status().await.unwrap().done, 8);
+}
+
+#[test]
+fn many_who_open_an_older_file_at_once_upgrade_it_once() {
+    let dir = of_schema_1();
+    let path = path(&dir);
+    std::thread::scope(|scope| {
+        for n in 0..4 {
+            // Other paths to the file would share nothing of this process; other processes do the same.
+            let path = &path;
+            scope.spawn(move || SqliteStore::open(path, &format!("c{n}")).map(drop).unwrap());
+        }
+    });
+    assert_eq!(number(&dir, "PRAGMA user_version"), 2);
+    assert_eq!(number(&dir, "SELECT count(*) FROM channels"), 5);
+}
+
+#[test]
+fn a_file_that_cannot_be_upgraded_stays_as_it_was() {
+    let dir = of_schema_1();
+    // Somebody has put a table there that the new schema needs.
+    hand(&dir).execute_batch("CREATE TABLE locks (theirs)").unwrap();
+    let before = shape(&dir);
+    match SqliteStore::open(&path(&dir), "test") {
+        Err(StoreError::Corrupt { detail, .. }) => assert!(detail.contains("locks"), "{detail}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((shape(&dir), number(&dir, "PRAGMA user_version")), (before, 1));
+    hand(&dir).execute_batch("DROP TABLE locks").unwrap();
+    open(&dir);
+}
+
+#[tokio::test]
+async fn keys_and_rates_whose_time_is_over_do_not_pile_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let id = store.push(&[job("a")]).await.unwrap()[0].id();
+    let mut master = Master::on(&store).await;
+    master.lease_exactly(&[id]).await;
+    for round in 0..4 {
+        let keys: Vec<_> =
+            (0..300).map(|n| unique_for("once", &format!("{round}-{n}"), Duration::from_millis(1))).collect();
+        store.push(&keys).await.unwrap();
+        let kind = ClaimKind::Rate { count: 1, per: Duration::from_millis(1) };
+        let claims: Vec<_> = (0..300).map(|n| Claim { id, key: format!("{round}-{n}"), kind }).collect();
+        store.claim(&master.owner, &claims).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        // Of this round only: what was there before was over, and is gone.
+        assert_eq!(number(&dir, "SELECT count(*) FROM holds"), 300, "{round}");
+        assert_eq!(number(&dir, "SELECT count(*) FROM rates"), 300, "{round}");
+    }
+    store.push(&[job("b")]).await.unwrap();
+    let lock = Claim { id, key: "lock".into(), kind: ClaimKind::Lock { limit: 1 } };
+    let rate = Claim { kind: ClaimKind::Rate { count: 1, per: Duration::from_secs(60) }, ..lock.clone() };
+    assert_eq!(store.claim(&master.owner, &[lock, rate]).await.unwrap(), [Claimed::Granted; 2]);
+    assert_eq!(number(&dir, "SELECT count(*) FROM holds"), 0);
+    assert_eq!(number(&dir, "SELECT count(*) FROM rates"), 1);
+    assert_eq!(number(&dir, "SELECT count(*) FROM locks"), 1);
+    store.leave(&master.owner).await.unwrap();
+    assert_eq!(number(&dir, "SELECT count(*) FROM locks"), 0);
+}
+
+#[tokio::test]
+async fn the_lock_of_an_owner_that_an_older_version_ended_blocks_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let ids: Vec<_> = store.push(&[job("a"), job("b")]).await.unwrap().iter().map(|p| p.id()).collect();
+    let (mut dead, mut alive) = (Master::on(&store).await, Master::on(&store).await);
+    dead.lease_exactly(&ids[..1]).await;
+    alive.lease_exactly(&ids[1..]).await;
+    let lock = |id| Claim { id, key: "k".into(), kind: ClaimKind::Lock { limit: 1 } };
+    assert_eq!(dead.claim(lock(ids[0])).await, Claimed::Granted);
+    assert_eq!(alive.claim(lock(ids[1])).await, Claimed::Wait(Duration::ZERO));
+    hand(&dir).execute("DELETE FROM owners WHERE name = ?1", [dead.owner.as_str()]).unwrap();
+    assert_eq!(alive.claim(lock(ids[1])).await, Claimed::Granted);
+    assert_eq!(number(&dir, "SELECT count(*) FROM locks"), 1);
+    let leased = alive.store.fetch(&alive.owner, &ids[1..]).await.unwrap().remove(0);
+    assert_eq!(alive.settle(&[failed(&crate::harness::record(leased))]).await, []);
+}
