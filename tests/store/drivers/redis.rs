@@ -31,7 +31,9 @@ const PERMISSIONS: &str = "~aint-queue:* resetchannels -@all +select +evalsha +s
 
 #[test]
 fn the_permissions_are_those_that_users_are_told() {
-    for document in [include_str!("../../../docs/operations.md"), include_str!("../../../src/store/redis/mod.rs")] {
+    for document in
+        [include_str!("../../../docs/operations.md"), include_str!("../../../src/store/redis/mod.rs")]
+    {
         let start = document.find("~aint-queue:*").unwrap();
         let told = document[start..].split("```").next().unwrap();
         let told: Vec<_> = told.split_whitespace().filter(|word| *word != "//!").collect();
