@@ -14,7 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("wire", &["job"]),
     ("guardian", &["fd"]),
     ("pool", &["job", "wire", "guardian"]),
-    ("config", &["job", "pool::plan"]),
+    ("config", &["job", "pool::plan", "webhook::settings"]),
     ("store", &["job", "config"]),
     ("queue", &["job", "config", "store"]),
     ("form", &["job"]),
@@ -26,13 +26,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "master",
         &[
             "job", "fd", "config", "store", "pool", "guardian", "channel", "snapshot", "metrics", "http",
-            "queues",
+            "queues", "webhook",
         ],
     ),
+    ("webhook", &["job", "worker"]),
     ("worker", &["job", "form", "wire", "fd"]),
     ("cli", &["job", "config", "store", "queue", "form", "channel", "pool", "master", "snapshot", "metrics"]),
     ("middleware", &["job"]),
-    ("app", &["job", "cli", "worker", "guardian"]),
+    ("app", &["job", "cli", "worker", "webhook", "guardian"]),
     ("builtin", &["job", "app"]),
 ];
 
