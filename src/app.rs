@@ -1,11 +1,16 @@
 //! The application's door: [`App`] is the whole command line with your jobs inside.
 
 use std::ffi::OsString;
+use std::future::Future;
 use std::process::ExitCode;
+
+use tower_layer::Layer;
+use tower_service::Service;
 
 use crate::cli;
 use crate::guardian;
-use crate::job::{AsyncJob, Job, Registry};
+use crate::job::{AsyncJob, Job, JobCall, JobError, JobService, Registry};
+use crate::webhook;
 use crate::worker;
 
 /// The whole command line of aint-queue with your jobs inside.
@@ -53,6 +58,71 @@ impl App {
         self
     }
 
+    /// Shares a value with all handlers, which find it by its type: [`Context::state`](crate::Context::state). Put it
+    /// in an [`Arc`](std::sync::Arc) if it shall be cloned cheaply, in a lock if it changes. Each worker process has its
+    /// own.
+    ///
+    /// `main` runs for every command and in every process: what is expensive to make goes into [`App::state_with`].
+    #[must_use]
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.registry.add_state(value);
+        self
+    }
+
+    /// Shares what `make` answers, called once in each process that runs jobs, inside its runtime. A worker whose state
+    /// cannot be made does not start, says why, and is tried again with growing pauses.
+    ///
+    /// ```
+    /// # use aint_queue::App;
+    /// struct Templates(String);
+    ///
+    /// let app = App::new().state_with(|| std::fs::read_to_string("mail.txt").map(Templates));
+    /// ```
+    #[must_use]
+    pub fn state_with<T, E>(mut self, make: impl Fn() -> Result<T, E> + Send + Sync + 'static) -> Self
+    where
+        T: Send + Sync + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.registry.add_state_with(make);
+        self
+    }
+
+    /// Puts a tower layer around every job; the first one given is the outermost. [`middleware`](crate::middleware) has
+    /// some made for jobs.
+    #[must_use]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<JobService> + Clone + Send + Sync + 'static,
+        L::Service: Service<JobCall, Response = ()> + Clone + Send + Sync + 'static,
+        <L::Service as Service<JobCall>>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        <L::Service as Service<JobCall>>::Future: Send,
+    {
+        self.registry.add_layer(move |service| service.with(layer.clone()));
+        self
+    }
+
+    /// Puts a function around every job: it gets each run and what would run it. Layers and functions nest in the
+    /// order they are given.
+    ///
+    /// ```
+    /// # use aint_queue::App;
+    /// let app = App::new().middleware(|call, next| async move {
+    ///     let ctx = call.ctx().clone();
+    ///     ctx.log("debug", format!("{} begins", ctx.job()));
+    ///     next.run(call).await
+    /// });
+    /// ```
+    #[must_use]
+    pub fn middleware<F, R>(mut self, around: F) -> Self
+    where
+        F: Fn(JobCall, JobService) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Result<(), JobError>> + Send + 'static,
+    {
+        self.registry.add_layer(move |service| service.wrap(around.clone()));
+        self
+    }
+
     /// Does what the command line says and answers with the exit code of the process.
     ///
     /// The master starts this same program again as guardian and as worker, so nothing with an effect should happen in
@@ -63,6 +133,7 @@ impl App {
         // Our own child processes come first: they are no commands, have no options and print no help.
         match args.get(1).and_then(|argument| argument.to_str()) {
             Some(WORKER_ARGUMENT) => worker::main(&self.registry),
+            Some(webhook::ARGUMENT) => webhook::main(),
             Some(guardian::ARGUMENT) => guardian::process_main(),
             _ => cli::main(self.registry, args),
         }

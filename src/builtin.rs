@@ -169,13 +169,11 @@ impl Job for Print {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::job::{JobId, Next, Outcome};
+    use crate::job::{Next, Outcome};
 
     fn context(attempt: u32) -> Context {
-        Context::new(JobId(1), Arc::from("default"), attempt, 3, None)
+        Context::unheard("test", attempt)
     }
 
     fn fail(data: &str, attempt: u32) -> Option<Outcome> {

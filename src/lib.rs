@@ -110,6 +110,8 @@
 //! | the worker protocol | [`wire`], `docs/worker-protocol.md`, transcripts in `tests/wire` |
 //! | what a master does | [`master`] |
 //! | what a configuration key means | `docs/configuration.md`, `config/aint-queue.toml`; as values: [`config`] |
+//! | jobs as signed requests | [`webhook`], `docs/webhooks.md` |
+//! | pushing over HTTP | [`http`], `docs/http.md` |
 //! | snapshots and metrics | [`snapshot`], [`metrics`] |
 //! | how to run it | `docs/operations.md` |
 //! | why something is as it is | `docs/decisions` |
@@ -122,17 +124,21 @@ pub mod config;
 pub mod fd;
 mod form;
 pub mod guardian;
+pub mod http;
 pub mod job;
 pub mod master;
 pub mod metrics;
+pub mod middleware;
 pub mod pool;
 pub mod queue;
+mod queues;
 pub mod snapshot;
 pub mod store;
+pub mod webhook;
 pub mod wire;
 pub mod worker;
 
 pub use app::{App, WORKER_ARGUMENT};
 pub use config::Config;
-pub use job::{AsyncJob, Context, Job, JobError, Priority};
+pub use job::{AsyncFailedFn, AsyncJob, Context, FailedFn, Failure, Job, JobError, Priority};
 pub use queue::{PushOptions, Queue};

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the programs the tests use beside Rust are there, and prints the path of the redis-server: Redis,
-# the interpreters that examples/ is written for (php, python3, node) and their Redis clients. Nothing else: the tests
-# start servers of their own, on private ports, and end them.
+# the interpreters that examples/ is written for (php, python3, node) and their Redis clients, and curl. Nothing else:
+# the tests start servers of their own, on private ports, and end them.
 #
 #   usage:  tests/services.sh
 #   env:    REDIS_SERVER   a redis-server (or valkey-server) to use instead of the one on the PATH
@@ -33,6 +33,7 @@ missing() {
     command -v python3 >/dev/null || echo python3-minimal
     command -v php >/dev/null || echo php-cli
     command -v node >/dev/null || echo nodejs
+    command -v curl >/dev/null || echo curl
     has_php_redis || echo php-redis
     has_python_redis || echo python3-redis
     has_node_redis || echo node-redis

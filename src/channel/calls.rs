@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
+use super::asks::explained;
 use crate::job::JobId;
 use crate::store::{
-    LEASE, Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, Reap, Settlement, Store, StoreError, Turn, TurnReply,
+    Free, LEASE, Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, Reap, Settlement, Store, StoreError, Turn,
+    TurnReply,
 };
 
 /// A call to make.
@@ -48,7 +50,12 @@ pub(super) enum Done {
     Held(Result<Vec<JobId>, StoreError>),
     Fetched(Result<Vec<Leased>, StoreError>),
     Taken(Result<Option<Leased>, StoreError>),
-    Turned { settlements: Vec<Settlement>, want: usize, result: Result<TurnReply, StoreError> },
+    Turned {
+        settlements: Vec<Settlement>,
+        frees: Vec<Free>,
+        want: usize,
+        result: Result<TurnReply, StoreError>,
+    },
     Reaped(Result<u64, StoreError>),
     Left(Result<u64, StoreError>),
 }
@@ -134,8 +141,8 @@ impl Calls {
         self.trouble.as_deref()
     }
 
-    /// Starts a call. `settlements` go with a turn.
-    pub(super) fn start(&mut self, call: Call, settlements: Vec<Settlement>) {
+    /// Starts a call. `settlements` and `frees` go with a turn.
+    pub(super) fn start(&mut self, call: Call, settlements: Vec<Settlement>, frees: Vec<Free>) {
         let store = Arc::clone(&self.store);
         let owner = self.owner.clone();
         self.seq += 1;
@@ -159,12 +166,12 @@ impl Calls {
                         owner: &owner,
                         seq,
                         settlements: &settlements,
-                        frees: &[],
+                        frees: &frees,
                         want,
                         max_bytes: MAX_BATCH_BYTES,
                     };
                     let result = store.turn(turn).await;
-                    Done::Turned { settlements, want, result }
+                    Done::Turned { settlements, frees, want, result }
                 }
                 Call::Reap => Done::Reaped(store.reap(Reap::Expired).await),
                 Call::Leave => Done::Left(store.leave(&mine()).await),
@@ -208,7 +215,7 @@ impl Calls {
         let delay = self.backoff.next().unwrap_or(Duration::from_secs(1));
         self.retry_at = Some(Instant::now() + delay);
         self.healthy_since = Instant::now();
-        let text = describe(error);
+        let text = explained(error);
         let news = self.trouble.as_ref() != Some(&text);
         self.trouble = Some(text);
         news
@@ -242,16 +249,4 @@ fn backoff() -> ExponentialBackoff {
         .with_jitter()
         .without_max_times()
         .build()
-}
-
-/// An error and its causes in one line.
-fn describe(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

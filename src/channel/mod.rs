@@ -9,9 +9,12 @@
 //!
 //! It ends when told to: see [`Command::Stop`] and the ladder in `stop`.
 
+mod asks;
+mod breaker;
 mod calls;
 mod pace;
 pub mod retry;
+mod runs;
 mod stop;
 mod table;
 mod talk;
@@ -21,14 +24,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, info};
 
-use crate::job::{JobId, Meta, Outcome, Timestamp};
+use crate::job::{JobId, NewJob, Outcome, Timestamp};
 use crate::metrics::ChannelMetrics;
-use crate::pool::{Census, Ended, Pool, Run};
-use crate::store::{Owner, Settlement, Store};
+use crate::pool::{Census, Pool};
+use crate::store::{Owner, Pushed, Store};
 use crate::wire::RunId;
+use asks::Asks;
+pub(crate) use asks::explained;
 use calls::Calls;
 use pace::Pace;
 use retry::Policy;
@@ -60,8 +65,20 @@ pub struct Setup {
     pub on_join: OnJoin,
     /// What to run.
     pub scope: Scope,
+    /// Where jobs of other channels go that runs push; `None` when there is no other.
+    pub elsewhere: Option<Arc<dyn Elsewhere>>,
     /// Where it counts.
     pub metrics: ChannelMetrics,
+}
+
+/// The way to other channels.
+#[async_trait]
+pub trait Elsewhere: Send + Sync + std::fmt::Debug {
+    /// Pushes jobs into a channel, all or none.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    async fn push(&self, channel: &str, jobs: &[NewJob]) -> Result<Vec<Pushed>, String>;
 }
 
 /// Writes down the owner a channel has become, where the next master of this machine finds it.
@@ -127,6 +144,8 @@ pub struct Channel {
     stop_wait: Duration,
     metrics: ChannelMetrics,
     on_join: OnJoin,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
+    asks: Asks,
     /// Owners to free before the first lease.
     dead: Vec<Owner>,
     table: Table,
@@ -173,6 +192,8 @@ impl Channel {
             stop_wait: setup.stop_wait,
             metrics: setup.metrics,
             on_join: setup.on_join,
+            elsewhere: setup.elsewhere,
+            asks: Asks::default(),
             dead: setup.dead,
             table: Table::default(),
             agenda: Agenda::default(),
@@ -199,7 +220,13 @@ impl Channel {
             }
             let timer = self.next_timer();
             tokio::select! {
-                ended = self.pool.next() => self.on_ended(ended),
+                ended = self.pool.next() => {
+                    // A run asks before it ends.
+                    let asked = self.pool.take_asks();
+                    self.on_asked(asked);
+                    self.on_ended(ended);
+                }
+                answers = self.asks.next() => self.on_answers(answers),
                 done = self.calls.done() => self.on_call(done),
                 () = work(&mut waiting) => {
                     waiting = None;
@@ -211,80 +238,6 @@ impl Channel {
                     self.hand_back_stale();
                 }
             }
-        }
-    }
-
-    /// Hands ready jobs to free slots.
-    fn dispatch(&mut self) {
-        if self.stopping.is_some() || self.calls.lease_is_doubtful() {
-            return;
-        }
-        // Asked again each time: large payloads may fill a worker's socket before its slots.
-        while self.table.ready() > 0 && self.pool.capacity() > 0 {
-            self.dispatch_next(false);
-        }
-        while self.table.ready_alone() > 0 && self.pool.can_isolate() {
-            self.dispatch_next(true);
-        }
-    }
-
-    fn dispatch_next(&mut self, alone: bool) {
-        let run = self.next_run;
-        let Some((id, meta, payload)) = self.table.next_ready(alone, run) else { return };
-        self.next_run += 1;
-        self.last_dispatch = Instant::now();
-        let timeout = match meta.timeout_ms {
-            Some(0) => None,
-            Some(ms) => Some(Duration::from_millis(ms)),
-            None => self.max_execute,
-        };
-        let delivery = Run {
-            run,
-            id,
-            job: meta.job.clone(),
-            attempt: meta.attempts.saturating_add(1),
-            max_attempts: self.policy.max_attempts(meta),
-            timeout,
-            payload,
-        };
-        if alone {
-            self.pool.dispatch_alone(delivery);
-        } else {
-            self.pool.dispatch(delivery);
-        }
-    }
-
-    /// Hands back what was leased ahead when the slots stay busy after all.
-    fn hand_back_stale(&mut self) {
-        if self.table.ready() > 0 && self.last_dispatch.elapsed() >= pace::MAX_WAIT {
-            debug!(channel = %self.name, jobs = self.table.ready(), "handing back jobs that no slot is free for");
-            // What runs has already taken this long, which ends the leasing ahead until it is shorter again.
-            self.pace.ran(self.last_dispatch.elapsed());
-            self.hand_back_ready();
-            self.last_dispatch = Instant::now();
-        }
-    }
-
-    /// Decides what each ending means.
-    fn on_ended(&mut self, ended: Vec<Ended>) {
-        let now = self.now();
-        for Ended { run, id, outcome, took } in ended {
-            self.metrics.run_ended(outcome.word(), took);
-            self.pace.ran(took);
-            let Some(meta) = self.table.end(id, run) else {
-                debug!(channel = %self.name, job = id.0, "a run ended after its lease was lost: its result is dropped");
-                continue;
-            };
-            if outcome != Outcome::Done {
-                log_ending(&self.name, id, &meta, &outcome);
-                self.count_handed_back(&outcome);
-            }
-            if self.scoped.scope != Scope::All {
-                (self.scoped.job, self.scoped.outcome) = (Some(id), Some(outcome.clone()));
-            }
-            let unique = meta.unique.clone();
-            let to = self.policy.settle(meta, outcome, now, fastrand::f64());
-            self.table.settle(Settlement { id, unique, to });
         }
     }
 
@@ -333,16 +286,6 @@ impl Channel {
     /// The store's clock, as far as we know it.
     fn now(&self) -> Timestamp {
         self.clock.0.after(self.clock.1.elapsed())
-    }
-}
-
-fn log_ending(channel: &str, id: JobId, meta: &Meta, outcome: &Outcome) {
-    let (job, name, attempt) = (id.0, meta.job.as_str(), meta.attempts.saturating_add(1));
-    match outcome {
-        Outcome::Failed { error, .. } => info!(%channel, job, %name, attempt, error, "a job failed"),
-        Outcome::TimedOut { limit } => info!(%channel, job, %name, attempt, ?limit, "a job timed out"),
-        Outcome::Crashed { how } => info!(%channel, job, %name, attempt, "a job's worker {how}"),
-        other => debug!(%channel, job, %name, attempt, "a job was {}", other.word()),
     }
 }
 

@@ -6,8 +6,11 @@
 use std::time::Duration;
 
 use crate::config::{Backoff, BackoffKind};
-use crate::job::{ErrorKind, FailReason, MAX_CRASHES, MAX_DELAY, Meta, Next, Outcome, Timestamp};
+use crate::job::{ErrorKind, FailReason, JobOptions, MAX_CRASHES, MAX_DELAY, Meta, Next, Outcome, Timestamp};
 use crate::store::Place;
+
+/// A callback that hands itself back at once would spin.
+const SHORTEST_RELEASE: Duration = Duration::from_secs(1);
 
 /// A channel's retry policy.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +67,59 @@ impl Policy {
                     self.again(meta, FailReason::Crashed, None, chance)
                 }
             }
+        }
+    }
+
+    /// The policy for a job whose handler wants this.
+    #[must_use]
+    pub fn with(mut self, options: JobOptions) -> Self {
+        self.max_attempts = options.max_attempts.unwrap_or(self.max_attempts);
+        self
+    }
+
+    /// Where a job goes that is held although its time is over.
+    #[must_use]
+    pub fn expire(mut meta: Meta, now: Timestamp) -> Place {
+        let attempt = meta.attempts.saturating_add(1);
+        meta.record_error(attempt, now, ErrorKind::Expired, "not started before its expiry");
+        failed(meta, FailReason::Expired)
+    }
+
+    /// Where a job goes whose failed callback has ended like this. The callback is no attempt; what went wrong in it is
+    /// noted and changes nothing.
+    #[must_use]
+    pub fn settle_callback(mut meta: Meta, outcome: Outcome, now: Timestamp) -> Place {
+        let wrong = match outcome {
+            Outcome::Interrupted => return Place::Front(meta),
+            Outcome::CrashedInCompany => {
+                meta.suspect = true;
+                return Place::Front(meta);
+            }
+            Outcome::Released { after } => {
+                return Place::Delayed(after.clamp(SHORTEST_RELEASE, MAX_DELAY), meta);
+            }
+            Outcome::Done => None,
+            Outcome::Failed { error, .. } => Some(error),
+            Outcome::TimedOut { limit } => Some(format!("ran longer than {limit:?} and was ended")),
+            Outcome::Crashed { how } => Some(format!("the worker {how}")),
+        };
+        if let Some(wrong) = wrong {
+            let message = format!("the failed callback: {wrong}");
+            meta.record_error(meta.attempts.max(1), now, ErrorKind::Callback, &message);
+        }
+        let reason = meta.failing.take().unwrap_or(FailReason::Exhausted);
+        failed(meta, reason)
+    }
+
+    /// Where a job that is to rest in `failed` goes when its handler has a failed callback: to a worker first.
+    #[must_use]
+    pub fn by_callback(place: Place) -> Place {
+        match place {
+            Place::Failed(mut meta) => {
+                meta.failing = meta.failed.take();
+                Place::Front(meta)
+            }
+            other => other,
         }
     }
 
@@ -138,6 +194,39 @@ mod tests {
         let asked = error(Next::After(7 * SECOND));
         assert!(matches!(after(0, 0, asked.clone()), Place::Delayed(d, _) if d == 7 * SECOND));
         assert_eq!(reason(&after(2, 0, asked)), Some(FailReason::Exhausted));
+    }
+
+    #[test]
+    fn a_failed_callback_ends_in_failed_whatever_becomes_of_it() {
+        let Place::Front(failing) = Policy::by_callback(after(2, 0, error(Next::ByPolicy))) else { panic!() };
+        assert_eq!((failing.failing, failing.failed), (Some(FailReason::Exhausted), None));
+        let end = |outcome| Policy::settle_callback(failing.clone(), outcome, NOW);
+        for outcome in [Outcome::Done, error(Next::ByPolicy), Outcome::Crashed { how: "died".into() }] {
+            let place = end(outcome);
+            assert_eq!(reason(&place), Some(FailReason::Exhausted));
+            let Place::Failed(meta) = place else { unreachable!() };
+            assert_eq!((meta.attempts, meta.failing), (3, None));
+        }
+        assert_eq!(end(Outcome::Interrupted), Place::Front(failing.clone()));
+        assert!(matches!(end(Outcome::CrashedInCompany), Place::Front(meta) if meta.suspect));
+        let Place::Failed(meta) = end(error(Next::Never)) else { panic!() };
+        assert_eq!(meta.errors.last().map(|e| e.kind), Some(ErrorKind::Callback));
+        assert!(matches!(Policy::by_callback(after(0, 0, error(Next::ByPolicy))), Place::Delayed(..)));
+    }
+
+    #[test]
+    fn a_job_that_is_too_late_is_not_an_attempt() {
+        let place = Policy::expire(Meta::named("x"), NOW);
+        assert_eq!(reason(&place), Some(FailReason::Expired));
+        assert!(matches!(place, Place::Failed(meta) if meta.attempts == 0 && meta.errors.len() == 1));
+    }
+
+    #[test]
+    fn what_the_handler_wants_goes_before_the_channel_and_behind_the_push() {
+        let policy =
+            policy(BackoffKind::Fixed).with(JobOptions { max_attempts: Some(7), ..Default::default() });
+        assert_eq!(policy.max_attempts(&Meta::named("x")), 7);
+        assert_eq!(policy.max_attempts(&Meta { max_attempts: Some(2), ..Meta::named("x") }), 2);
     }
 
     #[test]

@@ -91,6 +91,11 @@ impl Table {
         Some((id, held.meta.as_ref()?, payload))
     }
 
+    /// What the store keeps of a job that is held and not yet being settled.
+    pub(super) fn meta(&self, id: JobId) -> Option<&Meta> {
+        self.held.get(&id)?.meta.as_ref()
+    }
+
     /// A run has ended; answers the job's meta, or `None` when the run is not ours any more.
     pub(super) fn end(&mut self, id: JobId, run: RunId) -> Option<Meta> {
         let held = self.held.get_mut(&id).filter(|held| held.doing == Doing::Running(run))?;

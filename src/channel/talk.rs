@@ -56,11 +56,11 @@ impl Channel {
             (self.agenda.look, self.agenda.due) = (true, None);
         }
         let Some(call) = self.next_call() else { return };
-        let settlements = match call {
-            Call::Turn { .. } => self.table.take_settlements(MAX_BATCH),
-            _ => Vec::new(),
+        let (settlements, frees) = match call {
+            Call::Turn { .. } => (self.table.take_settlements(MAX_BATCH), self.asks.take_frees()),
+            _ => (Vec::new(), Vec::new()),
         };
-        self.calls.start(call, settlements);
+        self.calls.start(call, settlements, frees);
     }
 
     fn next_call(&mut self) -> Option<Call> {
@@ -84,12 +84,16 @@ impl Channel {
         if self.is_finished() {
             return Some(Call::Leave);
         }
-        if let (Scope::Only(id), false, None) = (self.scoped.scope, self.scoped.asked, &self.stopping) {
+        let settled = self.table.unsettled() == 0;
+        if let (Scope::Only(id), false, None, true) =
+            (self.scoped.scope, self.scoped.asked, &self.stopping, settled)
+        {
             return Some(Call::Take(id));
         }
         let want = if self.agenda.look { self.want() } else { 0 };
         let recount = self.agenda.recount.is_some_and(|at| at <= Instant::now());
-        if recount || want > 0 || self.table.unsettled() > 0 || self.calls.renewal_is_due() {
+        let news = self.table.unsettled() > 0 || self.asks.has_frees();
+        if recount || want > 0 || news || self.calls.renewal_is_due() {
             // A turn that is made anyway may as well look.
             return Some(Call::Turn { want: self.want() });
         }
@@ -128,13 +132,14 @@ impl Channel {
                 self.calls.joined(owner);
                 self.agenda = Agenda::default();
             }
-            Done::Turned { settlements, want, result: Ok(reply) } => {
+            Done::Turned { settlements, want, result: Ok(reply), .. } => {
                 self.calls.succeeded(true);
                 self.pace.turned(self.calls.took());
                 self.on_turn(&settlements, want, reply);
             }
-            Done::Turned { settlements, result: Err(error), .. } => {
+            Done::Turned { settlements, frees, result: Err(error), .. } => {
                 self.agenda.unheard.extend(settlements);
+                self.asks.free(frees);
                 self.on_error(&error);
             }
             Done::Held(Ok(ids)) => {
@@ -263,6 +268,7 @@ impl Channel {
         );
         self.pool.kill_all(true);
         self.table = super::Table::default();
+        self.asks.forget();
         self.calls.owner = None;
         self.agenda = Agenda::default();
     }

@@ -14,6 +14,9 @@ pub(crate) struct Listen {
     /// Every declared channel (or name several with --channel)
     #[arg(long, conflicts_with = "channels")]
     all: bool,
+    /// Open no HTTP listener, even if the configuration has one
+    #[arg(long)]
+    no_http: bool,
     /// How log lines look
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
@@ -22,7 +25,9 @@ pub(crate) struct Listen {
 impl Listen {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
         let channels = session.channels(self.all)?.iter().map(|channel| channel.name.clone()).collect();
-        let config = Arc::new(session.config()?.clone());
+        let mut config = session.config()?.clone();
+        config.http = config.http.filter(|_| !self.no_http);
+        let config = Arc::new(config);
         let log = Log::start(session, self.log_format, "info");
         let ended = master::listen(master::Listen { config, channels });
         if log.dropped() > 0 {
@@ -41,6 +46,9 @@ pub(super) fn failure(error: ListenError) -> Failure {
         ListenError::Store { channel, source } => {
             Failure::store(format!("open the store of channel \"{channel}\""), source)
         }
+        error @ ListenError::Http { .. } => Failure::new(Exit::Failed, doing).because(error).hint(
+            "change listen in [http]; or, if a master of the same configuration has the port, start this one with --no-http",
+        ),
         error => {
             let exit = match &error {
                 ListenError::Lock { source, .. } if source.is_held() => Exit::Running,

@@ -1,5 +1,7 @@
 //! `queue:run`: run one job here and now, beside a master or without one.
 
+use std::sync::Arc;
+
 use clap::Args;
 use serde_json::json;
 
@@ -21,10 +23,10 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
         let channel = session.channel()?;
-        let base = session.config()?.directory();
+        let config = Arc::new(session.config()?.clone());
         let scope = self.id.map_or(Scope::Next, Scope::Only);
         let log = Log::start(session, LogFormat::Text, "error,worker=info");
-        let stopped = master::run_once(channel, &base, scope);
+        let stopped = master::run_once(&config, channel, scope);
         drop(log);
         let stopped = stopped.map_err(failure)?;
         if session.json() {

@@ -5,15 +5,22 @@ use super::error::Problems;
 use super::keys::{self, Found, Key, Kind};
 use super::suggest::nearest;
 use super::tree::{Node, Table, Value, join};
+use crate::webhook::settings::wrong_header;
 
 /// Checks the table of a channel or of `[defaults]`; `root` is its full key.
 pub(super) fn channel(table: &mut Table, root: &str, problems: &mut Problems<'_>) {
     one_name_each(table, problems);
-    Checker { root, problems }.table(table, "");
+    Checker { root, keys: keys::KEYS, problems }.table(table, "");
+}
+
+/// Checks the table `[http]`.
+pub(super) fn http(table: &mut Table, problems: &mut Problems<'_>) {
+    Checker { root: "http", keys: keys::HTTP_KEYS, problems }.table(table, "");
 }
 
 struct Checker<'a, 'p> {
     root: &'a str,
+    keys: &'static [Key],
     problems: &'a mut Problems<'p>,
 }
 
@@ -25,7 +32,7 @@ impl Checker<'_, '_> {
     /// Checks one entry of the table at `path` and answers whether it can be used.
     fn entry(&mut self, name: &str, node: &mut Node, path: &str) -> bool {
         let full = join(path, name);
-        match keys::find(&full) {
+        match keys::find(self.keys, &full) {
             Found::Key(key) => self.value(key, node),
             Found::Table => match &mut node.value {
                 Value::Table(table) => {
@@ -57,22 +64,22 @@ impl Checker<'_, '_> {
 
     /// What may have been meant by the unknown `name` in the table at `path`.
     fn suggestion(&self, name: &str, path: &str) -> String {
-        if let Some(near) = nearest(name, keys::names_below(path)) {
+        if let Some(near) = nearest(name, keys::names_below(self.keys, path)) {
             return format!("did you mean {near}?");
         }
-        let elsewhere = keys::KEYS.iter().find(|key| key.path.rsplit('.').next() == Some(name));
+        let elsewhere = self.keys.iter().find(|key| key.path.rsplit('.').next() == Some(name));
         if let Some(key) = elsewhere {
             let table = key.path.rsplit_once('.').map_or("", |(table, _)| table);
             return format!("it belongs in [{}]", join(self.root, table).trim_end_matches('.'));
         }
-        let mut known: Vec<_> = keys::names_below(path).collect();
+        let mut known: Vec<_> = keys::names_below(self.keys, path).collect();
         known.dedup();
         format!("remove it, or use one of {}", known.join(", "))
     }
 
     fn value(&mut self, key: &Key, node: &mut Node) -> bool {
         if matches!(node.value, Value::Broken) {
-            return false;
+            return matches!(key.kind, Kind::Secrets);
         }
         from_environment(key.kind, node);
         if let (Kind::Tables, Value::Array(items)) = (key.kind, &mut node.value) {
@@ -99,6 +106,9 @@ impl Checker<'_, '_> {
             (Kind::Text | Kind::Path, Value::Text(text)) => wrong_text(text),
             (Kind::Choice(now, later), Value::Text(text)) => return self.choice(key, node, text, now, later),
             (Kind::Argv, Value::Array(items)) => return self.argv(key, items, node),
+            (Kind::Hosts, Value::Array(items)) => return self.hosts(key, items),
+            (Kind::Secrets, _) => return self.secrets(key, node),
+            (Kind::Headers, Value::Table(headers)) => return self.headers(headers),
             (Kind::Variables, Value::Table(variables)) => return self.variables(variables),
             (_, other) => Some(format!("is {}", other.kind())),
         };
@@ -142,6 +152,61 @@ impl Checker<'_, '_> {
         let Some((at, message)) = wrong else { return true };
         self.problems.add(at.at, &at.key, message, key.wanted());
         false
+    }
+
+    fn hosts(&mut self, key: &Key, items: &[Node]) -> bool {
+        let before = self.problems.len();
+        for item in items {
+            match &item.value {
+                Value::Text(text) if is_host(text) => {}
+                Value::Text(_) => {
+                    self.problems.add(item.at, &item.key, "is no name of a host", key.wanted());
+                }
+                Value::Broken => {}
+                other => self.problems.add(item.at, &item.key, format!("is {}", other.kind()), key.wanted()),
+            }
+        }
+        self.problems.len() == before
+    }
+
+    /// What is wrong stays in its place, broken: it is not missing.
+    fn secrets(&mut self, key: &Key, node: &mut Node) -> bool {
+        let wrong = match &node.value {
+            Value::Text(_) | Value::Broken => None,
+            Value::Array(items) if items.is_empty() => Some("is empty".to_owned()),
+            Value::Array(items) => {
+                let mut others =
+                    items.iter().filter(|item| !matches!(item.value, Value::Text(_) | Value::Broken));
+                others.next().map(|other| format!("holds {}", other.value.kind()))
+            }
+            other => Some(format!("is {}", other.kind())),
+        };
+        if let Some(message) = wrong {
+            self.problems.add(node.at, &node.key, message, key.wanted());
+            node.value = Value::Broken;
+        }
+        true
+    }
+
+    fn headers(&mut self, headers: &Table) -> bool {
+        let before = self.problems.len();
+        for (name, node) in headers {
+            let value = match &node.value {
+                Value::Text(text) => text.as_str(),
+                Value::Broken => "",
+                other => {
+                    let message = format!("is {}", other.kind());
+                    self.problems.add(node.at, &node.key, message, "write a string in quotes");
+                    ""
+                }
+            };
+            let twice = headers.keys().filter(|other| other.eq_ignore_ascii_case(name)).count() > 1;
+            let twice = twice.then(|| ("stands here twice".to_owned(), "keep one of them".to_owned()));
+            if let Some((message, remedy)) = wrong_header(name, value).or(twice) {
+                self.problems.add(node.key_at, &node.key, message, remedy);
+            }
+        }
+        self.problems.len() == before
     }
 
     fn variables(&mut self, variables: &Table) -> bool {
@@ -222,6 +287,12 @@ fn from_environment(kind: Kind, node: &mut Node) {
     if let Some(value) = read {
         node.value = value;
     }
+}
+
+/// Whether `text` is a host name as it stands in a `Host` header, without a port.
+fn is_host(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    (1..=253).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 fn wrong_text(text: &str) -> Option<String> {

@@ -1,9 +1,9 @@
-//! Every key a channel may have, as data: the loader checks against this table, takes its defaults from it, and
+//! Every key a channel or `[http]` may have, as data: the loader checks against this table, takes its defaults from it, and
 //! tests hold the reference file and the documentation to it.
 
-/// One key of a channel or of `[defaults]`.
+/// One key of a channel, of `[defaults]` or of `[http]`.
 pub(super) struct Key {
-    /// Its place below the channel; `[]` stands for each item of an array.
+    /// Its place below the channel or below `[http]`; `[]` stands for each item of an array.
     pub(super) path: &'static str,
     /// What its value may be.
     pub(super) kind: Kind,
@@ -36,6 +36,12 @@ pub(super) enum Kind {
     Argv,
     /// Environment variables: a table of strings.
     Variables,
+    /// Names of hosts.
+    Hosts,
+    /// Secrets: one string or an array of them.
+    Secrets,
+    /// Headers of HTTP: a table of strings that are never shown.
+    Headers,
     /// An array of tables, whose keys stand in the table under `path[]`.
     Tables,
 }
@@ -50,13 +56,15 @@ const fn key(
     Key { path, kind, unit, default, meaning }
 }
 
-use Kind::{Argv, Choice, Flag, Integer, Number, Path, Secret, Tables, Text, Variables};
+use Kind::{
+    Argv, Choice, Flag, Headers, Hosts, Integer, Number, Path, Secret, Secrets, Tables, Text, Variables,
+};
 
 /// A day in seconds.
 const DAY: f64 = 86_400.0;
 
-/// Every key, in the order of the reference file.
-pub(super) const KEYS: &[Key] = &[
+/// Every key of a channel, in the order of the reference file.
+pub(super) static KEYS: &[Key] = &[
     key(
         "pid_path",
         Path,
@@ -205,6 +213,36 @@ pub(super) const KEYS: &[Key] = &[
         "\"exec\" in `process`, else \"wire\"",
         "how `command` is spoken to: `wire`, the worker protocol; `exec`, one process per job",
     ),
+    key(
+        "worker.url",
+        Text,
+        "",
+        "",
+        "`coroutine`: where each job is sent as a signed POST, in place of `command`",
+    ),
+    key(
+        "worker.secret",
+        Secrets,
+        "",
+        "",
+        "what requests to `url` are signed with, `whsec_…`; several while the receiver changes to a new one; never shown",
+    ),
+    key("worker.headers", Headers, "", "{}", "further headers of requests to `url`; values are never shown"),
+    key("worker.allow_http", Flag, "", "false", "let `url` be without TLS"),
+    key(
+        "worker.allow_private",
+        Flag,
+        "",
+        "false",
+        "let requests to `url` go to loopback, private and other addresses that are not public",
+    ),
+    key(
+        "worker.ca_file",
+        Path,
+        "",
+        "",
+        "certificate authorities (PEM) that the receiver at `url` is verified with, in place of those of the machine",
+    ),
     key("worker.env", Variables, "", "{}", "variables set for the workers"),
     key(
         "worker.boot_timeout_seconds",
@@ -212,6 +250,34 @@ pub(super) const KEYS: &[Key] = &[
         "seconds",
         "30",
         "how long a worker may take from its start to its hello",
+    ),
+];
+
+/// Every key of `[http]`, in the order of the reference file.
+pub(super) static HTTP_KEYS: &[Key] = &[
+    key(
+        "listen",
+        Text,
+        "",
+        "",
+        "address and port of the HTTP listener, as in \"127.0.0.1:9465\"; without it there is none",
+    ),
+    key(
+        "token",
+        Secret,
+        "",
+        "",
+        "what clients must send as `Authorization: Bearer …`; needed when `listen` is not on loopback; never shown",
+    ),
+    key("hosts", Hosts, "", "[]", "names beside `localhost` under which clients may reach the listener"),
+    key("max_body_bytes", Integer(1_024, 64 << 20), "bytes", "5242880", "largest body of a request"),
+    key("max_connections", Integer(1, 10_000), "connections", "256", "connections at once; more wait"),
+    key(
+        "timeout_seconds",
+        Number(0.1, 300.0),
+        "seconds",
+        "10",
+        "how long the head of a request, its body, and each part of the answer may take; how long an idle connection is kept",
     ),
 ];
 
@@ -230,7 +296,6 @@ pub(super) const LATER: &[(&str, &str)] = &[
     ("job_snapshot.handler[].resend", "decide inside a command handler"),
     ("job_snapshot.handler[].url", "use a command handler"),
     ("job_snapshot.handler[].to", "use a command handler"),
-    ("worker.url", "use command"),
     ("worker.flex_interval", "remove it"),
     ("worker.target_wait_seconds", "remove it"),
     ("worker.capacity", "remove it"),
@@ -268,14 +333,17 @@ pub(super) enum Found {
     Nothing,
 }
 
-/// What stands at `path` below a channel.
-pub(super) fn find(path: &str) -> Found {
+/// What stands at `path` below a table with these keys.
+pub(super) fn find(keys: &'static [Key], path: &str) -> Found {
     let in_list = |list: &'static [(&str, &'static str)]| list.iter().find(|(p, _)| *p == path).map(|l| l.1);
-    if let Some(key) = KEYS.iter().find(|k| k.path == path) {
+    if let Some(key) = keys.iter().find(|k| k.path == path) {
         return Found::Key(key);
     }
-    if names_below(path).next().is_some() {
+    if names_below(keys, path).next().is_some() {
         return Found::Table;
+    }
+    if std::ptr::eq(keys, HTTP_KEYS) {
+        return Found::Nothing;
     }
     match (in_list(LATER), in_list(RENAMED)) {
         (Some(today), _) => Found::Later(today),
@@ -285,13 +353,13 @@ pub(super) fn find(path: &str) -> Found {
 }
 
 /// The key at `path`, which the caller knows to be there.
-pub(super) fn known(path: &str) -> &'static Key {
-    KEYS.iter().find(|k| k.path == path).expect("the loader reads only keys of the table")
+pub(super) fn known(keys: &'static [Key], path: &str) -> &'static Key {
+    keys.iter().find(|k| k.path == path).expect("the loader reads only keys of the table")
 }
 
-/// The names that may stand in the table at `path`; the empty path is the channel itself.
-pub(super) fn names_below(path: &str) -> impl Iterator<Item = &'static str> {
-    KEYS.iter().filter_map(move |key| {
+/// The names that may stand in the table at `path`; the empty path is the one the keys are of.
+pub(super) fn names_below(keys: &'static [Key], path: &str) -> impl Iterator<Item = &'static str> {
+    keys.iter().filter_map(move |key| {
         let rest = if path.is_empty() { key.path } else { key.path.strip_prefix(path)?.strip_prefix('.')? };
         rest.split(['.', '[']).next()
     })
@@ -305,8 +373,9 @@ impl Key {
             Number(..) => "number",
             Flag => "boolean",
             Text | Path | Secret | Choice(..) => "string",
-            Argv => "array of strings",
-            Variables => "table of strings",
+            Argv | Hosts => "array of strings",
+            Secrets => "string or array of strings",
+            Variables | Headers => "table of strings",
             Tables => "array of tables",
         }
     }
@@ -320,7 +389,7 @@ impl Key {
             Number(min, max) => format!("{min} to {max}{unit}"),
             Choice(now, _) => now.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "),
             Path => "relative to this file".to_owned(),
-            Flag | Text | Secret | Argv | Variables | Tables => String::new(),
+            Flag | Text | Secret | Secrets | Argv | Hosts | Variables | Headers | Tables => String::new(),
         }
     }
 
@@ -341,17 +410,24 @@ impl Key {
                 "write the program and its arguments as an array of strings, such as [\"php\", \"worker.php\"]"
                     .to_owned()
             }
+            Hosts => "write names without scheme and port as an array of strings, such as [\"queue.internal\"]".to_owned(),
+            Secrets => "write a string or an array of strings, best of all \"${NAME}\" to take it from the environment".to_owned(),
+            Headers => "write a table of strings, such as { authorization = \"Bearer ${NAME}\" }".to_owned(),
             Variables => "write a table of strings, such as { APP_ENV = \"production\" }".to_owned(),
             Tables => "write an array of tables, such as [ { type = \"log\" } ]".to_owned(),
         }
     }
 }
 
-/// Every key with its type, default, range and meaning, as the Markdown table of `docs/configuration.md`.
+/// Every key with its type, default, range and meaning, as the Markdown tables of `docs/configuration.md`.
 #[must_use]
 pub fn key_table() -> String {
+    format!("{}\nThe keys of `[http]`:\n\n{}", table_of(KEYS), table_of(HTTP_KEYS))
+}
+
+fn table_of(keys: &[Key]) -> String {
     let mut table = String::from("| key | type | default | range, unit | meaning |\n|---|---|---|---|---|\n");
-    for key in KEYS {
+    for key in keys {
         let default = match key.default {
             "" => "none".to_owned(),
             words if words.contains(' ') => words.to_owned(),

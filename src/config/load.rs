@@ -12,7 +12,7 @@ use super::error::{ConfigError, Problem, Problems, UndeclaredChannel};
 use super::read::{Notes, warn_of_idle_keys};
 use super::suggest::nearest;
 use super::tree::{Env, Node, Table, Value};
-use super::{Channel, Config, check, merge, read, tree};
+use super::{Channel, Config, check, http, merge, read, tree};
 
 /// The variable that names the configuration file.
 pub const FILE_VARIABLE: &str = "AINT_QUEUE_CONFIG";
@@ -135,7 +135,18 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
     let base = absolute.parent().unwrap_or(Path::new("/"));
 
     let mut channels = BTreeMap::new();
-    if let Some(root) = tree::parse(text, env, &mut problems) {
+    let mut listener = None;
+    if let Some(mut root) = tree::parse(text, env, &mut problems) {
+        if let Some(node) = root.remove("http") {
+            let mut table = as_table(node, &mut problems);
+            let with_token = table.contains_key("token");
+            check::http(&mut table, &mut problems);
+            listener = http::http(
+                &table,
+                with_token,
+                &mut Notes { problems: &mut problems, warnings: &mut warnings },
+            );
+        }
         let (defaults, declared) = split(root, &mut problems);
         for (name, own) in &declared {
             let table = merge::inherit(&defaults, own);
@@ -147,7 +158,7 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
     }
     let problems: Vec<Problem> = problems.into_vec();
     if problems.is_empty() {
-        Ok(Config { file: Some(absolute), channels, warnings: warnings.into_vec() })
+        Ok(Config { file: Some(absolute), channels, http: listener, warnings: warnings.into_vec() })
     } else {
         Err(ConfigError::Invalid(problems))
     }
@@ -190,16 +201,15 @@ fn split(mut root: Table, problems: &mut Problems<'_>) -> (Table, BTreeMap<Strin
     (defaults, declared)
 }
 
-/// What is wrong with a key outside `[defaults]` and `[channels]`.
+/// What is wrong with a key outside `[defaults]`, `[channels]` and `[http]`.
 fn at_the_top(name: &str) -> (&'static str, String) {
     match name {
-        "http" => ("is not available in this version", "use queue:status --json instead".to_owned()),
         "log" => {
             let today = "use --log-format and -v on the command line instead";
             ("is not available in this version", today.to_owned())
         }
         _ => {
-            let remedy = match nearest(name, ["channels", "defaults"]) {
+            let remedy = match nearest(name, ["channels", "defaults", "http"]) {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!(
                     "a channel is declared as [channels.{}], what all channels share as [defaults]",

@@ -9,6 +9,7 @@
 
 mod check;
 mod error;
+mod http;
 mod keys;
 mod load;
 mod merge;
@@ -20,9 +21,11 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,6 +35,7 @@ use load::run_directory;
 pub use load::{DEFAULT_FILE, FILE_VARIABLE, is_channel_name};
 
 use crate::pool::plan::Plan;
+use crate::webhook::settings::Settings;
 
 /// A whole configuration.
 #[derive(Clone, Debug)]
@@ -40,6 +44,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// The declared channels, by name.
     pub channels: BTreeMap<String, Channel>,
+    /// The HTTP listener of a master; `None` for none.
+    pub http: Option<Http>,
     /// What is allowed but likely not meant; commands show it on standard error.
     pub warnings: Vec<Problem>,
 }
@@ -69,6 +75,23 @@ pub struct Channel {
     pub snapshot: Snapshot,
     /// How jobs run.
     pub worker: Worker,
+}
+
+/// The HTTP listener of a master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// The address it listens on.
+    pub listen: SocketAddr,
+    /// What clients must send; always there when `listen` is not on loopback.
+    pub token: Option<Secret>,
+    /// Names beside `localhost` under which clients may reach it, in lower case.
+    pub hosts: Vec<String>,
+    /// Largest body of a request, in bytes.
+    pub max_body: usize,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// How long a head, a body, a part of an answer may take.
+    pub timeout: Duration,
 }
 
 /// The wait before attempt n + 1.
@@ -234,4 +257,6 @@ pub enum Handler {
         /// The program and its arguments.
         command: Vec<String>,
     },
+    /// A server that gets each job as a signed request.
+    Webhook(Box<Settings>),
 }

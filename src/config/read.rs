@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::Problems;
+use super::keys::Key;
 use super::merge::URL_STANDS_FOR;
 use super::tree::{Node, Table, Value};
 use super::{
     Backoff, BackoffKind, Channel, Driver, Handler, Mode, Redis, Secret, Snapshot, SnapshotHandler, Worker,
-    keys, redis_url, run_directory,
+    keys, redis_url, run_directory, webhook,
 };
 use crate::pool::plan::Plan;
 
@@ -21,7 +22,7 @@ pub(super) struct Notes<'a, 'p> {
 
 /// The channel that `table`, already laid over the defaults, describes. Relative paths begin at `base`.
 pub(super) fn channel(name: &str, table: &Table, base: &Path, notes: &mut Notes<'_, '_>) -> Channel {
-    let read = Reader(table);
+    let read = Reader::new(table, keys::KEYS);
     let channel = Channel {
         name: name.to_owned(),
         pid_path: read.path("pid_path", base).unwrap_or_else(run_directory),
@@ -114,14 +115,14 @@ fn snapshot(read: &Reader<'_>, base: &Path) -> Snapshot {
     };
     let handler = |item: &Node| {
         let Value::Table(table) = &item.value else { return None };
-        let item = Reader(table);
+        let item = Reader::new(table, keys::KEYS);
         match item.text("type")? {
             "log" => Some(SnapshotHandler::Log),
             _ => Some(SnapshotHandler::Command {
                 command: argv(item.node("command")?, base),
                 timeout: match item.node("timeout_seconds") {
                     Some(node) => as_seconds(node),
-                    None => seconds(default_number("job_snapshot.handler[].timeout_seconds")),
+                    None => seconds(default_number(keys::KEYS, "job_snapshot.handler[].timeout_seconds")),
                 },
             }),
         }
@@ -156,6 +157,20 @@ fn worker(read: &Reader<'_>, base: &Path, notes: &mut Notes<'_, '_>) -> Worker {
 
 fn handler(read: &Reader<'_>, mode: Mode, base: &Path, notes: &mut Notes<'_, '_>) -> Handler {
     let protocol = read.node("worker.protocol");
+    if let Some(node) = read.node("worker.url") {
+        if let Some(command) = read.node("worker.command") {
+            let message = "contradicts command: one of the two runs the jobs";
+            notes.problems.add(node.key_at, &node.key, message, format!("keep it or {}", command.key));
+        }
+        if mode != Mode::Coroutine {
+            let message =
+                format!("contradicts type = \"{}\": requests are many at once in one process", mode.as_str());
+            notes.problems.add(node.key_at, &node.key, message, "write type = \"coroutine\" beside it");
+        }
+        if let Some(settings) = webhook::settings(read, base, notes) {
+            return Handler::Webhook(Box::new(settings));
+        }
+    }
     let Some(command) = read.node("worker.command") else {
         if let Some(node) = protocol {
             let message = "has no meaning without a command";
@@ -228,7 +243,7 @@ fn warn_of_short_stop(read: &Reader<'_>, channel: &Channel, notes: &mut Notes<'_
 
 /// Warns of keys a channel sets itself that its own mode does not use.
 pub(super) fn warn_of_idle_keys(own: &Table, channel: &Channel, warnings: &mut Problems<'_>) {
-    let read = Reader(own);
+    let read = Reader::new(own, keys::KEYS);
     let idle: &[&str] = match channel.worker.mode {
         Mode::Process => {
             &["min_worker_number", "max_worker_number", "dynamic_mode", "max_coroutine", "max_handle_number"]
@@ -242,15 +257,36 @@ pub(super) fn warn_of_idle_keys(own: &Table, channel: &Channel, warnings: &mut P
             warnings.add(node.key_at, &node.key, message, "remove it or change the type");
         }
     }
+    if matches!(channel.worker.handler, Handler::Webhook(_)) {
+        return;
+    }
+    for name in webhook::BESIDE_URL {
+        if let Some(node) = read.node(&format!("worker.{name}")) {
+            warnings.add(
+                node.key_at,
+                &node.key,
+                "has no effect without url",
+                "remove it or add url = \"https://…\"",
+            );
+        }
+    }
 }
 
 /// Typed access to a checked table; an absent key answers with its default.
-struct Reader<'a>(&'a Table);
+pub(super) struct Reader<'a> {
+    table: &'a Table,
+    keys: &'static [Key],
+}
 
 impl<'a> Reader<'a> {
-    fn node(&self, path: &str) -> Option<&'a Node> {
+    /// Reads a table that was checked against these keys.
+    pub(super) fn new(table: &'a Table, keys: &'static [Key]) -> Self {
+        Self { table, keys }
+    }
+
+    pub(super) fn node(&self, path: &str) -> Option<&'a Node> {
         let mut names = path.split('.');
-        let mut node = self.0.get(names.next()?)?;
+        let mut node = self.table.get(names.next()?)?;
         for name in names {
             let Value::Table(table) = &node.value else { return None };
             node = table.get(name)?;
@@ -258,7 +294,7 @@ impl<'a> Reader<'a> {
         Some(node)
     }
 
-    fn text(&self, path: &str) -> Option<&'a str> {
+    pub(super) fn text(&self, path: &str) -> Option<&'a str> {
         match &self.node(path)?.value {
             Value::Text(text) => Some(text),
             _ => None,
@@ -266,18 +302,18 @@ impl<'a> Reader<'a> {
     }
 
     fn word(&self, path: &str) -> String {
-        let default = || keys::known(path).default.trim_matches('"');
+        let default = || keys::known(self.keys, path).default.trim_matches('"');
         self.text(path).unwrap_or_else(default).to_owned()
     }
 
-    fn path(&self, path: &str, base: &Path) -> Option<PathBuf> {
+    pub(super) fn path(&self, path: &str, base: &Path) -> Option<PathBuf> {
         self.text(path).map(|text| from(base, text))
     }
 
-    fn integer(&self, path: &str) -> i64 {
+    pub(super) fn integer(&self, path: &str) -> i64 {
         match self.node(path).map(|node| &node.value) {
             Some(Value::Integer(n)) => *n,
-            _ => keys::known(path).default.parse().expect("the default of an integer is one"),
+            _ => keys::known(self.keys, path).default.parse().expect("the default of an integer is one"),
         }
     }
 
@@ -289,26 +325,26 @@ impl<'a> Reader<'a> {
         u32::try_from(self.integer(path)).expect("the range is checked")
     }
 
-    fn size(&self, path: &str) -> usize {
+    pub(super) fn size(&self, path: &str) -> usize {
         usize::try_from(self.integer(path)).expect("the range is checked")
     }
 
     fn number(&self, path: &str) -> f64 {
-        self.node(path).map_or_else(|| default_number(path), as_number)
+        self.node(path).map_or_else(|| default_number(self.keys, path), as_number)
     }
 
-    fn seconds(&self, path: &str) -> Duration {
+    pub(super) fn seconds(&self, path: &str) -> Duration {
         seconds(self.number(path))
     }
 
-    fn flag(&self, path: &str) -> bool {
+    pub(super) fn flag(&self, path: &str) -> bool {
         match self.node(path).map(|node| &node.value) {
             Some(Value::Flag(flag)) => *flag,
-            _ => keys::known(path).default == "true",
+            _ => keys::known(self.keys, path).default == "true",
         }
     }
 
-    fn variables(&self, path: &str) -> BTreeMap<String, String> {
+    pub(super) fn variables(&self, path: &str) -> BTreeMap<String, String> {
         let Some(Value::Table(table)) = self.node(path).map(|node| &node.value) else {
             return BTreeMap::new();
         };
@@ -344,8 +380,8 @@ fn argv(node: &Node, base: &Path) -> Vec<String> {
     words
 }
 
-fn default_number(path: &str) -> f64 {
-    keys::known(path).default.parse().expect("the default of a number is one")
+fn default_number(keys: &'static [Key], path: &str) -> f64 {
+    keys::known(keys, path).default.parse().expect("the default of a number is one")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the ranges end far below 2^53")]

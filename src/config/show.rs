@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{BackoffKind, Channel, Config, Driver, Handler, Mode, Redis, SnapshotHandler, Worker};
+use super::{BackoffKind, Channel, Config, Driver, Handler, Http, Mode, Redis, SnapshotHandler, Worker};
+use crate::webhook::settings::Settings;
 
 /// What stands in place of a secret.
 const HIDDEN: &str = "[hidden]";
@@ -21,7 +22,7 @@ impl Config {
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
-        for section in self.channels.values().flat_map(sections) {
+        for section in self.channels.values().flat_map(sections).chain(self.http.iter().map(http)) {
             if !text.is_empty() {
                 text.push('\n');
             }
@@ -37,7 +38,12 @@ impl Config {
     #[must_use]
     pub fn to_json(&self) -> Json {
         let channels = self.channels.values().map(|channel| (channel.name.clone(), channel_json(channel)));
-        json!({ "file": self.file, "channels": channels.collect::<Map<_, _>>() })
+        let channels: Map<_, _> = channels.collect();
+        let http = self.http.as_ref().map(|settings| {
+            let keys = http(settings).keys.into_iter().map(|(key, value)| (key.to_owned(), value));
+            Json::Object(keys.collect())
+        });
+        json!({ "file": self.file, "channels": channels, "http": http })
     }
 }
 
@@ -54,6 +60,20 @@ impl fmt::Display for Driver {
             }
         }
     }
+}
+
+fn http(http: &Http) -> Section {
+    let mut keys = vec![
+        ("listen", json!(http.listen)),
+        ("hosts", json!(http.hosts)),
+        ("max_body_bytes", json!(http.max_body)),
+        ("max_connections", json!(http.max_connections)),
+        ("timeout_seconds", seconds(http.timeout)),
+    ];
+    if http.token.is_some() {
+        keys.push(("token", json!(HIDDEN)));
+    }
+    Section { header: "http".to_owned(), keys }
 }
 
 fn channel_json(channel: &Channel) -> Json {
@@ -188,6 +208,24 @@ fn worker(worker: &Worker) -> Vec<(&'static str, Json)> {
         Handler::Exec { command } => {
             keys.extend([("command", json!(command)), ("protocol", json!("exec"))]);
         }
+        Handler::Webhook(settings) => keys.extend(webhook(settings)),
+    }
+    keys
+}
+
+fn webhook(settings: &Settings) -> Vec<(&'static str, Json)> {
+    let mut keys = vec![
+        ("url", json!(settings.url.to_string())),
+        ("secret", json!(HIDDEN)),
+        ("allow_http", json!(settings.allow_http)),
+        ("allow_private", json!(settings.allow_private)),
+    ];
+    if !settings.headers.is_empty() {
+        let hidden = settings.headers.iter().map(|(name, _)| (name.clone(), json!(HIDDEN)));
+        keys.push(("headers", Json::Object(hidden.collect())));
+    }
+    if let Some(file) = &settings.ca_file {
+        keys.push(("ca_file", json!(file)));
     }
     keys
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::keys::{KEYS, Kind};
+use super::keys::{HTTP_KEYS, KEYS, Kind};
 use super::tree::{self, Table, Value};
 use super::*;
 
@@ -262,7 +262,6 @@ fn contradictions_name_both_keys() {
 #[test]
 fn what_later_versions_promise_is_refused_plainly() {
     let later = [
-        "[http]\nlisten = \"x\"",
         "[channels.default.worker]\nurl = \"https://x\"",
         "[channels.default.driver]\ntype = \"sync\"",
         "[channels.default.driver]\nsentinel = [\"x\"]",
@@ -275,6 +274,64 @@ fn what_later_versions_promise_is_refused_plainly() {
         let all = wrong(&format!("{text}\n[channels.other]"));
         assert!(all.iter().all(|m| m.contains("not available in this version")), "{text}: {all:?}");
         assert!(!all.iter().any(|m| m.contains("pw")), "{all:?}");
+    }
+}
+
+#[test]
+fn there_is_an_http_listener_only_with_an_address() {
+    let http = |text: &str| parse(&format!("[http]\n{text}\n[channels.default]")).unwrap().http;
+    assert_eq!(http(""), None);
+    assert_eq!(parse("[channels.default]").unwrap().http, None);
+    let plain = http("listen = \"127.0.0.1:9465\"").unwrap();
+    assert_eq!((plain.max_body, plain.max_connections), (5 << 20, 256));
+    assert_eq!((plain.timeout, plain.token, plain.hosts.len()), (Duration::from_secs(10), None, 0));
+    let open = "listen = \"0.0.0.0:80\"\ntoken = \"0123456789abcdef\"\nhosts = [\"Queue.Internal\"]";
+    let open = http(open).unwrap();
+    assert_eq!(
+        (open.hosts[0].as_str(), open.token.unwrap().reveal()),
+        ("queue.internal", "0123456789abcdef")
+    );
+}
+
+#[test]
+fn what_is_wrong_with_the_http_listener_is_said_with_its_remedy() {
+    let first = |text: &str| wrong(&format!("[http]\n{text}\n[channels.default]")).remove(0);
+    let open = first("listen = \"0.0.0.0:9465\"");
+    assert_eq!(
+        open,
+        "2:10: http.listen = \"0.0.0.0:9465\" lets everybody on the network push jobs: add token = \"${NAME}\", \
+         which is taken from the environment, or listen on 127.0.0.1"
+    );
+    assert!(first("listen = \"[::]:1\"").contains("lets everybody"));
+    assert!(first("listen = \"localhost:9465\"").contains("write an IP address with a port"));
+    assert!(first("listen = 9465").contains("is an integer"));
+    assert!(first("lisen = \"127.0.0.1:1\"").contains("did you mean listen?"));
+    assert!(first("port = 1").contains("remove it, or use one of listen, token"));
+    assert!(first("token = \"\"").contains("is empty"));
+    assert!(first("token = \"a b\"").contains("cannot be sent in a header"));
+    assert!(first("hosts = [\"http://x\"]").contains("http.hosts[0] is no name of a host"));
+    assert!(first("hosts = [1]").contains("http.hosts[0] is an integer"));
+    assert!(first("max_body_bytes = 1").contains("write a whole number, 1024 to 67108864 bytes"));
+    assert!(wrong("http = 1\n[channels.default]")[0].contains("http is an integer: write a table"));
+    let empty = "[http]\nlisten = \"0.0.0.0:1\"\ntoken = \"\"\n[channels.default]";
+    assert_eq!(wrong(empty).len(), 1, "the token that is wrong is not missing as well");
+    assert_eq!(wrong(&empty.replace("\"\"", "\"${NO_SUCH_VARIABLE}\"")).len(), 1);
+}
+
+#[test]
+fn an_http_listener_that_is_likely_not_meant_is_a_warning() {
+    let one = |text: &str| warnings(&format!("[http]\n{text}\n[channels.default]")).remove(0);
+    assert!(one("token = \"0123456789abcdef\"").contains("without listen there is no HTTP listener"));
+    assert!(one("listen = \"127.0.0.1:1\"\ntoken = \"short\"").contains("may be guessed"));
+}
+
+#[test]
+fn the_token_is_never_shown() {
+    let text = "[http]\nlisten = \"127.0.0.1:1\"\ntoken = \"correct-horse-battery\"\n[channels.default]";
+    let config = parse(text).unwrap();
+    for shown in [config.to_toml(), config.to_json().to_string(), format!("{config:?}")] {
+        assert!(!shown.contains("horse"), "{shown}");
+        assert!(shown.contains("127.0.0.1:1"), "{shown}");
     }
 }
 
@@ -352,6 +409,10 @@ fn what_is_shown_is_a_configuration_again() {
         stop_wait_seconds = 0.5
         [channels.redis.worker]
         type = "coroutine"
+        [http]
+        listen = "[::1]:9465"
+        hosts = ["queue.internal"]
+        timeout_seconds = 2.5
     "#;
     let shown = parse(text).unwrap().to_toml();
     let again = parse(&shown).unwrap_or_else(|e| panic!("{e}\n{shown}"));
@@ -398,9 +459,10 @@ fn reference_with_everything() -> Table {
 #[test]
 fn every_key_is_in_the_reference_file_with_its_default() {
     let root = reference_with_everything();
-    for key in KEYS {
+    let (channel, http) = (&root["defaults"].value, &root["http"].value);
+    for (key, top) in KEYS.iter().map(|key| (key, channel)).chain(HTTP_KEYS.iter().map(|key| (key, http))) {
         let mut table = &root;
-        let mut value = &root["defaults"].value;
+        let mut value = top;
         for name in key.path.split('.') {
             if let Value::Table(inner) = value {
                 table = inner;

@@ -22,6 +22,7 @@
 //! the defaults, every other key replaces its default.
 
 pub(crate) mod time;
+mod write;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -32,10 +33,11 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::job::{
-    MAX_DELAY, NewJob, NewJobError, Payload, PayloadError, Priority, Start, Timestamp, UniqueUntil,
+    MAX_DELAY, NewJob, NewJobError, Payload, PayloadError, Priority, PushOptions, Start, Timestamp,
+    UniqueUntil,
 };
-use crate::queue::PushOptions;
 use time::Until;
+pub(crate) use write::write;
 
 /// Why a text is no job.
 #[derive(Debug, Error)]

@@ -1,19 +1,27 @@
 //! What a job is to the person who writes it: a type, a name, a `handle` function.
 
-use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::pin::Pin;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{JobId, Next, Outcome};
+use super::{Context, Failure, JobError, JobService};
+
+/// What a blocking job does when it has failed for good. See [`Job::failed`].
+pub type FailedFn<J> = fn(J, &Failure, &Context) -> Result<(), JobError>;
+
+/// What an asynchronous job does when it has failed for good. See [`AsyncJob::failed`].
+pub type AsyncFailedFn<J> =
+    fn(J, Failure, Context) -> Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
 
 /// A job whose handler blocks its thread: ordinary Rust.
 ///
+/// Only the name and `handle` are needed; everything else has a default that follows the channel.
+///
 /// ```
+/// use std::time::Duration;
 /// use aint_queue::{Context, Job, JobError};
 ///
 /// #[derive(serde::Serialize, serde::Deserialize)]
@@ -21,6 +29,9 @@ use super::{JobId, Next, Outcome};
 ///
 /// impl Job for SendEmail {
 ///     const NAME: &'static str = "send_email";
+///     const MAX_ATTEMPTS: Option<u32> = Some(5);
+///     const TIMEOUT: Option<Duration> = Some(Duration::from_secs(30));
+///
 ///     fn handle(self, ctx: &Context) -> Result<(), JobError> {
 ///         if !self.to.contains('@') {
 ///             return Err(JobError::never("not an address"));
@@ -30,147 +41,137 @@ use super::{JobId, Next, Outcome};
 ///     }
 /// }
 /// ```
+///
+/// A name that is not allowed is an error of the compiler where the job is registered or pushed:
+///
+/// ```compile_fail
+/// # use aint_queue::{App, Context, Job, JobError};
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Wrong;
+///
+/// impl Job for Wrong {
+///     const NAME: &'static str = "send email";
+///     fn handle(self, _: &Context) -> Result<(), JobError> { Ok(()) }
+/// }
+///
+/// let app = App::new().job::<Wrong>();
+/// ```
 pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     /// The stable name of this kind of job, at most 128 of `A-Z a-z 0-9 _ . : - \`.
     const NAME: &'static str;
+
+    /// How often a job of this kind may be attempted; the channel's `max_attempts` when `None`. A push may say otherwise.
+    const MAX_ATTEMPTS: Option<u32> = None;
+
+    /// How long one run may last, zero for no limit; the channel's `max_execute_seconds` when `None`. A push may say
+    /// otherwise. The master keeps the time; a run that passes it is asked to end and then killed.
+    const TIMEOUT: Option<Duration> = None;
 
     /// Runs the job once. It may run more than once: see the at-least-once paragraph of the crate page.
     ///
     /// # Errors
     /// Any error is kept with the job and tried again by the channel's policy; [`JobError`] says more.
     fn handle(self, ctx: &Context) -> Result<(), JobError>;
+
+    /// Whether another attempt makes sense after an error, or a panic, that does not say so itself. Time-outs and
+    /// crashes are tried again by the policy without asking.
+    fn can_retry(_error: &JobError, _ctx: &Context) -> bool {
+        true
+    }
+
+    /// How long to wait before the next attempt after an error, or a panic, that does not say so itself; the channel's
+    /// backoff when `None`.
+    fn retry_after(_error: &JobError, _ctx: &Context) -> Option<Duration> {
+        None
+    }
+
+    /// What to do when a job of this kind has failed for good: its attempts are used, or it failed finally, ran too
+    /// long, expired, or crashed its worker too often.
+    ///
+    /// It runs in a worker, at least once, after the last run and before the job rests in `failed`; a worker that ran
+    /// the job last may be dead by then. Its own errors, time-outs and crashes are kept with the job and change nothing.
+    /// It does not run for jobs that ended because their masters were lost or their records could not be understood.
+    ///
+    /// ```
+    /// # use aint_queue::{Context, FailedFn, Job, JobError};
+    /// # #[derive(serde::Serialize, serde::Deserialize)]
+    /// # struct SendEmail { to: String }
+    /// # impl Job for SendEmail {
+    /// #     const NAME: &'static str = "send_email";
+    /// #     fn handle(self, ctx: &Context) -> Result<(), JobError> { Ok(()) }
+    /// fn failed() -> Option<FailedFn<Self>> {
+    ///     Some(|job, failure, _| {
+    ///         println!("no mail to {} ({}): {}", job.to, failure.reason.as_str(), failure.error);
+    ///         Ok(())
+    ///     })
+    /// }
+    /// # }
+    /// ```
+    fn failed() -> Option<FailedFn<Self>> {
+        None
+    }
+
+    /// Puts middleware around every run of this kind of job, inside that of the whole [`App`](crate::App).
+    fn layers(service: JobService) -> JobService {
+        service
+    }
 }
 
 /// A job whose handler is asynchronous; it must not block its thread.
+///
+/// Its items mean what those of [`Job`] mean.
 pub trait AsyncJob: Serialize + DeserializeOwned + Send + 'static {
     /// The stable name of this kind of job, at most 128 of `A-Z a-z 0-9 _ . : - \`.
     const NAME: &'static str;
 
+    /// How often a job of this kind may be attempted. See [`Job::MAX_ATTEMPTS`].
+    const MAX_ATTEMPTS: Option<u32> = None;
+
+    /// How long one run may last. See [`Job::TIMEOUT`].
+    const TIMEOUT: Option<Duration> = None;
+
     /// Runs the job once. It may run more than once: see the at-least-once paragraph of the crate page.
+    ///
+    /// When the run is cancelled, [`Context::cancelled`] ends; a handler that does not end by itself then is dropped at
+    /// one of its await points a moment later.
     ///
     /// # Errors
     /// Any error is kept with the job and tried again by the channel's policy; [`JobError`] says more.
     fn handle(self, ctx: Context) -> impl Future<Output = Result<(), JobError>> + Send;
-}
 
-/// What a handler knows of the run it is in.
-#[derive(Clone, Debug)]
-pub struct Context {
-    id: JobId,
-    channel: Arc<str>,
-    attempt: u32,
-    max_attempts: u32,
-    deadline: Option<Instant>,
-    cancelled: Arc<AtomicBool>,
-}
-
-impl Context {
-    pub(crate) fn new(
-        id: JobId,
-        channel: Arc<str>,
-        attempt: u32,
-        max_attempts: u32,
-        timeout: Option<Duration>,
-    ) -> Self {
-        let deadline = timeout.map(|t| Instant::now() + t);
-        Self { id, channel, attempt, max_attempts, deadline, cancelled: Arc::default() }
+    /// Whether another attempt makes sense. See [`Job::can_retry`].
+    fn can_retry(_error: &JobError, _ctx: &Context) -> bool {
+        true
     }
 
-    /// The job's number.
-    #[must_use]
-    pub fn id(&self) -> JobId {
-        self.id
+    /// How long to wait before the next attempt. See [`Job::retry_after`].
+    fn retry_after(_error: &JobError, _ctx: &Context) -> Option<Duration> {
+        None
     }
 
-    /// The channel the job came from.
-    #[must_use]
-    pub fn channel(&self) -> &str {
-        &self.channel
+    /// What to do when a job of this kind has failed for good. See [`Job::failed`].
+    ///
+    /// ```
+    /// # use aint_queue::{AsyncFailedFn, AsyncJob, Context, JobError};
+    /// # #[derive(serde::Serialize, serde::Deserialize)]
+    /// # struct SendEmail { to: String }
+    /// # impl AsyncJob for SendEmail {
+    /// #     const NAME: &'static str = "send_email";
+    /// #     async fn handle(self, ctx: Context) -> Result<(), JobError> { Ok(()) }
+    /// fn failed() -> Option<AsyncFailedFn<Self>> {
+    ///     Some(|job, failure, _| Box::pin(async move {
+    ///         println!("no mail to {}: {}", job.to, failure.error);
+    ///         Ok(())
+    ///     }))
+    /// }
+    /// # }
+    /// ```
+    fn failed() -> Option<AsyncFailedFn<Self>> {
+        None
     }
 
-    /// Which attempt this is, from 1.
-    #[must_use]
-    pub fn attempt(&self) -> u32 {
-        self.attempt
-    }
-
-    /// How many attempts the job has in all.
-    #[must_use]
-    pub fn max_attempts(&self) -> u32 {
-        self.max_attempts
-    }
-
-    /// How long the run may still last; `None` when it has no limit.
-    #[must_use]
-    pub fn time_left(&self) -> Option<Duration> {
-        self.deadline.map(|d| d.saturating_duration_since(Instant::now()))
-    }
-
-    /// Whether the master asked this run to end: its time is up or the channel stops.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Relaxed);
-    }
-}
-
-/// How a handler ends other than well.
-///
-/// Any error converts into one with `?` and is tried again by the channel's policy. The constructors
-/// say something more exact.
-pub struct JobError {
-    outcome: Outcome,
-}
-
-impl JobError {
-    /// Tries again after `delay`, if attempts are left.
-    pub fn retry_after(delay: Duration, error: impl fmt::Display) -> Self {
-        Self::failed(error.to_string(), Next::After(delay))
-    }
-
-    /// Fails for good: another attempt would be pointless.
-    pub fn never(error: impl fmt::Display) -> Self {
-        Self::failed(error.to_string(), Next::Never)
-    }
-
-    /// Hands the job back without counting an attempt; it runs again after `delay`.
-    #[must_use]
-    pub fn release(delay: Duration) -> Self {
-        Self { outcome: Outcome::Released { after: delay } }
-    }
-
-    pub(crate) fn unknown_job(name: &str) -> Self {
-        Self::failed(format!("no handler is registered for the job \"{name}\""), Next::UnknownJob)
-    }
-
-    pub(crate) fn into_outcome(self) -> Outcome {
-        self.outcome
-    }
-
-    fn failed(error: String, next: Next) -> Self {
-        Self { outcome: Outcome::Failed { error, next } }
-    }
-}
-
-impl fmt::Debug for JobError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.outcome.fmt(f)
-    }
-}
-
-impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for JobError {
-    fn from(error: E) -> Self {
-        let error = error.into();
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        Self::failed(text, Next::ByPolicy)
+    /// Puts middleware around every run of this kind of job. See [`Job::layers`].
+    fn layers(service: JobService) -> JobService {
+        service
     }
 }

@@ -84,8 +84,11 @@ pub struct Meta {
     /// The last [`MAX_ERRORS`] errors, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<AttemptError>,
-    /// Why the job has failed for good. It is in `failed` then, or on its way there: a job whose handler has a failed
-    /// callback is handed to a worker once more, for that callback only, before it rests in `failed`.
+    /// Why the job has failed for good although it is not in `failed` yet: its handler has a failed callback, and it is
+    /// handed to a worker once more for that alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<FailReason>,
+    /// Why the job is in `failed`; absent in every other state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<FailReason>,
 }
@@ -241,9 +244,15 @@ impl Meta {
         if self.lost >= MAX_CRASHES {
             let message = format!("the master that held this job was lost {} times", self.lost);
             self.record_error(self.attempts.saturating_add(1), at, ErrorKind::Lost, &message);
-            self.failed = Some(FailReason::Lost);
+            self.failed = Some(self.failing.take().unwrap_or(FailReason::Lost));
         }
         self
+    }
+
+    /// The text of the last error; empty when there was none.
+    #[must_use]
+    pub fn last_error(&self) -> &str {
+        self.errors.last().map_or("", |error| error.message.as_str())
     }
 
     /// After which time the job must not be started; `id` tells when it was pushed.
@@ -258,7 +267,7 @@ impl Meta {
     #[must_use]
     pub fn reloaded(mut self) -> Self {
         (self.attempts, self.crashes, self.lost) = (0, 0, 0);
-        (self.suspect, self.failed) = (false, None);
+        (self.suspect, self.failing, self.failed) = (false, None, None);
         (self.expires_in_ms, self.expires_at) = (None, None);
         self
     }
@@ -409,7 +418,7 @@ pub const fn is_job_name(name: &str) -> bool {
         }
         at += 1;
     }
-    1 <= bytes.len() && bytes.len() <= 128
+    !bytes.is_empty() && bytes.len() <= 128
 }
 
 /// The longest prefix of `text` that has at most `max` bytes and ends between characters.

@@ -1,32 +1,68 @@
 //! Which handler runs which job name.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::{AsyncJob, Context, Job, JobError, JobOptions, is_job_name};
+use super::service::Running;
+use super::state::{State, States};
+use super::{AsyncJob, Context, Failure, Job, JobError, JobOptions, JobService, Next, is_job_name};
 
 type Ended = Result<(), JobError>;
-type BlockingFn = fn(&str, &Context) -> Ended;
-type AsyncFn = fn(&str, Context) -> Pin<Box<dyn Future<Output = Ended> + Send>>;
+type BlockingFn = Arc<dyn Fn(&str, &Context) -> Ended + Send + Sync>;
+type AsyncFn = Arc<dyn Fn(&str, Context) -> Running + Send + Sync>;
+type BlockingCallback = Arc<dyn Fn(&str, &Failure, &Context) -> Ended + Send + Sync>;
+type AsyncCallback = Arc<dyn Fn(&str, Failure, Context) -> Running + Send + Sync>;
+type AppLayer = Arc<dyn Fn(JobService) -> JobService + Send + Sync>;
 
-/// A handler with its type erased: it takes the payload's text.
-#[derive(Clone, Copy)]
-pub(crate) enum Handler {
-    /// Runs on a thread of its own.
+/// What runs, with its type erased: it takes the payload's text.
+#[derive(Clone)]
+pub(crate) enum Runner {
+    /// On a thread of its own.
     Blocking(BlockingFn),
-    /// Runs as a task.
+    /// As a task.
     Async(AsyncFn),
 }
 
-/// The handlers of one binary, by job name.
+/// A failed callback, with its type erased.
+#[derive(Clone)]
+pub(crate) enum Callback {
+    /// On a thread of its own.
+    Blocking(BlockingCallback),
+    /// As a task.
+    Async(AsyncCallback),
+}
+
+/// All that is known of a job type.
+#[derive(Clone)]
+pub(crate) struct Handler {
+    pub(crate) run: Runner,
+    pub(crate) failed: Option<Callback>,
+    /// What an error means that does not say so itself.
+    decide: fn(&JobError, &Context) -> Next,
+    options: JobOptions,
+    layers: fn(JobService) -> JobService,
+}
+
+impl Handler {
+    /// The end of a run, with the job's own opinion on whether and when to try again.
+    pub(crate) fn judged(&self, ended: Ended, ctx: &Context) -> Ended {
+        ended.map_err(|error| error.decided(|error| (self.decide)(error, ctx)))
+    }
+}
+
+/// The handlers of one binary, by job name, with what stands around them and what they share.
 #[derive(Clone, Default)]
 pub struct Registry {
     handlers: Arc<BTreeMap<&'static str, Handler>>,
+    /// Runs every job that no other handler has the name of.
+    any: Option<Handler>,
+    layers: Vec<AppLayer>,
+    states: States,
     wrong: Option<DuplicateJob>,
 }
 
@@ -36,26 +72,104 @@ pub enum DuplicateJob {
     /// Two types claim one name.
     #[error("two job types are registered as \"{0}\": give one of them another NAME")]
     Name(&'static str),
-    /// A type's name breaks the rule for job names.
-    #[error("the job name \"{0}\" is not allowed: use 1 to 128 of the characters A-Z a-z 0-9 _ . : - \\")]
-    NotAName(&'static str),
+}
+
+/// The message of the compiler for a name that is not allowed.
+macro_rules! check_name {
+    ($name:expr) => {
+        const { assert!(is_job_name($name), "a job's NAME is 1 to 128 of A-Z a-z 0-9 _ . : - \\") }
+    };
 }
 
 impl Registry {
     /// Registers a blocking job.
     pub fn add<J: Job>(&mut self) {
-        self.insert(J::NAME, Handler::Blocking(|payload, ctx| parse::<J>(payload)?.handle(ctx)));
+        check_name!(J::NAME);
+        let failed = J::failed();
+        let callback = failed.map(|failed| {
+            Callback::Blocking(Arc::new(move |payload, failure, ctx| {
+                failed(parse::<J>(payload)?, failure, ctx)
+            }))
+        });
+        let handler = Handler {
+            run: Runner::Blocking(Arc::new(|payload, ctx| parse::<J>(payload)?.handle(ctx))),
+            failed: callback,
+            decide: |error, ctx| decide(J::can_retry(error, ctx), || J::retry_after(error, ctx)),
+            options: JobOptions {
+                max_attempts: J::MAX_ATTEMPTS,
+                timeout: J::TIMEOUT,
+                failed: failed.is_some(),
+            },
+            layers: J::layers,
+        };
+        self.insert(J::NAME, handler);
     }
 
     /// Registers an asynchronous job.
     pub fn add_async<J: AsyncJob>(&mut self) {
-        self.insert(
-            J::NAME,
-            Handler::Async(|payload, ctx| match parse::<J>(payload) {
-                Ok(job) => Box::pin(job.handle(ctx)),
+        check_name!(J::NAME);
+        let failed = J::failed();
+        let callback = failed.map(|failed| {
+            Callback::Async(Arc::new(move |payload: &str, failure, ctx| match parse::<J>(payload) {
+                Ok(job) => failed(job, failure, ctx),
                 Err(error) => Box::pin(std::future::ready(Err(error))),
-            }),
-        );
+            }))
+        });
+        let run: AsyncFn = Arc::new(|payload, ctx| match parse::<J>(payload) {
+            Ok(job) => Box::pin(job.handle(ctx)),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        });
+        let handler = Handler {
+            run: Runner::Async(run),
+            failed: callback,
+            decide: |error, ctx| decide(J::can_retry(error, ctx), || J::retry_after(error, ctx)),
+            options: JobOptions {
+                max_attempts: J::MAX_ATTEMPTS,
+                timeout: J::TIMEOUT,
+                failed: failed.is_some(),
+            },
+            layers: J::layers,
+        };
+        self.insert(J::NAME, handler);
+    }
+
+    /// Has every job whose name is not registered run by `run`, which gets the payload's text; [`Context::job`] is its name.
+    pub(crate) fn add_any(&mut self, run: impl Fn(&str, Context) -> Running + Send + Sync + 'static) {
+        self.any = Some(Handler {
+            run: Runner::Async(Arc::new(run)),
+            failed: None,
+            decide: |_, _| Next::ByPolicy,
+            options: JobOptions::default(),
+            layers: |service| service,
+        });
+    }
+
+    /// Puts a layer around every job; the first one given is the outermost.
+    pub(crate) fn add_layer(&mut self, layer: impl Fn(JobService) -> JobService + Send + Sync + 'static) {
+        self.layers.push(Arc::new(layer));
+    }
+
+    /// Shares a value with all handlers.
+    pub(crate) fn add_state<T: Send + Sync + 'static>(&mut self, value: T) {
+        self.states.add(value);
+    }
+
+    /// Shares what `make` answers, which only a process that runs jobs calls.
+    pub(crate) fn add_state_with<T, E>(&mut self, make: impl Fn() -> Result<T, E> + Send + Sync + 'static)
+    where
+        T: Send + Sync + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.states.add_with(make);
+    }
+
+    /// Makes what the handlers share. The error names the type.
+    pub(crate) fn state(&self) -> Result<State, String> {
+        let named = |(name, error): (&str, Box<dyn Error + Send + Sync>)| {
+            let error = JobError::from(error);
+            format!("the state of the type {name} cannot be made: {}", error.message())
+        };
+        self.states.make().map_err(named)
     }
 
     /// The registered names, in order.
@@ -65,32 +179,53 @@ impl Registry {
 
     /// The registered jobs with what their handlers want.
     pub(crate) fn specs(&self) -> impl Iterator<Item = (&'static str, JobOptions)> {
-        self.handlers.keys().map(|name| (*name, JobOptions::default()))
+        self.handlers.iter().map(|(name, handler)| (*name, handler.options))
     }
 
     /// The first registration that was refused, if any.
     ///
     /// # Errors
-    /// When two types claim one name, or a name is not one.
+    /// When two types claim one name.
     pub fn check(&self) -> Result<(), DuplicateJob> {
         self.wrong.clone().map_or(Ok(()), Err)
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<Handler> {
-        self.handlers.get(name).copied()
+    pub(crate) fn handlers(&self) -> impl Iterator<Item = (&'static str, &Handler)> {
+        self.handlers.iter().map(|(name, handler)| (*name, handler))
+    }
+
+    /// What runs every job that no other handler has the name of.
+    pub(crate) fn any(&self) -> Option<&Handler> {
+        self.any.as_ref()
+    }
+
+    /// What runs a job of this handler: middleware of the application around that of the job around the handler.
+    pub(crate) fn service(&self, handler: &Handler) -> JobService {
+        let inner = (handler.layers)(JobService::default());
+        self.layers.iter().rev().fold(inner, |service, layer| layer(service))
     }
 
     fn insert(&mut self, name: &'static str, handler: Handler) {
-        if !is_job_name(name) {
-            self.wrong.get_or_insert(DuplicateJob::NotAName(name));
-        }
         if Arc::make_mut(&mut self.handlers).insert(name, handler).is_some() {
             self.wrong.get_or_insert(DuplicateJob::Name(name));
         }
     }
 }
 
-fn parse<J: DeserializeOwned>(payload: &str) -> Result<J, JobError> {
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+fn decide(can_retry: bool, after: impl FnOnce() -> Option<std::time::Duration>) -> Next {
+    match can_retry {
+        false => Next::Never,
+        true => after().map_or(Next::ByPolicy, Next::After),
+    }
+}
+
+pub(super) fn parse<J: DeserializeOwned>(payload: &str) -> Result<J, JobError> {
     serde_json::from_str(payload)
         // `struct A;` is `null` in JSON and `struct A {}` is `{}`: a producer need not know which a job without data is.
         .or_else(|error| match payload.trim() {
@@ -98,7 +233,20 @@ fn parse<J: DeserializeOwned>(payload: &str) -> Result<J, JobError> {
             "null" => serde_json::from_str("{}").map_err(|_| error),
             _ => Err(error),
         })
-        .map_err(|e| JobError::never(format!("the payload does not fit the job: {e}")))
+        .map_err(|error| {
+            JobError::never(format!("the payload does not fit the job{}", place::<J>(payload, &error)))
+        })
+}
+
+/// Where in the payload an error is: `` at `items[2].price`: … ``. Read again, as only an error pays for the path.
+fn place<J: DeserializeOwned>(payload: &str, error: &serde_json::Error) -> String {
+    let reader = &mut serde_json::Deserializer::from_str(payload);
+    match serde_path_to_error::deserialize::<_, J>(reader) {
+        Err(found) if found.path().iter().next().is_some() => {
+            format!(" at `{}`: {}", found.path(), found.inner())
+        }
+        _ => format!(": {error}"),
+    }
 }
 
 #[cfg(test)]
@@ -118,6 +266,11 @@ mod tests {
         _it: u8,
     }
 
+    #[derive(Deserialize)]
+    struct Order {
+        _items: Vec<Needs>,
+    }
+
     #[test]
     fn a_job_without_data_takes_null_and_an_empty_object() {
         for payload in ["null", "{}", " {} "] {
@@ -126,6 +279,17 @@ mod tests {
             assert!(parse::<Option<Needs>>("null").is_ok());
         }
         let error = parse::<Needs>("null").map(|_| ()).unwrap_err();
-        assert!(format!("{error:?}").contains("invalid type: null"), "{error:?}");
+        assert!(error.message().contains("invalid type: null"), "{error:?}");
+    }
+
+    #[test]
+    fn a_payload_that_does_not_fit_is_refused_with_its_place() {
+        let error = parse::<Order>(r#"{"_items":[{"_it":1},{"_it":"x"}]}"#).map(|_| ()).unwrap_err();
+        assert!(
+            error
+                .message()
+                .starts_with("the payload does not fit the job at `_items[1]._it`: invalid type: string")
+        );
+        assert!(matches!(error.into_outcome(), crate::job::Outcome::Failed { next: Next::Never, .. }));
     }
 }

@@ -7,6 +7,7 @@
 //! the stores, and only then lets processes be born.
 
 mod control;
+mod elsewhere;
 mod once;
 mod program;
 pub mod run_dir;
@@ -22,6 +23,7 @@ use tracing::info;
 
 use crate::channel::{Command, Stopped};
 use crate::guardian::Guardian;
+use crate::http;
 pub use control::{Answer, ControlError, Request, ask};
 pub use once::run_once;
 pub use program::own_program;
@@ -53,6 +55,7 @@ struct Master {
     guardian: Guardian,
     services: BTreeMap<Arc<str>, Service>,
     actors: JoinSet<(Arc<str>, Stopped)>,
+    http: Option<http::Serving>,
 }
 
 impl Master {
@@ -73,6 +76,9 @@ impl Master {
                     Err(error) => self.on_panic(&error).await,
                 },
             }
+        }
+        if let Some(http) = self.http {
+            http.shut_down().await;
         }
         self.guardian.shut_down().await;
         info!("stopped");

@@ -2,31 +2,36 @@
 //!
 //! It takes a lease of its own, so it may work beside a running master; it needs no lock and leaves no pid file.
 
-use std::path::Path;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::elsewhere::Declared;
 use super::signals::Signals;
 use super::start::{Means, actor, incarnation, open_store, program};
 use super::{ListenError, runtime};
 use crate::channel::{Command, OnJoin, Scope, Stopped};
-use crate::config;
+use crate::config::{self, Config};
 use crate::guardian::Guardian;
 use crate::metrics::Metrics;
 
-/// Runs the job `scope` names and answers how it ended. `base` is where the configuration is.
+/// Runs the job of a channel that `scope` names and answers how it ended.
 ///
 /// # Errors
 /// When the job cannot be run at all: no store, no program.
-pub fn run_once(config: &config::Channel, base: &Path, scope: Scope) -> Result<Stopped, ListenError> {
+pub fn run_once(
+    config: &Arc<Config>,
+    channel: &config::Channel,
+    scope: Scope,
+) -> Result<Stopped, ListenError> {
     runtime()?.block_on(async {
         let mut signals = Signals::take_over().map_err(ListenError::System)?;
-        let behind = program(config, base)?;
-        let store = open_store(config).await?;
+        let behind = program(channel, &config.directory())?;
+        let store = open_store(channel).await?;
         let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
-        let mut config = config.clone();
+        let mut channel = channel.clone();
         // One worker is all it takes.
-        (config.worker.plan.min, config.worker.plan.max, config.worker.plan.spare) = (1, 1, 0);
+        (channel.worker.plan.min, channel.worker.plan.max, channel.worker.plan.spare) = (1, 1, 0);
         let means = Means {
             behind,
             store,
@@ -34,9 +39,10 @@ pub fn run_once(config: &config::Channel, base: &Path, scope: Scope) -> Result<S
             scope,
             dead: Vec::new(),
             on_join: OnJoin(Box::new(|_| {})),
-            metrics: Metrics::default().channel(&config.name),
+            elsewhere: Declared::of(config),
+            metrics: Metrics::default().channel(&channel.name),
         };
-        let actor = actor(&config, means);
+        let actor = actor(&channel, means);
         let (commands, told) = mpsc::channel(4);
         let run = actor.run(told);
         tokio::pin!(run);

@@ -1,6 +1,7 @@
 //! From a configuration to a running master: locks, stores, guardian, actors, in this order.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,17 +12,20 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::control::Server;
+use super::elsewhere::Declared;
 use super::run_dir::{Lock, LockError, RunDir, RunDirError};
 use super::service::{Parts, Peers, Service};
 use super::{Master, own_program};
 use crate::channel::retry::Policy;
-use crate::channel::{Channel, Command, OnJoin, Scope, Setup};
+use crate::channel::{Channel, Command, Elsewhere, OnJoin, Scope, Setup};
 use crate::config::{self, Config, Handler};
 use crate::guardian::{Guardian, Handle, sweep};
+use crate::http;
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::pool::{Pool, Program, Spec};
 use crate::snapshot;
 use crate::store::{self, Owner, Store, StoreError};
+use crate::webhook;
 
 /// What to serve.
 #[derive(Clone, Debug)]
@@ -79,6 +83,15 @@ pub enum ListenError {
         #[source]
         source: io::Error,
     },
+    /// The HTTP listener cannot have its address.
+    #[error("could not listen on {address} for HTTP")]
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The system refused something a master needs.
     #[error("could not start")]
     System(#[source] io::Error),
@@ -98,6 +111,7 @@ pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
     for name in &listen.channels {
         claimed.push(claim(&listen.config, name)?);
     }
+    let port = listen.config.http.as_ref().map(take_port).transpose()?;
     let mut opened = Vec::new();
     for (config, behind, run_dir, lock) in claimed {
         let store = open_store(&config).await?;
@@ -110,14 +124,24 @@ pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
         }
     }
     let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
-    let mut master = Master { guardian, services: Default::default(), actors: JoinSet::new() };
-    let shared = Shared { metrics: Metrics::default(), peers: Peers::default(), since: Instant::now() };
+    let mut master = Master { guardian, services: Default::default(), actors: JoinSet::new(), http: None };
+    let shared = Shared {
+        elsewhere: Declared::of(&listen.config),
+        metrics: Metrics::default(),
+        peers: Peers::default(),
+        since: Instant::now(),
+    };
     for channel in opened {
         let service = serve(channel, &listen, &mut master, &shared)?;
         master.services.insert(Arc::clone(&service.name), service);
     }
+    master.http = port.map(|port| port.serve(&listen.config)).transpose().map_err(ListenError::System)?;
     info!(pid = nix::unistd::getpid().as_raw(), channels = %listen.channels.join(", "), "listening");
     Ok(master)
+}
+
+fn take_port(settings: &config::Http) -> Result<http::Listener, ListenError> {
+    http::bind(settings).map_err(|source| ListenError::Http { address: settings.listen, source })
 }
 
 type Ours = (config::Channel, Behind, RunDir, Lock);
@@ -149,21 +173,28 @@ pub(super) fn program(config: &config::Channel, base: &Path) -> Result<Behind, L
             .map(|_| command.to_vec())
             .map_err(|why| ListenError::Program { channel: config.name.clone(), why })
     };
+    let own = |argument: &str| {
+        let own = own_program().map_err(ListenError::System)?;
+        Ok(Program::Wire(vec![own.to_string_lossy().into_owned(), argument.to_owned()]))
+    };
+    let mut env: Vec<_> = config.worker.env.clone().into_iter().collect();
     let (program, cwd) = match &config.worker.handler {
-        Handler::Registered => {
-            let own = own_program().map_err(ListenError::System)?;
-            (Program::Wire(vec![own.to_string_lossy().into_owned(), "__worker".to_owned()]), None)
+        Handler::Registered => (own("__worker")?, None),
+        Handler::Webhook(settings) => {
+            env.push((webhook::VARIABLE.to_owned(), settings.to_variable()));
+            (own(webhook::ARGUMENT)?, None)
         }
         Handler::Wire { command } => (Program::Wire(checked(command)?), Some(base.to_owned())),
         Handler::Exec { command } => (Program::Exec(checked(command)?), Some(base.to_owned())),
     };
-    Ok(Behind { program, cwd })
+    Ok(Behind { program, cwd, env })
 }
 
 /// What runs a channel's jobs.
 pub(super) struct Behind {
     program: Program,
     cwd: Option<PathBuf>,
+    env: Vec<(String, String)>,
 }
 
 /// What a channel's actor gets beside its configuration.
@@ -172,6 +203,7 @@ pub(super) struct Means {
     pub(super) store: Arc<dyn Store>,
     pub(super) guardian: Handle,
     pub(super) scope: Scope,
+    pub(super) elsewhere: Arc<dyn Elsewhere>,
     pub(super) dead: Vec<Owner>,
     pub(super) on_join: OnJoin,
     pub(super) metrics: ChannelMetrics,
@@ -184,7 +216,7 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
         channel: Arc::clone(&name),
         program: means.behind.program,
         plan: config.worker.plan,
-        env: config.worker.env.clone().into_iter().collect(),
+        env: means.behind.env,
         cwd: means.behind.cwd,
         boot_timeout: config.worker.boot_timeout,
         timeout_grace: config.timeout_grace,
@@ -202,12 +234,14 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
         dead: means.dead,
         on_join: means.on_join,
         scope: means.scope,
+        elsewhere: Some(means.elsewhere),
         metrics: means.metrics,
     })
 }
 
 /// What the channels of one master have in common.
 struct Shared {
+    elsewhere: Arc<dyn Elsewhere>,
     metrics: Metrics,
     peers: Peers,
     since: Instant,
@@ -236,6 +270,7 @@ fn serve(
         store: Arc::clone(&store),
         guardian: guardian.clone(),
         scope: Scope::All,
+        elsewhere: Arc::clone(&shared.elsewhere),
         dead,
         on_join: OnJoin(lock.on_join()),
         metrics: channel_metrics.clone(),

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, warn};
 
+use super::asks::Question;
 use super::io::FromIo;
 use super::timers::Timer;
 use super::worker::{Doom, Phase, Role};
 use super::{Pool, Program, output};
 use crate::guardian::handle::{ChildEvent, ChildId};
-use crate::wire::{self, FromWorker};
+use crate::wire::{self, FromWorker, JobSpec};
 
 /// A worker that breaks the protocol this often is ended.
 const MAX_VIOLATIONS: u32 = 10;
@@ -67,19 +68,22 @@ impl Pool {
                 // Late, repeated or made up: `run` is never reused, so it can end nothing else.
                 _ => self.on_violation(child, &format!("it answered run {run}, which is not aboard")),
             },
-            FromWorker::Hello { protocol, slots, jobs } => self.on_hello(child, protocol, slots, jobs.len()),
+            FromWorker::Hello { protocol, slots, jobs } => self.on_hello(child, protocol, slots, jobs),
             FromWorker::Progress { run, percent } => {
-                let job = self.runs.get(&run).map(|r| r.id.0);
-                debug!(channel = %self.spec.channel, job, percent, "progress");
+                if let Some(entry) = self.runs.get_mut(&run).filter(|entry| entry.child == child) {
+                    entry.progress = Some(percent.clamp(0.0, 100.0));
+                    debug!(channel = %self.spec.channel, job = entry.id.0, percent, "progress");
+                }
             }
             FromWorker::Log { run, level, message } => {
                 let job = run.and_then(|run| self.runs.get(&run)).map(|r| r.id.0);
                 let pid = self.workers.get(&child).and_then(|w| w.pid);
                 output::log_frame(&self.spec.channel, pid, job, &level, &message);
             }
-            FromWorker::Push { .. } | FromWorker::Claim { .. } => {
-                self.on_violation(child, "it asked for what this master cannot do yet");
+            FromWorker::Push { run, ask, channel, jobs } => {
+                self.on_ask(child, run, ask, Question::Push { channel, jobs });
             }
+            FromWorker::Claim { run, ask, claim } => self.on_ask(child, run, ask, Question::Claim(claim)),
         }
     }
 
@@ -93,7 +97,7 @@ impl Pool {
         }
     }
 
-    fn on_hello(&mut self, child: ChildId, protocol: u32, slots: usize, jobs: usize) {
+    fn on_hello(&mut self, child: ChildId, protocol: u32, slots: usize, jobs: Vec<JobSpec>) {
         if protocol != wire::PROTOCOL {
             error!(
                 channel = %self.spec.channel,
@@ -113,7 +117,9 @@ impl Pool {
         if let Some(due) = worker.due.take() {
             self.timers.unset(due, Timer::Worker(child));
         }
-        debug!(channel = %self.spec.channel, pid = worker.pid, slots = worker.slots, jobs, "worker ready");
+        debug!(channel = %self.spec.channel, pid = worker.pid, slots = worker.slots, jobs = jobs.len(), "worker ready");
+        // Workers of one program say the same; while a new one takes over, the newest counts.
+        self.jobs = jobs.into_iter().map(|job| (job.name, job.options)).collect();
         for run in waiting {
             self.start_clock(run);
         }

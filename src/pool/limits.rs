@@ -63,7 +63,8 @@ impl Pool {
         match self.spec.program {
             Program::Exec(_) => self.guardian.terminate(child),
             Program::Wire(_) => {
-                wire::encode_to_worker(&FromMaster::Cancel { run }, &mut worker.out);
+                let cancel = FromMaster::Cancel { run, grace: self.spec.timeout_grace };
+                wire::encode_to_worker(&cancel, &mut worker.out);
                 self.unflushed.push(child);
             }
         }

@@ -7,6 +7,7 @@
 //! A run's life: [`Pool::dispatch`] → the worker's answer, or its time-out, or its worker's death → [`Ended`].
 //! A worker's life is in `worker`; its socket and output are served by a task of its own, in `io`.
 
+mod asks;
 mod ends;
 mod events;
 mod io;
@@ -19,6 +20,7 @@ mod respawn;
 mod timers;
 mod worker;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,8 +30,9 @@ use tokio::sync::mpsc;
 
 use crate::guardian::Handle;
 use crate::guardian::handle::{ChildEvent, ChildId};
-use crate::job::{JobId, Outcome, Payload};
+use crate::job::{Failure, JobId, JobOptions, Outcome, Payload};
 use crate::wire::{self, FromMaster, RunFrame, RunId};
+pub use asks::{Asked, Question, ReplyTo};
 use io::FromIo;
 use plan::Plan;
 use respawn::Respawn;
@@ -83,6 +86,10 @@ pub struct Run {
     pub max_attempts: u32,
     /// From dispatch, or from the hello of a worker that boots for it; `None` for no limit.
     pub timeout: Option<Duration>,
+    /// What the producer sent along.
+    pub headers: BTreeMap<String, String>,
+    /// Why the job has failed for good, when this is for its failed callback and not for the job itself.
+    pub failure: Option<Failure>,
     /// The job's data.
     pub payload: Payload,
 }
@@ -128,6 +135,9 @@ pub struct Pool {
     /// Workers whose outgoing frames wait for [`Pool::flush`].
     unflushed: Vec<ChildId>,
     ended: Vec<Ended>,
+    asked: Vec<Asked>,
+    /// What the handlers of the workers want, by the name of the job, as their last hello said.
+    jobs: HashMap<String, JobOptions>,
     children: mpsc::UnboundedReceiver<(ChildId, ChildEvent)>,
     to_children: mpsc::UnboundedSender<(ChildId, ChildEvent)>,
     io: mpsc::Receiver<FromIo>,
@@ -145,6 +155,8 @@ struct InRun {
     due: Option<Instant>,
     /// Its time limit has passed and it was asked to end.
     overdue: bool,
+    /// How far it says it is, in percent.
+    progress: Option<f64>,
 }
 
 impl Pool {
@@ -167,6 +179,8 @@ impl Pool {
             closing: false,
             unflushed: Vec::new(),
             ended: Vec::new(),
+            asked: Vec::new(),
+            jobs: HashMap::new(),
             children,
             to_children,
             io,
@@ -267,7 +281,8 @@ impl Pool {
                 Program::Exec(_) => self.guardian.terminate(child),
                 Program::Wire(_) => {
                     for run in &worker.aboard {
-                        wire::encode_to_worker(&FromMaster::Cancel { run: *run }, &mut worker.out);
+                        let cancel = FromMaster::Cancel { run: *run, grace: self.spec.stop_grace };
+                        wire::encode_to_worker(&cancel, &mut worker.out);
                     }
                     wire::encode_to_worker(&FromMaster::Stop, &mut worker.out);
                     self.unflushed.push(child);
@@ -282,11 +297,30 @@ impl Pool {
         if forget {
             self.runs.clear();
             self.ended.clear();
+            self.asked.clear();
             self.workers.values_mut().for_each(|w| w.aboard.clear());
         }
         for child in self.workers.keys().copied().collect::<Vec<_>>() {
             self.doom(child, Doom::Stopping);
         }
+    }
+
+    /// What the handler of this job wants, as far as a worker has said.
+    #[must_use]
+    pub fn options(&self, job: &str) -> JobOptions {
+        self.jobs.get(job).copied().unwrap_or_default()
+    }
+
+    /// Whether a run has not ended yet.
+    #[must_use]
+    pub fn is_aboard(&self, run: RunId) -> bool {
+        self.runs.contains_key(&run)
+    }
+
+    /// How far a run says it is, in percent.
+    #[must_use]
+    pub fn progress(&self, run: RunId) -> Option<f64> {
+        self.runs.get(&run)?.progress
     }
 
     /// Whether no worker is left.
@@ -392,16 +426,20 @@ impl Pool {
 
     /// Puts a run aboard a worker that speaks the protocol.
     fn board(&mut self, run: Run, child: ChildId) {
-        let frame = FromMaster::Run(RunFrame {
+        let frame = RunFrame {
             run: run.run,
             id: run.id.0,
             job: run.job.as_str().into(),
             attempt: run.attempt,
             max_attempts: run.max_attempts,
             timeout_ms: run.timeout.map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX).max(1)),
-            headers: std::borrow::Cow::Owned(Default::default()),
+            headers: Cow::Borrowed(&run.headers),
             payload: run.payload.as_raw(),
-        });
+        };
+        let frame = match &run.failure {
+            None => FromMaster::Run(frame),
+            Some(failure) => FromMaster::Failed(frame, failure.clone()),
+        };
         let worker = self.workers.get_mut(&child).expect("the caller found it in the table");
         if worker.out.is_empty() {
             self.unflushed.push(child);
@@ -413,7 +451,8 @@ impl Pool {
     /// Notes a run as aboard.
     fn track(&mut self, run: &Run, child: ChildId) {
         let began = Instant::now();
-        let entry = InRun { id: run.id, child, began, limit: run.timeout, due: None, overdue: false };
+        let entry =
+            InRun { id: run.id, child, began, limit: run.timeout, due: None, overdue: false, progress: None };
         self.runs.insert(run.run, entry);
         let worker = self.workers.get_mut(&child).expect("the caller found it in the table");
         worker.take(run.run, run.id);

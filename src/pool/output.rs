@@ -139,9 +139,9 @@ fn plain(line: &str) -> String {
     line.chars().map(|c| if is_harmful(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
-/// A line a worker sent as a `log` frame.
+/// A line a worker sent as a `log` frame, cut like a printed one.
 pub(super) fn log_frame(channel: &str, pid: Option<i32>, job: Option<u64>, level: &str, message: &str) {
-    let message = plain(message);
+    let message = plain(bounded(message, MAX_LINE));
     match level {
         "error" => error!(target: "worker", %channel, pid, job, "{message}"),
         "warn" => warn!(target: "worker", %channel, pid, job, "{message}"),

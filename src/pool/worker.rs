@@ -77,6 +77,8 @@ pub(super) struct Worker {
     /// Frames that wait to be handed to the I/O task.
     pub(super) out: Vec<u8>,
     pub(super) violations: u32,
+    /// Questions it waits for the answer of.
+    pub(super) asking: usize,
     pub(super) doom: Option<Doom>,
     pub(super) exit: Option<Exit>,
     /// Its end of the socket is closed.
@@ -119,6 +121,7 @@ impl Worker {
             aboard: HashSet::new(),
             out: Vec::new(),
             violations: 0,
+            asking: 0,
             doom: None,
             exit: None,
             hung_up: false,
@@ -162,7 +165,7 @@ impl Worker {
         if self.phase != Phase::Ready || self.doom.is_some() || self.hung_up || self.exit.is_some() {
             return 0;
         }
-        if self.out.len() + self.ties.unread.load(Ordering::Relaxed) >= MAX_UNREAD {
+        if self.reads_too_little() {
             return 0;
         }
         let free = self.slots.saturating_sub(self.aboard.len());
@@ -170,6 +173,11 @@ impl Worker {
             0 => free,
             _ => free.min(usize::try_from(life.saturating_sub(self.taken)).unwrap_or(usize::MAX)),
         }
+    }
+
+    /// Whether so much waits for it to be read that nothing more should be said to it.
+    pub(super) fn reads_too_little(&self) -> bool {
+        self.out.len() + self.ties.unread.load(Ordering::Relaxed) >= MAX_UNREAD
     }
 
     pub(super) fn is_idle(&self) -> bool {

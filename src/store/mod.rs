@@ -29,6 +29,7 @@ pub use bulk::{Filter, reload_failed, remove};
 pub use error::{PushError, StoreError};
 pub use open::open;
 
+pub use crate::job::Claimed;
 use crate::job::{JobId, Meta, NewJob, Record, Timestamp};
 
 /// How long a lease lasts without a sign of life of its owner. It has nothing to do with how long jobs may run.
@@ -242,15 +243,6 @@ pub enum ClaimKind {
         /// At least a microsecond, at most ten years.
         per: Duration,
     },
-}
-
-/// What a claim is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claimed {
-    /// The job has it.
-    Granted,
-    /// Not now. A rate has room again after this long; for a lock nobody knows, and the time is zero.
-    Wait(Duration),
 }
 
 /// The end of a run as the store shall record it.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::job::{Failure, JobOptions, MAX_PAYLOAD_BYTES, Outcome};
+use crate::job::{Answer, Claim, Failure, JobOptions, MAX_PAYLOAD_BYTES, Outcome};
 
 pub use lines::{Line, LineBuffer};
 pub use to_master::{decode_from_worker, encode_to_master};
@@ -51,6 +51,8 @@ pub enum FromMaster<'a> {
     Cancel {
         /// Which delivery.
         run: RunId,
+        /// How long the worker has before it is ended with all that is aboard, or replaced.
+        grace: Duration,
     },
     /// The answer to something a worker asked.
     Answer {
@@ -82,19 +84,6 @@ pub struct RunFrame<'a> {
     pub headers: Cow<'a, BTreeMap<String, String>>,
     /// The job's data.
     pub payload: &'a RawValue,
-}
-
-/// What a worker's question is answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// A claim: the run has it.
-    Granted,
-    /// A claim: not now. It may be asked again after this long.
-    Wait(Duration),
-    /// A push: the ids of the jobs, in their order.
-    Pushed(Vec<u64>),
-    /// Why it could not be done.
-    Error(String),
 }
 
 /// What a worker says.
@@ -161,37 +150,6 @@ pub struct JobSpec {
     pub name: String,
     /// What its handler wants.
     pub options: JobOptions,
-}
-
-/// Something that only so many runs may have. Keys are 1 to 256 bytes; each kind has keys of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// At most `limit` runs with this key at the same time, in all masters of the channel.
-    Lock {
-        /// What is locked.
-        key: String,
-        /// At least 1.
-        limit: u32,
-    },
-    /// At most `count` runs with this key within any stretch of `per`, in all masters of the channel.
-    Rate {
-        /// What is counted.
-        key: String,
-        /// At least 1.
-        count: u32,
-        /// At least a millisecond.
-        per: Duration,
-    },
-    /// No runs with this key for `cooldown` after `failures` of them failed in a row; then one is let through to try. Each
-    /// master has its own.
-    Breaker {
-        /// What may break.
-        key: String,
-        /// At least 1.
-        failures: u32,
-        /// How long it stays open.
-        cooldown: Duration,
-    },
 }
 
 /// Why a line from a worker is not a frame.

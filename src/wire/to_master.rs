@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{AskId, Claim, FromWorker, JobSpec, MAX_LINE, RunId, WireError, millis, not_a_frame};
-use crate::job::{JobOptions, MAX_DELAY, MAX_UNIQUE_KEY_BYTES, Next, Outcome, bounded};
+use super::{AskId, FromWorker, JobSpec, MAX_LINE, RunId, WireError, millis, not_a_frame};
+use crate::job::{Claim, JobOptions, Next, Outcome, bounded};
 
-/// Longest text of an error that a worker of ours sends; less of it is kept.
+/// Longest text of an error that is sent or taken; less of it is kept.
 const MAX_ERROR: usize = 8 << 10;
 
 /// Appends a frame and its line break to `buffer`.
@@ -213,33 +213,18 @@ impl Flat {
     }
 
     fn read_claim(self) -> Result<Claim, String> {
-        let key = |key: String| match key.len() {
-            1..=MAX_UNIQUE_KEY_BYTES => Ok(key),
-            n => Err(format!("the key of a claim has {n} bytes; 1 to {MAX_UNIQUE_KEY_BYTES} are allowed")),
-        };
-        let number = |name: &str, number: Option<u32>| {
-            number.filter(|n| *n > 0).ok_or_else(|| format!("\"{name}\" must be a number from 1"))
-        };
-        let time = |name: &str, ms: Option<u64>| {
-            let time = ms.filter(|ms| *ms > 0).map(Duration::from_millis).filter(|time| *time <= MAX_DELAY);
-            time.ok_or_else(|| format!("\"{name}\" must be a number of milliseconds, from 1 to ten years"))
-        };
-        match (self.lock, self.rate, self.breaker) {
-            (Some(lock), None, None) => {
-                Ok(Claim::Lock { key: key(lock)?, limit: number("limit", self.limit.or(Some(1)))? })
+        let time = |ms: Option<u64>| Duration::from_millis(ms.unwrap_or(0));
+        let claim = match (self.lock, self.rate, self.breaker) {
+            (Some(key), None, None) => Claim::Lock { key, limit: self.limit.unwrap_or(1) },
+            (None, Some(key), None) => {
+                Claim::Rate { key, count: self.count.unwrap_or(0), per: time(self.per_ms) }
             }
-            (None, Some(rate), None) => Ok(Claim::Rate {
-                key: key(rate)?,
-                count: number("count", self.count)?,
-                per: time("per_ms", self.per_ms)?,
-            }),
-            (None, None, Some(breaker)) => Ok(Claim::Breaker {
-                key: key(breaker)?,
-                failures: number("failures", self.failures)?,
-                cooldown: time("cooldown_ms", self.cooldown_ms)?,
-            }),
-            _ => Err("\"claim\" needs one of \"lock\", \"rate\" and \"breaker\"".to_owned()),
-        }
+            (None, None, Some(key)) => {
+                Claim::Breaker { key, failures: self.failures.unwrap_or(0), cooldown: time(self.cooldown_ms) }
+            }
+            _ => return Err("\"claim\" needs one of \"lock\", \"rate\" and \"breaker\"".to_owned()),
+        };
+        claim.check().map(|()| claim)
     }
 }
 
@@ -264,7 +249,9 @@ impl TryFrom<Flat> for FromWorker {
                     Some(Retry::Whether(false)) => Next::Never,
                     Some(Retry::AfterMs(ms)) => Next::After(Duration::from_millis(ms)),
                 };
-                let error = flat.error.unwrap_or_else(|| "failed without a message".to_owned());
+                let mut error = flat.error.unwrap_or_else(|| "failed without a message".to_owned());
+                // Less is kept, and whoever logs it must not have to log a megabyte.
+                error.truncate(bounded(&error, MAX_ERROR).len());
                 Ok(Self::Ended { run: run?, outcome: Outcome::Failed { error, next } })
             }
             "release" => {
@@ -292,11 +279,11 @@ impl TryFrom<Flat> for FromWorker {
 }
 
 fn specs(jobs: &[Box<RawValue>]) -> Result<Vec<JobSpec>, String> {
-    let spec = |raw: &Box<RawValue>| {
+    let spec = |raw: &RawValue| {
         serde_json::from_str::<Spec>(raw.get()).map(JobSpec::from).map_err(|_| {
             let shown = bounded(raw.get(), 64);
             format!("\"jobs\" takes names and objects with \"name\", \"max_attempts\", \"timeout_ms\", \"failed\", not {shown}")
         })
     };
-    jobs.iter().map(spec).collect()
+    jobs.iter().map(|raw| spec(raw)).collect()
 }

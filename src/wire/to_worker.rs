@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Answer, AskId, FromMaster, RunFrame, RunId, WireError, millis, not_a_frame};
-use crate::job::{FailReason, Failure};
+use super::{AskId, FromMaster, RunFrame, RunId, WireError, millis, not_a_frame};
+use crate::job::{Answer, FailReason, Failure};
 
 /// Appends a frame and its line break to `buffer`.
 pub fn encode_to_worker(frame: &FromMaster<'_>, buffer: &mut Vec<u8>) {
@@ -32,7 +32,9 @@ pub fn decode_from_master(line: &[u8]) -> Result<FromMaster<'_>, WireError> {
             let failure = Failure { reason, error: read.error.take().unwrap_or_default() };
             Ok(FromMaster::Failed(read.run_frame(payload), failure))
         }
-        ("cancel", _) => Ok(FromMaster::Cancel { run: read.run }),
+        ("cancel", _) => {
+            Ok(FromMaster::Cancel { run: read.run, grace: Duration::from_millis(read.grace_ms) })
+        }
         ("answer", _) => Ok(FromMaster::Answer { ask: read.ask, answer: read.answer() }),
         ("stop", _) => Ok(FromMaster::Stop),
         (kind, _) => Err(not_a_frame(format!("unknown or incomplete \"{kind}\""), line)),
@@ -47,6 +49,7 @@ enum Written<'a> {
     Failed(WrittenRun<'a>),
     Cancel {
         run: RunId,
+        grace_ms: u64,
     },
     Answer {
         ask: AskId,
@@ -101,7 +104,7 @@ impl<'a> From<&'a FromMaster<'a>> for Written<'a> {
         match frame {
             FromMaster::Run(frame) => Self::Run(WrittenRun::of(frame, None)),
             FromMaster::Failed(frame, failure) => Self::Failed(WrittenRun::of(frame, Some(failure))),
-            FromMaster::Cancel { run } => Self::Cancel { run: *run },
+            FromMaster::Cancel { run, grace } => Self::Cancel { run: *run, grace_ms: millis(*grace) },
             FromMaster::Answer { ask, answer } => {
                 let (mut granted, mut wait_ms, mut ids, mut error) = (None, None, None, None);
                 match answer {
@@ -142,6 +145,8 @@ struct Read<'a> {
     error: Option<String>,
     #[serde(default)]
     ask: AskId,
+    #[serde(default)]
+    grace_ms: u64,
     #[serde(default)]
     granted: Option<bool>,
     #[serde(default)]

@@ -4,24 +4,32 @@
 //! master is gone. It never talks to a store and keeps no clock of its own; being killed at any moment is
 //! part of its life.
 
+mod events;
+mod link;
 mod run;
+mod services;
 mod socket;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::job::{Context, JobId, Outcome, Payload, Registry};
-use crate::wire::{self, FromMaster, FromWorker, JobSpec, PROTOCOL, RunFrame, RunId};
+use crate::job::{
+    About, Answer, Context, Failure, JobId, Outcome, Payload, Registry, State, remember_panics,
+};
+use crate::wire::{self, AskId, FromMaster, FromWorker, JobSpec, PROTOCOL, RunFrame, RunId};
+use link::{Heard, Lines, Said};
 use run::{Cancel, Ended};
+use services::Services;
 use socket::Socket;
 
 /// Serves the master on the inherited socket until it says stop or goes away.
 #[must_use]
 pub fn main(registry: &Registry) -> ExitCode {
-    run::remember_panics();
+    remember_panics();
     let slots = variable(wire::SLOTS_VARIABLE).and_then(|n| n.parse().ok()).unwrap_or(1);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -30,7 +38,8 @@ pub fn main(registry: &Registry) -> ExitCode {
         .expect("a runtime needs only memory and an epoll descriptor");
     let served = runtime.block_on(async {
         let socket = Socket::inherited().map_err(|e| e.to_string())?;
-        Worker::new(registry, socket, slots).serve().await.map_err(|e| e.to_string())
+        let state = registry.state()?;
+        Worker::new(registry, state, socket, slots).serve(registry).await.map_err(|e| e.to_string())
     });
     // Blocking handlers cannot be stopped from inside; whoever ended the service has no use for them.
     runtime.shutdown_background();
@@ -44,27 +53,45 @@ pub fn main(registry: &Registry) -> ExitCode {
     }
 }
 
-struct Worker<'a> {
-    registry: &'a Registry,
+struct Worker {
+    services: Services,
+    state: State,
     socket: Socket,
     slots: usize,
     channel: Arc<str>,
     aboard: HashMap<RunId, Cancel>,
     ended: mpsc::UnboundedReceiver<Ended>,
     report: mpsc::UnboundedSender<Ended>,
+    lines: Lines,
+    heard: Heard,
+    /// The questions that wait for their answer.
+    asked: HashMap<AskId, oneshot::Sender<Answer>>,
 }
 
-impl<'a> Worker<'a> {
-    fn new(registry: &'a Registry, socket: Socket, slots: usize) -> Self {
+impl Worker {
+    fn new(registry: &Registry, state: State, socket: Socket, slots: usize) -> Self {
         // At most `slots` runs are aboard, so the queue of their ends is bounded by them.
         let (report, ended) = mpsc::unbounded_channel();
-        let channel = variable(wire::CHANNEL_VARIABLE).unwrap_or_default().into();
-        Self { registry, socket, slots, channel, aboard: HashMap::new(), ended, report }
+        let (lines, heard) = link::lines();
+        events::forward(&lines);
+        Self {
+            services: Services::of(registry),
+            state,
+            socket,
+            slots,
+            channel: variable(wire::CHANNEL_VARIABLE).unwrap_or_default().into(),
+            aboard: HashMap::new(),
+            ended,
+            report,
+            lines,
+            heard,
+            asked: HashMap::new(),
+        }
     }
 
-    async fn serve(mut self) -> std::io::Result<()> {
+    async fn serve(mut self, registry: &Registry) -> std::io::Result<()> {
         let jobs =
-            self.registry.specs().map(|(name, options)| JobSpec { name: name.to_owned(), options }).collect();
+            registry.specs().map(|(name, options)| JobSpec { name: name.to_owned(), options }).collect();
         self.socket.send(&FromWorker::Hello { protocol: PROTOCOL, slots: self.slots, jobs });
         let mut stopping = false;
         let mut ends = Vec::new();
@@ -75,10 +102,15 @@ impl<'a> Worker<'a> {
             tokio::select! {
                 n = self.ended.recv_many(&mut ends, 512) => {
                     debug_assert!(n > 0, "the worker itself holds a sender");
+                    // What a run said comes before its end, which is all the master waits for.
+                    while let Some(said) = self.heard.try_next() {
+                        self.say(said);
+                    }
                     for end in ends.drain(..) {
                         self.answer(end);
                     }
                 }
+                Some(said) = self.heard.next() => self.say(said),
                 open = self.socket.exchange() => {
                     if !open? {
                         return Ok(());
@@ -94,14 +126,24 @@ impl<'a> Worker<'a> {
         let mut stop = false;
         while let Some(frame) = self.socket.next_frame()? {
             match frame {
-                Incoming::Run(run, start) => {
-                    if let Some(outcome) = self.start(run, start) {
+                Incoming::Run(start) => {
+                    let run = start.run;
+                    if let Some(outcome) = self.start(start) {
+                        while let Some(said) = self.heard.try_next() {
+                            self.say(said);
+                        }
                         self.socket.send(&FromWorker::Ended { run, outcome });
                     }
                 }
-                Incoming::Cancel(run) => {
+                Incoming::Cancel(run, grace) => {
                     if let Some(aboard) = self.aboard.get(&run) {
-                        aboard.cancel();
+                        aboard.cancel(grace);
+                    }
+                }
+                Incoming::Answer(ask, answer) => {
+                    if let Some(asked) = self.asked.remove(&ask) {
+                        // Whoever asked may not want to know any more.
+                        let _ = asked.send(answer);
                     }
                 }
                 Incoming::Stop => stop = true,
@@ -111,17 +153,38 @@ impl<'a> Worker<'a> {
     }
 
     /// Starts a run; answers its outcome when it has ended already.
-    fn start(&mut self, run: RunId, start: Start) -> Option<Outcome> {
-        let timeout = (start.timeout_ms > 0).then(|| std::time::Duration::from_millis(start.timeout_ms));
-        let ctx =
-            Context::new(start.id, Arc::clone(&self.channel), start.attempt, start.max_attempts, timeout);
-        match run::start(self.registry.get(&start.job), &start, ctx, run, &self.report) {
+    fn start(&mut self, start: Start) -> Option<Outcome> {
+        let Start { run, id, job, attempt, max_attempts, timeout_ms, headers, failure, payload } = start;
+        let service = self.services.get(&job);
+        let ctx = Context::new(About {
+            id,
+            job: job.into(),
+            channel: Arc::clone(&self.channel),
+            attempt,
+            max_attempts,
+            timeout: (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms)),
+            headers,
+            state: self.state.clone(),
+            link: self.lines.of(run),
+        });
+        match run::start(service, run::Start { run, payload, failure }, ctx, &self.report) {
             run::Started::Ended(outcome) => Some(outcome),
             run::Started::Aboard(cancel) => {
                 self.aboard.insert(run, cancel);
                 None
             }
         }
+    }
+
+    fn say(&mut self, said: Said) {
+        if let Some((ask, sender)) = said.asked {
+            // The answers of those who gave up waiting may never come: they are forgotten here.
+            if self.asked.len() > 4 * self.slots + 64 {
+                self.asked.retain(|_, sender| !sender.is_closed());
+            }
+            self.asked.insert(ask, sender);
+        }
+        self.socket.send(&said.frame);
     }
 
     fn answer(&mut self, end: Ended) {
@@ -133,36 +196,42 @@ impl<'a> Worker<'a> {
 
 /// A frame from the master, owned.
 enum Incoming {
-    Run(RunId, Start),
-    Cancel(RunId),
+    Run(Start),
+    Cancel(RunId, Duration),
+    Answer(AskId, Answer),
     Stop,
 }
 
 /// What a run needs.
 struct Start {
+    run: RunId,
     id: JobId,
     job: String,
     attempt: u32,
     max_attempts: u32,
     timeout_ms: u64,
+    headers: BTreeMap<String, String>,
+    failure: Option<Failure>,
     payload: Payload,
+}
+
+impl Start {
+    fn of(frame: RunFrame<'_>, failure: Option<Failure>) -> Self {
+        let RunFrame { run, id, job, attempt, max_attempts, timeout_ms, headers, payload } = frame;
+        let payload = Payload::from_raw(payload);
+        let (id, job, headers) = (JobId(id), job.into_owned(), headers.into_owned());
+        Self { run, id, job, attempt, max_attempts, timeout_ms, headers, failure, payload }
+    }
 }
 
 impl From<FromMaster<'_>> for Incoming {
     fn from(frame: FromMaster<'_>) -> Self {
         match frame {
-            FromMaster::Run(RunFrame {
-                run, id, job, attempt, max_attempts, timeout_ms, payload, ..
-            }) => {
-                let payload = Payload::from_raw(payload);
-                let job = job.into_owned();
-                Self::Run(run, Start { id: JobId(id), job, attempt, max_attempts, timeout_ms, payload })
-            }
-            FromMaster::Cancel { run } => Self::Cancel(run),
+            FromMaster::Run(frame) => Self::Run(Start::of(frame, None)),
+            FromMaster::Failed(frame, failure) => Self::Run(Start::of(frame, Some(failure))),
+            FromMaster::Cancel { run, grace } => Self::Cancel(run, grace),
+            FromMaster::Answer { ask, answer } => Self::Answer(ask, answer),
             FromMaster::Stop => Self::Stop,
-            FromMaster::Failed(..) | FromMaster::Answer { .. } => {
-                unimplemented!("comes with the worker's next commit")
-            }
         }
     }
 }

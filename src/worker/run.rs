@@ -1,18 +1,20 @@
 //! One run inside a worker: start it, catch its panic, cancel it.
 
-use std::any::Any;
-use std::cell::RefCell;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{mpsc, watch};
 
-use super::Start;
-use crate::job::{Context, Handler, JobError, Outcome};
+use super::events::{Scope, Scoped};
+use super::services::{Service, Work};
+use crate::job::{Caught, Context, Failure, JobError, Outcome, Payload, caught};
 use crate::wire::RunId;
+
+/// The share of its grace after which an asynchronous handler that does not end by itself is dropped: at the end of the
+/// grace the whole worker would be ended or replaced.
+const DROP_AFTER: u32 = 3;
 
 /// The end of a run.
 pub(super) struct Ended {
@@ -31,107 +33,81 @@ pub(super) enum Started {
 /// Asks a run to end.
 pub(super) struct Cancel {
     ctx: Context,
-    abort: Arc<Notify>,
+    /// To be dropped after this long.
+    drop: watch::Sender<Option<Duration>>,
 }
 
 impl Cancel {
-    pub(super) fn cancel(&self) {
+    pub(super) fn cancel(&self, grace: Duration) {
         self.ctx.cancel();
-        self.abort.notify_one();
+        self.drop.send_replace(Some(grace / DROP_AFTER));
     }
 }
 
 type Report = mpsc::UnboundedSender<Ended>;
 
-pub(super) fn start(
-    handler: Option<Handler>,
-    start: &Start,
-    ctx: Context,
-    run: RunId,
-    report: &Report,
-) -> Started {
-    let cancel = Cancel { ctx: ctx.clone(), abort: Arc::new(Notify::new()) };
-    let report = report.clone();
-    match handler {
-        None => Started::Ended(JobError::unknown_job(&start.job).into_outcome()),
-        Some(Handler::Blocking(handle)) => {
-            let payload = start.payload.clone();
+/// What is to be run.
+pub(super) struct Start {
+    pub(super) run: RunId,
+    pub(super) payload: Payload,
+    /// Not the job itself, but its failed callback.
+    pub(super) failure: Option<Failure>,
+}
+
+pub(super) fn start(service: Option<&Service>, start: Start, ctx: Context, report: &Report) -> Started {
+    let Some(service) = service else {
+        return Started::Ended(JobError::unknown_job(ctx.job()).into_outcome());
+    };
+    let Start { run, payload, failure } = start;
+    match service.work(payload, &ctx, failure) {
+        None => Started::Ended(Outcome::Done),
+        Some(Work::Blocking(work)) => {
+            let cancel = Cancel { ctx: ctx.clone(), drop: watch::Sender::new(None) };
+            let (report, judge) = (report.clone(), service.judge(&ctx));
+            let scope = Scope::of(run, &ctx);
             tokio::task::spawn_blocking(move || {
-                let ended = catch_unwind(AssertUnwindSafe(|| handle(payload.as_str(), &ctx)));
-                let outcome = outcome(ended);
+                let outcome = outcome(judge(scope.enter(|| caught(work))));
                 let _ = report.send(Ended { run, outcome });
             });
             Started::Aboard(cancel)
         }
-        Some(Handler::Async(handle)) => {
-            let payload = start.payload.as_str();
-            let task = match catch_unwind(AssertUnwindSafe(|| handle(payload, ctx))) {
-                Ok(task) => task,
-                Err(panic) => return Started::Ended(panicked(panic.as_ref())),
-            };
-            let mut task = Caught(task);
+        Some(Work::Async { task, may_drop }) => {
+            let judge = service.judge(&ctx);
+            let scope = Scope::of(run, &ctx);
+            let mut task = Scoped { scope, task: Caught(task) };
             // A job that never waits is done here and now, without the cost of a task. Whatever it did
             // register is polled again by the task it becomes.
             let mut unwoken = std::task::Context::from_waker(std::task::Waker::noop());
-            if let Poll::Ready(outcome) = Pin::new(&mut task).poll(&mut unwoken) {
-                return Started::Ended(outcome);
+            if let Poll::Ready(ended) = Pin::new(&mut task).poll(&mut unwoken) {
+                return Started::Ended(outcome(judge(ended)));
             }
-            let abort = Arc::clone(&cancel.abort);
+            let cancel = Cancel { ctx, drop: watch::Sender::new(None) };
+            let (report, told) = (report.clone(), cancel.drop.subscribe());
             tokio::spawn(async move {
-                let outcome = tokio::select! {
-                    outcome = task => outcome,
-                    () = abort.notified() => JobError::from("cancelled: its time was up").into_outcome(),
+                let ended = tokio::select! {
+                    ended = task => ended,
+                    () = dropped(told), if may_drop => Err("cancelled: its time was up".into()),
                 };
-                let _ = report.send(Ended { run, outcome });
+                let _ = report.send(Ended { run, outcome: outcome(judge(ended)) });
             });
             Started::Aboard(cancel)
         }
     }
 }
 
-/// A handler's future whose panic is an outcome.
-struct Caught(Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>);
-
-impl Future for Caught {
-    type Output = Outcome;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Outcome> {
-        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(ended)) => Poll::Ready(outcome(Ok(ended))),
-            Err(panic) => Poll::Ready(panicked(panic.as_ref())),
-        }
+/// Ends a while after the run was cancelled.
+async fn dropped(mut told: watch::Receiver<Option<Duration>>) {
+    let after = told.wait_for(Option::is_some).await.ok().and_then(|after| *after);
+    match after {
+        Some(after) => tokio::time::sleep(after).await,
+        // The run has ended.
+        None => std::future::pending().await,
     }
 }
 
-fn outcome(ended: std::thread::Result<Result<(), JobError>>) -> Outcome {
+fn outcome(ended: Result<(), JobError>) -> Outcome {
     match ended {
-        Ok(Ok(())) => Outcome::Done,
-        Ok(Err(error)) => error.into_outcome(),
-        Err(panic) => panicked(panic.as_ref()),
+        Ok(()) => Outcome::Done,
+        Err(error) => error.into_outcome(),
     }
-}
-
-thread_local! {
-    /// Where the last panic of this thread happened; the payload that `catch_unwind` hands over does not say.
-    static PANIC_PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
-/// Makes panics leave their place behind, beside what they print.
-pub(super) fn remember_panics() {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        PANIC_PLACE.set(info.location().map(ToString::to_string));
-        print(info);
-    }));
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> Outcome {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|s| (*s).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a value that is not text".to_owned());
-    let place = PANIC_PLACE.take().map(|p| format!(" at {p}")).unwrap_or_default();
-    JobError::from(format!("panicked{place}: {message}")).into_outcome()
 }

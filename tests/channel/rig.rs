@@ -33,6 +33,7 @@ pub struct Rig {
 pub struct Options {
     pub plan: Plan,
     pub program: Program,
+    pub env: Vec<(String, String)>,
     pub max_execute: Option<Duration>,
     pub max_attempts: u32,
     pub scope: Scope,
@@ -46,6 +47,7 @@ impl Options {
         Self {
             plan,
             program: Program::Wire(vec![BINARY.into(), "__worker".into()]),
+            env: Vec::new(),
             max_execute: Some(Duration::from_secs(10)),
             max_attempts: 3,
             scope: Scope::All,
@@ -72,7 +74,7 @@ pub async fn rig(options: Options) -> Rig {
         channel: "default".into(),
         program: options.program,
         plan: options.plan,
-        env: Vec::new(),
+        env: options.env,
         cwd: None,
         boot_timeout: Duration::from_secs(10),
         timeout_grace: Duration::from_millis(100),
@@ -90,6 +92,7 @@ pub async fn rig(options: Options) -> Rig {
         sleep: options.sleep,
         stop_wait: options.stop_wait,
         dead: Vec::new(),
+        elsewhere: None,
         on_join: OnJoin(Box::new(|_| {})),
         scope: options.scope,
         metrics: Metrics::default().channel("default"),

@@ -31,7 +31,8 @@ protocol = "exec"
 handler = [ { type = "webhook", url = "https://example.com" } ]
 
 [http]
-listen = "127.0.0.1:8080"
+listen = "0.0.0.0:8080"
+max_bodies = 5
 "#;
 
 #[test]
@@ -99,6 +100,10 @@ env = { TOKEN = "hunter2" }
 [channels.mail.worker]
 type = "coroutine"
 max_execute_seconds = 60
+[http]
+listen = "0.0.0.0:9465"
+token = "hunter2-hunter2-hunter2"
+hosts = ["queue.internal"]
 "#;
     let mut rig = Rig::with_config(config);
     let said = rig.run(&["config:check"]);

@@ -5,12 +5,17 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 #[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../support/redis.rs"]
+mod redis;
+#[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/site.rs"]
 mod site;
 
 mod drain;
 mod example;
 mod exec;
+mod producers;
+mod script;
 mod wire;
 
 #[test]

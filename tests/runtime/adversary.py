@@ -62,6 +62,11 @@ def chatter(run):
     while True:
         say(type="log", run=run, message="y" * 500)
 
+def asks_and_never_reads(run):
+    claim = '{"type":"claim","run":%d,"ask":%%d,"breaker":"%%d","failures":1,"cooldown_ms":1}\n' % run
+    for block in range(0, 10**9, 1000):
+        raw("".join(claim % (ask, ask) for ask in range(block, block + 1000)).encode())
+
 def half_a_line_and_silence(run):
     raw(b'{"type":"done"')
     time.sleep(1000)

@@ -39,7 +39,7 @@ command = ["sh", "-c", "cat >> effects; echo >> effects"]
 "#;
 
 /// The one line that makes the same run use Redis.
-fn redis_line(server: &Server) -> String {
+pub fn redis_line(server: &Server) -> String {
     let config = server.config();
     format!(r#"{{ type = "redis", connection = {{ host = "{}", port = {} }} }}"#, config.host, config.port)
 }

@@ -17,4 +17,5 @@ mod outage;
 mod output;
 mod starts;
 mod stops;
+mod unique;
 mod watch;

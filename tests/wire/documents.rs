@@ -44,8 +44,7 @@ fn quotes() -> Vec<Quote> {
     found
 }
 
-#[test]
-fn what_the_documentation_quotes_is_the_file_it_names() {
+pub(crate) fn what_the_documentation_quotes_is_the_file_it_names() {
     let quotes = quotes();
     for Quote { place, file, text } in &quotes {
         let real = fs::read_to_string(file).unwrap_or_else(|error| panic!("{place}: {file}: {error}"));
@@ -54,8 +53,7 @@ fn what_the_documentation_quotes_is_the_file_it_names() {
     assert!(quotes.len() > 8, "the quotes are where this test looks");
 }
 
-#[test]
-fn the_specification_shows_every_fixture_of_the_protocol() {
+pub(crate) fn the_specification_shows_every_fixture_of_the_protocol() {
     let shown: BTreeSet<_> = quotes()
         .into_iter()
         .filter(|quote| quote.place.starts_with("docs/worker-protocol.md:"))
@@ -77,8 +75,7 @@ fn prose(text: &str) -> String {
     outside.map(|line| format!("{line}\n")).collect()
 }
 
-#[test]
-fn links_between_the_documents_lead_somewhere() {
+pub(crate) fn links_between_the_documents_lead_somewhere() {
     let mut wrong = Vec::new();
     let mut looked_at = 0;
     let decisions = fs::read_dir("docs/decisions").unwrap().map(|entry| entry.unwrap().path());

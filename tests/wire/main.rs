@@ -1,20 +1,65 @@
 //! The worker protocol as written down: transcripts are played to a real worker, spellings are decoded, and the
 //! documentation shows these very files.
 //!
-//! A fixture is a text file of lines: `> ` master to worker, `< ` worker to master, `# ` for the reader. One with
-//! master's lines is a transcript. In one without, a line `# = …` says what the line above it means, `# ! …` why it means
+//! A fixture is a text file of lines: `> ` master to worker, `< ` worker to master, `# ` for the reader. One in
+//! which both speak is a transcript. In others a line `# = …` says what the line above it means, `# ! …` why it means
 //! nothing.
 
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod documents;
+mod jobs;
 mod script;
 mod worker;
 
-use aint_queue::job::{Next, Outcome};
-use aint_queue::wire::{FromWorker, decode_from_worker};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Trial};
+
+use aint_queue::job::{Answer, Claim, Next, Outcome};
+use aint_queue::wire::{
+    FromMaster, FromWorker, JobSpec, RunFrame, decode_from_master, decode_from_worker, encode_to_worker,
+};
 use script::{Line, Script};
 use worker::Worker;
+
+/// This program is its own worker, as any program with an application of jobs is.
+fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|first| first.starts_with("__")) {
+        return jobs::serve();
+    }
+    let cases: [(&str, fn()); 6] = [
+        (
+            "a_real_worker_answers_every_transcript_as_written",
+            a_real_worker_answers_every_transcript_as_written,
+        ),
+        (
+            "every_line_a_worker_may_send_means_what_is_written_below_it",
+            every_line_a_worker_may_send_means_what_is_written_below_it,
+        ),
+        ("a_worker_whose_master_goes_away_exits", a_worker_whose_master_goes_away_exits),
+        (
+            "documents::what_the_documentation_quotes_is_the_file_it_names",
+            documents::what_the_documentation_quotes_is_the_file_it_names,
+        ),
+        (
+            "documents::the_specification_shows_every_fixture_of_the_protocol",
+            documents::the_specification_shows_every_fixture_of_the_protocol,
+        ),
+        (
+            "documents::links_between_the_documents_lead_somewhere",
+            documents::links_between_the_documents_lead_somewhere,
+        ),
+    ];
+    let trials = cases.map(|(name, case)| {
+        Trial::test(name, move || {
+            case();
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
+}
 
 /// Plays the master's part of a transcript to a worker and compares what that says.
 fn replay(script: &Script) {
@@ -65,7 +110,7 @@ fn decode(line: &str) -> FromWorker {
 fn meaning(frame: &FromWorker) -> String {
     match frame {
         FromWorker::Hello { slots, jobs, .. } => {
-            let names: Vec<_> = jobs.iter().map(|job| job.name.as_str()).collect();
+            let names: Vec<_> = jobs.iter().map(job_spec).collect();
             let named =
                 if names.is_empty() { String::new() } else { format!(", named {}", names.join(", ")) };
             format!("ready for {slots} job{} at once{named}", if *slots == 1 { "" } else { "s" })
@@ -85,10 +130,10 @@ fn meaning(frame: &FromWorker) -> String {
         }
         FromWorker::Ended { outcome, .. } => panic!("a worker cannot say {outcome:?}"),
         FromWorker::Push { run, ask, channel, jobs } => {
-            let place = channel.as_ref().map_or(String::new(), |channel| format!(" into {channel}"));
-            format!("ask {ask} of run {run}: push {}{place}", jobs.join(", "))
+            let place = channel.as_ref().map_or(String::new(), |channel| format!(" into channel {channel}"));
+            format!("ask {ask} of run {run}: push{place} {}", jobs.join(" and "))
         }
-        FromWorker::Claim { run, ask, claim } => format!("ask {ask} of run {run}: {claim:?}"),
+        FromWorker::Claim { run, ask, claim } => format!("ask {ask} of run {run}: {}", claimed(claim)),
         FromWorker::Progress { run, percent } => format!("run {run} is at {percent} %"),
         FromWorker::Log { run, level, message } => {
             let of = run.map(|run| format!(" of run {run}")).unwrap_or_default();
@@ -97,7 +142,71 @@ fn meaning(frame: &FromWorker) -> String {
     }
 }
 
-#[test]
+/// What a line of a master means, in words; it is spelled as a master spells it.
+fn order(place: &str, said: &str) -> String {
+    let frame = decode_from_master(said.as_bytes()).unwrap_or_else(|error| panic!("{place}: {error}"));
+    let mut spelled = Vec::new();
+    encode_to_worker(&frame, &mut spelled);
+    assert_eq!(format!("{said}\n"), String::from_utf8(spelled).unwrap(), "{place}");
+    match &frame {
+        FromMaster::Run(run) => {
+            format!("run {}: attempt {} of {} of {}", run.run, run.attempt, run.max_attempts, delivery(run))
+        }
+        FromMaster::Failed(run, failure) => format!(
+            "run {}: the failed callback, {:?} after {} attempts of {}, of {}; {}",
+            run.run,
+            failure.reason.as_str(),
+            run.attempt,
+            run.max_attempts,
+            delivery(run),
+            failure.error
+        ),
+        FromMaster::Cancel { run, grace } => format!("end run {run} within {grace:?}"),
+        FromMaster::Answer { ask, answer } => match answer {
+            Answer::Granted => format!("ask {ask} is granted"),
+            Answer::Wait(time) => format!("ask {ask} is not granted; it may be asked again after {time:?}"),
+            Answer::Pushed(ids) => format!("ask {ask}: the jobs are pushed, with the ids {ids:?}"),
+            Answer::Error(why) => format!("ask {ask} cannot be done: {why}"),
+        },
+        FromMaster::Stop => "finish what is aboard and exit".to_owned(),
+    }
+}
+
+/// What is delivered, in words.
+fn delivery(run: &RunFrame<'_>) -> String {
+    let limit = match run.timeout_ms {
+        0 => "without a time limit".to_owned(),
+        ms => format!("at most {:?}", Duration::from_millis(ms)),
+    };
+    let headers: String = run.headers.iter().map(|(name, value)| format!("{name}: {value} and ")).collect();
+    format!("the job {}, {}, {limit}, with {headers}{}", run.id, run.job, run.payload)
+}
+
+/// A job in `hello`, in words.
+fn job_spec(JobSpec { name, options }: &JobSpec) -> String {
+    let attempts = options.max_attempts.map(|n| format!("{n} attempts"));
+    let limit = options.timeout.map(|limit| match limit {
+        Duration::ZERO => "without a time limit".to_owned(),
+        limit => format!("{limit:?} at most"),
+    });
+    let callback = options.failed.then(|| "with a failed callback".to_owned());
+    match [attempts, limit, callback].into_iter().flatten().collect::<Vec<_>>() {
+        wants if wants.is_empty() => name.clone(),
+        wants => format!("{name} ({})", wants.join(", ")),
+    }
+}
+
+/// A claim, in words.
+fn claimed(claim: &Claim) -> String {
+    match claim {
+        Claim::Lock { key, limit } => format!("to be one of at most {limit} with {key}"),
+        Claim::Rate { key, count, per } => format!("to be one of at most {count} with {key} in {per:?}"),
+        Claim::Breaker { key, failures, cooldown } => {
+            format!("to go on, unless {failures} with {key} have failed in a row: then after {cooldown:?}")
+        }
+    }
+}
+
 fn a_real_worker_answers_every_transcript_as_written() {
     let transcripts: Vec<_> = script::all().into_iter().filter(Script::is_transcript).collect();
     assert!(transcripts.len() >= 6, "the transcripts are where this test looks");
@@ -106,27 +215,31 @@ fn a_real_worker_answers_every_transcript_as_written() {
     }
 }
 
-#[test]
 fn every_line_a_worker_may_send_means_what_is_written_below_it() {
-    let mut explained = 0;
+    let (mut explained, mut wrong) = (0, Vec::new());
     for script in script::all().iter().filter(|script| !script.is_transcript()) {
         for pair in script.lines.windows(2) {
-            let [(_, Line::Worker(said)), (number, below)] = pair else { continue };
+            let [(_, said), (number, below)] = pair else { continue };
             let place = format!("{}:{number}", script.name);
-            let decoded = decode_from_worker(said.as_bytes());
-            let found = match &decoded {
-                Ok(frame) => format!("= {}", meaning(frame)),
-                Err(error) => format!("! {error}"),
+            let found = match said {
+                Line::Worker(said) => match decode_from_worker(said.as_bytes()) {
+                    Ok(frame) => format!("= {}", meaning(&frame)),
+                    Err(error) => format!("! {error}"),
+                },
+                Line::Master(said) => format!("= {}", order(&place, said)),
+                Line::Note(_) => continue,
             };
             let Line::Note(written) = below else { panic!("{place}: the line above is not explained") };
-            assert_eq!(written, &found, "{place}");
+            if *written != found {
+                wrong.push(format!("{place}: # {found}"));
+            }
             explained += 1;
         }
     }
+    assert!(wrong.is_empty(), "these mean something else:\n{}", wrong.join("\n"));
     assert!(explained >= 20, "the explained lines are where this test looks: {explained}");
 }
 
-#[test]
 fn a_worker_whose_master_goes_away_exits() {
     let mut worker = Worker::start(1);
     assert!(matches!(worker.hear().as_deref().map(decode), Some(FromWorker::Hello { .. })));

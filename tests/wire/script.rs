@@ -29,9 +29,9 @@ impl Script {
         Self { name, lines }
     }
 
-    /// Whether a master speaks in it.
+    /// Whether both speak in it.
     pub(crate) fn is_transcript(&self) -> bool {
-        self.lines.iter().any(|(_, line)| matches!(line, Line::Master(_)))
+        self.said().next().is_some() && self.lines.iter().any(|(_, line)| matches!(line, Line::Master(_)))
     }
 
     /// The lines of the worker.

@@ -1,4 +1,4 @@
-//! A worker process of this binary and the master's end of its socket.
+//! A worker process and the master's end of its socket.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::Shutdown;
@@ -24,7 +24,11 @@ impl Worker {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         // The shell moves the socket from standard input to where the protocol wants it.
         let process = Command::new("sh")
-            .args(["-c", "exec \"$0\" __worker 3<&0 </dev/null", env!("CARGO_BIN_EXE_aint-queue")])
+            .args([
+                "-c",
+                "exec \"$0\" __worker 3<&0 </dev/null",
+                std::env::current_exe().unwrap().to_str().unwrap(),
+            ])
             .env("AINT_QUEUE_FD", "3")
             .env("AINT_QUEUE_SLOTS", slots.to_string())
             .env("AINT_QUEUE_CHANNEL", "default")

@@ -27,13 +27,21 @@ impl RedisStore {
     /// Puts the states aside; answers the names of all that is aside, also from an interrupted clear.
     async fn put_aside(&self, which: Clear) -> Result<Vec<String>, StoreError> {
         let fresh = format!("{:016x}", fastrand::u64(..));
-        let states = [("waiting", which.waiting), ("delayed", which.delayed), ("failed", which.failed)];
-        let keys = states.map(|(state, _)| self.keys.clearing(&format!("{state}:{fresh}")));
+        let parts = [
+            (format!("waiting:{fresh}"), which.waiting),
+            (format!("waiting:{fresh}:high"), which.waiting),
+            (format!("waiting:{fresh}:low"), which.waiting),
+            (format!("delayed:{fresh}"), which.delayed),
+            (format!("failed:{fresh}"), which.failed),
+        ];
+        let keys: Vec<_> = parts.iter().map(|(name, _)| self.keys.clearing(name)).collect();
         let mut call = self.call(Script::ClearBegin, DOING, &keys).await?;
-        for (_, wanted) in states {
-            call.arg(if wanted { "1" } else { "" });
+        for (_, wanted) in &parts {
+            call.arg(if *wanted { "1" } else { "" });
         }
-        call.arg(fresh);
+        for (name, _) in &parts {
+            call.arg(name);
+        }
         let reply = call.send().await?;
         self.understood(texts(reply), DOING)
     }

@@ -2,17 +2,33 @@
 
 use crate::store::Owner;
 
+/// How many keys every script is given.
+const COUNT: usize = 15;
+
 /// The keys every script is given first, in the order that `scripts/check.lua` documents.
-const NAMES: [&str; 12] = [
-    "schema", "records", "waiting", "delayed", "failed", "owners", "dead", "seqs", "stats", "unique",
-    "notify", "clearing",
+const NAMES: [&str; COUNT] = [
+    "schema",
+    "records",
+    "waiting",
+    "delayed",
+    "failed",
+    "owners",
+    "dead",
+    "seqs",
+    "stats",
+    "unique",
+    "notify",
+    "clearing",
+    "waiting:high",
+    "waiting:low",
+    "locks",
 ];
 
 /// A channel's keys.
 #[derive(Debug)]
 pub(super) struct Keys {
     prefix: String,
-    fixed: [String; 12],
+    fixed: [String; COUNT],
 }
 
 impl Keys {
@@ -36,6 +52,16 @@ impl Keys {
         format!("{}reserved:{}", self.prefix, owner.as_str())
     }
 
+    /// The job that took a unique key for a time.
+    pub(super) fn unique(&self, key: &str) -> String {
+        format!("{}unique:{key}", self.prefix)
+    }
+
+    /// How full a rate is.
+    pub(super) fn rate(&self, key: &str) -> String {
+        format!("{}rate:{key}", self.prefix)
+    }
+
     /// A list or zset that a clear has put aside under `name`.
     pub(super) fn clearing(&self, name: &str) -> String {
         format!("{}clearing:{name}", self.prefix)
@@ -52,6 +78,8 @@ mod tests {
         assert_eq!(keys.fixed()[0], "aint-queue:{mail.v2}:schema");
         assert_eq!(keys.notify(), "aint-queue:{mail.v2}:notify");
         assert_eq!(keys.reserved(&Owner::named("ab12")), "aint-queue:{mail.v2}:reserved:ab12");
+        assert_eq!(keys.unique("k}{"), "aint-queue:{mail.v2}:unique:k}{");
+        assert_eq!(keys.rate("api"), "aint-queue:{mail.v2}:rate:api");
         assert_eq!(keys.clearing("waiting:7"), "aint-queue:{mail.v2}:clearing:waiting:7");
         assert!(keys.fixed().iter().all(|key| key.contains("{mail.v2}")));
     }

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use redis::Value;
 
-use super::RedisStore;
 use super::reply::{bytes, count, id, int, is_word, list, listed, score, sorted_ids, text, texts};
 use super::scripts::Script;
+use super::{RedisStore, own_key, priority};
 use crate::job::{JobId, Meta};
 use crate::store::{Cursor, Listed, MAX_BATCH, MAX_BATCH_BYTES, Owner, Page, State, Status, StoreError};
 
@@ -93,10 +93,13 @@ impl RedisStore {
         const DOING: &str = "moving failed jobs";
         let mut moved = 0;
         for batch in jobs.chunks(MAX_BATCH) {
-            let mut call = self.call(Script::Requeue, DOING, &[]).await?;
             let mut seen = HashSet::new();
-            for (id, meta) in batch.iter().filter(|(id, _)| seen.insert(*id)) {
-                call.arg(id.0).arg(meta.unique.as_deref().unwrap_or("")).arg(super::meta_text(meta));
+            let batch: Vec<_> = batch.iter().filter(|(id, _)| seen.insert(*id)).collect();
+            let unique = batch.iter().map(|(_, meta)| own_key(meta)).filter(|key| !key.is_empty());
+            let names: Vec<_> = unique.map(|key| self.keys.unique(key)).collect();
+            let mut call = self.call(Script::Requeue, DOING, &names).await?;
+            for (id, meta) in batch {
+                call.arg(id.0).arg(own_key(meta)).arg(priority(meta)).arg(super::meta_text(meta));
             }
             let reply = call.send().await?;
             moved += self.understood(count(reply), DOING)?;

@@ -14,12 +14,13 @@
 //! ~aint-queue:* resetchannels -@all +select +evalsha +script|load +blpop +smembers +type +time +get +set
 //! +exists +rename +hget +hset +hmget +hdel +hexists +hlen +hkeys +hincrby +lrange +lpush +rpush +ltrim
 //! +llen +lpos +lrem +sadd +srem +scard +sismember +smismember +zadd +zrem +zscore +zcard +zcount +zrange
-//! +zrangebyscore +zrevrange
+//! +zrangebyscore +zrevrange +zlexcount +zrandmember
 //! ```
 //!
 //! All keys of a channel are named `aint-queue:{channel}:…`; `scripts/check.lua` lists them.
 
 mod call;
+mod claim;
 mod clear;
 mod errors;
 mod keys;
@@ -49,7 +50,7 @@ use super::{
     Status, Store, StoreError, Turn, TurnReply,
 };
 use crate::config;
-use crate::job::{JobId, Meta, NewJob};
+use crate::job::{JobId, Meta, NewJob, Priority};
 
 /// One channel on a Redis server.
 #[derive(Debug)]
@@ -157,8 +158,8 @@ impl Store for RedisStore {
         self.take_turn(turn).await
     }
 
-    async fn claim(&self, _owner: &Owner, _claims: &[Claim]) -> Result<Vec<Claimed>, StoreError> {
-        unimplemented!("claims come with the next commit of this driver")
+    async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<Claimed>, StoreError> {
+        self.claims(owner, claims).await
     }
 
     async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {
@@ -236,6 +237,23 @@ fn spoken(reply: Value) -> Result<Value, StoreError> {
 /// Whole µs, as scripts count.
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A job's priority as scripts read it.
+fn priority(meta: &Meta) -> &'static str {
+    match meta.priority {
+        Priority::Normal => "",
+        other => other.as_str(),
+    }
+}
+
+/// The unique key that a job holds until it has ended or started.
+fn own_key(meta: &Meta) -> &str {
+    match meta.unique_for_ms {
+        // Held for its time and no longer, whatever becomes of the job.
+        Some(_) => "",
+        None => meta.unique.as_deref().unwrap_or(""),
+    }
 }
 
 fn meta_text(meta: &Meta) -> String {

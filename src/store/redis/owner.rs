@@ -8,7 +8,7 @@ use tracing::warn;
 use super::link::info_field;
 use super::reply::{count, fields, int, is_word, jobs, leased, list, metas, sorted_ids, text, texts};
 use super::scripts::Script;
-use super::{RedisStore, micros, spoken};
+use super::{RedisStore, micros, own_key, priority, spoken};
 use crate::job::{JobId, Timestamp};
 use crate::store::batch::TAKE_DEPTH;
 use crate::store::{Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, Reap, StoreError};
@@ -71,8 +71,11 @@ impl RedisStore {
     ) -> Result<Option<Leased>, StoreError> {
         const DOING: &str = "taking a job";
         // The key a failed job may take again stands in its meta, which no settlement changes.
-        let unique = self.find(id).await?.and_then(|job| job.meta.unique).unwrap_or_default();
-        let mut call = self.call(Script::Take, DOING, &[self.keys.reserved(owner)]).await?;
+        let meta = self.find(id).await?.map(|job| job.meta).unwrap_or_default();
+        let unique = own_key(&meta);
+        let mut keys = vec![self.keys.reserved(owner)];
+        keys.extend((!unique.is_empty()).then(|| self.keys.unique(unique)));
+        let mut call = self.call(Script::Take, DOING, &keys).await?;
         call.arg(owner.as_str()).arg(seq).arg(micros(self.lease)).arg(id.0).arg(unique).arg(TAKE_DEPTH);
         let reply = spoken(call.send().await?)?;
         let records = self.understood(list(reply), DOING)?;
@@ -164,12 +167,12 @@ impl RedisStore {
             for (id, meta) in batch.iter().zip(metas) {
                 // A record that cannot be read goes back as it is: who leases it next finds out and says so.
                 let Some(meta) = meta.map(|meta| meta.after_lost(ended.now)) else {
-                    call.arg("keep").arg(id.0).arg("").arg("");
+                    call.arg("keep").arg(id.0).arg("").arg("").arg("");
                     continue;
                 };
                 let kind = if meta.failed.is_some() { "failed" } else { "front" };
                 let unique = meta.unique.as_deref().unwrap_or("");
-                call.arg(kind).arg(id.0).arg(unique).arg(super::meta_text(&meta));
+                call.arg(kind).arg(id.0).arg(unique).arg(priority(&meta)).arg(super::meta_text(&meta));
             }
             let reply = call.send().await?;
             freed += self.understood(count(reply), ENDING)?;

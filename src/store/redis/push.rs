@@ -6,8 +6,8 @@ use redis::Value;
 
 use super::reply::{int, is_word, list};
 use super::scripts::Script;
-use super::{RedisStore, micros};
-use crate::job::{JobId, MAX_DELAY, NewJob, NewJobError, Start};
+use super::{RedisStore, micros, priority};
+use crate::job::{JobId, MAX_DELAY, Meta, NewJob, NewJobError, Priority, Start, UniqueUntil};
 use crate::store::batch::{self, MAX_ID_LEAD};
 use crate::store::{PushError, Pushed, StoreError};
 
@@ -19,12 +19,19 @@ impl RedisStore {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let mut call = self.call(Script::Push, DOING, &[]).await?;
+        let options = || jobs.iter().enumerate().filter(|(_, job)| has_options(job));
+        let names: Vec<_> = options()
+            .filter_map(|(_, job)| job.meta.unique.as_deref())
+            .map(|key| self.keys.unique(key))
+            .collect();
+        let mut call = self.call(Script::Push, DOING, &names).await?;
         call.arg(micros(MAX_DELAY)).arg(MAX_ID_LEAD);
-        let has_options = |job: &&NewJob| job.start != Start::Now || job.meta.unique.is_some();
-        call.arg(jobs.iter().filter(has_options).count());
-        for (index, job) in jobs.iter().enumerate().filter(|(_, job)| has_options(job)) {
+        call.arg(if jobs.iter().any(|job| needs_layout_2(&job.meta)) { "2" } else { "1" });
+        call.arg(options().count());
+        for (index, job) in options() {
             call.arg(index + 1).arg(start(job.start)).arg(job.meta.unique.as_deref().unwrap_or(""));
+            let held = job.meta.unique_for_ms.map(|ms| ms.to_string()).unwrap_or_default();
+            call.arg(held).arg(priority(&job.meta));
         }
         for job in jobs {
             let mut record = super::meta_text(&job.meta);
@@ -43,6 +50,21 @@ impl RedisStore {
         }
         Ok(self.understood(pushed(reply), DOING)?)
     }
+}
+
+/// Whether the script must be told more of the job than its record.
+fn has_options(job: &NewJob) -> bool {
+    job.start != Start::Now || job.meta.unique.is_some() || job.meta.priority != Priority::Normal
+}
+
+/// Whether a program that knows only the first layout would treat the job wrongly, or forget what its meta says.
+fn needs_layout_2(meta: &Meta) -> bool {
+    meta.unique_until != UniqueUntil::End
+        || meta.unique_for_ms.is_some()
+        || meta.priority != Priority::Normal
+        || meta.expires_in_ms.is_some()
+        || meta.expires_at.is_some()
+        || !meta.headers.is_empty()
 }
 
 /// When the job may run, as the script reads it.

@@ -3,6 +3,9 @@
 //! A script is put together of shared fragments and its own text, once for servers that know script
 //! flags (Redis 7 and its kin) and once for older ones, and called by the hash of that text.
 
+#[cfg(test)]
+mod producer;
+
 use std::sync::LazyLock;
 
 /// Which script.
@@ -28,6 +31,7 @@ pub(super) enum Script {
     ClearApply,
     ClearReserved,
     Pause,
+    Claim,
 }
 
 /// A script as a server gets it.
@@ -60,7 +64,8 @@ struct Parts {
 const CHECK: &str = include_str!("scripts/check.lua");
 const FREE_FIRST: &str = include_str!("scripts/free_first.lua");
 const TOOLS: &str = include_str!("scripts/tools.lua");
-const SETS: &str = include_str!("scripts/sets.lua");
+const OWN: &str = include_str!("scripts/own.lua");
+const LOCKS: &str = include_str!("scripts/locks.lua");
 const OWNER: &str = include_str!("scripts/owner.lua");
 const OWNERS: &str = include_str!("scripts/owners.lua");
 
@@ -77,27 +82,28 @@ macro_rules! part {
 }
 
 /// In the order of [`Script`].
-const PARTS: [Parts; 20] = [
+const PARTS: [Parts; 21] = [
     part!(Push, Adds, "push"),
     part!(Join, Writes, "join"),
-    part!(Turn, Writes, "turn", SETS, OWNER),
-    part!(Held, Writes, "held", SETS, OWNER),
-    part!(Fetch, Reads, "fetch", SETS),
-    part!(Take, Writes, "take", SETS, OWNER),
-    part!(EndOwner, Writes, "end_owner", SETS),
+    part!(Turn, Writes, "turn", OWN, OWNER, LOCKS),
+    part!(Held, Writes, "held", OWN, OWNER),
+    part!(Fetch, Reads, "fetch", OWN),
+    part!(Take, Writes, "take", OWN, OWNER),
+    part!(EndOwner, Writes, "end_owner", OWN),
     part!(Expired, Reads, "expired"),
     part!(Metas, Reads, "metas"),
-    part!(Free, Writes, "free", SETS),
+    part!(Free, Writes, "free", OWN),
     part!(Status, Reads, "status"),
-    part!(Look, Reads, "look", SETS, OWNERS),
+    part!(Look, Reads, "look", OWN, OWNERS),
     part!(Page, Reads, "page"),
-    part!(Requeue, Writes, "requeue"),
-    part!(Discard, Writes, "discard", SETS, OWNERS),
+    part!(Requeue, Writes, "requeue", OWN),
+    part!(Discard, Writes, "discard", OWN, OWNERS),
     part!(ClearBegin, Writes, "clear_begin"),
     part!(ClearPeek, Reads, "clear_peek"),
     part!(ClearApply, Writes, "clear_apply"),
-    part!(ClearReserved, Writes, "clear_reserved", SETS),
+    part!(ClearReserved, Writes, "clear_reserved", OWN),
     part!(Pause, Writes, "pause"),
+    part!(Claim, Writes, "claim", OWN, LOCKS),
 ];
 
 static WITH_FLAGS: LazyLock<Vec<Loaded>> = LazyLock::new(|| PARTS.iter().map(|p| p.load(true)).collect());
@@ -125,7 +131,7 @@ impl Parts {
         // A fragment may end its checks with a return, but only the script's own text returns a value at its
         // end, so one after the other is one program.
         text.push_str(CHECK);
-        let is_check = |fragment: &&str| **fragment == *SETS;
+        let is_check = |fragment: &&str| **fragment == *OWN;
         for fragment in self.fragments.iter().copied().filter(is_check) {
             text.push_str(fragment);
         }

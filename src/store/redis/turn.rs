@@ -11,7 +11,9 @@ use super::reply::{count, fields, id, int, jobs, list};
 use super::scripts::Script;
 use super::{RedisStore, micros};
 use crate::job::{FailReason, JobId, MAX_DELAY, Meta, Timestamp};
-use crate::store::{Exception, MAX_BATCH, MAX_BATCH_BYTES, Place, Settlement, StoreError, Turn, TurnReply};
+use crate::store::{
+    Exception, Free, MAX_BATCH, MAX_BATCH_BYTES, Place, Settlement, StoreError, Turn, TurnReply,
+};
 
 const DOING: &str = "taking a turn";
 /// Numbers above this are not exact in Lua; as a bound it is as good as none.
@@ -25,6 +27,13 @@ impl RedisStore {
         call.arg(first_step(self.record_bytes.load(Ordering::Relaxed)));
         let (once, again) = split(turn.settlements);
         settle(&mut call, &once);
+        for free in turn.frees {
+            let (kind, id, key) = match free {
+                Free::Unique { id, key } => ("unique", id, key),
+                Free::Lock { id, key } => ("lock", id, key),
+            };
+            call.arg(kind).arg(id.0).arg(key);
+        }
         let reply = super::spoken(call.send().await?)?;
         let (mut reply, bytes) = self.understood(read(reply), DOING)?;
         if let Some(average) = bytes.checked_div(reply.leased.len()) {
@@ -62,7 +71,8 @@ fn repeated(
 
 fn settle(call: &mut Call<'_>, settlements: &[&Settlement]) {
     let is_plain = |s: &&&Settlement| s.to == Place::Done && s.unique.is_none();
-    call.arg(settlements.iter().filter(is_plain).count());
+    let done = settlements.iter().filter(is_plain).count();
+    call.arg(done).arg(settlements.len() - done);
     for settlement in settlements.iter().filter(is_plain) {
         call.arg(settlement.id.0);
     }
@@ -70,6 +80,7 @@ fn settle(call: &mut Call<'_>, settlements: &[&Settlement]) {
         let (kind, delay, meta) = written(&settlement.to);
         let unique = settlement.unique.as_deref().unwrap_or("");
         call.arg(kind).arg(settlement.id.0).arg(unique).arg(delay);
+        call.arg(meta.map(super::priority).unwrap_or_default());
         call.arg(meta.map(super::meta_text).unwrap_or_default());
     }
 }

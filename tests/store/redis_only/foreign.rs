@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aint_queue::job::{JobId, Meta};
+use aint_queue::job::{JobId, Meta, Priority};
 use aint_queue::store::{
-    Clear, Exception, Leased, Owner, Place, PushError, Pushed, Reap, Settlement, State, Store, StoreError,
-    Turn,
+    Claim, ClaimKind, Claimed, Clear, Exception, Leased, Owner, Place, PushError, Pushed, Reap, Settlement,
+    State, Store, StoreError, Turn,
 };
 
 use super::{connect, everything, key, open, open_plain, send};
@@ -29,7 +29,11 @@ async fn full(open: impl AsyncFn(&Server) -> Arc<dyn Store>) -> Full {
     store.push(&[job("a"), job("b"), unique("c", "key"), job("d")]).await.unwrap();
     let leased = master.lease(3).await;
     master.settle(&[failed(&leased[0])]).await;
-    store.push(&[later("e", Duration::from_secs(3600))]).await.unwrap();
+    let [mut high, mut low] = [job("high"), job("low")];
+    (high.meta.priority, low.meta.priority) = (Priority::High, Priority::Low);
+    store.push(&[later("e", Duration::from_secs(3600)), high, low]).await.unwrap();
+    let claims = [lock(leased[1].id)];
+    assert_eq!(store.claim(&master.owner, &claims).await.unwrap(), [Claimed::Granted]);
     let held = leased[1..].iter().map(|record| record.id).collect();
     let others = vec![
         store.list(State::Waiting, None, 9).await.unwrap().jobs[0].id,
@@ -46,7 +50,6 @@ async fn full(open: impl AsyncFn(&Server) -> Arc<dyn Store>) -> Full {
         &["HSET", &key("records"), "8", "{\"job\":\"x\"}\n1"],
         &["HSET", &key("stats"), "clearing_waiting", "1"],
         &["RPUSH", &key("notify"), "1"],
-        &["SET", &key("schema"), "1"],
     ] {
         if command[0] != "RPUSH"
             || !command[1].ends_with("notify")
@@ -56,6 +59,10 @@ async fn full(open: impl AsyncFn(&Server) -> Arc<dyn Store>) -> Full {
         }
     }
     Full { server, store, master, held, others }
+}
+
+fn lock(id: JobId) -> Claim {
+    Claim { id, key: "printer".into(), kind: ClaimKind::Lock { limit: 1 } }
 }
 
 impl Full {
@@ -86,6 +93,7 @@ impl Full {
             ("turn", store.turn(turn).await.map(drop)),
             ("held", store.held(&owner, seq()).await.map(drop)),
             ("fetch", store.fetch(&owner, &ids).await.map(drop)),
+            ("claim", store.claim(&owner, &[lock(ids[1])]).await.map(drop)),
             ("take", store.take(&owner, seq(), self.others[0]).await.map(drop)),
             ("status", store.status().await.map(drop)),
             ("get", store.get(ids[0]).await.map(drop)),
@@ -106,8 +114,21 @@ impl Full {
 
 async fn a_foreign_type_stops_every_call(open: impl AsyncFn(&Server) -> Arc<dyn Store>) {
     for name in [
-        "schema", "records", "waiting", "delayed", "failed", "owners", "dead", "seqs", "stats", "unique",
-        "notify", "clearing",
+        "schema",
+        "records",
+        "waiting",
+        "delayed",
+        "failed",
+        "owners",
+        "dead",
+        "seqs",
+        "stats",
+        "unique",
+        "notify",
+        "clearing",
+        "waiting:high",
+        "waiting:low",
+        "locks",
     ] {
         let mut full = full(&open).await;
         let before = everything(&full.server);
@@ -159,6 +180,7 @@ async fn a_foreign_type_under_a_reserved_set_stops_the_calls_that_need_it() {
         ("turn", turn),
         ("held", full.store.held(&owner, seq).await.map(drop)),
         ("fetch", full.store.fetch(&owner, &full.held).await.map(drop)),
+        ("claim", full.store.claim(&owner, &[lock(full.held[0])]).await.map(drop)),
         ("take", full.store.take(&owner, seq, id).await.map(drop)),
         ("get", full.store.get(id).await.map(drop)),
         ("list reserved", full.store.list(State::Reserved, None, 5).await.map(drop)),
@@ -217,7 +239,7 @@ async fn a_layout_of_another_version_is_refused_at_every_door() {
     let server = Server::start();
     let store = open(&server).await;
     store.push(&[job("a")]).await.unwrap();
-    send(&server, &["SET", &key("schema"), "2"]);
+    send(&server, &["SET", &key("schema"), "3"]);
     let before = everything(&server);
     for outcome in
         [connect(&server.config()).await.map(drop), store.join().await.map(drop), store.pause().await]

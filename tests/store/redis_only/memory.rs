@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aint_queue::job::Meta;
-use aint_queue::store::{Clear, Place, PushError, Reap, State, Store, StoreError};
+use aint_queue::store::{Claim, ClaimKind, Claimed, Clear, Place, PushError, Reap, State, Store, StoreError};
 
 use super::{everything, open, open_plain, send};
 use crate::harness::{Master, done, end, failed, job};
@@ -38,6 +38,11 @@ async fn only_a_push_is_refused(open: impl AsyncFn(&Server) -> Arc<dyn Store>) {
     ];
     assert_eq!(master.settle(&ends).await, []);
     assert_eq!(master.lease(2).await.len(), 2);
+    let rate = ClaimKind::Rate { count: 1, per: Duration::from_secs(60) };
+    for kind in [ClaimKind::Lock { limit: 1 }, rate] {
+        let claim = Claim { id: leased[5].id, key: "k".into(), kind };
+        assert_eq!(master.claim(claim).await, Claimed::Granted);
+    }
     let mut other = Master::on(&store).await;
     assert_eq!(other.lease(1).await.len(), 1);
     assert_eq!(store.leave(&other.owner).await.unwrap(), 1);

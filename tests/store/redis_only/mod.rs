@@ -2,11 +2,14 @@
 
 mod access;
 mod batches;
+mod claims;
 mod foreign;
 mod ids;
+mod layouts;
 mod lost_reply;
 mod memory;
 mod outage;
+mod priorities;
 #[path = "../../support/proxy.rs"]
 mod proxy;
 mod reaper;

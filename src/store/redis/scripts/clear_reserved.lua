@@ -1,13 +1,13 @@
 -- Removes jobs an owner holds: their settlements will answer CLEARED.
 --
--- KEYS 13  the owner's reserved set
+-- KEYS 16  the owner's reserved set
 -- ARGV 1   how many ids
 -- ARGV 2.. the ids; then pairs of id and unique key to free
 -- reply    how many jobs were removed; ids that are no longer in the set are passed over
 -- order    count, records, unique keys, SREM
 local count, ids = tonumber(ARGV[1]), {}
 for n = 2, 1 + count do
-  if redis.call('SISMEMBER', KEYS[13], ARGV[n]) == 1 then
+  if redis.call('SISMEMBER', KEYS[OWN], ARGV[n]) == 1 then
     ids[#ids + 1] = ARGV[n]
   end
 end
@@ -22,5 +22,5 @@ end
 for n = 2 + count, #ARGV, 2 do
   free(ARGV[n + 1], ARGV[n])
 end
-redis.call('SREM', KEYS[13], unpack(ids))
+redis.call('SREM', KEYS[OWN], unpack(ids))
 return removed

@@ -1,6 +1,6 @@
 -- Ends an owner: from now on every call of it answers LOST. Its jobs are then given back by free.lua.
 --
--- KEYS 13  its reserved set
+-- KEYS 16  its reserved set
 -- ARGV 1   owner
 -- ARGV 2   leave (it says so itself), force (it is known to be dead), expired (if its lease has run out)
 -- reply    'LOST' to an owner that leaves and is gone already, 'NONE' when there is nothing to end, or
@@ -19,7 +19,7 @@ if not died then
   if how == 'expired' and not (deadline and deadline <= time) then
     return 'NONE'
   end
-  if how == 'force' and not deadline and redis.call('EXISTS', KEYS[13]) == 0 then
+  if how == 'force' and not deadline and redis.call('EXISTS', KEYS[OWN]) == 0 then
     return 'NONE'
   end
   died = how == 'leave' and '0' or text(time)
@@ -27,7 +27,7 @@ if not died then
   redis.call('ZREM', OWNERS, owner)
   redis.call('HDEL', SEQS, owner)
 end
-local ids = redis.call('SMEMBERS', KEYS[13])
+local ids = redis.call('SMEMBERS', KEYS[OWN])
 if #ids == 0 then
   redis.call('ZREM', DEAD, owner)
 end

@@ -1,6 +1,6 @@
 -- Records of jobs as their owner holds them.
 --
--- KEYS 13  its reserved set
+-- KEYS 16  its reserved set
 -- ARGV 1   owner
 -- ARGV 2   most bytes of records; one always fits
 -- ARGV 3.. ids
@@ -14,7 +14,7 @@ for n = 3, #ARGV do
     break
   end
   seen = seen + 1
-  if redis.call('SISMEMBER', KEYS[13], ARGV[n]) == 1 then
+  if redis.call('SISMEMBER', KEYS[OWN], ARGV[n]) == 1 then
     local record = redis.call('HGET', RECORDS, ARGV[n]) or ''
     ids[#ids + 1], records[#records + 1] = ARGV[n], record
     bytes = bytes + #record

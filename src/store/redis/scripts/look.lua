@@ -1,6 +1,6 @@
 -- Jobs by id, in whatever state.
 --
--- KEYS 13.., ARGV 1..  every owner: see owners.lua
+-- KEYS 16.., ARGV 1..  every owner: see owners.lua
 -- ARGV FIRST           most bytes of records; one always fits
 -- ARGV FIRST + 1 ..    ids
 -- reply                {'OWNERS', names}, or {'JOBS', how many of the ids were looked at,

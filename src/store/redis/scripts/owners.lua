@@ -1,6 +1,6 @@
 -- Fragment, behind the checks: scripts that must tell a waiting job from a reserved one are given every owner.
 --
--- KEYS 13 and on  the reserved sets of the owners named in ARGV
+-- KEYS 16 and on  the reserved sets of the owners named in ARGV
 -- ARGV 1          how many owners
 -- ARGV 2 and on   their names, in the order of the keys; then, from ARGV[FIRST], what the script itself is asked
 -- reply           {'OWNERS', {name, ...}} when there are others: call again with these
@@ -32,7 +32,7 @@ local function place(id)
   if score then
     return 'failed', score
   end
-  for i = 13, #KEYS do
+  for i = OWN, #KEYS do
     if redis.call('SISMEMBER', KEYS[i], id) == 1 then
       return 'reserved', '0'
     end

@@ -25,10 +25,10 @@ local function before(key)
   return low
 end
 
-local start, length, entries, width = 0, 0, {}, 2
+local start, length, found, width = 0, 0, {}, 2
 if state == 'waiting' then
   start, width = tonumber(score) or 0, 1
-  length = redis.call('LLEN', WAITING)
+  length = entries()
 elseif state == 'delayed' then
   length = redis.call('ZCARD', DELAYED)
   if score ~= '' then
@@ -44,29 +44,39 @@ else
   end
 end
 if state == 'waiting' then
-  entries = redis.call('LRANGE', WAITING, start, start + limit - 1)
+  -- The lists one after the other, as if they were one.
+  local before = 0
+  for _, list in ipairs(LISTS) do
+    local from = math.max(0, start - before)
+    if #found < limit then
+      for _, entry in ipairs(redis.call('LRANGE', list, from, from + limit - #found - 1)) do
+        found[#found + 1] = entry
+      end
+      before = before + redis.call('LLEN', list)
+    end
+  end
 else
   local command = state == 'delayed' and 'ZRANGE' or 'ZREVRANGE'
   local key = state == 'delayed' and DELAYED or FAILED
-  entries = redis.call(command, key, start, start + limit - 1, 'WITHSCORES')
+  found = redis.call(command, key, start, start + limit - 1, 'WITHSCORES')
 end
 
 local page, bytes, passed = { 0, score, id }, 0, 0
-for n = 1, #entries, width do
+for n = 1, #found, width do
   if bytes >= most then
     break
   end
   passed = passed + 1
-  local record = redis.call('HGET', RECORDS, entries[n])
-  local rank = width == 2 and entries[n + 1] or '0'
+  local record = redis.call('HGET', RECORDS, found[n])
+  local rank = width == 2 and found[n + 1] or '0'
   if record then
     bytes = bytes + #record
-    page[#page + 1] = entries[n]
+    page[#page + 1] = found[n]
     page[#page + 1] = rank
     page[#page + 1] = record
   end
   if width == 2 then
-    page[2], page[3] = rank, entries[n]
+    page[2], page[3] = rank, found[n]
   end
 end
 if width == 1 then

@@ -1,20 +1,40 @@
 -- Adds jobs, all or none.
 --
--- ARGV 1   longest delay in µs
--- ARGV 2   how far an id may be ahead of the clock, in µs
--- ARGV 3   o, how many jobs have options
--- ARGV 4.. o times: which job (from 1), start, unique key ('' for none);
---          start is '' for now, '+µs' for a delay, '@µs' for a time; then the records of all jobs
--- reply    per job its id, or minus the id of the living job that holds its key
---          'AHEAD' when ids would run ahead of the clock; {'DELAY', n} when job n (from 1) starts too late
--- order    ids and places are settled by reading; then last_id, records, unique keys, places, token
+-- KEYS 16.. for each option with a unique key, in their order: the channel's prefix, "unique:", the key
+-- ARGV 1    longest delay in µs
+-- ARGV 2    how far an id may be ahead of the clock, in µs
+-- ARGV 3    the layout's version that knows all of the records' metas: '1', or '2' when one of them has
+--           unique_until, unique_for_ms, priority, expires_in_ms, expires_at or headers
+-- ARGV 4    o, how many jobs have options
+-- ARGV 5..  o times: which job (from 1), start, unique key ('' for none), for how many ms the key is held
+--           ('' for until the job has ended or started), priority ('' for normal, high, low);
+--           start is '' for now, '+µs' for a delay, '@µs' for a time. Then the records of all jobs, whose metas
+--           say the same of unique key, time and priority.
+-- reply     per job its id, or minus the id of the job that holds its key
+--           'AHEAD' when ids would run ahead of the clock; {'DELAY', n} when job n (from 1) starts too late
+-- order     ids and places are settled by reading; then layout, last_id, records, unique keys, places, token
 local time = now()
 local longest, lead = tonumber(ARGV[1]), tonumber(ARGV[2])
-local base = 3 + 3 * tonumber(ARGV[3])
+local base = 4 + 5 * tonumber(ARGV[4])
 local count = #ARGV - base
-local options = {}
-for n = 4, base, 3 do
+local options, timed = {}, {}
+local uniques = 0
+for n = 5, base, 5 do
+  local key, held, priority = ARGV[n + 2], ARGV[n + 3], ARGV[n + 4]
   options[tonumber(ARGV[n])] = n
+  if key ~= '' then
+    timed[n] = KEYS[OWN + uniques]
+    uniques = uniques + 1
+    if timed[n] ~= UNIQUE .. ':' .. key then
+      return redis.error_reply('AINTARG KEYS do not name "unique:' .. key .. '" in its place')
+    end
+  end
+  if held ~= '' and not (key ~= '' and tonumber(held) and tonumber(held) >= 1 and tonumber(held) * 1000 <= longest) then
+    return redis.error_reply('AINTARG "' .. held .. '" is no time for which a unique key is held')
+  end
+  if not PLACE[priority] then
+    return redis.error_reply('AINTARG "' .. priority .. '" is no priority')
+  end
 end
 
 -- Ids up to checked_to may be taken although last_id does not say so: it was lost, or the clock stepped back.
@@ -36,15 +56,17 @@ local function next_id()
   return last
 end
 
-local answers, records, keys, taken = {}, {}, {}, {}
-local waiting, delayed, earliest = {}, {}, nil
-local added, ready = 0, 0
+local answers, records, keys, held, taken = {}, {}, {}, {}, {}
+local waiting, delayed, earliest, prioritised = { {}, {}, {} }, {}, nil, false
+local normal = waiting[2]
+local added, plain = 0, 0
 for n = 1, count do
-  local option, key, due, existing = options[n], '', time, nil
+  local option, key, due, existing, place = options[n], '', time, nil, 2
   if option then
     local start = ARGV[option + 1]
     key = ARGV[option + 2]
-    existing = key ~= '' and (taken[key] or holder(key))
+    existing = key ~= '' and (taken[key] or holder(key, timed[option]))
+    place = PLACE[ARGV[option + 4]]
     if start ~= '' then
       due = tonumber(string.sub(start, 2)) + (string.sub(start, 1, 1) == '+' and time or 0)
     end
@@ -61,16 +83,24 @@ for n = 1, count do
     records[2 * added - 1], records[2 * added] = id, ARGV[base + n]
     if key ~= '' then
       taken[key] = id
-      keys[#keys + 1] = key
-      keys[#keys + 1] = id
+      if ARGV[option + 3] == '' then
+        keys[#keys + 1] = key
+        keys[#keys + 1] = id
+      else
+        held[#held + 1] = option
+        held[#held + 1] = id
+      end
     end
     if due > time then
       delayed[#delayed + 1] = text(due)
       delayed[#delayed + 1] = id
       earliest = math.min(earliest or due, due)
+      prioritised = prioritised or place ~= 2
+    elseif place == 2 then
+      plain = plain + 1
+      normal[plain] = id
     else
-      ready = ready + 1
-      waiting[ready] = id
+      waiting[place][#waiting[place] + 1] = id
     end
   end
 end
@@ -81,13 +111,21 @@ if added == 0 then
   return answers
 end
 
-if not schema then
+if ARGV[3] ~= '1' or prioritised or #held > 0 then
+  layout_2()
+elseif not schema then
   redis.call('SET', SCHEMA, '1')
+end
+if prioritised then
+  has_priorities()
 end
 redis.call('HSET', STATS, 'last_id', text(last), 'checked_to', text(checked_to))
 redis.call('HSET', RECORDS, unpack(records))
 if #keys > 0 then
   redis.call('HSET', UNIQUE, unpack(keys))
+end
+for n = 1, #held, 2 do
+  redis.call('SET', timed[held[n]], held[n + 1], 'PX', text(tonumber(ARGV[held[n] + 3])))
 end
 if #delayed > 0 then
   local before = next_due()
@@ -96,8 +134,8 @@ if #delayed > 0 then
     wake()
   end
 end
-if ready > 0 then
-  redis.call('RPUSH', WAITING, unpack(waiting))
+put_at_back(waiting)
+if added > #delayed / 2 then
   wake()
 end
 return answers

@@ -1,22 +1,25 @@
 -- Moves failed jobs to the back of waiting with a new meta.
 --
--- ARGV   per job: id, unique key ('' for none), meta
--- reply  how many moved; those that are not failed are passed over
--- order  records, unique keys, RPUSH, ZREM
-local ids = {}
-for n = 1, #ARGV, 3 do
-  local id, key, meta = ARGV[n], ARGV[n + 1], ARGV[n + 2]
+-- KEYS 16..  per job with a unique key, in their order: the channel's prefix, "unique:", the key
+-- ARGV       per job: id, unique key ('' for none), priority ('' for normal), meta
+-- reply      how many moved; those that are not failed are passed over
+-- order      records, unique keys, RPUSH, ZREM
+local ids, back, uniques = {}, { {}, {}, {} }, 0
+for n = 1, #ARGV, 4 do
+  local id, key, place, meta = ARGV[n], ARGV[n + 1], PLACE[ARGV[n + 2]], ARGV[n + 3]
+  uniques = uniques + (key ~= '' and 1 or 0)
   local record = redis.call('ZSCORE', FAILED, id) and redis.call('HGET', RECORDS, id)
   if record then
     redis.call('HSET', RECORDS, id, rewritten(record, meta))
-    if key ~= '' and not holder(key) then
+    if key ~= '' and not holder(key, KEYS[OWN + uniques - 1]) then
       redis.call('HSET', UNIQUE, key, id)
     end
     ids[#ids + 1] = id
+    back[place][#back[place] + 1] = id
   end
 end
 if #ids > 0 then
-  redis.call('RPUSH', WAITING, unpack(ids))
+  put_at_back(back)
   redis.call('ZREM', FAILED, unpack(ids))
   wake()
 end

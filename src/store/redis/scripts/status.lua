@@ -7,7 +7,7 @@ local stats = redis.call('HMGET', STATS, 'tombstones', 'clearing_waiting', 'clea
 local function stat(n)
   return tonumber(stats[n]) or 0
 end
-local waiting = math.max(0, redis.call('LLEN', WAITING) + stat(2) - stat(1))
+local waiting = math.max(0, entries() + stat(2) - stat(1))
 local delayed = math.max(0, redis.call('ZCARD', DELAYED) + stat(3))
 local failed = math.max(0, redis.call('ZCARD', FAILED) + stat(4))
 local reserved = math.max(0, redis.call('HLEN', RECORDS) - waiting - delayed - failed)

@@ -1,6 +1,7 @@
 -- Leases one job by its id: failed, delayed, or near the front of waiting.
 --
--- KEYS 13  the owner's reserved set
+-- KEYS 16  the owner's reserved set
+-- KEYS 17  if there is a unique key: the channel's prefix, "unique:", the key
 -- ARGV     1 owner, 2 seq, 3 lease in µs, 4 id, 5 its unique key ('' for none), 6 how deep to look into waiting
 -- reply    'LOST', 'REPLAYED', {} when it is not there, or {record}
 -- order    renew; find; SADD; remove from the old place
@@ -15,18 +16,27 @@ if not record then
 end
 if redis.call('ZSCORE', FAILED, id) then
   -- A failed job gave its key up; it takes it again where it is free.
-  if key ~= '' and not holder(key) then
+  if key ~= '' and not holder(key, KEYS[OWN + 1]) then
     redis.call('HSET', UNIQUE, key, id)
   end
-  redis.call('SADD', KEYS[13], id)
+  redis.call('SADD', KEYS[OWN], id)
   redis.call('ZREM', FAILED, id)
 elseif redis.call('ZSCORE', DELAYED, id) then
-  redis.call('SADD', KEYS[13], id)
+  redis.call('SADD', KEYS[OWN], id)
   redis.call('ZREM', DELAYED, id)
-elseif redis.call('LPOS', WAITING, id, 'MAXLEN', ARGV[6]) then
-  redis.call('SADD', KEYS[13], id)
-  redis.call('LREM', WAITING, 1, id)
 else
+  local depth = tonumber(ARGV[6])
+  for _, list in ipairs(LISTS) do
+    if depth <= 0 then
+      break
+    end
+    if redis.call('LPOS', list, id, 'MAXLEN', depth) then
+      redis.call('SADD', KEYS[OWN], id)
+      redis.call('LREM', list, 1, id)
+      return { record }
+    end
+    depth = depth - redis.call('LLEN', list)
+  end
   return {}
 end
 return { record }

@@ -24,10 +24,11 @@ local function free(key, id)
   end
 end
 
--- The living job that holds a unique key, or nil.
-local function holder(key)
+-- The job that holds a unique key, or nil: the one that took it for a time that is not over, living or not,
+-- or a living one. timed is the name under which the key is held for a time.
+local function holder(key, timed)
   local id = redis.call('HGET', UNIQUE, key)
-  return id and redis.call('HEXISTS', RECORDS, id) == 1 and id or nil
+  return id and redis.call('HEXISTS', RECORDS, id) == 1 and id or redis.call('GET', timed) or nil
 end
 
 -- The first line of a record: its meta. Empty when there is none.
@@ -62,10 +63,59 @@ local function bury(passed)
   end
 end
 
--- Puts ids at the front of waiting. The first one given comes first: it is put there last.
-local function put_in_front(ids)
-  for n = 1, math.floor(#ids / 2) do
-    ids[n], ids[#ids + 1 - n] = ids[#ids + 1 - n], ids[n]
+-- The lists of waiting in the order of leasing, and the place in it of a priority ('' is normal).
+local LISTS = { HIGH, WAITING, LOW }
+local PLACE = { high = 1, [''] = 2, normal = 2, low = 3 }
+
+-- The layout has something in it that version 1 does not know. No smaller version comes back.
+local function layout_2()
+  if schema ~= '2' then
+    schema = '2'
+    redis.call('SET', SCHEMA, schema)
   end
-  redis.call('LPUSH', WAITING, unpack(ids))
+end
+
+-- Notes, once for ever, that there are jobs of other priorities than normal.
+local function has_priorities()
+  layout_2()
+  redis.call('HSET', STATS, 'priorities', '1')
+end
+
+-- Puts ids, per priority as sorted by PLACE, at the back of waiting.
+local function put_at_back(ids)
+  for n = 1, 3 do
+    if #ids[n] > 0 then
+      if n ~= 2 then
+        has_priorities()
+      end
+      redis.call('RPUSH', LISTS[n], unpack(ids[n]))
+    end
+  end
+end
+
+-- Puts ids, per priority, at the front of waiting. The first one given comes first: it is put there last.
+local function put_in_front(ids)
+  for n = 1, 3 do
+    local list = ids[n]
+    if #list > 0 then
+      if n ~= 2 then
+        has_priorities()
+      end
+      for m = 1, math.floor(#list / 2) do
+        list[m], list[#list + 1 - m] = list[#list + 1 - m], list[m]
+      end
+      redis.call('LPUSH', LISTS[n], unpack(list))
+    end
+  end
+end
+
+-- The place of the priority that a record's meta names. A record of another form has normal priority.
+local function place_of(record)
+  local meta = read(meta_of(record))
+  return meta and PLACE[meta.priority] or PLACE.normal
+end
+
+-- How many entries wait, tombstones among them.
+local function entries()
+  return redis.call('LLEN', HIGH) + redis.call('LLEN', WAITING) + redis.call('LLEN', LOW)
 end

@@ -1,27 +1,28 @@
--- One turn of an owner: renew, settle, promote, lease.
+-- One turn of an owner: renew, settle, free, promote, lease.
 --
--- KEYS 13  the owner's reserved set
+-- KEYS 16  the owner's reserved set
 -- ARGV 1   owner           ARGV 2  seq             ARGV 3  lease in µs
 -- ARGV 4   want            ARGV 5  most payload bytes
 -- ARGV 6   how many records to read at first
 -- ARGV 7   d, how many jobs are done without a unique key
--- ARGV 8.. d ids; then, per other settlement: kind, id, unique key ('' for none), delay in µs, meta
---          kind is done, front, back, delayed, failed, or found: failed, and a record that is not one
---          stays as the payload. An id comes once in all.
+-- ARGV 8   o, how many other settlements
+-- ARGV 9.. d ids; then, per other settlement: kind, id, unique key ('' for none), delay in µs, priority
+--          ('' for normal), meta; kind is done, front, back, delayed, failed, or found: failed, and a record that
+--          is not one stays as the payload. An id comes once in all. Then, per free: unique or lock, id, key
 -- reply    'LOST', 'REPLAYED', or
 --          {exceptions, ids, records, time to the next delayed job or -1, held, now}
 --          exceptions alternates an id and whether it has a record (1 stale, 0 cleared)
--- order    renew; SMISMEMBER; new places of what holds; SREM of it; promote; peek; SADD; LTRIM
+-- order    renew; SMISMEMBER; new places of what holds; SREM of it; frees; promote; peek; SADD; LTRIM
 local owner, want, most = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
-local done = tonumber(ARGV[7])
-local RESERVED = KEYS[13]
+local done, others = tonumber(ARGV[7]), tonumber(ARGV[8])
+local RESERVED = KEYS[OWN]
 local time = now()
 local refused = speak(owner, ARGV[2], tonumber(ARGV[3]), time)
 if refused then
   return refused
 end
 
-local exceptions, released, leased = {}, 0, 0
+local exceptions, released, leased, prioritised = {}, 0, 0, false
 local function except(id)
   exceptions[#exceptions + 1] = id
   exceptions[#exceptions + 1] = redis.call('HEXISTS', RECORDS, id)
@@ -38,7 +39,7 @@ end
 
 if done > 0 then
   -- Nearly always all hold, and the arguments serve as they are.
-  local ids, first, last = ARGV, 8, 7 + done
+  local ids, first, last = ARGV, 9, 8 + done
   local holds = redis.call('SMISMEMBER', RESERVED, unpack(ids, first, last))
   local all = true
   for n = 1, done do
@@ -49,9 +50,9 @@ if done > 0 then
     for n = 1, done do
       if holds[n] == 1 then
         last = last + 1
-        ids[last] = ARGV[7 + n]
+        ids[last] = ARGV[8 + n]
       else
-        except(ARGV[7 + n])
+        except(ARGV[8 + n])
       end
     end
   end
@@ -61,18 +62,17 @@ if done > 0 then
   end
 end
 
-local others = (#ARGV - 7 - done) / 5
 if others > 0 then
   local ids, settled, finished, freed = {}, {}, {}, {}
-  local front, back, delayed, failed = {}, {}, {}, {}
+  local front, back, delayed, failed = { {}, {}, {} }, { {}, {}, {} }, {}, {}
   for n = 1, others do
-    ids[n] = ARGV[done + 5 * n + 4]
+    ids[n] = ARGV[done + 6 * n + 4]
   end
   local holds = redis.call('SMISMEMBER', RESERVED, unpack(ids))
   for n = 1, others do
-    local at = done + 5 * n + 3
-    local kind, id, key, delay, meta = ARGV[at], ids[n], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-    local record
+    local at = done + 6 * n + 3
+    local kind, id, key, delay, meta = ARGV[at], ids[n], ARGV[at + 2], ARGV[at + 3], ARGV[at + 5]
+    local place, record = PLACE[ARGV[at + 4]]
     if holds[n] == 1 then
       settled[#settled + 1] = id
       record = redis.call('HGET', RECORDS, id)
@@ -90,11 +90,12 @@ if others > 0 then
         key = old and type(old.unique) == 'string' and old.unique or key
       end
       redis.call('HSET', RECORDS, id, rewritten(record, meta))
-      if kind == 'front' then
-        front[#front + 1] = id
-      elseif kind == 'back' then
-        back[#back + 1] = id
+      if kind == 'front' or kind == 'back' then
+        local ends = kind == 'front' and front[place] or back[place]
+        ends[#ends + 1] = id
+        released = released + 1
       elseif kind == 'delayed' then
+        prioritised = prioritised or place ~= 2
         delayed[#delayed + 1] = text(time + tonumber(delay))
         delayed[#delayed + 1] = id
       else
@@ -104,11 +105,10 @@ if others > 0 then
       end
     end
   end
-  if #front > 0 then
-    put_in_front(front)
-  end
-  if #back > 0 then
-    redis.call('RPUSH', WAITING, unpack(back))
+  put_in_front(front)
+  put_at_back(back)
+  if prioritised then
+    has_priorities()
   end
   if #delayed > 0 then
     local before = next_due()
@@ -129,31 +129,59 @@ if others > 0 then
   if #settled > 0 then
     redis.call('SREM', RESERVED, unpack(settled))
   end
-  released = #front + #back
+end
+
+for n = 9 + done + 6 * others, #ARGV, 3 do
+  if ARGV[n] == 'unique' then
+    free(ARGV[n + 2], ARGV[n + 1])
+  else
+    redis.call('ZREM', LOCKS, lock_of(ARGV[n + 2], owner, ARGV[n + 1]))
+  end
 end
 
 local due = next_due()
 if due and due <= time then
   local ids = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', text(time), 'LIMIT', 0, 500)
-  redis.call('RPUSH', WAITING, unpack(ids))
+  if redis.call('HGET', STATS, 'priorities') then
+    -- Only the records tell the priorities. They are as large as their payloads, so that fewer may go in one turn.
+    local moved, back, bytes = {}, { {}, {}, {} }, 0
+    for n, id in ipairs(ids) do
+      if bytes >= 4194304 then
+        break
+      end
+      local record = redis.call('HGET', RECORDS, id) or ''
+      local list = back[place_of(record)]
+      list[#list + 1], moved[n], bytes = id, id, bytes + #record
+    end
+    put_at_back(back)
+    ids = moved
+  else
+    redis.call('RPUSH', WAITING, unpack(ids))
+  end
   redis.call('ZREM', DELAYED, unpack(ids))
   released = released + #ids
   due = next_due()
 end
 
 -- Reads in steps sized by what was seen, so that large payloads are not read in vain.
-local ids, records = {}, {}
-local passed, tombstones, full = 0, 0, false
-if want > 0 and not redis.call('HGET', STATS, 'paused') then
-  local bytes, exact, step = 0, false, tonumber(ARGV[6])
-  while leased < want and passed < want + 2000 and not full do
-    local peeked = redis.call('LRANGE', WAITING, passed, passed + math.min(step, want - leased) - 1)
+local ids, records, bytes = {}, {}, 0
+local passed, tombstones, exact, full = { 0, 0, 0 }, 0, false, false
+local function lease(place)
+  if full then
+    return
+  end
+  local list, skipped, step = LISTS[place], 0, leased == 0 and tonumber(ARGV[6]) or 500
+  while leased < want and skipped < want + 2000 and not full do
+    if bytes > 0 then
+      step = math.max(16, math.min(500, math.floor((most - bytes) * leased / bytes)))
+    end
+    local peeked = redis.call('LRANGE', list, skipped, skipped + math.min(step, want - leased) - 1)
     local count = #peeked
     if count == 0 then
       break
     end
     local found = redis.call('HMGET', RECORDS, unpack(peeked))
-    if passed == 0 then
+    if leased == 0 and skipped == 0 then
       -- Nearly always every id has a record and all fit; then the replies serve as they are.
       local sum, complete = 0, true
       for n = 1, count do
@@ -164,7 +192,7 @@ if want > 0 and not redis.call('HGET', STATS, 'paused') then
         sum = sum + #found[n]
       end
       if complete and sum < most then
-        ids, records, leased, passed, bytes = peeked, found, count, count, sum
+        ids, records, leased, skipped, bytes = peeked, found, count, count, sum
         count = 0
       end
     end
@@ -188,19 +216,28 @@ if want > 0 and not redis.call('HGET', STATS, 'paused') then
         ids[leased], records[leased] = peeked[n], record
         bytes = bytes + #record - (exact and string.find(record, '\n', 1, true) or 0)
       end
-      passed = passed + 1
+      skipped = skipped + 1
     end
-    step = 500
-    if bytes > 0 then
-      step = math.max(16, math.min(step, math.floor((most - bytes) * leased / bytes)))
+    if bytes == 0 then
+      step = 500
     end
   end
+  passed[place] = skipped
+  -- Behind that many tombstones there may be jobs that come before the next list's.
+  full = full or skipped >= want + 2000
+end
+if want > 0 and not redis.call('HGET', STATS, 'paused') then
+  lease(1)
+  lease(2)
+  lease(3)
 end
 if leased > 0 then
   redis.call('SADD', RESERVED, unpack(ids))
 end
-if passed > 0 then
-  redis.call('LTRIM', WAITING, passed, -1)
+for place = 1, 3 do
+  if passed[place] > 0 then
+    redis.call('LTRIM', LISTS[place], passed[place], -1)
+  end
 end
 if tombstones > 0 then
   bury(tombstones)
@@ -208,7 +245,7 @@ end
 
 -- What this turn put there and did not take, or left behind, is for the next idle master. A turn that only
 -- renews leaves no token, so that a master without free slots does not keep itself awake.
-if (leased > 0 or released > 0 or passed > 0) and redis.call('LLEN', WAITING) > 0 then
+if (leased > 0 or released > 0 or tombstones > 0) and entries() > 0 then
   wake()
 end
 return { exceptions, ids, records, due and math.max(0, due - time) or -1, redis.call('SCARD', RESERVED), time }

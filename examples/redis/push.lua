@@ -1,0 +1,555 @@
+-- Pushes one job to a channel of aint-queue, for clients in any language. Send it with EVAL or EVALSHA, as it is.
+--
+-- KEYS     the keys of the channel, all of them, in the order of NAMES below: "aint-queue:{channel}:schema" and so on;
+--          then, only for a job with a unique key, "aint-queue:{channel}:unique:" and that key
+-- ARGV 1   the job's name
+-- ARGV 2   the payload: JSON
+-- ARGV 3   options, a JSON object; may be '' or left out. Every time is a number of seconds:
+--            delay           not before this long after now
+--            at              not before this time, in seconds since 1970
+--            max_attempts    how often it may be attempted
+--            timeout         how long a run may last; 0 for no limit
+--            unique          add nothing when a job with this key is in the channel
+--            unique_until    when that key is free again: "end" of the job (the default) or its "start"
+--            unique_for      hold that key for this long after the push instead
+--            priority        "high", "normal" or "low"
+--            expires         not to be started later than this long after the push
+--            expires_at      not to be started after this time, in seconds since 1970
+--            headers         an object of texts for whoever handles the job
+-- reply    {id, 1} for a new job, {id, 0} when the job with this id holds the unique key
+-- errors   AINTARG (something given is wrong, and what), AINTKEY (a key holds what is not ours), AINTSCHEMA (a channel
+--          of another version of aint-queue), AINTAHEAD (too many pushes in a second: try again later)
+--
+-- This file is put together of the scripts of aint-queue itself, by its test suite. docs/redis-producers.md tells more.
+local NAMES = {
+  'schema', 'records', 'waiting', 'delayed', 'failed', 'owners', 'dead', 'seqs', 'stats', 'unique', 'notify', 'clearing', 'waiting:high', 'waiting:low', 'locks',
+}
+local MAX_DELAY = 316224000000000
+local MAX_LEAD = 1000000
+local MAX_PAYLOAD = 1048576
+local MAX_DEPTH = 128
+local MAX_OPTIONS = 65536
+local MAX_KEY = 256
+local MAX_HEADERS = 64
+local MAX_HEADER_BYTES = 8192
+local function wrong(...)
+  return redis.error_reply('AINTARG ' .. table.concat({ ... }))
+end
+local prefix = string.match(KEYS[1] or '', '^(aint%-queue:{[^{}]+}:)schema$')
+for n, name in ipairs(NAMES) do
+  if not prefix or KEYS[n] ~= prefix .. name then
+    return wrong(
+      'keys: key ', n, ' of ', #KEYS, ' is "', KEYS[n] or '', '"; the ', #NAMES, ' keys of one channel are needed, ',
+      'aint-queue:{channel}: before each of ', table.concat(NAMES, ' ')
+    )
+  end
+end
+-- Fragment, first in every script: names the channel's keys and refuses keys that are not ours.
+--
+-- KEYS 1-15  the channel's keys, always all of them, in this order (keys.rs):
+--    1 schema    string  the layout's version: "2" once something is there that version 1 does not know, until then "1"
+--    2 records   hash    id -> meta JSON .. "\n" .. payload JSON
+--    3 waiting   list    ids of normal priority, the front first; may hold tombstones: ids whose record was removed
+--    4 delayed   zset    id by due time
+--    5 failed    zset    id by time of failure
+--    6 owners    zset    living owner by lease deadline
+--    7 dead      zset    ended owner whose jobs are not all freed, by time of death; 0 when it left by itself
+--    8 seqs      hash    owner -> number of its last call
+--    9 stats     hash    last_id, checked_to, done, cleared, tombstones, paused, clearing_<state>,
+--                        priorities: there was a job of high or low priority
+--   10 unique    hash    unique key -> id, until that job has ended or started
+--   11 notify    list    at most one token: something may be there to lease
+--   12 clearing  hash    name -> state, of the lists and zsets a clear has put aside
+--   13 waiting:high  list  as waiting, leased before it
+--   14 waiting:low   list  as waiting, leased after it
+--   15 locks     zset    of score 0: what locks.lua makes of a lock's key and who has it
+-- KEYS 16 and on  what the head of each script says; among them, one for each key that is held for a time:
+--    unique:<unique key>  string  id, for as long as the key is held
+--    rate:<key>           string  when it is as good as unused again, until then
+-- Times are µs since 1970 by this server's clock.
+-- reply on refusal: error AINTKEY (a foreign type) or AINTSCHEMA (a layout of another version)
+local SCHEMA, RECORDS, WAITING, DELAYED, FAILED, OWNERS, DEAD, SEQS, STATS, UNIQUE, NOTIFY, CLEARING =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local HIGH, LOW, LOCKS = KEYS[13], KEYS[14], KEYS[15]
+-- The place of the first key that is the script's own.
+local OWN = 16
+do
+  local kinds = {
+    'string', 'hash', 'list', 'zset', 'zset', 'zset', 'zset', 'hash', 'hash', 'hash', 'list', 'hash',
+    'list', 'list', 'zset',
+  }
+  for i = 1, OWN - 1 do
+    local kind = redis.call('TYPE', KEYS[i]).ok
+    if kind ~= kinds[i] and kind ~= 'none' then
+      return redis.error_reply('AINTKEY ' .. KEYS[i] .. ' is a ' .. kind .. ' where a ' .. kinds[i] .. ' belongs')
+    end
+  end
+end
+local schema = redis.call('GET', SCHEMA)
+if schema and schema ~= '1' and schema ~= '2' then
+  return redis.error_reply('AINTSCHEMA ' .. schema)
+end
+-- Fragment, behind the checks: what several scripts need.
+
+-- The server's clock. A number of µs is exact in Lua (below 2^53); as an argument it goes through text().
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
+
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+-- Wakes one idle master. A token that nobody took yet is enough for all that came since.
+local function wake()
+  if redis.call('LLEN', NOTIFY) == 0 then
+    redis.call('LPUSH', NOTIFY, '1')
+  end
+end
+
+-- Frees a unique key that this job holds; another job may have taken it since.
+local function free(key, id)
+  if key ~= '' and redis.call('HGET', UNIQUE, key) == id then
+    redis.call('HDEL', UNIQUE, key)
+  end
+end
+
+-- The job that holds a unique key, or nil: the one that took it for a time that is not over, living or not,
+-- or a living one. timed is the name under which the key is held for a time.
+local function holder(key, timed)
+  local id = redis.call('HGET', UNIQUE, key)
+  return id and redis.call('HEXISTS', RECORDS, id) == 1 and id or redis.call('GET', timed) or nil
+end
+
+-- The first line of a record: its meta. Empty when there is none.
+local function meta_of(record)
+  local cut = record and string.find(record, '\n', 1, true)
+  return cut and string.sub(record, 1, cut - 1) or ''
+end
+
+-- What a meta says, or nil when it is none.
+local function read(meta)
+  local understood, value = pcall(cjson.decode, meta)
+  return understood and type(value) == 'table' and type(value.job) == 'string' and value or nil
+end
+
+-- The record with another meta. Without a newline the whole record counts as payload.
+local function rewritten(record, meta)
+  local cut = string.find(record, '\n', 1, true)
+  return cut and meta .. string.sub(record, cut) or meta .. '\n' .. record
+end
+
+-- When the next delayed job is due, or nil.
+local function next_due()
+  return tonumber(redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2])
+end
+
+-- Counts off tombstones that were passed; never below zero, whatever a foreign hand did to the records.
+local function bury(passed)
+  local counted = math.min(passed, tonumber(redis.call('HGET', STATS, 'tombstones')) or 0)
+  -- Minus zero would be no integer to the server.
+  if counted > 0 then
+    redis.call('HINCRBY', STATS, 'tombstones', -counted)
+  end
+end
+
+-- The lists of waiting in the order of leasing, and the place in it of a priority ('' is normal).
+local LISTS = { HIGH, WAITING, LOW }
+local PLACE = { high = 1, [''] = 2, normal = 2, low = 3 }
+
+-- The layout has something in it that version 1 does not know. No smaller version comes back.
+local function layout_2()
+  if schema ~= '2' then
+    schema = '2'
+    redis.call('SET', SCHEMA, schema)
+  end
+end
+
+-- Notes, once for ever, that there are jobs of other priorities than normal.
+local function has_priorities()
+  layout_2()
+  redis.call('HSET', STATS, 'priorities', '1')
+end
+
+-- Puts ids, per priority as sorted by PLACE, at the back of waiting.
+local function put_at_back(ids)
+  for n = 1, 3 do
+    if #ids[n] > 0 then
+      if n ~= 2 then
+        has_priorities()
+      end
+      redis.call('RPUSH', LISTS[n], unpack(ids[n]))
+    end
+  end
+end
+
+-- Puts ids, per priority, at the front of waiting. The first one given comes first: it is put there last.
+local function put_in_front(ids)
+  for n = 1, 3 do
+    local list = ids[n]
+    if #list > 0 then
+      if n ~= 2 then
+        has_priorities()
+      end
+      for m = 1, math.floor(#list / 2) do
+        list[m], list[#list + 1 - m] = list[#list + 1 - m], list[m]
+      end
+      redis.call('LPUSH', LISTS[n], unpack(list))
+    end
+  end
+end
+
+-- The place of the priority that a record's meta names. A record of another form has normal priority.
+local function place_of(record)
+  local meta = read(meta_of(record))
+  return meta and PLACE[meta.priority] or PLACE.normal
+end
+
+-- How many entries wait, tombstones among them.
+local function entries()
+  return redis.call('LLEN', HIGH) + redis.call('LLEN', WAITING) + redis.call('LLEN', LOW)
+end
+
+local function push(ARGV)
+-- Adds jobs, all or none.
+--
+-- KEYS 16.. for each option with a unique key, in their order: the channel's prefix, "unique:", the key
+-- ARGV 1    longest delay in µs
+-- ARGV 2    how far an id may be ahead of the clock, in µs
+-- ARGV 3    the layout's version that knows all of the records' metas: '1', or '2' when one of them has
+--           unique_until, unique_for_ms, priority, expires_in_ms, expires_at or headers
+-- ARGV 4    o, how many jobs have options
+-- ARGV 5..  o times: which job (from 1), start, unique key ('' for none), for how many ms the key is held
+--           ('' for until the job has ended or started), priority ('' for normal, high, low);
+--           start is '' for now, '+µs' for a delay, '@µs' for a time. Then the records of all jobs, whose metas
+--           say the same of unique key, time and priority.
+-- reply     per job its id, or minus the id of the job that holds its key
+--           'AHEAD' when ids would run ahead of the clock; {'DELAY', n} when job n (from 1) starts too late
+-- order     ids and places are settled by reading; then layout, last_id, records, unique keys, places, token
+local time = now()
+local longest, lead = tonumber(ARGV[1]), tonumber(ARGV[2])
+local base = 4 + 5 * tonumber(ARGV[4])
+local count = #ARGV - base
+local options, timed = {}, {}
+local uniques = 0
+for n = 5, base, 5 do
+  local key, held, priority = ARGV[n + 2], ARGV[n + 3], ARGV[n + 4]
+  options[tonumber(ARGV[n])] = n
+  if key ~= '' then
+    timed[n] = KEYS[OWN + uniques]
+    uniques = uniques + 1
+    if timed[n] ~= UNIQUE .. ':' .. key then
+      return redis.error_reply('AINTARG KEYS do not name "unique:' .. key .. '" in its place')
+    end
+  end
+  if held ~= '' and not (key ~= '' and tonumber(held) and tonumber(held) >= 1 and tonumber(held) * 1000 <= longest) then
+    return redis.error_reply('AINTARG "' .. held .. '" is no time for which a unique key is held')
+  end
+  if not PLACE[priority] then
+    return redis.error_reply('AINTARG "' .. priority .. '" is no priority')
+  end
+end
+
+-- Ids up to checked_to may be taken although last_id does not say so: it was lost, or the clock stepped back.
+local stats = redis.call('HMGET', STATS, 'last_id', 'checked_to')
+local last, checked_to = tonumber(stats[1]), tonumber(stats[2]) or 0
+if not last then
+  last = time
+  if redis.call('HLEN', RECORDS) > 0 then
+    checked_to = math.max(checked_to, time + 2 * lead)
+  end
+elseif last > time + 2 * lead then
+  last, checked_to = time, math.max(checked_to, last)
+end
+last = math.max(last, time)
+local function next_id()
+  repeat
+    last = last + 1
+  until last > checked_to or redis.call('HEXISTS', RECORDS, text(last)) == 0
+  return last
+end
+
+local answers, records, keys, held, taken = {}, {}, {}, {}, {}
+local waiting, delayed, earliest, prioritised = { {}, {}, {} }, {}, nil, false
+local normal = waiting[2]
+local added, plain = 0, 0
+for n = 1, count do
+  local option, key, due, existing, place = options[n], '', time, nil, 2
+  if option then
+    local start = ARGV[option + 1]
+    key = ARGV[option + 2]
+    existing = key ~= '' and (taken[key] or holder(key, timed[option]))
+    place = PLACE[ARGV[option + 4]]
+    if start ~= '' then
+      due = tonumber(string.sub(start, 2)) + (string.sub(start, 1, 1) == '+' and time or 0)
+    end
+  end
+  if due > time + longest then
+    return { 'DELAY', n }
+  elseif existing then
+    answers[n] = -tonumber(existing)
+  else
+    local number = next_id()
+    local id = text(number)
+    answers[n] = number
+    added = added + 1
+    records[2 * added - 1], records[2 * added] = id, ARGV[base + n]
+    if key ~= '' then
+      taken[key] = id
+      if ARGV[option + 3] == '' then
+        keys[#keys + 1] = key
+        keys[#keys + 1] = id
+      else
+        held[#held + 1] = option
+        held[#held + 1] = id
+      end
+    end
+    if due > time then
+      delayed[#delayed + 1] = text(due)
+      delayed[#delayed + 1] = id
+      earliest = math.min(earliest or due, due)
+      prioritised = prioritised or place ~= 2
+    elseif place == 2 then
+      plain = plain + 1
+      normal[plain] = id
+    else
+      waiting[place][#waiting[place] + 1] = id
+    end
+  end
+end
+if last > time + lead then
+  return 'AHEAD'
+end
+if added == 0 then
+  return answers
+end
+
+if ARGV[3] ~= '1' or prioritised or #held > 0 then
+  layout_2()
+elseif not schema then
+  redis.call('SET', SCHEMA, '1')
+end
+if prioritised then
+  has_priorities()
+end
+redis.call('HSET', STATS, 'last_id', text(last), 'checked_to', text(checked_to))
+redis.call('HSET', RECORDS, unpack(records))
+if #keys > 0 then
+  redis.call('HSET', UNIQUE, unpack(keys))
+end
+for n = 1, #held, 2 do
+  redis.call('SET', timed[held[n]], held[n + 1], 'PX', text(tonumber(ARGV[held[n] + 3])))
+end
+if #delayed > 0 then
+  local before = next_due()
+  redis.call('ZADD', DELAYED, unpack(delayed))
+  if not before or earliest < before then
+    wake()
+  end
+end
+put_at_back(waiting)
+if added > #delayed / 2 then
+  wake()
+end
+return answers
+end
+
+-- What cjson takes for JSON although it is none would end in `failed` as malformed; so it is refused here.
+local function is_utf8(value)
+  if not string.find(value, '[\128-\255]') then
+    return true
+  end
+  for _, sequence in ipairs({
+    '[\194-\223][\128-\191]', '\224[\160-\191][\128-\191]', '[\225-\236\238\239][\128-\191][\128-\191]',
+    '\237[\128-\159][\128-\191]', '\240[\144-\191][\128-\191][\128-\191]',
+    '[\241-\243][\128-\191][\128-\191][\128-\191]', '\244[\128-\143][\128-\191][\128-\191]',
+  }) do
+    value = string.gsub(value, sequence, '_')
+  end
+  return not string.find(value, '[\128-\255]')
+end
+
+-- Why a text is not JSON, or nil and what it says.
+local function read_json(value)
+  if not is_utf8(value) then
+    return 'it is not UTF-8'
+  end
+  local understood, found = pcall(cjson.decode, value)
+  if not understood then
+    return found
+  end
+  local unescaped = string.gsub(value, '\\.', '__')
+  if string.find(value, '[%z\1-\31]') then
+    for quoted in string.gmatch(unescaped, '"[^"]*"') do
+      if string.find(quoted, '[%z\1-\31]') then
+        return 'a string holds a control character: escape it'
+      end
+    end
+  end
+  local bare = string.gsub(unescaped, '"[^"]*"', '""')
+  for _, number in ipairs({ '[xX]', '[nN][aA]', '[iI]', '%+%d', '%.%D', '%.$', '%D%.', '^%.', '%f[%w%.]0%d' }) do
+    -- Exponents may have any sign and zeros in front.
+    if string.find((string.gsub(bare, '[eE][+-]?', 'e')), number) then
+      return 'a number is written as JSON does not write it'
+    end
+  end
+  local _, opened = string.gsub(bare, '[%[{]', '')
+  if opened > MAX_DEPTH then
+    local depth = 0
+    for bracket in string.gmatch(bare, '[%[%]{}]') do
+      depth = depth + ((bracket == '[' or bracket == '{') and 1 or -1)
+      if depth > MAX_DEPTH then
+        return 'it is nested deeper than ' .. MAX_DEPTH .. ' levels: flatten it'
+      end
+    end
+  end
+  return nil, found
+end
+
+local name, payload, given = ARGV[1] or '', ARGV[2] or '', ARGV[3] or ''
+if #ARGV < 2 or #ARGV > 3 then
+  return wrong('arguments: there are ', #ARGV, '; give a name, a payload and, if any, options')
+end
+if #name > 128 or not string.find(name, '^[%w_.:\\-]+$') then
+  return wrong('name: it is not allowed: use 1 to 128 of the characters A-Z a-z 0-9 _ . : - \\')
+end
+if #payload > MAX_PAYLOAD then
+  return wrong('payload: it has ', #payload, ' bytes; at most ', MAX_PAYLOAD, ' are allowed: push a reference to the data')
+end
+local why = read_json(payload)
+if why then
+  return wrong('payload: it is not valid JSON: ', why)
+end
+
+local option = {}
+if given ~= '' then
+  if #given > MAX_OPTIONS then
+    return wrong('options: they have ', #given, ' bytes; at most ', MAX_OPTIONS, ' are allowed')
+  end
+  why, option = read_json(given)
+  if why or not string.find(given, '^%s*{') then
+    return wrong('options: give a JSON object: ', why or 'it is none')
+  end
+end
+local known = {
+  delay = 1, at = 1, max_attempts = 1, timeout = 1, unique = 1, unique_until = 1, unique_for = 1, priority = 1,
+  expires = 1, expires_at = 1, headers = 1,
+}
+for key, value in pairs(option) do
+  if not known[key] then
+    return wrong('options: "', key, '" is not known; known are delay, at, max_attempts, timeout, unique, unique_until, ',
+      'unique_for, priority, expires, expires_at, headers')
+  elseif value == cjson.null then
+    option[key] = nil
+  end
+end
+for _, pair in ipairs({
+  { 'delay', 'at' }, { 'expires', 'expires_at' }, { 'unique_until', 'unique_for' },
+}) do
+  if option[pair[1]] and option[pair[2]] then
+    return wrong(pair[1], ': it and ', pair[2], ' exclude each other: keep one of the two')
+  end
+end
+
+-- Times, in milliseconds or microseconds.
+local time = now()
+for _, key in ipairs({ 'delay', 'at', 'timeout', 'unique_for', 'expires', 'expires_at' }) do
+  local value = option[key]
+  if value then
+    if type(value) ~= 'number' or not (value >= 0) then
+      return wrong(key, ': give a number of seconds, from 0')
+    end
+    local is_point = key == 'at' or key == 'expires_at'
+    if value * 1000000 > MAX_DELAY + (is_point and time or 0) then
+      return wrong(key, ': it is more than ten years away')
+    end
+    local unit = (is_point or key == 'delay') and 1000000 or 1000
+    option[key] = math.floor(value * unit + 0.5)
+    if option[key] == 0 and value > 0 then
+      option[key] = 1
+    end
+  end
+end
+local attempts = option.max_attempts
+if attempts and not (type(attempts) == 'number' and attempts >= 1 and attempts < 4294967296 and attempts % 1 == 0) then
+  return wrong('max_attempts: give a whole number, at least 1')
+end
+local unique = option.unique
+if unique and (type(unique) ~= 'string' or #unique < 1 or #unique > MAX_KEY) then
+  return wrong('unique: give a text of 1 to ', MAX_KEY, ' bytes')
+end
+local own = unique and 1 or 0
+if #KEYS ~= #NAMES + own or (unique and KEYS[#KEYS] ~= prefix .. 'unique:' .. unique) then
+  return wrong('keys: there are ', #KEYS, '; give the ', #NAMES, ' of the channel', unique and ' and, last, ' or '',
+    unique and prefix .. 'unique:' .. unique or '')
+end
+if not unique and (option.unique_until or option.unique_for) then
+  return wrong('unique_until and unique_for: they say how long a key is held: add unique, the key')
+end
+if option.unique_until and option.unique_until ~= 'start' and option.unique_until ~= 'end' then
+  return wrong('unique_until: give "start" or "end"')
+end
+if option.unique_for == 0 then
+  return wrong('unique_for: it is zero: leave it out, or make it at least a millisecond')
+end
+local priority = option.priority or 'normal'
+if priority ~= 'high' and priority ~= 'normal' and priority ~= 'low' then
+  return wrong('priority: give "high", "normal" or "low"')
+end
+local headers, names, bytes = option.headers or {}, {}, 0
+if type(headers) ~= 'table' then
+  return wrong('headers: give an object of texts')
+end
+for key, value in pairs(headers) do
+  if type(key) ~= 'string' or type(value) ~= 'string' then
+    return wrong('headers: give an object of texts')
+  elseif #key > 64 or not string.find(key, '^[%l%d_.-]+$') then
+    return wrong('headers: a name is not allowed: use 1 to 64 of the characters a-z 0-9 _ . -')
+  elseif string.find(value, '[%z\1-\31\127]') or string.find(value, '\194[\128-\159]') then
+    return wrong('headers: "', key, '" has a control character in its value: encode it')
+  end
+  names[#names + 1] = key
+  bytes = bytes + #key + #value
+end
+if #names > MAX_HEADERS or bytes > MAX_HEADER_BYTES then
+  return wrong('headers: there are ', #names, ' with ', bytes, ' bytes; at most ', MAX_HEADERS, ' with ',
+    MAX_HEADER_BYTES, ' bytes are allowed')
+end
+
+-- The record, with numbers written to their last digit.
+local meta = { '"job":' .. cjson.encode(name) }
+local function add(key, value)
+  meta[#meta + 1] = value and '"' .. key .. '":' .. value or nil
+end
+local function number(value)
+  return value and text(value)
+end
+add('max_attempts', number(attempts))
+add('timeout_ms', number(option.timeout))
+add('unique', unique and cjson.encode(unique))
+add('unique_until', option.unique_until == 'start' and '"start"')
+add('unique_for_ms', number(option.unique_for))
+add('priority', priority ~= 'normal' and '"' .. priority .. '"')
+add('expires_in_ms', number(option.expires))
+add('expires_at', number(option.expires_at))
+if #names > 0 then
+  table.sort(names)
+  local pairs_of = {}
+  for n, key in ipairs(names) do
+    pairs_of[n] = cjson.encode(key) .. ':' .. cjson.encode(headers[key])
+  end
+  add('headers', '{' .. table.concat(pairs_of, ',') .. '}')
+end
+local record = '{' .. table.concat(meta, ',') .. '}\n' .. string.gsub(payload, '[\r\n]', ' ')
+
+local start = option.delay and '+' .. text(option.delay) or option.at and '@' .. text(option.at) or ''
+local is_new = option.unique_until == 'start' or option.unique_for or priority ~= 'normal' or option.expires
+  or option.expires_at or #names > 0
+local reply = push({
+  MAX_DELAY, MAX_LEAD, is_new and '2' or '1', 1, 1, start, unique or '', number(option.unique_for) or '', priority, record,
+})
+if reply == 'AHEAD' then
+  return redis.error_reply('AINTAHEAD the newest id is ahead of the clock: too many jobs at once, or the clock stepped back')
+end
+return { math.abs(reply[1]), reply[1] > 0 and 1 or 0 }

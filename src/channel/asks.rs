@@ -1,0 +1,253 @@
+//! What runs ask of their channel: to push jobs, and to go on.
+//!
+//! Whatever needs a store is asked by a task of its own, beside the calls of the actor, which never waits for it. What a run
+//! was granted is noted here and given back when the run ends; a grant that comes too late is given back at once.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::task::JoinSet;
+
+use super::breaker::{Breakers, Limits};
+use super::{Channel, Elsewhere};
+use crate::form::{self, Defaults};
+use crate::job::{Answer, Claim, Claimed, JobId, NewJob, Outcome, PushOptions};
+use crate::pool::{Asked, Question, ReplyTo};
+use crate::store::{self, ClaimKind, Free, MAX_BATCH, Owner, Store};
+use crate::wire::RunId;
+
+/// So many locks and breakers a run may hold; each is kept in memory until its end.
+const MAX_HELD: usize = 64;
+
+/// What runs hold, and what is being asked for them.
+#[derive(Debug, Default)]
+pub(super) struct Asks {
+    tasks: JoinSet<Vec<Done>>,
+    held: HashMap<RunId, Vec<Held>>,
+    breakers: Breakers,
+    /// What the store is to be told is free.
+    frees: VecDeque<Free>,
+}
+
+/// Something a run was granted.
+#[derive(Debug)]
+enum Held {
+    Lock { id: JobId, key: String },
+    Breaker { key: String, limits: Limits },
+}
+
+/// A question that was asked of a store.
+#[derive(Debug)]
+pub(super) struct Done {
+    run: RunId,
+    reply: ReplyTo,
+    answer: Answer,
+    /// The lock it may have got.
+    lock: Option<Free>,
+}
+
+/// A claim on its way to the store.
+struct Claiming {
+    run: RunId,
+    reply: ReplyTo,
+    claim: store::Claim,
+}
+
+impl Asks {
+    /// The next answers; never, when nothing is asked.
+    pub(super) async fn next(&mut self) -> Vec<Done> {
+        match self.tasks.join_next().await {
+            Some(Ok(done)) => done,
+            // A task that panicked answers nobody; whoever asked has a time limit.
+            Some(Err(_)) => Vec::new(),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn holds_much(&self, run: RunId) -> bool {
+        self.held.get(&run).is_some_and(|held| held.len() >= MAX_HELD)
+    }
+
+    /// Whether the store has something to hear.
+    pub(super) fn has_frees(&self) -> bool {
+        !self.frees.is_empty()
+    }
+
+    /// What the next turn says; the rest follows.
+    pub(super) fn take_frees(&mut self) -> Vec<Free> {
+        self.frees.drain(..self.frees.len().min(MAX_BATCH)).collect()
+    }
+
+    /// Says these again: the turn may not have been heard. Saying it twice does no harm.
+    pub(super) fn free(&mut self, frees: impl IntoIterator<Item = Free>) {
+        self.frees.extend(frees);
+    }
+
+    /// A run has ended: what it held is free.
+    pub(super) fn end(&mut self, run: RunId, outcome: &Outcome) {
+        let well = match outcome {
+            Outcome::Done => Some(true),
+            Outcome::Failed { .. } | Outcome::TimedOut { .. } | Outcome::Crashed { .. } => Some(false),
+            Outcome::Released { .. } | Outcome::Interrupted | Outcome::CrashedInCompany => None,
+        };
+        for held in self.held.remove(&run).unwrap_or_default() {
+            match held {
+                Held::Lock { id, key } => self.frees.push_back(Free::Lock { id, key }),
+                Held::Breaker { key, limits } => {
+                    self.breakers.ended(&key, limits, run, well, Instant::now());
+                }
+            }
+        }
+    }
+
+    /// The owner is gone, and with it all it held in the store.
+    pub(super) fn forget(&mut self) {
+        self.tasks.abort_all();
+        self.held.clear();
+        self.frees.clear();
+    }
+}
+
+impl Channel {
+    pub(super) fn on_asked(&mut self, asked: Vec<Asked>) {
+        let mut claims = Vec::new();
+        for Asked { run, id, reply, question } in asked {
+            if matches!(question, Question::Claim(_)) && self.asks.holds_much(run) {
+                let why = format!("this run holds {MAX_HELD} locks and breakers: claim fewer");
+                self.pool.answer(reply, Answer::Error(why));
+                continue;
+            }
+            let (key, kind) = match question {
+                Question::Push { channel, jobs } => {
+                    self.push_for(run, reply, channel, &jobs);
+                    continue;
+                }
+                Question::Claim(Claim::Breaker { key, failures, cooldown }) => {
+                    self.claim_breaker(run, reply, key, Limits { failures, cooldown });
+                    continue;
+                }
+                Question::Claim(Claim::Lock { key, limit }) => (key, ClaimKind::Lock { limit }),
+                Question::Claim(Claim::Rate { key, count, per }) => (key, ClaimKind::Rate { count, per }),
+            };
+            claims.push(Claiming { run, reply, claim: store::Claim { id, key, kind } });
+        }
+        if claims.is_empty() {
+            return;
+        }
+        match self.calls.owner.clone() {
+            Some(owner) => drop(self.asks.tasks.spawn(claim(Arc::clone(&self.store), owner, claims))),
+            None => {
+                for Claiming { reply, .. } in claims {
+                    self.pool.answer(reply, Answer::Error("the store is away".to_owned()));
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_answers(&mut self, done: Vec<Done>) {
+        for Done { run, reply, answer, lock } in done {
+            if let Some(lock) = lock {
+                match (&answer, lock) {
+                    (Answer::Granted, Free::Lock { id, key }) if self.pool.is_aboard(run) => {
+                        self.asks.held.entry(run).or_default().push(Held::Lock { id, key });
+                    }
+                    // Too late, or the reply was lost and the lock may have been granted.
+                    (Answer::Granted | Answer::Error(_), lock) => self.asks.free([lock]),
+                    _ => {}
+                }
+            }
+            self.pool.answer(reply, answer);
+        }
+    }
+
+    fn claim_breaker(&mut self, run: RunId, reply: ReplyTo, key: String, limits: Limits) {
+        let answer = match self.asks.breakers.claim(&key, run, Instant::now()) {
+            Claimed::Wait(time) => Answer::Wait(time),
+            Claimed::Granted => {
+                self.asks.held.entry(run).or_default().push(Held::Breaker { key, limits });
+                Answer::Granted
+            }
+        };
+        self.pool.answer(reply, answer);
+    }
+
+    fn push_for(&mut self, run: RunId, reply: ReplyTo, channel: Option<String>, jobs: &[String]) {
+        let channel = channel.filter(|channel| **channel != *self.name);
+        match parse(jobs) {
+            Err(why) => self.pool.answer(reply, Answer::Error(why)),
+            Ok(jobs) => {
+                let (store, elsewhere) = (Arc::clone(&self.store), self.elsewhere.clone());
+                self.asks.tasks.spawn(async move {
+                    let answer = push(store, elsewhere, channel, &jobs).await;
+                    vec![Done { run, reply, answer, lock: None }]
+                });
+            }
+        }
+    }
+}
+
+fn parse(jobs: &[String]) -> Result<Vec<NewJob>, String> {
+    if jobs.len() > MAX_BATCH {
+        return Err(format!("{} jobs are too many for one push: send at most {MAX_BATCH}", jobs.len()));
+    }
+    let options = PushOptions::new();
+    let one = |(index, job): (usize, &String)| {
+        let job = form::parse(job, &Defaults { job: None, options: &options });
+        job.map_err(|error| format!("job {index} cannot be pushed: {error}"))
+    };
+    jobs.iter().enumerate().map(one).collect()
+}
+
+async fn push(
+    store: Arc<dyn Store>,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
+    channel: Option<String>,
+    jobs: &[NewJob],
+) -> Answer {
+    let pushed = match (channel, elsewhere) {
+        (None, _) => store.push(jobs).await.map_err(|error| explained(&error)),
+        (Some(channel), Some(elsewhere)) => elsewhere.push(&channel, jobs).await,
+        (Some(channel), None) => Err(format!("the channel \"{channel}\" cannot be reached from here")),
+    };
+    match pushed {
+        Ok(pushed) => Answer::Pushed(pushed.into_iter().map(|pushed| pushed.id().0).collect()),
+        Err(why) => Answer::Error(why),
+    }
+}
+
+async fn claim(store: Arc<dyn Store>, owner: Owner, claims: Vec<Claiming>) -> Vec<Done> {
+    let mut all = Vec::with_capacity(claims.len());
+    let mut claims = claims.into_iter().peekable();
+    while claims.peek().is_some() {
+        let batch: Vec<_> = claims.by_ref().take(MAX_BATCH).collect();
+        let asked: Vec<_> = batch.iter().map(|claiming| claiming.claim.clone()).collect();
+        let claimed = store.claim(&owner, &asked).await;
+        for (index, Claiming { run, reply, claim }) in batch.into_iter().enumerate() {
+            let answer = match &claimed {
+                Ok(claimed) => match claimed.get(index) {
+                    Some(Claimed::Granted) => Answer::Granted,
+                    Some(Claimed::Wait(time)) => Answer::Wait(*time),
+                    None => Answer::Error("the store answered too little".to_owned()),
+                },
+                Err(error) => Answer::Error(explained(error)),
+            };
+            let store::Claim { id, key, kind } = claim;
+            let lock = matches!(kind, ClaimKind::Lock { .. }).then_some(Free::Lock { id, key });
+            all.push(Done { run, reply, answer, lock });
+        }
+    }
+    all
+}
+
+/// An error and its causes in one line.
+pub(crate) fn explained(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

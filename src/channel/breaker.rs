@@ -1,0 +1,124 @@
+//! Circuit breakers: keys whose jobs failed too often in a row are left alone for a while. Pure.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::job::Claimed;
+use crate::wire::RunId;
+
+/// So many keys are remembered; beyond that, new ones are not counted.
+const MAX_KEYS: usize = 10_000;
+/// How long a job rests that comes while another one tries.
+const TRYING: Duration = Duration::from_secs(1);
+
+/// When a breaker opens, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) failures: u32,
+    pub(super) cooldown: Duration,
+}
+
+/// The breakers of one channel. One without failures is not kept.
+#[derive(Debug, Default)]
+pub(super) struct Breakers(HashMap<String, Breaker>);
+
+#[derive(Debug)]
+struct Breaker {
+    /// In a row.
+    failures: u32,
+    /// Set while it is open.
+    until: Option<Instant>,
+    /// The run that was let through to try, after that.
+    trying: Option<RunId>,
+}
+
+impl Breakers {
+    /// Whether a run may go on.
+    pub(super) fn claim(&mut self, key: &str, run: RunId, now: Instant) -> Claimed {
+        let Some(breaker) = self.0.get_mut(key) else { return Claimed::Granted };
+        match (breaker.until, breaker.trying) {
+            (None, _) => Claimed::Granted,
+            (Some(until), _) if until > now => Claimed::Wait(until - now),
+            (Some(_), Some(_)) => Claimed::Wait(TRYING),
+            (Some(_), None) => {
+                breaker.trying = Some(run);
+                Claimed::Granted
+            }
+        }
+    }
+
+    /// A run that was let through has ended: well, badly, or in a way that says nothing.
+    pub(super) fn ended(&mut self, key: &str, limits: Limits, run: RunId, well: Option<bool>, now: Instant) {
+        match well {
+            Some(true) => drop(self.0.remove(key)),
+            Some(false) => {
+                if !self.0.contains_key(key) && self.0.len() >= MAX_KEYS {
+                    return;
+                }
+                let breaker = self.0.entry(key.to_owned()).or_insert(Breaker {
+                    failures: 0,
+                    until: None,
+                    trying: None,
+                });
+                breaker.failures = breaker.failures.saturating_add(1);
+                if breaker.failures >= limits.failures {
+                    (breaker.until, breaker.trying) = (Some(now + limits.cooldown), None);
+                }
+            }
+            None => {
+                if let Some(breaker) = self.0.get_mut(key).filter(|breaker| breaker.trying == Some(run)) {
+                    breaker.trying = None;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { failures: 2, cooldown: Duration::from_secs(10) };
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_and_lets_one_try_after_the_cooldown() {
+        let (mut all, t0) = (Breakers::default(), Instant::now());
+        let after = |seconds| t0 + Duration::from_secs(seconds);
+        all.ended("k", LIMITS, 1, Some(false), t0);
+        assert_eq!(all.claim("k", 2, t0), Claimed::Granted);
+        all.ended("k", LIMITS, 2, Some(false), t0);
+        assert_eq!(all.claim("k", 3, after(4)), Claimed::Wait(Duration::from_secs(6)));
+        assert_eq!(all.claim("other", 3, after(4)), Claimed::Granted);
+
+        assert_eq!(all.claim("k", 4, after(10)), Claimed::Granted);
+        assert_eq!(all.claim("k", 5, after(10)), Claimed::Wait(TRYING));
+        all.ended("k", LIMITS, 4, Some(false), after(11));
+        assert_eq!(all.claim("k", 6, after(12)), Claimed::Wait(Duration::from_secs(9)));
+
+        assert_eq!(all.claim("k", 7, after(21)), Claimed::Granted);
+        all.ended("k", LIMITS, 7, Some(true), after(22));
+        assert_eq!(all.claim("k", 8, after(22)), Claimed::Granted);
+        assert!(all.0.is_empty());
+    }
+
+    #[test]
+    fn a_try_that_says_nothing_leaves_the_place_to_the_next() {
+        let (mut all, t0) = (Breakers::default(), Instant::now());
+        for run in 1..=2 {
+            all.ended("k", LIMITS, run, Some(false), t0);
+        }
+        let later = t0 + LIMITS.cooldown;
+        assert_eq!(all.claim("k", 3, later), Claimed::Granted);
+        all.ended("k", LIMITS, 3, None, later);
+        assert_eq!(all.claim("k", 4, later), Claimed::Granted);
+    }
+
+    #[test]
+    fn a_success_between_failures_starts_the_count_again() {
+        let (mut all, t0) = (Breakers::default(), Instant::now());
+        for well in [false, true, false] {
+            all.ended("k", LIMITS, 1, Some(well), t0);
+        }
+        assert_eq!(all.claim("k", 2, t0), Claimed::Granted);
+    }
+}

@@ -1,0 +1,149 @@
+//! Runs: from a leased job to a slot, and from the end of a run to a settlement.
+
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info};
+
+use super::retry::Policy;
+use super::{Channel, Scope, pace};
+use crate::job::{FailReason, Failure, JobId, JobOptions, Meta, Outcome, UniqueUntil};
+use crate::pool::{Ended, Run};
+use crate::store::{Free, Place, Settlement};
+use crate::wire::RunId;
+
+impl Channel {
+    /// Hands ready jobs to free slots.
+    pub(super) fn dispatch(&mut self) {
+        if self.stopping.is_some() || self.calls.lease_is_doubtful() {
+            return;
+        }
+        // Asked again each time: large payloads may fill a worker's socket before its slots.
+        while self.table.ready() > 0 && self.pool.capacity() > 0 {
+            self.dispatch_next(false);
+        }
+        while self.table.ready_alone() > 0 && self.pool.can_isolate() {
+            self.dispatch_next(true);
+        }
+    }
+
+    fn dispatch_next(&mut self, alone: bool) {
+        let run = self.next_run;
+        let now = self.now();
+        let Some((id, meta, payload)) = self.table.next_ready(alone, run) else { return };
+        let options = self.pool.options(&meta.job);
+        if meta.expiry(id).is_some_and(|expiry| expiry <= now) && meta.failing.is_none() {
+            return self.expire(id, run, options);
+        }
+        if meta.failing.is_some() && !options.failed {
+            // Its handler has no callback any more.
+            return self.end_run(id, run, Outcome::Done, options);
+        }
+        if let (UniqueUntil::Start, Some(key)) = (meta.unique_until, &meta.unique) {
+            self.asks.free([Free::Unique { id, key: key.clone() }]);
+        }
+        self.next_run += 1;
+        self.last_dispatch = Instant::now();
+        let limit = |millis| (millis > 0).then(|| Duration::from_millis(millis));
+        let timeout = match (meta.timeout_ms, options.timeout) {
+            (Some(ms), _) => limit(ms),
+            (None, Some(timeout)) => (!timeout.is_zero()).then_some(timeout),
+            (None, None) => self.max_execute,
+        };
+        let failure = meta.failing.map(|reason| Failure { reason, error: meta.last_error().to_owned() });
+        let delivery = Run {
+            run,
+            id,
+            job: meta.job.clone(),
+            attempt: if failure.is_some() { meta.attempts } else { meta.attempts.saturating_add(1) },
+            max_attempts: self.policy.with(options).max_attempts(meta),
+            timeout,
+            headers: meta.headers.clone(),
+            failure,
+            payload,
+        };
+        if alone {
+            self.pool.dispatch_alone(delivery);
+        } else {
+            self.pool.dispatch(delivery);
+        }
+    }
+
+    /// Hands back what was leased ahead when the slots stay busy after all.
+    pub(super) fn hand_back_stale(&mut self) {
+        if self.table.ready() > 0 && self.last_dispatch.elapsed() >= pace::MAX_WAIT {
+            debug!(channel = %self.name, jobs = self.table.ready(), "handing back jobs that no slot is free for");
+            // What runs has already taken this long, which ends the leasing ahead until it is shorter again.
+            self.pace.ran(self.last_dispatch.elapsed());
+            self.hand_back_ready();
+            self.last_dispatch = Instant::now();
+        }
+    }
+
+    /// Decides what each ending means.
+    pub(super) fn on_ended(&mut self, ended: Vec<Ended>) {
+        for Ended { run, id, outcome, took } in ended {
+            self.metrics.run_ended(outcome.word(), took);
+            self.pace.ran(took);
+            self.asks.end(run, &outcome);
+            let options = self.table.meta(id).map(|meta| self.pool.options(&meta.job)).unwrap_or_default();
+            self.end_run(id, run, outcome, options);
+        }
+    }
+
+    /// Settles a run that has ended; `options` are what the job's handler wants.
+    fn end_run(&mut self, id: JobId, run: RunId, outcome: Outcome, options: JobOptions) {
+        let Some(meta) = self.table.end(id, run) else {
+            debug!(channel = %self.name, job = id.0, "a run ended after its lease was lost: its result is dropped");
+            return;
+        };
+        if outcome != Outcome::Done {
+            log_ending(&self.name, id, &meta, &outcome);
+            self.count_handed_back(&outcome);
+        }
+        let callback = meta.failing.is_some();
+        if self.scoped.scope != Scope::All && !callback {
+            (self.scoped.job, self.scoped.outcome) = (Some(id), Some(outcome.clone()));
+        }
+        let (unique, now) = (meta.unique.clone(), self.now());
+        if callback {
+            let to = Policy::settle_callback(meta, outcome, now);
+            self.table.settle(Settlement { id, unique, to });
+        } else {
+            let to = self.policy.with(options).settle(meta, outcome, now, fastrand::f64());
+            self.settle(id, unique, to, options);
+        }
+    }
+
+    /// A job that was not started in time.
+    fn expire(&mut self, id: JobId, run: RunId, options: JobOptions) {
+        let Some(meta) = self.table.end(id, run) else { return };
+        info!(channel = %self.name, job = id.0, name = %meta.job, "a job has expired");
+        let unique = meta.unique.clone();
+        let to = Policy::expire(meta, self.now());
+        self.settle(id, unique, to, options);
+    }
+
+    /// Tells the store where a job goes; one that has failed for good goes by its failed callback, if it has one.
+    fn settle(&mut self, id: JobId, unique: Option<String>, to: Place, options: JobOptions) {
+        let known = |meta: &Meta| meta.failed != Some(FailReason::UnknownJob);
+        let to = match to {
+            Place::Failed(meta) if options.failed && known(&meta) => {
+                // Whoever was to run this one job also runs its callback.
+                self.scoped.asked = false;
+                Policy::by_callback(Place::Failed(meta))
+            }
+            to => to,
+        };
+        self.table.settle(Settlement { id, unique, to });
+    }
+}
+
+fn log_ending(channel: &str, id: JobId, meta: &Meta, outcome: &Outcome) {
+    let (job, name, attempt) = (id.0, meta.job.as_str(), meta.attempts.saturating_add(1));
+    match outcome {
+        Outcome::Failed { error, .. } => info!(%channel, job, %name, attempt, error, "a job failed"),
+        Outcome::TimedOut { limit } => info!(%channel, job, %name, attempt, ?limit, "a job timed out"),
+        Outcome::Crashed { how } => info!(%channel, job, %name, attempt, "a job's worker {how}"),
+        other => debug!(%channel, job, %name, attempt, "a job was {}", other.word()),
+    }
+}

@@ -1,0 +1,106 @@
+//! Bodies: of the right type, of bounded size, read in bounded time.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::State;
+use super::answer::{Refusal, chain};
+
+/// A body up to this size is read without waiting for a place among the large ones.
+const SMALL: usize = 64 << 10;
+
+/// A body, and the place among the large ones that it takes for as long as it, or what was read from it, is in memory.
+pub(super) struct Taken {
+    pub(super) bytes: Bytes,
+    pub(super) place: Option<OwnedSemaphorePermit>,
+}
+
+/// Reads a body that calls itself JSON.
+pub(super) async fn read(state: &State, headers: &HeaderMap, body: Body) -> Result<Taken, Refusal> {
+    check_type(headers)?;
+    let most = state.settings.max_body;
+    let announced = announced(headers);
+    if announced.is_some_and(|length| length > most) {
+        return Err(too_large(most));
+    }
+    let patience = state.settings.timeout;
+    let place = match announced {
+        Some(length) if length <= SMALL => None,
+        _ => {
+            let place = timeout(patience, Arc::clone(&state.large).acquire_owned()).await;
+            let busy = || Refusal::busy("too many large requests at once: come back, or send smaller ones");
+            Some(place.map_err(|_| busy().closing())?.expect("nobody closes it"))
+        }
+    };
+    match timeout(patience, Limited::new(body, most).collect()).await {
+        Ok(Ok(whole)) => Ok(Taken { bytes: whole.to_bytes(), place }),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(most)),
+        Ok(Err(error)) => {
+            let error = format!("the body cannot be read: {}", chain(&*error));
+            Err(Refusal::bad(error).closing())
+        }
+        Err(_) => {
+            let error = format!("the body did not arrive within {} seconds", patience.as_secs_f64());
+            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, error).closing())
+        }
+    }
+}
+
+fn too_large(most: usize) -> Refusal {
+    let error =
+        format!("the body has more than {most} bytes: split the array, or raise max_body_bytes in [http]");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error).closing()
+}
+
+/// The length the client announced. One that is no number is judged by the reading.
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Whether the body calls itself JSON in UTF-8, as it is.
+fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let refuse = |error: &str| Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
+    let identity = |value: &[u8]| value.eq_ignore_ascii_case(b"identity");
+    if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !identity(coding.as_bytes())) {
+        return refuse("the body is encoded: send it as it is, without Content-Encoding");
+    }
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    match (types.next().and_then(|value| value.to_str().ok()), types.next()) {
+        (Some(value), None) if is_json(value) => Ok(()),
+        _ => refuse("the body must be JSON in UTF-8 and say so: send \"Content-Type: application/json\""),
+    }
+}
+
+fn is_json(value: &str) -> bool {
+    let mut parts = value.split(';').map(str::trim);
+    let utf8 = |parameter: &str| match parameter.split_once('=') {
+        Some((name, charset)) if name.trim().eq_ignore_ascii_case("charset") => {
+            charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    };
+    parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) && parts.all(utf8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_in_utf_8_is_taken_and_nothing_else() {
+        for good in
+            ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""]
+        {
+            assert!(is_json(good), "{good}");
+        }
+        for bad in ["", "text/plain", "application/json; charset=latin1", "application/jsonp", "text/json"] {
+            assert!(!is_json(bad), "{bad}");
+        }
+    }
+}

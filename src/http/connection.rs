@@ -1,0 +1,72 @@
+//! One connection: HTTP/1.1 with limits on the size and time of everything.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::patience::Patient;
+use super::server::stop;
+
+/// Largest head of a request, and what is read ahead of a body.
+const HEAD: usize = 32 << 10;
+/// Most headers of a request.
+const HEADERS: usize = 64;
+/// How long a client that was refused in the middle of sending may go on, so that it gets to read why.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves one connection to its end.
+pub(super) async fn serve(
+    stream: TcpStream,
+    routes: Router,
+    patience: Duration,
+    mut stopped: watch::Receiver<bool>,
+) {
+    // Answers are small and whole: nothing is won by holding them back.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let routes = TowerToHyperService::new(routes.clone());
+        Box::pin(async move { hyper::service::Service::call(&routes, request.map(Body::new)).await })
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .max_buf_size(HEAD)
+        .max_headers(HEADERS)
+        .serve_connection(TokioIo::new(Patient::new(stream, patience)), service);
+    let ended = tokio::select! {
+        ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => Some(ended),
+        () = stop(&mut stopped) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            // The request under way is answered, another one is not taken.
+            Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|cx| connection.poll_without_shutdown(cx)).await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "a connection ended early");
+    }
+    let mut stream = connection.into_parts().io.into_inner();
+    // Closing with bytes unread would reset the connection, and the client might lose the answer to it.
+    let _ = timeout(LINGER, async {
+        stream.shutdown().await?;
+        let mut rest = vec![0; 8 << 10];
+        while stream.read(&mut rest).await? > 0 {}
+        std::io::Result::Ok(())
+    })
+    .await;
+}

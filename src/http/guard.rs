@@ -1,0 +1,197 @@
+//! Who may push: decided from the head of a request alone, before a byte of its body is read.
+//!
+//! A listener on loopback without a token can be reached by every program of the machine, and through a browser by
+//! every page its user visits. Three rules keep pages out, whatever the token: the `Host` must be an address, `localhost`
+//! or a configured name, so that no name of theirs can be pointed here (DNS rebinding); a browser's word that the request
+//! comes from another site is heeded; and the body must call itself JSON, which a page cannot do without asking first.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use subtle::ConstantTimeEq;
+
+use super::answer::Refusal;
+use crate::config::{Http, Secret};
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// What needs no token, because it tells nothing.
+const OPEN: &str = "/health";
+
+/// The rules, with what they compare with.
+pub(super) struct Guard {
+    token: Option<Secret>,
+    hosts: Vec<String>,
+    address: SocketAddr,
+}
+
+/// Refuses what the rules do not admit, for every path.
+pub(super) async fn watch(State(state): State<Arc<super::State>>, request: Request, next: Next) -> Response {
+    match state.guard.admit(request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+impl Guard {
+    pub(super) fn new(settings: &Http, address: SocketAddr) -> Self {
+        Self { token: settings.token.clone(), hosts: settings.hosts.clone(), address }
+    }
+
+    /// Whether a request may go on.
+    pub(super) fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+        let host = host(uri, headers)?;
+        if !self.is_ours(&host) {
+            let error = format!(
+                "the host \"{}\" is not one of this listener: use its address, {}, or add the name to hosts in [http]",
+                host.host().escape_debug(),
+                self.address
+            );
+            return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, error));
+        }
+        if is_cross_site(headers, &host) {
+            let error = "a browser sent this for a page of another site: push from a program of your own";
+            return Err(Refusal::new(StatusCode::FORBIDDEN, error));
+        }
+        if uri.path() == OPEN || self.has_token(headers) { Ok(()) } else { Err(Refusal::unauthorized()) }
+    }
+
+    fn is_ours(&self, host: &Authority) -> bool {
+        let name = host.host().to_ascii_lowercase();
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        let name = name.strip_suffix('.').unwrap_or(&name);
+        bare.parse::<IpAddr>().is_ok() || name == "localhost" || self.hosts.iter().any(|known| known == name)
+    }
+
+    fn has_token(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else { return true };
+        let mut sent = headers.get_all(AUTHORIZATION).iter();
+        let (Some(sent), None) = (sent.next(), sent.next()) else { return false };
+        let Some((scheme, sent)) = sent.as_bytes().split_at_checked(7) else { return false };
+        let sent = sent.trim_ascii();
+        // The time this takes tells the length of the token at most.
+        scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(sent.ct_eq(token.reveal().as_bytes()))
+    }
+}
+
+/// The host the client meant to reach.
+fn host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
+    if let Some(authority) = uri.authority() {
+        return Ok(authority.clone());
+    }
+    let mut sent = headers.get_all(HOST).iter();
+    let host = match (sent.next(), sent.next()) {
+        (Some(host), None) => Authority::try_from(host.as_bytes()).ok(),
+        _ => None,
+    };
+    host.ok_or_else(|| Refusal::bad("the request needs one valid Host header"))
+}
+
+/// Whether a browser says that a page of another site made it send this.
+fn is_cross_site(headers: &HeaderMap, host: &Authority) -> bool {
+    let mut sites = headers.get_all(FETCH_SITE).iter();
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let foreign = |origin: &[u8]| {
+        let own = |scheme: &[u8]| {
+            let authority = origin.strip_prefix(scheme);
+            authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host.as_str().as_bytes()))
+        };
+        !own(b"http://") && !own(b"https://")
+    };
+    sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
+        || origins.any(|origin| foreign(origin.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn guard(token: Option<&str>) -> Guard {
+        let settings = Http {
+            listen: ([127, 0, 0, 1], 9465).into(),
+            token: token.map(Secret::new),
+            hosts: vec!["queue.internal".to_owned()],
+            max_body: 1,
+            max_connections: 1,
+            timeout: Duration::ZERO,
+        };
+        Guard::new(&settings, settings.listen)
+    }
+
+    /// The status that a request with these headers is refused with.
+    fn refused(guard: &Guard, path: &str, headers: &[(&'static str, &str)]) -> Option<u16> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        guard.admit(&path.parse().unwrap(), &map).err().map(|refusal| refusal.status().as_u16())
+    }
+
+    #[test]
+    fn a_host_is_an_address_or_a_known_name() {
+        let guard = guard(None);
+        let host = |name: &str| refused(&guard, "/x", &[("host", name)]);
+        for good in
+            ["127.0.0.1:9465", "10.0.0.7", "[::1]:9465", "localhost:1", "LOCALHOST.", "Queue.internal:80"]
+        {
+            assert_eq!(host(good), None, "{good}");
+        }
+        for bad in
+            ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:9465", "x.localhost", "queue"]
+        {
+            assert_eq!(host(bad), Some(421), "{bad}");
+        }
+        assert_eq!(refused(&guard, "/x", &[]), Some(400));
+        assert_eq!(refused(&guard, "/x", &[("host", "127.0.0.1"), ("host", "127.0.0.1")]), Some(400));
+        assert_eq!(host("a b"), Some(400));
+        assert_eq!(refused(&guard, "http://evil.example/x", &[("host", "127.0.0.1")]), Some(421));
+    }
+
+    #[test]
+    fn what_a_page_of_another_site_sends_is_refused() {
+        let guard = guard(None);
+        let sent = |name: &'static str, value: &str| {
+            refused(&guard, "/x", &[("host", "127.0.0.1:9465"), (name, value)])
+        };
+        for (name, value) in [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("origin", "https://evil.example"),
+            ("origin", "http://127.0.0.1:8080"),
+            ("origin", "null"),
+        ] {
+            assert_eq!(sent(name, value), Some(403), "{name}: {value}");
+        }
+        for (name, value) in [
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-site", "none"),
+            ("origin", "http://127.0.0.1:9465"),
+        ] {
+            assert_eq!(sent(name, value), None, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn the_token_is_the_whole_token() {
+        let guard = guard(Some("s3cret"));
+        let sent = |value: &str| refused(&guard, "/x", &[("host", "localhost"), ("authorization", value)]);
+        assert_eq!(sent("Bearer s3cret"), None);
+        assert_eq!(sent("bearer  s3cret "), None);
+        for wrong in ["Bearer s3cre", "Bearer s3cretx", "Bearer ", "Bearer", "s3cret", "Basic s3cret", ""] {
+            assert_eq!(sent(wrong), Some(401), "{wrong}");
+        }
+        let host = ("host", "localhost");
+        let twice = [host, ("authorization", "Bearer s3cret"), ("authorization", "Bearer s3cret")];
+        assert_eq!(refused(&guard, "/x", &twice), Some(401));
+        assert_eq!(refused(&guard, "/x", &[host]), Some(401));
+        assert_eq!(refused(&guard, "/health", &[host]), None);
+        assert_eq!(refused(&guard, "/healthy", &[host]), Some(401));
+    }
+}

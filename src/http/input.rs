@@ -1,0 +1,153 @@
+//! From a body to jobs. Every job is read and checked before the first one is pushed.
+
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use crate::form::{self, Defaults, FormError};
+use crate::job::NewJob;
+use crate::queue::PushOptions;
+
+/// Most jobs of one request.
+pub(super) const MAX_JOBS: usize = 10_000;
+
+/// The jobs of a body.
+#[derive(Debug)]
+pub(super) struct Input {
+    /// Whether they stood in an array: then so does the answer.
+    pub(super) many: bool,
+    pub(super) jobs: Vec<NewJob>,
+}
+
+/// Why a body cannot be pushed.
+#[derive(Debug, Error)]
+pub(super) enum Wrong {
+    #[error(
+        "the body is empty: send a job, as in {{\"job\": \"name\", \"payload\": {{}}}}, or an array of jobs"
+    )]
+    Empty,
+    #[error("the body is not UTF-8")]
+    NotUtf8,
+    #[error("the body is not valid JSON: {0}")]
+    NotJson(#[from] serde_json::Error),
+    #[error("the array has more than {MAX_JOBS} jobs: send it in several requests")]
+    TooMany,
+    #[error("{0}")]
+    Job(FormError),
+    #[error("job {index} of the array: {error}")]
+    JobAt { index: usize, error: FormError },
+}
+
+/// Reads one job or an array of jobs.
+pub(super) fn parse(body: &[u8]) -> Result<Input, Wrong> {
+    let text = std::str::from_utf8(body).map_err(|_| Wrong::NotUtf8)?.trim();
+    let options = PushOptions::new();
+    let defaults = Defaults { job: None, options: &options };
+    match text.as_bytes().first() {
+        None => Err(Wrong::Empty),
+        Some(b'[') => Ok(Input { many: true, jobs: array(text, &defaults)? }),
+        Some(_) => {
+            let job = form::parse(text, &defaults).map_err(Wrong::Job)?;
+            Ok(Input { many: false, jobs: vec![job] })
+        }
+    }
+}
+
+fn array(text: &str, defaults: &Defaults<'_>) -> Result<Vec<NewJob>, Wrong> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let items = reader.deserialize_seq(Items)?;
+    reader.end()?;
+    let job = |(index, item): (usize, &&RawValue)| {
+        form::parse(item.get(), defaults).map_err(|error| Wrong::JobAt { index, error })
+    };
+    items.ok_or(Wrong::TooMany)?.iter().enumerate().map(job).collect()
+}
+
+/// The items of an array as text; `None` when there are too many, which are not kept.
+struct Items;
+
+impl<'de> Visitor<'de> for Items {
+    type Value = Option<Vec<&'de RawValue>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of jobs")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut kept = Vec::new();
+        while kept.len() < MAX_JOBS {
+            match items.next_element()? {
+                Some(item) => kept.push(item),
+                None => return Ok(Some(kept)),
+            }
+        }
+        let mut more = false;
+        while items.next_element::<IgnoredAny>()?.is_some() {
+            more = true;
+        }
+        Ok((!more).then_some(kept))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(body: &str) -> String {
+        parse(body.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_body_is_one_job_or_an_array_of_them() {
+        let one = parse(br#" {"job":"a"} "#).unwrap();
+        assert_eq!((one.many, one.jobs.len()), (false, 1));
+        let many = parse(b"\n[{\"job\":\"a\"},\n {\"job\":\"b\",\"payload\":[1]}]").unwrap();
+        let names: Vec<_> = many.jobs.iter().map(|job| job.meta.job.as_str()).collect();
+        assert_eq!((many.many, names), (true, vec!["a", "b"]));
+        assert!(parse(b"[]").unwrap().jobs.is_empty());
+    }
+
+    #[test]
+    fn a_mistake_has_its_place() {
+        assert!(error("").starts_with("the body is empty"));
+        assert!(matches!(parse(b"\"\xff\""), Err(Wrong::NotUtf8)));
+        assert!(error("7").starts_with("not an object"));
+        assert!(error("{\"job\":\"a\"").starts_with("not an object"));
+        assert!(error("[{\"job\":\"a\"},{\"jop\":\"b\"}]").starts_with("job 1 of the array: not an object"));
+        assert!(error("[{\"job\":\"a\"},[]]").starts_with("job 1 of the array: not an object"));
+        assert!(error("[{\"job\":\"a\"}").starts_with("the body is not valid JSON"));
+        assert!(error("[{\"job\":\"a\"}] x").starts_with("the body is not valid JSON"));
+        let wrong = parse(br#"[{"job":"a"},{"job":"a","delay":"x"}]"#).unwrap_err();
+        assert!(matches!(wrong, Wrong::JobAt { index: 1, error } if error.key() == Some("delay")));
+    }
+
+    #[test]
+    fn the_number_of_jobs_is_bounded() {
+        let body = |count: usize| format!("[{}]", vec![r#"{"job":"a"}"#; count].join(","));
+        assert_eq!(parse(body(MAX_JOBS).as_bytes()).unwrap().jobs.len(), MAX_JOBS);
+        assert!(matches!(parse(body(MAX_JOBS + 1).as_bytes()), Err(Wrong::TooMany)));
+        let torn = format!("[{}", vec!["1"; MAX_JOBS + 5].join(","));
+        assert!(matches!(parse(torn.as_bytes()), Err(Wrong::NotJson(_))));
+    }
+
+    proptest::proptest! {
+        /// A damaged body is read or refused, and never more than that happens.
+        #[test]
+        fn no_body_makes_the_reader_panic(
+            from in 0usize..260, length in 0usize..40, with in proptest::collection::vec(0u8.., 0..20), torn in 0usize..400
+        ) {
+            let mut body = br#"[{"job":"a\\b","payload":{"x":[1,2.5e3,null,"\u00e9"]},"delay":"1h30m","at":null},
+                {"job":"c","at":"2026-11-30T09:00:00+01:00","max_attempts":7,"timeout":1.5,"unique":"k",
+                 "unique_for":"2 days","priority":"low","expires":9,"headers":{"tenant":"7"}}]"#.to_vec();
+            let start = from.min(body.len());
+            body.splice(start..(start + length).min(body.len()), with);
+            body.truncate(torn);
+            if let Ok(input) = parse(&body) {
+                proptest::prop_assert!(input.jobs.iter().all(|job| job.check().is_ok()));
+            }
+        }
+    }
+}

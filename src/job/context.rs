@@ -1,0 +1,309 @@
+//! What a handler knows of the run it is in, and what it can ask for.
+
+use std::any::type_name;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::ask::{Ask, Asking, Claim, Claimed, Link};
+use super::{JobId, NewJob, PushOptions, Pushable, State};
+
+/// What a handler knows of the run it is in, and what it can ask for. Cheap to clone; clones may go to other threads and
+/// tasks, and also serve as the run's cancellation token.
+#[derive(Clone)]
+pub struct Context {
+    run: Arc<Run>,
+}
+
+/// What a [`Context`] is made of.
+pub(crate) struct About {
+    pub(crate) id: JobId,
+    pub(crate) job: Arc<str>,
+    pub(crate) channel: Arc<str>,
+    pub(crate) attempt: u32,
+    pub(crate) max_attempts: u32,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) state: State,
+    pub(crate) link: Box<dyn Link>,
+}
+
+struct Run {
+    about: About,
+    deadline: Option<Instant>,
+    cancelled: AtomicBool,
+    cancel: Notify,
+}
+
+/// The headers that carry a trace context; jobs pushed by a job inherit them.
+const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+
+impl Context {
+    pub(crate) fn new(about: About) -> Self {
+        let deadline = about.timeout.map(|t| Instant::now() + t);
+        Self {
+            run: Arc::new(Run { about, deadline, cancelled: AtomicBool::new(false), cancel: Notify::new() }),
+        }
+    }
+
+    /// The job's number.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        self.run.about.id
+    }
+
+    /// The job's name.
+    #[must_use]
+    pub fn job(&self) -> &str {
+        &self.run.about.job
+    }
+
+    /// The channel the job came from.
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        &self.run.about.channel
+    }
+
+    /// Which attempt this is, from 1. In a failed callback, how many there were.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.run.about.attempt
+    }
+
+    /// How many attempts the job has in all.
+    #[must_use]
+    pub fn max_attempts(&self) -> u32 {
+        self.run.about.max_attempts
+    }
+
+    /// What the producer sent along.
+    #[must_use]
+    pub fn headers(&self) -> &BTreeMap<String, String> {
+        &self.run.about.headers
+    }
+
+    /// One header, if the producer sent it.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().get(name).map(String::as_str)
+    }
+
+    /// When the run is asked to end; `None` when it has no limit.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.run.deadline
+    }
+
+    /// How long the run may still last; `None` when it has no limit.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        self.run.deadline.map(|d| d.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the master asked this run to end: its time is up or the channel stops. A handler that sees it should
+    /// clean up and return; what it returns does not matter then, unless it is done.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.run.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Ends when the master asks this run to end. Any number of tasks may wait.
+    pub async fn cancelled(&self) {
+        let cancel = self.run.cancel.notified();
+        tokio::pin!(cancel);
+        // Registered before the flag is read, so that no cancel falls between.
+        cancel.as_mut().enable();
+        if !self.is_cancelled() {
+            cancel.await;
+        }
+    }
+
+    pub(crate) fn cancel(&self) {
+        self.run.cancelled.store(true, Ordering::Release);
+        self.run.cancel.notify_waiters();
+    }
+
+    /// What [`App::state`](crate::App::state) was given of this type.
+    ///
+    /// # Panics
+    /// When it was given nothing of this type, which fails the run with the type's name.
+    #[must_use]
+    pub fn state<T: Send + Sync + 'static>(&self) -> &T {
+        self.try_state().unwrap_or_else(|| {
+            panic!(
+                "there is no state of the type {0}: give it to the application with App::state",
+                type_name::<T>()
+            )
+        })
+    }
+
+    /// What [`App::state`](crate::App::state) was given of this type, if anything.
+    #[must_use]
+    pub fn try_state<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.run.about.state.get()
+    }
+
+    /// Says how far the run is, in percent, for those who look at the job while it runs. Does not wait, and is not kept.
+    pub fn progress(&self, percent: f64) {
+        self.run.about.link.progress(percent.clamp(0.0, 100.0));
+    }
+
+    /// Writes a line into the master's log, with the job's number. `level` is `error`, `warn`, `info` or `debug`.
+    pub fn log(&self, level: &str, message: impl fmt::Display) {
+        self.run.about.link.log(level, message.to_string());
+    }
+
+    /// Pushes a follow-up job into the same channel. It is there once this has answered, whatever becomes of this run: a
+    /// run that is tried again pushes again, unless the push has a unique key. The job inherits the trace context.
+    ///
+    /// Await the answer, or call [`Asking::wait`] in a blocking handler.
+    ///
+    /// ```
+    /// # use aint_queue::{AsyncJob, Context, JobError};
+    /// # #[derive(serde::Serialize, serde::Deserialize)]
+    /// # struct Invoice { order: u64 }
+    /// # #[derive(serde::Serialize, serde::Deserialize)]
+    /// # struct Order { id: u64 }
+    /// # impl AsyncJob for Invoice {
+    /// #     const NAME: &'static str = "invoice";
+    /// #     async fn handle(self, ctx: Context) -> Result<(), JobError> { Ok(()) }
+    /// # }
+    /// # impl AsyncJob for Order {
+    /// #     const NAME: &'static str = "order";
+    /// async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    ///     let id = ctx.push(&Invoice { order: self.id }).await?;
+    ///     ctx.log("info", format!("the invoice is job {id}"));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    pub fn push<K, J: Pushable<K>>(&self, job: &J) -> Asking<JobId> {
+        self.push_with(job, &PushOptions::new())
+    }
+
+    /// Pushes a follow-up job with options.
+    pub fn push_with<K, J: Pushable<K>>(&self, job: &J, options: &PushOptions) -> Asking<JobId> {
+        self.push_to(None, job, options)
+    }
+
+    /// Pushes a follow-up job into another channel that the master's configuration declares.
+    pub fn push_into<K, J: Pushable<K>>(
+        &self,
+        channel: &str,
+        job: &J,
+        options: &PushOptions,
+    ) -> Asking<JobId> {
+        self.push_to(Some(channel), job, options)
+    }
+
+    fn push_to<K, J: Pushable<K>>(
+        &self,
+        channel: Option<&str>,
+        job: &J,
+        options: &PushOptions,
+    ) -> Asking<JobId> {
+        match options.of(job) {
+            Ok(mut job) => {
+                self.trace(&mut job);
+                let push = Ask::Push { channel: channel.map(str::to_owned), jobs: vec![job] };
+                Asking::new(self.run.about.link.ask(push), super::ask::one_id)
+            }
+            Err(error) => Asking::refused(error.to_string()),
+        }
+    }
+
+    /// Pushes follow-up jobs of one type into the same channel in one go, all or none; at most 1 MiB of them together.
+    pub fn push_many<'a, K, J: Pushable<K> + 'a>(
+        &self,
+        jobs: impl IntoIterator<Item = &'a J>,
+    ) -> Asking<Vec<JobId>> {
+        let options = PushOptions::new();
+        let mut pushed = Vec::new();
+        for job in jobs {
+            match options.of(job) {
+                Ok(mut job) => {
+                    self.trace(&mut job);
+                    pushed.push(job);
+                }
+                Err(error) => return Asking::refused(error.to_string()),
+            }
+        }
+        Asking::new(self.run.about.link.ask(Ask::Push { channel: None, jobs: pushed }), super::ask::ids)
+    }
+
+    /// Asks for something that only so many runs may have: a lock, room in a rate, a closed circuit breaker. What is
+    /// granted is given back by the end of the run, however it ends. [`middleware`](crate::middleware) asks for you.
+    pub fn claim(&self, claim: Claim) -> Asking<Claimed> {
+        match claim.check() {
+            Ok(()) => Asking::new(self.run.about.link.ask(Ask::Claim(claim)), super::ask::claimed),
+            Err(why) => Asking::refused(why),
+        }
+    }
+
+    /// Runs code of the run on a thread of its own.
+    pub(super) fn enter<T>(&self, code: impl FnOnce() -> T) -> T {
+        let (mut code, mut answer) = (Some(code), None);
+        self.run.about.link.enter(&mut || answer = code.take().map(|code| code()));
+        answer.expect("a link runs the code it is given")
+    }
+
+    fn trace(&self, job: &mut NewJob) {
+        for name in TRACE {
+            if let Some(value) = self.header(name) {
+                job.meta.headers.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let About { id, job, channel, attempt, max_attempts, .. } = &self.run.about;
+        f.debug_struct("Context")
+            .field("id", id)
+            .field("job", job)
+            .field("channel", channel)
+            .field("attempt", attempt)
+            .field("max_attempts", max_attempts)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+impl Context {
+    /// The context of a run nobody listens to.
+    pub(crate) fn unheard(job: &str, attempt: u32) -> Self {
+        Self::unheard_of("default", job, attempt)
+    }
+
+    /// The same in another channel.
+    pub(crate) fn unheard_in(channel: &str) -> Self {
+        Self::unheard_of(channel, "noop", 1)
+    }
+
+    fn unheard_of(channel: &str, job: &str, attempt: u32) -> Self {
+        struct Deaf;
+        impl Link for Deaf {
+            fn progress(&self, _: f64) {}
+            fn log(&self, _: &str, _: String) {}
+            fn ask(&self, _: Ask) -> tokio::sync::oneshot::Receiver<super::Answer> {
+                tokio::sync::oneshot::channel().1
+            }
+        }
+        Self::new(About {
+            id: JobId(1),
+            job: job.into(),
+            channel: channel.into(),
+            attempt,
+            max_attempts: 3,
+            timeout: None,
+            headers: BTreeMap::new(),
+            state: State::default(),
+            link: Box::new(Deaf),
+        })
+    }
+}

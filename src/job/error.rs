@@ -1,0 +1,135 @@
+//! How a handler ends other than well.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Next, Outcome};
+
+/// How a handler ends other than well.
+///
+/// Any error converts into one with `?` and is tried again by the channel's policy. The constructors
+/// say something more exact.
+pub struct JobError {
+    outcome: Outcome,
+}
+
+impl JobError {
+    /// Tries again after `delay`, if attempts are left.
+    pub fn retry_after(delay: Duration, error: impl fmt::Display) -> Self {
+        Self::failed(error.to_string(), Next::After(delay))
+    }
+
+    /// Fails for good: another attempt would be pointless.
+    pub fn never(error: impl fmt::Display) -> Self {
+        Self::failed(error.to_string(), Next::Never)
+    }
+
+    /// Hands the job back without counting an attempt; it runs again after `delay`.
+    #[must_use]
+    pub fn release(delay: Duration) -> Self {
+        Self { outcome: Outcome::Released { after: delay } }
+    }
+
+    /// The error's text; what it says for a release, which is no error, is for logs only.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        match &self.outcome {
+            Outcome::Failed { error, .. } => error,
+            _ => "released",
+        }
+    }
+
+    /// As an error that can go through tower layers, and comes out of them as what it was.
+    #[must_use]
+    pub fn into_boxed(self) -> Box<dyn std::error::Error + Send + Sync> {
+        Box::new(Carried(self))
+    }
+
+    /// The error that went into [`JobError::into_boxed`], or any other as one that is tried again by policy.
+    #[must_use]
+    pub fn from_boxed(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        match error.downcast::<Carried>() {
+            Ok(carried) => carried.0,
+            Err(other) => Self::from(other),
+        }
+    }
+
+    /// The same error, tried again as `next` says where it left that to the policy.
+    pub(crate) fn decided(mut self, decide: impl FnOnce(&Self) -> Next) -> Self {
+        if let Outcome::Failed { next: Next::ByPolicy, .. } = self.outcome {
+            let decided = decide(&self);
+            if let Outcome::Failed { next, .. } = &mut self.outcome {
+                *next = decided;
+            }
+        }
+        self
+    }
+
+    pub(crate) fn unknown_job(name: &str) -> Self {
+        Self::failed(format!("no handler is registered for the job \"{name}\""), Next::UnknownJob)
+    }
+
+    pub(crate) fn into_outcome(self) -> Outcome {
+        self.outcome
+    }
+
+    fn failed(error: String, next: Next) -> Self {
+        Self { outcome: Outcome::Failed { error, next } }
+    }
+}
+
+impl fmt::Debug for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.outcome.fmt(f)
+    }
+}
+
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for JobError {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        Self::failed(text, Next::ByPolicy)
+    }
+}
+
+/// A [`JobError`] on its way through code that knows only errors.
+#[derive(Debug)]
+struct Carried(JobError);
+
+impl fmt::Display for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.message())
+    }
+}
+
+impl std::error::Error for Carried {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_comes_out_of_a_box_as_what_it_was() {
+        let released = JobError::release(Duration::from_secs(3));
+        let back = JobError::from_boxed(released.into_boxed()).into_outcome();
+        assert_eq!(back, Outcome::Released { after: Duration::from_secs(3) });
+        let foreign = JobError::from_boxed("no".into()).into_outcome();
+        assert_eq!(foreign, Outcome::Failed { error: "no".into(), next: Next::ByPolicy });
+    }
+
+    #[test]
+    fn a_job_decides_only_where_its_error_did_not() {
+        let never = |error: JobError| error.decided(|_| Next::Never).into_outcome();
+        assert_eq!(never("x".into()), Outcome::Failed { error: "x".into(), next: Next::Never });
+        let after = Next::After(Duration::from_secs(1));
+        let asked = never(JobError::retry_after(Duration::from_secs(1), "x"));
+        assert_eq!(asked, Outcome::Failed { error: "x".into(), next: after });
+        assert_eq!(never(JobError::release(Duration::ZERO)), Outcome::Released { after: Duration::ZERO });
+    }
+}

@@ -1,0 +1,135 @@
+//! One run of a job as a service, so that middleware can stand around it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::panic::{Caught, caught};
+use super::registry::{Handler, Runner, parse};
+use super::{Context, JobError, Payload};
+
+/// The end of a run on its way.
+pub type Running = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
+
+type Around = dyn Fn(JobCall) -> Running + Send + Sync;
+
+/// One run, on its way to the job's handler.
+pub struct JobCall {
+    ctx: Context,
+    payload: Payload,
+    handler: Handler,
+}
+
+impl JobCall {
+    pub(crate) fn new(ctx: Context, payload: Payload, handler: Handler) -> Self {
+        Self { ctx, payload, handler }
+    }
+
+    /// What is known of the run.
+    #[must_use]
+    pub fn ctx(&self) -> &Context {
+        &self.ctx
+    }
+
+    /// The job's data as JSON.
+    #[must_use]
+    pub fn payload(&self) -> &str {
+        self.payload.as_str()
+    }
+
+    /// The job's data, or the part of it that `T` has.
+    ///
+    /// # Errors
+    /// When it does not fit `T`; the error says where, and fails the job for good.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, JobError> {
+        parse(self.payload.as_str())
+    }
+
+    /// Runs the handler.
+    fn handle(self) -> Running {
+        let Self { ctx, payload, handler } = self;
+        match handler.run {
+            Runner::Async(run) => match caught(|| Ok(run(payload.as_str(), ctx))) {
+                Ok(running) => Box::pin(Caught(running)),
+                Err(error) => Box::pin(std::future::ready(Err(error))),
+            },
+            Runner::Blocking(run) => Box::pin(async move {
+                let span = tracing::Span::current();
+                let run = move || span.in_scope(|| ctx.enter(|| caught(|| run(payload.as_str(), &ctx))));
+                // It panics only when the runtime goes away, and then nobody hears of it.
+                tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| Err(error.into()))
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for JobCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobCall").field("ctx", &self.ctx).finish_non_exhaustive()
+    }
+}
+
+/// What runs a job: its handler, or middleware around it. Cheap to clone.
+///
+/// It is a tower `Service` of [`JobCall`], and takes any tower layer with [`JobService::with`]; without tower,
+/// [`JobService::wrap`] takes a function.
+#[derive(Clone, Default)]
+pub struct JobService {
+    around: Option<Arc<Around>>,
+}
+
+impl JobService {
+    /// Whether nothing stands around the handler.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.around.is_none()
+    }
+
+    /// Puts a function around this service: it gets each run and what would run it.
+    ///
+    /// ```
+    /// # use aint_queue::{Context, Job, JobError};
+    /// # use aint_queue::job::JobService;
+    /// # #[derive(serde::Serialize, serde::Deserialize)]
+    /// # struct Report;
+    /// # impl Job for Report {
+    /// #     const NAME: &'static str = "report";
+    /// #     fn handle(self, ctx: &Context) -> Result<(), JobError> { Ok(()) }
+    /// fn layers(service: JobService) -> JobService {
+    ///     service.wrap(|call, next| async move {
+    ///         let begun = std::time::Instant::now();
+    ///         let ctx = call.ctx().clone();
+    ///         let ended = next.run(call).await;
+    ///         ctx.log("info", format!("took {:?}", begun.elapsed()));
+    ///         ended
+    ///     })
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn wrap<F, R>(self, around: F) -> Self
+    where
+        F: Fn(JobCall, Self) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), JobError>> + Send + 'static,
+    {
+        let wrapped = move |call| Box::pin(around(call, self.clone())) as Running;
+        Self { around: Some(Arc::new(wrapped)) }
+    }
+
+    /// Runs a job.
+    #[must_use = "a run that is not awaited does not happen"]
+    pub fn run(&self, call: JobCall) -> Running {
+        match &self.around {
+            Some(around) => around(call),
+            None => call.handle(),
+        }
+    }
+}
+
+impl fmt::Debug for JobService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_plain() { "JobService(handler)" } else { "JobService(middleware)" })
+    }
+}

@@ -1,0 +1,52 @@
+//! Jobs as services of the tower world, and its layers around jobs.
+
+use std::future::{Future, poll_fn};
+use std::task::{Context, Poll};
+
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::job::{JobCall, JobError, JobService, Running};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Boxed = std::pin::Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+impl Service<JobCall> for JobService {
+    type Response = ();
+    /// A [`JobError`] in a box: see [`JobError::into_boxed`] and [`JobError::from_boxed`].
+    type Error = BoxError;
+    type Future = Boxed;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: JobCall) -> Boxed {
+        let running: Running = self.run(call);
+        Box::pin(async move { running.await.map_err(JobError::into_boxed) })
+    }
+}
+
+impl JobService {
+    /// Puts a tower layer around this service.
+    ///
+    /// An error of the layer's own is that of the run, tried again by policy; one made with [`JobError::into_boxed`] says
+    /// what it says.
+    #[must_use]
+    pub fn with<L>(self, layer: L) -> Self
+    where
+        L: Layer<Self>,
+        L::Service: Service<JobCall, Response = ()> + Clone + Send + Sync + 'static,
+        <L::Service as Service<JobCall>>::Error: Into<BoxError>,
+        <L::Service as Service<JobCall>>::Future: Send,
+    {
+        let service = layer.layer(self);
+        Self::default().wrap(move |call, _| {
+            let mut service = service.clone();
+            async move {
+                poll_fn(|cx| service.poll_ready(cx)).await.map_err(|e| JobError::from_boxed(e.into()))?;
+                service.call(call).await.map_err(|e| JobError::from_boxed(e.into()))
+            }
+        })
+    }
+}

@@ -1,0 +1,77 @@
+//! The queues of all declared channels, each opened when it is first needed and kept open.
+//!
+//! For those who push wherever they are told to: the HTTP listener, and jobs that push into other channels. A set belongs
+//! to one runtime, on which its connections live.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use crate::config::{self, Config, UndeclaredChannel};
+use crate::queue::Queue;
+use crate::store::{self, StoreError};
+
+/// How long a store that could not be opened is not tried again: a crowd of requests must not wait for one refusal after
+/// the other.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The ways into all declared channels.
+#[derive(Debug)]
+pub(crate) struct Queues {
+    config: Arc<Config>,
+    doors: BTreeMap<String, Arc<Door>>,
+}
+
+/// The way into one channel.
+#[derive(Debug)]
+pub(crate) struct Door {
+    channel: config::Channel,
+    open: OnceCell<Queue>,
+    refused: Mutex<Option<(Instant, Arc<StoreError>)>>,
+}
+
+impl Queues {
+    pub(crate) fn of(config: Arc<Config>) -> Self {
+        let door = |channel: &config::Channel| Door {
+            channel: channel.clone(),
+            open: OnceCell::new(),
+            refused: Mutex::default(),
+        };
+        let doors = config.channels.iter().map(|(name, channel)| (name.clone(), Arc::new(door(channel))));
+        let doors = doors.collect();
+        Self { config, doors }
+    }
+
+    /// The way into the channel of this name.
+    pub(crate) fn door(&self, name: &str) -> Result<Arc<Door>, UndeclaredChannel> {
+        let channel = self.config.channel(name)?;
+        Ok(Arc::clone(&self.doors[&channel.name]))
+    }
+}
+
+impl Door {
+    /// The channel's queue, opened if it was not yet.
+    pub(crate) async fn queue(&self) -> Result<Queue, Arc<StoreError>> {
+        let opened = self.open.get_or_try_init(async || {
+            if let Some(error) = self.refused_lately() {
+                return Err(error);
+            }
+            store::open(&self.channel.driver, &self.channel.name).await.map(Queue::on).map_err(|error| {
+                let error = Arc::new(error);
+                let now = Instant::now();
+                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some((now, Arc::clone(&error)));
+                error
+            })
+        });
+        opened.await.cloned()
+    }
+
+    fn refused_lately(&self) -> Option<Arc<StoreError>> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.as_ref().filter(|(at, _)| at.elapsed() < PAUSE).map(|(_, error)| Arc::clone(error))
+    }
+}

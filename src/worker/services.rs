@@ -1,0 +1,97 @@
+//! What runs each job of this binary: handlers with their middleware, put together once.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+
+use crate::job::{
+    Callback, Context, Failure, Handler, JobCall, JobError, JobService, Payload, Registry, Runner, Running,
+};
+
+/// The services of one worker.
+pub(crate) struct Services {
+    named: HashMap<&'static str, Service>,
+    /// For every other name.
+    any: Option<Service>,
+}
+
+/// What runs jobs of one name.
+pub(crate) struct Service {
+    handler: Handler,
+    service: JobService,
+}
+
+type Ended = Result<(), JobError>;
+
+/// A run, ready to begin.
+pub(crate) enum Work {
+    /// Blocks its thread.
+    Blocking(Box<dyn FnOnce() -> Ended + Send>),
+    /// Does not.
+    Async {
+        /// The run.
+        task: Running,
+        /// Whether dropping it ends it: it does not where a thread of its own runs the handler.
+        may_drop: bool,
+    },
+}
+
+impl Services {
+    pub(crate) fn of(registry: &Registry) -> Self {
+        let of = |handler: &Handler| Service { service: registry.service(handler), handler: handler.clone() };
+        let named = registry.handlers().map(|(name, handler)| (name, of(handler))).collect();
+        Self { named, any: registry.any().map(of) }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Service> {
+        self.named.get(name).or(self.any.as_ref())
+    }
+}
+
+impl Service {
+    /// The work of one run; `None` when there is none, as for a failed callback that this handler does not have.
+    pub(crate) fn work(&self, payload: Payload, ctx: &Context, failure: Option<Failure>) -> Option<Work> {
+        let ctx = ctx.clone();
+        if let Some(failure) = failure {
+            return Some(match self.handler.failed.clone()? {
+                Callback::Blocking(run) => {
+                    Work::Blocking(Box::new(move || run(payload.as_str(), &failure, &ctx)))
+                }
+                Callback::Async(run) => Work::task(move || run(payload.as_str(), failure, ctx)),
+            });
+        }
+        Some(match (&self.handler.run, self.service.is_plain()) {
+            // Without middleware there is no need for a task around the thread.
+            (Runner::Blocking(run), true) => {
+                let run = run.clone();
+                Work::Blocking(Box::new(move || run(payload.as_str(), &ctx)))
+            }
+            (Runner::Async(run), true) => Work::task(|| run(payload.as_str(), ctx)),
+            (run, false) => {
+                let may_drop = matches!(run, Runner::Async(_));
+                let call = JobCall::new(ctx, payload, self.handler.clone());
+                match Work::task(|| self.service.run(call)) {
+                    Work::Async { task, .. } => Work::Async { task, may_drop },
+                    blocking => blocking,
+                }
+            }
+        })
+    }
+
+    /// What the job says of its errors, for one run.
+    pub(crate) fn judge(&self, ctx: &Context) -> impl FnOnce(Ended) -> Ended + Send + use<> {
+        let (handler, ctx) = (self.handler.clone(), ctx.clone());
+        move |ended| match ended {
+            Ok(()) => Ok(()),
+            error => crate::job::caught(|| handler.judged(error, &ctx)),
+        }
+    }
+}
+
+impl Work {
+    /// The task `make` answers; a panic on the way is its end.
+    fn task(make: impl FnOnce() -> Running) -> Self {
+        let task = crate::job::caught(|| Ok(make()));
+        let task = task.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))) as Pin<Box<_>>);
+        Self::Async { task, may_drop: true }
+    }
+}

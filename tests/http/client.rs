@@ -1,0 +1,169 @@
+//! A client that sends exactly what a case wants, and a site whose master has a listener.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::ops::Deref;
+
+use serde_json::Value;
+
+use crate::site::{Master, PATIENCE, SQLITE, Site, until};
+
+/// A channel that runs jobs and one that nobody serves.
+pub const CHANNELS: &str = "[channels.default.worker]\ntype = \"coroutine\"\n[channels.idle]\n";
+
+/// A site with a master that serves `default` and listens on a port of its own choice.
+pub struct Served {
+    pub site: Site,
+    pub master: Master,
+    pub address: SocketAddr,
+}
+
+impl Served {
+    /// With these keys in `[http]` beside the address.
+    pub fn with(http: &str) -> Self {
+        Self::on(SQLITE, http)
+    }
+
+    /// The same on another store.
+    pub fn on(driver: &str, http: &str) -> Self {
+        let site = Site::new(driver, &format!("{CHANNELS}[http]\nlisten = \"127.0.0.1:0\"\n{http}\n"));
+        let master = site.listen(&[]);
+        let address = address(&master);
+        Self { site, master, address }
+    }
+
+    pub fn send(&self, request: &Request) -> Reply {
+        request.send(self.address)
+    }
+
+    /// Pushes into a channel.
+    pub fn push(&self, channel: &str, body: &str) -> Reply {
+        self.send(&Request::push(channel, body))
+    }
+}
+
+impl Deref for Served {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
+}
+
+/// Where a master listens, as its log says.
+pub fn address(master: &Master) -> SocketAddr {
+    until("the address of the listener", || {
+        let log = master.log();
+        let line = log.lines().find(|line| line.contains("\"http listening\""))?;
+        let line: Value = serde_json::from_str(line).ok()?;
+        line.pointer("/fields/address").or_else(|| line.get("address"))?.as_str()?.parse().ok()
+    })
+}
+
+/// A request, built up piece by piece.
+#[derive(Clone)]
+pub struct Request {
+    pub method: &'static str,
+    pub path: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn new(method: &'static str, path: &str, body: &str) -> Self {
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let headers = vec![header("Host", "127.0.0.1"), header("Content-Type", "application/json")];
+        Self { method, path: path.to_owned(), headers, body: body.as_bytes().to_vec() }
+    }
+
+    pub fn push(channel: &str, body: &str) -> Self {
+        Self::new("POST", &format!("/channels/{channel}/jobs"), body)
+    }
+
+    /// Sets a header, or leaves it out when the value is empty.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        if !value.is_empty() {
+            self.headers.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+
+    pub fn token(self, token: &str) -> Self {
+        self.header("Authorization", &format!("Bearer {token}"))
+    }
+
+    /// The head, which announces the length of the body unless the request says so itself.
+    pub fn head(&self) -> String {
+        let mut head = format!("{} {} HTTP/1.1\r\nConnection: close\r\n", self.method, self.path);
+        let framed =
+            |name: &str| matches!(&*name.to_ascii_lowercase(), "content-length" | "transfer-encoding");
+        if !self.headers.iter().any(|(name, _)| framed(name)) {
+            head.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
+        }
+        for (name, value) in &self.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head + "\r\n"
+    }
+
+    /// Sends everything, then reads the answer.
+    pub fn send(&self, address: SocketAddr) -> Reply {
+        self.try_send(address).unwrap_or_else(|error| panic!("no answer: {error}"))
+    }
+
+    /// The same where nobody may be there.
+    pub fn try_send(&self, address: SocketAddr) -> std::io::Result<Reply> {
+        let mut stream = connect(address)?;
+        stream.write_all(self.head().as_bytes())?;
+        stream.write_all(&self.body)?;
+        Reply::read(&mut stream)
+    }
+}
+
+/// A connection on which nothing waits for ever.
+pub fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    head: String,
+    pub text: String,
+}
+
+impl Reply {
+    /// Reads to the end of the connection.
+    pub fn read(stream: &mut TcpStream) -> std::io::Result<Self> {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes)?;
+        let text = String::from_utf8(bytes).unwrap();
+        // What was sent before a refusal may have asked for an interim answer.
+        let text = text.trim_start_matches("HTTP/1.1 100 Continue\r\n\r\n");
+        let (head, body) = text.split_once("\r\n\r\n").ok_or(ErrorKind::UnexpectedEof)?;
+        let status = head[9..12].parse().unwrap();
+        Ok(Self { status, head: head.to_owned(), text: body.to_owned() })
+    }
+
+    pub fn json(&self) -> Value {
+        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The error of a refusal with this status.
+    #[track_caller]
+    pub fn refused(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{self:?}");
+        self.json()["error"].as_str().unwrap_or_else(|| panic!("no error in {self:?}")).to_owned()
+    }
+}

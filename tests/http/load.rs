@@ -1,0 +1,67 @@
+//! Many producers at once, beside work.
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use serde_json::json;
+
+use crate::client::{Request, Served};
+use crate::redis::Server;
+use crate::site::SQLITE;
+
+/// 200 clients at once, each pushing one after the other, while the same master runs what they push and more.
+fn two_hundred_at_once(driver: &str) {
+    const CLIENTS: u64 = 200;
+    const EACH: u64 = 5;
+    let served = Served::on(driver, "");
+    let busy: Vec<_> = (0..500).map(|_| json!({ "job": "sleep", "payload": { "ms": 20 } })).collect();
+    assert_eq!(served.push("default", &json!(busy).to_string()).status, 201);
+    let address = served.address;
+    let push = |client: u64| {
+        thread::spawn(move || -> Vec<u64> {
+            let body = |n| json!({ "job": "noop", "payload": { "client": client, "n": n } }).to_string();
+            let push = |n| {
+                let reply = Request::push("default", &body(n)).send(address);
+                assert_eq!(reply.status, 201, "{reply:?}");
+                reply.json()["id"].as_u64().unwrap()
+            };
+            (0..EACH).map(push).collect()
+        })
+    };
+    let clients: Vec<_> = (0..CLIENTS).map(push).collect();
+    let ids: BTreeSet<u64> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+    assert_eq!(ids.len() as u64, CLIENTS * EACH, "every push has an id of its own");
+    let all = CLIENTS * EACH + 500;
+    let counts = served.until("default", "all jobs to run", |counts| counts.done == all);
+    assert_eq!((counts.failed, counts.total), (0, all));
+    assert!(served.master.stop().success());
+}
+
+#[test]
+fn two_hundred_producers_at_once_on_sqlite() {
+    two_hundred_at_once(SQLITE);
+}
+
+#[test]
+fn two_hundred_producers_at_once_on_redis() {
+    let server = Server::start();
+    let port = server.config().port;
+    two_hundred_at_once(&format!(
+        r#"{{ type = "redis", connection = {{ host = "127.0.0.1", port = {port} }} }}"#
+    ));
+}
+
+#[test]
+fn one_key_pushed_by_all_at_once_makes_one_job() {
+    let served = Served::with("");
+    let address = served.address;
+    let push = move || {
+        let reply = Request::push("idle", r#"{"job":"noop","unique":"k"}"#).send(address);
+        (reply.status, reply.json()["id"].as_u64().unwrap())
+    };
+    let clients: Vec<_> = (0..100).map(|_| thread::spawn(push)).collect();
+    let replies: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    assert_eq!(replies.iter().filter(|(status, _)| *status == 201).count(), 1);
+    assert!(replies.iter().all(|(_, id)| *id == replies[0].1));
+    assert_eq!(served.counts("idle").waiting, 1);
+}

@@ -1,0 +1,20 @@
+//! The HTTP listener of a real master, over real sockets.
+
+#![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
+#![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+#[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../support/redis.rs"]
+mod redis;
+#[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../support/site.rs"]
+mod site;
+
+mod client;
+mod life;
+mod limits;
+mod load;
+mod outage;
+mod producers;
+mod pushes;
+mod refusals;

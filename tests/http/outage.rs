@@ -1,0 +1,73 @@
+//! A store that is away, full, or not what it should be.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::client::Served;
+use crate::redis::Server;
+use crate::site::until;
+
+const JOB: &str = r#"{"job":"noop"}"#;
+
+fn redis(server: &Server) -> String {
+    let port = server.config().port;
+    format!(
+        r#"{{ type = "redis", connection = {{ host = "127.0.0.1", port = {port}, read_write_timeout = 1 }} }}"#
+    )
+}
+
+#[test]
+fn a_store_that_is_away_answers_503_until_it_is_back() {
+    let mut server = Server::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let served = Served::on(&redis(&server), "");
+    assert_eq!(served.push("idle", JOB).status, 201);
+    server.kill();
+    // The channel that was pushed to already, and one whose store is opened only now.
+    for channel in ["idle", "default"] {
+        let reply = served.push(channel, JOB);
+        let error = reply.refused(503);
+        assert!(error.contains("is not available"), "{error}");
+        assert_eq!(reply.header("retry-after"), Some("1"));
+    }
+    server.restart();
+    let back = Instant::now();
+    for channel in ["idle", "default"] {
+        until("pushes to work again", || (served.push(channel, JOB).status == 201).then_some(()));
+    }
+    assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
+    assert_eq!(served.counts("idle").waiting, 2);
+}
+
+#[test]
+fn a_store_that_is_full_answers_503_with_what_was_pushed_before() {
+    let server = Server::start_with(&["--maxmemory", "12mb"]);
+    let served = Served::on(&redis(&server), "");
+    let job = format!(r#"{{"job":"noop","payload":"{}"}}"#, "x".repeat(900_000));
+    let body = format!("[{}]", vec![job; 5].join(","));
+    let reply = until("the store to be full", || {
+        let reply = served.push("idle", &body);
+        (reply.status != 201).then_some(reply)
+    });
+    let error = reply.refused(503);
+    assert!(error.contains("full"), "{error}");
+    assert_eq!(reply.header("retry-after"), Some("30"));
+    let told = reply.json()["pushed"].as_array().map_or(0, Vec::len) as u64;
+    assert_eq!(served.counts("idle").waiting % 5, told % 5, "what it says was pushed is there");
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_500_with_the_reason() {
+    let served = Served::with("");
+    // The file of the channel that is open already goes on; another channel's place is no file.
+    let config = fs::read_to_string(served.file("aint-queue.toml")).unwrap();
+    assert!(served.master.stop().success());
+    let broken =
+        config.replace("[channels.idle]", "[channels.idle]\ndriver = { type = \"sqlite\", path = \"dir\" }");
+    fs::create_dir(served.site.file("dir")).unwrap();
+    fs::write(served.site.file("aint-queue.toml"), broken).unwrap();
+    let master = served.site.listen(&[]);
+    let address = crate::client::address(&master);
+    let reply = crate::client::Request::push("idle", JOB).send(address);
+    assert!(reply.refused(500).contains("directory"), "{reply:?}");
+    assert_eq!(crate::client::Request::push("default", JOB).send(address).status, 201);
+}

@@ -1,0 +1,194 @@
+//! Producers in other languages: the examples push by the real clients, and what they push is what `queue:push` would.
+
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use ::redis;
+
+use crate::redis::Server;
+use crate::site::{Site, text, until};
+
+/// The examples, and the programs that run them.
+const PUSHERS: [(&str, &[&str]); 3] = [
+    ("push.php", &["php"]),
+    // Debian's own python3 finds Debian's redis-py; another one may have its own.
+    ("push.py", &["/usr/bin/python3", "python3"]),
+    ("push.cjs", &["node"]),
+];
+
+fn pusher(example: &str, programs: &[&str], port: u16, args: &[&str]) -> Output {
+    let run = |program: &&str| {
+        let mut command = Command::new(program);
+        command.arg(format!("examples/redis/{example}")).args(args);
+        command.env("REDIS_URL", format!("redis://127.0.0.1:{port}/0"));
+        command.env("NODE_PATH", "/usr/share/nodejs").env("PYTHONDONTWRITEBYTECODE", "1");
+        command.output().unwrap_or_else(|error| panic!("{program}: {error}: run tests/services.sh"))
+    };
+    let outputs = programs.iter().map(run);
+    outputs.into_iter().find(|output| !text(&output.stderr).contains("No module named 'redis'")).unwrap()
+}
+
+fn site_on(server: &Server, channels: &str) -> Site {
+    let port = server.config().port;
+    Site::new(
+        &format!(r#"{{ type = "redis", connection = {{ host = "127.0.0.1", port = {port} }} }}"#),
+        channels,
+    )
+}
+
+/// Everything about a job but its number and the times that follow from it.
+fn shown(site: &Site, id: u64) -> Value {
+    let mut job = site.json(&["queue:show", &id.to_string()]);
+    for key in ["due_at", "expires_at"] {
+        let later = job[key].as_str().map(|_| "later");
+        job[key] = json!(later);
+    }
+    for key in ["id", "pushed_at"] {
+        job[key] = Value::Null;
+    }
+    job
+}
+
+fn id_of(output: &Output) -> u64 {
+    let printed = text(&output.stdout);
+    let id = printed.split(' ').next().and_then(|id| id.parse().ok());
+    id.unwrap_or_else(|| panic!("{printed}{}", text(&output.stderr)))
+}
+
+#[test]
+fn what_an_example_pushes_is_what_our_own_command_pushes() {
+    let server = Server::start();
+    let site = site_on(&server, "[channels.default.worker]\ntype = \"process-pool\"\n");
+    let cases: [(&str, &str, &[&str]); 4] = [
+        (r#"{"to":"ann@example.com"}"#, "{}", &[]),
+        (
+            r#"{"text":"ä/\"\\é\u2028 ☃"}"#,
+            r#"{"delay":300,"max_attempts":7}"#,
+            &["--delay", "5m", "--max-attempts", "7"],
+        ),
+        (
+            "[1,2.5,null]",
+            r#"{"timeout":1.5,"headers":{"tenant":"7","trace":"a/b é"},"expires":60}"#,
+            &["--timeout", "1500ms", "--header", "tenant=7", "--header", "trace=a/b é", "--expires", "60"],
+        ),
+        (
+            "\"x\"",
+            r#"{"at":4000000000,"priority":"high"}"#,
+            &["--at", "2096-10-02T07:06:40Z", "--priority", "high"],
+        ),
+    ];
+    for (payload, options, flags) in &cases[..3] {
+        let own = shown(&site, site.push("App\\Jobs\\Send:v1.0", payload, flags));
+        for (example, programs) in PUSHERS {
+            let args = ["default", "App\\Jobs\\Send:v1.0", payload, options];
+            let output = pusher(example, programs, server.config().port, &args);
+            assert_eq!(shown(&site, id_of(&output)), own, "{example}");
+        }
+    }
+    // Ten years are the most, for all.
+    let (payload, options, flags) = cases[3];
+    assert!(!site.run(&[&["queue:push", "x", "--data", payload], flags].concat()).status.success());
+    for (example, programs) in PUSHERS {
+        let output = pusher(example, programs, server.config().port, &["default", "x", payload, options]);
+        assert!(
+            text(&output.stderr).contains("AINTARG at: it is more than ten years away"),
+            "{example}: {output:?}"
+        );
+    }
+}
+
+#[test]
+fn priorities_and_unique_keys_are_where_our_own_command_puts_them() {
+    let server = Server::start();
+    let channels = ["own", "push.php", "push.py", "push.cjs"];
+    let tables = channels.map(|channel| format!("[channels.\"{channel}\".worker]\ntype = \"process\"\n"));
+    let site = site_on(&server, &tables.concat());
+    let cases: [(&str, &[&str]); 4] = [
+        (r#"{"priority":"high"}"#, &["--priority", "high"]),
+        (r#"{"priority":"low","delay":300}"#, &["--priority", "low", "--delay", "300"]),
+        (r#"{"unique":"a b","unique_for":60}"#, &["--unique", "a b", "--unique-for", "60"]),
+        (r#"{"unique":"é","unique_until":"start"}"#, &["--unique", "é", "--unique-until", "start"]),
+    ];
+    for (options, flags) in cases {
+        site.ok(&[&["queue:push", "x", "-t", "own"], flags].concat());
+        for (example, programs) in PUSHERS {
+            id_of(&pusher(example, programs, server.config().port, &[example, "x", "{}", options]));
+        }
+    }
+    let mut redis = server.connection();
+    let mut kept = |channel: &str| {
+        let prefix = format!("aint-queue:{{{channel}}}:");
+        let mut keys: Vec<String> = redis::cmd("KEYS").arg(format!("{prefix}*")).query(&mut redis).unwrap();
+        keys.sort();
+        let mut dump: Vec<String> = Vec::new();
+        for key in keys {
+            let ttl: i64 = redis::cmd("TTL").arg(&key).query(&mut redis).unwrap();
+            dump.push(format!("{} {}", &key[prefix.len()..], if ttl > 50 { "for a time" } else { "" }));
+        }
+        let records: Vec<String> =
+            redis::cmd("HVALS").arg(format!("{prefix}records")).query(&mut redis).unwrap();
+        let high: u64 = redis::cmd("LLEN").arg(format!("{prefix}waiting:high")).query(&mut redis).unwrap();
+        let schema: String = redis::cmd("GET").arg(format!("{prefix}schema")).query(&mut redis).unwrap();
+        (dump, records, high, schema)
+    };
+    let own = kept("own");
+    assert!(own.0.contains(&"unique:a b for a time".to_owned()), "{own:?}");
+    assert_eq!((own.2, own.3.as_str()), (1, "2"));
+    for channel in &channels[1..] {
+        assert_eq!(kept(channel), own, "{channel}");
+    }
+}
+
+#[test]
+fn a_unique_key_holds_whoever_pushes() {
+    let server = Server::start();
+    let site = site_on(&server, "[channels.default.worker]\ntype = \"process-pool\"\n");
+    let id = site.push("nightly", "{}", &["--unique", "nightly"]);
+    for (example, programs) in PUSHERS {
+        let args = ["default", "nightly", "{}", r#"{"unique":"nightly"}"#];
+        let output = pusher(example, programs, server.config().port, &args);
+        assert_eq!(text(&output.stdout).trim(), format!("{id} was there"), "{example}: {output:?}");
+    }
+    assert_eq!(site.counts("default").total, 1);
+}
+
+#[test]
+fn a_push_wakes_an_idle_master() {
+    let server = Server::start();
+    let site = site_on(
+        &server,
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\nsleep_seconds = 60\n",
+    );
+    let master = site.listen(&[]);
+    // It serves, and then has nothing to do.
+    site.push("noop", "{}", &[]);
+    site.until("default", "the first job", |c| c.done == 1);
+    for (n, (example, programs)) in (2..).zip(PUSHERS) {
+        std::thread::sleep(Duration::from_millis(300));
+        let begun = Instant::now();
+        id_of(&pusher(example, programs, server.config().port, &["default", "noop", "{}"]));
+        site.until("default", "the next job", |c| c.done == n);
+        assert!(begun.elapsed() < Duration::from_secs(10), "{example}: {:?}", begun.elapsed());
+    }
+    // A delayed job that is due before anything the master waits for wakes it, too.
+    id_of(&pusher(
+        "push.php",
+        &["php"],
+        server.config().port,
+        &["default", "noop", "{}", r#"{"delay":0.5}"#],
+    ));
+    until("the delayed job", || (site.counts("default").done == 5).then_some(()));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn what_is_wrong_is_an_error_in_every_language() {
+    let server = Server::start();
+    for (example, programs) in PUSHERS {
+        let output = pusher(example, programs, server.config().port, &["default", "send mail", "{}"]);
+        assert!(!output.status.success(), "{example}");
+        assert!(text(&output.stderr).contains("AINTARG name: it is not allowed"), "{example}: {output:?}");
+    }
+}

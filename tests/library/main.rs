@@ -1,0 +1,28 @@
+//! An application of a user, end to end: this program is its own guardian and worker, as any program with an
+//! [`App`](aint_queue::App) is, and runs the tests when it is called as a test.
+
+#![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
+#![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+mod cases;
+mod jobs;
+#[expect(dead_code, reason = "not all of it is needed here")]
+#[path = "../channel/rig.rs"]
+mod rig;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|first| first.starts_with("__")) {
+        return jobs::app().run();
+    }
+    let trials = cases::all().into_iter().map(|(name, case)| {
+        Trial::test(name, move || {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(case());
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}

@@ -1,0 +1,141 @@
+//! Channels written by the version before priorities, and what it may meet of ours.
+
+use std::sync::Arc;
+
+use aint_queue::job::{JobId, Meta, NewJob, Priority, UniqueUntil};
+use aint_queue::store::{Clear, Owner, Place, Pushed, Reap, State, Status, Store};
+
+use super::{key, open, open_plain, send};
+use crate::harness::{Master, done, end, job, unique};
+use crate::support::redis::Server;
+
+const FAILED: JobId = JobId(1_795_260_847_279_671);
+const HELD: JobId = JobId(1_795_260_850_309_708);
+const PLAIN: JobId = JobId(1_795_260_852_329_535);
+const ONCE: JobId = JobId(1_795_260_852_337_216);
+const LATER: JobId = JobId(1_795_260_852_343_935);
+const LAST: JobId = JobId(1_795_260_852_350_780);
+const DEAD: &str = "77532fc818773afe04da39b2761e63f0";
+
+/// A channel as that version left it when its master was killed.
+fn fill(server: &Server) {
+    let failed = r#"{"job":"fails","attempts":1,"unique":"u-failed","errors":[{"attempt":1,"at":1795260847301035,"kind":"error","message":"exited with 1"}],"failed":"exhausted"}"#;
+    let records = [
+        (FAILED, failed.to_owned() + "\n{\"n\":1}"),
+        (HELD, "{\"job\":\"held\",\"unique\":\"u-held\"}\n{\"n\":2}".to_owned()),
+        (PLAIN, "{\"job\":\"plain\"}\n{\"n\":3}".to_owned()),
+        (ONCE, "{\"job\":\"once\",\"unique\":\"u-waiting\"}\n{\"n\":4}".to_owned()),
+        (LATER, "{\"job\":\"later\",\"unique\":\"u-delayed\"}\n{\"n\":5}".to_owned()),
+        (LAST, "{\"job\":\"plain\"}\n{\"n\":6}".to_owned()),
+    ];
+    for (id, record) in records {
+        send(server, &["HSET", &key("records"), &id.to_string(), &record]);
+    }
+    let [failed, held, plain, once, later, last] =
+        [FAILED, HELD, PLAIN, ONCE, LATER, LAST].map(|id| id.to_string());
+    for command in [
+        ["SET", &key("schema"), "1"].as_slice(),
+        &["HSET", &key("stats"), "last_id", &last, "checked_to", "0"],
+        &["HSET", &key("unique"), "u-held", &held, "u-waiting", &once, "u-delayed", &later],
+        &["HSET", &key("seqs"), DEAD, "2"],
+        &["RPUSH", &key("waiting"), &plain, &once, &last],
+        &["RPUSH", &key("notify"), "1"],
+        &["ZADD", &key("delayed"), "1795264452343934", &later],
+        &["ZADD", &key("failed"), "1795260847301483", &failed],
+        &["ZADD", &key("owners"), "1795260880326555", DEAD],
+        &["SADD", &key(&format!("reserved:{DEAD}")), &held],
+    ] {
+        send(server, command);
+    }
+}
+
+fn layout(server: &Server) -> String {
+    match send(server, &["GET", &key("schema")]) {
+        redis::Value::BulkString(text) => String::from_utf8(text).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn of(priority: Priority, name: &str) -> NewJob {
+    let mut job = job(name);
+    job.meta.priority = priority;
+    job
+}
+
+async fn serve(server: &Server, store: Arc<dyn Store>) {
+    let counts = Status { waiting: 3, reserved: 1, delayed: 1, failed: 1, ..Status::default() };
+    assert_eq!(store.status().await.unwrap(), counts);
+    for (name, holder) in [("u-held", HELD), ("u-waiting", ONCE), ("u-delayed", LATER)] {
+        assert_eq!(store.push(&[unique("x", name)]).await.unwrap(), [Pushed::Existing(holder)]);
+    }
+    // What a job says by options that were known already leaves the layout as it was.
+    let old = store.push(&[job("old")]).await.unwrap()[0].id();
+    let mut master = Master::on(&store).await;
+    assert_eq!(store.reap(Reap::Owner(&Owner::named(DEAD))).await.unwrap(), 1);
+    assert_eq!(layout(server), "1");
+
+    let new = [of(Priority::High, "high"), of(Priority::Low, "low"), of(Priority::Normal, "normal")];
+    let [high, low, normal] = store.push(&new).await.unwrap().try_into().unwrap();
+    let requeue = [(FAILED, Meta { unique: Some("u-failed".into()), ..Meta::named("fails") })];
+    assert_eq!(store.requeue(&requeue).await.unwrap(), 1);
+    let order = [high.id(), HELD, PLAIN, ONCE, LAST, old, normal.id(), FAILED, low.id()];
+    let listed = store.list(State::Waiting, None, 50).await.unwrap().jobs;
+    assert_eq!(listed.iter().map(|job| job.id).collect::<Vec<_>>(), order);
+    let leased = master.lease_exactly(&order).await;
+    assert_eq!(leased[1].meta.lost, 1);
+    assert_eq!(master.settle(&leased.iter().map(done).collect::<Vec<_>>()).await, []);
+    assert!(store.take(&master.owner, master.seq + 1, LATER).await.unwrap().is_some());
+    let status = store.status().await.unwrap();
+    assert_eq!((status.done, status.reserved, status.total()), (9, 1, 10));
+    assert_eq!(layout(server), "2");
+}
+
+#[tokio::test]
+async fn a_channel_of_layout_1_is_served() {
+    let server = Server::start();
+    fill(&server);
+    serve(&server, open(&server).await).await;
+}
+
+#[tokio::test]
+async fn a_channel_of_layout_1_is_served_by_plain_scripts() {
+    let server = Server::start();
+    fill(&server);
+    serve(&server, open_plain(&server).await).await;
+}
+
+#[tokio::test]
+async fn what_layout_1_does_not_know_makes_it_layout_2_for_good() {
+    let edits: [fn(&mut Meta); 7] = [
+        |meta| meta.priority = Priority::Low,
+        |meta| (meta.unique, meta.unique_for_ms) = (Some("k".into()), Some(1)),
+        |meta| (meta.unique, meta.unique_until) = (Some("k".into()), UniqueUntil::Start),
+        |meta| meta.expires_in_ms = Some(5),
+        |meta| meta.expires_at = Some(aint_queue::job::Timestamp(5)),
+        |meta| drop(meta.headers.insert("a".into(), "b".into())),
+        // A job that is settled with another priority, which none of our programs does.
+        |_| (),
+    ];
+    for (n, edit) in edits.into_iter().enumerate() {
+        let server = Server::start();
+        let store = open(&server).await;
+        store.push(&[unique("a", "b")]).await.unwrap();
+        assert_eq!(layout(&server), "1");
+        if n < 6 {
+            let mut new = job("new");
+            edit(&mut new.meta);
+            store.push(&[new]).await.unwrap();
+        } else {
+            let mut master = Master::on(&store).await;
+            let record = master.lease(1).await.remove(0);
+            let to = |meta: Meta| Place::Back(Meta { priority: Priority::High, ..meta });
+            master.settle(&[end(&record, to)]).await;
+            master.lease_exactly(&[record.id]).await;
+        }
+        assert_eq!(layout(&server), "2", "{n}");
+        let all = Clear { waiting: true, delayed: true, failed: true, reserved: true };
+        store.clear(all).await.unwrap();
+        store.push(&[job("old")]).await.unwrap();
+        assert_eq!(layout(&server), "2", "{n}");
+    }
+}

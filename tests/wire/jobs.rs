@@ -1,0 +1,99 @@
+//! The jobs of the worker that the transcripts are played to: those of the binary, and some that ask and are called back.
+
+use std::process::ExitCode;
+
+use aint_queue::middleware::{NoOverlap, RateLimit};
+use aint_queue::{App, AsyncFailedFn, AsyncJob, Context, JobError};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What this program is when it is started as a worker.
+pub(crate) fn serve() -> ExitCode {
+    let app = App::new().async_job::<Charge>().async_job::<Onboard>().async_job::<CountStock>();
+    aint_queue::builtin::register(app.async_job::<SendSms>()).run()
+}
+
+#[derive(Serialize, Deserialize)]
+struct Charge {
+    cents: u64,
+}
+
+impl AsyncJob for Charge {
+    const NAME: &'static str = "charge";
+    const MAX_ATTEMPTS: Option<u32> = Some(5);
+
+    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+        ctx.log(
+            "info",
+            format_args!("{} cents for tenant {}", self.cents, ctx.header("tenant").unwrap_or("?")),
+        );
+        ctx.progress(50.0);
+        Ok(())
+    }
+
+    fn failed() -> Option<AsyncFailedFn<Self>> {
+        Some(|job, failure, ctx| {
+            Box::pin(async move {
+                ctx.log("warn", format_args!("{} cents are still owed: {}", job.cents, failure.error));
+                Ok(())
+            })
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct SendMail {
+    to: String,
+}
+
+impl AsyncJob for SendMail {
+    const NAME: &'static str = "send_mail";
+
+    async fn handle(self, _: Context) -> Result<(), JobError> {
+        Ok(())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Onboard {
+    to: String,
+}
+
+impl AsyncJob for Onboard {
+    const NAME: &'static str = "onboard";
+
+    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+        ctx.push(&SendMail { to: self.to }).await?;
+        Ok(())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct CountStock {}
+
+impl AsyncJob for CountStock {
+    const NAME: &'static str = "count_stock";
+
+    async fn handle(self, _: Context) -> Result<(), JobError> {
+        Ok(())
+    }
+
+    fn layers(service: aint_queue::job::JobService) -> aint_queue::job::JobService {
+        service.with(NoOverlap::by_job().rest(Duration::from_secs(2)))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct SendSms {}
+
+impl AsyncJob for SendSms {
+    const NAME: &'static str = "send_sms";
+
+    async fn handle(self, _: Context) -> Result<(), JobError> {
+        Ok(())
+    }
+
+    fn layers(service: aint_queue::job::JobService) -> aint_queue::job::JobService {
+        service.with(RateLimit::new(100, Duration::from_secs(60)))
+    }
+}
