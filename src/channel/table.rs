@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::job::{JobId, Meta, Payload, Record, UniqueUntil};
+use crate::job::{JobId, Meta, Payload, Record};
 use crate::store::Settlement;
 use crate::wire::RunId;
 
@@ -77,19 +77,16 @@ impl Table {
         self.settlements.len()
     }
 
-    /// A job was leased. One that must not hold its unique key when it begins answers the key: it waits for
-    /// [`Table::freed`].
-    pub(super) fn lease(&mut self, record: Record) -> Option<String> {
-        let key = record.meta.unique.clone().filter(|_| record.meta.unique_until == UniqueUntil::Start);
-        match (&key, record.meta.suspect) {
-            (Some(_), _) => self.freeing.push_back(record.id),
-            (None, true) => self.ready_alone.push_back(record.id),
-            (None, false) => self.ready.push_back(record.id),
+    /// A job was leased. If it is `freeing`, it waits for [`Table::freed`].
+    pub(super) fn lease(&mut self, record: Record, freeing: bool) {
+        match (freeing, record.meta.suspect) {
+            (true, _) => self.freeing.push_back(record.id),
+            (false, true) => self.ready_alone.push_back(record.id),
+            (false, false) => self.ready.push_back(record.id),
         }
         let Record { id, meta, payload } = record;
         self.ready_bytes += payload.as_str().len();
         self.held.insert(id, Held { meta: Some(meta), payload: Some(payload), doing: Doing::Ready });
-        key
     }
 
     /// The store has freed the unique key of a job: it may begin, if it is still held.

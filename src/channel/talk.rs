@@ -8,6 +8,7 @@ use tracing::{debug, error, info, warn};
 use super::calls::{Call, Done};
 use super::{Channel, Scope};
 use crate::job::{JobId, Meta, Timestamp};
+use crate::retry::frees_first;
 use crate::store::{
     Exception, Free, Leased, MAX_BATCH, MAX_BATCH_BYTES, Place, Settlement, StoreError, TurnReply,
 };
@@ -223,12 +224,9 @@ impl Channel {
         for job in leased {
             match job {
                 Leased::Job(record) => {
-                    let id = record.id;
-                    // Freed before the job begins, not as it does: a push in between would be taken for one that the
-                    // job has yet to see.
-                    if let Some(key) = self.table.lease(record) {
-                        self.asks.free([Free::Unique { id, key }]);
-                    }
+                    let first = frees_first(record.id, &record.meta);
+                    self.table.lease(record, first.is_some());
+                    self.asks.free(first);
                 }
                 Leased::Malformed { id, why } => {
                     error!(channel = %self.name, job = id.0, why, "a stored record cannot be understood: it goes to failed");

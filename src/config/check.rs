@@ -200,7 +200,7 @@ impl Checker<'_, '_> {
                     ""
                 }
             };
-            let twice = headers.keys().filter(|other| other.eq_ignore_ascii_case(name)).count() > 1;
+            let twice = headers.keys().any(|other| other < name && other.eq_ignore_ascii_case(name));
             let twice = twice.then(|| ("stands here twice".to_owned(), "keep one of them".to_owned()));
             if let Some((message, remedy)) = wrong_header(name, value).or(twice) {
                 self.problems.add(node.key_at, &node.key, message, remedy);
