@@ -8,8 +8,11 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::cli;
+use crate::config::Config;
 use crate::guardian;
+use crate::inline;
 use crate::job::{AsyncJob, Job, JobCall, JobError, JobService, Registry};
+use crate::queue::{OpenError, Queue};
 use crate::webhook;
 use crate::worker;
 
@@ -121,6 +124,53 @@ impl App {
     {
         self.registry.add_layer(move |service| service.wrap(around.clone()));
         self
+    }
+
+    /// Opens a declared channel for pushing, whatever its driver.
+    ///
+    /// With `driver.type = "sync"` a push runs the job, which must be one of this application, and answers when it has ended:
+    /// for development, for scripts, for tests of a whole program. Attempts follow each other and delays are not waited for:
+    /// neither the one of the push, nor that between attempts, nor that of a job that hands itself back. A job that failed
+    /// for good, after its failed callback, makes the push an error that carries its last error
+    /// ([`PushError::Failed`](crate::store::PushError::Failed)). Follow-up jobs run before the push of them answers the job.
+    /// Unique keys, locks and rates hold within one opened queue and its clones. A blocking job that runs longer than its
+    /// limit cannot be killed: it is asked to end, waited for, and then counts as timed out, unless it is done.
+    ///
+    /// ```
+    /// use aint_queue::store::PushError;
+    /// use aint_queue::{App, Config, Context, Job, JobError};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Divide { by: i32 }
+    ///
+    /// impl Job for Divide {
+    ///     const NAME: &'static str = "divide";
+    ///
+    ///     fn handle(self, _: &Context) -> Result<(), JobError> {
+    ///         1_i32.checked_div(self.by).map(drop).ok_or_else(|| JobError::never("divided by zero"))
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = Config::parse("[channels.default.driver]\ntype = \"sync\"", "aint-queue.toml")?;
+    /// let queue = App::new().job::<Divide>().queue(&config, "default").await?;
+    /// queue.push(&Divide { by: 2 }).await?;
+    /// let error = queue.push(&Divide { by: 0 }).await.unwrap_err();
+    /// assert!(matches!(&error, PushError::Failed { failure, .. } if failure.error == "divided by zero"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Queue::open`]; for a channel of the `sync` driver, when two jobs have one name or the shared state cannot be made.
+    pub async fn queue(&self, config: &Config, channel: &str) -> Result<Queue, OpenError> {
+        inline::queue(&self.registry, config, channel).await
+    }
+
+    /// The jobs.
+    pub(crate) fn into_registry(self) -> Registry {
+        self.registry
     }
 
     /// Does what the command line says and answers with the exit code of the process.

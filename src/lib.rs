@@ -103,7 +103,7 @@
 //! | what a job is, how it can end | [`job`]: [`Job`], [`AsyncJob`], [`Context`], [`JobError`] |
 //! | how to push | [`Queue`], [`PushOptions`] |
 //! | what happens to a job, end to end | [`channel`] |
-//! | when a job is tried again or fails | [`channel::retry`] |
+//! | when a job is tried again or fails | [`retry`] |
 //! | how workers are started, timed out, judged | [`pool`]; as numbers: [`pool::plan`] |
 //! | how processes and their trees are ended | [`guardian`] |
 //! | what a store must do | [`store::Store`]; what is in SQLite: `src/store/sqlite/schema.sql`, in Redis: `src/store/redis/scripts` |
@@ -117,6 +117,7 @@
 //! | why something is as it is | `docs/decisions` |
 
 mod app;
+mod breaker;
 pub mod builtin;
 pub mod channel;
 mod cli;
@@ -125,6 +126,7 @@ pub mod fd;
 mod form;
 pub mod guardian;
 pub mod http;
+mod inline;
 pub mod job;
 pub mod master;
 pub mod metrics;
@@ -132,8 +134,11 @@ pub mod middleware;
 pub mod pool;
 pub mod queue;
 mod queues;
+pub mod retry;
+mod run;
 pub mod snapshot;
 pub mod store;
+pub mod testing;
 pub mod webhook;
 pub mod wire;
 pub mod worker;

@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use thiserror::Error;
 
 use crate::config::{Config, UndeclaredChannel};
-use crate::job::{JobId, NewJob, Payload};
+use crate::job::{DuplicateJob, JobId, NewJob, Payload};
 pub use crate::job::{PushOptions, Pushable};
 use crate::store::{self, MAX_BATCH, MAX_BATCH_BYTES, PushError, Pushed, Store, StoreError};
 
@@ -35,7 +36,25 @@ use crate::store::{self, MAX_BATCH, MAX_BATCH_BYTES, PushError, Pushed, Store, S
 /// ```
 #[derive(Clone, Debug)]
 pub struct Queue {
-    store: Arc<dyn Store>,
+    way: Way,
+}
+
+/// Where pushed jobs go.
+#[derive(Clone, Debug)]
+enum Way {
+    Store(Arc<dyn Store>),
+    Door(Arc<dyn Door>),
+}
+
+/// What takes jobs instead of a store.
+#[async_trait]
+pub(crate) trait Door: Send + Sync + fmt::Debug {
+    async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError>;
+
+    /// How many jobs it takes at once.
+    fn most(&self) -> usize {
+        MAX_BATCH
+    }
 }
 
 /// Why a [`Queue`] cannot be opened.
@@ -47,6 +66,12 @@ pub enum OpenError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The jobs cannot be told apart: for a channel of the `sync` driver.
+    #[error(transparent)]
+    Jobs(#[from] DuplicateJob),
+    /// What the handlers share cannot be made: for a channel of the `sync` driver.
+    #[error("{0}")]
+    State(String),
 }
 
 /// Why not all jobs were pushed.
@@ -62,10 +87,11 @@ pub struct PushManyError {
 }
 
 impl Queue {
-    /// Opens the store of a declared channel.
+    /// Opens the store of a declared channel. A channel of the `sync` driver has none: see
+    /// [`App::queue`](crate::App::queue), which opens channels of every driver.
     ///
     /// # Errors
-    /// When the channel is not declared or its store cannot be used.
+    /// When the channel is not declared, its store cannot be used, or its driver is `sync`.
     pub async fn open(config: &Config, channel: &str) -> Result<Self, OpenError> {
         let channel = config.channel(channel)?;
         Ok(Self::on(store::open(&channel.driver, &channel.name).await?))
@@ -74,13 +100,19 @@ impl Queue {
     /// Pushes into a store that is open already, for a driver of one's own and for tests.
     #[must_use]
     pub fn on(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        Self { way: Way::Store(store) }
+    }
+
+    /// Pushes through something that is no store.
+    pub(crate) fn through(door: Arc<dyn Door>) -> Self {
+        Self { way: Way::Door(door) }
     }
 
     /// Pushes one job to run as soon as a slot is free.
     ///
     /// # Errors
-    /// When the job's data cannot be a payload or the store does not take it.
+    /// When the job's data cannot be a payload or the store does not take it; on a channel of the `sync` driver, when
+    /// the job failed.
     pub async fn push<K, J: Pushable<K>>(&self, job: &J) -> Result<JobId, PushError> {
         self.push_with(job, &PushOptions::new()).await.map(Pushed::id)
     }
@@ -128,8 +160,25 @@ impl Queue {
     }
 
     async fn push_one(&self, job: NewJob) -> Result<Pushed, PushError> {
-        let pushed = self.store.push(&[job]).await?;
+        let pushed = self.push_batch(&[job]).await?;
         Ok(pushed.into_iter().next().expect("a store answers for every job"))
+    }
+
+    /// Pushes a batch of [`Queue::batch`].
+    pub(crate) async fn push_batch(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
+        match &self.way {
+            Way::Store(store) => store.push(jobs).await,
+            Way::Door(door) => door.push(jobs).await,
+        }
+    }
+
+    /// An empty batch.
+    pub(crate) fn batch(&self) -> Batch {
+        let most = match &self.way {
+            Way::Store(_) => MAX_BATCH,
+            Way::Door(door) => door.most(),
+        };
+        Batch { most, jobs: Vec::new(), bytes: 0 }
     }
 
     /// Pushes many jobs of one type in their order, in as few calls as the limits of a batch allow. Each batch is
@@ -154,7 +203,7 @@ impl Queue {
         options: &PushOptions,
     ) -> Result<Vec<Pushed>, PushManyError> {
         let mut pushed = Vec::new();
-        let mut batch = Batch::default();
+        let mut batch = self.batch();
         for (index, job) in jobs.into_iter().enumerate() {
             let job = match options.of(job) {
                 Ok(job) => job,
@@ -177,7 +226,7 @@ impl Queue {
         jobs: impl IntoIterator<Item = NewJob>,
     ) -> Result<Vec<Pushed>, PushManyError> {
         let mut pushed = Vec::new();
-        let mut batch = Batch::default();
+        let mut batch = self.batch();
         for job in jobs {
             if !batch.has_room_for(&job) {
                 self.flush(&mut batch, &mut pushed).await?;
@@ -189,7 +238,7 @@ impl Queue {
     }
 
     async fn flush(&self, batch: &mut Batch, pushed: &mut Vec<Pushed>) -> Result<(), PushManyError> {
-        match self.store.push(&batch.take()).await {
+        match self.push_batch(&batch.take()).await {
             Ok(more) => {
                 pushed.extend(more);
                 Ok(())
@@ -207,13 +256,16 @@ fn counted_from_the_first(error: PushError, before: usize) -> PushError {
     match error {
         PushError::Job { index, source } => PushError::Job { index: before + index, source },
         PushError::Payload { index, source } => PushError::Payload { index: before + index, source },
+        PushError::Failed { index, id, job, failure } => {
+            PushError::Failed { index: before + index, id, job, failure }
+        }
         other => other,
     }
 }
 
 /// Jobs gathered for one call of the store.
-#[derive(Default)]
 pub(crate) struct Batch {
+    most: usize,
     jobs: Vec<NewJob>,
     bytes: usize,
 }
@@ -222,7 +274,7 @@ impl Batch {
     /// Whether `job` still fits. The first one always does.
     pub(crate) fn has_room_for(&self, job: &NewJob) -> bool {
         self.jobs.is_empty()
-            || (self.jobs.len() < MAX_BATCH && self.bytes + job.payload.as_str().len() <= MAX_BATCH_BYTES)
+            || (self.jobs.len() < self.most && self.bytes + job.payload.as_str().len() <= MAX_BATCH_BYTES)
     }
 
     pub(crate) fn add(&mut self, job: NewJob) {
@@ -253,7 +305,7 @@ mod tests {
             let text = format!("\"{}\"", "x".repeat(bytes - 2));
             NewJob::new("x", Payload::parse(text).unwrap())
         };
-        let mut batch = Batch::default();
+        let mut batch = Queue::on(Arc::new(crate::store::model::Model::at(crate::job::Timestamp(0)))).batch();
         for _ in 0..MAX_BATCH {
             assert!(batch.has_room_for(&job(2)));
             batch.add(job(2));

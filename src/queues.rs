@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::config::{self, Config, UndeclaredChannel};
+use crate::job::{NewJob, explained};
 use crate::queue::Queue;
-use crate::store::{self, StoreError};
+use crate::store::{self, Elsewhere, Pushed, StoreError};
 
 /// How long a store that could not be opened is not tried again: a crowd of requests must not wait for one refusal after
 /// the other.
@@ -49,6 +51,15 @@ impl Queues {
     pub(crate) fn door(&self, name: &str) -> Result<Arc<Door>, UndeclaredChannel> {
         let channel = self.config.channel(name)?;
         Ok(Arc::clone(&self.doors[&channel.name]))
+    }
+}
+
+#[async_trait]
+impl Elsewhere for Queues {
+    async fn push(&self, channel: &str, jobs: &[NewJob]) -> Result<Vec<Pushed>, String> {
+        let door = self.door(channel).map_err(|error| error.to_string())?;
+        let queue = door.queue().await.map_err(|error| explained(&*error))?;
+        queue.push_jobs(jobs.to_vec()).await.map_err(|error| explained(&error))
     }
 }
 

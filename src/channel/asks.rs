@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use tokio::task::JoinSet;
 
-use super::breaker::{Breakers, Limits};
 use super::{Channel, Elsewhere};
+use crate::breaker::{Breakers, Limits};
 use crate::form::{self, Defaults};
-use crate::job::{Answer, Claim, Claimed, JobId, NewJob, Outcome, PushOptions};
+use crate::job::{Answer, Claim, Claimed, JobId, NewJob, Outcome, PushOptions, explained};
 use crate::pool::{Asked, Question, ReplyTo};
 use crate::store::{self, ClaimKind, Free, MAX_BATCH, Owner, Store};
 use crate::wire::RunId;
@@ -238,16 +238,4 @@ async fn claim(store: Arc<dyn Store>, owner: Owner, claims: Vec<Claiming>) -> Ve
         }
     }
     all
-}
-
-/// An error and its causes in one line.
-pub(crate) fn explained(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

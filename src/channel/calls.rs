@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-use super::asks::explained;
 use crate::job::JobId;
+use crate::job::explained;
 use crate::store::{
     Free, LEASE, Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, Reap, Settlement, Store, StoreError, Turn,
     TurnReply,

@@ -10,10 +10,8 @@
 //! It ends when told to: see [`Command::Stop`] and the ladder in `stop`.
 
 mod asks;
-mod breaker;
 mod calls;
 mod pace;
-pub mod retry;
 mod runs;
 mod stop;
 mod table;
@@ -24,19 +22,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::job::{JobId, NewJob, Outcome, Timestamp};
+use crate::job::{JobId, Outcome, Timestamp};
 use crate::metrics::ChannelMetrics;
 use crate::pool::{Census, Pool};
-use crate::store::{Owner, Pushed, Store};
+use crate::retry::Policy;
+pub use crate::store::Elsewhere;
+use crate::store::{Owner, Store};
 use crate::wire::RunId;
 use asks::Asks;
-pub(crate) use asks::explained;
 use calls::Calls;
 use pace::Pace;
-use retry::Policy;
 pub use stop::Stopped;
 use stop::Stopping;
 use table::Table;
@@ -69,16 +66,6 @@ pub struct Setup {
     pub elsewhere: Option<Arc<dyn Elsewhere>>,
     /// Where it counts.
     pub metrics: ChannelMetrics,
-}
-
-/// The way to other channels.
-#[async_trait]
-pub trait Elsewhere: Send + Sync + std::fmt::Debug {
-    /// Pushes jobs into a channel, all or none.
-    ///
-    /// # Errors
-    /// Why not, for people.
-    async fn push(&self, channel: &str, jobs: &[NewJob]) -> Result<Vec<Pushed>, String>;
 }
 
 /// Writes down the owner a channel has become, where the next master of this machine finds it.

@@ -1,14 +1,14 @@
 //! Runs: from a leased job to a slot, and from the end of a run to a settlement.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::{debug, info};
 
-use super::retry::Policy;
 use super::{Channel, Scope, pace};
-use crate::job::{FailReason, Failure, JobId, JobOptions, Meta, Outcome, UniqueUntil};
+use crate::job::{JobId, JobOptions, Meta, Outcome};
 use crate::pool::{Ended, Run};
-use crate::store::{Free, Place, Settlement};
+use crate::retry::{Begin, Policy, Terms};
+use crate::store::{Place, Settlement};
 use crate::wire::RunId;
 
 impl Channel {
@@ -31,31 +31,21 @@ impl Channel {
         let now = self.now();
         let Some((id, meta, payload)) = self.table.next_ready(alone, run) else { return };
         let options = self.pool.options(&meta.job);
-        if meta.expiry(id).is_some_and(|expiry| expiry <= now) && meta.failing.is_none() {
-            return self.expire(id, run, options);
-        }
-        if meta.failing.is_some() && !options.failed {
-            // Its handler has no callback any more.
-            return self.end_run(id, run, Outcome::Done, options);
-        }
-        if let (UniqueUntil::Start, Some(key)) = (meta.unique_until, &meta.unique) {
-            self.asks.free([Free::Unique { id, key: key.clone() }]);
-        }
+        let terms = match self.policy.begin(id, meta, options, self.max_execute, now) {
+            Begin::Run(terms) => terms,
+            Begin::Expired => return self.expire(id, run, options),
+            Begin::NoCallback => return self.end_run(id, run, Outcome::Done, options),
+        };
+        let Terms { attempt, max_attempts, timeout, failure, frees } = terms;
+        self.asks.free(frees);
         self.next_run += 1;
         self.last_dispatch = Instant::now();
-        let limit = |millis| (millis > 0).then(|| Duration::from_millis(millis));
-        let timeout = match (meta.timeout_ms, options.timeout) {
-            (Some(ms), _) => limit(ms),
-            (None, Some(timeout)) => (!timeout.is_zero()).then_some(timeout),
-            (None, None) => self.max_execute,
-        };
-        let failure = meta.failing.map(|reason| Failure { reason, error: meta.last_error().to_owned() });
         let delivery = Run {
             run,
             id,
             job: meta.job.clone(),
-            attempt: if failure.is_some() { meta.attempts } else { meta.attempts.saturating_add(1) },
-            max_attempts: self.policy.with(options).max_attempts(meta),
+            attempt,
+            max_attempts,
             timeout,
             headers: meta.headers.clone(),
             failure,
@@ -105,13 +95,8 @@ impl Channel {
             (self.scoped.job, self.scoped.outcome) = (Some(id), Some(outcome.clone()));
         }
         let (unique, now) = (meta.unique.clone(), self.now());
-        if callback {
-            let to = Policy::settle_callback(meta, outcome, now);
-            self.table.settle(Settlement { id, unique, to });
-        } else {
-            let to = self.policy.with(options).settle(meta, outcome, now, fastrand::f64());
-            self.settle(id, unique, to, options);
-        }
+        let to = self.policy.end(meta, outcome, options, now, fastrand::f64());
+        self.settle(id, unique, to, callback);
     }
 
     /// A job that was not started in time.
@@ -119,21 +104,16 @@ impl Channel {
         let Some(meta) = self.table.end(id, run) else { return };
         info!(channel = %self.name, job = id.0, name = %meta.job, "a job has expired");
         let unique = meta.unique.clone();
-        let to = Policy::expire(meta, self.now());
-        self.settle(id, unique, to, options);
+        let to = Policy::expire(meta, options, self.now());
+        self.settle(id, unique, to, false);
     }
 
-    /// Tells the store where a job goes; one that has failed for good goes by its failed callback, if it has one.
-    fn settle(&mut self, id: JobId, unique: Option<String>, to: Place, options: JobOptions) {
-        let known = |meta: &Meta| meta.failed != Some(FailReason::UnknownJob);
-        let to = match to {
-            Place::Failed(meta) if options.failed && known(&meta) => {
-                // Whoever was to run this one job also runs its callback.
-                self.scoped.asked = false;
-                Policy::by_callback(Place::Failed(meta))
-            }
-            to => to,
-        };
+    /// Tells the store where a job goes after a run of it, or of its failed callback.
+    fn settle(&mut self, id: JobId, unique: Option<String>, to: Place, callback: bool) {
+        if !callback && matches!(&to, Place::Front(meta) if meta.failing.is_some()) {
+            // Whoever was to run this one job also runs its callback.
+            self.scoped.asked = false;
+        }
         self.table.settle(Settlement { id, unique, to });
     }
 }

@@ -90,6 +90,7 @@ impl Failure {
             PushError::Store(error) => Self::store(doing, error),
             PushError::Job { source, .. } => Self::new(Exit::Usage, doing).because(source),
             PushError::Payload { source, .. } => Self::new(Exit::Usage, doing).because(source),
+            error @ PushError::Failed { .. } => Self::new(Exit::Failed, doing).because(error),
             PushError::TooLarge => Self::new(Exit::Failed, doing).because(PushError::TooLarge),
         }
     }

@@ -24,7 +24,11 @@ pub(crate) struct Listen {
 
 impl Listen {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let channels = session.channels(self.all)?.iter().map(|channel| channel.name.clone()).collect();
+        let channels = session.channels(self.all)?;
+        for channel in &channels {
+            Session::check_served(channel, "run the jobs")?;
+        }
+        let channels = channels.iter().map(|channel| channel.name.clone()).collect();
         let mut config = session.config()?.clone();
         config.http = config.http.filter(|_| !self.no_http);
         let config = Arc::new(config);

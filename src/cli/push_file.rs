@@ -19,8 +19,8 @@ use super::{Exit, Failure, Session, text};
 use crate::config::Channel;
 use crate::form::Defaults;
 use crate::job::JobId;
-use crate::queue::{Batch, PushOptions};
-use crate::store::{PushError, Pushed, Store};
+use crate::queue::{Batch, PushOptions, Queue};
+use crate::store::{PushError, Pushed};
 
 /// Pushes the jobs of `file`; `-` is standard input. Job name and options are for lines that say nothing else.
 pub(super) fn run(
@@ -45,9 +45,9 @@ pub(super) fn run(
         }
         Source::Stream(stream) => (Lines::new(stream, true), None),
     };
-    let store = session.store(channel)?;
+    let queue = session.queue(channel)?;
     let bar = progress(session, total);
-    let mut push = Pushing { store: &*store, name: &input.name, bar: &bar, tally: Tally::default() };
+    let mut push = Pushing { queue: &queue, name: &input.name, bar: &bar, tally: Tally::default() };
     let done = session.block_on(push.all(lines, &defaults));
     let tally = push.tally;
     bar.finish_and_clear();
@@ -197,7 +197,7 @@ impl Tally {
 }
 
 struct Pushing<'a> {
-    store: &'a dyn Store,
+    queue: &'a Queue,
     name: &'a str,
     bar: &'a ProgressBar,
     tally: Tally,
@@ -205,7 +205,7 @@ struct Pushing<'a> {
 
 impl Pushing<'_> {
     async fn all(&mut self, mut lines: Lines, defaults: &Defaults<'_>) -> Result<(), Failure> {
-        let mut batch = Batch::default();
+        let mut batch = self.queue.batch();
         // The last line whose job is in the batch.
         let mut gathered = 0;
         loop {
@@ -238,7 +238,7 @@ impl Pushing<'_> {
         if jobs.is_empty() {
             return Ok(());
         }
-        match self.store.push(&jobs).await {
+        match self.queue.push_batch(&jobs).await {
             Ok(pushed) => {
                 self.tally.count(&pushed, last_line);
                 self.bar.inc(pushed.len() as u64);

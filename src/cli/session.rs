@@ -7,9 +7,9 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use tokio::runtime::Runtime;
 
 use super::{Exit, Failure, Globals, text};
-use crate::config::{Channel, Config};
+use crate::config::{Channel, Config, Driver};
 use crate::job::Registry;
-use crate::queue::Queue;
+use crate::queue::{OpenError, Queue};
 
 /// One run of the command line.
 pub(crate) struct Session {
@@ -93,7 +93,14 @@ impl Session {
     pub(crate) fn channels(&self, all: bool) -> Result<Vec<&Channel>, Failure> {
         let config = self.config()?;
         if all {
-            return Ok(config.channels.values().collect());
+            // Those of the sync driver have nothing to serve and nothing to show.
+            let kept = config.channels.values().filter(|channel| channel.driver != Driver::Sync);
+            let kept: Vec<_> = kept.collect();
+            if kept.is_empty() {
+                return Err(Failure::new(Exit::Usage, "find a channel")
+                    .because("every declared channel has the driver \"sync\", which keeps nothing"));
+            }
+            return Ok(kept);
         }
         let mut chosen: Vec<&Channel> = Vec::new();
         for name in &self.globals.channels {
@@ -108,9 +115,15 @@ impl Session {
         Ok(chosen)
     }
 
-    /// Opens a channel's store for pushing.
+    /// Opens a channel for pushing; one of the sync driver runs the jobs of this binary.
     pub(crate) fn queue(&self, channel: &Channel) -> Result<Queue, Failure> {
-        Ok(Queue::on(self.store(channel)?))
+        let opened = self.block_on(crate::inline::queue(&self.registry, self.config()?, &channel.name));
+        let doing = format!("open channel \"{}\"", channel.name);
+        opened.map_err(|error| match error {
+            OpenError::Undeclared(error) => error.into(),
+            OpenError::Store(error) => Failure::store(doing, error),
+            error => Failure::new(Exit::Failed, doing).because(error),
+        })
     }
 
     /// Opens a channel's store.
@@ -118,8 +131,25 @@ impl Session {
         &self,
         channel: &Channel,
     ) -> Result<std::sync::Arc<dyn crate::store::Store>, Failure> {
+        let doing = format!("open channel \"{}\"", channel.name);
+        if channel.driver == Driver::Sync {
+            return Err(Failure::new(Exit::Usage, doing).because(
+                "its driver is \"sync\", which keeps nothing: queue:push runs the job and tells its end",
+            ));
+        }
         let opened = self.block_on(crate::store::open(&channel.driver, &channel.name));
-        opened.map_err(|error| Failure::store(format!("open channel \"{}\"", channel.name), error))
+        opened.map_err(|error| Failure::store(doing, error))
+    }
+
+    /// Refuses a command that serves channels when there is nothing to serve.
+    pub(crate) fn check_served(channel: &Channel, doing: &str) -> Result<(), Failure> {
+        if channel.driver != Driver::Sync {
+            return Ok(());
+        }
+        Err(Failure::new(Exit::Usage, doing).because(format!(
+            "there is nothing to listen to on channel \"{}\": its driver is \"sync\", which runs jobs where they are pushed",
+            channel.name
+        )))
     }
 
     /// Runs a future on the one runtime of this run: a store keeps its connections on the runtime that opened it.

@@ -107,10 +107,10 @@ pub(super) static KEYS: &[Key] = &[
     key("backoff.jitter", Number(0.0, 1.0), "", "0.2", "up to this share of the wait is added at random"),
     key(
         "driver.type",
-        Choice(&["sqlite", "redis"], &["sync"]),
+        Choice(&["sqlite", "redis", "sync"], &[]),
         "",
         "\"sqlite\"",
-        "where the jobs are: an embedded file, or a Redis or Valkey server",
+        "where the jobs are: an embedded file, or a Redis or Valkey server; `sync`: nowhere, a push runs the job in the caller",
     ),
     key("driver.path", Path, "", "\"aint-queue.db\"", "the file of the `sqlite` driver"),
     key("driver.connection.host", Text, "", "\"127.0.0.1\"", "host of the `redis` driver"),
@@ -307,7 +307,7 @@ pub(super) const LATER: &[(&str, &str)] = &[
 pub(super) const RENAMED: &[(&str, &str)] = &[
     ("consumer", "the table is called worker"),
     ("logger", "logging is set up on the command line, with --log-format and -v"),
-    ("driver.class", "the key is called type, with the value \"sqlite\" or \"redis\""),
+    ("driver.class", "the key is called type, with the value \"sqlite\", \"redis\" or \"sync\""),
     ("driver.handle_timeout", "the key is called worker.max_execute_seconds"),
     ("driver.pool_size", "remove it: the master needs two connections and makes them itself"),
     ("driver.pool_wait_timeout", "remove it: the master needs two connections and makes them itself"),

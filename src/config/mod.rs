@@ -128,6 +128,8 @@ pub enum Driver {
     },
     /// A Redis or Valkey server.
     Redis(Redis),
+    /// Nowhere: a push runs the job in the caller.
+    Sync,
 }
 
 /// How to reach a Redis server.

@@ -64,8 +64,10 @@ fn backoff(read: &Reader<'_>, notes: &mut Notes<'_, '_>) -> Backoff {
 
 fn driver(read: &Reader<'_>, base: &Path, notes: &mut Notes<'_, '_>) -> Driver {
     let redis = redis(read, notes);
-    if read.word("driver.type") == "redis" {
-        return Driver::Redis(redis);
+    match read.word("driver.type").as_str() {
+        "redis" => return Driver::Redis(redis),
+        "sync" => return Driver::Sync,
+        _ => {}
     }
     let addressed = read.node("driver.url").or_else(|| read.node("driver.connection"));
     if let (None, Some(node)) = (read.node("driver.type"), addressed) {

@@ -52,6 +52,7 @@ impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite { path } => write!(f, "sqlite at {}", path.display()),
+            Self::Sync => f.write_str("sync"),
             Self::Redis(redis) if redis.host.contains(':') => {
                 write!(f, "redis at [{}]:{}, database {}", redis.host, redis.port, redis.database)
             }
@@ -133,6 +134,7 @@ fn sections(channel: &Channel) -> Vec<Section> {
         Driver::Sqlite { path } => {
             all.push(section(".driver", vec![("type", json!("sqlite")), ("path", json!(path))]));
         }
+        Driver::Sync => all.push(section(".driver", vec![("type", json!("sync"))])),
         Driver::Redis(redis) => {
             let keys = vec![("type", json!("redis")), ("allow_eviction", json!(redis.allow_eviction))];
             all.push(section(".driver", keys));

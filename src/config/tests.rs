@@ -130,6 +130,7 @@ fn the_store_changes_with_one_line_and_keeps_its_connection() {
         )
     };
     assert_eq!(channel(&text("sqlite")).driver, Driver::Sqlite { path: PathBuf::from("/etc/app/q.db") });
+    assert_eq!(channel(&text("sync")).driver, Driver::Sync);
     let Driver::Redis(redis) = channel(&text("redis")).driver else { panic!("redis was chosen") };
     assert_eq!((redis.host.as_str(), redis.port), ("r", 7000));
     assert_eq!(redis.read_write_timeout, Duration::from_secs(3));
@@ -166,7 +167,7 @@ fn of_url_and_connection_the_nearer_one_counts() {
     let config = parse(text).unwrap();
     let redis = |name: &str| match &config.channels[name].driver {
         Driver::Redis(redis) => redis.clone(),
-        Driver::Sqlite { .. } => panic!("redis was chosen"),
+        Driver::Sqlite { .. } | Driver::Sync => panic!("redis was chosen"),
     };
     assert_eq!((redis("default").host.as_str(), redis("default").port), ("near", 6379));
     assert_eq!((redis("b").host.as_str(), redis("b").port), ("far", 1));
@@ -262,7 +263,6 @@ fn contradictions_name_both_keys() {
 #[test]
 fn what_later_versions_promise_is_refused_plainly() {
     let later = [
-        "[channels.default.driver]\ntype = \"sync\"",
         "[channels.default.driver]\nsentinel = [\"x\"]",
         "[channels.default.driver]\nurl = \"rediss://:pw@x\"",
         "[channels.default.job_snapshot]\nhandler = [ { type = \"webhook\", url = \"https://x\" } ]",

@@ -77,7 +77,10 @@ fn not_all(error: PushManyError) -> Refusal {
         PushError::Job { index, .. } | PushError::Payload { index, .. } => {
             Refusal::bad(chain(&source)).about(Some(*index), None)
         }
-        PushError::TooLarge => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, chain(&source)),
+        // No store runs jobs.
+        PushError::Failed { .. } | PushError::TooLarge => {
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, chain(&source))
+        }
     };
     refusal.after(pushed)
 }

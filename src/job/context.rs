@@ -3,6 +3,7 @@
 use std::any::type_name;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -113,8 +114,7 @@ impl Context {
 
     /// Ends when the master asks this run to end. Any number of tasks may wait.
     pub async fn cancelled(&self) {
-        let cancel = self.run.cancel.notified();
-        tokio::pin!(cancel);
+        let mut cancel = pin!(self.run.cancel.notified());
         // Registered before the flag is read, so that no cancel falls between.
         cancel.as_mut().enable();
         if !self.is_cancelled() {

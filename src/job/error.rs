@@ -35,8 +35,16 @@ impl JobError {
     pub fn message(&self) -> &str {
         match &self.outcome {
             Outcome::Failed { error, .. } => error,
+            Outcome::TimedOut { .. } => "ran longer than it may",
+            Outcome::Interrupted => "interrupted",
             _ => "released",
         }
+    }
+
+    /// Everything it says: whether and when to try again, or that it is a release and no error.
+    #[must_use]
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
     }
 
     /// As an error that can go through tower layers, and comes out of them as what it was.
@@ -73,6 +81,11 @@ impl JobError {
         self.outcome
     }
 
+    /// The end of a run that did not end well.
+    pub(crate) fn from_outcome(outcome: Outcome) -> Self {
+        Self { outcome }
+    }
+
     fn failed(error: String, next: Next) -> Self {
         Self { outcome: Outcome::Failed { error, next } }
     }
@@ -86,16 +99,21 @@ impl fmt::Debug for JobError {
 
 impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for JobError {
     fn from(error: E) -> Self {
-        let error = error.into();
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
+        let text = explained(&*error.into());
         Self::failed(text, Next::ByPolicy)
     }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn explained(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 /// A [`JobError`] on its way through code that knows only errors.

@@ -22,6 +22,7 @@ pub(crate) use ask::{Ask, Link};
 pub(crate) use context::About;
 pub use context::Context;
 pub use error::JobError;
+pub(crate) use error::explained;
 pub use handle::{AsyncFailedFn, AsyncJob, FailedFn, Job};
 pub use id::{JobId, Timestamp};
 pub use outcome::{Failure, JobOptions, Next, Outcome};
@@ -33,7 +34,7 @@ pub use record::{
     MAX_HEADER_BYTES, MAX_HEADERS, MAX_UNIQUE_KEY_BYTES, Meta, NewJob, NewJobError, Priority, Record, Start,
     UniqueUntil, bounded, is_job_name,
 };
-pub(crate) use registry::{Callback, Handler, Runner};
+pub(crate) use registry::{Callback, Handler, Runner, parse};
 pub use registry::{DuplicateJob, Registry};
 pub use service::{JobCall, JobService, Running};
 pub(crate) use state::State;

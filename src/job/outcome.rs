@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::FailReason;
 
-/// What happened to one run of a job. What the store records of it is decided by `channel::retry`.
+/// What happened to one run of a job. What the store records of it is decided by `retry`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The handler finished.

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Once;
 use std::task::{Context, Poll};
 
 use super::JobError;
@@ -16,11 +17,15 @@ thread_local! {
 
 /// Makes panics leave their place behind, beside what they print.
 pub(crate) fn remember_panics() {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        PLACE.set(info.location().map(ToString::to_string));
-        print(info);
-    }));
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            // It may be a panic while this thread ends, when there is no place any more to remember it.
+            let _ = PLACE.try_with(|place| place.replace(info.location().map(ToString::to_string)));
+            print(info);
+        }));
+    });
 }
 
 /// Runs `act`; a panic becomes an error.

@@ -49,6 +49,10 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
+    pub(crate) fn options(&self) -> JobOptions {
+        self.options
+    }
+
     /// The end of a run, with the job's own opinion on whether and when to try again.
     pub(crate) fn judged(&self, ended: Ended, ctx: &Context) -> Ended {
         ended.map_err(|error| error.decided(|error| (self.decide)(error, ctx)))
@@ -225,7 +229,7 @@ fn decide(can_retry: bool, after: impl FnOnce() -> Option<std::time::Duration>) 
     }
 }
 
-pub(super) fn parse<J: DeserializeOwned>(payload: &str) -> Result<J, JobError> {
+pub(crate) fn parse<J: DeserializeOwned>(payload: &str) -> Result<J, JobError> {
     serde_json::from_str(payload)
         // `struct A;` is `null` in JSON and `struct A {}` is `{}`: a producer need not know which a job without data is.
         .or_else(|error| match payload.trim() {

@@ -7,7 +7,6 @@
 //! the stores, and only then lets processes be born.
 
 mod control;
-mod elsewhere;
 mod once;
 mod program;
 pub mod run_dir;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::elsewhere::Declared;
 use super::signals::Signals;
 use super::start::{Means, actor, incarnation, open_store, program};
 use super::{ListenError, runtime};
@@ -14,6 +13,7 @@ use crate::channel::{Command, OnJoin, Scope, Stopped};
 use crate::config::{self, Config};
 use crate::guardian::Guardian;
 use crate::metrics::Metrics;
+use crate::queues::Queues;
 
 /// Runs the job of a channel that `scope` names and answers how it ended.
 ///
@@ -39,7 +39,7 @@ pub fn run_once(
             scope,
             dead: Vec::new(),
             on_join: OnJoin(Box::new(|_| {})),
-            elsewhere: Declared::of(config),
+            elsewhere: Arc::new(Queues::of(Arc::clone(config))),
             metrics: Metrics::default().channel(&channel.name),
         };
         let actor = actor(&channel, means);

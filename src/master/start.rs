@@ -12,17 +12,17 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::control::Server;
-use super::elsewhere::Declared;
 use super::run_dir::{Lock, LockError, RunDir, RunDirError};
 use super::service::{Parts, Peers, Service};
 use super::{Master, own_program};
-use crate::channel::retry::Policy;
 use crate::channel::{Channel, Command, Elsewhere, OnJoin, Scope, Setup};
 use crate::config::{self, Config, Handler};
 use crate::guardian::{Guardian, Handle, sweep};
 use crate::http;
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::pool::{Pool, Program, Spec};
+use crate::queues::Queues;
+use crate::retry::Policy;
 use crate::snapshot;
 use crate::store::{self, Owner, Store, StoreError};
 use crate::webhook;
@@ -126,7 +126,7 @@ pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
     let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
     let mut master = Master { guardian, services: Default::default(), actors: JoinSet::new(), http: None };
     let shared = Shared {
-        elsewhere: Declared::of(&listen.config),
+        elsewhere: Arc::new(Queues::of(Arc::clone(&listen.config))),
         metrics: Metrics::default(),
         peers: Peers::default(),
         since: Instant::now(),
@@ -227,7 +227,7 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
         name,
         store: means.store,
         pool: Pool::new(spec, means.guardian),
-        policy: Policy { max_attempts: config.max_attempts, backoff: config.backoff },
+        policy: Policy::of(config),
         max_execute: config.worker.max_execute,
         sleep: config.worker.sleep,
         stop_wait: config.stop_wait,

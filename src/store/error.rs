@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use thiserror::Error;
 
-use crate::job::{NewJobError, PayloadError};
+use crate::job::{Failure, JobId, NewJobError, PayloadError};
 
 type Source = Box<dyn StdError + Send + Sync>;
 
@@ -64,7 +64,8 @@ impl StoreError {
     }
 }
 
-/// Why a push did not work. Nothing of the batch was added unless the store became unavailable meanwhile.
+/// Why a push did not work. Nothing of the batch was added unless the store became unavailable meanwhile, or the driver is
+/// `sync`.
 #[derive(Debug, Error)]
 pub enum PushError {
     /// A job of the batch breaks a rule.
@@ -88,6 +89,19 @@ pub enum PushError {
     /// The batch is larger than [`super::MAX_BATCH`] jobs or [`super::MAX_BATCH_BYTES`].
     #[error("the batch is too large: at most 500 jobs and 4 MiB go in one call")]
     TooLarge,
+    /// The driver is `sync`, and the job, which was run, failed for good. The jobs before it are done, those after it were
+    /// not run.
+    #[error("job {id} (\"{job}\") was run here and failed ({}): {}", .failure.reason.as_str(), .failure.error)]
+    Failed {
+        /// Its place in the batch, from 0.
+        index: usize,
+        /// Its number.
+        id: JobId,
+        /// Its name.
+        job: String,
+        /// Why it failed: the last error.
+        failure: Failure,
+    },
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),

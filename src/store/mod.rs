@@ -1,7 +1,7 @@
 //! The store: where jobs wait. One trait, three drivers, one conformance suite.
 //!
 //! Every change of a job's state is one transaction or one script here. A store holds no policy: what a
-//! retry means is decided by `channel::retry` and arrives as a [`Settlement`] with the job's new meta.
+//! retry means is decided by `retry` and arrives as a [`Settlement`] with the job's new meta.
 //! A store knows no worker and no process.
 //!
 //! | driver | for |
@@ -25,6 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
+pub(crate) use batch::check;
 pub use bulk::{Filter, reload_failed, remove};
 pub use error::{PushError, StoreError};
 pub use open::open;
@@ -133,6 +134,16 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// How durable an acknowledged push is, in the words of `queue:status`: `fsync`, `everysec`, `memory`.
     async fn durability(&self) -> Result<String, StoreError>;
+}
+
+/// The way to other channels.
+#[async_trait]
+pub trait Elsewhere: Send + Sync + fmt::Debug {
+    /// Pushes jobs into a channel, all or none.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    async fn push(&self, channel: &str, jobs: &[NewJob]) -> Result<Vec<Pushed>, String>;
 }
 
 /// A master incarnation: a random name, made by [`Store::join`], never used twice.

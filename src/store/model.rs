@@ -6,6 +6,7 @@
 
 mod channel;
 mod claims;
+mod command;
 mod keys;
 mod look;
 mod order;
@@ -21,8 +22,8 @@ use tokio::time::Instant;
 
 use self::channel::Channel;
 use super::{
-    Claim, Claimed, Clear, Cleared, Cursor, Leased, Listed, Owner, Page, PushError, Pushed, Reap, State,
-    Status, Store, StoreError, Turn, TurnReply, batch,
+    Claim, Claimed, Clear, Cleared, Cursor, Leased, Listed, MAX_BATCH, Owner, Page, PushError, Pushed, Reap,
+    State, Status, Store, StoreError, Turn, TurnReply, batch,
 };
 use crate::job::{JobId, Meta, NewJob, Timestamp};
 
@@ -121,6 +122,24 @@ impl Model {
     /// Forgets the last id given, as a store that lost its tail does.
     pub fn forget_last_id(&self) {
         self.lock().channel.last = 0;
+    }
+
+    /// All jobs of a state, in its order.
+    pub(crate) fn all(&self, state: State) -> Vec<Listed> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.with(|channel, _| channel.list(state, after, MAX_BATCH));
+            all.extend(page.jobs);
+            after = page.next;
+            if after.is_none() {
+                return all;
+            }
+        }
+    }
+
+    /// The counts.
+    pub(crate) fn counts(&self) -> Status {
+        self.with(|channel, _| channel.status())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -13,6 +13,11 @@ use crate::config::Driver;
 /// When it cannot be reached or must not be used; the error names the place and the remedy.
 pub async fn open(driver: &Driver, channel: &str) -> Result<Arc<dyn Store>, StoreError> {
     match driver {
+        Driver::Sync => Err(StoreError::Refused {
+            place: format!("the sync channel \"{channel}\""),
+            detail: "it keeps nothing: its jobs run where they are pushed; push with App::queue, which brings the jobs"
+                .to_owned(),
+        }),
         Driver::Redis(redis) => Ok(Arc::new(RedisStore::connect(redis, channel).await?)),
         Driver::Sqlite { path } => {
             // Opening waits for the disk and for locks; that must not hold up whoever shares this thread.

@@ -5,19 +5,17 @@
 
 use std::cell::Cell;
 use std::fmt::{self, Write};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Span, Subscriber, error_span};
+use tracing::{Event, Span, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
 
 use super::link::Lines;
 use crate::job;
+use crate::run;
 use crate::wire::RunId;
 
 /// Whether events go to the master.
@@ -50,19 +48,12 @@ impl Scope {
         if FORWARDED.load(Ordering::Relaxed) {
             return Self::Run(run);
         }
-        let traceparent = ctx.header("traceparent");
-        Self::Span(error_span!(
-            "job",
-            id = ctx.id().0,
-            name = ctx.job(),
-            channel = ctx.channel(),
-            attempt = ctx.attempt(),
-            traceparent
-        ))
+        Self::Span(run::span(ctx))
     }
+}
 
-    /// Runs code of the run.
-    pub(super) fn enter<T>(&self, code: impl FnOnce() -> T) -> T {
+impl run::Scope for Scope {
+    fn enter<T>(&self, code: impl FnOnce() -> T) -> T {
         match self {
             Self::Span(span) => span.in_scope(code),
             Self::Run(run) => within(*run, code),
@@ -76,21 +67,6 @@ pub(super) fn within<T>(run: RunId, code: impl FnOnce() -> T) -> T {
     let answer = code();
     RUN.set(outer);
     answer
-}
-
-/// A future of a run.
-pub(super) struct Scoped<F> {
-    pub(super) scope: Scope,
-    pub(super) task: F,
-}
-
-impl<F: Future + Unpin> Future for Scoped<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<F::Output> {
-        let Self { scope, task } = &mut *self;
-        scope.enter(|| Pin::new(task).poll(cx))
-    }
 }
 
 struct Forward(Lines);

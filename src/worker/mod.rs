@@ -6,8 +6,6 @@
 
 mod events;
 mod link;
-mod run;
-mod services;
 mod socket;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,10 +18,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::job::{
     About, Answer, Context, Failure, JobId, Outcome, Payload, Registry, State, remember_panics,
 };
+use crate::run::{self, Cancel, Services};
 use crate::wire::{self, AskId, FromMaster, FromWorker, JobSpec, PROTOCOL, RunFrame, RunId};
 use link::{Heard, Lines, Said};
-use run::{Cancel, Ended};
-use services::Services;
 use socket::Socket;
 
 /// Serves the master on the inherited socket until it says stop or goes away.
@@ -51,6 +48,12 @@ pub fn main(registry: &Registry) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The end of a run.
+struct Ended {
+    run: RunId,
+    outcome: Outcome,
 }
 
 struct Worker {
@@ -167,7 +170,13 @@ impl Worker {
             state: self.state.clone(),
             link: self.lines.of(run),
         });
-        match run::start(service, run::Start { run, payload, failure }, ctx, &self.report) {
+        let report = self.report.clone();
+        let report = move |outcome| {
+            // Nobody hears it when this process is about to end.
+            let _ = report.send(Ended { run, outcome });
+        };
+        let scope = events::Scope::of(run, &ctx);
+        match run::start(service, run::Start { payload, failure, ctx }, scope, report) {
             run::Started::Ended(outcome) => Some(outcome),
             run::Started::Aboard(cancel) => {
                 self.aboard.insert(run, cancel);

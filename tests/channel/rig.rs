@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aint_queue::channel::retry::Policy;
 use aint_queue::channel::{Channel, Command, OnJoin, Report, Scope, Setup, Stopped};
 use aint_queue::config::{Backoff, BackoffKind};
 use aint_queue::guardian::Guardian;
@@ -12,6 +11,7 @@ use aint_queue::job::{JobId, NewJob, Payload, Timestamp};
 use aint_queue::metrics::Metrics;
 use aint_queue::pool::plan::Plan;
 use aint_queue::pool::{Pool, Program, Spec};
+use aint_queue::retry::Policy;
 use aint_queue::store::model::Model;
 use aint_queue::store::{Listed, Status, Store};
 use tokio::sync::{mpsc, oneshot};

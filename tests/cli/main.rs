@@ -20,3 +20,4 @@ mod status;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "each test binary needs its own part of it")]
 mod support;
+mod sync;

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::job::Claimed;
-use crate::wire::RunId;
+
+/// The number of a run.
+type RunId = u64;
 
 /// So many keys are remembered; beyond that, new ones are not counted.
 const MAX_KEYS: usize = 10_000;
@@ -13,14 +15,14 @@ const TRYING: Duration = Duration::from_secs(1);
 
 /// When a breaker opens, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Limits {
-    pub(super) failures: u32,
-    pub(super) cooldown: Duration,
+pub(crate) struct Limits {
+    pub(crate) failures: u32,
+    pub(crate) cooldown: Duration,
 }
 
 /// The breakers of one channel. One without failures is not kept.
 #[derive(Debug, Default)]
-pub(super) struct Breakers(HashMap<String, Breaker>);
+pub(crate) struct Breakers(HashMap<String, Breaker>);
 
 #[derive(Debug)]
 struct Breaker {
@@ -34,7 +36,7 @@ struct Breaker {
 
 impl Breakers {
     /// Whether a run may go on.
-    pub(super) fn claim(&mut self, key: &str, run: RunId, now: Instant) -> Claimed {
+    pub(crate) fn claim(&mut self, key: &str, run: RunId, now: Instant) -> Claimed {
         let Some(breaker) = self.0.get_mut(key) else { return Claimed::Granted };
         match (breaker.until, breaker.trying) {
             (None, _) => Claimed::Granted,
@@ -48,7 +50,7 @@ impl Breakers {
     }
 
     /// A run that was let through has ended: well, badly, or in a way that says nothing.
-    pub(super) fn ended(&mut self, key: &str, limits: Limits, run: RunId, well: Option<bool>, now: Instant) {
+    pub(crate) fn ended(&mut self, key: &str, limits: Limits, run: RunId, well: Option<bool>, now: Instant) {
         match well {
             Some(true) => drop(self.0.remove(key)),
             Some(false) => {

@@ -3,17 +3,20 @@
 //! The rules are invariants 5 and 6 of the design: an attempt is counted when a job that had begun ends in an
 //! error, a time-out or a crash of its worker alone; three such crashes are poison whatever the policy says.
 
+mod terms;
+
 use std::time::Duration;
 
-use crate::config::{Backoff, BackoffKind};
+use crate::config::{Backoff, BackoffKind, Channel};
 use crate::job::{ErrorKind, FailReason, JobOptions, MAX_CRASHES, MAX_DELAY, Meta, Next, Outcome, Timestamp};
 use crate::store::Place;
+pub(crate) use terms::{Begin, Terms};
 
 /// A callback that hands itself back at once would spin.
 const SHORTEST_RELEASE: Duration = Duration::from_secs(1);
 
 /// A channel's retry policy.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Policy {
     /// Attempts of a job that does not set its own.
     pub max_attempts: u32,
@@ -21,11 +24,49 @@ pub struct Policy {
     pub backoff: Backoff,
 }
 
+impl Default for Policy {
+    /// That of a channel that says nothing.
+    fn default() -> Self {
+        let second = Duration::from_secs(1);
+        let kind = BackoffKind::Exponential;
+        Self { max_attempts: 3, backoff: Backoff { kind, base: second, max: 3600 * second, jitter: 0.2 } }
+    }
+}
+
 impl Policy {
+    /// That of a channel.
+    #[must_use]
+    pub fn of(channel: &Channel) -> Self {
+        Self { max_attempts: channel.max_attempts, backoff: channel.backoff }
+    }
+
     /// How many attempts this job has.
     #[must_use]
     pub fn max_attempts(&self, meta: &Meta) -> u32 {
         meta.max_attempts.unwrap_or(self.max_attempts).max(1)
+    }
+
+    /// Where a job goes after a run of it, or of its failed callback, that ended like this. `options` are what its handler
+    /// wants.
+    #[must_use]
+    pub(crate) fn end(
+        &self,
+        meta: Meta,
+        outcome: Outcome,
+        options: JobOptions,
+        now: Timestamp,
+        chance: f64,
+    ) -> Place {
+        if meta.failing.is_some() {
+            return Self::settle_callback(meta, outcome, now);
+        }
+        match self.with(options).settle(meta, outcome, now, chance) {
+            // Who has no handler has no callback either, whatever is known of other handlers of the name.
+            Place::Failed(meta) if options.failed && meta.failed != Some(FailReason::UnknownJob) => {
+                Self::by_callback(Place::Failed(meta))
+            }
+            place => place,
+        }
     }
 
     /// Where the job goes after a run that ended like this. `now` is the store's clock, `chance` a random
@@ -79,10 +120,11 @@ impl Policy {
 
     /// Where a job goes that is held although its time is over.
     #[must_use]
-    pub fn expire(mut meta: Meta, now: Timestamp) -> Place {
+    pub fn expire(mut meta: Meta, options: JobOptions, now: Timestamp) -> Place {
         let attempt = meta.attempts.saturating_add(1);
         meta.record_error(attempt, now, ErrorKind::Expired, "not started before its expiry");
-        failed(meta, FailReason::Expired)
+        let place = failed(meta, FailReason::Expired);
+        if options.failed { Self::by_callback(place) } else { place }
     }
 
     /// Where a job goes whose failed callback has ended like this. The callback is no attempt; what went wrong in it is
@@ -216,7 +258,10 @@ mod tests {
 
     #[test]
     fn a_job_that_is_too_late_is_not_an_attempt() {
-        let place = Policy::expire(Meta::named("x"), NOW);
+        let with_callback = JobOptions { failed: true, ..JobOptions::default() };
+        let place = Policy::expire(Meta::named("x"), with_callback, NOW);
+        assert!(matches!(place, Place::Front(meta) if meta.failing == Some(FailReason::Expired)));
+        let place = Policy::expire(Meta::named("x"), JobOptions::default(), NOW);
         assert_eq!(reason(&place), Some(FailReason::Expired));
         assert!(matches!(place, Place::Failed(meta) if meta.attempts == 0 && meta.errors.len() == 1));
     }
@@ -270,6 +315,12 @@ mod tests {
         );
         let place = after(2, 0, Outcome::Released { after: SECOND });
         assert!(matches!(place, Place::Delayed(d, m) if d == SECOND && m.attempts == 2));
+    }
+
+    #[test]
+    fn the_default_is_that_of_the_configuration() {
+        let config = crate::config::Config::built_in(std::path::Path::new("/"));
+        assert_eq!(Policy::of(&config.channels["default"]), Policy::default());
     }
 
     #[test]

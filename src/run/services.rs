@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::pin::Pin;
 
 use crate::job::{
-    Callback, Context, Failure, Handler, JobCall, JobError, JobService, Payload, Registry, Runner, Running,
+    Callback, Context, Failure, Handler, JobCall, JobError, JobOptions, JobService, Payload, Registry,
+    Runner, Running,
 };
 
-/// The services of one worker.
+/// The services of one process.
 pub(crate) struct Services {
     named: HashMap<&'static str, Service>,
     /// For every other name.
@@ -75,6 +76,11 @@ impl Service {
                 }
             }
         })
+    }
+
+    /// What the handler wants for every job of its name.
+    pub(crate) fn options(&self) -> JobOptions {
+        self.handler.options()
     }
 
     /// What the job says of its errors, for one run.

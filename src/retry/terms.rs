@@ -1,0 +1,119 @@
+//! What a leased job is run with, and whether it is run at all. Pure.
+
+use std::time::Duration;
+
+use super::Policy;
+use crate::job::{Failure, JobId, JobOptions, Meta, Timestamp, UniqueUntil};
+use crate::store::Free;
+
+/// What is to be done with a job that is held.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Begin {
+    /// Run it.
+    Run(Terms),
+    /// It is too late: [`Policy::expire`].
+    Expired,
+    /// It is here for its failed callback, which its handler does not have any more: the callback is done.
+    NoCallback,
+}
+
+/// What a run is to know.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Terms {
+    pub(crate) attempt: u32,
+    pub(crate) max_attempts: u32,
+    pub(crate) timeout: Option<Duration>,
+    /// Set when not the job itself is to run, but its failed callback.
+    pub(crate) failure: Option<Failure>,
+    /// What the job no longer holds once it has begun.
+    pub(crate) frees: Option<Free>,
+}
+
+impl Policy {
+    /// What to do with a job that is held at `now`. `options` are what its handler wants, `max_execute` is the limit of runs
+    /// for which nobody says another.
+    pub(crate) fn begin(
+        &self,
+        id: JobId,
+        meta: &Meta,
+        options: JobOptions,
+        max_execute: Option<Duration>,
+        now: Timestamp,
+    ) -> Begin {
+        let failure = meta.failing.map(|reason| Failure { reason, error: meta.last_error().to_owned() });
+        if failure.is_none() && meta.expiry(id).is_some_and(|expiry| expiry <= now) {
+            return Begin::Expired;
+        }
+        if failure.is_some() && !options.failed {
+            return Begin::NoCallback;
+        }
+        let limit = |millis| (millis > 0).then(|| Duration::from_millis(millis));
+        Begin::Run(Terms {
+            attempt: if failure.is_some() { meta.attempts } else { meta.attempts.saturating_add(1) },
+            max_attempts: self.with(options).max_attempts(meta),
+            timeout: match (meta.timeout_ms, options.timeout) {
+                (Some(ms), _) => limit(ms),
+                (None, Some(timeout)) => (!timeout.is_zero()).then_some(timeout),
+                (None, None) => max_execute,
+            },
+            failure,
+            frees: match (meta.unique_until, &meta.unique) {
+                (UniqueUntil::Start, Some(key)) => Some(Free::Unique { id, key: key.clone() }),
+                _ => None,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::FailReason;
+
+    const ID: JobId = JobId(1_000_000);
+    const NOW: Timestamp = Timestamp(2_000_000);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn begin(meta: &Meta, options: JobOptions) -> Begin {
+        Policy::default().begin(ID, meta, options, Some(10 * SECOND), NOW)
+    }
+
+    fn timeout(of_push: Option<u64>, of_handler: Option<Duration>) -> Option<Duration> {
+        let meta = Meta { timeout_ms: of_push, ..Meta::named("x") };
+        let Begin::Run(terms) = begin(&meta, JobOptions { timeout: of_handler, ..JobOptions::default() })
+        else {
+            panic!("it runs")
+        };
+        terms.timeout
+    }
+
+    #[test]
+    fn the_limit_is_that_of_the_push_then_of_the_handler_then_of_the_channel() {
+        assert_eq!(timeout(None, None), Some(10 * SECOND));
+        assert_eq!(timeout(None, Some(SECOND)), Some(SECOND));
+        assert_eq!(timeout(None, Some(Duration::ZERO)), None);
+        assert_eq!(timeout(Some(5), Some(SECOND)), Some(Duration::from_millis(5)));
+        assert_eq!(timeout(Some(0), Some(SECOND)), None);
+    }
+
+    #[test]
+    fn a_job_that_is_too_late_does_not_run_but_its_callback_does() {
+        let late = Meta { expires_in_ms: Some(1_000), ..Meta::named("x") };
+        assert_eq!(begin(&late, JobOptions::default()), Begin::Expired);
+        let in_time = Meta { expires_in_ms: Some(1_001), ..Meta::named("x") };
+        assert!(matches!(begin(&in_time, JobOptions::default()), Begin::Run(_)));
+
+        let failing = Meta { failing: Some(FailReason::Expired), attempts: 2, ..late };
+        assert_eq!(begin(&failing, JobOptions::default()), Begin::NoCallback);
+        let with_callback = JobOptions { failed: true, ..JobOptions::default() };
+        let Begin::Run(terms) = begin(&failing, with_callback) else { panic!("the callback runs") };
+        assert_eq!((terms.attempt, terms.failure.map(|f| f.reason)), (2, Some(FailReason::Expired)));
+    }
+
+    #[test]
+    fn a_key_held_until_the_start_is_free_from_then_on() {
+        let meta = Meta { unique: Some("k".into()), unique_until: UniqueUntil::Start, ..Meta::named("x") };
+        let Begin::Run(terms) = begin(&meta, JobOptions::default()) else { panic!("it runs") };
+        assert_eq!(terms.frees, Some(Free::Unique { id: ID, key: "k".into() }));
+    }
+}

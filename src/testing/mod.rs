@@ -1,0 +1,337 @@
+//! What the tests of your program need: a queue in memory, and your jobs run on it.
+//!
+//! [`TestQueue`] is a channel in memory. Code under test pushes into it through an ordinary [`Queue`]; the test asserts what
+//! was pushed. [`TestQueue::app`] runs what waits with the jobs of your [`App`], by the rules that hold everywhere:
+//! priorities, unique keys, expiry, attempts, backoff, failed callbacks, middleware. [`TestRun`] runs a single handler.
+//!
+//! The clock of a `TestQueue` stands still until it is moved, so that a test of retries an hour apart takes no hour.
+//! A handler's own waiting, and its time limit, are by tokio's clock.
+//!
+//! ```
+//! use aint_queue::testing::TestQueue;
+//! use aint_queue::{App, Context, Job, JobError, Queue};
+//!
+//! #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+//! struct SendMail { to: String }
+//!
+//! impl Job for SendMail {
+//!     const NAME: &'static str = "send_mail";
+//!
+//!     fn handle(self, _: &Context) -> Result<(), JobError> {
+//!         if self.to.contains('@') { Ok(()) } else { Err(JobError::never("not an address")) }
+//!     }
+//! }
+//!
+//! /// The code under test.
+//! async fn welcome(queue: &Queue, to: &str) -> Result<(), Box<dyn std::error::Error>> {
+//!     queue.push(&SendMail { to: to.to_owned() }).await?;
+//!     Ok(())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let testing = TestQueue::new();
+//! welcome(&testing.queue(), "ann@example.com").await?;
+//! welcome(&testing.queue(), "nobody").await?;
+//!
+//! let mails = [SendMail { to: "ann@example.com".into() }, SendMail { to: "nobody".into() }];
+//! assert_eq!(testing.pushed::<SendMail>(), mails);
+//!
+//! let report = testing.app(App::new().job::<SendMail>()).drain().await;
+//! assert_eq!((report.done, report.failed), (1, 1));
+//! assert_eq!(testing.failed()[0].error, "not an address");
+//! # Ok(())
+//! # }
+//! ```
+
+mod app;
+mod one;
+mod pushed;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+
+pub use app::{End, Ran, Report, TestApp};
+pub use one::{TestRun, run_one};
+pub use pushed::{FailedJob, PushedJob};
+
+use crate::app::App;
+use crate::job::{AsyncJob, Job, JobId, NewJob, Payload, Pushable, Timestamp};
+use crate::queue::{Door, Queue};
+use crate::store::model::Model;
+use crate::store::{Elsewhere, PushError, Pushed, State, Status, Store};
+
+/// A channel in memory that remembers what was pushed into it. Clones are handles on the same channel.
+#[derive(Clone)]
+pub struct TestQueue {
+    core: Arc<Core>,
+    /// The channels that jobs may push into, this one included.
+    family: Arc<Mutex<BTreeMap<String, Arc<Core>>>>,
+}
+
+struct Core {
+    name: String,
+    model: Model,
+    pushed: Mutex<Vec<(JobId, NewJob)>>,
+}
+
+impl Default for TestQueue {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TestQueue {
+    /// An empty channel called `default`, whose clock stands at the present time.
+    #[must_use]
+    pub fn new() -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let core = Arc::new(Core::at("default", Timestamp(0).after(now)));
+        let family = BTreeMap::from([("default".to_owned(), Arc::clone(&core))]);
+        Self { core, family: Arc::new(Mutex::new(family)) }
+    }
+
+    /// The channel's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.core.name
+    }
+
+    /// The queue to give to the code under test.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        Queue::through(Arc::new(self.clone()))
+    }
+
+    /// The channel as a store, for what this type has no method for.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::new(self.core.model.clone())
+    }
+
+    /// Another channel, into which jobs may push with [`Context::push_into`](crate::Context::push_into). The same name
+    /// answers the same channel. Its clock is its own.
+    ///
+    /// ```
+    /// use aint_queue::testing::{TestQueue, TestRun};
+    /// # use aint_queue::{AsyncJob, Context, JobError, PushOptions};
+    /// # #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    /// # struct Bill { order: u64 }
+    /// # impl AsyncJob for Bill {
+    /// #     const NAME: &'static str = "bill";
+    /// #     async fn handle(self, _: Context) -> Result<(), JobError> { Ok(()) }
+    /// # }
+    /// # #[derive(serde::Serialize, serde::Deserialize)]
+    /// # struct Order { id: u64 }
+    /// impl AsyncJob for Order {
+    ///     const NAME: &'static str = "order";
+    ///
+    ///     async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    ///         ctx.push_into("bills", &Bill { order: self.id }, &PushOptions::new()).await?;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let testing = TestQueue::new();
+    /// let bills = testing.channel("bills");
+    /// TestRun::new().queue(&testing).run_one(Order { id: 7 }).await.unwrap();
+    /// assert_eq!(bills.pushed_async::<Bill>(), [Bill { order: 7 }]);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn channel(&self, name: &str) -> Self {
+        let mut family = lock(&self.family);
+        let made = || Arc::new(Core::at(name, self.core.model.now()));
+        let core = Arc::clone(family.entry(name.to_owned()).or_insert_with(made));
+        Self { core, family: Arc::clone(&self.family) }
+    }
+
+    /// What was pushed of this kind of job, in the order of the pushes: by the code under test and by jobs, also what has
+    /// run meanwhile. A push that met a unique key added nothing and is not here.
+    ///
+    /// # Panics
+    /// When a payload under the job's name does not fit it.
+    #[must_use]
+    pub fn pushed<J: Job>(&self) -> Vec<PushedJob<J>> {
+        self.decoded(J::NAME)
+    }
+
+    /// What was pushed of this kind of asynchronous job. See [`TestQueue::pushed`].
+    ///
+    /// # Panics
+    /// When a payload under the job's name does not fit it.
+    #[must_use]
+    pub fn pushed_async<J: AsyncJob>(&self) -> Vec<PushedJob<J>> {
+        self.decoded(J::NAME)
+    }
+
+    /// Everything that was pushed, with payloads as text: also jobs of other programs.
+    #[must_use]
+    pub fn pushed_raw(&self) -> Vec<PushedJob<Payload>> {
+        let all = lock(&self.core.pushed);
+        all.iter().map(|(id, job)| PushedJob::of(*id, job, job.payload.clone())).collect()
+    }
+
+    /// Asserts that this job was pushed: one of its name with the same payload.
+    ///
+    /// ```
+    /// # use aint_queue::testing::TestQueue;
+    /// # use aint_queue::builtin::Echo;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let testing = TestQueue::new();
+    /// testing.assert_nothing_pushed();
+    /// testing.queue().push(&Echo { message: "hello".into() }).await.unwrap();
+    /// testing.assert_pushed(&Echo { message: "hello".into() });
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// When it was not, with what was.
+    #[track_caller]
+    pub fn assert_pushed<K, J: Pushable<K>>(&self, job: &J) {
+        let expected = Payload::of(job).expect("the expected job can be a payload");
+        let value = pushed::value(&expected);
+        let found = lock(&self.core.pushed)
+            .iter()
+            .any(|(_, job)| job.meta.job == J::NAME && pushed::value(&job.payload) == value);
+        assert!(found, "{} {} was not pushed; {}", J::NAME, expected.as_str(), self.list());
+    }
+
+    /// Asserts that nothing was pushed.
+    ///
+    /// # Panics
+    /// When something was, with what it was.
+    #[track_caller]
+    pub fn assert_nothing_pushed(&self) {
+        let none = lock(&self.core.pushed).is_empty();
+        assert!(none, "nothing should have been pushed; {}", self.list());
+    }
+
+    /// Forgets what was pushed so far, for the assertions; the jobs stay.
+    pub fn forget_pushed(&self) {
+        lock(&self.core.pushed).clear();
+    }
+
+    /// The jobs that rest in `failed`, oldest first.
+    #[must_use]
+    pub fn failed(&self) -> Vec<FailedJob> {
+        let mut failed: Vec<_> = self.core.model.all(State::Failed).into_iter().map(FailedJob::of).collect();
+        failed.reverse();
+        failed
+    }
+
+    /// How many jobs are where.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.core.model.counts()
+    }
+
+    /// Moves the clock on: what is due by then may run, what expires by then will not.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use aint_queue::App;
+    /// # use aint_queue::testing::TestQueue;
+    /// # use aint_queue::builtin::Noop;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let testing = TestQueue::new();
+    /// let app = testing.app(App::new().async_job::<Noop>());
+    /// testing.queue().push_in(Duration::from_secs(3600), &Noop {}).await.unwrap();
+    /// assert_eq!(app.drain().await.done, 0);
+    /// testing.advance(Duration::from_secs(3600));
+    /// assert_eq!(app.drain().await.done, 1);
+    /// # }
+    /// ```
+    pub fn advance(&self, by: Duration) {
+        self.core.model.advance(by);
+    }
+
+    /// What the clock says.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_micros(self.core.model.now().0)
+    }
+
+    /// Runs what waits here with the jobs of an application.
+    #[must_use]
+    pub fn app(&self, app: App) -> TestApp {
+        TestApp::new(self.clone(), app)
+    }
+
+    fn decoded<J: DeserializeOwned>(&self, name: &str) -> Vec<PushedJob<J>> {
+        let all = lock(&self.core.pushed);
+        let named = all.iter().filter(|(_, job)| job.meta.job == name);
+        named.map(|(id, job)| PushedJob::of(*id, job, pushed::decode(name, &job.payload))).collect()
+    }
+
+    /// What was pushed, in words.
+    fn list(&self) -> String {
+        let all = lock(&self.core.pushed);
+        if all.is_empty() {
+            return "nothing was pushed at all".to_owned();
+        }
+        let mut list = "these were:".to_owned();
+        for (id, job) in all.iter() {
+            list.push_str(&format!("\n  {id} {} {}", job.meta.job, job.payload.as_str()));
+        }
+        list
+    }
+}
+
+impl Core {
+    fn at(name: &str, now: Timestamp) -> Self {
+        Self { name: name.to_owned(), model: Model::at(now), pushed: Mutex::default() }
+    }
+
+    async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
+        let pushed = self.model.push(jobs).await?;
+        let mut all = lock(&self.pushed);
+        for (pushed, job) in pushed.iter().zip(jobs) {
+            if let Pushed::Added(id) = pushed {
+                all.push((*id, job.clone()));
+            }
+        }
+        drop(all);
+        Ok(pushed)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A test that panicked while it held the lock has failed already.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Door for TestQueue {
+    async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
+        self.core.push(jobs).await
+    }
+}
+
+#[async_trait]
+impl Elsewhere for TestQueue {
+    async fn push(&self, channel: &str, jobs: &[NewJob]) -> Result<Vec<Pushed>, String> {
+        let other = lock(&self.family).get(channel).cloned();
+        let Some(other) = other else {
+            return Err(format!(
+                "the channel \"{channel}\" is not known to this test: add it with TestQueue::channel"
+            ));
+        };
+        other.push(jobs).await.map_err(|error| crate::job::explained(&error))
+    }
+}
+
+impl fmt::Debug for TestQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestQueue").field("name", &self.core.name).field("status", &self.status()).finish()
+    }
+}

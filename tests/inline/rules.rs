@@ -1,0 +1,113 @@
+//! The rules of the queue in memory are those of the other drivers.
+
+use std::time::Duration;
+
+use aint_queue::job::FailReason;
+use aint_queue::middleware::CircuitBreaker;
+use aint_queue::store::{Claim, ClaimKind, Claimed, Pushed};
+use aint_queue::testing::{End, TestQueue};
+use aint_queue::{Config, Priority, PushOptions};
+
+use crate::jobs::{Alone, AsyncFails, Fails, Log, app, note};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn a_job_that_expires_does_not_run_but_its_callback_does() {
+    let (testing, log) = (TestQueue::new(), Log::default());
+    let soon = PushOptions::new().expires_in(10 * SECOND);
+    testing.queue().push_with(&Fails { until: 0, never: false }, &soon).await.unwrap();
+    testing.queue().push_with(&note("late"), &soon).await.unwrap();
+    testing.advance(11 * SECOND);
+    let report = testing.app(app(&log)).drain().await;
+    assert_eq!((report.done, report.failed, report.runs.len()), (0, 2, 3));
+    assert_eq!(log.take(), ["failed: expired: not started before its expiry"]);
+    assert!(testing.failed().iter().all(|failed| failed.reason == FailReason::Expired));
+}
+
+#[tokio::test]
+async fn a_failed_job_keeps_all_that_went_wrong() {
+    let (testing, log) = (TestQueue::new(), Log::default());
+    testing.queue().push(&AsyncFails {}).await.unwrap();
+    let report = testing.app(app(&log)).drain_all().await;
+    assert_eq!((report.retried, report.failed), (1, 1));
+    assert_eq!(report.runs[0].end, End::Retried(60 * SECOND));
+    let callback = report.runs.last().unwrap();
+    assert!(callback.callback && callback.error.as_deref() == Some("the callback too"), "{callback:?}");
+    let failed = &testing.failed()[0];
+    assert_eq!((failed.job.as_str(), failed.payload.as_str()), ("async_fails", "{}"));
+    let errors: Vec<_> = failed.errors.iter().map(|error| error.message.as_str()).collect();
+    assert_eq!(errors, ["it is so", "it is so", "the failed callback: the callback too"]);
+}
+
+#[tokio::test]
+async fn a_unique_key_is_held_until_the_job_has_ended() {
+    let (testing, log) = (TestQueue::new(), Log::default());
+    let (queue, unique) = (testing.queue(), PushOptions::new().unique("k"));
+    let first = queue.push_with(&note("a"), &unique).await.unwrap();
+    assert_eq!(queue.push_with(&note("b"), &unique).await.unwrap(), Pushed::Existing(first.id()));
+    assert_eq!(testing.app(app(&log)).drain().await.done, 1);
+    assert!(matches!(queue.push_with(&note("c"), &unique).await, Ok(Pushed::Added(_))));
+}
+
+#[tokio::test]
+async fn jobs_run_by_priority_and_a_key_until_the_start_is_free_from_then_on() {
+    let (testing, log) = (TestQueue::new(), Log::default());
+    let queue = testing.queue();
+    for (text, priority) in [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High)] {
+        queue.push_with(&note(text), &PushOptions::new().priority(priority)).await.unwrap();
+    }
+    assert_eq!(testing.app(app(&log)).drain().await.done, 3);
+    assert_eq!(log.take(), ["high", "normal", "low"]);
+
+    // Its first attempt has failed: it has begun, and does not hold the key any more.
+    let start = PushOptions::new().unique_until_start("k");
+    queue.push_with(&Fails { until: 2, never: false }, &start).await.unwrap();
+    assert_eq!(testing.app(app(&log)).drain().await.retried, 1);
+    assert!(matches!(queue.push_with(&note("next"), &start).await, Ok(Pushed::Added(_))));
+}
+
+#[tokio::test]
+async fn locks_are_given_back_and_breakers_follow_the_clock_of_the_test() {
+    let (testing, log) = (TestQueue::new(), Log::default());
+    testing.queue().push_many(&[Alone {}, Alone {}]).await.unwrap();
+    let report = testing.app(app(&log)).drain().await;
+    assert_eq!((report.done, report.released), (2, 0));
+
+    // Somebody else has the lock: another owner of the same channel.
+    let store = testing.store();
+    let owner = store.join().await.unwrap();
+    let kind = ClaimKind::Lock { limit: 1 };
+    let id = testing.queue().push_in(SECOND, &note("holder")).await.unwrap();
+    assert!(store.take(&owner, 1, id).await.unwrap().is_some());
+    let claim = Claim { id, key: "alone".into(), kind };
+    assert_eq!(store.claim(&owner, &[claim]).await.unwrap(), [Claimed::Granted]);
+    testing.queue().push(&Alone {}).await.unwrap();
+    assert_eq!(testing.app(app(&log)).drain().await.released, 1);
+    store.leave(&owner).await.unwrap();
+    assert_eq!(testing.app(app(&log)).drain_all().await.done, 2);
+
+    let testing = TestQueue::new();
+    let broken = app(&log).layer(CircuitBreaker::new(2, 3600 * SECOND).by(|_| Ok("mail".into())));
+    testing.queue().push(&Fails { until: 3, never: false }).await.unwrap();
+    let begun = testing.now();
+    let report = testing.app(broken).drain_all().await;
+    assert_eq!((report.retried, report.done), (2, 1));
+    assert!(report.released >= 1, "{report:?}");
+    let took = testing.now().duration_since(begun).unwrap();
+    assert!((3600 * SECOND..3700 * SECOND).contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn attempts_and_backoff_are_those_of_a_channel_if_it_is_given() {
+    let (testing, log) = (TestQueue::new(), Log::default());
+    let text = "[channels.default]\nmax_attempts = 2\nbackoff = { kind = \"fixed\", base = 7 }";
+    let config = Config::parse(text, "aint-queue.toml").unwrap();
+    testing.queue().push(&Fails { until: 9, never: false }).await.unwrap();
+    let app = testing.app(app(&log)).channel(config.channel("default").unwrap());
+    let report = app.drain_all().await;
+    let ends: Vec<_> = report.runs.iter().map(|run| run.end).collect();
+    assert_eq!(ends[..2], [End::Retried(7 * SECOND), End::Failed(FailReason::Exhausted)]);
+    assert!(report.runs[2].callback);
+    assert_eq!(report.runs.len(), 3);
+}
