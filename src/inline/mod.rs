@@ -84,7 +84,7 @@ pub(crate) struct Ran {
 /// What a runner found.
 pub(crate) enum Found {
     /// A job, which was run.
-    Ran(Ran),
+    Ran(Box<Ran>),
     /// Nothing that may run now; something may, after this long.
     Nothing { next_due: Option<Duration> },
 }
@@ -133,7 +133,7 @@ impl Runner {
     pub(crate) async fn next(&mut self) -> Result<Found, StoreError> {
         let reply = self.turn(&[], &[], 1).await?;
         match reply.leased.into_iter().next() {
-            Some(leased) => Ok(Found::Ran(self.run(leased).await?)),
+            Some(leased) => Ok(Found::Ran(Box::new(self.run(leased).await?))),
             None => Ok(Found::Nothing { next_due: reply.next_due }),
         }
     }
