@@ -36,8 +36,7 @@ impl Channel {
             Begin::Expired => return self.expire(id, run, options),
             Begin::NoCallback => return self.end_run(id, run, Outcome::Done, options),
         };
-        let Terms { attempt, max_attempts, timeout, failure, frees } = terms;
-        self.asks.free(frees);
+        let Terms { attempt, max_attempts, timeout, failure } = terms;
         self.next_run += 1;
         self.last_dispatch = Instant::now();
         let delivery = Run {

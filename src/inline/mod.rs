@@ -23,7 +23,7 @@ use crate::job::{
     About, Context, ErrorKind, FailReason, JobId, Meta, Outcome, Payload, Record, Registry, State, Timestamp,
     remember_panics,
 };
-use crate::retry::{Begin, Policy, Terms};
+use crate::retry::{Begin, Policy, Terms, frees_first};
 use crate::run::{self, Cancel, Service, Services, Started};
 use crate::store::{
     Elsewhere, Free, LEASE, Leased, MAX_BATCH_BYTES, Owner, Place, Settlement, Store, StoreError, Turn,
@@ -180,10 +180,12 @@ impl Runner {
         let outcome = match handlers.policy.begin(id, &meta, options, handlers.max_execute, now) {
             Begin::Expired => None,
             Begin::NoCallback => Some(Outcome::Done),
-            Begin::Run(mut terms) => {
-                frees.extend(terms.frees.take());
+            Begin::Run(terms) => {
+                if let Some(free) = frees_first(id, &meta) {
+                    self.turn(&[], &[free], 0).await?;
+                }
                 let (outcome, locks) = self.deliver(id, &meta, payload, terms).await?;
-                frees.extend(locks);
+                frees = locks;
                 Some(outcome)
             }
         };
@@ -225,7 +227,7 @@ impl Runner {
         let service = handlers.services.get(&meta.job);
         let run = handlers.runs.fetch_add(1, Ordering::Relaxed);
         let asks = Asks::new(self.setup.clone(), self.owner.clone(), id, run, self.clock);
-        let Terms { attempt, max_attempts, timeout, failure, .. } = terms;
+        let Terms { attempt, max_attempts, timeout, failure } = terms;
         let ctx = Context::new(About {
             id,
             job: meta.job.as_str().into(),

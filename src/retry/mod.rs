@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::config::{Backoff, BackoffKind, Channel};
 use crate::job::{ErrorKind, FailReason, JobOptions, MAX_CRASHES, MAX_DELAY, Meta, Next, Outcome, Timestamp};
 use crate::store::Place;
-pub(crate) use terms::{Begin, Terms};
+pub(crate) use terms::{Begin, Terms, frees_first};
 
 /// A callback that hands itself back at once would spin.
 const SHORTEST_RELEASE: Duration = Duration::from_secs(1);
