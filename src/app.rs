@@ -13,6 +13,7 @@ use crate::guardian;
 use crate::inline;
 use crate::job::{AsyncJob, Job, JobCall, JobError, JobService, Registry};
 use crate::queue::{OpenError, Queue};
+use crate::webhook;
 use crate::worker;
 
 /// The whole command line of aint-queue with your jobs inside.
@@ -182,6 +183,7 @@ impl App {
         // Our own child processes come first: they are no commands, have no options and print no help.
         match args.get(1).and_then(|argument| argument.to_str()) {
             Some(WORKER_ARGUMENT) => worker::main(&self.registry),
+            Some(webhook::ARGUMENT) => webhook::main(),
             Some(guardian::ARGUMENT) => guardian::process_main(),
             _ => cli::main(self.registry, args),
         }

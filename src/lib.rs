@@ -110,6 +110,7 @@
 //! | the worker protocol | [`wire`], `docs/worker-protocol.md`, transcripts in `tests/wire` |
 //! | what a master does | [`master`] |
 //! | what a configuration key means | `docs/configuration.md`, `config/aint-queue.toml`; as values: [`config`] |
+//! | jobs as signed requests | [`webhook`], `docs/webhooks.md` |
 //! | pushing over HTTP | [`http`], `docs/http.md` |
 //! | snapshots and metrics | [`snapshot`], [`metrics`] |
 //! | how to run it | `docs/operations.md` |
@@ -138,6 +139,7 @@ mod run;
 pub mod snapshot;
 pub mod store;
 pub mod testing;
+pub mod webhook;
 pub mod wire;
 pub mod worker;
 

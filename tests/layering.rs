@@ -14,7 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("wire", &["job"]),
     ("guardian", &["fd"]),
     ("pool", &["job", "wire", "guardian"]),
-    ("config", &["job", "pool::plan"]),
+    ("config", &["job", "pool::plan", "webhook::settings"]),
     ("store", &["job", "config"]),
     ("queue", &["job", "config", "store"]),
     ("queues", &["job", "config", "store", "queue"]),
@@ -31,9 +31,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "master",
         &[
             "job", "fd", "config", "store", "retry", "pool", "guardian", "channel", "snapshot", "metrics",
-            "http", "queues",
+            "http", "queues", "webhook",
         ],
     ),
+    ("webhook", &["job", "worker"]),
     ("worker", &["job", "form", "wire", "fd", "run"]),
     (
         "cli",
@@ -43,7 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("middleware", &["job"]),
-    ("app", &["job", "config", "queue", "inline", "cli", "worker", "guardian"]),
+    ("app", &["job", "config", "queue", "inline", "cli", "worker", "webhook", "guardian"]),
     ("builtin", &["job", "app"]),
 ];
 

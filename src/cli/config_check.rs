@@ -20,7 +20,7 @@ impl ConfigCheck {
         }
         let config = session.config()?;
         // Loading warns of what the file says; what the machine says is looked at only here and by queue:listen.
-        for warning in missing_programs(config) {
+        for warning in missing_programs(config).into_iter().chain(missing_files(config)) {
             session.warn(&warning);
         }
         if session.json() { session.print_json(&config.to_json()) } else { session.print(&render(config)) }
@@ -33,6 +33,21 @@ fn render(config: &Config) -> String {
         None => "# built in: no configuration file was found\n\n".to_owned(),
     };
     from + &config.to_toml()
+}
+
+/// A line for every configured file that is needed and cannot be read now.
+fn missing_files(config: &Config) -> Vec<String> {
+    let mut missing = Vec::new();
+    for channel in config.channels.values() {
+        if let Handler::Webhook(settings) = &channel.worker.handler
+            && let Some(file) = &settings.ca_file
+            && let Err(error) = std::fs::File::open(file)
+        {
+            let (file, name) = (file.display(), &channel.name);
+            missing.push(format!("\"{file}\" of channels.{name}.worker.ca_file cannot be read: {error}"));
+        }
+    }
+    missing
 }
 
 /// A line for every configured program that could not be started now.

@@ -5,6 +5,7 @@ use super::error::Problems;
 use super::keys::{self, Found, Key, Kind};
 use super::suggest::nearest;
 use super::tree::{Node, Table, Value, join};
+use crate::webhook::settings::wrong_header;
 
 /// Checks the table of a channel or of `[defaults]`; `root` is its full key.
 pub(super) fn channel(table: &mut Table, root: &str, problems: &mut Problems<'_>) {
@@ -78,7 +79,7 @@ impl Checker<'_, '_> {
 
     fn value(&mut self, key: &Key, node: &mut Node) -> bool {
         if matches!(node.value, Value::Broken) {
-            return false;
+            return matches!(key.kind, Kind::Secrets);
         }
         from_environment(key.kind, node);
         if let (Kind::Tables, Value::Array(items)) = (key.kind, &mut node.value) {
@@ -106,6 +107,8 @@ impl Checker<'_, '_> {
             (Kind::Choice(now, later), Value::Text(text)) => return self.choice(key, node, text, now, later),
             (Kind::Argv, Value::Array(items)) => return self.argv(key, items, node),
             (Kind::Hosts, Value::Array(items)) => return self.hosts(key, items),
+            (Kind::Secrets, _) => return self.secrets(key, node),
+            (Kind::Headers, Value::Table(headers)) => return self.headers(headers),
             (Kind::Variables, Value::Table(variables)) => return self.variables(variables),
             (_, other) => Some(format!("is {}", other.kind())),
         };
@@ -161,6 +164,46 @@ impl Checker<'_, '_> {
                 }
                 Value::Broken => {}
                 other => self.problems.add(item.at, &item.key, format!("is {}", other.kind()), key.wanted()),
+            }
+        }
+        self.problems.len() == before
+    }
+
+    /// What is wrong stays in its place, broken: it is not missing.
+    fn secrets(&mut self, key: &Key, node: &mut Node) -> bool {
+        let wrong = match &node.value {
+            Value::Text(_) | Value::Broken => None,
+            Value::Array(items) if items.is_empty() => Some("is empty".to_owned()),
+            Value::Array(items) => {
+                let mut others =
+                    items.iter().filter(|item| !matches!(item.value, Value::Text(_) | Value::Broken));
+                others.next().map(|other| format!("holds {}", other.value.kind()))
+            }
+            other => Some(format!("is {}", other.kind())),
+        };
+        if let Some(message) = wrong {
+            self.problems.add(node.at, &node.key, message, key.wanted());
+            node.value = Value::Broken;
+        }
+        true
+    }
+
+    fn headers(&mut self, headers: &Table) -> bool {
+        let before = self.problems.len();
+        for (name, node) in headers {
+            let value = match &node.value {
+                Value::Text(text) => text.as_str(),
+                Value::Broken => "",
+                other => {
+                    let message = format!("is {}", other.kind());
+                    self.problems.add(node.at, &node.key, message, "write a string in quotes");
+                    ""
+                }
+            };
+            let twice = headers.keys().any(|other| other < name && other.eq_ignore_ascii_case(name));
+            let twice = twice.then(|| ("stands here twice".to_owned(), "keep one of them".to_owned()));
+            if let Some((message, remedy)) = wrong_header(name, value).or(twice) {
+                self.problems.add(node.key_at, &node.key, message, remedy);
             }
         }
         self.problems.len() == before

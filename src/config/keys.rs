@@ -38,6 +38,10 @@ pub(super) enum Kind {
     Variables,
     /// Names of hosts.
     Hosts,
+    /// Secrets: one string or an array of them.
+    Secrets,
+    /// Headers of HTTP: a table of strings that are never shown.
+    Headers,
     /// An array of tables, whose keys stand in the table under `path[]`.
     Tables,
 }
@@ -52,7 +56,9 @@ const fn key(
     Key { path, kind, unit, default, meaning }
 }
 
-use Kind::{Argv, Choice, Flag, Hosts, Integer, Number, Path, Secret, Tables, Text, Variables};
+use Kind::{
+    Argv, Choice, Flag, Headers, Hosts, Integer, Number, Path, Secret, Secrets, Tables, Text, Variables,
+};
 
 /// A day in seconds.
 const DAY: f64 = 86_400.0;
@@ -207,6 +213,36 @@ pub(super) static KEYS: &[Key] = &[
         "\"exec\" in `process`, else \"wire\"",
         "how `command` is spoken to: `wire`, the worker protocol; `exec`, one process per job",
     ),
+    key(
+        "worker.url",
+        Text,
+        "",
+        "",
+        "`coroutine`: where each job is sent as a signed POST, in place of `command`",
+    ),
+    key(
+        "worker.secret",
+        Secrets,
+        "",
+        "",
+        "what requests to `url` are signed with, `whsec_…`; several while the receiver changes to a new one; never shown",
+    ),
+    key("worker.headers", Headers, "", "{}", "further headers of requests to `url`; values are never shown"),
+    key("worker.allow_http", Flag, "", "false", "let `url` be without TLS"),
+    key(
+        "worker.allow_private",
+        Flag,
+        "",
+        "false",
+        "let requests to `url` go to loopback, private and other addresses that are not public",
+    ),
+    key(
+        "worker.ca_file",
+        Path,
+        "",
+        "",
+        "certificate authorities (PEM) that the receiver at `url` is verified with, in place of those of the machine",
+    ),
     key("worker.env", Variables, "", "{}", "variables set for the workers"),
     key(
         "worker.boot_timeout_seconds",
@@ -260,7 +296,6 @@ pub(super) const LATER: &[(&str, &str)] = &[
     ("job_snapshot.handler[].resend", "decide inside a command handler"),
     ("job_snapshot.handler[].url", "use a command handler"),
     ("job_snapshot.handler[].to", "use a command handler"),
-    ("worker.url", "use command"),
     ("worker.flex_interval", "remove it"),
     ("worker.target_wait_seconds", "remove it"),
     ("worker.capacity", "remove it"),
@@ -339,7 +374,8 @@ impl Key {
             Flag => "boolean",
             Text | Path | Secret | Choice(..) => "string",
             Argv | Hosts => "array of strings",
-            Variables => "table of strings",
+            Secrets => "string or array of strings",
+            Variables | Headers => "table of strings",
             Tables => "array of tables",
         }
     }
@@ -353,7 +389,7 @@ impl Key {
             Number(min, max) => format!("{min} to {max}{unit}"),
             Choice(now, _) => now.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "),
             Path => "relative to this file".to_owned(),
-            Flag | Text | Secret | Argv | Hosts | Variables | Tables => String::new(),
+            Flag | Text | Secret | Secrets | Argv | Hosts | Variables | Headers | Tables => String::new(),
         }
     }
 
@@ -375,6 +411,8 @@ impl Key {
                     .to_owned()
             }
             Hosts => "write names without scheme and port as an array of strings, such as [\"queue.internal\"]".to_owned(),
+            Secrets => "write a string or an array of strings, best of all \"${NAME}\" to take it from the environment".to_owned(),
+            Headers => "write a table of strings, such as { authorization = \"Bearer ${NAME}\" }".to_owned(),
             Variables => "write a table of strings, such as { APP_ENV = \"production\" }".to_owned(),
             Tables => "write an array of tables, such as [ { type = \"log\" } ]".to_owned(),
         }

@@ -6,7 +6,7 @@ use super::tree::{Node, Table, Value};
 pub(super) const URL_STANDS_FOR: [&str; 5] = ["host", "port", "database", "username", "password"];
 
 /// `own` over `defaults`: tables merge by key, everything else replaces. A `driver` of another `type` inherits
-/// nothing, and of `url` and `connection` the one that is nearer to the channel counts.
+/// nothing; of `url` and `connection`, and of a worker's `url` and `command`, the one nearer to the channel counts.
 pub(super) fn inherit(defaults: &Table, own: &Table) -> Table {
     let mut base = defaults.clone();
     if let (Some(inherited), Some(driver)) = (table_mut(&mut base, "driver"), table(own, "driver")) {
@@ -20,6 +20,13 @@ pub(super) fn inherit(defaults: &Table, own: &Table) -> Table {
         } else if table(driver, "connection")
             .is_some_and(|connection| URL_STANDS_FOR.iter().any(|name| connection.contains_key(*name)))
         {
+            inherited.remove("url");
+        }
+    }
+    if let (Some(inherited), Some(worker)) = (table_mut(&mut base, "worker"), table(own, "worker")) {
+        if worker.contains_key("url") {
+            inherited.retain(|name, _| !["command", "protocol"].contains(&name.as_str()));
+        } else if worker.contains_key("command") {
             inherited.remove("url");
         }
     }

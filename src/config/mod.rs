@@ -21,6 +21,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,6 +35,7 @@ use load::run_directory;
 pub use load::{DEFAULT_FILE, FILE_VARIABLE, is_channel_name};
 
 use crate::pool::plan::Plan;
+use crate::webhook::settings::Settings;
 
 /// A whole configuration.
 #[derive(Clone, Debug)]
@@ -257,4 +259,6 @@ pub enum Handler {
         /// The program and its arguments.
         command: Vec<String>,
     },
+    /// A server that gets each job as a signed request.
+    Webhook(Box<Settings>),
 }

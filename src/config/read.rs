@@ -10,7 +10,7 @@ use super::merge::URL_STANDS_FOR;
 use super::tree::{Node, Table, Value};
 use super::{
     Backoff, BackoffKind, Channel, Driver, Handler, Mode, Redis, Secret, Snapshot, SnapshotHandler, Worker,
-    keys, redis_url, run_directory,
+    keys, redis_url, run_directory, webhook,
 };
 use crate::pool::plan::Plan;
 
@@ -159,6 +159,20 @@ fn worker(read: &Reader<'_>, base: &Path, notes: &mut Notes<'_, '_>) -> Worker {
 
 fn handler(read: &Reader<'_>, mode: Mode, base: &Path, notes: &mut Notes<'_, '_>) -> Handler {
     let protocol = read.node("worker.protocol");
+    if let Some(node) = read.node("worker.url") {
+        if let Some(command) = read.node("worker.command") {
+            let message = "contradicts command: one of the two runs the jobs";
+            notes.problems.add(node.key_at, &node.key, message, format!("keep it or {}", command.key));
+        }
+        if mode != Mode::Coroutine {
+            let message =
+                format!("contradicts type = \"{}\": requests are many at once in one process", mode.as_str());
+            notes.problems.add(node.key_at, &node.key, message, "write type = \"coroutine\" beside it");
+        }
+        if let Some(settings) = webhook::settings(read, base, notes) {
+            return Handler::Webhook(Box::new(settings));
+        }
+    }
     let Some(command) = read.node("worker.command") else {
         if let Some(node) = protocol {
             let message = "has no meaning without a command";
@@ -245,6 +259,19 @@ pub(super) fn warn_of_idle_keys(own: &Table, channel: &Channel, warnings: &mut P
             warnings.add(node.key_at, &node.key, message, "remove it or change the type");
         }
     }
+    if matches!(channel.worker.handler, Handler::Webhook(_)) {
+        return;
+    }
+    for name in webhook::BESIDE_URL {
+        if let Some(node) = read.node(&format!("worker.{name}")) {
+            warnings.add(
+                node.key_at,
+                &node.key,
+                "has no effect without url",
+                "remove it or add url = \"https://…\"",
+            );
+        }
+    }
 }
 
 /// Typed access to a checked table; an absent key answers with its default.
@@ -281,7 +308,7 @@ impl<'a> Reader<'a> {
         self.text(path).unwrap_or_else(default).to_owned()
     }
 
-    fn path(&self, path: &str, base: &Path) -> Option<PathBuf> {
+    pub(super) fn path(&self, path: &str, base: &Path) -> Option<PathBuf> {
         self.text(path).map(|text| from(base, text))
     }
 
@@ -312,14 +339,14 @@ impl<'a> Reader<'a> {
         seconds(self.number(path))
     }
 
-    fn flag(&self, path: &str) -> bool {
+    pub(super) fn flag(&self, path: &str) -> bool {
         match self.node(path).map(|node| &node.value) {
             Some(Value::Flag(flag)) => *flag,
             _ => keys::known(self.keys, path).default == "true",
         }
     }
 
-    fn variables(&self, path: &str) -> BTreeMap<String, String> {
+    pub(super) fn variables(&self, path: &str) -> BTreeMap<String, String> {
         let Some(Value::Table(table)) = self.node(path).map(|node| &node.value) else {
             return BTreeMap::new();
         };

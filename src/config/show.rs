@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 
 use super::{BackoffKind, Channel, Config, Driver, Handler, Http, Mode, Redis, SnapshotHandler, Worker};
+use crate::webhook::settings::Settings;
 
 /// What stands in place of a secret.
 const HIDDEN: &str = "[hidden]";
@@ -209,6 +210,24 @@ fn worker(worker: &Worker) -> Vec<(&'static str, Json)> {
         Handler::Exec { command } => {
             keys.extend([("command", json!(command)), ("protocol", json!("exec"))]);
         }
+        Handler::Webhook(settings) => keys.extend(webhook(settings)),
+    }
+    keys
+}
+
+fn webhook(settings: &Settings) -> Vec<(&'static str, Json)> {
+    let mut keys = vec![
+        ("url", json!(settings.url.to_string())),
+        ("secret", json!(HIDDEN)),
+        ("allow_http", json!(settings.allow_http)),
+        ("allow_private", json!(settings.allow_private)),
+    ];
+    if !settings.headers.is_empty() {
+        let hidden = settings.headers.iter().map(|(name, _)| (name.clone(), json!(HIDDEN)));
+        keys.push(("headers", Json::Object(hidden.collect())));
+    }
+    if let Some(file) = &settings.ca_file {
+        keys.push(("ca_file", json!(file)));
     }
     keys
 }

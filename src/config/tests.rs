@@ -263,7 +263,6 @@ fn contradictions_name_both_keys() {
 #[test]
 fn what_later_versions_promise_is_refused_plainly() {
     let later = [
-        "[channels.default.worker]\nurl = \"https://x\"",
         "[channels.default.driver]\nsentinel = [\"x\"]",
         "[channels.default.driver]\nurl = \"rediss://:pw@x\"",
         "[channels.default.job_snapshot]\nhandler = [ { type = \"webhook\", url = \"https://x\" } ]",

@@ -132,4 +132,22 @@ mod tests {
         let torn = format!("[{}", vec!["1"; MAX_JOBS + 5].join(","));
         assert!(matches!(parse(torn.as_bytes()), Err(Wrong::NotJson(_))));
     }
+
+    proptest::proptest! {
+        /// A damaged body is read or refused, and never more than that happens.
+        #[test]
+        fn no_body_makes_the_reader_panic(
+            from in 0usize..260, length in 0usize..40, with in proptest::collection::vec(0u8.., 0..20), torn in 0usize..400
+        ) {
+            let mut body = br#"[{"job":"a\\b","payload":{"x":[1,2.5e3,null,"\u00e9"]},"delay":"1h30m","at":null},
+                {"job":"c","at":"2026-11-30T09:00:00+01:00","max_attempts":7,"timeout":1.5,"unique":"k",
+                 "unique_for":"2 days","priority":"low","expires":9,"headers":{"tenant":"7"}}]"#.to_vec();
+            let start = from.min(body.len());
+            body.splice(start..(start + length).min(body.len()), with);
+            body.truncate(torn);
+            if let Ok(input) = parse(&body) {
+                proptest::prop_assert!(input.jobs.iter().all(|job| job.check().is_ok()));
+            }
+        }
+    }
 }

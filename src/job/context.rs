@@ -277,6 +277,15 @@ impl fmt::Debug for Context {
 impl Context {
     /// The context of a run nobody listens to.
     pub(crate) fn unheard(job: &str, attempt: u32) -> Self {
+        Self::unheard_of("default", job, attempt)
+    }
+
+    /// The same in another channel.
+    pub(crate) fn unheard_in(channel: &str) -> Self {
+        Self::unheard_of(channel, "noop", 1)
+    }
+
+    fn unheard_of(channel: &str, job: &str, attempt: u32) -> Self {
         struct Deaf;
         impl Link for Deaf {
             fn progress(&self, _: f64) {}
@@ -288,7 +297,7 @@ impl Context {
         Self::new(About {
             id: JobId(1),
             job: job.into(),
-            channel: "default".into(),
+            channel: channel.into(),
             attempt,
             max_attempts: 3,
             timeout: None,

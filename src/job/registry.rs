@@ -138,7 +138,6 @@ impl Registry {
     }
 
     /// Has every job whose name is not registered run by `run`, which gets the payload's text; [`Context::job`] is its name.
-    #[expect(dead_code, reason = "for workers that serve every name")]
     pub(crate) fn add_any(&mut self, run: impl Fn(&str, Context) -> Running + Send + Sync + 'static) {
         self.any = Some(Handler {
             run: Runner::Async(Arc::new(run)),

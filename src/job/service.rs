@@ -74,7 +74,7 @@ impl fmt::Debug for JobCall {
 
 /// What runs a job: its handler, or middleware around it. Cheap to clone.
 ///
-/// It is a [`tower::Service`] of [`JobCall`], and takes any tower layer with [`JobService::with`]; without tower,
+/// It is a tower `Service` of [`JobCall`], and takes any tower layer with [`JobService::with`]; without tower,
 /// [`JobService::wrap`] takes a function.
 #[derive(Clone, Default)]
 pub struct JobService {

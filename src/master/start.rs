@@ -25,6 +25,7 @@ use crate::queues::Queues;
 use crate::retry::Policy;
 use crate::snapshot;
 use crate::store::{self, Owner, Store, StoreError};
+use crate::webhook;
 
 /// What to serve.
 #[derive(Clone, Debug)]
@@ -172,21 +173,28 @@ pub(super) fn program(config: &config::Channel, base: &Path) -> Result<Behind, L
             .map(|_| command.to_vec())
             .map_err(|why| ListenError::Program { channel: config.name.clone(), why })
     };
+    let own = |argument: &str| {
+        let own = own_program().map_err(ListenError::System)?;
+        Ok(Program::Wire(vec![own.to_string_lossy().into_owned(), argument.to_owned()]))
+    };
+    let mut env: Vec<_> = config.worker.env.clone().into_iter().collect();
     let (program, cwd) = match &config.worker.handler {
-        Handler::Registered => {
-            let own = own_program().map_err(ListenError::System)?;
-            (Program::Wire(vec![own.to_string_lossy().into_owned(), "__worker".to_owned()]), None)
+        Handler::Registered => (own("__worker")?, None),
+        Handler::Webhook(settings) => {
+            env.push((webhook::VARIABLE.to_owned(), settings.to_variable()));
+            (own(webhook::ARGUMENT)?, None)
         }
         Handler::Wire { command } => (Program::Wire(checked(command)?), Some(base.to_owned())),
         Handler::Exec { command } => (Program::Exec(checked(command)?), Some(base.to_owned())),
     };
-    Ok(Behind { program, cwd })
+    Ok(Behind { program, cwd, env })
 }
 
 /// What runs a channel's jobs.
 pub(super) struct Behind {
     program: Program,
     cwd: Option<PathBuf>,
+    env: Vec<(String, String)>,
 }
 
 /// What a channel's actor gets beside its configuration.
@@ -208,7 +216,7 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
         channel: Arc::clone(&name),
         program: means.behind.program,
         plan: config.worker.plan,
-        env: config.worker.env.clone().into_iter().collect(),
+        env: means.behind.env,
         cwd: means.behind.cwd,
         boot_timeout: config.worker.boot_timeout,
         timeout_grace: config.timeout_grace,

@@ -72,6 +72,7 @@ impl Pool {
             FromWorker::Progress { run, percent } => {
                 if let Some(entry) = self.runs.get_mut(&run).filter(|entry| entry.child == child) {
                     entry.progress = Some(percent.clamp(0.0, 100.0));
+                    debug!(channel = %self.spec.channel, job = entry.id.0, percent, "progress");
                 }
             }
             FromWorker::Log { run, level, message } => {

@@ -6,6 +6,7 @@
 
 mod channel;
 mod claims;
+mod command;
 mod keys;
 mod look;
 mod order;

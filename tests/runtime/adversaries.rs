@@ -38,7 +38,7 @@ max_execute_seconds = 1
         let mine: HashSet<_> = effects.iter().chain(&given).collect();
         (mine.len() as u64 == JOBS - unread(misdeed)).then_some(())
     });
-    assert!(begun.elapsed() < Duration::from_secs(8), "{misdeed}: it took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{misdeed}: it took {:?}", begun.elapsed());
     let counts = site.until("default", "every job to end", |c| c.done + c.failed == JOBS);
     Outcome { site, master, counts }
 }

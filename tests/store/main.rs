@@ -98,6 +98,7 @@ macro_rules! conformance {
                 discard_and_clear_know_all_priorities,
                 one_turn_is_bounded_over_all_priorities,
                 a_job_of_any_priority_wakes_those_who_wait,
+                front_and_back_of_one_turn_meet_in_an_empty_channel,
             }
             random {
                 a_driver_does_what_the_model_does,

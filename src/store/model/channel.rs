@@ -9,8 +9,8 @@ use super::order::{self, Order};
 use crate::job::{FailReason, JobId, MAX_DELAY, Meta, NewJob, Priority, Timestamp};
 use crate::store::batch::{self, MAX_ID_LEAD, TAKE_DEPTH};
 use crate::store::{
-    Claim, Claimed, Clear, Cleared, Exception, Free, Leased, MAX_BATCH, Owner, Place, PushError, Pushed,
-    Reap, Settlement, State, StoreError, Turn, TurnReply,
+    Claim, Claimed, Exception, Free, Leased, MAX_BATCH, Owner, Place, PushError, Pushed, Reap, Settlement,
+    State, StoreError, Turn, TurnReply,
 };
 
 /// One channel: its jobs, its owners, its counts.
@@ -22,7 +22,7 @@ pub(super) struct Channel {
     /// Grows whenever work may have appeared.
     pub(super) wakes: u64,
     pub(super) jobs: BTreeMap<JobId, Job>,
-    waiting: Order,
+    pub(super) waiting: Order,
     owners: BTreeMap<Owner, Lease>,
     keys: Keys,
     claims: Claims,
@@ -325,69 +325,8 @@ impl Channel {
         meta.failed.is_some()
     }
 
-    pub(super) fn requeue(&mut self, now: Timestamp, jobs: &[(JobId, Meta)]) -> u64 {
-        let mut moved = 0;
-        for (id, meta) in jobs {
-            if !matches!(self.jobs.get(id), Some(Job { at: Spot::Failed(_), .. })) {
-                continue;
-            }
-            self.rewrite(*id, meta);
-            self.take_key_again(*id, now);
-            self.put_last(*id);
-            moved += 1;
-        }
-        self.wakes += 1;
-        moved
-    }
-
-    pub(super) fn discard(&mut self, ids: &[JobId]) -> u64 {
-        let mut removed = 0;
-        for id in ids {
-            if self.jobs.get(id).is_some_and(|job| job.at.state() != State::Reserved) {
-                self.remove(*id);
-                removed += 1;
-            }
-        }
-        self.cleared += removed;
-        removed
-    }
-
-    pub(super) fn clear(&mut self, which: Clear) -> Cleared {
-        let mut empty = |yes: bool, state| {
-            let ids = if yes { self.of(state) } else { Vec::new() };
-            for (_, id) in &ids {
-                self.remove(*id);
-            }
-            self.cleared += ids.len() as u64;
-            ids.len() as u64
-        };
-        Cleared {
-            waiting: empty(which.waiting, State::Waiting),
-            delayed: empty(which.delayed, State::Delayed),
-            failed: empty(which.failed, State::Failed),
-            reserved: empty(which.reserved, State::Reserved),
-        }
-    }
-
-    pub(super) fn resume(&mut self) {
-        self.paused = false;
-        self.wakes += 1;
-    }
-
-    pub(super) fn garble(&mut self, id: JobId, text: &str) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            (job.meta, job.payload) = (text.to_owned(), text.to_owned());
-        }
-    }
-
-    pub(super) fn lose_record(&mut self, id: JobId) {
-        if let Some(Job { at: Spot::Waiting(place), .. }) = self.jobs.remove(&id) {
-            self.waiting.remove(place);
-        }
-    }
-
     /// Puts a job at the back of its priority.
-    fn put_last(&mut self, id: JobId) {
+    pub(super) fn put_last(&mut self, id: JobId) {
         let back = self.waiting.back(self.jobs[&id].priority);
         self.put(id, Spot::Waiting(back));
     }
@@ -418,14 +357,14 @@ impl Channel {
         job.at = to;
     }
 
-    fn remove(&mut self, id: JobId) {
+    pub(super) fn remove(&mut self, id: JobId) {
         if let Some(Job { at: Spot::Waiting(place), .. }) = self.jobs.remove(&id) {
             self.waiting.remove(place);
         }
         self.keys.end(id);
     }
 
-    fn rewrite(&mut self, id: JobId, meta: &Meta) {
+    pub(super) fn rewrite(&mut self, id: JobId, meta: &Meta) {
         let job = self.jobs.get_mut(&id).expect("only jobs that exist are rewritten");
         if meta.failed == Some(FailReason::Malformed) && serde_json::from_str::<Meta>(&job.meta).is_err() {
             job.payload = batch::as_found(&job.meta, &job.payload);
@@ -443,7 +382,7 @@ impl Channel {
     }
 
     /// Gives a job its key again where that is free. One that was taken for a time was taken once.
-    fn take_key_again(&mut self, id: JobId, now: Timestamp) {
+    pub(super) fn take_key_again(&mut self, id: JobId, now: Timestamp) {
         let Ok(meta) = serde_json::from_str::<Meta>(&self.jobs[&id].meta) else { return };
         if meta.unique_for_ms.is_none() && self.holder(&meta, now).is_none() {
             self.keys.take(id, &meta, now);

@@ -69,7 +69,8 @@ impl Ends {
                     "SELECT rank FROM jobs WHERE lane = ?1 AND rank BETWEEN ?2 AND ?3 ORDER BY rank LIMIT 1",
                     [self.waiting, first, last],
                 )?;
-                found.unwrap_or(number(priority) * BAND)
+                // Where nothing is yet, what comes to the back comes behind these, whichever is written first.
+                found.unwrap_or_else(|| *self.backs[index(priority)].get_or_insert(number(priority) * BAND))
             }
         };
         self.fronts[index(priority)] = Some(front - count);

@@ -230,3 +230,15 @@ pub async fn a_job_of_any_priority_wakes_those_who_wait(world: World) {
         world.master().await.lease(1).await;
     }
 }
+
+pub async fn front_and_back_of_one_turn_meet_in_an_empty_channel(world: World) {
+    let ids = push(&world, "hhhhhllnn").await;
+    let mut master = world.master().await;
+    let leased = master.lease(9).await;
+    let front = |n: usize| end(&leased[n], Place::Front);
+    let back = |n: usize| end(&leased[n], Place::Back);
+    // Leased in the order of priorities: five high, two normal, two low.
+    let ends = [front(0), back(1), front(2), back(3), front(4), back(6), front(5), back(7), front(8)];
+    assert_eq!(master.settle(&ends).await, []);
+    assert_eq!(world.ids(State::Waiting).await, at(&ids, [0, 2, 4, 1, 3, 7, 8, 6, 5]));
+}

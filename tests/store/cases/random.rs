@@ -2,6 +2,8 @@
 //!
 //! `PROPTEST_CASES` asks for more sequences than the few of a usual run, `AINT_QUEUE_SEED` for others.
 
+mod steps;
+
 use std::env;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,157 +19,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use self::steps::{End, FAR, Freed, Kind, MASTERS, Step, step};
 use crate::harness::{Driver, World, job, later, of, unique, unique_for, unique_until_start};
-
-/// Masters that take part.
-const MASTERS: usize = 3;
-const FAR: Duration = Duration::from_secs(3600);
-
-/// One step. Jobs are meant by the order in which they were pushed, counted around.
-#[derive(Clone, Debug)]
-enum Step {
-    Push(Vec<(Kind, Priority)>),
-    Turn {
-        master: usize,
-        ends: Vec<(usize, End)>,
-        frees: Vec<(usize, Freed)>,
-        want: usize,
-        max_bytes: usize,
-    },
-    /// The same number again.
-    Replay {
-        master: usize,
-        job: usize,
-    },
-    Claim {
-        master: usize,
-        claims: Vec<(usize, u8, ClaimKind)>,
-    },
-    Held {
-        master: usize,
-    },
-    Fetch {
-        master: usize,
-        jobs: Vec<usize>,
-    },
-    Take {
-        master: usize,
-        job: usize,
-    },
-    Leave {
-        master: usize,
-    },
-    Lapse {
-        master: usize,
-    },
-    Bury {
-        master: usize,
-    },
-    Requeue(Vec<usize>),
-    Discard(Vec<usize>),
-    Clear {
-        waiting: bool,
-        delayed: bool,
-        failed: bool,
-        reserved: bool,
-    },
-    Pause(bool),
-    Look(usize),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Now,
-    Later,
-    Unique(u8),
-    UniqueUntilStart(u8),
-    /// For so long that no run of this test sees the end of it.
-    UniqueFor(u8),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Freed {
-    /// The unique key of the job itself.
-    Own,
-    Unique(u8),
-    Lock(u8),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum End {
-    Done,
-    Front,
-    Back,
-    Later,
-    Failed,
-}
-
-fn kind() -> impl Strategy<Value = (Kind, Priority)> {
-    let kind = prop_oneof![
-        10 => Just(Kind::Now),
-        2 => Just(Kind::Later),
-        3 => (0..4_u8).prop_map(Kind::Unique),
-        1 => (0..4_u8).prop_map(Kind::UniqueUntilStart),
-        1 => (0..4_u8).prop_map(Kind::UniqueFor),
-    ];
-    let priority =
-        prop_oneof![3 => Just(Priority::Normal), 1 => Just(Priority::High), 1 => Just(Priority::Low)];
-    (kind, priority)
-}
-
-fn freed() -> impl Strategy<Value = Freed> {
-    prop_oneof![Just(Freed::Own), (0..4_u8).prop_map(Freed::Unique), (0..2_u8).prop_map(Freed::Lock)]
-}
-
-fn claim_kind() -> impl Strategy<Value = ClaimKind> {
-    prop_oneof![
-        3 => (0..4_u32).prop_map(|limit| ClaimKind::Lock { limit }),
-        1 => (1..4_u32).prop_map(|count| ClaimKind::Rate { count, per: FAR }),
-    ]
-}
-
-fn ending() -> impl Strategy<Value = End> {
-    prop_oneof![
-        3 => Just(End::Done),
-        1 => Just(End::Front),
-        1 => Just(End::Back),
-        1 => Just(End::Later),
-        2 => Just(End::Failed)
-    ]
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let master = 0..MASTERS;
-    let job = 0..64_usize;
-    let max_bytes = prop_oneof![4 => Just(usize::MAX), 1 => Just(0), 1 => Just(40)];
-    let frees = vec((job.clone(), freed()), 0..5);
-    let turn = (master.clone(), vec((job.clone(), ending()), 0..12), frees, 0..6_usize, max_bytes);
-    let claims = vec((job.clone(), 0..2_u8, claim_kind()), 0..12);
-    prop_oneof![
-        6 => vec(kind(), 1..6).prop_map(Step::Push),
-        12 => turn.prop_map(|(master, ends, frees, want, max_bytes)| {
-            Step::Turn { master, ends, frees, want, max_bytes }
-        }),
-        4 => (master.clone(), claims).prop_map(|(master, claims)| Step::Claim { master, claims }),
-        1 => (master.clone(), job.clone()).prop_map(|(master, job)| Step::Replay { master, job }),
-        1 => master.clone().prop_map(|master| Step::Held { master }),
-        1 => (master.clone(), vec(job.clone(), 0..5)).prop_map(|(master, jobs)| Step::Fetch { master, jobs }),
-        2 => (master.clone(), job.clone()).prop_map(|(master, job)| Step::Take { master, job }),
-        1 => master.clone().prop_map(|master| Step::Leave { master }),
-        1 => master.clone().prop_map(|master| Step::Lapse { master }),
-        1 => master.prop_map(|master| Step::Bury { master }),
-        2 => vec(job.clone(), 0..6).prop_map(Step::Requeue),
-        1 => vec(job.clone(), 0..6).prop_map(Step::Discard),
-        1 => any::<[bool; 4]>().prop_map(|[waiting, delayed, failed, reserved]| Step::Clear {
-            waiting: waiting && delayed,
-            delayed: delayed && failed,
-            failed: failed && reserved,
-            reserved: reserved && waiting
-        }),
-        1 => any::<bool>().prop_map(Step::Pause),
-        1 => job.prop_map(Step::Look),
-    ]
-}
 
 /// The model and a driver, and what of theirs belongs together.
 struct Twins<'d> {

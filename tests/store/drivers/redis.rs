@@ -29,6 +29,18 @@ const PERMISSIONS: &str = "~aint-queue:* resetchannels -@all +select +evalsha +s
     +llen +lpos +lrem +sadd +srem +scard +sismember +smismember +zadd +zrem +zscore +zcard +zcount +zrange \
     +zrangebyscore +zrevrange +zlexcount +zrandmember";
 
+#[test]
+fn the_permissions_are_those_that_users_are_told() {
+    for document in
+        [include_str!("../../../docs/operations.md"), include_str!("../../../src/store/redis/mod.rs")]
+    {
+        let start = document.find("~aint-queue:*").unwrap();
+        let told = document[start..].split("```").next().unwrap();
+        let told: Vec<_> = told.split_whitespace().filter(|word| *word != "//!").collect();
+        assert_eq!(told, PERMISSIONS.split_whitespace().collect::<Vec<_>>());
+    }
+}
+
 /// The driver as it is.
 pub async fn start() -> Box<dyn Driver> {
     Box::new(OnServer { world: WORLDS.fetch_add(1, Ordering::Relaxed), modest: false })

@@ -1,0 +1,167 @@
+//! Connections of webhooks: a name is resolved once, each address is vetted, TLS is verified, all of it in bounded time.
+
+use std::error::Error;
+use std::future::Future;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::Semaphore;
+use tower_service::Service;
+
+use super::address;
+use super::settings::Settings;
+
+/// How long resolving, connecting and the handshake of TLS may take together.
+const CONNECT_WAIT: Duration = Duration::from_secs(10);
+/// Names resolved at once: each takes a thread for as long as a name server is silent.
+const LOOKUPS: usize = 8;
+/// How often a connection that waits for an answer is asked for a sign of life.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Makes connections, in bounded time.
+#[derive(Clone)]
+pub(super) struct Connector(HttpsConnector<HttpConnector<Vetted>>);
+
+impl Connector {
+    pub(super) fn new(settings: &Settings) -> Result<Self, BoxError> {
+        let host = settings.url.host();
+        // The connector asks no resolver for an address.
+        if let (false, Some(kind)) =
+            (settings.allow_private, address::literal(host).and_then(address::not_public))
+        {
+            return Err(format!("worker.url goes to {kind}").into());
+        }
+        let resolver =
+            Vetted { allow_private: settings.allow_private, lookups: Arc::new(Semaphore::new(LOOKUPS)) };
+        let mut tcp = HttpConnector::new_with_resolver(resolver);
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT_WAIT));
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(KEEPALIVE));
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots(settings)?)
+            .with_no_client_auth();
+        let tls = HttpsConnectorBuilder::new().with_tls_config(tls);
+        // The scheme was checked with the configuration.
+        let tls = if settings.allow_http { tls.https_or_http() } else { tls.https_only() };
+        Ok(Self(tls.enable_http1().wrap_connector(tcp)))
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = <HttpsConnector<HttpConnector<Vetted>> as Service<Uri>>::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.0.call(uri);
+        Box::pin(async move {
+            tokio::time::timeout(CONNECT_WAIT, connecting)
+                .await
+                .unwrap_or_else(|_| Err(format!("there was no connection within {CONNECT_WAIT:?}").into()))
+        })
+    }
+}
+
+/// The authorities to trust: those of the file, or those of the machine.
+fn roots(settings: &Settings) -> Result<RootCertStore, BoxError> {
+    let mut roots = RootCertStore::empty();
+    let Some(file) = &settings.ca_file else {
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() && settings.url.uri().scheme_str() == Some("https") {
+            return Err("this machine trusts no certificate authority: install ca-certificates, or set worker.ca_file".into());
+        }
+        return Ok(roots);
+    };
+    let unusable =
+        |why: &dyn std::fmt::Display| format!("worker.ca_file \"{}\" cannot be used: {why}", file.display());
+    let read = CertificateDer::pem_file_iter(file).map_err(|error| unusable(&error))?;
+    for certificate in read {
+        roots.add(certificate.map_err(|error| unusable(&error))?).map_err(|error| unusable(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(unusable(&"it holds no certificate in PEM form").into());
+    }
+    Ok(roots)
+}
+
+/// Resolves names to those of their addresses that requests may go to.
+#[derive(Clone)]
+pub(super) struct Vetted {
+    allow_private: bool,
+    lookups: Arc<Semaphore>,
+}
+
+impl Service<Name> for Vetted {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let Self { allow_private, lookups } = self.clone();
+        Box::pin(async move {
+            let permit = lookups.acquire_owned().await?;
+            let found = tokio::task::spawn_blocking(move || {
+                // Held by the thread, which goes on when nobody waits for it any more.
+                let _permit = permit;
+                (name.as_str(), 0).to_socket_addrs().map(Vec::from_iter)
+            });
+            let found = found.await?.map_err(|error| format!("the host's name has no address: {error}"))?;
+            Ok(vet(found, allow_private)?.into_iter())
+        })
+    }
+}
+
+/// The addresses of a name that requests may go to.
+fn vet(found: Vec<SocketAddr>, allow_private: bool) -> Result<Vec<SocketAddr>, String> {
+    if allow_private {
+        return Ok(found);
+    }
+    let (refused, public): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|found| address::not_public(found.ip()).is_some());
+    match (refused.first().and_then(|first| address::not_public(first.ip())), public.is_empty()) {
+        (Some(kind), true) => Err(format!(
+            "the host's name stands for {kind}: set worker.allow_private = true if the receiver is in your own network"
+        )),
+        _ => Ok(public),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_addresses_of_a_name_only_public_ones_are_used() {
+        let found =
+            |all: &[&str]| all.iter().map(|a| SocketAddr::new(a.parse().unwrap(), 0)).collect::<Vec<_>>();
+        let mixed = found(&["10.0.0.1", "8.8.8.8", "::1"]);
+        assert_eq!(vet(mixed.clone(), false), Ok(found(&["8.8.8.8"])));
+        assert_eq!(vet(mixed.clone(), true), Ok(mixed));
+        assert!(
+            vet(found(&["127.0.0.1", "::1"]), false).unwrap_err().contains("stands for a loopback address")
+        );
+    }
+}

@@ -1,0 +1,157 @@
+//! What an answer means for the job. Pure.
+
+use std::time::{Duration, SystemTime};
+
+use hyper::StatusCode;
+
+use crate::job::JobError;
+
+/// The longest wait a receiver can ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+/// The shortest one: "now" would use up all attempts at once.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+/// So many bytes of a body are kept as an error.
+const KEPT: usize = 1024;
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// The header `Retry-After`.
+    pub(super) retry_after: Option<String>,
+    /// The beginning of the body, without secrets.
+    pub(super) body: String,
+}
+
+/// Done, tried again, or failed for good.
+pub(super) fn judge(answer: Answer, now: SystemTime) -> Result<(), JobError> {
+    let Answer { status, retry_after, body } = answer;
+    let body = match excerpt(&body) {
+        empty if empty.is_empty() => empty,
+        body => format!(": {body}"),
+    };
+    let reason = status.canonical_reason().map_or_else(String::new, |reason| format!(" {reason}"));
+    let error = format!("the receiver answered {}{reason}{body}", status.as_u16());
+    let asked = retry_after.and_then(|text| wait(&text, now));
+    match (status.as_u16(), asked) {
+        (200..=299, _) => Ok(()),
+        (429 | 503, Some(wait)) => Err(JobError::retry_after(wait, error)),
+        (300..=399, _) => Err(JobError::never(format!(
+            "{error}; redirects are not followed: write the address of the receiver itself into worker.url"
+        ))),
+        (408 | 425 | 429, _) => Err(error.into()),
+        (400..=499, _) => Err(JobError::never(error)),
+        _ => Err(error.into()),
+    }
+}
+
+/// The value of `Retry-After`, seconds or a date, as a wait within our bounds.
+fn wait(text: &str, now: SystemTime) -> Option<Duration> {
+    let text = text.trim();
+    let wait = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        // More digits than a number can have are a long time too.
+        text.parse().map_or(LONGEST_WAIT, Duration::from_secs)
+    } else {
+        let date = httpdate::parse_http_date(text).ok()?;
+        date.duration_since(now).unwrap_or_default()
+    };
+    Some(wait.clamp(SHORTEST_WAIT, LONGEST_WAIT))
+}
+
+/// The first bytes of a body on one line, with nothing in them that could move a terminal.
+fn excerpt(body: &str) -> String {
+    let body = body.trim();
+    let kept = &body[..body.floor_char_boundary(KEPT)];
+    let escaped = |c: char| match c {
+        '\n' | '\r' | '\t' => " ".to_owned(),
+        // Besides control characters those that are not seen or turn the direction of writing.
+        c if c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') =>
+        {
+            c.escape_default().to_string()
+        }
+        c => c.to_string(),
+    };
+    let mut line: String = kept.chars().map(escaped).collect();
+    if kept.len() < body.len() {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Next, Outcome};
+
+    /// 1994-11-06 08:49:37 UTC, the date of the standard's examples.
+    const EXAMPLE: Duration = Duration::from_secs(784_111_777);
+
+    fn end(status: u16, retry_after: Option<&str>) -> Outcome {
+        let status = StatusCode::from_u16(status).unwrap();
+        let answer = Answer { status, retry_after: retry_after.map(str::to_owned), body: "no\n".into() };
+        let now = SystemTime::UNIX_EPOCH + EXAMPLE - Duration::from_secs(90);
+        judge(answer, now).map_or_else(JobError::into_outcome, |()| Outcome::Done)
+    }
+
+    fn next(status: u16, retry_after: Option<&str>) -> Next {
+        match end(status, retry_after) {
+            Outcome::Failed { next, .. } => next,
+            other => panic!("{status} is no failure but {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_class_of_answer_has_its_meaning() {
+        for status in [200, 201, 202, 204, 299] {
+            assert_eq!(end(status, Some("5")), Outcome::Done);
+        }
+        for status in [300, 301, 302, 304, 307, 308, 400, 401, 403, 404, 405, 409, 410, 413, 422, 451] {
+            assert_eq!(next(status, Some("5")), Next::Never, "{status}");
+        }
+        for status in [408, 425, 429, 500, 502, 503, 504, 599] {
+            assert_eq!(next(status, None), Next::ByPolicy, "{status}");
+        }
+        assert_eq!(next(500, Some("5")), Next::ByPolicy);
+    }
+
+    #[test]
+    fn a_wait_that_is_asked_for_is_kept_within_bounds() {
+        let after = |text| next(429, Some(text));
+        let seconds = |n| Next::After(Duration::from_secs(n));
+        assert_eq!(after(" 7 "), seconds(7));
+        assert_eq!(next(503, Some("120")), seconds(120));
+        assert_eq!(after("0"), seconds(1));
+        assert_eq!(after("99999999999999999999999"), seconds(86_400));
+        for date in
+            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+        {
+            assert_eq!(after(date), seconds(90), "{date}");
+        }
+        assert_eq!(after("Sat, 05 Nov 1994 08:49:37 GMT"), seconds(1));
+        assert_eq!(after("Fri, 31 Dec 9999 23:59:59 GMT"), seconds(86_400));
+        for nonsense in ["", "soon", "-1", "1.5", "Sun, 99 Nov 1994 08:49:37 GMT"] {
+            assert_eq!(after(nonsense), Next::ByPolicy, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn the_error_keeps_status_and_beginning_of_the_body() {
+        let error = |body: &str| {
+            let answer = Answer { status: StatusCode::NOT_FOUND, retry_after: None, body: body.into() };
+            judge(answer, SystemTime::UNIX_EPOCH).unwrap_err().message().to_owned()
+        };
+        assert_eq!(error(""), "the receiver answered 404 Not Found");
+        assert_eq!(
+            error("a\r\nb\x1b[31m\u{202e}"),
+            "the receiver answered 404 Not Found: a  b\\u{1b}[31m\\u{202e}"
+        );
+        let long = error(&"ä".repeat(2000));
+        assert!(long.ends_with("ä…") && long.len() < KEPT + 60, "{}", long.len());
+        let redirect = judge(
+            Answer { status: StatusCode::FOUND, retry_after: None, body: String::new() },
+            SystemTime::UNIX_EPOCH,
+        );
+        assert!(redirect.unwrap_err().message().contains("302 Found; redirects are not followed"));
+    }
+}

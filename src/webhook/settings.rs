@@ -1,0 +1,311 @@
+//! What a channel with `worker.url` is configured to send, and where to. Checked when the configuration is read.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use hyper::Uri;
+use hyper::header::{HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+
+use super::address;
+pub use super::sign::Key;
+
+/// Where requests go and what they carry.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Where requests go.
+    pub url: Target,
+    /// What they are signed with, each by itself.
+    pub keys: Vec<Key>,
+    /// Further headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Whether requests may go to addresses that are not public.
+    pub allow_private: bool,
+    /// Whether they may go without TLS.
+    pub allow_http: bool,
+    /// Authorities to trust in place of those of the machine.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Headers that are ours, or that belong to the connection.
+const OURS: &[&str] = &[
+    "host",
+    "content-type",
+    "content-length",
+    "content-encoding",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+];
+/// How names of headers begin that are ours.
+const OUR_FAMILIES: &[&str] = &["webhook-", "aint-queue-"];
+
+/// What is wrong, and what would be right.
+pub(crate) type Wrong = (String, String);
+
+impl Settings {
+    /// The text for the variable of a worker. It holds the secrets.
+    #[must_use]
+    pub fn to_variable(&self) -> String {
+        serde_json::to_string(self).expect("texts and flags are always JSON")
+    }
+
+    /// What [`Settings::to_variable`] wrote.
+    pub(super) fn from_variable(text: &str) -> Result<Self, String> {
+        // The error of the parser could quote a value.
+        serde_json::from_str(text)
+            .map_err(|_| "its settings were written by another version: restart the master".to_owned())
+    }
+
+    /// The words of these settings that no log and no error may show.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let mut words: Vec<String> = self.keys.iter().cloned().map(String::from).collect();
+        for (_, value) in &self.headers {
+            // A receiver may repeat the token of "Bearer …" alone.
+            words.extend(value.split_whitespace().last().map(str::to_owned));
+            words.push(value.clone());
+        }
+        words.extend(self.url.hidden().map(str::to_owned));
+        words
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Settings")
+            .field("url", &self.url)
+            .field("keys", &self.keys)
+            .field("headers", &names)
+            .field("allow_private", &self.allow_private)
+            .field("allow_http", &self.allow_http)
+            .field("ca_file", &self.ca_file)
+            .finish()
+    }
+}
+
+/// A URL that requests may go to. Its `Display` and `Debug` leave out what may be secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    #[serde(with = "as_text")]
+    uri: Uri,
+    /// Whether the path is secret too.
+    secret_path: bool,
+}
+
+impl Target {
+    /// Reads a URL; a path that came from the environment is secret. Messages never quote the text: it may hold a
+    /// password.
+    pub(crate) fn parse(text: &str, secret_path: bool, allow: Allow) -> Result<Self, Wrong> {
+        let wrong = |message: &str, remedy: &str| Err((message.to_owned(), remedy.to_owned()));
+        const FORM: &str =
+            "write https://host/path, other characters than those of ASCII as %XX, names as xn--…";
+        let text = text.split('#').next().unwrap_or_default();
+        let Ok(uri) = text.parse::<Uri>() else { return wrong("is no URL", FORM) };
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return wrong("is no whole URL", FORM);
+        };
+        match scheme {
+            "https" => {}
+            "http" if allow.http => {}
+            "http" => {
+                let remedy = "write https://, or set worker.allow_http = true on a network you trust";
+                return wrong("would be sent without TLS", remedy);
+            }
+            _ => return wrong("is not an https:// URL", FORM),
+        }
+        if authority.as_str().contains('@') {
+            let remedy = "send it as a header: worker.headers = { authorization = \"${NAME}\" }";
+            return wrong("holds a user name or password", remedy);
+        }
+        let host = authority.host();
+        if host.is_empty()
+            || address::is_numeric_name(host)
+            || (host.starts_with('[') && address::literal(host).is_none())
+        {
+            return wrong(
+                "has no usable host",
+                "write a name, or an address such as 203.0.113.7 or [2001:db8::7]",
+            );
+        }
+        // What follows the host, as the parser lets ports pass that are none.
+        let port = authority.as_str().strip_prefix(host).unwrap_or_default();
+        let usable = |port: &str| port.strip_prefix(':')?.parse::<u16>().ok().filter(|port| *port > 0);
+        if !port.is_empty() && usable(port).is_none() {
+            let remedy = "write a number from 1 to 65535 after the colon, or no colon";
+            return wrong("has no usable port", remedy);
+        }
+        if let (false, Some(kind)) = (allow.private, address::literal(host).and_then(address::not_public)) {
+            let remedy = "name a public host, or set worker.allow_private = true if the receiver is in your own network";
+            return Err((format!("goes to {kind}"), remedy.to_owned()));
+        }
+        Ok(Self { uri, secret_path })
+    }
+
+    /// The URL itself, for the one place that needs it.
+    pub(super) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    pub(super) fn host(&self) -> &str {
+        self.uri.host().unwrap_or_default()
+    }
+
+    /// Scheme, host and port: what messages may show.
+    pub(super) fn origin(&self) -> String {
+        let authority = self.uri.authority().map_or("", |a| a.as_str());
+        format!("{}://{authority}", self.uri.scheme_str().unwrap_or_default())
+    }
+
+    /// The part that may be secret.
+    fn hidden(&self) -> Option<&str> {
+        let all = self.uri.path_and_query().map_or("", |all| all.as_str());
+        let part =
+            if self.secret_path { all.trim_start_matches('/') } else { self.uri.query().unwrap_or_default() };
+        (!part.is_empty()).then_some(part)
+    }
+}
+
+/// What a URL may be beside public and encrypted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Allow {
+    pub(crate) http: bool,
+    pub(crate) private: bool,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.origin())?;
+        match (self.secret_path, self.hidden()) {
+            (true, Some(_)) => f.write_str("/[hidden]"),
+            (false, Some(_)) => write!(f, "{}?[hidden]", self.uri.path()),
+            (_, None) => f.write_str(self.uri.path()),
+        }
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What is wrong with a further header, if anything. The value is never quoted.
+pub(crate) fn wrong_header(name: &str, value: &str) -> Option<Wrong> {
+    let wrong = |message: &str, remedy: &str| Some((message.to_owned(), remedy.to_owned()));
+    let lower = name.to_ascii_lowercase();
+    if HeaderName::try_from(name).is_err() {
+        return wrong("cannot be the name of a header", "use letters, digits and -");
+    }
+    if OURS.contains(&lower.as_str()) || OUR_FAMILIES.iter().any(|family| lower.starts_with(family)) {
+        return wrong("is a header that every request has already", "remove it");
+    }
+    if HeaderValue::try_from(value).is_err() {
+        return wrong("cannot be sent in a header", "use characters of ASCII without line breaks");
+    }
+    None
+}
+
+mod as_text {
+    use hyper::Uri;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(uri: &Uri, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(uri)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uri, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Allow = Allow { http: true, private: true };
+
+    fn wrong(url: &str, allow: Allow) -> String {
+        Target::parse(url, false, allow).map(|t| t.to_string()).unwrap_err().0
+    }
+
+    #[test]
+    fn only_whole_urls_to_where_it_is_allowed_are_taken() {
+        let strict = Allow::default();
+        assert_eq!(wrong("", strict), "is no URL");
+        assert_eq!(wrong("https://ex ample.com", strict), "is no URL");
+        assert_eq!(wrong("example.com/hook", strict), "is no URL");
+        assert_eq!(wrong("/hook", strict), "is no whole URL");
+        assert_eq!(wrong("ftp://example.com/", strict), "is not an https:// URL");
+        assert_eq!(wrong("http://example.com/", strict), "would be sent without TLS");
+        assert_eq!(wrong("https://ann:hunter2@example.com/", ALL), "holds a user name or password");
+        for url in ["https://127.1/", "https://2130706433/", "https://0x7f.0.0.1/", "https://[::1%25lo]/"] {
+            let message = wrong(url, ALL);
+            assert!(message == "has no usable host" || message == "is no URL", "{url}: {message}");
+        }
+        for url in ["https://a:0/", "https://a:/", "https://a:65536/"] {
+            let message = wrong(url, ALL);
+            assert!(message == "has no usable port" || message == "is no URL", "{url}: {message}");
+        }
+        assert_eq!(wrong("https://169.254.169.254/latest", strict), "goes to an address of cloud metadata");
+        assert_eq!(wrong("https://[::ffff:10.0.0.1]:8443/", strict), "goes to a private address");
+        assert_eq!(
+            wrong("http://127.0.0.1/", Allow { http: true, private: false }),
+            "goes to a loopback address"
+        );
+        for url in ["https://example.com", "https://example.com:8443/a?b=c#d", "https://8.8.8.8/"] {
+            assert!(Target::parse(url, false, strict).is_ok(), "{url}");
+        }
+        assert!(Target::parse("http://[::1]:80/", false, ALL).is_ok());
+    }
+
+    #[test]
+    fn what_may_be_secret_in_a_url_is_not_shown() {
+        let shown = |url, secret| Target::parse(url, secret, Allow::default()).unwrap().to_string();
+        assert_eq!(shown("https://a.example/hook?key=hunter2", false), "https://a.example/hook?[hidden]");
+        assert_eq!(shown("https://a.example/T0/hunter2", true), "https://a.example/[hidden]");
+        assert_eq!(shown("https://a.example/hook", false), "https://a.example/hook");
+        assert_eq!(shown("https://a.example", true), "https://a.example/");
+    }
+
+    #[test]
+    fn headers_of_ours_and_impossible_ones_are_refused() {
+        for name in [
+            "Webhook-Id",
+            "webhook-signature",
+            "AINT-QUEUE-JOB",
+            "Host",
+            "content-type",
+            "Connection",
+            "a b",
+            "",
+        ] {
+            assert!(wrong_header(name, "x").is_some(), "{name}");
+        }
+        assert!(wrong_header("x-a", "a\nb").is_some());
+        assert!(wrong_header("Authorization", "Bearer x").is_none());
+    }
+
+    #[test]
+    fn settings_survive_the_way_to_their_worker_and_print_no_secret() {
+        let settings = Settings {
+            url: Target::parse("https://a.example/hook?key=hunter2", false, Allow::default()).unwrap(),
+            keys: vec![Key::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap()],
+            headers: vec![("authorization".to_owned(), "Bearer hunter2".to_owned())],
+            allow_private: true,
+            allow_http: false,
+            ca_file: Some(PathBuf::from("/etc/ca.pem")),
+        };
+        assert_eq!(Settings::from_variable(&settings.to_variable()).unwrap(), settings);
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("MfKQ"), "{shown}");
+        let error = Settings::from_variable("{\"url\":\"hunter2\"}").unwrap_err();
+        assert!(!error.contains("hunter2"));
+    }
+}

@@ -1,0 +1,84 @@
+//! Receivers with TLS: verified, always.
+
+use std::sync::Arc;
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::PrivateKeyDer;
+
+use crate::channel::{errors, sending};
+use crate::receiver::{Receiver, status};
+
+/// A receiver whose certificate is for this name, and that certificate as PEM.
+fn with_certificate(name: &str) -> (Receiver, String) {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    (Receiver::start_with(Some(Arc::new(config)), |_| status(200)), cert.pem())
+}
+
+#[test]
+fn a_certificate_of_an_authority_of_ones_own_is_verified() {
+    let (receiver, pem) = with_certificate("localhost");
+    let url = format!("https://localhost:{}/hook", receiver.port());
+    let site = sending(&url, "allow_private = true\nca_file = \"ca.pem\"");
+    site.write("ca.pem", &pem);
+    let master = site.listen(&[]);
+    site.push("hook", r#"{"a":1}"#, &[]);
+    site.until("default", "the job", |c| c.done == 1);
+    assert_eq!(receiver.requests()[0].body, r#"{"a":1}"#);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_certificate_nobody_vouches_for_is_refused() {
+    let (receiver, _) = with_certificate("localhost");
+    let url = format!("https://localhost:{}/hook", receiver.port());
+    let site = sending(&url, "allow_private = true");
+    // What the machine trusts is not the matter here, and it may trust nothing.
+    let (_, other) = with_certificate("elsewhere");
+    site.write("other.pem", &other);
+    let mut command = site.command(&["queue:run"]);
+    command.env("SSL_CERT_FILE", site.file("other.pem"));
+    let id = site.push("hook", "{}", &["--max-attempts", "1"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", crate::site::text(&output.stderr));
+    let errors = errors(&site, id);
+    assert!(errors[0].contains("invalid peer certificate"), "{errors:?}");
+    assert!(receiver.requests().is_empty());
+}
+
+#[test]
+fn a_certificate_for_another_name_is_refused() {
+    let (receiver, pem) = with_certificate("elsewhere");
+    let url = format!("https://localhost:{}/hook", receiver.port());
+    let site = sending(&url, "allow_private = true\nca_file = \"ca.pem\"");
+    site.write("ca.pem", &pem);
+    let master = site.listen(&[]);
+    let id = site.push("hook", "{}", &["--max-attempts", "1"]);
+    site.until("default", "the failure", |c| c.failed == 1);
+    let errors = errors(&site, id);
+    assert!(errors[0].contains("not valid for name"), "{errors:?}");
+    assert!(receiver.requests().is_empty());
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_file_without_authorities_is_said_by_the_worker() {
+    let site = sending("https://localhost:1/hook", "ca_file = \"ca.pem\"");
+    let said = crate::site::text(&site.run(&["config:check"]).stderr);
+    assert!(said.contains("worker.ca_file cannot be read"), "{said}");
+    site.write("ca.pem", "nothing\n");
+    let master = site.listen(&[]);
+    site.push("hook", "{}", &[]);
+    crate::site::until("the worker to say it", || {
+        master.log().contains("it holds no certificate in PEM form").then_some(())
+    });
+    assert_eq!(site.counts("default").failed, 0);
+    assert!(master.stop().success());
+}
