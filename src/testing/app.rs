@@ -180,7 +180,7 @@ impl TestApp {
                 self.give_up(report);
             }
             match runner.next().await? {
-                Found::Ran(ran) => report.count(Ran::of(ran)),
+                Found::Ran(ran) => report.count(Ran::of(*ran)),
                 Found::Nothing { next_due } => {
                     runner.leave().await?;
                     return Ok(next_due);
