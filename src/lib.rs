@@ -61,7 +61,63 @@
 //! }
 //! ```
 //!
-//! `examples/mail.rs` is the same as one program that does both. [`testing`] has what the tests of your program need.
+//! Put both into one `Cargo.toml` with `serde` (feature `derive`) and `tokio` (features `macros` and `rt`), and try it:
+//!
+//! ```text
+//! $ cargo run -- queue:push send_mail --data '{"to":"ann@example.com"}'
+//! $ cargo run -- queue:listen
+//! ```
+//!
+//! Without a configuration there is one channel, `default`, in the file `aint-queue.db` of the current directory.
+//! `examples/mail.rs` is one program that pushes and runs; `examples/orders` is a small application with three channels.
+//!
+//! # What a job can say
+//!
+//! A job is data: what is pushed is its JSON, and the type is found by [`Job::NAME`], which stays the same when the type is
+//! renamed or moved. A handler that blocks implements [`Job`], one that is asynchronous [`AsyncJob`]; both run in every mode.
+//! The rest has defaults:
+//!
+//! | to say | write |
+//! |---|---|
+//! | tried again by the channel's policy | return any error with `?`, or panic |
+//! | tried again after a time | [`JobError::retry_after`], or [`Job::retry_after`] for all errors of the type |
+//! | not now, and no attempt is counted | [`JobError::release`] |
+//! | never again | [`JobError::never`], or [`Job::can_retry`] |
+//! | how often, how long | [`Job::MAX_ATTEMPTS`], [`Job::TIMEOUT`] |
+//! | what to do after the last failure | [`Job::failed`] |
+//! | what handlers share | [`App::state`], [`App::state_with`], [`Context::state`] |
+//! | one at a time, at most so many a second, not while a service is down | [`middleware`] |
+//! | another job as a consequence | [`Context::push`] |
+//! | how far it is; that it was cancelled | [`Context::progress`], [`Context::cancelled`] |
+//!
+//! A push says when, how urgent, until when, and what must not be there twice:
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # use aint_queue::{Context, Job, JobError, Priority, PushOptions, Queue};
+//! # #[derive(serde::Serialize, serde::Deserialize)]
+//! # struct SendMail { to: String }
+//! # impl Job for SendMail {
+//! #     const NAME: &'static str = "send_mail";
+//! #     fn handle(self, _: &Context) -> Result<(), JobError> { Ok(()) }
+//! # }
+//! # async fn example(queue: Queue, mail: SendMail) -> Result<(), Box<dyn std::error::Error>> {
+//! let options = PushOptions::new()
+//!     .delay(Duration::from_secs(60))
+//!     .expires_in(Duration::from_secs(3600))
+//!     .priority(Priority::High)
+//!     .unique("welcome-ann")
+//!     .header("tenant", "acme");
+//! queue.push_with(&mail, &options).await?;
+//! queue.push_many(&[mail]).await?; // one round trip for up to 500
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`testing`] has what tests of your own need: a queue in memory on which they see what was pushed and run it.
+//!
+//! There are no closures as jobs: code cannot be stored and run by another version of the program; a type with a name can. Nor
+//! are there separate kinds of jobs for the modes: where a job runs is the configuration's business.
 //!
 //! # Features
 //!

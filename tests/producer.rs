@@ -13,7 +13,7 @@ impl Job for Even {
     const NAME: &'static str = "even";
 
     fn handle(self, _: &Context) -> Result<(), JobError> {
-        if self.0 % 2 == 0 { Ok(()) } else { Err(JobError::never(format!("{} is odd", self.0))) }
+        if self.0.is_multiple_of(2) { Ok(()) } else { Err(JobError::never(format!("{} is odd", self.0))) }
     }
 }
 

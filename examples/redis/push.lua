@@ -73,6 +73,8 @@ local SCHEMA, RECORDS, WAITING, DELAYED, FAILED, OWNERS, DEAD, SEQS, STATS, UNIQ
 local HIGH, LOW, LOCKS = KEYS[13], KEYS[14], KEYS[15]
 -- The place of the first key that is the script's own.
 local OWN = 16
+-- Which of the keys exist, by their place.
+local there = {}
 do
   local kinds = {
     'string', 'hash', 'list', 'zset', 'zset', 'zset', 'zset', 'hash', 'hash', 'hash', 'list', 'hash',
@@ -80,7 +82,8 @@ do
   }
   for i = 1, OWN - 1 do
     local kind = redis.call('TYPE', KEYS[i]).ok
-    if kind ~= kinds[i] and kind ~= 'none' then
+    there[i] = kind ~= 'none'
+    if there[i] and kind ~= kinds[i] then
       return redis.error_reply('AINTKEY ' .. KEYS[i] .. ' is a ' .. kind .. ' where a ' .. kinds[i] .. ' belongs')
     end
   end
@@ -154,8 +157,10 @@ local function bury(passed)
   end
 end
 
--- The lists of waiting in the order of leasing, and the place in it of a priority ('' is normal).
+-- The lists of waiting in the order of leasing, which of them may have an entry, and the place in that order of a
+-- priority ('' is normal).
 local LISTS = { HIGH, WAITING, LOW }
+local filled = { there[13], true, there[14] }
 local PLACE = { high = 1, [''] = 2, normal = 2, low = 3 }
 
 -- The layout has something in it that version 1 does not know. No smaller version comes back.
@@ -166,7 +171,7 @@ local function layout_2()
   end
 end
 
--- Notes, once for ever, that there are jobs of other priorities than normal.
+-- Notes, for ever, that there are jobs of other priorities than normal.
 local function has_priorities()
   layout_2()
   redis.call('HSET', STATS, 'priorities', '1')
@@ -177,6 +182,7 @@ local function put_at_back(ids)
   for n = 1, 3 do
     if #ids[n] > 0 then
       if n ~= 2 then
+        filled[n] = true
         has_priorities()
       end
       redis.call('RPUSH', LISTS[n], unpack(ids[n]))
@@ -190,6 +196,7 @@ local function put_in_front(ids)
     local list = ids[n]
     if #list > 0 then
       if n ~= 2 then
+        filled[n] = true
         has_priorities()
       end
       for m = 1, math.floor(#list / 2) do
@@ -208,7 +215,11 @@ end
 
 -- How many entries wait, tombstones among them.
 local function entries()
-  return redis.call('LLEN', HIGH) + redis.call('LLEN', WAITING) + redis.call('LLEN', LOW)
+  local count = 0
+  for n = 1, 3 do
+    count = count + (filled[n] and redis.call('LLEN', LISTS[n]) or 0)
+  end
+  return count
 end
 
 local function push(ARGV)

@@ -29,6 +29,9 @@ const MAX_BODY: usize = 64 << 10;
 /// How long a body may take once the status is known, which is all that decides.
 const BODY_WAIT: Duration = Duration::from_secs(1);
 
+/// Errors that only say where their cause was met.
+const FRAMES: [&str; 2] = ["dns error", "tcp connect error"];
+
 /// Sends requests to one receiver.
 pub(super) struct Client {
     settings: Settings,
@@ -73,8 +76,7 @@ impl Client {
         let mut cause = error.source();
         while let Some(error) = cause {
             let said = error.to_string();
-            // Some errors say what their cause says too.
-            if !text.ends_with(&said) {
+            if !FRAMES.contains(&said.as_str()) && !text.ends_with(&said) {
                 text.push_str(": ");
                 text.push_str(&said);
             }

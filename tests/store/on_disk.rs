@@ -11,7 +11,7 @@ use aint_queue::store::{Claim, ClaimKind, Leased, PushError, Reap, State, Store,
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::harness::{Master, done, job};
+use crate::harness::{Master, done, job, unique_for};
 
 /// A directory with room for a store.
 struct Disk(TempDir);
@@ -259,10 +259,12 @@ async fn a_table_under_another_name_is_an_error_for_every_call_and_loses_nothing
             Err(StoreError::Corrupt { .. }) => failures += 1,
             Err(error) => panic!("{table}: {error:?}"),
         };
-        count(store.push(&[job("c")]).await.map(drop).map_err(|error| match error {
-            PushError::Store(error) => error,
-            other => panic!("{other}"),
-        }));
+        count(store.push(&[unique_for("c", table, Duration::from_secs(60))]).await.map(drop).map_err(
+            |error| match error {
+                PushError::Store(error) => error,
+                other => panic!("{other}"),
+            },
+        ));
         // A turn needs every table but that of the last id and those of keys, which are asked by a push or a claim.
         let needless = ["store", "holds", "locks", "rates"].contains(&table);
         let ends = if needless { vec![] } else { vec![done(&leased[0])] };

@@ -155,11 +155,11 @@ async fn keys_and_rates_whose_time_is_over_do_not_pile_up() {
         assert_eq!(number(&dir, "SELECT count(*) FROM holds"), 300, "{round}");
         assert_eq!(number(&dir, "SELECT count(*) FROM rates"), 300, "{round}");
     }
-    store.push(&[job("b")]).await.unwrap();
+    store.push(&[unique_for("once", "last", Duration::from_secs(60))]).await.unwrap();
     let lock = Claim { id, key: "lock".into(), kind: ClaimKind::Lock { limit: 1 } };
     let rate = Claim { kind: ClaimKind::Rate { count: 1, per: Duration::from_secs(60) }, ..lock.clone() };
     assert_eq!(store.claim(&master.owner, &[lock, rate]).await.unwrap(), [Claimed::Granted; 2]);
-    assert_eq!(number(&dir, "SELECT count(*) FROM holds"), 0);
+    assert_eq!(number(&dir, "SELECT count(*) FROM holds"), 1);
     assert_eq!(number(&dir, "SELECT count(*) FROM rates"), 1);
     assert_eq!(number(&dir, "SELECT count(*) FROM locks"), 1);
     store.leave(&master.owner).await.unwrap();

@@ -41,7 +41,10 @@ fn a_name_that_stands_for_a_private_address_gets_no_connection() {
     site.until("default", "the failure", |c| c.failed == 1);
     let errors = errors(&site, id);
     assert!(
-        errors[0].contains("the host's name stands for a loopback address: set worker.allow_private = true"),
+        errors[0].starts_with(&format!(
+            "could not connect to http://localhost:{}: the host's name stands for a loopback address: set worker.",
+            receiver.port()
+        )),
         "{errors:?}"
     );
     assert_eq!(receiver.connections(), 0);

@@ -27,6 +27,8 @@ local SCHEMA, RECORDS, WAITING, DELAYED, FAILED, OWNERS, DEAD, SEQS, STATS, UNIQ
 local HIGH, LOW, LOCKS = KEYS[13], KEYS[14], KEYS[15]
 -- The place of the first key that is the script's own.
 local OWN = 16
+-- Which of the keys exist, by their place.
+local there = {}
 do
   local kinds = {
     'string', 'hash', 'list', 'zset', 'zset', 'zset', 'zset', 'hash', 'hash', 'hash', 'list', 'hash',
@@ -34,7 +36,8 @@ do
   }
   for i = 1, OWN - 1 do
     local kind = redis.call('TYPE', KEYS[i]).ok
-    if kind ~= kinds[i] and kind ~= 'none' then
+    there[i] = kind ~= 'none'
+    if there[i] and kind ~= kinds[i] then
       return redis.error_reply('AINTKEY ' .. KEYS[i] .. ' is a ' .. kind .. ' where a ' .. kinds[i] .. ' belongs')
     end
   end

@@ -167,7 +167,7 @@ end
 local ids, records, bytes = {}, {}, 0
 local passed, tombstones, exact, full = { 0, 0, 0 }, 0, false, false
 local function lease(place)
-  if full then
+  if full or not filled[place] then
     return
   end
   local list, skipped, step = LISTS[place], 0, leased == 0 and tonumber(ARGV[6]) or 500
