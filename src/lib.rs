@@ -61,7 +61,74 @@
 //! }
 //! ```
 //!
-//! `examples/mail.rs` is the same as one program that does both.
+//! Put both into one `Cargo.toml` with `serde` (feature `derive`) and `tokio` (features `macros` and `rt`), and try it:
+//!
+//! ```text
+//! $ cargo run -- queue:push send_mail --data '{"to":"ann@example.com"}'
+//! $ cargo run -- queue:listen
+//! ```
+//!
+//! Without a configuration there is one channel, `default`, in the file `aint-queue.db` of the current directory.
+//! `examples/mail.rs` is one program that pushes and runs; `examples/orders` is a small application with three channels.
+//!
+//! # What a job can say
+//!
+//! A job is data: what is pushed is its JSON, and the type is found by [`Job::NAME`], which stays the same when the type is
+//! renamed or moved. A handler that blocks implements [`Job`], one that is asynchronous [`AsyncJob`]; both run in every mode.
+//! The rest has defaults:
+//!
+//! | to say | write |
+//! |---|---|
+//! | tried again by the channel's policy | return any error with `?`, or panic |
+//! | tried again after a time | [`JobError::retry_after`], or [`Job::retry_after`] for all errors of the type |
+//! | not now, and no attempt is counted | [`JobError::release`] |
+//! | never again | [`JobError::never`], or [`Job::can_retry`] |
+//! | how often, how long | [`Job::MAX_ATTEMPTS`], [`Job::TIMEOUT`] |
+//! | what to do after the last failure | [`Job::failed`] |
+//! | what handlers share | [`App::state`], [`App::state_with`], [`Context::state`] |
+//! | one at a time, at most so many a second, not while a service is down | [`middleware`] |
+//! | another job as a consequence | [`Context::push`] |
+//! | how far it is; that it was cancelled | [`Context::progress`], [`Context::cancelled`] |
+//!
+//! A push says when, how urgent, until when, and what must not be there twice:
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # use aint_queue::{Context, Job, JobError, Priority, PushOptions, Queue};
+//! # #[derive(serde::Serialize, serde::Deserialize)]
+//! # struct SendMail { to: String }
+//! # impl Job for SendMail {
+//! #     const NAME: &'static str = "send_mail";
+//! #     fn handle(self, _: &Context) -> Result<(), JobError> { Ok(()) }
+//! # }
+//! # async fn example(queue: Queue, mail: SendMail) -> Result<(), Box<dyn std::error::Error>> {
+//! let options = PushOptions::new()
+//!     .delay(Duration::from_secs(60))
+//!     .expires_in(Duration::from_secs(3600))
+//!     .priority(Priority::High)
+//!     .unique("welcome-ann")
+//!     .header("tenant", "acme");
+//! queue.push_with(&mail, &options).await?;
+//! queue.push_many(&[mail]).await?; // one round trip for up to 500
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`testing`] has what tests of your own need: a queue in memory on which they see what was pushed and run it.
+//!
+//! There are no closures as jobs: code cannot be stored and run by another version of the program; a type with a name can. Nor
+//! are there separate kinds of jobs for the modes: where a job runs is the configuration's business.
+//!
+//! # Features
+//!
+//! | feature | default | for |
+//! |---|---|---|
+//! | `server` | yes | master, workers, commands: [`App::run`] and everything behind it |
+//! | `sqlite`, `redis` | yes | the stores |
+//! | `tracing` | with `server` | what jobs log in tests and under the `sync` driver |
+//!
+//! A program that only pushes takes `default-features = false` and one store: 24 crates in all, this one and the derive macros
+//! of serde included, beside those of the store.
 //!
 //! # At least once
 //!
@@ -101,7 +168,8 @@
 //! | to know | look in |
 //! |---|---|
 //! | what a job is, how it can end | [`job`]: [`Job`], [`AsyncJob`], [`Context`], [`JobError`] |
-//! | how to push | [`Queue`], [`PushOptions`] |
+//! | how to push | [`Queue`], [`PushOptions`]; without a store: [`App::queue`] |
+//! | how to test | [`testing`] |
 //! | what happens to a job, end to end | [`channel`] |
 //! | when a job is tried again or fails | [`retry`] |
 //! | how workers are started, timed out, judged | [`pool`]; as numbers: [`pool::plan`] |
@@ -118,32 +186,49 @@
 
 mod app;
 mod breaker;
+#[cfg(feature = "server")]
 pub mod builtin;
+#[cfg(feature = "server")]
 pub mod channel;
+#[cfg(feature = "server")]
 mod cli;
 pub mod config;
+#[cfg(feature = "server")]
 pub mod fd;
+#[cfg(feature = "server")]
 mod form;
+#[cfg(feature = "server")]
 pub mod guardian;
+#[cfg(feature = "server")]
 pub mod http;
 mod inline;
 pub mod job;
+#[cfg(feature = "server")]
 pub mod master;
+#[cfg(feature = "server")]
 pub mod metrics;
 pub mod middleware;
+#[cfg(feature = "server")]
 pub mod pool;
 pub mod queue;
 mod queues;
 pub mod retry;
 mod run;
+#[cfg(feature = "server")]
 pub mod snapshot;
 pub mod store;
 pub mod testing;
+mod trace;
+#[cfg(feature = "server")]
 pub mod webhook;
+#[cfg(feature = "server")]
 pub mod wire;
+#[cfg(feature = "server")]
 pub mod worker;
 
-pub use app::{App, WORKER_ARGUMENT};
+pub use app::App;
+#[cfg(feature = "server")]
+pub use app::WORKER_ARGUMENT;
 pub use config::Config;
 pub use job::{AsyncFailedFn, AsyncJob, Context, FailedFn, Failure, Job, JobError, Priority};
 pub use queue::{PushOptions, Queue};

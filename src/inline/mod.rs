@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
-use tracing::debug;
 
 use crate::breaker::Breakers;
 use crate::job::{
@@ -26,9 +25,10 @@ use crate::job::{
 use crate::retry::{Begin, Policy, Terms, frees_first};
 use crate::run::{self, Cancel, Service, Services, Started};
 use crate::store::{
-    Elsewhere, Free, LEASE, Leased, MAX_BATCH_BYTES, Owner, Place, Settlement, Store, StoreError, Turn,
+    self, Elsewhere, Free, LEASE, Leased, MAX_BATCH_BYTES, Owner, Place, Settlement, Store, StoreError, Turn,
     TurnReply,
 };
+use crate::trace::debug;
 use link::Asks;
 pub(crate) use sync::queue;
 
@@ -195,7 +195,7 @@ impl Runner {
             None => (None, Policy::expire(meta, options, now)),
             Some(outcome) => {
                 let error = error_of(&outcome);
-                (error, handlers.policy.end(meta, outcome, options, now, fastrand::f64()))
+                (error, handlers.policy.end(meta, outcome, options, now, chance()))
             }
         };
         self.settle(Ran::of(id, &before, to, error), unique, frees).await
@@ -209,6 +209,7 @@ impl Runner {
     ) -> Result<Ran, StoreError> {
         let settlement = Settlement { id: ran.id, unique, to: ran.to.clone() };
         let reply = self.turn(&[settlement], &frees, 0).await?;
+        #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "they are only told"))]
         for (id, exception) in reply.exceptions {
             debug!(job = id.0, ?exception, "a job was taken away while it ran: its result is dropped");
         }
@@ -300,6 +301,12 @@ impl Ran {
         let reason = meta.failed.or(meta.failing)?;
         Some((reason, meta.last_error().to_owned()))
     }
+}
+
+/// A number from 0 to 1 for the jitter of waits.
+#[expect(clippy::cast_precision_loss, reason = "the lower bits do not matter")]
+fn chance() -> f64 {
+    store::random() as f64 / u64::MAX as f64
 }
 
 fn error_of(outcome: &Outcome) -> Option<String> {

@@ -154,3 +154,25 @@ fn nobody_there_and_no_http_are_errors_that_name_the_place() {
         assert!(master.stop().success());
     }
 }
+
+#[test]
+fn an_answer_that_comes_before_the_body_was_read_counts() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answered = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // The head and a part of the body, no more.
+        stream.read_exact(&mut [0; 2048]).unwrap();
+        stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 6\r\n\r\nnot so").unwrap();
+        stream
+    });
+    let site = sending(&format!("http://{address}/"), "allow_http = true\nallow_private = true");
+    let payload = format!("\"{}\"", "x".repeat(1_000_000));
+    site.push_lines("default", [format!(r#"{{"job":"hook","payload":{payload}}}"#)]);
+    let master = site.listen(&[]);
+    site.until("default", "the failure", |c| c.failed == 1);
+    let failed = site.json(&["queue:failed"]).to_string();
+    assert!(failed.contains("the receiver answered 413 Payload Too Large: not so"), "{failed}");
+    drop(answered.join().unwrap());
+    assert!(master.stop().success());
+}

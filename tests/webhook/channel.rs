@@ -11,7 +11,7 @@ pub const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1u";
 /// A site whose channel sends to this URL, with more lines of `[channels.default.worker]`.
 pub fn sending(url: &str, more: &str) -> Site {
     Site::sqlite(&format!(
-        "[channels.default]\nmax_attempts = 2\nstop_wait_seconds = 10\nbackoff = {{ kind = \"fixed\", base = 0.05, jitter = 0 }}\n\
+        "[channels.default]\nmax_attempts = 2\nstop_wait_seconds = 10\ntimeout_grace_ms = 3000\nbackoff = {{ kind = \"fixed\", base = 0.05, jitter = 0 }}\n\
          [channels.default.worker]\ntype = \"coroutine\"\nurl = \"{url}\"\nsecret = \"{SECRET}\"\n{more}\n"
     ))
 }
