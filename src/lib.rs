@@ -90,7 +90,7 @@
 //! | what to do after the last failure | [`Job::failed`] |
 //! | what handlers share | [`App::state`], [`App::state_with`], [`Context::state`] |
 //! | one at a time, at most so many a second, not while a service is down | [`middleware`] |
-//! | another job as a consequence | [`Context::push`] |
+//! | another job as a consequence | [`Context::push`], [`Context::to`] |
 //! | how far it is; that it was cancelled | [`Context::progress`], [`Context::cancelled`] |
 //!
 //! A push says when, how urgent, until when, and what must not be there twice:

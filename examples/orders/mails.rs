@@ -30,7 +30,7 @@ pub enum About {
 impl SendMail {
     /// Pushes it from another job. The trace context that the order came with goes along by itself.
     pub fn push(&self, ctx: &Context) -> Asking<JobId> {
-        ctx.push_into("mails", self, &PushOptions::new().unique(self.name()))
+        ctx.to("mails").push_with(self, &PushOptions::new().unique(self.name()))
     }
 
     /// What makes two mails the same one.

@@ -46,10 +46,10 @@ impl AsyncJob for PlaceOrder {
         // pushed twice. What has ended is made again, which does no harm: the same file is written once more.
         let once = |what: &str| PushOptions::new().unique(format!("{what}-{}", order.number));
         let invoice = RenderInvoice { order: order.clone() };
-        ctx.push_into("invoices", &invoice, &once("invoice")).await?;
+        ctx.to("invoices").push_with(&invoice, &once("invoice")).await?;
         for print in &order.prints {
             let picture = ResizePicture { order: order.clone(), picture: print.picture.clone() };
-            ctx.push_into("images", &picture, &once(&print.picture.0)).await?;
+            ctx.to("images").push_with(&picture, &once(&print.picture.0)).await?;
         }
         Ok(())
     }
@@ -69,7 +69,7 @@ impl CompleteOrder {
             .unique_until_start(format!("complete-{}", order.number))
             // Who ordered first gets the mail first: orders are completed before new ones are begun.
             .priority(Priority::High);
-        ctx.push_into("default", &Self(order), &options).wait()?;
+        ctx.to("default").push_with(&Self(order), &options).wait()?;
         Ok(())
     }
 }

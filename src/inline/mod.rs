@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::breaker::Breakers;
 use crate::job::{
-    About, Context, ErrorKind, FailReason, JobId, Meta, Outcome, Payload, Record, Registry, State, Timestamp,
+    About, Context, FailReason, JobId, Meta, Outcome, Payload, Record, Registry, State, Timestamp,
     remember_panics,
 };
 use crate::retry::{Begin, Policy, Terms, frees_first};
@@ -299,8 +299,7 @@ impl Ran {
     pub(crate) fn failed(&self) -> Option<(FailReason, String)> {
         let (Place::Failed(meta) | Place::Front(meta)) = &self.to else { return None };
         let reason = meta.failed.or(meta.failing)?;
-        let last = meta.errors.iter().rev().find(|error| error.kind != ErrorKind::Callback);
-        Some((reason, last.map(|error| error.message.clone()).unwrap_or_default()))
+        Some((reason, meta.last_error().to_owned()))
     }
 }
 

@@ -11,7 +11,7 @@ mod site;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use shop::{Fate, ORDERS, Shop};
+use shop::{Fate, ORDERS, Shop, failed_for};
 use site::until;
 
 #[test]
@@ -31,10 +31,15 @@ fn every_order_is_done_once_and_bad_ones_fail_where_people_see_it() {
     // An undisturbed shop makes nothing twice.
     assert_eq!(shop.site.counts("invoices").done, ORDERS);
     assert_eq!(shop.site.counts("images").done, shop.pictures() - shop::BROKEN.len() as u64);
-    let errors = shop.failed("default").into_iter().map(|job| job["last_error"].as_str().unwrap().to_owned());
-    let errors: Vec<_> = errors.collect();
-    let says = |text: &str| errors.iter().any(|error| error.contains(text));
-    assert!(errors.len() == 2 && says("prints[0].picture") && says("at least one print"), "{errors:?}");
+    let images = shop.failed("images");
+    assert!(
+        images.len() == shop::BROKEN.len() && images.iter().all(|job| job["attempts"] == 1),
+        "{images:?}"
+    );
+    assert_eq!(shop.failed("mails").len(), 1);
+    let refused = shop.failed("default");
+    let says = |error: &str| refused.iter().any(|job| failed_for(job, error));
+    assert!(refused.len() == 2 && says("prints[0].picture") && says("at least one print"), "{refused:?}");
     let log = master.log();
     for number in 1..=ORDERS {
         let sent = log.matches(&format!("sent {number}-")).count();
