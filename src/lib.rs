@@ -61,9 +61,12 @@
 //! }
 //! ```
 //!
-//! Put both into one `Cargo.toml` with `serde` (feature `derive`) and `tokio` (features `macros` and `rt`), and try it:
+//! `main` needs two dependencies; whoever calls `welcome` is asynchronous and has a runtime, such as `tokio`. Until that is
+//! written, the compiler warns that nobody calls it. Try it:
 //!
 //! ```text
+//! $ cargo add --path ../aint-queue
+//! $ cargo add serde --features derive
 //! $ cargo run -- queue:push send_mail --data '{"to":"ann@example.com"}'
 //! $ cargo run -- queue:listen
 //! ```
