@@ -115,7 +115,7 @@ mod tests {
         assert!(error("").starts_with("the body is empty"));
         assert!(matches!(parse(b"\"\xff\""), Err(Wrong::NotUtf8)));
         assert!(error("7").starts_with("not an object"));
-        assert!(error("{\"job\":\"a\"").starts_with("not an object"));
+        assert!(error("{\"job\":\"a\"").starts_with("not valid JSON"));
         assert!(error("[{\"job\":\"a\"},{\"jop\":\"b\"}]").starts_with("job 1 of the array: not an object"));
         assert!(error("[{\"job\":\"a\"},[]]").starts_with("job 1 of the array: not an object"));
         assert!(error("[{\"job\":\"a\"}").starts_with("the body is not valid JSON"));
