@@ -73,7 +73,7 @@ fn a_mistake_in_a_job_names_its_field() {
     let large = json!({ "job": "a", "payload": "x".repeat(1 << 20) }).to_string();
     let cases: &[(&str, Option<&str>, &str)] = &[
         ("", None, "the body is empty"),
-        ("nonsense", None, "not an object"),
+        ("nonsense", None, "not valid JSON"),
         ("7", None, "not an object"),
         ("{\"job\":\"a\"", None, "EOF"),
         ("[{\"job\":\"a\"}", None, "not valid JSON"),
