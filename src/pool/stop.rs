@@ -35,7 +35,7 @@ impl Pool {
         }
     }
 
-    /// Kills every worker at once. With `forget`, their runs end without an [`Ended`].
+    /// Kills every worker at once. With `forget`, their runs end without an [`Ended`](super::Ended).
     pub fn kill_all(&mut self, forget: bool) {
         if forget {
             self.runs.clear();
