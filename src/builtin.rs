@@ -20,6 +20,8 @@ pub fn register(app: App) -> App {
         .job::<Burn>()
         .job::<Crash>()
         .job::<Print>()
+        .job::<Leak>()
+        .job::<Hang>()
 }
 
 /// Does nothing.
@@ -163,6 +165,43 @@ impl Job for Print {
                 io::stderr().write_all(line.as_bytes())?;
             }
         }
+        Ok(())
+    }
+}
+
+/// Takes memory that it never gives back, to see a worker being replaced.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Leak {
+    /// How much, in MiB.
+    pub mib: usize,
+    /// How long it then waits, in milliseconds.
+    #[serde(default)]
+    pub ms: u64,
+}
+
+impl Job for Leak {
+    const NAME: &'static str = "leak";
+
+    fn handle(self, _: &Context) -> Result<(), JobError> {
+        // Written to, or it would not be there.
+        std::mem::forget(std::hint::black_box(vec![1u8; self.mib << 20]));
+        std::thread::sleep(Duration::from_millis(self.ms));
+        Ok(())
+    }
+}
+
+/// Waits, and does not end when told to.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Hang {
+    /// How long, in milliseconds.
+    pub ms: u64,
+}
+
+impl Job for Hang {
+    const NAME: &'static str = "hang";
+
+    fn handle(self, _: &Context) -> Result<(), JobError> {
+        std::thread::sleep(Duration::from_millis(self.ms));
         Ok(())
     }
 }

@@ -19,6 +19,11 @@ pub struct Metrics {
     jobs: IntGaugeVec,
     settled: IntGaugeVec,
     workers: IntGaugeVec,
+    stuck: IntGaugeVec,
+    degraded: IntGaugeVec,
+    wanted: IntGaugeVec,
+    recycled: IntCounterVec,
+    scaled: IntCounterVec,
 }
 
 impl Default for Metrics {
@@ -55,6 +60,27 @@ impl Default for Metrics {
                 &["channel", "how"],
             ),
             workers: gauge("aint_queue_workers", "Worker processes, by what they do.", &["channel", "state"]),
+            stuck: gauge(
+                "aint_queue_stuck_slots",
+                "Slots whose job does not end when told to.",
+                &["channel"],
+            ),
+            degraded: gauge(
+                "aint_queue_degraded",
+                "1 while no job is taken because no worker can be started.",
+                &["channel"],
+            ),
+            wanted: gauge("aint_queue_workers_wanted", "Serving workers there should be.", &["channel"]),
+            recycled: counter(
+                "aint_queue_workers_recycled_total",
+                "Workers replaced or killed, by limit.",
+                &["channel", "limit"],
+            ),
+            scaled: counter(
+                "aint_queue_scale_decisions_total",
+                "Changes of the number of workers there should be, by direction.",
+                &["channel", "direction"],
+            ),
             run_seconds,
             registry,
         }
@@ -71,7 +97,11 @@ pub const STATES: [&str; 4] = ["waiting", "reserved", "delayed", "failed"];
 /// How jobs leave the store.
 pub const SETTLED: [&str; 2] = ["done", "cleared"];
 /// What workers do.
-pub const WORKER_STATES: [&str; 4] = ["booting", "idle", "busy", "leaving"];
+pub const WORKER_STATES: [&str; 6] = ["booting", "idle", "busy", "draining", "retiring", "leaving"];
+/// The limits that end workers.
+pub const RECYCLED: [&str; 4] = ["jobs", "life", "memory", "memory_hard"];
+/// Which way the number of workers goes.
+pub const DIRECTIONS: [&str; 2] = ["up", "down"];
 
 impl Metrics {
     /// One channel's metrics, looked up once: they are counted on the hot path.
@@ -88,6 +118,11 @@ impl Metrics {
             jobs: STATES.map(|state| gauge(&self.jobs, state)),
             settled: SETTLED.map(|how| gauge(&self.settled, how)),
             workers: WORKER_STATES.map(|state| gauge(&self.workers, state)),
+            stuck: self.stuck.with_label_values(&[name]),
+            degraded: self.degraded.with_label_values(&[name]),
+            wanted: self.wanted.with_label_values(&[name]),
+            recycled: RECYCLED.map(|limit| counter(&self.recycled, limit)),
+            scaled: DIRECTIONS.map(|direction| counter(&self.scaled, direction)),
         }
     }
 
@@ -110,6 +145,28 @@ pub struct ChannelMetrics {
     jobs: [IntGauge; STATES.len()],
     settled: [IntGauge; SETTLED.len()],
     workers: [IntGauge; WORKER_STATES.len()],
+    stuck: IntGauge,
+    degraded: IntGauge,
+    wanted: IntGauge,
+    recycled: [IntCounter; RECYCLED.len()],
+    scaled: [IntCounter; DIRECTIONS.len()],
+}
+
+/// How a pool stands, for its gauges, and what it has counted since it began.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PoolNumbers {
+    /// Workers, in the order of [`WORKER_STATES`].
+    pub workers: [usize; WORKER_STATES.len()],
+    /// Slots whose job does not end when told to.
+    pub stuck: usize,
+    /// Whether no worker can be started.
+    pub degraded: bool,
+    /// Serving workers there should be.
+    pub wanted: usize,
+    /// Workers replaced, in the order of [`RECYCLED`].
+    pub recycled: [u64; RECYCLED.len()],
+    /// Decisions, in the order of [`DIRECTIONS`].
+    pub scaled: [u64; DIRECTIONS.len()],
 }
 
 impl ChannelMetrics {
@@ -140,10 +197,20 @@ impl ChannelMetrics {
         self.settled.iter().zip(settled).for_each(|(gauge, n)| gauge.set(signed(n)));
     }
 
-    /// Sets the numbers of workers, in the order of [`WORKER_STATES`].
-    pub fn workers(&self, counts: [usize; WORKER_STATES.len()]) {
-        self.workers.iter().zip(counts).for_each(|(gauge, n)| gauge.set(signed(n as u64)));
+    /// Brings what is known of the workers up to date.
+    pub fn pool(&self, pool: &PoolNumbers) {
+        self.workers.iter().zip(pool.workers).for_each(|(gauge, n)| gauge.set(signed(n as u64)));
+        self.stuck.set(signed(pool.stuck as u64));
+        self.degraded.set(i64::from(pool.degraded));
+        self.wanted.set(signed(pool.wanted as u64));
+        self.recycled.iter().zip(pool.recycled).for_each(raise);
+        self.scaled.iter().zip(pool.scaled).for_each(raise);
     }
+}
+
+/// Brings a counter to a number that only grows.
+fn raise((counter, to): (&IntCounter, u64)) {
+    counter.inc_by(to.saturating_sub(counter.get()));
 }
 
 fn place(words: &[&str], word: &str) -> usize {
@@ -165,12 +232,21 @@ mod tests {
         mail.run_ended("timed_out", Duration::from_millis(30));
         mail.depth([4, 3, 2, 1], [10, 0]);
         mail.exception("stale");
+        mail.pool(&PoolNumbers {
+            workers: [1, 2, 3, 4, 5, 6],
+            recycled: [0, 0, 7, 0],
+            ..PoolNumbers::default()
+        });
+        mail.pool(&PoolNumbers { degraded: true, recycled: [0, 0, 8, 0], ..PoolNumbers::default() });
         let text = metrics.render();
         for line in [
             r#"aint_queue_runs_total{channel="mail",outcome="timed_out"} 1"#,
             r#"aint_queue_jobs{channel="mail",state="waiting"} 4"#,
             r#"aint_queue_jobs_settled{channel="mail",how="done"} 10"#,
             r#"aint_queue_settle_exceptions_total{channel="mail",reason="stale"} 1"#,
+            r#"aint_queue_workers{channel="mail",state="retiring"} 0"#,
+            r#"aint_queue_degraded{channel="mail"} 1"#,
+            r#"aint_queue_workers_recycled_total{channel="mail",limit="memory"} 8"#,
             r#"aint_queue_run_seconds_bucket{channel="mail",le="0.05"} 1"#,
         ] {
             assert!(text.contains(line), "{line} is missing in:\n{text}");

@@ -11,6 +11,7 @@
 
 mod asks;
 mod calls;
+mod demand;
 mod pace;
 mod runs;
 mod stop;
@@ -26,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::job::{JobId, Outcome, Timestamp};
 use crate::metrics::ChannelMetrics;
-use crate::pool::{Census, Pool};
+use crate::pool::{ByHand, Census, Insight, Pool};
 use crate::retry::Policy;
 pub use crate::store::Elsewhere;
 use crate::store::{Owner, Store};
@@ -98,6 +99,8 @@ pub enum Command {
     },
     /// Tell what is going on.
     Report(oneshot::Sender<Report>),
+    /// Set the fewest workers by hand; answers how many that are now, or why it cannot be done.
+    Scale(ByHand, oneshot::Sender<Result<usize, String>>),
 }
 
 /// What is going on in a channel.
@@ -115,6 +118,8 @@ pub struct Report {
     pub store_error: Option<String>,
     /// Why workers cannot be started now; absent when they can.
     pub worker_error: Option<String>,
+    /// Each worker, how many there should be, and why.
+    pub pool: Box<Insight>,
     /// Whether it is stopping.
     pub stopping: bool,
 }
@@ -212,12 +217,13 @@ impl Channel {
                     let asked = self.pool.take_asks();
                     self.on_asked(asked);
                     self.on_ended(ended);
+                    self.hand_back_when_degraded();
                 }
                 answers = self.asks.next() => self.on_answers(answers),
                 done = self.calls.done() => self.on_call(done),
                 () = work(&mut waiting) => {
                     waiting = None;
-                    self.agenda.look = true;
+                    (self.agenda.look, self.agenda.woken) = (true, true);
                 }
                 Some(command) = commands.recv() => self.on_command(command),
                 () = sleep_until(timer) => {
@@ -231,6 +237,7 @@ impl Channel {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Stop { force } => self.stop(force),
+            Command::Scale(order, reply) => drop(reply.send(self.pool.scale(order))),
             Command::Report(reply) => {
                 let report = Report {
                     running: self.table.running(),
@@ -239,6 +246,7 @@ impl Channel {
                     pids: self.pool.pids(),
                     store_error: self.calls.trouble().map(str::to_owned),
                     worker_error: self.pool.trouble().map(str::to_owned),
+                    pool: Box::new(self.pool.insight()),
                     stopping: self.stopping.is_some(),
                 };
                 // Whoever asked may have gone.

@@ -34,6 +34,11 @@ impl Pace {
         average(&mut self.turn, took);
     }
 
+    /// How long a run takes; `None` before the first has ended.
+    pub(super) fn run(&self) -> Option<Duration> {
+        self.run.map(Duration::from_secs_f64)
+    }
+
     /// How many jobs `slots` slots finish during one turn; at most [`MAX_BATCH`].
     pub(super) fn ahead(&self, slots: usize) -> usize {
         let (Some(run), Some(turn)) = (self.run, self.turn) else { return 0 };

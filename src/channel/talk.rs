@@ -23,6 +23,12 @@ const RECOUNT: Duration = Duration::from_secs(1);
 pub(super) struct Agenda {
     /// Work may be there: the next turn leases.
     pub(super) look: bool,
+    /// Something woke us since the last turn: how much work there is, is worth asking although no slot is free.
+    pub(super) woken: bool,
+    /// How many jobs the last turn left in waiting.
+    pub(super) waiting: u64,
+    /// When that was.
+    pub(super) counted: Option<Instant>,
     /// When the next delayed job is due.
     due: Option<Instant>,
     /// A reply was lost, or the counts differ: ask what we hold.
@@ -40,14 +46,25 @@ pub(super) struct Agenda {
 impl Default for Agenda {
     fn default() -> Self {
         let (unheard, unknown) = (Vec::new(), Vec::new());
-        Self { look: true, due: None, compare: false, unheard, unknown, differences: 0, recount: None }
+        Self {
+            look: true,
+            woken: false,
+            waiting: 0,
+            counted: None,
+            due: None,
+            compare: false,
+            unheard,
+            unknown,
+            differences: 0,
+            recount: None,
+        }
     }
 }
 
 impl Channel {
     /// When the agenda asks for a turn, if nothing else does.
     pub(super) fn agenda_timer(&self) -> Option<Instant> {
-        [self.agenda.due, self.agenda.recount].into_iter().flatten().min()
+        [self.agenda.due, self.agenda.recount, self.next_count()].into_iter().flatten().min()
     }
 
     /// Starts the next call, if one is needed and none is in flight.
@@ -103,7 +120,8 @@ impl Channel {
         let want = if self.agenda.look { self.want() } else { 0 };
         let recount = self.agenda.recount.is_some_and(|at| at <= Instant::now());
         let news = self.table.unsettled() > 0 || self.asks.has_frees();
-        if recount || want > 0 || news || self.calls.renewal_is_due() {
+        let count = self.next_count().is_some_and(|at| at <= Instant::now());
+        if recount || want > 0 || news || count || self.calls.renewal_is_due() {
             // A turn that is made anyway may as well look.
             return Some(Call::Turn { want: self.want() });
         }
@@ -111,8 +129,8 @@ impl Channel {
     }
 
     /// How many jobs to lease now: the free slots that nothing is leased for yet.
-    fn want(&self) -> usize {
-        if self.stopping.is_some() {
+    pub(super) fn want(&self) -> usize {
+        if self.stopping.is_some() || (self.pool.is_degraded() && self.pool.capacity() == 0) {
             return 0;
         }
         match self.scoped.scope {
@@ -151,6 +169,7 @@ impl Channel {
                     }
                 }
                 self.on_turn(&settlements, want, reply);
+                self.expect_work();
             }
             Done::Turned { settlements, frees, result: Err(error), .. } => {
                 self.agenda.unheard.extend(settlements);
@@ -166,11 +185,13 @@ impl Channel {
                 let asked = self.agenda.unknown.len().min(MAX_BATCH);
                 self.agenda.unknown.drain(..asked);
                 self.on_leased(leased);
+                self.expect_work();
             }
             Done::Taken(Ok(leased)) => {
                 self.calls.succeeded(true);
                 self.scoped.asked = true;
                 self.on_leased(leased.into_iter().collect());
+                self.expect_work();
                 self.end_scope();
             }
             Done::Reaped(Ok(jobs)) => {
@@ -204,12 +225,12 @@ impl Channel {
         }
         self.table.settled(settlements);
         self.agenda.due = reply.next_due.map(|due| Instant::now() + due);
-        if want > 0 {
-            self.agenda.look = !reply.leased.is_empty();
-            self.scoped.asked = true;
-        }
-        let put_back = |s: &Settlement| matches!(s.to, Place::Front(_) | Place::Back(_));
-        self.agenda.look |= want == 0 && settlements.iter().any(put_back);
+        (self.agenda.waiting, self.agenda.counted, self.agenda.woken) =
+            (reply.waiting, Some(Instant::now()), false);
+        // What is left is looked at again as soon as a slot is free. Nothing left means that the next push wakes us. Work
+        // that is there and was not given, as behind very many removed jobs, is for the next idle moment.
+        self.agenda.look = reply.waiting > 0 && (want == 0 || !reply.leased.is_empty());
+        self.scoped.asked |= want > 0;
         self.on_leased(reply.leased);
         // Both sides changed in this very turn, so they must agree after it.
         if reply.held == self.table.len() as u64 {

@@ -24,6 +24,7 @@ mod stop;
 mod table;
 mod text;
 mod time;
+mod workers;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

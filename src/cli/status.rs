@@ -3,9 +3,11 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Failure, Session, metrics, table, text};
+use super::{Failure, Session, metrics, table, workers};
+use crate::channel;
 use crate::config::Channel;
 use crate::master::{self, Answer, Presence, Request};
+use crate::pool::{Census, Insight};
 use crate::store;
 
 /// Show whether the master runs and how many jobs are where
@@ -14,8 +16,11 @@ pub(crate) struct Status {
     /// Every declared channel (or name several with --channel)
     #[arg(long, conflicts_with = "channels")]
     all: bool,
+    /// Each worker with its job, and why there are so many
+    #[arg(long)]
+    workers: bool,
     /// The metrics, in the text format that Prometheus scrapes
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "workers"])]
     metrics: bool,
 }
 
@@ -26,7 +31,10 @@ struct Report {
     counts: store::Status,
     driver: String,
     durability: String,
-    worker_error: Option<String>,
+    /// What its master says; absent without one.
+    running: Option<channel::Report>,
+    /// Whether each worker is to be shown.
+    each: bool,
 }
 
 impl Status {
@@ -38,7 +46,7 @@ impl Status {
         let one = channels.len() == 1 && !self.all;
         let (mut reports, mut failures) = (Vec::new(), Vec::new());
         for channel in channels {
-            match gather(session, channel) {
+            match gather(session, channel, self.workers) {
                 Ok(report) => reports.push(report),
                 Err(failure) => failures.push(failure),
             }
@@ -63,7 +71,7 @@ impl Status {
     }
 }
 
-fn gather(session: &Session, channel: &Channel) -> Result<Report, Failure> {
+fn gather(session: &Session, channel: &Channel, each: bool) -> Result<Report, Failure> {
     let store = session.store(channel)?;
     let read = session.block_on(async {
         let counts = store.status().await?;
@@ -75,7 +83,8 @@ fn gather(session: &Session, channel: &Channel) -> Result<Report, Failure> {
     let presence = master::presence(channel);
     Ok(Report {
         channel: channel.name.clone(),
-        worker_error: if presence.running { worker_error(channel) } else { None },
+        running: if presence.running { ask(channel) } else { None },
+        each,
         presence,
         counts,
         driver: channel.driver.to_string(),
@@ -83,10 +92,10 @@ fn gather(session: &Session, channel: &Channel) -> Result<Report, Failure> {
     })
 }
 
-/// Why the channel's master cannot start workers. One that does not answer has other troubles, which its log tells.
-fn worker_error(channel: &Channel) -> Option<String> {
+/// How the channel stands. A master that does not answer has other troubles, which its log tells.
+fn ask(channel: &Channel) -> Option<channel::Report> {
     match master::ask(&master::socket(channel), Request::Status, |_| {}) {
-        Ok(Answer::Status { report, .. }) => report.worker_error,
+        Ok(Answer::Status { report, .. }) => Some(report),
         _ => None,
     }
 }
@@ -94,7 +103,7 @@ fn worker_error(channel: &Channel) -> Option<String> {
 fn render(reports: &[Report], colours: bool) -> String {
     let mut shown = String::new();
     for report in reports {
-        let Report { channel, presence, counts, driver, durability, worker_error } = report;
+        let Report { channel, presence, counts, driver, durability, running, each } = report;
         if !shown.is_empty() {
             shown.push('\n');
         }
@@ -113,11 +122,13 @@ fn render(reports: &[Report], colours: bool) -> String {
         if counts.paused {
             shown.push_str("Paused: no job is handed out to a worker.\n");
         }
-        if let Some(error) = worker_error {
-            let line = format!("No worker can be started: {}", text::plain(error));
+        if let Some(line) = running.as_ref().and_then(workers::trouble) {
             shown.push_str(&if colours { format!("\x1b[31m{line}\x1b[0m\n") } else { line + "\n" });
         }
         shown.push_str(&format!("Store: {driver}, durability {durability}\n"));
+        if let (true, Some(running)) = (*each, running) {
+            shown.push_str(&workers::render(running));
+        }
     }
     shown
 }
@@ -144,8 +155,19 @@ struct Shown<'a> {
     total: u64,
     paused: bool,
     worker_error: Option<&'a str>,
+    degraded: bool,
     driver: &'a str,
     durability: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workers: Option<Workers<'a>>,
+}
+
+/// The workers as JSON: their numbers, each of them, and why there are so many.
+#[derive(Serialize)]
+struct Workers<'a> {
+    counts: &'a Census,
+    #[serde(flatten)]
+    pool: &'a Insight,
 }
 
 impl<'a> From<&'a Report> for Shown<'a> {
@@ -163,9 +185,15 @@ impl<'a> From<&'a Report> for Shown<'a> {
             cleared,
             total: report.counts.total(),
             paused,
-            worker_error: report.worker_error.as_deref(),
+            worker_error: report.running.as_ref().and_then(|running| running.worker_error.as_deref()),
+            degraded: report.running.as_ref().is_some_and(|running| running.pool.degraded),
             driver: &report.driver,
             durability: &report.durability,
+            workers: report
+                .running
+                .as_ref()
+                .filter(|_| report.each)
+                .map(|running| Workers { counts: &running.workers, pool: &running.pool }),
         }
     }
 }
@@ -181,7 +209,8 @@ mod tests {
             counts: store::Status { done: 26_000, ..store::Status::default() },
             driver: "sqlite at /srv/aint-queue.db".to_owned(),
             durability: "fsync".to_owned(),
-            worker_error: None,
+            running: None,
+            each: false,
         }
     }
 

@@ -41,7 +41,7 @@ pub use keys::key_table;
 use load::run_directory;
 pub use load::{DEFAULT_FILE, FILE_VARIABLE, is_channel_name};
 
-use plan::Plan;
+use plan::{Plan, Recycling, Scaling};
 
 /// A whole configuration.
 #[derive(Clone, Debug)]
@@ -215,16 +215,60 @@ pub struct Worker {
     pub handler: Handler,
     /// Longest idle wait; a push wakes the channel at once.
     pub sleep: Duration,
-    /// The memory limit of one worker in MiB.
+    /// The memory in MiB beyond which a worker is replaced.
     pub memory_limit: u64,
+    /// The memory in MiB beyond which a worker is killed.
+    pub memory_hard_limit: Option<u64>,
+    /// How old a worker may get; `None` for no limit.
+    pub max_life: Option<Duration>,
     /// Longest run of a job that does not set its own, from dispatch; `None` for no limit.
     pub max_execute: Option<Duration>,
     /// Whether the pool grows and shrinks with demand.
     pub dynamic: bool,
+    /// How soon a backlog should be worked off.
+    pub target_wait: Duration,
+    /// Waiting jobs that ask for one more worker before any duration is known.
+    pub capacity: u64,
+    /// How long fewer workers must have been enough before some are let go.
+    pub cool_down: Duration,
+    /// How often the number of workers is looked at.
+    pub flex_interval: Duration,
+    /// The memory in MiB that all workers may use together.
+    pub pool_memory_limit: Option<u64>,
     /// How long a worker may take from its start to its hello.
     pub boot_timeout: Duration,
     /// Variables set for the worker, beside those it inherits.
     pub env: BTreeMap<String, String>,
+}
+
+impl Worker {
+    /// When the number of workers changes.
+    #[must_use]
+    pub fn scaling(&self) -> Scaling {
+        Scaling {
+            dynamic: self.dynamic,
+            flex_interval: self.flex_interval,
+            target_wait: self.target_wait,
+            capacity: self.capacity,
+            cool_down: self.cool_down,
+            memory_limit: self.pool_memory_limit.map(bytes),
+        }
+    }
+
+    /// When a worker is replaced.
+    #[must_use]
+    pub fn recycling(&self) -> Recycling {
+        Recycling {
+            max_life: self.max_life,
+            memory_limit: Some(bytes(self.memory_limit)),
+            memory_hard_limit: self.memory_hard_limit.map(bytes),
+        }
+    }
+}
+
+/// MiB as bytes; the ranges of the keys end far below an overflow.
+fn bytes(mib: u64) -> u64 {
+    mib << 20
 }
 
 /// The three modes of `worker.type`.

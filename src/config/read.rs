@@ -147,12 +147,21 @@ fn worker(read: &Reader<'_>, base: &Path, notes: &mut Notes<'_, '_>) -> Worker {
     let dynamic = read.flag("worker.dynamic_mode");
     let handler = handler(read, mode, base, notes);
     let max_execute = read.seconds("worker.max_execute_seconds");
+    let max_life = read.seconds("worker.max_life_seconds");
+    memory_limits_agree(read, notes);
     Worker {
         mode,
         plan: plan(read, mode, dynamic, &handler, notes),
         handler,
         sleep: read.seconds("worker.sleep_seconds"),
         memory_limit: read.count("worker.memory_limit"),
+        memory_hard_limit: read.optional_count("worker.memory_hard_limit"),
+        max_life: (!max_life.is_zero()).then_some(max_life),
+        target_wait: read.seconds("worker.target_wait_seconds"),
+        capacity: read.count("worker.capacity"),
+        cool_down: read.seconds("worker.cool_down_seconds"),
+        flex_interval: read.seconds("worker.flex_interval"),
+        pool_memory_limit: read.optional_count("worker.pool_memory_limit"),
         max_execute: (!max_execute.is_zero()).then_some(max_execute),
         dynamic,
         boot_timeout: read.seconds("worker.boot_timeout_seconds"),
@@ -208,7 +217,13 @@ fn plan(read: &Reader<'_>, mode: Mode, dynamic: bool, handler: &Handler, notes: 
         Mode::Coroutine => Plan::coroutine(read.size("worker.max_coroutine"), jobs_per_life),
         Mode::ProcessPool => {
             let (min, max) = pool_size(read, notes);
-            let max = if dynamic { max } else { min };
+            if let (false, false, 0, Some(node)) = (dynamic, exec, min, read.node("worker.min_worker_number"))
+            {
+                let message = "= 0 contradicts dynamic_mode = false: no worker would ever run";
+                notes.problems.add(node.at, &node.key, message, "write 1 or more, or dynamic_mode = true");
+            }
+            // A program per job has no workers to hold: this many may run at once.
+            let max = if exec && !dynamic { min.max(1) } else { max };
             Plan::process_pool(min, max, if exec { 1 } else { jobs_per_life })
         }
     }
@@ -226,6 +241,19 @@ fn pool_size(read: &Reader<'_>, notes: &mut Notes<'_, '_>) -> (usize, usize) {
         (Some(_), None) => (min, max.max(min)),
         (None, Some(_)) => (min.min(max), max),
         _ => (min, max),
+    }
+}
+
+/// Each limit must leave room for the one it bounds.
+fn memory_limits_agree(read: &Reader<'_>, notes: &mut Notes<'_, '_>) {
+    let soft = read.count("worker.memory_limit");
+    for name in ["worker.memory_hard_limit", "worker.pool_memory_limit"] {
+        let Some(node) = read.node(name) else { continue };
+        let limit = read.count(name);
+        if limit < soft {
+            let message = format!("= {limit} contradicts memory_limit = {soft} of one worker");
+            notes.problems.add(node.at, &node.key, message, "raise the one or lower the other");
+        }
     }
 }
 
@@ -249,14 +277,22 @@ fn warn_of_short_stop(read: &Reader<'_>, channel: &Channel, notes: &mut Notes<'_
 /// Warns of keys a channel sets itself that its own mode does not use.
 pub(super) fn warn_of_idle_keys(own: &Table, channel: &Channel, warnings: &mut Problems<'_>) {
     let read = Reader::new(own, keys::KEYS);
-    let idle: &[&str] = match channel.worker.mode {
-        Mode::Process => {
-            &["min_worker_number", "max_worker_number", "dynamic_mode", "max_coroutine", "max_handle_number"]
-        }
-        Mode::ProcessPool => &["max_coroutine"],
-        Mode::Coroutine => &["min_worker_number", "max_worker_number", "dynamic_mode"],
+    const POOL: &[&str] = &[
+        "min_worker_number",
+        "max_worker_number",
+        "dynamic_mode",
+        "target_wait_seconds",
+        "capacity",
+        "cool_down_seconds",
+        "flex_interval",
+        "pool_memory_limit",
+    ];
+    let idle: &[&[&str]] = match channel.worker.mode {
+        Mode::Process => &[POOL, &["max_coroutine", "max_handle_number", "max_life_seconds"]],
+        Mode::ProcessPool => &[&["max_coroutine"]],
+        Mode::Coroutine => &[POOL],
     };
-    for name in idle {
+    for name in idle.iter().copied().flatten() {
         if let Some(node) = read.node(&format!("worker.{name}")) {
             let message = format!("has no effect in worker.type = \"{}\"", channel.worker.mode.as_str());
             warnings.add(node.key_at, &node.key, message, "remove it or change the type");
@@ -324,6 +360,10 @@ impl<'a> Reader<'a> {
 
     fn count(&self, path: &str) -> u64 {
         u64::try_from(self.integer(path)).expect("no range of the table goes below zero")
+    }
+
+    fn optional_count(&self, path: &str) -> Option<u64> {
+        self.node(path).map(|_| self.count(path))
     }
 
     fn small(&self, path: &str) -> u32 {

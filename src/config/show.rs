@@ -190,17 +190,24 @@ fn worker(worker: &Worker) -> Vec<(&'static str, Json)> {
         ("max_execute_seconds", seconds(worker.max_execute.unwrap_or_default())),
         ("boot_timeout_seconds", seconds(worker.boot_timeout)),
     ];
+    keys.extend(worker.memory_hard_limit.map(|mib| ("memory_hard_limit", json!(mib))));
     let plan = worker.plan;
     if worker.mode == Mode::ProcessPool {
         keys.push(("dynamic_mode", json!(worker.dynamic)));
         keys.push(("min_worker_number", json!(plan.min)));
         keys.push(("max_worker_number", json!(plan.max)));
+        keys.push(("target_wait_seconds", seconds(worker.target_wait)));
+        keys.push(("capacity", json!(worker.capacity)));
+        keys.push(("cool_down_seconds", seconds(worker.cool_down)));
+        keys.push(("flex_interval", seconds(worker.flex_interval)));
+        keys.extend(worker.pool_memory_limit.map(|mib| ("pool_memory_limit", json!(mib))));
     }
     if worker.mode == Mode::Coroutine {
         keys.push(("max_coroutine", json!(plan.slots)));
     }
     if worker.mode != Mode::Process && !matches!(worker.handler, Handler::Exec { .. }) {
         keys.push(("max_handle_number", json!(plan.jobs_per_life)));
+        keys.push(("max_life_seconds", seconds(worker.max_life.unwrap_or_default())));
     }
     match &worker.handler {
         Handler::Registered => {}

@@ -62,11 +62,39 @@ fn a_mode_becomes_a_plan() {
         plan("type = \"process-pool\"\nworker_number = 3\nmax_handle_number = 7"),
         Plan::process_pool(3, 50, 7)
     );
-    assert_eq!(plan("type = \"process-pool\"\ndynamic_mode = false"), Plan::process_pool(5, 5, 0));
+    assert_eq!(plan("type = \"process-pool\"\ndynamic_mode = false"), Plan::process_pool(5, 50, 0));
     assert_eq!(plan("type = \"coroutine\"\nmax_coroutine = 10"), Plan::coroutine(10, 0));
     assert_eq!(plan("command = [\"true\"]"), Plan { spare: 0, ..Plan::PROCESS });
     let exec = "type = \"process-pool\"\ncommand = [\"true\"]\nprotocol = \"exec\"";
     assert_eq!(plan(exec), Plan::process_pool(5, 50, 1));
+}
+
+#[test]
+fn the_rules_by_which_workers_come_and_go_are_in_bytes_and_times() {
+    let worker =
+        |keys: &str| channel(&format!("[channels.default.worker]\ntype = \"process-pool\"\n{keys}")).worker;
+    let usual = worker("");
+    assert_eq!(usual.scaling(), Scaling::default());
+    let limit = Some(96 << 20);
+    assert_eq!(usual.recycling(), Recycling { memory_limit: limit, ..Recycling::default() });
+    let all = worker(
+        "dynamic_mode = false\ntarget_wait_seconds = 2\ncapacity = 3\ncool_down_seconds = 0\nflex_interval = 0.5\npool_memory_limit = 1000\nmemory_hard_limit = 200\nmax_life_seconds = 60\nmin_worker_number = 1",
+    );
+    let scaling = Scaling {
+        dynamic: false,
+        flex_interval: Duration::from_millis(500),
+        target_wait: Duration::from_secs(2),
+        capacity: 3,
+        cool_down: Duration::ZERO,
+        memory_limit: Some(1000 << 20),
+    };
+    assert_eq!(all.scaling(), scaling);
+    let max_life = Some(Duration::from_secs(60));
+    assert_eq!(
+        all.recycling(),
+        Recycling { max_life, memory_limit: limit, memory_hard_limit: Some(200 << 20) }
+    );
+    assert_eq!(worker("min_worker_number = 0").plan, Plan::process_pool(0, 50, 0));
 }
 
 #[test]
@@ -256,6 +284,11 @@ fn contradictions_name_both_keys() {
         one("[channels.default.worker]\nprotocol = \"exec\"").contains("has no meaning without a command")
     );
     assert!(one("[channels.default.backoff]\nbase = 10\nmax = 1").contains("base = 10 is above max = 1"));
+    let worker = |keys: &str| one(&format!("[channels.default.worker]\ntype = \"process-pool\"\n{keys}"));
+    let never = worker("dynamic_mode = false\nmin_worker_number = 0");
+    assert!(never.contains("= 0 contradicts dynamic_mode = false: no worker would ever run"), "{never}");
+    assert!(worker("memory_hard_limit = 50").contains("= 50 contradicts memory_limit = 96 of one worker"));
+    assert!(worker("pool_memory_limit = 50").contains("= 50 contradicts memory_limit = 96 of one worker"));
     let twice = "[channels.default.worker]\nworker_number = 1\nmin_worker_number = 1";
     assert!(one(twice).contains("is another name of min_worker_number"));
 }
@@ -267,7 +300,6 @@ fn what_later_versions_promise_is_refused_plainly() {
         "[channels.default.driver]\nurl = \"rediss://:pw@x\"",
         "[channels.default.job_snapshot]\nhandler = [ { type = \"webhook\", url = \"https://x\" } ]",
         "[channels.default.job_snapshot]\nhandler = [ { type = \"log\", when = \"waiting > 1\" } ]",
-        "[channels.default.worker]\nflex_interval = 1",
     ];
     for text in later {
         let all = wrong(&format!("{text}\n[channels.other]"));

@@ -32,6 +32,16 @@ pub(crate) fn stat(pid: i32) -> Option<Stat> {
     parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// How many bytes of memory a process has in use (its resident set); `None` when there is no such process.
+pub(crate) fn resident(pid: i32) -> Option<u64> {
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
+    parse_resident(&fs::read_to_string(format!("/proc/{pid}/statm")).ok()?, u64::try_from(page).ok()?)
+}
+
+fn parse_resident(statm: &str, page: u64) -> Option<u64> {
+    statm.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(page)
+}
+
 /// The name in the second field may hold anything, brackets and line breaks included.
 fn parse_stat(text: &[u8]) -> Option<Stat> {
     let end_of_name = text.iter().rposition(|&b| b == b')')?;
@@ -166,6 +176,15 @@ mod tests {
         assert_eq!(parse_stat(line), Some(expected));
         assert_eq!(parse_stat(b"42 (short) S 1"), None);
         assert_eq!(parse_stat(b""), None);
+    }
+
+    #[test]
+    fn memory_is_what_is_resident() {
+        assert_eq!(parse_resident("1000 25 10 1 0 300 0\n", 4096), Some(25 * 4096));
+        assert_eq!(parse_resident("", 4096), None);
+        let mine = resident(nix::unistd::getpid().as_raw()).expect("this process exists");
+        assert!((1 << 20..1 << 40).contains(&mine), "{mine}");
+        assert_eq!(resident(i32::MAX), None);
     }
 
     #[test]

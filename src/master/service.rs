@@ -11,7 +11,7 @@ use super::control::{self, Answer, Reply, Request, Server, SocketFile};
 use super::run_dir::Lock;
 use crate::channel::{Command, Report, Stopped};
 use crate::guardian::Handle;
-use crate::metrics::{ChannelMetrics, Metrics};
+use crate::metrics::{ChannelMetrics, Metrics, PoolNumbers};
 use crate::snapshot;
 use crate::store::Store;
 
@@ -153,8 +153,8 @@ impl ChannelAnswers {
         if let Ok(status) = self.store.status().await {
             snapshot::record(&self.metrics, &status);
         }
-        if let Some(Report { workers: w, .. }) = self.report().await {
-            self.metrics.workers([w.booting, w.idle, w.busy, w.leaving]);
+        if let Some(report) = self.report().await {
+            self.metrics.pool(&numbers(&report));
         }
     }
 
@@ -175,6 +175,20 @@ impl ChannelAnswers {
                 let _ = reply.send(Reply::Progress(report)).await;
             }
         }
+    }
+}
+
+/// What the metrics take from a report.
+fn numbers(report: &Report) -> PoolNumbers {
+    let (w, pool) = (&report.workers, &report.pool);
+    let recycled = pool.recycled;
+    PoolNumbers {
+        workers: [w.booting, w.idle, w.busy, w.draining, w.retiring, w.leaving],
+        stuck: w.stuck_slots,
+        degraded: pool.degraded,
+        wanted: pool.target.unwrap_or(0),
+        recycled: [recycled.jobs, recycled.life, recycled.memory, recycled.memory_hard],
+        scaled: [pool.scaled_up, pool.scaled_down],
     }
 }
 

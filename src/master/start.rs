@@ -216,6 +216,8 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
         channel: Arc::clone(&name),
         program: means.behind.program,
         plan: config.worker.plan,
+        scaling: config.worker.scaling(),
+        recycling: config.worker.recycling(),
         env: means.behind.env,
         cwd: means.behind.cwd,
         boot_timeout: config.worker.boot_timeout,

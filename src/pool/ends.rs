@@ -28,17 +28,21 @@ impl Pool {
             other => other,
         };
         self.ended.push(Ended { run, id: entry.id, outcome, took: entry.began.elapsed() });
-        // A hello alone proves little: a program may die right behind it, again and again.
-        self.respawn.succeeded();
+        self.stuck_runs.remove(&run);
+        self.memory_may_change();
         let life = self.spec.plan.jobs_per_life;
         let Some(worker) = self.workers.get_mut(&entry.child) else { return };
+        self.respawn.succeeded(worker.born);
         worker.leave(run);
         if worker.aboard.len() == 1 {
             let last = worker.aboard.iter().next().and_then(|run| self.runs.get(run));
             worker.tag_job(last.map(|entry| entry.id));
         }
-        if worker.aboard.is_empty() && worker.phase == Phase::Ready && (self.closing || worker.is_spent(life))
-        {
+        let goes = match worker.phase {
+            Phase::Ready => self.closing || worker.is_spent(life),
+            phase => phase == Phase::Draining,
+        };
+        if goes && worker.aboard.is_empty() {
             self.dismiss(entry.child);
         } else if self.workers.get(&entry.child).is_some_and(|w| w.phase == Phase::Retiring) {
             self.stuck(entry.child);
@@ -93,6 +97,7 @@ impl Pool {
             };
             let (run, began) = (*run, entry.began);
             let entry = self.runs.remove(&run).expect("found above");
+            self.stuck_runs.remove(&run);
             if let Some(due) = entry.due {
                 self.timers.unset(due, Timer::Run(run));
             }

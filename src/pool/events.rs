@@ -24,7 +24,7 @@ impl Pool {
             ChildEvent::Spawned { pid } => {
                 worker.started(pid);
                 if matches!(self.spec.program, Program::Exec(_)) {
-                    self.respawn.succeeded();
+                    self.respawn.succeeded(worker.born);
                 }
             }
             ChildEvent::SpawnFailed { error, .. } => {
@@ -54,6 +54,7 @@ impl Pool {
             // The end of the wait is all there is to it: whoever waits asks for the capacity then.
             FromIo::Room => {}
             FromIo::Hangup(child) => self.on_hangup(child),
+            FromIo::Memory(used) => self.on_memory(used),
             FromIo::Closed { child, tail } => {
                 let exit = self.workers.get(&child).and_then(|w| w.exit);
                 self.bury(child, exit, &tail);
@@ -113,6 +114,7 @@ impl Pool {
         }
         let most = if worker.role == Role::Isolated { 1 } else { plan.slots };
         worker.hello(slots.clamp(1, most));
+        self.respawn.ready(worker.born);
         let waiting: Vec<_> = worker.aboard.iter().copied().collect();
         if let Some(due) = worker.due.take() {
             self.timers.unset(due, Timer::Worker(child));
@@ -124,6 +126,9 @@ impl Pool {
         for run in waiting {
             self.start_clock(run);
         }
+        self.memory_may_change();
+        // Whoever it replaces goes at once: no more serve than there may be.
+        self.tend();
     }
 
     pub(super) fn on_violation(&mut self, child: ChildId, what: &str) {

@@ -43,6 +43,8 @@ pub(super) enum FromIo {
     Room,
     /// The worker closed its socket.
     Hangup(ChildId),
+    /// Bytes that workers use.
+    Memory(Vec<(ChildId, u64)>),
     /// Everything is read.
     Closed {
         /// Which worker.

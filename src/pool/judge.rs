@@ -37,6 +37,7 @@ pub(super) fn wire(death: &Death) -> Outcome {
         (None, Some(Doom::Stopping | Doom::Stuck), _) | (None, _, None) => Outcome::Interrupted,
         (None, _, Some(_)) if !death.begun => Outcome::Interrupted,
         (None, _, Some(_)) if death.company => Outcome::CrashedInCompany,
+        (None, Some(Doom::Memory(used, limit)), Some(_)) => over_memory(used, limit),
         (None, Some(Doom::Broken), Some(_)) => {
             Outcome::Crashed { how: "broke the worker protocol and was killed".to_owned() }
         }
@@ -53,6 +54,7 @@ pub(super) fn exec(death: &Death, tail: &str) -> Outcome {
     match (death.exit, death.doom, death.overdue) {
         (Some(Exit::Code(0)), ..) => Outcome::Done,
         (_, _, Some(limit)) => Outcome::TimedOut { limit },
+        (Some(_), Some(Doom::Memory(used, limit)), None) => over_memory(used, limit),
         (None, ..) | (_, Some(_), None) => Outcome::Interrupted,
         (Some(Exit::Code(TRY_AGAIN)), None, None) => Outcome::Released { after: EXEC_RELEASE },
         (Some(exit @ Exit::Code(code)), None, None) => {
@@ -61,6 +63,12 @@ pub(super) fn exec(death: &Death, tail: &str) -> Outcome {
         }
         (Some(exit @ Exit::Signal(_)), None, None) => Outcome::Crashed { how: error(exit) },
     }
+}
+
+fn over_memory(used: u64, limit: u64) -> Outcome {
+    let (used, limit) = (used >> 20, limit >> 20);
+    let how = format!("used {used} MiB of memory, more than memory_hard_limit = {limit} MiB, and was killed");
+    Outcome::Crashed { how }
 }
 
 /// A process's end in words: "exited with 3", "was killed by SIGSEGV".
@@ -98,6 +106,18 @@ mod tests {
         assert_eq!(wire(&Death { exit: None, ..DIED }), Outcome::Interrupted);
         assert_eq!(wire(&Death { begun: false, ..DIED }), Outcome::Interrupted);
         assert_eq!(exec(&Death { doom: Some(Doom::Stopping), ..DIED }, ""), Outcome::Interrupted);
+    }
+
+    #[test]
+    fn too_much_memory_is_the_fault_of_a_job_that_was_alone() {
+        let fat =
+            Death { exit: Some(Exit::Signal(9)), doom: Some(Doom::Memory(700 << 20, 512 << 20)), ..DIED };
+        let how = "used 700 MiB of memory, more than memory_hard_limit = 512 MiB, and was killed";
+        for outcome in [wire(&fat), exec(&fat, "")] {
+            assert_eq!(outcome, Outcome::Crashed { how: how.into() });
+        }
+        assert_eq!(wire(&Death { company: true, ..fat }), Outcome::CrashedInCompany);
+        assert_eq!(wire(&Death { begun: false, ..fat }), Outcome::Interrupted);
     }
 
     #[test]

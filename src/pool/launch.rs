@@ -20,16 +20,16 @@ use crate::wire;
 
 impl Pool {
     /// Boots a worker that speaks the protocol.
-    pub(super) fn launch_wire(&mut self, role: Role) -> ChildId {
+    pub(super) fn launch_wire(&mut self, role: Role, why: String) -> ChildId {
         let slots = if role == Role::Isolated { 1 } else { self.spec.plan.slots };
         let env = vec![(wire::SLOTS_VARIABLE.to_owned(), slots.to_string())];
-        let child = self.launch(role, Phase::Booting, env, None);
+        let child = self.launch(role, Phase::Booting, env, None, why);
         self.set_worker_timer(child, self.spec.boot_timeout);
         child
     }
 
     /// Starts a program for one run, which is aboard from its birth.
-    pub(super) fn launch_exec(&mut self, run: Run) {
+    pub(super) fn launch_exec(&mut self, mut run: Run) {
         let timeout = run.timeout.map_or(0, |t| t.as_millis());
         let env = [
             ("AINT_QUEUE_JOB", run.job.clone()),
@@ -39,8 +39,9 @@ impl Pool {
             ("AINT_QUEUE_TIMEOUT_MS", timeout.to_string()),
         ];
         let env = env.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        let child = self.launch(Role::Plan, Phase::Ready, env, Some(run.payload.as_str()));
-        self.track(&run, child);
+        let child =
+            self.launch(Role::Plan, Phase::Ready, env, Some(run.payload.as_str()), "its job".to_owned());
+        self.track(&mut run, child);
     }
 
     fn launch(
@@ -49,6 +50,7 @@ impl Pool {
         phase: Phase,
         env: Vec<(String, String)>,
         stdin: Option<&str>,
+        why: String,
     ) -> ChildId {
         let (child, ties) = self.try_launch(env, stdin).unwrap_or_else(|error| {
             // No descriptors left, most likely. The run, if there is one, ends as interrupted when the failure is
@@ -59,7 +61,7 @@ impl Pool {
             let _ = self.to_children.send((child, failed));
             (child, Ties::cut())
         });
-        self.workers.insert(child, Worker::new(child, role, phase, ties));
+        self.workers.insert(child, Worker::new(child, role, phase, why, ties));
         child
     }
 

@@ -23,11 +23,18 @@ impl Pool {
                 Timer::Run(run) => {
                     let Some(entry) = self.runs.get(&run) else { continue };
                     let (child, overdue) = (entry.child, entry.overdue);
-                    if overdue { self.stuck(child) } else { self.overdue(run, child) }
+                    if overdue {
+                        self.stuck_runs.insert(run);
+                        self.stuck(child);
+                    } else {
+                        self.overdue(run, child)
+                    }
                 }
                 Timer::Worker(child) => self.worker_is_late(child),
-                // `tidy` runs before every wait.
+                // `tend` runs before every wait.
                 Timer::Boot => {}
+                Timer::Flex => self.flex(),
+                Timer::Memory => self.look_at_memory(),
             }
         }
     }
@@ -83,7 +90,7 @@ impl Pool {
         if worker.aboard.iter().all(|run| self.runs.get(run).is_none_or(|r| r.overdue)) {
             return self.doom(child, Doom::Stuck);
         }
-        if worker.phase == Phase::Ready {
+        if matches!(worker.phase, Phase::Ready | Phase::Draining) {
             warn!(channel = %self.spec.channel, pid = worker.pid, "a run does not end when cancelled: its worker retires");
             worker.phase = Phase::Retiring;
             worker.doom = Some(Doom::Stuck);

@@ -13,8 +13,12 @@ pub(super) enum Timer {
     Run(RunId),
     /// A worker's boot limit, or the grace behind its stop.
     Worker(ChildId),
-    /// A boot that was put off.
+    /// A boot that was put off, or a worker that gets too old: looked after before every wait.
     Boot,
+    /// How many workers there should be.
+    Flex,
+    /// How much memory they use.
+    Memory,
 }
 
 /// Timers in the order they fire. One that no longer matters may stay: whoever is told looks first.

@@ -1,9 +1,10 @@
 //! One worker as the pool sees it.
 //!
 //! ```text
-//! Booting ── hello ──► Ready ── spent, idle and not needed ──► Leaving ─┐
-//!    │                   └── a run is stuck beside others ──► Retiring ─┤
-//!    └────────── too late, broken, stop ──────────────► Dying ◄──────────┘
+//! Booting ── hello ──► Ready ── spent, idle and not needed ──────────► Leaving ─┐
+//!    │                   ├── to be replaced ──► Draining ── idle ──────────┘      │
+//!    │                   └── a run is stuck beside others ──────────────► Retiring ─┤
+//!    └────────────── too late, broken, stop, too fat ───────────► Dying ◄──────────┘
 //! ```
 //! A worker is removed once its tree is gone and all it said is read.
 
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::io::ToIo;
 use super::output::Tag;
+use super::recycle;
 use crate::guardian::handle::{ChildId, Exit};
 use crate::job::JobId;
 use crate::wire::RunId;
@@ -30,6 +32,8 @@ pub(super) enum Phase {
     Booting,
     /// Takes runs.
     Ready,
+    /// Takes no more runs, for its replacement is there; leaves when those aboard have ended.
+    Draining,
     /// Takes no more runs; a stuck one is aboard, its siblings may finish.
     Retiring,
     /// Told to stop.
@@ -39,9 +43,9 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// Whether it counts towards the plan.
+    /// Whether it has not been told to go.
     pub(super) fn is_staying(self) -> bool {
-        matches!(self, Self::Booting | Self::Ready)
+        matches!(self, Self::Booting | Self::Ready | Self::Draining)
     }
 }
 
@@ -63,6 +67,8 @@ pub(super) enum Doom {
     Stuck,
     /// It broke the protocol.
     Broken,
+    /// It used more bytes than the second number.
+    Memory(u64, u64),
 }
 
 #[derive(Debug)]
@@ -87,8 +93,17 @@ pub(super) struct Worker {
     pub(super) due: Option<Instant>,
     /// It said hello, or needs none.
     pub(super) was_ready: bool,
-    taken: u64,
-    born: Instant,
+    /// Why it was started, for people.
+    pub(super) why: String,
+    /// Bytes it used when last looked at.
+    pub(super) memory: Option<u64>,
+    /// Why it is to be replaced.
+    pub(super) outgoing: Option<recycle::Why>,
+    /// Its replacement has been started.
+    pub(super) replaced: bool,
+    /// Runs it was given.
+    pub(super) taken: u64,
+    pub(super) born: Instant,
     ties: Ties,
 }
 
@@ -111,7 +126,7 @@ impl Ties {
 }
 
 impl Worker {
-    pub(super) fn new(child: ChildId, role: Role, phase: Phase, ties: Ties) -> Self {
+    pub(super) fn new(child: ChildId, role: Role, phase: Phase, why: String, ties: Ties) -> Self {
         Self {
             child,
             role,
@@ -127,6 +142,10 @@ impl Worker {
             hung_up: false,
             due: None,
             was_ready: phase == Phase::Ready,
+            why,
+            memory: None,
+            outgoing: None,
+            replaced: false,
             taken: 0,
             born: Instant::now(),
             ties,
@@ -187,6 +206,18 @@ impl Worker {
     /// Whether it has taken all the runs of its life.
     pub(super) fn is_spent(&self, life: u64) -> bool {
         life > 0 && self.taken >= life
+    }
+
+    /// Whether it serves the plan and is to go on doing so.
+    pub(super) fn is_lasting(&self, life: u64) -> bool {
+        let serves = matches!(self.phase, Phase::Booting | Phase::Ready) && self.role == Role::Plan;
+        serves && self.outgoing.is_none() && !self.is_spent(life)
+    }
+
+    /// What decides whether it is to be replaced.
+    pub(super) fn facts(&self) -> recycle::Facts {
+        let Self { child, taken, born, memory, .. } = *self;
+        recycle::Facts { number: child.0, taken, age: born.elapsed(), memory }
     }
 
     /// Whether it ended by itself before it was of any use.

@@ -301,6 +301,9 @@ pub struct TurnReply {
     pub next_due: Option<Duration>,
     /// How many jobs this owner holds after this turn.
     pub held: u64,
+    /// How many jobs are left in waiting after this turn that could be leased: none while the channel is paused. An
+    /// estimate while a clear is under way.
+    pub waiting: u64,
     /// The store's clock.
     pub now: Timestamp,
 }

@@ -9,7 +9,7 @@ use aint_queue::config::{Backoff, BackoffKind};
 use aint_queue::guardian::Guardian;
 use aint_queue::job::{JobId, NewJob, Payload, Timestamp};
 use aint_queue::metrics::Metrics;
-use aint_queue::pool::plan::Plan;
+use aint_queue::pool::plan::{Plan, Recycling, Scaling};
 use aint_queue::pool::{Pool, Program, Spec};
 use aint_queue::retry::Policy;
 use aint_queue::store::model::Model;
@@ -33,6 +33,8 @@ pub struct Rig {
 pub struct Options {
     pub plan: Plan,
     pub program: Program,
+    pub scaling: Scaling,
+    pub recycling: Recycling,
     pub env: Vec<(String, String)>,
     pub max_execute: Option<Duration>,
     pub max_attempts: u32,
@@ -47,6 +49,8 @@ impl Options {
         Self {
             plan,
             program: Program::Wire(vec![BINARY.into(), "__worker".into()]),
+            scaling: Scaling::default(),
+            recycling: Recycling::default(),
             env: Vec::new(),
             max_execute: Some(Duration::from_secs(10)),
             max_attempts: 3,
@@ -74,6 +78,8 @@ pub async fn rig(options: Options) -> Rig {
         channel: "default".into(),
         program: options.program,
         plan: options.plan,
+        scaling: options.scaling,
+        recycling: options.recycling,
         env: options.env,
         cwd: None,
         boot_timeout: Duration::from_secs(10),

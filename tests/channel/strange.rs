@@ -117,7 +117,7 @@ async fn with_two_workers_stuck_a_third_one_serves() {
     let rig = rig(after_hello(Plan::coroutine(4, 0), 4, "exec sleep 1000")).await;
     for stuck in 1..=2 {
         rig.push(&[limited(200), limited(0)]).await;
-        eventually(&rig, "a worker to retire", |r| r.workers.leaving == stuck).await;
+        eventually(&rig, "a worker to retire", |r| r.workers.retiring == stuck).await;
     }
     let took = eventually(&rig, "another worker", |r| r.workers.idle == 1).await;
     assert!(took < 2 * SECOND, "{took:?}");

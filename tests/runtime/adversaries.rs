@@ -24,6 +24,7 @@ backoff = {{ kind = "fixed", base = 0.05 }}
 type = "process-pool"
 command = ["python3", "adversary.py", "{misdeed}"]
 min_worker_number = 3
+max_worker_number = 3
 max_execute_seconds = 1
 "#
     ));

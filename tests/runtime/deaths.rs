@@ -129,7 +129,9 @@ fn after_a_killed_master_the_next_one_serves_within_a_second_and_finishes_everyt
 
 #[test]
 fn jobs_survive_masters_that_are_killed_again_and_again() {
-    let site = Site::sqlite("[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 3\n");
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 3\nmax_worker_number = 3\n",
+    );
     site.push_lines("default", (0..300).map(|_| r#"{"job":"sleep","payload":{"ms":5}}"#.to_owned()));
     let mut done = 0;
     for round in 1..=4 {

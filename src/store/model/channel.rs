@@ -155,7 +155,9 @@ impl Channel {
         self.promote(now);
         let leased = if self.paused { Vec::new() } else { self.lease(turn) };
         let next_due = self.of(State::Delayed).first().map(|(due, _)| Timestamp(*due).since(now));
-        Ok(TurnReply { exceptions, leased, next_due, held: self.held(turn.owner).len() as u64, now })
+        let waiting = if self.paused { 0 } else { self.of(State::Waiting).len() as u64 };
+        let held = self.held(turn.owner).len() as u64;
+        Ok(TurnReply { exceptions, leased, next_due, held, waiting, now })
     }
 
     fn settle(

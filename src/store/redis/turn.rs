@@ -104,7 +104,7 @@ fn first_step(record_bytes: usize) -> usize {
 
 /// The reply, and how many bytes of records came with it.
 fn read(reply: Value) -> Option<(TurnReply, usize)> {
-    let [exceptions, ids, records, next_due, held, now] = fields(reply)?;
+    let [exceptions, ids, records, next_due, held, waiting, now] = fields(reply)?;
     let bytes = records.as_sequence()?.iter().map(bytes_of).sum();
     let exceptions = list(exceptions)?
         .chunks_exact(2)
@@ -118,6 +118,7 @@ fn read(reply: Value) -> Option<(TurnReply, usize)> {
         leased: jobs(ids, records)?,
         next_due: u64::try_from(int(next_due)?).ok().map(Duration::from_micros),
         held: count(held)?,
+        waiting: count(waiting)?,
         now: Timestamp(count(now)?),
     };
     Some((reply, bytes))
@@ -177,6 +178,6 @@ mod tests {
     #[test]
     fn a_reply_of_another_form_is_not_understood() {
         assert_eq!(read(Value::Nil), None);
-        assert_eq!(read(Value::Array(vec![Value::Int(1); 6])), None);
+        assert_eq!(read(Value::Array(vec![Value::Int(1); 7])), None);
     }
 }

@@ -173,6 +173,7 @@ impl Store for SqliteStore {
             exceptions: answer.exceptions,
             leased: answer.leased.into_iter().map(Raw::leased).collect(),
             next_due: answer.next_due,
+            waiting: answer.waiting,
             held: answer.held,
             now: answer.now,
         })

@@ -70,6 +70,7 @@ pub(super) struct Answer {
     pub(super) leased: Vec<Raw>,
     pub(super) next_due: Option<Duration>,
     pub(super) held: u64,
+    pub(super) waiting: u64,
     pub(super) now: Timestamp,
 }
 
@@ -98,6 +99,7 @@ pub(super) fn turn(tx: &Tx<'_>, asked: &Asked) -> Result<Answer, Fault> {
         leased,
         next_due: due.map(|due| Timestamp(due.cast_unsigned()).since(tx.now)),
         held: lane::jobs(tx, own)?.cast_unsigned(),
+        waiting: if channel.paused { 0 } else { lane::jobs(tx, channel.waiting)?.cast_unsigned() },
         now: tx.now,
     })
 }

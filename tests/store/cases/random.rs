@@ -197,6 +197,7 @@ impl<'d> Twins<'d> {
                 prop_assert_eq!(exceptions(&m.exceptions, false), exceptions(&r.exceptions, true));
                 prop_assert_eq!(self.leased(m.leased, false), self.leased(r.leased, true));
                 prop_assert_eq!(m.held, r.held);
+                prop_assert_eq!(m.waiting, r.waiting);
                 prop_assert_eq!(m.next_due.is_some(), r.next_due.is_some());
             }
             Step::Replay { master, job } => {

@@ -10,7 +10,8 @@
 --          ('' for normal), meta; kind is done, front, back, delayed, failed, or found: failed, and a record that
 --          is not one stays as the payload. An id comes once in all. Then, per free: unique or lock, id, key
 -- reply    'LOST', 'REPLAYED', or
---          {exceptions, ids, records, time to the next delayed job or -1, held, now}
+--          {exceptions, ids, records, time to the next delayed job or -1, held, waiting, now}
+--          waiting counts what could be leased after this turn: none while the channel is paused
 --          exceptions alternates an id and whether it has a record (1 stale, 0 cleared)
 -- order    renew; SMISMEMBER; new places of what holds; SREM of it; frees; promote; peek; SADD; LTRIM
 local owner, want, most = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -226,7 +227,8 @@ local function lease(place)
   -- Behind that many tombstones there may be jobs that come before the next list's.
   full = full or skipped >= want + 2000
 end
-if want > 0 and not redis.call('HGET', STATS, 'paused') then
+local paused = redis.call('HGET', STATS, 'paused')
+if want > 0 and not paused then
   lease(1)
   lease(2)
   lease(3)
@@ -245,7 +247,13 @@ end
 
 -- What this turn put there and did not take, or left behind, is for the next idle master. A turn that only
 -- renews leaves no token, so that a master without free slots does not keep itself awake.
-if (leased > 0 or released > 0 or tombstones > 0) and entries() > 0 then
+local left = entries()
+if (leased > 0 or released > 0 or tombstones > 0) and left > 0 then
   wake()
 end
-return { exceptions, ids, records, due and math.max(0, due - time) or -1, redis.call('SCARD', RESERVED), time }
+local waiting = 0
+if left > 0 and not paused then
+  waiting = math.max(0, left - (tonumber(redis.call('HGET', STATS, 'tombstones')) or 0))
+end
+due = due and math.max(0, due - time) or -1
+return { exceptions, ids, records, due, redis.call('SCARD', RESERVED), waiting, time }

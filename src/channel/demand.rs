@@ -1,0 +1,31 @@
+//! What the pool is told of the work to come, and what becomes of jobs that it cannot start.
+
+use std::time::Instant;
+
+use super::Channel;
+use crate::pool::Demand;
+
+impl Channel {
+    /// When to ask how many jobs wait although none can be leased: the pool grows by it.
+    pub(super) fn next_count(&self) -> Option<Instant> {
+        if !self.agenda.look || self.stopping.is_some() || !self.pool.is_elastic() || self.want() > 0 {
+            return None;
+        }
+        let regular = self.agenda.counted.map(|at| at + self.pool.flex_interval());
+        Some(regular.filter(|_| !self.agenda.woken).unwrap_or_else(Instant::now))
+    }
+
+    /// Tells the pool what work is to come.
+    pub(super) fn expect_work(&mut self) {
+        let ready = self.table.ready() + self.table.ready_alone();
+        let waiting = self.agenda.waiting + ready as u64;
+        self.pool.expect(Demand { waiting, job: self.pace.run() });
+    }
+
+    /// Jobs that cannot be started soon are not kept from other masters.
+    pub(super) fn hand_back_when_degraded(&mut self) {
+        if self.pool.is_degraded() && self.table.ready() + self.table.ready_alone() > 0 {
+            self.hand_back_ready();
+        }
+    }
+}

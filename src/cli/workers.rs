@@ -1,0 +1,222 @@
+//! The workers of a channel, for `queue:status --workers`: each with what it does and why it is there, and how their
+//! number came about.
+
+use std::time::Duration;
+
+use super::{table, text};
+use crate::channel::Report;
+use crate::pool::{Census, Doing, Row, Scaled};
+
+/// So many of the last decisions are shown; all that are kept are in the JSON.
+const SCALED: usize = 5;
+/// Longest name of a job in the table.
+const NAME: usize = 40;
+
+/// Everything about the workers of a channel, as text.
+pub(super) fn render(report: &Report) -> String {
+    let Report { workers, pool, .. } = report;
+    let mut shown = match pool.target {
+        Some(target) => format!("Workers: {}, {target} wanted: {}\n", counts(workers), pool.why),
+        None => format!("Workers: {}\n", counts(workers)),
+    };
+    if !pool.rows.is_empty() {
+        let header = ["pid", "state", "gen", "job", "age", "progress", "done", "memory", "why"];
+        shown.push_str(&table::render(&header, pool.rows.iter().map(row)));
+    }
+    let all =
+        [workers.booting, workers.idle, workers.busy, workers.draining, workers.retiring, workers.leaving];
+    let more = all.iter().sum::<usize>().saturating_sub(pool.rows.len());
+    if more > 0 {
+        shown.push_str(&format!("and {more} more\n"));
+    }
+    let recycled = &pool.recycled;
+    let limits = [
+        ("jobs", recycled.jobs),
+        ("life", recycled.life),
+        ("memory_limit", recycled.memory),
+        ("memory_hard_limit", recycled.memory_hard),
+    ];
+    let replaced: Vec<_> =
+        limits.iter().filter(|(_, n)| *n > 0).map(|(limit, n)| format!("{n} by {limit}")).collect();
+    if !replaced.is_empty() {
+        shown.push_str(&format!("Replaced: {}\n", replaced.join(", ")));
+    }
+    for scaled in pool.scaled.iter().rev().take(SCALED) {
+        let Scaled { ago_ms, from, decision } = scaled;
+        shown.push_str(&format!("{} ago: from {from} to {}: {decision}\n", span(*ago_ms), decision.workers));
+    }
+    shown
+}
+
+/// What is wrong with the workers, if anything, as one line.
+pub(super) fn trouble(report: &Report) -> Option<String> {
+    let error = text::plain(report.worker_error.as_deref()?).into_owned();
+    if !report.pool.degraded {
+        return Some(format!("No worker can be started: {error}"));
+    }
+    let next =
+        report.pool.next_boot_ms.map_or(String::new(), |ms| format!("; the next try is in {}", span(ms)));
+    Some(format!("Degraded: no job is taken, for no worker can be started: {error}{next}"))
+}
+
+/// "1 booting, 3 busy"
+fn counts(census: &Census) -> String {
+    let words = [
+        ("booting", census.booting),
+        ("idle", census.idle),
+        ("busy", census.busy),
+        ("draining", census.draining),
+        ("retiring", census.retiring),
+        ("leaving", census.leaving),
+    ];
+    let mut parts: Vec<_> =
+        words.iter().filter(|(_, n)| *n > 0).map(|(word, n)| format!("{n} {word}")).collect();
+    if census.stuck_slots > 0 {
+        parts.push(format!("{} stuck slots", census.stuck_slots));
+    }
+    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+}
+
+fn row(row: &Row) -> Vec<String> {
+    let (mut job, mut age, mut progress) = (String::new(), String::new(), String::new());
+    if let Some(aboard) = &row.job {
+        job = format!("{} {}", aboard.id, text::short(&aboard.name, NAME));
+        match row.jobs {
+            0 | 1 => {}
+            jobs => job.push_str(&format!(" and {} more", jobs - 1)),
+        }
+        if row.stuck > 0 {
+            job.push_str(&format!(", {} stuck", row.stuck));
+        }
+        age = span(aboard.age_ms);
+        progress = aboard.progress.map_or(String::new(), |percent| format!("{percent} %"));
+    }
+    let why = match &row.outgoing {
+        Some(outgoing) => format!("{}; to be replaced: {outgoing}", row.why),
+        None => row.why.clone(),
+    };
+    vec![
+        row.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+        word(row.state).to_owned(),
+        row.generation.to_string(),
+        job,
+        age,
+        progress,
+        row.done.to_string(),
+        row.memory.map_or(String::new(), |bytes| format!("{} MiB", bytes >> 20)),
+        why,
+    ]
+}
+
+fn word(state: Doing) -> &'static str {
+    match state {
+        Doing::Booting => "booting",
+        Doing::Idle => "idle",
+        Doing::Busy => "busy",
+        Doing::Draining => "draining",
+        Doing::Retiring => "retiring",
+        Doing::Leaving => "leaving",
+    }
+}
+
+/// A duration of so many milliseconds as people say it: `50 ms`, `1.5 s`, `3 min`, `2 h`.
+fn span(ms: u64) -> String {
+    let duration = Duration::from_millis(ms);
+    match duration.as_secs() {
+        0 => format!("{ms} ms"),
+        1..60 => format!("{:.1} s", duration.as_secs_f64()),
+        s @ 60..3600 => format!("{} min", s / 60),
+        s => format!("{} h", s / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::JobId;
+    use crate::pool::{Decision, Insight, Load, Recycled, RowJob, Why};
+
+    fn report() -> Report {
+        let busy = Row {
+            pid: Some(4712),
+            state: Doing::Busy,
+            generation: 0,
+            job: Some(RowJob {
+                id: JobId(17),
+                name: "mail\x1b[2J".into(),
+                age_ms: 1_500,
+                progress: Some(40),
+            }),
+            jobs: 1,
+            stuck: 0,
+            done: 12,
+            memory: Some(30 << 20),
+            age_ms: 9_000,
+            why: "replaces 4711: memory 120 MiB".into(),
+            outgoing: None,
+        };
+        let booting = Row {
+            pid: None,
+            state: Doing::Booting,
+            job: None,
+            done: 0,
+            memory: None,
+            why: "backlog 9,800, 50 ms a job".into(),
+            ..busy.clone()
+        };
+        let load = Load { waiting: 9_800, job_us: Some(50_000), ..Load::default() };
+        let decision = Decision { workers: 50, why: Why::Max, load };
+        let pool = Insight {
+            rows: vec![busy, booting],
+            target: Some(50),
+            why: decision.to_string(),
+            scaled: vec![Scaled { ago_ms: 70, from: 5, decision }],
+            scaled_up: 1,
+            recycled: Recycled { memory: 3, ..Recycled::default() },
+            ..Insight::default()
+        };
+        Report {
+            workers: Census { busy: 1, booting: 2, ..Census::default() },
+            pool: Box::new(pool),
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn each_worker_says_what_it_does_and_why_it_is_there() {
+        let shown = render(&report());
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!(lines[0], "Workers: 2 booting, 1 busy, 50 wanted: max, backlog 9,800, 50 ms a job");
+        let cells =
+            |line: &str| line.split('│').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>().join("|");
+        assert_eq!(cells(lines[2]), "|pid|state|gen|job|age|progress|done|memory|why|");
+        let busy = r"|4712|busy|0|17 mail\u{1b}[2J|1.5 s|40 %|12|30 MiB|replaces 4711: memory 120 MiB|";
+        assert_eq!(cells(lines[4]), busy);
+        assert_eq!(cells(lines[5]), "|-|booting|0||||0||backlog 9,800, 50 ms a job|");
+        let rest = [
+            "and 1 more",
+            "Replaced: 3 by memory_limit",
+            "70 ms ago: from 5 to 50: max, backlog 9,800, 50 ms a job",
+        ];
+        assert_eq!(lines[7..], rest);
+    }
+
+    #[test]
+    fn trouble_is_one_line() {
+        let mut report = report();
+        assert_eq!(trouble(&report), None);
+        report.worker_error = Some("it exited with 7 before it was ready".into());
+        assert!(trouble(&report).unwrap().starts_with("No worker can be started: it exited with 7"));
+        (report.pool.degraded, report.pool.next_boot_ms) = (true, Some(3_200));
+        let degraded = trouble(&report).unwrap();
+        assert!(
+            degraded.starts_with("Degraded: no job is taken")
+                && degraded.ends_with("; the next try is in 3.2 s")
+        );
+    }
+
+    #[test]
+    fn spans_are_short() {
+        assert_eq!([5, 1_500, 61_000, 7_200_000].map(span), ["5 ms", "1.5 s", "1 min", "2 h"]);
+    }
+}

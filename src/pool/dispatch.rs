@@ -1,0 +1,171 @@
+//! Runs into slots: how many there is room for, which worker takes one, when its clock begins.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use super::timers::Timer;
+use super::worker::{Phase, Role, Worker};
+use super::{InRun, Pool, Program, Run, surge};
+use crate::guardian::handle::ChildId;
+use crate::wire::{self, FromMaster, RunFrame, RunId};
+
+impl Pool {
+    /// How many more runs can be dispatched now.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        if self.closing {
+            return 0;
+        }
+        let plan = &self.spec.plan;
+        let planned = self.workers.values().filter(|w| w.role == Role::Plan);
+        let aboard: usize = planned.clone().map(|w| w.aboard.len()).sum();
+        let allowed = self.most_runs().saturating_sub(aboard);
+        match self.spec.program {
+            Program::Exec(_) if self.respawn.is_waiting(Instant::now()) => 0,
+            // One job finds out whether the program can be started again.
+            Program::Exec(_) if self.respawn.is_looping() => 1usize.saturating_sub(self.workers.len()),
+            // Leaving ones still occupy their place until their tree is gone.
+            Program::Exec(_) => allowed.min((plan.max + surge(plan)).saturating_sub(self.workers.len())),
+            Program::Wire(_) => allowed.min(planned.map(|w| w.free_slots(plan.jobs_per_life)).sum()),
+        }
+    }
+
+    /// How many runs the workers that are ready now can have aboard together.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        match self.spec.program {
+            _ if self.closing || self.is_degraded() => 0,
+            Program::Exec(_) => self.most_runs(),
+            Program::Wire(_) => {
+                let ready = self.workers.values().filter(|w| w.role == Role::Plan && w.phase == Phase::Ready);
+                ready.map(|w| w.slots).sum::<usize>().min(self.most_runs())
+            }
+        }
+    }
+
+    /// How many runs there may be at once.
+    fn most_runs(&self) -> usize {
+        self.scaler.ceiling() * self.spec.plan.slots
+    }
+
+    /// Whether a run that must be alone in its worker can be dispatched now.
+    #[must_use]
+    pub fn can_isolate(&self) -> bool {
+        if self.is_alone_anyway() {
+            return self.capacity() > 0;
+        }
+        if !self.introduced {
+            // What the handlers want, and whether they have failed callbacks, decides over runs before they begin.
+            return false;
+        }
+        let isolated = self.workers.values().filter(|w| w.role == Role::Isolated);
+        let (busy, all) = isolated.fold((0, 0), |(b, a), w| (b + usize::from(!w.is_idle()), a + 1));
+        let ready = !self.closing && !self.is_degraded() && !self.respawn.is_waiting(Instant::now());
+        ready && (busy < all || all < self.max_isolated)
+    }
+
+    /// Hands a run to a free slot. The caller has asked [`Pool::capacity`] before.
+    pub fn dispatch(&mut self, run: Run) {
+        match &self.spec.program {
+            Program::Exec(_) => self.launch_exec(run),
+            Program::Wire(_) => {
+                let life = self.spec.plan.jobs_per_life;
+                let free = |w: &&Worker| w.role == Role::Plan && w.free_slots(life) > 0;
+                // One that is to be replaced only helps out until its replacement is there.
+                let lasting = self.workers.values().filter(free).find(|w| w.outgoing.is_none());
+                let child = lasting.or_else(|| self.workers.values().find(free)).map(|w| w.child);
+                self.board(run, child.expect("the caller checked the capacity"));
+            }
+        }
+    }
+
+    /// Hands a run to a worker of its own. The caller has asked [`Pool::can_isolate`] before.
+    pub fn dispatch_alone(&mut self, run: Run) {
+        if self.is_alone_anyway() {
+            return self.dispatch(run);
+        }
+        let idle = |w: &&Worker| w.role == Role::Isolated && w.is_idle();
+        let child = self.workers.values().find(idle).map(|w| w.child);
+        let child =
+            child.unwrap_or_else(|| self.launch_wire(Role::Isolated, "alone with a suspect".to_owned()));
+        self.board(run, child);
+    }
+
+    /// Ends a run that no longer matters, killing its worker where asking does not help.
+    pub fn cancel(&mut self, run: RunId) {
+        if let Some(entry) = self.runs.get(&run) {
+            self.overdue(run, entry.child);
+        }
+    }
+
+    /// Whether every run is alone in its worker by the plan itself.
+    pub(super) fn is_alone_anyway(&self) -> bool {
+        self.spec.plan.slots == 1 || matches!(self.spec.program, Program::Exec(_))
+    }
+
+    /// Sends what was queued for the workers.
+    pub(super) fn flush(&mut self) {
+        for child in self.unflushed.drain(..) {
+            if let Some(worker) = self.workers.get_mut(&child) {
+                worker.flush();
+            }
+        }
+    }
+
+    /// Puts a run aboard a worker that speaks the protocol.
+    pub(super) fn board(&mut self, mut run: Run, child: ChildId) {
+        let frame = RunFrame {
+            run: run.run,
+            id: run.id.0,
+            job: run.job.as_str().into(),
+            attempt: run.attempt,
+            max_attempts: run.max_attempts,
+            timeout_ms: run.timeout.map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX).max(1)),
+            headers: Cow::Borrowed(&run.headers),
+            payload: run.payload.as_raw(),
+        };
+        let frame = match &run.failure {
+            None => FromMaster::Run(frame),
+            Some(failure) => FromMaster::Failed(frame, failure.clone()),
+        };
+        let worker = self.workers.get_mut(&child).expect("the caller found it in the table");
+        if worker.out.is_empty() {
+            self.unflushed.push(child);
+        }
+        wire::encode_to_worker(&frame, &mut worker.out);
+        self.track(&mut run, child);
+    }
+
+    /// Notes a run as aboard.
+    pub(super) fn track(&mut self, run: &mut Run, child: ChildId) {
+        let began = Instant::now();
+        let entry = InRun {
+            id: run.id,
+            job: std::mem::take(&mut run.job),
+            child,
+            began,
+            limit: run.timeout,
+            due: None,
+            overdue: false,
+            progress: None,
+        };
+        self.runs.insert(run.run, entry);
+        let worker = self.workers.get_mut(&child).expect("the caller found it in the table");
+        worker.take(run.run, run.id);
+        self.memory_may_change();
+        // A run that waits for its worker's hello has not begun.
+        if self.workers.get(&child).is_some_and(|w| w.phase != Phase::Booting) {
+            self.start_clock(run.run);
+        }
+    }
+
+    /// Begins the time a run may take.
+    pub(super) fn start_clock(&mut self, run: RunId) {
+        let Some(entry) = self.runs.get_mut(&run).filter(|entry| !entry.overdue) else { return };
+        entry.began = Instant::now();
+        entry.due = entry.limit.map(|limit| entry.began + limit);
+        if let Some(due) = entry.due {
+            self.timers.set(due, Timer::Run(run));
+        }
+    }
+}

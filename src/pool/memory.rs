@@ -1,0 +1,106 @@
+//! How much memory workers use: looked at now and then while they work, off the thread that serves them.
+
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use super::io::FromIo;
+use super::timers::Timer;
+use super::worker::Doom;
+use super::{Pool, recycle};
+use crate::guardian::handle::ChildId;
+use crate::guardian::procfs;
+
+/// How often it is looked at while anything runs.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// Whether a look is due or under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Nothing has run since the last one.
+    #[default]
+    Idle,
+    /// The timer is set.
+    Set,
+    /// The timer is set or has fired, and something has run since.
+    SetAgain,
+}
+
+/// How many workers were replaced, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Recycled {
+    /// They had run their number of jobs.
+    pub jobs: u64,
+    /// They were old.
+    pub life: u64,
+    /// They used more than `memory_limit`.
+    pub memory: u64,
+    /// They used more than `memory_hard_limit` and were killed.
+    pub memory_hard: u64,
+}
+
+impl Recycled {
+    pub(super) fn count(&mut self, why: recycle::Why) {
+        *match why {
+            recycle::Why::Jobs(_) => &mut self.jobs,
+            recycle::Why::Life(_) => &mut self.life,
+            recycle::Why::Memory(_) => &mut self.memory,
+        } += 1;
+    }
+}
+
+impl Pool {
+    /// Something runs or has run: memory is looked at soon.
+    pub(super) fn memory_may_change(&mut self) {
+        match self.look {
+            Look::Idle => {
+                self.look = Look::Set;
+                self.timers.set(Instant::now() + INTERVAL, Timer::Memory);
+            }
+            Look::Set => self.look = Look::SetAgain,
+            Look::SetAgain => {}
+        }
+    }
+
+    /// Reads what the workers use, without keeping anybody waiting.
+    pub(super) fn look_at_memory(&mut self) {
+        let pids: Vec<_> = self.workers.values().filter_map(|w| Some((w.child, w.pid?))).collect();
+        let events = self.to_io.clone();
+        tokio::spawn(async move {
+            let read = move || {
+                pids.into_iter().filter_map(|(child, pid)| Some((child, procfs::resident(pid)?))).collect()
+            };
+            if let Ok(used) = tokio::task::spawn_blocking(read).await {
+                // Nobody listens when the pool is gone.
+                let _ = events.send(FromIo::Memory(used)).await;
+            }
+        });
+        let again = self.look == Look::SetAgain || !self.runs.is_empty();
+        self.look = Look::Idle;
+        if again {
+            self.memory_may_change();
+        }
+    }
+
+    /// What the workers use: those past the hard limit are killed; the soft one is seen to between jobs.
+    pub(super) fn on_memory(&mut self, used: Vec<(ChildId, u64)>) {
+        let mut too_fat = Vec::new();
+        for (child, bytes) in used {
+            let Some(worker) = self.workers.get_mut(&child) else { continue };
+            worker.memory = Some(bytes);
+            if let Some(limit) = self.spec.recycling.memory_hard_limit.filter(|limit| bytes > *limit)
+                && worker.exit.is_none()
+                && worker.doom.is_none()
+            {
+                too_fat.push((child, bytes, limit));
+            }
+        }
+        for (child, bytes, limit) in too_fat {
+            let pid = self.workers.get(&child).and_then(|w| w.pid);
+            let (used_mib, limit_mib) = (bytes >> 20, limit >> 20);
+            warn!(channel = %self.spec.channel, pid, used_mib, limit_mib, "a worker uses more than memory_hard_limit: it is killed");
+            self.recycled.memory_hard += 1;
+            self.doom(child, Doom::Memory(bytes, limit));
+        }
+    }
+}

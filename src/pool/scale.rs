@@ -1,0 +1,191 @@
+//! How many workers there should be now, and why.
+//!
+//! [`decide`] is pure: what it knows is a [`Load`], what it says a [`Decision`] that carries it. What the rule needs of
+//! the past is remembered in `scaler`.
+//!
+//! The rule: as many as run jobs, and as many more as clear the backlog within the wanted wait. That goes up at once. It
+//! goes down only to the most that was wanted at any moment of the last cool-down, so that a load that comes and goes
+//! keeps its workers. Who goes is decided elsewhere, among those that are idle.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::plan::Scaling;
+
+/// What is known when a decision is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Load {
+    /// Fewest workers, by configuration or by hand.
+    pub min: usize,
+    /// Most workers.
+    pub max: usize,
+    /// Jobs one worker runs at once.
+    pub slots: usize,
+    /// Workers that serve or are about to.
+    pub serving: usize,
+    /// Those of them with nothing to do.
+    pub idle: usize,
+    /// Jobs aboard workers.
+    pub running: usize,
+    /// Jobs that wait for a slot, in the store and leased.
+    pub waiting: u64,
+    /// How long a job takes, in microseconds; `None` before the first has ended.
+    pub job_us: Option<u64>,
+    /// Most workers that were wanted at any moment of the cool-down.
+    pub peak: usize,
+    /// Bytes that all workers use together.
+    pub memory: u64,
+    /// Bytes that one more worker is expected to use.
+    pub memory_each: u64,
+    /// Bytes they may use together; `None` for no limit.
+    pub memory_limit: Option<u64>,
+    /// Whether the fewest were ordered by hand.
+    pub by_hand: bool,
+}
+
+/// Why there should be so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// No more are needed than the fewest.
+    Min,
+    /// Somebody ordered at least so many.
+    ByHand,
+    /// The backlog needs them.
+    Backlog,
+    /// All of them run jobs.
+    Running,
+    /// Fewer are needed, but not for long enough.
+    CoolDown,
+    /// More would be useful, and the configuration allows no more.
+    Max,
+    /// More would be useful, and would use too much memory.
+    Memory,
+}
+
+/// How many workers there should be, why, and what that was concluded from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Decision {
+    /// How many.
+    pub workers: usize,
+    /// Why.
+    pub why: Why,
+    /// What was known.
+    pub load: Load,
+}
+
+/// How many workers this load could use now, whatever the bounds.
+pub(super) fn wanted(load: &Load, scaling: &Scaling) -> usize {
+    let slots = load.slots.max(1);
+    load.running.div_ceil(slots) + for_backlog(load, scaling)
+}
+
+/// How many workers clear the backlog in time, beside those that are busy.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an estimate, bounded by the number of jobs"
+)]
+fn for_backlog(load: &Load, scaling: &Scaling) -> usize {
+    let most = usize::try_from(load.waiting).unwrap_or(usize::MAX).div_ceil(load.slots.max(1));
+    let Some(job_us) = load.job_us else {
+        return most
+            .min(usize::try_from(load.waiting.div_ceil(scaling.capacity.max(1))).unwrap_or(usize::MAX));
+    };
+    let work = load.waiting as f64 * (job_us as f64 / 1e6) / load.slots.max(1) as f64;
+    let target = scaling.target_wait.as_secs_f64().max(0.001);
+    // What those that are there have done by the time another has booted is no reason to boot one.
+    if load.serving > 0 && work / load.serving as f64 <= target / 10.0 {
+        return 0;
+    }
+    (((work / target).ceil() as usize).max(1)).min(most)
+}
+
+/// The rule. `scaling` holds what does not change from one decision to the next.
+pub(super) fn decide(load: Load, scaling: &Scaling) -> Decision {
+    let answer = |workers, why| Decision { workers, why, load };
+    let min = load.min.min(load.max);
+    let floor = || answer(min, if load.by_hand { Why::ByHand } else { Why::Min });
+    let now = wanted(&load, scaling);
+    let decision = if !scaling.dynamic || now.max(load.peak) <= min {
+        floor()
+    } else if now > load.max {
+        answer(load.max, Why::Max)
+    } else if now >= load.peak {
+        answer(now, if for_backlog(&load, scaling) > 0 { Why::Backlog } else { Why::Running })
+    } else {
+        answer(load.peak.min(load.max), Why::CoolDown)
+    };
+    let most = fit_in_memory(&load);
+    if decision.workers > most { answer(most, Why::Memory) } else { decision }
+}
+
+/// How many workers fit into the memory they may use together. One always does: nothing would run without.
+fn fit_in_memory(load: &Load) -> usize {
+    let Some(limit) = load.memory_limit else { return usize::MAX };
+    let each = load.memory_each.max(1);
+    let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let fit = if load.memory <= limit {
+        load.serving.saturating_add(count((limit - load.memory) / each))
+    } else {
+        load.serving.saturating_sub(count((load.memory - limit).div_ceil(each)))
+    };
+    fit.max(1)
+}
+
+impl Decision {
+    /// Why a worker is started that this decision asks for.
+    pub(super) fn reason(&self) -> String {
+        let Load { waiting, job_us, running, .. } = self.load;
+        match (self.why, job_us) {
+            (Why::Min, _) => "min".to_owned(),
+            (Why::ByHand, _) => "by hand".to_owned(),
+            (Why::Running, _) => format!("{} running", grouped(running as u64)),
+            (_, None) => format!("backlog {}", grouped(waiting)),
+            (_, Some(us)) => {
+                format!("backlog {}, {} a job", grouped(waiting), shown(Duration::from_micros(us)))
+            }
+        }
+    }
+}
+
+/// The decision in a few words: "backlog 9,800, 50 ms a job".
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: u64| grouped(bytes >> 20);
+        match self.why {
+            Why::Max => write!(f, "max, {}", self.reason()),
+            Why::CoolDown => write!(f, "cool-down, {} were wanted", self.load.peak),
+            Why::Memory => write!(
+                f,
+                "pool_memory_limit, {} MiB of {} MiB in use",
+                mib(self.load.memory),
+                mib(self.load.memory_limit.unwrap_or_default())
+            ),
+            Why::Min | Why::ByHand | Why::Backlog | Why::Running => f.write_str(&self.reason()),
+        }
+    }
+}
+
+/// `9,800`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut shown = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+/// A duration as people say it: `50 ms`, `1.5 s`.
+pub(super) fn shown(duration: Duration) -> String {
+    match duration.as_millis() {
+        0 => format!("{} µs", duration.as_micros()),
+        ms @ 1..1000 => format!("{ms} ms"),
+        _ => format!("{:.1} s", duration.as_secs_f64()),
+    }
+}

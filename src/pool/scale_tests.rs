@@ -1,0 +1,187 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::pool::scale::{grouped, shown};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn load(serving: usize, running: usize, waiting: u64, job_ms: Option<u64>) -> Load {
+    Load {
+        min: 5,
+        max: 50,
+        slots: 1,
+        serving,
+        idle: serving.saturating_sub(running),
+        running,
+        waiting,
+        job_us: job_ms.map(|ms| ms * 1000),
+        ..Load::default()
+    }
+}
+
+fn decided(load: Load) -> (usize, Why) {
+    let Decision { workers, why, .. } = decide(load, &Scaling::default());
+    (workers, why)
+}
+
+#[test]
+fn a_backlog_takes_as_many_as_clear_it_in_time() {
+    assert_eq!(decided(load(5, 5, 10_000, Some(50))), (50, Why::Max));
+    // 1,000 jobs of 50 ms are 50 s of work: ten workers do it in 5 s, beside the five that are busy.
+    assert_eq!(decided(load(5, 5, 1_000, Some(50))), (15, Why::Backlog));
+    // Before any duration is known, ten jobs ask for one worker.
+    assert_eq!(decided(load(5, 5, 101, None)), (16, Why::Backlog));
+    // One job can only use one worker, however long it takes.
+    assert_eq!(decided(load(5, 5, 3, Some(60_000))), (8, Why::Backlog));
+}
+
+#[test]
+fn what_is_soon_done_takes_nobody() {
+    assert_eq!(decided(load(5, 5, 10, Some(1))), (5, Why::Min));
+    assert_eq!(decided(load(5, 0, 0, None)), (5, Why::Min));
+    assert_eq!(decided(load(9, 9, 0, Some(50))), (9, Why::Running));
+    // Without a worker even the shortest job needs one.
+    assert_eq!(decided(Load { min: 0, ..load(0, 0, 1, Some(1)) }), (1, Why::Backlog));
+    assert_eq!(decided(Load { min: 0, ..load(0, 0, 0, Some(1)) }), (0, Why::Min));
+}
+
+#[test]
+fn many_slots_count_as_many() {
+    let many = Load { slots: 100, ..load(5, 450, 4_000, Some(1_000)) };
+    // 4,000 s of work over 100 slots and 5 s are eight workers, beside the five that are busy.
+    assert_eq!(decided(many), (13, Why::Backlog));
+}
+
+#[test]
+fn memory_goes_before_demand_and_one_always_fits() {
+    const MIB: u64 = 1 << 20;
+    let memory = |serving, memory, each, limit| Load {
+        memory: memory * MIB,
+        memory_each: each * MIB,
+        memory_limit: Some(limit * MIB),
+        ..load(serving, serving, 10_000, Some(50))
+    };
+    assert_eq!(decided(memory(5, 100, 20, 200)), (10, Why::Memory));
+    assert_eq!(decided(memory(10, 230, 20, 200)), (8, Why::Memory));
+    assert_eq!(decided(memory(5, 100, 20, 2_000)), (50, Why::Max));
+    assert_eq!(decided(memory(1, 900, 900, 200)), (1, Why::Memory));
+    assert_eq!(
+        decide(memory(10, 230, 20, 200), &Scaling::default()).to_string(),
+        "pool_memory_limit, 230 MiB of 200 MiB in use"
+    );
+}
+
+#[test]
+fn reasons_are_in_the_words_of_people() {
+    let words = |load| decide(load, &Scaling::default()).to_string();
+    assert_eq!(words(load(5, 5, 9_800, Some(50))), "max, backlog 9,800, 50 ms a job");
+    assert_eq!(words(load(5, 5, 101, None)), "backlog 101");
+    assert_eq!(words(load(5, 0, 0, None)), "min");
+    assert_eq!(words(Load { by_hand: true, ..load(5, 0, 0, None) }), "by hand");
+    assert_eq!(words(Load { peak: 12, ..load(12, 3, 0, None) }), "cool-down, 12 were wanted");
+    assert_eq!(grouped(1_234_567), "1,234,567");
+    assert_eq!(shown(Duration::from_micros(70)), "70 µs");
+    assert_eq!(shown(Duration::from_millis(1_500)), "1.5 s");
+}
+
+#[test]
+fn down_only_after_the_cool_down_and_then_to_what_was_wanted_meanwhile() {
+    let begin = Instant::now();
+    let mut scaler = Scaler::new(&Plan::process_pool(5, 50, 0), Scaling::default());
+    scaler.update(load(5, 5, 10_000, Some(50)), begin);
+    assert_eq!(scaler.target(), 50);
+    scaler.update(load(50, 12, 0, Some(50)), begin + SECOND);
+    scaler.update(load(50, 3, 0, Some(50)), begin + 20 * SECOND);
+    assert_eq!(scaler.target(), 50);
+    scaler.update(load(50, 3, 0, Some(50)), begin + 30 * SECOND);
+    assert_eq!(scaler.target(), 12, "so many were wanted until {:?}", scaler.decision());
+    scaler.update(load(12, 0, 0, Some(50)), begin + 51 * SECOND);
+    assert_eq!(scaler.target(), 5);
+    assert_eq!(
+        scaler.taken().map(|t| (t.from, t.decision.workers)).collect::<Vec<_>>(),
+        [(5, 50), (50, 12), (12, 5)]
+    );
+    assert_eq!(scaler.changes(), (1, 2));
+}
+
+#[test]
+fn by_hand_moves_the_fewest_within_the_bounds() {
+    let now = Instant::now();
+    let mut held =
+        Scaler::new(&Plan::process_pool(5, 50, 0), Scaling { dynamic: false, ..Scaling::default() });
+    assert_eq!((held.ceiling(), held.is_elastic()), (5, false));
+    assert_eq!(held.order(ByHand::Change(2)), 7);
+    assert!(held.update(load(5, 5, 9_999, None), now).is_some());
+    assert_eq!((held.target(), held.decision().why, held.ceiling()), (7, Why::ByHand, 7));
+    assert_eq!(held.order(ByHand::Exactly(1000)), 50);
+    assert_eq!(held.order(ByHand::Change(i64::MIN)), 0);
+    assert_eq!(held.order(ByHand::Change(-1)), 0);
+}
+
+/// A moment in the life of a pool: milliseconds since the last one, jobs that run, jobs that wait, how long they take.
+fn moment() -> impl Strategy<Value = (u64, usize, u64, Option<u64>)> {
+    (0u64..20_000, 0usize..80, 0u64..20_000, proptest::option::of(0u64..30_000_000))
+}
+
+proptest! {
+    #[test]
+    fn never_outside_the_bounds_up_at_once_and_no_flutter(
+        min in 0usize..20,
+        more in 0usize..50,
+        slots in 1usize..4,
+        cool_down in 0u64..60,
+        memory in proptest::option::of((1u64..200, 1u64..50, 0u64..5_000)),
+        moments in proptest::collection::vec(moment(), 1..60),
+    ) {
+        let max = (min + more).max(1);
+        let scaling = Scaling { cool_down: Duration::from_secs(cool_down), ..Scaling::default() };
+        let mut scaler = Scaler::new(&Plan { slots, ..Plan::process_pool(min, max, 0) }, scaling);
+        let mut now = Instant::now();
+        let mut seen: Vec<(Instant, usize)> = Vec::new();
+        for (pause, running, waiting, job_us) in moments {
+            now += Duration::from_millis(pause);
+            let before = scaler.target();
+            let load = Load {
+                min, max, slots, serving: before, running: running.min(before * slots), waiting, job_us,
+                memory_limit: memory.map(|(limit, _, _)| limit),
+                memory_each: memory.map_or(0, |(_, each, _)| each),
+                memory: memory.map_or(0, |(_, _, used)| used),
+                ..Load::default()
+            };
+            scaler.update(load, now);
+            let (target, wanted) = (scaler.target(), wanted(&load, &scaling));
+            prop_assert!(target <= max, "{target} of {max}");
+            if let Some((limit, each, used)) = memory {
+                let added = target.saturating_sub(before) as u64;
+                prop_assert!(added == 0 || target == 1 || used + added * each <= limit);
+                prop_assert!(used <= limit || target < before.max(2), "past its memory it shrinks");
+                prop_assert!(target >= min.min(1));
+            } else {
+                prop_assert!(target >= min, "{target} of {min}");
+                prop_assert!(target >= wanted.min(max), "up at once: {wanted} wanted, {target} decided");
+                if target < before {
+                    let recent = seen.iter().filter(|(at, _)| now.duration_since(*at) < scaling.cool_down);
+                    let most = recent.map(|(_, wanted)| *wanted).max().unwrap_or(0);
+                    prop_assert!(target >= most.min(max), "{most} were wanted, {target} decided");
+                }
+            }
+            seen.push((now, wanted));
+        }
+    }
+
+    #[test]
+    fn a_steady_load_is_decided_once(
+        running in 0usize..50, waiting in 0u64..50_000, job_us in proptest::option::of(0u64..10_000_000),
+    ) {
+        let mut scaler = Scaler::new(&Plan::process_pool(2, 40, 0), Scaling::default());
+        let begin = Instant::now();
+        let mut changes = 0;
+        for second in 0..120 {
+            let serving = scaler.target();
+            let busy = if waiting > 0 { serving } else { running.min(serving) };
+            let load = Load { slots: 1, serving, running: busy, waiting, job_us, ..Load::default() };
+            changes += usize::from(scaler.update(load, begin + second * SECOND).is_some_and(|t| t.decision.workers < t.from));
+        }
+        prop_assert_eq!(changes, 0, "it never goes down under a load that stays");
+    }
+}

@@ -1,0 +1,289 @@
+//! As many workers as there should be: boots what is missing, replaces what has served its time, sends away what is
+//! not needed. How many there should be is decided in `scale`, who is replaced in `recycle`.
+//!
+//! A replacement is ready before the one it is for takes no more runs, and nobody with a run aboard is told to go.
+
+use std::time::Instant;
+
+use tracing::{debug, error, info, warn};
+
+use super::recycle;
+use super::scale::Load;
+use super::scaler::ByHand;
+use super::timers::Timer;
+use super::worker::{Phase, Role, Worker};
+use super::{Pool, Program, surge};
+use crate::guardian::handle::ChildId;
+
+/// What the channel knows of the work to come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Jobs that wait for a slot.
+    pub waiting: u64,
+    /// How long a job takes; `None` before the first has ended.
+    pub job: Option<std::time::Duration>,
+}
+
+impl Pool {
+    /// Tells the pool what work is to come. It grows at once when that takes more workers.
+    pub fn expect(&mut self, demand: Demand) {
+        self.demand = demand;
+        if self.scaler.is_elastic() && matches!(self.spec.program, Program::Wire(_)) {
+            self.rescale();
+        }
+    }
+
+    /// Whether the pool would like to be told what work is to come: it is not as large as it may be, or larger than
+    /// it must.
+    #[must_use]
+    pub fn is_elastic(&self) -> bool {
+        !self.closing && matches!(self.spec.program, Program::Wire(_)) && self.scaler.is_elastic()
+    }
+
+    /// How often it would like to be told.
+    #[must_use]
+    pub fn flex_interval(&self) -> std::time::Duration {
+        self.scaler.interval()
+    }
+
+    /// Sets the fewest workers until the pool is made anew, bounded by the most; answers how many that are now.
+    ///
+    /// # Errors
+    /// When there is nothing to scale, in words.
+    pub fn scale(&mut self, order: ByHand) -> Result<usize, String> {
+        if matches!(self.spec.program, Program::Exec(_)) {
+            let most = self.spec.plan.max;
+            return Err(format!(
+                "its program is started once per job, at most {most} at once: there are no workers to scale"
+            ));
+        }
+        if self.spec.plan.max == 1 {
+            return Err("its type has exactly one serving worker: there is nothing to scale".to_owned());
+        }
+        let fewest = self.scaler.order(order);
+        info!(channel = %self.spec.channel, fewest, "the fewest workers were set by hand");
+        self.rescale();
+        self.tend();
+        Ok(fewest)
+    }
+
+    /// Decides anew how many workers there should be.
+    pub(super) fn rescale(&mut self) {
+        let load = self.load();
+        let Some(taken) = self.scaler.update(load, Instant::now()) else { return };
+        let Load { waiting, running, serving, idle, job_us, memory, .. } = taken.decision.load;
+        info!(
+            channel = %self.spec.channel, from = taken.from, to = taken.decision.workers,
+            waiting, running, serving, idle, job_us, memory, "scaling: {}", taken.decision
+        );
+    }
+
+    /// What the decision is made from, apart from what the scaler knows itself.
+    fn load(&self) -> Load {
+        let life = self.spec.plan.jobs_per_life;
+        let mut load = Load {
+            slots: self.spec.plan.slots,
+            waiting: self.demand.waiting,
+            job_us: self.demand.job.map(|job| u64::try_from(job.as_micros()).unwrap_or(u64::MAX)),
+            memory_limit: self.spec.scaling.memory_limit,
+            ..Load::default()
+        };
+        let measured = self.workers.values().filter_map(|w| w.memory).max();
+        load.memory_each = measured.or(self.spec.recycling.memory_limit).unwrap_or(0);
+        for worker in self.workers.values() {
+            load.memory += worker.memory.unwrap_or(load.memory_each);
+            if worker.role == Role::Plan {
+                load.running += worker.aboard.len();
+            }
+            if worker.is_lasting(life) {
+                load.serving += 1;
+                load.idle += usize::from(worker.is_idle());
+            }
+        }
+        load
+    }
+
+    /// Brings the workers in line with what should be.
+    pub(super) fn tend(&mut self) {
+        if self.closing {
+            return;
+        }
+        let idle_isolated = |w: &&Worker| w.role == Role::Isolated && w.is_idle();
+        for child in self.children_that(idle_isolated) {
+            self.dismiss(child);
+        }
+        self.watch_boots();
+        if matches!(self.spec.program, Program::Exec(_)) {
+            return;
+        }
+        self.pick_outgoing();
+        self.send_away();
+        self.boot_missing();
+        self.set_flex_timer();
+    }
+
+    /// Says when boots fail again and again, and when they do not any more.
+    fn watch_boots(&mut self) {
+        let degraded = self.is_degraded();
+        if degraded != self.was_degraded {
+            self.was_degraded = degraded;
+            if degraded {
+                error!(
+                    channel = %self.spec.channel, why = self.respawn.trouble(),
+                    "degraded: no worker can be started, so no job is taken; it is tried again by itself"
+                );
+            } else {
+                info!(channel = %self.spec.channel, "no longer degraded: workers start again");
+            }
+        }
+        if let Some(at) = self.respawn.waits_until(Instant::now()) {
+            // Whoever waits with a run for the next start hears of its time.
+            self.timers.set(at, Timer::Boot);
+        }
+    }
+
+    /// Marks those that are due for replacement, a few at a time.
+    fn pick_outgoing(&mut self) {
+        let life = self.spec.plan.jobs_per_life;
+        // One job per life needs no picking: each worker is replaced as it begins its only job.
+        if life == 1 {
+            return;
+        }
+        let limits = self.spec.recycling;
+        let planned = || self.workers.values().filter(|w| w.role == Role::Plan);
+        let serving = planned().filter(|w| matches!(w.phase, Phase::Booting | Phase::Ready)).count();
+        let going = planned().filter(|w| w.outgoing.is_some() && w.phase.is_staying()).count();
+        let mut room = recycle::at_once(serving).saturating_sub(going);
+        let mut take = |worker: &Worker| {
+            // A spent one takes no more runs, whether it is replaced or not.
+            let taken = worker.is_spent(life) || room > 0;
+            room = room.saturating_sub(1);
+            taken
+        };
+        let due: Vec<_> = planned()
+            .filter(|w| w.phase == Phase::Ready && w.outgoing.is_none() && w.doom.is_none())
+            .filter_map(|w| Some((w, recycle::due(w.facts(), life, &limits)?)))
+            .filter(|(worker, _)| take(worker))
+            .map(|(worker, why)| (worker.child, why))
+            .collect();
+        for (child, why) in due {
+            let Some(worker) = self.workers.get_mut(&child) else { continue };
+            worker.outgoing = Some(why);
+            info!(channel = %self.spec.channel, pid = worker.pid, jobs = worker.taken, "a worker is to be replaced: {why}");
+            self.recycled.count(why);
+            if let (recycle::Why::Memory(_), ..=2) = (why, worker.taken) {
+                let mib = limits.memory_limit.unwrap_or_default() >> 20;
+                warn!(channel = %self.spec.channel, "a fresh worker already uses more than memory_limit = {mib} MiB: raise it");
+            }
+        }
+    }
+
+    /// Lets those go that are not needed: first those whose replacement is there, then idle ones.
+    fn send_away(&mut self) {
+        let life = self.spec.plan.jobs_per_life;
+        let needed = self.scaler.target() + self.spec.plan.spare;
+        let ready = |w: &&Worker| w.role == Role::Plan && w.phase == Phase::Ready;
+        let lasting = self.workers.values().filter(|w| ready(w) && w.is_lasting(life)).count();
+        let outgoing = self.children_that(|w| ready(w) && w.outgoing.is_some());
+        let mut surplus = (lasting + outgoing.len()).saturating_sub(needed);
+        for child in outgoing.into_iter().take(surplus) {
+            surplus -= 1;
+            self.drain(child);
+        }
+        // The youngest first: runs go to the oldest, so these have been idle for longest.
+        let idle = self.children_that(|w| ready(w) && w.is_lasting(life) && w.aboard.is_empty());
+        for child in idle.into_iter().rev().take(surplus) {
+            self.dismiss(child);
+        }
+    }
+
+    /// Gives a worker no more runs; it leaves when it has none.
+    fn drain(&mut self, child: ChildId) {
+        let Some(worker) = self.workers.get_mut(&child) else { return };
+        worker.phase = Phase::Draining;
+        if worker.aboard.is_empty() {
+            self.dismiss(child);
+        }
+    }
+
+    fn boot_missing(&mut self) {
+        if self.respawn.is_waiting(Instant::now()) {
+            return;
+        }
+        let plan = self.spec.plan;
+        let planned = || self.workers.values().filter(|w| w.role == Role::Plan);
+        // One that has taken its last run is replaced while it still works on it.
+        let mut alive = planned().filter(|w| w.is_lasting(plan.jobs_per_life)).count();
+        // Those that wait for a stuck run serve nobody, and are few: each has a worker in its place.
+        let mut total = planned().filter(|w| w.phase != Phase::Retiring).count();
+        let mut boots = if self.respawn.is_probing() {
+            1usize.saturating_sub(planned().filter(|w| w.phase == Phase::Booting).count())
+        } else {
+            usize::MAX
+        };
+        while alive < self.scaler.target() + plan.spare && total < plan.max + surge(&plan) && boots > 0 {
+            let why = self.reason_for_boot(alive);
+            self.launch_wire(Role::Plan, why);
+            (alive, total, boots) = (alive + 1, total + 1, boots - 1);
+        }
+    }
+
+    /// Why a worker is booted when so many are alive.
+    fn reason_for_boot(&mut self, alive: usize) -> String {
+        let leaves = |w: &&mut Worker| w.outgoing.is_some() && !w.replaced && w.phase.is_staying();
+        if let Some(worker) = self.workers.values_mut().find(leaves)
+            && let Some(why) = worker.outgoing
+        {
+            worker.replaced = true;
+            return match worker.pid {
+                Some(pid) => format!("replaces {pid}: {why}"),
+                None => format!("replacement: {why}"),
+            };
+        }
+        let target = self.scaler.target();
+        match alive {
+            // In a plan with spare workers, whoever comes takes over from one that has begun its last job.
+            _ if self.spec.plan.spare > 0 => if alive == 0 { "min" } else { "spare" }.to_owned(),
+            _ if alive >= target => "spare".to_owned(),
+            _ if alive < self.scaler.floor() => self.scaler.floor_word().to_owned(),
+            _ => self.scaler.decision().reason(),
+        }
+    }
+
+    /// Looks again when the decision or somebody's age may ask for it.
+    fn set_flex_timer(&mut self) {
+        let now = Instant::now();
+        let flex = self.scaler.is_restless().then(|| now + self.scaler.interval());
+        let limits = self.spec.recycling;
+        let lives = self.workers.values().filter(|w| w.role == Role::Plan && w.phase == Phase::Ready);
+        let expiry = lives
+            .filter(|w| w.outgoing.is_none())
+            .filter_map(|w| Some(w.born + recycle::life(w.child.0, &limits)?))
+            .min();
+        // One that is overdue waits for others to be replaced, whose end is seen anyway.
+        let expiry = expiry.filter(|at| *at > now);
+        match (self.flex_at.filter(|at| *at > now), flex) {
+            (Some(_), _) | (None, None) => {}
+            (None, Some(at)) => {
+                self.flex_at = Some(at);
+                self.timers.set(at, Timer::Flex);
+            }
+        }
+        if let Some(at) = expiry {
+            // The same moment again and again is one timer.
+            self.timers.set(at, Timer::Boot);
+        }
+    }
+
+    /// The numbers of the workers that are so, the oldest first.
+    fn children_that(&self, are: impl Fn(&&Worker) -> bool) -> Vec<ChildId> {
+        self.workers.values().filter(are).map(|w| w.child).collect()
+    }
+
+    /// It is time to decide anew although nothing happened.
+    pub(super) fn flex(&mut self) {
+        self.flex_at = None;
+        self.rescale();
+        debug!(channel = %self.spec.channel, workers = self.scaler.target(), "scaling: {}", self.scaler.decision());
+    }
+}

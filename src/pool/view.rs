@@ -1,0 +1,258 @@
+//! What a pool can be asked about itself.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::memory::Recycled;
+use super::scale::Decision;
+use super::worker::{Phase, Role, Worker};
+use super::{Pool, Program};
+use crate::job::{JobId, JobOptions};
+use crate::wire::RunId;
+
+/// So many workers are shown one by one.
+const MAX_ROWS: usize = 500;
+
+/// How many workers there are, by what they are doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Census {
+    /// Started, not yet said hello.
+    pub booting: usize,
+    /// Ready, with nothing to do.
+    pub idle: usize,
+    /// Running jobs.
+    pub busy: usize,
+    /// Running their last jobs, with their replacement at work.
+    pub draining: usize,
+    /// Waiting for a job that does not end when told to.
+    pub retiring: usize,
+    /// On their way out: told to stop, being killed.
+    pub leaving: usize,
+    /// Slots whose job does not end although it was told to.
+    pub stuck_slots: usize,
+}
+
+/// What a worker is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doing {
+    /// Started, not yet said hello.
+    Booting,
+    /// Ready, with nothing to do.
+    Idle,
+    /// Running jobs.
+    Busy,
+    /// Running its last jobs.
+    Draining,
+    /// Waiting for a job that does not end when told to.
+    Retiring,
+    /// Told to stop, or being killed.
+    Leaving,
+}
+
+/// One worker, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Its process id, once it has one.
+    pub pid: Option<i32>,
+    /// What it is doing.
+    pub state: Doing,
+    /// Which generation of workers it belongs to.
+    pub generation: u64,
+    /// The job aboard for longest.
+    pub job: Option<RowJob>,
+    /// Jobs aboard.
+    pub jobs: usize,
+    /// Those of them that do not end although they were told to.
+    pub stuck: usize,
+    /// Jobs that have ended in it.
+    pub done: u64,
+    /// Bytes it used when last looked at.
+    pub memory: Option<u64>,
+    /// Milliseconds since its start.
+    pub age_ms: u64,
+    /// Why it was started.
+    pub why: String,
+    /// Why it is to be replaced, if it is.
+    pub outgoing: Option<String>,
+}
+
+/// A job aboard a worker, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowJob {
+    /// Its id.
+    pub id: JobId,
+    /// Its name.
+    pub name: String,
+    /// Milliseconds since it was handed to the worker.
+    pub age_ms: u64,
+    /// How far it says it is, in whole percent.
+    pub progress: Option<u8>,
+}
+
+/// A decision that changed the number of workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scaled {
+    /// Milliseconds since then.
+    pub ago_ms: u64,
+    /// How many there were to be before.
+    pub from: usize,
+    /// What was decided, and from which numbers.
+    pub decision: Decision,
+}
+
+/// A pool and why it is as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Insight {
+    /// The workers, the oldest first, at most 500 of them.
+    pub rows: Vec<Row>,
+    /// How many serving workers there should be; absent where programs are started once per job.
+    pub target: Option<usize>,
+    /// Why that many, in words.
+    pub why: String,
+    /// The last decisions that changed it, the oldest first.
+    pub scaled: Vec<Scaled>,
+    /// How often it was raised.
+    pub scaled_up: u64,
+    /// How often it was lowered.
+    pub scaled_down: u64,
+    /// How many workers were replaced.
+    pub recycled: Recycled,
+    /// Boots fail again and again and no worker is ready: no job is taken.
+    pub degraded: bool,
+    /// Milliseconds until the next boot is tried, while one is put off.
+    pub next_boot_ms: Option<u64>,
+}
+
+impl Pool {
+    /// What the handler of this job wants, as far as a worker has said.
+    #[must_use]
+    pub fn options(&self, job: &str) -> JobOptions {
+        self.jobs.get(job).copied().unwrap_or_default()
+    }
+
+    /// Whether a run has not ended yet.
+    #[must_use]
+    pub fn is_aboard(&self, run: RunId) -> bool {
+        self.runs.contains_key(&run)
+    }
+
+    /// How far a run says it is, in percent.
+    #[must_use]
+    pub fn progress(&self, run: RunId) -> Option<f64> {
+        self.runs.get(&run)?.progress
+    }
+
+    /// Whether no worker is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.workers.is_empty()
+    }
+
+    /// Why no worker can be started now, for people; absent when they can.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.respawn.trouble()
+    }
+
+    /// Whether boots fail again and again and no worker is ready: jobs that wait should not be taken.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        let ready = |w: &Worker| w.role == Role::Plan && w.phase == Phase::Ready && w.doom.is_none();
+        let serves = || matches!(self.spec.program, Program::Wire(_)) && self.workers.values().any(ready);
+        self.respawn.is_looping() && !serves()
+    }
+
+    /// Counts the workers.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let mut census = Census { stuck_slots: self.stuck_runs.len(), ..Census::default() };
+        for worker in self.workers.values() {
+            *match doing(worker) {
+                Doing::Booting => &mut census.booting,
+                Doing::Idle => &mut census.idle,
+                Doing::Busy => &mut census.busy,
+                Doing::Draining => &mut census.draining,
+                Doing::Retiring => &mut census.retiring,
+                Doing::Leaving => &mut census.leaving,
+            } += 1;
+        }
+        census
+    }
+
+    /// The process ids of the workers that run or are ready to run jobs.
+    #[must_use]
+    pub fn pids(&self) -> Vec<i32> {
+        self.workers.values().filter(|w| w.phase == Phase::Ready).filter_map(|w| w.pid).collect()
+    }
+
+    /// Each worker, and why there are so many.
+    #[must_use]
+    pub fn insight(&self) -> Insight {
+        let now = Instant::now();
+        let wire = matches!(self.spec.program, Program::Wire(_));
+        let (scaled_up, scaled_down) = self.scaler.changes();
+        let scaled = self.scaler.taken().map(|taken| Scaled {
+            ago_ms: millis(now.duration_since(taken.at)),
+            from: taken.from,
+            decision: taken.decision,
+        });
+        Insight {
+            rows: self.workers.values().take(MAX_ROWS).map(|worker| self.row(worker, now)).collect(),
+            target: wire.then(|| self.scaler.target()),
+            why: if wire { self.scaler.decision().to_string() } else { "one per job".to_owned() },
+            scaled: scaled.collect(),
+            scaled_up,
+            scaled_down,
+            recycled: self.recycled,
+            degraded: self.is_degraded(),
+            next_boot_ms: self.respawn.waits_until(now).map(|at| millis(at - now)),
+        }
+    }
+
+    fn row(&self, worker: &Worker, now: Instant) -> Row {
+        let aboard = || worker.aboard.iter().filter_map(|run| self.runs.get(run));
+        let oldest = aboard().min_by_key(|run| (run.began, run.id));
+        Row {
+            pid: worker.pid,
+            state: doing(worker),
+            generation: 0,
+            job: oldest.map(|run| RowJob {
+                id: run.id,
+                name: run.job.clone(),
+                age_ms: millis(now.duration_since(run.began)),
+                progress: run.progress.map(whole),
+            }),
+            jobs: worker.aboard.len(),
+            stuck: worker.aboard.iter().filter(|run| self.stuck_runs.contains(run)).count(),
+            done: worker.taken - worker.aboard.len() as u64,
+            memory: worker.memory,
+            age_ms: millis(now.duration_since(worker.born)),
+            why: worker.why.clone(),
+            outgoing: worker.outgoing.map(|why| why.to_string()),
+        }
+    }
+}
+
+fn doing(worker: &Worker) -> Doing {
+    match worker.phase {
+        Phase::Booting => Doing::Booting,
+        Phase::Ready if worker.aboard.is_empty() => Doing::Idle,
+        Phase::Ready => Doing::Busy,
+        Phase::Draining => Doing::Draining,
+        Phase::Retiring => Doing::Retiring,
+        Phase::Leaving | Phase::Dying => Doing::Leaving,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=100")]
+fn whole(percent: f64) -> u8 {
+    percent.clamp(0.0, 100.0) as u8
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,129 @@
+//! A program that stops to start while there is work, and is repaired.
+
+use std::time::{Duration, Instant};
+
+use aint_queue::config::Driver;
+use aint_queue::store::{self, State};
+
+use crate::samples::{metric, runs, sample};
+use crate::site::{BINARY, Site, until};
+use crate::{size, within};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A site whose workers do not start while there is a file "broken".
+fn site(worker: &str) -> Site {
+    let site = Site::sqlite(&format!(
+        "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"./worker.sh\"]\nprotocol = \"wire\"\nmin_worker_number = 4\nmax_worker_number = 4\n{worker}\n"
+    ));
+    site.write("worker.sh", &format!("#!/bin/sh\n[ -e broken ] && exit 7\nexec '{BINARY}' __worker\n"));
+    site
+}
+
+/// Attempts, losses and errors of the waiting jobs, added up.
+fn marks_on_waiting_jobs(site: &Site) -> (usize, u64) {
+    let driver = Driver::Sqlite { path: site.file("queue.db") };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = store::open(&driver, "default").await.unwrap();
+        let (mut jobs, mut marks, mut after) = (0, 0, None);
+        loop {
+            let page = store.list(State::Waiting, after, 500).await.unwrap();
+            jobs += page.jobs.len();
+            marks += page
+                .jobs
+                .iter()
+                .map(|j| u64::from(j.meta.attempts + j.meta.lost) + j.meta.errors.len() as u64)
+                .sum::<u64>();
+            after = page.next;
+            if after.is_none() {
+                return (jobs, marks);
+            }
+        }
+    })
+}
+
+#[test]
+fn a_program_that_breaks_under_load_degrades_the_channel_and_its_repair_mends_it() {
+    let jobs = size(1_500, 5_000);
+    let site = site("max_handle_number = 40");
+    let master = site.listen(&[]);
+    site.push_lines("default", (0..jobs).map(|_| r#"{"job":"sleep","payload":{"ms":20}}"#.to_owned()));
+    site.until("default", "some jobs", |c| c.done > 200);
+
+    // Workers leave when they have run their number of jobs, and find no successor.
+    site.write("broken", "");
+    let broken = Instant::now();
+    until("the channel to be degraded", || sample(&site).degraded().then_some(()));
+    let noticed = broken.elapsed();
+    assert!(noticed <= within(30 * SECOND), "it took {noticed:?}");
+    site.until("default", "what was leased to be handed back", |c| c.reserved == 0);
+    let (waiting, marks) = marks_on_waiting_jobs(&site);
+    assert!(waiting > 100, "{waiting} jobs wait");
+    assert_eq!(marks, 0, "no attempt is burned");
+    assert_eq!(metric(&site, "aint_queue_degraded", ""), 1);
+    let shown = site.ok(&["queue:status"]);
+    assert!(shown.contains("Degraded: no job is taken") && shown.contains("exited with 7"), "{shown}");
+    assert_eq!(site.json(&["queue:status"])["degraded"], true);
+    assert!(master.log().contains("degraded: no worker can be started"));
+    // It probes with one worker at a time.
+    let begun = Instant::now();
+    while begun.elapsed() < 3 * SECOND {
+        assert!(sample(&site).all() <= 1, "{:?}", sample(&site));
+        std::thread::sleep(SECOND / 100);
+    }
+
+    std::fs::remove_file(site.file("broken")).unwrap();
+    let repaired = Instant::now();
+    until("full speed", || (sample(&site).serving() == 4).then_some(()));
+    let mended = repaired.elapsed();
+    println!("degraded {noticed:?} after it broke, all workers {mended:?} after the repair");
+    assert!(mended <= within(10 * SECOND), "it took {mended:?}");
+    site.until("default", "every job", |c| c.done == jobs);
+    assert_eq!((runs(&site, "crashed"), runs(&site, "failed")), (0, 0));
+    assert_eq!(metric(&site, "aint_queue_degraded", ""), 0);
+    assert!(site.json(&["queue:status"])["worker_error"].is_null());
+    assert!(master.stop().success());
+}
+
+#[test]
+fn living_workers_go_on_while_only_their_replacements_fail() {
+    let site = site("");
+    let master = site.listen(&[]);
+    until("all workers", || (sample(&site).serving() == 4).then_some(()));
+    site.write("broken", "");
+    let victim = i32::try_from(sample(&site).rows()[0]["pid"].as_i64().unwrap()).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim), nix::sys::signal::Signal::SIGKILL).unwrap();
+    // More failures than make a crash loop.
+    until("the replacement to fail often", || {
+        (master.log().matches("before it was ready; the next start waits").count() >= 6).then_some(())
+    });
+    site.push_lines("default", (0..50).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
+    site.until("default", "the jobs", |c| c.done == 50);
+    let now = sample(&site);
+    assert_eq!((now.serving(), now.degraded()), (3, false));
+    assert!(site.ok(&["queue:status"]).contains("No worker can be started: it exited with 7"));
+    std::fs::remove_file(site.file("broken")).unwrap();
+    until("all workers again", || (sample(&site).serving() == 4).then_some(()));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_program_per_job_that_is_gone_burns_no_attempts_and_is_found_again() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"./job.sh\"]\nprotocol = \"exec\"\nmax_worker_number = 4\n",
+    );
+    let script = "#!/bin/sh\nexit 0\n";
+    let program = site.write("job.sh", script);
+    let master = site.listen(&[]);
+    std::fs::remove_file(&program).unwrap();
+    site.push_lines("default", (0..40).map(|_| r#"{"job":"x","payload":{}}"#.to_owned()));
+    until("the channel to be degraded", || sample(&site).degraded().then_some(()));
+    let (waiting, marks) = marks_on_waiting_jobs(&site);
+    assert!(waiting >= 39 && marks == 0, "{waiting} wait with {marks} marks");
+    site.write("job.sh", script);
+    let repaired = Instant::now();
+    site.until("default", "every job", |c| c.done == 40);
+    assert!(repaired.elapsed() <= within(10 * SECOND), "it took {:?}", repaired.elapsed());
+    assert!(master.stop().success());
+}

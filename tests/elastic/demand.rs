@@ -1,0 +1,116 @@
+//! As many workers as the work takes.
+
+use std::time::{Duration, Instant};
+
+use crate::samples::{Sample, Sampler, metric, runs, sample};
+use crate::site::{Site, until};
+use crate::{size, within};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_backlog_takes_the_pool_to_its_most_at_once_and_back_after_the_cool_down() {
+    const MIN: u64 = 2;
+    const MAX: u64 = 50;
+    const COOL_DOWN: Duration = Duration::from_secs(3);
+    let jobs = size(3_000, 10_000);
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\nmax_worker_number = 50\ncool_down_seconds = 3\n",
+    );
+    let master = site.listen(&[]);
+    until("the fewest workers", || (sample(&site).serving() == MIN).then_some(()));
+    let sampler = Sampler::start(&site);
+    site.push_lines("default", (0..jobs).map(|_| r#"{"job":"sleep","payload":{"ms":50}}"#.to_owned()));
+    let pushed = Instant::now();
+    site.until("default", "every job", |c| c.done == jobs);
+    let done = Instant::now();
+    until("the fewest workers again", || (sample(&site).all() == MIN).then_some(()));
+    let back = Instant::now();
+    let samples = sampler.stop();
+
+    let full = samples.iter().find(|s| s.serving() == MAX).expect("it grows to its most");
+    let up = full.at.saturating_duration_since(pushed);
+    println!(
+        "{jobs} jobs of 50 ms: {up:?} from the push to {MAX} workers, {:?} back from the last job",
+        back - done
+    );
+    println!("{} samples, {:?} for all jobs", samples.len(), done - pushed);
+    assert!(up <= within(2 * SECOND), "it took {up:?} to grow");
+    assert!(back - done <= COOL_DOWN + within(2 * SECOND), "it took {:?} to shrink", back - done);
+    let fell = samples.iter().find(|s| s.at > full.at && s.serving() < MAX).expect("it shrinks");
+    assert!(done.saturating_duration_since(fell.at) <= SECOND / 2, "it shrank while there was work");
+    let is_outside = |s: &&Sample| !(MIN..=MAX).contains(&s.serving()) || s.all() > MAX + MAX / 4;
+    let outside = samples.iter().find(is_outside);
+    assert!(outside.is_none(), "outside its bounds: {}", outside.unwrap().report);
+    assert_eq!((runs(&site, "done"), runs(&site, "interrupted"), runs(&site, "crashed")), (jobs, 0, 0));
+
+    // Why there are so many is told.
+    let scaled = samples.last().unwrap().report["pool"]["scaled"].clone();
+    assert_eq!((&scaled[0]["from"], &scaled[0]["decision"]["workers"]), (&2.into(), &50.into()), "{scaled}");
+    assert!(scaled[0]["decision"]["load"]["waiting"].as_u64().unwrap() > 100, "{scaled}");
+    let whys: Vec<_> = full.rows().iter().map(|row| row["why"].as_str().unwrap()).collect();
+    assert_eq!(whys.iter().filter(|why| **why == "min").count(), 2, "{whys:?}");
+    assert!(whys.iter().filter(|why| why.starts_with("backlog ")).count() >= 40, "{whys:?}");
+    assert!(metric(&site, "aint_queue_scale_decisions_total", ",direction=\"down\"") >= 1);
+    assert!(master.log().contains("scaling: max, backlog "));
+    let shown = site.ok(&["queue:status", "--workers"]);
+    assert!(shown.contains("2 wanted: min") && shown.contains("│ idle "), "{shown}");
+    assert!(master.stop().success());
+}
+
+#[test]
+fn without_work_there_is_no_worker_and_the_first_push_starts_one() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 0\ncool_down_seconds = 1\nflex_interval = 0.1\n",
+    );
+    let master = site.listen(&[]);
+    assert_eq!(sample(&site).all(), 0);
+    for round in 1..=2 {
+        site.push("noop", "{}", &[]);
+        site.until("default", "the job", |c| c.done == round);
+        until("no worker", || (sample(&site).all() == 0).then_some(()));
+    }
+    let rows = site.json(&["queue:status", "--workers"]);
+    assert_eq!(rows["workers"]["target"], 0, "{rows}");
+    // One job by a command of its own needs no pool.
+    site.push("noop", "{}", &[]);
+    until("the job", || (site.counts("default").done == 3).then_some(()));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_pool_that_is_not_dynamic_holds_its_fewest() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\ndynamic_mode = false\nmin_worker_number = 2\nmax_worker_number = 20\n",
+    );
+    let master = site.listen(&[]);
+    let sampler = Sampler::start(&site);
+    site.push_lines("default", (0..100).map(|_| r#"{"job":"sleep","payload":{"ms":20}}"#.to_owned()));
+    site.until("default", "every job", |c| c.done == 100);
+    let samples = sampler.stop();
+    assert!(samples.iter().all(|s| s.all() <= 2), "it grew");
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_pool_stays_within_its_memory() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\nmax_worker_number = 20\nmemory_limit = 48\npool_memory_limit = 200\nflex_interval = 0.2\n",
+    );
+    let master = site.listen(&[]);
+    let sampler = Sampler::start(&site);
+    // Each worker grows to some 30 MiB or more, so that not all twenty may be there.
+    site.push_lines(
+        "default",
+        (0..150).map(|_| r#"{"job":"leak","payload":{"mib":25,"ms":100}}"#.to_owned()),
+    );
+    site.until("default", "every job", |c| c.done == 150);
+    let samples = sampler.stop();
+    let most = samples.iter().map(Sample::serving).max().unwrap();
+    assert!((2..20).contains(&most), "{most} workers");
+    assert!(
+        samples.iter().any(|s| s.report["pool"]["why"].as_str().unwrap().starts_with("pool_memory_limit"))
+    );
+    assert_eq!((runs(&site, "interrupted"), runs(&site, "crashed")), (0, 0));
+    assert!(master.stop().success());
+}

@@ -1,0 +1,88 @@
+//! Workers that grow: replaced between two jobs, killed when they grow too much.
+
+use crate::samples::{Sample, Sampler, metric, runs, sample};
+use crate::site::{Site, until};
+use crate::size;
+
+#[test]
+fn a_worker_that_leaks_is_replaced_between_two_jobs_and_its_successor_is_ready_first() {
+    const WORKERS: u64 = 8;
+    let jobs = size(200, 1_000);
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 8\nmax_worker_number = 8\nmemory_limit = 64\n",
+    );
+    let master = site.listen(&[]);
+    until("all workers", || (sample(&site).serving() == WORKERS).then_some(()));
+    let sampler = Sampler::start(&site);
+    site.push_lines(
+        "default",
+        (0..jobs).map(|_| r#"{"job":"leak","payload":{"mib":8,"ms":150}}"#.to_owned()),
+    );
+    site.until("default", "every job", |c| c.done == jobs);
+    let samples = sampler.stop();
+
+    assert_eq!((runs(&site, "done"), runs(&site, "interrupted"), runs(&site, "crashed")), (jobs, 0, 0));
+    let recycled = metric(&site, "aint_queue_workers_recycled_total", ",limit=\"memory\"");
+    println!("{jobs} jobs that leak 8 MiB: {recycled} workers replaced");
+    assert!(recycled >= jobs / 20, "{recycled} were replaced");
+    let outgoing = |s: &Sample| {
+        s.rows().iter().filter(|row| !row["outgoing"].is_null() && row["state"] != "leaving").count()
+    };
+    for sample in &samples {
+        assert_eq!(sample.serving(), WORKERS, "the successor was not ready first: {}", sample.report);
+        assert!(outgoing(sample) <= 2, "more than a quarter at a time: {}", sample.report);
+    }
+    let most =
+        samples.iter().flat_map(Sample::rows).filter_map(|row| row["memory"].as_u64()).max().unwrap() >> 20;
+    assert!(most < 64 * 3, "a worker grew to {most} MiB");
+    let replaces = |row: &serde_json::Value| row["why"].as_str().unwrap().contains(": memory ");
+    assert!(samples.iter().flat_map(Sample::rows).any(replaces), "it is told whom a worker replaces");
+    assert!(master.log().contains("a worker is to be replaced: memory "));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn many_slots_drain_before_their_worker_is_replaced() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"coroutine\"\nmax_coroutine = 20\nmax_handle_number = 100\n",
+    );
+    let master = site.listen(&[]);
+    site.push_lines("default", (0..1_000).map(|_| r#"{"job":"sleep","payload":{"ms":30}}"#.to_owned()));
+    site.until("default", "every job", |c| c.done == 1_000);
+    assert_eq!((runs(&site, "done"), runs(&site, "interrupted")), (1_000, 0));
+    assert!(metric(&site, "aint_queue_workers_recycled_total", ",limit=\"jobs\"") >= 9);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn age_replaces_workers_that_have_nothing_to_do() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 3\nmax_worker_number = 3\nmax_life_seconds = 1\n",
+    );
+    let master = site.listen(&[]);
+    until("all workers", || (sample(&site).serving() == 3).then_some(()));
+    let first: Vec<_> = sample(&site).rows().iter().map(|row| row["pid"].clone()).collect();
+    until("all to be replaced", || {
+        let now = sample(&site);
+        assert!(now.serving() >= 3, "{}", now.report);
+        now.rows().iter().all(|row| !first.contains(&row["pid"])).then_some(())
+    });
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_job_that_takes_too_much_is_killed_and_has_crashed() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\nmemory_hard_limit = 128\n",
+    );
+    let master = site.listen(&[]);
+    let id = site.push("leak", r#"{"mib":200,"ms":20000}"#, &["--max-attempts", "1"]);
+    site.until("default", "the job to fail", |c| c.failed == 1);
+    let shown = site.json(&["queue:show", &id.to_string()]).to_string();
+    assert!(shown.contains("more than memory_hard_limit = 128 MiB, and was killed"), "{shown}");
+    assert!(shown.contains("\"crashed\""), "{shown}");
+    assert_eq!(metric(&site, "aint_queue_workers_recycled_total", ",limit=\"memory_hard\""), 1);
+    site.push("noop", "{}", &[]);
+    site.until("default", "another job", |c| c.done == 1);
+    assert!(master.stop().success());
+}

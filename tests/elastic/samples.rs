@@ -1,0 +1,106 @@
+//! What a master says of its workers, asked again and again over its control socket.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::site::Site;
+
+/// How often the workers are looked at.
+const EVERY: Duration = Duration::from_millis(10);
+
+/// One look.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub at: Instant,
+    pub report: Value,
+}
+
+impl Sample {
+    /// Workers of one state.
+    pub fn count(&self, state: &str) -> u64 {
+        self.report["workers"][state].as_u64().unwrap_or_else(|| panic!("no {state} in {}", self.report))
+    }
+
+    /// Workers that serve.
+    pub fn serving(&self) -> u64 {
+        self.count("idle") + self.count("busy")
+    }
+
+    /// All workers there are.
+    pub fn all(&self) -> u64 {
+        let beside = ["booting", "draining", "retiring", "leaving"];
+        self.serving() + beside.iter().map(|state| self.count(state)).sum::<u64>()
+    }
+
+    pub fn degraded(&self) -> bool {
+        self.report["pool"]["degraded"].as_bool().unwrap()
+    }
+
+    pub fn rows(&self) -> &[Value] {
+        self.report["pool"]["rows"].as_array().unwrap()
+    }
+}
+
+/// Looks at the workers until it is told to stop.
+pub struct Sampler {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<Sample>>,
+}
+
+impl Sampler {
+    pub fn start(site: &Site) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (socket, told) = (site.file("run/default.sock"), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            let mut samples = Vec::new();
+            while !told.load(Ordering::Relaxed) {
+                let due = Instant::now() + EVERY;
+                samples.push(look(&socket));
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+            samples
+        });
+        Self { stop, thread }
+    }
+
+    pub fn stop(self) -> Vec<Sample> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+/// One look at the workers of the default channel.
+pub fn sample(site: &Site) -> Sample {
+    look(&site.file("run/default.sock"))
+}
+
+fn look(socket: &Path) -> Sample {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.write_all(b"{\"command\":\"status\"}\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    let mut answer: Value = serde_json::from_str(&line).unwrap();
+    let report = answer["ok"]["status"]["report"].take();
+    assert!(report.is_object(), "not a report: {line}");
+    Sample { at: Instant::now(), report }
+}
+
+/// The value of a metric of the default channel.
+pub fn metric(site: &Site, name: &str, label: &str) -> u64 {
+    let metrics = site.ok(&["queue:status", "--metrics"]);
+    let begin = format!("{name}{{channel=\"default\"{label}}} ");
+    let value = metrics.lines().find_map(|line| line.strip_prefix(&begin));
+    value.unwrap_or_else(|| panic!("no {begin} in:\n{metrics}")).parse().unwrap()
+}
+
+/// How many runs ended so.
+pub fn runs(site: &Site, outcome: &str) -> u64 {
+    metric(site, "aint_queue_runs_total", &format!(",outcome=\"{outcome}\""))
+}

@@ -1,0 +1,60 @@
+//! One job that does not end, among many in one worker.
+
+use std::time::{Duration, Instant};
+
+use crate::samples::{Sampler, runs, sample};
+use crate::site::{Site, until};
+use crate::{size, within};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_stuck_job_takes_nothing_from_its_siblings_and_little_from_the_throughput() {
+    let slots = size(200, 1_000);
+    let (nap, jobs) = (size(200, 500), slots * 40);
+    let site = Site::sqlite(&format!(
+        "[channels.default.worker]\ntype = \"coroutine\"\nmax_coroutine = {slots}\nmax_execute_seconds = 3\nmemory_limit = 512\n"
+    ));
+    let master = site.listen(&[]);
+    let id = site.push("hang", r#"{"ms":600000}"#, &["--max-attempts", "1"]);
+    site.push_lines("default", (0..jobs).map(|_| format!(r#"{{"job":"sleep","payload":{{"ms":{nap}}}}}"#)));
+    let sampler = Sampler::start(&site);
+
+    // How many ends there are in each quarter of a second, until the jobs run out.
+    let mut ends: Vec<(Instant, u64)> = Vec::new();
+    let mut retired = None;
+    loop {
+        let done = site.counts("default").done;
+        ends.push((Instant::now(), done));
+        if retired.is_none() && sample(&site).count("retiring") == 1 {
+            retired = Some(Instant::now());
+        }
+        if done + slots >= jobs {
+            break;
+        }
+        std::thread::sleep(SECOND / 20);
+    }
+    site.until("default", "every other job", |c| c.done == jobs && c.failed == 1);
+    let samples = sampler.stop();
+    let retired = retired
+        .or_else(|| samples.iter().find(|s| s.count("retiring") == 1).map(|s| s.at))
+        .expect("the worker retires");
+    let rate = |from: Instant, to: Instant| {
+        let inside: Vec<_> = ends.iter().filter(|(at, _)| (from..to).contains(at)).collect();
+        let (first, last) = (inside.first().expect("samples"), inside.last().expect("samples"));
+        (last.1 - first.1) as f64 / (last.0 - first.0).as_secs_f64().max(0.001)
+    };
+    let before = rate(ends[0].0, retired);
+    let after = rate(retired + within(2 * SECOND).min(3 * SECOND), ends.last().unwrap().0);
+    println!("{slots} slots: {before:.0} jobs a second before, {after:.0} two seconds after the time-out");
+    assert!(after >= before / 2.0, "{after} a second, {before} before");
+
+    assert_eq!(site.json(&["queue:show", &id.to_string()])["reason"], "timeout");
+    let others = ["interrupted", "crashed", "crashed_in_company"].map(|outcome| runs(&site, outcome));
+    assert_eq!((runs(&site, "done"), runs(&site, "timed_out"), others), (jobs, 1, [0, 0, 0]));
+    assert!(samples.iter().any(|s| s.count("stuck_slots") == 1), "it is counted while it is there");
+    assert!(samples.iter().all(|s| s.count("retiring") <= 2));
+    until("the old worker to be gone", || (sample(&site).all() == 1).then_some(()));
+    assert_eq!(sample(&site).count("stuck_slots"), 0);
+    assert!(master.stop().success());
+}
