@@ -155,6 +155,15 @@ pub(crate) fn default_dispositions() {
     }
 }
 
+/// Makes this process deaf to the signals a terminal sends to those in its background: it reads nothing, and what
+/// it writes shall get through.
+pub(crate) fn ignore_terminal() {
+    for signal in [libc::SIGTTIN, libc::SIGTTOU] {
+        // SAFETY: SIG_IGN installs no code.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
 /// Makes a command start in a session of its own and deaf to every signal that can be blocked, from its very
 /// first instruction.
 pub(crate) fn detached(command: &mut Command) -> &mut Command {

@@ -24,6 +24,7 @@ pub(crate) struct Listen {
 
 impl Listen {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        master::hold_signals();
         let channels = session.channels(self.all)?;
         for channel in &channels {
             Session::check_served(channel, "run the jobs")?;

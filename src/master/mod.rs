@@ -28,6 +28,7 @@ pub use once::run_once;
 pub use program::own_program;
 pub use run_dir::{Presence, presence, socket};
 use service::Service;
+pub use signals::hold_signals;
 use signals::{Signal, Signals};
 pub use start::{Listen, ListenError};
 
@@ -36,12 +37,23 @@ pub use start::{Listen, ListenError};
 /// # Errors
 /// When a channel cannot be served at all; then nothing was started and nothing is left behind.
 pub fn listen(listen: Listen) -> Result<(), ListenError> {
-    runtime()?.block_on(async {
-        let signals = Signals::take_over().map_err(ListenError::System)?;
-        let master = start::start(listen).await?;
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
+        let mut signals = Signals::take_over().map_err(ListenError::System)?;
+        // Nothing of a start that is given up serves yet: what it has taken goes with it.
+        let master = tokio::select! {
+            master = start::start(listen) => master?,
+            () = signals.stop() => {
+                info!("stopped before it served anything");
+                return Ok(());
+            }
+        };
         master.serve(signals).await;
         Ok(())
-    })
+    });
+    // A name server that does not answer holds nobody up.
+    runtime.shutdown_background();
+    ended
 }
 
 /// The master's runtime: one thread, so that nothing in it has to wait for another.

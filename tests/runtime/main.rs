@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/redis.rs"]
 mod redis;
+#[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/site.rs"]
 mod site;
 
@@ -16,6 +17,7 @@ mod limits;
 mod outage;
 mod output;
 mod starts;
+mod stdio;
 mod stops;
 mod unique;
 mod watch;
