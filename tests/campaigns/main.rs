@@ -9,6 +9,7 @@
 #[path = "../support/site.rs"]
 mod site;
 
-#[allow(dead_code, reason = "other campaigns use more of it")]
 mod figures;
+mod kills;
 mod pid_one;
+mod signals;
