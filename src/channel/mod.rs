@@ -98,6 +98,19 @@ pub enum Command {
     },
     /// Tell what is going on.
     Report(oneshot::Sender<Report>),
+    /// Show that it moves.
+    Pulse(oneshot::Sender<Pulse>),
+}
+
+/// That a channel's actor moves, and how far a stop is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// Jobs aboard workers.
+    pub running: usize,
+    /// How long the store call that is under way has been.
+    pub call: Option<Duration>,
+    /// When it is stopping: how long what runs may still take.
+    pub stop_left: Option<Duration>,
 }
 
 /// What is going on in a channel.
@@ -117,6 +130,9 @@ pub struct Report {
     pub worker_error: Option<String>,
     /// Whether it is stopping.
     pub stopping: bool,
+    /// When it is stopping: how many seconds what runs may still take before it is interrupted.
+    #[serde(default)]
+    pub stop_seconds_left: Option<u64>,
 }
 
 /// A channel's running state.
@@ -240,9 +256,18 @@ impl Channel {
                     store_error: self.calls.trouble().map(str::to_owned),
                     worker_error: self.pool.trouble().map(str::to_owned),
                     stopping: self.stopping.is_some(),
+                    stop_seconds_left: self.stopping.as_ref().map(|stopping| stopping.left().as_secs()),
                 };
                 // Whoever asked may have gone.
                 let _ = reply.send(report);
+            }
+            Command::Pulse(reply) => {
+                let pulse = Pulse {
+                    running: self.table.running(),
+                    call: self.calls.under_way(),
+                    stop_left: self.stopping.as_ref().map(Stopping::left),
+                };
+                let _ = reply.send(pulse);
             }
         }
     }

@@ -35,6 +35,15 @@ impl Stopping {
         let deadline = (!self.interrupted).then_some(self.deadline);
         self.give_up.into_iter().chain(deadline).min()
     }
+
+    /// How long what runs may still take.
+    pub(super) fn left(&self) -> Duration {
+        if self.interrupted {
+            Duration::ZERO
+        } else {
+            self.deadline.saturating_duration_since(Instant::now())
+        }
+    }
 }
 
 /// How a channel ended.

@@ -7,15 +7,18 @@
 //! the stores, and only then lets processes be born.
 
 mod control;
+mod notify;
 mod once;
 mod program;
 pub mod run_dir;
 mod service;
 mod signals;
 mod start;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tracing::info;
@@ -24,6 +27,7 @@ use crate::channel::{Command, Stopped};
 use crate::guardian::Guardian;
 use crate::http;
 pub use control::{Answer, ControlError, Request, ask};
+use notify::Notify;
 pub use once::run_once;
 pub use program::own_program;
 pub use run_dir::{Presence, presence, socket};
@@ -31,6 +35,7 @@ use service::Service;
 pub use signals::hold_signals;
 use signals::{Signal, Signals};
 pub use start::{Listen, ListenError};
+use watch::{Turn, Watch};
 
 /// Serves channels until told to stop.
 ///
@@ -41,6 +46,8 @@ pub fn listen(listen: Listen) -> Result<(), ListenError> {
     let ended = runtime.block_on(async {
         let mut signals = Signals::take_over().map_err(ListenError::System)?;
         // Nothing of a start that is given up serves yet: what it has taken goes with it.
+        let longest = listen.longest_stop();
+        let channels = listen.channels.join(", ");
         let master = tokio::select! {
             master = start::start(listen) => master?,
             () = signals.stop() => {
@@ -48,7 +55,8 @@ pub fn listen(listen: Listen) -> Result<(), ListenError> {
                 return Ok(());
             }
         };
-        master.serve(signals).await;
+        let watch = Watch::begin(Notify::from_env(), &channels);
+        master.serve(signals, watch, longest).await;
         Ok(())
     });
     // A name server that does not answer holds nobody up.
@@ -70,16 +78,27 @@ struct Master {
 }
 
 impl Master {
-    async fn serve(mut self, mut signals: Signals) {
+    async fn serve(mut self, mut signals: Signals, mut watch: Watch, longest_stop: Duration) {
         let mut asked = 0;
         while !self.services.is_empty() {
             tokio::select! {
                 signal = signals.next() => match signal {
                     Signal::Stop => {
                         asked += 1;
+                        watch.stopping(longest_stop);
                         self.stop_all(asked > 1);
                     }
                     Signal::Nothing(name) => info!("{name} means nothing in this version"),
+                },
+                turn = watch.turn(), if watch.is_needed() => match turn {
+                    Turn::Ask => watch.ask(self.services.values().map(|s| s.commands.clone()).collect()),
+                    Turn::Heard(pulses) => {
+                        // Told so by commands, one by one.
+                        if pulses.iter().all(|pulse| pulse.stop_left.is_some()) {
+                            watch.stopping(longest_stop);
+                        }
+                        watch.heard(&pulses);
+                    }
                 },
                 Some(ended) = self.actors.join_next() => match ended {
                     Ok((name, stopped)) => self.on_end(&name, stopped).await,

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -34,6 +34,14 @@ pub struct Listen {
     pub config: Arc<Config>,
     /// The channels to serve, declared in it.
     pub channels: Vec<String>,
+}
+
+impl Listen {
+    /// How long a stop may take by the configuration.
+    pub(super) fn longest_stop(&self) -> Duration {
+        let channels = self.channels.iter().filter_map(|name| self.config.channels.get(name));
+        channels.map(|channel| channel.stop_wait + channel.stop_grace).max().unwrap_or_default()
+    }
 }
 
 /// Why channels cannot be served.

@@ -16,6 +16,7 @@ mod drain;
 mod limits;
 mod outage;
 mod output;
+mod service_manager;
 mod starts;
 mod stdio;
 mod stops;
