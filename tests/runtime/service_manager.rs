@@ -123,13 +123,9 @@ fn the_unit_in_deploy_is_understood_and_gives_a_stop_its_time() {
         let line = unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         line.unwrap_or_else(|| panic!("no {name} in the unit"))
     };
-    let site = Site::sqlite("[channels.default.worker]\ntype = \"process\"\n");
-    let shown = site.ok(&["config:check", "--show"]);
-    let of = |key: &str| -> f64 {
-        let line = shown.lines().find(|line| line.trim_start().starts_with(key)).unwrap();
-        line.split('=').nth(1).unwrap().split('#').next().unwrap().trim().parse().unwrap()
-    };
-    let needed = of("stop_wait_seconds") + of("stop_grace_seconds");
+    let site = Site::sqlite("[channels.default]\n");
+    let usual = &aint_queue::Config::built_in(site.path()).channels["default"];
+    let needed = (usual.stop_wait + usual.stop_grace).as_secs_f64();
     assert!(
         setting("TimeoutStopSec").parse::<f64>().unwrap() > needed + 5.0,
         "5 s are for the farewell to the store"
