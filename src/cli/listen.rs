@@ -57,7 +57,7 @@ pub(super) fn failure(error: ListenError) -> Failure {
         error => {
             let exit = match &error {
                 ListenError::Lock { source, .. } if source.is_held() => Exit::Running,
-                ListenError::Program { .. } => Exit::Config,
+                ListenError::Program { .. } | ListenError::Account { .. } => Exit::Config,
                 _ => Exit::Failed,
             };
             Failure::new(exit, doing).because(error)

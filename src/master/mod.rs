@@ -7,6 +7,7 @@
 //! the stores, and only then lets processes be born.
 
 mod control;
+mod machine;
 mod notify;
 mod once;
 mod program;

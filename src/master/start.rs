@@ -14,10 +14,10 @@ use tracing::{info, warn};
 use super::control::Server;
 use super::run_dir::{Lock, LockError, RunDir, RunDirError};
 use super::service::{Parts, Peers, Service};
-use super::{Master, own_program};
+use super::{Master, machine, own_program};
 use crate::channel::{Channel, Command, Elsewhere, OnJoin, Scope, Setup};
 use crate::config::{self, Config, Handler};
-use crate::guardian::{Guardian, Handle, sweep};
+use crate::guardian::{AccountError, Confine, Guardian, Handle, Limit, account, sweep};
 use crate::http;
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::pool::{Pool, Program, Spec};
@@ -73,6 +73,15 @@ pub enum ListenError {
         /// What is wrong, and the remedy.
         why: String,
     },
+    /// The workers of a channel cannot run as whom they shall.
+    #[error("could not start workers of channel \"{channel}\"")]
+    Account {
+        /// The channel.
+        channel: String,
+        /// Why.
+        #[source]
+        source: AccountError,
+    },
     /// The store of a channel cannot be used.
     #[error("could not use the store of channel \"{channel}\"")]
     Store {
@@ -119,6 +128,7 @@ pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
     for name in &listen.channels {
         claimed.push(claim(&listen.config, name)?);
     }
+    let memory = machine::memory_limit();
     let port = listen.config.http.as_ref().map(take_port).transpose()?;
     let mut opened = Vec::new();
     for (config, behind, run_dir, lock) in claimed {
@@ -126,6 +136,7 @@ pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
         opened.push(Claimed { config, behind, run_dir, lock, store });
     }
     for channel in &opened {
+        machine::warn(&channel.config, &memory);
         let swept = sweep(&channel.lock.id());
         if swept > 0 {
             warn!(channel = %channel.config.name, swept, "killed processes of an earlier master");
@@ -195,7 +206,26 @@ pub(super) fn program(config: &config::Channel, base: &Path) -> Result<Behind, L
         Handler::Wire { command } => (Program::Wire(checked(command)?), Some(base.to_owned())),
         Handler::Exec { command } => (Program::Exec(checked(command)?), Some(base.to_owned())),
     };
-    Ok(Behind { program, cwd, env })
+    Ok(Behind { program, cwd, env, confine: confine(config)? })
+}
+
+/// What a channel's workers may be and use.
+fn confine(config: &config::Channel) -> Result<Confine, ListenError> {
+    let worker = &config.worker;
+    let account = account(worker.user.as_deref(), worker.group.as_deref())
+        .map_err(|source| ListenError::Account { channel: config.name.clone(), source })?;
+    let limits = worker.limits;
+    let mib = |n: Option<u64>| n.map(|n| n << 20);
+    let limits = [
+        (Limit::OpenFiles, limits.open_files),
+        (Limit::Processes, limits.processes),
+        (Limit::Core, mib(limits.core_mib)),
+        (Limit::CpuSeconds, limits.cpu_seconds),
+        (Limit::AddressSpace, mib(limits.address_space_mib)),
+        (Limit::FileSize, mib(limits.file_size_mib)),
+    ];
+    let limits = limits.into_iter().filter_map(|(limit, value)| Some((limit, value?))).collect();
+    Ok(Confine { nice: worker.nice, account, limits })
 }
 
 /// What runs a channel's jobs.
@@ -203,6 +233,7 @@ pub(super) struct Behind {
     program: Program,
     cwd: Option<PathBuf>,
     env: Vec<(String, String)>,
+    confine: Confine,
 }
 
 /// What a channel's actor gets beside its configuration.
@@ -234,7 +265,7 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
     Channel::new(Setup {
         name,
         store: means.store,
-        pool: Pool::new(spec, means.guardian),
+        pool: Pool::new(spec, means.guardian.confined(means.behind.confine)),
         policy: Policy::of(config),
         max_execute: config.worker.max_execute,
         sleep: config.worker.sleep,

@@ -11,6 +11,7 @@ mod redis;
 mod site;
 
 mod adversaries;
+mod confine;
 mod deaths;
 mod drain;
 mod limits;
