@@ -57,8 +57,7 @@ pub fn listen(listen: Listen) -> Result<(), ListenError> {
             }
         };
         let watch = Watch::begin(Notify::from_env(), &channels);
-        master.serve(signals, watch, longest).await;
-        Ok(())
+        master.serve(signals, watch, longest).await
     });
     // A name server that does not answer holds nobody up.
     runtime.shutdown_background();
@@ -79,8 +78,14 @@ struct Master {
 }
 
 impl Master {
-    async fn serve(mut self, mut signals: Signals, mut watch: Watch, longest_stop: Duration) {
+    async fn serve(
+        mut self,
+        mut signals: Signals,
+        mut watch: Watch,
+        longest_stop: Duration,
+    ) -> Result<(), ListenError> {
         let mut asked = 0;
+        let mut panicked = false;
         while !self.services.is_empty() {
             tokio::select! {
                 signal = signals.next() => match signal {
@@ -104,7 +109,10 @@ impl Master {
                 Some(ended) = self.actors.join_next() => match ended {
                     Ok((name, stopped)) => self.on_end(&name, stopped).await,
                     // A panic in an actor is a bug of ours: its jobs are safe in the store, the rest goes on.
-                    Err(error) => self.on_panic(&error).await,
+                    Err(error) => {
+                        panicked = true;
+                        self.on_panic(&error).await;
+                    }
                 },
             }
         }
@@ -113,6 +121,8 @@ impl Master {
         }
         self.guardian.shut_down().await;
         info!("stopped");
+        // Whoever started it shall know, and start it again.
+        if panicked { Err(ListenError::Panicked) } else { Ok(()) }
     }
 
     fn stop_all(&self, force: bool) {

@@ -109,6 +109,9 @@ pub enum ListenError {
         #[source]
         source: io::Error,
     },
+    /// A channel's actor panicked, which is a bug of this program.
+    #[error("a channel ended by a bug of aint-queue, which the log shows; please report it")]
+    Panicked,
     /// The system refused something a master needs.
     #[error("could not start")]
     System(#[source] io::Error),
