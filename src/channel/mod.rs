@@ -96,6 +96,8 @@ pub enum Command {
         /// Kill what runs instead of waiting for it.
         force: bool,
     },
+    /// Finish and end, because the master begins anew: a [`Command::Stop`] that follows is the first one.
+    Pause,
     /// Tell what is going on.
     Report(oneshot::Sender<Report>),
     /// Show that it moves.
@@ -247,6 +249,7 @@ impl Channel {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Stop { force } => self.stop(force),
+            Command::Pause => self.pause(),
             Command::Report(reply) => {
                 let report = Report {
                     running: self.table.running(),

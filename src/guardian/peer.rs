@@ -26,9 +26,17 @@ use crate::fd;
 /// The longest a guardian may take to say that it is ready.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(1);
-/// How a service manager tells a service where to report, and which sockets are its own.
-const SERVICE_VARIABLES: [&str; 6] =
-    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+/// How a service manager tells a service where to report, and which sockets are its own; how one program of a master tells
+/// the next which locks it holds.
+const SERVICE_VARIABLES: [&str; 7] = [
+    "AINT_QUEUE_AGAIN",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+];
 
 /// A running guardian. Dropping it closes the socket, and the guardian ends.
 #[derive(Debug)]

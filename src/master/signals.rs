@@ -8,6 +8,7 @@
 //! | TTIN, TTOU, PIPE, WINCH | ignored |
 
 use std::io;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal as Number};
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
@@ -70,6 +71,16 @@ impl Signals {
         };
         SigSet::from_iter(HELD).thread_unblock()?;
         Ok(taken)
+    }
+
+    /// Whether a stop has come that nobody has looked at.
+    pub(super) async fn has_stop(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stop() => true,
+            // Time enough for one that is on its way within this process.
+            () = tokio::time::sleep(Duration::from_millis(1)) => false,
+        }
     }
 
     /// Waits for a stop, which is all there is to react to before anything is served.

@@ -1,7 +1,9 @@
 //! From a configuration to a running master: locks, stores, guardian, actors, in this order.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,6 +36,8 @@ pub struct Listen {
     pub config: Arc<Config>,
     /// The channels to serve, declared in it.
     pub channels: Vec<String>,
+    /// Whether a master above its `memory_limit` may begin anew: only where the process is nothing but a master.
+    pub may_begin_anew: bool,
 }
 
 impl Listen {
@@ -41,6 +45,12 @@ impl Listen {
     pub(super) fn longest_stop(&self) -> Duration {
         let channels = self.channels.iter().filter_map(|name| self.config.channels.get(name));
         channels.map(|channel| channel.stop_wait + channel.stop_grace).max().unwrap_or_default()
+    }
+
+    /// The largest limit on the master's own memory that one of the channels sets.
+    pub(super) fn memory_limit(&self) -> u64 {
+        let channels = self.channels.iter().filter_map(|name| self.config.channels.get(name));
+        channels.map(|channel| channel.memory_limit).max().unwrap_or(u64::MAX >> 20)
     }
 }
 
@@ -126,10 +136,14 @@ struct Claimed {
     store: Arc<dyn Store>,
 }
 
-pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
+/// `kept` are locks that this process holds already.
+pub(super) async fn start(
+    listen: Listen,
+    mut kept: BTreeMap<String, OwnedFd>,
+) -> Result<Master, ListenError> {
     let mut claimed = Vec::new();
     for name in &listen.channels {
-        claimed.push(claim(&listen.config, name)?);
+        claimed.push(claim(&listen.config, name, kept.remove(name))?);
     }
     let memory = machine::memory_limit();
     let port = listen.config.http.as_ref().map(take_port).transpose()?;
@@ -169,12 +183,16 @@ fn take_port(settings: &config::Http) -> Result<http::Listener, ListenError> {
 type Ours = (config::Channel, Behind, RunDir, Lock);
 
 /// Takes the channel's lock, once its program is known to exist.
-fn claim(config: &Config, name: &str) -> Result<Ours, ListenError> {
+fn claim(config: &Config, name: &str, kept: Option<OwnedFd>) -> Result<Ours, ListenError> {
     let channel = config.channels.get(name).expect("the caller lists declared channels").clone();
     let behind = program(&channel, &config.directory())?;
     let run_dir = RunDir::open(&channel.pid_path, name)
         .map_err(|source| ListenError::RunDir { channel: name.to_owned(), source })?;
-    let lock = run_dir.lock().map_err(|source| ListenError::Lock { channel: name.to_owned(), source })?;
+    let locked = match kept {
+        Some(kept) => run_dir.lock_again(kept),
+        None => run_dir.lock(),
+    };
+    let lock = locked.map_err(|source| ListenError::Lock { channel: name.to_owned(), source })?;
     Ok((channel, behind, run_dir, lock))
 }
 

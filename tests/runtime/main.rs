@@ -15,6 +15,7 @@ mod confine;
 mod deaths;
 mod drain;
 mod limits;
+mod memory;
 mod outage;
 mod output;
 mod service_manager;
