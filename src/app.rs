@@ -1,19 +1,25 @@
 //! The application's door: [`App`] is the whole command line with your jobs inside.
 
+#[cfg(feature = "server")]
 use std::ffi::OsString;
 use std::future::Future;
+#[cfg(feature = "server")]
 use std::process::ExitCode;
 
 use tower_layer::Layer;
 use tower_service::Service;
 
+#[cfg(feature = "server")]
 use crate::cli;
 use crate::config::Config;
+#[cfg(feature = "server")]
 use crate::guardian;
 use crate::inline;
 use crate::job::{AsyncJob, Job, JobCall, JobError, JobService, Registry};
 use crate::queue::{OpenError, Queue};
+#[cfg(feature = "server")]
 use crate::webhook;
+#[cfg(feature = "server")]
 use crate::worker;
 
 /// The whole command line of aint-queue with your jobs inside.
@@ -38,6 +44,7 @@ pub struct App {
 }
 
 /// The first argument of a process that runs the jobs registered in this binary.
+#[cfg(feature = "server")]
 pub const WORKER_ARGUMENT: &str = "__worker";
 
 impl App {
@@ -177,6 +184,7 @@ impl App {
     ///
     /// The master starts this same program again as guardian and as worker, so nothing with an effect should happen in
     /// `main` before this call.
+    #[cfg(feature = "server")]
     #[must_use]
     pub fn run(self) -> ExitCode {
         let args: Vec<OsString> = std::env::args_os().collect();

@@ -61,9 +61,12 @@
 //! }
 //! ```
 //!
-//! Put both into one `Cargo.toml` with `serde` (feature `derive`) and `tokio` (features `macros` and `rt`), and try it:
+//! `main` needs two dependencies; whoever calls `welcome` is asynchronous and has a runtime, such as `tokio`. Until that is
+//! written, the compiler warns that nobody calls it. Try it:
 //!
 //! ```text
+//! $ cargo add --path ../aint-queue
+//! $ cargo add serde --features derive
 //! $ cargo run -- queue:push send_mail --data '{"to":"ann@example.com"}'
 //! $ cargo run -- queue:listen
 //! ```
@@ -87,7 +90,7 @@
 //! | what to do after the last failure | [`Job::failed`] |
 //! | what handlers share | [`App::state`], [`App::state_with`], [`Context::state`] |
 //! | one at a time, at most so many a second, not while a service is down | [`middleware`] |
-//! | another job as a consequence | [`Context::push`] |
+//! | another job as a consequence | [`Context::push`], [`Context::to`] |
 //! | how far it is; that it was cancelled | [`Context::progress`], [`Context::cancelled`] |
 //!
 //! A push says when, how urgent, until when, and what must not be there twice:
@@ -118,6 +121,17 @@
 //!
 //! There are no closures as jobs: code cannot be stored and run by another version of the program; a type with a name can. Nor
 //! are there separate kinds of jobs for the modes: where a job runs is the configuration's business.
+//!
+//! # Features
+//!
+//! | feature | default | for |
+//! |---|---|---|
+//! | `server` | yes | master, workers, commands: [`App::run`] and everything behind it |
+//! | `sqlite`, `redis` | yes | the stores |
+//! | `tracing` | with `server` | what jobs log in tests and under the `sync` driver |
+//!
+//! A program that only pushes takes `default-features = false` and one store: 24 crates in all, this one and the derive macros
+//! of serde included, beside those of the store.
 //!
 //! # At least once
 //!
@@ -157,7 +171,8 @@
 //! | to know | look in |
 //! |---|---|
 //! | what a job is, how it can end | [`job`]: [`Job`], [`AsyncJob`], [`Context`], [`JobError`] |
-//! | how to push | [`Queue`], [`PushOptions`] |
+//! | how to push | [`Queue`], [`PushOptions`]; without a store: [`App::queue`] |
+//! | how to test | [`testing`] |
 //! | what happens to a job, end to end | [`channel`] |
 //! | when a job is tried again or fails | [`retry`] |
 //! | how workers are started, timed out, judged | [`pool`]; as numbers: [`pool::plan`] |
@@ -174,32 +189,49 @@
 
 mod app;
 mod breaker;
+#[cfg(feature = "server")]
 pub mod builtin;
+#[cfg(feature = "server")]
 pub mod channel;
+#[cfg(feature = "server")]
 mod cli;
 pub mod config;
+#[cfg(feature = "server")]
 pub mod fd;
+#[cfg(feature = "server")]
 mod form;
+#[cfg(feature = "server")]
 pub mod guardian;
+#[cfg(feature = "server")]
 pub mod http;
 mod inline;
 pub mod job;
+#[cfg(feature = "server")]
 pub mod master;
+#[cfg(feature = "server")]
 pub mod metrics;
 pub mod middleware;
+#[cfg(feature = "server")]
 pub mod pool;
 pub mod queue;
 mod queues;
 pub mod retry;
 mod run;
+#[cfg(feature = "server")]
 pub mod snapshot;
 pub mod store;
 pub mod testing;
+mod trace;
+#[cfg(feature = "server")]
 pub mod webhook;
+#[cfg(feature = "server")]
 pub mod wire;
+#[cfg(feature = "server")]
 pub mod worker;
 
-pub use app::{App, WORKER_ARGUMENT};
+pub use app::App;
+#[cfg(feature = "server")]
+pub use app::WORKER_ARGUMENT;
 pub use config::Config;
 pub use job::{AsyncFailedFn, AsyncJob, Context, FailedFn, Failure, Job, JobError, Priority};
 pub use queue::{PushOptions, Queue};

@@ -133,7 +133,8 @@ impl Queue {
         self.push_with(job, &PushOptions::new().at(time)).await.map(Pushed::id)
     }
 
-    /// Pushes one job with options.
+    /// Pushes one job with options. The answer tells a new job from the one that holds the unique key;
+    /// [`Pushed::id`] is the number of either.
     ///
     /// # Errors
     /// As [`Queue::push`].
@@ -142,7 +143,7 @@ impl Queue {
         job: &J,
         options: &PushOptions,
     ) -> Result<Pushed, PushError> {
-        let job = options.of(job).map_err(|source| PushError::Payload { index: 0, source })?;
+        let job = options.of(job).map_err(|why| PushError::Payload { index: 0, why })?;
         self.push_one(job).await
     }
 
@@ -207,8 +208,8 @@ impl Queue {
         for (index, job) in jobs.into_iter().enumerate() {
             let job = match options.of(job) {
                 Ok(job) => job,
-                Err(source) => {
-                    return Err(PushManyError { pushed, source: PushError::Payload { index, source } });
+                Err(why) => {
+                    return Err(PushManyError { pushed, source: PushError::Payload { index, why } });
                 }
             };
             if !batch.has_room_for(&job) {
@@ -254,8 +255,8 @@ impl Queue {
 /// The error with its place counted from the first job of all batches.
 fn counted_from_the_first(error: PushError, before: usize) -> PushError {
     match error {
-        PushError::Job { index, source } => PushError::Job { index: before + index, source },
-        PushError::Payload { index, source } => PushError::Payload { index: before + index, source },
+        PushError::Job { index, why } => PushError::Job { index: before + index, why },
+        PushError::Payload { index, why } => PushError::Payload { index: before + index, why },
         PushError::Failed { index, id, job, failure } => {
             PushError::Failed { index: before + index, id, job, failure }
         }

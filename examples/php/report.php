@@ -12,10 +12,11 @@ const NEVER = 65;
 
 ini_set('display_errors', 'stderr'); // an uncaught exception: its text is the error, its status is 255
 
-$payload = json_decode(stream_get_contents(STDIN), true, flags: JSON_THROW_ON_ERROR);
+$input = stream_get_contents(STDIN);
+$payload = json_decode($input, true, flags: JSON_THROW_ON_ERROR);
 
 if (!isset($payload['month'])) {
-    fwrite(STDERR, 'no month in ' . json_encode($payload) . "\n");
+    fwrite(STDERR, "no month in $input\n");
     exit(NEVER); // failed for good: trying again is pointless
 }
 

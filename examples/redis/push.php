@@ -37,6 +37,7 @@ if (realpath($argv[0] ?? '') === __FILE__) {
     $url = parse_url(getenv('REDIS_URL') ?: 'redis://127.0.0.1:6379');
     $redis = new Redis();
     $redis->connect($url['host'], $url['port'] ?? 6379);
-    [$id, $added] = push($redis, $argv[1], $argv[2], json_decode($argv[3]), json_decode($argv[4] ?? '{}', true));
+    [$id, $added] = push($redis, $argv[1], $argv[2], json_decode($argv[3], flags: JSON_THROW_ON_ERROR),
+        json_decode($argv[4] ?? '{}', true, flags: JSON_THROW_ON_ERROR));
     echo $id, $added ? " is new\n" : " was there\n";
 }

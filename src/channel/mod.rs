@@ -253,7 +253,7 @@ impl Channel {
             Command::Report(reply) => {
                 let report = Report {
                     running: self.table.running(),
-                    ready: self.table.ready() + self.table.ready_alone(),
+                    ready: self.table.ready() + self.table.ready_alone() + self.table.freeing(),
                     workers: self.pool.census(),
                     pids: self.pool.pids(),
                     store_error: self.calls.trouble().map(str::to_owned),

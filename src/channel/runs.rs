@@ -5,7 +5,7 @@ use std::time::Instant;
 use tracing::{debug, info};
 
 use super::{Channel, Scope, pace};
-use crate::job::{JobId, JobOptions, Meta, Outcome};
+use crate::job::{FailReason, JobId, JobOptions, Meta, Outcome};
 use crate::pool::{Ended, Run};
 use crate::retry::{Begin, Policy, Terms};
 use crate::store::{Place, Settlement};
@@ -36,8 +36,7 @@ impl Channel {
             Begin::Expired => return self.expire(id, run, options),
             Begin::NoCallback => return self.end_run(id, run, Outcome::Done, options),
         };
-        let Terms { attempt, max_attempts, timeout, failure, frees } = terms;
-        self.asks.free(frees);
+        let Terms { attempt, max_attempts, timeout, failure } = terms;
         self.next_run += 1;
         self.last_dispatch = Instant::now();
         let delivery = Run {
@@ -87,7 +86,6 @@ impl Channel {
             return;
         };
         if outcome != Outcome::Done {
-            log_ending(&self.name, id, &meta, &outcome);
             self.count_handed_back(&outcome);
         }
         let callback = meta.failing.is_some();
@@ -95,7 +93,11 @@ impl Channel {
             (self.scoped.job, self.scoped.outcome) = (Some(id), Some(outcome.clone()));
         }
         let (unique, now) = (meta.unique.clone(), self.now());
-        let to = self.policy.end(meta, outcome, options, now, fastrand::f64());
+        let before = (meta.job.clone(), meta.attempts);
+        let to = self.policy.end(meta, outcome.clone(), options, now, fastrand::f64());
+        if outcome != Outcome::Done {
+            log_ending(&self.name, id, before, &outcome, &to);
+        }
         self.settle(id, unique, to, callback);
     }
 
@@ -118,12 +120,42 @@ impl Channel {
     }
 }
 
-fn log_ending(channel: &str, id: JobId, meta: &Meta, outcome: &Outcome) {
-    let (job, name, attempt) = (id.0, meta.job.as_str(), meta.attempts.saturating_add(1));
+fn log_ending(channel: &str, id: JobId, (name, attempts): (String, u32), outcome: &Outcome, to: &Place) {
+    let (job, attempt, next) = (id.0, attempts.saturating_add(1), next(to));
     match outcome {
-        Outcome::Failed { error, .. } => info!(%channel, job, %name, attempt, error, "a job failed"),
-        Outcome::TimedOut { limit } => info!(%channel, job, %name, attempt, ?limit, "a job timed out"),
-        Outcome::Crashed { how } => info!(%channel, job, %name, attempt, "a job's worker {how}"),
+        Outcome::Failed { error, .. } => info!(%channel, job, %name, attempt, error, next, "a job failed"),
+        Outcome::TimedOut { limit } => info!(%channel, job, %name, attempt, ?limit, next, "a job timed out"),
+        Outcome::Crashed { how } => info!(%channel, job, %name, attempt, next, "a job's worker {how}"),
         other => debug!(%channel, job, %name, attempt, "a job was {}", other.word()),
+    }
+}
+
+/// What follows, so that a line of the log tells a job that is tried again from one that has failed for good.
+fn next(to: &Place) -> String {
+    match to {
+        Place::Done => "done".to_owned(),
+        Place::Front(Meta { failing: Some(reason), .. }) => {
+            format!("failed callback, then failed: {}", reason.as_str())
+        }
+        Place::Front(_) | Place::Back(_) => "waiting".to_owned(),
+        Place::Delayed(wait, _) => format!("again in {:.1}s", wait.as_secs_f64()),
+        Place::Failed(meta) => format!("failed: {}", meta.failed.map_or("", FailReason::as_str)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_follows() {
+        let meta = || Meta::named("x");
+        assert_eq!(next(&Place::Delayed(Duration::from_millis(1240), meta())), "again in 1.2s");
+        let failed = Meta { failed: Some(FailReason::Exhausted), ..meta() };
+        assert_eq!(next(&Place::Failed(failed)), "failed: exhausted");
+        let failing = Meta { failing: Some(FailReason::Timeout), ..meta() };
+        assert_eq!(next(&Place::Front(failing)), "failed callback, then failed: timeout");
     }
 }

@@ -31,9 +31,11 @@ struct Held {
 pub(super) struct Table {
     held: HashMap<JobId, Held>,
     ready: VecDeque<JobId>,
+    /// To be ready once the store has freed their unique keys.
+    freeing: VecDeque<JobId>,
     /// Ready, but only alone in a worker.
     ready_alone: VecDeque<JobId>,
-    /// Bytes of the payloads of both.
+    /// Bytes of the payloads of all these.
     ready_bytes: usize,
     running: usize,
     settlements: VecDeque<Settlement>,
@@ -48,6 +50,11 @@ impl Table {
     /// How many wait for a slot that any job can take.
     pub(super) fn ready(&self) -> usize {
         self.ready.len()
+    }
+
+    /// How many wait until the store has freed their keys.
+    pub(super) fn freeing(&self) -> usize {
+        self.freeing.len()
     }
 
     /// How many wait for a worker of their own.
@@ -70,13 +77,24 @@ impl Table {
         self.settlements.len()
     }
 
-    /// A job was leased.
-    pub(super) fn lease(&mut self, record: Record) {
-        let queue = if record.meta.suspect { &mut self.ready_alone } else { &mut self.ready };
-        queue.push_back(record.id);
+    /// A job was leased. If it is `freeing`, it waits for [`Table::freed`].
+    pub(super) fn lease(&mut self, record: Record, freeing: bool) {
+        match (freeing, record.meta.suspect) {
+            (true, _) => self.freeing.push_back(record.id),
+            (false, true) => self.ready_alone.push_back(record.id),
+            (false, false) => self.ready.push_back(record.id),
+        }
         let Record { id, meta, payload } = record;
         self.ready_bytes += payload.as_str().len();
         self.held.insert(id, Held { meta: Some(meta), payload: Some(payload), doing: Doing::Ready });
+    }
+
+    /// The store has freed the unique key of a job: it may begin, if it is still held.
+    pub(super) fn freed(&mut self, id: JobId) {
+        let Some(place) = self.freeing.iter().position(|freeing| *freeing == id) else { return };
+        self.freeing.remove(place);
+        let alone = self.meta(id).is_some_and(|meta| meta.suspect);
+        if alone { self.ready_alone.push_back(id) } else { self.ready.push_back(id) }
     }
 
     /// The next job that waits for a slot is about to run; answers what the dispatch needs of it.
@@ -115,7 +133,8 @@ impl Table {
 
     /// Every job that waits for a slot, taken off the queues: they are to be handed back.
     pub(super) fn take_ready(&mut self) -> Vec<(JobId, Meta)> {
-        let ids: Vec<_> = self.ready.drain(..).chain(self.ready_alone.drain(..)).collect();
+        let waiting = self.ready.drain(..).chain(self.ready_alone.drain(..)).chain(self.freeing.drain(..));
+        let ids: Vec<_> = waiting.collect();
         self.ready_bytes = 0;
         let held = &mut self.held;
         ids.into_iter().filter_map(|id| Some((id, held.get_mut(&id)?.meta.take()?))).collect()
@@ -153,6 +172,7 @@ impl Table {
         self.running -= runs.len();
         self.ready.retain(|id| ids.contains(id));
         self.ready_alone.retain(|id| ids.contains(id));
+        self.freeing.retain(|id| ids.contains(id));
         self.settlements.retain(|settlement| ids.contains(&settlement.id));
         let waiting = self.held.values().filter_map(|held| held.payload.as_ref());
         self.ready_bytes = waiting.map(|payload| payload.as_str().len()).sum();

@@ -8,7 +8,10 @@ use tracing::{debug, error, info, warn};
 use super::calls::{Call, Done};
 use super::{Channel, Scope};
 use crate::job::{JobId, Meta, Timestamp};
-use crate::store::{Exception, Leased, MAX_BATCH, MAX_BATCH_BYTES, Place, Settlement, StoreError, TurnReply};
+use crate::retry::frees_first;
+use crate::store::{
+    Exception, Free, Leased, MAX_BATCH, MAX_BATCH_BYTES, Place, Settlement, StoreError, TurnReply,
+};
 
 /// After this many turns in a row in which the store's count differs from ours, we compare the ids.
 const MAX_DIFFERENCES: u32 = 2;
@@ -111,7 +114,7 @@ impl Channel {
             Scope::All => {
                 let room = self.table.ready_bytes() < MAX_BATCH_BYTES;
                 let ahead = if room { self.pace.ahead(self.pool.slots()) } else { 0 };
-                (self.pool.capacity() + ahead).saturating_sub(self.table.ready())
+                (self.pool.capacity() + ahead).saturating_sub(self.table.ready() + self.table.freeing())
             }
             Scope::Next if !self.scoped.asked => self.pool.capacity().min(1),
             Scope::Next | Scope::Only(_) => 0,
@@ -132,9 +135,14 @@ impl Channel {
                 self.calls.joined(owner);
                 self.agenda = Agenda::default();
             }
-            Done::Turned { settlements, want, result: Ok(reply), .. } => {
+            Done::Turned { settlements, frees, want, result: Ok(reply) } => {
                 self.calls.succeeded(true);
                 self.pace.turned(self.calls.took());
+                for free in frees {
+                    if let Free::Unique { id, .. } = free {
+                        self.table.freed(id);
+                    }
+                }
                 self.on_turn(&settlements, want, reply);
             }
             Done::Turned { settlements, frees, result: Err(error), .. } => {
@@ -215,7 +223,11 @@ impl Channel {
         self.scoped.asked |= !leased.is_empty();
         for job in leased {
             match job {
-                Leased::Job(record) => self.table.lease(record),
+                Leased::Job(record) => {
+                    let first = frees_first(record.id, &record.meta);
+                    self.table.lease(record, first.is_some());
+                    self.asks.free(first);
+                }
                 Leased::Malformed { id, why } => {
                     error!(channel = %self.name, job = id.0, why, "a stored record cannot be understood: it goes to failed");
                     let to = Place::Failed(Meta::malformed(now, &why));

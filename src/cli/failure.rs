@@ -88,8 +88,8 @@ impl Failure {
     pub(crate) fn push(doing: impl Into<String>, error: PushError) -> Self {
         match error {
             PushError::Store(error) => Self::store(doing, error),
-            PushError::Job { source, .. } => Self::new(Exit::Usage, doing).because(source),
-            PushError::Payload { source, .. } => Self::new(Exit::Usage, doing).because(source),
+            PushError::Job { why, .. } => Self::new(Exit::Usage, doing).because(why),
+            PushError::Payload { why, .. } => Self::new(Exit::Usage, doing).because(why),
             error @ PushError::Failed { .. } => Self::new(Exit::Failed, doing).because(error),
             PushError::TooLarge => Self::new(Exit::Failed, doing).because(PushError::TooLarge),
         }

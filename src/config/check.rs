@@ -5,6 +5,7 @@ use super::error::Problems;
 use super::keys::{self, Found, Key, Kind};
 use super::suggest::nearest;
 use super::tree::{Node, Table, Value, join};
+#[cfg(feature = "server")]
 use crate::webhook::settings::wrong_header;
 
 /// Checks the table of a channel or of `[defaults]`; `root` is its full key.
@@ -318,4 +319,10 @@ fn one_name_each(table: &mut Table, problems: &mut Problems<'_>) {
     } else {
         worker.insert("min_worker_number".to_owned(), node);
     }
+}
+
+/// Only a master sends requests, and checks what they carry.
+#[cfg(not(feature = "server"))]
+fn wrong_header(_: &str, _: &str) -> Option<(String, String)> {
+    None
 }

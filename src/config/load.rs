@@ -6,8 +6,6 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::geteuid;
-
 use super::error::{ConfigError, Problem, Problems, UndeclaredChannel};
 use super::read::{Notes, warn_of_idle_keys};
 use super::suggest::nearest;
@@ -98,7 +96,21 @@ pub fn is_channel_name(name: &str) -> bool {
 
 /// The run directory of this user, when none is configured.
 pub(super) fn run_directory() -> PathBuf {
-    choose_run_directory(geteuid().as_raw(), env::var_os("XDG_RUNTIME_DIR"), &env::temp_dir())
+    choose_run_directory(user(), env::var_os("XDG_RUNTIME_DIR"), &env::temp_dir())
+}
+
+/// The user this process acts as.
+#[cfg(feature = "server")]
+fn user() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// The user this process acts as, as far as a producer can tell; only a master uses the run directory.
+#[cfg(not(feature = "server"))]
+fn user() -> u32 {
+    use std::os::unix::fs::MetadataExt;
+
+    std::fs::metadata("/proc/self").map_or(u32::MAX, |own| own.uid())
 }
 
 fn choose_run_directory(uid: u32, runtime: Option<OsString>, temporary: &Path) -> PathBuf {

@@ -13,14 +13,21 @@ mod http;
 mod keys;
 mod load;
 mod merge;
+pub mod plan;
+#[cfg(feature = "server")]
 pub mod program;
 mod read;
 mod redis_url;
+#[cfg(feature = "server")]
 mod show;
 mod suggest;
 #[cfg(test)]
 mod tests;
 mod tree;
+#[cfg(feature = "server")]
+mod webhook;
+#[cfg(not(feature = "server"))]
+#[path = "webhook_unchecked.rs"]
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -34,8 +41,7 @@ pub use keys::key_table;
 use load::run_directory;
 pub use load::{DEFAULT_FILE, FILE_VARIABLE, is_channel_name};
 
-use crate::pool::plan::Plan;
-use crate::webhook::settings::Settings;
+use plan::Plan;
 
 /// A whole configuration.
 #[derive(Clone, Debug)]
@@ -285,5 +291,5 @@ pub enum Handler {
         command: Vec<String>,
     },
     /// A server that gets each job as a signed request.
-    Webhook(Box<Settings>),
+    Webhook(Box<webhook::Settings>),
 }

@@ -9,12 +9,15 @@ use nix::unistd::{Group, User};
 use super::error::Problems;
 use super::keys::Key;
 use super::merge::URL_STANDS_FOR;
+use super::plan::Plan;
 use super::tree::{Node, Table, Value};
 use super::{
     Backoff, BackoffKind, Channel, Driver, Handler, Limits, Mode, Redis, Secret, Snapshot, SnapshotHandler,
     Worker, keys, redis_url, run_directory, webhook,
 };
-use crate::pool::plan::Plan;
+
+/// The keys that mean something only beside `worker.url`.
+const BESIDE_URL: [&str; 5] = ["secret", "headers", "allow_http", "allow_private", "ca_file"];
 
 /// Where mistakes and oddities are noted.
 pub(super) struct Notes<'a, 'p> {
@@ -305,7 +308,7 @@ pub(super) fn warn_of_idle_keys(own: &Table, channel: &Channel, warnings: &mut P
     if matches!(channel.worker.handler, Handler::Webhook(_)) {
         return;
     }
-    for name in webhook::BESIDE_URL {
+    for name in BESIDE_URL {
         if let Some(node) = read.node(&format!("worker.{name}")) {
             warnings.add(
                 node.key_at,

@@ -4,10 +4,8 @@ use std::path::Path;
 
 use super::read::{Notes, Reader};
 use super::tree::{Node, Value};
-use crate::webhook::settings::{Allow, Key, Settings, Target};
-
-/// The keys that mean something only beside `worker.url`.
-pub(super) const BESIDE_URL: [&str; 5] = ["secret", "headers", "allow_http", "allow_private", "ca_file"];
+pub(super) use crate::webhook::settings::Settings;
+use crate::webhook::settings::{Allow, Key, Target};
 
 /// What requests are to be sent; `None` without a usable URL, with the reason noted.
 pub(super) fn settings(read: &Reader<'_>, base: &Path, notes: &mut Notes<'_, '_>) -> Option<Settings> {

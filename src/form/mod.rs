@@ -29,6 +29,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -42,6 +43,8 @@ pub(crate) use write::write;
 /// Why a text is no job.
 #[derive(Debug, Error)]
 pub(crate) enum FormError {
+    #[error("not valid JSON, where an object with job, payload and options belongs: {0}")]
+    NotJson(String),
     #[error("not an object with job, payload and options: {0}")]
     NotAnObject(String),
     #[error("no job is named: add \"job\": \"name\"")]
@@ -60,7 +63,7 @@ impl FormError {
     /// The key that is to blame, where it is one.
     pub(crate) fn key(&self) -> Option<&'static str> {
         match self {
-            Self::NotAnObject(_) => None,
+            Self::NotJson(_) | Self::NotAnObject(_) => None,
             Self::NoJob => Some("job"),
             Self::Both(key, _) | Self::Key { key, .. } | Self::Rule { key, .. } => Some(key),
             Self::Payload(_) => Some("payload"),
@@ -90,7 +93,7 @@ pub(crate) struct Defaults<'a> {
 
 /// A job as it is written. The values stay text until each is read by itself, so that every mistake names its key.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 struct Written<'a> {
     #[serde(borrow, default)]
     job: Option<&'a RawValue>,
@@ -126,8 +129,10 @@ fn as_it_is<'de, D: Deserializer<'de>>(raw: D) -> Result<Option<&'de RawValue>, 
 /// The job that `text` means.
 pub(crate) fn parse(text: &str, defaults: &Defaults<'_>) -> Result<NewJob, FormError> {
     let text = text.trim();
-    let written: Written<'_> =
-        serde_json::from_str(text).map_err(|error| FormError::NotAnObject(place(&error)))?;
+    let written: Written<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
+        Category::Data => FormError::NotAnObject(place(&error)),
+        _ => FormError::NotJson(place(&error)),
+    })?;
     if !text.starts_with('{') {
         // serde takes an array for an object whose keys are left out.
         return Err(FormError::NotAnObject("it is an array".to_owned()));
@@ -309,7 +314,13 @@ mod tests {
             assert!(error.to_string().contains(says), "{error}");
             assert_eq!(error.key(), key, "{error}");
         };
-        wrong("nonsense", None, "not an object");
+        wrong("nonsense", None, "not valid JSON, where an object");
+        wrong(r#"{"job":"x""#, None, "not valid JSON");
+        wrong(
+            "5",
+            None,
+            "not an object with job, payload and options: invalid type: integer `5`, expected an object",
+        );
         wrong("[1]", None, "not an object");
         wrong("[null,1]", None, "not an object");
         wrong(r#"{"job":"a","prio":1}"#, None, "unknown field `prio`");

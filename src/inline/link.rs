@@ -6,12 +6,12 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
 
 use super::Setup;
 use crate::breaker::Limits;
 use crate::job::{Answer, Ask, Claim, Claimed, JobId, Link, Outcome, Timestamp, explained};
 use crate::store::{self, ClaimKind, Free, Owner};
+use crate::trace::{debug, error, info, warn};
 
 /// What one run asks and holds.
 #[derive(Clone)]
@@ -138,6 +138,7 @@ impl Shared {
     }
 }
 
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "nobody is told"))]
 impl Link for Asks {
     fn progress(&self, percent: f64) {
         debug!(job = self.shared.id.0, percent, "progress");

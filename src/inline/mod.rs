@@ -16,19 +16,19 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
-use tracing::debug;
 
 use crate::breaker::Breakers;
 use crate::job::{
-    About, Context, ErrorKind, FailReason, JobId, Meta, Outcome, Payload, Record, Registry, State, Timestamp,
+    About, Context, FailReason, JobId, Meta, Outcome, Payload, Record, Registry, State, Timestamp,
     remember_panics,
 };
-use crate::retry::{Begin, Policy, Terms};
+use crate::retry::{Begin, Policy, Terms, frees_first};
 use crate::run::{self, Cancel, Service, Services, Started};
 use crate::store::{
-    Elsewhere, Free, LEASE, Leased, MAX_BATCH_BYTES, Owner, Place, Settlement, Store, StoreError, Turn,
+    self, Elsewhere, Free, LEASE, Leased, MAX_BATCH_BYTES, Owner, Place, Settlement, Store, StoreError, Turn,
     TurnReply,
 };
+use crate::trace::debug;
 use link::Asks;
 pub(crate) use sync::queue;
 
@@ -180,10 +180,12 @@ impl Runner {
         let outcome = match handlers.policy.begin(id, &meta, options, handlers.max_execute, now) {
             Begin::Expired => None,
             Begin::NoCallback => Some(Outcome::Done),
-            Begin::Run(mut terms) => {
-                frees.extend(terms.frees.take());
+            Begin::Run(terms) => {
+                if let Some(free) = frees_first(id, &meta) {
+                    self.turn(&[], &[free], 0).await?;
+                }
                 let (outcome, locks) = self.deliver(id, &meta, payload, terms).await?;
-                frees.extend(locks);
+                frees = locks;
                 Some(outcome)
             }
         };
@@ -193,7 +195,7 @@ impl Runner {
             None => (None, Policy::expire(meta, options, now)),
             Some(outcome) => {
                 let error = error_of(&outcome);
-                (error, handlers.policy.end(meta, outcome, options, now, fastrand::f64()))
+                (error, handlers.policy.end(meta, outcome, options, now, chance()))
             }
         };
         self.settle(Ran::of(id, &before, to, error), unique, frees).await
@@ -207,6 +209,7 @@ impl Runner {
     ) -> Result<Ran, StoreError> {
         let settlement = Settlement { id: ran.id, unique, to: ran.to.clone() };
         let reply = self.turn(&[settlement], &frees, 0).await?;
+        #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "they are only told"))]
         for (id, exception) in reply.exceptions {
             debug!(job = id.0, ?exception, "a job was taken away while it ran: its result is dropped");
         }
@@ -225,7 +228,7 @@ impl Runner {
         let service = handlers.services.get(&meta.job);
         let run = handlers.runs.fetch_add(1, Ordering::Relaxed);
         let asks = Asks::new(self.setup.clone(), self.owner.clone(), id, run, self.clock);
-        let Terms { attempt, max_attempts, timeout, failure, .. } = terms;
+        let Terms { attempt, max_attempts, timeout, failure } = terms;
         let ctx = Context::new(About {
             id,
             job: meta.job.as_str().into(),
@@ -296,9 +299,14 @@ impl Ran {
     pub(crate) fn failed(&self) -> Option<(FailReason, String)> {
         let (Place::Failed(meta) | Place::Front(meta)) = &self.to else { return None };
         let reason = meta.failed.or(meta.failing)?;
-        let last = meta.errors.iter().rev().find(|error| error.kind != ErrorKind::Callback);
-        Some((reason, last.map(|error| error.message.clone()).unwrap_or_default()))
+        Some((reason, meta.last_error().to_owned()))
     }
+}
+
+/// A number from 0 to 1 for the jitter of waits.
+#[expect(clippy::cast_precision_loss, reason = "the lower bits do not matter")]
+fn chance() -> f64 {
+    store::random() as f64 / u64::MAX as f64
 }
 
 fn error_of(outcome: &Outcome) -> Option<String> {

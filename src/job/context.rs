@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::ask::{Ask, Asking, Claim, Claimed, Link};
-use super::{JobId, NewJob, PushOptions, Pushable, State};
+use super::outbox::Outbox;
+use super::{JobId, PushOptions, Pushable, State};
 
 /// What a handler knows of the run it is in, and what it can ask for. Cheap to clone; clones may go to other threads and
 /// tasks, and also serve as the run's cancellation token.
@@ -39,9 +40,6 @@ struct Run {
     cancelled: AtomicBool,
     cancel: Notify,
 }
-
-/// The headers that carry a trace context; jobs pushed by a job inherit them.
-const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
 impl Context {
     pub(crate) fn new(about: About) -> Self {
@@ -187,52 +185,25 @@ impl Context {
 
     /// Pushes a follow-up job with options.
     pub fn push_with<K, J: Pushable<K>>(&self, job: &J, options: &PushOptions) -> Asking<JobId> {
-        self.push_to(None, job, options)
+        self.outbox(None).push_with(job, options)
     }
 
-    /// Pushes a follow-up job into another channel that the master's configuration declares.
-    pub fn push_into<K, J: Pushable<K>>(
-        &self,
-        channel: &str,
-        job: &J,
-        options: &PushOptions,
-    ) -> Asking<JobId> {
-        self.push_to(Some(channel), job, options)
-    }
-
-    fn push_to<K, J: Pushable<K>>(
-        &self,
-        channel: Option<&str>,
-        job: &J,
-        options: &PushOptions,
-    ) -> Asking<JobId> {
-        match options.of(job) {
-            Ok(mut job) => {
-                self.trace(&mut job);
-                let push = Ask::Push { channel: channel.map(str::to_owned), jobs: vec![job] };
-                Asking::new(self.run.about.link.ask(push), super::ask::one_id)
-            }
-            Err(error) => Asking::refused(error.to_string()),
-        }
-    }
-
-    /// Pushes follow-up jobs of one type into the same channel in one go, all or none; at most 1 MiB of them together.
+    /// Pushes follow-up jobs of one type in one go, all or none; at most 500 of them with about 1 MiB together.
     pub fn push_many<'a, K, J: Pushable<K> + 'a>(
         &self,
         jobs: impl IntoIterator<Item = &'a J>,
     ) -> Asking<Vec<JobId>> {
-        let options = PushOptions::new();
-        let mut pushed = Vec::new();
-        for job in jobs {
-            match options.of(job) {
-                Ok(mut job) => {
-                    self.trace(&mut job);
-                    pushed.push(job);
-                }
-                Err(error) => return Asking::refused(error.to_string()),
-            }
-        }
-        Asking::new(self.run.about.link.ask(Ask::Push { channel: None, jobs: pushed }), super::ask::ids)
+        self.outbox(None).push_many(jobs)
+    }
+
+    /// The way into another channel that the master's configuration declares: `ctx.to("mails").push(&mail)`.
+    pub fn to<'a>(&'a self, channel: &'a str) -> Outbox<'a> {
+        self.outbox(Some(channel))
+    }
+
+    fn outbox<'a>(&'a self, channel: Option<&'a str>) -> Outbox<'a> {
+        let About { headers, link, .. } = &self.run.about;
+        Outbox { channel, headers, link: &**link }
     }
 
     /// Asks for something that only so many runs may have: a lock, room in a rate, a closed circuit breaker. What is
@@ -249,14 +220,6 @@ impl Context {
         let (mut code, mut answer) = (Some(code), None);
         self.run.about.link.enter(&mut || answer = code.take().map(|code| code()));
         answer.expect("a link runs the code it is given")
-    }
-
-    fn trace(&self, job: &mut NewJob) {
-        for name in TRACE {
-            if let Some(value) = self.header(name) {
-                job.meta.headers.entry(name.to_owned()).or_insert_with(|| value.to_owned());
-            }
-        }
     }
 }
 

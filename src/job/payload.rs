@@ -68,6 +68,7 @@ impl Payload {
     }
 
     /// A payload that was checked by the sender of the frame it arrived in.
+    #[cfg(feature = "server")]
     pub(crate) fn from_raw(raw: &RawValue) -> Self {
         Self(raw.get().into())
     }

@@ -62,8 +62,8 @@ impl PushOptions {
         self
     }
 
-    /// At most one job with this key waits in the channel: the key is free again as soon as a worker has the job, so
-    /// that a push made while it runs, and that it may not see the reason of any more, adds another.
+    /// At most one job with this key waits in the channel: the key is free again before the job starts, so that a push
+    /// made while it runs, and that it may not see the reason of any more, adds another.
     #[must_use]
     pub fn unique_until_start(mut self, key: impl Into<String>) -> Self {
         (self.unique, self.unique_until, self.unique_for) = (Some(key.into()), UniqueUntil::Start, None);

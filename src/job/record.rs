@@ -249,10 +249,12 @@ impl Meta {
         self
     }
 
-    /// The text of the last error; empty when there was none.
+    /// The text of the job's last error; empty when there was none. What went wrong in its failed callback is no error of
+    /// the job.
     #[must_use]
     pub fn last_error(&self) -> &str {
-        self.errors.last().map_or("", |error| error.message.as_str())
+        let own = self.errors.iter().rev().find(|error| error.kind != ErrorKind::Callback);
+        own.map_or("", |error| error.message.as_str())
     }
 
     /// After which time the job must not be started; `id` tells when it was pushed.

@@ -138,6 +138,7 @@ impl Registry {
     }
 
     /// Has every job whose name is not registered run by `run`, which gets the payload's text; [`Context::job`] is its name.
+    #[cfg(feature = "server")]
     pub(crate) fn add_any(&mut self, run: impl Fn(&str, Context) -> Running + Send + Sync + 'static) {
         self.any = Some(Handler {
             run: Runner::Async(Arc::new(run)),
@@ -182,6 +183,7 @@ impl Registry {
     }
 
     /// The registered jobs with what their handlers want.
+    #[cfg(feature = "server")]
     pub(crate) fn specs(&self) -> impl Iterator<Item = (&'static str, JobOptions)> {
         self.handlers.iter().map(|(name, handler)| (*name, handler.options))
     }
@@ -243,6 +245,7 @@ pub(crate) fn parse<J: DeserializeOwned>(payload: &str) -> Result<J, JobError> {
 }
 
 /// Where in the payload an error is: `` at `items[2].price`: … ``. Read again, as only an error pays for the path.
+#[cfg(feature = "server")]
 fn place<J: DeserializeOwned>(payload: &str, error: &serde_json::Error) -> String {
     let reader = &mut serde_json::Deserializer::from_str(payload);
     match serde_path_to_error::deserialize::<_, J>(reader) {
@@ -251,6 +254,13 @@ fn place<J: DeserializeOwned>(payload: &str, error: &serde_json::Error) -> Strin
         }
         _ => format!(": {error}"),
     }
+}
+
+/// What is wrong with the payload. A producer seldom reads one: it goes without the path.
+#[cfg(not(feature = "server"))]
+#[expect(clippy::extra_unused_type_parameters, reason = "the other one needs it")]
+fn place<J>(_: &str, error: &serde_json::Error) -> String {
+    format!(": {error}")
 }
 
 #[cfg(test)]

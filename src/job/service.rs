@@ -57,13 +57,24 @@ impl JobCall {
                 Err(error) => Box::pin(std::future::ready(Err(error))),
             },
             Runner::Blocking(run) => Box::pin(async move {
-                let span = tracing::Span::current();
-                let run = move || span.in_scope(|| ctx.enter(|| caught(|| run(payload.as_str(), &ctx))));
+                let run = in_this_span(move || ctx.enter(|| caught(|| run(payload.as_str(), &ctx))));
                 // It panics only when the runtime goes away, and then nobody hears of it.
                 tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| Err(error.into()))
             }),
         }
     }
+}
+
+/// The same code for another thread, inside the span that is current here.
+#[cfg(feature = "tracing")]
+fn in_this_span<T>(code: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let span = tracing::Span::current();
+    move || span.in_scope(code)
+}
+
+#[cfg(not(feature = "tracing"))]
+fn in_this_span<T>(code: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    code
 }
 
 impl fmt::Debug for JobCall {

@@ -15,7 +15,7 @@ mod judge;
 mod launch;
 mod limits;
 mod output;
-pub mod plan;
+pub use crate::config::plan;
 mod respawn;
 mod timers;
 mod worker;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::config::{Backoff, BackoffKind, Channel};
 use crate::job::{ErrorKind, FailReason, JobOptions, MAX_CRASHES, MAX_DELAY, Meta, Next, Outcome, Timestamp};
 use crate::store::Place;
-pub(crate) use terms::{Begin, Terms};
+pub(crate) use terms::{Begin, Terms, frees_first};
 
 /// A callback that hands itself back at once would spin.
 const SHORTEST_RELEASE: Duration = Duration::from_secs(1);
@@ -128,9 +128,11 @@ impl Policy {
     }
 
     /// Where a job goes whose failed callback has ended like this. The callback is no attempt; what went wrong in it is
-    /// noted and changes nothing.
+    /// noted and changes nothing. One whose worker died runs again, as long as nobody can say that it is the callback
+    /// that kills workers: whoever was to hear of the failure must not miss it because of a worker.
     #[must_use]
     pub fn settle_callback(mut meta: Meta, outcome: Outcome, now: Timestamp) -> Place {
+        let crashed = matches!(outcome, Outcome::Crashed { .. });
         let wrong = match outcome {
             Outcome::Interrupted => return Place::Front(meta),
             Outcome::CrashedInCompany => {
@@ -148,6 +150,11 @@ impl Policy {
         if let Some(wrong) = wrong {
             let message = format!("the failed callback: {wrong}");
             meta.record_error(meta.attempts.max(1), now, ErrorKind::Callback, &message);
+        }
+        // Nothing but crashes is noted of a callback that is not over.
+        let noted = meta.errors.iter().filter(|error| error.kind == ErrorKind::Callback).count();
+        if crashed && noted < MAX_CRASHES as usize {
+            return Place::Front(meta);
         }
         let reason = meta.failing.take().unwrap_or(FailReason::Exhausted);
         failed(meta, reason)
@@ -243,7 +250,7 @@ mod tests {
         let Place::Front(failing) = Policy::by_callback(after(2, 0, error(Next::ByPolicy))) else { panic!() };
         assert_eq!((failing.failing, failing.failed), (Some(FailReason::Exhausted), None));
         let end = |outcome| Policy::settle_callback(failing.clone(), outcome, NOW);
-        for outcome in [Outcome::Done, error(Next::ByPolicy), Outcome::Crashed { how: "died".into() }] {
+        for outcome in [Outcome::Done, error(Next::ByPolicy), Outcome::TimedOut { limit: SECOND }] {
             let place = end(outcome);
             assert_eq!(reason(&place), Some(FailReason::Exhausted));
             let Place::Failed(meta) = place else { unreachable!() };
@@ -254,6 +261,20 @@ mod tests {
         let Place::Failed(meta) = end(error(Next::Never)) else { panic!() };
         assert_eq!(meta.errors.last().map(|e| e.kind), Some(ErrorKind::Callback));
         assert!(matches!(Policy::by_callback(after(0, 0, error(Next::ByPolicy))), Place::Delayed(..)));
+    }
+
+    #[test]
+    fn a_failed_callback_whose_worker_dies_runs_again_until_it_has_killed_three() {
+        let Place::Front(failing) = Policy::by_callback(after(2, 0, error(Next::ByPolicy))) else { panic!() };
+        let crash = |meta| Policy::settle_callback(meta, Outcome::Crashed { how: "died".into() }, NOW);
+        let Place::Front(once) = crash(failing) else { panic!("it runs again") };
+        let Place::Front(twice) = crash(once) else { panic!("it runs again") };
+        assert_eq!(
+            reason(&Policy::settle_callback(twice.clone(), Outcome::Done, NOW)),
+            Some(FailReason::Exhausted)
+        );
+        let Place::Failed(meta) = crash(twice) else { panic!("three are enough") };
+        assert_eq!((meta.failed, meta.crashes, meta.attempts), (Some(FailReason::Exhausted), 0, 3));
     }
 
     #[test]

@@ -25,8 +25,15 @@ pub(crate) struct Terms {
     pub(crate) timeout: Option<Duration>,
     /// Set when not the job itself is to run, but its failed callback.
     pub(crate) failure: Option<Failure>,
-    /// What the job no longer holds once it has begun.
-    pub(crate) frees: Option<Free>,
+}
+
+/// What a job must not hold any more when it begins: the store has to know before. Whoever pushes after the start counts on a
+/// job that comes after it.
+pub(crate) fn frees_first(id: JobId, meta: &Meta) -> Option<Free> {
+    match (meta.unique_until, &meta.unique) {
+        (UniqueUntil::Start, Some(key)) => Some(Free::Unique { id, key: key.clone() }),
+        _ => None,
+    }
 }
 
 impl Policy {
@@ -57,10 +64,6 @@ impl Policy {
                 (None, None) => max_execute,
             },
             failure,
-            frees: match (meta.unique_until, &meta.unique) {
-                (UniqueUntil::Start, Some(key)) => Some(Free::Unique { id, key: key.clone() }),
-                _ => None,
-            },
         })
     }
 }
@@ -111,9 +114,10 @@ mod tests {
     }
 
     #[test]
-    fn a_key_held_until_the_start_is_free_from_then_on() {
-        let meta = Meta { unique: Some("k".into()), unique_until: UniqueUntil::Start, ..Meta::named("x") };
-        let Begin::Run(terms) = begin(&meta, JobOptions::default()) else { panic!("it runs") };
-        assert_eq!(terms.frees, Some(Free::Unique { id: ID, key: "k".into() }));
+    fn a_key_held_until_the_start_is_freed_first_and_others_are_not() {
+        let start = Meta { unique: Some("k".into()), unique_until: UniqueUntil::Start, ..Meta::named("x") };
+        assert_eq!(frees_first(ID, &start), Some(Free::Unique { id: ID, key: "k".into() }));
+        let end = Meta { unique_until: UniqueUntil::End, ..start };
+        assert_eq!(frees_first(ID, &end), None);
     }
 }

@@ -8,7 +8,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tracing::{Span, error_span};
 
 use crate::job::{Caught, Context, Failure, JobError, Outcome, Payload, caught};
 use services::Work;
@@ -54,16 +53,18 @@ pub(crate) trait Scope: Send + Unpin + 'static {
     fn enter<T>(&self, code: impl FnOnce() -> T) -> T;
 }
 
-impl Scope for Span {
+#[cfg(feature = "tracing")]
+impl Scope for tracing::Span {
     fn enter<T>(&self, code: impl FnOnce() -> T) -> T {
         self.in_scope(code)
     }
 }
 
 /// The span of one run.
-pub(crate) fn span(ctx: &Context) -> Span {
+#[cfg(feature = "tracing")]
+pub(crate) fn span(ctx: &Context) -> tracing::Span {
     let traceparent = ctx.header("traceparent");
-    error_span!(
+    tracing::error_span!(
         "job",
         id = ctx.id().0,
         name = ctx.job(),
@@ -71,6 +72,23 @@ pub(crate) fn span(ctx: &Context) -> Span {
         attempt = ctx.attempt(),
         traceparent
     )
+}
+
+/// Nothing around a run.
+#[cfg(not(feature = "tracing"))]
+pub(crate) struct NoSpan;
+
+#[cfg(not(feature = "tracing"))]
+impl Scope for NoSpan {
+    fn enter<T>(&self, code: impl FnOnce() -> T) -> T {
+        code()
+    }
+}
+
+/// No span.
+#[cfg(not(feature = "tracing"))]
+pub(crate) fn span(_: &Context) -> NoSpan {
+    NoSpan
 }
 
 /// Starts a run, which says its end to `report`.

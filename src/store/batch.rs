@@ -20,7 +20,7 @@ pub(crate) fn check(jobs: &[NewJob]) -> Result<(), PushError> {
         return Err(PushError::TooLarge);
     }
     for (index, job) in jobs.iter().enumerate() {
-        job.check().map_err(|source| PushError::Job { index, source })?;
+        job.check().map_err(|why| PushError::Job { index, why })?;
     }
     Ok(())
 }
@@ -99,7 +99,7 @@ mod tests {
     fn the_first_job_that_breaks_a_rule_is_named_by_its_place() {
         let mut jobs = vec![job("1"); 3];
         jobs[1].meta.job = "no spaces".into();
-        assert!(matches!(check(&jobs), Err(PushError::Job { index: 1, source: NewJobError::Name(_) })));
+        assert!(matches!(check(&jobs), Err(PushError::Job { index: 1, why: NewJobError::Name(_) })));
     }
 
     #[test]

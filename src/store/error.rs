@@ -69,22 +69,20 @@ impl StoreError {
 #[derive(Debug, Error)]
 pub enum PushError {
     /// A job of the batch breaks a rule.
-    #[error("job {index} of the batch is refused")]
+    #[error("job {index} of the batch is refused: {why}")]
     Job {
         /// Its place in the batch, from 0.
         index: usize,
-        /// The rule.
-        #[source]
-        source: NewJobError,
+        /// The rule. Part of the text, and so not its source: who pushes one job and prints the error reads the reason.
+        why: NewJobError,
     },
     /// A payload breaks a rule.
-    #[error("job {index} of the batch is refused")]
+    #[error("job {index} of the batch is refused: {why}")]
     Payload {
         /// Its place in the batch, from 0.
         index: usize,
-        /// The rule.
-        #[source]
-        source: PayloadError,
+        /// The rule, part of the text too.
+        why: PayloadError,
     },
     /// The batch is larger than [`super::MAX_BATCH`] jobs or [`super::MAX_BATCH_BYTES`].
     #[error("the batch is too large: at most 500 jobs and 4 MiB go in one call")]

@@ -16,10 +16,13 @@ mod error;
 pub mod model;
 mod open;
 mod rate;
+#[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "sqlite")]
 pub mod sqlite;
 
 use std::fmt;
+use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -146,6 +149,11 @@ pub trait Elsewhere: Send + Sync + fmt::Debug {
     async fn push(&self, channel: &str, jobs: &[NewJob]) -> Result<Vec<Pushed>, String>;
 }
 
+/// A random number: the keys of the standard library's hash maps are random, and each map has others.
+pub(crate) fn random() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
 /// A master incarnation: a random name, made by [`Store::join`], never used twice.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner(String);
@@ -160,7 +168,7 @@ impl Owner {
     /// A fresh random name of 128 bits.
     #[must_use]
     pub(crate) fn random() -> Self {
-        Self(format!("{:032x}", fastrand::u128(..)))
+        Self(format!("{:016x}{:016x}", random(), random()))
     }
 
     /// The name.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "redis")]
 use super::redis::RedisStore;
+#[cfg(feature = "sqlite")]
 use super::sqlite::SqliteStore;
 use super::{Store, StoreError};
 use crate::config::Driver;
@@ -18,12 +20,28 @@ pub async fn open(driver: &Driver, channel: &str) -> Result<Arc<dyn Store>, Stor
             detail: "it keeps nothing: its jobs run where they are pushed; push with App::queue, which brings the jobs"
                 .to_owned(),
         }),
+        #[cfg(feature = "redis")]
         Driver::Redis(redis) => Ok(Arc::new(RedisStore::connect(redis, channel).await?)),
+        #[cfg(feature = "sqlite")]
         Driver::Sqlite { path } => {
             // Opening waits for the disk and for locks; that must not hold up whoever shares this thread.
             let (path, channel) = (path.clone(), channel.to_owned());
             let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, &channel)).await;
             Ok(Arc::new(opened.expect("opening a file does not panic")?))
         }
+        #[cfg(not(feature = "redis"))]
+        Driver::Redis(_) => Err(not_built_in("redis")),
+        #[cfg(not(feature = "sqlite"))]
+        Driver::Sqlite { .. } => Err(not_built_in("sqlite")),
+    }
+}
+
+#[cfg(not(all(feature = "redis", feature = "sqlite")))]
+fn not_built_in(driver: &str) -> StoreError {
+    StoreError::Refused {
+        place: driver.to_owned(),
+        detail: format!(
+            "this program was built without the {driver} driver: enable the feature \"{driver}\" of aint-queue"
+        ),
     }
 }

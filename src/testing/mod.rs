@@ -114,12 +114,12 @@ impl TestQueue {
         Arc::new(self.core.model.clone())
     }
 
-    /// Another channel, into which jobs may push with [`Context::push_into`](crate::Context::push_into). The same name
+    /// Another channel, into which jobs may push with [`Context::to`](crate::Context::to). The same name
     /// answers the same channel. Its clock is its own.
     ///
     /// ```
     /// use aint_queue::testing::{TestQueue, TestRun};
-    /// # use aint_queue::{AsyncJob, Context, JobError, PushOptions};
+    /// # use aint_queue::{AsyncJob, Context, JobError};
     /// # #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
     /// # struct Bill { order: u64 }
     /// # impl AsyncJob for Bill {
@@ -132,7 +132,7 @@ impl TestQueue {
     ///     const NAME: &'static str = "order";
     ///
     ///     async fn handle(self, ctx: Context) -> Result<(), JobError> {
-    ///         ctx.push_into("bills", &Bill { order: self.id }, &PushOptions::new()).await?;
+    ///         ctx.to("bills").push(&Bill { order: self.id }).await?;
     ///         Ok(())
     ///     }
     /// }

@@ -189,7 +189,6 @@ impl TestRun {
             max_attempts: self.max_attempts,
             timeout: self.timeout,
             failure: None,
-            frees: None,
         };
         let meta = Meta { headers: self.headers, ..Meta::named(J::NAME) };
         match run(&registry, &self.queue, self.id, &meta, payload, terms).await {

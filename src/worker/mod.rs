@@ -44,7 +44,9 @@ pub fn main(registry: &Registry) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: could not serve as a worker: {error}");
-            eprintln!("a worker is started by its master; to run jobs use queue:listen");
+            if variable(wire::FD_VARIABLE).is_none() {
+                eprintln!("hint: a worker is started by its master; to run jobs use queue:listen");
+            }
             ExitCode::FAILURE
         }
     }

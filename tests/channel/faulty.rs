@@ -17,6 +17,8 @@ use async_trait::async_trait;
 pub enum Fault {
     /// It works.
     None,
+    /// It works, and takes this long to reach the store.
+    Slow(Duration),
     /// It never reaches the store.
     Lost,
     /// It is applied, and its reply is lost.
@@ -57,6 +59,10 @@ impl Faulty {
         match fault {
             Fault::Lost => Err(unavailable()),
             Fault::None => call.await,
+            Fault::Slow(time) => {
+                tokio::time::sleep(time).await;
+                call.await
+            }
             Fault::ReplyLost => {
                 call.await?;
                 Err(unavailable())

@@ -5,6 +5,7 @@
 
 mod endings;
 mod faulty;
+mod keys;
 mod modes;
 mod outages;
 mod rig;

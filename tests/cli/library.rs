@@ -51,6 +51,10 @@ fn many_jobs_go_in_batches_and_a_refusal_tells_what_went_before() {
         let error = queue.push_many(&jobs).await.unwrap_err();
         assert_eq!(error.pushed.len(), 500);
         assert!(matches!(error.source, PushError::Payload { index: 600, .. }));
+
+        let late = PushOptions::new().delay(Duration::from_secs(11 * 366 * 86400));
+        let error = queue.push_with(&text(1), &late).await.unwrap_err();
+        assert_eq!(error.to_string(), "job 0 of the batch is refused: the delay is longer than ten years");
     });
     assert_eq!(rig.status()["waiting"], 1700);
 }

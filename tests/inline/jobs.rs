@@ -144,7 +144,7 @@ impl AsyncJob for Family {
         if let Some(generations) = self.generations.checked_sub(1) {
             let child = Self { generations, into: self.into.clone() };
             match &self.into {
-                Some(channel) => ctx.push_into(channel, &child, &aint_queue::PushOptions::new()).await?,
+                Some(channel) => ctx.to(channel).push(&child).await?,
                 None => ctx.push(&child).await?,
             };
         }

@@ -6,7 +6,8 @@ use aint_queue::job::FailReason;
 use aint_queue::middleware::CircuitBreaker;
 use aint_queue::store::{Claim, ClaimKind, Claimed, Pushed};
 use aint_queue::testing::{End, TestQueue};
-use aint_queue::{Config, Priority, PushOptions};
+use aint_queue::{AsyncJob, Config, Context, JobError, Priority, PushOptions};
+use serde::{Deserialize, Serialize};
 
 use crate::jobs::{Alone, AsyncFails, Fails, Log, app, note};
 
@@ -65,6 +66,30 @@ async fn jobs_run_by_priority_and_a_key_until_the_start_is_free_from_then_on() {
     queue.push_with(&Fails { until: 2, never: false }, &start).await.unwrap();
     assert_eq!(testing.app(app(&log)).drain().await.retried, 1);
     assert!(matches!(queue.push_with(&note("next"), &start).await, Ok(Pushed::Added(_))));
+}
+
+#[derive(Serialize, Deserialize)]
+struct LookAgain {
+    left: u32,
+}
+
+impl AsyncJob for LookAgain {
+    const NAME: &'static str = "look_again";
+
+    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+        if let Some(left) = self.left.checked_sub(1) {
+            ctx.push_with(&Self { left }, &PushOptions::new().unique_until_start("again")).await?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_run_pushes_the_next_one_under_the_key_it_had_until_its_start() {
+    let (testing, log) = (TestQueue::new(), Log::default());
+    let start = PushOptions::new().unique_until_start("again");
+    testing.queue().push_with(&LookAgain { left: 2 }, &start).await.unwrap();
+    assert_eq!(testing.app(app(&log).async_job::<LookAgain>()).drain().await.done, 3);
 }
 
 #[tokio::test]

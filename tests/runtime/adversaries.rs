@@ -36,7 +36,8 @@ max_execute_seconds = 1
     until("the jobs of the good workers", || {
         let (effects, given) = (numbers(&site, "effects"), numbers(&site, "given"));
         let mine: HashSet<_> = effects.iter().chain(&given).collect();
-        (mine.len() as u64 == JOBS - unread(misdeed)).then_some(())
+        // Under load its time may be up first; then a good one has its job too.
+        (mine.len() as u64 >= JOBS - unread(misdeed)).then_some(())
     });
     assert!(begun.elapsed() < Duration::from_secs(30), "{misdeed}: it took {:?}", begun.elapsed());
     let counts = site.until("default", "every job to end", |c| c.done + c.failed == JOBS);

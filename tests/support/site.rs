@@ -31,15 +31,24 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 /// A place to run the binary in. What is in `defaults` and `channels` is TOML.
 pub struct Site {
     dir: TempDir,
+    binary: PathBuf,
+    config: PathBuf,
 }
 
 impl Site {
     /// A site whose channels are on the driver that this line of TOML names.
     pub fn new(driver: &str, channels: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
         let config = format!("[defaults]\npid_path = \"run\"\ndriver = {driver}\n{channels}\n");
-        fs::write(dir.path().join("aint-queue.toml"), config).unwrap();
-        Self { dir }
+        Self::of(BINARY.into(), "aint-queue.toml", &config)
+    }
+
+    /// A site of another program, with its configuration under this name.
+    pub fn of(binary: PathBuf, name: &str, config: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, config).unwrap();
+        Self { dir, binary, config: path }
     }
 
     /// A site on an embedded store.
@@ -67,8 +76,8 @@ impl Site {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(BINARY);
-        command.args(args).arg("--config").arg(self.file("aint-queue.toml")).current_dir(self.path());
+        let mut command = Command::new(&self.binary);
+        command.args(args).arg("--config").arg(&self.config).current_dir(self.path());
         command.env_remove("AINT_QUEUE_LOG").env("NO_COLOR", "1").stdin(Stdio::null());
         command
     }

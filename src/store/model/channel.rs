@@ -86,7 +86,7 @@ impl Channel {
     pub(super) fn push(&mut self, now: Timestamp, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
         let mut dues = Vec::new();
         for (index, job) in jobs.iter().enumerate() {
-            let due = batch::due(job.start, now).map_err(|source| PushError::Job { index, source })?;
+            let due = batch::due(job.start, now).map_err(|why| PushError::Job { index, why })?;
             dues.push(due);
         }
         let existing = self.jobs.last_key_value().map_or(0, |(id, _)| id.0);

@@ -26,7 +26,7 @@ impl RedisStore {
 
     /// Puts the states aside; answers the names of all that is aside, also from an interrupted clear.
     async fn put_aside(&self, which: Clear) -> Result<Vec<String>, StoreError> {
-        let fresh = format!("{:016x}", fastrand::u64(..));
+        let fresh = format!("{:016x}", crate::store::random());
         let parts = [
             (format!("waiting:{fresh}"), which.waiting),
             (format!("waiting:{fresh}:high"), which.waiting),

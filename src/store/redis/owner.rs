@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::trace::warn;
 use redis::Value;
-use tracing::warn;
 
 use super::link::info_field;
 use super::reply::{count, fields, int, is_word, jobs, leased, list, metas, sorted_ids, text, texts};

@@ -46,7 +46,7 @@ impl RedisStore {
             return Err(StoreError::Unavailable { place, doing: DOING, source: source.into() }.into());
         }
         if let Some(index) = too_late(&reply) {
-            return Err(PushError::Job { index, source: NewJobError::Delay });
+            return Err(PushError::Job { index, why: NewJobError::Delay });
         }
         Ok(self.understood(pushed(reply), DOING)?)
     }

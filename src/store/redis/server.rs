@@ -1,7 +1,7 @@
 //! What we ask of a server before we trust it with jobs.
 
+use crate::trace::warn;
 use redis::Value;
-use tracing::warn;
 
 use super::RedisStore;
 use super::link::{info_field, is_forbidden};
@@ -29,6 +29,7 @@ impl RedisStore {
         }
         match self.eviction_policy().await? {
             Some(policy) if policy == "noeviction" => {}
+            #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "it is only told"))]
             Some(policy) if allow_eviction => {
                 warn!(store = self.place(), policy, "the server may evict jobs when its memory is full");
             }

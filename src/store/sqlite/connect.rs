@@ -100,7 +100,7 @@ fn open(path: &Path) -> Result<Connection, Fault> {
 
 /// A moment, of random length so that many processes do not ask in step.
 fn nap() {
-    thread::sleep(Duration::from_micros(fastrand::u64(200..3_000)));
+    thread::sleep(Duration::from_micros(200 + crate::store::random() % 2_800));
 }
 
 /// The schema version of a file that is ours; 0 for one that is still empty.

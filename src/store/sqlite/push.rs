@@ -51,7 +51,7 @@ pub(super) fn push(
     for (index, item) in items.iter().enumerate() {
         match batch::due(item.start, tx.now) {
             Ok(due) => dues.push(due),
-            Err(source) => return Ok(Err(PushError::Job { index, source })),
+            Err(why) => return Ok(Err(PushError::Job { index, why })),
         }
     }
     let channel = Channel::read(tx, channel)?;

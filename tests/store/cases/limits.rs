@@ -37,7 +37,7 @@ pub async fn a_job_that_breaks_a_rule_is_named_and_nothing_is_added(world: World
     for (bad, expected) in cases {
         let batch = [job("a"), job("b"), bad, job("c")];
         match world.store.push(&batch).await {
-            Err(PushError::Job { index: 2, source }) if expected(&source) => {}
+            Err(PushError::Job { index: 2, why }) if expected(&why) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -40,7 +40,7 @@ fn fill(server: &Server) {
         &["HSET", &key("seqs"), DEAD, "2"],
         &["RPUSH", &key("waiting"), &plain, &once, &last],
         &["RPUSH", &key("notify"), "1"],
-        &["ZADD", &key("delayed"), "1795264452343934", &later],
+        &["ZADD", &key("delayed"), "4070908800000000", &later],
         &["ZADD", &key("failed"), "1795260847301483", &failed],
         &["ZADD", &key("owners"), "1795260880326555", DEAD],
         &["SADD", &key(&format!("reserved:{DEAD}")), &held],

@@ -1,0 +1,73 @@
+//! The way of follow-up jobs out of a run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::ask::{Ask, Asking, Link, ids, one_id};
+use super::{JobId, NewJob, PushOptions, Pushable};
+
+/// The headers that carry a trace context; jobs pushed by a job inherit them.
+const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+
+/// The way into a channel for the follow-up jobs of a run: see [`Context::to`](super::Context::to) and
+/// [`Context::push`](super::Context::push).
+#[derive(Clone, Copy)]
+pub struct Outbox<'a> {
+    /// `None`: the run's own.
+    pub(super) channel: Option<&'a str>,
+    /// Of the run.
+    pub(super) headers: &'a BTreeMap<String, String>,
+    pub(super) link: &'a dyn Link,
+}
+
+impl Outbox<'_> {
+    /// Pushes a job.
+    pub fn push<K, J: Pushable<K>>(&self, job: &J) -> Asking<JobId> {
+        self.push_with(job, &PushOptions::new())
+    }
+
+    /// Pushes a job with options.
+    pub fn push_with<K, J: Pushable<K>>(&self, job: &J, options: &PushOptions) -> Asking<JobId> {
+        match options.of(job) {
+            Ok(job) => Asking::new(self.link.ask(self.ask(vec![job])), one_id),
+            Err(error) => Asking::refused(error.to_string()),
+        }
+    }
+
+    /// Pushes jobs of one type in one go, all or none; at most 500 of them with about 1 MiB together.
+    pub fn push_many<'j, K, J: Pushable<K> + 'j>(
+        &self,
+        jobs: impl IntoIterator<Item = &'j J>,
+    ) -> Asking<Vec<JobId>> {
+        self.push_many_with(jobs, &PushOptions::new())
+    }
+
+    /// Pushes jobs of one type with the same options, as [`Outbox::push_many`] does.
+    pub fn push_many_with<'j, K, J: Pushable<K> + 'j>(
+        &self,
+        jobs: impl IntoIterator<Item = &'j J>,
+        options: &PushOptions,
+    ) -> Asking<Vec<JobId>> {
+        match jobs.into_iter().map(|job| options.of(job)).collect::<Result<Vec<_>, _>>() {
+            Ok(jobs) => Asking::new(self.link.ask(self.ask(jobs)), ids),
+            Err(error) => Asking::refused(error.to_string()),
+        }
+    }
+
+    fn ask(&self, mut jobs: Vec<NewJob>) -> Ask {
+        for job in &mut jobs {
+            for name in TRACE {
+                if let Some(value) = self.headers.get(name) {
+                    job.meta.headers.entry(name.to_owned()).or_insert_with(|| value.clone());
+                }
+            }
+        }
+        Ask::Push { channel: self.channel.map(str::to_owned), jobs }
+    }
+}
+
+impl fmt::Debug for Outbox<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("channel", &self.channel).finish_non_exhaustive()
+    }
+}

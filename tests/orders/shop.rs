@@ -1,0 +1,254 @@
+//! A shop in a directory of its own: its orders, and what must have become of them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Cursor;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::LazyLock;
+
+use image::{ImageFormat, ImageReader, RgbImage};
+use serde_json::{Value, json};
+
+use crate::site::{Counts, Site, until};
+
+pub const ORDERS: u64 = 30;
+/// Orders whose first picture is none.
+pub const BROKEN: [u64; 3] = [3, 13, 23];
+/// The one that says it is larger than any memory.
+const BOMB: u64 = 13;
+/// The order whose picture is not there at first.
+const LATE: u64 = 11;
+const CHANNELS: [&str; 4] = ["default", "invoices", "images", "mails"];
+/// Pictures: their size, and those of what is made of them.
+const SIZES: [[(u32, u32); 3]; 3] = [
+    [(320, 160), (64, 32), (256, 128)],
+    [(160, 320), (32, 64), (128, 256)],
+    [(320, 320), (64, 64), (256, 256)],
+];
+/// The pictures, as files.
+static PICTURES: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| {
+    SIZES.map(|[(width, height), ..]| {
+        let mut png = Cursor::new(Vec::new());
+        let picture = RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, 128]));
+        picture.write_to(&mut png, ImageFormat::Png).unwrap();
+        png.into_inner()
+    })
+});
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Complete,
+    BrokenPicture,
+    NoAddress,
+}
+
+impl Fate {
+    pub fn of(number: u64) -> Self {
+        match number {
+            7 => Self::NoAddress,
+            _ if BROKEN.contains(&number) => Self::BrokenPicture,
+            _ => Self::Complete,
+        }
+    }
+
+    /// The file in which an order of this fate ends.
+    fn file(self, number: u64) -> String {
+        match self {
+            Self::Complete => format!("outbox/{number}-complete.eml"),
+            Self::BrokenPicture => format!("outbox/{number}-broken-picture.eml"),
+            Self::NoAddress => format!("complaints/{number}.txt"),
+        }
+    }
+}
+
+pub struct Shop {
+    pub site: Site,
+}
+
+/// The example as cargo builds it. `cargo test` has built it already, `cargo test --test orders` has not.
+static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
+    let tests = std::env::current_exe().unwrap();
+    let profile = tests.parent().and_then(|deps| deps.parent()).unwrap();
+    let name = profile.file_name().unwrap().to_str().unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    for (variable, _) in std::env::vars_os() {
+        // What cargo tells a test of its package is, to a cargo, a change of the environment to build everything anew for.
+        let named = variable.to_string_lossy();
+        if named.starts_with("CARGO_PKG_") || named.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(variable);
+        }
+    }
+    let built = cargo
+        .args(["build", "--quiet", "--example", "orders", "--target-dir"])
+        .arg(profile.parent().unwrap())
+        .args(["--profile", if name == "debug" { "dev" } else { name }])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(built.unwrap().success(), "the example is built");
+    profile.join("examples/orders")
+});
+
+impl Shop {
+    pub fn open() -> Self {
+        let config = fs::read_to_string("examples/orders/config/aint-queue.toml").unwrap();
+        let site = Site::of(BINARY.clone(), "config/aint-queue.toml", &config);
+        fs::create_dir_all(site.file("data/uploads")).unwrap();
+        Self { site }
+    }
+
+    /// Puts the uploads of all orders where the shop expects them, but for the late one, and places the orders.
+    pub fn place(&self) {
+        for number in (1..=ORDERS).filter(|number| *number != LATE) {
+            self.upload(number);
+        }
+        let line = |number| {
+            let headers = json!({ "traceparent": trace(number) });
+            let unique = format!("order-{number}");
+            json!({ "job": "place_order", "payload": self.order(number), "unique": unique, "headers": headers })
+                .to_string()
+        };
+        self.site.push_lines("default", (1..=ORDERS).map(line));
+    }
+
+    pub fn upload_late(&self) {
+        self.upload(LATE);
+    }
+
+    pub fn order(&self, number: u64) -> Value {
+        let at = if Fate::of(number) == Fate::NoAddress { " at " } else { "@" };
+        let prints =
+            prints(number).map(|n| json!({ "picture": upload(number, n), "copies": 2, "cents_each": 145 }));
+        let prints: Vec<_> = prints.collect();
+        json!({ "number": number, "customer": format!("customer-{number}{at}example.com"), "prints": prints })
+    }
+
+    /// How many pictures the customers sent.
+    pub fn pictures(&self) -> u64 {
+        (1..=ORDERS).map(|number| prints(number).count() as u64).sum()
+    }
+
+    fn upload(&self, number: u64) {
+        for n in prints(number) {
+            let mut bytes = PICTURES[n].clone();
+            if n == 0 && number == BOMB {
+                // Width and height in the header, and its checksum.
+                bytes[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
+                bytes[29..33].copy_from_slice(&0xe3e6_a7b4_u32.to_be_bytes());
+            } else if n == 0 && BROKEN.contains(&number) {
+                bytes = b"GIF89a, or so it says".to_vec();
+            }
+            fs::write(self.site.file(&format!("data/uploads/{}", upload(number, n))), bytes).unwrap();
+        }
+    }
+
+    /// Waits until every order has come to its end and nothing is left to do.
+    pub fn wait(&self) {
+        until("every order to end", || {
+            let ended = |number| self.site.file("data").join(Fate::of(number).file(number)).exists();
+            (1..=ORDERS).all(ended).then_some(())
+        });
+        // Channels push into each other; the first one is looked at again after those that push into it.
+        until("nothing to be left", || {
+            let idle = |channel: &&str| {
+                let Counts { waiting, reserved, delayed, .. } = self.site.counts(channel);
+                waiting + reserved + delayed == 0
+            };
+            ["default", "invoices", "images", "default", "mails"].iter().all(idle).then_some(())
+        });
+    }
+
+    /// The names of the files in a directory of the shop.
+    pub fn files(&self, dir: &str) -> BTreeSet<String> {
+        let entries = fs::read_dir(self.site.file("data").join(dir)).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    /// Everything about the failed jobs of a channel.
+    pub fn failed(&self, channel: &str) -> Vec<Value> {
+        let failed = self.site.json(&["queue:failed", "-t", channel]);
+        let show = |job: &Value| self.site.json(&["queue:show", &job["id"].to_string(), "-t", channel]);
+        failed["jobs"].as_array().unwrap().iter().map(show).collect()
+    }
+
+    /// Looks at everything the shop has made, and at what failed.
+    pub fn assert_right(&self) {
+        let all = |file: fn(u64) -> String| (1..=ORDERS).map(file).collect::<BTreeSet<_>>();
+        assert_eq!(self.files("invoices"), all(|number| format!("{number}.html")));
+        let mut ends =
+            self.files("outbox").into_iter().map(|file| format!("outbox/{file}")).collect::<BTreeSet<_>>();
+        ends.extend(self.files("complaints").into_iter().map(|file| format!("complaints/{file}")));
+        assert_eq!(ends, all(|number| Fate::of(number).file(number)));
+        for number in 1..=ORDERS {
+            self.assert_texts(number);
+            self.assert_pictures(number);
+        }
+
+        // An order that is begun anew because its worker was killed may have a picture fail once more: it is the same one.
+        let images = self.failed("images");
+        let pictures: BTreeSet<_> = images.iter().map(|job| job["payload"]["picture"].to_string()).collect();
+        assert_eq!(pictures, BROKEN.map(|number| format!("{:?}", upload(number, 0))).into());
+        assert!(images.iter().all(|job| failed_for(job, "is no picture")), "{images:?}");
+        let mails = self.failed("mails");
+        assert!(
+            !mails.is_empty() && mails.iter().all(|job| failed_for(job, "customer-7 at example.com")),
+            "{mails:?}"
+        );
+        // Three jobs and three channels later, it is still known which request it came from.
+        assert_eq!(mails[0]["headers"]["traceparent"], trace(7));
+        for channel in CHANNELS {
+            let counts = self.site.counts(channel);
+            assert!(counts.done >= ORDERS - 1, "{channel}: {counts:?}");
+        }
+    }
+
+    fn assert_texts(&self, number: u64) {
+        let read = |file: &str| fs::read_to_string(self.site.file("data").join(file)).unwrap();
+        let total = 290 * prints(number).count();
+        let invoice = read(&format!("invoices/{number}.html"));
+        assert!(invoice.contains(&format!("<th>{}.{:02} €</th>", total / 100, total % 100)), "{invoice}");
+        let (fate, text) = (Fate::of(number), read(&Fate::of(number).file(number)));
+        let says = match fate {
+            Fate::Complete => format!("Message-ID: <{number}-complete@shop.example>"),
+            Fate::BrokenPicture => format!("your picture {}", upload(number, 0)),
+            Fate::NoAddress => {
+                format!("no mail {number}-complete (final): \"customer-{number} at example.com\"")
+            }
+        };
+        let to = fate == Fate::NoAddress || text.contains(&format!("To: customer-{number}@example.com"));
+        assert!(text.contains(&says) && to, "{text}");
+    }
+
+    fn assert_pictures(&self, number: u64) {
+        for n in prints(number) {
+            for (size, expected) in ["thumb", "preview"].iter().zip(&SIZES[n][1..]) {
+                let path = self.site.file(&format!("data/pictures/{number}-{size}-{}", upload(number, n)));
+                if n == 0 && BROKEN.contains(&number) {
+                    assert!(!path.exists(), "{path:?}");
+                } else {
+                    let picture = ImageReader::open(&path).unwrap().decode().unwrap();
+                    assert_eq!((picture.width(), picture.height()), *expected, "{path:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Whether a job failed for good with this error; deaths of its workers may stand beside it.
+pub fn failed_for(job: &Value, error: &str) -> bool {
+    let says = |noted: &Value| noted["message"].as_str().is_some_and(|message| message.contains(error));
+    job["reason"] == "final" && job["errors"].as_array().unwrap().iter().any(says)
+}
+
+/// An order has one to three prints.
+fn prints(number: u64) -> std::ops::RangeInclusive<usize> {
+    0..=usize::try_from(number % 3).unwrap()
+}
+
+fn upload(number: u64, n: usize) -> String {
+    format!("{number}-{n}.png")
+}
+
+fn trace(number: u64) -> String {
+    format!("00-{number:032x}-00f067aa0ba902b7-01")
+}
