@@ -72,7 +72,13 @@ pub(super) static KEYS: &[Key] = &[
         "/run/aint-queue as root, else $XDG_RUNTIME_DIR/aint-queue, else aint-queue-<uid> in the temporary directory",
         "run directory: pid file, lock and control socket of each channel",
     ),
-    key("memory_limit", Integer(16, 1 << 20), "MiB", "96", "memory of the master; above it for five seconds it drains and begins anew; the largest of its channels counts"),
+    key(
+        "memory_limit",
+        Integer(16, 1 << 20),
+        "MiB",
+        "96",
+        "memory of the master; above it for five seconds it drains and begins anew; the largest of its channels counts",
+    ),
     key("max_attempts", Integer(1, 10_000), "", "3", "attempts of a job that does not set its own"),
     key(
         "stop_wait_seconds",

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::unistd::{Group, User};
-
 use super::error::Problems;
 use super::keys::Key;
 use super::merge::URL_STANDS_FOR;
@@ -159,8 +157,8 @@ fn worker(read: &Reader<'_>, base: &Path, notes: &mut Notes<'_, '_>) -> Worker {
         dynamic,
         boot_timeout: read.seconds("worker.boot_timeout_seconds"),
         env: read.variables("worker.env"),
-        user: somebody(read, "worker.user", |name| matches!(User::from_name(name), Ok(None)), notes),
-        group: somebody(read, "worker.group", |name| matches!(Group::from_name(name), Ok(None)), notes),
+        user: somebody(read, "worker.user", is_unknown_user, notes),
+        group: somebody(read, "worker.group", is_unknown_group, notes),
         nice: read
             .node("worker.nice")
             .map(|_| i32::try_from(read.integer("worker.nice")).expect("the range is checked")),
@@ -186,6 +184,28 @@ fn somebody(
         notes.warnings.add(node.at, &node.key, message, "write the name of one that is, or make it");
     }
     Some(name.to_owned())
+}
+
+#[cfg(feature = "server")]
+fn is_unknown_user(name: &str) -> bool {
+    matches!(nix::unistd::User::from_name(name), Ok(None))
+}
+
+#[cfg(feature = "server")]
+fn is_unknown_group(name: &str) -> bool {
+    matches!(nix::unistd::Group::from_name(name), Ok(None))
+}
+
+/// A producer starts nobody.
+#[cfg(not(feature = "server"))]
+fn is_unknown_user(_: &str) -> bool {
+    false
+}
+
+/// A producer starts nobody.
+#[cfg(not(feature = "server"))]
+fn is_unknown_group(_: &str) -> bool {
+    false
 }
 
 fn limits(read: &Reader<'_>) -> Limits {
