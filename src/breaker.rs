@@ -8,7 +8,7 @@ use crate::job::Claimed;
 /// The number of a run.
 type RunId = u64;
 
-/// So many keys are remembered; beyond that, new ones are not counted.
+/// So many keys are remembered; beyond that, those that are not open are forgotten, and if all are, new ones not counted.
 const MAX_KEYS: usize = 10_000;
 /// How long a job rests that comes while another one tries.
 const TRYING: Duration = Duration::from_secs(1);
@@ -41,8 +41,8 @@ impl Breakers {
         match (breaker.until, breaker.trying) {
             (None, _) => Claimed::Granted,
             (Some(until), _) if until > now => Claimed::Wait(until - now),
-            (Some(_), Some(_)) => Claimed::Wait(TRYING),
-            (Some(_), None) => {
+            (Some(_), Some(trying)) if trying != run => Claimed::Wait(TRYING),
+            (Some(_), _) => {
                 breaker.trying = Some(run);
                 Claimed::Granted
             }
@@ -55,7 +55,10 @@ impl Breakers {
             Some(true) => drop(self.0.remove(key)),
             Some(false) => {
                 if !self.0.contains_key(key) && self.0.len() >= MAX_KEYS {
-                    return;
+                    self.0.retain(|_, breaker| breaker.until.is_some_and(|until| until > now));
+                    if self.0.len() >= MAX_KEYS {
+                        return;
+                    }
                 }
                 let breaker = self.0.entry(key.to_owned()).or_insert(Breaker {
                     failures: 0,
@@ -81,6 +84,31 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits { failures: 2, cooldown: Duration::from_secs(10) };
+
+    #[test]
+    fn keys_that_failed_now_and_then_do_not_keep_others_from_being_counted() {
+        let (mut all, now) = (Breakers::default(), Instant::now());
+        for n in 0..MAX_KEYS {
+            all.ended(&n.to_string(), LIMITS, 1, Some(false), now);
+        }
+        for _ in 0..2 {
+            all.ended("new", LIMITS, 1, Some(false), now);
+        }
+        assert!(matches!(all.claim("new", 2, now), Claimed::Wait(_)));
+        assert!(all.0.len() <= MAX_KEYS);
+    }
+
+    #[test]
+    fn who_tries_may_ask_again() {
+        let (mut all, now) = (Breakers::default(), Instant::now());
+        let once = Limits { failures: 1, cooldown: Duration::from_millis(1) };
+        all.ended("k", once, 1, Some(false), now);
+        let later = now + Duration::from_secs(1);
+        for run in [2, 2] {
+            assert_eq!(all.claim("k", run, later), Claimed::Granted);
+        }
+        assert_eq!(all.claim("k", 3, later), Claimed::Wait(TRYING));
+    }
 
     #[test]
     fn it_opens_after_failures_in_a_row_and_lets_one_try_after_the_cooldown() {

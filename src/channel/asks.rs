@@ -104,7 +104,14 @@ impl Asks {
     /// The owner is gone, and with it all it held in the store.
     pub(super) fn forget(&mut self) {
         self.tasks.abort_all();
-        self.held.clear();
+        for (run, held) in self.held.drain() {
+            for held in held {
+                // Breakers are ours, and one must not wait for the end of a run that nobody will hear of.
+                if let Held::Breaker { key, limits } = held {
+                    self.breakers.ended(&key, limits, run, None, Instant::now());
+                }
+            }
+        }
         self.frees.clear();
     }
 }
@@ -147,14 +154,14 @@ impl Channel {
 
     pub(super) fn on_answers(&mut self, done: Vec<Done>) {
         for Done { run, reply, answer, lock } in done {
-            if let Some(lock) = lock {
-                match (&answer, lock) {
-                    (Answer::Granted, Free::Lock { id, key }) if self.pool.is_aboard(run) => {
-                        self.asks.held.entry(run).or_default().push(Held::Lock { id, key });
-                    }
-                    // Too late, or the reply was lost and the lock may have been granted.
-                    (Answer::Granted | Answer::Error(_), lock) => self.asks.free([lock]),
-                    _ => {}
+            // Without a reply it may have been granted.
+            if let (Some(Free::Lock { id, key }), Answer::Granted | Answer::Error(_)) = (lock, &answer) {
+                // A lock is the job's, not the run's: what comes too late for its run may be what a later run of the job
+                // has asked for as well, and goes with that.
+                let mut runs = [Some(run), self.table.run(id)].into_iter().flatten();
+                match runs.find(|run| self.pool.is_aboard(*run)) {
+                    Some(now) => self.asks.held.entry(now).or_default().push(Held::Lock { id, key }),
+                    None => self.asks.free([Free::Lock { id, key }]),
                 }
             }
             self.pool.answer(reply, answer);

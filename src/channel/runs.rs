@@ -112,9 +112,12 @@ impl Channel {
 
     /// Tells the store where a job goes after a run of it, or of its failed callback.
     fn settle(&mut self, id: JobId, unique: Option<String>, to: Place, callback: bool) {
-        if !callback && matches!(&to, Place::Front(meta) if meta.failing.is_some()) {
-            // Whoever was to run this one job also runs its callback.
-            self.scoped.asked = false;
+        if self.scoped.scope != Scope::All
+            && !callback
+            && matches!(&to, Place::Front(meta) if meta.failing.is_some())
+        {
+            // Whoever was to run this one job, or the next one, which was this, also runs its callback.
+            (self.scoped.scope, self.scoped.asked) = (Scope::Only(id), false);
         }
         self.table.settle(Settlement { id, unique, to });
     }

@@ -179,6 +179,14 @@ impl Table {
         runs
     }
 
+    /// The run of a job that is aboard a worker.
+    pub(super) fn run(&self, id: JobId) -> Option<RunId> {
+        match self.held.get(&id)?.doing {
+            Doing::Running(run) => Some(run),
+            Doing::Ready | Doing::Settling => None,
+        }
+    }
+
     /// Whether this job is held.
     pub(super) fn holds(&self, id: JobId) -> bool {
         self.held.contains_key(&id)

@@ -58,11 +58,18 @@ impl Channel {
         if self.agenda.due.is_some_and(|due| due <= Instant::now()) {
             (self.agenda.look, self.agenda.due) = (true, None);
         }
-        let Some(call) = self.next_call() else { return };
-        let (settlements, frees) = match call {
-            Call::Turn { .. } => (self.table.take_settlements(MAX_BATCH), self.asks.take_frees()),
-            _ => (Vec::new(), Vec::new()),
-        };
+        let Some(mut call) = self.next_call() else { return };
+        let (mut settlements, mut frees) = (Vec::new(), Vec::new());
+        if let Call::Turn { want } = &mut call {
+            frees = self.asks.take_frees();
+            if self.asks.has_frees() {
+                // More than one turn can say. Jobs wait until all is said: one that is leased again could claim what an
+                // earlier run of it had, and lose it to the freeing of that.
+                *want = 0;
+            } else {
+                settlements = self.table.take_settlements(MAX_BATCH);
+            }
+        }
         self.calls.start(call, settlements, frees);
     }
 

@@ -1,11 +1,13 @@
 //! One run of a job as a service, so that middleware can stand around it.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 
 use super::panic::{Caught, caught};
 use super::registry::{Handler, Runner, parse};
@@ -21,11 +23,16 @@ pub struct JobCall {
     ctx: Context,
     payload: Payload,
     handler: Handler,
+    /// Dropped with this, or by the thread of the handler when that has ended.
+    busy: Option<Busy>,
 }
 
+/// For as long as this is there, a handler may run on a thread of its own.
+pub(crate) type Busy = oneshot::Sender<Infallible>;
+
 impl JobCall {
-    pub(crate) fn new(ctx: Context, payload: Payload, handler: Handler) -> Self {
-        Self { ctx, payload, handler }
+    pub(crate) fn new(ctx: Context, payload: Payload, handler: Handler, busy: Option<Busy>) -> Self {
+        Self { ctx, payload, handler, busy }
     }
 
     /// What is known of the run.
@@ -50,14 +57,17 @@ impl JobCall {
 
     /// Runs the handler.
     fn handle(self) -> Running {
-        let Self { ctx, payload, handler } = self;
+        let Self { ctx, payload, handler, busy } = self;
         match handler.run {
             Runner::Async(run) => match caught(|| Ok(run(payload.as_str(), ctx))) {
                 Ok(running) => Box::pin(Caught(running)),
                 Err(error) => Box::pin(std::future::ready(Err(error))),
             },
             Runner::Blocking(run) => Box::pin(async move {
-                let run = in_this_span(move || ctx.enter(|| caught(|| run(payload.as_str(), &ctx))));
+                let run = in_this_span(move || {
+                    let _busy = busy;
+                    ctx.enter(|| caught(|| run(payload.as_str(), &ctx)))
+                });
                 // It panics only when the runtime goes away, and then nobody hears of it.
                 tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| Err(error.into()))
             }),

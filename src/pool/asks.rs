@@ -5,9 +5,6 @@ use crate::guardian::handle::ChildId;
 use crate::job::{Answer, Claim, JobId};
 use crate::wire::{self, AskId, FromMaster, RunId};
 
-/// So many questions of one run of a worker may be open; what is asked beyond that is refused.
-const MAX_OPEN: usize = 16;
-
 /// Something a run asked.
 #[derive(Debug)]
 pub struct Asked {
@@ -67,7 +64,7 @@ impl Pool {
         }
         worker.asking += 1;
         let reply = ReplyTo { child, ask };
-        if worker.asking > MAX_OPEN * worker.slots {
+        if worker.asking > wire::MAX_OPEN * worker.slots {
             let why = format!("this worker has {} questions open; wait for their answers", worker.asking - 1);
             return self.answer(reply, Answer::Error(why));
         }

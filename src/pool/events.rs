@@ -119,6 +119,7 @@ impl Pool {
         }
         debug!(channel = %self.spec.channel, pid = worker.pid, slots = worker.slots, jobs = jobs.len(), "worker ready");
         // Workers of one program say the same; while a new one takes over, the newest counts.
+        self.introduced = true;
         self.jobs = jobs.into_iter().map(|job| (job.name, job.options)).collect();
         for run in waiting {
             self.start_clock(run);

@@ -138,6 +138,8 @@ pub struct Pool {
     asked: Vec<Asked>,
     /// What the handlers of the workers want, by the name of the job, as their last hello said.
     jobs: HashMap<String, JobOptions>,
+    /// Whether any worker has said hello.
+    introduced: bool,
     children: mpsc::UnboundedReceiver<(ChildId, ChildEvent)>,
     to_children: mpsc::UnboundedSender<(ChildId, ChildEvent)>,
     io: mpsc::Receiver<FromIo>,
@@ -181,6 +183,7 @@ impl Pool {
             ended: Vec::new(),
             asked: Vec::new(),
             jobs: HashMap::new(),
+            introduced: false,
             children,
             to_children,
             io,
@@ -225,6 +228,10 @@ impl Pool {
     pub fn can_isolate(&self) -> bool {
         if self.is_alone_anyway() {
             return self.capacity() > 0;
+        }
+        if !self.introduced {
+            // What the handlers want, and whether they have failed callbacks, decides over runs before they begin.
+            return false;
         }
         let isolated = self.workers.values().filter(|w| w.role == Role::Isolated);
         let (busy, all) = isolated.fold((0, 0), |(b, a), w| (b + usize::from(!w.is_idle()), a + 1));

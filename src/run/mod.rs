@@ -117,12 +117,17 @@ pub(crate) fn start(
             // register is polled again by the task it becomes.
             let mut unwoken = std::task::Context::from_waker(std::task::Waker::noop());
             if let Poll::Ready(ended) = Pin::new(&mut task).poll(&mut unwoken) {
+                dispose(task);
                 return Started::Ended(outcome(judge(ended)));
             }
             let cancel = Cancel { ctx, drop: watch::Sender::new(None) };
             let told = cancel.drop.subscribe();
             tokio::spawn(async move {
-                let ended = if may_drop { unless(task, dropped(told)).await } else { Some(task.await) };
+                let ended = match may_drop {
+                    true => unless(&mut task, dropped(told)).await,
+                    false => Some((&mut task).await),
+                };
+                dispose(task);
                 let ended = ended.unwrap_or_else(|| Err("cancelled: its time was up".into()));
                 report(outcome(judge(ended)));
             });
@@ -146,7 +151,19 @@ impl<S: Scope, F: Future + Unpin> Future for Scoped<S, F> {
     }
 }
 
-/// What `task` ends with; `None` when `end` comes first, which drops it.
+/// Drops what is left of a run. A panic on the way is printed and no more: the run has ended all the same, and whoever
+/// waits for its end must hear of it.
+fn dispose<S: Scope, F>(task: Scoped<S, F>) {
+    let Scoped { scope, task } = task;
+    let _ = scope.enter(|| {
+        caught(|| {
+            drop(task);
+            Ok(())
+        })
+    });
+}
+
+/// What `task` ends with; `None` when `end` comes first.
 async fn unless<T>(task: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
     let (mut task, mut end) = (pin!(task), pin!(end));
     poll_fn(|cx| match task.as_mut().poll(cx) {

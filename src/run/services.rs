@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 
+use tokio::sync::oneshot;
+
 use crate::job::{
-    Callback, Context, Failure, Handler, JobCall, JobError, JobOptions, JobService, Payload, Registry,
-    Runner, Running,
+    Callback, Caught, Context, Failure, Handler, JobCall, JobError, JobOptions, JobService, Payload,
+    Registry, Runner, Running, caught,
 };
 
 /// The services of one process.
@@ -67,13 +69,24 @@ impl Service {
                 Work::Blocking(Box::new(move || run(payload.as_str(), &ctx)))
             }
             (Runner::Async(run), true) => Work::task(|| run(payload.as_str(), ctx)),
-            (run, false) => {
-                let may_drop = matches!(run, Runner::Async(_));
-                let call = JobCall::new(ctx, payload, self.handler.clone());
-                match Work::task(|| self.service.run(call)) {
-                    Work::Async { task, .. } => Work::Async { task, may_drop },
-                    blocking => blocking,
-                }
+            (Runner::Async(_), false) => {
+                let call = JobCall::new(ctx, payload, self.handler.clone(), None);
+                Work::task(|| self.service.run(call))
+            }
+            (Runner::Blocking(_), false) => {
+                let (busy, idle) = oneshot::channel();
+                let call = JobCall::new(ctx, payload, self.handler.clone(), Some(busy));
+                let task = caught(|| Ok(self.service.run(call)));
+                let task = Box::pin(async move {
+                    let ended = match task {
+                        Ok(task) => Caught(task).await,
+                        Err(error) => Err(error),
+                    };
+                    // Middleware that gave up waiting did not end the thread, and the run lasts as long as that.
+                    let _ = idle.await;
+                    ended
+                });
+                Work::Async { task, may_drop: false }
             }
         })
     }
@@ -88,7 +101,7 @@ impl Service {
         let (handler, ctx) = (self.handler.clone(), ctx.clone());
         move |ended| match ended {
             Ok(()) => Ok(()),
-            error => crate::job::caught(|| handler.judged(error, &ctx)),
+            error => caught(|| handler.judged(error, &ctx)),
         }
     }
 }
@@ -96,7 +109,7 @@ impl Service {
 impl Work {
     /// The task `make` answers; a panic on the way is its end.
     fn task(make: impl FnOnce() -> Running) -> Self {
-        let task = crate::job::caught(|| Ok(make()));
+        let task = caught(|| Ok(make()));
         let task = task.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))) as Pin<Box<_>>);
         Self::Async { task, may_drop: true }
     }

@@ -27,6 +27,8 @@ pub use to_worker::{decode_from_master, encode_to_worker};
 pub const PROTOCOL: u32 = 1;
 /// Longest line of either side, in bytes, line break included: a payload of 1 MiB and 64 KiB for what is around it.
 pub const MAX_LINE: usize = MAX_PAYLOAD_BYTES + (64 << 10);
+/// So many questions per slot a worker may have open; what it asks beyond that is refused.
+pub const MAX_OPEN: usize = 16;
 /// The environment variable that names the worker's socket.
 pub const FD_VARIABLE: &str = "AINT_QUEUE_FD";
 /// The environment variable that tells a worker how many jobs it may be given at once.

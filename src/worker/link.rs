@@ -19,8 +19,8 @@ const MAX_LOG: usize = 16 << 10;
 /// Something a run says.
 pub(super) struct Said {
     pub(super) frame: FromWorker,
-    /// Who waits for the answer.
-    pub(super) asked: Option<(AskId, oneshot::Sender<Answer>)>,
+    /// Which run asks what, and who waits for the answer.
+    pub(super) asked: Option<(RunId, AskId, oneshot::Sender<Answer>)>,
 }
 
 /// One end of the way, to be given to every run.
@@ -73,7 +73,7 @@ impl Lines {
         self.tell(FromWorker::Log { run, level: level.to_owned(), message });
     }
 
-    fn say(&self, frame: FromWorker, asked: Option<(AskId, oneshot::Sender<Answer>)>) {
+    fn say(&self, frame: FromWorker, asked: Option<(RunId, AskId, oneshot::Sender<Answer>)>) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         // When nobody listens any more this process is about to end.
         let _ = self.said.send(Said { frame, asked });
@@ -121,7 +121,7 @@ impl Link for RunLink {
                 FromWorker::Push { run, ask, channel, jobs }
             }
         };
-        self.lines.say(frame, Some((ask, sender)));
+        self.lines.say(frame, Some((run, ask, sender)));
         answer
     }
 }

@@ -8,7 +8,7 @@ mod events;
 mod link;
 mod socket;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,23 +23,35 @@ use crate::wire::{self, AskId, FromMaster, FromWorker, JobSpec, PROTOCOL, RunFra
 use link::{Heard, Lines, Said};
 use socket::Socket;
 
+/// Threads beside those of blocking handlers, for what these and asynchronous ones wait for: files, names of hosts. They
+/// are started when needed.
+const SPARE_THREADS: usize = 512;
+
 /// Serves the master on the inherited socket until it says stop or goes away.
 #[must_use]
 pub fn main(registry: &Registry) -> ExitCode {
     remember_panics();
-    let slots = variable(wire::SLOTS_VARIABLE).and_then(|n| n.parse().ok()).unwrap_or(1);
+    let slots = variable(wire::SLOTS_VARIABLE).and_then(|n| n.parse::<usize>().ok()).unwrap_or(1);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(slots)
+        .max_blocking_threads(slots.saturating_add(SPARE_THREADS))
         .build()
         .expect("a runtime needs only memory and an epoll descriptor");
-    let served = runtime.block_on(async {
-        let socket = Socket::inherited().map_err(|e| e.to_string())?;
-        let state = registry.state()?;
-        Worker::new(registry, state, socket, slots).serve(registry).await.map_err(|e| e.to_string())
+    // Made, and at last dropped, where blocking is allowed, as clients with a runtime of their own need it; those that are
+    // asynchronous find ours.
+    let state = {
+        let _inside = runtime.enter();
+        registry.state()
+    };
+    let served = state.clone().and_then(|state| {
+        runtime.block_on(async {
+            let socket = Socket::inherited().map_err(|e| e.to_string())?;
+            Worker::new(registry, state, socket, slots).serve(registry).await.map_err(|e| e.to_string())
+        })
     });
     // Blocking handlers cannot be stopped from inside; whoever ended the service has no use for them.
     runtime.shutdown_background();
+    drop(state);
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -71,6 +83,8 @@ struct Worker {
     heard: Heard,
     /// The questions that wait for their answer.
     asked: HashMap<AskId, oneshot::Sender<Answer>>,
+    /// Questions that wait until fewer are open than the master admits: a run that asks much must not have others refused.
+    held_back: VecDeque<Said>,
 }
 
 impl Worker {
@@ -91,6 +105,7 @@ impl Worker {
             lines,
             heard,
             asked: HashMap::new(),
+            held_back: VecDeque::new(),
         }
     }
 
@@ -109,13 +124,13 @@ impl Worker {
                     debug_assert!(n > 0, "the worker itself holds a sender");
                     // What a run said comes before its end, which is all the master waits for.
                     while let Some(said) = self.heard.try_next() {
-                        self.say(said);
+                        self.say(said, None);
                     }
                     for end in ends.drain(..) {
                         self.answer(end);
                     }
                 }
-                Some(said) = self.heard.next() => self.say(said),
+                Some(said) = self.heard.next() => self.say(said, None),
                 open = self.socket.exchange() => {
                     if !open? {
                         return Ok(());
@@ -135,7 +150,7 @@ impl Worker {
                     let run = start.run;
                     if let Some(outcome) = self.start(start) {
                         while let Some(said) = self.heard.try_next() {
-                            self.say(said);
+                            self.say(said, Some(run));
                         }
                         self.socket.send(&FromWorker::Ended { run, outcome });
                     }
@@ -150,6 +165,7 @@ impl Worker {
                         // Whoever asked may not want to know any more.
                         let _ = asked.send(answer);
                     }
+                    self.ask_on();
                 }
                 Incoming::Stop => stop = true,
             }
@@ -187,15 +203,30 @@ impl Worker {
         }
     }
 
-    fn say(&mut self, said: Said) {
-        if let Some((ask, sender)) = said.asked {
-            // The answers of those who gave up waiting may never come: they are forgotten here.
-            if self.asked.len() > 4 * self.slots + 64 {
-                self.asked.retain(|_, sender| !sender.is_closed());
+    /// Passes on what was said; `ending` is a run that was never aboard, because it has ended where it began.
+    fn say(&mut self, said: Said, ending: Option<RunId>) {
+        if let Some((run, ask, sender)) = said.asked {
+            if ending != Some(run) && !self.aboard.contains_key(&run) {
+                // Its run has ended: the master would take the question for a breach of the protocol. Whoever asked hears
+                // that nobody answers, as the sender is dropped.
+                return;
+            }
+            if self.asked.len() >= wire::MAX_OPEN * self.slots {
+                let asked = Some((run, ask, sender));
+                return self.held_back.push_back(Said { frame: said.frame, asked });
             }
             self.asked.insert(ask, sender);
         }
         self.socket.send(&said.frame);
+    }
+
+    /// Asks what was held back, as far as there is room.
+    fn ask_on(&mut self) {
+        while self.asked.len() < wire::MAX_OPEN * self.slots
+            && let Some(said) = self.held_back.pop_front()
+        {
+            self.say(said, None);
+        }
     }
 
     fn answer(&mut self, end: Ended) {

@@ -14,6 +14,7 @@ use aint_queue::pool::plan::Plan;
 use aint_queue::store::{Pushed, State};
 
 use crate::jobs::LOG;
+use crate::outlive::*;
 use crate::rig::{Options, Rig, job, rig};
 
 type Case = fn() -> Pin<Box<dyn Future<Output = ()>>>;
@@ -49,18 +50,28 @@ cases![
     blocking_jobs_do_not_delay_async_ones,
     urgent_jobs_go_first,
     what_handlers_log_reaches_the_masters_log_with_its_job,
+    what_asks_after_its_run_is_told_and_harms_nobody,
+    a_run_lasts_as_long_as_its_thread_whatever_its_middleware_says,
+    a_blocking_handler_can_wait_for_asynchronous_code,
+    a_cancelled_handler_that_panics_while_it_is_dropped_has_ended_all_the_same,
+    a_breaker_does_not_wait_for_a_trial_that_was_lost,
+    a_grant_that_comes_after_its_run_does_not_free_the_lock_of_the_next_run,
+    what_a_run_has_claimed_is_not_freed_for_an_earlier_one,
+    a_run_may_ask_any_number_of_things_at_once,
+    the_callback_of_the_next_job_is_not_mistaken_for_another_next_job,
+    a_suspect_that_waits_for_its_callback_waits_for_a_worker_that_knows_it,
 ];
 
-struct World {
-    rig: Rig,
-    dir: tempfile::TempDir,
+pub struct World {
+    pub rig: Rig,
+    pub dir: tempfile::TempDir,
 }
 
-async fn world(plan: Plan) -> World {
+pub async fn world(plan: Plan) -> World {
     world_with(Options::new(plan)).await
 }
 
-async fn world_with(mut options: Options) -> World {
+pub async fn world_with(mut options: Options) -> World {
     let dir = tempfile::tempdir().unwrap();
     let exe = std::env::current_exe().unwrap().to_str().unwrap().to_owned();
     options.program = Program::Wire(vec![exe, "__worker".to_owned()]);
@@ -69,20 +80,20 @@ async fn world_with(mut options: Options) -> World {
 }
 
 impl World {
-    fn log(&self) -> Vec<String> {
+    pub fn log(&self) -> Vec<String> {
         let text = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
-    async fn push(&self, job: NewJob) -> JobId {
+    pub async fn push(&self, job: NewJob) -> JobId {
         self.rig.push(&[job]).await[0]
     }
 
-    async fn done(&self, jobs: u64) {
+    pub async fn done(&self, jobs: u64) {
         self.rig.until("jobs are done", |s| s.done == jobs).await;
     }
 
-    async fn failed(&self, jobs: u64) {
+    pub async fn failed(&self, jobs: u64) {
         self.rig.until("jobs have failed", |s| s.failed == jobs).await;
     }
 }
@@ -91,7 +102,7 @@ fn modes() -> [Plan; 3] {
     [Plan::PROCESS, Plan::process_pool(2, 2, 0), Plan::coroutine(50, 0)]
 }
 
-fn with(mut job: NewJob, edit: impl FnOnce(&mut NewJob)) -> NewJob {
+pub fn with(mut job: NewJob, edit: impl FnOnce(&mut NewJob)) -> NewJob {
     edit(&mut job);
     job
 }

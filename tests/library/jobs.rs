@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub const LOG: &str = "LIBRARY_TEST_LOG";
 
 pub fn app() -> App {
-    App::new()
+    crate::outlive::register(App::new())
         .job::<Blocking>()
         .async_job::<Asynchronous>()
         .job::<Doomed>()
@@ -47,7 +47,7 @@ pub fn app() -> App {
 pub struct Greeting(String);
 pub struct Counter(AtomicU32);
 
-fn write(line: &str) {
+pub fn write(line: &str) {
     let path = std::env::var(LOG).expect("the test names a file");
     let mut file = OpenOptions::new().append(true).create(true).open(path).expect("the file can be opened");
     // One write, so that lines of several processes do not mix.

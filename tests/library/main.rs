@@ -5,7 +5,11 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod cases;
+#[expect(dead_code, reason = "not all of it is needed here")]
+#[path = "../channel/faulty.rs"]
+mod faulty;
 mod jobs;
+mod outlive;
 #[expect(dead_code, reason = "not all of it is needed here")]
 #[path = "../channel/rig.rs"]
 mod rig;

@@ -9,8 +9,19 @@ use std::time::Duration;
 
 /// What this program is when it is started as a worker.
 pub(crate) fn serve() -> ExitCode {
-    let app = App::new().async_job::<Charge>().async_job::<Onboard>().async_job::<CountStock>();
+    let app = App::new()
+        .state_with(own_runtime)
+        .async_job::<Charge>()
+        .async_job::<Onboard>()
+        .async_job::<CountStock>();
     aint_queue::builtin::register(app.async_job::<SendSms>()).run()
+}
+
+/// A state as clients have it that block: it runs something of its own when it is made, and ends it when it is dropped.
+fn own_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(async {});
+    Ok(runtime)
 }
 
 #[derive(Serialize, Deserialize)]

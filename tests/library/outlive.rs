@@ -1,0 +1,385 @@
+//! What outlives its run: threads, tasks, questions, locks.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use aint_queue::channel::Scope;
+use aint_queue::job::{Claim, Claimed, FailReason, JobService, Outcome, Priority, Timestamp};
+use aint_queue::middleware::CircuitBreaker;
+use aint_queue::pool::plan::Plan;
+use aint_queue::store::model::Model;
+use aint_queue::store::{Reap, State, Store as _};
+use aint_queue::{App, AsyncJob, Context, FailedFn, Job, JobError};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Barrier;
+
+use crate::cases::{World, with, world, world_with};
+use crate::faulty::{Fault, Faulty};
+use crate::jobs::{Blocking, write};
+use crate::rig::{Options, PATIENCE, job};
+
+pub fn register(app: App) -> App {
+    app.async_job::<Leaves>()
+        .job::<Abandoned>()
+        .job::<Nested>()
+        .async_job::<DropsBadly>()
+        .async_job::<Trial>()
+        .async_job::<Straggler>()
+        .async_job::<Rival>()
+        .job::<LateFailure>()
+        .async_job::<Collector>()
+        .async_job::<Thief>()
+        .async_job::<Crowd>()
+}
+
+async fn until_logged(world: &World, what: &str, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
+    let found = async {
+        loop {
+            let log = world.log();
+            if wanted(&log) {
+                return log;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, found).await;
+    found.unwrap_or_else(|_| panic!("{what}: {:?}", world.log()))
+}
+
+#[derive(Serialize, Deserialize)]
+struct Leaves {}
+impl AsyncJob for Leaves {
+    const NAME: &'static str = "leaves";
+    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let asked: Vec<_> = (0..20).map(|_| ctx.push(&Blocking { text: String::new() })).collect();
+            for answer in asked {
+                write(&format!("{:?}", answer.await));
+            }
+            write("told");
+        });
+        Ok(())
+    }
+}
+
+/// Whoever asks for a run that has ended is told so at once, and neither its worker nor the others in it pay for it.
+pub async fn what_asks_after_its_run_is_told_and_harms_nobody() {
+    let world = world(Plan::coroutine(5, 0)).await;
+    world.push(job("leaves", "{}")).await;
+    world.done(1).await;
+    let pids = world.rig.report().await.pids;
+    let log = until_logged(&world, "an answer", |log| log.last().is_some_and(|line| line == "told")).await;
+    assert_eq!(log[..20], ["Err(Gone)"; 20]);
+    assert_eq!(world.rig.report().await.pids, pids);
+    world.rig.stop(false).await;
+}
+
+#[derive(Serialize, Deserialize)]
+struct Abandoned {}
+impl Job for Abandoned {
+    const NAME: &'static str = "abandoned";
+    const MAX_ATTEMPTS: Option<u32> = Some(2);
+    fn handle(self, _: &Context) -> Result<(), JobError> {
+        write("in");
+        std::thread::sleep(Duration::from_millis(400));
+        write("out");
+        Ok(())
+    }
+    fn layers(service: JobService) -> JobService {
+        service.wrap(|call, next| async move {
+            tokio::time::timeout(Duration::from_millis(50), next.run(call)).await.map_err(JobError::from)?
+        })
+    }
+}
+
+/// A layer that gives up on a blocking handler does not end its thread: the slot is not free before that has ended.
+pub async fn a_run_lasts_as_long_as_its_thread_whatever_its_middleware_says() {
+    for plan in [Plan::coroutine(5, 0), Plan::process_pool(1, 1, 0)] {
+        let world = world(plan).await;
+        world.push(job("abandoned", "{}")).await;
+        world.failed(1).await;
+        assert_eq!(world.log(), ["in", "out", "in", "out"], "{plan:?}");
+        world.rig.stop(false).await;
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Nested {}
+impl Job for Nested {
+    const NAME: &'static str = "nested";
+    const MAX_ATTEMPTS: Option<u32> = Some(1);
+    const TIMEOUT: Option<Duration> = Some(Duration::from_secs(3));
+    fn handle(self, _: &Context) -> Result<(), JobError> {
+        // What files and names of hosts do in asynchronous code.
+        let text = tokio::runtime::Handle::current().block_on(tokio::task::spawn_blocking(|| "nested"))?;
+        write(text);
+        Ok(())
+    }
+}
+
+pub async fn a_blocking_handler_can_wait_for_asynchronous_code() {
+    let world = world(Plan::process_pool(1, 1, 0)).await;
+    world.push(job("nested", "{}")).await;
+    let status = world.rig.until("it to end", |s| s.done + s.failed == 1).await;
+    assert_eq!(status.done, 1);
+    world.rig.stop(false).await;
+}
+
+struct PanicsAtDrop;
+impl Drop for PanicsAtDrop {
+    fn drop(&mut self) {
+        panic!("while it was dropped");
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct DropsBadly {}
+impl AsyncJob for DropsBadly {
+    const NAME: &'static str = "drops_badly";
+    const MAX_ATTEMPTS: Option<u32> = Some(1);
+    const TIMEOUT: Option<Duration> = Some(Duration::from_millis(150));
+    async fn handle(self, _: Context) -> Result<(), JobError> {
+        let _guard = PanicsAtDrop;
+        std::future::pending().await
+    }
+}
+
+pub async fn a_cancelled_handler_that_panics_while_it_is_dropped_has_ended_all_the_same() {
+    let world = world(Plan::coroutine(5, 0)).await;
+    world.push(job("asynchronous", r#"{"text":"a"}"#)).await;
+    world.done(1).await;
+    let pids = world.rig.report().await.pids;
+    let id = world.push(job("drops_badly", "{}")).await;
+    world.failed(1).await;
+    assert_eq!(world.rig.get(id).await.meta.failed, Some(FailReason::Timeout));
+    assert_eq!(world.rig.report().await.pids, pids, "its worker stays");
+    world.rig.stop(false).await;
+}
+
+#[derive(Serialize, Deserialize)]
+struct Trial {
+    ok: bool,
+}
+impl AsyncJob for Trial {
+    const NAME: &'static str = "trial";
+    const MAX_ATTEMPTS: Option<u32> = Some(1);
+    async fn handle(self, _: Context) -> Result<(), JobError> {
+        write("begins");
+        if self.ok { std::future::pending().await } else { Err("broken".into()) }
+    }
+    fn layers(service: JobService) -> JobService {
+        service.with(CircuitBreaker::new(1, Duration::from_millis(50)))
+    }
+}
+
+/// A breaker whose trial was lost with its owner lets another one try.
+pub async fn a_breaker_does_not_wait_for_a_trial_that_was_lost() {
+    let mut options = Options::new(Plan::coroutine(5, 0));
+    let model = Arc::new(Model::ticking(Timestamp(1_790_000_000_000_000)));
+    options.store = Arc::clone(&model) as _;
+    let world = world_with(options).await;
+    world.push(job("trial", r#"{"ok":false}"#)).await;
+    world.failed(1).await;
+    world.push(job("trial", r#"{"ok":true}"#)).await;
+    until_logged(&world, "the trial", |log| log.len() == 2).await;
+    let owner = model.owners().pop().unwrap();
+    model.reap(Reap::Owner(&owner)).await.unwrap();
+    // Any turn tells it; a push makes it take one.
+    world.push(job("asynchronous", r#"{"text":"a"}"#)).await;
+    until_logged(&world, "another trial", |log| log.iter().filter(|line| *line == "begins").count() == 3)
+        .await;
+    world.rig.stop(true).await;
+}
+
+fn lock() -> Claim {
+    Claim::Lock { key: "k".into(), limit: 1 }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Straggler {}
+impl AsyncJob for Straggler {
+    const NAME: &'static str = "straggler";
+    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+        static BEFORE: AtomicBool = AtomicBool::new(false);
+        if !BEFORE.swap(true, Ordering::Relaxed) {
+            drop(ctx.claim(lock()));
+            return Err(JobError::release(Duration::ZERO));
+        }
+        assert_eq!(ctx.claim(lock()).await?, Claimed::Granted);
+        write("in straggler");
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        write("out straggler");
+        Ok(())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Rival {}
+impl AsyncJob for Rival {
+    const NAME: &'static str = "rival";
+    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+        if ctx.claim(lock()).await? != Claimed::Granted {
+            return Err(JobError::release(Duration::from_millis(20)));
+        }
+        write("rival");
+        Ok(())
+    }
+}
+
+/// The answer to a claim of an earlier run takes nothing from a later run of the same job.
+pub async fn a_grant_that_comes_after_its_run_does_not_free_the_lock_of_the_next_run() {
+    let mut first = true;
+    let slow_first_claim = move |call: &str| match call {
+        "claim" if std::mem::take(&mut first) => Fault::Slow(Duration::from_millis(400)),
+        _ => Fault::None,
+    };
+    let mut options = Options::new(Plan::coroutine(5, 0));
+    options.store = Arc::new(Faulty::new(Model::ticking(Timestamp(1_790_000_000_000_000)), slow_first_claim));
+    let world = world_with(options).await;
+    world.push(job("straggler", "{}")).await;
+    until_logged(&world, "the second run", |log| !log.is_empty()).await;
+    world.push(job("rival", "{}")).await;
+    world.done(2).await;
+    assert_eq!(world.log(), ["in straggler", "out straggler", "rival"]);
+    world.rig.stop(false).await;
+}
+
+const COLLECTORS: usize = 10;
+const LOCKS: usize = 60;
+
+fn locks(of: usize) -> impl Iterator<Item = Claim> {
+    (0..LOCKS).map(move |n| Claim::Lock { key: format!("{of}:{n}"), limit: 1 })
+}
+
+#[derive(Serialize, Deserialize)]
+struct Collector {
+    n: usize,
+}
+impl AsyncJob for Collector {
+    const NAME: &'static str = "collector";
+    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+        static BEFORE: AtomicUsize = AtomicUsize::new(0);
+        static ALL: LazyLock<Barrier> = LazyLock::new(|| Barrier::new(COLLECTORS));
+        for lock in locks(self.n) {
+            assert_eq!(ctx.claim(lock).await?, Claimed::Granted);
+        }
+        if BEFORE.fetch_add(1, Ordering::Relaxed) < COLLECTORS {
+            ALL.wait().await;
+            return Err(JobError::release(Duration::ZERO));
+        }
+        write("has all");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        Ok(())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Thief {}
+impl AsyncJob for Thief {
+    const NAME: &'static str = "thief";
+    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+        let mut stolen = 0;
+        for lock in (0..COLLECTORS).flat_map(locks) {
+            stolen += usize::from(matches!(ctx.claim(lock).await, Ok(Claimed::Granted)));
+        }
+        write(&format!("stole {stolen}"));
+        Ok(())
+    }
+}
+
+/// More is freed at once than one turn can say, and the jobs that had it run again at once.
+pub async fn what_a_run_has_claimed_is_not_freed_for_an_earlier_one() {
+    let slow_turns = |call: &str| match call {
+        "turn" => Fault::Slow(Duration::from_millis(100)),
+        _ => Fault::None,
+    };
+    let mut options = Options::new(Plan::coroutine(20, 0));
+    options.store = Arc::new(Faulty::new(Model::ticking(Timestamp(1_790_000_000_000_000)), slow_turns));
+    let world = world_with(options).await;
+    let jobs: Vec<_> = (0..COLLECTORS).map(|n| job("collector", &format!(r#"{{"n":{n}}}"#))).collect();
+    world.rig.push(&jobs).await;
+    until_logged(&world, "all of them", |log| log.len() == COLLECTORS).await;
+    // What was still to be freed has been freed a few turns later.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    world.push(job("thief", "{}")).await;
+    world.done(COLLECTORS as u64 + 1).await;
+    assert_eq!(world.log()[COLLECTORS], "stole 0");
+    world.rig.stop(false).await;
+}
+
+#[derive(Serialize, Deserialize)]
+struct Crowd {}
+impl AsyncJob for Crowd {
+    const NAME: &'static str = "crowd";
+    const MAX_ATTEMPTS: Option<u32> = Some(1);
+    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+        let asked: Vec<_> = (0..200).map(|n| ctx.push(&Blocking { text: n.to_string() })).collect();
+        for id in asked {
+            id.await?;
+        }
+        Ok(())
+    }
+}
+
+pub async fn a_run_may_ask_any_number_of_things_at_once() {
+    let world = world(Plan::process_pool(1, 1, 0)).await;
+    let id = world.push(job("crowd", "{}")).await;
+    let ended = world.rig.until("it to end", |s| s.failed == 1 || s.done == 201).await;
+    assert_eq!(ended.failed, 0, "{:?}", world.rig.get(id).await.meta.last_error());
+    world.rig.stop(false).await;
+}
+
+#[derive(Serialize, Deserialize)]
+struct LateFailure {}
+impl Job for LateFailure {
+    const NAME: &'static str = "late_failure";
+    fn handle(self, _: &Context) -> Result<(), JobError> {
+        write("begins");
+        std::thread::sleep(Duration::from_millis(300));
+        Err(JobError::never("no use"))
+    }
+    fn failed() -> Option<FailedFn<Self>> {
+        Some(|_, _, _| {
+            write("callback");
+            Ok(())
+        })
+    }
+}
+
+/// Whoever runs the next job by hand runs that job and its callback, not another job in between.
+pub async fn the_callback_of_the_next_job_is_not_mistaken_for_another_next_job() {
+    let mut options = Options::new(Plan::process_pool(1, 1, 0));
+    let id = options.store.push(&[job("late_failure", "{}")]).await.unwrap()[0].id();
+    options.scope = Scope::Next;
+    let store = options.store.clone();
+    let world = world_with(options).await;
+    until_logged(&world, "the run", |log| !log.is_empty()).await;
+    let urgent = with(job("asynchronous", r#"{"text":"urgent"}"#), |job| job.meta.priority = Priority::High);
+    store.push(&[urgent]).await.unwrap();
+    let World { rig, dir } = world;
+    let stopped = rig.ended().await;
+    assert_eq!(stopped.job, Some(id));
+    assert!(matches!(stopped.outcome, Some(Outcome::Failed { .. })), "{stopped:?}");
+    let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+    assert_eq!(log, "begins\ncallback\n");
+    let status = store.status().await.unwrap();
+    assert_eq!((status.waiting, status.failed), (1, 1));
+}
+
+/// Nobody knows which callbacks there are before the first worker has said so.
+pub async fn a_suspect_that_waits_for_its_callback_waits_for_a_worker_that_knows_it() {
+    let mut options = Options::new(Plan::coroutine(5, 0));
+    let failing = with(job("doomed", r#"{"how":"never"}"#), |job| {
+        (job.meta.suspect, job.meta.attempts, job.meta.failing) = (true, 1, Some(FailReason::Final));
+    });
+    let id = options.store.push(&[failing]).await.unwrap()[0].id();
+    options.scope = Scope::Only(id);
+    let store = options.store.clone();
+    let World { rig, dir } = world_with(options).await;
+    rig.ended().await;
+    assert_eq!(store.get(id).await.unwrap().unwrap().state, State::Failed);
+    let log = std::fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+    assert!(log.starts_with("failed never after 1: final"), "{log:?}");
+}
