@@ -155,6 +155,15 @@ pub(crate) fn default_dispositions() {
     }
 }
 
+/// Makes this process deaf to the signals a terminal sends to those in its background: it reads nothing, and what
+/// it writes shall get through.
+pub(crate) fn ignore_terminal() {
+    for signal in [libc::SIGTTIN, libc::SIGTTOU] {
+        // SAFETY: SIG_IGN installs no code.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
 /// Makes a command start in a session of its own and deaf to every signal that can be blocked, from its very
 /// first instruction.
 pub(crate) fn detached(command: &mut Command) -> &mut Command {
@@ -202,6 +211,12 @@ pub(crate) struct Program {
     pub(crate) env: Vec<CString>,
     /// The directory it starts in.
     pub(crate) cwd: Option<CString>,
+    /// Its niceness.
+    pub(crate) nice: Option<c_int>,
+    /// Its limits: the resource and the value.
+    pub(crate) limits: Vec<(c_int, u64)>,
+    /// Its user, group and groups.
+    pub(crate) ids: Option<(u32, u32, Vec<u32>)>,
 }
 
 /// What a launch was doing when it failed.
@@ -215,6 +230,12 @@ pub(crate) enum Stage {
     Directory = 3,
     /// Running the program.
     Run = 4,
+    /// Setting its limits.
+    Limits = 5,
+    /// Setting its niceness.
+    Nice = 6,
+    /// Becoming its user.
+    Account = 7,
 }
 
 /// Starts programs; holds the stack that a new process uses until it runs its program.
@@ -230,6 +251,9 @@ struct Plan<'a> {
     env: *const *const libc::c_char,
     cwd: *const libc::c_char,
     fds: &'a [(RawFd, RawFd)],
+    nice: Option<c_int>,
+    limits: &'a [(c_int, u64)],
+    ids: Option<&'a (u32, u32, Vec<u32>)>,
     parent: libc::pid_t,
     no_signals: libc::sigset_t,
     stage: AtomicI32,
@@ -273,6 +297,9 @@ impl Launcher {
             env: env.as_ptr(),
             cwd: program.cwd.as_ref().map_or(ptr::null(), |c| c.as_ptr()),
             fds: &fds,
+            nice: program.nice,
+            limits: &program.limits,
+            ids: program.ids.as_ref(),
             parent: nix::unistd::getpid().as_raw(),
             no_signals,
             stage: AtomicI32::new(0),
@@ -291,11 +318,34 @@ impl Launcher {
             0 => return Ok(pid),
             2 => Stage::Prepare,
             3 => Stage::Directory,
+            5 => Stage::Limits,
+            6 => Stage::Nice,
+            7 => Stage::Account,
             _ => Stage::Run,
         };
         let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
         Err((stage, Errno::from_raw(plan.errno.load(Ordering::SeqCst))))
     }
+}
+
+/// Becomes another user for good, in a process that shares its memory with its parent: by the kernel's own calls,
+/// because those of the C library change every thread they know of.
+unsafe fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errno> {
+    // SAFETY: plain numbers and a slice with its length; stat is ours.
+    unsafe {
+        for stream in [1, 2] {
+            let mut stat: libc::stat = std::mem::zeroed();
+            // What opens /dev/stderr anew has to own the pipe. Anything else than a pipe stays whose it is.
+            if libc::fstat(stream, &raw mut stat) == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFIFO {
+                libc::fchown(stream, uid, gid);
+            }
+        }
+        Errno::result(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
+        Errno::result(libc::syscall(libc::SYS_setgid, gid))?;
+        Errno::result(libc::syscall(libc::SYS_setuid, uid))?;
+        Errno::result(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+    }
+    Ok(())
 }
 
 extern "C" fn run_child(plan: *mut c_void) -> c_int {
@@ -318,6 +368,28 @@ extern "C" fn run_child(plan: *mut c_void) -> c_int {
         for &(ours, theirs) in plan.fds {
             if libc::dup2(ours, theirs) < 0 {
                 fail(Stage::Prepare, Errno::last_raw());
+            }
+        }
+        for &(resource, value) in plan.limits {
+            let limit = libc::rlimit64 { rlim_cur: value, rlim_max: value };
+            let no_old = ptr::null_mut::<c_void>();
+            if libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, no_old) != 0 {
+                fail(Stage::Limits, Errno::last_raw());
+            }
+        }
+        if let Some(nice) = plan.nice
+            && libc::setpriority(libc::PRIO_PROCESS, 0, nice) != 0
+        {
+            fail(Stage::Nice, Errno::last_raw());
+        }
+        if let Some((uid, gid, groups)) = plan.ids {
+            become_user(*uid, *gid, groups).unwrap_or_else(|errno| fail(Stage::Account, errno as c_int));
+            // The kernel has forgotten it with the change of user, and the parent may have died meanwhile.
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+                fail(Stage::Prepare, Errno::last_raw());
+            }
+            if libc::getppid() != plan.parent {
+                libc::_exit(127);
             }
         }
         if !plan.cwd.is_null() && libc::chdir(plan.cwd) != 0 {

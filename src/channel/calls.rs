@@ -196,6 +196,11 @@ impl Calls {
         self.began.elapsed()
     }
 
+    /// How long the call that is under way has been; `None` when there is none.
+    pub(super) fn under_way(&self) -> Option<Duration> {
+        self.in_flight.as_ref().map(|_| self.began.elapsed())
+    }
+
     /// A call worked.
     pub(super) fn succeeded(&mut self, renewed: bool) {
         if renewed {

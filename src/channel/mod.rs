@@ -97,10 +97,25 @@ pub enum Command {
         /// Kill what runs instead of waiting for it.
         force: bool,
     },
+    /// Finish and end, because the master begins anew: a [`Command::Stop`] that follows is the first one.
+    Pause,
     /// Tell what is going on.
     Report(oneshot::Sender<Report>),
     /// Set the fewest workers by hand; answers how many that are now, or why it cannot be done.
     Scale(ByHand, oneshot::Sender<Result<usize, String>>),
+    /// Show that it moves.
+    Pulse(oneshot::Sender<Pulse>),
+}
+
+/// That a channel's actor moves, and how far a stop is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// Jobs aboard workers.
+    pub running: usize,
+    /// How long the store call that is under way has been.
+    pub call: Option<Duration>,
+    /// When it is stopping: how long what runs may still take.
+    pub stop_left: Option<Duration>,
 }
 
 /// What is going on in a channel.
@@ -122,6 +137,9 @@ pub struct Report {
     pub pool: Box<Insight>,
     /// Whether it is stopping.
     pub stopping: bool,
+    /// When it is stopping: how many seconds what runs may still take before it is interrupted.
+    #[serde(default)]
+    pub stop_seconds_left: Option<u64>,
 }
 
 /// A channel's running state.
@@ -238,6 +256,7 @@ impl Channel {
         match command {
             Command::Stop { force } => self.stop(force),
             Command::Scale(order, reply) => drop(reply.send(self.pool.scale(order))),
+            Command::Pause => self.pause(),
             Command::Report(reply) => {
                 let report = Report {
                     running: self.table.running(),
@@ -248,9 +267,18 @@ impl Channel {
                     worker_error: self.pool.trouble().map(str::to_owned),
                     pool: Box::new(self.pool.insight()),
                     stopping: self.stopping.is_some(),
+                    stop_seconds_left: self.stopping.as_ref().map(|stopping| stopping.left().as_secs()),
                 };
                 // Whoever asked may have gone.
                 let _ = reply.send(report);
+            }
+            Command::Pulse(reply) => {
+                let pulse = Pulse {
+                    running: self.table.running(),
+                    call: self.calls.under_way(),
+                    stop_left: self.stopping.as_ref().map(Stopping::left),
+                };
+                let _ = reply.send(pulse);
             }
         }
     }

@@ -25,6 +25,8 @@ pub(super) struct Stopping {
     /// When what runs is interrupted.
     deadline: Instant,
     interrupted: bool,
+    /// The master's own wish, not an order: a first stop is still to come.
+    pause: bool,
     /// When the store is given up, once all workers are gone.
     give_up: Option<Instant>,
     handed_back: usize,
@@ -34,6 +36,15 @@ impl Stopping {
     pub(super) fn next_timer(&self) -> Option<Instant> {
         let deadline = (!self.interrupted).then_some(self.deadline);
         self.give_up.into_iter().chain(deadline).min()
+    }
+
+    /// How long what runs may still take.
+    pub(super) fn left(&self) -> Duration {
+        if self.interrupted {
+            Duration::ZERO
+        } else {
+            self.deadline.saturating_duration_since(Instant::now())
+        }
     }
 }
 
@@ -52,11 +63,13 @@ pub struct Stopped {
 
 impl Channel {
     pub(super) fn stop(&mut self, force: bool) {
-        let first = self.stopping.is_none();
-        if first {
+        let paused = self.stopping.as_mut().is_some_and(|stopping| std::mem::take(&mut stopping.pause));
+        let first = self.stopping.is_none() || paused;
+        if self.stopping.is_none() {
             info!(channel = %self.name, running = self.table.running(), "stopping");
             let deadline = Instant::now() + self.stop_wait;
-            self.stopping = Some(Stopping { deadline, interrupted: false, give_up: None, handed_back: 0 });
+            self.stopping =
+                Some(Stopping { deadline, interrupted: false, pause: false, give_up: None, handed_back: 0 });
             self.hand_back_ready();
             self.pool.close();
         }
@@ -65,6 +78,16 @@ impl Channel {
                 stopping.interrupted = true;
             }
             self.pool.kill_all(false);
+        }
+    }
+
+    /// The same as a stop, until somebody orders one.
+    pub(super) fn pause(&mut self) {
+        if self.stopping.is_none() {
+            self.stop(false);
+            if let Some(stopping) = &mut self.stopping {
+                stopping.pause = true;
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::log::{Log, LogFormat};
 use super::{Exit, Failure, Session};
-use crate::master::{self, ListenError};
+use crate::master::{self, Ended, ListenError};
 
 /// Run the jobs of one or several channels until told to stop
 #[derive(Debug, Args)]
@@ -24,6 +24,7 @@ pub(crate) struct Listen {
 
 impl Listen {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        master::hold_signals();
         let channels = session.channels(self.all)?;
         for channel in &channels {
             Session::check_served(channel, "run the jobs")?;
@@ -33,13 +34,19 @@ impl Listen {
         config.http = config.http.filter(|_| !self.no_http);
         let config = Arc::new(config);
         let log = Log::start(session, self.log_format, "info");
-        let ended = master::listen(master::Listen { config, channels });
+        let ended = master::listen(master::Listen { config, channels, may_begin_anew: true });
         if log.dropped() > 0 {
             session.warn(&format!("{} log lines were dropped: standard error was too slow", log.dropped()));
         }
         // The log comes before the failure that ends the command.
         drop(log);
-        ended.map_err(failure)
+        match ended.map_err(failure)? {
+            Ended::Stopped => Ok(()),
+            Ended::BeginAnew(again) => {
+                let error = again.run();
+                Err(Failure::new(Exit::Failed, "run this program again").because(error))
+            }
+        }
     }
 }
 
@@ -56,7 +63,7 @@ pub(super) fn failure(error: ListenError) -> Failure {
         error => {
             let exit = match &error {
                 ListenError::Lock { source, .. } if source.is_held() => Exit::Running,
-                ListenError::Program { .. } => Exit::Config,
+                ListenError::Program { .. } | ListenError::Account { .. } => Exit::Config,
                 _ => Exit::Failed,
             };
             Failure::new(exit, doing).because(error)

@@ -6,6 +6,7 @@
 mod clear;
 mod config_check;
 mod demo;
+mod drain;
 mod failed;
 mod failure;
 mod list;

@@ -1,13 +1,12 @@
 //! `queue:stop`: end the master of a channel and wait for it.
 
-use std::io::{self, IsTerminal};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
+use super::drain::{Drain, Screen};
 use super::{Exit, Failure, Session, text};
 use crate::config::Channel;
 use crate::master::{self, Answer, Request};
@@ -33,15 +32,13 @@ impl Stop {
             channels.retain(|channel| master::presence(channel).running);
         }
         // All at once: each may take its stop wait, and the waits must not add up.
-        let quiet = session.quiet() || session.json() || !io::stderr().is_terminal();
-        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let all = MultiProgress::with_draw_target(target);
+        let screen = Screen::of(session);
         let ends: Vec<_> = thread::scope(|scope| {
             let begun: Vec<_> = channels
                 .iter()
                 .map(|channel| {
-                    let progress = all.add(spinner(&channel.name));
-                    scope.spawn(move || stop(channel, self.force, &progress))
+                    let progress = screen.channel(&channel.name);
+                    scope.spawn(move || stop(channel, self.force, progress))
                 })
                 .collect();
             begun.into_iter().map(|stop| stop.join().expect("a stop does not panic")).collect()
@@ -49,10 +46,15 @@ impl Stop {
         let (mut stopped, mut failures) = (Vec::new(), Vec::new());
         for (channel, end) in channels.iter().zip(ends) {
             match end {
-                Ok(handed_back) => {
-                    stopped.push(json!({ "channel": channel.name, "handed_back": handed_back }));
+                Ok((handed_back, settled)) => {
+                    stopped.push(
+                        json!({ "channel": channel.name, "handed_back": handed_back, "settled": settled }),
+                    );
                     if !session.json() {
                         session.print(&render(&channel.name, handed_back))?;
+                    }
+                    if !settled {
+                        failures.push(unsettled(channel));
                     }
                 }
                 Err(failure) => failures.push(failure),
@@ -70,25 +72,22 @@ impl Stop {
     }
 }
 
-/// Stops one channel; answers how many jobs were handed back.
-fn stop(channel: &Channel, force: bool, progress: &ProgressBar) -> Result<usize, Failure> {
+/// Stops one channel; answers how many jobs were handed back, and whether the store heard how all ended.
+fn stop(channel: &Channel, force: bool, mut progress: Drain) -> Result<(usize, bool), Failure> {
     let doing = || format!("stop channel \"{}\"", channel.name);
     if !master::presence(channel).running {
         return Err(Failure::new(Exit::Running, doing())
             .because("its master is not running")
             .hint("queue:listen starts one; queue:status tells whether one runs"));
     }
-    let answer = master::ask(&master::socket(channel), Request::Stop { force }, |report| {
-        let shown = text::jobs(report.running as u64);
-        progress.set_message(format!("{}: waiting for {shown} to finish", channel.name));
-        progress.tick();
-    });
-    progress.finish_and_clear();
-    let handed_back = match answer {
-        Ok(Answer::Stopped { handed_back, .. }) => handed_back,
-        Ok(_) => 0,
+    let answer =
+        master::ask(&master::socket(channel), Request::Stop { force }, |report| progress.show(report));
+    progress.end();
+    let ended = match answer {
+        Ok(Answer::Stopped { handed_back, settled }) => (handed_back, settled),
+        Ok(_) => (0, true),
         // It may have ended for another reason between our look and our question.
-        Err(_) if !master::presence(channel).running => 0,
+        Err(_) if !master::presence(channel).running => (0, true),
         Err(error) => return Err(Failure::new(Exit::Failed, doing()).because(error)),
     };
     let begun = Instant::now();
@@ -100,12 +99,14 @@ fn stop(channel: &Channel, force: bool, progress: &ProgressBar) -> Result<usize,
         }
         thread::sleep(Duration::from_millis(10));
     }
-    Ok(handed_back)
+    Ok(ended)
 }
 
-fn spinner(channel: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})").expect("a valid template");
-    ProgressBar::new_spinner().with_style(style).with_message(format!("{channel}: stopping"))
+/// The channel has stopped, and its store does not know of everything.
+fn unsettled(channel: &Channel) -> Failure {
+    Failure::new(Exit::Failed, format!("tell the store of channel \"{}\" how its last jobs ended", channel.name))
+        .because("the store did not answer in time")
+        .hint("nothing is lost: the next master, or the end of the lease, lets those jobs run again, also if they were done")
 }
 
 fn render(channel: &str, handed_back: usize) -> String {

@@ -239,6 +239,31 @@ pub struct Worker {
     pub boot_timeout: Duration,
     /// Variables set for the worker, beside those it inherits.
     pub env: BTreeMap<String, String>,
+    /// The user to run as, as it was written; the master's when absent.
+    pub user: Option<String>,
+    /// The group to run as, as it was written; the user's when absent.
+    pub group: Option<String>,
+    /// How far workers stand back for others; as the master when absent.
+    pub nice: Option<i32>,
+    /// What the system limits.
+    pub limits: Limits,
+}
+
+/// Limits of the system on each worker; those of the master where absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Descriptors open at once.
+    pub open_files: Option<u64>,
+    /// Processes and threads of the user.
+    pub processes: Option<u64>,
+    /// A core dump, in MiB.
+    pub core_mib: Option<u64>,
+    /// Processor time.
+    pub cpu_seconds: Option<u64>,
+    /// Address space, in MiB.
+    pub address_space_mib: Option<u64>,
+    /// A file it writes, in MiB.
+    pub file_size_mib: Option<u64>,
 }
 
 impl Worker {

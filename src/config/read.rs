@@ -10,8 +10,8 @@ use super::merge::URL_STANDS_FOR;
 use super::plan::Plan;
 use super::tree::{Node, Table, Value};
 use super::{
-    Backoff, BackoffKind, Channel, Driver, Handler, Mode, Redis, Secret, Snapshot, SnapshotHandler, Worker,
-    keys, redis_url, run_directory, webhook,
+    Backoff, BackoffKind, Channel, Driver, Handler, Limits, Mode, Redis, Secret, Snapshot, SnapshotHandler,
+    Worker, keys, redis_url, run_directory, webhook,
 };
 
 /// The keys that mean something only beside `worker.url`.
@@ -166,6 +166,69 @@ fn worker(read: &Reader<'_>, base: &Path, notes: &mut Notes<'_, '_>) -> Worker {
         dynamic,
         boot_timeout: read.seconds("worker.boot_timeout_seconds"),
         env: read.variables("worker.env"),
+        user: somebody(read, "worker.user", is_unknown_user, notes),
+        group: somebody(read, "worker.group", is_unknown_group, notes),
+        nice: read
+            .node("worker.nice")
+            .map(|_| i32::try_from(read.integer("worker.nice")).expect("the range is checked")),
+        limits: limits(read),
+    }
+}
+
+/// A user or a group. One that is not here is a warning: only a master has to know it, and a producer that reads the
+/// same file on another machine has not.
+fn somebody(
+    read: &Reader<'_>,
+    path: &str,
+    is_unknown: impl Fn(&str) -> bool,
+    notes: &mut Notes<'_, '_>,
+) -> Option<String> {
+    let name = read.text(path)?;
+    if name.parse::<u32>().is_err()
+        && is_unknown(name)
+        && let Some(node) = read.node(path)
+    {
+        let message =
+            format!("= \"{name}\" is not known on this machine, so no master can serve this channel here");
+        notes.warnings.add(node.at, &node.key, message, "write the name of one that is, or make it");
+    }
+    Some(name.to_owned())
+}
+
+#[cfg(feature = "server")]
+fn is_unknown_user(name: &str) -> bool {
+    matches!(nix::unistd::User::from_name(name), Ok(None))
+}
+
+#[cfg(feature = "server")]
+fn is_unknown_group(name: &str) -> bool {
+    matches!(nix::unistd::Group::from_name(name), Ok(None))
+}
+
+/// A producer starts nobody.
+#[cfg(not(feature = "server"))]
+fn is_unknown_user(_: &str) -> bool {
+    false
+}
+
+/// A producer starts nobody.
+#[cfg(not(feature = "server"))]
+fn is_unknown_group(_: &str) -> bool {
+    false
+}
+
+fn limits(read: &Reader<'_>) -> Limits {
+    let limit = |name: &str| {
+        let path = format!("worker.limits.{name}");
+        read.node(&path).map(|_| read.count(&path))
+    };
+    Limits {
+        open_files: limit("open_files"),
+        processes: limit("processes"),
+        core_mib: limit("core_mib"),
+        cpu_seconds: limit("cpu_seconds"),
+        address_space_mib: limit("address_space_mib"),
+        file_size_mib: limit("file_size_mib"),
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{BackoffKind, Channel, Config, Driver, Handler, Http, Mode, Redis, SnapshotHandler, Worker};
+use super::{
+    BackoffKind, Channel, Config, Driver, Handler, Http, Limits, Mode, Redis, SnapshotHandler, Worker,
+};
 use crate::webhook::settings::Settings;
 
 /// What stands in place of a secret.
@@ -149,12 +151,28 @@ fn sections(channel: &Channel) -> Vec<Section> {
         ],
     ));
     all.push(section(".worker", worker(&channel.worker)));
+    let limits = limits(&channel.worker.limits);
+    if !limits.is_empty() {
+        all.last_mut().expect("just pushed").keys.push(("limits", Json::Object(limits)));
+    }
     if !channel.worker.env.is_empty() {
         let hidden = channel.worker.env.keys().map(|name| (name.clone(), json!(HIDDEN)));
         let env = Json::Object(hidden.collect());
         all.last_mut().expect("just pushed").keys.push(("env", env));
     }
     all
+}
+
+fn limits(limits: &Limits) -> Map<String, Json> {
+    let all = [
+        ("open_files", limits.open_files),
+        ("processes", limits.processes),
+        ("core_mib", limits.core_mib),
+        ("cpu_seconds", limits.cpu_seconds),
+        ("address_space_mib", limits.address_space_mib),
+        ("file_size_mib", limits.file_size_mib),
+    ];
+    all.into_iter().filter_map(|(name, limit)| Some((name.to_owned(), json!(limit?)))).collect()
 }
 
 fn connection(redis: &Redis) -> Vec<(&'static str, Json)> {
@@ -191,6 +209,10 @@ fn worker(worker: &Worker) -> Vec<(&'static str, Json)> {
         ("boot_timeout_seconds", seconds(worker.boot_timeout)),
     ];
     keys.extend(worker.memory_hard_limit.map(|mib| ("memory_hard_limit", json!(mib))));
+    for (key, value) in [("user", &worker.user), ("group", &worker.group)] {
+        keys.extend(value.as_ref().map(|name| (key, json!(name))));
+    }
+    keys.extend(worker.nice.map(|nice| ("nice", json!(nice))));
     let plan = worker.plan;
     if worker.mode == Mode::ProcessPool {
         keys.push(("dynamic_mode", json!(worker.dynamic)));

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::confine::Confine;
 use super::handle::{ChildId, Exit};
 
 /// Longest request, in bytes. A datagram has to fit the socket's send buffer, 208 KiB where nobody changed it.
@@ -48,6 +49,8 @@ pub(crate) struct SpawnFrame {
     pub(crate) child: u64,
     /// What it belongs to; stands first in its cookie.
     pub(crate) scope: String,
+    /// What it is started as.
+    pub(crate) confine: Confine,
     pub(crate) argv: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) cwd: Option<PathBuf>,
@@ -103,11 +106,13 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> serde_json::Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guardian::confine::Limit;
 
     #[test]
     fn a_spawn_request_comes_back_as_it_went() {
         let frame = SpawnFrame {
             scope: String::new(),
+            confine: Confine { nice: Some(-5), limits: vec![(Limit::Core, 0)], ..Confine::default() },
             child: u64::MAX,
             argv: vec!["sh".into(), "-c".into(), "echo \"ä\n\"".into()],
             env: vec![("A".into(), "=\u{1}".into())],
@@ -118,6 +123,7 @@ mod tests {
         let bytes = encode(&Request::Spawn(frame)).unwrap();
         let Request::Spawn(back) = decode(&bytes).unwrap() else { panic!("it was a spawn") };
         assert_eq!((back.child, back.fds()), (u64::MAX, 3));
+        assert_eq!((back.confine.nice, &back.confine.limits[..]), (Some(-5), &[(Limit::Core, 0)][..]));
         assert_eq!(back.argv[2], "echo \"ä\n\"");
         assert_eq!(back.env, [("A".to_owned(), "=\u{1}".to_owned())]);
     }

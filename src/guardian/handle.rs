@@ -9,6 +9,8 @@ use nix::errno::Errno;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
+use super::confine::Confine;
+
 /// Names one child within a master's life; never reused, unlike a pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChildId(pub u64);
@@ -76,6 +78,8 @@ pub struct Handle {
     asks: UnboundedSender<Ask>,
     /// What this handle's children belong to: stands first in their cookies.
     scope: Arc<str>,
+    /// What they are started as.
+    confine: Option<Arc<Confine>>,
     shared: Arc<Shared>,
 }
 
@@ -92,7 +96,7 @@ pub(super) struct Shared {
 /// What a handle asks of the task that talks to the guardian.
 #[derive(Debug)]
 pub(super) enum Ask {
-    Spawn { child: ChildId, scope: Arc<str>, what: Box<Spawn>, events: Events },
+    Spawn { child: ChildId, scope: Arc<str>, confine: Option<Arc<Confine>>, what: Box<Spawn>, events: Events },
     Terminate(ChildId),
     Kill(ChildId),
     Hold(String, OwnedFd),
@@ -102,13 +106,19 @@ pub(super) enum Ask {
 
 impl Handle {
     pub(super) fn new(asks: UnboundedSender<Ask>, shared: Arc<Shared>) -> Self {
-        Self { asks, scope: "".into(), shared }
+        Self { asks, scope: "".into(), confine: None, shared }
     }
 
     /// The same handle for children that belong to this lock: a later holder of it finds them by their cookies.
     #[must_use]
     pub fn with_scope(&self, lock_id: &str) -> Self {
         Self { scope: lock_id.into(), ..self.clone() }
+    }
+
+    /// The same handle for children that are started so.
+    #[must_use]
+    pub fn confined(&self, confine: Confine) -> Self {
+        Self { confine: Some(confine.into()), ..self.clone() }
     }
 
     /// Starts a child. Its events come in this order: `Spawned`, then one last word; or the last word alone.
@@ -125,7 +135,8 @@ impl Handle {
             refuse(&events, "too many programs are waiting to be started", Errno::EAGAIN);
             return child;
         }
-        let ask = Ask::Spawn { child, scope: Arc::clone(&self.scope), what: Box::new(what), events };
+        let (scope, confine) = (Arc::clone(&self.scope), self.confine.clone());
+        let ask = Ask::Spawn { child, scope, confine, what: Box::new(what), events };
         if let Err(unsent) = self.asks.send(ask) {
             self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
             if let Ask::Spawn { events, .. } = unsent.0 {

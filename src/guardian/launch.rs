@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::confine::Limit;
 use super::frame::SpawnFrame;
 use super::procfs::COOKIE_VARIABLE;
 use crate::fd::{Launcher, Program, Stage};
@@ -76,9 +77,14 @@ impl Launches {
         }
         let wire = spawn.wire.then(|| WIRE.to_string());
         let ours = [(FD_VARIABLE, wire.as_deref()), (COOKIE_VARIABLE, Some(cookie))];
+        let account = spawn.confine.account.as_ref();
+        let person = account.map(|a| [("HOME", &a.home), ("LOGNAME", &a.name), ("USER", &a.name)]);
+        let person = person.into_iter().flatten().filter(|(_, value)| !value.is_empty());
+        let person: Vec<_> = person.filter(|(name, _)| spawn.env.iter().all(|(n, _)| n != name)).collect();
         let asked = spawn.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let is_replaced = |name: &[u8]| {
             ours.iter().any(|(n, _)| n.as_bytes() == name)
+                || person.iter().any(|(n, _)| n.as_bytes() == name)
                 || spawn.env.iter().any(|(n, _)| n.as_bytes() == name)
         };
         let mut env = Vec::with_capacity(self.inherited.len() + spawn.env.len() + 2);
@@ -91,6 +97,7 @@ impl Launches {
             }
             env.push([name.as_bytes(), b"=", value.as_bytes()].concat());
         }
+        env.extend(person.iter().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()));
         for (name, value) in self.inherited.iter().filter(|(name, _)| !is_replaced(name)) {
             env.push([name.as_slice(), b"=", value.as_slice()].concat());
         }
@@ -105,6 +112,9 @@ impl Launches {
             argv: arguments.map(|a| text(a, "an argument")).collect::<Result<_, _>>()?,
             env: env.into_iter().map(|v| text(v, "an environment variable")).collect::<Result<_, _>>()?,
             cwd: cwd.map(|c| text(c, "the working directory")).transpose()?,
+            nice: spawn.confine.nice,
+            limits: spawn.confine.limits.iter().map(|(limit, value)| (resource(*limit), *value)).collect(),
+            ids: account.map(|a| (a.uid, a.gid, a.groups.clone())),
         })
     }
 
@@ -115,6 +125,20 @@ impl Launches {
         let inherited = || self.inherited.iter().find(|(name, _)| name == b"PATH").map(|(_, v)| v.as_slice());
         asked.or_else(inherited).unwrap_or(DEFAULT_PATH)
     }
+}
+
+/// A limit in the numbers of the system.
+fn resource(limit: Limit) -> nix::libc::c_int {
+    use nix::sys::resource::Resource;
+    let resource = match limit {
+        Limit::OpenFiles => Resource::RLIMIT_NOFILE,
+        Limit::Processes => Resource::RLIMIT_NPROC,
+        Limit::Core => Resource::RLIMIT_CORE,
+        Limit::CpuSeconds => Resource::RLIMIT_CPU,
+        Limit::AddressSpace => Resource::RLIMIT_AS,
+        Limit::FileSize => Resource::RLIMIT_FSIZE,
+    };
+    resource as nix::libc::c_int
 }
 
 /// Where a program may be. An empty part of the search path is not the working directory here: nobody means it.
@@ -130,18 +154,29 @@ fn failure(spawn: &SpawnFrame, program: &Program, stage: Stage, errno: Errno) ->
     let name = &spawn.argv[0];
     let exists =
         || program.paths.iter().any(|p| Path::new(std::ffi::OsStr::from_bytes(p.as_bytes())).exists());
+    let user = spawn.confine.account.as_ref().map_or("", |account| account.name.as_str());
+    let as_user = if user.is_empty() { String::new() } else { format!(" for user \"{user}\"") };
     let why = match (stage, errno) {
+        (Stage::Limits, _) => format!("its limits cannot be set as in worker.limits: {}", errno.desc()),
+        (Stage::Nice, _) => {
+            let nice = spawn.confine.nice.unwrap_or_default();
+            format!("it cannot be given worker.nice = {nice}: {}", errno.desc())
+        }
+        (Stage::Account, _) => format!("it cannot run as user \"{user}\": {}", errno.desc()),
         (Stage::Process, _) => format!("no new process can be made: {}", errno.desc()),
         (Stage::Directory, _) => {
             let cwd = spawn.cwd.as_deref().unwrap_or(Path::new(""));
-            format!("its working directory \"{}\": {}", cwd.display(), errno.desc())
+            format!("its working directory \"{}\"{as_user}: {}", cwd.display(), errno.desc())
         }
         (Stage::Run, Errno::ENOENT) if exists() => {
             "the interpreter that its first line names does not exist".to_owned()
         }
         (Stage::Run, Errno::ENOENT) if !name.contains('/') => "there is no such program in PATH".to_owned(),
         (Stage::Run, Errno::ENOENT) => "there is no such file".to_owned(),
-        (Stage::Run, Errno::EACCES) => "the file is not executable for this user".to_owned(),
+        (Stage::Run, Errno::EACCES) if user.is_empty() => {
+            "the file is not executable for this user".to_owned()
+        }
+        (Stage::Run, Errno::EACCES) => format!("the file cannot be reached or is not executable{as_user}"),
         (Stage::Run, Errno::ENOEXEC) => {
             "it is not a program; a script's first line has to name its interpreter, as in #!/bin/sh"
                 .to_owned()
@@ -154,6 +189,7 @@ fn failure(spawn: &SpawnFrame, program: &Program, stage: Stage, errno: Errno) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guardian::confine::{Account, Confine};
 
     #[test]
     fn a_worker_finds_the_wire_where_the_protocol_says() {
@@ -169,6 +205,7 @@ mod tests {
         SpawnFrame {
             child: 1,
             scope: String::new(),
+            confine: Confine::default(),
             argv: argv.iter().map(ToString::to_string).collect(),
             env: env.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
             cwd: None,
@@ -190,6 +227,20 @@ mod tests {
         assert_eq!(texts(&program.env), ["AINT_QUEUE_FD=3", "AINT_QUEUE_COOKIE=me:1", "A=new", "B=kept"]);
         let program = launches.program(&spawn(&["x"], &[], false), "me:1").unwrap();
         assert_eq!(texts(&program.env), ["AINT_QUEUE_COOKIE=me:1", "A=old", "B=kept"]);
+    }
+
+    #[test]
+    fn a_child_of_another_user_has_that_users_home() {
+        let launches = launches(&[("HOME", "/root"), ("USER", "root"), ("B", "kept")]);
+        let mut asked = spawn(&["x"], &[("USER", "as configured")], false);
+        let home = "/home/shop".to_owned();
+        asked.confine.account =
+            Some(Account { name: "shop".into(), uid: 7, gid: 8, groups: vec![8, 9], home });
+        let program = launches.program(&asked, "c").unwrap();
+        let wanted =
+            ["AINT_QUEUE_COOKIE=c", "USER=as configured", "HOME=/home/shop", "LOGNAME=shop", "B=kept"];
+        assert_eq!(texts(&program.env), wanted);
+        assert_eq!(program.ids, Some((7, 8, vec![8, 9])));
     }
 
     #[test]

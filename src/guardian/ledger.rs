@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use nix::errno::Errno;
 use tokio::sync::mpsc;
 
+use super::confine::Confine;
 use super::frame::{self, MAX_REQUEST, Report, Request, SpawnFrame};
 use super::handle::{Ask, ChildEvent, ChildId, Events, Exit, Shared, Spawn};
 use super::peer::{Peer, Unsent};
@@ -53,8 +54,9 @@ impl Ledger {
     /// Notes what a handle asks, and queues the request.
     pub(super) fn take(&mut self, ask: Ask, shared: &Shared) {
         match ask {
-            Ask::Spawn { child, scope, what, events } => {
-                self.take_spawn(child, &scope, *what, events, shared)
+            Ask::Spawn { child, scope, confine, what, events } => {
+                let confine = confine.map(Arc::unwrap_or_clone).unwrap_or_default();
+                self.take_spawn(child, (&scope, confine), *what, events, shared);
             }
             Ask::Terminate(child) => match self.children.get_mut(&child) {
                 Some(known) if !known.terminating && !known.killed => {
@@ -84,11 +86,19 @@ impl Ledger {
         }
     }
 
-    fn take_spawn(&mut self, child: ChildId, scope: &str, what: Spawn, events: Events, shared: &Shared) {
+    fn take_spawn(
+        &mut self,
+        child: ChildId,
+        (scope, confine): (&str, Confine),
+        what: Spawn,
+        events: Events,
+        shared: &Shared,
+    ) {
         let name = what.argv.first().cloned().unwrap_or_default();
         let request = Request::Spawn(SpawnFrame {
             child: child.0,
             scope: scope.to_owned(),
+            confine,
             argv: what.argv,
             env: what.env,
             cwd: what.cwd,

@@ -86,6 +86,8 @@ impl Link {
 
     async fn talk(&mut self) -> End {
         let mut no_room_until = None;
+        // Those that ended before anybody listened for it.
+        adopted::reap_orphans();
         loop {
             let mut interest = Interest::READABLE;
             if self.ledger.has_unsent() && no_room_until.is_none() {

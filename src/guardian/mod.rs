@@ -10,6 +10,7 @@
 //! another daemon, and what has become another user.
 
 mod adopted;
+pub mod confine;
 mod fate;
 mod frame;
 pub mod handle;
@@ -33,6 +34,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+pub use confine::{Account, AccountError, Confine, Limit, account};
 pub use handle::{ChildEvent, ChildId, Events, Exit, Handle, Spawn};
 pub use process::{ARGUMENT, process_main};
 pub use sweep::sweep;

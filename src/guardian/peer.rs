@@ -26,6 +26,17 @@ use crate::fd;
 /// The longest a guardian may take to say that it is ready.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(1);
+/// How a service manager tells a service where to report, and which sockets are its own; how one program of a master tells
+/// the next which locks it holds.
+const SERVICE_VARIABLES: [&str; 7] = [
+    "AINT_QUEUE_AGAIN",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+];
 
 /// A running guardian. Dropping it closes the socket, and the guardian ends.
 #[derive(Debug)]
@@ -57,6 +68,10 @@ impl Peer {
         let mut command = Command::new(program);
         command.arg0("aint-queue: guardian").arg(process::ARGUMENT).arg(cookie_base);
         command.stdin(Stdio::from(theirs)).stdout(Stdio::null());
+        // What a worker says is not what the service manager waits for from this service.
+        for name in SERVICE_VARIABLES {
+            command.env_remove(name);
+        }
         let pid = adopted::start(|| fd::detached(&mut command).spawn())?;
         // The command holds its copy of the guardian's end until it is dropped; the end of the guardian could
         // not be seen before.

@@ -6,42 +6,88 @@
 //! Everything that can be refused is checked before anything is started: `start` first takes the locks, then opens
 //! the stores, and only then lets processes be born.
 
+mod again;
 mod control;
+mod machine;
+mod memory;
+mod notify;
 mod once;
 mod program;
+mod recycle;
 pub mod run_dir;
 mod service;
 mod signals;
 mod start;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::info;
 
 use crate::channel::{Command, Stopped};
 use crate::guardian::Guardian;
 use crate::http;
+pub use again::Again;
 pub use control::{Answer, ControlError, Request, ask};
+use notify::Notify;
 pub use once::run_once;
 pub use program::own_program;
+use recycle::Recycle;
 pub use run_dir::{Presence, presence, socket};
 use service::Service;
+pub use signals::hold_signals;
 use signals::{Signal, Signals};
 pub use start::{Listen, ListenError};
+use watch::{Turn, Watch};
+
+/// How long an actor may take to say how it stands.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Serves channels until told to stop.
 ///
 /// # Errors
 /// When a channel cannot be served at all; then nothing was started and nothing is left behind.
-pub fn listen(listen: Listen) -> Result<(), ListenError> {
-    runtime()?.block_on(async {
-        let signals = Signals::take_over().map_err(ListenError::System)?;
-        let master = start::start(listen).await?;
-        master.serve(signals).await;
-        Ok(())
-    })
+pub fn listen(mut listen: Listen) -> Result<Ended, ListenError> {
+    let kept = if listen.may_begin_anew { Again::from_env() } else { None };
+    let Again { count, locks } = kept.unwrap_or_default();
+    if !locks.is_empty() {
+        // Only these were served; others may have been stopped since.
+        listen.channels.retain(|name| locks.contains_key(name));
+    }
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
+        let mut signals = Signals::take_over().map_err(ListenError::System)?;
+        // Nothing of a start that is given up serves yet: what it has taken goes with it.
+        let longest = listen.longest_stop();
+        let channels = listen.channels.join(", ");
+        let recycle = Recycle::new(&listen, count);
+        let master = tokio::select! {
+            master = start::start(listen, locks) => master?,
+            () = signals.stop() => {
+                info!("stopped before it served anything");
+                return Ok(Ended::Stopped);
+            }
+        };
+        let watch = Watch::begin(Notify::from_env(), &channels);
+        master.serve(signals, watch, recycle, longest).await
+    });
+    // A name server that does not answer holds nobody up.
+    runtime.shutdown_background();
+    ended
+}
+
+/// How a master that served ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// It needs too much memory; what it served goes on in the next program of this process.
+    BeginAnew(Again),
 }
 
 /// The master's runtime: one thread, so that nothing in it has to wait for another.
@@ -58,21 +104,48 @@ struct Master {
 }
 
 impl Master {
-    async fn serve(mut self, mut signals: Signals) {
+    async fn serve(
+        mut self,
+        mut signals: Signals,
+        mut watch: Watch,
+        mut recycle: Recycle,
+        longest_stop: Duration,
+    ) -> Result<Ended, ListenError> {
         let mut asked = 0;
+        let mut panicked = false;
         while !self.services.is_empty() {
             tokio::select! {
                 signal = signals.next() => match signal {
                     Signal::Stop => {
                         asked += 1;
+                        recycle.give_up();
+                        watch.stopping(longest_stop);
                         self.stop_all(asked > 1);
                     }
                     Signal::Nothing(name) => info!("{name} means nothing in this version"),
                 },
+                turn = watch.turn(), if watch.is_needed() => match turn {
+                    Turn::Ask => watch.ask(self.services.values().map(|s| s.commands.clone()).collect()),
+                    Turn::Heard(pulses) => {
+                        // Told so by commands, one by one.
+                        if !recycle.is_draining() && pulses.iter().all(|pulse| pulse.stop_left.is_some()) {
+                            watch.stopping(longest_stop);
+                        }
+                        watch.heard(&pulses);
+                    }
+                },
+                () = recycle.due() => {
+                    if recycle.begin(self.trouble().await) {
+                        self.tell_all(|| Command::Pause);
+                    }
+                }
                 Some(ended) = self.actors.join_next() => match ended {
-                    Ok((name, stopped)) => self.on_end(&name, stopped).await,
+                    Ok((name, stopped)) => self.on_end(&name, stopped, &mut recycle).await,
                     // A panic in an actor is a bug of ours: its jobs are safe in the store, the rest goes on.
-                    Err(error) => self.on_panic(&error).await,
+                    Err(error) => {
+                        panicked = true;
+                        self.on_panic(&error, &mut recycle).await;
+                    }
                 },
             }
         }
@@ -80,31 +153,71 @@ impl Master {
             http.shut_down().await;
         }
         self.guardian.shut_down().await;
-        info!("stopped");
+        // From here on a signal waits for the next program; one that has come already is ours.
+        hold_signals();
+        if signals.has_stop().await {
+            recycle.give_up();
+        }
+        let ended = recycle.end();
+        match &ended {
+            // Whoever started it shall know, and start it again.
+            Ended::Stopped if panicked => return Err(ListenError::Panicked),
+            Ended::Stopped => info!("stopped"),
+            Ended::BeginAnew(_) => info!("everything has ended; the program is run again"),
+        }
+        Ok(ended)
     }
 
     fn stop_all(&self, force: bool) {
+        self.tell_all(|| Command::Stop { force });
+    }
+
+    fn tell_all(&self, command: impl Fn() -> Command) {
         for service in self.services.values() {
-            // It waits its turn behind requests that have filled the queue; a channel that has ended needs no stop.
-            let commands = service.commands.clone();
-            tokio::spawn(async move { commands.send(Command::Stop { force }).await });
+            // It waits its turn behind requests that have filled the queue; a channel that has ended needs no word.
+            let (commands, command) = (service.commands.clone(), command());
+            tokio::spawn(async move { commands.send(command).await });
         }
     }
 
-    async fn on_end(&mut self, name: &Arc<str>, stopped: Stopped) {
+    /// What keeps a channel from telling its store how its jobs end.
+    async fn trouble(&self) -> Option<String> {
+        for service in self.services.values() {
+            let (reply, report) = oneshot::channel();
+            // An actor that does not answer is trouble enough.
+            let asked = service.commands.try_send(Command::Report(reply));
+            let answer = timeout(LOOK, report).await.ok().and_then(Result::ok);
+            match (asked, answer) {
+                (Ok(()), Some(report)) => {
+                    if let Some(error) = report.store_error {
+                        return Some(error);
+                    }
+                }
+                _ => return Some(format!("channel \"{}\" does not answer", service.name)),
+            }
+        }
+        None
+    }
+
+    async fn on_end(&mut self, name: &Arc<str>, stopped: Stopped, recycle: &mut Recycle) {
         let Stopped { handed_back, settled, .. } = stopped;
         info!(channel = %name, handed_back, settled, "channel stopped");
         if let Some(service) = self.services.remove(name) {
-            service.close(stopped, &self.guardian.handle()).await;
+            let guardian = self.guardian.handle();
+            if recycle.is_draining() && !service.is_unwanted() {
+                recycle.keep(name, service.pause(&stopped, &guardian).await);
+            } else {
+                service.close(stopped, &guardian).await;
+            }
         }
     }
 
-    async fn on_panic(&mut self, error: &tokio::task::JoinError) {
+    async fn on_panic(&mut self, error: &tokio::task::JoinError, recycle: &mut Recycle) {
         tracing::error!(%error, "a channel's actor panicked: please report this; the channel is stopped");
         let dead: Vec<_> =
             self.services.values().filter(|s| s.commands.is_closed()).map(|s| Arc::clone(&s.name)).collect();
         for name in dead {
-            self.on_end(&name, Stopped::default()).await;
+            self.on_end(&name, Stopped::default(), recycle).await;
         }
     }
 }

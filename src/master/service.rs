@@ -1,5 +1,6 @@
 //! One channel inside a running master: its actor, its lock, its control socket, its snapshots.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub(super) struct Service {
     control: JoinHandle<()>,
     ended: watch::Sender<Option<Stopped>>,
     closing: watch::Sender<bool>,
+    /// Somebody asked for this channel's end.
+    unwanted: Arc<AtomicBool>,
 }
 
 /// What a service is made of, once its actor runs.
@@ -56,7 +59,9 @@ impl Service {
     pub(super) fn open(parts: Parts) -> Self {
         let (ended, on_end) = watch::channel(None);
         let (closing, on_closing) = watch::channel(false);
+        let unwanted = Arc::new(AtomicBool::new(false));
         let answers = ChannelAnswers {
+            unwanted: Arc::clone(&unwanted),
             commands: parts.commands.clone(),
             store: parts.store,
             metrics: parts.metrics,
@@ -78,7 +83,27 @@ impl Service {
             control,
             ended,
             closing,
+            unwanted,
         }
+    }
+
+    /// Whether somebody asked for the end of this channel, and not only the master for a pause.
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.unwanted.load(Ordering::Relaxed)
+    }
+
+    /// The actor has ended, and another program of this process goes on with the channel: lets go of everything but
+    /// the lock.
+    pub(super) async fn pause(self, stopped: &Stopped, guardian: &Handle) -> Lock {
+        self.snapshots.abort();
+        if stopped.settled {
+            self.lock.clear();
+        }
+        drop(self.socket);
+        guardian.release(&self.name);
+        self.closing.send_replace(true);
+        let _ = self.control.await;
+        self.lock
     }
 
     /// The actor has ended: lets go of everything and tells whoever asked for the stop.
@@ -98,6 +123,7 @@ impl Service {
 }
 
 pub(super) struct ChannelAnswers {
+    unwanted: Arc<AtomicBool>,
     commands: mpsc::Sender<Command>,
     store: Arc<dyn Store>,
     metrics: ChannelMetrics,
@@ -160,6 +186,7 @@ impl ChannelAnswers {
 
     async fn stop(&self, force: bool, reply: &mpsc::Sender<Reply>) -> Reply {
         let mut ended = self.ended.clone();
+        self.unwanted.store(true, Ordering::Relaxed);
         // A channel that has ended meanwhile is what was asked for.
         let _ = self.commands.send(Command::Stop { force }).await;
         loop {

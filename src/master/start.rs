@@ -1,10 +1,12 @@
 //! From a configuration to a running master: locks, stores, guardian, actors, in this order.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -14,10 +16,10 @@ use tracing::{info, warn};
 use super::control::Server;
 use super::run_dir::{Lock, LockError, RunDir, RunDirError};
 use super::service::{Parts, Peers, Service};
-use super::{Master, own_program};
+use super::{Master, machine, own_program};
 use crate::channel::{Channel, Command, Elsewhere, OnJoin, Scope, Setup};
 use crate::config::{self, Config, Handler};
-use crate::guardian::{Guardian, Handle, sweep};
+use crate::guardian::{AccountError, Confine, Guardian, Handle, Limit, account, sweep};
 use crate::http;
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::pool::{Pool, Program, Spec};
@@ -34,6 +36,22 @@ pub struct Listen {
     pub config: Arc<Config>,
     /// The channels to serve, declared in it.
     pub channels: Vec<String>,
+    /// Whether a master above its `memory_limit` may begin anew: only where the process is nothing but a master.
+    pub may_begin_anew: bool,
+}
+
+impl Listen {
+    /// How long a stop may take by the configuration.
+    pub(super) fn longest_stop(&self) -> Duration {
+        let channels = self.channels.iter().filter_map(|name| self.config.channels.get(name));
+        channels.map(|channel| channel.stop_wait + channel.stop_grace).max().unwrap_or_default()
+    }
+
+    /// The largest limit on the master's own memory that one of the channels sets.
+    pub(super) fn memory_limit(&self) -> u64 {
+        let channels = self.channels.iter().filter_map(|name| self.config.channels.get(name));
+        channels.map(|channel| channel.memory_limit).max().unwrap_or(u64::MAX >> 20)
+    }
 }
 
 /// Why channels cannot be served.
@@ -65,6 +83,15 @@ pub enum ListenError {
         /// What is wrong, and the remedy.
         why: String,
     },
+    /// The workers of a channel cannot run as whom they shall.
+    #[error("could not start workers of channel \"{channel}\"")]
+    Account {
+        /// The channel.
+        channel: String,
+        /// Why.
+        #[source]
+        source: AccountError,
+    },
     /// The store of a channel cannot be used.
     #[error("could not use the store of channel \"{channel}\"")]
     Store {
@@ -92,6 +119,9 @@ pub enum ListenError {
         #[source]
         source: io::Error,
     },
+    /// A channel's actor panicked, which is a bug of this program.
+    #[error("a channel ended by a bug of aint-queue, which the log shows; please report it")]
+    Panicked,
     /// The system refused something a master needs.
     #[error("could not start")]
     System(#[source] io::Error),
@@ -106,11 +136,16 @@ struct Claimed {
     store: Arc<dyn Store>,
 }
 
-pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
+/// `kept` are locks that this process holds already.
+pub(super) async fn start(
+    listen: Listen,
+    mut kept: BTreeMap<String, OwnedFd>,
+) -> Result<Master, ListenError> {
     let mut claimed = Vec::new();
     for name in &listen.channels {
-        claimed.push(claim(&listen.config, name)?);
+        claimed.push(claim(&listen.config, name, kept.remove(name))?);
     }
+    let memory = machine::memory_limit();
     let port = listen.config.http.as_ref().map(take_port).transpose()?;
     let mut opened = Vec::new();
     for (config, behind, run_dir, lock) in claimed {
@@ -118,6 +153,7 @@ pub(super) async fn start(listen: Listen) -> Result<Master, ListenError> {
         opened.push(Claimed { config, behind, run_dir, lock, store });
     }
     for channel in &opened {
+        machine::warn(&channel.config, &memory);
         let swept = sweep(&channel.lock.id());
         if swept > 0 {
             warn!(channel = %channel.config.name, swept, "killed processes of an earlier master");
@@ -147,12 +183,16 @@ fn take_port(settings: &config::Http) -> Result<http::Listener, ListenError> {
 type Ours = (config::Channel, Behind, RunDir, Lock);
 
 /// Takes the channel's lock, once its program is known to exist.
-fn claim(config: &Config, name: &str) -> Result<Ours, ListenError> {
+fn claim(config: &Config, name: &str, kept: Option<OwnedFd>) -> Result<Ours, ListenError> {
     let channel = config.channels.get(name).expect("the caller lists declared channels").clone();
     let behind = program(&channel, &config.directory())?;
     let run_dir = RunDir::open(&channel.pid_path, name)
         .map_err(|source| ListenError::RunDir { channel: name.to_owned(), source })?;
-    let lock = run_dir.lock().map_err(|source| ListenError::Lock { channel: name.to_owned(), source })?;
+    let locked = match kept {
+        Some(kept) => run_dir.lock_again(kept),
+        None => run_dir.lock(),
+    };
+    let lock = locked.map_err(|source| ListenError::Lock { channel: name.to_owned(), source })?;
     Ok((channel, behind, run_dir, lock))
 }
 
@@ -187,7 +227,26 @@ pub(super) fn program(config: &config::Channel, base: &Path) -> Result<Behind, L
         Handler::Wire { command } => (Program::Wire(checked(command)?), Some(base.to_owned())),
         Handler::Exec { command } => (Program::Exec(checked(command)?), Some(base.to_owned())),
     };
-    Ok(Behind { program, cwd, env })
+    Ok(Behind { program, cwd, env, confine: confine(config)? })
+}
+
+/// What a channel's workers may be and use.
+fn confine(config: &config::Channel) -> Result<Confine, ListenError> {
+    let worker = &config.worker;
+    let account = account(worker.user.as_deref(), worker.group.as_deref())
+        .map_err(|source| ListenError::Account { channel: config.name.clone(), source })?;
+    let limits = worker.limits;
+    let mib = |n: Option<u64>| n.map(|n| n << 20);
+    let limits = [
+        (Limit::OpenFiles, limits.open_files),
+        (Limit::Processes, limits.processes),
+        (Limit::Core, mib(limits.core_mib)),
+        (Limit::CpuSeconds, limits.cpu_seconds),
+        (Limit::AddressSpace, mib(limits.address_space_mib)),
+        (Limit::FileSize, mib(limits.file_size_mib)),
+    ];
+    let limits = limits.into_iter().filter_map(|(limit, value)| Some((limit, value?))).collect();
+    Ok(Confine { nice: worker.nice, account, limits })
 }
 
 /// What runs a channel's jobs.
@@ -195,6 +254,7 @@ pub(super) struct Behind {
     program: Program,
     cwd: Option<PathBuf>,
     env: Vec<(String, String)>,
+    confine: Confine,
 }
 
 /// What a channel's actor gets beside its configuration.
@@ -228,7 +288,7 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
     Channel::new(Setup {
         name,
         store: means.store,
-        pool: Pool::new(spec, means.guardian),
+        pool: Pool::new(spec, means.guardian.confined(means.behind.confine)),
         policy: Policy::of(config),
         max_execute: config.worker.max_execute,
         sleep: config.worker.sleep,

@@ -4,4 +4,5 @@
 
 mod lock;
 mod place;
+mod strange;
 mod support;

@@ -6,16 +6,21 @@
 #[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/redis.rs"]
 mod redis;
+#[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/site.rs"]
 mod site;
 
 mod adversaries;
+mod confine;
 mod deaths;
 mod drain;
 mod limits;
+mod memory;
 mod outage;
 mod output;
+mod service_manager;
 mod starts;
+mod stdio;
 mod stops;
 mod unique;
 mod watch;

@@ -36,3 +36,30 @@ fn nothing_is_lost_when_redis_is_killed_and_work_resumes_within_two_seconds() {
     assert_eq!((counts.failed, counts.total), (0, 1500));
     assert!(master.stop().success());
 }
+
+#[test]
+fn a_stop_that_cannot_tell_the_store_says_so_and_fails() {
+    let mut server = Server::start();
+    let port = server.config().port;
+    let site = Site::new(
+        &format!(r#"{{ type = "redis", connection = {{ host = "127.0.0.1", port = {port} }} }}"#),
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n",
+    );
+    let master = site.listen(&[]);
+    site.push("sleep", r#"{"ms":1500}"#, &[]);
+    site.until("default", "it to run", |c| c.reserved == 1);
+    server.kill();
+    let output = site.run(&["queue:stop"]);
+    let said = crate::site::text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("could not tell the store of channel \"default\" how its last jobs ended"),
+        "{said}"
+    );
+    assert!(
+        said.contains("default: no job runs any more, the store is told") || said.contains("1 job left"),
+        "{said}"
+    );
+    // The master did what it was told.
+    assert!(master.wait().success());
+}

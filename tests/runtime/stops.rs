@@ -124,3 +124,50 @@ fn a_stop_comes_through_however_much_is_asked_of_the_control_socket() {
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     });
 }
+
+#[test]
+fn a_stop_that_waits_says_so_in_lines_where_there_is_no_terminal() {
+    let site = Site::sqlite(POOL);
+    let master = site.listen(&[]);
+    site.push("sleep", r#"{"ms":1500}"#, &[]);
+    site.until("default", "it to run", |c| c.reserved == 1);
+    let output = site.run(&["queue:stop"]);
+    let said = crate::site::text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 1, "one now, the next after five seconds: {said}");
+    assert!(lines[0].starts_with("default: 1 job left, 2"), "{said}");
+    assert!(lines[0].ends_with(" s until they are interrupted"), "{said}");
+    assert!(master.wait().success());
+
+    let master = site.listen(&[]);
+    site.push("sleep", r#"{"ms":1000}"#, &[]);
+    site.until("default", "it to run", |c| c.reserved == 1);
+    let output = site.run(&["queue:stop", "--quiet"]);
+    assert_eq!((output.stderr.len(), output.stdout.len()), (0, 0));
+    assert!(master.wait().success());
+}
+
+#[test]
+fn a_stop_that_waits_draws_a_bar_on_a_terminal() {
+    use std::io::Read;
+
+    let site = Site::sqlite(POOL);
+    let master = site.listen(&[]);
+    site.push("sleep", r#"{"ms":1500}"#, &[]);
+    site.until("default", "it to run", |c| c.reserved == 1);
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let mut command = site.command(&["queue:stop"]);
+    command.env("TERM", "xterm").stderr(terminal.slave).stdout(std::process::Stdio::null());
+    let mut stop = command.spawn().unwrap();
+    // With it goes the last way to write to the terminal but the command's own.
+    drop(command);
+    let mut drawn = Vec::new();
+    // The end of a terminal nobody writes to any more is an error.
+    let _ = std::fs::File::from(terminal.master).read_to_end(&mut drawn);
+    let drawn = crate::site::text(&drawn);
+    assert!(stop.wait().unwrap().success());
+    assert!(drawn.contains("default: 1 job left, 2"), "{drawn:?}");
+    assert!(drawn.contains("\u{1b}["), "it is drawn over: {drawn:?}");
+    assert!(master.wait().success());
+}

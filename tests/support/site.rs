@@ -136,10 +136,26 @@ impl Site {
 
     /// Starts a master and waits until it serves.
     pub fn listen(&self, args: &[&str]) -> Master {
-        let log = self.file(&format!("listen-{}.log", fastrand::u32(..)));
+        self.listening(self.listen_command(args))
+    }
+
+    /// The command that starts a master.
+    pub fn listen_command(&self, args: &[&str]) -> Command {
         let mut command = self.command(&["queue:listen", "--log-format", "json"]);
-        command.args(args).stdout(Stdio::null()).stderr(File::create(&log).unwrap());
-        let mut master = Master { child: command.spawn().unwrap(), log };
+        command.args(args);
+        command
+    }
+
+    /// Starts a master by this command.
+    pub fn start(&self, mut command: Command) -> Master {
+        let log = self.file(&format!("listen-{}.log", fastrand::u64(..)));
+        command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
+        Master { child: command.spawn().unwrap(), log }
+    }
+
+    /// Starts a master by this command and waits until it serves.
+    pub fn listening(&self, command: Command) -> Master {
+        let mut master = self.start(command);
         until("the master to listen", || {
             if let Some(status) = master.child.try_wait().unwrap() {
                 panic!("the master ended with {status}: {}", master.log());
@@ -172,6 +188,10 @@ pub struct Master {
 impl Master {
     pub fn pid(&self) -> i32 {
         i32::try_from(self.child.id()).unwrap()
+    }
+
+    pub fn log_path(&self) -> PathBuf {
+        self.log.clone()
     }
 
     pub fn log(&self) -> String {

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::listen::failure;
 use super::{Exit, Failure, Session};
 use crate::config::{Channel, Config};
-use crate::master::{self, ListenError, Request};
+use crate::master::{self, Ended, ListenError, Request};
 use crate::store::{MAX_BATCH, Status, Store};
 use show::Stage;
 
@@ -135,12 +135,12 @@ impl Drop for Scene {
 }
 
 /// The master of the demo: the same one that `queue:listen` runs, on a thread of this process.
-struct Master(JoinHandle<Result<(), ListenError>>);
+struct Master(JoinHandle<Result<Ended, ListenError>>);
 
 impl Master {
     fn start(config: &Arc<Config>) -> Result<Self, Failure> {
         let channels = config.channels.keys().cloned().collect();
-        let listen = master::Listen { config: Arc::clone(config), channels };
+        let listen = master::Listen { config: Arc::clone(config), channels, may_begin_anew: false };
         let thread = thread::Builder::new().name("master".to_owned()).spawn(|| master::listen(listen));
         thread.map(Self).map_err(|e| Failure::new(Exit::Failed, "start the demo's master").because(e))
     }
@@ -156,6 +156,6 @@ impl Master {
                 let _ = master::ask(&master::socket(channel), Request::Stop { force: false }, |_| {});
             }
         }
-        self.0.join().expect("the master does not panic").map_err(failure)
+        self.0.join().expect("the master does not panic").map(drop).map_err(failure)
     }
 }

@@ -26,6 +26,8 @@ pub struct Lock {
     previous: Option<String>,
     path: PathBuf,
     pid_file: PathBuf,
+    /// It goes on to the next program of this process.
+    kept: bool,
 }
 
 /// Takes the lock at `path`, or says who has it.
@@ -50,6 +52,17 @@ pub(super) fn take(path: &Path, pid_file: PathBuf) -> Result<Lock, LockError> {
         }
         thread::sleep(PAUSE);
     }
+}
+
+/// Takes a lock over that an earlier program of this process has held all the time; an ordinary start when it is not
+/// that one.
+pub(super) fn take_over(held: OwnedFd, path: &Path, pid_file: PathBuf) -> Result<Lock, LockError> {
+    let file = File::from(held);
+    if is_at(&file, path) && file.try_lock().is_ok() {
+        return Lock::begin(file, path, pid_file);
+    }
+    drop(file);
+    take(path, pid_file)
 }
 
 /// Opens the lock file, making it if need be. It follows no link, so that nobody can point us at another file.
@@ -105,6 +118,7 @@ impl Lock {
             previous: Some(found).filter(|incarnation| !incarnation.is_empty()),
             path: path.to_owned(),
             pid_file,
+            kept: false,
         })
     }
 
@@ -122,6 +136,16 @@ impl Lock {
     pub fn fd(&self) -> Result<OwnedFd, RunDirError> {
         let copied = self.file.as_fd().try_clone_to_owned();
         copied.map_err(|source| RunDirError::Io { doing: "copy the lock", path: self.path.clone(), source })
+    }
+
+    /// The lock for the next program of this process: nothing is written or removed, as if the master went on.
+    ///
+    /// # Errors
+    /// When the system is out of descriptors; then the lock is given back.
+    pub fn keep(mut self) -> Result<OwnedFd, RunDirError> {
+        let fd = self.fd()?;
+        self.kept = true;
+        Ok(fd)
     }
 
     /// Names this lock among all of this machine, for the cookies of what runs under it. It stays the same as
@@ -195,6 +219,9 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
         // A start that is refused after the pid file was written leaves none behind.
         self.remove_pid();
         // This process may live on without this lock, for its other channels. Whoever comes next shall not

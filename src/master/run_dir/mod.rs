@@ -16,6 +16,7 @@ mod record;
 
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -165,10 +166,20 @@ impl RunDir {
     /// # Errors
     /// When another master lives, or the lock file cannot be used.
     pub fn lock(&self) -> Result<Lock, LockError> {
-        lock::take(
-            &self.lock_path(),
-            self.directory.join(format!("{}-master.pid", names::stem(&self.channel))),
-        )
+        lock::take(&self.lock_path(), self.pid_file())
+    }
+
+    /// Goes on as the channel's only master, with the lock that an earlier program of this process has kept
+    /// ([`Lock::keep`]).
+    ///
+    /// # Errors
+    /// As [`RunDir::lock`], when it is not that lock.
+    pub fn lock_again(&self, kept: OwnedFd) -> Result<Lock, LockError> {
+        lock::take_over(kept, &self.lock_path(), self.pid_file())
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.directory.join(format!("{}-master.pid", names::stem(&self.channel)))
     }
 
     /// The control socket.

@@ -1,0 +1,73 @@
+//! Beginning anew: the master runs its program again in the same process, by the path and with the arguments it was
+//! started with. It keeps its number and its locks, so nobody else becomes master meanwhile, and its signals: one that comes in
+//! between waits for the next program.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use serde::{Deserialize, Serialize};
+
+use super::own_program;
+use crate::fd;
+
+/// What the next program is told. Only numbers of descriptors: what they are is checked by who takes them.
+const VARIABLE: &str = "AINT_QUEUE_AGAIN";
+
+/// What goes from one program to the next.
+#[derive(Debug, Default)]
+pub struct Again {
+    /// How many beginnings in quick succession this is.
+    pub(super) count: u32,
+    /// The channels that were served, with their locks.
+    pub(super) locks: BTreeMap<String, OwnedFd>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Told {
+    count: u32,
+    locks: BTreeMap<String, RawFd>,
+}
+
+impl Again {
+    /// What the program before has left to this one; `None` when there was none. Call it once.
+    pub(super) fn from_env() -> Option<Self> {
+        let told: Told = serde_json::from_str(&std::env::var(VARIABLE).ok()?).ok()?;
+        let standard = 2;
+        let locks = told.locks.into_iter().filter(|(_, number)| *number > standard);
+        // One that is not open is a word from somewhere else, such as a shell that has kept the variable.
+        let locks: BTreeMap<_, _> =
+            locks.filter_map(|(name, number)| Some((name, fd::inherited(number).ok()?))).collect();
+        (!locks.is_empty()).then_some(Self { count: told.count, locks })
+    }
+
+    /// Runs the program again. It returns only when that is not possible, with the reason.
+    #[must_use]
+    pub fn run(self) -> io::Error {
+        match self.try_run() {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    fn try_run(self) -> io::Result<std::convert::Infallible> {
+        for lock in self.locks.values() {
+            fcntl(lock, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        }
+        let locks = self.locks.iter().map(|(name, lock)| (name.clone(), lock.as_raw_fd())).collect();
+        let told = serde_json::to_string(&Told { count: self.count, locks }).map_err(io::Error::other)?;
+        let text = |text: OsString| CString::new(text.into_vec()).map_err(io::Error::other);
+        let args = std::env::args_os().map(text).collect::<io::Result<Vec<_>>>()?;
+        let others = std::env::vars_os().filter(|(name, _)| name != VARIABLE);
+        let variables = others.chain([(VARIABLE.into(), told.into())]).map(|(name, value)| {
+            text(OsString::from_vec([name.as_bytes(), b"=", value.as_bytes()].concat()))
+        });
+        let variables = variables.collect::<io::Result<Vec<_>>>()?;
+        // Not by the standard library, which would let the signals loose that are held for the next program.
+        let program = text(own_program()?.into_os_string())?;
+        Ok(nix::unistd::execve(&program, &args, &variables)?)
+    }
+}

@@ -1,0 +1,188 @@
+//! Looking after the channels' actors: do they move, how far is a stop. The service manager hears it.
+//!
+//! A sign of life is given only when every actor has answered since the last one and none has a call to its store under way
+//! that should have ended: a hung loop is not reported alive.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use super::notify::Notify;
+use crate::channel::{Command, Pulse};
+
+/// How often the status is brought up to date when no watchdog wants more.
+const USUAL: Duration = Duration::from_secs(5);
+/// How often a stop is looked at.
+const STOPPING: Duration = Duration::from_secs(1);
+/// How much time a stop that goes on asks for, each time it is looked at.
+const EXTENSION: Duration = Duration::from_secs(10);
+/// What a stop may take beyond the stop wait and the grace: telling the store, ending processes.
+const FAREWELL: Duration = Duration::from_secs(15);
+/// Longer than the longest deadline of a store call: a call that is still under way will never end.
+const HUNG: Duration = Duration::from_secs(180);
+/// How often a long stop says in the log how it stands.
+const WORDS: Duration = Duration::from_secs(5);
+
+/// Something happened to a [`Watch`].
+pub(super) enum Turn {
+    /// It is time to ask.
+    Ask,
+    /// All actors have answered.
+    Heard(Vec<Pulse>),
+}
+
+/// See the module.
+pub(super) struct Watch {
+    notify: Notify,
+    next: Instant,
+    asking: JoinSet<Vec<Pulse>>,
+    /// Actors have not answered for a whole interval, and somebody was told so.
+    hanging: bool,
+    stop: Option<Stop>,
+}
+
+struct Stop {
+    /// Until when more time is asked for.
+    until: Instant,
+    next_words: Instant,
+}
+
+impl Watch {
+    /// Everything serves now.
+    pub(super) fn begin(notify: Notify, channels: &str) -> Self {
+        notify.ready(&format!("serving {channels}"));
+        Self { notify, next: Instant::now(), asking: JoinSet::new(), hanging: false, stop: None }
+    }
+
+    /// The service manager, for who has something to tell it.
+    #[allow(dead_code, reason = "reloads tell it that they begin and end")]
+    pub(super) fn notify(&self) -> &Notify {
+        &self.notify
+    }
+
+    /// The stop of everything has begun and may take this long by the configuration.
+    pub(super) fn stopping(&mut self, longest: Duration) {
+        if self.stop.is_none() {
+            self.notify.stopping();
+            let now = Instant::now();
+            self.stop = Some(Stop { until: now + longest + FAREWELL, next_words: now + STOPPING });
+            self.next = now;
+        }
+    }
+
+    /// Waits for the next thing to do. Nothing is lost when it is dropped before.
+    pub(super) async fn turn(&mut self) -> Turn {
+        tokio::select! {
+            () = sleep_until(self.next) => Turn::Ask,
+            Some(Ok(pulses)) = self.asking.join_next() => Turn::Heard(pulses),
+        }
+    }
+
+    /// Asks every actor how it is, unless one has not answered the last time.
+    pub(super) fn ask(&mut self, actors: Vec<mpsc::Sender<Command>>) {
+        self.next = Instant::now() + self.interval();
+        if self.asking.is_empty() {
+            self.hanging = false;
+            self.asking.spawn(pulses(actors));
+        } else if !self.hanging {
+            self.hanging = true;
+            warn!("a channel's actor does not answer; the service manager is told nothing until it does");
+        }
+    }
+
+    /// All have answered: tells the service manager, and people when it is the end.
+    pub(super) fn heard(&mut self, pulses: &[Pulse]) {
+        if is_hung(pulses) {
+            return;
+        }
+        self.notify.alive();
+        let running: usize = pulses.iter().map(|pulse| pulse.running).sum();
+        match &mut self.stop {
+            None => self.notify.status(&format!("{} running, channels: {}", jobs(running), pulses.len())),
+            Some(stop) => {
+                let left =
+                    pulses.iter().filter_map(|pulse| pulse.stop_left).max().unwrap_or_default().as_secs();
+                let words = format!("stopping: {} running, interrupted in {left} s", jobs(running));
+                self.notify.status(&words);
+                if Instant::now() < stop.until {
+                    self.notify.extend(EXTENSION);
+                }
+                if running > 0 && Instant::now() >= stop.next_words {
+                    stop.next_words = Instant::now() + WORDS;
+                    info!(running, seconds_left = left, "waiting for what runs");
+                }
+            }
+        }
+    }
+
+    fn interval(&self) -> Duration {
+        let usual = if self.stop.is_some() { STOPPING } else { USUAL };
+        // Three chances, so that one that comes late does not end a healthy master.
+        self.notify.watchdog().map_or(usual, |watchdog| usual.min(watchdog / 3))
+    }
+
+    /// Whether there is anybody to ask for.
+    pub(super) fn is_needed(&self) -> bool {
+        self.notify.is_heard() || self.stop.is_some()
+    }
+}
+
+/// Whether an actor waits for a store call that will never end.
+fn is_hung(pulses: &[Pulse]) -> bool {
+    pulses.iter().any(|pulse| pulse.call.is_some_and(|since| since > HUNG))
+}
+
+/// The answers of all actors that have not ended.
+async fn pulses(actors: Vec<mpsc::Sender<Command>>) -> Vec<Pulse> {
+    let mut pulses = Vec::new();
+    for actor in actors {
+        let (reply, pulse) = oneshot::channel();
+        if actor.send(Command::Pulse(reply)).await.is_ok()
+            && let Ok(pulse) = pulse.await
+        {
+            pulses.push(pulse);
+        }
+    }
+    pulses
+}
+
+fn jobs(n: usize) -> String {
+    if n == 1 { "1 job".to_owned() } else { format!("{n} jobs") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pulse(call: Option<u64>) -> Pulse {
+        Pulse { call: call.map(Duration::from_secs), ..Pulse::default() }
+    }
+
+    #[test]
+    fn a_call_that_should_have_ended_is_no_sign_of_life() {
+        assert!(!is_hung(&[]));
+        assert!(!is_hung(&[pulse(None), pulse(Some(60))]));
+        assert!(is_hung(&[pulse(None), pulse(Some(181))]));
+    }
+
+    #[tokio::test]
+    async fn while_an_actor_does_not_answer_nothing_is_heard() {
+        let mut watch = Watch::begin(Notify::to_nobody(Duration::from_millis(30)), "default");
+        let (actor, mut commands) = mpsc::channel(1);
+        watch.ask(vec![actor.clone()]);
+        for _ in 0..3 {
+            assert!(matches!(watch.turn().await, Turn::Ask), "time passes, and no answer comes");
+            watch.ask(vec![actor.clone()]);
+        }
+        assert!(watch.hanging);
+        let Some(Command::Pulse(reply)) = commands.recv().await else { panic!("it was asked once") };
+        assert!(commands.try_recv().is_err(), "one question at a time");
+        reply.send(Pulse { running: 7, ..Pulse::default() }).unwrap();
+        assert!(matches!(watch.turn().await, Turn::Heard(heard) if heard[0].running == 7));
+        watch.ask(vec![actor]);
+        assert!(!watch.hanging);
+    }
+}

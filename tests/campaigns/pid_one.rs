@@ -1,0 +1,116 @@
+//! The master as the first process of a container: everybody's orphans are its own.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::figures::size;
+use crate::site::{BINARY, Master, Site, until};
+
+const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
+const UNSHARE: [&str; 4] = ["--pid", "--fork", "--mount-proc", "--kill-child"];
+
+/// What makes a pid namespace here; `None`, with a word about it, where none may be made.
+fn unshare() -> Option<Command> {
+    for user in [&[][..], &["--user", "--map-root-user"][..]] {
+        let mut command = Command::new("unshare");
+        command.args(user).args(UNSHARE);
+        let tried = command.arg("true").output();
+        if tried.is_ok_and(|output| output.status.success()) {
+            let mut command = Command::new("unshare");
+            command.args(user).args(UNSHARE);
+            return Some(command);
+        }
+    }
+    eprintln!("not run: this system lets nobody make a pid namespace (unshare --pid)");
+    None
+}
+
+/// A master that is process 1, and its number outside.
+fn first_process(site: &Site) -> Option<(Master, i32)> {
+    let mut command = unshare()?;
+    let listen = site.listen_command(&[]);
+    command.arg(BINARY).args(listen.get_args()).current_dir(site.path()).env("NO_COLOR", "1");
+    let unshare = site.listening(command);
+    let inner = until("process 1", || children(unshare.pid()).first().map(|child| child.0));
+    Some((unshare, inner))
+}
+
+/// The children of a process with their states.
+fn children(pid: i32) -> Vec<(i32, char)> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let state = |pid: i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat[stat.rfind(')')? + 2..].chars().next()
+    };
+    let pids = list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
+    pids.filter_map(|pid| Some((pid, state(pid)?))).collect()
+}
+
+#[test]
+fn orphans_are_adopted_and_reaped_while_jobs_run_and_a_stop_comes_through() {
+    let site = Site::sqlite(POOL);
+    let Some((unshare, master)) = first_process(&site) else { return };
+    let orphans = size(100, 1_000);
+    let before = children(master).len();
+    // Somebody enters the container, leaves processes behind in sessions of their own or not, and goes.
+    let script = format!(
+        "i=0; while [ $i -lt {orphans} ]; do i=$((i+1)); (sleep 1 &); done; (setsid sleep 1 &); (setsid true &); exit 0"
+    );
+    let mut enter = Command::new("nsenter");
+    enter.args(["-t", &master.to_string(), "-p", "-m", "sh", "-c", &script]);
+    let begun = Instant::now();
+    let mut entered = enter.spawn().unwrap();
+    let mut most = 0;
+    until("the orphans to be adopted", || {
+        most = most.max(children(master).len() - before.min(children(master).len()));
+        entered.try_wait().unwrap().filter(|_| most > 0)
+    });
+    let adopted = children(master).len().saturating_sub(before).max(most);
+    let pushed = site.push("noop", "{}", &[]);
+    site.until("default", "a job beside the orphans", |c| c.done == 1);
+    until("all to be reaped", || (children(master).len() == before).then_some(()));
+    println!("{adopted} of {orphans} orphans seen at once, all reaped after {:?}", begun.elapsed());
+    assert!(adopted * 2 >= orphans, "only {adopted} of {orphans} came to the master: what was tested?");
+    assert!(pushed > 0);
+    assert_eq!(children(master).iter().filter(|c| c.1 == 'Z').count(), 0);
+
+    let asked = Instant::now();
+    kill(Pid::from_raw(master), Signal::SIGTERM).unwrap();
+    assert!(unshare.wait().success());
+    assert!(asked.elapsed() < Duration::from_secs(5), "the stop took {:?}", asked.elapsed());
+}
+
+#[test]
+fn every_stop_signal_ends_the_first_process_also_while_it_starts() {
+    for (signal, early) in
+        [(Signal::SIGTERM, false), (Signal::SIGINT, false), (Signal::SIGQUIT, false), (Signal::SIGTERM, true)]
+    {
+        let site = Site::sqlite(POOL);
+        let master = if early {
+            // A store that does not answer keeps the start waiting.
+            let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = silent.local_addr().unwrap().port();
+            let config = format!(
+                "[defaults]\npid_path = \"run\"\ndriver = {{ type = \"redis\", connection = {{ port = {port}, read_write_timeout = 60 }} }}\n{POOL}"
+            );
+            site.write("aint-queue.toml", &config);
+            let Some(mut command) = unshare() else { return };
+            command.arg(BINARY).args(site.listen_command(&[]).get_args()).current_dir(site.path());
+            let unshare = site.start(command);
+            drop(silent.accept().map(std::mem::forget));
+            let inner = until("process 1", || children(unshare.pid()).first().map(|child| child.0));
+            (unshare, inner)
+        } else {
+            let Some(master) = first_process(&site) else { return };
+            master
+        };
+        let asked = Instant::now();
+        kill(Pid::from_raw(master.1), signal).unwrap();
+        let ended = master.0.wait();
+        assert!(ended.success(), "{signal} ended it with {ended}");
+        assert!(asked.elapsed() < Duration::from_secs(5), "{signal} took {:?}", asked.elapsed());
+    }
+}

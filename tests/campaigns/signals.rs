@@ -1,0 +1,128 @@
+//! Signals in any order and at any moment: no hang, nobody left, the right exit code.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal::{self, *};
+
+use crate::figures::{MARK, inherited, mark, size};
+use crate::site::{Master, Site, until};
+
+const POOL: &str = "[channels.default]\nstop_wait_seconds = 5\n[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\n";
+/// What comes in any order.
+const HARMLESS: [Signal; 10] =
+    [SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGCHLD, SIGWINCH, SIGPIPE, SIGTSTP, SIGCONT];
+const STOPS: [Signal; 3] = [SIGTERM, SIGINT, SIGQUIT];
+/// Longer than any of these takes, unless it hangs.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// A random sequence; about every third holds something that stops.
+fn sequence(random: &mut fastrand::Rng) -> Vec<Signal> {
+    let stops = random.usize(..3) == 0;
+    let one = |random: &mut fastrand::Rng| {
+        if stops && random.usize(..4) == 0 { STOPS[random.usize(..3)] } else { HARMLESS[random.usize(..10)] }
+    };
+    (0..random.usize(1..12)).map(|_| one(random)).collect()
+}
+
+/// Whether the master answers its control socket; an error means that it is on its way out.
+fn answers(site: &Site) -> std::io::Result<bool> {
+    let mut stream = UnixStream::connect(site.file("run/default.sock"))?;
+    stream.set_read_timeout(Some(BOUND))?;
+    stream.write_all(b"{\"command\":\"status\"}\n")?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(line.contains("\"ok\""))
+}
+
+#[test]
+fn in_any_order() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let site = Site::sqlite(POOL);
+    site.push_lines("default", (0..2_000).map(|_| r#"{"job":"sleep","payload":{"ms":10}}"#.to_owned()));
+    let mark = mark();
+    let listen = || {
+        let mut command = site.listen_command(&[]);
+        command.env(MARK, &mark);
+        site.listening(command)
+    };
+    let mut master: Option<Master> = None;
+    // A SIGHUP may be a terminal that has gone away; the end may come some rounds later.
+    let mut hung_up = false;
+    let (mut ended, rounds) = (0, size(200, 10_000));
+    for round in 0..rounds {
+        let serving = master.get_or_insert_with(listen);
+        let sent = sequence(&mut random);
+        for signal in &sent {
+            // It may have ended meanwhile; until it is waited for, its number is still its own.
+            serving.signal(*signal);
+            if random.bool() {
+                std::thread::sleep(Duration::from_micros(random.u64(..3_000)));
+            }
+        }
+        hung_up |= sent.contains(&SIGHUP);
+        let must_end = sent.iter().any(|signal| STOPS.contains(signal));
+        let serves = !must_end && answers(&site).is_ok_and(|ok| ok);
+        if serves {
+            continue;
+        }
+        assert!(must_end || hung_up, "round {round} of {seed}: {sent:?} ended it");
+        hung_up = false;
+        let asked = Instant::now();
+        let status = master.take().unwrap().wait();
+        assert!(asked.elapsed() < BOUND, "round {round} of {seed}: {sent:?} took {:?}", asked.elapsed());
+        assert!(status.success(), "round {round} of {seed}: {sent:?} ended it with {status}");
+        assert_eq!(inherited(&mark), [0i32; 0], "round {round} of {seed}: {sent:?}");
+        ended += 1;
+    }
+    println!("{rounds} sequences, {ended} of them ended the master");
+    if let Some(master) = master {
+        assert!(master.stop().success());
+    }
+    let counts = site.counts("default");
+    assert_eq!((counts.total, counts.failed, counts.reserved), (2_000, 0, 0), "seed {seed}");
+}
+
+#[test]
+fn while_it_starts() {
+    let rounds = size(60, 3_000);
+    let offsets = Duration::from_millis(300);
+    let (mut early, mut before, mut served) = (0, 0, 0);
+    for round in 0..rounds {
+        let site = Site::sqlite(POOL);
+        let mark = mark();
+        let signal = STOPS[round % STOPS.len()];
+        let mut command = site.listen_command(&[]);
+        command.env(MARK, &mark);
+        let master = site.start(command);
+        std::thread::sleep(offsets * u32::try_from(round).unwrap() / u32::try_from(rounds).unwrap());
+        master.signal(signal);
+        let asked = Instant::now();
+        let log = master.log_path();
+        let status = master.wait();
+        assert!(asked.elapsed() < BOUND, "{signal} in round {round} took {:?}", asked.elapsed());
+        let log = std::fs::read_to_string(log).unwrap();
+        match status.signal() {
+            // The system's own answer, before the program had its first word.
+            Some(by) => {
+                assert_eq!(by, signal as i32, "round {round}: {log}");
+                assert!(log.is_empty() && !site.file("run").exists(), "round {round}: {log}");
+                early += 1;
+            }
+            None => assert!(status.success(), "{signal} in round {round} ended it with {status}: {log}"),
+        }
+        before += usize::from(log.contains("stopped before it served"));
+        served += usize::from(log.contains("\"listening\""));
+        until("nobody to be left", || inherited(&mark).is_empty().then_some(()));
+        assert!(!site.file("run/default-master.pid").exists(), "round {round}: {log}");
+        assert!(!site.file("run/default.sock").exists(), "round {round}: {log}");
+    }
+    println!(
+        "{rounds} starts: {early} before the first word, {before} before they served, {served} while serving"
+    );
+    assert!(early < rounds / 2 && before + served > 0);
+}

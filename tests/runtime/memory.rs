@@ -1,0 +1,92 @@
+//! A master above its own `memory_limit` begins anew: the same process, the same locks, nothing lost.
+
+use std::fmt::Write;
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::site::{Master, Site, until};
+
+/// Smaller than any master with this many channels.
+const LIMIT: &str = "memory_limit = 16\n";
+
+fn channels(n: usize) -> String {
+    let mut text =
+        format!("{LIMIT}[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\n");
+    for i in 0..n {
+        write!(text, "[channels.c{i}.worker]\ntype = \"process\"\ncommand = [\"true\"]\n").unwrap();
+    }
+    text
+}
+
+fn times(master: &Master, words: &str) -> usize {
+    master.log().matches(words).count()
+}
+
+fn start_time(pid: i32) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat[stat.rfind(')').unwrap() + 2..].split(' ').nth(19).unwrap().to_owned()
+}
+
+#[test]
+fn it_drains_and_goes_on_in_the_same_process_with_its_locks_and_loses_nothing() {
+    let site = Site::sqlite(&channels(30));
+    let master = site.listen(&["--all"]);
+    let (pid, born, guardian) = (master.pid(), start_time(master.pid()), master.guardian());
+    site.push_lines("default", (0..400).map(|_| r#"{"job":"sleep","payload":{"ms":40}}"#.to_owned()));
+    // One channel is stopped for good before.
+    site.ok(&["queue:stop", "-t", "c7"]);
+    // All the time nobody else can become master, and the pid file says who is.
+    until("it to begin anew", || {
+        let rival = site.run(&["queue:listen", "-t", "default"]);
+        assert_eq!(rival.status.code(), Some(3), "{}", crate::site::text(&rival.stderr));
+        let written = fs::read_to_string(site.file("run/default-master.pid")).unwrap();
+        assert_eq!(written.trim(), pid.to_string());
+        (times(&master, "\"message\":\"listening\"") == 2).then_some(())
+    });
+    assert_eq!(times(&master, "the master needs more than its memory_limit"), 1, "the log says why");
+    assert_eq!(start_time(pid), born, "it is the same process");
+    assert_ne!(master.guardian(), guardian, "its guardian is a new one");
+    let counts = site.until("default", "all to be done", |c| c.done + c.failed == 400);
+    assert_eq!((counts.done, counts.total), (400, 400));
+    assert_eq!(site.json(&["queue:status", "-t", "c7"])["running"], false, "what was stopped stays so");
+    assert_eq!(site.json(&["queue:status", "-t", "c8"])["pid"], pid);
+
+    // A limit that no fresh master keeps is no loop.
+    until("the last word about it", || {
+        (times(&master, "a fresh master needs more than memory_limit") == 1).then_some(())
+    });
+    assert_eq!(times(&master, "\"message\":\"listening\""), 2);
+    assert!(master.stop().success());
+    let left: Vec<_> = fs::read_dir(site.file("run")).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert!(left.iter().all(|name| name.to_str().unwrap().ends_with("-master.lock")), "{left:?}");
+}
+
+#[test]
+fn a_stop_while_it_drains_is_a_stop_and_lets_what_runs_finish() {
+    let site = Site::sqlite(&channels(30));
+    let master = site.listen(&["--all"]);
+    site.push("sleep", r#"{"ms":9000}"#, &[]);
+    until("it to drain", || (times(&master, "beginning anew") == 1).then_some(()));
+    master.signal(Signal::SIGTERM);
+    let log = master.log_path();
+    assert!(master.wait().success());
+    let log = fs::read_to_string(log).unwrap();
+    assert_eq!(log.matches("\"message\":\"listening\"").count(), 1, "{log}");
+    let counts = site.counts("default");
+    assert_eq!((counts.done, counts.reserved), (1, 0), "it was not killed by what is the first stop");
+    assert!(!site.file("run/default-master.pid").exists());
+}
+
+#[test]
+fn it_does_not_begin_anew_with_a_configuration_that_would_not_start() {
+    let site = Site::sqlite(&channels(30));
+    let master = site.listen(&["--all"]);
+    let config = fs::read_to_string(site.file("aint-queue.toml")).unwrap();
+    site.write("aint-queue.toml", "this is no configuration");
+    until("the refusal", || (times(&master, "does not begin anew now") == 1).then_some(()));
+    site.write("aint-queue.toml", &config);
+    site.push("noop", "{}", &[]);
+    site.until("default", "service to go on", |c| c.done == 1);
+    assert!(master.stop().success());
+}

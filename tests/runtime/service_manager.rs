@@ -1,0 +1,144 @@
+//! What the service manager hears: ready, alive, stopping, wait.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::site::{PATIENCE, Site, until};
+
+const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
+
+/// The next thing it hears.
+fn heard(socket: &UnixDatagram) -> String {
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut buffer = [0; 4096];
+    let length = socket.recv(&mut buffer).expect("it is told something");
+    String::from_utf8(buffer[..length].to_vec()).unwrap()
+}
+
+/// What it hears until these words, these included.
+fn heard_until(socket: &UnixDatagram, words: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        all.push(heard(socket));
+        if all.last().unwrap().contains(words) {
+            return all;
+        }
+    }
+}
+
+/// Takes what is there without waiting.
+fn drain(socket: &UnixDatagram) -> usize {
+    socket.set_nonblocking(true).unwrap();
+    let taken = std::iter::from_fn(|| socket.recv(&mut [0; 4096]).ok()).count();
+    socket.set_nonblocking(false).unwrap();
+    taken
+}
+
+#[test]
+fn the_whole_life_of_a_service() {
+    let site = Site::sqlite(POOL);
+    let socket = UnixDatagram::bind(site.file("notify.sock")).unwrap();
+    let mut command = site.listen_command(&[]);
+    command.env("NOTIFY_SOCKET", site.file("notify.sock")).env("WATCHDOG_USEC", "600000");
+    let master = site.start(command);
+    let first = heard(&socket);
+    assert_eq!(first, "READY=1\nSTATUS=serving default");
+    assert!(site.file("run/default-master.pid").exists(), "ready means that it serves");
+    // Three chances in each time-out.
+    let all: Vec<String> = (0..3).flat_map(|_| heard_until(&socket, "WATCHDOG=1")).collect();
+    assert!(all.iter().any(|words| words.starts_with("STATUS=0 jobs running")), "{all:?}");
+
+    master.signal(Signal::SIGSTOP);
+    until("it to be stopped", || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", master.pid())).unwrap();
+        stat.contains(") T ").then_some(())
+    });
+    drain(&socket);
+    socket.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+    assert!(socket.recv(&mut [0; 4096]).is_err(), "a master that does not move gives no sign of life");
+    master.signal(Signal::SIGCONT);
+    heard_until(&socket, "WATCHDOG=1");
+
+    site.push("sleep", r#"{"ms":2500}"#, &[]);
+    site.until("default", "it to run", |c| c.reserved == 1);
+    master.signal(Signal::SIGTERM);
+    heard_until(&socket, "STOPPING=1");
+    let all: Vec<String> =
+        (0..2).flat_map(|_| heard_until(&socket, "EXTEND_TIMEOUT_USEC=10000000")).collect();
+    assert!(
+        all.iter().any(|words| words.starts_with("STATUS=stopping: 1 job running, interrupted in 2")),
+        "{all:?}"
+    );
+    assert!(all.iter().any(|words| words == "WATCHDOG=1"), "{all:?}");
+    until("a word in the log", || master.log().contains("waiting for what runs").then_some(()));
+    assert!(master.wait().success());
+    assert_eq!(site.counts("default").done, 1);
+}
+
+#[test]
+fn a_stop_by_command_is_told_too_and_workers_hear_nothing_of_the_service() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process\"\ncommand = [\"sh\", \"-c\", \"env > env.txt; sleep 1\"]\n",
+    );
+    let name = format!("aint-queue-test-{}-{}", std::process::id(), fastrand::u64(..));
+    let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap()).unwrap();
+    let mut command = site.listen_command(&[]);
+    command.env("NOTIFY_SOCKET", format!("@{name}")).env("WATCHDOG_USEC", "300000").env("WATCHDOG_PID", "1");
+    let master = site.start(command);
+    assert!(heard(&socket).starts_with("READY=1"));
+    site.push("x", "{}", &[]);
+    site.until("default", "it to run", |c| c.reserved == 1);
+    site.ok(&["queue:stop"]);
+    assert!(master.wait().success());
+    socket.set_nonblocking(true).unwrap();
+    let mut all = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(length) = socket.recv(&mut buffer) {
+        all.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+    }
+    assert!(!all.iter().any(|words| words == "WATCHDOG=1"), "that watchdog is another process's: {all:?}");
+    let env = std::fs::read_to_string(site.file("env.txt")).unwrap();
+    assert!(!env.contains("NOTIFY_SOCKET") && !env.contains("WATCHDOG"), "{env}");
+}
+
+#[test]
+fn a_service_manager_that_is_not_there_stops_nothing() {
+    for name in ["/nowhere/at/all.sock", "", "@", "relative", &"x".repeat(300)] {
+        let site = Site::sqlite(POOL);
+        let mut command = site.listen_command(&[]);
+        command.env("NOTIFY_SOCKET", name);
+        let master = site.listening(command);
+        assert!(master.stop().success(), "{name:?}");
+    }
+}
+
+#[test]
+fn the_unit_in_deploy_is_understood_and_gives_a_stop_its_time() {
+    let unit =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/aint-queue.service")).unwrap();
+    let setting = |name: &str| {
+        let line = unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        line.unwrap_or_else(|| panic!("no {name} in the unit"))
+    };
+    let site = Site::sqlite("[channels.default]\n");
+    let usual = &aint_queue::Config::built_in(site.path()).channels["default"];
+    let needed = (usual.stop_wait + usual.stop_grace).as_secs_f64();
+    assert!(
+        setting("TimeoutStopSec").parse::<f64>().unwrap() > needed + 5.0,
+        "5 s are for the farewell to the store"
+    );
+    assert_eq!((setting("Type"), setting("KillMode")), ("notify", "mixed"));
+
+    // Its own path, where the program of an installation is.
+    let path =
+        site.write("aint-queue.service", &unit.replace("/usr/local/bin/aint-queue", crate::site::BINARY));
+    let Ok(verified) = std::process::Command::new("systemd-analyze").arg("verify").arg(&path).output() else {
+        eprintln!("not run: there is no systemd-analyze here");
+        return;
+    };
+    let said = crate::site::text(&verified.stderr);
+    assert!(verified.status.success() && !said.contains("aint-queue.service"), "{said}");
+}

@@ -1,0 +1,92 @@
+//! A master without standard streams, or with some that lead nowhere.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use crate::site::{Site, text, until};
+
+const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
+
+/// The same command, started by a shell that does this to its streams first.
+fn through_shell(what: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("{what} exec \"$@\""), "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    shell.env("NO_COLOR", "1").stdin(Stdio::null());
+    shell
+}
+
+fn serves(site: &Site) {
+    until("the control socket", || site.file("run/default.sock").exists().then_some(()));
+    site.push("print", r#"{"text":"said on standard output"}"#, &["--max-attempts", "1"]);
+    site.push("noop", "{}", &[]);
+    site.until("default", "the jobs", |c| c.done + c.failed == 2);
+}
+
+#[test]
+fn nothing_of_ours_lands_on_the_numbers_of_closed_streams() {
+    let site = Site::sqlite(POOL);
+    let mut command = through_shell("exec 0<&- 1>&- 2>&-;", &site.listen_command(&[]));
+    command.current_dir(site.path());
+    let master = site.start(command);
+    serves(&site);
+    let guardian = master.guardian();
+    for (pid, name) in [(master.pid(), "master"), (guardian, "guardian")] {
+        for fd in 0..3 {
+            let leads = fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap();
+            assert_eq!(leads.to_str(), Some("/dev/null"), "{fd} of the {name}");
+        }
+    }
+    assert!(master.stop().success());
+    // Nothing was written into a file of ours, as a database would not survive.
+    site.push("noop", "{}", &[]);
+    assert_eq!(site.counts("default").total, 3);
+}
+
+#[test]
+fn a_refusal_without_streams_still_has_its_exit_code() {
+    let site = Site::sqlite(POOL);
+    let master = site.listen(&[]);
+    let mut second = through_shell("exec 0<&- 1>&- 2>&-;", &site.listen_command(&[]));
+    assert_eq!(second.status().unwrap().code(), Some(3));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_stops_nothing() {
+    let site = Site::sqlite(POOL);
+    let mut command = site.listen_command(&[]);
+    let (read, write) = std::io::pipe().unwrap();
+    let mut master = command.stderr(write).spawn().unwrap();
+    drop(command);
+    drop(read);
+    serves(&site);
+    let used = || fs::read_to_string(format!("/proc/{}/stat", master.id())).unwrap();
+    let before = ticks(&used());
+    site.push("sleep", r#"{"ms":1000}"#, &[]);
+    site.until("default", "a second to pass", |c| c.reserved + c.waiting == 0);
+    assert!(ticks(&used()) < before + 50, "it spins");
+    let printed = site.ok(&["queue:stop"]);
+    assert!(printed.contains("has stopped"), "{printed}");
+    assert!(until("its end", || master.try_wait().unwrap()).success());
+}
+
+#[test]
+fn a_log_on_a_full_disk_stops_nothing() {
+    let site = Site::sqlite(POOL);
+    let mut command = site.listen_command(&[]);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut master = command.stderr(full).spawn().unwrap();
+    serves(&site);
+    let output = site.run(&["queue:stop"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(until("its end", || master.try_wait().unwrap()).success());
+}
+
+/// The processor time in the stat of a process, in hundredths of a second.
+fn ticks(stat: &str) -> u64 {
+    let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
