@@ -83,7 +83,7 @@ pub async fn rig(options: Options) -> Rig {
         env: options.env,
         cwd: None,
         boot_timeout: Duration::from_secs(10),
-        timeout_grace: Duration::from_millis(100),
+        timeout_grace: Duration::from_millis(250),
         stop_grace: Duration::from_millis(300),
         stop_wait: Duration::from_secs(5),
     };

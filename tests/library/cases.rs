@@ -75,7 +75,9 @@ pub async fn world_with(mut options: Options) -> World {
     let dir = tempfile::tempdir().unwrap();
     let exe = std::env::current_exe().unwrap().to_str().unwrap().to_owned();
     options.program = Program::Wire(vec![exe, "__worker".to_owned()]);
-    options.env = vec![(LOG.to_owned(), dir.path().join("log").to_str().unwrap().to_owned())];
+    let log = dir.path().join("log").to_str().unwrap().to_owned();
+    // A backtrace of a debug build takes longer than the grace of these tests.
+    options.env = vec![(LOG.to_owned(), log), ("RUST_BACKTRACE".to_owned(), "0".to_owned())];
     World { rig: rig(options).await, dir }
 }
 
