@@ -7,6 +7,7 @@
 //! the stores, and only then lets processes be born.
 
 mod again;
+mod answers;
 mod control;
 mod machine;
 mod memory;

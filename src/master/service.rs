@@ -1,23 +1,19 @@
 //! One channel inside a running master: its actor, its lock, its control socket, its snapshots.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use async_trait::async_trait;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::control::{self, Answer, Reply, Request, Server, SocketFile};
+use super::answers::{ChannelAnswers, Peers};
+use super::control::{self, Server, SocketFile};
 use super::run_dir::Lock;
-use crate::channel::{Command, Report, Stopped};
+use crate::channel::{Command, Stopped};
 use crate::guardian::Handle;
-use crate::metrics::{ChannelMetrics, Metrics, PoolNumbers};
-use crate::snapshot;
+use crate::metrics::{ChannelMetrics, Metrics};
 use crate::store::Store;
-
-/// How often a stop that takes long says how it stands.
-const PROGRESS: Duration = Duration::from_millis(250);
 
 /// A channel that is being served.
 pub(super) struct Service {
@@ -49,10 +45,6 @@ pub(super) struct Parts {
     pub(super) since: Instant,
     pub(super) peers: Peers,
 }
-
-/// The channels of one master, for what is told of all of them at once.
-#[derive(Clone, Default)]
-pub(super) struct Peers(Arc<Mutex<Vec<Weak<ChannelAnswers>>>>);
 
 impl Service {
     /// Opens the channel's control socket.
@@ -119,115 +111,5 @@ impl Service {
         self.ended.send_replace(Some(stopped));
         self.closing.send_replace(true);
         let _ = self.control.await;
-    }
-}
-
-pub(super) struct ChannelAnswers {
-    unwanted: Arc<AtomicBool>,
-    commands: mpsc::Sender<Command>,
-    store: Arc<dyn Store>,
-    metrics: ChannelMetrics,
-    all_metrics: Metrics,
-    all_channels: Vec<String>,
-    since: Instant,
-    ended: watch::Receiver<Option<Stopped>>,
-    peers: Peers,
-}
-
-impl Peers {
-    fn add(&self, answers: &Arc<ChannelAnswers>) {
-        self.0.lock().expect("nothing panics while it holds this").push(Arc::downgrade(answers));
-    }
-
-    /// Those that are still served.
-    fn all(&self) -> Vec<Arc<ChannelAnswers>> {
-        let peers = self.0.lock().expect("nothing panics while it holds this");
-        peers.iter().filter_map(Weak::upgrade).collect()
-    }
-}
-
-impl ChannelAnswers {
-    /// How the channel stands; `None` once it has ended.
-    async fn report(&self) -> Option<Report> {
-        let (reply, report) = oneshot::channel();
-        self.commands.send(Command::Report(reply)).await.ok()?;
-        report.await.ok()
-    }
-
-    async fn status(&self) -> Reply {
-        match self.report().await {
-            None => Reply::Error("the channel has ended".to_owned()),
-            Some(report) => Reply::Ok(Answer::Status {
-                pid: nix::unistd::getpid().as_raw(),
-                uptime_seconds: self.since.elapsed().as_secs(),
-                channels: self.all_channels.clone(),
-                report,
-            }),
-        }
-    }
-
-    async fn metrics(&self) -> Reply {
-        for peer in self.peers.all() {
-            peer.refresh().await;
-        }
-        Reply::Ok(Answer::Metrics(self.all_metrics.render()))
-    }
-
-    /// Brings this channel's gauges up to date.
-    async fn refresh(&self) {
-        // Stale depths are better than none while the store is away.
-        if let Ok(status) = self.store.status().await {
-            snapshot::record(&self.metrics, &status);
-        }
-        if let Some(report) = self.report().await {
-            self.metrics.pool(&numbers(&report));
-        }
-    }
-
-    async fn stop(&self, force: bool, reply: &mpsc::Sender<Reply>) -> Reply {
-        let mut ended = self.ended.clone();
-        self.unwanted.store(true, Ordering::Relaxed);
-        // A channel that has ended meanwhile is what was asked for.
-        let _ = self.commands.send(Command::Stop { force }).await;
-        loop {
-            if let Some(stopped) = ended.borrow_and_update().clone() {
-                let Stopped { handed_back, settled, .. } = stopped;
-                return Reply::Ok(Answer::Stopped { handed_back, settled });
-            }
-            if let Ok(changed) = tokio::time::timeout(PROGRESS, ended.changed()).await {
-                if changed.is_err() {
-                    return Reply::Error("the master ended without a word".to_owned());
-                }
-            } else if let Some(report) = self.report().await {
-                let _ = reply.send(Reply::Progress(report)).await;
-            }
-        }
-    }
-}
-
-/// What the metrics take from a report.
-fn numbers(report: &Report) -> PoolNumbers {
-    let (w, pool) = (&report.workers, &report.pool);
-    let recycled = pool.recycled;
-    PoolNumbers {
-        workers: [w.booting, w.idle, w.busy, w.draining, w.retiring, w.leaving],
-        stuck: w.stuck_slots,
-        degraded: pool.degraded,
-        wanted: pool.target.unwrap_or(0),
-        recycled: [recycled.jobs, recycled.life, recycled.memory, recycled.memory_hard],
-        scaled: [pool.scaled_up, pool.scaled_down],
-    }
-}
-
-#[async_trait]
-impl control::Answers for ChannelAnswers {
-    async fn answer(&self, request: Request, reply: mpsc::Sender<Reply>) {
-        let last = match request {
-            Request::Status => self.status().await,
-            Request::Metrics => self.metrics().await,
-            Request::Stop { force } => self.stop(force, &reply).await,
-        };
-        // Whoever asked may have gone.
-        let _ = reply.send(last).await;
     }
 }

@@ -13,9 +13,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use super::answers::Peers;
 use super::control::Server;
 use super::run_dir::{Lock, LockError, RunDir, RunDirError};
-use super::service::{Parts, Peers, Service};
+use super::service::{Parts, Service};
 use super::{Master, machine, own_program};
 use crate::channel::{Channel, Command, Elsewhere, OnJoin, Scope, Setup};
 use crate::config::{self, Config, Handler};
