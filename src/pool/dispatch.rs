@@ -150,6 +150,9 @@ impl Pool {
             progress: None,
         };
         self.runs.insert(run.run, entry);
+        // It was counted among those that wait, and is among those that run from now on.
+        self.demand.waiting = self.demand.waiting.saturating_sub(1);
+        self.moved = began;
         let worker = self.workers.get_mut(&child).expect("the caller found it in the table");
         worker.take(run.run, run.id);
         self.memory_may_change();

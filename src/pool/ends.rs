@@ -29,6 +29,7 @@ impl Pool {
         };
         self.ended.push(Ended { run, id: entry.id, outcome, took: entry.began.elapsed() });
         self.stuck_runs.remove(&run);
+        self.moved = Instant::now();
         self.memory_may_change();
         let life = self.spec.plan.jobs_per_life;
         let Some(worker) = self.workers.get_mut(&entry.child) else { return };

@@ -136,6 +136,8 @@ pub struct Pool {
     respawn: Respawn,
     scaler: Scaler,
     demand: Demand,
+    /// When a run last began or ended.
+    moved: Instant,
     /// When it is decided anew how many workers there should be.
     flex_at: Option<Instant>,
     look: Look,
@@ -197,6 +199,7 @@ impl Pool {
             respawn: Respawn::default(),
             scaler,
             demand: Demand::default(),
+            moved: Instant::now(),
             flex_at: None,
             look: Look::default(),
             recycled: Recycled::default(),

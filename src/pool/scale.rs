@@ -31,6 +31,8 @@ pub struct Load {
     pub waiting: u64,
     /// How long a job takes, in microseconds; `None` before the first has ended.
     pub job_us: Option<u64>,
+    /// For how long, in microseconds, no job has begun or ended although jobs wait and no worker is idle.
+    pub stalled_us: u64,
     /// Most workers that were wanted at any moment of the cool-down.
     pub peak: usize,
     /// Bytes that all workers use together.
@@ -95,8 +97,11 @@ fn for_backlog(load: &Load, scaling: &Scaling) -> usize {
     };
     let work = load.waiting as f64 * (job_us as f64 / 1e6) / load.slots.max(1) as f64;
     let target = scaling.target_wait.as_secs_f64().max(0.001);
-    // What those that are there have done by the time another has booted is no reason to boot one.
-    if load.serving > 0 && work / load.serving as f64 <= target / 10.0 {
+    // What those that are there have done by the time another has booted is no reason to boot one, unless they do not
+    // get to it: the pace of the short jobs says nothing about those that they wait for.
+    let soon = target / 10.0;
+    let moves = load.stalled_us as f64 / 1e6 <= soon;
+    if load.serving > 0 && moves && work / load.serving as f64 <= soon {
         return 0;
     }
     (((work / target).ceil() as usize).max(1)).min(most)

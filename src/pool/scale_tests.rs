@@ -40,6 +40,9 @@ fn what_is_soon_done_takes_nobody() {
     assert_eq!(decided(load(5, 5, 10, Some(1))), (5, Why::Min));
     assert_eq!(decided(load(5, 0, 0, None)), (5, Why::Min));
     assert_eq!(decided(load(9, 9, 0, Some(50))), (9, Why::Running));
+    // They are not soon done if all who are there are at something long.
+    assert_eq!(decided(Load { stalled_us: 500_000, ..load(5, 5, 10, Some(1)) }), (5, Why::Min));
+    assert_eq!(decided(Load { stalled_us: 500_001, ..load(5, 5, 10, Some(1)) }), (6, Why::Backlog));
     // Without a worker even the shortest job needs one.
     assert_eq!(decided(Load { min: 0, ..load(0, 0, 1, Some(1)) }), (1, Why::Backlog));
     assert_eq!(decided(Load { min: 0, ..load(0, 0, 0, Some(1)) }), (0, Why::Min));

@@ -100,6 +100,9 @@ impl Pool {
                 load.idle += usize::from(worker.is_idle());
             }
         }
+        if load.waiting > 0 && load.idle == 0 {
+            load.stalled_us = u64::try_from(self.moved.elapsed().as_micros()).unwrap_or(u64::MAX);
+        }
         load
     }
 
