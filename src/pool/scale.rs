@@ -37,6 +37,8 @@ pub struct Load {
     pub peak: usize,
     /// Bytes that all workers use together.
     pub memory: u64,
+    /// Those of them that are in workers which are on their way out, and will be free soon.
+    pub memory_leaving: u64,
     /// Bytes that one more worker is expected to use.
     pub memory_each: u64,
     /// Bytes they may use together; `None` for no limit.
@@ -131,10 +133,12 @@ fn fit_in_memory(load: &Load) -> usize {
     let Some(limit) = load.memory_limit else { return usize::MAX };
     let each = load.memory_each.max(1);
     let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    let fit = if load.memory <= limit {
-        load.serving.saturating_add(count((limit - load.memory) / each))
+    // Nobody more has to go for what is about to be free, and nobody comes for it before it is.
+    let staying = load.memory.saturating_sub(load.memory_leaving);
+    let fit = if staying > limit {
+        load.serving.saturating_sub(count((staying - limit).div_ceil(each)))
     } else {
-        load.serving.saturating_sub(count((load.memory - limit).div_ceil(each)))
+        load.serving.saturating_add(count(limit.saturating_sub(load.memory) / each))
     };
     fit.max(1)
 }

@@ -66,6 +66,9 @@ fn memory_goes_before_demand_and_one_always_fits() {
     };
     assert_eq!(decided(memory(5, 100, 20, 200)), (10, Why::Memory));
     assert_eq!(decided(memory(10, 230, 20, 200)), (8, Why::Memory));
+    // One that is told to go takes its time, and nobody else has to go for it, nor comes.
+    let leaving = |mib| Load { memory_leaving: mib * MIB, ..memory(9, 220, 20, 200) };
+    assert_eq!([0, 10, 20, 40].map(|mib| decided(leaving(mib)).0), [8, 8, 9, 9]);
     assert_eq!(decided(memory(5, 100, 20, 2_000)), (50, Why::Max));
     assert_eq!(decided(memory(1, 900, 900, 200)), (1, Why::Memory));
     assert_eq!(

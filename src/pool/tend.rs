@@ -91,7 +91,11 @@ impl Pool {
         let measured = self.workers.values().filter_map(|w| w.memory).max();
         load.memory_each = measured.or(self.spec.recycling.memory_limit).unwrap_or(0);
         for worker in self.workers.values() {
-            load.memory += worker.memory.unwrap_or(load.memory_each);
+            let memory = worker.memory.unwrap_or(load.memory_each);
+            load.memory += memory;
+            if !worker.phase.is_staying() || worker.phase == Phase::Draining {
+                load.memory_leaving += memory;
+            }
             if worker.role == Role::Plan {
                 load.running += worker.aboard.len();
             }
@@ -196,12 +200,14 @@ impl Pool {
         // The youngest first: runs go to the oldest, so these have been idle for longest.
         let idle = self.children_that(|w| ready(w) && w.is_lasting(life) && w.aboard.is_empty());
         for child in idle.into_iter().rev().take(surplus) {
+            surplus -= 1;
             self.dismiss(child);
         }
+        self.drain_for_memory(surplus);
     }
 
     /// Gives a worker no more runs; it leaves when it has none.
-    fn drain(&mut self, child: ChildId) {
+    pub(super) fn drain(&mut self, child: ChildId) {
         let Some(worker) = self.workers.get_mut(&child) else { return };
         worker.phase = Phase::Draining;
         if worker.aboard.is_empty() {
