@@ -69,7 +69,7 @@ impl Pool {
     pub(super) fn doom(&mut self, child: ChildId, why: Doom) {
         let Some(worker) = self.workers.get_mut(&child) else { return };
         worker.doom.get_or_insert(why);
-        if why == Doom::Broken && !worker.was_ready {
+        if why == Doom::Broken && worker.ready_at.is_none() {
             // A program that cannot even say hello is not started again at once.
             self.respawn.failed(Instant::now(), "it broke the worker protocol before it was ready");
         }
@@ -90,7 +90,7 @@ impl Pool {
                 doom: worker.doom,
                 overdue: entry.overdue.then(|| entry.limit.unwrap_or_default()),
                 company,
-                begun: worker.was_ready || matches!(self.spec.program, Program::Exec(_)),
+                begun: worker.ready_at.is_some() || matches!(self.spec.program, Program::Exec(_)),
             };
             let outcome = match self.spec.program {
                 Program::Exec(_) => judge::exec(&death, tail),
@@ -106,10 +106,12 @@ impl Pool {
         }
         if worker.died_young(exit) {
             let how = exit.map_or_else(|| "ended".to_owned(), judge::describe);
-            self.respawn.failed(Instant::now(), &format!("it {how} before it was ready"));
+            let when =
+                if worker.ready_at.is_none() { "before it was ready" } else { "right after its hello" };
+            self.respawn.failed(Instant::now(), &format!("it {how} {when}"));
             warn!(
                 channel = %self.spec.channel, pid = worker.pid,
-                "a worker {how} before it was ready; the next start waits {:?}", self.respawn.delay()
+                "a worker {how} {when}; the next start waits {:?}", self.respawn.delay()
             );
         } else if let (Program::Wire(_), None, Phase::Ready, Some(exit)) =
             (&self.spec.program, worker.doom, worker.phase, exit)

@@ -114,7 +114,7 @@ impl Pool {
         }
         let most = if worker.role == Role::Isolated { 1 } else { plan.slots };
         worker.hello(slots.clamp(1, most));
-        self.respawn.ready(worker.born);
+        self.respawn.ready(worker.born, Instant::now());
         let waiting: Vec<_> = worker.aboard.iter().copied().collect();
         if let Some(due) = worker.due.take() {
             self.timers.unset(due, Timer::Worker(child));

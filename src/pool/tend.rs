@@ -136,15 +136,15 @@ impl Pool {
             self.was_degraded = degraded;
             if degraded {
                 error!(
-                    channel = %self.spec.channel, why = self.respawn.trouble(),
+                    channel = %self.spec.channel, why = self.respawn.trouble(Instant::now()),
                     "degraded: no worker can be started, so no job is taken; it is tried again by itself"
                 );
             } else {
                 info!(channel = %self.spec.channel, "no longer degraded: workers start again");
             }
         }
-        if let Some(at) = self.respawn.waits_until(Instant::now()) {
-            // Whoever waits with a run for the next start hears of its time.
+        if let Some(at) = self.respawn.next_timer(Instant::now()) {
+            // Whoever waits with a run for the next start, or for the end of a trial, hears of its time.
             self.timers.set(at, Timer::Boot);
         }
     }
@@ -216,7 +216,8 @@ impl Pool {
     }
 
     fn boot_missing(&mut self) {
-        if self.respawn.is_waiting(Instant::now()) {
+        let now = Instant::now();
+        if self.respawn.is_waiting(now) {
             return;
         }
         let plan = self.spec.plan;
@@ -225,8 +226,8 @@ impl Pool {
         let mut alive = planned().filter(|w| w.is_lasting(plan.jobs_per_life)).count();
         // Those that wait for a stuck run serve nobody, and are few: each has a worker in its place.
         let mut total = planned().filter(|w| w.phase != Phase::Retiring).count();
-        let mut boots = if self.respawn.is_probing() {
-            1usize.saturating_sub(planned().filter(|w| w.phase == Phase::Booting).count())
+        let mut boots = if self.respawn.is_probing(now) {
+            1usize.saturating_sub(planned().filter(|w| self.is_tried(w, now)).count())
         } else {
             usize::MAX
         };
