@@ -87,8 +87,17 @@ impl Pool {
     /// A run did not end when asked: its worker dies, at once when it is alone, else after its siblings.
     pub(super) fn stuck(&mut self, child: ChildId) {
         let Some(worker) = self.workers.get_mut(&child) else { return };
-        if worker.aboard.iter().all(|run| self.runs.get(run).is_none_or(|r| r.overdue)) {
+        let overdue = |run: &RunId| self.runs.get(run).is_none_or(|r| r.overdue);
+        if worker.aboard.iter().all(overdue) {
             return self.doom(child, Doom::Stuck);
+        }
+        if worker.phase == Phase::Retiring && !self.closing && !worker.aboard.iter().any(overdue) {
+            // It has ended after all: the others have all the time they need.
+            (worker.phase, worker.doom) = (Phase::Draining, None);
+            if let Some(due) = worker.due.take() {
+                self.timers.unset(due, Timer::Worker(child));
+            }
+            return;
         }
         if matches!(worker.phase, Phase::Ready | Phase::Draining) {
             warn!(channel = %self.spec.channel, pid = worker.pid, "a run does not end when cancelled: its worker retires");

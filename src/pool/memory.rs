@@ -107,7 +107,7 @@ impl Pool {
             worker.memory = Some(bytes);
             if let Some(limit) = self.spec.recycling.memory_hard_limit.filter(|limit| bytes > *limit)
                 && worker.exit.is_none()
-                && worker.doom.is_none()
+                && worker.phase != Phase::Dying
             {
                 too_fat.push((child, bytes, limit));
             }
