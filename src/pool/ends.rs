@@ -69,14 +69,20 @@ impl Pool {
     pub(super) fn doom(&mut self, child: ChildId, why: Doom) {
         let Some(worker) = self.workers.get_mut(&child) else { return };
         worker.doom.get_or_insert(why);
-        if why == Doom::Broken && worker.ready_at.is_none() {
-            // A program that cannot even say hello is not started again at once.
-            self.respawn.failed(Instant::now(), "it broke the worker protocol before it was ready");
-        }
         if worker.phase != Phase::Dying {
             worker.phase = Phase::Dying;
             self.guardian.kill(child);
         }
+    }
+
+    /// Kills a worker that is of no use. One that was never ready has not booted, for the reason that `why` gives.
+    pub(super) fn give_up(&mut self, child: ChildId, why: &str) {
+        let Some(worker) = self.workers.get(&child) else { return };
+        if worker.ready_at.is_none() && worker.doom.is_none() {
+            // A program that cannot even say hello is not started again at once.
+            self.respawn.failed(Instant::now(), why);
+        }
+        self.doom(child, Doom::Broken);
     }
 
     /// A worker is gone, and all it said is read: end what was aboard.

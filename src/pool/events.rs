@@ -100,12 +100,12 @@ impl Pool {
 
     fn on_hello(&mut self, child: ChildId, protocol: u32, slots: usize, jobs: Vec<JobSpec>) {
         if protocol != wire::PROTOCOL {
-            error!(
-                channel = %self.spec.channel,
-                "a worker speaks protocol {protocol}, this master speaks {}: restart the master, or update the worker",
+            let why = format!(
+                "it speaks protocol {protocol}, this master speaks {}: restart the master, or update the worker",
                 wire::PROTOCOL
             );
-            return self.doom(child, Doom::Broken);
+            error!(channel = %self.spec.channel, "a worker cannot be used: {why}");
+            return self.give_up(child, &why);
         }
         let plan = &self.spec.plan;
         let Some(worker) = self.workers.get_mut(&child) else { return };
@@ -138,7 +138,7 @@ impl Pool {
             warn!(channel = %self.spec.channel, pid = worker.pid, "a worker broke the protocol: {what}");
         }
         if worker.violations >= MAX_VIOLATIONS {
-            self.doom(child, Doom::Broken);
+            self.give_up(child, &format!("it broke the worker protocol: {what}"));
         }
     }
 }

@@ -32,7 +32,7 @@ impl Pool {
                 }
                 Timer::Worker(child) => self.worker_is_late(child),
                 // `tend` runs before every wait.
-                Timer::Boot => {}
+                Timer::Boot | Timer::Age => {}
                 Timer::Flex => self.flex(),
                 Timer::Memory => self.look_at_memory(),
             }
@@ -54,11 +54,12 @@ impl Pool {
         let Some(worker) = self.workers.get(&child) else { return };
         let (pid, limit) = (worker.pid, self.spec.boot_timeout);
         if worker.hung_up {
-            self.on_violation(child, "it closed its socket and lives on");
-            self.doom(child, Doom::Broken);
+            let why = "it closed its socket and lives on";
+            self.on_violation(child, why);
+            self.give_up(child, why);
         } else if worker.phase == Phase::Booting && worker.doom.is_none() {
             warn!(channel = %self.spec.channel, pid, "a worker did not say hello within {limit:?}");
-            self.doom(child, Doom::Broken);
+            self.give_up(child, &format!("it did not say hello within {limit:?}"));
         } else {
             self.doom(child, Doom::Stopping);
         }

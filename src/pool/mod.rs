@@ -140,6 +140,8 @@ pub struct Pool {
     moved: Instant,
     /// When it is decided anew how many workers there should be.
     flex_at: Option<Instant>,
+    /// When the next worker is too old.
+    age_at: Option<Instant>,
     look: Look,
     recycled: Recycled,
     /// What was said last about boots.
@@ -201,6 +203,7 @@ impl Pool {
             demand: Demand::default(),
             moved: Instant::now(),
             flex_at: None,
+            age_at: None,
             look: Look::default(),
             recycled: Recycled::default(),
             was_degraded: false,

@@ -279,10 +279,7 @@ impl Pool {
                 self.timers.set(at, Timer::Flex);
             }
         }
-        if let Some(at) = expiry {
-            // The same moment again and again is one timer.
-            self.timers.set(at, Timer::Boot);
-        }
+        self.timers.replace(&mut self.age_at, expiry, Timer::Age);
     }
 
     /// The numbers of the workers that are so, the oldest first.

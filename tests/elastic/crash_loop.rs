@@ -155,3 +155,15 @@ fn a_program_per_job_that_is_gone_burns_no_attempts_and_is_found_again() {
     assert!(repaired.elapsed() <= within(10 * SECOND), "it took {:?}", repaired.elapsed());
     assert!(master.stop().success());
 }
+
+#[test]
+fn a_worker_that_says_nothing_is_named_as_such() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"sleep\", \"600\"]\nboot_timeout_seconds = 0.2\nmin_worker_number = 1\n",
+    );
+    let master = site.listen(&[]);
+    let error =
+        until("an error", || site.json(&["queue:status"])["worker_error"].as_str().map(str::to_owned));
+    assert_eq!(error, "it did not say hello within 200ms");
+    assert!(master.stop().success());
+}
