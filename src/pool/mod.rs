@@ -11,6 +11,7 @@ mod asks;
 mod dispatch;
 mod ends;
 mod events;
+mod fresh;
 mod io;
 mod judge;
 mod launch;
@@ -41,6 +42,7 @@ use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::job::{Failure, JobId, JobOptions, Outcome, Payload};
 use crate::wire::RunId;
 pub use asks::{Asked, Question, ReplyTo};
+pub use fresh::files;
 use io::FromIo;
 use memory::Look;
 pub use memory::Recycled;
@@ -73,6 +75,8 @@ pub struct Spec {
     pub env: Vec<(String, String)>,
     /// Working directory of workers; the master's when absent.
     pub cwd: Option<PathBuf>,
+    /// The files the program consists of, as far as its command line names them.
+    pub files: Vec<PathBuf>,
     /// From start to hello.
     pub boot_timeout: Duration,
     /// From asking a timed-out run to end to killing its worker.

@@ -117,6 +117,7 @@ impl Pool {
             return;
         }
         self.tend_reload();
+        self.dismiss_outdated();
         self.pick_outgoing();
         self.send_away();
         self.boot_missing();

@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
+use super::fresh::Files;
 use super::io::ToIo;
 use super::output::Tag;
 use super::recycle;
@@ -102,6 +103,8 @@ pub(super) struct Worker {
     pub(super) memory: Option<u64>,
     /// Why it is to be replaced.
     pub(super) outgoing: Option<recycle::Why>,
+    /// What it was made from.
+    pub(super) files: Files,
     /// Its replacement has been started.
     pub(super) replaced: bool,
     /// Runs it was given.
@@ -155,6 +158,7 @@ impl Worker {
             why,
             memory: None,
             outgoing: None,
+            files: Files::default(),
             replaced: false,
             taken: 0,
             born: Instant::now(),
