@@ -96,7 +96,7 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
 /// The files that a change on disk makes another program.
 fn files(behind: &Behind) -> Vec<PathBuf> {
     match (&behind.program, &behind.cwd) {
-        (Program::Wire(argv), Some(cwd)) => pool::files(argv, cwd),
+        (Program::Wire(argv), Some(cwd)) => config::program::files(argv, cwd),
         (Program::Wire(argv), None) => argv.first().map(PathBuf::from).into_iter().collect(),
         (Program::Exec(_), _) => Vec::new(),
     }

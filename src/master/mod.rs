@@ -111,6 +111,8 @@ struct Master {
     orders: Orders,
     /// As it was at the start.
     config: Arc<Config>,
+    /// What a pool may use that does not say it, in MiB; `None` where nothing limits the machine.
+    memory_share: Option<u64>,
 }
 
 impl Master {
@@ -218,6 +220,7 @@ impl Master {
         let task = Task {
             config: Arc::clone(&self.config),
             channel: service.config.clone(),
+            memory_share: self.memory_share,
             guardian: service.guardian.clone(),
             commands: service.commands.clone(),
         };

@@ -153,8 +153,10 @@ pub(super) async fn start(
         let store = open_store(&config).await?;
         opened.push(Claimed { config, behind, run_dir, lock, store });
     }
-    for channel in &opened {
-        machine::warn(&channel.config, &memory);
+    let share = machine::share(opened.iter().map(|channel| &channel.config), memory);
+    for channel in &mut opened {
+        machine::warn(&channel.config, memory);
+        machine::fit(&mut channel.config, share);
         let swept = sweep(&channel.lock.id());
         if swept > 0 {
             warn!(channel = %channel.config.name, swept, "killed processes of an earlier master");
@@ -168,6 +170,7 @@ pub(super) async fn start(
         http: None,
         orders: Orders::default(),
         config: Arc::clone(&listen.config),
+        memory_share: share,
     };
     let shared = Shared {
         elsewhere: Arc::new(Queues::of(Arc::clone(&listen.config))),

@@ -42,7 +42,6 @@ use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::job::{Failure, JobId, JobOptions, Outcome, Payload};
 use crate::wire::RunId;
 pub use asks::{Asked, Question, ReplyTo};
-pub use fresh::files;
 use io::FromIo;
 use memory::Look;
 pub use memory::Recycled;
