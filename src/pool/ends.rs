@@ -19,7 +19,7 @@ impl Pool {
             self.timers.unset(due, Timer::Run(run));
         }
         // A run that was asked to end and then failed did so because it was asked.
-        let outcome = match outcome {
+        let outcome = match self.in_this_generation(entry.child, outcome) {
             Outcome::Done => Outcome::Done,
             _ if entry.overdue => Outcome::TimedOut { limit: entry.limit.unwrap_or_default() },
             _ if self.workers.get(&entry.child).is_some_and(|w| w.doom == Some(Doom::Stopping)) => {
@@ -75,14 +75,15 @@ impl Pool {
         }
     }
 
-    /// Kills a worker that is of no use. One that was never ready has not booted, for the reason that `why` gives.
-    pub(super) fn give_up(&mut self, child: ChildId, why: &str) {
+    /// Kills a worker that does not keep to the protocol: why, in words that follow "a worker".
+    pub(super) fn broken(&mut self, child: ChildId, why: &str) {
         let Some(worker) = self.workers.get(&child) else { return };
-        if worker.ready_at.is_none() && worker.doom.is_none() {
-            // A program that cannot even say hello is not started again at once.
-            self.respawn.failed(Instant::now(), why);
-        }
+        let (generation, was_ready) = (worker.generation, worker.ready_at.is_some());
         self.doom(child, Doom::Broken);
+        if !was_ready {
+            // A program that cannot even say hello is not started again at once.
+            self.boot_failed(generation, &format!("it {why}"));
+        }
     }
 
     /// A worker is gone, and all it said is read: end what was aboard.
@@ -114,11 +115,12 @@ impl Pool {
             let how = exit.map_or_else(|| "ended".to_owned(), judge::describe);
             let when =
                 if worker.ready_at.is_none() { "before it was ready" } else { "right after its hello" };
-            self.respawn.failed(Instant::now(), &format!("it {how} {when}"));
-            warn!(
-                channel = %self.spec.channel, pid = worker.pid,
-                "a worker {how} {when}; the next start waits {:?}", self.respawn.delay()
-            );
+            warn!(channel = %self.spec.channel, pid = worker.pid, "a worker {how} {when}");
+            let why = match tail.lines().last() {
+                Some(last) => format!("it {how} {when}: {last}"),
+                None => format!("it {how} {when}"),
+            };
+            self.boot_failed(worker.generation, &why);
         } else if let (Program::Wire(_), None, Phase::Ready, Some(exit)) =
             (&self.spec.program, worker.doom, worker.phase, exit)
         {

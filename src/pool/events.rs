@@ -7,7 +7,7 @@ use tracing::{debug, error, warn};
 use super::asks::Question;
 use super::io::FromIo;
 use super::timers::Timer;
-use super::worker::{Doom, Phase, Role};
+use super::worker::{Doom, Phase};
 use super::{Pool, Program, output};
 use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::wire::{self, FromWorker, JobSpec};
@@ -29,8 +29,9 @@ impl Pool {
             }
             ChildEvent::SpawnFailed { error, .. } => {
                 error!(channel = %self.spec.channel, %error, "could not start a worker");
-                self.respawn.failed(Instant::now(), &error);
+                let generation = worker.generation;
                 self.bury(child, None, "");
+                self.boot_failed(generation, &error);
             }
             ChildEvent::Exited(exit) => {
                 worker.exit = Some(exit);
@@ -100,20 +101,15 @@ impl Pool {
 
     fn on_hello(&mut self, child: ChildId, protocol: u32, slots: usize, jobs: Vec<JobSpec>) {
         if protocol != wire::PROTOCOL {
-            let why = format!(
-                "it speaks protocol {protocol}, this master speaks {}: restart the master, or update the worker",
-                wire::PROTOCOL
-            );
-            error!(channel = %self.spec.channel, "a worker cannot be used: {why}");
-            return self.give_up(child, &why);
+            let why = format!("speaks protocol {protocol}, this master speaks {}", wire::PROTOCOL);
+            return self.broken(child, &format!("{why}: restart the master, or update the worker"));
         }
-        let plan = &self.spec.plan;
+        let slots_planned = self.slots_of(child);
         let Some(worker) = self.workers.get_mut(&child) else { return };
         if worker.phase != Phase::Booting {
             return self.on_violation(child, "it said hello twice");
         }
-        let most = if worker.role == Role::Isolated { 1 } else { plan.slots };
-        worker.hello(slots.clamp(1, most));
+        worker.hello(slots.clamp(1, slots_planned));
         self.respawn.ready(worker.born, Instant::now());
         let waiting: Vec<_> = worker.aboard.iter().copied().collect();
         if let Some(due) = worker.due.take() {
@@ -127,6 +123,7 @@ impl Pool {
             self.start_clock(run);
         }
         self.memory_may_change();
+        self.on_trial_hello(child);
         // Whoever it replaces goes at once: no more serve than there may be.
         self.tend();
     }
@@ -138,7 +135,7 @@ impl Pool {
             warn!(channel = %self.spec.channel, pid = worker.pid, "a worker broke the protocol: {what}");
         }
         if worker.violations >= MAX_VIOLATIONS {
-            self.give_up(child, &format!("it broke the worker protocol: {what}"));
+            self.broken(child, "broke the worker protocol again and again");
         }
     }
 }

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::timers::Timer;
 use super::worker::{Doom, Phase};
-use super::{Pool, Program};
+use super::{Pool, Program, recycle};
 use crate::guardian::handle::ChildId;
 use crate::wire::{self, FromMaster, RunId};
 
@@ -54,12 +54,13 @@ impl Pool {
         let Some(worker) = self.workers.get(&child) else { return };
         let (pid, limit) = (worker.pid, self.spec.boot_timeout);
         if worker.hung_up {
-            let why = "it closed its socket and lives on";
-            self.on_violation(child, why);
-            self.give_up(child, why);
+            self.on_violation(child, "it closed its socket and lives on");
+            self.broken(child, "closed its socket and lived on");
         } else if worker.phase == Phase::Booting && worker.doom.is_none() {
             warn!(channel = %self.spec.channel, pid, "a worker did not say hello within {limit:?}");
-            self.give_up(child, &format!("it did not say hello within {limit:?}"));
+            self.broken(child, &format!("did not say hello within {limit:?}"));
+        } else if worker.phase == Phase::Draining && worker.doom.is_none() {
+            self.outlasted(child);
         } else {
             self.doom(child, Doom::Stopping);
         }
@@ -95,8 +96,12 @@ impl Pool {
         if worker.phase == Phase::Retiring && !self.closing && !worker.aboard.iter().any(overdue) {
             // It has ended after all: the others have all the time they need.
             (worker.phase, worker.doom) = (Phase::Draining, None);
+            let is_reload = worker.outgoing.is_some_and(recycle::Why::is_reload);
             if let Some(due) = worker.due.take() {
                 self.timers.unset(due, Timer::Worker(child));
+            }
+            if is_reload {
+                self.set_worker_timer(child, self.spec.stop_wait);
             }
             return;
         }

@@ -123,6 +123,8 @@ impl Pool {
         if matches!(self.spec.program, Program::Exec(_)) {
             return;
         }
+        self.tend_reload();
+        self.dismiss_outdated();
         self.pick_outgoing();
         self.send_away();
         self.boot_missing();
@@ -144,7 +146,7 @@ impl Pool {
             }
         }
         if let Some(at) = self.respawn.next_timer(Instant::now()) {
-            // Whoever waits with a run for the next start, or for the end of a trial, hears of its time.
+            // Whoever waits with a run for the next start, or for the end of a probation, hears of its time.
             self.timers.set(at, Timer::Boot);
         }
     }
@@ -188,15 +190,17 @@ impl Pool {
     /// Lets those go that are not needed: first those whose replacement is there, then idle ones.
     fn send_away(&mut self) {
         let life = self.spec.plan.jobs_per_life;
-        let needed = self.scaler.target() + self.spec.plan.spare;
+        let needed = self.scaler.target();
         let ready = |w: &&Worker| w.role == Role::Plan && w.phase == Phase::Ready;
         let lasting = self.workers.values().filter(|w| ready(w) && w.is_lasting(life)).count();
-        let outgoing = self.children_that(|w| ready(w) && w.outgoing.is_some());
-        let mut surplus = (lasting + outgoing.len()).saturating_sub(needed);
+        // Idle ones make room at once.
+        let mut outgoing = self.children_that(|w| ready(w) && w.outgoing.is_some() && w.aboard.is_empty());
+        outgoing.extend(self.children_that(|w| ready(w) && w.outgoing.is_some() && !w.aboard.is_empty()));
+        let surplus = (lasting + outgoing.len()).saturating_sub(needed);
         for child in outgoing.into_iter().take(surplus) {
-            surplus -= 1;
             self.drain(child);
         }
+        let mut surplus = lasting.saturating_sub(needed + self.spec.plan.spare);
         // The youngest first: runs go to the oldest, so these have been idle for longest.
         let idle = self.children_that(|w| ready(w) && w.is_lasting(life) && w.aboard.is_empty());
         for child in idle.into_iter().rev().take(surplus) {
@@ -212,6 +216,8 @@ impl Pool {
         worker.phase = Phase::Draining;
         if worker.aboard.is_empty() {
             self.dismiss(child);
+        } else if worker.outgoing.is_some_and(recycle::Why::is_reload) {
+            self.set_worker_timer(child, self.spec.stop_wait);
         }
     }
 
@@ -225,7 +231,8 @@ impl Pool {
         // One that has taken its last run is replaced while it still works on it.
         let mut alive = planned().filter(|w| w.is_lasting(plan.jobs_per_life)).count();
         // Those that wait for a stuck run serve nobody, and are few: each has a worker in its place.
-        let mut total = planned().filter(|w| w.phase != Phase::Retiring).count();
+        let trial = self.workers.values().filter(|w| w.role == Role::Trial).count();
+        let mut total = planned().filter(|w| w.phase != Phase::Retiring).count() + trial;
         let mut boots = if self.respawn.is_probing(now) {
             1usize.saturating_sub(planned().filter(|w| self.is_tried(w, now)).count())
         } else {
@@ -272,12 +279,9 @@ impl Pool {
             .min();
         // One that is overdue waits for others to be replaced, whose end is seen anyway.
         let expiry = expiry.filter(|at| *at > now);
-        match (self.flex_at.filter(|at| *at > now), flex) {
-            (Some(_), _) | (None, None) => {}
-            (None, Some(at)) => {
-                self.flex_at = Some(at);
-                self.timers.set(at, Timer::Flex);
-            }
+        if let (None, Some(at)) = (self.flex_at.filter(|at| *at > now), flex) {
+            self.flex_at = Some(at);
+            self.timers.set(at, Timer::Flex);
         }
         self.timers.replace(&mut self.age_at, expiry, Timer::Age);
     }

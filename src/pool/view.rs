@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::memory::Recycled;
+use super::reload::Reloading;
 use super::scale::Decision;
 use super::worker::{Phase, Role, Worker};
 use super::{Pool, Program};
@@ -121,6 +122,10 @@ pub struct Insight {
     pub scaled_down: u64,
     /// How many workers were replaced.
     pub recycled: Recycled,
+    /// The generation that workers are started as, from 1; every reload begins another.
+    pub generation: u64,
+    /// How far a reload is, while there is one.
+    pub reload: Option<Reloading>,
     /// Boots fail again and again and no worker is ready: no job is taken.
     pub degraded: bool,
     /// Milliseconds until the next boot is tried, while one is put off.
@@ -168,14 +173,14 @@ impl Pool {
     /// Whether a worker is there that takes jobs, or would if it had a slot free.
     pub(super) fn is_served(&self, now: Instant) -> bool {
         let ready = |w: &Worker| w.role == Role::Plan && w.phase == Phase::Ready && w.doom.is_none();
-        let takes = |w: &Worker| ready(w) && !self.respawn.is_on_trial(w.born, now);
+        let takes = |w: &Worker| ready(w) && !self.respawn.is_on_probation(w.born, now);
         matches!(self.spec.program, Program::Wire(_)) && self.workers.values().any(takes)
     }
 
     /// Whether a worker has yet to show that it can be started.
     pub(super) fn is_tried(&self, worker: &Worker, now: Instant) -> bool {
-        let on_trial = || worker.phase == Phase::Ready && self.respawn.is_on_trial(worker.born, now);
-        worker.phase == Phase::Booting || on_trial()
+        let on_probation = || worker.phase == Phase::Ready && self.respawn.is_on_probation(worker.born, now);
+        worker.phase == Phase::Booting || on_probation()
     }
 
     /// Counts the workers.
@@ -220,6 +225,8 @@ impl Pool {
             scaled_up,
             scaled_down,
             recycled: self.recycled,
+            generation: self.generation,
+            reload: self.reloading(),
             degraded: self.is_degraded(),
             next_boot_ms: self.respawn.waits_until(now).map(|at| millis(at - now)),
         }
@@ -231,7 +238,7 @@ impl Pool {
         Row {
             pid: worker.pid,
             state: doing(worker),
-            generation: 0,
+            generation: worker.generation,
             job: oldest.map(|run| RowJob {
                 id: run.id,
                 name: run.job.clone(),

@@ -14,6 +14,7 @@ mod adversaries;
 mod confine;
 mod deaths;
 mod drain;
+mod fresh;
 mod limits;
 mod memory;
 mod outage;
