@@ -75,14 +75,15 @@ impl Pool {
         }
     }
 
-    /// Kills a worker that does not keep to the protocol: why, in words that follow "a worker".
-    pub(super) fn broken(&mut self, child: ChildId, why: &str) {
+    /// Kills a worker that is of no use. One that was never ready has not booted, for the reason that `why` gives.
+    pub(super) fn give_up(&mut self, child: ChildId, why: &str) {
         let Some(worker) = self.workers.get(&child) else { return };
-        let (generation, was_ready) = (worker.generation, worker.ready_at.is_some());
+        let (generation, has_booted) =
+            (worker.generation, worker.ready_at.is_some() || worker.doom.is_some());
         self.doom(child, Doom::Broken);
-        if !was_ready {
+        if !has_booted {
             // A program that cannot even say hello is not started again at once.
-            self.boot_failed(generation, &format!("it {why}"));
+            self.boot_failed(generation, why);
         }
     }
 

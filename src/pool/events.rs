@@ -101,8 +101,12 @@ impl Pool {
 
     fn on_hello(&mut self, child: ChildId, protocol: u32, slots: usize, jobs: Vec<JobSpec>) {
         if protocol != wire::PROTOCOL {
-            let why = format!("speaks protocol {protocol}, this master speaks {}", wire::PROTOCOL);
-            return self.broken(child, &format!("{why}: restart the master, or update the worker"));
+            let why = format!(
+                "it speaks protocol {protocol}, this master speaks {}: restart the master, or update the worker",
+                wire::PROTOCOL
+            );
+            error!(channel = %self.spec.channel, "a worker cannot be used: {why}");
+            return self.give_up(child, &why);
         }
         let slots_planned = self.slots_of(child);
         let Some(worker) = self.workers.get_mut(&child) else { return };
@@ -135,7 +139,7 @@ impl Pool {
             warn!(channel = %self.spec.channel, pid = worker.pid, "a worker broke the protocol: {what}");
         }
         if worker.violations >= MAX_VIOLATIONS {
-            self.broken(child, "broke the worker protocol again and again");
+            self.give_up(child, &format!("it broke the worker protocol: {what}"));
         }
     }
 }

@@ -54,11 +54,12 @@ impl Pool {
         let Some(worker) = self.workers.get(&child) else { return };
         let (pid, limit) = (worker.pid, self.spec.boot_timeout);
         if worker.hung_up {
-            self.on_violation(child, "it closed its socket and lives on");
-            self.broken(child, "closed its socket and lived on");
+            let why = "it closed its socket and lives on";
+            self.on_violation(child, why);
+            self.give_up(child, why);
         } else if worker.phase == Phase::Booting && worker.doom.is_none() {
             warn!(channel = %self.spec.channel, pid, "a worker did not say hello within {limit:?}");
-            self.broken(child, &format!("did not say hello within {limit:?}"));
+            self.give_up(child, &format!("it did not say hello within {limit:?}"));
         } else if worker.phase == Phase::Draining && worker.doom.is_none() {
             self.outlasted(child);
         } else {
