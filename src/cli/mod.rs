@@ -7,17 +7,22 @@ mod clear;
 mod config_check;
 mod demo;
 mod drain;
+mod each;
 mod failed;
 mod failure;
 mod list;
 mod listen;
 mod log;
 mod metrics;
+mod pause;
 mod push;
 mod push_file;
 mod push_lines;
+mod quiet;
 mod reload_failed;
+mod resume;
 mod run;
+mod scale;
 mod session;
 mod show;
 mod status;
@@ -98,6 +103,14 @@ pub(crate) enum Command {
     Listen(listen::Listen),
     #[command(name = "queue:stop", visible_alias = "worker:stop")]
     Stop(stop::Stop),
+    #[command(name = "queue:quiet")]
+    Quiet(quiet::Quiet),
+    #[command(name = "queue:pause")]
+    Pause(pause::Pause),
+    #[command(name = "queue:resume")]
+    Resume(resume::Resume),
+    #[command(name = "queue:scale")]
+    Scale(scale::Scale),
     #[command(name = "queue:run", visible_alias = "worker:run")]
     Run(run::Run),
     #[command(name = "queue:push")]
@@ -124,6 +137,10 @@ impl Command {
             Self::Demo(command) => command.run(session),
             Self::Listen(command) => command.run(session),
             Self::Stop(command) => command.run(session),
+            Self::Quiet(command) => command.run(session),
+            Self::Pause(command) => command.run(session),
+            Self::Resume(command) => command.run(session),
+            Self::Scale(command) => command.run(session),
             Self::Run(command) => command.run(session),
             Self::Push(command) => command.run(session),
             Self::Status(command) => command.run(session),

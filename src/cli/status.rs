@@ -124,6 +124,9 @@ fn render(reports: &[Report], colours: bool) -> String {
                 counts.paused_until.map_or(String::new(), |until| format!(" until {}", time::local(until)));
             shown.push_str(&format!("Paused{until}: no master takes a job.\n"));
         }
+        if running.as_ref().is_some_and(|running| running.quiet) {
+            shown.push_str("Quiet: the master on this machine takes no jobs.\n");
+        }
         if let Some(line) = running.as_ref().and_then(workers::trouble) {
             shown.push_str(&if colours { format!("\x1b[31m{line}\x1b[0m\n") } else { line + "\n" });
         }
@@ -157,6 +160,7 @@ struct Shown<'a> {
     total: u64,
     paused: bool,
     paused_until: Option<String>,
+    quiet: bool,
     worker_error: Option<&'a str>,
     degraded: bool,
     driver: &'a str,
@@ -190,6 +194,7 @@ impl<'a> From<&'a Report> for Shown<'a> {
             total: report.counts.total(),
             paused,
             paused_until: paused_until.and_then(time::rfc3339),
+            quiet: report.running.as_ref().is_some_and(|running| running.quiet),
             worker_error: report.running.as_ref().and_then(|running| running.worker_error.as_deref()),
             degraded: report.running.as_ref().is_some_and(|running| running.pool.degraded),
             driver: &report.driver,

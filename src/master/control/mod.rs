@@ -4,17 +4,22 @@
 //! object per line each way. A request is answered by any number of `progress` lines and one line with `ok`.
 
 mod client;
+mod places;
 mod server;
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::channel::Report;
+use crate::channel::{Quieted, Report};
+use crate::pool::{ByHand, Floor};
 
 pub use client::{ControlError, ask};
 pub(super) use server::{Answers, Server, SocketFile, serve};
 
-/// Longest line either side accepts, in bytes.
-const MAX_LINE: usize = 1 << 20;
+/// How the answer begins to what is no request. A master of any version says so; a command that only sends requests learns
+/// from it that the master is older.
+const NOT_A_REQUEST: &str = "not a request";
 
 /// What a command asks of the master of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +35,29 @@ pub enum Request {
         #[serde(default)]
         force: bool,
     },
+    /// Take no more jobs of this channel, and let what runs go on.
+    Quiet,
+    /// Take jobs of this channel again.
+    Resume,
+    /// Set the fewest workers of this channel.
+    Scale {
+        /// To how many.
+        #[serde(flatten)]
+        order: ByHand,
+    },
+}
+
+impl Request {
+    /// How long each line of an answer may take. What takes longer says in between how it stands.
+    fn patience(self) -> Duration {
+        match self {
+            Self::Stop { .. } => Duration::from_secs(30),
+            // Answered at once, or the master is in trouble.
+            Self::Status | Self::Metrics | Self::Quiet | Self::Resume | Self::Scale { .. } => {
+                Duration::from_secs(5)
+            }
+        }
+    }
 }
 
 /// A line of an answer.
@@ -68,4 +96,13 @@ pub enum Answer {
         /// Whether the store heard everything.
         settled: bool,
     },
+    /// To [`Request::Quiet`].
+    Quiet(Quieted),
+    /// To [`Request::Resume`].
+    Resumed {
+        /// Whether it had been quiet.
+        was_quiet: bool,
+    },
+    /// To [`Request::Scale`].
+    Scaled(Floor),
 }
