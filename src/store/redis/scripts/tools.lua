@@ -119,16 +119,6 @@ local function place_of(record)
   return meta and PLACE[meta.priority] or PLACE.normal
 end
 
--- When the pause that is in force ends, by what stands in stats: 0 for one that somebody has to end. nil when there is none.
--- Version 1 of this knew no ends and takes each for a pause without one.
-local function pause(stored, time)
-  local till = tonumber(stored)
-  if not stored or (till and till > 1 and till <= time) then
-    return nil
-  end
-  return till and till > 1 and till or 0
-end
-
 -- How many entries wait, tombstones among them.
 local function entries()
   local count = 0
