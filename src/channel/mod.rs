@@ -14,6 +14,7 @@ mod calls;
 mod demand;
 mod pace;
 mod quiet;
+mod reload;
 mod runs;
 mod stop;
 mod table;
@@ -29,7 +30,6 @@ use tokio::sync::{mpsc, oneshot};
 use crate::job::{JobId, Outcome, Timestamp};
 use crate::metrics::ChannelMetrics;
 use crate::pool::{ByHand, Census, Floor, Insight, Pool};
-use crate::retry::Policy;
 pub use crate::store::Elsewhere;
 use crate::store::{Owner, Store};
 use crate::wire::RunId;
@@ -37,6 +37,8 @@ use asks::Asks;
 use calls::Calls;
 use pace::Pace;
 pub use quiet::Quieted;
+use reload::Reload;
+pub use reload::{OnReloaded, Renewal, Rules};
 pub use stop::Stopped;
 use stop::Stopping;
 use table::Table;
@@ -51,14 +53,8 @@ pub struct Setup {
     pub store: Arc<dyn Store>,
     /// Its workers.
     pub pool: Pool,
-    /// What errors lead to.
-    pub policy: Policy,
-    /// The time limit of jobs that do not set their own.
-    pub max_execute: Option<Duration>,
-    /// Longest idle wait.
-    pub sleep: Duration,
-    /// How long a stop waits for running jobs.
-    pub stop_wait: Duration,
+    /// What it decides by.
+    pub rules: Rules,
     /// Owners known to be dead, whose jobs are freed before the first lease.
     pub dead: Vec<Owner>,
     /// Told of every new owner before it leases anything.
@@ -103,6 +99,8 @@ pub enum Command {
     },
     /// Finish and end, because the master begins anew: a [`Command::Stop`] that follows is the first one.
     Pause,
+    /// Let other workers take over, and go on by other rules.
+    Reload(Box<Renewal>, OnReloaded),
     /// Tell what is going on.
     Report(oneshot::Sender<Report>),
     /// Set the fewest workers by hand; answers how many that are now, or why it cannot be done.
@@ -161,10 +159,9 @@ pub struct Channel {
     name: Arc<str>,
     store: Arc<dyn Store>,
     pool: Pool,
-    policy: Policy,
-    max_execute: Option<Duration>,
-    sleep: Duration,
-    stop_wait: Duration,
+    rules: Rules,
+    /// How its workers hand over to others, while they do.
+    reloading: Option<Reload>,
     metrics: ChannelMetrics,
     on_join: OnJoin,
     elsewhere: Option<Arc<dyn Elsewhere>>,
@@ -211,10 +208,8 @@ impl Channel {
             name: setup.name,
             store: setup.store,
             pool: setup.pool,
-            policy: setup.policy,
-            max_execute: setup.max_execute,
-            sleep: setup.sleep,
-            stop_wait: setup.stop_wait,
+            rules: setup.rules,
+            reloading: None,
             metrics: setup.metrics,
             on_join: setup.on_join,
             elsewhere: setup.elsewhere,
@@ -256,6 +251,7 @@ impl Channel {
                     self.on_asked(asked);
                     self.on_ended(ended);
                     self.hand_back_when_degraded();
+                    self.end_reload();
                 }
                 answers = self.asks.next() => self.on_answers(answers),
                 done = self.calls.done() => self.on_call(done),
@@ -280,6 +276,7 @@ impl Channel {
             // Whoever asked may have gone.
             Command::Quiet(reply) => drop(reply.send(self.quiet())),
             Command::Resume(reply) => drop(reply.send(self.resume())),
+            Command::Reload(renewal, reply) => self.reload(*renewal, reply),
             Command::Report(reply) => {
                 let report = Report {
                     running: self.table.running(),
@@ -320,7 +317,7 @@ impl Channel {
 
     /// A wait for work that ends early when there may be some.
     fn wait_for_work(&self) -> Waiting {
-        let (store, sleep) = (Arc::clone(&self.store), self.sleep);
+        let (store, sleep) = (Arc::clone(&self.store), self.rules.sleep);
         Box::pin(async move {
             if store.wait(sleep).await.is_err() {
                 // The next turn meets the same trouble and reports it; here it only must not spin, nor sleep past

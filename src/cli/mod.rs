@@ -19,6 +19,7 @@ mod push;
 mod push_file;
 mod push_lines;
 mod quiet;
+mod reload;
 mod reload_failed;
 mod resume;
 mod run;
@@ -111,6 +112,8 @@ pub(crate) enum Command {
     Resume(resume::Resume),
     #[command(name = "queue:scale")]
     Scale(scale::Scale),
+    #[command(name = "queue:reload", visible_aliases = ["worker:reload", "queue:restart"])]
+    Reload(reload::Reload),
     #[command(name = "queue:run", visible_alias = "worker:run")]
     Run(run::Run),
     #[command(name = "queue:push")]
@@ -141,6 +144,7 @@ impl Command {
             Self::Pause(command) => command.run(session),
             Self::Resume(command) => command.run(session),
             Self::Scale(command) => command.run(session),
+            Self::Reload(command) => command.run(session),
             Self::Run(command) => command.run(session),
             Self::Push(command) => command.run(session),
             Self::Status(command) => command.run(session),

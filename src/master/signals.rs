@@ -3,10 +3,11 @@
 //! | signal | means |
 //! |---|---|
 //! | TERM, INT, QUIT | stop: finish what runs within `stop_wait_seconds`, then end it; a second one kills at once |
-//! | HUP | stop, as the terminal has gone away |
+//! | USR1 | reload |
+//! | HUP | reload; stop when the terminal has gone away, nothing then under `nohup` |
 //! | TSTP | quiet: no more jobs are taken, what runs goes on |
 //! | CONT | jobs are taken again |
-//! | USR1, USR2 | nothing in this version; they do no harm |
+//! | USR2 | nothing in this version; it does no harm |
 //! | TTIN, TTOU, PIPE, WINCH | ignored |
 
 use std::io;
@@ -26,6 +27,8 @@ pub(super) enum Signal {
     Quiet,
     /// Take jobs again.
     Resume,
+    /// Read the configuration again and let new workers take over.
+    Reload,
     /// Understood, and nothing to do.
     Nothing(&'static str),
 }
@@ -62,12 +65,14 @@ pub(super) struct Signals {
     proceed: Stream,
     /// The last word on being quiet that came while a stop was waited for.
     kept: Option<Signal>,
+    terminal: Terminal,
 }
 
 impl Signals {
     /// Takes the signals over from their default actions.
     pub(super) fn take_over() -> io::Result<Self> {
         fd::ignore_terminal();
+        let terminal = Terminal::find();
         // These have no names in the runtime's list.
         let [suspend, proceed] =
             [Number::SIGTSTP, Number::SIGCONT].map(|number| SignalKind::from_raw(number as i32));
@@ -81,6 +86,7 @@ impl Signals {
             suspend: signal(suspend)?,
             proceed: signal(proceed)?,
             kept: None,
+            terminal,
         };
         SigSet::from_iter(HELD).thread_unblock()?;
         Ok(taken)
@@ -103,7 +109,7 @@ impl Signals {
             match self.coming().await {
                 Signal::Stop => return,
                 signal @ (Signal::Quiet | Signal::Resume) => self.kept = Some(signal),
-                Signal::Nothing(_) => {}
+                Signal::Reload | Signal::Nothing(_) => {}
             }
         }
     }
@@ -121,11 +127,48 @@ impl Signals {
             _ = self.terminate.recv() => Signal::Stop,
             _ = self.interrupt.recv() => Signal::Stop,
             _ = self.quit.recv() => Signal::Stop,
-            _ = self.hangup.recv() => Signal::Stop,
-            _ = self.user1.recv() => Signal::Nothing("SIGUSR1"),
+            _ = self.hangup.recv() => self.terminal.on_hangup(),
+            _ = self.user1.recv() => Signal::Reload,
             _ = self.user2.recv() => Signal::Nothing("SIGUSR2"),
             _ = self.suspend.recv() => Signal::Quiet,
             _ = self.proceed.recv() => Signal::Resume,
         }
     }
+}
+
+/// The terminal the master was started from: its end comes as the same signal as the wish for a reload.
+struct Terminal {
+    /// It is known to be there.
+    there: bool,
+    /// Whoever started us wants us to outlive it.
+    outlive: bool,
+}
+
+impl Terminal {
+    /// Call it before the signal is taken over.
+    fn find() -> Self {
+        Self { there: has_terminal(), outlive: ignores_hangup() }
+    }
+
+    fn on_hangup(&mut self) -> Signal {
+        if !self.there || has_terminal() {
+            return Signal::Reload;
+        }
+        self.there = false;
+        if self.outlive { Signal::Nothing("the end of the terminal") } else { Signal::Stop }
+    }
+}
+
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
+}
+
+/// Whether this process was started with SIGHUP ignored, as `nohup` does it.
+fn ignores_hangup() -> bool {
+    let ignored = |status: String| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    };
+    let mask = std::fs::read_to_string("/proc/self/status").ok().and_then(ignored);
+    mask.is_some_and(|mask| mask & (1 << (Number::SIGHUP as u32 - 1)) != 0)
 }

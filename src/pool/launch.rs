@@ -61,7 +61,7 @@ impl Pool {
             let _ = self.to_children.send((child, failed));
             (child, Ties::cut())
         });
-        self.workers.insert(child, Worker::new(child, role, phase, why, ties));
+        self.workers.insert(child, Worker::new(child, (role, self.generation), phase, why, ties));
         child
     }
 

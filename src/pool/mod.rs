@@ -19,6 +19,7 @@ mod memory;
 mod output;
 pub use crate::config::plan;
 mod recycle;
+mod reload;
 mod respawn;
 mod scale;
 mod scaler;
@@ -44,6 +45,8 @@ use io::FromIo;
 use memory::Look;
 pub use memory::Recycled;
 use plan::{Plan, Recycling, Scaling};
+use reload::Reload;
+pub use reload::{Member, Reloading, Renewal, Renewed, Turnover};
 use respawn::Respawn;
 pub use scale::{Decision, Load, Why};
 use scaler::Scaler;
@@ -130,6 +133,13 @@ pub struct Ended {
 pub struct Pool {
     spec: Spec,
     guardian: Handle,
+    /// The generation that workers are started as.
+    generation: u64,
+    /// The last number that was given to one.
+    newest: u64,
+    reload: Option<Reload>,
+    /// How the last reload ended, until somebody asks.
+    reloaded: Option<Result<Renewed, String>>,
     workers: BTreeMap<ChildId, Worker>,
     runs: HashMap<RunId, InRun>,
     timers: Timers,
@@ -181,7 +191,7 @@ struct InRun {
 impl Pool {
     /// A pool without workers; [`Pool::next`] boots them.
     #[must_use]
-    pub fn new(spec: Spec, guardian: Handle) -> Self {
+    pub fn new(Renewal { spec, guardian }: Renewal) -> Self {
         // Events of children are few and bounded by the number of workers; frames are held back by
         // the bounded channel.
         let (to_children, children) = mpsc::unbounded_channel();
@@ -191,6 +201,10 @@ impl Pool {
         Self {
             spec,
             guardian,
+            generation: 1,
+            newest: 1,
+            reload: None,
+            reloaded: None,
             workers: BTreeMap::new(),
             runs: HashMap::new(),
             timers: Timers::default(),
@@ -221,7 +235,7 @@ impl Pool {
     pub async fn next(&mut self) -> Vec<Ended> {
         self.tend();
         self.flush();
-        if self.ended.is_empty() {
+        if self.ended.is_empty() && self.reloaded.is_none() {
             let due = self.timers.next();
             tokio::select! {
                 biased;

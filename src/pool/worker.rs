@@ -54,6 +54,8 @@ impl Phase {
 pub(super) enum Role {
     /// Serves the plan.
     Plan,
+    /// Shows whether the next generation can be started; runs nothing before that takes over.
+    Trial,
     /// Runs suspects, one at a time.
     Isolated,
 }
@@ -75,6 +77,7 @@ pub(super) enum Doom {
 pub(super) struct Worker {
     pub(super) child: ChildId,
     pub(super) role: Role,
+    pub(super) generation: u64,
     pub(super) phase: Phase,
     pub(super) pid: Option<i32>,
     pub(super) slots: usize,
@@ -126,10 +129,17 @@ impl Ties {
 }
 
 impl Worker {
-    pub(super) fn new(child: ChildId, role: Role, phase: Phase, why: String, ties: Ties) -> Self {
+    pub(super) fn new(
+        child: ChildId,
+        (role, generation): (Role, u64),
+        phase: Phase,
+        why: String,
+        ties: Ties,
+    ) -> Self {
         Self {
             child,
             role,
+            generation,
             phase,
             pid: None,
             slots: 1,

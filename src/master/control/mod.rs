@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::channel::{Quieted, Report};
-use crate::pool::{ByHand, Floor};
+use crate::pool::{ByHand, Floor, Renewed};
 
 pub use client::{ControlError, ask};
 pub(super) use server::{Answers, Server, SocketFile, serve};
@@ -29,6 +29,8 @@ pub enum Request {
     Status,
     /// The master's metrics, in the text format of Prometheus.
     Metrics,
+    /// Read the configuration again and let new workers take over. Answered when the old ones have gone.
+    Reload,
     /// End this channel, and the master with its last one. Answered when it has ended.
     Stop {
         /// Kill what runs instead of waiting for it.
@@ -51,7 +53,7 @@ impl Request {
     /// How long each line of an answer may take. What takes longer says in between how it stands.
     fn patience(self) -> Duration {
         match self {
-            Self::Stop { .. } => Duration::from_secs(30),
+            Self::Stop { .. } | Self::Reload => Duration::from_secs(30),
             // Answered at once, or the master is in trouble.
             Self::Status | Self::Metrics | Self::Quiet | Self::Resume | Self::Scale { .. } => {
                 Duration::from_secs(5)
@@ -89,6 +91,23 @@ pub enum Answer {
     },
     /// To [`Request::Metrics`].
     Metrics(String),
+    /// To [`Request::Reload`].
+    Reloaded {
+        /// The workers that went and came.
+        #[serde(flatten)]
+        renewed: Renewed,
+        /// The changed keys that take effect with the next start only.
+        restart: Vec<String>,
+        /// Whether the file of the master's program is another one than the master runs.
+        program_replaced: bool,
+    },
+    /// To [`Request::Reload`]: everything goes on as before.
+    NotReloaded {
+        /// Why.
+        why: String,
+        /// Whether the configuration is the reason.
+        invalid: bool,
+    },
     /// To [`Request::Stop`].
     Stopped {
         /// Jobs handed back to waiting, uncounted.
