@@ -10,6 +10,7 @@ mod server;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::channel::{Quieted, Report};
 use crate::pool::{ByHand, Floor, Renewed};
@@ -50,6 +51,19 @@ pub enum Request {
 }
 
 impl Request {
+    /// Reads a line.
+    fn read(line: &[u8]) -> Result<Self, String> {
+        let wrong = |error: serde_json::Error| error.to_string();
+        let request: Self = serde_json::from_slice(line).map_err(wrong)?;
+        // A command without keys of its own would take any, and so do something else than was meant.
+        let given: Map<String, Value> = serde_json::from_slice(line).map_err(wrong)?;
+        let known = serde_json::to_value(request).map_err(wrong)?;
+        match given.keys().find(|key| known.get(key).is_none()) {
+            Some(key) => Err(format!("unknown field `{key}`")),
+            None => Ok(request),
+        }
+    }
+
     /// How long each line of an answer may take. What takes longer says in between how it stands.
     fn patience(self) -> Duration {
         match self {

@@ -140,7 +140,7 @@ async fn converse(
             let why = format!("{NOT_A_REQUEST}: it is longer than {} KiB", MAX_REQUEST >> 10);
             return send(&mut write, &Reply::Error(why)).await;
         }
-        match serde_json::from_slice::<Request>(&line) {
+        match Request::read(&line) {
             Ok(request) => answer(request, answers, &mut write).await?,
             Err(error) => send(&mut write, &Reply::Error(format!("{NOT_A_REQUEST}: {error}"))).await?,
         }

@@ -1,0 +1,1 @@
+//! The transcripts of `docs/control-socket.md`, said to a real master.
