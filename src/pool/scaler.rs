@@ -39,12 +39,31 @@ pub(super) struct Taken {
 
 /// What is ordered by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", try_from = "Ordered")]
 pub enum ByHand {
     /// So many more, or fewer, than the fewest there are to be now.
     Change(i64),
     /// Exactly so many as the fewest.
     Exactly(usize),
+}
+
+/// The same as it is read.
+#[derive(serde::Deserialize)]
+struct Ordered {
+    change: Option<i64>,
+    exactly: Option<usize>,
+}
+
+impl TryFrom<Ordered> for ByHand {
+    type Error = &'static str;
+
+    fn try_from(ordered: Ordered) -> Result<Self, Self::Error> {
+        match ordered {
+            Ordered { change: Some(by), exactly: None } => Ok(Self::Change(by)),
+            Ordered { change: None, exactly: Some(workers) } => Ok(Self::Exactly(workers)),
+            Ordered { .. } => Err("one of `change` and `exactly` is needed"),
+        }
+    }
 }
 
 /// The fewest workers, after an order.
