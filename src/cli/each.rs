@@ -60,7 +60,8 @@ pub(super) fn ask(channel: &Channel, doing: &str, request: Request) -> Result<An
     master::ask(&master::socket(channel), request, |_| {}).map_err(|error| refused(doing, error))
 }
 
-fn refused(doing: &str, error: ControlError) -> Failure {
+/// Why a master did not do what it was asked, and what to do about it.
+pub(super) fn refused(doing: &str, error: ControlError) -> Failure {
     let hint = match &error {
         ControlError::Unknown | ControlError::Garbled(_) => {
             Some("restart it with this version: queue:stop, then queue:listen")

@@ -11,7 +11,7 @@ use crate::config::Channel;
 use crate::form::time::parse_duration;
 use crate::job::{MAX_DELAY, Timestamp};
 
-/// Let no master on any machine take jobs of a channel, until queue:resume or for a time; what runs goes on
+/// Let no master on any machine take jobs of a channel; what runs goes on
 #[derive(Debug, Args)]
 pub(crate) struct Pause {
     /// Every declared channel (or name several with --channel)

@@ -9,7 +9,7 @@ use crate::channel::Quieted;
 use crate::config::Channel;
 use crate::master::{Answer, Request};
 
-/// Let the master of a channel on this machine take no more jobs; what runs goes on, other masters too
+/// Let the master of a channel on this machine take no more jobs; what runs goes on
 #[derive(Debug, Args)]
 pub(crate) struct Quiet {
     /// Every channel that has a master on this machine (or name several with --channel)

@@ -8,7 +8,7 @@ use super::{Exit, Failure, Session};
 use crate::config::Channel;
 use crate::master::{self, Answer, ControlError, Request};
 
-/// End the pause of a channel for all masters, and let its master on this machine be quiet no longer
+/// Let jobs of a channel be taken again, after queue:pause and queue:quiet
 #[derive(Debug, Args)]
 pub(crate) struct Resume {
     /// Every declared channel (or name several with --channel)

@@ -9,7 +9,7 @@ use crate::config::Channel;
 use crate::master::{Answer, Request};
 use crate::pool::{ByHand, Floor};
 
-/// Set how many workers a channel has at least, until its master ends: more, fewer, or exactly so many
+/// Set by hand how many workers a channel has at least
 #[derive(Debug, Args)]
 pub(crate) struct Scale {
     /// +1 for one more, -1 for one fewer, =3 or 3 for three

@@ -72,3 +72,40 @@ pub fn ask(
     }
     Err(ControlError::Broken(io::ErrorKind::UnexpectedEof.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// What a command hears from a master that answers like this.
+    fn asked(answer: &'static str) -> Result<Answer, ControlError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let master = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            line
+        });
+        let heard = ask(&path, Request::Quiet, |_| {});
+        assert_eq!(master.join().unwrap(), "{\"command\":\"quiet\"}\n");
+        heard
+    }
+
+    #[test]
+    fn a_master_of_another_version_is_told_from_one_that_refuses() {
+        let older =
+            "{\"error\":\"not a request: unknown variant `quiet`, expected one of `status`, `stop`\"}\n";
+        assert!(matches!(asked(older), Err(ControlError::Unknown)));
+        let newer = "{\"ok\":{\"silenced\":true}}\n";
+        assert!(matches!(asked(newer), Err(ControlError::Garbled(_))));
+        let refuses = asked("{\"error\":\"not today\"}\n").unwrap_err();
+        assert_eq!(refuses.to_string(), "the master refused: not today");
+        assert!(matches!(asked(""), Err(ControlError::Broken(_))));
+        assert!(matches!(asked("{\"ok\":{\"resumed\":{\"was_quiet\":true}}}\n"), Ok(Answer::Resumed { .. })));
+    }
+}

@@ -53,9 +53,8 @@ fn steady(line: &str) -> String {
         }
     }
     // What else there is to ask for grows.
-    match (line.find(", expected one of "), line.find(" at line ")) {
-        (Some(from), Some(to)) => line.replace_range(from..to, ", expected one of <commands>"),
-        _ => {}
+    if let (Some(from), Some(to)) = (line.find(", expected one of "), line.find(" at line ")) {
+        line.replace_range(from..to, ", expected one of <commands>");
     }
     line
 }
