@@ -95,11 +95,21 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
     })
 }
 
+/// The files that a change on disk makes another program.
+fn files(behind: &Behind) -> Vec<PathBuf> {
+    match (&behind.program, &behind.cwd) {
+        (Program::Wire(argv), Some(cwd)) => config::program::files(argv, cwd),
+        (Program::Wire(argv), None) => argv.first().map(PathBuf::from).into_iter().collect(),
+        (Program::Exec(_), _) => Vec::new(),
+    }
+}
+
 /// What a channel works with that another configuration may change.
 pub(super) fn renewal(config: &config::Channel, behind: Behind, guardian: &Handle) -> Renewal {
     let worker = &config.worker;
     let spec = Spec {
         channel: config.name.as_str().into(),
+        files: files(&behind),
         program: behind.program,
         plan: worker.plan,
         scaling: worker.scaling(),

@@ -99,7 +99,9 @@ pub enum Ended {
 
 /// The master's runtime: one thread, so that nothing in it has to wait for another.
 fn runtime() -> Result<tokio::runtime::Runtime, ListenError> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ListenError::System)
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    // Signals are for the thread that will hold them back at the end. One that another thread takes then is lost.
+    runtime.enable_all().on_thread_start(hold_signals).build().map_err(ListenError::System)
 }
 
 /// A running master.
@@ -111,6 +113,8 @@ struct Master {
     orders: Orders,
     /// As it was at the start.
     config: Arc<Config>,
+    /// What a pool may use that does not say it, in MiB; `None` where nothing limits the machine.
+    memory_share: Option<u64>,
 }
 
 impl Master {
@@ -220,6 +224,7 @@ impl Master {
         let task = Task {
             config: Arc::clone(&self.config),
             channel: service.config.clone(),
+            memory_share: self.memory_share,
             guardian: service.guardian.clone(),
             commands: service.commands.clone(),
         };

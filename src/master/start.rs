@@ -19,6 +19,7 @@ use super::control::Server;
 use super::orders::Orders;
 use super::run_dir::{Lock, LockError, RunDir, RunDirError};
 use super::service::{Parts, Service};
+use super::signals::without_signals;
 use super::{Master, machine};
 use crate::channel::{Command, Elsewhere, OnJoin, Scope};
 use crate::config::{self, Config};
@@ -154,8 +155,10 @@ pub(super) async fn start(
         let store = open_store(&config).await?;
         opened.push(Claimed { config, behind, run_dir, lock, store });
     }
-    for channel in &opened {
-        machine::warn(&channel.config, &memory);
+    let share = machine::share(opened.iter().map(|channel| &channel.config), memory);
+    for channel in &mut opened {
+        machine::warn(&channel.config, memory);
+        machine::fit(&mut channel.config, share);
         let swept = sweep(&channel.lock.id());
         if swept > 0 {
             warn!(channel = %channel.config.name, swept, "killed processes of an earlier master");
@@ -169,6 +172,7 @@ pub(super) async fn start(
         http: None,
         orders: Orders::default(),
         config: Arc::clone(&listen.config),
+        memory_share: share,
     };
     let shared = Shared {
         elsewhere: Arc::new(Queues::of(Arc::clone(&listen.config))),
@@ -181,7 +185,8 @@ pub(super) async fn start(
         let service = serve(channel, &listen, &mut master, &shared)?;
         master.services.insert(Arc::clone(&service.name), service);
     }
-    master.http = port.map(|port| port.serve(&listen.config)).transpose().map_err(ListenError::System)?;
+    let serve_http = || port.map(|port| port.serve(&listen.config)).transpose();
+    master.http = without_signals(serve_http).and_then(|http| http).map_err(ListenError::System)?;
     info!(pid = nix::unistd::getpid().as_raw(), channels = %listen.channels.join(", "), "listening");
     Ok(master)
 }

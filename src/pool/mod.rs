@@ -11,6 +11,7 @@ mod asks;
 mod dispatch;
 mod ends;
 mod events;
+mod fresh;
 mod io;
 mod judge;
 mod launch;
@@ -73,6 +74,8 @@ pub struct Spec {
     pub env: Vec<(String, String)>,
     /// Working directory of workers; the master's when absent.
     pub cwd: Option<PathBuf>,
+    /// The files the program consists of, as far as its command line names them.
+    pub files: Vec<PathBuf>,
     /// From start to hello.
     pub boot_timeout: Duration,
     /// From asking a timed-out run to end to killing its worker.
@@ -146,8 +149,12 @@ pub struct Pool {
     respawn: Respawn,
     scaler: Scaler,
     demand: Demand,
+    /// When a run last began or ended.
+    moved: Instant,
     /// When it is decided anew how many workers there should be.
     flex_at: Option<Instant>,
+    /// When the next worker is too old.
+    age_at: Option<Instant>,
     look: Look,
     recycled: Recycled,
     /// What was said last about boots.
@@ -211,7 +218,9 @@ impl Pool {
             respawn: Respawn::default(),
             scaler,
             demand: Demand::default(),
+            moved: Instant::now(),
             flex_at: None,
+            age_at: None,
             look: Look::default(),
             recycled: Recycled::default(),
             was_degraded: false,

@@ -79,6 +79,7 @@ pub async fn rig(options: Options) -> Rig {
     let spec = Spec {
         channel: "default".into(),
         program: options.program,
+        files: Vec::new(),
         plan: options.plan,
         scaling: options.scaling,
         recycling: options.recycling,
