@@ -8,5 +8,6 @@ mod faulty;
 mod keys;
 mod modes;
 mod outages;
+mod quiet;
 mod rig;
 mod strange;
