@@ -11,6 +11,7 @@
 
 mod asks;
 mod calls;
+mod cancel;
 mod demand;
 mod pace;
 mod runs;
@@ -34,6 +35,8 @@ use crate::store::{Owner, Store};
 use crate::wire::RunId;
 use asks::Asks;
 use calls::Calls;
+pub use cancel::{CancelEnd, Halt};
+use cancel::Cancels;
 use pace::Pace;
 pub use stop::Stopped;
 use stop::Stopping;
@@ -103,6 +106,8 @@ pub enum Command {
     Report(oneshot::Sender<Report>),
     /// Set the fewest workers by hand; answers how many that are now, or why it cannot be done.
     Scale(ByHand, oneshot::Sender<Result<usize, String>>),
+    /// End a job that is held, and answer what became of it once the store knows.
+    Cancel(JobId, oneshot::Sender<CancelEnd>),
     /// Show that it moves.
     Pulse(oneshot::Sender<Pulse>),
 }
@@ -156,6 +161,7 @@ pub struct Channel {
     on_join: OnJoin,
     elsewhere: Option<Arc<dyn Elsewhere>>,
     asks: Asks,
+    cancels: Cancels,
     /// Owners to free before the first lease.
     dead: Vec<Owner>,
     table: Table,
@@ -204,6 +210,7 @@ impl Channel {
             on_join: setup.on_join,
             elsewhere: setup.elsewhere,
             asks: Asks::default(),
+            cancels: Cancels::default(),
             dead: setup.dead,
             table: Table::default(),
             agenda: Agenda::default(),
@@ -257,6 +264,7 @@ impl Channel {
             Command::Stop { force } => self.stop(force),
             Command::Scale(order, reply) => drop(reply.send(self.pool.scale(order))),
             Command::Pause => self.pause(),
+            Command::Cancel(id, reply) => self.cancel(id, reply),
             Command::Report(reply) => {
                 let report = Report {
                     running: self.table.running(),

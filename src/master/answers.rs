@@ -14,7 +14,7 @@ use crate::snapshot;
 use crate::store::Store;
 
 /// How often a request that takes long says how it stands.
-const PROGRESS: Duration = Duration::from_millis(250);
+pub(super) const PROGRESS: Duration = Duration::from_millis(250);
 
 /// The channels of one master, for what is told of all of them at once.
 #[derive(Clone, Default)]
@@ -47,7 +47,7 @@ impl Peers {
 
 impl ChannelAnswers {
     /// How the channel stands; `None` once it has ended.
-    async fn report(&self) -> Option<Report> {
+    pub(super) async fn report(&self) -> Option<Report> {
         let (reply, report) = oneshot::channel();
         self.commands.send(Command::Report(reply)).await.ok()?;
         report.await.ok()
@@ -125,6 +125,7 @@ impl control::Answers for ChannelAnswers {
             Request::Status => self.status().await,
             Request::Metrics => self.metrics().await,
             Request::Stop { force } => self.stop(force, &reply).await,
+            Request::Cancel { id } => self.cancel(id, &reply).await,
         };
         // Whoever asked may have gone.
         let _ = reply.send(last).await;

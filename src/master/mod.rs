@@ -8,6 +8,7 @@
 
 mod again;
 mod answers;
+mod cancel;
 mod control;
 mod machine;
 mod memory;

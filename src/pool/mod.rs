@@ -8,6 +8,7 @@
 //! A worker's life is in `worker`; its socket and output are served by a task of its own, in `io`.
 
 mod asks;
+mod cancel;
 mod dispatch;
 mod ends;
 mod events;
@@ -174,6 +175,8 @@ struct InRun {
     due: Option<Instant>,
     /// Its time limit has passed and it was asked to end.
     overdue: bool,
+    /// It was cancelled: whatever it ends with but success is due to that.
+    cancelled: bool,
     /// How far it says it is, in percent.
     progress: Option<f64>,
 }

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::{Answer, Reply, Request};
 use crate::channel::Report;
 
-/// How long a line of an answer may take. A stop reports progress more often than that.
+/// How long a line of an answer may take. Whatever may take longer reports progress more often than that.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a look at a master may take: it answers at once or is in trouble.
@@ -47,7 +47,10 @@ pub fn ask(
 ) -> Result<Answer, ControlError> {
     let nobody = |source| ControlError::Nobody { path: socket.to_owned(), source };
     let mut stream = UnixStream::connect(socket).map_err(nobody)?;
-    let patience = if matches!(request, Request::Stop { .. }) { PATIENCE } else { LOOK };
+    let patience = match request {
+        Request::Stop { .. } | Request::Cancel { .. } => PATIENCE,
+        Request::Status | Request::Metrics => LOOK,
+    };
     stream.set_read_timeout(Some(patience)).map_err(ControlError::Broken)?;
     let mut text = serde_json::to_vec(&request).expect("a request is plain data");
     text.push(b'\n');

@@ -8,7 +8,8 @@ mod server;
 
 use serde::{Deserialize, Serialize};
 
-use crate::channel::Report;
+use crate::channel::{CancelEnd, Report};
+use crate::job::JobId;
 
 pub use client::{ControlError, ask};
 pub(super) use server::{Answers, Server, SocketFile, serve};
@@ -29,6 +30,11 @@ pub enum Request {
         /// Kill what runs instead of waiting for it.
         #[serde(default)]
         force: bool,
+    },
+    /// End this job, killing where asking does not help. Answered when the store knows what became of it.
+    Cancel {
+        /// The job.
+        id: JobId,
     },
 }
 
@@ -68,4 +74,6 @@ pub enum Answer {
         /// Whether the store heard everything.
         settled: bool,
     },
+    /// To [`Request::Cancel`].
+    Cancel(CancelEnd),
 }
