@@ -129,7 +129,9 @@ fn log_ending(channel: &str, id: JobId, (name, attempts): (String, u32), outcome
     match outcome {
         Outcome::Failed { error, .. } => info!(%channel, job, %name, attempt, error, next, "a job failed"),
         Outcome::TimedOut { limit } => info!(%channel, job, %name, attempt, ?limit, next, "a job timed out"),
-        Outcome::Cancelled { killed } => info!(%channel, job, %name, attempt, killed, next, "a job was cancelled"),
+        Outcome::Cancelled { killed } => {
+            info!(%channel, job, %name, attempt, killed, next, "a job was cancelled")
+        }
         Outcome::Crashed { how } => info!(%channel, job, %name, attempt, next, "a job's worker {how}"),
         other => debug!(%channel, job, %name, attempt, "a job was {}", other.word()),
     }

@@ -12,7 +12,9 @@ impl ChannelAnswers {
     /// Has a job ended, and waits until the store knows what became of it: for as long as its siblings may take, and as
     /// the store is away.
     pub(super) async fn cancel(&self, id: JobId, reply: &mpsc::Sender<Reply>) -> Reply {
-        let stopped = || Reply::Error("the channel has stopped, and its store may not know how the job ended".to_owned());
+        let stopped = || {
+            Reply::Error("the channel has stopped, and its store may not know how the job ended".to_owned())
+        };
         let (end, mut ended) = oneshot::channel();
         if self.commands.send(Command::Cancel(id, end)).await.is_err() {
             return stopped();
