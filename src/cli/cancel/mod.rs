@@ -19,7 +19,7 @@ use one::{Fate, One};
 /// So many jobs are cancelled at once: the control socket has other visitors.
 const AT_ONCE: usize = 8;
 
-/// Cancel jobs, running or not, and wait until they have ended: they go to failed and are not run again
+/// Cancel jobs, running or not: they end and go to failed
 #[derive(Debug, Args)]
 pub(crate) struct Cancel {
     /// The jobs' ids
