@@ -13,6 +13,7 @@ mod asks;
 mod calls;
 mod cancel;
 mod demand;
+mod look;
 mod pace;
 mod runs;
 mod stop;
@@ -37,6 +38,7 @@ use asks::Asks;
 use calls::Calls;
 use cancel::Cancels;
 pub use cancel::{CancelEnd, Halt};
+pub use look::{HeldJob, View};
 use pace::Pace;
 pub use stop::Stopped;
 use stop::Stopping;
@@ -108,6 +110,8 @@ pub enum Command {
     Scale(ByHand, oneshot::Sender<Result<usize, String>>),
     /// End a job that is held, and answer what became of it once the store knows.
     Cancel(JobId, oneshot::Sender<CancelEnd>),
+    /// Tell what is going on, and what is done with this job.
+    Look(Option<JobId>, oneshot::Sender<View>),
     /// Show that it moves.
     Pulse(oneshot::Sender<Pulse>),
 }
@@ -266,20 +270,10 @@ impl Channel {
             Command::Pause => self.pause(),
             Command::Cancel(id, reply) => self.cancel(id, reply),
             Command::Report(reply) => {
-                let report = Report {
-                    running: self.table.running(),
-                    ready: self.table.ready() + self.table.ready_alone() + self.table.freeing(),
-                    workers: self.pool.census(),
-                    pids: self.pool.pids(),
-                    store_error: self.calls.trouble().map(str::to_owned),
-                    worker_error: self.pool.trouble().map(str::to_owned),
-                    pool: Box::new(self.pool.insight()),
-                    stopping: self.stopping.is_some(),
-                    stop_seconds_left: self.stopping.as_ref().map(|stopping| stopping.left().as_secs()),
-                };
                 // Whoever asked may have gone.
-                let _ = reply.send(report);
+                let _ = reply.send(self.report());
             }
+            Command::Look(id, reply) => drop(reply.send(self.look(id))),
             Command::Pulse(reply) => {
                 let pulse = Pulse {
                     running: self.table.running(),
@@ -288,6 +282,20 @@ impl Channel {
                 };
                 let _ = reply.send(pulse);
             }
+        }
+    }
+
+    fn report(&self) -> Report {
+        Report {
+            running: self.table.running(),
+            ready: self.table.ready() + self.table.ready_alone() + self.table.freeing(),
+            workers: self.pool.census(),
+            pids: self.pool.pids(),
+            store_error: self.calls.trouble().map(str::to_owned),
+            worker_error: self.pool.trouble().map(str::to_owned),
+            pool: Box::new(self.pool.insight()),
+            stopping: self.stopping.is_some(),
+            stop_seconds_left: self.stopping.as_ref().map(|stopping| stopping.left().as_secs()),
         }
     }
 

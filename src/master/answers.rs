@@ -123,6 +123,7 @@ impl control::Answers for ChannelAnswers {
     async fn answer(&self, request: Request, reply: mpsc::Sender<Reply>) {
         let last = match request {
             Request::Status => self.status().await,
+            Request::Look { id } => self.look(id).await,
             Request::Metrics => self.metrics().await,
             Request::Stop { force } => self.stop(force, &reply).await,
             Request::Cancel { id } => self.cancel(id, &reply).await,

@@ -8,8 +8,8 @@
 
 mod again;
 mod answers;
-mod cancel;
 mod control;
+mod jobs;
 mod machine;
 mod memory;
 mod notify;

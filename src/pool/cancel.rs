@@ -17,12 +17,6 @@ impl Pool {
             self.overdue(run, child);
         }
     }
-
-    /// Whether a run was told to end and did not within the grace: it is waited for or killed.
-    #[must_use]
-    pub fn is_stuck(&self, run: RunId) -> bool {
-        self.stuck_runs.contains(&run)
-    }
 }
 
 impl InRun {

@@ -49,7 +49,7 @@ pub fn ask(
     let mut stream = UnixStream::connect(socket).map_err(nobody)?;
     let patience = match request {
         Request::Stop { .. } | Request::Cancel { .. } => PATIENCE,
-        Request::Status | Request::Metrics => LOOK,
+        Request::Status | Request::Look { .. } | Request::Metrics => LOOK,
     };
     stream.set_read_timeout(Some(patience)).map_err(ControlError::Broken)?;
     let mut text = serde_json::to_vec(&request).expect("a request is plain data");

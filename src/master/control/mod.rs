@@ -8,7 +8,7 @@ mod server;
 
 use serde::{Deserialize, Serialize};
 
-use crate::channel::{CancelEnd, Report};
+use crate::channel::{CancelEnd, Report, View};
 use crate::job::JobId;
 
 pub use client::{ControlError, ask};
@@ -23,6 +23,12 @@ const MAX_LINE: usize = 1 << 20;
 pub enum Request {
     /// What is going on in this channel.
     Status,
+    /// What is going on in this channel and with this job, for whoever asks why something waits.
+    Look {
+        /// The job.
+        #[serde(default)]
+        id: Option<JobId>,
+    },
     /// The master's metrics, in the text format of Prometheus.
     Metrics,
     /// End this channel, and the master with its last one. Answered when it has ended.
@@ -73,6 +79,13 @@ pub enum Answer {
         handed_back: usize,
         /// Whether the store heard everything.
         settled: bool,
+    },
+    /// To [`Request::Look`].
+    Look {
+        /// The master's process.
+        pid: i32,
+        /// What the channel knows.
+        view: Box<View>,
     },
     /// To [`Request::Cancel`].
     Cancel(CancelEnd),

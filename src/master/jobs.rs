@@ -1,4 +1,4 @@
-//! What the control socket answers to a cancel.
+//! What the control socket answers about one job.
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -9,6 +9,17 @@ use crate::channel::Command;
 use crate::job::JobId;
 
 impl ChannelAnswers {
+    /// What the channel knows, of itself and of a job.
+    pub(super) async fn look(&self, id: Option<JobId>) -> Reply {
+        let (reply, view) = oneshot::channel();
+        // An actor that has ended drops the question.
+        let _ = self.commands.send(Command::Look(id, reply)).await;
+        match view.await {
+            Ok(view) => Reply::Ok(Answer::Look { pid: nix::unistd::getpid().as_raw(), view: Box::new(view) }),
+            Err(_) => Reply::Error("the channel has ended".to_owned()),
+        }
+    }
+
     /// Has a job ended, and waits until the store knows what became of it: for as long as its siblings may take, and as
     /// the store is away.
     pub(super) async fn cancel(&self, id: JobId, reply: &mpsc::Sender<Reply>) -> Reply {
