@@ -26,6 +26,7 @@ mod stop;
 mod table;
 mod text;
 mod time;
+mod why;
 mod workers;
 
 use std::ffi::OsString;
@@ -109,6 +110,8 @@ pub(crate) enum Command {
     Failed(failed::Failed),
     #[command(name = "queue:show")]
     Show(show::Show),
+    #[command(name = "queue:why")]
+    Why(why::Why),
     #[command(name = "queue:cancel")]
     Cancel(cancel::Cancel),
     #[command(name = "queue:reload-failed", visible_alias = "queue:retry")]
@@ -132,6 +135,7 @@ impl Command {
             Self::Status(command) => command.run(session),
             Self::Failed(command) => command.run(session),
             Self::Show(command) => command.run(session),
+            Self::Why(command) => command.run(session),
             Self::Cancel(command) => command.run(session),
             Self::ReloadFailed(command) => command.run(session),
             Self::Clear(command) => command.run(session),
