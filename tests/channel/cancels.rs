@@ -8,7 +8,7 @@ use aint_queue::channel::{CancelEnd, Command, Halt};
 use aint_queue::job::{FailReason, JobId, Timestamp};
 use aint_queue::pool::plan::Plan;
 use aint_queue::store::model::Model;
-use aint_queue::store::{Clear, State, Store};
+use aint_queue::store::{Clear, State};
 use tokio::sync::oneshot;
 
 use crate::faulty::{Fault, Faulty};
