@@ -211,7 +211,7 @@ fn failed(job: &Job) -> Clause {
     };
     let error = match job.meta.last_error() {
         "" => String::new(),
-        error => format!(": \"{}\"", text::short(error, ERROR)),
+        error => format!(": {}", text::short(error, ERROR)),
     };
     let id = job.id;
     Clause::new(

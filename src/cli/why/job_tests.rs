@@ -219,7 +219,7 @@ fn a_failed_job_and_none_at_all() {
     (failed.meta.failed, failed.meta.attempts) = (Some(FailReason::Exhausted), 3);
     failed.meta.record_error(3, NOW, ErrorKind::Error, "no");
     let said = format!(
-        "has failed for good at T, exhausted after 3 attempts: \"no\"; queue:reload-failed --id {ID} runs it again."
+        "has failed for good at T, exhausted after 3 attempts: no; queue:reload-failed --id {ID} runs it again."
     );
     says(&failed, &facts(view(4, 4)), "failed", &said);
     let unknown = unknown(JobId(17), "mail");

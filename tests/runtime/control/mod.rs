@@ -1,6 +1,7 @@
 //! What people tell a running master: over its control socket, and beside it in the store.
 
 mod cancel;
+mod why;
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
