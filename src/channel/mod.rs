@@ -15,6 +15,7 @@ mod cancel;
 mod demand;
 mod look;
 mod pace;
+mod reload;
 mod runs;
 mod stop;
 mod table;
@@ -30,7 +31,6 @@ use tokio::sync::{mpsc, oneshot};
 use crate::job::{JobId, Outcome, Timestamp};
 use crate::metrics::ChannelMetrics;
 use crate::pool::{ByHand, Census, Insight, Pool};
-use crate::retry::Policy;
 pub use crate::store::Elsewhere;
 use crate::store::{Owner, Store};
 use crate::wire::RunId;
@@ -40,6 +40,8 @@ use cancel::Cancels;
 pub use cancel::{CancelEnd, Halt};
 pub use look::{HeldJob, View};
 use pace::Pace;
+use reload::Reload;
+pub use reload::{OnReloaded, Renewal, Rules};
 pub use stop::Stopped;
 use stop::Stopping;
 use table::Table;
@@ -54,14 +56,8 @@ pub struct Setup {
     pub store: Arc<dyn Store>,
     /// Its workers.
     pub pool: Pool,
-    /// What errors lead to.
-    pub policy: Policy,
-    /// The time limit of jobs that do not set their own.
-    pub max_execute: Option<Duration>,
-    /// Longest idle wait.
-    pub sleep: Duration,
-    /// How long a stop waits for running jobs.
-    pub stop_wait: Duration,
+    /// What it decides by.
+    pub rules: Rules,
     /// Owners known to be dead, whose jobs are freed before the first lease.
     pub dead: Vec<Owner>,
     /// Told of every new owner before it leases anything.
@@ -104,6 +100,8 @@ pub enum Command {
     },
     /// Finish and end, because the master begins anew: a [`Command::Stop`] that follows is the first one.
     Pause,
+    /// Let other workers take over, and go on by other rules.
+    Reload(Box<Renewal>, OnReloaded),
     /// Tell what is going on.
     Report(oneshot::Sender<Report>),
     /// Set the fewest workers by hand; answers how many that are now, or why it cannot be done.
@@ -157,10 +155,9 @@ pub struct Channel {
     name: Arc<str>,
     store: Arc<dyn Store>,
     pool: Pool,
-    policy: Policy,
-    max_execute: Option<Duration>,
-    sleep: Duration,
-    stop_wait: Duration,
+    rules: Rules,
+    /// How its workers hand over to others, while they do.
+    reloading: Option<Reload>,
     metrics: ChannelMetrics,
     on_join: OnJoin,
     elsewhere: Option<Arc<dyn Elsewhere>>,
@@ -206,10 +203,8 @@ impl Channel {
             name: setup.name,
             store: setup.store,
             pool: setup.pool,
-            policy: setup.policy,
-            max_execute: setup.max_execute,
-            sleep: setup.sleep,
-            stop_wait: setup.stop_wait,
+            rules: setup.rules,
+            reloading: None,
             metrics: setup.metrics,
             on_join: setup.on_join,
             elsewhere: setup.elsewhere,
@@ -247,6 +242,7 @@ impl Channel {
                     self.on_asked(asked);
                     self.on_ended(ended);
                     self.hand_back_when_degraded();
+                    self.end_reload();
                 }
                 answers = self.asks.next() => self.on_answers(answers),
                 done = self.calls.done() => self.on_call(done),
@@ -269,6 +265,7 @@ impl Channel {
             Command::Scale(order, reply) => drop(reply.send(self.pool.scale(order))),
             Command::Pause => self.pause(),
             Command::Cancel(id, reply) => self.cancel(id, reply),
+            Command::Reload(renewal, reply) => self.reload(*renewal, reply),
             Command::Report(reply) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.report());
@@ -312,7 +309,7 @@ impl Channel {
 
     /// A wait for work that ends early when there may be some.
     fn wait_for_work(&self) -> Waiting {
-        let (store, sleep) = (Arc::clone(&self.store), self.sleep);
+        let (store, sleep) = (Arc::clone(&self.store), self.rules.sleep);
         Box::pin(async move {
             if store.wait(sleep).await.is_err() {
                 // The next turn meets the same trouble and reports it; here it only must not spin, nor sleep past

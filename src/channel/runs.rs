@@ -31,7 +31,7 @@ impl Channel {
         let now = self.now();
         let Some((id, meta, payload)) = self.table.next_ready(alone, run) else { return };
         let options = self.pool.options(&meta.job);
-        let terms = match self.policy.begin(id, meta, options, self.max_execute, now) {
+        let terms = match self.rules.policy.begin(id, meta, options, self.rules.max_execute, now) {
             Begin::Run(terms) => terms,
             Begin::Expired => return self.expire(id, run, options),
             Begin::NoCallback => return self.end_run(id, run, Outcome::Done, options),
@@ -95,7 +95,7 @@ impl Channel {
         }
         let (unique, now) = (meta.unique.clone(), self.now());
         let before = (meta.job.clone(), meta.attempts);
-        let to = self.policy.end(meta, outcome.clone(), options, now, fastrand::f64());
+        let to = self.rules.policy.end(meta, outcome.clone(), options, now, fastrand::f64());
         if outcome != Outcome::Done {
             log_ending(&self.name, id, before, &outcome, &to);
         }

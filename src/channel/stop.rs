@@ -67,11 +67,12 @@ impl Channel {
         let first = self.stopping.is_none() || paused;
         if self.stopping.is_none() {
             info!(channel = %self.name, running = self.table.running(), "stopping");
-            let deadline = Instant::now() + self.stop_wait;
+            let deadline = Instant::now() + self.rules.stop_wait;
             self.stopping =
                 Some(Stopping { deadline, interrupted: false, pause: false, give_up: None, handed_back: 0 });
             self.hand_back_ready();
             self.pool.close();
+            self.end_reload();
         }
         if force || !first {
             if let Some(stopping) = &mut self.stopping {

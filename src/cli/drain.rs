@@ -1,4 +1,4 @@
-//! How a stop shows that it goes on: a bar on a terminal, a line now and then elsewhere.
+//! How a stop or a reload shows that it goes on: a bar on a terminal, a line now and then elsewhere.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -7,6 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Session, text};
 use crate::channel::Report;
+use crate::pool::Reloading;
 
 /// How often a line is written where there is no terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
@@ -24,7 +25,7 @@ pub(super) enum Screen {
 /// The progress of one channel.
 pub(super) struct Drain {
     channel: String,
-    /// Most jobs that ran at once since the stop began.
+    /// Most that was left to do since it began.
     most: usize,
     shown: Shown,
 }
@@ -46,7 +47,7 @@ impl Screen {
         }
     }
 
-    pub(super) fn channel(&self, name: &str) -> Drain {
+    pub(super) fn channel(&self, name: &str, doing: &str) -> Drain {
         let shown = match self {
             Self::Hidden => Shown::Nowhere,
             Self::Lines => Shown::Lines { last: None },
@@ -54,7 +55,7 @@ impl Screen {
                 let style =
                     ProgressStyle::with_template("{msg} {bar:20} {elapsed}").expect("a valid template");
                 let bar = all.add(ProgressBar::new(1).with_style(style));
-                Shown::Bar(bar.with_message(format!("{name}: stopping")))
+                Shown::Bar(bar.with_message(format!("{name}: {doing}")))
             }
         };
         Drain { channel: name.to_owned(), most: 0, shown }
@@ -65,7 +66,8 @@ impl Drain {
     /// The master said how it stands.
     pub(super) fn show(&mut self, report: &Report) {
         let words = format!("{}: {}", self.channel, words(report));
-        self.most = self.most.max(report.running);
+        let left = left(report);
+        self.most = self.most.max(left);
         match &mut self.shown {
             Shown::Nowhere => {}
             Shown::Lines { last } => {
@@ -82,7 +84,7 @@ impl Drain {
             }
             Shown::Bar(bar) => {
                 bar.set_length(self.most as u64);
-                bar.set_position((self.most - report.running) as u64);
+                bar.set_position((self.most - left) as u64);
                 bar.set_message(words);
                 bar.tick();
             }
@@ -97,8 +99,22 @@ impl Drain {
     }
 }
 
+/// How much is left to do: jobs of a stop, old workers of a reload.
+fn left(report: &Report) -> usize {
+    report.pool.reload.map_or(report.running, |reload| reload.old)
+}
+
 /// What is being waited for.
 fn words(report: &Report) -> String {
+    match report.pool.reload {
+        Some(Reloading { generation, proved: false, .. }) => {
+            return format!("waiting for the first worker of generation {generation}");
+        }
+        Some(Reloading { old, .. }) => {
+            return format!("{old} old {} to be replaced", if old == 1 { "worker" } else { "workers" });
+        }
+        None => {}
+    }
     let left = text::jobs(report.running as u64);
     match (report.running, report.stop_seconds_left) {
         (0, _) if report.workers.leaving > 0 => "no job runs any more, the workers end".to_owned(),

@@ -30,11 +30,10 @@ impl Listen {
             Session::check_served(channel, "run the jobs")?;
         }
         let channels = channels.iter().map(|channel| channel.name.clone()).collect();
-        let mut config = session.config()?.clone();
-        config.http = config.http.filter(|_| !self.no_http);
-        let config = Arc::new(config);
+        let config = Arc::new(session.config()?.clone());
         let log = Log::start(session, self.log_format, "info");
-        let ended = master::listen(master::Listen { config, channels, may_begin_anew: true });
+        let ended =
+            master::listen(master::Listen { config, channels, http: !self.no_http, may_begin_anew: true });
         if log.dropped() > 0 {
             session.warn(&format!("{} log lines were dropped: standard error was too slow", log.dropped()));
         }

@@ -17,6 +17,7 @@ mod metrics;
 mod push;
 mod push_file;
 mod push_lines;
+mod reload;
 mod reload_failed;
 mod run;
 mod session;
@@ -100,6 +101,8 @@ pub(crate) enum Command {
     Listen(listen::Listen),
     #[command(name = "queue:stop", visible_alias = "worker:stop")]
     Stop(stop::Stop),
+    #[command(name = "queue:reload", visible_aliases = ["worker:reload", "queue:restart"])]
+    Reload(reload::Reload),
     #[command(name = "queue:run", visible_alias = "worker:run")]
     Run(run::Run),
     #[command(name = "queue:push")]
@@ -130,6 +133,7 @@ impl Command {
             Self::Demo(command) => command.run(session),
             Self::Listen(command) => command.run(session),
             Self::Stop(command) => command.run(session),
+            Self::Reload(command) => command.run(session),
             Self::Run(command) => command.run(session),
             Self::Push(command) => command.run(session),
             Self::Status(command) => command.run(session),

@@ -37,7 +37,7 @@ impl Stop {
             let begun: Vec<_> = channels
                 .iter()
                 .map(|channel| {
-                    let progress = screen.channel(&channel.name);
+                    let progress = screen.channel(&channel.name, "stopping");
                     scope.spawn(move || stop(channel, self.force, progress))
                 })
                 .collect();

@@ -19,6 +19,8 @@ pub mod program;
 mod read;
 mod redis_url;
 #[cfg(feature = "server")]
+mod renew;
+#[cfg(feature = "server")]
 mod show;
 mod suggest;
 #[cfg(test)]
@@ -40,6 +42,8 @@ pub use error::{ConfigError, Problem, UndeclaredChannel};
 pub use keys::key_table;
 use load::run_directory;
 pub use load::{DEFAULT_FILE, FILE_VARIABLE, is_channel_name};
+#[cfg(feature = "server")]
+pub use renew::{Renewal, changed_tables, renew};
 
 use plan::{Plan, Recycling, Scaling};
 

@@ -8,6 +8,8 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::control::{self, Answer, Reply, Request};
+use super::orders::Order;
+use super::reload::{Changes, NotReloaded};
 use crate::channel::{Command, Report, Stopped};
 use crate::metrics::{ChannelMetrics, Metrics, PoolNumbers};
 use crate::snapshot;
@@ -31,6 +33,8 @@ pub(super) struct ChannelAnswers {
     pub(super) since: Instant,
     pub(super) ended: watch::Receiver<Option<Stopped>>,
     pub(super) peers: Peers,
+    pub(super) channel: Arc<str>,
+    pub(super) orders: mpsc::Sender<Order>,
 }
 
 impl Peers {
@@ -83,6 +87,32 @@ impl ChannelAnswers {
         }
     }
 
+    async fn reload(&self, reply: &mpsc::Sender<Reply>) -> Reply {
+        let (told, mut ended) = oneshot::channel();
+        let order = Order { channel: Arc::clone(&self.channel), reply: Some(told) };
+        let gone = || Reply::Error("the master is ending".to_owned());
+        if self.orders.send(order).await.is_err() {
+            return gone();
+        }
+        loop {
+            match tokio::time::timeout(PROGRESS, &mut ended).await {
+                Ok(Ok(Ok(Changes { renewed, restart, program_replaced }))) => {
+                    return Reply::Ok(Answer::Reloaded { renewed, restart, program_replaced });
+                }
+                Ok(Ok(Err(error))) => {
+                    let invalid = matches!(error, NotReloaded::Config(_));
+                    return Reply::Ok(Answer::NotReloaded { why: error.to_string(), invalid });
+                }
+                Ok(Err(_)) => return gone(),
+                Err(_) => {
+                    if let Some(report) = self.report().await {
+                        let _ = reply.send(Reply::Progress(report)).await;
+                    }
+                }
+            }
+        }
+    }
+
     async fn stop(&self, force: bool, reply: &mpsc::Sender<Reply>) -> Reply {
         let mut ended = self.ended.clone();
         self.unwanted.store(true, Ordering::Relaxed);
@@ -125,6 +155,7 @@ impl control::Answers for ChannelAnswers {
             Request::Status => self.status().await,
             Request::Look { id } => self.look(id).await,
             Request::Metrics => self.metrics().await,
+            Request::Reload => self.reload(&reply).await,
             Request::Stop { force } => self.stop(force, &reply).await,
             Request::Cancel { id } => self.cancel(id, &reply).await,
         };

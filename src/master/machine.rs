@@ -1,4 +1,4 @@
-//! What this machine, or the container we are in, allows; and warnings of what does not fit into it.
+//! What this machine, or the container we are in, allows; what follows from it for pools, and warnings of what does not fit.
 //!
 //! The number of cores needs nothing of ours: the standard library asks the control group (`cpu.max`) too.
 
@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::config;
 
@@ -38,20 +38,47 @@ fn bytes(text: &str) -> Option<u64> {
     text.trim().parse().ok()
 }
 
+/// What each of the channels' pools may use of the memory that the control group allows, in MiB, where they do not say it
+/// themselves: together four fifths, for the master, its guardian and the kernel need some, too.
+pub(super) fn share<'a>(
+    channels: impl Iterator<Item = &'a config::Channel>,
+    memory: Option<u64>,
+) -> Option<u64> {
+    let pools = channels.filter(|channel| may_grow(channel)).count() as u64;
+    Some((memory? * 4 / 5) / pools.max(1))
+}
+
+/// Sets what a pool may use where nothing is said.
+pub(super) fn fit(channel: &mut config::Channel, share: Option<u64>) {
+    if may_grow(channel) && channel.worker.pool_memory_limit.is_none() {
+        channel.worker.pool_memory_limit = share;
+        if let Some(share) = share {
+            info!(channel = %channel.name, "pool_memory_limit is {share} MiB, by what the control group allows");
+        }
+    }
+}
+
+/// Whether the pool grows with demand.
+fn may_grow(channel: &config::Channel) -> bool {
+    channel.worker.mode == config::Mode::ProcessPool && channel.worker.dynamic
+}
+
 /// Says what is allowed and likely not meant.
-pub(super) fn warn(channel: &config::Channel, memory: &Option<u64>) {
+pub(super) fn warn(channel: &config::Channel, memory: Option<u64>) {
     let worker = &channel.worker;
     if geteuid().is_root() && worker.user.is_none() {
         warn!(channel = %channel.name, "its workers run as root: set worker.user, or run the master as another user");
     }
-    let (most, each) = (worker.plan.max as u64, worker.memory_limit);
-    if let Some(memory) = *memory
-        && most.saturating_mul(each) > memory
+    // A pool that grows stops growing in time; what is always there has to fit.
+    let always = if may_grow(channel) { worker.plan.min } else { worker.plan.max };
+    let (always, each) = (always as u64, worker.memory_limit);
+    if let Some(memory) = memory
+        && always.saturating_mul(each) > memory
     {
         warn!(
             channel = %channel.name,
-            "{most} workers of {each} MiB do not fit into the {memory} MiB that the control group allows: \
-             lower worker.max_worker_number or worker.memory_limit"
+            "{always} workers of {each} MiB do not fit into the {memory} MiB that the control group allows: \
+             lower worker.min_worker_number, worker.max_worker_number or worker.memory_limit"
         );
     }
 }
@@ -77,6 +104,21 @@ mod tests {
         fs::write(root.path().join("memory.max"), "268435456\n").unwrap();
         assert_eq!((limit(), memory_of(root.path(), "/")), (Some(256), Some(256)));
         assert_eq!(memory_of(root.path(), "/../elsewhere"), Some(256));
+    }
+
+    #[test]
+    fn pools_that_say_nothing_share_four_fifths_of_what_the_control_group_allows() {
+        let text = "[channels.a.worker]\ntype = \"process-pool\"\n[channels.b.worker]\ntype = \"process-pool\"\n\
+                    pool_memory_limit = 700\n[channels.c.worker]\ntype = \"coroutine\"\n";
+        let mut config = config::Config::parse(text, "/srv/aint-queue.toml").unwrap();
+        let share_of = |memory| share(config.channels.values(), memory);
+        assert_eq!((share_of(None), share_of(Some(1000))), (None, Some(400)));
+        let mut fitted = |name: &str| {
+            let channel = config.channels.get_mut(name).unwrap();
+            fit(channel, Some(400));
+            channel.worker.pool_memory_limit
+        };
+        assert_eq!((fitted("a"), fitted("b"), fitted("c")), (Some(400), Some(700), None));
     }
 
     #[test]

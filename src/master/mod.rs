@@ -6,6 +6,7 @@
 //! Everything that can be refused is checked before anything is started: `start` first takes the locks, then opens
 //! the stores, and only then lets processes be born.
 
+mod actor;
 mod again;
 mod answers;
 mod control;
@@ -14,8 +15,10 @@ mod machine;
 mod memory;
 mod notify;
 mod once;
+mod orders;
 mod program;
 mod recycle;
+mod reload;
 pub mod run_dir;
 mod service;
 mod signals;
@@ -29,17 +32,20 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{error, info, warn};
 
 use crate::channel::{Command, Stopped};
+use crate::config::Config;
 use crate::guardian::Guardian;
 use crate::http;
 pub use again::Again;
 pub use control::{Answer, ControlError, Request, ask};
 use notify::Notify;
 pub use once::run_once;
+use orders::Orders;
 pub use program::own_program;
 use recycle::Recycle;
+use reload::{Changes, NotReloaded, Reloaded, Task};
 pub use run_dir::{Presence, presence, socket};
 use service::Service;
 pub use signals::hold_signals;
@@ -103,6 +109,11 @@ struct Master {
     services: BTreeMap<Arc<str>, Service>,
     actors: JoinSet<(Arc<str>, Stopped)>,
     http: Option<http::Serving>,
+    orders: Orders,
+    /// As it was at the start.
+    config: Arc<Config>,
+    /// What a pool may use that does not say it, in MiB; `None` where nothing limits the machine.
+    memory_share: Option<u64>,
 }
 
 impl Master {
@@ -124,6 +135,7 @@ impl Master {
                         watch.stopping(longest_stop);
                         self.stop_all(asked > 1);
                     }
+                    Signal::Reload => self.reload_all(&watch),
                     Signal::Nothing(name) => info!("{name} means nothing in this version"),
                 },
                 turn = watch.turn(), if watch.is_needed() => match turn {
@@ -136,6 +148,7 @@ impl Master {
                         watch.heard(&pulses);
                     }
                 },
+                event = self.orders.next() => self.on_order(event, &watch),
                 () = recycle.due() => {
                     if recycle.begin(self.trouble().await) {
                         self.tell_all(|| Command::Pause);
@@ -168,6 +181,74 @@ impl Master {
             Ended::BeginAnew(_) => info!("everything has ended; the program is run again"),
         }
         Ok(ended)
+    }
+
+    /// A signal asks for all channels.
+    fn reload_all(&mut self, watch: &Watch) {
+        for name in self.services.keys().cloned().collect::<Vec<_>>() {
+            if let Some(due) = self.orders.take(name, None) {
+                self.on_order(orders::Event::Due(due), watch);
+            }
+        }
+    }
+
+    fn on_order(&mut self, event: orders::Event, watch: &Watch) {
+        match event {
+            orders::Event::Due(name) => {
+                watch.notify().reloading();
+                self.begin_reload(name, watch);
+            }
+            orders::Event::Ended(name, result) => {
+                let changes = match *result {
+                    Ok(Reloaded { channel, base, changes }) => {
+                        if let Some(service) = self.services.get_mut(&name) {
+                            service.renew(channel, &base);
+                        }
+                        Ok(changes)
+                    }
+                    Err(error) => Err(error),
+                };
+                self.end_reload(name, &changes, watch);
+            }
+        }
+    }
+
+    fn begin_reload(&mut self, name: Arc<str>, watch: &Watch) {
+        let Some(service) = self.services.get(&name) else {
+            let gone = NotReloaded::Workers("the channel has ended".to_owned());
+            return self.end_reload(name, &Err(gone), watch);
+        };
+        let task = Task {
+            config: Arc::clone(&self.config),
+            channel: service.config.clone(),
+            memory_share: self.memory_share,
+            guardian: service.guardian.clone(),
+            commands: service.commands.clone(),
+        };
+        self.orders.begin(name, task);
+    }
+
+    fn end_reload(&mut self, name: Arc<str>, changes: &Result<Changes, NotReloaded>, watch: &Watch) {
+        match changes {
+            Ok(Changes { renewed, restart, program_replaced }) => {
+                let generation = renewed.generation;
+                info!(channel = %name, generation, "reloaded");
+                if !restart.is_empty() {
+                    warn!(channel = %name, "changed, and in force with the next start only: {}", restart.join(", "));
+                }
+                if *program_replaced {
+                    warn!(
+                        "this program has changed on disk: its workers are the new one, the master is not until it is restarted"
+                    );
+                }
+            }
+            Err(why) => error!(channel = %name, "not reloaded, everything goes on as before: {why}"),
+        }
+        if self.orders.end(&name, changes) {
+            self.begin_reload(name, watch);
+        } else if self.orders.is_idle() {
+            watch.reloaded();
+        }
     }
 
     fn stop_all(&self, force: bool) {
@@ -215,7 +296,7 @@ impl Master {
     }
 
     async fn on_panic(&mut self, error: &tokio::task::JoinError, recycle: &mut Recycle) {
-        tracing::error!(%error, "a channel's actor panicked: please report this; the channel is stopped");
+        error!(%error, "a channel's actor panicked: please report this; the channel is stopped");
         let dead: Vec<_> =
             self.services.values().filter(|s| s.commands.is_closed()).map(|s| Arc::clone(&s.name)).collect();
         for name in dead {

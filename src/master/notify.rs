@@ -55,7 +55,6 @@ impl Notify {
     }
 
     /// A reload begins; [`Notify::ready`] ends it.
-    #[allow(dead_code, reason = "said by reloads")]
     pub(super) fn reloading(&self) {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
         self.say(&format!("RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=reloading", now.as_micros()));

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::actor::{Means, actor, program};
 use super::signals::Signals;
-use super::start::{Means, actor, incarnation, open_store, program};
+use super::start::{incarnation, open_store};
 use super::{ListenError, runtime};
 use crate::channel::{Command, OnJoin, Scope, Stopped};
 use crate::config::{self, Config};

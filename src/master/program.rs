@@ -14,6 +14,16 @@ pub fn own_program() -> io::Result<PathBuf> {
     found.map_or_else(std::env::current_exe, Ok)
 }
 
+/// Whether the file of this program is another one than this process runs: workers that are started now are a newer program.
+pub(super) fn is_replaced() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path: &Path| path.metadata().ok().map(|found| (found.dev(), found.ino()));
+    // The link leads to the file itself, also when another one has taken its name.
+    let running = identity(Path::new("/proc/self/exe"));
+    let on_disk = own_program().ok().and_then(|path| identity(&path));
+    matches!((running, on_disk), (Some(running), Some(on_disk)) if running != on_disk)
+}
+
 fn locate(path: &Path) -> Option<PathBuf> {
     if path.components().count() > 1 {
         return std::path::absolute(path).ok();

@@ -1,5 +1,6 @@
 //! One channel inside a running master: its actor, its lock, its control socket, its snapshots.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -9,10 +10,13 @@ use tokio::task::JoinHandle;
 
 use super::answers::{ChannelAnswers, Peers};
 use super::control::{self, Server, SocketFile};
+use super::orders::Order;
 use super::run_dir::Lock;
 use crate::channel::{Command, Stopped};
+use crate::config;
 use crate::guardian::Handle;
 use crate::metrics::{ChannelMetrics, Metrics};
+use crate::snapshot;
 use crate::store::Store;
 
 /// A channel that is being served.
@@ -26,6 +30,11 @@ pub(super) struct Service {
     control: JoinHandle<()>,
     ended: watch::Sender<Option<Stopped>>,
     closing: watch::Sender<bool>,
+    /// What it works with, for the next reload.
+    pub(super) config: config::Channel,
+    pub(super) guardian: Handle,
+    store: Arc<dyn Store>,
+    metrics: ChannelMetrics,
     /// Somebody asked for this channel's end.
     unwanted: Arc<AtomicBool>,
 }
@@ -38,7 +47,10 @@ pub(super) struct Parts {
     pub(super) server: Server,
     pub(super) socket: SocketFile,
     pub(super) store: Arc<dyn Store>,
-    pub(super) snapshots: JoinHandle<()>,
+    pub(super) config: config::Channel,
+    pub(super) base: PathBuf,
+    pub(super) guardian: Handle,
+    pub(super) orders: mpsc::Sender<Order>,
     pub(super) metrics: ChannelMetrics,
     pub(super) all_metrics: Metrics,
     pub(super) all_channels: Vec<String>,
@@ -55,28 +67,54 @@ impl Service {
         let answers = ChannelAnswers {
             unwanted: Arc::clone(&unwanted),
             commands: parts.commands.clone(),
-            store: parts.store,
-            metrics: parts.metrics,
+            store: Arc::clone(&parts.store),
+            metrics: parts.metrics.clone(),
             all_metrics: parts.all_metrics,
             all_channels: parts.all_channels,
             since: parts.since,
             ended: on_end,
             peers: parts.peers.clone(),
+            channel: Arc::clone(&parts.name),
+            orders: parts.orders,
         };
         let answers = Arc::new(answers);
         parts.peers.add(&answers);
         let control = tokio::spawn(control::serve(parts.server, answers, on_closing));
-        Self {
+        let mut service = Self {
             name: parts.name,
             commands: parts.commands,
             socket: parts.socket,
             lock: parts.lock,
-            snapshots: parts.snapshots,
+            snapshots: tokio::spawn(async {}),
             control,
             ended,
             closing,
+            config: parts.config,
+            guardian: parts.guardian,
+            store: parts.store,
+            metrics: parts.metrics,
             unwanted,
+        };
+        service.take_snapshots(&parts.base);
+        service
+    }
+
+    /// Goes on with other settings, which its actor follows already.
+    pub(super) fn renew(&mut self, config: config::Channel, base: &Path) {
+        let changed = config.snapshot != self.config.snapshot;
+        self.config = config;
+        if changed {
+            self.take_snapshots(base);
         }
+    }
+
+    /// Takes snapshots as configured from now on.
+    fn take_snapshots(&mut self, base: &Path) {
+        let config = &self.config.snapshot;
+        let handlers = snapshot::handlers(config, base, &self.guardian);
+        let (name, store, metrics) = (Arc::clone(&self.name), Arc::clone(&self.store), self.metrics.clone());
+        let snapshots = snapshot::run(name, store, config.interval, handlers, metrics);
+        std::mem::replace(&mut self.snapshots, tokio::spawn(snapshots)).abort();
     }
 
     /// Whether somebody asked for the end of this channel, and not only the master for a pause.

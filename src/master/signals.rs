@@ -3,8 +3,9 @@
 //! | signal | means |
 //! |---|---|
 //! | TERM, INT, QUIT | stop: finish what runs within `stop_wait_seconds`, then end it; a second one kills at once |
-//! | HUP | stop, as the terminal has gone away |
-//! | USR1, USR2, TSTP, CONT | nothing in this version; they do no harm |
+//! | USR1 | reload |
+//! | HUP | reload; stop when the terminal has gone away, nothing then under `nohup` |
+//! | USR2, TSTP, CONT | nothing in this version; they do no harm |
 //! | TTIN, TTOU, PIPE, WINCH | ignored |
 
 use std::io;
@@ -20,6 +21,8 @@ use crate::fd;
 pub(super) enum Signal {
     /// End gracefully; at once when asked again.
     Stop,
+    /// Read the configuration again and let new workers take over.
+    Reload,
     /// Understood, and nothing to do.
     Nothing(&'static str),
 }
@@ -52,6 +55,7 @@ pub(super) struct Signals {
     user1: Stream,
     user2: Stream,
     suspend: Stream,
+    terminal: Terminal,
 }
 
 impl Signals {
@@ -59,6 +63,7 @@ impl Signals {
     pub(super) fn take_over() -> io::Result<Self> {
         fd::ignore_terminal();
         // SIGTSTP has no name in the runtime's list.
+        let terminal = Terminal::find();
         let suspend = SignalKind::from_raw(nix::sys::signal::Signal::SIGTSTP as i32);
         let taken = Self {
             terminate: signal(SignalKind::terminate())?,
@@ -68,6 +73,7 @@ impl Signals {
             user1: signal(SignalKind::user_defined1())?,
             user2: signal(SignalKind::user_defined2())?,
             suspend: signal(suspend)?,
+            terminal,
         };
         SigSet::from_iter(HELD).thread_unblock()?;
         Ok(taken)
@@ -94,10 +100,47 @@ impl Signals {
             _ = self.terminate.recv() => Signal::Stop,
             _ = self.interrupt.recv() => Signal::Stop,
             _ = self.quit.recv() => Signal::Stop,
-            _ = self.hangup.recv() => Signal::Stop,
-            _ = self.user1.recv() => Signal::Nothing("SIGUSR1"),
+            _ = self.hangup.recv() => self.terminal.on_hangup(),
+            _ = self.user1.recv() => Signal::Reload,
             _ = self.user2.recv() => Signal::Nothing("SIGUSR2"),
             _ = self.suspend.recv() => Signal::Nothing("SIGTSTP"),
         }
     }
+}
+
+/// The terminal the master was started from: its end comes as the same signal as the wish for a reload.
+struct Terminal {
+    /// It is known to be there.
+    there: bool,
+    /// Whoever started us wants us to outlive it.
+    outlive: bool,
+}
+
+impl Terminal {
+    /// Call it before the signal is taken over.
+    fn find() -> Self {
+        Self { there: has_terminal(), outlive: ignores_hangup() }
+    }
+
+    fn on_hangup(&mut self) -> Signal {
+        if !self.there || has_terminal() {
+            return Signal::Reload;
+        }
+        self.there = false;
+        if self.outlive { Signal::Nothing("the end of the terminal") } else { Signal::Stop }
+    }
+}
+
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
+}
+
+/// Whether this process was started with SIGHUP ignored, as `nohup` does it.
+fn ignores_hangup() -> bool {
+    let ignored = |status: String| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    };
+    let mask = std::fs::read_to_string("/proc/self/status").ok().and_then(ignored);
+    mask.is_some_and(|mask| mask & (1 << (Number::SIGHUP as u32 - 1)) != 0)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,22 +13,20 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use super::actor::{Behind, Means, actor, program};
 use super::answers::Peers;
 use super::control::Server;
+use super::orders::Orders;
 use super::run_dir::{Lock, LockError, RunDir, RunDirError};
 use super::service::{Parts, Service};
-use super::{Master, machine, own_program};
-use crate::channel::{Channel, Command, Elsewhere, OnJoin, Scope, Setup};
-use crate::config::{self, Config, Handler};
-use crate::guardian::{AccountError, Confine, Guardian, Handle, Limit, account, sweep};
+use super::{Master, machine};
+use crate::channel::{Command, Elsewhere, OnJoin, Scope};
+use crate::config::{self, Config};
+use crate::guardian::{AccountError, Guardian, sweep};
 use crate::http;
-use crate::metrics::{ChannelMetrics, Metrics};
-use crate::pool::{Pool, Program, Spec};
+use crate::metrics::Metrics;
 use crate::queues::Queues;
-use crate::retry::Policy;
-use crate::snapshot;
 use crate::store::{self, Owner, Store, StoreError};
-use crate::webhook;
 
 /// What to serve.
 #[derive(Clone, Debug)]
@@ -37,6 +35,8 @@ pub struct Listen {
     pub config: Arc<Config>,
     /// The channels to serve, declared in it.
     pub channels: Vec<String>,
+    /// Whether to open the HTTP listener that the configuration has.
+    pub http: bool,
     /// Whether a master above its `memory_limit` may begin anew: only where the process is nothing but a master.
     pub may_begin_anew: bool,
 }
@@ -147,21 +147,31 @@ pub(super) async fn start(
         claimed.push(claim(&listen.config, name, kept.remove(name))?);
     }
     let memory = machine::memory_limit();
-    let port = listen.config.http.as_ref().map(take_port).transpose()?;
+    let port = listen.config.http.as_ref().filter(|_| listen.http).map(take_port).transpose()?;
     let mut opened = Vec::new();
     for (config, behind, run_dir, lock) in claimed {
         let store = open_store(&config).await?;
         opened.push(Claimed { config, behind, run_dir, lock, store });
     }
-    for channel in &opened {
-        machine::warn(&channel.config, &memory);
+    let share = machine::share(opened.iter().map(|channel| &channel.config), memory);
+    for channel in &mut opened {
+        machine::warn(&channel.config, memory);
+        machine::fit(&mut channel.config, share);
         let swept = sweep(&channel.lock.id());
         if swept > 0 {
             warn!(channel = %channel.config.name, swept, "killed processes of an earlier master");
         }
     }
     let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
-    let mut master = Master { guardian, services: Default::default(), actors: JoinSet::new(), http: None };
+    let mut master = Master {
+        guardian,
+        services: Default::default(),
+        actors: JoinSet::new(),
+        http: None,
+        orders: Orders::default(),
+        config: Arc::clone(&listen.config),
+        memory_share: share,
+    };
     let shared = Shared {
         elsewhere: Arc::new(Queues::of(Arc::clone(&listen.config))),
         metrics: Metrics::default(),
@@ -206,102 +216,6 @@ pub(super) async fn open_store(config: &config::Channel) -> Result<Arc<dyn Store
     Ok(store)
 }
 
-/// The program behind a channel's jobs and the directory it starts in. A program of the user's starts where its
-/// configuration is, so that it finds its files however the master was started.
-pub(super) fn program(config: &config::Channel, base: &Path) -> Result<Behind, ListenError> {
-    let checked = |command: &[String]| {
-        config::program::locate(&command[0], base)
-            .map(|_| command.to_vec())
-            .map_err(|why| ListenError::Program { channel: config.name.clone(), why })
-    };
-    let own = |argument: &str| {
-        let own = own_program().map_err(ListenError::System)?;
-        Ok(Program::Wire(vec![own.to_string_lossy().into_owned(), argument.to_owned()]))
-    };
-    let mut env: Vec<_> = config.worker.env.clone().into_iter().collect();
-    let (program, cwd) = match &config.worker.handler {
-        Handler::Registered => (own("__worker")?, None),
-        Handler::Webhook(settings) => {
-            env.push((webhook::VARIABLE.to_owned(), settings.to_variable()));
-            (own(webhook::ARGUMENT)?, None)
-        }
-        Handler::Wire { command } => (Program::Wire(checked(command)?), Some(base.to_owned())),
-        Handler::Exec { command } => (Program::Exec(checked(command)?), Some(base.to_owned())),
-    };
-    Ok(Behind { program, cwd, env, confine: confine(config)? })
-}
-
-/// What a channel's workers may be and use.
-fn confine(config: &config::Channel) -> Result<Confine, ListenError> {
-    let worker = &config.worker;
-    let account = account(worker.user.as_deref(), worker.group.as_deref())
-        .map_err(|source| ListenError::Account { channel: config.name.clone(), source })?;
-    let limits = worker.limits;
-    let mib = |n: Option<u64>| n.map(|n| n << 20);
-    let limits = [
-        (Limit::OpenFiles, limits.open_files),
-        (Limit::Processes, limits.processes),
-        (Limit::Core, mib(limits.core_mib)),
-        (Limit::CpuSeconds, limits.cpu_seconds),
-        (Limit::AddressSpace, mib(limits.address_space_mib)),
-        (Limit::FileSize, mib(limits.file_size_mib)),
-    ];
-    let limits = limits.into_iter().filter_map(|(limit, value)| Some((limit, value?))).collect();
-    Ok(Confine { nice: worker.nice, account, limits })
-}
-
-/// What runs a channel's jobs.
-pub(super) struct Behind {
-    program: Program,
-    cwd: Option<PathBuf>,
-    env: Vec<(String, String)>,
-    confine: Confine,
-}
-
-/// What a channel's actor gets beside its configuration.
-pub(super) struct Means {
-    pub(super) behind: Behind,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) guardian: Handle,
-    pub(super) scope: Scope,
-    pub(super) elsewhere: Arc<dyn Elsewhere>,
-    pub(super) dead: Vec<Owner>,
-    pub(super) on_join: OnJoin,
-    pub(super) metrics: ChannelMetrics,
-}
-
-/// A channel's actor, ready to run.
-pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
-    let name: Arc<str> = config.name.as_str().into();
-    let spec = Spec {
-        channel: Arc::clone(&name),
-        program: means.behind.program,
-        plan: config.worker.plan,
-        scaling: config.worker.scaling(),
-        recycling: config.worker.recycling(),
-        env: means.behind.env,
-        cwd: means.behind.cwd,
-        boot_timeout: config.worker.boot_timeout,
-        timeout_grace: config.timeout_grace,
-        stop_grace: config.stop_grace,
-        stop_wait: config.stop_wait,
-    };
-    Channel::new(Setup {
-        name,
-        store: means.store,
-        pool: Pool::new(spec, means.guardian.confined(means.behind.confine)),
-        policy: Policy::of(config),
-        max_execute: config.worker.max_execute,
-        sleep: config.worker.sleep,
-        stop_wait: config.stop_wait,
-        dead: means.dead,
-        on_join: means.on_join,
-        scope: means.scope,
-        elsewhere: Some(means.elsewhere),
-        metrics: means.metrics,
-    })
-}
-
 /// What the channels of one master have in common.
 struct Shared {
     elsewhere: Arc<dyn Elsewhere>,
@@ -342,13 +256,6 @@ fn serve(
     let (commands, told) = mpsc::channel::<Command>(16);
     let actor_name = Arc::clone(&name);
     master.actors.spawn(async move { (actor_name, actor.run(told).await) });
-    let snapshots = tokio::spawn(snapshot::run(
-        Arc::clone(&name),
-        Arc::clone(&store),
-        config.snapshot.interval,
-        snapshot::handlers(&config.snapshot, &listen.config.directory(), &guardian),
-        channel_metrics.clone(),
-    ));
     Ok(Service::open(Parts {
         name,
         commands,
@@ -356,7 +263,10 @@ fn serve(
         server,
         socket,
         store,
-        snapshots,
+        config,
+        base: listen.config.directory(),
+        guardian,
+        orders: master.orders.sender(),
         metrics: channel_metrics,
         all_metrics: shared.metrics.clone(),
         all_channels: listen.channels.clone(),

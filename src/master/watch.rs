@@ -58,9 +58,16 @@ impl Watch {
     }
 
     /// The service manager, for who has something to tell it.
-    #[allow(dead_code, reason = "reloads tell it that they begin and end")]
     pub(super) fn notify(&self) -> &Notify {
         &self.notify
+    }
+
+    /// The reloads that were asked for have ended.
+    pub(super) fn reloaded(&self) {
+        // Who has been told of the end does not hear of a beginning any more.
+        if self.stop.is_none() {
+            self.notify.ready("reloaded");
+        }
     }
 
     /// The stop of everything has begun and may take this long by the configuration.

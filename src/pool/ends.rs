@@ -1,7 +1,5 @@
 //! Ends: of a run, of a worker's service, of a worker.
 
-use std::time::Instant;
-
 use tracing::{info, warn};
 
 use super::timers::Timer;
@@ -19,7 +17,7 @@ impl Pool {
             self.timers.unset(due, Timer::Run(run));
         }
         // A run that was asked to end and then failed did so because it was asked.
-        let outcome = match outcome {
+        let outcome = match self.in_this_generation(entry.child, outcome) {
             Outcome::Done => Outcome::Done,
             _ if entry.cancelled => Outcome::Cancelled { killed: false },
             _ if entry.overdue => Outcome::TimedOut { limit: entry.limit.unwrap_or_default() },
@@ -69,13 +67,20 @@ impl Pool {
     pub(super) fn doom(&mut self, child: ChildId, why: Doom) {
         let Some(worker) = self.workers.get_mut(&child) else { return };
         worker.doom.get_or_insert(why);
-        if why == Doom::Broken && !worker.was_ready {
-            // A program that cannot even say hello is not started again at once.
-            self.respawn.failed(Instant::now(), "it broke the worker protocol before it was ready");
-        }
         if worker.phase != Phase::Dying {
             worker.phase = Phase::Dying;
             self.guardian.kill(child);
+        }
+    }
+
+    /// Kills a worker that does not keep to the protocol: why, in words that follow "a worker".
+    pub(super) fn broken(&mut self, child: ChildId, why: &str) {
+        let Some(worker) = self.workers.get(&child) else { return };
+        let (generation, was_ready) = (worker.generation, worker.was_ready);
+        self.doom(child, Doom::Broken);
+        if !was_ready {
+            // A program that cannot even say hello is not started again at once.
+            self.boot_failed(generation, &format!("it {why}"));
         }
     }
 
@@ -107,11 +112,12 @@ impl Pool {
         }
         if worker.died_young(exit) {
             let how = exit.map_or_else(|| "ended".to_owned(), judge::describe);
-            self.respawn.failed(Instant::now(), &format!("it {how} before it was ready"));
-            warn!(
-                channel = %self.spec.channel, pid = worker.pid,
-                "a worker {how} before it was ready; the next start waits {:?}", self.respawn.delay()
-            );
+            warn!(channel = %self.spec.channel, pid = worker.pid, "a worker {how} before it was ready");
+            let why = match tail.lines().last() {
+                Some(last) => format!("it {how} before it was ready: {last}"),
+                None => format!("it {how} before it was ready"),
+            };
+            self.boot_failed(worker.generation, &why);
         } else if let (Program::Wire(_), None, Phase::Ready, Some(exit)) =
             (&self.spec.program, worker.doom, worker.phase, exit)
         {

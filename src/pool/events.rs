@@ -1,13 +1,13 @@
 //! What workers and the guardian say, and what the pool does about it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::{debug, error, warn};
 
 use super::asks::Question;
 use super::io::FromIo;
 use super::timers::Timer;
-use super::worker::{Doom, Phase, Role};
+use super::worker::{Doom, Phase};
 use super::{Pool, Program, output};
 use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::wire::{self, FromWorker, JobSpec};
@@ -29,8 +29,9 @@ impl Pool {
             }
             ChildEvent::SpawnFailed { error, .. } => {
                 error!(channel = %self.spec.channel, %error, "could not start a worker");
-                self.respawn.failed(Instant::now(), &error);
+                let generation = worker.generation;
                 self.bury(child, None, "");
+                self.boot_failed(generation, &error);
             }
             ChildEvent::Exited(exit) => {
                 worker.exit = Some(exit);
@@ -105,15 +106,15 @@ impl Pool {
                 "a worker speaks protocol {protocol}, this master speaks {}: restart the master, or update the worker",
                 wire::PROTOCOL
             );
-            return self.doom(child, Doom::Broken);
+            let why = format!("speaks protocol {protocol}, this master speaks {}", wire::PROTOCOL);
+            return self.broken(child, &format!("{why}: restart the master, or update the worker"));
         }
-        let plan = &self.spec.plan;
+        let slots_planned = self.slots_of(child);
         let Some(worker) = self.workers.get_mut(&child) else { return };
         if worker.phase != Phase::Booting {
             return self.on_violation(child, "it said hello twice");
         }
-        let most = if worker.role == Role::Isolated { 1 } else { plan.slots };
-        worker.hello(slots.clamp(1, most));
+        worker.hello(slots.clamp(1, slots_planned));
         self.respawn.ready(worker.born);
         let waiting: Vec<_> = worker.aboard.iter().copied().collect();
         if let Some(due) = worker.due.take() {
@@ -127,6 +128,7 @@ impl Pool {
             self.start_clock(run);
         }
         self.memory_may_change();
+        self.on_trial_hello(child);
         // Whoever it replaces goes at once: no more serve than there may be.
         self.tend();
     }
@@ -138,7 +140,7 @@ impl Pool {
             warn!(channel = %self.spec.channel, pid = worker.pid, "a worker broke the protocol: {what}");
         }
         if worker.violations >= MAX_VIOLATIONS {
-            self.doom(child, Doom::Broken);
+            self.broken(child, "broke the worker protocol again and again");
         }
     }
 }

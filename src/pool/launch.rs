@@ -52,6 +52,8 @@ impl Pool {
         stdin: Option<&str>,
         why: String,
     ) -> ChildId {
+        // Before the program starts: what changes from now on is seen.
+        let files = self.files_now();
         let (child, ties) = self.try_launch(env, stdin).unwrap_or_else(|error| {
             // No descriptors left, most likely. The run, if there is one, ends as interrupted when the failure is
             // read back, exactly as if the program could not be started.
@@ -61,7 +63,9 @@ impl Pool {
             let _ = self.to_children.send((child, failed));
             (child, Ties::cut())
         });
-        self.workers.insert(child, Worker::new(child, role, phase, why, ties));
+        let mut worker = Worker::new(child, (role, self.generation), phase, why, ties);
+        worker.files = files;
+        self.workers.insert(child, worker);
         child
     }
 

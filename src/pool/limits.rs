@@ -55,10 +55,12 @@ impl Pool {
         let (pid, limit) = (worker.pid, self.spec.boot_timeout);
         if worker.hung_up {
             self.on_violation(child, "it closed its socket and lives on");
-            self.doom(child, Doom::Broken);
+            self.broken(child, "closed its socket and lived on");
         } else if worker.phase == Phase::Booting && worker.doom.is_none() {
             warn!(channel = %self.spec.channel, pid, "a worker did not say hello within {limit:?}");
-            self.doom(child, Doom::Broken);
+            self.broken(child, &format!("did not say hello within {limit:?}"));
+        } else if worker.phase == Phase::Draining && worker.doom.is_none() {
+            self.outlasted(child);
         } else {
             self.doom(child, Doom::Stopping);
         }

@@ -45,6 +45,8 @@ impl Recycled {
             recycle::Why::Jobs(_) => &mut self.jobs,
             recycle::Why::Life(_) => &mut self.life,
             recycle::Why::Memory(_) => &mut self.memory,
+            // Those are no limits.
+            recycle::Why::Changed | recycle::Why::Reload | recycle::Why::TurnedBack => return,
         } += 1;
     }
 }

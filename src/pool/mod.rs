@@ -12,6 +12,7 @@ mod cancel;
 mod dispatch;
 mod ends;
 mod events;
+mod fresh;
 mod io;
 mod judge;
 mod launch;
@@ -21,6 +22,7 @@ mod memory;
 mod output;
 pub use crate::config::plan;
 mod recycle;
+mod reload;
 mod respawn;
 mod scale;
 mod scaler;
@@ -47,6 +49,8 @@ pub use look::{Aboard, Ending};
 use memory::Look;
 pub use memory::Recycled;
 use plan::{Plan, Recycling, Scaling};
+use reload::Reload;
+pub use reload::{Member, Reloading, Renewal, Renewed, Turnover};
 use respawn::Respawn;
 pub use scale::{Decision, Load, Why};
 pub use scaler::ByHand;
@@ -73,6 +77,8 @@ pub struct Spec {
     pub env: Vec<(String, String)>,
     /// Working directory of workers; the master's when absent.
     pub cwd: Option<PathBuf>,
+    /// The files the program consists of, as far as its command line names them.
+    pub files: Vec<PathBuf>,
     /// From start to hello.
     pub boot_timeout: Duration,
     /// From asking a timed-out run to end to killing its worker.
@@ -133,6 +139,13 @@ pub struct Ended {
 pub struct Pool {
     spec: Spec,
     guardian: Handle,
+    /// The generation that workers are started as.
+    generation: u64,
+    /// The last number that was given to one.
+    newest: u64,
+    reload: Option<Reload>,
+    /// How the last reload ended, until somebody asks.
+    reloaded: Option<Result<Renewed, String>>,
     workers: BTreeMap<ChildId, Worker>,
     runs: HashMap<RunId, InRun>,
     timers: Timers,
@@ -186,7 +199,7 @@ struct InRun {
 impl Pool {
     /// A pool without workers; [`Pool::next`] boots them.
     #[must_use]
-    pub fn new(spec: Spec, guardian: Handle) -> Self {
+    pub fn new(Renewal { spec, guardian }: Renewal) -> Self {
         // Events of children are few and bounded by the number of workers; frames are held back by
         // the bounded channel.
         let (to_children, children) = mpsc::unbounded_channel();
@@ -196,6 +209,10 @@ impl Pool {
         Self {
             spec,
             guardian,
+            generation: 1,
+            newest: 1,
+            reload: None,
+            reloaded: None,
             workers: BTreeMap::new(),
             runs: HashMap::new(),
             timers: Timers::default(),
@@ -226,7 +243,7 @@ impl Pool {
     pub async fn next(&mut self) -> Vec<Ended> {
         self.tend();
         self.flush();
-        if self.ended.is_empty() {
+        if self.ended.is_empty() && self.reloaded.is_none() {
             let due = self.timers.next();
             tokio::select! {
                 biased;

@@ -17,6 +17,19 @@ pub(super) enum Why {
     Life(Duration),
     /// It uses so many bytes.
     Memory(u64),
+    /// Its program has changed on disk.
+    Changed,
+    /// Another generation takes over.
+    Reload,
+    /// Its generation could not take over.
+    TurnedBack,
+}
+
+impl Why {
+    /// Whether a reload is the reason.
+    pub(super) fn is_reload(self) -> bool {
+        matches!(self, Self::Reload | Self::TurnedBack)
+    }
 }
 
 /// What is known of a worker.
@@ -81,6 +94,9 @@ impl fmt::Display for Why {
             Self::Jobs(jobs) => write!(f, "{jobs} jobs"),
             Self::Life(age) => write!(f, "life {} s", age.as_secs()),
             Self::Memory(bytes) => write!(f, "memory {} MiB", bytes >> 20),
+            Self::Changed => f.write_str("its program has changed on disk"),
+            Self::Reload => f.write_str("reload"),
+            Self::TurnedBack => f.write_str("the reload failed"),
         }
     }
 }

@@ -69,6 +69,11 @@ impl Scaler {
         Self { scaling, min, max, by_hand: None, peaks, now, taken, ups: 0, downs: 0 }
     }
 
+    /// Goes on with other bounds and rules. What was ordered by hand holds within them.
+    pub(super) fn renew(&mut self, plan: &Plan, scaling: Scaling) {
+        (self.min, self.max, self.scaling) = (plan.min, plan.max, scaling);
+    }
+
     /// Decides anew; answers the decision when it changes the number. `load` may leave out what this knows itself.
     pub(super) fn update(&mut self, load: Load, now: Instant) -> Option<Taken> {
         let mut load = Load { min: self.floor(), max: self.max, by_hand: self.by_hand.is_some(), ..load };

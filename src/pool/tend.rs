@@ -116,6 +116,8 @@ impl Pool {
         if matches!(self.spec.program, Program::Exec(_)) {
             return;
         }
+        self.tend_reload();
+        self.dismiss_outdated();
         self.pick_outgoing();
         self.send_away();
         self.boot_missing();
@@ -181,15 +183,17 @@ impl Pool {
     /// Lets those go that are not needed: first those whose replacement is there, then idle ones.
     fn send_away(&mut self) {
         let life = self.spec.plan.jobs_per_life;
-        let needed = self.scaler.target() + self.spec.plan.spare;
+        let needed = self.scaler.target();
         let ready = |w: &&Worker| w.role == Role::Plan && w.phase == Phase::Ready;
         let lasting = self.workers.values().filter(|w| ready(w) && w.is_lasting(life)).count();
-        let outgoing = self.children_that(|w| ready(w) && w.outgoing.is_some());
-        let mut surplus = (lasting + outgoing.len()).saturating_sub(needed);
+        // Idle ones make room at once.
+        let mut outgoing = self.children_that(|w| ready(w) && w.outgoing.is_some() && w.aboard.is_empty());
+        outgoing.extend(self.children_that(|w| ready(w) && w.outgoing.is_some() && !w.aboard.is_empty()));
+        let surplus = (lasting + outgoing.len()).saturating_sub(needed);
         for child in outgoing.into_iter().take(surplus) {
-            surplus -= 1;
             self.drain(child);
         }
+        let surplus = lasting.saturating_sub(needed + self.spec.plan.spare);
         // The youngest first: runs go to the oldest, so these have been idle for longest.
         let idle = self.children_that(|w| ready(w) && w.is_lasting(life) && w.aboard.is_empty());
         for child in idle.into_iter().rev().take(surplus) {
@@ -203,6 +207,8 @@ impl Pool {
         worker.phase = Phase::Draining;
         if worker.aboard.is_empty() {
             self.dismiss(child);
+        } else if worker.outgoing.is_some_and(recycle::Why::is_reload) {
+            self.set_worker_timer(child, self.spec.stop_wait);
         }
     }
 
@@ -215,7 +221,8 @@ impl Pool {
         // One that has taken its last run is replaced while it still works on it.
         let mut alive = planned().filter(|w| w.is_lasting(plan.jobs_per_life)).count();
         // Those that wait for a stuck run serve nobody, and are few: each has a worker in its place.
-        let mut total = planned().filter(|w| w.phase != Phase::Retiring).count();
+        let trial = self.workers.values().filter(|w| w.role == Role::Trial).count();
+        let mut total = planned().filter(|w| w.phase != Phase::Retiring).count() + trial;
         let mut boots = if self.respawn.is_probing() {
             1usize.saturating_sub(planned().filter(|w| w.phase == Phase::Booting).count())
         } else {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::memory::Recycled;
+use super::reload::Reloading;
 use super::scale::Decision;
 use super::worker::{Phase, Role, Worker};
 use super::{Pool, Program};
@@ -121,6 +122,10 @@ pub struct Insight {
     pub scaled_down: u64,
     /// How many workers were replaced.
     pub recycled: Recycled,
+    /// The generation that workers are started as, from 1; every reload begins another.
+    pub generation: u64,
+    /// How far a reload is, while there is one.
+    pub reload: Option<Reloading>,
     /// Boots fail again and again and no worker is ready: no job is taken.
     pub degraded: bool,
     /// Milliseconds until the next boot is tried, while one is put off.
@@ -208,6 +213,8 @@ impl Pool {
             scaled_up,
             scaled_down,
             recycled: self.recycled,
+            generation: self.generation,
+            reload: self.reloading(),
             degraded: self.is_degraded(),
             next_boot_ms: self.respawn.waits_until(now).map(|at| millis(at - now)),
         }
@@ -219,7 +226,7 @@ impl Pool {
         Row {
             pid: worker.pid,
             state: doing(worker),
-            generation: 0,
+            generation: worker.generation,
             job: oldest.map(|run| RowJob {
                 id: run.id,
                 name: run.job.clone(),

@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
+use super::fresh::Files;
 use super::io::ToIo;
 use super::output::Tag;
 use super::recycle;
@@ -54,6 +55,8 @@ impl Phase {
 pub(super) enum Role {
     /// Serves the plan.
     Plan,
+    /// Shows whether the next generation can be started; runs nothing before that takes over.
+    Trial,
     /// Runs suspects, one at a time.
     Isolated,
 }
@@ -75,6 +78,7 @@ pub(super) enum Doom {
 pub(super) struct Worker {
     pub(super) child: ChildId,
     pub(super) role: Role,
+    pub(super) generation: u64,
     pub(super) phase: Phase,
     pub(super) pid: Option<i32>,
     pub(super) slots: usize,
@@ -99,6 +103,8 @@ pub(super) struct Worker {
     pub(super) memory: Option<u64>,
     /// Why it is to be replaced.
     pub(super) outgoing: Option<recycle::Why>,
+    /// What it was made from.
+    pub(super) files: Files,
     /// Its replacement has been started.
     pub(super) replaced: bool,
     /// Runs it was given.
@@ -126,10 +132,17 @@ impl Ties {
 }
 
 impl Worker {
-    pub(super) fn new(child: ChildId, role: Role, phase: Phase, why: String, ties: Ties) -> Self {
+    pub(super) fn new(
+        child: ChildId,
+        (role, generation): (Role, u64),
+        phase: Phase,
+        why: String,
+        ties: Ties,
+    ) -> Self {
         Self {
             child,
             role,
+            generation,
             phase,
             pid: None,
             slots: 1,
@@ -145,6 +158,7 @@ impl Worker {
             why,
             memory: None,
             outgoing: None,
+            files: Files::default(),
             replaced: false,
             taken: 0,
             born: Instant::now(),

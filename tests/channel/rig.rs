@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aint_queue::channel::{Channel, Command, OnJoin, Report, Scope, Setup, Stopped};
+use aint_queue::channel::{Channel, Command, OnJoin, Report, Rules, Scope, Setup, Stopped};
 use aint_queue::config::{Backoff, BackoffKind};
 use aint_queue::guardian::Guardian;
 use aint_queue::job::{JobId, NewJob, Payload, Timestamp};
 use aint_queue::metrics::Metrics;
 use aint_queue::pool::plan::{Plan, Recycling, Scaling};
-use aint_queue::pool::{Pool, Program, Spec};
+use aint_queue::pool::{Pool, Program, Renewal, Spec};
 use aint_queue::retry::Policy;
 use aint_queue::store::model::Model;
 use aint_queue::store::{Listed, Status, Store};
@@ -77,6 +77,7 @@ pub async fn rig(options: Options) -> Rig {
     let spec = Spec {
         channel: "default".into(),
         program: options.program,
+        files: Vec::new(),
         plan: options.plan,
         scaling: options.scaling,
         recycling: options.recycling,
@@ -92,11 +93,13 @@ pub async fn rig(options: Options) -> Rig {
     let channel = Channel::new(Setup {
         name: "default".into(),
         store: Arc::clone(&options.store),
-        pool: Pool::new(spec, guardian.handle()),
-        policy: Policy { max_attempts: options.max_attempts, backoff },
-        max_execute: options.max_execute,
-        sleep: options.sleep,
-        stop_wait: options.stop_wait,
+        pool: Pool::new(Renewal { spec, guardian: guardian.handle() }),
+        rules: Rules {
+            policy: Policy { max_attempts: options.max_attempts, backoff },
+            max_execute: options.max_execute,
+            sleep: options.sleep,
+            stop_wait: options.stop_wait,
+        },
         dead: Vec::new(),
         elsewhere: None,
         on_join: OnJoin(Box::new(|_| {})),

@@ -96,7 +96,7 @@ fn living_workers_go_on_while_only_their_replacements_fail() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim), nix::sys::signal::Signal::SIGKILL).unwrap();
     // More failures than make a crash loop.
     until("the replacement to fail often", || {
-        (master.log().matches("before it was ready; the next start waits").count() >= 6).then_some(())
+        (master.log().matches("the next start of a worker waits").count() >= 6).then_some(())
     });
     site.push_lines("default", (0..50).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
     site.until("default", "the jobs", |c| c.done == 50);

@@ -15,6 +15,7 @@ mod confine;
 mod control;
 mod deaths;
 mod drain;
+mod fresh;
 mod limits;
 mod memory;
 mod outage;

@@ -140,7 +140,8 @@ struct Master(JoinHandle<Result<Ended, ListenError>>);
 impl Master {
     fn start(config: &Arc<Config>) -> Result<Self, Failure> {
         let channels = config.channels.keys().cloned().collect();
-        let listen = master::Listen { config: Arc::clone(config), channels, may_begin_anew: false };
+        let listen =
+            master::Listen { config: Arc::clone(config), channels, http: false, may_begin_anew: false };
         let thread = thread::Builder::new().name("master".to_owned()).spawn(|| master::listen(listen));
         thread.map(Self).map_err(|e| Failure::new(Exit::Failed, "start the demo's master").because(e))
     }

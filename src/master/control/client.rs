@@ -48,7 +48,7 @@ pub fn ask(
     let nobody = |source| ControlError::Nobody { path: socket.to_owned(), source };
     let mut stream = UnixStream::connect(socket).map_err(nobody)?;
     let patience = match request {
-        Request::Stop { .. } | Request::Cancel { .. } => PATIENCE,
+        Request::Stop { .. } | Request::Reload | Request::Cancel { .. } => PATIENCE,
         Request::Status | Request::Look { .. } | Request::Metrics => LOOK,
     };
     stream.set_read_timeout(Some(patience)).map_err(ControlError::Broken)?;

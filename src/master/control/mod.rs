@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::{CancelEnd, Report, View};
 use crate::job::JobId;
+use crate::pool::Renewed;
 
 pub use client::{ControlError, ask};
 pub(super) use server::{Answers, Server, SocketFile, serve};
@@ -31,6 +32,8 @@ pub enum Request {
     },
     /// The master's metrics, in the text format of Prometheus.
     Metrics,
+    /// Read the configuration again and let new workers take over. Answered when the old ones have gone.
+    Reload,
     /// End this channel, and the master with its last one. Answered when it has ended.
     Stop {
         /// Kill what runs instead of waiting for it.
@@ -73,6 +76,23 @@ pub enum Answer {
     },
     /// To [`Request::Metrics`].
     Metrics(String),
+    /// To [`Request::Reload`].
+    Reloaded {
+        /// The workers that went and came.
+        #[serde(flatten)]
+        renewed: Renewed,
+        /// The changed keys that take effect with the next start only.
+        restart: Vec<String>,
+        /// Whether the file of the master's program is another one than the master runs.
+        program_replaced: bool,
+    },
+    /// To [`Request::Reload`]: everything goes on as before.
+    NotReloaded {
+        /// Why.
+        why: String,
+        /// Whether the configuration is the reason.
+        invalid: bool,
+    },
     /// To [`Request::Stop`].
     Stopped {
         /// Jobs handed back to waiting, uncounted.

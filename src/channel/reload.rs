@@ -1,0 +1,64 @@
+//! Reload of a channel: its workers hand over to another generation, and its own rules follow when they have.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::Channel;
+use crate::pool::{self, Renewed};
+use crate::retry::Policy;
+
+/// What a channel goes on with.
+#[derive(Debug)]
+pub struct Renewal {
+    /// What its workers are made from.
+    pub pool: pool::Renewal,
+    /// See [`Setup`](super::Setup), also for the others.
+    pub rules: Rules,
+}
+
+/// What a channel decides by.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// What errors lead to.
+    pub policy: Policy,
+    /// The time limit of jobs that do not set their own.
+    pub max_execute: Option<Duration>,
+    /// Longest idle wait.
+    pub sleep: Duration,
+    /// How long a stop waits for running jobs.
+    pub stop_wait: Duration,
+}
+
+/// Hears how the reload ended.
+pub type OnReloaded = oneshot::Sender<Result<Renewed, String>>;
+
+/// A reload under way.
+#[derive(Debug)]
+pub(super) struct Reload {
+    rules: Rules,
+    reply: OnReloaded,
+}
+
+impl Channel {
+    pub(super) fn reload(&mut self, renewal: Renewal, reply: OnReloaded) {
+        if self.reloading.is_some() {
+            let _ = reply.send(Err("another reload is under way".to_owned()));
+            return;
+        }
+        self.reloading = Some(Reload { rules: renewal.rules, reply });
+        self.pool.reload(renewal.pool);
+        self.end_reload();
+    }
+
+    /// Passes on how the reload ended, once it has.
+    pub(super) fn end_reload(&mut self) {
+        let Some(ended) = self.pool.take_reloaded() else { return };
+        let Some(Reload { rules, reply }) = self.reloading.take() else { return };
+        if ended.is_ok() {
+            self.rules = rules;
+        }
+        // Whoever asked may have gone.
+        let _ = reply.send(ended);
+    }
+}

@@ -1,0 +1,122 @@
+//! What a running master can take over from a configuration that was changed, and what needs another start. Pure.
+
+use super::{Channel, Config, Handler};
+
+/// A channel as a running master goes on with it.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    /// The new settings, with the old ones where a start is needed.
+    pub channel: Channel,
+    /// The changed keys that take effect with the next start only, as they are written in the file.
+    pub restart: Vec<String>,
+}
+
+/// How a channel that is served by `old` goes on when the file says `new`.
+#[must_use]
+pub fn renew(old: &Channel, new: &Channel) -> Renewal {
+    let mut channel = new.clone();
+    let mut restart = Vec::new();
+    let mut keep = |changed: bool, key: &str| {
+        if changed {
+            restart.push(format!("channels.{}.{key}", old.name));
+        }
+        changed
+    };
+    if keep(old.driver != new.driver, "driver") {
+        channel.driver = old.driver.clone();
+    }
+    if keep(old.pid_path != new.pid_path, "pid_path") {
+        channel.pid_path.clone_from(&old.pid_path);
+    }
+    if keep(old.memory_limit != new.memory_limit, "memory_limit") {
+        channel.memory_limit = old.memory_limit;
+    }
+    let (was, is) = (&old.worker, &new.worker);
+    let mode = keep(was.mode != is.mode, "worker.type");
+    // Workers of both kinds at once would have to be judged by different rules.
+    let kind = keep(once_per_job(&was.handler) != once_per_job(&is.handler), "worker.protocol");
+    let slots = !mode && keep((was.plan.slots == 1) != (is.plan.slots == 1), "worker.max_coroutine");
+    if mode || kind || slots {
+        channel.worker.mode = was.mode;
+        channel.worker.plan = was.plan;
+    }
+    if kind {
+        channel.worker.handler = was.handler.clone();
+    }
+    Renewal { channel, restart }
+}
+
+/// The changed keys outside the channels: all of them take effect with the next start only.
+#[must_use]
+pub fn changed_tables(old: &Config, new: &Config) -> Vec<String> {
+    if old.http == new.http { Vec::new() } else { vec!["http".to_owned()] }
+}
+
+fn once_per_job(handler: &Handler) -> bool {
+    matches!(handler, Handler::Exec { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Driver;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, std::path::Path::new("/srv/aint-queue.toml")).unwrap()
+    }
+
+    fn renewal(old: &str, new: &str) -> Renewal {
+        let (old, new) = (config(old), config(new));
+        renew(&old.channels["default"], &new.channels["default"])
+    }
+
+    #[test]
+    fn what_workers_are_made_from_is_taken_over() {
+        let new = "[channels.default]\nmax_attempts = 9\n[channels.default.worker]\ntype = \"process-pool\"\n\
+                   min_worker_number = 7\nmax_worker_number = 9\nmemory_limit = 50\ncommand = [\"cat\"]\n";
+        let renewed = renewal("[channels.default.worker]\ntype = \"process-pool\"\n", new);
+        assert_eq!(renewed.restart, Vec::<String>::new());
+        let Channel { worker, max_attempts, .. } = renewed.channel;
+        assert_eq!((worker.plan.min, worker.plan.max, worker.memory_limit, max_attempts), (7, 9, 50, 9));
+        assert_eq!(worker.handler, Handler::Wire { command: vec!["cat".to_owned()] });
+    }
+
+    #[test]
+    fn what_a_running_master_cannot_change_stays_and_is_named() {
+        let new = "[channels.default]\npid_path = \"/elsewhere\"\nmemory_limit = 70\n\
+                   driver = { type = \"sqlite\", path = \"other.db\" }\n\
+                   [channels.default.worker]\ntype = \"coroutine\"\nmax_execute_seconds = 3\n";
+        let old =
+            "[channels.default]\npid_path = \"/here\"\n[channels.default.worker]\ntype = \"process-pool\"\n";
+        let Renewal { channel, restart } = renewal(old, new);
+        let keys = ["driver", "pid_path", "memory_limit", "worker.type"];
+        assert_eq!(restart, keys.map(|key| format!("channels.default.{key}")));
+        let kept = &config(old).channels["default"];
+        assert_eq!((&channel.driver, &channel.pid_path), (&kept.driver, &kept.pid_path));
+        assert!(matches!(channel.driver, Driver::Sqlite { .. }));
+        assert_eq!((channel.memory_limit, channel.worker.plan), (kept.memory_limit, kept.worker.plan));
+        assert_eq!(channel.worker.max_execute.unwrap().as_secs(), 3, "the rest is taken over");
+    }
+
+    #[test]
+    fn programs_of_both_kinds_do_not_take_over_from_each_other() {
+        let of = |protocol: &str| {
+            format!(
+                "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"cat\"]\nprotocol = \"{protocol}\"\n"
+            )
+        };
+        let Renewal { channel, restart } = renewal(&of("wire"), &of("exec"));
+        assert_eq!(restart, ["channels.default.worker.protocol"]);
+        assert!(matches!(channel.worker.handler, Handler::Wire { .. }));
+    }
+
+    #[test]
+    fn tables_beside_the_channels_need_a_start() {
+        let (old, new) = (
+            config("[channels.default]\n"),
+            config("[channels.default]\n[http]\nlisten = \"127.0.0.1:8080\"\n"),
+        );
+        assert_eq!(changed_tables(&old, &new), ["http"]);
+        assert_eq!(changed_tables(&new, &new), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,129 @@
+//! From a channel's configuration to its actor: the program behind its jobs, what its workers may be and use, its rules.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{ListenError, own_program};
+use crate::channel::{Channel, Elsewhere, OnJoin, Renewal, Rules, Scope, Setup};
+use crate::config::{self, Handler};
+use crate::guardian::{Confine, Handle, Limit, account};
+use crate::metrics::ChannelMetrics;
+use crate::pool::{self, Pool, Program, Spec};
+use crate::retry::Policy;
+use crate::store::{Owner, Store};
+use crate::webhook;
+
+/// The program behind a channel's jobs and the directory it starts in. A program of the user's starts where its
+/// configuration is, so that it finds its files however the master was started.
+pub(super) fn program(config: &config::Channel, base: &Path) -> Result<Behind, ListenError> {
+    let checked = |command: &[String]| {
+        config::program::locate(&command[0], base)
+            .map(|_| command.to_vec())
+            .map_err(|why| ListenError::Program { channel: config.name.clone(), why })
+    };
+    let own = |argument: &str| {
+        let own = own_program().map_err(ListenError::System)?;
+        Ok(Program::Wire(vec![own.to_string_lossy().into_owned(), argument.to_owned()]))
+    };
+    let mut env: Vec<_> = config.worker.env.clone().into_iter().collect();
+    let (program, cwd) = match &config.worker.handler {
+        Handler::Registered => (own("__worker")?, None),
+        Handler::Webhook(settings) => {
+            env.push((webhook::VARIABLE.to_owned(), settings.to_variable()));
+            (own(webhook::ARGUMENT)?, None)
+        }
+        Handler::Wire { command } => (Program::Wire(checked(command)?), Some(base.to_owned())),
+        Handler::Exec { command } => (Program::Exec(checked(command)?), Some(base.to_owned())),
+    };
+    Ok(Behind { program, cwd, env, confine: confine(config)? })
+}
+
+/// What a channel's workers may be and use.
+fn confine(config: &config::Channel) -> Result<Confine, ListenError> {
+    let worker = &config.worker;
+    let account = account(worker.user.as_deref(), worker.group.as_deref())
+        .map_err(|source| ListenError::Account { channel: config.name.clone(), source })?;
+    let limits = worker.limits;
+    let mib = |n: Option<u64>| n.map(|n| n << 20);
+    let limits = [
+        (Limit::OpenFiles, limits.open_files),
+        (Limit::Processes, limits.processes),
+        (Limit::Core, mib(limits.core_mib)),
+        (Limit::CpuSeconds, limits.cpu_seconds),
+        (Limit::AddressSpace, mib(limits.address_space_mib)),
+        (Limit::FileSize, mib(limits.file_size_mib)),
+    ];
+    let limits = limits.into_iter().filter_map(|(limit, value)| Some((limit, value?))).collect();
+    Ok(Confine { nice: worker.nice, account, limits })
+}
+
+/// What runs a channel's jobs.
+pub(super) struct Behind {
+    program: Program,
+    cwd: Option<PathBuf>,
+    env: Vec<(String, String)>,
+    confine: Confine,
+}
+
+/// What a channel's actor gets beside its configuration.
+pub(super) struct Means {
+    pub(super) behind: Behind,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) guardian: Handle,
+    pub(super) scope: Scope,
+    pub(super) elsewhere: Arc<dyn Elsewhere>,
+    pub(super) dead: Vec<Owner>,
+    pub(super) on_join: OnJoin,
+    pub(super) metrics: ChannelMetrics,
+}
+
+/// A channel's actor, ready to run.
+pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
+    let Renewal { pool, rules } = renewal(config, means.behind, &means.guardian);
+    Channel::new(Setup {
+        name: config.name.as_str().into(),
+        store: means.store,
+        pool: Pool::new(pool),
+        rules,
+        dead: means.dead,
+        on_join: means.on_join,
+        scope: means.scope,
+        elsewhere: Some(means.elsewhere),
+        metrics: means.metrics,
+    })
+}
+
+/// The files that a change on disk makes another program.
+fn files(behind: &Behind) -> Vec<PathBuf> {
+    match (&behind.program, &behind.cwd) {
+        (Program::Wire(argv), Some(cwd)) => config::program::files(argv, cwd),
+        (Program::Wire(argv), None) => argv.first().map(PathBuf::from).into_iter().collect(),
+        (Program::Exec(_), _) => Vec::new(),
+    }
+}
+
+/// What a channel works with that another configuration may change.
+pub(super) fn renewal(config: &config::Channel, behind: Behind, guardian: &Handle) -> Renewal {
+    let worker = &config.worker;
+    let spec = Spec {
+        channel: config.name.as_str().into(),
+        files: files(&behind),
+        program: behind.program,
+        plan: worker.plan,
+        scaling: worker.scaling(),
+        recycling: worker.recycling(),
+        env: behind.env,
+        cwd: behind.cwd,
+        boot_timeout: worker.boot_timeout,
+        timeout_grace: config.timeout_grace,
+        stop_grace: config.stop_grace,
+        stop_wait: config.stop_wait,
+    };
+    let rules = Rules {
+        policy: Policy::of(config),
+        max_execute: worker.max_execute,
+        sleep: worker.sleep,
+        stop_wait: config.stop_wait,
+    };
+    Renewal { pool: pool::Renewal { spec, guardian: guardian.confined(behind.confine) }, rules }
+}

@@ -1,0 +1,112 @@
+//! One reload of one channel: the configuration is read and checked, then the channel's workers hand over.
+//!
+//! Nothing has changed before the first worker of the new generation is ready, so whatever fails up to there leaves the
+//! channel as it was.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+use super::actor::{Behind, program, renewal};
+use super::machine;
+use super::program::is_replaced;
+use crate::channel::Command;
+use crate::config::{self, Config};
+use crate::guardian::Handle;
+use crate::pool::Renewed;
+
+/// A channel to reload, as it is.
+pub(super) struct Task {
+    pub(super) config: Arc<Config>,
+    pub(super) channel: config::Channel,
+    /// See [`machine::share`].
+    pub(super) memory_share: Option<u64>,
+    pub(super) guardian: Handle,
+    pub(super) commands: mpsc::Sender<Command>,
+}
+
+/// A channel that was reloaded.
+#[derive(Debug)]
+pub(super) struct Reloaded {
+    /// Its settings from now on.
+    pub(super) channel: config::Channel,
+    /// The directory of the configuration.
+    pub(super) base: PathBuf,
+    pub(super) changes: Changes,
+}
+
+/// What a reload changed.
+#[derive(Clone, Debug)]
+pub(super) struct Changes {
+    /// The workers.
+    pub(super) renewed: Renewed,
+    /// The changed keys that take effect with the next start only.
+    pub(super) restart: Vec<String>,
+    /// The file of this program is another one than the master runs.
+    pub(super) program_replaced: bool,
+}
+
+/// Why a channel was not reloaded; it goes on as before.
+#[derive(Clone, Debug, Error)]
+pub(super) enum NotReloaded {
+    /// The configuration cannot be used.
+    #[error("{0}")]
+    Config(String),
+    /// The new workers could not take over.
+    #[error("{0}")]
+    Workers(String),
+}
+
+/// Reloads a channel.
+pub(super) async fn reload(task: Task) -> Result<Reloaded, NotReloaded> {
+    let Task { config, channel, memory_share, guardian, commands } = task;
+    // Files and the names of users are looked up, which may take a while.
+    let prepared = tokio::task::spawn_blocking(move || prepare(&config, &channel, memory_share)).await;
+    let Prepared { channel, base, behind, restart } =
+        prepared.map_err(|error| NotReloaded::Workers(format!("a bug of aint-queue: {error}")))??;
+    let (reply, ended) = oneshot::channel();
+    let command = Command::Reload(Box::new(renewal(&channel, behind, &guardian)), reply);
+    let gone = || NotReloaded::Workers("the channel has ended".to_owned());
+    commands.send(command).await.map_err(|_| gone())?;
+    let renewed = ended.await.map_err(|_| gone())?.map_err(NotReloaded::Workers)?;
+    Ok(Reloaded { channel, base, changes: Changes { renewed, restart, program_replaced: is_replaced() } })
+}
+
+/// Everything that can be refused before anything is started.
+struct Prepared {
+    channel: config::Channel,
+    base: PathBuf,
+    behind: Behind,
+    restart: Vec<String>,
+}
+
+fn prepare(
+    old: &Config,
+    channel: &config::Channel,
+    memory_share: Option<u64>,
+) -> Result<Prepared, NotReloaded> {
+    // Without a file there is nothing that could have changed, but for the program.
+    let new = match &old.file {
+        Some(file) => &Config::load(file).map_err(|error| NotReloaded::Config(error.to_string()))?,
+        None => old,
+    };
+    let base = new.directory();
+    let found = new.channel(&channel.name).map_err(|error| NotReloaded::Config(error.to_string()))?;
+    let config::Renewal { mut channel, mut restart } = config::renew(channel, found);
+    machine::fit(&mut channel, memory_share);
+    restart.extend(config::changed_tables(old, new));
+    let behind = program(&channel, &base).map_err(|error| NotReloaded::Config(with_causes(&error)))?;
+    Ok(Prepared { channel, base, behind, restart })
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,71 @@
+//! Where each job has a process of its own, each runs what is on disk when it begins, without a reload.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use crate::site::{BINARY, SQLITE, Site, until};
+
+/// A worker that notes its version for each job.
+const WORKER: &str = r#"
+import json, os, socket
+master = socket.socket(fileno=int(os.environ["AINT_QUEUE_FD"]))
+say = lambda **frame: master.sendall(json.dumps(frame).encode() + b"\n")
+say(type="hello", protocol=1, jobs=["note"])
+for line in master.makefile():
+    frame = json.loads(line)
+    if frame["type"] == "stop":
+        break
+    with open("seen.txt", "a") as seen:
+        seen.write("VERSION\n")
+    say(type="done", run=frame["run"])
+"#;
+
+#[test]
+fn a_script_that_changes_is_what_the_next_job_runs() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process\"\ncommand = [\"python3\", \"worker.py\"]\nprotocol = \"wire\"\n",
+    );
+    let deploy = |version: u32| {
+        let next = site.write("next.py", &WORKER.replace("VERSION", &version.to_string()));
+        fs::rename(next, site.file("worker.py")).unwrap();
+    };
+    deploy(0);
+    let master = site.listen(&[]);
+    let seen = || fs::read_to_string(site.file("seen.txt")).unwrap_or_default();
+    for version in 0..8 {
+        // The next one is made from the file of before.
+        until("a warm worker", || {
+            let status = site.json(&["queue:status", "--workers"]);
+            (status["workers"]["counts"]["idle"].as_u64() >= Some(1)).then_some(())
+        });
+        deploy(version);
+        site.push("note", "{}", &[]);
+        until("the job", || (seen().lines().count() > version as usize).then_some(()));
+        assert_eq!(seen().lines().last(), Some(&*version.to_string()), "{}", seen());
+    }
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_new_binary_is_what_the_next_job_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let binary = dir.path().join("app");
+    fs::copy(BINARY, &binary).unwrap();
+    let config = format!("[defaults]\npid_path = \"run\"\ndriver = {SQLITE}\n[channels.default]\n");
+    let site = Site::of(binary.clone(), "aint-queue.toml", &config);
+    let master = site.listen(&[]);
+    site.push("noop", "{}", &[]);
+    site.until("default", "the first job", |c| c.done == 1);
+    fs::copy(BINARY, dir.path().join("next")).unwrap();
+    fs::rename(dir.path().join("next"), &binary).unwrap();
+    site.push("sleep", r#"{"ms": 60000}"#, &["--timeout", "90"]);
+    let pid = until("the job", || {
+        let status = site.json(&["queue:status", "--workers"]);
+        let rows = status["workers"]["rows"].as_array()?;
+        rows.iter().find(|row| row["job"].is_object())?["pid"].as_i64()
+    });
+    let running = fs::metadata(format!("/proc/{pid}/exe")).unwrap();
+    assert_eq!(running.ino(), fs::metadata(&binary).unwrap().ino());
+    assert!(site.run(&["queue:stop", "--force"]).status.success());
+    drop(master);
+}
