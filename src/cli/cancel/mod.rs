@@ -1,7 +1,6 @@
 //! `queue:cancel`: end jobs wherever they are, and say what became of each.
 
 mod one;
-mod rest;
 mod words;
 
 use std::io::Write;

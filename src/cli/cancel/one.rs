@@ -5,8 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::rest::{self, Rest};
-use crate::channel::{CancelEnd, Halt};
+use crate::channel::{CancelEnd, Halt, Rest, cancel_at_rest};
 use crate::config::Channel;
 use crate::job::{FailReason, JobId, Timestamp};
 use crate::master::{self, Answer, ControlError, Request};
@@ -118,7 +117,7 @@ impl One {
     }
 
     async fn at_rest(&self, from: From, missed: &mut bool) -> Result<Step, StoreError> {
-        Ok(match rest::cancel(&*self.store, self.id).await? {
+        Ok(match cancel_at_rest(&*self.store, self.id).await? {
             Rest::Cancelled(reason) => Step::End(Fate::Cancelled { from, reason }),
             Rest::Failed(_) => Step::Again,
             // Twice at the same place and not to be had: it does not move, it is out of reach.

@@ -1,4 +1,4 @@
-//! Cancels a job that no master holds: this command leases it for a moment and settles it to `failed`.
+//! Cancels a job that no master holds, beside all masters: leases it for a moment and settles it to `failed`.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ const TRIES: u64 = 4;
 /// How long it is left alone between two of them.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What became of it.
+/// What became of a job that was cancelled where it rested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rest {
+pub enum Rest {
     /// It rests in `failed`, for this reason: another than that it was cancelled if only its failed callback was to come.
     Cancelled(FailReason),
     /// It had failed before.
@@ -26,7 +26,7 @@ pub(super) enum Rest {
 ///
 /// # Errors
 /// When the store does. A lease that could not be given back runs out by itself, and the job is as it was.
-pub(super) async fn cancel(store: &dyn Store, id: JobId) -> Result<Rest, StoreError> {
+pub async fn cancel_at_rest(store: &dyn Store, id: JobId) -> Result<Rest, StoreError> {
     let owner = store.join().await?;
     let rest = settle(store, &owner, id).await;
     // What was leased and not settled waits again, uncounted.
@@ -113,7 +113,7 @@ mod tests {
         store.pause().await.unwrap();
         for start in [Start::Now, Start::After(Duration::from_secs(60))] {
             let id = pushed(&store, job(start, Some("k"))).await;
-            assert_eq!(cancel(&store, id).await.unwrap(), Rest::Cancelled(FailReason::Cancelled));
+            assert_eq!(cancel_at_rest(&store, id).await.unwrap(), Rest::Cancelled(FailReason::Cancelled));
             let listed = store.get(id).await.unwrap().unwrap();
             assert_eq!((listed.state, listed.meta.failed), (State::Failed, Some(FailReason::Cancelled)));
             assert_eq!((listed.meta.attempts, listed.meta.last_error()), (0, "cancelled before it began"));
@@ -126,17 +126,17 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_at_rest_is_missed_and_what_had_failed_stays_as_it_was() {
         let store = Model::ticking(Timestamp(1_790_000_000_000_000));
-        assert_eq!(cancel(&store, JobId(5)).await.unwrap(), Rest::Missed);
+        assert_eq!(cancel_at_rest(&store, JobId(5)).await.unwrap(), Rest::Missed);
         let id = pushed(&store, job(Start::Now, None)).await;
-        cancel(&store, id).await.unwrap();
+        cancel_at_rest(&store, id).await.unwrap();
         let before = store.get(id).await.unwrap().unwrap().meta;
-        assert_eq!(cancel(&store, id).await.unwrap(), Rest::Failed(FailReason::Cancelled));
+        assert_eq!(cancel_at_rest(&store, id).await.unwrap(), Rest::Failed(FailReason::Cancelled));
         assert_eq!(store.get(id).await.unwrap().unwrap().meta, before);
 
         let held = pushed(&store, job(Start::Now, None)).await;
         let owner = store.join().await.unwrap();
         store.take(&owner, 1, held).await.unwrap().unwrap();
-        assert_eq!(cancel(&store, held).await.unwrap(), Rest::Missed);
+        assert_eq!(cancel_at_rest(&store, held).await.unwrap(), Rest::Missed);
         assert_eq!(store.get(held).await.unwrap().unwrap().state, State::Reserved);
     }
 }
