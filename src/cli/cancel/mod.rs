@@ -10,6 +10,7 @@ use clap::Args;
 use tokio::sync::Semaphore;
 
 use super::{Failure, Session};
+use crate::channel::Report;
 use crate::config::Channel;
 use crate::job::JobId;
 use crate::store::{Store, StoreError};
@@ -73,10 +74,10 @@ async fn all(
             let one = One { id, channel: channel.clone(), store: Arc::clone(store) };
             tokio::spawn(async move {
                 let _place = places.acquire().await.expect("nobody closes it");
-                let patience = move || {
+                let patience = move |report: &Report| {
                     if !quiet {
                         // Nobody can be told when this does not work.
-                        let _ = writeln!(std::io::stderr(), "note: {}", words::patience(id));
+                        let _ = writeln!(std::io::stderr(), "note: {}", words::patience(id, report));
                     }
                 };
                 one.cancel(patience).await

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::channel::{CancelEnd, Halt, Rest, cancel_at_rest};
+use crate::channel::{CancelEnd, Halt, Report, Rest, cancel_at_rest};
 use crate::config::Channel;
 use crate::job::{FailReason, JobId, Timestamp};
 use crate::master::{self, Answer, ControlError, Request};
@@ -84,8 +84,11 @@ enum Step {
 }
 
 impl One {
-    /// Cancels it. `patience` is called once if that takes long.
-    pub(super) async fn cancel(self, patience: impl FnOnce() + Send + 'static) -> Result<Fate, StoreError> {
+    /// Cancels it. `patience` is called once, with how its channel stands, if that takes long.
+    pub(super) async fn cancel(
+        self,
+        patience: impl FnOnce(&Report) + Send + 'static,
+    ) -> Result<Fate, StoreError> {
         let (mut held, mut deep, mut patience) = (false, false, Some(patience));
         let mut elsewhere = None;
         for _ in 0..LOOKS {
@@ -126,18 +129,18 @@ impl One {
         })
     }
 
-    async fn by_master(&self, patience: &mut Option<impl FnOnce() + Send + 'static>) -> Step {
+    async fn by_master(&self, patience: &mut Option<impl FnOnce(&Report) + Send + 'static>) -> Step {
         if !master::presence(&self.channel).running {
             return Step::Unheld { master: false };
         }
         let (socket, id) = (master::socket(&self.channel), self.id);
         let (began, mut say) = (Instant::now(), patience.take());
         let asked = tokio::task::spawn_blocking(move || {
-            master::ask(&socket, Request::Cancel { id }, |_| {
+            master::ask(&socket, Request::Cancel { id }, |report| {
                 if began.elapsed() >= LONG
                     && let Some(say) = say.take()
                 {
-                    say();
+                    say(report);
                 }
             })
         });

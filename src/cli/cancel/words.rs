@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::one::{Fate, From};
-use crate::channel::Halt;
+use crate::channel::{Halt, Report};
 use crate::cli::{Exit, Failure, text, time};
 use crate::job::{FailReason, JobId};
 
@@ -63,7 +63,10 @@ pub(super) fn failure(id: JobId, fate: &Fate, channel: &str) -> Failure {
 }
 
 /// What is said once to somebody who waits.
-pub(super) fn patience(id: JobId) -> String {
+pub(super) fn patience(id: JobId, report: &Report) -> String {
+    if let Some(error) = &report.store_error {
+        return format!("job {id} is told as cancelled when its store knows, which does not answer: {error}");
+    }
     format!(
         "job {id} does not end when asked: it is killed when the other jobs of its worker have ended, or \
          stop_wait_seconds are over"
@@ -141,6 +144,17 @@ mod tests {
             assert_eq!(failure.exit(), Exit::Failed);
             assert!(failure.to_string().contains(says), "{failure}");
         }
+    }
+
+    #[test]
+    fn whoever_waits_is_told_for_what() {
+        let mut report = Report::default();
+        assert!(patience(ID, &report).starts_with("job 17 does not end when asked: it is killed when"));
+        report.store_error = Some("refused".to_owned());
+        assert_eq!(
+            patience(ID, &report),
+            "job 17 is told as cancelled when its store knows, which does not answer: refused"
+        );
     }
 
     #[test]

@@ -11,6 +11,14 @@ use crate::site::{Site, text, until};
 
 /// A channel in each mode.
 const CHANNELS: &str = r#"
+[channels.process]
+timeout_grace_ms = 900
+[channels.pool]
+timeout_grace_ms = 900
+[channels.coroutine]
+timeout_grace_ms = 900
+[channels.exec]
+timeout_grace_ms = 900
 [channels.process.worker]
 type = "process"
 [channels.pool.worker]
@@ -36,6 +44,11 @@ esac
 "#;
 
 const LONG: &str = r#"{"ms":600000}"#;
+
+/// The process that an exec program has started.
+fn grandchild(site: &Site) -> Option<u32> {
+    fs::read_to_string(site.file("grandchild")).ok()?.trim().parse().ok()
+}
 
 fn cancel(site: &Site, channel: &str, id: u64) -> Value {
     site.json(&["queue:cancel", &id.to_string(), "-t", channel])[0].clone()
@@ -68,6 +81,10 @@ fn a_running_job_ends_when_asked_or_is_killed_in_every_mode() {
             for (job, how) in [("sleep", "asked"), ("hang", "killed")] {
                 let id = site.push(job, LONG, &["-t", channel, "--unique", "k"]);
                 running(site, channel, 1);
+                if (channel, job) == ("exec", "hang") {
+                    // Until then it is a shell that ends when it is told to.
+                    until("its child", || grandchild(site));
+                }
                 let end = cancel(site, channel, id);
                 assert_eq!(
                     (&end["result"], &end["how"], &end["id"]),
@@ -85,8 +102,8 @@ fn a_running_job_ends_when_asked_or_is_killed_in_every_mode() {
                 site.until(channel, "the next job", |c| c.done == 1);
             }
         }
-        let grandchild = fs::read_to_string(site.file("grandchild")).unwrap();
-        let gone = || !Path::new(&format!("/proc/{}", grandchild.trim())).exists();
+        let grandchild = grandchild(site).expect("it was there");
+        let gone = || !Path::new(&format!("/proc/{grandchild}")).exists();
         until("the grandchild to be gone", || gone().then_some(()));
         assert!(master.stop().success());
     });
@@ -250,4 +267,18 @@ done
     assert!(site.file("callback").exists());
     assert_eq!(report(&site, "default")["pool"]["rows"][0]["done"], 3);
     assert!(master.stop().success());
+}
+
+#[test]
+fn a_job_behind_very_many_others_is_out_of_reach_and_says_so() {
+    let server = crate::redis::Server::start();
+    let site = Site::new(&crate::drain::redis_line(&server), "[channels.default]\n");
+    site.push_lines("default", (0..10_000).map(|_| r#"{"job":"noop"}"#.to_owned()));
+    let last = site.push("noop", "{}", &[]);
+    let (code, said) = refusal(&site, "default", last);
+    assert_eq!(code, 1);
+    assert!(said.contains("more than 10,000 jobs wait before it"), "{said}");
+    assert_eq!(site.counts("default").waiting, 10_001);
+    let high = site.push("noop", "{}", &["--priority", "high"]);
+    assert_eq!(cancel(&site, "default", high)["how"], "waiting");
 }
