@@ -15,7 +15,12 @@ const GROUPS: &str = "/sys/fs/cgroup";
 /// The memory, in MiB, that the control group of this process may use; `None` when nothing limits it.
 pub(super) fn memory_limit() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/cgroup").ok()?;
-    memory_of(Path::new(GROUPS), group(&text)?)
+    let unified = group(&text).and_then(|group| memory_of(Path::new(GROUPS), group, "memory.max"));
+    let separate = || {
+        let root = Path::new(GROUPS).join("memory");
+        memory_of(&root, group_of_memory(&text)?, "memory.limit_in_bytes")
+    };
+    unified.or_else(separate)
 }
 
 /// The path of the process in the one hierarchy of version 2, from lines such as `0::/system.slice/x.service`.
@@ -23,19 +28,27 @@ fn group(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("0::"))
 }
 
-/// The smallest limit from the group up to the root: each holds for all below it.
-fn memory_of(root: &Path, group: &str) -> Option<u64> {
+/// The path in the hierarchy of version 1 that counts memory, from lines such as `4:memory:/docker/5a1f`.
+fn group_of_memory(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        controllers.split(',').any(|name| name == "memory").then_some(path)
+    })
+}
+
+/// The smallest limit from the group up to the root, each in a file of this name: each holds for all below it.
+fn memory_of(root: &Path, group: &str, file: &str) -> Option<u64> {
     let inside = Path::new(group.trim_start_matches('/'));
     let groups = inside.ancestors().map(|group| root.join(group));
     groups
-        .filter_map(|group: PathBuf| bytes(&fs::read_to_string(group.join("memory.max")).ok()?))
+        .filter_map(|group: PathBuf| bytes(&fs::read_to_string(group.join(file)).ok()?))
         .min()
         .map(|b| b >> 20)
 }
 
-/// A limit in bytes; `max` is none.
+/// A limit in bytes. None is `max`, or a number that no machine has.
 fn bytes(text: &str) -> Option<u64> {
-    text.trim().parse().ok()
+    text.trim().parse().ok().filter(|bytes| *bytes < 1 << 60)
 }
 
 /// What each of the channels' pools may use of the memory that the control group allows, in MiB, where they do not say it
@@ -92,7 +105,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let service = root.path().join("system.slice/jobs.service");
         fs::create_dir_all(&service).unwrap();
-        let limit = || memory_of(root.path(), "/system.slice/jobs.service");
+        let limit = || memory_of(root.path(), "/system.slice/jobs.service", "memory.max");
         assert_eq!(limit(), None);
         fs::write(service.join("memory.max"), "max\n").unwrap();
         assert_eq!(limit(), None);
@@ -102,8 +115,8 @@ mod tests {
         assert_eq!(limit(), Some(512));
         // In a namespace of its own a container sees itself as the root.
         fs::write(root.path().join("memory.max"), "268435456\n").unwrap();
-        assert_eq!((limit(), memory_of(root.path(), "/")), (Some(256), Some(256)));
-        assert_eq!(memory_of(root.path(), "/../elsewhere"), Some(256));
+        assert_eq!((limit(), memory_of(root.path(), "/", "memory.max")), (Some(256), Some(256)));
+        assert_eq!(memory_of(root.path(), "/../elsewhere", "memory.max"), Some(256));
     }
 
     #[test]
@@ -126,5 +139,8 @@ mod tests {
         assert_eq!(group("12:memory:/old\n0::/user.slice\n"), Some("/user.slice"));
         assert_eq!(group("0::/\n"), Some("/"));
         assert_eq!(group("12:memory:/old\n"), None);
+        assert_eq!(group_of_memory("3:cpu,memory:/old\n0::/\n"), Some("/old"));
+        assert_eq!(group_of_memory("5:devices:/memory\n0::/\n"), None);
+        assert_eq!(bytes("9223372036854771712\n"), None, "what version 1 says for no limit");
     }
 }
