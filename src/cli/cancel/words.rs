@@ -65,6 +65,7 @@ pub(super) fn failure(id: JobId, fate: &Fate, channel: &str) -> Failure {
 /// What is said once to somebody who waits.
 pub(super) fn patience(id: JobId, report: &Report) -> String {
     if let Some(error) = &report.store_error {
+        let error = text::plain(error);
         return format!("job {id} is told as cancelled when its store knows, which does not answer: {error}");
     }
     format!(
