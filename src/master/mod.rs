@@ -100,7 +100,9 @@ pub enum Ended {
 
 /// The master's runtime: one thread, so that nothing in it has to wait for another.
 fn runtime() -> Result<tokio::runtime::Runtime, ListenError> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ListenError::System)
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    // Signals are for the thread that will hold them back at the end. One that another thread takes then is lost.
+    runtime.enable_all().on_thread_start(hold_signals).build().map_err(ListenError::System)
 }
 
 /// A running master.

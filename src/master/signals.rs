@@ -46,6 +46,15 @@ pub fn hold_signals() {
     let _ = SigSet::from_iter(HELD).thread_block();
 }
 
+/// Does what starts threads, none of which will ever take a signal of the master's.
+pub(super) fn without_signals<T>(start: impl FnOnce() -> T) -> io::Result<T> {
+    let held = SigSet::from_iter(HELD);
+    held.thread_block()?;
+    let started = start();
+    held.thread_unblock()?;
+    Ok(started)
+}
+
 /// Every signal the master listens to.
 pub(super) struct Signals {
     terminate: Stream,

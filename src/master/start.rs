@@ -19,6 +19,7 @@ use super::control::Server;
 use super::orders::Orders;
 use super::run_dir::{Lock, LockError, RunDir, RunDirError};
 use super::service::{Parts, Service};
+use super::signals::without_signals;
 use super::{Master, machine};
 use crate::channel::{Command, Elsewhere, OnJoin, Scope};
 use crate::config::{self, Config};
@@ -182,7 +183,8 @@ pub(super) async fn start(
         let service = serve(channel, &listen, &mut master, &shared)?;
         master.services.insert(Arc::clone(&service.name), service);
     }
-    master.http = port.map(|port| port.serve(&listen.config)).transpose().map_err(ListenError::System)?;
+    let serve_http = || port.map(|port| port.serve(&listen.config)).transpose();
+    master.http = without_signals(serve_http).and_then(|http| http).map_err(ListenError::System)?;
     info!(pid = nix::unistd::getpid().as_raw(), channels = %listen.channels.join(", "), "listening");
     Ok(master)
 }

@@ -1,5 +1,7 @@
 //! Ends: of a run, of a worker's service, of a worker.
 
+use std::time::Instant;
+
 use tracing::{info, warn};
 
 use super::timers::Timer;
@@ -28,6 +30,7 @@ impl Pool {
         };
         self.ended.push(Ended { run, id: entry.id, outcome, took: entry.began.elapsed() });
         self.stuck_runs.remove(&run);
+        self.moved = Instant::now();
         self.memory_may_change();
         let life = self.spec.plan.jobs_per_life;
         let Some(worker) = self.workers.get_mut(&entry.child) else { return };
@@ -73,14 +76,15 @@ impl Pool {
         }
     }
 
-    /// Kills a worker that does not keep to the protocol: why, in words that follow "a worker".
-    pub(super) fn broken(&mut self, child: ChildId, why: &str) {
+    /// Kills a worker that is of no use. One that was never ready has not booted, for the reason that `why` gives.
+    pub(super) fn give_up(&mut self, child: ChildId, why: &str) {
         let Some(worker) = self.workers.get(&child) else { return };
-        let (generation, was_ready) = (worker.generation, worker.was_ready);
+        let (generation, has_booted) =
+            (worker.generation, worker.ready_at.is_some() || worker.doom.is_some());
         self.doom(child, Doom::Broken);
-        if !was_ready {
+        if !has_booted {
             // A program that cannot even say hello is not started again at once.
-            self.boot_failed(generation, &format!("it {why}"));
+            self.boot_failed(generation, why);
         }
     }
 
@@ -95,7 +99,7 @@ impl Pool {
                 doom: worker.doom,
                 overdue: entry.overdue.then(|| entry.limit.unwrap_or_default()),
                 company,
-                begun: worker.was_ready || matches!(self.spec.program, Program::Exec(_)),
+                begun: worker.ready_at.is_some() || matches!(self.spec.program, Program::Exec(_)),
             };
             let outcome = match self.spec.program {
                 Program::Exec(_) => judge::exec(&death, tail),
@@ -112,10 +116,12 @@ impl Pool {
         }
         if worker.died_young(exit) {
             let how = exit.map_or_else(|| "ended".to_owned(), judge::describe);
-            warn!(channel = %self.spec.channel, pid = worker.pid, "a worker {how} before it was ready");
+            let when =
+                if worker.ready_at.is_none() { "before it was ready" } else { "right after its hello" };
+            warn!(channel = %self.spec.channel, pid = worker.pid, "a worker {how} {when}");
             let why = match tail.lines().last() {
-                Some(last) => format!("it {how} before it was ready: {last}"),
-                None => format!("it {how} before it was ready"),
+                Some(last) => format!("it {how} {when}: {last}"),
+                None => format!("it {how} {when}"),
             };
             self.boot_failed(worker.generation, &why);
         } else if let (Program::Wire(_), None, Phase::Ready, Some(exit)) =

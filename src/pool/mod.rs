@@ -152,8 +152,12 @@ pub struct Pool {
     respawn: Respawn,
     scaler: Scaler,
     demand: Demand,
+    /// When a run last began or ended.
+    moved: Instant,
     /// When it is decided anew how many workers there should be.
     flex_at: Option<Instant>,
+    /// When the next worker is too old.
+    age_at: Option<Instant>,
     look: Look,
     recycled: Recycled,
     /// What was said last about boots.
@@ -219,7 +223,9 @@ impl Pool {
             respawn: Respawn::default(),
             scaler,
             demand: Demand::default(),
+            moved: Instant::now(),
             flex_at: None,
+            age_at: None,
             look: Look::default(),
             recycled: Recycled::default(),
             was_degraded: false,

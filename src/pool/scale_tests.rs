@@ -40,6 +40,9 @@ fn what_is_soon_done_takes_nobody() {
     assert_eq!(decided(load(5, 5, 10, Some(1))), (5, Why::Min));
     assert_eq!(decided(load(5, 0, 0, None)), (5, Why::Min));
     assert_eq!(decided(load(9, 9, 0, Some(50))), (9, Why::Running));
+    // They are not soon done if all who are there are at something long.
+    assert_eq!(decided(Load { stalled_us: 500_000, ..load(5, 5, 10, Some(1)) }), (5, Why::Min));
+    assert_eq!(decided(Load { stalled_us: 500_001, ..load(5, 5, 10, Some(1)) }), (6, Why::Backlog));
     // Without a worker even the shortest job needs one.
     assert_eq!(decided(Load { min: 0, ..load(0, 0, 1, Some(1)) }), (1, Why::Backlog));
     assert_eq!(decided(Load { min: 0, ..load(0, 0, 0, Some(1)) }), (0, Why::Min));
@@ -63,6 +66,9 @@ fn memory_goes_before_demand_and_one_always_fits() {
     };
     assert_eq!(decided(memory(5, 100, 20, 200)), (10, Why::Memory));
     assert_eq!(decided(memory(10, 230, 20, 200)), (8, Why::Memory));
+    // One that is told to go takes its time, and nobody else has to go for it, nor comes.
+    let leaving = |mib| Load { memory_leaving: mib * MIB, ..memory(9, 220, 20, 200) };
+    assert_eq!([0, 10, 20, 40].map(|mib| decided(leaving(mib)).0), [8, 8, 9, 9]);
     assert_eq!(decided(memory(5, 100, 20, 2_000)), (50, Why::Max));
     assert_eq!(decided(memory(1, 900, 900, 200)), (1, Why::Memory));
     assert_eq!(

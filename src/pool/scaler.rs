@@ -131,8 +131,13 @@ impl Scaler {
 
     /// Whether the number may still change by itself.
     pub(super) fn is_restless(&self) -> bool {
-        self.scaling.dynamic
-            && (self.now.workers > self.floor() || self.now.load.waiting > 0 || self.now.why == Why::Memory)
+        let by_demand = self.now.workers > self.floor() || self.now.load.waiting > 0;
+        (self.scaling.dynamic && by_demand) || self.now.why == Why::Memory
+    }
+
+    /// Whether the memory has any say, also where the backlog has none.
+    pub(super) fn is_bounded(&self) -> bool {
+        self.scaling.memory_limit.is_some()
     }
 
     /// How often it is to be decided anew while it is restless.
