@@ -282,3 +282,24 @@ fn a_job_behind_very_many_others_is_out_of_reach_and_says_so() {
     let high = site.push("noop", "{}", &["--priority", "high"]);
     assert_eq!(cancel(&site, "default", high)["how"], "waiting");
 }
+
+#[test]
+fn a_job_that_holds_up_a_reload_can_be_cancelled() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\nmax_worker_number = 1\n",
+    );
+    let master = site.listen(&[]);
+    let id = site.push("hang", LONG, &["--timeout", "600s"]);
+    running(&site, "default", 1);
+    thread::scope(|scope| {
+        let reload = scope.spawn(|| site.run(&["queue:reload"]));
+        until("the old worker to drain", || {
+            (report(&site, "default")["workers"]["draining"] == 1).then_some(())
+        });
+        assert_eq!(cancel(&site, "default", id)["how"], "killed");
+        let reload = reload.join().unwrap();
+        assert!(reload.status.success(), "{}", text(&reload.stderr));
+    });
+    is_cancelled(&site, "default", id);
+    assert!(master.stop().success());
+}
