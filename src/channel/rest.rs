@@ -110,7 +110,7 @@ mod tests {
     #[tokio::test]
     async fn waiting_and_delayed_jobs_rest_in_failed_with_their_keys_free_also_while_paused() {
         let store = Model::ticking(Timestamp(1_790_000_000_000_000));
-        store.pause().await.unwrap();
+        store.pause(None).await.unwrap();
         for start in [Start::Now, Start::After(Duration::from_secs(60))] {
             let id = pushed(&store, job(start, Some("k"))).await;
             assert_eq!(cancel_at_rest(&store, id).await.unwrap(), Rest::Cancelled(FailReason::Cancelled));

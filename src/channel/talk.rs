@@ -130,7 +130,7 @@ impl Channel {
 
     /// How many jobs to lease now: the free slots that nothing is leased for yet.
     pub(super) fn want(&self) -> usize {
-        if self.stopping.is_some() || (self.pool.is_degraded() && self.pool.capacity() == 0) {
+        if self.stopping.is_some() || self.quiet || (self.pool.is_degraded() && self.pool.capacity() == 0) {
             return 0;
         }
         match self.scoped.scope {
@@ -264,8 +264,8 @@ impl Channel {
                 }
             }
         }
-        if self.stopping.is_some() {
-            // Leased by a call that was under way when the stop came.
+        if self.stopping.is_some() || self.quiet {
+            // Leased by a call that was under way when the word came.
             self.hand_back_ready();
         }
     }

@@ -8,18 +8,23 @@ mod clear;
 mod config_check;
 mod demo;
 mod drain;
+mod each;
 mod failed;
 mod failure;
 mod list;
 mod listen;
 mod log;
 mod metrics;
+mod pause;
 mod push;
 mod push_file;
 mod push_lines;
+mod quiet;
 mod reload;
 mod reload_failed;
+mod resume;
 mod run;
+mod scale;
 mod session;
 mod show;
 mod status;
@@ -101,6 +106,14 @@ pub(crate) enum Command {
     Listen(listen::Listen),
     #[command(name = "queue:stop", visible_alias = "worker:stop")]
     Stop(stop::Stop),
+    #[command(name = "queue:quiet")]
+    Quiet(quiet::Quiet),
+    #[command(name = "queue:pause")]
+    Pause(pause::Pause),
+    #[command(name = "queue:resume")]
+    Resume(resume::Resume),
+    #[command(name = "queue:scale")]
+    Scale(scale::Scale),
     #[command(name = "queue:reload", visible_aliases = ["worker:reload", "queue:restart"])]
     Reload(reload::Reload),
     #[command(name = "queue:run", visible_alias = "worker:run")]
@@ -133,6 +146,10 @@ impl Command {
             Self::Demo(command) => command.run(session),
             Self::Listen(command) => command.run(session),
             Self::Stop(command) => command.run(session),
+            Self::Quiet(command) => command.run(session),
+            Self::Pause(command) => command.run(session),
+            Self::Resume(command) => command.run(session),
+            Self::Scale(command) => command.run(session),
             Self::Reload(command) => command.run(session),
             Self::Run(command) => command.run(session),
             Self::Push(command) => command.run(session),

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::drain::{Drain, Screen};
-use super::{Exit, Failure, Session, text};
+use super::{Exit, Failure, Session, each, text};
 use crate::config::Channel;
 use crate::master::{self, Answer, ControlError, Request};
 
@@ -103,7 +103,7 @@ fn stop(channel: &Channel, force: bool, mut progress: Drain) -> Result<(usize, b
         Ok(_) => (0, true),
         // It may have ended for another reason between our look and our question.
         Err(_) if !master::presence(channel).running => (0, true),
-        Err(error) => return Err(Failure::new(Exit::Failed, doing()).because(error)),
+        Err(error) => return Err(each::refused(&doing(), error)),
     };
     let begun = Instant::now();
     while master::presence(channel).running {

@@ -11,12 +11,11 @@ use crate::job::JobId;
 impl ChannelAnswers {
     /// What the channel knows, of itself and of a job.
     pub(super) async fn look(&self, id: Option<JobId>) -> Reply {
-        let (reply, view) = oneshot::channel();
-        // An actor that has ended drops the question.
-        let _ = self.commands.send(Command::Look(id, reply)).await;
-        match view.await {
-            Ok(view) => Reply::Ok(Answer::Look { pid: nix::unistd::getpid().as_raw(), view: Box::new(view) }),
-            Err(_) => Reply::Error("the channel has ended".to_owned()),
+        match self.told(|reply| Command::Look(id, reply)).await {
+            Some(view) => {
+                Reply::Ok(Answer::Look { pid: nix::unistd::getpid().as_raw(), view: Box::new(view) })
+            }
+            None => Reply::Error("the channel has ended".to_owned()),
         }
     }
 

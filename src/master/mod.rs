@@ -62,7 +62,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// When a channel cannot be served at all; then nothing was started and nothing is left behind.
 pub fn listen(mut listen: Listen) -> Result<Ended, ListenError> {
     let kept = if listen.may_begin_anew { Again::from_env() } else { None };
-    let Again { count, locks } = kept.unwrap_or_default();
+    let Again { count, locks, quiet } = kept.unwrap_or_default();
     if !locks.is_empty() {
         // Only these were served; others may have been stopped since.
         listen.channels.retain(|name| locks.contains_key(name));
@@ -75,7 +75,7 @@ pub fn listen(mut listen: Listen) -> Result<Ended, ListenError> {
         let channels = listen.channels.join(", ");
         let recycle = Recycle::new(&listen, count);
         let master = tokio::select! {
-            master = start::start(listen, locks) => master?,
+            master = start::start(listen, locks, quiet) => master?,
             () = signals.stop() => {
                 info!("stopped before it served anything");
                 return Ok(Ended::Stopped);
@@ -137,6 +137,8 @@ impl Master {
                         watch.stopping(longest_stop);
                         self.stop_all(asked > 1);
                     }
+                    Signal::Quiet => self.tell_all(|| Command::Quiet(oneshot::channel().0)),
+                    Signal::Resume => self.tell_all(|| Command::Resume(oneshot::channel().0)),
                     Signal::Reload => self.reload_all(&watch),
                     Signal::Nothing(name) => info!("{name} means nothing in this version"),
                 },
@@ -285,12 +287,12 @@ impl Master {
     }
 
     async fn on_end(&mut self, name: &Arc<str>, stopped: Stopped, recycle: &mut Recycle) {
-        let Stopped { handed_back, settled, .. } = stopped;
+        let Stopped { handed_back, settled, quiet, .. } = stopped;
         info!(channel = %name, handed_back, settled, "channel stopped");
         if let Some(service) = self.services.remove(name) {
             let guardian = self.guardian.handle();
             if recycle.is_draining() && !service.is_unwanted() {
-                recycle.keep(name, service.pause(&stopped, &guardian).await);
+                recycle.keep(name, service.pause(&stopped, &guardian).await, quiet);
             } else {
                 service.close(stopped, &guardian).await;
             }

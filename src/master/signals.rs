@@ -5,7 +5,9 @@
 //! | TERM, INT, QUIT | stop: finish what runs within `stop_wait_seconds`, then end it; a second one kills at once |
 //! | USR1 | reload |
 //! | HUP | reload; stop when the terminal has gone away, nothing then under `nohup` |
-//! | USR2, TSTP, CONT | nothing in this version; they do no harm |
+//! | TSTP | quiet: no more jobs are taken, what runs goes on |
+//! | CONT | jobs are taken again |
+//! | USR2 | nothing in this version; it does no harm |
 //! | TTIN, TTOU, PIPE, WINCH | ignored |
 
 use std::io;
@@ -21,6 +23,10 @@ use crate::fd;
 pub(super) enum Signal {
     /// End gracefully; at once when asked again.
     Stop,
+    /// Take no more jobs.
+    Quiet,
+    /// Take jobs again.
+    Resume,
     /// Read the configuration again and let new workers take over.
     Reload,
     /// Understood, and nothing to do.
@@ -28,7 +34,7 @@ pub(super) enum Signal {
 }
 
 /// What comes before [`Signals::take_over`] is kept for it.
-const HELD: [Number; 7] = [
+const HELD: [Number; 8] = [
     Number::SIGTERM,
     Number::SIGINT,
     Number::SIGQUIT,
@@ -36,6 +42,7 @@ const HELD: [Number; 7] = [
     Number::SIGUSR1,
     Number::SIGUSR2,
     Number::SIGTSTP,
+    Number::SIGCONT,
 ];
 
 /// Holds the signals of a master back until there is somebody to react to them. Call it first of all, before there
@@ -64,6 +71,9 @@ pub(super) struct Signals {
     user1: Stream,
     user2: Stream,
     suspend: Stream,
+    proceed: Stream,
+    /// The last word on being quiet that came while a stop was waited for.
+    kept: Option<Signal>,
     terminal: Terminal,
 }
 
@@ -71,9 +81,10 @@ impl Signals {
     /// Takes the signals over from their default actions.
     pub(super) fn take_over() -> io::Result<Self> {
         fd::ignore_terminal();
-        // SIGTSTP has no name in the runtime's list.
         let terminal = Terminal::find();
-        let suspend = SignalKind::from_raw(nix::sys::signal::Signal::SIGTSTP as i32);
+        // These have no names in the runtime's list.
+        let [suspend, proceed] =
+            [Number::SIGTSTP, Number::SIGCONT].map(|number| SignalKind::from_raw(number as i32));
         let taken = Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -82,6 +93,8 @@ impl Signals {
             user1: signal(SignalKind::user_defined1())?,
             user2: signal(SignalKind::user_defined2())?,
             suspend: signal(suspend)?,
+            proceed: signal(proceed)?,
+            kept: None,
             terminal,
         };
         SigSet::from_iter(HELD).thread_unblock()?;
@@ -98,13 +111,27 @@ impl Signals {
         }
     }
 
-    /// Waits for a stop, which is all there is to react to before anything is served.
+    /// Waits for a stop, which is all there is to react to before anything is served. What else has a meaning is kept
+    /// for who serves.
     pub(super) async fn stop(&mut self) {
-        while self.next().await != Signal::Stop {}
+        loop {
+            match self.coming().await {
+                Signal::Stop => return,
+                signal @ (Signal::Quiet | Signal::Resume) => self.kept = Some(signal),
+                Signal::Reload | Signal::Nothing(_) => {}
+            }
+        }
     }
 
     /// The next signal.
     pub(super) async fn next(&mut self) -> Signal {
+        match self.kept.take() {
+            Some(kept) => kept,
+            None => self.coming().await,
+        }
+    }
+
+    async fn coming(&mut self) -> Signal {
         tokio::select! {
             _ = self.terminate.recv() => Signal::Stop,
             _ = self.interrupt.recv() => Signal::Stop,
@@ -112,7 +139,8 @@ impl Signals {
             _ = self.hangup.recv() => self.terminal.on_hangup(),
             _ = self.user1.recv() => Signal::Reload,
             _ = self.user2.recv() => Signal::Nothing("SIGUSR2"),
-            _ = self.suspend.recv() => Signal::Nothing("SIGTSTP"),
+            _ = self.suspend.recv() => Signal::Quiet,
+            _ = self.proceed.recv() => Signal::Resume,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! From a configuration to a running master: locks, stores, guardian, actors, in this order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -138,10 +138,11 @@ struct Claimed {
     store: Arc<dyn Store>,
 }
 
-/// `kept` are locks that this process holds already.
+/// `kept` are locks that this process holds already, `quiet` channels that begin quiet.
 pub(super) async fn start(
     listen: Listen,
     mut kept: BTreeMap<String, OwnedFd>,
+    quiet: BTreeSet<String>,
 ) -> Result<Master, ListenError> {
     let mut claimed = Vec::new();
     for name in &listen.channels {
@@ -178,6 +179,7 @@ pub(super) async fn start(
         metrics: Metrics::default(),
         peers: Peers::default(),
         since: Instant::now(),
+        quiet,
     };
     for channel in opened {
         let service = serve(channel, &listen, &mut master, &shared)?;
@@ -224,6 +226,8 @@ struct Shared {
     metrics: Metrics,
     peers: Peers,
     since: Instant,
+    /// The channels that begin quiet.
+    quiet: BTreeSet<String>,
 }
 
 /// Lets a claimed channel run.
@@ -249,6 +253,7 @@ fn serve(
         store: Arc::clone(&store),
         guardian: guardian.clone(),
         scope: Scope::All,
+        quiet: shared.quiet.contains(&config.name),
         elsewhere: Arc::clone(&shared.elsewhere),
         dead,
         on_join: OnJoin(lock.on_join()),

@@ -116,12 +116,21 @@ fn by_hand_moves_the_fewest_within_the_bounds() {
     let mut held =
         Scaler::new(&Plan::process_pool(5, 50, 0), Scaling { dynamic: false, ..Scaling::default() });
     assert_eq!((held.ceiling(), held.is_elastic()), (5, false));
-    assert_eq!(held.order(ByHand::Change(2)), 7);
+    let floor = Floor { fewest: 7, before: 5, min: 5, max: 50, dynamic: false, clamped: false };
+    assert_eq!(held.order(ByHand::Change(2)), floor);
     assert!(held.update(load(5, 5, 9_999, None), now).is_some());
     assert_eq!((held.target(), held.decision().why, held.ceiling()), (7, Why::ByHand, 7));
-    assert_eq!(held.order(ByHand::Exactly(1000)), 50);
-    assert_eq!(held.order(ByHand::Change(i64::MIN)), 0);
-    assert_eq!(held.order(ByHand::Change(-1)), 0);
+    let mut ordered = |order| {
+        let Floor { fewest, clamped, .. } = held.order(order);
+        (fewest, clamped)
+    };
+    assert_eq!(ordered(ByHand::Exactly(1000)), (50, true));
+    assert_eq!(ordered(ByHand::Change(i64::MAX)), (50, true));
+    assert_eq!(ordered(ByHand::Change(i64::MIN)), (0, true));
+    assert_eq!(ordered(ByHand::Change(-1)), (0, true));
+    assert_eq!(ordered(ByHand::Exactly(0)), (0, false));
+    assert_eq!(ordered(ByHand::Change(5)), (5, false));
+    assert_eq!(held.floor_word(), "min", "as configured is not by hand");
 }
 
 /// A moment in the life of a pool: milliseconds since the last one, jobs that run, jobs that wait, how long they take.

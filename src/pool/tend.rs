@@ -9,7 +9,7 @@ use tracing::{debug, error, info, warn};
 
 use super::recycle;
 use super::scale::Load;
-use super::scaler::ByHand;
+use super::scaler::{ByHand, Floor};
 use super::timers::Timer;
 use super::worker::{Phase, Role, Worker};
 use super::{Pool, Program, surge};
@@ -46,11 +46,11 @@ impl Pool {
         self.scaler.interval()
     }
 
-    /// Sets the fewest workers until the pool is made anew, bounded by the most; answers how many that are now.
+    /// Sets the fewest workers until the pool is made anew, bounded by the most; answers what they are now.
     ///
     /// # Errors
     /// When there is nothing to scale, in words.
-    pub fn scale(&mut self, order: ByHand) -> Result<usize, String> {
+    pub fn scale(&mut self, order: ByHand) -> Result<Floor, String> {
         if matches!(self.spec.program, Program::Exec(_)) {
             let most = self.spec.plan.max;
             return Err(format!(
@@ -60,11 +60,12 @@ impl Pool {
         if self.spec.plan.max == 1 {
             return Err("its type has exactly one serving worker: there is nothing to scale".to_owned());
         }
-        let fewest = self.scaler.order(order);
+        let floor = self.scaler.order(order);
+        let fewest = floor.fewest;
         info!(channel = %self.spec.channel, fewest, "the fewest workers were set by hand");
         self.rescale();
         self.tend();
-        Ok(fewest)
+        Ok(floor)
     }
 
     /// Decides anew how many workers there should be.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use aint_queue::job::{JobId, Meta, NewJob};
+use aint_queue::job::{JobId, Meta, NewJob, Timestamp};
 use aint_queue::store::model::Model;
 use aint_queue::store::{
     Claim, Claimed, Clear, Cleared, Cursor, Leased, Listed, Owner, Page, PushError, Pushed, Reap, State,
@@ -124,10 +124,10 @@ impl Store for Faulty {
     async fn clear(&self, which: Clear) -> Result<Cleared, StoreError> {
         self.model.clear(which).await
     }
-    async fn pause(&self) -> Result<(), StoreError> {
-        self.model.pause().await
+    async fn pause(&self, time: Option<Duration>) -> Result<Option<Timestamp>, StoreError> {
+        self.model.pause(time).await
     }
-    async fn resume(&self) -> Result<(), StoreError> {
+    async fn resume(&self) -> Result<bool, StoreError> {
         self.model.resume().await
     }
     async fn durability(&self) -> Result<String, StoreError> {

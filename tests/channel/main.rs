@@ -9,5 +9,6 @@ mod faulty;
 mod keys;
 mod modes;
 mod outages;
+mod quiet;
 mod rig;
 mod strange;

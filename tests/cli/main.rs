@@ -14,6 +14,7 @@ mod demo;
 mod failed;
 mod general;
 mod library;
+mod operate;
 mod push;
 mod redis;
 mod rig;

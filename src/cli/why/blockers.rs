@@ -1,8 +1,8 @@
 //! What keeps a channel from running any job at all. Pure.
 
 use super::facts::{Facts, Master};
-use crate::cli::text;
 use crate::cli::workers::span;
+use crate::cli::{text, time};
 
 /// A reason, as a word for programs and as a part of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,11 @@ impl Clause {
 pub(super) fn blockers(facts: &Facts) -> Vec<Clause> {
     let mut found = Vec::new();
     if facts.counts.paused {
-        found.push(Clause::new("paused", "the channel is paused"));
+        let until = match facts.counts.paused_until {
+            Some(until) => format!("until {}", time::local(until)),
+            None => "until somebody runs queue:resume".to_owned(),
+        };
+        found.push(Clause::new("paused", format!("the channel is paused {until}")));
     }
     match &facts.master {
         Master::None => found.push(Clause::new("no_master", no_master(facts))),
@@ -34,6 +38,10 @@ pub(super) fn blockers(facts: &Facts) -> Vec<Clause> {
             let report = &view.report;
             if report.stopping {
                 found.push(Clause::new("stopping", format!("its master {pid} is stopping")));
+            }
+            if report.quiet {
+                let text = format!("its master {pid} was told to take no jobs (queue:resume ends that)");
+                found.push(Clause::new("quiet", text));
             }
             if let Some(error) = &report.store_error {
                 let error = text::plain(error);

@@ -105,8 +105,8 @@ mod tests {
         assert_eq!(answer.reason, "paused");
         assert_eq!(
             answer.text,
-            "Channel \"mail\" stands still: the channel is paused; also, its master 42 cannot use the store: connection \
-             refused\\u{1b}; 3 jobs are waiting."
+            "Channel \"mail\" stands still: the channel is paused until somebody runs queue:resume; also, its master 42 cannot \
+             use the store: connection refused\\u{1b}; 3 jobs are waiting."
         );
     }
 }

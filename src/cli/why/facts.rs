@@ -79,12 +79,14 @@ impl Facts {
         let report = view.map(|view| &view.report);
         json!({
             "paused": self.counts.paused,
+            "paused_until": self.counts.paused_until.and_then(time::rfc3339),
             "waiting": self.counts.waiting,
             "delayed": self.counts.delayed,
             "reserved": self.counts.reserved,
             "next_due_at": self.next_due.and_then(time::rfc3339),
             "master": running,
             "pid": pid,
+            "quiet": report.map(|report| report.quiet),
             "stopping": report.map(|report| report.stopping),
             "slots": view.map(|view| view.slots),
             "free_slots": view.map(|view| view.free),

@@ -87,10 +87,18 @@ fn a_waiting_job_of_a_channel_that_stands_still() {
     let waiting = job(State::Waiting);
     let mut still = facts(view(4, 4));
     still.counts.paused = true;
-    says(&waiting, &still, "paused", "waits: the channel is paused.");
+    says(&waiting, &still, "paused", "waits: the channel is paused until somebody runs queue:resume.");
+    still.counts.paused_until = Some(waiting.at);
+    says(&waiting, &still, "paused", "waits: the channel is paused until T.");
+    still.counts.paused_until = None;
     still.master = Master::None;
     let no_master = "no master of the channel runs here (queue:listen starts one)";
-    says(&waiting, &still, "paused", &format!("waits: the channel is paused; also, {no_master}."));
+    says(
+        &waiting,
+        &still,
+        "paused",
+        &format!("waits: the channel is paused until somebody runs queue:resume; also, {no_master}."),
+    );
     still.counts.paused = false;
     says(&waiting, &still, "no_master", &format!("waits: {no_master}."));
     still.counts.reserved = 1;
@@ -102,6 +110,13 @@ fn a_waiting_job_of_a_channel_that_stands_still() {
     let with = |report| facts(View { report, ..view(0, 0) });
     let stopping = with(Report { stopping: true, ..Report::default() });
     says(&waiting, &stopping, "stopping", "waits: its master 42 is stopping.");
+    let quiet = with(Report { quiet: true, ..Report::default() });
+    says(
+        &waiting,
+        &quiet,
+        "quiet",
+        "waits: its master 42 was told to take no jobs (queue:resume ends that).",
+    );
     let store = with(Report { store_error: Some("refused".to_owned()), ..Report::default() });
     says(&waiting, &store, "store", "waits: its master 42 cannot use the store: refused.");
     let pool = Box::new(Insight { degraded: true, next_boot_ms: Some(3_000), ..Insight::default() });
@@ -119,8 +134,7 @@ fn a_job_without_a_handler() {
     let said = "has no handler: the workers of the channel name a, b and c; it fails as unknown_job when its turn comes.";
     says(&job(State::Waiting), &knows, "unknown_handler", said);
     knows.counts.paused = true;
-    let said =
-        "waits: the channel is paused; the workers of the channel name no handler for it, but a, b and c.";
+    let said = "waits: the channel is paused until somebody runs queue:resume; the workers of the channel name no handler for it, but a, b and c.";
     says(&job(State::Waiting), &knows, "paused", said);
     let known = facts(View { handlers: handlers(&["send_email"]), ..view(4, 0) });
     says(&job(State::Waiting), &known, "no_slot", "waits for a slot: all 4 are busy.");
@@ -153,7 +167,12 @@ fn a_delayed_job() {
     (alone.counts.paused, alone.master) = (true, Master::None);
     let answered = answer(&delayed, &alone);
     assert_eq!(answered.reason, "retry");
-    assert!(answered.text.contains("\"; also, the channel is paused; also, no master"), "{answered:?}");
+    assert!(
+        answered
+            .text
+            .contains("\"; also, the channel is paused until somebody runs queue:resume; also, no master"),
+        "{answered:?}"
+    );
     // Due, and only not yet moved.
     let due = job(State::Delayed);
     says(&due, &facts(view(4, 4)), "next", "waits for nothing but its turn: 4 of 4 slots are free.");

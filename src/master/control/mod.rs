@@ -4,19 +4,24 @@
 //! object per line each way. A request is answered by any number of `progress` lines and one line with `ok`.
 
 mod client;
+mod places;
 mod server;
 
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
-use crate::channel::{CancelEnd, Report, View};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::channel::{CancelEnd, Quieted, Report, View};
 use crate::job::JobId;
-use crate::pool::Renewed;
+use crate::pool::{ByHand, Floor, Renewed};
 
 pub use client::{ControlError, ask};
 pub(super) use server::{Answers, Server, SocketFile, serve};
 
-/// Longest line either side accepts, in bytes.
-const MAX_LINE: usize = 1 << 20;
+/// How the answer begins to what is no request. A master of any version says so; a command that only sends requests learns
+/// from it that the master is older.
+const NOT_A_REQUEST: &str = "not a request";
 
 /// What a command asks of the master of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +50,45 @@ pub enum Request {
         /// The job.
         id: JobId,
     },
+    /// Take no more jobs of this channel, and let what runs go on.
+    Quiet,
+    /// Take jobs of this channel again.
+    Resume,
+    /// Set the fewest workers of this channel.
+    Scale {
+        /// To how many.
+        #[serde(flatten)]
+        order: ByHand,
+    },
+}
+
+impl Request {
+    /// Reads a line.
+    fn read(line: &[u8]) -> Result<Self, String> {
+        let wrong = |error: serde_json::Error| error.to_string();
+        let request: Self = serde_json::from_slice(line).map_err(wrong)?;
+        // A command without keys of its own would take any, and so do something else than was meant.
+        let given: Map<String, Value> = serde_json::from_slice(line).map_err(wrong)?;
+        let known = serde_json::to_value(request).map_err(wrong)?;
+        match given.keys().find(|key| known.get(key).is_none()) {
+            Some(key) => Err(format!("unknown field `{key}`")),
+            None => Ok(request),
+        }
+    }
+
+    /// How long each line of an answer may take. What takes longer says in between how it stands.
+    fn patience(self) -> Duration {
+        match self {
+            Self::Stop { .. } | Self::Reload | Self::Cancel { .. } => Duration::from_secs(30),
+            // Answered at once, or the master is in trouble.
+            Self::Status
+            | Self::Look { .. }
+            | Self::Metrics
+            | Self::Quiet
+            | Self::Resume
+            | Self::Scale { .. } => Duration::from_secs(5),
+        }
+    }
 }
 
 /// A line of an answer.
@@ -109,4 +153,13 @@ pub enum Answer {
     },
     /// To [`Request::Cancel`].
     Cancel(CancelEnd),
+    /// To [`Request::Quiet`].
+    Quiet(Quieted),
+    /// To [`Request::Resume`].
+    Resumed {
+        /// Whether it had been quiet.
+        was_quiet: bool,
+    },
+    /// To [`Request::Scale`].
+    Scaled(Floor),
 }

@@ -182,3 +182,25 @@ fn while_the_store_is_away_that_is_what_it_says() {
     let said = text(&output.stderr);
     assert!(said.contains("the store at redis://127.0.0.1:") && said.contains("is not available"), "{said}");
 }
+
+#[test]
+fn a_channel_that_is_paused_and_one_that_is_quiet() {
+    on_both(POOL, |site| {
+        let master = site.listen(&[]);
+        site.ok(&["queue:pause"]);
+        let id = site.push("noop", "{}", &[]);
+        says(site, id, "paused", "waits: the channel is paused until somebody runs queue:resume.");
+        site.ok(&["queue:pause", "--for", "1h"]);
+        says(site, id, "paused", "waits: the channel is paused until 20");
+        site.ok(&["queue:quiet"]);
+        says(site, id, "paused", "; also, its master ");
+        assert_eq!(of_channel(site).0, "paused");
+        site.ok(&["queue:resume"]);
+        site.until("default", "it to be done", |c| c.done == 1);
+        site.ok(&["queue:quiet"]);
+        let id = site.push("noop", "{}", &[]);
+        says(site, id, "quiet", &format!("its master {} was told to take no jobs", master.pid()));
+        site.ok(&["queue:cancel", &id.to_string()]);
+        assert!(master.stop().success());
+    });
+}
