@@ -32,7 +32,7 @@ impl Pool {
 
     /// How many runs a worker of the plan can take now.
     fn free_slots(&self, worker: &Worker, now: Instant) -> usize {
-        if self.respawn.is_on_trial(worker.born, now) {
+        if self.respawn.is_on_probation(worker.born, now) {
             return 0;
         }
         worker.free_slots(self.spec.plan.jobs_per_life)

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::timers::Timer;
 use super::worker::{Doom, Phase};
-use super::{Pool, Program};
+use super::{Pool, Program, recycle};
 use crate::guardian::handle::ChildId;
 use crate::wire::{self, FromMaster, RunId};
 
@@ -97,8 +97,12 @@ impl Pool {
         if worker.phase == Phase::Retiring && !self.closing && !worker.aboard.iter().any(overdue) {
             // It has ended after all: the others have all the time they need.
             (worker.phase, worker.doom) = (Phase::Draining, None);
+            let is_reload = worker.outgoing.is_some_and(recycle::Why::is_reload);
             if let Some(due) = worker.due.take() {
                 self.timers.unset(due, Timer::Worker(child));
+            }
+            if is_reload {
+                self.set_worker_timer(child, self.spec.stop_wait);
             }
             return;
         }

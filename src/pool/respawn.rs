@@ -2,7 +2,7 @@
 //! that the program does not start at all. Pure.
 //!
 //! A hello proves little: a program may die right behind it, again and again. So the first worker that is ready after a
-//! failure is on trial: it gets no job until it has lived for a moment, and nobody else is started until then.
+//! failure is on probation: it gets no job until it has lived for a moment, and nobody else is started until then.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ const LONGEST: Duration = Duration::from_secs(4);
 /// seconds.
 const LOOP: u32 = 5;
 /// A worker that dies sooner than this behind its hello, and without having had a job, has not booted.
-pub(super) const TRIAL: Duration = Duration::from_secs(1);
+pub(super) const PROBATION: Duration = Duration::from_secs(1);
 
 /// Doubles the wait with every failed boot in a row; a worker that answers a run ends it, if it was started since.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(super) struct Respawn {
     /// When the last boot failed.
     last: Option<Instant>,
     /// When the first worker that was started since will have lived long enough.
-    trial: Option<Instant>,
+    probation: Option<Instant>,
     /// What the last failed boot died of, for people.
     why: String,
 }
@@ -38,7 +38,7 @@ impl Respawn {
         if self.is_proved(now) {
             self.failures = 0;
         }
-        (self.last, self.trial) = (Some(now), None);
+        (self.last, self.probation) = (Some(now), None);
         self.failures = self.failures.saturating_add(1);
         // Up to a quarter more, so that several channels do not boot in step.
         let jitter = self.delay().mul_f64(fastrand::f64() / 4.0);
@@ -47,8 +47,8 @@ impl Respawn {
 
     /// A worker that was born then is ready.
     pub(super) fn ready(&mut self, born: Instant, now: Instant) {
-        if self.failures > 0 && self.is_since(born) && self.trial.is_none() {
-            (self.trial, self.until) = (Some(now + TRIAL), None);
+        if self.failures > 0 && self.is_since(born) && self.probation.is_none() {
+            (self.probation, self.until) = (Some(now + PROBATION), None);
         }
     }
 
@@ -66,7 +66,7 @@ impl Respawn {
 
     /// Whether one that was started since the last failure has lived long enough.
     fn is_proved(&self, now: Instant) -> bool {
-        self.trial.is_some_and(|trial| trial <= now)
+        self.probation.is_some_and(|until| until <= now)
     }
 
     /// Why no worker can be started, as long as that is so.
@@ -80,7 +80,7 @@ impl Respawn {
     }
 
     /// Whether a worker that was born then shall have no job yet.
-    pub(super) fn is_on_trial(&self, born: Instant, now: Instant) -> bool {
+    pub(super) fn is_on_probation(&self, born: Instant, now: Instant) -> bool {
         self.is_probing(now) && self.is_since(born)
     }
 
@@ -104,9 +104,9 @@ impl Respawn {
         self.waits_until(now).is_some()
     }
 
-    /// When something changes although nothing happens: a boot may be tried, a trial is over.
+    /// When something changes although nothing happens: a boot may be tried, a probation is over.
     pub(super) fn next_timer(&self, now: Instant) -> Option<Instant> {
-        self.waits_until(now).or(self.trial.filter(|trial| *trial > now))
+        self.waits_until(now).or(self.probation.filter(|until| *until > now))
     }
 }
 
@@ -153,21 +153,23 @@ mod tests {
         }
         respawn.succeeded(old);
         respawn.ready(old, now);
-        assert!(respawn.is_looping(now) && respawn.is_waiting(now) && !respawn.is_on_trial(old, now));
+        assert!(respawn.is_looping(now) && respawn.is_waiting(now) && !respawn.is_on_probation(old, now));
 
         respawn.ready(now, now);
-        assert!(!respawn.is_waiting(now) && respawn.next_timer(now) == Some(now + TRIAL));
-        let before = now + TRIAL - Duration::from_millis(1);
-        assert!(respawn.is_looping(before) && respawn.is_probing(before) && respawn.is_on_trial(now, before));
+        assert!(!respawn.is_waiting(now) && respawn.next_timer(now) == Some(now + PROBATION));
+        let before = now + PROBATION - Duration::from_millis(1);
+        assert!(
+            respawn.is_looping(before) && respawn.is_probing(before) && respawn.is_on_probation(now, before)
+        );
         // It died behind its hello.
         respawn.failed(before, "exited with 1");
         assert!(respawn.is_looping(before) && respawn.is_waiting(before) && respawn.delay() == LONGEST);
 
         let born = before + Duration::from_secs(6);
         respawn.ready(born, born);
-        let after = born + TRIAL;
+        let after = born + PROBATION;
         assert!(
-            !respawn.is_looping(after) && !respawn.is_probing(after) && !respawn.is_on_trial(born, after)
+            !respawn.is_looping(after) && !respawn.is_probing(after) && !respawn.is_on_probation(born, after)
         );
         assert_eq!((respawn.trouble(after), respawn.next_timer(after)), (None, None));
         // What fails now is the first of a new row.

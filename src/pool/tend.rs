@@ -147,7 +147,7 @@ impl Pool {
             }
         }
         if let Some(at) = self.respawn.next_timer(Instant::now()) {
-            // Whoever waits with a run for the next start, or for the end of a trial, hears of its time.
+            // Whoever waits with a run for the next start, or for the end of a probation, hears of its time.
             self.timers.set(at, Timer::Boot);
         }
     }
@@ -280,12 +280,9 @@ impl Pool {
             .min();
         // One that is overdue waits for others to be replaced, whose end is seen anyway.
         let expiry = expiry.filter(|at| *at > now);
-        match (self.flex_at.filter(|at| *at > now), flex) {
-            (Some(_), _) | (None, None) => {}
-            (None, Some(at)) => {
-                self.flex_at = Some(at);
-                self.timers.set(at, Timer::Flex);
-            }
+        if let (None, Some(at)) = (self.flex_at.filter(|at| *at > now), flex) {
+            self.flex_at = Some(at);
+            self.timers.set(at, Timer::Flex);
         }
         self.timers.replace(&mut self.age_at, expiry, Timer::Age);
     }

@@ -13,7 +13,7 @@ pub(super) enum Timer {
     Run(RunId),
     /// A worker's boot limit, or the grace behind its stop.
     Worker(ChildId),
-    /// A boot that was put off, or the end of a trial: looked after before every wait.
+    /// A boot that was put off, or the end of a probation: looked after before every wait.
     Boot,
     /// A worker gets too old: looked after before every wait.
     Age,

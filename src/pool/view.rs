@@ -173,14 +173,14 @@ impl Pool {
     /// Whether a worker is there that takes jobs, or would if it had a slot free.
     pub(super) fn is_served(&self, now: Instant) -> bool {
         let ready = |w: &Worker| w.role == Role::Plan && w.phase == Phase::Ready && w.doom.is_none();
-        let takes = |w: &Worker| ready(w) && !self.respawn.is_on_trial(w.born, now);
+        let takes = |w: &Worker| ready(w) && !self.respawn.is_on_probation(w.born, now);
         matches!(self.spec.program, Program::Wire(_)) && self.workers.values().any(takes)
     }
 
     /// Whether a worker has yet to show that it can be started.
     pub(super) fn is_tried(&self, worker: &Worker, now: Instant) -> bool {
-        let on_trial = || worker.phase == Phase::Ready && self.respawn.is_on_trial(worker.born, now);
-        worker.phase == Phase::Booting || on_trial()
+        let on_probation = || worker.phase == Phase::Ready && self.respawn.is_on_probation(worker.born, now);
+        worker.phase == Phase::Booting || on_probation()
     }
 
     /// Counts the workers.

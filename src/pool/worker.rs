@@ -236,7 +236,7 @@ impl Worker {
 
     /// Whether it ended by itself before it was of any use.
     pub(super) fn died_young(&self, exit: Option<Exit>) -> bool {
-        let useless = self.ready_at.is_none_or(|at| self.taken == 0 && at.elapsed() < respawn::TRIAL);
+        let useless = self.ready_at.is_none_or(|at| self.taken == 0 && at.elapsed() < respawn::PROBATION);
         exit.is_some() && self.doom.is_none() && self.phase.is_staying() && useless
     }
 
