@@ -94,8 +94,8 @@ impl Default for Metrics {
 }
 
 /// How runs end.
-pub const RUN_ENDS: [&str; 7] =
-    ["done", "failed", "released", "timed_out", "crashed", "crashed_in_company", "interrupted"];
+pub const RUN_ENDS: [&str; 8] =
+    ["done", "failed", "released", "timed_out", "crashed", "crashed_in_company", "interrupted", "cancelled"];
 /// Why settlements do not hold.
 pub const EXCEPTIONS: [&str; 2] = ["stale", "cleared"];
 /// The states whose depth is shown.

@@ -11,10 +11,13 @@
 
 mod asks;
 mod calls;
+mod cancel;
 mod demand;
+mod look;
 mod pace;
 mod quiet;
 mod reload;
+mod rest;
 mod runs;
 mod stop;
 mod table;
@@ -35,10 +38,14 @@ use crate::store::{Owner, Store};
 use crate::wire::RunId;
 use asks::Asks;
 use calls::Calls;
+use cancel::Cancels;
+pub use cancel::{CancelEnd, Halt};
+pub use look::{HeldJob, View};
 use pace::Pace;
 pub use quiet::Quieted;
 use reload::Reload;
 pub use reload::{OnReloaded, Renewal, Rules};
+pub use rest::{Rest, cancel_at_rest};
 pub use stop::Stopped;
 use stop::Stopping;
 use table::Table;
@@ -109,6 +116,10 @@ pub enum Command {
     Quiet(oneshot::Sender<Quieted>),
     /// Take jobs again; answers whether it had been quiet.
     Resume(oneshot::Sender<bool>),
+    /// End a job that is held, and answer what became of it once the store knows.
+    Cancel(JobId, oneshot::Sender<CancelEnd>),
+    /// Tell what is going on, and what is done with this job.
+    Look(Option<JobId>, oneshot::Sender<View>),
     /// Show that it moves.
     Pulse(oneshot::Sender<Pulse>),
 }
@@ -166,6 +177,7 @@ pub struct Channel {
     on_join: OnJoin,
     elsewhere: Option<Arc<dyn Elsewhere>>,
     asks: Asks,
+    cancels: Cancels,
     /// Owners to free before the first lease.
     dead: Vec<Owner>,
     table: Table,
@@ -214,6 +226,7 @@ impl Channel {
             on_join: setup.on_join,
             elsewhere: setup.elsewhere,
             asks: Asks::default(),
+            cancels: Cancels::default(),
             dead: setup.dead,
             table: Table::default(),
             agenda: Agenda::default(),
@@ -273,25 +286,15 @@ impl Channel {
             Command::Stop { force } => self.stop(force),
             Command::Scale(order, reply) => drop(reply.send(self.pool.scale(order))),
             Command::Pause => self.pause(),
+            Command::Cancel(id, reply) => self.cancel(id, reply),
             // Whoever asked may have gone.
             Command::Quiet(reply) => drop(reply.send(self.quiet())),
             Command::Resume(reply) => drop(reply.send(self.resume())),
             Command::Reload(renewal, reply) => self.reload(*renewal, reply),
             Command::Report(reply) => {
-                let report = Report {
-                    running: self.table.running(),
-                    ready: self.waiting_for_slots(),
-                    workers: self.pool.census(),
-                    pids: self.pool.pids(),
-                    store_error: self.calls.trouble().map(str::to_owned),
-                    worker_error: self.pool.trouble().map(str::to_owned),
-                    pool: Box::new(self.pool.insight()),
-                    quiet: self.quiet,
-                    stopping: self.stopping.is_some(),
-                    stop_seconds_left: self.stopping.as_ref().map(|stopping| stopping.left().as_secs()),
-                };
-                let _ = reply.send(report);
+                let _ = reply.send(self.report());
             }
+            Command::Look(id, reply) => drop(reply.send(self.look(id))),
             Command::Pulse(reply) => {
                 let pulse = Pulse {
                     running: self.table.running(),
@@ -301,6 +304,21 @@ impl Channel {
                 };
                 let _ = reply.send(pulse);
             }
+        }
+    }
+
+    fn report(&self) -> Report {
+        Report {
+            running: self.table.running(),
+            ready: self.waiting_for_slots(),
+            workers: self.pool.census(),
+            pids: self.pool.pids(),
+            store_error: self.calls.trouble().map(str::to_owned),
+            worker_error: self.pool.trouble().map(str::to_owned),
+            pool: Box::new(self.pool.insight()),
+            quiet: self.quiet,
+            stopping: self.stopping.is_some(),
+            stop_seconds_left: self.stopping.as_ref().map(|stopping| stopping.left().as_secs()),
         }
     }
 

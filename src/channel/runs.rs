@@ -85,6 +85,7 @@ impl Channel {
             debug!(channel = %self.name, job = id.0, "a run ended after its lease was lost: its result is dropped");
             return;
         };
+        self.cancels.ended(id, &outcome);
         if outcome != Outcome::Done {
             self.count_handed_back(&outcome);
         }
@@ -128,6 +129,9 @@ fn log_ending(channel: &str, id: JobId, (name, attempts): (String, u32), outcome
     match outcome {
         Outcome::Failed { error, .. } => info!(%channel, job, %name, attempt, error, next, "a job failed"),
         Outcome::TimedOut { limit } => info!(%channel, job, %name, attempt, ?limit, next, "a job timed out"),
+        Outcome::Cancelled { killed } => {
+            info!(%channel, job, %name, attempt, killed, next, "a job was cancelled")
+        }
         Outcome::Crashed { how } => info!(%channel, job, %name, attempt, next, "a job's worker {how}"),
         other => debug!(%channel, job, %name, attempt, "a job was {}", other.word()),
     }

@@ -3,6 +3,7 @@
 //! A new command is a struct with `clap::Args` and `fn run(self, &Session) -> Result<(), Failure>`, and a variant of
 //! [`Command`]. `list` and the help show it by themselves.
 
+mod cancel;
 mod clear;
 mod config_check;
 mod demo;
@@ -31,6 +32,7 @@ mod stop;
 mod table;
 mod text;
 mod time;
+mod why;
 mod workers;
 
 use std::ffi::OsString;
@@ -124,6 +126,10 @@ pub(crate) enum Command {
     Failed(failed::Failed),
     #[command(name = "queue:show")]
     Show(show::Show),
+    #[command(name = "queue:why")]
+    Why(why::Why),
+    #[command(name = "queue:cancel")]
+    Cancel(cancel::Cancel),
     #[command(name = "queue:reload-failed", visible_alias = "queue:retry")]
     ReloadFailed(reload_failed::ReloadFailed),
     #[command(name = "queue:clear")]
@@ -150,6 +156,8 @@ impl Command {
             Self::Status(command) => command.run(session),
             Self::Failed(command) => command.run(session),
             Self::Show(command) => command.run(session),
+            Self::Why(command) => command.run(session),
+            Self::Cancel(command) => command.run(session),
             Self::ReloadFailed(command) => command.run(session),
             Self::Clear(command) => command.run(session),
             Self::ConfigCheck(command) => command.run(session),

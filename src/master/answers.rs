@@ -17,7 +17,7 @@ use crate::snapshot;
 use crate::store::Store;
 
 /// How often a request that takes long says how it stands.
-const PROGRESS: Duration = Duration::from_millis(250);
+pub(super) const PROGRESS: Duration = Duration::from_millis(250);
 
 /// The channels of one master, for what is told of all of them at once.
 #[derive(Clone, Default)]
@@ -52,12 +52,12 @@ impl Peers {
 
 impl ChannelAnswers {
     /// How the channel stands; `None` once it has ended.
-    async fn report(&self) -> Option<Report> {
+    pub(super) async fn report(&self) -> Option<Report> {
         self.told(Command::Report).await
     }
 
     /// What the channel answers to a command; `None` once it has ended.
-    async fn told<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+    pub(super) async fn told<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.ok()?;
         answer.await.ok()
@@ -181,9 +181,11 @@ impl control::Answers for ChannelAnswers {
     async fn answer(&self, request: Request, reply: mpsc::Sender<Reply>) {
         let last = match request {
             Request::Status => self.status().await,
+            Request::Look { id } => self.look(id).await,
             Request::Metrics => self.metrics().await,
             Request::Reload => self.reload(&reply).await,
             Request::Stop { force } => self.stop(force, &reply).await,
+            Request::Cancel { id } => self.cancel(id, &reply).await,
             Request::Quiet => self.quiet().await,
             Request::Resume => self.resume().await,
             Request::Scale { order } => self.scale(order).await,

@@ -10,6 +10,7 @@ mod actor;
 mod again;
 mod answers;
 mod control;
+mod jobs;
 mod machine;
 mod memory;
 mod notify;

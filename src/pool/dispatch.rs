@@ -101,13 +101,6 @@ impl Pool {
         self.board(run, child);
     }
 
-    /// Ends a run that no longer matters, killing its worker where asking does not help.
-    pub fn cancel(&mut self, run: RunId) {
-        if let Some(entry) = self.runs.get(&run) {
-            self.overdue(run, entry.child);
-        }
-    }
-
     /// Whether every run is alone in its worker by the plan itself.
     pub(super) fn is_alone_anyway(&self) -> bool {
         self.spec.plan.slots == 1 || matches!(self.spec.program, Program::Exec(_))
@@ -157,6 +150,7 @@ impl Pool {
             limit: run.timeout,
             due: None,
             overdue: false,
+            cancelled: false,
             progress: None,
         };
         self.runs.insert(run.run, entry);

@@ -21,6 +21,7 @@ impl Pool {
         // A run that was asked to end and then failed did so because it was asked.
         let outcome = match self.in_this_generation(entry.child, outcome) {
             Outcome::Done => Outcome::Done,
+            _ if entry.cancelled => Outcome::Cancelled { killed: false },
             _ if entry.overdue => Outcome::TimedOut { limit: entry.limit.unwrap_or_default() },
             _ if self.workers.get(&entry.child).is_some_and(|w| w.doom == Some(Doom::Stopping)) => {
                 Outcome::Interrupted
@@ -104,6 +105,7 @@ impl Pool {
                 Program::Exec(_) => judge::exec(&death, tail),
                 Program::Wire(_) => judge::wire(&death),
             };
+            let outcome = entry.after_death(outcome, worker.doom.is_some());
             let (run, began) = (*run, entry.began);
             let entry = self.runs.remove(&run).expect("found above");
             self.stuck_runs.remove(&run);

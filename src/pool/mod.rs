@@ -8,6 +8,7 @@
 //! A worker's life is in `worker`; its socket and output are served by a task of its own, in `io`.
 
 mod asks;
+mod cancel;
 mod dispatch;
 mod ends;
 mod events;
@@ -16,6 +17,7 @@ mod io;
 mod judge;
 mod launch;
 mod limits;
+mod look;
 mod memory;
 mod output;
 pub use crate::config::plan;
@@ -43,6 +45,7 @@ use crate::job::{Failure, JobId, JobOptions, Outcome, Payload};
 use crate::wire::RunId;
 pub use asks::{Asked, Question, ReplyTo};
 use io::FromIo;
+pub use look::{Aboard, Ending};
 use memory::Look;
 pub use memory::Recycled;
 use plan::{Plan, Recycling, Scaling};
@@ -191,6 +194,8 @@ struct InRun {
     due: Option<Instant>,
     /// Its time limit has passed and it was asked to end.
     overdue: bool,
+    /// It was cancelled: whatever it ends with but success is due to that.
+    cancelled: bool,
     /// How far it says it is, in percent.
     progress: Option<f64>,
 }

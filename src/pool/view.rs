@@ -268,7 +268,7 @@ fn doing(worker: &Worker) -> Doing {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=100")]
-fn whole(percent: f64) -> u8 {
+pub(super) fn whole(percent: f64) -> u8 {
     percent.clamp(0.0, 100.0) as u8
 }
 

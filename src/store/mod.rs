@@ -112,6 +112,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// One job, in whatever state.
     async fn get(&self, id: JobId) -> Result<Option<Listed>, StoreError>;
 
+    /// The job that holds a unique key now, as a push with it would be told: one that lives, or the one that took it for a
+    /// time that is not over, living or not.
+    async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError>;
+
     /// One page of a state: waiting from the front, delayed by due time, failed from the newest, reserved in any order.
     /// At most [`MAX_BATCH`] jobs, starting behind `after`. Jobs that move while a caller pages may be missed or, in
     /// waiting, met twice; a job that fails after the first page of failed is not met by that caller.

@@ -232,6 +232,10 @@ impl Store for Model {
         Ok(self.with(|channel, _| channel.get(id)))
     }
 
+    async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
+        Ok(self.with(|channel, now| channel.holder_of(key, now)))
+    }
+
     async fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         Ok(self.with(|channel, _| channel.list(state, after, limit)))
     }

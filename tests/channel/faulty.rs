@@ -109,6 +109,9 @@ impl Store for Faulty {
     async fn get(&self, id: JobId) -> Result<Option<Listed>, StoreError> {
         self.model.get(id).await
     }
+    async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
+        self.model.holder(key).await
+    }
     async fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         self.model.list(state, after, limit).await
     }

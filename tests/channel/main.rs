@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod cancels;
 mod endings;
 mod faulty;
 mod keys;

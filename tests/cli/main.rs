@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod bulk;
+mod cancel;
 mod clear;
 mod config;
 mod demo;

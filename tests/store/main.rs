@@ -155,6 +155,7 @@ macro_rules! conformance {
                 both_ways_of_holding_a_key_share_one_set,
                 a_key_held_for_a_time_is_not_taken_again,
                 a_failed_job_takes_its_key_again_when_it_is_taken,
+                whoever_asks_for_the_holder_of_a_key_hears_what_a_push_would_be_told,
             }
             wait {
                 without_work_it_ends_by_its_time_limit,

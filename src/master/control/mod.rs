@@ -12,7 +12,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::channel::{Quieted, Report};
+use crate::channel::{CancelEnd, Quieted, Report, View};
+use crate::job::JobId;
 use crate::pool::{ByHand, Floor, Renewed};
 
 pub use client::{ControlError, ask};
@@ -28,6 +29,12 @@ const NOT_A_REQUEST: &str = "not a request";
 pub enum Request {
     /// What is going on in this channel.
     Status,
+    /// What is going on in this channel and with this job, for whoever asks why something waits.
+    Look {
+        /// The job.
+        #[serde(default)]
+        id: Option<JobId>,
+    },
     /// The master's metrics, in the text format of Prometheus.
     Metrics,
     /// Read the configuration again and let new workers take over. Answered when the old ones have gone.
@@ -37,6 +44,11 @@ pub enum Request {
         /// Kill what runs instead of waiting for it.
         #[serde(default)]
         force: bool,
+    },
+    /// End this job, killing where asking does not help. Answered when the store knows what became of it.
+    Cancel {
+        /// The job.
+        id: JobId,
     },
     /// Take no more jobs of this channel, and let what runs go on.
     Quiet,
@@ -67,11 +79,14 @@ impl Request {
     /// How long each line of an answer may take. What takes longer says in between how it stands.
     fn patience(self) -> Duration {
         match self {
-            Self::Stop { .. } | Self::Reload => Duration::from_secs(30),
+            Self::Stop { .. } | Self::Reload | Self::Cancel { .. } => Duration::from_secs(30),
             // Answered at once, or the master is in trouble.
-            Self::Status | Self::Metrics | Self::Quiet | Self::Resume | Self::Scale { .. } => {
-                Duration::from_secs(5)
-            }
+            Self::Status
+            | Self::Look { .. }
+            | Self::Metrics
+            | Self::Quiet
+            | Self::Resume
+            | Self::Scale { .. } => Duration::from_secs(5),
         }
     }
 }
@@ -129,6 +144,15 @@ pub enum Answer {
         /// Whether the store heard everything.
         settled: bool,
     },
+    /// To [`Request::Look`].
+    Look {
+        /// The master's process.
+        pid: i32,
+        /// What the channel knows.
+        view: Box<View>,
+    },
+    /// To [`Request::Cancel`].
+    Cancel(CancelEnd),
     /// To [`Request::Quiet`].
     Quiet(Quieted),
     /// To [`Request::Resume`].

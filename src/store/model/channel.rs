@@ -390,7 +390,12 @@ impl Channel {
     }
 
     fn holder(&self, meta: &Meta, now: Timestamp) -> Option<JobId> {
-        self.keys.holder(meta.unique.as_deref()?, now, |id| self.jobs.contains_key(&id))
+        self.holder_of(meta.unique.as_deref()?, now)
+    }
+
+    /// The job that holds a key.
+    pub(super) fn holder_of(&self, key: &str, now: Timestamp) -> Option<JobId> {
+        self.keys.holder(key, now, |id| self.jobs.contains_key(&id))
     }
 
     /// Gives a job its key again where that is free. One that was taken for a time was taken once.

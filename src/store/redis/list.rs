@@ -33,6 +33,19 @@ impl RedisStore {
         Ok(self.look(&[id]).await?.pop())
     }
 
+    /// The job that holds a unique key.
+    pub(super) async fn holder_of(&self, key: &str) -> Result<Option<JobId>, StoreError> {
+        const DOING: &str = "looking for a key";
+        let mut call = self.call(Script::Holder, DOING, &[self.keys.unique(key)]).await?;
+        call.arg(key);
+        let reply = text(call.send().await?);
+        let holder = reply.and_then(|id| match id.as_str() {
+            "" => Some(None),
+            id => id.parse().ok().map(Some),
+        });
+        self.understood(holder, DOING)
+    }
+
     pub(super) async fn page(
         &self,
         state: State,

@@ -187,6 +187,10 @@ impl Store for RedisStore {
         self.find(id).await
     }
 
+    async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
+        self.holder_of(key).await
+    }
+
     async fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         self.page(state, after, limit).await
     }

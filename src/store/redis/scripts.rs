@@ -32,6 +32,7 @@ pub(super) enum Script {
     ClearReserved,
     Pause,
     Claim,
+    Holder,
 }
 
 /// A script as a server gets it.
@@ -83,7 +84,7 @@ macro_rules! part {
 }
 
 /// In the order of [`Script`].
-const PARTS: [Parts; 21] = [
+const PARTS: [Parts; 22] = [
     part!(Push, Adds, "push"),
     part!(Join, Writes, "join"),
     part!(Turn, Writes, "turn", OWN, OWNER, LOCKS, PAUSED),
@@ -105,6 +106,7 @@ const PARTS: [Parts; 21] = [
     part!(ClearReserved, Writes, "clear_reserved", OWN),
     part!(Pause, Writes, "pause", PAUSED),
     part!(Claim, Writes, "claim", OWN, LOCKS),
+    part!(Holder, Reads, "holder"),
 ];
 
 static WITH_FLAGS: LazyLock<Vec<Loaded>> = LazyLock::new(|| PARTS.iter().map(|p| p.load(true)).collect());

@@ -253,6 +253,12 @@ impl Store for SqliteStore {
         Ok(seen.map(|(state, rank, raw)| raw.listed(state, rank)))
     }
 
+    async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
+        let key = keys::stored(self.channel, key);
+        let found = self.file.read("looking for a key", move |tx| keys::look_for_holder(tx, &key)).await?;
+        Ok(found.map(|id| JobId(id.cast_unsigned())))
+    }
+
     async fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let channel = self.channel;
         let listing = self.file.read("listing jobs", move |tx| read::list(tx, channel, state, after, limit));

@@ -14,7 +14,7 @@ use crate::site::{Site, until};
 /// A word that names the channel whose socket is spoken to from there on, in a note.
 const TO: &str = "# To the socket of channel ";
 /// Values that differ from run to run, by their keys. A word is no JSON, so the largest values come first.
-const VOLATILE: [(&str, &str); 9] = [
+const VOLATILE: [(&str, &str); 10] = [
     ("progress", "<report>"),
     ("pid", "<pid>"),
     ("pids", "[<pid>]"),
@@ -22,6 +22,7 @@ const VOLATILE: [(&str, &str); 9] = [
     ("id", "<id>"),
     ("age_ms", "<ms>"),
     ("ago_ms", "<ms>"),
+    ("ms", "<ms>"),
     ("memory", "<bytes>"),
     ("metrics", "<text>"),
 ];
@@ -68,7 +69,7 @@ fn replay(text: &str) -> String {
     let _master = site.listen(&["--all"]);
     // What is waited for ends some time, and not at once.
     let ms = if text.contains("{\"progress\"") { 2_000 } else { 60_000 };
-    site.push("sleep", &format!(r#"{{"ms":{ms}}}"#), &[]);
+    let job = site.push("sleep", &format!(r#"{{"ms":{ms}}}"#), &[]).to_string();
     let (mut line, mut said) = (Line::to(&site, "default"), String::new());
     let running = |report: &serde_json::Value| report["ok"]["status"]["report"]["running"] == 1;
     until("the job to run", || running(&line.ask(r#"{"command":"status"}"#)).then_some(()));
@@ -82,7 +83,7 @@ fn replay(text: &str) -> String {
         }
         let Some(request) = next.strip_prefix("> ") else { continue };
         said.push_str(&format!("{next}\n"));
-        line.say(format!("{request}\n").as_bytes()).unwrap();
+        line.say(format!("{}\n", request.replace("<id>", &job)).as_bytes()).unwrap();
         let shows_progress = expected.peek().is_some_and(|line| line.starts_with("< {\"progress\""));
         let mut progressed = false;
         loop {

@@ -1,11 +1,13 @@
-//! Operating a running master: quiet, pause, scale, and the socket it all goes through.
+//! Operating a running master: quiet, pause, scale, cancel, and the socket it all goes through; and asking why.
 
+mod cancel;
 mod channels;
 mod document;
 mod guards;
 mod pause;
 mod quiet;
 mod scale;
+mod why;
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -13,7 +15,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::site::Site;
+use crate::drain::redis_line;
+use crate::redis::Server;
+use crate::site::{SQLITE, Site, until};
 
 /// A conversation with the master of a channel.
 struct Line(BufReader<UnixStream>);
@@ -50,4 +54,21 @@ impl Line {
             }
         }
     }
+}
+
+/// Runs a test on an embedded store and on a Redis server.
+fn on_both(channels: &str, test: impl Fn(&Site)) {
+    test(&Site::new(SQLITE, channels));
+    let server = Server::start();
+    test(&Site::new(&redis_line(&server), channels));
+}
+
+/// How a channel's master says it stands.
+fn report(site: &Site, channel: &str) -> Value {
+    Line::to(site, channel).ask(r#"{"command":"status"}"#)["ok"]["status"]["report"].clone()
+}
+
+/// Waits until so many jobs are aboard workers.
+fn running(site: &Site, channel: &str, jobs: u64) {
+    until("the jobs to run", || (report(site, channel)["running"] == jobs).then_some(()));
 }
