@@ -56,6 +56,8 @@ pub(super) struct Signals {
     user2: Stream,
     suspend: Stream,
     terminal: Terminal,
+    /// A reload was asked for before there was anything to reload.
+    owed: bool,
 }
 
 impl Signals {
@@ -74,6 +76,7 @@ impl Signals {
             user2: signal(SignalKind::user_defined2())?,
             suspend: signal(suspend)?,
             terminal,
+            owed: false,
         };
         SigSet::from_iter(HELD).thread_unblock()?;
         Ok(taken)
@@ -89,13 +92,24 @@ impl Signals {
         }
     }
 
-    /// Waits for a stop, which is all there is to react to before anything is served.
+    /// Waits for a stop, which is all there is to react to before anything is served. A reload is kept for later: the
+    /// start may have read the configuration before it was changed.
     pub(super) async fn stop(&mut self) {
-        while self.next().await != Signal::Stop {}
+        loop {
+            match self.receive().await {
+                Signal::Stop => return,
+                Signal::Reload => self.owed = true,
+                Signal::Nothing(_) => {}
+            }
+        }
     }
 
     /// The next signal.
     pub(super) async fn next(&mut self) -> Signal {
+        if std::mem::take(&mut self.owed) { Signal::Reload } else { self.receive().await }
+    }
+
+    async fn receive(&mut self) -> Signal {
         tokio::select! {
             _ = self.terminate.recv() => Signal::Stop,
             _ = self.interrupt.recv() => Signal::Stop,

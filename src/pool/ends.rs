@@ -3,7 +3,7 @@
 use tracing::{info, warn};
 
 use super::timers::Timer;
-use super::worker::{Doom, Phase};
+use super::worker::{Doom, Phase, Role};
 use super::{Ended, Pool, Program, judge};
 use crate::guardian::handle::{ChildId, Exit};
 use crate::job::Outcome;
@@ -25,6 +25,7 @@ impl Pool {
             }
             other => other,
         };
+        self.count_handed_back(entry.child, &outcome);
         self.ended.push(Ended { run, id: entry.id, outcome, took: entry.began.elapsed() });
         self.stuck_runs.remove(&run);
         self.memory_may_change();
@@ -74,12 +75,20 @@ impl Pool {
 
     /// Kills a worker that does not keep to the protocol: why, in words that follow "a worker".
     pub(super) fn broken(&mut self, child: ChildId, why: &str) {
-        let Some(worker) = self.workers.get(&child) else { return };
-        let (generation, was_ready) = (worker.generation, worker.was_ready);
         self.doom(child, Doom::Broken);
-        if !was_ready {
-            // A program that cannot even say hello is not started again at once.
-            self.boot_failed(generation, &format!("it {why}"));
+        self.not_ready(child, format!("it {why}"));
+    }
+
+    /// Notes that a worker which is being killed is a boot that failed, if it has never been ready: such a program is not
+    /// started again at once.
+    pub(super) fn not_ready(&mut self, child: ChildId, why: String) {
+        let Some(worker) = self.workers.get_mut(&child).filter(|w| !w.was_ready) else { return };
+        if worker.role == Role::Trial {
+            // Nothing takes its place before it is gone, and what it printed may tell more.
+            worker.failed.get_or_insert(why);
+        } else {
+            let generation = worker.generation;
+            self.boot_failed(generation, &why);
         }
     }
 
@@ -106,16 +115,19 @@ impl Pool {
             if let Some(due) = entry.due {
                 self.timers.unset(due, Timer::Run(run));
             }
+            self.count_handed_back(child, &outcome);
             self.ended.push(Ended { run, id: entry.id, outcome, took: began.elapsed() });
         }
-        if worker.died_young(exit) {
+        let last_words = |why: String| match tail.lines().last() {
+            Some(last) => format!("{why}: {last}"),
+            None => why,
+        };
+        if let Some(why) = worker.failed {
+            self.boot_failed(worker.generation, &last_words(why));
+        } else if worker.died_young(exit) {
             let how = exit.map_or_else(|| "ended".to_owned(), judge::describe);
             warn!(channel = %self.spec.channel, pid = worker.pid, "a worker {how} before it was ready");
-            let why = match tail.lines().last() {
-                Some(last) => format!("it {how} before it was ready: {last}"),
-                None => format!("it {how} before it was ready"),
-            };
-            self.boot_failed(worker.generation, &why);
+            self.boot_failed(worker.generation, &last_words(format!("it {how} before it was ready")));
         } else if let (Program::Wire(_), None, Phase::Ready, Some(exit)) =
             (&self.spec.program, worker.doom, worker.phase, exit)
         {

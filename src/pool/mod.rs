@@ -12,6 +12,7 @@ mod dispatch;
 mod ends;
 mod events;
 mod fresh;
+mod generation;
 mod io;
 mod judge;
 mod launch;
@@ -27,6 +28,7 @@ mod scaler;
 mod stop;
 mod tend;
 mod timers;
+mod trial;
 mod view;
 mod worker;
 
@@ -43,12 +45,12 @@ use crate::job::{Failure, JobId, JobOptions, Outcome, Payload};
 use crate::wire::RunId;
 pub use asks::{Asked, Question, ReplyTo};
 pub use fresh::files;
+pub use generation::{Member, NotRenewed, Reloading, Renewal, Renewed, Turnover};
 use io::FromIo;
 use memory::Look;
 pub use memory::Recycled;
 use plan::{Plan, Recycling, Scaling};
 use reload::Reload;
-pub use reload::{Member, Reloading, Renewal, Renewed, Turnover};
 use respawn::Respawn;
 pub use scale::{Decision, Load, Why};
 pub use scaler::ByHand;
@@ -143,7 +145,7 @@ pub struct Pool {
     newest: u64,
     reload: Option<Reload>,
     /// How the last reload ended, until somebody asks.
-    reloaded: Option<Result<Renewed, String>>,
+    reloaded: Option<Result<Renewed, NotRenewed>>,
     workers: BTreeMap<ChildId, Worker>,
     runs: HashMap<RunId, InRun>,
     timers: Timers,
@@ -168,7 +170,7 @@ pub struct Pool {
     /// What the handlers of the workers want, by the name of the job, as their last hello said.
     jobs: HashMap<String, JobOptions>,
     /// Whether any worker has said hello.
-    introduced: bool,
+    is_introduced: bool,
     children: mpsc::UnboundedReceiver<(ChildId, ChildEvent)>,
     to_children: mpsc::UnboundedSender<(ChildId, ChildEvent)>,
     io: mpsc::Receiver<FromIo>,
@@ -226,7 +228,7 @@ impl Pool {
             ended: Vec::new(),
             asked: Vec::new(),
             jobs: HashMap::new(),
-            introduced: false,
+            is_introduced: false,
             children,
             to_children,
             io,

@@ -8,5 +8,6 @@ mod faulty;
 mod keys;
 mod modes;
 mod outages;
+mod reload;
 mod rig;
 mod strange;
