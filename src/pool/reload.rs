@@ -87,7 +87,8 @@ impl Pool {
         } else {
             (reload.other.generation, self.generation)
         };
-        let old = self.workers.values().filter(|w| w.role == Role::Plan && w.generation == old).count();
+        let is_left = |w: &&Worker| w.role == Role::Plan && w.generation == old && w.phase != Phase::Retiring;
+        let old = self.workers.values().filter(is_left).count();
         Some(Reloading { generation: new, proved, old })
     }
 
