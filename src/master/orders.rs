@@ -66,7 +66,7 @@ impl Orders {
                     }
                 }
                 Some(ended) = self.under_way.join_next() => {
-                    // A panic of it is a bug of ours, and the run-time has shown it.
+                    // What could fail in there is a task of its own.
                     if let Ok((channel, result)) = ended {
                         return Event::Ended(channel, Box::new(result));
                     }
@@ -92,7 +92,18 @@ impl Orders {
 
     /// Begins the reload of a channel.
     pub(super) fn begin(&mut self, channel: Arc<str>, task: Task) {
-        self.under_way.spawn(async move { (channel, reload(task).await) });
+        self.run(channel, reload(task));
+    }
+
+    fn run(
+        &mut self,
+        channel: Arc<str>,
+        reload: impl Future<Output = Result<Reloaded, NotReloaded>> + Send + 'static,
+    ) {
+        // In a task of its own: a panic is a bug of ours, and must not keep the channel's next reload waiting for ever.
+        let reload = tokio::spawn(reload);
+        let bug = |error| Err(NotReloaded::Workers(format!("a bug of aint-queue: {error}")));
+        self.under_way.spawn(async move { (channel, reload.await.unwrap_or_else(bug)) });
     }
 
     /// Tells whoever waits for the reload that has ended; answers whether another one is to begin.
@@ -119,6 +130,8 @@ impl Orders {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
@@ -144,5 +157,18 @@ mod tests {
             assert!(end.await.unwrap().is_err());
         }
         assert!(!orders.is_idle() && !orders.end(&"other".into(), &failed) && orders.is_idle());
+    }
+
+    #[tokio::test]
+    async fn a_reload_that_panics_has_ended_too() {
+        let mut orders = Orders::default();
+        let name: Arc<str> = "default".into();
+        let (reply, end) = oneshot::channel();
+        assert!(orders.take(Arc::clone(&name), Some(reply)).is_some());
+        orders.run(Arc::clone(&name), async { panic!("as the test wants it") });
+        let event = tokio::time::timeout(Duration::from_secs(10), orders.next()).await.expect("it ends");
+        let Event::Ended(ended, result) = event else { panic!("nobody has asked for another") };
+        assert!(!orders.end(&ended, &result.map(|reloaded| reloaded.changes)) && orders.is_idle());
+        assert!(matches!(end.await.unwrap(), Err(NotReloaded::Workers(why)) if why.contains("a bug")));
     }
 }
