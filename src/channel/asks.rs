@@ -3,7 +3,7 @@
 //! Whatever needs a store is asked by a task of its own, beside the calls of the actor, which never waits for it. What a run
 //! was granted is noted here and given back when the run ends; a grant that comes too late is given back at once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -82,6 +82,11 @@ impl Asks {
     /// Says these again: the turn may not have been heard. Saying it twice does no harm.
     pub(super) fn free(&mut self, frees: impl IntoIterator<Item = Free>) {
         self.frees.extend(frees);
+    }
+
+    /// These jobs do not begin yet: their unique keys are not to be freed.
+    pub(super) fn keep_keys(&mut self, ids: &HashSet<JobId>) {
+        self.frees.retain(|free| !matches!(free, Free::Unique { id, .. } if ids.contains(id)));
     }
 
     /// A run has ended: what it held is free.

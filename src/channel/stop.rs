@@ -96,7 +96,10 @@ impl Channel {
 
     /// Puts jobs that wait for a slot back to waiting, in their order.
     pub(super) fn hand_back_ready(&mut self) {
-        for (id, meta) in self.table.take_ready() {
+        let ready = self.table.take_ready();
+        // None of them begins now, so they keep the keys that the store has not been told to free.
+        self.asks.keep_keys(&ready.iter().map(|(id, _)| *id).collect());
+        for (id, meta) in ready {
             let unique = meta.unique.clone();
             self.table.settle(Settlement { id, unique, to: Place::Front(meta) });
             self.count_handed_back(&Outcome::Interrupted);

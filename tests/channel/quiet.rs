@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aint_queue::channel::{Command, Quieted};
-use aint_queue::job::{NewJob, Timestamp};
+use aint_queue::job::{NewJob, Timestamp, UniqueUntil};
 use aint_queue::pool::plan::{Plan, Scaling};
 use aint_queue::store::State;
 use aint_queue::store::model::Model;
@@ -84,7 +84,9 @@ async fn what_is_leased_by_a_call_under_way_goes_back_to_the_front_uncounted() {
     rig.push(&sleeps(1, 1)).await;
     rig.until("it to serve", |s| s.done == 1).await;
     step.store(1, Ordering::SeqCst);
-    let first = rig.push(&sleeps(2, 1)).await;
+    let mut jobs = sleeps(2, 1);
+    (jobs[1].meta.unique, jobs[1].meta.unique_until) = (Some("k".into()), UniqueUntil::Start);
+    let first = rig.push(&jobs).await;
     // The turn that will lease both is on its way.
     reached(2).await;
     quiet(&rig).await;
@@ -92,8 +94,9 @@ async fn what_is_leased_by_a_call_under_way_goes_back_to_the_front_uncounted() {
     reached(3).await;
     rig.until("them to be back", |s| (s.waiting, s.reserved) == (3, 0)).await;
     let waiting = rig.store.list(State::Waiting, None, 10).await.unwrap().jobs;
-    assert_eq!(waiting.iter().map(|job| job.id).collect::<Vec<_>>(), [first, last].concat());
+    assert_eq!(waiting.iter().map(|job| job.id).collect::<Vec<_>>(), [&first[..], &last].concat());
     assert!(waiting.iter().all(|job| job.meta.attempts == 0 && job.meta.lost == 0));
+    assert_eq!(rig.store.holder("k").await.unwrap(), Some(first[1]), "it has not started");
     resume(&rig).await;
     rig.until("all to be done", |s| s.done == 4).await;
     rig.stop(false).await;
