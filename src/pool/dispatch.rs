@@ -67,7 +67,8 @@ impl Pool {
             return false;
         }
         let isolated = self.workers.values().filter(|w| w.role == Role::Isolated);
-        let (busy, all) = isolated.fold((0, 0), |(b, a), w| (b + usize::from(!w.is_idle()), a + 1));
+        let (busy, all) =
+            isolated.fold((0, 0), |(b, a), w| (b + usize::from(!self.is_free_for_one(w)), a + 1));
         let now = Instant::now();
         // While boots fail, one more is no use, unless there is one that did not.
         let boots = !self.respawn.is_waiting(now) && (!self.respawn.is_probing(now) || self.is_served(now));
@@ -94,11 +95,16 @@ impl Pool {
         if self.is_alone_anyway() {
             return self.dispatch(run);
         }
-        let idle = |w: &&Worker| w.role == Role::Isolated && w.is_idle();
-        let child = self.workers.values().find(idle).map(|w| w.child);
+        let free = |w: &&Worker| w.role == Role::Isolated && self.is_free_for_one(w);
+        let child = self.workers.values().find(free).map(|w| w.child);
         let child =
             child.unwrap_or_else(|| self.launch_wire(Role::Isolated, "alone with a suspect".to_owned()));
         self.board(run, child);
+    }
+
+    /// Whether a worker of suspects can take one: after a reload, one of the old generation has had its last.
+    fn is_free_for_one(&self, worker: &Worker) -> bool {
+        worker.is_idle() && worker.generation == self.generation
     }
 
     /// Whether every run is alone in its worker by the plan itself.

@@ -6,7 +6,7 @@ use aint_queue::pool::{ByHand, NotRenewed, Program, Spec};
 use aint_queue::retry::Policy;
 use tokio::sync::oneshot;
 
-use crate::rig::{Options, Rig, job, rig};
+use crate::rig::{Options, PATIENCE, Rig, job, rig};
 
 async fn scale(rig: &Rig, order: ByHand) -> usize {
     let (reply, answer) = oneshot::channel();
@@ -62,4 +62,23 @@ async fn the_rules_change_with_the_workers_and_not_when_those_fail() {
     rig.until("another to fail for good", |status| status.failed == 2).await;
     assert_eq!(rig.get(ids[0]).await.meta.attempts, 1);
     rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn suspects_that_begin_after_a_reload_run_in_the_new_generation() {
+    let rig = rig(Options::new(Plan::coroutine(4, 0))).await;
+    let mut suspect = job("sleep", r#"{"ms":50}"#);
+    suspect.meta.suspect = true;
+    // More than end within our patience: there is always a next one for whoever is done with one.
+    rig.push(&vec![suspect; 3000]).await;
+    rig.until("some to run alone", |status| status.done >= 4).await;
+    rig.reload(rig.spec.clone(), rig.rules).await.unwrap();
+    let since = std::time::Instant::now();
+    while rig.report().await.pool.rows.iter().any(|row| row.generation == 1) {
+        assert!(since.elapsed() < PATIENCE, "one of the old generation gets job after job");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let done = rig.store.status().await.unwrap().done;
+    rig.until("more of them", |status| status.done >= done + 4).await;
+    rig.stop(true).await;
 }
