@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::channel::{CancelEnd, Halt, Report, Rest, cancel_at_rest};
 use crate::config::Channel;
-use crate::job::{FailReason, JobId, Timestamp};
+use crate::job::{FailReason, JobId, Timestamp, explained};
 use crate::master::{self, Answer, ControlError, Request};
 use crate::store::{State, Store, StoreError};
 
@@ -81,6 +81,8 @@ enum Step {
     Unheld {
         master: bool,
     },
+    /// The master here is about to end or to begin anew, as it seems: why it did not answer.
+    Unanswered(String),
 }
 
 impl One {
@@ -112,6 +114,7 @@ impl One {
                 Step::End(fate) => return Ok(fate),
                 Step::Again => {}
                 Step::Unheld { master } => elsewhere = Some(Fate::Elsewhere { master }),
+                Step::Unanswered(why) => elsewhere = Some(Fate::Refused(why)),
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -156,11 +159,46 @@ impl One {
                 CancelEnd::NotHeld => Step::Unheld { master: true },
             },
             Ok(_) => Step::End(Fate::Refused("its master answered something else".to_owned())),
-            Err(ControlError::Refused(why)) if master::presence(&self.channel).running => {
-                Step::End(Fate::Refused(why))
-            }
-            // It has stopped meanwhile, or is about to begin anew: what became of the job is in the store.
-            Err(_) => Step::Again,
+            Err(error) => unanswered(&error, master::presence(&self.channel).running),
         }
+    }
+}
+
+/// What follows when a master did not do what it was asked; `running`: it still is there.
+fn unanswered(error: &ControlError, running: bool) -> Step {
+    match error {
+        // It has stopped meanwhile: what became of the job is in the store.
+        _ if !running => Step::Again,
+        ControlError::Nobody { .. } | ControlError::Broken(_) | ControlError::Refused(_) => {
+            Step::Unanswered(explained(error))
+        }
+        // It has taken its time, or will never understand: asked again it would be no better.
+        ControlError::Silent(_) | ControlError::Garbled(_) | ControlError::Unknown => {
+            Step::End(Fate::Refused(explained(error)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_master_that_hangs_or_does_not_understand_is_not_asked_again() {
+        for (error, why) in [
+            (ControlError::Silent(Duration::from_secs(30)), "did not answer within 30 seconds"),
+            (ControlError::Unknown, "older than this command"),
+        ] {
+            let step = unanswered(&error, true);
+            assert!(matches!(step, Step::End(Fate::Refused(said)) if said.contains(why)), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_that_ends_or_begins_anew_is_and_its_word_is_kept() {
+        let stopped = ControlError::Refused("the channel has stopped".to_owned());
+        assert!(matches!(unanswered(&stopped, true), Step::Unanswered(why) if why.contains("has stopped")));
+        assert!(matches!(unanswered(&stopped, false), Step::Again));
+        assert!(matches!(unanswered(&ControlError::Unknown, false), Step::Again));
     }
 }
