@@ -76,6 +76,12 @@ impl Request {
         }
     }
 
+    /// Whether the answer may be a long time in coming. A stop, which may be as well, is for everybody at once, and never
+    /// refused.
+    fn takes_long(self) -> bool {
+        matches!(self, Self::Reload | Self::Cancel { .. })
+    }
+
     /// How long each line of an answer may take. What takes longer says in between how it stands.
     fn patience(self) -> Duration {
         match self {

@@ -10,6 +10,10 @@ use tokio::task::AbortHandle;
 /// Connections served at once on one socket.
 pub(super) const MOST: usize = 32;
 
+/// So many of them may wait for what takes its time: there is always a place left for whoever asks how it stands, or for the
+/// end.
+pub(super) const MOST_LONG: usize = 24;
+
 /// See the module.
 #[derive(Clone, Default)]
 pub(super) struct Places(Arc<Shared>);
@@ -30,6 +34,8 @@ struct Taken {
 struct Connection {
     /// `None` while it is being answered.
     silent_since: Option<Instant>,
+    /// What it has asked for takes its time.
+    is_long: bool,
     task: Option<AbortHandle>,
 }
 
@@ -62,7 +68,8 @@ impl Places {
         }
         let number = taken.next;
         taken.next += 1;
-        taken.connections.insert(number, Connection { silent_since: Some(Instant::now()), task: None });
+        let silent_since = Some(Instant::now());
+        taken.connections.insert(number, Connection { silent_since, is_long: false, task: None });
         drop(taken);
         Seat { number, places: self.clone() }
     }
@@ -96,6 +103,18 @@ impl Seat {
         self.set(None);
     }
 
+    /// What was said takes its time; answers whether that is possible now.
+    pub(super) fn stays_long(&self) -> bool {
+        let mut taken = self.places.taken();
+        if taken.connections.values().filter(|connection| connection.is_long).count() >= MOST_LONG {
+            return false;
+        }
+        if let Some(connection) = taken.connections.get_mut(&self.number) {
+            connection.is_long = true;
+        }
+        true
+    }
+
     /// The answer is out.
     pub(super) fn silent(&self) {
         self.set(Some(Instant::now()));
@@ -104,7 +123,7 @@ impl Seat {
 
     fn set(&self, silent_since: Option<Instant>) {
         if let Some(connection) = self.places.taken().connections.get_mut(&self.number) {
-            connection.silent_since = silent_since;
+            (connection.silent_since, connection.is_long) = (silent_since, false);
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
-use super::places::{Places, Seat};
+use super::places::{MOST_LONG, Places, Seat};
 use super::{NOT_A_REQUEST, Reply, Request};
 
 /// Longest request, in bytes. Those there are have a tenth of a KiB.
@@ -141,6 +141,12 @@ async fn converse(
             return send(&mut write, &Reply::Error(why)).await;
         }
         match Request::read(&line) {
+            Ok(request) if request.takes_long() && !seat.stays_long() => {
+                let why = format!(
+                    "{MOST_LONG} reloads and cancels are under way, and no more are possible: try again"
+                );
+                send(&mut write, &Reply::Error(why)).await?;
+            }
             Ok(request) => answer(request, answers, &mut write).await?,
             Err(error) => send(&mut write, &Reply::Error(format!("{NOT_A_REQUEST}: {error}"))).await?,
         }
@@ -177,4 +183,55 @@ async fn send(write: &mut (impl AsyncWriteExt + Unpin), reply: &Reply) -> io::Re
     let mut text = serde_json::to_vec(reply).expect("a reply is plain data");
     text.push(b'\n');
     tokio::time::timeout(SENDING, write.write_all(&text)).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::channel::Stopped;
+    use crate::master::control::Answer;
+
+    /// Reloads and cancels never end here.
+    struct Slow;
+
+    #[async_trait]
+    impl Answers for Slow {
+        async fn answer(&self, request: Request, reply: mpsc::Sender<Reply>) {
+            if matches!(request, Request::Cancel { .. } | Request::Reload) {
+                return std::future::pending().await;
+            }
+            let Stopped { handed_back, settled, .. } = Stopped::default();
+            let _ = reply.send(Reply::Ok(Answer::Stopped { handed_back, settled })).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn however_many_wait_for_something_long_others_are_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sock");
+        let (server, _file) = Server::bind(&path).unwrap();
+        let (closing, on_closing) = watch::channel(false);
+        let served = tokio::spawn(serve(server, Arc::new(Slow), on_closing));
+        let ask = async |request: &str| {
+            let mut stream = BufReader::new(UnixStream::connect(&path).await.unwrap());
+            stream.write_all(format!("{request}\n").as_bytes()).await.unwrap();
+            stream
+        };
+        let mut waiting = Vec::new();
+        for _ in 0..50 {
+            waiting.push(ask(r#"{"command":"cancel","id":1}"#).await);
+        }
+        let mut line = String::new();
+        let mut stop = ask(r#"{"command":"stop"}"#).await;
+        timeout(Duration::from_secs(10), stop.read_line(&mut line)).await.expect("it is answered").unwrap();
+        assert!(line.contains("stopped"), "{line}");
+        // Those who came first wait, those who came last know that they do not.
+        line.clear();
+        timeout(Duration::from_secs(10), waiting.pop().unwrap().read_line(&mut line)).await.unwrap().unwrap();
+        assert!(line.contains("try again"), "{line}");
+        closing.send_replace(true);
+        served.abort();
+    }
 }
