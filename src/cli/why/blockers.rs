@@ -3,6 +3,7 @@
 use super::facts::{Facts, Master};
 use crate::cli::workers::span;
 use crate::cli::{text, time};
+use crate::pool::Why;
 
 /// A reason, as a word for programs and as a part of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,12 @@ pub(super) fn blockers(facts: &Facts) -> Vec<Clause> {
             if let Some(error) = &report.store_error {
                 let error = text::plain(error);
                 found.push(Clause::new("store", format!("its master {pid} cannot use the store: {error}")));
+            }
+            // Where demand counts as well, it brings workers before anybody reads this.
+            let scaled = report.pool.scaled.last().map(|scaled| scaled.decision);
+            if scaled.is_some_and(|decision| decision.workers == 0 && decision.why == Why::ByHand) {
+                let text = "somebody has scaled it to no workers (queue:scale +1 brings one)";
+                found.push(Clause::new("scaled", text));
             }
             if report.pool.degraded {
                 let error = report.worker_error.as_deref().unwrap_or("they fail again and again");

@@ -3,7 +3,7 @@
 use super::*;
 use crate::channel::{Report, View};
 use crate::job::{Meta, Timestamp};
-use crate::pool::Insight;
+use crate::pool::{Decision, Insight, Load, Scaled, Why};
 use crate::store::Status;
 
 const ID: JobId = JobId(1_796_029_000_000_000);
@@ -119,6 +119,12 @@ fn a_waiting_job_of_a_channel_that_stands_still() {
     );
     let store = with(Report { store_error: Some("refused".to_owned()), ..Report::default() });
     says(&waiting, &store, "store", "waits: its master 42 cannot use the store: refused.");
+    let decision = Decision { workers: 0, why: Why::ByHand, load: Load::default() };
+    let scaled = vec![Scaled { ago_ms: 1, from: 2, decision }];
+    let scaled =
+        with(Report { pool: Box::new(Insight { scaled, ..Insight::default() }), ..Report::default() });
+    let said = "waits: somebody has scaled it to no workers (queue:scale +1 brings one).";
+    says(&waiting, &scaled, "scaled", said);
     let pool = Box::new(Insight { degraded: true, next_boot_ms: Some(3_000), ..Insight::default() });
     let worker_error = Some("it exited with 1 before it was ready".to_owned());
     let degraded = with(Report { pool, worker_error, ..Report::default() });
