@@ -21,6 +21,7 @@ pub struct Metrics {
     workers: IntGaugeVec,
     stuck: IntGaugeVec,
     degraded: IntGaugeVec,
+    quiet: IntGaugeVec,
     wanted: IntGaugeVec,
     recycled: IntCounterVec,
     scaled: IntCounterVec,
@@ -70,6 +71,11 @@ impl Default for Metrics {
                 "1 while no job is taken because no worker can be started.",
                 &["channel"],
             ),
+            quiet: gauge(
+                "aint_queue_quiet",
+                "1 while this master takes no jobs because it was told so.",
+                &["channel"],
+            ),
             wanted: gauge("aint_queue_workers_wanted", "Serving workers there should be.", &["channel"]),
             recycled: counter(
                 "aint_queue_workers_recycled_total",
@@ -88,8 +94,8 @@ impl Default for Metrics {
 }
 
 /// How runs end.
-pub const RUN_ENDS: [&str; 7] =
-    ["done", "failed", "released", "timed_out", "crashed", "crashed_in_company", "interrupted"];
+pub const RUN_ENDS: [&str; 8] =
+    ["done", "failed", "released", "timed_out", "crashed", "crashed_in_company", "interrupted", "cancelled"];
 /// Why settlements do not hold.
 pub const EXCEPTIONS: [&str; 2] = ["stale", "cleared"];
 /// The states whose depth is shown.
@@ -120,6 +126,7 @@ impl Metrics {
             workers: WORKER_STATES.map(|state| gauge(&self.workers, state)),
             stuck: self.stuck.with_label_values(&[name]),
             degraded: self.degraded.with_label_values(&[name]),
+            quiet: self.quiet.with_label_values(&[name]),
             wanted: self.wanted.with_label_values(&[name]),
             recycled: RECYCLED.map(|limit| counter(&self.recycled, limit)),
             scaled: DIRECTIONS.map(|direction| counter(&self.scaled, direction)),
@@ -147,6 +154,7 @@ pub struct ChannelMetrics {
     workers: [IntGauge; WORKER_STATES.len()],
     stuck: IntGauge,
     degraded: IntGauge,
+    quiet: IntGauge,
     wanted: IntGauge,
     recycled: [IntCounter; RECYCLED.len()],
     scaled: [IntCounter; DIRECTIONS.len()],
@@ -161,6 +169,8 @@ pub struct PoolNumbers {
     pub stuck: usize,
     /// Whether no worker can be started.
     pub degraded: bool,
+    /// Whether no jobs are taken because somebody said so.
+    pub quiet: bool,
     /// Serving workers there should be.
     pub wanted: usize,
     /// Workers replaced, in the order of [`RECYCLED`].
@@ -202,6 +212,7 @@ impl ChannelMetrics {
         self.workers.iter().zip(pool.workers).for_each(|(gauge, n)| gauge.set(signed(n as u64)));
         self.stuck.set(signed(pool.stuck as u64));
         self.degraded.set(i64::from(pool.degraded));
+        self.quiet.set(i64::from(pool.quiet));
         self.wanted.set(signed(pool.wanted as u64));
         self.recycled.iter().zip(pool.recycled).for_each(raise);
         self.scaled.iter().zip(pool.scaled).for_each(raise);

@@ -55,7 +55,8 @@ end
 --    6 owners    zset    living owner by lease deadline
 --    7 dead      zset    ended owner whose jobs are not all freed, by time of death; 0 when it left by itself
 --    8 seqs      hash    owner -> number of its last call
---    9 stats     hash    last_id, checked_to, done, cleared, tombstones, paused, clearing_<state>,
+--    9 stats     hash    last_id, checked_to, done, cleared, tombstones, clearing_<state>,
+--                        paused: 1 until it is ended, else until when,
 --                        priorities: there was a job of high or low priority
 --   10 unique    hash    unique key -> id, until that job has ended or started
 --   11 notify    list    at most one token: something may be there to lease

@@ -89,7 +89,10 @@ impl Asks {
         let well = match outcome {
             Outcome::Done => Some(true),
             Outcome::Failed { .. } | Outcome::TimedOut { .. } | Outcome::Crashed { .. } => Some(false),
-            Outcome::Released { .. } | Outcome::Interrupted | Outcome::CrashedInCompany => None,
+            Outcome::Released { .. }
+            | Outcome::Interrupted
+            | Outcome::Cancelled { .. }
+            | Outcome::CrashedInCompany => None,
         };
         for held in self.held.remove(&run).unwrap_or_default() {
             match held {

@@ -8,7 +8,12 @@ use crate::pool::Demand;
 impl Channel {
     /// When to ask how many jobs wait although none can be leased: the pool grows by it.
     pub(super) fn next_count(&self) -> Option<Instant> {
-        if !self.agenda.look || self.stopping.is_some() || !self.pool.is_elastic() || self.want() > 0 {
+        if !self.agenda.look
+            || self.quiet
+            || self.stopping.is_some()
+            || !self.pool.is_elastic()
+            || self.want() > 0
+        {
             return None;
         }
         let regular = self.agenda.counted.map(|at| at + self.pool.flex_interval());
@@ -18,7 +23,9 @@ impl Channel {
     /// Tells the pool what work is to come.
     pub(super) fn expect_work(&mut self) {
         let ready = self.table.ready() + self.table.ready_alone();
-        let waiting = self.agenda.waiting + ready as u64;
+        // What waits in the store is for others while we are quiet.
+        let left = if self.quiet { 0 } else { self.agenda.waiting };
+        let waiting = left + ready as u64;
         self.pool.expect(Demand { waiting, job: self.pace.run() });
     }
 

@@ -11,9 +11,13 @@
 
 mod asks;
 mod calls;
+mod cancel;
 mod demand;
+mod look;
 mod pace;
+mod quiet;
 mod reload;
+mod rest;
 mod runs;
 mod stop;
 mod table;
@@ -28,15 +32,20 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::job::{JobId, Outcome, Timestamp};
 use crate::metrics::ChannelMetrics;
-use crate::pool::{ByHand, Census, Insight, Pool};
+use crate::pool::{ByHand, Census, Floor, Insight, Pool};
 pub use crate::store::Elsewhere;
 use crate::store::{Owner, Store};
 use crate::wire::RunId;
 use asks::Asks;
 use calls::Calls;
+use cancel::Cancels;
+pub use cancel::{CancelEnd, Halt};
+pub use look::{HeldJob, View};
 use pace::Pace;
+pub use quiet::Quieted;
 use reload::Reload;
 pub use reload::{OnReloaded, Renewal, Rules};
+pub use rest::{Rest, cancel_at_rest};
 pub use stop::Stopped;
 use stop::Stopping;
 use table::Table;
@@ -59,6 +68,8 @@ pub struct Setup {
     pub on_join: OnJoin,
     /// What to run.
     pub scope: Scope,
+    /// Whether it begins quiet.
+    pub quiet: bool,
     /// Where jobs of other channels go that runs push; `None` when there is no other.
     pub elsewhere: Option<Arc<dyn Elsewhere>>,
     /// Where it counts.
@@ -100,7 +111,15 @@ pub enum Command {
     /// Tell what is going on.
     Report(oneshot::Sender<Report>),
     /// Set the fewest workers by hand; answers how many that are now, or why it cannot be done.
-    Scale(ByHand, oneshot::Sender<Result<usize, String>>),
+    Scale(ByHand, oneshot::Sender<Result<Floor, String>>),
+    /// Take no more jobs, and let what runs go on.
+    Quiet(oneshot::Sender<Quieted>),
+    /// Take jobs again; answers whether it had been quiet.
+    Resume(oneshot::Sender<bool>),
+    /// End a job that is held, and answer what became of it once the store knows.
+    Cancel(JobId, oneshot::Sender<CancelEnd>),
+    /// Tell what is going on, and what is done with this job.
+    Look(Option<JobId>, oneshot::Sender<View>),
     /// Show that it moves.
     Pulse(oneshot::Sender<Pulse>),
 }
@@ -114,6 +133,8 @@ pub struct Pulse {
     pub call: Option<Duration>,
     /// When it is stopping: how long what runs may still take.
     pub stop_left: Option<Duration>,
+    /// Whether it takes no jobs because it was told so.
+    pub quiet: bool,
 }
 
 /// What is going on in a channel.
@@ -133,6 +154,9 @@ pub struct Report {
     pub worker_error: Option<String>,
     /// Each worker, how many there should be, and why.
     pub pool: Box<Insight>,
+    /// Whether this master takes no jobs because it was told so.
+    #[serde(default)]
+    pub quiet: bool,
     /// Whether it is stopping.
     pub stopping: bool,
     /// When it is stopping: how many seconds what runs may still take before it is interrupted.
@@ -153,6 +177,7 @@ pub struct Channel {
     on_join: OnJoin,
     elsewhere: Option<Arc<dyn Elsewhere>>,
     asks: Asks,
+    cancels: Cancels,
     /// Owners to free before the first lease.
     dead: Vec<Owner>,
     table: Table,
@@ -160,6 +185,8 @@ pub struct Channel {
     agenda: Agenda,
     scoped: Scoped,
     pace: Pace,
+    /// No jobs are taken; see `quiet`.
+    quiet: bool,
     /// When a job was last handed to a slot.
     last_dispatch: Instant,
     stopping: Option<Stopping>,
@@ -199,11 +226,13 @@ impl Channel {
             on_join: setup.on_join,
             elsewhere: setup.elsewhere,
             asks: Asks::default(),
+            cancels: Cancels::default(),
             dead: setup.dead,
             table: Table::default(),
             agenda: Agenda::default(),
             scoped: Scoped { scope: setup.scope, asked: false, job: None, outcome: None },
             pace: Pace::default(),
+            quiet: setup.quiet,
             last_dispatch: Instant::now(),
             stopping: None,
             next_run: 1,
@@ -219,6 +248,10 @@ impl Channel {
             self.start_call();
             if let Some(stopped) = self.stopped() {
                 return stopped;
+            }
+            if self.quiet {
+                // What wakes us would be missed by a master that takes jobs.
+                waiting = None;
             }
             if waiting.is_none() && self.is_out_of_work() {
                 waiting = Some(self.wait_for_work());
@@ -253,30 +286,39 @@ impl Channel {
             Command::Stop { force } => self.stop(force),
             Command::Scale(order, reply) => drop(reply.send(self.pool.scale(order))),
             Command::Pause => self.pause(),
+            Command::Cancel(id, reply) => self.cancel(id, reply),
+            // Whoever asked may have gone.
+            Command::Quiet(reply) => drop(reply.send(self.quiet())),
+            Command::Resume(reply) => drop(reply.send(self.resume())),
             Command::Reload(renewal, reply) => self.reload(*renewal, reply),
             Command::Report(reply) => {
-                let report = Report {
-                    running: self.table.running(),
-                    ready: self.table.ready() + self.table.ready_alone() + self.table.freeing(),
-                    workers: self.pool.census(),
-                    pids: self.pool.pids(),
-                    store_error: self.calls.trouble().map(str::to_owned),
-                    worker_error: self.pool.trouble().map(str::to_owned),
-                    pool: Box::new(self.pool.insight()),
-                    stopping: self.stopping.is_some(),
-                    stop_seconds_left: self.stopping.as_ref().map(|stopping| stopping.left().as_secs()),
-                };
-                // Whoever asked may have gone.
-                let _ = reply.send(report);
+                let _ = reply.send(self.report());
             }
+            Command::Look(id, reply) => drop(reply.send(self.look(id))),
             Command::Pulse(reply) => {
                 let pulse = Pulse {
                     running: self.table.running(),
                     call: self.calls.under_way(),
                     stop_left: self.stopping.as_ref().map(Stopping::left),
+                    quiet: self.quiet,
                 };
                 let _ = reply.send(pulse);
             }
+        }
+    }
+
+    fn report(&self) -> Report {
+        Report {
+            running: self.table.running(),
+            ready: self.waiting_for_slots(),
+            workers: self.pool.census(),
+            pids: self.pool.pids(),
+            store_error: self.calls.trouble().map(str::to_owned),
+            worker_error: self.pool.trouble().map(str::to_owned),
+            pool: Box::new(self.pool.insight()),
+            quiet: self.quiet,
+            stopping: self.stopping.is_some(),
+            stop_seconds_left: self.stopping.as_ref().map(|stopping| stopping.left().as_secs()),
         }
     }
 
@@ -288,7 +330,7 @@ impl Channel {
 
     /// Whether the store had nothing for us when we last looked.
     fn is_out_of_work(&self) -> bool {
-        !self.agenda.look && self.stopping.is_none() && self.calls.can_start()
+        !self.agenda.look && !self.quiet && self.stopping.is_none() && self.calls.can_start()
     }
 
     /// A wait for work that ends early when there may be some.

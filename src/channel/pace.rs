@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::job::Outcome;
 use crate::store::MAX_BATCH;
 
 /// Weight of the newest observation in the running averages.
@@ -24,8 +25,20 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// A run took this long.
-    pub(super) fn ran(&mut self, took: Duration) {
+    /// A run ended so. One that was not let run, or not to its end, says nothing.
+    pub(super) fn ended(&mut self, outcome: &Outcome, took: Duration) {
+        if *outcome != Outcome::Interrupted {
+            self.ran(took);
+        }
+    }
+
+    /// No slot was free for [`MAX_WAIT`]. How much longer it has been is not asked: a master that had no worker or no store
+    /// for an hour has no jobs of an hour.
+    pub(super) fn blocked(&mut self) {
+        self.ran(MAX_WAIT);
+    }
+
+    fn ran(&mut self, took: Duration) {
         average(&mut self.run, took);
     }
 
@@ -88,6 +101,17 @@ mod tests {
         let mut pace = Pace::default();
         pace.turned(MS);
         assert_eq!(pace.ahead(100), 0);
+    }
+
+    #[test]
+    fn runs_that_were_not_let_end_say_nothing() {
+        let mut pace = pace(MS, 5 * MS);
+        pace.ended(&Outcome::Interrupted, 3_600_000 * MS);
+        assert_eq!(pace.run(), Some(MS));
+        pace.ended(&Outcome::Done, 6 * MS);
+        assert_eq!(pace.run(), Some(2 * MS));
+        pace.blocked();
+        assert!(pace.run().unwrap() < MAX_WAIT && pace.ahead(4) == 0);
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Channel {
         if self.table.ready() > 0 && self.last_dispatch.elapsed() >= pace::MAX_WAIT {
             debug!(channel = %self.name, jobs = self.table.ready(), "handing back jobs that no slot is free for");
             // What runs has already taken this long, which ends the leasing ahead until it is shorter again.
-            self.pace.ran(self.last_dispatch.elapsed());
+            self.pace.blocked();
             self.hand_back_ready();
             self.last_dispatch = Instant::now();
         }
@@ -72,7 +72,7 @@ impl Channel {
     pub(super) fn on_ended(&mut self, ended: Vec<Ended>) {
         for Ended { run, id, outcome, took } in ended {
             self.metrics.run_ended(outcome.word(), took);
-            self.pace.ran(took);
+            self.pace.ended(&outcome, took);
             self.asks.end(run, &outcome);
             let options = self.table.meta(id).map(|meta| self.pool.options(&meta.job)).unwrap_or_default();
             self.end_run(id, run, outcome, options);
@@ -85,6 +85,7 @@ impl Channel {
             debug!(channel = %self.name, job = id.0, "a run ended after its lease was lost: its result is dropped");
             return;
         };
+        self.cancels.ended(id, &outcome);
         if outcome != Outcome::Done {
             self.count_handed_back(&outcome);
         }
@@ -128,6 +129,9 @@ fn log_ending(channel: &str, id: JobId, (name, attempts): (String, u32), outcome
     match outcome {
         Outcome::Failed { error, .. } => info!(%channel, job, %name, attempt, error, next, "a job failed"),
         Outcome::TimedOut { limit } => info!(%channel, job, %name, attempt, ?limit, next, "a job timed out"),
+        Outcome::Cancelled { killed } => {
+            info!(%channel, job, %name, attempt, killed, next, "a job was cancelled")
+        }
         Outcome::Crashed { how } => info!(%channel, job, %name, attempt, next, "a job's worker {how}"),
         other => debug!(%channel, job, %name, attempt, "a job was {}", other.word()),
     }

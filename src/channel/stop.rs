@@ -55,6 +55,8 @@ pub struct Stopped {
     pub handed_back: usize,
     /// Whether the store heard everything.
     pub settled: bool,
+    /// Whether it was quiet.
+    pub quiet: bool,
     /// How the run of a scoped channel ended; `None` when it ran nothing.
     pub outcome: Option<Outcome>,
     /// Which job that was.
@@ -145,6 +147,7 @@ impl Channel {
         Some(Stopped {
             handed_back: stopping.handed_back,
             settled,
+            quiet: self.quiet,
             outcome: self.scoped.outcome.clone(),
             job: self.scoped.job,
         })

@@ -140,6 +140,18 @@ impl Table {
         ids.into_iter().filter_map(|id| Some((id, held.get_mut(&id)?.meta.take()?))).collect()
     }
 
+    /// One job that waits for a slot, taken off the queues: it is to be settled.
+    pub(super) fn take_one_ready(&mut self, id: JobId) -> Option<Meta> {
+        let held = self.held.get_mut(&id).filter(|held| held.doing == Doing::Ready)?;
+        let meta = held.meta.take()?;
+        let payload = held.payload.take();
+        self.ready_bytes -= payload.map_or(0, |payload| payload.as_str().len());
+        for queue in [&mut self.ready, &mut self.ready_alone, &mut self.freeing] {
+            queue.retain(|ready| *ready != id);
+        }
+        Some(meta)
+    }
+
     /// The next settlements to tell the store, at most `most`.
     pub(super) fn take_settlements(&mut self, most: usize) -> Vec<Settlement> {
         self.settlements.drain(..most.min(self.settlements.len())).collect()

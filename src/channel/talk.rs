@@ -130,7 +130,7 @@ impl Channel {
 
     /// How many jobs to lease now: the free slots that nothing is leased for yet.
     pub(super) fn want(&self) -> usize {
-        if self.stopping.is_some() || (self.pool.is_degraded() && self.pool.capacity() == 0) {
+        if self.stopping.is_some() || self.quiet || (self.pool.is_degraded() && self.pool.capacity() == 0) {
             return 0;
         }
         match self.scoped.scope {
@@ -224,6 +224,7 @@ impl Channel {
             self.metrics.exception(reason);
         }
         self.table.settled(settlements);
+        self.cancels.heard(settlements, &reply.exceptions);
         self.agenda.due = reply.next_due.map(|due| Instant::now() + due);
         (self.agenda.waiting, self.agenda.counted, self.agenda.woken) =
             (reply.waiting, Some(Instant::now()), false);
@@ -263,8 +264,8 @@ impl Channel {
                 }
             }
         }
-        if self.stopping.is_some() {
-            // Leased by a call that was under way when the stop came.
+        if self.stopping.is_some() || self.quiet {
+            // Leased by a call that was under way when the word came.
             self.hand_back_ready();
         }
     }
@@ -275,6 +276,7 @@ impl Channel {
         let (again, heard): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.agenda.unheard).into_iter().partition(|s| ids.contains(&s.id));
         self.table.settled(&heard);
+        self.cancels.heard(&heard, &[]);
         self.table.say_again(again);
         let revoked = self.table.keep_only(ids);
         if !revoked.is_empty() {
@@ -283,6 +285,7 @@ impl Channel {
         for run in revoked {
             self.pool.cancel(run);
         }
+        self.cancels.keep_only(|id| ids.contains(&id));
         self.agenda.unknown = ids.iter().copied().filter(|id| !self.table.holds(*id)).collect();
         self.agenda.look = true;
     }
@@ -309,6 +312,7 @@ impl Channel {
         self.pool.kill_all(true);
         self.table = super::Table::default();
         self.asks.forget();
+        self.cancels.keep_only(|_| false);
         self.calls.owner = None;
         self.agenda = Agenda::default();
     }

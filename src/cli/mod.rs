@@ -3,22 +3,28 @@
 //! A new command is a struct with `clap::Args` and `fn run(self, &Session) -> Result<(), Failure>`, and a variant of
 //! [`Command`]. `list` and the help show it by themselves.
 
+mod cancel;
 mod clear;
 mod config_check;
 mod demo;
 mod drain;
+mod each;
 mod failed;
 mod failure;
 mod list;
 mod listen;
 mod log;
 mod metrics;
+mod pause;
 mod push;
 mod push_file;
 mod push_lines;
+mod quiet;
 mod reload;
 mod reload_failed;
+mod resume;
 mod run;
+mod scale;
 mod session;
 mod show;
 mod status;
@@ -26,6 +32,7 @@ mod stop;
 mod table;
 mod text;
 mod time;
+mod why;
 mod workers;
 
 use std::ffi::OsString;
@@ -99,6 +106,14 @@ pub(crate) enum Command {
     Listen(listen::Listen),
     #[command(name = "queue:stop", visible_alias = "worker:stop")]
     Stop(stop::Stop),
+    #[command(name = "queue:quiet")]
+    Quiet(quiet::Quiet),
+    #[command(name = "queue:pause")]
+    Pause(pause::Pause),
+    #[command(name = "queue:resume")]
+    Resume(resume::Resume),
+    #[command(name = "queue:scale")]
+    Scale(scale::Scale),
     #[command(name = "queue:reload", visible_aliases = ["worker:reload", "queue:restart"])]
     Reload(reload::Reload),
     #[command(name = "queue:run", visible_alias = "worker:run")]
@@ -111,6 +126,10 @@ pub(crate) enum Command {
     Failed(failed::Failed),
     #[command(name = "queue:show")]
     Show(show::Show),
+    #[command(name = "queue:why")]
+    Why(why::Why),
+    #[command(name = "queue:cancel")]
+    Cancel(cancel::Cancel),
     #[command(name = "queue:reload-failed", visible_alias = "queue:retry")]
     ReloadFailed(reload_failed::ReloadFailed),
     #[command(name = "queue:clear")]
@@ -127,12 +146,18 @@ impl Command {
             Self::Demo(command) => command.run(session),
             Self::Listen(command) => command.run(session),
             Self::Stop(command) => command.run(session),
+            Self::Quiet(command) => command.run(session),
+            Self::Pause(command) => command.run(session),
+            Self::Resume(command) => command.run(session),
+            Self::Scale(command) => command.run(session),
             Self::Reload(command) => command.run(session),
             Self::Run(command) => command.run(session),
             Self::Push(command) => command.run(session),
             Self::Status(command) => command.run(session),
             Self::Failed(command) => command.run(session),
             Self::Show(command) => command.run(session),
+            Self::Why(command) => command.run(session),
+            Self::Cancel(command) => command.run(session),
             Self::ReloadFailed(command) => command.run(session),
             Self::Clear(command) => command.run(session),
             Self::ConfigCheck(command) => command.run(session),

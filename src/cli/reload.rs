@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::drain::{Drain, Screen};
-use super::{Exit, Failure, Session, table, text};
+use super::{Exit, Failure, Session, each, table, text};
 use crate::config::Channel;
 use crate::master::{self, Answer, Request};
 use crate::pool::{Member, Renewed, Turnover};
@@ -95,8 +95,8 @@ fn reload(channel: &Channel, mut progress: Drain) -> Result<Changes, Failure> {
             let exit = if invalid { Exit::Config } else { Exit::Failed };
             Err(Failure::new(exit, doing()).because(why).hint("everything goes on as before"))
         }
-        Ok(_) => Err(Failure::new(Exit::Failed, doing()).because("the master answered something else")),
-        Err(error) => Err(Failure::new(Exit::Failed, doing()).because(error)),
+        Ok(_) => Err(each::astray(&doing())),
+        Err(error) => Err(each::refused(&doing(), error)),
     }
 }
 

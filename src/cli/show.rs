@@ -124,6 +124,7 @@ fn kind(kind: ErrorKind) -> &'static str {
         ErrorKind::Lost => "lost",
         ErrorKind::Expired => "expired",
         ErrorKind::Callback => "callback",
+        ErrorKind::Cancelled => "cancelled",
         ErrorKind::Malformed => "malformed",
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Failure, Session, metrics, table, workers};
+use super::{Failure, Session, metrics, table, time, workers};
 use crate::channel;
 use crate::config::Channel;
 use crate::master::{self, Answer, Presence, Request};
@@ -120,7 +120,12 @@ fn render(reports: &[Report], colours: bool) -> String {
             shown.push_str(&format!("Cleared: {}\n", counts.cleared));
         }
         if counts.paused {
-            shown.push_str("Paused: no job is handed out to a worker.\n");
+            let until =
+                counts.paused_until.map_or(String::new(), |until| format!(" until {}", time::local(until)));
+            shown.push_str(&format!("Paused{until}: no master takes a job.\n"));
+        }
+        if running.as_ref().is_some_and(|running| running.quiet) {
+            shown.push_str("Quiet: the master on this machine takes no jobs.\n");
         }
         if let Some(line) = running.as_ref().and_then(workers::trouble) {
             shown.push_str(&if colours { format!("\x1b[31m{line}\x1b[0m\n") } else { line + "\n" });
@@ -154,6 +159,8 @@ struct Shown<'a> {
     cleared: u64,
     total: u64,
     paused: bool,
+    paused_until: Option<String>,
+    quiet: bool,
     worker_error: Option<&'a str>,
     degraded: bool,
     driver: &'a str,
@@ -172,7 +179,8 @@ struct Workers<'a> {
 
 impl<'a> From<&'a Report> for Shown<'a> {
     fn from(report: &'a Report) -> Self {
-        let store::Status { waiting, reserved, delayed, done, failed, cleared, paused } = report.counts;
+        let store::Status { waiting, reserved, delayed, done, failed, cleared, paused, paused_until } =
+            report.counts;
         Self {
             channel: &report.channel,
             running: report.presence.running,
@@ -185,6 +193,8 @@ impl<'a> From<&'a Report> for Shown<'a> {
             cleared,
             total: report.counts.total(),
             paused,
+            paused_until: paused_until.and_then(time::rfc3339),
+            quiet: report.running.as_ref().is_some_and(|running| running.quiet),
             worker_error: report.running.as_ref().and_then(|running| running.worker_error.as_deref()),
             degraded: report.running.as_ref().is_some_and(|running| running.pool.degraded),
             driver: &report.driver,
@@ -235,7 +245,7 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
         (second.counts.cleared, second.counts.paused) = (3, true);
         let text = render(&[report(false), second], true);
         assert!(text.contains("\x1b[32mThe master-process of default-queue is running, pid 42.\x1b[0m\n"));
-        assert!(text.contains("\nCleared: 3\nPaused: "));
+        assert!(text.contains("\nCleared: 3\nPaused: no master takes a job.\n"));
         assert_eq!(text.matches("\n\n").count(), 1);
     }
 

@@ -7,12 +7,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::drain::{Drain, Screen};
-use super::{Exit, Failure, Session, text};
+use super::{Exit, Failure, Session, each, text};
 use crate::config::Channel;
-use crate::master::{self, Answer, Request};
+use crate::master::{self, Answer, ControlError, Request};
 
 /// How long the lock may take to become free once the channel has ended.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Let the master of a channel finish what runs, end it, and wait for that
 #[derive(Debug, Args)]
@@ -80,15 +82,28 @@ fn stop(channel: &Channel, force: bool, mut progress: Drain) -> Result<(usize, b
             .because("its master is not running")
             .hint("queue:listen starts one; queue:status tells whether one runs"));
     }
-    let answer =
-        master::ask(&master::socket(channel), Request::Stop { force }, |report| progress.show(report));
+    // A master that starts, or begins anew, holds the lock for a while before it answers.
+    let begun = Instant::now();
+    let longest = channel.stop_wait + channel.stop_grace + PATIENCE;
+    let answer = loop {
+        let asked =
+            master::ask(&master::socket(channel), Request::Stop { force }, |report| progress.show(report));
+        match asked {
+            Err(ControlError::Nobody { .. })
+                if begun.elapsed() < longest && master::presence(channel).running =>
+            {
+                thread::sleep(PAUSE);
+            }
+            answer => break answer,
+        }
+    };
     progress.end();
     let ended = match answer {
         Ok(Answer::Stopped { handed_back, settled }) => (handed_back, settled),
         Ok(_) => (0, true),
         // It may have ended for another reason between our look and our question.
         Err(_) if !master::presence(channel).running => (0, true),
-        Err(error) => return Err(Failure::new(Exit::Failed, doing()).because(error)),
+        Err(error) => return Err(each::refused(&doing(), error)),
     };
     let begun = Instant::now();
     while master::presence(channel).running {
@@ -97,7 +112,7 @@ fn stop(channel: &Channel, force: bool, mut progress: Drain) -> Result<(usize, b
                 .because("its master has said goodbye and still holds the lock")
                 .hint("look at its log, and at its process with queue:status"));
         }
-        thread::sleep(Duration::from_millis(10));
+        thread::sleep(PAUSE);
     }
     Ok(ended)
 }

@@ -120,7 +120,7 @@ fn word(state: Doing) -> &'static str {
 }
 
 /// A duration of so many milliseconds as people say it: `50 ms`, `1.5 s`, `3 min`, `2 h`.
-fn span(ms: u64) -> String {
+pub(super) fn span(ms: u64) -> String {
     let duration = Duration::from_millis(ms);
     match duration.as_secs() {
         0 => format!("{ms} ms"),

@@ -263,7 +263,7 @@ pub(super) static KEYS: &[Key] = &[
         Integer(16, 1 << 30),
         "MiB",
         "",
-        "`process-pool`: memory of all workers together, past which none is added and idle ones are stopped; none without it",
+        "`process-pool`: memory of all workers together, past which none is added and idle ones are stopped; without it, four fifths of what the control group allows, shared by the pools of the master, and none where nothing is limited",
     ),
     key("worker.max_coroutine", Integer(1, 100_000), "jobs", "4096", "`coroutine`: jobs at once"),
     key(

@@ -13,6 +13,15 @@ pub fn locate(program: &str, base: &Path) -> Result<PathBuf, String> {
     locate_in(program, base, &env::var_os("PATH").unwrap_or_default())
 }
 
+/// The files that a command line names: the program, and each argument that is a file.
+#[must_use]
+pub fn files(argv: &[String], directory: &Path) -> Vec<PathBuf> {
+    let program = argv.first().and_then(|program| locate(program, directory).ok());
+    let arguments =
+        argv.iter().skip(1).map(|argument| directory.join(argument)).filter(|path| path.is_file());
+    program.into_iter().chain(arguments).collect()
+}
+
 fn locate_in(program: &str, base: &Path, path: &std::ffi::OsStr) -> Result<PathBuf, String> {
     let name = program.escape_debug();
     if program.is_empty() {
@@ -71,6 +80,16 @@ mod tests {
         fs::write(&file, "#!/bin/sh\n").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         file
+    }
+
+    #[test]
+    fn a_program_is_the_files_that_its_command_line_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = dir.path().join("worker.php");
+        std::fs::write(&script, "").unwrap();
+        let found = files(&["sh", "worker.php", "--quiet", "."].map(str::to_owned), dir.path());
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].ends_with("sh") && found[1] == script);
     }
 
     #[test]

@@ -68,7 +68,10 @@ impl Asks {
         let well = match outcome {
             Outcome::Done => Some(true),
             Outcome::Failed { .. } | Outcome::TimedOut { .. } | Outcome::Crashed { .. } => Some(false),
-            Outcome::Released { .. } | Outcome::Interrupted | Outcome::CrashedInCompany => None,
+            Outcome::Released { .. }
+            | Outcome::Interrupted
+            | Outcome::Cancelled { .. }
+            | Outcome::CrashedInCompany => None,
         };
         let now = self.shared.now();
         let mut all = self.shared.breakers();

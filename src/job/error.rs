@@ -37,6 +37,7 @@ impl JobError {
             Outcome::Failed { error, .. } => error,
             Outcome::TimedOut { .. } => "ran longer than it may",
             Outcome::Interrupted => "interrupted",
+            Outcome::Cancelled { .. } => "cancelled",
             _ => "released",
         }
     }

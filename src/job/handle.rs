@@ -91,7 +91,8 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     /// It runs in a worker, at least once, after the last run and before the job rests in `failed`; a worker that ran
     /// the job last may be dead by then. Its own errors and time-outs are kept with the job and change nothing; if its
     /// worker dies, it runs again, up to three times.
-    /// It does not run for jobs that ended because their masters were lost or their records could not be understood.
+    /// It does not run for jobs that ended because their masters were lost or their records could not be understood, nor for
+    /// those that somebody cancelled.
     ///
     /// ```
     /// # use aint_queue::{Context, FailedFn, Job, JobError};

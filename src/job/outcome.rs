@@ -35,6 +35,11 @@ pub enum Outcome {
     CrashedInCompany,
     /// Ended by us before it could finish, or never begun: stop, reload, guardian lost, worker not bootable.
     Interrupted,
+    /// Somebody cancelled the job, and this run of it was ended for that.
+    Cancelled {
+        /// Whether its worker had to be killed.
+        killed: bool,
+    },
 }
 
 impl Outcome {
@@ -49,6 +54,7 @@ impl Outcome {
             Self::Crashed { .. } => "crashed",
             Self::CrashedInCompany => "crashed_in_company",
             Self::Interrupted => "interrupted",
+            Self::Cancelled { .. } => "cancelled",
         }
     }
 }

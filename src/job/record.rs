@@ -175,6 +175,8 @@ pub enum ErrorKind {
     Expired,
     /// The job's failed callback did not end well.
     Callback,
+    /// Somebody cancelled the job.
+    Cancelled,
 }
 
 /// Why a job ended in `failed`.
@@ -199,6 +201,8 @@ pub enum FailReason {
     Malformed,
     /// The job could not be started before its expiry.
     Expired,
+    /// Somebody cancelled the job.
+    Cancelled,
 }
 
 impl FailReason {
@@ -215,6 +219,7 @@ impl FailReason {
             Self::UnknownJob => "unknown_job",
             Self::Malformed => "malformed",
             Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
         }
     }
 }

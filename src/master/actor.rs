@@ -71,6 +71,7 @@ pub(super) struct Means {
     pub(super) store: Arc<dyn Store>,
     pub(super) guardian: Handle,
     pub(super) scope: Scope,
+    pub(super) quiet: bool,
     pub(super) elsewhere: Arc<dyn Elsewhere>,
     pub(super) dead: Vec<Owner>,
     pub(super) on_join: OnJoin,
@@ -88,6 +89,7 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
         dead: means.dead,
         on_join: means.on_join,
         scope: means.scope,
+        quiet: means.quiet,
         elsewhere: Some(means.elsewhere),
         metrics: means.metrics,
     })
@@ -96,7 +98,7 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
 /// The files that a change on disk makes another program.
 fn files(behind: &Behind) -> Vec<PathBuf> {
     match (&behind.program, &behind.cwd) {
-        (Program::Wire(argv), Some(cwd)) => pool::files(argv, cwd),
+        (Program::Wire(argv), Some(cwd)) => config::program::files(argv, cwd),
         (Program::Wire(argv), None) => argv.first().map(PathBuf::from).into_iter().collect(),
         (Program::Exec(_), _) => Vec::new(),
     }

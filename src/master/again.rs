@@ -2,7 +2,7 @@
 //! started with. It keeps its number and its locks, so nobody else becomes master meanwhile, and its signals: one that comes in
 //! between waits for the next program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -24,12 +24,16 @@ pub struct Again {
     pub(super) count: u32,
     /// The channels that were served, with their locks.
     pub(super) locks: BTreeMap<String, OwnedFd>,
+    /// Those of them that were quiet.
+    pub(super) quiet: BTreeSet<String>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Told {
     count: u32,
     locks: BTreeMap<String, RawFd>,
+    #[serde(default)]
+    quiet: BTreeSet<String>,
 }
 
 impl Again {
@@ -41,7 +45,7 @@ impl Again {
         // One that is not open is a word from somewhere else, such as a shell that has kept the variable.
         let locks: BTreeMap<_, _> =
             locks.filter_map(|(name, number)| Some((name, fd::inherited(number).ok()?))).collect();
-        (!locks.is_empty()).then_some(Self { count: told.count, locks })
+        (!locks.is_empty()).then_some(Self { count: told.count, locks, quiet: told.quiet })
     }
 
     /// Runs the program again. It returns only when that is not possible, with the reason.
@@ -58,7 +62,8 @@ impl Again {
             fcntl(lock, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
         let locks = self.locks.iter().map(|(name, lock)| (name.clone(), lock.as_raw_fd())).collect();
-        let told = serde_json::to_string(&Told { count: self.count, locks }).map_err(io::Error::other)?;
+        let told = Told { count: self.count, locks, quiet: self.quiet.clone() };
+        let told = serde_json::to_string(&told).map_err(io::Error::other)?;
         let text = |text: OsString| CString::new(text.into_vec()).map_err(io::Error::other);
         let args = std::env::args_os().map(text).collect::<io::Result<Vec<_>>>()?;
         let others = std::env::vars_os().filter(|(name, _)| name != VARIABLE);

@@ -12,11 +12,12 @@ use super::orders::Order;
 use super::reload::{Changes, NotReloaded};
 use crate::channel::{Command, Report, Stopped};
 use crate::metrics::{ChannelMetrics, Metrics, PoolNumbers};
+use crate::pool::ByHand;
 use crate::snapshot;
 use crate::store::Store;
 
 /// How often a request that takes long says how it stands.
-const PROGRESS: Duration = Duration::from_millis(250);
+pub(super) const PROGRESS: Duration = Duration::from_millis(250);
 
 /// The channels of one master, for what is told of all of them at once.
 #[derive(Clone, Default)]
@@ -51,15 +52,37 @@ impl Peers {
 
 impl ChannelAnswers {
     /// How the channel stands; `None` once it has ended.
-    async fn report(&self) -> Option<Report> {
-        let (reply, report) = oneshot::channel();
-        self.commands.send(Command::Report(reply)).await.ok()?;
-        report.await.ok()
+    pub(super) async fn report(&self) -> Option<Report> {
+        self.told(Command::Report).await
+    }
+
+    /// What the channel answers to a command; `None` once it has ended.
+    pub(super) async fn told<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    async fn quiet(&self) -> Reply {
+        self.told(Command::Quiet).await.map_or_else(gone, |quieted| Reply::Ok(Answer::Quiet(quieted)))
+    }
+
+    async fn resume(&self) -> Reply {
+        let told = self.told(Command::Resume).await;
+        told.map_or_else(gone, |was_quiet| Reply::Ok(Answer::Resumed { was_quiet }))
+    }
+
+    async fn scale(&self, order: ByHand) -> Reply {
+        match self.told(|reply| Command::Scale(order, reply)).await {
+            None => gone(),
+            Some(Ok(floor)) => Reply::Ok(Answer::Scaled(floor)),
+            Some(Err(why)) => Reply::Error(why),
+        }
     }
 
     async fn status(&self) -> Reply {
         match self.report().await {
-            None => Reply::Error("the channel has ended".to_owned()),
+            None => gone(),
             Some(report) => Reply::Ok(Answer::Status {
                 pid: nix::unistd::getpid().as_raw(),
                 uptime_seconds: self.since.elapsed().as_secs(),
@@ -142,6 +165,10 @@ impl ChannelAnswers {
     }
 }
 
+fn gone() -> Reply {
+    Reply::Error("the channel has ended".to_owned())
+}
+
 /// What the metrics take from a report.
 fn numbers(report: &Report) -> PoolNumbers {
     let (w, pool) = (&report.workers, &report.pool);
@@ -150,6 +177,7 @@ fn numbers(report: &Report) -> PoolNumbers {
         workers: [w.booting, w.idle, w.busy, w.draining, w.retiring, w.leaving],
         stuck: w.stuck_slots,
         degraded: pool.degraded,
+        quiet: report.quiet,
         wanted: pool.target.unwrap_or(0),
         recycled: [recycled.jobs, recycled.life, recycled.memory, recycled.memory_hard],
         scaled: [pool.scaled_up, pool.scaled_down],
@@ -161,9 +189,14 @@ impl control::Answers for ChannelAnswers {
     async fn answer(&self, request: Request, reply: mpsc::Sender<Reply>) {
         let last = match request {
             Request::Status => self.status().await,
+            Request::Look { id } => self.look(id).await,
             Request::Metrics => self.metrics().await,
             Request::Reload => self.reload(&reply).await,
             Request::Stop { force } => self.stop(force, &reply).await,
+            Request::Cancel { id } => self.cancel(id, &reply).await,
+            Request::Quiet => self.quiet().await,
+            Request::Resume => self.resume().await,
+            Request::Scale { order } => self.scale(order).await,
         };
         // Whoever asked may have gone.
         let _ = reply.send(last).await;

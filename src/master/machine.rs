@@ -1,4 +1,4 @@
-//! What this machine, or the container we are in, allows; and warnings of what does not fit into it.
+//! What this machine, or the container we are in, allows; what follows from it for pools, and warnings of what does not fit.
 //!
 //! The number of cores needs nothing of ours: the standard library asks the control group (`cpu.max`) too.
 
@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::config;
 
@@ -15,7 +15,12 @@ const GROUPS: &str = "/sys/fs/cgroup";
 /// The memory, in MiB, that the control group of this process may use; `None` when nothing limits it.
 pub(super) fn memory_limit() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/cgroup").ok()?;
-    memory_of(Path::new(GROUPS), group(&text)?)
+    let unified = group(&text).and_then(|group| memory_of(Path::new(GROUPS), group, "memory.max"));
+    let separate = || {
+        let root = Path::new(GROUPS).join("memory");
+        memory_of(&root, group_of_memory(&text)?, "memory.limit_in_bytes")
+    };
+    unified.or_else(separate)
 }
 
 /// The path of the process in the one hierarchy of version 2, from lines such as `0::/system.slice/x.service`.
@@ -23,35 +28,70 @@ fn group(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("0::"))
 }
 
-/// The smallest limit from the group up to the root: each holds for all below it.
-fn memory_of(root: &Path, group: &str) -> Option<u64> {
+/// The path in the hierarchy of version 1 that counts memory, from lines such as `4:memory:/docker/5a1f`.
+fn group_of_memory(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        controllers.split(',').any(|name| name == "memory").then_some(path)
+    })
+}
+
+/// The smallest limit from the group up to the root, each in a file of this name: each holds for all below it.
+fn memory_of(root: &Path, group: &str, file: &str) -> Option<u64> {
     let inside = Path::new(group.trim_start_matches('/'));
     let groups = inside.ancestors().map(|group| root.join(group));
     groups
-        .filter_map(|group: PathBuf| bytes(&fs::read_to_string(group.join("memory.max")).ok()?))
+        .filter_map(|group: PathBuf| bytes(&fs::read_to_string(group.join(file)).ok()?))
         .min()
         .map(|b| b >> 20)
 }
 
-/// A limit in bytes; `max` is none.
+/// A limit in bytes. None is `max`, or a number that no machine has.
 fn bytes(text: &str) -> Option<u64> {
-    text.trim().parse().ok()
+    text.trim().parse().ok().filter(|bytes| *bytes < 1 << 60)
+}
+
+/// What each of the channels' pools may use of the memory that the control group allows, in MiB, where they do not say it
+/// themselves: together four fifths, for the master, its guardian and the kernel need some, too.
+pub(super) fn share<'a>(
+    channels: impl Iterator<Item = &'a config::Channel>,
+    memory: Option<u64>,
+) -> Option<u64> {
+    let pools = channels.filter(|channel| may_grow(channel)).count() as u64;
+    Some((memory? * 4 / 5) / pools.max(1))
+}
+
+/// Sets what a pool may use where nothing is said.
+pub(super) fn fit(channel: &mut config::Channel, share: Option<u64>) {
+    if may_grow(channel) && channel.worker.pool_memory_limit.is_none() {
+        channel.worker.pool_memory_limit = share;
+        if let Some(share) = share {
+            info!(channel = %channel.name, "pool_memory_limit is {share} MiB, by what the control group allows");
+        }
+    }
+}
+
+/// Whether the pool grows with demand.
+fn may_grow(channel: &config::Channel) -> bool {
+    channel.worker.mode == config::Mode::ProcessPool && channel.worker.dynamic
 }
 
 /// Says what is allowed and likely not meant.
-pub(super) fn warn(channel: &config::Channel, memory: &Option<u64>) {
+pub(super) fn warn(channel: &config::Channel, memory: Option<u64>) {
     let worker = &channel.worker;
     if geteuid().is_root() && worker.user.is_none() {
         warn!(channel = %channel.name, "its workers run as root: set worker.user, or run the master as another user");
     }
-    let (most, each) = (worker.plan.max as u64, worker.memory_limit);
-    if let Some(memory) = *memory
-        && most.saturating_mul(each) > memory
+    // A pool that grows stops growing in time; what is always there has to fit.
+    let always = if may_grow(channel) { worker.plan.min } else { worker.plan.max };
+    let (always, each) = (always as u64, worker.memory_limit);
+    if let Some(memory) = memory
+        && always.saturating_mul(each) > memory
     {
         warn!(
             channel = %channel.name,
-            "{most} workers of {each} MiB do not fit into the {memory} MiB that the control group allows: \
-             lower worker.max_worker_number or worker.memory_limit"
+            "{always} workers of {each} MiB do not fit into the {memory} MiB that the control group allows: \
+             lower worker.min_worker_number, worker.max_worker_number or worker.memory_limit"
         );
     }
 }
@@ -65,7 +105,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let service = root.path().join("system.slice/jobs.service");
         fs::create_dir_all(&service).unwrap();
-        let limit = || memory_of(root.path(), "/system.slice/jobs.service");
+        let limit = || memory_of(root.path(), "/system.slice/jobs.service", "memory.max");
         assert_eq!(limit(), None);
         fs::write(service.join("memory.max"), "max\n").unwrap();
         assert_eq!(limit(), None);
@@ -75,8 +115,23 @@ mod tests {
         assert_eq!(limit(), Some(512));
         // In a namespace of its own a container sees itself as the root.
         fs::write(root.path().join("memory.max"), "268435456\n").unwrap();
-        assert_eq!((limit(), memory_of(root.path(), "/")), (Some(256), Some(256)));
-        assert_eq!(memory_of(root.path(), "/../elsewhere"), Some(256));
+        assert_eq!((limit(), memory_of(root.path(), "/", "memory.max")), (Some(256), Some(256)));
+        assert_eq!(memory_of(root.path(), "/../elsewhere", "memory.max"), Some(256));
+    }
+
+    #[test]
+    fn pools_that_say_nothing_share_four_fifths_of_what_the_control_group_allows() {
+        let text = "[channels.a.worker]\ntype = \"process-pool\"\n[channels.b.worker]\ntype = \"process-pool\"\n\
+                    pool_memory_limit = 700\n[channels.c.worker]\ntype = \"coroutine\"\n";
+        let mut config = config::Config::parse(text, "/srv/aint-queue.toml").unwrap();
+        let share_of = |memory| share(config.channels.values(), memory);
+        assert_eq!((share_of(None), share_of(Some(1000))), (None, Some(400)));
+        let mut fitted = |name: &str| {
+            let channel = config.channels.get_mut(name).unwrap();
+            fit(channel, Some(400));
+            channel.worker.pool_memory_limit
+        };
+        assert_eq!((fitted("a"), fitted("b"), fitted("c")), (Some(400), Some(700), None));
     }
 
     #[test]
@@ -84,5 +139,8 @@ mod tests {
         assert_eq!(group("12:memory:/old\n0::/user.slice\n"), Some("/user.slice"));
         assert_eq!(group("0::/\n"), Some("/"));
         assert_eq!(group("12:memory:/old\n"), None);
+        assert_eq!(group_of_memory("3:cpu,memory:/old\n0::/\n"), Some("/old"));
+        assert_eq!(group_of_memory("5:devices:/memory\n0::/\n"), None);
+        assert_eq!(bytes("9223372036854771712\n"), None, "what version 1 says for no limit");
     }
 }

@@ -10,6 +10,7 @@ mod actor;
 mod again;
 mod answers;
 mod control;
+mod jobs;
 mod machine;
 mod memory;
 mod notify;
@@ -61,7 +62,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// When a channel cannot be served at all; then nothing was started and nothing is left behind.
 pub fn listen(mut listen: Listen) -> Result<Ended, ListenError> {
     let kept = if listen.may_begin_anew { Again::from_env() } else { None };
-    let Again { count, locks } = kept.unwrap_or_default();
+    let Again { count, locks, quiet } = kept.unwrap_or_default();
     if !locks.is_empty() {
         // Only these were served; others may have been stopped since.
         listen.channels.retain(|name| locks.contains_key(name));
@@ -73,7 +74,7 @@ pub fn listen(mut listen: Listen) -> Result<Ended, ListenError> {
         let channels = listen.channels.join(", ");
         let recycle = Recycle::new(&listen, count);
         let master = tokio::select! {
-            master = start::start(listen, locks) => master?,
+            master = start::start(listen, locks, quiet) => master?,
             () = signals.stop() => {
                 info!("stopped before it served anything");
                 return Ok(Ended::Stopped);
@@ -98,7 +99,9 @@ pub enum Ended {
 
 /// The master's runtime: one thread, so that nothing in it has to wait for another.
 fn runtime() -> Result<tokio::runtime::Runtime, ListenError> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ListenError::System)
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    // Signals are for the thread that will hold them back at the end. One that another thread takes then is lost.
+    runtime.enable_all().on_thread_start(hold_signals).build().map_err(ListenError::System)
 }
 
 /// A running master.
@@ -110,6 +113,8 @@ struct Master {
     orders: Orders,
     /// As it was at the start.
     config: Arc<Config>,
+    /// What a pool may use that does not say it, in MiB; `None` where nothing limits the machine.
+    memory_share: Option<u64>,
 }
 
 impl Master {
@@ -130,6 +135,8 @@ impl Master {
                         watch.stopping(self.longest_stop());
                         self.stop_all(asked > 1);
                     }
+                    Signal::Quiet => self.tell_all(|| Command::Quiet(oneshot::channel().0)),
+                    Signal::Resume => self.tell_all(|| Command::Resume(oneshot::channel().0)),
                     Signal::Reload => self.reload_all(&watch),
                     Signal::Nothing(name) => info!("{name} means nothing in this version"),
                 },
@@ -214,6 +221,7 @@ impl Master {
         let task = Task {
             config: Arc::clone(&self.config),
             channel: service.config.clone(),
+            memory_share: self.memory_share,
             guardian: service.guardian.clone(),
             commands: service.commands.clone(),
         };
@@ -283,12 +291,12 @@ impl Master {
     }
 
     async fn on_end(&mut self, name: &Arc<str>, stopped: Stopped, recycle: &mut Recycle) {
-        let Stopped { handed_back, settled, .. } = stopped;
+        let Stopped { handed_back, settled, quiet, .. } = stopped;
         info!(channel = %name, handed_back, settled, "channel stopped");
         if let Some(service) = self.services.remove(name) {
             let guardian = self.guardian.handle();
             if recycle.is_draining() && !service.is_unwanted() {
-                recycle.keep(name, service.pause(&stopped, &guardian).await);
+                recycle.keep(name, service.pause(&stopped, &guardian).await, quiet);
             } else {
                 service.close(stopped, &guardian).await;
             }

@@ -38,6 +38,7 @@ pub fn run_once(
             store,
             guardian: guardian.handle().with_scope("once"),
             scope,
+            quiet: false,
             dead: Vec::new(),
             on_join: OnJoin(Box::new(|_| {})),
             elsewhere: Arc::new(Queues::of(Arc::clone(config))),

@@ -1,7 +1,7 @@
 //! When and how a master that needs too much memory begins anew: it pauses every channel, as a stop would, then runs its
 //! program again ([`Again`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
@@ -23,6 +23,8 @@ pub(super) struct Recycle {
     channels: Vec<String>,
     draining: bool,
     locks: BTreeMap<String, Lock>,
+    /// The channels that were quiet, and will be again.
+    quiet: BTreeSet<String>,
 }
 
 impl Recycle {
@@ -38,6 +40,7 @@ impl Recycle {
             channels: listen.channels.clone(),
             draining: false,
             locks: BTreeMap::new(),
+            quiet: BTreeSet::new(),
         }
     }
 
@@ -94,8 +97,9 @@ impl Recycle {
     }
 
     /// A channel has ended, to be served again.
-    pub(super) fn keep(&mut self, channel: &str, lock: Lock) {
+    pub(super) fn keep(&mut self, channel: &str, lock: Lock, quiet: bool) {
         self.locks.insert(channel.to_owned(), lock);
+        self.quiet.extend(quiet.then(|| channel.to_owned()));
     }
 
     /// Everything has ended.
@@ -111,6 +115,6 @@ impl Recycle {
         if locks.is_empty() {
             return Ended::Stopped;
         }
-        Ended::BeginAnew(Again { count: self.memory.next_count(Instant::now()), locks })
+        Ended::BeginAnew(Again { count: self.memory.next_count(Instant::now()), locks, quiet: self.quiet })
     }
 }

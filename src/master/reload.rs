@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use super::actor::{Behind, program, renewal};
+use super::machine;
 use super::program::is_replaced;
 use crate::channel::Command;
 use crate::config::{self, Config};
@@ -20,6 +21,8 @@ use crate::pool::{NotRenewed, Renewed};
 pub(super) struct Task {
     pub(super) config: Arc<Config>,
     pub(super) channel: config::Channel,
+    /// See [`machine::share`].
+    pub(super) memory_share: Option<u64>,
     pub(super) guardian: Handle,
     pub(super) commands: mpsc::Sender<Command>,
 }
@@ -61,9 +64,9 @@ pub(super) enum NotReloaded {
 
 /// Reloads a channel.
 pub(super) async fn reload(task: Task) -> Result<Reloaded, NotReloaded> {
-    let Task { config, channel, guardian, commands } = task;
+    let Task { config, channel, memory_share, guardian, commands } = task;
     // Files and the names of users are looked up, which may take a while.
-    let prepared = tokio::task::spawn_blocking(move || prepare(&config, &channel)).await;
+    let prepared = tokio::task::spawn_blocking(move || prepare(&config, &channel, memory_share)).await;
     let Prepared { channel, base, behind, restart } =
         prepared.map_err(|error| NotReloaded::Workers(format!("a bug of aint-queue: {error}")))??;
     let (reply, ended) = oneshot::channel();
@@ -84,7 +87,11 @@ struct Prepared {
     restart: Vec<String>,
 }
 
-fn prepare(old: &Config, channel: &config::Channel) -> Result<Prepared, NotReloaded> {
+fn prepare(
+    old: &Config,
+    channel: &config::Channel,
+    memory_share: Option<u64>,
+) -> Result<Prepared, NotReloaded> {
     // Without a file there is nothing that could have changed, but for the program.
     let new = match &old.file {
         Some(file) => &Config::load(file).map_err(|error| NotReloaded::Config(error.to_string()))?,
@@ -92,7 +99,8 @@ fn prepare(old: &Config, channel: &config::Channel) -> Result<Prepared, NotReloa
     };
     let base = new.directory();
     let found = new.channel(&channel.name).map_err(|error| NotReloaded::Config(error.to_string()))?;
-    let config::Renewal { channel, mut restart } = config::renew(channel, found);
+    let config::Renewal { mut channel, mut restart } = config::renew(channel, found);
+    machine::fit(&mut channel, memory_share);
     restart.extend(config::changed_tables(old, new));
     let behind = program(&channel, &base).map_err(|error| NotReloaded::Config(with_causes(&error)))?;
     Ok(Prepared { channel, base, behind, restart })

@@ -5,7 +5,9 @@
 //! | TERM, INT, QUIT | stop: finish what runs within `stop_wait_seconds`, then end it; a second one kills at once |
 //! | USR1 | reload |
 //! | HUP | reload; stop when the terminal has gone away, nothing then under `nohup` |
-//! | USR2, TSTP, CONT | nothing in this version; they do no harm |
+//! | TSTP | quiet: no more jobs are taken, what runs goes on |
+//! | CONT | jobs are taken again |
+//! | USR2 | nothing in this version; it does no harm |
 //! | TTIN, TTOU, PIPE, WINCH | ignored |
 
 use std::io;
@@ -21,6 +23,10 @@ use crate::fd;
 pub(super) enum Signal {
     /// End gracefully; at once when asked again.
     Stop,
+    /// Take no more jobs.
+    Quiet,
+    /// Take jobs again.
+    Resume,
     /// Read the configuration again and let new workers take over.
     Reload,
     /// Understood, and nothing to do.
@@ -28,7 +34,7 @@ pub(super) enum Signal {
 }
 
 /// What comes before [`Signals::take_over`] is kept for it.
-const HELD: [Number; 7] = [
+const HELD: [Number; 8] = [
     Number::SIGTERM,
     Number::SIGINT,
     Number::SIGQUIT,
@@ -36,6 +42,7 @@ const HELD: [Number; 7] = [
     Number::SIGUSR1,
     Number::SIGUSR2,
     Number::SIGTSTP,
+    Number::SIGCONT,
 ];
 
 /// Holds the signals of a master back until there is somebody to react to them. Call it first of all, before there
@@ -44,6 +51,15 @@ const HELD: [Number; 7] = [
 pub fn hold_signals() {
     // It fails for numbers that are no signals only.
     let _ = SigSet::from_iter(HELD).thread_block();
+}
+
+/// Does what starts threads, none of which will ever take a signal of the master's.
+pub(super) fn without_signals<T>(start: impl FnOnce() -> T) -> io::Result<T> {
+    let held = SigSet::from_iter(HELD);
+    held.thread_block()?;
+    let started = start();
+    held.thread_unblock()?;
+    Ok(started)
 }
 
 /// Every signal the master listens to.
@@ -55,6 +71,9 @@ pub(super) struct Signals {
     user1: Stream,
     user2: Stream,
     suspend: Stream,
+    proceed: Stream,
+    /// The last word on being quiet that came while a stop was waited for.
+    kept: Option<Signal>,
     terminal: Terminal,
     /// A reload was asked for before there was anything to reload.
     owed: bool,
@@ -64,9 +83,10 @@ impl Signals {
     /// Takes the signals over from their default actions.
     pub(super) fn take_over() -> io::Result<Self> {
         fd::ignore_terminal();
-        // SIGTSTP has no name in the runtime's list.
         let terminal = Terminal::find();
-        let suspend = SignalKind::from_raw(nix::sys::signal::Signal::SIGTSTP as i32);
+        // These have no names in the runtime's list.
+        let [suspend, proceed] =
+            [Number::SIGTSTP, Number::SIGCONT].map(|number| SignalKind::from_raw(number as i32));
         let taken = Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -75,6 +95,8 @@ impl Signals {
             user1: signal(SignalKind::user_defined1())?,
             user2: signal(SignalKind::user_defined2())?,
             suspend: signal(suspend)?,
+            proceed: signal(proceed)?,
+            kept: None,
             terminal,
             owed: false,
         };
@@ -92,12 +114,13 @@ impl Signals {
         }
     }
 
-    /// Waits for a stop, which is all there is to react to before anything is served. A reload is kept for later: the
-    /// start may have read the configuration before it was changed.
+    /// Waits for a stop, which is all there is to react to before anything is served. What else has a meaning is kept
+    /// for who serves: the start may have read the configuration before it was changed.
     pub(super) async fn stop(&mut self) {
         loop {
-            match self.receive().await {
+            match self.coming().await {
                 Signal::Stop => return,
+                signal @ (Signal::Quiet | Signal::Resume) => self.kept = Some(signal),
                 Signal::Reload => self.owed = true,
                 Signal::Nothing(_) => {}
             }
@@ -106,10 +129,14 @@ impl Signals {
 
     /// The next signal.
     pub(super) async fn next(&mut self) -> Signal {
-        if std::mem::take(&mut self.owed) { Signal::Reload } else { self.receive().await }
+        match self.kept.take() {
+            Some(kept) => kept,
+            None if std::mem::take(&mut self.owed) => Signal::Reload,
+            None => self.coming().await,
+        }
     }
 
-    async fn receive(&mut self) -> Signal {
+    async fn coming(&mut self) -> Signal {
         tokio::select! {
             _ = self.terminate.recv() => Signal::Stop,
             _ = self.interrupt.recv() => Signal::Stop,
@@ -117,7 +144,8 @@ impl Signals {
             _ = self.hangup.recv() => self.terminal.on_hangup(),
             _ = self.user1.recv() => Signal::Reload,
             _ = self.user2.recv() => Signal::Nothing("SIGUSR2"),
-            _ = self.suspend.recv() => Signal::Nothing("SIGTSTP"),
+            _ = self.suspend.recv() => Signal::Quiet,
+            _ = self.proceed.recv() => Signal::Resume,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! From a configuration to a running master: locks, stores, guardian, actors, in this order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -19,6 +19,7 @@ use super::control::Server;
 use super::orders::Orders;
 use super::run_dir::{Lock, LockError, RunDir, RunDirError};
 use super::service::{Parts, Service};
+use super::signals::without_signals;
 use super::{Master, machine};
 use crate::channel::{Command, Elsewhere, OnJoin, Scope};
 use crate::config::{self, Config};
@@ -131,10 +132,11 @@ struct Claimed {
     store: Arc<dyn Store>,
 }
 
-/// `kept` are locks that this process holds already.
+/// `kept` are locks that this process holds already, `quiet` channels that begin quiet.
 pub(super) async fn start(
     listen: Listen,
     mut kept: BTreeMap<String, OwnedFd>,
+    quiet: BTreeSet<String>,
 ) -> Result<Master, ListenError> {
     let mut claimed = Vec::new();
     for name in &listen.channels {
@@ -147,8 +149,10 @@ pub(super) async fn start(
         let store = open_store(&config).await?;
         opened.push(Claimed { config, behind, run_dir, lock, store });
     }
-    for channel in &opened {
-        machine::warn(&channel.config, &memory);
+    let share = machine::share(opened.iter().map(|channel| &channel.config), memory);
+    for channel in &mut opened {
+        machine::warn(&channel.config, memory);
+        machine::fit(&mut channel.config, share);
         let swept = sweep(&channel.lock.id());
         if swept > 0 {
             warn!(channel = %channel.config.name, swept, "killed processes of an earlier master");
@@ -162,18 +166,21 @@ pub(super) async fn start(
         http: None,
         orders: Orders::default(),
         config: Arc::clone(&listen.config),
+        memory_share: share,
     };
     let shared = Shared {
         elsewhere: Arc::new(Queues::of(Arc::clone(&listen.config))),
         metrics: Metrics::default(),
         peers: Peers::default(),
         since: Instant::now(),
+        quiet,
     };
     for channel in opened {
         let service = serve(channel, &listen, &mut master, &shared)?;
         master.services.insert(Arc::clone(&service.name), service);
     }
-    master.http = port.map(|port| port.serve(&listen.config)).transpose().map_err(ListenError::System)?;
+    let serve_http = || port.map(|port| port.serve(&listen.config)).transpose();
+    master.http = without_signals(serve_http).and_then(|http| http).map_err(ListenError::System)?;
     info!(pid = nix::unistd::getpid().as_raw(), channels = %listen.channels.join(", "), "listening");
     Ok(master)
 }
@@ -213,6 +220,8 @@ struct Shared {
     metrics: Metrics,
     peers: Peers,
     since: Instant,
+    /// The channels that begin quiet.
+    quiet: BTreeSet<String>,
 }
 
 /// Lets a claimed channel run.
@@ -238,6 +247,7 @@ fn serve(
         store: Arc::clone(&store),
         guardian: guardian.clone(),
         scope: Scope::All,
+        quiet: shared.quiet.contains(&config.name),
         elsewhere: Arc::clone(&shared.elsewhere),
         dead,
         on_join: OnJoin(lock.on_join()),

@@ -110,7 +110,14 @@ impl Watch {
         self.notify.alive();
         let running: usize = pulses.iter().map(|pulse| pulse.running).sum();
         match &mut self.stop {
-            None => self.notify.status(&format!("{} running, channels: {}", jobs(running), pulses.len())),
+            None => {
+                let quiet = match pulses.iter().filter(|pulse| pulse.quiet).count() {
+                    0 => String::new(),
+                    quiet => format!(", {quiet} of them quiet"),
+                };
+                let words = format!("{} running, channels: {}{quiet}", jobs(running), pulses.len());
+                self.notify.status(&words);
+            }
             Some(stop) => {
                 let left =
                     pulses.iter().filter_map(|pulse| pulse.stop_left).max().unwrap_or_default().as_secs();

@@ -16,18 +16,26 @@ impl Pool {
         if self.closing {
             return 0;
         }
-        let plan = &self.spec.plan;
+        let (plan, now) = (&self.spec.plan, Instant::now());
         let planned = self.workers.values().filter(|w| w.role == Role::Plan);
         let aboard: usize = planned.clone().map(|w| w.aboard.len()).sum();
         let allowed = self.most_runs().saturating_sub(aboard);
         match self.spec.program {
-            Program::Exec(_) if self.respawn.is_waiting(Instant::now()) => 0,
+            Program::Exec(_) if self.respawn.is_waiting(now) => 0,
             // One job finds out whether the program can be started again.
-            Program::Exec(_) if self.respawn.is_looping() => 1usize.saturating_sub(self.workers.len()),
+            Program::Exec(_) if self.respawn.is_looping(now) => 1usize.saturating_sub(self.workers.len()),
             // Leaving ones still occupy their place until their tree is gone.
             Program::Exec(_) => allowed.min((plan.max + surge(plan)).saturating_sub(self.workers.len())),
-            Program::Wire(_) => allowed.min(planned.map(|w| w.free_slots(plan.jobs_per_life)).sum()),
+            Program::Wire(_) => allowed.min(planned.map(|w| self.free_slots(w, now)).sum()),
         }
+    }
+
+    /// How many runs a worker of the plan can take now.
+    fn free_slots(&self, worker: &Worker, now: Instant) -> usize {
+        if self.respawn.is_on_probation(worker.born, now) {
+            return 0;
+        }
+        worker.free_slots(self.spec.plan.jobs_per_life)
     }
 
     /// How many runs the workers that are ready now can have aboard together.
@@ -60,8 +68,10 @@ impl Pool {
         }
         let isolated = self.workers.values().filter(|w| w.role == Role::Isolated);
         let (busy, all) = isolated.fold((0, 0), |(b, a), w| (b + usize::from(!w.is_idle()), a + 1));
-        let ready = !self.closing && !self.is_degraded() && !self.respawn.is_waiting(Instant::now());
-        ready && (busy < all || all < self.max_isolated)
+        let now = Instant::now();
+        // While boots fail, one more is no use, unless there is one that did not.
+        let boots = !self.respawn.is_waiting(now) && (!self.respawn.is_probing(now) || self.is_served(now));
+        !self.closing && boots && (busy < all || all < self.max_isolated)
     }
 
     /// Hands a run to a free slot. The caller has asked [`Pool::capacity`] before.
@@ -69,8 +79,8 @@ impl Pool {
         match &self.spec.program {
             Program::Exec(_) => self.launch_exec(run),
             Program::Wire(_) => {
-                let life = self.spec.plan.jobs_per_life;
-                let free = |w: &&Worker| w.role == Role::Plan && w.free_slots(life) > 0;
+                let now = Instant::now();
+                let free = |w: &&Worker| w.role == Role::Plan && self.free_slots(w, now) > 0;
                 // One that is to be replaced only helps out until its replacement is there.
                 let lasting = self.workers.values().filter(free).find(|w| w.outgoing.is_none());
                 let child = lasting.or_else(|| self.workers.values().find(free)).map(|w| w.child);
@@ -89,13 +99,6 @@ impl Pool {
         let child =
             child.unwrap_or_else(|| self.launch_wire(Role::Isolated, "alone with a suspect".to_owned()));
         self.board(run, child);
-    }
-
-    /// Ends a run that no longer matters, killing its worker where asking does not help.
-    pub fn cancel(&mut self, run: RunId) {
-        if let Some(entry) = self.runs.get(&run) {
-            self.overdue(run, entry.child);
-        }
     }
 
     /// Whether every run is alone in its worker by the plan itself.
@@ -147,9 +150,13 @@ impl Pool {
             limit: run.timeout,
             due: None,
             overdue: false,
+            cancelled: false,
             progress: None,
         };
         self.runs.insert(run.run, entry);
+        // It was counted among those that wait, and is among those that run from now on.
+        self.demand.waiting = self.demand.waiting.saturating_sub(1);
+        self.moved = began;
         let worker = self.workers.get_mut(&child).expect("the caller found it in the table");
         worker.take(run.run, run.id);
         self.memory_may_change();

@@ -1,5 +1,7 @@
 //! Ends: of a run, of a worker's service, of a worker.
 
+use std::time::Instant;
+
 use tracing::{info, warn};
 
 use super::timers::Timer;
@@ -19,6 +21,7 @@ impl Pool {
         // A run that was asked to end and then failed did so because it was asked.
         let outcome = match self.in_this_generation(entry.child, outcome) {
             Outcome::Done => Outcome::Done,
+            _ if entry.cancelled => Outcome::Cancelled { killed: false },
             _ if entry.overdue => Outcome::TimedOut { limit: entry.limit.unwrap_or_default() },
             _ if self.workers.get(&entry.child).is_some_and(|w| w.doom == Some(Doom::Stopping)) => {
                 Outcome::Interrupted
@@ -28,6 +31,7 @@ impl Pool {
         self.count_handed_back(entry.child, &outcome);
         self.ended.push(Ended { run, id: entry.id, outcome, took: entry.began.elapsed() });
         self.stuck_runs.remove(&run);
+        self.moved = Instant::now();
         self.memory_may_change();
         let life = self.spec.plan.jobs_per_life;
         let Some(worker) = self.workers.get_mut(&entry.child) else { return };
@@ -73,22 +77,26 @@ impl Pool {
         }
     }
 
-    /// Kills a worker that does not keep to the protocol: why, in words that follow "a worker".
-    pub(super) fn broken(&mut self, child: ChildId, why: &str) {
+    /// Kills a worker that is of no use. One that was never ready has not booted, for the reason that `why` gives.
+    pub(super) fn give_up(&mut self, child: ChildId, why: &str) {
+        let Some(worker) = self.workers.get(&child) else { return };
+        let is_doomed = worker.doom.is_some();
         self.doom(child, Doom::Broken);
-        self.not_ready(child, format!("it {why}"));
+        if !is_doomed {
+            self.not_ready(child, why);
+        }
     }
 
     /// Notes that a worker which is being killed is a boot that failed, if it has never been ready: such a program is not
     /// started again at once.
-    pub(super) fn not_ready(&mut self, child: ChildId, why: String) {
-        let Some(worker) = self.workers.get_mut(&child).filter(|w| !w.was_ready) else { return };
+    pub(super) fn not_ready(&mut self, child: ChildId, why: &str) {
+        let Some(worker) = self.workers.get_mut(&child).filter(|w| w.ready_at.is_none()) else { return };
         if worker.role == Role::Trial {
             // Nothing takes its place before it is gone, and what it printed may tell more.
-            worker.failed.get_or_insert(why);
+            worker.failed.get_or_insert_with(|| why.to_owned());
         } else {
             let generation = worker.generation;
-            self.boot_failed(generation, &why);
+            self.boot_failed(generation, why);
         }
     }
 
@@ -103,12 +111,13 @@ impl Pool {
                 doom: worker.doom,
                 overdue: entry.overdue.then(|| entry.limit.unwrap_or_default()),
                 company,
-                begun: worker.was_ready || matches!(self.spec.program, Program::Exec(_)),
+                begun: worker.ready_at.is_some() || matches!(self.spec.program, Program::Exec(_)),
             };
             let outcome = match self.spec.program {
                 Program::Exec(_) => judge::exec(&death, tail),
                 Program::Wire(_) => judge::wire(&death),
             };
+            let outcome = entry.after_death(outcome, worker.doom.is_some());
             let (run, began) = (*run, entry.began);
             let entry = self.runs.remove(&run).expect("found above");
             self.stuck_runs.remove(&run);
@@ -126,8 +135,10 @@ impl Pool {
             self.boot_failed(worker.generation, &last_words(why));
         } else if worker.died_young(exit) {
             let how = exit.map_or_else(|| "ended".to_owned(), judge::describe);
-            warn!(channel = %self.spec.channel, pid = worker.pid, "a worker {how} before it was ready");
-            self.boot_failed(worker.generation, &last_words(format!("it {how} before it was ready")));
+            let when =
+                if worker.ready_at.is_none() { "before it was ready" } else { "right after its hello" };
+            warn!(channel = %self.spec.channel, pid = worker.pid, "a worker {how} {when}");
+            self.boot_failed(worker.generation, &last_words(format!("it {how} {when}")));
         } else if let (Program::Wire(_), None, Phase::Ready, Some(exit)) =
             (&self.spec.program, worker.doom, worker.phase, exit)
         {

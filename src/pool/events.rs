@@ -1,6 +1,6 @@
 //! What workers and the guardian say, and what the pool does about it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, error, warn};
 
@@ -101,13 +101,12 @@ impl Pool {
 
     fn on_hello(&mut self, child: ChildId, protocol: u32, slots: usize, jobs: Vec<JobSpec>) {
         if protocol != wire::PROTOCOL {
-            error!(
-                channel = %self.spec.channel,
-                "a worker speaks protocol {protocol}, this master speaks {}: restart the master, or update the worker",
+            let why = format!(
+                "it speaks protocol {protocol}, this master speaks {}: restart the master, or update the worker",
                 wire::PROTOCOL
             );
-            let why = format!("speaks protocol {protocol}, this master speaks {}", wire::PROTOCOL);
-            return self.broken(child, &format!("{why}: restart the master, or update the worker"));
+            error!(channel = %self.spec.channel, "a worker cannot be used: {why}");
+            return self.give_up(child, &why);
         }
         let slots_planned = self.slots_of(child);
         let Some(worker) = self.workers.get_mut(&child) else { return };
@@ -115,7 +114,7 @@ impl Pool {
             return self.on_violation(child, "it said hello twice");
         }
         worker.hello(slots.clamp(1, slots_planned));
-        self.respawn.ready(worker.born);
+        self.respawn.ready(worker.born, Instant::now());
         let waiting: Vec<_> = worker.aboard.iter().copied().collect();
         if let Some(due) = worker.due.take() {
             self.timers.unset(due, Timer::Worker(child));
@@ -138,7 +137,7 @@ impl Pool {
             warn!(channel = %self.spec.channel, pid = worker.pid, "a worker broke the protocol: {what}");
         }
         if worker.violations >= MAX_VIOLATIONS {
-            self.broken(child, "broke the worker protocol again and again");
+            self.give_up(child, &format!("it broke the worker protocol: {what}"));
         }
     }
 }

@@ -4,13 +4,12 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tracing::info;
 
 use super::worker::Phase;
 use super::{Pool, Program, recycle};
-use crate::config;
 
 /// The files of a program as they were at one moment: their place on disk, size and time of change; `None` for one that was
 /// not there.
@@ -32,15 +31,6 @@ fn identity(found: &Metadata) -> [i128; 5] {
         found.mtime().into(),
         found.mtime_nsec().into(),
     ]
-}
-
-/// The files that a command line names: the program, and each argument that is a file.
-#[must_use]
-pub fn files(argv: &[String], directory: &Path) -> Vec<PathBuf> {
-    let program = argv.first().and_then(|program| config::program::locate(program, directory).ok());
-    let arguments =
-        argv.iter().skip(1).map(|argument| directory.join(argument)).filter(|path| path.is_file());
-    program.into_iter().chain(arguments).collect()
 }
 
 impl Pool {
@@ -86,20 +76,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_the_files_its_command_line_names() {
+    fn a_file_that_is_changed_or_gone_is_another_one() {
         let dir = tempfile::tempdir().unwrap();
-        let script = dir.path().join("worker.php");
-        std::fs::write(&script, "1").unwrap();
-        let argv = ["sh", "worker.php", "--quiet", "."].map(str::to_owned);
-        let found = files(&argv, dir.path());
-        assert_eq!(found.len(), 2, "{found:?}");
-        assert!(found[0].ends_with("sh") && found[1] == script);
+        let found = [dir.path().join("worker.php")];
+        let missing = Files::now(&found);
+        std::fs::write(&found[0], "1").unwrap();
         let before = Files::now(&found);
+        assert_ne!(before, missing);
         assert_eq!(before, Files::now(&found));
-        std::fs::write(&script, "22").unwrap();
-        let after = Files::now(&found);
-        assert_ne!(before, after);
-        std::fs::remove_file(&script).unwrap();
-        assert_ne!(Files::now(&found), after);
+        std::fs::write(&found[0], "22").unwrap();
+        assert_ne!(before, Files::now(&found));
+        std::fs::remove_file(&found[0]).unwrap();
+        assert_eq!(Files::now(&found), missing);
     }
 }

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::timers::Timer;
 use super::worker::{Doom, Phase};
-use super::{Pool, Program};
+use super::{Pool, Program, recycle};
 use crate::guardian::handle::ChildId;
 use crate::wire::{self, FromMaster, RunId};
 
@@ -32,7 +32,7 @@ impl Pool {
                 }
                 Timer::Worker(child) => self.worker_is_late(child),
                 // `tend` runs before every wait.
-                Timer::Boot => {}
+                Timer::Boot | Timer::Age => {}
                 Timer::Flex => self.flex(),
                 Timer::Memory => self.look_at_memory(),
             }
@@ -54,11 +54,12 @@ impl Pool {
         let Some(worker) = self.workers.get(&child) else { return };
         let (pid, limit) = (worker.pid, self.spec_of(child).boot_timeout);
         if worker.hung_up {
-            self.on_violation(child, "it closed its socket and lives on");
-            self.broken(child, "closed its socket and lived on");
+            let why = "it closed its socket and lives on";
+            self.on_violation(child, why);
+            self.give_up(child, why);
         } else if worker.phase == Phase::Booting && worker.doom.is_none() {
             warn!(channel = %self.spec.channel, pid, "a worker did not say hello within {limit:?}");
-            self.broken(child, &format!("did not say hello within {limit:?}"));
+            self.give_up(child, &format!("it did not say hello within {limit:?}"));
         } else if worker.phase == Phase::Draining && worker.doom.is_none() {
             self.outlasted(child);
         } else {
@@ -89,8 +90,21 @@ impl Pool {
     /// A run did not end when asked: its worker dies, at once when it is alone, else after its siblings.
     pub(super) fn stuck(&mut self, child: ChildId) {
         let Some(worker) = self.workers.get_mut(&child) else { return };
-        if worker.aboard.iter().all(|run| self.runs.get(run).is_none_or(|r| r.overdue)) {
+        let overdue = |run: &RunId| self.runs.get(run).is_none_or(|r| r.overdue);
+        if worker.aboard.iter().all(overdue) {
             return self.doom(child, Doom::Stuck);
+        }
+        if worker.phase == Phase::Retiring && !self.closing && !worker.aboard.iter().any(overdue) {
+            // It has ended after all: the others have all the time they need.
+            (worker.phase, worker.doom) = (Phase::Draining, None);
+            let is_reload = worker.outgoing.is_some_and(recycle::Why::is_reload);
+            if let Some(due) = worker.due.take() {
+                self.timers.unset(due, Timer::Worker(child));
+            }
+            if is_reload {
+                self.set_worker_timer(child, self.spec.stop_wait);
+            }
+            return;
         }
         if matches!(worker.phase, Phase::Ready | Phase::Draining) {
             warn!(channel = %self.spec.channel, pid = worker.pid, "a run does not end when cancelled: its worker retires");

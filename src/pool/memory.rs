@@ -1,13 +1,15 @@
 //! How much memory workers use: looked at now and then while they work, off the thread that serves them.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use tracing::warn;
 
 use super::io::FromIo;
+use super::scale::Why;
 use super::timers::Timer;
-use super::worker::Doom;
-use super::{Pool, recycle};
+use super::worker::{Doom, Phase, Worker};
+use super::{Pool, Program, recycle};
 use crate::guardian::handle::ChildId;
 use crate::guardian::procfs;
 
@@ -84,6 +86,21 @@ impl Pool {
         }
     }
 
+    /// Memory does not wait for somebody to be idle, which under load nobody ever is: so many take no more runs, the
+    /// largest first.
+    pub(super) fn drain_for_memory(&mut self, surplus: usize) {
+        if self.scaler.decision().why != Why::Memory {
+            return;
+        }
+        let life = self.spec.plan.jobs_per_life;
+        let ready = |w: &&Worker| w.phase == Phase::Ready && w.is_lasting(life);
+        let mut busy: Vec<_> = self.workers.values().filter(ready).map(|w| (w.memory, w.child)).collect();
+        busy.sort_unstable_by_key(|(memory, _)| Reverse(*memory));
+        for (_, child) in busy.into_iter().take(surplus) {
+            self.drain(child);
+        }
+    }
+
     /// What the workers use: those past the hard limit are killed; the soft one is seen to between jobs.
     pub(super) fn on_memory(&mut self, used: Vec<(ChildId, u64)>) {
         let mut too_fat = Vec::new();
@@ -93,10 +110,13 @@ impl Pool {
             worker.memory = Some(bytes);
             if let Some(limit) = hard_limit.filter(|limit| bytes > *limit)
                 && worker.exit.is_none()
-                && worker.doom.is_none()
+                && worker.phase != Phase::Dying
             {
                 too_fat.push((child, bytes, limit));
             }
+        }
+        if self.scaler.is_bounded() && !self.closing && matches!(self.spec.program, Program::Wire(_)) {
+            self.rescale();
         }
         for (child, bytes, limit) in too_fat {
             let pid = self.workers.get(&child).and_then(|w| w.pid);
@@ -106,7 +126,7 @@ impl Pool {
             self.doom(child, Doom::Memory(bytes, limit));
             self.not_ready(
                 child,
-                format!("it used {used_mib} MiB before it was ready, more than memory_hard_limit = {limit_mib} MiB"),
+                &format!("it used {used_mib} MiB before it was ready, more than memory_hard_limit = {limit_mib} MiB"),
             );
         }
     }

@@ -8,6 +8,7 @@
 //! A worker's life is in `worker`; its socket and output are served by a task of its own, in `io`.
 
 mod asks;
+mod cancel;
 mod dispatch;
 mod ends;
 mod events;
@@ -17,6 +18,7 @@ mod io;
 mod judge;
 mod launch;
 mod limits;
+mod look;
 mod memory;
 mod output;
 pub use crate::config::plan;
@@ -44,17 +46,17 @@ use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::job::{Failure, JobId, JobOptions, Outcome, Payload};
 use crate::wire::RunId;
 pub use asks::{Asked, Question, ReplyTo};
-pub use fresh::files;
 pub use generation::{Member, NotRenewed, Reloading, Renewal, Renewed, Turnover};
 use io::FromIo;
+pub use look::{Aboard, Ending};
 use memory::Look;
 pub use memory::Recycled;
 use plan::{Plan, Recycling, Scaling};
 use reload::Reload;
 use respawn::Respawn;
 pub use scale::{Decision, Load, Why};
-pub use scaler::ByHand;
 use scaler::Scaler;
+pub use scaler::{ByHand, Floor};
 pub use tend::Demand;
 use timers::Timers;
 pub use view::{Census, Doing, Insight, Row, RowJob, Scaled};
@@ -152,8 +154,12 @@ pub struct Pool {
     respawn: Respawn,
     scaler: Scaler,
     demand: Demand,
+    /// When a run last began or ended.
+    moved: Instant,
     /// When it is decided anew how many workers there should be.
     flex_at: Option<Instant>,
+    /// When the next worker is too old.
+    age_at: Option<Instant>,
     look: Look,
     recycled: Recycled,
     /// What was said last about boots.
@@ -190,6 +196,8 @@ struct InRun {
     due: Option<Instant>,
     /// Its time limit has passed and it was asked to end.
     overdue: bool,
+    /// It was cancelled: whatever it ends with but success is due to that.
+    cancelled: bool,
     /// How far it says it is, in percent.
     progress: Option<f64>,
 }
@@ -217,7 +225,9 @@ impl Pool {
             respawn: Respawn::default(),
             scaler,
             demand: Demand::default(),
+            moved: Instant::now(),
             flex_at: None,
+            age_at: None,
             look: Look::default(),
             recycled: Recycled::default(),
             was_degraded: false,

@@ -1,5 +1,8 @@
 //! What follows from boots that failed: how long to wait before the next one, how many to try at once, and when to say
 //! that the program does not start at all. Pure.
+//!
+//! A hello proves little: a program may die right behind it, again and again. So the first worker that is ready after a
+//! failure is on probation: it gets no job until it has lived for a moment, and nobody else is started until then.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +12,8 @@ const LONGEST: Duration = Duration::from_secs(4);
 /// So many failed boots in a row are a crash loop. With these pauses a program that fails at once gets there in two
 /// seconds.
 const LOOP: u32 = 5;
+/// A worker that dies sooner than this behind its hello, and without having had a job, has not booted.
+pub(super) const PROBATION: Duration = Duration::from_secs(1);
 
 /// Doubles the wait with every failed boot in a row; a worker that answers a run ends it, if it was started since.
 #[derive(Debug, Default)]
@@ -17,8 +22,8 @@ pub(super) struct Respawn {
     until: Option<Instant>,
     /// When the last boot failed.
     last: Option<Instant>,
-    /// A worker that was started since the last failure is ready.
-    proved: bool,
+    /// When the first worker that was started since will have lived long enough.
+    probation: Option<Instant>,
     /// What the last failed boot died of, for people.
     why: String,
 }
@@ -30,18 +35,20 @@ impl Respawn {
         if self.is_waiting(now) {
             return;
         }
-        (self.last, self.proved) = (Some(now), false);
+        if self.is_proved(now) {
+            self.failures = 0;
+        }
+        (self.last, self.probation) = (Some(now), None);
         self.failures = self.failures.saturating_add(1);
         // Up to a quarter more, so that several channels do not boot in step.
         let jitter = self.delay().mul_f64(fastrand::f64() / 4.0);
         self.until = Some(now + self.delay() + jitter);
     }
 
-    /// A worker that was born then is ready. That alone proves little: a program may die right behind its hello, again
-    /// and again.
-    pub(super) fn ready(&mut self, born: Instant) {
-        if self.is_since(born) {
-            (self.proved, self.until) = (true, None);
+    /// A worker that was born then is ready.
+    pub(super) fn ready(&mut self, born: Instant, now: Instant) {
+        if self.failures > 0 && self.is_since(born) && self.probation.is_none() {
+            (self.probation, self.until) = (Some(now + PROBATION), None);
         }
     }
 
@@ -57,19 +64,29 @@ impl Respawn {
         self.last.is_none_or(|last| born >= last)
     }
 
-    /// Why no worker can be started, as long as none has been of use since.
-    pub(super) fn trouble(&self) -> Option<&str> {
-        (self.failures > 0).then_some(self.why.as_str())
+    /// Whether one that was started since the last failure has lived long enough.
+    fn is_proved(&self, now: Instant) -> bool {
+        self.probation.is_some_and(|until| until <= now)
+    }
+
+    /// Why no worker can be started, as long as that is so.
+    pub(super) fn trouble(&self, now: Instant) -> Option<&str> {
+        self.is_probing(now).then_some(self.why.as_str())
     }
 
     /// Whether one boot at a time is enough: the last one failed, and it is not known that the next will not.
-    pub(super) fn is_probing(&self) -> bool {
-        self.failures > 0 && !self.proved
+    pub(super) fn is_probing(&self, now: Instant) -> bool {
+        self.failures > 0 && !self.is_proved(now)
+    }
+
+    /// Whether a worker that was born then shall have no job yet.
+    pub(super) fn is_on_probation(&self, born: Instant, now: Instant) -> bool {
+        self.is_probing(now) && self.is_since(born)
     }
 
     /// Whether boots fail again and again.
-    pub(super) fn is_looping(&self) -> bool {
-        self.failures >= LOOP && !self.proved
+    pub(super) fn is_looping(&self, now: Instant) -> bool {
+        self.failures >= LOOP && !self.is_proved(now)
     }
 
     pub(super) fn delay(&self) -> Duration {
@@ -86,6 +103,11 @@ impl Respawn {
     pub(super) fn is_waiting(&self, now: Instant) -> bool {
         self.waits_until(now).is_some()
     }
+
+    /// When something changes although nothing happens: a boot may be tried, a probation is over.
+    pub(super) fn next_timer(&self, now: Instant) -> Option<Instant> {
+        self.waits_until(now).or(self.probation.filter(|until| *until > now))
+    }
 }
 
 #[cfg(test)]
@@ -99,17 +121,17 @@ mod tests {
         for _ in 0..9 {
             respawn.failed(now, "exited with 1");
             delays.push(respawn.delay().as_millis());
-            looping.push(respawn.is_looping());
+            looping.push(respawn.is_looping(now));
             let until = respawn.waits_until(now).unwrap();
             assert!(until >= now + respawn.delay() && until <= now + respawn.delay().mul_f64(1.25));
             now = until;
         }
         assert_eq!(delays, [100, 200, 400, 800, 1600, 3200, 4000, 4000, 4000]);
         assert_eq!(looping, [false, false, false, false, true, true, true, true, true]);
-        assert_eq!(respawn.trouble(), Some("exited with 1"));
+        assert_eq!(respawn.trouble(now), Some("exited with 1"));
         respawn.succeeded(now);
-        assert!(!respawn.is_waiting(now) && !respawn.is_probing() && !respawn.is_looping());
-        assert_eq!(respawn.trouble(), None);
+        assert!(!respawn.is_waiting(now) && !respawn.is_probing(now) && !respawn.is_looping(now));
+        assert_eq!(respawn.trouble(now), None);
     }
 
     #[test]
@@ -122,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn old_workers_prove_nothing_and_a_hello_only_that_more_may_be_tried() {
+    fn old_workers_prove_nothing_and_a_hello_only_after_a_while() {
         let (mut respawn, old) = (Respawn::default(), Instant::now());
         let mut now = old;
         for _ in 0..6 {
@@ -130,13 +152,28 @@ mod tests {
             respawn.failed(now, "exited with 1");
         }
         respawn.succeeded(old);
-        respawn.ready(old);
-        assert!(respawn.is_looping() && respawn.is_waiting(now));
-        respawn.ready(now);
-        assert!(!respawn.is_looping() && !respawn.is_probing() && !respawn.is_waiting(now));
-        assert!(respawn.trouble().is_some());
+        respawn.ready(old, now);
+        assert!(respawn.is_looping(now) && respawn.is_waiting(now) && !respawn.is_on_probation(old, now));
+
+        respawn.ready(now, now);
+        assert!(!respawn.is_waiting(now) && respawn.next_timer(now) == Some(now + PROBATION));
+        let before = now + PROBATION - Duration::from_millis(1);
+        assert!(
+            respawn.is_looping(before) && respawn.is_probing(before) && respawn.is_on_probation(now, before)
+        );
         // It died behind its hello.
-        respawn.failed(now, "exited with 1");
-        assert!(respawn.is_looping());
+        respawn.failed(before, "exited with 1");
+        assert!(respawn.is_looping(before) && respawn.is_waiting(before) && respawn.delay() == LONGEST);
+
+        let born = before + Duration::from_secs(6);
+        respawn.ready(born, born);
+        let after = born + PROBATION;
+        assert!(
+            !respawn.is_looping(after) && !respawn.is_probing(after) && !respawn.is_on_probation(born, after)
+        );
+        assert_eq!((respawn.trouble(after), respawn.next_timer(after)), (None, None));
+        // What fails now is the first of a new row.
+        respawn.failed(after, "exited with 1");
+        assert!(!respawn.is_looping(after) && respawn.delay() == FIRST);
     }
 }

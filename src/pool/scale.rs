@@ -31,10 +31,14 @@ pub struct Load {
     pub waiting: u64,
     /// How long a job takes, in microseconds; `None` before the first has ended.
     pub job_us: Option<u64>,
+    /// For how long, in microseconds, no job has begun or ended although jobs wait and no worker is idle.
+    pub stalled_us: u64,
     /// Most workers that were wanted at any moment of the cool-down.
     pub peak: usize,
     /// Bytes that all workers use together.
     pub memory: u64,
+    /// Those of them that are in workers which are on their way out, and will be free soon.
+    pub memory_leaving: u64,
     /// Bytes that one more worker is expected to use.
     pub memory_each: u64,
     /// Bytes they may use together; `None` for no limit.
@@ -95,8 +99,11 @@ fn for_backlog(load: &Load, scaling: &Scaling) -> usize {
     };
     let work = load.waiting as f64 * (job_us as f64 / 1e6) / load.slots.max(1) as f64;
     let target = scaling.target_wait.as_secs_f64().max(0.001);
-    // What those that are there have done by the time another has booted is no reason to boot one.
-    if load.serving > 0 && work / load.serving as f64 <= target / 10.0 {
+    // What those that are there have done by the time another has booted is no reason to boot one, unless they do not
+    // get to it: the pace of the short jobs says nothing about those that they wait for.
+    let soon = target / 10.0;
+    let moves = load.stalled_us as f64 / 1e6 <= soon;
+    if load.serving > 0 && moves && work / load.serving as f64 <= soon {
         return 0;
     }
     (((work / target).ceil() as usize).max(1)).min(most)
@@ -126,10 +133,12 @@ fn fit_in_memory(load: &Load) -> usize {
     let Some(limit) = load.memory_limit else { return usize::MAX };
     let each = load.memory_each.max(1);
     let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    let fit = if load.memory <= limit {
-        load.serving.saturating_add(count((limit - load.memory) / each))
+    // Nobody more has to go for what is about to be free, and nobody comes for it before it is.
+    let staying = load.memory.saturating_sub(load.memory_leaving);
+    let fit = if staying > limit {
+        load.serving.saturating_sub(count((staying - limit).div_ceil(each)))
     } else {
-        load.serving.saturating_sub(count((load.memory - limit).div_ceil(each)))
+        load.serving.saturating_add(count(limit.saturating_sub(load.memory) / each))
     };
     fit.max(1)
 }

@@ -40,6 +40,9 @@ fn what_is_soon_done_takes_nobody() {
     assert_eq!(decided(load(5, 5, 10, Some(1))), (5, Why::Min));
     assert_eq!(decided(load(5, 0, 0, None)), (5, Why::Min));
     assert_eq!(decided(load(9, 9, 0, Some(50))), (9, Why::Running));
+    // They are not soon done if all who are there are at something long.
+    assert_eq!(decided(Load { stalled_us: 500_000, ..load(5, 5, 10, Some(1)) }), (5, Why::Min));
+    assert_eq!(decided(Load { stalled_us: 500_001, ..load(5, 5, 10, Some(1)) }), (6, Why::Backlog));
     // Without a worker even the shortest job needs one.
     assert_eq!(decided(Load { min: 0, ..load(0, 0, 1, Some(1)) }), (1, Why::Backlog));
     assert_eq!(decided(Load { min: 0, ..load(0, 0, 0, Some(1)) }), (0, Why::Min));
@@ -63,6 +66,9 @@ fn memory_goes_before_demand_and_one_always_fits() {
     };
     assert_eq!(decided(memory(5, 100, 20, 200)), (10, Why::Memory));
     assert_eq!(decided(memory(10, 230, 20, 200)), (8, Why::Memory));
+    // One that is told to go takes its time, and nobody else has to go for it, nor comes.
+    let leaving = |mib| Load { memory_leaving: mib * MIB, ..memory(9, 220, 20, 200) };
+    assert_eq!([0, 10, 20, 40].map(|mib| decided(leaving(mib)).0), [8, 8, 9, 9]);
     assert_eq!(decided(memory(5, 100, 20, 2_000)), (50, Why::Max));
     assert_eq!(decided(memory(1, 900, 900, 200)), (1, Why::Memory));
     assert_eq!(
@@ -110,12 +116,21 @@ fn by_hand_moves_the_fewest_within_the_bounds() {
     let mut held =
         Scaler::new(&Plan::process_pool(5, 50, 0), Scaling { dynamic: false, ..Scaling::default() });
     assert_eq!((held.ceiling(), held.is_elastic()), (5, false));
-    assert_eq!(held.order(ByHand::Change(2)), 7);
+    let floor = Floor { fewest: 7, before: 5, min: 5, max: 50, dynamic: false, clamped: false };
+    assert_eq!(held.order(ByHand::Change(2)), floor);
     assert!(held.update(load(5, 5, 9_999, None), now).is_some());
     assert_eq!((held.target(), held.decision().why, held.ceiling()), (7, Why::ByHand, 7));
-    assert_eq!(held.order(ByHand::Exactly(1000)), 50);
-    assert_eq!(held.order(ByHand::Change(i64::MIN)), 0);
-    assert_eq!(held.order(ByHand::Change(-1)), 0);
+    let mut ordered = |order| {
+        let Floor { fewest, clamped, .. } = held.order(order);
+        (fewest, clamped)
+    };
+    assert_eq!(ordered(ByHand::Exactly(1000)), (50, true));
+    assert_eq!(ordered(ByHand::Change(i64::MAX)), (50, true));
+    assert_eq!(ordered(ByHand::Change(i64::MIN)), (0, true));
+    assert_eq!(ordered(ByHand::Change(-1)), (0, true));
+    assert_eq!(ordered(ByHand::Exactly(0)), (0, false));
+    assert_eq!(ordered(ByHand::Change(5)), (5, false));
+    assert_eq!(held.floor_word(), "min", "as configured is not by hand");
 }
 
 /// A moment in the life of a pool: milliseconds since the last one, jobs that run, jobs that wait, how long they take.

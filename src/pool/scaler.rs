@@ -38,12 +38,49 @@ pub(super) struct Taken {
 }
 
 /// What is ordered by hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", try_from = "Ordered")]
 pub enum ByHand {
     /// So many more, or fewer, than the fewest there are to be now.
     Change(i64),
     /// Exactly so many as the fewest.
     Exactly(usize),
+}
+
+/// The same as it is read.
+#[derive(serde::Deserialize)]
+struct Ordered {
+    change: Option<i64>,
+    exactly: Option<usize>,
+}
+
+impl TryFrom<Ordered> for ByHand {
+    type Error = &'static str;
+
+    fn try_from(ordered: Ordered) -> Result<Self, Self::Error> {
+        match ordered {
+            Ordered { change: Some(by), exactly: None } => Ok(Self::Change(by)),
+            Ordered { change: None, exactly: Some(workers) } => Ok(Self::Exactly(workers)),
+            Ordered { .. } => Err("one of `change` and `exactly` is needed"),
+        }
+    }
+}
+
+/// The fewest workers, after an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Floor {
+    /// How many they are now.
+    pub fewest: usize,
+    /// How many they were.
+    pub before: usize,
+    /// How many the configuration asks for.
+    pub min: usize,
+    /// How many there may be.
+    pub max: usize,
+    /// Whether there may be more than the fewest when work asks for it.
+    pub dynamic: bool,
+    /// The order went beyond what there may be.
+    pub clamped: bool,
 }
 
 /// The scaling of one pool.
@@ -131,8 +168,13 @@ impl Scaler {
 
     /// Whether the number may still change by itself.
     pub(super) fn is_restless(&self) -> bool {
-        self.scaling.dynamic
-            && (self.now.workers > self.floor() || self.now.load.waiting > 0 || self.now.why == Why::Memory)
+        let by_demand = self.now.workers > self.floor() || self.now.load.waiting > 0;
+        (self.scaling.dynamic && by_demand) || self.now.why == Why::Memory
+    }
+
+    /// Whether the memory has any say, also where the backlog has none.
+    pub(super) fn is_bounded(&self) -> bool {
+        self.scaling.memory_limit.is_some()
     }
 
     /// How often it is to be decided anew while it is restless.
@@ -145,21 +187,18 @@ impl Scaler {
         self.scaling.dynamic && self.floor() < self.max
     }
 
-    /// Sets the fewest by hand; answers how many that are now.
-    pub(super) fn order(&mut self, order: ByHand) -> usize {
+    /// Sets the fewest by hand, from none to the most.
+    pub(super) fn order(&mut self, order: ByHand) -> Floor {
+        let before = self.floor();
         let wanted = match order {
-            ByHand::Exactly(workers) => workers,
-            ByHand::Change(by) => {
-                self.floor().saturating_add_signed(isize::try_from(by).unwrap_or(if by < 0 {
-                    isize::MIN
-                } else {
-                    isize::MAX
-                }))
-            }
+            ByHand::Exactly(workers) => i128::try_from(workers).unwrap_or(i128::MAX),
+            ByHand::Change(by) => before as i128 + i128::from(by),
         };
-        let bounded = wanted.min(self.max);
-        self.by_hand = Some(bounded);
-        bounded
+        let fewest = usize::try_from(wanted.max(0)).unwrap_or(usize::MAX).min(self.max);
+        // The number of the configuration is its own wish again.
+        self.by_hand = (fewest != self.min).then_some(fewest);
+        let (min, max, dynamic) = (self.min, self.max, self.scaling.dynamic);
+        Floor { fewest, before, min, max, dynamic, clamped: wanted != fewest as i128 }
     }
 }
 

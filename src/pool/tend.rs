@@ -9,7 +9,7 @@ use tracing::{debug, error, info, warn};
 
 use super::recycle;
 use super::scale::Load;
-use super::scaler::ByHand;
+use super::scaler::{ByHand, Floor};
 use super::timers::Timer;
 use super::worker::{Phase, Role, Worker};
 use super::{Pool, Program, surge};
@@ -46,11 +46,11 @@ impl Pool {
         self.scaler.interval()
     }
 
-    /// Sets the fewest workers until the pool is made anew, bounded by the most; answers how many that are now.
+    /// Sets the fewest workers until the pool is made anew, bounded by the most; answers what they are now.
     ///
     /// # Errors
     /// When there is nothing to scale, in words.
-    pub fn scale(&mut self, order: ByHand) -> Result<usize, String> {
+    pub fn scale(&mut self, order: ByHand) -> Result<Floor, String> {
         if matches!(self.spec.program, Program::Exec(_)) {
             let most = self.spec.plan.max;
             return Err(format!(
@@ -60,11 +60,12 @@ impl Pool {
         if self.spec.plan.max == 1 {
             return Err("its type has exactly one serving worker: there is nothing to scale".to_owned());
         }
-        let fewest = self.scaler.order(order);
+        let floor = self.scaler.order(order);
+        let fewest = floor.fewest;
         info!(channel = %self.spec.channel, fewest, "the fewest workers were set by hand");
         self.rescale();
         self.tend();
-        Ok(fewest)
+        Ok(floor)
     }
 
     /// Decides anew how many workers there should be.
@@ -91,7 +92,11 @@ impl Pool {
         let measured = self.workers.values().filter_map(|w| w.memory).max();
         load.memory_each = measured.or(self.spec.recycling.memory_limit).unwrap_or(0);
         for worker in self.workers.values() {
-            load.memory += worker.memory.unwrap_or(load.memory_each);
+            let memory = worker.memory.unwrap_or(load.memory_each);
+            load.memory += memory;
+            if !worker.phase.is_staying() || worker.phase == Phase::Draining {
+                load.memory_leaving += memory;
+            }
             if worker.role == Role::Plan {
                 load.running += worker.aboard.len();
             }
@@ -99,6 +104,9 @@ impl Pool {
                 load.serving += 1;
                 load.idle += usize::from(worker.is_idle());
             }
+        }
+        if load.waiting > 0 && load.idle == 0 {
+            load.stalled_us = u64::try_from(self.moved.elapsed().as_micros()).unwrap_or(u64::MAX);
         }
         load
     }
@@ -131,15 +139,15 @@ impl Pool {
             self.was_degraded = degraded;
             if degraded {
                 error!(
-                    channel = %self.spec.channel, why = self.respawn.trouble(),
+                    channel = %self.spec.channel, why = self.respawn.trouble(Instant::now()),
                     "degraded: no worker can be started, so no job is taken; it is tried again by itself"
                 );
             } else {
                 info!(channel = %self.spec.channel, "no longer degraded: workers start again");
             }
         }
-        if let Some(at) = self.respawn.waits_until(Instant::now()) {
-            // Whoever waits with a run for the next start hears of its time.
+        if let Some(at) = self.respawn.next_timer(Instant::now()) {
+            // Whoever waits with a run for the next start, or for the end of a probation, hears of its time.
             self.timers.set(at, Timer::Boot);
         }
     }
@@ -193,16 +201,18 @@ impl Pool {
         for child in outgoing.into_iter().take(surplus) {
             self.drain(child);
         }
-        let surplus = lasting.saturating_sub(needed + self.spec.plan.spare);
+        let mut surplus = lasting.saturating_sub(needed + self.spec.plan.spare);
         // The youngest first: runs go to the oldest, so these have been idle for longest.
         let idle = self.children_that(|w| ready(w) && w.is_lasting(life) && w.aboard.is_empty());
         for child in idle.into_iter().rev().take(surplus) {
+            surplus -= 1;
             self.dismiss(child);
         }
+        self.drain_for_memory(surplus);
     }
 
     /// Gives a worker no more runs; it leaves when it has none.
-    fn drain(&mut self, child: ChildId) {
+    pub(super) fn drain(&mut self, child: ChildId) {
         let Some(worker) = self.workers.get_mut(&child) else { return };
         worker.phase = Phase::Draining;
         if worker.aboard.is_empty() {
@@ -213,7 +223,8 @@ impl Pool {
     }
 
     fn boot_missing(&mut self) {
-        if self.respawn.is_waiting(Instant::now()) {
+        let now = Instant::now();
+        if self.respawn.is_waiting(now) {
             return;
         }
         let plan = self.spec.plan;
@@ -223,8 +234,8 @@ impl Pool {
         // Those that wait for a stuck run serve nobody, and are few: each has a worker in its place.
         let trial = self.workers.values().filter(|w| w.role == Role::Trial).count();
         let mut total = planned().filter(|w| w.phase != Phase::Retiring).count() + trial;
-        let mut boots = if self.respawn.is_probing() {
-            1usize.saturating_sub(planned().filter(|w| w.phase == Phase::Booting).count())
+        let mut boots = if self.respawn.is_probing(now) {
+            1usize.saturating_sub(planned().filter(|w| self.is_tried(w, now)).count())
         } else {
             usize::MAX
         };
@@ -269,17 +280,11 @@ impl Pool {
             .min();
         // One that is overdue waits for others to be replaced, whose end is seen anyway.
         let expiry = expiry.filter(|at| *at > now);
-        match (self.flex_at.filter(|at| *at > now), flex) {
-            (Some(_), _) | (None, None) => {}
-            (None, Some(at)) => {
-                self.flex_at = Some(at);
-                self.timers.set(at, Timer::Flex);
-            }
+        if let (None, Some(at)) = (self.flex_at.filter(|at| *at > now), flex) {
+            self.flex_at = Some(at);
+            self.timers.set(at, Timer::Flex);
         }
-        if let Some(at) = expiry {
-            // The same moment again and again is one timer.
-            self.timers.set(at, Timer::Boot);
-        }
+        self.timers.replace(&mut self.age_at, expiry, Timer::Age);
     }
 
     /// The numbers of the workers that are so, the oldest first.

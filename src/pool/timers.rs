@@ -13,8 +13,10 @@ pub(super) enum Timer {
     Run(RunId),
     /// A worker's boot limit, or the grace behind its stop.
     Worker(ChildId),
-    /// A boot that was put off, or a worker that gets too old: looked after before every wait.
+    /// A boot that was put off, or the end of a probation: looked after before every wait.
     Boot,
+    /// A worker gets too old: looked after before every wait.
+    Age,
     /// How many workers there should be.
     Flex,
     /// How much memory they use.
@@ -34,6 +36,20 @@ impl Timers {
         self.0.remove(&(at, timer));
     }
 
+    /// Sets a timer of which there is one, or none, in place of where it was.
+    pub(super) fn replace(&mut self, was: &mut Option<Instant>, at: Option<Instant>, timer: Timer) {
+        if *was == at {
+            return;
+        }
+        if let Some(earlier) = was.take() {
+            self.unset(earlier, timer);
+        }
+        if let Some(at) = at {
+            self.set(at, timer);
+        }
+        *was = at;
+    }
+
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.first().map(|(at, _)| *at)
     }
@@ -42,5 +58,25 @@ impl Timers {
     pub(super) fn due(&mut self, now: Instant) -> Vec<Timer> {
         let later = self.0.split_off(&(now, Timer::Run(RunId::MAX)));
         std::mem::replace(&mut self.0, later).into_iter().map(|(_, timer)| timer).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn of_a_timer_that_moves_only_the_last_is_left() {
+        let (mut timers, begin) = (Timers::default(), Instant::now());
+        let mut was = None;
+        for second in 1..1_000 {
+            timers.replace(&mut was, Some(begin + Duration::from_secs(second)), Timer::Age);
+        }
+        timers.set(begin + Duration::from_secs(998), Timer::Boot);
+        assert_eq!((timers.0.len(), was), (2, Some(begin + Duration::from_secs(999))));
+        timers.replace(&mut was, None, Timer::Age);
+        assert_eq!((timers.due(begin + Duration::from_secs(1_000)), was), (vec![Timer::Boot], None));
     }
 }

@@ -160,15 +160,27 @@ impl Pool {
     /// Why no worker can be started now, for people; absent when they can.
     #[must_use]
     pub fn trouble(&self) -> Option<&str> {
-        self.respawn.trouble()
+        self.respawn.trouble(Instant::now())
     }
 
     /// Whether boots fail again and again and no worker is ready: jobs that wait should not be taken.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
+        let now = Instant::now();
+        self.respawn.is_looping(now) && !self.is_served(now)
+    }
+
+    /// Whether a worker is there that takes jobs, or would if it had a slot free.
+    pub(super) fn is_served(&self, now: Instant) -> bool {
         let ready = |w: &Worker| w.role == Role::Plan && w.phase == Phase::Ready && w.doom.is_none();
-        let serves = || matches!(self.spec.program, Program::Wire(_)) && self.workers.values().any(ready);
-        self.respawn.is_looping() && !serves()
+        let takes = |w: &Worker| ready(w) && !self.respawn.is_on_probation(w.born, now);
+        matches!(self.spec.program, Program::Wire(_)) && self.workers.values().any(takes)
+    }
+
+    /// Whether a worker has yet to show that it can be started.
+    pub(super) fn is_tried(&self, worker: &Worker, now: Instant) -> bool {
+        let on_probation = || worker.phase == Phase::Ready && self.respawn.is_on_probation(worker.born, now);
+        worker.phase == Phase::Booting || on_probation()
     }
 
     /// Counts the workers.
@@ -256,7 +268,7 @@ fn doing(worker: &Worker) -> Doing {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=100")]
-fn whole(percent: f64) -> u8 {
+pub(super) fn whole(percent: f64) -> u8 {
     percent.clamp(0.0, 100.0) as u8
 }
 

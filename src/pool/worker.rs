@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use super::fresh::Files;
 use super::io::ToIo;
 use super::output::Tag;
-use super::recycle;
+use super::{recycle, respawn};
 use crate::guardian::handle::{ChildId, Exit};
 use crate::job::JobId;
 use crate::wire::RunId;
@@ -95,8 +95,8 @@ pub(super) struct Worker {
     pub(super) hung_up: bool,
     /// When its timer fires.
     pub(super) due: Option<Instant>,
-    /// It said hello, or needs none.
-    pub(super) was_ready: bool,
+    /// Since when it is ready: it said hello, or needs to say none.
+    pub(super) ready_at: Option<Instant>,
     /// Why it was started, for people.
     pub(super) why: String,
     /// Bytes it used when last looked at.
@@ -156,7 +156,7 @@ impl Worker {
             exit: None,
             hung_up: false,
             due: None,
-            was_ready: phase == Phase::Ready,
+            ready_at: (phase == Phase::Ready).then(Instant::now),
             why,
             memory: None,
             outgoing: None,
@@ -177,7 +177,7 @@ impl Worker {
     pub(super) fn hello(&mut self, slots: usize) {
         self.phase = Phase::Ready;
         self.slots = slots;
-        self.was_ready = true;
+        self.ready_at = Some(Instant::now());
     }
 
     pub(super) fn take(&mut self, run: RunId, id: JobId) {
@@ -239,7 +239,7 @@ impl Worker {
 
     /// Whether it ended by itself before it was of any use.
     pub(super) fn died_young(&self, exit: Option<Exit>) -> bool {
-        let useless = !self.was_ready || (self.taken == 0 && self.born.elapsed().as_secs() < 1);
+        let useless = self.ready_at.is_none_or(|at| self.taken == 0 && at.elapsed() < respawn::PROBATION);
         exit.is_some() && self.doom.is_none() && self.phase.is_staying() && useless
     }
 

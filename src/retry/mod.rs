@@ -3,6 +3,7 @@
 //! The rules are invariants 5 and 6 of the design: an attempt is counted when a job that had begun ends in an
 //! error, a time-out or a crash of its worker alone; three such crashes are poison whatever the policy says.
 
+mod cancel;
 mod terms;
 
 use std::time::Duration;
@@ -61,8 +62,7 @@ impl Policy {
             return Self::settle_callback(meta, outcome, now);
         }
         match self.with(options).settle(meta, outcome, now, chance) {
-            // Who has no handler has no callback either, whatever is known of other handlers of the name.
-            Place::Failed(meta) if options.failed && meta.failed != Some(FailReason::UnknownJob) => {
+            Place::Failed(meta) if options.failed && has_callback(&meta) => {
                 Self::by_callback(Place::Failed(meta))
             }
             place => place,
@@ -76,6 +76,7 @@ impl Policy {
         match outcome {
             Outcome::Done => Place::Done,
             Outcome::Interrupted => Place::Front(meta),
+            Outcome::Cancelled { killed } => cancel::cancelled_run(meta, killed, now),
             Outcome::Released { after } if after.is_zero() => Place::Back(meta),
             Outcome::Released { after } => Place::Delayed(after.min(MAX_DELAY), meta),
             Outcome::CrashedInCompany => {
@@ -135,6 +136,7 @@ impl Policy {
         let crashed = matches!(outcome, Outcome::Crashed { .. });
         let wrong = match outcome {
             Outcome::Interrupted => return Place::Front(meta),
+            Outcome::Cancelled { killed } => return cancel::cancelled_run(meta, killed, now),
             Outcome::CrashedInCompany => {
                 meta.suspect = true;
                 return Place::Front(meta);
@@ -198,6 +200,12 @@ impl Policy {
         };
         base.saturating_mul(factor).min(max)
     }
+}
+
+/// Whether the failed callback of a job that has failed like this is to run. Who has no handler has no callback either,
+/// whatever is known of other handlers of the name; who was cancelled has failed to nobody's surprise.
+fn has_callback(meta: &Meta) -> bool {
+    !matches!(meta.failed, Some(FailReason::UnknownJob | FailReason::Cancelled))
 }
 
 fn failed(mut meta: Meta, reason: FailReason) -> Place {

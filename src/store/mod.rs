@@ -112,6 +112,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// One job, in whatever state.
     async fn get(&self, id: JobId) -> Result<Option<Listed>, StoreError>;
 
+    /// The job that holds a unique key now, as a push with it would be told: one that lives, or the one that took it for a
+    /// time that is not over, living or not.
+    async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError>;
+
     /// One page of a state: waiting from the front, delayed by due time, failed from the newest, reserved in any order.
     /// At most [`MAX_BATCH`] jobs, starting behind `after`. Jobs that move while a caller pages may be missed or, in
     /// waiting, met twice; a job that fails after the first page of failed is not met by that caller.
@@ -129,11 +133,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// clear is finished by the next one. Answers how many jobs went in this call, by state.
     async fn clear(&self, which: Clear) -> Result<Cleared, StoreError>;
 
-    /// Stops leasing for every master until [`Store::resume`].
-    async fn pause(&self) -> Result<(), StoreError>;
+    /// Stops leasing for every master until [`Store::resume`], or for this long by the store's clock (at most
+    /// [`crate::job::MAX_DELAY`]): then it ends by itself. It takes the place of a pause that is in force. All else goes on: leases are
+    /// renewed, ends are written, due jobs move to waiting. Answers when it will end.
+    async fn pause(&self, time: Option<Duration>) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Ends a pause and wakes the masters.
-    async fn resume(&self) -> Result<(), StoreError>;
+    /// Ends a pause and wakes the masters. Answers whether there was one to end.
+    async fn resume(&self) -> Result<bool, StoreError>;
 
     /// How durable an acknowledged push is, in the words of `queue:status`: `fsync`, `everysec`, `memory`.
     async fn durability(&self) -> Result<String, StoreError>;
@@ -297,7 +303,7 @@ pub struct TurnReply {
     pub exceptions: Vec<(JobId, Exception)>,
     /// The jobs leased now.
     pub leased: Vec<Leased>,
-    /// How long until the next delayed job is due; `None` when there is none.
+    /// How long until something changes by itself: the next delayed job is due, or a pause ends. `None` when nothing will.
     pub next_due: Option<Duration>,
     /// How many jobs this owner holds after this turn.
     pub held: u64,
@@ -427,6 +433,9 @@ pub struct Status {
     pub cleared: u64,
     /// Whether leasing is paused for every master.
     pub paused: bool,
+    /// When the pause ends by itself; `None` when there is none, or none with an end.
+    #[serde(skip)]
+    pub paused_until: Option<Timestamp>,
 }
 
 impl Status {

@@ -139,7 +139,7 @@ impl Model {
 
     /// The counts.
     pub(crate) fn counts(&self) -> Status {
-        self.with(|channel, _| channel.status())
+        self.with(|channel, now| channel.status(now))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -225,11 +225,15 @@ impl Store for Model {
     }
 
     async fn status(&self) -> Result<Status, StoreError> {
-        Ok(self.with(|channel, _| channel.status()))
+        Ok(self.with(|channel, now| channel.status(now)))
     }
 
     async fn get(&self, id: JobId) -> Result<Option<Listed>, StoreError> {
         Ok(self.with(|channel, _| channel.get(id)))
+    }
+
+    async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
+        Ok(self.with(|channel, now| channel.holder_of(key, now)))
     }
 
     async fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
@@ -248,14 +252,12 @@ impl Store for Model {
         Ok(self.with(|channel, _| channel.clear(which)))
     }
 
-    async fn pause(&self) -> Result<(), StoreError> {
-        self.with(|channel, _| channel.paused = true);
-        Ok(())
+    async fn pause(&self, time: Option<Duration>) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.with(|channel, now| channel.set_pause(now, time)))
     }
 
-    async fn resume(&self) -> Result<(), StoreError> {
-        self.with(|channel, _| channel.resume());
-        Ok(())
+    async fn resume(&self) -> Result<bool, StoreError> {
+        Ok(self.with(Channel::resume))
     }
 
     async fn durability(&self) -> Result<String, StoreError> {

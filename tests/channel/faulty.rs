@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use aint_queue::job::{JobId, Meta, NewJob};
+use aint_queue::job::{JobId, Meta, NewJob, Timestamp};
 use aint_queue::store::model::Model;
 use aint_queue::store::{
     Claim, Claimed, Clear, Cleared, Cursor, Leased, Listed, Owner, Page, PushError, Pushed, Reap, State,
@@ -109,6 +109,9 @@ impl Store for Faulty {
     async fn get(&self, id: JobId) -> Result<Option<Listed>, StoreError> {
         self.model.get(id).await
     }
+    async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
+        self.model.holder(key).await
+    }
     async fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         self.model.list(state, after, limit).await
     }
@@ -121,10 +124,10 @@ impl Store for Faulty {
     async fn clear(&self, which: Clear) -> Result<Cleared, StoreError> {
         self.model.clear(which).await
     }
-    async fn pause(&self) -> Result<(), StoreError> {
-        self.model.pause().await
+    async fn pause(&self, time: Option<Duration>) -> Result<Option<Timestamp>, StoreError> {
+        self.model.pause(time).await
     }
-    async fn resume(&self) -> Result<(), StoreError> {
+    async fn resume(&self) -> Result<bool, StoreError> {
         self.model.resume().await
     }
     async fn durability(&self) -> Result<String, StoreError> {

@@ -11,7 +11,7 @@ use crate::rig::{Options, Rig, job, rig};
 async fn scale(rig: &Rig, order: ByHand) -> usize {
     let (reply, answer) = oneshot::channel();
     rig.commands.send(Command::Scale(order, reply)).await.unwrap();
-    answer.await.unwrap().unwrap()
+    answer.await.unwrap().unwrap().fewest
 }
 
 /// Waits until exactly so many workers serve.

@@ -42,6 +42,7 @@ pub struct Options {
     pub max_execute: Option<Duration>,
     pub max_attempts: u32,
     pub scope: Scope,
+    pub quiet: bool,
     pub sleep: Duration,
     pub stop_wait: Duration,
     pub store: Arc<dyn Store>,
@@ -58,6 +59,7 @@ impl Options {
             max_execute: Some(Duration::from_secs(10)),
             max_attempts: 3,
             scope: Scope::All,
+            quiet: false,
             sleep: Duration::from_secs(2),
             stop_wait: Duration::from_secs(5),
             store: Arc::new(Model::ticking(Timestamp(1_790_000_000_000_000))),
@@ -108,6 +110,7 @@ pub async fn rig(options: Options) -> Rig {
         elsewhere: None,
         on_join: OnJoin(Box::new(|_| {})),
         scope: options.scope,
+        quiet: options.quiet,
         metrics: Metrics::default().channel("default"),
     });
     let (commands, told) = mpsc::channel(8);

@@ -7,12 +7,14 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod bulk;
+mod cancel;
 mod clear;
 mod config;
 mod demo;
 mod failed;
 mod general;
 mod library;
+mod operate;
 mod push;
 mod redis;
 mod rig;

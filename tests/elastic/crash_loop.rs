@@ -87,6 +87,34 @@ fn a_program_that_breaks_under_load_degrades_the_channel_and_its_repair_mends_it
 }
 
 #[test]
+fn a_program_that_dies_right_behind_its_hello_gets_no_jobs() {
+    let site = site("");
+    let hello = r#"{"type":"hello","protocol":1,"jobs":["noop"]}"#;
+    let script = format!(
+        "#!/bin/sh\n[ -e broken ] && {{ echo '{hello}' >&3; sleep 0.1; exit 7; }}\nexec '{BINARY}' __worker\n"
+    );
+    site.write("worker.sh", &script);
+    site.write("broken", "");
+    let master = site.listen(&[]);
+    until("the channel to be degraded", || sample(&site).degraded().then_some(()));
+    site.push_lines("default", (0..50).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
+    let deaths = || master.log().matches("a worker exited with 7 right after its hello").count();
+    let before = deaths();
+    until("it to be tried some times more", || {
+        assert!(sample(&site).degraded(), "it is no better for saying hello");
+        (deaths() >= before + 2).then_some(())
+    });
+    assert_eq!(marks_on_waiting_jobs(&site), (50, 0), "no attempt is burned");
+    assert_eq!(master.log().matches("no longer degraded").count(), 0);
+
+    std::fs::remove_file(site.file("broken")).unwrap();
+    site.until("default", "every job", |c| c.done == 50);
+    until("all workers", || (sample(&site).serving() == 4).then_some(()));
+    assert!(site.json(&["queue:status"])["worker_error"].is_null());
+    assert!(master.stop().success());
+}
+
+#[test]
 fn living_workers_go_on_while_only_their_replacements_fail() {
     let site = site("");
     let master = site.listen(&[]);
@@ -125,5 +153,17 @@ fn a_program_per_job_that_is_gone_burns_no_attempts_and_is_found_again() {
     let repaired = Instant::now();
     site.until("default", "every job", |c| c.done == 40);
     assert!(repaired.elapsed() <= within(10 * SECOND), "it took {:?}", repaired.elapsed());
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_worker_that_says_nothing_is_named_as_such() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"sleep\", \"600\"]\nboot_timeout_seconds = 0.2\nmin_worker_number = 1\n",
+    );
+    let master = site.listen(&[]);
+    let error =
+        until("an error", || site.json(&["queue:status"])["worker_error"].as_str().map(str::to_owned));
+    assert_eq!(error, "it did not say hello within 200ms");
     assert!(master.stop().success());
 }

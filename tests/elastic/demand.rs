@@ -52,7 +52,7 @@ fn a_backlog_takes_the_pool_to_its_most_at_once_and_back_after_the_cool_down() {
     assert_eq!(whys.iter().filter(|why| **why == "min").count(), 2, "{whys:?}");
     assert!(whys.iter().filter(|why| why.starts_with("backlog ")).count() >= 40, "{whys:?}");
     assert!(metric(&site, "aint_queue_scale_decisions_total", ",direction=\"down\"") >= 1);
-    assert!(master.log().contains("scaling: max, backlog "));
+    until("the log to tell", || master.log().contains("scaling: max, backlog ").then_some(()));
     let shown = site.ok(&["queue:status", "--workers"]);
     assert!(shown.contains("2 wanted: min") && shown.contains("│ idle "), "{shown}");
     assert!(master.stop().success());
@@ -113,4 +113,38 @@ fn a_pool_stays_within_its_memory() {
     );
     assert_eq!((runs(&site, "interrupted"), runs(&site, "crashed")), (0, 0));
     assert!(master.stop().success());
+}
+
+#[test]
+fn jobs_that_have_begun_do_not_wait_as_well() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\nmax_worker_number = 20\nflex_interval = 0.05\n",
+    );
+    let master = site.listen(&[]);
+    until("the fewest workers", || (sample(&site).serving() == 2).then_some(()));
+    site.push_lines("default", (0..2).map(|_| r#"{"job":"sleep","payload":{"ms":1000}}"#.to_owned()));
+    let sampler = Sampler::start(&site);
+    site.until("default", "both jobs", |c| c.done == 2);
+    let samples = sampler.stop();
+    assert!(samples.iter().any(|s| s.count("busy") == 2));
+    let grown = samples.iter().find(|s| s.all() > 2);
+    assert!(grown.is_none(), "it grew for jobs that run: {}", grown.unwrap().report["pool"]["scaled"]);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn short_jobs_do_not_wait_for_long_ones_while_there_may_be_more_workers() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\nmax_worker_number = 20\ncapacity = 100\nmax_execute_seconds = 0\n",
+    );
+    let master = site.listen(&[]);
+    // So many that the pace is known, and fast.
+    site.push_lines("default", (0..40).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
+    site.until("default", "the fast jobs", |c| c.done == 40);
+    site.push_lines("default", (0..2).map(|_| r#"{"job":"sleep","payload":{"ms":600000}}"#.to_owned()));
+    until("every slot to be taken", || (sample(&site).count("busy") == 2).then_some(()));
+    site.push_lines("default", (0..3).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
+    site.until("default", "the others", |c| c.done == 43);
+    assert!(sample(&site).all() <= 4, "as many as it takes: {}", sample(&site).report);
+    assert!(master.force_stop().success());
 }

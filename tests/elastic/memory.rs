@@ -86,3 +86,25 @@ fn a_job_that_takes_too_much_is_killed_and_has_crashed() {
     site.until("default", "another job", |c| c.done == 1);
     assert!(master.stop().success());
 }
+
+#[test]
+fn a_pool_that_is_never_idle_gets_back_below_its_memory() {
+    const JOBS: u64 = 600;
+    // The number of workers is fixed: the memory goes before it.
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 4\nmax_worker_number = 4\nmemory_limit = 150\npool_memory_limit = 150\n",
+    );
+    let master = site.listen(&[]);
+    until("all workers", || (sample(&site).serving() == 4).then_some(()));
+    let sampler = Sampler::start(&site);
+    site.push_lines("default", (0..JOBS).map(|_| r#"{"job":"leak","payload":{"mib":1,"ms":5}}"#.to_owned()));
+    site.until("default", "every job", |c| c.done == JOBS);
+    let samples = sampler.stop();
+    let used = |s: &Sample| s.rows().iter().filter_map(|row| row["memory"].as_u64()).sum::<u64>() >> 20;
+    let most = samples.iter().map(used).max().unwrap();
+    println!("at most {most} MiB together, with {:?} workers", samples.iter().map(Sample::serving).min());
+    assert!(samples.iter().any(|s| s.serving() < 4), "all four go on with {most} MiB");
+    assert!(samples.iter().all(|s| s.serving() >= 1), "nobody is left");
+    assert_eq!((runs(&site, "interrupted"), runs(&site, "crashed")), (0, 0));
+    assert!(master.stop().success());
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::samples::{Sampler, runs, sample};
+use crate::samples::{Sampler, metric, runs, sample};
 use crate::site::{Site, until};
 use crate::{size, within};
 
@@ -57,4 +57,42 @@ fn a_stuck_job_takes_nothing_from_its_siblings_and_little_from_the_throughput() 
     until("the old worker to be gone", || (sample(&site).all() == 1).then_some(()));
     assert_eq!(sample(&site).count("stuck_slots"), 0);
     assert!(master.stop().success());
+}
+
+#[test]
+fn a_job_that_ends_late_after_all_costs_its_siblings_nothing() {
+    let site = Site::sqlite(
+        "[channels.default]\nstop_wait_seconds = 2\n[channels.default.worker]\ntype = \"coroutine\"\nmax_coroutine = 4\nmax_execute_seconds = 60\n",
+    );
+    let master = site.listen(&[]);
+    site.push("hang", r#"{"ms":1500}"#, &["--max-attempts", "1", "--timeout", "300ms"]);
+    site.push("sleep", r#"{"ms":5000}"#, &[]);
+    until("its worker to retire", || (sample(&site).count("retiring") == 1).then_some(()));
+    site.until("default", "the late one", |c| c.done == 1);
+    until("it to drain", || (sample(&site).count("draining") == 1).then_some(()));
+    site.until("default", "its sibling", |c| c.done == 2);
+    assert_eq!((runs(&site, "done"), runs(&site, "interrupted")), (2, 0));
+    until("the old worker to be gone", || (sample(&site).all() == 1).then_some(()));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_stuck_job_that_takes_ever_more_memory_is_killed_for_that() {
+    let site = Site::sqlite(
+        "[channels.default]\nstop_wait_seconds = 600\n[channels.default.worker]\ntype = \"coroutine\"\nmax_coroutine = 2\nmemory_hard_limit = 128\nmax_execute_seconds = 600\ncommand = [\"python3\", \"grow.py\"]\n",
+    );
+    // Answers nothing, and takes memory some time after it was told to end something.
+    let worker = "import json, os, socket, time\n\
+        wire = socket.socket(fileno=int(os.environ['AINT_QUEUE_FD'])).makefile('rwb', buffering=0)\n\
+        wire.write(b'{\"type\":\"hello\",\"protocol\":1,\"slots\":2,\"jobs\":[\"x\"]}\\n')\n\
+        kept = []\n\
+        for line in wire:\n    if json.loads(line)['type'] == 'cancel':\n        time.sleep(1)\n        kept.append(b'x' * (200 << 20))\n";
+    site.write("grow.py", worker);
+    let master = site.listen(&[]);
+    site.push("x", "{}", &[]);
+    site.push("x", "{}", &["--max-attempts", "1", "--timeout", "300ms"]);
+    site.until("default", "it to be killed", |c| c.failed == 1);
+    assert_eq!(metric(&site, "aint_queue_workers_recycled_total", ",limit=\"memory_hard\""), 1);
+    assert_eq!((runs(&site, "timed_out"), runs(&site, "interrupted")), (1, 1));
+    assert!(master.force_stop().success());
 }

@@ -12,6 +12,7 @@ mod site;
 
 mod adversaries;
 mod confine;
+mod control;
 mod deaths;
 mod drain;
 mod fresh;

@@ -90,3 +90,45 @@ fn it_does_not_begin_anew_with_a_configuration_that_would_not_start() {
     site.until("default", "service to go on", |c| c.done == 1);
     assert!(master.stop().success());
 }
+
+#[test]
+fn a_channel_that_has_drained_is_stopped_for_good_when_that_is_ordered() {
+    let site = Site::sqlite(&channels(1));
+    let master = site.listen(&["--all"]);
+    site.push("sleep", r#"{"ms":8000}"#, &[]);
+    until("the idle channel to have drained", || {
+        let log = master.log();
+        let ended = |line: &str| line.contains("channel stopped") && line.contains("\"c0\"");
+        log.lines().any(ended).then_some(())
+    });
+    assert_eq!(times(&master, "\"message\":\"listening\""), 1, "the other one drains");
+    site.ok(&["queue:stop", "-t", "c0"]);
+    assert_eq!(site.json(&["queue:status", "-t", "c0"])["running"], false);
+    site.until("default", "the job", |c| c.done == 1);
+    assert_eq!(site.json(&["queue:status"])["pid"], master.pid());
+    assert!(master.stop().success());
+}
+
+#[test]
+fn no_thread_but_the_first_takes_a_signal_that_is_to_wait_for_the_next_program() {
+    let site = Site::sqlite(&format!("{}\n[http]\nlisten = \"127.0.0.1:0\"\n", channels(0)));
+    let master = site.listen(&[]);
+    site.push("noop", "{}", &[]);
+    site.until("default", "a job", |c| c.done == 1);
+    let mut threads = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{}/task", master.pid())).unwrap().flatten() {
+        let read = |name: &str| fs::read_to_string(thread.path().join(name)).unwrap_or_default();
+        let status = read("status");
+        let Some(blocked) = status.lines().find_map(|line| line.strip_prefix("SigBlk:")) else { continue };
+        let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
+        let takes = [Signal::SIGTERM, Signal::SIGUSR1].iter().any(|s| blocked >> (*s as i32 - 1) & 1 == 0);
+        if thread.file_name().to_str() != Some(&master.pid().to_string()) {
+            threads.push((read("comm").trim().to_owned(), takes));
+        }
+    }
+    for name in ["http", "sqlite-write"] {
+        assert!(threads.iter().any(|(thread, _)| thread == name), "no {name} in {threads:?}");
+    }
+    assert!(threads.iter().all(|(_, takes)| !takes), "{threads:?}");
+    assert!(master.stop().success());
+}

@@ -177,6 +177,8 @@ fn the_unit_in_deploy_is_understood_and_gives_a_stop_its_time() {
         "5 s are for the farewell to the store"
     );
     assert_eq!((setting("Type"), setting("KillMode")), ("notify", "mixed"));
+    // A start without its store fails at once, and is tried until there is one.
+    assert_eq!((setting("Restart"), setting("StartLimitIntervalSec")), ("on-failure", "0"));
 
     // Its own path, where the program of an installation is.
     let path =

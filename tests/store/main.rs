@@ -44,7 +44,6 @@ macro_rules! conformance {
                 an_interrupted_clear_is_finished_by_the_next,
                 reload_and_remove_obey_their_filter,
                 a_reload_ends_while_jobs_fail_again_at_once,
-                a_pause_stops_leasing_for_everybody_and_resume_ends_it,
             }
             crowd {
                 two_thousand_leases_by_fifty_owners_are_distinct,
@@ -85,6 +84,14 @@ macro_rules! conformance {
                 a_settled_job_can_be_leased_again_in_the_same_turn,
                 a_page_ends_where_the_next_begins,
                 reserved_jobs_are_listed_whoever_holds_them,
+            }
+            pause {
+                it_stops_leasing_for_everybody_and_resume_ends_it,
+                one_with_an_end_is_over_when_the_stores_clock_says_so,
+                one_that_is_over_is_so_before_any_master_looks,
+                a_later_one_replaces_an_earlier_one,
+                all_but_leasing_goes_on_meanwhile,
+                the_longest_is_ten_years_and_of_one_channel_only,
             }
             priority {
                 high_comes_before_normal_before_low,
@@ -148,6 +155,7 @@ macro_rules! conformance {
                 both_ways_of_holding_a_key_share_one_set,
                 a_key_held_for_a_time_is_not_taken_again,
                 a_failed_job_takes_its_key_again_when_it_is_taken,
+                whoever_asks_for_the_holder_of_a_key_hears_what_a_push_would_be_told,
             }
             wait {
                 without_work_it_ends_by_its_time_limit,

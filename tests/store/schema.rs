@@ -183,3 +183,24 @@ async fn the_lock_of_an_owner_that_an_older_version_ended_blocks_nobody() {
     let leased = alive.store.fetch(&alive.owner, &ids[1..]).await.unwrap().remove(0);
     assert_eq!(alive.settle(&[failed(&crate::harness::record(leased))]).await, []);
 }
+
+#[tokio::test]
+async fn a_pause_without_an_end_is_that_of_earlier_versions_and_one_with_an_end_is_over_for_them_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let id = store.push(&[job("a")]).await.unwrap()[0].id();
+    let mut master = Master::on(&store).await;
+    let stored = || number(&dir, "SELECT paused FROM channels");
+    hand(&dir).execute("UPDATE channels SET paused = 1", []).unwrap();
+    let status = store.status().await.unwrap();
+    assert_eq!((status.paused, status.paused_until), (true, None));
+    assert!(master.lease(1).await.is_empty());
+    assert!(store.resume().await.unwrap());
+    store.pause(None).await.unwrap();
+    assert_eq!(stored(), 1);
+    // An earlier version asks whether it is 0. So it is that when the end has come.
+    store.pause(Some(Duration::ZERO)).await.unwrap();
+    assert_ne!(stored(), 0);
+    master.lease_exactly(&[id]).await;
+    assert_eq!(stored(), 0);
+}

@@ -7,14 +7,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{Answer, Reply, Request};
+use super::{Answer, NOT_A_REQUEST, Reply, Request};
 use crate::channel::Report;
-
-/// How long a line of an answer may take. Stops and reloads report progress more often than that.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long a look at a master may take: it answers at once or is in trouble.
-const LOOK: Duration = Duration::from_secs(5);
 
 /// Why a master did not answer.
 #[derive(Debug, Error)]
@@ -31,6 +25,15 @@ pub enum ControlError {
     /// The conversation broke off.
     #[error("the master went away without an answer")]
     Broken(#[source] io::Error),
+    /// It took too long.
+    #[error("the master did not answer within {} seconds", .0.as_secs())]
+    Silent(Duration),
+    /// It said what this version does not know.
+    #[error("the master is of another version than this command, and its answer cannot be understood")]
+    Garbled(#[source] serde_json::Error),
+    /// It does not know what it was asked for.
+    #[error("the master is older than this command")]
+    Unknown,
     /// The master refused.
     #[error("the master refused: {0}")]
     Refused(String),
@@ -45,20 +48,64 @@ pub fn ask(
     request: Request,
     mut progress: impl FnMut(&Report),
 ) -> Result<Answer, ControlError> {
+    let patience = request.patience();
+    let broken = |error: io::Error| match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ControlError::Silent(patience),
+        _ => ControlError::Broken(error),
+    };
     let nobody = |source| ControlError::Nobody { path: socket.to_owned(), source };
     let mut stream = UnixStream::connect(socket).map_err(nobody)?;
-    let patience = if matches!(request, Request::Stop { .. } | Request::Reload) { PATIENCE } else { LOOK };
-    stream.set_read_timeout(Some(patience)).map_err(ControlError::Broken)?;
+    stream.set_read_timeout(Some(patience)).map_err(broken)?;
+    stream.set_write_timeout(Some(patience)).map_err(broken)?;
     let mut text = serde_json::to_vec(&request).expect("a request is plain data");
     text.push(b'\n');
-    stream.write_all(&text).map_err(ControlError::Broken)?;
+    stream.write_all(&text).map_err(broken)?;
     for line in BufReader::new(stream).lines() {
-        let line = line.map_err(ControlError::Broken)?;
-        match serde_json::from_str(&line).map_err(|e| ControlError::Broken(e.into()))? {
+        let line = line.map_err(broken)?;
+        match serde_json::from_str(&line).map_err(ControlError::Garbled)? {
             Reply::Progress(report) => progress(&report),
             Reply::Ok(answer) => return Ok(answer),
+            // Ours are requests, whatever it says.
+            Reply::Error(why) if why.starts_with(NOT_A_REQUEST) => return Err(ControlError::Unknown),
             Reply::Error(why) => return Err(ControlError::Refused(why)),
         }
     }
     Err(ControlError::Broken(io::ErrorKind::UnexpectedEof.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// What a command hears from a master that answers like this.
+    fn asked(answer: &'static str) -> Result<Answer, ControlError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let master = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            line
+        });
+        let heard = ask(&path, Request::Quiet, |_| {});
+        assert_eq!(master.join().unwrap(), "{\"command\":\"quiet\"}\n");
+        heard
+    }
+
+    #[test]
+    fn a_master_of_another_version_is_told_from_one_that_refuses() {
+        let older =
+            "{\"error\":\"not a request: unknown variant `quiet`, expected one of `status`, `stop`\"}\n";
+        assert!(matches!(asked(older), Err(ControlError::Unknown)));
+        let newer = "{\"ok\":{\"silenced\":true}}\n";
+        assert!(matches!(asked(newer), Err(ControlError::Garbled(_))));
+        let refuses = asked("{\"error\":\"not today\"}\n").unwrap_err();
+        assert_eq!(refuses.to_string(), "the master refused: not today");
+        assert!(matches!(asked(""), Err(ControlError::Broken(_))));
+        assert!(matches!(asked("{\"ok\":{\"resumed\":{\"was_quiet\":true}}}\n"), Ok(Answer::Resumed { .. })));
+    }
 }

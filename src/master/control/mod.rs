@@ -4,18 +4,24 @@
 //! object per line each way. A request is answered by any number of `progress` lines and one line with `ok`.
 
 mod client;
+mod places;
 mod server;
 
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
-use crate::channel::Report;
-use crate::pool::Renewed;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::channel::{CancelEnd, Quieted, Report, View};
+use crate::job::JobId;
+use crate::pool::{ByHand, Floor, Renewed};
 
 pub use client::{ControlError, ask};
 pub(super) use server::{Answers, Server, SocketFile, serve};
 
-/// Longest line either side accepts, in bytes.
-const MAX_LINE: usize = 1 << 20;
+/// How the answer begins to what is no request. A master of any version says so; a command that only sends requests learns
+/// from it that the master is older.
+const NOT_A_REQUEST: &str = "not a request";
 
 /// What a command asks of the master of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +29,12 @@ const MAX_LINE: usize = 1 << 20;
 pub enum Request {
     /// What is going on in this channel.
     Status,
+    /// What is going on in this channel and with this job, for whoever asks why something waits.
+    Look {
+        /// The job.
+        #[serde(default)]
+        id: Option<JobId>,
+    },
     /// The master's metrics, in the text format of Prometheus.
     Metrics,
     /// Read the configuration again and let new workers take over. Answered when the old ones have gone.
@@ -33,6 +45,50 @@ pub enum Request {
         #[serde(default)]
         force: bool,
     },
+    /// End this job, killing where asking does not help. Answered when the store knows what became of it.
+    Cancel {
+        /// The job.
+        id: JobId,
+    },
+    /// Take no more jobs of this channel, and let what runs go on.
+    Quiet,
+    /// Take jobs of this channel again.
+    Resume,
+    /// Set the fewest workers of this channel.
+    Scale {
+        /// To how many.
+        #[serde(flatten)]
+        order: ByHand,
+    },
+}
+
+impl Request {
+    /// Reads a line.
+    fn read(line: &[u8]) -> Result<Self, String> {
+        let wrong = |error: serde_json::Error| error.to_string();
+        let request: Self = serde_json::from_slice(line).map_err(wrong)?;
+        // A command without keys of its own would take any, and so do something else than was meant.
+        let given: Map<String, Value> = serde_json::from_slice(line).map_err(wrong)?;
+        let known = serde_json::to_value(request).map_err(wrong)?;
+        match given.keys().find(|key| known.get(key).is_none()) {
+            Some(key) => Err(format!("unknown field `{key}`")),
+            None => Ok(request),
+        }
+    }
+
+    /// How long each line of an answer may take. What takes longer says in between how it stands.
+    fn patience(self) -> Duration {
+        match self {
+            Self::Stop { .. } | Self::Reload | Self::Cancel { .. } => Duration::from_secs(30),
+            // Answered at once, or the master is in trouble.
+            Self::Status
+            | Self::Look { .. }
+            | Self::Metrics
+            | Self::Quiet
+            | Self::Resume
+            | Self::Scale { .. } => Duration::from_secs(5),
+        }
+    }
 }
 
 /// A line of an answer.
@@ -88,4 +144,22 @@ pub enum Answer {
         /// Whether the store heard everything.
         settled: bool,
     },
+    /// To [`Request::Look`].
+    Look {
+        /// The master's process.
+        pid: i32,
+        /// What the channel knows.
+        view: Box<View>,
+    },
+    /// To [`Request::Cancel`].
+    Cancel(CancelEnd),
+    /// To [`Request::Quiet`].
+    Quiet(Quieted),
+    /// To [`Request::Resume`].
+    Resumed {
+        /// Whether it had been quiet.
+        was_quiet: bool,
+    },
+    /// To [`Request::Scale`].
+    Scaled(Floor),
 }

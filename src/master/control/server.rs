@@ -3,24 +3,28 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use nix::sys::stat::{Mode, umask};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
-use super::{MAX_LINE, Reply, Request};
+use super::places::{Places, Seat};
+use super::{NOT_A_REQUEST, Reply, Request};
 
-/// Connections served at once on one socket.
-const MAX_CONNECTIONS: usize = 32;
+/// Longest request, in bytes. Those there are have a tenth of a KiB.
+const MAX_REQUEST: usize = 64 << 10;
 /// How long answers under way may take once the socket closes.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a connection may be silent.
 const IDLE: Duration = Duration::from_secs(30);
+/// How long the other end may take to read an answer.
+const SENDING: Duration = Duration::from_secs(5);
 
 /// Whoever answers requests.
 #[async_trait]
@@ -70,18 +74,20 @@ pub(in crate::master) async fn serve(
     answers: Arc<dyn Answers>,
     mut closing: watch::Receiver<bool>,
 ) {
-    let mut conversations = JoinSet::new();
+    let (mut conversations, places) = (JoinSet::new(), Places::default());
     let closing_too = closing.clone();
     loop {
         tokio::select! {
-            accepted = server.listener.accept(), if conversations.len() < MAX_CONNECTIONS => match accepted {
+            accepted = server.listener.accept(), if places.has_room() => match accepted {
                 Ok((stream, _)) if is_trusted(&stream) => {
-                    let (answers, closing) = (Arc::clone(&answers), closing_too.clone());
-                    conversations.spawn(async move {
-                        if let Err(error) = converse(stream, answers.as_ref(), closing).await {
+                    let (answers, closing, seat) = (Arc::clone(&answers), closing_too.clone(), places.take());
+                    let number = seat.number();
+                    let task = conversations.spawn(async move {
+                        if let Err(error) = converse(stream, answers.as_ref(), closing, seat).await {
                             debug!(%error, "a control connection ended");
                         }
                     });
+                    places.serves(number, task);
                 }
                 Ok(_) => warn!("refused a control connection of another user"),
                 Err(error) => {
@@ -90,6 +96,7 @@ pub(in crate::master) async fn serve(
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             },
+            () = places.changed() => {}
             Some(_) = conversations.join_next() => {}
             () = closed(&mut closing) => break,
         }
@@ -114,46 +121,60 @@ async fn converse(
     stream: UnixStream,
     answers: &dyn Answers,
     mut closing: watch::Receiver<bool>,
+    seat: Seat,
 ) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
-    let mut read = BufReader::new(read);
-    let mut line = String::new();
-    let mut idle_since = Instant::now();
+    let (mut read, mut line) = (BufReader::new(read), Vec::new());
     loop {
-        line.clear();
-        let mut limited = (&mut read).take(MAX_LINE as u64);
-        let left = IDLE.saturating_sub(idle_since.elapsed());
-        let n = tokio::select! {
-            read = tokio::time::timeout(left, limited.read_line(&mut line)) => read??,
+        seat.silent();
+        tokio::select! {
+            heard = tokio::time::timeout(IDLE, hear(&mut read, &mut line)) => heard??,
             () = closed(&mut closing) => return Ok(()),
-        };
-        if n == 0 {
+        }
+        if line.is_empty() {
             return Ok(());
         }
-        let (reply, mut replies) = mpsc::channel(16);
-        match serde_json::from_str::<Request>(&line) {
-            Ok(request) => {
-                let answer = answers.answer(request, reply);
-                tokio::pin!(answer);
-                let mut answered = false;
-                loop {
-                    tokio::select! {
-                        () = &mut answer, if !answered => answered = true,
-                        next = replies.recv() => match next {
-                            Some(next) => send(&mut write, &next).await?,
-                            None => break,
-                        },
-                    }
-                }
-            }
-            Err(error) => send(&mut write, &Reply::Error(format!("not a request: {error}"))).await?,
+        seat.busy();
+        if line.len() > MAX_REQUEST {
+            // Where the next one would begin is anybody's guess.
+            let why = format!("{NOT_A_REQUEST}: it is longer than {} KiB", MAX_REQUEST >> 10);
+            return send(&mut write, &Reply::Error(why)).await;
         }
-        idle_since = Instant::now();
+        match Request::read(&line) {
+            Ok(request) => answer(request, answers, &mut write).await?,
+            Err(error) => send(&mut write, &Reply::Error(format!("{NOT_A_REQUEST}: {error}"))).await?,
+        }
+    }
+}
+
+/// Reads a line, or as much of one as is too much. Nothing is the end.
+async fn hear(read: &mut BufReader<OwnedReadHalf>, line: &mut Vec<u8>) -> io::Result<()> {
+    line.clear();
+    read.take(MAX_REQUEST as u64 + 1).read_until(b'\n', line).await.map(drop)
+}
+
+async fn answer(
+    request: Request,
+    answers: &dyn Answers,
+    write: &mut (impl AsyncWriteExt + Unpin),
+) -> io::Result<()> {
+    let (reply, mut replies) = mpsc::channel(16);
+    let answer = answers.answer(request, reply);
+    tokio::pin!(answer);
+    let mut answered = false;
+    loop {
+        tokio::select! {
+            () = &mut answer, if !answered => answered = true,
+            next = replies.recv() => match next {
+                Some(next) => send(write, &next).await?,
+                None => return Ok(()),
+            },
+        }
     }
 }
 
 async fn send(write: &mut (impl AsyncWriteExt + Unpin), reply: &Reply) -> io::Result<()> {
     let mut text = serde_json::to_vec(reply).expect("a reply is plain data");
     text.push(b'\n');
-    tokio::time::timeout(IDLE, write.write_all(&text)).await?
+    tokio::time::timeout(SENDING, write.write_all(&text)).await?
 }

@@ -18,7 +18,7 @@ use crate::store::{
 pub(super) struct Channel {
     pub(super) lease: Duration,
     pub(super) last: u64,
-    pub(super) paused: bool,
+    pub(super) pause: Option<Pause>,
     /// Grows whenever work may have appeared.
     pub(super) wakes: u64,
     pub(super) jobs: BTreeMap<JobId, Job>,
@@ -28,6 +28,13 @@ pub(super) struct Channel {
     claims: Claims,
     pub(super) done: u64,
     pub(super) cleared: u64,
+}
+
+/// Nothing is leased.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pause {
+    /// `None`: until somebody ends it.
+    pub(super) until: Option<Timestamp>,
 }
 
 /// A record as text, the way a driver keeps it, and where it is.
@@ -71,7 +78,7 @@ impl Channel {
         Self {
             lease,
             last: 0,
-            paused: false,
+            pause: None,
             wakes: 0,
             jobs: BTreeMap::new(),
             waiting: Order::default(),
@@ -153,9 +160,12 @@ impl Channel {
             }
         }
         self.promote(now);
-        let leased = if self.paused { Vec::new() } else { self.lease(turn) };
-        let next_due = self.of(State::Delayed).first().map(|(due, _)| Timestamp(*due).since(now));
-        let waiting = if self.paused { 0 } else { self.of(State::Waiting).len() as u64 };
+        let pause = self.pause(now);
+        let leased = if pause.is_some() { Vec::new() } else { self.lease(turn) };
+        let due = self.of(State::Delayed).first().map(|(due, _)| Timestamp(*due));
+        let changes = due.into_iter().chain(pause.and_then(|pause| pause.until));
+        let next_due = changes.min().map(|next| next.since(now));
+        let waiting = if pause.is_some() { 0 } else { self.of(State::Waiting).len() as u64 };
         let held = self.held(turn.owner).len() as u64;
         Ok(TurnReply { exceptions, leased, next_due, held, waiting, now })
     }
@@ -380,7 +390,12 @@ impl Channel {
     }
 
     fn holder(&self, meta: &Meta, now: Timestamp) -> Option<JobId> {
-        self.keys.holder(meta.unique.as_deref()?, now, |id| self.jobs.contains_key(&id))
+        self.holder_of(meta.unique.as_deref()?, now)
+    }
+
+    /// The job that holds a key.
+    pub(super) fn holder_of(&self, key: &str, now: Timestamp) -> Option<JobId> {
+        self.keys.holder(key, now, |id| self.jobs.contains_key(&id))
     }
 
     /// Gives a job its key again where that is free. One that was taken for a time was taken once.

@@ -1,7 +1,9 @@
 //! The commands over many jobs, and what only a test does.
 
-use super::channel::{Channel, Job, Spot};
-use crate::job::{JobId, Meta, Timestamp};
+use std::time::Duration;
+
+use super::channel::{Channel, Job, Pause, Spot};
+use crate::job::{JobId, MAX_DELAY, Meta, Timestamp};
 use crate::store::{Clear, Cleared, State};
 
 impl Channel {
@@ -49,9 +51,23 @@ impl Channel {
         }
     }
 
-    pub(super) fn resume(&mut self) {
-        self.paused = false;
+    /// The pause in force.
+    pub(super) fn pause(&self, now: Timestamp) -> Option<Pause> {
+        self.pause.filter(|pause| pause.until.is_none_or(|until| now < until))
+    }
+
+    pub(super) fn set_pause(&mut self, now: Timestamp, time: Option<Duration>) -> Option<Timestamp> {
+        let until = time.map(|time| now.after(time.min(MAX_DELAY)));
+        self.pause = Some(Pause { until });
         self.wakes += 1;
+        until
+    }
+
+    pub(super) fn resume(&mut self, now: Timestamp) -> bool {
+        let was = self.pause(now).is_some();
+        self.pause = None;
+        self.wakes += 1;
+        was
     }
 
     pub(super) fn garble(&mut self, id: JobId, text: &str) {

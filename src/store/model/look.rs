@@ -2,11 +2,12 @@
 
 use super::channel::{Channel, Job, Spot};
 use super::order;
-use crate::job::JobId;
+use crate::job::{JobId, Timestamp};
 use crate::store::{Cursor, Listed, MAX_BATCH, Page, State, Status, batch};
 
 impl Channel {
-    pub(super) fn status(&self) -> Status {
+    pub(super) fn status(&self, now: Timestamp) -> Status {
+        let pause = self.pause(now);
         let count = |state| self.jobs.values().filter(|job| job.at.state() == state).count() as u64;
         Status {
             waiting: count(State::Waiting),
@@ -15,7 +16,8 @@ impl Channel {
             failed: count(State::Failed),
             done: self.done,
             cleared: self.cleared,
-            paused: self.paused,
+            paused: pause.is_some(),
+            paused_until: pause.and_then(|pause| pause.until),
         }
     }
 

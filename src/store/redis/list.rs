@@ -7,7 +7,7 @@ use redis::Value;
 use super::reply::{bytes, count, id, int, is_word, list, listed, score, sorted_ids, text, texts};
 use super::scripts::Script;
 use super::{RedisStore, own_key, priority};
-use crate::job::{JobId, Meta};
+use crate::job::{JobId, Meta, Timestamp};
 use crate::store::{Cursor, Listed, MAX_BATCH, MAX_BATCH_BYTES, Owner, Page, State, Status, StoreError};
 
 const LOOKING: &str = "looking at jobs";
@@ -20,14 +20,30 @@ impl RedisStore {
         let reply = self.call(Script::Status, DOING, &[]).await?.send().await?;
         let read = |reply| {
             let counts: Option<Vec<_>> = list(reply)?.into_iter().map(count).collect();
-            let [waiting, reserved, delayed, done, failed, cleared, paused] = counts?.try_into().ok()?;
-            Some(Status { waiting, reserved, delayed, done, failed, cleared, paused: paused == 1 })
+            let [waiting, reserved, delayed, done, failed, cleared, paused, until] =
+                counts?.try_into().ok()?;
+            let paused_until = (until > 0).then_some(Timestamp(until));
+            let paused = paused == 1;
+            Some(Status { waiting, reserved, delayed, done, failed, cleared, paused, paused_until })
         };
         self.understood(read(reply), DOING)
     }
 
     pub(super) async fn find(&self, id: JobId) -> Result<Option<Listed>, StoreError> {
         Ok(self.look(&[id]).await?.pop())
+    }
+
+    /// The job that holds a unique key.
+    pub(super) async fn holder_of(&self, key: &str) -> Result<Option<JobId>, StoreError> {
+        const DOING: &str = "looking for a key";
+        let mut call = self.call(Script::Holder, DOING, &[self.keys.unique(key)]).await?;
+        call.arg(key);
+        let reply = text(call.send().await?);
+        let holder = reply.and_then(|id| match id.as_str() {
+            "" => Some(None),
+            id => id.parse().ok().map(Some),
+        });
+        self.understood(holder, DOING)
     }
 
     pub(super) async fn page(

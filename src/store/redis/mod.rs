@@ -27,6 +27,7 @@ mod keys;
 mod link;
 mod list;
 mod owner;
+mod pause;
 mod push;
 mod reply;
 mod scripts;
@@ -43,14 +44,13 @@ use redis::Value;
 
 use self::keys::Keys;
 use self::link::{Link, Target};
-use self::scripts::Script;
 use self::wait::Waits;
 use super::{
     Claim, Claimed, Clear, Cleared, Cursor, Leased, Listed, Owner, Page, PushError, Pushed, Reap, State,
     Status, Store, StoreError, Turn, TurnReply,
 };
 use crate::config;
-use crate::job::{JobId, Meta, NewJob, Priority};
+use crate::job::{JobId, Meta, NewJob, Priority, Timestamp};
 
 /// One channel on a Redis server.
 #[derive(Debug)]
@@ -135,13 +135,6 @@ impl RedisStore {
     fn know_owners(&self, owners: Vec<Owner>) {
         *self.owners.lock().unwrap_or_else(PoisonError::into_inner) = owners;
     }
-
-    async fn set_paused(&self, paused: bool) -> Result<(), StoreError> {
-        let doing = if paused { "pausing" } else { "resuming" };
-        let mut call = self.call(Script::Pause, doing, &[]).await?;
-        call.arg(if paused { "1" } else { "" });
-        call.send().await.map(drop)
-    }
 }
 
 #[async_trait]
@@ -194,6 +187,10 @@ impl Store for RedisStore {
         self.find(id).await
     }
 
+    async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
+        self.holder_of(key).await
+    }
+
     async fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         self.page(state, after, limit).await
     }
@@ -210,12 +207,12 @@ impl Store for RedisStore {
         self.empty(which).await
     }
 
-    async fn pause(&self) -> Result<(), StoreError> {
-        self.set_paused(true).await
+    async fn pause(&self, time: Option<Duration>) -> Result<Option<Timestamp>, StoreError> {
+        self.set_pause(time).await
     }
 
-    async fn resume(&self) -> Result<(), StoreError> {
-        self.set_paused(false).await
+    async fn resume(&self) -> Result<bool, StoreError> {
+        self.end_pause().await
     }
 
     async fn durability(&self) -> Result<String, StoreError> {

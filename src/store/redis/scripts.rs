@@ -32,6 +32,7 @@ pub(super) enum Script {
     ClearReserved,
     Pause,
     Claim,
+    Holder,
 }
 
 /// A script as a server gets it.
@@ -67,6 +68,7 @@ const TOOLS: &str = include_str!("scripts/tools.lua");
 const OWN: &str = include_str!("scripts/own.lua");
 const LOCKS: &str = include_str!("scripts/locks.lua");
 const OWNER: &str = include_str!("scripts/owner.lua");
+const PAUSED: &str = include_str!("scripts/paused.lua");
 const OWNERS: &str = include_str!("scripts/owners.lua");
 
 /// One line of [`PARTS`].
@@ -82,10 +84,10 @@ macro_rules! part {
 }
 
 /// In the order of [`Script`].
-const PARTS: [Parts; 21] = [
+const PARTS: [Parts; 22] = [
     part!(Push, Adds, "push"),
     part!(Join, Writes, "join"),
-    part!(Turn, Writes, "turn", OWN, OWNER, LOCKS),
+    part!(Turn, Writes, "turn", OWN, OWNER, LOCKS, PAUSED),
     part!(Held, Writes, "held", OWN, OWNER),
     part!(Fetch, Reads, "fetch", OWN),
     part!(Take, Writes, "take", OWN, OWNER),
@@ -93,7 +95,7 @@ const PARTS: [Parts; 21] = [
     part!(Expired, Reads, "expired"),
     part!(Metas, Reads, "metas"),
     part!(Free, Writes, "free", OWN),
-    part!(Status, Reads, "status"),
+    part!(Status, Reads, "status", PAUSED),
     part!(Look, Reads, "look", OWN, OWNERS),
     part!(Page, Reads, "page"),
     part!(Requeue, Writes, "requeue", OWN),
@@ -102,8 +104,9 @@ const PARTS: [Parts; 21] = [
     part!(ClearPeek, Reads, "clear_peek"),
     part!(ClearApply, Writes, "clear_apply"),
     part!(ClearReserved, Writes, "clear_reserved", OWN),
-    part!(Pause, Writes, "pause"),
+    part!(Pause, Writes, "pause", PAUSED),
     part!(Claim, Writes, "claim", OWN, LOCKS),
+    part!(Holder, Reads, "holder"),
 ];
 
 static WITH_FLAGS: LazyLock<Vec<Loaded>> = LazyLock::new(|| PARTS.iter().map(|p| p.load(true)).collect());

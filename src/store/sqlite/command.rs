@@ -1,11 +1,14 @@
 //! The commands over many jobs: requeue, discard, clear, pause.
 
+use std::time::Duration;
+
 use super::fault::Fault;
 use super::lane::{self, Channel};
 use super::op::Tx;
 use super::order::Ends;
+use super::pause::Pause;
 use super::{keys, record};
-use crate::job::{JobId, Meta, Priority};
+use crate::job::{JobId, MAX_DELAY, Meta, Priority, Timestamp};
 use crate::store::{Clear, Cleared, MAX_BATCH, MAX_BATCH_BYTES};
 
 /// A failed job with its new meta, ready to be written.
@@ -134,10 +137,17 @@ pub(super) fn sweep(tx: &Tx<'_>, channel: i64) -> Result<bool, Fault> {
     Ok(false)
 }
 
-pub(super) fn pause(tx: &Tx<'_>, channel: i64, paused: bool) -> Result<(), Fault> {
-    tx.execute("UPDATE channels SET paused = ?2 WHERE id = ?1", [channel, i64::from(paused)])?;
-    if !paused {
-        tx.wake(channel)?;
-    }
-    Ok(())
+pub(super) fn pause(tx: &Tx<'_>, channel: i64, time: Option<Duration>) -> Result<Option<Timestamp>, Fault> {
+    let pause = Pause { until: time.map(|time| tx.now.after(time.min(MAX_DELAY))) };
+    tx.execute("UPDATE channels SET paused = ?2 WHERE id = ?1", [channel, pause.stored()])?;
+    // Whoever waits has to know when it ends.
+    tx.wake(channel)?;
+    Ok(pause.until)
+}
+
+pub(super) fn resume(tx: &Tx<'_>, channel: i64) -> Result<bool, Fault> {
+    let was = Channel::read(tx, channel)?.pause.is_some();
+    tx.execute("UPDATE channels SET paused = 0 WHERE id = ?1", [channel])?;
+    tx.wake(channel)?;
+    Ok(was)
 }

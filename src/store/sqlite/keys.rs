@@ -26,6 +26,18 @@ pub(super) fn holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, Fault> {
     if timed.is_some() { Ok(timed) } else { live_holder(tx, key) }
 }
 
+/// The same for whoever only wants to know, and changes nothing.
+pub(super) fn look_for_holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, Fault> {
+    tx.number(
+        "SELECT job FROM holds WHERE key = ?1 AND until > ?2
+         UNION ALL
+         SELECT j.id FROM jobs j JOIN lanes l ON l.id = j.lane JOIN records r ON r.id = j.id
+         WHERE j.key = ?1 AND l.state <> 0
+         LIMIT 1",
+        params![key, tx.now.0.cast_signed()],
+    )
+}
+
 /// The live job that holds a key in its row. One that was cleared or whose record is gone gives it up now.
 fn live_holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, Fault> {
     let Some(id) = tx.number("SELECT id FROM jobs WHERE key = ?1", [key])? else { return Ok(None) };

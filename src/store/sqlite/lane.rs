@@ -5,6 +5,7 @@ use rusqlite::params;
 use super::fault::Fault;
 use super::op::Tx;
 use super::order;
+use super::pause::Pause;
 use crate::job::Priority;
 use crate::store::State;
 
@@ -34,7 +35,10 @@ pub(super) struct Channel {
     pub(super) waiting: i64,
     pub(super) delayed: i64,
     pub(super) failed: i64,
-    pub(super) paused: bool,
+    /// The pause in force.
+    pub(super) pause: Option<Pause>,
+    /// A pause is stored that is over.
+    pub(super) pause_is_over: bool,
 }
 
 impl Channel {
@@ -45,7 +49,8 @@ impl Channel {
         let row =
             rows.next()?.ok_or_else(|| Fault::Corrupt("the channel was removed by a foreign hand".into()))?;
         let (waiting, delayed, failed, paused) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-        Ok(Self { id, waiting, delayed, failed, paused })
+        let pause = Pause::of(paused, tx.now);
+        Ok(Self { id, waiting, delayed, failed, pause, pause_is_over: paused != 0 && pause.is_none() })
     }
 
     /// The number of the channel of this name, made now where there is none.

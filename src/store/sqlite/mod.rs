@@ -25,6 +25,7 @@ mod lane;
 mod op;
 mod order;
 mod owner;
+mod pause;
 mod place;
 mod push;
 mod read;
@@ -53,7 +54,7 @@ use super::{
     Claim, Claimed, Clear, Cleared, Cursor, Leased, Listed, MAX_BATCH, Owner, Page, PushError, Pushed, Reap,
     State, Status, Store, StoreError, Turn, TurnReply, batch,
 };
-use crate::job::{JobId, Meta, NewJob};
+use crate::job::{JobId, Meta, NewJob, Timestamp};
 
 /// What a handle does otherwise than by default.
 #[derive(Clone, Copy, Debug)]
@@ -252,6 +253,12 @@ impl Store for SqliteStore {
         Ok(seen.map(|(state, rank, raw)| raw.listed(state, rank)))
     }
 
+    async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
+        let key = keys::stored(self.channel, key);
+        let found = self.file.read("looking for a key", move |tx| keys::look_for_holder(tx, &key)).await?;
+        Ok(found.map(|id| JobId(id.cast_unsigned())))
+    }
+
     async fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let channel = self.channel;
         let listing = self.file.read("listing jobs", move |tx| read::list(tx, channel, state, after, limit));
@@ -288,14 +295,14 @@ impl Store for SqliteStore {
         Ok(cleared)
     }
 
-    async fn pause(&self) -> Result<(), StoreError> {
+    async fn pause(&self, time: Option<Duration>) -> Result<Option<Timestamp>, StoreError> {
         let channel = self.channel;
-        self.file.write("pausing", 0, move |tx| command::pause(tx, channel, true)).await
+        self.file.write("pausing", 0, move |tx| command::pause(tx, channel, time)).await
     }
 
-    async fn resume(&self) -> Result<(), StoreError> {
+    async fn resume(&self) -> Result<bool, StoreError> {
         let channel = self.channel;
-        self.file.write("resuming", 0, move |tx| command::pause(tx, channel, false)).await
+        self.file.write("resuming", 0, move |tx| command::resume(tx, channel)).await
     }
 
     async fn durability(&self) -> Result<String, StoreError> {

@@ -5,6 +5,7 @@ use rusqlite::{Params, params};
 use super::fault::Fault;
 use super::lane::{self, Channel};
 use super::op::Tx;
+use super::pause::Pause;
 use super::record::Raw;
 use crate::store::{Cursor, MAX_BATCH, MAX_BATCH_BYTES, State, Status};
 
@@ -18,6 +19,7 @@ pub(super) fn status(tx: &Tx<'_>, channel: i64) -> Result<Status, Fault> {
     )?;
     let status = status.query_row([channel], |row| {
         let count = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
+        let pause = Pause::of(row.get(6)?, tx.now);
         Ok(Status {
             waiting: count(0)?,
             delayed: count(1)?,
@@ -25,7 +27,8 @@ pub(super) fn status(tx: &Tx<'_>, channel: i64) -> Result<Status, Fault> {
             reserved: count(3)?,
             done: count(4)?,
             cleared: count(5)?,
-            paused: row.get(6)?,
+            paused: pause.is_some(),
+            paused_until: pause.and_then(|pause| pause.until),
         })
     })?;
     Ok(status)

@@ -23,7 +23,7 @@ CREATE TABLE channels (
     failed  INTEGER NOT NULL,
     done    INTEGER NOT NULL DEFAULT 0,         -- finished since the channel began
     cleared INTEGER NOT NULL DEFAULT 0,         -- removed by a command since the channel began
-    paused  INTEGER NOT NULL DEFAULT 0,
+    paused  INTEGER NOT NULL DEFAULT 0,         -- 1 until it is ended, else until when in µs since 1970
     wakes   INTEGER NOT NULL DEFAULT 0          -- grows when work may have appeared
 ) STRICT;
 

@@ -77,7 +77,7 @@ async fn what_a_failing_call_wrote_is_undone_alone_and_in_a_group() {
     let (_dir, store) = open();
     let channel = store.channel;
     let half = move |tx: &op::Tx<'_>| {
-        command::pause(tx, channel, true)?;
+        command::pause(tx, channel, None)?;
         Err::<(), _>(Fault::Lost)
     };
     assert!(matches!(store.file.write("failing", 0, half).await, Err(StoreError::Lost)));

@@ -81,7 +81,10 @@ pub(super) fn turn(tx: &Tx<'_>, asked: &Asked) -> Result<Answer, Fault> {
     let settled = settle(tx, &channel, own, &asked.settlements, &mut ends)?;
     free(tx, &asked.speaker, &asked.frees)?;
     let promoted = promote(tx, &channel, &mut ends)?;
-    let leased = if channel.paused { Vec::new() } else { lease(tx, &channel, own, asked)? };
+    if channel.pause_is_over {
+        tx.execute("UPDATE channels SET paused = 0 WHERE id = ?1", [channel.id])?;
+    }
+    let leased = if channel.pause.is_some() { Vec::new() } else { lease(tx, &channel, own, asked)? };
 
     let taken = leased.len() as i64;
     lane::count(tx, own, taken - settled.gone)?;
@@ -94,12 +97,14 @@ pub(super) fn turn(tx: &Tx<'_>, asked: &Asked) -> Result<Answer, Fault> {
         tx.wake(channel.id)?;
     }
     let due = tx.number("SELECT min(rank) FROM jobs WHERE lane = ?1", [channel.delayed])?;
+    let due = due.map(|due| Timestamp(due.cast_unsigned()));
+    let changes = due.into_iter().chain(channel.pause.and_then(|pause| pause.until));
     Ok(Answer {
         exceptions: settled.exceptions,
         leased,
-        next_due: due.map(|due| Timestamp(due.cast_unsigned()).since(tx.now)),
+        next_due: changes.min().map(|next| next.since(tx.now)),
         held: lane::jobs(tx, own)?.cast_unsigned(),
-        waiting: if channel.paused { 0 } else { lane::jobs(tx, channel.waiting)?.cast_unsigned() },
+        waiting: if channel.pause.is_some() { 0 } else { lane::jobs(tx, channel.waiting)?.cast_unsigned() },
         now: tx.now,
     })
 }

@@ -1,4 +1,4 @@
-//! The commands over many jobs: requeue, discard, clear, pause, and what is built from them.
+//! The commands over many jobs: requeue, discard, clear, and what is built from them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -233,21 +233,4 @@ pub async fn a_reload_ends_while_jobs_fail_again_at_once(world: World) {
     failing.await.unwrap();
     assert_eq!(moved, ids.len() as u64);
     assert_eq!(world.counts().await[4], refailed.load(Ordering::Relaxed));
-}
-
-pub async fn a_pause_stops_leasing_for_everybody_and_resume_ends_it(world: World) {
-    let ids = world.push(3).await;
-    let (mut one, mut two) = (world.master().await, Master::on(&world.second().await).await);
-    let leased = one.lease(1).await;
-    world.store.pause().await.unwrap();
-    world.store.pause().await.unwrap();
-    assert!(world.store.status().await.unwrap().paused);
-    assert!(one.lease(5).await.is_empty() && two.lease(5).await.is_empty());
-    // Ends are written, pushes are taken, counts are shown.
-    assert_eq!(one.settle(&[done(&leased[0])]).await, []);
-    world.push(1).await;
-    assert_eq!(world.counts().await, [3, 0, 0, 1, 0, 0]);
-    world.store.resume().await.unwrap();
-    assert!(!world.store.status().await.unwrap().paused);
-    assert_eq!(two.lease(5).await[0].id, ids[1]);
 }

@@ -63,7 +63,7 @@ pub async fn channels_of_one_store_do_not_see_each_other(world: World) {
     let mut here = world.master().await;
     let seq = here.next();
     assert_eq!(other.clear(ALL).await.unwrap().reserved, 1);
-    other.pause().await.unwrap();
+    other.pause(None).await.unwrap();
     assert_eq!(here.store.take(&here.owner, seq, ids[0]).await.unwrap().unwrap().id(), ids[0]);
     assert_eq!(here.lease(10).await.len(), 3);
     assert!(here.store.status().await.unwrap().total() == 4);

@@ -8,6 +8,7 @@ pub mod ids;
 pub mod limits;
 pub mod malformed;
 pub mod order;
+pub mod pause;
 pub mod priority;
 pub mod random;
 pub mod reap;

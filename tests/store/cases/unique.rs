@@ -266,3 +266,34 @@ pub async fn a_failed_job_takes_its_key_again_when_it_is_taken(world: World) {
     master.settle(&[done(&crate::harness::record(taken))]).await;
     added(&world, "k").await;
 }
+
+pub async fn whoever_asks_for_the_holder_of_a_key_hears_what_a_push_would_be_told(world: World) {
+    let holder = async |key: &str| world.store.holder(key).await.unwrap();
+    assert_eq!(holder("k").await, None);
+    let mut master = world.master().await;
+    let first = added(&world, "k").await;
+    assert_eq!((holder("k").await, holder("K").await), (Some(first), None));
+    let record = master.lease_exactly(&[first]).await.remove(0);
+    assert_eq!(holder("k").await, Some(first), "while it is reserved");
+    master.settle(&[failed(&record)]).await;
+    assert_eq!(holder("k").await, None, "its end frees it");
+    world.store.requeue(&[(first, record.meta.reloaded())]).await.unwrap();
+    assert_eq!(holder("k").await, Some(first), "and a reload takes it again");
+    world.store.discard(&[first]).await.unwrap();
+    assert_eq!(holder("k").await, None);
+
+    // For a time: longer than the job lives, and no longer than the time.
+    let timed = add(&world, unique_for("once", "hour", HOUR)).await;
+    let short = add(&world, unique_for("once", "soon", SOON)).await;
+    world.store.discard(&[timed]).await.unwrap();
+    world.driver.pass(SOON).await;
+    assert_eq!((holder("hour").await, holder("soon").await), (Some(timed), None));
+    assert!(world.store.get(short).await.unwrap().is_some());
+
+    // A job that is cleared gives it up at once, and other channels have keys of their own.
+    let strange = add(&world, unique("once", "a}{:\n\u{1f980}")).await;
+    assert_eq!(holder("a}{:\n\u{1f980}").await, Some(strange));
+    world.store.clear(Clear { waiting: true, ..Clear::default() }).await.unwrap();
+    assert_eq!(holder("a}{:\n\u{1f980}").await, None);
+    assert_eq!(world.driver.open("other").await.holder("hour").await.unwrap(), None);
+}

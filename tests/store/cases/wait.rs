@@ -55,8 +55,15 @@ pub async fn it_wakes_when_another_handle_makes_work(world: World) {
         other.push(&[later("b", Duration::from_millis(30))]).await.unwrap();
     })
     .await;
-    world.store.pause().await.unwrap();
-    wakes(&world, "resume", async |other| other.resume().await.unwrap()).await;
+    // Who waits has to know when it ends.
+    wakes(&world, "a pause", async |other| {
+        other.pause(Some(LONG)).await.unwrap();
+    })
+    .await;
+    wakes(&world, "resume", async |other| {
+        assert!(other.resume().await.unwrap());
+    })
+    .await;
 
     let mut master = world.master().await;
     let record = master.lease(1).await.remove(0);

@@ -104,8 +104,8 @@ impl Full {
             ("requeue", store.requeue(&requeue).await.map(drop)),
             ("discard", store.discard(&ids).await.map(drop)),
             ("clear", store.clear(all).await.map(drop)),
-            ("pause", store.pause().await),
-            ("resume", store.resume().await),
+            ("pause", store.pause(None).await.map(drop)),
+            ("resume", store.resume().await.map(drop)),
             ("reap", store.reap(Reap::Owner(&Owner::named("gone"))).await.map(drop)),
             ("leave", store.leave(&owner).await.map(drop)),
         ]
@@ -241,9 +241,11 @@ async fn a_layout_of_another_version_is_refused_at_every_door() {
     store.push(&[job("a")]).await.unwrap();
     send(&server, &["SET", &key("schema"), "3"]);
     let before = everything(&server);
-    for outcome in
-        [connect(&server.config()).await.map(drop), store.join().await.map(drop), store.pause().await]
-    {
+    for outcome in [
+        connect(&server.config()).await.map(drop),
+        store.join().await.map(drop),
+        store.pause(None).await.map(drop),
+    ] {
         let Err(StoreError::Corrupt { detail, .. }) = outcome else { panic!("{outcome:?}") };
         assert!(detail.contains("another version of aint-queue"), "{detail}");
     }

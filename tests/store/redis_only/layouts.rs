@@ -139,3 +139,28 @@ async fn what_layout_1_does_not_know_makes_it_layout_2_for_good() {
         assert_eq!(layout(&server), "2", "{n}");
     }
 }
+
+#[tokio::test]
+async fn a_pause_without_an_end_is_that_of_earlier_versions_and_one_with_an_end_is_over_for_them_too() {
+    let server = Server::start();
+    let store = open(&server).await;
+    let id = store.push(&[job("a")]).await.unwrap()[0].id();
+    let mut master = Master::on(&store).await;
+    let stored = || send(&server, &["HGET", &key("stats"), "paused"]);
+    // Of an earlier version, and what no version writes.
+    for text in ["1", "yes", ""] {
+        send(&server, &["HSET", &key("stats"), "paused", text]);
+        let status = store.status().await.unwrap();
+        assert_eq!((status.paused, status.paused_until), (true, None), "{text:?}");
+        assert!(master.lease(1).await.is_empty(), "{text:?}");
+        assert!(store.resume().await.unwrap(), "{text:?}");
+    }
+    store.pause(None).await.unwrap();
+    assert_eq!(stored(), redis::Value::BulkString(b"1".to_vec()));
+    // An earlier version asks whether there is anything. So nothing is left when the end has come.
+    store.pause(Some(std::time::Duration::ZERO)).await.unwrap();
+    assert_ne!(stored(), redis::Value::Nil);
+    master.lease_exactly(&[id]).await;
+    assert_eq!(stored(), redis::Value::Nil);
+    assert_eq!(layout(&server), "1");
+}

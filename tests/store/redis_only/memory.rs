@@ -49,7 +49,7 @@ async fn only_a_push_is_refused(open: impl AsyncFn(&Server) -> Arc<dyn Store>) {
     let seq = master.next();
     assert!(store.take(&master.owner, seq, leased[2].id).await.unwrap().is_some());
     assert_eq!(store.reap(Reap::Owner(&master.owner)).await.unwrap(), 6);
-    store.pause().await.unwrap();
+    store.pause(None).await.unwrap();
     store.resume().await.unwrap();
     assert_eq!(store.requeue(&[(leased[1].id, Meta::named("again"))]).await.unwrap(), 1);
     assert_eq!(store.list(State::Waiting, None, 50).await.unwrap().jobs.len(), 19);

@@ -124,7 +124,7 @@ async fn a_server_that_became_a_replica_is_left_until_it_is_none() {
     let mut master = Master::on(&store).await;
     send(&server, &["REPLICAOF", "127.0.0.1", "1"]);
     assert_unavailable(master.turn(&[], 1).await);
-    assert_unavailable(store.pause().await);
+    assert_unavailable(store.pause(None).await.map(drop));
     send(&server, &["REPLICAOF", "NO", "ONE"]);
     assert_eq!(master.turn(&[], 1).await.unwrap().held, 0);
 }
@@ -134,9 +134,9 @@ async fn a_server_that_wants_replicas_or_disk_is_unavailable_meanwhile() {
     let server = Server::start();
     let store = open(&server).await;
     send(&server, &["CONFIG", "SET", "min-replicas-to-write", "1"]);
-    assert_unavailable(store.pause().await);
+    assert_unavailable(store.pause(None).await.map(drop));
     send(&server, &["CONFIG", "SET", "min-replicas-to-write", "0"]);
-    store.pause().await.unwrap();
+    store.pause(None).await.unwrap();
 }
 
 #[tokio::test]

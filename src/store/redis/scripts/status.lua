@@ -1,14 +1,15 @@
 -- The counts, which add up: what has a record and is nowhere else is reserved.
 --
--- reply  {waiting, reserved, delayed, done, failed, cleared, paused}
+-- reply  {waiting, reserved, delayed, done, failed, cleared, paused, when the pause ends by itself or 0}
 -- A job that a clear has put aside counts where it was until its record goes.
 local stats = redis.call('HMGET', STATS, 'tombstones', 'clearing_waiting', 'clearing_delayed', 'clearing_failed',
   'done', 'cleared', 'paused')
 local function stat(n)
   return tonumber(stats[n]) or 0
 end
+local till = pause(stats[7], now())
 local waiting = math.max(0, entries() + stat(2) - stat(1))
 local delayed = math.max(0, redis.call('ZCARD', DELAYED) + stat(3))
 local failed = math.max(0, redis.call('ZCARD', FAILED) + stat(4))
 local reserved = math.max(0, redis.call('HLEN', RECORDS) - waiting - delayed - failed)
-return { waiting, reserved, delayed, stat(5), failed, stat(6), stats[7] and 1 or 0 }
+return { waiting, reserved, delayed, stat(5), failed, stat(6), till and 1 or 0, till or 0 }

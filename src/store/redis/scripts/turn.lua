@@ -10,7 +10,7 @@
 --          ('' for normal), meta; kind is done, front, back, delayed, failed, or found: failed, and a record that
 --          is not one stays as the payload. An id comes once in all. Then, per free: unique or lock, id, key
 -- reply    'LOST', 'REPLAYED', or
---          {exceptions, ids, records, time to the next delayed job or -1, held, waiting, now}
+--          {exceptions, ids, records, time to the next delayed job or the end of a pause or -1, held, waiting, now}
 --          waiting counts what could be leased after this turn: none while the channel is paused
 --          exceptions alternates an id and whether it has a record (1 stale, 0 cleared)
 -- order    renew; SMISMEMBER; new places of what holds; SREM of it; frees; promote; peek; SADD; LTRIM
@@ -227,7 +227,11 @@ local function lease(place)
   -- Behind that many tombstones there may be jobs that come before the next list's.
   full = full or skipped >= want + 2000
 end
-local paused = redis.call('HGET', STATS, 'paused')
+local stored = redis.call('HGET', STATS, 'paused')
+local paused = pause(stored, time)
+if stored and not paused then
+  redis.call('HDEL', STATS, 'paused')
+end
 if want > 0 and not paused then
   lease(1)
   lease(2)
@@ -254,6 +258,9 @@ end
 local waiting = 0
 if left > 0 and not paused then
   waiting = math.max(0, left - (tonumber(redis.call('HGET', STATS, 'tombstones')) or 0))
+end
+if paused and paused > 0 then
+  due = math.min(due or paused, paused)
 end
 due = due and math.max(0, due - time) or -1
 return { exceptions, ids, records, due, redis.call('SCARD', RESERVED), waiting, time }

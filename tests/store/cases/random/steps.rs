@@ -59,7 +59,9 @@ pub enum Step {
         failed: bool,
         reserved: bool,
     },
-    Pause(bool),
+    /// Without an end, for longer than a run of this test, or for no time at all.
+    Pause(Option<Duration>),
+    Resume,
     Look(usize),
 }
 
@@ -152,7 +154,8 @@ pub fn step() -> impl Strategy<Value = Step> {
             failed: failed && reserved,
             reserved: reserved && waiting
         }),
-        1 => any::<bool>().prop_map(Step::Pause),
+        1 => prop_oneof![Just(None), Just(Some(FAR)), Just(Some(Duration::ZERO))].prop_map(Step::Pause),
+        2 => Just(Step::Resume),
         1 => job.prop_map(Step::Look),
     ]
 }

@@ -1,0 +1,142 @@
+//! Cancels a job that no master holds, beside all masters: leases it for a moment and settles it to `failed`.
+
+use std::time::Duration;
+
+use crate::job::{FailReason, JobId, Meta};
+use crate::retry::Policy;
+use crate::store::{Leased, MAX_BATCH_BYTES, Owner, Place, Settlement, Store, StoreError, Turn, TurnReply};
+
+/// So often the store is told, in all.
+const TRIES: u64 = 4;
+/// How long it is left alone between two of them.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What became of a job that was cancelled where it rested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// It rests in `failed`, for this reason: another than that it was cancelled if only its failed callback was to come.
+    Cancelled(FailReason),
+    /// It had failed before.
+    Failed(FailReason),
+    /// It could not be leased: it has gone elsewhere, or too many wait before it.
+    Missed,
+}
+
+/// Cancels a job that is waiting or delayed.
+///
+/// # Errors
+/// When the store does. A lease that could not be given back runs out by itself, and the job is as it was.
+pub async fn cancel_at_rest(store: &dyn Store, id: JobId) -> Result<Rest, StoreError> {
+    let owner = store.join().await?;
+    let rest = settle(store, &owner, id).await;
+    // What was leased and not settled waits again, uncounted.
+    let left = store.leave(&owner).await;
+    let rest = rest?;
+    left.map(|_| rest)
+}
+
+async fn settle(store: &dyn Store, owner: &Owner, id: JobId) -> Result<Rest, StoreError> {
+    // The store's clock dates the note of why it has failed.
+    let now = turn(store, owner, 1, &[]).await?.now;
+    let (rest, unique, to) = match store.take(owner, 2, id).await? {
+        None => return Ok(Rest::Missed),
+        Some(Leased::Malformed { why, .. }) => {
+            (Rest::Failed(FailReason::Malformed), None, Place::Failed(Meta::malformed(now, &why)))
+        }
+        Some(Leased::Job(record)) => {
+            let unique = record.meta.unique.clone();
+            match record.meta.failed {
+                // It failed between our look and our lease: it stays what it was.
+                Some(reason) => (Rest::Failed(reason), unique, Place::Failed(record.meta)),
+                None => {
+                    let to = Policy::cancel(record.meta, now);
+                    let Place::Failed(meta) = &to else { unreachable!("a cancelled job rests in failed") };
+                    (Rest::Cancelled(meta.failed.unwrap_or(FailReason::Cancelled)), unique, to)
+                }
+            }
+        }
+    };
+    let held = say(store, owner, Settlement { id, unique, to }).await?;
+    Ok(if held { rest } else { Rest::Missed })
+}
+
+/// Tells the store where the job goes; answers whether that held. A delayed job that is given back instead would run
+/// before its time, so it is worth more than one try.
+async fn say(store: &dyn Store, owner: &Owner, settlement: Settlement) -> Result<bool, StoreError> {
+    let mut seq = 3;
+    loop {
+        match turn(store, owner, seq, std::slice::from_ref(&settlement)).await {
+            Ok(reply) => return Ok(reply.exceptions.is_empty()),
+            Err(error) if seq > TRIES * 2 => return Err(error),
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+        // Nothing is said twice before it is known that it was not heard.
+        match store.held(owner, seq + 1).await {
+            Ok(held) if !held.contains(&settlement.id) => return Ok(true),
+            Ok(_) | Err(StoreError::Unavailable { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        seq += 2;
+    }
+}
+
+async fn turn(
+    store: &dyn Store,
+    owner: &Owner,
+    seq: u64,
+    settlements: &[Settlement],
+) -> Result<TurnReply, StoreError> {
+    let turn = Turn { owner, seq, settlements, frees: &[], want: 0, max_bytes: MAX_BATCH_BYTES };
+    store.turn(turn).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{NewJob, Payload, Start, Timestamp};
+    use crate::store::State;
+    use crate::store::model::Model;
+
+    fn job(start: Start, unique: Option<&str>) -> NewJob {
+        let mut job = NewJob::new("x", Payload::parse("{}").unwrap());
+        (job.start, job.meta.unique) = (start, unique.map(str::to_owned));
+        job
+    }
+
+    async fn pushed(store: &dyn Store, job: NewJob) -> JobId {
+        store.push(&[job]).await.unwrap()[0].id()
+    }
+
+    #[tokio::test]
+    async fn waiting_and_delayed_jobs_rest_in_failed_with_their_keys_free_also_while_paused() {
+        let store = Model::ticking(Timestamp(1_790_000_000_000_000));
+        store.pause(None).await.unwrap();
+        for start in [Start::Now, Start::After(Duration::from_secs(60))] {
+            let id = pushed(&store, job(start, Some("k"))).await;
+            assert_eq!(cancel_at_rest(&store, id).await.unwrap(), Rest::Cancelled(FailReason::Cancelled));
+            let listed = store.get(id).await.unwrap().unwrap();
+            assert_eq!((listed.state, listed.meta.failed), (State::Failed, Some(FailReason::Cancelled)));
+            assert_eq!((listed.meta.attempts, listed.meta.last_error()), (0, "cancelled before it began"));
+            assert_ne!(pushed(&store, job(Start::After(Duration::from_secs(9)), Some("k"))).await, id);
+            store.clear(crate::store::Clear { delayed: true, ..Default::default() }).await.unwrap();
+        }
+        assert_eq!(store.status().await.unwrap().reserved, 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_at_rest_is_missed_and_what_had_failed_stays_as_it_was() {
+        let store = Model::ticking(Timestamp(1_790_000_000_000_000));
+        assert_eq!(cancel_at_rest(&store, JobId(5)).await.unwrap(), Rest::Missed);
+        let id = pushed(&store, job(Start::Now, None)).await;
+        cancel_at_rest(&store, id).await.unwrap();
+        let before = store.get(id).await.unwrap().unwrap().meta;
+        assert_eq!(cancel_at_rest(&store, id).await.unwrap(), Rest::Failed(FailReason::Cancelled));
+        assert_eq!(store.get(id).await.unwrap().unwrap().meta, before);
+
+        let held = pushed(&store, job(Start::Now, None)).await;
+        let owner = store.join().await.unwrap();
+        store.take(&owner, 1, held).await.unwrap().unwrap();
+        assert_eq!(cancel_at_rest(&store, held).await.unwrap(), Rest::Missed);
+        assert_eq!(store.get(held).await.unwrap().unwrap().state, State::Reserved);
+    }
+}

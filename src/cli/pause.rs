@@ -1,0 +1,71 @@
+//! `queue:pause`: let no master take jobs of a channel.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::each::{self, Done};
+use super::{Failure, Session, time};
+use crate::config::Channel;
+use crate::form::time::parse_duration;
+use crate::job::{MAX_DELAY, Timestamp};
+
+/// Let no master on any machine take jobs of a channel; what runs goes on
+#[derive(Debug, Args)]
+pub(crate) struct Pause {
+    /// Every declared channel (or name several with --channel)
+    #[arg(long, conflicts_with = "channels")]
+    all: bool,
+    /// How long: seconds, or with units such as 10m, 1h30m, 2d [default: until queue:resume]
+    #[arg(long = "for", value_name = "TIME", value_parser = length, allow_negative_numbers = true)]
+    time: Option<Duration>,
+}
+
+/// How long a pause may be.
+fn length(text: &str) -> Result<Duration, String> {
+    let length = parse_duration(text)?;
+    match length {
+        Duration::ZERO => Err("a pause of no time changes nothing".to_owned()),
+        length if length > MAX_DELAY => Err("the longest is ten years".to_owned()),
+        length => Ok(length),
+    }
+}
+
+impl Pause {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        let channels = session.channels(self.all)?;
+        each::channel(session, &channels, |channel| pause(session, channel, self.time))
+    }
+}
+
+fn pause(session: &Session, channel: &Channel, time: Option<Duration>) -> Result<Done, Failure> {
+    let name = &channel.name;
+    let store = session.store(channel)?;
+    let paused = session.block_on(store.pause(time));
+    let until = paused.map_err(|error| Failure::store(format!("pause channel \"{name}\""), error))?;
+    let json = json!({ "channel": name, "paused": true, "paused_until": until.and_then(time::rfc3339) });
+    Ok(Done { words: render(name, until), json })
+}
+
+fn render(channel: &str, until: Option<Timestamp>) -> String {
+    let until = match until {
+        None => "until queue:resume".to_owned(),
+        Some(until) => format!("until {}, or queue:resume before", time::local(until)),
+    };
+    format!("Channel \"{channel}\" is paused: no master takes its jobs {until}.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_has_some_length_that_can_be_kept() {
+        assert_eq!(length("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(length("1.5"), Ok(Duration::from_millis(1500)));
+        for wrong in ["0", "-5", "soon", "11y", "1e30"] {
+            assert!(length(wrong).is_err(), "{wrong}");
+        }
+    }
+}

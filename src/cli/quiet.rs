@@ -1,0 +1,77 @@
+//! `queue:quiet`: let a master take no more jobs.
+
+use clap::Args;
+use serde_json::json;
+
+use super::each::{self, Done};
+use super::{Failure, Session, text};
+use crate::channel::Quieted;
+use crate::config::Channel;
+use crate::master::{Answer, Request};
+
+/// Let the master of a channel on this machine take no more jobs; what runs goes on
+#[derive(Debug, Args)]
+pub(crate) struct Quiet {
+    /// Every channel that has a master on this machine (or name several with --channel)
+    #[arg(long, conflicts_with = "channels")]
+    all: bool,
+}
+
+impl Quiet {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        each::channel(session, &each::served(session, self.all)?, quiet)
+    }
+}
+
+fn quiet(channel: &Channel) -> Result<Done, Failure> {
+    let name = &channel.name;
+    let doing = format!("quiet the master of channel \"{name}\"");
+    let Answer::Quiet(quieted) = each::ask(channel, &doing, Request::Quiet)? else {
+        return Err(each::astray(&doing));
+    };
+    let Quieted { was_quiet, running, handed_back } = quieted;
+    let json =
+        json!({ "channel": name, "was_quiet": was_quiet, "running": running, "handed_back": handed_back });
+    Ok(Done { words: render(name, quieted), json })
+}
+
+fn render(channel: &str, quieted: Quieted) -> String {
+    let Quieted { was_quiet, running, handed_back } = quieted;
+    let mut words = if was_quiet {
+        format!("The master of channel \"{channel}\" was quiet already.")
+    } else {
+        format!("The master of channel \"{channel}\" is quiet: it takes no more jobs until queue:resume.")
+    };
+    match running {
+        0 => {}
+        1 => words.push_str(" 1 job still runs."),
+        n => words.push_str(&format!(" {n} jobs still run.")),
+    }
+    if !was_quiet && handed_back > 0 {
+        let waits = if handed_back == 1 { "that had not begun waits" } else { "that had not begun wait" };
+        words.push_str(&format!(" {} {waits} again.", text::jobs(handed_back as u64)));
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_what_goes_on() {
+        let said =
+            |was_quiet, running, handed_back| render("mail", Quieted { was_quiet, running, handed_back });
+        let quiet = "The master of channel \"mail\" is quiet: it takes no more jobs until queue:resume.";
+        assert_eq!(said(false, 0, 0), quiet);
+        assert_eq!(
+            said(false, 1, 1),
+            format!("{quiet} 1 job still runs. 1 job that had not begun waits again.")
+        );
+        assert_eq!(
+            said(false, 2, 3),
+            format!("{quiet} 2 jobs still run. 3 jobs that had not begun wait again.")
+        );
+        assert_eq!(said(true, 2, 0), "The master of channel \"mail\" was quiet already. 2 jobs still run.");
+    }
+}

@@ -1,0 +1,112 @@
+//! Why the jobs of a channel do not run, in a sentence. Pure.
+
+use super::blockers::{Clause, are, blockers, joined};
+use super::facts::Facts;
+use crate::cli::{text, time};
+
+/// What the channel as a whole waits for.
+pub(super) fn answer(facts: &Facts) -> Clause {
+    let channel = format!("Channel \"{}\"", facts.channel);
+    let counts = &facts.counts;
+    let blockers = blockers(facts);
+    let rest = waiting(facts);
+    if let Some(first) = blockers.first() {
+        return Clause::new(first.reason, format!("{channel} stands still: {}; {rest}.", joined(&blockers)));
+    }
+    let view = facts.view();
+    let (slots, free) = view.map_or((0, 0), |view| (view.slots, view.free));
+    if counts.waiting == 0 {
+        let reason = match (counts.reserved, counts.delayed) {
+            (0, 0) => "idle",
+            (0, _) => "delayed",
+            _ => "running",
+        };
+        return Clause::new(reason, format!("{channel} waits for work: {rest}."));
+    }
+    let (reason, text) = match (slots, free) {
+        (0, 0) => {
+            let error = view.and_then(|view| view.report.worker_error.as_deref());
+            let error = error.map_or(String::new(), |error| format!(" ({})", text::plain(error)));
+            ("starting", format!("waits for a worker to be ready{error}"))
+        }
+        (1, 0) => ("no_slot", "waits for a slot: the only one is busy".to_owned()),
+        (slots, 0) => ("no_slot", format!("waits for a slot: all {slots} are busy")),
+        (slots, free) => {
+            ("next", format!("works: {free} of {} slots are free for what waits", slots.max(free)))
+        }
+    };
+    Clause::new(reason, format!("{channel} {text}; {rest}."))
+}
+
+/// What there is to do.
+fn waiting(facts: &Facts) -> String {
+    let counts = &facts.counts;
+    let next = facts.next_due.map_or(String::new(), |due| format!(", the next until {}", time::local(due)));
+    let parts: Vec<_> = [
+        (counts.waiting, "waiting".to_owned()),
+        (counts.reserved, "reserved".to_owned()),
+        (counts.delayed, format!("delayed{next}")),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, word)| format!("{} {word}", are(count)))
+    .collect();
+    if parts.is_empty() { "no job waits, runs or is delayed".to_owned() } else { parts.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::{Report, View};
+    use crate::cli::why::facts::Master;
+    use crate::job::Timestamp;
+    use crate::store::Status;
+
+    fn facts(waiting: u64, reserved: u64, delayed: u64, slots: usize, free: usize) -> Facts {
+        let view = View { slots, free, ..View::default() };
+        Facts {
+            channel: "mail".to_owned(),
+            now: Timestamp(1_796_029_200_000_000),
+            counts: Status { waiting, reserved, delayed, ..Status::default() },
+            master: Master::Answers { pid: 42, view: Box::new(view) },
+            max_attempts: 3,
+            next_due: (delayed > 0).then_some(Timestamp(1_796_029_300_000_000)),
+        }
+    }
+
+    #[test]
+    fn a_channel_that_works_says_what_it_has_to_do() {
+        for (facts, reason, says) in [
+            (facts(0, 0, 0, 4, 4), "idle", "waits for work: no job waits, runs or is delayed."),
+            (facts(0, 0, 1, 4, 4), "delayed", "1 job is delayed, the next until 2026-"),
+            (facts(0, 2, 1, 4, 2), "running", "2 jobs are reserved, 1 job is delayed, the next until "),
+            (
+                facts(7, 4, 0, 4, 0),
+                "no_slot",
+                "waits for a slot: all 4 are busy; 7 jobs are waiting, 4 jobs are reserved.",
+            ),
+            (facts(7, 1, 0, 1, 0), "no_slot", "the only one is busy"),
+            (facts(7, 2, 0, 4, 2), "next", "works: 2 of 4 slots are free for what waits"),
+            (facts(1, 0, 0, 0, 0), "starting", "waits for a worker to be ready; 1 job is waiting."),
+        ] {
+            let answer = answer(&facts);
+            assert_eq!(answer.reason, reason, "{answer:?}");
+            assert!(answer.text.starts_with("Channel \"mail\" ") && answer.text.contains(says), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_channel_that_stands_still_says_everything_that_holds_it_up() {
+        let mut still = facts(3, 0, 0, 0, 0);
+        still.counts.paused = true;
+        let Master::Answers { view, .. } = &mut still.master else { unreachable!() };
+        view.report = Report { store_error: Some("connection refused\x1b".to_owned()), ..Report::default() };
+        let answer = answer(&still);
+        assert_eq!(answer.reason, "paused");
+        assert_eq!(
+            answer.text,
+            "Channel \"mail\" stands still: the channel is paused until somebody runs queue:resume; also, its master 42 cannot \
+             use the store: connection refused\\u{1b}; 3 jobs are waiting."
+        );
+    }
+}

@@ -1,0 +1,80 @@
+//! Who holds a unique key, and for how long, in a sentence. Pure.
+
+use std::time::Duration;
+
+use super::blockers::Clause;
+use super::facts::Job;
+use crate::cli::{text, time};
+use crate::job::{JobId, UniqueUntil};
+
+/// Most characters of a key that are shown.
+const KEY: usize = 80;
+
+/// Who holds a key. `why` is what is said of that job, if it has a record.
+pub(super) fn answer(key: &str, channel: &str, holder: Option<JobId>, job: Option<(&Job, Clause)>) -> Clause {
+    let key = text::short(key, KEY);
+    let Some(id) = holder else {
+        let text =
+            format!("No job of channel \"{channel}\" holds the key \"{key}\": a push with it adds a job.");
+        return Clause::new("free", text);
+    };
+    let Some((job, why)) = job else {
+        let text = format!(
+            "Job {id} has taken the key \"{key}\" for a time that is not over, and is gone: a push with it adds nothing \
+             until then."
+        );
+        return Clause::new("unique_key", text);
+    };
+    let until = match (job.meta.unique_for_ms, job.meta.unique_until) {
+        (Some(ms), _) => {
+            let until = id.pushed_at().after(Duration::from_millis(ms));
+            format!("until {}", time::local(until))
+        }
+        (None, UniqueUntil::Start) => "until it begins".to_owned(),
+        (None, UniqueUntil::End) => "until it has ended".to_owned(),
+    };
+    let text = format!(
+        "The key \"{key}\" is held by job {id} {until}, so a push with it adds nothing. {}",
+        why.text
+    );
+    Clause::new("unique_key", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Meta, Timestamp};
+    use crate::store::State;
+
+    const ID: JobId = JobId(1_796_029_200_000_000);
+
+    fn said(edit: impl FnOnce(&mut Meta)) -> String {
+        let mut meta = Meta::named("x");
+        edit(&mut meta);
+        let job = Job { id: ID, state: State::Waiting, at: Timestamp(0), meta, before: None };
+        let why = Clause::new("no_slot", "Job 1 (x) waits for a slot.");
+        let answer = answer("k\x1b", "mail", Some(ID), Some((&job, why)));
+        assert_eq!(answer.reason, "unique_key");
+        answer.text
+    }
+
+    #[test]
+    fn a_key_is_held_until_its_jobs_end_or_start_or_for_a_time() {
+        let by = format!("The key \"k\\u{{1b}}\" is held by job {ID}");
+        let rest = "so a push with it adds nothing. Job 1 (x) waits for a slot.";
+        assert_eq!(said(|_| {}), format!("{by} until it has ended, {rest}"));
+        let start = said(|meta| meta.unique_until = UniqueUntil::Start);
+        assert_eq!(start, format!("{by} until it begins, {rest}"));
+        let time = time::local(Timestamp(ID.0 + 60_000_000));
+        assert_eq!(said(|meta| meta.unique_for_ms = Some(60_000)), format!("{by} until {time}, {rest}"));
+    }
+
+    #[test]
+    fn a_key_without_a_job_is_free_or_was_taken_for_a_time() {
+        let free = answer("k", "mail", None, None);
+        assert_eq!(free.reason, "free");
+        assert_eq!(free.text, "No job of channel \"mail\" holds the key \"k\": a push with it adds a job.");
+        let gone = answer("k", "mail", Some(ID), None);
+        assert!(gone.text.contains("for a time that is not over, and is gone"), "{gone:?}");
+    }
+}

@@ -1,0 +1,97 @@
+//! Where a job goes that somebody cancelled. Pure.
+//!
+//! It rests in `failed`, whatever attempts it has left: whoever cancels a job does not want it to be tried again, and can
+//! still see and reload it. The run that was ended is no attempt, for it did not end by itself. Its failed callback does
+//! not run: that is for failures nobody has seen yet, and this one was ordered.
+
+use super::{Policy, failed};
+use crate::job::{ErrorKind, FailReason, Meta, Timestamp};
+use crate::store::Place;
+
+impl Policy {
+    /// Where a job goes that was cancelled before a run of it began.
+    #[must_use]
+    pub fn cancel(meta: Meta, now: Timestamp) -> Place {
+        cancelled(meta, "cancelled before it began", now)
+    }
+}
+
+/// Where a job goes whose run was ended because it was cancelled.
+pub(super) fn cancelled_run(meta: Meta, killed: bool, now: Timestamp) -> Place {
+    let how = if killed {
+        "cancelled while it ran; it did not end when asked and was killed"
+    } else {
+        "cancelled while it ran; it ended when asked"
+    };
+    cancelled(meta, how, now)
+}
+
+fn cancelled(mut meta: Meta, how: &str, now: Timestamp) -> Place {
+    // One that had failed for good and came back for its callback has failed for what it had failed for.
+    if let Some(reason) = meta.failing.take() {
+        let message = format!("the failed callback: {how}");
+        meta.record_error(meta.attempts.max(1), now, ErrorKind::Callback, &message);
+        return failed(meta, reason);
+    }
+    meta.record_error(meta.attempts.saturating_add(1), now, ErrorKind::Cancelled, how);
+    failed(meta, FailReason::Cancelled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{JobOptions, Outcome};
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn rests(place: Place) -> Meta {
+        let Place::Failed(meta) = place else { panic!("it goes to failed, not to {place:?}") };
+        meta
+    }
+
+    #[test]
+    fn a_cancelled_run_is_no_attempt_and_no_crash_and_is_not_followed_by_another() {
+        let before = Meta { attempts: 1, crashes: 1, max_attempts: Some(9), ..Meta::named("x") };
+        for (killed, word) in [(true, "killed"), (false, "ended when asked")] {
+            let outcome = Outcome::Cancelled { killed };
+            let meta = rests(Policy::default().settle(before.clone(), outcome, NOW, 0.5));
+            assert_eq!((meta.failed, meta.attempts, meta.crashes), (Some(FailReason::Cancelled), 1, 1));
+            let noted = meta.errors.last().expect("it is noted");
+            assert_eq!((noted.attempt, noted.kind), (2, ErrorKind::Cancelled));
+            assert!(noted.message.contains(word), "{}", noted.message);
+        }
+    }
+
+    #[test]
+    fn the_failed_callback_of_a_cancelled_job_does_not_run() {
+        let options = JobOptions { failed: true, ..JobOptions::default() };
+        let outcome = Outcome::Cancelled { killed: false };
+        let place = Policy::default().end(Meta::named("x"), outcome, options, NOW, 0.0);
+        assert_eq!(rests(place).failed, Some(FailReason::Cancelled));
+    }
+
+    #[test]
+    fn a_cancelled_callback_leaves_the_job_failed_for_what_it_had_failed_for() {
+        let failing = Meta { failing: Some(FailReason::Exhausted), attempts: 3, ..Meta::named("x") };
+        let ran = Policy::default().end(
+            failing.clone(),
+            Outcome::Cancelled { killed: true },
+            JobOptions::default(),
+            NOW,
+            0.0,
+        );
+        for place in [ran, Policy::cancel(failing, NOW)] {
+            let meta = rests(place);
+            assert_eq!((meta.failed, meta.failing, meta.attempts), (Some(FailReason::Exhausted), None, 3));
+            assert_eq!(meta.errors.last().map(|e| e.kind), Some(ErrorKind::Callback));
+        }
+    }
+
+    #[test]
+    fn a_job_that_had_not_begun_says_so() {
+        let meta = rests(Policy::cancel(Meta { attempts: 2, ..Meta::named("x") }, NOW));
+        assert_eq!((meta.failed, meta.attempts), (Some(FailReason::Cancelled), 2));
+        assert_eq!(meta.last_error(), "cancelled before it began");
+        assert_eq!(meta.errors[0].attempt, 3);
+    }
+}

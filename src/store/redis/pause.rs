@@ -1,0 +1,31 @@
+//! Pausing a channel for every master, and ending that.
+
+use std::time::Duration;
+
+use super::reply::{count, int};
+use super::scripts::Script;
+use super::{RedisStore, micros};
+use crate::job::{MAX_DELAY, Timestamp};
+use crate::store::StoreError;
+
+impl RedisStore {
+    pub(super) async fn set_pause(&self, time: Option<Duration>) -> Result<Option<Timestamp>, StoreError> {
+        const DOING: &str = "pausing";
+        let mut call = self.call(Script::Pause, DOING, &[]).await?;
+        call.arg("pause");
+        match time {
+            Some(time) => call.arg(micros(time.min(MAX_DELAY))),
+            None => call.arg(""),
+        };
+        let until = self.understood(count(call.send().await?), DOING)?;
+        Ok((until > 0).then_some(Timestamp(until)))
+    }
+
+    pub(super) async fn end_pause(&self) -> Result<bool, StoreError> {
+        const DOING: &str = "resuming";
+        let mut call = self.call(Script::Pause, DOING, &[]).await?;
+        call.arg("resume").arg("");
+        let ended = self.understood(int(call.send().await?), DOING)?;
+        Ok(ended == 1)
+    }
+}

@@ -1,0 +1,246 @@
+//! Jobs that are cancelled: one outcome each, told when the store knows it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use aint_queue::channel::{CancelEnd, Command, Halt};
+use aint_queue::job::{FailReason, JobId, Timestamp};
+use aint_queue::pool::plan::Plan;
+use aint_queue::store::model::Model;
+use aint_queue::store::{Clear, State};
+use tokio::sync::oneshot;
+
+use crate::faulty::{Fault, Faulty};
+use crate::rig::{Options, PATIENCE, Rig, job, rig};
+
+const LONG: &str = r#"{"ms":60000}"#;
+
+/// Cancels a job; the answer comes later.
+async fn cancel(rig: &Rig, id: JobId) -> oneshot::Receiver<CancelEnd> {
+    let (reply, end) = oneshot::channel();
+    rig.commands.send(Command::Cancel(id, reply)).await.unwrap();
+    end
+}
+
+async fn answer(end: oneshot::Receiver<CancelEnd>) -> CancelEnd {
+    tokio::time::timeout(PATIENCE, end).await.expect("an answer comes").expect("the channel answers")
+}
+
+async fn running(rig: &Rig, jobs: usize) {
+    let begun = std::time::Instant::now();
+    while rig.report().await.running < jobs {
+        assert!(begun.elapsed() < PATIENCE, "the jobs run");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn is_cancelled(end: CancelEnd, by: Halt) -> bool {
+    matches!(end, CancelEnd::Cancelled { how, reason: FailReason::Cancelled, .. } if how == by)
+}
+
+#[tokio::test]
+async fn a_job_that_had_not_begun_is_cancelled_at_once_and_nothing_else_is() {
+    // Suspects wait for one of a few workers of their own.
+    let rig = rig(Options::new(Plan::coroutine(10, 0))).await;
+    let mut suspect = job("hang", LONG);
+    suspect.meta.suspect = true;
+    rig.push(&vec![suspect; 10]).await;
+    let begun = std::time::Instant::now();
+    let (ready, aboard) = loop {
+        let report = rig.report().await;
+        let aboard: Vec<_> = report.pool.rows.iter().filter_map(|row| Some(row.job.as_ref()?.id)).collect();
+        if report.ready > 0 && report.running > 0 && aboard.len() == report.running {
+            break (report.ready, aboard);
+        }
+        assert!(begun.elapsed() < PATIENCE, "some run and some are ready: {report:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let held = rig.store.list(State::Reserved, None, 500).await.unwrap().jobs;
+    let waits = held.iter().map(|job| job.id).find(|id| !aboard.contains(id)).expect("one is ready");
+    assert!(is_cancelled(answer(cancel(&rig, waits).await).await, Halt::NotBegun));
+    let meta = rig.get(waits).await.meta;
+    assert_eq!((meta.failed, meta.attempts), (Some(FailReason::Cancelled), 0));
+    let report = rig.report().await;
+    assert_eq!((report.running, report.ready), (aboard.len(), ready - 1));
+    assert_eq!(answer(cancel(&rig, waits).await).await, CancelEnd::NotHeld);
+    rig.stop(true).await;
+}
+
+#[tokio::test]
+async fn whatever_wins_the_race_a_job_has_one_end_and_the_answer_tells_it() {
+    let rig = rig(Options::new(Plan::coroutine(64, 0))).await;
+    rig.push(&[job("noop", "{}")]).await;
+    rig.until("the worker to serve", |s| s.done == 1).await;
+    let mut ends = Vec::new();
+    for _ in 0..8 {
+        // A handler that is dropped when it was asked has a part of the grace to end by itself.
+        let length = || fastrand::u64(..160);
+        let jobs: Vec<_> = (0..50).map(|_| job("sleep", &format!(r#"{{"ms":{}}}"#, length()))).collect();
+        let ids = rig.push(&jobs).await;
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(..30))).await;
+        for id in ids {
+            ends.push((id, cancel(&rig, id).await));
+        }
+    }
+    let status = rig.until("all to end", |s| s.done + s.failed == 401).await;
+    let (mut cancelled, mut done) = (0, 0);
+    for (id, end) in ends {
+        let left = rig.store.get(id).await.unwrap();
+        match answer(end).await {
+            CancelEnd::Cancelled { reason, .. } => {
+                cancelled += 1;
+                let job = left.expect("it is kept");
+                assert_eq!(
+                    (job.state, job.meta.failed, reason),
+                    (State::Failed, Some(reason), FailReason::Cancelled)
+                );
+                assert_eq!(job.meta.attempts, 0);
+            }
+            CancelEnd::Done => {
+                done += 1;
+                assert_eq!(left, None, "what is done leaves no record");
+            }
+            CancelEnd::NotHeld => assert_eq!(left, None, "it was done before, or began afterwards"),
+            other => panic!("{id} ended as {other:?}"),
+        }
+    }
+    assert_eq!((status.failed, status.reserved), (cancelled, 0));
+    assert!(cancelled > 0 && done > 0, "{done} of 400 were faster, {cancelled} were not");
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn everybody_who_cancels_a_job_hears_its_one_end_and_gives_it_no_second_grace() {
+    let rig = rig(Options::new(Plan::process_pool(1, 1, 0))).await;
+    let ids = rig.push(&[job("hang", LONG)]).await;
+    running(&rig, 1).await;
+    let mut first = cancel(&rig, ids[0]).await;
+    let mut others = Vec::new();
+    // The grace is 250 ms: if each of these began it anew, it would never be over.
+    let first = loop {
+        others.push(cancel(&rig, ids[0]).await);
+        match tokio::time::timeout(Duration::from_millis(100), &mut first).await {
+            Ok(end) => break end.expect("the channel answers"),
+            Err(_) => assert!(others.len() < 100, "the job is never killed"),
+        }
+    };
+    assert!(is_cancelled(first, Halt::Killed), "{first:?}");
+    for other in others {
+        assert_eq!(answer(other).await, first);
+    }
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn siblings_of_a_cancelled_job_finish() {
+    let rig = rig(Options::new(Plan::coroutine(8, 0))).await;
+    let mut jobs = vec![job("sleep", r#"{"ms":1200}"#); 5];
+    jobs.push(job("hang", LONG));
+    let ids = rig.push(&jobs).await;
+    running(&rig, 6).await;
+    let end = answer(cancel(&rig, ids[5]).await).await;
+    assert!(is_cancelled(end, Halt::Killed), "{end:?}");
+    let status = rig.store.status().await.unwrap();
+    assert_eq!((status.done, status.failed), (5, 1));
+    assert_eq!(rig.report().await.workers.stuck_slots, 0);
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn a_job_cancelled_during_a_stop_is_not_handed_back_and_the_stop_need_not_wait_for_it() {
+    for (name, by) in [("sleep", Halt::Asked), ("hang", Halt::Killed)] {
+        let mut options = Options::new(Plan::process_pool(2, 2, 0));
+        options.stop_wait = PATIENCE;
+        let rig = rig(options).await;
+        let ids = rig.push(&[job(name, LONG), job("sleep", r#"{"ms":100}"#)]).await;
+        running(&rig, 2).await;
+        rig.commands.send(Command::Stop { force: false }).await.unwrap();
+        let end = answer(cancel(&rig, ids[0]).await).await;
+        assert!(is_cancelled(end, by), "{end:?}");
+        let store = Arc::clone(&rig.store);
+        let stopped = rig.ended().await;
+        let status = store.status().await.unwrap();
+        assert_eq!((stopped.handed_back, stopped.settled), (0, true));
+        assert_eq!((status.failed, status.done, status.waiting), (1, 1, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_stop_that_kills_does_not_undo_a_cancel() {
+    let rig = rig(Options::new(Plan::process_pool(1, 1, 0))).await;
+    let ids = rig.push(&[job("hang", LONG)]).await;
+    running(&rig, 1).await;
+    let end = cancel(&rig, ids[0]).await;
+    let store = Arc::clone(&rig.store);
+    let stopped = rig.stop(true).await;
+    let end = answer(end).await;
+    assert!(is_cancelled(end, Halt::Killed), "{end:?}");
+    assert_eq!(stopped.handed_back, 0);
+    assert_eq!(store.get(ids[0]).await.unwrap().unwrap().meta.failed, Some(FailReason::Cancelled));
+}
+
+#[tokio::test]
+async fn the_answer_waits_for_the_store_and_survives_a_lost_reply() {
+    for fault in [Fault::Lost, Fault::ReplyLost] {
+        let (away, faults) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (is_away, met) = (Arc::clone(&away), Arc::clone(&faults));
+        let store = Faulty::new(Model::ticking(Timestamp(1_790_000_000_000_000)), move |call| {
+            let fails = is_away.load(Ordering::Relaxed) && call != "wait";
+            // Of what is lost on its way back only the first is heard.
+            let first = fails && !met.swap(true, Ordering::Relaxed);
+            if first {
+                fault
+            } else if fails {
+                Fault::Lost
+            } else {
+                Fault::None
+            }
+        });
+        let rig = rig(Options { store: Arc::new(store), ..Options::new(Plan::process_pool(1, 1, 0)) }).await;
+        let ids = rig.push(&[job("sleep", LONG)]).await;
+        running(&rig, 1).await;
+        away.store(true, Ordering::Relaxed);
+        let mut end = cancel(&rig, ids[0]).await;
+        let begun = std::time::Instant::now();
+        while rig.report().await.running > 0 || !faults.load(Ordering::Relaxed) {
+            assert!(begun.elapsed() < PATIENCE, "the run ends and the store is told");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(end.try_recv().is_err(), "{fault:?}: nothing is promised before the store has answered");
+        away.store(false, Ordering::Relaxed);
+        let end = answer(end).await;
+        assert!(is_cancelled(end, Halt::Asked), "{fault:?}: {end:?}");
+        let meta = rig.get(ids[0]).await.meta;
+        assert_eq!((meta.failed, meta.errors.len()), (Some(FailReason::Cancelled), 1), "{fault:?}");
+        rig.stop(false).await;
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_cleared_while_it_is_cancelled_is_told_as_gone() {
+    let rig = rig(Options::new(Plan::process_pool(1, 1, 0))).await;
+    let ids = rig.push(&[job("hang", LONG)]).await;
+    running(&rig, 1).await;
+    let end = cancel(&rig, ids[0]).await;
+    rig.store.clear(Clear { reserved: true, ..Clear::default() }).await.unwrap();
+    assert_eq!(answer(end).await, CancelEnd::Gone);
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_cancelled_in_company_leaves_no_suspects() {
+    // The whole worker dies of one signal, and takes what was cancelled with it.
+    let rig = rig(Options::new(Plan::coroutine(4, 0))).await;
+    let ids = rig.push(&[job("hang", LONG), job("sleep", r#"{"ms":600}"#)]).await;
+    running(&rig, 2).await;
+    let end = cancel(&rig, ids[0]).await;
+    let pid = rig.report().await.pids[0];
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    let end = answer(end).await;
+    assert!(matches!(end, CancelEnd::Cancelled { .. }), "{end:?}");
+    rig.until("its sibling to run again", |s| s.done == 1).await;
+    let meta = rig.get(ids[0]).await.meta;
+    assert_eq!((meta.crashes, meta.suspect), (0, false));
+    rig.stop(false).await;
+}

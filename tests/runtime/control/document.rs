@@ -1,0 +1,138 @@
+//! The transcripts of `docs/control-socket.md`, said to a real master.
+//!
+//! Each is a file beside this one: lines of the one who asks behind `> `, of the master behind `< `, notes behind `# `.
+//! What differs from run to run stands in angle brackets. `UPDATE_EXAMPLES=1` writes down what the master says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::de::IgnoredAny;
+
+use super::Line;
+use crate::site::{Site, until};
+
+/// A word that names the channel whose socket is spoken to from there on, in a note.
+const TO: &str = "# To the socket of channel ";
+/// Values that differ from run to run, by their keys. A word is no JSON, so the largest values come first.
+const VOLATILE: [(&str, &str); 10] = [
+    ("progress", "<report>"),
+    ("pid", "<pid>"),
+    ("pids", "[<pid>]"),
+    ("uptime_seconds", "<seconds>"),
+    ("id", "<id>"),
+    ("age_ms", "<ms>"),
+    ("ago_ms", "<ms>"),
+    ("ms", "<ms>"),
+    ("memory", "<bytes>"),
+    ("metrics", "<text>"),
+];
+
+fn fixtures() -> Vec<PathBuf> {
+    let entries = fs::read_dir("tests/runtime/control").unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "txt")).collect();
+    found.sort();
+    assert!(found.len() > 5, "the transcripts are where this test looks");
+    found
+}
+
+/// A line of the master with a word in the place of what differs.
+fn steady(line: &str) -> String {
+    let mut line = line.to_owned();
+    for (key, word) in VOLATILE {
+        let (mark, mut from) = (format!("\"{key}\":"), 0);
+        while let Some(at) = line[from..].find(&mark).map(|at| from + at + mark.len()) {
+            let mut value = serde_json::Deserializer::from_str(&line[at..]).into_iter::<IgnoredAny>();
+            // The progress of a job is a number or nothing, and tells something.
+            let is_value = value.next().is_some_and(|value| value.is_ok());
+            let end = at + value.byte_offset();
+            // The progress of a job tells something, and so does how many workers were replaced for their memory.
+            let tells = (key == "progress" && at > 15) || (key == "memory" && &line[at..end] == "0");
+            if is_value && !tells {
+                line.replace_range(at..end, word);
+            }
+            from = at;
+        }
+    }
+    // What else there is to ask for grows.
+    if let (Some(from), Some(to)) = (line.find(", expected one of "), line.find(" at line ")) {
+        line.replace_range(from..to, ", expected one of <commands>");
+    }
+    line
+}
+
+/// What the transcript becomes when it is said to a master.
+fn replay(text: &str) -> String {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\ndynamic_mode = false\nmin_worker_number = 1\nmax_worker_number = 4\n\
+         [channels.mail.worker]\ntype = \"coroutine\"\n",
+    );
+    let _master = site.listen(&["--all"]);
+    // What is waited for ends some time, and not at once.
+    let ms = if text.contains("{\"progress\"") { 2_000 } else { 60_000 };
+    let job = site.push("sleep", &format!(r#"{{"ms":{ms}}}"#), &[]).to_string();
+    let (mut line, mut said) = (Line::to(&site, "default"), String::new());
+    let running = |report: &serde_json::Value| report["ok"]["status"]["report"]["running"] == 1;
+    until("the job to run", || running(&line.ask(r#"{"command":"status"}"#)).then_some(()));
+    let mut expected = text.lines().peekable();
+    while let Some(next) = expected.next() {
+        if let Some(channel) = next.strip_prefix(TO) {
+            line = Line::to(&site, channel.split_once('"').unwrap().1.split_once('"').unwrap().0);
+        }
+        if next.starts_with("# ") {
+            said.push_str(&format!("{next}\n"));
+        }
+        let Some(request) = next.strip_prefix("> ") else { continue };
+        said.push_str(&format!("{next}\n"));
+        line.say(format!("{}\n", request.replace("<id>", &job)).as_bytes()).unwrap();
+        let shows_progress = expected.peek().is_some_and(|line| line.starts_with("< {\"progress\""));
+        let mut progressed = false;
+        loop {
+            let heard = steady(&line.hear().expect("an answer"));
+            let is_progress = heard.starts_with("{\"progress\"");
+            // How often it tells is not told.
+            if !is_progress || (shows_progress && !progressed) {
+                said.push_str(&format!("< {heard}\n"));
+            }
+            progressed |= is_progress;
+            if !is_progress {
+                break;
+            }
+        }
+    }
+    said
+}
+
+fn check(path: &Path) {
+    let text = fs::read_to_string(path).unwrap();
+    let said = replay(&text);
+    if std::env::var_os("UPDATE_EXAMPLES").is_some() {
+        fs::write(path, &said).unwrap();
+    }
+    assert!(said == text, "{} differs from what the master says:\n{said}", path.display());
+}
+
+#[test]
+fn a_master_says_what_the_document_says() {
+    std::thread::scope(|scope| {
+        let checks: Vec<_> = fixtures().into_iter().map(|path| scope.spawn(move || check(&path))).collect();
+        let failed = checks.into_iter().filter_map(|check| check.join().err()).count();
+        assert_eq!(failed, 0, "each is shown above");
+    });
+}
+
+#[test]
+fn the_document_shows_every_transcript_and_every_command() {
+    let document = fs::read_to_string("docs/control-socket.md").unwrap();
+    for path in fixtures() {
+        assert!(document.contains(&format!("```text {}\n", path.display())), "{}", path.display());
+    }
+    let site = Site::sqlite("[channels.default]\n");
+    let _master = site.listen(&[]);
+    let answer = Line::to(&site, "default").ask(r#"{"command":"?"}"#);
+    let commands = answer["error"].as_str().unwrap().split('`').skip(3).step_by(2).map(str::to_owned);
+    let commands: Vec<_> = commands.collect();
+    assert!(commands.len() >= 7, "{commands:?}");
+    for command in commands {
+        assert!(document.contains(&format!("\"command\":\"{command}\"")), "{command} is not in the document");
+    }
+}

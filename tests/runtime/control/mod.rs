@@ -1,0 +1,74 @@
+//! Operating a running master: quiet, pause, scale, cancel, and the socket it all goes through; and asking why.
+
+mod cancel;
+mod channels;
+mod document;
+mod guards;
+mod pause;
+mod quiet;
+mod scale;
+mod why;
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::drain::redis_line;
+use crate::redis::Server;
+use crate::site::{SQLITE, Site, until};
+
+/// A conversation with the master of a channel.
+struct Line(BufReader<UnixStream>);
+
+impl Line {
+    fn to(site: &Site, channel: &str) -> Self {
+        let stream = UnixStream::connect(site.file(&format!("run/{channel}.sock"))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    /// Says this as it is.
+    fn say(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.get_mut().write_all(bytes)
+    }
+
+    /// The next line, or nothing when the other end has gone.
+    fn hear(&mut self) -> Option<String> {
+        let mut line = String::new();
+        match self.0.read_line(&mut line) {
+            Ok(n) if n > 0 => Some(line.trim_end().to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Says a line and answers the last word on it.
+    fn ask(&mut self, request: &str) -> Value {
+        self.say(format!("{request}\n").as_bytes()).unwrap();
+        loop {
+            let line = self.hear().expect("an answer");
+            let value: Value = serde_json::from_str(&line).unwrap();
+            if value.get("progress").is_none() {
+                return value;
+            }
+        }
+    }
+}
+
+/// Runs a test on an embedded store and on a Redis server.
+fn on_both(channels: &str, test: impl Fn(&Site)) {
+    test(&Site::new(SQLITE, channels));
+    let server = Server::start();
+    test(&Site::new(&redis_line(&server), channels));
+}
+
+/// How a channel's master says it stands.
+fn report(site: &Site, channel: &str) -> Value {
+    Line::to(site, channel).ask(r#"{"command":"status"}"#)["ok"]["status"]["report"].clone()
+}
+
+/// Waits until so many jobs are aboard workers.
+fn running(site: &Site, channel: &str, jobs: u64) {
+    until("the jobs to run", || (report(site, channel)["running"] == jobs).then_some(()));
+}
