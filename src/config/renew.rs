@@ -91,8 +91,7 @@ mod tests {
         let new = "[channels.default]\npid_path = \"/elsewhere\"\nmemory_limit = 70\n\
                    driver = { type = \"sqlite\", path = \"other.db\" }\n\
                    [channels.default.worker]\ntype = \"coroutine\"\nmax_execute_seconds = 3\n";
-        let old =
-            "[channels.default]\npid_path = \"/here\"\n[channels.default.worker]\ntype = \"process-pool\"\ncool_down_seconds = 3\ndynamic_mode = false\n";
+        let old = "[channels.default]\npid_path = \"/here\"\n[channels.default.worker]\ntype = \"process-pool\"\ncool_down_seconds = 3\ndynamic_mode = false\n";
         let Renewal { channel, restart } = renewal(old, new);
         let keys = ["driver", "pid_path", "memory_limit", "worker.type"];
         assert_eq!(restart, keys.map(|key| format!("channels.default.{key}")));
