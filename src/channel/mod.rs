@@ -12,11 +12,13 @@
 mod asks;
 mod calls;
 mod cancel;
+mod command;
 mod demand;
 mod look;
 mod pace;
 mod quiet;
 mod reload;
+mod report;
 mod rest;
 mod runs;
 mod stop;
@@ -28,11 +30,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::job::{JobId, Outcome, Timestamp};
 use crate::metrics::ChannelMetrics;
-use crate::pool::{ByHand, Census, Floor, Insight, Pool};
+use crate::pool::Pool;
 pub use crate::store::Elsewhere;
 use crate::store::{Owner, Store};
 use crate::wire::RunId;
@@ -40,11 +42,13 @@ use asks::Asks;
 use calls::Calls;
 use cancel::Cancels;
 pub use cancel::{CancelEnd, Halt};
+pub use command::Command;
 pub use look::{HeldJob, View};
 use pace::Pace;
 pub use quiet::Quieted;
 use reload::Reload;
 pub use reload::{OnReloaded, Renewal, Rules};
+pub use report::{Pulse, Report};
 pub use rest::{Rest, cancel_at_rest};
 pub use stop::Stopped;
 use stop::Stopping;
@@ -94,74 +98,6 @@ pub enum Scope {
     Next,
     /// This one, wherever it is.
     Only(JobId),
-}
-
-/// What a channel can be told.
-#[derive(Debug)]
-pub enum Command {
-    /// Finish and end. A second one with `force` skips the waiting.
-    Stop {
-        /// Kill what runs instead of waiting for it.
-        force: bool,
-    },
-    /// Finish and end, because the master begins anew: a [`Command::Stop`] that follows is the first one.
-    Pause,
-    /// Let other workers take over, and go on by other rules.
-    Reload(Box<Renewal>, OnReloaded),
-    /// Tell what is going on.
-    Report(oneshot::Sender<Report>),
-    /// Set the fewest workers by hand; answers how many that are now, or why it cannot be done.
-    Scale(ByHand, oneshot::Sender<Result<Floor, String>>),
-    /// Take no more jobs, and let what runs go on.
-    Quiet(oneshot::Sender<Quieted>),
-    /// Take jobs again; answers whether it had been quiet.
-    Resume(oneshot::Sender<bool>),
-    /// End a job that is held, and answer what became of it once the store knows.
-    Cancel(JobId, oneshot::Sender<CancelEnd>),
-    /// Tell what is going on, and what is done with this job.
-    Look(Option<JobId>, oneshot::Sender<View>),
-    /// Show that it moves.
-    Pulse(oneshot::Sender<Pulse>),
-}
-
-/// That a channel's actor moves, and how far a stop is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pulse {
-    /// Jobs aboard workers.
-    pub running: usize,
-    /// How long the store call that is under way has been.
-    pub call: Option<Duration>,
-    /// When it is stopping: how long what runs may still take.
-    pub stop_left: Option<Duration>,
-    /// Whether it takes no jobs because it was told so.
-    pub quiet: bool,
-}
-
-/// What is going on in a channel.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Report {
-    /// Jobs aboard workers.
-    pub running: usize,
-    /// Jobs leased and not yet aboard.
-    pub ready: usize,
-    /// The workers.
-    pub workers: Census,
-    /// The process ids of the workers that run or are ready to run jobs.
-    pub pids: Vec<i32>,
-    /// Why the store cannot be used now; absent when it can.
-    pub store_error: Option<String>,
-    /// Why workers cannot be started now; absent when they can.
-    pub worker_error: Option<String>,
-    /// Each worker, how many there should be, and why.
-    pub pool: Box<Insight>,
-    /// Whether this master takes no jobs because it was told so.
-    #[serde(default)]
-    pub quiet: bool,
-    /// Whether it is stopping.
-    pub stopping: bool,
-    /// When it is stopping: how many seconds what runs may still take before it is interrupted.
-    #[serde(default)]
-    pub stop_seconds_left: Option<u64>,
 }
 
 /// A channel's running state.
@@ -278,47 +214,6 @@ impl Channel {
                     self.hand_back_stale();
                 }
             }
-        }
-    }
-
-    fn on_command(&mut self, command: Command) {
-        match command {
-            Command::Stop { force } => self.stop(force),
-            Command::Scale(order, reply) => drop(reply.send(self.pool.scale(order))),
-            Command::Pause => self.pause(),
-            Command::Cancel(id, reply) => self.cancel(id, reply),
-            // Whoever asked may have gone.
-            Command::Quiet(reply) => drop(reply.send(self.quiet())),
-            Command::Resume(reply) => drop(reply.send(self.resume())),
-            Command::Reload(renewal, reply) => self.reload(*renewal, reply),
-            Command::Report(reply) => {
-                let _ = reply.send(self.report());
-            }
-            Command::Look(id, reply) => drop(reply.send(self.look(id))),
-            Command::Pulse(reply) => {
-                let pulse = Pulse {
-                    running: self.table.running(),
-                    call: self.calls.under_way(),
-                    stop_left: self.stopping.as_ref().map(Stopping::left),
-                    quiet: self.quiet,
-                };
-                let _ = reply.send(pulse);
-            }
-        }
-    }
-
-    fn report(&self) -> Report {
-        Report {
-            running: self.table.running(),
-            ready: self.waiting_for_slots(),
-            workers: self.pool.census(),
-            pids: self.pool.pids(),
-            store_error: self.calls.trouble().map(str::to_owned),
-            worker_error: self.pool.trouble().map(str::to_owned),
-            pool: Box::new(self.pool.insight()),
-            quiet: self.quiet,
-            stopping: self.stopping.is_some(),
-            stop_seconds_left: self.stopping.as_ref().map(|stopping| stopping.left().as_secs()),
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) struct Stopping {
     deadline: Instant,
     interrupted: bool,
     /// The master's own wish, not an order: a first stop is still to come.
-    pause: bool,
+    draining: bool,
     /// When the store is given up, once all workers are gone.
     give_up: Option<Instant>,
     handed_back: usize,
@@ -65,13 +65,18 @@ pub struct Stopped {
 
 impl Channel {
     pub(super) fn stop(&mut self, force: bool) {
-        let paused = self.stopping.as_mut().is_some_and(|stopping| std::mem::take(&mut stopping.pause));
-        let first = self.stopping.is_none() || paused;
+        let drained = self.stopping.as_mut().is_some_and(|stopping| std::mem::take(&mut stopping.draining));
+        let first = self.stopping.is_none() || drained;
         if self.stopping.is_none() {
             info!(channel = %self.name, running = self.table.running(), "stopping");
             let deadline = Instant::now() + self.rules.stop_wait;
-            self.stopping =
-                Some(Stopping { deadline, interrupted: false, pause: false, give_up: None, handed_back: 0 });
+            self.stopping = Some(Stopping {
+                deadline,
+                interrupted: false,
+                draining: false,
+                give_up: None,
+                handed_back: 0,
+            });
             self.hand_back_ready();
             self.pool.close();
             self.end_reload();
@@ -85,11 +90,11 @@ impl Channel {
     }
 
     /// The same as a stop, until somebody orders one.
-    pub(super) fn pause(&mut self) {
+    pub(super) fn drain(&mut self) {
         if self.stopping.is_none() {
             self.stop(false);
             if let Some(stopping) = &mut self.stopping {
-                stopping.pause = true;
+                stopping.draining = true;
             }
         }
     }

@@ -153,7 +153,7 @@ impl Master {
                 event = self.orders.next() => self.on_order(event, &watch),
                 () = recycle.due() => {
                     if recycle.begin(self.trouble().await) {
-                        self.tell_all(|| Command::Pause);
+                        self.tell_all(|| Command::Drain);
                     }
                 }
                 Some(ended) = self.actors.join_next() => match ended {
@@ -296,7 +296,7 @@ impl Master {
         if let Some(service) = self.services.remove(name) {
             let guardian = self.guardian.handle();
             if recycle.is_draining() && !service.is_unwanted() {
-                recycle.keep(name, service.pause(&stopped, &guardian).await, quiet);
+                recycle.keep(name, service.hand_over(&stopped, &guardian).await, quiet);
             } else {
                 service.close(stopped, &guardian).await;
             }

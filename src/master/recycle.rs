@@ -1,4 +1,4 @@
-//! When and how a master that needs too much memory begins anew: it pauses every channel, as a stop would, then runs its
+//! When and how a master that needs too much memory begins anew: it drains every channel, as a stop would, then runs its
 //! program again ([`Again`]).
 
 use std::collections::{BTreeMap, BTreeSet};

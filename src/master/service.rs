@@ -117,14 +117,14 @@ impl Service {
         std::mem::replace(&mut self.snapshots, tokio::spawn(snapshots)).abort();
     }
 
-    /// Whether somebody asked for the end of this channel, and not only the master for a pause.
+    /// Whether somebody asked for the end of this channel, and not only the master to begin anew.
     pub(super) fn is_unwanted(&self) -> bool {
         self.unwanted.load(Ordering::Relaxed)
     }
 
     /// The actor has ended, and another program of this process goes on with the channel: lets go of everything but
     /// the lock.
-    pub(super) async fn pause(self, stopped: &Stopped, guardian: &Handle) -> Lock {
+    pub(super) async fn hand_over(self, stopped: &Stopped, guardian: &Handle) -> Lock {
         self.snapshots.abort();
         if stopped.settled {
             self.lock.clear();

@@ -115,7 +115,7 @@ impl Signals {
     }
 
     /// Waits for a stop, which is all there is to react to before anything is served. What else has a meaning is kept
-    /// for who serves: a reload, too, for the start may have read the configuration before it was changed.
+    /// for who serves: the start may have read the configuration before it was changed.
     pub(super) async fn stop(&mut self) {
         loop {
             match self.coming().await {
@@ -129,10 +129,11 @@ impl Signals {
 
     /// The next signal.
     pub(super) async fn next(&mut self) -> Signal {
-        if let Some(kept) = self.kept.take() {
-            return kept;
+        match self.kept.take() {
+            Some(kept) => kept,
+            None if std::mem::take(&mut self.owed) => Signal::Reload,
+            None => self.coming().await,
         }
-        if std::mem::take(&mut self.owed) { Signal::Reload } else { self.coming().await }
     }
 
     async fn coming(&mut self) -> Signal {

@@ -80,23 +80,23 @@ impl Pool {
     /// Kills a worker that is of no use. One that was never ready has not booted, for the reason that `why` gives.
     pub(super) fn give_up(&mut self, child: ChildId, why: &str) {
         let Some(worker) = self.workers.get(&child) else { return };
-        let is_killed = worker.doom.is_some();
+        let is_doomed = worker.doom.is_some();
         self.doom(child, Doom::Broken);
-        if !is_killed {
-            self.not_ready(child, why.to_owned());
+        if !is_doomed {
+            self.not_ready(child, why);
         }
     }
 
     /// Notes that a worker which is being killed is a boot that failed, if it has never been ready: such a program is not
     /// started again at once.
-    pub(super) fn not_ready(&mut self, child: ChildId, why: String) {
+    pub(super) fn not_ready(&mut self, child: ChildId, why: &str) {
         let Some(worker) = self.workers.get_mut(&child).filter(|w| w.ready_at.is_none()) else { return };
         if worker.role == Role::Trial {
             // Nothing takes its place before it is gone, and what it printed may tell more.
-            worker.failed.get_or_insert(why);
+            worker.failed.get_or_insert_with(|| why.to_owned());
         } else {
             let generation = worker.generation;
-            self.boot_failed(generation, &why);
+            self.boot_failed(generation, why);
         }
     }
 

@@ -126,7 +126,7 @@ impl Pool {
             self.doom(child, Doom::Memory(bytes, limit));
             self.not_ready(
                 child,
-                format!("it used {used_mib} MiB before it was ready, more than memory_hard_limit = {limit_mib} MiB"),
+                &format!("it used {used_mib} MiB before it was ready, more than memory_hard_limit = {limit_mib} MiB"),
             );
         }
     }

@@ -93,7 +93,7 @@ async fn push(store: &dyn Store, stop: &AtomicBool) -> u64 {
         pace.tick().await;
         let numbers = pushed..pushed + rate() / PUSHES;
         let jobs: Vec<_> =
-            numbers.map(|number| NewJob::new("note", Payload::parse(&number.to_string()).unwrap())).collect();
+            numbers.map(|number| NewJob::new("note", Payload::parse(number.to_string()).unwrap())).collect();
         pushed += jobs.len() as u64;
         store.push(&jobs).await.unwrap();
     }
