@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::Channel;
-use crate::pool::{self, Renewed};
+use crate::pool::{self, NotRenewed, Renewed};
 use crate::retry::Policy;
 
 /// What a channel goes on with.
@@ -31,7 +31,7 @@ pub struct Rules {
 }
 
 /// Hears how the reload ended.
-pub type OnReloaded = oneshot::Sender<Result<Renewed, String>>;
+pub type OnReloaded = oneshot::Sender<Result<Renewed, NotRenewed>>;
 
 /// A reload under way.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) struct Reload {
 impl Channel {
     pub(super) fn reload(&mut self, renewal: Renewal, reply: OnReloaded) {
         if self.reloading.is_some() {
-            let _ = reply.send(Err("another reload is under way".to_owned()));
+            let _ = reply.send(Err(NotRenewed::Failed("another reload is under way".to_owned())));
             return;
         }
         self.reloading = Some(Reload { rules: renewal.rules, reply });

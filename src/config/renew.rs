@@ -39,6 +39,11 @@ pub fn renew(old: &Channel, new: &Channel) -> Renewal {
     if mode || kind || slots {
         channel.worker.mode = was.mode;
         channel.worker.plan = was.plan;
+        // Keys that another mode may not even have.
+        channel.worker.dynamic = was.dynamic;
+        (channel.worker.target_wait, channel.worker.capacity) = (was.target_wait, was.capacity);
+        (channel.worker.cool_down, channel.worker.flex_interval) = (was.cool_down, was.flex_interval);
+        channel.worker.pool_memory_limit = was.pool_memory_limit;
     }
     if kind {
         channel.worker.handler = was.handler.clone();

@@ -113,26 +113,34 @@ impl ChannelAnswers {
     async fn reload(&self, reply: &mpsc::Sender<Reply>) -> Reply {
         let (told, mut ended) = oneshot::channel();
         let order = Order { channel: Arc::clone(&self.channel), reply: Some(told) };
-        let gone = || Reply::Error("the master is ending".to_owned());
+        let gone = || Reply::Error(NotReloaded::Stopping.to_string());
         if self.orders.send(order).await.is_err() {
             return gone();
         }
+        let mut channel_ended = self.ended.clone();
         loop {
-            match tokio::time::timeout(PROGRESS, &mut ended).await {
-                Ok(Ok(Ok(Changes { renewed, restart, program_replaced }))) => {
-                    return Reply::Ok(Answer::Reloaded { renewed, restart, program_replaced });
-                }
-                Ok(Ok(Err(error))) => {
-                    let invalid = matches!(error, NotReloaded::Config(_));
-                    return Reply::Ok(Answer::NotReloaded { why: error.to_string(), invalid });
-                }
-                Ok(Err(_)) => return gone(),
-                Err(_) => {
+            let turn = tokio::select! {
+                biased;
+                end = &mut ended => end,
+                // The master may be too busy ending the channel to say that nothing came of the reload.
+                () = async { drop(channel_ended.wait_for(Option::is_some).await) } => return gone(),
+                () = tokio::time::sleep(PROGRESS) => {
                     if let Some(report) = self.report().await {
                         let _ = reply.send(Reply::Progress(report)).await;
                     }
+                    continue;
                 }
-            }
+            };
+            return match turn {
+                Ok(Ok(Changes { renewed, restart, program_replaced })) => {
+                    Reply::Ok(Answer::Reloaded { renewed, restart, program_replaced })
+                }
+                Ok(Err(NotReloaded::Stopping)) | Err(_) => gone(),
+                Ok(Err(error)) => {
+                    let invalid = matches!(error, NotReloaded::Config(_));
+                    Reply::Ok(Answer::NotReloaded { why: error.to_string(), invalid })
+                }
+            };
         }
     }
 

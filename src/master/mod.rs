@@ -71,7 +71,6 @@ pub fn listen(mut listen: Listen) -> Result<Ended, ListenError> {
     let ended = runtime.block_on(async {
         let mut signals = Signals::take_over().map_err(ListenError::System)?;
         // Nothing of a start that is given up serves yet: what it has taken goes with it.
-        let longest = listen.longest_stop();
         let channels = listen.channels.join(", ");
         let recycle = Recycle::new(&listen, count);
         let master = tokio::select! {
@@ -82,7 +81,7 @@ pub fn listen(mut listen: Listen) -> Result<Ended, ListenError> {
             }
         };
         let watch = Watch::begin(Notify::from_env(), &channels);
-        master.serve(signals, watch, recycle, longest).await
+        master.serve(signals, watch, recycle).await
     });
     // A name server that does not answer holds nobody up.
     runtime.shutdown_background();
@@ -124,7 +123,6 @@ impl Master {
         mut signals: Signals,
         mut watch: Watch,
         mut recycle: Recycle,
-        longest_stop: Duration,
     ) -> Result<Ended, ListenError> {
         let mut asked = 0;
         let mut panicked = false;
@@ -134,7 +132,7 @@ impl Master {
                     Signal::Stop => {
                         asked += 1;
                         recycle.give_up();
-                        watch.stopping(longest_stop);
+                        watch.stopping(self.longest_stop());
                         self.stop_all(asked > 1);
                     }
                     Signal::Quiet => self.tell_all(|| Command::Quiet(oneshot::channel().0)),
@@ -147,7 +145,7 @@ impl Master {
                     Turn::Heard(pulses) => {
                         // Told so by commands, one by one.
                         if !recycle.is_draining() && pulses.iter().all(|pulse| pulse.stop_left.is_some()) {
-                            watch.stopping(longest_stop);
+                            watch.stopping(self.longest_stop());
                         }
                         watch.heard(&pulses);
                     }
@@ -198,10 +196,7 @@ impl Master {
 
     fn on_order(&mut self, event: orders::Event, watch: &Watch) {
         match event {
-            orders::Event::Due(name) => {
-                watch.notify().reloading();
-                self.begin_reload(name, watch);
-            }
+            orders::Event::Due(name) => self.begin_reload(name, watch),
             orders::Event::Ended(name, result) => {
                 let changes = match *result {
                     Ok(Reloaded { channel, base, changes }) => {
@@ -219,9 +214,10 @@ impl Master {
 
     fn begin_reload(&mut self, name: Arc<str>, watch: &Watch) {
         let Some(service) = self.services.get(&name) else {
-            let gone = NotReloaded::Workers("the channel has ended".to_owned());
-            return self.end_reload(name, &Err(gone), watch);
+            return self.end_reload(name, &Err(NotReloaded::Stopping), watch);
         };
+        // Also when one has just ended: whoever asked meanwhile waits for the word that follows.
+        watch.reloading();
         let task = Task {
             config: Arc::clone(&self.config),
             channel: service.config.clone(),
@@ -246,13 +242,21 @@ impl Master {
                     );
                 }
             }
+            Err(why @ NotReloaded::Stopping) => info!(channel = %name, "not reloaded: {why}"),
             Err(why) => error!(channel = %name, "not reloaded, everything goes on as before: {why}"),
         }
         if self.orders.end(&name, changes) {
             self.begin_reload(name, watch);
         } else if self.orders.is_idle() {
-            watch.reloaded();
+            watch.reloaded(changes.is_ok());
         }
+    }
+
+    /// How long a stop may take by the configuration.
+    fn longest_stop(&self) -> Duration {
+        let stops =
+            self.services.values().map(|service| service.config.stop_wait + service.config.stop_grace);
+        stops.max().unwrap_or_default()
     }
 
     fn stop_all(&self, force: bool) {

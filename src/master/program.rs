@@ -1,6 +1,8 @@
 //! The path of this program, for starting workers from.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The path this program was started with, absolute, links not resolved: when a deployment swaps the link or
@@ -11,7 +13,13 @@ use std::path::{Path, PathBuf};
 pub fn own_program() -> io::Result<PathBuf> {
     let named = std::env::args_os().next().map(PathBuf::from);
     let found = named.and_then(|path| locate(&path)).filter(|path| path.is_file());
-    found.map_or_else(std::env::current_exe, Ok)
+    found.map_or_else(|| std::env::current_exe().map(as_named), Ok)
+}
+
+/// Without what the system adds to the path of a file that was removed: there may be another one in its place by and by.
+fn as_named(path: PathBuf) -> PathBuf {
+    let bytes = path.as_os_str().as_bytes();
+    bytes.strip_suffix(b" (deleted)").map_or_else(|| path.clone(), |named| OsStr::from_bytes(named).into())
 }
 
 /// Whether the file of this program is another one than this process runs: workers that are started now are a newer program.

@@ -15,7 +15,7 @@ use super::program::is_replaced;
 use crate::channel::Command;
 use crate::config::{self, Config};
 use crate::guardian::Handle;
-use crate::pool::Renewed;
+use crate::pool::{NotRenewed, Renewed};
 
 /// A channel to reload, as it is.
 pub(super) struct Task {
@@ -57,6 +57,9 @@ pub(super) enum NotReloaded {
     /// The new workers could not take over.
     #[error("{0}")]
     Workers(String),
+    /// Nothing goes on: the channel stops, or has.
+    #[error("the channel is stopping")]
+    Stopping,
 }
 
 /// Reloads a channel.
@@ -68,9 +71,11 @@ pub(super) async fn reload(task: Task) -> Result<Reloaded, NotReloaded> {
         prepared.map_err(|error| NotReloaded::Workers(format!("a bug of aint-queue: {error}")))??;
     let (reply, ended) = oneshot::channel();
     let command = Command::Reload(Box::new(renewal(&channel, behind, &guardian)), reply);
-    let gone = || NotReloaded::Workers("the channel has ended".to_owned());
-    commands.send(command).await.map_err(|_| gone())?;
-    let renewed = ended.await.map_err(|_| gone())?.map_err(NotReloaded::Workers)?;
+    commands.send(command).await.map_err(|_| NotReloaded::Stopping)?;
+    let renewed = ended.await.unwrap_or(Err(NotRenewed::Stopping)).map_err(|why| match why {
+        NotRenewed::Stopping => NotReloaded::Stopping,
+        NotRenewed::Failed(why) => NotReloaded::Workers(why),
+    })?;
     Ok(Reloaded { channel, base, changes: Changes { renewed, restart, program_replaced: is_replaced() } })
 }
 

@@ -131,6 +131,8 @@ impl Service {
         }
         drop(self.socket);
         guardian.release(&self.name);
+        // Whoever waits for an end of the channel hears that there will be none.
+        drop(self.ended);
         self.closing.send_replace(true);
         let _ = self.control.await;
         self.lock

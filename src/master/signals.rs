@@ -75,6 +75,8 @@ pub(super) struct Signals {
     /// The last word on being quiet that came while a stop was waited for.
     kept: Option<Signal>,
     terminal: Terminal,
+    /// A reload was asked for before there was anything to reload.
+    owed: bool,
 }
 
 impl Signals {
@@ -96,6 +98,7 @@ impl Signals {
             proceed: signal(proceed)?,
             kept: None,
             terminal,
+            owed: false,
         };
         SigSet::from_iter(HELD).thread_unblock()?;
         Ok(taken)
@@ -112,13 +115,14 @@ impl Signals {
     }
 
     /// Waits for a stop, which is all there is to react to before anything is served. What else has a meaning is kept
-    /// for who serves.
+    /// for who serves: the start may have read the configuration before it was changed.
     pub(super) async fn stop(&mut self) {
         loop {
             match self.coming().await {
                 Signal::Stop => return,
                 signal @ (Signal::Quiet | Signal::Resume) => self.kept = Some(signal),
-                Signal::Reload | Signal::Nothing(_) => {}
+                Signal::Reload => self.owed = true,
+                Signal::Nothing(_) => {}
             }
         }
     }
@@ -127,6 +131,7 @@ impl Signals {
     pub(super) async fn next(&mut self) -> Signal {
         match self.kept.take() {
             Some(kept) => kept,
+            None if std::mem::take(&mut self.owed) => Signal::Reload,
             None => self.coming().await,
         }
     }

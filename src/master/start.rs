@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -43,12 +43,6 @@ pub struct Listen {
 }
 
 impl Listen {
-    /// How long a stop may take by the configuration.
-    pub(super) fn longest_stop(&self) -> Duration {
-        let channels = self.channels.iter().filter_map(|name| self.config.channels.get(name));
-        channels.map(|channel| channel.stop_wait + channel.stop_grace).max().unwrap_or_default()
-    }
-
     /// The largest limit on the master's own memory that one of the channels sets.
     pub(super) fn memory_limit(&self) -> u64 {
         let channels = self.channels.iter().filter_map(|name| self.config.channels.get(name));

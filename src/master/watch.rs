@@ -57,16 +57,18 @@ impl Watch {
         Self { notify, next: Instant::now(), asking: JoinSet::new(), hanging: false, stop: None }
     }
 
-    /// The service manager, for who has something to tell it.
-    pub(super) fn notify(&self) -> &Notify {
-        &self.notify
+    /// A reload begins.
+    pub(super) fn reloading(&self) {
+        if self.stop.is_none() {
+            self.notify.reloading();
+        }
     }
 
-    /// The reloads that were asked for have ended.
-    pub(super) fn reloaded(&self) {
+    /// The reloads that were asked for have ended, the last one well or not.
+    pub(super) fn reloaded(&self, well: bool) {
         // Who has been told of the end does not hear of a beginning any more.
         if self.stop.is_none() {
-            self.notify.ready("reloaded");
+            self.notify.ready(if well { "reloaded" } else { "not reloaded, the log says why" });
         }
     }
 

@@ -52,7 +52,7 @@ impl Pool {
     }
 
     /// How many runs there may be at once.
-    fn most_runs(&self) -> usize {
+    pub(super) fn most_runs(&self) -> usize {
         self.scaler.ceiling() * self.spec.plan.slots
     }
 
@@ -62,7 +62,7 @@ impl Pool {
         if self.is_alone_anyway() {
             return self.capacity() > 0;
         }
-        if !self.introduced {
+        if !self.is_introduced {
             // What the handlers want, and whether they have failed callbacks, decides over runs before they begin.
             return false;
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use tracing::{info, warn};
 
 use super::timers::Timer;
-use super::worker::{Doom, Phase};
+use super::worker::{Doom, Phase, Role};
 use super::{Ended, Pool, Program, judge};
 use crate::guardian::handle::{ChildId, Exit};
 use crate::job::Outcome;
@@ -28,6 +28,7 @@ impl Pool {
             }
             other => other,
         };
+        self.count_handed_back(entry.child, &outcome);
         self.ended.push(Ended { run, id: entry.id, outcome, took: entry.began.elapsed() });
         self.stuck_runs.remove(&run);
         self.moved = Instant::now();
@@ -79,11 +80,22 @@ impl Pool {
     /// Kills a worker that is of no use. One that was never ready has not booted, for the reason that `why` gives.
     pub(super) fn give_up(&mut self, child: ChildId, why: &str) {
         let Some(worker) = self.workers.get(&child) else { return };
-        let (generation, has_booted) =
-            (worker.generation, worker.ready_at.is_some() || worker.doom.is_some());
+        let is_doomed = worker.doom.is_some();
         self.doom(child, Doom::Broken);
-        if !has_booted {
-            // A program that cannot even say hello is not started again at once.
+        if !is_doomed {
+            self.not_ready(child, why);
+        }
+    }
+
+    /// Notes that a worker which is being killed is a boot that failed, if it has never been ready: such a program is not
+    /// started again at once.
+    pub(super) fn not_ready(&mut self, child: ChildId, why: &str) {
+        let Some(worker) = self.workers.get_mut(&child).filter(|w| w.ready_at.is_none()) else { return };
+        if worker.role == Role::Trial {
+            // Nothing takes its place before it is gone, and what it printed may tell more.
+            worker.failed.get_or_insert_with(|| why.to_owned());
+        } else {
+            let generation = worker.generation;
             self.boot_failed(generation, why);
         }
     }
@@ -112,18 +124,21 @@ impl Pool {
             if let Some(due) = entry.due {
                 self.timers.unset(due, Timer::Run(run));
             }
+            self.count_handed_back(child, &outcome);
             self.ended.push(Ended { run, id: entry.id, outcome, took: began.elapsed() });
         }
-        if worker.died_young(exit) {
+        let last_words = |why: String| match tail.lines().last() {
+            Some(last) => format!("{why}: {last}"),
+            None => why,
+        };
+        if let Some(why) = worker.failed {
+            self.boot_failed(worker.generation, &last_words(why));
+        } else if worker.died_young(exit) {
             let how = exit.map_or_else(|| "ended".to_owned(), judge::describe);
             let when =
                 if worker.ready_at.is_none() { "before it was ready" } else { "right after its hello" };
             warn!(channel = %self.spec.channel, pid = worker.pid, "a worker {how} {when}");
-            let why = match tail.lines().last() {
-                Some(last) => format!("it {how} {when}: {last}"),
-                None => format!("it {how} {when}"),
-            };
-            self.boot_failed(worker.generation, &why);
+            self.boot_failed(worker.generation, &last_words(format!("it {how} {when}")));
         } else if let (Program::Wire(_), None, Phase::Ready, Some(exit)) =
             (&self.spec.program, worker.doom, worker.phase, exit)
         {

@@ -120,14 +120,12 @@ impl Pool {
             self.timers.unset(due, Timer::Worker(child));
         }
         debug!(channel = %self.spec.channel, pid = worker.pid, slots = worker.slots, jobs = jobs.len(), "worker ready");
-        // Workers of one program say the same; while a new one takes over, the newest counts.
-        self.introduced = true;
-        self.jobs = jobs.into_iter().map(|job| (job.name, job.options)).collect();
+        self.is_introduced = true;
         for run in waiting {
             self.start_clock(run);
         }
         self.memory_may_change();
-        self.on_trial_hello(child);
+        self.introduced(child, jobs.into_iter().map(|job| (job.name, job.options)).collect());
         // Whoever it replaces goes at once: no more serve than there may be.
         self.tend();
     }

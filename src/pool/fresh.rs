@@ -54,7 +54,11 @@ impl Pool {
             .workers
             .values()
             .filter(|w| {
-                matches!(w.phase, Phase::Booting | Phase::Ready) && w.aboard.is_empty() && w.files != now
+                // Those of another generation have their own files, and are on their way in or out.
+                w.generation == self.generation
+                    && matches!(w.phase, Phase::Booting | Phase::Ready)
+                    && w.aboard.is_empty()
+                    && w.files != now
             })
             .map(|w| w.child)
             .collect();

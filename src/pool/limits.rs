@@ -52,7 +52,7 @@ impl Pool {
     /// A worker has not done in time what it was given time for: boot, end, stop.
     fn worker_is_late(&mut self, child: ChildId) {
         let Some(worker) = self.workers.get(&child) else { return };
-        let (pid, limit) = (worker.pid, self.spec.boot_timeout);
+        let (pid, limit) = (worker.pid, self.spec_of(child).boot_timeout);
         if worker.hung_up {
             let why = "it closed its socket and lives on";
             self.on_violation(child, why);

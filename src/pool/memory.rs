@@ -105,9 +105,10 @@ impl Pool {
     pub(super) fn on_memory(&mut self, used: Vec<(ChildId, u64)>) {
         let mut too_fat = Vec::new();
         for (child, bytes) in used {
+            let hard_limit = self.spec_of(child).recycling.memory_hard_limit;
             let Some(worker) = self.workers.get_mut(&child) else { continue };
             worker.memory = Some(bytes);
-            if let Some(limit) = self.spec.recycling.memory_hard_limit.filter(|limit| bytes > *limit)
+            if let Some(limit) = hard_limit.filter(|limit| bytes > *limit)
                 && worker.exit.is_none()
                 && worker.phase != Phase::Dying
             {
@@ -123,6 +124,10 @@ impl Pool {
             warn!(channel = %self.spec.channel, pid, used_mib, limit_mib, "a worker uses more than memory_hard_limit: it is killed");
             self.recycled.memory_hard += 1;
             self.doom(child, Doom::Memory(bytes, limit));
+            self.not_ready(
+                child,
+                &format!("it used {used_mib} MiB before it was ready, more than memory_hard_limit = {limit_mib} MiB"),
+            );
         }
     }
 }

@@ -13,6 +13,7 @@ mod dispatch;
 mod ends;
 mod events;
 mod fresh;
+mod generation;
 mod io;
 mod judge;
 mod launch;
@@ -29,6 +30,7 @@ mod scaler;
 mod stop;
 mod tend;
 mod timers;
+mod trial;
 mod view;
 mod worker;
 
@@ -44,13 +46,13 @@ use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::job::{Failure, JobId, JobOptions, Outcome, Payload};
 use crate::wire::RunId;
 pub use asks::{Asked, Question, ReplyTo};
+pub use generation::{Member, NotRenewed, Reloading, Renewal, Renewed, Turnover};
 use io::FromIo;
 pub use look::{Aboard, Ending};
 use memory::Look;
 pub use memory::Recycled;
 use plan::{Plan, Recycling, Scaling};
 use reload::Reload;
-pub use reload::{Member, Reloading, Renewal, Renewed, Turnover};
 use respawn::Respawn;
 pub use scale::{Decision, Load, Why};
 use scaler::Scaler;
@@ -145,7 +147,7 @@ pub struct Pool {
     newest: u64,
     reload: Option<Reload>,
     /// How the last reload ended, until somebody asks.
-    reloaded: Option<Result<Renewed, String>>,
+    reloaded: Option<Result<Renewed, NotRenewed>>,
     workers: BTreeMap<ChildId, Worker>,
     runs: HashMap<RunId, InRun>,
     timers: Timers,
@@ -174,7 +176,7 @@ pub struct Pool {
     /// What the handlers of the workers want, by the name of the job, as their last hello said.
     jobs: HashMap<String, JobOptions>,
     /// Whether any worker has said hello.
-    introduced: bool,
+    is_introduced: bool,
     children: mpsc::UnboundedReceiver<(ChildId, ChildEvent)>,
     to_children: mpsc::UnboundedSender<(ChildId, ChildEvent)>,
     io: mpsc::Receiver<FromIo>,
@@ -236,7 +238,7 @@ impl Pool {
             ended: Vec::new(),
             asked: Vec::new(),
             jobs: HashMap::new(),
-            introduced: false,
+            is_introduced: false,
             children,
             to_children,
             io,

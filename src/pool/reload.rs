@@ -11,90 +11,37 @@
 //!
 //! A program that is started once per job has no generations to hand over: the next job is run by the new settings.
 
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
+use super::generation::{Kit, Member, NotRenewed, Reloading, Renewal, Renewed, Turnover};
 use super::respawn::Respawn;
+use super::timers::Timer;
 use super::worker::{Phase, Role, Worker};
-use super::{Pool, Program, Spec, recycle, surge};
-use crate::guardian::Handle;
+use super::{Pool, Program, recycle};
 use crate::guardian::handle::ChildId;
 use crate::job::{Next, Outcome};
 
 /// How soon a job that only the new generation knows is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What the workers of a generation are made from.
-#[derive(Debug)]
-pub struct Renewal {
-    /// What to start and how to treat it.
-    pub spec: Spec,
-    /// Who starts it, as what.
-    pub guardian: Handle,
-}
-
-/// How a reload ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Renewed {
-    /// The generation that serves now.
-    pub generation: u64,
-    /// Each worker that went, with one that came; one side is absent where there are more of the other.
-    pub workers: Vec<Turnover>,
-    /// Jobs that took longer than the stop wait and were handed back, uncounted.
-    pub handed_back: usize,
-}
-
-/// A worker that went and one that came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Turnover {
-    /// The old one.
-    pub old: Option<Member>,
-    /// The new one.
-    pub new: Option<Member>,
-}
-
-/// A worker by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
-    /// Its process id.
-    pub pid: i32,
-    /// Its generation.
-    pub generation: u64,
-}
-
-/// How far a reload is, for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reloading {
-    /// The generation that takes over.
-    pub generation: u64,
-    /// Whether the first of it is ready.
-    pub proved: bool,
-    /// Workers of the generation before that are still there.
-    pub old: usize,
-}
-
 /// A reload under way.
 #[derive(Debug)]
 pub(super) struct Reload {
     /// What the pool does not start workers from: the next generation before the turnover, the one before afterwards.
-    other: Kit,
-    stage: Stage,
+    pub(super) other: Kit,
+    pub(super) stage: Stage,
     /// Who served when the turnover began.
     old: Vec<Member>,
+    /// Workers whose jobs are interrupted because they outlast the stop wait.
+    outlasted: HashSet<ChildId>,
     handed_back: usize,
 }
 
-/// A generation.
-#[derive(Debug)]
-struct Kit {
-    generation: u64,
-    renewal: Renewal,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     Pending,
     Trial(ChildId),
     Turnover,
@@ -106,12 +53,13 @@ impl Pool {
         self.newest += 1;
         let generation = self.newest;
         if self.closing {
-            self.reloaded = Some(Err("the channel is stopping".to_owned()));
+            self.reloaded = Some(Err(NotRenewed::Stopping));
             return;
         }
         info!(channel = %self.spec.channel, generation, "reloading");
-        let other = Kit { generation, renewal };
-        self.reload = Some(Reload { other, stage: Stage::Pending, old: Vec::new(), handed_back: 0 });
+        let other = Kit { generation, renewal, jobs: HashMap::new() };
+        let (old, outlasted) = (Vec::new(), HashSet::new());
+        self.reload = Some(Reload { other, stage: Stage::Pending, old, outlasted, handed_back: 0 });
         if matches!(self.spec.program, Program::Exec(_)) {
             self.turn_over();
         }
@@ -119,14 +67,14 @@ impl Pool {
     }
 
     /// How the reload ended, once it has.
-    pub fn take_reloaded(&mut self) -> Option<Result<Renewed, String>> {
+    pub fn take_reloaded(&mut self) -> Option<Result<Renewed, NotRenewed>> {
         self.reloaded.take()
     }
 
     /// The channel stops: the reload is of no use any more.
     pub(super) fn give_up_reload(&mut self) {
         if self.reload.take().is_some() {
-            self.reloaded = Some(Err("the channel is stopping".to_owned()));
+            self.reloaded = Some(Err(NotRenewed::Stopping));
         }
     }
 
@@ -139,7 +87,8 @@ impl Pool {
         } else {
             (reload.other.generation, self.generation)
         };
-        let old = self.workers.values().filter(|w| w.role == Role::Plan && w.generation == old).count();
+        let is_left = |w: &&Worker| w.role == Role::Plan && w.generation == old && w.phase != Phase::Retiring;
+        let old = self.workers.values().filter(is_left).count();
         Some(Reloading { generation: new, proved, old })
     }
 
@@ -158,57 +107,8 @@ impl Pool {
         }
     }
 
-    /// Boots the first of the new generation, as soon as there is room for one more.
-    fn begin_trial(&mut self) {
-        let plan = self.spec.plan;
-        let counted = |w: &&Worker| w.role != Role::Isolated && w.phase != Phase::Retiring;
-        if self.workers.values().filter(counted).count() >= plan.max + surge(&plan) {
-            self.make_room();
-            return;
-        }
-        self.exchange();
-        let child = self.launch_wire(Role::Trial, format!("first of generation {}", self.generation));
-        self.exchange();
-        self.set_stage(Stage::Trial(child));
-    }
-
-    /// A spare worker goes for the trial, unless one is on its way out anyway.
-    fn make_room(&mut self) {
-        let life = self.spec.plan.jobs_per_life;
-        if self.workers.values().any(|w| matches!(w.phase, Phase::Leaving | Phase::Dying)) {
-            return;
-        }
-        let ready = |w: &&Worker| w.role == Role::Plan && w.phase == Phase::Ready && w.is_lasting(life);
-        let lasting = self.workers.values().filter(ready).count();
-        let idle = self.workers.values().rev().find(|w| ready(w) && w.aboard.is_empty()).map(|w| w.child);
-        if let Some(child) = idle.filter(|_| lasting > self.scaler.target()) {
-            self.dismiss(child);
-        }
-    }
-
-    /// A worker has said hello: when it was the one on trial, its generation takes over.
-    pub(super) fn on_trial_hello(&mut self, child: ChildId) {
-        if self.reload.as_ref().is_some_and(|reload| reload.stage == Stage::Trial(child)) {
-            if let Some(worker) = self.workers.get_mut(&child) {
-                worker.role = Role::Plan;
-            }
-            self.turn_over();
-        }
-    }
-
-    /// Most slots that a worker may offer.
-    pub(super) fn slots_of(&self, child: ChildId) -> usize {
-        match self.workers.get(&child).map(|w| w.role) {
-            Some(Role::Isolated) => 1,
-            Some(Role::Trial) => {
-                self.reload.as_ref().map_or(1, |reload| reload.other.renewal.spec.plan.slots)
-            }
-            _ => self.spec.plan.slots,
-        }
-    }
-
     /// The new generation serves from now on, and the old one is replaced.
-    fn turn_over(&mut self) {
+    pub(super) fn turn_over(&mut self) {
         self.exchange();
         self.set_stage(Stage::Turnover);
         // What kept the old program from starting says nothing about the new one.
@@ -216,7 +116,7 @@ impl Pool {
         let generation = self.generation;
         let serves = |w: &&Worker| w.role == Role::Plan && matches!(w.phase, Phase::Ready | Phase::Draining);
         let old =
-            self.workers.values().filter(|w| serves(w) && w.generation != generation).filter_map(member);
+            self.workers.values().filter(|w| serves(w) && w.generation != generation).filter_map(Member::of);
         let old = old.collect();
         if let Some(reload) = &mut self.reload {
             reload.old = old;
@@ -243,24 +143,37 @@ impl Pool {
                 Phase::Booting if !ours => self.dismiss(child),
                 Phase::Ready if ours => worker.outgoing = worker.outgoing.filter(|why| !why.is_reload()),
                 Phase::Ready => (worker.outgoing, worker.replaced) = (Some(why), false),
-                // One that finishes its last jobs has no longer for it than those that follow.
-                Phase::Draining if !ours => self.set_worker_timer(child, self.spec.stop_wait),
+                Phase::Draining if ours => self.stay(child),
+                // It has no longer for its last jobs than those that follow.
+                Phase::Draining => self.set_worker_timer(child, self.spec.stop_wait),
                 _ => {}
             }
+        }
+    }
+
+    /// A worker that was to go because of a reload serves on, and one that goes for another reason may take its time.
+    fn stay(&mut self, child: ChildId) {
+        let Some(worker) = self.workers.get_mut(&child).filter(|w| w.doom.is_none()) else { return };
+        if worker.outgoing.is_some_and(recycle::Why::is_reload) {
+            (worker.phase, worker.outgoing) = (Phase::Ready, None);
+        }
+        if let Some(due) = worker.due.take() {
+            self.timers.unset(due, Timer::Worker(child));
         }
     }
 
     fn end_turnover(&mut self) {
         let planned = || self.workers.values().filter(|w| w.role == Role::Plan);
         let wire = matches!(self.spec.program, Program::Wire(_));
-        let old_left =
-            wire && planned().any(|w| w.generation != self.generation && w.phase != Phase::Retiring);
-        if old_left {
+        let is_left = |w: &Worker| w.generation != self.generation && w.phase != Phase::Retiring;
+        // A worker may say hello before the guardian has said its number, which belongs into the answer.
+        let is_nameless = |w: &Worker| w.phase == Phase::Ready && w.pid.is_none();
+        if wire && planned().any(|w| is_left(w) || is_nameless(w)) {
             return;
         }
         let Some(reload) = self.reload.take() else { return };
         let ready = |w: &&Worker| w.phase == Phase::Ready && w.generation == self.generation;
-        let new: Vec<_> = planned().filter(ready).filter_map(member).collect();
+        let new: Vec<_> = planned().filter(ready).filter_map(Member::of).collect();
         let rows = if wire { reload.old.len().max(new.len()) } else { 0 };
         let workers =
             (0..rows).map(|row| Turnover { old: reload.old.get(row).copied(), new: new.get(row).copied() });
@@ -272,7 +185,8 @@ impl Pool {
         self.reloaded = Some(Ok(renewed));
     }
 
-    /// A boot has failed: of a new generation, that ends the reload; of the one in force, it delays the next.
+    /// A boot has failed: of a new generation, that ends the reload; of the one in force, it delays the next. Others are
+    /// not started again.
     pub(super) fn boot_failed(&mut self, generation: u64, why: &str) {
         let stage = self.reload.as_ref().map(|reload| (reload.stage, reload.other.generation));
         match stage {
@@ -281,18 +195,21 @@ impl Pool {
                 self.exchange();
                 self.replace_others(recycle::Why::TurnedBack);
             }
-            _ => {
+            _ if generation == self.generation => {
                 self.respawn.failed(Instant::now(), why);
                 info!(channel = %self.spec.channel, "the next start of a worker waits {:?}", self.respawn.delay());
                 return;
             }
+            _ => return,
         }
         self.reload = None;
         warn!(
             channel = %self.spec.channel, generation = self.generation, why,
             "the reload failed; the workers there were before go on"
         );
-        self.reloaded = Some(Err(why.to_owned()));
+        self.reloaded = Some(Err(NotRenewed::Failed(why.to_owned())));
+        // Those that stay and those that came are more than there may be.
+        self.tend();
     }
 
     /// An old worker has outlasted the stop wait with what it runs.
@@ -301,14 +218,23 @@ impl Pool {
         let (pid, running) = (worker.pid, worker.aboard.len());
         warn!(channel = %self.spec.channel, pid, running, "a worker that is replaced by a reload still runs jobs after the stop wait: interrupting them");
         if let Some(reload) = &mut self.reload {
-            reload.handed_back += running;
+            reload.outlasted.insert(child);
         }
         self.interrupt_worker(child);
     }
 
+    /// Counts a job that is handed back because its worker has outlasted the stop wait.
+    pub(super) fn count_handed_back(&mut self, child: ChildId, outcome: &Outcome) {
+        if let (Some(reload), Outcome::Interrupted) = (&mut self.reload, outcome) {
+            reload.handed_back += usize::from(reload.outlasted.contains(&child));
+        }
+    }
+
     /// What an answer of a worker means while another generation takes over.
     pub(super) fn in_this_generation(&self, child: ChildId, outcome: Outcome) -> Outcome {
-        let is_old = self.workers.get(&child).is_some_and(|w| w.generation != self.generation);
+        let next = self.reload.as_ref().map_or(0, |reload| reload.other.generation);
+        let newest = self.generation.max(next);
+        let is_old = self.workers.get(&child).is_some_and(|w| w.generation != newest);
         match outcome {
             // The new generation may well know it.
             Outcome::Failed { next: Next::UnknownJob, .. } if is_old => Outcome::Released { after: RETRY },
@@ -316,22 +242,19 @@ impl Pool {
         }
     }
 
-    fn set_stage(&mut self, stage: Stage) {
+    pub(super) fn set_stage(&mut self, stage: Stage) {
         if let Some(reload) = &mut self.reload {
             reload.stage = stage;
         }
     }
 
     /// Swaps the generation in force with the other one.
-    fn exchange(&mut self) {
+    pub(super) fn exchange(&mut self) {
         if let Some(Reload { other, .. }) = &mut self.reload {
             std::mem::swap(&mut self.spec, &mut other.renewal.spec);
             std::mem::swap(&mut self.guardian, &mut other.renewal.guardian);
             std::mem::swap(&mut self.generation, &mut other.generation);
+            std::mem::swap(&mut self.jobs, &mut other.jobs);
         }
     }
-}
-
-fn member(worker: &Worker) -> Option<Member> {
-    Some(Member { pid: worker.pid?, generation: worker.generation })
 }

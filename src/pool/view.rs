@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::generation::Reloading;
 use super::memory::Recycled;
-use super::reload::Reloading;
 use super::scale::Decision;
 use super::worker::{Phase, Role, Worker};
 use super::{Pool, Program};

@@ -105,6 +105,8 @@ pub(super) struct Worker {
     pub(super) outgoing: Option<recycle::Why>,
     /// What it was made from.
     pub(super) files: Files,
+    /// Why it counts as a boot that failed once it is gone.
+    pub(super) failed: Option<String>,
     /// Its replacement has been started.
     pub(super) replaced: bool,
     /// Runs it was given.
@@ -159,6 +161,7 @@ impl Worker {
             memory: None,
             outgoing: None,
             files: Files::default(),
+            failed: None,
             replaced: false,
             taken: 0,
             born: Instant::now(),

@@ -6,12 +6,13 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal::{self, *};
+use serde_json::Value;
 
 use crate::figures::{MARK, inherited, mark, size};
 use crate::site::{Master, Site, until};
 
-const POOL: &str = "[channels.default]\nstop_wait_seconds = 5\n[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\n";
-/// What comes in any order.
+const POOL: &str = "[channels.default]\nstop_wait_seconds = 5\n[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\nmax_worker_number = 2\n";
+/// What comes in any order: reloads, and what means nothing. Nobody's terminal goes away here, so SIGHUP is a reload.
 const HARMLESS: [Signal; 10] =
     [SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGCHLD, SIGWINCH, SIGPIPE, SIGTSTP, SIGCONT];
 const STOPS: [Signal; 3] = [SIGTERM, SIGINT, SIGQUIT];
@@ -27,14 +28,32 @@ fn sequence(random: &mut fastrand::Rng) -> Vec<Signal> {
     (0..random.usize(1..12)).map(|_| one(random)).collect()
 }
 
-/// Whether the master answers its control socket; an error means that it is on its way out.
-fn answers(site: &Site) -> std::io::Result<bool> {
+/// What the master says of its workers; an error means that it is on its way out.
+fn pool(site: &Site) -> std::io::Result<Value> {
     let mut stream = UnixStream::connect(site.file("run/default.sock"))?;
     stream.set_read_timeout(Some(BOUND))?;
     stream.write_all(b"{\"command\":\"status\"}\n")?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
-    Ok(line.contains("\"ok\""))
+    let mut answer: Value = serde_json::from_str(&line)?;
+    Ok(answer["ok"]["status"]["report"]["pool"].take())
+}
+
+/// Waits for the end of all reloads; answers how many there were in the life of this master.
+fn reloaded(site: &Site, seed: u64) -> u64 {
+    let begun = Instant::now();
+    loop {
+        let pool = pool(site).unwrap();
+        let (generation, rows) = (pool["generation"].as_u64().unwrap(), pool["rows"].as_array().unwrap());
+        let is_new = |row: &Value| {
+            row["generation"] == generation && (row["state"] == "idle" || row["state"] == "busy")
+        };
+        if generation > 1 && pool["reload"].is_null() && rows.len() == 2 && rows.iter().all(is_new) {
+            return generation - 1;
+        }
+        assert!(begun.elapsed() < BOUND, "seed {seed}: a reload does not end: {pool}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 #[test]
@@ -51,8 +70,8 @@ fn in_any_order() {
         site.listening(command)
     };
     let mut master: Option<Master> = None;
-    // A SIGHUP may be a terminal that has gone away; the end may come some rounds later.
-    let mut hung_up = false;
+    // Of the master that serves: whether a reload was asked of it. Of all: how many.
+    let (mut asked_to_reload, mut reloads) = (false, 0);
     let (mut ended, rounds) = (0, size(200, 10_000));
     for round in 0..rounds {
         let serving = master.get_or_insert_with(listen);
@@ -64,14 +83,18 @@ fn in_any_order() {
                 std::thread::sleep(Duration::from_micros(random.u64(..3_000)));
             }
         }
-        hung_up |= sent.contains(&SIGHUP);
-        let must_end = sent.iter().any(|signal| STOPS.contains(signal));
-        let serves = !must_end && answers(&site).is_ok_and(|ok| ok);
-        if serves {
+        asked_to_reload |= sent.iter().any(|signal| matches!(signal, SIGHUP | SIGUSR1));
+        if !sent.iter().any(|signal| STOPS.contains(signal)) {
+            let said =
+                pool(&site).unwrap_or_else(|e| panic!("round {round} of {seed}: {sent:?} ended it: {e}"));
+            assert!(said.is_object(), "round {round} of {seed}: {sent:?}: {said}");
+            // Now and then all that was asked for is waited for: it ends, with everything in its place.
+            if asked_to_reload && random.usize(..8) == 0 {
+                reloads += reloaded(&site, seed);
+            }
             continue;
         }
-        assert!(must_end || hung_up, "round {round} of {seed}: {sent:?} ended it");
-        hung_up = false;
+        asked_to_reload = false;
         let asked = Instant::now();
         let status = master.take().unwrap().wait();
         assert!(asked.elapsed() < BOUND, "round {round} of {seed}: {sent:?} took {:?}", asked.elapsed());
@@ -79,7 +102,8 @@ fn in_any_order() {
         assert_eq!(inherited(&mark), [0i32; 0], "round {round} of {seed}: {sent:?}");
         ended += 1;
     }
-    println!("{rounds} sequences, {ended} of them ended the master");
+    println!("{rounds} sequences, {ended} of them ended the master, at least {reloads} reloads to the end");
+    assert!(reloads > 0, "seed {seed}: what was tested?");
     if let Some(master) = master {
         assert!(master.stop().success());
     }

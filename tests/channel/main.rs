@@ -10,5 +10,6 @@ mod keys;
 mod modes;
 mod outages;
 mod quiet;
+mod reload;
 mod rig;
 mod strange;

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aint_queue::channel::{Channel, Command, OnJoin, Report, Rules, Scope, Setup, Stopped};
+use aint_queue::channel::{self, Channel, Command, OnJoin, Report, Rules, Scope, Setup, Stopped};
 use aint_queue::config::{Backoff, BackoffKind};
 use aint_queue::guardian::Guardian;
 use aint_queue::job::{JobId, NewJob, Payload, Timestamp};
 use aint_queue::metrics::Metrics;
 use aint_queue::pool::plan::{Plan, Recycling, Scaling};
-use aint_queue::pool::{Pool, Program, Renewal, Spec};
+use aint_queue::pool::{NotRenewed, Pool, Program, Renewal, Renewed, Spec};
 use aint_queue::retry::Policy;
 use aint_queue::store::model::Model;
 use aint_queue::store::{Listed, Status, Store};
@@ -26,6 +26,9 @@ pub struct Rig {
     pub store: Arc<dyn Store>,
     pub commands: mpsc::Sender<Command>,
     pub guardian: Guardian,
+    /// What its workers are made from and what it decides by, for another generation.
+    pub spec: Spec,
+    pub rules: Rules,
     task: JoinHandle<Stopped>,
 }
 
@@ -92,16 +95,17 @@ pub async fn rig(options: Options) -> Rig {
     };
     let backoff =
         Backoff { kind: BackoffKind::Fixed, base: Duration::from_millis(50), max: PATIENCE, jitter: 0.0 };
+    let rules = Rules {
+        policy: Policy { max_attempts: options.max_attempts, backoff },
+        max_execute: options.max_execute,
+        sleep: options.sleep,
+        stop_wait: options.stop_wait,
+    };
     let channel = Channel::new(Setup {
         name: "default".into(),
         store: Arc::clone(&options.store),
-        pool: Pool::new(Renewal { spec, guardian: guardian.handle() }),
-        rules: Rules {
-            policy: Policy { max_attempts: options.max_attempts, backoff },
-            max_execute: options.max_execute,
-            sleep: options.sleep,
-            stop_wait: options.stop_wait,
-        },
+        pool: Pool::new(Renewal { spec: spec.clone(), guardian: guardian.handle() }),
+        rules,
         dead: Vec::new(),
         elsewhere: None,
         on_join: OnJoin(Box::new(|_| {})),
@@ -111,7 +115,7 @@ pub async fn rig(options: Options) -> Rig {
     });
     let (commands, told) = mpsc::channel(8);
     let task = tokio::spawn(channel.run(told));
-    Rig { store: options.store, commands, guardian, task }
+    Rig { store: options.store, commands, guardian, spec, rules, task }
 }
 
 pub fn job(name: &str, payload: &str) -> NewJob {
@@ -144,6 +148,15 @@ impl Rig {
         let (reply, report) = oneshot::channel();
         self.commands.send(Command::Report(reply)).await.unwrap();
         report.await.unwrap()
+    }
+
+    /// Lets workers of this kind take over.
+    pub async fn reload(&self, spec: Spec, rules: Rules) -> Result<Renewed, NotRenewed> {
+        let (reply, ended) = oneshot::channel();
+        let pool = Renewal { spec, guardian: self.guardian.handle() };
+        let renewal = Box::new(channel::Renewal { pool, rules });
+        self.commands.send(Command::Reload(renewal, reply)).await.unwrap();
+        tokio::time::timeout(PATIENCE, ended).await.expect("it ends").unwrap()
     }
 
     pub async fn get(&self, id: JobId) -> Listed {

@@ -13,6 +13,7 @@ mod site;
 mod crash_loop;
 mod demand;
 mod memory;
+mod reload;
 mod samples;
 mod stuck;
 

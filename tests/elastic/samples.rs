@@ -82,14 +82,27 @@ pub fn sample(site: &Site) -> Sample {
 }
 
 fn look(socket: &Path) -> Sample {
-    let mut stream = UnixStream::connect(socket).unwrap();
-    stream.write_all(b"{\"command\":\"status\"}\n").unwrap();
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).unwrap();
-    let mut answer: Value = serde_json::from_str(&line).unwrap();
+    let mut answer = ask(socket, "status");
     let report = answer["ok"]["status"]["report"].take();
-    assert!(report.is_object(), "not a report: {line}");
+    assert!(report.is_object(), "not a report: {answer}");
     Sample { at: Instant::now(), report }
+}
+
+/// Reloads the default channel; answers what changed when it is over.
+pub fn reload(site: &Site) -> Value {
+    let mut answer = ask(&site.file("run/default.sock"), "reload");
+    let told = answer["ok"]["reloaded"].take();
+    assert!(told.is_object(), "not reloaded: {answer}");
+    told
+}
+
+/// The last line that answers a question of one word.
+fn ask(socket: &Path, command: &str) -> Value {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    writeln!(stream, "{{\"command\":\"{command}\"}}").unwrap();
+    let answers = BufReader::new(stream).lines();
+    let mut answers = answers.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    answers.find(|answer| answer.get("progress").is_none()).expect("an answer")
 }
 
 /// The value of a metric of the default channel.

@@ -20,6 +20,7 @@ mod limits;
 mod memory;
 mod outage;
 mod output;
+mod reload;
 mod service_manager;
 mod starts;
 mod stdio;

@@ -104,6 +104,52 @@ fn a_stop_by_command_is_told_too_and_workers_hear_nothing_of_the_service() {
     assert!(!env.contains("NOTIFY_SOCKET") && !env.contains("WATCHDOG"), "{env}");
 }
 
+/// The system's clock in microseconds, as service managers compare it.
+fn monotonic() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap();
+    u64::try_from(Duration::from(now).as_micros()).unwrap()
+}
+
+#[test]
+fn each_wish_for_a_reload_is_answered_by_a_beginning_after_it_and_an_end() {
+    let site = Site::sqlite(&format!("{POOL}command = [\"./worker.sh\"]\nprotocol = \"wire\"\n"));
+    let script = |before: &str| format!("#!/bin/sh\n{before}\nexec '{}' __worker\n", crate::site::BINARY);
+    site.write("worker.sh", &script("while [ -e held ]; do sleep 0.02; done"));
+    let socket = UnixDatagram::bind(site.file("notify.sock")).unwrap();
+    let mut command = site.listen_command(&[]);
+    command.env("NOTIFY_SOCKET", site.file("notify.sock"));
+    let master = site.start(command);
+    heard_until(&socket, "READY=1");
+    site.write("held", "");
+    let ask = || {
+        let asked = monotonic();
+        master.signal(Signal::SIGUSR1);
+        asked
+    };
+    let at = |words: &str| -> u64 {
+        let line = words.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).expect("a time");
+        line.parse().unwrap()
+    };
+    let first = ask();
+    let words = heard_until(&socket, "RELOADING=1").pop().unwrap();
+    assert!((first..=monotonic()).contains(&at(&words)), "{words}");
+    // One more wish while that one waits for its worker.
+    let second = ask();
+    std::fs::remove_file(site.file("held")).unwrap();
+    let all = heard_until(&socket, "READY=1");
+    let last =
+        all.iter().rfind(|words| words.contains("RELOADING=1")).expect("a beginning after the second wish");
+    assert!(at(last) >= second, "{all:?}");
+    assert_eq!(all.last().unwrap(), "READY=1\nSTATUS=reloaded");
+    // One that fails has ended, too.
+    site.write("worker.sh", &script("exit 3"));
+    ask();
+    let all = heard_until(&socket, "READY=1");
+    assert!(all.iter().any(|words| words.contains("RELOADING=1")), "{all:?}");
+    assert_eq!(all.last().unwrap(), "READY=1\nSTATUS=not reloaded, the log says why");
+    assert!(master.stop().success());
+}
+
 #[test]
 fn a_service_manager_that_is_not_there_stops_nothing() {
     for name in ["/nowhere/at/all.sock", "", "@", "relative", &"x".repeat(300)] {

@@ -1,0 +1,83 @@
+//! Generations of workers: what one is made from, and what is told of the change from one to the next.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Spec;
+use super::worker::Worker;
+use crate::guardian::Handle;
+use crate::job::JobOptions;
+
+/// What the workers of a generation are made from.
+#[derive(Debug)]
+pub struct Renewal {
+    /// What to start and how to treat it.
+    pub spec: Spec,
+    /// Who starts it, as what.
+    pub guardian: Handle,
+}
+
+/// How a reload ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewed {
+    /// The generation that serves now.
+    pub generation: u64,
+    /// Each worker that went, with one that came; one side is absent where there are more of the other.
+    pub workers: Vec<Turnover>,
+    /// Jobs that took longer than the stop wait and were handed back, uncounted.
+    pub handed_back: usize,
+}
+
+/// A worker that went and one that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turnover {
+    /// The old one.
+    pub old: Option<Member>,
+    /// The new one.
+    pub new: Option<Member>,
+}
+
+/// A worker by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its process id.
+    pub pid: i32,
+    /// Its generation.
+    pub generation: u64,
+}
+
+/// How far a reload is, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloading {
+    /// The generation that takes over.
+    pub generation: u64,
+    /// Whether the first of it is ready.
+    pub proved: bool,
+    /// Workers of the generation before that are still there.
+    pub old: usize,
+}
+
+/// Why no other generation has taken over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotRenewed {
+    /// The channel stops.
+    Stopping,
+    /// A new worker could not be started: why, in words. The old ones go on.
+    Failed(String),
+}
+
+/// What a pool needs to know of a generation.
+#[derive(Debug)]
+pub(super) struct Kit {
+    pub(super) generation: u64,
+    pub(super) renewal: Renewal,
+    /// What the handlers of its workers want.
+    pub(super) jobs: HashMap<String, JobOptions>,
+}
+
+impl Member {
+    pub(super) fn of(worker: &Worker) -> Option<Self> {
+        Some(Self { pid: worker.pid?, generation: worker.generation })
+    }
+}

@@ -1,0 +1,153 @@
+//! Reload: another generation of workers takes over, or everything stays as it was.
+
+mod faults;
+mod jobs;
+mod keys;
+mod modes;
+mod program;
+mod refused;
+mod signals;
+mod turnover;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::process::Child;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::site::{BINARY, PATIENCE, SQLITE, Site, text, until};
+
+/// Two workers, whatever the load is.
+const TWO: &str = "type = \"process-pool\"\nmin_worker_number = 2\nmax_worker_number = 2\n";
+
+/// A site whose channel has these settings of its workers.
+fn site(worker: &str) -> Site {
+    Site::sqlite(&format!("[channels.default.worker]\n{worker}\n"))
+}
+
+/// Writes another configuration.
+fn configure(site: &Site, channels: &str) {
+    site.write(
+        "aint-queue.toml",
+        &format!("[defaults]\npid_path = \"run\"\ndriver = {SQLITE}\n{channels}\n"),
+    );
+}
+
+/// Writes a program for workers: the lines of shell before it becomes a worker of the built-in jobs.
+fn program(site: &Site, name: &str, before: &str) {
+    site.write(name, &format!("#!/bin/sh\n{before}\nexec '{BINARY}' __worker\n"));
+}
+
+/// A question to the control socket of a channel that takes its time.
+struct Asked(BufReader<UnixStream>);
+
+impl Asked {
+    fn reload(site: &Site, channel: &str) -> Self {
+        Self::of(site, channel, "reload")
+    }
+
+    fn of(site: &Site, channel: &str, command: &str) -> Self {
+        let mut stream = UnixStream::connect(site.file(&format!("run/{channel}.sock"))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        writeln!(stream, "{{\"command\":\"{command}\"}}").unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    /// The next line of the answer.
+    fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("not a line of an answer: {line:?}: {e}"))
+    }
+
+    /// Waits until the master has said that it is at it.
+    fn begun(mut self) -> Self {
+        let line = self.line();
+        assert!(line["progress"].is_object(), "{line}");
+        self
+    }
+
+    /// The last line, without those that tell of progress.
+    fn end(mut self) -> Value {
+        loop {
+            let line = self.line();
+            if line.get("progress").is_none() {
+                return line;
+            }
+        }
+    }
+
+    /// The reasons of a reload that failed, and whether the configuration is to blame.
+    fn refused(self) -> (String, bool) {
+        let line = self.end();
+        if let Some(why) = line["error"].as_str() {
+            return (why.to_owned(), false);
+        }
+        let refused = &line["ok"]["not_reloaded"];
+        let why = refused["why"].as_str().unwrap_or_else(|| panic!("it was reloaded: {line}"));
+        (why.to_owned(), refused["invalid"].as_bool().unwrap())
+    }
+}
+
+/// What the master of a channel says of it.
+fn report(site: &Site, channel: &str) -> Value {
+    Asked::of(site, channel, "status").end()["ok"]["status"]["report"].take()
+}
+
+/// The generation of each worker that serves.
+fn serving(site: &Site, channel: &str) -> BTreeMap<i32, u64> {
+    let report = report(site, channel);
+    let rows = report["pool"]["rows"].as_array().unwrap();
+    // A worker may say hello before the guardian has said its number.
+    let serves = |row: &&Value| (row["state"] == "idle" || row["state"] == "busy") && row["pid"].is_i64();
+    rows.iter().filter(serves).map(|row| (pid(&row["pid"]), row["generation"].as_u64().unwrap())).collect()
+}
+
+/// Waits until so many workers serve.
+fn served_by(site: &Site, channel: &str, workers: usize) -> BTreeMap<i32, u64> {
+    until("the workers", || Some(serving(site, channel)).filter(|all| all.len() == workers))
+}
+
+/// The workers of one state.
+fn in_state(site: &Site, channel: &str, state: &str) -> Vec<i32> {
+    let report = report(site, channel);
+    let rows = report["pool"]["rows"].as_array().unwrap();
+    rows.iter()
+        .filter(|row| row["state"] == state && row["pid"].is_i64())
+        .map(|row| pid(&row["pid"]))
+        .collect()
+}
+
+fn pid(value: &Value) -> i32 {
+    i32::try_from(value.as_i64().unwrap_or_else(|| panic!("not a pid: {value}"))).unwrap()
+}
+
+/// Reloads the default channel by the command.
+fn reload(site: &Site) -> Value {
+    site.json(&["queue:reload"])[0].take()
+}
+
+/// A reload by the command that must fail: its exit code and what it says.
+fn refused(site: &Site) -> (i32, String) {
+    let output = site.run(&["queue:reload"]);
+    assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+    (output.status.code().unwrap(), text(&output.stderr))
+}
+
+/// Waits for the end of a command that was started.
+fn wait(mut command: Child) -> i32 {
+    until("the command to end", || command.try_wait().unwrap()).code().unwrap()
+}
+
+fn kill_9(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+}
+
+/// The lines of a file; none when there is no such file.
+fn lines(site: &Site, name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(site.file(name)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}

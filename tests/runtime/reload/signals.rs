@@ -1,0 +1,135 @@
+//! Signals that ask for a reload, and the one that may mean the end of a terminal.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Command;
+
+use nix::fcntl::OFlag;
+use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::site::{BINARY, Master, Site, children, until};
+
+use super::{TWO, served_by, serving, site};
+
+/// Waits until all workers are of this generation.
+fn generation(site: &Site, wanted: u64) {
+    until("the generation", || {
+        let now = serving(site, "default");
+        (now.len() == 2 && now.values().all(|generation| *generation == wanted)).then_some(())
+    });
+}
+
+#[test]
+fn usr1_and_hup_reload_where_there_is_no_terminal() {
+    let site = site(TWO);
+    // A session of its own has none, whatever the tests are run from.
+    let listen = site.listen_command(&[]);
+    let mut command = Command::new("setsid");
+    command.arg("--wait").arg(BINARY).args(listen.get_args()).current_dir(site.path());
+    let outer = site.listening(command);
+    served_by(&site, "default", 2);
+    let master = outer_child(outer.pid());
+    for (n, signal) in [Signal::SIGUSR1, Signal::SIGHUP, Signal::SIGHUP].into_iter().enumerate() {
+        kill(Pid::from_raw(master), signal).unwrap();
+        generation(&site, n as u64 + 2);
+    }
+    kill(Pid::from_raw(master), Signal::SIGTERM).unwrap();
+    assert!(outer.wait().success());
+}
+
+/// The master below `setsid --wait`, or itself if that did not need to fork.
+fn outer_child(outer: i32) -> i32 {
+    let line = std::fs::read(format!("/proc/{outer}/cmdline")).unwrap();
+    if line.starts_with(BINARY.as_bytes()) {
+        outer
+    } else {
+        until("the master", || children(outer).first().copied())
+    }
+}
+
+/// A master that is the foreground of a terminal of its own; what ends the terminal when it is dropped.
+fn on_a_terminal(site: &Site, before: &str) -> (Master, PtyMaster) {
+    // Nobody else may inherit it, or its end would not be the end of the terminal.
+    let terminal = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let slave = ptsname_r(&terminal).unwrap();
+    let slave = OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(slave);
+    let listen = site.listen_command(&[]);
+    let mut command = Command::new("setsid");
+    command
+        .args(["--ctty", "sh", "-c", &format!("exec {before} \"$@\""), "sh", BINARY])
+        .args(listen.get_args());
+    command.current_dir(site.path()).stdin(slave.unwrap());
+    let master = site.listening(command);
+    served_by(site, "default", 2);
+    (master, terminal)
+}
+
+#[test]
+fn hup_reloads_as_long_as_the_terminal_is_there_and_its_end_is_a_stop() {
+    let site = site(TWO);
+    let (master, terminal) = on_a_terminal(&site, "");
+    assert!(std::fs::read_link(format!("/proc/{}/fd/0", master.pid())).unwrap().starts_with("/dev/pts"));
+    master.signal(Signal::SIGHUP);
+    generation(&site, 2);
+    site.push("sleep", r#"{"ms":500}"#, &[]);
+    site.until("default", "it to run", |c| c.reserved == 1);
+    drop(terminal);
+    assert!(master.wait().success(), "by itself, gracefully");
+    assert_eq!(site.counts("default").done, 1);
+}
+
+#[test]
+fn under_nohup_the_end_of_the_terminal_is_nothing_and_hup_reloads_before_and_after() {
+    let site = site(TWO);
+    let (master, terminal) = on_a_terminal(&site, "nohup");
+    master.signal(Signal::SIGHUP);
+    generation(&site, 2);
+    drop(terminal);
+    until("it to notice", || master.log().contains("the end of the terminal").then_some(()));
+    generation(&site, 2);
+    master.signal(Signal::SIGHUP);
+    generation(&site, 3);
+    site.push("noop", "{}", &[]);
+    site.until("default", "a job", |c| c.done == 1);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_reload_that_is_asked_for_while_the_master_starts_is_not_forgotten() {
+    let site = site(&format!("{TWO}env = {{ A = \"1\" }}"));
+    // A store that takes its time to answer keeps the start waiting.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let mut server = crate::redis::Server::start();
+    let config = |port: u16| {
+        format!(
+            "[defaults]\npid_path = \"run\"\ndriver = {{ type = \"redis\", connection = {{ port = {port}, read_write_timeout = 60 }} }}\n[channels.default.worker]\n{TWO}"
+        )
+    };
+    site.write("aint-queue.toml", &config(port));
+    let master = site.start(site.listen_command(&[]));
+    let (mut asked, _) = silent.accept().unwrap();
+    master.signal(Signal::SIGUSR1);
+    // Its words go to a real store from now on.
+    let mut real = std::net::TcpStream::connect(("127.0.0.1", server.config().port)).unwrap();
+    let (mut asked_too, mut real_too) = (asked.try_clone().unwrap(), real.try_clone().unwrap());
+    std::thread::spawn(move || std::io::copy(&mut asked, &mut real));
+    std::thread::spawn(move || std::io::copy(&mut real_too, &mut asked_too));
+    let onward = server.config().port;
+    std::thread::spawn(move || {
+        while let Ok((mut asked, _)) = silent.accept() {
+            let Ok(mut real) = std::net::TcpStream::connect(("127.0.0.1", onward)) else { return };
+            let (mut asked_too, mut real_too) = (asked.try_clone().unwrap(), real.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut asked, &mut real));
+            std::thread::spawn(move || std::io::copy(&mut real_too, &mut asked_too));
+        }
+    });
+    until("it to serve", || site.file("run/default.sock").exists().then_some(()));
+    generation(&site, 2);
+    assert!(master.stop().success());
+    server.kill();
+}
