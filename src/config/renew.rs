@@ -91,8 +91,7 @@ mod tests {
         let new = "[channels.default]\npid_path = \"/elsewhere\"\nmemory_limit = 70\n\
                    driver = { type = \"sqlite\", path = \"other.db\" }\n\
                    [channels.default.worker]\ntype = \"coroutine\"\nmax_execute_seconds = 3\n";
-        let old =
-            "[channels.default]\npid_path = \"/here\"\n[channels.default.worker]\ntype = \"process-pool\"\n";
+        let old = "[channels.default]\npid_path = \"/here\"\n[channels.default.worker]\ntype = \"process-pool\"\ncool_down_seconds = 3\ndynamic_mode = false\n";
         let Renewal { channel, restart } = renewal(old, new);
         let keys = ["driver", "pid_path", "memory_limit", "worker.type"];
         assert_eq!(restart, keys.map(|key| format!("channels.default.{key}")));
@@ -100,6 +99,7 @@ mod tests {
         assert_eq!((&channel.driver, &channel.pid_path), (&kept.driver, &kept.pid_path));
         assert!(matches!(channel.driver, Driver::Sqlite { .. }));
         assert_eq!((channel.memory_limit, channel.worker.plan), (kept.memory_limit, kept.worker.plan));
+        assert_eq!(channel.worker.scaling(), kept.worker.scaling(), "it belongs to the type");
         assert_eq!(channel.worker.max_execute.unwrap().as_secs(), 3, "the rest is taken over");
     }
 

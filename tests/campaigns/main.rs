@@ -1,5 +1,4 @@
-//! Faults in numbers. `cargo test` runs a size that fits into every change;
-//! `AINT_QUEUE_CAMPAIGN=full cargo test --test campaigns -- --nocapture --test-threads=1` runs the full one, on a machine
+//! Faults in numbers. `cargo test` runs a size that fits into every change; `tests/campaign` runs the full one, on a machine
 //! that has nothing else to do, and prints the figures.
 
 #![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]

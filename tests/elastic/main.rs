@@ -1,6 +1,6 @@
 //! Pools that grow, shrink and mend themselves: the real binary, real workers, sampled while they work.
 //!
-//! The sizes are those for every change. `FULL=1 tests/run --test elastic` runs the full ones, on a machine that has
+//! The sizes are those for every change. `tests/campaign --test elastic` runs the full ones, on a machine that has
 //! nothing else to do: there the times are those that are promised, here they are longer.
 
 #![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 /// Whether the full sizes are asked for.
 pub fn is_full() -> bool {
-    std::env::var_os("FULL").is_some_and(|full| full == "1")
+    std::env::var_os("AINT_QUEUE_CAMPAIGN").is_some_and(|size| size == "full")
 }
 
 /// The small size, or the full one.
