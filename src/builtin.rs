@@ -116,7 +116,8 @@ impl Job for Burn {
                 mixed = std::hint::black_box(mixed.rotate_left(5).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             }
         }
-        Ok(())
+        // What was asked to end has not done its work: a job that answers "done" is done.
+        if Instant::now() < until { Err("asked to end before the time was over".into()) } else { Ok(()) }
     }
 }
 
@@ -227,6 +228,15 @@ mod tests {
         assert_eq!(fail(r#"{"message":"no","final":true}"#, 1), failed("no", Next::Never));
         assert_eq!(fail(r#"{"message":"no","times":2}"#, 2), failed("no", Next::ByPolicy));
         assert_eq!(fail(r#"{"message":"no","times":2}"#, 3), None);
+    }
+
+    #[test]
+    fn burn_that_was_asked_to_end_is_not_done() {
+        let asked = context(1);
+        asked.cancel();
+        let outcome = Burn { ms: 60_000 }.handle(&asked).unwrap_err().into_outcome();
+        assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
+        assert!(Burn { ms: 0 }.handle(&context(1)).is_ok());
     }
 
     #[test]

@@ -18,7 +18,7 @@ impl ConfigCheck {
         if self.keys {
             return session.print(&config::key_table());
         }
-        let config = session.config()?;
+        let config = session.checked_config()?;
         // Loading warns of what the file says; what the machine says is looked at only here and by queue:listen.
         for warning in missing_programs(config).into_iter().chain(missing_files(config)) {
             session.warn(&warning);

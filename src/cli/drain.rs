@@ -120,6 +120,7 @@ fn words(report: &Report) -> String {
         (0, _) if report.workers.leaving > 0 => "no job runs any more, the workers end".to_owned(),
         (0, _) => "no job runs any more, the store is told".to_owned(),
         (_, Some(0)) => format!("{left} left, being ended"),
+        (1, Some(seconds)) => format!("{left} left, {seconds} s until it is interrupted"),
         (_, Some(seconds)) => format!("{left} left, {seconds} s until they are interrupted"),
         (_, None) => format!("{left} left"),
     }
@@ -137,6 +138,7 @@ mod tests {
             words(&Report { running, stop_seconds_left, workers, ..Report::default() })
         };
         assert_eq!(report(3, Some(27), 0), "3 jobs left, 27 s until they are interrupted");
+        assert_eq!(report(1, Some(27), 0), "1 job left, 27 s until it is interrupted");
         assert_eq!(report(1, Some(0), 0), "1 job left, being ended");
         assert_eq!(report(0, Some(20), 2), "no job runs any more, the workers end");
         assert_eq!(report(0, Some(20), 0), "no job runs any more, the store is told");

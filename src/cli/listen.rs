@@ -30,7 +30,7 @@ impl Listen {
             Session::check_served(channel, "run the jobs")?;
         }
         let channels = channels.iter().map(|channel| channel.name.clone()).collect();
-        let config = Arc::new(session.config()?.clone());
+        let config = Arc::new(session.checked_config()?.clone());
         let log = Log::start(session, self.log_format, "info");
         let ended =
             master::listen(master::Listen { config, channels, http: !self.no_http, may_begin_anew: true });

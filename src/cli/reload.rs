@@ -28,6 +28,8 @@ struct Changes {
 
 impl Reload {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        // It is about to be put in force.
+        session.checked_config()?;
         let mut channels = session.channels(self.all)?;
         if self.all {
             channels.retain(|channel| master::presence(channel).running);

@@ -24,7 +24,7 @@ impl Run {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
         let channel = session.channel()?;
         Session::check_served(channel, "run a job")?;
-        let config = Arc::new(session.config()?.clone());
+        let config = Arc::new(session.checked_config()?.clone());
         let scope = self.id.map_or(Scope::Next, Scope::Only);
         let log = Log::start(session, LogFormat::Text, "error,worker=info");
         let stopped = master::run_once(&config, channel, scope);

@@ -63,16 +63,33 @@ impl Session {
         colours(self.globals.ansi, self.globals.no_ansi, no_color, terminal)
     }
 
-    /// The configuration, loaded at the first call, which also shows its warnings.
+    /// The configuration, loaded at the first call. Its warnings are for those who check it and start something by it;
+    /// others, who may ask every second, see them with `-v`.
     pub(crate) fn config(&self) -> Result<&Config, Failure> {
         if let Some(config) = self.config.get() {
             return Ok(config);
         }
         let config = Config::find(self.globals.config.as_deref()).map_err(Failure::config)?;
+        let config = self.config.get_or_init(|| config);
+        if self.globals.verbose > 0 {
+            self.warn_of(config);
+        }
+        Ok(config)
+    }
+
+    /// The configuration and, on standard error, what is allowed in it and likely not meant.
+    pub(crate) fn checked_config(&self) -> Result<&Config, Failure> {
+        let config = self.config()?;
+        if self.globals.verbose == 0 {
+            self.warn_of(config);
+        }
+        Ok(config)
+    }
+
+    fn warn_of(&self, config: &Config) {
         for warning in &config.warnings {
             self.warn(&warning.to_string());
         }
-        Ok(self.config.get_or_init(|| config))
     }
 
     /// The one channel this command is about.

@@ -33,6 +33,8 @@ struct Report {
     durability: String,
     /// What its master says; absent without one.
     running: Option<channel::Report>,
+    /// Why its master says nothing, although it runs.
+    silent: Option<String>,
     /// Whether each worker is to be shown.
     each: bool,
 }
@@ -80,10 +82,22 @@ fn gather(session: &Session, channel: &Channel, each: bool) -> Result<Report, Fa
     });
     let doing = || format!("read the status of channel \"{}\"", channel.name);
     let (counts, durability) = read.map_err(|error| Failure::store(doing(), error))?;
-    let presence = master::presence(channel);
+    let mut presence = master::presence(channel);
+    let (mut running, mut silent) = (None, None);
+    if presence.running {
+        match ask(channel) {
+            Ok(report) => running = Some(report),
+            Err(why) => {
+                // It may have ended between our look and our question.
+                presence = master::presence(channel);
+                silent = presence.running.then_some(why);
+            }
+        }
+    }
     Ok(Report {
         channel: channel.name.clone(),
-        running: if presence.running { ask(channel) } else { None },
+        running,
+        silent,
         each,
         presence,
         counts,
@@ -92,18 +106,19 @@ fn gather(session: &Session, channel: &Channel, each: bool) -> Result<Report, Fa
     })
 }
 
-/// How the channel stands. A master that does not answer has other troubles, which its log tells.
-fn ask(channel: &Channel) -> Option<channel::Report> {
+/// How the channel stands, or why its master does not say.
+fn ask(channel: &Channel) -> Result<channel::Report, String> {
     match master::ask(&master::socket(channel), Request::Status, |_| {}) {
-        Ok(Answer::Status { report, .. }) => Some(report),
-        _ => None,
+        Ok(Answer::Status { report, .. }) => Ok(report),
+        Ok(_) => Err("it said something else".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
 fn render(reports: &[Report], colours: bool) -> String {
     let mut shown = String::new();
     for report in reports {
-        let Report { channel, presence, counts, driver, durability, running, each } = report;
+        let Report { channel, presence, counts, driver, durability, running, silent, each } = report;
         if !shown.is_empty() {
             shown.push('\n');
         }
@@ -127,7 +142,8 @@ fn render(reports: &[Report], colours: bool) -> String {
         if running.as_ref().is_some_and(|running| running.quiet) {
             shown.push_str("Quiet: the master on this machine takes no jobs.\n");
         }
-        if let Some(line) = running.as_ref().and_then(workers::trouble) {
+        let silence = silent.as_ref().map(|why| format!("Silent: it cannot be asked how it stands: {why}"));
+        if let Some(line) = silence.or_else(|| running.as_ref().and_then(workers::trouble)) {
             shown.push_str(&if colours { format!("\x1b[31m{line}\x1b[0m\n") } else { line + "\n" });
         }
         shown.push_str(&format!("Store: {driver}, durability {durability}\n"));
@@ -161,6 +177,7 @@ struct Shown<'a> {
     paused: bool,
     paused_until: Option<String>,
     quiet: bool,
+    master_error: Option<&'a str>,
     worker_error: Option<&'a str>,
     degraded: bool,
     driver: &'a str,
@@ -195,6 +212,7 @@ impl<'a> From<&'a Report> for Shown<'a> {
             paused,
             paused_until: paused_until.and_then(time::rfc3339),
             quiet: report.running.as_ref().is_some_and(|running| running.quiet),
+            master_error: report.silent.as_deref(),
             worker_error: report.running.as_ref().and_then(|running| running.worker_error.as_deref()),
             degraded: report.running.as_ref().is_some_and(|running| running.pool.degraded),
             driver: &report.driver,
@@ -220,6 +238,7 @@ mod tests {
             driver: "sqlite at /srv/aint-queue.db".to_owned(),
             durability: "fsync".to_owned(),
             running: None,
+            silent: None,
             each: false,
         }
     }
@@ -247,6 +266,20 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
         assert!(text.contains("\x1b[32mThe master-process of default-queue is running, pid 42.\x1b[0m\n"));
         assert!(text.contains("\nCleared: 3\nPaused: no master takes a job.\n"));
         assert_eq!(text.matches("\n\n").count(), 1);
+    }
+
+    #[test]
+    fn a_master_that_does_not_answer_is_not_passed_over() {
+        let mut report = report(true);
+        report.silent = Some("the master did not answer within 5 seconds".to_owned());
+        let text = render(std::slice::from_ref(&report), false);
+        let line =
+            "\nSilent: it cannot be asked how it stands: the master did not answer within 5 seconds\nStore:";
+        assert!(text.contains(line), "{text}");
+        assert_eq!(
+            serde_json::to_value(Shown::from(&report)).unwrap()["master_error"],
+            "the master did not answer within 5 seconds"
+        );
     }
 
     #[test]

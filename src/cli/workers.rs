@@ -54,9 +54,21 @@ pub(super) fn trouble(report: &Report) -> Option<String> {
     if !report.pool.degraded {
         return Some(format!("No worker can be started: {error}"));
     }
-    let next =
-        report.pool.next_boot_ms.map_or(String::new(), |ms| format!("; the next try is in {}", span(ms)));
+    let next = next_try(report).map_or(String::new(), |next| format!("; {next}"));
     Some(format!("Degraded: no job is taken, for no worker can be started: {error}{next}"))
+}
+
+/// How a degraded channel tries to start workers again.
+pub(super) fn next_try(report: &Report) -> Option<String> {
+    let Census { booting, idle, busy, .. } = report.workers;
+    match report.pool.next_boot_ms {
+        _ if idle + busy > 0 => {
+            Some("one is ready now, and gets jobs if it still lives in a second".to_owned())
+        }
+        _ if booting > 0 => Some("a try is under way".to_owned()),
+        Some(ms) => Some(format!("the next try is in {}", span(ms))),
+        None => None,
+    }
 }
 
 /// "1 booting, 3 busy"
@@ -71,8 +83,10 @@ fn counts(census: &Census) -> String {
     ];
     let mut parts: Vec<_> =
         words.iter().filter(|(_, n)| *n > 0).map(|(word, n)| format!("{n} {word}")).collect();
-    if census.stuck_slots > 0 {
-        parts.push(format!("{} stuck slots", census.stuck_slots));
+    match census.stuck_slots {
+        0 => {}
+        1 => parts.push("1 stuck slot".to_owned()),
+        slots => parts.push(format!("{slots} stuck slots")),
     }
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
 }
@@ -208,11 +222,24 @@ mod tests {
         report.worker_error = Some("it exited with 7 before it was ready".into());
         assert!(trouble(&report).unwrap().starts_with("No worker can be started: it exited with 7"));
         (report.pool.degraded, report.pool.next_boot_ms) = (true, Some(3_200));
-        let degraded = trouble(&report).unwrap();
-        assert!(
-            degraded.starts_with("Degraded: no job is taken")
-                && degraded.ends_with("; the next try is in 3.2 s")
-        );
+        for (booting, idle, next) in [
+            (0, 0, "; the next try is in 3.2 s"),
+            (1, 0, "; a try is under way"),
+            (0, 1, "; one is ready now, and gets jobs if it still lives in a second"),
+        ] {
+            report.workers = Census { booting, idle, ..Census::default() };
+            let degraded = trouble(&report).unwrap();
+            assert!(
+                degraded.starts_with("Degraded: no job is taken") && degraded.ends_with(next),
+                "{degraded}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_is_one() {
+        let stuck = |stuck_slots| counts(&Census { retiring: 1, stuck_slots, ..Census::default() });
+        assert_eq!([1, 2].map(stuck), ["1 retiring, 1 stuck slot", "1 retiring, 2 stuck slots"]);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Job ids and points in time, both made by the store.
 
 use std::fmt;
-use std::num::ParseIntError;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -29,11 +28,16 @@ impl fmt::Display for JobId {
     }
 }
 
+/// Text that is not the id of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the id of a job is a whole number, as queue:push prints it")]
+pub struct NotAnId;
+
 impl FromStr for JobId {
-    type Err = ParseIntError;
+    type Err = NotAnId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
+        text.parse().map(Self).map_err(|_| NotAnId)
     }
 }
 

@@ -25,7 +25,7 @@ pub use context::Context;
 pub use error::JobError;
 pub(crate) use error::explained;
 pub use handle::{AsyncFailedFn, AsyncJob, FailedFn, Job};
-pub use id::{JobId, Timestamp};
+pub use id::{JobId, NotAnId, Timestamp};
 pub use outbox::Outbox;
 pub use outcome::{Failure, JobOptions, Next, Outcome};
 pub(crate) use panic::{Caught, caught, remember_panics};

@@ -243,7 +243,11 @@ impl Master {
                 }
             }
             Err(why @ NotReloaded::Stopping) => info!(channel = %name, "not reloaded: {why}"),
-            Err(why) => error!(channel = %name, "not reloaded, everything goes on as before: {why}"),
+            Err(why) => {
+                // A list of mistakes is one line of the log, too.
+                let why = why.to_string().replace("\n  ", "; ");
+                error!(channel = %name, "not reloaded, everything goes on as before: {why}");
+            }
         }
         if self.orders.end(&name, changes) {
             self.begin_reload(name, watch);

@@ -150,7 +150,9 @@ impl Decision {
         match (self.why, job_us) {
             (Why::Min, _) => "min".to_owned(),
             (Why::ByHand, _) => "by hand".to_owned(),
-            (Why::Running, _) => format!("{} running", grouped(running as u64)),
+            // In place of one that has gone, while so many may soon be wanted again.
+            (Why::CoolDown, _) => "cool-down".to_owned(),
+            (why, _) if why == Why::Running || waiting == 0 => format!("{} running", grouped(running as u64)),
             (_, None) => format!("backlog {}", grouped(waiting)),
             (_, Some(us)) => {
                 format!("backlog {}, {} a job", grouped(waiting), shown(Duration::from_micros(us)))

@@ -85,6 +85,13 @@ fn reasons_are_in_the_words_of_people() {
     assert_eq!(words(load(5, 0, 0, None)), "min");
     assert_eq!(words(Load { by_hand: true, ..load(5, 0, 0, None) }), "by hand");
     assert_eq!(words(Load { peak: 12, ..load(12, 3, 0, None) }), "cool-down, 12 were wanted");
+    let started = |load| decide(load, &Scaling::default()).reason();
+    assert_eq!(started(Load { peak: 12, ..load(11, 3, 0, Some(50)) }), "cool-down");
+    assert_eq!(
+        started(load(60, 60, 0, Some(50))),
+        "60 running",
+        "more than max_worker_number, since a reload"
+    );
     assert_eq!(grouped(1_234_567), "1,234,567");
     assert_eq!(shown(Duration::from_micros(70)), "70 µs");
     assert_eq!(shown(Duration::from_millis(1_500)), "1.5 s");

@@ -139,3 +139,15 @@ fn the_store_stands_beside_the_configuration_file() {
     assert!(rig.path("config/aint-queue.db").exists());
     assert!(holds_only(&rig.path("."), &["config"]));
 }
+
+#[test]
+fn what_is_likely_not_meant_is_said_to_those_who_check_it_and_not_to_everybody() {
+    let mut rig = Rig::with_config("[channels.default]\nstop_wait_seconds = 3\n");
+    let warns = |said: &str| said.matches("lets jobs be interrupted").count();
+    assert_eq!(warns(&rig.run(&["config:check"]).err), 1);
+    assert_eq!(warns(&rig.run(&["config:check", "-v"]).err), 1);
+    assert_eq!(warns(&rig.run(&["queue:reload"]).err), 1);
+    assert_eq!(rig.run(&["queue:status"]).err, "");
+    assert_eq!(rig.run(&["queue:push", "noop"]).err, "");
+    assert_eq!(warns(&rig.run(&["queue:status", "-v"]).err), 1);
+}

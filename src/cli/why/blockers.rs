@@ -1,7 +1,7 @@
 //! What keeps a channel from running any job at all. Pure.
 
 use super::facts::{Facts, Master};
-use crate::cli::workers::span;
+use crate::cli::workers::next_try;
 use crate::cli::{text, time};
 use crate::pool::Why;
 
@@ -56,8 +56,7 @@ pub(super) fn blockers(facts: &Facts) -> Vec<Clause> {
             }
             if report.pool.degraded {
                 let error = report.worker_error.as_deref().unwrap_or("they fail again and again");
-                let next = report.pool.next_boot_ms;
-                let next = next.map_or(String::new(), |ms| format!(" (the next try is in {})", span(ms)));
+                let next = next_try(report).map_or(String::new(), |next| format!(" ({next})"));
                 let error = text::plain(error);
                 found.push(Clause::new("degraded", format!("no worker can be started: {error}{next}")));
             }

@@ -16,12 +16,12 @@ pub(super) fn answer(facts: &Facts) -> Clause {
     let view = facts.view();
     let (slots, free) = view.map_or((0, 0), |view| (view.slots, view.free));
     if counts.waiting == 0 {
-        let reason = match (counts.reserved, counts.delayed) {
-            (0, 0) => "idle",
-            (0, _) => "delayed",
-            _ => "running",
+        let (reason, does) = match (counts.reserved, counts.delayed) {
+            (0, 0) => ("idle", "waits for work:"),
+            (0, _) => ("delayed", "waits for work:"),
+            _ => ("running", "works, and no job waits for a slot:"),
         };
-        return Clause::new(reason, format!("{channel} waits for work: {rest}."));
+        return Clause::new(reason, format!("{channel} {does} {rest}."));
     }
     let (reason, text) = match (slots, free) {
         (0, 0) => {
@@ -79,7 +79,11 @@ mod tests {
         for (facts, reason, says) in [
             (facts(0, 0, 0, 4, 4), "idle", "waits for work: no job waits, runs or is delayed."),
             (facts(0, 0, 1, 4, 4), "delayed", "1 job is delayed, the next until 2026-"),
-            (facts(0, 2, 1, 4, 2), "running", "2 jobs are reserved, 1 job is delayed, the next until "),
+            (
+                facts(0, 2, 1, 4, 2),
+                "running",
+                "works, and no job waits for a slot: 2 jobs are reserved, 1 job is delayed, the next until ",
+            ),
             (
                 facts(7, 4, 0, 4, 0),
                 "no_slot",

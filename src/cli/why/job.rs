@@ -80,7 +80,7 @@ fn turn(job: &Job, facts: &Facts) -> Clause {
         (0, 0) => {
             let booting = view.report.workers.booting;
             let starts = match (booting, &view.report.worker_error) {
-                (_, Some(error)) => format!(": {}", text::plain(error)),
+                (_, Some(error)) => format!(" ({})", text::plain(error)),
                 (0, None) => String::new(),
                 (n, None) => format!(", {n} of them being started"),
             };
@@ -187,12 +187,12 @@ fn running(subject: &str, master: i32, aboard: &Aboard) -> Clause {
                 Ending::TimedOut => "its time is up",
                 Ending::Cancelled => "it was cancelled",
             };
-            let stuck = if aboard.stuck {
-                " and does not: its worker is killed when the others of its jobs have ended"
+            let asked = if aboard.stuck {
+                ", it was asked to end and does not: its worker is killed when the worker's other jobs have ended"
             } else {
-                ""
+                " and it was asked to end"
             };
-            ("ending", format!("; {why} and it was asked to end{stuck}"))
+            ("ending", format!("; {why}{asked}"))
         }
     };
     let for_ = span(aboard.ms);

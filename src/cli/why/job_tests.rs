@@ -193,12 +193,12 @@ fn a_reserved_job() {
     let late = Aboard { ending: Some(Ending::TimedOut), ..aboard() };
     says(&reserved, &running(late), "ending", &format!("{said}; its time is up and it was asked to end."));
     let deaf = Aboard { ending: Some(Ending::Cancelled), stuck: true, ..aboard() };
-    let waits = "and does not: its worker is killed when the others of its jobs have ended";
+    let waits = "and does not: its worker is killed when the worker's other jobs have ended";
     says(
         &reserved,
         &running(deaf),
         "ending",
-        &format!("{said}; it was cancelled and it was asked to end {waits}."),
+        &format!("{said}; it was cancelled, it was asked to end {waits}."),
     );
     let booting = Aboard { booting: true, ..aboard() };
     says(

@@ -39,6 +39,10 @@ fn a_broken_configuration_is_refused_before_anything_is_started() {
         let wanted = if *named == "\"default\"" { 2 } else { 4 };
         assert!(code == wanted && said.contains(named), "{named}: {code}: {said}");
     }
+    let log = master.log();
+    let whole =
+        |line: &str| line.contains("before: the configuration has 1 mistake; ") && line.contains("env.A");
+    assert!(log.lines().any(whole), "{log}");
     std::fs::remove_file(&shown).unwrap();
     let (why, invalid) = Asked::reload(&site, "default").refused();
     assert!(invalid && why.contains("aint-queue.toml"), "{why}");
