@@ -104,16 +104,21 @@ fn left(report: &Report) -> usize {
     report.pool.reload.map_or(report.running, |reload| reload.old)
 }
 
+/// What a reload waits for.
+pub(super) fn words_of_reload(reload: Reloading) -> String {
+    match reload {
+        Reloading { generation, proved: false, .. } => {
+            format!("waiting for the first worker of generation {generation}")
+        }
+        Reloading { old: 1, .. } => "1 old worker to be replaced".to_owned(),
+        Reloading { old, .. } => format!("{old} old workers to be replaced"),
+    }
+}
+
 /// What is being waited for.
 fn words(report: &Report) -> String {
-    match report.pool.reload {
-        Some(Reloading { generation, proved: false, .. }) => {
-            return format!("waiting for the first worker of generation {generation}");
-        }
-        Some(Reloading { old, .. }) => {
-            return format!("{old} old {} to be replaced", if old == 1 { "worker" } else { "workers" });
-        }
-        None => {}
+    if let Some(reload) = report.pool.reload {
+        return words_of_reload(reload);
     }
     let left = text::jobs(report.running as u64);
     match (report.running, report.stop_seconds_left) {

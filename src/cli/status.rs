@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Failure, Session, metrics, table, time, workers};
+use super::{Failure, Session, drain, metrics, table, text, time, workers};
 use crate::channel;
 use crate::config::Channel;
 use crate::master::{self, Answer, Presence, Request};
@@ -27,16 +27,21 @@ pub(crate) struct Status {
 /// Everything about one channel that is shown.
 struct Report {
     channel: String,
-    presence: Presence,
+    master: Standing,
     counts: store::Status,
     driver: String,
     durability: String,
-    /// What its master says; absent without one.
-    running: Option<channel::Report>,
-    /// Why its master says nothing, although it runs.
-    silent: Option<String>,
     /// Whether each worker is to be shown.
     each: bool,
+}
+
+/// A channel's master on this machine.
+struct Standing {
+    presence: Presence,
+    /// What it says; absent without one.
+    running: Option<channel::Report>,
+    /// Why it says nothing, although it runs.
+    silent: Option<String>,
 }
 
 impl Status {
@@ -50,7 +55,14 @@ impl Status {
         for channel in channels {
             match gather(session, channel, self.workers) {
                 Ok(report) => reports.push(report),
-                Err(failure) => failures.push(failure),
+                Err(failure) => {
+                    failures.push(failure);
+                    // What its master knows is worth all the more; a program gets the counts or nothing.
+                    let master = standing(channel);
+                    if !session.json() && master.presence.running {
+                        session.print(&without_store(channel, &master, self.workers, session.colours()))?;
+                    }
+                }
             }
         }
         if session.json() {
@@ -82,6 +94,18 @@ fn gather(session: &Session, channel: &Channel, each: bool) -> Result<Report, Fa
     });
     let doing = || format!("read the status of channel \"{}\"", channel.name);
     let (counts, durability) = read.map_err(|error| Failure::store(doing(), error))?;
+    Ok(Report {
+        channel: channel.name.clone(),
+        master: standing(channel),
+        each,
+        counts,
+        driver: channel.driver.to_string(),
+        durability,
+    })
+}
+
+/// How the channel's master is, as far as it can be asked.
+fn standing(channel: &Channel) -> Standing {
     let mut presence = master::presence(channel);
     let (mut running, mut silent) = (None, None);
     if presence.running {
@@ -94,16 +118,7 @@ fn gather(session: &Session, channel: &Channel, each: bool) -> Result<Report, Fa
             }
         }
     }
-    Ok(Report {
-        channel: channel.name.clone(),
-        running,
-        silent,
-        each,
-        presence,
-        counts,
-        driver: channel.driver.to_string(),
-        durability,
-    })
+    Standing { presence, running, silent }
 }
 
 /// How the channel stands, or why its master does not say.
@@ -118,17 +133,11 @@ fn ask(channel: &Channel) -> Result<channel::Report, String> {
 fn render(reports: &[Report], colours: bool) -> String {
     let mut shown = String::new();
     for report in reports {
-        let Report { channel, presence, counts, driver, durability, running, silent, each } = report;
+        let Report { channel, master, counts, driver, durability, each } = report;
         if !shown.is_empty() {
             shown.push('\n');
         }
-        let (colour, state) = match presence {
-            Presence { running: true, pid: Some(pid) } => ("32", format!("is running, pid {pid}.")),
-            Presence { running: true, pid: None } => ("32", "is running.".to_owned()),
-            Presence { running: false, .. } => ("33", "is not running!".to_owned()),
-        };
-        let line = format!("The master-process of {channel}-queue {state}");
-        shown.push_str(&if colours { format!("\x1b[{colour}m{line}\x1b[0m\n") } else { line + "\n" });
+        shown.push_str(&presence_line(channel, &master.presence, colours));
         shown.push_str(&format!("The status of {channel}-queue:\n"));
         shown.push_str(&counts_table(counts));
         if counts.cleared > 0 {
@@ -139,17 +148,53 @@ fn render(reports: &[Report], colours: bool) -> String {
                 counts.paused_until.map_or(String::new(), |until| format!(" until {}", time::local(until)));
             shown.push_str(&format!("Paused{until}: no master takes a job.\n"));
         }
-        if running.as_ref().is_some_and(|running| running.quiet) {
-            shown.push_str("Quiet: the master on this machine takes no jobs.\n");
-        }
-        let silence = silent.as_ref().map(|why| format!("Silent: it cannot be asked how it stands: {why}"));
-        if let Some(line) = silence.or_else(|| running.as_ref().and_then(workers::trouble)) {
-            shown.push_str(&if colours { format!("\x1b[31m{line}\x1b[0m\n") } else { line + "\n" });
-        }
+        shown.push_str(&unusual(master, colours));
         shown.push_str(&format!("Store: {driver}, durability {durability}\n"));
-        if let (true, Some(running)) = (*each, running) {
+        if let (true, Some(running)) = (*each, &master.running) {
             shown.push_str(&workers::render(running));
         }
+    }
+    shown
+}
+
+/// What can be said of a channel whose store cannot be read.
+fn without_store(channel: &Channel, master: &Standing, each: bool, colours: bool) -> String {
+    let mut shown = presence_line(&channel.name, &master.presence, colours) + &unusual(master, colours);
+    shown.push_str(&format!("Store: {}, not available\n", channel.driver));
+    if let Some(running) = &master.running {
+        if let Some(error) = &running.store_error {
+            shown.push_str(&format!("The master says of it: {}\n", text::plain(error)));
+        }
+        if each {
+            shown.push_str(&workers::render(running));
+        }
+    }
+    shown
+}
+
+fn presence_line(channel: &str, presence: &Presence, colours: bool) -> String {
+    let (colour, state) = match presence {
+        Presence { running: true, pid: Some(pid) } => ("32", format!("is running, pid {pid}.")),
+        Presence { running: true, pid: None } => ("32", "is running.".to_owned()),
+        Presence { running: false, .. } => ("33", "is not running!".to_owned()),
+    };
+    let line = format!("The master-process of {channel}-queue {state}");
+    if colours { format!("\x1b[{colour}m{line}\x1b[0m\n") } else { line + "\n" }
+}
+
+/// What is not as always with a master.
+fn unusual(master: &Standing, colours: bool) -> String {
+    let Standing { running, silent, .. } = master;
+    let mut shown = String::new();
+    if running.as_ref().is_some_and(|running| running.quiet) {
+        shown.push_str("Quiet: the master on this machine takes no jobs.\n");
+    }
+    if let Some(reload) = running.as_ref().and_then(|running| running.pool.reload) {
+        shown.push_str(&format!("Reloading: {}.\n", drain::words_of_reload(reload)));
+    }
+    let silence = silent.as_ref().map(|why| format!("Silent: it cannot be asked how it stands: {why}"));
+    if let Some(line) = silence.or_else(|| running.as_ref().and_then(workers::trouble)) {
+        shown.push_str(&if colours { format!("\x1b[31m{line}\x1b[0m\n") } else { line + "\n" });
     }
     shown
 }
@@ -200,8 +245,8 @@ impl<'a> From<&'a Report> for Shown<'a> {
             report.counts;
         Self {
             channel: &report.channel,
-            running: report.presence.running,
-            pid: report.presence.pid,
+            running: report.master.presence.running,
+            pid: report.master.presence.pid,
             waiting,
             reserved,
             delayed,
@@ -211,13 +256,14 @@ impl<'a> From<&'a Report> for Shown<'a> {
             total: report.counts.total(),
             paused,
             paused_until: paused_until.and_then(time::rfc3339),
-            quiet: report.running.as_ref().is_some_and(|running| running.quiet),
-            master_error: report.silent.as_deref(),
-            worker_error: report.running.as_ref().and_then(|running| running.worker_error.as_deref()),
-            degraded: report.running.as_ref().is_some_and(|running| running.pool.degraded),
+            quiet: report.master.running.as_ref().is_some_and(|running| running.quiet),
+            master_error: report.master.silent.as_deref(),
+            worker_error: report.master.running.as_ref().and_then(|running| running.worker_error.as_deref()),
+            degraded: report.master.running.as_ref().is_some_and(|running| running.pool.degraded),
             driver: &report.driver,
             durability: &report.durability,
             workers: report
+                .master
                 .running
                 .as_ref()
                 .filter(|_| report.each)
@@ -233,12 +279,14 @@ mod tests {
     fn report(running: bool) -> Report {
         Report {
             channel: "default".to_owned(),
-            presence: Presence { running, pid: running.then_some(42) },
+            master: Standing {
+                presence: Presence { running, pid: running.then_some(42) },
+                running: None,
+                silent: None,
+            },
             counts: store::Status { done: 26_000, ..store::Status::default() },
             driver: "sqlite at /srv/aint-queue.db".to_owned(),
             durability: "fsync".to_owned(),
-            running: None,
-            silent: None,
             each: false,
         }
     }
@@ -271,7 +319,7 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
     #[test]
     fn a_master_that_does_not_answer_is_not_passed_over() {
         let mut report = report(true);
-        report.silent = Some("the master did not answer within 5 seconds".to_owned());
+        report.master.silent = Some("the master did not answer within 5 seconds".to_owned());
         let text = render(std::slice::from_ref(&report), false);
         let line =
             "\nSilent: it cannot be asked how it stands: the master did not answer within 5 seconds\nStore:";

@@ -22,7 +22,15 @@ fn nothing_is_lost_when_redis_is_killed_and_work_resumes_within_two_seconds() {
     let before = master.log().lines().count();
     // An operator who looks meanwhile gets an answer, not a wait.
     let begun = Instant::now();
-    assert_eq!(site.run(&["queue:status"]).status.code(), Some(5));
+    let looked = site.run(&["queue:status", "--workers"]);
+    assert_eq!(looked.status.code(), Some(5));
+    let shown = crate::site::text(&looked.stdout);
+    assert!(shown.contains(&format!("is running, pid {}.", master.pid())), "{shown}");
+    assert!(
+        shown.contains(", not available\nThe master says of it: ") && shown.contains("\nWorkers: "),
+        "{shown}"
+    );
+    assert!(site.run(&["queue:status", "--json"]).stdout.is_empty(), "a program gets the counts or nothing");
     assert!(begun.elapsed() < Duration::from_secs(10));
     assert!(master.log().lines().count() < before + 20, "it does not flood its log:\n{}", master.log());
 
