@@ -56,7 +56,7 @@ impl Failure {
                 "name a readable file, or leave --config and AINT_QUEUE_CONFIG out to use config/aint-queue.toml"
             }
             ConfigError::Invalid(_) => {
-                "config/aint-queue.toml of the source tree and docs/configuration.md list every key"
+                "config/aint-queue.toml of the source tree and docs/configuration.md list every key; a master that runs goes on with what it has read, and SIGTERM stops it"
             }
         };
         Self::new(Exit::Config, "load the configuration").because(error).hint(hint)
