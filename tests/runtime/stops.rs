@@ -137,7 +137,7 @@ fn a_stop_that_waits_says_so_in_lines_where_there_is_no_terminal() {
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines.len(), 1, "one now, the next after five seconds: {said}");
     assert!(lines[0].starts_with("default: 1 job left, 2"), "{said}");
-    assert!(lines[0].ends_with(" s until they are interrupted"), "{said}");
+    assert!(lines[0].ends_with(" s until it is interrupted"), "{said}");
     assert!(master.wait().success());
 
     let master = site.listen(&[]);
