@@ -210,7 +210,32 @@ impl Master {
 
     /// Waits for its end.
     pub fn wait(mut self) -> ExitStatus {
-        until("the master to end", || self.child.try_wait().unwrap())
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            // A hang that is as rare as this has to be understood from one.
+            assert!(begun.elapsed() < PATIENCE, "the master does not end:\n{}", self.evidence());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Everything that tells what a master is doing.
+    fn evidence(&self) -> String {
+        let pid = self.pid();
+        let read = |path: String| fs::read_to_string(path).unwrap_or_else(|error| error.to_string());
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let threads = threads.map(|thread| {
+            let of = |file: &str| read(thread.path().join(file).display().to_string());
+            let signals = of("status");
+            let signals =
+                signals.lines().filter(|l| l.contains("Sig") || l.contains("State") || l.contains("ShdPnd"));
+            format!("{} {} {}", of("comm").trim(), of("wchan"), signals.collect::<Vec<_>>().join(" "))
+        });
+        let children = children(pid).into_iter().map(|child| read(format!("/proc/{child}/cmdline")));
+        let (threads, children): (Vec<_>, Vec<_>) = (threads.collect(), children.collect());
+        format!("log:\n{}\nthreads:\n{}\nchildren: {children:?}", self.log(), threads.join("\n"))
     }
 
     /// Ends it gracefully.
