@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use crate::site::{BINARY, SQLITE, Site, until};
+use crate::site::{SQLITE, Site, copy_binary, until};
 
 /// A worker that notes its version for each job.
 const WORKER: &str = r#"
@@ -50,13 +50,13 @@ fn a_script_that_changes_is_what_the_next_job_runs() {
 fn a_new_binary_is_what_the_next_job_runs() {
     let dir = tempfile::tempdir().unwrap();
     let binary = dir.path().join("app");
-    fs::copy(BINARY, &binary).unwrap();
+    copy_binary(&binary);
     let config = format!("[defaults]\npid_path = \"run\"\ndriver = {SQLITE}\n[channels.default]\n");
     let site = Site::of(binary.clone(), "aint-queue.toml", &config);
     let master = site.listen(&[]);
     site.push("noop", "{}", &[]);
     site.until("default", "the first job", |c| c.done == 1);
-    fs::copy(BINARY, dir.path().join("next")).unwrap();
+    copy_binary(&dir.path().join("next"));
     fs::rename(dir.path().join("next"), &binary).unwrap();
     site.push("sleep", r#"{"ms": 60000}"#, &["--timeout", "90"]);
     let pid = until("the job", || {

@@ -16,6 +16,12 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_aint-queue");
 /// Nothing takes longer unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
+/// Copies the program under test, by a process of its own: a program cannot be started while somebody has it open for writing,
+/// which every child does that another test starts in that moment.
+pub fn copy_binary(to: &Path) {
+    assert!(Command::new("cp").arg(BINARY).arg(to).status().unwrap().success());
+}
+
 /// Waits until `look` answers something. The one place where tests poll.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();

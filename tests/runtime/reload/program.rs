@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::site::{BINARY, SQLITE, Site, text};
+use crate::site::{SQLITE, Site, copy_binary, text};
 
 use super::{TWO, reload, served_by};
 
@@ -15,7 +15,7 @@ fn inode(path: impl AsRef<Path>) -> u64 {
 fn a_replaced_program_is_what_new_workers_run_and_the_master_is_named_as_the_old_one() {
     let dir = tempfile::tempdir().unwrap();
     let binary = dir.path().join("aint-queue");
-    std::fs::copy(BINARY, &binary).unwrap();
+    copy_binary(&binary);
     let site = Site::of(
         binary.clone(),
         "aint-queue.toml",
@@ -27,7 +27,7 @@ fn a_replaced_program_is_what_new_workers_run_and_the_master_is_named_as_the_old
     let old_file = inode(&binary);
 
     let next = dir.path().join("next");
-    std::fs::copy(BINARY, &next).unwrap();
+    copy_binary(&next);
     std::fs::rename(&next, &binary).unwrap();
     let new_file = inode(&binary);
     assert_ne!(old_file, new_file);
