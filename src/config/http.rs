@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::keys::HTTP_KEYS;
-use super::read::{Notes, Reader};
+use super::read::Notes;
+use super::reader::Reader;
 use super::tree::{Node, Table, Value};
 use super::{Http, Secret};
 

@@ -17,6 +17,7 @@ pub mod plan;
 #[cfg(feature = "server")]
 pub mod program;
 mod read;
+mod reader;
 mod redis_url;
 #[cfg(feature = "server")]
 mod renew;

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::read::{Notes, Reader};
+use super::read::Notes;
+use super::reader::Reader;
 use super::tree::{Node, Value};
 pub(super) use crate::webhook::settings::Settings;
 use crate::webhook::settings::{Allow, Key, Target};

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::read::{Notes, Reader};
+use super::read::Notes;
+use super::reader::Reader;
 
 /// That requests are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
