@@ -8,6 +8,7 @@ mod context;
 mod error;
 mod handle;
 mod id;
+mod new;
 mod outbox;
 mod outcome;
 mod panic;
@@ -26,6 +27,7 @@ pub use error::JobError;
 pub(crate) use error::explained;
 pub use handle::{AsyncFailedFn, AsyncJob, FailedFn, Job};
 pub use id::{JobId, NotAnId, Timestamp};
+pub use new::{NewJob, NewJobError, Start};
 pub use outbox::Outbox;
 pub use outcome::{Failure, JobOptions, Next, Outcome};
 pub(crate) use panic::{Caught, caught, remember_panics};
@@ -33,8 +35,8 @@ pub use payload::{MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, Payload, PayloadError};
 pub use push::{Asynchronous, Blocking, PushOptions, Pushable};
 pub use record::{
     AttemptError, ErrorKind, FailReason, MAX_CRASHES, MAX_DELAY, MAX_ERROR_BYTES, MAX_ERRORS,
-    MAX_HEADER_BYTES, MAX_HEADERS, MAX_UNIQUE_KEY_BYTES, Meta, NewJob, NewJobError, Priority, Record, Start,
-    UniqueUntil, bounded, is_job_name,
+    MAX_HEADER_BYTES, MAX_HEADERS, MAX_UNIQUE_KEY_BYTES, Meta, Priority, Record, UniqueUntil, bounded,
+    is_job_name,
 };
 pub(crate) use registry::{Callback, Handler, Runner, parse};
 pub use registry::{DuplicateJob, Registry};
