@@ -1,31 +1,79 @@
 //! A command over several channels: one that fails does not keep it from the others.
 
+use std::thread;
+
 use serde_json::Value;
 
+use super::drain::{Drain, Screen};
 use super::{Exit, Failure, Session};
 use crate::config::Channel;
 use crate::master::{self, Answer, ControlError, Request};
 
-/// What was done in one channel: a line for people, an object for programs.
+/// What was done in one channel: lines for people, an object for programs.
 pub(super) struct Done {
-    pub(super) words: String,
-    pub(super) json: Value,
+    words: String,
+    json: Value,
+    warnings: Vec<String>,
+    failure: Option<Failure>,
 }
 
-/// Does something in each channel and tells of it. Programs get an array, whatever failed.
+impl Done {
+    pub(super) fn new(words: String, json: Value) -> Self {
+        Self { words, json, warnings: Vec::new(), failure: None }
+    }
+
+    /// People are warned of what programs find in the object.
+    pub(super) fn warning(self, warnings: Vec<String>) -> Self {
+        Self { warnings, ..self }
+    }
+
+    /// It was done, and something about it was not.
+    pub(super) fn failing(self, failure: Option<Failure>) -> Self {
+        Self { failure, ..self }
+    }
+}
+
+/// Does something in each channel, one after the other, and tells of it. Programs get an array, whatever failed.
 pub(super) fn channel(
     session: &Session,
     channels: &[&Channel],
-    mut act: impl FnMut(&Channel) -> Result<Done, Failure>,
+    act: impl FnMut(&Channel) -> Result<Done, Failure>,
 ) -> Result<(), Failure> {
+    tell(session, channels.iter().copied().map(act))
+}
+
+/// The same in all channels at once, each with its progress: what takes long must not add up.
+pub(super) fn at_once(
+    session: &Session,
+    channels: &[&Channel],
+    doing: &str,
+    act: impl Fn(&Channel, Drain) -> Result<Done, Failure> + Sync,
+) -> Result<(), Failure> {
+    let (screen, act) = (Screen::of(session), &act);
+    let ends: Vec<_> = thread::scope(|scope| {
+        let begun: Vec<_> = channels
+            .iter()
+            .map(|&channel| {
+                let progress = screen.channel(&channel.name, doing);
+                scope.spawn(move || act(channel, progress))
+            })
+            .collect();
+        begun.into_iter().map(|done| done.join().expect("no command panics")).collect()
+    });
+    tell(session, ends.into_iter())
+}
+
+fn tell(session: &Session, ends: impl Iterator<Item = Result<Done, Failure>>) -> Result<(), Failure> {
     let (mut done, mut failures) = (Vec::new(), Vec::new());
-    for channel in channels {
-        match act(channel) {
-            Ok(Done { words, json }) => {
+    for end in ends {
+        match end {
+            Ok(Done { words, json, warnings, failure }) => {
                 done.push(json);
                 if !session.json() {
                     session.print(&format!("{words}\n"))?;
+                    warnings.iter().for_each(|warning| session.warn(warning));
                 }
+                failures.extend(failure);
             }
             Err(failure) => failures.push(failure),
         }
@@ -33,6 +81,7 @@ pub(super) fn channel(
     if session.json() {
         session.print_json(&done)?;
     }
+    // One that failed does not hide what became of the others.
     let last = failures.pop();
     failures.iter().for_each(|failure| session.report(failure));
     last.map_or(Ok(()), Err)
@@ -50,13 +99,19 @@ pub(super) fn served(session: &Session, all: bool) -> Result<Vec<&Channel>, Fail
     Ok(channels)
 }
 
+/// That no master is there to do it, unless one is.
+pub(super) fn need_master(channel: &Channel, doing: &str) -> Result<(), Failure> {
+    if master::presence(channel).running {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Running, doing)
+        .because("its master is not running on this machine")
+        .hint("queue:listen starts one; queue:status tells whether one runs"))
+}
+
 /// Asks the master of a channel for what it does at once. `doing` finishes "could not ...".
 pub(super) fn ask(channel: &Channel, doing: &str, request: Request) -> Result<Answer, Failure> {
-    if !master::presence(channel).running {
-        return Err(Failure::new(Exit::Running, doing)
-            .because("its master is not running on this machine")
-            .hint("queue:listen starts one; queue:status tells whether one runs"));
-    }
+    need_master(channel, doing)?;
     master::ask(&master::socket(channel), request, |_| {}).map_err(|error| refused(doing, error))
 }
 

@@ -45,7 +45,7 @@ fn pause(session: &Session, channel: &Channel, time: Option<Duration>) -> Result
     let paused = session.block_on(store.pause(time));
     let until = paused.map_err(|error| Failure::store(format!("pause channel \"{name}\""), error))?;
     let json = json!({ "channel": name, "paused": true, "paused_until": until.and_then(time::rfc3339) });
-    Ok(Done { words: render(name, until), json })
+    Ok(Done::new(render(name, until), json))
 }
 
 fn render(channel: &str, until: Option<Timestamp>) -> String {

@@ -32,7 +32,7 @@ fn quiet(channel: &Channel) -> Result<Done, Failure> {
     let Quieted { was_quiet, running, handed_back } = quieted;
     let json =
         json!({ "channel": name, "was_quiet": was_quiet, "running": running, "handed_back": handed_back });
-    Ok(Done { words: render(name, quieted), json })
+    Ok(Done::new(render(name, quieted), json))
 }
 
 fn render(channel: &str, quieted: Quieted) -> String {

@@ -1,12 +1,11 @@
 //! `queue:reload`: let new workers take over, and wait for it.
 
-use std::thread;
-
 use clap::Args;
 use serde_json::json;
 
-use super::drain::{Drain, Screen};
-use super::{Exit, Failure, Session, each, table, text};
+use super::drain::Drain;
+use super::each::{self, Done};
+use super::{Exit, Failure, Session, table, text};
 use crate::config::Channel;
 use crate::master::{self, Answer, Request};
 use crate::pool::{Member, Renewed, Turnover};
@@ -19,100 +18,52 @@ pub(crate) struct Reload {
     all: bool,
 }
 
-/// What a channel's reload has changed.
-struct Changes {
-    renewed: Renewed,
-    restart: Vec<String>,
-    program_replaced: bool,
-}
-
 impl Reload {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
         // It is about to be put in force.
         session.checked_config()?;
-        let mut channels = session.channels(self.all)?;
-        if self.all {
-            channels.retain(|channel| master::presence(channel).running);
-        }
-        let screen = Screen::of(session);
-        let ends: Vec<_> = thread::scope(|scope| {
-            let begun: Vec<_> = channels
-                .iter()
-                .map(|channel| {
-                    let progress = screen.channel(&channel.name, "reloading");
-                    scope.spawn(move || reload(channel, progress))
-                })
-                .collect();
-            begun.into_iter().map(|reload| reload.join().expect("a reload does not panic")).collect()
-        });
-        let (mut reloaded, mut failures) = (Vec::new(), Vec::new());
-        for (channel, end) in channels.iter().zip(ends) {
-            match end {
-                Ok(changes) => {
-                    if !session.json() {
-                        session.print(&render(&channel.name, &changes))?;
-                    }
-                    let Changes { renewed, restart, program_replaced } = changes;
-                    if !session.json() {
-                        warn(session, &channel.name, &restart, program_replaced);
-                    }
-                    reloaded.push(json!({
-                        "channel": channel.name,
-                        "generation": renewed.generation,
-                        "workers": renewed.workers,
-                        "handed_back": renewed.handed_back,
-                        "restart": restart,
-                        "program_replaced": program_replaced,
-                    }));
-                }
-                Err(failure) => failures.push(failure),
-            }
-        }
-        if session.json() {
-            session.print_json(&reloaded)?;
-        } else if channels.is_empty() {
-            session.print("No master is running.\n")?;
-        }
-        // One that could not be reloaded does not hide what became of the others.
-        let last = failures.pop();
-        failures.iter().for_each(|failure| session.report(failure));
-        last.map_or(Ok(()), Err)
+        each::at_once(session, &each::served(session, self.all)?, "reloading", reload)
     }
 }
 
-fn reload(channel: &Channel, mut progress: Drain) -> Result<Changes, Failure> {
-    let doing = || format!("reload channel \"{}\"", channel.name);
-    if !master::presence(channel).running {
-        return Err(Failure::new(Exit::Running, doing())
-            .because("its master is not running")
-            .hint("queue:listen starts one; queue:status tells whether one runs"));
-    }
+fn reload(channel: &Channel, mut progress: Drain) -> Result<Done, Failure> {
+    let doing = format!("reload channel \"{}\"", channel.name);
+    each::need_master(channel, &doing)?;
     let answer = master::ask(&master::socket(channel), Request::Reload, |report| progress.show(report));
     progress.end();
     match answer {
         Ok(Answer::Reloaded { renewed, restart, program_replaced }) => {
-            Ok(Changes { renewed, restart, program_replaced })
+            let warnings = warnings(&channel.name, &restart, program_replaced);
+            let json = json!({
+                "channel": channel.name,
+                "generation": renewed.generation,
+                "workers": renewed.workers,
+                "handed_back": renewed.handed_back,
+                "restart": restart,
+                "program_replaced": program_replaced,
+            });
+            Ok(Done::new(render(&channel.name, &renewed), json).warning(warnings))
         }
         Ok(Answer::NotReloaded { why, invalid }) => {
             let exit = if invalid { Exit::Config } else { Exit::Failed };
-            Err(Failure::new(exit, doing()).because(why).hint("everything goes on as before"))
+            Err(Failure::new(exit, doing).because(why).hint("everything goes on as before"))
         }
-        Ok(_) => Err(each::astray(&doing())),
-        Err(error) => Err(each::refused(&doing(), error)),
+        Ok(_) => Err(each::astray(&doing)),
+        Err(error) => Err(each::refused(&doing, error)),
     }
 }
 
-fn render(channel: &str, changes: &Changes) -> String {
-    let Changes { renewed: Renewed { generation, workers, handed_back }, .. } = changes;
-    let mut shown = format!("Channel \"{channel}\" has been reloaded: generation {generation} serves.\n");
+fn render(channel: &str, renewed: &Renewed) -> String {
+    let Renewed { generation, workers, handed_back } = renewed;
+    let mut shown = format!("Channel \"{channel}\" has been reloaded: generation {generation} serves.");
     if !workers.is_empty() {
         let header = ["old pid", "old generation", "new pid", "new generation"];
-        shown.push_str(&table::render(&header, workers.iter().map(row)));
+        shown.push_str(&format!("\n{}", table::render(&header, workers.iter().map(row)).trim_end()));
     }
     if *handed_back > 0 {
         let jobs = text::jobs(*handed_back as u64);
         shown.push_str(&format!(
-            "{jobs} did not finish within stop_wait_seconds and will run again, not counted as an attempt.\n"
+            "\n{jobs} did not finish within stop_wait_seconds and will run again, not counted as an attempt."
         ));
     }
     shown
@@ -126,18 +77,21 @@ fn row(turnover: &Turnover) -> Vec<String> {
     [cells(turnover.old), cells(turnover.new)].concat()
 }
 
-fn warn(session: &Session, channel: &str, restart: &[String], program_replaced: bool) {
+fn warnings(channel: &str, restart: &[String], program_replaced: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
     if !restart.is_empty() {
-        session.warn(&format!(
+        warnings.push(format!(
             "channel \"{channel}\": changed, and in force with the next start of the master only: {}",
             restart.join(", ")
         ));
     }
     if program_replaced {
-        session.warn(
-            "this program has changed on disk: its workers are the new one, the master is not until it is restarted",
+        warnings.push(
+            "this program has changed on disk: its workers are the new one, the master is not until it is restarted"
+                .to_owned(),
         );
     }
+    warnings
 }
 
 #[cfg(test)]
@@ -152,8 +106,7 @@ mod tests {
             Turnover { old: None, new: member(13, 2) },
         ];
         let renewed = Renewed { generation: 2, workers, handed_back: 1 };
-        let changes = Changes { renewed, restart: Vec::new(), program_replaced: false };
-        insta::assert_snapshot!(render("mail", &changes), @r#"
+        insta::assert_snapshot!(render("mail", &renewed), @r#"
         Channel "mail" has been reloaded: generation 2 serves.
         ┌─────────┬────────────────┬─────────┬────────────────┐
         │ old pid │ old generation │ new pid │ new generation │

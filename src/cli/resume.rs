@@ -37,7 +37,7 @@ fn resume(session: &Session, channel: &Channel) -> Result<Done, Failure> {
     }
     let was_paused = ended?;
     let json = json!({ "channel": name, "was_paused": was_paused, "was_quiet": was_quiet });
-    Ok(Done { words: render(name, was_paused, was_quiet), json })
+    Ok(Done::new(render(name, was_paused, was_quiet), json))
 }
 
 /// Whether the master on this machine had been quiet; `None` when there is none.

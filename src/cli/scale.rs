@@ -47,7 +47,7 @@ fn scale(channel: &Channel, order: ByHand) -> Result<Done, Failure> {
     let json = json!({
         "channel": name, "fewest": fewest, "before": before, "min": min, "max": max, "dynamic": dynamic, "clamped": clamped,
     });
-    Ok(Done { words: render(name, &floor), json })
+    Ok(Done::new(render(name, &floor), json))
 }
 
 fn render(channel: &str, floor: &Floor) -> String {

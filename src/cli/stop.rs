@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 
-use super::drain::{Drain, Screen};
-use super::{Exit, Failure, Session, each, text};
+use super::drain::Drain;
+use super::each::{self, Done};
+use super::{Exit, Failure, Session, text};
 use crate::config::Channel;
 use crate::master::{self, Answer, ControlError, Request};
 
@@ -29,59 +30,20 @@ pub(crate) struct Stop {
 
 impl Stop {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let mut channels = session.channels(self.all)?;
-        if self.all {
-            channels.retain(|channel| master::presence(channel).running);
-        }
-        // All at once: each may take its stop wait, and the waits must not add up.
-        let screen = Screen::of(session);
-        let ends: Vec<_> = thread::scope(|scope| {
-            let begun: Vec<_> = channels
-                .iter()
-                .map(|channel| {
-                    let progress = screen.channel(&channel.name, "stopping");
-                    scope.spawn(move || stop(channel, self.force, progress))
-                })
-                .collect();
-            begun.into_iter().map(|stop| stop.join().expect("a stop does not panic")).collect()
-        });
-        let (mut stopped, mut failures) = (Vec::new(), Vec::new());
-        for (channel, end) in channels.iter().zip(ends) {
-            match end {
-                Ok((handed_back, settled)) => {
-                    stopped.push(
-                        json!({ "channel": channel.name, "handed_back": handed_back, "settled": settled }),
-                    );
-                    if !session.json() {
-                        session.print(&render(&channel.name, handed_back))?;
-                    }
-                    if !settled {
-                        failures.push(unsettled(channel));
-                    }
-                }
-                Err(failure) => failures.push(failure),
-            }
-        }
-        if session.json() {
-            session.print_json(&stopped)?;
-        } else if channels.is_empty() {
-            session.print("No master is running.\n")?;
-        }
-        // One that could not be stopped does not hide what became of the others.
-        let last = failures.pop();
-        failures.iter().for_each(|failure| session.report(failure));
-        last.map_or(Ok(()), Err)
+        let channels = each::served(session, self.all)?;
+        each::at_once(session, &channels, "stopping", |channel, progress| {
+            let (handed_back, settled) = stop(channel, self.force, progress)?;
+            let json = json!({ "channel": channel.name, "handed_back": handed_back, "settled": settled });
+            let failure = (!settled).then(|| unsettled(channel));
+            Ok(Done::new(render(&channel.name, handed_back), json).failing(failure))
+        })
     }
 }
 
 /// Stops one channel; answers how many jobs were handed back, and whether the store heard how all ended.
 fn stop(channel: &Channel, force: bool, mut progress: Drain) -> Result<(usize, bool), Failure> {
-    let doing = || format!("stop channel \"{}\"", channel.name);
-    if !master::presence(channel).running {
-        return Err(Failure::new(Exit::Running, doing())
-            .because("its master is not running")
-            .hint("queue:listen starts one; queue:status tells whether one runs"));
-    }
+    let doing = format!("stop channel \"{}\"", channel.name);
+    each::need_master(channel, &doing)?;
     // A master that starts, or begins anew, holds the lock for a while before it answers.
     let begun = Instant::now();
     let longest = channel.stop_wait + channel.stop_grace + PATIENCE;
@@ -103,12 +65,12 @@ fn stop(channel: &Channel, force: bool, mut progress: Drain) -> Result<(usize, b
         Ok(_) => (0, true),
         // It may have ended for another reason between our look and our question.
         Err(_) if !master::presence(channel).running => (0, true),
-        Err(error) => return Err(each::refused(&doing(), error)),
+        Err(error) => return Err(each::refused(&doing, error)),
     };
     let begun = Instant::now();
     while master::presence(channel).running {
         if begun.elapsed() > PATIENCE {
-            return Err(Failure::new(Exit::Failed, doing())
+            return Err(Failure::new(Exit::Failed, doing)
                 .because("its master has said goodbye and still holds the lock")
                 .hint("look at its log, and at its process with queue:status"));
         }
@@ -126,10 +88,10 @@ fn unsettled(channel: &Channel) -> Failure {
 
 fn render(channel: &str, handed_back: usize) -> String {
     match handed_back {
-        0 => format!("Channel \"{channel}\" has stopped.\n"),
+        0 => format!("Channel \"{channel}\" has stopped."),
         n => {
             let jobs = text::jobs(n as u64);
-            format!("Channel \"{channel}\" has stopped; {jobs} did not finish and will run again.\n")
+            format!("Channel \"{channel}\" has stopped; {jobs} did not finish and will run again.")
         }
     }
 }
