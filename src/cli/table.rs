@@ -1,6 +1,8 @@
 //! Tables as users of the predecessor know them.
 
-use comfy_table::{ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle};
+use comfy_table::{
+    ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle, Width,
+};
 
 const STYLE: TableStyle = TableStyle::new()
     .top_border(LineStyle::new('┌', '─', '┬', '┐'))
@@ -9,13 +11,65 @@ const STYLE: TableStyle = TableStyle::new()
     .content_lines(ContentLineStyle::new('│', '│', '│'))
     .bottom_border(LineStyle::new('└', '─', '┴', '┘'));
 
-/// A table with its header, as text that ends with a line break. Rows hold text that is safe to show.
+/// Cells of so many characters do not break.
+const SHORT: usize = 10;
+
+/// A table with its header, as text that ends with a line break. Rows hold text that is safe to show. On a terminal too
+/// narrow for it, cells break between words: what is one word, as an id, stays whole.
 pub(super) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    fit(header, rows, None)
+}
+
+/// The same, for so many columns of characters instead of the terminal's.
+fn fit(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, width: Option<u16>) -> String {
+    let rows: Vec<_> = rows.into_iter().collect();
     let mut table = Table::new();
     table
         .load_style(STYLE)
-        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header.iter().copied())
-        .add_rows(rows);
+        .add_rows(&rows);
+    if let Some(width) = width {
+        table.set_width(width);
+    }
+    for (n, column) in table.column_iter_mut().enumerate() {
+        let cells = rows.iter().filter_map(|row| row.get(n));
+        let least = cells.map(|cell| unbroken(cell)).chain([header[n].len()]).max().unwrap_or(0);
+        let padded = u16::try_from(least).unwrap_or(u16::MAX).saturating_add(column.padding_width());
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(padded)));
+    }
     format!("{table}\n")
+}
+
+/// How many characters of a cell stay on one line: its longest word, or all of what is short, as a time with its unit.
+fn unbroken(cell: &str) -> usize {
+    let all = cell.chars().count();
+    if all <= SHORT { all } else { cell.split(' ').map(|word| word.chars().count()).max().unwrap_or(0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_wide_breaks_between_words() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let rows = [
+            row(["1795282229498945 note", "busy 4 ms", "first of generation 229"]),
+            row(["", "booting", "min"]),
+        ];
+        let narrow = fit(&["job", "state", "why"], rows.clone(), Some(46));
+        insta::assert_snapshot!(narrow, @r"
+        ┌──────────────────┬───────────┬────────────┐
+        │ job              │ state     │ why        │
+        ├──────────────────┼───────────┼────────────┤
+        │ 1795282229498945 │ busy 4 ms │ first of   │
+        │ note             │           │ generation │
+        │                  │           │ 229        │
+        │                  │ booting   │ min        │
+        └──────────────────┴───────────┴────────────┘
+        ");
+        // Where not even that is enough, nothing is cut.
+        assert_eq!(fit(&["job", "state", "why"], rows, Some(20)), narrow);
+    }
 }

@@ -20,8 +20,7 @@ pub(super) fn render(report: &Report) -> String {
         None => format!("Workers: {}\n", counts(workers)),
     };
     if !pool.rows.is_empty() {
-        let header = ["pid", "state", "gen", "job", "age", "progress", "done", "memory", "why"];
-        shown.push_str(&table::render(&header, pool.rows.iter().map(row)));
+        shown.push_str(&rows(&pool.rows));
     }
     let all =
         [workers.booting, workers.idle, workers.busy, workers.draining, workers.retiring, workers.leaving];
@@ -89,6 +88,20 @@ fn counts(census: &Census) -> String {
         slots => parts.push(format!("{slots} stuck slots")),
     }
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+}
+
+/// A row for each. Progress has a column where a job tells of it: most do not, and terminals are narrow.
+fn rows(workers: &[Row]) -> String {
+    const PROGRESS: usize = 5;
+    let mut header = vec!["pid", "state", "gen", "job", "age", "progress", "done", "memory", "why"];
+    let mut rows: Vec<_> = workers.iter().map(row).collect();
+    if rows.iter().all(|row| row[PROGRESS].is_empty()) {
+        header.remove(PROGRESS);
+        for row in &mut rows {
+            row.remove(PROGRESS);
+        }
+    }
+    table::render(&header, rows)
 }
 
 fn row(row: &Row) -> Vec<String> {
