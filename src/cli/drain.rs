@@ -11,6 +11,8 @@ use crate::pool::Reloading;
 
 /// How often a line is written where there is no terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
+/// How often a bar is drawn on a terminal.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Where the progress of several channels goes.
 pub(super) enum Screen {
@@ -55,7 +57,10 @@ impl Screen {
                 let style =
                     ProgressStyle::with_template("{msg} {bar:20} {elapsed}").expect("a valid template");
                 let bar = all.add(ProgressBar::new(1).with_style(style));
-                Shown::Bar(bar.with_message(format!("{name}: {doing}")))
+                bar.set_message(format!("{name}: {doing}"));
+                // It moves also while the master says nothing.
+                bar.enable_steady_tick(TICK);
+                Shown::Bar(bar)
             }
         };
         Drain { channel: name.to_owned(), most: 0, shown }
@@ -86,7 +91,6 @@ impl Drain {
                 bar.set_length(self.most as u64);
                 bar.set_position((self.most - left) as u64);
                 bar.set_message(words);
-                bar.tick();
             }
         }
     }
