@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::log::{Log, LogFormat};
 use super::{Exit, Failure, Session};
-use crate::master::{self, Ended, ListenError};
+use crate::master::{self, Again, Ended, ListenError};
 
 /// Run the jobs of one or several channels until told to stop
 #[derive(Debug, Args)]
@@ -25,15 +25,20 @@ pub(crate) struct Listen {
 impl Listen {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
         master::hold_signals();
-        let channels = session.channels(self.all)?;
+        let again = Again::from_env();
+        // Only what the program before has served to its end: other channels that are named may be gone for good.
+        let channels = match &again {
+            Some(again) => session.named(again.channels())?,
+            None => session.channels(self.all)?,
+        };
         for channel in &channels {
             Session::check_served(channel, "run the jobs")?;
         }
         let channels = channels.iter().map(|channel| channel.name.clone()).collect();
         let config = Arc::new(session.checked_config()?.clone());
         let log = Log::start(session, self.log_format, "info");
-        let ended =
-            master::listen(master::Listen { config, channels, http: !self.no_http, may_begin_anew: true });
+        let listen = master::Listen { config, channels, http: !self.no_http, may_begin_anew: true };
+        let ended = master::listen(listen, again);
         if log.dropped() > 0 {
             session.warn(&format!("{} log lines were dropped: standard error was too slow", log.dropped()));
         }

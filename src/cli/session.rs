@@ -119,15 +119,21 @@ impl Session {
             }
             return Ok(kept);
         }
+        let chosen = self.named(self.globals.channels.iter().map(String::as_str))?;
+        Ok(if chosen.is_empty() { vec![config.channel("default")?] } else { chosen })
+    }
+
+    /// The channels with these names, each once.
+    pub(crate) fn named<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Vec<&Channel>, Failure> {
         let mut chosen: Vec<&Channel> = Vec::new();
-        for name in &self.globals.channels {
-            let channel = config.channel(name)?;
+        for name in names {
+            let channel = self.config()?.channel(name)?;
             if !chosen.iter().any(|known| known.name == channel.name) {
                 chosen.push(channel);
             }
-        }
-        if chosen.is_empty() {
-            chosen.push(config.channel("default")?);
         }
         Ok(chosen)
     }

@@ -38,7 +38,8 @@ struct Told {
 
 impl Again {
     /// What the program before has left to this one; `None` when there was none. Call it once.
-    pub(super) fn from_env() -> Option<Self> {
+    #[must_use]
+    pub fn from_env() -> Option<Self> {
         let told: Told = serde_json::from_str(&std::env::var(VARIABLE).ok()?).ok()?;
         let standard = 2;
         let locks = told.locks.into_iter().filter(|(_, number)| *number > standard);
@@ -46,6 +47,11 @@ impl Again {
         let locks: BTreeMap<_, _> =
             locks.filter_map(|(name, number)| Some((name, fd::inherited(number).ok()?))).collect();
         (!locks.is_empty()).then_some(Self { count: told.count, locks, quiet: told.quiet })
+    }
+
+    /// The channels to serve.
+    pub fn channels(&self) -> impl Iterator<Item = &str> {
+        self.locks.keys().map(String::as_str)
     }
 
     /// Runs the program again. It returns only when that is not possible, with the reason.

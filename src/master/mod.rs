@@ -9,6 +9,7 @@
 mod actor;
 mod again;
 mod answers;
+mod check;
 mod control;
 mod jobs;
 mod machine;
@@ -19,6 +20,7 @@ mod orders;
 mod program;
 mod recycle;
 mod reload;
+mod reloads;
 pub mod run_dir;
 mod service;
 mod signals;
@@ -31,21 +33,20 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::channel::{Command, Stopped};
 use crate::config::Config;
 use crate::guardian::Guardian;
 use crate::http;
 pub use again::Again;
+use check::Served;
 pub use control::{Answer, ControlError, Request, ask};
 use notify::Notify;
 pub use once::run_once;
 use orders::Orders;
 pub use program::own_program;
-use recycle::Recycle;
-use reload::{Changes, NotReloaded, Reloaded, Task};
+use recycle::{Recycle, Step};
 pub use run_dir::{Presence, presence, socket};
 use service::Service;
 pub use signals::hold_signals;
@@ -53,20 +54,12 @@ use signals::{Signal, Signals};
 pub use start::{Listen, ListenError};
 use watch::{Turn, Watch};
 
-/// How long an actor may take to say how it stands.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// Serves channels until told to stop.
+/// Serves channels until told to stop. `again` is what the program before has left, if this one goes on in its place.
 ///
 /// # Errors
 /// When a channel cannot be served at all; then nothing was started and nothing is left behind.
-pub fn listen(mut listen: Listen) -> Result<Ended, ListenError> {
-    let kept = if listen.may_begin_anew { Again::from_env() } else { None };
-    let Again { count, locks, quiet } = kept.unwrap_or_default();
-    if !locks.is_empty() {
-        // Only these were served; others may have been stopped since.
-        listen.channels.retain(|name| locks.contains_key(name));
-    }
+pub fn listen(listen: Listen, again: Option<Again>) -> Result<Ended, ListenError> {
+    let Again { count, locks, quiet } = again.unwrap_or_default();
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let mut signals = Signals::take_over().map_err(ListenError::System)?;
@@ -151,11 +144,10 @@ impl Master {
                     }
                 },
                 event = self.orders.next() => self.on_order(event, &watch),
-                () = recycle.due() => {
-                    if recycle.begin(self.trouble().await) {
-                        self.tell_all(|| Command::Drain);
-                    }
-                }
+                step = recycle.next() => match step {
+                    Step::Check => recycle.check(self.served()),
+                    Step::Drain => self.tell_all(|| Command::Drain),
+                },
                 Some(ended) = self.actors.join_next() => match ended {
                     Ok((name, stopped)) => self.on_end(&name, stopped, &mut recycle).await,
                     // A panic in an actor is a bug of ours: its jobs are safe in the store, the rest goes on.
@@ -185,77 +177,6 @@ impl Master {
         Ok(ended)
     }
 
-    /// A signal asks for all channels.
-    fn reload_all(&mut self, watch: &Watch) {
-        for name in self.services.keys().cloned().collect::<Vec<_>>() {
-            if let Some(due) = self.orders.take(name, None) {
-                self.on_order(orders::Event::Due(due), watch);
-            }
-        }
-    }
-
-    fn on_order(&mut self, event: orders::Event, watch: &Watch) {
-        match event {
-            orders::Event::Due(name) => self.begin_reload(name, watch),
-            orders::Event::Ended(name, result) => {
-                let changes = match *result {
-                    Ok(Reloaded { channel, base, changes }) => {
-                        if let Some(service) = self.services.get_mut(&name) {
-                            service.renew(channel, &base);
-                        }
-                        Ok(changes)
-                    }
-                    Err(error) => Err(error),
-                };
-                self.end_reload(name, &changes, watch);
-            }
-        }
-    }
-
-    fn begin_reload(&mut self, name: Arc<str>, watch: &Watch) {
-        let Some(service) = self.services.get(&name) else {
-            return self.end_reload(name, &Err(NotReloaded::Stopping), watch);
-        };
-        // Also when one has just ended: whoever asked meanwhile waits for the word that follows.
-        watch.reloading();
-        let task = Task {
-            config: Arc::clone(&self.config),
-            channel: service.config.clone(),
-            memory_share: self.memory_share,
-            guardian: service.guardian.clone(),
-            commands: service.commands.clone(),
-        };
-        self.orders.begin(name, task);
-    }
-
-    fn end_reload(&mut self, name: Arc<str>, changes: &Result<Changes, NotReloaded>, watch: &Watch) {
-        match changes {
-            Ok(Changes { renewed, restart, program_replaced }) => {
-                let generation = renewed.generation;
-                info!(channel = %name, generation, "reloaded");
-                if !restart.is_empty() {
-                    warn!(channel = %name, "changed, and in force with the next start only: {}", restart.join(", "));
-                }
-                if *program_replaced {
-                    warn!(
-                        "this program has changed on disk: its workers are the new one, the master is not until it is restarted"
-                    );
-                }
-            }
-            Err(why @ NotReloaded::Stopping) => info!(channel = %name, "not reloaded: {why}"),
-            Err(why) => {
-                // A list of mistakes is one line of the log, too.
-                let why = why.to_string().replace("\n  ", "; ");
-                error!(channel = %name, "not reloaded, everything goes on as before: {why}");
-            }
-        }
-        if self.orders.end(&name, changes) {
-            self.begin_reload(name, watch);
-        } else if self.orders.is_idle() {
-            watch.reloaded(changes.is_ok());
-        }
-    }
-
     /// How long a stop may take by the configuration.
     fn longest_stop(&self) -> Duration {
         let stops =
@@ -275,23 +196,10 @@ impl Master {
         }
     }
 
-    /// What keeps a channel from telling its store how its jobs end.
-    async fn trouble(&self) -> Option<String> {
-        for service in self.services.values() {
-            let (reply, report) = oneshot::channel();
-            // An actor that does not answer is trouble enough.
-            let asked = service.commands.try_send(Command::Report(reply));
-            let answer = timeout(LOOK, report).await.ok().and_then(Result::ok);
-            match (asked, answer) {
-                (Ok(()), Some(report)) => {
-                    if let Some(error) = report.store_error {
-                        return Some(error);
-                    }
-                }
-                _ => return Some(format!("channel \"{}\" does not answer", service.name)),
-            }
-        }
-        None
+    /// The channels that somebody still wants.
+    fn served(&self) -> Vec<Served> {
+        let wanted = self.services.values().filter(|service| !service.is_unwanted());
+        wanted.map(|service| (Arc::clone(&service.name), service.commands.clone())).collect()
     }
 
     async fn on_end(&mut self, name: &Arc<str>, stopped: Stopped, recycle: &mut Recycle) {

@@ -2,25 +2,32 @@
 //! program again ([`Again`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
+use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::again::Again;
+use super::check::{Check, Served};
 use super::memory::{self, Memory, Verdict};
 use super::run_dir::Lock;
-use super::{Ended, Listen, own_program};
-use crate::config::Config;
+use super::{Ended, Listen};
+
+/// What a master that begins anew does next.
+pub(super) enum Step {
+    /// See whether it could: answer with [`Recycle::check`].
+    Check,
+    /// Drain every channel.
+    Drain,
+}
 
 /// See the module.
 pub(super) struct Recycle {
     memory: Memory,
     tick: Interval,
     allowed: bool,
-    /// The configuration that the next program will read.
-    file: Option<PathBuf>,
-    channels: Vec<String>,
+    check: Check,
+    checking: JoinSet<Result<(), String>>,
     draining: bool,
     locks: BTreeMap<String, Lock>,
     /// The channels that were quiet, and will be again.
@@ -36,40 +43,54 @@ impl Recycle {
             memory: Memory::new(listen.memory_limit(), count, Instant::now()),
             tick,
             allowed: listen.may_begin_anew,
-            file: listen.config.file.clone(),
-            channels: listen.channels.clone(),
+            check: Check { config: listen.config.clone(), http: listen.http },
+            checking: JoinSet::new(),
             draining: false,
             locks: BTreeMap::new(),
             quiet: BTreeSet::new(),
         }
     }
 
-    /// Waits until it is time to begin anew. Nothing is lost when it is dropped before.
-    pub(super) async fn due(&mut self) {
+    /// Waits for the next step. Nothing is lost when it is dropped before.
+    pub(super) async fn next(&mut self) -> Step {
         loop {
-            self.tick.tick().await;
-            let Some(used) = memory::used().filter(|_| self.allowed && !self.draining) else { continue };
-            match self.memory.sample(used, Instant::now()) {
-                Verdict::Fine => {}
-                Verdict::Warn(why) => warn!(used_mib = used >> 20, "{why}"),
-                Verdict::Recycle => {
-                    info!(used_mib = used >> 20, "the master needs more than its memory_limit");
-                    return;
+            tokio::select! {
+                Some(found) = self.checking.join_next() => {
+                    self.begin(found.unwrap_or_else(|error| Err(format!("a bug of aint-queue: {error}"))));
+                    if self.draining {
+                        return Step::Drain;
+                    }
                 }
+                _ = self.tick.tick() => if self.is_due() {
+                    return Step::Check;
+                },
             }
         }
     }
 
-    /// Whether the next program could serve; `trouble` is what keeps channels from settling now.
-    pub(super) fn begin(&mut self, trouble: Option<String>) -> bool {
-        let config = || {
-            let Some(file) = &self.file else { return Ok(()) };
-            let config = Config::load(file).map_err(|error| error.to_string())?;
-            let gone = self.channels.iter().find(|name| !config.channels.contains_key(*name));
-            gone.map_or(Ok(()), |name| Err(format!("channel \"{name}\" is not declared any more")))
-        };
-        let program = || own_program().map(drop).map_err(|error| error.to_string());
-        match trouble.map_or(Ok(()), Err).and_then(|()| config()).and_then(|()| program()) {
+    fn is_due(&mut self) -> bool {
+        if !self.allowed || self.draining || !self.checking.is_empty() {
+            return false;
+        }
+        let Some(used) = memory::used() else { return false };
+        match self.memory.sample(used, Instant::now()) {
+            Verdict::Fine => {}
+            Verdict::Warn(why) => warn!(used_mib = used >> 20, "{why}"),
+            Verdict::Recycle => {
+                info!(used_mib = used >> 20, "the master needs more than its memory_limit");
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Sees, beside all else that goes on, whether the next program could serve these channels.
+    pub(super) fn check(&mut self, served: Vec<Served>) {
+        self.checking.spawn(self.check.clone().run(served));
+    }
+
+    fn begin(&mut self, could_serve: Result<(), String>) {
+        match could_serve {
             Ok(()) => {
                 info!(
                     "beginning anew: every channel finishes what runs, then this program is run again in this process"
@@ -77,11 +98,12 @@ impl Recycle {
                 self.draining = true;
             }
             Err(why) => {
+                // A list of mistakes is one line of the log, too.
+                let why = why.replace("\n  ", "; ");
                 warn!(why, "the master does not begin anew now, as it could not serve afterwards");
                 self.memory.put_off(Instant::now());
             }
         }
-        self.draining
     }
 
     /// Whether the channels end only to be served again.
@@ -93,6 +115,7 @@ impl Recycle {
     pub(super) fn give_up(&mut self) {
         self.draining = false;
         self.allowed = false;
+        self.checking = JoinSet::new();
         self.locks.clear();
     }
 

@@ -15,6 +15,7 @@ use super::program::is_replaced;
 use crate::channel::Command;
 use crate::config::{self, Config};
 use crate::guardian::Handle;
+use crate::job::explained;
 use crate::pool::{NotRenewed, Renewed};
 
 /// A channel to reload, as it is.
@@ -102,16 +103,6 @@ fn prepare(
     let config::Renewal { mut channel, mut restart } = config::renew(channel, found);
     machine::fit(&mut channel, memory_share);
     restart.extend(config::changed_tables(old, new));
-    let behind = program(&channel, &base).map_err(|error| NotReloaded::Config(with_causes(&error)))?;
+    let behind = program(&channel, &base).map_err(|error| NotReloaded::Config(explained(&error)))?;
     Ok(Prepared { channel, base, behind, restart })
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

@@ -1,6 +1,5 @@
 //! A master above its own `memory_limit` begins anew: the same process, the same locks, nothing lost.
 
-use std::fmt::Write;
 use std::fs;
 
 use nix::sys::signal::Signal;
@@ -14,9 +13,20 @@ fn channels(n: usize) -> String {
     let mut text =
         format!("{LIMIT}[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\n");
     for i in 0..n {
-        write!(text, "[channels.c{i}.worker]\ntype = \"process\"\ncommand = [\"true\"]\n").unwrap();
+        text.push_str(&program(i));
     }
     text
+}
+
+fn program(i: usize) -> String {
+    format!("[channels.c{i}.worker]\ntype = \"process\"\ncommand = [\"true\"]\n")
+}
+
+/// Takes a channel out of the configuration.
+fn undeclare(site: &Site, channel: usize) {
+    let config = fs::read_to_string(site.file("aint-queue.toml")).unwrap();
+    assert!(config.contains(&program(channel)));
+    site.write("aint-queue.toml", &config.replace(&program(channel), ""));
 }
 
 fn times(master: &Master, words: &str) -> usize {
@@ -34,8 +44,9 @@ fn it_drains_and_goes_on_in_the_same_process_with_its_locks_and_loses_nothing() 
     let master = site.listen(&["--all"]);
     let (pid, born, guardian) = (master.pid(), start_time(master.pid()), master.guardian());
     site.push_lines("default", (0..400).map(|_| r#"{"job":"sleep","payload":{"ms":40}}"#.to_owned()));
-    // One channel is stopped for good before.
+    // One channel is stopped for good before, and is no part of the configuration any more.
     site.ok(&["queue:stop", "-t", "c7"]);
+    undeclare(&site, 7);
     // All the time nobody else can become master, and the pid file says who is.
     until("it to begin anew", || {
         let rival = site.run(&["queue:listen", "-t", "default"]);
@@ -49,7 +60,7 @@ fn it_drains_and_goes_on_in_the_same_process_with_its_locks_and_loses_nothing() 
     assert_ne!(master.guardian(), guardian, "its guardian is a new one");
     let counts = site.until("default", "all to be done", |c| c.done + c.failed == 400);
     assert_eq!((counts.done, counts.total), (400, 400));
-    assert_eq!(site.json(&["queue:status", "-t", "c7"])["running"], false, "what was stopped stays so");
+    assert!(!site.file("run/c7-master.pid").exists(), "what was stopped stays so");
     assert_eq!(site.json(&["queue:status", "-t", "c8"])["pid"], pid);
 
     // A limit that no fresh master keeps is no loop.
@@ -88,6 +99,37 @@ fn it_does_not_begin_anew_with_a_configuration_that_would_not_start() {
     site.write("aint-queue.toml", &config);
     site.push("noop", "{}", &[]);
     site.until("default", "service to go on", |c| c.done == 1);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn it_does_not_begin_anew_without_the_program_of_a_channel() {
+    let worker = "[channels.w.worker]\ntype = \"process\"\ncommand = [\"./w.sh\"]\n";
+    let site = Site::sqlite(&format!("{}{worker}", channels(30)));
+    let script = "#!/bin/sh\nexit 0\n";
+    site.write("w.sh", script);
+    let master = site.listen(&["--all"]);
+    fs::remove_file(site.file("w.sh")).unwrap();
+    until("the refusal", || (times(&master, "does not begin anew now") == 1).then_some(()));
+    let log = master.log();
+    assert!(log.contains("could not find the program of channel \\\"w\\\"") && log.contains("w.sh"), "{log}");
+    site.write("w.sh", script);
+    site.push("noop", "{}", &[]);
+    site.until("default", "service to go on", |c| c.done == 1);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_channel_that_was_named_stopped_and_undeclared_keeps_nobody_from_beginning_anew() {
+    let site = Site::sqlite(&channels(30));
+    let names: Vec<_> = (0..30).map(|i| format!("-tc{i}")).collect();
+    let mut names: Vec<_> = names.iter().map(String::as_str).collect();
+    names.push("-tdefault");
+    let master = site.listen(&names);
+    site.ok(&["queue:stop", "-t", "c7"]);
+    undeclare(&site, 7);
+    until("it to begin anew", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
+    assert_eq!(site.json(&["queue:status", "-t", "c8"])["pid"], master.pid());
     assert!(master.stop().success());
 }
 

@@ -142,7 +142,7 @@ impl Master {
         let channels = config.channels.keys().cloned().collect();
         let listen =
             master::Listen { config: Arc::clone(config), channels, http: false, may_begin_anew: false };
-        let thread = thread::Builder::new().name("master".to_owned()).spawn(|| master::listen(listen));
+        let thread = thread::Builder::new().name("master".to_owned()).spawn(|| master::listen(listen, None));
         thread.map(Self).map_err(|e| Failure::new(Exit::Failed, "start the demo's master").because(e))
     }
 
