@@ -138,6 +138,8 @@ pub(super) async fn start(
     mut kept: BTreeMap<String, OwnedFd>,
     quiet: BTreeSet<String>,
 ) -> Result<Master, ListenError> {
+    // Whom the program before has served shall not be left alone because a store is away.
+    let goes_on = !kept.is_empty();
     let mut claimed = Vec::new();
     for name in &listen.channels {
         claimed.push(claim(&listen.config, name, kept.remove(name))?);
@@ -146,7 +148,7 @@ pub(super) async fn start(
     let port = listen.config.http.as_ref().filter(|_| listen.http).map(take_port).transpose()?;
     let mut opened = Vec::new();
     for (config, behind, run_dir, lock) in claimed {
-        let store = open_store(&config).await?;
+        let store = if goes_on { open_later(&config) } else { open_store(&config).await? };
         opened.push(Claimed { config, behind, run_dir, lock, store });
     }
     let share = machine::share(opened.iter().map(|channel| &channel.config), memory);
@@ -207,9 +209,21 @@ fn claim(config: &Config, name: &str, kept: Option<OwnedFd>) -> Result<Ours, Lis
 
 /// Opens a channel's store and says how durable it is.
 pub(super) async fn open_store(config: &config::Channel) -> Result<Arc<dyn Store>, ListenError> {
-    let wrong = |source| ListenError::Store { channel: config.name.clone(), source };
-    let store = store::open(&config.driver, &config.name).await.map_err(wrong)?;
-    let durability = store.durability().await.map_err(wrong)?;
+    open(config).await.map_err(|source| ListenError::Store { channel: config.name.clone(), source })
+}
+
+/// The same when its actor first calls it, which tries again for as long as it takes.
+fn open_later(config: &config::Channel) -> Arc<dyn Store> {
+    let config = config.clone();
+    Arc::new(store::Late::new(move || {
+        let config = config.clone();
+        Box::pin(async move { open(&config).await })
+    }))
+}
+
+async fn open(config: &config::Channel) -> Result<Arc<dyn Store>, StoreError> {
+    let store = store::open(&config.driver, &config.name).await?;
+    let durability = store.durability().await?;
     info!(channel = %config.name, mode = %config.worker.mode.as_str(), %durability, "store open");
     Ok(store)
 }

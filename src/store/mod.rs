@@ -13,6 +13,7 @@
 mod batch;
 mod bulk;
 mod error;
+mod late;
 pub mod model;
 mod open;
 mod rate;
@@ -31,6 +32,7 @@ use serde::Serialize;
 pub(crate) use batch::check;
 pub use bulk::{Filter, reload_failed, remove};
 pub use error::{PushError, StoreError};
+pub(crate) use late::Late;
 pub use open::open;
 
 pub use crate::job::Claimed;

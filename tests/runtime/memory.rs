@@ -1,10 +1,12 @@
 //! A master above its own `memory_limit` begins anew: the same process, the same locks, nothing lost.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::site::{Master, Site, until};
+use crate::redis::Server;
+use crate::site::{Master, Site, text, until};
 
 /// Smaller than any master with this many channels.
 const LIMIT: &str = "memory_limit = 16\n";
@@ -50,7 +52,7 @@ fn it_drains_and_goes_on_in_the_same_process_with_its_locks_and_loses_nothing() 
     // All the time nobody else can become master, and the pid file says who is.
     until("it to begin anew", || {
         let rival = site.run(&["queue:listen", "-t", "default"]);
-        assert_eq!(rival.status.code(), Some(3), "{}", crate::site::text(&rival.stderr));
+        assert_eq!(rival.status.code(), Some(3), "{}", text(&rival.stderr));
         let written = fs::read_to_string(site.file("run/default-master.pid")).unwrap();
         assert_eq!(written.trim(), pid.to_string());
         (times(&master, "\"message\":\"listening\"") == 2).then_some(())
@@ -131,6 +133,70 @@ fn a_channel_that_was_named_stopped_and_undeclared_keeps_nobody_from_beginning_a
     until("it to begin anew", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
     assert_eq!(site.json(&["queue:status", "-t", "c8"])["pid"], master.pid());
     assert!(master.stop().success());
+}
+
+/// A site whose first channel is on a server of its own.
+fn beside_redis(server: &Server) -> Site {
+    let port = server.config().port;
+    let redis =
+        format!(r#"driver = {{ type = "redis", connection = {{ host = "127.0.0.1", port = {port} }} }}"#);
+    let slow = "[channels.slow.worker]\ntype = \"process\"\ncommand = [\"sleep\", \"8\"]\n";
+    Site::sqlite(&format!("{}{slow}[channels.default]\n{redis}\n", channels(30)))
+}
+
+#[test]
+fn a_store_that_goes_away_while_it_drains_is_waited_for_and_the_others_are_served() {
+    let mut server = Server::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let site = beside_redis(&server);
+    let master = site.listen(&["--all"]);
+    site.push("sleep", r#"{"ms":7000}"#, &[]);
+    site.until("default", "it to run", |c| c.reserved == 1);
+    until("it to drain", || (times(&master, "beginning anew") == 1).then_some(()));
+    server.kill();
+    until("it to begin anew", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
+    site.push("x", "{}", &["-t", "c0"]);
+    site.until("c0", "another channel to go on", |c| c.done == 1);
+    until("a word in the log", || {
+        let log = master.log();
+        let again = log.rfind("\"message\":\"listening\"").unwrap();
+        log[again..].contains("not available").then_some(())
+    });
+    let looked = site.run(&["queue:status"]);
+    assert_eq!(looked.status.code(), Some(5), "{}", text(&looked.stderr));
+    let shown = text(&looked.stdout);
+    assert!(shown.contains(&format!("is running, pid {}.", master.pid())), "{shown}");
+    assert!(shown.contains("The master says of it: "), "{shown}");
+
+    server.restart();
+    let back = Instant::now();
+    site.push("noop", "{}", &[]);
+    site.until("default", "a job after the store is back", |c| c.done >= 1);
+    assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
+    let counts = site.until("default", "the job whose end nobody has heard", |c| c.done == 2);
+    assert_eq!((counts.failed, counts.total), (0, 2));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_stop_while_the_store_of_a_new_beginning_is_away_is_a_stop() {
+    let mut server = Server::start();
+    let site = beside_redis(&server);
+    let master = site.listen(&["--all"]);
+    // It is another channel that takes its time.
+    site.push("x", "{}", &["-t", "slow"]);
+    until("it to drain", || (times(&master, "beginning anew") == 1).then_some(()));
+    until("the channel to have drained", || {
+        let ended = |line: &str| line.contains("channel stopped") && line.contains("\"default\"");
+        master.log().lines().any(ended).then_some(())
+    });
+    server.kill();
+    until("it to begin anew", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
+    assert!(master.stop().success());
+    let left: Vec<_> = fs::read_dir(site.file("run")).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert!(left.iter().all(|name| name.to_str().unwrap().ends_with("-master.lock")), "{left:?}");
+    server.restart();
+    let next = site.listen(&["--all"]);
+    assert!(next.stop().success());
 }
 
 #[test]

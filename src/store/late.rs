@@ -1,0 +1,138 @@
+//! A store that is opened by the first call that it is needed for. As long as that does not work, calls fail as those to
+//! a store that is away do: who uses it backs off and tries again as always, and needs no other way for its beginning.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+
+use super::{
+    Claim, Claimed, Clear, Cleared, Cursor, Leased, Listed, Owner, Page, PushError, Pushed, Reap, State,
+    Status, Store, StoreError, Turn, TurnReply,
+};
+use crate::job::{JobId, Meta, NewJob, Timestamp};
+
+/// A try to open a store.
+pub(crate) type Opening = Pin<Box<dyn Future<Output = Result<Arc<dyn Store>, StoreError>> + Send>>;
+
+/// See the module.
+pub(crate) struct Late {
+    open: Box<dyn Fn() -> Opening + Send + Sync>,
+    store: OnceCell<Arc<dyn Store>>,
+}
+
+impl Late {
+    /// A store that `open` opens.
+    pub(crate) fn new(open: impl Fn() -> Opening + Send + Sync + 'static) -> Self {
+        Self { open: Box::new(open), store: OnceCell::new() }
+    }
+
+    /// The store itself. Those who need it at the same time wait for the same try.
+    async fn store(&self) -> Result<&Arc<dyn Store>, StoreError> {
+        self.store.get_or_try_init(|| (self.open)()).await
+    }
+}
+
+impl fmt::Debug for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Late").field("store", &self.store.get()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for Late {
+    async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
+        self.store().await?.push(jobs).await
+    }
+    async fn join(&self) -> Result<Owner, StoreError> {
+        self.store().await?.join().await
+    }
+    async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
+        self.store().await?.turn(turn).await
+    }
+    async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<Claimed>, StoreError> {
+        self.store().await?.claim(owner, claims).await
+    }
+    async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {
+        self.store().await?.held(owner, seq).await
+    }
+    async fn fetch(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError> {
+        self.store().await?.fetch(owner, ids).await
+    }
+    async fn take(&self, owner: &Owner, seq: u64, id: JobId) -> Result<Option<Leased>, StoreError> {
+        self.store().await?.take(owner, seq, id).await
+    }
+    async fn leave(&self, owner: &Owner) -> Result<u64, StoreError> {
+        self.store().await?.leave(owner).await
+    }
+    async fn reap(&self, whom: Reap<'_>) -> Result<u64, StoreError> {
+        self.store().await?.reap(whom).await
+    }
+    async fn wait(&self, timeout: Duration) -> Result<(), StoreError> {
+        self.store().await?.wait(timeout).await
+    }
+    async fn status(&self) -> Result<Status, StoreError> {
+        self.store().await?.status().await
+    }
+    async fn get(&self, id: JobId) -> Result<Option<Listed>, StoreError> {
+        self.store().await?.get(id).await
+    }
+    async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
+        self.store().await?.holder(key).await
+    }
+    async fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        self.store().await?.list(state, after, limit).await
+    }
+    async fn requeue(&self, jobs: &[(JobId, Meta)]) -> Result<u64, StoreError> {
+        self.store().await?.requeue(jobs).await
+    }
+    async fn discard(&self, ids: &[JobId]) -> Result<u64, StoreError> {
+        self.store().await?.discard(ids).await
+    }
+    async fn clear(&self, which: Clear) -> Result<Cleared, StoreError> {
+        self.store().await?.clear(which).await
+    }
+    async fn pause(&self, time: Option<Duration>) -> Result<Option<Timestamp>, StoreError> {
+        self.store().await?.pause(time).await
+    }
+    async fn resume(&self) -> Result<bool, StoreError> {
+        self.store().await?.resume().await
+    }
+    async fn durability(&self) -> Result<String, StoreError> {
+        self.store().await?.durability().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::store::model::Model;
+
+    #[tokio::test]
+    async fn it_is_tried_again_by_every_call_until_it_is_open_and_then_never_again() {
+        let tries = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&tries);
+        let late = Late::new(move || {
+            let away = counted.fetch_add(1, Ordering::Relaxed) < 2;
+            Box::pin(async move {
+                if away {
+                    let (place, source) = ("here".into(), "it is away".into());
+                    return Err(StoreError::Unavailable { place, doing: "opening it", source });
+                }
+                Ok(Arc::new(Model::ticking(Timestamp(1))) as Arc<dyn Store>)
+            })
+        });
+        assert_eq!(tries.load(Ordering::Relaxed), 0, "nobody has needed it");
+        assert!(matches!(late.join().await, Err(StoreError::Unavailable { .. })));
+        assert!(matches!(late.status().await, Err(StoreError::Unavailable { .. })));
+        let owner = late.join().await.unwrap();
+        assert_eq!(late.held(&owner, 1).await.unwrap(), []);
+        assert_eq!(tries.load(Ordering::Relaxed), 3);
+    }
+}
