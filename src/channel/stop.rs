@@ -57,6 +57,8 @@ pub struct Stopped {
     pub settled: bool,
     /// Whether it was quiet.
     pub quiet: bool,
+    /// The fewest workers, if they were set by hand.
+    pub fewest: Option<usize>,
     /// How the run of a scoped channel ended; `None` when it ran nothing.
     pub outcome: Option<Outcome>,
     /// Which job that was.
@@ -156,6 +158,7 @@ impl Channel {
             handed_back: stopping.handed_back,
             settled,
             quiet: self.quiet,
+            fewest: self.pool.by_hand(),
             outcome: self.scoped.outcome.clone(),
             job: self.scoped.job,
         })

@@ -72,6 +72,8 @@ pub(super) struct Means {
     pub(super) guardian: Handle,
     pub(super) scope: Scope,
     pub(super) quiet: bool,
+    /// The fewest workers, if they were set by hand.
+    pub(super) fewest: Option<usize>,
     pub(super) elsewhere: Arc<dyn Elsewhere>,
     pub(super) dead: Vec<Owner>,
     pub(super) on_join: OnJoin,
@@ -81,10 +83,14 @@ pub(super) struct Means {
 /// A channel's actor, ready to run.
 pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
     let Renewal { pool, rules } = renewal(config, means.behind, &means.guardian);
+    let mut pool = Pool::new(pool);
+    if let Some(fewest) = means.fewest {
+        pool.begin_with(fewest);
+    }
     Channel::new(Setup {
         name: config.name.as_str().into(),
         store: means.store,
-        pool: Pool::new(pool),
+        pool,
         rules,
         dead: means.dead,
         on_join: means.on_join,

@@ -26,6 +26,8 @@ pub struct Again {
     pub(super) locks: BTreeMap<String, OwnedFd>,
     /// Those of them that were quiet.
     pub(super) quiet: BTreeSet<String>,
+    /// The fewest workers of those where they were set by hand.
+    pub(super) fewest: BTreeMap<String, usize>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -34,6 +36,8 @@ struct Told {
     locks: BTreeMap<String, RawFd>,
     #[serde(default)]
     quiet: BTreeSet<String>,
+    #[serde(default)]
+    fewest: BTreeMap<String, usize>,
 }
 
 impl Again {
@@ -42,11 +46,12 @@ impl Again {
     pub fn from_env() -> Option<Self> {
         let told: Told = serde_json::from_str(&std::env::var(VARIABLE).ok()?).ok()?;
         let standard = 2;
-        let locks = told.locks.into_iter().filter(|(_, number)| *number > standard);
+        let locks = told.locks.iter().filter(|(_, number)| **number > standard);
         // One that is not open is a word from somewhere else, such as a shell that has kept the variable.
         let locks: BTreeMap<_, _> =
-            locks.filter_map(|(name, number)| Some((name, fd::inherited(number).ok()?))).collect();
-        (!locks.is_empty()).then_some(Self { count: told.count, locks, quiet: told.quiet })
+            locks.filter_map(|(name, number)| Some((name.clone(), fd::inherited(*number).ok()?))).collect();
+        let Told { count, quiet, fewest, .. } = told;
+        (!locks.is_empty()).then_some(Self { count, locks, quiet, fewest })
     }
 
     /// The channels to serve.
@@ -68,7 +73,7 @@ impl Again {
             fcntl(lock, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
         let locks = self.locks.iter().map(|(name, lock)| (name.clone(), lock.as_raw_fd())).collect();
-        let told = Told { count: self.count, locks, quiet: self.quiet.clone() };
+        let told = Told { count: self.count, locks, quiet: self.quiet.clone(), fewest: self.fewest.clone() };
         let told = serde_json::to_string(&told).map_err(io::Error::other)?;
         let text = |text: OsString| CString::new(text.into_vec()).map_err(io::Error::other);
         let args = std::env::args_os().map(text).collect::<io::Result<Vec<_>>>()?;

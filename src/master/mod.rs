@@ -59,15 +59,15 @@ use watch::{Turn, Watch};
 /// # Errors
 /// When a channel cannot be served at all; then nothing was started and nothing is left behind.
 pub fn listen(listen: Listen, again: Option<Again>) -> Result<Ended, ListenError> {
-    let Again { count, locks, quiet } = again.unwrap_or_default();
+    let again = again.unwrap_or_default();
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let mut signals = Signals::take_over().map_err(ListenError::System)?;
         // Nothing of a start that is given up serves yet: what it has taken goes with it.
         let channels = listen.channels.join(", ");
-        let recycle = Recycle::new(&listen, count);
+        let recycle = Recycle::new(&listen, again.count);
         let master = tokio::select! {
-            master = start::start(listen, locks, quiet) => master?,
+            master = start::start(listen, again) => master?,
             () = signals.stop() => {
                 info!("stopped before it served anything");
                 return Ok(Ended::Stopped);
@@ -203,12 +203,12 @@ impl Master {
     }
 
     async fn on_end(&mut self, name: &Arc<str>, stopped: Stopped, recycle: &mut Recycle) {
-        let Stopped { handed_back, settled, quiet, .. } = stopped;
+        let Stopped { handed_back, settled, .. } = stopped;
         info!(channel = %name, handed_back, settled, "channel stopped");
         if let Some(service) = self.services.remove(name) {
             let guardian = self.guardian.handle();
             if recycle.is_draining() && !service.is_unwanted() {
-                recycle.keep(name, service.hand_over(&stopped, &guardian).await, quiet);
+                recycle.keep(name, service.hand_over(&stopped, &guardian).await, &stopped);
             } else {
                 service.close(stopped, &guardian).await;
             }

@@ -39,6 +39,7 @@ pub fn run_once(
             guardian: guardian.handle().with_scope("once"),
             scope,
             quiet: false,
+            fewest: None,
             dead: Vec::new(),
             on_join: OnJoin(Box::new(|_| {})),
             elsewhere: Arc::new(Queues::of(Arc::clone(config))),

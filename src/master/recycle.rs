@@ -12,6 +12,7 @@ use super::check::{Check, Served};
 use super::memory::{self, Memory, Verdict};
 use super::run_dir::Lock;
 use super::{Ended, Listen};
+use crate::channel::Stopped;
 
 /// What a master that begins anew does next.
 pub(super) enum Step {
@@ -32,6 +33,8 @@ pub(super) struct Recycle {
     locks: BTreeMap<String, Lock>,
     /// The channels that were quiet, and will be again.
     quiet: BTreeSet<String>,
+    /// The fewest workers, where they were set by hand and are to stay so.
+    fewest: BTreeMap<String, usize>,
 }
 
 impl Recycle {
@@ -48,6 +51,7 @@ impl Recycle {
             draining: false,
             locks: BTreeMap::new(),
             quiet: BTreeSet::new(),
+            fewest: BTreeMap::new(),
         }
     }
 
@@ -120,9 +124,11 @@ impl Recycle {
     }
 
     /// A channel has ended, to be served again.
-    pub(super) fn keep(&mut self, channel: &str, lock: Lock, quiet: bool) {
-        self.locks.insert(channel.to_owned(), lock);
-        self.quiet.extend(quiet.then(|| channel.to_owned()));
+    pub(super) fn keep(&mut self, channel: &str, lock: Lock, stopped: &Stopped) {
+        let name = || channel.to_owned();
+        self.locks.insert(name(), lock);
+        self.quiet.extend(stopped.quiet.then(name));
+        self.fewest.extend(stopped.fewest.map(|fewest| (name(), fewest)));
     }
 
     /// Everything has ended.
@@ -138,6 +144,7 @@ impl Recycle {
         if locks.is_empty() {
             return Ended::Stopped;
         }
-        Ended::BeginAnew(Again { count: self.memory.next_count(Instant::now()), locks, quiet: self.quiet })
+        let count = self.memory.next_count(Instant::now());
+        Ended::BeginAnew(Again { count, locks, quiet: self.quiet, fewest: self.fewest })
     }
 }

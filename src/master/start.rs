@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::actor::{Behind, Means, actor, program};
+use super::again::Again;
 use super::answers::Peers;
 use super::control::Server;
 use super::orders::Orders;
@@ -132,17 +133,14 @@ struct Claimed {
     store: Arc<dyn Store>,
 }
 
-/// `kept` are locks that this process holds already, `quiet` channels that begin quiet.
-pub(super) async fn start(
-    listen: Listen,
-    mut kept: BTreeMap<String, OwnedFd>,
-    quiet: BTreeSet<String>,
-) -> Result<Master, ListenError> {
+/// `again` is what the program before has left; empty when there was none.
+pub(super) async fn start(listen: Listen, again: Again) -> Result<Master, ListenError> {
+    let Again { mut locks, quiet, fewest, .. } = again;
     // Whom the program before has served shall not be left alone because a store is away.
-    let goes_on = !kept.is_empty();
+    let goes_on = !locks.is_empty();
     let mut claimed = Vec::new();
     for name in &listen.channels {
-        claimed.push(claim(&listen.config, name, kept.remove(name))?);
+        claimed.push(claim(&listen.config, name, locks.remove(name))?);
     }
     let memory = machine::memory_limit();
     let port = listen.config.http.as_ref().filter(|_| listen.http).map(take_port).transpose()?;
@@ -176,6 +174,7 @@ pub(super) async fn start(
         peers: Peers::default(),
         since: Instant::now(),
         quiet,
+        fewest,
     };
     for channel in opened {
         let service = serve(channel, &listen, &mut master, &shared)?;
@@ -236,6 +235,8 @@ struct Shared {
     since: Instant,
     /// The channels that begin quiet.
     quiet: BTreeSet<String>,
+    /// Where the fewest workers were set by hand.
+    fewest: BTreeMap<String, usize>,
 }
 
 /// Lets a claimed channel run.
@@ -262,6 +263,7 @@ fn serve(
         guardian: guardian.clone(),
         scope: Scope::All,
         quiet: shared.quiet.contains(&config.name),
+        fewest: shared.fewest.get(&config.name).copied(),
         elsewhere: Arc::clone(&shared.elsewhere),
         dead,
         on_join: OnJoin(lock.on_join()),

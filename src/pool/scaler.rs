@@ -156,6 +156,11 @@ impl Scaler {
         self.by_hand.unwrap_or(self.min).min(self.max)
     }
 
+    /// The fewest that were ordered by hand, if any were.
+    pub(super) fn by_hand(&self) -> Option<usize> {
+        self.by_hand
+    }
+
     /// Whose wish the fewest are.
     pub(super) fn floor_word(&self) -> &'static str {
         if self.by_hand.is_some() { "by hand" } else { "min" }

@@ -80,3 +80,25 @@ fn where_there_is_nothing_to_scale_it_says_why() {
         assert_eq!(output.status.code(), Some(2), "{wrong}: {}", text(&output.stderr));
     }
 }
+
+#[test]
+fn it_holds_when_the_master_begins_anew_by_itself() {
+    // Smaller than any master with this many channels.
+    let mut config = format!("memory_limit = 16\n{CHANNELS}");
+    for i in 0..25 {
+        config.push_str(&format!("[channels.c{i}.worker]\ntype = \"process\"\ncommand = [\"true\"]\n"));
+    }
+    let site = Site::sqlite(&config);
+    let master = site.listen(&["--all"]);
+    site.ok(&["queue:scale", "=3", "-t", "default"]);
+    site.ok(&["queue:scale", "=1", "-t", "fixed"]);
+    until("it to begin anew", || {
+        (master.log().matches("\"message\":\"listening\"").count() == 2).then_some(())
+    });
+    until_serving(&site, "default", 3);
+    until_serving(&site, "fixed", 1);
+    assert!(site.ok(&["queue:status", "--workers"]).contains("by hand"));
+    let said = site.ok(&["queue:scale", "=1"]);
+    assert_eq!(said, "Channel \"default\" has at least 1 worker now, 3 before; configured are 1 to 4.\n");
+    assert!(master.stop().success());
+}
