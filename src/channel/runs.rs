@@ -132,7 +132,10 @@ fn log_ending(channel: &str, id: JobId, (name, attempts): (String, u32), outcome
         Outcome::Cancelled { killed } => {
             info!(%channel, job, %name, attempt, killed, next, "a job was cancelled")
         }
-        Outcome::Crashed { how } => info!(%channel, job, %name, attempt, next, "a job's worker {how}"),
+        // As a field, which is quoted: it ends with what the program wrote, in as many lines as that had.
+        Outcome::Crashed { how } => {
+            info!(%channel, job, %name, attempt, error = how, next, "a job's worker died")
+        }
         other => debug!(%channel, job, %name, attempt, "a job was {}", other.word()),
     }
 }

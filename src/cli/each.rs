@@ -1,4 +1,5 @@
-//! A command over several channels: one that fails does not keep it from the others.
+//! A command over several channels: one that fails does not keep it from the others. The exit code is that of the failures
+//! where all have failed in the same way, and else that of what was done only in part.
 
 use std::thread;
 
@@ -82,9 +83,10 @@ fn tell(session: &Session, ends: impl Iterator<Item = Result<Done, Failure>>) ->
         session.print_json(&done)?;
     }
     // One that failed does not hide what became of the others.
-    let last = failures.pop();
+    let Some(last) = failures.pop() else { return Ok(()) };
     failures.iter().for_each(|failure| session.report(failure));
-    last.map_or(Ok(()), Err)
+    let is_same = done.is_empty() && failures.iter().all(|failure| failure.exit() == last.exit());
+    Err(if is_same { last } else { last.with_exit(Exit::Failed) })
 }
 
 /// The channels that a command to their masters is about; with `all`, those that have one on this machine.

@@ -1,6 +1,8 @@
 //! What a running master can take over from a configuration that was changed, and what needs another start. Pure.
 
-use super::{Channel, Config, Handler};
+use std::mem::discriminant;
+
+use super::{Channel, Config, Handler, Worker};
 
 /// A channel as a running master goes on with it.
 #[derive(Clone, Debug)]
@@ -45,16 +47,36 @@ pub fn renew(old: &Channel, new: &Channel) -> Renewal {
         (channel.worker.cool_down, channel.worker.flex_interval) = (was.cool_down, was.flex_interval);
         channel.worker.pool_memory_limit = was.pool_memory_limit;
     }
-    if kind {
+    // Not every type has every kind of handler.
+    let handler =
+        mode && !kind && keep(discriminant(&was.handler) != discriminant(&is.handler), source(was, is));
+    if kind || handler {
         channel.worker.handler = was.handler.clone();
     }
     Renewal { channel, restart }
 }
 
-/// The changed keys outside the channels: all of them take effect with the next start only.
+/// The key that says what kind of handler there is, of two kinds.
+fn source(was: &Worker, is: &Worker) -> &'static str {
+    let is_webhook = |worker: &Worker| matches!(worker.handler, Handler::Webhook(_));
+    if is_webhook(was) || is_webhook(is) { "worker.url" } else { "worker.command" }
+}
+
+/// What has changed outside of the channels: `[http]`, and which channels there are, to serve and to push to. All of it takes
+/// effect with the next start only.
 #[must_use]
 pub fn changed_tables(old: &Config, new: &Config) -> Vec<String> {
-    if old.http == new.http { Vec::new() } else { vec!["http".to_owned()] }
+    let mut changed = Vec::new();
+    if old.http != new.http {
+        changed.push("http".to_owned());
+    }
+    let only_in = |one: &Config, other: &Config| {
+        let names = one.channels.keys().filter(|name| !other.channels.contains_key(*name));
+        names.map(|name| format!("channels.{name}")).collect::<Vec<_>>()
+    };
+    changed.extend(only_in(new, old));
+    changed.extend(only_in(old, new));
+    changed
 }
 
 fn once_per_job(handler: &Handler) -> bool {
@@ -123,5 +145,31 @@ mod tests {
         );
         assert_eq!(changed_tables(&old, &new), ["http"]);
         assert_eq!(changed_tables(&new, &new), Vec::<String>::new());
+    }
+
+    #[test]
+    fn channels_that_came_or_went_need_a_start() {
+        let (old, new) = (
+            config("[channels.default]\n[channels.mail]\n"),
+            config("[channels.default]\n[channels.post]\n"),
+        );
+        assert_eq!(changed_tables(&old, &new), ["channels.post", "channels.mail"]);
+    }
+
+    #[test]
+    fn a_handler_that_the_kept_type_cannot_have_waits_with_the_new_type() {
+        let pool = "[channels.default.worker]\ntype = \"process-pool\"\n";
+        let url = "[channels.default.worker]\ntype = \"coroutine\"\nurl = \"https://example.com/jobs\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n";
+        for (old, new) in [(pool, url), (url, pool)] {
+            let Renewal { channel, restart } = renewal(old, new);
+            assert_eq!(restart, ["channels.default.worker.type", "channels.default.worker.url"]);
+            assert_eq!(channel.worker.handler, config(old).channels["default"].worker.handler);
+        }
+        // Of the same kind, it is only another program.
+        let cat = format!("{pool}command = [\"cat\"]\n");
+        let tac = "[channels.default.worker]\ntype = \"coroutine\"\ncommand = [\"tac\"]\n";
+        let Renewal { channel, restart } = renewal(&cat, tac);
+        assert_eq!(restart, ["channels.default.worker.type"]);
+        assert_eq!(channel.worker.handler, Handler::Wire { command: vec!["tac".to_owned()] });
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
 
 use super::actor::{Behind, program, renewal};
 use super::machine;
@@ -103,6 +104,9 @@ fn prepare(
     let config::Renewal { mut channel, mut restart } = config::renew(channel, found);
     machine::fit(&mut channel, memory_share);
     restart.extend(config::changed_tables(old, new));
+    // They are about to be put in force, and who asks by a signal has only the log.
+    new.warnings.iter().for_each(|warning| warn!(channel = %channel.name, "{warning}"));
+    machine::warn(&channel, machine::memory_limit());
     let behind = program(&channel, &base).map_err(|error| NotReloaded::Config(explained(&error)))?;
     Ok(Prepared { channel, base, behind, restart })
 }

@@ -86,6 +86,13 @@ impl Pool {
         }
     }
 
+    /// Decides anew how many workers there should be, where their memory has a say in it.
+    pub(super) fn rescale_for_memory(&mut self) {
+        if self.scaler.is_bounded() && !self.closing && matches!(self.spec.program, Program::Wire(_)) {
+            self.rescale();
+        }
+    }
+
     /// Memory does not wait for somebody to be idle, which under load nobody ever is: so many take no more runs, the
     /// largest first.
     pub(super) fn drain_for_memory(&mut self, surplus: usize) {
@@ -104,6 +111,7 @@ impl Pool {
     /// What the workers use: those past the hard limit are killed; the soft one is seen to between jobs.
     pub(super) fn on_memory(&mut self, used: Vec<(ChildId, u64)>) {
         let mut too_fat = Vec::new();
+        self.largest = used.iter().map(|(_, bytes)| *bytes).max().or(self.largest);
         for (child, bytes) in used {
             let hard_limit = self.spec_of(child).recycling.memory_hard_limit;
             let Some(worker) = self.workers.get_mut(&child) else { continue };
@@ -115,9 +123,7 @@ impl Pool {
                 too_fat.push((child, bytes, limit));
             }
         }
-        if self.scaler.is_bounded() && !self.closing && matches!(self.spec.program, Program::Wire(_)) {
-            self.rescale();
-        }
+        self.rescale_for_memory();
         for (child, bytes, limit) in too_fat {
             let pid = self.workers.get(&child).and_then(|w| w.pid);
             let (used_mib, limit_mib) = (bytes >> 20, limit >> 20);

@@ -162,6 +162,8 @@ pub struct Pool {
     /// When the next worker is too old.
     age_at: Option<Instant>,
     look: Look,
+    /// What the largest worker used when it was looked at last, also when that one has gone.
+    largest: Option<u64>,
     recycled: Recycled,
     /// What was said last about boots.
     was_degraded: bool,
@@ -213,7 +215,7 @@ impl Pool {
         let (to_io, io) = mpsc::channel(256);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let scaler = Scaler::new(&spec.plan, spec.scaling);
-        Self {
+        let mut pool = Self {
             spec,
             guardian,
             generation: 1,
@@ -230,6 +232,7 @@ impl Pool {
             flex_at: None,
             age_at: None,
             look: Look::default(),
+            largest: None,
             recycled: Recycled::default(),
             was_degraded: false,
             stuck_runs: HashSet::new(),
@@ -244,7 +247,10 @@ impl Pool {
             to_children,
             io,
             to_io,
-        }
+        };
+        // Where all of them may not fit, not all are started only to be sent away.
+        pool.rescale_for_memory();
+        pool
     }
 
     /// Keeps the pool as planned until something happened, then answers the runs that have ended.

@@ -66,7 +66,8 @@ impl Pool {
             memory_limit: self.spec.scaling.memory_limit,
             ..Load::default()
         };
-        let measured = self.workers.values().filter_map(|w| w.memory).max();
+        // In a reload those that were looked at may go before the new ones have been.
+        let measured = self.workers.values().filter_map(|w| w.memory).max().or(self.largest);
         load.memory_each = measured.or(self.spec.recycling.memory_limit).unwrap_or(0);
         for worker in self.workers.values() {
             let memory = worker.memory.unwrap_or(load.memory_each);

@@ -41,3 +41,14 @@ fn a_channel_that_keeps_nothing_cannot_be_paused() {
     assert_eq!(rig.run(&["queue:resume"]).code, 2);
     assert_eq!(rig.run(&["queue:pause", "--all"]).code, 2);
 }
+
+#[test]
+fn what_is_done_only_in_part_has_a_code_of_its_own() {
+    let mut rig = Rig::with_config("[channels.default]\n[channels.now.driver]\ntype = \"sync\"\n");
+    for channels in [["default", "now"], ["now", "default"]] {
+        let said = rig.run(&["queue:pause", "-t", channels[0], "-t", channels[1]]);
+        assert!(said.code == 1 && said.err.contains("keeps nothing"), "{}", said.err);
+    }
+    assert_eq!(rig.run(&["queue:pause", "-t", "now"]).code, 2);
+    assert_eq!(rig.run(&["queue:scale", "+1", "-t", "default", "-t", "now"]).code, 3);
+}

@@ -1,7 +1,7 @@
 //! Workers that grow: replaced between two jobs, killed when they grow too much.
 
 use crate::samples::{Sample, Sampler, metric, runs, sample};
-use crate::site::{Site, until};
+use crate::site::{BINARY, Site, until};
 use crate::size;
 
 #[test]
@@ -106,5 +106,27 @@ fn a_pool_that_is_never_idle_gets_back_below_its_memory() {
     assert!(samples.iter().any(|s| s.serving() < 4), "all four go on with {most} MiB");
     assert!(samples.iter().all(|s| s.serving() >= 1), "nobody is left");
     assert_eq!((runs(&site, "interrupted"), runs(&site, "crashed")), (0, 0));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_pool_that_may_not_fit_starts_and_reloads_without_sending_fresh_workers_away() {
+    const WORKERS: usize = 5;
+    let site = Site::sqlite(&format!(
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = {WORKERS}\nmax_worker_number = 20\n\
+         memory_limit = 96\npool_memory_limit = 200\n\
+         command = [\"sh\", \"-c\", \"echo >> started; exec {BINARY} __worker\"]\n"
+    ));
+    let started = || std::fs::read_to_string(site.file("started")).unwrap_or_default().lines().count();
+    let all = || (sample(&site).serving() == WORKERS as u64).then_some(());
+    let master = site.listen(&[]);
+    until("all workers", all);
+    assert_eq!(started(), WORKERS, "{}", master.log());
+    // The second takes over before the workers of the first have been looked at.
+    for reloads in 1..=2 {
+        site.ok(&["queue:reload"]);
+        until("all workers again", all);
+        assert_eq!(started(), WORKERS * (1 + reloads), "{}", master.log());
+    }
     assert!(master.stop().success());
 }

@@ -76,3 +76,18 @@ min_worker_number = 1
     crate::site::until("the handler's end", || master.log().contains("did not end within 2s").then_some(()));
     assert!(master.stop().success());
 }
+
+#[test]
+fn the_last_words_of_a_program_that_was_killed_are_one_line_of_the_log() {
+    let site = Site::sqlite(
+        "[channels.default]\nmax_attempts = 1\n[channels.default.worker]\ntype = \"process\"\n\
+         command = [\"sh\", \"-c\", \"printf 'one\\ntwo\\n' >&2; kill -KILL $$\"]\n",
+    );
+    let master = site.start(site.command(&["queue:listen"]));
+    site.push("x", "{}", &[]);
+    site.until("default", "it to fail", |c| c.failed == 1);
+    let log = until("the death to be logged", || Some(master.log()).filter(|log| log.contains("SIGKILL")));
+    let line = log.lines().find(|line| line.contains("SIGKILL")).unwrap();
+    assert!(line.contains(r"was killed by SIGKILL: one\ntwo") && line.contains("next="), "{log}");
+    assert!(master.stop().success());
+}

@@ -177,6 +177,8 @@ fn the_unit_in_deploy_is_understood_and_gives_a_stop_its_time() {
         "5 s are for the farewell to the store"
     );
     assert_eq!((setting("Type"), setting("KillMode")), ("notify", "mixed"));
+    // Else systemd stops the whole service when the kernel kills one worker for its memory.
+    assert_eq!(setting("OOMPolicy"), "continue");
     // A start without its store fails at once, and is tried until there is one.
     assert_eq!((setting("Restart"), setting("StartLimitIntervalSec")), ("on-failure", "0"));
 

@@ -42,15 +42,16 @@ max_execute_seconds = 2
 command = ["./worker.sh"]
 protocol = "wire"
 env = { MARK = "green" }
+[channels.mail]
 "#,
     );
     let told = reload(&site);
-    let named = ["channels.default.driver", "channels.default.memory_limit", "http"];
+    let named = ["channels.default.driver", "channels.default.memory_limit", "http", "channels.mail"];
     assert_eq!(told["restart"], serde_json::json!(named), "{told}");
     let output = site.run(&["queue:reload"]);
     let said = crate::site::text(&output.stderr);
     assert!(
-        said.contains("in force with the next start of the master only: channels.default.driver, channels.default.memory_limit, http"),
+        said.contains("in force with the next start of the master only: channels.default.driver, channels.default.memory_limit, http, channels.mail"),
         "{said}"
     );
     assert!(master.log().contains("in force with the next start only: channels.default.driver"));
@@ -98,12 +99,18 @@ fn the_kind_of_workers_and_their_place_stay_until_another_start() {
     assert_eq!(reload(&site)["restart"], serde_json::json!(["channels.default.worker.protocol"]));
 
     // Who asks by a signal need not find the run directory.
-    let text = pool("type = \"process-pool\"\nmin_worker_number = 1").replace("\"run\"", "\"elsewhere\"");
+    let text = pool("type = \"process-pool\"\nmax_coroutine = 3\nmin_worker_number = 1")
+        .replace("\"run\"", "\"elsewhere\"");
     site.write("aint-queue.toml", &text);
     master.signal(nix::sys::signal::Signal::SIGUSR1);
     until("it to be named", || {
         master.log().contains("the next start only: channels.default.pid_path").then_some(())
     });
+    assert!(
+        master.log().contains("max_coroutine"),
+        "what is likely not meant is said there as well: {}",
+        master.log()
+    );
     let (code, said) = super::refused(&site);
     assert!(code == 3 && said.contains("its master is not running"), "{said}");
     assert!(site.file("run/default.sock").exists());
