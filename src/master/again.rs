@@ -32,6 +32,8 @@ pub struct Again {
 
 #[derive(Serialize, Deserialize)]
 struct Told {
+    /// The process, which stays the same.
+    pid: u32,
     count: u32,
     locks: BTreeMap<String, RawFd>,
     #[serde(default)]
@@ -45,9 +47,12 @@ impl Again {
     #[must_use]
     pub fn from_env() -> Option<Self> {
         let told: Told = serde_json::from_str(&std::env::var(VARIABLE).ok()?).ok()?;
+        // Of another process, it is a word from somewhere else, such as a shell that has kept the variable.
+        if told.pid != std::process::id() {
+            return None;
+        }
         let standard = 2;
         let locks = told.locks.iter().filter(|(_, number)| **number > standard);
-        // One that is not open is a word from somewhere else, such as a shell that has kept the variable.
         let locks: BTreeMap<_, _> =
             locks.filter_map(|(name, number)| Some((name.clone(), fd::inherited(*number).ok()?))).collect();
         let Told { count, quiet, fewest, .. } = told;
@@ -73,7 +78,13 @@ impl Again {
             fcntl(lock, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
         let locks = self.locks.iter().map(|(name, lock)| (name.clone(), lock.as_raw_fd())).collect();
-        let told = Told { count: self.count, locks, quiet: self.quiet.clone(), fewest: self.fewest.clone() };
+        let told = Told {
+            pid: std::process::id(),
+            count: self.count,
+            locks,
+            quiet: self.quiet.clone(),
+            fewest: self.fewest.clone(),
+        };
         let told = serde_json::to_string(&told).map_err(io::Error::other)?;
         let text = |text: OsString| CString::new(text.into_vec()).map_err(io::Error::other);
         let args = std::env::args_os().map(text).collect::<io::Result<Vec<_>>>()?;

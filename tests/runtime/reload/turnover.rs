@@ -88,7 +88,7 @@ fn a_reload_of_one_channel_leaves_the_workers_of_the_others_alone() {
     site.ok(&["queue:stop", "-t", "one"]);
     // One that does not run hides nothing of the others.
     let output = site.run(&["queue:reload", "-t", "one", "-t", "two"]);
-    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(output.status.code(), Some(1), "done only in part");
     assert!(text(&output.stdout).contains("Channel \"two\" has been reloaded: generation 3 serves."));
     assert!(text(&output.stderr).contains("could not reload channel \"one\": its master is not running"));
     assert_eq!(site.json(&["queue:reload", "--all"]).as_array().unwrap().len(), 1);
