@@ -138,7 +138,8 @@ impl Pool {
             Some(failure) => FromMaster::Failed(frame, failure.clone()),
         };
         let worker = self.workers.get_mut(&child).expect("the caller found it in the table");
-        if worker.out.is_empty() {
+        // Before its hello it gets none: it may turn out to be of no use.
+        if worker.out.is_empty() && worker.phase != Phase::Booting {
             self.unflushed.push(child);
         }
         wire::encode_to_worker(&frame, &mut worker.out);

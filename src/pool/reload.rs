@@ -166,9 +166,7 @@ impl Pool {
         let planned = || self.workers.values().filter(|w| w.role == Role::Plan);
         let wire = matches!(self.spec.program, Program::Wire(_));
         let is_left = |w: &Worker| w.generation != self.generation && w.phase != Phase::Retiring;
-        // A worker may say hello before the guardian has said its number, which belongs into the answer.
-        let is_nameless = |w: &Worker| w.phase == Phase::Ready && w.pid.is_none();
-        if wire && planned().any(|w| is_left(w) || is_nameless(w)) {
+        if wire && planned().any(is_left) {
             return;
         }
         let Some(reload) = self.reload.take() else { return };

@@ -21,7 +21,7 @@ use super::output::Tag;
 use super::{recycle, respawn};
 use crate::guardian::handle::{ChildId, Exit};
 use crate::job::JobId;
-use crate::wire::RunId;
+use crate::wire::{FromWorker, RunId};
 
 /// A worker for which this many bytes wait is given no more: it does not read, or not fast enough.
 pub(super) const MAX_UNREAD: usize = 4 << 20;
@@ -95,6 +95,8 @@ pub(super) struct Worker {
     pub(super) hung_up: bool,
     /// When its timer fires.
     pub(super) due: Option<Instant>,
+    /// Its hello, when that came before the guardian had said its number.
+    pub(super) early: Option<FromWorker>,
     /// Since when it is ready: it said hello, or needs to say none.
     pub(super) ready_at: Option<Instant>,
     /// Why it was started, for people.
@@ -156,6 +158,7 @@ impl Worker {
             exit: None,
             hung_up: false,
             due: None,
+            early: None,
             ready_at: (phase == Phase::Ready).then(Instant::now),
             why,
             memory: None,
