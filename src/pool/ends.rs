@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 
+use super::scale::shown;
 use super::timers::Timer;
 use super::worker::{Doom, Phase, Role};
 use super::{Ended, Pool, Program, judge};
@@ -80,7 +81,7 @@ impl Pool {
     /// Kills a worker that is of no use. One that never was has not booted, for the reason that `why` gives.
     pub(super) fn give_up(&mut self, child: ChildId, why: &str) {
         let Some(worker) = self.workers.get(&child) else { return };
-        let in_vain = worker.doom.is_none() && worker.ready_at.is_none();
+        let in_vain = worker.doom.is_none() && worker.is_unproved();
         self.doom(child, Doom::Broken);
         if in_vain {
             self.booted_in_vain(child, why);
@@ -134,8 +135,11 @@ impl Pool {
             self.boot_failed(worker.generation, &last_words(why));
         } else if worker.died_young(exit) {
             let how = exit.map_or_else(|| "ended".to_owned(), judge::describe);
-            let when =
-                if worker.ready_at.is_none() { "before it was ready" } else { "right after its hello" };
+            let when = match worker.ready_at.map(|at| at.elapsed()) {
+                None => "before it was ready".to_owned(),
+                Some(ago) if ago.as_secs() == 0 => "right after its hello".to_owned(),
+                Some(ago) => format!("{} after its hello, without having had a job", shown(ago)),
+            };
             warn!(channel = %self.spec.channel, pid = worker.pid, "a worker {how} {when}");
             self.boot_failed(worker.generation, &last_words(format!("it {how} {when}")));
         } else if let (Program::Wire(_), None, Phase::Ready, Some(exit)) =

@@ -240,10 +240,15 @@ impl Worker {
         recycle::Facts { number: child.0, taken, age: born.elapsed(), memory }
     }
 
+    /// Whether it has been of no use, and has not lived for long: when it ends now, and not because we said so, its boot
+    /// has failed.
+    pub(super) fn is_unproved(&self) -> bool {
+        self.ready_at.is_none_or(|at| self.taken == 0 && at.elapsed() < respawn::YOUNG)
+    }
+
     /// Whether it ended by itself before it was of any use.
     pub(super) fn died_young(&self, exit: Option<Exit>) -> bool {
-        let useless = self.ready_at.is_none_or(|at| self.taken == 0 && at.elapsed() < respawn::PROBATION);
-        exit.is_some() && self.doom.is_none() && self.phase.is_staying() && useless
+        exit.is_some() && self.doom.is_none() && self.phase.is_staying() && self.is_unproved()
     }
 
     /// Hands the queued frames to the I/O task.
@@ -258,5 +263,40 @@ impl Worker {
     /// The process is gone: read what it left and close.
     pub(super) fn drain(&mut self) {
         let _ = self.ties.io.send(ToIo::Drain);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// One that said hello so long ago.
+    fn ready(ago: Duration) -> Worker {
+        let mut worker =
+            Worker::new(ChildId(1), (Role::Plan, 1), Phase::Booting, "min".to_owned(), Ties::cut());
+        worker.hello(1);
+        worker.ready_at = Instant::now().checked_sub(ago);
+        assert!(worker.ready_at.is_some());
+        worker
+    }
+
+    #[test]
+    fn one_that_ends_by_itself_soon_and_unused_has_not_booted() {
+        let (soon, exit) = (Duration::from_millis(1_200), Some(Exit::Code(0)));
+        assert!(ready(Duration::ZERO).died_young(exit) && ready(soon).died_young(exit));
+        assert!(!ready(respawn::YOUNG).died_young(exit), "it has lived for long enough");
+        assert!(!ready(soon).died_young(None), "nobody knows how it ended");
+        let mut stopped = ready(soon);
+        stopped.phase = Phase::Leaving;
+        assert!(!stopped.died_young(exit), "we told it to go");
+        let mut killed = ready(soon);
+        killed.doom = Some(Doom::Stopping);
+        assert!(!killed.died_young(exit), "we killed it");
+        let mut used = ready(soon);
+        used.take(1, JobId(1));
+        used.leave(1);
+        assert!(!used.died_young(exit), "it has run a job, and may have had enough");
     }
 }
