@@ -214,6 +214,12 @@ impl Worker {
         }
     }
 
+    /// How many runs it can have aboard by now; those of its last ones that have ended leave their slots empty.
+    pub(super) fn usable_slots(&self, life: u64) -> usize {
+        let left = usize::try_from(life.saturating_sub(self.taken)).unwrap_or(usize::MAX);
+        if life == 0 { self.slots } else { self.slots.min(self.aboard.len().saturating_add(left)) }
+    }
+
     /// Whether so much waits for it to be read that nothing more should be said to it.
     pub(super) fn reads_too_little(&self) -> bool {
         self.out.len() + self.ties.unread.load(Ordering::Relaxed) >= MAX_UNREAD
@@ -267,36 +273,5 @@ impl Worker {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    /// One that said hello so long ago.
-    fn ready(ago: Duration) -> Worker {
-        let mut worker =
-            Worker::new(ChildId(1), (Role::Plan, 1), Phase::Booting, "min".to_owned(), Ties::cut());
-        worker.hello(1);
-        worker.ready_at = Instant::now().checked_sub(ago);
-        assert!(worker.ready_at.is_some());
-        worker
-    }
-
-    #[test]
-    fn one_that_ends_by_itself_soon_and_unused_has_not_booted() {
-        let (soon, exit) = (Duration::from_millis(1_200), Some(Exit::Code(0)));
-        assert!(ready(Duration::ZERO).died_young(exit) && ready(soon).died_young(exit));
-        assert!(!ready(respawn::YOUNG).died_young(exit), "it has lived for long enough");
-        assert!(!ready(soon).died_young(None), "nobody knows how it ended");
-        let mut stopped = ready(soon);
-        stopped.phase = Phase::Leaving;
-        assert!(!stopped.died_young(exit), "we told it to go");
-        let mut killed = ready(soon);
-        killed.doom = Some(Doom::Stopping);
-        assert!(!killed.died_young(exit), "we killed it");
-        let mut used = ready(soon);
-        used.take(1, JobId(1));
-        used.leave(1);
-        assert!(!used.died_young(exit), "it has run a job, and may have had enough");
-    }
-}
+#[path = "worker_tests.rs"]
+mod tests;
