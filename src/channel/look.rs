@@ -15,6 +15,9 @@ pub struct View {
     pub slots: usize,
     /// How many more could be handed out now.
     pub free: usize,
+    /// Its workers that are ready have run all the jobs they may, and are being replaced.
+    #[serde(default)]
+    pub replacing: bool,
     /// The names of the jobs that its workers said they have handlers for; absent when they have not said.
     pub handlers: Option<Vec<String>>,
     /// What is done with the job that was asked about; absent when it is not held here.
@@ -43,6 +46,7 @@ impl Channel {
             report: self.report(),
             slots: self.pool.slots(),
             free: self.pool.capacity(),
+            replacing: self.pool.is_replacing(),
             handlers: self.pool.handlers(),
             job: id.and_then(|id| self.held_job(id)),
         }

@@ -191,7 +191,7 @@ pub(super) static KEYS: &[Key] = &[
         Integer(16, 1 << 20),
         "MiB",
         "",
-        "memory of a worker; one that uses more is killed and its job has crashed; none without it",
+        "memory of a worker; one that uses more is killed and its job has crashed; one that does before it has a job has failed to boot; none without it",
     ),
     key(
         "worker.max_execute_seconds",

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
+use super::plan::Plan;
 use super::timers::Timer;
 use super::worker::{Phase, Role, Worker};
 use super::{InRun, Pool, Program, Run, surge};
@@ -45,10 +46,23 @@ impl Pool {
             _ if self.closing || self.is_degraded() => 0,
             Program::Exec(_) => self.most_runs(),
             Program::Wire(_) => {
-                let ready = self.workers.values().filter(|w| w.role == Role::Plan && w.phase == Phase::Ready);
-                ready.map(|w| w.slots).sum::<usize>().min(self.most_runs())
+                let life = self.spec.plan.jobs_per_life;
+                self.ready().map(|w| w.usable_slots(life)).sum::<usize>().min(self.most_runs())
             }
         }
+    }
+
+    /// Whether workers are ready, and none of them takes more runs: they have many slots, and have taken all the runs of
+    /// their life.
+    #[must_use]
+    pub fn is_replacing(&self) -> bool {
+        let Plan { slots, jobs_per_life: life, .. } = self.spec.plan;
+        slots > 1 && !self.closing && self.ready().count() > 0 && self.ready().all(|w| w.is_spent(life))
+    }
+
+    /// The workers of the plan that are ready.
+    fn ready(&self) -> impl Iterator<Item = &Worker> {
+        self.workers.values().filter(|w| w.role == Role::Plan && w.phase == Phase::Ready)
     }
 
     /// How many runs there may be at once.
@@ -138,7 +152,8 @@ impl Pool {
             Some(failure) => FromMaster::Failed(frame, failure.clone()),
         };
         let worker = self.workers.get_mut(&child).expect("the caller found it in the table");
-        if worker.out.is_empty() {
+        // Before its hello it gets none: it may turn out to be of no use.
+        if worker.out.is_empty() && worker.phase != Phase::Booting {
             self.unflushed.push(child);
         }
         wire::encode_to_worker(&frame, &mut worker.out);

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 
+use super::scale::shown;
 use super::timers::Timer;
 use super::worker::{Doom, Phase, Role};
 use super::{Ended, Pool, Program, judge};
@@ -77,20 +78,19 @@ impl Pool {
         }
     }
 
-    /// Kills a worker that is of no use. One that was never ready has not booted, for the reason that `why` gives.
+    /// Kills a worker that is of no use. One that never was has not booted, for the reason that `why` gives.
     pub(super) fn give_up(&mut self, child: ChildId, why: &str) {
         let Some(worker) = self.workers.get(&child) else { return };
-        let is_doomed = worker.doom.is_some();
+        let in_vain = worker.doom.is_none() && worker.is_unproved();
         self.doom(child, Doom::Broken);
-        if !is_doomed {
-            self.not_ready(child, why);
+        if in_vain {
+            self.booted_in_vain(child, why);
         }
     }
 
-    /// Notes that a worker which is being killed is a boot that failed, if it has never been ready: such a program is not
-    /// started again at once.
-    pub(super) fn not_ready(&mut self, child: ChildId, why: &str) {
-        let Some(worker) = self.workers.get_mut(&child).filter(|w| w.ready_at.is_none()) else { return };
+    /// Notes that a worker which is being killed is a boot that failed: such a program is not started again at once.
+    pub(super) fn booted_in_vain(&mut self, child: ChildId, why: &str) {
+        let Some(worker) = self.workers.get_mut(&child) else { return };
         if worker.role == Role::Trial {
             // Nothing takes its place before it is gone, and what it printed may tell more.
             worker.failed.get_or_insert_with(|| why.to_owned());
@@ -135,8 +135,11 @@ impl Pool {
             self.boot_failed(worker.generation, &last_words(why));
         } else if worker.died_young(exit) {
             let how = exit.map_or_else(|| "ended".to_owned(), judge::describe);
-            let when =
-                if worker.ready_at.is_none() { "before it was ready" } else { "right after its hello" };
+            let when = match worker.ready_at.map(|at| at.elapsed()) {
+                None => "before it was ready".to_owned(),
+                Some(ago) if ago.as_secs() == 0 => "right after its hello".to_owned(),
+                Some(ago) => format!("{} after its hello, without having had a job", shown(ago)),
+            };
             warn!(channel = %self.spec.channel, pid = worker.pid, "a worker {how} {when}");
             self.boot_failed(worker.generation, &last_words(format!("it {how} {when}")));
         } else if let (Program::Wire(_), None, Phase::Ready, Some(exit)) =

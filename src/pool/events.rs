@@ -23,8 +23,12 @@ impl Pool {
         match event {
             ChildEvent::Spawned { pid } => {
                 worker.started(pid);
+                let early = worker.early.take();
                 if matches!(self.spec.program, Program::Exec(_)) {
                     self.respawn.succeeded(worker.born);
+                }
+                if let Some(hello) = early {
+                    self.on_frame(child, hello);
                 }
             }
             ChildEvent::SpawnFailed { error, .. } => {
@@ -113,7 +117,19 @@ impl Pool {
         if worker.phase != Phase::Booting {
             return self.on_violation(child, "it said hello twice");
         }
+        if worker.pid.is_none() {
+            // The guardian has not said its number yet. Without it nobody knows what it uses, nor what to call it.
+            worker.early = Some(FromWorker::Hello { protocol, slots, jobs });
+            return;
+        }
+        if !self.fits_at_hello(child) {
+            return;
+        }
+        let Some(worker) = self.workers.get_mut(&child) else { return };
         worker.hello(slots.clamp(1, slots_planned));
+        if !worker.out.is_empty() {
+            self.unflushed.push(child);
+        }
         self.respawn.ready(worker.born, Instant::now());
         let waiting: Vec<_> = worker.aboard.iter().copied().collect();
         if let Some(due) = worker.due.take() {

@@ -1,4 +1,5 @@
-//! How much memory workers use: looked at now and then while they work, off the thread that serves them.
+//! How much memory workers use: looked at once when they say hello, and now and then while they work, off the thread that
+//! serves them.
 
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
@@ -125,15 +126,34 @@ impl Pool {
         }
         self.rescale_for_memory();
         for (child, bytes, limit) in too_fat {
-            let pid = self.workers.get(&child).and_then(|w| w.pid);
-            let (used_mib, limit_mib) = (bytes >> 20, limit >> 20);
-            warn!(channel = %self.spec.channel, pid, used_mib, limit_mib, "a worker uses more than memory_hard_limit: it is killed");
-            self.recycled.memory_hard += 1;
-            self.doom(child, Doom::Memory(bytes, limit));
-            self.not_ready(
-                child,
-                &format!("it used {used_mib} MiB before it was ready, more than memory_hard_limit = {limit_mib} MiB"),
+            self.kill_too_fat(child, bytes, limit);
+        }
+    }
+
+    /// A worker that is about to be ready, and has had no job: whether the hard limit leaves it alive. One whose program
+    /// alone is beyond it would be killed with its first job, which would have crashed for nothing, and so would the next.
+    pub(super) fn fits_at_hello(&mut self, child: ChildId) -> bool {
+        let Some(limit) = self.spec_of(child).recycling.memory_hard_limit else { return true };
+        let Some(worker) = self.workers.get_mut(&child) else { return false };
+        // One short read, once in a life: an answer that came later would come after the first job.
+        worker.memory = worker.pid.and_then(procfs::resident);
+        let Some(bytes) = worker.memory.filter(|bytes| *bytes > limit) else { return true };
+        self.kill_too_fat(child, bytes, limit);
+        false
+    }
+
+    fn kill_too_fat(&mut self, child: ChildId, bytes: u64, limit: u64) {
+        let Some(worker) = self.workers.get(&child) else { return };
+        let (used_mib, limit_mib) = (bytes >> 20, limit >> 20);
+        warn!(channel = %self.spec.channel, pid = worker.pid, used_mib, limit_mib, "a worker uses more than memory_hard_limit: it is killed");
+        let in_vain = worker.phase.is_staying() && (worker.ready_at.is_none() || worker.taken == 0);
+        self.recycled.memory_hard += 1;
+        self.doom(child, Doom::Memory(bytes, limit));
+        if in_vain {
+            let why = format!(
+                "it used {used_mib} MiB before its first job, more than memory_hard_limit = {limit_mib} MiB"
             );
+            self.booted_in_vain(child, &why);
         }
     }
 }

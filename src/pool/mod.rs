@@ -8,6 +8,7 @@
 //! A worker's life is in `worker`; its socket and output are served by a task of its own, in `io`.
 
 mod asks;
+mod boot;
 mod by_hand;
 mod cancel;
 mod dispatch;

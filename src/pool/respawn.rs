@@ -3,7 +3,10 @@
 //!
 //! A hello proves little: a program may die right behind it, again and again. So the first worker that is ready after a
 //! failure is on probation: it gets no job until it has lived for a moment, and nobody else is started until then.
+//! That forgives what is some time ago and nothing else: a program that dies unused a little later, again and again, is no
+//! better.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 const FIRST: Duration = Duration::from_millis(100);
@@ -12,13 +15,19 @@ const LONGEST: Duration = Duration::from_secs(4);
 /// So many failed boots in a row are a crash loop. With these pauses a program that fails at once gets there in two
 /// seconds.
 const LOOP: u32 = 5;
+/// How long a worker lives before it gets a job, and others are started beside it.
+const PROBATION: Duration = Duration::from_secs(1);
 /// A worker that dies sooner than this behind its hello, and without having had a job, has not booted.
-pub(super) const PROBATION: Duration = Duration::from_secs(1);
+pub(super) const YOUNG: Duration = Duration::from_secs(10);
+/// For how long a failed boot counts when the next fails although one has lived through its probation in between.
+const REMEMBERED: Duration = Duration::from_secs(30);
 
 /// Doubles the wait with every failed boot in a row; a worker that answers a run ends it, if it was started since.
 #[derive(Debug, Default)]
 pub(super) struct Respawn {
     failures: u32,
+    /// When boots failed of late: few, for there are pauses in between.
+    recent: VecDeque<Instant>,
     until: Option<Instant>,
     /// When the last boot failed.
     last: Option<Instant>,
@@ -35,9 +44,11 @@ impl Respawn {
         if self.is_waiting(now) {
             return;
         }
+        self.recent.retain(|at| now.duration_since(*at) < REMEMBERED);
         if self.is_proved(now) {
-            self.failures = 0;
+            self.failures = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
         }
+        self.recent.push_back(now);
         (self.last, self.probation) = (Some(now), None);
         self.failures = self.failures.saturating_add(1);
         // Up to a quarter more, so that several channels do not boot in step.
@@ -172,8 +183,32 @@ mod tests {
             !respawn.is_looping(after) && !respawn.is_probing(after) && !respawn.is_on_probation(born, after)
         );
         assert_eq!((respawn.trouble(after), respawn.next_timer(after)), (None, None));
-        // What fails now is the first of a new row.
-        respawn.failed(after, "exited with 1");
-        assert!(!respawn.is_looping(after) && respawn.delay() == FIRST);
+        // Much later, what fails is the first of a new row.
+        let later = after + REMEMBERED;
+        respawn.failed(later, "exited with 1");
+        assert!(!respawn.is_looping(later) && respawn.delay() == FIRST);
+    }
+
+    #[test]
+    fn those_that_die_soon_behind_their_probation_are_a_row_as_well() {
+        let life = PROBATION + Duration::from_millis(200);
+        let (mut respawn, mut now) = (Respawn::default(), Instant::now());
+        let (mut delays, mut looping) = (Vec::new(), Vec::new());
+        for _ in 0..5 {
+            respawn.ready(now, now);
+            now += life;
+            assert!(!respawn.is_probing(now), "no later than others it counts as recovered");
+            respawn.failed(now, "exited with 1");
+            delays.push(respawn.delay().as_millis());
+            looping.push(respawn.is_looping(now));
+            now = respawn.waits_until(now).unwrap();
+        }
+        assert_eq!(delays, [100, 200, 400, 800, 1600]);
+        assert_eq!(looping, [false, false, false, false, true]);
+        // One that is of use ends it.
+        respawn.ready(now, now);
+        respawn.succeeded(now);
+        respawn.failed(now, "exited with 1");
+        assert_eq!(respawn.delay(), FIRST);
     }
 }

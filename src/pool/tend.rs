@@ -1,7 +1,8 @@
-//! As many workers as there should be: boots what is missing, replaces what has served its time, sends away what is
-//! not needed. How many there should be is decided in `scale`, who is replaced in `recycle`.
+//! As many workers as there should be: replaces what has served its time, sends away what is not needed. How many there
+//! should be is decided in `scale`, who is replaced in `recycle`; those that are missing are started in `boot`.
 //!
-//! A replacement is ready before the one it is for takes no more runs, and nobody with a run aboard is told to go.
+//! A replacement is ready before the one it is for takes no more runs, and nobody with a run aboard is told to go, unless
+//! a reload or a standstill gives it a time.
 
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use super::recycle;
 use super::scale::Load;
 use super::timers::Timer;
 use super::worker::{Phase, Role, Worker};
-use super::{Pool, Program, surge};
+use super::{Pool, Program};
 use crate::guardian::handle::ChildId;
 
 /// What the channel knows of the work to come.
@@ -33,10 +34,11 @@ impl Pool {
     }
 
     /// Whether the pool would like to be told what work is to come: it is not as large as it may be, or larger than
-    /// it must.
+    /// it must, or somebody has to go if there is any.
     #[must_use]
     pub fn is_elastic(&self) -> bool {
-        !self.closing && matches!(self.spec.program, Program::Wire(_)) && self.scaler.is_elastic()
+        let wire = matches!(self.spec.program, Program::Wire(_));
+        !self.closing && wire && (self.scaler.is_elastic() || self.stands_still())
     }
 
     /// How often it would like to be told.
@@ -57,7 +59,7 @@ impl Pool {
     }
 
     /// What the decision is made from, apart from what the scaler knows itself.
-    fn load(&self) -> Load {
+    pub(super) fn load(&self) -> Load {
         let life = self.spec.plan.jobs_per_life;
         let mut load = Load {
             slots: self.spec.plan.slots,
@@ -197,52 +199,6 @@ impl Pool {
             self.dismiss(child);
         } else if worker.outgoing.is_some_and(recycle::Why::is_reload) {
             self.set_worker_timer(child, self.spec.stop_wait);
-        }
-    }
-
-    fn boot_missing(&mut self) {
-        let now = Instant::now();
-        if self.respawn.is_waiting(now) {
-            return;
-        }
-        let plan = self.spec.plan;
-        let planned = || self.workers.values().filter(|w| w.role == Role::Plan);
-        // One that has taken its last run is replaced while it still works on it.
-        let mut alive = planned().filter(|w| w.is_lasting(plan.jobs_per_life)).count();
-        // Those that wait for a stuck run serve nobody, and are few: each has a worker in its place.
-        let trial = self.workers.values().filter(|w| w.role == Role::Trial).count();
-        let mut total = planned().filter(|w| w.phase != Phase::Retiring).count() + trial;
-        let mut boots = if self.respawn.is_probing(now) {
-            1usize.saturating_sub(planned().filter(|w| self.is_tried(w, now)).count())
-        } else {
-            usize::MAX
-        };
-        while alive < self.scaler.target() + plan.spare && total < plan.max + surge(&plan) && boots > 0 {
-            let why = self.reason_for_boot(alive);
-            self.launch_wire(Role::Plan, why);
-            (alive, total, boots) = (alive + 1, total + 1, boots - 1);
-        }
-    }
-
-    /// Why a worker is booted when so many are alive.
-    fn reason_for_boot(&mut self, alive: usize) -> String {
-        let leaves = |w: &&mut Worker| w.outgoing.is_some() && !w.replaced && w.phase.is_staying();
-        if let Some(worker) = self.workers.values_mut().find(leaves)
-            && let Some(why) = worker.outgoing
-        {
-            worker.replaced = true;
-            return match worker.pid {
-                Some(pid) => format!("replaces {pid}: {why}"),
-                None => format!("replacement: {why}"),
-            };
-        }
-        let target = self.scaler.target();
-        match alive {
-            // In a plan with spare workers, whoever comes takes over from one that has begun its last job.
-            _ if self.spec.plan.spare > 0 => if alive == 0 { "min" } else { "spare" }.to_owned(),
-            _ if alive >= target => "spare".to_owned(),
-            _ if alive < self.scaler.floor() => self.scaler.floor_word().to_owned(),
-            _ => self.scaler.decision().reason(),
         }
     }
 

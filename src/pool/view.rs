@@ -25,7 +25,7 @@ pub struct Census {
     pub idle: usize,
     /// Running jobs.
     pub busy: usize,
-    /// Running their last jobs, with their replacement at work.
+    /// Running their last jobs: their replacement is at work, or what they have run is all they may run.
     pub draining: usize,
     /// Waiting for a job that does not end when told to.
     pub retiring: usize,
@@ -188,7 +188,7 @@ impl Pool {
     pub fn census(&self) -> Census {
         let mut census = Census { stuck_slots: self.stuck_runs.len(), ..Census::default() };
         for worker in self.workers.values() {
-            *match doing(worker) {
+            *match self.doing(worker) {
                 Doing::Booting => &mut census.booting,
                 Doing::Idle => &mut census.idle,
                 Doing::Busy => &mut census.busy,
@@ -232,12 +232,26 @@ impl Pool {
         }
     }
 
+    fn doing(&self, worker: &Worker) -> Doing {
+        let plan = self.spec.plan;
+        match worker.phase {
+            Phase::Booting => Doing::Booting,
+            Phase::Ready if worker.aboard.is_empty() => Doing::Idle,
+            // With one slot, the last job takes all there is, as every other one does.
+            Phase::Ready if plan.slots > 1 && worker.is_spent(plan.jobs_per_life) => Doing::Draining,
+            Phase::Ready => Doing::Busy,
+            Phase::Draining => Doing::Draining,
+            Phase::Retiring => Doing::Retiring,
+            Phase::Leaving | Phase::Dying => Doing::Leaving,
+        }
+    }
+
     fn row(&self, worker: &Worker, now: Instant) -> Row {
         let aboard = || worker.aboard.iter().filter_map(|run| self.runs.get(run));
         let oldest = aboard().min_by_key(|run| (run.began, run.id));
         Row {
             pid: worker.pid,
-            state: doing(worker),
+            state: self.doing(worker),
             generation: worker.generation,
             job: oldest.map(|run| RowJob {
                 id: run.id,
@@ -253,17 +267,6 @@ impl Pool {
             why: worker.why.clone(),
             outgoing: worker.outgoing.map(|why| why.to_string()),
         }
-    }
-}
-
-fn doing(worker: &Worker) -> Doing {
-    match worker.phase {
-        Phase::Booting => Doing::Booting,
-        Phase::Ready if worker.aboard.is_empty() => Doing::Idle,
-        Phase::Ready => Doing::Busy,
-        Phase::Draining => Doing::Draining,
-        Phase::Retiring => Doing::Retiring,
-        Phase::Leaving | Phase::Dying => Doing::Leaving,
     }
 }
 

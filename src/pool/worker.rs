@@ -21,7 +21,7 @@ use super::output::Tag;
 use super::{recycle, respawn};
 use crate::guardian::handle::{ChildId, Exit};
 use crate::job::JobId;
-use crate::wire::RunId;
+use crate::wire::{FromWorker, RunId};
 
 /// A worker for which this many bytes wait is given no more: it does not read, or not fast enough.
 pub(super) const MAX_UNREAD: usize = 4 << 20;
@@ -95,6 +95,8 @@ pub(super) struct Worker {
     pub(super) hung_up: bool,
     /// When its timer fires.
     pub(super) due: Option<Instant>,
+    /// Its hello, when that came before the guardian had said its number.
+    pub(super) early: Option<FromWorker>,
     /// Since when it is ready: it said hello, or needs to say none.
     pub(super) ready_at: Option<Instant>,
     /// Why it was started, for people.
@@ -156,6 +158,7 @@ impl Worker {
             exit: None,
             hung_up: false,
             due: None,
+            early: None,
             ready_at: (phase == Phase::Ready).then(Instant::now),
             why,
             memory: None,
@@ -211,6 +214,12 @@ impl Worker {
         }
     }
 
+    /// How many runs it can have aboard by now; those of its last ones that have ended leave their slots empty.
+    pub(super) fn usable_slots(&self, life: u64) -> usize {
+        let left = usize::try_from(life.saturating_sub(self.taken)).unwrap_or(usize::MAX);
+        if life == 0 { self.slots } else { self.slots.min(self.aboard.len().saturating_add(left)) }
+    }
+
     /// Whether so much waits for it to be read that nothing more should be said to it.
     pub(super) fn reads_too_little(&self) -> bool {
         self.out.len() + self.ties.unread.load(Ordering::Relaxed) >= MAX_UNREAD
@@ -237,10 +246,15 @@ impl Worker {
         recycle::Facts { number: child.0, taken, age: born.elapsed(), memory }
     }
 
+    /// Whether it has been of no use, and has not lived for long: when it ends now, and not because we said so, its boot
+    /// has failed.
+    pub(super) fn is_unproved(&self) -> bool {
+        self.ready_at.is_none_or(|at| self.taken == 0 && at.elapsed() < respawn::YOUNG)
+    }
+
     /// Whether it ended by itself before it was of any use.
     pub(super) fn died_young(&self, exit: Option<Exit>) -> bool {
-        let useless = self.ready_at.is_none_or(|at| self.taken == 0 && at.elapsed() < respawn::PROBATION);
-        exit.is_some() && self.doom.is_none() && self.phase.is_staying() && useless
+        exit.is_some() && self.doom.is_none() && self.phase.is_staying() && self.is_unproved()
     }
 
     /// Hands the queued frames to the I/O task.
@@ -257,3 +271,7 @@ impl Worker {
         let _ = self.ties.io.send(ToIo::Drain);
     }
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

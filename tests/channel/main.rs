@@ -12,4 +12,5 @@ mod outages;
 mod quiet;
 mod reload;
 mod rig;
+mod spent;
 mod strange;

@@ -115,6 +115,64 @@ fn a_program_that_dies_right_behind_its_hello_gets_no_jobs() {
 }
 
 #[test]
+fn a_program_that_dies_unused_a_little_later_is_no_better() {
+    let site = site("");
+    let hello = r#"{"type":"hello","protocol":1,"jobs":["noop"]}"#;
+    let script = format!(
+        "#!/bin/sh\n[ -e broken ] && {{ echo '{hello}' >&3; sleep 1.2; exit 7; }}\nexec '{BINARY}' __worker\n"
+    );
+    site.write("worker.sh", &script);
+    site.write("broken", "");
+    let master = site.listen(&[]);
+    until("the channel to be degraded", || sample(&site).degraded().then_some(()));
+    // Between its probation and its end, a worker is as good as any.
+    until("it to be said", || {
+        let error = site.json(&["queue:status"])["worker_error"].as_str()?.to_owned();
+        let says = error.ends_with(" s after its hello, without having had a job");
+        (says && error.starts_with("it exited with 7 ")).then_some(())
+    });
+    until("long pauses", || master.log().contains("the next start of a worker waits 3.2s").then_some(()));
+
+    std::fs::remove_file(site.file("broken")).unwrap();
+    until("all workers", || (sample(&site).serving() == 4).then_some(()));
+    site.push_lines("default", (0..50).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
+    site.until("default", "every job", |c| c.done == 50);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_program_that_is_beyond_the_hard_limit_before_its_first_job_gets_none() {
+    let site = site("memory_limit = 32\nmemory_hard_limit = 64");
+    // It says hello, and has more than it may by then.
+    let worker = "import os, time\n\
+        kept = b'x' * (100 << 20)\n\
+        os.write(3, b'{\"type\":\"hello\",\"protocol\":1,\"jobs\":[\"noop\"]}\\n')\n\
+        time.sleep(600)\n";
+    site.write("fat.py", worker);
+    let script = format!("#!/bin/sh\n[ -e broken ] && exec python3 fat.py\nexec '{BINARY}' __worker\n");
+    site.write("worker.sh", &script);
+    site.write("broken", "");
+    site.push_lines("default", (0..3).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
+    let master = site.listen(&[]);
+    until("the channel to be degraded", || sample(&site).degraded().then_some(()));
+    let killed = || metric(&site, "aint_queue_workers_recycled_total", ",limit=\"memory_hard\"");
+    let before = killed();
+    until("it to be tried some times more", || (killed() >= before + 2).then_some(()));
+    assert_eq!(marks_on_waiting_jobs(&site), (3, 0), "no attempt is burned");
+    let shown = site.ok(&["queue:status"]);
+    assert!(
+        shown.contains("Degraded: no job is taken") && shown.contains("MiB before its first job"),
+        "{shown}"
+    );
+    let error = site.json(&["queue:status"])["worker_error"].as_str().unwrap().to_owned();
+    assert!(error.contains("more than memory_hard_limit = 64 MiB"), "{error}");
+
+    std::fs::remove_file(site.file("broken")).unwrap();
+    site.until("default", "every job", |c| c.done == 3);
+    assert!(master.stop().success());
+}
+
+#[test]
 fn living_workers_go_on_while_only_their_replacements_fail() {
     let site = site("");
     let master = site.listen(&[]);

@@ -1,7 +1,7 @@
 //! Why the jobs of a channel do not run, in a sentence. Pure.
 
 use super::blockers::{Clause, are, blockers, joined};
-use super::facts::Facts;
+use super::facts::{Facts, REPLACING};
 use crate::cli::{text, time};
 
 /// What the channel as a whole waits for.
@@ -23,7 +23,9 @@ pub(super) fn answer(facts: &Facts) -> Clause {
         };
         return Clause::new(reason, format!("{channel} {does} {rest}."));
     }
+    let replacing = view.is_some_and(|view| view.replacing);
     let (reason, text) = match (slots, free) {
+        (_, 0) if replacing => ("no_slot", format!("waits for a slot: {REPLACING}")),
         (0, 0) => {
             let error = view.and_then(|view| view.report.worker_error.as_deref());
             let error = error.map_or(String::new(), |error| format!(" ({})", text::plain(error)));
@@ -97,6 +99,18 @@ mod tests {
             assert_eq!(answer.reason, reason, "{answer:?}");
             assert!(answer.text.starts_with("Channel \"mail\" ") && answer.text.contains(says), "{answer:?}");
         }
+    }
+
+    #[test]
+    fn a_channel_whose_worker_is_being_replaced_says_that() {
+        let mut spent = facts(7, 1, 0, 1, 0);
+        let Master::Answers { view, .. } = &mut spent.master else { unreachable!() };
+        view.replacing = true;
+        let answer = answer(&spent);
+        assert_eq!(answer.reason, "no_slot");
+        let says =
+            "waits for a slot: its worker has run max_handle_number jobs and is being replaced; 7 jobs are";
+        assert!(answer.text.contains(says), "{answer:?}");
     }
 
     #[test]

@@ -7,6 +7,9 @@ use crate::cli::time;
 use crate::job::{FailReason, JobId, Meta, Timestamp};
 use crate::store::{State, Status};
 
+/// Why a worker that is ready takes no job although it has slots free.
+pub(super) const REPLACING: &str = "its worker has run max_handle_number jobs and is being replaced";
+
 /// What is known of a channel.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
@@ -90,6 +93,7 @@ impl Facts {
             "stopping": report.map(|report| report.stopping),
             "slots": view.map(|view| view.slots),
             "free_slots": view.map(|view| view.free),
+            "replacing": view.map(|view| view.replacing),
             "degraded": report.map(|report| report.pool.degraded),
             "next_boot_ms": report.and_then(|report| report.pool.next_boot_ms),
             "store_error": report.and_then(|report| report.store_error.as_deref()),

@@ -1,7 +1,7 @@
 //! Why a job does not run, or how it runs, in a sentence. Pure.
 
 use super::blockers::{Clause, blockers, joined};
-use super::facts::{Before, Facts, Job, Master};
+use super::facts::{Before, Facts, Job, Master, REPLACING};
 use crate::channel::HeldJob;
 use crate::cli::workers::span;
 use crate::cli::{text, time};
@@ -77,6 +77,9 @@ fn turn(job: &Job, facts: &Facts) -> Clause {
         return Clause::new("alone", text);
     }
     match (view.slots, view.free) {
+        (_, 0) if view.replacing => {
+            Clause::new("no_slot", format!("waits for a slot: {REPLACING}{}", and(&before)))
+        }
         (0, 0) => {
             let booting = view.report.workers.booting;
             let starts = match (booting, &view.report.worker_error) {

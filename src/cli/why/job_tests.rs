@@ -69,6 +69,12 @@ fn a_waiting_job_of_a_channel_that_works() {
         "no_slot",
         "waits for a slot: the only one is busy, with at least 500 jobs before it.",
     );
+    says(
+        &at_12,
+        &facts(View { replacing: true, ..view(1, 0) }),
+        "no_slot",
+        "waits for a slot: its worker has run max_handle_number jobs and is being replaced, with 12 jobs before it.",
+    );
     let next = behind(Before::Exactly(0));
     says(&next, &facts(view(4, 1)), "next", "waits for nothing but its turn: 1 of 4 slots are free.");
     says(&next, &facts(view(0, 0)), "starting", "waits for a worker: none is ready.");

@@ -154,6 +154,30 @@ fn a_first_worker_that_grows_beyond_the_hard_limit_is_a_reload_that_failed() {
 }
 
 #[test]
+fn a_first_worker_whose_hello_comes_beyond_the_hard_limit_is_a_reload_that_failed() {
+    let settings = |command: &str| {
+        format!(
+            "[channels.default.worker]\n{TWO}memory_limit = 20\nmemory_hard_limit = 60\ncommand = [\"{command}\"]\nprotocol = \"wire\""
+        )
+    };
+    let site = Site::sqlite(&settings("./good.sh"));
+    program(&site, "good.sh", "");
+    let worker = "import os, time\n\
+        kept = b'x' * (100 << 20)\n\
+        os.write(3, b'{\"type\":\"hello\",\"protocol\":1,\"jobs\":[\"noop\"]}\\n')\n\
+        time.sleep(600)\n";
+    site.write("fat.py", worker);
+    site.write("fat.sh", "#!/bin/sh\nexec python3 fat.py\n");
+    let master = site.listen(&[]);
+    let old = served_by(&site, "default", 2);
+    configure(&site, &settings("./fat.sh"));
+    let (why, _) = Asked::reload(&site, "default").refused();
+    assert!(why.contains("before its first job, more than memory_hard_limit = 60 MiB"), "{why}");
+    assert_eq!(serving(&site, "default"), old);
+    assert!(master.stop().success());
+}
+
+#[test]
 fn workers_are_replaced_while_the_store_is_away() {
     let mut server = Server::start();
     let port = server.config().port;

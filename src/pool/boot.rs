@@ -1,0 +1,124 @@
+//! Starting the workers that are missing, as far as there is room for them.
+//!
+//! A worker of many slots that has taken all the runs of its life is held up by the longest of them, and so may its
+//! replacement be, and the next. While that leaves nobody to take runs, a few more may be started than otherwise; when those are
+//! held up as well, the oldest is given a time, or the short jobs would wait for the long ones without a bound.
+
+use std::time::Instant;
+
+use tracing::warn;
+
+use super::worker::{Phase, Role, Worker};
+use super::{Pool, Program, surge};
+
+/// Most workers beyond those there may be while all others are at their last runs.
+const MOST_HELD_UP: usize = 2;
+
+impl Pool {
+    /// Starts those that are missing.
+    pub(super) fn boot_missing(&mut self) {
+        let now = Instant::now();
+        if self.respawn.is_waiting(now) {
+            return;
+        }
+        let plan = self.spec.plan;
+        let planned = || self.workers.values().filter(|w| w.role == Role::Plan);
+        // One that has taken its last run is replaced while it still works on it.
+        let mut alive = planned().filter(|w| w.is_lasting(plan.jobs_per_life)).count();
+        let mut boots = if self.respawn.is_probing(now) {
+            1usize.saturating_sub(planned().filter(|w| self.is_tried(w, now)).count())
+        } else {
+            usize::MAX
+        };
+        while alive < self.scaler.target() + plan.spare && self.has_room() && boots > 0 {
+            let why = self.reason_for_boot(alive);
+            self.launch_wire(Role::Plan, why);
+            (alive, boots) = (alive + 1, boots - 1);
+        }
+        if self.demand.waiting > 0 && self.stands_still() {
+            self.hurry_oldest();
+        }
+    }
+
+    /// Whether there may be one more worker.
+    fn has_room(&self) -> bool {
+        let plan = self.spec.plan;
+        let planned = || self.workers.values().filter(|w| w.role == Role::Plan);
+        // Those that wait for a stuck run serve nobody, and are few: each has a worker in its place.
+        let trial = self.workers.values().filter(|w| w.role == Role::Trial).count();
+        let total = planned().filter(|w| w.phase != Phase::Retiring).count() + trial;
+        let most = plan.max + surge(&plan);
+        total < most
+            || (plan.slots > 1 && total < most + MOST_HELD_UP && !self.is_served_soon() && self.fits())
+    }
+
+    /// Whether a worker takes runs or is about to: one that has taken all those of its life does not.
+    fn is_served_soon(&self) -> bool {
+        let life = self.spec.plan.jobs_per_life;
+        let takes = |w: &Worker| match w.phase {
+            Phase::Booting => true,
+            Phase::Ready => w.doom.is_none() && !w.is_spent(life),
+            _ => false,
+        };
+        self.workers.values().any(|w| w.role == Role::Plan && takes(w))
+    }
+
+    /// Whether the memory they may use together leaves room for one more.
+    fn fits(&self) -> bool {
+        let load = self.load();
+        load.memory_limit.is_none_or(|limit| load.memory.saturating_add(load.memory_each) <= limit)
+    }
+
+    /// Whether nobody takes runs before one of those with many slots has finished its last, for there is no room for
+    /// another one.
+    pub(super) fn stands_still(&self) -> bool {
+        self.spec.plan.slots > 1
+            && matches!(self.spec.program, Program::Wire(_))
+            && !self.closing
+            && self.workers.values().any(|w| w.phase == Phase::Draining)
+            && !self.is_served_soon()
+            && !self.has_room()
+    }
+
+    /// The one that has been at its last runs for longest has no longer than the stop wait for them.
+    fn hurry_oldest(&mut self) {
+        let drains = |w: &&Worker| w.role == Role::Plan && w.phase == Phase::Draining && w.doom.is_none();
+        let mut draining = self.workers.values().filter(drains);
+        let goes = |w: &Worker| match w.phase {
+            Phase::Leaving | Phase::Dying => true,
+            phase => phase == Phase::Draining && w.due.is_some(),
+        };
+        if self.workers.values().any(goes) {
+            return;
+        }
+        let Some((child, pid)) = draining.next().map(|w| (w.child, w.pid)) else { return };
+        let wait = self.spec.stop_wait;
+        warn!(
+            channel = %self.spec.channel, pid,
+            "no worker takes jobs: all have run max_handle_number, and their last jobs hold them up; the oldest has {wait:?} for its own"
+        );
+        self.set_worker_timer(child, wait);
+    }
+
+    /// Why a worker is booted when so many are alive.
+    fn reason_for_boot(&mut self, alive: usize) -> String {
+        let leaves = |w: &&mut Worker| w.outgoing.is_some() && !w.replaced && w.phase.is_staying();
+        if let Some(worker) = self.workers.values_mut().find(leaves)
+            && let Some(why) = worker.outgoing
+        {
+            worker.replaced = true;
+            return match worker.pid {
+                Some(pid) => format!("replaces {pid}: {why}"),
+                None => format!("replacement: {why}"),
+            };
+        }
+        let target = self.scaler.target();
+        match alive {
+            // In a plan with spare workers, whoever comes takes over from one that has begun its last job.
+            _ if self.spec.plan.spare > 0 => if alive == 0 { "min" } else { "spare" }.to_owned(),
+            _ if alive >= target => "spare".to_owned(),
+            _ if alive < self.scaler.floor() => self.scaler.floor_word().to_owned(),
+            _ => self.scaler.decision().reason(),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+use std::time::Duration;
+
+use super::*;
+
+/// One that said hello so long ago.
+fn ready(ago: Duration) -> Worker {
+    let mut worker = Worker::new(ChildId(1), (Role::Plan, 1), Phase::Booting, "min".to_owned(), Ties::cut());
+    worker.hello(1);
+    worker.ready_at = Instant::now().checked_sub(ago);
+    assert!(worker.ready_at.is_some());
+    worker
+}
+
+#[test]
+fn one_that_ends_by_itself_soon_and_unused_has_not_booted() {
+    let (soon, exit) = (Duration::from_millis(1_200), Some(Exit::Code(0)));
+    assert!(ready(Duration::ZERO).died_young(exit) && ready(soon).died_young(exit));
+    assert!(!ready(respawn::YOUNG).died_young(exit), "it has lived for long enough");
+    assert!(!ready(soon).died_young(None), "nobody knows how it ended");
+    let mut stopped = ready(soon);
+    stopped.phase = Phase::Leaving;
+    assert!(!stopped.died_young(exit), "we told it to go");
+    let mut killed = ready(soon);
+    killed.doom = Some(Doom::Stopping);
+    assert!(!killed.died_young(exit), "we killed it");
+    let mut used = ready(soon);
+    used.take(1, JobId(1));
+    used.leave(1);
+    assert!(!used.died_young(exit), "it has run a job, and may have had enough");
+}
+
+#[test]
+fn slots_beyond_the_runs_of_its_life_are_of_no_use() {
+    let mut worker = ready(Duration::ZERO);
+    worker.slots = 10;
+    assert_eq!((worker.usable_slots(0), worker.usable_slots(100), worker.usable_slots(3)), (10, 10, 3));
+    for run in 1..=3 {
+        worker.take(run, JobId(run));
+    }
+    assert_eq!((worker.usable_slots(0), worker.usable_slots(5), worker.usable_slots(3)), (10, 5, 3));
+    worker.leave(1);
+    assert_eq!(
+        (worker.usable_slots(5), worker.usable_slots(3)),
+        (4, 2),
+        "what it has had it does not get again"
+    );
+}
