@@ -13,6 +13,7 @@
 mod batch;
 mod bulk;
 mod error;
+#[cfg(feature = "server")]
 mod late;
 pub mod model;
 mod open;
@@ -32,6 +33,7 @@ use serde::Serialize;
 pub(crate) use batch::check;
 pub use bulk::{Filter, reload_failed, remove};
 pub use error::{PushError, StoreError};
+#[cfg(feature = "server")]
 pub(crate) use late::Late;
 pub use open::open;
 
