@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -12,7 +13,7 @@ use aint_queue::job::{NewJob, Payload};
 use aint_queue::store::{self, Store};
 
 use crate::samples::{Sample, Sampler, metric, reload, runs, sample};
-use crate::site::{Site, until, with_command};
+use crate::site::{Site, text, until, with_command};
 use crate::{is_full, size};
 
 /// What is counted.
@@ -134,9 +135,16 @@ impl Counter {
     }
 }
 
+/// The interpreter itself: what stands for it in the path may be a script that takes ten times as long to load it.
+fn interpreter() -> String {
+    let asked = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
+    text(&asked.stdout).trim().to_owned()
+}
+
 fn campaign(worker: &str, max: u64) {
     let site = Site::sqlite(&format!(
-        "[channels.default.worker]\n{worker}\ncommand = [\"python3\", \"-I\", \"-S\", \"worker.py\"]\nprotocol = \"wire\"\nmemory_limit = 500\n"
+        "[channels.default.worker]\n{worker}\ncommand = [{:?}, \"-I\", \"-S\", \"worker.py\"]\nprotocol = \"wire\"\nmemory_limit = 500\n",
+        interpreter()
     ));
     // Its own path in the command line tells its processes from those of other tests.
     let path = site.write("worker.py", WORKER);
