@@ -1,8 +1,8 @@
 //! How many jobs to lease ahead of free slots. Pure.
 //!
-//! A slot that ends its job while a call to the store is under way would wait for the next one. Jobs that are shorter
-//! than such a call are therefore leased a little ahead: as many as the slots can finish during one call, and none
-//! at all when jobs take longer than a call.
+//! A slot that ends its job while a call to the store is under way would wait for the next one. So many jobs as the slots
+//! finish during one call are therefore leased ahead; none where jobs take so much longer than a call that hardly a slot
+//! would wait.
 
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use crate::store::MAX_BATCH;
 
 /// Weight of the newest observation in the running averages.
 const WEIGHT: f64 = 0.2;
+/// With fewer ends than this during one call, on average, nothing is leased ahead: of all time, slots wait a tenth at most.
+const FEWEST: f64 = 0.1;
 /// Leased jobs that no slot has taken for this long are handed back: the jobs before them turned out long, and
 /// another master may have slots.
 pub(super) const MAX_WAIT: Duration = Duration::from_millis(500);
@@ -22,11 +24,14 @@ pub(super) struct Pace {
     run: Option<f64>,
     /// Seconds a turn takes.
     turn: Option<f64>,
+    /// No slot was free for [`MAX_WAIT`], and no run has ended since.
+    blocked: bool,
 }
 
 impl Pace {
     /// A run ended so. One that was not let run, or not to its end, says nothing.
     pub(super) fn ended(&mut self, outcome: &Outcome, took: Duration) {
+        self.blocked = false;
         if *outcome != Outcome::Interrupted {
             self.ran(took);
         }
@@ -35,6 +40,7 @@ impl Pace {
     /// No slot was free for [`MAX_WAIT`]. How much longer it has been is not asked: a master that had no worker or no store
     /// for an hour has no jobs of an hour.
     pub(super) fn blocked(&mut self) {
+        self.blocked = true;
         self.ran(MAX_WAIT);
     }
 
@@ -52,11 +58,11 @@ impl Pace {
         self.run.map(Duration::from_secs_f64)
     }
 
-    /// How many jobs `slots` slots finish during one turn; at most [`MAX_BATCH`].
+    /// How many jobs `slots` slots finish during one turn, rounded up; at most [`MAX_BATCH`].
     pub(super) fn ahead(&self, slots: usize) -> usize {
-        let (Some(run), Some(turn)) = (self.run, self.turn) else { return 0 };
-        let rounds = turn / run.max(1e-6);
-        if rounds < 1.0 {
+        let (Some(run), Some(turn), false) = (self.run, self.turn, self.blocked) else { return 0 };
+        let ends = slots as f64 * turn / run.max(1e-6);
+        if ends < FEWEST {
             return 0;
         }
         #[expect(
@@ -64,7 +70,7 @@ impl Pace {
             clippy::cast_sign_loss,
             reason = "clamped to the batch size"
         )]
-        let jobs = (slots as f64 * rounds).min(MAX_BATCH as f64) as usize;
+        let jobs = ends.ceil().min(MAX_BATCH as f64) as usize;
         jobs
     }
 }
@@ -88,10 +94,12 @@ mod tests {
     }
 
     #[test]
-    fn jobs_shorter_than_a_turn_are_leased_ahead_and_long_ones_are_not() {
+    fn as_many_are_leased_ahead_as_end_during_a_turn_and_none_of_long_ones() {
         assert_eq!(pace(MS, 5 * MS).ahead(4), 20);
         assert_eq!(pace(5 * MS, 5 * MS).ahead(4), 4);
-        assert_eq!(pace(6 * MS, 5 * MS).ahead(4), 0);
+        assert_eq!(pace(8 * MS, 5 * MS).ahead(4), 3);
+        assert_eq!(pace(40 * MS, 5 * MS).ahead(1), 1);
+        assert_eq!(pace(60 * MS, 5 * MS).ahead(1), 0);
         assert_eq!(pace(Duration::ZERO, 5 * MS).ahead(4), MAX_BATCH);
     }
 
@@ -112,6 +120,8 @@ mod tests {
         assert_eq!(pace.run(), Some(2 * MS));
         pace.blocked();
         assert!(pace.run().unwrap() < MAX_WAIT && pace.ahead(4) == 0);
+        pace.ended(&Outcome::Done, MS);
+        assert!(pace.ahead(4) > 0, "the slots move again");
     }
 
     #[test]
