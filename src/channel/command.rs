@@ -14,13 +14,11 @@ use crate::pool::{ByHand, Floor};
 /// What a channel can be told.
 #[derive(Debug)]
 pub enum Command {
-    /// Finish and end. A second one with `force` skips the waiting.
+    /// Finish and end. One with `force` skips the waiting, also when one without came before.
     Stop {
         /// Kill what runs instead of waiting for it.
         force: bool,
     },
-    /// Finish and end, because the master begins anew: a [`Command::Stop`] that follows is the first one.
-    Drain,
     /// Let other workers take over, and go on by other rules.
     Reload(Box<Renewal>, OnReloaded),
     /// Tell what is going on.
@@ -45,7 +43,6 @@ impl Channel {
         match command {
             Command::Stop { force } => self.stop(force),
             Command::Scale(order, reply) => drop(reply.send(self.pool.scale(order))),
-            Command::Drain => self.drain(),
             Command::Cancel(id, reply) => self.cancel(id, reply),
             Command::Quiet(reply) => drop(reply.send(self.quiet())),
             Command::Resume(reply) => drop(reply.send(self.resume())),

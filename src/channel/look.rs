@@ -44,7 +44,7 @@ impl Channel {
     pub(super) fn look(&self, id: Option<JobId>) -> View {
         View {
             report: self.report(),
-            slots: self.pool.slots(),
+            slots: self.pool.usable_slots(),
             free: self.pool.capacity(),
             replacing: self.pool.is_replacing(),
             handlers: self.pool.handlers(),

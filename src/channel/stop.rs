@@ -5,7 +5,7 @@
 //! 3. What still runs is asked to end, and killed after the grace; it is handed back uncounted.
 //! 4. The store hears all ends, the owner leaves.
 //!
-//! A second stop, or one by force, goes to the killing at once. If the store cannot be reached at the end, the
+//! One by force goes to the killing at once, also behind another. If the store cannot be reached at the end, the
 //! channel gives up after a while: the lease runs out by itself and nothing is lost.
 
 use std::time::{Duration, Instant};
@@ -25,8 +25,6 @@ pub(super) struct Stopping {
     /// When what runs is interrupted.
     deadline: Instant,
     interrupted: bool,
-    /// The master's own wish, not an order: a first stop is still to come.
-    draining: bool,
     /// When the store is given up, once all workers are gone.
     give_up: Option<Instant>,
     handed_back: usize,
@@ -53,8 +51,10 @@ impl Stopping {
 pub struct Stopped {
     /// Jobs handed back to waiting, uncounted.
     pub handed_back: usize,
-    /// Whether the store heard everything.
+    /// Whether the store heard everything, the farewell included.
     pub settled: bool,
+    /// Whether it heard how every job ended.
+    pub told: bool,
     /// Whether it was quiet.
     pub quiet: bool,
     /// The fewest workers, if they were set by hand.
@@ -67,37 +67,19 @@ pub struct Stopped {
 
 impl Channel {
     pub(super) fn stop(&mut self, force: bool) {
-        let drained = self.stopping.as_mut().is_some_and(|stopping| std::mem::take(&mut stopping.draining));
-        let first = self.stopping.is_none() || drained;
         if self.stopping.is_none() {
             info!(channel = %self.name, running = self.table.running(), "stopping");
             let deadline = Instant::now() + self.rules.stop_wait;
-            self.stopping = Some(Stopping {
-                deadline,
-                interrupted: false,
-                draining: false,
-                give_up: None,
-                handed_back: 0,
-            });
+            self.stopping = Some(Stopping { deadline, interrupted: false, give_up: None, handed_back: 0 });
             self.hand_back_ready();
             self.pool.close();
             self.end_reload();
         }
-        if force || !first {
+        if force {
             if let Some(stopping) = &mut self.stopping {
                 stopping.interrupted = true;
             }
             self.pool.kill_all(false);
-        }
-    }
-
-    /// The same as a stop, until somebody orders one.
-    pub(super) fn drain(&mut self) {
-        if self.stopping.is_none() {
-            self.stop(false);
-            if let Some(stopping) = &mut self.stopping {
-                stopping.draining = true;
-            }
         }
     }
 
@@ -157,6 +139,7 @@ impl Channel {
         Some(Stopped {
             handed_back: stopping.handed_back,
             settled,
+            told: self.table.len() == 0,
             quiet: self.quiet,
             fewest: self.pool.by_hand(),
             outcome: self.scoped.outcome.clone(),

@@ -151,7 +151,7 @@ impl ChannelAnswers {
         let _ = self.commands.send(Command::Stop { force }).await;
         loop {
             if let Some(stopped) = ended.borrow_and_update().clone() {
-                let Stopped { handed_back, settled, .. } = stopped;
+                let Stopped { handed_back, told: settled, .. } = stopped;
                 return Reply::Ok(Answer::Stopped { handed_back, settled });
             }
             if let Ok(changed) = tokio::time::timeout(PROGRESS, ended.changed()).await {

@@ -146,7 +146,7 @@ impl Master {
                 event = self.orders.next() => self.on_order(event, &watch),
                 step = recycle.next() => match step {
                     Step::Check => recycle.check(self.served()),
-                    Step::Drain => self.tell_all(|| Command::Drain),
+                    Step::Drain => self.stop_all(false),
                 },
                 Some(ended) = self.actors.join_next() => match ended {
                     Ok((name, stopped)) => self.on_end(&name, stopped, &mut recycle).await,

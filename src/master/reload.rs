@@ -101,12 +101,20 @@ fn prepare(
     };
     let base = new.directory();
     let found = new.channel(&channel.name).map_err(|error| NotReloaded::Config(error.to_string()))?;
+    let was = channel.worker.clone();
     let config::Renewal { mut channel, mut restart } = config::renew(channel, found);
     machine::fit(&mut channel, memory_share);
     restart.extend(config::changed_tables(old, new));
     // They are about to be put in force, and who asks by a signal has only the log.
-    new.warnings.iter().for_each(|warning| warn!(channel = %channel.name, "{warning}"));
-    machine::warn(&channel, machine::memory_limit());
+    let ours = format!("channels.{}.", channel.name);
+    for warning in new.warnings.iter().filter(|warning| warning.key.starts_with(&ours)) {
+        warn!(channel = %channel.name, "{warning}");
+    }
+    if (channel.worker.plan, channel.worker.memory_limit, &channel.worker.user)
+        != (was.plan, was.memory_limit, &was.user)
+    {
+        machine::warn(&channel, machine::memory_limit());
+    }
     let behind = program(&channel, &base).map_err(|error| NotReloaded::Config(explained(&error)))?;
     Ok(Prepared { channel, base, behind, restart })
 }

@@ -1,8 +1,8 @@
 //! Starting the workers that are missing, as far as there is room for them.
 //!
 //! A worker of many slots that has taken all the runs of its life is held up by the longest of them, and so may its
-//! replacement be, and the next. While that leaves nobody to take runs, a few more may be started than otherwise; when those are
-//! held up as well, the oldest is given a time, or the short jobs would wait for the long ones without a bound.
+//! replacement be, and the next. While that leaves nobody to take runs, a few more may be started than otherwise. When those
+//! are held up as well, runs wait for the first of them to end: to interrupt it would help nobody, as it would be run again.
 
 use std::time::Instant;
 
@@ -30,13 +30,20 @@ impl Pool {
         } else {
             usize::MAX
         };
-        while alive < self.scaler.target() + plan.spare && self.has_room() && boots > 0 {
+        // One that is tried ends the crash loop, also while there is nothing to do.
+        let target = self.scaler.target().max(usize::from(self.is_degraded()));
+        while alive < target + plan.spare && self.has_room() && boots > 0 {
             let why = self.reason_for_boot(alive);
             self.launch_wire(Role::Plan, why);
             (alive, boots) = (alive + 1, boots - 1);
         }
-        if self.demand.waiting > 0 && self.stands_still() {
-            self.hurry_oldest();
+        let stands_still = self.is_standing_still();
+        let stood_still = std::mem::replace(&mut self.stands_still, stands_still);
+        if stands_still && !stood_still {
+            warn!(
+                channel = %self.spec.channel,
+                "no worker takes jobs: all have run max_handle_number, and the longest of their last jobs hold them up; raise it, or give long jobs a channel of their own"
+            );
         }
     }
 
@@ -71,33 +78,13 @@ impl Pool {
 
     /// Whether nobody takes runs before one of those with many slots has finished its last, for there is no room for
     /// another one.
-    pub(super) fn stands_still(&self) -> bool {
+    fn is_standing_still(&self) -> bool {
         self.spec.plan.slots > 1
             && matches!(self.spec.program, Program::Wire(_))
             && !self.closing
             && self.workers.values().any(|w| w.phase == Phase::Draining)
             && !self.is_served_soon()
             && !self.has_room()
-    }
-
-    /// The one that has been at its last runs for longest has no longer than the stop wait for them.
-    fn hurry_oldest(&mut self) {
-        let drains = |w: &&Worker| w.role == Role::Plan && w.phase == Phase::Draining && w.doom.is_none();
-        let mut draining = self.workers.values().filter(drains);
-        let goes = |w: &Worker| match w.phase {
-            Phase::Leaving | Phase::Dying => true,
-            phase => phase == Phase::Draining && w.due.is_some(),
-        };
-        if self.workers.values().any(goes) {
-            return;
-        }
-        let Some((child, pid)) = draining.next().map(|w| (w.child, w.pid)) else { return };
-        let wait = self.spec.stop_wait;
-        warn!(
-            channel = %self.spec.channel, pid,
-            "no worker takes jobs: all have run max_handle_number, and their last jobs hold them up; the oldest has {wait:?} for its own"
-        );
-        self.set_worker_timer(child, wait);
     }
 
     /// Why a worker is booted when so many are alive.

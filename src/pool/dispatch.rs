@@ -39,16 +39,24 @@ impl Pool {
         worker.free_slots(self.spec.plan.jobs_per_life)
     }
 
-    /// How many runs the workers that are ready now can have aboard together.
+    /// How many runs the workers that are ready have room for together, whatever is left of their lives.
     #[must_use]
     pub fn slots(&self) -> usize {
+        self.slots_that(|worker| worker.slots)
+    }
+
+    /// How many runs the workers that are ready now can have aboard together.
+    #[must_use]
+    pub fn usable_slots(&self) -> usize {
+        let life = self.spec.plan.jobs_per_life;
+        self.slots_that(|worker| worker.usable_slots(life))
+    }
+
+    fn slots_that(&self, of: impl Fn(&Worker) -> usize) -> usize {
         match self.spec.program {
             _ if self.closing || self.is_degraded() => 0,
             Program::Exec(_) => self.most_runs(),
-            Program::Wire(_) => {
-                let life = self.spec.plan.jobs_per_life;
-                self.ready().map(|w| w.usable_slots(life)).sum::<usize>().min(self.most_runs())
-            }
+            Program::Wire(_) => self.ready().map(of).sum::<usize>().min(self.most_runs()),
         }
     }
 

@@ -61,12 +61,7 @@ impl Pool {
             warn!(channel = %self.spec.channel, pid, "a worker did not say hello within {limit:?}");
             self.give_up(child, &format!("it did not say hello within {limit:?}"));
         } else if worker.phase == Phase::Draining && worker.doom.is_none() {
-            if self.is_hurried(worker) {
-                self.outlasted(child);
-            } else if let Some(worker) = self.workers.get_mut(&child) {
-                // Somebody else has made room: it has all the time it needs.
-                worker.due = None;
-            }
+            self.outlasted(child);
         } else {
             self.doom(child, Doom::Stopping);
         }

@@ -147,13 +147,14 @@ impl Pool {
         let (used_mib, limit_mib) = (bytes >> 20, limit >> 20);
         warn!(channel = %self.spec.channel, pid = worker.pid, used_mib, limit_mib, "a worker uses more than memory_hard_limit: it is killed");
         let in_vain = worker.phase.is_staying() && (worker.ready_at.is_none() || worker.taken == 0);
-        self.recycled.memory_hard += 1;
         self.doom(child, Doom::Memory(bytes, limit));
         if in_vain {
             let why = format!(
                 "it used {used_mib} MiB before its first job, more than memory_hard_limit = {limit_mib} MiB"
             );
             self.booted_in_vain(child, &why);
+        } else {
+            self.recycled.memory_hard += 1;
         }
     }
 }

@@ -168,6 +168,8 @@ pub struct Pool {
     recycled: Recycled,
     /// What was said last about boots.
     was_degraded: bool,
+    /// See [`Pool::boot_missing`]: nobody takes runs, and there is no room for somebody who would.
+    stands_still: bool,
     /// Runs that have not ended although they were told to.
     stuck_runs: HashSet<RunId>,
     max_isolated: usize,
@@ -236,6 +238,7 @@ impl Pool {
             largest: None,
             recycled: Recycled::default(),
             was_degraded: false,
+            stands_still: false,
             stuck_runs: HashSet::new(),
             max_isolated: cores.min(4),
             closing: false,

@@ -210,18 +210,11 @@ impl Pool {
         self.tend();
     }
 
-    /// Whether somebody waits for a worker to have done with its last runs.
-    pub(super) fn is_hurried(&self, worker: &Worker) -> bool {
-        let is_old =
-            worker.generation != self.generation || worker.outgoing.is_some_and(recycle::Why::is_reload);
-        is_old || self.reload.is_some() || (self.demand.waiting > 0 && self.stands_still())
-    }
-
-    /// A worker that is waited for has outlasted the stop wait with what it runs.
+    /// An old worker has outlasted the stop wait with what it runs.
     pub(super) fn outlasted(&mut self, child: ChildId) {
         let Some(worker) = self.workers.get(&child) else { return };
         let (pid, running) = (worker.pid, worker.aboard.len());
-        warn!(channel = %self.spec.channel, pid, running, "a worker that is replaced still runs jobs after the stop wait: interrupting them");
+        warn!(channel = %self.spec.channel, pid, running, "a worker that is replaced by a reload still runs jobs after the stop wait: interrupting them");
         if let Some(reload) = &mut self.reload {
             reload.outlasted.insert(child);
         }

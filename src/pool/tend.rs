@@ -2,7 +2,7 @@
 //! should be is decided in `scale`, who is replaced in `recycle`; those that are missing are started in `boot`.
 //!
 //! A replacement is ready before the one it is for takes no more runs, and nobody with a run aboard is told to go, unless
-//! a reload or a standstill gives it a time.
+//! a reload gives it a time.
 
 use std::time::Instant;
 
@@ -34,11 +34,10 @@ impl Pool {
     }
 
     /// Whether the pool would like to be told what work is to come: it is not as large as it may be, or larger than
-    /// it must, or somebody has to go if there is any.
+    /// it must.
     #[must_use]
     pub fn is_elastic(&self) -> bool {
-        let wire = matches!(self.spec.program, Program::Wire(_));
-        !self.closing && wire && (self.scaler.is_elastic() || self.stands_still())
+        !self.closing && matches!(self.spec.program, Program::Wire(_)) && self.scaler.is_elastic()
     }
 
     /// How often it would like to be told.
@@ -72,7 +71,9 @@ impl Pool {
         let measured = self.workers.values().filter_map(|w| w.memory).max().or(self.largest);
         load.memory_each = measured.or(self.spec.recycling.memory_limit).unwrap_or(0);
         for worker in self.workers.values() {
-            let memory = worker.memory.unwrap_or(load.memory_each);
+            // One that boots has not taken yet what it is going to need.
+            let least = if worker.phase == Phase::Booting { load.memory_each } else { 0 };
+            let memory = worker.memory.map_or(load.memory_each, |memory| memory.max(least));
             load.memory += memory;
             if !worker.phase.is_staying() || worker.phase == Phase::Draining {
                 load.memory_leaving += memory;

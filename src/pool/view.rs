@@ -160,7 +160,12 @@ impl Pool {
     /// Why no worker can be started now, for people; absent when they can.
     #[must_use]
     pub fn trouble(&self) -> Option<&str> {
-        self.respawn.trouble(Instant::now())
+        let is_missed = matches!(self.spec.program, Program::Exec(_)) || self.is_degraded() || {
+            let plan = self.spec.plan;
+            let ready = self.workers.values().filter(|w| w.role == Role::Plan && w.phase == Phase::Ready);
+            ready.filter(|w| w.is_lasting(plan.jobs_per_life)).count() < self.scaler.target() + plan.spare
+        };
+        self.respawn.trouble(Instant::now()).filter(|_| is_missed)
     }
 
     /// Whether boots fail again and again and no worker is ready: jobs that wait should not be taken.

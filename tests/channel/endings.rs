@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use aint_queue::channel::Command;
 use aint_queue::job::{ErrorKind, FailReason};
 use aint_queue::pool::plan::Plan;
 use aint_queue::store::State;
@@ -270,4 +271,20 @@ async fn the_death_of_the_guardian_costs_no_attempt() {
     assert_eq!(record.meta.attempts, 0);
     rig.until("it is done", |s| s.done == 1).await;
     rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn a_second_stop_waits_with_the_first_and_only_force_does_not() {
+    let sleeper = |ms: u64| [job("sleep", &format!("{{\"ms\":{ms}}}"))];
+    for (ms, force) in [(1_000, false), (600_000, true)] {
+        let rig = rig(Options::new(Plan::process_pool(1, 1, 0))).await;
+        rig.push(&sleeper(ms)).await;
+        rig.until("it runs", |s| s.reserved == 1).await;
+        rig.commands.send(Command::Stop { force: false }).await.unwrap();
+        let store = std::sync::Arc::clone(&rig.store);
+        let stopped = rig.stop(force).await;
+        assert!(stopped.told && stopped.settled);
+        let done = store.status().await.unwrap().done;
+        assert_eq!((stopped.handed_back, done), if force { (1, 0) } else { (0, 1) });
+    }
 }

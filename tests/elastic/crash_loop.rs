@@ -155,10 +155,12 @@ fn a_program_that_is_beyond_the_hard_limit_before_its_first_job_gets_none() {
     site.push_lines("default", (0..3).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
     let master = site.listen(&[]);
     until("the channel to be degraded", || sample(&site).degraded().then_some(()));
-    let killed = || metric(&site, "aint_queue_workers_recycled_total", ",limit=\"memory_hard\"");
+    let killed = || master.log().matches("a worker uses more than memory_hard_limit").count();
     let before = killed();
     until("it to be tried some times more", || (killed() >= before + 2).then_some(()));
     assert_eq!(marks_on_waiting_jobs(&site), (3, 0), "no attempt is burned");
+    let replaced = metric(&site, "aint_queue_workers_recycled_total", ",limit=\"memory_hard\"");
+    assert_eq!(replaced, 0, "what never served is not replaced");
     let shown = site.ok(&["queue:status"]);
     assert!(
         shown.contains("Degraded: no job is taken") && shown.contains("MiB before its first job"),
@@ -169,6 +171,41 @@ fn a_program_that_is_beyond_the_hard_limit_before_its_first_job_gets_none() {
 
     std::fs::remove_file(site.file("broken")).unwrap();
     site.until("default", "every job", |c| c.done == 3);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn it_is_tried_again_also_while_there_is_nothing_to_do() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"./worker.sh\"]\nprotocol = \"wire\"\nmin_worker_number = 0\nmax_worker_number = 2\nflex_interval = 0.05\n",
+    );
+    site.write("worker.sh", &format!("#!/bin/sh\n[ -e broken ] && exit 7\nexec '{BINARY}' __worker\n"));
+    site.write("broken", "");
+    let master = site.listen(&[]);
+    site.push("noop", "{}", &[]);
+    until("the channel to be degraded", || sample(&site).degraded().then_some(()));
+    site.ok(&["queue:clear", "--yes"]);
+    std::fs::remove_file(site.file("broken")).unwrap();
+    until("the channel to be mended", || (!sample(&site).degraded()).then_some(()));
+    until("nobody to be kept for no work", || (sample(&site).all() == 0).then_some(()));
+    assert!(site.json(&["queue:status"])["worker_error"].is_null());
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_boot_that_failed_and_is_not_needed_any_more_is_no_trouble() {
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"./worker.sh\"]\nprotocol = \"wire\"\nmin_worker_number = 1\nmax_worker_number = 3\nflex_interval = 0.05\ncool_down_seconds = 0\n",
+    );
+    site.write("worker.sh", &format!("#!/bin/sh\n[ -e broken ] && exit 7\nexec '{BINARY}' __worker\n"));
+    let master = site.listen(&[]);
+    until("the worker", || (sample(&site).serving() == 1).then_some(()));
+    site.write("broken", "");
+    let trouble = || site.json(&["queue:status"])["worker_error"].clone();
+    site.push_lines("default", (0..40).map(|_| r#"{"job":"sleep","payload":{"ms":50}}"#.to_owned()));
+    until("others to fail", || trouble().is_string().then_some(()));
+    site.until("default", "the jobs", |c| c.done == 40);
+    until("nobody else to be wanted", || trouble().is_null().then_some(()));
     assert!(master.stop().success());
 }
 
