@@ -9,7 +9,7 @@ use std::time::Instant;
 use tracing::warn;
 
 use super::worker::{Phase, Role, Worker};
-use super::{Pool, Program, surge};
+use super::{Pool, Program, recycle, surge};
 
 /// Most workers beyond those there may be while all others are at their last runs.
 const MOST_HELD_UP: usize = 2;
@@ -54,7 +54,13 @@ impl Pool {
         // Those that wait for a stuck run serve nobody, and are few: each has a worker in its place.
         let trial = self.workers.values().filter(|w| w.role == Role::Trial).count();
         let total = planned().filter(|w| w.phase != Phase::Retiring).count() + trial;
-        let most = plan.max + surge(&plan);
+        // Where memory bounds them, those beside the ones that serve count for more: they are few of those there are now.
+        let target = self.scaler.target();
+        let most = if self.scaler.is_bounded() && target > 0 {
+            target + recycle::at_once(target)
+        } else {
+            plan.max + surge(&plan)
+        };
         total < most
             || (plan.slots > 1 && total < most + MOST_HELD_UP && !self.is_served_soon() && self.fits())
     }

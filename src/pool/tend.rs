@@ -75,7 +75,8 @@ impl Pool {
             let least = if worker.phase == Phase::Booting { load.memory_each } else { 0 };
             let memory = worker.memory.map_or(load.memory_each, |memory| memory.max(least));
             load.memory += memory;
-            if !worker.phase.is_staying() || worker.phase == Phase::Draining {
+            // Those that are being replaced go as well: nobody else has to make room for who comes in their place.
+            if !worker.phase.is_staying() || worker.phase == Phase::Draining || worker.outgoing.is_some() {
                 load.memory_leaving += memory;
             }
             if worker.role == Role::Plan {
