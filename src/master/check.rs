@@ -6,19 +6,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use super::actor::program;
 use super::own_program;
 use super::run_dir::RunDir;
+use super::start::ListenError;
 use crate::channel::Command;
 use crate::config::{self, Config, Driver};
 use crate::http;
 use crate::job::explained;
+use crate::store;
 
 /// How long an actor may take to say how it stands.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a store that the next program would be the first to use may take to open.
+const OPEN: Duration = Duration::from_secs(5);
 
 /// What the next program begins from.
 #[derive(Clone, Debug)]
@@ -39,11 +43,14 @@ impl Check {
         let names: Vec<_> = served.into_iter().map(|(name, _)| name).collect();
         // Files and the names of users are looked up, which may take a while.
         let checked = tokio::task::spawn_blocking(move || self.could_start(&names)).await;
-        checked.unwrap_or_else(|error| Err(format!("a bug of aint-queue: {error}")))
+        // These last: what opening one makes is left only by a program that begins anew.
+        stores_open(checked.unwrap_or_else(|error| Err(a_bug(&error)))?, OPEN).await
     }
 
-    /// What a start refuses before it looks for stores.
-    fn could_start(&self, names: &[Arc<str>]) -> Result<(), String> {
+    /// What a start refuses before it looks for stores. Answers the channels whose store is another one then, which
+    /// nobody has looked at yet.
+    fn could_start(&self, names: &[Arc<str>]) -> Result<Vec<config::Channel>, String> {
+        let mut moved = Vec::new();
         let next = match &self.config.file {
             Some(file) => &Config::load(file).map_err(|error| error.to_string())?,
             None => &*self.config,
@@ -57,8 +64,12 @@ impl Check {
                 ));
             }
             program(channel, &next.directory()).map_err(|error| explained(&error))?;
-            if self.config.channels.get(&**name).is_none_or(|old| old.pid_path != channel.pid_path) {
+            let old = self.config.channels.get(&**name);
+            if old.is_none_or(|old| old.pid_path != channel.pid_path) {
                 can_lock(channel)?;
+            }
+            if old.is_none_or(|old| old.driver != channel.driver) {
+                moved.push(channel.clone());
             }
         }
         match &next.http {
@@ -68,7 +79,8 @@ impl Check {
             }
             _ => {}
         }
-        itself()
+        itself()?;
+        Ok(moved)
     }
 
     /// Whether this is not the address that this program has already.
@@ -108,10 +120,37 @@ async fn stores_answer(served: &[Served]) -> Result<(), String> {
             }
         });
     }
-    while let Some(answer) = asked.join_next().await {
-        answer.unwrap_or_else(|error| Err(format!("a bug of aint-queue: {error}")))?;
+    all(asked).await
+}
+
+/// Whether the stores of these channels can be used. All are opened at once.
+async fn stores_open(channels: Vec<config::Channel>, within: Duration) -> Result<(), String> {
+    let mut opened = JoinSet::new();
+    for channel in channels {
+        opened.spawn(async move {
+            match timeout(within, store::open(&channel.driver, &channel.name)).await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(source)) => Err(explained(&ListenError::Store { channel: channel.name, source })),
+                Err(_) => Err(format!(
+                    "the new store of channel \"{}\" ({}) does not answer within {within:?}",
+                    channel.name, channel.driver
+                )),
+            }
+        });
+    }
+    all(opened).await
+}
+
+/// The first thing that is wrong, if anything is.
+async fn all(mut answers: JoinSet<Result<(), String>>) -> Result<(), String> {
+    while let Some(answer) = answers.join_next().await {
+        answer.unwrap_or_else(|error| Err(a_bug(&error)))?;
     }
     Ok(())
+}
+
+fn a_bug(error: &JoinError) -> String {
+    format!("a bug of aint-queue: {error}")
 }
 
 #[cfg(test)]
@@ -154,6 +193,66 @@ mod tests {
             let why = stores_answer(&[("a".into(), actor)]).await.unwrap_err();
             assert_eq!(why, "channel \"a\" does not answer");
         }
+    }
+
+    /// What becomes of a check with this driver, and the master's own store is at "old.db".
+    async fn with_driver(dir: &Path, driver: &str) -> Result<(), String> {
+        let file = dir.join("aint-queue.toml");
+        let write = |driver| {
+            let text = format!(
+                "defaults.pid_path = \"run\"\n[http]\nlisten = \"127.0.0.1:0\"\n[channels.a]\n{driver}"
+            );
+            fs::write(&file, text).unwrap();
+        };
+        write("driver = { type = \"sqlite\", path = \"old.db\" }");
+        let check = Check { config: Arc::new(Config::load(&file).unwrap()), http: true };
+        write(driver);
+        let (commands, mut asked) = mpsc::channel(1);
+        let actor = tokio::spawn(async move {
+            let Some(Command::Report(reply)) = asked.recv().await else {
+                panic!("it is asked how it stands")
+            };
+            reply.send(Report::default()).unwrap();
+        });
+        let found = check.run([("a".into(), commands)].into()).await;
+        actor.await.unwrap();
+        found
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_another_one_in_the_file_is_opened_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let sqlite = |path| format!("driver = {{ type = \"sqlite\", path = \"{path}\" }}");
+        assert_eq!(with_driver(dir.path(), &sqlite("old.db")).await, Ok(()));
+        assert!(!dir.path().join("old.db").exists(), "this one is the actor's to speak for");
+        assert_eq!(with_driver(dir.path(), &sqlite("new.db")).await, Ok(()));
+        let why = with_driver(dir.path(), &sqlite("aint-queue.toml")).await.unwrap_err();
+        assert!(why.starts_with("could not use the store of channel \"a\": "), "{why}");
+        let why =
+            with_driver(dir.path(), &format!("{}\nworker.command = [\"./gone\"]", sqlite("none.db"))).await;
+        assert!(why.is_err(), "that is no program");
+        assert!(!dir.path().join("none.db").exists(), "nothing is made for a program that does not begin");
+    }
+
+    #[cfg(feature = "redis")]
+    #[tokio::test]
+    async fn a_new_store_that_is_not_there_or_says_nothing_keeps_the_old_program() {
+        let dir = tempfile::tempdir().unwrap();
+        let redis = |port| {
+            format!(
+                "driver = {{ type = \"redis\", connection = {{ port = {port}, read_write_timeout = 60.0 }} }}"
+            )
+        };
+        let why = with_driver(dir.path(), &redis(1)).await.unwrap_err();
+        assert!(why.contains("127.0.0.1:1") && why.contains("channel \"a\""), "{why}");
+        // Nobody accepts, but the kernel does.
+        let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+        let file = dir.path().join("aint-queue.toml");
+        let driver = redis(mute.local_addr().unwrap().port());
+        fs::write(&file, format!("[channels.a]\n{driver}")).unwrap();
+        let channels = Config::load(&file).unwrap().channels.into_values().collect();
+        let why = stores_open(channels, Duration::from_millis(20)).await.unwrap_err();
+        assert!(why.ends_with("does not answer within 20ms"), "{why}");
     }
 
     #[test]
