@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::unistd::Pid;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use super::actor::program;
 use super::own_program;
-use super::run_dir::RunDir;
+use super::run_dir::{LockError, RunDir};
 use super::start::ListenError;
 use crate::channel::Command;
 use crate::config::{self, Config, Driver};
@@ -89,10 +90,13 @@ impl Check {
     }
 }
 
-/// Whether nobody else is master in a run directory that is not ours yet.
+/// Whether nobody else is master in a run directory that is not ours yet, or is so under another name.
 fn can_lock(channel: &config::Channel) -> Result<(), String> {
     let run_dir = RunDir::open(&channel.pid_path, &channel.name).map_err(|error| explained(&error))?;
-    run_dir.lock().map(drop).map_err(|error| explained(&error))
+    match run_dir.lock() {
+        Err(LockError::Held { pid: Some(pid), .. }) if pid == Pid::this().as_raw() => Ok(()),
+        locked => locked.map(drop).map_err(|error| explained(&error)),
+    }
 }
 
 /// Whether this program can be run again.
@@ -157,7 +161,7 @@ fn a_bug(error: &JoinError) -> String {
 mod tests {
     use std::fs;
     use std::net::TcpListener;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
     use crate::channel::Report;
@@ -253,6 +257,18 @@ mod tests {
         let channels = Config::load(&file).unwrap().channels.into_values().collect();
         let why = stores_open(channels, Duration::from_millis(20)).await.unwrap_err();
         assert!(why.ends_with("does not answer within 20ms"), "{why}");
+    }
+
+    #[test]
+    fn the_same_run_directory_under_another_name_is_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("aint-queue.toml");
+        fs::write(&file, "defaults.pid_path = \"run\"\n[channels.a]\n").unwrap();
+        let check = Check { config: Arc::new(Config::load(&file).unwrap()), http: true };
+        let _ours = RunDir::open(&dir.path().join("run"), "a").unwrap().lock().unwrap();
+        symlink("run", dir.path().join("alias")).unwrap();
+        fs::write(&file, "defaults.pid_path = \"alias\"\n[channels.a]\n").unwrap();
+        assert_eq!(check.could_start(&["a".into()]).err(), None);
     }
 
     #[test]
