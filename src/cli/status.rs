@@ -1,13 +1,14 @@
 //! `queue:status`: whether a master runs and how many jobs are where.
 
-use clap::Args;
-use serde::Serialize;
+mod json;
 
+use clap::Args;
+
+use self::json::Shown;
 use super::{Failure, Session, drain, metrics, table, text, time, workers};
 use crate::channel;
 use crate::config::Channel;
 use crate::master::{self, Answer, Presence, Request};
-use crate::pool::{Census, Insight};
 use crate::store;
 
 /// Show whether the master runs and how many jobs are where
@@ -149,6 +150,11 @@ fn render(reports: &[Report], colours: bool) -> String {
             shown.push_str(&format!("Paused{until}: no master takes a job.\n"));
         }
         shown.push_str(&unusual(master, colours));
+        // This command opens it as the file says now; the master uses what it has begun with.
+        if let Some(error) = master.running.as_ref().and_then(|running| running.store_error.as_deref()) {
+            let error = text::plain(error);
+            shown.push_str(&trouble(&format!("The master cannot use its store: {error}"), colours));
+        }
         shown.push_str(&format!("Store: {driver}, durability {durability}\n"));
         if let (true, Some(running)) = (*each, &master.running) {
             shown.push_str(&workers::render(running));
@@ -194,9 +200,13 @@ fn unusual(master: &Standing, colours: bool) -> String {
     }
     let silence = silent.as_ref().map(|why| format!("Silent: it cannot be asked how it stands: {why}"));
     if let Some(line) = silence.or_else(|| running.as_ref().and_then(workers::trouble)) {
-        shown.push_str(&if colours { format!("\x1b[31m{line}\x1b[0m\n") } else { line + "\n" });
+        shown.push_str(&trouble(&line, colours));
     }
     shown
+}
+
+fn trouble(line: &str, colours: bool) -> String {
+    if colours { format!("\x1b[31m{line}\x1b[0m\n") } else { format!("{line}\n") }
 }
 
 /// The table of the counts.
@@ -204,72 +214,6 @@ pub(super) fn counts_table(counts: &store::Status) -> String {
     let header = ["waiting", "reserved", "delayed", "done", "failed", "total"];
     let row = [counts.waiting, counts.reserved, counts.delayed, counts.done, counts.failed, counts.total()];
     table::render(&header, [row.iter().map(u64::to_string).collect()])
-}
-
-/// A report as JSON.
-#[derive(Serialize)]
-struct Shown<'a> {
-    channel: &'a str,
-    running: bool,
-    pid: Option<i32>,
-    waiting: u64,
-    reserved: u64,
-    delayed: u64,
-    done: u64,
-    failed: u64,
-    cleared: u64,
-    total: u64,
-    paused: bool,
-    paused_until: Option<String>,
-    quiet: bool,
-    master_error: Option<&'a str>,
-    worker_error: Option<&'a str>,
-    degraded: bool,
-    driver: &'a str,
-    durability: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    workers: Option<Workers<'a>>,
-}
-
-/// The workers as JSON: their numbers, each of them, and why there are so many.
-#[derive(Serialize)]
-struct Workers<'a> {
-    counts: &'a Census,
-    #[serde(flatten)]
-    pool: &'a Insight,
-}
-
-impl<'a> From<&'a Report> for Shown<'a> {
-    fn from(report: &'a Report) -> Self {
-        let store::Status { waiting, reserved, delayed, done, failed, cleared, paused, paused_until } =
-            report.counts;
-        Self {
-            channel: &report.channel,
-            running: report.master.presence.running,
-            pid: report.master.presence.pid,
-            waiting,
-            reserved,
-            delayed,
-            done,
-            failed,
-            cleared,
-            total: report.counts.total(),
-            paused,
-            paused_until: paused_until.and_then(time::rfc3339),
-            quiet: report.master.running.as_ref().is_some_and(|running| running.quiet),
-            master_error: report.master.silent.as_deref(),
-            worker_error: report.master.running.as_ref().and_then(|running| running.worker_error.as_deref()),
-            degraded: report.master.running.as_ref().is_some_and(|running| running.pool.degraded),
-            driver: &report.driver,
-            durability: &report.durability,
-            workers: report
-                .master
-                .running
-                .as_ref()
-                .filter(|_| report.each)
-                .map(|running| Workers { counts: &running.workers, pool: &running.pool }),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -328,6 +272,21 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
             serde_json::to_value(Shown::from(&report)).unwrap()["master_error"],
             "the master did not answer within 5 seconds"
         );
+    }
+
+    #[test]
+    fn a_master_that_cannot_use_its_store_is_not_passed_over_where_this_command_can() {
+        let mut report = report(true);
+        let running =
+            channel::Report { store_error: Some("wrong password\x1b".to_owned()), ..Default::default() };
+        report.master.running = Some(running);
+        let text = render(std::slice::from_ref(&report), false);
+        let line = "\nThe master cannot use its store: wrong password\\u{1b}\nStore: sqlite";
+        assert!(text.contains(line), "{text}");
+        let text = render(std::slice::from_ref(&report), true);
+        assert!(text.contains("\x1b[31mThe master cannot use its store: "), "{text}");
+        let json = serde_json::to_value(Shown::from(&report)).unwrap();
+        assert_eq!(json["store_error"], "wrong password\x1b");
     }
 
     #[test]

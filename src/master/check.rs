@@ -1,24 +1,30 @@
 //! Whether the next program could serve what this one does: asked before a master begins anew, for one that cannot would be
 //! the end of a service that works.
 
+use std::io::ErrorKind::AddrInUse;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::unistd::Pid;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use super::actor::program;
 use super::own_program;
-use super::run_dir::RunDir;
+use super::run_dir::{LockError, RunDir};
+use super::start::ListenError;
 use crate::channel::Command;
 use crate::config::{self, Config, Driver};
 use crate::http;
 use crate::job::explained;
+use crate::store;
 
 /// How long an actor may take to say how it stands.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a store that the next program would be the first to use may take to open.
+const OPEN: Duration = Duration::from_secs(5);
 
 /// What the next program begins from.
 #[derive(Clone, Debug)]
@@ -39,11 +45,14 @@ impl Check {
         let names: Vec<_> = served.into_iter().map(|(name, _)| name).collect();
         // Files and the names of users are looked up, which may take a while.
         let checked = tokio::task::spawn_blocking(move || self.could_start(&names)).await;
-        checked.unwrap_or_else(|error| Err(format!("a bug of aint-queue: {error}")))
+        // These last: what opening one makes is left only by a program that begins anew.
+        stores_open(checked.unwrap_or_else(|error| Err(a_bug(&error)))?, OPEN).await
     }
 
-    /// What a start refuses before it looks for stores.
-    fn could_start(&self, names: &[Arc<str>]) -> Result<(), String> {
+    /// What a start refuses before it looks for stores. Answers the channels whose store is another one then, which
+    /// nobody has looked at yet.
+    fn could_start(&self, names: &[Arc<str>]) -> Result<Vec<config::Channel>, String> {
+        let mut moved = Vec::new();
         let next = match &self.config.file {
             Some(file) => &Config::load(file).map_err(|error| error.to_string())?,
             None => &*self.config,
@@ -57,30 +66,51 @@ impl Check {
                 ));
             }
             program(channel, &next.directory()).map_err(|error| explained(&error))?;
-            if self.config.channels.get(&**name).is_none_or(|old| old.pid_path != channel.pid_path) {
+            let old = self.config.channels.get(&**name);
+            if old.is_none_or(|old| old.pid_path != channel.pid_path) {
                 can_lock(channel)?;
+            }
+            if old.is_none_or(|old| old.driver != channel.driver) {
+                moved.push(channel.clone());
             }
         }
         match &next.http {
-            Some(settings) if self.http && self.is_elsewhere(settings) => {
-                http::bind(settings)
-                    .map_err(|error| format!("could not listen on {} for HTTP: {error}", settings.listen))?;
-            }
+            Some(settings) if self.http && self.is_elsewhere(settings) => match http::bind(settings) {
+                Err(error) if error.kind() == AddrInUse && self.is_in_the_way(settings) => {}
+                bound => {
+                    let why = |error| format!("could not listen on {} for HTTP: {error}", settings.listen);
+                    bound.map(drop).map_err(why)?;
+                }
+            },
             _ => {}
         }
-        itself()
+        itself()?;
+        Ok(moved)
     }
 
     /// Whether this is not the address that this program has already.
     fn is_elsewhere(&self, settings: &config::Http) -> bool {
         self.config.http.as_ref().is_none_or(|old| old.listen != settings.listen)
     }
+
+    /// Whether it is this program's own listener, which is gone by then, that takes the address: every address of a
+    /// machine has it in common with a single one.
+    fn is_in_the_way(&self, settings: &config::Http) -> bool {
+        let new = settings.listen;
+        self.config.http.as_ref().is_some_and(|old| {
+            let every = old.listen.ip().is_unspecified() || new.ip().is_unspecified();
+            every && old.listen.port() == new.port()
+        })
+    }
 }
 
-/// Whether nobody else is master in a run directory that is not ours yet.
+/// Whether nobody else is master in a run directory that is not ours yet, or is so under another name.
 fn can_lock(channel: &config::Channel) -> Result<(), String> {
     let run_dir = RunDir::open(&channel.pid_path, &channel.name).map_err(|error| explained(&error))?;
-    run_dir.lock().map(drop).map_err(|error| explained(&error))
+    match run_dir.lock() {
+        Err(LockError::Held { pid: Some(pid), .. }) if pid == Pid::this().as_raw() => Ok(()),
+        locked => locked.map(drop).map_err(|error| explained(&error)),
+    }
 }
 
 /// Whether this program can be run again.
@@ -108,84 +138,39 @@ async fn stores_answer(served: &[Served]) -> Result<(), String> {
             }
         });
     }
-    while let Some(answer) = asked.join_next().await {
-        answer.unwrap_or_else(|error| Err(format!("a bug of aint-queue: {error}")))?;
+    all(asked).await
+}
+
+/// Whether the stores of these channels can be used. All are opened at once.
+async fn stores_open(channels: Vec<config::Channel>, within: Duration) -> Result<(), String> {
+    let mut opened = JoinSet::new();
+    for channel in channels {
+        opened.spawn(async move {
+            match timeout(within, store::open(&channel.driver, &channel.name)).await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(source)) => Err(explained(&ListenError::Store { channel: channel.name, source })),
+                Err(_) => Err(format!(
+                    "the new store of channel \"{}\" ({}) does not answer within {within:?}",
+                    channel.name, channel.driver
+                )),
+            }
+        });
+    }
+    all(opened).await
+}
+
+/// The first thing that is wrong, if anything is.
+async fn all(mut answers: JoinSet<Result<(), String>>) -> Result<(), String> {
+    while let Some(answer) = answers.join_next().await {
+        answer.unwrap_or_else(|error| Err(a_bug(&error)))?;
     }
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::net::TcpListener;
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-    use crate::channel::Report;
-
-    #[tokio::test]
-    async fn all_channels_are_asked_at_once() {
-        let (actors, mut asked): (Vec<_>, Vec<_>) = (0..3).map(|_| mpsc::channel(1)).unzip();
-        let names = ["a", "b", "c"].map(Arc::from);
-        let answers =
-            tokio::spawn(
-                async move { stores_answer(&names.into_iter().zip(actors).collect::<Vec<_>>()).await },
-            );
-        let mut replies = Vec::new();
-        // Nobody answers before the last one is asked.
-        for asked in &mut asked {
-            let Some(Command::Report(reply)) = asked.recv().await else {
-                panic!("it is asked how it stands")
-            };
-            replies.push(reply);
-        }
-        let away = Some("the store is away".to_owned());
-        for (reply, store_error) in replies.into_iter().zip([None, away.clone(), None]) {
-            reply.send(Report { store_error, ..Report::default() }).unwrap();
-        }
-        assert_eq!(answers.await.unwrap().err(), away);
-    }
-
-    #[tokio::test]
-    async fn one_that_has_ended_or_says_nothing_is_trouble() {
-        let (ended, _) = mpsc::channel(1);
-        let (mute, _never_read) = mpsc::channel(1);
-        for actor in [ended, mute] {
-            let why = stores_answer(&[("a".into(), actor)]).await.unwrap_err();
-            assert_eq!(why, "channel \"a\" does not answer");
-        }
-    }
-
-    #[test]
-    fn what_a_start_would_refuse_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("aint-queue.toml");
-        let script = dir.path().join("w.sh");
-        let executable = |mode| fs::set_permissions(&script, fs::Permissions::from_mode(mode)).unwrap();
-        fs::write(&script, "#!/bin/sh\n").unwrap();
-        executable(0o755);
-        let good = "defaults.pid_path = \"run\"\n[channels.a.worker]\ntype = \"process\"\ncommand = [\"./w.sh\"]\n[channels.b]\n";
-        fs::write(&file, good).unwrap();
-        let check = Check { config: Arc::new(Config::load(&file).unwrap()), http: true };
-        let served: Vec<Arc<str>> = ["a".into(), "b".into()].into();
-        let refusal = |names: &[Arc<str>], text: &str| {
-            fs::write(&file, text).unwrap();
-            check.could_start(names).err().unwrap_or_default()
-        };
-        assert_eq!(refusal(&served, good), "");
-        let without_b = good.replace("[channels.b]", "");
-        assert_eq!(refusal(&served, &without_b), "channel \"b\" is not declared any more");
-        assert_eq!(refusal(&served[..1], &without_b), "", "one that is not served may go");
-        let sync = format!("{good}driver = {{ type = \"sync\" }}\n");
-        assert!(refusal(&served, &sync).contains("channel \"b\" has the driver \"sync\" now"));
-        assert!(refusal(&served, "no configuration").contains("aint-queue.toml"));
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let http = format!("{good}[http]\nlisten = \"{}\"\n", taken.local_addr().unwrap());
-        assert!(refusal(&served, &http).contains("could not listen on 127.0.0.1:"), "the port is another's");
-        let elsewhere = good.replace("\"run\"", "\"w.sh\"");
-        assert!(refusal(&served, &elsewhere).contains("w.sh"), "that is no directory");
-        executable(0o644);
-        let why = refusal(&served, good);
-        assert!(why.contains("the program of channel \"a\"") && why.contains("is not executable"), "{why}");
-    }
+fn a_bug(error: &JoinError) -> String {
+    format!("a bug of aint-queue: {error}")
 }
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

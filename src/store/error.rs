@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 
 use thiserror::Error;
 
+#[cfg(feature = "server")]
+use crate::job::explained;
 use crate::job::{Failure, JobId, NewJobError, PayloadError};
 
 type Source = Box<dyn StdError + Send + Sync>;
@@ -61,6 +63,22 @@ impl StoreError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Full { .. })
+    }
+
+    /// The same for somebody else whom it concerns as well. What the driver said is words only then.
+    #[cfg(feature = "server")]
+    pub(super) fn again(&self) -> Self {
+        match self {
+            Self::Unavailable { place, doing, source } => {
+                let source = explained(&**source).into();
+                Self::Unavailable { place: place.clone(), doing, source }
+            }
+            Self::Lost => Self::Lost,
+            Self::Replayed => Self::Replayed,
+            Self::Full { place, detail } => Self::Full { place: place.clone(), detail: detail.clone() },
+            Self::Corrupt { place, detail } => Self::Corrupt { place: place.clone(), detail: detail.clone() },
+            Self::Refused { place, detail } => Self::Refused { place: place.clone(), detail: detail.clone() },
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,17 +23,46 @@ pub(crate) type Opening = Pin<Box<dyn Future<Output = Result<Arc<dyn Store>, Sto
 pub(crate) struct Late {
     open: Box<dyn Fn() -> Opening + Send + Sync>,
     store: OnceCell<Arc<dyn Store>>,
+    failed: Mutex<Failed>,
+}
+
+/// The tries that did not work.
+#[derive(Default)]
+struct Failed {
+    tries: u64,
+    /// What was wrong with the last one.
+    last: Option<StoreError>,
 }
 
 impl Late {
     /// A store that `open` opens.
     pub(crate) fn new(open: impl Fn() -> Opening + Send + Sync + 'static) -> Self {
-        Self { open: Box::new(open), store: OnceCell::new() }
+        Self { open: Box::new(open), store: OnceCell::new(), failed: Mutex::default() }
     }
 
-    /// The store itself. Those who need it at the same time wait for the same try.
+    /// The store itself. Those who need it at the same time wait for the same try, and for no other when it fails: with a
+    /// store that is mute a try takes long, and one for each of them would keep the last one waiting for all of these.
     async fn store(&self) -> Result<&Arc<dyn Store>, StoreError> {
-        self.store.get_or_try_init(|| (self.open)()).await
+        let before = self.failed().tries;
+        let opening = || async {
+            // One that has failed since is what this caller has waited for.
+            if let Failed { tries, last: Some(error) } = &*self.failed()
+                && *tries > before
+            {
+                return Err(error.again());
+            }
+            let opened = (self.open)().await;
+            if let Err(error) = &opened {
+                let mut failed = self.failed();
+                *failed = Failed { tries: failed.tries + 1, last: Some(error.again()) };
+            }
+            opened
+        };
+        self.store.get_or_try_init(opening).await
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Failed> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -109,21 +138,57 @@ impl Store for Late {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Poll;
+
+    use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::job::explained;
     use crate::store::model::Model;
+
+    fn away() -> StoreError {
+        StoreError::Unavailable { place: "here".into(), doing: "opening it", source: "it is away".into() }
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_while_a_try_fails_have_failed_with_it() {
+        let (tries, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let (counted, mute) = (Arc::clone(&tries), Arc::clone(&answers));
+        let late = Late::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let mute = Arc::clone(&mute);
+            Box::pin(async move {
+                mute.acquire().await.unwrap().forget();
+                Err(away())
+            })
+        });
+        let mut calls: Vec<_> = (0..20).map(|_| Box::pin(late.status())).collect();
+        // All of them begin to wait before there is an answer.
+        for call in &mut calls {
+            assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await);
+        }
+        answers.add_permits(calls.len() + 1);
+        for call in calls {
+            let why = call.await.unwrap_err();
+            assert_eq!(explained(&why), explained(&away()));
+        }
+        assert_eq!(tries.load(Ordering::Relaxed), 1);
+        // Who comes later tries again.
+        assert!(late.status().await.is_err());
+        assert_eq!(tries.load(Ordering::Relaxed), 2);
+    }
 
     #[tokio::test]
     async fn it_is_tried_again_by_every_call_until_it_is_open_and_then_never_again() {
         let tries = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&tries);
         let late = Late::new(move || {
-            let away = counted.fetch_add(1, Ordering::Relaxed) < 2;
+            let is_away = counted.fetch_add(1, Ordering::Relaxed) < 2;
             Box::pin(async move {
-                if away {
-                    let (place, source) = ("here".into(), "it is away".into());
-                    return Err(StoreError::Unavailable { place, doing: "opening it", source });
+                if is_away {
+                    return Err(away());
                 }
                 Ok(Arc::new(Model::ticking(Timestamp(1))) as Arc<dyn Store>)
             })

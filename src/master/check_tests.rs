@@ -1,0 +1,162 @@
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::*;
+use crate::channel::Report;
+
+#[tokio::test]
+async fn all_channels_are_asked_at_once() {
+    let (actors, mut asked): (Vec<_>, Vec<_>) = (0..3).map(|_| mpsc::channel(1)).unzip();
+    let names = ["a", "b", "c"].map(Arc::from);
+    let answers =
+        tokio::spawn(async move { stores_answer(&names.into_iter().zip(actors).collect::<Vec<_>>()).await });
+    let mut replies = Vec::new();
+    // Nobody answers before the last one is asked.
+    for asked in &mut asked {
+        let Some(Command::Report(reply)) = asked.recv().await else { panic!("it is asked how it stands") };
+        replies.push(reply);
+    }
+    let away = Some("the store is away".to_owned());
+    for (reply, store_error) in replies.into_iter().zip([None, away.clone(), None]) {
+        reply.send(Report { store_error, ..Report::default() }).unwrap();
+    }
+    assert_eq!(answers.await.unwrap().err(), away);
+}
+
+#[tokio::test]
+async fn one_that_has_ended_or_says_nothing_is_trouble() {
+    let (ended, _) = mpsc::channel(1);
+    let (mute, _never_read) = mpsc::channel(1);
+    for actor in [ended, mute] {
+        let why = stores_answer(&[("a".into(), actor)]).await.unwrap_err();
+        assert_eq!(why, "channel \"a\" does not answer");
+    }
+}
+
+/// What becomes of a check with this driver, and the master's own store is at "old.db".
+async fn with_driver(dir: &Path, driver: &str) -> Result<(), String> {
+    let file = dir.join("aint-queue.toml");
+    let write = |driver| {
+        let text =
+            format!("defaults.pid_path = \"run\"\n[http]\nlisten = \"127.0.0.1:0\"\n[channels.a]\n{driver}");
+        fs::write(&file, text).unwrap();
+    };
+    write("driver = { type = \"sqlite\", path = \"old.db\" }");
+    let check = Check { config: Arc::new(Config::load(&file).unwrap()), http: true };
+    write(driver);
+    let (commands, mut asked) = mpsc::channel(1);
+    let actor = tokio::spawn(async move {
+        let Some(Command::Report(reply)) = asked.recv().await else { panic!("it is asked how it stands") };
+        reply.send(Report::default()).unwrap();
+    });
+    let found = check.run([("a".into(), commands)].into()).await;
+    actor.await.unwrap();
+    found
+}
+
+#[tokio::test]
+async fn a_store_that_is_another_one_in_the_file_is_opened_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let sqlite = |path| format!("driver = {{ type = \"sqlite\", path = \"{path}\" }}");
+    assert_eq!(with_driver(dir.path(), &sqlite("old.db")).await, Ok(()));
+    assert!(!dir.path().join("old.db").exists(), "this one is the actor's to speak for");
+    assert_eq!(with_driver(dir.path(), &sqlite("new.db")).await, Ok(()));
+    let why = with_driver(dir.path(), &sqlite("aint-queue.toml")).await.unwrap_err();
+    assert!(why.starts_with("could not use the store of channel \"a\": "), "{why}");
+    let why = with_driver(dir.path(), &format!("{}\nworker.command = [\"./gone\"]", sqlite("none.db"))).await;
+    assert!(why.is_err(), "that is no program");
+    assert!(!dir.path().join("none.db").exists(), "nothing is made for a program that does not begin");
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn a_new_store_that_is_not_there_or_says_nothing_keeps_the_old_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let redis = |port| {
+        format!(
+            "driver = {{ type = \"redis\", connection = {{ port = {port}, read_write_timeout = 60.0 }} }}"
+        )
+    };
+    let why = with_driver(dir.path(), &redis(1)).await.unwrap_err();
+    assert!(why.contains("127.0.0.1:1") && why.contains("channel \"a\""), "{why}");
+    // Nobody accepts, but the kernel does.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let file = dir.path().join("aint-queue.toml");
+    let driver = redis(mute.local_addr().unwrap().port());
+    fs::write(&file, format!("[channels.a]\n{driver}")).unwrap();
+    let channels = Config::load(&file).unwrap().channels.into_values().collect();
+    let why = stores_open(channels, Duration::from_millis(20)).await.unwrap_err();
+    assert!(why.ends_with("does not answer within 20ms"), "{why}");
+}
+
+#[test]
+fn the_same_run_directory_under_another_name_is_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("aint-queue.toml");
+    fs::write(&file, "defaults.pid_path = \"run\"\n[channels.a]\n").unwrap();
+    let check = Check { config: Arc::new(Config::load(&file).unwrap()), http: true };
+    let _ours = RunDir::open(&dir.path().join("run"), "a").unwrap().lock().unwrap();
+    symlink("run", dir.path().join("alias")).unwrap();
+    fs::write(&file, "defaults.pid_path = \"alias\"\n[channels.a]\n").unwrap();
+    assert_eq!(check.could_start(&["a".into()]).err(), None);
+}
+
+#[test]
+fn this_programs_own_listener_takes_no_address_from_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("aint-queue.toml");
+    let ours = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = ours.local_addr().unwrap().port();
+    let load = |address: &str| {
+        let token = "token = \"0123456789abcdef0123456789abcdef\"";
+        fs::write(&file, format!("[channels.a]\n[http]\nlisten = \"{address}:{port}\"\n{token}\n")).unwrap();
+        Arc::new(Config::load(&file).unwrap())
+    };
+    let refusal = |old: Arc<Config>| Check { config: old, http: true }.could_start(&[]).err();
+    let old = load("127.0.0.1");
+    load("0.0.0.0");
+    assert_eq!(refusal(old), None);
+    let old = load("127.0.0.1");
+    // Whoever has it already, it is not this program.
+    let _another = TcpListener::bind(("127.0.0.2", port));
+    load("127.0.0.2");
+    let why = refusal(old).expect("the address is another's");
+    assert!(why.contains("could not listen on 127.0.0.2:"), "{why}");
+    let old = load("127.0.0.3");
+    load("127.0.0.1");
+    assert!(refusal(old).is_some(), "the same port of another address is not ours");
+}
+
+#[test]
+fn what_a_start_would_refuse_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("aint-queue.toml");
+    let script = dir.path().join("w.sh");
+    let executable = |mode| fs::set_permissions(&script, fs::Permissions::from_mode(mode)).unwrap();
+    fs::write(&script, "#!/bin/sh\n").unwrap();
+    executable(0o755);
+    let good = "defaults.pid_path = \"run\"\n[channels.a.worker]\ntype = \"process\"\ncommand = [\"./w.sh\"]\n[channels.b]\n";
+    fs::write(&file, good).unwrap();
+    let check = Check { config: Arc::new(Config::load(&file).unwrap()), http: true };
+    let served: Vec<Arc<str>> = ["a".into(), "b".into()].into();
+    let refusal = |names: &[Arc<str>], text: &str| {
+        fs::write(&file, text).unwrap();
+        check.could_start(names).err().unwrap_or_default()
+    };
+    assert_eq!(refusal(&served, good), "");
+    let without_b = good.replace("[channels.b]", "");
+    assert_eq!(refusal(&served, &without_b), "channel \"b\" is not declared any more");
+    assert_eq!(refusal(&served[..1], &without_b), "", "one that is not served may go");
+    let sync = format!("{good}driver = {{ type = \"sync\" }}\n");
+    assert!(refusal(&served, &sync).contains("channel \"b\" has the driver \"sync\" now"));
+    assert!(refusal(&served, "no configuration").contains("aint-queue.toml"));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let http = format!("{good}[http]\nlisten = \"{}\"\n", taken.local_addr().unwrap());
+    assert!(refusal(&served, &http).contains("could not listen on 127.0.0.1:"), "the port is another's");
+    let elsewhere = good.replace("\"run\"", "\"w.sh\"");
+    assert!(refusal(&served, &elsewhere).contains("w.sh"), "that is no directory");
+    executable(0o644);
+    let why = refusal(&served, good);
+    assert!(why.contains("the program of channel \"a\"") && why.contains("is not executable"), "{why}");
+}
