@@ -120,7 +120,7 @@ pub(super) fn words_of_reload(reload: Reloading) -> String {
 }
 
 /// What is being waited for.
-fn words(report: &Report) -> String {
+pub(super) fn words(report: &Report) -> String {
     if let Some(reload) = report.pool.reload {
         return words_of_reload(reload);
     }

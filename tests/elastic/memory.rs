@@ -1,6 +1,6 @@
 //! Workers that grow: replaced between two jobs, killed when they grow too much.
 
-use crate::samples::{Sample, Sampler, metric, runs, sample};
+use crate::samples::{Sample, Sampler, metric, reload, runs, sample};
 use crate::site::{BINARY, Site, until};
 use crate::size;
 
@@ -106,6 +106,37 @@ fn a_pool_that_is_never_idle_gets_back_below_its_memory() {
     assert!(samples.iter().any(|s| s.serving() < 4), "all four go on with {most} MiB");
     assert!(samples.iter().all(|s| s.serving() >= 1), "nobody is left");
     assert_eq!((runs(&site, "interrupted"), runs(&site, "crashed")), (0, 0));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn a_pool_at_its_memory_is_replaced_a_few_at_a_time() {
+    // About 40 MiB each: four fit, and five do not.
+    let worker = "import json, os, time\n\
+        kept = b'x' * (30 << 20)\n\
+        time.sleep(0.3)\n\
+        wire = os.fdopen(3, 'r+b', buffering=0)\n\
+        wire.write(b'{\"type\":\"hello\",\"protocol\":1,\"jobs\":[\"nap\"]}\\n')\n\
+        for line in wire:\n\
+        \x20   frame = json.loads(line)\n\
+        \x20   if frame['type'] == 'stop': break\n\
+        \x20   time.sleep(0.02)\n\
+        \x20   wire.write(b'{\"type\":\"done\",\"run\":%d}\\n' % frame['run'])\n";
+    let site = Site::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 4\nmax_worker_number = 8\nmemory_limit = 100\n\
+         pool_memory_limit = 180\nprotocol = \"wire\"\ncommand = [\"python3\", \"worker.py\"]\n",
+    );
+    site.write("worker.py", worker);
+    let master = site.listen(&[]);
+    until("all workers", || (sample(&site).serving() == 4).then_some(()));
+    site.push_lines("default", (0..600).map(|_| r#"{"job":"nap"}"#.to_owned()));
+    let sampler = Sampler::start(&site);
+    let told = reload(&site);
+    let samples = sampler.stop();
+    assert_eq!(told["generation"], 2);
+    let fewest = samples.iter().map(Sample::serving).min().unwrap();
+    assert!(fewest >= 2, "{fewest} of 4 serve: {}", master.log());
+    site.until("default", "every job", |c| c.done == 600);
     assert!(master.stop().success());
 }
 

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::super::time;
 use super::Report;
+use crate::cli::time;
 use crate::pool::{Census, Insight};
 use crate::store;
 
@@ -23,6 +23,7 @@ pub(super) struct Shown<'a> {
     paused: bool,
     paused_until: Option<String>,
     quiet: bool,
+    stopping: bool,
     master_error: Option<&'a str>,
     store_error: Option<&'a str>,
     worker_error: Option<&'a str>,
@@ -59,6 +60,7 @@ impl<'a> From<&'a Report> for Shown<'a> {
             paused,
             paused_until: paused_until.and_then(time::rfc3339),
             quiet: report.master.running.as_ref().is_some_and(|running| running.quiet),
+            stopping: report.master.running.as_ref().is_some_and(|running| running.stopping),
             master_error: report.master.silent.as_deref(),
             store_error: report.master.running.as_ref().and_then(|running| running.store_error.as_deref()),
             worker_error: report.master.running.as_ref().and_then(|running| running.worker_error.as_deref()),

@@ -195,6 +195,9 @@ fn unusual(master: &Standing, colours: bool) -> String {
     if running.as_ref().is_some_and(|running| running.quiet) {
         shown.push_str("Quiet: the master on this machine takes no jobs.\n");
     }
+    if let Some(running) = running.as_ref().filter(|running| running.stopping) {
+        shown.push_str(&format!("Stopping: {}.\n", drain::words(running)));
+    }
     if let Some(reload) = running.as_ref().and_then(|running| running.pool.reload) {
         shown.push_str(&format!("Reloading: {}.\n", drain::words_of_reload(reload)));
     }
