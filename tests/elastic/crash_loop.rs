@@ -20,6 +20,20 @@ fn site(worker: &str) -> Site {
     site
 }
 
+/// A site whose workers say hello and die so many seconds later, as long as there is the file "broken".
+fn dying_after_hello(seconds: &str) -> Site {
+    let site = site("");
+    let hello = r#"{"type":"hello","protocol":1,"jobs":["noop"]}"#;
+    site.write(
+        "worker.sh",
+        &format!(
+            "#!/bin/sh\n[ -e broken ] && {{ echo '{hello}' >&3; sleep {seconds}; exit 7; }}\nexec '{BINARY}' __worker\n"
+        ),
+    );
+    site.write("broken", "");
+    site
+}
+
 /// Attempts, losses and errors of the waiting jobs, added up.
 fn marks_on_waiting_jobs(site: &Site) -> (usize, u64) {
     let driver = Driver::Sqlite { path: site.file("queue.db") };
@@ -88,13 +102,7 @@ fn a_program_that_breaks_under_load_degrades_the_channel_and_its_repair_mends_it
 
 #[test]
 fn a_program_that_dies_right_behind_its_hello_gets_no_jobs() {
-    let site = site("");
-    let hello = r#"{"type":"hello","protocol":1,"jobs":["noop"]}"#;
-    let script = format!(
-        "#!/bin/sh\n[ -e broken ] && {{ echo '{hello}' >&3; sleep 0.1; exit 7; }}\nexec '{BINARY}' __worker\n"
-    );
-    site.write("worker.sh", &script);
-    site.write("broken", "");
+    let site = dying_after_hello("0.1");
     let master = site.listen(&[]);
     until("the channel to be degraded", || sample(&site).degraded().then_some(()));
     site.push_lines("default", (0..50).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
@@ -116,13 +124,7 @@ fn a_program_that_dies_right_behind_its_hello_gets_no_jobs() {
 
 #[test]
 fn a_program_that_dies_unused_a_little_later_is_no_better() {
-    let site = site("");
-    let hello = r#"{"type":"hello","protocol":1,"jobs":["noop"]}"#;
-    let script = format!(
-        "#!/bin/sh\n[ -e broken ] && {{ echo '{hello}' >&3; sleep 1.2; exit 7; }}\nexec '{BINARY}' __worker\n"
-    );
-    site.write("worker.sh", &script);
-    site.write("broken", "");
+    let site = dying_after_hello("1.2");
     let master = site.listen(&[]);
     until("the channel to be degraded", || sample(&site).degraded().then_some(()));
     // Between its probation and its end, a worker is as good as any.
