@@ -13,7 +13,7 @@ use super::{Channel, Elsewhere};
 use crate::breaker::{Breakers, Limits};
 use crate::form::{self, Defaults};
 use crate::job::{Answer, Claim, Claimed, JobId, NewJob, Outcome, PushOptions, explained};
-use crate::pool::{Asked, Question, ReplyTo};
+use crate::pool::{ReplyTo, RequestKind, RunRequest};
 use crate::store::{self, ClaimKind, Free, MAX_BATCH, Owner, Store};
 use crate::wire::RunId;
 
@@ -125,25 +125,25 @@ impl Asks {
 }
 
 impl Channel {
-    pub(super) fn on_asked(&mut self, asked: Vec<Asked>) {
+    pub(super) fn on_asked(&mut self, asked: Vec<RunRequest>) {
         let mut claims = Vec::new();
-        for Asked { run, id, reply, question } in asked {
-            if matches!(question, Question::Claim(_)) && self.asks.holds_much(run) {
+        for RunRequest { run, id, reply, question } in asked {
+            if matches!(question, RequestKind::Claim(_)) && self.asks.holds_much(run) {
                 let why = format!("this run holds {MAX_HELD} locks and breakers: claim fewer");
-                self.pool.answer(reply, Answer::Error(why));
+                self.pool.respond(reply, Answer::Error(why));
                 continue;
             }
             let (key, kind) = match question {
-                Question::Push { channel, jobs } => {
+                RequestKind::Push { channel, jobs } => {
                     self.push_for(run, reply, channel, &jobs);
                     continue;
                 }
-                Question::Claim(Claim::Breaker { key, failures, cooldown }) => {
+                RequestKind::Claim(Claim::Breaker { key, failures, cooldown }) => {
                     self.claim_breaker(run, reply, key, Limits { failures, cooldown });
                     continue;
                 }
-                Question::Claim(Claim::Lock { key, limit }) => (key, ClaimKind::Lock { limit }),
-                Question::Claim(Claim::Rate { key, count, per }) => (key, ClaimKind::Rate { count, per }),
+                RequestKind::Claim(Claim::Lock { key, limit }) => (key, ClaimKind::Lock { limit }),
+                RequestKind::Claim(Claim::Rate { key, count, per }) => (key, ClaimKind::Rate { count, per }),
             };
             claims.push(Claiming { run, reply, claim: store::Claim { id, key, kind } });
         }
@@ -154,7 +154,7 @@ impl Channel {
             Some(owner) => drop(self.asks.tasks.spawn(claim(Arc::clone(&self.store), owner, claims))),
             None => {
                 for Claiming { reply, .. } in claims {
-                    self.pool.answer(reply, Answer::Error("the store is away".to_owned()));
+                    self.pool.respond(reply, Answer::Error("the store is away".to_owned()));
                 }
             }
         }
@@ -167,12 +167,12 @@ impl Channel {
                 // A lock is the job's, not the run's: what comes too late for its run may be what a later run of the job
                 // has asked for as well, and goes with that.
                 let mut runs = [Some(run), self.table.run(id)].into_iter().flatten();
-                match runs.find(|run| self.pool.is_aboard(*run)) {
+                match runs.find(|run| self.pool.has_run(*run)) {
                     Some(now) => self.asks.held.entry(now).or_default().push(Held::Lock { id, key }),
                     None => self.asks.free([Free::Lock { id, key }]),
                 }
             }
-            self.pool.answer(reply, answer);
+            self.pool.respond(reply, answer);
         }
     }
 
@@ -184,13 +184,13 @@ impl Channel {
                 Answer::Granted
             }
         };
-        self.pool.answer(reply, answer);
+        self.pool.respond(reply, answer);
     }
 
     fn push_for(&mut self, run: RunId, reply: ReplyTo, channel: Option<String>, jobs: &[String]) {
         let channel = channel.filter(|channel| **channel != *self.name);
         match parse(jobs) {
-            Err(why) => self.pool.answer(reply, Answer::Error(why)),
+            Err(why) => self.pool.respond(reply, Answer::Error(why)),
             Ok(jobs) => {
                 let (store, elsewhere) = (Arc::clone(&self.store), self.elsewhere.clone());
                 self.asks.tasks.spawn(async move {

@@ -9,7 +9,7 @@ use super::quiet::Quieted;
 use super::reload::{OnReloaded, Renewal};
 use super::report::{Pulse, Report};
 use crate::job::JobId;
-use crate::pool::{ByHand, Floor};
+use crate::pool::{MinWorkers, ScaleOrder};
 
 /// What a channel can be told.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub enum Command {
     /// Tell what is going on.
     Report(oneshot::Sender<Report>),
     /// Set the fewest workers by hand; answers how many that are now, or why it cannot be done.
-    Scale(ByHand, oneshot::Sender<Result<Floor, String>>),
+    Scale(ScaleOrder, oneshot::Sender<Result<MinWorkers, String>>),
     /// Take no more jobs, and let what runs go on.
     Quiet(oneshot::Sender<Quieted>),
     /// Take jobs again; answers whether it had been quiet.

@@ -26,7 +26,7 @@ impl Channel {
         // What waits in the store is for others while we are quiet.
         let left = if self.quiet { 0 } else { self.agenda.waiting };
         let waiting = left + ready as u64;
-        self.pool.expect(Demand { waiting, job: self.pace.run() });
+        self.pool.set_demand(Demand { waiting, job: self.pace.run() });
     }
 
     /// Jobs that cannot be started soon are not kept from other masters.

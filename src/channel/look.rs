@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Channel, Report};
 use crate::job::JobId;
-use crate::pool::Aboard;
+use crate::pool::RunStatus;
 
 /// What a channel knows that the store does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub enum HeldJob {
         alone: bool,
     },
     /// It is aboard a worker.
-    Running(Aboard),
+    Running(RunStatus),
     /// Its run has ended, and the store does not know yet.
     Settling,
 }
@@ -57,7 +57,7 @@ impl Channel {
             return None;
         }
         Some(match (self.table.run(id), self.table.meta(id)) {
-            (Some(run), _) => self.pool.look(run).map_or(HeldJob::Settling, HeldJob::Running),
+            (Some(run), _) => self.pool.run_status(run).map_or(HeldJob::Settling, HeldJob::Running),
             (None, Some(meta)) => HeldJob::Ready { alone: meta.suspect },
             (None, None) => HeldJob::Settling,
         })

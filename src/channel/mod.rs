@@ -196,7 +196,7 @@ impl Channel {
             tokio::select! {
                 ended = self.pool.next() => {
                     // A run asks before it ends.
-                    let asked = self.pool.take_asks();
+                    let asked = self.pool.take_requests();
                     self.on_asked(asked);
                     self.on_ended(ended);
                     self.hand_back_when_degraded();

@@ -5,14 +5,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::Channel;
-use crate::pool::{self, NotRenewed, Renewed};
+use crate::pool::{self, RolloutError, RolloutSummary};
 use crate::retry::Policy;
 
 /// What a channel goes on with.
 #[derive(Debug)]
 pub struct Renewal {
     /// What its workers are made from.
-    pub pool: pool::Renewal,
+    pub pool: pool::GenerationSpec,
     /// See [`Setup`](super::Setup), also for the others.
     pub rules: Rules,
 }
@@ -31,7 +31,7 @@ pub struct Rules {
 }
 
 /// Hears how the reload ended.
-pub type OnReloaded = oneshot::Sender<Result<Renewed, NotRenewed>>;
+pub type OnReloaded = oneshot::Sender<Result<RolloutSummary, RolloutError>>;
 
 /// A reload under way.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) struct Reload {
 impl Channel {
     pub(super) fn reload(&mut self, renewal: Renewal, reply: OnReloaded) {
         if self.reloading.is_some() {
-            let _ = reply.send(Err(NotRenewed::Failed("another reload is under way".to_owned())));
+            let _ = reply.send(Err(RolloutError::Failed("another reload is under way".to_owned())));
             return;
         }
         self.reloading = Some(Reload { rules: renewal.rules, reply });
@@ -53,7 +53,7 @@ impl Channel {
 
     /// Passes on how the reload ended, once it has.
     pub(super) fn end_reload(&mut self) {
-        let Some(ended) = self.pool.take_reloaded() else { return };
+        let Some(ended) = self.pool.take_rollout_result() else { return };
         let Some(Reload { rules, reply }) = self.reloading.take() else { return };
         if ended.is_ok() {
             self.rules = rules;

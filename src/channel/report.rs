@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Channel;
 use super::stop::Stopping;
-use crate::pool::{Census, Insight};
+use crate::pool::{PoolStatus, WorkerCounts};
 
 /// That a channel's actor moves, and how far a stop is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Report {
     /// Jobs leased and not yet aboard.
     pub ready: usize,
     /// The workers.
-    pub workers: Census,
+    pub workers: WorkerCounts,
     /// The process ids of the workers that run or are ready to run jobs.
     pub pids: Vec<i32>,
     /// Why the store cannot be used now; absent when it can.
@@ -37,7 +37,7 @@ pub struct Report {
     /// Why workers cannot be started now; absent when they can.
     pub worker_error: Option<String>,
     /// Each worker, how many there should be, and why.
-    pub pool: Box<Insight>,
+    pub pool: Box<PoolStatus>,
     /// Whether this master takes no jobs because it was told so.
     #[serde(default)]
     pub quiet: bool,
@@ -53,11 +53,11 @@ impl Channel {
         Report {
             running: self.table.running(),
             ready: self.waiting_for_slots(),
-            workers: self.pool.census(),
+            workers: self.pool.worker_counts(),
             pids: self.pool.pids(),
             store_error: self.calls.trouble().map(str::to_owned),
-            worker_error: self.pool.trouble().map(str::to_owned),
-            pool: Box::new(self.pool.insight()),
+            worker_error: self.pool.start_error().map(str::to_owned),
+            pool: Box::new(self.pool.status()),
             quiet: self.quiet,
             stopping: self.stopping.is_some(),
             stop_seconds_left: self.stopping.as_ref().map(|stopping| stopping.left().as_secs()),

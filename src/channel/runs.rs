@@ -6,7 +6,7 @@ use tracing::{debug, info};
 
 use super::{Channel, Scope, pace};
 use crate::job::{FailReason, JobId, JobOptions, Meta, Outcome};
-use crate::pool::{Ended, Run};
+use crate::pool::{EndedRun, Run};
 use crate::retry::{Begin, Policy, Terms};
 use crate::store::{Place, Settlement};
 use crate::wire::RunId;
@@ -21,7 +21,7 @@ impl Channel {
         while self.table.ready() > 0 && self.pool.capacity() > 0 {
             self.dispatch_next(false);
         }
-        while self.table.ready_alone() > 0 && self.pool.can_isolate() {
+        while self.table.ready_alone() > 0 && self.pool.can_dispatch_alone() {
             self.dispatch_next(true);
         }
     }
@@ -30,7 +30,7 @@ impl Channel {
         let run = self.next_run;
         let now = self.now();
         let Some((id, meta, payload)) = self.table.next_ready(alone, run) else { return };
-        let options = self.pool.options(&meta.job);
+        let options = self.pool.job_options(&meta.job);
         let terms = match self.rules.policy.begin(id, meta, options, self.rules.max_execute, now) {
             Begin::Run(terms) => terms,
             Begin::Expired => return self.expire(id, run, options),
@@ -69,12 +69,13 @@ impl Channel {
     }
 
     /// Decides what each ending means.
-    pub(super) fn on_ended(&mut self, ended: Vec<Ended>) {
-        for Ended { run, id, outcome, took } in ended {
+    pub(super) fn on_ended(&mut self, ended: Vec<EndedRun>) {
+        for EndedRun { run, id, outcome, took } in ended {
             self.metrics.run_ended(outcome.word(), took);
             self.pace.ended(&outcome, took);
             self.asks.end(run, &outcome);
-            let options = self.table.meta(id).map(|meta| self.pool.options(&meta.job)).unwrap_or_default();
+            let options =
+                self.table.meta(id).map(|meta| self.pool.job_options(&meta.job)).unwrap_or_default();
             self.end_run(id, run, outcome, options);
         }
     }

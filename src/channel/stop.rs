@@ -141,7 +141,7 @@ impl Channel {
             settled,
             told: self.table.len() == 0,
             quiet: self.quiet,
-            fewest: self.pool.by_hand(),
+            fewest: self.pool.manual_minimum(),
             outcome: self.scoped.outcome.clone(),
             job: self.scoped.job,
         })

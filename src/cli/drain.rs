@@ -7,7 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Session, text};
 use crate::channel::Report;
-use crate::pool::Reloading;
+use crate::pool::RolloutProgress;
 
 /// How often a line is written where there is no terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
@@ -109,13 +109,13 @@ fn left(report: &Report) -> usize {
 }
 
 /// What a reload waits for.
-pub(super) fn words_of_reload(reload: Reloading) -> String {
+pub(super) fn words_of_reload(reload: RolloutProgress) -> String {
     match reload {
-        Reloading { generation, proved: false, .. } => {
+        RolloutProgress { generation, proved: false, .. } => {
             format!("waiting for the first worker of generation {generation}")
         }
-        Reloading { old: 1, .. } => "1 old worker to be replaced".to_owned(),
-        Reloading { old, .. } => format!("{old} old workers to be replaced"),
+        RolloutProgress { old: 1, .. } => "1 old worker to be replaced".to_owned(),
+        RolloutProgress { old, .. } => format!("{old} old workers to be replaced"),
     }
 }
 
@@ -138,12 +138,12 @@ pub(super) fn words(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::Census;
+    use crate::pool::WorkerCounts;
 
     #[test]
     fn the_words_say_what_is_waited_for() {
         let report = |running, stop_seconds_left, leaving| {
-            let workers = Census { leaving, ..Census::default() };
+            let workers = WorkerCounts { leaving, ..WorkerCounts::default() };
             words(&Report { running, stop_seconds_left, workers, ..Report::default() })
         };
         assert_eq!(report(3, Some(27), 0), "3 jobs left, 27 s until they are interrupted");

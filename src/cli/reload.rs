@@ -8,7 +8,7 @@ use super::each::{self, Done};
 use super::{Exit, Failure, Session, table, text};
 use crate::config::Channel;
 use crate::master::{self, Answer, Request};
-use crate::pool::{Member, Renewed, Turnover};
+use crate::pool::{RolloutSummary, WorkerRef, WorkerReplacement};
 
 /// Let the master of a channel read its configuration again and new workers take over, and wait for that
 #[derive(Debug, Args)]
@@ -53,8 +53,8 @@ fn reload(channel: &Channel, mut progress: Drain) -> Result<Done, Failure> {
     }
 }
 
-fn render(channel: &str, renewed: &Renewed) -> String {
-    let Renewed { generation, workers, handed_back } = renewed;
+fn render(channel: &str, renewed: &RolloutSummary) -> String {
+    let RolloutSummary { generation, workers, handed_back } = renewed;
     let mut shown = format!("Channel \"{channel}\" has been reloaded: generation {generation} serves.");
     if !workers.is_empty() {
         let header = ["old pid", "old generation", "new pid", "new generation"];
@@ -69,9 +69,9 @@ fn render(channel: &str, renewed: &Renewed) -> String {
     shown
 }
 
-fn row(turnover: &Turnover) -> Vec<String> {
-    let cells = |member: Option<Member>| match member {
-        Some(Member { pid, generation }) => [pid.to_string(), generation.to_string()],
+fn row(turnover: &WorkerReplacement) -> Vec<String> {
+    let cells = |member: Option<WorkerRef>| match member {
+        Some(WorkerRef { pid, generation }) => [pid.to_string(), generation.to_string()],
         None => ["-".to_owned(), "-".to_owned()],
     };
     [cells(turnover.old), cells(turnover.new)].concat()
@@ -100,12 +100,12 @@ mod tests {
 
     #[test]
     fn each_worker_is_shown_with_its_successor() {
-        let member = |pid, generation| Some(Member { pid, generation });
+        let member = |pid, generation| Some(WorkerRef { pid, generation });
         let workers = vec![
-            Turnover { old: member(10, 1), new: member(12, 2) },
-            Turnover { old: None, new: member(13, 2) },
+            WorkerReplacement { old: member(10, 1), new: member(12, 2) },
+            WorkerReplacement { old: None, new: member(13, 2) },
         ];
-        let renewed = Renewed { generation: 2, workers, handed_back: 1 };
+        let renewed = RolloutSummary { generation: 2, workers, handed_back: 1 };
         insta::assert_snapshot!(render("mail", &renewed), @r#"
         Channel "mail" has been reloaded: generation 2 serves.
         ┌─────────┬────────────────┬─────────┬────────────────┐

@@ -7,26 +7,26 @@ use super::each::{self, Done};
 use super::{Failure, Session};
 use crate::config::Channel;
 use crate::master::{Answer, Request};
-use crate::pool::{ByHand, Floor};
+use crate::pool::{MinWorkers, ScaleOrder};
 
 /// Set by hand how many workers a channel has at least
 #[derive(Debug, Args)]
 pub(crate) struct Scale {
     /// +1 for one more, -1 for one fewer, =3 or 3 for three
     #[arg(value_name = "WORKERS", value_parser = order, allow_negative_numbers = true)]
-    workers: ByHand,
+    workers: ScaleOrder,
 }
 
 /// `+2`, `-1`, `=3`, `3`.
-fn order(text: &str) -> Result<ByHand, String> {
+fn order(text: &str) -> Result<ScaleOrder, String> {
     const FORM: &str = "write +1, -1 or =3";
     let wrong = |_| FORM.to_owned();
     // A number may have a sign of its own, which must not stand behind ours.
     let is_number = |digits: &str| digits.starts_with(|c: char| c.is_ascii_digit());
     match text.split_at_checked(1) {
-        Some(("+" | "-", digits)) if is_number(digits) => text.parse().map(ByHand::Change).map_err(wrong),
-        Some(("=", digits)) if is_number(digits) => digits.parse().map(ByHand::Exactly).map_err(wrong),
-        _ if is_number(text) => text.parse().map(ByHand::Exactly).map_err(wrong),
+        Some(("+" | "-", digits)) if is_number(digits) => text.parse().map(ScaleOrder::Change).map_err(wrong),
+        Some(("=", digits)) if is_number(digits) => digits.parse().map(ScaleOrder::Exactly).map_err(wrong),
+        _ if is_number(text) => text.parse().map(ScaleOrder::Exactly).map_err(wrong),
         _ => Err(FORM.to_owned()),
     }
 }
@@ -37,21 +37,21 @@ impl Scale {
     }
 }
 
-fn scale(channel: &Channel, order: ByHand) -> Result<Done, Failure> {
+fn scale(channel: &Channel, order: ScaleOrder) -> Result<Done, Failure> {
     let name = &channel.name;
     let doing = format!("scale channel \"{name}\"");
     let Answer::Scaled(floor) = each::ask(channel, &doing, Request::Scale { order })? else {
         return Err(each::astray(&doing));
     };
-    let Floor { fewest, before, min, max, dynamic, clamped } = floor;
+    let MinWorkers { fewest, before, min, max, dynamic, clamped } = floor;
     let json = json!({
         "channel": name, "fewest": fewest, "before": before, "min": min, "max": max, "dynamic": dynamic, "clamped": clamped,
     });
     Ok(Done::new(render(name, &floor), json))
 }
 
-fn render(channel: &str, floor: &Floor) -> String {
-    let Floor { fewest, before, min, max, dynamic, clamped } = *floor;
+fn render(channel: &str, floor: &MinWorkers) -> String {
+    let MinWorkers { fewest, before, min, max, dynamic, clamped } = *floor;
     let least = if dynamic { "at least " } else { "" };
     let workers = if fewest == 1 { "worker" } else { "workers" };
     let was = if before == fewest { "as before".to_owned() } else { format!("{before} before") };
@@ -72,9 +72,9 @@ mod tests {
 
     #[test]
     fn an_order_has_a_sign_or_is_exact() {
-        assert_eq!(order("+2"), Ok(ByHand::Change(2)));
-        assert_eq!(order("-12"), Ok(ByHand::Change(-12)));
-        assert_eq!((order("=0"), order("7")), (Ok(ByHand::Exactly(0)), Ok(ByHand::Exactly(7))));
+        assert_eq!(order("+2"), Ok(ScaleOrder::Change(2)));
+        assert_eq!(order("-12"), Ok(ScaleOrder::Change(-12)));
+        assert_eq!((order("=0"), order("7")), (Ok(ScaleOrder::Exactly(0)), Ok(ScaleOrder::Exactly(7))));
         for wrong in
             ["", "+", "-", "=", "=+1", "=-1", "+-1", "--1", "1.5", "one", "+99999999999999999999", "é"]
         {
@@ -84,15 +84,15 @@ mod tests {
 
     #[test]
     fn the_line_says_what_it_is_and_why_not_more() {
-        let floor = Floor { fewest: 3, before: 2, min: 1, max: 5, dynamic: true, clamped: false };
+        let floor = MinWorkers { fewest: 3, before: 2, min: 1, max: 5, dynamic: true, clamped: false };
         assert_eq!(
             render("mail", &floor),
             "Channel \"mail\" has at least 3 workers now, 2 before; configured are 1 to 5."
         );
-        let most = Floor { fewest: 5, before: 5, dynamic: false, clamped: true, ..floor };
+        let most = MinWorkers { fewest: 5, before: 5, dynamic: false, clamped: true, ..floor };
         let said = "Channel \"mail\" has 5 workers now, as before; configured are 1 to 5. There cannot be more than max_worker_number = 5.";
         assert_eq!(render("mail", &most), said);
-        let none = Floor { fewest: 0, clamped: true, ..floor };
+        let none = MinWorkers { fewest: 0, clamped: true, ..floor };
         assert!(render("mail", &none).ends_with("There cannot be fewer than none."));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{table, text};
 use crate::channel::Report;
-use crate::pool::{Census, Doing, Row, Scaled};
+use crate::pool::{SizingChange, WorkerActivity, WorkerCounts, WorkerStatus};
 
 /// So many of the last decisions are shown; all that are kept are in the JSON.
 const SCALED: usize = 5;
@@ -41,7 +41,7 @@ pub(super) fn render(report: &Report) -> String {
         shown.push_str(&format!("Replaced: {}\n", replaced.join(", ")));
     }
     for scaled in pool.scaled.iter().rev().take(SCALED) {
-        let Scaled { ago_ms, from, decision } = scaled;
+        let SizingChange { ago_ms, from, decision } = scaled;
         shown.push_str(&format!("{} ago: from {from} to {}: {decision}\n", span(*ago_ms), decision.workers));
     }
     shown
@@ -59,7 +59,7 @@ pub(super) fn trouble(report: &Report) -> Option<String> {
 
 /// How a degraded channel tries to start workers again.
 pub(super) fn next_try(report: &Report) -> Option<String> {
-    let Census { booting, idle, busy, .. } = report.workers;
+    let WorkerCounts { booting, idle, busy, .. } = report.workers;
     match report.pool.next_boot_ms {
         _ if idle + busy > 0 => {
             Some("one is ready now, and gets jobs if it still lives in a second".to_owned())
@@ -71,7 +71,7 @@ pub(super) fn next_try(report: &Report) -> Option<String> {
 }
 
 /// "1 booting, 3 busy"
-fn counts(census: &Census) -> String {
+fn counts(census: &WorkerCounts) -> String {
     let words = [
         ("booting", census.booting),
         ("idle", census.idle),
@@ -91,7 +91,7 @@ fn counts(census: &Census) -> String {
 }
 
 /// A row for each. Progress has a column where a job tells of it: most do not, and terminals are narrow.
-fn rows(workers: &[Row]) -> String {
+fn rows(workers: &[WorkerStatus]) -> String {
     const PROGRESS: usize = 5;
     let mut header = vec!["pid", "state", "gen", "job", "age", "progress", "done", "memory", "why"];
     let mut rows: Vec<_> = workers.iter().map(row).collect();
@@ -104,7 +104,7 @@ fn rows(workers: &[Row]) -> String {
     table::render(&header, rows)
 }
 
-fn row(row: &Row) -> Vec<String> {
+fn row(row: &WorkerStatus) -> Vec<String> {
     let (mut job, mut age, mut progress) = (String::new(), String::new(), String::new());
     if let Some(aboard) = &row.job {
         job = format!("{} {}", aboard.id, text::short(&aboard.name, NAME));
@@ -135,14 +135,14 @@ fn row(row: &Row) -> Vec<String> {
     ]
 }
 
-fn word(state: Doing) -> &'static str {
+fn word(state: WorkerActivity) -> &'static str {
     match state {
-        Doing::Booting => "booting",
-        Doing::Idle => "idle",
-        Doing::Busy => "busy",
-        Doing::Draining => "draining",
-        Doing::Retiring => "retiring",
-        Doing::Leaving => "leaving",
+        WorkerActivity::Booting => "booting",
+        WorkerActivity::Idle => "idle",
+        WorkerActivity::Busy => "busy",
+        WorkerActivity::Draining => "draining",
+        WorkerActivity::Retiring => "retiring",
+        WorkerActivity::Leaving => "leaving",
     }
 }
 
@@ -161,14 +161,14 @@ pub(super) fn span(ms: u64) -> String {
 mod tests {
     use super::*;
     use crate::job::JobId;
-    use crate::pool::{Decision, Insight, Load, Recycled, RowJob, Why};
+    use crate::pool::{PoolStatus, RecycleCounts, SizingDecision, SizingInput, SizingReason, WorkerJob};
 
     fn report() -> Report {
-        let busy = Row {
+        let busy = WorkerStatus {
             pid: Some(4712),
-            state: Doing::Busy,
+            state: WorkerActivity::Busy,
             generation: 0,
-            job: Some(RowJob {
+            job: Some(WorkerJob {
                 id: JobId(17),
                 name: "mail\x1b[2J".into(),
                 age_ms: 1_500,
@@ -182,28 +182,28 @@ mod tests {
             why: "replaces 4711: memory 120 MiB".into(),
             outgoing: None,
         };
-        let booting = Row {
+        let booting = WorkerStatus {
             pid: None,
-            state: Doing::Booting,
+            state: WorkerActivity::Booting,
             job: None,
             done: 0,
             memory: None,
             why: "backlog 9,800, 50 ms a job".into(),
             ..busy.clone()
         };
-        let load = Load { waiting: 9_800, job_us: Some(50_000), ..Load::default() };
-        let decision = Decision { workers: 50, why: Why::Max, load };
-        let pool = Insight {
+        let load = SizingInput { waiting: 9_800, job_us: Some(50_000), ..SizingInput::default() };
+        let decision = SizingDecision { workers: 50, why: SizingReason::Max, load };
+        let pool = PoolStatus {
             rows: vec![busy, booting],
             target: Some(50),
             why: decision.to_string(),
-            scaled: vec![Scaled { ago_ms: 70, from: 5, decision }],
+            scaled: vec![SizingChange { ago_ms: 70, from: 5, decision }],
             scaled_up: 1,
-            recycled: Recycled { memory: 3, ..Recycled::default() },
-            ..Insight::default()
+            recycled: RecycleCounts { memory: 3, ..RecycleCounts::default() },
+            ..PoolStatus::default()
         };
         Report {
-            workers: Census { busy: 1, booting: 2, ..Census::default() },
+            workers: WorkerCounts { busy: 1, booting: 2, ..WorkerCounts::default() },
             pool: Box::new(pool),
             ..Report::default()
         }
@@ -240,7 +240,7 @@ mod tests {
             (1, 0, "; a try is under way"),
             (0, 1, "; one is ready now, and gets jobs if it still lives in a second"),
         ] {
-            report.workers = Census { booting, idle, ..Census::default() };
+            report.workers = WorkerCounts { booting, idle, ..WorkerCounts::default() };
             let degraded = trouble(&report).unwrap();
             assert!(
                 degraded.starts_with("Degraded: no job is taken") && degraded.ends_with(next),
@@ -251,7 +251,8 @@ mod tests {
 
     #[test]
     fn one_is_one() {
-        let stuck = |stuck_slots| counts(&Census { retiring: 1, stuck_slots, ..Census::default() });
+        let stuck =
+            |stuck_slots| counts(&WorkerCounts { retiring: 1, stuck_slots, ..WorkerCounts::default() });
         assert_eq!([1, 2].map(stuck), ["1 retiring, 1 stuck slot", "1 retiring, 2 stuck slots"]);
     }
 

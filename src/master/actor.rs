@@ -8,7 +8,7 @@ use crate::channel::{Channel, Elsewhere, OnJoin, Renewal, Rules, Scope, Setup};
 use crate::config::{self, Handler};
 use crate::guardian::{Confine, Handle, Limit, account};
 use crate::metrics::ChannelMetrics;
-use crate::pool::{self, Pool, Program, Spec};
+use crate::pool::{self, Pool, PoolSpec, Program};
 use crate::retry::Policy;
 use crate::store::{Owner, Store};
 use crate::webhook;
@@ -85,7 +85,7 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
     let Renewal { pool, rules } = renewal(config, means.behind, &means.guardian);
     let mut pool = Pool::new(pool);
     if let Some(fewest) = means.fewest {
-        pool.begin_with(fewest);
+        pool.restore_manual_minimum(fewest);
     }
     Channel::new(Setup {
         name: config.name.as_str().into(),
@@ -113,7 +113,7 @@ fn files(behind: &Behind) -> Vec<PathBuf> {
 /// What a channel works with that another configuration may change.
 pub(super) fn renewal(config: &config::Channel, behind: Behind, guardian: &Handle) -> Renewal {
     let worker = &config.worker;
-    let spec = Spec {
+    let spec = PoolSpec {
         channel: config.name.as_str().into(),
         files: files(&behind),
         program: behind.program,
@@ -133,5 +133,5 @@ pub(super) fn renewal(config: &config::Channel, behind: Behind, guardian: &Handl
         sleep: worker.sleep,
         stop_wait: config.stop_wait,
     };
-    Renewal { pool: pool::Renewal { spec, guardian: guardian.confined(behind.confine) }, rules }
+    Renewal { pool: pool::GenerationSpec { spec, guardian: guardian.confined(behind.confine) }, rules }
 }

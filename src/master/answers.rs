@@ -12,7 +12,7 @@ use super::orders::Order;
 use super::reload::{Changes, NotReloaded};
 use crate::channel::{Command, Report, Stopped};
 use crate::metrics::{ChannelMetrics, Metrics, PoolNumbers};
-use crate::pool::ByHand;
+use crate::pool::ScaleOrder;
 use crate::snapshot;
 use crate::store::Store;
 
@@ -72,7 +72,7 @@ impl ChannelAnswers {
         told.map_or_else(gone, |was_quiet| Reply::Ok(Answer::Resumed { was_quiet }))
     }
 
-    async fn scale(&self, order: ByHand) -> Reply {
+    async fn scale(&self, order: ScaleOrder) -> Reply {
         match self.told(|reply| Command::Scale(order, reply)).await {
             None => gone(),
             Some(Ok(floor)) => Reply::Ok(Answer::Scaled(floor)),

@@ -17,7 +17,7 @@ use crate::channel::Command;
 use crate::config::{self, Config};
 use crate::guardian::Handle;
 use crate::job::explained;
-use crate::pool::{NotRenewed, Renewed};
+use crate::pool::{RolloutError, RolloutSummary};
 
 /// A channel to reload, as it is.
 pub(super) struct Task {
@@ -43,7 +43,7 @@ pub(super) struct Reloaded {
 #[derive(Clone, Debug)]
 pub(super) struct Changes {
     /// The workers.
-    pub(super) renewed: Renewed,
+    pub(super) renewed: RolloutSummary,
     /// The changed keys that take effect with the next start only.
     pub(super) restart: Vec<String>,
     /// The file of this program is another one than the master runs.
@@ -74,9 +74,9 @@ pub(super) async fn reload(task: Task) -> Result<Reloaded, NotReloaded> {
     let (reply, ended) = oneshot::channel();
     let command = Command::Reload(Box::new(renewal(&channel, behind, &guardian)), reply);
     commands.send(command).await.map_err(|_| NotReloaded::Stopping)?;
-    let renewed = ended.await.unwrap_or(Err(NotRenewed::Stopping)).map_err(|why| match why {
-        NotRenewed::Stopping => NotReloaded::Stopping,
-        NotRenewed::Failed(why) => NotReloaded::Workers(why),
+    let renewed = ended.await.unwrap_or(Err(RolloutError::Stopping)).map_err(|why| match why {
+        RolloutError::Stopping => NotReloaded::Stopping,
+        RolloutError::Failed(why) => NotReloaded::Workers(why),
     })?;
     Ok(Reloaded { channel, base, changes: Changes { renewed, restart, program_replaced: is_replaced() } })
 }

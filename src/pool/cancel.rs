@@ -1,6 +1,6 @@
 //! Runs that are cancelled: the ladder is that of a time-out, the end is another.
 
-use super::{InRun, Pool};
+use super::{ActiveRun, Pool};
 use crate::job::Outcome;
 use crate::wire::RunId;
 
@@ -14,12 +14,12 @@ impl Pool {
         // One that was asked before, by its time limit or by another cancel, gets no second grace.
         if !asked {
             let child = entry.child;
-            self.overdue(run, child);
+            self.ask_to_end(run, child);
         }
     }
 }
 
-impl InRun {
+impl ActiveRun {
     /// How a run ended whose worker is gone, when the death of that alone would mean `outcome`.
     pub(super) fn after_death(&self, outcome: Outcome, killed: bool) -> Outcome {
         match outcome {

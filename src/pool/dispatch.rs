@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::plan::Plan;
 use super::timers::Timer;
-use super::worker::{Phase, Role, Worker};
-use super::{InRun, Pool, Program, Run, surge};
+use super::worker::{Role, Worker, WorkerState};
+use super::{ActiveRun, Pool, Program, Run, surge};
 use crate::guardian::handle::ChildId;
 use crate::wire::{self, FromMaster, RunFrame, RunId};
 
@@ -19,8 +19,8 @@ impl Pool {
         }
         let (plan, now) = (&self.spec.plan, Instant::now());
         let planned = self.workers.values().filter(|w| w.role == Role::Plan);
-        let aboard: usize = planned.clone().map(|w| w.aboard.len()).sum();
-        let allowed = self.most_runs().saturating_sub(aboard);
+        let runs: usize = planned.clone().map(|w| w.runs.len()).sum();
+        let allowed = self.most_runs().saturating_sub(runs);
         match self.spec.program {
             Program::Exec(_) if self.respawn.is_waiting(now) => 0,
             // One job finds out whether the program can be started again.
@@ -33,7 +33,7 @@ impl Pool {
 
     /// How many runs a worker of the plan can take now.
     fn free_slots(&self, worker: &Worker, now: Instant) -> usize {
-        if self.respawn.is_on_probation(worker.born, now) {
+        if self.respawn.is_on_probation(worker.started_at, now) {
             return 0;
         }
         worker.free_slots(self.spec.plan.jobs_per_life)
@@ -42,17 +42,17 @@ impl Pool {
     /// How many runs the workers that are ready have room for together, whatever is left of their lives.
     #[must_use]
     pub fn slots(&self) -> usize {
-        self.slots_that(|worker| worker.slots)
+        self.slots_where(|worker| worker.slots)
     }
 
     /// How many runs the workers that are ready now can have aboard together.
     #[must_use]
     pub fn usable_slots(&self) -> usize {
         let life = self.spec.plan.jobs_per_life;
-        self.slots_that(|worker| worker.usable_slots(life))
+        self.slots_where(|worker| worker.usable_slots(life))
     }
 
-    fn slots_that(&self, of: impl Fn(&Worker) -> usize) -> usize {
+    fn slots_where(&self, of: impl Fn(&Worker) -> usize) -> usize {
         match self.spec.program {
             _ if self.closing || self.is_degraded() => 0,
             Program::Exec(_) => self.most_runs(),
@@ -70,7 +70,7 @@ impl Pool {
 
     /// The workers of the plan that are ready.
     fn ready(&self) -> impl Iterator<Item = &Worker> {
-        self.workers.values().filter(|w| w.role == Role::Plan && w.phase == Phase::Ready)
+        self.workers.values().filter(|w| w.role == Role::Plan && w.state == WorkerState::Serving)
     }
 
     /// How many runs there may be at once.
@@ -80,7 +80,7 @@ impl Pool {
 
     /// Whether a run that must be alone in its worker can be dispatched now.
     #[must_use]
-    pub fn can_isolate(&self) -> bool {
+    pub fn can_dispatch_alone(&self) -> bool {
         if self.is_alone_anyway() {
             return self.capacity() > 0;
         }
@@ -107,12 +107,12 @@ impl Pool {
                 // One that is to be replaced only helps out until its replacement is there.
                 let lasting = self.workers.values().filter(free).find(|w| w.outgoing.is_none());
                 let child = lasting.or_else(|| self.workers.values().find(free)).map(|w| w.child);
-                self.board(run, child.expect("the caller checked the capacity"));
+                self.assign(run, child.expect("the caller checked the capacity"));
             }
         }
     }
 
-    /// Hands a run to a worker of its own. The caller has asked [`Pool::can_isolate`] before.
+    /// Hands a run to a worker of its own. The caller has asked [`Pool::can_dispatch_alone`] before.
     pub fn dispatch_alone(&mut self, run: Run) {
         if self.is_alone_anyway() {
             return self.dispatch(run);
@@ -121,7 +121,7 @@ impl Pool {
         let child = self.workers.values().find(free).map(|w| w.child);
         let child =
             child.unwrap_or_else(|| self.launch_wire(Role::Isolated, "alone with a suspect".to_owned()));
-        self.board(run, child);
+        self.assign(run, child);
     }
 
     /// Whether a worker of suspects can take one: after a reload, one of the old generation has had its last.
@@ -144,7 +144,7 @@ impl Pool {
     }
 
     /// Puts a run aboard a worker that speaks the protocol.
-    pub(super) fn board(&mut self, mut run: Run, child: ChildId) {
+    pub(super) fn assign(&mut self, mut run: Run, child: ChildId) {
         let frame = RunFrame {
             run: run.run,
             id: run.id.0,
@@ -161,7 +161,7 @@ impl Pool {
         };
         let worker = self.workers.get_mut(&child).expect("the caller found it in the table");
         // Before its hello it gets none: it may turn out to be of no use.
-        if worker.out.is_empty() && worker.phase != Phase::Booting {
+        if worker.out.is_empty() && worker.state != WorkerState::Booting {
             self.unflushed.push(child);
         }
         wire::encode_to_worker(&frame, &mut worker.out);
@@ -171,7 +171,7 @@ impl Pool {
     /// Notes a run as aboard.
     pub(super) fn track(&mut self, run: &mut Run, child: ChildId) {
         let began = Instant::now();
-        let entry = InRun {
+        let entry = ActiveRun {
             id: run.id,
             job: std::mem::take(&mut run.job),
             child,
@@ -185,12 +185,12 @@ impl Pool {
         self.runs.insert(run.run, entry);
         // It was counted among those that wait, and is among those that run from now on.
         self.demand.waiting = self.demand.waiting.saturating_sub(1);
-        self.moved = began;
+        self.last_progress = began;
         let worker = self.workers.get_mut(&child).expect("the caller found it in the table");
         worker.take(run.run, run.id);
         self.memory_may_change();
         // A run that waits for its worker's hello has not begun.
-        if self.workers.get(&child).is_some_and(|w| w.phase != Phase::Booting) {
+        if self.workers.get(&child).is_some_and(|w| w.state != WorkerState::Booting) {
             self.start_clock(run.run);
         }
     }

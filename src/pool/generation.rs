@@ -4,43 +4,43 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Spec;
+use super::PoolSpec;
 use super::worker::Worker;
 use crate::guardian::Handle;
 use crate::job::JobOptions;
 
 /// What the workers of a generation are made from.
 #[derive(Debug)]
-pub struct Renewal {
+pub struct GenerationSpec {
     /// What to start and how to treat it.
-    pub spec: Spec,
+    pub spec: PoolSpec,
     /// Who starts it, as what.
     pub guardian: Handle,
 }
 
 /// How a reload ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Renewed {
+pub struct RolloutSummary {
     /// The generation that serves now.
     pub generation: u64,
     /// Each worker that went, with one that came; one side is absent where there are more of the other.
-    pub workers: Vec<Turnover>,
+    pub workers: Vec<WorkerReplacement>,
     /// Jobs that took longer than the stop wait and were handed back, uncounted.
     pub handed_back: usize,
 }
 
 /// A worker that went and one that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Turnover {
+pub struct WorkerReplacement {
     /// The old one.
-    pub old: Option<Member>,
+    pub old: Option<WorkerRef>,
     /// The new one.
-    pub new: Option<Member>,
+    pub new: Option<WorkerRef>,
 }
 
 /// A worker by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
+pub struct WorkerRef {
     /// Its process id.
     pub pid: i32,
     /// Its generation.
@@ -49,7 +49,7 @@ pub struct Member {
 
 /// How far a reload is, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reloading {
+pub struct RolloutProgress {
     /// The generation that takes over.
     pub generation: u64,
     /// Whether the first of it is ready.
@@ -60,7 +60,7 @@ pub struct Reloading {
 
 /// Why no other generation has taken over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotRenewed {
+pub enum RolloutError {
     /// The channel stops.
     Stopping,
     /// A new worker could not be started: why, in words. The old ones go on.
@@ -69,14 +69,14 @@ pub enum NotRenewed {
 
 /// What a pool needs to know of a generation.
 #[derive(Debug)]
-pub(super) struct Kit {
+pub(super) struct GenerationState {
     pub(super) generation: u64,
-    pub(super) renewal: Renewal,
+    pub(super) renewal: GenerationSpec,
     /// What the handlers of its workers want.
     pub(super) jobs: HashMap<String, JobOptions>,
 }
 
-impl Member {
+impl WorkerRef {
     pub(super) fn of(worker: &Worker) -> Option<Self> {
         Some(Self { pid: worker.pid?, generation: worker.generation })
     }

@@ -10,9 +10,9 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tracing::error;
 
-use super::io::Io;
-use super::output::{Output, Tag};
-use super::worker::{Phase, Role, Ties, Worker};
+use super::worker::{IoLink, Role, Worker, WorkerState};
+use super::worker_io::WorkerIo;
+use super::worker_output::{LogTag, Output};
 use super::{Pool, Program, Run};
 use crate::guardian::handle::{ChildEvent, ChildId, Spawn};
 use crate::guardian::stdio::{input_file, output_pipe};
@@ -23,7 +23,7 @@ impl Pool {
     pub(super) fn launch_wire(&mut self, role: Role, why: String) -> ChildId {
         let slots = if role == Role::Isolated { 1 } else { self.spec.plan.slots };
         let env = vec![(wire::SLOTS_VARIABLE.to_owned(), slots.to_string())];
-        let child = self.launch(role, Phase::Booting, env, None, why);
+        let child = self.launch(role, WorkerState::Booting, env, None, why);
         self.set_worker_timer(child, self.spec.boot_timeout);
         child
     }
@@ -39,31 +39,36 @@ impl Pool {
             ("AINT_QUEUE_TIMEOUT_MS", timeout.to_string()),
         ];
         let env = env.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        let child =
-            self.launch(Role::Plan, Phase::Ready, env, Some(run.payload.as_str()), "its job".to_owned());
+        let child = self.launch(
+            Role::Plan,
+            WorkerState::Serving,
+            env,
+            Some(run.payload.as_str()),
+            "its job".to_owned(),
+        );
         self.track(&mut run, child);
     }
 
     fn launch(
         &mut self,
         role: Role,
-        phase: Phase,
+        state: WorkerState,
         env: Vec<(String, String)>,
         stdin: Option<&str>,
         why: String,
     ) -> ChildId {
         // Before the program starts: what changes from now on is seen.
         let files = self.files_now();
-        let (child, ties) = self.try_launch(env, stdin).unwrap_or_else(|error| {
+        let (child, io_link) = self.try_launch(env, stdin).unwrap_or_else(|error| {
             // No descriptors left, most likely. The run, if there is one, ends as interrupted when the failure is
             // read back, exactly as if the program could not be started.
             error!(channel = %self.spec.channel, %error, "could not prepare a worker");
             let child = self.guardian.unborn();
             let failed = ChildEvent::SpawnFailed { error: error.to_string(), errno: 0 };
             let _ = self.to_children.send((child, failed));
-            (child, Ties::cut())
+            (child, IoLink::disconnected())
         });
-        let mut worker = Worker::new(child, (role, self.generation), phase, why, ties);
+        let mut worker = Worker::new(child, (role, self.generation), state, why, io_link);
         worker.files = files;
         self.workers.insert(child, worker);
         child
@@ -73,7 +78,7 @@ impl Pool {
         &mut self,
         mut env: Vec<(String, String)>,
         stdin: Option<&str>,
-    ) -> io::Result<(ChildId, Ties)> {
+    ) -> io::Result<(ChildId, IoLink)> {
         let (stdout, child_stdout) = output_pipe()?;
         let (stderr, child_stderr) = output_pipe()?;
         let (argv, socket, child_socket) = match &self.spec.program {
@@ -96,10 +101,10 @@ impl Pool {
             wire: child_socket,
         };
         let child = self.guardian.spawn(spawn, self.to_children.clone());
-        let tag = Arc::new(Tag::default());
+        let tag = Arc::new(LogTag::default());
         let (io, commands) = mpsc::unbounded_channel();
         let unread = Arc::new(AtomicUsize::new(0));
-        let task = Io {
+        let task = WorkerIo {
             child,
             socket,
             stdout: Output::new(stdout, "stdout", &self.spec.channel, &tag),
@@ -109,6 +114,6 @@ impl Pool {
             events: self.to_io.clone(),
         };
         tokio::spawn(task.serve());
-        Ok((child, Ties { io, unread, tag }))
+        Ok((child, IoLink { io, unread, tag }))
     }
 }

@@ -1,39 +1,38 @@
 //! The pool: one channel's workers, from boot to death.
 //!
 //! Duties: keep as many workers as the plan says, hand runs to free slots, enforce time limits, judge
-//! deaths, end everything when told to. It answers every run it was given with exactly one [`Ended`]. It
+//! deaths, end everything when told to. It answers every run it was given with exactly one [`EndedRun`]. It
 //! knows no store: what an ending means for the job is decided by the channel.
 //!
-//! A run's life: [`Pool::dispatch`] → the worker's answer, or its time-out, or its worker's death → [`Ended`].
+//! A run's life: [`Pool::dispatch`] → the worker's answer, or its time-out, or its worker's death → [`EndedRun`].
 //! A worker's life is in `worker`; its socket and output are served by a task of its own, in `io`.
 
-mod asks;
 mod boot;
-mod by_hand;
 mod cancel;
+mod deadlines;
 mod dispatch;
-mod ends;
-mod events;
-mod fresh;
+mod event_handlers;
+mod exit_outcome;
 mod generation;
-mod io;
-mod judge;
+mod job_requests;
 mod launch;
-mod limits;
-mod look;
-mod memory;
-mod output;
+mod manual_minimum;
+mod memory_sampling;
+mod program_files;
+mod run_end;
+mod run_status;
+mod worker_io;
+mod worker_output;
 pub use crate::config::plan;
-mod recycle;
-mod reload;
-mod respawn;
-mod scale;
-mod scaler;
-mod stop;
-mod tend;
+mod boot_backoff;
+mod canary;
+mod reconcile;
+mod recycling;
+mod rollout;
+mod shutdown;
+mod sizing;
+mod status;
 mod timers;
-mod trial;
-mod view;
 mod worker;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -47,26 +46,28 @@ use crate::guardian::Handle;
 use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::job::{Failure, JobId, JobOptions, Outcome, Payload};
 use crate::wire::RunId;
-pub use asks::{Asked, Question, ReplyTo};
-pub use generation::{Member, NotRenewed, Reloading, Renewal, Renewed, Turnover};
-use io::FromIo;
-pub use look::{Aboard, Ending};
-use memory::Look;
-pub use memory::Recycled;
+use boot_backoff::BootBackoff;
+pub use generation::{
+    GenerationSpec, RolloutError, RolloutProgress, RolloutSummary, WorkerRef, WorkerReplacement,
+};
+pub use job_requests::{ReplyTo, RequestKind, RunRequest};
+pub use memory_sampling::RecycleCounts;
+use memory_sampling::SamplingState;
 use plan::{Plan, Recycling, Scaling};
-use reload::Reload;
-use respawn::Respawn;
-pub use scale::{Decision, Load, Why};
-use scaler::Scaler;
-pub use scaler::{ByHand, Floor};
-pub use tend::Demand;
+pub use reconcile::Demand;
+use rollout::Reload;
+pub use run_status::{CancelReason, RunStatus};
+use sizing::autoscaler::Autoscaler;
+pub use sizing::autoscaler::{MinWorkers, ScaleOrder};
+pub use sizing::decision::{SizingDecision, SizingInput, SizingReason};
+pub use status::{PoolStatus, SizingChange, WorkerActivity, WorkerCounts, WorkerJob, WorkerStatus};
 use timers::Timers;
-pub use view::{Census, Doing, Insight, Row, RowJob, Scaled};
 use worker::Worker;
+use worker_io::IoEvent;
 
 /// What a pool starts and how it treats it.
 #[derive(Clone, Debug)]
-pub struct Spec {
+pub struct PoolSpec {
     /// The channel's name, for logs and for the workers.
     pub channel: Arc<str>,
     /// What runs the jobs.
@@ -127,7 +128,7 @@ pub struct Run {
 
 /// The end of one delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct EndedRun {
     /// The delivery.
     pub run: RunId,
     /// The job.
@@ -141,35 +142,35 @@ pub struct Ended {
 /// One channel's workers.
 #[derive(Debug)]
 pub struct Pool {
-    spec: Spec,
+    spec: PoolSpec,
     guardian: Handle,
     /// The generation that workers are started as.
     generation: u64,
     /// The last number that was given to one.
-    newest: u64,
+    newest_generation: u64,
     reload: Option<Reload>,
     /// How the last reload ended, until somebody asks.
-    reloaded: Option<Result<Renewed, NotRenewed>>,
+    reloaded: Option<Result<RolloutSummary, RolloutError>>,
     workers: BTreeMap<ChildId, Worker>,
-    runs: HashMap<RunId, InRun>,
+    runs: HashMap<RunId, ActiveRun>,
     timers: Timers,
-    respawn: Respawn,
-    scaler: Scaler,
+    respawn: BootBackoff,
+    scaler: Autoscaler,
     demand: Demand,
     /// When a run last began or ended.
-    moved: Instant,
+    last_progress: Instant,
     /// When it is decided anew how many workers there should be.
     flex_at: Option<Instant>,
     /// When the next worker is too old.
     age_at: Option<Instant>,
-    look: Look,
+    look: SamplingState,
     /// What the largest worker used when it was looked at last, also when that one has gone.
     largest: Option<u64>,
-    recycled: Recycled,
+    recycled: RecycleCounts,
     /// What was said last about boots.
     was_degraded: bool,
     /// See [`Pool::boot_missing`]: nobody takes runs, and there is no room for somebody who would.
-    stands_still: bool,
+    is_stalled: bool,
     /// Runs that have not ended although they were told to.
     stuck_runs: HashSet<RunId>,
     max_isolated: usize,
@@ -177,21 +178,21 @@ pub struct Pool {
     closing: bool,
     /// Workers whose outgoing frames wait for [`Pool::flush`].
     unflushed: Vec<ChildId>,
-    ended: Vec<Ended>,
-    asked: Vec<Asked>,
+    ended: Vec<EndedRun>,
+    asked: Vec<RunRequest>,
     /// What the handlers of the workers want, by the name of the job, as their last hello said.
     jobs: HashMap<String, JobOptions>,
     /// Whether any worker has said hello.
     is_introduced: bool,
     children: mpsc::UnboundedReceiver<(ChildId, ChildEvent)>,
     to_children: mpsc::UnboundedSender<(ChildId, ChildEvent)>,
-    io: mpsc::Receiver<FromIo>,
-    to_io: mpsc::Sender<FromIo>,
+    io: mpsc::Receiver<IoEvent>,
+    to_io: mpsc::Sender<IoEvent>,
 }
 
 /// A run that is aboard a worker.
 #[derive(Debug)]
-struct InRun {
+struct ActiveRun {
     id: JobId,
     /// The job's name.
     job: String,
@@ -211,34 +212,34 @@ struct InRun {
 impl Pool {
     /// A pool without workers; [`Pool::next`] boots them.
     #[must_use]
-    pub fn new(Renewal { spec, guardian }: Renewal) -> Self {
+    pub fn new(GenerationSpec { spec, guardian }: GenerationSpec) -> Self {
         // Events of children are few and bounded by the number of workers; frames are held back by
         // the bounded channel.
         let (to_children, children) = mpsc::unbounded_channel();
         let (to_io, io) = mpsc::channel(256);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let scaler = Scaler::new(&spec.plan, spec.scaling);
+        let scaler = Autoscaler::new(&spec.plan, spec.scaling);
         let mut pool = Self {
             spec,
             guardian,
             generation: 1,
-            newest: 1,
+            newest_generation: 1,
             reload: None,
             reloaded: None,
             workers: BTreeMap::new(),
             runs: HashMap::new(),
             timers: Timers::default(),
-            respawn: Respawn::default(),
+            respawn: BootBackoff::default(),
             scaler,
             demand: Demand::default(),
-            moved: Instant::now(),
+            last_progress: Instant::now(),
             flex_at: None,
             age_at: None,
-            look: Look::default(),
+            look: SamplingState::default(),
             largest: None,
-            recycled: Recycled::default(),
+            recycled: RecycleCounts::default(),
             was_degraded: false,
-            stands_still: false,
+            is_stalled: false,
             stuck_runs: HashSet::new(),
             max_isolated: cores.min(4),
             closing: false,
@@ -259,8 +260,8 @@ impl Pool {
 
     /// Keeps the pool as planned until something happened, then answers the runs that have ended.
     /// An empty answer means that the capacity may have changed. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Vec<Ended> {
-        self.tend();
+    pub async fn next(&mut self) -> Vec<EndedRun> {
+        self.reconcile();
         self.flush();
         if self.ended.is_empty() && self.reloaded.is_none() {
             let due = self.timers.next();

@@ -4,7 +4,13 @@ use super::*;
 
 /// One that said hello so long ago.
 fn ready(ago: Duration) -> Worker {
-    let mut worker = Worker::new(ChildId(1), (Role::Plan, 1), Phase::Booting, "min".to_owned(), Ties::cut());
+    let mut worker = Worker::new(
+        ChildId(1),
+        (Role::Plan, 1),
+        WorkerState::Booting,
+        "min".to_owned(),
+        IoLink::disconnected(),
+    );
     worker.hello(1);
     worker.ready_at = Instant::now().checked_sub(ago);
     assert!(worker.ready_at.is_some());
@@ -14,19 +20,19 @@ fn ready(ago: Duration) -> Worker {
 #[test]
 fn one_that_ends_by_itself_soon_and_unused_has_not_booted() {
     let (soon, exit) = (Duration::from_millis(1_200), Some(Exit::Code(0)));
-    assert!(ready(Duration::ZERO).died_young(exit) && ready(soon).died_young(exit));
-    assert!(!ready(respawn::YOUNG).died_young(exit), "it has lived for long enough");
-    assert!(!ready(soon).died_young(None), "nobody knows how it ended");
+    assert!(ready(Duration::ZERO).is_failed_start(exit) && ready(soon).is_failed_start(exit));
+    assert!(!ready(boot_backoff::MIN_USEFUL_LIFE).is_failed_start(exit), "it has lived for long enough");
+    assert!(!ready(soon).is_failed_start(None), "nobody knows how it ended");
     let mut stopped = ready(soon);
-    stopped.phase = Phase::Leaving;
-    assert!(!stopped.died_young(exit), "we told it to go");
+    stopped.state = WorkerState::Stopping;
+    assert!(!stopped.is_failed_start(exit), "we told it to go");
     let mut killed = ready(soon);
-    killed.doom = Some(Doom::Stopping);
-    assert!(!killed.died_young(exit), "we killed it");
+    killed.kill_reason = Some(KillReason::Stopping);
+    assert!(!killed.is_failed_start(exit), "we killed it");
     let mut used = ready(soon);
     used.take(1, JobId(1));
     used.leave(1);
-    assert!(!used.died_young(exit), "it has run a job, and may have had enough");
+    assert!(!used.is_failed_start(exit), "it has run a job, and may have had enough");
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use aint_queue::channel::{Command, Rules};
 use aint_queue::pool::plan::Plan;
-use aint_queue::pool::{ByHand, NotRenewed, Program, Spec};
+use aint_queue::pool::{PoolSpec, Program, RolloutError, ScaleOrder};
 use aint_queue::retry::Policy;
 use tokio::sync::oneshot;
 
 use crate::rig::{Options, PATIENCE, Rig, job, rig};
 
-async fn scale(rig: &Rig, order: ByHand) -> usize {
+async fn scale(rig: &Rig, order: ScaleOrder) -> usize {
     let (reply, answer) = oneshot::channel();
     rig.commands.send(Command::Scale(order, reply)).await.unwrap();
     answer.await.unwrap().unwrap().fewest
@@ -29,18 +29,18 @@ async fn serve(rig: &Rig, workers: usize) {
 async fn what_was_ordered_by_hand_survives_within_the_new_bounds() {
     let rig = rig(Options::new(Plan::process_pool(1, 6, 0))).await;
     serve(&rig, 1).await;
-    assert_eq!(scale(&rig, ByHand::Exactly(4)).await, 4);
+    assert_eq!(scale(&rig, ScaleOrder::Exactly(4)).await, 4);
     serve(&rig, 4).await;
     let renewed = rig.reload(rig.spec.clone(), rig.rules).await.unwrap();
     assert_eq!((renewed.generation, renewed.workers.len()), (2, 4));
     serve(&rig, 4).await;
-    let spec = Spec { plan: Plan::process_pool(1, 2, 0), ..rig.spec.clone() };
+    let spec = PoolSpec { plan: Plan::process_pool(1, 2, 0), ..rig.spec.clone() };
     assert_eq!(rig.reload(spec, rig.rules).await.unwrap().generation, 3);
     serve(&rig, 2).await;
     // A wider bound later lets the order count again.
     assert_eq!(rig.reload(rig.spec.clone(), rig.rules).await.unwrap().generation, 4);
     serve(&rig, 4).await;
-    assert_eq!(scale(&rig, ByHand::Change(-2)).await, 2);
+    assert_eq!(scale(&rig, ScaleOrder::Change(-2)).await, 2);
     rig.stop(false).await;
 }
 
@@ -51,9 +51,9 @@ async fn the_rules_change_with_the_workers_and_not_when_those_fail() {
         policy: Policy { max_attempts, backoff: rig.rules.policy.backoff },
         ..rig.rules
     };
-    let spec = Spec { program: Program::Wire(vec!["false".to_owned()]), ..rig.spec.clone() };
+    let spec = PoolSpec { program: Program::Wire(vec!["false".to_owned()]), ..rig.spec.clone() };
     let failed = rig.reload(spec, rules(1)).await.unwrap_err();
-    assert!(matches!(&failed, NotRenewed::Failed(why) if why.contains("exited with 1")), "{failed:?}");
+    assert!(matches!(&failed, RolloutError::Failed(why) if why.contains("exited with 1")), "{failed:?}");
     let ids = rig.push(&[job("fail", "{}")]).await;
     rig.until("it to fail for good", |status| status.failed == 1).await;
     assert_eq!(rig.get(ids[0]).await.meta.attempts, 3, "the rules there were before");

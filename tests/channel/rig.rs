@@ -10,7 +10,7 @@ use aint_queue::guardian::Guardian;
 use aint_queue::job::{JobId, NewJob, Payload, Timestamp};
 use aint_queue::metrics::Metrics;
 use aint_queue::pool::plan::{Plan, Recycling, Scaling};
-use aint_queue::pool::{NotRenewed, Pool, Program, Renewal, Renewed, Spec};
+use aint_queue::pool::{GenerationSpec, Pool, PoolSpec, Program, RolloutError, RolloutSummary};
 use aint_queue::retry::Policy;
 use aint_queue::store::model::Model;
 use aint_queue::store::{Listed, Status, Store};
@@ -27,7 +27,7 @@ pub struct Rig {
     pub commands: mpsc::Sender<Command>,
     pub guardian: Guardian,
     /// What its workers are made from and what it decides by, for another generation.
-    pub spec: Spec,
+    pub spec: PoolSpec,
     pub rules: Rules,
     task: JoinHandle<Stopped>,
 }
@@ -79,7 +79,7 @@ impl Options {
 
 pub async fn rig(options: Options) -> Rig {
     let guardian = Guardian::start_with(Path::new(BINARY), "test".into()).await.unwrap();
-    let spec = Spec {
+    let spec = PoolSpec {
         channel: "default".into(),
         program: options.program,
         files: Vec::new(),
@@ -104,7 +104,7 @@ pub async fn rig(options: Options) -> Rig {
     let channel = Channel::new(Setup {
         name: "default".into(),
         store: Arc::clone(&options.store),
-        pool: Pool::new(Renewal { spec: spec.clone(), guardian: guardian.handle() }),
+        pool: Pool::new(GenerationSpec { spec: spec.clone(), guardian: guardian.handle() }),
         rules,
         dead: Vec::new(),
         elsewhere: None,
@@ -151,9 +151,9 @@ impl Rig {
     }
 
     /// Lets workers of this kind take over.
-    pub async fn reload(&self, spec: Spec, rules: Rules) -> Result<Renewed, NotRenewed> {
+    pub async fn reload(&self, spec: PoolSpec, rules: Rules) -> Result<RolloutSummary, RolloutError> {
         let (reply, ended) = oneshot::channel();
-        let pool = Renewal { spec, guardian: self.guardian.handle() };
+        let pool = GenerationSpec { spec, guardian: self.guardian.handle() };
         let renewal = Box::new(channel::Renewal { pool, rules });
         self.commands.send(Command::Reload(renewal, reply)).await.unwrap();
         tokio::time::timeout(PATIENCE, ended).await.expect("it ends").unwrap()

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use aint_queue::job::NewJob;
-use aint_queue::pool::Doing;
+use aint_queue::pool::WorkerActivity;
 use aint_queue::pool::plan::{Plan, Recycling, Scaling};
 
 use crate::rig::{Options, PATIENCE, Rig, job, rig};
@@ -38,8 +38,8 @@ async fn short_jobs_go_on_while_two_workers_are_held_up_by_long_ones() {
         hold_up(&rig, worker * (LIFE - 1), FOR_EVER).await;
     }
     let doing: Vec<_> = rig.report().await.pool.rows.iter().map(|row| row.state).collect();
-    let at_last_jobs = doing.iter().filter(|doing| **doing == Doing::Draining).count();
-    assert!(at_last_jobs == 3 && !doing.contains(&Doing::Busy), "{doing:?}");
+    let at_last_jobs = doing.iter().filter(|doing| **doing == WorkerActivity::Draining).count();
+    assert!(at_last_jobs == 3 && !doing.contains(&WorkerActivity::Busy), "{doing:?}");
     rig.push(&noops(3)).await;
     let counts = rig.until("the last ones", |s| s.done == 3 * (LIFE - 1) + 3).await;
     assert_eq!((counts.reserved, counts.failed), (3, 0), "the long ones go on");

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Report;
 use crate::cli::time;
-use crate::pool::{Census, Insight};
+use crate::pool::{PoolStatus, WorkerCounts};
 use crate::store;
 
 /// A report as JSON.
@@ -37,9 +37,9 @@ pub(super) struct Shown<'a> {
 /// The workers as JSON: their numbers, each of them, and why there are so many.
 #[derive(Serialize)]
 struct Workers<'a> {
-    counts: &'a Census,
+    counts: &'a WorkerCounts,
     #[serde(flatten)]
-    pool: &'a Insight,
+    pool: &'a PoolStatus,
 }
 
 impl<'a> From<&'a Report> for Shown<'a> {

@@ -3,7 +3,7 @@
 use super::facts::{Facts, Master};
 use crate::cli::workers::next_try;
 use crate::cli::{text, time};
-use crate::pool::Why;
+use crate::pool::SizingReason;
 
 /// A reason, as a word for programs and as a part of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,9 @@ pub(super) fn blockers(facts: &Facts) -> Vec<Clause> {
             }
             // Where demand counts as well, it brings workers before anybody reads this.
             let scaled = report.pool.scaled.last().map(|scaled| scaled.decision);
-            if scaled.is_some_and(|decision| decision.workers == 0 && decision.why == Why::ByHand) {
+            if scaled
+                .is_some_and(|decision| decision.workers == 0 && decision.why == SizingReason::ManualMinimum)
+            {
                 let text = "somebody has scaled it to no workers (queue:scale +1 brings one)";
                 found.push(Clause::new("scaled", text));
             }

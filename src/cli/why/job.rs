@@ -6,7 +6,7 @@ use crate::channel::HeldJob;
 use crate::cli::workers::span;
 use crate::cli::{text, time};
 use crate::job::{ErrorKind, FailReason, JobId};
-use crate::pool::{Aboard, Ending};
+use crate::pool::{CancelReason, RunStatus};
 use crate::store::State;
 
 /// Most characters of an error that are shown.
@@ -175,7 +175,7 @@ fn reserved(job: &Job, facts: &Facts) -> Clause {
     }
 }
 
-fn running(subject: &str, master: i32, aboard: &Aboard) -> Clause {
+fn running(subject: &str, master: i32, aboard: &RunStatus) -> Clause {
     if aboard.booting {
         let text = format!("{subject} is leased by master {master} and waits for its worker to start.");
         return Clause::new("starting", text);
@@ -187,8 +187,8 @@ fn running(subject: &str, master: i32, aboard: &Aboard) -> Clause {
         None => ("running", String::new()),
         Some(ending) => {
             let why = match ending {
-                Ending::TimedOut => "its time is up",
-                Ending::Cancelled => "it was cancelled",
+                CancelReason::TimedOut => "its time is up",
+                CancelReason::Cancelled => "it was cancelled",
             };
             let asked = if aboard.stuck {
                 ", it was asked to end and does not: its worker is killed when the worker's other jobs have ended"

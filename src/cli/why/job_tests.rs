@@ -3,7 +3,7 @@
 use super::*;
 use crate::channel::{Report, View};
 use crate::job::{Meta, Timestamp};
-use crate::pool::{Decision, Insight, Load, Scaled, Why};
+use crate::pool::{PoolStatus, SizingChange, SizingDecision, SizingInput, SizingReason};
 use crate::store::Status;
 
 const ID: JobId = JobId(1_796_029_000_000_000);
@@ -32,9 +32,9 @@ fn holding(held: HeldJob) -> Facts {
     facts(View { job: Some(held), ..view(4, 0) })
 }
 
-fn aboard() -> Aboard {
+fn aboard() -> RunStatus {
     let (ending, stuck) = (None, false);
-    Aboard {
+    RunStatus {
         pid: Some(7),
         booting: false,
         ms: 3_200,
@@ -125,13 +125,14 @@ fn a_waiting_job_of_a_channel_that_stands_still() {
     );
     let store = with(Report { store_error: Some("refused".to_owned()), ..Report::default() });
     says(&waiting, &store, "store", "waits: its master 42 cannot use the store: refused.");
-    let decision = Decision { workers: 0, why: Why::ByHand, load: Load::default() };
-    let scaled = vec![Scaled { ago_ms: 1, from: 2, decision }];
+    let decision =
+        SizingDecision { workers: 0, why: SizingReason::ManualMinimum, load: SizingInput::default() };
+    let scaled = vec![SizingChange { ago_ms: 1, from: 2, decision }];
     let scaled =
-        with(Report { pool: Box::new(Insight { scaled, ..Insight::default() }), ..Report::default() });
+        with(Report { pool: Box::new(PoolStatus { scaled, ..PoolStatus::default() }), ..Report::default() });
     let said = "waits: somebody has scaled it to no workers (queue:scale +1 brings one).";
     says(&waiting, &scaled, "scaled", said);
-    let pool = Box::new(Insight { degraded: true, next_boot_ms: Some(3_000), ..Insight::default() });
+    let pool = Box::new(PoolStatus { degraded: true, next_boot_ms: Some(3_000), ..PoolStatus::default() });
     let worker_error = Some("it exited with 1 before it was ready".to_owned());
     let degraded = with(Report { pool, worker_error, ..Report::default() });
     let said =
@@ -196,9 +197,9 @@ fn a_reserved_job() {
     let running = |aboard| holding(HeldJob::Running(aboard));
     let said = "is running for 3.2 s of at most 10.0 s in worker 7 of master 42, 40 % done";
     says(&reserved, &running(aboard()), "running", &format!("{said}."));
-    let late = Aboard { ending: Some(Ending::TimedOut), ..aboard() };
+    let late = RunStatus { ending: Some(CancelReason::TimedOut), ..aboard() };
     says(&reserved, &running(late), "ending", &format!("{said}; its time is up and it was asked to end."));
-    let deaf = Aboard { ending: Some(Ending::Cancelled), stuck: true, ..aboard() };
+    let deaf = RunStatus { ending: Some(CancelReason::Cancelled), stuck: true, ..aboard() };
     let waits = "and does not: its worker is killed when the worker's other jobs have ended";
     says(
         &reserved,
@@ -206,7 +207,7 @@ fn a_reserved_job() {
         "ending",
         &format!("{said}; it was cancelled, it was asked to end {waits}."),
     );
-    let booting = Aboard { booting: true, ..aboard() };
+    let booting = RunStatus { booting: true, ..aboard() };
     says(
         &reserved,
         &running(booting),

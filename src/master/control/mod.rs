@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::channel::{CancelEnd, Quieted, Report, View};
 use crate::job::JobId;
-use crate::pool::{ByHand, Floor, Renewed};
+use crate::pool::{MinWorkers, RolloutSummary, ScaleOrder};
 
 pub use client::{ControlError, ask};
 pub(super) use server::{Answers, Server, SocketFile, serve};
@@ -58,7 +58,7 @@ pub enum Request {
     Scale {
         /// To how many.
         #[serde(flatten)]
-        order: ByHand,
+        order: ScaleOrder,
     },
 }
 
@@ -130,7 +130,7 @@ pub enum Answer {
     Reloaded {
         /// The workers that went and came.
         #[serde(flatten)]
-        renewed: Renewed,
+        renewed: RolloutSummary,
         /// The changed keys that take effect with the next start only.
         restart: Vec<String>,
         /// Whether the file of the master's program is another one than the master runs.
@@ -167,5 +167,5 @@ pub enum Answer {
         was_quiet: bool,
     },
     /// To [`Request::Scale`].
-    Scaled(Floor),
+    Scaled(MinWorkers),
 }

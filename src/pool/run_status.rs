@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::worker::Phase;
+use super::worker::WorkerState;
 use super::{Pool, Program};
 use crate::wire::RunId;
 
 /// More names of handlers are not passed on.
-const MAX_NAMES: usize = 1000;
+const MAX_LISTED_HANDLERS: usize = 1000;
 
 /// A run, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Aboard {
+pub struct RunStatus {
     /// Its worker's process id, once it has one.
     pub pid: Option<i32>,
     /// Its worker is being started for it; it has not begun.
@@ -25,7 +25,7 @@ pub struct Aboard {
     /// How far it says it is, in whole percent.
     pub progress: Option<u8>,
     /// Why it was asked to end.
-    pub ending: Option<Ending>,
+    pub ending: Option<CancelReason>,
     /// It was asked to end and does not: its worker is killed when its siblings have ended.
     pub stuck: bool,
 }
@@ -33,7 +33,7 @@ pub struct Aboard {
 /// Why a run was asked to end before it had finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ending {
+pub enum CancelReason {
     /// Its time limit has passed.
     TimedOut,
     /// Somebody cancelled its job.
@@ -43,19 +43,19 @@ pub enum Ending {
 impl Pool {
     /// How a run stands; `None` when it is not aboard any more.
     #[must_use]
-    pub fn look(&self, run: RunId) -> Option<Aboard> {
+    pub fn run_status(&self, run: RunId) -> Option<RunStatus> {
         let entry = self.runs.get(&run)?;
         let worker = self.workers.get(&entry.child);
         let wire = matches!(self.spec.program, Program::Wire(_));
-        Some(Aboard {
+        Some(RunStatus {
             pid: worker.and_then(|worker| worker.pid),
-            booting: wire && worker.is_some_and(|worker| worker.phase == Phase::Booting),
+            booting: wire && worker.is_some_and(|worker| worker.state == WorkerState::Booting),
             ms: millis(Instant::now().duration_since(entry.began)),
             limit_ms: entry.limit.map(millis),
-            progress: entry.progress.map(super::view::whole),
+            progress: entry.progress.map(super::status::whole),
             ending: match (entry.cancelled, entry.overdue) {
-                (true, _) => Some(Ending::Cancelled),
-                (false, true) => Some(Ending::TimedOut),
+                (true, _) => Some(CancelReason::Cancelled),
+                (false, true) => Some(CancelReason::TimedOut),
                 (false, false) => None,
             },
             stuck: self.stuck_runs.contains(&run),
@@ -66,7 +66,7 @@ impl Pool {
     /// named so many that nobody wants to read them.
     #[must_use]
     pub fn handlers(&self) -> Option<Vec<String>> {
-        if self.jobs.is_empty() || self.jobs.len() > MAX_NAMES {
+        if self.jobs.is_empty() || self.jobs.len() > MAX_LISTED_HANDLERS {
             return None;
         }
         let mut names: Vec<_> = self.jobs.keys().cloned().collect();

@@ -16,117 +16,126 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::generation::{Kit, Member, NotRenewed, Reloading, Renewal, Renewed, Turnover};
-use super::respawn::Respawn;
+use super::boot_backoff::BootBackoff;
+use super::generation::{
+    GenerationSpec, GenerationState, RolloutError, RolloutProgress, RolloutSummary, WorkerRef,
+    WorkerReplacement,
+};
 use super::timers::Timer;
-use super::worker::{Phase, Role, Worker};
-use super::{Pool, Program, recycle};
+use super::worker::{Role, Worker, WorkerState};
+use super::{Pool, Program, recycling};
 use crate::guardian::handle::ChildId;
 use crate::job::{Next, Outcome};
 
 /// How soon a job that only the new generation knows is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+const UNKNOWN_JOB_RETRY: Duration = Duration::from_secs(1);
 
 /// A reload under way.
 #[derive(Debug)]
 pub(super) struct Reload {
     /// What the pool does not start workers from: the next generation before the turnover, the one before afterwards.
-    pub(super) other: Kit,
-    pub(super) stage: Stage,
+    pub(super) other: GenerationState,
+    pub(super) stage: RolloutStage,
     /// Who served when the turnover began.
-    old: Vec<Member>,
+    old: Vec<WorkerRef>,
     /// Workers whose jobs are interrupted because they outlast the stop wait.
     outlasted: HashSet<ChildId>,
     handed_back: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum RolloutStage {
     Pending,
-    Trial(ChildId),
-    Turnover,
+    Canary(ChildId),
+    Replacing,
 }
 
 impl Pool {
-    /// Lets workers made from this take over; [`Pool::take_reloaded`] tells the end. One reload at a time.
-    pub fn reload(&mut self, renewal: Renewal) {
-        self.newest += 1;
-        let generation = self.newest;
+    /// Lets workers made from this take over; [`Pool::take_rollout_result`] tells the end. One reload at a time.
+    pub fn reload(&mut self, renewal: GenerationSpec) {
+        self.newest_generation += 1;
+        let generation = self.newest_generation;
         if self.closing {
-            self.reloaded = Some(Err(NotRenewed::Stopping));
+            self.reloaded = Some(Err(RolloutError::Stopping));
             return;
         }
         info!(channel = %self.spec.channel, generation, "reloading");
-        let other = Kit { generation, renewal, jobs: HashMap::new() };
+        let other = GenerationState { generation, renewal, jobs: HashMap::new() };
         let (old, outlasted) = (Vec::new(), HashSet::new());
-        self.reload = Some(Reload { other, stage: Stage::Pending, old, outlasted, handed_back: 0 });
+        self.reload = Some(Reload { other, stage: RolloutStage::Pending, old, outlasted, handed_back: 0 });
         if matches!(self.spec.program, Program::Exec(_)) {
-            self.turn_over();
+            self.replace_generation();
         }
-        self.tend();
+        self.reconcile();
     }
 
     /// How the reload ended, once it has.
-    pub fn take_reloaded(&mut self) -> Option<Result<Renewed, NotRenewed>> {
+    pub fn take_rollout_result(&mut self) -> Option<Result<RolloutSummary, RolloutError>> {
         self.reloaded.take()
     }
 
     /// The channel stops: the reload is of no use any more.
-    pub(super) fn give_up_reload(&mut self) {
+    pub(super) fn abandon_rollout(&mut self) {
         if self.reload.take().is_some() {
-            self.reloaded = Some(Err(NotRenewed::Stopping));
+            self.reloaded = Some(Err(RolloutError::Stopping));
         }
     }
 
     /// How far the reload is.
-    pub(super) fn reloading(&self) -> Option<Reloading> {
+    pub(super) fn reloading(&self) -> Option<RolloutProgress> {
         let reload = self.reload.as_ref()?;
-        let proved = reload.stage == Stage::Turnover;
+        let proved = reload.stage == RolloutStage::Replacing;
         let (new, old) = if proved {
             (self.generation, reload.other.generation)
         } else {
             (reload.other.generation, self.generation)
         };
-        let is_left = |w: &&Worker| w.role == Role::Plan && w.generation == old && w.phase != Phase::Retiring;
+        let is_left =
+            |w: &&Worker| w.role == Role::Plan && w.generation == old && w.state != WorkerState::Retiring;
         let old = self.workers.values().filter(is_left).count();
-        Some(Reloading { generation: new, proved, old })
+        Some(RolloutProgress { generation: new, proved, old })
     }
 
     /// Takes the reload a step further.
-    pub(super) fn tend_reload(&mut self) {
+    pub(super) fn advance_rollout(&mut self) {
         let Some(stage) = self.reload.as_ref().map(|reload| reload.stage) else { return };
         match stage {
-            Stage::Pending => self.begin_trial(),
+            RolloutStage::Pending => self.start_canary(),
             // It went with the guardian, or with the lease: nothing is known of the program.
-            Stage::Trial(child) if !self.workers.contains_key(&child) => {
-                self.set_stage(Stage::Pending);
-                self.begin_trial();
+            RolloutStage::Canary(child) if !self.workers.contains_key(&child) => {
+                self.set_stage(RolloutStage::Pending);
+                self.start_canary();
             }
-            Stage::Trial(_) => {}
-            Stage::Turnover => self.end_turnover(),
+            RolloutStage::Canary(_) => {}
+            RolloutStage::Replacing => self.finish_rollout(),
         }
     }
 
     /// The new generation serves from now on, and the old one is replaced.
-    pub(super) fn turn_over(&mut self) {
+    pub(super) fn replace_generation(&mut self) {
         self.exchange();
-        self.set_stage(Stage::Turnover);
+        self.set_stage(RolloutStage::Replacing);
         // What kept the old program from starting says nothing about the new one.
-        self.respawn = Respawn::default();
+        self.respawn = BootBackoff::default();
         let generation = self.generation;
-        let serves = |w: &&Worker| w.role == Role::Plan && matches!(w.phase, Phase::Ready | Phase::Draining);
-        let old =
-            self.workers.values().filter(|w| serves(w) && w.generation != generation).filter_map(Member::of);
+        let serves = |w: &&Worker| {
+            w.role == Role::Plan && matches!(w.state, WorkerState::Serving | WorkerState::Draining)
+        };
+        let old = self
+            .workers
+            .values()
+            .filter(|w| serves(w) && w.generation != generation)
+            .filter_map(WorkerRef::of);
         let old = old.collect();
         if let Some(reload) = &mut self.reload {
             reload.old = old;
         }
-        self.replace_others(recycle::Why::Reload);
-        self.end_turnover();
+        self.replace_others(recycling::RecycleReason::Reload);
+        self.finish_rollout();
     }
 
     /// Every planned worker of another generation is to be replaced, and those of this one are not.
-    fn replace_others(&mut self, why: recycle::Why) {
+    fn replace_others(&mut self, why: recycling::RecycleReason) {
         let generation = self.generation;
         let (plan, scaling) = (self.spec.plan, self.spec.scaling);
         self.scaler.renew(&plan, scaling);
@@ -139,13 +148,15 @@ impl Pool {
                 continue;
             };
             let ours = worker.generation == generation;
-            match worker.phase {
-                Phase::Booting if !ours => self.dismiss(child),
-                Phase::Ready if ours => worker.outgoing = worker.outgoing.filter(|why| !why.is_reload()),
-                Phase::Ready => (worker.outgoing, worker.replaced) = (Some(why), false),
-                Phase::Draining if ours => self.stay(child),
+            match worker.state {
+                WorkerState::Booting if !ours => self.stop_worker(child),
+                WorkerState::Serving if ours => {
+                    worker.outgoing = worker.outgoing.filter(|why| !why.is_reload())
+                }
+                WorkerState::Serving => (worker.outgoing, worker.replaced) = (Some(why), false),
+                WorkerState::Draining if ours => self.stay(child),
                 // It has no longer for its last jobs than those that follow.
-                Phase::Draining => self.set_worker_timer(child, self.spec.stop_wait),
+                WorkerState::Draining => self.set_worker_timer(child, self.spec.stop_wait),
                 _ => {}
             }
         }
@@ -153,29 +164,29 @@ impl Pool {
 
     /// A worker that was to go because of a reload serves on, and one that goes for another reason may take its time.
     fn stay(&mut self, child: ChildId) {
-        let Some(worker) = self.workers.get_mut(&child).filter(|w| w.doom.is_none()) else { return };
-        if worker.outgoing.is_some_and(recycle::Why::is_reload) {
-            (worker.phase, worker.outgoing) = (Phase::Ready, None);
+        let Some(worker) = self.workers.get_mut(&child).filter(|w| w.kill_reason.is_none()) else { return };
+        if worker.outgoing.is_some_and(recycling::RecycleReason::is_reload) {
+            (worker.state, worker.outgoing) = (WorkerState::Serving, None);
         }
         if let Some(due) = worker.due.take() {
             self.timers.unset(due, Timer::Worker(child));
         }
     }
 
-    fn end_turnover(&mut self) {
+    fn finish_rollout(&mut self) {
         let planned = || self.workers.values().filter(|w| w.role == Role::Plan);
         let wire = matches!(self.spec.program, Program::Wire(_));
-        let is_left = |w: &Worker| w.generation != self.generation && w.phase != Phase::Retiring;
+        let is_left = |w: &Worker| w.generation != self.generation && w.state != WorkerState::Retiring;
         if wire && planned().any(is_left) {
             return;
         }
         let Some(reload) = self.reload.take() else { return };
-        let ready = |w: &&Worker| w.phase == Phase::Ready && w.generation == self.generation;
-        let new: Vec<_> = planned().filter(ready).filter_map(Member::of).collect();
+        let ready = |w: &&Worker| w.state == WorkerState::Serving && w.generation == self.generation;
+        let new: Vec<_> = planned().filter(ready).filter_map(WorkerRef::of).collect();
         let rows = if wire { reload.old.len().max(new.len()) } else { 0 };
-        let workers =
-            (0..rows).map(|row| Turnover { old: reload.old.get(row).copied(), new: new.get(row).copied() });
-        let renewed = Renewed {
+        let workers = (0..rows)
+            .map(|row| WorkerReplacement { old: reload.old.get(row).copied(), new: new.get(row).copied() });
+        let renewed = RolloutSummary {
             generation: self.generation,
             workers: workers.collect(),
             handed_back: reload.handed_back,
@@ -188,10 +199,10 @@ impl Pool {
     pub(super) fn boot_failed(&mut self, generation: u64, why: &str) {
         let stage = self.reload.as_ref().map(|reload| (reload.stage, reload.other.generation));
         match stage {
-            Some((Stage::Trial(_), next)) if generation == next => {}
-            Some((Stage::Turnover, _)) if generation == self.generation => {
+            Some((RolloutStage::Canary(_), next)) if generation == next => {}
+            Some((RolloutStage::Replacing, _)) if generation == self.generation => {
                 self.exchange();
-                self.replace_others(recycle::Why::TurnedBack);
+                self.replace_others(recycling::RecycleReason::TurnedBack);
             }
             _ if generation == self.generation => {
                 self.respawn.failed(Instant::now(), why);
@@ -205,15 +216,15 @@ impl Pool {
             channel = %self.spec.channel, generation = self.generation, why,
             "the reload failed; the workers there were before go on"
         );
-        self.reloaded = Some(Err(NotRenewed::Failed(why.to_owned())));
+        self.reloaded = Some(Err(RolloutError::Failed(why.to_owned())));
         // Those that stay and those that came are more than there may be.
-        self.tend();
+        self.reconcile();
     }
 
     /// An old worker has outlasted the stop wait with what it runs.
     pub(super) fn outlasted(&mut self, child: ChildId) {
         let Some(worker) = self.workers.get(&child) else { return };
-        let (pid, running) = (worker.pid, worker.aboard.len());
+        let (pid, running) = (worker.pid, worker.runs.len());
         warn!(channel = %self.spec.channel, pid, running, "a worker that is replaced by a reload still runs jobs after the stop wait: interrupting them");
         if let Some(reload) = &mut self.reload {
             reload.outlasted.insert(child);
@@ -229,18 +240,20 @@ impl Pool {
     }
 
     /// What an answer of a worker means while another generation takes over.
-    pub(super) fn in_this_generation(&self, child: ChildId, outcome: Outcome) -> Outcome {
+    pub(super) fn retry_unknown_job(&self, child: ChildId, outcome: Outcome) -> Outcome {
         let next = self.reload.as_ref().map_or(0, |reload| reload.other.generation);
-        let newest = self.generation.max(next);
-        let is_old = self.workers.get(&child).is_some_and(|w| w.generation != newest);
+        let newest_generation = self.generation.max(next);
+        let is_old = self.workers.get(&child).is_some_and(|w| w.generation != newest_generation);
         match outcome {
             // The new generation may well know it.
-            Outcome::Failed { next: Next::UnknownJob, .. } if is_old => Outcome::Released { after: RETRY },
+            Outcome::Failed { next: Next::UnknownJob, .. } if is_old => {
+                Outcome::Released { after: UNKNOWN_JOB_RETRY }
+            }
             other => other,
         }
     }
 
-    pub(super) fn set_stage(&mut self, stage: Stage) {
+    pub(super) fn set_stage(&mut self, stage: RolloutStage) {
         if let Some(reload) = &mut self.reload {
             reload.stage = stage;
         }

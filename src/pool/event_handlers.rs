@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, warn};
 
-use super::asks::Question;
-use super::io::FromIo;
+use super::job_requests::RequestKind;
 use super::timers::Timer;
-use super::worker::{Doom, Phase};
-use super::{Pool, Program, output};
+use super::worker::{KillReason, WorkerState};
+use super::worker_io::IoEvent;
+use super::{Pool, Program, worker_output};
 use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::wire::{self, FromWorker, JobSpec};
 
@@ -23,9 +23,9 @@ impl Pool {
         match event {
             ChildEvent::Spawned { pid } => {
                 worker.started(pid);
-                let early = worker.early.take();
+                let early = worker.early_hello.take();
                 if matches!(self.spec.program, Program::Exec(_)) {
-                    self.respawn.succeeded(worker.born);
+                    self.respawn.succeeded(worker.started_at);
                 }
                 if let Some(hello) = early {
                     self.on_frame(child, hello);
@@ -34,7 +34,7 @@ impl Pool {
             ChildEvent::SpawnFailed { error, .. } => {
                 error!(channel = %self.spec.channel, %error, "could not start a worker");
                 let generation = worker.generation;
-                self.bury(child, None, "");
+                self.remove_worker(child, None, "");
                 self.boot_failed(generation, &error);
             }
             ChildEvent::Exited(exit) => {
@@ -42,27 +42,27 @@ impl Pool {
                 worker.drain();
             }
             ChildEvent::Abandoned => {
-                worker.doom = Some(Doom::Stopping);
-                self.bury(child, None, "");
+                worker.kill_reason = Some(KillReason::Stopping);
+                self.remove_worker(child, None, "");
             }
         }
     }
 
-    pub(super) fn on_io(&mut self, event: FromIo) {
+    pub(super) fn on_io(&mut self, event: IoEvent) {
         match event {
-            FromIo::Frames(child, frames) => {
+            IoEvent::Frames(child, frames) => {
                 for frame in frames {
                     self.on_frame(child, frame);
                 }
             }
-            FromIo::Violation(child, error) => self.on_violation(child, &error.to_string()),
+            IoEvent::Violation(child, error) => self.on_violation(child, &error.to_string()),
             // The end of the wait is all there is to it: whoever waits asks for the capacity then.
-            FromIo::Room => {}
-            FromIo::Hangup(child) => self.on_hangup(child),
-            FromIo::Memory(used) => self.on_memory(used),
-            FromIo::Closed { child, tail } => {
+            IoEvent::Room => {}
+            IoEvent::Hangup(child) => self.on_hangup(child),
+            IoEvent::Memory(used) => self.on_memory(used),
+            IoEvent::Closed { child, tail } => {
                 let exit = self.workers.get(&child).and_then(|w| w.exit);
-                self.bury(child, exit, &tail);
+                self.remove_worker(child, exit, &tail);
             }
         }
     }
@@ -84,12 +84,12 @@ impl Pool {
             FromWorker::Log { run, level, message } => {
                 let job = run.and_then(|run| self.runs.get(&run)).map(|r| r.id.0);
                 let pid = self.workers.get(&child).and_then(|w| w.pid);
-                output::log_frame(&self.spec.channel, pid, job, &level, &message);
+                worker_output::log_frame(&self.spec.channel, pid, job, &level, &message);
             }
             FromWorker::Push { run, ask, channel, jobs } => {
-                self.on_ask(child, run, ask, Question::Push { channel, jobs });
+                self.on_ask(child, run, ask, RequestKind::Push { channel, jobs });
             }
-            FromWorker::Claim { run, ask, claim } => self.on_ask(child, run, ask, Question::Claim(claim)),
+            FromWorker::Claim { run, ask, claim } => self.on_ask(child, run, ask, RequestKind::Claim(claim)),
         }
     }
 
@@ -97,8 +97,8 @@ impl Pool {
     /// the way; one that lives on without a socket is of no use.
     fn on_hangup(&mut self, child: ChildId) {
         let Some(worker) = self.workers.get_mut(&child) else { return };
-        if worker.phase.is_staying() {
-            worker.hung_up = true;
+        if worker.state.is_staying() {
+            worker.socket_closed = true;
             self.set_worker_timer(child, HANGUP_GRACE);
         }
     }
@@ -110,16 +110,16 @@ impl Pool {
                 wire::PROTOCOL
             );
             error!(channel = %self.spec.channel, "a worker cannot be used: {why}");
-            return self.give_up(child, &why);
+            return self.discard(child, &why);
         }
         let slots_planned = self.slots_of(child);
         let Some(worker) = self.workers.get_mut(&child) else { return };
-        if worker.phase != Phase::Booting {
+        if worker.state != WorkerState::Booting {
             return self.on_violation(child, "it said hello twice");
         }
         if worker.pid.is_none() {
             // The guardian has not said its number yet. Without it nobody knows what it uses, nor what to call it.
-            worker.early = Some(FromWorker::Hello { protocol, slots, jobs });
+            worker.early_hello = Some(FromWorker::Hello { protocol, slots, jobs });
             return;
         }
         if !self.fits_at_hello(child) {
@@ -130,8 +130,8 @@ impl Pool {
         if !worker.out.is_empty() {
             self.unflushed.push(child);
         }
-        self.respawn.ready(worker.born, Instant::now());
-        let waiting: Vec<_> = worker.aboard.iter().copied().collect();
+        self.respawn.ready(worker.started_at, Instant::now());
+        let waiting: Vec<_> = worker.runs.iter().copied().collect();
         if let Some(due) = worker.due.take() {
             self.timers.unset(due, Timer::Worker(child));
         }
@@ -143,17 +143,17 @@ impl Pool {
         self.memory_may_change();
         self.introduced(child, jobs.into_iter().map(|job| (job.name, job.options)).collect());
         // Whoever it replaces goes at once: no more serve than there may be.
-        self.tend();
+        self.reconcile();
     }
 
     pub(super) fn on_violation(&mut self, child: ChildId, what: &str) {
         let Some(worker) = self.workers.get_mut(&child) else { return };
         worker.violations += 1;
-        if worker.violations == 1 && worker.phase != Phase::Dying {
+        if worker.violations == 1 && worker.state != WorkerState::Dying {
             warn!(channel = %self.spec.channel, pid = worker.pid, "a worker broke the protocol: {what}");
         }
         if worker.violations >= MAX_VIOLATIONS {
-            self.give_up(child, &format!("it broke the worker protocol: {what}"));
+            self.discard(child, &format!("it broke the worker protocol: {what}"));
         }
     }
 }

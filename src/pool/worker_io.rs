@@ -12,20 +12,20 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-use super::output::Output;
-use super::worker::MAX_UNREAD;
+use super::worker::MAX_UNREAD_BYTES;
+use super::worker_output::Output;
 use crate::guardian::handle::ChildId;
 use crate::wire::{self, FromWorker, Line, LineBuffer, MAX_LINE, WireError};
 
 /// How much is read at once.
-const CHUNK: usize = 64 << 10;
+const READ_CHUNK: usize = 64 << 10;
 
 /// More than a socket or pipe can hold of what a dead worker left behind.
-pub(super) const MOST_LEFT: usize = 4 << 20;
+pub(super) const MAX_FINAL_READ: usize = 4 << 20;
 
 /// What the pool tells the task.
 #[derive(Debug)]
-pub(super) enum ToIo {
+pub(super) enum IoCommand {
     /// Write these frames.
     Send(Vec<u8>),
     /// The process and its tree are gone: read the rest, report it, end.
@@ -34,7 +34,7 @@ pub(super) enum ToIo {
 
 /// What the task tells the pool.
 #[derive(Debug)]
-pub(super) enum FromIo {
+pub(super) enum IoEvent {
     /// The worker said these.
     Frames(ChildId, Vec<FromWorker>),
     /// The worker said something that is no frame.
@@ -54,34 +54,34 @@ pub(super) enum FromIo {
     },
 }
 
-pub(super) struct Io {
+pub(super) struct WorkerIo {
     pub(super) child: ChildId,
     pub(super) socket: Option<UnixStream>,
     pub(super) stdout: Output,
     pub(super) stderr: Output,
-    pub(super) commands: mpsc::UnboundedReceiver<ToIo>,
+    pub(super) commands: mpsc::UnboundedReceiver<IoCommand>,
     /// How many bytes were handed over in `commands` and are not written.
     pub(super) unread: Arc<AtomicUsize>,
-    pub(super) events: mpsc::Sender<FromIo>,
+    pub(super) events: mpsc::Sender<IoEvent>,
 }
 
-impl Io {
+impl WorkerIo {
     pub(super) async fn serve(mut self) {
-        let mut incoming = LineBuffer::new(MAX_LINE, CHUNK);
+        let mut incoming = LineBuffer::new(MAX_LINE, READ_CHUNK);
         let mut outgoing: Vec<u8> = Vec::new();
         loop {
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    Some(ToIo::Send(frames)) if outgoing.is_empty() => outgoing = frames,
-                    Some(ToIo::Send(frames)) => outgoing.extend_from_slice(&frames),
-                    Some(ToIo::Drain) => break,
+                    Some(IoCommand::Send(frames)) if outgoing.is_empty() => outgoing = frames,
+                    Some(IoCommand::Send(frames)) => outgoing.extend_from_slice(&frames),
+                    Some(IoCommand::Drain) => break,
                     // The pool is gone, and the worker with it.
                     None => return,
                 },
                 ready = ready(self.socket.as_ref(), !outgoing.is_empty()) => {
-                    if ready.is_err() || self.read_frames(&mut incoming).await == Read::End {
+                    if ready.is_err() || self.read_frames(&mut incoming).await == ReadResult::End {
                         self.socket = None;
-                        self.tell(FromIo::Hangup(self.child)).await;
+                        self.tell(IoEvent::Hangup(self.child)).await;
                     }
                     // One who says or prints something without end must not keep the others from their turn.
                     tokio::task::yield_now().await;
@@ -103,32 +103,32 @@ impl Io {
             }
             let gone = waiting - outgoing.len();
             let before = self.unread.fetch_sub(gone, Ordering::Relaxed);
-            if before >= MAX_UNREAD && before - gone < MAX_UNREAD {
-                self.tell(FromIo::Room).await;
+            if before >= MAX_UNREAD_BYTES && before - gone < MAX_UNREAD_BYTES {
+                self.tell(IoEvent::Room).await;
             }
         }
         // Bounded, in case somebody outside the tree got hold of the other end and goes on.
-        for _ in 0..MOST_LEFT / CHUNK {
-            if self.read_frames(&mut incoming).await != Read::Some {
+        for _ in 0..MAX_FINAL_READ / READ_CHUNK {
+            if self.read_frames(&mut incoming).await != ReadResult::Some {
                 break;
             }
         }
         self.stdout.drain();
         self.stderr.drain();
         let tail = self.stderr.tail();
-        self.tell(FromIo::Closed { child: self.child, tail }).await;
+        self.tell(IoEvent::Closed { child: self.child, tail }).await;
     }
 
     /// Reads once and passes on the frames that are complete.
-    async fn read_frames(&mut self, incoming: &mut LineBuffer) -> Read {
-        let Some(socket) = &self.socket else { return Read::End };
+    async fn read_frames(&mut self, incoming: &mut LineBuffer) -> ReadResult {
+        let Some(socket) = &self.socket else { return ReadResult::End };
         let read = match incoming.fill(|space| socket.try_read(space)) {
-            Ok(0) => Read::End,
-            Ok(_) => Read::Some,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Read::Nothing,
-            Err(_) => Read::End,
+            Ok(0) => ReadResult::End,
+            Ok(_) => ReadResult::Some,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => ReadResult::Nothing,
+            Err(_) => ReadResult::End,
         };
-        if read == Read::Some {
+        if read == ReadResult::Some {
             // What the worker printed before it said this is there by now; its job is known until this is reported.
             self.stdout.catch_up();
             self.stderr.catch_up();
@@ -155,14 +155,14 @@ impl Io {
             }
         }
         if !frames.is_empty() {
-            self.tell(FromIo::Frames(self.child, frames)).await;
+            self.tell(IoEvent::Frames(self.child, frames)).await;
         }
         if let Some(error) = violation {
-            self.tell(FromIo::Violation(self.child, error)).await;
+            self.tell(IoEvent::Violation(self.child, error)).await;
         }
     }
 
-    async fn tell(&self, event: FromIo) {
+    async fn tell(&self, event: IoEvent) {
         // Nobody listens when the pool is gone; then nothing is left to report.
         let _ = self.events.send(event).await;
     }
@@ -170,7 +170,7 @@ impl Io {
 
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Read {
+enum ReadResult {
     Some,
     /// Nothing is there now.
     Nothing,

@@ -10,7 +10,7 @@ use super::plan::Recycling;
 
 /// Why a worker is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
+pub(super) enum RecycleReason {
     /// It has run so many jobs.
     Jobs(u64),
     /// It is this old.
@@ -25,7 +25,7 @@ pub(super) enum Why {
     TurnedBack,
 }
 
-impl Why {
+impl RecycleReason {
     /// Whether a reload is the reason.
     pub(super) fn is_reload(self) -> bool {
         matches!(self, Self::Reload | Self::TurnedBack)
@@ -34,7 +34,7 @@ impl Why {
 
 /// What is known of a worker.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Facts {
+pub(super) struct WorkerFacts {
     /// Its number, which decides its share of the jitter.
     pub(super) number: u64,
     /// Runs it has taken.
@@ -46,20 +46,20 @@ pub(super) struct Facts {
 }
 
 /// Whether a worker should be replaced now, and why. `jobs_per_life` is 0 for no limit.
-pub(super) fn due(worker: Facts, jobs_per_life: u64, limits: &Recycling) -> Option<Why> {
+pub(super) fn due(worker: WorkerFacts, jobs_per_life: u64, limits: &Recycling) -> Option<RecycleReason> {
     // One that has run nothing is as good as its replacement.
     if worker.taken == 0 && limits.max_life.is_none() {
         return None;
     }
     let memory = worker.memory.filter(|used| limits.memory_limit.is_some_and(|limit| *used > limit));
     if let (Some(used), 1..) = (memory, worker.taken) {
-        return Some(Why::Memory(used));
+        return Some(RecycleReason::Memory(used));
     }
     if jobs_per_life > 0 && worker.taken >= jobs(worker.number, jobs_per_life) {
-        return Some(Why::Jobs(worker.taken));
+        return Some(RecycleReason::Jobs(worker.taken));
     }
     let old = life(worker.number, limits).is_some_and(|life| worker.age >= life);
-    old.then_some(Why::Life(worker.age))
+    old.then_some(RecycleReason::Life(worker.age))
 }
 
 /// How many jobs this worker takes before it is to be replaced.
@@ -88,7 +88,7 @@ fn mixed(number: u64) -> u64 {
 }
 
 /// "memory 120 MiB"
-impl fmt::Display for Why {
+impl fmt::Display for RecycleReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Jobs(jobs) => write!(f, "{jobs} jobs"),
@@ -108,19 +108,23 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
-    const FRESH: Facts = Facts { number: 1, taken: 1, age: Duration::ZERO, memory: Some(10 * MIB) };
+    const FRESH: WorkerFacts =
+        WorkerFacts { number: 1, taken: 1, age: Duration::ZERO, memory: Some(10 * MIB) };
 
     #[test]
     fn a_worker_is_replaced_when_it_is_spent_old_or_fat() {
         let hour = Duration::from_secs(3600);
         let limits = Recycling { max_life: Some(hour), memory_limit: Some(96 * MIB), ..Recycling::default() };
         assert_eq!(due(FRESH, 1000, &limits), None);
-        assert_eq!(due(Facts { taken: 1000, ..FRESH }, 1000, &limits), Some(Why::Jobs(1000)));
-        assert_eq!(due(Facts { taken: 1000, ..FRESH }, 0, &limits), None);
-        assert_eq!(due(Facts { age: hour, taken: 0, ..FRESH }, 0, &limits), Some(Why::Life(hour)));
-        let fat = Facts { memory: Some(120 * MIB), ..FRESH };
+        assert_eq!(due(WorkerFacts { taken: 1000, ..FRESH }, 1000, &limits), Some(RecycleReason::Jobs(1000)));
+        assert_eq!(due(WorkerFacts { taken: 1000, ..FRESH }, 0, &limits), None);
+        assert_eq!(
+            due(WorkerFacts { age: hour, taken: 0, ..FRESH }, 0, &limits),
+            Some(RecycleReason::Life(hour))
+        );
+        let fat = WorkerFacts { memory: Some(120 * MIB), ..FRESH };
         assert_eq!(due(fat, 0, &limits).unwrap().to_string(), "memory 120 MiB");
-        assert_eq!(due(Facts { taken: 0, ..fat }, 0, &limits), None, "a fresh one would be no better");
+        assert_eq!(due(WorkerFacts { taken: 0, ..fat }, 0, &limits), None, "a fresh one would be no better");
         assert_eq!(due(fat, 0, &Recycling::default()), None);
     }
 

@@ -2,7 +2,7 @@
 
 use tracing::info;
 
-use super::scaler::{ByHand, Floor};
+use super::sizing::autoscaler::{MinWorkers, ScaleOrder};
 use super::{Pool, Program};
 
 impl Pool {
@@ -10,27 +10,27 @@ impl Pool {
     ///
     /// # Errors
     /// When there is nothing to scale, in words.
-    pub fn scale(&mut self, order: ByHand) -> Result<Floor, String> {
+    pub fn scale(&mut self, order: ScaleOrder) -> Result<MinWorkers, String> {
         self.scalable()?;
         let floor = self.scaler.order(order);
         let fewest = floor.fewest;
         info!(channel = %self.spec.channel, fewest, "the fewest workers were set by hand");
         self.rescale();
-        self.tend();
+        self.reconcile();
         Ok(floor)
     }
 
     /// The fewest workers as they were set by hand, if they were.
     #[must_use]
-    pub fn by_hand(&self) -> Option<usize> {
+    pub fn manual_minimum(&self) -> Option<usize> {
         self.scaler.by_hand()
     }
 
     /// Begins with the fewest workers that were set by hand for the pool before, as far as there is anything to scale
     /// still.
-    pub fn begin_with(&mut self, fewest: usize) {
+    pub fn restore_manual_minimum(&mut self, fewest: usize) {
         if self.scalable().is_ok() {
-            self.scaler.order(ByHand::Exactly(fewest));
+            self.scaler.order(ScaleOrder::Exactly(fewest));
             self.rescale();
         }
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::timers::Timer;
-use super::worker::{Doom, Phase};
-use super::{Pool, Program, recycle};
+use super::worker::{KillReason, WorkerState};
+use super::{Pool, Program, recycling};
 use crate::guardian::handle::ChildId;
 use crate::wire::{self, FromMaster, RunId};
 
@@ -27,14 +27,14 @@ impl Pool {
                         self.stuck_runs.insert(run);
                         self.stuck(child);
                     } else {
-                        self.overdue(run, child)
+                        self.ask_to_end(run, child)
                     }
                 }
-                Timer::Worker(child) => self.worker_is_late(child),
+                Timer::Worker(child) => self.on_worker_deadline(child),
                 // `tend` runs before every wait.
                 Timer::Boot | Timer::Age => {}
                 Timer::Flex => self.flex(),
-                Timer::Memory => self.look_at_memory(),
+                Timer::Memory => self.sample_memory(),
             }
         }
     }
@@ -50,25 +50,25 @@ impl Pool {
     }
 
     /// A worker has not done in time what it was given time for: boot, end, stop.
-    fn worker_is_late(&mut self, child: ChildId) {
+    fn on_worker_deadline(&mut self, child: ChildId) {
         let Some(worker) = self.workers.get(&child) else { return };
         let (pid, limit) = (worker.pid, self.spec_of(child).boot_timeout);
-        if worker.hung_up {
+        if worker.socket_closed {
             let why = "it closed its socket and lives on";
             self.on_violation(child, why);
-            self.give_up(child, why);
-        } else if worker.phase == Phase::Booting && worker.doom.is_none() {
+            self.discard(child, why);
+        } else if worker.state == WorkerState::Booting && worker.kill_reason.is_none() {
             warn!(channel = %self.spec.channel, pid, "a worker did not say hello within {limit:?}");
-            self.give_up(child, &format!("it did not say hello within {limit:?}"));
-        } else if worker.phase == Phase::Draining && worker.doom.is_none() {
+            self.discard(child, &format!("it did not say hello within {limit:?}"));
+        } else if worker.state == WorkerState::Draining && worker.kill_reason.is_none() {
             self.outlasted(child);
         } else {
-            self.doom(child, Doom::Stopping);
+            self.kill(child, KillReason::Stopping);
         }
     }
 
     /// The run's time is up: ask it to end, and look again after the grace.
-    pub(super) fn overdue(&mut self, run: RunId, child: ChildId) {
+    pub(super) fn ask_to_end(&mut self, run: RunId, child: ChildId) {
         let Some(worker) = self.workers.get_mut(&child) else { return };
         match self.spec.program {
             Program::Exec(_) => self.guardian.terminate(child),
@@ -91,13 +91,13 @@ impl Pool {
     pub(super) fn stuck(&mut self, child: ChildId) {
         let Some(worker) = self.workers.get_mut(&child) else { return };
         let overdue = |run: &RunId| self.runs.get(run).is_none_or(|r| r.overdue);
-        if worker.aboard.iter().all(overdue) {
-            return self.doom(child, Doom::Stuck);
+        if worker.runs.iter().all(overdue) {
+            return self.kill(child, KillReason::Stuck);
         }
-        if worker.phase == Phase::Retiring && !self.closing && !worker.aboard.iter().any(overdue) {
+        if worker.state == WorkerState::Retiring && !self.closing && !worker.runs.iter().any(overdue) {
             // It has ended after all: the others have all the time they need.
-            (worker.phase, worker.doom) = (Phase::Draining, None);
-            let is_reload = worker.outgoing.is_some_and(recycle::Why::is_reload);
+            (worker.state, worker.kill_reason) = (WorkerState::Draining, None);
+            let is_reload = worker.outgoing.is_some_and(recycling::RecycleReason::is_reload);
             if let Some(due) = worker.due.take() {
                 self.timers.unset(due, Timer::Worker(child));
             }
@@ -106,16 +106,16 @@ impl Pool {
             }
             return;
         }
-        if matches!(worker.phase, Phase::Ready | Phase::Draining) {
+        if matches!(worker.state, WorkerState::Serving | WorkerState::Draining) {
             warn!(channel = %self.spec.channel, pid = worker.pid, "a run does not end when cancelled: its worker retires");
-            worker.phase = Phase::Retiring;
-            worker.doom = Some(Doom::Stuck);
+            worker.state = WorkerState::Retiring;
+            worker.kill_reason = Some(KillReason::Stuck);
             self.set_worker_timer(child, self.spec.stop_wait);
         }
         let retiring: Vec<_> =
-            self.workers.values().filter(|w| w.phase == Phase::Retiring).map(|w| w.child).collect();
+            self.workers.values().filter(|w| w.state == WorkerState::Retiring).map(|w| w.child).collect();
         if retiring.len() > MAX_RETIRING {
-            self.doom(retiring[0], Doom::Stuck);
+            self.kill(retiring[0], KillReason::Stuck);
         }
     }
 }

@@ -8,15 +8,15 @@ use std::path::PathBuf;
 
 use tracing::info;
 
-use super::worker::Phase;
-use super::{Pool, Program, recycle};
+use super::worker::WorkerState;
+use super::{Pool, Program, recycling};
 
 /// The files of a program as they were at one moment: their place on disk, size and time of change; `None` for one that was
 /// not there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Files(Vec<Option<[i128; 5]>>);
+pub(super) struct ProgramFiles(Vec<Option<[i128; 5]>>);
 
-impl Files {
+impl ProgramFiles {
     /// The files as they are now.
     fn now(paths: &[PathBuf]) -> Self {
         Self(paths.iter().map(|path| path.metadata().ok().map(|found| identity(&found))).collect())
@@ -35,8 +35,8 @@ fn identity(found: &Metadata) -> [i128; 5] {
 
 impl Pool {
     /// What a worker that is started now is made from; nothing where that does not matter.
-    pub(super) fn files_now(&self) -> Files {
-        if self.is_watching() { Files::now(&self.spec.files) } else { Files::default() }
+    pub(super) fn files_now(&self) -> ProgramFiles {
+        if self.is_watching() { ProgramFiles::now(&self.spec.files) } else { ProgramFiles::default() }
     }
 
     fn is_watching(&self) -> bool {
@@ -45,7 +45,7 @@ impl Pool {
 
     /// Lets workers go that wait for their job and were made from files that have changed. A look at a few files takes
     /// microseconds, and jobs of this mode take a process each.
-    pub(super) fn dismiss_outdated(&mut self) {
+    pub(super) fn stop_outdated(&mut self) {
         if !self.is_watching() {
             return;
         }
@@ -56,17 +56,17 @@ impl Pool {
             .filter(|w| {
                 // Those of another generation have their own files, and are on their way in or out.
                 w.generation == self.generation
-                    && matches!(w.phase, Phase::Booting | Phase::Ready)
-                    && w.aboard.is_empty()
+                    && matches!(w.state, WorkerState::Booting | WorkerState::Serving)
+                    && w.runs.is_empty()
                     && w.files != now
             })
             .map(|w| w.child)
             .collect();
         for child in outdated {
             let Some(worker) = self.workers.get_mut(&child) else { continue };
-            worker.outgoing = Some(recycle::Why::Changed);
+            worker.outgoing = Some(recycling::RecycleReason::Changed);
             info!(channel = %self.spec.channel, pid = worker.pid, "a worker is to be replaced: its program has changed on disk");
-            self.dismiss(child);
+            self.stop_worker(child);
         }
     }
 }
@@ -79,14 +79,14 @@ mod tests {
     fn a_file_that_is_changed_or_gone_is_another_one() {
         let dir = tempfile::tempdir().unwrap();
         let found = [dir.path().join("worker.php")];
-        let missing = Files::now(&found);
+        let missing = ProgramFiles::now(&found);
         std::fs::write(&found[0], "1").unwrap();
-        let before = Files::now(&found);
+        let before = ProgramFiles::now(&found);
         assert_ne!(before, missing);
-        assert_eq!(before, Files::now(&found));
+        assert_eq!(before, ProgramFiles::now(&found));
         std::fs::write(&found[0], "22").unwrap();
-        assert_ne!(before, Files::now(&found));
+        assert_ne!(before, ProgramFiles::now(&found));
         std::fs::remove_file(&found[0]).unwrap();
-        assert_eq!(Files::now(&found), missing);
+        assert_eq!(ProgramFiles::now(&found), missing);
     }
 }

@@ -9,21 +9,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::unix::pipe;
 use tracing::{debug, error, info, warn};
 
-use super::io::MOST_LEFT;
+use super::worker_io::MAX_FINAL_READ;
 use crate::job::bounded;
 use crate::wire::{Line, LineBuffer};
 
 /// Longest logged line in bytes; longer ones continue as further lines.
-const MAX_LINE: usize = 4096;
+const MAX_LOG_LINE: usize = 4096;
 /// How much is read in one go, and with it how long logging keeps others waiting.
-const CHUNK: usize = 8 << 10;
+const READ_CHUNK: usize = 8 << 10;
 /// How much of the end of a stream is kept, in lines and in bytes.
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: usize = 2048;
 
 /// What the log says of a printed line.
 #[derive(Debug, Default)]
-pub(super) struct Tag {
+pub(super) struct LogTag {
     pub(super) pid: AtomicU64,
     pub(super) job: AtomicU64,
 }
@@ -34,15 +34,20 @@ pub(super) struct Output {
     lines: LineBuffer,
     name: &'static str,
     channel: Arc<str>,
-    tag: Arc<Tag>,
+    tag: Arc<LogTag>,
     tail: VecDeque<String>,
 }
 
 impl Output {
-    pub(super) fn new(pipe: pipe::Receiver, name: &'static str, channel: &Arc<str>, tag: &Arc<Tag>) -> Self {
+    pub(super) fn new(
+        pipe: pipe::Receiver,
+        name: &'static str,
+        channel: &Arc<str>,
+        tag: &Arc<LogTag>,
+    ) -> Self {
         Self {
             pipe: Some(pipe),
-            lines: LineBuffer::new(MAX_LINE, CHUNK),
+            lines: LineBuffer::new(MAX_LOG_LINE, READ_CHUNK),
             name,
             channel: Arc::clone(channel),
             tag: Arc::clone(tag),
@@ -78,7 +83,7 @@ impl Output {
 
     /// Reads what is there, and logs an unfinished last line too.
     pub(super) fn drain(&mut self) {
-        for _ in 0..MOST_LEFT / CHUNK {
+        for _ in 0..MAX_FINAL_READ / READ_CHUNK {
             if !self.read() {
                 break;
             }
@@ -141,7 +146,7 @@ fn plain(line: &str) -> String {
 
 /// A line a worker sent as a `log` frame, cut like a printed one.
 pub(super) fn log_frame(channel: &str, pid: Option<i32>, job: Option<u64>, level: &str, message: &str) {
-    let message = plain(bounded(message, MAX_LINE));
+    let message = plain(bounded(message, MAX_LOG_LINE));
     match level {
         "error" => error!(target: "worker", %channel, pid, job, "{message}"),
         "warn" => warn!(target: "worker", %channel, pid, job, "{message}"),

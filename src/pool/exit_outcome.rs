@@ -4,24 +4,24 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::worker::Doom;
+use super::worker::KillReason;
 use crate::guardian::handle::Exit;
 use crate::job::{Next, Outcome};
 
 /// `EX_TEMPFAIL` of sysexits.h: the handler hands the job back.
-const TRY_AGAIN: i32 = 75;
+const EXIT_RELEASE: i32 = 75;
 /// `EX_DATAERR` of sysexits.h, and 100 as in other mail-born tools: trying again is pointless.
-const NEVER: [i32; 2] = [65, 100];
+const EXIT_NO_RETRY: [i32; 2] = [65, 100];
 /// How long a job rests that an exec handler handed back: an exit status cannot say it.
 const EXEC_RELEASE: Duration = Duration::from_secs(1);
 
 /// All that is known of a death, from the view of one run.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Death {
+pub(super) struct WorkerDeath {
     /// How the process ended; unknown when its guardian died or it never started.
     pub(super) exit: Option<Exit>,
     /// Why we killed it, if we did.
-    pub(super) doom: Option<Doom>,
+    pub(super) kill_reason: Option<KillReason>,
     /// The run's limit, if that had passed.
     pub(super) overdue: Option<Duration>,
     /// Whether other runs were aboard.
@@ -31,14 +31,14 @@ pub(super) struct Death {
 }
 
 /// The end of a run whose worker spoke the protocol and died without answering it.
-pub(super) fn wire(death: &Death) -> Outcome {
-    match (death.overdue, death.doom, death.exit) {
+pub(super) fn wire(death: &WorkerDeath) -> Outcome {
+    match (death.overdue, death.kill_reason, death.exit) {
         (Some(limit), _, _) => Outcome::TimedOut { limit },
-        (None, Some(Doom::Stopping | Doom::Stuck), _) | (None, _, None) => Outcome::Interrupted,
+        (None, Some(KillReason::Stopping | KillReason::Stuck), _) | (None, _, None) => Outcome::Interrupted,
         (None, _, Some(_)) if !death.begun => Outcome::Interrupted,
         (None, _, Some(_)) if death.company => Outcome::CrashedInCompany,
-        (None, Some(Doom::Memory(used, limit)), Some(_)) => over_memory(used, limit),
-        (None, Some(Doom::Broken), Some(_)) => {
+        (None, Some(KillReason::Memory(used, limit)), Some(_)) => over_memory(used, limit),
+        (None, Some(KillReason::Broken), Some(_)) => {
             Outcome::Crashed { how: "broke the worker protocol and was killed".to_owned() }
         }
         (None, None, Some(exit)) => Outcome::Crashed { how: format!("{} without a result", describe(exit)) },
@@ -46,19 +46,19 @@ pub(super) fn wire(death: &Death) -> Outcome {
 }
 
 /// The end of a run whose process was started for it alone; `tail` is the end of its stderr.
-pub(super) fn exec(death: &Death, tail: &str) -> Outcome {
+pub(super) fn exec(death: &WorkerDeath, tail: &str) -> Outcome {
     let error = |exit| match tail.trim_end() {
         "" => describe(exit),
         tail => format!("{}: {tail}", describe(exit)),
     };
-    match (death.exit, death.doom, death.overdue) {
+    match (death.exit, death.kill_reason, death.overdue) {
         (Some(Exit::Code(0)), ..) => Outcome::Done,
         (_, _, Some(limit)) => Outcome::TimedOut { limit },
-        (Some(_), Some(Doom::Memory(used, limit)), None) => over_memory(used, limit),
+        (Some(_), Some(KillReason::Memory(used, limit)), None) => over_memory(used, limit),
         (None, ..) | (_, Some(_), None) => Outcome::Interrupted,
-        (Some(Exit::Code(TRY_AGAIN)), None, None) => Outcome::Released { after: EXEC_RELEASE },
+        (Some(Exit::Code(EXIT_RELEASE)), None, None) => Outcome::Released { after: EXEC_RELEASE },
         (Some(exit @ Exit::Code(code)), None, None) => {
-            let next = if NEVER.contains(&code) { Next::Never } else { Next::ByPolicy };
+            let next = if EXIT_NO_RETRY.contains(&code) { Next::Never } else { Next::ByPolicy };
             Outcome::Failed { error: error(exit), next }
         }
         (Some(exit @ Exit::Signal(_)), None, None) => Outcome::Crashed { how: error(exit) },
@@ -86,52 +86,64 @@ pub(super) fn describe(exit: Exit) -> String {
 mod tests {
     use super::*;
 
-    const DIED: Death =
-        Death { exit: Some(Exit::Signal(11)), doom: None, overdue: None, company: false, begun: true };
+    const DIED: WorkerDeath = WorkerDeath {
+        exit: Some(Exit::Signal(11)),
+        kill_reason: None,
+        overdue: None,
+        company: false,
+        begun: true,
+    };
     const LIMIT: Duration = Duration::from_secs(2);
 
     #[test]
     fn a_worker_that_dies_with_one_job_crashed_it_and_with_several_nobody_knows() {
         assert_eq!(wire(&DIED), Outcome::Crashed { how: "was killed by SIGSEGV without a result".into() });
-        assert_eq!(wire(&Death { company: true, ..DIED }), Outcome::CrashedInCompany);
-        let silent = Death { exit: Some(Exit::Code(0)), ..DIED };
+        assert_eq!(wire(&WorkerDeath { company: true, ..DIED }), Outcome::CrashedInCompany);
+        let silent = WorkerDeath { exit: Some(Exit::Code(0)), ..DIED };
         assert_eq!(wire(&silent), Outcome::Crashed { how: "exited with 0 without a result".into() });
     }
 
     #[test]
     fn what_we_ended_is_not_the_fault_of_the_job() {
-        for doom in [Doom::Stopping, Doom::Stuck] {
-            assert_eq!(wire(&Death { doom: Some(doom), ..DIED }), Outcome::Interrupted);
+        for doom in [KillReason::Stopping, KillReason::Stuck] {
+            assert_eq!(wire(&WorkerDeath { kill_reason: Some(doom), ..DIED }), Outcome::Interrupted);
         }
-        assert_eq!(wire(&Death { exit: None, ..DIED }), Outcome::Interrupted);
-        assert_eq!(wire(&Death { begun: false, ..DIED }), Outcome::Interrupted);
-        assert_eq!(exec(&Death { doom: Some(Doom::Stopping), ..DIED }, ""), Outcome::Interrupted);
+        assert_eq!(wire(&WorkerDeath { exit: None, ..DIED }), Outcome::Interrupted);
+        assert_eq!(wire(&WorkerDeath { begun: false, ..DIED }), Outcome::Interrupted);
+        assert_eq!(
+            exec(&WorkerDeath { kill_reason: Some(KillReason::Stopping), ..DIED }, ""),
+            Outcome::Interrupted
+        );
     }
 
     #[test]
     fn too_much_memory_is_the_fault_of_a_job_that_was_alone() {
-        let fat =
-            Death { exit: Some(Exit::Signal(9)), doom: Some(Doom::Memory(700 << 20, 512 << 20)), ..DIED };
+        let fat = WorkerDeath {
+            exit: Some(Exit::Signal(9)),
+            kill_reason: Some(KillReason::Memory(700 << 20, 512 << 20)),
+            ..DIED
+        };
         let how = "used 700 MiB of memory, more than memory_hard_limit = 512 MiB, and was killed";
         for outcome in [wire(&fat), exec(&fat, "")] {
             assert_eq!(outcome, Outcome::Crashed { how: how.into() });
         }
-        assert_eq!(wire(&Death { company: true, ..fat }), Outcome::CrashedInCompany);
-        assert_eq!(wire(&Death { begun: false, ..fat }), Outcome::Interrupted);
+        assert_eq!(wire(&WorkerDeath { company: true, ..fat }), Outcome::CrashedInCompany);
+        assert_eq!(wire(&WorkerDeath { begun: false, ..fat }), Outcome::Interrupted);
     }
 
     #[test]
     fn a_run_past_its_limit_timed_out_however_its_worker_ended() {
-        let late = Death { overdue: Some(LIMIT), doom: Some(Doom::Stuck), company: true, ..DIED };
+        let late =
+            WorkerDeath { overdue: Some(LIMIT), kill_reason: Some(KillReason::Stuck), company: true, ..DIED };
         assert_eq!(wire(&late), Outcome::TimedOut { limit: LIMIT });
         assert_eq!(exec(&late, "x"), Outcome::TimedOut { limit: LIMIT });
         // It finished in the grace: the effect is there.
-        assert_eq!(exec(&Death { exit: Some(Exit::Code(0)), ..late }, ""), Outcome::Done);
+        assert_eq!(exec(&WorkerDeath { exit: Some(Exit::Code(0)), ..late }, ""), Outcome::Done);
     }
 
     #[test]
     fn exit_codes_of_an_exec_handler() {
-        let code = |n| exec(&Death { exit: Some(Exit::Code(n)), ..DIED }, "boom\n");
+        let code = |n| exec(&WorkerDeath { exit: Some(Exit::Code(n)), ..DIED }, "boom\n");
         let failed = |error: &str, next| Outcome::Failed { error: error.into(), next };
         assert_eq!(code(0), Outcome::Done);
         assert_eq!(code(75), Outcome::Released { after: EXEC_RELEASE });

@@ -7,7 +7,7 @@ use crate::wire::{self, AskId, FromMaster, RunId};
 
 /// Something a run asked.
 #[derive(Debug)]
-pub struct Asked {
+pub struct RunRequest {
     /// The run.
     pub run: RunId,
     /// Its job.
@@ -15,10 +15,10 @@ pub struct Asked {
     /// Where the answer goes.
     pub reply: ReplyTo,
     /// What it asked.
-    pub question: Question,
+    pub question: RequestKind,
 }
 
-/// Where an answer goes: to be given to [`Pool::answer`].
+/// Where an answer goes: to be given to [`Pool::respond`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplyTo {
     child: ChildId,
@@ -27,7 +27,7 @@ pub struct ReplyTo {
 
 /// What a run asks.
 #[derive(Clone, Debug)]
-pub enum Question {
+pub enum RequestKind {
     /// To push jobs, each in its JSON form, into this channel or the run's own.
     Push {
         /// The channel, if it is not the run's own.
@@ -41,33 +41,36 @@ pub enum Question {
 
 impl Pool {
     /// What was asked since the last call.
-    pub fn take_asks(&mut self) -> Vec<Asked> {
+    pub fn take_requests(&mut self) -> Vec<RunRequest> {
         std::mem::take(&mut self.asked)
     }
 
     /// Answers a question. Whoever asked may be gone.
-    pub fn answer(&mut self, to: ReplyTo, answer: Answer) {
+    pub fn respond(&mut self, to: ReplyTo, answer: Answer) {
         let Some(worker) = self.workers.get_mut(&to.child) else { return };
-        worker.asking = worker.asking.saturating_sub(1);
+        worker.open_requests = worker.open_requests.saturating_sub(1);
         wire::encode_to_worker(&FromMaster::Answer { ask: to.ask, answer }, &mut worker.out);
         self.unflushed.push(to.child);
     }
 
-    pub(super) fn on_ask(&mut self, child: ChildId, run: RunId, ask: AskId, question: Question) {
+    pub(super) fn on_ask(&mut self, child: ChildId, run: RunId, ask: AskId, question: RequestKind) {
         let id = match self.runs.get(&run) {
             Some(entry) if entry.child == child => entry.id,
             _ => return self.on_violation(child, &format!("it asked for run {run}, which is not aboard")),
         };
         let Some(worker) = self.workers.get_mut(&child) else { return };
-        if worker.reads_too_little() {
+        if worker.is_backlogged() {
             return self.on_violation(child, "it asks and does not read the answers");
         }
-        worker.asking += 1;
+        worker.open_requests += 1;
         let reply = ReplyTo { child, ask };
-        if worker.asking > wire::MAX_OPEN * worker.slots {
-            let why = format!("this worker has {} questions open; wait for their answers", worker.asking - 1);
-            return self.answer(reply, Answer::Error(why));
+        if worker.open_requests > wire::MAX_OPEN * worker.slots {
+            let why = format!(
+                "this worker has {} questions open; wait for their answers",
+                worker.open_requests - 1
+            );
+            return self.respond(reply, Answer::Error(why));
         }
-        self.asked.push(Asked { run, id, reply, question });
+        self.asked.push(RunRequest { run, id, reply, question });
     }
 }

@@ -4,21 +4,21 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::generation::Reloading;
-use super::memory::Recycled;
-use super::scale::Decision;
-use super::worker::{Phase, Role, Worker};
+use super::generation::RolloutProgress;
+use super::memory_sampling::RecycleCounts;
+use super::sizing::decision::SizingDecision;
+use super::worker::{Role, Worker, WorkerState};
 use super::{Pool, Program};
 use crate::job::{JobId, JobOptions};
 use crate::wire::RunId;
 
 /// So many workers are shown one by one.
-const MAX_ROWS: usize = 500;
+const MAX_LISTED_WORKERS: usize = 500;
 
 /// How many workers there are, by what they are doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Census {
+pub struct WorkerCounts {
     /// Started, not yet said hello.
     pub booting: usize,
     /// Ready, with nothing to do.
@@ -38,7 +38,7 @@ pub struct Census {
 /// What a worker is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Doing {
+pub enum WorkerActivity {
     /// Started, not yet said hello.
     Booting,
     /// Ready, with nothing to do.
@@ -55,15 +55,15 @@ pub enum Doing {
 
 /// One worker, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
+pub struct WorkerStatus {
     /// Its process id, once it has one.
     pub pid: Option<i32>,
     /// What it is doing.
-    pub state: Doing,
+    pub state: WorkerActivity,
     /// Which generation of workers it belongs to.
     pub generation: u64,
     /// The job aboard for longest.
-    pub job: Option<RowJob>,
+    pub job: Option<WorkerJob>,
     /// Jobs aboard.
     pub jobs: usize,
     /// Those of them that do not end although they were told to.
@@ -82,7 +82,7 @@ pub struct Row {
 
 /// A job aboard a worker, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RowJob {
+pub struct WorkerJob {
     /// Its id.
     pub id: JobId,
     /// Its name.
@@ -95,37 +95,37 @@ pub struct RowJob {
 
 /// A decision that changed the number of workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Scaled {
+pub struct SizingChange {
     /// Milliseconds since then.
     pub ago_ms: u64,
     /// How many there were to be before.
     pub from: usize,
     /// What was decided, and from which numbers.
-    pub decision: Decision,
+    pub decision: SizingDecision,
 }
 
 /// A pool and why it is as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Insight {
+pub struct PoolStatus {
     /// The workers, the oldest first, at most 500 of them.
-    pub rows: Vec<Row>,
+    pub rows: Vec<WorkerStatus>,
     /// How many serving workers there should be; absent where programs are started once per job.
     pub target: Option<usize>,
     /// Why that many, in words.
     pub why: String,
     /// The last decisions that changed it, the oldest first.
-    pub scaled: Vec<Scaled>,
+    pub scaled: Vec<SizingChange>,
     /// How often it was raised.
     pub scaled_up: u64,
     /// How often it was lowered.
     pub scaled_down: u64,
     /// How many workers were replaced.
-    pub recycled: Recycled,
+    pub recycled: RecycleCounts,
     /// The generation that workers are started as, from 1; every reload begins another.
     pub generation: u64,
     /// How far a reload is, while there is one.
-    pub reload: Option<Reloading>,
+    pub reload: Option<RolloutProgress>,
     /// Boots fail again and again and no worker is ready: no job is taken.
     pub degraded: bool,
     /// Milliseconds until the next boot is tried, while one is put off.
@@ -135,13 +135,13 @@ pub struct Insight {
 impl Pool {
     /// What the handler of this job wants, as far as a worker has said.
     #[must_use]
-    pub fn options(&self, job: &str) -> JobOptions {
+    pub fn job_options(&self, job: &str) -> JobOptions {
         self.jobs.get(job).copied().unwrap_or_default()
     }
 
     /// Whether a run has not ended yet.
     #[must_use]
-    pub fn is_aboard(&self, run: RunId) -> bool {
+    pub fn has_run(&self, run: RunId) -> bool {
         self.runs.contains_key(&run)
     }
 
@@ -159,11 +159,12 @@ impl Pool {
 
     /// Why no worker can be started now, for people; absent when they can.
     #[must_use]
-    pub fn trouble(&self) -> Option<&str> {
+    pub fn start_error(&self) -> Option<&str> {
         let is_missed = matches!(self.spec.program, Program::Exec(_)) || self.is_degraded() || {
             let plan = self.spec.plan;
-            let ready = self.workers.values().filter(|w| w.role == Role::Plan && w.phase == Phase::Ready);
-            ready.filter(|w| w.is_lasting(plan.jobs_per_life)).count() < self.scaler.target() + plan.spare
+            let ready =
+                self.workers.values().filter(|w| w.role == Role::Plan && w.state == WorkerState::Serving);
+            ready.filter(|w| w.is_permanent(plan.jobs_per_life)).count() < self.scaler.target() + plan.spare
         };
         self.respawn.trouble(Instant::now()).filter(|_| is_missed)
     }
@@ -177,29 +178,31 @@ impl Pool {
 
     /// Whether a worker is there that takes jobs, or would if it had a slot free.
     pub(super) fn is_served(&self, now: Instant) -> bool {
-        let ready = |w: &Worker| w.role == Role::Plan && w.phase == Phase::Ready && w.doom.is_none();
-        let takes = |w: &Worker| ready(w) && !self.respawn.is_on_probation(w.born, now);
+        let ready =
+            |w: &Worker| w.role == Role::Plan && w.state == WorkerState::Serving && w.kill_reason.is_none();
+        let takes = |w: &Worker| ready(w) && !self.respawn.is_on_probation(w.started_at, now);
         matches!(self.spec.program, Program::Wire(_)) && self.workers.values().any(takes)
     }
 
     /// Whether a worker has yet to show that it can be started.
-    pub(super) fn is_tried(&self, worker: &Worker, now: Instant) -> bool {
-        let on_probation = || worker.phase == Phase::Ready && self.respawn.is_on_probation(worker.born, now);
-        worker.phase == Phase::Booting || on_probation()
+    pub(super) fn is_unproved_boot(&self, worker: &Worker, now: Instant) -> bool {
+        let on_probation =
+            || worker.state == WorkerState::Serving && self.respawn.is_on_probation(worker.started_at, now);
+        worker.state == WorkerState::Booting || on_probation()
     }
 
     /// Counts the workers.
     #[must_use]
-    pub fn census(&self) -> Census {
-        let mut census = Census { stuck_slots: self.stuck_runs.len(), ..Census::default() };
+    pub fn worker_counts(&self) -> WorkerCounts {
+        let mut census = WorkerCounts { stuck_slots: self.stuck_runs.len(), ..WorkerCounts::default() };
         for worker in self.workers.values() {
             *match self.doing(worker) {
-                Doing::Booting => &mut census.booting,
-                Doing::Idle => &mut census.idle,
-                Doing::Busy => &mut census.busy,
-                Doing::Draining => &mut census.draining,
-                Doing::Retiring => &mut census.retiring,
-                Doing::Leaving => &mut census.leaving,
+                WorkerActivity::Booting => &mut census.booting,
+                WorkerActivity::Idle => &mut census.idle,
+                WorkerActivity::Busy => &mut census.busy,
+                WorkerActivity::Draining => &mut census.draining,
+                WorkerActivity::Retiring => &mut census.retiring,
+                WorkerActivity::Leaving => &mut census.leaving,
             } += 1;
         }
         census
@@ -208,22 +211,27 @@ impl Pool {
     /// The process ids of the workers that run or are ready to run jobs.
     #[must_use]
     pub fn pids(&self) -> Vec<i32> {
-        self.workers.values().filter(|w| w.phase == Phase::Ready).filter_map(|w| w.pid).collect()
+        self.workers.values().filter(|w| w.state == WorkerState::Serving).filter_map(|w| w.pid).collect()
     }
 
     /// Each worker, and why there are so many.
     #[must_use]
-    pub fn insight(&self) -> Insight {
+    pub fn status(&self) -> PoolStatus {
         let now = Instant::now();
         let wire = matches!(self.spec.program, Program::Wire(_));
         let (scaled_up, scaled_down) = self.scaler.changes();
-        let scaled = self.scaler.taken().map(|taken| Scaled {
+        let scaled = self.scaler.taken().map(|taken| SizingChange {
             ago_ms: millis(now.duration_since(taken.at)),
             from: taken.from,
             decision: taken.decision,
         });
-        Insight {
-            rows: self.workers.values().take(MAX_ROWS).map(|worker| self.row(worker, now)).collect(),
+        PoolStatus {
+            rows: self
+                .workers
+                .values()
+                .take(MAX_LISTED_WORKERS)
+                .map(|worker| self.row(worker, now))
+                .collect(),
             target: wire.then(|| self.scaler.target()),
             why: if wire { self.scaler.decision().to_string() } else { "one per job".to_owned() },
             scaled: scaled.collect(),
@@ -237,38 +245,40 @@ impl Pool {
         }
     }
 
-    fn doing(&self, worker: &Worker) -> Doing {
+    fn doing(&self, worker: &Worker) -> WorkerActivity {
         let plan = self.spec.plan;
-        match worker.phase {
-            Phase::Booting => Doing::Booting,
-            Phase::Ready if worker.aboard.is_empty() => Doing::Idle,
+        match worker.state {
+            WorkerState::Booting => WorkerActivity::Booting,
+            WorkerState::Serving if worker.runs.is_empty() => WorkerActivity::Idle,
             // With one slot, the last job takes all there is, as every other one does.
-            Phase::Ready if plan.slots > 1 && worker.is_spent(plan.jobs_per_life) => Doing::Draining,
-            Phase::Ready => Doing::Busy,
-            Phase::Draining => Doing::Draining,
-            Phase::Retiring => Doing::Retiring,
-            Phase::Leaving | Phase::Dying => Doing::Leaving,
+            WorkerState::Serving if plan.slots > 1 && worker.is_spent(plan.jobs_per_life) => {
+                WorkerActivity::Draining
+            }
+            WorkerState::Serving => WorkerActivity::Busy,
+            WorkerState::Draining => WorkerActivity::Draining,
+            WorkerState::Retiring => WorkerActivity::Retiring,
+            WorkerState::Stopping | WorkerState::Dying => WorkerActivity::Leaving,
         }
     }
 
-    fn row(&self, worker: &Worker, now: Instant) -> Row {
-        let aboard = || worker.aboard.iter().filter_map(|run| self.runs.get(run));
-        let oldest = aboard().min_by_key(|run| (run.began, run.id));
-        Row {
+    fn row(&self, worker: &Worker, now: Instant) -> WorkerStatus {
+        let runs = || worker.runs.iter().filter_map(|run| self.runs.get(run));
+        let oldest = runs().min_by_key(|run| (run.began, run.id));
+        WorkerStatus {
             pid: worker.pid,
             state: self.doing(worker),
             generation: worker.generation,
-            job: oldest.map(|run| RowJob {
+            job: oldest.map(|run| WorkerJob {
                 id: run.id,
                 name: run.job.clone(),
                 age_ms: millis(now.duration_since(run.began)),
                 progress: run.progress.map(whole),
             }),
-            jobs: worker.aboard.len(),
-            stuck: worker.aboard.iter().filter(|run| self.stuck_runs.contains(run)).count(),
-            done: worker.taken - worker.aboard.len() as u64,
+            jobs: worker.runs.len(),
+            stuck: worker.runs.iter().filter(|run| self.stuck_runs.contains(run)).count(),
+            done: worker.taken - worker.runs.len() as u64,
             memory: worker.memory,
-            age_ms: millis(now.duration_since(worker.born)),
+            age_ms: millis(now.duration_since(worker.started_at)),
             why: worker.why.clone(),
             outgoing: worker.outgoing.map(|why| why.to_string()),
         }

@@ -1,12 +1,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::pool::scale::{grouped, shown};
+use crate::pool::sizing::decision::{grouped, shown};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn load(serving: usize, running: usize, waiting: u64, job_ms: Option<u64>) -> Load {
-    Load {
+fn load(serving: usize, running: usize, waiting: u64, job_ms: Option<u64>) -> SizingInput {
+    SizingInput {
         min: 5,
         max: 50,
         slots: 1,
@@ -15,62 +15,68 @@ fn load(serving: usize, running: usize, waiting: u64, job_ms: Option<u64>) -> Lo
         running,
         waiting,
         job_us: job_ms.map(|ms| ms * 1000),
-        ..Load::default()
+        ..SizingInput::default()
     }
 }
 
-fn decided(load: Load) -> (usize, Why) {
-    let Decision { workers, why, .. } = decide(load, &Scaling::default());
+fn decided(load: SizingInput) -> (usize, SizingReason) {
+    let SizingDecision { workers, why, .. } = decide(load, &Scaling::default());
     (workers, why)
 }
 
 #[test]
 fn a_backlog_takes_as_many_as_clear_it_in_time() {
-    assert_eq!(decided(load(5, 5, 10_000, Some(50))), (50, Why::Max));
+    assert_eq!(decided(load(5, 5, 10_000, Some(50))), (50, SizingReason::Max));
     // 1,000 jobs of 50 ms are 50 s of work: ten workers do it in 5 s, beside the five that are busy.
-    assert_eq!(decided(load(5, 5, 1_000, Some(50))), (15, Why::Backlog));
+    assert_eq!(decided(load(5, 5, 1_000, Some(50))), (15, SizingReason::Backlog));
     // Before any duration is known, ten jobs ask for one worker.
-    assert_eq!(decided(load(5, 5, 101, None)), (16, Why::Backlog));
+    assert_eq!(decided(load(5, 5, 101, None)), (16, SizingReason::Backlog));
     // One job can only use one worker, however long it takes.
-    assert_eq!(decided(load(5, 5, 3, Some(60_000))), (8, Why::Backlog));
+    assert_eq!(decided(load(5, 5, 3, Some(60_000))), (8, SizingReason::Backlog));
 }
 
 #[test]
 fn what_is_soon_done_takes_nobody() {
-    assert_eq!(decided(load(5, 5, 10, Some(1))), (5, Why::Min));
-    assert_eq!(decided(load(5, 0, 0, None)), (5, Why::Min));
-    assert_eq!(decided(load(9, 9, 0, Some(50))), (9, Why::Running));
+    assert_eq!(decided(load(5, 5, 10, Some(1))), (5, SizingReason::Min));
+    assert_eq!(decided(load(5, 0, 0, None)), (5, SizingReason::Min));
+    assert_eq!(decided(load(9, 9, 0, Some(50))), (9, SizingReason::Running));
     // They are not soon done if all who are there are at something long.
-    assert_eq!(decided(Load { stalled_us: 500_000, ..load(5, 5, 10, Some(1)) }), (5, Why::Min));
-    assert_eq!(decided(Load { stalled_us: 500_001, ..load(5, 5, 10, Some(1)) }), (6, Why::Backlog));
+    assert_eq!(
+        decided(SizingInput { stalled_us: 500_000, ..load(5, 5, 10, Some(1)) }),
+        (5, SizingReason::Min)
+    );
+    assert_eq!(
+        decided(SizingInput { stalled_us: 500_001, ..load(5, 5, 10, Some(1)) }),
+        (6, SizingReason::Backlog)
+    );
     // Without a worker even the shortest job needs one.
-    assert_eq!(decided(Load { min: 0, ..load(0, 0, 1, Some(1)) }), (1, Why::Backlog));
-    assert_eq!(decided(Load { min: 0, ..load(0, 0, 0, Some(1)) }), (0, Why::Min));
+    assert_eq!(decided(SizingInput { min: 0, ..load(0, 0, 1, Some(1)) }), (1, SizingReason::Backlog));
+    assert_eq!(decided(SizingInput { min: 0, ..load(0, 0, 0, Some(1)) }), (0, SizingReason::Min));
 }
 
 #[test]
 fn many_slots_count_as_many() {
-    let many = Load { slots: 100, ..load(5, 450, 4_000, Some(1_000)) };
+    let many = SizingInput { slots: 100, ..load(5, 450, 4_000, Some(1_000)) };
     // 4,000 s of work over 100 slots and 5 s are eight workers, beside the five that are busy.
-    assert_eq!(decided(many), (13, Why::Backlog));
+    assert_eq!(decided(many), (13, SizingReason::Backlog));
 }
 
 #[test]
 fn memory_goes_before_demand_and_one_always_fits() {
     const MIB: u64 = 1 << 20;
-    let memory = |serving, memory, each, limit| Load {
+    let memory = |serving, memory, each, limit| SizingInput {
         memory: memory * MIB,
         memory_each: each * MIB,
         memory_limit: Some(limit * MIB),
         ..load(serving, serving, 10_000, Some(50))
     };
-    assert_eq!(decided(memory(5, 100, 20, 200)), (10, Why::Memory));
-    assert_eq!(decided(memory(10, 230, 20, 200)), (8, Why::Memory));
+    assert_eq!(decided(memory(5, 100, 20, 200)), (10, SizingReason::Memory));
+    assert_eq!(decided(memory(10, 230, 20, 200)), (8, SizingReason::Memory));
     // One that is told to go takes its time, and nobody else has to go for it, nor comes.
-    let leaving = |mib| Load { memory_leaving: mib * MIB, ..memory(9, 220, 20, 200) };
+    let leaving = |mib| SizingInput { memory_leaving: mib * MIB, ..memory(9, 220, 20, 200) };
     assert_eq!([0, 10, 20, 40].map(|mib| decided(leaving(mib)).0), [8, 8, 9, 9]);
-    assert_eq!(decided(memory(5, 100, 20, 2_000)), (50, Why::Max));
-    assert_eq!(decided(memory(1, 900, 900, 200)), (1, Why::Memory));
+    assert_eq!(decided(memory(5, 100, 20, 2_000)), (50, SizingReason::Max));
+    assert_eq!(decided(memory(1, 900, 900, 200)), (1, SizingReason::Memory));
     assert_eq!(
         decide(memory(10, 230, 20, 200), &Scaling::default()).to_string(),
         "pool_memory_limit, 230 MiB of 200 MiB in use"
@@ -83,10 +89,10 @@ fn reasons_are_in_the_words_of_people() {
     assert_eq!(words(load(5, 5, 9_800, Some(50))), "max, backlog 9,800, 50 ms a job");
     assert_eq!(words(load(5, 5, 101, None)), "backlog 101");
     assert_eq!(words(load(5, 0, 0, None)), "min");
-    assert_eq!(words(Load { by_hand: true, ..load(5, 0, 0, None) }), "by hand");
-    assert_eq!(words(Load { peak: 12, ..load(12, 3, 0, None) }), "cool-down, 12 were wanted");
+    assert_eq!(words(SizingInput { by_hand: true, ..load(5, 0, 0, None) }), "by hand");
+    assert_eq!(words(SizingInput { peak: 12, ..load(12, 3, 0, None) }), "cool-down, 12 were wanted");
     let started = |load| decide(load, &Scaling::default()).reason();
-    assert_eq!(started(Load { peak: 12, ..load(11, 3, 0, Some(50)) }), "cool-down");
+    assert_eq!(started(SizingInput { peak: 12, ..load(11, 3, 0, Some(50)) }), "cool-down");
     assert_eq!(
         started(load(60, 60, 0, Some(50))),
         "60 running",
@@ -100,7 +106,7 @@ fn reasons_are_in_the_words_of_people() {
 #[test]
 fn down_only_after_the_cool_down_and_then_to_what_was_wanted_meanwhile() {
     let begin = Instant::now();
-    let mut scaler = Scaler::new(&Plan::process_pool(5, 50, 0), Scaling::default());
+    let mut scaler = Autoscaler::new(&Plan::process_pool(5, 50, 0), Scaling::default());
     scaler.update(load(5, 5, 10_000, Some(50)), begin);
     assert_eq!(scaler.target(), 50);
     scaler.update(load(50, 12, 0, Some(50)), begin + SECOND);
@@ -121,23 +127,23 @@ fn down_only_after_the_cool_down_and_then_to_what_was_wanted_meanwhile() {
 fn by_hand_moves_the_fewest_within_the_bounds() {
     let now = Instant::now();
     let mut held =
-        Scaler::new(&Plan::process_pool(5, 50, 0), Scaling { dynamic: false, ..Scaling::default() });
+        Autoscaler::new(&Plan::process_pool(5, 50, 0), Scaling { dynamic: false, ..Scaling::default() });
     assert_eq!((held.ceiling(), held.is_elastic()), (5, false));
-    let floor = Floor { fewest: 7, before: 5, min: 5, max: 50, dynamic: false, clamped: false };
-    assert_eq!(held.order(ByHand::Change(2)), floor);
+    let floor = MinWorkers { fewest: 7, before: 5, min: 5, max: 50, dynamic: false, clamped: false };
+    assert_eq!(held.order(ScaleOrder::Change(2)), floor);
     assert!(held.update(load(5, 5, 9_999, None), now).is_some());
-    assert_eq!((held.target(), held.decision().why, held.ceiling()), (7, Why::ByHand, 7));
+    assert_eq!((held.target(), held.decision().why, held.ceiling()), (7, SizingReason::ManualMinimum, 7));
     let mut ordered = |order| {
-        let Floor { fewest, clamped, .. } = held.order(order);
+        let MinWorkers { fewest, clamped, .. } = held.order(order);
         (fewest, clamped)
     };
-    assert_eq!(ordered(ByHand::Exactly(1000)), (50, true));
-    assert_eq!(ordered(ByHand::Change(i64::MAX)), (50, true));
-    assert_eq!(ordered(ByHand::Change(i64::MIN)), (0, true));
-    assert_eq!(ordered(ByHand::Change(-1)), (0, true));
-    assert_eq!(ordered(ByHand::Exactly(0)), (0, false));
-    assert_eq!(ordered(ByHand::Change(5)), (5, false));
-    assert_eq!(held.floor_word(), "min", "as configured is not by hand");
+    assert_eq!(ordered(ScaleOrder::Exactly(1000)), (50, true));
+    assert_eq!(ordered(ScaleOrder::Change(i64::MAX)), (50, true));
+    assert_eq!(ordered(ScaleOrder::Change(i64::MIN)), (0, true));
+    assert_eq!(ordered(ScaleOrder::Change(-1)), (0, true));
+    assert_eq!(ordered(ScaleOrder::Exactly(0)), (0, false));
+    assert_eq!(ordered(ScaleOrder::Change(5)), (5, false));
+    assert_eq!(held.floor_source(), "min", "as configured is not by hand");
 }
 
 /// A moment in the life of a pool: milliseconds since the last one, jobs that run, jobs that wait, how long they take.
@@ -157,18 +163,18 @@ proptest! {
     ) {
         let max = (min + more).max(1);
         let scaling = Scaling { cool_down: Duration::from_secs(cool_down), ..Scaling::default() };
-        let mut scaler = Scaler::new(&Plan { slots, ..Plan::process_pool(min, max, 0) }, scaling);
+        let mut scaler = Autoscaler::new(&Plan { slots, ..Plan::process_pool(min, max, 0) }, scaling);
         let mut now = Instant::now();
         let mut seen: Vec<(Instant, usize)> = Vec::new();
         for (pause, running, waiting, job_us) in moments {
             now += Duration::from_millis(pause);
             let before = scaler.target();
-            let load = Load {
+            let load = SizingInput {
                 min, max, slots, serving: before, running: running.min(before * slots), waiting, job_us,
                 memory_limit: memory.map(|(limit, _, _)| limit),
                 memory_each: memory.map_or(0, |(_, each, _)| each),
                 memory: memory.map_or(0, |(_, _, used)| used),
-                ..Load::default()
+                ..SizingInput::default()
             };
             scaler.update(load, now);
             let (target, wanted) = (scaler.target(), wanted(&load, &scaling));
@@ -195,13 +201,13 @@ proptest! {
     fn a_steady_load_is_decided_once(
         running in 0usize..50, waiting in 0u64..50_000, job_us in proptest::option::of(0u64..10_000_000),
     ) {
-        let mut scaler = Scaler::new(&Plan::process_pool(2, 40, 0), Scaling::default());
+        let mut scaler = Autoscaler::new(&Plan::process_pool(2, 40, 0), Scaling::default());
         let begin = Instant::now();
         let mut changes = 0;
         for second in 0..120 {
             let serving = scaler.target();
             let busy = if waiting > 0 { serving } else { running.min(serving) };
-            let load = Load { slots: 1, serving, running: busy, waiting, job_us, ..Load::default() };
+            let load = SizingInput { slots: 1, serving, running: busy, waiting, job_us, ..SizingInput::default() };
             changes += usize::from(scaler.update(load, begin + second * SECOND).is_some_and(|t| t.decision.workers < t.from));
         }
         prop_assert_eq!(changes, 0, "it never goes down under a load that stays");

@@ -1,6 +1,6 @@
 //! How many workers there should be now, and why.
 //!
-//! [`decide`] is pure: what it knows is a [`Load`], what it says a [`Decision`] that carries it. What the rule needs of
+//! [`decide`] is pure: what it knows is a [`SizingInput`], what it says a [`SizingDecision`] that carries it. What the rule needs of
 //! the past is remembered in `scaler`.
 //!
 //! The rule: as many as run jobs, and as many more as clear the backlog within the wanted wait. That goes up at once. It
@@ -10,11 +10,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::plan::Scaling;
+use crate::pool::plan::Scaling;
 
 /// What is known when a decision is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Load {
+pub struct SizingInput {
     /// Fewest workers, by configuration or by hand.
     pub min: usize,
     /// Most workers.
@@ -50,11 +50,12 @@ pub struct Load {
 /// Why there should be so many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Why {
+pub enum SizingReason {
     /// No more are needed than the fewest.
     Min,
     /// Somebody ordered at least so many.
-    ByHand,
+    #[serde(rename = "by_hand")]
+    ManualMinimum,
     /// The backlog needs them.
     Backlog,
     /// All of them run jobs.
@@ -69,17 +70,17 @@ pub enum Why {
 
 /// How many workers there should be, why, and what that was concluded from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Decision {
+pub struct SizingDecision {
     /// How many.
     pub workers: usize,
     /// Why.
-    pub why: Why,
+    pub why: SizingReason,
     /// What was known.
-    pub load: Load,
+    pub load: SizingInput,
 }
 
 /// How many workers this load could use now, whatever the bounds.
-pub(super) fn wanted(load: &Load, scaling: &Scaling) -> usize {
+pub(in crate::pool) fn wanted(load: &SizingInput, scaling: &Scaling) -> usize {
     let slots = load.slots.max(1);
     load.running.div_ceil(slots) + for_backlog(load, scaling)
 }
@@ -91,7 +92,7 @@ pub(super) fn wanted(load: &Load, scaling: &Scaling) -> usize {
     clippy::cast_sign_loss,
     reason = "an estimate, bounded by the number of jobs"
 )]
-fn for_backlog(load: &Load, scaling: &Scaling) -> usize {
+fn for_backlog(load: &SizingInput, scaling: &Scaling) -> usize {
     let most = usize::try_from(load.waiting).unwrap_or(usize::MAX).div_ceil(load.slots.max(1));
     let Some(job_us) = load.job_us else {
         return most
@@ -110,26 +111,29 @@ fn for_backlog(load: &Load, scaling: &Scaling) -> usize {
 }
 
 /// The rule. `scaling` holds what does not change from one decision to the next.
-pub(super) fn decide(load: Load, scaling: &Scaling) -> Decision {
-    let answer = |workers, why| Decision { workers, why, load };
+pub(in crate::pool) fn decide(load: SizingInput, scaling: &Scaling) -> SizingDecision {
+    let answer = |workers, why| SizingDecision { workers, why, load };
     let min = load.min.min(load.max);
-    let floor = || answer(min, if load.by_hand { Why::ByHand } else { Why::Min });
+    let floor = || answer(min, if load.by_hand { SizingReason::ManualMinimum } else { SizingReason::Min });
     let now = wanted(&load, scaling);
     let decision = if !scaling.dynamic || now.max(load.peak) <= min {
         floor()
     } else if now > load.max {
-        answer(load.max, Why::Max)
+        answer(load.max, SizingReason::Max)
     } else if now >= load.peak {
-        answer(now, if for_backlog(&load, scaling) > 0 { Why::Backlog } else { Why::Running })
+        answer(
+            now,
+            if for_backlog(&load, scaling) > 0 { SizingReason::Backlog } else { SizingReason::Running },
+        )
     } else {
-        answer(load.peak.min(load.max), Why::CoolDown)
+        answer(load.peak.min(load.max), SizingReason::CoolDown)
     };
     let most = fit_in_memory(&load);
-    if decision.workers > most { answer(most, Why::Memory) } else { decision }
+    if decision.workers > most { answer(most, SizingReason::Memory) } else { decision }
 }
 
 /// How many workers fit into the memory they may use together. One always does: nothing would run without.
-fn fit_in_memory(load: &Load) -> usize {
+fn fit_in_memory(load: &SizingInput) -> usize {
     let Some(limit) = load.memory_limit else { return usize::MAX };
     let each = load.memory_each.max(1);
     let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
@@ -143,16 +147,18 @@ fn fit_in_memory(load: &Load) -> usize {
     fit.max(1)
 }
 
-impl Decision {
+impl SizingDecision {
     /// Why a worker is started that this decision asks for.
-    pub(super) fn reason(&self) -> String {
-        let Load { waiting, job_us, running, .. } = self.load;
+    pub(in crate::pool) fn reason(&self) -> String {
+        let SizingInput { waiting, job_us, running, .. } = self.load;
         match (self.why, job_us) {
-            (Why::Min, _) => "min".to_owned(),
-            (Why::ByHand, _) => "by hand".to_owned(),
+            (SizingReason::Min, _) => "min".to_owned(),
+            (SizingReason::ManualMinimum, _) => "by hand".to_owned(),
             // In place of one that has gone, while so many may soon be wanted again.
-            (Why::CoolDown, _) => "cool-down".to_owned(),
-            (why, _) if why == Why::Running || waiting == 0 => format!("{} running", grouped(running as u64)),
+            (SizingReason::CoolDown, _) => "cool-down".to_owned(),
+            (why, _) if why == SizingReason::Running || waiting == 0 => {
+                format!("{} running", grouped(running as u64))
+            }
             (_, None) => format!("backlog {}", grouped(waiting)),
             (_, Some(us)) => {
                 format!("backlog {}, {} a job", grouped(waiting), shown(Duration::from_micros(us)))
@@ -162,25 +168,28 @@ impl Decision {
 }
 
 /// The decision in a few words: "backlog 9,800, 50 ms a job".
-impl fmt::Display for Decision {
+impl fmt::Display for SizingDecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = |bytes: u64| grouped(bytes >> 20);
         match self.why {
-            Why::Max => write!(f, "max, {}", self.reason()),
-            Why::CoolDown => write!(f, "cool-down, {} were wanted", self.load.peak),
-            Why::Memory => write!(
+            SizingReason::Max => write!(f, "max, {}", self.reason()),
+            SizingReason::CoolDown => write!(f, "cool-down, {} were wanted", self.load.peak),
+            SizingReason::Memory => write!(
                 f,
                 "pool_memory_limit, {} MiB of {} MiB in use",
                 mib(self.load.memory),
                 mib(self.load.memory_limit.unwrap_or_default())
             ),
-            Why::Min | Why::ByHand | Why::Backlog | Why::Running => f.write_str(&self.reason()),
+            SizingReason::Min
+            | SizingReason::ManualMinimum
+            | SizingReason::Backlog
+            | SizingReason::Running => f.write_str(&self.reason()),
         }
     }
 }
 
 /// `9,800`.
-pub(super) fn grouped(number: u64) -> String {
+pub(in crate::pool) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut shown = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -193,7 +202,7 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// A duration as people say it: `50 ms`, `1.5 s`.
-pub(super) fn shown(duration: Duration) -> String {
+pub(in crate::pool) fn shown(duration: Duration) -> String {
     match duration.as_millis() {
         0 => format!("{} µs", duration.as_micros()),
         ms @ 1..1000 => format!("{ms} ms"),

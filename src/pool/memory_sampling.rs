@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use super::io::FromIo;
-use super::scale::Why;
+use super::sizing::decision::SizingReason;
 use super::timers::Timer;
-use super::worker::{Doom, Phase, Worker};
-use super::{Pool, Program, recycle};
+use super::worker::{KillReason, Worker, WorkerState};
+use super::worker_io::IoEvent;
+use super::{Pool, Program, recycling};
 use crate::guardian::handle::ChildId;
 use crate::guardian::procfs;
 
 /// How often it is looked at while anything runs.
-const INTERVAL: Duration = Duration::from_millis(250);
+const SAMPLING_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Whether a look is due or under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum SamplingState {
     /// Nothing has run since the last one.
     #[default]
     Idle,
@@ -31,7 +31,7 @@ pub(super) enum Look {
 
 /// How many workers were replaced, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Recycled {
+pub struct RecycleCounts {
     /// They had run their number of jobs.
     pub jobs: u64,
     /// They were old.
@@ -42,14 +42,16 @@ pub struct Recycled {
     pub memory_hard: u64,
 }
 
-impl Recycled {
-    pub(super) fn count(&mut self, why: recycle::Why) {
+impl RecycleCounts {
+    pub(super) fn count(&mut self, why: recycling::RecycleReason) {
         *match why {
-            recycle::Why::Jobs(_) => &mut self.jobs,
-            recycle::Why::Life(_) => &mut self.life,
-            recycle::Why::Memory(_) => &mut self.memory,
+            recycling::RecycleReason::Jobs(_) => &mut self.jobs,
+            recycling::RecycleReason::Life(_) => &mut self.life,
+            recycling::RecycleReason::Memory(_) => &mut self.memory,
             // Those are no limits.
-            recycle::Why::Changed | recycle::Why::Reload | recycle::Why::TurnedBack => return,
+            recycling::RecycleReason::Changed
+            | recycling::RecycleReason::Reload
+            | recycling::RecycleReason::TurnedBack => return,
         } += 1;
     }
 }
@@ -58,17 +60,17 @@ impl Pool {
     /// Something runs or has run: memory is looked at soon.
     pub(super) fn memory_may_change(&mut self) {
         match self.look {
-            Look::Idle => {
-                self.look = Look::Set;
-                self.timers.set(Instant::now() + INTERVAL, Timer::Memory);
+            SamplingState::Idle => {
+                self.look = SamplingState::Set;
+                self.timers.set(Instant::now() + SAMPLING_INTERVAL, Timer::Memory);
             }
-            Look::Set => self.look = Look::SetAgain,
-            Look::SetAgain => {}
+            SamplingState::Set => self.look = SamplingState::SetAgain,
+            SamplingState::SetAgain => {}
         }
     }
 
     /// Reads what the workers use, without keeping anybody waiting.
-    pub(super) fn look_at_memory(&mut self) {
+    pub(super) fn sample_memory(&mut self) {
         let pids: Vec<_> = self.workers.values().filter_map(|w| Some((w.child, w.pid?))).collect();
         let events = self.to_io.clone();
         tokio::spawn(async move {
@@ -77,11 +79,11 @@ impl Pool {
             };
             if let Ok(used) = tokio::task::spawn_blocking(read).await {
                 // Nobody listens when the pool is gone.
-                let _ = events.send(FromIo::Memory(used)).await;
+                let _ = events.send(IoEvent::Memory(used)).await;
             }
         });
-        let again = self.look == Look::SetAgain || !self.runs.is_empty();
-        self.look = Look::Idle;
+        let again = self.look == SamplingState::SetAgain || !self.runs.is_empty();
+        self.look = SamplingState::Idle;
         if again {
             self.memory_may_change();
         }
@@ -97,11 +99,11 @@ impl Pool {
     /// Memory does not wait for somebody to be idle, which under load nobody ever is: so many take no more runs, the
     /// largest first.
     pub(super) fn drain_for_memory(&mut self, surplus: usize) {
-        if self.scaler.decision().why != Why::Memory {
+        if self.scaler.decision().why != SizingReason::Memory {
             return;
         }
         let life = self.spec.plan.jobs_per_life;
-        let ready = |w: &&Worker| w.phase == Phase::Ready && w.is_lasting(life);
+        let ready = |w: &&Worker| w.state == WorkerState::Serving && w.is_permanent(life);
         let mut busy: Vec<_> = self.workers.values().filter(ready).map(|w| (w.memory, w.child)).collect();
         busy.sort_unstable_by_key(|(memory, _)| Reverse(*memory));
         for (_, child) in busy.into_iter().take(surplus) {
@@ -111,7 +113,7 @@ impl Pool {
 
     /// What the workers use: those past the hard limit are killed; the soft one is seen to between jobs.
     pub(super) fn on_memory(&mut self, used: Vec<(ChildId, u64)>) {
-        let mut too_fat = Vec::new();
+        let mut over_limit = Vec::new();
         self.largest = used.iter().map(|(_, bytes)| *bytes).max().or(self.largest);
         for (child, bytes) in used {
             let hard_limit = self.spec_of(child).recycling.memory_hard_limit;
@@ -119,14 +121,14 @@ impl Pool {
             worker.memory = Some(bytes);
             if let Some(limit) = hard_limit.filter(|limit| bytes > *limit)
                 && worker.exit.is_none()
-                && worker.phase != Phase::Dying
+                && worker.state != WorkerState::Dying
             {
-                too_fat.push((child, bytes, limit));
+                over_limit.push((child, bytes, limit));
             }
         }
         self.rescale_for_memory();
-        for (child, bytes, limit) in too_fat {
-            self.kill_too_fat(child, bytes, limit);
+        for (child, bytes, limit) in over_limit {
+            self.kill_over_limit(child, bytes, limit);
         }
     }
 
@@ -138,21 +140,21 @@ impl Pool {
         // One short read, once in a life: an answer that came later would come after the first job.
         worker.memory = worker.pid.and_then(procfs::resident);
         let Some(bytes) = worker.memory.filter(|bytes| *bytes > limit) else { return true };
-        self.kill_too_fat(child, bytes, limit);
+        self.kill_over_limit(child, bytes, limit);
         false
     }
 
-    fn kill_too_fat(&mut self, child: ChildId, bytes: u64, limit: u64) {
+    fn kill_over_limit(&mut self, child: ChildId, bytes: u64, limit: u64) {
         let Some(worker) = self.workers.get(&child) else { return };
         let (used_mib, limit_mib) = (bytes >> 20, limit >> 20);
         warn!(channel = %self.spec.channel, pid = worker.pid, used_mib, limit_mib, "a worker uses more than memory_hard_limit: it is killed");
-        let in_vain = worker.phase.is_staying() && (worker.ready_at.is_none() || worker.taken == 0);
-        self.doom(child, Doom::Memory(bytes, limit));
-        if in_vain {
+        let is_failed_boot = worker.state.is_staying() && (worker.ready_at.is_none() || worker.taken == 0);
+        self.kill(child, KillReason::Memory(bytes, limit));
+        if is_failed_boot {
             let why = format!(
                 "it used {used_mib} MiB before its first job, more than memory_hard_limit = {limit_mib} MiB"
             );
-            self.booted_in_vain(child, &why);
+            self.note_failed_boot(child, &why);
         } else {
             self.recycled.memory_hard += 1;
         }

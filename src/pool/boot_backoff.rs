@@ -9,22 +9,22 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-const FIRST: Duration = Duration::from_millis(100);
+const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// With the jitter, five seconds at most: a program that was repaired is found in time to be at full speed within ten.
-const LONGEST: Duration = Duration::from_secs(4);
+const MAX_DELAY: Duration = Duration::from_secs(4);
 /// So many failed boots in a row are a crash loop. With these pauses a program that fails at once gets there in two
 /// seconds.
-const LOOP: u32 = 5;
+const CRASH_LOOP_FAILURES: u32 = 5;
 /// How long a worker lives before it gets a job, and others are started beside it.
 const PROBATION: Duration = Duration::from_secs(1);
 /// A worker that dies sooner than this behind its hello, and without having had a job, has not booted.
-pub(super) const YOUNG: Duration = Duration::from_secs(10);
+pub(super) const MIN_USEFUL_LIFE: Duration = Duration::from_secs(10);
 /// For how long a failed boot counts when the next fails although one has lived through its probation in between.
-const REMEMBERED: Duration = Duration::from_secs(30);
+const FAILURE_MEMORY: Duration = Duration::from_secs(30);
 
 /// Doubles the wait with every failed boot in a row; a worker that answers a run ends it, if it was started since.
 #[derive(Debug, Default)]
-pub(super) struct Respawn {
+pub(super) struct BootBackoff {
     failures: u32,
     /// When boots failed of late: few, for there are pauses in between.
     recent: VecDeque<Instant>,
@@ -37,14 +37,14 @@ pub(super) struct Respawn {
     why: String,
 }
 
-impl Respawn {
+impl BootBackoff {
     pub(super) fn failed(&mut self, now: Instant, why: &str) {
         why.clone_into(&mut self.why);
         // Several that were started together and failed together are one failure.
         if self.is_waiting(now) {
             return;
         }
-        self.recent.retain(|at| now.duration_since(*at) < REMEMBERED);
+        self.recent.retain(|at| now.duration_since(*at) < FAILURE_MEMORY);
         if self.is_proved(now) {
             self.failures = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
         }
@@ -57,22 +57,22 @@ impl Respawn {
     }
 
     /// A worker that was born then is ready.
-    pub(super) fn ready(&mut self, born: Instant, now: Instant) {
-        if self.failures > 0 && self.is_since(born) && self.probation.is_none() {
+    pub(super) fn ready(&mut self, started_at: Instant, now: Instant) {
+        if self.failures > 0 && self.is_since(started_at) && self.probation.is_none() {
             (self.probation, self.until) = (Some(now + PROBATION), None);
         }
     }
 
     /// A worker that was born then has been of use.
-    pub(super) fn succeeded(&mut self, born: Instant) {
+    pub(super) fn succeeded(&mut self, started_at: Instant) {
         // What old workers do says nothing about new ones.
-        if self.failures > 0 && self.is_since(born) {
+        if self.failures > 0 && self.is_since(started_at) {
             *self = Self::default();
         }
     }
 
-    fn is_since(&self, born: Instant) -> bool {
-        self.last.is_none_or(|last| born >= last)
+    fn is_since(&self, started_at: Instant) -> bool {
+        self.last.is_none_or(|last| started_at >= last)
     }
 
     /// Whether one that was started since the last failure has lived long enough.
@@ -91,19 +91,19 @@ impl Respawn {
     }
 
     /// Whether a worker that was born then shall have no job yet.
-    pub(super) fn is_on_probation(&self, born: Instant, now: Instant) -> bool {
-        self.is_probing(now) && self.is_since(born)
+    pub(super) fn is_on_probation(&self, started_at: Instant, now: Instant) -> bool {
+        self.is_probing(now) && self.is_since(started_at)
     }
 
     /// Whether boots fail again and again.
     pub(super) fn is_looping(&self, now: Instant) -> bool {
-        self.failures >= LOOP && !self.is_proved(now)
+        self.failures >= CRASH_LOOP_FAILURES && !self.is_proved(now)
     }
 
     pub(super) fn delay(&self) -> Duration {
         match self.failures.checked_sub(1) {
             None => Duration::ZERO,
-            Some(doublings) => (FIRST * 2u32.pow(doublings.min(10))).min(LONGEST),
+            Some(doublings) => (FIRST_DELAY * 2u32.pow(doublings.min(10))).min(MAX_DELAY),
         }
     }
 
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_up_to_its_limit_and_ends_with_a_success() {
-        let (mut respawn, mut now) = (Respawn::default(), Instant::now());
+        let (mut respawn, mut now) = (BootBackoff::default(), Instant::now());
         let (mut delays, mut looping) = (Vec::new(), Vec::new());
         for _ in 0..9 {
             respawn.failed(now, "exited with 1");
@@ -147,16 +147,16 @@ mod tests {
 
     #[test]
     fn those_that_fail_together_are_one_failure() {
-        let (mut respawn, now) = (Respawn::default(), Instant::now());
+        let (mut respawn, now) = (BootBackoff::default(), Instant::now());
         for _ in 0..5 {
             respawn.failed(now, "exited with 1");
         }
-        assert_eq!(respawn.delay(), FIRST);
+        assert_eq!(respawn.delay(), FIRST_DELAY);
     }
 
     #[test]
     fn old_workers_prove_nothing_and_a_hello_only_after_a_while() {
-        let (mut respawn, old) = (Respawn::default(), Instant::now());
+        let (mut respawn, old) = (BootBackoff::default(), Instant::now());
         let mut now = old;
         for _ in 0..6 {
             now += Duration::from_secs(5);
@@ -174,25 +174,27 @@ mod tests {
         );
         // It died behind its hello.
         respawn.failed(before, "exited with 1");
-        assert!(respawn.is_looping(before) && respawn.is_waiting(before) && respawn.delay() == LONGEST);
+        assert!(respawn.is_looping(before) && respawn.is_waiting(before) && respawn.delay() == MAX_DELAY);
 
-        let born = before + Duration::from_secs(6);
-        respawn.ready(born, born);
-        let after = born + PROBATION;
+        let started_at = before + Duration::from_secs(6);
+        respawn.ready(started_at, started_at);
+        let after = started_at + PROBATION;
         assert!(
-            !respawn.is_looping(after) && !respawn.is_probing(after) && !respawn.is_on_probation(born, after)
+            !respawn.is_looping(after)
+                && !respawn.is_probing(after)
+                && !respawn.is_on_probation(started_at, after)
         );
         assert_eq!((respawn.trouble(after), respawn.next_timer(after)), (None, None));
         // Much later, what fails is the first of a new row.
-        let later = after + REMEMBERED;
+        let later = after + FAILURE_MEMORY;
         respawn.failed(later, "exited with 1");
-        assert!(!respawn.is_looping(later) && respawn.delay() == FIRST);
+        assert!(!respawn.is_looping(later) && respawn.delay() == FIRST_DELAY);
     }
 
     #[test]
     fn those_that_die_soon_behind_their_probation_are_a_row_as_well() {
         let life = PROBATION + Duration::from_millis(200);
-        let (mut respawn, mut now) = (Respawn::default(), Instant::now());
+        let (mut respawn, mut now) = (BootBackoff::default(), Instant::now());
         let (mut delays, mut looping) = (Vec::new(), Vec::new());
         for _ in 0..5 {
             respawn.ready(now, now);
@@ -209,6 +211,6 @@ mod tests {
         respawn.ready(now, now);
         respawn.succeeded(now);
         respawn.failed(now, "exited with 1");
-        assert_eq!(respawn.delay(), FIRST);
+        assert_eq!(respawn.delay(), FIRST_DELAY);
     }
 }

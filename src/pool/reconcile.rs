@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use tracing::{debug, error, info, warn};
 
-use super::recycle;
-use super::scale::Load;
+use super::recycling;
+use super::sizing::decision::SizingInput;
 use super::timers::Timer;
-use super::worker::{Phase, Role, Worker};
+use super::worker::{Role, Worker, WorkerState};
 use super::{Pool, Program};
 use crate::guardian::handle::ChildId;
 
@@ -26,7 +26,7 @@ pub struct Demand {
 
 impl Pool {
     /// Tells the pool what work is to come. It grows at once when that takes more workers.
-    pub fn expect(&mut self, demand: Demand) {
+    pub fn set_demand(&mut self, demand: Demand) {
         self.demand = demand;
         if self.scaler.is_elastic() && matches!(self.spec.program, Program::Wire(_)) {
             self.rescale();
@@ -50,7 +50,7 @@ impl Pool {
     pub(super) fn rescale(&mut self) {
         let load = self.load();
         let Some(taken) = self.scaler.update(load, Instant::now()) else { return };
-        let Load { waiting, running, serving, idle, job_us, memory, .. } = taken.decision.load;
+        let SizingInput { waiting, running, serving, idle, job_us, memory, .. } = taken.decision.load;
         info!(
             channel = %self.spec.channel, from = taken.from, to = taken.decision.workers,
             waiting, running, serving, idle, job_us, memory, "scaling: {}", taken.decision
@@ -58,64 +58,67 @@ impl Pool {
     }
 
     /// What the decision is made from, apart from what the scaler knows itself.
-    pub(super) fn load(&self) -> Load {
+    pub(super) fn load(&self) -> SizingInput {
         let life = self.spec.plan.jobs_per_life;
-        let mut load = Load {
+        let mut load = SizingInput {
             slots: self.spec.plan.slots,
             waiting: self.demand.waiting,
             job_us: self.demand.job.map(|job| u64::try_from(job.as_micros()).unwrap_or(u64::MAX)),
             memory_limit: self.spec.scaling.memory_limit,
-            ..Load::default()
+            ..SizingInput::default()
         };
         // In a reload those that were looked at may go before the new ones have been.
         let measured = self.workers.values().filter_map(|w| w.memory).max().or(self.largest);
         load.memory_each = measured.or(self.spec.recycling.memory_limit).unwrap_or(0);
         for worker in self.workers.values() {
             // One that boots has not taken yet what it is going to need.
-            let least = if worker.phase == Phase::Booting { load.memory_each } else { 0 };
+            let least = if worker.state == WorkerState::Booting { load.memory_each } else { 0 };
             let memory = worker.memory.map_or(load.memory_each, |memory| memory.max(least));
             load.memory += memory;
             // Those that are being replaced go as well: nobody else has to make room for who comes in their place.
-            if !worker.phase.is_staying() || worker.phase == Phase::Draining || worker.outgoing.is_some() {
+            if !worker.state.is_staying()
+                || worker.state == WorkerState::Draining
+                || worker.outgoing.is_some()
+            {
                 load.memory_leaving += memory;
             }
             if worker.role == Role::Plan {
-                load.running += worker.aboard.len();
+                load.running += worker.runs.len();
             }
-            if worker.is_lasting(life) {
+            if worker.is_permanent(life) {
                 load.serving += 1;
                 load.idle += usize::from(worker.is_idle());
             }
         }
         if load.waiting > 0 && load.idle == 0 {
-            load.stalled_us = u64::try_from(self.moved.elapsed().as_micros()).unwrap_or(u64::MAX);
+            load.stalled_us = u64::try_from(self.last_progress.elapsed().as_micros()).unwrap_or(u64::MAX);
         }
         load
     }
 
     /// Brings the workers in line with what should be.
-    pub(super) fn tend(&mut self) {
+    pub(super) fn reconcile(&mut self) {
         if self.closing {
             return;
         }
         let idle_isolated = |w: &&Worker| w.role == Role::Isolated && w.is_idle();
-        for child in self.children_that(idle_isolated) {
-            self.dismiss(child);
+        for child in self.children_where(idle_isolated) {
+            self.stop_worker(child);
         }
-        self.watch_boots();
+        self.report_degraded();
         if matches!(self.spec.program, Program::Exec(_)) {
             return;
         }
-        self.tend_reload();
-        self.dismiss_outdated();
-        self.pick_outgoing();
-        self.send_away();
+        self.advance_rollout();
+        self.stop_outdated();
+        self.mark_for_replacement();
+        self.stop_surplus();
         self.boot_missing();
         self.set_flex_timer();
     }
 
     /// Says when boots fail again and again, and when they do not any more.
-    fn watch_boots(&mut self) {
+    fn report_degraded(&mut self) {
         let degraded = self.is_degraded();
         if degraded != self.was_degraded {
             self.was_degraded = degraded;
@@ -135,7 +138,7 @@ impl Pool {
     }
 
     /// Marks those that are due for replacement, a few at a time.
-    fn pick_outgoing(&mut self) {
+    fn mark_for_replacement(&mut self) {
         let life = self.spec.plan.jobs_per_life;
         // One job per life needs no picking: each worker is replaced as it begins its only job.
         if life == 1 {
@@ -143,9 +146,10 @@ impl Pool {
         }
         let limits = self.spec.recycling;
         let planned = || self.workers.values().filter(|w| w.role == Role::Plan);
-        let serving = planned().filter(|w| matches!(w.phase, Phase::Booting | Phase::Ready)).count();
-        let going = planned().filter(|w| w.outgoing.is_some() && w.phase.is_staying()).count();
-        let mut room = recycle::at_once(serving).saturating_sub(going);
+        let serving =
+            planned().filter(|w| matches!(w.state, WorkerState::Booting | WorkerState::Serving)).count();
+        let going = planned().filter(|w| w.outgoing.is_some() && w.state.is_staying()).count();
+        let mut room = recycling::at_once(serving).saturating_sub(going);
         let mut take = |worker: &Worker| {
             // A spent one takes no more runs, whether it is replaced or not.
             let taken = worker.is_spent(life) || room > 0;
@@ -153,8 +157,8 @@ impl Pool {
             taken
         };
         let due: Vec<_> = planned()
-            .filter(|w| w.phase == Phase::Ready && w.outgoing.is_none() && w.doom.is_none())
-            .filter_map(|w| Some((w, recycle::due(w.facts(), life, &limits)?)))
+            .filter(|w| w.state == WorkerState::Serving && w.outgoing.is_none() && w.kill_reason.is_none())
+            .filter_map(|w| Some((w, recycling::due(w.facts(), life, &limits)?)))
             .filter(|(worker, _)| take(worker))
             .map(|(worker, why)| (worker.child, why))
             .collect();
@@ -163,7 +167,7 @@ impl Pool {
             worker.outgoing = Some(why);
             info!(channel = %self.spec.channel, pid = worker.pid, jobs = worker.taken, "a worker is to be replaced: {why}");
             self.recycled.count(why);
-            if let (recycle::Why::Memory(_), ..=2) = (why, worker.taken) {
+            if let (recycling::RecycleReason::Memory(_), ..=2) = (why, worker.taken) {
                 let mib = limits.memory_limit.unwrap_or_default() >> 20;
                 warn!(channel = %self.spec.channel, "a fresh worker already uses more than memory_limit = {mib} MiB: raise it");
             }
@@ -171,24 +175,24 @@ impl Pool {
     }
 
     /// Lets those go that are not needed: first those whose replacement is there, then idle ones.
-    fn send_away(&mut self) {
+    fn stop_surplus(&mut self) {
         let life = self.spec.plan.jobs_per_life;
         let needed = self.scaler.target();
-        let ready = |w: &&Worker| w.role == Role::Plan && w.phase == Phase::Ready;
-        let lasting = self.workers.values().filter(|w| ready(w) && w.is_lasting(life)).count();
+        let ready = |w: &&Worker| w.role == Role::Plan && w.state == WorkerState::Serving;
+        let lasting = self.workers.values().filter(|w| ready(w) && w.is_permanent(life)).count();
         // Idle ones make room at once.
-        let mut outgoing = self.children_that(|w| ready(w) && w.outgoing.is_some() && w.aboard.is_empty());
-        outgoing.extend(self.children_that(|w| ready(w) && w.outgoing.is_some() && !w.aboard.is_empty()));
+        let mut outgoing = self.children_where(|w| ready(w) && w.outgoing.is_some() && w.runs.is_empty());
+        outgoing.extend(self.children_where(|w| ready(w) && w.outgoing.is_some() && !w.runs.is_empty()));
         let surplus = (lasting + outgoing.len()).saturating_sub(needed);
         for child in outgoing.into_iter().take(surplus) {
             self.drain(child);
         }
         let mut surplus = lasting.saturating_sub(needed + self.spec.plan.spare);
         // The youngest first: runs go to the oldest, so these have been idle for longest.
-        let idle = self.children_that(|w| ready(w) && w.is_lasting(life) && w.aboard.is_empty());
+        let idle = self.children_where(|w| ready(w) && w.is_permanent(life) && w.runs.is_empty());
         for child in idle.into_iter().rev().take(surplus) {
             surplus -= 1;
-            self.dismiss(child);
+            self.stop_worker(child);
         }
         self.drain_for_memory(surplus);
     }
@@ -196,10 +200,10 @@ impl Pool {
     /// Gives a worker no more runs; it leaves when it has none.
     pub(super) fn drain(&mut self, child: ChildId) {
         let Some(worker) = self.workers.get_mut(&child) else { return };
-        worker.phase = Phase::Draining;
-        if worker.aboard.is_empty() {
-            self.dismiss(child);
-        } else if worker.outgoing.is_some_and(recycle::Why::is_reload) {
+        worker.state = WorkerState::Draining;
+        if worker.runs.is_empty() {
+            self.stop_worker(child);
+        } else if worker.outgoing.is_some_and(recycling::RecycleReason::is_reload) {
             self.set_worker_timer(child, self.spec.stop_wait);
         }
     }
@@ -207,12 +211,12 @@ impl Pool {
     /// Looks again when the decision or somebody's age may ask for it.
     fn set_flex_timer(&mut self) {
         let now = Instant::now();
-        let flex = self.scaler.is_restless().then(|| now + self.scaler.interval());
+        let flex = self.scaler.may_change().then(|| now + self.scaler.interval());
         let limits = self.spec.recycling;
-        let lives = self.workers.values().filter(|w| w.role == Role::Plan && w.phase == Phase::Ready);
+        let lives = self.workers.values().filter(|w| w.role == Role::Plan && w.state == WorkerState::Serving);
         let expiry = lives
             .filter(|w| w.outgoing.is_none())
-            .filter_map(|w| Some(w.born + recycle::life(w.child.0, &limits)?))
+            .filter_map(|w| Some(w.started_at + recycling::life(w.child.0, &limits)?))
             .min();
         // One that is overdue waits for others to be replaced, whose end is seen anyway.
         let expiry = expiry.filter(|at| *at > now);
@@ -224,7 +228,7 @@ impl Pool {
     }
 
     /// The numbers of the workers that are so, the oldest first.
-    fn children_that(&self, are: impl Fn(&&Worker) -> bool) -> Vec<ChildId> {
+    fn children_where(&self, are: impl Fn(&&Worker) -> bool) -> Vec<ChildId> {
         self.workers.values().filter(are).map(|w| w.child).collect()
     }
 
