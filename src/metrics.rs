@@ -94,20 +94,20 @@ impl Default for Metrics {
 }
 
 /// How runs end.
-pub const RUN_ENDS: [&str; 8] =
+pub const OUTCOMES: [&str; 8] =
     ["done", "failed", "released", "timed_out", "crashed", "crashed_in_company", "interrupted", "cancelled"];
 /// Why settlements do not hold.
-pub const EXCEPTIONS: [&str; 2] = ["stale", "cleared"];
+pub const EXCEPTION_REASONS: [&str; 2] = ["stale", "cleared"];
 /// The states whose depth is shown.
-pub const STATES: [&str; 4] = ["waiting", "reserved", "delayed", "failed"];
+pub const JOB_STATES: [&str; 4] = ["waiting", "reserved", "delayed", "failed"];
 /// How jobs leave the store.
-pub const SETTLED: [&str; 2] = ["done", "cleared"];
+pub const EXIT_WAYS: [&str; 2] = ["done", "cleared"];
 /// What workers do.
 pub const WORKER_STATES: [&str; 6] = ["booting", "idle", "busy", "draining", "retiring", "leaving"];
 /// The limits that end workers.
-pub const RECYCLED: [&str; 4] = ["jobs", "life", "memory", "memory_hard"];
+pub const RECYCLE_LIMITS: [&str; 4] = ["jobs", "life", "memory", "memory_hard"];
 /// Which way the number of workers goes.
-pub const DIRECTIONS: [&str; 2] = ["up", "down"];
+pub const SCALE_DIRECTIONS: [&str; 2] = ["up", "down"];
 
 impl Metrics {
     /// One channel's metrics, looked up once: they are counted on the hot path.
@@ -116,20 +116,20 @@ impl Metrics {
         let gauge = |metric: &IntGaugeVec, label: &str| metric.with_label_values(&[name, label]);
         let counter = |metric: &IntCounterVec, label: &str| metric.with_label_values(&[name, label]);
         ChannelMetrics {
-            runs: RUN_ENDS.map(|outcome| counter(&self.runs, outcome)),
+            runs: OUTCOMES.map(|outcome| counter(&self.runs, outcome)),
             run_seconds: self.run_seconds.with_label_values(&[name]),
             leased: self.leased.with_label_values(&[name]),
-            exceptions: EXCEPTIONS.map(|reason| counter(&self.exceptions, reason)),
+            exceptions: EXCEPTION_REASONS.map(|reason| counter(&self.exceptions, reason)),
             store_errors: self.store_errors.with_label_values(&[name]),
-            jobs: STATES.map(|state| gauge(&self.jobs, state)),
-            settled: SETTLED.map(|how| gauge(&self.settled, how)),
+            jobs: JOB_STATES.map(|state| gauge(&self.jobs, state)),
+            settled: EXIT_WAYS.map(|how| gauge(&self.settled, how)),
             workers: WORKER_STATES.map(|state| gauge(&self.workers, state)),
             stuck: self.stuck.with_label_values(&[name]),
             degraded: self.degraded.with_label_values(&[name]),
             quiet: self.quiet.with_label_values(&[name]),
             wanted: self.wanted.with_label_values(&[name]),
-            recycled: RECYCLED.map(|limit| counter(&self.recycled, limit)),
-            scaled: DIRECTIONS.map(|direction| counter(&self.scaled, direction)),
+            recycled: RECYCLE_LIMITS.map(|limit| counter(&self.recycled, limit)),
+            scaled: SCALE_DIRECTIONS.map(|direction| counter(&self.scaled, direction)),
         }
     }
 
@@ -144,25 +144,25 @@ impl Metrics {
 /// One channel's metrics.
 #[derive(Clone, Debug)]
 pub struct ChannelMetrics {
-    runs: [IntCounter; RUN_ENDS.len()],
+    runs: [IntCounter; OUTCOMES.len()],
     run_seconds: Histogram,
     leased: IntCounter,
-    exceptions: [IntCounter; EXCEPTIONS.len()],
+    exceptions: [IntCounter; EXCEPTION_REASONS.len()],
     store_errors: IntCounter,
-    jobs: [IntGauge; STATES.len()],
-    settled: [IntGauge; SETTLED.len()],
+    jobs: [IntGauge; JOB_STATES.len()],
+    settled: [IntGauge; EXIT_WAYS.len()],
     workers: [IntGauge; WORKER_STATES.len()],
     stuck: IntGauge,
     degraded: IntGauge,
     quiet: IntGauge,
     wanted: IntGauge,
-    recycled: [IntCounter; RECYCLED.len()],
-    scaled: [IntCounter; DIRECTIONS.len()],
+    recycled: [IntCounter; RECYCLE_LIMITS.len()],
+    scaled: [IntCounter; SCALE_DIRECTIONS.len()],
 }
 
 /// How a pool stands, for its gauges, and what it has counted since it began.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PoolNumbers {
+pub struct PoolMetrics {
     /// Workers, in the order of [`WORKER_STATES`].
     pub workers: [usize; WORKER_STATES.len()],
     /// Slots whose job does not end when told to.
@@ -173,16 +173,16 @@ pub struct PoolNumbers {
     pub quiet: bool,
     /// Serving workers there should be.
     pub wanted: usize,
-    /// Workers replaced, in the order of [`RECYCLED`].
-    pub recycled: [u64; RECYCLED.len()],
-    /// Decisions, in the order of [`DIRECTIONS`].
-    pub scaled: [u64; DIRECTIONS.len()],
+    /// Workers replaced, in the order of [`RECYCLE_LIMITS`].
+    pub recycled: [u64; RECYCLE_LIMITS.len()],
+    /// Decisions, in the order of [`SCALE_DIRECTIONS`].
+    pub scaled: [u64; SCALE_DIRECTIONS.len()],
 }
 
 impl ChannelMetrics {
-    /// Counts an ended run. `outcome` is one of [`RUN_ENDS`].
+    /// Counts an ended run. `outcome` is one of [`OUTCOMES`].
     pub fn run_ended(&self, outcome: &str, took: Duration) {
-        self.runs[place(&RUN_ENDS, outcome)].inc();
+        self.runs[index_of(&OUTCOMES, outcome)].inc();
         self.run_seconds.observe(took.as_secs_f64());
     }
 
@@ -191,9 +191,9 @@ impl ChannelMetrics {
         self.leased.inc_by(jobs as u64);
     }
 
-    /// Counts a settlement that did not hold. `reason` is one of [`EXCEPTIONS`].
+    /// Counts a settlement that did not hold. `reason` is one of [`EXCEPTION_REASONS`].
     pub fn exception(&self, reason: &str) {
-        self.exceptions[place(&EXCEPTIONS, reason)].inc();
+        self.exceptions[index_of(&EXCEPTION_REASONS, reason)].inc();
     }
 
     /// Counts a store call that failed.
@@ -201,30 +201,30 @@ impl ChannelMetrics {
         self.store_errors.inc();
     }
 
-    /// Sets the depth: waiting, reserved, delayed, failed in the order of [`STATES`]; done and cleared.
-    pub fn depth(&self, states: [u64; STATES.len()], settled: [u64; SETTLED.len()]) {
+    /// Sets the depth: waiting, reserved, delayed, failed in the order of [`JOB_STATES`]; done and cleared.
+    pub fn depth(&self, states: [u64; JOB_STATES.len()], settled: [u64; EXIT_WAYS.len()]) {
         self.jobs.iter().zip(states).for_each(|(gauge, n)| gauge.set(signed(n)));
         self.settled.iter().zip(settled).for_each(|(gauge, n)| gauge.set(signed(n)));
     }
 
     /// Brings what is known of the workers up to date.
-    pub fn pool(&self, pool: &PoolNumbers) {
+    pub fn pool(&self, pool: &PoolMetrics) {
         self.workers.iter().zip(pool.workers).for_each(|(gauge, n)| gauge.set(signed(n as u64)));
         self.stuck.set(signed(pool.stuck as u64));
         self.degraded.set(i64::from(pool.degraded));
         self.quiet.set(i64::from(pool.quiet));
         self.wanted.set(signed(pool.wanted as u64));
-        self.recycled.iter().zip(pool.recycled).for_each(raise);
-        self.scaled.iter().zip(pool.scaled).for_each(raise);
+        self.recycled.iter().zip(pool.recycled).for_each(raise_to);
+        self.scaled.iter().zip(pool.scaled).for_each(raise_to);
     }
 }
 
 /// Brings a counter to a number that only grows.
-fn raise((counter, to): (&IntCounter, u64)) {
+fn raise_to((counter, to): (&IntCounter, u64)) {
     counter.inc_by(to.saturating_sub(counter.get()));
 }
 
-fn place(words: &[&str], word: &str) -> usize {
+fn index_of(words: &[&str], word: &str) -> usize {
     words.iter().position(|w| *w == word).expect("the words are fixed and listed above")
 }
 
@@ -243,12 +243,12 @@ mod tests {
         mail.run_ended("timed_out", Duration::from_millis(30));
         mail.depth([4, 3, 2, 1], [10, 0]);
         mail.exception("stale");
-        mail.pool(&PoolNumbers {
+        mail.pool(&PoolMetrics {
             workers: [1, 2, 3, 4, 5, 6],
             recycled: [0, 0, 7, 0],
-            ..PoolNumbers::default()
+            ..PoolMetrics::default()
         });
-        mail.pool(&PoolNumbers { degraded: true, recycled: [0, 0, 8, 0], ..PoolNumbers::default() });
+        mail.pool(&PoolMetrics { degraded: true, recycled: [0, 0, 8, 0], ..PoolMetrics::default() });
         let text = metrics.render();
         for line in [
             r#"aint_queue_runs_total{channel="mail",outcome="timed_out"} 1"#,

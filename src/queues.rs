@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::config::{self, Config, UndeclaredChannel};
 use crate::job::{NewJob, explained};
 use crate::queue::Queue;
-use crate::store::{self, Elsewhere, Pushed, StoreError};
+use crate::store::{self, CrossChannelPush, Pushed, StoreError};
 
 /// How long a store that could not be opened is not tried again: a crowd of requests must not wait for one refusal after
 /// the other.
@@ -55,7 +55,7 @@ impl Queues {
 }
 
 #[async_trait]
-impl Elsewhere for Queues {
+impl CrossChannelPush for Queues {
     async fn push(&self, channel: &str, jobs: &[NewJob]) -> Result<Vec<Pushed>, String> {
         let door = self.door(channel).map_err(|error| error.to_string())?;
         let queue = door.queue().await.map_err(|error| explained(&*error))?;

@@ -18,11 +18,11 @@ use crate::store::{Exception, Place, Settlement};
 /// What became of a job that was to be cancelled, as the store knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CancelEnd {
+pub enum HeldCancel {
     /// It was ended and rests in `failed`.
     Cancelled {
         /// What that took.
-        how: Halt,
+        how: CancelMethod,
         /// Milliseconds until it had ended.
         ms: u64,
         /// Why it is in `failed`: not because it was cancelled if that hit its failed callback.
@@ -45,7 +45,7 @@ pub enum CancelEnd {
 /// What it took to end a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Halt {
+pub enum CancelMethod {
     /// Nothing: it had not begun.
     NotBegun,
     /// It ended when it was asked to.
@@ -56,61 +56,61 @@ pub enum Halt {
 
 /// The jobs that are being cancelled.
 #[derive(Debug, Default)]
-pub(super) struct Cancels(HashMap<JobId, Cancelling>);
+pub(super) struct Cancellations(HashMap<JobId, Cancellation>);
 
 #[derive(Debug)]
-struct Cancelling {
+struct Cancellation {
     since: Instant,
-    halt: Option<(Halt, Duration)>,
+    method: Option<(CancelMethod, Duration)>,
     /// Who wants to know.
-    replies: Vec<oneshot::Sender<CancelEnd>>,
+    replies: Vec<oneshot::Sender<HeldCancel>>,
 }
 
-impl Cancels {
+impl Cancellations {
     /// Somebody wants to know what becomes of a job that is held.
-    fn expect(&mut self, id: JobId, reply: oneshot::Sender<CancelEnd>) {
-        let fresh = || Cancelling { since: Instant::now(), halt: None, replies: Vec::new() };
+    fn add_waiter(&mut self, id: JobId, reply: oneshot::Sender<HeldCancel>) {
+        let fresh = || Cancellation { since: Instant::now(), method: None, replies: Vec::new() };
         self.0.entry(id).or_insert_with(fresh).replies.push(reply);
     }
 
     /// A run of a job has ended.
     pub(super) fn ended(&mut self, id: JobId, outcome: &Outcome) {
         if let Outcome::Cancelled { killed } = outcome {
-            self.halted(id, if *killed { Halt::Killed } else { Halt::Asked });
+            self.method_known(id, if *killed { CancelMethod::Killed } else { CancelMethod::Asked });
         }
     }
 
-    fn halted(&mut self, id: JobId, how: Halt) {
-        if let Some(cancelling) = self.0.get_mut(&id) {
-            cancelling.halt = Some((how, cancelling.since.elapsed()));
+    fn method_known(&mut self, id: JobId, how: CancelMethod) {
+        if let Some(cancellation) = self.0.get_mut(&id) {
+            cancellation.method = Some((how, cancellation.since.elapsed()));
         }
     }
 
     /// The store has heard these settlements, and these of them did not hold.
-    pub(super) fn heard(&mut self, settlements: &[Settlement], exceptions: &[(JobId, Exception)]) {
+    pub(super) fn settled(&mut self, settlements: &[Settlement], exceptions: &[(JobId, Exception)]) {
         if self.0.is_empty() {
             return;
         }
         for Settlement { id, to, .. } in settlements {
-            let Some(cancelling) = self.0.remove(id) else { continue };
+            let Some(cancellation) = self.0.remove(id) else { continue };
             let end = match exceptions.iter().any(|(exception, _)| exception == id) {
-                true => CancelEnd::Gone,
-                false => end(to, cancelling.halt),
+                true => HeldCancel::Gone,
+                false => end(to, cancellation.method),
             };
-            cancelling.answer(end);
+            cancellation.answer(end);
         }
     }
 
     /// Some jobs were taken from this master: whoever waits for one of those need not wait any more.
     pub(super) fn keep_only(&mut self, held: impl Fn(JobId) -> bool) {
-        for (_, cancelling) in self.0.extract_if(|id, _| !held(*id)) {
-            cancelling.answer(CancelEnd::Gone);
+        for (_, cancellation) in self.0.extract_if(|id, _| !held(*id)) {
+            cancellation.answer(HeldCancel::Gone);
         }
     }
 }
 
-impl Cancelling {
-    fn answer(self, end: CancelEnd) {
+impl Cancellation {
+    fn answer(self, end: HeldCancel) {
         for reply in self.replies {
             // Whoever asked may have gone.
             let _ = reply.send(end);
@@ -119,18 +119,18 @@ impl Cancelling {
 }
 
 /// What to answer about a job that the store has put there.
-fn end(to: &Place, halt: Option<(Halt, Duration)>) -> CancelEnd {
-    match (to, halt) {
-        (Place::Done, _) => CancelEnd::Done,
-        (Place::Front(_) | Place::Back(_), _) => CancelEnd::Waiting,
-        (Place::Delayed(..), _) => CancelEnd::Delayed,
-        (Place::Failed(meta), halt) => {
+fn end(to: &Place, method: Option<(CancelMethod, Duration)>) -> HeldCancel {
+    match (to, method) {
+        (Place::Done, _) => HeldCancel::Done,
+        (Place::Front(_) | Place::Back(_), _) => HeldCancel::Waiting,
+        (Place::Delayed(..), _) => HeldCancel::Delayed,
+        (Place::Failed(meta), method) => {
             let reason = meta.failed.unwrap_or(FailReason::Cancelled);
-            match halt {
-                None => CancelEnd::Failed(reason),
+            match method {
+                None => HeldCancel::Failed(reason),
                 Some((how, took)) => {
                     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-                    CancelEnd::Cancelled { how, ms, reason }
+                    HeldCancel::Cancelled { how, ms, reason }
                 }
             }
         }
@@ -139,19 +139,19 @@ fn end(to: &Place, halt: Option<(Halt, Duration)>) -> CancelEnd {
 
 impl Channel {
     /// Ends a job that is held. `reply` hears what became of it once the store knows.
-    pub(super) fn cancel(&mut self, id: JobId, reply: oneshot::Sender<CancelEnd>) {
-        if !self.table.holds(id) {
-            let _ = reply.send(CancelEnd::NotHeld);
+    pub(super) fn cancel(&mut self, id: JobId, reply: oneshot::Sender<HeldCancel>) {
+        if !self.held_jobs.holds(id) {
+            let _ = reply.send(HeldCancel::NotHeld);
             return;
         }
-        self.cancels.expect(id, reply);
-        if let Some(meta) = self.table.take_one_ready(id) {
+        self.cancellations.add_waiter(id, reply);
+        if let Some(meta) = self.held_jobs.take_one_ready(id) {
             info!(channel = %self.name, job = id.0, name = %meta.job, "a job is cancelled before it has begun");
-            self.cancels.halted(id, Halt::NotBegun);
+            self.cancellations.method_known(id, CancelMethod::NotBegun);
             let unique = meta.unique.clone();
             let to = Policy::cancel(meta, self.now());
-            self.table.settle(Settlement { id, unique, to });
-        } else if let Some(run) = self.table.run(id) {
+            self.held_jobs.settle(Settlement { id, unique, to });
+        } else if let Some(run) = self.held_jobs.run(id) {
             info!(channel = %self.name, job = id.0, "a job is cancelled: its run is asked to end");
             self.pool.cancel(run);
         }
@@ -176,46 +176,52 @@ mod tests {
 
     #[test]
     fn the_answer_is_where_the_job_went_and_cancelled_only_if_that_was_why() {
-        let halt = Some((Halt::Asked, Duration::from_millis(12)));
+        let method = Some((CancelMethod::Asked, Duration::from_millis(12)));
         let reason = FailReason::Cancelled;
-        assert_eq!(end(&failed(reason), halt), CancelEnd::Cancelled { how: Halt::Asked, ms: 12, reason });
-        assert_eq!(end(&failed(FailReason::Final), None), CancelEnd::Failed(FailReason::Final));
-        assert_eq!(end(&Place::Done, None), CancelEnd::Done);
-        assert_eq!(end(&Place::Front(Meta::named("x")), None), CancelEnd::Waiting);
-        assert_eq!(end(&Place::Delayed(Duration::ZERO, Meta::named("x")), None), CancelEnd::Delayed);
+        assert_eq!(
+            end(&failed(reason), method),
+            HeldCancel::Cancelled { how: CancelMethod::Asked, ms: 12, reason }
+        );
+        assert_eq!(end(&failed(FailReason::Final), None), HeldCancel::Failed(FailReason::Final));
+        assert_eq!(end(&Place::Done, None), HeldCancel::Done);
+        assert_eq!(end(&Place::Front(Meta::named("x")), None), HeldCancel::Waiting);
+        assert_eq!(end(&Place::Delayed(Duration::ZERO, Meta::named("x")), None), HeldCancel::Delayed);
     }
 
     #[test]
     fn everybody_who_waits_hears_when_the_store_has_heard_and_not_before() {
-        let mut cancels = Cancels::default();
+        let mut cancels = Cancellations::default();
         let (first, mut one) = oneshot::channel();
         let (second, mut two) = oneshot::channel();
-        cancels.expect(ID, first);
-        cancels.expect(ID, second);
+        cancels.add_waiter(ID, first);
+        cancels.add_waiter(ID, second);
         cancels.ended(ID, &Outcome::Cancelled { killed: true });
-        cancels.heard(&[settlement(JobId(8), Place::Done)], &[]);
+        cancels.settled(&[settlement(JobId(8), Place::Done)], &[]);
         assert!(one.try_recv().is_err());
-        cancels.heard(&[settlement(ID, failed(FailReason::Cancelled))], &[]);
+        cancels.settled(&[settlement(ID, failed(FailReason::Cancelled))], &[]);
         for answer in [one.try_recv(), two.try_recv()] {
-            assert!(matches!(answer, Ok(CancelEnd::Cancelled { how: Halt::Killed, .. })), "{answer:?}");
+            assert!(
+                matches!(answer, Ok(HeldCancel::Cancelled { how: CancelMethod::Killed, .. })),
+                "{answer:?}"
+            );
         }
         assert!(cancels.0.is_empty());
     }
 
     #[test]
     fn a_settlement_that_did_not_hold_and_a_lost_lease_are_told_as_gone() {
-        let mut cancels = Cancels::default();
+        let mut cancels = Cancellations::default();
         let (reply, mut stale) = oneshot::channel();
-        cancels.expect(ID, reply);
-        cancels.heard(&[settlement(ID, failed(FailReason::Cancelled))], &[(ID, Exception::Cleared)]);
-        assert_eq!(stale.try_recv(), Ok(CancelEnd::Gone));
+        cancels.add_waiter(ID, reply);
+        cancels.settled(&[settlement(ID, failed(FailReason::Cancelled))], &[(ID, Exception::Cleared)]);
+        assert_eq!(stale.try_recv(), Ok(HeldCancel::Gone));
 
         let (reply, mut lost) = oneshot::channel();
         let (reply_of_held, mut held) = oneshot::channel();
-        cancels.expect(ID, reply);
-        cancels.expect(JobId(8), reply_of_held);
+        cancels.add_waiter(ID, reply);
+        cancels.add_waiter(JobId(8), reply_of_held);
         cancels.keep_only(|id| id == JobId(8));
-        assert_eq!(lost.try_recv(), Ok(CancelEnd::Gone));
+        assert_eq!(lost.try_recv(), Ok(HeldCancel::Gone));
         assert!(held.try_recv().is_err());
     }
 }

@@ -8,7 +8,7 @@ use crate::pool::Demand;
 impl Channel {
     /// When to ask how many jobs wait although none can be leased: the pool grows by it.
     pub(super) fn next_count(&self) -> Option<Instant> {
-        if !self.agenda.look
+        if !self.turns.work_expected
             || self.quiet
             || self.stopping.is_some()
             || !self.pool.is_elastic()
@@ -16,22 +16,22 @@ impl Channel {
         {
             return None;
         }
-        let regular = self.agenda.counted.map(|at| at + self.pool.flex_interval());
-        Some(regular.filter(|_| !self.agenda.woken).unwrap_or_else(Instant::now))
+        let regular = self.turns.counted_at.map(|at| at + self.pool.flex_interval());
+        Some(regular.filter(|_| !self.turns.woken).unwrap_or_else(Instant::now))
     }
 
     /// Tells the pool what work is to come.
     pub(super) fn expect_work(&mut self) {
-        let ready = self.table.ready() + self.table.ready_alone();
+        let ready = self.held_jobs.ready() + self.held_jobs.ready_alone();
         // What waits in the store is for others while we are quiet.
-        let left = if self.quiet { 0 } else { self.agenda.waiting };
+        let left = if self.quiet { 0 } else { self.turns.waiting };
         let waiting = left + ready as u64;
-        self.pool.set_demand(Demand { waiting, job: self.pace.run() });
+        self.pool.set_demand(Demand { waiting, job: self.prefetch.run() });
     }
 
     /// Jobs that cannot be started soon are not kept from other masters.
     pub(super) fn hand_back_when_degraded(&mut self) {
-        if self.pool.is_degraded() && self.table.ready() + self.table.ready_alone() > 0 {
+        if self.pool.is_degraded() && self.held_jobs.ready() + self.held_jobs.ready_alone() > 0 {
             self.hand_back_ready();
         }
     }

@@ -9,21 +9,20 @@
 //!
 //! It ends when told to: see [`Command::Stop`] and the ladder in `stop`.
 
-mod asks;
-mod calls;
 mod cancel;
-mod command;
+mod cancel_unheld;
+mod commands;
 mod demand;
-mod look;
-mod pace;
+mod held_jobs;
+mod job_requests;
+mod prefetch;
 mod quiet;
 mod reload;
-mod report;
-mod rest;
 mod runs;
-mod stop;
-mod table;
-mod talk;
+mod shutdown;
+mod status;
+mod store_calls;
+mod turns;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -35,25 +34,24 @@ use tokio::sync::mpsc;
 use crate::job::{JobId, Outcome, Timestamp};
 use crate::metrics::ChannelMetrics;
 use crate::pool::Pool;
-pub use crate::store::Elsewhere;
+pub use crate::store::CrossChannelPush;
 use crate::store::{Owner, Store};
 use crate::wire::RunId;
-use asks::Asks;
-use calls::Calls;
-use cancel::Cancels;
-pub use cancel::{CancelEnd, Halt};
-pub use command::Command;
-pub use look::{HeldJob, View};
-use pace::Pace;
-pub use quiet::Quieted;
-use reload::Reload;
-pub use reload::{OnReloaded, Renewal, Rules};
-pub use report::{Pulse, Report};
-pub use rest::{Rest, cancel_at_rest};
-pub use stop::Stopped;
-use stop::Stopping;
-use table::Table;
-use talk::Agenda;
+use cancel::Cancellations;
+pub use cancel::{CancelMethod, HeldCancel};
+pub use cancel_unheld::{UnheldCancel, cancel_unheld};
+pub use commands::Command;
+use held_jobs::HeldJobs;
+use job_requests::JobRequests;
+use prefetch::Prefetch;
+pub use quiet::QuietReply;
+use reload::PendingReload;
+pub use reload::{ChannelSettings, ReloadReply, ReloadSpec};
+use shutdown::Shutdown;
+pub use shutdown::Stopped;
+pub use status::{ChannelDetails, ChannelStatus, Heartbeat, HeldJobStatus};
+use store_calls::StoreCalls;
+use turns::Turns;
 
 /// What a channel needs to run.
 #[derive(Debug)]
@@ -65,7 +63,7 @@ pub struct Setup {
     /// Its workers.
     pub pool: Pool,
     /// What it decides by.
-    pub rules: Rules,
+    pub settings: ChannelSettings,
     /// Owners known to be dead, whose jobs are freed before the first lease.
     pub dead: Vec<Owner>,
     /// Told of every new owner before it leases anything.
@@ -75,7 +73,7 @@ pub struct Setup {
     /// Whether it begins quiet.
     pub quiet: bool,
     /// Where jobs of other channels go that runs push; `None` when there is no other.
-    pub elsewhere: Option<Arc<dyn Elsewhere>>,
+    pub cross_channel: Option<Arc<dyn CrossChannelPush>>,
     /// Where it counts.
     pub metrics: ChannelMetrics,
 }
@@ -106,26 +104,26 @@ pub struct Channel {
     name: Arc<str>,
     store: Arc<dyn Store>,
     pool: Pool,
-    rules: Rules,
+    settings: ChannelSettings,
     /// How its workers hand over to others, while they do.
-    reloading: Option<Reload>,
+    reloading: Option<PendingReload>,
     metrics: ChannelMetrics,
     on_join: OnJoin,
-    elsewhere: Option<Arc<dyn Elsewhere>>,
-    asks: Asks,
-    cancels: Cancels,
+    cross_channel: Option<Arc<dyn CrossChannelPush>>,
+    job_requests: JobRequests,
+    cancellations: Cancellations,
     /// Owners to free before the first lease.
     dead: Vec<Owner>,
-    table: Table,
-    calls: Calls,
-    agenda: Agenda,
-    scoped: Scoped,
-    pace: Pace,
+    held_jobs: HeldJobs,
+    store_calls: StoreCalls,
+    turns: Turns,
+    scope: ScopeProgress,
+    prefetch: Prefetch,
     /// No jobs are taken; see `quiet`.
     quiet: bool,
     /// When a job was last handed to a slot.
     last_dispatch: Instant,
-    stopping: Option<Stopping>,
+    stopping: Option<Shutdown>,
     next_run: RunId,
     /// The store's clock at a moment of ours.
     clock: (Timestamp, Instant),
@@ -133,7 +131,7 @@ pub struct Channel {
 
 /// How far a channel with a scope is.
 #[derive(Debug)]
-struct Scoped {
+struct ScopeProgress {
     scope: Scope,
     /// The store was asked for the job.
     asked: bool,
@@ -142,8 +140,8 @@ struct Scoped {
 }
 
 /// How long a channel without work rests when its store cannot tell it of any.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MIN_WAIT_RETRY: Duration = Duration::from_millis(100);
+const MAX_WAIT_RETRY: Duration = Duration::from_secs(1);
 
 type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -152,22 +150,22 @@ impl Channel {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         Self {
-            calls: Calls::new(Arc::clone(&setup.store), Arc::clone(&setup.name)),
+            store_calls: StoreCalls::new(Arc::clone(&setup.store), Arc::clone(&setup.name)),
             name: setup.name,
             store: setup.store,
             pool: setup.pool,
-            rules: setup.rules,
+            settings: setup.settings,
             reloading: None,
             metrics: setup.metrics,
             on_join: setup.on_join,
-            elsewhere: setup.elsewhere,
-            asks: Asks::default(),
-            cancels: Cancels::default(),
+            cross_channel: setup.cross_channel,
+            job_requests: JobRequests::default(),
+            cancellations: Cancellations::default(),
             dead: setup.dead,
-            table: Table::default(),
-            agenda: Agenda::default(),
-            scoped: Scoped { scope: setup.scope, asked: false, job: None, outcome: None },
-            pace: Pace::default(),
+            held_jobs: HeldJobs::default(),
+            turns: Turns::default(),
+            scope: ScopeProgress { scope: setup.scope, asked: false, job: None, outcome: None },
+            prefetch: Prefetch::default(),
             quiet: setup.quiet,
             last_dispatch: Instant::now(),
             stopping: None,
@@ -202,40 +200,40 @@ impl Channel {
                     self.hand_back_when_degraded();
                     self.end_reload();
                 }
-                answers = self.asks.next() => self.on_answers(answers),
-                done = self.calls.done() => self.on_call(done),
+                answers = self.job_requests.next() => self.on_answers(answers),
+                done = self.store_calls.done() => self.on_call(done),
                 () = work(&mut waiting) => {
                     waiting = None;
-                    (self.agenda.look, self.agenda.woken) = (true, true);
+                    (self.turns.work_expected, self.turns.woken) = (true, true);
                 }
                 Some(command) = commands.recv() => self.on_command(command),
                 () = sleep_until(timer) => {
-                    self.stop_in_time();
-                    self.hand_back_stale();
+                    self.interrupt_at_deadline();
+                    self.return_stale_prefetch();
                 }
             }
         }
     }
 
     fn next_timer(&self) -> Option<Instant> {
-        let stop = self.stopping.as_ref().and_then(Stopping::next_timer);
-        let stale = (self.table.ready() > 0).then(|| self.last_dispatch + pace::MAX_WAIT);
-        [stop, stale, self.calls.next_timer(self.agenda_timer())].into_iter().flatten().min()
+        let stop = self.stopping.as_ref().and_then(Shutdown::next_timer);
+        let stale = (self.held_jobs.ready() > 0).then(|| self.last_dispatch + prefetch::PREFETCH_MAX_WAIT);
+        [stop, stale, self.store_calls.next_timer(self.next_turn_at())].into_iter().flatten().min()
     }
 
     /// Whether the store had nothing for us when we last looked.
     fn is_out_of_work(&self) -> bool {
-        !self.agenda.look && !self.quiet && self.stopping.is_none() && self.calls.can_start()
+        !self.turns.work_expected && !self.quiet && self.stopping.is_none() && self.store_calls.can_start()
     }
 
     /// A wait for work that ends early when there may be some.
     fn wait_for_work(&self) -> Waiting {
-        let (store, sleep) = (Arc::clone(&self.store), self.rules.sleep);
+        let (store, sleep) = (Arc::clone(&self.store), self.settings.sleep);
         Box::pin(async move {
             if store.wait(sleep).await.is_err() {
                 // The next turn meets the same trouble and reports it; here it only must not spin, nor sleep past
                 // the end of the trouble.
-                tokio::time::sleep(sleep.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)).await;
+                tokio::time::sleep(sleep.clamp(MIN_WAIT_RETRY, MAX_WAIT_RETRY)).await;
             }
         })
     }

@@ -1,5 +1,5 @@
 //! Quiet: this master takes no more jobs of the channel. All else goes on: what runs ends in its own time, leases are
-//! renewed, ends are told to the store, workers stay or go by the usual rules.
+//! renewed, ends are told to the store, workers stay or go by the usual settings.
 //!
 //! It is a state of this master only. A pause, which is one of the store, holds for every master.
 
@@ -9,7 +9,7 @@ use super::Channel;
 
 /// What a channel that was told to be quiet answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Quieted {
+pub struct QuietReply {
     /// Whether it was quiet already.
     pub was_quiet: bool,
     /// Jobs that go on in workers.
@@ -20,16 +20,16 @@ pub struct Quieted {
 
 impl Channel {
     /// Takes no more jobs from now on.
-    pub(super) fn quiet(&mut self) -> Quieted {
+    pub(super) fn quiet(&mut self) -> QuietReply {
         let was_quiet = std::mem::replace(&mut self.quiet, true);
-        let (running, handed_back) = (self.table.running(), self.waiting_for_slots());
+        let (running, handed_back) = (self.held_jobs.running(), self.waiting_for_slots());
         if !was_quiet {
             info!(channel = %self.name, running, handed_back, "quiet: no more jobs are taken");
             self.hand_back_ready();
             // No work is to come, as far as the pool is concerned.
             self.expect_work();
         }
-        Quieted { was_quiet, running, handed_back }
+        QuietReply { was_quiet, running, handed_back }
     }
 
     /// Takes jobs again; whether it had not.
@@ -38,13 +38,13 @@ impl Channel {
         if was_quiet {
             info!(channel = %self.name, "no longer quiet: jobs are taken again");
             // Whatever came meanwhile has woken nobody here.
-            (self.agenda.look, self.agenda.woken) = (true, true);
+            (self.turns.work_expected, self.turns.woken) = (true, true);
         }
         was_quiet
     }
 
     /// How many jobs are leased and not aboard.
     pub(super) fn waiting_for_slots(&self) -> usize {
-        self.table.ready() + self.table.ready_alone() + self.table.freeing()
+        self.held_jobs.ready() + self.held_jobs.ready_alone() + self.held_jobs.freeing()
     }
 }

@@ -1,4 +1,4 @@
-//! Reload of a channel: its workers hand over to another generation, and its own rules follow when they have.
+//! Reload of a channel: its workers hand over to another generation, and its own settings follow when they have.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::retry::Policy;
 
 /// What a channel goes on with.
 #[derive(Debug)]
-pub struct Renewal {
+pub struct ReloadSpec {
     /// What its workers are made from.
     pub pool: pool::GenerationSpec,
     /// See [`Setup`](super::Setup), also for the others.
-    pub rules: Rules,
+    pub settings: ChannelSettings,
 }
 
 /// What a channel decides by.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub struct ChannelSettings {
     /// What errors lead to.
     pub policy: Policy,
     /// The time limit of jobs that do not set their own.
@@ -31,22 +31,22 @@ pub struct Rules {
 }
 
 /// Hears how the reload ended.
-pub type OnReloaded = oneshot::Sender<Result<RolloutSummary, RolloutError>>;
+pub type ReloadReply = oneshot::Sender<Result<RolloutSummary, RolloutError>>;
 
 /// A reload under way.
 #[derive(Debug)]
-pub(super) struct Reload {
-    rules: Rules,
-    reply: OnReloaded,
+pub(super) struct PendingReload {
+    settings: ChannelSettings,
+    reply: ReloadReply,
 }
 
 impl Channel {
-    pub(super) fn reload(&mut self, renewal: Renewal, reply: OnReloaded) {
+    pub(super) fn reload(&mut self, renewal: ReloadSpec, reply: ReloadReply) {
         if self.reloading.is_some() {
             let _ = reply.send(Err(RolloutError::Failed("another reload is under way".to_owned())));
             return;
         }
-        self.reloading = Some(Reload { rules: renewal.rules, reply });
+        self.reloading = Some(PendingReload { settings: renewal.settings, reply });
         self.pool.reload(renewal.pool);
         self.end_reload();
     }
@@ -54,9 +54,9 @@ impl Channel {
     /// Passes on how the reload ended, once it has.
     pub(super) fn end_reload(&mut self) {
         let Some(ended) = self.pool.take_rollout_result() else { return };
-        let Some(Reload { rules, reply }) = self.reloading.take() else { return };
+        let Some(PendingReload { settings, reply }) = self.reloading.take() else { return };
         if ended.is_ok() {
-            self.rules = rules;
+            self.settings = settings;
         }
         // Whoever asked may have gone.
         let _ = reply.send(ended);

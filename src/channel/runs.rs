@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tracing::{debug, info};
 
-use super::{Channel, Scope, pace};
+use super::{Channel, Scope, prefetch};
 use crate::job::{FailReason, JobId, JobOptions, Meta, Outcome};
 use crate::pool::{EndedRun, Run};
 use crate::retry::{Begin, Policy, Terms};
@@ -14,14 +14,14 @@ use crate::wire::RunId;
 impl Channel {
     /// Hands ready jobs to free slots.
     pub(super) fn dispatch(&mut self) {
-        if self.stopping.is_some() || self.calls.lease_is_doubtful() {
+        if self.stopping.is_some() || self.store_calls.lease_may_be_lost() {
             return;
         }
         // Asked again each time: large payloads may fill a worker's socket before its slots.
-        while self.table.ready() > 0 && self.pool.capacity() > 0 {
+        while self.held_jobs.ready() > 0 && self.pool.capacity() > 0 {
             self.dispatch_next(false);
         }
-        while self.table.ready_alone() > 0 && self.pool.can_dispatch_alone() {
+        while self.held_jobs.ready_alone() > 0 && self.pool.can_dispatch_alone() {
             self.dispatch_next(true);
         }
     }
@@ -29,9 +29,9 @@ impl Channel {
     fn dispatch_next(&mut self, alone: bool) {
         let run = self.next_run;
         let now = self.now();
-        let Some((id, meta, payload)) = self.table.next_ready(alone, run) else { return };
+        let Some((id, meta, payload)) = self.held_jobs.next_ready(alone, run) else { return };
         let options = self.pool.job_options(&meta.job);
-        let terms = match self.rules.policy.begin(id, meta, options, self.rules.max_execute, now) {
+        let terms = match self.settings.policy.begin(id, meta, options, self.settings.max_execute, now) {
             Begin::Run(terms) => terms,
             Begin::Expired => return self.expire(id, run, options),
             Begin::NoCallback => return self.end_run(id, run, Outcome::Done, options),
@@ -58,11 +58,11 @@ impl Channel {
     }
 
     /// Hands back what was leased ahead when the slots stay busy after all.
-    pub(super) fn hand_back_stale(&mut self) {
-        if self.table.ready() > 0 && self.last_dispatch.elapsed() >= pace::MAX_WAIT {
-            debug!(channel = %self.name, jobs = self.table.ready(), "handing back jobs that no slot is free for");
+    pub(super) fn return_stale_prefetch(&mut self) {
+        if self.held_jobs.ready() > 0 && self.last_dispatch.elapsed() >= prefetch::PREFETCH_MAX_WAIT {
+            debug!(channel = %self.name, jobs = self.held_jobs.ready(), "handing back jobs that no slot is free for");
             // What runs has already taken this long, which ends the leasing ahead until it is shorter again.
-            self.pace.blocked();
+            self.prefetch.blocked();
             self.hand_back_ready();
             self.last_dispatch = Instant::now();
         }
@@ -72,31 +72,31 @@ impl Channel {
     pub(super) fn on_ended(&mut self, ended: Vec<EndedRun>) {
         for EndedRun { run, id, outcome, took } in ended {
             self.metrics.run_ended(outcome.word(), took);
-            self.pace.ended(&outcome, took);
-            self.asks.end(run, &outcome);
+            self.prefetch.ended(&outcome, took);
+            self.job_requests.end(run, &outcome);
             let options =
-                self.table.meta(id).map(|meta| self.pool.job_options(&meta.job)).unwrap_or_default();
+                self.held_jobs.meta(id).map(|meta| self.pool.job_options(&meta.job)).unwrap_or_default();
             self.end_run(id, run, outcome, options);
         }
     }
 
     /// Settles a run that has ended; `options` are what the job's handler wants.
     fn end_run(&mut self, id: JobId, run: RunId, outcome: Outcome, options: JobOptions) {
-        let Some(meta) = self.table.end(id, run) else {
+        let Some(meta) = self.held_jobs.end(id, run) else {
             debug!(channel = %self.name, job = id.0, "a run ended after its lease was lost: its result is dropped");
             return;
         };
-        self.cancels.ended(id, &outcome);
+        self.cancellations.ended(id, &outcome);
         if outcome != Outcome::Done {
             self.count_handed_back(&outcome);
         }
         let callback = meta.failing.is_some();
-        if self.scoped.scope != Scope::All && !callback {
-            (self.scoped.job, self.scoped.outcome) = (Some(id), Some(outcome.clone()));
+        if self.scope.scope != Scope::All && !callback {
+            (self.scope.job, self.scope.outcome) = (Some(id), Some(outcome.clone()));
         }
         let (unique, now) = (meta.unique.clone(), self.now());
         let before = (meta.job.clone(), meta.attempts);
-        let to = self.rules.policy.end(meta, outcome.clone(), options, now, fastrand::f64());
+        let to = self.settings.policy.end(meta, outcome.clone(), options, now, fastrand::f64());
         if outcome != Outcome::Done {
             log_ending(&self.name, id, before, &outcome, &to);
         }
@@ -105,7 +105,7 @@ impl Channel {
 
     /// A job that was not started in time.
     fn expire(&mut self, id: JobId, run: RunId, options: JobOptions) {
-        let Some(meta) = self.table.end(id, run) else { return };
+        let Some(meta) = self.held_jobs.end(id, run) else { return };
         info!(channel = %self.name, job = id.0, name = %meta.job, "a job has expired");
         let unique = meta.unique.clone();
         let to = Policy::expire(meta, options, self.now());
@@ -114,14 +114,14 @@ impl Channel {
 
     /// Tells the store where a job goes after a run of it, or of its failed callback.
     fn settle(&mut self, id: JobId, unique: Option<String>, to: Place, callback: bool) {
-        if self.scoped.scope != Scope::All
+        if self.scope.scope != Scope::All
             && !callback
             && matches!(&to, Place::Front(meta) if meta.failing.is_some())
         {
             // Whoever was to run this one job, or the next one, which was this, also runs its callback.
-            (self.scoped.scope, self.scoped.asked) = (Scope::Only(id), false);
+            (self.scope.scope, self.scope.asked) = (Scope::Only(id), false);
         }
-        self.table.settle(Settlement { id, unique, to });
+        self.held_jobs.settle(Settlement { id, unique, to });
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Session, text};
-use crate::channel::Report;
+use crate::channel::ChannelStatus;
 use crate::pool::RolloutProgress;
 
 /// How often a line is written where there is no terminal.
@@ -69,7 +69,7 @@ impl Screen {
 
 impl Drain {
     /// The master said how it stands.
-    pub(super) fn show(&mut self, report: &Report) {
+    pub(super) fn show(&mut self, report: &ChannelStatus) {
         let words = format!("{}: {}", self.channel, words(report));
         let left = left(report);
         self.most = self.most.max(left);
@@ -104,7 +104,7 @@ impl Drain {
 }
 
 /// How much is left to do: jobs of a stop, old workers of a reload.
-fn left(report: &Report) -> usize {
+fn left(report: &ChannelStatus) -> usize {
     report.pool.reload.map_or(report.running, |reload| reload.old)
 }
 
@@ -120,7 +120,7 @@ pub(super) fn words_of_reload(reload: RolloutProgress) -> String {
 }
 
 /// What is being waited for.
-pub(super) fn words(report: &Report) -> String {
+pub(super) fn words(report: &ChannelStatus) -> String {
     if let Some(reload) = report.pool.reload {
         return words_of_reload(reload);
     }
@@ -144,7 +144,7 @@ mod tests {
     fn the_words_say_what_is_waited_for() {
         let report = |running, stop_seconds_left, leaving| {
             let workers = WorkerCounts { leaving, ..WorkerCounts::default() };
-            words(&Report { running, stop_seconds_left, workers, ..Report::default() })
+            words(&ChannelStatus { running, stop_seconds_left, workers, ..ChannelStatus::default() })
         };
         assert_eq!(report(3, Some(27), 0), "3 jobs left, 27 s until they are interrupted");
         assert_eq!(report(1, Some(27), 0), "1 job left, 27 s until it is interrupted");

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::each::{self, Done};
 use super::{Failure, Session, text};
-use crate::channel::Quieted;
+use crate::channel::QuietReply;
 use crate::config::Channel;
 use crate::master::{Answer, Request};
 
@@ -26,17 +26,17 @@ impl Quiet {
 fn quiet(channel: &Channel) -> Result<Done, Failure> {
     let name = &channel.name;
     let doing = format!("quiet the master of channel \"{name}\"");
-    let Answer::Quiet(quieted) = each::ask(channel, &doing, Request::Quiet)? else {
+    let Answer::Quiet(reply) = each::ask(channel, &doing, Request::Quiet)? else {
         return Err(each::astray(&doing));
     };
-    let Quieted { was_quiet, running, handed_back } = quieted;
+    let QuietReply { was_quiet, running, handed_back } = reply;
     let json =
         json!({ "channel": name, "was_quiet": was_quiet, "running": running, "handed_back": handed_back });
-    Ok(Done::new(render(name, quieted), json))
+    Ok(Done::new(render(name, reply), json))
 }
 
-fn render(channel: &str, quieted: Quieted) -> String {
-    let Quieted { was_quiet, running, handed_back } = quieted;
+fn render(channel: &str, reply: QuietReply) -> String {
+    let QuietReply { was_quiet, running, handed_back } = reply;
     let mut words = if was_quiet {
         format!("The master of channel \"{channel}\" was quiet already.")
     } else {
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn the_line_says_what_goes_on() {
         let said =
-            |was_quiet, running, handed_back| render("mail", Quieted { was_quiet, running, handed_back });
+            |was_quiet, running, handed_back| render("mail", QuietReply { was_quiet, running, handed_back });
         let quiet = "The master of channel \"mail\" is quiet: it takes no more jobs until queue:resume.";
         assert_eq!(said(false, 0, 0), quiet);
         assert_eq!(

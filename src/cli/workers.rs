@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{table, text};
-use crate::channel::Report;
+use crate::channel::ChannelStatus;
 use crate::pool::{SizingChange, WorkerActivity, WorkerCounts, WorkerStatus};
 
 /// So many of the last decisions are shown; all that are kept are in the JSON.
@@ -13,8 +13,8 @@ const SCALED: usize = 5;
 const NAME: usize = 40;
 
 /// Everything about the workers of a channel, as text.
-pub(super) fn render(report: &Report) -> String {
-    let Report { workers, pool, .. } = report;
+pub(super) fn render(report: &ChannelStatus) -> String {
+    let ChannelStatus { workers, pool, .. } = report;
     let mut shown = match pool.target {
         Some(target) => format!("Workers: {}, {target} wanted: {}\n", counts(workers), pool.why),
         None => format!("Workers: {}\n", counts(workers)),
@@ -48,7 +48,7 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 /// What is wrong with the workers, if anything, as one line.
-pub(super) fn trouble(report: &Report) -> Option<String> {
+pub(super) fn trouble(report: &ChannelStatus) -> Option<String> {
     let error = text::plain(report.worker_error.as_deref()?).into_owned();
     if !report.pool.degraded {
         return Some(format!("No worker can be started: {error}"));
@@ -58,7 +58,7 @@ pub(super) fn trouble(report: &Report) -> Option<String> {
 }
 
 /// How a degraded channel tries to start workers again.
-pub(super) fn next_try(report: &Report) -> Option<String> {
+pub(super) fn next_try(report: &ChannelStatus) -> Option<String> {
     let WorkerCounts { booting, idle, busy, .. } = report.workers;
     match report.pool.next_boot_ms {
         _ if idle + busy > 0 => {
@@ -163,7 +163,7 @@ mod tests {
     use crate::job::JobId;
     use crate::pool::{PoolStatus, RecycleCounts, SizingDecision, SizingInput, SizingReason, WorkerJob};
 
-    fn report() -> Report {
+    fn report() -> ChannelStatus {
         let busy = WorkerStatus {
             pid: Some(4712),
             state: WorkerActivity::Busy,
@@ -202,10 +202,10 @@ mod tests {
             recycled: RecycleCounts { memory: 3, ..RecycleCounts::default() },
             ..PoolStatus::default()
         };
-        Report {
+        ChannelStatus {
             workers: WorkerCounts { busy: 1, booting: 2, ..WorkerCounts::default() },
             pool: Box::new(pool),
-            ..Report::default()
+            ..ChannelStatus::default()
         }
     }
 

@@ -25,8 +25,8 @@ use crate::job::{
 use crate::retry::{Begin, Policy, Terms, frees_first};
 use crate::run::{self, Cancel, Service, Services, Started};
 use crate::store::{
-    self, Elsewhere, Free, LEASE, Leased, MAX_BATCH_BYTES, Owner, Place, Settlement, Store, StoreError, Turn,
-    TurnReply,
+    self, CrossChannelPush, Free, LEASE, Leased, MAX_BATCH_BYTES, Owner, Place, Settlement, Store,
+    StoreError, Turn, TurnReply,
 };
 use crate::trace::debug;
 use link::Asks;
@@ -55,7 +55,7 @@ pub(crate) struct Setup {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) handlers: Arc<Handlers>,
     /// Where everything goes that jobs push, also into their own channel.
-    pub(crate) pushes: Arc<dyn Elsewhere>,
+    pub(crate) pushes: Arc<dyn CrossChannelPush>,
 }
 
 /// An owner in this process.

@@ -19,7 +19,7 @@ use crate::queue::{Door, OpenError, Queue};
 use crate::queues::Queues;
 use crate::retry::Policy;
 use crate::store::model::Model;
-use crate::store::{self, Elsewhere, Place, PushError, Pushed, Store, StoreError};
+use crate::store::{self, CrossChannelPush, Place, PushError, Pushed, Store, StoreError};
 
 /// How often in a row a job may hand itself back: as nothing is waited for, one that would wait for something would do so
 /// for ever.
@@ -193,7 +193,7 @@ impl Door for SyncChannel {
 }
 
 #[async_trait]
-impl Elsewhere for SyncChannel {
+impl CrossChannelPush for SyncChannel {
     async fn push(&self, channel: &str, jobs: &[NewJob]) -> Result<Vec<Pushed>, String> {
         match self.family.config.channel(channel) {
             Ok(declared) if declared.driver == Driver::Sync => {

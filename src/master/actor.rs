@@ -1,10 +1,10 @@
-//! From a channel's configuration to its actor: the program behind its jobs, what its workers may be and use, its rules.
+//! From a channel's configuration to its actor: the program behind its jobs, what its workers may be and use, its settings.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{ListenError, own_program};
-use crate::channel::{Channel, Elsewhere, OnJoin, Renewal, Rules, Scope, Setup};
+use crate::channel::{Channel, ChannelSettings, CrossChannelPush, OnJoin, ReloadSpec, Scope, Setup};
 use crate::config::{self, Handler};
 use crate::guardian::{Confine, Handle, Limit, account};
 use crate::metrics::ChannelMetrics;
@@ -74,7 +74,7 @@ pub(super) struct Means {
     pub(super) quiet: bool,
     /// The fewest workers, if they were set by hand.
     pub(super) fewest: Option<usize>,
-    pub(super) elsewhere: Arc<dyn Elsewhere>,
+    pub(super) cross_channel: Arc<dyn CrossChannelPush>,
     pub(super) dead: Vec<Owner>,
     pub(super) on_join: OnJoin,
     pub(super) metrics: ChannelMetrics,
@@ -82,7 +82,7 @@ pub(super) struct Means {
 
 /// A channel's actor, ready to run.
 pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
-    let Renewal { pool, rules } = renewal(config, means.behind, &means.guardian);
+    let ReloadSpec { pool, settings } = renewal(config, means.behind, &means.guardian);
     let mut pool = Pool::new(pool);
     if let Some(fewest) = means.fewest {
         pool.restore_manual_minimum(fewest);
@@ -91,12 +91,12 @@ pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
         name: config.name.as_str().into(),
         store: means.store,
         pool,
-        rules,
+        settings,
         dead: means.dead,
         on_join: means.on_join,
         scope: means.scope,
         quiet: means.quiet,
-        elsewhere: Some(means.elsewhere),
+        cross_channel: Some(means.cross_channel),
         metrics: means.metrics,
     })
 }
@@ -111,7 +111,7 @@ fn files(behind: &Behind) -> Vec<PathBuf> {
 }
 
 /// What a channel works with that another configuration may change.
-pub(super) fn renewal(config: &config::Channel, behind: Behind, guardian: &Handle) -> Renewal {
+pub(super) fn renewal(config: &config::Channel, behind: Behind, guardian: &Handle) -> ReloadSpec {
     let worker = &config.worker;
     let spec = PoolSpec {
         channel: config.name.as_str().into(),
@@ -127,11 +127,11 @@ pub(super) fn renewal(config: &config::Channel, behind: Behind, guardian: &Handl
         stop_grace: config.stop_grace,
         stop_wait: config.stop_wait,
     };
-    let rules = Rules {
+    let settings = ChannelSettings {
         policy: Policy::of(config),
         max_execute: worker.max_execute,
         sleep: worker.sleep,
         stop_wait: config.stop_wait,
     };
-    Renewal { pool: pool::GenerationSpec { spec, guardian: guardian.confined(behind.confine) }, rules }
+    ReloadSpec { pool: pool::GenerationSpec { spec, guardian: guardian.confined(behind.confine) }, settings }
 }

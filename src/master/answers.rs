@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::control::{self, Answer, Reply, Request};
 use super::orders::Order;
 use super::reload::{Changes, NotReloaded};
-use crate::channel::{Command, Report, Stopped};
-use crate::metrics::{ChannelMetrics, Metrics, PoolNumbers};
+use crate::channel::{ChannelStatus, Command, Stopped};
+use crate::metrics::{ChannelMetrics, Metrics, PoolMetrics};
 use crate::pool::ScaleOrder;
 use crate::snapshot;
 use crate::store::Store;
@@ -52,8 +52,8 @@ impl Peers {
 
 impl ChannelAnswers {
     /// How the channel stands; `None` once it has ended.
-    pub(super) async fn report(&self) -> Option<Report> {
-        self.told(Command::Report).await
+    pub(super) async fn report(&self) -> Option<ChannelStatus> {
+        self.told(Command::Status).await
     }
 
     /// What the channel answers to a command; `None` once it has ended.
@@ -151,7 +151,7 @@ impl ChannelAnswers {
         let _ = self.commands.send(Command::Stop { force }).await;
         loop {
             if let Some(stopped) = ended.borrow_and_update().clone() {
-                let Stopped { handed_back, told: settled, .. } = stopped;
+                let Stopped { handed_back, jobs_settled: settled, .. } = stopped;
                 return Reply::Ok(Answer::Stopped { handed_back, settled });
             }
             if let Ok(changed) = tokio::time::timeout(PROGRESS, ended.changed()).await {
@@ -170,10 +170,10 @@ fn gone() -> Reply {
 }
 
 /// What the metrics take from a report.
-fn numbers(report: &Report) -> PoolNumbers {
+fn numbers(report: &ChannelStatus) -> PoolMetrics {
     let (w, pool) = (&report.workers, &report.pool);
     let recycled = pool.recycled;
-    PoolNumbers {
+    PoolMetrics {
         workers: [w.booting, w.idle, w.busy, w.draining, w.retiring, w.leaving],
         stuck: w.stuck_slots,
         degraded: pool.degraded,

@@ -128,7 +128,7 @@ async fn stores_answer(served: &[Served]) -> Result<(), String> {
         asked.spawn(async move {
             let report = async {
                 let (reply, report) = oneshot::channel();
-                commands.send(Command::Report(reply)).await.ok()?;
+                commands.send(Command::Status(reply)).await.ok()?;
                 report.await.ok()
             };
             // An actor that does not answer is trouble enough.

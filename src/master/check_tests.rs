@@ -3,7 +3,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
-use crate::channel::Report;
+use crate::channel::ChannelStatus;
 
 #[tokio::test]
 async fn all_channels_are_asked_at_once() {
@@ -14,12 +14,12 @@ async fn all_channels_are_asked_at_once() {
     let mut replies = Vec::new();
     // Nobody answers before the last one is asked.
     for asked in &mut asked {
-        let Some(Command::Report(reply)) = asked.recv().await else { panic!("it is asked how it stands") };
+        let Some(Command::Status(reply)) = asked.recv().await else { panic!("it is asked how it stands") };
         replies.push(reply);
     }
     let away = Some("the store is away".to_owned());
     for (reply, store_error) in replies.into_iter().zip([None, away.clone(), None]) {
-        reply.send(Report { store_error, ..Report::default() }).unwrap();
+        reply.send(ChannelStatus { store_error, ..ChannelStatus::default() }).unwrap();
     }
     assert_eq!(answers.await.unwrap().err(), away);
 }
@@ -47,8 +47,8 @@ async fn with_driver(dir: &Path, driver: &str) -> Result<(), String> {
     write(driver);
     let (commands, mut asked) = mpsc::channel(1);
     let actor = tokio::spawn(async move {
-        let Some(Command::Report(reply)) = asked.recv().await else { panic!("it is asked how it stands") };
-        reply.send(Report::default()).unwrap();
+        let Some(Command::Status(reply)) = asked.recv().await else { panic!("it is asked how it stands") };
+        reply.send(ChannelStatus::default()).unwrap();
     });
     let found = check.run([("a".into(), commands)].into()).await;
     actor.await.unwrap();

@@ -11,7 +11,7 @@ use crate::job::JobId;
 impl ChannelAnswers {
     /// What the channel knows, of itself and of a job.
     pub(super) async fn look(&self, id: Option<JobId>) -> Reply {
-        match self.told(|reply| Command::Look(id, reply)).await {
+        match self.told(|reply| Command::Details(id, reply)).await {
             Some(view) => {
                 Reply::Ok(Answer::Look { pid: nix::unistd::getpid().as_raw(), view: Box::new(view) })
             }

@@ -42,7 +42,7 @@ pub fn run_once(
             fewest: None,
             dead: Vec::new(),
             on_join: OnJoin(Box::new(|_| {})),
-            elsewhere: Arc::new(Queues::of(Arc::clone(config))),
+            cross_channel: Arc::new(Queues::of(Arc::clone(config))),
             metrics: Metrics::default().channel(&channel.name),
         };
         let actor = actor(&channel, means);

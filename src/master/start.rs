@@ -22,7 +22,7 @@ use super::run_dir::{Lock, LockError, RunDir, RunDirError};
 use super::service::{Parts, Service};
 use super::signals::without_signals;
 use super::{Master, machine};
-use crate::channel::{Command, Elsewhere, OnJoin, Scope};
+use crate::channel::{Command, CrossChannelPush, OnJoin, Scope};
 use crate::config::{self, Config};
 use crate::guardian::{AccountError, Guardian, sweep};
 use crate::http;
@@ -169,7 +169,7 @@ pub(super) async fn start(listen: Listen, again: Again) -> Result<Master, Listen
         memory_share: share,
     };
     let shared = Shared {
-        elsewhere: Arc::new(Queues::of(Arc::clone(&listen.config))),
+        cross_channel: Arc::new(Queues::of(Arc::clone(&listen.config))),
         metrics: Metrics::default(),
         peers: Peers::default(),
         since: Instant::now(),
@@ -229,7 +229,7 @@ async fn open(config: &config::Channel) -> Result<Arc<dyn Store>, StoreError> {
 
 /// What the channels of one master have in common.
 struct Shared {
-    elsewhere: Arc<dyn Elsewhere>,
+    cross_channel: Arc<dyn CrossChannelPush>,
     metrics: Metrics,
     peers: Peers,
     since: Instant,
@@ -264,7 +264,7 @@ fn serve(
         scope: Scope::All,
         quiet: shared.quiet.contains(&config.name),
         fewest: shared.fewest.get(&config.name).copied(),
-        elsewhere: Arc::clone(&shared.elsewhere),
+        cross_channel: Arc::clone(&shared.cross_channel),
         dead,
         on_join: OnJoin(lock.on_join()),
         metrics: channel_metrics.clone(),

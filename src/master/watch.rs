@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::notify::Notify;
-use crate::channel::{Command, Pulse};
+use crate::channel::{Command, Heartbeat};
 
 /// How often the status is brought up to date when no watchdog wants more.
 const USUAL: Duration = Duration::from_secs(5);
@@ -31,14 +31,14 @@ pub(super) enum Turn {
     /// It is time to ask.
     Ask,
     /// All actors have answered.
-    Heard(Vec<Pulse>),
+    Heard(Vec<Heartbeat>),
 }
 
 /// See the module.
 pub(super) struct Watch {
     notify: Notify,
     next: Instant,
-    asking: JoinSet<Vec<Pulse>>,
+    asking: JoinSet<Vec<Heartbeat>>,
     /// Actors have not answered for a whole interval, and somebody was told so.
     hanging: bool,
     stop: Option<Stop>,
@@ -86,7 +86,7 @@ impl Watch {
     pub(super) async fn turn(&mut self) -> Turn {
         tokio::select! {
             () = sleep_until(self.next) => Turn::Ask,
-            Some(Ok(pulses)) = self.asking.join_next() => Turn::Heard(pulses),
+            Some(Ok(heartbeats)) = self.asking.join_next() => Turn::Heard(heartbeats),
         }
     }
 
@@ -95,7 +95,7 @@ impl Watch {
         self.next = Instant::now() + self.interval();
         if self.asking.is_empty() {
             self.hanging = false;
-            self.asking.spawn(pulses(actors));
+            self.asking.spawn(heartbeats(actors));
         } else if !self.hanging {
             self.hanging = true;
             warn!("a channel's actor does not answer; the service manager is told nothing until it does");
@@ -103,24 +103,28 @@ impl Watch {
     }
 
     /// All have answered: tells the service manager, and people when it is the end.
-    pub(super) fn heard(&mut self, pulses: &[Pulse]) {
-        if is_hung(pulses) {
+    pub(super) fn heard(&mut self, heartbeats: &[Heartbeat]) {
+        if is_hung(heartbeats) {
             return;
         }
         self.notify.alive();
-        let running: usize = pulses.iter().map(|pulse| pulse.running).sum();
+        let running: usize = heartbeats.iter().map(|heartbeat| heartbeat.running).sum();
         match &mut self.stop {
             None => {
-                let quiet = match pulses.iter().filter(|pulse| pulse.quiet).count() {
+                let quiet = match heartbeats.iter().filter(|heartbeat| heartbeat.quiet).count() {
                     0 => String::new(),
                     quiet => format!(", {quiet} of them quiet"),
                 };
-                let words = format!("{} running, channels: {}{quiet}", jobs(running), pulses.len());
+                let words = format!("{} running, channels: {}{quiet}", jobs(running), heartbeats.len());
                 self.notify.status(&words);
             }
             Some(stop) => {
-                let left =
-                    pulses.iter().filter_map(|pulse| pulse.stop_left).max().unwrap_or_default().as_secs();
+                let left = heartbeats
+                    .iter()
+                    .filter_map(|heartbeat| heartbeat.stop_left)
+                    .max()
+                    .unwrap_or_default()
+                    .as_secs();
                 let words = format!("stopping: {} running, interrupted in {left} s", jobs(running));
                 self.notify.status(&words);
                 if Instant::now() < stop.until {
@@ -147,22 +151,22 @@ impl Watch {
 }
 
 /// Whether an actor waits for a store call that will never end.
-fn is_hung(pulses: &[Pulse]) -> bool {
-    pulses.iter().any(|pulse| pulse.call.is_some_and(|since| since > HUNG))
+fn is_hung(heartbeats: &[Heartbeat]) -> bool {
+    heartbeats.iter().any(|heartbeat| heartbeat.call.is_some_and(|since| since > HUNG))
 }
 
 /// The answers of all actors that have not ended.
-async fn pulses(actors: Vec<mpsc::Sender<Command>>) -> Vec<Pulse> {
-    let mut pulses = Vec::new();
+async fn heartbeats(actors: Vec<mpsc::Sender<Command>>) -> Vec<Heartbeat> {
+    let mut heartbeats = Vec::new();
     for actor in actors {
-        let (reply, pulse) = oneshot::channel();
-        if actor.send(Command::Pulse(reply)).await.is_ok()
-            && let Ok(pulse) = pulse.await
+        let (reply, heartbeat) = oneshot::channel();
+        if actor.send(Command::Heartbeat(reply)).await.is_ok()
+            && let Ok(heartbeat) = heartbeat.await
         {
-            pulses.push(pulse);
+            heartbeats.push(heartbeat);
         }
     }
-    pulses
+    heartbeats
 }
 
 fn jobs(n: usize) -> String {
@@ -173,15 +177,15 @@ fn jobs(n: usize) -> String {
 mod tests {
     use super::*;
 
-    fn pulse(call: Option<u64>) -> Pulse {
-        Pulse { call: call.map(Duration::from_secs), ..Pulse::default() }
+    fn heartbeat(call: Option<u64>) -> Heartbeat {
+        Heartbeat { call: call.map(Duration::from_secs), ..Heartbeat::default() }
     }
 
     #[test]
     fn a_call_that_should_have_ended_is_no_sign_of_life() {
         assert!(!is_hung(&[]));
-        assert!(!is_hung(&[pulse(None), pulse(Some(60))]));
-        assert!(is_hung(&[pulse(None), pulse(Some(181))]));
+        assert!(!is_hung(&[heartbeat(None), heartbeat(Some(60))]));
+        assert!(is_hung(&[heartbeat(None), heartbeat(Some(181))]));
     }
 
     #[tokio::test]
@@ -194,9 +198,9 @@ mod tests {
             watch.ask(vec![actor.clone()]);
         }
         assert!(watch.hanging);
-        let Some(Command::Pulse(reply)) = commands.recv().await else { panic!("it was asked once") };
+        let Some(Command::Heartbeat(reply)) = commands.recv().await else { panic!("it was asked once") };
         assert!(commands.try_recv().is_err(), "one question at a time");
-        reply.send(Pulse { running: 7, ..Pulse::default() }).unwrap();
+        reply.send(Heartbeat { running: 7, ..Heartbeat::default() }).unwrap();
         assert!(matches!(watch.turn().await, Turn::Heard(heard) if heard[0].running == 7));
         watch.ask(vec![actor]);
         assert!(!watch.hanging);

@@ -151,7 +151,7 @@ pub trait Store: Send + Sync + fmt::Debug {
 
 /// The way to other channels.
 #[async_trait]
-pub trait Elsewhere: Send + Sync + fmt::Debug {
+pub trait CrossChannelPush: Send + Sync + fmt::Debug {
     /// Pushes jobs into a channel, all or none.
     ///
     /// # Errors

@@ -64,7 +64,7 @@ use crate::app::App;
 use crate::job::{AsyncJob, Job, JobId, NewJob, Payload, Pushable, Timestamp};
 use crate::queue::{Door, Queue};
 use crate::store::model::Model;
-use crate::store::{Elsewhere, PushError, Pushed, State, Status, Store};
+use crate::store::{CrossChannelPush, PushError, Pushed, State, Status, Store};
 
 /// A channel in memory that remembers what was pushed into it. Clones are handles on the same channel.
 #[derive(Clone)]
@@ -318,7 +318,7 @@ impl Door for TestQueue {
 }
 
 #[async_trait]
-impl Elsewhere for TestQueue {
+impl CrossChannelPush for TestQueue {
     async fn push(&self, channel: &str, jobs: &[NewJob]) -> Result<Vec<Pushed>, String> {
         let other = lock(&self.family).get(channel).cloned();
         let Some(other) = other else {

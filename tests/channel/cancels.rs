@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aint_queue::channel::{CancelEnd, Command, Halt};
+use aint_queue::channel::{CancelMethod, Command, HeldCancel};
 use aint_queue::job::{FailReason, JobId, Timestamp};
 use aint_queue::pool::plan::Plan;
 use aint_queue::store::model::Model;
@@ -17,13 +17,13 @@ use crate::rig::{Options, PATIENCE, Rig, job, rig};
 const LONG: &str = r#"{"ms":60000}"#;
 
 /// Cancels a job; the answer comes later.
-async fn cancel(rig: &Rig, id: JobId) -> oneshot::Receiver<CancelEnd> {
+async fn cancel(rig: &Rig, id: JobId) -> oneshot::Receiver<HeldCancel> {
     let (reply, end) = oneshot::channel();
     rig.commands.send(Command::Cancel(id, reply)).await.unwrap();
     end
 }
 
-async fn answer(end: oneshot::Receiver<CancelEnd>) -> CancelEnd {
+async fn answer(end: oneshot::Receiver<HeldCancel>) -> HeldCancel {
     tokio::time::timeout(PATIENCE, end).await.expect("an answer comes").expect("the channel answers")
 }
 
@@ -35,8 +35,8 @@ async fn running(rig: &Rig, jobs: usize) {
     }
 }
 
-fn is_cancelled(end: CancelEnd, by: Halt) -> bool {
-    matches!(end, CancelEnd::Cancelled { how, reason: FailReason::Cancelled, .. } if how == by)
+fn is_cancelled(end: HeldCancel, by: CancelMethod) -> bool {
+    matches!(end, HeldCancel::Cancelled { how, reason: FailReason::Cancelled, .. } if how == by)
 }
 
 #[tokio::test]
@@ -58,12 +58,12 @@ async fn a_job_that_had_not_begun_is_cancelled_at_once_and_nothing_else_is() {
     };
     let held = rig.store.list(State::Reserved, None, 500).await.unwrap().jobs;
     let waits = held.iter().map(|job| job.id).find(|id| !aboard.contains(id)).expect("one is ready");
-    assert!(is_cancelled(answer(cancel(&rig, waits).await).await, Halt::NotBegun));
+    assert!(is_cancelled(answer(cancel(&rig, waits).await).await, CancelMethod::NotBegun));
     let meta = rig.get(waits).await.meta;
     assert_eq!((meta.failed, meta.attempts), (Some(FailReason::Cancelled), 0));
     let report = rig.report().await;
     assert_eq!((report.running, report.ready), (aboard.len(), ready - 1));
-    assert_eq!(answer(cancel(&rig, waits).await).await, CancelEnd::NotHeld);
+    assert_eq!(answer(cancel(&rig, waits).await).await, HeldCancel::NotHeld);
     rig.stop(true).await;
 }
 
@@ -88,7 +88,7 @@ async fn whatever_wins_the_race_a_job_has_one_end_and_the_answer_tells_it() {
     for (id, end) in ends {
         let left = rig.store.get(id).await.unwrap();
         match answer(end).await {
-            CancelEnd::Cancelled { reason, .. } => {
+            HeldCancel::Cancelled { reason, .. } => {
                 cancelled += 1;
                 let job = left.expect("it is kept");
                 assert_eq!(
@@ -97,11 +97,11 @@ async fn whatever_wins_the_race_a_job_has_one_end_and_the_answer_tells_it() {
                 );
                 assert_eq!(job.meta.attempts, 0);
             }
-            CancelEnd::Done => {
+            HeldCancel::Done => {
                 done += 1;
                 assert_eq!(left, None, "what is done leaves no record");
             }
-            CancelEnd::NotHeld => assert_eq!(left, None, "it was done before, or began afterwards"),
+            HeldCancel::NotHeld => assert_eq!(left, None, "it was done before, or began afterwards"),
             other => panic!("{id} ended as {other:?}"),
         }
     }
@@ -125,7 +125,7 @@ async fn everybody_who_cancels_a_job_hears_its_one_end_and_gives_it_no_second_gr
             Err(_) => assert!(others.len() < 100, "the job is never killed"),
         }
     };
-    assert!(is_cancelled(first, Halt::Killed), "{first:?}");
+    assert!(is_cancelled(first, CancelMethod::Killed), "{first:?}");
     for other in others {
         assert_eq!(answer(other).await, first);
     }
@@ -140,7 +140,7 @@ async fn siblings_of_a_cancelled_job_finish() {
     let ids = rig.push(&jobs).await;
     running(&rig, 6).await;
     let end = answer(cancel(&rig, ids[5]).await).await;
-    assert!(is_cancelled(end, Halt::Killed), "{end:?}");
+    assert!(is_cancelled(end, CancelMethod::Killed), "{end:?}");
     let status = rig.store.status().await.unwrap();
     assert_eq!((status.done, status.failed), (5, 1));
     assert_eq!(rig.report().await.workers.stuck_slots, 0);
@@ -149,7 +149,7 @@ async fn siblings_of_a_cancelled_job_finish() {
 
 #[tokio::test]
 async fn a_job_cancelled_during_a_stop_is_not_handed_back_and_the_stop_need_not_wait_for_it() {
-    for (name, by) in [("sleep", Halt::Asked), ("hang", Halt::Killed)] {
+    for (name, by) in [("sleep", CancelMethod::Asked), ("hang", CancelMethod::Killed)] {
         let mut options = Options::new(Plan::process_pool(2, 2, 0));
         options.stop_wait = PATIENCE;
         let rig = rig(options).await;
@@ -175,7 +175,7 @@ async fn a_stop_that_kills_does_not_undo_a_cancel() {
     let store = Arc::clone(&rig.store);
     let stopped = rig.stop(true).await;
     let end = answer(end).await;
-    assert!(is_cancelled(end, Halt::Killed), "{end:?}");
+    assert!(is_cancelled(end, CancelMethod::Killed), "{end:?}");
     assert_eq!(stopped.handed_back, 0);
     assert_eq!(store.get(ids[0]).await.unwrap().unwrap().meta.failed, Some(FailReason::Cancelled));
 }
@@ -210,7 +210,7 @@ async fn the_answer_waits_for_the_store_and_survives_a_lost_reply() {
         assert!(end.try_recv().is_err(), "{fault:?}: nothing is promised before the store has answered");
         away.store(false, Ordering::Relaxed);
         let end = answer(end).await;
-        assert!(is_cancelled(end, Halt::Asked), "{fault:?}: {end:?}");
+        assert!(is_cancelled(end, CancelMethod::Asked), "{fault:?}: {end:?}");
         let meta = rig.get(ids[0]).await.meta;
         assert_eq!((meta.failed, meta.errors.len()), (Some(FailReason::Cancelled), 1), "{fault:?}");
         rig.stop(false).await;
@@ -224,7 +224,7 @@ async fn a_job_that_is_cleared_while_it_is_cancelled_is_told_as_gone() {
     running(&rig, 1).await;
     let end = cancel(&rig, ids[0]).await;
     rig.store.clear(Clear { reserved: true, ..Clear::default() }).await.unwrap();
-    assert_eq!(answer(end).await, CancelEnd::Gone);
+    assert_eq!(answer(end).await, HeldCancel::Gone);
     rig.stop(false).await;
 }
 
@@ -238,7 +238,7 @@ async fn a_job_that_is_cancelled_in_company_leaves_no_suspects() {
     let pid = rig.report().await.pids[0];
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
     let end = answer(end).await;
-    assert!(matches!(end, CancelEnd::Cancelled { .. }), "{end:?}");
+    assert!(matches!(end, HeldCancel::Cancelled { .. }), "{end:?}");
     rig.until("its sibling to run again", |s| s.done == 1).await;
     let meta = rig.get(ids[0]).await.meta;
     assert_eq!((meta.crashes, meta.suspect), (0, false));

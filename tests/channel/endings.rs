@@ -283,7 +283,7 @@ async fn a_second_stop_waits_with_the_first_and_only_force_does_not() {
         rig.commands.send(Command::Stop { force: false }).await.unwrap();
         let store = std::sync::Arc::clone(&rig.store);
         let stopped = rig.stop(force).await;
-        assert!(stopped.told && stopped.settled);
+        assert!(stopped.jobs_settled && stopped.settled);
         let done = store.status().await.unwrap().done;
         assert_eq!((stopped.handed_back, done), if force { (1, 0) } else { (0, 1) });
     }

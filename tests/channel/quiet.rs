@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use aint_queue::channel::{Command, Quieted};
+use aint_queue::channel::{Command, QuietReply};
 use aint_queue::job::{NewJob, Timestamp, UniqueUntil};
 use aint_queue::pool::plan::{Plan, Scaling};
 use aint_queue::store::State;
@@ -16,7 +16,7 @@ use crate::rig::{Options, PATIENCE, Rig, job, rig};
 
 const MS: Duration = Duration::from_millis(1);
 
-async fn quiet(rig: &Rig) -> Quieted {
+async fn quiet(rig: &Rig) -> QuietReply {
     let (reply, answer) = oneshot::channel();
     rig.commands.send(Command::Quiet(reply)).await.unwrap();
     answer.await.unwrap()

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aint_queue::channel::{self, Channel, Command, OnJoin, Report, Rules, Scope, Setup, Stopped};
+use aint_queue::channel::{
+    self, Channel, ChannelSettings, ChannelStatus, Command, OnJoin, Scope, Setup, Stopped,
+};
 use aint_queue::config::{Backoff, BackoffKind};
 use aint_queue::guardian::Guardian;
 use aint_queue::job::{JobId, NewJob, Payload, Timestamp};
@@ -28,7 +30,7 @@ pub struct Rig {
     pub guardian: Guardian,
     /// What its workers are made from and what it decides by, for another generation.
     pub spec: PoolSpec,
-    pub rules: Rules,
+    pub settings: ChannelSettings,
     task: JoinHandle<Stopped>,
 }
 
@@ -95,7 +97,7 @@ pub async fn rig(options: Options) -> Rig {
     };
     let backoff =
         Backoff { kind: BackoffKind::Fixed, base: Duration::from_millis(50), max: PATIENCE, jitter: 0.0 };
-    let rules = Rules {
+    let settings = ChannelSettings {
         policy: Policy { max_attempts: options.max_attempts, backoff },
         max_execute: options.max_execute,
         sleep: options.sleep,
@@ -105,9 +107,9 @@ pub async fn rig(options: Options) -> Rig {
         name: "default".into(),
         store: Arc::clone(&options.store),
         pool: Pool::new(GenerationSpec { spec: spec.clone(), guardian: guardian.handle() }),
-        rules,
+        settings,
         dead: Vec::new(),
-        elsewhere: None,
+        cross_channel: None,
         on_join: OnJoin(Box::new(|_| {})),
         scope: options.scope,
         quiet: options.quiet,
@@ -115,7 +117,7 @@ pub async fn rig(options: Options) -> Rig {
     });
     let (commands, told) = mpsc::channel(8);
     let task = tokio::spawn(channel.run(told));
-    Rig { store: options.store, commands, guardian, spec, rules, task }
+    Rig { store: options.store, commands, guardian, spec, settings, task }
 }
 
 pub fn job(name: &str, payload: &str) -> NewJob {
@@ -144,17 +146,21 @@ impl Rig {
         }
     }
 
-    pub async fn report(&self) -> Report {
+    pub async fn report(&self) -> ChannelStatus {
         let (reply, report) = oneshot::channel();
-        self.commands.send(Command::Report(reply)).await.unwrap();
+        self.commands.send(Command::Status(reply)).await.unwrap();
         report.await.unwrap()
     }
 
     /// Lets workers of this kind take over.
-    pub async fn reload(&self, spec: PoolSpec, rules: Rules) -> Result<RolloutSummary, RolloutError> {
+    pub async fn reload(
+        &self,
+        spec: PoolSpec,
+        settings: ChannelSettings,
+    ) -> Result<RolloutSummary, RolloutError> {
         let (reply, ended) = oneshot::channel();
         let pool = GenerationSpec { spec, guardian: self.guardian.handle() };
-        let renewal = Box::new(channel::Renewal { pool, rules });
+        let renewal = Box::new(channel::ReloadSpec { pool, settings });
         self.commands.send(Command::Reload(renewal, reply)).await.unwrap();
         tokio::time::timeout(PATIENCE, ended).await.expect("it ends").unwrap()
     }

@@ -36,7 +36,7 @@ fn limited(ms: u64) -> NewJob {
 async fn eventually(
     rig: &Rig,
     what: &str,
-    wanted: impl Fn(&aint_queue::channel::Report) -> bool,
+    wanted: impl Fn(&aint_queue::channel::ChannelStatus) -> bool,
 ) -> Duration {
     let begun = Instant::now();
     loop {

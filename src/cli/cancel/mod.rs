@@ -10,7 +10,7 @@ use clap::Args;
 use tokio::sync::Semaphore;
 
 use super::{Failure, Session};
-use crate::channel::Report;
+use crate::channel::ChannelStatus;
 use crate::config::Channel;
 use crate::job::JobId;
 use crate::store::{Store, StoreError};
@@ -74,7 +74,7 @@ async fn all(
             let one = One { id, channel: channel.clone(), store: Arc::clone(store) };
             tokio::spawn(async move {
                 let _place = places.acquire().await.expect("nobody closes it");
-                let patience = move |report: &Report| {
+                let patience = move |report: &ChannelStatus| {
                     if !quiet {
                         // Nobody can be told when this does not work.
                         let _ = writeln!(std::io::stderr(), "note: {}", words::patience(id, report));

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::channel::{CancelEnd, Halt, Report, Rest, cancel_at_rest};
+use crate::channel::{CancelMethod, ChannelStatus, HeldCancel, UnheldCancel, cancel_unheld};
 use crate::config::Channel;
 use crate::job::{FailReason, JobId, Timestamp, explained};
 use crate::master::{self, Answer, ControlError, Request};
@@ -66,7 +66,7 @@ pub(super) enum From {
     /// Held by the master of this machine.
     Held {
         /// What it took.
-        how: Halt,
+        how: CancelMethod,
         /// Milliseconds until it had ended.
         ms: u64,
     },
@@ -89,7 +89,7 @@ impl One {
     /// Cancels it. `patience` is called once, with how its channel stands, if that takes long.
     pub(super) async fn cancel(
         self,
-        patience: impl FnOnce(&Report) + Send + 'static,
+        patience: impl FnOnce(&ChannelStatus) + Send + 'static,
     ) -> Result<Fate, StoreError> {
         let (mut held, mut deep, mut patience) = (false, false, Some(patience));
         let mut elsewhere = None;
@@ -123,16 +123,18 @@ impl One {
     }
 
     async fn at_rest(&self, from: From, missed: &mut bool) -> Result<Step, StoreError> {
-        Ok(match cancel_at_rest(&*self.store, self.id).await? {
-            Rest::Cancelled(reason) => Step::End(Fate::Cancelled { from, reason }),
-            Rest::Failed(_) => Step::Again,
+        Ok(match cancel_unheld(&*self.store, self.id).await? {
+            UnheldCancel::Cancelled(reason) => Step::End(Fate::Cancelled { from, reason }),
+            UnheldCancel::AlreadyFailed(_) => Step::Again,
             // Twice at the same place and not to be had: it does not move, it is out of reach.
-            Rest::Missed if from == From::Waiting && std::mem::replace(missed, true) => Step::End(Fate::Deep),
-            Rest::Missed => Step::Again,
+            UnheldCancel::NotLeased if from == From::Waiting && std::mem::replace(missed, true) => {
+                Step::End(Fate::Deep)
+            }
+            UnheldCancel::NotLeased => Step::Again,
         })
     }
 
-    async fn by_master(&self, patience: &mut Option<impl FnOnce(&Report) + Send + 'static>) -> Step {
+    async fn by_master(&self, patience: &mut Option<impl FnOnce(&ChannelStatus) + Send + 'static>) -> Step {
         if !master::presence(&self.channel).running {
             return Step::Unheld { master: false };
         }
@@ -150,13 +152,13 @@ impl One {
         let answer = asked.await.expect("asking does not panic");
         match answer {
             Ok(Answer::Cancel(end)) => match end {
-                CancelEnd::Cancelled { how, ms, reason } => {
+                HeldCancel::Cancelled { how, ms, reason } => {
                     Step::End(Fate::Cancelled { from: From::Held { how, ms }, reason })
                 }
-                CancelEnd::Done => Step::End(Fate::Done),
-                CancelEnd::Failed(reason) => Step::End(Fate::Failed(reason)),
-                CancelEnd::Waiting | CancelEnd::Delayed | CancelEnd::Gone => Step::Again,
-                CancelEnd::NotHeld => Step::Unheld { master: true },
+                HeldCancel::Done => Step::End(Fate::Done),
+                HeldCancel::Failed(reason) => Step::End(Fate::Failed(reason)),
+                HeldCancel::Waiting | HeldCancel::Delayed | HeldCancel::Gone => Step::Again,
+                HeldCancel::NotHeld => Step::Unheld { master: true },
             },
             Ok(_) => Step::End(Fate::Refused("its master answered something else".to_owned())),
             Err(error) => unanswered(&error, master::presence(&self.channel).running),

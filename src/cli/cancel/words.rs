@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::one::{Fate, From};
-use crate::channel::{Halt, Report};
+use crate::channel::{CancelMethod, ChannelStatus};
 use crate::cli::{Exit, Failure, text, time};
 use crate::job::{FailReason, JobId};
 
@@ -17,9 +17,9 @@ pub(super) fn cancelled(id: JobId, fate: &Fate) -> Option<String> {
     let how = match from {
         From::Waiting => "it was waiting".to_owned(),
         From::Delayed(until) => format!("it was delayed until {}", time::local(*until)),
-        From::Held { how: Halt::NotBegun, .. } => "it had not begun".to_owned(),
-        From::Held { how: Halt::Asked, ms } => format!("it ended when asked, after {ms} ms"),
-        From::Held { how: Halt::Killed, ms } => {
+        From::Held { how: CancelMethod::NotBegun, .. } => "it had not begun".to_owned(),
+        From::Held { how: CancelMethod::Asked, ms } => format!("it ended when asked, after {ms} ms"),
+        From::Held { how: CancelMethod::Killed, ms } => {
             format!("it did not end when asked and was killed, after {ms} ms")
         }
     };
@@ -63,7 +63,7 @@ pub(super) fn failure(id: JobId, fate: &Fate, channel: &str) -> Failure {
 }
 
 /// What is said once to somebody who waits.
-pub(super) fn patience(id: JobId, report: &Report) -> String {
+pub(super) fn patience(id: JobId, report: &ChannelStatus) -> String {
     if let Some(error) = &report.store_error {
         let error = text::plain(error);
         return format!("job {id} is told as cancelled when its store knows, which does not answer: {error}");
@@ -90,9 +90,9 @@ pub(super) fn json(id: JobId, fate: &Fate) -> Json {
             let (how, ms) = match from {
                 From::Waiting => ("waiting", None),
                 From::Delayed(_) => ("delayed", None),
-                From::Held { how: Halt::NotBegun, .. } => ("ready", None),
-                From::Held { how: Halt::Asked, ms } => ("asked", Some(*ms)),
-                From::Held { how: Halt::Killed, ms } => ("killed", Some(*ms)),
+                From::Held { how: CancelMethod::NotBegun, .. } => ("ready", None),
+                From::Held { how: CancelMethod::Asked, ms } => ("asked", Some(*ms)),
+                From::Held { how: CancelMethod::Killed, ms } => ("killed", Some(*ms)),
             };
             (Some(how), ms, Some(*reason))
         }
@@ -109,17 +109,20 @@ mod tests {
 
     const ID: JobId = JobId(17);
 
-    fn held(how: Halt) -> Fate {
+    fn held(how: CancelMethod) -> Fate {
         Fate::Cancelled { from: From::Held { how, ms: 320 }, reason: FailReason::Cancelled }
     }
 
     #[test]
     fn what_it_took_is_said() {
         let said = |fate: &Fate| cancelled(ID, fate).unwrap();
-        assert_eq!(said(&held(Halt::NotBegun)), "Job 17 is cancelled; it had not begun.\n");
-        assert_eq!(said(&held(Halt::Asked)), "Job 17 is cancelled; it ended when asked, after 320 ms.\n");
+        assert_eq!(said(&held(CancelMethod::NotBegun)), "Job 17 is cancelled; it had not begun.\n");
         assert_eq!(
-            said(&held(Halt::Killed)),
+            said(&held(CancelMethod::Asked)),
+            "Job 17 is cancelled; it ended when asked, after 320 ms.\n"
+        );
+        assert_eq!(
+            said(&held(CancelMethod::Killed)),
             "Job 17 is cancelled; it did not end when asked and was killed, after 320 ms.\n"
         );
         let callback = Fate::Cancelled { from: From::Waiting, reason: FailReason::Exhausted };
@@ -149,7 +152,7 @@ mod tests {
 
     #[test]
     fn whoever_waits_is_told_for_what() {
-        let mut report = Report::default();
+        let mut report = ChannelStatus::default();
         assert!(patience(ID, &report).starts_with("job 17 does not end when asked: it is killed when"));
         report.store_error = Some("refused".to_owned());
         assert_eq!(
@@ -160,7 +163,7 @@ mod tests {
 
     #[test]
     fn programs_get_a_word_and_numbers() {
-        let shown = json(ID, &held(Halt::Killed));
+        let shown = json(ID, &held(CancelMethod::Killed));
         let expected = json!({ "id": 17, "result": "cancelled", "how": "killed", "after_ms": 320, "reason": "cancelled" });
         assert_eq!(shown, expected);
         assert_eq!(json(ID, &Fate::Unknown)["result"], "unknown");

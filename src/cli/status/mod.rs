@@ -40,7 +40,7 @@ struct Report {
 struct Standing {
     presence: Presence,
     /// What it says; absent without one.
-    running: Option<channel::Report>,
+    running: Option<channel::ChannelStatus>,
     /// Why it says nothing, although it runs.
     silent: Option<String>,
 }
@@ -123,7 +123,7 @@ fn standing(channel: &Channel) -> Standing {
 }
 
 /// How the channel stands, or why its master does not say.
-fn ask(channel: &Channel) -> Result<channel::Report, String> {
+fn ask(channel: &Channel) -> Result<channel::ChannelStatus, String> {
     match master::ask(&master::socket(channel), Request::Status, |_| {}) {
         Ok(Answer::Status { report, .. }) => Ok(report),
         Ok(_) => Err("it said something else".to_owned()),
@@ -280,8 +280,10 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
     #[test]
     fn a_master_that_cannot_use_its_store_is_not_passed_over_where_this_command_can() {
         let mut report = report(true);
-        let running =
-            channel::Report { store_error: Some("wrong password\x1b".to_owned()), ..Default::default() };
+        let running = channel::ChannelStatus {
+            store_error: Some("wrong password\x1b".to_owned()),
+            ..Default::default()
+        };
         report.master.running = Some(running);
         let text = render(std::slice::from_ref(&report), false);
         let line = "\nThe master cannot use its store: wrong password\\u{1b}\nStore: sqlite";

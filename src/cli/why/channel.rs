@@ -59,13 +59,13 @@ fn waiting(facts: &Facts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::{Report, View};
+    use crate::channel::{ChannelDetails, ChannelStatus};
     use crate::cli::why::facts::Master;
     use crate::job::Timestamp;
     use crate::store::Status;
 
     fn facts(waiting: u64, reserved: u64, delayed: u64, slots: usize, free: usize) -> Facts {
-        let view = View { slots, free, ..View::default() };
+        let view = ChannelDetails { slots, free, ..ChannelDetails::default() };
         Facts {
             channel: "mail".to_owned(),
             now: Timestamp(1_796_029_200_000_000),
@@ -118,7 +118,10 @@ mod tests {
         let mut still = facts(3, 0, 0, 0, 0);
         still.counts.paused = true;
         let Master::Answers { view, .. } = &mut still.master else { unreachable!() };
-        view.report = Report { store_error: Some("connection refused\x1b".to_owned()), ..Report::default() };
+        view.report = ChannelStatus {
+            store_error: Some("connection refused\x1b".to_owned()),
+            ..ChannelStatus::default()
+        };
         let answer = answer(&still);
         assert_eq!(answer.reason, "paused");
         assert_eq!(

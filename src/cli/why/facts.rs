@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::channel::{HeldJob, View};
+use crate::channel::{ChannelDetails, HeldJobStatus};
 use crate::cli::time;
 use crate::job::{FailReason, JobId, Meta, Timestamp};
 use crate::store::{State, Status};
@@ -32,7 +32,7 @@ pub(super) enum Master {
     /// There is one, and it does not say how it stands.
     Silent { pid: Option<i32>, why: String },
     /// It has told.
-    Answers { pid: i32, view: Box<View> },
+    Answers { pid: i32, view: Box<ChannelDetails> },
 }
 
 /// What is known of a job.
@@ -58,7 +58,7 @@ pub(super) enum Before {
 
 impl Facts {
     /// What the master told.
-    pub(super) fn view(&self) -> Option<&View> {
+    pub(super) fn view(&self) -> Option<&ChannelDetails> {
         match &self.master {
             Master::Answers { view, .. } => Some(view),
             _ => None,
@@ -105,7 +105,7 @@ impl Facts {
 
 impl Job {
     /// As JSON; `held` is what the master does with it.
-    pub(super) fn json(&self, held: Option<&HeldJob>) -> Json {
+    pub(super) fn json(&self, held: Option<&HeldJobStatus>) -> Json {
         let at = |state| (self.state == state).then(|| time::rfc3339(self.at)).flatten();
         let (before, exactly) = match self.before {
             None => (None, None),

@@ -2,7 +2,7 @@
 
 use super::blockers::{Clause, blockers, joined};
 use super::facts::{Before, Facts, Job, Master, REPLACING};
-use crate::channel::HeldJob;
+use crate::channel::HeldJobStatus;
 use crate::cli::workers::span;
 use crate::cli::{text, time};
 use crate::job::{ErrorKind, FailReason, JobId};
@@ -151,16 +151,16 @@ fn reserved(job: &Job, facts: &Facts) -> Clause {
             );
             Clause::new("elsewhere", text)
         }
-        Some(HeldJob::Ready { alone: true }) => {
+        Some(HeldJobStatus::Ready { alone: true }) => {
             let text = format!(
                 "{subject} is leased by master {pid} and waits for a worker of its own, for one crashed with it aboard."
             );
             Clause::new("alone", text)
         }
-        Some(HeldJob::Ready { alone: false }) => {
+        Some(HeldJobStatus::Ready { alone: false }) => {
             Clause::new("no_slot", format!("{subject} is leased by master {pid} and waits for a slot."))
         }
-        Some(HeldJob::Settling) => {
+        Some(HeldJobStatus::Settling) => {
             let trouble = facts.view().and_then(|view| view.report.store_error.as_deref());
             let text = match trouble {
                 Some(error) => format!(
@@ -171,7 +171,7 @@ fn reserved(job: &Job, facts: &Facts) -> Clause {
             };
             Clause::new("settling", text)
         }
-        Some(HeldJob::Running(aboard)) => running(&subject, *pid, aboard),
+        Some(HeldJobStatus::Running(aboard)) => running(&subject, *pid, aboard),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A table of what is known, and what is said.
 
 use super::*;
-use crate::channel::{Report, View};
+use crate::channel::{ChannelDetails, ChannelStatus};
 use crate::job::{Meta, Timestamp};
 use crate::pool::{PoolStatus, SizingChange, SizingDecision, SizingInput, SizingReason};
 use crate::store::Status;
@@ -9,11 +9,11 @@ use crate::store::Status;
 const ID: JobId = JobId(1_796_029_000_000_000);
 const NOW: Timestamp = Timestamp(1_796_029_200_000_000);
 
-fn view(slots: usize, free: usize) -> View {
-    View { slots, free, ..View::default() }
+fn view(slots: usize, free: usize) -> ChannelDetails {
+    ChannelDetails { slots, free, ..ChannelDetails::default() }
 }
 
-fn facts(view: View) -> Facts {
+fn facts(view: ChannelDetails) -> Facts {
     Facts {
         channel: "mail".to_owned(),
         now: NOW,
@@ -28,8 +28,8 @@ fn job(state: State) -> Job {
     Job { id: ID, state, at: NOW, meta: Meta::named("send_email"), before: None }
 }
 
-fn holding(held: HeldJob) -> Facts {
-    facts(View { job: Some(held), ..view(4, 0) })
+fn holding(held: HeldJobStatus) -> Facts {
+    facts(ChannelDetails { job: Some(held), ..view(4, 0) })
 }
 
 fn aboard() -> RunStatus {
@@ -71,7 +71,7 @@ fn a_waiting_job_of_a_channel_that_works() {
     );
     says(
         &at_12,
-        &facts(View { replacing: true, ..view(1, 0) }),
+        &facts(ChannelDetails { replacing: true, ..view(1, 0) }),
         "no_slot",
         "waits for a slot: its worker has run max_handle_number jobs and is being replaced, with 12 jobs before it.",
     );
@@ -113,28 +113,30 @@ fn a_waiting_job_of_a_channel_that_stands_still() {
     still.master = Master::Silent { pid: Some(42), why: "timed out".to_owned() };
     says(&waiting, &still, "silent", "waits: its master 42 does not answer: timed out.");
 
-    let with = |report| facts(View { report, ..view(0, 0) });
-    let stopping = with(Report { stopping: true, ..Report::default() });
+    let with = |report| facts(ChannelDetails { report, ..view(0, 0) });
+    let stopping = with(ChannelStatus { stopping: true, ..ChannelStatus::default() });
     says(&waiting, &stopping, "stopping", "waits: its master 42 is stopping.");
-    let quiet = with(Report { quiet: true, ..Report::default() });
+    let quiet = with(ChannelStatus { quiet: true, ..ChannelStatus::default() });
     says(
         &waiting,
         &quiet,
         "quiet",
         "waits: its master 42 was told to take no jobs (queue:resume ends that).",
     );
-    let store = with(Report { store_error: Some("refused".to_owned()), ..Report::default() });
+    let store = with(ChannelStatus { store_error: Some("refused".to_owned()), ..ChannelStatus::default() });
     says(&waiting, &store, "store", "waits: its master 42 cannot use the store: refused.");
     let decision =
         SizingDecision { workers: 0, why: SizingReason::ManualMinimum, load: SizingInput::default() };
     let scaled = vec![SizingChange { ago_ms: 1, from: 2, decision }];
-    let scaled =
-        with(Report { pool: Box::new(PoolStatus { scaled, ..PoolStatus::default() }), ..Report::default() });
+    let scaled = with(ChannelStatus {
+        pool: Box::new(PoolStatus { scaled, ..PoolStatus::default() }),
+        ..ChannelStatus::default()
+    });
     let said = "waits: somebody has scaled it to no workers (queue:scale +1 brings one).";
     says(&waiting, &scaled, "scaled", said);
     let pool = Box::new(PoolStatus { degraded: true, next_boot_ms: Some(3_000), ..PoolStatus::default() });
     let worker_error = Some("it exited with 1 before it was ready".to_owned());
-    let degraded = with(Report { pool, worker_error, ..Report::default() });
+    let degraded = with(ChannelStatus { pool, worker_error, ..ChannelStatus::default() });
     let said =
         "waits: no worker can be started: it exited with 1 before it was ready (the next try is in 3.0 s).";
     says(&waiting, &degraded, "degraded", said);
@@ -143,13 +145,13 @@ fn a_waiting_job_of_a_channel_that_stands_still() {
 #[test]
 fn a_job_without_a_handler() {
     let handlers = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
-    let mut knows = facts(View { handlers: handlers(&["a", "b", "c"]), ..view(4, 0) });
+    let mut knows = facts(ChannelDetails { handlers: handlers(&["a", "b", "c"]), ..view(4, 0) });
     let said = "has no handler: the workers of the channel name a, b and c; it fails as unknown_job when its turn comes.";
     says(&job(State::Waiting), &knows, "unknown_handler", said);
     knows.counts.paused = true;
     let said = "waits: the channel is paused until somebody runs queue:resume; the workers of the channel name no handler for it, but a, b and c.";
     says(&job(State::Waiting), &knows, "paused", said);
-    let known = facts(View { handlers: handlers(&["send_email"]), ..view(4, 0) });
+    let known = facts(ChannelDetails { handlers: handlers(&["send_email"]), ..view(4, 0) });
     says(&job(State::Waiting), &known, "no_slot", "waits for a slot: all 4 are busy.");
     let names: Vec<_> = (0..9).map(|n| n.to_string()).collect();
     assert_eq!(list(&names), "0, 1, 2, 3, 4 and 4 more");
@@ -194,7 +196,7 @@ fn a_delayed_job() {
 #[test]
 fn a_reserved_job() {
     let reserved = job(State::Reserved);
-    let running = |aboard| holding(HeldJob::Running(aboard));
+    let running = |aboard| holding(HeldJobStatus::Running(aboard));
     let said = "is running for 3.2 s of at most 10.0 s in worker 7 of master 42, 40 % done";
     says(&reserved, &running(aboard()), "running", &format!("{said}."));
     let late = RunStatus { ending: Some(CancelReason::TimedOut), ..aboard() };
@@ -214,9 +216,9 @@ fn a_reserved_job() {
         "starting",
         "is leased by master 42 and waits for its worker to start.",
     );
-    let ready = holding(HeldJob::Ready { alone: false });
+    let ready = holding(HeldJobStatus::Ready { alone: false });
     says(&reserved, &ready, "no_slot", "is leased by master 42 and waits for a slot.");
-    let mut settling = holding(HeldJob::Settling);
+    let mut settling = holding(HeldJobStatus::Settling);
     says(&reserved, &settling, "settling", "has ended its run, and master 42 tells the store.");
     let Master::Answers { view, .. } = &mut settling.master else { unreachable!() };
     view.report.store_error = Some("refused".to_owned());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::{Answer, NOT_A_REQUEST, Reply, Request};
-use crate::channel::Report;
+use crate::channel::ChannelStatus;
 
 /// Why a master did not answer.
 #[derive(Debug, Error)]
@@ -46,7 +46,7 @@ pub enum ControlError {
 pub fn ask(
     socket: &Path,
     request: Request,
-    mut progress: impl FnMut(&Report),
+    mut progress: impl FnMut(&ChannelStatus),
 ) -> Result<Answer, ControlError> {
     let patience = request.patience();
     let broken = |error: io::Error| match error.kind() {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::channel::{CancelEnd, Quieted, Report, View};
+use crate::channel::{ChannelDetails, ChannelStatus, HeldCancel, QuietReply};
 use crate::job::JobId;
 use crate::pool::{MinWorkers, RolloutSummary, ScaleOrder};
 
@@ -102,7 +102,7 @@ impl Request {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Reply {
     /// Not yet done; how it stands.
-    Progress(Report),
+    Progress(ChannelStatus),
     /// Done.
     Ok(Answer),
     /// Not possible; why.
@@ -122,7 +122,7 @@ pub enum Answer {
         /// The channels it serves.
         channels: Vec<String>,
         /// This channel.
-        report: Report,
+        report: ChannelStatus,
     },
     /// To [`Request::Metrics`].
     Metrics(String),
@@ -155,12 +155,12 @@ pub enum Answer {
         /// The master's process.
         pid: i32,
         /// What the channel knows.
-        view: Box<View>,
+        view: Box<ChannelDetails>,
     },
     /// To [`Request::Cancel`].
-    Cancel(CancelEnd),
+    Cancel(HeldCancel),
     /// To [`Request::Quiet`].
-    Quiet(Quieted),
+    Quiet(QuietReply),
     /// To [`Request::Resume`].
     Resumed {
         /// Whether it had been quiet.

@@ -3,11 +3,10 @@
 use tokio::sync::oneshot;
 
 use super::Channel;
-use super::cancel::CancelEnd;
-use super::look::View;
-use super::quiet::Quieted;
-use super::reload::{OnReloaded, Renewal};
-use super::report::{Pulse, Report};
+use super::cancel::HeldCancel;
+use super::quiet::QuietReply;
+use super::reload::{ReloadReply, ReloadSpec};
+use super::status::{ChannelDetails, ChannelStatus, Heartbeat};
 use crate::job::JobId;
 use crate::pool::{MinWorkers, ScaleOrder};
 
@@ -19,22 +18,22 @@ pub enum Command {
         /// Kill what runs instead of waiting for it.
         force: bool,
     },
-    /// Let other workers take over, and go on by other rules.
-    Reload(Box<Renewal>, OnReloaded),
+    /// Let other workers take over, and go on by other settings.
+    Reload(Box<ReloadSpec>, ReloadReply),
     /// Tell what is going on.
-    Report(oneshot::Sender<Report>),
+    Status(oneshot::Sender<ChannelStatus>),
     /// Set the fewest workers by hand; answers how many that are now, or why it cannot be done.
     Scale(ScaleOrder, oneshot::Sender<Result<MinWorkers, String>>),
     /// Take no more jobs, and let what runs go on.
-    Quiet(oneshot::Sender<Quieted>),
+    Quiet(oneshot::Sender<QuietReply>),
     /// Take jobs again; answers whether it had been quiet.
     Resume(oneshot::Sender<bool>),
     /// End a job that is held, and answer what became of it once the store knows.
-    Cancel(JobId, oneshot::Sender<CancelEnd>),
+    Cancel(JobId, oneshot::Sender<HeldCancel>),
     /// Tell what is going on, and what is done with this job.
-    Look(Option<JobId>, oneshot::Sender<View>),
+    Details(Option<JobId>, oneshot::Sender<ChannelDetails>),
     /// Show that it moves.
-    Pulse(oneshot::Sender<Pulse>),
+    Heartbeat(oneshot::Sender<Heartbeat>),
 }
 
 impl Channel {
@@ -47,9 +46,9 @@ impl Channel {
             Command::Quiet(reply) => drop(reply.send(self.quiet())),
             Command::Resume(reply) => drop(reply.send(self.resume())),
             Command::Reload(renewal, reply) => self.reload(*renewal, reply),
-            Command::Report(reply) => drop(reply.send(self.report())),
-            Command::Look(id, reply) => drop(reply.send(self.look(id))),
-            Command::Pulse(reply) => drop(reply.send(self.pulse())),
+            Command::Status(reply) => drop(reply.send(self.status())),
+            Command::Details(id, reply) => drop(reply.send(self.details(id))),
+            Command::Heartbeat(reply) => drop(reply.send(self.heartbeat())),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tokio::task::JoinSet;
 
-use super::{Channel, Elsewhere};
+use super::{Channel, CrossChannelPush};
 use crate::breaker::{Breakers, Limits};
 use crate::form::{self, Defaults};
 use crate::job::{Answer, Claim, Claimed, JobId, NewJob, Outcome, PushOptions, explained};
@@ -18,12 +18,12 @@ use crate::store::{self, ClaimKind, Free, MAX_BATCH, Owner, Store};
 use crate::wire::RunId;
 
 /// So many locks and breakers a run may hold; each is kept in memory until its end.
-const MAX_HELD: usize = 64;
+const MAX_HELD_BY_RUN: usize = 64;
 
 /// What runs hold, and what is being asked for them.
 #[derive(Debug, Default)]
-pub(super) struct Asks {
-    tasks: JoinSet<Vec<Done>>,
+pub(super) struct JobRequests {
+    tasks: JoinSet<Vec<RequestDone>>,
     held: HashMap<RunId, Vec<Held>>,
     breakers: Breakers,
     /// What the store is to be told is free.
@@ -39,7 +39,7 @@ enum Held {
 
 /// A question that was asked of a store.
 #[derive(Debug)]
-pub(super) struct Done {
+pub(super) struct RequestDone {
     run: RunId,
     reply: ReplyTo,
     answer: Answer,
@@ -48,15 +48,15 @@ pub(super) struct Done {
 }
 
 /// A claim on its way to the store.
-struct Claiming {
+struct PendingClaim {
     run: RunId,
     reply: ReplyTo,
     claim: store::Claim,
 }
 
-impl Asks {
+impl JobRequests {
     /// The next answers; never, when nothing is asked.
-    pub(super) async fn next(&mut self) -> Vec<Done> {
+    pub(super) async fn next(&mut self) -> Vec<RequestDone> {
         match self.tasks.join_next().await {
             Some(Ok(done)) => done,
             // A task that panicked answers nobody; whoever asked has a time limit.
@@ -65,8 +65,8 @@ impl Asks {
         }
     }
 
-    fn holds_much(&self, run: RunId) -> bool {
-        self.held.get(&run).is_some_and(|held| held.len() >= MAX_HELD)
+    fn is_at_limit(&self, run: RunId) -> bool {
+        self.held.get(&run).is_some_and(|held| held.len() >= MAX_HELD_BY_RUN)
     }
 
     /// Whether the store has something to hear.
@@ -91,7 +91,7 @@ impl Asks {
 
     /// A run has ended: what it held is free.
     pub(super) fn end(&mut self, run: RunId, outcome: &Outcome) {
-        let well = match outcome {
+        let success = match outcome {
             Outcome::Done => Some(true),
             Outcome::Failed { .. } | Outcome::TimedOut { .. } | Outcome::Crashed { .. } => Some(false),
             Outcome::Released { .. }
@@ -103,7 +103,7 @@ impl Asks {
             match held {
                 Held::Lock { id, key } => self.frees.push_back(Free::Lock { id, key }),
                 Held::Breaker { key, limits } => {
-                    self.breakers.ended(&key, limits, run, well, Instant::now());
+                    self.breakers.ended(&key, limits, run, success, Instant::now());
                 }
             }
         }
@@ -128,8 +128,8 @@ impl Channel {
     pub(super) fn on_asked(&mut self, asked: Vec<RunRequest>) {
         let mut claims = Vec::new();
         for RunRequest { run, id, reply, question } in asked {
-            if matches!(question, RequestKind::Claim(_)) && self.asks.holds_much(run) {
-                let why = format!("this run holds {MAX_HELD} locks and breakers: claim fewer");
+            if matches!(question, RequestKind::Claim(_)) && self.job_requests.is_at_limit(run) {
+                let why = format!("this run holds {MAX_HELD_BY_RUN} locks and breakers: claim fewer");
                 self.pool.respond(reply, Answer::Error(why));
                 continue;
             }
@@ -145,31 +145,31 @@ impl Channel {
                 RequestKind::Claim(Claim::Lock { key, limit }) => (key, ClaimKind::Lock { limit }),
                 RequestKind::Claim(Claim::Rate { key, count, per }) => (key, ClaimKind::Rate { count, per }),
             };
-            claims.push(Claiming { run, reply, claim: store::Claim { id, key, kind } });
+            claims.push(PendingClaim { run, reply, claim: store::Claim { id, key, kind } });
         }
         if claims.is_empty() {
             return;
         }
-        match self.calls.owner.clone() {
-            Some(owner) => drop(self.asks.tasks.spawn(claim(Arc::clone(&self.store), owner, claims))),
+        match self.store_calls.owner.clone() {
+            Some(owner) => drop(self.job_requests.tasks.spawn(claim(Arc::clone(&self.store), owner, claims))),
             None => {
-                for Claiming { reply, .. } in claims {
+                for PendingClaim { reply, .. } in claims {
                     self.pool.respond(reply, Answer::Error("the store is away".to_owned()));
                 }
             }
         }
     }
 
-    pub(super) fn on_answers(&mut self, done: Vec<Done>) {
-        for Done { run, reply, answer, lock } in done {
+    pub(super) fn on_answers(&mut self, done: Vec<RequestDone>) {
+        for RequestDone { run, reply, answer, lock } in done {
             // Without a reply it may have been granted.
             if let (Some(Free::Lock { id, key }), Answer::Granted | Answer::Error(_)) = (lock, &answer) {
                 // A lock is the job's, not the run's: what comes too late for its run may be what a later run of the job
                 // has asked for as well, and goes with that.
-                let mut runs = [Some(run), self.table.run(id)].into_iter().flatten();
+                let mut runs = [Some(run), self.held_jobs.run(id)].into_iter().flatten();
                 match runs.find(|run| self.pool.has_run(*run)) {
-                    Some(now) => self.asks.held.entry(now).or_default().push(Held::Lock { id, key }),
-                    None => self.asks.free([Free::Lock { id, key }]),
+                    Some(now) => self.job_requests.held.entry(now).or_default().push(Held::Lock { id, key }),
+                    None => self.job_requests.free([Free::Lock { id, key }]),
                 }
             }
             self.pool.respond(reply, answer);
@@ -177,10 +177,10 @@ impl Channel {
     }
 
     fn claim_breaker(&mut self, run: RunId, reply: ReplyTo, key: String, limits: Limits) {
-        let answer = match self.asks.breakers.claim(&key, run, Instant::now()) {
+        let answer = match self.job_requests.breakers.claim(&key, run, Instant::now()) {
             Claimed::Wait(time) => Answer::Wait(time),
             Claimed::Granted => {
-                self.asks.held.entry(run).or_default().push(Held::Breaker { key, limits });
+                self.job_requests.held.entry(run).or_default().push(Held::Breaker { key, limits });
                 Answer::Granted
             }
         };
@@ -192,10 +192,10 @@ impl Channel {
         match parse(jobs) {
             Err(why) => self.pool.respond(reply, Answer::Error(why)),
             Ok(jobs) => {
-                let (store, elsewhere) = (Arc::clone(&self.store), self.elsewhere.clone());
-                self.asks.tasks.spawn(async move {
-                    let answer = push(store, elsewhere, channel, &jobs).await;
-                    vec![Done { run, reply, answer, lock: None }]
+                let (store, cross_channel) = (Arc::clone(&self.store), self.cross_channel.clone());
+                self.job_requests.tasks.spawn(async move {
+                    let answer = push(store, cross_channel, channel, &jobs).await;
+                    vec![RequestDone { run, reply, answer, lock: None }]
                 });
             }
         }
@@ -216,13 +216,13 @@ fn parse(jobs: &[String]) -> Result<Vec<NewJob>, String> {
 
 async fn push(
     store: Arc<dyn Store>,
-    elsewhere: Option<Arc<dyn Elsewhere>>,
+    cross_channel: Option<Arc<dyn CrossChannelPush>>,
     channel: Option<String>,
     jobs: &[NewJob],
 ) -> Answer {
-    let pushed = match (channel, elsewhere) {
+    let pushed = match (channel, cross_channel) {
         (None, _) => store.push(jobs).await.map_err(|error| explained(&error)),
-        (Some(channel), Some(elsewhere)) => elsewhere.push(&channel, jobs).await,
+        (Some(channel), Some(cross_channel)) => cross_channel.push(&channel, jobs).await,
         (Some(channel), None) => Err(format!("the channel \"{channel}\" cannot be reached from here")),
     };
     match pushed {
@@ -231,14 +231,14 @@ async fn push(
     }
 }
 
-async fn claim(store: Arc<dyn Store>, owner: Owner, claims: Vec<Claiming>) -> Vec<Done> {
+async fn claim(store: Arc<dyn Store>, owner: Owner, claims: Vec<PendingClaim>) -> Vec<RequestDone> {
     let mut all = Vec::with_capacity(claims.len());
     let mut claims = claims.into_iter().peekable();
     while claims.peek().is_some() {
         let batch: Vec<_> = claims.by_ref().take(MAX_BATCH).collect();
-        let asked: Vec<_> = batch.iter().map(|claiming| claiming.claim.clone()).collect();
+        let asked: Vec<_> = batch.iter().map(|pending| pending.claim.clone()).collect();
         let claimed = store.claim(&owner, &asked).await;
-        for (index, Claiming { run, reply, claim }) in batch.into_iter().enumerate() {
+        for (index, PendingClaim { run, reply, claim }) in batch.into_iter().enumerate() {
             let answer = match &claimed {
                 Ok(claimed) => match claimed.get(index) {
                     Some(Claimed::Granted) => Answer::Granted,
@@ -249,7 +249,7 @@ async fn claim(store: Arc<dyn Store>, owner: Owner, claims: Vec<Claiming>) -> Ve
             };
             let store::Claim { id, key, kind } = claim;
             let lock = matches!(kind, ClaimKind::Lock { .. }).then_some(Free::Lock { id, key });
-            all.push(Done { run, reply, answer, lock });
+            all.push(RequestDone { run, reply, answer, lock });
         }
     }
     all

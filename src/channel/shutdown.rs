@@ -17,23 +17,23 @@ use crate::job::Outcome;
 use crate::store::{Place, Settlement};
 
 /// How long a stop tries to tell the store what happened.
-const FAREWELL: Duration = Duration::from_secs(5);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How far a stop is.
 #[derive(Debug)]
-pub(super) struct Stopping {
+pub(super) struct Shutdown {
     /// When what runs is interrupted.
     deadline: Instant,
     interrupted: bool,
     /// When the store is given up, once all workers are gone.
-    give_up: Option<Instant>,
+    give_up_at: Option<Instant>,
     handed_back: usize,
 }
 
-impl Stopping {
+impl Shutdown {
     pub(super) fn next_timer(&self) -> Option<Instant> {
         let deadline = (!self.interrupted).then_some(self.deadline);
-        self.give_up.into_iter().chain(deadline).min()
+        self.give_up_at.into_iter().chain(deadline).min()
     }
 
     /// How long what runs may still take.
@@ -54,7 +54,7 @@ pub struct Stopped {
     /// Whether the store heard everything, the farewell included.
     pub settled: bool,
     /// Whether it heard how every job ended.
-    pub told: bool,
+    pub jobs_settled: bool,
     /// Whether it was quiet.
     pub quiet: bool,
     /// The fewest workers, if they were set by hand.
@@ -68,9 +68,9 @@ pub struct Stopped {
 impl Channel {
     pub(super) fn stop(&mut self, force: bool) {
         if self.stopping.is_none() {
-            info!(channel = %self.name, running = self.table.running(), "stopping");
-            let deadline = Instant::now() + self.rules.stop_wait;
-            self.stopping = Some(Stopping { deadline, interrupted: false, give_up: None, handed_back: 0 });
+            info!(channel = %self.name, running = self.held_jobs.running(), "stopping");
+            let deadline = Instant::now() + self.settings.stop_wait;
+            self.stopping = Some(Shutdown { deadline, interrupted: false, give_up_at: None, handed_back: 0 });
             self.hand_back_ready();
             self.pool.close();
             self.end_reload();
@@ -85,24 +85,24 @@ impl Channel {
 
     /// Puts jobs that wait for a slot back to waiting, in their order.
     pub(super) fn hand_back_ready(&mut self) {
-        let ready = self.table.take_ready();
+        let ready = self.held_jobs.take_ready();
         // None of them begins now, so they keep the keys that the store has not been told to free.
-        self.asks.keep_keys(&ready.iter().map(|(id, _)| *id).collect());
+        self.job_requests.keep_keys(&ready.iter().map(|(id, _)| *id).collect());
         for (id, meta) in ready {
             let unique = meta.unique.clone();
-            self.table.settle(Settlement { id, unique, to: Place::Front(meta) });
+            self.held_jobs.settle(Settlement { id, unique, to: Place::Front(meta) });
             self.count_handed_back(&Outcome::Interrupted);
         }
     }
 
     /// Interrupts what runs once the stop has waited long enough.
-    pub(super) fn stop_in_time(&mut self) {
+    pub(super) fn interrupt_at_deadline(&mut self) {
         let now = Instant::now();
         let Some(stopping) = &mut self.stopping else { return };
         if !stopping.interrupted && stopping.deadline <= now {
             stopping.interrupted = true;
             if !self.pool.is_empty() {
-                warn!(channel = %self.name, running = self.table.running(), "the stop wait is over: interrupting what runs");
+                warn!(channel = %self.name, running = self.held_jobs.running(), "the stop wait is over: interrupting what runs");
                 self.pool.interrupt();
             }
         }
@@ -117,7 +117,7 @@ impl Channel {
 
     /// Whether only the farewell is left.
     pub(super) fn is_finished(&self) -> bool {
-        self.stopping.is_some() && self.pool.is_empty() && self.table.len() == 0
+        self.stopping.is_some() && self.pool.is_empty() && self.held_jobs.len() == 0
     }
 
     /// The end, if it is reached.
@@ -127,23 +127,23 @@ impl Channel {
             return None;
         }
         // An owner that is not yet freed must stay written down where the next master finds it.
-        let settled = self.calls.owner.is_none() && self.table.len() == 0 && self.dead.is_empty();
-        let give_up = *stopping.give_up.get_or_insert_with(|| Instant::now() + FAREWELL);
-        if !settled && Instant::now() < give_up {
+        let settled = self.store_calls.owner.is_none() && self.held_jobs.len() == 0 && self.dead.is_empty();
+        let give_up_at = *stopping.give_up_at.get_or_insert_with(|| Instant::now() + LEAVE_TIMEOUT);
+        if !settled && Instant::now() < give_up_at {
             return None;
         }
         if !settled {
-            let unsettled = self.table.len();
+            let unsettled = self.held_jobs.len();
             warn!(channel = %self.name, unsettled, "stopped without the store: its leases run out by themselves");
         }
         Some(Stopped {
             handed_back: stopping.handed_back,
             settled,
-            told: self.table.len() == 0,
+            jobs_settled: self.held_jobs.len() == 0,
             quiet: self.quiet,
             fewest: self.pool.manual_minimum(),
-            outcome: self.scoped.outcome.clone(),
-            job: self.scoped.job,
+            outcome: self.scope.outcome.clone(),
+            job: self.scope.job,
         })
     }
 }

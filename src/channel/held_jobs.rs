@@ -8,7 +8,7 @@ use crate::wire::RunId;
 
 /// What is being done with a held job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doing {
+pub(super) enum JobProgress {
     /// It waits for a slot.
     Ready,
     /// It is aboard a worker.
@@ -23,12 +23,12 @@ struct Held {
     meta: Option<Meta>,
     /// `None` once it is aboard: a retry gets it from the store again.
     payload: Option<Payload>,
-    doing: Doing,
+    progress: JobProgress,
 }
 
 /// Every job the store should believe we hold, and the order in which they are to run or to be settled.
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub(super) struct HeldJobs {
     held: HashMap<JobId, Held>,
     ready: VecDeque<JobId>,
     /// To be ready once the store has freed their unique keys.
@@ -41,7 +41,7 @@ pub(super) struct Table {
     settlements: VecDeque<Settlement>,
 }
 
-impl Table {
+impl HeldJobs {
     /// How many jobs are held.
     pub(super) fn len(&self) -> usize {
         self.held.len()
@@ -77,7 +77,7 @@ impl Table {
         self.settlements.len()
     }
 
-    /// A job was leased. If it is `freeing`, it waits for [`Table::freed`].
+    /// A job was leased. If it is `freeing`, it waits for [`HeldJobs::key_freed`].
     pub(super) fn lease(&mut self, record: Record, freeing: bool) {
         match (freeing, record.meta.suspect) {
             (true, _) => self.freeing.push_back(record.id),
@@ -86,11 +86,11 @@ impl Table {
         }
         let Record { id, meta, payload } = record;
         self.ready_bytes += payload.as_str().len();
-        self.held.insert(id, Held { meta: Some(meta), payload: Some(payload), doing: Doing::Ready });
+        self.held.insert(id, Held { meta: Some(meta), payload: Some(payload), progress: JobProgress::Ready });
     }
 
     /// The store has freed the unique key of a job: it may begin, if it is still held.
-    pub(super) fn freed(&mut self, id: JobId) {
+    pub(super) fn key_freed(&mut self, id: JobId) {
         let Some(place) = self.freeing.iter().position(|freeing| *freeing == id) else { return };
         self.freeing.remove(place);
         let alone = self.meta(id).is_some_and(|meta| meta.suspect);
@@ -102,7 +102,7 @@ impl Table {
         let queue = if alone { &mut self.ready_alone } else { &mut self.ready };
         let id = queue.pop_front()?;
         let held = self.held.get_mut(&id).expect("every ready id is held");
-        held.doing = Doing::Running(run);
+        held.progress = JobProgress::Running(run);
         self.running += 1;
         let payload = held.payload.take()?;
         self.ready_bytes -= payload.as_str().len();
@@ -116,8 +116,8 @@ impl Table {
 
     /// A run has ended; answers the job's meta, or `None` when the run is not ours any more.
     pub(super) fn end(&mut self, id: JobId, run: RunId) -> Option<Meta> {
-        let held = self.held.get_mut(&id).filter(|held| held.doing == Doing::Running(run))?;
-        held.doing = Doing::Settling;
+        let held = self.held.get_mut(&id).filter(|held| held.progress == JobProgress::Running(run))?;
+        held.progress = JobProgress::Settling;
         self.running -= 1;
         held.meta.take()
     }
@@ -126,8 +126,8 @@ impl Table {
     pub(super) fn settle(&mut self, settlement: Settlement) {
         self.held
             .entry(settlement.id)
-            .and_modify(|held| (held.doing, held.payload) = (Doing::Settling, None))
-            .or_insert(Held { meta: None, payload: None, doing: Doing::Settling });
+            .and_modify(|held| (held.progress, held.payload) = (JobProgress::Settling, None))
+            .or_insert(Held { meta: None, payload: None, progress: JobProgress::Settling });
         self.settlements.push_back(settlement);
     }
 
@@ -142,7 +142,7 @@ impl Table {
 
     /// One job that waits for a slot, taken off the queues: it is to be settled.
     pub(super) fn take_one_ready(&mut self, id: JobId) -> Option<Meta> {
-        let held = self.held.get_mut(&id).filter(|held| held.doing == Doing::Ready)?;
+        let held = self.held.get_mut(&id).filter(|held| held.progress == JobProgress::Ready)?;
         let meta = held.meta.take()?;
         let payload = held.payload.take();
         self.ready_bytes -= payload.map_or(0, |payload| payload.as_str().len());
@@ -165,7 +165,7 @@ impl Table {
     }
 
     /// The store did not hear these: they are said again, first of all.
-    pub(super) fn say_again(&mut self, settlements: Vec<Settlement>) {
+    pub(super) fn requeue_settlements(&mut self, settlements: Vec<Settlement>) {
         for settlement in settlements.into_iter().rev() {
             self.settlements.push_front(settlement);
         }
@@ -176,7 +176,7 @@ impl Table {
         let mut runs = Vec::new();
         self.held.retain(|id, held| {
             let keep = ids.contains(id);
-            if let (false, Doing::Running(run)) = (keep, held.doing) {
+            if let (false, JobProgress::Running(run)) = (keep, held.progress) {
                 runs.push(run);
             }
             keep
@@ -193,9 +193,9 @@ impl Table {
 
     /// The run of a job that is aboard a worker.
     pub(super) fn run(&self, id: JobId) -> Option<RunId> {
-        match self.held.get(&id)?.doing {
-            Doing::Running(run) => Some(run),
-            Doing::Ready | Doing::Settling => None,
+        match self.held.get(&id)?.progress {
+            JobProgress::Running(run) => Some(run),
+            JobProgress::Ready | JobProgress::Settling => None,
         }
     }
 

@@ -44,7 +44,7 @@ pub(super) enum Call {
 
 /// The end of a call.
 #[derive(Debug)]
-pub(super) enum Done {
+pub(super) enum CallResult {
     Freed(Owner, Result<u64, StoreError>),
     Joined(Result<Owner, StoreError>),
     Held(Result<Vec<JobId>, StoreError>),
@@ -60,10 +60,10 @@ pub(super) enum Done {
     Left(Result<u64, StoreError>),
 }
 
-type InFlight = Pin<Box<dyn Future<Output = Done> + Send>>;
+type InFlight = Pin<Box<dyn Future<Output = CallResult> + Send>>;
 
 /// The state of the conversation with the store.
-pub(super) struct Calls {
+pub(super) struct StoreCalls {
     store: Arc<dyn Store>,
     /// The channel's name, for the log.
     channel: Arc<str>,
@@ -77,12 +77,12 @@ pub(super) struct Calls {
     retry_at: Option<Instant>,
     backoff: ExponentialBackoff,
     /// Since when the store has answered without error.
-    healthy_since: Instant,
+    reachable_since: Instant,
     reap_at: Instant,
-    trouble: Option<String>,
+    error_text: Option<String>,
 }
 
-impl Calls {
+impl StoreCalls {
     pub(super) fn new(store: Arc<dyn Store>, channel: Arc<str>) -> Self {
         let now = Instant::now();
         Self {
@@ -95,9 +95,9 @@ impl Calls {
             began: now,
             retry_at: None,
             backoff: backoff(),
-            healthy_since: now,
+            reachable_since: now,
             reap_at: now + LEASE / 3,
-            trouble: None,
+            error_text: None,
         }
     }
 
@@ -112,18 +112,18 @@ impl Calls {
     }
 
     /// Whether the lease may have run out without our knowing: the store was away, or we were not running.
-    pub(super) fn lease_is_doubtful(&self) -> bool {
+    pub(super) fn lease_may_be_lost(&self) -> bool {
         self.renewed.elapsed() >= LEASE
     }
 
     /// Whether it is time to look for dead owners: regularly, and only by a master whose own
     /// connection has held for a while, for it might be the one that is cut off.
     pub(super) fn reap_is_due(&self) -> bool {
-        Instant::now() >= self.reap_at && self.healthy_since.elapsed() >= LEASE / 3
+        Instant::now() >= self.reap_at && self.reachable_since.elapsed() >= LEASE / 3
     }
 
-    /// When a call may or should be started next, if nothing happens; `agenda` is when the channel wants one.
-    pub(super) fn next_timer(&self, agenda: Option<Instant>) -> Option<Instant> {
+    /// When a call may or should be started next, if nothing happens; `turn_at` is when the channel wants one.
+    pub(super) fn next_timer(&self, turn_at: Option<Instant>) -> Option<Instant> {
         if self.in_flight.is_some() {
             return None;
         }
@@ -132,13 +132,13 @@ impl Calls {
         }
         self.owner.as_ref()?;
         let renewal = self.renewed + LEASE / 3;
-        let reap = self.reap_at.max(self.healthy_since + LEASE / 3);
-        [Some(renewal), Some(reap), agenda].into_iter().flatten().min()
+        let reap = self.reap_at.max(self.reachable_since + LEASE / 3);
+        [Some(renewal), Some(reap), turn_at].into_iter().flatten().min()
     }
 
     /// What is wrong with the store now, for people.
-    pub(super) fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+    pub(super) fn error_text(&self) -> Option<&str> {
+        self.error_text.as_deref()
     }
 
     /// Starts a call. `settlements` and `frees` go with a turn.
@@ -153,12 +153,12 @@ impl Calls {
             match call {
                 Call::Free(dead) => {
                     let result = store.reap(Reap::Owner(&dead)).await;
-                    Done::Freed(dead, result)
+                    CallResult::Freed(dead, result)
                 }
-                Call::Join => Done::Joined(store.join().await),
-                Call::Held => Done::Held(store.held(&mine(), seq).await),
-                Call::Fetch(ids) => Done::Fetched(store.fetch(&mine(), &ids).await),
-                Call::Take(id) => Done::Taken(store.take(&mine(), seq, id).await),
+                Call::Join => CallResult::Joined(store.join().await),
+                Call::Held => CallResult::Held(store.held(&mine(), seq).await),
+                Call::Fetch(ids) => CallResult::Fetched(store.fetch(&mine(), &ids).await),
+                Call::Take(id) => CallResult::Taken(store.take(&mine(), seq, id).await),
                 Call::Turn { want } => {
                     let want = want.min(MAX_BATCH);
                     let owner = mine();
@@ -171,16 +171,16 @@ impl Calls {
                         max_bytes: MAX_BATCH_BYTES,
                     };
                     let result = store.turn(turn).await;
-                    Done::Turned { settlements, frees, want, result }
+                    CallResult::Turned { settlements, frees, want, result }
                 }
-                Call::Reap => Done::Reaped(store.reap(Reap::Expired).await),
-                Call::Leave => Done::Left(store.leave(&mine()).await),
+                Call::Reap => CallResult::Reaped(store.reap(Reap::Expired).await),
+                Call::Leave => CallResult::Left(store.leave(&mine()).await),
             }
         }));
     }
 
     /// The end of the call in flight; never, when there is none.
-    pub(super) async fn done(&mut self) -> Done {
+    pub(super) async fn done(&mut self) -> CallResult {
         match &mut self.in_flight {
             Some(call) => {
                 let done = call.await;
@@ -197,7 +197,7 @@ impl Calls {
     }
 
     /// How long the call that is under way has been; `None` when there is none.
-    pub(super) fn under_way(&self) -> Option<Duration> {
+    pub(super) fn call_duration(&self) -> Option<Duration> {
         self.in_flight.as_ref().map(|_| self.began.elapsed())
     }
 
@@ -207,9 +207,9 @@ impl Calls {
             // Counted from before the call: the store renewed at some moment after that.
             self.renewed = self.began;
         }
-        if self.trouble.take().is_some() {
+        if self.error_text.take().is_some() {
             tracing::info!(channel = %self.channel, "the store answers again");
-            self.healthy_since = Instant::now();
+            self.reachable_since = Instant::now();
         }
         self.retry_at = None;
         self.backoff = backoff();
@@ -219,10 +219,10 @@ impl Calls {
     pub(super) fn failed(&mut self, error: &StoreError) -> bool {
         let delay = self.backoff.next().unwrap_or(Duration::from_secs(1));
         self.retry_at = Some(Instant::now() + delay);
-        self.healthy_since = Instant::now();
+        self.reachable_since = Instant::now();
         let text = explained(error);
-        let news = self.trouble.as_ref() != Some(&text);
-        self.trouble = Some(text);
+        let news = self.error_text.as_ref() != Some(&text);
+        self.error_text = Some(text);
         news
     }
 
@@ -240,9 +240,12 @@ impl Calls {
     }
 }
 
-impl fmt::Debug for Calls {
+impl fmt::Debug for StoreCalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Calls").field("owner", &self.owner).field("seq", &self.seq).finish_non_exhaustive()
+        f.debug_struct("StoreCalls")
+            .field("owner", &self.owner)
+            .field("seq", &self.seq)
+            .finish_non_exhaustive()
     }
 }
 

@@ -12,23 +12,23 @@ use crate::store::MAX_BATCH;
 /// Weight of the newest observation in the running averages.
 const WEIGHT: f64 = 0.2;
 /// With fewer ends than this during one call, on average, nothing is leased ahead: of all time, slots wait a tenth at most.
-const FEWEST: f64 = 0.1;
+const MIN_ENDS_PER_TURN: f64 = 0.1;
 /// Leased jobs that no slot has taken for this long are handed back: the jobs before them turned out long, and
 /// another master may have slots.
-pub(super) const MAX_WAIT: Duration = Duration::from_millis(500);
+pub(super) const PREFETCH_MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// Running averages of what happens in a channel.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct Prefetch {
     /// Seconds from dispatch to end of a run; `None` before the first one.
     run: Option<f64>,
     /// Seconds a turn takes.
     turn: Option<f64>,
-    /// No slot was free for [`MAX_WAIT`], and no run has ended since.
+    /// No slot was free for [`PREFETCH_MAX_WAIT`], and no run has ended since.
     blocked: bool,
 }
 
-impl Pace {
+impl Prefetch {
     /// A run ended so. One that was not let run, or not to its end, says nothing.
     pub(super) fn ended(&mut self, outcome: &Outcome, took: Duration) {
         self.blocked = false;
@@ -37,11 +37,11 @@ impl Pace {
         }
     }
 
-    /// No slot was free for [`MAX_WAIT`]. How much longer it has been is not asked: a master that had no worker or no store
+    /// No slot was free for [`PREFETCH_MAX_WAIT`]. How much longer it has been is not asked: a master that had no worker or no store
     /// for an hour has no jobs of an hour.
     pub(super) fn blocked(&mut self) {
         self.blocked = true;
-        self.ran(MAX_WAIT);
+        self.ran(PREFETCH_MAX_WAIT);
     }
 
     fn ran(&mut self, took: Duration) {
@@ -62,7 +62,7 @@ impl Pace {
     pub(super) fn ahead(&self, slots: usize) -> usize {
         let (Some(run), Some(turn), false) = (self.run, self.turn, self.blocked) else { return 0 };
         let ends = slots as f64 * turn / run.max(1e-6);
-        if ends < FEWEST {
+        if ends < MIN_ENDS_PER_TURN {
             return 0;
         }
         #[expect(
@@ -86,48 +86,48 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn pace(run: Duration, turn: Duration) -> Pace {
-        let mut pace = Pace::default();
-        pace.ran(run);
-        pace.turned(turn);
-        pace
+    fn prefetch(run: Duration, turn: Duration) -> Prefetch {
+        let mut prefetch = Prefetch::default();
+        prefetch.ran(run);
+        prefetch.turned(turn);
+        prefetch
     }
 
     #[test]
     fn as_many_are_leased_ahead_as_end_during_a_turn_and_none_of_long_ones() {
-        assert_eq!(pace(MS, 5 * MS).ahead(4), 20);
-        assert_eq!(pace(5 * MS, 5 * MS).ahead(4), 4);
-        assert_eq!(pace(8 * MS, 5 * MS).ahead(4), 3);
-        assert_eq!(pace(40 * MS, 5 * MS).ahead(1), 1);
-        assert_eq!(pace(60 * MS, 5 * MS).ahead(1), 0);
-        assert_eq!(pace(Duration::ZERO, 5 * MS).ahead(4), MAX_BATCH);
+        assert_eq!(prefetch(MS, 5 * MS).ahead(4), 20);
+        assert_eq!(prefetch(5 * MS, 5 * MS).ahead(4), 4);
+        assert_eq!(prefetch(8 * MS, 5 * MS).ahead(4), 3);
+        assert_eq!(prefetch(40 * MS, 5 * MS).ahead(1), 1);
+        assert_eq!(prefetch(60 * MS, 5 * MS).ahead(1), 0);
+        assert_eq!(prefetch(Duration::ZERO, 5 * MS).ahead(4), MAX_BATCH);
     }
 
     #[test]
     fn nothing_is_leased_ahead_before_anything_is_known() {
-        assert_eq!(Pace::default().ahead(100), 0);
-        let mut pace = Pace::default();
-        pace.turned(MS);
-        assert_eq!(pace.ahead(100), 0);
+        assert_eq!(Prefetch::default().ahead(100), 0);
+        let mut prefetch = Prefetch::default();
+        prefetch.turned(MS);
+        assert_eq!(prefetch.ahead(100), 0);
     }
 
     #[test]
     fn runs_that_were_not_let_end_say_nothing() {
-        let mut pace = pace(MS, 5 * MS);
-        pace.ended(&Outcome::Interrupted, 3_600_000 * MS);
-        assert_eq!(pace.run(), Some(MS));
-        pace.ended(&Outcome::Done, 6 * MS);
-        assert_eq!(pace.run(), Some(2 * MS));
-        pace.blocked();
-        assert!(pace.run().unwrap() < MAX_WAIT && pace.ahead(4) == 0);
-        pace.ended(&Outcome::Done, MS);
-        assert!(pace.ahead(4) > 0, "the slots move again");
+        let mut prefetch = prefetch(MS, 5 * MS);
+        prefetch.ended(&Outcome::Interrupted, 3_600_000 * MS);
+        assert_eq!(prefetch.run(), Some(MS));
+        prefetch.ended(&Outcome::Done, 6 * MS);
+        assert_eq!(prefetch.run(), Some(2 * MS));
+        prefetch.blocked();
+        assert!(prefetch.run().unwrap() < PREFETCH_MAX_WAIT && prefetch.ahead(4) == 0);
+        prefetch.ended(&Outcome::Done, MS);
+        assert!(prefetch.ahead(4) > 0, "the slots move again");
     }
 
     #[test]
     fn a_few_long_jobs_end_the_leasing_ahead() {
-        let mut pace = pace(MS, 5 * MS);
-        pace.ran(1000 * MS);
-        assert_eq!(pace.ahead(4), 0);
+        let mut prefetch = prefetch(MS, 5 * MS);
+        prefetch.ran(1000 * MS);
+        assert_eq!(prefetch.ahead(4), 0);
     }
 }

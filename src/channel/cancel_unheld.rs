@@ -7,68 +7,74 @@ use crate::retry::Policy;
 use crate::store::{Leased, MAX_BATCH_BYTES, Owner, Place, Settlement, Store, StoreError, Turn, TurnReply};
 
 /// So often the store is told, in all.
-const TRIES: u64 = 4;
+const MAX_SETTLE_TRIES: u64 = 4;
 /// How long it is left alone between two of them.
-const PAUSE: Duration = Duration::from_millis(200);
+const SETTLE_RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// What became of a job that was cancelled where it rested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rest {
+pub enum UnheldCancel {
     /// It rests in `failed`, for this reason: another than that it was cancelled if only its failed callback was to come.
     Cancelled(FailReason),
     /// It had failed before.
-    Failed(FailReason),
+    AlreadyFailed(FailReason),
     /// It could not be leased: it has gone elsewhere, or too many wait before it.
-    Missed,
+    NotLeased,
 }
 
 /// Cancels a job that is waiting or delayed.
 ///
 /// # Errors
 /// When the store does. A lease that could not be given back runs out by itself, and the job is as it was.
-pub async fn cancel_at_rest(store: &dyn Store, id: JobId) -> Result<Rest, StoreError> {
+pub async fn cancel_unheld(store: &dyn Store, id: JobId) -> Result<UnheldCancel, StoreError> {
     let owner = store.join().await?;
-    let rest = settle(store, &owner, id).await;
+    let result = settle(store, &owner, id).await;
     // What was leased and not settled waits again, uncounted.
     let left = store.leave(&owner).await;
-    let rest = rest?;
-    left.map(|_| rest)
+    let result = result?;
+    left.map(|_| result)
 }
 
-async fn settle(store: &dyn Store, owner: &Owner, id: JobId) -> Result<Rest, StoreError> {
+async fn settle(store: &dyn Store, owner: &Owner, id: JobId) -> Result<UnheldCancel, StoreError> {
     // The store's clock dates the note of why it has failed.
     let now = turn(store, owner, 1, &[]).await?.now;
-    let (rest, unique, to) = match store.take(owner, 2, id).await? {
-        None => return Ok(Rest::Missed),
-        Some(Leased::Malformed { why, .. }) => {
-            (Rest::Failed(FailReason::Malformed), None, Place::Failed(Meta::malformed(now, &why)))
-        }
+    let (result, unique, to) = match store.take(owner, 2, id).await? {
+        None => return Ok(UnheldCancel::NotLeased),
+        Some(Leased::Malformed { why, .. }) => (
+            UnheldCancel::AlreadyFailed(FailReason::Malformed),
+            None,
+            Place::Failed(Meta::malformed(now, &why)),
+        ),
         Some(Leased::Job(record)) => {
             let unique = record.meta.unique.clone();
             match record.meta.failed {
                 // It failed between our look and our lease: it stays what it was.
-                Some(reason) => (Rest::Failed(reason), unique, Place::Failed(record.meta)),
+                Some(reason) => (UnheldCancel::AlreadyFailed(reason), unique, Place::Failed(record.meta)),
                 None => {
                     let to = Policy::cancel(record.meta, now);
                     let Place::Failed(meta) = &to else { unreachable!("a cancelled job rests in failed") };
-                    (Rest::Cancelled(meta.failed.unwrap_or(FailReason::Cancelled)), unique, to)
+                    (UnheldCancel::Cancelled(meta.failed.unwrap_or(FailReason::Cancelled)), unique, to)
                 }
             }
         }
     };
-    let held = say(store, owner, Settlement { id, unique, to }).await?;
-    Ok(if held { rest } else { Rest::Missed })
+    let held = settle_until_confirmed(store, owner, Settlement { id, unique, to }).await?;
+    Ok(if held { result } else { UnheldCancel::NotLeased })
 }
 
 /// Tells the store where the job goes; answers whether that held. A delayed job that is given back instead would run
 /// before its time, so it is worth more than one try.
-async fn say(store: &dyn Store, owner: &Owner, settlement: Settlement) -> Result<bool, StoreError> {
+async fn settle_until_confirmed(
+    store: &dyn Store,
+    owner: &Owner,
+    settlement: Settlement,
+) -> Result<bool, StoreError> {
     let mut seq = 3;
     loop {
         match turn(store, owner, seq, std::slice::from_ref(&settlement)).await {
             Ok(reply) => return Ok(reply.exceptions.is_empty()),
-            Err(error) if seq > TRIES * 2 => return Err(error),
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(error) if seq > MAX_SETTLE_TRIES * 2 => return Err(error),
+            Err(_) => tokio::time::sleep(SETTLE_RETRY_DELAY).await,
         }
         // Nothing is said twice before it is known that it was not heard.
         match store.held(owner, seq + 1).await {
@@ -113,7 +119,10 @@ mod tests {
         store.pause(None).await.unwrap();
         for start in [Start::Now, Start::After(Duration::from_secs(60))] {
             let id = pushed(&store, job(start, Some("k"))).await;
-            assert_eq!(cancel_at_rest(&store, id).await.unwrap(), Rest::Cancelled(FailReason::Cancelled));
+            assert_eq!(
+                cancel_unheld(&store, id).await.unwrap(),
+                UnheldCancel::Cancelled(FailReason::Cancelled)
+            );
             let listed = store.get(id).await.unwrap().unwrap();
             assert_eq!((listed.state, listed.meta.failed), (State::Failed, Some(FailReason::Cancelled)));
             assert_eq!((listed.meta.attempts, listed.meta.last_error()), (0, "cancelled before it began"));
@@ -126,17 +135,20 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_at_rest_is_missed_and_what_had_failed_stays_as_it_was() {
         let store = Model::ticking(Timestamp(1_790_000_000_000_000));
-        assert_eq!(cancel_at_rest(&store, JobId(5)).await.unwrap(), Rest::Missed);
+        assert_eq!(cancel_unheld(&store, JobId(5)).await.unwrap(), UnheldCancel::NotLeased);
         let id = pushed(&store, job(Start::Now, None)).await;
-        cancel_at_rest(&store, id).await.unwrap();
+        cancel_unheld(&store, id).await.unwrap();
         let before = store.get(id).await.unwrap().unwrap().meta;
-        assert_eq!(cancel_at_rest(&store, id).await.unwrap(), Rest::Failed(FailReason::Cancelled));
+        assert_eq!(
+            cancel_unheld(&store, id).await.unwrap(),
+            UnheldCancel::AlreadyFailed(FailReason::Cancelled)
+        );
         assert_eq!(store.get(id).await.unwrap().unwrap().meta, before);
 
         let held = pushed(&store, job(Start::Now, None)).await;
         let owner = store.join().await.unwrap();
         store.take(&owner, 1, held).await.unwrap().unwrap();
-        assert_eq!(cancel_at_rest(&store, held).await.unwrap(), Rest::Missed);
+        assert_eq!(cancel_unheld(&store, held).await.unwrap(), UnheldCancel::NotLeased);
         assert_eq!(store.get(held).await.unwrap().unwrap().state, State::Reserved);
     }
 }
