@@ -34,7 +34,7 @@ pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// When the system cannot watch a descriptor of this kind.
-pub fn watched(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub fn async_fd(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an owned descriptor stays open and stays the same for as long as it is owned.
     unsafe { AsyncFd::register(fd) }.map_err(io::Error::from)
 }
@@ -89,7 +89,7 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
 
 /// A child of this process that has ended.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Dead {
+pub(crate) struct EndedChild {
     pub(crate) pid: i32,
     /// Its exit status, or the signal that ended it.
     pub(crate) status: i32,
@@ -98,7 +98,7 @@ pub(crate) struct Dead {
 
 /// The next child of this process that has ended and was not reaped yet. It stays a zombie, so its pid cannot
 /// be given to anybody else until it is reaped.
-pub(crate) fn peek_dead() -> Option<Dead> {
+pub(crate) fn peek_ended_child() -> Option<EndedChild> {
     // SAFETY: an all-zero siginfo is valid, and si_pid stays 0 when no child has ended.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
@@ -112,7 +112,7 @@ pub(crate) fn peek_dead() -> Option<Dead> {
     }
     // SAFETY: waitid filled the part of the union that belongs to a child's end, or left it zero.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-    (pid != 0).then_some(Dead { pid, status, by_signal: info.si_code != libc::CLD_EXITED })
+    (pid != 0).then_some(EndedChild { pid, status, by_signal: info.si_code != libc::CLD_EXITED })
 }
 
 /// A descriptor that means this process and never another that gets its number later.
@@ -140,7 +140,7 @@ pub(crate) fn pidfd_signal(process: &OwnedFd, signal: c_int) -> io::Result<()> {
 }
 
 /// Gives every signal its default disposition, so that children inherit nothing from this process.
-pub(crate) fn default_dispositions() {
+pub(crate) fn reset_signal_dispositions() {
     // The kernel's own structure: all zero is SIG_DFL without flags. The C library's function would keep two
     // signals for itself, which may have been ignored by whoever started us.
     let default = [0u64; 8];
@@ -157,7 +157,7 @@ pub(crate) fn default_dispositions() {
 
 /// Makes this process deaf to the signals a terminal sends to those in its background: it reads nothing, and what
 /// it writes shall get through.
-pub(crate) fn ignore_terminal() {
+pub(crate) fn ignore_terminal_stops() {
     for signal in [libc::SIGTTIN, libc::SIGTTOU] {
         // SAFETY: SIG_IGN installs no code.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
@@ -185,7 +185,7 @@ pub(crate) fn detached(command: &mut Command) -> &mut Command {
 ///
 /// # Errors
 /// What the system says. Call it first of all, when nothing else is open.
-pub(crate) fn guardian_descriptors() -> io::Result<OwnedFd> {
+pub(crate) fn set_up_guardian_descriptors() -> io::Result<OwnedFd> {
     // SAFETY: the process has just begun; by this function's contract nobody owns the numbers above 2.
     unsafe {
         // Older kernels do not have close_range; what is left open there was inherited from outside.
@@ -221,17 +221,17 @@ pub(crate) struct Program {
 
 /// What a launch was doing when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum LaunchStage {
     /// Making a process.
-    Process = 1,
+    Fork = 1,
     /// Preparing it: group, parent, descriptors.
     Prepare = 2,
     /// Changing to its directory.
-    Directory = 3,
+    WorkingDirectory = 3,
     /// Running the program.
-    Run = 4,
+    Exec = 4,
     /// Setting its limits.
-    Limits = 5,
+    ResourceLimits = 5,
     /// Setting its niceness.
     Nice = 6,
     /// Becoming its user.
@@ -245,7 +245,7 @@ pub(crate) struct Launcher {
 }
 
 /// What the new process reads and, on failure, writes; both processes see the same memory.
-struct Plan<'a> {
+struct ChildPlan<'a> {
     paths: &'a [CString],
     argv: *const *const libc::c_char,
     env: *const *const libc::c_char,
@@ -279,7 +279,7 @@ impl Launcher {
         &mut self,
         program: &Program,
         fds: &[(BorrowedFd<'_>, RawFd)],
-    ) -> Result<i32, (Stage, Errno)> {
+    ) -> Result<i32, (LaunchStage, Errno)> {
         let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
             strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
         };
@@ -291,7 +291,7 @@ impl Launcher {
             libc::sigemptyset(&raw mut set);
             set
         };
-        let plan = Plan {
+        let plan = ChildPlan {
             paths: &program.paths,
             argv: argv.as_ptr(),
             env: env.as_ptr(),
@@ -313,15 +313,15 @@ impl Launcher {
             let top = self.stack.as_mut_ptr().add(self.stack.len());
             libc::clone(run_child, top.cast(), flags, (&raw const plan).cast_mut().cast())
         };
-        let pid = Errno::result(pid).map_err(|e| (Stage::Process, e))?;
+        let pid = Errno::result(pid).map_err(|e| (LaunchStage::Fork, e))?;
         let stage = match plan.stage.load(Ordering::SeqCst) {
             0 => return Ok(pid),
-            2 => Stage::Prepare,
-            3 => Stage::Directory,
-            5 => Stage::Limits,
-            6 => Stage::Nice,
-            7 => Stage::Account,
-            _ => Stage::Run,
+            2 => LaunchStage::Prepare,
+            3 => LaunchStage::WorkingDirectory,
+            5 => LaunchStage::ResourceLimits,
+            6 => LaunchStage::Nice,
+            7 => LaunchStage::Account,
+            _ => LaunchStage::Exec,
         };
         let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
         Err((stage, Errno::from_raw(plan.errno.load(Ordering::SeqCst))))
@@ -352,14 +352,14 @@ extern "C" fn run_child(plan: *mut c_void) -> c_int {
     // SAFETY: launch passes a Plan that lives until this process has run its program or exited. Nothing here
     // allocates, locks or unwinds.
     unsafe {
-        let plan = &*plan.cast::<Plan<'_>>();
-        let fail = |stage: Stage, errno: c_int| -> ! {
+        let plan = &*plan.cast::<ChildPlan<'_>>();
+        let fail = |stage: LaunchStage, errno: c_int| -> ! {
             plan.errno.store(errno, Ordering::SeqCst);
             plan.stage.store(stage as c_int, Ordering::SeqCst);
             libc::_exit(127)
         };
         if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 || libc::setpgid(0, 0) != 0 {
-            fail(Stage::Prepare, Errno::last_raw());
+            fail(LaunchStage::Prepare, Errno::last_raw());
         }
         // The parent may have died before the line above took effect.
         if libc::getppid() != plan.parent {
@@ -367,33 +367,34 @@ extern "C" fn run_child(plan: *mut c_void) -> c_int {
         }
         for &(ours, theirs) in plan.fds {
             if libc::dup2(ours, theirs) < 0 {
-                fail(Stage::Prepare, Errno::last_raw());
+                fail(LaunchStage::Prepare, Errno::last_raw());
             }
         }
         for &(resource, value) in plan.limits {
             let limit = libc::rlimit64 { rlim_cur: value, rlim_max: value };
             let no_old = ptr::null_mut::<c_void>();
             if libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, no_old) != 0 {
-                fail(Stage::Limits, Errno::last_raw());
+                fail(LaunchStage::ResourceLimits, Errno::last_raw());
             }
         }
         if let Some(nice) = plan.nice
             && libc::setpriority(libc::PRIO_PROCESS, 0, nice) != 0
         {
-            fail(Stage::Nice, Errno::last_raw());
+            fail(LaunchStage::Nice, Errno::last_raw());
         }
         if let Some((uid, gid, groups)) = plan.ids {
-            become_user(*uid, *gid, groups).unwrap_or_else(|errno| fail(Stage::Account, errno as c_int));
+            become_user(*uid, *gid, groups)
+                .unwrap_or_else(|errno| fail(LaunchStage::Account, errno as c_int));
             // The kernel has forgotten it with the change of user, and the parent may have died meanwhile.
             if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
-                fail(Stage::Prepare, Errno::last_raw());
+                fail(LaunchStage::Prepare, Errno::last_raw());
             }
             if libc::getppid() != plan.parent {
                 libc::_exit(127);
             }
         }
         if !plan.cwd.is_null() && libc::chdir(plan.cwd) != 0 {
-            fail(Stage::Directory, Errno::last_raw());
+            fail(LaunchStage::WorkingDirectory, Errno::last_raw());
         }
         libc::sigprocmask(libc::SIG_SETMASK, &raw const plan.no_signals, ptr::null_mut());
         let mut errno = libc::ENOENT;
@@ -402,9 +403,9 @@ extern "C" fn run_child(plan: *mut c_void) -> c_int {
             match Errno::last_raw() {
                 libc::ENOENT | libc::ENOTDIR => {}
                 libc::EACCES => errno = libc::EACCES,
-                other => fail(Stage::Run, other),
+                other => fail(LaunchStage::Exec, other),
             }
         }
-        fail(Stage::Run, errno)
+        fail(LaunchStage::Exec, errno)
     }
 }

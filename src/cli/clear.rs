@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, Session, text};
+use super::{CommandContext, Failure, sanitize};
 use crate::store::{Clear as States, Cleared, Status};
 
 /// Remove jobs: those that are waiting and delayed, unless told otherwise
@@ -21,22 +21,22 @@ pub(crate) struct Clear {
 }
 
 impl Clear {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let channel = session.channel()?;
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        let channel = context.channel()?;
         let doing = format!("clear channel \"{}\"", channel.name);
         let which = self.states();
         let failed = |error| Failure::store(&doing, error);
-        session.confirm(&doing, || {
-            let store = session.store(channel)?;
-            let before = session.block_on(store.status()).map_err(failed)?;
+        context.confirm(&doing, || {
+            let store = context.store(channel)?;
+            let before = context.block_on(store.status()).map_err(failed)?;
             Ok(question(&channel.name, which, &before))
         })?;
-        let store = session.store(channel)?;
-        let cleared = session.block_on(store.clear(which)).map_err(failed)?;
-        if session.json() {
-            session.print_json(&json!({ "channel": channel.name, "cleared": cleared }))
+        let store = context.store(channel)?;
+        let cleared = context.block_on(store.clear(which)).map_err(failed)?;
+        if context.json() {
+            context.print_json(&json!({ "channel": channel.name, "cleared": cleared }))
         } else {
-            session.print(&render(&channel.name, which, &cleared))
+            context.print(&render(&channel.name, which, &cleared))
         }
     }
 
@@ -78,7 +78,7 @@ fn listed(which: States, counts: &Cleared) -> String {
     match words.split_last() {
         Some((last, [])) => format!("{last} {noun}"),
         Some((last, first)) => format!("{} and {last} {noun}", first.join(", ")),
-        None => text::jobs(0),
+        None => sanitize::jobs(0),
     }
 }
 

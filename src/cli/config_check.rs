@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Failure, Session};
+use super::{CommandContext, Failure};
 use crate::config::{self, Channel, Config, Handler, SnapshotHandler, program};
 
 /// Print the effective configuration with secrets hidden, or every mistake in it
@@ -14,16 +14,16 @@ pub(crate) struct ConfigCheck {
 }
 
 impl ConfigCheck {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         if self.keys {
-            return session.print(&config::key_table());
+            return context.print(&config::key_table());
         }
-        let config = session.checked_config()?;
+        let config = context.checked_config()?;
         // Loading warns of what the file says; what the machine says is looked at only here and by queue:listen.
         for warning in missing_programs(config).into_iter().chain(missing_files(config)) {
-            session.warn(&warning);
+            context.warn(&warning);
         }
-        if session.json() { session.print_json(&config.to_json()) } else { session.print(&render(config)) }
+        if context.json() { context.print_json(&config.to_json()) } else { context.print(&render(config)) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::{Failure, Session, table, text, time};
+use super::{CommandContext, Failure, sanitize, table, time};
 use crate::store::{Cursor, Listed, Page, State};
 
 /// List the failed jobs, newest first
@@ -16,14 +16,14 @@ pub(crate) struct Failed {
     limit: u16,
     /// Where to go on: what the page before says at its end
     #[arg(long, value_name = "PLACE")]
-    page_after: Option<Place>,
+    page_after: Option<PagePosition>,
 }
 
 /// A [`Cursor`] on the command line.
 #[derive(Clone, Copy, Debug)]
-struct Place(Cursor);
+struct PagePosition(Cursor);
 
-impl FromStr for Place {
+impl FromStr for PagePosition {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -35,23 +35,23 @@ impl FromStr for Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for PagePosition {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.0.rank, self.0.id)
     }
 }
 
 impl Failed {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let channel = session.channel()?;
-        let store = session.store(channel)?;
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        let channel = context.channel()?;
+        let store = context.store(channel)?;
         let after = self.page_after.map(|place| place.0);
-        let listed = session.block_on(store.list(State::Failed, after, usize::from(self.limit)));
+        let listed = context.block_on(store.list(State::Failed, after, usize::from(self.limit)));
         let page = listed.map_err(|error| Failure::store("list the failed jobs", error))?;
-        if session.json() {
-            session.print_json(&to_json(&channel.name, &page))
+        if context.json() {
+            context.print_json(&to_json(&channel.name, &page))
         } else {
-            session.print(&render(&channel.name, &page, after.is_some()))
+            context.print(&render(&channel.name, &page, after.is_some()))
         }
     }
 }
@@ -64,17 +64,17 @@ fn render(channel: &str, page: &Page, later_page: bool) -> String {
     let header = ["id", "job", "reason", "attempts", "failed at", "last error"];
     let mut shown = table::render(&header, page.jobs.iter().map(row));
     if let Some(next) = page.next {
-        shown.push_str(&format!("The next page: --page-after {}\n", Place(next)));
+        shown.push_str(&format!("The next page: --page-after {}\n", PagePosition(next)));
     }
     shown
 }
 
 fn row(job: &Listed) -> Vec<String> {
     let meta = &job.meta;
-    let error = meta.errors.last().map(|error| text::short(&error.message, 60));
+    let error = meta.errors.last().map(|error| sanitize::truncated(&error.message, 60));
     vec![
         job.id.to_string(),
-        text::short(&meta.job, 40),
+        sanitize::truncated(&meta.job, 40),
         meta.failed.map_or("", |reason| reason.as_str()).to_owned(),
         meta.attempts.to_string(),
         time::local(job.at),
@@ -97,7 +97,7 @@ fn to_json(channel: &str, page: &Page) -> Json {
             })
         })
         .collect();
-    json!({ "channel": channel, "jobs": jobs, "next": page.next.map(|next| Place(next).to_string()) })
+    json!({ "channel": channel, "jobs": jobs, "next": page.next.map(|next| PagePosition(next).to_string()) })
 }
 
 #[cfg(test)]
@@ -120,9 +120,9 @@ mod tests {
         assert!(shown.contains("│ 17 │ send_email │ exhausted │ 3        │ 2026-11-30 "), "{shown}");
         assert!(shown.contains("no route to \\u{1b}[31mhost\\nsecond line"), "{shown}");
         assert!(shown.ends_with("The next page: --page-after 5.17\n"), "{shown}");
-        let place: Place = "5.17".parse().unwrap();
+        let place: PagePosition = "5.17".parse().unwrap();
         assert_eq!((place.0.rank, place.0.id), (5, 17));
-        assert!("5".parse::<Place>().is_err());
+        assert!("5".parse::<PagePosition>().is_err());
     }
 
     #[test]

@@ -3,23 +3,23 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, Session, commands};
+use super::{CommandContext, Failure, commands};
 
 /// List the commands and the jobs registered in this program
 #[derive(Debug, Args)]
 pub(crate) struct List {}
 
 impl List {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let commands: Vec<_> = commands().collect();
-        let jobs: Vec<_> = session.registry().names().collect();
-        if session.json() {
+        let jobs: Vec<_> = context.registry().names().collect();
+        if context.json() {
             let commands = commands
                 .iter()
                 .map(|(name, about, aliases)| json!({ "name": name, "about": about, "aliases": aliases }));
-            return session.print_json(&json!({ "commands": commands.collect::<Vec<_>>(), "jobs": jobs }));
+            return context.print_json(&json!({ "commands": commands.collect::<Vec<_>>(), "jobs": jobs }));
         }
-        session.print(&render(&commands, &jobs))
+        context.print(&render(&commands, &jobs))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::log::{Log, LogFormat};
-use super::{Exit, Failure, Session};
+use super::{CommandContext, Exit, Failure};
 use crate::master::{self, Again, Ended, ListenError};
 
 /// Run the jobs of one or several channels until told to stop
@@ -23,24 +23,24 @@ pub(crate) struct Listen {
 }
 
 impl Listen {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         master::hold_signals();
         let again = Again::from_env();
         // Only what the program before has served to its end: other channels that are named may be gone for good.
         let channels = match &again {
-            Some(again) => session.named(again.channels())?,
-            None => session.channels(self.all)?,
+            Some(again) => context.named(again.channels())?,
+            None => context.channels(self.all)?,
         };
         for channel in &channels {
-            Session::check_served(channel, "run the jobs")?;
+            CommandContext::check_served(channel, "run the jobs")?;
         }
         let channels = channels.iter().map(|channel| channel.name.clone()).collect();
-        let config = Arc::new(session.checked_config()?.clone());
-        let log = Log::start(session, self.log_format, "info");
+        let config = Arc::new(context.checked_config()?.clone());
+        let log = Log::start(context, self.log_format, "info");
         let listen = master::Listen { config, channels, http: !self.no_http, may_begin_anew: true };
         let ended = master::listen(listen, again);
         if log.dropped() > 0 {
-            session.warn(&format!("{} log lines were dropped: standard error was too slow", log.dropped()));
+            context.warn(&format!("{} log lines were dropped: standard error was too slow", log.dropped()));
         }
         // The log comes before the failure that ends the command.
         drop(log);

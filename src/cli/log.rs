@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
-use super::Session;
+use super::CommandContext;
 
 /// Lines that wait for a slow reader of standard error; at most 4 KiB each.
 const MAX_WAITING_LINES: usize = 8192;
@@ -32,14 +32,14 @@ pub(crate) struct Log {
 
 impl Log {
     /// Starts the log. `usual` is what is logged when neither options nor AINT_QUEUE_LOG say otherwise.
-    pub(crate) fn start(session: &Session, format: LogFormat, usual: &str) -> Self {
+    pub(crate) fn start(context: &CommandContext, format: LogFormat, usual: &str) -> Self {
         let (writer, guard) = NonBlockingBuilder::default()
             .lossy(true)
             .buffered_lines_limit(MAX_WAITING_LINES)
             .thread_name("log")
             .finish(io::stderr());
         let dropped = writer.error_counter();
-        let level = match (session.globals().verbose, session.quiet()) {
+        let level = match (context.globals().verbose, context.quiet()) {
             (0, false) => usual,
             (0, true) => "error",
             (1, _) => "debug",
@@ -48,8 +48,8 @@ impl Log {
         let filter = std::env::var("AINT_QUEUE_LOG").ok().and_then(|text| text.parse::<EnvFilter>().ok());
         let filter = filter.unwrap_or_else(|| EnvFilter::new(level));
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
-        let globals = session.globals();
-        let colours = session.colours_for(io::stderr().is_terminal());
+        let globals = context.globals();
+        let colours = context.colours_for(io::stderr().is_terminal());
         // A second log in one process cannot happen: each command starts one at most.
         let _ = match format {
             LogFormat::Json => log.json().flatten_event(true).with_current_span(false).try_init(),

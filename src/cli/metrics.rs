@@ -5,14 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{Exit, Failure, Session};
+use super::{CommandContext, Exit, Failure};
 use crate::config::Channel;
 use crate::master::{self, Answer, Request};
 use crate::metrics::Metrics;
 use crate::snapshot;
 
 /// Prints the metrics of these channels.
-pub(super) fn show(session: &Session, channels: &[&Channel]) -> Result<(), Failure> {
+pub(super) fn show(context: &CommandContext, channels: &[&Channel]) -> Result<(), Failure> {
     let mut masters = BTreeSet::new();
     let unserved = Metrics::default();
     let mut any_unserved = false;
@@ -20,12 +20,12 @@ pub(super) fn show(session: &Session, channels: &[&Channel]) -> Result<(), Failu
         let presence = master::presence(channel);
         if !presence.running {
             any_unserved = true;
-            depths(session, channel, &unserved)?;
+            depths(context, channel, &unserved)?;
         } else if masters.insert(presence.pid) {
-            session.print(&ask(channel)?)?;
+            context.print(&ask(channel)?)?;
         }
     }
-    if any_unserved { session.print(&unserved.render()) } else { Ok(()) }
+    if any_unserved { context.print(&unserved.render()) } else { Ok(()) }
 }
 
 fn ask(channel: &Channel) -> Result<String, Failure> {
@@ -37,9 +37,9 @@ fn ask(channel: &Channel) -> Result<String, Failure> {
     }
 }
 
-fn depths(session: &Session, channel: &Channel, metrics: &Metrics) -> Result<(), Failure> {
-    let store = session.store(channel)?;
-    let status = session.block_on(store.status());
+fn depths(context: &CommandContext, channel: &Channel, metrics: &Metrics) -> Result<(), Failure> {
+    let store = context.store(channel)?;
+    let status = context.block_on(store.status());
     let doing = || format!("read the status of channel \"{}\"", channel.name);
     let status = status.map_err(|error| Failure::store(doing(), error))?;
     snapshot::record(&metrics.channel(&channel.name), &status);

@@ -1,14 +1,13 @@
 //! The command line: one file per command. Each gathers what it needs, then a pure function renders it.
 //!
-//! A new command is a struct with `clap::Args` and `fn run(self, &Session) -> Result<(), Failure>`, and a variant of
+//! A new command is a struct with `clap::Args` and `fn run(self, &CommandContext) -> Result<(), Failure>`, and a variant of
 //! [`Command`]. `list` and the help show it by themselves.
 
 mod cancel;
 mod clear;
 mod config_check;
+mod context;
 mod demo;
-mod drain;
-mod each;
 mod failed;
 mod failure;
 mod list;
@@ -16,6 +15,8 @@ mod listen;
 mod log;
 mod metrics;
 mod pause;
+mod per_channel;
+mod progress;
 mod push;
 mod push_file;
 mod push_lines;
@@ -24,13 +25,12 @@ mod reload;
 mod reload_failed;
 mod resume;
 mod run;
+mod sanitize;
 mod scale;
-mod session;
 mod show;
 mod status;
 mod stop;
 mod table;
-mod text;
 mod time;
 mod why;
 mod workers;
@@ -42,8 +42,8 @@ use std::process::ExitCode;
 use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::job::Registry;
+pub(crate) use context::CommandContext;
 pub(crate) use failure::{Exit, Failure};
-pub(crate) use session::Session;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -141,27 +141,27 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    fn run(self, session: &Session) -> Result<(), Failure> {
+    fn run(self, context: &CommandContext) -> Result<(), Failure> {
         match self {
-            Self::Demo(command) => command.run(session),
-            Self::Listen(command) => command.run(session),
-            Self::Stop(command) => command.run(session),
-            Self::Quiet(command) => command.run(session),
-            Self::Pause(command) => command.run(session),
-            Self::Resume(command) => command.run(session),
-            Self::Scale(command) => command.run(session),
-            Self::Reload(command) => command.run(session),
-            Self::Run(command) => command.run(session),
-            Self::Push(command) => command.run(session),
-            Self::Status(command) => command.run(session),
-            Self::Failed(command) => command.run(session),
-            Self::Show(command) => command.run(session),
-            Self::Why(command) => command.run(session),
-            Self::Cancel(command) => command.run(session),
-            Self::ReloadFailed(command) => command.run(session),
-            Self::Clear(command) => command.run(session),
-            Self::ConfigCheck(command) => command.run(session),
-            Self::List(command) => command.run(session),
+            Self::Demo(command) => command.run(context),
+            Self::Listen(command) => command.run(context),
+            Self::Stop(command) => command.run(context),
+            Self::Quiet(command) => command.run(context),
+            Self::Pause(command) => command.run(context),
+            Self::Resume(command) => command.run(context),
+            Self::Scale(command) => command.run(context),
+            Self::Reload(command) => command.run(context),
+            Self::Run(command) => command.run(context),
+            Self::Push(command) => command.run(context),
+            Self::Status(command) => command.run(context),
+            Self::Failed(command) => command.run(context),
+            Self::Show(command) => command.run(context),
+            Self::Why(command) => command.run(context),
+            Self::Cancel(command) => command.run(context),
+            Self::ReloadFailed(command) => command.run(context),
+            Self::Clear(command) => command.run(context),
+            Self::ConfigCheck(command) => command.run(context),
+            Self::List(command) => command.run(context),
         }
     }
 }
@@ -183,12 +183,12 @@ pub(crate) fn main(registry: Registry, args: Vec<OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let session = Session::new(cli.globals, registry);
-    let done = session.check_registry().and_then(|()| cli.command.run(&session));
+    let context = CommandContext::new(cli.globals, registry);
+    let done = context.check_registry().and_then(|()| cli.command.run(&context));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            session.report(&failure);
+            context.report(&failure);
             failure.exit().into()
         }
     }

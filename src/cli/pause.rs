@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::each::{self, Done};
-use super::{Failure, Session, time};
+use super::per_channel::{self, ChannelDone};
+use super::{CommandContext, Failure, time};
 use crate::config::Channel;
 use crate::form::time::parse_duration;
 use crate::job::{MAX_DELAY, Timestamp};
@@ -33,19 +33,23 @@ fn length(text: &str) -> Result<Duration, String> {
 }
 
 impl Pause {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let channels = session.channels(self.all)?;
-        each::channel(session, &channels, |channel| pause(session, channel, self.time))
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        let channels = context.channels(self.all)?;
+        per_channel::sequentially(context, &channels, |channel| pause(context, channel, self.time))
     }
 }
 
-fn pause(session: &Session, channel: &Channel, time: Option<Duration>) -> Result<Done, Failure> {
+fn pause(
+    context: &CommandContext,
+    channel: &Channel,
+    time: Option<Duration>,
+) -> Result<ChannelDone, Failure> {
     let name = &channel.name;
-    let store = session.store(channel)?;
-    let paused = session.block_on(store.pause(time));
+    let store = context.store(channel)?;
+    let paused = context.block_on(store.pause(time));
     let until = paused.map_err(|error| Failure::store(format!("pause channel \"{name}\""), error))?;
     let json = json!({ "channel": name, "paused": true, "paused_until": until.and_then(time::rfc3339) });
-    Ok(Done::new(render(name, until), json))
+    Ok(ChannelDone::new(render(name, until), json))
 }
 
 fn render(channel: &str, until: Option<Timestamp>) -> String {

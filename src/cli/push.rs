@@ -9,7 +9,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
-use super::{Exit, Failure, Session, push_file, text};
+use super::{CommandContext, Exit, Failure, push_file, sanitize};
 use crate::config::{Channel, Handler};
 use crate::form;
 use crate::form::time::{self, Until};
@@ -68,37 +68,37 @@ pub(crate) struct Push {
 }
 
 impl Push {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let channel = session.channel()?;
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        let channel = context.channel()?;
         match &self.file {
-            Some(file) => push_file::run(session, channel, file, self.job.as_deref(), &self.options()),
-            None => self.run_one(session, channel),
+            Some(file) => push_file::run(context, channel, file, self.job.as_deref(), &self.options()),
+            None => self.run_one(context, channel),
         }
     }
 
-    fn run_one(self, session: &Session, channel: &Channel) -> Result<(), Failure> {
+    fn run_one(self, context: &CommandContext, channel: &Channel) -> Result<(), Failure> {
         let name = self.job.clone().expect("clap requires a job without a file");
         let doing = format!("push the job \"{name}\"");
         // Everything is checked before the store is opened: a refused push leaves no trace.
         let payload = payload(&self.data, &doing)?;
         let job = self.options().job(&name, payload);
         form::check(&job).map_err(|error| Failure::new(Exit::Usage, &doing).because(error))?;
-        if let Some(warning) = unknown_here(session, channel, &name) {
-            session.warn(&warning);
+        if let Some(warning) = unknown_here(context, channel, &name) {
+            context.warn(&warning);
         }
 
-        let queue = session.queue(channel)?;
-        let pushed = session.block_on(queue.push_raw(&name, job.payload, &self.options()));
+        let queue = context.queue(channel)?;
+        let pushed = context.block_on(queue.push_raw(&name, job.payload, &self.options()));
         let pushed = pushed.map_err(|error| Failure::push(doing, error))?;
         let added = matches!(pushed, Pushed::Added(_));
-        if session.json() {
-            return session
+        if context.json() {
+            return context
                 .print_json(&json!({ "channel": channel.name, "id": pushed.id(), "added": added }));
         }
         if !added {
-            session.note("nothing was added: a job with this key is there already, its id follows");
+            context.note("nothing was added: a job with this key is there already, its id follows");
         }
-        session.print(&format!("{}\n", pushed.id()))
+        context.print(&format!("{}\n", pushed.id()))
     }
 
     /// The options; for a file, those of lines that say nothing else.
@@ -145,14 +145,14 @@ fn header(text: &str) -> Result<(String, String), String> {
 
 /// A warning when a job has no handler in this binary although this binary is what runs the channel's jobs. Not a
 /// refusal: the master may be started from another binary than the producer.
-pub(super) fn unknown_here(session: &Session, channel: &Channel, name: &str) -> Option<String> {
-    let names: Vec<_> = session.registry().names().collect();
+pub(super) fn unknown_here(context: &CommandContext, channel: &Channel, name: &str) -> Option<String> {
+    let names: Vec<_> = context.registry().names().collect();
     let known = names.contains(&name) || names.is_empty() || channel.worker.handler != Handler::Registered;
     (!known).then(|| {
         format!(
             "no handler for \"{}\" is registered in this program (there are: {}); the job fails as unknown_job unless \
              the channel is served by a program that has one",
-            text::plain(name),
+            sanitize::line(name),
             names.join(", ")
         )
     })

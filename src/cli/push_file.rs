@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::push::{Unreadable, unknown_here};
 use super::push_lines::{LineError, Lines, parse};
-use super::{Exit, Failure, Session, text};
+use super::{CommandContext, Exit, Failure, sanitize};
 use crate::config::Channel;
 use crate::form::Defaults;
 use crate::job::JobId;
@@ -24,7 +24,7 @@ use crate::store::{PushError, Pushed};
 
 /// Pushes the jobs of `file`; `-` is standard input. Job name and options are for lines that say nothing else.
 pub(super) fn run(
-    session: &Session,
+    context: &CommandContext,
     channel: &Channel,
     file: &Path,
     job: Option<&str>,
@@ -36,8 +36,8 @@ pub(super) fn run(
         Source::File(mut opened) => {
             let checked = check_all(&opened, &input.name, &defaults)?;
             for name in &checked.names {
-                if let Some(warning) = unknown_here(session, channel, name) {
-                    session.warn(&warning);
+                if let Some(warning) = unknown_here(context, channel, name) {
+                    context.warn(&warning);
                 }
             }
             opened.seek(SeekFrom::Start(0)).map_err(|error| unreadable(&input.name, error, Exit::Failed))?;
@@ -45,17 +45,17 @@ pub(super) fn run(
         }
         Source::Stream(stream) => (Lines::new(stream, true), None),
     };
-    let queue = session.queue(channel)?;
-    let bar = progress(session, total);
-    let mut push = Pushing { queue: &queue, name: &input.name, bar: &bar, tally: Tally::default() };
-    let done = session.block_on(push.all(lines, &defaults));
+    let queue = context.queue(channel)?;
+    let bar = progress(context, total);
+    let mut push = BulkPush { queue: &queue, name: &input.name, bar: &bar, tally: PushTally::default() };
+    let done = context.block_on(push.all(lines, &defaults));
     let tally = push.tally;
     bar.finish_and_clear();
     done?;
-    if session.json() {
-        session.print_json(&tally.to_json(&channel.name))
+    if context.json() {
+        context.print_json(&tally.to_json(&channel.name))
     } else {
-        session.print(&tally.render(&channel.name))
+        context.print(&tally.render(&channel.name))
     }
 }
 
@@ -146,7 +146,7 @@ struct BadLine {
 
 /// What was pushed so far.
 #[derive(Default)]
-struct Tally {
+struct PushTally {
     added: u64,
     existing: u64,
     first: Option<JobId>,
@@ -155,7 +155,7 @@ struct Tally {
     line: u64,
 }
 
-impl Tally {
+impl PushTally {
     fn count(&mut self, pushed: &[Pushed], line: u64) {
         for one in pushed {
             match one {
@@ -171,7 +171,7 @@ impl Tally {
     }
 
     fn render(&self, channel: &str) -> String {
-        let mut text = format!("pushed {} to channel \"{channel}\"", text::jobs(self.added));
+        let mut text = format!("pushed {} to channel \"{channel}\"", sanitize::jobs(self.added));
         match (self.first, self.last) {
             (Some(first), Some(last)) if first != last => text.push_str(&format!(", ids {first} to {last}")),
             (Some(id), _) => text.push_str(&format!(", id {id}")),
@@ -196,14 +196,14 @@ impl Tally {
     }
 }
 
-struct Pushing<'a> {
+struct BulkPush<'a> {
     queue: &'a Queue,
     name: &'a str,
     bar: &'a ProgressBar,
-    tally: Tally,
+    tally: PushTally,
 }
 
-impl Pushing<'_> {
+impl BulkPush<'_> {
     async fn all(&mut self, mut lines: Lines, defaults: &Defaults<'_>) -> Result<(), Failure> {
         let mut batch = self.queue.batch();
         // The last line whose job is in the batch.
@@ -254,7 +254,7 @@ impl Pushing<'_> {
 
     /// A bad line, with what came before it.
     fn stopped(&self, failure: Failure) -> Failure {
-        let Tally { added, existing, line, .. } = self.tally;
+        let PushTally { added, existing, line, .. } = self.tally;
         if added + existing == 0 {
             return failure.hint("nothing was pushed: correct the line and push again");
         }
@@ -266,7 +266,7 @@ impl Pushing<'_> {
 
     /// A batch that did not get through, with what came before it.
     fn failed(&self, failure: Failure, in_batch: usize, last_line: u64, unsure: bool) -> Failure {
-        let Tally { added, existing, line, .. } = self.tally;
+        let PushTally { added, existing, line, .. } = self.tally;
         let sure = match added + existing {
             0 => "no job was pushed for sure".to_owned(),
             n => format!("{} up to line {line}", pushed(n)),
@@ -280,8 +280,8 @@ impl Pushing<'_> {
     }
 }
 
-fn progress(session: &Session, total: Option<u64>) -> ProgressBar {
-    let wanted = io::stderr().is_terminal() && !session.quiet() && !session.json();
+fn progress(context: &CommandContext, total: Option<u64>) -> ProgressBar {
+    let wanted = io::stderr().is_terminal() && !context.quiet() && !context.json();
     let target = if wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(total, target);
     let template = match total {
@@ -299,7 +299,7 @@ fn progress(session: &Session, total: Option<u64>) -> ProgressBar {
 
 /// `1 job was pushed`, `2 jobs were pushed`.
 fn pushed(count: u64) -> String {
-    format!("{} {} pushed", text::jobs(count), if count == 1 { "was" } else { "were" })
+    format!("{} {} pushed", sanitize::jobs(count), if count == 1 { "was" } else { "were" })
 }
 
 #[cfg(test)]
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn the_summary_counts_what_was_added_and_what_was_there() {
-        let mut tally = Tally::default();
+        let mut tally = PushTally::default();
         assert_eq!(tally.render("x"), "pushed 0 jobs to channel \"x\"\n");
         tally.count(&[Pushed::Added(JobId(7))], 1);
         assert_eq!(tally.render("x"), "pushed 1 job to channel \"x\", id 7\n");

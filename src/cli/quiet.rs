@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::json;
 
-use super::each::{self, Done};
-use super::{Failure, Session, text};
+use super::per_channel::{self, ChannelDone};
+use super::{CommandContext, Failure, sanitize};
 use crate::channel::QuietReply;
 use crate::config::Channel;
 use crate::master::{Answer, Request};
@@ -18,21 +18,21 @@ pub(crate) struct Quiet {
 }
 
 impl Quiet {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        each::channel(session, &each::served(session, self.all)?, quiet)
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        per_channel::sequentially(context, &per_channel::with_master(context, self.all)?, quiet)
     }
 }
 
-fn quiet(channel: &Channel) -> Result<Done, Failure> {
+fn quiet(channel: &Channel) -> Result<ChannelDone, Failure> {
     let name = &channel.name;
     let doing = format!("quiet the master of channel \"{name}\"");
-    let Answer::Quiet(reply) = each::ask(channel, &doing, Request::Quiet)? else {
-        return Err(each::astray(&doing));
+    let Answer::Quiet(reply) = per_channel::ask(channel, &doing, Request::Quiet)? else {
+        return Err(per_channel::unexpected_answer(&doing));
     };
     let QuietReply { was_quiet, running, handed_back } = reply;
     let json =
         json!({ "channel": name, "was_quiet": was_quiet, "running": running, "handed_back": handed_back });
-    Ok(Done::new(render(name, reply), json))
+    Ok(ChannelDone::new(render(name, reply), json))
 }
 
 fn render(channel: &str, reply: QuietReply) -> String {
@@ -49,7 +49,7 @@ fn render(channel: &str, reply: QuietReply) -> String {
     }
     if !was_quiet && handed_back > 0 {
         let waits = if handed_back == 1 { "that had not begun waits" } else { "that had not begun wait" };
-        words.push_str(&format!(" {} {waits} again.", text::jobs(handed_back as u64)));
+        words.push_str(&format!(" {} {waits} again.", sanitize::jobs(handed_back as u64)));
     }
     words
 }

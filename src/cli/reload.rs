@@ -3,9 +3,9 @@
 use clap::Args;
 use serde_json::json;
 
-use super::drain::Drain;
-use super::each::{self, Done};
-use super::{Exit, Failure, Session, table, text};
+use super::per_channel::{self, ChannelDone};
+use super::progress::Progress;
+use super::{CommandContext, Exit, Failure, sanitize, table};
 use crate::config::Channel;
 use crate::master::{self, Answer, Request};
 use crate::pool::{RolloutSummary, WorkerRef, WorkerReplacement};
@@ -19,16 +19,16 @@ pub(crate) struct Reload {
 }
 
 impl Reload {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         // It is about to be put in force.
-        session.checked_config()?;
-        each::at_once(session, &each::served(session, self.all)?, "reloading", reload)
+        context.checked_config()?;
+        per_channel::concurrently(context, &per_channel::with_master(context, self.all)?, "reloading", reload)
     }
 }
 
-fn reload(channel: &Channel, mut progress: Drain) -> Result<Done, Failure> {
+fn reload(channel: &Channel, mut progress: Progress) -> Result<ChannelDone, Failure> {
     let doing = format!("reload channel \"{}\"", channel.name);
-    each::need_master(channel, &doing)?;
+    per_channel::require_master(channel, &doing)?;
     let answer = master::ask(&master::socket(channel), Request::Reload, |report| progress.show(report));
     progress.end();
     match answer {
@@ -42,14 +42,14 @@ fn reload(channel: &Channel, mut progress: Drain) -> Result<Done, Failure> {
                 "restart": restart,
                 "program_replaced": program_replaced,
             });
-            Ok(Done::new(render(&channel.name, &renewed), json).warning(warnings))
+            Ok(ChannelDone::new(render(&channel.name, &renewed), json).warning(warnings))
         }
         Ok(Answer::NotReloaded { why, invalid }) => {
             let exit = if invalid { Exit::Config } else { Exit::Failed };
             Err(Failure::new(exit, doing).because(why).hint("everything goes on as before"))
         }
-        Ok(_) => Err(each::astray(&doing)),
-        Err(error) => Err(each::refused(&doing, error)),
+        Ok(_) => Err(per_channel::unexpected_answer(&doing)),
+        Err(error) => Err(per_channel::control_failure(&doing, error)),
     }
 }
 
@@ -61,7 +61,7 @@ fn render(channel: &str, renewed: &RolloutSummary) -> String {
         shown.push_str(&format!("\n{}", table::render(&header, workers.iter().map(row)).trim_end()));
     }
     if *handed_back > 0 {
-        let jobs = text::jobs(*handed_back as u64);
+        let jobs = sanitize::jobs(*handed_back as u64);
         shown.push_str(&format!(
             "\n{jobs} did not finish within stop_wait_seconds and will run again, not counted as an attempt."
         ));

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Exit, Failure, Session, text};
+use super::{CommandContext, Exit, Failure, sanitize};
 use crate::job::JobId;
 use crate::store::{self, Filter};
 
@@ -19,20 +19,20 @@ pub(crate) struct ReloadFailed {
 }
 
 impl ReloadFailed {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let channel = session.channel()?;
-        let store = session.store(channel)?;
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        let channel = context.channel()?;
+        let store = context.store(channel)?;
         let mut ids = self.ids;
         ids.sort_unstable();
         ids.dedup();
         let asked = ids.len() as u64;
         let filter = Filter { ids, job: self.job };
-        let reloaded = session.block_on(store::reload_failed(&*store, &filter));
+        let reloaded = context.block_on(store::reload_failed(&*store, &filter));
         let moved = reloaded.map_err(|error| Failure::store("reload the failed jobs", error))?;
-        if session.json() {
-            session.print_json(&json!({ "channel": channel.name, "reloaded": moved }))?;
+        if context.json() {
+            context.print_json(&json!({ "channel": channel.name, "reloaded": moved }))?;
         } else {
-            session.print(&render(&channel.name, moved))?;
+            context.print(&render(&channel.name, moved))?;
         }
         if moved < asked {
             let missing = asked - moved;
@@ -50,6 +50,6 @@ impl ReloadFailed {
 fn render(channel: &str, moved: u64) -> String {
     match moved {
         0 => format!("No failed job of channel \"{channel}\" was reloaded.\n"),
-        n => format!("Reloaded {} of channel \"{channel}\".\n", text::jobs(n)),
+        n => format!("Reloaded {} of channel \"{channel}\".\n", sanitize::jobs(n)),
     }
 }

@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::json;
 
-use super::each::{self, Done};
-use super::{Exit, Failure, Session};
+use super::per_channel::{self, ChannelDone};
+use super::{CommandContext, Exit, Failure};
 use crate::config::Channel;
 use crate::master::{self, Answer, ControlError, Request};
 
@@ -17,27 +17,27 @@ pub(crate) struct Resume {
 }
 
 impl Resume {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let channels = session.channels(self.all)?;
-        each::channel(session, &channels, |channel| resume(session, channel))
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        let channels = context.channels(self.all)?;
+        per_channel::sequentially(context, &channels, |channel| resume(context, channel))
     }
 }
 
-fn resume(session: &Session, channel: &Channel) -> Result<Done, Failure> {
+fn resume(context: &CommandContext, channel: &Channel) -> Result<ChannelDone, Failure> {
     let name = &channel.name;
     // The master first: it is ours to free also while the store is away.
     let was_quiet = end_quiet(channel)?;
-    let store = session.store(channel);
+    let store = context.store(channel);
     let ended = store.and_then(|store| {
-        let ended = session.block_on(store.resume());
+        let ended = context.block_on(store.resume());
         ended.map_err(|error| Failure::store(format!("end the pause of channel \"{name}\""), error))
     });
     if ended.is_err() && was_quiet == Some(true) {
-        session.note(&format!("the master of channel \"{name}\" is no longer quiet"));
+        context.note(&format!("the master of channel \"{name}\" is no longer quiet"));
     }
     let was_paused = ended?;
     let json = json!({ "channel": name, "was_paused": was_paused, "was_quiet": was_quiet });
-    Ok(Done::new(render(name, was_paused, was_quiet), json))
+    Ok(ChannelDone::new(render(name, was_paused, was_quiet), json))
 }
 
 /// Whether the master on this machine had been quiet; `None` when there is none.
@@ -48,7 +48,7 @@ fn end_quiet(channel: &Channel) -> Result<Option<bool>, Failure> {
     let doing = || format!("let the master of channel \"{}\" take jobs again", channel.name);
     match master::ask(&master::socket(channel), Request::Resume, |_| {}) {
         Ok(Answer::Resumed { was_quiet }) => Ok(Some(was_quiet)),
-        Ok(_) => Err(each::astray(&doing())),
+        Ok(_) => Err(per_channel::unexpected_answer(&doing())),
         // It cannot be quiet if it does not know what that is.
         Err(ControlError::Unknown) => Ok(Some(false)),
         // It may have ended between our look and our question.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::listen::failure;
 use super::log::{Log, LogFormat};
-use super::{Exit, Failure, Session, text};
+use super::{CommandContext, Exit, Failure, sanitize};
 use crate::channel::Scope;
 use crate::job::{JobId, Outcome};
 use crate::master;
@@ -21,24 +21,24 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let channel = session.channel()?;
-        Session::check_served(channel, "run a job")?;
-        let config = Arc::new(session.checked_config()?.clone());
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        let channel = context.channel()?;
+        CommandContext::check_served(channel, "run a job")?;
+        let config = Arc::new(context.checked_config()?.clone());
         let scope = self.id.map_or(Scope::Next, Scope::Only);
-        let log = Log::start(session, LogFormat::Text, "error,worker=info");
+        let log = Log::start(context, LogFormat::Text, "error,worker=info");
         let stopped = master::run_once(&config, channel, scope);
         drop(log);
         let stopped = stopped.map_err(failure)?;
-        if session.json() {
-            session.print_json(&json!({
+        if context.json() {
+            context.print_json(&json!({
                 "channel": channel.name,
                 "id": stopped.job,
                 "outcome": stopped.outcome.as_ref().map(Outcome::word),
                 "error": stopped.outcome.as_ref().and_then(why),
             }))?;
         }
-        let say = |text: &str| if session.json() { Ok(()) } else { session.print(text) };
+        let say = |text: &str| if context.json() { Ok(()) } else { context.print(text) };
         match (stopped.job, stopped.outcome) {
             (Some(id), Some(Outcome::Done)) => say(&format!("Job {id} is done.\n")),
             (Some(id), Some(outcome)) => Err(ended(id, &outcome)),
@@ -57,7 +57,7 @@ impl Run {
 fn ended(id: JobId, outcome: &Outcome) -> Failure {
     let why = why(outcome).unwrap_or_default();
     Failure::new(Exit::Failed, format!("finish job {id}"))
-        .because(text::plain_lines(&why))
+        .because(sanitize::lines(&why))
         .hint(format!("queue:show {id} tells what happens to it now"))
 }
 

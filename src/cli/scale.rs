@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::json;
 
-use super::each::{self, Done};
-use super::{Failure, Session};
+use super::per_channel::{self, ChannelDone};
+use super::{CommandContext, Failure};
 use crate::config::Channel;
 use crate::master::{Answer, Request};
 use crate::pool::{MinWorkers, ScaleOrder};
@@ -32,22 +32,22 @@ fn order(text: &str) -> Result<ScaleOrder, String> {
 }
 
 impl Scale {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        each::channel(session, &session.channels(false)?, |channel| scale(channel, self.workers))
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        per_channel::sequentially(context, &context.channels(false)?, |channel| scale(channel, self.workers))
     }
 }
 
-fn scale(channel: &Channel, order: ScaleOrder) -> Result<Done, Failure> {
+fn scale(channel: &Channel, order: ScaleOrder) -> Result<ChannelDone, Failure> {
     let name = &channel.name;
     let doing = format!("scale channel \"{name}\"");
-    let Answer::Scaled(floor) = each::ask(channel, &doing, Request::Scale { order })? else {
-        return Err(each::astray(&doing));
+    let Answer::Scaled(floor) = per_channel::ask(channel, &doing, Request::Scale { order })? else {
+        return Err(per_channel::unexpected_answer(&doing));
     };
     let MinWorkers { fewest, before, min, max, dynamic, clamped } = floor;
     let json = json!({
         "channel": name, "fewest": fewest, "before": before, "min": min, "max": max, "dynamic": dynamic, "clamped": clamped,
     });
-    Ok(Done::new(render(name, &floor), json))
+    Ok(ChannelDone::new(render(name, &floor), json))
 }
 
 fn render(channel: &str, floor: &MinWorkers) -> String {

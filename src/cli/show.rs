@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Exit, Failure, Session, text, time};
+use super::{CommandContext, Exit, Failure, sanitize, time};
 use crate::config::Channel;
 use crate::job::{AttemptError, ErrorKind, FailReason, JobId, Meta, Priority, UniqueUntil};
 use crate::store::{Listed, State};
@@ -20,20 +20,20 @@ pub(crate) struct Show {
 }
 
 impl Show {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let channel = session.channel()?;
-        let store = session.store(channel)?;
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        let channel = context.channel()?;
+        let store = context.store(channel)?;
         let doing = || format!("show job {}", self.id);
-        let found = session.block_on(store.get(self.id)).map_err(|error| Failure::store(doing(), error))?;
+        let found = context.block_on(store.get(self.id)).map_err(|error| Failure::store(doing(), error))?;
         let Some(job) = found else {
             return Err(Failure::new(Exit::Failed, doing())
                 .because(format!("channel \"{}\" does not hold it", channel.name))
                 .hint("a job that is done or was removed leaves no record; is it another --channel?"));
         };
-        if session.json() {
-            session.print_json(&Shown::of(&job, &channel.name))
+        if context.json() {
+            context.print_json(&JobJson::of(&job, &channel.name))
         } else {
-            session.print(&render(&job, channel))
+            context.print(&render(&job, channel))
         }
     }
 }
@@ -42,7 +42,7 @@ fn render(job: &Listed, channel: &Channel) -> String {
     let meta = &job.meta;
     let mut fields: Vec<(&str, String)> = vec![
         ("id", job.id.to_string()),
-        ("job", text::plain(&meta.job).into_owned()),
+        ("job", sanitize::line(&meta.job).into_owned()),
         ("channel", channel.name.clone()),
         ("state", state(job)),
         ("pushed", time::local(job.id.pushed_at())),
@@ -65,7 +65,7 @@ fn render(job: &Listed, channel: &Channel) -> String {
     };
     fields.push(("time limit", timeout));
     if let Some(key) = &meta.unique {
-        fields.push(("unique key", format!("{}{}", text::plain(key), held(meta))));
+        fields.push(("unique key", format!("{}{}", sanitize::line(key), held(meta))));
     }
     if meta.priority != Priority::Normal {
         fields.push(("priority", meta.priority.as_str().to_owned()));
@@ -80,17 +80,17 @@ fn render(job: &Listed, channel: &Channel) -> String {
     if !meta.headers.is_empty() {
         shown.push_str("headers\n");
         for (name, value) in &meta.headers {
-            shown.push_str(&format!("  {}: {}\n", text::plain(name), text::plain(value)));
+            shown.push_str(&format!("  {}: {}\n", sanitize::line(name), sanitize::line(value)));
         }
     }
     shown.push_str("payload\n");
-    shown.push_str(&indented(&text::pretty(&job.payload)));
+    shown.push_str(&indented(&sanitize::pretty(&job.payload)));
     if !meta.errors.is_empty() {
         shown.push_str("errors, oldest first\n");
         for error in &meta.errors {
             let (kind, at) = (kind(error.kind), time::local(error.at));
             shown.push_str(&format!("  attempt {}, {at}, {kind}\n", error.attempt));
-            shown.push_str(&indented(&indented(&text::plain_lines(error.message.trim_end()))));
+            shown.push_str(&indented(&indented(&sanitize::lines(error.message.trim_end()))));
         }
     }
     shown
@@ -140,7 +140,7 @@ fn indented(text: &str) -> String {
 
 /// The job as JSON.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct JobJson<'a> {
     id: JobId,
     job: &'a str,
     channel: &'a str,
@@ -165,23 +165,23 @@ struct Shown<'a> {
     payload: Option<&'a RawValue>,
     /// The record as found, when it cannot be understood.
     raw: Option<&'a str>,
-    errors: Vec<ShownError<'a>>,
+    errors: Vec<ErrorJson<'a>>,
 }
 
 #[derive(Serialize)]
-struct ShownError<'a> {
+struct ErrorJson<'a> {
     attempt: u32,
     at: Option<String>,
     kind: ErrorKind,
     message: &'a str,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> JobJson<'a> {
     fn of(job: &'a Listed, channel: &'a str) -> Self {
         let meta = &job.meta;
         let at = |state| if job.state == state { time::rfc3339(job.at) } else { None };
         let payload: Option<&RawValue> = serde_json::from_str(job.payload.trim()).ok();
-        let error = |error: &'a AttemptError| ShownError {
+        let error = |error: &'a AttemptError| ErrorJson {
             attempt: error.attempt,
             at: time::rfc3339(error.at),
             kind: error.kind,
@@ -265,13 +265,13 @@ mod tests {
     #[test]
     fn json_keeps_the_payload_as_it_is() {
         let job = job();
-        let shown = text::json(&Shown::of(&job, "default"));
+        let shown = sanitize::json(&JobJson::of(&job, "default"));
         assert!(
             shown.contains(r#""payload":{"to":"ann","n":12345678901234567890123},"raw":null"#),
             "{shown}"
         );
         let torn = Listed { payload: "{\"to".to_owned(), ..job };
-        let shown = text::json(&Shown::of(&torn, "default"));
+        let shown = sanitize::json(&JobJson::of(&torn, "default"));
         assert!(shown.contains(r#""payload":null,"raw":"{\"to""#), "{shown}");
     }
 }

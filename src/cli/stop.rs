@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 
-use super::drain::Drain;
-use super::each::{self, Done};
-use super::{Exit, Failure, Session, text};
+use super::per_channel::{self, ChannelDone};
+use super::progress::Progress;
+use super::{CommandContext, Exit, Failure, sanitize};
 use crate::config::Channel;
 use crate::master::{self, Answer, ControlError, Request};
 
 /// How long the lock may take to become free once the channel has ended.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two looks.
-const PAUSE: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Let the master of a channel finish what runs, end it, and wait for that
 #[derive(Debug, Args)]
@@ -29,24 +29,24 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let channels = each::served(session, self.all)?;
-        each::at_once(session, &channels, "stopping", |channel, progress| {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        let channels = per_channel::with_master(context, self.all)?;
+        per_channel::concurrently(context, &channels, "stopping", |channel, progress| {
             let (handed_back, settled) = stop(channel, self.force, progress)?;
             let json = json!({ "channel": channel.name, "handed_back": handed_back, "settled": settled });
             let failure = (!settled).then(|| unsettled(channel));
-            Ok(Done::new(render(&channel.name, handed_back), json).failing(failure))
+            Ok(ChannelDone::new(render(&channel.name, handed_back), json).failing(failure))
         })
     }
 }
 
 /// Stops one channel; answers how many jobs were handed back, and whether the store heard how all ended.
-fn stop(channel: &Channel, force: bool, mut progress: Drain) -> Result<(usize, bool), Failure> {
+fn stop(channel: &Channel, force: bool, mut progress: Progress) -> Result<(usize, bool), Failure> {
     let doing = format!("stop channel \"{}\"", channel.name);
-    each::need_master(channel, &doing)?;
+    per_channel::require_master(channel, &doing)?;
     // A master that starts, or begins anew, holds the lock for a while before it answers.
     let begun = Instant::now();
-    let longest = channel.stop_wait + channel.stop_grace + PATIENCE;
+    let longest = channel.stop_wait + channel.stop_grace + LOCK_RELEASE_TIMEOUT;
     let answer = loop {
         let asked =
             master::ask(&master::socket(channel), Request::Stop { force }, |report| progress.show(report));
@@ -54,7 +54,7 @@ fn stop(channel: &Channel, force: bool, mut progress: Drain) -> Result<(usize, b
             Err(ControlError::Nobody { .. })
                 if begun.elapsed() < longest && master::presence(channel).running =>
             {
-                thread::sleep(PAUSE);
+                thread::sleep(POLL_INTERVAL);
             }
             answer => break answer,
         }
@@ -65,16 +65,16 @@ fn stop(channel: &Channel, force: bool, mut progress: Drain) -> Result<(usize, b
         Ok(_) => (0, true),
         // It may have ended for another reason between our look and our question.
         Err(_) if !master::presence(channel).running => (0, true),
-        Err(error) => return Err(each::refused(&doing, error)),
+        Err(error) => return Err(per_channel::control_failure(&doing, error)),
     };
     let begun = Instant::now();
     while master::presence(channel).running {
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > LOCK_RELEASE_TIMEOUT {
             return Err(Failure::new(Exit::Failed, doing)
                 .because("its master has said goodbye and still holds the lock")
                 .hint("look at its log, and at its process with queue:status"));
         }
-        thread::sleep(PAUSE);
+        thread::sleep(POLL_INTERVAL);
     }
     Ok(ended)
 }
@@ -90,7 +90,7 @@ fn render(channel: &str, handed_back: usize) -> String {
     match handed_back {
         0 => format!("Channel \"{channel}\" has stopped."),
         n => {
-            let jobs = text::jobs(n as u64);
+            let jobs = sanitize::jobs(n as u64);
             format!("Channel \"{channel}\" has stopped; {jobs} did not finish and will run again.")
         }
     }

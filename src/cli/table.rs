@@ -12,7 +12,7 @@ const STYLE: TableStyle = TableStyle::new()
     .bottom_border(LineStyle::new('└', '─', '┴', '┘'));
 
 /// Cells of so many characters do not break.
-const SHORT: usize = 10;
+const MAX_UNBROKEN_CHARS: usize = 10;
 
 /// A table with its header, as text that ends with a line break. Rows hold text that is safe to show. On a terminal too
 /// narrow for it, cells break between words: what is one word, as an id, stays whole.
@@ -44,7 +44,11 @@ fn fit(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, width: Opti
 /// How many characters of a cell stay on one line: its longest word, or all of what is short, as a time with its unit.
 fn unbroken(cell: &str) -> usize {
     let all = cell.chars().count();
-    if all <= SHORT { all } else { cell.split(' ').map(|word| word.chars().count()).max().unwrap_or(0) }
+    if all <= MAX_UNBROKEN_CHARS {
+        all
+    } else {
+        cell.split(' ').map(|word| word.chars().count()).max().unwrap_or(0)
+    }
 }
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use super::{table, text};
+use super::{sanitize, table};
 use crate::channel::ChannelStatus;
 use crate::pool::{SizingChange, WorkerActivity, WorkerCounts, WorkerStatus};
 
 /// So many of the last decisions are shown; all that are kept are in the JSON.
-const SCALED: usize = 5;
+const SHOWN_DECISIONS: usize = 5;
 /// Longest name of a job in the table.
-const NAME: usize = 40;
+const MAX_JOB_NAME_CHARS: usize = 40;
 
 /// Everything about the workers of a channel, as text.
 pub(super) fn render(report: &ChannelStatus) -> String {
@@ -40,7 +40,7 @@ pub(super) fn render(report: &ChannelStatus) -> String {
     if !replaced.is_empty() {
         shown.push_str(&format!("Replaced: {}\n", replaced.join(", ")));
     }
-    for scaled in pool.scaled.iter().rev().take(SCALED) {
+    for scaled in pool.scaled.iter().rev().take(SHOWN_DECISIONS) {
         let SizingChange { ago_ms, from, decision } = scaled;
         shown.push_str(&format!("{} ago: from {from} to {}: {decision}\n", span(*ago_ms), decision.workers));
     }
@@ -49,7 +49,7 @@ pub(super) fn render(report: &ChannelStatus) -> String {
 
 /// What is wrong with the workers, if anything, as one line.
 pub(super) fn trouble(report: &ChannelStatus) -> Option<String> {
-    let error = text::plain(report.worker_error.as_deref()?).into_owned();
+    let error = sanitize::line(report.worker_error.as_deref()?).into_owned();
     if !report.pool.degraded {
         return Some(format!("No worker can be started: {error}"));
     }
@@ -107,7 +107,7 @@ fn rows(workers: &[WorkerStatus]) -> String {
 fn row(row: &WorkerStatus) -> Vec<String> {
     let (mut job, mut age, mut progress) = (String::new(), String::new(), String::new());
     if let Some(aboard) = &row.job {
-        job = format!("{} {}", aboard.id, text::short(&aboard.name, NAME));
+        job = format!("{} {}", aboard.id, sanitize::truncated(&aboard.name, MAX_JOB_NAME_CHARS));
         match row.jobs {
             0 | 1 => {}
             jobs => job.push_str(&format!(" and {} more", jobs - 1)),

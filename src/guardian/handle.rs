@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use super::confine::Confine;
+use super::privileges::Privileges;
 
 /// Names one child within a master's life; never reused, unlike a pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,7 +17,7 @@ pub struct ChildId(pub u64);
 
 /// A program to start. Descriptors are the child's ends; the master's ends stay with the caller.
 #[derive(Debug)]
-pub struct Spawn {
+pub struct ChildSpec {
     /// The program, looked up in PATH when it holds no slash, and its arguments.
     pub argv: Vec<String>,
     /// Variables set for the child, beside those the guardian itself has.
@@ -69,17 +69,17 @@ pub type Events = UnboundedSender<(ChildId, ChildEvent)>;
 
 /// Most children that are asked for and have neither started nor failed. More than a guardian that lives ever
 /// gets behind with; what is asked beyond it fails at once instead of piling up.
-const MOST_WAITING: usize = 1024;
+const MAX_PENDING_SPAWNS: usize = 1024;
 
 /// Asks the guardian for children. Cheap to clone; nothing here waits or fails: what becomes of a request
 /// arrives as a [`ChildEvent`].
 #[derive(Clone, Debug)]
-pub struct Handle {
-    asks: UnboundedSender<Ask>,
+pub struct GuardianHandle {
+    commands: UnboundedSender<Command>,
     /// What this handle's children belong to: stands first in their cookies.
     scope: Arc<str>,
     /// What they are started as.
-    confine: Option<Arc<Confine>>,
+    privileges: Option<Arc<Privileges>>,
     shared: Arc<Shared>,
 }
 
@@ -88,15 +88,21 @@ pub struct Handle {
 pub(super) struct Shared {
     last_child: AtomicU64,
     /// Children asked for and neither started nor failed; raised by handles, lowered by the task.
-    pub(super) waiting: AtomicUsize,
+    pub(super) pending_spawns: AtomicUsize,
     /// How often the guardian died; raised by the task.
     pub(super) deaths: AtomicU64,
 }
 
 /// What a handle asks of the task that talks to the guardian.
 #[derive(Debug)]
-pub(super) enum Ask {
-    Spawn { child: ChildId, scope: Arc<str>, confine: Option<Arc<Confine>>, what: Box<Spawn>, events: Events },
+pub(super) enum Command {
+    Spawn {
+        child: ChildId,
+        scope: Arc<str>,
+        privileges: Option<Arc<Privileges>>,
+        spec: Box<ChildSpec>,
+        events: Events,
+    },
     Terminate(ChildId),
     Kill(ChildId),
     Hold(String, OwnedFd),
@@ -104,9 +110,9 @@ pub(super) enum Ask {
     ShutDown(oneshot::Sender<()>),
 }
 
-impl Handle {
-    pub(super) fn new(asks: UnboundedSender<Ask>, shared: Arc<Shared>) -> Self {
-        Self { asks, scope: "".into(), confine: None, shared }
+impl GuardianHandle {
+    pub(super) fn new(commands: UnboundedSender<Command>, shared: Arc<Shared>) -> Self {
+        Self { commands, scope: "".into(), privileges: None, shared }
     }
 
     /// The same handle for children that belong to this lock: a later holder of it finds them by their cookies.
@@ -117,29 +123,29 @@ impl Handle {
 
     /// The same handle for children that are started so.
     #[must_use]
-    pub fn confined(&self, confine: Confine) -> Self {
-        Self { confine: Some(confine.into()), ..self.clone() }
+    pub fn with_privileges(&self, privileges: Privileges) -> Self {
+        Self { privileges: Some(privileges.into()), ..self.clone() }
     }
 
     /// Starts a child. Its events come in this order: `Spawned`, then one last word; or the last word alone.
-    pub fn spawn(&self, what: Spawn, events: Events) -> ChildId {
-        let child = self.unborn();
-        let name = what.argv.first().cloned().unwrap_or_default();
+    pub fn spawn(&self, spec: ChildSpec, events: Events) -> ChildId {
+        let child = self.reserve_id();
+        let name = spec.argv.first().cloned().unwrap_or_default();
         let refuse = |events: &Events, why: &str, errno: Errno| {
             let error = format!("could not run \"{name}\": {why}");
             // Nobody listening means nobody cares.
             let _ = events.send((child, ChildEvent::SpawnFailed { error, errno: errno as i32 }));
         };
-        if self.shared.waiting.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
-            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        if self.shared.pending_spawns.fetch_add(1, Ordering::Relaxed) >= MAX_PENDING_SPAWNS {
+            self.shared.pending_spawns.fetch_sub(1, Ordering::Relaxed);
             refuse(&events, "too many programs are waiting to be started", Errno::EAGAIN);
             return child;
         }
-        let (scope, confine) = (Arc::clone(&self.scope), self.confine.clone());
-        let ask = Ask::Spawn { child, scope, confine, what: Box::new(what), events };
-        if let Err(unsent) = self.asks.send(ask) {
-            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
-            if let Ask::Spawn { events, .. } = unsent.0 {
+        let (scope, privileges) = (Arc::clone(&self.scope), self.privileges.clone());
+        let command = Command::Spawn { child, scope, privileges, spec: Box::new(spec), events };
+        if let Err(unsent) = self.commands.send(command) {
+            self.shared.pending_spawns.fetch_sub(1, Ordering::Relaxed);
+            if let Command::Spawn { events, .. } = unsent.0 {
                 refuse(&events, "the guardian has been shut down", Errno::ESHUTDOWN);
             }
         }
@@ -148,29 +154,29 @@ impl Handle {
 
     /// A number for a child that will never be born, because what it needs could not be prepared.
     #[must_use]
-    pub fn unborn(&self) -> ChildId {
+    pub fn reserve_id(&self) -> ChildId {
         ChildId(self.shared.last_child.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// SIGTERM to the child's process group.
     pub fn terminate(&self, child: ChildId) {
-        self.ask(Ask::Terminate(child));
+        self.send(Command::Terminate(child));
     }
 
     /// SIGKILL to the child's whole tree; `Exited` follows.
     pub fn kill(&self, child: ChildId) {
-        self.ask(Ask::Kill(child));
+        self.send(Command::Kill(child));
     }
 
     /// Makes the guardian keep a descriptor, that of a locked file, open until it is released or the guardian
     /// ends. A later guardian gets it too.
     pub fn hold(&self, name: &str, lock: OwnedFd) {
-        self.ask(Ask::Hold(name.to_owned(), lock));
+        self.send(Command::Hold(name.to_owned(), lock));
     }
 
     /// Makes the guardian close a held descriptor.
     pub fn release(&self, name: &str) {
-        self.ask(Ask::Release(name.to_owned()));
+        self.send(Command::Release(name.to_owned()));
     }
 
     /// How often the guardian has died and been replaced.
@@ -179,8 +185,8 @@ impl Handle {
         self.shared.deaths.load(Ordering::Relaxed)
     }
 
-    pub(super) fn ask(&self, ask: Ask) {
+    pub(super) fn send(&self, command: Command) {
         // After the guardian's end there are no children and no locks left to speak of.
-        let _ = self.asks.send(ask);
+        let _ = self.commands.send(command);
     }
 }

@@ -5,25 +5,25 @@
 //! - Ends with its master, however that ends, and takes everything with it.
 //! - Holds the master's locks until then: a free lock means that the work is dead.
 //!
-//! This half is the master's side: [`Guardian`] starts the process and replaces it when it dies, [`Handle`]
+//! This half is the master's side: [`Guardian`] starts the process and replaces it when it dies, [`GuardianHandle`]
 //! asks it for children. [`process`] is the other half. Beyond the reach of both is what was started through
 //! another daemon, and what has become another user.
 
-mod adopted;
-pub mod confine;
-mod fate;
-mod frame;
+mod client;
+mod guardian_socket;
 pub mod handle;
-mod kill;
-mod launch;
-mod ledger;
-mod link;
-mod peer;
+mod orphans;
+mod outbox;
+pub mod privileges;
 pub mod process;
+mod process_trees;
 pub(crate) mod procfs;
+mod protocol;
+mod signals;
+mod spawner;
 pub(crate) mod stdio;
+mod stray_policy;
 pub mod sweep;
-mod trees;
 
 use std::io;
 use std::path::Path;
@@ -34,19 +34,19 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-pub use confine::{Account, AccountError, Confine, Limit, account};
-pub use handle::{ChildEvent, ChildId, Events, Exit, Handle, Spawn};
+pub use handle::{ChildEvent, ChildId, ChildSpec, Events, Exit, GuardianHandle};
+pub use privileges::{Account, AccountError, Limit, Privileges, account};
 pub use process::{ARGUMENT, process_main};
 pub use sweep::sweep;
 
 /// This very executable, even when its file has been replaced since.
-const OURSELVES: &str = "/proc/self/exe";
+const SELF_EXE: &str = "/proc/self/exe";
 
 /// A running guardian process and the task that talks to it. Dropping it ends both without waiting; use
 /// [`Guardian::shut_down`] to know that everything is gone.
 #[derive(Debug)]
 pub struct Guardian {
-    handle: Handle,
+    handle: GuardianHandle,
     task: JoinHandle<()>,
 }
 
@@ -61,7 +61,7 @@ impl Guardian {
     /// # Errors
     /// When the process cannot be started or does not become ready.
     pub async fn start(cookie_base: String) -> io::Result<Self> {
-        Self::start_with(Path::new(OURSELVES), cookie_base).await
+        Self::start_with(Path::new(SELF_EXE), cookie_base).await
     }
 
     /// Starts a guardian from another executable than this one.
@@ -71,24 +71,24 @@ impl Guardian {
     pub async fn start_with(program: &Path, cookie_base: String) -> io::Result<Self> {
         prctl::set_child_subreaper(true)?;
         let child_ended = signal(SignalKind::child())?;
-        let peer = peer::Peer::start(program, &cookie_base).await?;
-        let (sender, asks) = mpsc::unbounded_channel();
+        let socket = guardian_socket::GuardianSocket::start(program, &cookie_base).await?;
+        let (sender, commands) = mpsc::unbounded_channel();
         let shared = Arc::new(handle::Shared::default());
-        let link = link::Link {
+        let client = client::Client {
             program: program.to_owned(),
             cookie_base,
-            asks,
+            commands,
             shared: Arc::clone(&shared),
-            peer,
+            socket,
             child_ended,
-            ledger: ledger::Ledger::default(),
+            outbox: outbox::Outbox::default(),
         };
-        Ok(Self { handle: Handle::new(sender, shared), task: tokio::spawn(link.run()) })
+        Ok(Self { handle: GuardianHandle::new(sender, shared), task: tokio::spawn(client.run()) })
     }
 
     /// Asks the guardian for children; cheap to clone.
     #[must_use]
-    pub fn handle(&self) -> Handle {
+    pub fn handle(&self) -> GuardianHandle {
         self.handle.clone()
     }
 
@@ -102,7 +102,7 @@ impl Guardian {
     /// ran get their last words first.
     pub async fn shut_down(self) {
         let (done, is_done) = oneshot::channel();
-        self.handle.ask(handle::Ask::ShutDown(done));
+        self.handle.send(handle::Command::ShutDown(done));
         // An error means that the task is gone already.
         let _ = is_done.await;
     }

@@ -21,24 +21,24 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{MsgFlags, SockType, getsockopt, send, sockopt};
 
-use super::frame::{self, MAX_REPORT, MAX_REQUEST, Report, Request, SpawnFrame};
 use super::handle::ChildId;
-use super::launch::Launches;
+use super::process_trees::{ProcessTrees, TreeEvent};
 use super::procfs;
-use super::trees::{Trees, Word};
+use super::protocol::{self, MAX_REPORT, MAX_REQUEST, Report, Request, SpawnRequest};
+use super::spawner::Spawner;
 use crate::fd;
 
 /// The first argument that turns the executable into a guardian.
 pub const ARGUMENT: &str = "__guardian";
 /// Requests taken in one go, so that reaping is not kept waiting by a burst of spawns.
-const MOST_REQUESTS: usize = 16;
+const MAX_REQUESTS_PER_WAKEUP: usize = 16;
 /// Reports kept for a master that does not read; the ends of children are never dropped, log lines are.
-const MOST_REPORTS: usize = 4096;
+const MAX_QUEUED_REPORTS: usize = 4096;
 
 /// Runs the guardian. Enter it first of all in main, before anything is opened, when the first argument is
 /// [`ARGUMENT`].
 pub fn process_main() -> ! {
-    let code = match Loop::begin() {
+    let code = match GuardianLoop::begin() {
         Ok(guardian) => {
             guardian.run();
             0
@@ -53,11 +53,11 @@ pub fn process_main() -> ! {
     std::process::exit(code)
 }
 
-struct Loop {
+struct GuardianLoop {
     socket: OwnedFd,
-    ends: SignalFd,
-    trees: Trees,
-    launches: Launches,
+    child_signals: SignalFd,
+    trees: ProcessTrees,
+    spawner: Spawner,
     locks: HashMap<String, OwnedFd>,
     reports: VecDeque<Vec<u8>>,
     buffer: Vec<u8>,
@@ -65,32 +65,33 @@ struct Loop {
 
 /// Whether the master is still there.
 #[derive(PartialEq, Eq)]
-enum Master {
-    There,
-    Gone,
+enum MasterState {
+    Connected,
+    Disconnected,
 }
 
-impl Loop {
+impl GuardianLoop {
     fn begin() -> io::Result<Self> {
         if getsockopt(&io::stdin(), sockopt::SockType) != Ok(SockType::SeqPacket) {
             return Err(io::Error::other("standard input is not a master's socket"));
         }
         SigSet::all().thread_block()?;
-        fd::default_dispositions();
-        let socket = fd::guardian_descriptors()?;
+        fd::reset_signal_dispositions();
+        let socket = fd::set_up_guardian_descriptors()?;
         // It fails when the session is ours already, which is how a master starts us.
         let _ = nix::unistd::setsid();
         prctl::set_child_subreaper(true)?;
         prctl::set_name(c"aint-guardian")?;
         let mut child_ended = SigSet::empty();
         child_ended.add(Signal::SIGCHLD);
-        let ends = SignalFd::with_flags(&child_ended, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        let child_signals =
+            SignalFd::with_flags(&child_ended, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         let cookie_base = std::env::args().nth(2).unwrap_or_default();
         let mut guardian = Self {
             socket,
-            ends,
-            trees: Trees::new(cookie_base, Instant::now()),
-            launches: Launches::new(),
+            child_signals,
+            trees: ProcessTrees::new(cookie_base, Instant::now()),
+            spawner: Spawner::new(),
             locks: HashMap::new(),
             reports: VecDeque::new(),
             buffer: vec![0; MAX_REQUEST + 1],
@@ -100,10 +101,10 @@ impl Loop {
     }
 
     fn run(mut self) {
-        while self.round() == Master::There {}
+        while self.poll_once() == MasterState::Connected {}
         self.trees.kill_all(Instant::now());
         loop {
-            self.take_turn();
+            self.advance_trees();
             self.flush();
             if self.trees.is_empty() {
                 return;
@@ -113,18 +114,18 @@ impl Loop {
     }
 
     /// Waits for something to happen and deals with it.
-    fn round(&mut self) -> Master {
+    fn poll_once(&mut self) -> MasterState {
         let state = self.wait(true);
         // A master that is gone wants nothing any more, whatever it has asked for and we have not read yet.
         if state.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
-            return Master::Gone;
+            return MasterState::Disconnected;
         }
-        if state.contains(PollFlags::POLLIN) && self.read_requests() == Master::Gone {
-            return Master::Gone;
+        if state.contains(PollFlags::POLLIN) && self.read_requests() == MasterState::Disconnected {
+            return MasterState::Disconnected;
         }
-        self.take_turn();
+        self.advance_trees();
         self.flush();
-        Master::There
+        MasterState::Connected
     }
 
     /// Waits for the master, a child's end or the next turn of the trees. Says what the socket is ready for.
@@ -132,15 +133,17 @@ impl Loop {
         let mut wanted = PollFlags::empty();
         wanted.set(PollFlags::POLLIN, listen);
         wanted.set(PollFlags::POLLOUT, listen && !self.reports.is_empty());
-        let timeout = match self.trees.next_turn(Instant::now()) {
+        let timeout = match self.trees.next_advance(Instant::now()) {
             None => PollTimeout::NONE,
             // A millisecond is the unit of poll; rounding down would make it spin.
             Some(pause) => {
                 PollTimeout::try_from(pause.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::ZERO)
             }
         };
-        let mut fds =
-            [PollFd::new(self.ends.as_fd(), PollFlags::POLLIN), PollFd::new(self.socket.as_fd(), wanted)];
+        let mut fds = [
+            PollFd::new(self.child_signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.socket.as_fd(), wanted),
+        ];
         // After the master's end there is nothing to wait for on its socket, and poll would not wait at all.
         let fds = if listen { &mut fds[..] } else { &mut fds[..1] };
         if poll(fds, timeout).is_err() {
@@ -150,49 +153,49 @@ impl Loop {
         let (ended, socket) = (!ready(0).is_empty(), ready(1));
         if ended {
             // It says only that somebody ended; who, the reaping tells.
-            while let Ok(Some(_)) = self.ends.read_signal() {}
+            while let Ok(Some(_)) = self.child_signals.read_signal() {}
         }
         socket
     }
 
-    fn read_requests(&mut self) -> Master {
-        for _ in 0..MOST_REQUESTS {
+    fn read_requests(&mut self) -> MasterState {
+        for _ in 0..MAX_REQUESTS_PER_WAKEUP {
             let received = match fd::receive(self.socket.as_fd(), &mut self.buffer) {
-                Ok(received) if received.len == 0 => return Master::Gone,
+                Ok(received) if received.len == 0 => return MasterState::Disconnected,
                 Ok(received) => received,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => return Master::Gone,
+                Err(_) => return MasterState::Disconnected,
             };
-            match frame::decode::<Request>(&self.buffer[..received.len]) {
-                Ok(request) => self.obey(request, received.fds),
-                Err(error) => self.note(format!("the guardian does not understand a request: {error}")),
+            match protocol::decode::<Request>(&self.buffer[..received.len]) {
+                Ok(request) => self.handle_request(request, received.fds),
+                Err(error) => self.log(format!("the guardian does not understand a request: {error}")),
             }
         }
-        Master::There
+        MasterState::Connected
     }
 
-    fn obey(&mut self, request: Request, fds: Vec<OwnedFd>) {
+    fn handle_request(&mut self, request: Request, fds: Vec<OwnedFd>) {
         match request {
             Request::Spawn(spawn) => self.spawn(spawn, fds),
             Request::Terminate { child } => self.trees.terminate(ChildId(child)),
             Request::Kill { child } => self.trees.kill(ChildId(child), Instant::now()),
             Request::Hold { name } => match fds.into_iter().next() {
                 Some(lock) => drop(self.locks.insert(name, lock)),
-                None => self.note(format!("the guardian has no descriptor free to hold the lock \"{name}\"")),
+                None => self.log(format!("the guardian has no descriptor free to hold the lock \"{name}\"")),
             },
             Request::Release { name } => drop(self.locks.remove(&name)),
         }
     }
 
-    fn spawn(&mut self, spawn: SpawnFrame, fds: Vec<OwnedFd>) {
+    fn spawn(&mut self, spawn: SpawnRequest, fds: Vec<OwnedFd>) {
         let child = ChildId(spawn.child);
         let cookie = self.trees.cookie(&spawn.scope, child);
         // Before the start, so that no process of its tree can seem older than the worker.
-        let born = procfs::ticks_since_boot();
-        match self.launches.start(&spawn, &cookie, &fds) {
+        let start_time = procfs::ticks_since_boot();
+        match self.spawner.start(&spawn, &cookie, &fds) {
             Ok(pid) => {
-                self.trees.started(child, pid, born);
+                self.trees.add_worker(child, pid, start_time);
                 self.report(&Report::Spawned { child: child.0, pid });
             }
             Err(failure) => self.report(&Report::SpawnFailed {
@@ -203,23 +206,23 @@ impl Loop {
         }
     }
 
-    fn take_turn(&mut self) {
-        for word in self.trees.turn(Instant::now()) {
-            match word {
-                Word::Ended(child, exit) => self.report(&Report::ended(child, exit)),
-                Word::Note(message) => self.note(message),
+    fn advance_trees(&mut self) {
+        for event in self.trees.advance(Instant::now()) {
+            match event {
+                TreeEvent::Ended(child, exit) => self.report(&Report::ended(child, exit)),
+                TreeEvent::Log(message) => self.log(message),
             }
         }
     }
 
-    fn note(&mut self, message: String) {
-        if self.reports.len() < MOST_REPORTS {
+    fn log(&mut self, message: String) {
+        if self.reports.len() < MAX_QUEUED_REPORTS {
             self.report(&Report::Log { message: bounded(message) });
         }
     }
 
     fn report(&mut self, report: &Report) {
-        let bytes = frame::encode(report).expect("a report holds text and numbers only");
+        let bytes = protocol::encode(report).expect("a report holds text and numbers only");
         self.reports.push_back(bytes);
     }
 

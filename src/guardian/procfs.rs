@@ -10,7 +10,7 @@ use std::path::Path;
 /// The environment variable that says which worker a process belongs to, however far it has wandered.
 pub(crate) const COOKIE_VARIABLE: &str = "AINT_QUEUE_COOKIE";
 /// No environment is read past this length; the kernel allows a quarter of the stack limit.
-const LONGEST_ENVIRONMENT: u64 = 8 << 20;
+const MAX_ENVIRONMENT_BYTES: u64 = 8 << 20;
 
 /// The fields of /proc/<pid>/stat that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,27 +61,27 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cookie {
     /// This is its cookie.
-    Is(String),
+    Present(String),
     /// It has an environment without a cookie, or one we may not read.
-    None,
+    Absent,
     /// It has no environment at all: wiped, just being replaced by exec, or already dying.
-    Empty,
+    NoEnvironment,
     /// There is no such process.
-    Gone,
+    NoProcess,
 }
 
 /// Reads a process's cookie.
 pub(crate) fn cookie(pid: i32) -> Cookie {
     let mut environment = Vec::new();
     let read = File::open(format!("/proc/{pid}/environ"))
-        .and_then(|file| file.take(LONGEST_ENVIRONMENT).read_to_end(&mut environment));
+        .and_then(|file| file.take(MAX_ENVIRONMENT_BYTES).read_to_end(&mut environment));
     match read {
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Cookie::None,
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Cookie::Absent,
         // A zombie has no memory to read; nor has a process whose first thread has ended, and that one lives.
-        Err(_) if stat(pid).is_some() => Cookie::Empty,
-        Err(_) => Cookie::Gone,
-        Ok(0) => Cookie::Empty,
-        Ok(_) => find_cookie(&environment).map_or(Cookie::None, Cookie::Is),
+        Err(_) if stat(pid).is_some() => Cookie::NoEnvironment,
+        Err(_) => Cookie::NoProcess,
+        Ok(0) => Cookie::NoEnvironment,
+        Ok(_) => find_cookie(&environment).map_or(Cookie::Absent, Cookie::Present),
     }
 }
 
@@ -93,15 +93,16 @@ fn find_cookie(environment: &[u8]) -> Option<String> {
 }
 
 /// Every process there is, by number.
-pub(crate) fn all() -> Vec<i32> {
+pub(crate) fn all_pids() -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// The children of any process, zombies included. A process that forks meanwhile may hide some; walk again.
 pub(crate) fn children_of(pid: i32) -> Vec<i32> {
-    children_under(Path::new("/proc").join(pid.to_string()).as_path())
-        .unwrap_or_else(|| all().into_iter().filter(|&p| stat(p).is_some_and(|s| s.parent == pid)).collect())
+    children_under(Path::new("/proc").join(pid.to_string()).as_path()).unwrap_or_else(|| {
+        all_pids().into_iter().filter(|&p| stat(p).is_some_and(|s| s.parent == pid)).collect()
+    })
 }
 
 /// The kernel lists children by the thread that has them. `None` when it was built without these lists.
@@ -200,8 +201,8 @@ mod tests {
         let mine = stat(me).expect("this process exists");
         assert!(mine.start_time <= ticks_since_boot());
         assert!(children_of(mine.parent).contains(&me));
-        assert!(all().contains(&me));
+        assert!(all_pids().contains(&me));
         assert_eq!(stat(i32::MAX), None);
-        assert_eq!(cookie(i32::MAX), Cookie::Gone);
+        assert_eq!(cookie(i32::MAX), Cookie::NoProcess);
     }
 }

@@ -14,8 +14,8 @@ use super::procfs::{self, Cookie};
 use crate::fd;
 
 /// How long the sweep waits for what it has killed.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
-const PAUSE: Duration = Duration::from_millis(1);
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Kills every process that carries a cookie of this lock, and says how many there were. Call it while holding
 /// the lock and before starting anything under it: then every such cookie is an old one.
@@ -25,13 +25,15 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub fn sweep(lock_id: &str) -> usize {
     let prefix = format!("{lock_id}:");
     // A master that was itself started from inside a job may carry its starter's cookie.
-    let spared = own_line();
+    let excluded = self_and_ancestors();
     let mut killed = BTreeSet::new();
     let begun = Instant::now();
     loop {
-        let holders: Vec<i32> =
-            procfs::all().into_iter().filter(|pid| !spared.contains(pid) && carries(*pid, &prefix)).collect();
-        if holders.is_empty() || begun.elapsed() > LONGEST_WAIT {
+        let holders: Vec<i32> = procfs::all_pids()
+            .into_iter()
+            .filter(|pid| !excluded.contains(pid) && carries(*pid, &prefix))
+            .collect();
+        if holders.is_empty() || begun.elapsed() > KILL_TIMEOUT {
             return killed.len();
         }
         for pid in holders {
@@ -43,20 +45,20 @@ pub fn sweep(lock_id: &str) -> usize {
                 killed.insert(pid);
             }
         }
-        thread::sleep(PAUSE);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
 fn carries(pid: i32, prefix: &str) -> bool {
-    matches!(procfs::cookie(pid), Cookie::Is(cookie) if cookie.starts_with(prefix))
+    matches!(procfs::cookie(pid), Cookie::Present(cookie) if cookie.starts_with(prefix))
 }
 
 /// This process, its parent, and so on.
-fn own_line() -> BTreeSet<i32> {
-    let mut line = BTreeSet::new();
+fn self_and_ancestors() -> BTreeSet<i32> {
+    let mut found = BTreeSet::new();
     let mut pid = getpid().as_raw();
-    while pid > 0 && line.insert(pid) {
+    while pid > 0 && found.insert(pid) {
         pid = procfs::stat(pid).map_or(0, |s| s.parent);
     }
-    line
+    found
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{ListenError, own_program};
 use crate::channel::{Channel, ChannelSettings, CrossChannelPush, OnJoin, ReloadSpec, Scope, Setup};
 use crate::config::{self, Handler};
-use crate::guardian::{Confine, Handle, Limit, account};
+use crate::guardian::{GuardianHandle, Limit, Privileges, account};
 use crate::metrics::ChannelMetrics;
 use crate::pool::{self, Pool, PoolSpec, Program};
 use crate::retry::Policy;
@@ -35,11 +35,11 @@ pub(super) fn program(config: &config::Channel, base: &Path) -> Result<Behind, L
         Handler::Wire { command } => (Program::Wire(checked(command)?), Some(base.to_owned())),
         Handler::Exec { command } => (Program::Exec(checked(command)?), Some(base.to_owned())),
     };
-    Ok(Behind { program, cwd, env, confine: confine(config)? })
+    Ok(Behind { program, cwd, env, privileges: privileges(config)? })
 }
 
 /// What a channel's workers may be and use.
-fn confine(config: &config::Channel) -> Result<Confine, ListenError> {
+fn privileges(config: &config::Channel) -> Result<Privileges, ListenError> {
     let worker = &config.worker;
     let account = account(worker.user.as_deref(), worker.group.as_deref())
         .map_err(|source| ListenError::Account { channel: config.name.clone(), source })?;
@@ -54,7 +54,7 @@ fn confine(config: &config::Channel) -> Result<Confine, ListenError> {
         (Limit::FileSize, mib(limits.file_size_mib)),
     ];
     let limits = limits.into_iter().filter_map(|(limit, value)| Some((limit, value?))).collect();
-    Ok(Confine { nice: worker.nice, account, limits })
+    Ok(Privileges { nice: worker.nice, account, limits })
 }
 
 /// What runs a channel's jobs.
@@ -62,14 +62,14 @@ pub(super) struct Behind {
     program: Program,
     cwd: Option<PathBuf>,
     env: Vec<(String, String)>,
-    confine: Confine,
+    privileges: Privileges,
 }
 
 /// What a channel's actor gets beside its configuration.
 pub(super) struct Means {
     pub(super) behind: Behind,
     pub(super) store: Arc<dyn Store>,
-    pub(super) guardian: Handle,
+    pub(super) guardian: GuardianHandle,
     pub(super) scope: Scope,
     pub(super) quiet: bool,
     /// The fewest workers, if they were set by hand.
@@ -111,7 +111,7 @@ fn files(behind: &Behind) -> Vec<PathBuf> {
 }
 
 /// What a channel works with that another configuration may change.
-pub(super) fn renewal(config: &config::Channel, behind: Behind, guardian: &Handle) -> ReloadSpec {
+pub(super) fn renewal(config: &config::Channel, behind: Behind, guardian: &GuardianHandle) -> ReloadSpec {
     let worker = &config.worker;
     let spec = PoolSpec {
         channel: config.name.as_str().into(),
@@ -133,5 +133,8 @@ pub(super) fn renewal(config: &config::Channel, behind: Behind, guardian: &Handl
         sleep: worker.sleep,
         stop_wait: config.stop_wait,
     };
-    ReloadSpec { pool: pool::GenerationSpec { spec, guardian: guardian.confined(behind.confine) }, settings }
+    ReloadSpec {
+        pool: pool::GenerationSpec { spec, guardian: guardian.with_privileges(behind.privileges) },
+        settings,
+    }
 }

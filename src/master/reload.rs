@@ -15,7 +15,7 @@ use super::machine;
 use super::program::is_replaced;
 use crate::channel::Command;
 use crate::config::{self, Config};
-use crate::guardian::Handle;
+use crate::guardian::GuardianHandle;
 use crate::job::explained;
 use crate::pool::{RolloutError, RolloutSummary};
 
@@ -25,7 +25,7 @@ pub(super) struct Task {
     pub(super) channel: config::Channel,
     /// See [`machine::share`].
     pub(super) memory_share: Option<u64>,
-    pub(super) guardian: Handle,
+    pub(super) guardian: GuardianHandle,
     pub(super) commands: mpsc::Sender<Command>,
 }
 

@@ -14,7 +14,7 @@ use super::orders::Order;
 use super::run_dir::Lock;
 use crate::channel::{Command, Stopped};
 use crate::config;
-use crate::guardian::Handle;
+use crate::guardian::GuardianHandle;
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::snapshot;
 use crate::store::Store;
@@ -32,7 +32,7 @@ pub(super) struct Service {
     closing: watch::Sender<bool>,
     /// What it works with, for the next reload.
     pub(super) config: config::Channel,
-    pub(super) guardian: Handle,
+    pub(super) guardian: GuardianHandle,
     store: Arc<dyn Store>,
     metrics: ChannelMetrics,
     /// Somebody asked for this channel's end.
@@ -49,7 +49,7 @@ pub(super) struct Parts {
     pub(super) store: Arc<dyn Store>,
     pub(super) config: config::Channel,
     pub(super) base: PathBuf,
-    pub(super) guardian: Handle,
+    pub(super) guardian: GuardianHandle,
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) metrics: ChannelMetrics,
     pub(super) all_metrics: Metrics,
@@ -124,7 +124,7 @@ impl Service {
 
     /// The actor has ended, and another program of this process goes on with the channel: lets go of everything but
     /// the lock.
-    pub(super) async fn hand_over(self, stopped: &Stopped, guardian: &Handle) -> Lock {
+    pub(super) async fn hand_over(self, stopped: &Stopped, guardian: &GuardianHandle) -> Lock {
         self.snapshots.abort();
         if stopped.settled {
             self.lock.clear();
@@ -139,7 +139,7 @@ impl Service {
     }
 
     /// The actor has ended: lets go of everything and tells whoever asked for the stop.
-    pub(super) async fn close(self, stopped: Stopped, guardian: &Handle) {
+    pub(super) async fn close(self, stopped: Stopped, guardian: &GuardianHandle) {
         self.snapshots.abort();
         if stopped.settled {
             self.lock.clear();

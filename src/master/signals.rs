@@ -82,7 +82,7 @@ pub(super) struct Signals {
 impl Signals {
     /// Takes the signals over from their default actions.
     pub(super) fn take_over() -> io::Result<Self> {
-        fd::ignore_terminal();
+        fd::ignore_terminal_stops();
         let terminal = Terminal::find();
         // These have no names in the runtime's list.
         let [suspend, proceed] =

@@ -104,10 +104,10 @@ impl Pool {
     }
 
     fn on_hello(&mut self, child: ChildId, protocol: u32, slots: usize, jobs: Vec<JobSpec>) {
-        if protocol != wire::PROTOCOL {
+        if protocol != wire::PROTOCOL_VERSION {
             let why = format!(
                 "it speaks protocol {protocol}, this master speaks {}: restart the master, or update the worker",
-                wire::PROTOCOL
+                wire::PROTOCOL_VERSION
             );
             error!(channel = %self.spec.channel, "a worker cannot be used: {why}");
             return self.discard(child, &why);

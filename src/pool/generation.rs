@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PoolSpec;
 use super::worker::Worker;
-use crate::guardian::Handle;
+use crate::guardian::GuardianHandle;
 use crate::job::JobOptions;
 
 /// What the workers of a generation are made from.
@@ -15,7 +15,7 @@ pub struct GenerationSpec {
     /// What to start and how to treat it.
     pub spec: PoolSpec,
     /// Who starts it, as what.
-    pub guardian: Handle,
+    pub guardian: GuardianHandle,
 }
 
 /// How a reload ended.

@@ -3,7 +3,7 @@
 use super::Pool;
 use crate::guardian::handle::ChildId;
 use crate::job::{Answer, Claim, JobId};
-use crate::wire::{self, AskId, FromMaster, RunId};
+use crate::wire::{self, FromMaster, RequestId, RunId};
 
 /// Something a run asked.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct RunRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplyTo {
     child: ChildId,
-    ask: AskId,
+    ask: RequestId,
 }
 
 /// What a run asks.
@@ -53,7 +53,7 @@ impl Pool {
         self.unflushed.push(to.child);
     }
 
-    pub(super) fn on_ask(&mut self, child: ChildId, run: RunId, ask: AskId, question: RequestKind) {
+    pub(super) fn on_ask(&mut self, child: ChildId, run: RunId, ask: RequestId, question: RequestKind) {
         let id = match self.runs.get(&run) {
             Some(entry) if entry.child == child => entry.id,
             _ => return self.on_violation(child, &format!("it asked for run {run}, which is not aboard")),
@@ -64,7 +64,7 @@ impl Pool {
         }
         worker.open_requests += 1;
         let reply = ReplyTo { child, ask };
-        if worker.open_requests > wire::MAX_OPEN * worker.slots {
+        if worker.open_requests > wire::MAX_OPEN_REQUESTS * worker.slots {
             let why = format!(
                 "this worker has {} questions open; wait for their answers",
                 worker.open_requests - 1

@@ -14,7 +14,7 @@ use super::worker::{IoLink, Role, Worker, WorkerState};
 use super::worker_io::WorkerIo;
 use super::worker_output::{LogTag, Output};
 use super::{Pool, Program, Run};
-use crate::guardian::handle::{ChildEvent, ChildId, Spawn};
+use crate::guardian::handle::{ChildEvent, ChildId, ChildSpec};
 use crate::guardian::stdio::{input_file, output_pipe};
 use crate::wire;
 
@@ -63,7 +63,7 @@ impl Pool {
             // No descriptors left, most likely. The run, if there is one, ends as interrupted when the failure is
             // read back, exactly as if the program could not be started.
             error!(channel = %self.spec.channel, %error, "could not prepare a worker");
-            let child = self.guardian.unborn();
+            let child = self.guardian.reserve_id();
             let failed = ChildEvent::SpawnFailed { error: error.to_string(), errno: 0 };
             let _ = self.to_children.send((child, failed));
             (child, IoLink::disconnected())
@@ -91,7 +91,7 @@ impl Pool {
         };
         env.push((wire::CHANNEL_VARIABLE.to_owned(), self.spec.channel.to_string()));
         env.extend(self.spec.env.iter().cloned());
-        let spawn = Spawn {
+        let spawn = ChildSpec {
             argv,
             env,
             cwd: self.spec.cwd.clone(),

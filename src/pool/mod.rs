@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::guardian::Handle;
+use crate::guardian::GuardianHandle;
 use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::job::{Failure, JobId, JobOptions, Outcome, Payload};
 use crate::wire::RunId;
@@ -143,7 +143,7 @@ pub struct EndedRun {
 #[derive(Debug)]
 pub struct Pool {
     spec: PoolSpec,
-    guardian: Handle,
+    guardian: GuardianHandle,
     /// The generation that workers are started as.
     generation: u64,
     /// The last number that was given to one.

@@ -143,7 +143,7 @@ impl WorkerIo {
         let mut violation = None;
         while let Some(line) = incoming.next_line() {
             let decoded = match line {
-                Line::Cut(_) => Err(WireError::TooLong),
+                Line::Truncated(_) => Err(WireError::TooLong),
                 Line::Whole(b"") => continue,
                 Line::Whole(line) => wire::decode_from_worker(line),
             };

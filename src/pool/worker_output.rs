@@ -115,7 +115,7 @@ impl Output {
             Err(_) => self.pipe = None,
         }
         while let Some(line) = self.lines.next_line() {
-            let (Line::Whole(line) | Line::Cut(line)) = line;
+            let (Line::Whole(line) | Line::Truncated(line)) = line;
             let line = plain(&String::from_utf8_lossy(line));
             self.log(&line);
         }

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{HandlerError, Snapshot, SnapshotHandler};
-use crate::guardian::Handle;
-use crate::guardian::handle::{ChildEvent, Exit, Spawn};
+use crate::guardian::GuardianHandle;
+use crate::guardian::handle::{ChildEvent, ChildSpec, Exit};
 use crate::guardian::stdio::{input_file, output_pipe};
 use crate::job::bounded;
 
@@ -24,11 +24,16 @@ pub(super) struct Command {
     argv: Vec<String>,
     limit: Duration,
     directory: PathBuf,
-    guardian: Handle,
+    guardian: GuardianHandle,
 }
 
 impl Command {
-    pub(super) fn new(argv: Vec<String>, limit: Duration, directory: PathBuf, guardian: Handle) -> Self {
+    pub(super) fn new(
+        argv: Vec<String>,
+        limit: Duration,
+        directory: PathBuf,
+        guardian: GuardianHandle,
+    ) -> Self {
         Self { argv, limit, directory, guardian }
     }
 }
@@ -51,7 +56,7 @@ impl SnapshotHandler for Command {
         let (stdout, child_stdout) = output_pipe().map_err(start)?;
         let (stderr, child_stderr) = output_pipe().map_err(start)?;
         let (events, mut told) = mpsc::unbounded_channel();
-        let spawn = Spawn {
+        let spawn = ChildSpec {
             argv: self.argv.clone(),
             env: vec![("AINT_QUEUE_CHANNEL".to_owned(), snapshot.channel.to_string())],
             cwd: Some(self.directory.clone()),
@@ -96,7 +101,7 @@ impl SnapshotHandler for Command {
 
 /// Ends the program's whole tree however the handler is left; killing one that has ended does nothing.
 struct KillOnDrop<'a> {
-    guardian: &'a Handle,
+    guardian: &'a GuardianHandle,
     child: crate::guardian::handle::ChildId,
 }
 

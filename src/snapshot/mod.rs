@@ -19,7 +19,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use crate::config;
-use crate::guardian::Handle;
+use crate::guardian::GuardianHandle;
 use crate::metrics::ChannelMetrics;
 use crate::store::{Status, Store};
 
@@ -71,7 +71,11 @@ pub enum HandlerError {
 
 /// The handlers a channel is configured with. Programs start in `base`, the directory of the configuration.
 #[must_use]
-pub fn handlers(config: &config::Snapshot, base: &Path, guardian: &Handle) -> Vec<Arc<dyn SnapshotHandler>> {
+pub fn handlers(
+    config: &config::Snapshot,
+    base: &Path,
+    guardian: &GuardianHandle,
+) -> Vec<Arc<dyn SnapshotHandler>> {
     let build = |handler: &config::SnapshotHandler| -> Arc<dyn SnapshotHandler> {
         match handler {
             config::SnapshotHandler::Log => Arc::new(log::Log),

@@ -21,7 +21,7 @@ pub enum Line<'a> {
     /// A line, without its break.
     Whole(&'a [u8]),
     /// The first `limit` bytes of a line that is longer; what follows comes as further lines.
-    Cut(&'a [u8]),
+    Truncated(&'a [u8]),
 }
 
 impl LineBuffer {
@@ -63,7 +63,7 @@ impl LineBuffer {
             if self.scanned > end {
                 self.scanned = end;
             }
-            return Some(Line::Cut(&self.data[cut]));
+            return Some(Line::Truncated(&self.data[cut]));
         }
         let Some(end) = found else {
             self.scanned = self.data.len();
@@ -103,7 +103,7 @@ mod tests {
         while let Some(line) = buffer.next_line() {
             out.push(match line {
                 Line::Whole(l) => String::from_utf8_lossy(l).into_owned(),
-                Line::Cut(l) => format!("{}…", String::from_utf8_lossy(l)),
+                Line::Truncated(l) => format!("{}…", String::from_utf8_lossy(l)),
             });
         }
         out

@@ -24,11 +24,11 @@ pub use to_master::{decode_from_worker, encode_to_master};
 pub use to_worker::{decode_from_master, encode_to_worker};
 
 /// The protocol's version, spoken in `hello`.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 1;
 /// Longest line of either side, in bytes, line break included: a payload of 1 MiB and 64 KiB for what is around it.
 pub const MAX_LINE: usize = MAX_PAYLOAD_BYTES + (64 << 10);
 /// So many questions per slot a worker may have open; what it asks beyond that is refused.
-pub const MAX_OPEN: usize = 16;
+pub const MAX_OPEN_REQUESTS: usize = 16;
 /// The environment variable that names the worker's socket.
 pub const FD_VARIABLE: &str = "AINT_QUEUE_FD";
 /// The environment variable that tells a worker how many jobs it may be given at once.
@@ -40,7 +40,7 @@ pub const CHANNEL_VARIABLE: &str = "AINT_QUEUE_CHANNEL";
 pub type RunId = u64;
 
 /// One question of a worker; unique within the worker's life.
-pub type AskId = u64;
+pub type RequestId = u64;
 
 /// What a master says.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub enum FromMaster<'a> {
     /// The answer to something a worker asked.
     Answer {
         /// The question.
-        ask: AskId,
+        ask: RequestId,
         /// What it is answered.
         answer: Answer,
     },
@@ -128,7 +128,7 @@ pub enum FromWorker {
         /// Which delivery.
         run: RunId,
         /// The question's number.
-        ask: AskId,
+        ask: RequestId,
         /// The channel to push into, if it is not the run's own.
         channel: Option<String>,
         /// Each job as a JSON object, in the form that every way into a channel understands.
@@ -139,7 +139,7 @@ pub enum FromWorker {
         /// Which delivery.
         run: RunId,
         /// The question's number.
-        ask: AskId,
+        ask: RequestId,
         /// What it asks for.
         claim: Claim,
     },

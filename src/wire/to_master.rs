@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{AskId, FromWorker, JobSpec, MAX_LINE, RunId, WireError, millis, not_a_frame};
+use super::{FromWorker, JobSpec, MAX_LINE, RequestId, RunId, WireError, millis, not_a_frame};
 use crate::job::{Claim, JobOptions, Next, Outcome, bounded};
 
 /// Longest text of an error that is sent or taken; less of it is kept.
@@ -20,7 +20,8 @@ pub fn encode_to_master(frame: &FromWorker, buffer: &mut Vec<u8>) {
         buffer.extend_from_slice(b"}\n");
         return;
     }
-    serde_json::to_writer(&mut *buffer, &Flat::from(frame)).expect("writing a frame to memory cannot fail");
+    serde_json::to_writer(&mut *buffer, &FlatFrame::from(frame))
+        .expect("writing a frame to memory cannot fail");
     buffer.push(b'\n');
 }
 
@@ -35,7 +36,7 @@ pub fn decode_from_worker(line: &[u8]) -> Result<FromWorker, WireError> {
     if let Some(run) = plain_done(line) {
         return Ok(FromWorker::Ended { run, outcome: Outcome::Done });
     }
-    let flat: Flat = serde_json::from_slice(line).map_err(|e| not_a_frame(e, line))?;
+    let flat: FlatFrame = serde_json::from_slice(line).map_err(|e| not_a_frame(e, line))?;
     flat.try_into().map_err(|detail: String| not_a_frame(detail, line))
 }
 
@@ -53,13 +54,13 @@ fn plain_done(line: &[u8]) -> Option<RunId> {
 /// A frame as it is written and read: all fields of all kinds.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Flat {
+struct FlatFrame {
     #[serde(rename = "type")]
     kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<RunId>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ask: Option<AskId>,
+    ask: Option<RequestId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     protocol: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,7 +105,7 @@ struct Flat {
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Retry {
-    Whether(bool),
+    Allowed(bool),
     AfterMs(u64),
 }
 
@@ -147,7 +148,7 @@ impl From<Spec> for JobSpec {
     }
 }
 
-impl From<&FromWorker> for Flat {
+impl From<&FromWorker> for FlatFrame {
     fn from(frame: &FromWorker) -> Self {
         let flat = |kind: &str, run: Option<RunId>| Self { kind: kind.into(), run, ..Self::default() };
         match frame {
@@ -180,7 +181,7 @@ impl From<&FromWorker> for Flat {
                     retry: match next {
                         Next::ByPolicy => None,
                         Next::After(delay) => Some(Retry::AfterMs(millis(*delay))),
-                        Next::Never | Next::UnknownJob => Some(Retry::Whether(false)),
+                        Next::Never | Next::UnknownJob => Some(Retry::Allowed(false)),
                     },
                     unknown_job: (*next == Next::UnknownJob).then_some(true),
                     ..flat("failed", Some(*run))
@@ -195,7 +196,7 @@ impl From<&FromWorker> for Flat {
     }
 }
 
-impl Flat {
+impl FlatFrame {
     fn claim(run: RunId, claim: &Claim) -> Self {
         let flat = Self { kind: "claim".to_owned(), run: Some(run), ..Self::default() };
         match claim {
@@ -228,10 +229,10 @@ impl Flat {
     }
 }
 
-impl TryFrom<Flat> for FromWorker {
+impl TryFrom<FlatFrame> for FromWorker {
     type Error = String;
 
-    fn try_from(mut flat: Flat) -> Result<Self, String> {
+    fn try_from(mut flat: FlatFrame) -> Result<Self, String> {
         let kind = std::mem::take(&mut flat.kind);
         let run = flat.run.ok_or_else(|| format!("\"{}\" needs \"run\"", bounded(&kind, 32)));
         let ask = flat.ask.ok_or_else(|| format!("\"{}\" needs \"ask\"", bounded(&kind, 32)));
@@ -245,8 +246,8 @@ impl TryFrom<Flat> for FromWorker {
             "failed" => {
                 let next = match flat.retry {
                     _ if flat.unknown_job == Some(true) => Next::UnknownJob,
-                    None | Some(Retry::Whether(true)) => Next::ByPolicy,
-                    Some(Retry::Whether(false)) => Next::Never,
+                    None | Some(Retry::Allowed(true)) => Next::ByPolicy,
+                    Some(Retry::Allowed(false)) => Next::Never,
                     Some(Retry::AfterMs(ms)) => Next::After(Duration::from_millis(ms)),
                 };
                 let mut error = flat.error.unwrap_or_else(|| "failed without a message".to_owned());

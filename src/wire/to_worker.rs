@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{AskId, FromMaster, RunFrame, RunId, WireError, millis, not_a_frame};
+use super::{FromMaster, RequestId, RunFrame, RunId, WireError, millis, not_a_frame};
 use crate::job::{Answer, FailReason, Failure};
 
 /// Appends a frame and its line break to `buffer`.
 pub fn encode_to_worker(frame: &FromMaster<'_>, buffer: &mut Vec<u8>) {
-    serde_json::to_writer(&mut *buffer, &Written::from(frame))
+    serde_json::to_writer(&mut *buffer, &WrittenFrame::from(frame))
         .expect("writing a frame to memory cannot fail");
     buffer.push(b'\n');
 }
@@ -23,7 +23,7 @@ pub fn encode_to_worker(frame: &FromMaster<'_>, buffer: &mut Vec<u8>) {
 /// When the line is not a frame a master sends.
 pub fn decode_from_master(line: &[u8]) -> Result<FromMaster<'_>, WireError> {
     // An internally tagged enum cannot borrow a raw value, so the flat form is read first.
-    let mut read: Read<'_> = serde_json::from_slice(line).map_err(|e| not_a_frame(e, line))?;
+    let mut read: ReadFrame<'_> = serde_json::from_slice(line).map_err(|e| not_a_frame(e, line))?;
     let kind = std::mem::take(&mut read.kind);
     match (kind.as_ref(), read.payload) {
         ("run", Some(payload)) => Ok(FromMaster::Run(read.run_frame(payload))),
@@ -44,7 +44,7 @@ pub fn decode_from_master(line: &[u8]) -> Result<FromMaster<'_>, WireError> {
 /// A frame as it is written.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Written<'a> {
+enum WrittenFrame<'a> {
     Run(WrittenRun<'a>),
     Failed(WrittenRun<'a>),
     Cancel {
@@ -52,7 +52,7 @@ enum Written<'a> {
         grace_ms: u64,
     },
     Answer {
-        ask: AskId,
+        ask: RequestId,
         #[serde(skip_serializing_if = "Option::is_none")]
         granted: Option<bool>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,7 +99,7 @@ impl<'a> WrittenRun<'a> {
     }
 }
 
-impl<'a> From<&'a FromMaster<'a>> for Written<'a> {
+impl<'a> From<&'a FromMaster<'a>> for WrittenFrame<'a> {
     fn from(frame: &'a FromMaster<'a>) -> Self {
         match frame {
             FromMaster::Run(frame) => Self::Run(WrittenRun::of(frame, None)),
@@ -122,7 +122,7 @@ impl<'a> From<&'a FromMaster<'a>> for Written<'a> {
 
 /// A frame as it is read: all fields of all kinds.
 #[derive(Deserialize)]
-struct Read<'a> {
+struct ReadFrame<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
     #[serde(default)]
@@ -144,7 +144,7 @@ struct Read<'a> {
     #[serde(default)]
     error: Option<String>,
     #[serde(default)]
-    ask: AskId,
+    ask: RequestId,
     #[serde(default)]
     grace_ms: u64,
     #[serde(default)]
@@ -157,7 +157,7 @@ struct Read<'a> {
     payload: Option<&'a RawValue>,
 }
 
-impl<'a> Read<'a> {
+impl<'a> ReadFrame<'a> {
     fn run_frame(self, payload: &'a RawValue) -> RunFrame<'a> {
         RunFrame {
             run: self.run,

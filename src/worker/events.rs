@@ -13,7 +13,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
 
-use super::link::Lines;
+use super::link::FrameSender;
 use crate::job;
 use crate::run;
 use crate::wire::RunId;
@@ -28,7 +28,7 @@ thread_local! {
 
 /// Sends what handlers log through `tracing` to the master, at the levels that `RUST_LOG` asks for; `info` and above
 /// without it. An application that has set up a subscriber of its own keeps that.
-pub(super) fn forward(lines: &Lines) {
+pub(super) fn forward(lines: &FrameSender) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let ours = Registry::default().with(filter).with(Forward(lines.clone())).try_init().is_ok();
     FORWARDED.store(ours, Ordering::Relaxed);
@@ -69,7 +69,7 @@ pub(super) fn within<T>(run: RunId, code: impl FnOnce() -> T) -> T {
     answer
 }
 
-struct Forward(Lines);
+struct Forward(FrameSender);
 
 impl<S: Subscriber> Layer<S> for Forward {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

@@ -19,13 +19,13 @@ use crate::job::{
     About, Answer, Context, Failure, JobId, Outcome, Payload, Registry, State, remember_panics,
 };
 use crate::run::{self, Cancel, Services};
-use crate::wire::{self, AskId, FromMaster, FromWorker, JobSpec, PROTOCOL, RunFrame, RunId};
-use link::{Heard, Lines, Said};
+use crate::wire::{self, FromMaster, FromWorker, JobSpec, PROTOCOL_VERSION, RequestId, RunFrame, RunId};
+use link::{FrameReceiver, FrameSender, OutgoingFrame};
 use socket::Socket;
 
 /// Threads beside those of blocking handlers, for what these and asynchronous ones wait for: files, names of hosts. They
 /// are started when needed.
-const SPARE_THREADS: usize = 512;
+const EXTRA_BLOCKING_THREADS: usize = 512;
 
 /// Serves the master on the inherited socket until it says stop or goes away.
 #[must_use]
@@ -34,7 +34,7 @@ pub fn main(registry: &Registry) -> ExitCode {
     let slots = variable(wire::SLOTS_VARIABLE).and_then(|n| n.parse::<usize>().ok()).unwrap_or(1);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(slots.saturating_add(SPARE_THREADS))
+        .max_blocking_threads(slots.saturating_add(EXTRA_BLOCKING_THREADS))
         .build()
         .expect("a runtime needs only memory and an epoll descriptor");
     // Made, and at last dropped, where blocking is allowed, as clients with a runtime of their own need it; those that are
@@ -65,7 +65,7 @@ pub fn main(registry: &Registry) -> ExitCode {
 }
 
 /// The end of a run.
-struct Ended {
+struct EndedRun {
     run: RunId,
     outcome: Outcome,
 }
@@ -76,61 +76,61 @@ struct Worker {
     socket: Socket,
     slots: usize,
     channel: Arc<str>,
-    aboard: HashMap<RunId, Cancel>,
-    ended: mpsc::UnboundedReceiver<Ended>,
-    report: mpsc::UnboundedSender<Ended>,
-    lines: Lines,
-    heard: Heard,
+    runs: HashMap<RunId, Cancel>,
+    ended: mpsc::UnboundedReceiver<EndedRun>,
+    ends: mpsc::UnboundedSender<EndedRun>,
+    sender: FrameSender,
+    frames: FrameReceiver,
     /// The questions that wait for their answer.
-    asked: HashMap<AskId, oneshot::Sender<Answer>>,
+    pending: HashMap<RequestId, oneshot::Sender<Answer>>,
     /// Questions that wait until fewer are open than the master admits: a run that asks much must not have others refused.
-    held_back: VecDeque<Said>,
+    deferred: VecDeque<OutgoingFrame>,
 }
 
 impl Worker {
     fn new(registry: &Registry, state: State, socket: Socket, slots: usize) -> Self {
         // At most `slots` runs are aboard, so the queue of their ends is bounded by them.
-        let (report, ended) = mpsc::unbounded_channel();
-        let (lines, heard) = link::lines();
-        events::forward(&lines);
+        let (ends, ended) = mpsc::unbounded_channel();
+        let (sender, frames) = link::frame_channel();
+        events::forward(&sender);
         Self {
             services: Services::of(registry),
             state,
             socket,
             slots,
             channel: variable(wire::CHANNEL_VARIABLE).unwrap_or_default().into(),
-            aboard: HashMap::new(),
+            runs: HashMap::new(),
             ended,
-            report,
-            lines,
-            heard,
-            asked: HashMap::new(),
-            held_back: VecDeque::new(),
+            ends,
+            sender,
+            frames,
+            pending: HashMap::new(),
+            deferred: VecDeque::new(),
         }
     }
 
     async fn serve(mut self, registry: &Registry) -> std::io::Result<()> {
         let jobs =
             registry.specs().map(|(name, options)| JobSpec { name: name.to_owned(), options }).collect();
-        self.socket.send(&FromWorker::Hello { protocol: PROTOCOL, slots: self.slots, jobs });
+        self.socket.send(&FromWorker::Hello { protocol: PROTOCOL_VERSION, slots: self.slots, jobs });
         let mut stopping = false;
         let mut ends = Vec::new();
         loop {
-            if stopping && self.aboard.is_empty() {
+            if stopping && self.runs.is_empty() {
                 return self.socket.flush().await;
             }
             tokio::select! {
                 n = self.ended.recv_many(&mut ends, 512) => {
                     debug_assert!(n > 0, "the worker itself holds a sender");
                     // What a run said comes before its end, which is all the master waits for.
-                    while let Some(said) = self.heard.try_next() {
-                        self.say(said, None);
+                    while let Some(frame) = self.frames.try_next() {
+                        self.send(frame, None);
                     }
                     for end in ends.drain(..) {
-                        self.answer(end);
+                        self.finish(end);
                     }
                 }
-                Some(said) = self.heard.next() => self.say(said, None),
+                Some(frame) = self.frames.next() => self.send(frame, None),
                 open = self.socket.exchange() => {
                     if !open? {
                         return Ok(());
@@ -149,23 +149,23 @@ impl Worker {
                 Incoming::Run(start) => {
                     let run = start.run;
                     if let Some(outcome) = self.start(start) {
-                        while let Some(said) = self.heard.try_next() {
-                            self.say(said, Some(run));
+                        while let Some(frame) = self.frames.try_next() {
+                            self.send(frame, Some(run));
                         }
                         self.socket.send(&FromWorker::Ended { run, outcome });
                     }
                 }
                 Incoming::Cancel(run, grace) => {
-                    if let Some(aboard) = self.aboard.get(&run) {
-                        aboard.cancel(grace);
+                    if let Some(cancel) = self.runs.get(&run) {
+                        cancel.cancel(grace);
                     }
                 }
                 Incoming::Answer(ask, answer) => {
-                    if let Some(asked) = self.asked.remove(&ask) {
+                    if let Some(pending) = self.pending.remove(&ask) {
                         // Whoever asked may not want to know any more.
-                        let _ = asked.send(answer);
+                        let _ = pending.send(answer);
                     }
-                    self.ask_on();
+                    self.send_deferred();
                 }
                 Incoming::Stop => stop = true,
             }
@@ -174,8 +174,8 @@ impl Worker {
     }
 
     /// Starts a run; answers its outcome when it has ended already.
-    fn start(&mut self, start: Start) -> Option<Outcome> {
-        let Start { run, id, job, attempt, max_attempts, timeout_ms, headers, failure, payload } = start;
+    fn start(&mut self, start: StartRun) -> Option<Outcome> {
+        let StartRun { run, id, job, attempt, max_attempts, timeout_ms, headers, failure, payload } = start;
         let service = self.services.get(&job);
         let ctx = Context::new(About {
             id,
@@ -186,51 +186,51 @@ impl Worker {
             timeout: (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms)),
             headers,
             state: self.state.clone(),
-            link: self.lines.of(run),
+            link: self.sender.of(run),
         });
-        let report = self.report.clone();
-        let report = move |outcome| {
+        let ends = self.ends.clone();
+        let ends = move |outcome| {
             // Nobody hears it when this process is about to end.
-            let _ = report.send(Ended { run, outcome });
+            let _ = ends.send(EndedRun { run, outcome });
         };
         let scope = events::Scope::of(run, &ctx);
-        match run::start(service, run::Start { payload, failure, ctx }, scope, report) {
+        match run::start(service, run::Start { payload, failure, ctx }, scope, ends) {
             run::Started::Ended(outcome) => Some(outcome),
             run::Started::Aboard(cancel) => {
-                self.aboard.insert(run, cancel);
+                self.runs.insert(run, cancel);
                 None
             }
         }
     }
 
     /// Passes on what was said; `ending` is a run that was never aboard, because it has ended where it began.
-    fn say(&mut self, said: Said, ending: Option<RunId>) {
-        if let Some((run, ask, sender)) = said.asked {
-            if ending != Some(run) && !self.aboard.contains_key(&run) {
+    fn send(&mut self, frame: OutgoingFrame, ending: Option<RunId>) {
+        if let Some((run, ask, sender)) = frame.pending {
+            if ending != Some(run) && !self.runs.contains_key(&run) {
                 // Its run has ended: the master would take the question for a breach of the protocol. Whoever asked hears
                 // that nobody answers, as the sender is dropped.
                 return;
             }
-            if self.asked.len() >= wire::MAX_OPEN * self.slots {
-                let asked = Some((run, ask, sender));
-                return self.held_back.push_back(Said { frame: said.frame, asked });
+            if self.pending.len() >= wire::MAX_OPEN_REQUESTS * self.slots {
+                let pending = Some((run, ask, sender));
+                return self.deferred.push_back(OutgoingFrame { frame: frame.frame, pending });
             }
-            self.asked.insert(ask, sender);
+            self.pending.insert(ask, sender);
         }
-        self.socket.send(&said.frame);
+        self.socket.send(&frame.frame);
     }
 
     /// Asks what was held back, as far as there is room.
-    fn ask_on(&mut self) {
-        while self.asked.len() < wire::MAX_OPEN * self.slots
-            && let Some(said) = self.held_back.pop_front()
+    fn send_deferred(&mut self) {
+        while self.pending.len() < wire::MAX_OPEN_REQUESTS * self.slots
+            && let Some(frame) = self.deferred.pop_front()
         {
-            self.say(said, None);
+            self.send(frame, None);
         }
     }
 
-    fn answer(&mut self, end: Ended) {
-        if self.aboard.remove(&end.run).is_some() {
+    fn finish(&mut self, end: EndedRun) {
+        if self.runs.remove(&end.run).is_some() {
             self.socket.send(&FromWorker::Ended { run: end.run, outcome: end.outcome });
         }
     }
@@ -238,14 +238,14 @@ impl Worker {
 
 /// A frame from the master, owned.
 enum Incoming {
-    Run(Start),
+    Run(StartRun),
     Cancel(RunId, Duration),
-    Answer(AskId, Answer),
+    Answer(RequestId, Answer),
     Stop,
 }
 
 /// What a run needs.
-struct Start {
+struct StartRun {
     run: RunId,
     id: JobId,
     job: String,
@@ -257,7 +257,7 @@ struct Start {
     payload: Payload,
 }
 
-impl Start {
+impl StartRun {
     fn of(frame: RunFrame<'_>, failure: Option<Failure>) -> Self {
         let RunFrame { run, id, job, attempt, max_attempts, timeout_ms, headers, payload } = frame;
         let payload = Payload::from_raw(payload);
@@ -269,8 +269,8 @@ impl Start {
 impl From<FromMaster<'_>> for Incoming {
     fn from(frame: FromMaster<'_>) -> Self {
         match frame {
-            FromMaster::Run(frame) => Self::Run(Start::of(frame, None)),
-            FromMaster::Failed(frame, failure) => Self::Run(Start::of(frame, Some(failure))),
+            FromMaster::Run(frame) => Self::Run(StartRun::of(frame, None)),
+            FromMaster::Failed(frame, failure) => Self::Run(StartRun::of(frame, Some(failure))),
             FromMaster::Cancel { run, grace } => Self::Cancel(run, grace),
             FromMaster::Answer { ask, answer } => Self::Answer(ask, answer),
             FromMaster::Stop => Self::Stop,

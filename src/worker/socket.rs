@@ -62,7 +62,7 @@ impl Socket {
     pub(super) fn next_frame(&mut self) -> io::Result<Option<Incoming>> {
         match self.incoming.next_line() {
             None => Ok(None),
-            Some(Line::Cut(_)) => Err(io::Error::other("the master sent a line over the limit")),
+            Some(Line::Truncated(_)) => Err(io::Error::other("the master sent a line over the limit")),
             Some(Line::Whole(line)) => {
                 let frame = wire::decode_from_master(line).map_err(io::Error::other)?;
                 Ok(Some(frame.into()))

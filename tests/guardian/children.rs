@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
-use aint_queue::guardian::{ChildEvent, Exit, Spawn};
+use aint_queue::guardian::{ChildEvent, ChildSpec, Exit};
 
 use crate::support::*;
 
@@ -38,7 +38,7 @@ async fn a_child_has_exactly_the_descriptors_it_was_promised() {
         entries.map(|e| e.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
     };
     let (_ours, theirs) = UnixStream::pair().unwrap();
-    let with_wire = f.spawn(Spawn { wire: Some(theirs.into()), ..argv(&["sleep", &mark()]) });
+    let with_wire = f.spawn(ChildSpec { wire: Some(theirs.into()), ..argv(&["sleep", &mark()]) });
     let pid = f.started(with_wire).await;
     // The kernel lets the guardian go on a moment before it closes what the program shall not have.
     until("four descriptors", || descriptors(pid) == BTreeSet::from([0, 1, 2, 3])).await;
@@ -90,7 +90,7 @@ async fn a_child_has_its_variables_directory_and_input() {
     writer.write_all(b"hello").unwrap();
     drop(writer);
     let (_ours, theirs) = UnixStream::pair().unwrap();
-    let what = Spawn {
+    let what = ChildSpec {
         env: vec![("GIVEN".into(), "a b".into())],
         cwd: Some(directory.path().to_owned()),
         stdin: Some(stdin.into()),
@@ -125,7 +125,7 @@ async fn a_program_that_cannot_be_started_is_named_with_the_reason() {
         (argv(&[&not_executable]), libc::EACCES, "not executable"),
         (argv(&[&no_program]), libc::ENOEXEC, "#!/bin/sh"),
         (argv(&[&no_interpreter]), libc::ENOENT, "interpreter"),
-        (Spawn { cwd: Some("/no/such/place".into()), ..sh("exit 0") }, libc::ENOENT, "/no/such/place"),
+        (ChildSpec { cwd: Some("/no/such/place".into()), ..sh("exit 0") }, libc::ENOENT, "/no/such/place"),
         (argv(&[]), libc::EINVAL, "empty"),
         (argv(&["sh", "-c", "exit 0", &"x".repeat(200_000)]), libc::E2BIG, "131072"),
     ];
@@ -199,7 +199,7 @@ async fn started_by_hand_the_guardian_explains_itself() {
     let mut f = Fixture::new().await;
     let (reader, writer) = std::io::pipe().unwrap();
     let by_hand = argv(&[program().to_str().unwrap(), "__guardian"]);
-    let child = f.spawn(Spawn { stderr: writer.into(), ..by_hand });
+    let child = f.spawn(ChildSpec { stderr: writer.into(), ..by_hand });
     f.started(child).await;
     assert_eq!(f.ended(child).await, Exit::Code(2));
     let text = std::io::read_to_string(reader).unwrap();

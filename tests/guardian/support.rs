@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use aint_queue::guardian::{ChildEvent, ChildId, Exit, Guardian, Handle, Spawn};
+use aint_queue::guardian::{ChildEvent, ChildId, ChildSpec, Exit, Guardian, GuardianHandle};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// How long anything here may take before it counts as never.
@@ -79,7 +79,7 @@ pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Durati
 /// A guardian with one listener for all its children.
 pub(crate) struct Fixture {
     pub(crate) guardian: Guardian,
-    pub(crate) handle: Handle,
+    pub(crate) handle: GuardianHandle,
     pub(crate) events: UnboundedSender<(ChildId, ChildEvent)>,
     received: UnboundedReceiver<(ChildId, ChildEvent)>,
     early: HashMap<ChildId, Vec<ChildEvent>>,
@@ -98,7 +98,7 @@ impl Fixture {
         Self { guardian, handle, events, received, early: HashMap::new() }
     }
 
-    pub(crate) fn spawn(&self, what: Spawn) -> ChildId {
+    pub(crate) fn spawn(&self, what: ChildSpec) -> ChildId {
         self.handle.spawn(what, self.events.clone())
     }
 
@@ -167,8 +167,8 @@ pub(crate) fn null() -> OwnedFd {
     fs::OpenOptions::new().read(true).write(true).open("/dev/null").unwrap().into()
 }
 
-pub(crate) fn argv(argv: &[&str]) -> Spawn {
-    Spawn {
+pub(crate) fn argv(argv: &[&str]) -> ChildSpec {
+    ChildSpec {
         argv: argv.iter().map(ToString::to_string).collect(),
         env: Vec::new(),
         cwd: None,
@@ -179,14 +179,14 @@ pub(crate) fn argv(argv: &[&str]) -> Spawn {
     }
 }
 
-pub(crate) fn sh(script: &str) -> Spawn {
+pub(crate) fn sh(script: &str) -> ChildSpec {
     argv(&["sh", "-c", script])
 }
 
 /// Runs a program to its end and answers what it wrote to standard output.
-pub(crate) async fn output(fixture: &mut Fixture, what: Spawn) -> String {
+pub(crate) async fn output(fixture: &mut Fixture, what: ChildSpec) -> String {
     let (mut reader, writer) = pipe().unwrap();
-    let child = fixture.spawn(Spawn { stdout: writer.into(), ..what });
+    let child = fixture.spawn(ChildSpec { stdout: writer.into(), ..what });
     fixture.started(child).await;
     fixture.ended(child).await;
     let mut text = String::new();

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use aint_queue::guardian::{Exit, Spawn};
+use aint_queue::guardian::{ChildSpec, Exit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -101,7 +101,7 @@ async fn a_child_holding_standard_output_does_not_delay_the_end() {
     let mark = mark();
     let (mut reader, writer) = std::io::pipe().unwrap();
     let script = format!("setsid sleep {mark} & echo done");
-    let child = f.spawn(Spawn { stdout: writer.into(), ..sh(&script) });
+    let child = f.spawn(ChildSpec { stdout: writer.into(), ..sh(&script) });
     f.started(child).await;
     assert_eq!(f.ended(child).await, Exit::Code(0));
     let mut text = String::new();

@@ -1,7 +1,7 @@
 //! `queue:cancel`: end jobs wherever they are, and say what became of each.
 
 mod one;
-mod words;
+mod render;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::sync::Semaphore;
 
-use super::{Failure, Session};
+use super::{CommandContext, Failure};
 use crate::channel::ChannelStatus;
 use crate::config::Channel;
 use crate::job::JobId;
 use crate::store::{Store, StoreError};
-use one::{Fate, One};
+use one::{CancelResult, JobCancel};
 
 /// So many jobs are cancelled at once: the control socket has other visitors.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT_CANCELS: usize = 8;
 
 /// Cancel jobs, running or not: they end and go to failed
 #[derive(Debug, Args)]
@@ -28,34 +28,34 @@ pub(crate) struct Cancel {
 }
 
 impl Cancel {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let channel = session.channel()?;
-        let store = session.store(channel)?;
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        let channel = context.channel()?;
+        let store = context.store(channel)?;
         let mut ids = self.ids;
         let mut seen = std::collections::HashSet::new();
         ids.retain(|id| seen.insert(*id));
         // A job that does not end when asked may take long, and its end must not wait for that of another.
-        let fates = session.block_on(all(channel, &store, &ids, session.quiet()));
-        if session.json() {
-            let told = ids.iter().zip(&fates);
+        let results = context.block_on(all(channel, &store, &ids, context.quiet()));
+        if context.json() {
+            let told = ids.iter().zip(&results);
             let told: Vec<_> =
-                told.filter_map(|(id, fate)| Some(words::json(*id, fate.as_ref().ok()?))).collect();
-            session.print_json(&told)?;
+                told.filter_map(|(id, result)| Some(render::json(*id, result.as_ref().ok()?))).collect();
+            context.print_json(&told)?;
         }
         let mut failures = Vec::new();
-        for (id, fate) in ids.into_iter().zip(fates) {
-            match fate {
-                Ok(fate) => match words::cancelled(id, &fate) {
-                    Some(text) if !session.json() => session.print(&text)?,
+        for (id, result) in ids.into_iter().zip(results) {
+            match result {
+                Ok(result) => match render::cancelled(id, &result) {
+                    Some(text) if !context.json() => context.print(&text)?,
                     Some(_) => {}
-                    None => failures.push(words::failure(id, &fate, &channel.name)),
+                    None => failures.push(render::failure(id, &result, &channel.name)),
                 },
                 Err(error) => failures.push(Failure::store(format!("cancel job {id}"), error)),
             }
         }
         // One that could not be cancelled does not hide what became of the others.
         let last = failures.pop();
-        failures.iter().for_each(|failure| session.report(failure));
+        failures.iter().for_each(|failure| context.report(failure));
         last.map_or(Ok(()), Err)
     }
 }
@@ -65,28 +65,28 @@ async fn all(
     store: &Arc<dyn Store>,
     ids: &[JobId],
     quiet: bool,
-) -> Vec<Result<Fate, StoreError>> {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+) -> Vec<Result<CancelResult, StoreError>> {
+    let places = Arc::new(Semaphore::new(MAX_CONCURRENT_CANCELS));
     let begun: Vec<_> = ids
         .iter()
         .map(|id| {
             let (id, places) = (*id, Arc::clone(&places));
-            let one = One { id, channel: channel.clone(), store: Arc::clone(store) };
+            let one = JobCancel { id, channel: channel.clone(), store: Arc::clone(store) };
             tokio::spawn(async move {
                 let _place = places.acquire().await.expect("nobody closes it");
-                let patience = move |report: &ChannelStatus| {
+                let slow_notice = move |report: &ChannelStatus| {
                     if !quiet {
                         // Nobody can be told when this does not work.
-                        let _ = writeln!(std::io::stderr(), "note: {}", words::patience(id, report));
+                        let _ = writeln!(std::io::stderr(), "note: {}", render::slow_notice(id, report));
                     }
                 };
-                one.cancel(patience).await
+                one.cancel(slow_notice).await
             })
         })
         .collect();
-    let mut fates = Vec::with_capacity(begun.len());
+    let mut results = Vec::with_capacity(begun.len());
     for task in begun {
-        fates.push(task.await.expect("a cancel does not panic"));
+        results.push(task.await.expect("a cancel does not panic"));
     }
-    fates
+    results
 }

@@ -12,14 +12,14 @@ use crate::master::{self, Answer, ControlError, Request};
 use crate::store::{State, Store, StoreError};
 
 /// So often a job is looked for that is never where it was.
-const LOOKS: u32 = 20;
+const MAX_LOOKUPS: u32 = 20;
 /// How long a job may be on its way to a master that does not know of it yet.
-const PAUSE: Duration = Duration::from_millis(50);
+const LOOKUP_INTERVAL: Duration = Duration::from_millis(50);
 /// When whoever waits is told that it takes long.
-const LONG: Duration = Duration::from_secs(2);
+const SLOW_NOTICE_DELAY: Duration = Duration::from_secs(2);
 
 /// One job to cancel.
-pub(super) struct One {
+pub(super) struct JobCancel {
     pub(super) id: JobId,
     pub(super) channel: Channel,
     pub(super) store: Arc<dyn Store>,
@@ -27,16 +27,16 @@ pub(super) struct One {
 
 /// What became of it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Fate {
+pub(super) enum CancelResult {
     /// It is cancelled.
     Cancelled {
         /// From where.
-        from: From,
+        from: CancelledFrom,
         /// Why it is in `failed`: not because it was cancelled if that hit its failed callback.
         reason: FailReason,
     },
     /// It was cancelled before.
-    Already,
+    AlreadyCancelled,
     /// It was faster: it is done.
     Done,
     /// It has failed, now or before.
@@ -46,19 +46,19 @@ pub(super) enum Fate {
     /// The store has no such job.
     Unknown,
     /// Somebody else holds it: a master elsewhere, a `queue:run`, or one that is gone.
-    Elsewhere {
+    HeldElsewhere {
         /// Whether a master of the channel runs here.
         master: bool,
     },
     /// Too many wait before it to lease it by its id.
-    Deep,
+    TooDeep,
     /// The master that holds it did not do it.
     Refused(String),
 }
 
 /// Where a cancelled job was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum From {
+pub(super) enum CancelledFrom {
     /// In waiting.
     Waiting,
     /// In delayed, until then.
@@ -74,7 +74,7 @@ pub(super) enum From {
 
 /// What a look led to.
 enum Step {
-    End(Fate),
+    End(CancelResult),
     /// It has moved.
     Again,
     /// It is reserved, and the master here does not hold it.
@@ -85,64 +85,72 @@ enum Step {
     Unanswered(String),
 }
 
-impl One {
-    /// Cancels it. `patience` is called once, with how its channel stands, if that takes long.
+impl JobCancel {
+    /// Cancels it. `slow_notice` is called once, with how its channel stands, if that takes long.
     pub(super) async fn cancel(
         self,
-        patience: impl FnOnce(&ChannelStatus) + Send + 'static,
-    ) -> Result<Fate, StoreError> {
-        let (mut held, mut deep, mut patience) = (false, false, Some(patience));
+        slow_notice: impl FnOnce(&ChannelStatus) + Send + 'static,
+    ) -> Result<CancelResult, StoreError> {
+        let (mut held, mut deep, mut slow_notice) = (false, false, Some(slow_notice));
         let mut elsewhere = None;
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_LOOKUPS {
             let Some(job) = self.store.get(self.id).await? else {
-                return Ok(if held { Fate::Gone } else { Fate::Unknown });
+                return Ok(if held { CancelResult::Gone } else { CancelResult::Unknown });
             };
             let step = match job.state {
                 State::Failed => {
                     let reason = job.meta.failed.unwrap_or(FailReason::Malformed);
                     let cancelled = reason == FailReason::Cancelled;
-                    Step::End(if cancelled { Fate::Already } else { Fate::Failed(reason) })
+                    Step::End(if cancelled {
+                        CancelResult::AlreadyCancelled
+                    } else {
+                        CancelResult::Failed(reason)
+                    })
                 }
-                State::Waiting => self.at_rest(From::Waiting, &mut deep).await?,
-                State::Delayed => self.at_rest(From::Delayed(job.at), &mut deep).await?,
+                State::Waiting => self.at_rest(CancelledFrom::Waiting, &mut deep).await?,
+                State::Delayed => self.at_rest(CancelledFrom::Delayed(job.at), &mut deep).await?,
                 State::Reserved => {
                     held = true;
-                    self.by_master(&mut patience).await
+                    self.by_master(&mut slow_notice).await
                 }
             };
             match step {
-                Step::End(fate) => return Ok(fate),
+                Step::End(result) => return Ok(result),
                 Step::Again => {}
-                Step::Unheld { master } => elsewhere = Some(Fate::Elsewhere { master }),
-                Step::Unanswered(why) => elsewhere = Some(Fate::Refused(why)),
+                Step::Unheld { master } => elsewhere = Some(CancelResult::HeldElsewhere { master }),
+                Step::Unanswered(why) => elsewhere = Some(CancelResult::Refused(why)),
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(LOOKUP_INTERVAL).await;
         }
-        Ok(elsewhere
-            .unwrap_or(Fate::Refused("it moves faster than it can be looked for; try again".to_owned())))
+        Ok(elsewhere.unwrap_or(CancelResult::Refused(
+            "it moves faster than it can be looked for; try again".to_owned(),
+        )))
     }
 
-    async fn at_rest(&self, from: From, missed: &mut bool) -> Result<Step, StoreError> {
+    async fn at_rest(&self, from: CancelledFrom, missed: &mut bool) -> Result<Step, StoreError> {
         Ok(match cancel_unheld(&*self.store, self.id).await? {
-            UnheldCancel::Cancelled(reason) => Step::End(Fate::Cancelled { from, reason }),
+            UnheldCancel::Cancelled(reason) => Step::End(CancelResult::Cancelled { from, reason }),
             UnheldCancel::AlreadyFailed(_) => Step::Again,
             // Twice at the same place and not to be had: it does not move, it is out of reach.
-            UnheldCancel::NotLeased if from == From::Waiting && std::mem::replace(missed, true) => {
-                Step::End(Fate::Deep)
+            UnheldCancel::NotLeased if from == CancelledFrom::Waiting && std::mem::replace(missed, true) => {
+                Step::End(CancelResult::TooDeep)
             }
             UnheldCancel::NotLeased => Step::Again,
         })
     }
 
-    async fn by_master(&self, patience: &mut Option<impl FnOnce(&ChannelStatus) + Send + 'static>) -> Step {
+    async fn by_master(
+        &self,
+        slow_notice: &mut Option<impl FnOnce(&ChannelStatus) + Send + 'static>,
+    ) -> Step {
         if !master::presence(&self.channel).running {
             return Step::Unheld { master: false };
         }
         let (socket, id) = (master::socket(&self.channel), self.id);
-        let (began, mut say) = (Instant::now(), patience.take());
+        let (began, mut say) = (Instant::now(), slow_notice.take());
         let asked = tokio::task::spawn_blocking(move || {
             master::ask(&socket, Request::Cancel { id }, |report| {
-                if began.elapsed() >= LONG
+                if began.elapsed() >= SLOW_NOTICE_DELAY
                     && let Some(say) = say.take()
                 {
                     say(report);
@@ -153,14 +161,14 @@ impl One {
         match answer {
             Ok(Answer::Cancel(end)) => match end {
                 HeldCancel::Cancelled { how, ms, reason } => {
-                    Step::End(Fate::Cancelled { from: From::Held { how, ms }, reason })
+                    Step::End(CancelResult::Cancelled { from: CancelledFrom::Held { how, ms }, reason })
                 }
-                HeldCancel::Done => Step::End(Fate::Done),
-                HeldCancel::Failed(reason) => Step::End(Fate::Failed(reason)),
+                HeldCancel::Done => Step::End(CancelResult::Done),
+                HeldCancel::Failed(reason) => Step::End(CancelResult::Failed(reason)),
                 HeldCancel::Waiting | HeldCancel::Delayed | HeldCancel::Gone => Step::Again,
                 HeldCancel::NotHeld => Step::Unheld { master: true },
             },
-            Ok(_) => Step::End(Fate::Refused("its master answered something else".to_owned())),
+            Ok(_) => Step::End(CancelResult::Refused("its master answered something else".to_owned())),
             Err(error) => unanswered(&error, master::presence(&self.channel).running),
         }
     }
@@ -176,7 +184,7 @@ fn unanswered(error: &ControlError, running: bool) -> Step {
         }
         // It has taken its time, or will never understand: asked again it would be no better.
         ControlError::Silent(_) | ControlError::Garbled(_) | ControlError::Unknown => {
-            Step::End(Fate::Refused(explained(error)))
+            Step::End(CancelResult::Refused(explained(error)))
         }
     }
 }
@@ -192,7 +200,7 @@ mod tests {
             (ControlError::Unknown, "older than this command"),
         ] {
             let step = unanswered(&error, true);
-            assert!(matches!(step, Step::End(Fate::Refused(said)) if said.contains(why)), "{error}");
+            assert!(matches!(step, Step::End(CancelResult::Refused(said)) if said.contains(why)), "{error}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! `demo`: the whole thing on a throw-away store, in front of your eyes.
 
-mod cast;
+mod scenario;
 mod show;
 
 use std::fs;
@@ -14,50 +14,50 @@ use clap::Args;
 use serde_json::json;
 
 use super::listen::failure;
-use super::{Exit, Failure, Session};
+use super::{CommandContext, Exit, Failure};
 use crate::config::{Channel, Config};
 use crate::master::{self, Ended, ListenError, Request};
 use crate::store::{MAX_BATCH, Status, Store};
-use show::Stage;
+use show::LiveView;
 
 /// Longest time the jobs may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// See jobs of every kind run in all three modes, on a throw-away store
 #[derive(Debug, Args)]
 pub(crate) struct Demo {}
 
 impl Demo {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let scene = Scene::new()?;
-        let config = Arc::new(Config::load(scene.config()).map_err(Failure::config)?);
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        let directory = DemoDirectory::new()?;
+        let config = Arc::new(Config::load(directory.config()).map_err(Failure::config)?);
         let began = Instant::now();
         let channels: Vec<Channel> = config.channels.values().cloned().collect();
         let mut stores = Vec::new();
         for channel in &channels {
-            stores.push(session.store(channel)?);
+            stores.push(context.store(channel)?);
         }
         let master = Master::start(&config)?;
-        let stage = Stage::new(session, &channels);
-        let outcome = session.block_on(play(&channels, &stores, &stage, &master));
-        stage.close();
+        let view = LiveView::new(context, &channels);
+        let outcome = context.block_on(run_jobs(&channels, &stores, &view, &master));
+        view.close();
         // Whatever happened, the master ends before the scene is struck.
         master.stop(&channels)?;
-        let ends = outcome?;
-        report(session, &channels, &ends, began.elapsed())
+        let counts = outcome?;
+        report(context, &channels, &counts, began.elapsed())
     }
 }
 
 /// Pushes everything and waits until nothing is left to run.
-async fn play(
+async fn run_jobs(
     channels: &[Channel],
     stores: &[Arc<dyn Store>],
-    stage: &Stage,
+    view: &LiveView,
     master: &Master,
 ) -> Result<Vec<Status>, Failure> {
     let wrong = |error| Failure::store("run the demo", error);
     for (channel, store) in channels.iter().zip(stores) {
-        for batch in cast::jobs(&channel.name).chunks(MAX_BATCH) {
+        for batch in scenario::jobs(&channel.name).chunks(MAX_BATCH) {
             store.push(batch).await.map_err(|error| Failure::push("push the jobs of the demo", error))?;
         }
     }
@@ -67,7 +67,7 @@ async fn play(
         for store in stores {
             all.push(store.status().await.map_err(wrong)?);
         }
-        stage.update(channels, &all);
+        view.update(channels, &all);
         if all.iter().all(|s| s.waiting + s.reserved + s.delayed == 0) {
             return Ok(all);
         }
@@ -77,49 +77,54 @@ async fn play(
                 Failure::new(Exit::Failed, "finish the demo").because("it was stopped before its end")
             );
         }
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > RUN_TIMEOUT {
             return Err(Failure::new(Exit::Failed, "finish the demo")
-                .because(format!("jobs are left after {PATIENCE:?}: {all:?}")));
+                .because(format!("jobs are left after {RUN_TIMEOUT:?}: {all:?}")));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
 /// Shows how it ended; a failure unless every count is as the cast demands.
-fn report(session: &Session, channels: &[Channel], ends: &[Status], took: Duration) -> Result<(), Failure> {
-    let expected: Vec<_> = channels.iter().map(|channel| cast::expected(&channel.name)).collect();
-    let adds_up = ends
+fn report(
+    context: &CommandContext,
+    channels: &[Channel],
+    counts: &[Status],
+    took: Duration,
+) -> Result<(), Failure> {
+    let expected: Vec<_> = channels.iter().map(|channel| scenario::expected(&channel.name)).collect();
+    let adds_up = counts
         .iter()
         .zip(&expected)
         .all(|(end, (done, failed))| (end.done, end.failed, end.total()) == (*done, *failed, done + failed));
-    if session.json() {
+    if context.json() {
         let counts: Vec<_> =
-            channels.iter().zip(ends).map(|(c, s)| json!({ "channel": c.name, "counts": s })).collect();
-        session
+            channels.iter().zip(counts).map(|(c, s)| json!({ "channel": c.name, "counts": s })).collect();
+        context
             .print_json(&json!({ "adds_up": adds_up, "seconds": took.as_secs_f64(), "channels": counts }))?;
     } else {
-        session.print(&show::ends(channels, ends))?;
-        session.print(&cast::epilogue(took))?;
+        context.print(&show::final_status(channels, counts))?;
+        context.print(&scenario::epilogue(took))?;
     }
     if adds_up {
         return Ok(());
     }
     Err(Failure::new(Exit::Failed, "account for every job")
-        .because(format!("the counts are {ends:?}, expected were (done, failed) {expected:?}"))
+        .because(format!("the counts are {counts:?}, expected were (done, failed) {expected:?}"))
         .hint("this is a bug: please report it with the output above"))
 }
 
 /// A directory for the configuration, the store and the run files; gone when dropped.
-struct Scene(PathBuf);
+struct DemoDirectory(PathBuf);
 
-impl Scene {
+impl DemoDirectory {
     fn new() -> Result<Self, Failure> {
         let wrong = |e: io::Error| Failure::new(Exit::Failed, "prepare a directory for the demo").because(e);
         let name = format!("aint-queue-demo-{:016x}", fastrand::u64(..));
-        let scene = Self(std::env::temp_dir().join(name));
-        fs::create_dir(&scene.0).map_err(wrong)?;
-        fs::write(scene.config(), cast::CONFIG).map_err(wrong)?;
-        Ok(scene)
+        let directory = Self(std::env::temp_dir().join(name));
+        fs::create_dir(&directory.0).map_err(wrong)?;
+        fs::write(directory.config(), scenario::CONFIG).map_err(wrong)?;
+        Ok(directory)
     }
 
     fn config(&self) -> PathBuf {
@@ -127,7 +132,7 @@ impl Scene {
     }
 }
 
-impl Drop for Scene {
+impl Drop for DemoDirectory {
     fn drop(&mut self) {
         // What cannot be removed is in the directory for temporary files.
         let _ = fs::remove_dir_all(&self.0);

@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::cast;
-use crate::cli::{Session, status};
+use super::scenario;
+use crate::cli::{CommandContext, status};
 use crate::config::Channel;
 use crate::store::Status;
 
 /// Without a terminal, a line per channel this often.
-const LINE_EVERY: Duration = Duration::from_secs(2);
+const LINE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What stands above the counts. With a name and the shortest bar a row fits a terminal of 80 columns.
 const HEADER: &str = "waiting reserved delayed  done failed";
 
 /// The live view.
-pub(super) struct Stage {
+pub(super) struct LiveView {
     /// The line above the bars, kept because a bar that is dropped is not shown.
     header: ProgressBar,
     bars: Vec<ProgressBar>,
@@ -26,16 +26,16 @@ pub(super) struct Stage {
     lines: Option<Cell<Instant>>,
 }
 
-impl Stage {
-    pub(super) fn new(session: &Session, channels: &[Channel]) -> Self {
+impl LiveView {
+    pub(super) fn new(context: &CommandContext, channels: &[Channel]) -> Self {
         let terminal = io::stderr().is_terminal();
-        let silent = session.quiet() || session.json();
+        let silent = context.quiet() || context.json();
         let target = match terminal && !silent {
             true => ProgressDrawTarget::stderr(),
             false => ProgressDrawTarget::hidden(),
         };
         let all = MultiProgress::with_draw_target(target);
-        let bar = if session.colours_for(terminal) { "{wide_bar:.green/dim}" } else { "{wide_bar}" };
+        let bar = if context.colours_for(terminal) { "{wide_bar:.green/dim}" } else { "{wide_bar}" };
         let style = |template: &str| {
             ProgressStyle::with_template(template).expect("a valid template").progress_chars("━━─")
         };
@@ -44,7 +44,7 @@ impl Stage {
             all.add(ProgressBar::new(0).with_style(style(&format!("{{prefix:8}} {{wide_msg}} {HEADER}"))));
         header.set_prefix("channel");
         let bars = channels.iter().map(|channel| {
-            let (done, failed) = cast::expected(&channel.name);
+            let (done, failed) = scenario::expected(&channel.name);
             let bar = all.add(ProgressBar::new(done + failed).with_style(row.clone()));
             bar.set_prefix(channel.name.clone());
             bar
@@ -62,7 +62,7 @@ impl Stage {
         }
         self.header.tick();
         if let Some(last) = &self.lines
-            && last.get().elapsed() >= LINE_EVERY
+            && last.get().elapsed() >= LINE_INTERVAL
         {
             last.set(Instant::now());
             for (channel, status) in channels.iter().zip(all) {
@@ -93,7 +93,7 @@ fn line(status: &Status) -> String {
 }
 
 /// The status table of each channel.
-pub(super) fn ends(channels: &[Channel], all: &[Status]) -> String {
+pub(super) fn final_status(channels: &[Channel], all: &[Status]) -> String {
     let mut text = String::new();
     for (channel, counts) in channels.iter().zip(all) {
         let mode = channel.worker.mode.as_str();

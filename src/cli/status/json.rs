@@ -2,14 +2,14 @@
 
 use serde::Serialize;
 
-use super::Report;
+use super::StatusView;
 use crate::cli::time;
 use crate::pool::{PoolStatus, WorkerCounts};
 use crate::store;
 
 /// A report as JSON.
 #[derive(Serialize)]
-pub(super) struct Shown<'a> {
+pub(super) struct StatusJson<'a> {
     channel: &'a str,
     running: bool,
     pid: Option<i32>,
@@ -42,8 +42,8 @@ struct Workers<'a> {
     pool: &'a PoolStatus,
 }
 
-impl<'a> From<&'a Report> for Shown<'a> {
-    fn from(report: &'a Report) -> Self {
+impl<'a> From<&'a StatusView> for StatusJson<'a> {
+    fn from(report: &'a StatusView) -> Self {
         let store::Status { waiting, reserved, delayed, done, failed, cleared, paused, paused_until } =
             report.counts;
         Self {
@@ -61,7 +61,7 @@ impl<'a> From<&'a Report> for Shown<'a> {
             paused_until: paused_until.and_then(time::rfc3339),
             quiet: report.master.running.as_ref().is_some_and(|running| running.quiet),
             stopping: report.master.running.as_ref().is_some_and(|running| running.stopping),
-            master_error: report.master.silent.as_deref(),
+            master_error: report.master.error.as_deref(),
             store_error: report.master.running.as_ref().and_then(|running| running.store_error.as_deref()),
             worker_error: report.master.running.as_ref().and_then(|running| running.worker_error.as_deref()),
             degraded: report.master.running.as_ref().is_some_and(|running| running.pool.degraded),

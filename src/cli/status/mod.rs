@@ -4,8 +4,8 @@ mod json;
 
 use clap::Args;
 
-use self::json::Shown;
-use super::{Failure, Session, drain, metrics, table, text, time, workers};
+use self::json::StatusJson;
+use super::{CommandContext, Failure, metrics, progress, sanitize, table, time, workers};
 use crate::channel;
 use crate::config::Channel;
 use crate::master::{self, Answer, Presence, Request};
@@ -26,9 +26,9 @@ pub(crate) struct Status {
 }
 
 /// Everything about one channel that is shown.
-struct Report {
+struct StatusView {
     channel: String,
-    master: Standing,
+    master: MasterStatus,
     counts: store::Status,
     driver: String,
     durability: String,
@@ -37,67 +37,67 @@ struct Report {
 }
 
 /// A channel's master on this machine.
-struct Standing {
+struct MasterStatus {
     presence: Presence,
     /// What it says; absent without one.
     running: Option<channel::ChannelStatus>,
     /// Why it says nothing, although it runs.
-    silent: Option<String>,
+    error: Option<String>,
 }
 
 impl Status {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let channels = session.channels(self.all)?;
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        let channels = context.channels(self.all)?;
         if self.metrics {
-            return metrics::show(session, &channels);
+            return metrics::show(context, &channels);
         }
         let one = channels.len() == 1 && !self.all;
         let (mut reports, mut failures) = (Vec::new(), Vec::new());
         for channel in channels {
-            match gather(session, channel, self.workers) {
+            match gather(context, channel, self.workers) {
                 Ok(report) => reports.push(report),
                 Err(failure) => {
                     failures.push(failure);
                     // What its master knows is worth all the more; a program gets the counts or nothing.
-                    let master = standing(channel);
-                    if !session.json() && master.presence.running {
-                        session.print(&without_store(channel, &master, self.workers, session.colours()))?;
+                    let master = master_status(channel);
+                    if !context.json() && master.presence.running {
+                        context.print(&without_store(channel, &master, self.workers, context.colours()))?;
                     }
                 }
             }
         }
-        if session.json() {
-            let shown: Vec<_> = reports.iter().map(Shown::from).collect();
+        if context.json() {
+            let shown: Vec<_> = reports.iter().map(StatusJson::from).collect();
             match shown.as_slice() {
-                [object] if one => session.print_json(object)?,
+                [object] if one => context.print_json(object)?,
                 // Whoever asked for one channel gets an object or nothing.
                 [] if one => {}
-                several => session.print_json(&several)?,
+                several => context.print_json(&several)?,
             }
         } else {
-            session.print(&render(&reports, session.colours()))?;
+            context.print(&render(&reports, context.colours()))?;
         }
         // One store that is not available does not hide what the others say.
         let last = failures.pop();
         for failure in &failures {
-            session.report(failure);
+            context.report(failure);
         }
         last.map_or(Ok(()), Err)
     }
 }
 
-fn gather(session: &Session, channel: &Channel, each: bool) -> Result<Report, Failure> {
-    let store = session.store(channel)?;
-    let read = session.block_on(async {
+fn gather(context: &CommandContext, channel: &Channel, each: bool) -> Result<StatusView, Failure> {
+    let store = context.store(channel)?;
+    let read = context.block_on(async {
         let counts = store.status().await?;
         let durability = store.durability().await?;
         Ok((counts, durability))
     });
     let doing = || format!("read the status of channel \"{}\"", channel.name);
     let (counts, durability) = read.map_err(|error| Failure::store(doing(), error))?;
-    Ok(Report {
+    Ok(StatusView {
         channel: channel.name.clone(),
-        master: standing(channel),
+        master: master_status(channel),
         each,
         counts,
         driver: channel.driver.to_string(),
@@ -106,20 +106,20 @@ fn gather(session: &Session, channel: &Channel, each: bool) -> Result<Report, Fa
 }
 
 /// How the channel's master is, as far as it can be asked.
-fn standing(channel: &Channel) -> Standing {
+fn master_status(channel: &Channel) -> MasterStatus {
     let mut presence = master::presence(channel);
-    let (mut running, mut silent) = (None, None);
+    let (mut running, mut error) = (None, None);
     if presence.running {
         match ask(channel) {
             Ok(report) => running = Some(report),
             Err(why) => {
                 // It may have ended between our look and our question.
                 presence = master::presence(channel);
-                silent = presence.running.then_some(why);
+                error = presence.running.then_some(why);
             }
         }
     }
-    Standing { presence, running, silent }
+    MasterStatus { presence, running, error }
 }
 
 /// How the channel stands, or why its master does not say.
@@ -131,10 +131,10 @@ fn ask(channel: &Channel) -> Result<channel::ChannelStatus, String> {
     }
 }
 
-fn render(reports: &[Report], colours: bool) -> String {
+fn render(reports: &[StatusView], colours: bool) -> String {
     let mut shown = String::new();
     for report in reports {
-        let Report { channel, master, counts, driver, durability, each } = report;
+        let StatusView { channel, master, counts, driver, durability, each } = report;
         if !shown.is_empty() {
             shown.push('\n');
         }
@@ -152,7 +152,7 @@ fn render(reports: &[Report], colours: bool) -> String {
         shown.push_str(&unusual(master, colours));
         // This command opens it as the file says now; the master uses what it has begun with.
         if let Some(error) = master.running.as_ref().and_then(|running| running.store_error.as_deref()) {
-            let error = text::plain(error);
+            let error = sanitize::line(error);
             shown.push_str(&trouble(&format!("The master cannot use its store: {error}"), colours));
         }
         shown.push_str(&format!("Store: {driver}, durability {durability}\n"));
@@ -164,12 +164,12 @@ fn render(reports: &[Report], colours: bool) -> String {
 }
 
 /// What can be said of a channel whose store cannot be read.
-fn without_store(channel: &Channel, master: &Standing, each: bool, colours: bool) -> String {
+fn without_store(channel: &Channel, master: &MasterStatus, each: bool, colours: bool) -> String {
     let mut shown = presence_line(&channel.name, &master.presence, colours) + &unusual(master, colours);
     shown.push_str(&format!("Store: {}, not available\n", channel.driver));
     if let Some(running) = &master.running {
         if let Some(error) = &running.store_error {
-            shown.push_str(&format!("The master says of it: {}\n", text::plain(error)));
+            shown.push_str(&format!("The master says of it: {}\n", sanitize::line(error)));
         }
         if each {
             shown.push_str(&workers::render(running));
@@ -189,19 +189,19 @@ fn presence_line(channel: &str, presence: &Presence, colours: bool) -> String {
 }
 
 /// What is not as always with a master.
-fn unusual(master: &Standing, colours: bool) -> String {
-    let Standing { running, silent, .. } = master;
+fn unusual(master: &MasterStatus, colours: bool) -> String {
+    let MasterStatus { running, error, .. } = master;
     let mut shown = String::new();
     if running.as_ref().is_some_and(|running| running.quiet) {
         shown.push_str("Quiet: the master on this machine takes no jobs.\n");
     }
     if let Some(running) = running.as_ref().filter(|running| running.stopping) {
-        shown.push_str(&format!("Stopping: {}.\n", drain::words(running)));
+        shown.push_str(&format!("Stopping: {}.\n", progress::describe(running)));
     }
     if let Some(reload) = running.as_ref().and_then(|running| running.pool.reload) {
-        shown.push_str(&format!("Reloading: {}.\n", drain::words_of_reload(reload)));
+        shown.push_str(&format!("Reloading: {}.\n", progress::describe_reload(reload)));
     }
-    let silence = silent.as_ref().map(|why| format!("Silent: it cannot be asked how it stands: {why}"));
+    let silence = error.as_ref().map(|why| format!("Silent: it cannot be asked how it stands: {why}"));
     if let Some(line) = silence.or_else(|| running.as_ref().and_then(workers::trouble)) {
         shown.push_str(&trouble(&line, colours));
     }
@@ -223,13 +223,13 @@ pub(super) fn counts_table(counts: &store::Status) -> String {
 mod tests {
     use super::*;
 
-    fn report(running: bool) -> Report {
-        Report {
+    fn report(running: bool) -> StatusView {
+        StatusView {
             channel: "default".to_owned(),
-            master: Standing {
+            master: MasterStatus {
                 presence: Presence { running, pid: running.then_some(42) },
                 running: None,
-                silent: None,
+                error: None,
             },
             counts: store::Status { done: 26_000, ..store::Status::default() },
             driver: "sqlite at /srv/aint-queue.db".to_owned(),
@@ -266,13 +266,13 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
     #[test]
     fn a_master_that_does_not_answer_is_not_passed_over() {
         let mut report = report(true);
-        report.master.silent = Some("the master did not answer within 5 seconds".to_owned());
+        report.master.error = Some("the master did not answer within 5 seconds".to_owned());
         let text = render(std::slice::from_ref(&report), false);
         let line =
             "\nSilent: it cannot be asked how it stands: the master did not answer within 5 seconds\nStore:";
         assert!(text.contains(line), "{text}");
         assert_eq!(
-            serde_json::to_value(Shown::from(&report)).unwrap()["master_error"],
+            serde_json::to_value(StatusJson::from(&report)).unwrap()["master_error"],
             "the master did not answer within 5 seconds"
         );
     }
@@ -290,13 +290,13 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
         assert!(text.contains(line), "{text}");
         let text = render(std::slice::from_ref(&report), true);
         assert!(text.contains("\x1b[31mThe master cannot use its store: "), "{text}");
-        let json = serde_json::to_value(Shown::from(&report)).unwrap();
+        let json = serde_json::to_value(StatusJson::from(&report)).unwrap();
         assert_eq!(json["store_error"], "wrong password\x1b");
     }
 
     #[test]
     fn the_json_has_every_count() {
-        let json = serde_json::to_value(Shown::from(&report(true))).unwrap();
+        let json = serde_json::to_value(StatusJson::from(&report(true))).unwrap();
         for key in ["waiting", "reserved", "delayed", "failed", "cleared"] {
             assert_eq!(json[key], 0, "{key}");
         }

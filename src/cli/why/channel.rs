@@ -1,17 +1,20 @@
 //! Why the jobs of a channel do not run, in a sentence. Pure.
 
-use super::blockers::{Clause, are, blockers, joined};
-use super::facts::{Facts, REPLACING};
-use crate::cli::{text, time};
+use super::blockers::{Explanation, are, blockers, joined};
+use super::facts::{Facts, REPLACING_WORKER};
+use crate::cli::{sanitize, time};
 
 /// What the channel as a whole waits for.
-pub(super) fn answer(facts: &Facts) -> Clause {
+pub(super) fn answer(facts: &Facts) -> Explanation {
     let channel = format!("Channel \"{}\"", facts.channel);
     let counts = &facts.counts;
     let blockers = blockers(facts);
     let rest = waiting(facts);
     if let Some(first) = blockers.first() {
-        return Clause::new(first.reason, format!("{channel} stands still: {}; {rest}.", joined(&blockers)));
+        return Explanation::new(
+            first.reason,
+            format!("{channel} stands still: {}; {rest}.", joined(&blockers)),
+        );
     }
     let view = facts.view();
     let (slots, free) = view.map_or((0, 0), |view| (view.slots, view.free));
@@ -21,14 +24,14 @@ pub(super) fn answer(facts: &Facts) -> Clause {
             (0, _) => ("delayed", "waits for work:"),
             _ => ("running", "works, and no job waits for a slot:"),
         };
-        return Clause::new(reason, format!("{channel} {does} {rest}."));
+        return Explanation::new(reason, format!("{channel} {does} {rest}."));
     }
     let replacing = view.is_some_and(|view| view.replacing);
     let (reason, text) = match (slots, free) {
-        (_, 0) if replacing => ("no_slot", format!("waits for a slot: {REPLACING}")),
+        (_, 0) if replacing => ("no_slot", format!("waits for a slot: {REPLACING_WORKER}")),
         (0, 0) => {
             let error = view.and_then(|view| view.report.worker_error.as_deref());
-            let error = error.map_or(String::new(), |error| format!(" ({})", text::plain(error)));
+            let error = error.map_or(String::new(), |error| format!(" ({})", sanitize::line(error)));
             ("starting", format!("waits for a worker to be ready{error}"))
         }
         (1, 0) => ("no_slot", "waits for a slot: the only one is busy".to_owned()),
@@ -37,7 +40,7 @@ pub(super) fn answer(facts: &Facts) -> Clause {
             ("next", format!("works: {free} of {} slots are free for what waits", slots.max(free)))
         }
     };
-    Clause::new(reason, format!("{channel} {text}; {rest}."))
+    Explanation::new(reason, format!("{channel} {text}; {rest}."))
 }
 
 /// What there is to do.
@@ -60,7 +63,7 @@ fn waiting(facts: &Facts) -> String {
 mod tests {
     use super::*;
     use crate::channel::{ChannelDetails, ChannelStatus};
-    use crate::cli::why::facts::Master;
+    use crate::cli::why::facts::MasterFacts;
     use crate::job::Timestamp;
     use crate::store::Status;
 
@@ -70,7 +73,7 @@ mod tests {
             channel: "mail".to_owned(),
             now: Timestamp(1_796_029_200_000_000),
             counts: Status { waiting, reserved, delayed, ..Status::default() },
-            master: Master::Answers { pid: 42, view: Box::new(view) },
+            master: MasterFacts::Answers { pid: 42, view: Box::new(view) },
             max_attempts: 3,
             next_due: (delayed > 0).then_some(Timestamp(1_796_029_300_000_000)),
         }
@@ -104,7 +107,7 @@ mod tests {
     #[test]
     fn a_channel_whose_worker_is_being_replaced_says_that() {
         let mut spent = facts(7, 1, 0, 1, 0);
-        let Master::Answers { view, .. } = &mut spent.master else { unreachable!() };
+        let MasterFacts::Answers { view, .. } = &mut spent.master else { unreachable!() };
         view.replacing = true;
         let answer = answer(&spent);
         assert_eq!(answer.reason, "no_slot");
@@ -117,7 +120,7 @@ mod tests {
     fn a_channel_that_stands_still_says_everything_that_holds_it_up() {
         let mut still = facts(3, 0, 0, 0, 0);
         still.counts.paused = true;
-        let Master::Answers { view, .. } = &mut still.master else { unreachable!() };
+        let MasterFacts::Answers { view, .. } = &mut still.master else { unreachable!() };
         view.report = ChannelStatus {
             store_error: Some("connection refused\x1b".to_owned()),
             ..ChannelStatus::default()

@@ -8,7 +8,7 @@ use crate::job::{FailReason, JobId, Meta, Timestamp};
 use crate::store::{State, Status};
 
 /// Why a worker that is ready takes no job although it has slots free.
-pub(super) const REPLACING: &str = "its worker has run max_handle_number jobs and is being replaced";
+pub(super) const REPLACING_WORKER: &str = "its worker has run max_handle_number jobs and is being replaced";
 
 /// What is known of a channel.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Facts {
     /// About the time of the store.
     pub(super) now: Timestamp,
     pub(super) counts: Status,
-    pub(super) master: Master,
+    pub(super) master: MasterFacts,
     /// Attempts of jobs that do not say.
     pub(super) max_attempts: u32,
     /// When the next delayed job is due, if nobody asks about one job.
@@ -26,7 +26,7 @@ pub(super) struct Facts {
 
 /// What is known of the channel's master on this machine.
 #[derive(Clone, Debug)]
-pub(super) enum Master {
+pub(super) enum MasterFacts {
     /// There is none.
     None,
     /// There is one, and it does not say how it stands.
@@ -37,21 +37,21 @@ pub(super) enum Master {
 
 /// What is known of a job.
 #[derive(Clone, Debug)]
-pub(super) struct Job {
+pub(super) struct JobFacts {
     pub(super) id: JobId,
     pub(super) state: State,
     /// Delayed: when it is due. Failed: when it failed.
     pub(super) at: Timestamp,
     pub(super) meta: Meta,
     /// How many jobs are leased before it.
-    pub(super) before: Option<Before>,
+    pub(super) before: Option<QueuePosition>,
 }
 
 /// How many jobs are leased before one that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Before {
+pub(super) enum QueuePosition {
     /// So many.
-    Exactly(u64),
+    Exact(u64),
     /// So many and more.
     AtLeast(u64),
 }
@@ -60,7 +60,7 @@ impl Facts {
     /// What the master told.
     pub(super) fn view(&self) -> Option<&ChannelDetails> {
         match &self.master {
-            Master::Answers { view, .. } => Some(view),
+            MasterFacts::Answers { view, .. } => Some(view),
             _ => None,
         }
     }
@@ -74,9 +74,9 @@ impl Facts {
     /// As JSON.
     pub(super) fn json(&self) -> Json {
         let (running, pid) = match &self.master {
-            Master::None => (false, None),
-            Master::Silent { pid, .. } => (true, *pid),
-            Master::Answers { pid, .. } => (true, Some(*pid)),
+            MasterFacts::None => (false, None),
+            MasterFacts::Silent { pid, .. } => (true, *pid),
+            MasterFacts::Answers { pid, .. } => (true, Some(*pid)),
         };
         let view = self.view();
         let report = view.map(|view| &view.report);
@@ -103,14 +103,14 @@ impl Facts {
     }
 }
 
-impl Job {
+impl JobFacts {
     /// As JSON; `held` is what the master does with it.
     pub(super) fn json(&self, held: Option<&HeldJobStatus>) -> Json {
         let at = |state| (self.state == state).then(|| time::rfc3339(self.at)).flatten();
         let (before, exactly) = match self.before {
             None => (None, None),
-            Some(Before::Exactly(n)) => (Some(n), Some(true)),
-            Some(Before::AtLeast(n)) => (Some(n), Some(false)),
+            Some(QueuePosition::Exact(n)) => (Some(n), Some(true)),
+            Some(QueuePosition::AtLeast(n)) => (Some(n), Some(false)),
         };
         json!({
             "job": self.meta.job,

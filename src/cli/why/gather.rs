@@ -2,21 +2,21 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::facts::{Before, Facts, Job, Master};
+use super::facts::{Facts, JobFacts, MasterFacts, QueuePosition};
 use crate::config::Channel;
 use crate::job::{JobId, Timestamp};
 use crate::master::{self, Answer, Request};
 use crate::store::{Listed, MAX_BATCH, State, Store, StoreError};
 
 /// So often a job is looked at that is somewhere else each time.
-const LOOKS: u32 = 5;
+const MAX_LOOKUPS: u32 = 5;
 
 /// What is known of a channel, and of a job in it: `None` when the store has no such job.
 pub(super) async fn gather(
     channel: &Channel,
     store: &dyn Store,
     id: Option<JobId>,
-) -> Result<(Facts, Option<Job>), StoreError> {
+) -> Result<(Facts, Option<JobFacts>), StoreError> {
     let mut seen = look(store, id).await?;
     let mut looks = 1;
     loop {
@@ -30,7 +30,7 @@ pub(super) async fn gather(
         // What the master said belongs to where the job is only if it has not moved meanwhile.
         let moved = place(seen.as_ref()) != place(again.as_ref());
         seen = again;
-        if moved && looks < LOOKS {
+        if moved && looks < MAX_LOOKUPS {
             looks += 1;
             continue;
         }
@@ -42,7 +42,7 @@ pub(super) async fn gather(
         };
         let (name, max_attempts) = (channel.name.clone(), channel.max_attempts);
         let facts = Facts { channel: name, now: now(), counts, master, max_attempts, next_due };
-        let job = seen.map(|Listed { id, state, at, meta, .. }| Job { id, state, at, meta, before });
+        let job = seen.map(|Listed { id, state, at, meta, .. }| JobFacts { id, state, at, meta, before });
         return Ok((facts, job));
     }
 }
@@ -59,28 +59,28 @@ fn place(job: Option<&Listed>) -> Option<(State, Timestamp, u32)> {
 }
 
 /// How many jobs are leased before this one, as far as one page tells.
-async fn before(store: &dyn Store, id: JobId) -> Result<Option<Before>, StoreError> {
+async fn before(store: &dyn Store, id: JobId) -> Result<Option<QueuePosition>, StoreError> {
     let page = store.list(State::Waiting, None, MAX_BATCH).await?;
     let place = page.jobs.iter().position(|job| job.id == id);
     Ok(match (place, page.next) {
-        (Some(place), _) => Some(Before::Exactly(place as u64)),
-        (None, Some(_)) => Some(Before::AtLeast(page.jobs.len() as u64)),
+        (Some(place), _) => Some(QueuePosition::Exact(place as u64)),
+        (None, Some(_)) => Some(QueuePosition::AtLeast(page.jobs.len() as u64)),
         // It has moved.
         (None, None) => None,
     })
 }
 
-fn ask(channel: &Channel, id: Option<JobId>) -> Master {
+fn ask(channel: &Channel, id: Option<JobId>) -> MasterFacts {
     let presence = master::presence(channel);
     if !presence.running {
-        return Master::None;
+        return MasterFacts::None;
     }
     match master::ask(&master::socket(channel), Request::Look { id }, |_| {}) {
-        Ok(Answer::Look { pid, view }) => Master::Answers { pid, view },
-        Ok(_) => Master::Silent { pid: presence.pid, why: "it said something else".to_owned() },
+        Ok(Answer::Look { pid, view }) => MasterFacts::Answers { pid, view },
+        Ok(_) => MasterFacts::Silent { pid: presence.pid, why: "it said something else".to_owned() },
         // It has ended between our look and our question.
-        Err(_) if !master::presence(channel).running => Master::None,
-        Err(error) => Master::Silent { pid: presence.pid, why: error.to_string() },
+        Err(_) if !master::presence(channel).running => MasterFacts::None,
+        Err(error) => MasterFacts::Silent { pid: presence.pid, why: error.to_string() },
     }
 }
 

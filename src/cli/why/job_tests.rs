@@ -18,14 +18,14 @@ fn facts(view: ChannelDetails) -> Facts {
         channel: "mail".to_owned(),
         now: NOW,
         counts: Status { waiting: 3, ..Status::default() },
-        master: Master::Answers { pid: 42, view: Box::new(view) },
+        master: MasterFacts::Answers { pid: 42, view: Box::new(view) },
         max_attempts: 3,
         next_due: None,
     }
 }
 
-fn job(state: State) -> Job {
-    Job { id: ID, state, at: NOW, meta: Meta::named("send_email"), before: None }
+fn job(state: State) -> JobFacts {
+    JobFacts { id: ID, state, at: NOW, meta: Meta::named("send_email"), before: None }
 }
 
 fn holding(held: HeldJobStatus) -> Facts {
@@ -47,7 +47,7 @@ fn aboard() -> RunStatus {
 
 /// Asserts the reason, and the sentence behind the job's name; times are cut out.
 #[track_caller]
-fn says(job: &Job, facts: &Facts, reason: &str, sentence: &str) {
+fn says(job: &JobFacts, facts: &Facts, reason: &str, sentence: &str) {
     let answer = answer(job, facts);
     let times = [job.at, job.meta.expiry(job.id).unwrap_or(job.at)].map(time::local);
     let text = times.iter().fold(answer.text, |text, time| text.replace(time, "T"));
@@ -58,11 +58,11 @@ fn says(job: &Job, facts: &Facts, reason: &str, sentence: &str) {
 #[test]
 fn a_waiting_job_of_a_channel_that_works() {
     let waiting = job(State::Waiting);
-    let behind = |before| Job { before: Some(before), ..waiting.clone() };
+    let behind = |before| JobFacts { before: Some(before), ..waiting.clone() };
     says(&waiting, &facts(view(4, 0)), "no_slot", "waits for a slot: all 4 are busy.");
-    let at_12 = behind(Before::Exactly(12));
+    let at_12 = behind(QueuePosition::Exact(12));
     says(&at_12, &facts(view(4, 0)), "no_slot", "waits for a slot: all 4 are busy, with 12 jobs before it.");
-    let deep = behind(Before::AtLeast(500));
+    let deep = behind(QueuePosition::AtLeast(500));
     says(
         &deep,
         &facts(view(1, 0)),
@@ -75,7 +75,7 @@ fn a_waiting_job_of_a_channel_that_works() {
         "no_slot",
         "waits for a slot: its worker has run max_handle_number jobs and is being replaced, with 12 jobs before it.",
     );
-    let next = behind(Before::Exactly(0));
+    let next = behind(QueuePosition::Exact(0));
     says(&next, &facts(view(4, 1)), "next", "waits for nothing but its turn: 1 of 4 slots are free.");
     says(&next, &facts(view(0, 0)), "starting", "waits for a worker: none is ready.");
     let mut suspect = next;
@@ -97,7 +97,7 @@ fn a_waiting_job_of_a_channel_that_stands_still() {
     still.counts.paused_until = Some(waiting.at);
     says(&waiting, &still, "paused", "waits: the channel is paused until T.");
     still.counts.paused_until = None;
-    still.master = Master::None;
+    still.master = MasterFacts::None;
     let no_master = "no master of the channel runs here (queue:listen starts one)";
     says(
         &waiting,
@@ -110,7 +110,7 @@ fn a_waiting_job_of_a_channel_that_stands_still() {
     still.counts.reserved = 1;
     let elsewhere = "though 1 job is reserved, so one may run elsewhere";
     says(&waiting, &still, "no_master", &format!("waits: {no_master}, {elsewhere}."));
-    still.master = Master::Silent { pid: Some(42), why: "timed out".to_owned() };
+    still.master = MasterFacts::Silent { pid: Some(42), why: "timed out".to_owned() };
     says(&waiting, &still, "silent", "waits: its master 42 does not answer: timed out.");
 
     let with = |report| facts(ChannelDetails { report, ..view(0, 0) });
@@ -171,7 +171,7 @@ fn a_job_with_an_expiry() {
 
 #[test]
 fn a_delayed_job() {
-    let mut delayed = Job { at: Timestamp(NOW.0 + 90_000_000), ..job(State::Delayed) };
+    let mut delayed = JobFacts { at: Timestamp(NOW.0 + 90_000_000), ..job(State::Delayed) };
     says(&delayed, &facts(view(4, 4)), "delayed", "is delayed until T, for 1 min.");
     delayed.meta.attempts = 1;
     delayed.meta.record_error(1, NOW, ErrorKind::Error, "no route\nto host");
@@ -179,7 +179,7 @@ fn a_delayed_job() {
         "waits until T, for 1 min, to be tried again: attempt 1 of 3 failed with \"no route\\nto host\".";
     says(&delayed, &facts(view(4, 4)), "retry", said);
     let mut alone = facts(view(4, 4));
-    (alone.counts.paused, alone.master) = (true, Master::None);
+    (alone.counts.paused, alone.master) = (true, MasterFacts::None);
     let answered = answer(&delayed, &alone);
     assert_eq!(answered.reason, "retry");
     assert!(
@@ -220,7 +220,7 @@ fn a_reserved_job() {
     says(&reserved, &ready, "no_slot", "is leased by master 42 and waits for a slot.");
     let mut settling = holding(HeldJobStatus::Settling);
     says(&reserved, &settling, "settling", "has ended its run, and master 42 tells the store.");
-    let Master::Answers { view, .. } = &mut settling.master else { unreachable!() };
+    let MasterFacts::Answers { view, .. } = &mut settling.master else { unreachable!() };
     view.report.store_error = Some("refused".to_owned());
     says(
         &reserved,
@@ -238,7 +238,7 @@ fn a_job_that_somebody_else_has() {
     let not_ours = format!("is reserved, and not by master 42 of this machine: {rest}");
     says(&reserved, &facts(view(4, 4)), "elsewhere", &not_ours);
     let mut none = facts(view(4, 4));
-    none.master = Master::None;
+    none.master = MasterFacts::None;
     says(
         &reserved,
         &none,

@@ -2,28 +2,33 @@
 
 use std::time::Duration;
 
-use super::blockers::Clause;
-use super::facts::Job;
-use crate::cli::{text, time};
+use super::blockers::Explanation;
+use super::facts::JobFacts;
+use crate::cli::{sanitize, time};
 use crate::job::{JobId, UniqueUntil};
 
 /// Most characters of a key that are shown.
-const KEY: usize = 80;
+const MAX_KEY_CHARS: usize = 80;
 
 /// Who holds a key. `why` is what is said of that job, if it has a record.
-pub(super) fn answer(key: &str, channel: &str, holder: Option<JobId>, job: Option<(&Job, Clause)>) -> Clause {
-    let key = text::short(key, KEY);
+pub(super) fn answer(
+    key: &str,
+    channel: &str,
+    holder: Option<JobId>,
+    job: Option<(&JobFacts, Explanation)>,
+) -> Explanation {
+    let key = sanitize::truncated(key, MAX_KEY_CHARS);
     let Some(id) = holder else {
         let text =
             format!("No job of channel \"{channel}\" holds the key \"{key}\": a push with it adds a job.");
-        return Clause::new("free", text);
+        return Explanation::new("free", text);
     };
     let Some((job, why)) = job else {
         let text = format!(
             "Job {id} has taken the key \"{key}\" for a time that is not over, and is gone: a push with it adds nothing \
              until then."
         );
-        return Clause::new("unique_key", text);
+        return Explanation::new("unique_key", text);
     };
     let until = match (job.meta.unique_for_ms, job.meta.unique_until) {
         (Some(ms), _) => {
@@ -37,7 +42,7 @@ pub(super) fn answer(key: &str, channel: &str, holder: Option<JobId>, job: Optio
         "The key \"{key}\" is held by job {id} {until}, so a push with it adds nothing. {}",
         why.text
     );
-    Clause::new("unique_key", text)
+    Explanation::new("unique_key", text)
 }
 
 #[cfg(test)]
@@ -51,8 +56,8 @@ mod tests {
     fn said(edit: impl FnOnce(&mut Meta)) -> String {
         let mut meta = Meta::named("x");
         edit(&mut meta);
-        let job = Job { id: ID, state: State::Waiting, at: Timestamp(0), meta, before: None };
-        let why = Clause::new("no_slot", "Job 1 (x) waits for a slot.");
+        let job = JobFacts { id: ID, state: State::Waiting, at: Timestamp(0), meta, before: None };
+        let why = Explanation::new("no_slot", "Job 1 (x) waits for a slot.");
         let answer = answer("k\x1b", "mail", Some(ID), Some((&job, why)));
         assert_eq!(answer.reason, "unique_key");
         answer.text

@@ -10,12 +10,12 @@ mod key;
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, Session};
+use super::{CommandContext, Failure};
 use crate::config::Channel;
 use crate::job::JobId;
 use crate::store::{Store, StoreError};
-use blockers::Clause;
-use facts::{Facts, Job};
+use blockers::Explanation;
+use facts::{Facts, JobFacts};
 
 /// Say in one sentence what a job is waiting for, or a channel
 #[derive(Debug, Args)]
@@ -29,27 +29,27 @@ pub(crate) struct Why {
 }
 
 /// What was found, and what is said of it.
-struct Found {
+struct Explained {
     id: Option<JobId>,
     facts: Facts,
-    job: Option<Job>,
-    answer: Clause,
+    job: Option<JobFacts>,
+    answer: Explanation,
 }
 
 impl Why {
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let channel = session.channel()?;
-        let store = session.store(channel)?;
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        let channel = context.channel()?;
+        let store = context.store(channel)?;
         let doing = match (&self.unique, self.id) {
             (Some(_), _) => "tell who holds a unique key".to_owned(),
             (None, Some(id)) => format!("tell why job {id} waits"),
             (None, None) => format!("tell what channel \"{}\" waits for", channel.name),
         };
-        let found = session.block_on(self.find(channel, &*store));
+        let found = context.block_on(self.find(channel, &*store));
         let found = found.map_err(|error| Failure::store(doing, error))?;
-        if session.json() {
+        if context.json() {
             let held = found.facts.view().and_then(|view| view.job.as_ref());
-            session.print_json(&json!({
+            context.print_json(&json!({
                 "channel": channel.name,
                 "id": found.id,
                 "reason": found.answer.reason,
@@ -60,13 +60,13 @@ impl Why {
                 },
             }))?;
         } else {
-            session.print(&format!("{}\n", found.answer.text))?;
+            context.print(&format!("{}\n", found.answer.text))?;
         }
         // That nothing is known of a job has been said.
         if self.id.is_some() && found.job.is_none() { Err(Failure::silent()) } else { Ok(()) }
     }
 
-    async fn find(&self, channel: &Channel, store: &dyn Store) -> Result<Found, StoreError> {
+    async fn find(&self, channel: &Channel, store: &dyn Store) -> Result<Explained, StoreError> {
         let id = match &self.unique {
             Some(key) => store.holder(key).await?,
             None => self.id,
@@ -79,6 +79,6 @@ impl Why {
             (None, None, Some(id)) => job::unknown(id, &channel.name),
             (None, None, None) => channel::answer(&facts),
         };
-        Ok(Found { id, facts, job, answer })
+        Ok(Explained { id, facts, job, answer })
     }
 }

@@ -19,16 +19,16 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{sleep, timeout};
 
-use super::frame::{self, MAX_REPORT, Report};
-use super::{adopted, process};
+use super::protocol::{self, MAX_REPORT, Report};
+use super::{orphans, process};
 use crate::fd;
 
 /// The longest a guardian may take to say that it is ready.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
-const TICK: Duration = Duration::from_millis(1);
+const REAP_POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// How a service manager tells a service where to report, and which sockets are its own; how one program of a master tells
 /// the next which locks it holds.
-const SERVICE_VARIABLES: [&str; 7] = [
+const MASTER_VARIABLES: [&str; 7] = [
     "AINT_QUEUE_AGAIN",
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
@@ -40,7 +40,7 @@ const SERVICE_VARIABLES: [&str; 7] = [
 
 /// A running guardian. Dropping it closes the socket, and the guardian ends.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(super) struct GuardianSocket {
     socket: AsyncFd<OwnedFd>,
     pid: i32,
     /// Its number may be somebody else's by now.
@@ -50,44 +50,46 @@ pub(super) struct Peer {
 
 /// Why a request was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unsent {
+pub(super) enum SendError {
     /// The socket is full; it becomes writable.
     Full,
     /// The system has no room for it at the moment, and does not say when it has.
-    NoRoom,
+    NoBuffers,
     /// Nobody is there to read it.
-    Gone,
+    Closed,
 }
 
-impl Peer {
+impl GuardianSocket {
     /// Starts a guardian and waits until it is ready.
     pub(super) async fn start(program: &Path, cookie_base: &str) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
-        let socket = fd::watched(ours)?;
+        let socket = fd::async_fd(ours)?;
         let mut command = Command::new(program);
         command.arg0("aint-queue: guardian").arg(process::ARGUMENT).arg(cookie_base);
         command.stdin(Stdio::from(theirs)).stdout(Stdio::null());
         // What a worker says is not what the service manager waits for from this service.
-        for name in SERVICE_VARIABLES {
+        for name in MASTER_VARIABLES {
             command.env_remove(name);
         }
-        let pid = adopted::start(|| fd::detached(&mut command).spawn())?;
+        let pid = orphans::start_guardian(|| fd::detached(&mut command).spawn())?;
         // The command holds its copy of the guardian's end until it is dropped; the end of the guardian could
         // not be seen before.
         drop(command);
-        let mut peer = Self { socket, pid, reaped: false, buffer: vec![0; MAX_REPORT] };
-        match timeout(BOOT_TIMEOUT, peer.first_word()).await {
-            Ok(Ok(Report::Ready)) => Ok(peer),
-            Ok(Err(error)) => Err(peer.give_up(error).await),
-            Ok(Ok(_)) => Err(peer.give_up(io::Error::other("it does not behave like a guardian")).await),
-            Err(_) => Err(peer
-                .give_up(io::Error::new(io::ErrorKind::TimedOut, "it does not say that it is ready"))
+        let mut started = Self { socket, pid, reaped: false, buffer: vec![0; MAX_REPORT] };
+        match timeout(BOOT_TIMEOUT, started.first_report()).await {
+            Ok(Ok(Report::Ready)) => Ok(started),
+            Ok(Err(error)) => Err(started.abort_start(error).await),
+            Ok(Ok(_)) => {
+                Err(started.abort_start(io::Error::other("it does not behave like a guardian")).await)
+            }
+            Err(_) => Err(started
+                .abort_start(io::Error::new(io::ErrorKind::TimedOut, "it does not say that it is ready"))
                 .await),
         }
     }
 
-    async fn first_word(&mut self) -> io::Result<Report> {
+    async fn first_report(&mut self) -> io::Result<Report> {
         loop {
             self.ready(Interest::READABLE).await?;
             match self.receive() {
@@ -99,7 +101,7 @@ impl Peer {
         }
     }
 
-    async fn give_up(self, error: io::Error) -> io::Error {
+    async fn abort_start(self, error: io::Error) -> io::Error {
         self.kill_and_reap().await;
         io::Error::new(error.kind(), format!("could not start the guardian process: {error}"))
     }
@@ -120,14 +122,14 @@ impl Peer {
                 Err(e) => return Err(e),
                 Ok(received) if received.len == 0 => return Ok(None),
                 Ok(received) => {
-                    return Ok(Some(frame::decode(&buffer[..received.len]).map_err(io::Error::other)?));
+                    return Ok(Some(protocol::decode(&buffer[..received.len]).map_err(io::Error::other)?));
                 }
             }
         }
     }
 
     /// Sends one request with its descriptors.
-    pub(super) fn send(&self, request: &[u8], fds: &[Arc<OwnedFd>]) -> Result<(), Unsent> {
+    pub(super) fn send(&self, request: &[u8], fds: &[Arc<OwnedFd>]) -> Result<(), SendError> {
         let fds: Vec<RawFd> = fds.iter().map(|fd| fd.as_raw_fd()).collect();
         let rights = [ControlMessage::ScmRights(&fds)];
         let rights = if fds.is_empty() { &rights[..0] } else { &rights[..] };
@@ -142,10 +144,10 @@ impl Peer {
         });
         match sent {
             Ok(_) => Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(Unsent::Full),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(SendError::Full),
             Err(e) => match e.raw_os_error().map(Errno::from_raw) {
-                Some(Errno::ETOOMANYREFS | Errno::ENOBUFS | Errno::ENOMEM) => Err(Unsent::NoRoom),
-                _ => Err(Unsent::Gone),
+                Some(Errno::ETOOMANYREFS | Errno::ENOBUFS | Errno::ENOMEM) => Err(SendError::NoBuffers),
+                _ => Err(SendError::Closed),
             },
         }
     }
@@ -170,24 +172,24 @@ impl Peer {
     pub(super) async fn kill_and_reap(mut self) {
         while !self.try_reap() {
             let _ = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
-            sleep(TICK).await;
+            sleep(REAP_POLL_INTERVAL).await;
         }
     }
 
     /// Waits until the guardian has ended by itself, which it does when everything it has started is gone.
     pub(super) async fn reap(mut self) {
         while !self.try_reap() {
-            sleep(TICK).await;
+            sleep(REAP_POLL_INTERVAL).await;
         }
     }
 
     fn try_reap(&mut self) -> bool {
-        self.reaped = adopted::reap_guardian(self.pid);
+        self.reaped = orphans::reap_guardian(self.pid);
         self.reaped
     }
 }
 
-impl Drop for Peer {
+impl Drop for GuardianSocket {
     fn drop(&mut self) {
         // One that somebody has stopped would not see that its socket closes.
         if !self.reaped {

@@ -8,7 +8,7 @@ use serde::Serialize;
 /// `text` on one line, with control characters, escape sequences and invisible direction marks written out.
 ///
 /// Every string that a job, a producer or a file brought along passes through here before it is shown.
-pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+pub(crate) fn line(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hostile) {
         return Cow::Borrowed(text);
     }
@@ -19,15 +19,15 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// As [`plain`], but keeps line breaks.
-pub(crate) fn plain_lines(text: &str) -> String {
-    let lines: Vec<_> = text.split('\n').map(plain).collect();
+/// As [`line`], but keeps line breaks.
+pub(crate) fn lines(text: &str) -> String {
+    let lines: Vec<_> = text.split('\n').map(line).collect();
     lines.join("\n")
 }
 
 /// One line of at most `max` characters, cut with an ellipsis.
-pub(crate) fn short(text: &str, max: usize) -> String {
-    let line = plain(text.trim());
+pub(crate) fn truncated(text: &str, max: usize) -> String {
+    let line = line(text.trim());
     match line.char_indices().nth(max) {
         None => line.into_owned(),
         Some(_) => {
@@ -64,7 +64,7 @@ fn json_text(text: &str) -> String {
 /// parser would not promise. A text that is not JSON stays as it is.
 pub(crate) fn pretty(text: &str) -> String {
     if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
-        return plain_lines(text);
+        return lines(text);
     }
     let (mut shown, mut depth, mut in_string, mut escaped) = (String::new(), 0usize, false, false);
     let tokens: Vec<char> = json_text(text).chars().collect();
@@ -131,11 +131,11 @@ mod tests {
 
     #[test]
     fn nothing_hostile_reaches_the_terminal() {
-        assert_eq!(plain("ä 漢 ok"), "ä 漢 ok");
-        assert_eq!(plain("\x1b[31mred\x07"), "\\u{1b}[31mred\\u{7}");
-        assert_eq!(plain("a\nb\tc\r"), "a\\nb\\tc\\r");
-        assert_eq!(plain("x\u{202e}gpj.exe\u{9b}2J"), "x\\u{202e}gpj.exe\\u{9b}2J");
-        assert_eq!(plain_lines("a\nb\x1b"), "a\nb\\u{1b}");
+        assert_eq!(line("ä 漢 ok"), "ä 漢 ok");
+        assert_eq!(line("\x1b[31mred\x07"), "\\u{1b}[31mred\\u{7}");
+        assert_eq!(line("a\nb\tc\r"), "a\\nb\\tc\\r");
+        assert_eq!(line("x\u{202e}gpj.exe\u{9b}2J"), "x\\u{202e}gpj.exe\\u{9b}2J");
+        assert_eq!(lines("a\nb\x1b"), "a\nb\\u{1b}");
     }
 
     #[test]
@@ -148,9 +148,9 @@ mod tests {
 
     #[test]
     fn long_text_is_cut_to_one_line() {
-        assert_eq!(short("  abc\n", 10), "abc");
-        assert_eq!(short("abcdef", 4), "abc…");
-        assert_eq!(short("ab\ncd", 10), "ab\\ncd");
+        assert_eq!(truncated("  abc\n", 10), "abc");
+        assert_eq!(truncated("abcdef", 4), "abc…");
+        assert_eq!(truncated("ab\ncd", 10), "ab\\ncd");
     }
 
     #[test]

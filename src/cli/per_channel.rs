@@ -5,22 +5,22 @@ use std::thread;
 
 use serde_json::Value;
 
-use super::drain::{Drain, Screen};
-use super::{Exit, Failure, Session};
+use super::progress::{Progress, ProgressDisplay};
+use super::{CommandContext, Exit, Failure};
 use crate::config::Channel;
 use crate::master::{self, Answer, ControlError, Request};
 
 /// What was done in one channel: lines for people, an object for programs.
-pub(super) struct Done {
-    words: String,
+pub(super) struct ChannelDone {
+    text: String,
     json: Value,
     warnings: Vec<String>,
     failure: Option<Failure>,
 }
 
-impl Done {
-    pub(super) fn new(words: String, json: Value) -> Self {
-        Self { words, json, warnings: Vec::new(), failure: None }
+impl ChannelDone {
+    pub(super) fn new(text: String, json: Value) -> Self {
+        Self { text, json, warnings: Vec::new(), failure: None }
     }
 
     /// People are warned of what programs find in the object.
@@ -35,74 +35,77 @@ impl Done {
 }
 
 /// Does something in each channel, one after the other, and tells of it. Programs get an array, whatever failed.
-pub(super) fn channel(
-    session: &Session,
+pub(super) fn sequentially(
+    context: &CommandContext,
     channels: &[&Channel],
-    act: impl FnMut(&Channel) -> Result<Done, Failure>,
+    act: impl FnMut(&Channel) -> Result<ChannelDone, Failure>,
 ) -> Result<(), Failure> {
-    tell(session, channels.iter().copied().map(act))
+    report_all(context, channels.iter().copied().map(act))
 }
 
 /// The same in all channels at once, each with its progress: what takes long must not add up.
-pub(super) fn at_once(
-    session: &Session,
+pub(super) fn concurrently(
+    context: &CommandContext,
     channels: &[&Channel],
     doing: &str,
-    act: impl Fn(&Channel, Drain) -> Result<Done, Failure> + Sync,
+    act: impl Fn(&Channel, Progress) -> Result<ChannelDone, Failure> + Sync,
 ) -> Result<(), Failure> {
-    let (screen, act) = (Screen::of(session), &act);
-    let ends: Vec<_> = thread::scope(|scope| {
-        let begun: Vec<_> = channels
+    let (display, act) = (ProgressDisplay::of(context), &act);
+    let results: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = channels
             .iter()
             .map(|&channel| {
-                let progress = screen.channel(&channel.name, doing);
+                let progress = display.channel(&channel.name, doing);
                 scope.spawn(move || act(channel, progress))
             })
             .collect();
-        begun.into_iter().map(|done| done.join().expect("no command panics")).collect()
+        threads.into_iter().map(|done| done.join().expect("no command panics")).collect()
     });
-    tell(session, ends.into_iter())
+    report_all(context, results.into_iter())
 }
 
-fn tell(session: &Session, ends: impl Iterator<Item = Result<Done, Failure>>) -> Result<(), Failure> {
+fn report_all(
+    context: &CommandContext,
+    results: impl Iterator<Item = Result<ChannelDone, Failure>>,
+) -> Result<(), Failure> {
     let (mut done, mut failures) = (Vec::new(), Vec::new());
-    for end in ends {
-        match end {
-            Ok(Done { words, json, warnings, failure }) => {
+    for result in results {
+        match result {
+            Ok(ChannelDone { text, json, warnings, failure }) => {
                 done.push(json);
-                if !session.json() {
-                    session.print(&format!("{words}\n"))?;
-                    warnings.iter().for_each(|warning| session.warn(warning));
+                if !context.json() {
+                    context.print(&format!("{text}\n"))?;
+                    warnings.iter().for_each(|warning| context.warn(warning));
                 }
                 failures.extend(failure);
             }
             Err(failure) => failures.push(failure),
         }
     }
-    if session.json() {
-        session.print_json(&done)?;
+    if context.json() {
+        context.print_json(&done)?;
     }
     // One that failed does not hide what became of the others.
     let Some(last) = failures.pop() else { return Ok(()) };
-    failures.iter().for_each(|failure| session.report(failure));
+    failures.iter().for_each(|failure| context.report(failure));
     let is_same = done.is_empty() && failures.iter().all(|failure| failure.exit() == last.exit());
     Err(if is_same { last } else { last.with_exit(Exit::Failed) })
 }
 
 /// The channels that a command to their masters is about; with `all`, those that have one on this machine.
-pub(super) fn served(session: &Session, all: bool) -> Result<Vec<&Channel>, Failure> {
-    let mut channels = session.channels(all)?;
+pub(super) fn with_master(context: &CommandContext, all: bool) -> Result<Vec<&Channel>, Failure> {
+    let mut channels = context.channels(all)?;
     if all {
         channels.retain(|channel| master::presence(channel).running);
-        if channels.is_empty() && !session.json() {
-            session.print("No master is running.\n")?;
+        if channels.is_empty() && !context.json() {
+            context.print("No master is running.\n")?;
         }
     }
     Ok(channels)
 }
 
 /// That no master is there to do it, unless one is.
-pub(super) fn need_master(channel: &Channel, doing: &str) -> Result<(), Failure> {
+pub(super) fn require_master(channel: &Channel, doing: &str) -> Result<(), Failure> {
     if master::presence(channel).running {
         return Ok(());
     }
@@ -113,12 +116,12 @@ pub(super) fn need_master(channel: &Channel, doing: &str) -> Result<(), Failure>
 
 /// Asks the master of a channel for what it does at once. `doing` finishes "could not ...".
 pub(super) fn ask(channel: &Channel, doing: &str, request: Request) -> Result<Answer, Failure> {
-    need_master(channel, doing)?;
-    master::ask(&master::socket(channel), request, |_| {}).map_err(|error| refused(doing, error))
+    require_master(channel, doing)?;
+    master::ask(&master::socket(channel), request, |_| {}).map_err(|error| control_failure(doing, error))
 }
 
 /// Why a master did not do what it was asked, and what to do about it.
-pub(super) fn refused(doing: &str, error: ControlError) -> Failure {
+pub(super) fn control_failure(doing: &str, error: ControlError) -> Failure {
     let hint = match &error {
         ControlError::Unknown | ControlError::Garbled(_) => {
             Some("restart it with this version: queue:stop, then queue:listen")
@@ -137,6 +140,6 @@ pub(super) fn refused(doing: &str, error: ControlError) -> Failure {
 }
 
 /// An answer to another question, which no master gives.
-pub(super) fn astray(doing: &str) -> Failure {
+pub(super) fn unexpected_answer(doing: &str) -> Failure {
     Failure::new(Exit::Failed, doing).because("the master answered something else than was asked")
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::confine::Confine;
 use super::handle::{ChildId, Exit};
+use super::privileges::Privileges;
 
 /// Longest request, in bytes. A datagram has to fit the socket's send buffer, 208 KiB where nobody changed it.
 pub(crate) const MAX_REQUEST: usize = 128 << 10;
@@ -20,7 +20,7 @@ pub(crate) const MAX_REPORT: usize = 8 << 10;
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Request {
     /// Start a program. With it come standard output and error, then standard input and the wire if present.
-    Spawn(SpawnFrame),
+    Spawn(SpawnRequest),
     /// SIGTERM to the child's process group.
     Terminate {
         /// Which child.
@@ -45,12 +45,12 @@ pub(crate) enum Request {
 
 /// A program to start, without its descriptors.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct SpawnFrame {
+pub(crate) struct SpawnRequest {
     pub(crate) child: u64,
     /// What it belongs to; stands first in its cookie.
     pub(crate) scope: String,
     /// What it is started as.
-    pub(crate) confine: Confine,
+    pub(crate) privileges: Privileges,
     pub(crate) argv: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) cwd: Option<PathBuf>,
@@ -58,7 +58,7 @@ pub(crate) struct SpawnFrame {
     pub(crate) wire: bool,
 }
 
-impl SpawnFrame {
+impl SpawnRequest {
     /// How many descriptors come with it.
     pub(crate) fn fds(&self) -> usize {
         2 + usize::from(self.stdin) + usize::from(self.wire)
@@ -106,13 +106,17 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> serde_json::Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guardian::confine::Limit;
+    use crate::guardian::privileges::Limit;
 
     #[test]
     fn a_spawn_request_comes_back_as_it_went() {
-        let frame = SpawnFrame {
+        let frame = SpawnRequest {
             scope: String::new(),
-            confine: Confine { nice: Some(-5), limits: vec![(Limit::Core, 0)], ..Confine::default() },
+            privileges: Privileges {
+                nice: Some(-5),
+                limits: vec![(Limit::Core, 0)],
+                ..Privileges::default()
+            },
             child: u64::MAX,
             argv: vec!["sh".into(), "-c".into(), "echo \"ä\n\"".into()],
             env: vec![("A".into(), "=\u{1}".into())],
@@ -123,7 +127,7 @@ mod tests {
         let bytes = encode(&Request::Spawn(frame)).unwrap();
         let Request::Spawn(back) = decode(&bytes).unwrap() else { panic!("it was a spawn") };
         assert_eq!((back.child, back.fds()), (u64::MAX, 3));
-        assert_eq!((back.confine.nice, &back.confine.limits[..]), (Some(-5), &[(Limit::Core, 0)][..]));
+        assert_eq!((back.privileges.nice, &back.privileges.limits[..]), (Some(-5), &[(Limit::Core, 0)][..]));
         assert_eq!(back.argv[2], "echo \"ä\n\"");
         assert_eq!(back.env, [("A".to_owned(), "=\u{1}".to_owned())]);
     }

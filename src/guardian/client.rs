@@ -1,7 +1,7 @@
 //! The task between handles and the guardian: requests out, reports in, and a new guardian when one dies.
 //!
 //! - Sends requests in order and never waits to send: what the socket does not take stays in the
-//!   [`Ledger`]'s queue.
+//!   [`Outbox`]'s queue.
 //! - Passes on what the guardian reports, and wakes a guardian that somebody has stopped.
 //! - Reaps the orphans that become the master's.
 //! - When the guardian dies: kills and reaps what it left behind, tells `Abandoned`, starts another, and sends
@@ -20,55 +20,59 @@ use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::adopted;
-use super::handle::{Ask, Shared};
-use super::ledger::Ledger;
-use super::peer::{Peer, Unsent};
+use super::guardian_socket::{GuardianSocket, SendError};
+use super::handle::{Command, Shared};
+use super::orphans;
+use super::outbox::Outbox;
 
 /// Reports taken in one go, so that requests are not kept waiting.
-const MOST_REPORTS: usize = 64;
+const MAX_REPORTS_PER_WAKEUP: usize = 64;
 /// How long what a dead guardian left behind is waited for.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
-const TICK: Duration = Duration::from_millis(1);
+const ORPHAN_KILL_TIMEOUT: Duration = Duration::from_secs(1);
+const ORPHAN_POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// How long to wait when the system has no room for a request and does not say when it has.
-const NO_ROOM_PAUSE: Duration = Duration::from_millis(5);
+const SEND_RETRY_DELAY: Duration = Duration::from_millis(5);
 /// A guardian that has lived this long died of something new, and is replaced at once.
-const GOOD_LIFE: Duration = Duration::from_secs(10);
-const RESTART_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const STABLE_LIFETIME: Duration = Duration::from_secs(10);
+const RESTART_DELAY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How long a request may stay unanswered before the guardian is woken, in case somebody has stopped it.
-const PATIENCE: Duration = Duration::from_secs(1);
+const WAKE_INTERVAL: Duration = Duration::from_secs(1);
 
-pub(super) struct Link {
+pub(super) struct Client {
     pub(super) program: PathBuf,
     pub(super) cookie_base: String,
-    pub(super) asks: mpsc::UnboundedReceiver<Ask>,
+    pub(super) commands: mpsc::UnboundedReceiver<Command>,
     pub(super) shared: Arc<Shared>,
-    pub(super) peer: Peer,
+    pub(super) socket: GuardianSocket,
     pub(super) child_ended: Signal,
-    pub(super) ledger: Ledger,
+    pub(super) outbox: Outbox,
 }
 
 /// Why the talk with a guardian is over.
-enum End {
+enum SessionEnd {
     Died,
     ShutDown(oneshot::Sender<()>),
-    NobodyLeft,
+    HandlesDropped,
 }
 
-impl Link {
+impl Client {
     /// Talks to guardians until there shall be none any more.
     pub(super) async fn run(mut self) {
-        let mut pause = Duration::ZERO;
+        let mut delay = Duration::ZERO;
         loop {
-            let begun = Instant::now();
-            let done = match self.talk().await {
-                End::ShutDown(done) => Some(done),
-                End::NobodyLeft => None,
-                End::Died => {
-                    pause = if begun.elapsed() >= GOOD_LIFE { Duration::ZERO } else { longer(pause) };
-                    match self.replace(pause).await {
-                        Some(link) => {
-                            self = link;
+            let started = Instant::now();
+            let done = match self.exchange().await {
+                SessionEnd::ShutDown(done) => Some(done),
+                SessionEnd::HandlesDropped => None,
+                SessionEnd::Died => {
+                    delay = if started.elapsed() >= STABLE_LIFETIME {
+                        Duration::ZERO
+                    } else {
+                        longer_delay(delay)
+                    };
+                    match self.replace(delay).await {
+                        Some(client) => {
+                            self = client;
                             continue;
                         }
                         None => return,
@@ -84,50 +88,50 @@ impl Link {
         }
     }
 
-    async fn talk(&mut self) -> End {
-        let mut no_room_until = None;
+    async fn exchange(&mut self) -> SessionEnd {
+        let mut send_retry_at = None;
         // Those that ended before anybody listened for it.
-        adopted::reap_orphans();
+        orphans::reap_orphans();
         loop {
             let mut interest = Interest::READABLE;
-            if self.ledger.has_unsent() && no_room_until.is_none() {
+            if self.outbox.has_unsent() && send_retry_at.is_none() {
                 interest |= Interest::WRITABLE;
             }
-            let unanswered = self.ledger.dying > 0 || self.shared.waiting.load(Ordering::Relaxed) > 0;
+            let unanswered = self.outbox.dying > 0 || self.shared.pending_spawns.load(Ordering::Relaxed) > 0;
             let mut readable = false;
             tokio::select! {
-                ask = self.asks.recv() => {
-                    let mut ask = ask;
+                command = self.commands.recv() => {
+                    let mut command = command;
                     // Everything that is asked at this moment goes out together.
                     loop {
-                        match ask {
-                            Some(Ask::ShutDown(done)) => return End::ShutDown(done),
-                            Some(ask) => self.ledger.take(ask, &self.shared),
-                            None => return End::NobodyLeft,
+                        match command {
+                            Some(Command::ShutDown(done)) => return SessionEnd::ShutDown(done),
+                            Some(command) => self.outbox.accept(command, &self.shared),
+                            None => return SessionEnd::HandlesDropped,
                         }
-                        match self.asks.try_recv() {
-                            Ok(next) => ask = Some(next),
+                        match self.commands.try_recv() {
+                            Ok(next) => command = Some(next),
                             Err(_) => break,
                         }
                     }
                 }
-                ready = self.peer.ready(interest) => match ready {
+                ready = self.socket.ready(interest) => match ready {
                     Ok(()) => readable = true,
-                    Err(_) => return End::Died,
+                    Err(_) => return SessionEnd::Died,
                 },
-                _ = self.child_ended.recv() => adopted::reap_orphans(),
-                () = until(no_room_until) => no_room_until = None,
-                () = sleep(PATIENCE), if unanswered => self.peer.wake(),
+                _ = self.child_ended.recv() => orphans::reap_orphans(),
+                () = until(send_retry_at) => send_retry_at = None,
+                () = sleep(WAKE_INTERVAL), if unanswered => self.socket.wake(),
             }
             if readable && self.read_reports().is_err() {
-                return End::Died;
+                return SessionEnd::Died;
             }
-            if no_room_until.is_none() {
-                match self.ledger.send_to(&self.peer) {
-                    Ok(()) | Err(Unsent::Full) => {}
-                    Err(Unsent::NoRoom) => no_room_until = Some(Instant::now() + NO_ROOM_PAUSE),
+            if send_retry_at.is_none() {
+                match self.outbox.send_to(&self.socket) {
+                    Ok(()) | Err(SendError::Full) => {}
+                    Err(SendError::NoBuffers) => send_retry_at = Some(Instant::now() + SEND_RETRY_DELAY),
                     // Its last reports are still to be read; the end of the socket says when it is over.
-                    Err(Unsent::Gone) => no_room_until = Some(Instant::now() + LONGEST_WAIT),
+                    Err(SendError::Closed) => send_retry_at = Some(Instant::now() + ORPHAN_KILL_TIMEOUT),
                 }
             }
         }
@@ -135,9 +139,9 @@ impl Link {
 
     /// Passes reports on. An error means that there will be no more.
     fn read_reports(&mut self) -> io::Result<()> {
-        for _ in 0..MOST_REPORTS {
-            match self.peer.receive() {
-                Ok(Some(report)) => self.ledger.pass_on(report, &self.shared),
+        for _ in 0..MAX_REPORTS_PER_WAKEUP {
+            match self.socket.receive() {
+                Ok(Some(report)) => self.outbox.dispatch(report, &self.shared),
                 Ok(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) => {
@@ -150,43 +154,43 @@ impl Link {
     }
 
     /// Cleans up after a guardian that died and starts another. `None` when told to shut down meanwhile.
-    async fn replace(mut self, pause: Duration) -> Option<Self> {
+    async fn replace(mut self, delay: Duration) -> Option<Self> {
         self.shared.deaths.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
-            pid = self.peer.pid(),
+            pid = self.socket.pid(),
             "the guardian died; what it had started is killed, and another begins"
         );
-        self.peer.kill_and_reap().await;
-        kill_left_behind().await;
-        self.ledger.abandon(&self.shared);
-        let mut pause = pause;
+        self.socket.kill_and_reap().await;
+        kill_orphans().await;
+        self.outbox.abandon(&self.shared);
+        let mut delay = delay;
         loop {
-            let begin = Instant::now() + pause;
+            let begin = Instant::now() + delay;
             // Meanwhile requests are taken, so that they cannot pile up.
             loop {
                 tokio::select! {
                     () = sleep_until(begin) => break,
-                    ask = self.asks.recv() => match ask {
-                        Some(Ask::ShutDown(done)) => {
-                            self.ledger.close(&mut self.asks, &self.shared);
+                    command = self.commands.recv() => match command {
+                        Some(Command::ShutDown(done)) => {
+                            self.outbox.close(&mut self.commands, &self.shared);
                             let _ = done.send(());
                             return None;
                         }
-                        Some(ask) => self.ledger.take(ask, &self.shared),
+                        Some(command) => self.outbox.accept(command, &self.shared),
                         None => return None,
                     },
-                    _ = self.child_ended.recv() => adopted::reap_orphans(),
+                    _ = self.child_ended.recv() => orphans::reap_orphans(),
                 }
             }
-            match Peer::start(&self.program, &self.cookie_base).await {
-                Ok(peer) => {
-                    self.ledger.hold_again();
-                    return Some(Self { peer, ..self });
+            match GuardianSocket::start(&self.program, &self.cookie_base).await {
+                Ok(socket) => {
+                    self.outbox.requeue_locks();
+                    return Some(Self { socket, ..self });
                 }
                 Err(error) => {
                     tracing::error!(%error, "no worker can be started until there is a guardian");
-                    self.ledger.refuse_spawns(&self.shared, &error);
-                    pause = longer(pause);
+                    self.outbox.fail_unsent_spawns(&self.shared, &error);
+                    delay = longer_delay(delay);
                 }
             }
         }
@@ -194,36 +198,36 @@ impl Link {
 
     /// Lets the guardian end, passing on its last reports.
     async fn finish(mut self) {
-        self.peer.close();
+        self.socket.close();
         loop {
             tokio::select! {
-                ready = self.peer.ready(Interest::READABLE) => {
+                ready = self.socket.ready(Interest::READABLE) => {
                     if ready.is_err() || self.read_reports().is_err() {
                         break;
                     }
                 }
-                () = sleep(PATIENCE) => self.peer.wake(),
+                () = sleep(WAKE_INTERVAL) => self.socket.wake(),
             }
         }
-        self.peer.reap().await;
-        kill_left_behind().await;
-        self.ledger.close(&mut self.asks, &self.shared);
+        self.socket.reap().await;
+        kill_orphans().await;
+        self.outbox.close(&mut self.commands, &self.shared);
     }
 }
 
 /// What a dead guardian left behind is ours now: a tree comes level by level, as its roots are reaped.
-async fn kill_left_behind() {
-    let begun = Instant::now();
+async fn kill_orphans() {
+    let started = Instant::now();
     loop {
-        let left = adopted::kill_left_behind();
+        let left = orphans::kill_orphans();
         if left.is_empty() {
             return;
         }
-        if begun.elapsed() >= LONGEST_WAIT {
+        if started.elapsed() >= ORPHAN_KILL_TIMEOUT {
             tracing::warn!(pids = ?left, "processes left by a dead guardian were killed and have not died yet");
             return;
         }
-        sleep(TICK).await;
+        sleep(ORPHAN_POLL_INTERVAL).await;
     }
 }
 
@@ -234,6 +238,6 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-fn longer(pause: Duration) -> Duration {
-    (pause * 2).clamp(RESTART_PAUSE.0, RESTART_PAUSE.1)
+fn longer_delay(delay: Duration) -> Duration {
+    (delay * 2).clamp(RESTART_DELAY.0, RESTART_DELAY.1)
 }

@@ -2,24 +2,24 @@
 
 use serde_json::{Value as Json, json};
 
-use super::one::{Fate, From};
+use super::one::{CancelResult, CancelledFrom};
 use crate::channel::{CancelMethod, ChannelStatus};
-use crate::cli::{Exit, Failure, text, time};
+use crate::cli::{Exit, Failure, sanitize, time};
 use crate::job::{FailReason, JobId};
 
 /// What is said of a job that is cancelled; `None` of one that is not.
-pub(super) fn cancelled(id: JobId, fate: &Fate) -> Option<String> {
-    let (from, reason) = match fate {
-        Fate::Already => return Some(format!("Job {id} was cancelled before.\n")),
-        Fate::Cancelled { from, reason } => (from, *reason),
+pub(super) fn cancelled(id: JobId, result: &CancelResult) -> Option<String> {
+    let (from, reason) = match result {
+        CancelResult::AlreadyCancelled => return Some(format!("Job {id} was cancelled before.\n")),
+        CancelResult::Cancelled { from, reason } => (from, *reason),
         _ => return None,
     };
     let how = match from {
-        From::Waiting => "it was waiting".to_owned(),
-        From::Delayed(until) => format!("it was delayed until {}", time::local(*until)),
-        From::Held { how: CancelMethod::NotBegun, .. } => "it had not begun".to_owned(),
-        From::Held { how: CancelMethod::Asked, ms } => format!("it ended when asked, after {ms} ms"),
-        From::Held { how: CancelMethod::Killed, ms } => {
+        CancelledFrom::Waiting => "it was waiting".to_owned(),
+        CancelledFrom::Delayed(until) => format!("it was delayed until {}", time::local(*until)),
+        CancelledFrom::Held { how: CancelMethod::NotBegun, .. } => "it had not begun".to_owned(),
+        CancelledFrom::Held { how: CancelMethod::Asked, ms } => format!("it ended when asked, after {ms} ms"),
+        CancelledFrom::Held { how: CancelMethod::Killed, ms } => {
             format!("it did not end when asked and was killed, after {ms} ms")
         }
     };
@@ -32,19 +32,19 @@ pub(super) fn cancelled(id: JobId, fate: &Fate) -> Option<String> {
 }
 
 /// Why a job is not cancelled.
-pub(super) fn failure(id: JobId, fate: &Fate, channel: &str) -> Failure {
+pub(super) fn failure(id: JobId, result: &CancelResult, channel: &str) -> Failure {
     let failure = Failure::new(Exit::Failed, format!("cancel job {id}"));
-    match fate {
-        Fate::Cancelled { .. } | Fate::Already => failure,
-        Fate::Done => failure.because("it was faster: it is done"),
-        Fate::Failed(reason) => failure
+    match result {
+        CancelResult::Cancelled { .. } | CancelResult::AlreadyCancelled => failure,
+        CancelResult::Done => failure.because("it was faster: it is done"),
+        CancelResult::Failed(reason) => failure
             .because(format!("it has failed already: {}", reason.as_str()))
             .hint(format!("queue:show {id} tells why")),
-        Fate::Gone => failure.because("it was running and is gone: it is done, or was cleared"),
-        Fate::Unknown => failure
+        CancelResult::Gone => failure.because("it was running and is gone: it is done, or was cleared"),
+        CancelResult::Unknown => failure
             .because(format!("channel \"{channel}\" does not hold it"))
             .hint("a job that is done or was removed leaves no record; is it another --channel?"),
-        Fate::Elsewhere { master } => failure
+        CancelResult::HeldElsewhere { master } => failure
             .because(match master {
                 true => "it is reserved, and not by the master of this machine and pid_path",
                 false => "it is reserved, and no master of this channel runs with this machine's pid_path",
@@ -53,19 +53,19 @@ pub(super) fn failure(id: JobId, fate: &Fate, channel: &str) -> Failure {
                 "run queue:cancel where its master runs; a job that a queue:run holds is ended by ending that, and one \
                  whose master is gone waits again when its lease has run out, within a minute",
             ),
-        Fate::Deep => failure
+        CancelResult::TooDeep => failure
             .because("more than 10,000 jobs wait before it, and it cannot be taken from so deep")
             .hint("try again when fewer wait, or let queue:clear remove all that wait"),
-        Fate::Refused(why) => failure
-            .because(text::plain_lines(why))
+        CancelResult::Refused(why) => failure
+            .because(sanitize::lines(why))
             .hint(format!("queue:show {id} tells where it is")),
     }
 }
 
 /// What is said once to somebody who waits.
-pub(super) fn patience(id: JobId, report: &ChannelStatus) -> String {
+pub(super) fn slow_notice(id: JobId, report: &ChannelStatus) -> String {
     if let Some(error) = &report.store_error {
-        let error = text::plain(error);
+        let error = sanitize::line(error);
         return format!("job {id} is told as cancelled when its store knows, which does not answer: {error}");
     }
     format!(
@@ -75,29 +75,29 @@ pub(super) fn patience(id: JobId, report: &ChannelStatus) -> String {
 }
 
 /// The same for programs.
-pub(super) fn json(id: JobId, fate: &Fate) -> Json {
-    let word = match fate {
-        Fate::Cancelled { .. } | Fate::Already => "cancelled",
-        Fate::Done => "done",
-        Fate::Failed(_) => "failed",
-        Fate::Gone => "gone",
-        Fate::Unknown => "unknown",
-        Fate::Elsewhere { .. } => "elsewhere",
-        Fate::Deep | Fate::Refused(_) => "refused",
+pub(super) fn json(id: JobId, result: &CancelResult) -> Json {
+    let word = match result {
+        CancelResult::Cancelled { .. } | CancelResult::AlreadyCancelled => "cancelled",
+        CancelResult::Done => "done",
+        CancelResult::Failed(_) => "failed",
+        CancelResult::Gone => "gone",
+        CancelResult::Unknown => "unknown",
+        CancelResult::HeldElsewhere { .. } => "elsewhere",
+        CancelResult::TooDeep | CancelResult::Refused(_) => "refused",
     };
-    let (how, ms, reason) = match fate {
-        Fate::Cancelled { from, reason } => {
+    let (how, ms, reason) = match result {
+        CancelResult::Cancelled { from, reason } => {
             let (how, ms) = match from {
-                From::Waiting => ("waiting", None),
-                From::Delayed(_) => ("delayed", None),
-                From::Held { how: CancelMethod::NotBegun, .. } => ("ready", None),
-                From::Held { how: CancelMethod::Asked, ms } => ("asked", Some(*ms)),
-                From::Held { how: CancelMethod::Killed, ms } => ("killed", Some(*ms)),
+                CancelledFrom::Waiting => ("waiting", None),
+                CancelledFrom::Delayed(_) => ("delayed", None),
+                CancelledFrom::Held { how: CancelMethod::NotBegun, .. } => ("ready", None),
+                CancelledFrom::Held { how: CancelMethod::Asked, ms } => ("asked", Some(*ms)),
+                CancelledFrom::Held { how: CancelMethod::Killed, ms } => ("killed", Some(*ms)),
             };
             (Some(how), ms, Some(*reason))
         }
-        Fate::Already => (Some("before"), None, Some(FailReason::Cancelled)),
-        Fate::Failed(reason) => (None, None, Some(*reason)),
+        CancelResult::AlreadyCancelled => (Some("before"), None, Some(FailReason::Cancelled)),
+        CancelResult::Failed(reason) => (None, None, Some(*reason)),
         _ => (None, None, None),
     };
     json!({ "id": id, "result": word, "how": how, "after_ms": ms, "reason": reason })
@@ -109,13 +109,13 @@ mod tests {
 
     const ID: JobId = JobId(17);
 
-    fn held(how: CancelMethod) -> Fate {
-        Fate::Cancelled { from: From::Held { how, ms: 320 }, reason: FailReason::Cancelled }
+    fn held(how: CancelMethod) -> CancelResult {
+        CancelResult::Cancelled { from: CancelledFrom::Held { how, ms: 320 }, reason: FailReason::Cancelled }
     }
 
     #[test]
     fn what_it_took_is_said() {
-        let said = |fate: &Fate| cancelled(ID, fate).unwrap();
+        let said = |result: &CancelResult| cancelled(ID, result).unwrap();
         assert_eq!(said(&held(CancelMethod::NotBegun)), "Job 17 is cancelled; it had not begun.\n");
         assert_eq!(
             said(&held(CancelMethod::Asked)),
@@ -125,7 +125,8 @@ mod tests {
             said(&held(CancelMethod::Killed)),
             "Job 17 is cancelled; it did not end when asked and was killed, after 320 ms.\n"
         );
-        let callback = Fate::Cancelled { from: From::Waiting, reason: FailReason::Exhausted };
+        let callback =
+            CancelResult::Cancelled { from: CancelledFrom::Waiting, reason: FailReason::Exhausted };
         assert_eq!(
             said(&callback),
             "The failed callback of job 17 is cancelled; it was waiting. The job has failed: exhausted.\n"
@@ -134,17 +135,17 @@ mod tests {
 
     #[test]
     fn what_is_not_cancelled_is_a_failure_that_says_why() {
-        for (fate, says) in [
-            (Fate::Done, "it is done"),
-            (Fate::Failed(FailReason::Poison), "failed already: poison"),
-            (Fate::Gone, "is gone"),
-            (Fate::Unknown, "does not hold it"),
-            (Fate::Elsewhere { master: false }, "where its master runs"),
-            (Fate::Deep, "10,000"),
-            (Fate::Refused("no\x1b".to_owned()), "no\\u{1b}"),
+        for (result, says) in [
+            (CancelResult::Done, "it is done"),
+            (CancelResult::Failed(FailReason::Poison), "failed already: poison"),
+            (CancelResult::Gone, "is gone"),
+            (CancelResult::Unknown, "does not hold it"),
+            (CancelResult::HeldElsewhere { master: false }, "where its master runs"),
+            (CancelResult::TooDeep, "10,000"),
+            (CancelResult::Refused("no\x1b".to_owned()), "no\\u{1b}"),
         ] {
-            assert_eq!(cancelled(ID, &fate), None);
-            let failure = failure(ID, &fate, "default");
+            assert_eq!(cancelled(ID, &result), None);
+            let failure = failure(ID, &result, "default");
             assert_eq!(failure.exit(), Exit::Failed);
             assert!(failure.to_string().contains(says), "{failure}");
         }
@@ -153,10 +154,10 @@ mod tests {
     #[test]
     fn whoever_waits_is_told_for_what() {
         let mut report = ChannelStatus::default();
-        assert!(patience(ID, &report).starts_with("job 17 does not end when asked: it is killed when"));
+        assert!(slow_notice(ID, &report).starts_with("job 17 does not end when asked: it is killed when"));
         report.store_error = Some("refused".to_owned());
         assert_eq!(
-            patience(ID, &report),
+            slow_notice(ID, &report),
             "job 17 is told as cancelled when its store knows, which does not answer: refused"
         );
     }
@@ -166,6 +167,6 @@ mod tests {
         let shown = json(ID, &held(CancelMethod::Killed));
         let expected = json!({ "id": 17, "result": "cancelled", "how": "killed", "after_ms": 320, "reason": "cancelled" });
         assert_eq!(shown, expected);
-        assert_eq!(json(ID, &Fate::Unknown)["result"], "unknown");
+        assert_eq!(json(ID, &CancelResult::Unknown)["result"], "unknown");
     }
 }

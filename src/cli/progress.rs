@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Session, text};
+use super::{CommandContext, sanitize};
 use crate::channel::ChannelStatus;
 use crate::pool::RolloutProgress;
 
 /// How often a line is written where there is no terminal.
-const BETWEEN_LINES: Duration = Duration::from_secs(5);
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a bar is drawn on a terminal.
-const TICK: Duration = Duration::from_millis(100);
+const BAR_REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Where the progress of several channels goes.
-pub(super) enum Screen {
+pub(super) enum ProgressDisplay {
     /// Nowhere.
     Hidden,
     /// To standard error, line by line.
@@ -25,22 +25,22 @@ pub(super) enum Screen {
 }
 
 /// The progress of one channel.
-pub(super) struct Drain {
+pub(super) struct Progress {
     channel: String,
     /// Most that was left to do since it began.
-    most: usize,
-    shown: Shown,
+    max_left: usize,
+    shown: ProgressOutput,
 }
 
-enum Shown {
-    Nowhere,
-    Lines { last: Option<(Instant, String)> },
+enum ProgressOutput {
+    Hidden,
+    Lines { printed: Option<(Instant, String)> },
     Bar(ProgressBar),
 }
 
-impl Screen {
-    pub(super) fn of(session: &Session) -> Self {
-        if session.quiet() || session.json() {
+impl ProgressDisplay {
+    pub(super) fn of(context: &CommandContext) -> Self {
+        if context.quiet() || context.json() {
             Self::Hidden
         } else if io::stderr().is_terminal() {
             Self::Bars(MultiProgress::with_draw_target(ProgressDrawTarget::stderr()))
@@ -49,67 +49,67 @@ impl Screen {
         }
     }
 
-    pub(super) fn channel(&self, name: &str, doing: &str) -> Drain {
+    pub(super) fn channel(&self, name: &str, doing: &str) -> Progress {
         let shown = match self {
-            Self::Hidden => Shown::Nowhere,
-            Self::Lines => Shown::Lines { last: None },
+            Self::Hidden => ProgressOutput::Hidden,
+            Self::Lines => ProgressOutput::Lines { printed: None },
             Self::Bars(all) => {
                 let style =
                     ProgressStyle::with_template("{msg} {bar:20} {elapsed}").expect("a valid template");
                 let bar = all.add(ProgressBar::new(1).with_style(style));
                 bar.set_message(format!("{name}: {doing}"));
                 // It moves also while the master says nothing.
-                bar.enable_steady_tick(TICK);
-                Shown::Bar(bar)
+                bar.enable_steady_tick(BAR_REDRAW_INTERVAL);
+                ProgressOutput::Bar(bar)
             }
         };
-        Drain { channel: name.to_owned(), most: 0, shown }
+        Progress { channel: name.to_owned(), max_left: 0, shown }
     }
 }
 
-impl Drain {
+impl Progress {
     /// The master said how it stands.
     pub(super) fn show(&mut self, report: &ChannelStatus) {
-        let words = format!("{}: {}", self.channel, words(report));
-        let left = left(report);
-        self.most = self.most.max(left);
+        let text = format!("{}: {}", self.channel, describe(report));
+        let remaining = remaining(report);
+        self.max_left = self.max_left.max(remaining);
         match &mut self.shown {
-            Shown::Nowhere => {}
-            Shown::Lines { last } => {
+            ProgressOutput::Hidden => {}
+            ProgressOutput::Lines { printed } => {
                 let now = Instant::now();
-                let is_due = match last {
+                let is_due = match printed {
                     None => true,
-                    Some((at, said)) => *said != words && now.duration_since(*at) >= BETWEEN_LINES,
+                    Some((at, last_text)) => *last_text != text && now.duration_since(*at) >= LINE_INTERVAL,
                 };
                 if is_due {
                     // Nobody reading is no reason to stop stopping.
-                    let _ = writeln!(io::stderr(), "{words}");
-                    *last = Some((now, words));
+                    let _ = writeln!(io::stderr(), "{text}");
+                    *printed = Some((now, text));
                 }
             }
-            Shown::Bar(bar) => {
-                bar.set_length(self.most as u64);
-                bar.set_position((self.most - left) as u64);
-                bar.set_message(words);
+            ProgressOutput::Bar(bar) => {
+                bar.set_length(self.max_left as u64);
+                bar.set_position((self.max_left - remaining) as u64);
+                bar.set_message(text);
             }
         }
     }
 
     /// The end, whatever it was.
     pub(super) fn end(self) {
-        if let Shown::Bar(bar) = self.shown {
+        if let ProgressOutput::Bar(bar) = self.shown {
             bar.finish_and_clear();
         }
     }
 }
 
 /// How much is left to do: jobs of a stop, old workers of a reload.
-fn left(report: &ChannelStatus) -> usize {
+fn remaining(report: &ChannelStatus) -> usize {
     report.pool.reload.map_or(report.running, |reload| reload.old)
 }
 
 /// What a reload waits for.
-pub(super) fn words_of_reload(reload: RolloutProgress) -> String {
+pub(super) fn describe_reload(reload: RolloutProgress) -> String {
     match reload {
         RolloutProgress { generation, proved: false, .. } => {
             format!("waiting for the first worker of generation {generation}")
@@ -120,18 +120,18 @@ pub(super) fn words_of_reload(reload: RolloutProgress) -> String {
 }
 
 /// What is being waited for.
-pub(super) fn words(report: &ChannelStatus) -> String {
+pub(super) fn describe(report: &ChannelStatus) -> String {
     if let Some(reload) = report.pool.reload {
-        return words_of_reload(reload);
+        return describe_reload(reload);
     }
-    let left = text::jobs(report.running as u64);
+    let remaining = sanitize::jobs(report.running as u64);
     match (report.running, report.stop_seconds_left) {
         (0, _) if report.workers.leaving > 0 => "no job runs any more, the workers end".to_owned(),
         (0, _) => "no job runs any more, the store is told".to_owned(),
-        (_, Some(0)) => format!("{left} left, being ended"),
-        (1, Some(seconds)) => format!("{left} left, {seconds} s until it is interrupted"),
-        (_, Some(seconds)) => format!("{left} left, {seconds} s until they are interrupted"),
-        (_, None) => format!("{left} left"),
+        (_, Some(0)) => format!("{remaining} left, being ended"),
+        (1, Some(seconds)) => format!("{remaining} left, {seconds} s until it is interrupted"),
+        (_, Some(seconds)) => format!("{remaining} left, {seconds} s until they are interrupted"),
+        (_, None) => format!("{remaining} left"),
     }
 }
 
@@ -144,7 +144,7 @@ mod tests {
     fn the_words_say_what_is_waited_for() {
         let report = |running, stop_seconds_left, leaving| {
             let workers = WorkerCounts { leaving, ..WorkerCounts::default() };
-            words(&ChannelStatus { running, stop_seconds_left, workers, ..ChannelStatus::default() })
+            describe(&ChannelStatus { running, stop_seconds_left, workers, ..ChannelStatus::default() })
         };
         assert_eq!(report(3, Some(27), 0), "3 jobs left, 27 s until they are interrupted");
         assert_eq!(report(1, Some(27), 0), "1 job left, 27 s until it is interrupted");

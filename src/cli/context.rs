@@ -6,13 +6,13 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use tokio::runtime::Runtime;
 
-use super::{Exit, Failure, Globals, text};
+use super::{Exit, Failure, Globals, sanitize};
 use crate::config::{Channel, Config, Driver};
 use crate::job::Registry;
 use crate::queue::{OpenError, Queue};
 
 /// One run of the command line.
-pub(crate) struct Session {
+pub(crate) struct CommandContext {
     globals: Globals,
     registry: Registry,
     config: OnceCell<Config>,
@@ -20,12 +20,12 @@ pub(crate) struct Session {
     colours: bool,
 }
 
-impl Session {
+impl CommandContext {
     pub(crate) fn new(globals: Globals, registry: Registry) -> Self {
-        let mut session =
+        let mut context =
             Self { globals, registry, config: OnceCell::new(), runtime: OnceCell::new(), colours: false };
-        session.colours = session.colours_for(io::stdout().is_terminal());
-        session
+        context.colours = context.colours_for(io::stdout().is_terminal());
+        context
     }
 
     /// The jobs of this binary.
@@ -193,7 +193,7 @@ impl Session {
 
     /// Prints JSON to standard output, also when quiet: who asks for it wants it.
     pub(crate) fn print_json(&self, value: &impl serde::Serialize) -> Result<(), Failure> {
-        write_out(&format!("{}\n", text::json(value)))
+        write_out(&format!("{}\n", sanitize::json(value)))
     }
 
     /// Says on standard error what is worth knowing and no failure, unless quiet.
@@ -210,7 +210,7 @@ impl Session {
     pub(crate) fn report(&self, failure: &Failure) {
         if !failure.is_silent() {
             let label = if self.colours { "\x1b[1;31merror\x1b[0m" } else { "error" };
-            complain(&format!("{label}: {}", text::plain_lines(&failure.to_string())));
+            complain(&format!("{label}: {}", sanitize::lines(&failure.to_string())));
         }
     }
 
@@ -242,7 +242,7 @@ impl Session {
 
     fn say(&self, label: &str, message: &str) {
         if !self.globals.quiet {
-            complain(&format!("{label}: {}", text::plain_lines(message)));
+            complain(&format!("{label}: {}", sanitize::lines(message)));
         }
     }
 }
@@ -278,9 +278,9 @@ mod tests {
     fn two_jobs_of_one_name_are_refused_before_anything_is_done() {
         let mut registry = Registry::default();
         registry.add_async::<Noop>();
-        assert!(Session::new(Globals::default(), registry.clone()).check_registry().is_ok());
+        assert!(CommandContext::new(Globals::default(), registry.clone()).check_registry().is_ok());
         registry.add_async::<Noop>();
-        let failure = Session::new(Globals::default(), registry).check_registry().unwrap_err();
+        let failure = CommandContext::new(Globals::default(), registry).check_registry().unwrap_err();
         assert!(failure.to_string().contains("two job types are registered as \"noop\""), "{failure}");
     }
 

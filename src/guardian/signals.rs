@@ -14,25 +14,25 @@ use super::procfs;
 use crate::fd;
 
 /// No tree is walked deeper into than this in one go; what is left is found by the next walk.
-const MOST_IN_A_WALK: usize = 10_000;
+const MAX_WALKED_PROCESSES: usize = 10_000;
 
 /// Whether a process could be signalled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(super) enum SignalResult {
     /// It was, or it has just ended.
-    Signalled,
+    Sent,
     /// The system forbids it: the process has changed to another user.
-    Forbidden,
+    NotPermitted,
 }
 
 /// SIGKILL to an unreaped child of this process, and to its process group if it leads one.
-pub(super) fn kill_child(pid: i32, leads_group: bool) -> Reach {
+pub(super) fn kill_child(pid: i32, leads_group: bool) -> SignalResult {
     if leads_group {
         signal_group(pid, Signal::SIGKILL);
     }
     match kill(Pid::from_raw(pid), Signal::SIGKILL) {
-        Err(Errno::EPERM) => Reach::Forbidden,
-        _ => Reach::Signalled,
+        Err(Errno::EPERM) => SignalResult::NotPermitted,
+        _ => SignalResult::Sent,
     }
 }
 
@@ -46,10 +46,10 @@ pub(super) fn signal_group(leader: i32, signal: Signal) {
 ///
 /// What is forked meanwhile is not lost: a killed process forks no more, and the children of a dead one become
 /// this process's own, to be found by the next look.
-pub(super) fn kill_tree(root: i32, leads_group: bool) -> Reach {
+pub(super) fn kill_tree(root: i32, leads_group: bool) -> SignalResult {
     // All links are followed before the first is cut.
     let descendants = descendants_of(root);
-    let reach = kill_child(root, leads_group);
+    let signalled = kill_child(root, leads_group);
     let me = nix::unistd::getpid().as_raw();
     for (pid, parent) in descendants {
         let Ok(process) = fd::pidfd(pid) else { continue };
@@ -59,7 +59,7 @@ pub(super) fn kill_tree(root: i32, leads_group: bool) -> Reach {
             let _ = fd::pidfd_signal(&process, Signal::SIGKILL as i32);
         }
     }
-    reach
+    signalled
 }
 
 /// Every process whose parent chain ends in `root`, with its parent, from the top down.
@@ -72,7 +72,7 @@ fn descendants_of(root: i32) -> Vec<(i32, i32)> {
         found.extend(
             procfs::children_of(parent).into_iter().filter(|pid| seen.insert(*pid)).map(|pid| (pid, parent)),
         );
-        if next == found.len() || found.len() > MOST_IN_A_WALK {
+        if next == found.len() || found.len() > MAX_WALKED_PROCESSES {
             return found;
         }
         parent = found[next].0;

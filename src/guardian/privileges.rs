@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a child is started as. Nothing set means: as its guardian.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Confine {
+pub struct Privileges {
     /// How far it stands back for others, -20 to 19.
     pub nice: Option<i32>,
     /// Whom it runs as.

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::confine::Limit;
-use super::frame::SpawnFrame;
+use super::privileges::Limit;
 use super::procfs::COOKIE_VARIABLE;
-use crate::fd::{Launcher, Program, Stage};
+use super::protocol::SpawnRequest;
+use crate::fd::{LaunchStage, Launcher, Program};
 
 /// Where the C library looks when there is no PATH.
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/bin:/usr/bin";
@@ -20,7 +20,7 @@ const FD_VARIABLE: &str = "AINT_QUEUE_FD";
 
 /// Why a program was not started.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct SpawnFailure {
     /// For people, naming the program.
     pub(super) error: String,
     /// For the master.
@@ -29,12 +29,12 @@ pub(super) struct Failure {
 
 /// Starts programs with this process's environment as the base of theirs.
 #[derive(Debug)]
-pub(super) struct Launches {
+pub(super) struct Spawner {
     launcher: Launcher,
     inherited: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-impl Launches {
+impl Spawner {
     /// Takes down the environment as it is now.
     pub(super) fn new() -> Self {
         let bytes = |s: OsString| s.into_vec();
@@ -46,13 +46,13 @@ impl Launches {
     /// input and the wire, as far as the request has them.
     pub(super) fn start(
         &mut self,
-        spawn: &SpawnFrame,
+        spawn: &SpawnRequest,
         cookie: &str,
         fds: &[OwnedFd],
-    ) -> Result<i32, Failure> {
+    ) -> Result<i32, SpawnFailure> {
         let name = spawn.argv.first().map_or("", String::as_str);
         if fds.len() < spawn.fds() {
-            return Err(Failure {
+            return Err(SpawnFailure {
                 error: format!("could not run \"{name}\": the guardian has no descriptors left"),
                 errno: Errno::EMFILE,
             });
@@ -68,36 +68,42 @@ impl Launches {
             .map_err(|(stage, errno)| failure(spawn, &program, stage, errno))
     }
 
-    fn program(&self, spawn: &SpawnFrame, cookie: &str) -> Result<Program, Failure> {
+    fn program(&self, spawn: &SpawnRequest, cookie: &str) -> Result<Program, SpawnFailure> {
         let name = spawn.argv.first().map_or("", String::as_str);
-        let refuse =
-            |what: &str| Failure { error: format!("could not run \"{name}\": {what}"), errno: Errno::EINVAL };
+        let refuse = |what: &str| SpawnFailure {
+            error: format!("could not run \"{name}\": {what}"),
+            errno: Errno::EINVAL,
+        };
         if name.is_empty() {
             return Err(refuse("the command is empty"));
         }
         let wire = spawn.wire.then(|| WIRE.to_string());
-        let ours = [(FD_VARIABLE, wire.as_deref()), (COOKIE_VARIABLE, Some(cookie))];
-        let account = spawn.confine.account.as_ref();
-        let person = account.map(|a| [("HOME", &a.home), ("LOGNAME", &a.name), ("USER", &a.name)]);
-        let person = person.into_iter().flatten().filter(|(_, value)| !value.is_empty());
-        let person: Vec<_> = person.filter(|(name, _)| spawn.env.iter().all(|(n, _)| n != name)).collect();
-        let asked = spawn.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let own_variables = [(FD_VARIABLE, wire.as_deref()), (COOKIE_VARIABLE, Some(cookie))];
+        let account = spawn.privileges.account.as_ref();
+        let account_variables = account.map(|a| [("HOME", &a.home), ("LOGNAME", &a.name), ("USER", &a.name)]);
+        let account_variables =
+            account_variables.into_iter().flatten().filter(|(_, value)| !value.is_empty());
+        let account_variables: Vec<_> =
+            account_variables.filter(|(name, _)| spawn.env.iter().all(|(n, _)| n != name)).collect();
+        let requested = spawn.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let is_replaced = |name: &[u8]| {
-            ours.iter().any(|(n, _)| n.as_bytes() == name)
-                || person.iter().any(|(n, _)| n.as_bytes() == name)
+            own_variables.iter().any(|(n, _)| n.as_bytes() == name)
+                || account_variables.iter().any(|(n, _)| n.as_bytes() == name)
                 || spawn.env.iter().any(|(n, _)| n.as_bytes() == name)
         };
         let mut env = Vec::with_capacity(self.inherited.len() + spawn.env.len() + 2);
-        for (name, value) in ours.iter().filter_map(|(name, value)| Some((*name, (*value)?))) {
+        for (name, value) in own_variables.iter().filter_map(|(name, value)| Some((*name, (*value)?))) {
             env.push([name.as_bytes(), b"=", value.as_bytes()].concat());
         }
-        for (name, value) in asked.filter(|(name, _)| ours.iter().all(|(n, _)| n != name)) {
+        for (name, value) in requested.filter(|(name, _)| own_variables.iter().all(|(n, _)| n != name)) {
             if name.is_empty() || name.contains('=') {
                 return Err(refuse(&format!("\"{name}\" cannot be the name of an environment variable")));
             }
             env.push([name.as_bytes(), b"=", value.as_bytes()].concat());
         }
-        env.extend(person.iter().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()));
+        env.extend(
+            account_variables.iter().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()),
+        );
         for (name, value) in self.inherited.iter().filter(|(name, _)| !is_replaced(name)) {
             env.push([name.as_slice(), b"=", value.as_slice()].concat());
         }
@@ -112,18 +118,18 @@ impl Launches {
             argv: arguments.map(|a| text(a, "an argument")).collect::<Result<_, _>>()?,
             env: env.into_iter().map(|v| text(v, "an environment variable")).collect::<Result<_, _>>()?,
             cwd: cwd.map(|c| text(c, "the working directory")).transpose()?,
-            nice: spawn.confine.nice,
-            limits: spawn.confine.limits.iter().map(|(limit, value)| (resource(*limit), *value)).collect(),
+            nice: spawn.privileges.nice,
+            limits: spawn.privileges.limits.iter().map(|(limit, value)| (resource(*limit), *value)).collect(),
             ids: account.map(|a| (a.uid, a.gid, a.groups.clone())),
         })
     }
 
     /// The PATH that the child will have.
-    fn search_path<'a>(&'a self, spawn: &'a SpawnFrame) -> &'a [u8] {
-        let asked =
+    fn search_path<'a>(&'a self, spawn: &'a SpawnRequest) -> &'a [u8] {
+        let requested =
             spawn.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_bytes());
         let inherited = || self.inherited.iter().find(|(name, _)| name == b"PATH").map(|(_, v)| v.as_slice());
-        asked.or_else(inherited).unwrap_or(DEFAULT_PATH)
+        requested.or_else(inherited).unwrap_or(DEFAULT_PATH)
     }
 }
 
@@ -150,62 +156,68 @@ fn candidates(name: &[u8], search_path: &[u8]) -> Vec<Vec<u8>> {
     directories.map(|directory| [directory, b"/", name].concat()).collect()
 }
 
-fn failure(spawn: &SpawnFrame, program: &Program, stage: Stage, errno: Errno) -> Failure {
+fn failure(spawn: &SpawnRequest, program: &Program, stage: LaunchStage, errno: Errno) -> SpawnFailure {
     let name = &spawn.argv[0];
     let exists =
         || program.paths.iter().any(|p| Path::new(std::ffi::OsStr::from_bytes(p.as_bytes())).exists());
-    let user = spawn.confine.account.as_ref().map_or("", |account| account.name.as_str());
+    let user = spawn.privileges.account.as_ref().map_or("", |account| account.name.as_str());
     let as_user = if user.is_empty() { String::new() } else { format!(" for user \"{user}\"") };
     let why = match (stage, errno) {
-        (Stage::Limits, _) => format!("its limits cannot be set as in worker.limits: {}", errno.desc()),
-        (Stage::Nice, _) => {
-            let nice = spawn.confine.nice.unwrap_or_default();
+        (LaunchStage::ResourceLimits, _) => {
+            format!("its limits cannot be set as in worker.limits: {}", errno.desc())
+        }
+        (LaunchStage::Nice, _) => {
+            let nice = spawn.privileges.nice.unwrap_or_default();
             format!("it cannot be given worker.nice = {nice}: {}", errno.desc())
         }
-        (Stage::Account, _) => format!("it cannot run as user \"{user}\": {}", errno.desc()),
-        (Stage::Process, _) => format!("no new process can be made: {}", errno.desc()),
-        (Stage::Directory, _) => {
+        (LaunchStage::Account, _) => format!("it cannot run as user \"{user}\": {}", errno.desc()),
+        (LaunchStage::Fork, _) => format!("no new process can be made: {}", errno.desc()),
+        (LaunchStage::WorkingDirectory, _) => {
             let cwd = spawn.cwd.as_deref().unwrap_or(Path::new(""));
             format!("its working directory \"{}\"{as_user}: {}", cwd.display(), errno.desc())
         }
-        (Stage::Run, Errno::ENOENT) if exists() => {
+        (LaunchStage::Exec, Errno::ENOENT) if exists() => {
             "the interpreter that its first line names does not exist".to_owned()
         }
-        (Stage::Run, Errno::ENOENT) if !name.contains('/') => "there is no such program in PATH".to_owned(),
-        (Stage::Run, Errno::ENOENT) => "there is no such file".to_owned(),
-        (Stage::Run, Errno::EACCES) if user.is_empty() => {
+        (LaunchStage::Exec, Errno::ENOENT) if !name.contains('/') => {
+            "there is no such program in PATH".to_owned()
+        }
+        (LaunchStage::Exec, Errno::ENOENT) => "there is no such file".to_owned(),
+        (LaunchStage::Exec, Errno::EACCES) if user.is_empty() => {
             "the file is not executable for this user".to_owned()
         }
-        (Stage::Run, Errno::EACCES) => format!("the file cannot be reached or is not executable{as_user}"),
-        (Stage::Run, Errno::ENOEXEC) => {
+        (LaunchStage::Exec, Errno::EACCES) => {
+            format!("the file cannot be reached or is not executable{as_user}")
+        }
+        (LaunchStage::Exec, Errno::ENOEXEC) => {
             "it is not a program; a script's first line has to name its interpreter, as in #!/bin/sh"
                 .to_owned()
         }
-        (Stage::Prepare | Stage::Run, _) => errno.desc().to_owned(),
+        (LaunchStage::Prepare | LaunchStage::Exec, _) => errno.desc().to_owned(),
     };
-    Failure { error: format!("could not run \"{name}\": {why}"), errno }
+    SpawnFailure { error: format!("could not run \"{name}\": {why}"), errno }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guardian::confine::{Account, Confine};
+    use crate::guardian::privileges::{Account, Privileges};
 
     #[test]
     fn a_worker_finds_the_wire_where_the_protocol_says() {
         assert_eq!(FD_VARIABLE, crate::wire::FD_VARIABLE);
     }
 
-    fn launches(inherited: &[(&str, &str)]) -> Launches {
+    fn spawner(inherited: &[(&str, &str)]) -> Spawner {
         let bytes = |(n, v): &(&str, &str)| (n.as_bytes().to_vec(), v.as_bytes().to_vec());
-        Launches { launcher: Launcher::new(), inherited: inherited.iter().map(bytes).collect() }
+        Spawner { launcher: Launcher::new(), inherited: inherited.iter().map(bytes).collect() }
     }
 
-    fn spawn(argv: &[&str], env: &[(&str, &str)], wire: bool) -> SpawnFrame {
-        SpawnFrame {
+    fn spawn(argv: &[&str], env: &[(&str, &str)], wire: bool) -> SpawnRequest {
+        SpawnRequest {
             child: 1,
             scope: String::new(),
-            confine: Confine::default(),
+            privileges: Privileges::default(),
             argv: argv.iter().map(ToString::to_string).collect(),
             env: env.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
             cwd: None,
@@ -220,23 +232,23 @@ mod tests {
 
     #[test]
     fn what_is_asked_replaces_what_is_inherited_and_ours_replaces_both() {
-        let launches =
-            launches(&[("A", "old"), ("B", "kept"), ("AINT_QUEUE_FD", "9"), ("AINT_QUEUE_COOKIE", "outer")]);
-        let asked = [("A", "new"), ("AINT_QUEUE_COOKIE", "forged")];
-        let program = launches.program(&spawn(&["x"], &asked, true), "me:1").unwrap();
+        let spawner =
+            spawner(&[("A", "old"), ("B", "kept"), ("AINT_QUEUE_FD", "9"), ("AINT_QUEUE_COOKIE", "outer")]);
+        let requested = [("A", "new"), ("AINT_QUEUE_COOKIE", "forged")];
+        let program = spawner.program(&spawn(&["x"], &requested, true), "me:1").unwrap();
         assert_eq!(texts(&program.env), ["AINT_QUEUE_FD=3", "AINT_QUEUE_COOKIE=me:1", "A=new", "B=kept"]);
-        let program = launches.program(&spawn(&["x"], &[], false), "me:1").unwrap();
+        let program = spawner.program(&spawn(&["x"], &[], false), "me:1").unwrap();
         assert_eq!(texts(&program.env), ["AINT_QUEUE_COOKIE=me:1", "A=old", "B=kept"]);
     }
 
     #[test]
     fn a_child_of_another_user_has_that_users_home() {
-        let launches = launches(&[("HOME", "/root"), ("USER", "root"), ("B", "kept")]);
-        let mut asked = spawn(&["x"], &[("USER", "as configured")], false);
+        let spawner = spawner(&[("HOME", "/root"), ("USER", "root"), ("B", "kept")]);
+        let mut requested = spawn(&["x"], &[("USER", "as configured")], false);
         let home = "/home/shop".to_owned();
-        asked.confine.account =
+        requested.privileges.account =
             Some(Account { name: "shop".into(), uid: 7, gid: 8, groups: vec![8, 9], home });
-        let program = launches.program(&asked, "c").unwrap();
+        let program = spawner.program(&requested, "c").unwrap();
         let wanted =
             ["AINT_QUEUE_COOKIE=c", "USER=as configured", "HOME=/home/shop", "LOGNAME=shop", "B=kept"];
         assert_eq!(texts(&program.env), wanted);
@@ -245,9 +257,9 @@ mod tests {
 
     #[test]
     fn a_program_is_looked_up_in_the_path_its_child_will_have() {
-        let launches = launches(&[("PATH", "/a:/b")]);
-        let paths = |asked: &SpawnFrame| {
-            texts(&launches.program(asked, "c").unwrap().paths)
+        let spawner = spawner(&[("PATH", "/a:/b")]);
+        let paths = |requested: &SpawnRequest| {
+            texts(&spawner.program(requested, "c").unwrap().paths)
                 .iter()
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()
@@ -259,8 +271,8 @@ mod tests {
 
     #[test]
     fn what_the_kernel_cannot_take_is_refused_with_a_reason() {
-        let launches = launches(&[]);
-        let error = |asked: &SpawnFrame| launches.program(asked, "c").unwrap_err().error;
+        let spawner = spawner(&[]);
+        let error = |requested: &SpawnRequest| spawner.program(requested, "c").unwrap_err().error;
         assert_eq!(error(&spawn(&[], &[], false)), "could not run \"\": the command is empty");
         assert!(error(&spawn(&["x", "a\0b"], &[], false)).contains("an argument holds a NUL"));
         assert!(error(&spawn(&["x"], &[("A=B", "")], false)).contains("\"A=B\" cannot be the name"));
