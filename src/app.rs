@@ -191,7 +191,7 @@ impl App {
         // Our own child processes come first: they are no commands, have no options and print no help.
         match args.get(1).and_then(|argument| argument.to_str()) {
             Some(WORKER_ARGUMENT) => worker::main(&self.registry),
-            Some(webhook::ARGUMENT) => webhook::main(),
+            Some(webhook::WORKER_ARGUMENT) => webhook::main(),
             Some(guardian::ARGUMENT) => guardian::process_main(),
             _ => cli::main(self.registry, args),
         }

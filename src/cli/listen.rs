@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::log::{Log, LogFormat};
 use super::{CommandContext, Exit, Failure};
-use crate::master::{self, Again, Ended, ListenError};
+use crate::master::{self, Handover, ListenError, MasterExit};
 
 /// Run the jobs of one or several channels until told to stop
 #[derive(Debug, Args)]
@@ -24,11 +24,11 @@ pub(crate) struct Listen {
 
 impl Listen {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        master::hold_signals();
-        let again = Again::from_env();
+        master::block_signals();
+        let handover = Handover::from_env();
         // Only what the program before has served to its end: other channels that are named may be gone for good.
-        let channels = match &again {
-            Some(again) => context.named(again.channels())?,
+        let channels = match &handover {
+            Some(handover) => context.named(handover.channels())?,
             None => context.channels(self.all)?,
         };
         for channel in &channels {
@@ -37,17 +37,17 @@ impl Listen {
         let channels = channels.iter().map(|channel| channel.name.clone()).collect();
         let config = Arc::new(context.checked_config()?.clone());
         let log = Log::start(context, self.log_format, "info");
-        let listen = master::Listen { config, channels, http: !self.no_http, may_begin_anew: true };
-        let ended = master::listen(listen, again);
+        let listen = master::ListenOptions { config, channels, http: !self.no_http, may_reexec: true };
+        let ended = master::listen(listen, handover);
         if log.dropped() > 0 {
             context.warn(&format!("{} log lines were dropped: standard error was too slow", log.dropped()));
         }
         // The log comes before the failure that ends the command.
         drop(log);
         match ended.map_err(failure)? {
-            Ended::Stopped => Ok(()),
-            Ended::BeginAnew(again) => {
-                let error = again.run();
+            MasterExit::Stopped => Ok(()),
+            MasterExit::Reexec(handover) => {
+                let error = handover.exec();
                 Err(Failure::new(Exit::Failed, "run this program again").because(error))
             }
         }

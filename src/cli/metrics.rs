@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::{CommandContext, Exit, Failure};
 use crate::config::Channel;
-use crate::master::{self, Answer, Request};
+use crate::master::{self, ControlRequest, ControlResponse};
 use crate::metrics::Metrics;
 use crate::snapshot;
 
@@ -30,8 +30,8 @@ pub(super) fn show(context: &CommandContext, channels: &[&Channel]) -> Result<()
 
 fn ask(channel: &Channel) -> Result<String, Failure> {
     let doing = || format!("ask the master of channel \"{}\" for its metrics", channel.name);
-    match master::ask(&master::socket(channel), Request::Metrics, |_| {}) {
-        Ok(Answer::Metrics(text)) => Ok(text),
+    match master::send_request(&master::socket_path(channel), ControlRequest::Metrics, |_| {}) {
+        Ok(ControlResponse::Metrics(text)) => Ok(text),
         Ok(_) => Err(Failure::new(Exit::Failed, doing()).because("it answered something else")),
         Err(error) => Err(Failure::new(Exit::Failed, doing()).because(error)),
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::progress::{Progress, ProgressDisplay};
 use super::{CommandContext, Exit, Failure};
 use crate::config::Channel;
-use crate::master::{self, Answer, ControlError, Request};
+use crate::master::{self, ControlError, ControlRequest, ControlResponse};
 
 /// What was done in one channel: lines for people, an object for programs.
 pub(super) struct ChannelDone {
@@ -115,22 +115,27 @@ pub(super) fn require_master(channel: &Channel, doing: &str) -> Result<(), Failu
 }
 
 /// Asks the master of a channel for what it does at once. `doing` finishes "could not ...".
-pub(super) fn ask(channel: &Channel, doing: &str, request: Request) -> Result<Answer, Failure> {
+pub(super) fn ask(
+    channel: &Channel,
+    doing: &str,
+    request: ControlRequest,
+) -> Result<ControlResponse, Failure> {
     require_master(channel, doing)?;
-    master::ask(&master::socket(channel), request, |_| {}).map_err(|error| control_failure(doing, error))
+    master::send_request(&master::socket_path(channel), request, |_| {})
+        .map_err(|error| control_failure(doing, error))
 }
 
 /// Why a master did not do what it was asked, and what to do about it.
 pub(super) fn control_failure(doing: &str, error: ControlError) -> Failure {
     let hint = match &error {
-        ControlError::Unknown | ControlError::Garbled(_) => {
+        ControlError::UnknownRequest | ControlError::Undecodable(_) => {
             Some("restart it with this version: queue:stop, then queue:listen")
         }
-        ControlError::Silent(_) => Some("look at its log, and at its process with queue:status"),
-        ControlError::Nobody { .. } => {
+        ControlError::TimedOut(_) => Some("look at its log, and at its process with queue:status"),
+        ControlError::NotListening { .. } => {
             Some("it may be starting or ending just now: try again, and look at its log")
         }
-        ControlError::Broken(_) | ControlError::Refused(_) => None,
+        ControlError::Disconnected(_) | ControlError::Refused(_) => None,
     };
     let failure = Failure::new(Exit::Failed, doing).because(error);
     match hint {

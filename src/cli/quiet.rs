@@ -7,7 +7,7 @@ use super::per_channel::{self, ChannelDone};
 use super::{CommandContext, Failure, sanitize};
 use crate::channel::QuietReply;
 use crate::config::Channel;
-use crate::master::{Answer, Request};
+use crate::master::{ControlRequest, ControlResponse};
 
 /// Let the master of a channel on this machine take no more jobs; what runs goes on
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ impl Quiet {
 fn quiet(channel: &Channel) -> Result<ChannelDone, Failure> {
     let name = &channel.name;
     let doing = format!("quiet the master of channel \"{name}\"");
-    let Answer::Quiet(reply) = per_channel::ask(channel, &doing, Request::Quiet)? else {
+    let ControlResponse::Quiet(reply) = per_channel::ask(channel, &doing, ControlRequest::Quiet)? else {
         return Err(per_channel::unexpected_answer(&doing));
     };
     let QuietReply { was_quiet, running, handed_back } = reply;

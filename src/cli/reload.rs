@@ -7,7 +7,7 @@ use super::per_channel::{self, ChannelDone};
 use super::progress::Progress;
 use super::{CommandContext, Exit, Failure, sanitize, table};
 use crate::config::Channel;
-use crate::master::{self, Answer, Request};
+use crate::master::{self, ControlRequest, ControlResponse};
 use crate::pool::{RolloutSummary, WorkerRef, WorkerReplacement};
 
 /// Let the master of a channel read its configuration again and new workers take over, and wait for that
@@ -29,10 +29,12 @@ impl Reload {
 fn reload(channel: &Channel, mut progress: Progress) -> Result<ChannelDone, Failure> {
     let doing = format!("reload channel \"{}\"", channel.name);
     per_channel::require_master(channel, &doing)?;
-    let answer = master::ask(&master::socket(channel), Request::Reload, |report| progress.show(report));
+    let answer = master::send_request(&master::socket_path(channel), ControlRequest::Reload, |report| {
+        progress.show(report)
+    });
     progress.end();
     match answer {
-        Ok(Answer::Reloaded { renewed, restart, program_replaced }) => {
+        Ok(ControlResponse::Reloaded { renewed, restart, program_replaced }) => {
             let warnings = warnings(&channel.name, &restart, program_replaced);
             let json = json!({
                 "channel": channel.name,
@@ -44,7 +46,7 @@ fn reload(channel: &Channel, mut progress: Progress) -> Result<ChannelDone, Fail
             });
             Ok(ChannelDone::new(render(&channel.name, &renewed), json).warning(warnings))
         }
-        Ok(Answer::NotReloaded { why, invalid }) => {
+        Ok(ControlResponse::NotReloaded { why, invalid }) => {
             let exit = if invalid { Exit::Config } else { Exit::Failed };
             Err(Failure::new(exit, doing).because(why).hint("everything goes on as before"))
         }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::per_channel::{self, ChannelDone};
 use super::{CommandContext, Exit, Failure};
 use crate::config::Channel;
-use crate::master::{self, Answer, ControlError, Request};
+use crate::master::{self, ControlError, ControlRequest, ControlResponse};
 
 /// Let jobs of a channel be taken again, after queue:pause and queue:quiet
 #[derive(Debug, Args)]
@@ -46,11 +46,11 @@ fn end_quiet(channel: &Channel) -> Result<Option<bool>, Failure> {
         return Ok(None);
     }
     let doing = || format!("let the master of channel \"{}\" take jobs again", channel.name);
-    match master::ask(&master::socket(channel), Request::Resume, |_| {}) {
-        Ok(Answer::Resumed { was_quiet }) => Ok(Some(was_quiet)),
+    match master::send_request(&master::socket_path(channel), ControlRequest::Resume, |_| {}) {
+        Ok(ControlResponse::Resumed { was_quiet }) => Ok(Some(was_quiet)),
         Ok(_) => Err(per_channel::unexpected_answer(&doing())),
         // It cannot be quiet if it does not know what that is.
-        Err(ControlError::Unknown) => Ok(Some(false)),
+        Err(ControlError::UnknownRequest) => Ok(Some(false)),
         // It may have ended between our look and our question.
         Err(_) if !master::presence(channel).running => Ok(None),
         Err(error) => Err(Failure::new(Exit::Failed, doing())

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::per_channel::{self, ChannelDone};
 use super::{CommandContext, Failure};
 use crate::config::Channel;
-use crate::master::{Answer, Request};
+use crate::master::{ControlRequest, ControlResponse};
 use crate::pool::{MinWorkers, ScaleOrder};
 
 /// Set by hand how many workers a channel has at least
@@ -40,7 +40,8 @@ impl Scale {
 fn scale(channel: &Channel, order: ScaleOrder) -> Result<ChannelDone, Failure> {
     let name = &channel.name;
     let doing = format!("scale channel \"{name}\"");
-    let Answer::Scaled(floor) = per_channel::ask(channel, &doing, Request::Scale { order })? else {
+    let ControlResponse::Scaled(floor) = per_channel::ask(channel, &doing, ControlRequest::Scale { order })?
+    else {
         return Err(per_channel::unexpected_answer(&doing));
     };
     let MinWorkers { fewest, before, min, max, dynamic, clamped } = floor;

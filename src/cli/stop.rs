@@ -10,7 +10,7 @@ use super::per_channel::{self, ChannelDone};
 use super::progress::Progress;
 use super::{CommandContext, Exit, Failure, sanitize};
 use crate::config::Channel;
-use crate::master::{self, Answer, ControlError, Request};
+use crate::master::{self, ControlError, ControlRequest, ControlResponse};
 
 /// How long the lock may take to become free once the channel has ended.
 const LOCK_RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,9 +49,11 @@ fn stop(channel: &Channel, force: bool, mut progress: Progress) -> Result<(usize
     let longest = channel.stop_wait + channel.stop_grace + LOCK_RELEASE_TIMEOUT;
     let answer = loop {
         let asked =
-            master::ask(&master::socket(channel), Request::Stop { force }, |report| progress.show(report));
+            master::send_request(&master::socket_path(channel), ControlRequest::Stop { force }, |report| {
+                progress.show(report)
+            });
         match asked {
-            Err(ControlError::Nobody { .. })
+            Err(ControlError::NotListening { .. })
                 if begun.elapsed() < longest && master::presence(channel).running =>
             {
                 thread::sleep(POLL_INTERVAL);
@@ -61,7 +63,7 @@ fn stop(channel: &Channel, force: bool, mut progress: Progress) -> Result<(usize
     };
     progress.end();
     let ended = match answer {
-        Ok(Answer::Stopped { handed_back, settled }) => (handed_back, settled),
+        Ok(ControlResponse::Stopped { handed_back, settled }) => (handed_back, settled),
         Ok(_) => (0, true),
         // It may have ended for another reason between our look and our question.
         Err(_) if !master::presence(channel).running => (0, true),

@@ -6,7 +6,7 @@ use super::keys::{self, Found, Key, Kind};
 use super::suggest::nearest;
 use super::tree::{Node, Table, Value, join};
 #[cfg(feature = "server")]
-use crate::webhook::settings::wrong_header;
+use crate::webhook::settings::header_rejection;
 
 /// Checks the table of a channel or of `[defaults]`; `root` is its full key.
 pub(super) fn channel(table: &mut Table, root: &str, problems: &mut Problems<'_>) {
@@ -203,7 +203,7 @@ impl Checker<'_, '_> {
             };
             let twice = headers.keys().any(|other| other < name && other.eq_ignore_ascii_case(name));
             let twice = twice.then(|| ("stands here twice".to_owned(), "keep one of them".to_owned()));
-            if let Some((message, remedy)) = wrong_header(name, value).or(twice) {
+            if let Some((message, remedy)) = header_rejection(name, value).or(twice) {
                 self.problems.add(node.key_at, &node.key, message, remedy);
             }
         }
@@ -323,6 +323,6 @@ fn one_name_each(table: &mut Table, problems: &mut Problems<'_>) {
 
 /// Only a master sends requests, and checks what they carry.
 #[cfg(not(feature = "server"))]
-fn wrong_header(_: &str, _: &str) -> Option<(String, String)> {
+fn header_rejection(_: &str, _: &str) -> Option<(String, String)> {
     None
 }

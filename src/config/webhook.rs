@@ -6,14 +6,15 @@ use super::read::Notes;
 use super::reader::Reader;
 use super::tree::{Node, Value};
 pub(super) use crate::webhook::settings::Settings;
-use crate::webhook::settings::{Allow, Key, Target};
+use crate::webhook::settings::{AllowedUrls, SigningKey, WebhookUrl};
 
 /// What requests are to be sent; `None` without a usable URL, with the reason noted.
 pub(super) fn settings(read: &Reader<'_>, base: &Path, notes: &mut Notes<'_, '_>) -> Option<Settings> {
     let (node, text) = (read.node("worker.url")?, read.text("worker.url")?);
-    let allow = Allow { http: read.flag("worker.allow_http"), private: read.flag("worker.allow_private") };
+    let allow =
+        AllowedUrls { http: read.flag("worker.allow_http"), private: read.flag("worker.allow_private") };
     let keys = keys(read, node, notes);
-    let url = match Target::parse(text, node.from_env, allow) {
+    let url = match WebhookUrl::parse(text, node.from_env, allow) {
         Ok(url) => url,
         Err((message, remedy)) => {
             notes.problems.add(node.at, &node.key, message, remedy);
@@ -35,7 +36,7 @@ pub(super) fn settings(read: &Reader<'_>, base: &Path, notes: &mut Notes<'_, '_>
 }
 
 /// The secrets to sign with; there must be one.
-fn keys(read: &Reader<'_>, url: &Node, notes: &mut Notes<'_, '_>) -> Vec<Key> {
+fn keys(read: &Reader<'_>, url: &Node, notes: &mut Notes<'_, '_>) -> Vec<SigningKey> {
     let items = match read.node("worker.secret") {
         Some(node) => match &node.value {
             Value::Array(items) => items.iter().collect(),
@@ -55,7 +56,7 @@ fn keys(read: &Reader<'_>, url: &Node, notes: &mut Notes<'_, '_>) -> Vec<Key> {
     let mut keys = Vec::new();
     for item in items {
         let Value::Text(text) = &item.value else { continue };
-        match Key::parse(text) {
+        match SigningKey::parse(text) {
             Ok(key) => keys.push(key),
             Err(message) => {
                 let remedy =

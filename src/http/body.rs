@@ -9,63 +9,69 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::State;
-use super::answer::{Refusal, chain};
+use super::ListenerState;
+use super::response::{ErrorResponse, error_chain};
 
 /// A body up to this size is read without waiting for a place among the large ones.
-const SMALL: usize = 64 << 10;
+const SMALL_BODY: usize = 64 << 10;
 
 /// A body, and the place among the large ones that it takes for as long as it, or what was read from it, is in memory.
-pub(super) struct Taken {
+pub(super) struct ReceivedBody {
     pub(super) bytes: Bytes,
-    pub(super) place: Option<OwnedSemaphorePermit>,
+    pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Reads a body that calls itself JSON.
-pub(super) async fn read(state: &State, headers: &HeaderMap, body: Body) -> Result<Taken, Refusal> {
-    check_type(headers)?;
-    let most = state.settings.max_body;
-    let announced = announced(headers);
-    if announced.is_some_and(|length| length > most) {
-        return Err(too_large(most));
+pub(super) async fn read(
+    state: &ListenerState,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<ReceivedBody, ErrorResponse> {
+    check_content_type(headers)?;
+    let max = state.settings.max_body;
+    let content_length = content_length(headers);
+    if content_length.is_some_and(|length| length > max) {
+        return Err(too_large(max));
     }
-    let patience = state.settings.timeout;
-    let place = match announced {
-        Some(length) if length <= SMALL => None,
+    let limit = state.settings.timeout;
+    let permit = match content_length {
+        Some(length) if length <= SMALL_BODY => None,
         _ => {
-            let place = timeout(patience, Arc::clone(&state.large).acquire_owned()).await;
-            let busy = || Refusal::busy("too many large requests at once: come back, or send smaller ones");
-            Some(place.map_err(|_| busy().closing())?.expect("nobody closes it"))
+            let permit = timeout(limit, Arc::clone(&state.large_bodies).acquire_owned()).await;
+            let busy = || {
+                ErrorResponse::unavailable("too many large requests at once: come back, or send smaller ones")
+            };
+            Some(permit.map_err(|_| busy().closing())?.expect("nobody closes it"))
         }
     };
-    match timeout(patience, Limited::new(body, most).collect()).await {
-        Ok(Ok(whole)) => Ok(Taken { bytes: whole.to_bytes(), place }),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(most)),
+    match timeout(limit, Limited::new(body, max).collect()).await {
+        Ok(Ok(whole)) => Ok(ReceivedBody { bytes: whole.to_bytes(), permit }),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(max)),
         Ok(Err(error)) => {
-            let error = format!("the body cannot be read: {}", chain(&*error));
-            Err(Refusal::bad(error).closing())
+            let error = format!("the body cannot be read: {}", error_chain(&*error));
+            Err(ErrorResponse::bad_request(error).closing())
         }
         Err(_) => {
-            let error = format!("the body did not arrive within {} seconds", patience.as_secs_f64());
-            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, error).closing())
+            let error = format!("the body did not arrive within {} seconds", limit.as_secs_f64());
+            Err(ErrorResponse::new(StatusCode::REQUEST_TIMEOUT, error).closing())
         }
     }
 }
 
-fn too_large(most: usize) -> Refusal {
+fn too_large(max: usize) -> ErrorResponse {
     let error =
-        format!("the body has more than {most} bytes: split the array, or raise max_body_bytes in [http]");
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error).closing()
+        format!("the body has more than {max} bytes: split the array, or raise max_body_bytes in [http]");
+    ErrorResponse::new(StatusCode::PAYLOAD_TOO_LARGE, error).closing()
 }
 
 /// The length the client announced. One that is no number is judged by the reading.
-fn announced(headers: &HeaderMap) -> Option<usize> {
+fn content_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Whether the body calls itself JSON in UTF-8, as it is.
-fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
-    let refuse = |error: &str| Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
+fn check_content_type(headers: &HeaderMap) -> Result<(), ErrorResponse> {
+    let refuse = |error: &str| Err(ErrorResponse::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
     let identity = |value: &[u8]| value.eq_ignore_ascii_case(b"identity");
     if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !identity(coding.as_bytes())) {
         return refuse("the body is encoded: send it as it is, without Content-Encoding");

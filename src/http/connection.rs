@@ -16,21 +16,21 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::patience::Patient;
-use super::server::stop;
+use super::server::wait_for_stop;
+use super::write_timeout::WriteTimeout;
 
 /// Largest head of a request, and what is read ahead of a body.
-const HEAD: usize = 32 << 10;
+const MAX_HEAD: usize = 32 << 10;
 /// Most headers of a request.
-const HEADERS: usize = 64;
+const MAX_HEADERS: usize = 64;
 /// How long a client that was refused in the middle of sending may go on, so that it gets to read why.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end.
 pub(super) async fn serve(
     stream: TcpStream,
     routes: Router,
-    patience: Duration,
+    limit: Duration,
     mut stopped: watch::Receiver<bool>,
 ) {
     // Answers are small and whole: nothing is won by holding them back.
@@ -41,13 +41,13 @@ pub(super) async fn serve(
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(patience)
-        .max_buf_size(HEAD)
-        .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(Patient::new(stream, patience)), service);
+        .header_read_timeout(limit)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, limit)), service);
     let ended = tokio::select! {
         ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => Some(ended),
-        () = stop(&mut stopped) => None,
+        () = wait_for_stop(&mut stopped) => None,
     };
     let ended = match ended {
         Some(ended) => ended,
@@ -62,7 +62,7 @@ pub(super) async fn serve(
     }
     let mut stream = connection.into_parts().io.into_inner();
     // Closing with bytes unread would reset the connection, and the client might lose the answer to it.
-    let _ = timeout(LINGER, async {
+    let _ = timeout(LINGER_TIMEOUT, async {
         stream.shutdown().await?;
         let mut rest = vec![0; 8 << 10];
         while stream.read(&mut rest).await? > 0 {}

@@ -5,22 +5,22 @@
 //! | `POST /channels/{name}/jobs` | the job in the body, or all of an array, is in the channel |
 //! | `GET /health` | the listener serves |
 //!
-//! Duties: let in whoever may push (`guard`), take bodies of bounded size in bounded time (`body`), read them as jobs
-//! (`input`), push them (`push`) into queues that are opened when they are first needed, and answer every
-//! mistake with its place and remedy (`answer`).
+//! Duties: let in whoever may push (`auth`), take bodies of bounded size in bounded time (`body`), read them as jobs
+//! (`parse`), push them (`push`) into queues that are opened when they are first needed, and answer every
+//! mistake with its place and remedy (`response`).
 //!
 //! It runs on a thread and a runtime of its own and shares nothing with the channels but their stores: it can be slow,
 //! hang or be flooded without holding up a single job. It never reads jobs. It ends with the master: what is being
 //! pushed is given a moment to end, everything else is cut off.
 
-mod answer;
+mod auth;
 mod body;
 mod connection;
-mod guard;
-mod input;
-mod patience;
+mod parse;
 mod push;
+mod response;
 mod server;
+mod write_timeout;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -37,15 +37,15 @@ use tracing::{error, info};
 
 use crate::config::{Config, Http};
 use crate::queues::Queues;
-use answer::Refusal;
-use guard::Guard;
+use auth::Auth;
+use response::ErrorResponse;
 
 /// Large bodies that are in memory at once; more wait for their turn.
-const LARGE_BODIES: usize = 4;
+const MAX_LARGE_BODIES: usize = 4;
 /// How long requests under way are given when the listener ends.
-const LAST_REQUESTS: Duration = Duration::from_secs(2);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the master waits for the listener's end, which is a little more.
-const END: Duration = Duration::from_secs(4);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A listener that has its port and serves nobody yet: clients wait.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub struct Listener {
 
 /// A listener that serves.
 #[derive(Debug)]
-pub struct Serving {
+pub struct RunningListener {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     ended: oneshot::Receiver<()>,
@@ -79,7 +79,7 @@ impl Listener {
     ///
     /// # Errors
     /// When the system has no thread or no descriptors for it.
-    pub fn serve(self, config: &Arc<Config>) -> io::Result<Serving> {
+    pub fn serve(self, config: &Arc<Config>) -> io::Result<RunningListener> {
         let Self { socket, settings, address } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let socket = {
@@ -93,14 +93,14 @@ impl Listener {
             // Dropped also by a panic, which must not keep the master waiting.
             let _end = end;
             runtime.block_on(server::run(socket, routes, &settings, stopped));
-            runtime.shutdown_timeout(LAST_REQUESTS / 2);
+            runtime.shutdown_timeout(DRAIN_TIMEOUT / 2);
         })?;
         info!(%address, "http listening");
-        Ok(Serving { address, stop, ended })
+        Ok(RunningListener { address, stop, ended })
     }
 }
 
-impl Serving {
+impl RunningListener {
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -111,33 +111,33 @@ impl Serving {
     pub async fn shut_down(self) {
         self.stop.send_replace(true);
         // The answer never comes: the end of the thread drops its side.
-        if tokio::time::timeout(END, self.ended).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, self.ended).await.is_err() {
             error!("the HTTP listener did not end in time; it is left behind");
         }
     }
 }
 
 /// What every request can use.
-struct State {
+struct ListenerState {
     settings: Http,
-    guard: Guard,
+    auth: Auth,
     queues: Queues,
     /// Places for large bodies.
-    large: Arc<Semaphore>,
+    large_bodies: Arc<Semaphore>,
 }
 
 fn routes(settings: &Http, address: SocketAddr, config: &Arc<Config>) -> Router {
-    let state = Arc::new(State {
-        guard: Guard::new(settings, address),
+    let state = Arc::new(ListenerState {
+        auth: Auth::new(settings, address),
         queues: Queues::of(Arc::clone(config)),
-        large: Arc::new(Semaphore::new(LARGE_BODIES)),
+        large_bodies: Arc::new(Semaphore::new(MAX_LARGE_BODIES)),
         settings: settings.clone(),
     });
     Router::new()
-        .route("/health", get(async || answer::ok(&json!({ "status": "ok" }))))
+        .route("/health", get(async || response::ok(&json!({ "status": "ok" }))))
         .route("/channels/{channel}/jobs", post(push::push))
-        .fallback(async || Refusal::no_such_page())
-        .method_not_allowed_fallback(async || Refusal::wrong_method())
-        .layer(from_fn_with_state(Arc::clone(&state), guard::watch))
+        .fallback(async || ErrorResponse::not_found())
+        .method_not_allowed_fallback(async || ErrorResponse::method_not_allowed())
+        .layer(from_fn_with_state(Arc::clone(&state), auth::authorize))
         .with_state(state)
 }

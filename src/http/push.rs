@@ -7,82 +7,85 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::answer::{self, Added, Refusal, chain};
 use super::body;
-use super::input::{self, Input, Wrong};
+use super::parse::{self, ParseError, ParsedBody};
+use super::response::{self, ErrorResponse, PushedJob, error_chain};
 use crate::queue::{PushManyError, Queue};
 use crate::queues::Door;
 use crate::store::{MAX_BATCH, PushError, Pushed};
 
 /// Pushes one job or an array of jobs.
 pub(super) async fn push(
-    State(state): State<Arc<super::State>>,
+    State(state): State<Arc<super::ListenerState>>,
     channel: Result<Path<String>, PathRejection>,
     request: Request,
-) -> Result<Response, Refusal> {
-    let Ok(Path(name)) = channel else { return Err(Refusal::no_such_page()) };
+) -> Result<Response, ErrorResponse> {
+    let Ok(Path(name)) = channel else { return Err(ErrorResponse::not_found()) };
     let door = state.queues.door(&name).map_err(|error| {
         // The error's own text names the file, which is nothing to producers.
         let (name, declared) = (error.name.escape_debug(), error.declared.join(", "));
         let text = format!("channel \"{name}\" is not declared; declared are: {declared}");
-        Refusal::new(StatusCode::NOT_FOUND, text)
+        ErrorResponse::new(StatusCode::NOT_FOUND, text)
     })?;
     let (head, body) = request.into_parts();
-    let taken = body::read(&state, &head.headers, body).await?;
-    let Input { many, jobs } = input::parse(&taken.bytes).map_err(wrong)?;
-    let place = taken.place;
-    drop(taken.bytes);
-    let queue = open(&door).await?;
+    let received = body::read(&state, &head.headers, body).await?;
+    let ParsedBody { is_array, jobs } = parse::parse(&received.bytes).map_err(parse_error)?;
+    let permit = received.permit;
+    drop(received.bytes);
+    let queue = open_queue(&door).await?;
     // A task of its own: a client that goes away in the middle does not leave half an array behind.
     let pushing = tokio::spawn(async move {
         let pushed = queue.push_jobs(jobs).await;
-        drop(place);
+        drop(permit);
         pushed
     });
     let pushed = pushing.await.map_err(|_| {
-        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "pushing broke off; some jobs may have been pushed")
+        ErrorResponse::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "pushing broke off; some jobs may have been pushed",
+        )
     })?;
-    pushed.map(|pushed| added(many, pushed)).map_err(not_all)
+    pushed.map(|pushed| added(is_array, pushed)).map_err(push_error)
 }
 
-async fn open(door: &Door) -> Result<Queue, Refusal> {
-    door.queue().await.map_err(|error| Refusal::store(&error))
+async fn open_queue(door: &Door) -> Result<Queue, ErrorResponse> {
+    door.queue().await.map_err(|error| ErrorResponse::store(&error))
 }
 
 /// The answer to jobs that are all in the store now: 201, or 200 when none was added.
-fn added(many: bool, pushed: Vec<Pushed>) -> Response {
-    let pushed: Vec<_> = pushed.into_iter().map(Added::from).collect();
+fn added(is_array: bool, pushed: Vec<Pushed>) -> Response {
+    let pushed: Vec<_> = pushed.into_iter().map(PushedJob::from).collect();
     let status = if pushed.iter().any(|one| one.added) { StatusCode::CREATED } else { StatusCode::OK };
     match pushed.as_slice() {
-        [one] if !many => answer::json(status, one),
-        all => answer::json(status, &all),
+        [one] if !is_array => response::json(status, one),
+        all => response::json(status, &all),
     }
 }
 
-fn wrong(wrong: Wrong) -> Refusal {
-    let text = wrong.to_string();
-    match wrong {
-        Wrong::Job(error) => Refusal::bad(text).about(None, error.key()),
-        Wrong::JobAt { index, error } => Refusal::bad(text).about(Some(index), error.key()),
-        Wrong::TooMany => Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text),
-        Wrong::Empty | Wrong::NotUtf8 | Wrong::NotJson(_) => Refusal::bad(text),
+fn parse_error(error: ParseError) -> ErrorResponse {
+    let text = error.to_string();
+    match error {
+        ParseError::Job(error) => ErrorResponse::bad_request(text).at(None, error.key()),
+        ParseError::JobAt { index, error } => ErrorResponse::bad_request(text).at(Some(index), error.key()),
+        ParseError::TooMany => ErrorResponse::new(StatusCode::PAYLOAD_TOO_LARGE, text),
+        ParseError::Empty | ParseError::NotUtf8 | ParseError::NotJson(_) => ErrorResponse::bad_request(text),
     }
 }
 
-fn not_all(error: PushManyError) -> Refusal {
+fn push_error(error: PushManyError) -> ErrorResponse {
     let PushManyError { pushed, source } = error;
-    let refusal = match &source {
-        PushError::Store(error) => Refusal::store(error),
+    let response = match &source {
+        PushError::Store(error) => ErrorResponse::store(error),
         // The store's clock may see a time differently than ours did.
         PushError::Job { index, .. } | PushError::Payload { index, .. } => {
-            Refusal::bad(chain(&source)).about(Some(*index), None)
+            ErrorResponse::bad_request(error_chain(&source)).at(Some(*index), None)
         }
         // No store runs jobs.
         PushError::Failed { .. } | PushError::TooLarge => {
-            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, chain(&source))
+            ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, error_chain(&source))
         }
     };
-    refusal.after(pushed)
+    response.with_pushed(pushed)
 }
 
-const _: () = assert!(input::MAX_JOBS.is_multiple_of(MAX_BATCH), "a full request is made of full batches");
+const _: () = assert!(parse::MAX_JOBS.is_multiple_of(MAX_BATCH), "a full request is made of full batches");

@@ -10,13 +10,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::{LAST_REQUESTS, connection};
+use super::{DRAIN_TIMEOUT, connection};
 use crate::config::Http;
 
 /// The pause after a connection that could not be accepted: without descriptors, trying at once would only burn time.
-const PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often such failures are logged at most.
-const QUIET: Duration = Duration::from_secs(10);
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Runs until `stopped` says so, and a moment longer for the requests under way.
 pub(super) async fn run(
@@ -26,17 +26,17 @@ pub(super) async fn run(
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut open = JoinSet::new();
-    let told = stopped.clone();
+    let on_stop = stopped.clone();
     tokio::select! {
-        () = accept(&listener, &routes, settings, &told, &mut open) => {}
-        () = stop(&mut stopped) => {}
+        () = accept(&listener, &routes, settings, &on_stop, &mut open) => {}
+        () = wait_for_stop(&mut stopped) => {}
     }
     drop(listener);
-    let _ = timeout(LAST_REQUESTS, async { while open.join_next().await.is_some() {} }).await;
+    let _ = timeout(DRAIN_TIMEOUT, async { while open.join_next().await.is_some() {} }).await;
 }
 
 /// Waits for the word to stop, or for the end of whoever would give it.
-pub(super) async fn stop(stopped: &mut watch::Receiver<bool>) {
+pub(super) async fn wait_for_stop(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
@@ -47,25 +47,25 @@ async fn accept(
     stopped: &watch::Receiver<bool>,
     open: &mut JoinSet<()>,
 ) {
-    let places = Arc::new(Semaphore::new(settings.max_connections));
-    let mut complained: Option<Instant> = None;
+    let slots = Arc::new(Semaphore::new(settings.max_connections));
+    let mut last_logged: Option<Instant> = None;
     loop {
         // Without a place, new connections wait in the system's queue.
-        let place = Arc::clone(&places).acquire_owned().await.expect("nobody closes it");
+        let slot = Arc::clone(&slots).acquire_owned().await.expect("nobody closes it");
         match listener.accept().await {
             Ok((stream, _)) => {
                 let serving = connection::serve(stream, routes.clone(), settings.timeout, stopped.clone());
                 open.spawn(async move {
                     serving.await;
-                    drop(place);
+                    drop(slot);
                 });
             }
             Err(error) => {
-                if complained.is_none_or(|at| at.elapsed() >= QUIET) {
+                if last_logged.is_none_or(|at| at.elapsed() >= ACCEPT_LOG_INTERVAL) {
                     warn!(%error, "could not accept an HTTP connection");
-                    complained = Some(Instant::now());
+                    last_logged = Some(Instant::now());
                 }
-                sleep(PAUSE).await;
+                sleep(ACCEPT_PAUSE).await;
             }
         }
         while open.try_join_next().is_some() {}

@@ -13,15 +13,15 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::actor::{Behind, Means, actor, program};
-use super::again::Again;
-use super::answers::Peers;
-use super::control::Server;
-use super::orders::Orders;
+use super::channel_service::{ChannelService, ServiceParts};
+use super::channel_setup::{ActorParts, JobProgram, channel_actor, job_program};
+use super::control::ControlListener;
+use super::control::Peers;
+use super::reexec::Handover;
+use super::reload::ReloadQueue;
 use super::run_dir::{Lock, LockError, RunDir, RunDirError};
-use super::service::{Parts, Service};
-use super::signals::without_signals;
-use super::{Master, machine};
+use super::signals::with_signals_blocked;
+use super::{Master, container_memory};
 use crate::channel::{Command, CrossChannelPush, OnJoin, Scope};
 use crate::config::{self, Config};
 use crate::guardian::{AccountError, Guardian, sweep};
@@ -32,7 +32,7 @@ use crate::store::{self, Owner, Store, StoreError};
 
 /// What to serve.
 #[derive(Clone, Debug)]
-pub struct Listen {
+pub struct ListenOptions {
     /// The configuration.
     pub config: Arc<Config>,
     /// The channels to serve, declared in it.
@@ -40,10 +40,10 @@ pub struct Listen {
     /// Whether to open the HTTP listener that the configuration has.
     pub http: bool,
     /// Whether a master above its `memory_limit` may begin anew: only where the process is nothing but a master.
-    pub may_begin_anew: bool,
+    pub may_reexec: bool,
 }
 
-impl Listen {
+impl ListenOptions {
     /// The largest limit on the master's own memory that one of the channels sets.
     pub(super) fn memory_limit(&self) -> u64 {
         let channels = self.channels.iter().filter_map(|name| self.config.channels.get(name));
@@ -125,34 +125,34 @@ pub enum ListenError {
 }
 
 /// A channel that is ours, with its store open, before anything runs.
-struct Claimed {
+struct ClaimedChannel {
     config: config::Channel,
-    behind: Behind,
+    program: JobProgram,
     run_dir: RunDir,
     lock: Lock,
     store: Arc<dyn Store>,
 }
 
-/// `again` is what the program before has left; empty when there was none.
-pub(super) async fn start(listen: Listen, again: Again) -> Result<Master, ListenError> {
-    let Again { mut locks, quiet, fewest, .. } = again;
+/// `handover` is what the program before has left; empty when there was none.
+pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<Master, ListenError> {
+    let Handover { mut locks, quiet, fewest, .. } = handover;
     // Whom the program before has served shall not be left alone because a store is away.
-    let goes_on = !locks.is_empty();
+    let after_reexec = !locks.is_empty();
     let mut claimed = Vec::new();
     for name in &listen.channels {
         claimed.push(claim(&listen.config, name, locks.remove(name))?);
     }
-    let memory = machine::memory_limit();
+    let memory = container_memory::memory_limit();
     let port = listen.config.http.as_ref().filter(|_| listen.http).map(take_port).transpose()?;
     let mut opened = Vec::new();
-    for (config, behind, run_dir, lock) in claimed {
-        let store = if goes_on { open_later(&config) } else { open_store(&config).await? };
-        opened.push(Claimed { config, behind, run_dir, lock, store });
+    for (config, program, run_dir, lock) in claimed {
+        let store = if after_reexec { open_store_lazily(&config) } else { open_store(&config).await? };
+        opened.push(ClaimedChannel { config, program, run_dir, lock, store });
     }
-    let share = machine::share(opened.iter().map(|channel| &channel.config), memory);
+    let share = container_memory::pool_share(opened.iter().map(|channel| &channel.config), memory);
     for channel in &mut opened {
-        machine::warn(&channel.config, memory);
-        machine::fit(&mut channel.config, share);
+        container_memory::warn_of_risks(&channel.config, memory);
+        container_memory::apply_share(&mut channel.config, share);
         let swept = sweep(&channel.lock.id());
         if swept > 0 {
             warn!(channel = %channel.config.name, swept, "killed processes of an earlier master");
@@ -164,15 +164,15 @@ pub(super) async fn start(listen: Listen, again: Again) -> Result<Master, Listen
         services: Default::default(),
         actors: JoinSet::new(),
         http: None,
-        orders: Orders::default(),
+        reloads: ReloadQueue::default(),
         config: Arc::clone(&listen.config),
         memory_share: share,
     };
-    let shared = Shared {
+    let shared = SharedParts {
         cross_channel: Arc::new(Queues::of(Arc::clone(&listen.config))),
         metrics: Metrics::default(),
         peers: Peers::default(),
-        since: Instant::now(),
+        started: Instant::now(),
         quiet,
         fewest,
     };
@@ -181,7 +181,7 @@ pub(super) async fn start(listen: Listen, again: Again) -> Result<Master, Listen
         master.services.insert(Arc::clone(&service.name), service);
     }
     let serve_http = || port.map(|port| port.serve(&listen.config)).transpose();
-    master.http = without_signals(serve_http).and_then(|http| http).map_err(ListenError::System)?;
+    master.http = with_signals_blocked(serve_http).and_then(|http| http).map_err(ListenError::System)?;
     info!(pid = nix::unistd::getpid().as_raw(), channels = %listen.channels.join(", "), "listening");
     Ok(master)
 }
@@ -190,20 +190,20 @@ fn take_port(settings: &config::Http) -> Result<http::Listener, ListenError> {
     http::bind(settings).map_err(|source| ListenError::Http { address: settings.listen, source })
 }
 
-type Ours = (config::Channel, Behind, RunDir, Lock);
+type ClaimedParts = (config::Channel, JobProgram, RunDir, Lock);
 
 /// Takes the channel's lock, once its program is known to exist.
-fn claim(config: &Config, name: &str, kept: Option<OwnedFd>) -> Result<Ours, ListenError> {
+fn claim(config: &Config, name: &str, inherited: Option<OwnedFd>) -> Result<ClaimedParts, ListenError> {
     let channel = config.channels.get(name).expect("the caller lists declared channels").clone();
-    let behind = program(&channel, &config.directory())?;
+    let program = job_program(&channel, &config.directory())?;
     let run_dir = RunDir::open(&channel.pid_path, name)
         .map_err(|source| ListenError::RunDir { channel: name.to_owned(), source })?;
-    let locked = match kept {
-        Some(kept) => run_dir.lock_again(kept),
+    let locked = match inherited {
+        Some(inherited) => run_dir.adopt_lock(inherited),
         None => run_dir.lock(),
     };
     let lock = locked.map_err(|source| ListenError::Lock { channel: name.to_owned(), source })?;
-    Ok((channel, behind, run_dir, lock))
+    Ok((channel, program, run_dir, lock))
 }
 
 /// Opens a channel's store and says how durable it is.
@@ -212,7 +212,7 @@ pub(super) async fn open_store(config: &config::Channel) -> Result<Arc<dyn Store
 }
 
 /// The same when its actor first calls it, which tries again for as long as it takes.
-fn open_later(config: &config::Channel) -> Arc<dyn Store> {
+fn open_store_lazily(config: &config::Channel) -> Arc<dyn Store> {
     let config = config.clone();
     Arc::new(store::Late::new(move || {
         let config = config.clone();
@@ -228,11 +228,11 @@ async fn open(config: &config::Channel) -> Result<Arc<dyn Store>, StoreError> {
 }
 
 /// What the channels of one master have in common.
-struct Shared {
+struct SharedParts {
     cross_channel: Arc<dyn CrossChannelPush>,
     metrics: Metrics,
     peers: Peers,
-    since: Instant,
+    started: Instant,
     /// The channels that begin quiet.
     quiet: BTreeSet<String>,
     /// Where the fewest workers were set by hand.
@@ -241,53 +241,54 @@ struct Shared {
 
 /// Lets a claimed channel run.
 fn serve(
-    channel: Claimed,
-    listen: &Listen,
+    channel: ClaimedChannel,
+    listen: &ListenOptions,
     master: &mut Master,
-    shared: &Shared,
-) -> Result<Service, ListenError> {
-    let Claimed { config, behind, run_dir, lock, store } = channel;
+    shared: &SharedParts,
+) -> Result<ChannelService, ListenError> {
+    let ClaimedChannel { config, program, run_dir, lock, store } = channel;
     let name: Arc<str> = config.name.as_str().into();
     let lock_failed = |source| ListenError::RunDir { channel: config.name.clone(), source };
     let guardian = master.guardian.handle().with_scope(&lock.id());
     guardian.hold(&name, lock.fd().map_err(lock_failed)?);
     lock.write_pid().map_err(lock_failed)?;
     let path = run_dir.socket_path();
-    let (server, socket) = Server::bind(&path).map_err(|source| ListenError::Control { path, source })?;
+    let (server, socket) =
+        ControlListener::bind(&path).map_err(|source| ListenError::Control { path, source })?;
 
-    let dead = lock.previous().map(Owner::named).into_iter().collect();
+    let dead_owners = lock.previous_incarnation().map(Owner::named).into_iter().collect();
     let channel_metrics = shared.metrics.channel(&name);
-    let means = Means {
-        behind,
+    let parts = ActorParts {
+        program,
         store: Arc::clone(&store),
         guardian: guardian.clone(),
         scope: Scope::All,
         quiet: shared.quiet.contains(&config.name),
         fewest: shared.fewest.get(&config.name).copied(),
         cross_channel: Arc::clone(&shared.cross_channel),
-        dead,
+        dead_owners,
         on_join: OnJoin(lock.on_join()),
         metrics: channel_metrics.clone(),
     };
-    let actor = actor(&config, means);
-    let (commands, told) = mpsc::channel::<Command>(16);
+    let actor = channel_actor(&config, parts);
+    let (commands, on_command) = mpsc::channel::<Command>(16);
     let actor_name = Arc::clone(&name);
-    master.actors.spawn(async move { (actor_name, actor.run(told).await) });
-    Ok(Service::open(Parts {
+    master.actors.spawn(async move { (actor_name, actor.run(on_command).await) });
+    Ok(ChannelService::open(ServiceParts {
         name,
         commands,
         lock,
-        server,
+        listener: server,
         socket,
         store,
         config,
         base: listen.config.directory(),
         guardian,
-        orders: master.orders.sender(),
+        reloads: master.reloads.sender(),
         metrics: channel_metrics,
         all_metrics: shared.metrics.clone(),
         all_channels: listen.channels.clone(),
-        since: shared.since,
+        started: shared.started,
         peers: shared.peers.clone(),
     }))
 }

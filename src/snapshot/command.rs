@@ -17,17 +17,17 @@ use crate::guardian::stdio::{input_file, output_pipe};
 use crate::job::bounded;
 
 /// How much of what the program prints is kept for the error.
-const MAX_OUTPUT: usize = 2048;
+const MAX_OUTPUT_KEPT: usize = 2048;
 
 /// Runs a program per snapshot.
-pub(super) struct Command {
+pub(super) struct CommandHandler {
     argv: Vec<String>,
     limit: Duration,
     directory: PathBuf,
     guardian: GuardianHandle,
 }
 
-impl Command {
+impl CommandHandler {
     pub(super) fn new(
         argv: Vec<String>,
         limit: Duration,
@@ -38,14 +38,14 @@ impl Command {
     }
 }
 
-impl fmt::Debug for Command {
+impl fmt::Debug for CommandHandler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Command").field("argv", &self.argv).finish_non_exhaustive()
+        f.debug_struct("CommandHandler").field("argv", &self.argv).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
-impl SnapshotHandler for Command {
+impl SnapshotHandler for CommandHandler {
     fn name(&self) -> String {
         format!("command {}", self.argv.join(" "))
     }
@@ -55,7 +55,7 @@ impl SnapshotHandler for Command {
         let text = serde_json::to_string(snapshot).expect("a snapshot is plain data");
         let (stdout, child_stdout) = output_pipe().map_err(start)?;
         let (stderr, child_stderr) = output_pipe().map_err(start)?;
-        let (events, mut told) = mpsc::unbounded_channel();
+        let (events, mut on_event) = mpsc::unbounded_channel();
         let spawn = ChildSpec {
             argv: self.argv.clone(),
             env: vec![("AINT_QUEUE_CHANNEL".to_owned(), snapshot.channel.to_string())],
@@ -69,7 +69,7 @@ impl SnapshotHandler for Command {
         let guard = KillOnDrop { guardian: &self.guardian, child };
         let run = async {
             let ended = async {
-                while let Some((_, event)) = told.recv().await {
+                while let Some((_, event)) = on_event.recv().await {
                     match event {
                         ChildEvent::Spawned { .. } => {}
                         ChildEvent::SpawnFailed { error, .. } => return Err(HandlerError::Start(error)),
@@ -80,7 +80,7 @@ impl SnapshotHandler for Command {
                 Err(HandlerError::Failed("the guardian died".to_owned()))
             };
             // What it prints must be read, or it would stand still when the pipe is full.
-            let (exit, _, error) = tokio::join!(ended, read(stdout), read(stderr));
+            let (exit, _, error) = tokio::join!(ended, read_start(stdout), read_start(stderr));
             exit.map(|exit| (exit, error))
         };
         let ended = timeout(self.limit, run).await;
@@ -112,18 +112,20 @@ impl Drop for KillOnDrop<'_> {
 }
 
 /// Reads a stream to its end and keeps the beginning.
-async fn read(stream: pipe::Receiver) -> String {
+async fn read_start(stream: pipe::Receiver) -> String {
     let mut kept = Vec::new();
     let mut chunk = [0; 4096];
     while stream.readable().await.is_ok() {
         match stream.try_read(&mut chunk) {
             Ok(0) => break,
-            Ok(n) => kept.extend_from_slice(&chunk[..n.min(MAX_OUTPUT - kept.len().min(MAX_OUTPUT))]),
+            Ok(n) => {
+                kept.extend_from_slice(&chunk[..n.min(MAX_OUTPUT_KEPT - kept.len().min(MAX_OUTPUT_KEPT))])
+            }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => break,
         }
         // One that prints without end must not keep its own time limit, or anything else, from its turn.
         tokio::task::yield_now().await;
     }
-    bounded(&String::from_utf8_lossy(&kept), MAX_OUTPUT).to_owned()
+    bounded(&String::from_utf8_lossy(&kept), MAX_OUTPUT_KEPT).to_owned()
 }

@@ -7,10 +7,10 @@ use super::{HandlerError, Snapshot, SnapshotHandler};
 
 /// Writes each snapshot to the log.
 #[derive(Debug)]
-pub(super) struct Log;
+pub(super) struct LogHandler;
 
 #[async_trait]
-impl SnapshotHandler for Log {
+impl SnapshotHandler for LogHandler {
     fn name(&self) -> String {
         "log".to_owned()
     }

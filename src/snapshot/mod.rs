@@ -78,10 +78,13 @@ pub fn handlers(
 ) -> Vec<Arc<dyn SnapshotHandler>> {
     let build = |handler: &config::SnapshotHandler| -> Arc<dyn SnapshotHandler> {
         match handler {
-            config::SnapshotHandler::Log => Arc::new(log::Log),
-            config::SnapshotHandler::Command { command, timeout } => {
-                Arc::new(command::Command::new(command.clone(), *timeout, base.to_owned(), guardian.clone()))
-            }
+            config::SnapshotHandler::Log => Arc::new(log::LogHandler),
+            config::SnapshotHandler::Command { command, timeout } => Arc::new(command::CommandHandler::new(
+                command.clone(),
+                *timeout,
+                base.to_owned(),
+                guardian.clone(),
+            )),
         }
     };
     config.handlers.iter().map(build).collect()

@@ -1,23 +1,23 @@
 //! Jobs as signed requests: one POST for each run of a job of a channel with `worker.url`.
 //!
-//! A master makes no requests itself. The worker of such a channel is this program again, with [`ARGUMENT`] as its first
-//! argument and everything it must know in the variable [`VARIABLE`]; it speaks the worker protocol like any other, so
+//! A master makes no requests itself. The worker of such a channel is this program again, with [`WORKER_ARGUMENT`] as its first
+//! argument and everything it must know in the variable [`SETTINGS_VARIABLE`]; it speaks the worker protocol like any other, so
 //! time-outs, stops and crashes are judged in one place. Secrets are in the environment of that process alone, which
 //! starts no other.
 //!
-//! Duties, a file each: what is configured (`settings`), which addresses are nobody's business (`address`), the
-//! signature (`sign`), the request (`request`), connections to vetted addresses only (`connect`), sending and reading a
-//! bounded answer (`client`), what the answer means (`judge`). It never follows a redirect, never takes a proxy from the
+//! Duties, a file each: what is configured (`settings`), which addresses are nobody's business (`public_ip`), the
+//! signature (`signature`), the request (`request`), connections to vetted addresses only (`connector`), sending and reading a
+//! bounded answer (`client`), what the answer means (`response_outcome`). It never follows a redirect, never takes a proxy from the
 //! environment, and never prints what the settings hold as secret.
 
-pub(crate) mod address;
 mod client;
-mod connect;
-mod judge;
+mod connector;
+pub(crate) mod public_ip;
+mod redact;
 mod request;
+mod response_outcome;
 pub mod settings;
-mod sign;
-mod veil;
+mod signature;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -31,9 +31,9 @@ use client::Client;
 use settings::Settings;
 
 /// The first argument of a process that serves a channel with `worker.url`.
-pub const ARGUMENT: &str = "__webhook";
+pub const WORKER_ARGUMENT: &str = "__webhook";
 /// The variable with the settings of such a process.
-pub const VARIABLE: &str = "AINT_QUEUE_WEBHOOK";
+pub const SETTINGS_VARIABLE: &str = "AINT_QUEUE_WEBHOOK";
 
 /// Serves the master on the inherited socket, with a request for every job.
 #[must_use]
@@ -55,7 +55,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn client() -> Result<Client, Box<dyn Error + Send + Sync>> {
-    let text = std::env::var(VARIABLE)
+    let text = std::env::var(SETTINGS_VARIABLE)
         .map_err(|_| "its settings are missing: a channel with worker.url is served by queue:listen")?;
     Client::new(Settings::from_variable(&text)?)
 }
@@ -67,7 +67,7 @@ async fn deliver(client: &Client, ctx: &Context, payload: String) -> Result<(), 
         // The request is dropped and its connection with it.
         () = ctx.cancelled() => return Err("cancelled while it waited for an answer".into()),
     };
-    judge::judge(answer, std::time::SystemTime::now())
+    response_outcome::outcome(answer, std::time::SystemTime::now())
 }
 
 /// Each request under way needs a connection, and the usual limit of descriptors is below the usual number of jobs at

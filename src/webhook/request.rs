@@ -6,11 +6,11 @@ use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request};
 
 use super::settings::Settings;
-use super::sign::signature;
+use super::signature::signature;
 use crate::job::{Context, JobError};
 
 /// What producers may send along for the other side's tracing.
-const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
 
 /// The POST of a run at this time, in seconds since 1970.
 pub(super) fn build(
@@ -26,7 +26,7 @@ pub(super) fn build(
     *request.uri_mut() = settings.url.uri().clone();
     let headers = request.headers_mut();
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("aint-queue/", env!("CARGO_PKG_VERSION"))));
-    for name in TRACE {
+    for name in TRACE_HEADERS {
         // What cannot be sent is not worth failing a job for.
         if let Some(value) = ctx.header(name).and_then(|value| HeaderValue::try_from(value).ok()) {
             headers.insert(HeaderName::from_static(name), value);
@@ -37,7 +37,7 @@ pub(super) fn build(
         value.set_sensitive(true);
         headers.insert(HeaderName::try_from(name)?, value);
     }
-    let ours = [
+    let own_headers = [
         ("webhook-id", id),
         ("webhook-timestamp", seconds.to_string()),
         ("webhook-signature", signature),
@@ -47,7 +47,7 @@ pub(super) fn build(
         ("aint-queue-max-attempts", ctx.max_attempts().to_string()),
     ];
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    for (name, value) in ours {
+    for (name, value) in own_headers {
         headers.insert(HeaderName::from_static(name), HeaderValue::try_from(value)?);
     }
     Ok(request)
@@ -62,13 +62,13 @@ fn delivery_id(ctx: &Context) -> String {
 mod tests {
     use http_body_util::BodyExt;
 
-    use super::super::settings::{Allow, Key, Target};
+    use super::super::settings::{AllowedUrls, SigningKey, WebhookUrl};
     use super::*;
 
     fn settings() -> Settings {
         Settings {
-            url: Target::parse("https://a.example/hook?x=1", false, Allow::default()).unwrap(),
-            keys: vec![Key::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap()],
+            url: WebhookUrl::parse("https://a.example/hook?x=1", false, AllowedUrls::default()).unwrap(),
+            keys: vec![SigningKey::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap()],
             headers: vec![("x-tenant".into(), "blue".into()), ("user-agent".into(), "us/1".into())],
             allow_private: false,
             allow_http: false,

@@ -7,16 +7,16 @@ use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
-use super::address;
-pub use super::sign::Key;
+use super::public_ip;
+pub use super::signature::SigningKey;
 
 /// Where requests go and what they carry.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Where requests go.
-    pub url: Target,
+    pub url: WebhookUrl,
     /// What they are signed with, each by itself.
-    pub keys: Vec<Key>,
+    pub keys: Vec<SigningKey>,
     /// Further headers, names in lower case.
     pub headers: Vec<(String, String)>,
     /// Whether requests may go to addresses that are not public.
@@ -28,7 +28,7 @@ pub struct Settings {
 }
 
 /// Headers that are ours, or that belong to the connection.
-const OURS: &[&str] = &[
+const RESERVED_HEADERS: &[&str] = &[
     "host",
     "content-type",
     "content-length",
@@ -44,10 +44,10 @@ const OURS: &[&str] = &[
     "expect",
 ];
 /// How names of headers begin that are ours.
-const OUR_FAMILIES: &[&str] = &["webhook-", "aint-queue-"];
+const RESERVED_PREFIXES: &[&str] = &["webhook-", "aint-queue-"];
 
 /// What is wrong, and what would be right.
-pub(crate) type Wrong = (String, String);
+pub(crate) type Rejection = (String, String);
 
 impl Settings {
     /// The text for the variable of a worker. It holds the secrets.
@@ -71,7 +71,7 @@ impl Settings {
             words.extend(value.split_whitespace().last().map(str::to_owned));
             words.push(value.clone());
         }
-        words.extend(self.url.hidden().map(str::to_owned));
+        words.extend(self.url.secret_part().map(str::to_owned));
         words
     }
 }
@@ -92,17 +92,17 @@ impl fmt::Debug for Settings {
 
 /// A URL that requests may go to. Its `Display` and `Debug` leave out what may be secret.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
+pub struct WebhookUrl {
     #[serde(with = "as_text")]
     uri: Uri,
     /// Whether the path is secret too.
     secret_path: bool,
 }
 
-impl Target {
+impl WebhookUrl {
     /// Reads a URL; a path that came from the environment is secret. Messages never quote the text: it may hold a
     /// password.
-    pub(crate) fn parse(text: &str, secret_path: bool, allow: Allow) -> Result<Self, Wrong> {
+    pub(crate) fn parse(text: &str, secret_path: bool, allow: AllowedUrls) -> Result<Self, Rejection> {
         let wrong = |message: &str, remedy: &str| Err((message.to_owned(), remedy.to_owned()));
         const FORM: &str =
             "write https://host/path, other characters than those of ASCII as %XX, names as xn--…";
@@ -126,8 +126,8 @@ impl Target {
         }
         let host = authority.host();
         if host.is_empty()
-            || address::is_numeric_name(host)
-            || (host.starts_with('[') && address::literal(host).is_none())
+            || public_ip::is_numeric_name(host)
+            || (host.starts_with('[') && public_ip::literal_ip(host).is_none())
         {
             return wrong(
                 "has no usable host",
@@ -141,7 +141,9 @@ impl Target {
             let remedy = "write a number from 1 to 65535 after the colon, or no colon";
             return wrong("has no usable port", remedy);
         }
-        if let (false, Some(kind)) = (allow.private, address::literal(host).and_then(address::not_public)) {
+        if let (false, Some(kind)) =
+            (allow.private, public_ip::literal_ip(host).and_then(public_ip::not_public))
+        {
             let remedy = "name a public host, or set worker.allow_private = true if the receiver is in your own network";
             return Err((format!("goes to {kind}"), remedy.to_owned()));
         }
@@ -164,7 +166,7 @@ impl Target {
     }
 
     /// The part that may be secret.
-    fn hidden(&self) -> Option<&str> {
+    fn secret_part(&self) -> Option<&str> {
         let all = self.uri.path_and_query().map_or("", |all| all.as_str());
         let part =
             if self.secret_path { all.trim_start_matches('/') } else { self.uri.query().unwrap_or_default() };
@@ -174,15 +176,15 @@ impl Target {
 
 /// What a URL may be beside public and encrypted.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Allow {
+pub(crate) struct AllowedUrls {
     pub(crate) http: bool,
     pub(crate) private: bool,
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for WebhookUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.origin())?;
-        match (self.secret_path, self.hidden()) {
+        match (self.secret_path, self.secret_part()) {
             (true, Some(_)) => f.write_str("/[hidden]"),
             (false, Some(_)) => write!(f, "{}?[hidden]", self.uri.path()),
             (_, None) => f.write_str(self.uri.path()),
@@ -190,20 +192,22 @@ impl fmt::Display for Target {
     }
 }
 
-impl fmt::Debug for Target {
+impl fmt::Debug for WebhookUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
 /// What is wrong with a further header, if anything. The value is never quoted.
-pub(crate) fn wrong_header(name: &str, value: &str) -> Option<Wrong> {
+pub(crate) fn header_rejection(name: &str, value: &str) -> Option<Rejection> {
     let wrong = |message: &str, remedy: &str| Some((message.to_owned(), remedy.to_owned()));
     let lower = name.to_ascii_lowercase();
     if HeaderName::try_from(name).is_err() {
         return wrong("cannot be the name of a header", "use letters, digits and -");
     }
-    if OURS.contains(&lower.as_str()) || OUR_FAMILIES.iter().any(|family| lower.starts_with(family)) {
+    if RESERVED_HEADERS.contains(&lower.as_str())
+        || RESERVED_PREFIXES.iter().any(|family| lower.starts_with(family))
+    {
         return wrong("is a header that every request has already", "remove it");
     }
     if HeaderValue::try_from(value).is_err() {
@@ -229,15 +233,15 @@ mod as_text {
 mod tests {
     use super::*;
 
-    const ALL: Allow = Allow { http: true, private: true };
+    const ALL: AllowedUrls = AllowedUrls { http: true, private: true };
 
-    fn wrong(url: &str, allow: Allow) -> String {
-        Target::parse(url, false, allow).map(|t| t.to_string()).unwrap_err().0
+    fn wrong(url: &str, allow: AllowedUrls) -> String {
+        WebhookUrl::parse(url, false, allow).map(|t| t.to_string()).unwrap_err().0
     }
 
     #[test]
     fn only_whole_urls_to_where_it_is_allowed_are_taken() {
-        let strict = Allow::default();
+        let strict = AllowedUrls::default();
         assert_eq!(wrong("", strict), "is no URL");
         assert_eq!(wrong("https://ex ample.com", strict), "is no URL");
         assert_eq!(wrong("example.com/hook", strict), "is no URL");
@@ -256,18 +260,18 @@ mod tests {
         assert_eq!(wrong("https://169.254.169.254/latest", strict), "goes to an address of cloud metadata");
         assert_eq!(wrong("https://[::ffff:10.0.0.1]:8443/", strict), "goes to a private address");
         assert_eq!(
-            wrong("http://127.0.0.1/", Allow { http: true, private: false }),
+            wrong("http://127.0.0.1/", AllowedUrls { http: true, private: false }),
             "goes to a loopback address"
         );
         for url in ["https://example.com", "https://example.com:8443/a?b=c#d", "https://8.8.8.8/"] {
-            assert!(Target::parse(url, false, strict).is_ok(), "{url}");
+            assert!(WebhookUrl::parse(url, false, strict).is_ok(), "{url}");
         }
-        assert!(Target::parse("http://[::1]:80/", false, ALL).is_ok());
+        assert!(WebhookUrl::parse("http://[::1]:80/", false, ALL).is_ok());
     }
 
     #[test]
     fn what_may_be_secret_in_a_url_is_not_shown() {
-        let shown = |url, secret| Target::parse(url, secret, Allow::default()).unwrap().to_string();
+        let shown = |url, secret| WebhookUrl::parse(url, secret, AllowedUrls::default()).unwrap().to_string();
         assert_eq!(shown("https://a.example/hook?key=hunter2", false), "https://a.example/hook?[hidden]");
         assert_eq!(shown("https://a.example/T0/hunter2", true), "https://a.example/[hidden]");
         assert_eq!(shown("https://a.example/hook", false), "https://a.example/hook");
@@ -286,17 +290,18 @@ mod tests {
             "a b",
             "",
         ] {
-            assert!(wrong_header(name, "x").is_some(), "{name}");
+            assert!(header_rejection(name, "x").is_some(), "{name}");
         }
-        assert!(wrong_header("x-a", "a\nb").is_some());
-        assert!(wrong_header("Authorization", "Bearer x").is_none());
+        assert!(header_rejection("x-a", "a\nb").is_some());
+        assert!(header_rejection("Authorization", "Bearer x").is_none());
     }
 
     #[test]
     fn settings_survive_the_way_to_their_worker_and_print_no_secret() {
         let settings = Settings {
-            url: Target::parse("https://a.example/hook?key=hunter2", false, Allow::default()).unwrap(),
-            keys: vec![Key::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap()],
+            url: WebhookUrl::parse("https://a.example/hook?key=hunter2", false, AllowedUrls::default())
+                .unwrap(),
+            keys: vec![SigningKey::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap()],
             headers: vec![("authorization".to_owned(), "Bearer hunter2".to_owned())],
             allow_private: true,
             allow_http: false,

@@ -68,7 +68,7 @@ fn a_rival() {
 fn a_master() {
     let Some(run_dir) = directory_of_part() else { return };
     let lock = run_dir.lock().unwrap();
-    lock.write("owner-7").unwrap();
+    lock.write_incarnation("owner-7").unwrap();
     lock.write_pid().unwrap();
     say("serving");
     std::mem::forget(lock);
@@ -101,14 +101,14 @@ fn the_next_master_finds_the_incarnation_that_a_killed_one_left() {
     master.child.kill().unwrap();
     master.child.wait().unwrap();
     let lock = run_dir.lock().unwrap();
-    assert_eq!(lock.previous(), Some("owner-7"));
+    assert_eq!(lock.previous_incarnation(), Some("owner-7"));
     // Until it has one of its own, it hands on what it found.
     drop(lock);
     let lock = run_dir.lock().unwrap();
-    assert_eq!(lock.previous(), Some("owner-7"));
-    lock.clear();
+    assert_eq!(lock.previous_incarnation(), Some("owner-7"));
+    lock.clear_incarnation();
     drop(lock);
-    assert_eq!(run_dir.lock().unwrap().previous(), None);
+    assert_eq!(run_dir.lock().unwrap().previous_incarnation(), None);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn whatever_an_unlocked_file_says_does_not_keep_a_master_out() {
         fs::write(&path, content).unwrap();
         assert_eq!(run_dir.holder(), None);
         let lock = run_dir.lock().unwrap();
-        assert_eq!(lock.previous(), (content == alive.as_bytes()).then_some("old"));
+        assert_eq!(lock.previous_incarnation(), (content == alive.as_bytes()).then_some("old"));
         assert_eq!(run_dir.holder().unwrap().pid, me);
         assert!(fs::metadata(&path).unwrap().len() < 4096);
     }

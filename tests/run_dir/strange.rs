@@ -65,7 +65,7 @@ impl Place {
         assert_eq!(run_dir.holder(), None, "{case}: nobody is master before");
         let lock = run_dir.lock().unwrap_or_else(|error| panic!("{case}: {}", told(&error)));
         lock.write_pid().unwrap_or_else(|error| panic!("{case}: {}", told(&error)));
-        assert_eq!(lock.previous(), previous, "{case}");
+        assert_eq!(lock.previous_incarnation(), previous, "{case}");
         assert_eq!(run_dir.holder().map(|h| h.pid), i32::try_from(std::process::id()).ok(), "{case}");
         assert!(refused(&run_dir).is_held(), "{case}: there is one master");
         let pid = self.file("mail-master.pid");

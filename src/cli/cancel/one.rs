@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::channel::{CancelMethod, ChannelStatus, HeldCancel, UnheldCancel, cancel_unheld};
 use crate::config::Channel;
 use crate::job::{FailReason, JobId, Timestamp, explained};
-use crate::master::{self, Answer, ControlError, Request};
+use crate::master::{self, ControlError, ControlRequest, ControlResponse};
 use crate::store::{State, Store, StoreError};
 
 /// So often a job is looked for that is never where it was.
@@ -146,10 +146,10 @@ impl JobCancel {
         if !master::presence(&self.channel).running {
             return Step::Unheld { master: false };
         }
-        let (socket, id) = (master::socket(&self.channel), self.id);
+        let (socket, id) = (master::socket_path(&self.channel), self.id);
         let (began, mut say) = (Instant::now(), slow_notice.take());
         let asked = tokio::task::spawn_blocking(move || {
-            master::ask(&socket, Request::Cancel { id }, |report| {
+            master::send_request(&socket, ControlRequest::Cancel { id }, |report| {
                 if began.elapsed() >= SLOW_NOTICE_DELAY
                     && let Some(say) = say.take()
                 {
@@ -159,7 +159,7 @@ impl JobCancel {
         });
         let answer = asked.await.expect("asking does not panic");
         match answer {
-            Ok(Answer::Cancel(end)) => match end {
+            Ok(ControlResponse::Cancel(end)) => match end {
                 HeldCancel::Cancelled { how, ms, reason } => {
                     Step::End(CancelResult::Cancelled { from: CancelledFrom::Held { how, ms }, reason })
                 }
@@ -179,11 +179,11 @@ fn unanswered(error: &ControlError, running: bool) -> Step {
     match error {
         // It has stopped meanwhile: what became of the job is in the store.
         _ if !running => Step::Again,
-        ControlError::Nobody { .. } | ControlError::Broken(_) | ControlError::Refused(_) => {
+        ControlError::NotListening { .. } | ControlError::Disconnected(_) | ControlError::Refused(_) => {
             Step::Unanswered(explained(error))
         }
         // It has taken its time, or will never understand: asked again it would be no better.
-        ControlError::Silent(_) | ControlError::Garbled(_) | ControlError::Unknown => {
+        ControlError::TimedOut(_) | ControlError::Undecodable(_) | ControlError::UnknownRequest => {
             Step::End(CancelResult::Refused(explained(error)))
         }
     }
@@ -196,8 +196,8 @@ mod tests {
     #[test]
     fn a_master_that_hangs_or_does_not_understand_is_not_asked_again() {
         for (error, why) in [
-            (ControlError::Silent(Duration::from_secs(30)), "did not answer within 30 seconds"),
-            (ControlError::Unknown, "older than this command"),
+            (ControlError::TimedOut(Duration::from_secs(30)), "did not answer within 30 seconds"),
+            (ControlError::UnknownRequest, "older than this command"),
         ] {
             let step = unanswered(&error, true);
             assert!(matches!(step, Step::End(CancelResult::Refused(said)) if said.contains(why)), "{error}");
@@ -209,6 +209,6 @@ mod tests {
         let stopped = ControlError::Refused("the channel has stopped".to_owned());
         assert!(matches!(unanswered(&stopped, true), Step::Unanswered(why) if why.contains("has stopped")));
         assert!(matches!(unanswered(&stopped, false), Step::Again));
-        assert!(matches!(unanswered(&ControlError::Unknown, false), Step::Again));
+        assert!(matches!(unanswered(&ControlError::UnknownRequest, false), Step::Again));
     }
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::listen::failure;
 use super::{CommandContext, Exit, Failure};
 use crate::config::{Channel, Config};
-use crate::master::{self, Ended, ListenError, Request};
+use crate::master::{self, ControlRequest, ListenError, MasterExit};
 use crate::store::{MAX_BATCH, Status, Store};
 use show::LiveView;
 
@@ -140,13 +140,13 @@ impl Drop for DemoDirectory {
 }
 
 /// The master of the demo: the same one that `queue:listen` runs, on a thread of this process.
-struct Master(JoinHandle<Result<Ended, ListenError>>);
+struct Master(JoinHandle<Result<MasterExit, ListenError>>);
 
 impl Master {
     fn start(config: &Arc<Config>) -> Result<Self, Failure> {
         let channels = config.channels.keys().cloned().collect();
         let listen =
-            master::Listen { config: Arc::clone(config), channels, http: false, may_begin_anew: false };
+            master::ListenOptions { config: Arc::clone(config), channels, http: false, may_reexec: false };
         let thread = thread::Builder::new().name("master".to_owned()).spawn(|| master::listen(listen, None));
         thread.map(Self).map_err(|e| Failure::new(Exit::Failed, "start the demo's master").because(e))
     }
@@ -159,7 +159,11 @@ impl Master {
         if !self.has_ended() {
             for channel in channels {
                 // A master that does not answer has ended, and says below why.
-                let _ = master::ask(&master::socket(channel), Request::Stop { force: false }, |_| {});
+                let _ = master::send_request(
+                    &master::socket_path(channel),
+                    ControlRequest::Stop { force: false },
+                    |_| {},
+                );
             }
         }
         self.0.join().expect("the master does not panic").map(drop).map_err(failure)

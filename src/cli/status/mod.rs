@@ -8,7 +8,7 @@ use self::json::StatusJson;
 use super::{CommandContext, Failure, metrics, progress, sanitize, table, time, workers};
 use crate::channel;
 use crate::config::Channel;
-use crate::master::{self, Answer, Presence, Request};
+use crate::master::{self, ControlRequest, ControlResponse, Presence};
 use crate::store;
 
 /// Show whether the master runs and how many jobs are where
@@ -124,8 +124,8 @@ fn master_status(channel: &Channel) -> MasterStatus {
 
 /// How the channel stands, or why its master does not say.
 fn ask(channel: &Channel) -> Result<channel::ChannelStatus, String> {
-    match master::ask(&master::socket(channel), Request::Status, |_| {}) {
-        Ok(Answer::Status { report, .. }) => Ok(report),
+    match master::send_request(&master::socket_path(channel), ControlRequest::Status, |_| {}) {
+        Ok(ControlResponse::Status { report, .. }) => Ok(report),
         Ok(_) => Err("it said something else".to_owned()),
         Err(error) => Err(error.to_string()),
     }

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::facts::{Facts, JobFacts, MasterFacts, QueuePosition};
 use crate::config::Channel;
 use crate::job::{JobId, Timestamp};
-use crate::master::{self, Answer, Request};
+use crate::master::{self, ControlRequest, ControlResponse};
 use crate::store::{Listed, MAX_BATCH, State, Store, StoreError};
 
 /// So often a job is looked at that is somewhere else each time.
@@ -75,8 +75,8 @@ fn ask(channel: &Channel, id: Option<JobId>) -> MasterFacts {
     if !presence.running {
         return MasterFacts::None;
     }
-    match master::ask(&master::socket(channel), Request::Look { id }, |_| {}) {
-        Ok(Answer::Look { pid, view }) => MasterFacts::Answers { pid, view },
+    match master::send_request(&master::socket_path(channel), ControlRequest::Look { id }, |_| {}) {
+        Ok(ControlResponse::Look { pid, view }) => MasterFacts::Answers { pid, view },
         Ok(_) => MasterFacts::Silent { pid: presence.pid, why: "it said something else".to_owned() },
         // It has ended between our look and our question.
         Err(_) if !master::presence(channel).running => MasterFacts::None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{Answer, NOT_A_REQUEST, Reply, Request};
+use super::{ControlRequest, ControlResponse, NOT_A_REQUEST, ResponseLine};
 use crate::channel::ChannelStatus;
 
 /// Why a master did not answer.
@@ -15,7 +15,7 @@ use crate::channel::ChannelStatus;
 pub enum ControlError {
     /// Nobody serves the socket.
     #[error("no master answers at \"{path}\"")]
-    Nobody {
+    NotListening {
         /// The socket.
         path: PathBuf,
         /// What the system said.
@@ -24,16 +24,16 @@ pub enum ControlError {
     },
     /// The conversation broke off.
     #[error("the master went away without an answer")]
-    Broken(#[source] io::Error),
+    Disconnected(#[source] io::Error),
     /// It took too long.
     #[error("the master did not answer within {} seconds", .0.as_secs())]
-    Silent(Duration),
+    TimedOut(Duration),
     /// It said what this version does not know.
     #[error("the master is of another version than this command, and its answer cannot be understood")]
-    Garbled(#[source] serde_json::Error),
+    Undecodable(#[source] serde_json::Error),
     /// It does not know what it was asked for.
     #[error("the master is older than this command")]
-    Unknown,
+    UnknownRequest,
     /// The master refused.
     #[error("the master refused: {0}")]
     Refused(String),
@@ -43,34 +43,36 @@ pub enum ControlError {
 ///
 /// # Errors
 /// When nobody answers, the conversation breaks off or the master refuses.
-pub fn ask(
+pub fn send_request(
     socket: &Path,
-    request: Request,
+    request: ControlRequest,
     mut progress: impl FnMut(&ChannelStatus),
-) -> Result<Answer, ControlError> {
-    let patience = request.patience();
-    let broken = |error: io::Error| match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ControlError::Silent(patience),
-        _ => ControlError::Broken(error),
+) -> Result<ControlResponse, ControlError> {
+    let limit = request.reply_timeout();
+    let io_error = |error: io::Error| match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ControlError::TimedOut(limit),
+        _ => ControlError::Disconnected(error),
     };
-    let nobody = |source| ControlError::Nobody { path: socket.to_owned(), source };
-    let mut stream = UnixStream::connect(socket).map_err(nobody)?;
-    stream.set_read_timeout(Some(patience)).map_err(broken)?;
-    stream.set_write_timeout(Some(patience)).map_err(broken)?;
+    let not_listening = |source| ControlError::NotListening { path: socket.to_owned(), source };
+    let mut stream = UnixStream::connect(socket).map_err(not_listening)?;
+    stream.set_read_timeout(Some(limit)).map_err(io_error)?;
+    stream.set_write_timeout(Some(limit)).map_err(io_error)?;
     let mut text = serde_json::to_vec(&request).expect("a request is plain data");
     text.push(b'\n');
-    stream.write_all(&text).map_err(broken)?;
+    stream.write_all(&text).map_err(io_error)?;
     for line in BufReader::new(stream).lines() {
-        let line = line.map_err(broken)?;
-        match serde_json::from_str(&line).map_err(ControlError::Garbled)? {
-            Reply::Progress(report) => progress(&report),
-            Reply::Ok(answer) => return Ok(answer),
+        let line = line.map_err(io_error)?;
+        match serde_json::from_str(&line).map_err(ControlError::Undecodable)? {
+            ResponseLine::Progress(report) => progress(&report),
+            ResponseLine::Ok(answer) => return Ok(answer),
             // Ours are requests, whatever it says.
-            Reply::Error(why) if why.starts_with(NOT_A_REQUEST) => return Err(ControlError::Unknown),
-            Reply::Error(why) => return Err(ControlError::Refused(why)),
+            ResponseLine::Error(why) if why.starts_with(NOT_A_REQUEST) => {
+                return Err(ControlError::UnknownRequest);
+            }
+            ResponseLine::Error(why) => return Err(ControlError::Refused(why)),
         }
     }
-    Err(ControlError::Broken(io::ErrorKind::UnexpectedEof.into()))
+    Err(ControlError::Disconnected(io::ErrorKind::UnexpectedEof.into()))
 }
 
 #[cfg(test)]
@@ -80,7 +82,7 @@ mod tests {
     use super::*;
 
     /// What a command hears from a master that answers like this.
-    fn asked(answer: &'static str) -> Result<Answer, ControlError> {
+    fn asked(answer: &'static str) -> Result<ControlResponse, ControlError> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sock");
         let listener = UnixListener::bind(&path).unwrap();
@@ -91,21 +93,24 @@ mod tests {
             stream.write_all(answer.as_bytes()).unwrap();
             line
         });
-        let heard = ask(&path, Request::Quiet, |_| {});
+        let response = send_request(&path, ControlRequest::Quiet, |_| {});
         assert_eq!(master.join().unwrap(), "{\"command\":\"quiet\"}\n");
-        heard
+        response
     }
 
     #[test]
     fn a_master_of_another_version_is_told_from_one_that_refuses() {
         let older =
             "{\"error\":\"not a request: unknown variant `quiet`, expected one of `status`, `stop`\"}\n";
-        assert!(matches!(asked(older), Err(ControlError::Unknown)));
+        assert!(matches!(asked(older), Err(ControlError::UnknownRequest)));
         let newer = "{\"ok\":{\"silenced\":true}}\n";
-        assert!(matches!(asked(newer), Err(ControlError::Garbled(_))));
+        assert!(matches!(asked(newer), Err(ControlError::Undecodable(_))));
         let refuses = asked("{\"error\":\"not today\"}\n").unwrap_err();
         assert_eq!(refuses.to_string(), "the master refused: not today");
-        assert!(matches!(asked(""), Err(ControlError::Broken(_))));
-        assert!(matches!(asked("{\"ok\":{\"resumed\":{\"was_quiet\":true}}}\n"), Ok(Answer::Resumed { .. })));
+        assert!(matches!(asked(""), Err(ControlError::Disconnected(_))));
+        assert!(matches!(
+            asked("{\"ok\":{\"resumed\":{\"was_quiet\":true}}}\n"),
+            Ok(ControlResponse::Resumed { .. })
+        ));
     }
 }

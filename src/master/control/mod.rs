@@ -4,7 +4,9 @@
 //! object per line each way. A request is answered by any number of `progress` lines and one line with `ok`.
 
 mod client;
-mod places;
+mod connection_limit;
+mod handlers;
+mod job_handlers;
 mod server;
 
 use std::time::Duration;
@@ -16,8 +18,9 @@ use crate::channel::{ChannelDetails, ChannelStatus, HeldCancel, QuietReply};
 use crate::job::JobId;
 use crate::pool::{MinWorkers, RolloutSummary, ScaleOrder};
 
-pub use client::{ControlError, ask};
-pub(super) use server::{Answers, Server, SocketFile, serve};
+pub use client::{ControlError, send_request};
+pub(super) use handlers::{ChannelHandlers, Peers};
+pub(super) use server::{ControlListener, SocketFile, serve};
 
 /// How the answer begins to what is no request. A master of any version says so; a command that only sends requests learns
 /// from it that the master is older.
@@ -26,7 +29,7 @@ const NOT_A_REQUEST: &str = "not a request";
 /// What a command asks of the master of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Request {
+pub enum ControlRequest {
     /// What is going on in this channel.
     Status,
     /// What is going on in this channel and with this job, for whoever asks why something waits.
@@ -62,9 +65,9 @@ pub enum Request {
     },
 }
 
-impl Request {
+impl ControlRequest {
     /// Reads a line.
-    fn read(line: &[u8]) -> Result<Self, String> {
+    fn parse(line: &[u8]) -> Result<Self, String> {
         let wrong = |error: serde_json::Error| error.to_string();
         let request: Self = serde_json::from_slice(line).map_err(wrong)?;
         // A command without keys of its own would take any, and so do something else than was meant.
@@ -78,12 +81,12 @@ impl Request {
 
     /// Whether the answer may be a long time in coming. A stop, which may be as well, is for everybody at once, and never
     /// refused.
-    fn takes_long(self) -> bool {
+    fn is_slow(self) -> bool {
         matches!(self, Self::Reload | Self::Cancel { .. })
     }
 
     /// How long each line of an answer may take. What takes longer says in between how it stands.
-    fn patience(self) -> Duration {
+    fn reply_timeout(self) -> Duration {
         match self {
             Self::Stop { .. } | Self::Reload | Self::Cancel { .. } => Duration::from_secs(30),
             // Answered at once, or the master is in trouble.
@@ -100,11 +103,11 @@ impl Request {
 /// A line of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Reply {
+pub(super) enum ResponseLine {
     /// Not yet done; how it stands.
     Progress(ChannelStatus),
     /// Done.
-    Ok(Answer),
+    Ok(ControlResponse),
     /// Not possible; why.
     Error(String),
 }
@@ -112,8 +115,8 @@ pub(super) enum Reply {
 /// The content of a good answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
-    /// To [`Request::Status`].
+pub enum ControlResponse {
+    /// To [`ControlRequest::Status`].
     Status {
         /// The master's process.
         pid: i32,
@@ -124,9 +127,9 @@ pub enum Answer {
         /// This channel.
         report: ChannelStatus,
     },
-    /// To [`Request::Metrics`].
+    /// To [`ControlRequest::Metrics`].
     Metrics(String),
-    /// To [`Request::Reload`].
+    /// To [`ControlRequest::Reload`].
     Reloaded {
         /// The workers that went and came.
         #[serde(flatten)]
@@ -136,36 +139,36 @@ pub enum Answer {
         /// Whether the file of the master's program is another one than the master runs.
         program_replaced: bool,
     },
-    /// To [`Request::Reload`]: everything goes on as before.
+    /// To [`ControlRequest::Reload`]: everything goes on as before.
     NotReloaded {
         /// Why.
         why: String,
         /// Whether the configuration is the reason.
         invalid: bool,
     },
-    /// To [`Request::Stop`].
+    /// To [`ControlRequest::Stop`].
     Stopped {
         /// Jobs handed back to waiting, uncounted.
         handed_back: usize,
         /// Whether the store heard everything.
         settled: bool,
     },
-    /// To [`Request::Look`].
+    /// To [`ControlRequest::Look`].
     Look {
         /// The master's process.
         pid: i32,
         /// What the channel knows.
         view: Box<ChannelDetails>,
     },
-    /// To [`Request::Cancel`].
+    /// To [`ControlRequest::Cancel`].
     Cancel(HeldCancel),
-    /// To [`Request::Quiet`].
+    /// To [`ControlRequest::Quiet`].
     Quiet(QuietReply),
-    /// To [`Request::Resume`].
+    /// To [`ControlRequest::Resume`].
     Resumed {
         /// Whether it had been quiet.
         was_quiet: bool,
     },
-    /// To [`Request::Scale`].
+    /// To [`ControlRequest::Scale`].
     Scaled(MinWorkers),
 }

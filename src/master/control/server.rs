@@ -14,28 +14,28 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
-use super::places::{MOST_LONG, Places, Seat};
-use super::{NOT_A_REQUEST, Reply, Request};
+use super::connection_limit::{ConnectionLimit, ConnectionSlot, MAX_SLOW_REQUESTS};
+use super::{ControlRequest, NOT_A_REQUEST, ResponseLine};
 
 /// Longest request, in bytes. Those there are have a tenth of a KiB.
-const MAX_REQUEST: usize = 64 << 10;
+const MAX_REQUEST_BYTES: usize = 64 << 10;
 /// How long answers under way may take once the socket closes.
-const FAREWELL: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a connection may be silent.
-const IDLE: Duration = Duration::from_secs(30);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the other end may take to read an answer.
-const SENDING: Duration = Duration::from_secs(5);
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whoever answers requests.
 #[async_trait]
-pub(in crate::master) trait Answers: Send + Sync + 'static {
+pub(in crate::master) trait RequestHandler: Send + Sync + 'static {
     /// Answers one request through `reply`: any number of progress lines, then one last line.
-    async fn answer(&self, request: Request, reply: mpsc::Sender<Reply>);
+    async fn handle(&self, request: ControlRequest, reply: mpsc::Sender<ResponseLine>);
 }
 
 /// A bound control socket.
 #[derive(Debug)]
-pub(in crate::master) struct Server {
+pub(in crate::master) struct ControlListener {
     listener: UnixListener,
 }
 
@@ -44,7 +44,7 @@ pub(in crate::master) struct Server {
 #[derive(Debug)]
 pub(in crate::master) struct SocketFile(PathBuf);
 
-impl Server {
+impl ControlListener {
     /// Binds the socket, replacing a stale one: the caller holds the channel's lock, so nobody else serves it.
     pub(in crate::master) fn bind(path: &Path) -> io::Result<(Self, SocketFile)> {
         match std::fs::remove_file(path) {
@@ -70,24 +70,24 @@ impl Drop for SocketFile {
 
 /// Serves the socket until `closing` turns true; answers under way are finished first.
 pub(in crate::master) async fn serve(
-    server: Server,
-    answers: Arc<dyn Answers>,
+    server: ControlListener,
+    handlers: Arc<dyn RequestHandler>,
     mut closing: watch::Receiver<bool>,
 ) {
-    let (mut conversations, places) = (JoinSet::new(), Places::default());
+    let (mut connections, limit) = (JoinSet::new(), ConnectionLimit::default());
     let closing_too = closing.clone();
     loop {
         tokio::select! {
-            accepted = server.listener.accept(), if places.has_room() => match accepted {
+            accepted = server.listener.accept(), if limit.has_room() => match accepted {
                 Ok((stream, _)) if is_trusted(&stream) => {
-                    let (answers, closing, seat) = (Arc::clone(&answers), closing_too.clone(), places.take());
-                    let number = seat.number();
-                    let task = conversations.spawn(async move {
-                        if let Err(error) = converse(stream, answers.as_ref(), closing, seat).await {
+                    let (handlers, closing, slot) = (Arc::clone(&handlers), closing_too.clone(), limit.take());
+                    let number = slot.number();
+                    let task = connections.spawn(async move {
+                        if let Err(error) = serve_connection(stream, handlers.as_ref(), closing, slot).await {
                             debug!(%error, "a control connection ended");
                         }
                     });
-                    places.serves(number, task);
+                    limit.attach(number, task);
                 }
                 Ok(_) => warn!("refused a control connection of another user"),
                 Err(error) => {
@@ -96,13 +96,13 @@ pub(in crate::master) async fn serve(
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             },
-            () = places.changed() => {}
-            Some(_) = conversations.join_next() => {}
+            () = limit.changed() => {}
+            Some(_) = connections.join_next() => {}
             () = closed(&mut closing) => break,
         }
     }
-    let finish = async { while conversations.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(FAREWELL, finish).await;
+    let finish = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, finish).await;
 }
 
 /// Returns when the socket is to close.
@@ -117,55 +117,55 @@ fn is_trusted(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }
 
-async fn converse(
+async fn serve_connection(
     stream: UnixStream,
-    answers: &dyn Answers,
+    handlers: &dyn RequestHandler,
     mut closing: watch::Receiver<bool>,
-    seat: Seat,
+    slot: ConnectionSlot,
 ) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let (mut read, mut line) = (BufReader::new(read), Vec::new());
     loop {
-        seat.silent();
+        slot.mark_idle();
         tokio::select! {
-            heard = tokio::time::timeout(IDLE, hear(&mut read, &mut line)) => heard??,
+            line_read = tokio::time::timeout(IDLE_TIMEOUT, read_line(&mut read, &mut line)) => line_read??,
             () = closed(&mut closing) => return Ok(()),
         }
         if line.is_empty() {
             return Ok(());
         }
-        seat.busy();
-        if line.len() > MAX_REQUEST {
+        slot.mark_busy();
+        if line.len() > MAX_REQUEST_BYTES {
             // Where the next one would begin is anybody's guess.
-            let why = format!("{NOT_A_REQUEST}: it is longer than {} KiB", MAX_REQUEST >> 10);
-            return send(&mut write, &Reply::Error(why)).await;
+            let why = format!("{NOT_A_REQUEST}: it is longer than {} KiB", MAX_REQUEST_BYTES >> 10);
+            return send(&mut write, &ResponseLine::Error(why)).await;
         }
-        match Request::read(&line) {
-            Ok(request) if request.takes_long() && !seat.stays_long() => {
+        match ControlRequest::parse(&line) {
+            Ok(request) if request.is_slow() && !slot.begin_slow_request() => {
                 let why = format!(
-                    "{MOST_LONG} reloads and cancels are under way, and no more are possible: try again"
+                    "{MAX_SLOW_REQUESTS} reloads and cancels are under way, and no more are possible: try again"
                 );
-                send(&mut write, &Reply::Error(why)).await?;
+                send(&mut write, &ResponseLine::Error(why)).await?;
             }
-            Ok(request) => answer(request, answers, &mut write).await?,
-            Err(error) => send(&mut write, &Reply::Error(format!("{NOT_A_REQUEST}: {error}"))).await?,
+            Ok(request) => handle_request(request, handlers, &mut write).await?,
+            Err(error) => send(&mut write, &ResponseLine::Error(format!("{NOT_A_REQUEST}: {error}"))).await?,
         }
     }
 }
 
 /// Reads a line, or as much of one as is too much. Nothing is the end.
-async fn hear(read: &mut BufReader<OwnedReadHalf>, line: &mut Vec<u8>) -> io::Result<()> {
+async fn read_line(read: &mut BufReader<OwnedReadHalf>, line: &mut Vec<u8>) -> io::Result<()> {
     line.clear();
-    read.take(MAX_REQUEST as u64 + 1).read_until(b'\n', line).await.map(drop)
+    read.take(MAX_REQUEST_BYTES as u64 + 1).read_until(b'\n', line).await.map(drop)
 }
 
-async fn answer(
-    request: Request,
-    answers: &dyn Answers,
+async fn handle_request(
+    request: ControlRequest,
+    handlers: &dyn RequestHandler,
     write: &mut (impl AsyncWriteExt + Unpin),
 ) -> io::Result<()> {
     let (reply, mut replies) = mpsc::channel(16);
-    let answer = answers.answer(request, reply);
+    let answer = handlers.handle(request, reply);
     tokio::pin!(answer);
     let mut answered = false;
     loop {
@@ -179,10 +179,10 @@ async fn answer(
     }
 }
 
-async fn send(write: &mut (impl AsyncWriteExt + Unpin), reply: &Reply) -> io::Result<()> {
+async fn send(write: &mut (impl AsyncWriteExt + Unpin), reply: &ResponseLine) -> io::Result<()> {
     let mut text = serde_json::to_vec(reply).expect("a reply is plain data");
     text.push(b'\n');
-    tokio::time::timeout(SENDING, write.write_all(&text)).await?
+    tokio::time::timeout(SEND_TIMEOUT, write.write_all(&text)).await?
 }
 
 #[cfg(test)]
@@ -191,19 +191,19 @@ mod tests {
 
     use super::*;
     use crate::channel::Stopped;
-    use crate::master::control::Answer;
+    use crate::master::control::ControlResponse;
 
     /// Reloads and cancels never end here.
     struct Slow;
 
     #[async_trait]
-    impl Answers for Slow {
-        async fn answer(&self, request: Request, reply: mpsc::Sender<Reply>) {
-            if matches!(request, Request::Cancel { .. } | Request::Reload) {
+    impl RequestHandler for Slow {
+        async fn handle(&self, request: ControlRequest, reply: mpsc::Sender<ResponseLine>) {
+            if matches!(request, ControlRequest::Cancel { .. } | ControlRequest::Reload) {
                 return std::future::pending().await;
             }
             let Stopped { handed_back, settled, .. } = Stopped::default();
-            let _ = reply.send(Reply::Ok(Answer::Stopped { handed_back, settled })).await;
+            let _ = reply.send(ResponseLine::Ok(ControlResponse::Stopped { handed_back, settled })).await;
         }
     }
 
@@ -211,7 +211,7 @@ mod tests {
     async fn however_many_wait_for_something_long_others_are_answered() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sock");
-        let (server, _file) = Server::bind(&path).unwrap();
+        let (server, _file) = ControlListener::bind(&path).unwrap();
         let (closing, on_closing) = watch::channel(false);
         let served = tokio::spawn(serve(server, Arc::new(Slow), on_closing));
         let ask = async |request: &str| {

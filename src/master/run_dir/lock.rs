@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::record::{Process, Record};
+use super::record::{ProcessState, Record};
 use super::{LockError, RunDirError};
 use crate::store::Owner;
 
 /// How long a lock is waited for whose master is dead: its guardian is still cleaning up.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_millis(10);
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// A held lock. It is free again when this value, every descriptor made from it and every guardian that holds
 /// one are gone: closing frees it, nothing unlocks it by hand.
@@ -27,7 +27,7 @@ pub struct Lock {
     path: PathBuf,
     pid_file: PathBuf,
     /// It goes on to the next program of this process.
-    kept: bool,
+    handed_over: bool,
 }
 
 /// Takes the lock at `path`, or says who has it.
@@ -37,29 +37,29 @@ pub(super) fn take(path: &Path, pid_file: PathBuf) -> Result<Lock, LockError> {
         let file = open(path)?;
         match file.try_lock() {
             // A lock on a file that somebody has replaced meanwhile keeps nobody out.
-            Ok(()) if is_at(&file, path) => return Lock::begin(file, path, pid_file),
+            Ok(()) if is_at(&file, path) => return Lock::record_holder(file, path, pid_file),
             Ok(()) | Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(source)) => {
                 return Err(LockError::Io { path: path.to_owned(), source });
             }
         }
         let record = Record::read(&file);
-        if record.process() == Process::Lives {
+        if record.process_state() == ProcessState::Alive {
             return Err(LockError::Held { pid: Some(record.pid), path: path.to_owned() });
         }
-        if begun.elapsed() >= LONGEST_WAIT {
+        if begun.elapsed() >= LOCK_WAIT {
             return Err(LockError::Held { pid: None, path: path.to_owned() });
         }
-        thread::sleep(PAUSE);
+        thread::sleep(RETRY_PAUSE);
     }
 }
 
 /// Takes a lock over that an earlier program of this process has held all the time; an ordinary start when it is not
 /// that one.
-pub(super) fn take_over(held: OwnedFd, path: &Path, pid_file: PathBuf) -> Result<Lock, LockError> {
+pub(super) fn adopt(held: OwnedFd, path: &Path, pid_file: PathBuf) -> Result<Lock, LockError> {
     let file = File::from(held);
     if is_at(&file, path) && file.try_lock().is_ok() {
-        return Lock::begin(file, path, pid_file);
+        return Lock::record_holder(file, path, pid_file);
     }
     drop(file);
     take(path, pid_file)
@@ -108,7 +108,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 
 impl Lock {
     /// The first act of a holder: to say so, keeping the incarnation it found until there is another.
-    fn begin(file: File, path: &Path, pid_file: PathBuf) -> Result<Self, LockError> {
+    fn record_holder(file: File, path: &Path, pid_file: PathBuf) -> Result<Self, LockError> {
         let found = Record::read(&file).incarnation;
         let record = Record::of_this_process(found.clone());
         record.write(&file).map_err(|source| LockError::Io { path: path.to_owned(), source })?;
@@ -118,14 +118,14 @@ impl Lock {
             previous: Some(found).filter(|incarnation| !incarnation.is_empty()),
             path: path.to_owned(),
             pid_file,
-            kept: false,
+            handed_over: false,
         })
     }
 
     /// The incarnation that the last holder left without clearing it: its master died, and its leases are to
     /// be freed.
     #[must_use]
-    pub fn previous(&self) -> Option<&str> {
+    pub fn previous_incarnation(&self) -> Option<&str> {
         self.previous.as_deref()
     }
 
@@ -142,9 +142,9 @@ impl Lock {
     ///
     /// # Errors
     /// When the system is out of descriptors; then the lock is given back.
-    pub fn keep(mut self) -> Result<OwnedFd, RunDirError> {
+    pub fn into_inherited_fd(mut self) -> Result<OwnedFd, RunDirError> {
         let fd = self.fd()?;
-        self.kept = true;
+        self.handed_over = true;
         Ok(fd)
     }
 
@@ -160,11 +160,11 @@ impl Lock {
     ///
     /// # Errors
     /// When the file cannot be written; the lock holds nevertheless.
-    pub fn write(&self, incarnation: &str) -> io::Result<()> {
+    pub fn write_incarnation(&self, incarnation: &str) -> io::Result<()> {
         update(&self.file, &self.record, |record| incarnation.clone_into(&mut record.incarnation))
     }
 
-    /// [`Lock::write`] for every owner that a channel becomes.
+    /// [`Lock::write_incarnation`] for every owner that a channel becomes.
     #[must_use]
     pub fn on_join(&self) -> Box<dyn FnMut(&Owner) + Send> {
         let (file, record) = (Arc::clone(&self.file), Arc::clone(&self.record));
@@ -177,9 +177,9 @@ impl Lock {
     }
 
     /// A clean end: there are no leases to be freed.
-    pub fn clear(&self) {
+    pub fn clear_incarnation(&self) {
         // Left as it is, it costs the next master one call for an owner that has nothing.
-        let _ = self.write("");
+        let _ = self.write_incarnation("");
     }
 
     /// Writes the pid file, for people and their scripts; nothing of ours relies on it.
@@ -219,7 +219,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if self.kept {
+        if self.handed_over {
             return;
         }
         // A start that is refused after the pid file was written leaves none behind.

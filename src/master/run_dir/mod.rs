@@ -151,7 +151,7 @@ impl RunDir {
     /// When it cannot, with the path and the remedy.
     pub fn open(pid_path: &Path, channel: &str) -> Result<Self, RunDirError> {
         let run_dir = Self::at(pid_path, channel);
-        if run_dir.socket_path().as_os_str().len() > names::LONGEST_SOCKET {
+        if run_dir.socket_path().as_os_str().len() > names::MAX_SOCKET_PATH {
             let longest = names::longest_directory(channel);
             return Err(RunDirError::TooLong { path: pid_path.to_owned(), longest });
         }
@@ -170,12 +170,12 @@ impl RunDir {
     }
 
     /// Goes on as the channel's only master, with the lock that an earlier program of this process has kept
-    /// ([`Lock::keep`]).
+    /// ([`Lock::into_inherited_fd`]).
     ///
     /// # Errors
     /// As [`RunDir::lock`], when it is not that lock.
-    pub fn lock_again(&self, kept: OwnedFd) -> Result<Lock, LockError> {
-        lock::take_over(kept, &self.lock_path(), self.pid_file())
+    pub fn adopt_lock(&self, kept: OwnedFd) -> Result<Lock, LockError> {
+        lock::adopt(kept, &self.lock_path(), self.pid_file())
     }
 
     fn pid_file(&self) -> PathBuf {
@@ -207,7 +207,7 @@ pub fn presence(channel: &config::Channel) -> Presence {
 
 /// A channel's control socket, whether a master listens there or not.
 #[must_use]
-pub fn socket(channel: &config::Channel) -> PathBuf {
+pub fn socket_path(channel: &config::Channel) -> PathBuf {
     RunDir::at(&channel.pid_path, &channel.name).socket_path()
 }
 

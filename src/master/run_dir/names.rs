@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// Longest path of a unix socket: the kernel's field without its closing NUL.
-pub(super) const LONGEST_SOCKET: usize = 107;
+pub(super) const MAX_SOCKET_PATH: usize = 107;
 /// Longest name that is used as it is; file systems end at 255 bytes, and ours get suffixes.
-const LONGEST_NAME: usize = 180;
+const MAX_STEM: usize = 180;
 
 /// The channel's name as the beginning of a file name. Different channels never share one.
 pub(super) fn stem(channel: &str) -> String {
@@ -19,8 +19,8 @@ pub(super) fn stem(channel: &str) -> String {
             _ => write!(stem, "%{byte:02x}").expect("writing to a string cannot fail"),
         }
     }
-    if stem.len() > LONGEST_NAME {
-        stem.truncate(LONGEST_NAME - 17);
+    if stem.len() > MAX_STEM {
+        stem.truncate(MAX_STEM - 17);
         // No other name holds this character.
         write!(stem, "~{:016x}", hash(channel)).expect("writing to a string cannot fail");
     }
@@ -30,13 +30,13 @@ pub(super) fn stem(channel: &str) -> String {
 /// The channel's control socket: named for people when the path fits, else by hash.
 pub(super) fn socket(directory: &Path, channel: &str) -> PathBuf {
     let [named, hashed] = socket_names(channel).map(|name| directory.join(name));
-    if named.as_os_str().len() <= LONGEST_SOCKET { named } else { hashed }
+    if named.as_os_str().len() <= MAX_SOCKET_PATH { named } else { hashed }
 }
 
 /// The longest directory in which the channel can have a control socket.
 pub(super) fn longest_directory(channel: &str) -> usize {
     let shortest = socket_names(channel).iter().map(String::len).min().unwrap_or(0);
-    LONGEST_SOCKET - shortest - "/".len()
+    MAX_SOCKET_PATH - shortest - "/".len()
 }
 
 fn socket_names(channel: &str) -> [String; 2] {
@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(stem("%2e"), "%252e");
         assert_eq!(stem("ä"), "%c3%a4");
         let long = "x".repeat(300);
-        assert_eq!(stem(&long).len(), LONGEST_NAME);
+        assert_eq!(stem(&long).len(), MAX_STEM);
         assert_ne!(stem(&long), stem(&"x".repeat(301)));
     }
 

@@ -9,7 +9,7 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::sys::stat::{major, minor};
 
-use super::record::{Process, Record};
+use super::record::{ProcessState, Record};
 use crate::fd;
 use crate::guardian::procfs;
 
@@ -47,31 +47,31 @@ impl Holder {
 
 /// Who holds the lock at `path`.
 pub(super) fn holder(path: &Path) -> Option<Holder> {
-    match look(path) {
-        Look::Held(record) if record.process() == Process::Lives => {
+    match lock_state(path) {
+        LockState::Held(record) if record.process_state() == ProcessState::Alive => {
             Some(Holder { pid: record.pid, start_time: record.start_time })
         }
-        Look::HeldBy(pid) => procfs::stat(pid).map(|stat| Holder { pid, start_time: stat.start_time }),
+        LockState::HeldBy(pid) => procfs::stat(pid).map(|stat| Holder { pid, start_time: stat.start_time }),
         _ => None,
     }
 }
 
 /// Whether there is a master behind the lock at `path`.
 pub(super) fn presence(path: &Path) -> Presence {
-    match look(path) {
-        Look::Held(record) => match record.process() {
-            Process::Lives => Presence { running: true, pid: Some(record.pid) },
+    match lock_state(path) {
+        LockState::Held(record) => match record.process_state() {
+            ProcessState::Alive => Presence { running: true, pid: Some(record.pid) },
             // The lock is the truth; only the number cannot be known.
-            Process::Elsewhere => Presence { running: true, pid: None },
+            ProcessState::OtherNamespace => Presence { running: true, pid: None },
             // A guardian that is still cleaning up.
-            Process::Gone => Presence::default(),
+            ProcessState::Gone => Presence::default(),
         },
-        Look::HeldBy(pid) if procfs::stat(pid).is_some() => Presence { running: true, pid: Some(pid) },
-        Look::HeldBy(_) | Look::Free => Presence::default(),
+        LockState::HeldBy(pid) if procfs::stat(pid).is_some() => Presence { running: true, pid: Some(pid) },
+        LockState::HeldBy(_) | LockState::Free => Presence::default(),
     }
 }
 
-enum Look {
+enum LockState {
     /// Nobody holds it, or there is no such file.
     Free,
     /// It is held, and this is what its holder wrote.
@@ -80,24 +80,24 @@ enum Look {
     HeldBy(i32),
 }
 
-fn look(path: &Path) -> Look {
+fn lock_state(path: &Path) -> LockState {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            return listed_holder(path).map_or(Look::Free, Look::HeldBy);
+            return listed_holder(path).map_or(LockState::Free, LockState::HeldBy);
         }
-        Err(_) => return Look::Free,
+        Err(_) => return LockState::Free,
     };
     // A shared lock is refused while a master has its exclusive one, and given back at once otherwise. A
     // master that starts in this very moment tries again, because no living process is on record.
     match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => Look::Held(Record::read(&file)),
+        Err(TryLockError::WouldBlock) => LockState::Held(Record::read(&file)),
         Ok(()) => {
             let _ = File::unlock(&file);
-            Look::Free
+            LockState::Free
         }
-        Err(TryLockError::Error(_)) => Look::Free,
+        Err(TryLockError::Error(_)) => LockState::Free,
     }
 }
 

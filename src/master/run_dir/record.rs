@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::guardian::procfs;
 
 /// Length of the block; records are far shorter.
-const BLOCK: usize = 512;
+const BLOCK_BYTES: usize = 512;
 /// No more is read of a file that may hold anything.
-const LONGEST: usize = 4096;
+const MAX_READ: usize = 4096;
 
 /// Who holds a lock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,13 +36,13 @@ pub(super) struct Record {
 
 /// What is known of the process a record names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Process {
+pub(super) enum ProcessState {
     /// It lives.
-    Lives,
+    Alive,
     /// It is gone, or there is none.
     Gone,
     /// It belongs to another container, which cannot be looked into.
-    Elsewhere,
+    OtherNamespace,
 }
 
 impl Record {
@@ -55,7 +55,7 @@ impl Record {
 
     /// Reads a lock file. Whatever is not a record, is none.
     pub(super) fn read(file: &File) -> Self {
-        let mut block = [0; LONGEST];
+        let mut block = [0; MAX_READ];
         let mut filled = 0;
         while let Ok(n @ 1..) = file.read_at(&mut block[filled..], filled as u64) {
             filled += n;
@@ -67,7 +67,7 @@ impl Record {
     /// Writes it over whatever is there.
     pub(super) fn write(&self, file: &File) -> io::Result<()> {
         let mut block = serde_json::to_vec(self).map_err(io::Error::other)?;
-        let padded = BLOCK.max(block.len() + 1);
+        let padded = BLOCK_BYTES.max(block.len() + 1);
         block.resize(padded - 1, b' ');
         block.push(b'\n');
         file.write_all_at(&block, 0)?;
@@ -75,15 +75,15 @@ impl Record {
     }
 
     /// Whether the named process is the one that wrote this, and lives.
-    pub(super) fn process(&self) -> Process {
+    pub(super) fn process_state(&self) -> ProcessState {
         if self.pid <= 0 {
-            Process::Gone
+            ProcessState::Gone
         } else if self.pid_namespace != pid_namespace() {
-            Process::Elsewhere
+            ProcessState::OtherNamespace
         } else {
             match procfs::stat(self.pid) {
-                Some(stat) if stat.start_time == self.start_time && stat.state != b'Z' => Process::Lives,
-                _ => Process::Gone,
+                Some(stat) if stat.start_time == self.start_time && stat.state != b'Z' => ProcessState::Alive,
+                _ => ProcessState::Gone,
             }
         }
     }
@@ -110,7 +110,7 @@ mod tests {
             let record = Record::of_this_process("owner-1".into());
             record.write(&file).unwrap();
             assert_eq!(Record::read(&file), record);
-            assert_eq!(file.metadata().unwrap().len(), BLOCK as u64);
+            assert_eq!(file.metadata().unwrap().len(), BLOCK_BYTES as u64);
         }
     }
 
@@ -133,15 +133,15 @@ mod tests {
     #[test]
     fn a_reused_pid_is_not_the_process_that_wrote_the_record() {
         let mut record = Record::of_this_process(String::new());
-        assert_eq!(record.process(), Process::Lives);
+        assert_eq!(record.process_state(), ProcessState::Alive);
         record.start_time -= 1;
-        assert_eq!(record.process(), Process::Gone);
-        assert_eq!(Record::default().process(), Process::Gone);
+        assert_eq!(record.process_state(), ProcessState::Gone);
+        assert_eq!(Record::default().process_state(), ProcessState::Gone);
     }
 
     #[test]
     fn a_pid_of_another_container_says_nothing() {
         let record = Record { pid_namespace: 1, ..Record::of_this_process(String::new()) };
-        assert_eq!(record.process(), Process::Elsewhere);
+        assert_eq!(record.process_state(), ProcessState::OtherNamespace);
     }
 }

@@ -8,9 +8,9 @@ use std::time::Instant;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::answers::{ChannelAnswers, Peers};
-use super::control::{self, Server, SocketFile};
-use super::orders::Order;
+use super::control::{self, ControlListener, SocketFile};
+use super::control::{ChannelHandlers, Peers};
+use super::reload::ReloadRequest;
 use super::run_dir::Lock;
 use crate::channel::{Command, Stopped};
 use crate::config;
@@ -20,7 +20,7 @@ use crate::snapshot;
 use crate::store::Store;
 
 /// A channel that is being served.
-pub(super) struct Service {
+pub(super) struct ChannelService {
     pub(super) name: Arc<str>,
     pub(super) commands: mpsc::Sender<Command>,
     // Dropped in this order: whoever gets the lock finds no socket of ours.
@@ -36,50 +36,50 @@ pub(super) struct Service {
     store: Arc<dyn Store>,
     metrics: ChannelMetrics,
     /// Somebody asked for this channel's end.
-    unwanted: Arc<AtomicBool>,
+    stop_requested: Arc<AtomicBool>,
 }
 
 /// What a service is made of, once its actor runs.
-pub(super) struct Parts {
+pub(super) struct ServiceParts {
     pub(super) name: Arc<str>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) lock: Lock,
-    pub(super) server: Server,
+    pub(super) listener: ControlListener,
     pub(super) socket: SocketFile,
     pub(super) store: Arc<dyn Store>,
     pub(super) config: config::Channel,
     pub(super) base: PathBuf,
     pub(super) guardian: GuardianHandle,
-    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) reloads: mpsc::Sender<ReloadRequest>,
     pub(super) metrics: ChannelMetrics,
     pub(super) all_metrics: Metrics,
     pub(super) all_channels: Vec<String>,
-    pub(super) since: Instant,
+    pub(super) started: Instant,
     pub(super) peers: Peers,
 }
 
-impl Service {
+impl ChannelService {
     /// Opens the channel's control socket.
-    pub(super) fn open(parts: Parts) -> Self {
+    pub(super) fn open(parts: ServiceParts) -> Self {
         let (ended, on_end) = watch::channel(None);
         let (closing, on_closing) = watch::channel(false);
-        let unwanted = Arc::new(AtomicBool::new(false));
-        let answers = ChannelAnswers {
-            unwanted: Arc::clone(&unwanted),
+        let stop_requested = Arc::new(AtomicBool::new(false));
+        let handlers = ChannelHandlers {
+            stop_requested: Arc::clone(&stop_requested),
             commands: parts.commands.clone(),
             store: Arc::clone(&parts.store),
             metrics: parts.metrics.clone(),
             all_metrics: parts.all_metrics,
             all_channels: parts.all_channels,
-            since: parts.since,
+            started: parts.started,
             ended: on_end,
             peers: parts.peers.clone(),
             channel: Arc::clone(&parts.name),
-            orders: parts.orders,
+            reloads: parts.reloads,
         };
-        let answers = Arc::new(answers);
-        parts.peers.add(&answers);
-        let control = tokio::spawn(control::serve(parts.server, answers, on_closing));
+        let handlers = Arc::new(handlers);
+        parts.peers.add(&handlers);
+        let control = tokio::spawn(control::serve(parts.listener, handlers, on_closing));
         let mut service = Self {
             name: parts.name,
             commands: parts.commands,
@@ -93,23 +93,23 @@ impl Service {
             guardian: parts.guardian,
             store: parts.store,
             metrics: parts.metrics,
-            unwanted,
+            stop_requested,
         };
-        service.take_snapshots(&parts.base);
+        service.restart_snapshots(&parts.base);
         service
     }
 
     /// Goes on with other settings, which its actor follows already.
-    pub(super) fn renew(&mut self, config: config::Channel, base: &Path) {
+    pub(super) fn apply_config(&mut self, config: config::Channel, base: &Path) {
         let changed = config.snapshot != self.config.snapshot;
         self.config = config;
         if changed {
-            self.take_snapshots(base);
+            self.restart_snapshots(base);
         }
     }
 
     /// Takes snapshots as configured from now on.
-    fn take_snapshots(&mut self, base: &Path) {
+    fn restart_snapshots(&mut self, base: &Path) {
         let config = &self.config.snapshot;
         let handlers = snapshot::handlers(config, base, &self.guardian);
         let (name, store, metrics) = (Arc::clone(&self.name), Arc::clone(&self.store), self.metrics.clone());
@@ -118,8 +118,8 @@ impl Service {
     }
 
     /// Whether somebody asked for the end of this channel, and not only the master to begin anew.
-    pub(super) fn is_unwanted(&self) -> bool {
-        self.unwanted.load(Ordering::Relaxed)
+    pub(super) fn is_stop_requested(&self) -> bool {
+        self.stop_requested.load(Ordering::Relaxed)
     }
 
     /// The actor has ended, and another program of this process goes on with the channel: lets go of everything but
@@ -127,7 +127,7 @@ impl Service {
     pub(super) async fn hand_over(self, stopped: &Stopped, guardian: &GuardianHandle) -> Lock {
         self.snapshots.abort();
         if stopped.settled {
-            self.lock.clear();
+            self.lock.clear_incarnation();
         }
         drop(self.socket);
         guardian.release(&self.name);
@@ -142,7 +142,7 @@ impl Service {
     pub(super) async fn close(self, stopped: Stopped, guardian: &GuardianHandle) {
         self.snapshots.abort();
         if stopped.settled {
-            self.lock.clear();
+            self.lock.clear_incarnation();
         }
         self.lock.remove_pid();
         drop(self.socket);

@@ -9,8 +9,9 @@ use crate::channel::ChannelStatus;
 async fn all_channels_are_asked_at_once() {
     let (actors, mut asked): (Vec<_>, Vec<_>) = (0..3).map(|_| mpsc::channel(1)).unzip();
     let names = ["a", "b", "c"].map(Arc::from);
-    let answers =
-        tokio::spawn(async move { stores_answer(&names.into_iter().zip(actors).collect::<Vec<_>>()).await });
+    let answers = tokio::spawn(async move {
+        check_current_stores(&names.into_iter().zip(actors).collect::<Vec<_>>()).await
+    });
     let mut replies = Vec::new();
     // Nobody answers before the last one is asked.
     for asked in &mut asked {
@@ -29,7 +30,7 @@ async fn one_that_has_ended_or_says_nothing_is_trouble() {
     let (ended, _) = mpsc::channel(1);
     let (mute, _never_read) = mpsc::channel(1);
     for actor in [ended, mute] {
-        let why = stores_answer(&[("a".into(), actor)]).await.unwrap_err();
+        let why = check_current_stores(&[("a".into(), actor)]).await.unwrap_err();
         assert_eq!(why, "channel \"a\" does not answer");
     }
 }
@@ -43,14 +44,14 @@ async fn with_driver(dir: &Path, driver: &str) -> Result<(), String> {
         fs::write(&file, text).unwrap();
     };
     write("driver = { type = \"sqlite\", path = \"old.db\" }");
-    let check = Check { config: Arc::new(Config::load(&file).unwrap()), http: true };
+    let preflight = Preflight { config: Arc::new(Config::load(&file).unwrap()), http: true };
     write(driver);
     let (commands, mut asked) = mpsc::channel(1);
     let actor = tokio::spawn(async move {
         let Some(Command::Status(reply)) = asked.recv().await else { panic!("it is asked how it stands") };
         reply.send(ChannelStatus::default()).unwrap();
     });
-    let found = check.run([("a".into(), commands)].into()).await;
+    let found = preflight.run([("a".into(), commands)].into()).await;
     actor.await.unwrap();
     found
 }
@@ -86,7 +87,7 @@ async fn a_new_store_that_is_not_there_or_says_nothing_keeps_the_old_program() {
     let driver = redis(mute.local_addr().unwrap().port());
     fs::write(&file, format!("[channels.a]\n{driver}")).unwrap();
     let channels = Config::load(&file).unwrap().channels.into_values().collect();
-    let why = stores_open(channels, Duration::from_millis(20)).await.unwrap_err();
+    let why = check_new_stores(channels, Duration::from_millis(20)).await.unwrap_err();
     assert!(why.ends_with("does not answer within 20ms"), "{why}");
 }
 
@@ -95,11 +96,11 @@ fn the_same_run_directory_under_another_name_is_ours() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("aint-queue.toml");
     fs::write(&file, "defaults.pid_path = \"run\"\n[channels.a]\n").unwrap();
-    let check = Check { config: Arc::new(Config::load(&file).unwrap()), http: true };
+    let preflight = Preflight { config: Arc::new(Config::load(&file).unwrap()), http: true };
     let _ours = RunDir::open(&dir.path().join("run"), "a").unwrap().lock().unwrap();
     symlink("run", dir.path().join("alias")).unwrap();
     fs::write(&file, "defaults.pid_path = \"alias\"\n[channels.a]\n").unwrap();
-    assert_eq!(check.could_start(&["a".into()]).err(), None);
+    assert_eq!(preflight.check_start(&["a".into()]).err(), None);
 }
 
 #[test]
@@ -113,7 +114,7 @@ fn this_programs_own_listener_takes_no_address_from_the_next() {
         fs::write(&file, format!("[channels.a]\n[http]\nlisten = \"{address}:{port}\"\n{token}\n")).unwrap();
         Arc::new(Config::load(&file).unwrap())
     };
-    let refusal = |old: Arc<Config>| Check { config: old, http: true }.could_start(&[]).err();
+    let refusal = |old: Arc<Config>| Preflight { config: old, http: true }.check_start(&[]).err();
     let old = load("127.0.0.1");
     load("0.0.0.0");
     assert_eq!(refusal(old), None);
@@ -138,11 +139,11 @@ fn what_a_start_would_refuse_is_refused() {
     executable(0o755);
     let good = "defaults.pid_path = \"run\"\n[channels.a.worker]\ntype = \"process\"\ncommand = [\"./w.sh\"]\n[channels.b]\n";
     fs::write(&file, good).unwrap();
-    let check = Check { config: Arc::new(Config::load(&file).unwrap()), http: true };
+    let preflight = Preflight { config: Arc::new(Config::load(&file).unwrap()), http: true };
     let served: Vec<Arc<str>> = ["a".into(), "b".into()].into();
     let refusal = |names: &[Arc<str>], text: &str| {
         fs::write(&file, text).unwrap();
-        check.could_start(names).err().unwrap_or_default()
+        preflight.check_start(names).err().unwrap_or_default()
     };
     assert_eq!(refusal(&served, good), "");
     let without_b = good.replace("[channels.b]", "");

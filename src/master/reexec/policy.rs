@@ -7,28 +7,28 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use super::again::Again;
-use super::check::{Check, Served};
-use super::memory::{self, Memory, Verdict};
-use super::run_dir::Lock;
-use super::{Ended, Listen};
+use super::handover::Handover;
+use super::preflight::{Preflight, ServedChannel};
 use crate::channel::Stopped;
+use crate::master::own_memory::{self, MemoryAction, OwnMemory};
+use crate::master::run_dir::Lock;
+use crate::master::{ListenOptions, MasterExit};
 
 /// What a master that begins anew does next.
-pub(super) enum Step {
-    /// See whether it could: answer with [`Recycle::check`].
-    Check,
+pub(in crate::master) enum ReexecStep {
+    /// See whether it could: answer with [`ReexecPolicy::start_preflight`].
+    Preflight,
     /// Drain every channel.
     Drain,
 }
 
 /// See the module.
-pub(super) struct Recycle {
-    memory: Memory,
+pub(in crate::master) struct ReexecPolicy {
+    memory: OwnMemory,
     tick: Interval,
     allowed: bool,
-    check: Check,
-    checking: JoinSet<Result<(), String>>,
+    preflight: Preflight,
+    preflights: JoinSet<Result<(), String>>,
     draining: bool,
     locks: BTreeMap<String, Lock>,
     /// The channels that were quiet, and will be again.
@@ -37,17 +37,17 @@ pub(super) struct Recycle {
     fewest: BTreeMap<String, usize>,
 }
 
-impl Recycle {
+impl ReexecPolicy {
     /// `count` is what the program before has told this one.
-    pub(super) fn new(listen: &Listen, count: u32) -> Self {
-        let mut tick = interval(memory::EVERY);
+    pub(in crate::master) fn new(listen: &ListenOptions, count: u32) -> Self {
+        let mut tick = interval(own_memory::SAMPLE_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            memory: Memory::new(listen.memory_limit(), count, Instant::now()),
+            memory: OwnMemory::new(listen.memory_limit(), count, Instant::now()),
             tick,
-            allowed: listen.may_begin_anew,
-            check: Check { config: listen.config.clone(), http: listen.http },
-            checking: JoinSet::new(),
+            allowed: listen.may_reexec,
+            preflight: Preflight { config: listen.config.clone(), http: listen.http },
+            preflights: JoinSet::new(),
             draining: false,
             locks: BTreeMap::new(),
             quiet: BTreeSet::new(),
@@ -56,31 +56,31 @@ impl Recycle {
     }
 
     /// Waits for the next step. Nothing is lost when it is dropped before.
-    pub(super) async fn next(&mut self) -> Step {
+    pub(in crate::master) async fn next(&mut self) -> ReexecStep {
         loop {
             tokio::select! {
-                Some(found) = self.checking.join_next() => {
-                    self.begin(found.unwrap_or_else(|error| Err(format!("a bug of aint-queue: {error}"))));
+                Some(found) = self.preflights.join_next() => {
+                    self.finish_preflight(found.unwrap_or_else(|error| Err(format!("a bug of aint-queue: {error}"))));
                     if self.draining {
-                        return Step::Drain;
+                        return ReexecStep::Drain;
                     }
                 }
                 _ = self.tick.tick() => if self.is_due() {
-                    return Step::Check;
+                    return ReexecStep::Preflight;
                 },
             }
         }
     }
 
     fn is_due(&mut self) -> bool {
-        if !self.allowed || self.draining || !self.checking.is_empty() {
+        if !self.allowed || self.draining || !self.preflights.is_empty() {
             return false;
         }
-        let Some(used) = memory::used() else { return false };
+        let Some(used) = own_memory::resident_bytes() else { return false };
         match self.memory.sample(used, Instant::now()) {
-            Verdict::Fine => {}
-            Verdict::Warn(why) => warn!(used_mib = used >> 20, "{why}"),
-            Verdict::Recycle => {
+            MemoryAction::None => {}
+            MemoryAction::Warn(why) => warn!(used_mib = used >> 20, "{why}"),
+            MemoryAction::Reexec => {
                 info!(used_mib = used >> 20, "the master needs more than its memory_limit");
                 return true;
             }
@@ -89,11 +89,11 @@ impl Recycle {
     }
 
     /// Sees, beside all else that goes on, whether the next program could serve these channels.
-    pub(super) fn check(&mut self, served: Vec<Served>) {
-        self.checking.spawn(self.check.clone().run(served));
+    pub(in crate::master) fn start_preflight(&mut self, served: Vec<ServedChannel>) {
+        self.preflights.spawn(self.preflight.clone().run(served));
     }
 
-    fn begin(&mut self, could_serve: Result<(), String>) {
+    fn finish_preflight(&mut self, could_serve: Result<(), String>) {
         match could_serve {
             Ok(()) => {
                 info!(
@@ -105,26 +105,26 @@ impl Recycle {
                 // A list of mistakes is one line of the log, too.
                 let why = why.replace("\n  ", "; ");
                 warn!(why, "the master does not begin anew now, as it could not serve afterwards");
-                self.memory.put_off(Instant::now());
+                self.memory.postpone(Instant::now());
             }
         }
     }
 
     /// Whether the channels end only to be served again.
-    pub(super) fn is_draining(&self) -> bool {
+    pub(in crate::master) fn is_draining(&self) -> bool {
         self.draining
     }
 
     /// A stop goes before.
-    pub(super) fn give_up(&mut self) {
+    pub(in crate::master) fn cancel(&mut self) {
         self.draining = false;
         self.allowed = false;
-        self.checking = JoinSet::new();
+        self.preflights = JoinSet::new();
         self.locks.clear();
     }
 
     /// A channel has ended, to be served again.
-    pub(super) fn keep(&mut self, channel: &str, lock: Lock, stopped: &Stopped) {
+    pub(in crate::master) fn keep(&mut self, channel: &str, lock: Lock, stopped: &Stopped) {
         let name = || channel.to_owned();
         self.locks.insert(name(), lock);
         self.quiet.extend(stopped.quiet.then(name));
@@ -132,8 +132,8 @@ impl Recycle {
     }
 
     /// Everything has ended.
-    pub(super) fn end(self) -> Ended {
-        let keep = |(name, lock): (String, Lock)| match lock.keep() {
+    pub(in crate::master) fn finish(self) -> MasterExit {
+        let keep = |(name, lock): (String, Lock)| match lock.into_inherited_fd() {
             Ok(fd) => Some((name, fd)),
             Err(error) => {
                 warn!(channel = name, %error, "its lock cannot be kept: the channel is not served any more");
@@ -142,9 +142,9 @@ impl Recycle {
         };
         let locks: BTreeMap<_, _> = self.locks.into_iter().filter_map(keep).collect();
         if locks.is_empty() {
-            return Ended::Stopped;
+            return MasterExit::Stopped;
         }
         let count = self.memory.next_count(Instant::now());
-        Ended::BeginAnew(Again { count, locks, quiet: self.quiet, fewest: self.fewest })
+        MasterExit::Reexec(Handover { reexec_count: count, locks, quiet: self.quiet, fewest: self.fewest })
     }
 }

@@ -16,52 +16,60 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
 
-use super::answer::Refusal;
+use super::response::ErrorResponse;
 use crate::config::{Http, Secret};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// What needs no token, because it tells nothing.
-const OPEN: &str = "/health";
+const PUBLIC_PATH: &str = "/health";
 
 /// The rules, with what they compare with.
-pub(super) struct Guard {
+pub(super) struct Auth {
     token: Option<Secret>,
     hosts: Vec<String>,
     address: SocketAddr,
 }
 
 /// Refuses what the rules do not admit, for every path.
-pub(super) async fn watch(State(state): State<Arc<super::State>>, request: Request, next: Next) -> Response {
-    match state.guard.admit(request.uri(), request.headers()) {
+pub(super) async fn authorize(
+    State(state): State<Arc<super::ListenerState>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match state.auth.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
 }
 
-impl Guard {
+impl Auth {
     pub(super) fn new(settings: &Http, address: SocketAddr) -> Self {
         Self { token: settings.token.clone(), hosts: settings.hosts.clone(), address }
     }
 
     /// Whether a request may go on.
-    pub(super) fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorResponse> {
         let host = host(uri, headers)?;
-        if !self.is_ours(&host) {
+        if !self.is_own_host(&host) {
             let error = format!(
                 "the host \"{}\" is not one of this listener: use its address, {}, or add the name to hosts in [http]",
                 host.host().escape_debug(),
                 self.address
             );
-            return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, error));
+            return Err(ErrorResponse::new(StatusCode::MISDIRECTED_REQUEST, error));
         }
         if is_cross_site(headers, &host) {
             let error = "a browser sent this for a page of another site: push from a program of your own";
-            return Err(Refusal::new(StatusCode::FORBIDDEN, error));
+            return Err(ErrorResponse::new(StatusCode::FORBIDDEN, error));
         }
-        if uri.path() == OPEN || self.has_token(headers) { Ok(()) } else { Err(Refusal::unauthorized()) }
+        if uri.path() == PUBLIC_PATH || self.has_token(headers) {
+            Ok(())
+        } else {
+            Err(ErrorResponse::unauthorized())
+        }
     }
 
-    fn is_ours(&self, host: &Authority) -> bool {
+    fn is_own_host(&self, host: &Authority) -> bool {
         let name = host.host().to_ascii_lowercase();
         let bare = name.trim_start_matches('[').trim_end_matches(']');
         let name = name.strip_suffix('.').unwrap_or(&name);
@@ -80,7 +88,7 @@ impl Guard {
 }
 
 /// The host the client meant to reach.
-fn host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
+fn host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, ErrorResponse> {
     if let Some(authority) = uri.authority() {
         return Ok(authority.clone());
     }
@@ -89,7 +97,7 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
         (Some(host), None) => Authority::try_from(host.as_bytes()).ok(),
         _ => None,
     };
-    host.ok_or_else(|| Refusal::bad("the request needs one valid Host header"))
+    host.ok_or_else(|| ErrorResponse::bad_request("the request needs one valid Host header"))
 }
 
 /// Whether a browser says that a page of another site made it send this.
@@ -113,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    fn guard(token: Option<&str>) -> Guard {
+    fn auth(token: Option<&str>) -> Auth {
         let settings = Http {
             listen: ([127, 0, 0, 1], 9465).into(),
             token: token.map(Secret::new),
@@ -122,22 +130,22 @@ mod tests {
             max_connections: 1,
             timeout: Duration::ZERO,
         };
-        Guard::new(&settings, settings.listen)
+        Auth::new(&settings, settings.listen)
     }
 
     /// The status that a request with these headers is refused with.
-    fn refused(guard: &Guard, path: &str, headers: &[(&'static str, &str)]) -> Option<u16> {
+    fn refused(auth: &Auth, path: &str, headers: &[(&'static str, &str)]) -> Option<u16> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        guard.admit(&path.parse().unwrap(), &map).err().map(|refusal| refusal.status().as_u16())
+        auth.check(&path.parse().unwrap(), &map).err().map(|refusal| refusal.status().as_u16())
     }
 
     #[test]
     fn a_host_is_an_address_or_a_known_name() {
-        let guard = guard(None);
-        let host = |name: &str| refused(&guard, "/x", &[("host", name)]);
+        let auth = auth(None);
+        let host = |name: &str| refused(&auth, "/x", &[("host", name)]);
         for good in
             ["127.0.0.1:9465", "10.0.0.7", "[::1]:9465", "localhost:1", "LOCALHOST.", "Queue.internal:80"]
         {
@@ -148,17 +156,17 @@ mod tests {
         {
             assert_eq!(host(bad), Some(421), "{bad}");
         }
-        assert_eq!(refused(&guard, "/x", &[]), Some(400));
-        assert_eq!(refused(&guard, "/x", &[("host", "127.0.0.1"), ("host", "127.0.0.1")]), Some(400));
+        assert_eq!(refused(&auth, "/x", &[]), Some(400));
+        assert_eq!(refused(&auth, "/x", &[("host", "127.0.0.1"), ("host", "127.0.0.1")]), Some(400));
         assert_eq!(host("a b"), Some(400));
-        assert_eq!(refused(&guard, "http://evil.example/x", &[("host", "127.0.0.1")]), Some(421));
+        assert_eq!(refused(&auth, "http://evil.example/x", &[("host", "127.0.0.1")]), Some(421));
     }
 
     #[test]
     fn what_a_page_of_another_site_sends_is_refused() {
-        let guard = guard(None);
+        let auth = auth(None);
         let sent = |name: &'static str, value: &str| {
-            refused(&guard, "/x", &[("host", "127.0.0.1:9465"), (name, value)])
+            refused(&auth, "/x", &[("host", "127.0.0.1:9465"), (name, value)])
         };
         for (name, value) in [
             ("sec-fetch-site", "cross-site"),
@@ -180,8 +188,8 @@ mod tests {
 
     #[test]
     fn the_token_is_the_whole_token() {
-        let guard = guard(Some("s3cret"));
-        let sent = |value: &str| refused(&guard, "/x", &[("host", "localhost"), ("authorization", value)]);
+        let auth = auth(Some("s3cret"));
+        let sent = |value: &str| refused(&auth, "/x", &[("host", "localhost"), ("authorization", value)]);
         assert_eq!(sent("Bearer s3cret"), None);
         assert_eq!(sent("bearer  s3cret "), None);
         for wrong in ["Bearer s3cre", "Bearer s3cretx", "Bearer ", "Bearer", "s3cret", "Basic s3cret", ""] {
@@ -189,9 +197,9 @@ mod tests {
         }
         let host = ("host", "localhost");
         let twice = [host, ("authorization", "Bearer s3cret"), ("authorization", "Bearer s3cret")];
-        assert_eq!(refused(&guard, "/x", &twice), Some(401));
-        assert_eq!(refused(&guard, "/x", &[host]), Some(401));
-        assert_eq!(refused(&guard, "/health", &[host]), None);
-        assert_eq!(refused(&guard, "/healthy", &[host]), Some(401));
+        assert_eq!(refused(&auth, "/x", &twice), Some(401));
+        assert_eq!(refused(&auth, "/x", &[host]), Some(401));
+        assert_eq!(refused(&auth, "/health", &[host]), None);
+        assert_eq!(refused(&auth, "/healthy", &[host]), Some(401));
     }
 }

@@ -10,26 +10,27 @@ use tracing::{info, warn};
 
 use crate::config;
 
-const GROUPS: &str = "/sys/fs/cgroup";
+const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
 /// The memory, in MiB, that the control group of this process may use; `None` when nothing limits it.
 pub(super) fn memory_limit() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let unified = group(&text).and_then(|group| memory_of(Path::new(GROUPS), group, "memory.max"));
+    let unified =
+        unified_path(&text).and_then(|group| smallest_limit(Path::new(CGROUP_ROOT), group, "memory.max"));
     let separate = || {
-        let root = Path::new(GROUPS).join("memory");
-        memory_of(&root, group_of_memory(&text)?, "memory.limit_in_bytes")
+        let root = Path::new(CGROUP_ROOT).join("memory");
+        smallest_limit(&root, v1_memory_path(&text)?, "memory.limit_in_bytes")
     };
     unified.or_else(separate)
 }
 
 /// The path of the process in the one hierarchy of version 2, from lines such as `0::/system.slice/x.service`.
-fn group(text: &str) -> Option<&str> {
+fn unified_path(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("0::"))
 }
 
 /// The path in the hierarchy of version 1 that counts memory, from lines such as `4:memory:/docker/5a1f`.
-fn group_of_memory(text: &str) -> Option<&str> {
+fn v1_memory_path(text: &str) -> Option<&str> {
     text.lines().find_map(|line| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
         controllers.split(',').any(|name| name == "memory").then_some(path)
@@ -37,23 +38,23 @@ fn group_of_memory(text: &str) -> Option<&str> {
 }
 
 /// The smallest limit from the group up to the root, each in a file of this name: each holds for all below it.
-fn memory_of(root: &Path, group: &str, file: &str) -> Option<u64> {
+fn smallest_limit(root: &Path, group: &str, file: &str) -> Option<u64> {
     let inside = Path::new(group.trim_start_matches('/'));
     let groups = inside.ancestors().map(|group| root.join(group));
     groups
-        .filter_map(|group: PathBuf| bytes(&fs::read_to_string(group.join(file)).ok()?))
+        .filter_map(|group: PathBuf| parse_limit(&fs::read_to_string(group.join(file)).ok()?))
         .min()
         .map(|b| b >> 20)
 }
 
 /// A limit in bytes. None is `max`, or a number that no machine has.
-fn bytes(text: &str) -> Option<u64> {
+fn parse_limit(text: &str) -> Option<u64> {
     text.trim().parse().ok().filter(|bytes| *bytes < 1 << 60)
 }
 
 /// What each of the channels' pools may use of the memory that the control group allows, in MiB, where they do not say it
 /// themselves: together four fifths, for the master, its guardian and the kernel need some, too.
-pub(super) fn share<'a>(
+pub(super) fn pool_share<'a>(
     channels: impl Iterator<Item = &'a config::Channel>,
     memory: Option<u64>,
 ) -> Option<u64> {
@@ -62,7 +63,7 @@ pub(super) fn share<'a>(
 }
 
 /// Sets what a pool may use where nothing is said.
-pub(super) fn fit(channel: &mut config::Channel, share: Option<u64>) {
+pub(super) fn apply_share(channel: &mut config::Channel, share: Option<u64>) {
     if may_grow(channel) && channel.worker.pool_memory_limit.is_none() {
         channel.worker.pool_memory_limit = share;
         if let Some(share) = share {
@@ -77,7 +78,7 @@ fn may_grow(channel: &config::Channel) -> bool {
 }
 
 /// Says what is allowed and likely not meant.
-pub(super) fn warn(channel: &config::Channel, memory: Option<u64>) {
+pub(super) fn warn_of_risks(channel: &config::Channel, memory: Option<u64>) {
     let worker = &channel.worker;
     if geteuid().is_root() && worker.user.is_none() {
         warn!(channel = %channel.name, "its workers run as root: set worker.user, or run the master as another user");
@@ -105,7 +106,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let service = root.path().join("system.slice/jobs.service");
         fs::create_dir_all(&service).unwrap();
-        let limit = || memory_of(root.path(), "/system.slice/jobs.service", "memory.max");
+        let limit = || smallest_limit(root.path(), "/system.slice/jobs.service", "memory.max");
         assert_eq!(limit(), None);
         fs::write(service.join("memory.max"), "max\n").unwrap();
         assert_eq!(limit(), None);
@@ -115,8 +116,8 @@ mod tests {
         assert_eq!(limit(), Some(512));
         // In a namespace of its own a container sees itself as the root.
         fs::write(root.path().join("memory.max"), "268435456\n").unwrap();
-        assert_eq!((limit(), memory_of(root.path(), "/", "memory.max")), (Some(256), Some(256)));
-        assert_eq!(memory_of(root.path(), "/../elsewhere", "memory.max"), Some(256));
+        assert_eq!((limit(), smallest_limit(root.path(), "/", "memory.max")), (Some(256), Some(256)));
+        assert_eq!(smallest_limit(root.path(), "/../elsewhere", "memory.max"), Some(256));
     }
 
     #[test]
@@ -124,11 +125,11 @@ mod tests {
         let text = "[channels.a.worker]\ntype = \"process-pool\"\n[channels.b.worker]\ntype = \"process-pool\"\n\
                     pool_memory_limit = 700\n[channels.c.worker]\ntype = \"coroutine\"\n";
         let mut config = config::Config::parse(text, "/srv/aint-queue.toml").unwrap();
-        let share_of = |memory| share(config.channels.values(), memory);
+        let share_of = |memory| pool_share(config.channels.values(), memory);
         assert_eq!((share_of(None), share_of(Some(1000))), (None, Some(400)));
         let mut fitted = |name: &str| {
             let channel = config.channels.get_mut(name).unwrap();
-            fit(channel, Some(400));
+            apply_share(channel, Some(400));
             channel.worker.pool_memory_limit
         };
         assert_eq!((fitted("a"), fitted("b"), fitted("c")), (Some(400), Some(700), None));
@@ -136,11 +137,11 @@ mod tests {
 
     #[test]
     fn the_hierarchy_of_version_2_is_found_among_others() {
-        assert_eq!(group("12:memory:/old\n0::/user.slice\n"), Some("/user.slice"));
-        assert_eq!(group("0::/\n"), Some("/"));
-        assert_eq!(group("12:memory:/old\n"), None);
-        assert_eq!(group_of_memory("3:cpu,memory:/old\n0::/\n"), Some("/old"));
-        assert_eq!(group_of_memory("5:devices:/memory\n0::/\n"), None);
-        assert_eq!(bytes("9223372036854771712\n"), None, "what version 1 says for no limit");
+        assert_eq!(unified_path("12:memory:/old\n0::/user.slice\n"), Some("/user.slice"));
+        assert_eq!(unified_path("0::/\n"), Some("/"));
+        assert_eq!(unified_path("12:memory:/old\n"), None);
+        assert_eq!(v1_memory_path("3:cpu,memory:/old\n0::/\n"), Some("/old"));
+        assert_eq!(v1_memory_path("5:devices:/memory\n0::/\n"), None);
+        assert_eq!(parse_limit("9223372036854771712\n"), None, "what version 1 says for no limit");
     }
 }

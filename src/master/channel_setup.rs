@@ -15,7 +15,7 @@ use crate::webhook;
 
 /// The program behind a channel's jobs and the directory it starts in. A program of the user's starts where its
 /// configuration is, so that it finds its files however the master was started.
-pub(super) fn program(config: &config::Channel, base: &Path) -> Result<Behind, ListenError> {
+pub(super) fn job_program(config: &config::Channel, base: &Path) -> Result<JobProgram, ListenError> {
     let checked = |command: &[String]| {
         config::program::locate(&command[0], base)
             .map(|_| command.to_vec())
@@ -29,13 +29,13 @@ pub(super) fn program(config: &config::Channel, base: &Path) -> Result<Behind, L
     let (program, cwd) = match &config.worker.handler {
         Handler::Registered => (own("__worker")?, None),
         Handler::Webhook(settings) => {
-            env.push((webhook::VARIABLE.to_owned(), settings.to_variable()));
-            (own(webhook::ARGUMENT)?, None)
+            env.push((webhook::SETTINGS_VARIABLE.to_owned(), settings.to_variable()));
+            (own(webhook::WORKER_ARGUMENT)?, None)
         }
         Handler::Wire { command } => (Program::Wire(checked(command)?), Some(base.to_owned())),
         Handler::Exec { command } => (Program::Exec(checked(command)?), Some(base.to_owned())),
     };
-    Ok(Behind { program, cwd, env, privileges: privileges(config)? })
+    Ok(JobProgram { program, cwd, env, privileges: privileges(config)? })
 }
 
 /// What a channel's workers may be and use.
@@ -58,7 +58,7 @@ fn privileges(config: &config::Channel) -> Result<Privileges, ListenError> {
 }
 
 /// What runs a channel's jobs.
-pub(super) struct Behind {
+pub(super) struct JobProgram {
     program: Program,
     cwd: Option<PathBuf>,
     env: Vec<(String, String)>,
@@ -66,8 +66,8 @@ pub(super) struct Behind {
 }
 
 /// What a channel's actor gets beside its configuration.
-pub(super) struct Means {
-    pub(super) behind: Behind,
+pub(super) struct ActorParts {
+    pub(super) program: JobProgram,
     pub(super) store: Arc<dyn Store>,
     pub(super) guardian: GuardianHandle,
     pub(super) scope: Scope,
@@ -75,35 +75,35 @@ pub(super) struct Means {
     /// The fewest workers, if they were set by hand.
     pub(super) fewest: Option<usize>,
     pub(super) cross_channel: Arc<dyn CrossChannelPush>,
-    pub(super) dead: Vec<Owner>,
+    pub(super) dead_owners: Vec<Owner>,
     pub(super) on_join: OnJoin,
     pub(super) metrics: ChannelMetrics,
 }
 
 /// A channel's actor, ready to run.
-pub(super) fn actor(config: &config::Channel, means: Means) -> Channel {
-    let ReloadSpec { pool, settings } = renewal(config, means.behind, &means.guardian);
+pub(super) fn channel_actor(config: &config::Channel, parts: ActorParts) -> Channel {
+    let ReloadSpec { pool, settings } = renewal(config, parts.program, &parts.guardian);
     let mut pool = Pool::new(pool);
-    if let Some(fewest) = means.fewest {
+    if let Some(fewest) = parts.fewest {
         pool.restore_manual_minimum(fewest);
     }
     Channel::new(Setup {
         name: config.name.as_str().into(),
-        store: means.store,
+        store: parts.store,
         pool,
         settings,
-        dead: means.dead,
-        on_join: means.on_join,
-        scope: means.scope,
-        quiet: means.quiet,
-        cross_channel: Some(means.cross_channel),
-        metrics: means.metrics,
+        dead: parts.dead_owners,
+        on_join: parts.on_join,
+        scope: parts.scope,
+        quiet: parts.quiet,
+        cross_channel: Some(parts.cross_channel),
+        metrics: parts.metrics,
     })
 }
 
 /// The files that a change on disk makes another program.
-fn files(behind: &Behind) -> Vec<PathBuf> {
-    match (&behind.program, &behind.cwd) {
+fn program_files(program: &JobProgram) -> Vec<PathBuf> {
+    match (&program.program, &program.cwd) {
         (Program::Wire(argv), Some(cwd)) => config::program::files(argv, cwd),
         (Program::Wire(argv), None) => argv.first().map(PathBuf::from).into_iter().collect(),
         (Program::Exec(_), _) => Vec::new(),
@@ -111,17 +111,21 @@ fn files(behind: &Behind) -> Vec<PathBuf> {
 }
 
 /// What a channel works with that another configuration may change.
-pub(super) fn renewal(config: &config::Channel, behind: Behind, guardian: &GuardianHandle) -> ReloadSpec {
+pub(super) fn renewal(
+    config: &config::Channel,
+    program: JobProgram,
+    guardian: &GuardianHandle,
+) -> ReloadSpec {
     let worker = &config.worker;
     let spec = PoolSpec {
         channel: config.name.as_str().into(),
-        files: files(&behind),
-        program: behind.program,
+        files: program_files(&program),
+        program: program.program,
         plan: worker.plan,
         scaling: worker.scaling(),
         recycling: worker.recycling(),
-        env: behind.env,
-        cwd: behind.cwd,
+        env: program.env,
+        cwd: program.cwd,
         boot_timeout: worker.boot_timeout,
         timeout_grace: config.timeout_grace,
         stop_grace: config.stop_grace,
@@ -134,7 +138,7 @@ pub(super) fn renewal(config: &config::Channel, behind: Behind, guardian: &Guard
         stop_wait: config.stop_wait,
     };
     ReloadSpec {
-        pool: pool::GenerationSpec { spec, guardian: guardian.with_privileges(behind.privileges) },
+        pool: pool::GenerationSpec { spec, guardian: guardian.with_privileges(program.privileges) },
         settings,
     }
 }

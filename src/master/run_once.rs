@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::actor::{Means, actor, program};
+use super::channel_setup::{ActorParts, channel_actor, job_program};
 use super::signals::Signals;
 use super::start::{incarnation, open_store};
 use super::{ListenError, runtime};
@@ -26,36 +26,36 @@ pub fn run_once(
     scope: Scope,
 ) -> Result<Stopped, ListenError> {
     runtime()?.block_on(async {
-        let mut signals = Signals::take_over().map_err(ListenError::System)?;
-        let behind = program(channel, &config.directory())?;
+        let mut signals = Signals::install().map_err(ListenError::System)?;
+        let program = job_program(channel, &config.directory())?;
         let store = open_store(channel).await?;
         let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
         let mut channel = channel.clone();
         // One worker is all it takes.
         (channel.worker.plan.min, channel.worker.plan.max, channel.worker.plan.spare) = (1, 1, 0);
-        let means = Means {
-            behind,
+        let parts = ActorParts {
+            program,
             store,
             guardian: guardian.handle().with_scope("once"),
             scope,
             quiet: false,
             fewest: None,
-            dead: Vec::new(),
+            dead_owners: Vec::new(),
             on_join: OnJoin(Box::new(|_| {})),
             cross_channel: Arc::new(Queues::of(Arc::clone(config))),
             metrics: Metrics::default().channel(&channel.name),
         };
-        let actor = actor(&channel, means);
-        let (commands, told) = mpsc::channel(4);
-        let run = actor.run(told);
+        let actor = channel_actor(&channel, parts);
+        let (commands, on_command) = mpsc::channel(4);
+        let run = actor.run(on_command);
         tokio::pin!(run);
-        let mut asked = false;
+        let mut stopping = false;
         let stopped = loop {
             tokio::select! {
                 stopped = &mut run => break stopped,
                 _ = signals.next() => {
-                    let _ = commands.try_send(Command::Stop { force: asked });
-                    asked = true;
+                    let _ = commands.try_send(Command::Stop { force: stopping });
+                    stopping = true;
                 }
             }
         };

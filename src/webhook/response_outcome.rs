@@ -7,15 +7,15 @@ use hyper::StatusCode;
 use crate::job::JobError;
 
 /// The longest wait a receiver can ask for.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// The shortest one: "now" would use up all attempts at once.
-const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+const MIN_WAIT: Duration = Duration::from_secs(1);
 /// So many bytes of a body are kept as an error.
-const KEPT: usize = 1024;
+const MAX_EXCERPT: usize = 1024;
 
 /// What came back.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct ReceivedResponse {
     pub(super) status: StatusCode,
     /// The header `Retry-After`.
     pub(super) retry_after: Option<String>,
@@ -24,18 +24,18 @@ pub(super) struct Answer {
 }
 
 /// Done, tried again, or failed for good.
-pub(super) fn judge(answer: Answer, now: SystemTime) -> Result<(), JobError> {
-    let Answer { status, retry_after, body } = answer;
+pub(super) fn outcome(answer: ReceivedResponse, now: SystemTime) -> Result<(), JobError> {
+    let ReceivedResponse { status, retry_after, body } = answer;
     let body = match excerpt(&body) {
         empty if empty.is_empty() => empty,
         body => format!(": {body}"),
     };
     let reason = status.canonical_reason().map_or_else(String::new, |reason| format!(" {reason}"));
     let error = format!("the receiver answered {}{reason}{body}", status.as_u16());
-    let asked = retry_after.and_then(|text| wait(&text, now));
+    let asked = retry_after.and_then(|text| retry_after_wait(&text, now));
     match (status.as_u16(), asked) {
         (200..=299, _) => Ok(()),
-        (429 | 503, Some(wait)) => Err(JobError::retry_after(wait, error)),
+        (429 | 503, Some(retry_after_wait)) => Err(JobError::retry_after(retry_after_wait, error)),
         (300..=399, _) => Err(JobError::never(format!(
             "{error}; redirects are not followed: write the address of the receiver itself into worker.url"
         ))),
@@ -46,22 +46,22 @@ pub(super) fn judge(answer: Answer, now: SystemTime) -> Result<(), JobError> {
 }
 
 /// The value of `Retry-After`, seconds or a date, as a wait within our bounds.
-fn wait(text: &str, now: SystemTime) -> Option<Duration> {
+fn retry_after_wait(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
-    let wait = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+    let retry_after_wait = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         // More digits than a number can have are a long time too.
-        text.parse().map_or(LONGEST_WAIT, Duration::from_secs)
+        text.parse().map_or(MAX_WAIT, Duration::from_secs)
     } else {
         let date = httpdate::parse_http_date(text).ok()?;
         date.duration_since(now).unwrap_or_default()
     };
-    Some(wait.clamp(SHORTEST_WAIT, LONGEST_WAIT))
+    Some(retry_after_wait.clamp(MIN_WAIT, MAX_WAIT))
 }
 
 /// The first bytes of a body on one line, with nothing in them that could move a terminal.
 fn excerpt(body: &str) -> String {
     let body = body.trim();
-    let kept = &body[..body.floor_char_boundary(KEPT)];
+    let kept = &body[..body.floor_char_boundary(MAX_EXCERPT)];
     let escaped = |c: char| match c {
         '\n' | '\r' | '\t' => " ".to_owned(),
         // Besides control characters those that are not seen or turn the direction of writing.
@@ -89,9 +89,10 @@ mod tests {
 
     fn end(status: u16, retry_after: Option<&str>) -> Outcome {
         let status = StatusCode::from_u16(status).unwrap();
-        let answer = Answer { status, retry_after: retry_after.map(str::to_owned), body: "no\n".into() };
+        let answer =
+            ReceivedResponse { status, retry_after: retry_after.map(str::to_owned), body: "no\n".into() };
         let now = SystemTime::UNIX_EPOCH + EXAMPLE - Duration::from_secs(90);
-        judge(answer, now).map_or_else(JobError::into_outcome, |()| Outcome::Done)
+        outcome(answer, now).map_or_else(JobError::into_outcome, |()| Outcome::Done)
     }
 
     fn next(status: u16, retry_after: Option<&str>) -> Next {
@@ -138,8 +139,9 @@ mod tests {
     #[test]
     fn the_error_keeps_status_and_beginning_of_the_body() {
         let error = |body: &str| {
-            let answer = Answer { status: StatusCode::NOT_FOUND, retry_after: None, body: body.into() };
-            judge(answer, SystemTime::UNIX_EPOCH).unwrap_err().message().to_owned()
+            let answer =
+                ReceivedResponse { status: StatusCode::NOT_FOUND, retry_after: None, body: body.into() };
+            outcome(answer, SystemTime::UNIX_EPOCH).unwrap_err().message().to_owned()
         };
         assert_eq!(error(""), "the receiver answered 404 Not Found");
         assert_eq!(
@@ -147,9 +149,9 @@ mod tests {
             "the receiver answered 404 Not Found: a  b\\u{1b}[31m\\u{202e}"
         );
         let long = error(&"ä".repeat(2000));
-        assert!(long.ends_with("ä…") && long.len() < KEPT + 60, "{}", long.len());
-        let redirect = judge(
-            Answer { status: StatusCode::FOUND, retry_after: None, body: String::new() },
+        assert!(long.ends_with("ä…") && long.len() < MAX_EXCERPT + 60, "{}", long.len());
+        let redirect = outcome(
+            ReceivedResponse { status: StatusCode::FOUND, retry_after: None, body: String::new() },
             SystemTime::UNIX_EPOCH,
         );
         assert!(redirect.unwrap_err().message().contains("302 Found; redirects are not followed"));

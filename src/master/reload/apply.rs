@@ -4,57 +4,62 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::reload::{Changes, NotReloaded, Reloaded, Task};
-use super::watch::Watch;
-use super::{Master, orders};
+use super::{ReloadChanges, ReloadError, ReloadTask, Reloaded, queue::ReloadEvent};
+use crate::master::Master;
+use crate::master::watchdog::Watchdog;
 
 impl Master {
     /// A signal asks for all channels.
-    pub(super) fn reload_all(&mut self, watch: &Watch) {
+    pub(in crate::master) fn reload_all(&mut self, watchdog: &Watchdog) {
         for name in self.services.keys().cloned().collect::<Vec<_>>() {
-            if let Some(due) = self.orders.take(name, None) {
-                self.on_order(orders::Event::Due(due), watch);
+            if let Some(due) = self.reloads.enqueue(name, None) {
+                self.on_reload_event(ReloadEvent::Due(due), watchdog);
             }
         }
     }
 
-    pub(super) fn on_order(&mut self, event: orders::Event, watch: &Watch) {
+    pub(in crate::master) fn on_reload_event(&mut self, event: ReloadEvent, watchdog: &Watchdog) {
         match event {
-            orders::Event::Due(name) => self.begin_reload(name, watch),
-            orders::Event::Ended(name, result) => {
+            ReloadEvent::Due(name) => self.begin_reload(name, watchdog),
+            ReloadEvent::Ended(name, result) => {
                 let changes = match *result {
                     Ok(Reloaded { channel, base, changes }) => {
                         if let Some(service) = self.services.get_mut(&name) {
-                            service.renew(channel, &base);
+                            service.apply_config(channel, &base);
                         }
                         Ok(changes)
                     }
                     Err(error) => Err(error),
                 };
-                self.end_reload(name, &changes, watch);
+                self.end_reload(name, &changes, watchdog);
             }
         }
     }
 
-    fn begin_reload(&mut self, name: Arc<str>, watch: &Watch) {
+    fn begin_reload(&mut self, name: Arc<str>, watchdog: &Watchdog) {
         let Some(service) = self.services.get(&name) else {
-            return self.end_reload(name, &Err(NotReloaded::Stopping), watch);
+            return self.end_reload(name, &Err(ReloadError::Stopping), watchdog);
         };
         // Also when one has just ended: whoever asked meanwhile waits for the word that follows.
-        watch.reloading();
-        let task = Task {
+        watchdog.reloading();
+        let task = ReloadTask {
             config: Arc::clone(&self.config),
             channel: service.config.clone(),
             memory_share: self.memory_share,
             guardian: service.guardian.clone(),
             commands: service.commands.clone(),
         };
-        self.orders.begin(name, task);
+        self.reloads.begin(name, task);
     }
 
-    fn end_reload(&mut self, name: Arc<str>, changes: &Result<Changes, NotReloaded>, watch: &Watch) {
+    fn end_reload(
+        &mut self,
+        name: Arc<str>,
+        changes: &Result<ReloadChanges, ReloadError>,
+        watchdog: &Watchdog,
+    ) {
         match changes {
-            Ok(Changes { renewed, restart, program_replaced }) => {
+            Ok(ReloadChanges { renewed, restart, program_replaced }) => {
                 let generation = renewed.generation;
                 info!(channel = %name, generation, "reloaded");
                 if !restart.is_empty() {
@@ -66,17 +71,17 @@ impl Master {
                     );
                 }
             }
-            Err(why @ NotReloaded::Stopping) => info!(channel = %name, "not reloaded: {why}"),
+            Err(why @ ReloadError::Stopping) => info!(channel = %name, "not reloaded: {why}"),
             Err(why) => {
                 // A list of mistakes is one line of the log, too.
                 let why = why.to_string().replace("\n  ", "; ");
                 error!(channel = %name, "not reloaded, everything goes on as before: {why}");
             }
         }
-        if self.orders.end(&name, changes) {
-            self.begin_reload(name, watch);
-        } else if self.orders.is_idle() {
-            watch.reloaded(changes.is_ok());
+        if self.reloads.end(&name, changes) {
+            self.begin_reload(name, watchdog);
+        } else if self.reloads.is_idle() {
+            watchdog.reloaded(changes.is_ok());
         }
     }
 }

@@ -13,17 +13,17 @@ use std::path::{Path, PathBuf};
 pub fn own_program() -> io::Result<PathBuf> {
     let named = std::env::args_os().next().map(PathBuf::from);
     let found = named.and_then(|path| locate(&path)).filter(|path| path.is_file());
-    found.map_or_else(|| std::env::current_exe().map(as_named), Ok)
+    found.map_or_else(|| std::env::current_exe().map(without_deleted_suffix), Ok)
 }
 
 /// Without what the system adds to the path of a file that was removed: there may be another one in its place by and by.
-fn as_named(path: PathBuf) -> PathBuf {
+fn without_deleted_suffix(path: PathBuf) -> PathBuf {
     let bytes = path.as_os_str().as_bytes();
     bytes.strip_suffix(b" (deleted)").map_or_else(|| path.clone(), |named| OsStr::from_bytes(named).into())
 }
 
 /// Whether the file of this program is another one than this process runs: workers that are started now are a newer program.
-pub(super) fn is_replaced() -> bool {
+pub(super) fn is_program_replaced() -> bool {
     use std::os::unix::fs::MetadataExt;
     let identity = |path: &Path| path.metadata().ok().map(|found| (found.dev(), found.ino()));
     // The link leads to the file itself, also when another one has taken its name.

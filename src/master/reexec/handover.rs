@@ -11,27 +11,27 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use serde::{Deserialize, Serialize};
 
-use super::own_program;
 use crate::fd;
+use crate::master::own_program;
 
 /// What the next program is told. Only numbers of descriptors: what they are is checked by who takes them.
-const VARIABLE: &str = "AINT_QUEUE_AGAIN";
+const HANDOVER_VARIABLE: &str = "AINT_QUEUE_AGAIN";
 
 /// What goes from one program to the next.
 #[derive(Debug, Default)]
-pub struct Again {
+pub struct Handover {
     /// How many beginnings in quick succession this is.
-    pub(super) count: u32,
+    pub(in crate::master) reexec_count: u32,
     /// The channels that were served, with their locks.
-    pub(super) locks: BTreeMap<String, OwnedFd>,
+    pub(in crate::master) locks: BTreeMap<String, OwnedFd>,
     /// Those of them that were quiet.
-    pub(super) quiet: BTreeSet<String>,
+    pub(in crate::master) quiet: BTreeSet<String>,
     /// The fewest workers of those where they were set by hand.
-    pub(super) fewest: BTreeMap<String, usize>,
+    pub(in crate::master) fewest: BTreeMap<String, usize>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Told {
+struct HandoverRecord {
     /// The process, which stays the same.
     pid: u32,
     count: u32,
@@ -42,21 +42,21 @@ struct Told {
     fewest: BTreeMap<String, usize>,
 }
 
-impl Again {
+impl Handover {
     /// What the program before has left to this one; `None` when there was none. Call it once.
     #[must_use]
     pub fn from_env() -> Option<Self> {
-        let told: Told = serde_json::from_str(&std::env::var(VARIABLE).ok()?).ok()?;
+        let record: HandoverRecord = serde_json::from_str(&std::env::var(HANDOVER_VARIABLE).ok()?).ok()?;
         // Of another process, it is a word from somewhere else, such as a shell that has kept the variable.
-        if told.pid != std::process::id() {
+        if record.pid != std::process::id() {
             return None;
         }
         let standard = 2;
-        let locks = told.locks.iter().filter(|(_, number)| **number > standard);
+        let locks = record.locks.iter().filter(|(_, number)| **number > standard);
         let locks: BTreeMap<_, _> =
             locks.filter_map(|(name, number)| Some((name.clone(), fd::inherited(*number).ok()?))).collect();
-        let Told { count, quiet, fewest, .. } = told;
-        (!locks.is_empty()).then_some(Self { count, locks, quiet, fewest })
+        let HandoverRecord { count, quiet, fewest, .. } = record;
+        (!locks.is_empty()).then_some(Self { reexec_count: count, locks, quiet, fewest })
     }
 
     /// The channels to serve.
@@ -66,30 +66,30 @@ impl Again {
 
     /// Runs the program again. It returns only when that is not possible, with the reason.
     #[must_use]
-    pub fn run(self) -> io::Error {
-        match self.try_run() {
+    pub fn exec(self) -> io::Error {
+        match self.try_exec() {
             Ok(never) => match never {},
             Err(error) => error,
         }
     }
 
-    fn try_run(self) -> io::Result<std::convert::Infallible> {
+    fn try_exec(self) -> io::Result<std::convert::Infallible> {
         for lock in self.locks.values() {
             fcntl(lock, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
         let locks = self.locks.iter().map(|(name, lock)| (name.clone(), lock.as_raw_fd())).collect();
-        let told = Told {
+        let record = HandoverRecord {
             pid: std::process::id(),
-            count: self.count,
+            count: self.reexec_count,
             locks,
             quiet: self.quiet.clone(),
             fewest: self.fewest.clone(),
         };
-        let told = serde_json::to_string(&told).map_err(io::Error::other)?;
+        let record = serde_json::to_string(&record).map_err(io::Error::other)?;
         let text = |text: OsString| CString::new(text.into_vec()).map_err(io::Error::other);
         let args = std::env::args_os().map(text).collect::<io::Result<Vec<_>>>()?;
-        let others = std::env::vars_os().filter(|(name, _)| name != VARIABLE);
-        let variables = others.chain([(VARIABLE.into(), told.into())]).map(|(name, value)| {
+        let others = std::env::vars_os().filter(|(name, _)| name != HANDOVER_VARIABLE);
+        let variables = others.chain([(HANDOVER_VARIABLE.into(), record.into())]).map(|(name, value)| {
             text(OsString::from_vec([name.as_bytes(), b"=", value.as_bytes()].concat()))
         });
         let variables = variables.collect::<io::Result<Vec<_>>>()?;

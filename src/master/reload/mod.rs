@@ -3,6 +3,9 @@
 //! Nothing has changed before the first worker of the new generation is ready, so whatever fails up to there leaves the
 //! channel as it was.
 
+mod apply;
+mod queue;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,20 +13,22 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
-use super::actor::{Behind, program, renewal};
-use super::machine;
-use super::program::is_replaced;
+use super::channel_setup::{JobProgram, job_program, renewal};
+use super::container_memory;
+use super::own_program::is_program_replaced;
 use crate::channel::Command;
 use crate::config::{self, Config};
 use crate::guardian::GuardianHandle;
 use crate::job::explained;
 use crate::pool::{RolloutError, RolloutSummary};
 
+pub(super) use queue::{ReloadQueue, ReloadRequest};
+
 /// A channel to reload, as it is.
-pub(super) struct Task {
+pub(super) struct ReloadTask {
     pub(super) config: Arc<Config>,
     pub(super) channel: config::Channel,
-    /// See [`machine::share`].
+    /// See [`container_memory::pool_share`].
     pub(super) memory_share: Option<u64>,
     pub(super) guardian: GuardianHandle,
     pub(super) commands: mpsc::Sender<Command>,
@@ -36,12 +41,12 @@ pub(super) struct Reloaded {
     pub(super) channel: config::Channel,
     /// The directory of the configuration.
     pub(super) base: PathBuf,
-    pub(super) changes: Changes,
+    pub(super) changes: ReloadChanges,
 }
 
 /// What a reload changed.
 #[derive(Clone, Debug)]
-pub(super) struct Changes {
+pub(super) struct ReloadChanges {
     /// The workers.
     pub(super) renewed: RolloutSummary,
     /// The changed keys that take effect with the next start only.
@@ -52,7 +57,7 @@ pub(super) struct Changes {
 
 /// Why a channel was not reloaded; it goes on as before.
 #[derive(Clone, Debug, Error)]
-pub(super) enum NotReloaded {
+pub(super) enum ReloadError {
     /// The configuration cannot be used.
     #[error("{0}")]
     Config(String),
@@ -65,27 +70,31 @@ pub(super) enum NotReloaded {
 }
 
 /// Reloads a channel.
-pub(super) async fn reload(task: Task) -> Result<Reloaded, NotReloaded> {
-    let Task { config, channel, memory_share, guardian, commands } = task;
+pub(super) async fn reload(task: ReloadTask) -> Result<Reloaded, ReloadError> {
+    let ReloadTask { config, channel, memory_share, guardian, commands } = task;
     // Files and the names of users are looked up, which may take a while.
     let prepared = tokio::task::spawn_blocking(move || prepare(&config, &channel, memory_share)).await;
-    let Prepared { channel, base, behind, restart } =
-        prepared.map_err(|error| NotReloaded::Workers(format!("a bug of aint-queue: {error}")))??;
+    let Prepared { channel, base, program, restart } =
+        prepared.map_err(|error| ReloadError::Workers(format!("a bug of aint-queue: {error}")))??;
     let (reply, ended) = oneshot::channel();
-    let command = Command::Reload(Box::new(renewal(&channel, behind, &guardian)), reply);
-    commands.send(command).await.map_err(|_| NotReloaded::Stopping)?;
+    let command = Command::Reload(Box::new(renewal(&channel, program, &guardian)), reply);
+    commands.send(command).await.map_err(|_| ReloadError::Stopping)?;
     let renewed = ended.await.unwrap_or(Err(RolloutError::Stopping)).map_err(|why| match why {
-        RolloutError::Stopping => NotReloaded::Stopping,
-        RolloutError::Failed(why) => NotReloaded::Workers(why),
+        RolloutError::Stopping => ReloadError::Stopping,
+        RolloutError::Failed(why) => ReloadError::Workers(why),
     })?;
-    Ok(Reloaded { channel, base, changes: Changes { renewed, restart, program_replaced: is_replaced() } })
+    Ok(Reloaded {
+        channel,
+        base,
+        changes: ReloadChanges { renewed, restart, program_replaced: is_program_replaced() },
+    })
 }
 
 /// Everything that can be refused before anything is started.
 struct Prepared {
     channel: config::Channel,
     base: PathBuf,
-    behind: Behind,
+    program: JobProgram,
     restart: Vec<String>,
 }
 
@@ -93,17 +102,17 @@ fn prepare(
     old: &Config,
     channel: &config::Channel,
     memory_share: Option<u64>,
-) -> Result<Prepared, NotReloaded> {
+) -> Result<Prepared, ReloadError> {
     // Without a file there is nothing that could have changed, but for the program.
     let new = match &old.file {
-        Some(file) => &Config::load(file).map_err(|error| NotReloaded::Config(error.to_string()))?,
+        Some(file) => &Config::load(file).map_err(|error| ReloadError::Config(error.to_string()))?,
         None => old,
     };
     let base = new.directory();
-    let found = new.channel(&channel.name).map_err(|error| NotReloaded::Config(error.to_string()))?;
+    let found = new.channel(&channel.name).map_err(|error| ReloadError::Config(error.to_string()))?;
     let was = channel.worker.clone();
     let config::Renewal { mut channel, mut restart } = config::renew(channel, found);
-    machine::fit(&mut channel, memory_share);
+    container_memory::apply_share(&mut channel, memory_share);
     restart.extend(config::changed_tables(old, new));
     // They are about to be put in force, and who asks by a signal has only the log.
     let ours = format!("channels.{}.", channel.name);
@@ -113,8 +122,8 @@ fn prepare(
     if (channel.worker.plan, channel.worker.memory_limit, &channel.worker.user)
         != (was.plan, was.memory_limit, &was.user)
     {
-        machine::warn(&channel, machine::memory_limit());
+        container_memory::warn_of_risks(&channel, container_memory::memory_limit());
     }
-    let behind = program(&channel, &base).map_err(|error| NotReloaded::Config(explained(&error)))?;
-    Ok(Prepared { channel, base, behind, restart })
+    let program = job_program(&channel, &base).map_err(|error| ReloadError::Config(explained(&error)))?;
+    Ok(Prepared { channel, base, program, restart })
 }

@@ -11,48 +11,49 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
-use super::actor::program;
-use super::own_program;
-use super::run_dir::{LockError, RunDir};
-use super::start::ListenError;
 use crate::channel::Command;
 use crate::config::{self, Config, Driver};
 use crate::http;
 use crate::job::explained;
+use crate::master::channel_setup::job_program;
+use crate::master::own_program;
+use crate::master::run_dir::{LockError, RunDir};
+use crate::master::start::ListenError;
 use crate::store;
 
 /// How long an actor may take to say how it stands.
-const LOOK: Duration = Duration::from_secs(1);
+const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a store that the next program would be the first to use may take to open.
-const OPEN: Duration = Duration::from_secs(5);
+const STORE_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the next program begins from.
 #[derive(Clone, Debug)]
-pub(super) struct Check {
+pub(in crate::master) struct Preflight {
     /// The configuration of this program; the next one reads its file again.
-    pub(super) config: Arc<Config>,
+    pub(in crate::master) config: Arc<Config>,
     /// Whether the HTTP listener is wanted.
-    pub(super) http: bool,
+    pub(in crate::master) http: bool,
 }
 
 /// A channel that is served, and its actor.
-pub(super) type Served = (Arc<str>, mpsc::Sender<Command>);
+pub(in crate::master) type ServedChannel = (Arc<str>, mpsc::Sender<Command>);
 
-impl Check {
+impl Preflight {
     /// Whether the next program could serve these channels; if not, why.
-    pub(super) async fn run(self, served: Vec<Served>) -> Result<(), String> {
-        stores_answer(&served).await?;
+    pub(in crate::master) async fn run(self, served: Vec<ServedChannel>) -> Result<(), String> {
+        check_current_stores(&served).await?;
         let names: Vec<_> = served.into_iter().map(|(name, _)| name).collect();
         // Files and the names of users are looked up, which may take a while.
-        let checked = tokio::task::spawn_blocking(move || self.could_start(&names)).await;
+        let checked = tokio::task::spawn_blocking(move || self.check_start(&names)).await;
         // These last: what opening one makes is left only by a program that begins anew.
-        stores_open(checked.unwrap_or_else(|error| Err(a_bug(&error)))?, OPEN).await
+        check_new_stores(checked.unwrap_or_else(|error| Err(internal_error(&error)))?, STORE_OPEN_TIMEOUT)
+            .await
     }
 
     /// What a start refuses before it looks for stores. Answers the channels whose store is another one then, which
     /// nobody has looked at yet.
-    fn could_start(&self, names: &[Arc<str>]) -> Result<Vec<config::Channel>, String> {
-        let mut moved = Vec::new();
+    fn check_start(&self, names: &[Arc<str>]) -> Result<Vec<config::Channel>, String> {
+        let mut new_stores = Vec::new();
         let next = match &self.config.file {
             Some(file) => &Config::load(file).map_err(|error| error.to_string())?,
             None => &*self.config,
@@ -65,18 +66,18 @@ impl Check {
                     "channel \"{name}\" has the driver \"sync\" now, which has nothing to serve"
                 ));
             }
-            program(channel, &next.directory()).map_err(|error| explained(&error))?;
+            job_program(channel, &next.directory()).map_err(|error| explained(&error))?;
             let old = self.config.channels.get(&**name);
             if old.is_none_or(|old| old.pid_path != channel.pid_path) {
                 can_lock(channel)?;
             }
             if old.is_none_or(|old| old.driver != channel.driver) {
-                moved.push(channel.clone());
+                new_stores.push(channel.clone());
             }
         }
         match &next.http {
-            Some(settings) if self.http && self.is_elsewhere(settings) => match http::bind(settings) {
-                Err(error) if error.kind() == AddrInUse && self.is_in_the_way(settings) => {}
+            Some(settings) if self.http && self.is_address_changed(settings) => match http::bind(settings) {
+                Err(error) if error.kind() == AddrInUse && self.is_own_listener(settings) => {}
                 bound => {
                     let why = |error| format!("could not listen on {} for HTTP: {error}", settings.listen);
                     bound.map(drop).map_err(why)?;
@@ -84,18 +85,18 @@ impl Check {
             },
             _ => {}
         }
-        itself()?;
-        Ok(moved)
+        own_program_exists()?;
+        Ok(new_stores)
     }
 
     /// Whether this is not the address that this program has already.
-    fn is_elsewhere(&self, settings: &config::Http) -> bool {
+    fn is_address_changed(&self, settings: &config::Http) -> bool {
         self.config.http.as_ref().is_none_or(|old| old.listen != settings.listen)
     }
 
     /// Whether it is this program's own listener, which is gone by then, that takes the address: every address of a
     /// machine has it in common with a single one.
-    fn is_in_the_way(&self, settings: &config::Http) -> bool {
+    fn is_own_listener(&self, settings: &config::Http) -> bool {
         let new = settings.listen;
         self.config.http.as_ref().is_some_and(|old| {
             let every = old.listen.ip().is_unspecified() || new.ip().is_unspecified();
@@ -114,14 +115,14 @@ fn can_lock(channel: &config::Channel) -> Result<(), String> {
 }
 
 /// Whether this program can be run again.
-fn itself() -> Result<(), String> {
+fn own_program_exists() -> Result<(), String> {
     let own = own_program().map_err(|error| error.to_string())?;
     let found = config::program::locate(&own.to_string_lossy(), Path::new("/"));
     found.map(drop).map_err(|why| format!("this program cannot be run again: {why}"))
 }
 
 /// Whether every channel can tell its store how its jobs end. All are asked at once.
-async fn stores_answer(served: &[Served]) -> Result<(), String> {
+async fn check_current_stores(served: &[ServedChannel]) -> Result<(), String> {
     let mut asked = JoinSet::new();
     for (name, commands) in served {
         let (name, commands) = (Arc::clone(name), commands.clone());
@@ -132,17 +133,17 @@ async fn stores_answer(served: &[Served]) -> Result<(), String> {
                 report.await.ok()
             };
             // An actor that does not answer is trouble enough.
-            match timeout(LOOK, report).await {
+            match timeout(REPORT_TIMEOUT, report).await {
                 Ok(Some(report)) => report.store_error.map_or(Ok(()), Err),
                 Ok(None) | Err(_) => Err(format!("channel \"{name}\" does not answer")),
             }
         });
     }
-    all(asked).await
+    first_error(asked).await
 }
 
 /// Whether the stores of these channels can be used. All are opened at once.
-async fn stores_open(channels: Vec<config::Channel>, within: Duration) -> Result<(), String> {
+async fn check_new_stores(channels: Vec<config::Channel>, within: Duration) -> Result<(), String> {
     let mut opened = JoinSet::new();
     for channel in channels {
         opened.spawn(async move {
@@ -156,21 +157,21 @@ async fn stores_open(channels: Vec<config::Channel>, within: Duration) -> Result
             }
         });
     }
-    all(opened).await
+    first_error(opened).await
 }
 
 /// The first thing that is wrong, if anything is.
-async fn all(mut answers: JoinSet<Result<(), String>>) -> Result<(), String> {
+async fn first_error(mut answers: JoinSet<Result<(), String>>) -> Result<(), String> {
     while let Some(answer) = answers.join_next().await {
-        answer.unwrap_or_else(|error| Err(a_bug(&error)))?;
+        answer.unwrap_or_else(|error| Err(internal_error(&error)))?;
     }
     Ok(())
 }
 
-fn a_bug(error: &JoinError) -> String {
+fn internal_error(error: &JoinError) -> String {
     format!("a bug of aint-queue: {error}")
 }
 
 #[cfg(test)]
-#[path = "check_tests.rs"]
+#[path = "preflight_tests.rs"]
 mod tests;

@@ -13,19 +13,19 @@ use nix::time::{ClockId, clock_gettime};
 
 /// The way to the service manager.
 #[derive(Debug, Default)]
-pub(super) struct Notify {
-    to: Option<(UnixDatagram, SocketAddr)>,
+pub(super) struct ServiceManager {
+    socket: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
 }
 
-impl Notify {
+impl ServiceManager {
     /// Whatever the environment says.
     pub(super) fn from_env() -> Self {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Self::default();
         };
         match open(&name) {
-            Ok(to) => Self { to: Some(to), watchdog: watchdog() },
+            Ok(socket) => Self { socket: Some(socket), watchdog: watchdog() },
             Err(error) => {
                 tracing::warn!(socket = %name.display(), %error, "the service manager cannot be told anything");
                 Self::default()
@@ -35,13 +35,13 @@ impl Notify {
 
     /// Nobody listens, and wants signs of life nevertheless.
     #[cfg(test)]
-    pub(super) fn to_nobody(watchdog: Duration) -> Self {
-        Self { to: None, watchdog: Some(watchdog) }
+    pub(super) fn disconnected(watchdog: Duration) -> Self {
+        Self { socket: None, watchdog: Some(watchdog) }
     }
 
     /// Whether anybody listens.
-    pub(super) fn is_heard(&self) -> bool {
-        self.to.is_some()
+    pub(super) fn is_connected(&self) -> bool {
+        self.socket.is_some()
     }
 
     /// How long the service manager waits for a sign of life, if it waits for any.
@@ -51,41 +51,41 @@ impl Notify {
 
     /// The start, or a reload, is over.
     pub(super) fn ready(&self, status: &str) {
-        self.say(&format!("READY=1\nSTATUS={}", one_line(status)));
+        self.send(&format!("READY=1\nSTATUS={}", one_line(status)));
     }
 
-    /// A reload begins; [`Notify::ready`] ends it.
+    /// A reload begins; [`ServiceManager::ready`] ends it.
     pub(super) fn reloading(&self) {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-        self.say(&format!("RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=reloading", now.as_micros()));
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=reloading", now.as_micros()));
     }
 
     /// The end begins.
     pub(super) fn stopping(&self) {
-        self.say("STOPPING=1\nSTATUS=stopping");
+        self.send("STOPPING=1\nSTATUS=stopping");
     }
 
     /// What is going on, for people.
     pub(super) fn status(&self, status: &str) {
-        self.say(&format!("STATUS={}", one_line(status)));
+        self.send(&format!("STATUS={}", one_line(status)));
     }
 
     /// Everything moves.
-    pub(super) fn alive(&self) {
+    pub(super) fn keep_alive(&self) {
         if self.watchdog.is_some() {
-            self.say("WATCHDOG=1");
+            self.send("WATCHDOG=1");
         }
     }
 
     /// The stop needs at least this long from now on.
     pub(super) fn extend(&self, by: Duration) {
-        self.say(&format!("EXTEND_TIMEOUT_USEC={}", by.as_micros()));
+        self.send(&format!("EXTEND_TIMEOUT_USEC={}", by.as_micros()));
     }
 
-    fn say(&self, words: &str) {
-        if let Some((socket, address)) = &self.to {
+    fn send(&self, message: &str) {
+        if let Some((socket, address)) = &self.socket {
             // A service manager that does not listen is not waited for.
-            let _ = socket.send_to_addr(words.as_bytes(), address);
+            let _ = socket.send_to_addr(message.as_bytes(), address);
         }
     }
 }

@@ -18,38 +18,40 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
-use super::address;
+use super::public_ip;
 use super::settings::Settings;
 
 /// How long resolving, connecting and the handshake of TLS may take together.
-const CONNECT_WAIT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Names resolved at once: each takes a thread for as long as a name server is silent.
-const LOOKUPS: usize = 8;
+const MAX_LOOKUPS: usize = 8;
 /// How often a connection that waits for an answer is asked for a sign of life.
-const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Makes connections, in bounded time.
 #[derive(Clone)]
-pub(super) struct Connector(HttpsConnector<HttpConnector<Vetted>>);
+pub(super) struct Connector(HttpsConnector<HttpConnector<AllowedAddresses>>);
 
 impl Connector {
     pub(super) fn new(settings: &Settings) -> Result<Self, BoxError> {
         let host = settings.url.host();
         // The connector asks no resolver for an address.
         if let (false, Some(kind)) =
-            (settings.allow_private, address::literal(host).and_then(address::not_public))
+            (settings.allow_private, public_ip::literal_ip(host).and_then(public_ip::not_public))
         {
             return Err(format!("worker.url goes to {kind}").into());
         }
-        let resolver =
-            Vetted { allow_private: settings.allow_private, lookups: Arc::new(Semaphore::new(LOOKUPS)) };
+        let resolver = AllowedAddresses {
+            allow_private: settings.allow_private,
+            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+        };
         let mut tcp = HttpConnector::new_with_resolver(resolver);
         tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(CONNECT_WAIT));
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(KEEPALIVE));
+        tcp.set_keepalive(Some(KEEPALIVE_INTERVAL));
         let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots(settings)?)
@@ -62,7 +64,7 @@ impl Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = <HttpsConnector<HttpConnector<Vetted>> as Service<Uri>>::Response;
+    type Response = <HttpsConnector<HttpConnector<AllowedAddresses>> as Service<Uri>>::Response;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -73,9 +75,9 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = self.0.call(uri);
         Box::pin(async move {
-            tokio::time::timeout(CONNECT_WAIT, connecting)
+            tokio::time::timeout(CONNECT_TIMEOUT, connecting)
                 .await
-                .unwrap_or_else(|_| Err(format!("there was no connection within {CONNECT_WAIT:?}").into()))
+                .unwrap_or_else(|_| Err(format!("there was no connection within {CONNECT_TIMEOUT:?}").into()))
         })
     }
 }
@@ -105,12 +107,12 @@ fn roots(settings: &Settings) -> Result<RootCertStore, BoxError> {
 
 /// Resolves names to those of their addresses that requests may go to.
 #[derive(Clone)]
-pub(super) struct Vetted {
+pub(super) struct AllowedAddresses {
     allow_private: bool,
     lookups: Arc<Semaphore>,
 }
 
-impl Service<Name> for Vetted {
+impl Service<Name> for AllowedAddresses {
     type Response = std::vec::IntoIter<SocketAddr>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
@@ -129,19 +131,19 @@ impl Service<Name> for Vetted {
                 (name.as_str(), 0).to_socket_addrs().map(Vec::from_iter)
             });
             let found = found.await?.map_err(|error| format!("the host's name has no address: {error}"))?;
-            Ok(vet(found, allow_private)?.into_iter())
+            Ok(allowed_addresses(found, allow_private)?.into_iter())
         })
     }
 }
 
 /// The addresses of a name that requests may go to.
-fn vet(found: Vec<SocketAddr>, allow_private: bool) -> Result<Vec<SocketAddr>, String> {
+fn allowed_addresses(found: Vec<SocketAddr>, allow_private: bool) -> Result<Vec<SocketAddr>, String> {
     if allow_private {
         return Ok(found);
     }
     let (refused, public): (Vec<_>, Vec<_>) =
-        found.into_iter().partition(|found| address::not_public(found.ip()).is_some());
-    match (refused.first().and_then(|first| address::not_public(first.ip())), public.is_empty()) {
+        found.into_iter().partition(|found| public_ip::not_public(found.ip()).is_some());
+    match (refused.first().and_then(|first| public_ip::not_public(first.ip())), public.is_empty()) {
         (Some(kind), true) => Err(format!(
             "the host's name stands for {kind}: set worker.allow_private = true if the receiver is in your own network"
         )),
@@ -158,10 +160,12 @@ mod tests {
         let found =
             |all: &[&str]| all.iter().map(|a| SocketAddr::new(a.parse().unwrap(), 0)).collect::<Vec<_>>();
         let mixed = found(&["10.0.0.1", "8.8.8.8", "::1"]);
-        assert_eq!(vet(mixed.clone(), false), Ok(found(&["8.8.8.8"])));
-        assert_eq!(vet(mixed.clone(), true), Ok(mixed));
+        assert_eq!(allowed_addresses(mixed.clone(), false), Ok(found(&["8.8.8.8"])));
+        assert_eq!(allowed_addresses(mixed.clone(), true), Ok(mixed));
         assert!(
-            vet(found(&["127.0.0.1", "::1"]), false).unwrap_err().contains("stands for a loopback address")
+            allowed_addresses(found(&["127.0.0.1", "::1"]), false)
+                .unwrap_err()
+                .contains("stands for a loopback address")
         );
     }
 }

@@ -11,7 +11,7 @@ pub(crate) fn not_public(address: IpAddr) -> Option<&'static str> {
 }
 
 /// The address that a URL's host is; `None` for a name.
-pub(crate) fn literal(host: &str) -> Option<IpAddr> {
+pub(crate) fn literal_ip(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
@@ -20,7 +20,8 @@ pub(crate) fn is_numeric_name(host: &str) -> bool {
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
-    literal(host).is_none() && (digits(last) || hex.is_some_and(|h| h.bytes().all(|b| b.is_ascii_hexdigit())))
+    literal_ip(host).is_none()
+        && (digits(last) || hex.is_some_and(|h| h.bytes().all(|b| b.is_ascii_hexdigit())))
 }
 
 fn not_public_v4(address: Ipv4Addr) -> Option<&'static str> {
@@ -135,8 +136,8 @@ mod tests {
 
     #[test]
     fn a_host_is_a_literal_a_number_in_disguise_or_a_name() {
-        assert_eq!(literal("[::1]"), Some(Ipv6Addr::LOCALHOST.into()));
-        assert_eq!(literal("10.0.0.1"), Some(Ipv4Addr::new(10, 0, 0, 1).into()));
+        assert_eq!(literal_ip("[::1]"), Some(Ipv6Addr::LOCALHOST.into()));
+        assert_eq!(literal_ip("10.0.0.1"), Some(Ipv4Addr::new(10, 0, 0, 1).into()));
         for name in ["127.1", "0x7f000001", "2130706433", "0177.0.0.1", "127.0.0.1.", "a.0x7f", "1.2.3.4.5"] {
             assert!(is_numeric_name(name), "{name}");
         }

@@ -10,19 +10,19 @@ use crate::job::JobId;
 use crate::store::{Pushed, StoreError};
 
 /// When to come back after the store was away, in seconds: it is looked for all the time.
-const AWAY: u32 = 1;
+const RETRY_AFTER_UNAVAILABLE: u32 = 1;
 /// When to come back after the store was full, in seconds: somebody has to make room.
-const FULL: u32 = 30;
+const RETRY_AFTER_FULL: u32 = 30;
 
 /// What became of one job.
 #[derive(Debug, Serialize)]
-pub(super) struct Added {
+pub(super) struct PushedJob {
     id: JobId,
     /// Whether it was added; otherwise the job with its unique key has this id.
     pub(super) added: bool,
 }
 
-impl From<Pushed> for Added {
+impl From<Pushed> for PushedJob {
     fn from(pushed: Pushed) -> Self {
         Self { id: pushed.id(), added: matches!(pushed, Pushed::Added(_)) }
     }
@@ -30,26 +30,26 @@ impl From<Pushed> for Added {
 
 /// Why a request was not done.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     status: StatusCode,
-    reason: Box<Reason>,
-    extra: Option<Extra>,
+    body: Box<ErrorBody>,
+    extra_header: Option<ExtraHeader>,
     /// The rest of the body is not worth reading.
-    close: bool,
+    close_connection: bool,
 }
 
 /// What a status needs beside the body.
 #[derive(Clone, Copy, Debug)]
-enum Extra {
+enum ExtraHeader {
     /// Come back after so many seconds.
     RetryAfter(u32),
     /// How to say who one is.
     Authenticate,
 }
 
-/// The body of a [`Refusal`].
+/// The body of a [`ErrorResponse`].
 #[derive(Debug, Serialize)]
-struct Reason {
+struct ErrorBody {
     error: String,
     /// The place in the array, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,7 +59,7 @@ struct Reason {
     field: Option<&'static str>,
     /// What became of the first jobs of an array, where they were pushed before the failure.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pushed: Vec<Added>,
+    pushed: Vec<PushedJob>,
 }
 
 /// An answer that all went well.
@@ -79,69 +79,69 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     response
 }
 
-impl Refusal {
+impl ErrorResponse {
     pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        let reason = Reason { error: error.into(), index: None, field: None, pushed: Vec::new() };
-        Self { status, reason: Box::new(reason), extra: None, close: false }
+        let body = ErrorBody { error: error.into(), index: None, field: None, pushed: Vec::new() };
+        Self { status, body: Box::new(body), extra_header: None, close_connection: false }
     }
 
-    pub(super) fn bad(error: impl Into<String>) -> Self {
+    pub(super) fn bad_request(error: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error)
     }
 
-    pub(super) fn no_such_page() -> Self {
+    pub(super) fn not_found() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
             "there is nothing here: jobs are pushed with POST /channels/{name}/jobs",
         )
     }
 
-    pub(super) fn wrong_method() -> Self {
+    pub(super) fn method_not_allowed() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not allowed here: jobs are pushed with POST")
     }
 
     pub(super) fn unauthorized() -> Self {
         let error = "the token is missing or wrong: send it as \"Authorization: Bearer …\"";
-        Self::new(StatusCode::UNAUTHORIZED, error).with(Extra::Authenticate)
+        Self::new(StatusCode::UNAUTHORIZED, error).with(ExtraHeader::Authenticate)
     }
 
-    pub(super) fn busy(error: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error).with(Extra::RetryAfter(AWAY))
+    pub(super) fn unavailable(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
+            .with(ExtraHeader::RetryAfter(RETRY_AFTER_UNAVAILABLE))
     }
 
     /// The store did not do it.
     pub(super) fn store(error: &StoreError) -> Self {
-        let text = chain(error);
+        let text = error_chain(error);
         match error {
-            StoreError::Full { .. } => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, text).with(Extra::RetryAfter(FULL))
-            }
-            StoreError::Unavailable { .. } => Self::busy(text),
+            StoreError::Full { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
+                .with(ExtraHeader::RetryAfter(RETRY_AFTER_FULL)),
+            StoreError::Unavailable { .. } => Self::unavailable(text),
             // Coming back does not help: somebody has to mend something, as the message says.
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, text),
         }
     }
 
     /// Names what the error is about.
-    pub(super) fn about(mut self, index: Option<usize>, field: Option<&'static str>) -> Self {
-        (self.reason.index, self.reason.field) = (index, field);
+    pub(super) fn at(mut self, index: Option<usize>, field: Option<&'static str>) -> Self {
+        (self.body.index, self.body.field) = (index, field);
         self
     }
 
     /// Tells what was done all the same.
-    pub(super) fn after(mut self, pushed: Vec<Pushed>) -> Self {
-        self.reason.pushed = pushed.into_iter().map(Added::from).collect();
+    pub(super) fn with_pushed(mut self, pushed: Vec<Pushed>) -> Self {
+        self.body.pushed = pushed.into_iter().map(PushedJob::from).collect();
         self
     }
 
     /// Ends the connection with this answer.
     pub(super) fn closing(mut self) -> Self {
-        self.close = true;
+        self.close_connection = true;
         self
     }
 
-    fn with(mut self, extra: Extra) -> Self {
-        self.extra = Some(extra);
+    fn with(mut self, extra_header: ExtraHeader) -> Self {
+        self.extra_header = Some(extra_header);
         self
     }
 
@@ -151,19 +151,19 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ErrorResponse {
     fn into_response(self) -> Response {
-        let mut response = json(self.status, &*self.reason);
+        let mut response = json(self.status, &*self.body);
         let headers = response.headers_mut();
-        match self.extra {
-            Some(Extra::RetryAfter(seconds)) => _ = headers.insert(RETRY_AFTER, seconds.into()),
-            Some(Extra::Authenticate) => {
+        match self.extra_header {
+            Some(ExtraHeader::RetryAfter(seconds)) => _ = headers.insert(RETRY_AFTER, seconds.into()),
+            Some(ExtraHeader::Authenticate) => {
                 let how = HeaderValue::from_static("Bearer realm=\"aint-queue\"");
                 headers.insert(WWW_AUTHENTICATE, how);
             }
             None => {}
         }
-        if self.close {
+        if self.close_connection {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -171,7 +171,7 @@ impl IntoResponse for Refusal {
 }
 
 /// An error with its causes, each said once.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

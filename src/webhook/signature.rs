@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 /// How a secret begins.
 const PREFIX: &str = "whsec_";
 /// Bytes a secret may have.
-const SIZES: std::ops::RangeInclusive<usize> = 24..=64;
+const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// A secret that requests are signed with.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Key(Vec<u8>);
+pub struct SigningKey(Vec<u8>);
 
-impl Key {
+impl SigningKey {
     /// The secret that `text` writes as `whsec_…`.
     ///
     /// # Errors
@@ -25,10 +25,10 @@ impl Key {
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let text = text.strip_prefix(PREFIX).ok_or("does not begin with \"whsec_\"")?;
         let bytes = STANDARD.decode(text).map_err(|_| "is not base64 after \"whsec_\"")?;
-        if bytes.len() < *SIZES.start() {
+        if bytes.len() < *SECRET_BYTES.start() {
             return Err("has fewer than 24 bytes and may be guessed");
         }
-        if bytes.len() > *SIZES.end() {
+        if bytes.len() > *SECRET_BYTES.end() {
             return Err("has more than 64 bytes");
         }
         Ok(Self(bytes))
@@ -45,18 +45,18 @@ impl Key {
 
 /// The value of `webhook-signature`: a signature for each secret, so that the other side can change to a new one while
 /// it still knows the old one only.
-pub(super) fn signature(keys: &[Key], id: &str, seconds: u64, body: &[u8]) -> String {
+pub(super) fn signature(keys: &[SigningKey], id: &str, seconds: u64, body: &[u8]) -> String {
     let all: Vec<_> = keys.iter().map(|key| key.sign(id, seconds, body)).collect();
     all.join(" ")
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
     }
 }
 
-impl TryFrom<String> for Key {
+impl TryFrom<String> for SigningKey {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -65,8 +65,8 @@ impl TryFrom<String> for Key {
 }
 
 /// For the variable of a worker, and for nothing else.
-impl From<Key> for String {
-    fn from(key: Key) -> Self {
+impl From<SigningKey> for String {
+    fn from(key: SigningKey) -> Self {
         format!("{PREFIX}{}", STANDARD.encode(&key.0))
     }
 }
@@ -83,26 +83,26 @@ mod tests {
 
     #[test]
     fn the_published_vector_is_signed_as_published() {
-        let key = Key::parse(SECRET).unwrap();
+        let key = SigningKey::parse(SECRET).unwrap();
         assert_eq!(signature(std::slice::from_ref(&key), ID, 1_614_265_330, BODY), SIGNATURE);
-        let other = Key(vec![7; 32]);
+        let other = SigningKey(vec![7; 32]);
         let both = signature(&[key, other], ID, 1_614_265_330, BODY);
         assert!(both.starts_with(&format!("{SIGNATURE} v1,")) && both.len() == 2 * SIGNATURE.len() + 1);
     }
 
     #[test]
     fn a_secret_survives_the_way_to_its_worker_and_shows_nowhere_else() {
-        let key = Key::parse(SECRET).unwrap();
+        let key = SigningKey::parse(SECRET).unwrap();
         assert_eq!(String::from(key.clone()), SECRET);
         assert_eq!(format!("{key:?}"), "[secret]");
     }
 
     #[test]
     fn what_is_no_secret_is_refused_with_the_reason() {
-        let wrong = |text: &str| Key::parse(text).unwrap_err();
+        let wrong = |text: &str| SigningKey::parse(text).unwrap_err();
         assert_eq!(wrong("hunter2"), "does not begin with \"whsec_\"");
         assert_eq!(wrong("whsec_ä"), "is not base64 after \"whsec_\"");
         assert_eq!(wrong("whsec_c2hvcnQ="), "has fewer than 24 bytes and may be guessed");
-        assert_eq!(wrong(&String::from(Key(vec![1; 65]))), "has more than 64 bytes");
+        assert_eq!(wrong(&String::from(SigningKey(vec![1; 65]))), "has more than 64 bytes");
     }
 }

@@ -16,15 +16,15 @@ pub(super) const MAX_JOBS: usize = 10_000;
 
 /// The jobs of a body.
 #[derive(Debug)]
-pub(super) struct Input {
+pub(super) struct ParsedBody {
     /// Whether they stood in an array: then so does the answer.
-    pub(super) many: bool,
+    pub(super) is_array: bool,
     pub(super) jobs: Vec<NewJob>,
 }
 
 /// Why a body cannot be pushed.
 #[derive(Debug, Error)]
-pub(super) enum Wrong {
+pub(super) enum ParseError {
     #[error(
         "the body is empty: send a job, as in {{\"job\": \"name\", \"payload\": {{}}}}, or an array of jobs"
     )]
@@ -42,34 +42,34 @@ pub(super) enum Wrong {
 }
 
 /// Reads one job or an array of jobs.
-pub(super) fn parse(body: &[u8]) -> Result<Input, Wrong> {
-    let text = std::str::from_utf8(body).map_err(|_| Wrong::NotUtf8)?.trim();
+pub(super) fn parse(body: &[u8]) -> Result<ParsedBody, ParseError> {
+    let text = std::str::from_utf8(body).map_err(|_| ParseError::NotUtf8)?.trim();
     let options = PushOptions::new();
     let defaults = Defaults { job: None, options: &options };
     match text.as_bytes().first() {
-        None => Err(Wrong::Empty),
-        Some(b'[') => Ok(Input { many: true, jobs: array(text, &defaults)? }),
+        None => Err(ParseError::Empty),
+        Some(b'[') => Ok(ParsedBody { is_array: true, jobs: array(text, &defaults)? }),
         Some(_) => {
-            let job = form::parse(text, &defaults).map_err(Wrong::Job)?;
-            Ok(Input { many: false, jobs: vec![job] })
+            let job = form::parse(text, &defaults).map_err(ParseError::Job)?;
+            Ok(ParsedBody { is_array: false, jobs: vec![job] })
         }
     }
 }
 
-fn array(text: &str, defaults: &Defaults<'_>) -> Result<Vec<NewJob>, Wrong> {
+fn array(text: &str, defaults: &Defaults<'_>) -> Result<Vec<NewJob>, ParseError> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let items = reader.deserialize_seq(Items)?;
+    let items = reader.deserialize_seq(ArrayItems)?;
     reader.end()?;
     let job = |(index, item): (usize, &&RawValue)| {
-        form::parse(item.get(), defaults).map_err(|error| Wrong::JobAt { index, error })
+        form::parse(item.get(), defaults).map_err(|error| ParseError::JobAt { index, error })
     };
-    items.ok_or(Wrong::TooMany)?.iter().enumerate().map(job).collect()
+    items.ok_or(ParseError::TooMany)?.iter().enumerate().map(job).collect()
 }
 
 /// The items of an array as text; `None` when there are too many, which are not kept.
-struct Items;
+struct ArrayItems;
 
-impl<'de> Visitor<'de> for Items {
+impl<'de> Visitor<'de> for ArrayItems {
     type Value = Option<Vec<&'de RawValue>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,17 +103,17 @@ mod tests {
     #[test]
     fn a_body_is_one_job_or_an_array_of_them() {
         let one = parse(br#" {"job":"a"} "#).unwrap();
-        assert_eq!((one.many, one.jobs.len()), (false, 1));
+        assert_eq!((one.is_array, one.jobs.len()), (false, 1));
         let many = parse(b"\n[{\"job\":\"a\"},\n {\"job\":\"b\",\"payload\":[1]}]").unwrap();
         let names: Vec<_> = many.jobs.iter().map(|job| job.meta.job.as_str()).collect();
-        assert_eq!((many.many, names), (true, vec!["a", "b"]));
+        assert_eq!((many.is_array, names), (true, vec!["a", "b"]));
         assert!(parse(b"[]").unwrap().jobs.is_empty());
     }
 
     #[test]
     fn a_mistake_has_its_place() {
         assert!(error("").starts_with("the body is empty"));
-        assert!(matches!(parse(b"\"\xff\""), Err(Wrong::NotUtf8)));
+        assert!(matches!(parse(b"\"\xff\""), Err(ParseError::NotUtf8)));
         assert!(error("7").starts_with("not an object"));
         assert!(error("{\"job\":\"a\"").starts_with("not valid JSON"));
         assert!(error("[{\"job\":\"a\"},{\"jop\":\"b\"}]").starts_with("job 1 of the array: not an object"));
@@ -121,16 +121,16 @@ mod tests {
         assert!(error("[{\"job\":\"a\"}").starts_with("the body is not valid JSON"));
         assert!(error("[{\"job\":\"a\"}] x").starts_with("the body is not valid JSON"));
         let wrong = parse(br#"[{"job":"a"},{"job":"a","delay":"x"}]"#).unwrap_err();
-        assert!(matches!(wrong, Wrong::JobAt { index: 1, error } if error.key() == Some("delay")));
+        assert!(matches!(wrong, ParseError::JobAt { index: 1, error } if error.key() == Some("delay")));
     }
 
     #[test]
     fn the_number_of_jobs_is_bounded() {
         let body = |count: usize| format!("[{}]", vec![r#"{"job":"a"}"#; count].join(","));
         assert_eq!(parse(body(MAX_JOBS).as_bytes()).unwrap().jobs.len(), MAX_JOBS);
-        assert!(matches!(parse(body(MAX_JOBS + 1).as_bytes()), Err(Wrong::TooMany)));
+        assert!(matches!(parse(body(MAX_JOBS + 1).as_bytes()), Err(ParseError::TooMany)));
         let torn = format!("[{}", vec!["1"; MAX_JOBS + 5].join(","));
-        assert!(matches!(parse(torn.as_bytes()), Err(Wrong::NotJson(_))));
+        assert!(matches!(parse(torn.as_bytes()), Err(ParseError::NotJson(_))));
     }
 
     proptest::proptest! {

@@ -10,57 +10,57 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::notify::Notify;
+use super::sd_notify::ServiceManager;
 use crate::channel::{Command, Heartbeat};
 
 /// How often the status is brought up to date when no watchdog wants more.
-const USUAL: Duration = Duration::from_secs(5);
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a stop is looked at.
-const STOPPING: Duration = Duration::from_secs(1);
+const STOP_STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// How much time a stop that goes on asks for, each time it is looked at.
-const EXTENSION: Duration = Duration::from_secs(10);
+const STOP_EXTENSION: Duration = Duration::from_secs(10);
 /// What a stop may take beyond the stop wait and the grace: telling the store, ending processes.
-const FAREWELL: Duration = Duration::from_secs(15);
+const STOP_OVERHEAD: Duration = Duration::from_secs(15);
 /// Longer than the longest deadline of a store call: a call that is still under way will never end.
-const HUNG: Duration = Duration::from_secs(180);
+const HUNG_STORE_CALL: Duration = Duration::from_secs(180);
 /// How often a long stop says in the log how it stands.
-const WORDS: Duration = Duration::from_secs(5);
+const STOP_LOG_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Something happened to a [`Watch`].
-pub(super) enum Turn {
+/// Something happened to a [`Watchdog`].
+pub(super) enum WatchdogEvent {
     /// It is time to ask.
-    Ask,
+    PollDue,
     /// All actors have answered.
-    Heard(Vec<Heartbeat>),
+    Polled(Vec<Heartbeat>),
 }
 
 /// See the module.
-pub(super) struct Watch {
-    notify: Notify,
-    next: Instant,
-    asking: JoinSet<Vec<Heartbeat>>,
+pub(super) struct Watchdog {
+    manager: ServiceManager,
+    next_poll: Instant,
+    polling: JoinSet<Vec<Heartbeat>>,
     /// Actors have not answered for a whole interval, and somebody was told so.
-    hanging: bool,
-    stop: Option<Stop>,
+    unresponsive: bool,
+    stop: Option<StopProgress>,
 }
 
-struct Stop {
+struct StopProgress {
     /// Until when more time is asked for.
     until: Instant,
-    next_words: Instant,
+    next_log: Instant,
 }
 
-impl Watch {
+impl Watchdog {
     /// Everything serves now.
-    pub(super) fn begin(notify: Notify, channels: &str) -> Self {
-        notify.ready(&format!("serving {channels}"));
-        Self { notify, next: Instant::now(), asking: JoinSet::new(), hanging: false, stop: None }
+    pub(super) fn start(manager: ServiceManager, channels: &str) -> Self {
+        manager.ready(&format!("serving {channels}"));
+        Self { manager, next_poll: Instant::now(), polling: JoinSet::new(), unresponsive: false, stop: None }
     }
 
     /// A reload begins.
     pub(super) fn reloading(&self) {
         if self.stop.is_none() {
-            self.notify.reloading();
+            self.manager.reloading();
         }
     }
 
@@ -68,46 +68,49 @@ impl Watch {
     pub(super) fn reloaded(&self, well: bool) {
         // Who has been told of the end does not hear of a beginning any more.
         if self.stop.is_none() {
-            self.notify.ready(if well { "reloaded" } else { "not reloaded, the log says why" });
+            self.manager.ready(if well { "reloaded" } else { "not reloaded, the log says why" });
         }
     }
 
     /// The stop of everything has begun and may take this long by the configuration.
     pub(super) fn stopping(&mut self, longest: Duration) {
         if self.stop.is_none() {
-            self.notify.stopping();
+            self.manager.stopping();
             let now = Instant::now();
-            self.stop = Some(Stop { until: now + longest + FAREWELL, next_words: now + STOPPING });
-            self.next = now;
+            self.stop = Some(StopProgress {
+                until: now + longest + STOP_OVERHEAD,
+                next_log: now + STOP_STATUS_INTERVAL,
+            });
+            self.next_poll = now;
         }
     }
 
     /// Waits for the next thing to do. Nothing is lost when it is dropped before.
-    pub(super) async fn turn(&mut self) -> Turn {
+    pub(super) async fn next(&mut self) -> WatchdogEvent {
         tokio::select! {
-            () = sleep_until(self.next) => Turn::Ask,
-            Some(Ok(heartbeats)) = self.asking.join_next() => Turn::Heard(heartbeats),
+            () = sleep_until(self.next_poll) => WatchdogEvent::PollDue,
+            Some(Ok(heartbeats)) = self.polling.join_next() => WatchdogEvent::Polled(heartbeats),
         }
     }
 
     /// Asks every actor how it is, unless one has not answered the last time.
-    pub(super) fn ask(&mut self, actors: Vec<mpsc::Sender<Command>>) {
-        self.next = Instant::now() + self.interval();
-        if self.asking.is_empty() {
-            self.hanging = false;
-            self.asking.spawn(heartbeats(actors));
-        } else if !self.hanging {
-            self.hanging = true;
+    pub(super) fn poll(&mut self, actors: Vec<mpsc::Sender<Command>>) {
+        self.next_poll = Instant::now() + self.interval();
+        if self.polling.is_empty() {
+            self.unresponsive = false;
+            self.polling.spawn(heartbeats(actors));
+        } else if !self.unresponsive {
+            self.unresponsive = true;
             warn!("a channel's actor does not answer; the service manager is told nothing until it does");
         }
     }
 
     /// All have answered: tells the service manager, and people when it is the end.
-    pub(super) fn heard(&mut self, heartbeats: &[Heartbeat]) {
+    pub(super) fn record(&mut self, heartbeats: &[Heartbeat]) {
         if is_hung(heartbeats) {
             return;
         }
-        self.notify.alive();
+        self.manager.keep_alive();
         let running: usize = heartbeats.iter().map(|heartbeat| heartbeat.running).sum();
         match &mut self.stop {
             None => {
@@ -115,8 +118,8 @@ impl Watch {
                     0 => String::new(),
                     quiet => format!(", {quiet} of them quiet"),
                 };
-                let words = format!("{} running, channels: {}{quiet}", jobs(running), heartbeats.len());
-                self.notify.status(&words);
+                let status = format!("{} running, channels: {}{quiet}", jobs(running), heartbeats.len());
+                self.manager.status(&status);
             }
             Some(stop) => {
                 let left = heartbeats
@@ -125,13 +128,13 @@ impl Watch {
                     .max()
                     .unwrap_or_default()
                     .as_secs();
-                let words = format!("stopping: {} running, interrupted in {left} s", jobs(running));
-                self.notify.status(&words);
+                let status = format!("stopping: {} running, interrupted in {left} s", jobs(running));
+                self.manager.status(&status);
                 if Instant::now() < stop.until {
-                    self.notify.extend(EXTENSION);
+                    self.manager.extend(STOP_EXTENSION);
                 }
-                if running > 0 && Instant::now() >= stop.next_words {
-                    stop.next_words = Instant::now() + WORDS;
+                if running > 0 && Instant::now() >= stop.next_log {
+                    stop.next_log = Instant::now() + STOP_LOG_INTERVAL;
                     info!(running, seconds_left = left, "waiting for what runs");
                 }
             }
@@ -139,20 +142,20 @@ impl Watch {
     }
 
     fn interval(&self) -> Duration {
-        let usual = if self.stop.is_some() { STOPPING } else { USUAL };
+        let usual = if self.stop.is_some() { STOP_STATUS_INTERVAL } else { STATUS_INTERVAL };
         // Three chances, so that one that comes late does not end a healthy master.
-        self.notify.watchdog().map_or(usual, |watchdog| usual.min(watchdog / 3))
+        self.manager.watchdog().map_or(usual, |timeout| usual.min(timeout / 3))
     }
 
     /// Whether there is anybody to ask for.
-    pub(super) fn is_needed(&self) -> bool {
-        self.notify.is_heard() || self.stop.is_some()
+    pub(super) fn is_active(&self) -> bool {
+        self.manager.is_connected() || self.stop.is_some()
     }
 }
 
 /// Whether an actor waits for a store call that will never end.
 fn is_hung(heartbeats: &[Heartbeat]) -> bool {
-    heartbeats.iter().any(|heartbeat| heartbeat.call.is_some_and(|since| since > HUNG))
+    heartbeats.iter().any(|heartbeat| heartbeat.call.is_some_and(|since| since > HUNG_STORE_CALL))
 }
 
 /// The answers of all actors that have not ended.
@@ -190,19 +193,23 @@ mod tests {
 
     #[tokio::test]
     async fn while_an_actor_does_not_answer_nothing_is_heard() {
-        let mut watch = Watch::begin(Notify::to_nobody(Duration::from_millis(30)), "default");
+        let mut watchdog =
+            Watchdog::start(ServiceManager::disconnected(Duration::from_millis(30)), "default");
         let (actor, mut commands) = mpsc::channel(1);
-        watch.ask(vec![actor.clone()]);
+        watchdog.poll(vec![actor.clone()]);
         for _ in 0..3 {
-            assert!(matches!(watch.turn().await, Turn::Ask), "time passes, and no answer comes");
-            watch.ask(vec![actor.clone()]);
+            assert!(
+                matches!(watchdog.next().await, WatchdogEvent::PollDue),
+                "time passes, and no answer comes"
+            );
+            watchdog.poll(vec![actor.clone()]);
         }
-        assert!(watch.hanging);
+        assert!(watchdog.unresponsive);
         let Some(Command::Heartbeat(reply)) = commands.recv().await else { panic!("it was asked once") };
         assert!(commands.try_recv().is_err(), "one question at a time");
         reply.send(Heartbeat { running: 7, ..Heartbeat::default() }).unwrap();
-        assert!(matches!(watch.turn().await, Turn::Heard(heard) if heard[0].running == 7));
-        watch.ask(vec![actor]);
-        assert!(!watch.hanging);
+        assert!(matches!(watchdog.next().await, WatchdogEvent::Polled(heard) if heard[0].running == 7));
+        watchdog.poll(vec![actor]);
+        assert!(!watchdog.unresponsive);
     }
 }

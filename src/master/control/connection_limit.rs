@@ -1,0 +1,170 @@
+//! The connections of a control socket: so many are served at once, and one that says nothing gives way to one that comes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+/// Connections served at once on one socket.
+pub(super) const MAX_CONNECTIONS: usize = 32;
+
+/// So many of them may wait for what takes its time: there is always a place left for whoever asks how it stands, or for the
+/// end.
+pub(super) const MAX_SLOW_REQUESTS: usize = 24;
+
+/// See the module.
+#[derive(Clone, Default)]
+pub(super) struct ConnectionLimit(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    connections: Mutex<Connections>,
+    /// A place may have become free.
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Connections {
+    next: u64,
+    by_number: BTreeMap<u64, Connection>,
+}
+
+struct Connection {
+    /// `None` while it is being answered.
+    idle_since: Option<Instant>,
+    /// What it has asked for takes its time.
+    is_slow: bool,
+    task: Option<AbortHandle>,
+}
+
+/// The place of one connection, free again when this is dropped.
+pub(super) struct ConnectionSlot {
+    number: u64,
+    limit: ConnectionLimit,
+}
+
+impl ConnectionLimit {
+    /// Whether one more can be served.
+    pub(super) fn has_room(&self) -> bool {
+        let all = self.connections();
+        all.by_number.len() < MAX_CONNECTIONS || all.longest_idle().is_some()
+    }
+
+    /// Waits for a change that may have made room.
+    pub(super) async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+
+    /// A place for one more; where there is none, the connection that has said nothing for longest ends.
+    pub(super) fn take(&self) -> ConnectionSlot {
+        let mut all = self.connections();
+        if all.by_number.len() >= MAX_CONNECTIONS
+            && let Some(silent) = all.longest_idle()
+            && let Some(Connection { task: Some(task), .. }) = all.by_number.remove(&silent)
+        {
+            task.abort();
+        }
+        let number = all.next;
+        all.next += 1;
+        let idle_since = Some(Instant::now());
+        all.by_number.insert(number, Connection { idle_since, is_slow: false, task: None });
+        drop(all);
+        ConnectionSlot { number, limit: self.clone() }
+    }
+
+    /// What to end when this place is needed.
+    pub(super) fn attach(&self, number: u64, task: AbortHandle) {
+        if let Some(connection) = self.connections().by_number.get_mut(&number) {
+            connection.task = Some(task);
+        }
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.0.connections.lock().expect("nothing panics while it holds this")
+    }
+}
+
+impl Connections {
+    fn longest_idle(&self) -> Option<u64> {
+        let silent = self.by_number.iter().filter_map(|(n, c)| Some((c.idle_since?, *n)));
+        silent.min().map(|(_, number)| number)
+    }
+}
+
+impl ConnectionSlot {
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Something was said, and is being answered.
+    pub(super) fn mark_busy(&self) {
+        self.set(None);
+    }
+
+    /// What was said takes its time; answers whether that is possible now.
+    pub(super) fn begin_slow_request(&self) -> bool {
+        let mut all = self.limit.connections();
+        if all.by_number.values().filter(|connection| connection.is_slow).count() >= MAX_SLOW_REQUESTS {
+            return false;
+        }
+        if let Some(connection) = all.by_number.get_mut(&self.number) {
+            connection.is_slow = true;
+        }
+        true
+    }
+
+    /// The answer is out.
+    pub(super) fn mark_idle(&self) {
+        self.set(Some(Instant::now()));
+        self.limit.0.changed.notify_one();
+    }
+
+    fn set(&self, idle_since: Option<Instant>) {
+        if let Some(connection) = self.limit.connections().by_number.get_mut(&self.number) {
+            (connection.idle_since, connection.is_slow) = (idle_since, false);
+        }
+    }
+}
+
+impl Drop for ConnectionSlot {
+    fn drop(&mut self) {
+        self.limit.connections().by_number.remove(&self.number);
+        self.limit.0.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_one_that_is_silent_for_longest_gives_way_and_one_that_is_answered_never() {
+        let limit = ConnectionLimit::default();
+        let mut tasks = Vec::new();
+        let slots: Vec<_> = (0..MAX_CONNECTIONS)
+            .map(|_| {
+                let slot = limit.take();
+                let task = tokio::spawn(std::future::pending::<()>());
+                limit.attach(slot.number(), task.abort_handle());
+                tasks.push(task);
+                slot
+            })
+            .collect();
+        slots[0].mark_busy();
+        assert!(limit.has_room());
+        let next = limit.take();
+        assert!(tasks.remove(1).await.unwrap_err().is_cancelled());
+        assert!(tasks.iter().all(|task| !task.is_finished()));
+
+        slots.iter().chain([&next]).for_each(ConnectionSlot::mark_busy);
+        assert!(!limit.has_room(), "all are being answered");
+        next.mark_idle();
+        limit.changed().await;
+        assert!(limit.has_room());
+        next.mark_busy();
+        drop(slots);
+        assert!(limit.has_room() && limit.connections().by_number.len() == 1);
+    }
+}

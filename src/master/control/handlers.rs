@@ -1,0 +1,211 @@
+//! What the control socket of a channel answers.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::server::RequestHandler;
+use super::{ControlRequest, ControlResponse, ResponseLine};
+use crate::channel::{ChannelStatus, Command, Stopped};
+use crate::master::reload::ReloadRequest;
+use crate::master::reload::{ReloadChanges, ReloadError};
+use crate::metrics::{ChannelMetrics, Metrics, PoolMetrics};
+use crate::pool::ScaleOrder;
+use crate::snapshot;
+use crate::store::Store;
+
+/// How often a request that takes long says how it stands.
+pub(in crate::master) const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The channels of one master, for what is told of all of them at once.
+#[derive(Clone, Default)]
+pub(in crate::master) struct Peers(Arc<Mutex<Vec<Weak<ChannelHandlers>>>>);
+
+/// What is asked about one channel, and who knows it.
+pub(in crate::master) struct ChannelHandlers {
+    pub(in crate::master) stop_requested: Arc<AtomicBool>,
+    pub(in crate::master) commands: mpsc::Sender<Command>,
+    pub(in crate::master) store: Arc<dyn Store>,
+    pub(in crate::master) metrics: ChannelMetrics,
+    pub(in crate::master) all_metrics: Metrics,
+    pub(in crate::master) all_channels: Vec<String>,
+    pub(in crate::master) started: Instant,
+    pub(in crate::master) ended: watch::Receiver<Option<Stopped>>,
+    pub(in crate::master) peers: Peers,
+    pub(in crate::master) channel: Arc<str>,
+    pub(in crate::master) reloads: mpsc::Sender<ReloadRequest>,
+}
+
+impl Peers {
+    pub(in crate::master) fn add(&self, handlers: &Arc<ChannelHandlers>) {
+        self.0.lock().expect("nothing panics while it holds this").push(Arc::downgrade(handlers));
+    }
+
+    /// Those that are still served.
+    fn all(&self) -> Vec<Arc<ChannelHandlers>> {
+        let peers = self.0.lock().expect("nothing panics while it holds this");
+        peers.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl ChannelHandlers {
+    /// How the channel stands; `None` once it has ended.
+    pub(in crate::master) async fn report(&self) -> Option<ChannelStatus> {
+        self.query(Command::Status).await
+    }
+
+    /// What the channel answers to a command; `None` once it has ended.
+    pub(in crate::master) async fn query<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    async fn quiet(&self) -> ResponseLine {
+        self.query(Command::Quiet)
+            .await
+            .map_or_else(channel_ended, |quieted| ResponseLine::Ok(ControlResponse::Quiet(quieted)))
+    }
+
+    async fn resume(&self) -> ResponseLine {
+        let resumed = self.query(Command::Resume).await;
+        resumed
+            .map_or_else(channel_ended, |was_quiet| ResponseLine::Ok(ControlResponse::Resumed { was_quiet }))
+    }
+
+    async fn scale(&self, order: ScaleOrder) -> ResponseLine {
+        match self.query(|reply| Command::Scale(order, reply)).await {
+            None => channel_ended(),
+            Some(Ok(floor)) => ResponseLine::Ok(ControlResponse::Scaled(floor)),
+            Some(Err(why)) => ResponseLine::Error(why),
+        }
+    }
+
+    async fn status(&self) -> ResponseLine {
+        match self.report().await {
+            None => channel_ended(),
+            Some(report) => ResponseLine::Ok(ControlResponse::Status {
+                pid: nix::unistd::getpid().as_raw(),
+                uptime_seconds: self.started.elapsed().as_secs(),
+                channels: self.all_channels.clone(),
+                report,
+            }),
+        }
+    }
+
+    async fn metrics(&self) -> ResponseLine {
+        for peer in self.peers.all() {
+            peer.refresh().await;
+        }
+        ResponseLine::Ok(ControlResponse::Metrics(self.all_metrics.render()))
+    }
+
+    /// Brings this channel's gauges up to date.
+    async fn refresh(&self) {
+        // Stale depths are better than none while the store is away.
+        if let Ok(status) = self.store.status().await {
+            snapshot::record(&self.metrics, &status);
+        }
+        if let Some(report) = self.report().await {
+            self.metrics.pool(&pool_numbers(&report));
+        }
+    }
+
+    async fn reload(&self, reply: &mpsc::Sender<ResponseLine>) -> ResponseLine {
+        let (reload_reply, mut ended) = oneshot::channel();
+        let request = ReloadRequest { channel: Arc::clone(&self.channel), reply: Some(reload_reply) };
+        let channel_ended = || ResponseLine::Error(ReloadError::Stopping.to_string());
+        if self.reloads.send(request).await.is_err() {
+            return channel_ended();
+        }
+        let mut on_channel_end = self.ended.clone();
+        loop {
+            let result = tokio::select! {
+                biased;
+                end = &mut ended => end,
+                // The master may be too busy ending the channel to say that nothing came of the reload.
+                () = async { drop(on_channel_end.wait_for(Option::is_some).await) } => return channel_ended(),
+                () = tokio::time::sleep(PROGRESS_INTERVAL) => {
+                    if let Some(report) = self.report().await {
+                        let _ = reply.send(ResponseLine::Progress(report)).await;
+                    }
+                    continue;
+                }
+            };
+            return match result {
+                Ok(Ok(ReloadChanges { renewed, restart, program_replaced })) => {
+                    ResponseLine::Ok(ControlResponse::Reloaded { renewed, restart, program_replaced })
+                }
+                Ok(Err(ReloadError::Stopping)) | Err(_) => channel_ended(),
+                Ok(Err(error)) => {
+                    let invalid = matches!(error, ReloadError::Config(_));
+                    ResponseLine::Ok(ControlResponse::NotReloaded { why: error.to_string(), invalid })
+                }
+            };
+        }
+    }
+
+    async fn stop(&self, force: bool, reply: &mpsc::Sender<ResponseLine>) -> ResponseLine {
+        let mut ended = self.ended.clone();
+        self.stop_requested.store(true, Ordering::Relaxed);
+        // A channel that has ended meanwhile is what was asked for.
+        let _ = self.commands.send(Command::Stop { force }).await;
+        loop {
+            if let Some(stopped) = ended.borrow_and_update().clone() {
+                let Stopped { handed_back, jobs_settled: settled, .. } = stopped;
+                return ResponseLine::Ok(ControlResponse::Stopped { handed_back, settled });
+            }
+            if let Ok(changed) = tokio::time::timeout(PROGRESS_INTERVAL, ended.changed()).await {
+                if changed.is_err() {
+                    return ResponseLine::Error("the master ended without a word".to_owned());
+                }
+            } else if let Some(report) = self.report().await {
+                let _ = reply.send(ResponseLine::Progress(report)).await;
+            }
+        }
+    }
+}
+
+fn channel_ended() -> ResponseLine {
+    ResponseLine::Error("the channel has ended".to_owned())
+}
+
+/// What the metrics take from a report.
+fn pool_numbers(report: &ChannelStatus) -> PoolMetrics {
+    let (w, pool) = (&report.workers, &report.pool);
+    let recycled = pool.recycled;
+    PoolMetrics {
+        workers: [w.booting, w.idle, w.busy, w.draining, w.retiring, w.leaving],
+        stuck: w.stuck_slots,
+        degraded: pool.degraded,
+        quiet: report.quiet,
+        wanted: pool.target.unwrap_or(0),
+        recycled: [recycled.jobs, recycled.life, recycled.memory, recycled.memory_hard],
+        scaled: [pool.scaled_up, pool.scaled_down],
+    }
+}
+
+#[async_trait]
+impl RequestHandler for ChannelHandlers {
+    async fn handle(&self, request: ControlRequest, reply: mpsc::Sender<ResponseLine>) {
+        let last = match request {
+            ControlRequest::Status => self.status().await,
+            ControlRequest::Look { id } => self.look(id).await,
+            ControlRequest::Metrics => self.metrics().await,
+            ControlRequest::Reload => self.reload(&reply).await,
+            ControlRequest::Stop { force } => self.stop(force, &reply).await,
+            ControlRequest::Cancel { id } => self.cancel(id, &reply).await,
+            ControlRequest::Quiet => self.quiet().await,
+            ControlRequest::Resume => self.resume().await,
+            ControlRequest::Scale { order } => self.scale(order).await,
+        };
+        // Whoever asked may have gone.
+        let _ = reply.send(last).await;
+    }
+}
