@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use aint_queue::job::{NewJob, Payload};
 use aint_queue::store::redis::RedisStore;
-use aint_queue::store::{MAX_BATCH, MAX_BATCH_BYTES, Place, Settlement, Store, Turn};
+use aint_queue::store::{Destination, MAX_BATCH, MAX_BATCH_BYTES, Settlement, Store, Turn};
 use site::Site;
 
 /// Jobs per measurement.
@@ -67,13 +67,13 @@ async fn bare_loop(server: &redis::Server, channel: &str) -> f64 {
             owner: &owner,
             seq,
             settlements: &settlements,
-            frees: &[],
+            releases: &[],
             want: MAX_BATCH,
             max_bytes: MAX_BATCH_BYTES,
         };
         let reply = store.turn(turn).await.unwrap();
         done += settlements.len();
-        let done_with = |id| Settlement { id, unique: None, to: Place::Done };
+        let done_with = |id| Settlement { id, unique: None, to: Destination::Done };
         settlements = reply.leased.iter().map(|leased| done_with(leased.id())).collect();
     }
     rate(JOBS, begun)

@@ -14,7 +14,7 @@ use crate::cli;
 use crate::config::Config;
 #[cfg(feature = "server")]
 use crate::guardian;
-use crate::inline;
+use crate::in_process;
 use crate::job::{AsyncJob, Job, JobCall, JobError, JobService, Registry};
 use crate::queue::{OpenError, Queue};
 #[cfg(feature = "server")]
@@ -172,7 +172,7 @@ impl App {
     /// # Errors
     /// As [`Queue::open`]; for a channel of the `sync` driver, when two jobs have one name or the shared state cannot be made.
     pub async fn queue(&self, config: &Config, channel: &str) -> Result<Queue, OpenError> {
-        inline::queue(&self.registry, config, channel).await
+        in_process::queue(&self.registry, config, channel).await
     }
 
     /// The jobs.

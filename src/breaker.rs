@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::job::Claimed;
+use crate::job::LimitDecision;
 
 /// The number of a run.
 type RunId = u64;
@@ -11,11 +11,11 @@ type RunId = u64;
 /// So many keys are remembered; beyond that, those that are not open are forgotten, and if all are, new ones not counted.
 const MAX_KEYS: usize = 10_000;
 /// How long a job rests that comes while another one tries.
-const TRYING: Duration = Duration::from_secs(1);
+const PROBE_WAIT: Duration = Duration::from_secs(1);
 
 /// When a breaker opens, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct BreakerSettings {
     pub(crate) failures: u32,
     pub(crate) cooldown: Duration,
 }
@@ -31,26 +31,33 @@ struct Breaker {
     /// Set while it is open.
     until: Option<Instant>,
     /// The run that was let through to try, after that.
-    trying: Option<RunId>,
+    probe: Option<RunId>,
 }
 
 impl Breakers {
     /// Whether a run may go on.
-    pub(crate) fn claim(&mut self, key: &str, run: RunId, now: Instant) -> Claimed {
-        let Some(breaker) = self.0.get_mut(key) else { return Claimed::Granted };
-        match (breaker.until, breaker.trying) {
-            (None, _) => Claimed::Granted,
-            (Some(until), _) if until > now => Claimed::Wait(until - now),
-            (Some(_), Some(trying)) if trying != run => Claimed::Wait(TRYING),
+    pub(crate) fn claim(&mut self, key: &str, run: RunId, now: Instant) -> LimitDecision {
+        let Some(breaker) = self.0.get_mut(key) else { return LimitDecision::Granted };
+        match (breaker.until, breaker.probe) {
+            (None, _) => LimitDecision::Granted,
+            (Some(until), _) if until > now => LimitDecision::Wait(until - now),
+            (Some(_), Some(probe)) if probe != run => LimitDecision::Wait(PROBE_WAIT),
             (Some(_), _) => {
-                breaker.trying = Some(run);
-                Claimed::Granted
+                breaker.probe = Some(run);
+                LimitDecision::Granted
             }
         }
     }
 
     /// A run that was let through has ended: well, badly, or in a way that says nothing.
-    pub(crate) fn ended(&mut self, key: &str, limits: Limits, run: RunId, well: Option<bool>, now: Instant) {
+    pub(crate) fn ended(
+        &mut self,
+        key: &str,
+        limits: BreakerSettings,
+        run: RunId,
+        well: Option<bool>,
+        now: Instant,
+    ) {
         match well {
             Some(true) => drop(self.0.remove(key)),
             Some(false) => {
@@ -60,19 +67,16 @@ impl Breakers {
                         return;
                     }
                 }
-                let breaker = self.0.entry(key.to_owned()).or_insert(Breaker {
-                    failures: 0,
-                    until: None,
-                    trying: None,
-                });
+                let breaker =
+                    self.0.entry(key.to_owned()).or_insert(Breaker { failures: 0, until: None, probe: None });
                 breaker.failures = breaker.failures.saturating_add(1);
                 if breaker.failures >= limits.failures {
-                    (breaker.until, breaker.trying) = (Some(now + limits.cooldown), None);
+                    (breaker.until, breaker.probe) = (Some(now + limits.cooldown), None);
                 }
             }
             None => {
-                if let Some(breaker) = self.0.get_mut(key).filter(|breaker| breaker.trying == Some(run)) {
-                    breaker.trying = None;
+                if let Some(breaker) = self.0.get_mut(key).filter(|breaker| breaker.probe == Some(run)) {
+                    breaker.probe = None;
                 }
             }
         }
@@ -83,7 +87,7 @@ impl Breakers {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { failures: 2, cooldown: Duration::from_secs(10) };
+    const LIMITS: BreakerSettings = BreakerSettings { failures: 2, cooldown: Duration::from_secs(10) };
 
     #[test]
     fn keys_that_failed_now_and_then_do_not_keep_others_from_being_counted() {
@@ -94,20 +98,20 @@ mod tests {
         for _ in 0..2 {
             all.ended("new", LIMITS, 1, Some(false), now);
         }
-        assert!(matches!(all.claim("new", 2, now), Claimed::Wait(_)));
+        assert!(matches!(all.claim("new", 2, now), LimitDecision::Wait(_)));
         assert!(all.0.len() <= MAX_KEYS);
     }
 
     #[test]
     fn who_tries_may_ask_again() {
         let (mut all, now) = (Breakers::default(), Instant::now());
-        let once = Limits { failures: 1, cooldown: Duration::from_millis(1) };
+        let once = BreakerSettings { failures: 1, cooldown: Duration::from_millis(1) };
         all.ended("k", once, 1, Some(false), now);
         let later = now + Duration::from_secs(1);
         for run in [2, 2] {
-            assert_eq!(all.claim("k", run, later), Claimed::Granted);
+            assert_eq!(all.claim("k", run, later), LimitDecision::Granted);
         }
-        assert_eq!(all.claim("k", 3, later), Claimed::Wait(TRYING));
+        assert_eq!(all.claim("k", 3, later), LimitDecision::Wait(PROBE_WAIT));
     }
 
     #[test]
@@ -115,19 +119,19 @@ mod tests {
         let (mut all, t0) = (Breakers::default(), Instant::now());
         let after = |seconds| t0 + Duration::from_secs(seconds);
         all.ended("k", LIMITS, 1, Some(false), t0);
-        assert_eq!(all.claim("k", 2, t0), Claimed::Granted);
+        assert_eq!(all.claim("k", 2, t0), LimitDecision::Granted);
         all.ended("k", LIMITS, 2, Some(false), t0);
-        assert_eq!(all.claim("k", 3, after(4)), Claimed::Wait(Duration::from_secs(6)));
-        assert_eq!(all.claim("other", 3, after(4)), Claimed::Granted);
+        assert_eq!(all.claim("k", 3, after(4)), LimitDecision::Wait(Duration::from_secs(6)));
+        assert_eq!(all.claim("other", 3, after(4)), LimitDecision::Granted);
 
-        assert_eq!(all.claim("k", 4, after(10)), Claimed::Granted);
-        assert_eq!(all.claim("k", 5, after(10)), Claimed::Wait(TRYING));
+        assert_eq!(all.claim("k", 4, after(10)), LimitDecision::Granted);
+        assert_eq!(all.claim("k", 5, after(10)), LimitDecision::Wait(PROBE_WAIT));
         all.ended("k", LIMITS, 4, Some(false), after(11));
-        assert_eq!(all.claim("k", 6, after(12)), Claimed::Wait(Duration::from_secs(9)));
+        assert_eq!(all.claim("k", 6, after(12)), LimitDecision::Wait(Duration::from_secs(9)));
 
-        assert_eq!(all.claim("k", 7, after(21)), Claimed::Granted);
+        assert_eq!(all.claim("k", 7, after(21)), LimitDecision::Granted);
         all.ended("k", LIMITS, 7, Some(true), after(22));
-        assert_eq!(all.claim("k", 8, after(22)), Claimed::Granted);
+        assert_eq!(all.claim("k", 8, after(22)), LimitDecision::Granted);
         assert!(all.0.is_empty());
     }
 
@@ -138,9 +142,9 @@ mod tests {
             all.ended("k", LIMITS, run, Some(false), t0);
         }
         let later = t0 + LIMITS.cooldown;
-        assert_eq!(all.claim("k", 3, later), Claimed::Granted);
+        assert_eq!(all.claim("k", 3, later), LimitDecision::Granted);
         all.ended("k", LIMITS, 3, None, later);
-        assert_eq!(all.claim("k", 4, later), Claimed::Granted);
+        assert_eq!(all.claim("k", 4, later), LimitDecision::Granted);
     }
 
     #[test]
@@ -149,6 +153,6 @@ mod tests {
         for well in [false, true, false] {
             all.ended("k", LIMITS, 1, Some(well), t0);
         }
-        assert_eq!(all.claim("k", 2, t0), Claimed::Granted);
+        assert_eq!(all.claim("k", 2, t0), LimitDecision::Granted);
     }
 }

@@ -190,22 +190,24 @@
 mod app;
 mod breaker;
 #[cfg(feature = "server")]
-pub mod builtin;
-#[cfg(feature = "server")]
 pub mod channel;
 #[cfg(feature = "server")]
 mod cli;
 pub mod config;
 #[cfg(feature = "server")]
-pub mod fd;
+pub mod demo_jobs;
+mod executor;
 #[cfg(feature = "server")]
-mod form;
+pub mod fd;
 #[cfg(feature = "server")]
 pub mod guardian;
 #[cfg(feature = "server")]
 pub mod http;
-mod inline;
+mod in_process;
 pub mod job;
+#[cfg(feature = "server")]
+mod job_json;
+mod log_macros;
 #[cfg(feature = "server")]
 pub mod master;
 #[cfg(feature = "server")]
@@ -214,14 +216,12 @@ pub mod middleware;
 #[cfg(feature = "server")]
 pub mod pool;
 pub mod queue;
-mod queues;
+mod queue_set;
 pub mod retry;
-mod run;
 #[cfg(feature = "server")]
 pub mod snapshot;
 pub mod store;
 pub mod testing;
-mod trace;
 #[cfg(feature = "server")]
 pub mod webhook;
 #[cfg(feature = "server")]

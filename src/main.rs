@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use aint_queue::{App, builtin};
+use aint_queue::{App, demo_jobs};
 
 fn main() -> ExitCode {
-    builtin::register(App::new()).run()
+    demo_jobs::register(App::new()).run()
 }

@@ -36,23 +36,23 @@ use crate::store::{self, MAX_BATCH, MAX_BATCH_BYTES, PushError, Pushed, Store, S
 /// ```
 #[derive(Clone, Debug)]
 pub struct Queue {
-    way: Way,
+    route: PushRoute,
 }
 
 /// Where pushed jobs go.
 #[derive(Clone, Debug)]
-enum Way {
+enum PushRoute {
     Store(Arc<dyn Store>),
-    Door(Arc<dyn Door>),
+    Target(Arc<dyn PushTarget>),
 }
 
 /// What takes jobs instead of a store.
 #[async_trait]
-pub(crate) trait Door: Send + Sync + fmt::Debug {
+pub(crate) trait PushTarget: Send + Sync + fmt::Debug {
     async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError>;
 
     /// How many jobs it takes at once.
-    fn most(&self) -> usize {
+    fn max_batch_len(&self) -> usize {
         MAX_BATCH
     }
 }
@@ -94,18 +94,18 @@ impl Queue {
     /// When the channel is not declared, its store cannot be used, or its driver is `sync`.
     pub async fn open(config: &Config, channel: &str) -> Result<Self, OpenError> {
         let channel = config.channel(channel)?;
-        Ok(Self::on(store::open(&channel.driver, &channel.name).await?))
+        Ok(Queue::from_store(store::open(&channel.driver, &channel.name).await?))
     }
 
     /// Pushes into a store that is open already, for a driver of one's own and for tests.
     #[must_use]
-    pub fn on(store: Arc<dyn Store>) -> Self {
-        Self { way: Way::Store(store) }
+    pub fn from_store(store: Arc<dyn Store>) -> Self {
+        Self { route: PushRoute::Store(store) }
     }
 
     /// Pushes through something that is no store.
-    pub(crate) fn through(door: Arc<dyn Door>) -> Self {
-        Self { way: Way::Door(door) }
+    pub(crate) fn with_target(target: Arc<dyn PushTarget>) -> Self {
+        Self { route: PushRoute::Target(target) }
     }
 
     /// Pushes one job to run as soon as a slot is free.
@@ -167,19 +167,19 @@ impl Queue {
 
     /// Pushes a batch of [`Queue::batch`].
     pub(crate) async fn push_batch(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
-        match &self.way {
-            Way::Store(store) => store.push(jobs).await,
-            Way::Door(door) => door.push(jobs).await,
+        match &self.route {
+            PushRoute::Store(store) => store.push(jobs).await,
+            PushRoute::Target(target) => target.push(jobs).await,
         }
     }
 
     /// An empty batch.
     pub(crate) fn batch(&self) -> Batch {
-        let most = match &self.way {
-            Way::Store(_) => MAX_BATCH,
-            Way::Door(door) => door.most(),
+        let max_batch_len = match &self.route {
+            PushRoute::Store(_) => MAX_BATCH,
+            PushRoute::Target(target) => target.max_batch_len(),
         };
-        Batch { most, jobs: Vec::new(), bytes: 0 }
+        Batch { max_batch_len, jobs: Vec::new(), bytes: 0 }
     }
 
     /// Pushes many jobs of one type in their order, in as few calls as the limits of a batch allow. Each batch is
@@ -266,7 +266,7 @@ fn counted_from_the_first(error: PushError, before: usize) -> PushError {
 
 /// Jobs gathered for one call of the store.
 pub(crate) struct Batch {
-    most: usize,
+    max_batch_len: usize,
     jobs: Vec<NewJob>,
     bytes: usize,
 }
@@ -275,7 +275,8 @@ impl Batch {
     /// Whether `job` still fits. The first one always does.
     pub(crate) fn has_room_for(&self, job: &NewJob) -> bool {
         self.jobs.is_empty()
-            || (self.jobs.len() < self.most && self.bytes + job.payload.as_str().len() <= MAX_BATCH_BYTES)
+            || (self.jobs.len() < self.max_batch_len
+                && self.bytes + job.payload.as_str().len() <= MAX_BATCH_BYTES)
     }
 
     pub(crate) fn add(&mut self, job: NewJob) {
@@ -306,7 +307,8 @@ mod tests {
             let text = format!("\"{}\"", "x".repeat(bytes - 2));
             NewJob::new("x", Payload::parse(text).unwrap())
         };
-        let mut batch = Queue::on(Arc::new(crate::store::model::Model::at(crate::job::Timestamp(0)))).batch();
+        let mut batch =
+            Queue::from_store(Arc::new(crate::store::model::Model::at(crate::job::Timestamp(0)))).batch();
         for _ in 0..MAX_BATCH {
             assert!(batch.has_room_for(&job(2)));
             batch.add(job(2));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aint_queue::job::{Asking, JobId, JobService};
+use aint_queue::job::{JobId, JobService, PendingResponse};
 use aint_queue::middleware::RateLimit;
 use aint_queue::{AsyncFailedFn, AsyncJob, Context, JobError, PushOptions};
 use lettre::Message;
@@ -29,7 +29,7 @@ pub enum About {
 
 impl SendMail {
     /// Pushes it from another job. The trace context that the order came with goes along by itself.
-    pub fn push(&self, ctx: &Context) -> Asking<JobId> {
+    pub fn push(&self, ctx: &Context) -> PendingResponse<JobId> {
         ctx.to("mails").push_with(self, &PushOptions::new().unique(self.name()))
     }
 

@@ -63,7 +63,7 @@ end
 --   12 clearing  hash    name -> state, of the lists and zsets a clear has put aside
 --   13 waiting:high  list  as waiting, leased before it
 --   14 waiting:low   list  as waiting, leased after it
---   15 locks     zset    of score 0: what locks.lua makes of a lock's key and who has it
+--   15 locks     zset    of score 0: what lib/lock_members.lua makes of a lock's key and who has it
 -- KEYS 16 and on  what the head of each script says; among them, one for each key that is held for a time:
 --    unique:<unique key>  string  id, for as long as the key is held
 --    rate:<key>           string  when it is as good as unused again, until then
@@ -150,7 +150,7 @@ local function next_due()
 end
 
 -- Counts off tombstones that were passed; never below zero, whatever a foreign hand did to the records.
-local function bury(passed)
+local function discount_tombstones(passed)
   local counted = math.min(passed, tonumber(redis.call('HGET', STATS, 'tombstones')) or 0)
   -- Minus zero would be no integer to the server.
   if counted > 0 then

@@ -13,7 +13,7 @@ use tracing::info;
 use super::Channel;
 use crate::job::{FailReason, JobId, Outcome};
 use crate::retry::Policy;
-use crate::store::{Exception, Place, Settlement};
+use crate::store::{Destination, SettleConflict, Settlement};
 
 /// What became of a job that was to be cancelled, as the store knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,13 +87,13 @@ impl Cancellations {
     }
 
     /// The store has heard these settlements, and these of them did not hold.
-    pub(super) fn settled(&mut self, settlements: &[Settlement], exceptions: &[(JobId, Exception)]) {
+    pub(super) fn settled(&mut self, settlements: &[Settlement], conflicts: &[(JobId, SettleConflict)]) {
         if self.0.is_empty() {
             return;
         }
         for Settlement { id, to, .. } in settlements {
             let Some(cancellation) = self.0.remove(id) else { continue };
-            let end = match exceptions.iter().any(|(exception, _)| exception == id) {
+            let end = match conflicts.iter().any(|(exception, _)| exception == id) {
                 true => HeldCancel::Gone,
                 false => end(to, cancellation.method),
             };
@@ -119,12 +119,12 @@ impl Cancellation {
 }
 
 /// What to answer about a job that the store has put there.
-fn end(to: &Place, method: Option<(CancelMethod, Duration)>) -> HeldCancel {
+fn end(to: &Destination, method: Option<(CancelMethod, Duration)>) -> HeldCancel {
     match (to, method) {
-        (Place::Done, _) => HeldCancel::Done,
-        (Place::Front(_) | Place::Back(_), _) => HeldCancel::Waiting,
-        (Place::Delayed(..), _) => HeldCancel::Delayed,
-        (Place::Failed(meta), method) => {
+        (Destination::Done, _) => HeldCancel::Done,
+        (Destination::Front(_) | Destination::Back(_), _) => HeldCancel::Waiting,
+        (Destination::Delayed(..), _) => HeldCancel::Delayed,
+        (Destination::Failed(meta), method) => {
             let reason = meta.failed.unwrap_or(FailReason::Cancelled);
             match method {
                 None => HeldCancel::Failed(reason),
@@ -162,15 +162,15 @@ impl Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Meta;
+    use crate::job::JobMeta;
 
     const ID: JobId = JobId(7);
 
-    fn failed(reason: FailReason) -> Place {
-        Place::Failed(Meta { failed: Some(reason), ..Meta::named("x") })
+    fn failed(reason: FailReason) -> Destination {
+        Destination::Failed(JobMeta { failed: Some(reason), ..JobMeta::named("x") })
     }
 
-    fn settlement(id: JobId, to: Place) -> Settlement {
+    fn settlement(id: JobId, to: Destination) -> Settlement {
         Settlement { id, unique: None, to }
     }
 
@@ -183,9 +183,12 @@ mod tests {
             HeldCancel::Cancelled { how: CancelMethod::Asked, ms: 12, reason }
         );
         assert_eq!(end(&failed(FailReason::Final), None), HeldCancel::Failed(FailReason::Final));
-        assert_eq!(end(&Place::Done, None), HeldCancel::Done);
-        assert_eq!(end(&Place::Front(Meta::named("x")), None), HeldCancel::Waiting);
-        assert_eq!(end(&Place::Delayed(Duration::ZERO, Meta::named("x")), None), HeldCancel::Delayed);
+        assert_eq!(end(&Destination::Done, None), HeldCancel::Done);
+        assert_eq!(end(&Destination::Front(JobMeta::named("x")), None), HeldCancel::Waiting);
+        assert_eq!(
+            end(&Destination::Delayed(Duration::ZERO, JobMeta::named("x")), None),
+            HeldCancel::Delayed
+        );
     }
 
     #[test]
@@ -196,7 +199,7 @@ mod tests {
         cancels.add_waiter(ID, first);
         cancels.add_waiter(ID, second);
         cancels.ended(ID, &Outcome::Cancelled { killed: true });
-        cancels.settled(&[settlement(JobId(8), Place::Done)], &[]);
+        cancels.settled(&[settlement(JobId(8), Destination::Done)], &[]);
         assert!(one.try_recv().is_err());
         cancels.settled(&[settlement(ID, failed(FailReason::Cancelled))], &[]);
         for answer in [one.try_recv(), two.try_recv()] {
@@ -213,7 +216,7 @@ mod tests {
         let mut cancels = Cancellations::default();
         let (reply, mut stale) = oneshot::channel();
         cancels.add_waiter(ID, reply);
-        cancels.settled(&[settlement(ID, failed(FailReason::Cancelled))], &[(ID, Exception::Cleared)]);
+        cancels.settled(&[settlement(ID, failed(FailReason::Cancelled))], &[(ID, SettleConflict::Cleared)]);
         assert_eq!(stale.try_recv(), Ok(HeldCancel::Gone));
 
         let (reply, mut lost) = oneshot::channel();

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use crate::job::{FailReason, JobId, Meta};
+use crate::job::{FailReason, JobId, JobMeta};
 use crate::retry::Policy;
-use crate::store::{Leased, MAX_BATCH_BYTES, Owner, Place, Settlement, Store, StoreError, Turn, TurnReply};
+use crate::store::{
+    Destination, Leased, MAX_BATCH_BYTES, Owner, Settlement, Store, StoreError, Turn, TurnReply,
+};
 
 /// So often the store is told, in all.
 const MAX_SETTLE_TRIES: u64 = 4;
@@ -43,16 +45,20 @@ async fn settle(store: &dyn Store, owner: &Owner, id: JobId) -> Result<UnheldCan
         Some(Leased::Malformed { why, .. }) => (
             UnheldCancel::AlreadyFailed(FailReason::Malformed),
             None,
-            Place::Failed(Meta::malformed(now, &why)),
+            Destination::Failed(JobMeta::malformed(now, &why)),
         ),
         Some(Leased::Job(record)) => {
             let unique = record.meta.unique.clone();
             match record.meta.failed {
                 // It failed between our look and our lease: it stays what it was.
-                Some(reason) => (UnheldCancel::AlreadyFailed(reason), unique, Place::Failed(record.meta)),
+                Some(reason) => {
+                    (UnheldCancel::AlreadyFailed(reason), unique, Destination::Failed(record.meta))
+                }
                 None => {
                     let to = Policy::cancel(record.meta, now);
-                    let Place::Failed(meta) = &to else { unreachable!("a cancelled job rests in failed") };
+                    let Destination::Failed(meta) = &to else {
+                        unreachable!("a cancelled job rests in failed")
+                    };
                     (UnheldCancel::Cancelled(meta.failed.unwrap_or(FailReason::Cancelled)), unique, to)
                 }
             }
@@ -72,7 +78,7 @@ async fn settle_until_confirmed(
     let mut seq = 3;
     loop {
         match turn(store, owner, seq, std::slice::from_ref(&settlement)).await {
-            Ok(reply) => return Ok(reply.exceptions.is_empty()),
+            Ok(reply) => return Ok(reply.conflicts.is_empty()),
             Err(error) if seq > MAX_SETTLE_TRIES * 2 => return Err(error),
             Err(_) => tokio::time::sleep(SETTLE_RETRY_DELAY).await,
         }
@@ -92,7 +98,7 @@ async fn turn(
     seq: u64,
     settlements: &[Settlement],
 ) -> Result<TurnReply, StoreError> {
-    let turn = Turn { owner, seq, settlements, frees: &[], want: 0, max_bytes: MAX_BATCH_BYTES };
+    let turn = Turn { owner, seq, settlements, releases: &[], want: 0, max_bytes: MAX_BATCH_BYTES };
     store.turn(turn).await
 }
 
@@ -100,7 +106,7 @@ async fn turn(
 mod tests {
     use super::*;
     use crate::job::{NewJob, Payload, Start, Timestamp};
-    use crate::store::State;
+    use crate::store::JobState;
     use crate::store::model::Model;
 
     fn job(start: Start, unique: Option<&str>) -> NewJob {
@@ -124,7 +130,7 @@ mod tests {
                 UnheldCancel::Cancelled(FailReason::Cancelled)
             );
             let listed = store.get(id).await.unwrap().unwrap();
-            assert_eq!((listed.state, listed.meta.failed), (State::Failed, Some(FailReason::Cancelled)));
+            assert_eq!((listed.state, listed.meta.failed), (JobState::Failed, Some(FailReason::Cancelled)));
             assert_eq!((listed.meta.attempts, listed.meta.last_error()), (0, "cancelled before it began"));
             assert_ne!(pushed(&store, job(Start::After(Duration::from_secs(9)), Some("k"))).await, id);
             store.clear(crate::store::Clear { delayed: true, ..Default::default() }).await.unwrap();
@@ -149,6 +155,6 @@ mod tests {
         let owner = store.join().await.unwrap();
         store.take(&owner, 1, held).await.unwrap().unwrap();
         assert_eq!(cancel_unheld(&store, held).await.unwrap(), UnheldCancel::NotLeased);
-        assert_eq!(store.get(held).await.unwrap().unwrap().state, State::Reserved);
+        assert_eq!(store.get(held).await.unwrap().unwrap().state, JobState::Reserved);
     }
 }

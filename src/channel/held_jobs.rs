@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::job::{JobId, Meta, Payload, Record};
+use crate::job::{JobId, JobMeta, JobRecord, Payload};
 use crate::store::Settlement;
 use crate::wire::RunId;
 
@@ -20,7 +20,7 @@ pub(super) enum JobProgress {
 #[derive(Debug)]
 struct Held {
     /// `None` once it is being settled: nothing but the id is needed then.
-    meta: Option<Meta>,
+    meta: Option<JobMeta>,
     /// `None` once it is aboard: a retry gets it from the store again.
     payload: Option<Payload>,
     progress: JobProgress,
@@ -78,13 +78,13 @@ impl HeldJobs {
     }
 
     /// A job was leased. If it is `freeing`, it waits for [`HeldJobs::key_freed`].
-    pub(super) fn lease(&mut self, record: Record, freeing: bool) {
+    pub(super) fn lease(&mut self, record: JobRecord, freeing: bool) {
         match (freeing, record.meta.suspect) {
             (true, _) => self.freeing.push_back(record.id),
             (false, true) => self.ready_alone.push_back(record.id),
             (false, false) => self.ready.push_back(record.id),
         }
-        let Record { id, meta, payload } = record;
+        let JobRecord { id, meta, payload } = record;
         self.ready_bytes += payload.as_str().len();
         self.held.insert(id, Held { meta: Some(meta), payload: Some(payload), progress: JobProgress::Ready });
     }
@@ -98,7 +98,7 @@ impl HeldJobs {
     }
 
     /// The next job that waits for a slot is about to run; answers what the dispatch needs of it.
-    pub(super) fn next_ready(&mut self, alone: bool, run: RunId) -> Option<(JobId, &Meta, Payload)> {
+    pub(super) fn next_ready(&mut self, alone: bool, run: RunId) -> Option<(JobId, &JobMeta, Payload)> {
         let queue = if alone { &mut self.ready_alone } else { &mut self.ready };
         let id = queue.pop_front()?;
         let held = self.held.get_mut(&id).expect("every ready id is held");
@@ -110,12 +110,12 @@ impl HeldJobs {
     }
 
     /// What the store keeps of a job that is held and not yet being settled.
-    pub(super) fn meta(&self, id: JobId) -> Option<&Meta> {
+    pub(super) fn meta(&self, id: JobId) -> Option<&JobMeta> {
         self.held.get(&id)?.meta.as_ref()
     }
 
     /// A run has ended; answers the job's meta, or `None` when the run is not ours any more.
-    pub(super) fn end(&mut self, id: JobId, run: RunId) -> Option<Meta> {
+    pub(super) fn end(&mut self, id: JobId, run: RunId) -> Option<JobMeta> {
         let held = self.held.get_mut(&id).filter(|held| held.progress == JobProgress::Running(run))?;
         held.progress = JobProgress::Settling;
         self.running -= 1;
@@ -132,7 +132,7 @@ impl HeldJobs {
     }
 
     /// Every job that waits for a slot, taken off the queues: they are to be handed back.
-    pub(super) fn take_ready(&mut self) -> Vec<(JobId, Meta)> {
+    pub(super) fn take_ready(&mut self) -> Vec<(JobId, JobMeta)> {
         let waiting = self.ready.drain(..).chain(self.ready_alone.drain(..)).chain(self.freeing.drain(..));
         let ids: Vec<_> = waiting.collect();
         self.ready_bytes = 0;
@@ -141,7 +141,7 @@ impl HeldJobs {
     }
 
     /// One job that waits for a slot, taken off the queues: it is to be settled.
-    pub(super) fn take_one_ready(&mut self, id: JobId) -> Option<Meta> {
+    pub(super) fn take_one_ready(&mut self, id: JobId) -> Option<JobMeta> {
         let held = self.held.get_mut(&id).filter(|held| held.progress == JobProgress::Ready)?;
         let meta = held.meta.take()?;
         let payload = held.payload.take();

@@ -10,11 +10,11 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 
 use super::{Channel, CrossChannelPush};
-use crate::breaker::{Breakers, Limits};
-use crate::form::{self, Defaults};
-use crate::job::{Answer, Claim, Claimed, JobId, NewJob, Outcome, PushOptions, explained};
+use crate::breaker::{BreakerSettings, Breakers};
+use crate::job::{JobId, LimitClaim, LimitDecision, NewJob, Outcome, PushOptions, Response, error_chain};
+use crate::job_json::{self, PushDefaults};
 use crate::pool::{ReplyTo, RequestKind, RunRequest};
-use crate::store::{self, ClaimKind, Free, MAX_BATCH, Owner, Store};
+use crate::store::{self, ClaimKind, KeyRelease, MAX_BATCH, Owner, Store};
 use crate::wire::RunId;
 
 /// So many locks and breakers a run may hold; each is kept in memory until its end.
@@ -27,14 +27,14 @@ pub(super) struct JobRequests {
     held: HashMap<RunId, Vec<Held>>,
     breakers: Breakers,
     /// What the store is to be told is free.
-    frees: VecDeque<Free>,
+    releases: VecDeque<KeyRelease>,
 }
 
 /// Something a run was granted.
 #[derive(Debug)]
 enum Held {
     Lock { id: JobId, key: String },
-    Breaker { key: String, limits: Limits },
+    Breaker { key: String, limits: BreakerSettings },
 }
 
 /// A question that was asked of a store.
@@ -42,9 +42,9 @@ enum Held {
 pub(super) struct RequestDone {
     run: RunId,
     reply: ReplyTo,
-    answer: Answer,
+    answer: Response,
     /// The lock it may have got.
-    lock: Option<Free>,
+    lock: Option<KeyRelease>,
 }
 
 /// A claim on its way to the store.
@@ -71,22 +71,22 @@ impl JobRequests {
 
     /// Whether the store has something to hear.
     pub(super) fn has_frees(&self) -> bool {
-        !self.frees.is_empty()
+        !self.releases.is_empty()
     }
 
     /// What the next turn says; the rest follows.
-    pub(super) fn take_frees(&mut self) -> Vec<Free> {
-        self.frees.drain(..self.frees.len().min(MAX_BATCH)).collect()
+    pub(super) fn take_releases(&mut self) -> Vec<KeyRelease> {
+        self.releases.drain(..self.releases.len().min(MAX_BATCH)).collect()
     }
 
     /// Says these again: the turn may not have been heard. Saying it twice does no harm.
-    pub(super) fn free(&mut self, frees: impl IntoIterator<Item = Free>) {
-        self.frees.extend(frees);
+    pub(super) fn free(&mut self, releases: impl IntoIterator<Item = KeyRelease>) {
+        self.releases.extend(releases);
     }
 
     /// These jobs do not begin yet: their unique keys are not to be freed.
     pub(super) fn keep_keys(&mut self, ids: &HashSet<JobId>) {
-        self.frees.retain(|free| !matches!(free, Free::Unique { id, .. } if ids.contains(id)));
+        self.releases.retain(|free| !matches!(free, KeyRelease::Unique { id, .. } if ids.contains(id)));
     }
 
     /// A run has ended: what it held is free.
@@ -101,7 +101,7 @@ impl JobRequests {
         };
         for held in self.held.remove(&run).unwrap_or_default() {
             match held {
-                Held::Lock { id, key } => self.frees.push_back(Free::Lock { id, key }),
+                Held::Lock { id, key } => self.releases.push_back(KeyRelease::Lock { id, key }),
                 Held::Breaker { key, limits } => {
                     self.breakers.ended(&key, limits, run, success, Instant::now());
                 }
@@ -120,7 +120,7 @@ impl JobRequests {
                 }
             }
         }
-        self.frees.clear();
+        self.releases.clear();
     }
 }
 
@@ -130,7 +130,7 @@ impl Channel {
         for RunRequest { run, id, reply, question } in asked {
             if matches!(question, RequestKind::Claim(_)) && self.job_requests.is_at_limit(run) {
                 let why = format!("this run holds {MAX_HELD_BY_RUN} locks and breakers: claim fewer");
-                self.pool.respond(reply, Answer::Error(why));
+                self.pool.respond(reply, Response::Error(why));
                 continue;
             }
             let (key, kind) = match question {
@@ -138,12 +138,14 @@ impl Channel {
                     self.push_for(run, reply, channel, &jobs);
                     continue;
                 }
-                RequestKind::Claim(Claim::Breaker { key, failures, cooldown }) => {
-                    self.claim_breaker(run, reply, key, Limits { failures, cooldown });
+                RequestKind::Claim(LimitClaim::Breaker { key, failures, cooldown }) => {
+                    self.claim_breaker(run, reply, key, BreakerSettings { failures, cooldown });
                     continue;
                 }
-                RequestKind::Claim(Claim::Lock { key, limit }) => (key, ClaimKind::Lock { limit }),
-                RequestKind::Claim(Claim::Rate { key, count, per }) => (key, ClaimKind::Rate { count, per }),
+                RequestKind::Claim(LimitClaim::Lock { key, limit }) => (key, ClaimKind::Lock { limit }),
+                RequestKind::Claim(LimitClaim::Rate { key, count, per }) => {
+                    (key, ClaimKind::Rate { count, per })
+                }
             };
             claims.push(PendingClaim { run, reply, claim: store::Claim { id, key, kind } });
         }
@@ -154,7 +156,7 @@ impl Channel {
             Some(owner) => drop(self.job_requests.tasks.spawn(claim(Arc::clone(&self.store), owner, claims))),
             None => {
                 for PendingClaim { reply, .. } in claims {
-                    self.pool.respond(reply, Answer::Error("the store is away".to_owned()));
+                    self.pool.respond(reply, Response::Error("the store is away".to_owned()));
                 }
             }
         }
@@ -163,25 +165,27 @@ impl Channel {
     pub(super) fn on_answers(&mut self, done: Vec<RequestDone>) {
         for RequestDone { run, reply, answer, lock } in done {
             // Without a reply it may have been granted.
-            if let (Some(Free::Lock { id, key }), Answer::Granted | Answer::Error(_)) = (lock, &answer) {
+            if let (Some(KeyRelease::Lock { id, key }), Response::Granted | Response::Error(_)) =
+                (lock, &answer)
+            {
                 // A lock is the job's, not the run's: what comes too late for its run may be what a later run of the job
                 // has asked for as well, and goes with that.
                 let mut runs = [Some(run), self.held_jobs.run(id)].into_iter().flatten();
                 match runs.find(|run| self.pool.has_run(*run)) {
                     Some(now) => self.job_requests.held.entry(now).or_default().push(Held::Lock { id, key }),
-                    None => self.job_requests.free([Free::Lock { id, key }]),
+                    None => self.job_requests.free([KeyRelease::Lock { id, key }]),
                 }
             }
             self.pool.respond(reply, answer);
         }
     }
 
-    fn claim_breaker(&mut self, run: RunId, reply: ReplyTo, key: String, limits: Limits) {
+    fn claim_breaker(&mut self, run: RunId, reply: ReplyTo, key: String, limits: BreakerSettings) {
         let answer = match self.job_requests.breakers.claim(&key, run, Instant::now()) {
-            Claimed::Wait(time) => Answer::Wait(time),
-            Claimed::Granted => {
+            LimitDecision::Wait(time) => Response::Wait(time),
+            LimitDecision::Granted => {
                 self.job_requests.held.entry(run).or_default().push(Held::Breaker { key, limits });
-                Answer::Granted
+                Response::Granted
             }
         };
         self.pool.respond(reply, answer);
@@ -190,7 +194,7 @@ impl Channel {
     fn push_for(&mut self, run: RunId, reply: ReplyTo, channel: Option<String>, jobs: &[String]) {
         let channel = channel.filter(|channel| **channel != *self.name);
         match parse(jobs) {
-            Err(why) => self.pool.respond(reply, Answer::Error(why)),
+            Err(why) => self.pool.respond(reply, Response::Error(why)),
             Ok(jobs) => {
                 let (store, cross_channel) = (Arc::clone(&self.store), self.cross_channel.clone());
                 self.job_requests.tasks.spawn(async move {
@@ -208,7 +212,7 @@ fn parse(jobs: &[String]) -> Result<Vec<NewJob>, String> {
     }
     let options = PushOptions::new();
     let one = |(index, job): (usize, &String)| {
-        let job = form::parse(job, &Defaults { job: None, options: &options });
+        let job = job_json::parse(job, &PushDefaults { job: None, options: &options });
         job.map_err(|error| format!("job {index} cannot be pushed: {error}"))
     };
     jobs.iter().enumerate().map(one).collect()
@@ -219,15 +223,15 @@ async fn push(
     cross_channel: Option<Arc<dyn CrossChannelPush>>,
     channel: Option<String>,
     jobs: &[NewJob],
-) -> Answer {
+) -> Response {
     let pushed = match (channel, cross_channel) {
-        (None, _) => store.push(jobs).await.map_err(|error| explained(&error)),
+        (None, _) => store.push(jobs).await.map_err(|error| error_chain(&error)),
         (Some(channel), Some(cross_channel)) => cross_channel.push(&channel, jobs).await,
         (Some(channel), None) => Err(format!("the channel \"{channel}\" cannot be reached from here")),
     };
     match pushed {
-        Ok(pushed) => Answer::Pushed(pushed.into_iter().map(|pushed| pushed.id().0).collect()),
-        Err(why) => Answer::Error(why),
+        Ok(pushed) => Response::Pushed(pushed.into_iter().map(|pushed| pushed.id().0).collect()),
+        Err(why) => Response::Error(why),
     }
 }
 
@@ -241,14 +245,14 @@ async fn claim(store: Arc<dyn Store>, owner: Owner, claims: Vec<PendingClaim>) -
         for (index, PendingClaim { run, reply, claim }) in batch.into_iter().enumerate() {
             let answer = match &claimed {
                 Ok(claimed) => match claimed.get(index) {
-                    Some(Claimed::Granted) => Answer::Granted,
-                    Some(Claimed::Wait(time)) => Answer::Wait(*time),
-                    None => Answer::Error("the store answered too little".to_owned()),
+                    Some(LimitDecision::Granted) => Response::Granted,
+                    Some(LimitDecision::Wait(time)) => Response::Wait(*time),
+                    None => Response::Error("the store answered too little".to_owned()),
                 },
-                Err(error) => Answer::Error(explained(error)),
+                Err(error) => Response::Error(error_chain(error)),
             };
             let store::Claim { id, key, kind } = claim;
-            let lock = matches!(kind, ClaimKind::Lock { .. }).then_some(Free::Lock { id, key });
+            let lock = matches!(kind, ClaimKind::Lock { .. }).then_some(KeyRelease::Lock { id, key });
             all.push(RequestDone { run, reply, answer, lock });
         }
     }

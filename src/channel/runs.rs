@@ -5,10 +5,10 @@ use std::time::Instant;
 use tracing::{debug, info};
 
 use super::{Channel, Scope, prefetch};
-use crate::job::{FailReason, JobId, JobOptions, Meta, Outcome};
+use crate::job::{FailReason, JobId, JobMeta, JobOptions, Outcome};
 use crate::pool::{EndedRun, Run};
-use crate::retry::{Begin, Policy, Terms};
-use crate::store::{Place, Settlement};
+use crate::retry::{Policy, RunTerms, StartDecision};
+use crate::store::{Destination, Settlement};
 use crate::wire::RunId;
 
 impl Channel {
@@ -32,11 +32,11 @@ impl Channel {
         let Some((id, meta, payload)) = self.held_jobs.next_ready(alone, run) else { return };
         let options = self.pool.job_options(&meta.job);
         let terms = match self.settings.policy.begin(id, meta, options, self.settings.max_execute, now) {
-            Begin::Run(terms) => terms,
-            Begin::Expired => return self.expire(id, run, options),
-            Begin::NoCallback => return self.end_run(id, run, Outcome::Done, options),
+            StartDecision::Run(terms) => terms,
+            StartDecision::Expired => return self.expire(id, run, options),
+            StartDecision::NoCallback => return self.end_run(id, run, Outcome::Done, options),
         };
-        let Terms { attempt, max_attempts, timeout, failure } = terms;
+        let RunTerms { attempt, max_attempts, timeout, failure } = terms;
         self.next_run += 1;
         self.last_dispatch = Instant::now();
         let delivery = Run {
@@ -113,10 +113,10 @@ impl Channel {
     }
 
     /// Tells the store where a job goes after a run of it, or of its failed callback.
-    fn settle(&mut self, id: JobId, unique: Option<String>, to: Place, callback: bool) {
+    fn settle(&mut self, id: JobId, unique: Option<String>, to: Destination, callback: bool) {
         if self.scope.scope != Scope::All
             && !callback
-            && matches!(&to, Place::Front(meta) if meta.failing.is_some())
+            && matches!(&to, Destination::Front(meta) if meta.failing.is_some())
         {
             // Whoever was to run this one job, or the next one, which was this, also runs its callback.
             (self.scope.scope, self.scope.asked) = (Scope::Only(id), false);
@@ -125,7 +125,13 @@ impl Channel {
     }
 }
 
-fn log_ending(channel: &str, id: JobId, (name, attempts): (String, u32), outcome: &Outcome, to: &Place) {
+fn log_ending(
+    channel: &str,
+    id: JobId,
+    (name, attempts): (String, u32),
+    outcome: &Outcome,
+    to: &Destination,
+) {
     let (job, attempt, next) = (id.0, attempts.saturating_add(1), next(to));
     match outcome {
         Outcome::Failed { error, .. } => info!(%channel, job, %name, attempt, error, next, "a job failed"),
@@ -142,15 +148,15 @@ fn log_ending(channel: &str, id: JobId, (name, attempts): (String, u32), outcome
 }
 
 /// What follows, so that a line of the log tells a job that is tried again from one that has failed for good.
-fn next(to: &Place) -> String {
+fn next(to: &Destination) -> String {
     match to {
-        Place::Done => "done".to_owned(),
-        Place::Front(Meta { failing: Some(reason), .. }) => {
+        Destination::Done => "done".to_owned(),
+        Destination::Front(JobMeta { failing: Some(reason), .. }) => {
             format!("failed callback, then failed: {}", reason.as_str())
         }
-        Place::Front(_) | Place::Back(_) => "waiting".to_owned(),
-        Place::Delayed(wait, _) => format!("again in {:.1}s", wait.as_secs_f64()),
-        Place::Failed(meta) => format!("failed: {}", meta.failed.map_or("", FailReason::as_str)),
+        Destination::Front(_) | Destination::Back(_) => "waiting".to_owned(),
+        Destination::Delayed(wait, _) => format!("again in {:.1}s", wait.as_secs_f64()),
+        Destination::Failed(meta) => format!("failed: {}", meta.failed.map_or("", FailReason::as_str)),
     }
 }
 
@@ -162,11 +168,11 @@ mod tests {
 
     #[test]
     fn a_line_says_what_follows() {
-        let meta = || Meta::named("x");
-        assert_eq!(next(&Place::Delayed(Duration::from_millis(1240), meta())), "again in 1.2s");
-        let failed = Meta { failed: Some(FailReason::Exhausted), ..meta() };
-        assert_eq!(next(&Place::Failed(failed)), "failed: exhausted");
-        let failing = Meta { failing: Some(FailReason::Timeout), ..meta() };
-        assert_eq!(next(&Place::Front(failing)), "failed callback, then failed: timeout");
+        let meta = || JobMeta::named("x");
+        assert_eq!(next(&Destination::Delayed(Duration::from_millis(1240), meta())), "again in 1.2s");
+        let failed = JobMeta { failed: Some(FailReason::Exhausted), ..meta() };
+        assert_eq!(next(&Destination::Failed(failed)), "failed: exhausted");
+        let failing = JobMeta { failing: Some(FailReason::Timeout), ..meta() };
+        assert_eq!(next(&Destination::Front(failing)), "failed callback, then failed: timeout");
     }
 }

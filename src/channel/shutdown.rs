@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::Channel;
 use crate::job::Outcome;
-use crate::store::{Place, Settlement};
+use crate::store::{Destination, Settlement};
 
 /// How long a stop tries to tell the store what happened.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -90,7 +90,7 @@ impl Channel {
         self.job_requests.keep_keys(&ready.iter().map(|(id, _)| *id).collect());
         for (id, meta) in ready {
             let unique = meta.unique.clone();
-            self.held_jobs.settle(Settlement { id, unique, to: Place::Front(meta) });
+            self.held_jobs.settle(Settlement { id, unique, to: Destination::Front(meta) });
             self.count_handed_back(&Outcome::Interrupted);
         }
     }

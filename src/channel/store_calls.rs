@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
 use crate::job::JobId;
-use crate::job::explained;
+use crate::job::error_chain;
 use crate::store::{
-    Free, LEASE, Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, Reap, Settlement, Store, StoreError, Turn,
+    KeyRelease, LEASE, Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, Reap, Settlement, Store, StoreError, Turn,
     TurnReply,
 };
 
@@ -52,7 +52,7 @@ pub(super) enum CallResult {
     Taken(Result<Option<Leased>, StoreError>),
     Turned {
         settlements: Vec<Settlement>,
-        frees: Vec<Free>,
+        releases: Vec<KeyRelease>,
         want: usize,
         result: Result<TurnReply, StoreError>,
     },
@@ -141,8 +141,8 @@ impl StoreCalls {
         self.error_text.as_deref()
     }
 
-    /// Starts a call. `settlements` and `frees` go with a turn.
-    pub(super) fn start(&mut self, call: Call, settlements: Vec<Settlement>, frees: Vec<Free>) {
+    /// Starts a call. `settlements` and `releases` go with a turn.
+    pub(super) fn start(&mut self, call: Call, settlements: Vec<Settlement>, releases: Vec<KeyRelease>) {
         let store = Arc::clone(&self.store);
         let owner = self.owner.clone();
         self.seq += 1;
@@ -166,12 +166,12 @@ impl StoreCalls {
                         owner: &owner,
                         seq,
                         settlements: &settlements,
-                        frees: &frees,
+                        releases: &releases,
                         want,
                         max_bytes: MAX_BATCH_BYTES,
                     };
                     let result = store.turn(turn).await;
-                    CallResult::Turned { settlements, frees, want, result }
+                    CallResult::Turned { settlements, releases, want, result }
                 }
                 Call::Reap => CallResult::Reaped(store.reap(Reap::Expired).await),
                 Call::Leave => CallResult::Left(store.leave(&mine()).await),
@@ -220,7 +220,7 @@ impl StoreCalls {
         let delay = self.backoff.next().unwrap_or(Duration::from_secs(1));
         self.retry_at = Some(Instant::now() + delay);
         self.reachable_since = Instant::now();
-        let text = explained(error);
+        let text = error_chain(error);
         let news = self.error_text.as_ref() != Some(&text);
         self.error_text = Some(text);
         news

@@ -7,10 +7,11 @@ use tracing::{debug, error, info, warn};
 
 use super::store_calls::{Call, CallResult};
 use super::{Channel, Scope};
-use crate::job::{JobId, Meta, Timestamp};
-use crate::retry::frees_first;
+use crate::job::{JobId, JobMeta, Timestamp};
+use crate::retry::release_before_start;
 use crate::store::{
-    Exception, Free, Leased, MAX_BATCH, MAX_BATCH_BYTES, Place, Settlement, StoreError, TurnReply,
+    Destination, KeyRelease, Leased, MAX_BATCH, MAX_BATCH_BYTES, SettleConflict, Settlement, StoreError,
+    TurnReply,
 };
 
 /// After this many turns in a row in which the store's count differs from ours, we compare the ids.
@@ -76,9 +77,9 @@ impl Channel {
             (self.turns.work_expected, self.turns.next_due_at) = (true, None);
         }
         let Some(mut call) = self.next_call() else { return };
-        let (mut settlements, mut frees) = (Vec::new(), Vec::new());
+        let (mut settlements, mut releases) = (Vec::new(), Vec::new());
         if let Call::Turn { want } = &mut call {
-            frees = self.job_requests.take_frees();
+            releases = self.job_requests.take_releases();
             if self.job_requests.has_frees() {
                 // More than one turn can say. Jobs wait until all is said: one that is leased again could claim what an
                 // earlier run of it had, and lose it to the freeing of that.
@@ -87,7 +88,7 @@ impl Channel {
                 settlements = self.held_jobs.take_settlements(MAX_BATCH);
             }
         }
-        self.store_calls.start(call, settlements, frees);
+        self.store_calls.start(call, settlements, releases);
     }
 
     fn next_call(&mut self) -> Option<Call> {
@@ -161,20 +162,20 @@ impl Channel {
                 self.store_calls.joined(owner);
                 self.turns = Turns::default();
             }
-            CallResult::Turned { settlements, frees, want, result: Ok(reply) } => {
+            CallResult::Turned { settlements, releases, want, result: Ok(reply) } => {
                 self.store_calls.succeeded(true);
                 self.prefetch.turned(self.store_calls.took());
-                for free in frees {
-                    if let Free::Unique { id, .. } = free {
+                for free in releases {
+                    if let KeyRelease::Unique { id, .. } = free {
                         self.held_jobs.key_freed(id);
                     }
                 }
                 self.on_turn(&settlements, want, reply);
                 self.expect_work();
             }
-            CallResult::Turned { settlements, frees, result: Err(error), .. } => {
+            CallResult::Turned { settlements, releases, result: Err(error), .. } => {
                 self.turns.unconfirmed.extend(settlements);
-                self.job_requests.free(frees);
+                self.job_requests.free(releases);
                 self.on_error(&error);
             }
             CallResult::Held(Ok(ids)) => {
@@ -216,16 +217,16 @@ impl Channel {
 
     fn on_turn(&mut self, settlements: &[Settlement], want: usize, reply: TurnReply) {
         self.clock = (reply.now, Instant::now());
-        for (id, exception) in &reply.exceptions {
+        for (id, exception) in &reply.conflicts {
             let reason = match exception {
-                Exception::Stale => "stale",
-                Exception::Cleared => "cleared",
+                SettleConflict::Stale => "stale",
+                SettleConflict::Cleared => "cleared",
             };
             debug!(channel = %self.name, job = id.0, reason, "a settlement did not hold");
             self.metrics.exception(reason);
         }
         self.held_jobs.settled(settlements);
-        self.cancellations.settled(settlements, &reply.exceptions);
+        self.cancellations.settled(settlements, &reply.conflicts);
         self.turns.next_due_at = reply.next_due.map(|due| Instant::now() + due);
         (self.turns.waiting, self.turns.counted_at, self.turns.woken) =
             (reply.waiting, Some(Instant::now()), false);
@@ -254,13 +255,13 @@ impl Channel {
         for job in leased {
             match job {
                 Leased::Job(record) => {
-                    let first = frees_first(record.id, &record.meta);
+                    let first = release_before_start(record.id, &record.meta);
                     self.held_jobs.lease(record, first.is_some());
                     self.job_requests.free(first);
                 }
                 Leased::Malformed { id, why } => {
                     error!(channel = %self.name, job = id.0, why, "a stored record cannot be understood: it goes to failed");
-                    let to = Place::Failed(Meta::malformed(now, &why));
+                    let to = Destination::Failed(JobMeta::malformed(now, &why));
                     self.held_jobs.settle(Settlement { id, unique: None, to });
                 }
             }

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{CommandContext, Failure, sanitize};
-use crate::store::{Clear as States, Cleared, Status};
+use crate::store::{Clear as States, Cleared, JobCounts};
 
 /// Remove jobs: those that are waiting and delayed, unless told otherwise
 #[derive(Debug, Args)]
@@ -47,7 +47,7 @@ impl Clear {
     }
 }
 
-fn question(channel: &str, which: States, counts: &Status) -> String {
+fn question(channel: &str, which: States, counts: &JobCounts) -> String {
     let counts = Cleared {
         waiting: counts.waiting,
         delayed: counts.delayed,
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_question_says_what_would_go() {
-        let counts = Status { waiting: 2, delayed: 0, failed: 1, ..Status::default() };
+        let counts = JobCounts { waiting: 2, delayed: 0, failed: 1, ..JobCounts::default() };
         let all = Clear { failed: false, reserved: false, all: true }.states();
         let expected = "Remove 2 waiting, 0 delayed and 1 failed jobs of channel \"x\" for good?";
         assert_eq!(question("x", all, &counts), expected);

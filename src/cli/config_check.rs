@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{CommandContext, Failure};
-use crate::config::{self, Channel, Config, Handler, SnapshotHandler, program};
+use crate::config::{self, Channel, Config, Handler, SnapshotHandler, command_check};
 
 /// Print the effective configuration with secrets hidden, or every mistake in it
 #[derive(Debug, Args)]
@@ -57,7 +57,7 @@ fn missing_programs(config: &Config) -> Vec<String> {
         for (key, command) in programs(channel) {
             let Some(name) = command.first() else { continue };
             // A program with a slash is absolute since the configuration was loaded.
-            if let Err(why) = program::locate(name, std::path::Path::new("/")) {
+            if let Err(why) = command_check::locate(name, std::path::Path::new("/")) {
                 missing
                     .push(format!("the program of channels.{}.{key} cannot be started: {why}", channel.name));
             }

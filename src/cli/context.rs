@@ -140,7 +140,7 @@ impl CommandContext {
 
     /// Opens a channel for pushing; one of the sync driver runs the jobs of this binary.
     pub(crate) fn queue(&self, channel: &Channel) -> Result<Queue, Failure> {
-        let opened = self.block_on(crate::inline::queue(&self.registry, self.config()?, &channel.name));
+        let opened = self.block_on(crate::in_process::queue(&self.registry, self.config()?, &channel.name));
         let doing = format!("open channel \"{}\"", channel.name);
         opened.map_err(|error| match error {
             OpenError::Undeclared(error) => error.into(),
@@ -272,7 +272,7 @@ fn complain(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::builtin::Noop;
+    use crate::demo_jobs::Noop;
 
     #[test]
     fn two_jobs_of_one_name_are_refused_before_anything_is_done() {

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::{CommandContext, Failure, sanitize, table, time};
-use crate::store::{Cursor, Listed, Page, State};
+use crate::store::{Cursor, JobState, JobView, Page};
 
 /// List the failed jobs, newest first
 #[derive(Debug, Args)]
@@ -46,7 +46,7 @@ impl Failed {
         let channel = context.channel()?;
         let store = context.store(channel)?;
         let after = self.page_after.map(|place| place.0);
-        let listed = context.block_on(store.list(State::Failed, after, usize::from(self.limit)));
+        let listed = context.block_on(store.list(JobState::Failed, after, usize::from(self.limit)));
         let page = listed.map_err(|error| Failure::store("list the failed jobs", error))?;
         if context.json() {
             context.print_json(&to_json(&channel.name, &page))
@@ -69,7 +69,7 @@ fn render(channel: &str, page: &Page, later_page: bool) -> String {
     shown
 }
 
-fn row(job: &Listed) -> Vec<String> {
+fn row(job: &JobView) -> Vec<String> {
     let meta = &job.meta;
     let error = meta.errors.last().map(|error| sanitize::truncated(&error.message, 60));
     vec![
@@ -103,14 +103,14 @@ fn to_json(channel: &str, page: &Page) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{ErrorKind, FailReason, JobId, Meta, Timestamp};
+    use crate::job::{ErrorKind, FailReason, JobId, JobMeta, Timestamp};
 
     fn page() -> Page {
-        let mut meta = Meta::named("send_email");
+        let mut meta = JobMeta::named("send_email");
         (meta.attempts, meta.failed) = (3, Some(FailReason::Exhausted));
         meta.record_error(3, Timestamp(1), ErrorKind::Error, "no route to \x1b[31mhost\nsecond line");
         let at = Timestamp(1_796_029_200_000_000);
-        let job = Listed { id: JobId(17), state: State::Failed, at, meta, payload: "{}".to_owned() };
+        let job = JobView { id: JobId(17), state: JobState::Failed, at, meta, payload: "{}".to_owned() };
         Page { jobs: vec![job], next: Some(Cursor { rank: 5, id: 17 }) }
     }
 

@@ -8,8 +8,8 @@ use serde_json::json;
 use super::per_channel::{self, ChannelDone};
 use super::{CommandContext, Failure, time};
 use crate::config::Channel;
-use crate::form::time::parse_duration;
 use crate::job::{MAX_DELAY, Timestamp};
+use crate::job_json::time::parse_duration;
 
 /// Let no master on any machine take jobs of a channel; what runs goes on
 #[derive(Debug, Args)]

@@ -11,9 +11,9 @@ use serde_json::json;
 
 use super::{CommandContext, Exit, Failure, push_file, sanitize};
 use crate::config::{Channel, Handler};
-use crate::form;
-use crate::form::time::{self, Until};
 use crate::job::{Payload, PayloadError, Priority};
+use crate::job_json;
+use crate::job_json::time::{self, Until};
 use crate::queue::PushOptions;
 use crate::store::Pushed;
 
@@ -82,7 +82,7 @@ impl Push {
         // Everything is checked before the store is opened: a refused push leaves no trace.
         let payload = payload(&self.data, &doing)?;
         let job = self.options().job(&name, payload);
-        form::check(&job).map_err(|error| Failure::new(Exit::Usage, &doing).because(error))?;
+        job_json::check(&job).map_err(|error| Failure::new(Exit::Usage, &doing).because(error))?;
         if let Some(warning) = unknown_here(context, channel, &name) {
             context.warn(&warning);
         }

@@ -17,8 +17,8 @@ use super::push::{Unreadable, unknown_here};
 use super::push_lines::{LineError, Lines, parse};
 use super::{CommandContext, Exit, Failure, sanitize};
 use crate::config::Channel;
-use crate::form::Defaults;
 use crate::job::JobId;
+use crate::job_json::PushDefaults;
 use crate::queue::{Batch, PushOptions, Queue};
 use crate::store::{PushError, Pushed};
 
@@ -31,7 +31,7 @@ pub(super) fn run(
     options: &PushOptions,
 ) -> Result<(), Failure> {
     let input = Input::open(file)?;
-    let defaults = Defaults { job, options };
+    let defaults = PushDefaults { job, options };
     let (lines, total) = match input.source {
         Source::File(mut opened) => {
             let checked = check_all(&opened, &input.name, &defaults)?;
@@ -106,7 +106,7 @@ struct Checked {
     names: BTreeSet<String>,
 }
 
-fn check_all(file: &File, name: &str, defaults: &Defaults<'_>) -> Result<Checked, Failure> {
+fn check_all(file: &File, name: &str, defaults: &PushDefaults<'_>) -> Result<Checked, Failure> {
     let again = file.try_clone().map_err(|error| unreadable(name, error, Exit::Failed))?;
     let mut lines = Lines::new(Box::new(again), false);
     let mut checked = Checked { jobs: 0, names: BTreeSet::new() };
@@ -204,7 +204,7 @@ struct BulkPush<'a> {
 }
 
 impl BulkPush<'_> {
-    async fn all(&mut self, mut lines: Lines, defaults: &Defaults<'_>) -> Result<(), Failure> {
+    async fn all(&mut self, mut lines: Lines, defaults: &PushDefaults<'_>) -> Result<(), Failure> {
         let mut batch = self.queue.batch();
         // The last line whose job is in the batch.
         let mut gathered = 0;

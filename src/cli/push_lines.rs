@@ -4,8 +4,8 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use thiserror::Error;
 
-use crate::form::{self, Defaults, FormError};
 use crate::job::{MAX_PAYLOAD_BYTES, NewJob};
+use crate::job_json::{self, JobJsonError, PushDefaults};
 
 /// Longest line: the largest payload and generous room for the options beside it.
 const MAX_LINE: usize = MAX_PAYLOAD_BYTES + (64 << 10);
@@ -60,14 +60,14 @@ pub(super) enum LineError {
     #[error("the line has no job: add \"job\": \"name\", or name the job before --file")]
     NoJob,
     #[error(transparent)]
-    Form(FormError),
+    Form(JobJsonError),
 }
 
 /// The job a line means.
-pub(super) fn parse(line: &str, defaults: &Defaults<'_>) -> Result<NewJob, LineError> {
-    form::parse(line, defaults).map_err(|error| match error {
+pub(super) fn parse(line: &str, defaults: &PushDefaults<'_>) -> Result<NewJob, LineError> {
+    job_json::parse(line, defaults).map_err(|error| match error {
         // Here there is a second way to name it.
-        FormError::NoJob => LineError::NoJob,
+        JobJsonError::NoJob => LineError::NoJob,
         other => LineError::Form(other),
     })
 }
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_line_without_a_job_says_both_ways_to_name_one() {
         let options = PushOptions::new();
-        let parsed = |job| parse("{}", &Defaults { job, options: &options });
+        let parsed = |job| parse("{}", &PushDefaults { job, options: &options });
         let error = parsed(None).unwrap_err().to_string();
         assert!(error.contains("add \"job\": \"name\", or name the job before --file"), "{error}");
         assert_eq!(parsed(Some("a")).unwrap().meta.job, "a");

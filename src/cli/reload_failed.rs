@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{CommandContext, Exit, Failure, sanitize};
 use crate::job::JobId;
-use crate::store::{self, Filter};
+use crate::store::{self, FailedJobFilter};
 
 /// Give failed jobs a fresh set of attempts
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ impl ReloadFailed {
         ids.sort_unstable();
         ids.dedup();
         let asked = ids.len() as u64;
-        let filter = Filter { ids, job: self.job };
+        let filter = FailedJobFilter { ids, job: self.job };
         let reloaded = context.block_on(store::reload_failed(&*store, &filter));
         let moved = reloaded.map_err(|error| Failure::store("reload the failed jobs", error))?;
         if context.json() {

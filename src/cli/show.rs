@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use super::{CommandContext, Exit, Failure, sanitize, time};
 use crate::config::Channel;
-use crate::job::{AttemptError, ErrorKind, FailReason, JobId, Meta, Priority, UniqueUntil};
-use crate::store::{Listed, State};
+use crate::job::{AttemptError, ErrorKind, FailReason, JobId, JobMeta, Priority, UniqueUntil};
+use crate::store::{JobState, JobView};
 
 /// Show everything about a job
 #[derive(Debug, Args)]
@@ -38,7 +38,7 @@ impl Show {
     }
 }
 
-fn render(job: &Listed, channel: &Channel) -> String {
+fn render(job: &JobView, channel: &Channel) -> String {
     let meta = &job.meta;
     let mut fields: Vec<(&str, String)> = vec![
         ("id", job.id.to_string()),
@@ -96,10 +96,10 @@ fn render(job: &Listed, channel: &Channel) -> String {
     shown
 }
 
-fn state(job: &Listed) -> String {
+fn state(job: &JobView) -> String {
     match job.state {
-        State::Delayed => format!("delayed until {}", time::local(job.at)),
-        State::Failed => {
+        JobState::Delayed => format!("delayed until {}", time::local(job.at)),
+        JobState::Failed => {
             let reason = job.meta.failed.map_or("unknown", FailReason::as_str);
             format!("failed at {}: {reason}", time::local(job.at))
         }
@@ -108,7 +108,7 @@ fn state(job: &Listed) -> String {
 }
 
 /// How long the unique key is held, where it is not until the end of the job.
-fn held(meta: &Meta) -> String {
+fn held(meta: &JobMeta) -> String {
     match (meta.unique_for_ms, meta.unique_until) {
         (Some(ms), _) => format!(" (for {} from the push)", seconds(ms)),
         (None, UniqueUntil::Start) => " (until the job starts)".to_owned(),
@@ -144,7 +144,7 @@ struct JobJson<'a> {
     id: JobId,
     job: &'a str,
     channel: &'a str,
-    state: State,
+    state: JobState,
     pushed_at: Option<String>,
     due_at: Option<String>,
     failed_at: Option<String>,
@@ -177,7 +177,7 @@ struct ErrorJson<'a> {
 }
 
 impl<'a> JobJson<'a> {
-    fn of(job: &'a Listed, channel: &'a str) -> Self {
+    fn of(job: &'a JobView, channel: &'a str) -> Self {
         let meta = &job.meta;
         let at = |state| if job.state == state { time::rfc3339(job.at) } else { None };
         let payload: Option<&RawValue> = serde_json::from_str(job.payload.trim()).ok();
@@ -193,8 +193,8 @@ impl<'a> JobJson<'a> {
             channel,
             state: job.state,
             pushed_at: time::rfc3339(job.id.pushed_at()),
-            due_at: at(State::Delayed),
-            failed_at: at(State::Failed),
+            due_at: at(JobState::Delayed),
+            failed_at: at(JobState::Failed),
             reason: meta.failed,
             attempts: meta.attempts,
             max_attempts: meta.max_attempts,
@@ -226,12 +226,12 @@ mod tests {
     use crate::config::Config;
     use crate::job::Timestamp;
 
-    fn job() -> Listed {
-        let mut meta = Meta::named("send_email");
+    fn job() -> JobView {
+        let mut meta = JobMeta::named("send_email");
         (meta.attempts, meta.failed, meta.unique) = (1, Some(FailReason::Timeout), Some("k\x1b".to_owned()));
         meta.record_error(1, Timestamp(0), ErrorKind::Timeout, "ran longer than 2 s\nlast line \u{202e}");
         let payload = r#"{"to":"ann","n":12345678901234567890123}"#.to_owned();
-        Listed { id: JobId(17), state: State::Failed, at: Timestamp(0), meta, payload }
+        JobView { id: JobId(17), state: JobState::Failed, at: Timestamp(0), meta, payload }
     }
 
     fn channel() -> Channel {
@@ -270,7 +270,7 @@ mod tests {
             shown.contains(r#""payload":{"to":"ann","n":12345678901234567890123},"raw":null"#),
             "{shown}"
         );
-        let torn = Listed { payload: "{\"to".to_owned(), ..job };
+        let torn = JobView { payload: "{\"to".to_owned(), ..job };
         let shown = sanitize::json(&JobJson::of(&torn, "default"));
         assert!(shown.contains(r#""payload":null,"raw":"{\"to""#), "{shown}");
     }

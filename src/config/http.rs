@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
+use super::build::Diagnostics;
 use super::keys::HTTP_KEYS;
-use super::read::Notes;
-use super::reader::Reader;
-use super::tree::{Node, Table, Value};
+use super::spanned::{Node, Table, Value};
+use super::typed::TypedTable;
 use super::{Http, Secret};
 
 /// A token shorter than this can be guessed.
@@ -13,25 +13,25 @@ const GOOD_TOKEN: usize = 16;
 
 /// The listener that `table` describes; none without an address. `with_token` tells whether one was written, even if
 /// it is wrong and was taken out for that.
-pub(super) fn http(table: &Table, with_token: bool, notes: &mut Notes<'_, '_>) -> Option<Http> {
-    let read = Reader::new(table, HTTP_KEYS);
-    let token = token(&read, notes);
+pub(super) fn http(table: &Table, with_token: bool, diagnostics: &mut Diagnostics<'_, '_>) -> Option<Http> {
+    let read = TypedTable::new(table, HTTP_KEYS);
+    let token = token(&read, diagnostics);
     let Some(node) = read.node("listen") else {
         if let Some(other) = table.values().next() {
             let message = "has no effect: without listen there is no HTTP listener";
-            notes.warnings.add(other.key_at, &other.key, message, "add listen = \"127.0.0.1:9465\"");
+            diagnostics.warnings.add(other.key_at, &other.key, message, "add listen = \"127.0.0.1:9465\"");
         }
         return None;
     };
     let Ok(listen) = read.text("listen").unwrap_or_default().parse::<SocketAddr>() else {
         let remedy = "write an IP address with a port, such as \"127.0.0.1:9465\" or \"[::1]:9465\"";
-        notes.problems.add(node.at, &node.key, "is no address to listen on", remedy);
+        diagnostics.problems.add(node.at, &node.key, "is no address to listen on", remedy);
         return None;
     };
     if !listen.ip().is_loopback() && !with_token {
         let message = format!("= \"{listen}\" lets everybody on the network push jobs");
         let remedy = "add token = \"${NAME}\", which is taken from the environment, or listen on 127.0.0.1";
-        notes.problems.add(node.at, &node.key, message, remedy);
+        diagnostics.problems.add(node.at, &node.key, message, remedy);
     }
     Some(Http {
         listen,
@@ -43,16 +43,16 @@ pub(super) fn http(table: &Table, with_token: bool, notes: &mut Notes<'_, '_>) -
     })
 }
 
-fn token(read: &Reader<'_>, notes: &mut Notes<'_, '_>) -> Option<Secret> {
+fn token(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> Option<Secret> {
     let (node, text) = (read.node("token")?, read.text("token")?);
     if text.is_empty() {
-        notes.problems.add(node.at, &node.key, "is empty", "write a long random word, or remove it");
+        diagnostics.problems.add(node.at, &node.key, "is empty", "write a long random word, or remove it");
     } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
         let remedy = "use letters, digits and punctuation of ASCII without spaces";
-        notes.problems.add(node.at, &node.key, "cannot be sent in a header", remedy);
+        diagnostics.problems.add(node.at, &node.key, "cannot be sent in a header", remedy);
     } else if text.len() < GOOD_TOKEN {
         let message = format!("has fewer than {GOOD_TOKEN} characters and may be guessed");
-        notes.warnings.add(node.at, &node.key, message, "use a long random one");
+        diagnostics.warnings.add(node.at, &node.key, message, "use a long random one");
     }
     Some(Secret::new(text))
 }

@@ -6,11 +6,11 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::build::{Diagnostics, warn_of_idle_keys};
 use super::error::{ConfigError, Problem, Problems, UndeclaredChannel};
-use super::read::{Notes, warn_of_idle_keys};
+use super::spanned::{Env, Node, Table, Value};
 use super::suggest::nearest;
-use super::tree::{Env, Node, Table, Value};
-use super::{Channel, Config, check, http, merge, read, tree};
+use super::{Channel, Config, build, http, inherit, spanned, validate};
 
 /// The variable that names the configuration file.
 pub const FILE_VARIABLE: &str = "AINT_QUEUE_CONFIG";
@@ -148,22 +148,22 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
 
     let mut channels = BTreeMap::new();
     let mut listener = None;
-    if let Some(mut root) = tree::parse(text, env, &mut problems) {
+    if let Some(mut root) = spanned::parse(text, env, &mut problems) {
         if let Some(node) = root.remove("http") {
             let mut table = as_table(node, &mut problems);
             let with_token = table.contains_key("token");
-            check::http(&mut table, &mut problems);
+            validate::http(&mut table, &mut problems);
             listener = http::http(
                 &table,
                 with_token,
-                &mut Notes { problems: &mut problems, warnings: &mut warnings },
+                &mut Diagnostics { problems: &mut problems, warnings: &mut warnings },
             );
         }
         let (defaults, declared) = split(root, &mut problems);
         for (name, own) in &declared {
-            let table = merge::inherit(&defaults, own);
-            let mut notes = Notes { problems: &mut problems, warnings: &mut warnings };
-            let channel = read::channel(name, &table, base, &mut notes);
+            let table = inherit::inherit(&defaults, own);
+            let mut diagnostics = Diagnostics { problems: &mut problems, warnings: &mut warnings };
+            let channel = build::channel(name, &table, base, &mut diagnostics);
             warn_of_idle_keys(own, &channel, &mut warnings);
             channels.insert(name.clone(), channel);
         }
@@ -182,7 +182,7 @@ fn split(mut root: Table, problems: &mut Problems<'_>) -> (Table, BTreeMap<Strin
         Some(node) => as_table(node, problems),
         None => Table::new(),
     };
-    check::channel(&mut defaults, "defaults", problems);
+    validate::channel(&mut defaults, "defaults", problems);
 
     let mut declared = BTreeMap::new();
     match root.remove("channels") {
@@ -201,20 +201,20 @@ fn split(mut root: Table, problems: &mut Problems<'_>) -> (Table, BTreeMap<Strin
                 }
                 let root = node.key.clone();
                 let mut table = as_table(node, problems);
-                check::channel(&mut table, &root, problems);
+                validate::channel(&mut table, &root, problems);
                 declared.insert(name, table);
             }
         }
     }
     for (name, node) in &root {
-        let (message, remedy) = at_the_top(name);
+        let (message, remedy) = unknown_top_level_key(name);
         problems.add(node.key_at, &node.key, message, remedy);
     }
     (defaults, declared)
 }
 
 /// What is wrong with a key outside `[defaults]`, `[channels]` and `[http]`.
-fn at_the_top(name: &str) -> (&'static str, String) {
+fn unknown_top_level_key(name: &str) -> (&'static str, String) {
     match name {
         "log" => {
             let today = "use --log-format and -v on the command line instead";

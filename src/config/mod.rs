@@ -7,26 +7,26 @@
 //! `${ENV}` put in), `check` (each table against the list of `keys`), `merge` (inheritance), `read` (defaults and
 //! contradictions). One run reports every mistake with its place and its remedy.
 
-mod check;
+mod build;
+#[cfg(feature = "server")]
+pub mod command_check;
 mod error;
 mod http;
+mod inherit;
 mod keys;
 mod load;
-mod merge;
 pub mod plan;
-#[cfg(feature = "server")]
-pub mod program;
-mod read;
-mod reader;
 mod redis_url;
 #[cfg(feature = "server")]
-mod renew;
+mod reload_diff;
 #[cfg(feature = "server")]
-mod show;
+mod render;
+mod spanned;
 mod suggest;
 #[cfg(test)]
 mod tests;
-mod tree;
+mod typed;
+mod validate;
 #[cfg(feature = "server")]
 mod webhook;
 #[cfg(not(feature = "server"))]
@@ -44,7 +44,7 @@ pub use keys::key_table;
 use load::run_directory;
 pub use load::{DEFAULT_FILE, FILE_VARIABLE, is_channel_name};
 #[cfg(feature = "server")]
-pub use renew::{Renewal, changed_tables, renew};
+pub use reload_diff::{ReloadDiff, changed_tables, reload_diff};
 
 use plan::{Plan, Recycling, Scaling};
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::keys::{HTTP_KEYS, KEYS, Kind};
-use super::tree::{self, Table, Value};
+use super::spanned::{self, Table, Value};
 use super::*;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -483,7 +483,7 @@ fn reference_with_everything() -> Table {
     let text: Vec<_> = repository("config/aint-queue.toml").lines().map(uncommented).collect();
     let text = text.join("\n");
     let mut problems = error::Problems::new(Path::new("reference"), &text);
-    let tree = tree::parse(&text, &|_| Some("x".to_owned()), &mut problems);
+    let tree = spanned::parse(&text, &|_| Some("x".to_owned()), &mut problems);
     tree.unwrap_or_else(|| panic!("{:?}", problems.into_vec()))
 }
 

@@ -2,22 +2,26 @@
 
 use std::path::Path;
 
-use super::read::Notes;
-use super::reader::Reader;
-use super::tree::{Node, Value};
+use super::build::Diagnostics;
+use super::spanned::{Node, Value};
+use super::typed::TypedTable;
 pub(super) use crate::webhook::settings::Settings;
 use crate::webhook::settings::{AllowedUrls, SigningKey, WebhookUrl};
 
 /// What requests are to be sent; `None` without a usable URL, with the reason noted.
-pub(super) fn settings(read: &Reader<'_>, base: &Path, notes: &mut Notes<'_, '_>) -> Option<Settings> {
+pub(super) fn settings(
+    read: &TypedTable<'_>,
+    base: &Path,
+    diagnostics: &mut Diagnostics<'_, '_>,
+) -> Option<Settings> {
     let (node, text) = (read.node("worker.url")?, read.text("worker.url")?);
     let allow =
         AllowedUrls { http: read.flag("worker.allow_http"), private: read.flag("worker.allow_private") };
-    let keys = keys(read, node, notes);
+    let keys = keys(read, node, diagnostics);
     let url = match WebhookUrl::parse(text, node.from_env, allow) {
         Ok(url) => url,
         Err((message, remedy)) => {
-            notes.problems.add(node.at, &node.key, message, remedy);
+            diagnostics.problems.add(node.at, &node.key, message, remedy);
             return None;
         }
     };
@@ -36,7 +40,7 @@ pub(super) fn settings(read: &Reader<'_>, base: &Path, notes: &mut Notes<'_, '_>
 }
 
 /// The secrets to sign with; there must be one.
-fn keys(read: &Reader<'_>, url: &Node, notes: &mut Notes<'_, '_>) -> Vec<SigningKey> {
+fn keys(read: &TypedTable<'_>, url: &Node, diagnostics: &mut Diagnostics<'_, '_>) -> Vec<SigningKey> {
     let items = match read.node("worker.secret") {
         Some(node) => match &node.value {
             Value::Array(items) => items.iter().collect(),
@@ -46,7 +50,7 @@ fn keys(read: &Reader<'_>, url: &Node, notes: &mut Notes<'_, '_>) -> Vec<Signing
     };
     if items.is_empty() {
         let remedy = "add secret = \"${NAME}\", which holds \"whsec_\" and 32 random bytes in base64, as from openssl rand -base64 32";
-        notes.problems.add(
+        diagnostics.problems.add(
             url.key_at,
             &url.key,
             "has no secret beside it: nobody could verify the requests",
@@ -61,7 +65,7 @@ fn keys(read: &Reader<'_>, url: &Node, notes: &mut Notes<'_, '_>) -> Vec<Signing
             Err(message) => {
                 let remedy =
                     "write \"whsec_\" and 24 to 64 random bytes in base64, as from openssl rand -base64 32";
-                notes.problems.add(item.at, &item.key, message, remedy);
+                diagnostics.problems.add(item.at, &item.key, message, remedy);
             }
         }
     }

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::read::Notes;
-use super::reader::Reader;
+use super::build::Diagnostics;
+use super::typed::TypedTable;
 
 /// That requests are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {}
 
-pub(super) fn settings(read: &Reader<'_>, _: &Path, _: &mut Notes<'_, '_>) -> Option<Settings> {
+pub(super) fn settings(read: &TypedTable<'_>, _: &Path, _: &mut Diagnostics<'_, '_>) -> Option<Settings> {
     read.node("worker.url").map(|_| Settings {})
 }

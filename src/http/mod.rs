@@ -36,7 +36,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tracing::{error, info};
 
 use crate::config::{Config, Http};
-use crate::queues::Queues;
+use crate::queue_set::QueueSet;
 use auth::Auth;
 use response::ErrorResponse;
 
@@ -121,7 +121,7 @@ impl RunningListener {
 struct ListenerState {
     settings: Http,
     auth: Auth,
-    queues: Queues,
+    queues: QueueSet,
     /// Places for large bodies.
     large_bodies: Arc<Semaphore>,
 }
@@ -129,7 +129,7 @@ struct ListenerState {
 fn routes(settings: &Http, address: SocketAddr, config: &Arc<Config>) -> Router {
     let state = Arc::new(ListenerState {
         auth: Auth::new(settings, address),
-        queues: Queues::of(Arc::clone(config)),
+        queues: QueueSet::of(Arc::clone(config)),
         large_bodies: Arc::new(Semaphore::new(MAX_LARGE_BODIES)),
         settings: settings.clone(),
     });

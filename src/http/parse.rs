@@ -7,8 +7,8 @@ use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::form::{self, Defaults, FormError};
 use crate::job::NewJob;
+use crate::job_json::{self, JobJsonError, PushDefaults};
 use crate::queue::PushOptions;
 
 /// Most jobs of one request.
@@ -36,32 +36,32 @@ pub(super) enum ParseError {
     #[error("the array has more than {MAX_JOBS} jobs: send it in several requests")]
     TooMany,
     #[error("{0}")]
-    Job(FormError),
+    Job(JobJsonError),
     #[error("job {index} of the array: {error}")]
-    JobAt { index: usize, error: FormError },
+    JobAt { index: usize, error: JobJsonError },
 }
 
 /// Reads one job or an array of jobs.
 pub(super) fn parse(body: &[u8]) -> Result<ParsedBody, ParseError> {
     let text = std::str::from_utf8(body).map_err(|_| ParseError::NotUtf8)?.trim();
     let options = PushOptions::new();
-    let defaults = Defaults { job: None, options: &options };
+    let defaults = PushDefaults { job: None, options: &options };
     match text.as_bytes().first() {
         None => Err(ParseError::Empty),
         Some(b'[') => Ok(ParsedBody { is_array: true, jobs: array(text, &defaults)? }),
         Some(_) => {
-            let job = form::parse(text, &defaults).map_err(ParseError::Job)?;
+            let job = job_json::parse(text, &defaults).map_err(ParseError::Job)?;
             Ok(ParsedBody { is_array: false, jobs: vec![job] })
         }
     }
 }
 
-fn array(text: &str, defaults: &Defaults<'_>) -> Result<Vec<NewJob>, ParseError> {
+fn array(text: &str, defaults: &PushDefaults<'_>) -> Result<Vec<NewJob>, ParseError> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let items = reader.deserialize_seq(ArrayItems)?;
     reader.end()?;
     let job = |(index, item): (usize, &&RawValue)| {
-        form::parse(item.get(), defaults).map_err(|error| ParseError::JobAt { index, error })
+        job_json::parse(item.get(), defaults).map_err(|error| ParseError::JobAt { index, error })
     };
     items.ok_or(ParseError::TooMany)?.iter().enumerate().map(job).collect()
 }

@@ -11,7 +11,7 @@ use super::body;
 use super::parse::{self, ParseError, ParsedBody};
 use super::response::{self, ErrorResponse, PushedJob, error_chain};
 use crate::queue::{PushManyError, Queue};
-use crate::queues::Door;
+use crate::queue_set::LazyQueue;
 use crate::store::{MAX_BATCH, PushError, Pushed};
 
 /// Pushes one job or an array of jobs.
@@ -21,7 +21,7 @@ pub(super) async fn push(
     request: Request,
 ) -> Result<Response, ErrorResponse> {
     let Ok(Path(name)) = channel else { return Err(ErrorResponse::not_found()) };
-    let door = state.queues.door(&name).map_err(|error| {
+    let lazy_queue = state.queues.lazy_queue(&name).map_err(|error| {
         // The error's own text names the file, which is nothing to producers.
         let (name, declared) = (error.name.escape_debug(), error.declared.join(", "));
         let text = format!("channel \"{name}\" is not declared; declared are: {declared}");
@@ -32,7 +32,7 @@ pub(super) async fn push(
     let ParsedBody { is_array, jobs } = parse::parse(&received.bytes).map_err(parse_error)?;
     let permit = received.permit;
     drop(received.bytes);
-    let queue = open_queue(&door).await?;
+    let queue = open_queue(&lazy_queue).await?;
     // A task of its own: a client that goes away in the middle does not leave half an array behind.
     let pushing = tokio::spawn(async move {
         let pushed = queue.push_jobs(jobs).await;
@@ -48,8 +48,8 @@ pub(super) async fn push(
     pushed.map(|pushed| added(is_array, pushed)).map_err(push_error)
 }
 
-async fn open_queue(door: &Door) -> Result<Queue, ErrorResponse> {
-    door.queue().await.map_err(|error| ErrorResponse::store(&error))
+async fn open_queue(lazy_queue: &LazyQueue) -> Result<Queue, ErrorResponse> {
+    lazy_queue.queue().await.map_err(|error| ErrorResponse::store(&error))
 }
 
 /// The answer to jobs that are all in the store now: 201, or 200 when none was added.

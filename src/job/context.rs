@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::ask::{Ask, Asking, Claim, Claimed, Link};
+use super::job_requests::{JobRequest, LimitClaim, LimitDecision, PendingResponse, RunHost};
 use super::outbox::Outbox;
-use super::{JobId, PushOptions, Pushable, State};
+use super::{AppState, JobId, PushOptions, Pushable};
 
 /// What a handler knows of the run it is in, and what it can ask for. Cheap to clone; clones may go to other threads and
 /// tasks, and also serve as the run's cancellation token.
@@ -22,7 +22,7 @@ pub struct Context {
 }
 
 /// What a [`Context`] is made of.
-pub(crate) struct About {
+pub(crate) struct ContextParts {
     pub(crate) id: JobId,
     pub(crate) job: Arc<str>,
     pub(crate) channel: Arc<str>,
@@ -30,59 +30,59 @@ pub(crate) struct About {
     pub(crate) max_attempts: u32,
     pub(crate) timeout: Option<Duration>,
     pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) state: State,
-    pub(crate) link: Box<dyn Link>,
+    pub(crate) state: AppState,
+    pub(crate) host: Box<dyn RunHost>,
 }
 
 struct Run {
-    about: About,
+    parts: ContextParts,
     deadline: Option<Instant>,
     cancelled: AtomicBool,
     cancel: Notify,
 }
 
 impl Context {
-    pub(crate) fn new(about: About) -> Self {
-        let deadline = about.timeout.map(|t| Instant::now() + t);
+    pub(crate) fn new(parts: ContextParts) -> Self {
+        let deadline = parts.timeout.map(|t| Instant::now() + t);
         Self {
-            run: Arc::new(Run { about, deadline, cancelled: AtomicBool::new(false), cancel: Notify::new() }),
+            run: Arc::new(Run { parts, deadline, cancelled: AtomicBool::new(false), cancel: Notify::new() }),
         }
     }
 
     /// The job's number.
     #[must_use]
     pub fn id(&self) -> JobId {
-        self.run.about.id
+        self.run.parts.id
     }
 
     /// The job's name.
     #[must_use]
     pub fn job(&self) -> &str {
-        &self.run.about.job
+        &self.run.parts.job
     }
 
     /// The channel the job came from.
     #[must_use]
     pub fn channel(&self) -> &str {
-        &self.run.about.channel
+        &self.run.parts.channel
     }
 
     /// Which attempt this is, from 1. In a failed callback, how many there were.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.run.about.attempt
+        self.run.parts.attempt
     }
 
     /// How many attempts the job has in all.
     #[must_use]
     pub fn max_attempts(&self) -> u32 {
-        self.run.about.max_attempts
+        self.run.parts.max_attempts
     }
 
     /// What the producer sent along.
     #[must_use]
     pub fn headers(&self) -> &BTreeMap<String, String> {
-        &self.run.about.headers
+        &self.run.parts.headers
     }
 
     /// One header, if the producer sent it.
@@ -142,23 +142,23 @@ impl Context {
     /// What [`App::state`](crate::App::state) was given of this type, if anything.
     #[must_use]
     pub fn try_state<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.run.about.state.get()
+        self.run.parts.state.get()
     }
 
     /// Says how far the run is, in percent, for those who look at the job while it runs. Does not wait, and is not kept.
     pub fn progress(&self, percent: f64) {
-        self.run.about.link.progress(percent.clamp(0.0, 100.0));
+        self.run.parts.host.progress(percent.clamp(0.0, 100.0));
     }
 
     /// Writes a line into the master's log, with the job's number. `level` is `error`, `warn`, `info` or `debug`.
     pub fn log(&self, level: &str, message: impl fmt::Display) {
-        self.run.about.link.log(level, message.to_string());
+        self.run.parts.host.log(level, message.to_string());
     }
 
     /// Pushes a follow-up job into the same channel. It is there once this has answered, whatever becomes of this run: a
     /// run that is tried again pushes again, unless the push has a unique key. The job inherits the trace context.
     ///
-    /// Await the answer, or call [`Asking::wait`] in a blocking handler.
+    /// Await the answer, or call [`PendingResponse::wait`] in a blocking handler.
     ///
     /// ```
     /// # use aint_queue::{AsyncJob, Context, JobError};
@@ -179,12 +179,12 @@ impl Context {
     /// }
     /// # }
     /// ```
-    pub fn push<K, J: Pushable<K>>(&self, job: &J) -> Asking<JobId> {
+    pub fn push<K, J: Pushable<K>>(&self, job: &J) -> PendingResponse<JobId> {
         self.push_with(job, &PushOptions::new())
     }
 
     /// Pushes a follow-up job with options.
-    pub fn push_with<K, J: Pushable<K>>(&self, job: &J, options: &PushOptions) -> Asking<JobId> {
+    pub fn push_with<K, J: Pushable<K>>(&self, job: &J, options: &PushOptions) -> PendingResponse<JobId> {
         self.outbox(None).push_with(job, options)
     }
 
@@ -192,7 +192,7 @@ impl Context {
     pub fn push_many<'a, K, J: Pushable<K> + 'a>(
         &self,
         jobs: impl IntoIterator<Item = &'a J>,
-    ) -> Asking<Vec<JobId>> {
+    ) -> PendingResponse<Vec<JobId>> {
         self.outbox(None).push_many(jobs)
     }
 
@@ -202,30 +202,33 @@ impl Context {
     }
 
     fn outbox<'a>(&'a self, channel: Option<&'a str>) -> Outbox<'a> {
-        let About { headers, link, .. } = &self.run.about;
-        Outbox { channel, headers, link: &**link }
+        let ContextParts { headers, host, .. } = &self.run.parts;
+        Outbox { channel, headers, host: &**host }
     }
 
     /// Asks for something that only so many runs may have: a lock, room in a rate, a closed circuit breaker. What is
     /// granted is given back by the end of the run, however it ends. [`middleware`](crate::middleware) asks for you.
-    pub fn claim(&self, claim: Claim) -> Asking<Claimed> {
+    pub fn claim(&self, claim: LimitClaim) -> PendingResponse<LimitDecision> {
         match claim.check() {
-            Ok(()) => Asking::new(self.run.about.link.ask(Ask::Claim(claim)), super::ask::claimed),
-            Err(why) => Asking::refused(why),
+            Ok(()) => PendingResponse::new(
+                self.run.parts.host.request(JobRequest::Claim(claim)),
+                super::job_requests::claimed,
+            ),
+            Err(why) => PendingResponse::refused(why),
         }
     }
 
     /// Runs code of the run on a thread of its own.
     pub(super) fn enter<T>(&self, code: impl FnOnce() -> T) -> T {
         let (mut code, mut answer) = (Some(code), None);
-        self.run.about.link.enter(&mut || answer = code.take().map(|code| code()));
+        self.run.parts.host.enter(&mut || answer = code.take().map(|code| code()));
         answer.expect("a link runs the code it is given")
     }
 }
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let About { id, job, channel, attempt, max_attempts, .. } = &self.run.about;
+        let ContextParts { id, job, channel, attempt, max_attempts, .. } = &self.run.parts;
         f.debug_struct("Context")
             .field("id", id)
             .field("job", job)
@@ -239,25 +242,25 @@ impl fmt::Debug for Context {
 #[cfg(test)]
 impl Context {
     /// The context of a run nobody listens to.
-    pub(crate) fn unheard(job: &str, attempt: u32) -> Self {
-        Self::unheard_of("default", job, attempt)
+    pub(crate) fn detached(job: &str, attempt: u32) -> Self {
+        Self::detached_from("default", job, attempt)
     }
 
     /// The same in another channel.
-    pub(crate) fn unheard_in(channel: &str) -> Self {
-        Self::unheard_of(channel, "noop", 1)
+    pub(crate) fn detached_in(channel: &str) -> Self {
+        Self::detached_from(channel, "noop", 1)
     }
 
-    fn unheard_of(channel: &str, job: &str, attempt: u32) -> Self {
-        struct Deaf;
-        impl Link for Deaf {
+    fn detached_from(channel: &str, job: &str, attempt: u32) -> Self {
+        struct DetachedHost;
+        impl RunHost for DetachedHost {
             fn progress(&self, _: f64) {}
             fn log(&self, _: &str, _: String) {}
-            fn ask(&self, _: Ask) -> tokio::sync::oneshot::Receiver<super::Answer> {
+            fn request(&self, _: JobRequest) -> tokio::sync::oneshot::Receiver<super::Response> {
                 tokio::sync::oneshot::channel().1
             }
         }
-        Self::new(About {
+        Self::new(ContextParts {
             id: JobId(1),
             job: job.into(),
             channel: channel.into(),
@@ -265,8 +268,8 @@ impl Context {
             max_attempts: 3,
             timeout: None,
             headers: BTreeMap::new(),
-            state: State::default(),
-            link: Box::new(Deaf),
+            state: AppState::default(),
+            host: Box::new(DetachedHost),
         })
     }
 }

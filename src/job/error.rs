@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Next, Outcome};
+use super::{Outcome, RetryDecision};
 
 /// How a handler ends other than well.
 ///
@@ -16,12 +16,12 @@ pub struct JobError {
 impl JobError {
     /// Tries again after `delay`, if attempts are left.
     pub fn retry_after(delay: Duration, error: impl fmt::Display) -> Self {
-        Self::failed(error.to_string(), Next::After(delay))
+        Self::failed(error.to_string(), RetryDecision::After(delay))
     }
 
     /// Fails for good: another attempt would be pointless.
     pub fn never(error: impl fmt::Display) -> Self {
-        Self::failed(error.to_string(), Next::Never)
+        Self::failed(error.to_string(), RetryDecision::Never)
     }
 
     /// Hands the job back without counting an attempt; it runs again after `delay`.
@@ -64,8 +64,8 @@ impl JobError {
     }
 
     /// The same error, tried again as `next` says where it left that to the policy.
-    pub(crate) fn decided(mut self, decide: impl FnOnce(&Self) -> Next) -> Self {
-        if let Outcome::Failed { next: Next::ByPolicy, .. } = self.outcome {
+    pub(crate) fn with_decision(mut self, decide: impl FnOnce(&Self) -> RetryDecision) -> Self {
+        if let Outcome::Failed { next: RetryDecision::ByPolicy, .. } = self.outcome {
             let decided = decide(&self);
             if let Outcome::Failed { next, .. } = &mut self.outcome {
                 *next = decided;
@@ -75,7 +75,7 @@ impl JobError {
     }
 
     pub(crate) fn unknown_job(name: &str) -> Self {
-        Self::failed(format!("no handler is registered for the job \"{name}\""), Next::UnknownJob)
+        Self::failed(format!("no handler is registered for the job \"{name}\""), RetryDecision::UnknownJob)
     }
 
     pub(crate) fn into_outcome(self) -> Outcome {
@@ -87,7 +87,7 @@ impl JobError {
         Self { outcome }
     }
 
-    fn failed(error: String, next: Next) -> Self {
+    fn failed(error: String, next: RetryDecision) -> Self {
         Self { outcome: Outcome::Failed { error, next } }
     }
 }
@@ -100,13 +100,13 @@ impl fmt::Debug for JobError {
 
 impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for JobError {
     fn from(error: E) -> Self {
-        let text = explained(&*error.into());
-        Self::failed(text, Next::ByPolicy)
+        let text = error_chain(&*error.into());
+        Self::failed(text, RetryDecision::ByPolicy)
     }
 }
 
 /// An error and its causes in one line.
-pub(crate) fn explained(error: &dyn std::error::Error) -> String {
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -139,14 +139,14 @@ mod tests {
         let back = JobError::from_boxed(released.into_boxed()).into_outcome();
         assert_eq!(back, Outcome::Released { after: Duration::from_secs(3) });
         let foreign = JobError::from_boxed("no".into()).into_outcome();
-        assert_eq!(foreign, Outcome::Failed { error: "no".into(), next: Next::ByPolicy });
+        assert_eq!(foreign, Outcome::Failed { error: "no".into(), next: RetryDecision::ByPolicy });
     }
 
     #[test]
     fn a_job_decides_only_where_its_error_did_not() {
-        let never = |error: JobError| error.decided(|_| Next::Never).into_outcome();
-        assert_eq!(never("x".into()), Outcome::Failed { error: "x".into(), next: Next::Never });
-        let after = Next::After(Duration::from_secs(1));
+        let never = |error: JobError| error.with_decision(|_| RetryDecision::Never).into_outcome();
+        assert_eq!(never("x".into()), Outcome::Failed { error: "x".into(), next: RetryDecision::Never });
+        let after = RetryDecision::After(Duration::from_secs(1));
         let asked = never(JobError::retry_after(Duration::from_secs(1), "x"));
         assert_eq!(asked, Outcome::Failed { error: "x".into(), next: after });
         assert_eq!(never(JobError::release(Duration::ZERO)), Outcome::Released { after: Duration::ZERO });

@@ -31,13 +31,13 @@ impl fmt::Display for JobId {
 /// Text that is not the id of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the id of a job is a whole number, as queue:push prints it")]
-pub struct NotAnId;
+pub struct InvalidJobId;
 
 impl FromStr for JobId {
-    type Err = NotAnId;
+    type Err = InvalidJobId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self).map_err(|_| NotAnId)
+        text.parse().map(Self).map_err(|_| InvalidJobId)
     }
 }
 

@@ -3,42 +3,42 @@
 //! Plain data and two traits. Nothing here talks to a store, a process or a clock, and nothing
 //! here uses another module of this crate.
 
-mod ask;
+mod app_state;
 mod context;
 mod error;
-mod handle;
 mod id;
-mod new;
+mod job_requests;
+mod new_job;
 mod outbox;
 mod outcome;
 mod panic;
 mod payload;
-mod push;
+mod push_options;
 mod record;
 mod registry;
 mod service;
-mod state;
+mod traits;
 
-pub use ask::{Answer, AskError, Asking, Claim, Claimed};
-pub(crate) use ask::{Ask, Link};
-pub(crate) use context::About;
+pub(crate) use app_state::AppState;
 pub use context::Context;
+pub(crate) use context::ContextParts;
 pub use error::JobError;
-pub(crate) use error::explained;
-pub use handle::{AsyncFailedFn, AsyncJob, FailedFn, Job};
-pub use id::{JobId, NotAnId, Timestamp};
-pub use new::{NewJob, NewJobError, Start};
+pub(crate) use error::error_chain;
+pub use id::{InvalidJobId, JobId, Timestamp};
+pub(crate) use job_requests::{JobRequest, RunHost};
+pub use job_requests::{LimitClaim, LimitDecision, PendingResponse, RequestError, Response};
+pub use new_job::{NewJob, NewJobError, Start};
 pub use outbox::Outbox;
-pub use outcome::{Failure, JobOptions, Next, Outcome};
-pub(crate) use panic::{Caught, caught, remember_panics};
+pub use outcome::{Failure, JobOptions, Outcome, RetryDecision};
+pub(crate) use panic::{CatchPanic, catch_panic, install_panic_hook};
 pub use payload::{MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, Payload, PayloadError};
-pub use push::{Asynchronous, Blocking, PushOptions, Pushable};
+pub use push_options::{Asynchronous, Blocking, PushOptions, Pushable};
 pub use record::{
-    AttemptError, ErrorKind, FailReason, MAX_CRASHES, MAX_DELAY, MAX_ERROR_BYTES, MAX_ERRORS,
-    MAX_HEADER_BYTES, MAX_HEADERS, MAX_UNIQUE_KEY_BYTES, Meta, Priority, Record, UniqueUntil, bounded,
-    is_job_name,
+    AttemptError, ErrorKind, FailReason, JobMeta, JobRecord, MAX_CRASHES, MAX_DELAY, MAX_ERROR_BYTES,
+    MAX_ERRORS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_UNIQUE_KEY_BYTES, Priority, UniqueUntil, is_job_name,
+    truncated,
 };
-pub(crate) use registry::{Callback, Handler, Runner, parse};
 pub use registry::{DuplicateJob, Registry};
-pub use service::{JobCall, JobService, Running};
-pub(crate) use state::State;
+pub(crate) use registry::{FailedCallback, HandlerFn, JobHandler, parse};
+pub use service::{JobCall, JobService, RunFuture};
+pub use traits::{AsyncFailedFn, AsyncJob, FailedFn, Job};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::ask::{Ask, Asking, Link, ids, one_id};
+use super::job_requests::{JobRequest, PendingResponse, RunHost, ids, one_id};
 use super::{JobId, NewJob, PushOptions, Pushable};
 
 /// The headers that carry a trace context; jobs pushed by a job inherit them.
@@ -17,20 +17,20 @@ pub struct Outbox<'a> {
     pub(super) channel: Option<&'a str>,
     /// Of the run.
     pub(super) headers: &'a BTreeMap<String, String>,
-    pub(super) link: &'a dyn Link,
+    pub(super) host: &'a dyn RunHost,
 }
 
 impl Outbox<'_> {
     /// Pushes a job.
-    pub fn push<K, J: Pushable<K>>(&self, job: &J) -> Asking<JobId> {
+    pub fn push<K, J: Pushable<K>>(&self, job: &J) -> PendingResponse<JobId> {
         self.push_with(job, &PushOptions::new())
     }
 
     /// Pushes a job with options.
-    pub fn push_with<K, J: Pushable<K>>(&self, job: &J, options: &PushOptions) -> Asking<JobId> {
+    pub fn push_with<K, J: Pushable<K>>(&self, job: &J, options: &PushOptions) -> PendingResponse<JobId> {
         match options.of(job) {
-            Ok(job) => Asking::new(self.link.ask(self.ask(vec![job])), one_id),
-            Err(error) => Asking::refused(error.to_string()),
+            Ok(job) => PendingResponse::new(self.host.request(self.ask(vec![job])), one_id),
+            Err(error) => PendingResponse::refused(error.to_string()),
         }
     }
 
@@ -38,7 +38,7 @@ impl Outbox<'_> {
     pub fn push_many<'j, K, J: Pushable<K> + 'j>(
         &self,
         jobs: impl IntoIterator<Item = &'j J>,
-    ) -> Asking<Vec<JobId>> {
+    ) -> PendingResponse<Vec<JobId>> {
         self.push_many_with(jobs, &PushOptions::new())
     }
 
@@ -47,14 +47,14 @@ impl Outbox<'_> {
         &self,
         jobs: impl IntoIterator<Item = &'j J>,
         options: &PushOptions,
-    ) -> Asking<Vec<JobId>> {
+    ) -> PendingResponse<Vec<JobId>> {
         match jobs.into_iter().map(|job| options.of(job)).collect::<Result<Vec<_>, _>>() {
-            Ok(jobs) => Asking::new(self.link.ask(self.ask(jobs)), ids),
-            Err(error) => Asking::refused(error.to_string()),
+            Ok(jobs) => PendingResponse::new(self.host.request(self.ask(jobs)), ids),
+            Err(error) => PendingResponse::refused(error.to_string()),
         }
     }
 
-    fn ask(&self, mut jobs: Vec<NewJob>) -> Ask {
+    fn ask(&self, mut jobs: Vec<NewJob>) -> JobRequest {
         for job in &mut jobs {
             for name in TRACE {
                 if let Some(value) = self.headers.get(name) {
@@ -62,7 +62,7 @@ impl Outbox<'_> {
                 }
             }
         }
-        Ask::Push { channel: self.channel.map(str::to_owned), jobs }
+        JobRequest::Push { channel: self.channel.map(str::to_owned), jobs }
     }
 }
 

@@ -14,7 +14,7 @@ pub enum Outcome {
         /// The error's text.
         error: String,
         /// Whether and when to try again.
-        next: Next,
+        next: RetryDecision,
     },
     /// The handler handed the job back; not an attempt.
     Released {
@@ -61,7 +61,7 @@ impl Outcome {
 
 /// Whether a failed attempt is followed by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum RetryDecision {
     /// As the job's attempts and backoff say.
     ByPolicy,
     /// After this long, if attempts are left.

@@ -16,7 +16,7 @@ thread_local! {
 }
 
 /// Makes panics leave their place behind, beside what they print.
-pub(crate) fn remember_panics() {
+pub(crate) fn install_panic_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let print = std::panic::take_hook();
@@ -29,16 +29,16 @@ pub(crate) fn remember_panics() {
 }
 
 /// Runs `act`; a panic becomes an error.
-pub(crate) fn caught<T>(act: impl FnOnce() -> Result<T, JobError>) -> Result<T, JobError> {
+pub(crate) fn catch_panic<T>(act: impl FnOnce() -> Result<T, JobError>) -> Result<T, JobError> {
     catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
 }
 
 /// A future whose panic is an error.
-pub(crate) struct Caught<F>(pub(crate) Pin<Box<F>>)
+pub(crate) struct CatchPanic<F>(pub(crate) Pin<Box<F>>)
 where
     F: Future<Output = Result<(), JobError>> + ?Sized;
 
-impl<F: Future<Output = Result<(), JobError>> + ?Sized> Future for Caught<F> {
+impl<F: Future<Output = Result<(), JobError>> + ?Sized> Future for CatchPanic<F> {
     type Output = Result<(), JobError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

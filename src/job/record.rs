@@ -24,11 +24,11 @@ pub const MAX_CRASHES: u32 = 3;
 
 /// A job as the store holds it: what to run, and what happened so far.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Record {
+pub struct JobRecord {
     /// The job's number, made by the store at push.
     pub id: JobId,
     /// Everything but the payload.
-    pub meta: Meta,
+    pub meta: JobMeta,
     /// The data of the job, as pushed.
     pub payload: Payload,
 }
@@ -38,7 +38,7 @@ pub struct Record {
 /// The producer writes the options, the channel writes the counts and errors when it settles a run,
 /// and the store itself only raises `lost`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Meta {
+pub struct JobMeta {
     /// The job's name: which handler runs it.
     pub job: String,
     /// Counted attempts that have ended: errors, time-outs, and crashes of a worker that had this job alone.
@@ -223,7 +223,7 @@ impl FailReason {
     }
 }
 
-impl Meta {
+impl JobMeta {
     /// Meta of a fresh job without options.
     #[must_use]
     pub fn named(job: impl Into<String>) -> Self {
@@ -235,7 +235,7 @@ impl Meta {
         if self.errors.len() >= MAX_ERRORS {
             self.errors.drain(..=self.errors.len() - MAX_ERRORS);
         }
-        let message = bounded(message, MAX_ERROR_BYTES).to_owned();
+        let message = truncated(message, MAX_ERROR_BYTES).to_owned();
         self.errors.push(AttemptError { attempt, at, kind, message });
     }
 
@@ -305,7 +305,7 @@ pub const fn is_job_name(name: &str) -> bool {
 
 /// The longest prefix of `text` that has at most `max` bytes and ends between characters.
 #[must_use]
-pub fn bounded(text: &str, max: usize) -> &str {
+pub fn truncated(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
 }
 
@@ -325,14 +325,14 @@ mod tests {
 
     #[test]
     fn a_fresh_meta_serialises_to_its_name_only() {
-        let text = serde_json::to_string(&Meta::named("noop")).unwrap();
+        let text = serde_json::to_string(&JobMeta::named("noop")).unwrap();
         assert_eq!(text, r#"{"job":"noop"}"#);
-        assert_eq!(serde_json::from_str::<Meta>(&text).unwrap(), Meta::named("noop"));
+        assert_eq!(serde_json::from_str::<JobMeta>(&text).unwrap(), JobMeta::named("noop"));
     }
 
     #[test]
     fn only_the_last_errors_are_kept_and_each_is_bounded() {
-        let mut meta = Meta::named("x");
+        let mut meta = JobMeta::named("x");
         for attempt in 1..=25 {
             meta.record_error(attempt, Timestamp(1), ErrorKind::Error, &"é".repeat(MAX_ERROR_BYTES));
         }
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn the_third_lost_master_fails_the_job() {
-        let meta = Meta::named("x").after_lost(Timestamp(1)).after_lost(Timestamp(2));
+        let meta = JobMeta::named("x").after_lost(Timestamp(1)).after_lost(Timestamp(2));
         assert_eq!((meta.lost, meta.failed), (2, None));
         let meta = meta.after_lost(Timestamp(3));
         assert_eq!((meta.lost, meta.attempts, meta.failed), (3, 0, Some(FailReason::Lost)));
@@ -353,10 +353,10 @@ mod tests {
     #[test]
     fn a_job_expires_by_the_earlier_of_its_two_limits_until_it_is_reloaded() {
         let id = JobId(1_000_000);
-        let meta = |ms, at: Option<u64>| Meta {
+        let meta = |ms, at: Option<u64>| JobMeta {
             expires_in_ms: ms,
             expires_at: at.map(Timestamp),
-            ..Meta::named("x")
+            ..JobMeta::named("x")
         };
         assert_eq!(meta(None, None).expiry(id), None);
         assert_eq!(meta(Some(5), None).expiry(id), Some(Timestamp(1_005_000)));

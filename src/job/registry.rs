@@ -8,20 +8,20 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::service::Running;
-use super::state::{State, States};
-use super::{AsyncJob, Context, Failure, Job, JobError, JobOptions, JobService, Next, is_job_name};
+use super::app_state::{AppState, AppStateFactories};
+use super::service::RunFuture;
+use super::{AsyncJob, Context, Failure, Job, JobError, JobOptions, JobService, RetryDecision, is_job_name};
 
 type Ended = Result<(), JobError>;
 type BlockingFn = Arc<dyn Fn(&str, &Context) -> Ended + Send + Sync>;
-type AsyncFn = Arc<dyn Fn(&str, Context) -> Running + Send + Sync>;
+type AsyncFn = Arc<dyn Fn(&str, Context) -> RunFuture + Send + Sync>;
 type BlockingCallback = Arc<dyn Fn(&str, &Failure, &Context) -> Ended + Send + Sync>;
-type AsyncCallback = Arc<dyn Fn(&str, Failure, Context) -> Running + Send + Sync>;
+type AsyncCallback = Arc<dyn Fn(&str, Failure, Context) -> RunFuture + Send + Sync>;
 type AppLayer = Arc<dyn Fn(JobService) -> JobService + Send + Sync>;
 
 /// What runs, with its type erased: it takes the payload's text.
 #[derive(Clone)]
-pub(crate) enum Runner {
+pub(crate) enum HandlerFn {
     /// On a thread of its own.
     Blocking(BlockingFn),
     /// As a task.
@@ -30,7 +30,7 @@ pub(crate) enum Runner {
 
 /// A failed callback, with its type erased.
 #[derive(Clone)]
-pub(crate) enum Callback {
+pub(crate) enum FailedCallback {
     /// On a thread of its own.
     Blocking(BlockingCallback),
     /// As a task.
@@ -39,34 +39,34 @@ pub(crate) enum Callback {
 
 /// All that is known of a job type.
 #[derive(Clone)]
-pub(crate) struct Handler {
-    pub(crate) run: Runner,
-    pub(crate) failed: Option<Callback>,
+pub(crate) struct JobHandler {
+    pub(crate) run: HandlerFn,
+    pub(crate) failed: Option<FailedCallback>,
     /// What an error means that does not say so itself.
-    decide: fn(&JobError, &Context) -> Next,
+    decide: fn(&JobError, &Context) -> RetryDecision,
     options: JobOptions,
     layers: fn(JobService) -> JobService,
 }
 
-impl Handler {
+impl JobHandler {
     pub(crate) fn options(&self) -> JobOptions {
         self.options
     }
 
     /// The end of a run, with the job's own opinion on whether and when to try again.
-    pub(crate) fn judged(&self, ended: Ended, ctx: &Context) -> Ended {
-        ended.map_err(|error| error.decided(|error| (self.decide)(error, ctx)))
+    pub(crate) fn with_retry_decision(&self, ended: Ended, ctx: &Context) -> Ended {
+        ended.map_err(|error| error.with_decision(|error| (self.decide)(error, ctx)))
     }
 }
 
 /// The handlers of one binary, by job name, with what stands around them and what they share.
 #[derive(Clone, Default)]
 pub struct Registry {
-    handlers: Arc<BTreeMap<&'static str, Handler>>,
+    handlers: Arc<BTreeMap<&'static str, JobHandler>>,
     /// Runs every job that no other handler has the name of.
-    any: Option<Handler>,
+    fallback: Option<JobHandler>,
     layers: Vec<AppLayer>,
-    states: States,
+    states: AppStateFactories,
     wrong: Option<DuplicateJob>,
 }
 
@@ -91,12 +91,12 @@ impl Registry {
         check_name!(J::NAME);
         let failed = J::failed();
         let callback = failed.map(|failed| {
-            Callback::Blocking(Arc::new(move |payload, failure, ctx| {
+            FailedCallback::Blocking(Arc::new(move |payload, failure, ctx| {
                 failed(parse::<J>(payload)?, failure, ctx)
             }))
         });
-        let handler = Handler {
-            run: Runner::Blocking(Arc::new(|payload, ctx| parse::<J>(payload)?.handle(ctx))),
+        let handler = JobHandler {
+            run: HandlerFn::Blocking(Arc::new(|payload, ctx| parse::<J>(payload)?.handle(ctx))),
             failed: callback,
             decide: |error, ctx| decide(J::can_retry(error, ctx), || J::retry_after(error, ctx)),
             options: JobOptions {
@@ -114,7 +114,7 @@ impl Registry {
         check_name!(J::NAME);
         let failed = J::failed();
         let callback = failed.map(|failed| {
-            Callback::Async(Arc::new(move |payload: &str, failure, ctx| match parse::<J>(payload) {
+            FailedCallback::Async(Arc::new(move |payload: &str, failure, ctx| match parse::<J>(payload) {
                 Ok(job) => failed(job, failure, ctx),
                 Err(error) => Box::pin(std::future::ready(Err(error))),
             }))
@@ -123,8 +123,8 @@ impl Registry {
             Ok(job) => Box::pin(job.handle(ctx)),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         });
-        let handler = Handler {
-            run: Runner::Async(run),
+        let handler = JobHandler {
+            run: HandlerFn::Async(run),
             failed: callback,
             decide: |error, ctx| decide(J::can_retry(error, ctx), || J::retry_after(error, ctx)),
             options: JobOptions {
@@ -139,11 +139,11 @@ impl Registry {
 
     /// Has every job whose name is not registered run by `run`, which gets the payload's text; [`Context::job`] is its name.
     #[cfg(feature = "server")]
-    pub(crate) fn add_any(&mut self, run: impl Fn(&str, Context) -> Running + Send + Sync + 'static) {
-        self.any = Some(Handler {
-            run: Runner::Async(Arc::new(run)),
+    pub(crate) fn add_fallback(&mut self, run: impl Fn(&str, Context) -> RunFuture + Send + Sync + 'static) {
+        self.fallback = Some(JobHandler {
+            run: HandlerFn::Async(Arc::new(run)),
             failed: None,
-            decide: |_, _| Next::ByPolicy,
+            decide: |_, _| RetryDecision::ByPolicy,
             options: JobOptions::default(),
             layers: |service| service,
         });
@@ -169,7 +169,7 @@ impl Registry {
     }
 
     /// Makes what the handlers share. The error names the type.
-    pub(crate) fn state(&self) -> Result<State, String> {
+    pub(crate) fn state(&self) -> Result<AppState, String> {
         let named = |(name, error): (&str, Box<dyn Error + Send + Sync>)| {
             let error = JobError::from(error);
             format!("the state of the type {name} cannot be made: {}", error.message())
@@ -196,22 +196,22 @@ impl Registry {
         self.wrong.clone().map_or(Ok(()), Err)
     }
 
-    pub(crate) fn handlers(&self) -> impl Iterator<Item = (&'static str, &Handler)> {
+    pub(crate) fn handlers(&self) -> impl Iterator<Item = (&'static str, &JobHandler)> {
         self.handlers.iter().map(|(name, handler)| (*name, handler))
     }
 
     /// What runs every job that no other handler has the name of.
-    pub(crate) fn any(&self) -> Option<&Handler> {
-        self.any.as_ref()
+    pub(crate) fn fallback(&self) -> Option<&JobHandler> {
+        self.fallback.as_ref()
     }
 
     /// What runs a job of this handler: middleware of the application around that of the job around the handler.
-    pub(crate) fn service(&self, handler: &Handler) -> JobService {
+    pub(crate) fn service(&self, handler: &JobHandler) -> JobService {
         let inner = (handler.layers)(JobService::default());
         self.layers.iter().rev().fold(inner, |service, layer| layer(service))
     }
 
-    fn insert(&mut self, name: &'static str, handler: Handler) {
+    fn insert(&mut self, name: &'static str, handler: JobHandler) {
         if Arc::make_mut(&mut self.handlers).insert(name, handler).is_some() {
             self.wrong.get_or_insert(DuplicateJob::Name(name));
         }
@@ -224,10 +224,10 @@ impl fmt::Debug for Registry {
     }
 }
 
-fn decide(can_retry: bool, after: impl FnOnce() -> Option<std::time::Duration>) -> Next {
+fn decide(can_retry: bool, after: impl FnOnce() -> Option<std::time::Duration>) -> RetryDecision {
     match can_retry {
-        false => Next::Never,
-        true => after().map_or(Next::ByPolicy, Next::After),
+        false => RetryDecision::Never,
+        true => after().map_or(RetryDecision::ByPolicy, RetryDecision::After),
     }
 }
 
@@ -304,6 +304,9 @@ mod tests {
                 .message()
                 .starts_with("the payload does not fit the job at `_items[1]._it`: invalid type: string")
         );
-        assert!(matches!(error.into_outcome(), crate::job::Outcome::Failed { next: Next::Never, .. }));
+        assert!(matches!(
+            error.into_outcome(),
+            crate::job::Outcome::Failed { next: RetryDecision::Never, .. }
+        ));
     }
 }

@@ -9,20 +9,20 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use super::panic::{Caught, caught};
-use super::registry::{Handler, Runner, parse};
+use super::panic::{CatchPanic, catch_panic};
+use super::registry::{HandlerFn, JobHandler, parse};
 use super::{Context, JobError, Payload};
 
 /// The end of a run on its way.
-pub type Running = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
+pub type RunFuture = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
 
-type Around = dyn Fn(JobCall) -> Running + Send + Sync;
+type Around = dyn Fn(JobCall) -> RunFuture + Send + Sync;
 
 /// One run, on its way to the job's handler.
 pub struct JobCall {
     ctx: Context,
     payload: Payload,
-    handler: Handler,
+    handler: JobHandler,
     /// Dropped with this, or by the thread of the handler when that has ended.
     busy: Option<Busy>,
 }
@@ -31,7 +31,7 @@ pub struct JobCall {
 pub(crate) type Busy = oneshot::Sender<Infallible>;
 
 impl JobCall {
-    pub(crate) fn new(ctx: Context, payload: Payload, handler: Handler, busy: Option<Busy>) -> Self {
+    pub(crate) fn new(ctx: Context, payload: Payload, handler: JobHandler, busy: Option<Busy>) -> Self {
         Self { ctx, payload, handler, busy }
     }
 
@@ -56,17 +56,17 @@ impl JobCall {
     }
 
     /// Runs the handler.
-    fn handle(self) -> Running {
+    fn handle(self) -> RunFuture {
         let Self { ctx, payload, handler, busy } = self;
         match handler.run {
-            Runner::Async(run) => match caught(|| Ok(run(payload.as_str(), ctx))) {
-                Ok(running) => Box::pin(Caught(running)),
+            HandlerFn::Async(run) => match catch_panic(|| Ok(run(payload.as_str(), ctx))) {
+                Ok(running) => Box::pin(CatchPanic(running)),
                 Err(error) => Box::pin(std::future::ready(Err(error))),
             },
-            Runner::Blocking(run) => Box::pin(async move {
+            HandlerFn::Blocking(run) => Box::pin(async move {
                 let run = in_this_span(move || {
                     let _busy = busy;
-                    ctx.enter(|| caught(|| run(payload.as_str(), &ctx)))
+                    ctx.enter(|| catch_panic(|| run(payload.as_str(), &ctx)))
                 });
                 // It panics only when the runtime goes away, and then nobody hears of it.
                 tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| Err(error.into()))
@@ -135,13 +135,13 @@ impl JobService {
         F: Fn(JobCall, Self) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), JobError>> + Send + 'static,
     {
-        let wrapped = move |call| Box::pin(around(call, self.clone())) as Running;
+        let wrapped = move |call| Box::pin(around(call, self.clone())) as RunFuture;
         Self { around: Some(Arc::new(wrapped)) }
     }
 
     /// Runs a job.
     #[must_use = "a run that is not awaited does not happen"]
-    pub fn run(&self, call: JobCall) -> Running {
+    pub fn run(&self, call: JobCall) -> RunFuture {
         match &self.around {
             Some(around) => around(call),
             None => call.handle(),

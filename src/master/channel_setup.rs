@@ -17,7 +17,7 @@ use crate::webhook;
 /// configuration is, so that it finds its files however the master was started.
 pub(super) fn job_program(config: &config::Channel, base: &Path) -> Result<JobProgram, ListenError> {
     let checked = |command: &[String]| {
-        config::program::locate(&command[0], base)
+        config::command_check::locate(&command[0], base)
             .map(|_| command.to_vec())
             .map_err(|why| ListenError::Program { channel: config.name.clone(), why })
     };
@@ -104,7 +104,7 @@ pub(super) fn channel_actor(config: &config::Channel, parts: ActorParts) -> Chan
 /// The files that a change on disk makes another program.
 fn program_files(program: &JobProgram) -> Vec<PathBuf> {
     match (&program.program, &program.cwd) {
-        (Program::Wire(argv), Some(cwd)) => config::program::files(argv, cwd),
+        (Program::Wire(argv), Some(cwd)) => config::command_check::files(argv, cwd),
         (Program::Wire(argv), None) => argv.first().map(PathBuf::from).into_iter().collect(),
         (Program::Exec(_), _) => Vec::new(),
     }

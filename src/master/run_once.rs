@@ -14,7 +14,7 @@ use crate::channel::{Command, OnJoin, Scope, Stopped};
 use crate::config::{self, Config};
 use crate::guardian::Guardian;
 use crate::metrics::Metrics;
-use crate::queues::Queues;
+use crate::queue_set::QueueSet;
 
 /// Runs the job of a channel that `scope` names and answers how it ended.
 ///
@@ -42,7 +42,7 @@ pub fn run_once(
             fewest: None,
             dead_owners: Vec::new(),
             on_join: OnJoin(Box::new(|_| {})),
-            cross_channel: Arc::new(Queues::of(Arc::clone(config))),
+            cross_channel: Arc::new(QueueSet::of(Arc::clone(config))),
             metrics: Metrics::default().channel(&channel.name),
         };
         let actor = channel_actor(&channel, parts);

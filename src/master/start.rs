@@ -27,7 +27,7 @@ use crate::config::{self, Config};
 use crate::guardian::{AccountError, Guardian, sweep};
 use crate::http;
 use crate::metrics::Metrics;
-use crate::queues::Queues;
+use crate::queue_set::QueueSet;
 use crate::store::{self, Owner, Store, StoreError};
 
 /// What to serve.
@@ -169,7 +169,7 @@ pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<M
         memory_share: share,
     };
     let shared = SharedParts {
-        cross_channel: Arc::new(Queues::of(Arc::clone(&listen.config))),
+        cross_channel: Arc::new(QueueSet::of(Arc::clone(&listen.config))),
         metrics: Metrics::default(),
         peers: Peers::default(),
         started: Instant::now(),
@@ -214,7 +214,7 @@ pub(super) async fn open_store(config: &config::Channel) -> Result<Arc<dyn Store
 /// The same when its actor first calls it, which tries again for as long as it takes.
 fn open_store_lazily(config: &config::Channel) -> Arc<dyn Store> {
     let config = config.clone();
-    Arc::new(store::Late::new(move || {
+    Arc::new(store::LazyStore::new(move || {
         let config = config.clone();
         Box::pin(async move { open(&config).await })
     }))

@@ -40,11 +40,11 @@
 //! let app = App::new().async_job::<SyncAccount>().layer(RateLimit::new(100, Duration::from_secs(1)));
 //! ```
 
-mod guard;
+mod limits;
 mod skip;
 mod tower;
 
-pub use guard::{CircuitBreaker, NoOverlap, RateLimit};
+pub use limits::{CircuitBreaker, NoOverlap, RateLimit};
 pub use skip::Skip;
 
 #[cfg(doc)]

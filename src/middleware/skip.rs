@@ -27,7 +27,7 @@ impl Skip {
 
     /// Instead, they are released and looked at again after this long.
     #[must_use]
-    pub fn and_come_back_after(mut self, time: Duration) -> Self {
+    pub fn release_for(mut self, time: Duration) -> Self {
         self.again = Some(time);
         self
     }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::job::{JobCall, JobError, JobService, Running};
+use crate::job::{JobCall, JobError, JobService, RunFuture};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Boxed = std::pin::Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
@@ -22,7 +22,7 @@ impl Service<JobCall> for JobService {
     }
 
     fn call(&mut self, call: JobCall) -> Boxed {
-        let running: Running = self.run(call);
+        let running: RunFuture = self.run(call);
         Box::pin(async move { running.await.map_err(JobError::into_boxed) })
     }
 }

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::worker::KillReason;
 use crate::guardian::handle::Exit;
-use crate::job::{Next, Outcome};
+use crate::job::{Outcome, RetryDecision};
 
 /// `EX_TEMPFAIL` of sysexits.h: the handler hands the job back.
 const EXIT_RELEASE: i32 = 75;
@@ -58,7 +58,8 @@ pub(super) fn exec(death: &WorkerDeath, tail: &str) -> Outcome {
         (None, ..) | (_, Some(_), None) => Outcome::Interrupted,
         (Some(Exit::Code(EXIT_RELEASE)), None, None) => Outcome::Released { after: EXEC_RELEASE },
         (Some(exit @ Exit::Code(code)), None, None) => {
-            let next = if EXIT_NO_RETRY.contains(&code) { Next::Never } else { Next::ByPolicy };
+            let next =
+                if EXIT_NO_RETRY.contains(&code) { RetryDecision::Never } else { RetryDecision::ByPolicy };
             Outcome::Failed { error: error(exit), next }
         }
         (Some(exit @ Exit::Signal(_)), None, None) => Outcome::Crashed { how: error(exit) },
@@ -147,9 +148,9 @@ mod tests {
         let failed = |error: &str, next| Outcome::Failed { error: error.into(), next };
         assert_eq!(code(0), Outcome::Done);
         assert_eq!(code(75), Outcome::Released { after: EXEC_RELEASE });
-        assert_eq!(code(65), failed("exited with 65: boom", Next::Never));
-        assert_eq!(code(100), failed("exited with 100: boom", Next::Never));
-        assert_eq!(code(1), failed("exited with 1: boom", Next::ByPolicy));
+        assert_eq!(code(65), failed("exited with 65: boom", RetryDecision::Never));
+        assert_eq!(code(100), failed("exited with 100: boom", RetryDecision::Never));
+        assert_eq!(code(1), failed("exited with 1: boom", RetryDecision::ByPolicy));
         assert_eq!(exec(&DIED, ""), Outcome::Crashed { how: "was killed by SIGSEGV".into() });
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Pool;
 use crate::guardian::handle::ChildId;
-use crate::job::{Answer, Claim, JobId};
+use crate::job::{JobId, LimitClaim, Response};
 use crate::wire::{self, FromMaster, RequestId, RunId};
 
 /// Something a run asked.
@@ -36,7 +36,7 @@ pub enum RequestKind {
         jobs: Vec<String>,
     },
     /// To go on.
-    Claim(Claim),
+    Claim(LimitClaim),
 }
 
 impl Pool {
@@ -46,7 +46,7 @@ impl Pool {
     }
 
     /// Answers a question. Whoever asked may be gone.
-    pub fn respond(&mut self, to: ReplyTo, answer: Answer) {
+    pub fn respond(&mut self, to: ReplyTo, answer: Response) {
         let Some(worker) = self.workers.get_mut(&to.child) else { return };
         worker.open_requests = worker.open_requests.saturating_sub(1);
         wire::encode_to_worker(&FromMaster::Answer { ask: to.ask, answer }, &mut worker.out);
@@ -69,7 +69,7 @@ impl Pool {
                 "this worker has {} questions open; wait for their answers",
                 worker.open_requests - 1
             );
-            return self.respond(reply, Answer::Error(why));
+            return self.respond(reply, Response::Error(why));
         }
         self.asked.push(RunRequest { run, id, reply, question });
     }

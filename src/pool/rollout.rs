@@ -25,7 +25,7 @@ use super::timers::Timer;
 use super::worker::{Role, Worker, WorkerState};
 use super::{Pool, Program, recycling};
 use crate::guardian::handle::ChildId;
-use crate::job::{Next, Outcome};
+use crate::job::{Outcome, RetryDecision};
 
 /// How soon a job that only the new generation knows is tried again.
 const UNKNOWN_JOB_RETRY: Duration = Duration::from_secs(1);
@@ -246,7 +246,7 @@ impl Pool {
         let is_old = self.workers.get(&child).is_some_and(|w| w.generation != newest_generation);
         match outcome {
             // The new generation may well know it.
-            Outcome::Failed { next: Next::UnknownJob, .. } if is_old => {
+            Outcome::Failed { next: RetryDecision::UnknownJob, .. } if is_old => {
                 Outcome::Released { after: UNKNOWN_JOB_RETRY }
             }
             other => other,

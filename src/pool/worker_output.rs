@@ -10,7 +10,7 @@ use tokio::net::unix::pipe;
 use tracing::{debug, error, info, warn};
 
 use super::worker_io::MAX_FINAL_READ;
-use crate::job::bounded;
+use crate::job::truncated;
 use crate::wire::{Line, LineBuffer};
 
 /// Longest logged line in bytes; longer ones continue as further lines.
@@ -130,7 +130,7 @@ impl Output {
         if self.tail.len() == TAIL_LINES {
             self.tail.pop_front();
         }
-        self.tail.push_back(bounded(line, TAIL_BYTES).to_owned());
+        self.tail.push_back(truncated(line, TAIL_BYTES).to_owned());
     }
 }
 
@@ -146,7 +146,7 @@ fn plain(line: &str) -> String {
 
 /// A line a worker sent as a `log` frame, cut like a printed one.
 pub(super) fn log_frame(channel: &str, pid: Option<i32>, job: Option<u64>, level: &str, message: &str) {
-    let message = plain(bounded(message, MAX_LOG_LINE));
+    let message = plain(truncated(message, MAX_LOG_LINE));
     match level {
         "error" => error!(target: "worker", %channel, pid, job, "{message}"),
         "warn" => warn!(target: "worker", %channel, pid, job, "{message}"),

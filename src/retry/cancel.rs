@@ -5,19 +5,19 @@
 //! not run: that is for failures nobody has seen yet, and this one was ordered.
 
 use super::{Policy, failed};
-use crate::job::{ErrorKind, FailReason, Meta, Timestamp};
-use crate::store::Place;
+use crate::job::{ErrorKind, FailReason, JobMeta, Timestamp};
+use crate::store::Destination;
 
 impl Policy {
     /// Where a job goes that was cancelled before a run of it began.
     #[must_use]
-    pub fn cancel(meta: Meta, now: Timestamp) -> Place {
+    pub fn cancel(meta: JobMeta, now: Timestamp) -> Destination {
         cancelled(meta, "cancelled before it began", now)
     }
 }
 
 /// Where a job goes whose run was ended because it was cancelled.
-pub(super) fn cancelled_run(meta: Meta, killed: bool, now: Timestamp) -> Place {
+pub(super) fn cancelled_run(meta: JobMeta, killed: bool, now: Timestamp) -> Destination {
     let how = if killed {
         "cancelled while it ran; it did not end when asked and was killed"
     } else {
@@ -26,7 +26,7 @@ pub(super) fn cancelled_run(meta: Meta, killed: bool, now: Timestamp) -> Place {
     cancelled(meta, how, now)
 }
 
-fn cancelled(mut meta: Meta, how: &str, now: Timestamp) -> Place {
+fn cancelled(mut meta: JobMeta, how: &str, now: Timestamp) -> Destination {
     // One that had failed for good and came back for its callback has failed for what it had failed for.
     if let Some(reason) = meta.failing.take() {
         let message = format!("the failed callback: {how}");
@@ -44,14 +44,14 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_000_000);
 
-    fn rests(place: Place) -> Meta {
-        let Place::Failed(meta) = place else { panic!("it goes to failed, not to {place:?}") };
+    fn rests(place: Destination) -> JobMeta {
+        let Destination::Failed(meta) = place else { panic!("it goes to failed, not to {place:?}") };
         meta
     }
 
     #[test]
     fn a_cancelled_run_is_no_attempt_and_no_crash_and_is_not_followed_by_another() {
-        let before = Meta { attempts: 1, crashes: 1, max_attempts: Some(9), ..Meta::named("x") };
+        let before = JobMeta { attempts: 1, crashes: 1, max_attempts: Some(9), ..JobMeta::named("x") };
         for (killed, word) in [(true, "killed"), (false, "ended when asked")] {
             let outcome = Outcome::Cancelled { killed };
             let meta = rests(Policy::default().settle(before.clone(), outcome, NOW, 0.5));
@@ -66,13 +66,13 @@ mod tests {
     fn the_failed_callback_of_a_cancelled_job_does_not_run() {
         let options = JobOptions { failed: true, ..JobOptions::default() };
         let outcome = Outcome::Cancelled { killed: false };
-        let place = Policy::default().end(Meta::named("x"), outcome, options, NOW, 0.0);
+        let place = Policy::default().end(JobMeta::named("x"), outcome, options, NOW, 0.0);
         assert_eq!(rests(place).failed, Some(FailReason::Cancelled));
     }
 
     #[test]
     fn a_cancelled_callback_leaves_the_job_failed_for_what_it_had_failed_for() {
-        let failing = Meta { failing: Some(FailReason::Exhausted), attempts: 3, ..Meta::named("x") };
+        let failing = JobMeta { failing: Some(FailReason::Exhausted), attempts: 3, ..JobMeta::named("x") };
         let ran = Policy::default().end(
             failing.clone(),
             Outcome::Cancelled { killed: true },
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_job_that_had_not_begun_says_so() {
-        let meta = rests(Policy::cancel(Meta { attempts: 2, ..Meta::named("x") }, NOW));
+        let meta = rests(Policy::cancel(JobMeta { attempts: 2, ..JobMeta::named("x") }, NOW));
         assert_eq!((meta.failed, meta.attempts), (Some(FailReason::Cancelled), 2));
         assert_eq!(meta.last_error(), "cancelled before it began");
         assert_eq!(meta.errors[0].attempt, 3);

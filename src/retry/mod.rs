@@ -4,17 +4,19 @@
 //! error, a time-out or a crash of its worker alone; three such crashes are poison whatever the policy says.
 
 mod cancel;
-mod terms;
+mod start;
 
 use std::time::Duration;
 
 use crate::config::{Backoff, BackoffKind, Channel};
-use crate::job::{ErrorKind, FailReason, JobOptions, MAX_CRASHES, MAX_DELAY, Meta, Next, Outcome, Timestamp};
-use crate::store::Place;
-pub(crate) use terms::{Begin, Terms, frees_first};
+use crate::job::{
+    ErrorKind, FailReason, JobMeta, JobOptions, MAX_CRASHES, MAX_DELAY, Outcome, RetryDecision, Timestamp,
+};
+use crate::store::Destination;
+pub(crate) use start::{RunTerms, StartDecision, release_before_start};
 
 /// A callback that hands itself back at once would spin.
-const SHORTEST_RELEASE: Duration = Duration::from_secs(1);
+const MIN_CALLBACK_RELEASE: Duration = Duration::from_secs(1);
 
 /// A channel's retry policy.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,7 +45,7 @@ impl Policy {
 
     /// How many attempts this job has.
     #[must_use]
-    pub fn max_attempts(&self, meta: &Meta) -> u32 {
+    pub fn max_attempts(&self, meta: &JobMeta) -> u32 {
         meta.max_attempts.unwrap_or(self.max_attempts).max(1)
     }
 
@@ -52,18 +54,18 @@ impl Policy {
     #[must_use]
     pub(crate) fn end(
         &self,
-        meta: Meta,
+        meta: JobMeta,
         outcome: Outcome,
         options: JobOptions,
         now: Timestamp,
         chance: f64,
-    ) -> Place {
+    ) -> Destination {
         if meta.failing.is_some() {
             return Self::settle_callback(meta, outcome, now);
         }
         match self.with(options).settle(meta, outcome, now, chance) {
-            Place::Failed(meta) if options.failed && has_callback(&meta) => {
-                Self::by_callback(Place::Failed(meta))
+            Destination::Failed(meta) if options.failed && has_callback(&meta) => {
+                Self::via_callback(Destination::Failed(meta))
             }
             place => place,
         }
@@ -72,24 +74,26 @@ impl Policy {
     /// Where the job goes after a run that ended like this. `now` is the store's clock, `chance` a random
     /// number from 0 to 1 for the jitter.
     #[must_use]
-    pub fn settle(&self, mut meta: Meta, outcome: Outcome, now: Timestamp, chance: f64) -> Place {
+    pub fn settle(&self, mut meta: JobMeta, outcome: Outcome, now: Timestamp, chance: f64) -> Destination {
         match outcome {
-            Outcome::Done => Place::Done,
-            Outcome::Interrupted => Place::Front(meta),
+            Outcome::Done => Destination::Done,
+            Outcome::Interrupted => Destination::Front(meta),
             Outcome::Cancelled { killed } => cancel::cancelled_run(meta, killed, now),
-            Outcome::Released { after } if after.is_zero() => Place::Back(meta),
-            Outcome::Released { after } => Place::Delayed(after.min(MAX_DELAY), meta),
+            Outcome::Released { after } if after.is_zero() => Destination::Back(meta),
+            Outcome::Released { after } => Destination::Delayed(after.min(MAX_DELAY), meta),
             Outcome::CrashedInCompany => {
                 meta.suspect = true;
-                Place::Front(meta)
+                Destination::Front(meta)
             }
             Outcome::Failed { error, next } => {
                 self.count(&mut meta, now, ErrorKind::Error, &error);
                 match next {
-                    Next::Never => failed(meta, FailReason::Final),
-                    Next::UnknownJob => failed(meta, FailReason::UnknownJob),
-                    Next::ByPolicy => self.again(meta, FailReason::Exhausted, None, chance),
-                    Next::After(delay) => self.again(meta, FailReason::Exhausted, Some(delay), chance),
+                    RetryDecision::Never => failed(meta, FailReason::Final),
+                    RetryDecision::UnknownJob => failed(meta, FailReason::UnknownJob),
+                    RetryDecision::ByPolicy => self.again(meta, FailReason::Exhausted, None, chance),
+                    RetryDecision::After(delay) => {
+                        self.again(meta, FailReason::Exhausted, Some(delay), chance)
+                    }
                 }
             }
             Outcome::TimedOut { limit } => {
@@ -104,7 +108,7 @@ impl Policy {
                     failed(meta, FailReason::Poison)
                 } else if meta.crashes == 1 && meta.attempts < self.max_attempts(&meta) {
                     // The first crash may be anybody's fault: somebody else has a try at once.
-                    Place::Front(meta)
+                    Destination::Front(meta)
                 } else {
                     self.again(meta, FailReason::Crashed, None, chance)
                 }
@@ -121,28 +125,28 @@ impl Policy {
 
     /// Where a job goes that is held although its time is over.
     #[must_use]
-    pub fn expire(mut meta: Meta, options: JobOptions, now: Timestamp) -> Place {
+    pub fn expire(mut meta: JobMeta, options: JobOptions, now: Timestamp) -> Destination {
         let attempt = meta.attempts.saturating_add(1);
         meta.record_error(attempt, now, ErrorKind::Expired, "not started before its expiry");
         let place = failed(meta, FailReason::Expired);
-        if options.failed { Self::by_callback(place) } else { place }
+        if options.failed { Self::via_callback(place) } else { place }
     }
 
     /// Where a job goes whose failed callback has ended like this. The callback is no attempt; what went wrong in it is
     /// noted and changes nothing. One whose worker died runs again, as long as nobody can say that it is the callback
     /// that kills workers: whoever was to hear of the failure must not miss it because of a worker.
     #[must_use]
-    pub fn settle_callback(mut meta: Meta, outcome: Outcome, now: Timestamp) -> Place {
+    pub fn settle_callback(mut meta: JobMeta, outcome: Outcome, now: Timestamp) -> Destination {
         let crashed = matches!(outcome, Outcome::Crashed { .. });
         let wrong = match outcome {
-            Outcome::Interrupted => return Place::Front(meta),
+            Outcome::Interrupted => return Destination::Front(meta),
             Outcome::Cancelled { killed } => return cancel::cancelled_run(meta, killed, now),
             Outcome::CrashedInCompany => {
                 meta.suspect = true;
-                return Place::Front(meta);
+                return Destination::Front(meta);
             }
             Outcome::Released { after } => {
-                return Place::Delayed(after.clamp(SHORTEST_RELEASE, MAX_DELAY), meta);
+                return Destination::Delayed(after.clamp(MIN_CALLBACK_RELEASE, MAX_DELAY), meta);
             }
             Outcome::Done => None,
             Outcome::Failed { error, .. } => Some(error),
@@ -156,7 +160,7 @@ impl Policy {
         // Nothing but crashes is noted of a callback that is not over.
         let noted = meta.errors.iter().filter(|error| error.kind == ErrorKind::Callback).count();
         if crashed && noted < MAX_CRASHES as usize {
-            return Place::Front(meta);
+            return Destination::Front(meta);
         }
         let reason = meta.failing.take().unwrap_or(FailReason::Exhausted);
         failed(meta, reason)
@@ -164,22 +168,22 @@ impl Policy {
 
     /// Where a job that is to rest in `failed` goes when its handler has a failed callback: to a worker first.
     #[must_use]
-    pub fn by_callback(place: Place) -> Place {
+    pub fn via_callback(place: Destination) -> Destination {
         match place {
-            Place::Failed(mut meta) => {
+            Destination::Failed(mut meta) => {
                 meta.failing = meta.failed.take();
-                Place::Front(meta)
+                Destination::Front(meta)
             }
             other => other,
         }
     }
 
-    fn count(&self, meta: &mut Meta, now: Timestamp, kind: ErrorKind, message: &str) {
+    fn count(&self, meta: &mut JobMeta, now: Timestamp, kind: ErrorKind, message: &str) {
         meta.attempts = meta.attempts.saturating_add(1);
         meta.record_error(meta.attempts, now, kind, message);
     }
 
-    fn again(&self, meta: Meta, reason: FailReason, after: Option<Duration>, chance: f64) -> Place {
+    fn again(&self, meta: JobMeta, reason: FailReason, after: Option<Duration>, chance: f64) -> Destination {
         if meta.attempts >= self.max_attempts(&meta) {
             return failed(meta, reason);
         }
@@ -187,7 +191,7 @@ impl Policy {
         let jitter = delay.mul_f64(self.backoff.jitter.clamp(0.0, 1.0) * chance.clamp(0.0, 1.0));
         // A delay that was asked for is kept to the letter: jitter only spreads the policy's own.
         let delay = if after.is_some() { delay } else { delay + jitter };
-        Place::Delayed(delay.min(MAX_DELAY), meta)
+        Destination::Delayed(delay.min(MAX_DELAY), meta)
     }
 
     /// The wait after this many attempts, without jitter.
@@ -204,13 +208,13 @@ impl Policy {
 
 /// Whether the failed callback of a job that has failed like this is to run. Who has no handler has no callback either,
 /// whatever is known of other handlers of the name; who was cancelled has failed to nobody's surprise.
-fn has_callback(meta: &Meta) -> bool {
+fn has_callback(meta: &JobMeta) -> bool {
     !matches!(meta.failed, Some(FailReason::UnknownJob | FailReason::Cancelled))
 }
 
-fn failed(mut meta: Meta, reason: FailReason) -> Place {
+fn failed(mut meta: JobMeta, reason: FailReason) -> Destination {
     meta.failed = Some(reason);
-    Place::Failed(meta)
+    Destination::Failed(meta)
 }
 
 #[cfg(test)]
@@ -226,107 +230,116 @@ mod tests {
         Policy { max_attempts: 3, backoff }
     }
 
-    fn after(attempts: u32, crashes: u32, outcome: Outcome) -> Place {
-        let meta = Meta { attempts, crashes, ..Meta::named("x") };
+    fn after(attempts: u32, crashes: u32, outcome: Outcome) -> Destination {
+        let meta = JobMeta { attempts, crashes, ..JobMeta::named("x") };
         policy(BackoffKind::Exponential).settle(meta, outcome, NOW, 0.0)
     }
 
-    fn error(next: Next) -> Outcome {
+    fn error(next: RetryDecision) -> Outcome {
         Outcome::Failed { error: "no".into(), next }
     }
 
-    fn reason(place: &Place) -> Option<FailReason> {
-        if let Place::Failed(meta) = place { meta.failed } else { None }
+    fn reason(place: &Destination) -> Option<FailReason> {
+        if let Destination::Failed(meta) = place { meta.failed } else { None }
     }
 
     #[test]
     fn an_error_is_tried_again_until_the_attempts_are_used() {
-        let Place::Delayed(delay, meta) = after(0, 0, error(Next::ByPolicy)) else { panic!() };
+        let Destination::Delayed(delay, meta) = after(0, 0, error(RetryDecision::ByPolicy)) else { panic!() };
         assert_eq!((delay, meta.attempts, meta.errors.len()), (SECOND, 1, 1));
-        let Place::Delayed(delay, _) = after(1, 0, error(Next::ByPolicy)) else { panic!() };
+        let Destination::Delayed(delay, _) = after(1, 0, error(RetryDecision::ByPolicy)) else { panic!() };
         assert_eq!(delay, 2 * SECOND);
-        assert_eq!(reason(&after(2, 0, error(Next::ByPolicy))), Some(FailReason::Exhausted));
-        assert_eq!(reason(&after(0, 0, error(Next::Never))), Some(FailReason::Final));
-        assert_eq!(reason(&after(0, 0, error(Next::UnknownJob))), Some(FailReason::UnknownJob));
-        let asked = error(Next::After(7 * SECOND));
-        assert!(matches!(after(0, 0, asked.clone()), Place::Delayed(d, _) if d == 7 * SECOND));
+        assert_eq!(reason(&after(2, 0, error(RetryDecision::ByPolicy))), Some(FailReason::Exhausted));
+        assert_eq!(reason(&after(0, 0, error(RetryDecision::Never))), Some(FailReason::Final));
+        assert_eq!(reason(&after(0, 0, error(RetryDecision::UnknownJob))), Some(FailReason::UnknownJob));
+        let asked = error(RetryDecision::After(7 * SECOND));
+        assert!(matches!(after(0, 0, asked.clone()), Destination::Delayed(d, _) if d == 7 * SECOND));
         assert_eq!(reason(&after(2, 0, asked)), Some(FailReason::Exhausted));
     }
 
     #[test]
     fn a_failed_callback_ends_in_failed_whatever_becomes_of_it() {
-        let Place::Front(failing) = Policy::by_callback(after(2, 0, error(Next::ByPolicy))) else { panic!() };
+        let Destination::Front(failing) = Policy::via_callback(after(2, 0, error(RetryDecision::ByPolicy)))
+        else {
+            panic!()
+        };
         assert_eq!((failing.failing, failing.failed), (Some(FailReason::Exhausted), None));
         let end = |outcome| Policy::settle_callback(failing.clone(), outcome, NOW);
-        for outcome in [Outcome::Done, error(Next::ByPolicy), Outcome::TimedOut { limit: SECOND }] {
+        for outcome in [Outcome::Done, error(RetryDecision::ByPolicy), Outcome::TimedOut { limit: SECOND }] {
             let place = end(outcome);
             assert_eq!(reason(&place), Some(FailReason::Exhausted));
-            let Place::Failed(meta) = place else { unreachable!() };
+            let Destination::Failed(meta) = place else { unreachable!() };
             assert_eq!((meta.attempts, meta.failing), (3, None));
         }
-        assert_eq!(end(Outcome::Interrupted), Place::Front(failing.clone()));
-        assert!(matches!(end(Outcome::CrashedInCompany), Place::Front(meta) if meta.suspect));
-        let Place::Failed(meta) = end(error(Next::Never)) else { panic!() };
+        assert_eq!(end(Outcome::Interrupted), Destination::Front(failing.clone()));
+        assert!(matches!(end(Outcome::CrashedInCompany), Destination::Front(meta) if meta.suspect));
+        let Destination::Failed(meta) = end(error(RetryDecision::Never)) else { panic!() };
         assert_eq!(meta.errors.last().map(|e| e.kind), Some(ErrorKind::Callback));
-        assert!(matches!(Policy::by_callback(after(0, 0, error(Next::ByPolicy))), Place::Delayed(..)));
+        assert!(matches!(
+            Policy::via_callback(after(0, 0, error(RetryDecision::ByPolicy))),
+            Destination::Delayed(..)
+        ));
     }
 
     #[test]
     fn a_failed_callback_whose_worker_dies_runs_again_until_it_has_killed_three() {
-        let Place::Front(failing) = Policy::by_callback(after(2, 0, error(Next::ByPolicy))) else { panic!() };
+        let Destination::Front(failing) = Policy::via_callback(after(2, 0, error(RetryDecision::ByPolicy)))
+        else {
+            panic!()
+        };
         let crash = |meta| Policy::settle_callback(meta, Outcome::Crashed { how: "died".into() }, NOW);
-        let Place::Front(once) = crash(failing) else { panic!("it runs again") };
-        let Place::Front(twice) = crash(once) else { panic!("it runs again") };
+        let Destination::Front(once) = crash(failing) else { panic!("it runs again") };
+        let Destination::Front(twice) = crash(once) else { panic!("it runs again") };
         assert_eq!(
             reason(&Policy::settle_callback(twice.clone(), Outcome::Done, NOW)),
             Some(FailReason::Exhausted)
         );
-        let Place::Failed(meta) = crash(twice) else { panic!("three are enough") };
+        let Destination::Failed(meta) = crash(twice) else { panic!("three are enough") };
         assert_eq!((meta.failed, meta.crashes, meta.attempts), (Some(FailReason::Exhausted), 0, 3));
     }
 
     #[test]
     fn a_job_that_is_too_late_is_not_an_attempt() {
         let with_callback = JobOptions { failed: true, ..JobOptions::default() };
-        let place = Policy::expire(Meta::named("x"), with_callback, NOW);
-        assert!(matches!(place, Place::Front(meta) if meta.failing == Some(FailReason::Expired)));
-        let place = Policy::expire(Meta::named("x"), JobOptions::default(), NOW);
+        let place = Policy::expire(JobMeta::named("x"), with_callback, NOW);
+        assert!(matches!(place, Destination::Front(meta) if meta.failing == Some(FailReason::Expired)));
+        let place = Policy::expire(JobMeta::named("x"), JobOptions::default(), NOW);
         assert_eq!(reason(&place), Some(FailReason::Expired));
-        assert!(matches!(place, Place::Failed(meta) if meta.attempts == 0 && meta.errors.len() == 1));
+        assert!(matches!(place, Destination::Failed(meta) if meta.attempts == 0 && meta.errors.len() == 1));
     }
 
     #[test]
     fn what_the_handler_wants_goes_before_the_channel_and_behind_the_push() {
         let policy =
             policy(BackoffKind::Fixed).with(JobOptions { max_attempts: Some(7), ..Default::default() });
-        assert_eq!(policy.max_attempts(&Meta::named("x")), 7);
-        assert_eq!(policy.max_attempts(&Meta { max_attempts: Some(2), ..Meta::named("x") }), 2);
+        assert_eq!(policy.max_attempts(&JobMeta::named("x")), 7);
+        assert_eq!(policy.max_attempts(&JobMeta { max_attempts: Some(2), ..JobMeta::named("x") }), 2);
     }
 
     #[test]
     fn a_time_out_counts_like_an_error() {
         let late = || Outcome::TimedOut { limit: 2 * SECOND };
-        assert!(matches!(after(0, 0, late()), Place::Delayed(_, m) if m.attempts == 1));
+        assert!(matches!(after(0, 0, late()), Destination::Delayed(_, m) if m.attempts == 1));
         assert_eq!(reason(&after(2, 0, late())), Some(FailReason::Timeout));
     }
 
     #[test]
     fn the_first_crash_goes_to_the_front_the_second_waits_the_third_is_poison() {
         let crash = || Outcome::Crashed { how: "was killed".into() };
-        assert!(matches!(after(0, 0, crash()), Place::Front(m) if (m.attempts, m.crashes) == (1, 1)));
-        assert!(matches!(after(1, 1, crash()), Place::Delayed(_, m) if m.crashes == 2));
+        assert!(matches!(after(0, 0, crash()), Destination::Front(m) if (m.attempts, m.crashes) == (1, 1)));
+        assert!(matches!(after(1, 1, crash()), Destination::Delayed(_, m) if m.crashes == 2));
         assert_eq!(reason(&after(2, 2, crash())), Some(FailReason::Poison));
         // Errors used up the attempts before: the crash is the last straw, not poison.
         assert_eq!(reason(&after(2, 0, crash())), Some(FailReason::Crashed));
         // A job with many attempts is poison all the same.
-        let meta = Meta { attempts: 2, crashes: 2, max_attempts: Some(100), ..Meta::named("x") };
+        let meta = JobMeta { attempts: 2, crashes: 2, max_attempts: Some(100), ..JobMeta::named("x") };
         let place = policy(BackoffKind::Fixed).settle(meta, crash(), NOW, 0.0);
         assert_eq!(reason(&place), Some(FailReason::Poison));
     }
 
     #[test]
     fn counts_at_their_limit_stay_there() {
-        let most = Meta { attempts: u32::MAX, crashes: u32::MAX, lost: u32::MAX, ..Meta::named("x") };
+        let most = JobMeta { attempts: u32::MAX, crashes: u32::MAX, lost: u32::MAX, ..JobMeta::named("x") };
         let place =
             policy(BackoffKind::Fixed).settle(most.clone(), Outcome::Crashed { how: "x".into() }, NOW, 0.0);
         assert_eq!(reason(&place), Some(FailReason::Poison));
@@ -336,14 +349,14 @@ mod tests {
     #[test]
     fn what_is_not_the_jobs_doing_is_not_counted() {
         let place = after(1, 1, Outcome::Interrupted);
-        assert!(matches!(place, Place::Front(m) if (m.attempts, m.crashes) == (1, 1)));
+        assert!(matches!(place, Destination::Front(m) if (m.attempts, m.crashes) == (1, 1)));
         let place = after(1, 0, Outcome::CrashedInCompany);
-        assert!(matches!(place, Place::Front(m) if m.attempts == 1 && m.suspect));
+        assert!(matches!(place, Destination::Front(m) if m.attempts == 1 && m.suspect));
         assert!(
-            matches!(after(2, 0, Outcome::Released { after: Duration::ZERO }), Place::Back(m) if m.attempts == 2)
+            matches!(after(2, 0, Outcome::Released { after: Duration::ZERO }), Destination::Back(m) if m.attempts == 2)
         );
         let place = after(2, 0, Outcome::Released { after: SECOND });
-        assert!(matches!(place, Place::Delayed(d, m) if d == SECOND && m.attempts == 2));
+        assert!(matches!(place, Destination::Delayed(d, m) if d == SECOND && m.attempts == 2));
     }
 
     #[test]
@@ -366,26 +379,26 @@ mod tests {
             max in 1u32..20, endings in proptest::collection::vec(0u8..5, 1..60), chance in 0.0f64..1.0,
         ) {
             let policy = policy(BackoffKind::Exponential);
-            let mut meta = Meta { max_attempts: Some(max), ..Meta::named("x") };
+            let mut meta = JobMeta { max_attempts: Some(max), ..JobMeta::named("x") };
             for ending in endings {
                 let outcome = match ending {
-                    0 => error(Next::ByPolicy),
+                    0 => error(RetryDecision::ByPolicy),
                     1 => Outcome::TimedOut { limit: SECOND },
                     2 => Outcome::Crashed { how: "died".into() },
                     3 => Outcome::Interrupted,
                     _ => Outcome::CrashedInCompany,
                 };
                 match policy.settle(meta.clone(), outcome, NOW, chance) {
-                    Place::Front(m) | Place::Back(m) => meta = m,
-                    Place::Delayed(delay, m) => {
+                    Destination::Front(m) | Destination::Back(m) => meta = m,
+                    Destination::Delayed(delay, m) => {
                         prop_assert!(delay >= SECOND && delay <= 72 * SECOND);
                         meta = m;
                     }
-                    Place::Failed(m) => {
+                    Destination::Failed(m) => {
                         prop_assert!(m.attempts <= max && m.failed.is_some());
                         return Ok(());
                     }
-                    Place::Done => unreachable!("no ending here is a success"),
+                    Destination::Done => unreachable!("no ending here is a success"),
                 }
                 prop_assert!(meta.attempts < max && meta.crashes < MAX_CRASHES);
             }

@@ -14,7 +14,7 @@ use super::{HandlerError, Snapshot, SnapshotHandler};
 use crate::guardian::GuardianHandle;
 use crate::guardian::handle::{ChildEvent, ChildSpec, Exit};
 use crate::guardian::stdio::{input_file, output_pipe};
-use crate::job::bounded;
+use crate::job::truncated;
 
 /// How much of what the program prints is kept for the error.
 const MAX_OUTPUT_KEPT: usize = 2048;
@@ -127,5 +127,5 @@ async fn read_start(stream: pipe::Receiver) -> String {
         // One that prints without end must not keep its own time limit, or anything else, from its turn.
         tokio::task::yield_now().await;
     }
-    bounded(&String::from_utf8_lossy(&kept), MAX_OUTPUT_KEPT).to_owned()
+    truncated(&String::from_utf8_lossy(&kept), MAX_OUTPUT_KEPT).to_owned()
 }

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use crate::config;
 use crate::guardian::GuardianHandle;
 use crate::metrics::ChannelMetrics;
-use crate::store::{Status, Store};
+use crate::store::{JobCounts, Store};
 
 /// A channel's counts at a time.
 #[derive(Clone, Debug, Serialize)]
@@ -32,7 +32,7 @@ pub struct Snapshot {
     pub at: jiff::Timestamp,
     /// The counts.
     #[serde(flatten)]
-    pub status: Status,
+    pub status: JobCounts,
     /// The sum of waiting, reserved, delayed, done and failed.
     pub total: u64,
 }
@@ -40,7 +40,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// The counts as of now.
     #[must_use]
-    pub fn now(channel: &Arc<str>, status: Status) -> Self {
+    pub fn now(channel: &Arc<str>, status: JobCounts) -> Self {
         Self { channel: Arc::clone(channel), at: jiff::Timestamp::now(), status, total: status.total() }
     }
 }
@@ -121,7 +121,7 @@ pub async fn run(
 }
 
 /// Shows the counts as metrics.
-pub fn record(metrics: &ChannelMetrics, status: &Status) {
+pub fn record(metrics: &ChannelMetrics, status: &JobCounts) {
     let states = [status.waiting, status.reserved, status.delayed, status.failed];
     metrics.depth(states, [status.done, status.cleared]);
 }

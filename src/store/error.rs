@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use thiserror::Error;
 
 #[cfg(feature = "server")]
-use crate::job::explained;
+use crate::job::error_chain;
 use crate::job::{Failure, JobId, NewJobError, PayloadError};
 
 type Source = Box<dyn StdError + Send + Sync>;
@@ -70,7 +70,7 @@ impl StoreError {
     pub(super) fn again(&self) -> Self {
         match self {
             Self::Unavailable { place, doing, source } => {
-                let source = explained(&**source).into();
+                let source = error_chain(&**source).into();
                 Self::Unavailable { place: place.clone(), doing, source }
             }
             Self::Lost => Self::Lost,

@@ -10,11 +10,11 @@
 //! | `redis` | many machines |
 //! | `model` | tests: the same contract in memory, and the judge of the other two |
 
-mod batch;
-mod bulk;
+mod driver_rules;
 mod error;
+mod failed_jobs;
 #[cfg(feature = "server")]
-mod late;
+mod lazy_store;
 pub mod model;
 mod open;
 mod rate;
@@ -30,15 +30,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
-pub(crate) use batch::check;
-pub use bulk::{Filter, reload_failed, remove};
+pub(crate) use driver_rules::check;
 pub use error::{PushError, StoreError};
+pub use failed_jobs::{FailedJobFilter, reload_failed, remove};
 #[cfg(feature = "server")]
-pub(crate) use late::Late;
+pub(crate) use lazy_store::LazyStore;
 pub use open::open;
 
-pub use crate::job::Claimed;
-use crate::job::{JobId, Meta, NewJob, Record, Timestamp};
+pub use crate::job::LimitDecision;
+use crate::job::{JobId, JobMeta, JobRecord, NewJob, Timestamp};
 
 /// How long a lease lasts without a sign of life of its owner. It has nothing to do with how long jobs may run.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -56,7 +56,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Adds up to [`MAX_BATCH`] jobs, all or none, in their order.
     ///
     /// A job with a unique key that a live job holds is not added: [`Pushed::Existing`] names that job. So is one with
-    /// a key that was taken for a time ([`Meta::unique_for_ms`]), until that time is over by the store's clock, even if
+    /// a key that was taken for a time ([`JobMeta::unique_for_ms`]), until that time is over by the store's clock, even if
     /// the job that took it is gone; from then on the key is free, even if that job still lives. Both ways of holding a
     /// key share one set of keys.
     async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError>;
@@ -82,11 +82,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// A lock is held until it is freed by a turn of its owner, or until that owner is gone: it cannot outlive the lease.
     /// That its job has ended, or was cleared, does not free it.
     ///
-    /// A claim for a job that this owner does not hold takes nothing and is answered [`Claimed::Wait`] with zero.
+    /// A claim for a job that this owner does not hold takes nothing and is answered [`LimitDecision::Wait`] with zero.
     ///
     /// # Errors
     /// [`StoreError::Lost`] when the owner is gone.
-    async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<Claimed>, StoreError>;
+    async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<LimitDecision>, StoreError>;
 
     /// The ids this owner holds, asked with the next `seq`, which also refuses a late copy of an earlier turn.
     async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError>;
@@ -105,16 +105,16 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Frees what dead owners held: to the front of waiting in the order of ids with `lost` raised, or to `failed`.
     ///
     /// Works in bounded batches that any master can resume. Answers how many jobs were freed.
-    async fn reap(&self, whom: Reap<'_>) -> Result<u64, StoreError>;
+    async fn reap(&self, target: Reap<'_>) -> Result<u64, StoreError>;
 
     /// Returns when work may be there, or after `timeout`. May return early for no reason.
     async fn wait(&self, timeout: Duration) -> Result<(), StoreError>;
 
     /// The counts, in one consistent read.
-    async fn status(&self) -> Result<Status, StoreError>;
+    async fn status(&self) -> Result<JobCounts, StoreError>;
 
     /// One job, in whatever state.
-    async fn get(&self, id: JobId) -> Result<Option<Listed>, StoreError>;
+    async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError>;
 
     /// The job that holds a unique key now, as a push with it would be told: one that lives, or the one that took it for a
     /// time that is not over, living or not.
@@ -123,12 +123,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// One page of a state: waiting from the front, delayed by due time, failed from the newest, reserved in any order.
     /// At most [`MAX_BATCH`] jobs, starting behind `after`. Jobs that move while a caller pages may be missed or, in
     /// waiting, met twice; a job that fails after the first page of failed is not met by that caller.
-    async fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError>;
+    async fn list(&self, state: JobState, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError>;
 
     /// Moves failed jobs to the back of waiting with the given meta; those no longer in `failed` are passed over.
     /// A job's unique key is taken again where it is free, unless it was taken for a time: that is done once, by the
     /// push. Answers how many moved.
-    async fn requeue(&self, jobs: &[(JobId, Meta)]) -> Result<u64, StoreError>;
+    async fn requeue(&self, jobs: &[(JobId, JobMeta)]) -> Result<u64, StoreError>;
 
     /// Removes jobs that are waiting, delayed or failed, counting them as cleared. Answers how many were there.
     async fn discard(&self, ids: &[JobId]) -> Result<u64, StoreError>;
@@ -217,7 +217,7 @@ pub struct Turn<'a> {
     /// At most [`MAX_BATCH`] ends of runs.
     pub settlements: &'a [Settlement],
     /// What jobs of this owner do not hold any more; at most [`MAX_BATCH`]. What a job does not hold is passed over.
-    pub frees: &'a [Free],
+    pub releases: &'a [KeyRelease],
     /// Lease up to this many, at most [`MAX_BATCH`].
     pub want: usize,
     /// Stop leasing once this many payload bytes are aboard; one job always fits.
@@ -226,7 +226,7 @@ pub struct Turn<'a> {
 
 /// Something a job no longer holds. See [`Store::turn`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Free {
+pub enum KeyRelease {
     /// Its unique key: the job has begun, and the key was to be held until then. One that was taken for a time stays.
     Unique {
         /// The job.
@@ -282,29 +282,29 @@ pub struct Settlement {
     /// Its unique key, if it has one: freed when the job leaves for `done` or `failed`.
     pub unique: Option<String>,
     /// Where the job goes.
-    pub to: Place,
+    pub to: Destination,
 }
 
 /// Where a settled job goes, with its new meta.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Place {
+pub enum Destination {
     /// Finished: the record is deleted and counted.
     Done,
     /// To the front of waiting; those of one turn keep their order there.
-    Front(Meta),
+    Front(JobMeta),
     /// To the back of waiting.
-    Back(Meta),
+    Back(JobMeta),
     /// To delayed, due after this long.
-    Delayed(Duration, Meta),
+    Delayed(Duration, JobMeta),
     /// To failed.
-    Failed(Meta),
+    Failed(JobMeta),
 }
 
 /// The answer to a turn.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TurnReply {
     /// The settlements that did not hold; all others were applied.
-    pub exceptions: Vec<(JobId, Exception)>,
+    pub conflicts: Vec<(JobId, SettleConflict)>,
     /// The jobs leased now.
     pub leased: Vec<Leased>,
     /// How long until something changes by itself: the next delayed job is due, or a pause ends. `None` when nothing will.
@@ -320,7 +320,7 @@ pub struct TurnReply {
 
 /// Why a settlement changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exception {
+pub enum SettleConflict {
     /// This owner does not hold the job; it exists elsewhere.
     Stale,
     /// The job is gone.
@@ -331,7 +331,7 @@ pub enum Exception {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Leased {
     /// A job to run.
-    Job(Record),
+    Job(JobRecord),
     /// A record that could not be understood. The channel settles it to `failed`, where the text as found stays as its payload.
     Malformed {
         /// Its id.
@@ -365,7 +365,7 @@ pub enum Reap<'a> {
 /// The states a job can be listed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum JobState {
     /// Ready to run.
     Waiting,
     /// Not yet due: pushed for later, or to be retried.
@@ -376,7 +376,7 @@ pub enum State {
     Failed,
 }
 
-impl State {
+impl JobState {
     /// The state's word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -391,15 +391,15 @@ impl State {
 
 /// A job as shown to people.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Listed {
+pub struct JobView {
     /// Its id.
     pub id: JobId,
     /// Where it is.
-    pub state: State,
+    pub state: JobState,
     /// Delayed: when it is due. Failed: when it failed. Else its push time.
     pub at: Timestamp,
-    /// Its meta; [`Meta::malformed`] when the record cannot be understood.
-    pub meta: Meta,
+    /// Its meta; [`JobMeta::malformed`] when the record cannot be understood.
+    pub meta: JobMeta,
     /// The payload's text, or the record as found when that cannot be understood. At most 1 MiB, not necessarily JSON.
     pub payload: String,
 }
@@ -408,7 +408,7 @@ pub struct Listed {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
     /// The jobs, in the state's order.
-    pub jobs: Vec<Listed>,
+    pub jobs: Vec<JobView>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<Cursor>,
 }
@@ -422,7 +422,7 @@ pub struct Cursor {
 
 /// The counts of a channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Status {
+pub struct JobCounts {
     /// Ready to run.
     pub waiting: u64,
     /// Held by masters.
@@ -442,7 +442,7 @@ pub struct Status {
     pub paused_until: Option<Timestamp>,
 }
 
-impl Status {
+impl JobCounts {
     /// The sum of waiting, reserved, delayed, done and failed.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -459,7 +459,7 @@ pub struct Clear {
     pub delayed: bool,
     /// Failed jobs.
     pub failed: bool,
-    /// Jobs held by masters: their runs are cancelled, their results answered with [`Exception::Cleared`].
+    /// Jobs held by masters: their runs are cancelled, their results answered with [`SettleConflict::Cleared`].
     pub reserved: bool,
 }
 

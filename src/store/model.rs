@@ -5,11 +5,11 @@
 //! Clones are handles on the same channel.
 
 mod channel;
-mod claims;
-mod command;
+mod commands;
 mod keys;
-mod look;
-mod order;
+mod limits;
+mod listing;
+mod waiting_order;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,10 +22,10 @@ use tokio::time::Instant;
 
 use self::channel::Channel;
 use super::{
-    Claim, Claimed, Clear, Cleared, Cursor, Leased, Listed, MAX_BATCH, Owner, Page, PushError, Pushed, Reap,
-    State, Status, Store, StoreError, Turn, TurnReply, batch,
+    Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, MAX_BATCH, Owner,
+    Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply, driver_rules,
 };
-use crate::job::{JobId, Meta, NewJob, Timestamp};
+use crate::job::{JobId, JobMeta, NewJob, Timestamp};
 
 /// How long a lease lasts unless [`Model::with_lease`] says otherwise.
 const LEASE: Duration = Duration::from_secs(30);
@@ -105,18 +105,18 @@ impl Model {
     }
 
     /// Makes the lease of `owner` run out now.
-    pub fn lapse(&self, owner: &Owner) {
-        self.lock().channel.lapse(owner);
+    pub fn expire_lease(&self, owner: &Owner) {
+        self.lock().channel.expire_lease(owner);
     }
 
     /// Puts `text` where the record of a job was, as a foreign hand might.
-    pub fn garble(&self, id: JobId, text: &str) {
-        self.lock().channel.garble(id, text);
+    pub fn corrupt_record(&self, id: JobId, text: &str) {
+        self.lock().channel.corrupt_record(id, text);
     }
 
     /// Takes the record of a job away, as a foreign hand might.
-    pub fn lose_record(&self, id: JobId) {
-        self.lock().channel.lose_record(id);
+    pub fn delete_record(&self, id: JobId) {
+        self.lock().channel.delete_record(id);
     }
 
     /// Forgets the last id given, as a store that lost its tail does.
@@ -125,7 +125,7 @@ impl Model {
     }
 
     /// All jobs of a state, in its order.
-    pub(crate) fn all(&self, state: State) -> Vec<Listed> {
+    pub(crate) fn all(&self, state: JobState) -> Vec<JobView> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
             let page = self.with(|channel, _| channel.list(state, after, MAX_BATCH));
@@ -138,7 +138,7 @@ impl Model {
     }
 
     /// The counts.
-    pub(crate) fn counts(&self) -> Status {
+    pub(crate) fn counts(&self) -> JobCounts {
         self.with(|channel, now| channel.status(now))
     }
 
@@ -176,7 +176,7 @@ impl fmt::Debug for Model {
 #[async_trait]
 impl Store for Model {
     async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
-        batch::check(jobs)?;
+        driver_rules::check(jobs)?;
         self.with(|channel, now| channel.push(now, jobs))
     }
 
@@ -188,13 +188,13 @@ impl Store for Model {
         self.with(|channel, now| channel.turn(now, &turn))
     }
 
-    async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<Claimed>, StoreError> {
+    async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<LimitDecision>, StoreError> {
         self.with(|channel, now| channel.claim(now, owner, claims))
     }
 
     async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {
         self.with(|channel, now| {
-            channel.speak(now, owner, seq)?;
+            channel.renew_lease(now, owner, seq)?;
             Ok(channel.held(owner))
         })
     }
@@ -211,8 +211,8 @@ impl Store for Model {
         self.with(|channel, _| channel.leave(owner))
     }
 
-    async fn reap(&self, whom: Reap<'_>) -> Result<u64, StoreError> {
-        Ok(self.with(|channel, now| channel.reap(now, whom)))
+    async fn reap(&self, target: Reap<'_>) -> Result<u64, StoreError> {
+        Ok(self.with(|channel, now| channel.reap(now, target)))
     }
 
     async fn wait(&self, timeout: Duration) -> Result<(), StoreError> {
@@ -224,11 +224,11 @@ impl Store for Model {
         Ok(())
     }
 
-    async fn status(&self) -> Result<Status, StoreError> {
+    async fn status(&self) -> Result<JobCounts, StoreError> {
         Ok(self.with(|channel, now| channel.status(now)))
     }
 
-    async fn get(&self, id: JobId) -> Result<Option<Listed>, StoreError> {
+    async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
         Ok(self.with(|channel, _| channel.get(id)))
     }
 
@@ -236,11 +236,11 @@ impl Store for Model {
         Ok(self.with(|channel, now| channel.holder_of(key, now)))
     }
 
-    async fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+    async fn list(&self, state: JobState, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         Ok(self.with(|channel, _| channel.list(state, after, limit)))
     }
 
-    async fn requeue(&self, jobs: &[(JobId, Meta)]) -> Result<u64, StoreError> {
+    async fn requeue(&self, jobs: &[(JobId, JobMeta)]) -> Result<u64, StoreError> {
         Ok(self.with(|channel, now| channel.requeue(now, jobs)))
     }
 

@@ -7,13 +7,13 @@ use std::time::Duration;
 use super::TestQueue;
 use crate::app::App;
 use crate::config::Channel;
-use crate::inline::{self, Found, Handlers, Runner, Setup};
+use crate::in_process::{self, ChannelHandlers, NextRun, Runner, RunnerSetup};
 use crate::job::{FailReason, JobId, Registry};
 use crate::retry::Policy;
-use crate::store::{Place, State, StoreError};
+use crate::store::{Destination, JobState, StoreError};
 
 /// How many jobs a drain runs unless [`TestApp::limit`] says otherwise.
-const LIMIT: usize = 10_000;
+const MAX_RUNS_PER_DRAIN: usize = 10_000;
 
 /// An application whose jobs run on a [`TestQueue`], one after the other, in this process.
 ///
@@ -26,12 +26,12 @@ pub struct TestApp {
     max_execute: Option<Duration>,
     limit: usize,
     /// Made by the first drain.
-    handlers: OnceLock<Arc<Handlers>>,
+    handlers: OnceLock<Arc<ChannelHandlers>>,
 }
 
 /// What a drain did. The failed callbacks it ran are in `runs` only.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub struct DrainReport {
     /// Jobs that are done.
     pub done: usize,
     /// Jobs that failed for good.
@@ -41,12 +41,12 @@ pub struct Report {
     /// Runs that handed their job back.
     pub released: usize,
     /// All of them, in their order.
-    pub runs: Vec<Ran>,
+    pub runs: Vec<RunReport>,
 }
 
 /// One run of a job.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ran {
+pub struct RunReport {
     /// The job's number.
     pub id: JobId,
     /// Its name.
@@ -58,12 +58,12 @@ pub struct Ran {
     /// What the handler's error was, if it ended in one.
     pub error: Option<String>,
     /// What it meant for the job.
-    pub end: End,
+    pub end: RunEnd,
 }
 
 /// What the end of a run meant for the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum RunEnd {
     /// It is done.
     Done,
     /// It failed for good; if it has a failed callback, that is what runs next.
@@ -84,7 +84,7 @@ impl TestApp {
         // Without jitter, so that a test knows when a job is tried again.
         let mut policy = Policy::default();
         policy.backoff.jitter = 0.0;
-        Self { queue, registry, policy, max_execute, limit: LIMIT, handlers: OnceLock::new() }
+        Self { queue, registry, policy, max_execute, limit: MAX_RUNS_PER_DRAIN, handlers: OnceLock::new() }
     }
 
     /// Takes attempts, backoff (without its jitter) and time limit from a channel's configuration.
@@ -116,8 +116,8 @@ impl TestApp {
     /// # Panics
     /// When it does not come to an end within the limit: jobs that push themselves never do. When the shared state cannot
     /// be made.
-    pub async fn drain(&self) -> Report {
-        let mut report = Report::default();
+    pub async fn drain(&self) -> DrainReport {
+        let mut report = DrainReport::default();
         self.run(&mut report).await;
         report
     }
@@ -149,8 +149,8 @@ impl TestApp {
     ///
     /// # Panics
     /// As [`TestApp::drain`].
-    pub async fn drain_all(&self) -> Report {
-        let mut report = Report::default();
+    pub async fn drain_all(&self) -> DrainReport {
+        let mut report = DrainReport::default();
         while let Some(next_due) = self.run(&mut report).await {
             self.queue.advance(next_due);
         }
@@ -158,30 +158,34 @@ impl TestApp {
     }
 
     /// Runs what may run now; answers after how long more may.
-    async fn run(&self, report: &mut Report) -> Option<Duration> {
+    async fn run(&self, report: &mut DrainReport) -> Option<Duration> {
         let handlers = self.handlers.get_or_init(|| {
-            let handlers = Handlers::of(&self.registry, self.policy, self.max_execute);
+            let handlers = ChannelHandlers::of(&self.registry, self.policy, self.max_execute);
             Arc::new(handlers.unwrap_or_else(|why| panic!("the jobs cannot be run: {why}")))
         });
-        let setup = Setup {
+        let setup = RunnerSetup {
             channel: self.queue.name().into(),
             store: self.queue.store(),
             handlers: Arc::clone(handlers),
             pushes: Arc::new(self.queue.clone()),
         };
         let ended = self.run_with(setup, report).await;
-        ended.unwrap_or_else(|error| panic!("the jobs cannot be run: {}", crate::job::explained(&error)))
+        ended.unwrap_or_else(|error| panic!("the jobs cannot be run: {}", crate::job::error_chain(&error)))
     }
 
-    async fn run_with(&self, setup: Setup, report: &mut Report) -> Result<Option<Duration>, StoreError> {
+    async fn run_with(
+        &self,
+        setup: RunnerSetup,
+        report: &mut DrainReport,
+    ) -> Result<Option<Duration>, StoreError> {
         let mut runner = Runner::join(setup).await?;
         loop {
             if report.runs.len() >= self.limit {
                 self.give_up(report);
             }
             match runner.next().await? {
-                Found::Ran(ran) => report.count(Ran::of(*ran)),
-                Found::Nothing { next_due } => {
+                NextRun::Ran(ran) => report.count(RunReport::of(*ran)),
+                NextRun::Nothing { next_due } => {
                     runner.leave().await?;
                     return Ok(next_due);
                 }
@@ -189,11 +193,11 @@ impl TestApp {
         }
     }
 
-    fn give_up(&self, report: &Report) {
+    fn give_up(&self, report: &DrainReport) {
         let model = &self.queue.core.model;
         let now = model.now();
-        let due = model.all(State::Delayed).into_iter().filter(|job| job.at <= now).count();
-        let more = model.all(State::Waiting).len() + due;
+        let due = model.all(JobState::Delayed).into_iter().filter(|job| job.at <= now).count();
+        let more = model.all(JobState::Waiting).len() + due;
         if more == 0 {
             return;
         }
@@ -207,43 +211,45 @@ impl TestApp {
     }
 }
 
-impl Report {
+impl DrainReport {
     /// The errors that handlers ended in, in their order.
     #[must_use]
     pub fn errors(&self) -> Vec<&str> {
         self.runs.iter().filter_map(|run| run.error.as_deref()).collect()
     }
 
-    fn count(&mut self, run: Ran) {
+    fn count(&mut self, run: RunReport) {
         if !run.callback {
             match run.end {
-                End::Done => self.done += 1,
-                End::Failed(_) => self.failed += 1,
-                End::Retried(_) => self.retried += 1,
-                End::Released(_) => self.released += 1,
+                RunEnd::Done => self.done += 1,
+                RunEnd::Failed(_) => self.failed += 1,
+                RunEnd::Retried(_) => self.retried += 1,
+                RunEnd::Released(_) => self.released += 1,
             }
         }
         self.runs.push(run);
     }
 }
 
-impl Ran {
-    fn of(ran: inline::Ran) -> Self {
-        let failed = ran.failed().map(|(reason, _)| End::Failed(reason));
-        let inline::Ran { id, job, attempt, callback, to, error } = ran;
+impl RunReport {
+    fn of(ran: in_process::CompletedRun) -> Self {
+        let failed = ran.failed().map(|(reason, _)| RunEnd::Failed(reason));
+        let in_process::CompletedRun { id, job, attempt, callback, to, error } = ran;
         let tried = error.is_some();
         let end = match to {
-            Place::Done => End::Done,
-            Place::Failed(_) => failed.unwrap_or(End::Failed(FailReason::Exhausted)),
-            Place::Front(_) | Place::Back(_) => failed.unwrap_or(End::Released(Duration::ZERO)),
-            Place::Delayed(after, _) if tried => End::Retried(after),
-            Place::Delayed(after, _) => End::Released(after),
+            Destination::Done => RunEnd::Done,
+            Destination::Failed(_) => failed.unwrap_or(RunEnd::Failed(FailReason::Exhausted)),
+            Destination::Front(_) | Destination::Back(_) => {
+                failed.unwrap_or(RunEnd::Released(Duration::ZERO))
+            }
+            Destination::Delayed(after, _) if tried => RunEnd::Retried(after),
+            Destination::Delayed(after, _) => RunEnd::Released(after),
         };
         Self { id, job, attempt, callback, error, end }
     }
 }
 
-impl fmt::Display for Ran {
+impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, job, attempt, end, .. } = self;
         let what = if self.callback { "failed callback" } else { "attempt" };

@@ -45,8 +45,8 @@
 //! ```
 
 mod app;
-mod one;
 mod pushed;
+mod single_run;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -56,15 +56,15 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 
-pub use app::{End, Ran, Report, TestApp};
-pub use one::{TestRun, run_one};
+pub use app::{DrainReport, RunEnd, RunReport, TestApp};
 pub use pushed::{FailedJob, PushedJob};
+pub use single_run::{TestRun, run_one};
 
 use crate::app::App;
 use crate::job::{AsyncJob, Job, JobId, NewJob, Payload, Pushable, Timestamp};
-use crate::queue::{Door, Queue};
+use crate::queue::{PushTarget, Queue};
 use crate::store::model::Model;
-use crate::store::{CrossChannelPush, PushError, Pushed, State, Status, Store};
+use crate::store::{CrossChannelPush, JobCounts, JobState, PushError, Pushed, Store};
 
 /// A channel in memory that remembers what was pushed into it. Clones are handles on the same channel.
 #[derive(Clone)]
@@ -105,7 +105,7 @@ impl TestQueue {
     /// The queue to give to the code under test.
     #[must_use]
     pub fn queue(&self) -> Queue {
-        Queue::through(Arc::new(self.clone()))
+        Queue::with_target(Arc::new(self.clone()))
     }
 
     /// The channel as a store, for what this type has no method for.
@@ -183,7 +183,7 @@ impl TestQueue {
     ///
     /// ```
     /// # use aint_queue::testing::TestQueue;
-    /// # use aint_queue::builtin::Echo;
+    /// # use aint_queue::demo_jobs::Echo;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// let testing = TestQueue::new();
@@ -223,14 +223,15 @@ impl TestQueue {
     /// The jobs that rest in `failed`, oldest first.
     #[must_use]
     pub fn failed(&self) -> Vec<FailedJob> {
-        let mut failed: Vec<_> = self.core.model.all(State::Failed).into_iter().map(FailedJob::of).collect();
+        let mut failed: Vec<_> =
+            self.core.model.all(JobState::Failed).into_iter().map(FailedJob::of).collect();
         failed.reverse();
         failed
     }
 
     /// How many jobs are where.
     #[must_use]
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> JobCounts {
         self.core.model.counts()
     }
 
@@ -240,7 +241,7 @@ impl TestQueue {
     /// use std::time::Duration;
     /// # use aint_queue::App;
     /// # use aint_queue::testing::TestQueue;
-    /// # use aint_queue::builtin::Noop;
+    /// # use aint_queue::demo_jobs::Noop;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// let testing = TestQueue::new();
@@ -311,7 +312,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[async_trait]
-impl Door for TestQueue {
+impl PushTarget for TestQueue {
     async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
         self.core.push(jobs).await
     }
@@ -326,7 +327,7 @@ impl CrossChannelPush for TestQueue {
                 "the channel \"{channel}\" is not known to this test: add it with TestQueue::channel"
             ));
         };
-        other.push(jobs).await.map_err(|error| crate::job::explained(&error))
+        other.push(jobs).await.map_err(|error| crate::job::error_chain(&error))
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::job::{AttemptError, FailReason, JobId, Meta, NewJob, Payload, Priority, Start};
-use crate::store::Listed;
+use crate::job::{AttemptError, FailReason, JobId, JobMeta, NewJob, Payload, Priority, Start};
+use crate::store::JobView;
 
 /// A job that was pushed, with its options. It equals a `J` with the same data.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub struct PushedJob<J> {
     /// When it may run.
     pub start: Start,
     /// Everything else that was said about it.
-    pub meta: Meta,
+    pub meta: JobMeta,
 }
 
 /// A job that rests in `failed`.
@@ -78,8 +78,8 @@ impl<J: PartialEq> PartialEq<J> for PushedJob<J> {
 }
 
 impl FailedJob {
-    pub(super) fn of(listed: Listed) -> Self {
-        let Listed { id, meta, payload, .. } = listed;
+    pub(super) fn of(listed: JobView) -> Self {
+        let JobView { id, meta, payload, .. } = listed;
         Self {
             id,
             reason: meta.failed.unwrap_or(FailReason::Malformed),

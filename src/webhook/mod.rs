@@ -47,7 +47,7 @@ pub(crate) fn main() -> ExitCode {
     };
     allow_many_connections();
     let mut registry = Registry::default();
-    registry.add_any(move |payload, ctx| {
+    registry.add_fallback(move |payload, ctx| {
         let (client, payload) = (Arc::clone(&client), payload.to_owned());
         Box::pin(async move { deliver(&client, &ctx, payload).await })
     });

@@ -82,7 +82,7 @@ fn excerpt(body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Next, Outcome};
+    use crate::job::{Outcome, RetryDecision};
 
     /// 1994-11-06 08:49:37 UTC, the date of the standard's examples.
     const EXAMPLE: Duration = Duration::from_secs(784_111_777);
@@ -95,7 +95,7 @@ mod tests {
         outcome(answer, now).map_or_else(JobError::into_outcome, |()| Outcome::Done)
     }
 
-    fn next(status: u16, retry_after: Option<&str>) -> Next {
+    fn next(status: u16, retry_after: Option<&str>) -> RetryDecision {
         match end(status, retry_after) {
             Outcome::Failed { next, .. } => next,
             other => panic!("{status} is no failure but {other:?}"),
@@ -108,18 +108,18 @@ mod tests {
             assert_eq!(end(status, Some("5")), Outcome::Done);
         }
         for status in [300, 301, 302, 304, 307, 308, 400, 401, 403, 404, 405, 409, 410, 413, 422, 451] {
-            assert_eq!(next(status, Some("5")), Next::Never, "{status}");
+            assert_eq!(next(status, Some("5")), RetryDecision::Never, "{status}");
         }
         for status in [408, 425, 429, 500, 502, 503, 504, 599] {
-            assert_eq!(next(status, None), Next::ByPolicy, "{status}");
+            assert_eq!(next(status, None), RetryDecision::ByPolicy, "{status}");
         }
-        assert_eq!(next(500, Some("5")), Next::ByPolicy);
+        assert_eq!(next(500, Some("5")), RetryDecision::ByPolicy);
     }
 
     #[test]
     fn a_wait_that_is_asked_for_is_kept_within_bounds() {
         let after = |text| next(429, Some(text));
-        let seconds = |n| Next::After(Duration::from_secs(n));
+        let seconds = |n| RetryDecision::After(Duration::from_secs(n));
         assert_eq!(after(" 7 "), seconds(7));
         assert_eq!(next(503, Some("120")), seconds(120));
         assert_eq!(after("0"), seconds(1));
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(after("Sat, 05 Nov 1994 08:49:37 GMT"), seconds(1));
         assert_eq!(after("Fri, 31 Dec 9999 23:59:59 GMT"), seconds(86_400));
         for nonsense in ["", "soon", "-1", "1.5", "Sun, 99 Nov 1994 08:49:37 GMT"] {
-            assert_eq!(after(nonsense), Next::ByPolicy, "{nonsense}");
+            assert_eq!(after(nonsense), RetryDecision::ByPolicy, "{nonsense}");
         }
     }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::job::{Answer, Claim, Failure, JobOptions, MAX_PAYLOAD_BYTES, Outcome};
+use crate::job::{Failure, JobOptions, LimitClaim, MAX_PAYLOAD_BYTES, Outcome, Response};
 
 pub use lines::{Line, LineBuffer};
 pub use to_master::{decode_from_worker, encode_to_master};
@@ -61,7 +61,7 @@ pub enum FromMaster<'a> {
         /// The question.
         ask: RequestId,
         /// What it is answered.
-        answer: Answer,
+        answer: Response,
     },
     /// Finish what is aboard, take nothing more, exit.
     Stop,
@@ -123,7 +123,7 @@ pub enum FromWorker {
         /// The text.
         message: String,
     },
-    /// A run pushes jobs; the answer is [`Answer::Pushed`].
+    /// A run pushes jobs; the answer is [`Response::Pushed`].
     Push {
         /// Which delivery.
         run: RunId,
@@ -134,14 +134,14 @@ pub enum FromWorker {
         /// Each job as a JSON object, in the form that every way into a channel understands.
         jobs: Vec<String>,
     },
-    /// A run asks whether it may go on; the answer is [`Answer::Granted`] or [`Answer::Wait`].
+    /// A run asks whether it may go on; the answer is [`Response::Granted`] or [`Response::Wait`].
     Claim {
         /// Which delivery.
         run: RunId,
         /// The question's number.
         ask: RequestId,
         /// What it asks for.
-        claim: Claim,
+        claim: LimitClaim,
     },
 }
 
@@ -182,7 +182,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{FailReason, Next};
+    use crate::job::{FailReason, RetryDecision};
     use proptest::prelude::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -205,10 +205,10 @@ mod tests {
 
     fn outcomes() -> impl Strategy<Value = Outcome> {
         let next = prop_oneof![
-            Just(Next::ByPolicy),
-            Just(Next::Never),
-            Just(Next::UnknownJob),
-            (0..1u64 << 40).prop_map(|ms| Next::After(Duration::from_millis(ms))),
+            Just(RetryDecision::ByPolicy),
+            Just(RetryDecision::Never),
+            Just(RetryDecision::UnknownJob),
+            (0..1u64 << 40).prop_map(|ms| RetryDecision::After(Duration::from_millis(ms))),
         ];
         prop_oneof![
             Just(Outcome::Done),
@@ -227,12 +227,12 @@ mod tests {
                 FromWorker::Progress { run, percent: 12.5 },
                 FromWorker::Push { run, ask: 3, channel: None, jobs: vec![r#"{"job":"a"}"#.into()] },
                 FromWorker::Push { run, ask: 3, channel: Some(text), jobs: vec![] },
-                FromWorker::Claim { run, ask: 4, claim: Claim::Lock { key: "k".into(), limit: 2 } },
-                FromWorker::Claim { run, ask: 4, claim: Claim::Rate { key: "k".into(), count: 2, per: SECOND } },
+                FromWorker::Claim { run, ask: 4, claim: LimitClaim::Lock { key: "k".into(), limit: 2 } },
+                FromWorker::Claim { run, ask: 4, claim: LimitClaim::Rate { key: "k".into(), count: 2, per: SECOND } },
                 FromWorker::Claim {
                     run,
                     ask: 4,
-                    claim: Claim::Breaker { key: "k".into(), failures: 2, cooldown: SECOND },
+                    claim: LimitClaim::Breaker { key: "k".into(), failures: 2, cooldown: SECOND },
                 },
             ];
             for frame in frames {
@@ -276,10 +276,10 @@ mod tests {
     #[test]
     fn an_answer_arrives_as_given() {
         let answers = [
-            Answer::Granted,
-            Answer::Wait(SECOND),
-            Answer::Pushed(vec![7, 8]),
-            Answer::Error("no".to_owned()),
+            Response::Granted,
+            Response::Wait(SECOND),
+            Response::Pushed(vec![7, 8]),
+            Response::Error("no".to_owned()),
         ];
         for answer in answers {
             let mut buffer = Vec::new();
@@ -311,11 +311,14 @@ mod tests {
         };
         assert_eq!(ended(r#"{ "run": 5, "type": "done", "extra": [1] }"#), Outcome::Done);
         let failed = |error: &str, next| Outcome::Failed { error: error.into(), next };
-        assert_eq!(ended(r#"{"type":"failed","run":5,"error":"x"}"#), failed("x", Next::ByPolicy));
-        assert_eq!(ended(r#"{"type":"failed","run":5,"error":"x","retry":false}"#), failed("x", Next::Never));
+        assert_eq!(ended(r#"{"type":"failed","run":5,"error":"x"}"#), failed("x", RetryDecision::ByPolicy));
+        assert_eq!(
+            ended(r#"{"type":"failed","run":5,"error":"x","retry":false}"#),
+            failed("x", RetryDecision::Never)
+        );
         assert_eq!(
             ended(r#"{"type":"failed","run":5,"retry":1500}"#),
-            failed("failed without a message", Next::After(Duration::from_millis(1500)))
+            failed("failed without a message", RetryDecision::After(Duration::from_millis(1500)))
         );
         assert_eq!(ended(r#"{"type":"release","run":5}"#), Outcome::Released { after: Duration::ZERO });
     }

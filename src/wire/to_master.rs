@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{FromWorker, JobSpec, MAX_LINE, RequestId, RunId, WireError, millis, not_a_frame};
-use crate::job::{Claim, JobOptions, Next, Outcome, bounded};
+use crate::job::{JobOptions, LimitClaim, Outcome, RetryDecision, truncated};
 
 /// Longest text of an error that is sent or taken; less of it is kept.
 const MAX_ERROR: usize = 8 << 10;
@@ -177,13 +177,13 @@ impl From<&FromWorker> for FlatFrame {
             FromWorker::Claim { run, ask, claim } => Self { ask: Some(*ask), ..Self::claim(*run, claim) },
             FromWorker::Ended { run, outcome } => match outcome {
                 Outcome::Failed { error, next } => Self {
-                    error: Some(bounded(error, MAX_ERROR).to_owned()),
+                    error: Some(truncated(error, MAX_ERROR).to_owned()),
                     retry: match next {
-                        Next::ByPolicy => None,
-                        Next::After(delay) => Some(Retry::AfterMs(millis(*delay))),
-                        Next::Never | Next::UnknownJob => Some(Retry::Allowed(false)),
+                        RetryDecision::ByPolicy => None,
+                        RetryDecision::After(delay) => Some(Retry::AfterMs(millis(*delay))),
+                        RetryDecision::Never | RetryDecision::UnknownJob => Some(Retry::Allowed(false)),
                     },
-                    unknown_job: (*next == Next::UnknownJob).then_some(true),
+                    unknown_job: (*next == RetryDecision::UnknownJob).then_some(true),
                     ..flat("failed", Some(*run))
                 },
                 Outcome::Released { after } => {
@@ -197,14 +197,14 @@ impl From<&FromWorker> for FlatFrame {
 }
 
 impl FlatFrame {
-    fn claim(run: RunId, claim: &Claim) -> Self {
+    fn claim(run: RunId, claim: &LimitClaim) -> Self {
         let flat = Self { kind: "claim".to_owned(), run: Some(run), ..Self::default() };
         match claim {
-            Claim::Lock { key, limit } => Self { lock: Some(key.clone()), limit: Some(*limit), ..flat },
-            Claim::Rate { key, count, per } => {
+            LimitClaim::Lock { key, limit } => Self { lock: Some(key.clone()), limit: Some(*limit), ..flat },
+            LimitClaim::Rate { key, count, per } => {
                 Self { rate: Some(key.clone()), count: Some(*count), per_ms: Some(millis(*per)), ..flat }
             }
-            Claim::Breaker { key, failures, cooldown } => Self {
+            LimitClaim::Breaker { key, failures, cooldown } => Self {
                 breaker: Some(key.clone()),
                 failures: Some(*failures),
                 cooldown_ms: Some(millis(*cooldown)),
@@ -213,16 +213,18 @@ impl FlatFrame {
         }
     }
 
-    fn read_claim(self) -> Result<Claim, String> {
+    fn read_claim(self) -> Result<LimitClaim, String> {
         let time = |ms: Option<u64>| Duration::from_millis(ms.unwrap_or(0));
         let claim = match (self.lock, self.rate, self.breaker) {
-            (Some(key), None, None) => Claim::Lock { key, limit: self.limit.unwrap_or(1) },
+            (Some(key), None, None) => LimitClaim::Lock { key, limit: self.limit.unwrap_or(1) },
             (None, Some(key), None) => {
-                Claim::Rate { key, count: self.count.unwrap_or(0), per: time(self.per_ms) }
+                LimitClaim::Rate { key, count: self.count.unwrap_or(0), per: time(self.per_ms) }
             }
-            (None, None, Some(key)) => {
-                Claim::Breaker { key, failures: self.failures.unwrap_or(0), cooldown: time(self.cooldown_ms) }
-            }
+            (None, None, Some(key)) => LimitClaim::Breaker {
+                key,
+                failures: self.failures.unwrap_or(0),
+                cooldown: time(self.cooldown_ms),
+            },
             _ => return Err("\"claim\" needs one of \"lock\", \"rate\" and \"breaker\"".to_owned()),
         };
         claim.check().map(|()| claim)
@@ -234,8 +236,8 @@ impl TryFrom<FlatFrame> for FromWorker {
 
     fn try_from(mut flat: FlatFrame) -> Result<Self, String> {
         let kind = std::mem::take(&mut flat.kind);
-        let run = flat.run.ok_or_else(|| format!("\"{}\" needs \"run\"", bounded(&kind, 32)));
-        let ask = flat.ask.ok_or_else(|| format!("\"{}\" needs \"ask\"", bounded(&kind, 32)));
+        let run = flat.run.ok_or_else(|| format!("\"{}\" needs \"run\"", truncated(&kind, 32)));
+        let ask = flat.ask.ok_or_else(|| format!("\"{}\" needs \"ask\"", truncated(&kind, 32)));
         match kind.as_str() {
             "hello" => Ok(Self::Hello {
                 protocol: flat.protocol.ok_or("\"hello\" needs \"protocol\"")?,
@@ -245,14 +247,14 @@ impl TryFrom<FlatFrame> for FromWorker {
             "done" => Ok(Self::Ended { run: run?, outcome: Outcome::Done }),
             "failed" => {
                 let next = match flat.retry {
-                    _ if flat.unknown_job == Some(true) => Next::UnknownJob,
-                    None | Some(Retry::Allowed(true)) => Next::ByPolicy,
-                    Some(Retry::Allowed(false)) => Next::Never,
-                    Some(Retry::AfterMs(ms)) => Next::After(Duration::from_millis(ms)),
+                    _ if flat.unknown_job == Some(true) => RetryDecision::UnknownJob,
+                    None | Some(Retry::Allowed(true)) => RetryDecision::ByPolicy,
+                    Some(Retry::Allowed(false)) => RetryDecision::Never,
+                    Some(Retry::AfterMs(ms)) => RetryDecision::After(Duration::from_millis(ms)),
                 };
                 let mut error = flat.error.unwrap_or_else(|| "failed without a message".to_owned());
                 // Less is kept, and whoever logs it must not have to log a megabyte.
-                error.truncate(bounded(&error, MAX_ERROR).len());
+                error.truncate(truncated(&error, MAX_ERROR).len());
                 Ok(Self::Ended { run: run?, outcome: Outcome::Failed { error, next } })
             }
             "release" => {
@@ -274,7 +276,7 @@ impl TryFrom<FlatFrame> for FromWorker {
                 Ok(Self::Push { run: run?, ask: ask?, channel: flat.channel, jobs })
             }
             "claim" => Ok(Self::Claim { run: run?, ask: ask?, claim: flat.read_claim()? }),
-            other => Err(format!("unknown type \"{}\"", bounded(other, 32))),
+            other => Err(format!("unknown type \"{}\"", truncated(other, 32))),
         }
     }
 }
@@ -282,7 +284,7 @@ impl TryFrom<FlatFrame> for FromWorker {
 fn specs(jobs: &[Box<RawValue>]) -> Result<Vec<JobSpec>, String> {
     let spec = |raw: &RawValue| {
         serde_json::from_str::<Spec>(raw.get()).map(JobSpec::from).map_err(|_| {
-            let shown = bounded(raw.get(), 64);
+            let shown = truncated(raw.get(), 64);
             format!("\"jobs\" takes names and objects with \"name\", \"max_attempts\", \"timeout_ms\", \"failed\", not {shown}")
         })
     };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{FromMaster, RequestId, RunFrame, RunId, WireError, millis, not_a_frame};
-use crate::job::{Answer, FailReason, Failure};
+use crate::job::{FailReason, Failure, Response};
 
 /// Appends a frame and its line break to `buffer`.
 pub fn encode_to_worker(frame: &FromMaster<'_>, buffer: &mut Vec<u8>) {
@@ -108,10 +108,10 @@ impl<'a> From<&'a FromMaster<'a>> for WrittenFrame<'a> {
             FromMaster::Answer { ask, answer } => {
                 let (mut granted, mut wait_ms, mut ids, mut error) = (None, None, None, None);
                 match answer {
-                    Answer::Granted => granted = Some(true),
-                    Answer::Wait(time) => (granted, wait_ms) = (Some(false), Some(millis(*time))),
-                    Answer::Pushed(pushed) => ids = Some(pushed.as_slice()),
-                    Answer::Error(why) => error = Some(why.as_str()),
+                    Response::Granted => granted = Some(true),
+                    Response::Wait(time) => (granted, wait_ms) = (Some(false), Some(millis(*time))),
+                    Response::Pushed(pushed) => ids = Some(pushed.as_slice()),
+                    Response::Error(why) => error = Some(why.as_str()),
                 }
                 Self::Answer { ask: *ask, granted, wait_ms, ids, error }
             }
@@ -171,12 +171,12 @@ impl<'a> ReadFrame<'a> {
         }
     }
 
-    fn answer(self) -> Answer {
+    fn answer(self) -> Response {
         match (self.error, self.ids, self.granted) {
-            (Some(error), ..) => Answer::Error(error),
-            (None, Some(ids), _) => Answer::Pushed(ids),
-            (None, None, Some(true)) => Answer::Granted,
-            (None, None, _) => Answer::Wait(Duration::from_millis(self.wait_ms)),
+            (Some(error), ..) => Response::Error(error),
+            (None, Some(ids), _) => Response::Pushed(ids),
+            (None, None, Some(true)) => Response::Granted,
+            (None, None, _) => Response::Wait(Duration::from_millis(self.wait_ms)),
         }
     }
 }

@@ -14,8 +14,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
 
 use super::link::FrameSender;
+use crate::executor;
 use crate::job;
-use crate::run;
 use crate::wire::RunId;
 
 /// Whether events go to the master.
@@ -48,11 +48,11 @@ impl Scope {
         if FORWARDED.load(Ordering::Relaxed) {
             return Self::Run(run);
         }
-        Self::Span(run::span(ctx))
+        Self::Span(executor::span(ctx))
     }
 }
 
-impl run::Scope for Scope {
+impl executor::RunScope for Scope {
     fn enter<T>(&self, code: impl FnOnce() -> T) -> T {
         match self {
             Self::Span(span) => span.in_scope(code),

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 use super::events;
-use crate::form;
-use crate::job::{Answer, Ask, Link, bounded};
+use crate::job::{JobRequest, Response, RunHost, truncated};
+use crate::job_json;
 use crate::wire::{FromWorker, MAX_LINE, RequestId, RunId};
 
 /// So many frames may wait to be written before progress and log lines are dropped: a handler that says more than its
@@ -20,7 +20,7 @@ const MAX_LOG_BYTES: usize = 16 << 10;
 pub(super) struct OutgoingFrame {
     pub(super) frame: FromWorker,
     /// Which run asks what, and who waits for the answer.
-    pub(super) pending: Option<(RunId, RequestId, oneshot::Sender<Answer>)>,
+    pub(super) pending: Option<(RunId, RequestId, oneshot::Sender<Response>)>,
 }
 
 /// One end of the way, to be given to every run.
@@ -63,17 +63,17 @@ impl FrameReceiver {
 
 impl FrameSender {
     /// The link of one run.
-    pub(super) fn of(&self, run: RunId) -> Box<dyn Link> {
+    pub(super) fn of(&self, run: RunId) -> Box<dyn RunHost> {
         Box::new(RunLink { run, sender: self.clone() })
     }
 
     /// A line for the log, of a run or of nobody in particular.
     pub(super) fn log(&self, run: Option<RunId>, level: &str, message: String) {
-        let message = bounded(&message, MAX_LOG_BYTES).to_owned();
+        let message = truncated(&message, MAX_LOG_BYTES).to_owned();
         self.send_lossy(FromWorker::Log { run, level: level.to_owned(), message });
     }
 
-    fn send(&self, frame: FromWorker, pending: Option<(RunId, RequestId, oneshot::Sender<Answer>)>) {
+    fn send(&self, frame: FromWorker, pending: Option<(RunId, RequestId, oneshot::Sender<Response>)>) {
         self.queued.fetch_add(1, Ordering::Relaxed);
         // When nobody listens any more this process is about to end.
         let _ = self.frames.send(OutgoingFrame { frame, pending });
@@ -91,7 +91,7 @@ struct RunLink {
     sender: FrameSender,
 }
 
-impl Link for RunLink {
+impl RunHost for RunLink {
     fn progress(&self, percent: f64) {
         self.sender.send_lossy(FromWorker::Progress { run: self.run, percent });
     }
@@ -104,18 +104,18 @@ impl Link for RunLink {
         events::within(self.run, code);
     }
 
-    fn ask(&self, asked: Ask) -> oneshot::Receiver<Answer> {
+    fn request(&self, request: JobRequest) -> oneshot::Receiver<Response> {
         let (sender, answer) = oneshot::channel();
         let (run, ask) = (self.run, self.sender.last_request.fetch_add(1, Ordering::Relaxed) + 1);
-        let frame = match asked {
-            Ask::Claim(claim) => FromWorker::Claim { run, ask, claim },
-            Ask::Push { channel, jobs } => {
-                let jobs: Vec<_> = jobs.iter().map(form::write).collect();
+        let frame = match request {
+            JobRequest::Claim(claim) => FromWorker::Claim { run, ask, claim },
+            JobRequest::Push { channel, jobs } => {
+                let jobs: Vec<_> = jobs.iter().map(job_json::write).collect();
                 let bytes: usize = jobs.iter().map(|job| job.len() + 1).sum();
                 if bytes > MAX_LINE - 1024 {
                     let why =
                         format!("the jobs have {bytes} bytes as JSON, more than one push of a job can carry");
-                    let _ = sender.send(Answer::Error(why));
+                    let _ = sender.send(Response::Error(why));
                     return answer;
                 }
                 FromWorker::Push { run, ask, channel, jobs }

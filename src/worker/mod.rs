@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::executor::{self, CancelHandle, HandlerSet};
 use crate::job::{
-    About, Answer, Context, Failure, JobId, Outcome, Payload, Registry, State, remember_panics,
+    AppState, Context, ContextParts, Failure, JobId, Outcome, Payload, Registry, Response, install_panic_hook,
 };
-use crate::run::{self, Cancel, Services};
 use crate::wire::{self, FromMaster, FromWorker, JobSpec, PROTOCOL_VERSION, RequestId, RunFrame, RunId};
 use link::{FrameReceiver, FrameSender, OutgoingFrame};
 use socket::Socket;
@@ -30,7 +30,7 @@ const EXTRA_BLOCKING_THREADS: usize = 512;
 /// Serves the master on the inherited socket until it says stop or goes away.
 #[must_use]
 pub fn main(registry: &Registry) -> ExitCode {
-    remember_panics();
+    install_panic_hook();
     let slots = variable(wire::SLOTS_VARIABLE).and_then(|n| n.parse::<usize>().ok()).unwrap_or(1);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -71,30 +71,30 @@ struct EndedRun {
 }
 
 struct Worker {
-    services: Services,
-    state: State,
+    handler_set: HandlerSet,
+    state: AppState,
     socket: Socket,
     slots: usize,
     channel: Arc<str>,
-    runs: HashMap<RunId, Cancel>,
+    runs: HashMap<RunId, CancelHandle>,
     ended: mpsc::UnboundedReceiver<EndedRun>,
     ends: mpsc::UnboundedSender<EndedRun>,
     sender: FrameSender,
     frames: FrameReceiver,
     /// The questions that wait for their answer.
-    pending: HashMap<RequestId, oneshot::Sender<Answer>>,
+    pending: HashMap<RequestId, oneshot::Sender<Response>>,
     /// Questions that wait until fewer are open than the master admits: a run that asks much must not have others refused.
     deferred: VecDeque<OutgoingFrame>,
 }
 
 impl Worker {
-    fn new(registry: &Registry, state: State, socket: Socket, slots: usize) -> Self {
+    fn new(registry: &Registry, state: AppState, socket: Socket, slots: usize) -> Self {
         // At most `slots` runs are aboard, so the queue of their ends is bounded by them.
         let (ends, ended) = mpsc::unbounded_channel();
         let (sender, frames) = link::frame_channel();
         events::forward(&sender);
         Self {
-            services: Services::of(registry),
+            handler_set: HandlerSet::of(registry),
             state,
             socket,
             slots,
@@ -176,8 +176,8 @@ impl Worker {
     /// Starts a run; answers its outcome when it has ended already.
     fn start(&mut self, start: StartRun) -> Option<Outcome> {
         let StartRun { run, id, job, attempt, max_attempts, timeout_ms, headers, failure, payload } = start;
-        let service = self.services.get(&job);
-        let ctx = Context::new(About {
+        let service = self.handler_set.get(&job);
+        let ctx = Context::new(ContextParts {
             id,
             job: job.into(),
             channel: Arc::clone(&self.channel),
@@ -186,7 +186,7 @@ impl Worker {
             timeout: (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms)),
             headers,
             state: self.state.clone(),
-            link: self.sender.of(run),
+            host: self.sender.of(run),
         });
         let ends = self.ends.clone();
         let ends = move |outcome| {
@@ -194,9 +194,9 @@ impl Worker {
             let _ = ends.send(EndedRun { run, outcome });
         };
         let scope = events::Scope::of(run, &ctx);
-        match run::start(service, run::Start { payload, failure, ctx }, scope, ends) {
-            run::Started::Ended(outcome) => Some(outcome),
-            run::Started::Aboard(cancel) => {
+        match executor::start(service, executor::RunInput { payload, failure, ctx }, scope, ends) {
+            executor::Started::Ended(outcome) => Some(outcome),
+            executor::Started::Running(cancel) => {
                 self.runs.insert(run, cancel);
                 None
             }
@@ -240,7 +240,7 @@ impl Worker {
 enum Incoming {
     Run(StartRun),
     Cancel(RunId, Duration),
-    Answer(RequestId, Answer),
+    Answer(RequestId, Response),
     Stop,
 }
 

@@ -8,7 +8,7 @@ use aint_queue::channel::{CancelMethod, Command, HeldCancel};
 use aint_queue::job::{FailReason, JobId, Timestamp};
 use aint_queue::pool::plan::Plan;
 use aint_queue::store::model::Model;
-use aint_queue::store::{Clear, State};
+use aint_queue::store::{Clear, JobState};
 use tokio::sync::oneshot;
 
 use crate::faulty::{Fault, Faulty};
@@ -56,7 +56,7 @@ async fn a_job_that_had_not_begun_is_cancelled_at_once_and_nothing_else_is() {
         assert!(begun.elapsed() < PATIENCE, "some run and some are ready: {report:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
-    let held = rig.store.list(State::Reserved, None, 500).await.unwrap().jobs;
+    let held = rig.store.list(JobState::Reserved, None, 500).await.unwrap().jobs;
     let waits = held.iter().map(|job| job.id).find(|id| !aboard.contains(id)).expect("one is ready");
     assert!(is_cancelled(answer(cancel(&rig, waits).await).await, CancelMethod::NotBegun));
     let meta = rig.get(waits).await.meta;
@@ -93,7 +93,7 @@ async fn whatever_wins_the_race_a_job_has_one_end_and_the_answer_tells_it() {
                 let job = left.expect("it is kept");
                 assert_eq!(
                     (job.state, job.meta.failed, reason),
-                    (State::Failed, Some(reason), FailReason::Cancelled)
+                    (JobState::Failed, Some(reason), FailReason::Cancelled)
                 );
                 assert_eq!(job.meta.attempts, 0);
             }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use aint_queue::channel::Command;
 use aint_queue::job::{ErrorKind, FailReason};
 use aint_queue::pool::plan::Plan;
-use aint_queue::store::State;
+use aint_queue::store::JobState;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -137,7 +137,7 @@ async fn a_program_that_never_says_hello_is_started_ever_more_seldom() {
     }
     assert!(begun.elapsed() >= Duration::from_millis(600), "four starts took {:?}", begun.elapsed());
     let job = rig.get(ids[0]).await;
-    assert_eq!((job.state, job.meta.attempts), (State::Waiting, 0));
+    assert_eq!((job.state, job.meta.attempts), (JobState::Waiting, 0));
     rig.stop(false).await;
 }
 
@@ -168,7 +168,7 @@ async fn exit_codes_of_a_program_say_how_the_job_ended() {
     let never = rig.get(ids[2]).await.meta;
     assert_eq!((never.failed, never.attempts), (Some(FailReason::Final), 1));
     let released = rig.get(ids[3]).await;
-    assert_eq!((released.state, released.meta.attempts), (State::Delayed, 0));
+    assert_eq!((released.state, released.meta.attempts), (JobState::Delayed, 0));
     rig.stop(false).await;
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use aint_queue::job::{JobId, Meta, NewJob, Timestamp};
+use aint_queue::job::{JobId, JobMeta, NewJob, Timestamp};
 use aint_queue::store::model::Model;
 use aint_queue::store::{
-    Claim, Claimed, Clear, Cleared, Cursor, Leased, Listed, Owner, Page, PushError, Pushed, Reap, State,
-    Status, Store, StoreError, Turn, TurnReply,
+    Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, Owner, Page,
+    PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
 };
 use async_trait::async_trait;
 
@@ -82,7 +82,7 @@ impl Store for Faulty {
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
         self.call("turn", self.model.turn(turn)).await
     }
-    async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<Claimed>, StoreError> {
+    async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<LimitDecision>, StoreError> {
         self.call("claim", self.model.claim(owner, claims)).await
     }
     async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {
@@ -97,25 +97,25 @@ impl Store for Faulty {
     async fn leave(&self, owner: &Owner) -> Result<u64, StoreError> {
         self.call("leave", self.model.leave(owner)).await
     }
-    async fn reap(&self, whom: Reap<'_>) -> Result<u64, StoreError> {
-        self.model.reap(whom).await
+    async fn reap(&self, target: Reap<'_>) -> Result<u64, StoreError> {
+        self.model.reap(target).await
     }
     async fn wait(&self, timeout: Duration) -> Result<(), StoreError> {
         self.call("wait", self.model.wait(timeout)).await
     }
-    async fn status(&self) -> Result<Status, StoreError> {
+    async fn status(&self) -> Result<JobCounts, StoreError> {
         self.model.status().await
     }
-    async fn get(&self, id: JobId) -> Result<Option<Listed>, StoreError> {
+    async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
         self.model.get(id).await
     }
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
         self.model.holder(key).await
     }
-    async fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+    async fn list(&self, state: JobState, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         self.model.list(state, after, limit).await
     }
-    async fn requeue(&self, jobs: &[(JobId, Meta)]) -> Result<u64, StoreError> {
+    async fn requeue(&self, jobs: &[(JobId, JobMeta)]) -> Result<u64, StoreError> {
         self.model.requeue(jobs).await
     }
     async fn discard(&self, ids: &[JobId]) -> Result<u64, StoreError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aint_queue::channel::Scope;
 use aint_queue::job::{FailReason, Outcome};
 use aint_queue::pool::plan::Plan;
-use aint_queue::store::State;
+use aint_queue::store::JobState;
 
 use crate::rig::{Options, job, rig};
 
@@ -98,7 +98,7 @@ async fn a_channel_for_one_job_runs_it_wherever_it_is() {
     let store = std::sync::Arc::clone(&rig.store);
     let stopped = rig.ended().await;
     assert_eq!((stopped.job, stopped.outcome), (Some(pushed[1].id()), Some(Outcome::Done)));
-    let left = store.list(State::Waiting, None, 10).await.unwrap();
+    let left = store.list(JobState::Waiting, None, 10).await.unwrap();
     assert_eq!(left.jobs.iter().map(|j| j.id).collect::<Vec<_>>(), [pushed[0].id()]);
 }
 

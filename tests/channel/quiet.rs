@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use aint_queue::channel::{Command, QuietReply};
 use aint_queue::job::{NewJob, Timestamp, UniqueUntil};
 use aint_queue::pool::plan::{Plan, Scaling};
-use aint_queue::store::State;
+use aint_queue::store::JobState;
 use aint_queue::store::model::Model;
 use tokio::sync::oneshot;
 
@@ -93,7 +93,7 @@ async fn what_is_leased_by_a_call_under_way_goes_back_to_the_front_uncounted() {
     let last = rig.push(&sleeps(1, 1)).await;
     reached(3).await;
     rig.until("them to be back", |s| (s.waiting, s.reserved) == (3, 0)).await;
-    let waiting = rig.store.list(State::Waiting, None, 10).await.unwrap().jobs;
+    let waiting = rig.store.list(JobState::Waiting, None, 10).await.unwrap().jobs;
     assert_eq!(waiting.iter().map(|job| job.id).collect::<Vec<_>>(), [&first[..], &last].concat());
     assert!(waiting.iter().all(|job| job.meta.attempts == 0 && job.meta.lost == 0));
     assert_eq!(rig.store.holder("k").await.unwrap(), Some(first[1]), "it has not started");

@@ -15,7 +15,7 @@ use aint_queue::pool::plan::{Plan, Recycling, Scaling};
 use aint_queue::pool::{GenerationSpec, Pool, PoolSpec, Program, RolloutError, RolloutSummary};
 use aint_queue::retry::Policy;
 use aint_queue::store::model::Model;
-use aint_queue::store::{Listed, Status, Store};
+use aint_queue::store::{JobCounts, JobView, Store};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -134,7 +134,7 @@ impl Rig {
     }
 
     /// Waits until the counts are as wanted.
-    pub async fn until(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+    pub async fn until(&self, what: &str, wanted: impl Fn(&JobCounts) -> bool) -> JobCounts {
         let begun = Instant::now();
         loop {
             let status = self.store.status().await.unwrap();
@@ -165,7 +165,7 @@ impl Rig {
         tokio::time::timeout(PATIENCE, ended).await.expect("it ends").unwrap()
     }
 
-    pub async fn get(&self, id: JobId) -> Listed {
+    pub async fn get(&self, id: JobId) -> JobView {
         self.store.get(id).await.unwrap().expect("the job is there")
     }
 

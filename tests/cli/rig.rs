@@ -6,9 +6,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use aint_queue::job::{ErrorKind, FailReason, JobId, Meta, NewJob, Payload, Timestamp};
+use aint_queue::job::{ErrorKind, FailReason, JobId, JobMeta, NewJob, Payload, Timestamp};
 use aint_queue::store::sqlite::SqliteStore;
-use aint_queue::store::{Leased, Place, Settlement, Store, Turn};
+use aint_queue::store::{Destination, Leased, Settlement, Store, Turn};
 use tempfile::TempDir;
 
 /// A directory of its own with a binary to run in it.
@@ -146,17 +146,17 @@ impl Rig {
                 owner: &owner,
                 seq,
                 settlements,
-                frees: &[],
+                releases: &[],
                 want,
                 max_bytes: 1 << 20,
             };
             let leased = store.turn(turn(1, &[], jobs.len())).await.unwrap().leased;
             let settle = |(leased, (_, error)): (&Leased, &(&str, &str))| {
                 let Leased::Job(record) = leased else { panic!("the records are ours") };
-                let mut meta: Meta = record.meta.clone();
+                let mut meta: JobMeta = record.meta.clone();
                 meta.record_error(1, Timestamp(1_796_029_200_000_000), ErrorKind::Error, error);
                 (meta.attempts, meta.failed) = (1, Some(FailReason::Exhausted));
-                Settlement { id: record.id, unique: None, to: Place::Failed(meta) }
+                Settlement { id: record.id, unique: None, to: Destination::Failed(meta) }
             };
             let settlements: Vec<_> = leased.iter().zip(jobs).map(settle).collect();
             store.turn(turn(2, &settlements, 0)).await.unwrap();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use aint_queue::config::Driver;
-use aint_queue::store::{self, State};
+use aint_queue::store::{self, JobState};
 
 use crate::samples::{metric, runs, sample};
 use crate::site::{BINARY, Site, until};
@@ -42,7 +42,7 @@ fn marks_on_waiting_jobs(site: &Site) -> (usize, u64) {
         let store = store::open(&driver, "default").await.unwrap();
         let (mut jobs, mut marks, mut after) = (0, 0, None);
         loop {
-            let page = store.list(State::Waiting, after, 500).await.unwrap();
+            let page = store.list(JobState::Waiting, after, 500).await.unwrap();
             jobs += page.jobs.len();
             marks += page
                 .jobs

@@ -21,7 +21,7 @@ pub struct Served {
 impl Served {
     /// With these keys in `[http]` beside the address.
     pub fn with(http: &str) -> Self {
-        Self::on(SQLITE, http)
+        Queue::from_store(SQLITE, http)
     }
 
     /// The same on another store.

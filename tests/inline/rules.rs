@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use aint_queue::job::FailReason;
 use aint_queue::middleware::CircuitBreaker;
-use aint_queue::store::{Claim, ClaimKind, Claimed, Pushed};
-use aint_queue::testing::{End, TestQueue};
+use aint_queue::store::{ClaimKind, LimitClaim, LimitDecision, Pushed};
+use aint_queue::testing::{RunEnd, TestQueue};
 use aint_queue::{AsyncJob, Config, Context, JobError, Priority, PushOptions};
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ async fn a_failed_job_keeps_all_that_went_wrong() {
     testing.queue().push(&AsyncFails {}).await.unwrap();
     let report = testing.app(app(&log)).drain_all().await;
     assert_eq!((report.retried, report.failed), (1, 1));
-    assert_eq!(report.runs[0].end, End::Retried(60 * SECOND));
+    assert_eq!(report.runs[0].end, RunEnd::Retried(60 * SECOND));
     let callback = report.runs.last().unwrap();
     assert!(callback.callback && callback.error.as_deref() == Some("the callback too"), "{callback:?}");
     let failed = &testing.failed()[0];
@@ -105,8 +105,8 @@ async fn locks_are_given_back_and_breakers_follow_the_clock_of_the_test() {
     let kind = ClaimKind::Lock { limit: 1 };
     let id = testing.queue().push_in(SECOND, &note("holder")).await.unwrap();
     assert!(store.take(&owner, 1, id).await.unwrap().is_some());
-    let claim = Claim { id, key: "alone".into(), kind };
-    assert_eq!(store.claim(&owner, &[claim]).await.unwrap(), [Claimed::Granted]);
+    let claim = LimitClaim { id, key: "alone".into(), kind };
+    assert_eq!(store.claim(&owner, &[claim]).await.unwrap(), [LimitDecision::Granted]);
     testing.queue().push(&Alone {}).await.unwrap();
     assert_eq!(testing.app(app(&log)).drain().await.released, 1);
     store.leave(&owner).await.unwrap();
@@ -132,7 +132,7 @@ async fn attempts_and_backoff_are_those_of_a_channel_if_it_is_given() {
     let app = testing.app(app(&log)).channel(config.channel("default").unwrap());
     let report = app.drain_all().await;
     let ends: Vec<_> = report.runs.iter().map(|run| run.end).collect();
-    assert_eq!(ends[..2], [End::Retried(7 * SECOND), End::Failed(FailReason::Exhausted)]);
+    assert_eq!(ends[..2], [RunEnd::Retried(7 * SECOND), RunEnd::Failed(FailReason::Exhausted)]);
     assert!(report.runs[2].callback);
     assert_eq!(report.runs.len(), 3);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aint_queue::App;
-use aint_queue::job::{Next, Outcome};
+use aint_queue::job::{Outcome, RetryDecision};
 use aint_queue::testing::{TestQueue, TestRun, run_one};
 
 use crate::jobs::{Again, AsyncNote, Fails, Family, Hangs, Log, Panics, note};
@@ -19,11 +19,11 @@ async fn a_handler_gets_what_the_test_says_and_ends_with_what_it_says() {
     let fails = || Fails { until: 10, never: false };
     let error = run().attempt(2).max_attempts(7).run_one(fails()).await.unwrap_err();
     assert_eq!(error.message(), "error 2");
-    assert!(matches!(error.outcome(), Outcome::Failed { next: Next::ByPolicy, .. }));
+    assert!(matches!(error.outcome(), Outcome::Failed { next: RetryDecision::ByPolicy, .. }));
     assert_eq!(log.take(), ["attempt 2 of 7"]);
     // The job's own opinion is part of it.
     let error = run().attempt(9).run_one(fails()).await.unwrap_err();
-    assert!(matches!(error.outcome(), Outcome::Failed { next: Next::Never, .. }));
+    assert!(matches!(error.outcome(), Outcome::Failed { next: RetryDecision::Never, .. }));
 
     let error = run().run_one(Again { times: 9 }).await.unwrap_err();
     assert_eq!(error.outcome(), &Outcome::Released { after: Duration::from_secs(30) });

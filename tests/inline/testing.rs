@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use aint_queue::testing::{End, TestQueue};
+use aint_queue::testing::{RunEnd, TestQueue};
 use aint_queue::{PushOptions, Queue};
 
 use crate::jobs::{Again, AsyncNote, Fails, Family, Log, app, note};
@@ -76,7 +76,7 @@ async fn a_drain_runs_what_may_run_now_and_the_clock_brings_the_rest() {
     let report = app.drain().await;
     assert_eq!((report.done, report.retried, report.failed, report.released), (1, 1, 0, 0));
     assert_eq!(report.errors(), ["error 1"]);
-    assert_eq!(report.runs[1].end, End::Retried(SECOND));
+    assert_eq!(report.runs[1].end, RunEnd::Retried(SECOND));
     assert_eq!(app.drain().await.runs.len(), 0);
     testing.advance(SECOND);
     assert_eq!(app.drain().await.errors(), ["error 2"]);

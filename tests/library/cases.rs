@@ -11,7 +11,7 @@ use aint_queue::channel::Scope;
 use aint_queue::job::{ErrorKind, FailReason, JobId, NewJob, Outcome, Priority, UniqueUntil};
 use aint_queue::pool::Program;
 use aint_queue::pool::plan::Plan;
-use aint_queue::store::{Pushed, State};
+use aint_queue::store::{JobState, Pushed};
 
 use crate::jobs::LOG;
 use crate::outlive::*;
@@ -209,7 +209,7 @@ async fn one_run_by_hand_runs_the_failed_callback_too() {
         assert!(matches!(stopped.outcome, Some(Outcome::Failed { .. })), "{stopped:?}");
         let log = fs::read_to_string(log).unwrap();
         assert_eq!(log.lines().last(), Some("failed never after 1: final: no use"));
-        assert_eq!(store.get(id).await.unwrap().unwrap().state, State::Failed);
+        assert_eq!(store.get(id).await.unwrap().unwrap().state, JobState::Failed);
     }
 }
 
@@ -316,7 +316,7 @@ async fn a_key_that_is_unique_until_start_is_free_once_the_job_runs() {
         assert!(begun.elapsed() < Duration::from_secs(5));
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
-    assert_eq!(world.rig.get(first).await.state, State::Reserved, "it still runs");
+    assert_eq!(world.rig.get(first).await.state, JobState::Reserved, "it still runs");
     assert_eq!(world.rig.store.push(&[unique()]).await.unwrap(), [Pushed::Existing(second)]);
     world.done(2).await;
     world.rig.stop(false).await;
@@ -349,7 +349,7 @@ async fn a_rate_lets_so_many_through_and_releases_the_rest_uncounted() {
     let status = world.rig.until("five ran", |s| s.done == 5 && s.delayed == 3).await;
     assert_eq!((status.failed, status.reserved, status.waiting), (0, 0, 0));
     assert_eq!(world.log().len(), 5);
-    let page = world.rig.store.list(State::Delayed, None, 10).await.unwrap();
+    let page = world.rig.store.list(JobState::Delayed, None, 10).await.unwrap();
     assert!(page.jobs.iter().all(|job| job.meta.attempts == 0));
     world.rig.stop(false).await;
 }

@@ -223,7 +223,7 @@ impl AsyncJob for Alone {
     }
     fn layers(service: JobService) -> JobService {
         let by_key = NoOverlap::by(|call| Ok(call.parse::<Self>()?.key.to_string()));
-        service.with(by_key.rest(Duration::from_millis(20)))
+        service.with(by_key.release_delay(Duration::from_millis(20)))
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aint_queue::channel::Scope;
-use aint_queue::job::{Claim, Claimed, FailReason, JobService, Outcome, Priority, Timestamp};
+use aint_queue::job::{FailReason, JobService, LimitClaim, LimitDecision, Outcome, Priority, Timestamp};
 use aint_queue::middleware::CircuitBreaker;
 use aint_queue::pool::plan::Plan;
 use aint_queue::store::model::Model;
-use aint_queue::store::{Reap, State, Store as _};
+use aint_queue::store::{JobState, Reap, Store as _};
 use aint_queue::{App, AsyncJob, Context, FailedFn, Job, JobError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Barrier;
@@ -193,8 +193,8 @@ pub async fn a_breaker_does_not_wait_for_a_trial_that_was_lost() {
     world.rig.stop(true).await;
 }
 
-fn lock() -> Claim {
-    Claim::Lock { key: "k".into(), limit: 1 }
+fn lock() -> LimitClaim {
+    LimitClaim::Lock { key: "k".into(), limit: 1 }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -207,7 +207,7 @@ impl AsyncJob for Straggler {
             drop(ctx.claim(lock()));
             return Err(JobError::release(Duration::ZERO));
         }
-        assert_eq!(ctx.claim(lock()).await?, Claimed::Granted);
+        assert_eq!(ctx.claim(lock()).await?, LimitDecision::Granted);
         write("in straggler");
         tokio::time::sleep(Duration::from_millis(900)).await;
         write("out straggler");
@@ -220,7 +220,7 @@ struct Rival {}
 impl AsyncJob for Rival {
     const NAME: &'static str = "rival";
     async fn handle(self, ctx: Context) -> Result<(), JobError> {
-        if ctx.claim(lock()).await? != Claimed::Granted {
+        if ctx.claim(lock()).await? != LimitDecision::Granted {
             return Err(JobError::release(Duration::from_millis(20)));
         }
         write("rival");
@@ -249,8 +249,8 @@ pub async fn a_grant_that_comes_after_its_run_does_not_free_the_lock_of_the_next
 const COLLECTORS: usize = 10;
 const LOCKS: usize = 60;
 
-fn locks(of: usize) -> impl Iterator<Item = Claim> {
-    (0..LOCKS).map(move |n| Claim::Lock { key: format!("{of}:{n}"), limit: 1 })
+fn locks(of: usize) -> impl Iterator<Item = LimitClaim> {
+    (0..LOCKS).map(move |n| LimitClaim::Lock { key: format!("{of}:{n}"), limit: 1 })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -263,7 +263,7 @@ impl AsyncJob for Collector {
         static BEFORE: AtomicUsize = AtomicUsize::new(0);
         static ALL: LazyLock<Barrier> = LazyLock::new(|| Barrier::new(COLLECTORS));
         for lock in locks(self.n) {
-            assert_eq!(ctx.claim(lock).await?, Claimed::Granted);
+            assert_eq!(ctx.claim(lock).await?, LimitDecision::Granted);
         }
         if BEFORE.fetch_add(1, Ordering::Relaxed) < COLLECTORS {
             ALL.wait().await;
@@ -282,7 +282,7 @@ impl AsyncJob for Thief {
     async fn handle(self, ctx: Context) -> Result<(), JobError> {
         let mut stolen = 0;
         for lock in (0..COLLECTORS).flat_map(locks) {
-            stolen += usize::from(matches!(ctx.claim(lock).await, Ok(Claimed::Granted)));
+            stolen += usize::from(matches!(ctx.claim(lock).await, Ok(LimitDecision::Granted)));
         }
         write(&format!("stole {stolen}"));
         Ok(())
@@ -379,7 +379,7 @@ pub async fn a_suspect_that_waits_for_its_callback_waits_for_a_worker_that_knows
     let store = options.store.clone();
     let World { rig, dir } = world_with(options).await;
     rig.ended().await;
-    assert_eq!(store.get(id).await.unwrap().unwrap().state, State::Failed);
+    assert_eq!(store.get(id).await.unwrap().unwrap().state, JobState::Failed);
     let log = std::fs::read_to_string(dir.path().join("log")).unwrap_or_default();
     assert!(log.starts_with("failed never after 1: final"), "{log:?}");
 }

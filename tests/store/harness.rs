@@ -4,10 +4,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aint_queue::job::{JobId, Meta, NewJob, Payload, Priority, Record, Start, UniqueUntil};
+use aint_queue::job::{JobId, JobMeta, JobRecord, NewJob, Payload, Priority, Start, UniqueUntil};
 use aint_queue::store::{
-    Claim, Claimed, Exception, Free, Leased, Listed, Owner, Place, Settlement, State, Store, StoreError,
-    Turn, TurnReply,
+    Claim, Destination, JobState, JobView, KeyRelease, Leased, LimitDecision, Owner, SettleConflict,
+    Settlement, Store, StoreError, Turn, TurnReply,
 };
 use async_trait::async_trait;
 
@@ -21,16 +21,16 @@ pub trait Driver: Send + Sync {
     async fn open(&self, channel: &str) -> Arc<dyn Store>;
 
     /// Makes the lease of one owner run out now, by writing a past deadline where the store keeps it.
-    async fn lapse(&self, channel: &str, owner: &Owner);
+    async fn expire_lease(&self, channel: &str, owner: &Owner);
 
     /// Lets the store's clock go on by at least `time`: moves it, or sleeps.
     async fn pass(&self, time: Duration);
 
     /// Puts `text`, which is no record, where the record of a job was, as a foreign hand might.
-    async fn garble(&self, channel: &str, id: JobId, text: &str);
+    async fn corrupt_record(&self, channel: &str, id: JobId, text: &str);
 
     /// Removes the record of a job and nothing else.
-    async fn lose_record(&self, channel: &str, id: JobId);
+    async fn delete_record(&self, channel: &str, id: JobId);
 
     /// Takes the last id away, as a store that lost its tail would.
     async fn forget_last_id(&self, channel: &str);
@@ -93,7 +93,7 @@ impl World {
     }
 
     /// Every job of a state, in its order.
-    pub async fn all(&self, state: State) -> Vec<Listed> {
+    pub async fn all(&self, state: JobState) -> Vec<JobView> {
         let (mut jobs, mut after) = (Vec::new(), None);
         loop {
             let page = self.store.list(state, after, 100).await.unwrap();
@@ -106,7 +106,7 @@ impl World {
     }
 
     /// The ids of every job of a state, in its order.
-    pub async fn ids(&self, state: State) -> Vec<JobId> {
+    pub async fn ids(&self, state: JobState) -> Vec<JobId> {
         self.all(state).await.into_iter().map(|job| job.id).collect()
     }
 }
@@ -142,36 +142,36 @@ impl Master {
         settlements: &[Settlement],
         want: usize,
     ) -> Result<TurnReply, StoreError> {
-        let turn = Turn { owner: &self.owner, seq, settlements, frees: &[], want, max_bytes: usize::MAX };
+        let turn = Turn { owner: &self.owner, seq, settlements, releases: &[], want, max_bytes: usize::MAX };
         self.store.turn(turn).await
     }
 
     /// Leases up to `want` jobs, every one of which can be read.
-    pub async fn lease(&mut self, want: usize) -> Vec<Record> {
+    pub async fn lease(&mut self, want: usize) -> Vec<JobRecord> {
         self.turn(&[], want).await.unwrap().leased.into_iter().map(record).collect()
     }
 
     /// Leases exactly these, in this order.
-    pub async fn lease_exactly(&mut self, ids: &[JobId]) -> Vec<Record> {
+    pub async fn lease_exactly(&mut self, ids: &[JobId]) -> Vec<JobRecord> {
         let leased = self.lease(ids.len()).await;
         assert_eq!(leased.iter().map(|r| r.id).collect::<Vec<_>>(), ids);
         leased
     }
 
     /// Settles and answers what did not hold.
-    pub async fn settle(&mut self, settlements: &[Settlement]) -> Vec<(JobId, Exception)> {
-        self.turn(settlements, 0).await.unwrap().exceptions
+    pub async fn settle(&mut self, settlements: &[Settlement]) -> Vec<(JobId, SettleConflict)> {
+        self.turn(settlements, 0).await.unwrap().conflicts
     }
 
     /// Settles and frees, and all of it holds.
-    pub async fn free(&mut self, settlements: &[Settlement], frees: &[Free]) {
+    pub async fn free(&mut self, settlements: &[Settlement], releases: &[KeyRelease]) {
         let seq = self.next();
-        let turn = Turn { owner: &self.owner, seq, settlements, frees, want: 0, max_bytes: usize::MAX };
-        assert_eq!(self.store.turn(turn).await.unwrap().exceptions, []);
+        let turn = Turn { owner: &self.owner, seq, settlements, releases, want: 0, max_bytes: usize::MAX };
+        assert_eq!(self.store.turn(turn).await.unwrap().conflicts, []);
     }
 
     /// Claims one thing for one job.
-    pub async fn claim(&self, claim: Claim) -> Claimed {
+    pub async fn claim(&self, claim: Claim) -> LimitDecision {
         let answers = self.store.claim(&self.owner, &[claim]).await.unwrap();
         assert_eq!(answers.len(), 1);
         answers[0]
@@ -224,7 +224,7 @@ pub fn of(priority: Priority, mut job: NewJob) -> NewJob {
 }
 
 /// What was leased, which can be read.
-pub fn record(leased: Leased) -> Record {
+pub fn record(leased: Leased) -> JobRecord {
     match leased {
         Leased::Job(record) => record,
         Leased::Malformed { id, why } => panic!("job {id} cannot be read: {why}"),
@@ -232,25 +232,25 @@ pub fn record(leased: Leased) -> Record {
 }
 
 /// The end of a run of `record`.
-pub fn end(record: &Record, to: impl FnOnce(Meta) -> Place) -> Settlement {
+pub fn end(record: &JobRecord, to: impl FnOnce(JobMeta) -> Destination) -> Settlement {
     Settlement { id: record.id, unique: record.meta.unique.clone(), to: to(record.meta.clone()) }
 }
 
 /// The end of a run that went well.
-pub fn done(record: &Record) -> Settlement {
-    end(record, |_| Place::Done)
+pub fn done(record: &JobRecord) -> Settlement {
+    end(record, |_| Destination::Done)
 }
 
 /// The end of a run of a job of which only the id is known.
 pub fn done_id(id: JobId) -> Settlement {
-    Settlement { id, unique: None, to: Place::Done }
+    Settlement { id, unique: None, to: Destination::Done }
 }
 
 /// The end of a run that failed for good, after one attempt.
-pub fn failed(record: &Record) -> Settlement {
+pub fn failed(record: &JobRecord) -> Settlement {
     end(record, |mut meta| {
         meta.attempts += 1;
         meta.failed = Some(aint_queue::job::FailReason::Exhausted);
-        Place::Failed(meta)
+        Destination::Failed(meta)
     })
 }

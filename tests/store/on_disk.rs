@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use aint_queue::job::{JobId, MAX_PAYLOAD_BYTES, NewJob, Payload};
 use aint_queue::store::sqlite::{Options, SqliteStore};
-use aint_queue::store::{Claim, ClaimKind, Leased, PushError, Reap, State, Store, StoreError};
+use aint_queue::store::{Claim, ClaimKind, JobState, Leased, PushError, Reap, Store, StoreError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -96,7 +96,7 @@ async fn a_store_is_found_again_with_everything_in_it() {
 
     let store = disk.open();
     assert_eq!(master.settle(&[done(&leased[0])]).await, [], "an owner lives on in the file");
-    assert_eq!(store.get(ids[1]).await.unwrap().unwrap().state, State::Waiting);
+    assert_eq!(store.get(ids[1]).await.unwrap().unwrap().state, JobState::Waiting);
     assert_eq!(store.durability().await.unwrap(), "fsync");
 }
 
@@ -236,9 +236,9 @@ async fn a_record_whose_meta_alone_cannot_be_read_is_kept_whole() {
     let mut master = Master::on(&store).await;
     let reply = master.turn(&[], 1).await.unwrap();
     let Leased::Malformed { id, why } = &reply.leased[0] else { panic!("{reply:?}") };
-    let to = aint_queue::store::Place::Failed(aint_queue::job::Meta::malformed(reply.now, why));
+    let to = aint_queue::store::Destination::Failed(aint_queue::job::JobMeta::malformed(reply.now, why));
     master.settle(&[aint_queue::store::Settlement { id: *id, unique: None, to }]).await;
-    let failed = store.list(State::Failed, None, 10).await.unwrap().jobs.remove(0);
+    let failed = store.list(JobState::Failed, None, 10).await.unwrap().jobs.remove(0);
     assert_eq!(failed.payload, "{half\n{\"name\":\"a\"}");
 }
 
@@ -271,7 +271,7 @@ async fn a_table_under_another_name_is_an_error_for_every_call_and_loses_nothing
         count(master.turn(&ends, 0).await.map(drop));
         count(master.store.claim(&master.owner, &claims).await.map(drop));
         count(store.get(id).await.map(drop));
-        count(store.list(State::Waiting, None, 5).await.map(drop));
+        count(store.list(JobState::Waiting, None, 5).await.map(drop));
         count(store.status().await.map(drop));
         count(store.reap(Reap::Expired).await.map(drop));
         count(store.discard(&[JobId(1)]).await.map(drop));
@@ -282,7 +282,7 @@ async fn a_table_under_another_name_is_an_error_for_every_call_and_loses_nothing
         let rows: i64 = disk.hand().query_row("SELECT count(*) FROM jobs", [], |row| row.get(0)).unwrap();
         assert_eq!(status.waiting + status.reserved, rows as u64, "{table}");
     }
-    assert_eq!(store.get(id).await.unwrap().unwrap().state, State::Reserved);
+    assert_eq!(store.get(id).await.unwrap().unwrap().state, JobState::Reserved);
     assert_eq!(master.settle(&[done(&leased[0])]).await, []);
 }
 
@@ -302,7 +302,7 @@ async fn a_record_that_is_not_even_text_is_set_aside() {
         let mut all = hand.prepare("SELECT id FROM jobs ORDER BY id").unwrap();
         all.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     };
-    assert_eq!(store.list(State::Waiting, None, 10).await.unwrap().jobs.len(), 3);
+    assert_eq!(store.list(JobState::Waiting, None, 10).await.unwrap().jobs.len(), 3);
     let mut master = Master::on(&store).await;
     let reply = master.turn(&[], 3).await.unwrap();
     let malformed: Vec<_> = reply.leased.iter().map(|l| matches!(l, Leased::Malformed { .. })).collect();
@@ -313,11 +313,11 @@ async fn a_record_that_is_not_even_text_is_set_aside() {
         .map(|leased| aint_queue::store::Settlement {
             id: leased.id(),
             unique: None,
-            to: aint_queue::store::Place::Failed(aint_queue::job::Meta::malformed(reply.now, "why")),
+            to: aint_queue::store::Destination::Failed(aint_queue::job::JobMeta::malformed(reply.now, "why")),
         })
         .collect();
     assert_eq!(master.settle(&ends).await, []);
-    let failed = store.list(State::Failed, None, 10).await.unwrap().jobs;
+    let failed = store.list(JobState::Failed, None, 10).await.unwrap().jobs;
     assert_eq!(failed.len(), 3);
     assert_eq!(failed[2].id.0 as i64, ids[0]);
     assert!(failed[2].payload.ends_with("{\"name\":\"a\"}"), "{:?}", failed[2].payload);
@@ -333,7 +333,7 @@ async fn a_page_of_large_payloads_is_shorter_than_asked() {
     }
     let (mut pages, mut after) = (Vec::new(), None);
     loop {
-        let page = store.list(State::Waiting, after, 500).await.unwrap();
+        let page = store.list(JobState::Waiting, after, 500).await.unwrap();
         pages.push(page.jobs.len());
         after = page.next;
         if after.is_none() {

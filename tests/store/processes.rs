@@ -11,7 +11,7 @@ use std::{env, io};
 
 use aint_queue::job::JobId;
 use aint_queue::store::sqlite::SqliteStore;
-use aint_queue::store::{Reap, State, Store};
+use aint_queue::store::{JobState, Reap, Store};
 use rusqlite::Connection;
 
 use crate::harness::{Master, done, job};
@@ -113,7 +113,7 @@ fn a_process_killed_while_it_writes_loses_nothing_it_was_told_is_written() {
         assert!(status.done >= ended.len() as u64);
         assert!(there + status.done >= pushed.len() as u64, "{status:?}, {missing} told and not done");
         // Every count is the number of rows there are.
-        for (state, count) in [(State::Waiting, status.waiting), (State::Reserved, status.reserved)] {
+        for (state, count) in [(JobState::Waiting, status.waiting), (JobState::Reserved, status.reserved)] {
             let (mut rows, mut after) = (0, None);
             loop {
                 let page = store.list(state, after, 500).await.unwrap();

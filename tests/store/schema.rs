@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aint_queue::job::{FailReason, JobId, Priority};
 use aint_queue::store::sqlite::SqliteStore;
-use aint_queue::store::{Claim, ClaimKind, Claimed, Pushed, Reap, State, Store, StoreError};
+use aint_queue::store::{Claim, ClaimKind, JobState, LimitDecision, Pushed, Reap, Store, StoreError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -83,8 +83,8 @@ async fn a_file_of_an_older_version_keeps_its_jobs_and_runs_on() {
     let counts = [status.waiting, status.reserved, status.delayed, status.done, status.failed];
     assert_eq!(counts, [3, 1, 1, 1, 1]);
     let gone = store.get(FAILED).await.unwrap().unwrap();
-    assert_eq!((gone.state, gone.meta.failed), (State::Failed, Some(FailReason::Exhausted)));
-    assert_eq!(store.get(LATER).await.unwrap().unwrap().state, State::Delayed);
+    assert_eq!((gone.state, gone.meta.failed), (JobState::Failed, Some(FailReason::Exhausted)));
+    assert_eq!(store.get(LATER).await.unwrap().unwrap().state, JobState::Delayed);
     for (key, id) in [("held", HELD), ("waiting", WAITING)] {
         assert_eq!(store.push(&[unique("again", key)]).await.unwrap(), [Pushed::Existing(id)]);
         let timed = unique_for("again", key, Duration::from_secs(60));
@@ -100,7 +100,7 @@ async fn a_file_of_an_older_version_keeps_its_jobs_and_runs_on() {
     let leased = master.lease_exactly(&[new[1], HELD, WAITING, LAST, WAS_DUE, FAILED, new[0]]).await;
     assert_eq!((leased[1].meta.lost, leased[1].payload.as_str()), (1, r#"{"name":"held"}"#));
     let lock = Claim { id: HELD, key: "k".into(), kind: ClaimKind::Lock { limit: 1 } };
-    assert_eq!(master.claim(lock).await, Claimed::Granted);
+    assert_eq!(master.claim(lock).await, LimitDecision::Granted);
     let ends: Vec<_> = leased.iter().map(done).collect();
     assert_eq!(master.settle(&ends).await, []);
     assert_eq!(store.status().await.unwrap().done, 8);
@@ -158,7 +158,7 @@ async fn keys_and_rates_whose_time_is_over_do_not_pile_up() {
     store.push(&[unique_for("once", "last", Duration::from_secs(60))]).await.unwrap();
     let lock = Claim { id, key: "lock".into(), kind: ClaimKind::Lock { limit: 1 } };
     let rate = Claim { kind: ClaimKind::Rate { count: 1, per: Duration::from_secs(60) }, ..lock.clone() };
-    assert_eq!(store.claim(&master.owner, &[lock, rate]).await.unwrap(), [Claimed::Granted; 2]);
+    assert_eq!(store.claim(&master.owner, &[lock, rate]).await.unwrap(), [LimitDecision::Granted; 2]);
     assert_eq!(number(&dir, "SELECT count(*) FROM holds"), 1);
     assert_eq!(number(&dir, "SELECT count(*) FROM rates"), 1);
     assert_eq!(number(&dir, "SELECT count(*) FROM locks"), 1);
@@ -175,10 +175,10 @@ async fn the_lock_of_an_owner_that_an_older_version_ended_blocks_nobody() {
     dead.lease_exactly(&ids[..1]).await;
     alive.lease_exactly(&ids[1..]).await;
     let lock = |id| Claim { id, key: "k".into(), kind: ClaimKind::Lock { limit: 1 } };
-    assert_eq!(dead.claim(lock(ids[0])).await, Claimed::Granted);
-    assert_eq!(alive.claim(lock(ids[1])).await, Claimed::Wait(Duration::ZERO));
+    assert_eq!(dead.claim(lock(ids[0])).await, LimitDecision::Granted);
+    assert_eq!(alive.claim(lock(ids[1])).await, LimitDecision::Wait(Duration::ZERO));
     hand(&dir).execute("DELETE FROM owners WHERE name = ?1", [dead.owner.as_str()]).unwrap();
-    assert_eq!(alive.claim(lock(ids[1])).await, Claimed::Granted);
+    assert_eq!(alive.claim(lock(ids[1])).await, LimitDecision::Granted);
     assert_eq!(number(&dir, "SELECT count(*) FROM locks"), 1);
     let leased = alive.store.fetch(&alive.owner, &ids[1..]).await.unwrap().remove(0);
     assert_eq!(alive.settle(&[failed(&crate::harness::record(leased))]).await, []);

@@ -14,7 +14,7 @@ pub(crate) fn serve() -> ExitCode {
         .async_job::<Charge>()
         .async_job::<Onboard>()
         .async_job::<CountStock>();
-    aint_queue::builtin::register(app.async_job::<SendSms>()).run()
+    aint_queue::demo_jobs::register(app.async_job::<SendSms>()).run()
 }
 
 /// A state as clients have it that block: it runs something of its own when it is made, and ends it when it is dropped.
@@ -90,7 +90,7 @@ impl AsyncJob for CountStock {
     }
 
     fn layers(service: aint_queue::job::JobService) -> aint_queue::job::JobService {
-        service.with(NoOverlap::by_job().rest(Duration::from_secs(2)))
+        service.with(NoOverlap::by_job().release_delay(Duration::from_secs(2)))
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
 
-use aint_queue::job::{Answer, Claim, Next, Outcome};
+use aint_queue::job::{LimitClaim, Outcome, Response, RetryDecision};
 use aint_queue::wire::{
     FromMaster, FromWorker, JobSpec, RunFrame, decode_from_master, decode_from_worker, encode_to_worker,
 };
@@ -118,10 +118,10 @@ fn meaning(frame: &FromWorker) -> String {
         FromWorker::Ended { run, outcome: Outcome::Done } => format!("run {run} is done"),
         FromWorker::Ended { run, outcome: Outcome::Failed { error, next } } => {
             let next = match next {
-                Next::ByPolicy => "tried again by the channel's policy".to_owned(),
-                Next::After(delay) => format!("tried again after {delay:?}"),
-                Next::Never => "never tried again".to_owned(),
-                Next::UnknownJob => "never tried again, there is no handler of this name".to_owned(),
+                RetryDecision::ByPolicy => "tried again by the channel's policy".to_owned(),
+                RetryDecision::After(delay) => format!("tried again after {delay:?}"),
+                RetryDecision::Never => "never tried again".to_owned(),
+                RetryDecision::UnknownJob => "never tried again, there is no handler of this name".to_owned(),
             };
             format!("run {run} failed: {error:?}; {next}")
         }
@@ -163,10 +163,10 @@ fn order(place: &str, said: &str) -> String {
         ),
         FromMaster::Cancel { run, grace } => format!("end run {run} within {grace:?}"),
         FromMaster::Answer { ask, answer } => match answer {
-            Answer::Granted => format!("ask {ask} is granted"),
-            Answer::Wait(time) => format!("ask {ask} is not granted; it may be asked again after {time:?}"),
-            Answer::Pushed(ids) => format!("ask {ask}: the jobs are pushed, with the ids {ids:?}"),
-            Answer::Error(why) => format!("ask {ask} cannot be done: {why}"),
+            Response::Granted => format!("ask {ask} is granted"),
+            Response::Wait(time) => format!("ask {ask} is not granted; it may be asked again after {time:?}"),
+            Response::Pushed(ids) => format!("ask {ask}: the jobs are pushed, with the ids {ids:?}"),
+            Response::Error(why) => format!("ask {ask} cannot be done: {why}"),
         },
         FromMaster::Stop => "finish what is aboard and exit".to_owned(),
     }
@@ -197,11 +197,11 @@ fn job_spec(JobSpec { name, options }: &JobSpec) -> String {
 }
 
 /// A claim, in words.
-fn claimed(claim: &Claim) -> String {
+fn claimed(claim: &LimitClaim) -> String {
     match claim {
-        Claim::Lock { key, limit } => format!("to be one of at most {limit} with {key}"),
-        Claim::Rate { key, count, per } => format!("to be one of at most {count} with {key} in {per:?}"),
-        Claim::Breaker { key, failures, cooldown } => {
+        LimitClaim::Lock { key, limit } => format!("to be one of at most {limit} with {key}"),
+        LimitClaim::Rate { key, count, per } => format!("to be one of at most {count} with {key} in {per:?}"),
+        LimitClaim::Breaker { key, failures, cooldown } => {
             format!("to go on, unless {failures} with {key} have failed in a row: then after {cooldown:?}")
         }
     }

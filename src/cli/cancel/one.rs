@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::channel::{CancelMethod, ChannelStatus, HeldCancel, UnheldCancel, cancel_unheld};
 use crate::config::Channel;
-use crate::job::{FailReason, JobId, Timestamp, explained};
+use crate::job::{FailReason, JobId, Timestamp, error_chain};
 use crate::master::{self, ControlError, ControlRequest, ControlResponse};
-use crate::store::{State, Store, StoreError};
+use crate::store::{JobState, Store, StoreError};
 
 /// So often a job is looked for that is never where it was.
 const MAX_LOOKUPS: u32 = 20;
@@ -98,7 +98,7 @@ impl JobCancel {
                 return Ok(if held { CancelResult::Gone } else { CancelResult::Unknown });
             };
             let step = match job.state {
-                State::Failed => {
+                JobState::Failed => {
                     let reason = job.meta.failed.unwrap_or(FailReason::Malformed);
                     let cancelled = reason == FailReason::Cancelled;
                     Step::End(if cancelled {
@@ -107,9 +107,9 @@ impl JobCancel {
                         CancelResult::Failed(reason)
                     })
                 }
-                State::Waiting => self.at_rest(CancelledFrom::Waiting, &mut deep).await?,
-                State::Delayed => self.at_rest(CancelledFrom::Delayed(job.at), &mut deep).await?,
-                State::Reserved => {
+                JobState::Waiting => self.at_rest(CancelledFrom::Waiting, &mut deep).await?,
+                JobState::Delayed => self.at_rest(CancelledFrom::Delayed(job.at), &mut deep).await?,
+                JobState::Reserved => {
                     held = true;
                     self.by_master(&mut slow_notice).await
                 }
@@ -180,11 +180,11 @@ fn unanswered(error: &ControlError, running: bool) -> Step {
         // It has stopped meanwhile: what became of the job is in the store.
         _ if !running => Step::Again,
         ControlError::NotListening { .. } | ControlError::Disconnected(_) | ControlError::Refused(_) => {
-            Step::Unanswered(explained(error))
+            Step::Unanswered(error_chain(error))
         }
         // It has taken its time, or will never understand: asked again it would be no better.
         ControlError::TimedOut(_) | ControlError::Undecodable(_) | ControlError::UnknownRequest => {
-            Step::End(CancelResult::Refused(explained(error)))
+            Step::End(CancelResult::Refused(error_chain(error)))
         }
     }
 }

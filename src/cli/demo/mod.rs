@@ -17,7 +17,7 @@ use super::listen::failure;
 use super::{CommandContext, Exit, Failure};
 use crate::config::{Channel, Config};
 use crate::master::{self, ControlRequest, ListenError, MasterExit};
-use crate::store::{MAX_BATCH, Status, Store};
+use crate::store::{JobCounts, MAX_BATCH, Store};
 use show::LiveView;
 
 /// Longest time the jobs may take.
@@ -54,7 +54,7 @@ async fn run_jobs(
     stores: &[Arc<dyn Store>],
     view: &LiveView,
     master: &Master,
-) -> Result<Vec<Status>, Failure> {
+) -> Result<Vec<JobCounts>, Failure> {
     let wrong = |error| Failure::store("run the demo", error);
     for (channel, store) in channels.iter().zip(stores) {
         for batch in scenario::jobs(&channel.name).chunks(MAX_BATCH) {
@@ -89,7 +89,7 @@ async fn run_jobs(
 fn report(
     context: &CommandContext,
     channels: &[Channel],
-    counts: &[Status],
+    counts: &[JobCounts],
     took: Duration,
 ) -> Result<(), Failure> {
     let expected: Vec<_> = channels.iter().map(|channel| scenario::expected(&channel.name)).collect();

@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::scenario;
 use crate::cli::{CommandContext, status};
 use crate::config::Channel;
-use crate::store::Status;
+use crate::store::JobCounts;
 
 /// Without a terminal, a line per channel this often.
 const LINE_INTERVAL: Duration = Duration::from_secs(2);
@@ -55,7 +55,7 @@ impl LiveView {
     }
 
     /// Shows how it stands.
-    pub(super) fn update(&self, channels: &[Channel], all: &[Status]) {
+    pub(super) fn update(&self, channels: &[Channel], all: &[JobCounts]) {
         for (bar, status) in self.bars.iter().zip(all) {
             bar.set_position(status.done + status.failed);
             bar.set_message(columns(status));
@@ -82,18 +82,18 @@ impl LiveView {
 }
 
 /// The counts below [`HEADER`].
-fn columns(status: &Status) -> String {
-    let Status { waiting, reserved, delayed, done, failed, .. } = status;
+fn columns(status: &JobCounts) -> String {
+    let JobCounts { waiting, reserved, delayed, done, failed, .. } = status;
     format!("{waiting:>7} {reserved:>8} {delayed:>7} {done:>5} {failed:>6}")
 }
 
-fn line(status: &Status) -> String {
-    let Status { waiting, reserved, delayed, done, failed, .. } = status;
+fn line(status: &JobCounts) -> String {
+    let JobCounts { waiting, reserved, delayed, done, failed, .. } = status;
     format!("waiting {waiting}, reserved {reserved}, delayed {delayed}, done {done}, failed {failed}")
 }
 
 /// The status table of each channel.
-pub(super) fn final_status(channels: &[Channel], all: &[Status]) -> String {
+pub(super) fn final_status(channels: &[Channel], all: &[JobCounts]) -> String {
     let mut text = String::new();
     for (channel, counts) in channels.iter().zip(all) {
         let mode = channel.worker.mode.as_str();
@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn counts_stand_below_their_names() {
-        let status = Status { waiting: 2025, reserved: 500, done: 12345, failed: 4, ..Status::default() };
+        let status =
+            JobCounts { waiting: 2025, reserved: 500, done: 12345, failed: 4, ..JobCounts::default() };
         assert_eq!(columns(&status).len(), HEADER.len());
         assert!(columns(&status).starts_with("   2025      500       0 12345"));
     }

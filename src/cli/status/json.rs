@@ -44,7 +44,7 @@ struct Workers<'a> {
 
 impl<'a> From<&'a StatusView> for StatusJson<'a> {
     fn from(report: &'a StatusView) -> Self {
-        let store::Status { waiting, reserved, delayed, done, failed, cleared, paused, paused_until } =
+        let store::JobCounts { waiting, reserved, delayed, done, failed, cleared, paused, paused_until } =
             report.counts;
         Self {
             channel: &report.channel,

@@ -29,7 +29,7 @@ pub(crate) struct Status {
 struct StatusView {
     channel: String,
     master: MasterStatus,
-    counts: store::Status,
+    counts: store::JobCounts,
     driver: String,
     durability: String,
     /// Whether each worker is to be shown.
@@ -213,7 +213,7 @@ fn trouble(line: &str, colours: bool) -> String {
 }
 
 /// The table of the counts.
-pub(super) fn counts_table(counts: &store::Status) -> String {
+pub(super) fn counts_table(counts: &store::JobCounts) -> String {
     let header = ["waiting", "reserved", "delayed", "done", "failed", "total"];
     let row = [counts.waiting, counts.reserved, counts.delayed, counts.done, counts.failed, counts.total()];
     table::render(&header, [row.iter().map(u64::to_string).collect()])
@@ -231,7 +231,7 @@ mod tests {
                 running: None,
                 error: None,
             },
-            counts: store::Status { done: 26_000, ..store::Status::default() },
+            counts: store::JobCounts { done: 26_000, ..store::JobCounts::default() },
             driver: "sqlite at /srv/aint-queue.db".to_owned(),
             durability: "fsync".to_owned(),
             each: false,

@@ -65,14 +65,14 @@ mod tests {
     use crate::channel::{ChannelDetails, ChannelStatus};
     use crate::cli::why::facts::MasterFacts;
     use crate::job::Timestamp;
-    use crate::store::Status;
+    use crate::store::JobCounts;
 
     fn facts(waiting: u64, reserved: u64, delayed: u64, slots: usize, free: usize) -> Facts {
         let view = ChannelDetails { slots, free, ..ChannelDetails::default() };
         Facts {
             channel: "mail".to_owned(),
             now: Timestamp(1_796_029_200_000_000),
-            counts: Status { waiting, reserved, delayed, ..Status::default() },
+            counts: JobCounts { waiting, reserved, delayed, ..JobCounts::default() },
             master: MasterFacts::Answers { pid: 42, view: Box::new(view) },
             max_attempts: 3,
             next_due: (delayed > 0).then_some(Timestamp(1_796_029_300_000_000)),

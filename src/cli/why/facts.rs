@@ -4,8 +4,8 @@ use serde_json::{Value as Json, json};
 
 use crate::channel::{ChannelDetails, HeldJobStatus};
 use crate::cli::time;
-use crate::job::{FailReason, JobId, Meta, Timestamp};
-use crate::store::{State, Status};
+use crate::job::{FailReason, JobId, JobMeta, Timestamp};
+use crate::store::{JobCounts, JobState};
 
 /// Why a worker that is ready takes no job although it has slots free.
 pub(super) const REPLACING_WORKER: &str = "its worker has run max_handle_number jobs and is being replaced";
@@ -16,7 +16,7 @@ pub(super) struct Facts {
     pub(super) channel: String,
     /// About the time of the store.
     pub(super) now: Timestamp,
-    pub(super) counts: Status,
+    pub(super) counts: JobCounts,
     pub(super) master: MasterFacts,
     /// Attempts of jobs that do not say.
     pub(super) max_attempts: u32,
@@ -39,10 +39,10 @@ pub(super) enum MasterFacts {
 #[derive(Clone, Debug)]
 pub(super) struct JobFacts {
     pub(super) id: JobId,
-    pub(super) state: State,
+    pub(super) state: JobState,
     /// Delayed: when it is due. Failed: when it failed.
     pub(super) at: Timestamp,
-    pub(super) meta: Meta,
+    pub(super) meta: JobMeta,
     /// How many jobs are leased before it.
     pub(super) before: Option<QueuePosition>,
 }
@@ -115,8 +115,8 @@ impl JobFacts {
         json!({
             "job": self.meta.job,
             "state": self.state,
-            "due_at": at(State::Delayed),
-            "failed_at": at(State::Failed),
+            "due_at": at(JobState::Delayed),
+            "failed_at": at(JobState::Failed),
             "failed": self.meta.failed.map(FailReason::as_str),
             "attempts": self.meta.attempts,
             "last_error": self.meta.errors.last().map(|error| &error.message),

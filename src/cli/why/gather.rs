@@ -6,7 +6,7 @@ use super::facts::{Facts, JobFacts, MasterFacts, QueuePosition};
 use crate::config::Channel;
 use crate::job::{JobId, Timestamp};
 use crate::master::{self, ControlRequest, ControlResponse};
-use crate::store::{Listed, MAX_BATCH, State, Store, StoreError};
+use crate::store::{JobState, JobView, MAX_BATCH, Store, StoreError};
 
 /// So often a job is looked at that is somewhere else each time.
 const MAX_LOOKUPS: u32 = 5;
@@ -21,7 +21,7 @@ pub(super) async fn gather(
     let mut looks = 1;
     loop {
         let before = match &seen {
-            Some(job) if job.state == State::Waiting => before(store, job.id).await?,
+            Some(job) if job.state == JobState::Waiting => before(store, job.id).await?,
             _ => None,
         };
         let master = ask(channel, id);
@@ -36,31 +36,31 @@ pub(super) async fn gather(
         }
         let next_due = match id {
             None if counts.delayed > 0 => {
-                store.list(State::Delayed, None, 1).await?.jobs.first().map(|job| job.at)
+                store.list(JobState::Delayed, None, 1).await?.jobs.first().map(|job| job.at)
             }
             _ => None,
         };
         let (name, max_attempts) = (channel.name.clone(), channel.max_attempts);
         let facts = Facts { channel: name, now: now(), counts, master, max_attempts, next_due };
-        let job = seen.map(|Listed { id, state, at, meta, .. }| JobFacts { id, state, at, meta, before });
+        let job = seen.map(|JobView { id, state, at, meta, .. }| JobFacts { id, state, at, meta, before });
         return Ok((facts, job));
     }
 }
 
-async fn look(store: &dyn Store, id: Option<JobId>) -> Result<Option<Listed>, StoreError> {
+async fn look(store: &dyn Store, id: Option<JobId>) -> Result<Option<JobView>, StoreError> {
     match id {
         Some(id) => store.get(id).await,
         None => Ok(None),
     }
 }
 
-fn place(job: Option<&Listed>) -> Option<(State, Timestamp, u32)> {
+fn place(job: Option<&JobView>) -> Option<(JobState, Timestamp, u32)> {
     job.map(|job| (job.state, job.at, job.meta.attempts))
 }
 
 /// How many jobs are leased before this one, as far as one page tells.
 async fn before(store: &dyn Store, id: JobId) -> Result<Option<QueuePosition>, StoreError> {
-    let page = store.list(State::Waiting, None, MAX_BATCH).await?;
+    let page = store.list(JobState::Waiting, None, MAX_BATCH).await?;
     let place = page.jobs.iter().position(|job| job.id == id);
     Ok(match (place, page.next) {
         (Some(place), _) => Some(QueuePosition::Exact(place as u64)),

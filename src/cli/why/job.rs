@@ -7,7 +7,7 @@ use crate::cli::workers::span;
 use crate::cli::{sanitize, time};
 use crate::job::{ErrorKind, FailReason, JobId};
 use crate::pool::{CancelReason, RunStatus};
-use crate::store::State;
+use crate::store::JobState;
 
 /// Most characters of an error that are shown.
 const MAX_ERROR_CHARS: usize = 120;
@@ -17,11 +17,11 @@ const MAX_HANDLER_NAMES: usize = 5;
 /// Why `job` is where it is.
 pub(super) fn answer(job: &JobFacts, facts: &Facts) -> Explanation {
     match job.state {
-        State::Waiting => waits(job, facts),
-        State::Delayed if job.at <= facts.now => waits(job, facts),
-        State::Delayed => delayed(job, facts),
-        State::Reserved => reserved(job, facts),
-        State::Failed => failed(job),
+        JobState::Waiting => waits(job, facts),
+        JobState::Delayed if job.at <= facts.now => waits(job, facts),
+        JobState::Delayed => delayed(job, facts),
+        JobState::Reserved => reserved(job, facts),
+        JobState::Failed => failed(job),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::channel::{ChannelDetails, ChannelStatus};
-use crate::job::{Meta, Timestamp};
+use crate::job::{JobMeta, Timestamp};
 use crate::pool::{PoolStatus, SizingChange, SizingDecision, SizingInput, SizingReason};
-use crate::store::Status;
+use crate::store::JobCounts;
 
 const ID: JobId = JobId(1_796_029_000_000_000);
 const NOW: Timestamp = Timestamp(1_796_029_200_000_000);
@@ -17,15 +17,15 @@ fn facts(view: ChannelDetails) -> Facts {
     Facts {
         channel: "mail".to_owned(),
         now: NOW,
-        counts: Status { waiting: 3, ..Status::default() },
+        counts: JobCounts { waiting: 3, ..JobCounts::default() },
         master: MasterFacts::Answers { pid: 42, view: Box::new(view) },
         max_attempts: 3,
         next_due: None,
     }
 }
 
-fn job(state: State) -> JobFacts {
-    JobFacts { id: ID, state, at: NOW, meta: Meta::named("send_email"), before: None }
+fn job(state: JobState) -> JobFacts {
+    JobFacts { id: ID, state, at: NOW, meta: JobMeta::named("send_email"), before: None }
 }
 
 fn holding(held: HeldJobStatus) -> Facts {
@@ -57,7 +57,7 @@ fn says(job: &JobFacts, facts: &Facts, reason: &str, sentence: &str) {
 
 #[test]
 fn a_waiting_job_of_a_channel_that_works() {
-    let waiting = job(State::Waiting);
+    let waiting = job(JobState::Waiting);
     let behind = |before| JobFacts { before: Some(before), ..waiting.clone() };
     says(&waiting, &facts(view(4, 0)), "no_slot", "waits for a slot: all 4 are busy.");
     let at_12 = behind(QueuePosition::Exact(12));
@@ -90,7 +90,7 @@ fn a_waiting_job_of_a_channel_that_works() {
 
 #[test]
 fn a_waiting_job_of_a_channel_that_stands_still() {
-    let waiting = job(State::Waiting);
+    let waiting = job(JobState::Waiting);
     let mut still = facts(view(4, 4));
     still.counts.paused = true;
     says(&waiting, &still, "paused", "waits: the channel is paused until somebody runs queue:resume.");
@@ -147,19 +147,19 @@ fn a_job_without_a_handler() {
     let handlers = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
     let mut knows = facts(ChannelDetails { handlers: handlers(&["a", "b", "c"]), ..view(4, 0) });
     let said = "has no handler: the workers of the channel name a, b and c; it fails as unknown_job when its turn comes.";
-    says(&job(State::Waiting), &knows, "unknown_handler", said);
+    says(&job(JobState::Waiting), &knows, "unknown_handler", said);
     knows.counts.paused = true;
     let said = "waits: the channel is paused until somebody runs queue:resume; the workers of the channel name no handler for it, but a, b and c.";
-    says(&job(State::Waiting), &knows, "paused", said);
+    says(&job(JobState::Waiting), &knows, "paused", said);
     let known = facts(ChannelDetails { handlers: handlers(&["send_email"]), ..view(4, 0) });
-    says(&job(State::Waiting), &known, "no_slot", "waits for a slot: all 4 are busy.");
+    says(&job(JobState::Waiting), &known, "no_slot", "waits for a slot: all 4 are busy.");
     let names: Vec<_> = (0..9).map(|n| n.to_string()).collect();
     assert_eq!(list(&names), "0, 1, 2, 3, 4 and 4 more");
 }
 
 #[test]
 fn a_job_with_an_expiry() {
-    let mut waiting = job(State::Waiting);
+    let mut waiting = job(JobState::Waiting);
     waiting.meta.expires_in_ms = Some(300_000);
     let said = "waits for a slot: all 4 are busy; it expires at T if it has not begun by then.";
     says(&waiting, &facts(view(4, 0)), "no_slot", said);
@@ -171,7 +171,7 @@ fn a_job_with_an_expiry() {
 
 #[test]
 fn a_delayed_job() {
-    let mut delayed = JobFacts { at: Timestamp(NOW.0 + 90_000_000), ..job(State::Delayed) };
+    let mut delayed = JobFacts { at: Timestamp(NOW.0 + 90_000_000), ..job(JobState::Delayed) };
     says(&delayed, &facts(view(4, 4)), "delayed", "is delayed until T, for 1 min.");
     delayed.meta.attempts = 1;
     delayed.meta.record_error(1, NOW, ErrorKind::Error, "no route\nto host");
@@ -189,13 +189,13 @@ fn a_delayed_job() {
         "{answered:?}"
     );
     // Due, and only not yet moved.
-    let due = job(State::Delayed);
+    let due = job(JobState::Delayed);
     says(&due, &facts(view(4, 4)), "next", "waits for nothing but its turn: 4 of 4 slots are free.");
 }
 
 #[test]
 fn a_reserved_job() {
-    let reserved = job(State::Reserved);
+    let reserved = job(JobState::Reserved);
     let running = |aboard| holding(HeldJobStatus::Running(aboard));
     let said = "is running for 3.2 s of at most 10.0 s in worker 7 of master 42, 40 % done";
     says(&reserved, &running(aboard()), "running", &format!("{said}."));
@@ -232,7 +232,7 @@ fn a_reserved_job() {
 
 #[test]
 fn a_job_that_somebody_else_has() {
-    let reserved = job(State::Reserved);
+    let reserved = job(JobState::Reserved);
     let rest = "one elsewhere or a queue:run has it, or one that is gone, and then it waits again when that one's lease has \
                 run out.";
     let not_ours = format!("is reserved, and not by master 42 of this machine: {rest}");
@@ -249,7 +249,7 @@ fn a_job_that_somebody_else_has() {
 
 #[test]
 fn a_failed_job_and_none_at_all() {
-    let mut failed = job(State::Failed);
+    let mut failed = job(JobState::Failed);
     (failed.meta.failed, failed.meta.attempts) = (Some(FailReason::Exhausted), 3);
     failed.meta.record_error(3, NOW, ErrorKind::Error, "no");
     let said = format!(
@@ -265,7 +265,7 @@ fn a_failed_job_and_none_at_all() {
 
 #[test]
 fn a_failed_callback_is_not_the_job() {
-    let mut callback = job(State::Waiting);
+    let mut callback = job(JobState::Waiting);
     callback.meta.failing = Some(FailReason::Exhausted);
     let answer = answer(&callback, &facts(view(4, 0)));
     assert!(answer.text.starts_with("The failed callback of job "), "{answer:?}");

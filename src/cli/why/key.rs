@@ -48,15 +48,15 @@ pub(super) fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Meta, Timestamp};
-    use crate::store::State;
+    use crate::job::{JobMeta, Timestamp};
+    use crate::store::JobState;
 
     const ID: JobId = JobId(1_796_029_200_000_000);
 
-    fn said(edit: impl FnOnce(&mut Meta)) -> String {
-        let mut meta = Meta::named("x");
+    fn said(edit: impl FnOnce(&mut JobMeta)) -> String {
+        let mut meta = JobMeta::named("x");
         edit(&mut meta);
-        let job = JobFacts { id: ID, state: State::Waiting, at: Timestamp(0), meta, before: None };
+        let job = JobFacts { id: ID, state: JobState::Waiting, at: Timestamp(0), meta, before: None };
         let why = Explanation::new("no_slot", "Job 1 (x) waits for a slot.");
         let answer = answer("k\x1b", "mail", Some(ID), Some((&job, why)));
         assert_eq!(answer.reason, "unique_key");

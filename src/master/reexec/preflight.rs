@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::channel::Command;
 use crate::config::{self, Config, Driver};
 use crate::http;
-use crate::job::explained;
+use crate::job::error_chain;
 use crate::master::channel_setup::job_program;
 use crate::master::own_program;
 use crate::master::run_dir::{LockError, RunDir};
@@ -66,7 +66,7 @@ impl Preflight {
                     "channel \"{name}\" has the driver \"sync\" now, which has nothing to serve"
                 ));
             }
-            job_program(channel, &next.directory()).map_err(|error| explained(&error))?;
+            job_program(channel, &next.directory()).map_err(|error| error_chain(&error))?;
             let old = self.config.channels.get(&**name);
             if old.is_none_or(|old| old.pid_path != channel.pid_path) {
                 can_lock(channel)?;
@@ -107,17 +107,17 @@ impl Preflight {
 
 /// Whether nobody else is master in a run directory that is not ours yet, or is so under another name.
 fn can_lock(channel: &config::Channel) -> Result<(), String> {
-    let run_dir = RunDir::open(&channel.pid_path, &channel.name).map_err(|error| explained(&error))?;
+    let run_dir = RunDir::open(&channel.pid_path, &channel.name).map_err(|error| error_chain(&error))?;
     match run_dir.lock() {
         Err(LockError::Held { pid: Some(pid), .. }) if pid == Pid::this().as_raw() => Ok(()),
-        locked => locked.map(drop).map_err(|error| explained(&error)),
+        locked => locked.map(drop).map_err(|error| error_chain(&error)),
     }
 }
 
 /// Whether this program can be run again.
 fn own_program_exists() -> Result<(), String> {
     let own = own_program().map_err(|error| error.to_string())?;
-    let found = config::program::locate(&own.to_string_lossy(), Path::new("/"));
+    let found = config::command_check::locate(&own.to_string_lossy(), Path::new("/"));
     found.map(drop).map_err(|why| format!("this program cannot be run again: {why}"))
 }
 
@@ -149,7 +149,7 @@ async fn check_new_stores(channels: Vec<config::Channel>, within: Duration) -> R
         opened.spawn(async move {
             match timeout(within, store::open(&channel.driver, &channel.name)).await {
                 Ok(Ok(_)) => Ok(()),
-                Ok(Err(source)) => Err(explained(&ListenError::Store { channel: channel.name, source })),
+                Ok(Err(source)) => Err(error_chain(&ListenError::Store { channel: channel.name, source })),
                 Err(_) => Err(format!(
                     "the new store of channel \"{}\" ({}) does not answer within {within:?}",
                     channel.name, channel.driver

@@ -19,7 +19,7 @@ use super::own_program::is_program_replaced;
 use crate::channel::Command;
 use crate::config::{self, Config};
 use crate::guardian::GuardianHandle;
-use crate::job::explained;
+use crate::job::error_chain;
 use crate::pool::{RolloutError, RolloutSummary};
 
 pub(super) use queue::{ReloadQueue, ReloadRequest};
@@ -111,7 +111,7 @@ fn prepare(
     let base = new.directory();
     let found = new.channel(&channel.name).map_err(|error| ReloadError::Config(error.to_string()))?;
     let was = channel.worker.clone();
-    let config::Renewal { mut channel, mut restart } = config::renew(channel, found);
+    let config::ReloadDiff { mut channel, mut restart } = config::reload_diff(channel, found);
     container_memory::apply_share(&mut channel, memory_share);
     restart.extend(config::changed_tables(old, new));
     // They are about to be put in force, and who asks by a signal has only the log.
@@ -124,6 +124,6 @@ fn prepare(
     {
         container_memory::warn_of_risks(&channel, container_memory::memory_limit());
     }
-    let program = job_program(&channel, &base).map_err(|error| ReloadError::Config(explained(&error)))?;
+    let program = job_program(&channel, &base).map_err(|error| ReloadError::Config(error_chain(&error)))?;
     Ok(Prepared { channel, base, program, restart })
 }

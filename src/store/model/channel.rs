@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::claims::Claims;
 use super::keys::Keys;
-use super::order::{self, Order};
-use crate::job::{FailReason, JobId, MAX_DELAY, Meta, NewJob, Priority, Timestamp};
-use crate::store::batch::{self, MAX_ID_LEAD, TAKE_DEPTH};
+use super::limits::Claims;
+use super::waiting_order::{self, WaitingOrder};
+use crate::job::{FailReason, JobId, JobMeta, MAX_DELAY, NewJob, Priority, Timestamp};
+use crate::store::driver_rules::{self, MAX_ID_LEAD, TAKE_DEPTH};
 use crate::store::{
-    Claim, Claimed, Exception, Free, Leased, MAX_BATCH, Owner, Place, PushError, Pushed, Reap, Settlement,
-    State, StoreError, Turn, TurnReply,
+    Claim, Destination, JobState, KeyRelease, Leased, LimitDecision, MAX_BATCH, Owner, PushError, Pushed,
+    Reap, SettleConflict, Settlement, StoreError, Turn, TurnReply,
 };
 
 /// One channel: its jobs, its owners, its counts.
@@ -22,7 +22,7 @@ pub(super) struct Channel {
     /// Grows whenever work may have appeared.
     pub(super) wakes: u64,
     pub(super) jobs: BTreeMap<JobId, Job>,
-    pub(super) waiting: Order,
+    pub(super) waiting: WaitingOrder,
     owners: BTreeMap<Owner, Lease>,
     keys: Keys,
     claims: Claims,
@@ -40,7 +40,7 @@ pub(super) struct Pause {
 /// A record as text, the way a driver keeps it, and where it is.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) at: Spot,
+    pub(super) at: JobLocation,
     /// That of its meta, for when that cannot be read.
     priority: Priority,
     pub(super) meta: String,
@@ -49,8 +49,8 @@ pub(super) struct Job {
 
 /// Where a job is, with what orders it there.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Spot {
-    Waiting(order::Place),
+pub(super) enum JobLocation {
+    Waiting(waiting_order::Rank),
     Delayed(Timestamp),
     Reserved(Owner),
     Failed(Timestamp),
@@ -62,13 +62,13 @@ struct Lease {
     seq: u64,
 }
 
-impl Spot {
-    pub(super) fn state(&self) -> State {
+impl JobLocation {
+    pub(super) fn state(&self) -> JobState {
         match self {
-            Self::Waiting(_) => State::Waiting,
-            Self::Delayed(_) => State::Delayed,
-            Self::Reserved(_) => State::Reserved,
-            Self::Failed(_) => State::Failed,
+            Self::Waiting(_) => JobState::Waiting,
+            Self::Delayed(_) => JobState::Delayed,
+            Self::Reserved(_) => JobState::Reserved,
+            Self::Failed(_) => JobState::Failed,
         }
     }
 }
@@ -81,7 +81,7 @@ impl Channel {
             pause: None,
             wakes: 0,
             jobs: BTreeMap::new(),
-            waiting: Order::default(),
+            waiting: WaitingOrder::default(),
             owners: BTreeMap::new(),
             keys: Keys::default(),
             claims: Claims::default(),
@@ -93,7 +93,7 @@ impl Channel {
     pub(super) fn push(&mut self, now: Timestamp, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
         let mut dues = Vec::new();
         for (index, job) in jobs.iter().enumerate() {
-            let due = batch::due(job.start, now).map_err(|why| PushError::Job { index, why })?;
+            let due = driver_rules::due(job.start, now).map_err(|why| PushError::Job { index, why })?;
             dues.push(due);
         }
         let existing = self.jobs.last_key_value().map_or(0, |(id, _)| id.0);
@@ -113,7 +113,8 @@ impl Channel {
             let id = JobId(last);
             self.keys.take(id, &job.meta, now);
             let priority = job.meta.priority;
-            let at = due.map_or_else(|| Spot::Waiting(self.waiting.back(priority)), Spot::Delayed);
+            let at =
+                due.map_or_else(|| JobLocation::Waiting(self.waiting.back(priority)), JobLocation::Delayed);
             let payload = job.payload.as_str().to_owned();
             self.jobs.insert(id, Job { at: at.clone(), priority, meta: text(&job.meta), payload });
             self.put(id, at);
@@ -134,14 +135,14 @@ impl Channel {
         self.owners.keys().cloned().collect()
     }
 
-    pub(super) fn lapse(&mut self, owner: &Owner) {
+    pub(super) fn expire_lease(&mut self, owner: &Owner) {
         if let Some(lease) = self.owners.get_mut(owner) {
             lease.until = Timestamp(0);
         }
     }
 
     /// Checks a call that carries a `seq` and renews the lease.
-    pub(super) fn speak(&mut self, now: Timestamp, owner: &Owner, seq: u64) -> Result<(), StoreError> {
+    pub(super) fn renew_lease(&mut self, now: Timestamp, owner: &Owner, seq: u64) -> Result<(), StoreError> {
         let lease = self.owners.get_mut(owner).ok_or(StoreError::Lost)?;
         if seq <= lease.seq {
             return Err(StoreError::Replayed);
@@ -151,23 +152,23 @@ impl Channel {
     }
 
     pub(super) fn turn(&mut self, now: Timestamp, turn: &Turn<'_>) -> Result<TurnReply, StoreError> {
-        self.speak(now, turn.owner, turn.seq)?;
-        let exceptions = self.settle(now, turn.owner, turn.settlements);
-        for free in turn.frees {
+        self.renew_lease(now, turn.owner, turn.seq)?;
+        let conflicts = self.settle(now, turn.owner, turn.settlements);
+        for free in turn.releases {
             match free {
-                Free::Unique { id, key } => self.keys.free(*id, key),
-                Free::Lock { id, key } => self.claims.free(turn.owner, *id, key),
+                KeyRelease::Unique { id, key } => self.keys.free(*id, key),
+                KeyRelease::Lock { id, key } => self.claims.free(turn.owner, *id, key),
             }
         }
         self.promote(now);
         let pause = self.pause(now);
         let leased = if pause.is_some() { Vec::new() } else { self.lease(turn) };
-        let due = self.of(State::Delayed).first().map(|(due, _)| Timestamp(*due));
+        let due = self.of(JobState::Delayed).first().map(|(due, _)| Timestamp(*due));
         let changes = due.into_iter().chain(pause.and_then(|pause| pause.until));
         let next_due = changes.min().map(|next| next.since(now));
-        let waiting = if pause.is_some() { 0 } else { self.of(State::Waiting).len() as u64 };
+        let waiting = if pause.is_some() { 0 } else { self.of(JobState::Waiting).len() as u64 };
         let held = self.held(turn.owner).len() as u64;
-        Ok(TurnReply { exceptions, leased, next_due, held, waiting, now })
+        Ok(TurnReply { conflicts, leased, next_due, held, waiting, now })
     }
 
     fn settle(
@@ -175,51 +176,52 @@ impl Channel {
         now: Timestamp,
         owner: &Owner,
         settlements: &[Settlement],
-    ) -> Vec<(JobId, Exception)> {
-        let (mut exceptions, mut fronts) = (Vec::new(), Vec::new());
+    ) -> Vec<(JobId, SettleConflict)> {
+        let (mut conflicts, mut fronts) = (Vec::new(), Vec::new());
         for Settlement { id, to, .. } in settlements {
             match self.jobs.get(id).map(|job| &job.at) {
-                Some(Spot::Reserved(holder)) if holder == owner => {}
+                Some(JobLocation::Reserved(holder)) if holder == owner => {}
                 Some(_) => {
-                    exceptions.push((*id, Exception::Stale));
+                    conflicts.push((*id, SettleConflict::Stale));
                     continue;
                 }
                 None => {
-                    exceptions.push((*id, Exception::Cleared));
+                    conflicts.push((*id, SettleConflict::Cleared));
                     continue;
                 }
             }
             match to {
-                Place::Done => {
+                Destination::Done => {
                     self.remove(*id);
                     self.done += 1;
                 }
-                Place::Front(meta) => {
+                Destination::Front(meta) => {
                     self.rewrite(*id, meta);
                     // Parked at the back, which also makes a second settlement of the same job stale.
                     self.put_last(*id);
                     fronts.push(*id);
                 }
-                Place::Back(meta) => {
+                Destination::Back(meta) => {
                     self.rewrite(*id, meta);
                     self.put_last(*id);
                 }
-                Place::Delayed(delay, meta) => {
+                Destination::Delayed(delay, meta) => {
                     self.rewrite(*id, meta);
-                    self.put(*id, Spot::Delayed(now.after((*delay).min(MAX_DELAY))));
+                    self.put(*id, JobLocation::Delayed(now.after((*delay).min(MAX_DELAY))));
                 }
-                Place::Failed(meta) => {
+                Destination::Failed(meta) => {
                     self.rewrite(*id, meta);
                     self.fail(*id, now);
                 }
             }
         }
         self.put_first(&fronts);
-        exceptions
+        conflicts
     }
 
     fn promote(&mut self, now: Timestamp) {
-        let due: Vec<_> = self.of(State::Delayed).into_iter().take_while(|(due, _)| *due <= now.0).collect();
+        let due: Vec<_> =
+            self.of(JobState::Delayed).into_iter().take_while(|(due, _)| *due <= now.0).collect();
         for (_, id) in due.into_iter().take(MAX_BATCH) {
             self.put_last(id);
         }
@@ -229,7 +231,7 @@ impl Channel {
         let (mut leased, mut bytes) = (Vec::new(), 0);
         while leased.len() < turn.want.min(MAX_BATCH) && (leased.is_empty() || bytes < turn.max_bytes) {
             let Some(id) = self.waiting.first() else { break };
-            self.put(id, Spot::Reserved(turn.owner.clone()));
+            self.put(id, JobLocation::Reserved(turn.owner.clone()));
             bytes += self.jobs[&id].payload.len();
             leased.push(self.read(id));
         }
@@ -237,7 +239,7 @@ impl Channel {
     }
 
     pub(super) fn held(&self, owner: &Owner) -> Vec<JobId> {
-        let held = |job: &Job| matches!(&job.at, Spot::Reserved(holder) if holder == owner);
+        let held = |job: &Job| matches!(&job.at, JobLocation::Reserved(holder) if holder == owner);
         self.jobs.iter().filter(|(_, job)| held(job)).map(|(id, _)| *id).collect()
     }
 
@@ -256,20 +258,20 @@ impl Channel {
         seq: u64,
         id: JobId,
     ) -> Result<Option<Leased>, StoreError> {
-        self.speak(now, owner, seq)?;
+        self.renew_lease(now, owner, seq)?;
         let there = match self.jobs.get(&id).map(|job| job.at.state()) {
-            Some(State::Failed) => {
+            Some(JobState::Failed) => {
                 self.take_key_again(id, now);
                 true
             }
-            Some(State::Delayed) => true,
-            Some(State::Waiting) => self.waiting.is_among(TAKE_DEPTH, id),
-            Some(State::Reserved) | None => false,
+            Some(JobState::Delayed) => true,
+            Some(JobState::Waiting) => self.waiting.is_among(TAKE_DEPTH, id),
+            Some(JobState::Reserved) | None => false,
         };
         if !there {
             return Ok(None);
         }
-        self.put(id, Spot::Reserved(owner.clone()));
+        self.put(id, JobLocation::Reserved(owner.clone()));
         Ok(Some(self.read(id)))
     }
 
@@ -278,18 +280,19 @@ impl Channel {
         now: Timestamp,
         owner: &Owner,
         claims: &[Claim],
-    ) -> Result<Vec<Claimed>, StoreError> {
+    ) -> Result<Vec<LimitDecision>, StoreError> {
         if !self.owners.contains_key(owner) {
             return Err(StoreError::Lost);
         }
-        let held = |job: Option<&Job>| matches!(job, Some(Job { at: Spot::Reserved(by), .. }) if by == owner);
+        let held =
+            |job: Option<&Job>| matches!(job, Some(Job { at: JobLocation::Reserved(by), .. }) if by == owner);
         let mut answers = Vec::new();
         for claim in claims {
             let may = held(self.jobs.get(&claim.id));
             answers.push(if may {
                 self.claims.ask(now, owner, claim)
             } else {
-                Claimed::Wait(Duration::ZERO)
+                LimitDecision::Wait(Duration::ZERO)
             });
         }
         Ok(answers)
@@ -303,8 +306,8 @@ impl Channel {
         Ok(held.len() as u64)
     }
 
-    pub(super) fn reap(&mut self, now: Timestamp, whom: Reap<'_>) -> u64 {
-        let dead: Vec<_> = match whom {
+    pub(super) fn reap(&mut self, now: Timestamp, target: Reap<'_>) -> u64 {
+        let dead: Vec<_> = match target {
             Reap::Owner(owner) => {
                 self.owners.remove_entry(owner).map(|(owner, _)| owner).into_iter().collect()
             }
@@ -331,7 +334,7 @@ impl Channel {
 
     /// Raises `lost` where the record can be read; whether the job fails by it.
     fn raise_lost(&mut self, id: JobId, now: Timestamp) -> bool {
-        let Ok(meta) = serde_json::from_str::<Meta>(&self.jobs[&id].meta) else { return false };
+        let Ok(meta) = serde_json::from_str::<JobMeta>(&self.jobs[&id].meta) else { return false };
         let meta = meta.after_lost(now);
         self.rewrite(id, &meta);
         meta.failed.is_some()
@@ -340,29 +343,29 @@ impl Channel {
     /// Puts a job at the back of its priority.
     pub(super) fn put_last(&mut self, id: JobId) {
         let back = self.waiting.back(self.jobs[&id].priority);
-        self.put(id, Spot::Waiting(back));
+        self.put(id, JobLocation::Waiting(back));
     }
 
     /// Puts jobs at the front of their priorities; the first one given comes first.
     fn put_first(&mut self, ids: &[JobId]) {
         for id in ids.iter().rev() {
             let front = self.waiting.front(self.jobs[id].priority);
-            self.put(*id, Spot::Waiting(front));
+            self.put(*id, JobLocation::Waiting(front));
         }
     }
 
     fn fail(&mut self, id: JobId, now: Timestamp) {
-        self.put(id, Spot::Failed(now));
+        self.put(id, JobLocation::Failed(now));
         self.keys.end(id);
     }
 
     /// The one place that moves a job: keeps the order of waiting and the job's own place in step.
-    fn put(&mut self, id: JobId, to: Spot) {
+    fn put(&mut self, id: JobId, to: JobLocation) {
         let job = self.jobs.get_mut(&id).expect("only jobs that exist are moved");
-        if let Spot::Waiting(place) = job.at {
+        if let JobLocation::Waiting(place) = job.at {
             self.waiting.remove(place);
         }
-        if let Spot::Waiting(place) = to {
+        if let JobLocation::Waiting(place) = to {
             self.waiting.insert(place, id);
             self.wakes += 1;
         }
@@ -370,26 +373,26 @@ impl Channel {
     }
 
     pub(super) fn remove(&mut self, id: JobId) {
-        if let Some(Job { at: Spot::Waiting(place), .. }) = self.jobs.remove(&id) {
+        if let Some(Job { at: JobLocation::Waiting(place), .. }) = self.jobs.remove(&id) {
             self.waiting.remove(place);
         }
         self.keys.end(id);
     }
 
-    pub(super) fn rewrite(&mut self, id: JobId, meta: &Meta) {
+    pub(super) fn rewrite(&mut self, id: JobId, meta: &JobMeta) {
         let job = self.jobs.get_mut(&id).expect("only jobs that exist are rewritten");
-        if meta.failed == Some(FailReason::Malformed) && serde_json::from_str::<Meta>(&job.meta).is_err() {
-            job.payload = batch::as_found(&job.meta, &job.payload);
+        if meta.failed == Some(FailReason::Malformed) && serde_json::from_str::<JobMeta>(&job.meta).is_err() {
+            job.payload = driver_rules::as_found(&job.meta, &job.payload);
         }
         (job.meta, job.priority) = (text(meta), meta.priority);
     }
 
     fn read(&self, id: JobId) -> Leased {
         let job = &self.jobs[&id];
-        batch::leased(id, &job.meta, job.payload.clone())
+        driver_rules::leased(id, &job.meta, job.payload.clone())
     }
 
-    fn holder(&self, meta: &Meta, now: Timestamp) -> Option<JobId> {
+    fn holder(&self, meta: &JobMeta, now: Timestamp) -> Option<JobId> {
         self.holder_of(meta.unique.as_deref()?, now)
     }
 
@@ -400,13 +403,13 @@ impl Channel {
 
     /// Gives a job its key again where that is free. One that was taken for a time was taken once.
     pub(super) fn take_key_again(&mut self, id: JobId, now: Timestamp) {
-        let Ok(meta) = serde_json::from_str::<Meta>(&self.jobs[&id].meta) else { return };
+        let Ok(meta) = serde_json::from_str::<JobMeta>(&self.jobs[&id].meta) else { return };
         if meta.unique_for_ms.is_none() && self.holder(&meta, now).is_none() {
             self.keys.take(id, &meta, now);
         }
     }
 }
 
-fn text(meta: &Meta) -> String {
+fn text(meta: &JobMeta) -> String {
     serde_json::to_string(meta).expect("meta is plain data and always has a JSON form")
 }

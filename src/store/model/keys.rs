@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::job::{JobId, Meta, Timestamp};
+use crate::job::{JobId, JobMeta, Timestamp};
 
 /// The unique keys of a channel.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ impl Keys {
     }
 
     /// Gives the key of a new job to it; nobody holds it.
-    pub(super) fn take(&mut self, id: JobId, meta: &Meta, now: Timestamp) {
+    pub(super) fn take(&mut self, id: JobId, meta: &JobMeta, now: Timestamp) {
         if let Some(key) = &meta.unique {
             let until = meta.unique_for_ms.map(|ms| now.after(Duration::from_millis(ms)));
             self.0.insert(key.clone(), Hold { id, until });

@@ -6,15 +6,15 @@ use std::time::Duration;
 use redis::{Cmd, ToRedisArgs, Value};
 
 use super::RedisStore;
-use super::errors::{Trouble, Verdict};
-use super::link::Line;
+use super::connection::Connection;
+use super::errors::{CallError, ErrorClass};
 use super::scripts::{Loaded, Script};
 use crate::store::StoreError;
 
 /// A call being put together. Its connection is open, because the script's text depends on the server.
 pub(super) struct Call<'a> {
     store: &'a RedisStore,
-    line: Arc<Line>,
+    connection: Arc<Connection>,
     script: &'static Loaded,
     cmd: Cmd,
     doing: &'static str,
@@ -28,23 +28,23 @@ impl RedisStore {
         doing: &'static str,
         keys: &[String],
     ) -> Result<Call<'_>, StoreError> {
-        let line = self.calls.line(doing).await?;
-        let script = script.loaded(line.flags);
+        let connection = self.calls.connection(doing).await?;
+        let script = script.loaded(connection.flags);
         let fixed = self.keys.fixed();
         let mut cmd = redis::cmd("EVALSHA");
         cmd.arg(&script.sha).arg(fixed.len() + keys.len()).arg(fixed).arg(keys);
-        Ok(Call { store: self, line, script, cmd, doing })
+        Ok(Call { store: self, connection, script, cmd, doing })
     }
 
     /// Sends a plain command; for reading what needs no script.
     pub(super) async fn plain(&self, cmd: &Cmd, doing: &'static str) -> Result<Value, StoreError> {
-        let line = self.calls.line(doing).await?;
-        let answer = self.calls.send(&line, cmd, Duration::ZERO).await;
-        answer.map_err(|trouble| self.failed(trouble, doing))
+        let connection = self.calls.connection(doing).await?;
+        let answer = self.calls.send(&connection, cmd, Duration::ZERO).await;
+        answer.map_err(|error| self.failed(error, doing))
     }
 
-    pub(super) fn failed(&self, trouble: Trouble, doing: &'static str) -> StoreError {
-        trouble.into_store(self.place(), doing)
+    pub(super) fn failed(&self, error: CallError, doing: &'static str) -> StoreError {
+        error.into_store(self.place(), doing)
     }
 
     /// What was read of an answer, or the error that it has an unexpected form.
@@ -66,15 +66,15 @@ impl Call<'_> {
     /// the call made again.
     pub(super) async fn send(self) -> Result<Value, StoreError> {
         let calls = &self.store.calls;
-        let mut answer = calls.send(&self.line, &self.cmd, Duration::ZERO).await;
-        if answer.as_ref().is_err_and(|trouble| trouble.verdict() == Verdict::Load) {
+        let mut answer = calls.send(&self.connection, &self.cmd, Duration::ZERO).await;
+        if answer.as_ref().is_err_and(|error| error.class() == ErrorClass::Load) {
             let mut load = redis::cmd("SCRIPT");
             load.arg("LOAD").arg(&self.script.text);
-            answer = match calls.send(&self.line, &load, Duration::ZERO).await {
-                Ok(_) => calls.send(&self.line, &self.cmd, Duration::ZERO).await,
-                Err(trouble) => Err(trouble),
+            answer = match calls.send(&self.connection, &load, Duration::ZERO).await {
+                Ok(_) => calls.send(&self.connection, &self.cmd, Duration::ZERO).await,
+                Err(error) => Err(error),
             };
         }
-        answer.map_err(|trouble| self.store.failed(trouble, self.doing))
+        answer.map_err(|error| self.store.failed(error, self.doing))
     }
 }

@@ -10,7 +10,7 @@ use crate::store::StoreError;
 
 /// What an error of the server asks of us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ErrorClass {
     /// Back off and try again, on a new connection: this server may not be the one to talk to any more.
     Away,
     /// Back off and try again; the connection is sound.
@@ -28,104 +28,106 @@ pub(super) enum Verdict {
 }
 
 /// Codes and what they mean. A code that is not here is a passing error on a sound connection.
-const CODES: &[(&str, Verdict)] = &[
+const CODES: &[(&str, ErrorClass)] = &[
     // The server is a replica, or was demoted.
-    ("READONLY", Verdict::Away),
-    ("MASTERDOWN", Verdict::Away),
+    ("READONLY", ErrorClass::Away),
+    ("MASTERDOWN", ErrorClass::Away),
     // It is coming up, or cannot write safely at the moment.
-    ("LOADING", Verdict::Later),
-    ("NOREPLICAS", Verdict::Later),
-    ("MISCONF", Verdict::Later),
-    ("BUSY", Verdict::Later),
+    ("LOADING", ErrorClass::Later),
+    ("NOREPLICAS", ErrorClass::Later),
+    ("MISCONF", ErrorClass::Later),
+    ("BUSY", ErrorClass::Later),
     // The channel's slot is elsewhere or on its way.
-    ("CLUSTERDOWN", Verdict::Away),
-    ("MOVED", Verdict::Away),
-    ("ASK", Verdict::Away),
-    ("TRYAGAIN", Verdict::Later),
+    ("CLUSTERDOWN", ErrorClass::Away),
+    ("MOVED", ErrorClass::Away),
+    ("ASK", ErrorClass::Away),
+    ("TRYAGAIN", ErrorClass::Later),
     // Our call was cut off.
-    ("UNBLOCKED", Verdict::Away),
-    ("EXECABORT", Verdict::Later),
-    ("UNKILLABLE", Verdict::Later),
-    ("NOSCRIPT", Verdict::Load),
-    ("OOM", Verdict::Full),
-    ("NOAUTH", Verdict::Refused("it wants a password: set `password` under `driver.connection`")),
+    ("UNBLOCKED", ErrorClass::Away),
+    ("EXECABORT", ErrorClass::Later),
+    ("UNKILLABLE", ErrorClass::Later),
+    ("NOSCRIPT", ErrorClass::Load),
+    ("OOM", ErrorClass::Full),
+    ("NOAUTH", ErrorClass::Refused("it wants a password: set `password` under `driver.connection`")),
     (
         "WRONGPASS",
-        Verdict::Refused(
+        ErrorClass::Refused(
             "it refuses the password: check `username` and `password` under `driver.connection`",
         ),
     ),
     (
         "NOPERM",
-        Verdict::Refused(
+        ErrorClass::Refused(
             "its user may not do this: grant it the commands and the keys `aint-queue:*` named in the documentation",
         ),
     ),
     (
         "DENIED",
-        Verdict::Refused("it runs in protected mode: give it a password or bind it to the right address"),
+        ErrorClass::Refused("it runs in protected mode: give it a password or bind it to the right address"),
     ),
     (
         "CROSSSLOT",
-        Verdict::Refused("it does not keep the keys of one channel together: connect to a server that does"),
+        ErrorClass::Refused(
+            "it does not keep the keys of one channel together: connect to a server that does",
+        ),
     ),
-    ("WRONGTYPE", Verdict::Foreign),
-    ("AINTKEY", Verdict::Foreign),
-    ("AINTSCHEMA", Verdict::OtherSchema),
+    ("WRONGTYPE", ErrorClass::Foreign),
+    ("AINTKEY", ErrorClass::Foreign),
+    ("AINTSCHEMA", ErrorClass::OtherSchema),
 ];
 
 /// Texts of errors whose code is the general `ERR`.
-const TEXTS: &[(&str, Verdict)] = &[
-    ("max number of clients", Verdict::Away),
-    ("DB index is out of range", Verdict::Refused("it has no database of this number: check `database`")),
-    ("invalid DB index", Verdict::Refused("it has no database of this number: check `database`")),
-    ("SELECT is not allowed", Verdict::Refused("it has one database only: set `database` to 0")),
+const TEXTS: &[(&str, ErrorClass)] = &[
+    ("max number of clients", ErrorClass::Away),
+    ("DB index is out of range", ErrorClass::Refused("it has no database of this number: check `database`")),
+    ("invalid DB index", ErrorClass::Refused("it has no database of this number: check `database`")),
+    ("SELECT is not allowed", ErrorClass::Refused("it has one database only: set `database` to 0")),
     (
         "without any password configured",
-        Verdict::Refused(
+        ErrorClass::Refused(
             "it has no password: remove `password` under `driver.connection`, or set one on the server",
         ),
     ),
     (
         "no password is set",
-        Verdict::Refused(
+        ErrorClass::Refused(
             "it has no password: remove `password` under `driver.connection`, or set one on the server",
         ),
     ),
     (
         "invalid password",
-        Verdict::Refused("it refuses the password: check `password` under `driver.connection`"),
+        ErrorClass::Refused("it refuses the password: check `password` under `driver.connection`"),
     ),
     (
         "unknown command",
-        Verdict::Refused("it does not know a command we need: use Redis 6.2 or newer, or Valkey"),
+        ErrorClass::Refused("it does not know a command we need: use Redis 6.2 or newer, or Valkey"),
     ),
-    ("is not an integer", Verdict::Foreign),
-    ("is not a valid float", Verdict::Foreign),
+    ("is not an integer", ErrorClass::Foreign),
+    ("is not a valid float", ErrorClass::Foreign),
 ];
 
 /// What an error means, by its code and text.
-pub(super) fn verdict(code: &str, detail: &str) -> Verdict {
-    let known = |code: &str| CODES.iter().find(|(known, _)| *known == code).map(|(_, verdict)| *verdict);
-    if let Some(verdict) = known(code) {
-        return verdict;
+pub(super) fn class(code: &str, detail: &str) -> ErrorClass {
+    let known = |code: &str| CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class);
+    if let Some(class) = known(code) {
+        return class;
     }
     if code != "ERR" {
-        return Verdict::Later;
+        return ErrorClass::Later;
     }
     // Before Redis 7 an error inside a script arrives as ERR with the code somewhere in its text.
     if detail.contains("running script") {
         let inner = detail.split(|c: char| !c.is_ascii_uppercase()).find_map(known);
-        if let Some(verdict) = inner {
-            return verdict;
+        if let Some(class) = inner {
+            return class;
         }
     }
-    TEXTS.iter().find(|(text, _)| detail.contains(text)).map_or(Verdict::Later, |(_, verdict)| *verdict)
+    TEXTS.iter().find(|(text, _)| detail.contains(text)).map_or(ErrorClass::Later, |(_, class)| *class)
 }
 
 /// Why a call did not get through, or what the server said to it.
 #[derive(Debug, Error)]
-pub(super) enum Trouble {
+pub(super) enum CallError {
     #[error("could not connect")]
     Connect(#[source] std::io::Error),
     #[error("no answer within {} ms", .0.as_millis())]
@@ -133,17 +135,17 @@ pub(super) enum Trouble {
     #[error("the connection broke")]
     Broken(#[source] RedisError),
     #[error("the server answered \"{0}\"")]
-    Said(Said),
+    ServerError(ServerError),
 }
 
 /// An error the server answered with.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct ServerError {
     code: String,
     detail: String,
 }
 
-impl Said {
+impl ServerError {
     /// Whether this is its code.
     pub(super) fn is(&self, code: &str) -> bool {
         self.code == code
@@ -155,49 +157,49 @@ impl Said {
     }
 }
 
-impl fmt::Display for Said {
+impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.code, self.detail)
     }
 }
 
-impl Trouble {
+impl CallError {
     /// Sorts what the client reports: an error in a reply, or no usable reply at all.
     pub(super) fn from_client(error: RedisError) -> Self {
         match error.code() {
             Some(code) => {
                 let (code, detail) = (code.to_owned(), error.detail().unwrap_or_default().to_owned());
-                Self::Said(Said { code, detail })
+                Self::ServerError(ServerError { code, detail })
             }
             None => Self::Broken(error),
         }
     }
 
-    pub(super) fn verdict(&self) -> Verdict {
+    pub(super) fn class(&self) -> ErrorClass {
         match self {
-            Self::Said(said) => verdict(&said.code, &said.detail),
-            Self::Connect(_) | Self::NoAnswer(_) | Self::Broken(_) => Verdict::Away,
+            Self::ServerError(error) => class(&error.code, &error.detail),
+            Self::Connect(_) | Self::NoAnswer(_) | Self::Broken(_) => ErrorClass::Away,
         }
     }
 
     /// The error as the store's callers get it.
     pub(super) fn into_store(self, place: &str, doing: &'static str) -> StoreError {
         let place = place.to_owned();
-        match self.verdict() {
-            Verdict::Away | Verdict::Later | Verdict::Load => {
+        match self.class() {
+            ErrorClass::Away | ErrorClass::Later | ErrorClass::Load => {
                 StoreError::Unavailable { place, doing, source: Box::new(self) }
             }
-            Verdict::Full => StoreError::Full {
+            ErrorClass::Full => StoreError::Full {
                 place,
                 detail: "it has reached its `maxmemory`: let the masters work, clear what is not needed, or raise the limit"
                     .into(),
             },
-            Verdict::Refused(remedy) => StoreError::Refused { place, detail: remedy.into() },
-            Verdict::Foreign => StoreError::Corrupt {
+            ErrorClass::Refused(remedy) => StoreError::Refused { place, detail: remedy.into() },
+            ErrorClass::Foreign => StoreError::Corrupt {
                 place,
                 detail: format!("{self}: something else writes to keys that begin with \"aint-queue:\"; remove what is not ours, or use another `database`"),
             },
-            Verdict::OtherSchema => StoreError::Corrupt {
+            ErrorClass::OtherSchema => StoreError::Corrupt {
                 place,
                 detail: format!("{self}: the channel was written by another version of aint-queue; use that version, or another `database`"),
             },
@@ -210,8 +212,8 @@ mod tests {
     use super::*;
 
     fn store_error(code: &str, detail: &str) -> StoreError {
-        let said = Said { code: code.into(), detail: detail.into() };
-        Trouble::Said(said).into_store("redis://h:1/0", "testing")
+        let error = ServerError { code: code.into(), detail: detail.into() };
+        CallError::ServerError(error).into_store("redis://h:1/0", "testing")
     }
 
     #[test]
@@ -241,16 +243,16 @@ mod tests {
     #[test]
     fn a_server_that_may_not_be_the_right_one_any_more_is_left() {
         for code in ["READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "UNBLOCKED"] {
-            assert_eq!(verdict(code, ""), Verdict::Away, "{code}");
+            assert_eq!(class(code, ""), ErrorClass::Away, "{code}");
         }
         for code in ["LOADING", "TRYAGAIN", "NOREPLICAS", "MISCONF", "BUSY", "EXECABORT"] {
-            assert_eq!(verdict(code, ""), Verdict::Later, "{code}");
+            assert_eq!(class(code, ""), ErrorClass::Later, "{code}");
         }
     }
 
     #[test]
     fn an_unknown_script_is_loaded() {
-        assert_eq!(verdict("NOSCRIPT", "No matching script."), Verdict::Load);
+        assert_eq!(class("NOSCRIPT", "No matching script."), ErrorClass::Load);
     }
 
     #[test]
@@ -302,16 +304,16 @@ mod tests {
     fn an_error_inside_a_script_of_an_older_server_keeps_its_meaning() {
         let text =
             |inner: &str| format!("Error running script (call to f_ab): @user_script:12: {inner} text.");
-        assert_eq!(verdict("ERR", &text("-OOM command not allowed")), Verdict::Full);
-        assert_eq!(verdict("ERR", &text("WRONGTYPE Operation")), Verdict::Foreign);
-        assert_eq!(verdict("ERR", &text("-READONLY You can't write")), Verdict::Away);
-        assert_eq!(verdict("ERR", &text("something else")), Verdict::Later);
+        assert_eq!(class("ERR", &text("-OOM command not allowed")), ErrorClass::Full);
+        assert_eq!(class("ERR", &text("WRONGTYPE Operation")), ErrorClass::Foreign);
+        assert_eq!(class("ERR", &text("-READONLY You can't write")), ErrorClass::Away);
+        assert_eq!(class("ERR", &text("something else")), ErrorClass::Later);
     }
 
     #[test]
     fn what_is_not_understood_passes_and_keeps_the_connection() {
-        assert_eq!(verdict("NEWCODE", "x"), Verdict::Later);
-        assert_eq!(verdict("ERR", "something new"), Verdict::Later);
+        assert_eq!(class("NEWCODE", "x"), ErrorClass::Later);
+        assert_eq!(class("ERR", "something new"), ErrorClass::Later);
         let unknown = store_error("NEWCODE", "of 2031");
         let source = std::error::Error::source(&unknown).unwrap().to_string();
         assert!(source.contains("NEWCODE of 2031"), "{source}");

@@ -5,7 +5,7 @@ use crate::store::Owner;
 /// How many keys every script is given.
 const COUNT: usize = 15;
 
-/// The keys every script is given first, in the order that `scripts/check.lua` documents.
+/// The keys every script is given first, in the order that `scripts/lib/channel_keys.lua` documents.
 const NAMES: [&str; COUNT] = [
     "schema",
     "records",

@@ -17,15 +17,15 @@
 //! +zrangebyscore +zrevrange +zlexcount +zrandmember
 //! ```
 //!
-//! All keys of a channel are named `aint-queue:{channel}:…`; `scripts/check.lua` lists them.
+//! All keys of a channel are named `aint-queue:{channel}:…`; `scripts/lib/channel_keys.lua` lists them.
 
 mod call;
-mod claim;
 mod clear;
+mod connection;
 mod errors;
 mod keys;
-mod link;
-mod list;
+mod limits;
+mod listing;
 mod owner;
 mod pause;
 mod push;
@@ -42,24 +42,24 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::Value;
 
+use self::connection::{Connector, ServerAddress};
 use self::keys::Keys;
-use self::link::{Link, Target};
 use self::wait::Waits;
 use super::{
-    Claim, Claimed, Clear, Cleared, Cursor, Leased, Listed, Owner, Page, PushError, Pushed, Reap, State,
-    Status, Store, StoreError, Turn, TurnReply,
+    Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, Owner, Page,
+    PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
 };
 use crate::config;
-use crate::job::{JobId, Meta, NewJob, Priority, Timestamp};
+use crate::job::{JobId, JobMeta, NewJob, Priority, Timestamp};
 
 /// One channel on a Redis server.
 #[derive(Debug)]
 pub struct RedisStore {
     keys: Keys,
-    calls: Link,
+    calls: Connector,
     waits: Waits,
     lease: Duration,
-    patience: Duration,
+    reap_delay: Duration,
     /// The owners met last, for the scripts that must be given every one. Never trusted: they check it.
     owners: Mutex<Vec<Owner>>,
     /// The average size of the records leased last; a guess at the next ones.
@@ -76,14 +76,14 @@ pub struct Options {
     pub lease: Duration,
     /// How long connection and server must have been up before [`Reap::Expired`] trusts what it sees;
     /// a third of a lease when `None`.
-    pub patience: Option<Duration>,
+    pub reap_delay: Option<Duration>,
     /// Whether the server knows script flags, as Redis 7 and its kin do; found out by its version when `None`.
     pub script_flags: Option<bool>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(30), patience: None, script_flags: None }
+        Self { lease: Duration::from_secs(30), reap_delay: None, script_flags: None }
     }
 }
 
@@ -107,15 +107,15 @@ impl RedisStore {
         channel: &str,
         options: Options,
     ) -> Result<Self, StoreError> {
-        let target = Arc::new(Target::new(config, options.script_flags));
+        let target = Arc::new(ServerAddress::new(config, options.script_flags));
         let keys = Keys::of(channel);
         let waits = Waits::new(Arc::clone(&target), keys.notify());
         let store = Self {
             keys,
-            calls: Link::new(target),
+            calls: Connector::new(target),
             waits,
             lease: options.lease,
-            patience: options.patience.unwrap_or(options.lease / 3),
+            reap_delay: options.reap_delay.unwrap_or(options.lease / 3),
             owners: Mutex::default(),
             record_bytes: AtomicUsize::new(FIRST_GUESS),
         };
@@ -151,7 +151,7 @@ impl Store for RedisStore {
         self.take_turn(turn).await
     }
 
-    async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<Claimed>, StoreError> {
+    async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<LimitDecision>, StoreError> {
         self.claims(owner, claims).await
     }
 
@@ -171,19 +171,19 @@ impl Store for RedisStore {
         self.end_self(owner).await
     }
 
-    async fn reap(&self, whom: Reap<'_>) -> Result<u64, StoreError> {
-        self.free_dead(whom).await
+    async fn reap(&self, target: Reap<'_>) -> Result<u64, StoreError> {
+        self.free_dead(target).await
     }
 
     async fn wait(&self, timeout: Duration) -> Result<(), StoreError> {
         self.waits.wait(timeout).await
     }
 
-    async fn status(&self) -> Result<Status, StoreError> {
+    async fn status(&self) -> Result<JobCounts, StoreError> {
         self.counts().await
     }
 
-    async fn get(&self, id: JobId) -> Result<Option<Listed>, StoreError> {
+    async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
         self.find(id).await
     }
 
@@ -191,11 +191,11 @@ impl Store for RedisStore {
         self.holder_of(key).await
     }
 
-    async fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+    async fn list(&self, state: JobState, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         self.page(state, after, limit).await
     }
 
-    async fn requeue(&self, jobs: &[(JobId, Meta)]) -> Result<u64, StoreError> {
+    async fn requeue(&self, jobs: &[(JobId, JobMeta)]) -> Result<u64, StoreError> {
         self.requeue_failed(jobs).await
     }
 
@@ -221,7 +221,7 @@ impl Store for RedisStore {
 }
 
 /// The words with which scripts refuse an owner's call.
-fn spoken(reply: Value) -> Result<Value, StoreError> {
+fn owner_reply(reply: Value) -> Result<Value, StoreError> {
     if reply::is_word(&reply, "LOST") {
         return Err(StoreError::Lost);
     }
@@ -237,7 +237,7 @@ fn micros(duration: Duration) -> u64 {
 }
 
 /// A job's priority as scripts read it.
-fn priority(meta: &Meta) -> &'static str {
+fn priority(meta: &JobMeta) -> &'static str {
     match meta.priority {
         Priority::Normal => "",
         other => other.as_str(),
@@ -245,7 +245,7 @@ fn priority(meta: &Meta) -> &'static str {
 }
 
 /// The unique key that a job holds until it has ended or started.
-fn own_key(meta: &Meta) -> &str {
+fn own_key(meta: &JobMeta) -> &str {
     match meta.unique_for_ms {
         // Held for its time and no longer, whatever becomes of the job.
         Some(_) => "",
@@ -253,6 +253,6 @@ fn own_key(meta: &Meta) -> &str {
     }
 }
 
-fn meta_text(meta: &Meta) -> String {
+fn meta_text(meta: &JobMeta) -> String {
     serde_json::to_string(meta).expect("meta is plain data and always has a JSON form")
 }

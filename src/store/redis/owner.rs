@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use crate::trace::warn;
+use crate::log_macros::warn;
 use redis::Value;
 
-use super::link::info_field;
+use super::connection::info_field;
 use super::reply::{count, fields, int, is_word, jobs, leased, list, metas, sorted_ids, text, texts};
 use super::scripts::Script;
-use super::{RedisStore, micros, own_key, priority, spoken};
+use super::{RedisStore, micros, own_key, owner_reply, priority};
 use crate::job::{JobId, Timestamp};
-use crate::store::batch::TAKE_DEPTH;
+use crate::store::driver_rules::TAKE_DEPTH;
 use crate::store::{Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, Reap, StoreError};
 
 const ENDING: &str = "giving jobs back";
@@ -38,7 +38,7 @@ impl RedisStore {
         const DOING: &str = "asking for held jobs";
         let mut call = self.call(Script::Held, DOING, &[self.keys.reserved(owner)]).await?;
         call.arg(owner.as_str()).arg(seq).arg(micros(self.lease));
-        let reply = spoken(call.send().await?)?;
+        let reply = owner_reply(call.send().await?)?;
         self.understood(sorted_ids(reply), DOING)
     }
 
@@ -51,7 +51,7 @@ impl RedisStore {
             for id in &rest[..rest.len().min(MAX_BATCH)] {
                 call.arg(id.0);
             }
-            let reply = spoken(call.send().await?)?;
+            let reply = owner_reply(call.send().await?)?;
             let read = |reply| {
                 let [seen, ids, records] = fields(reply)?;
                 Some((usize::try_from(count(seen)?).ok().filter(|seen| *seen > 0)?, jobs(ids, records)?))
@@ -77,7 +77,7 @@ impl RedisStore {
         keys.extend((!unique.is_empty()).then(|| self.keys.unique(unique)));
         let mut call = self.call(Script::Take, DOING, &keys).await?;
         call.arg(owner.as_str()).arg(seq).arg(micros(self.lease)).arg(id.0).arg(unique).arg(TAKE_DEPTH);
-        let reply = spoken(call.send().await?)?;
+        let reply = owner_reply(call.send().await?)?;
         let records = self.understood(list(reply), DOING)?;
         Ok(records.into_iter().next().and_then(super::reply::bytes).map(|record| leased(id, record)))
     }
@@ -91,8 +91,8 @@ impl RedisStore {
     }
 
     /// Frees the jobs of dead owners.
-    pub(super) async fn free_dead(&self, whom: Reap<'_>) -> Result<u64, StoreError> {
-        match whom {
+    pub(super) async fn free_dead(&self, target: Reap<'_>) -> Result<u64, StoreError> {
+        match target {
             Reap::Owner(owner) => match self.end(owner, "force").await? {
                 Some(ended) => self.give_back(owner, ended).await,
                 None => Ok(0),
@@ -114,23 +114,23 @@ impl RedisStore {
     /// it or the network was away, have had time to come back and renew.
     async fn trusts_what_it_sees(&self) -> Result<bool, StoreError> {
         const DOING: &str = "looking for dead masters";
-        if self.patience.is_zero() {
+        if self.reap_delay.is_zero() {
             return Ok(true);
         }
-        let line = self.calls.line(DOING).await?;
-        if line.opened.elapsed() < self.patience {
+        let connection = self.calls.connection(DOING).await?;
+        if connection.opened.elapsed() < self.reap_delay {
             return Ok(false);
         }
         let mut info = redis::cmd("INFO");
-        match self.calls.send(&line, info.arg("server"), Duration::ZERO).await {
+        match self.calls.send(&connection, info.arg("server"), Duration::ZERO).await {
             Ok(reply) => {
                 let uptime =
                     text(reply).and_then(|info| info_field(&info, "uptime_in_seconds")?.parse().ok());
-                Ok(uptime.is_none_or(|seconds| Duration::from_secs(seconds) >= self.patience))
+                Ok(uptime.is_none_or(|seconds| Duration::from_secs(seconds) >= self.reap_delay))
             }
             // Not told how long it is up; an unbroken connection to it says as much.
-            Err(trouble) if super::link::is_forbidden(&trouble) => Ok(true),
-            Err(trouble) => Err(self.failed(trouble, DOING)),
+            Err(error) if super::connection::is_forbidden(&error) => Ok(true),
+            Err(error) => Err(self.failed(error, DOING)),
         }
     }
 
@@ -144,7 +144,7 @@ impl RedisStore {
     async fn end(&self, owner: &Owner, how: &str) -> Result<Option<Ended>, StoreError> {
         let mut call = self.call(Script::EndOwner, ENDING, &[self.keys.reserved(owner)]).await?;
         call.arg(owner.as_str()).arg(how);
-        let reply = spoken(call.send().await?)?;
+        let reply = owner_reply(call.send().await?)?;
         if is_word(&reply, "NONE") {
             return Ok(None);
         }
@@ -188,7 +188,7 @@ impl RedisStore {
     }
 
     /// The metas of jobs, where there are any that can be read.
-    async fn metas(&self, ids: &[JobId]) -> Result<Vec<Option<crate::job::Meta>>, StoreError> {
+    async fn metas(&self, ids: &[JobId]) -> Result<Vec<Option<crate::job::JobMeta>>, StoreError> {
         let mut call = self.call(Script::Metas, ENDING, &[]).await?;
         call.arg("all");
         for id in ids {
@@ -207,7 +207,7 @@ impl RedisStore {
         let mut call = self.call(Script::Metas, doing, &[]).await?;
         call.arg("unique").arg(ids);
         let metas = self.understood(metas(call.send().await?), doing)?;
-        let key = |(id, meta): (&String, Option<crate::job::Meta>)| Some((id.clone(), meta?.unique?));
+        let key = |(id, meta): (&String, Option<crate::job::JobMeta>)| Some((id.clone(), meta?.unique?));
         Ok(ids.iter().zip(metas).filter_map(key).collect())
     }
 }

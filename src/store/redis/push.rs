@@ -7,15 +7,15 @@ use redis::Value;
 use super::reply::{int, is_word, list};
 use super::scripts::Script;
 use super::{RedisStore, micros, priority};
-use crate::job::{JobId, MAX_DELAY, Meta, NewJob, NewJobError, Priority, Start, UniqueUntil};
-use crate::store::batch::{self, MAX_ID_LEAD};
+use crate::job::{JobId, JobMeta, MAX_DELAY, NewJob, NewJobError, Priority, Start, UniqueUntil};
+use crate::store::driver_rules::{self, MAX_ID_LEAD};
 use crate::store::{PushError, Pushed, StoreError};
 
 const DOING: &str = "pushing jobs";
 
 impl RedisStore {
     pub(super) async fn add(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
-        batch::check(jobs)?;
+        driver_rules::check(jobs)?;
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
@@ -58,7 +58,7 @@ fn has_options(job: &NewJob) -> bool {
 }
 
 /// Whether a program that knows only the first layout would treat the job wrongly, or forget what its meta says.
-fn needs_layout_2(meta: &Meta) -> bool {
+fn needs_layout_2(meta: &JobMeta) -> bool {
     meta.unique_until != UniqueUntil::End
         || meta.unique_for_ms.is_some()
         || meta.priority != Priority::Normal

@@ -2,8 +2,8 @@
 
 use redis::Value;
 
-use crate::job::{JobId, MAX_PAYLOAD_BYTES, Meta, Timestamp, bounded};
-use crate::store::{Leased, Listed, State, batch};
+use crate::job::{JobId, JobMeta, MAX_PAYLOAD_BYTES, Timestamp, truncated};
+use crate::store::{JobState, JobView, Leased, driver_rules};
 
 pub(super) fn int(value: Value) -> Option<i64> {
     match value {
@@ -88,7 +88,7 @@ pub(super) fn leased(id: JobId, record: Vec<u8>) -> Leased {
         }
         None => std::mem::take(&mut meta),
     };
-    batch::leased(id, &meta, payload)
+    driver_rules::leased(id, &meta, payload)
 }
 
 /// Two lists of the same length: ids and records.
@@ -105,24 +105,24 @@ pub(super) fn jobs(ids: Value, records: Value) -> Option<Vec<Leased>> {
 }
 
 /// A job as shown to people.
-pub(super) fn listed(id: JobId, state: State, score: u64, record: Vec<u8>) -> Listed {
+pub(super) fn listed(id: JobId, state: JobState, score: u64, record: Vec<u8>) -> JobView {
     let at = match state {
-        State::Delayed | State::Failed => Timestamp(score),
-        State::Waiting | State::Reserved => id.pushed_at(),
+        JobState::Delayed | JobState::Failed => Timestamp(score),
+        JobState::Waiting | JobState::Reserved => id.pushed_at(),
     };
     let record = into_text(record);
     match record.split_once('\n') {
-        Some((meta, payload)) => batch::listed(id, state, at, meta, payload.to_owned()),
+        Some((meta, payload)) => driver_rules::listed(id, state, at, meta, payload.to_owned()),
         // Without a newline there is no meta, and the whole text is what was found.
-        None => Listed {
-            payload: bounded(&record, MAX_PAYLOAD_BYTES).to_owned(),
-            ..batch::listed(id, state, at, "", String::new())
+        None => JobView {
+            payload: truncated(&record, MAX_PAYLOAD_BYTES).to_owned(),
+            ..driver_rules::listed(id, state, at, "", String::new())
         },
     }
 }
 
 /// The metas that could be read.
-pub(super) fn metas(value: Value) -> Option<Vec<Option<Meta>>> {
+pub(super) fn metas(value: Value) -> Option<Vec<Option<JobMeta>>> {
     let meta = |value| Some(serde_json::from_slice(&bytes(value)?).ok());
     list(value)?.into_iter().map(meta).collect()
 }
@@ -150,9 +150,9 @@ mod tests {
         for found in ["", "text", "text\nmore", "{\"job\":\"a\"}\n{", "{\"job\":7}\n1"] {
             assert!(matches!(leased(JobId(7), found.into()), Leased::Malformed { .. }), "{found}");
         }
-        assert_eq!(listed(JobId(7), State::Failed, 9, "text".into()).payload, "text");
-        assert_eq!(listed(JobId(7), State::Failed, 9, "text\nmore".into()).payload, "text\nmore");
-        let half = listed(JobId(7), State::Failed, 9, "{\"job\":\"a\"}\n{".into());
+        assert_eq!(listed(JobId(7), JobState::Failed, 9, "text".into()).payload, "text");
+        assert_eq!(listed(JobId(7), JobState::Failed, 9, "text\nmore".into()).payload, "text\nmore");
+        let half = listed(JobId(7), JobState::Failed, 9, "{\"job\":\"a\"}\n{".into());
         assert_eq!((half.meta.job.as_str(), half.payload.as_str(), half.at), ("a", "{", Timestamp(9)));
         assert!(matches!(leased(JobId(7), vec![0xff, b'\n', 0xfe]), Leased::Malformed { .. }));
     }

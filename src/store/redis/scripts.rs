@@ -22,7 +22,7 @@ pub(super) enum Script {
     Metas,
     Free,
     Status,
-    Look,
+    Find,
     Page,
     Requeue,
     Discard,
@@ -62,14 +62,14 @@ struct Parts {
     text: &'static str,
 }
 
-const CHECK: &str = include_str!("scripts/check.lua");
-const FREE_FIRST: &str = include_str!("scripts/free_first.lua");
-const TOOLS: &str = include_str!("scripts/tools.lua");
-const OWN: &str = include_str!("scripts/own.lua");
-const LOCKS: &str = include_str!("scripts/locks.lua");
-const OWNER: &str = include_str!("scripts/owner.lua");
-const PAUSED: &str = include_str!("scripts/paused.lua");
-const OWNERS: &str = include_str!("scripts/owners.lua");
+const CHANNEL_KEYS: &str = include_str!("scripts/lib/channel_keys.lua");
+const MEMORY_CHECK: &str = include_str!("scripts/lib/memory_check.lua");
+const PRELUDE: &str = include_str!("scripts/lib/prelude.lua");
+const OWN_KEYS: &str = include_str!("scripts/lib/own_keys.lua");
+const LOCK_MEMBERS: &str = include_str!("scripts/lib/lock_members.lua");
+const OWNER_CALL: &str = include_str!("scripts/lib/owner_call.lua");
+const PAUSE_STATE: &str = include_str!("scripts/lib/pause_state.lua");
+const ALL_OWNERS: &str = include_str!("scripts/lib/all_owners.lua");
 
 /// One line of [`PARTS`].
 macro_rules! part {
@@ -87,25 +87,25 @@ macro_rules! part {
 const PARTS: [Parts; 22] = [
     part!(Push, Adds, "push"),
     part!(Join, Writes, "join"),
-    part!(Turn, Writes, "turn", OWN, OWNER, LOCKS, PAUSED),
-    part!(Held, Writes, "held", OWN, OWNER),
-    part!(Fetch, Reads, "fetch", OWN),
-    part!(Take, Writes, "take", OWN, OWNER),
-    part!(EndOwner, Writes, "end_owner", OWN),
+    part!(Turn, Writes, "turn", OWN_KEYS, OWNER_CALL, LOCK_MEMBERS, PAUSE_STATE),
+    part!(Held, Writes, "held", OWN_KEYS, OWNER_CALL),
+    part!(Fetch, Reads, "fetch", OWN_KEYS),
+    part!(Take, Writes, "take", OWN_KEYS, OWNER_CALL),
+    part!(EndOwner, Writes, "end_owner", OWN_KEYS),
     part!(Expired, Reads, "expired"),
     part!(Metas, Reads, "metas"),
-    part!(Free, Writes, "free", OWN),
-    part!(Status, Reads, "status", PAUSED),
-    part!(Look, Reads, "look", OWN, OWNERS),
+    part!(Free, Writes, "free", OWN_KEYS),
+    part!(Status, Reads, "status", PAUSE_STATE),
+    part!(Find, Reads, "find", OWN_KEYS, ALL_OWNERS),
     part!(Page, Reads, "page"),
-    part!(Requeue, Writes, "requeue", OWN),
-    part!(Discard, Writes, "discard", OWN, OWNERS),
+    part!(Requeue, Writes, "requeue", OWN_KEYS),
+    part!(Discard, Writes, "discard", OWN_KEYS, ALL_OWNERS),
     part!(ClearBegin, Writes, "clear_begin"),
     part!(ClearPeek, Reads, "clear_peek"),
     part!(ClearApply, Writes, "clear_apply"),
-    part!(ClearReserved, Writes, "clear_reserved", OWN),
-    part!(Pause, Writes, "pause", PAUSED),
-    part!(Claim, Writes, "claim", OWN, LOCKS),
+    part!(ClearReserved, Writes, "clear_reserved", OWN_KEYS),
+    part!(Pause, Writes, "pause", PAUSE_STATE),
+    part!(Claim, Writes, "claim", OWN_KEYS, LOCK_MEMBERS),
     part!(Holder, Reads, "holder"),
 ];
 
@@ -133,15 +133,15 @@ impl Parts {
         }
         // A fragment may end its checks with a return, but only the script's own text returns a value at its
         // end, so one after the other is one program.
-        text.push_str(CHECK);
-        let is_check = |fragment: &&str| **fragment == *OWN;
+        text.push_str(CHANNEL_KEYS);
+        let is_check = |fragment: &&str| **fragment == *OWN_KEYS;
         for fragment in self.fragments.iter().copied().filter(is_check) {
             text.push_str(fragment);
         }
         if !flags && self.effect == Effect::Writes {
-            text.push_str(FREE_FIRST);
+            text.push_str(MEMORY_CHECK);
         }
-        text.push_str(TOOLS);
+        text.push_str(PRELUDE);
         for fragment in self.fragments.iter().copied().filter(|fragment| !is_check(fragment)) {
             text.push_str(fragment);
         }
@@ -168,7 +168,7 @@ mod tests {
             let (flagged, plain) = (part.load(true).text, part.load(false).text);
             let adds = part.script == Script::Push;
             assert_eq!(flagged.lines().next().unwrap().contains("allow-oom"), !adds, "{:?}", part.script);
-            assert_eq!(plain.contains(FREE_FIRST), part.effect == Effect::Writes, "{:?}", part.script);
+            assert_eq!(plain.contains(MEMORY_CHECK), part.effect == Effect::Writes, "{:?}", part.script);
             assert!(!plain.starts_with("#!"));
         }
     }

@@ -1,10 +1,10 @@
 //! What we ask of a server before we trust it with jobs.
 
-use crate::trace::warn;
+use crate::log_macros::warn;
 use redis::Value;
 
 use super::RedisStore;
-use super::link::{info_field, is_forbidden};
+use super::connection::{info_field, is_forbidden};
 use super::reply::{text, texts};
 use crate::store::StoreError;
 
@@ -14,8 +14,8 @@ const OLDEST: (u32, u32) = (6, 2);
 impl RedisStore {
     /// Checks reachability, permission, version, eviction policy and layout.
     pub(super) async fn check_server(&self, allow_eviction: bool) -> Result<(), StoreError> {
-        let line = self.calls.line(CONNECTING).await?;
-        match line.version {
+        let connection = self.calls.connection(CONNECTING).await?;
+        match connection.version {
             Some(version) if version < OLDEST => {
                 return Err(self.refused(format!(
                     "it is version {}.{}: use Redis 6.2 or newer, or Valkey",
@@ -76,11 +76,11 @@ impl RedisStore {
 
     /// Sends a command that the server may forbid.
     async fn allowed(&self, cmd: &redis::Cmd) -> Result<Option<Value>, StoreError> {
-        let line = self.calls.line(CONNECTING).await?;
-        match self.calls.send(&line, cmd, std::time::Duration::ZERO).await {
+        let connection = self.calls.connection(CONNECTING).await?;
+        match self.calls.send(&connection, cmd, std::time::Duration::ZERO).await {
             Ok(value) => Ok(Some(value)),
-            Err(trouble) if is_forbidden(&trouble) => Ok(None),
-            Err(trouble) => Err(self.failed(trouble, CONNECTING)),
+            Err(error) if is_forbidden(&error) => Ok(None),
+            Err(error) => Err(self.failed(error, CONNECTING)),
         }
     }
 

@@ -10,9 +10,10 @@ use super::call::Call;
 use super::reply::{count, fields, id, int, jobs, list};
 use super::scripts::Script;
 use super::{RedisStore, micros};
-use crate::job::{FailReason, JobId, MAX_DELAY, Meta, Timestamp};
+use crate::job::{FailReason, JobId, JobMeta, MAX_DELAY, Timestamp};
 use crate::store::{
-    Exception, Free, MAX_BATCH, MAX_BATCH_BYTES, Place, Settlement, StoreError, Turn, TurnReply,
+    Destination, KeyRelease, MAX_BATCH, MAX_BATCH_BYTES, SettleConflict, Settlement, StoreError, Turn,
+    TurnReply,
 };
 
 const DOING: &str = "taking a turn";
@@ -27,20 +28,20 @@ impl RedisStore {
         call.arg(first_step(self.record_bytes.load(Ordering::Relaxed)));
         let (once, again) = split(turn.settlements);
         settle(&mut call, &once);
-        for free in turn.frees {
+        for free in turn.releases {
             let (kind, id, key) = match free {
-                Free::Unique { id, key } => ("unique", id, key),
-                Free::Lock { id, key } => ("lock", id, key),
+                KeyRelease::Unique { id, key } => ("unique", id, key),
+                KeyRelease::Lock { id, key } => ("lock", id, key),
             };
             call.arg(kind).arg(id.0).arg(key);
         }
-        let reply = super::spoken(call.send().await?)?;
+        let reply = super::owner_reply(call.send().await?)?;
         let (mut reply, bytes) = self.understood(read(reply), DOING)?;
         if let Some(average) = bytes.checked_div(reply.leased.len()) {
             self.record_bytes.store(average, Ordering::Relaxed);
         }
-        let answered = repeated(&once, &again, &reply.exceptions);
-        reply.exceptions.extend(answered);
+        let answered = repeated(&once, &again, &reply.conflicts);
+        reply.conflicts.extend(answered);
         Ok(reply)
     }
 }
@@ -58,19 +59,19 @@ fn split(settlements: &[Settlement]) -> (Vec<&Settlement>, Vec<&Settlement>) {
 fn repeated(
     once: &[&Settlement],
     again: &[&Settlement],
-    exceptions: &[(JobId, Exception)],
-) -> Vec<(JobId, Exception)> {
+    conflicts: &[(JobId, SettleConflict)],
+) -> Vec<(JobId, SettleConflict)> {
     let answer = |second: &&Settlement| {
-        let refused = exceptions.iter().find(|(id, _)| *id == second.id).map(|(_, exception)| *exception);
-        let done = once.iter().any(|first| first.id == second.id && first.to == Place::Done);
-        let applied = if done { Exception::Cleared } else { Exception::Stale };
+        let refused = conflicts.iter().find(|(id, _)| *id == second.id).map(|(_, exception)| *exception);
+        let done = once.iter().any(|first| first.id == second.id && first.to == Destination::Done);
+        let applied = if done { SettleConflict::Cleared } else { SettleConflict::Stale };
         (second.id, refused.unwrap_or(applied))
     };
     again.iter().map(answer).collect()
 }
 
 fn settle(call: &mut Call<'_>, settlements: &[&Settlement]) {
-    let is_plain = |s: &&&Settlement| s.to == Place::Done && s.unique.is_none();
+    let is_plain = |s: &&&Settlement| s.to == Destination::Done && s.unique.is_none();
     let done = settlements.iter().filter(is_plain).count();
     call.arg(done).arg(settlements.len() - done);
     for settlement in settlements.iter().filter(is_plain) {
@@ -86,14 +87,14 @@ fn settle(call: &mut Call<'_>, settlements: &[&Settlement]) {
 }
 
 /// A place in the words of the script: its kind, a delay in µs, the new meta.
-fn written(place: &Place) -> (&'static str, u64, Option<&Meta>) {
+fn written(place: &Destination) -> (&'static str, u64, Option<&JobMeta>) {
     match place {
-        Place::Done => ("done", 0, None),
-        Place::Front(meta) => ("front", 0, Some(meta)),
-        Place::Back(meta) => ("back", 0, Some(meta)),
-        Place::Delayed(delay, meta) => ("delayed", micros((*delay).min(MAX_DELAY)), Some(meta)),
-        Place::Failed(meta) if meta.failed == Some(FailReason::Malformed) => ("found", 0, Some(meta)),
-        Place::Failed(meta) => ("failed", 0, Some(meta)),
+        Destination::Done => ("done", 0, None),
+        Destination::Front(meta) => ("front", 0, Some(meta)),
+        Destination::Back(meta) => ("back", 0, Some(meta)),
+        Destination::Delayed(delay, meta) => ("delayed", micros((*delay).min(MAX_DELAY)), Some(meta)),
+        Destination::Failed(meta) if meta.failed == Some(FailReason::Malformed) => ("found", 0, Some(meta)),
+        Destination::Failed(meta) => ("failed", 0, Some(meta)),
     }
 }
 
@@ -104,17 +105,18 @@ fn first_step(record_bytes: usize) -> usize {
 
 /// The reply, and how many bytes of records came with it.
 fn read(reply: Value) -> Option<(TurnReply, usize)> {
-    let [exceptions, ids, records, next_due, held, waiting, now] = fields(reply)?;
+    let [conflicts, ids, records, next_due, held, waiting, now] = fields(reply)?;
     let bytes = records.as_sequence()?.iter().map(bytes_of).sum();
-    let exceptions = list(exceptions)?
+    let conflicts = list(conflicts)?
         .chunks_exact(2)
         .map(|pair| {
-            let exception = if pair[1] == Value::Int(0) { Exception::Cleared } else { Exception::Stale };
+            let exception =
+                if pair[1] == Value::Int(0) { SettleConflict::Cleared } else { SettleConflict::Stale };
             Some((id(&pair[0])?, exception))
         })
         .collect::<Option<_>>()?;
     let reply = TurnReply {
-        exceptions,
+        conflicts,
         leased: jobs(ids, records)?,
         next_due: u64::try_from(int(next_due)?).ok().map(Duration::from_micros),
         held: count(held)?,
@@ -135,35 +137,38 @@ fn bytes_of(record: &Value) -> usize {
 mod tests {
     use super::*;
 
-    fn settlement(id: u64, to: Place) -> Settlement {
+    fn settlement(id: u64, to: Destination) -> Settlement {
         Settlement { id: JobId(id), unique: None, to }
     }
 
     #[test]
     fn a_job_settled_twice_in_a_batch_is_answered_as_if_one_after_the_other() {
-        let back = || Place::Back(Meta::named("a"));
+        let back = || Destination::Back(JobMeta::named("a"));
         let all = [
-            settlement(1, Place::Done),
+            settlement(1, Destination::Done),
             settlement(1, back()),
             settlement(2, back()),
-            settlement(2, Place::Done),
-            settlement(3, Place::Done),
-            settlement(3, Place::Done),
+            settlement(2, Destination::Done),
+            settlement(3, Destination::Done),
+            settlement(3, Destination::Done),
         ];
         let (once, again) = split(&all);
         assert_eq!((once.len(), again.len()), (3, 3));
-        let answers = repeated(&once, &again, &[(JobId(3), Exception::Stale)]);
-        let expected =
-            [(JobId(1), Exception::Cleared), (JobId(2), Exception::Stale), (JobId(3), Exception::Stale)];
+        let answers = repeated(&once, &again, &[(JobId(3), SettleConflict::Stale)]);
+        let expected = [
+            (JobId(1), SettleConflict::Cleared),
+            (JobId(2), SettleConflict::Stale),
+            (JobId(3), SettleConflict::Stale),
+        ];
         assert_eq!(answers, expected);
     }
 
     #[test]
     fn a_malformed_record_is_kept_as_found() {
-        let meta = Meta::malformed(Timestamp(1), "why");
-        assert_eq!(written(&Place::Failed(meta)).0, "found");
-        assert_eq!(written(&Place::Failed(Meta::named("a"))).0, "failed");
-        let long = Place::Delayed(Duration::MAX, Meta::named("a"));
+        let meta = JobMeta::malformed(Timestamp(1), "why");
+        assert_eq!(written(&Destination::Failed(meta)).0, "found");
+        assert_eq!(written(&Destination::Failed(JobMeta::named("a"))).0, "failed");
+        let long = Destination::Delayed(Duration::MAX, JobMeta::named("a"));
         assert_eq!(written(&long).1, micros(MAX_DELAY));
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use redis::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::link::{Link, Target};
+use super::connection::{Connector, ServerAddress};
 use crate::store::StoreError;
 
 const DOING: &str = "waiting for jobs";
@@ -32,15 +32,15 @@ struct Asked {
 /// A `BLPOP` that was sent cannot be taken back. When a wait is given up early, its question stays asked and the
 /// next wait goes on with it, so that a token it takes meanwhile is not lost on anybody.
 pub(super) struct Waits {
-    link: Arc<Link>,
+    connector: Arc<Connector>,
     key: String,
     asked: tokio::sync::Mutex<Option<Asked>>,
 }
 
 impl Waits {
-    pub(super) fn new(target: Arc<Target>, key: &str) -> Self {
-        let link = Arc::new(Link::new(target));
-        Self { link, key: key.to_owned(), asked: tokio::sync::Mutex::default() }
+    pub(super) fn new(target: Arc<ServerAddress>, key: &str) -> Self {
+        let connector = Arc::new(Connector::new(target));
+        Self { connector, key: key.to_owned(), asked: tokio::sync::Mutex::default() }
     }
 
     /// Returns when a token was there, or after `timeout`.
@@ -65,14 +65,14 @@ impl Waits {
 
     /// Asks for a token; answers whether there was one in time.
     fn ask(&self, patience: Duration) -> Asked {
-        let link = Arc::clone(&self.link);
+        let connector = Arc::clone(&self.connector);
         let mut cmd = redis::cmd("BLPOP");
         cmd.arg(&self.key).arg(format!("{:.3}", patience.as_secs_f64()));
         let answer = Box::pin(async move {
-            let line = link.line(DOING).await?;
-            match link.send(&line, &cmd, patience).await {
+            let connection = connector.connection(DOING).await?;
+            match connector.send(&connection, &cmd, patience).await {
                 Ok(reply) => Ok(reply != Value::Nil),
-                Err(trouble) => Err(trouble.into_store(&link.target.place, DOING)),
+                Err(error) => Err(error.into_store(&connector.target.place, DOING)),
             }
         });
         Asked { until: Instant::now() + patience, answer }
@@ -81,6 +81,6 @@ impl Waits {
 
 impl fmt::Debug for Waits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waits").field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("Waits").field("link", &self.connector).finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::fault::Fault;
+use super::error::SqliteError;
 
 const SCHEMA: &str = include_str!("schema.sql");
 /// What makes a file of schema 1 one of schema 2, and so on.
@@ -23,7 +23,7 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 const BUSY: Duration = Duration::from_millis(2_500);
 
 /// Opens the connection that writes; makes the schema in an empty file, upgrades that of an older one.
-pub(super) fn writer(path: &Path) -> Result<Connection, Fault> {
+pub(super) fn writer(path: &Path) -> Result<Connection, SqliteError> {
     let begin = Instant::now();
     loop {
         match try_writer(path) {
@@ -34,9 +34,9 @@ pub(super) fn writer(path: &Path) -> Result<Connection, Fault> {
     }
 }
 
-fn try_writer(path: &Path) -> Result<Connection, Fault> {
+fn try_writer(path: &Path) -> Result<Connection, SqliteError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
-        return Err(Fault::Refused(format!(
+        return Err(SqliteError::Refused(format!(
             "SQLite {} can damage a file; at least 3.51.3 is needed: build with the bundled one",
             rusqlite::version()
         )));
@@ -47,7 +47,7 @@ fn try_writer(path: &Path) -> Result<Connection, Fault> {
     identify(&*connection.transaction()?)?;
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
-        return Err(Fault::Refused(format!(
+        return Err(SqliteError::Refused(format!(
             "the file system does not allow the WAL mode of SQLite (it stays in \"{mode}\"): name a file on a local disk"
         )));
     }
@@ -71,13 +71,13 @@ fn try_writer(path: &Path) -> Result<Connection, Fault> {
 }
 
 /// Opens a connection that only reads, on a file that [`writer`] has prepared.
-pub(super) fn reader(path: &Path) -> Result<Connection, Fault> {
+pub(super) fn reader(path: &Path) -> Result<Connection, SqliteError> {
     let connection = open(path)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
 }
 
-fn open(path: &Path) -> Result<Connection, Fault> {
+fn open(path: &Path) -> Result<Connection, SqliteError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     let mut begin = Instant::now();
@@ -93,7 +93,9 @@ fn open(path: &Path) -> Result<Connection, Fault> {
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "trusted_schema", false)?;
     if connection.is_readonly("main")? {
-        return Err(Fault::Refused("the file cannot be written: give this user write permission".into()));
+        return Err(SqliteError::Refused(
+            "the file cannot be written: give this user write permission".into(),
+        ));
     }
     Ok(connection)
 }
@@ -104,16 +106,18 @@ fn nap() {
 }
 
 /// The schema version of a file that is ours; 0 for one that is still empty.
-fn identify(connection: &Connection) -> Result<i64, Fault> {
+fn identify(connection: &Connection) -> Result<i64, SqliteError> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let (application, version) = (number("application_id")?, number("user_version")?);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     match (application, version, tables) {
         (0, 0, 0) => Ok(0),
         (APPLICATION, 1..=VERSION, _) => Ok(version),
-        (APPLICATION, _, _) => Err(Fault::Corrupt(format!(
+        (APPLICATION, _, _) => Err(SqliteError::Corrupt(format!(
             "it was written by a newer aint-queue (schema {version}, this one knows up to {VERSION}): upgrade aint-queue, or name another file"
         ))),
-        _ => Err(Fault::Corrupt("it is a SQLite database of another program: name another file".into())),
+        _ => {
+            Err(SqliteError::Corrupt("it is a SQLite database of another program: name another file".into()))
+        }
     }
 }

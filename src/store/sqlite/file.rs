@@ -14,12 +14,12 @@ use crossbeam_channel::{Sender, unbounded};
 use tokio::sync::{Semaphore, watch};
 
 use super::connect;
-use super::fault::Fault;
-use super::op::{self, BoxedOp, Tx};
-use super::place::Place;
-use super::reader::{Reader, Request};
-use super::wakes::{Wakes, lock};
-use super::writer::Writer;
+use super::error::SqliteError;
+use super::path_checks::StorePath;
+use super::reader_thread::{Reader, Request};
+use super::transaction::{self, BoxedOp, Tx};
+use super::wakeups::{Wakeups, lock};
+use super::writer_thread::Writer;
 use crate::store::StoreError;
 
 /// How long a call may take before its caller is answered that the store is not available.
@@ -34,20 +34,20 @@ static OPEN: Mutex<BTreeMap<PathBuf, Weak<File>>> = Mutex::new(BTreeMap::new());
 
 /// See the module.
 pub(super) struct File {
-    place: Place,
+    place: StorePath,
     /// The path, for messages.
     name: String,
     writes: Sender<BoxedOp>,
     reads: Sender<Request>,
     room: Arc<Semaphore>,
-    wakes: Wakes,
+    wakes: Wakeups,
 }
 
 impl File {
     /// The file at `path`, opened now unless this process has it open already.
-    pub(super) fn open(path: &Path) -> Result<Arc<Self>, Fault> {
+    pub(super) fn open(path: &Path) -> Result<Arc<Self>, SqliteError> {
         let mut files = lock(&OPEN);
-        let place = Place::prepare(path)?;
+        let place = StorePath::prepare(path)?;
         files.retain(|_, file| file.strong_count() > 0);
         if let Some(file) = files.get(&place.path).and_then(Weak::upgrade)
             // Otherwise the path leads to a new file since; the old one answers for itself.
@@ -60,12 +60,12 @@ impl File {
         Ok(file)
     }
 
-    fn start(place: Place) -> Result<Self, Fault> {
+    fn start(place: StorePath) -> Result<Self, SqliteError> {
         let write = connect::writer(&place.path)?;
         let read = connect::reader(&place.path)?;
         let (writes, write_ops) = unbounded();
         let (reads, read_ops) = unbounded();
-        let wakes = Wakes::default();
+        let wakes = Wakeups::default();
         let writer = Writer { connection: write, place: place.clone(), ops: write_ops, wakes: wakes.clone() };
         let reader = Reader { connection: read, ops: read_ops, wakes: wakes.clone() };
         spawn("sqlite-write", move || writer.run())?;
@@ -78,7 +78,7 @@ impl File {
     pub(super) async fn write<T, F>(&self, doing: &'static str, bytes: usize, act: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnMut(&Tx<'_>) -> Result<T, Fault> + Send + 'static,
+        F: FnMut(&Tx<'_>) -> Result<T, SqliteError> + Send + 'static,
     {
         self.call(doing, bytes, act, |op| self.writes.send(op).is_ok()).await
     }
@@ -89,14 +89,14 @@ impl File {
     }
 
     /// Like [`File::write`], for a caller that may block.
-    pub(super) fn write_blocking<T, F>(&self, act: F) -> Result<T, Fault>
+    pub(super) fn write_blocking<T, F>(&self, act: F) -> Result<T, SqliteError>
     where
         T: Send + 'static,
-        F: FnMut(&Tx<'_>) -> Result<T, Fault> + Send + 'static,
+        F: FnMut(&Tx<'_>) -> Result<T, SqliteError> + Send + 'static,
     {
         // Opening is rare: it needs no place among the calls that wait.
         let room = Arc::new(Semaphore::new(1)).try_acquire_owned().map_err(|_| gone())?;
-        let (op, answer) = op::call(act, room);
+        let (op, answer) = transaction::call(act, room);
         self.writes.send(op).map_err(|_| gone())?;
         // On a thread of its own, because tokio does not let one of its threads wait for an answer.
         let waiting = thread::spawn(move || answer.blocking_recv());
@@ -107,7 +107,7 @@ impl File {
     pub(super) async fn read<T, F>(&self, doing: &'static str, act: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnMut(&Tx<'_>) -> Result<T, Fault> + Send + 'static,
+        F: FnMut(&Tx<'_>) -> Result<T, SqliteError> + Send + 'static,
     {
         self.call(doing, 0, act, |op| self.reads.send(Request::Run(op)).is_ok()).await
     }
@@ -121,19 +121,19 @@ impl File {
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnMut(&Tx<'_>) -> Result<T, Fault> + Send + 'static,
+        F: FnMut(&Tx<'_>) -> Result<T, SqliteError> + Send + 'static,
     {
         let answered = tokio::time::timeout(DEADLINE, async {
             let room = u32::try_from((BASE + bytes / 1024).min(ROOM)).unwrap_or(u32::MAX);
             let room = Arc::clone(&self.room).acquire_many_owned(room).await.map_err(|_| gone())?;
-            let (op, answer) = op::call(act, room);
+            let (op, answer) = transaction::call(act, room);
             if !send(op) {
                 return Err(gone());
             }
             answer.await.map_err(|_| gone())?
         });
         let outcome = answered.await.unwrap_or_else(|_| {
-            Err(Fault::Unavailable(format!("there was no answer within {} s", DEADLINE.as_secs())))
+            Err(SqliteError::Unavailable(format!("there was no answer within {} s", DEADLINE.as_secs())))
         });
         outcome.map_err(|fault| fault.at(&self.name, doing))
     }
@@ -167,12 +167,12 @@ impl fmt::Debug for File {
 }
 
 /// Runs a thread, or says why there can be none.
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), SqliteError> {
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
-    spawned.map(drop).map_err(|error| Fault::Unavailable(format!("no thread can be started: {error}")))
+    spawned.map(drop).map_err(|error| SqliteError::Unavailable(format!("no thread can be started: {error}")))
 }
 
 /// A thread of the file has ended, which only a panic in it can do while there are handles.
-fn gone() -> Fault {
-    Fault::Unavailable("its thread has ended".into())
+fn gone() -> SqliteError {
+    SqliteError::Unavailable("its thread has ended".into())
 }

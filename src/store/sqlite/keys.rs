@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use rusqlite::params;
 
-use super::fault::Fault;
-use super::op::Tx;
-use crate::job::Meta;
+use super::error::SqliteError;
+use super::transaction::Tx;
+use crate::job::JobMeta;
 use crate::store::MAX_BATCH;
 
 /// A key as stored: channels do not see each other's.
@@ -15,19 +15,19 @@ pub(super) fn stored(channel: i64, key: &str) -> String {
 }
 
 /// The key that a job holds for as long as it lives, or takes again.
-pub(super) fn lasting(meta: &Meta) -> Option<&str> {
+pub(super) fn lasting(meta: &JobMeta) -> Option<&str> {
     if meta.unique_for_ms.is_some() { None } else { meta.unique.as_deref() }
 }
 
 /// The job that holds a key: one that took it for a time, or one that lives.
-pub(super) fn holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, Fault> {
+pub(super) fn holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, SqliteError> {
     let now = tx.now.0.cast_signed();
     let timed = tx.number("SELECT job FROM holds WHERE key = ?1 AND until > ?2", params![key, now])?;
     if timed.is_some() { Ok(timed) } else { live_holder(tx, key) }
 }
 
 /// The same for whoever only wants to know, and changes nothing.
-pub(super) fn look_for_holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, Fault> {
+pub(super) fn look_for_holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, SqliteError> {
     tx.number(
         "SELECT job FROM holds WHERE key = ?1 AND until > ?2
          UNION ALL
@@ -39,7 +39,7 @@ pub(super) fn look_for_holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, Fau
 }
 
 /// The live job that holds a key in its row. One that was cleared or whose record is gone gives it up now.
-fn live_holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, Fault> {
+fn live_holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, SqliteError> {
     let Some(id) = tx.number("SELECT id FROM jobs WHERE key = ?1", [key])? else { return Ok(None) };
     let live = tx.number(
         "SELECT 1 FROM jobs j JOIN lanes l ON l.id = j.lane JOIN records r ON r.id = j.id
@@ -54,7 +54,7 @@ fn live_holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, Fault> {
 }
 
 /// Gives a job its key again, where it is free.
-pub(super) fn retake(tx: &Tx<'_>, channel: i64, id: i64, key: &str) -> Result<(), Fault> {
+pub(super) fn retake(tx: &Tx<'_>, channel: i64, id: i64, key: &str) -> Result<(), SqliteError> {
     let key = stored(channel, key);
     if holder(tx, &key)?.is_none() {
         tx.execute("UPDATE jobs SET key = ?2 WHERE id = ?1", params![id, key])?;
@@ -63,7 +63,7 @@ pub(super) fn retake(tx: &Tx<'_>, channel: i64, id: i64, key: &str) -> Result<()
 }
 
 /// Holds a key for a job that is added now, for a time.
-pub(super) fn hold(tx: &Tx<'_>, key: &str, job: i64, time: Duration) -> Result<(), Fault> {
+pub(super) fn hold(tx: &Tx<'_>, key: &str, job: i64, time: Duration) -> Result<(), SqliteError> {
     let until = tx.now.after(time).0.cast_signed();
     let sql = "INSERT OR REPLACE INTO holds (key, job, until) VALUES (?1, ?2, ?3)";
     tx.execute(sql, params![key, job, until])?;
@@ -71,7 +71,7 @@ pub(super) fn hold(tx: &Tx<'_>, key: &str, job: i64, time: Duration) -> Result<(
 }
 
 /// Forgets keys whose time is over: at least as many as one push can add.
-pub(super) fn sweep(tx: &Tx<'_>) -> Result<(), Fault> {
+pub(super) fn sweep(tx: &Tx<'_>) -> Result<(), SqliteError> {
     tx.execute(
         "DELETE FROM holds WHERE key IN (SELECT key FROM holds WHERE until <= ?1 ORDER BY until LIMIT ?2)",
         [tx.now.0.cast_signed(), MAX_BATCH as i64],
@@ -80,7 +80,7 @@ pub(super) fn sweep(tx: &Tx<'_>) -> Result<(), Fault> {
 }
 
 /// Takes a key from the job that holds it in its row.
-pub(super) fn free(tx: &Tx<'_>, id: i64, key: &str) -> Result<(), Fault> {
+pub(super) fn free(tx: &Tx<'_>, id: i64, key: &str) -> Result<(), SqliteError> {
     tx.execute("UPDATE jobs SET key = NULL WHERE id = ?1 AND key = ?2", params![id, key])?;
     Ok(())
 }

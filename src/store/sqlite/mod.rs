@@ -9,33 +9,33 @@
 //! | `reader.rs` | the one thread that reads, and looks for what other processes wrote |
 //! | `op.rs`, `fault.rs` | a call on its way to a thread; what can go wrong there |
 //! | `push.rs`, `turn.rs`, `claim.rs`, `owner.rs`, `command.rs`, `read.rs` | the contract, inside a transaction |
-//! | `lane.rs`, `order.rs`, `keys.rs`, `record.rs` | the rows |
+//! | `bucket.rs`, `order.rs`, `keys.rs`, `record.rs` | the rows |
 //!
 //! An acknowledged call is on disk: WAL with `synchronous=FULL`. Leases are measured from the boot of this
 //! machine, so neither a step of the clock nor a sleep confuses them, and a reboot ends them all.
 
-mod claim;
+mod bucket;
 mod clock;
-mod command;
+mod commands;
 mod connect;
-mod fault;
+mod error;
 mod file;
 mod keys;
-mod lane;
-mod op;
-mod order;
+mod limits;
 mod owner;
+mod path_checks;
 mod pause;
-mod place;
 mod push;
-mod read;
-mod reader;
+mod queries;
+mod rank;
+mod reader_thread;
 mod record;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod turn;
-mod wakes;
-mod writer;
+mod wakeups;
+mod writer_thread;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -45,16 +45,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use self::fault::Fault;
+use self::bucket::Channel;
+use self::error::SqliteError;
 use self::file::File;
-use self::lane::Channel;
-use self::owner::Speaker;
+use self::owner::OwnerCall;
 use self::record::Raw;
 use super::{
-    Claim, Claimed, Clear, Cleared, Cursor, Leased, Listed, MAX_BATCH, Owner, Page, PushError, Pushed, Reap,
-    State, Status, Store, StoreError, Turn, TurnReply, batch,
+    Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, MAX_BATCH, Owner,
+    Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply, driver_rules,
 };
-use crate::job::{JobId, Meta, NewJob, Timestamp};
+use crate::job::{JobId, JobMeta, NewJob, Timestamp};
 
 /// What a handle does otherwise than by default.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +101,7 @@ impl SqliteStore {
         let place = path.display().to_string();
         let opened = File::open(path).and_then(|file| {
             let boot = clock::boot().map_err(|error| {
-                Fault::Refused(format!("the boot of this machine has no name ({error}): mount /proc"))
+                SqliteError::Refused(format!("the boot of this machine has no name ({error}): mount /proc"))
             })?;
             let name = channel.to_owned();
             let (channel, seen) = file.write_blocking(move |tx| {
@@ -115,8 +115,8 @@ impl SqliteStore {
         opened.map_err(|fault| fault.at(&place, "opening it"))
     }
 
-    fn speaker(&self, owner: &Owner, seq: u64) -> Speaker {
-        Speaker {
+    fn owner_call(&self, owner: &Owner, seq: u64) -> OwnerCall {
+        OwnerCall {
             channel: self.channel,
             name: owner.as_str().to_owned(),
             seq,
@@ -141,7 +141,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
-        batch::check(jobs)?;
+        driver_rules::check(jobs)?;
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
@@ -154,8 +154,8 @@ impl Store for SqliteStore {
 
     async fn join(&self) -> Result<Owner, StoreError> {
         let owner = Owner::random();
-        let speaker = self.speaker(&owner, 0);
-        self.file.write("joining", 0, move |tx| owner::join(tx, &speaker)).await?;
+        let owner_call = self.owner_call(&owner, 0);
+        self.file.write("joining", 0, move |tx| owner::join(tx, &owner_call)).await?;
         Ok(owner)
     }
 
@@ -163,15 +163,15 @@ impl Store for SqliteStore {
         let settlements: Vec<_> = turn.settlements.iter().map(turn::Ready::of).collect();
         let bytes = settlements.iter().map(turn::Ready::bytes).sum();
         let asked = turn::Asked {
-            speaker: self.speaker(turn.owner, turn.seq),
+            owner_call: self.owner_call(turn.owner, turn.seq),
             settlements,
-            frees: turn.frees.to_vec(),
+            releases: turn.releases.to_vec(),
             want: turn.want,
             max_bytes: turn.max_bytes,
         };
         let answer = self.file.write("taking a turn", bytes, move |tx| turn::turn(tx, &asked)).await?;
         Ok(TurnReply {
-            exceptions: answer.exceptions,
+            conflicts: answer.conflicts,
             leased: answer.leased.into_iter().map(Raw::leased).collect(),
             next_due: answer.next_due,
             waiting: answer.waiting,
@@ -180,17 +180,17 @@ impl Store for SqliteStore {
         })
     }
 
-    async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<Claimed>, StoreError> {
+    async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<LimitDecision>, StoreError> {
         let (channel, name) = (self.channel, owner.as_str().to_owned());
-        let claims: Vec<_> = claims.iter().map(|claim| claim::Asked::of(channel, claim)).collect();
-        self.file.write("claiming", 0, move |tx| claim::claim(tx, channel, &name, &claims)).await
+        let claims: Vec<_> = claims.iter().map(|claim| limits::Asked::of(channel, claim)).collect();
+        self.file.write("claiming", 0, move |tx| limits::claim(tx, channel, &name, &claims)).await
     }
 
     async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {
-        let speaker = self.speaker(owner, seq);
+        let owner_call = self.owner_call(owner, seq);
         let held = self.file.write("asking what is held", 0, move |tx| {
-            let lane = owner::speak(tx, &speaker)?;
-            owner::held(tx, lane)
+            let bucket = owner::renew_lease(tx, &owner_call)?;
+            owner::held(tx, bucket)
         });
         Ok(held.await?.into_iter().map(|id| JobId(id.cast_unsigned())).collect())
     }
@@ -198,36 +198,37 @@ impl Store for SqliteStore {
     async fn fetch(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError> {
         let (channel, name, ids) = (self.channel, owner.as_str().to_owned(), numbers(ids));
         let found = self.file.read("fetching records", move |tx| {
-            let lane = owner::lane_of(tx, channel, &name)?;
-            owner::fetch(tx, lane, &ids)
+            let bucket = owner::bucket_of(tx, channel, &name)?;
+            owner::fetch(tx, bucket, &ids)
         });
         Ok(found.await?.into_iter().map(Raw::leased).collect())
     }
 
     async fn take(&self, owner: &Owner, seq: u64, id: JobId) -> Result<Option<Leased>, StoreError> {
-        let speaker = self.speaker(owner, seq);
+        let owner_call = self.owner_call(owner, seq);
         let id = id.0.cast_signed();
-        let taken = self.file.write("taking a job", 0, move |tx| owner::take(tx, &speaker, id)).await?;
+        let taken = self.file.write("taking a job", 0, move |tx| owner::take(tx, &owner_call, id)).await?;
         Ok(taken.map(Raw::leased))
     }
 
     async fn leave(&self, owner: &Owner) -> Result<u64, StoreError> {
         let (channel, name) = (self.channel, owner.as_str().to_owned());
-        let (lane, held) = self.file.write("leaving", 0, move |tx| owner::leave(tx, channel, &name)).await?;
-        self.free(Some(lane)).await?;
+        let (bucket, held) =
+            self.file.write("leaving", 0, move |tx| owner::leave(tx, channel, &name)).await?;
+        self.free(Some(bucket)).await?;
         Ok(held.cast_unsigned())
     }
 
-    async fn reap(&self, whom: Reap<'_>) -> Result<u64, StoreError> {
+    async fn reap(&self, target: Reap<'_>) -> Result<u64, StoreError> {
         let channel = self.channel;
-        match whom {
+        match target {
             Reap::Owner(owner) => {
                 let name = owner.as_str().to_owned();
-                self.file.write("reaping", 0, move |tx| owner::bury(tx, channel, &name)).await?;
+                self.file.write("reaping", 0, move |tx| owner::expire(tx, channel, &name)).await?;
             }
             Reap::Expired => {
                 let boot = self.boot.clone();
-                self.file.write("reaping", 0, move |tx| owner::bury_expired(tx, channel, &boot)).await?;
+                self.file.write("reaping", 0, move |tx| owner::expire_overdue(tx, channel, &boot)).await?;
             }
         }
         self.free(None).await
@@ -242,14 +243,14 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    async fn status(&self) -> Result<Status, StoreError> {
+    async fn status(&self) -> Result<JobCounts, StoreError> {
         let channel = self.channel;
-        self.file.read("counting jobs", move |tx| read::status(tx, channel)).await
+        self.file.read("counting jobs", move |tx| queries::status(tx, channel)).await
     }
 
-    async fn get(&self, id: JobId) -> Result<Option<Listed>, StoreError> {
+    async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
         let (channel, id) = (self.channel, id.0.cast_signed());
-        let seen = self.file.read("reading a job", move |tx| read::get(tx, channel, id)).await?;
+        let seen = self.file.read("reading a job", move |tx| queries::get(tx, channel, id)).await?;
         Ok(seen.map(|(state, rank, raw)| raw.listed(state, rank)))
     }
 
@@ -259,19 +260,20 @@ impl Store for SqliteStore {
         Ok(found.map(|id| JobId(id.cast_unsigned())))
     }
 
-    async fn list(&self, state: State, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+    async fn list(&self, state: JobState, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let channel = self.channel;
-        let listing = self.file.read("listing jobs", move |tx| read::list(tx, channel, state, after, limit));
+        let listing =
+            self.file.read("listing jobs", move |tx| queries::list(tx, channel, state, after, limit));
         let (jobs, next) = listing.await?;
         Ok(Page { jobs: jobs.into_iter().map(|(state, rank, raw)| raw.listed(state, rank)).collect(), next })
     }
 
-    async fn requeue(&self, jobs: &[(JobId, Meta)]) -> Result<u64, StoreError> {
+    async fn requeue(&self, jobs: &[(JobId, JobMeta)]) -> Result<u64, StoreError> {
         let (channel, mut moved) = (self.channel, 0);
         for jobs in jobs.chunks(MAX_BATCH) {
-            let jobs: Vec<_> = jobs.iter().map(command::Requeued::of).collect();
+            let jobs: Vec<_> = jobs.iter().map(commands::Requeued::of).collect();
             let requeue =
-                self.file.write("requeueing jobs", 0, move |tx| command::requeue(tx, channel, &jobs));
+                self.file.write("requeueing jobs", 0, move |tx| commands::requeue(tx, channel, &jobs));
             moved += requeue.await?;
         }
         Ok(moved)
@@ -281,7 +283,7 @@ impl Store for SqliteStore {
         let (channel, mut removed) = (self.channel, 0);
         for ids in ids.chunks(MAX_BATCH) {
             let ids = numbers(ids);
-            let discard = self.file.write("removing jobs", 0, move |tx| command::discard(tx, channel, &ids));
+            let discard = self.file.write("removing jobs", 0, move |tx| commands::discard(tx, channel, &ids));
             removed += discard.await?;
         }
         Ok(removed)
@@ -289,20 +291,20 @@ impl Store for SqliteStore {
 
     async fn clear(&self, which: Clear) -> Result<Cleared, StoreError> {
         let channel = self.channel;
-        let cleared = self.file.write("clearing", 0, move |tx| command::clear(tx, channel, which)).await?;
+        let cleared = self.file.write("clearing", 0, move |tx| commands::clear(tx, channel, which)).await?;
         // The jobs are gone; their rows are swept up, those of an earlier clear that was interrupted, too.
-        while !self.file.write("clearing", 0, move |tx| command::sweep(tx, channel)).await? {}
+        while !self.file.write("clearing", 0, move |tx| commands::sweep(tx, channel)).await? {}
         Ok(cleared)
     }
 
     async fn pause(&self, time: Option<Duration>) -> Result<Option<Timestamp>, StoreError> {
         let channel = self.channel;
-        self.file.write("pausing", 0, move |tx| command::pause(tx, channel, time)).await
+        self.file.write("pausing", 0, move |tx| commands::pause(tx, channel, time)).await
     }
 
     async fn resume(&self) -> Result<bool, StoreError> {
         let channel = self.channel;
-        self.file.write("resuming", 0, move |tx| command::resume(tx, channel)).await
+        self.file.write("resuming", 0, move |tx| commands::resume(tx, channel)).await
     }
 
     async fn durability(&self) -> Result<String, StoreError> {
@@ -314,6 +316,6 @@ fn numbers(ids: &[JobId]) -> Vec<i64> {
     ids.iter().map(|id| id.0.cast_signed()).collect()
 }
 
-fn text(meta: &Meta) -> String {
+fn text(meta: &JobMeta) -> String {
     serde_json::to_string(meta).expect("meta is plain data and always has a JSON form")
 }

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use rusqlite::params;
 
-use super::fault::Fault;
-use super::lane::{self, Channel};
-use super::op::Tx;
-use super::order::{self, Ends, Fronts};
+use super::bucket::{self, Channel};
+use super::error::SqliteError;
+use super::rank::{self, Fronts, WaitingEnds};
 use super::record::{self, Raw};
-use super::{claim, clock, keys};
+use super::transaction::Tx;
+use super::{clock, keys, limits};
 use crate::store::MAX_BATCH;
-use crate::store::batch::TAKE_DEPTH;
+use crate::store::driver_rules::TAKE_DEPTH;
 
 /// Who makes a call that carries a number, and how long the lease is that it renews.
 #[derive(Clone, Debug)]
-pub(super) struct Speaker {
+pub(super) struct OwnerCall {
     pub(super) channel: i64,
     pub(super) name: String,
     pub(super) seq: u64,
@@ -24,60 +24,60 @@ pub(super) struct Speaker {
     pub(super) boot: String,
 }
 
-impl Speaker {
+impl OwnerCall {
     fn deadline(&self) -> i64 {
         clock::since_boot().saturating_add(i64::try_from(self.lease.as_micros()).unwrap_or(i64::MAX))
     }
 }
 
-pub(super) fn join(tx: &Tx<'_>, speaker: &Speaker) -> Result<(), Fault> {
-    let lane = lane::make(tx, speaker.channel, lane::RESERVED)?;
+pub(super) fn join(tx: &Tx<'_>, owner_call: &OwnerCall) -> Result<(), SqliteError> {
+    let bucket = bucket::make(tx, owner_call.channel, bucket::RESERVED)?;
     tx.execute(
         "INSERT INTO owners (channel, name, lane, seq, boot, deadline) VALUES (?1, ?2, ?3, 0, ?4, ?5)",
-        params![speaker.channel, speaker.name, lane, speaker.boot, speaker.deadline()],
+        params![owner_call.channel, owner_call.name, bucket, owner_call.boot, owner_call.deadline()],
     )?;
     Ok(())
 }
 
 /// The lane of an owner.
-pub(super) fn lane_of(tx: &Tx<'_>, channel: i64, name: &str) -> Result<i64, Fault> {
-    let lane =
+pub(super) fn bucket_of(tx: &Tx<'_>, channel: i64, name: &str) -> Result<i64, SqliteError> {
+    let bucket =
         tx.number("SELECT lane FROM owners WHERE channel = ?1 AND name = ?2", params![channel, name])?;
-    lane.ok_or(Fault::Lost)
+    bucket.ok_or(SqliteError::Lost)
 }
 
 /// Checks a call that carries a number, renews the lease, answers the owner's lane.
-pub(super) fn speak(tx: &Tx<'_>, speaker: &Speaker) -> Result<i64, Fault> {
+pub(super) fn renew_lease(tx: &Tx<'_>, owner_call: &OwnerCall) -> Result<i64, SqliteError> {
     let mut statement = tx.prepare("SELECT id, lane, seq FROM owners WHERE channel = ?1 AND name = ?2")?;
-    let mut rows = statement.query(params![speaker.channel, speaker.name])?;
-    let row = rows.next()?.ok_or(Fault::Lost)?;
-    let (id, lane, last): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-    let seq = i64::try_from(speaker.seq).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![owner_call.channel, owner_call.name])?;
+    let row = rows.next()?.ok_or(SqliteError::Lost)?;
+    let (id, bucket, last): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let seq = i64::try_from(owner_call.seq).unwrap_or(i64::MAX);
     if seq <= last {
-        return Err(Fault::Replayed);
+        return Err(SqliteError::Replayed);
     }
     tx.execute(
         "UPDATE owners SET seq = ?2, boot = ?3, deadline = ?4 WHERE id = ?1",
-        params![id, seq, speaker.boot, speaker.deadline()],
+        params![id, seq, owner_call.boot, owner_call.deadline()],
     )?;
-    Ok(lane)
+    Ok(bucket)
 }
 
 /// The ids in a lane.
-pub(super) fn held(tx: &Tx<'_>, lane: i64) -> Result<Vec<i64>, Fault> {
+pub(super) fn held(tx: &Tx<'_>, bucket: i64) -> Result<Vec<i64>, SqliteError> {
     let mut statement = tx.prepare("SELECT id FROM jobs WHERE lane = ?1 ORDER BY rank, id")?;
-    let ids = statement.query_map([lane], |row| row.get(0))?;
+    let ids = statement.query_map([bucket], |row| row.get(0))?;
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
 /// The records of those ids that are in a lane.
-pub(super) fn fetch(tx: &Tx<'_>, lane: i64, ids: &[i64]) -> Result<Vec<Raw>, Fault> {
+pub(super) fn fetch(tx: &Tx<'_>, bucket: i64, ids: &[i64]) -> Result<Vec<Raw>, SqliteError> {
     let mut statement = tx.prepare(
         "SELECT r.meta, r.payload FROM jobs j LEFT JOIN records r ON r.id = j.id WHERE j.id = ?1 AND j.lane = ?2",
     )?;
     let mut found = Vec::with_capacity(ids.len());
     for id in ids {
-        let mut rows = statement.query([*id, lane])?;
+        let mut rows = statement.query([*id, bucket])?;
         if let Some(row) = rows.next()? {
             found.push(Raw::read(*id, row, 0)?);
         }
@@ -85,9 +85,9 @@ pub(super) fn fetch(tx: &Tx<'_>, lane: i64, ids: &[i64]) -> Result<Vec<Raw>, Fau
     Ok(found)
 }
 
-pub(super) fn take(tx: &Tx<'_>, speaker: &Speaker, id: i64) -> Result<Option<Raw>, Fault> {
-    let own = speak(tx, speaker)?;
-    let channel = Channel::read(tx, speaker.channel)?;
+pub(super) fn take(tx: &Tx<'_>, owner_call: &OwnerCall, id: i64) -> Result<Option<Raw>, SqliteError> {
+    let own = renew_lease(tx, owner_call)?;
+    let channel = Channel::read(tx, owner_call.channel)?;
     let Some(from) = tx.number("SELECT lane FROM jobs WHERE id = ?1", [id])? else { return Ok(None) };
     if from == channel.waiting {
         let before = tx.number(
@@ -106,43 +106,43 @@ pub(super) fn take(tx: &Tx<'_>, speaker: &Speaker, id: i64) -> Result<Option<Raw
     } else if from != channel.delayed {
         return Ok(None);
     }
-    lane::shift(tx, id, from, own, 0)?;
-    lane::count(tx, from, -1)?;
-    lane::count(tx, own, 1)?;
+    bucket::shift(tx, id, from, own, 0)?;
+    bucket::count(tx, from, -1)?;
+    bucket::count(tx, own, 1)?;
     Ok(fetch(tx, own, &[id])?.pop())
 }
 
 /// Ends an owner of its own will; answers its lane, to be freed, and how many jobs are in it.
-pub(super) fn leave(tx: &Tx<'_>, channel: i64, name: &str) -> Result<(i64, i64), Fault> {
-    let lane = lane_of(tx, channel, name)?;
-    end(tx, lane, lane::LEFT)?;
-    Ok((lane, lane::jobs(tx, lane)?))
+pub(super) fn leave(tx: &Tx<'_>, channel: i64, name: &str) -> Result<(i64, i64), SqliteError> {
+    let bucket = bucket_of(tx, channel, name)?;
+    end(tx, bucket, bucket::LEFT)?;
+    Ok((bucket, bucket::jobs(tx, bucket)?))
 }
 
 /// Ends the owner of this name, known to be dead; one that is unknown is gone already.
-pub(super) fn bury(tx: &Tx<'_>, channel: i64, name: &str) -> Result<(), Fault> {
-    match lane_of(tx, channel, name) {
-        Ok(lane) => end(tx, lane, lane::LOST),
-        Err(Fault::Lost) => Ok(()),
+pub(super) fn expire(tx: &Tx<'_>, channel: i64, name: &str) -> Result<(), SqliteError> {
+    match bucket_of(tx, channel, name) {
+        Ok(bucket) => end(tx, bucket, bucket::LOST),
+        Err(SqliteError::Lost) => Ok(()),
         Err(fault) => Err(fault),
     }
 }
 
 /// Ends the owners whose lease has run out, or who spoke last before this machine was started.
-pub(super) fn bury_expired(tx: &Tx<'_>, channel: i64, boot: &str) -> Result<(), Fault> {
+pub(super) fn expire_overdue(tx: &Tx<'_>, channel: i64, boot: &str) -> Result<(), SqliteError> {
     let mut statement =
         tx.prepare("SELECT lane FROM owners WHERE channel = ?1 AND (boot <> ?2 OR deadline <= ?3)")?;
-    let lanes = statement.query_map(params![channel, boot, clock::since_boot()], |row| row.get(0))?;
-    for lane in lanes.collect::<Result<Vec<i64>, _>>()? {
-        end(tx, lane, lane::LOST)?;
+    let buckets = statement.query_map(params![channel, boot, clock::since_boot()], |row| row.get(0))?;
+    for bucket in buckets.collect::<Result<Vec<i64>, _>>()? {
+        end(tx, bucket, bucket::LOST)?;
     }
     Ok(())
 }
 
-fn end(tx: &Tx<'_>, lane: i64, state: i64) -> Result<(), Fault> {
-    claim::end(tx, lane)?;
-    tx.execute("DELETE FROM owners WHERE lane = ?1", [lane])?;
-    tx.execute("UPDATE lanes SET state = ?2 WHERE id = ?1", [lane, state])?;
+fn end(tx: &Tx<'_>, bucket: i64, state: i64) -> Result<(), SqliteError> {
+    limits::end(tx, bucket)?;
+    tx.execute("DELETE FROM owners WHERE lane = ?1", [bucket])?;
+    tx.execute("UPDATE lanes SET state = ?2 WHERE id = ?1", [bucket, state])?;
     Ok(())
 }
 
@@ -156,47 +156,47 @@ pub(super) struct Freed {
 }
 
 /// Frees one batch of what dead owners of a channel held, or of one lane.
-pub(super) fn free(tx: &Tx<'_>, channel: i64, only: Option<i64>) -> Result<Freed, Fault> {
+pub(super) fn free(tx: &Tx<'_>, channel: i64, only: Option<i64>) -> Result<Freed, SqliteError> {
     let channel = Channel::read(tx, channel)?;
     let mut statement = tx.prepare(
         "SELECT id, state FROM lanes WHERE channel = ?1 AND state IN (5, 6) AND (?2 IS NULL OR id = ?2) LIMIT 1",
     )?;
     let mut rows = statement.query(params![channel.id, only])?;
     let Some(row) = rows.next()? else { return Ok(Freed { lost: 0, finished: true }) };
-    let (lane, state): (i64, i64) = (row.get(0)?, row.get(1)?);
+    let (bucket, state): (i64, i64) = (row.get(0)?, row.get(1)?);
     drop(rows);
 
     // From the last to the first: each batch comes before those already at the front.
     let mut last =
         tx.prepare("SELECT id, priority FROM jobs WHERE lane = ?1 ORDER BY rank DESC, id DESC LIMIT ?2")?;
-    let jobs = last.query_map([lane, MAX_BATCH as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let jobs = last.query_map([bucket, MAX_BATCH as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let jobs = jobs.collect::<Result<Vec<(i64, i64)>, _>>()?;
     if jobs.is_empty() {
-        tx.execute("DELETE FROM lanes WHERE id = ?1", [lane])?;
+        tx.execute("DELETE FROM lanes WHERE id = ?1", [bucket])?;
         return Ok(Freed::default());
     }
-    let priorities = jobs.iter().map(|(_, priority)| order::priority(*priority));
-    let mut fronts = Fronts::of(tx, &mut Ends::of(channel.waiting), priorities)?;
+    let priorities = jobs.iter().map(|(_, priority)| rank::priority(*priority));
+    let mut fronts = Fronts::of(tx, &mut WaitingEnds::of(channel.waiting), priorities)?;
     let (mut waiting, mut failed) = (0, 0);
     for (id, priority) in jobs.iter().rev() {
-        if state == lane::LOST && raise_lost(tx, *id)? {
-            lane::fail(tx, *id, lane, channel.failed)?;
+        if state == bucket::LOST && raise_lost(tx, *id)? {
+            bucket::fail(tx, *id, bucket, channel.failed)?;
             failed += 1;
         } else {
-            lane::shift(tx, *id, lane, channel.waiting, fronts.next(order::priority(*priority)))?;
+            bucket::shift(tx, *id, bucket, channel.waiting, fronts.next(rank::priority(*priority)))?;
             waiting += 1;
         }
     }
-    lane::count(tx, lane, -(waiting + failed))?;
-    lane::count(tx, channel.waiting, waiting)?;
-    lane::count(tx, channel.failed, failed)?;
+    bucket::count(tx, bucket, -(waiting + failed))?;
+    bucket::count(tx, channel.waiting, waiting)?;
+    bucket::count(tx, channel.failed, failed)?;
     tx.wake(channel.id)?;
-    let lost = if state == lane::LOST { jobs.len() as u64 } else { 0 };
+    let lost = if state == bucket::LOST { jobs.len() as u64 } else { 0 };
     Ok(Freed { lost, finished: false })
 }
 
 /// Raises `lost` of a record; whether the job fails by it. One that cannot be read goes back as it is.
-fn raise_lost(tx: &Tx<'_>, id: i64) -> Result<bool, Fault> {
+fn raise_lost(tx: &Tx<'_>, id: i64) -> Result<bool, SqliteError> {
     let Some(meta) = record::meta(tx, id)? else { return Ok(false) };
     let meta = meta.after_lost(tx.now);
     record::rewrite(tx, id, &super::text(&meta))?;

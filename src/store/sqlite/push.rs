@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use rusqlite::params;
 
-use super::fault::Fault;
+use super::bucket::{self, Channel};
+use super::error::SqliteError;
 use super::keys;
-use super::lane::{self, Channel};
-use super::op::Tx;
-use super::order::{self, Ends};
+use super::rank::{self, WaitingEnds};
+use super::transaction::Tx;
 use crate::job::{JobId, NewJob, Priority, Start};
-use crate::store::batch::{self, MAX_ID_LEAD};
+use crate::store::driver_rules::{self, MAX_ID_LEAD};
 use crate::store::{PushError, Pushed};
 
 /// A new job, ready to be written.
@@ -46,10 +46,10 @@ pub(super) fn push(
     tx: &Tx<'_>,
     channel: i64,
     items: &[Item],
-) -> Result<Result<Vec<Pushed>, PushError>, Fault> {
+) -> Result<Result<Vec<Pushed>, PushError>, SqliteError> {
     let mut dues = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
-        match batch::due(item.start, tx.now) {
+        match driver_rules::due(item.start, tx.now) {
             Ok(due) => dues.push(due),
             Err(why) => return Ok(Err(PushError::Job { index, why })),
         }
@@ -60,7 +60,7 @@ pub(super) fn push(
         // Such pushes alone make the rows that are swept up here.
         keys::sweep(tx)?;
     }
-    let mut ends = Ends::of(channel.waiting);
+    let mut ends = WaitingEnds::of(channel.waiting);
     let mut answers = Vec::with_capacity(items.len());
     let (mut waiting, mut delayed) = (0, 0);
     let mut job =
@@ -75,7 +75,7 @@ pub(super) fn push(
             continue;
         }
         last += 1;
-        let (lane, rank, count) = match due {
+        let (bucket, rank, count) = match due {
             None => (channel.waiting, ends.back(tx, item.priority)?, &mut waiting),
             Some(due) => (channel.delayed, due.0.cast_signed(), &mut delayed),
         };
@@ -87,12 +87,12 @@ pub(super) fn push(
             }
             (key, _) => key.as_deref(),
         };
-        job.execute(params![last, lane, rank, key, order::number(item.priority)])?;
+        job.execute(params![last, bucket, rank, key, rank::number(item.priority)])?;
         record.execute(params![last, item.meta, item.payload])?;
         answers.push(Pushed::Added(JobId(last.cast_unsigned())));
     }
-    lane::count(tx, channel.waiting, waiting)?;
-    lane::count(tx, channel.delayed, delayed)?;
+    bucket::count(tx, channel.waiting, waiting)?;
+    bucket::count(tx, channel.delayed, delayed)?;
     if waiting + delayed > 0 {
         tx.execute("UPDATE store SET last_id = ?1", [last])?;
         tx.wake(channel.id)?;
@@ -101,7 +101,7 @@ pub(super) fn push(
 }
 
 /// The id before the first one that may be given now.
-fn last_id(tx: &Tx<'_>, count: usize) -> Result<i64, Fault> {
+fn last_id(tx: &Tx<'_>, count: usize) -> Result<i64, SqliteError> {
     let last = tx.number("SELECT last_id FROM store", [])?.unwrap_or(0);
     // Should the last id be lost, the jobs that are there still know theirs.
     let newest = tx.number("SELECT max(id) FROM jobs", [])?.unwrap_or(0);
@@ -109,7 +109,7 @@ fn last_id(tx: &Tx<'_>, count: usize) -> Result<i64, Fault> {
     let ahead = last.cast_unsigned() + count as u64;
     if ahead > tx.now.0 + MAX_ID_LEAD {
         let seconds = (ahead - tx.now.0) / 1_000_000;
-        return Err(Fault::Unavailable(format!(
+        return Err(SqliteError::Unavailable(format!(
             "the clock of this machine is {seconds} s behind the newest job: set it right, or wait"
         )));
     }

@@ -3,10 +3,10 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, params};
 
-use super::fault::Fault;
-use super::op::Tx;
-use crate::job::{JobId, Meta, Timestamp};
-use crate::store::{Leased, Listed, State, batch};
+use super::error::SqliteError;
+use super::transaction::Tx;
+use crate::job::{JobId, JobMeta, Timestamp};
+use crate::store::{JobState, JobView, Leased, driver_rules};
 
 /// A record as found, to be understood on the caller's side of the thread.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Raw {
 
 impl Raw {
     /// Reads the columns `meta` and `payload` at `at` and behind it.
-    pub(super) fn read(id: i64, row: &Row<'_>, at: usize) -> Result<Self, Fault> {
+    pub(super) fn read(id: i64, row: &Row<'_>, at: usize) -> Result<Self, SqliteError> {
         Ok(Self {
             id,
             meta: bytes(row.get_ref(at)?).map(<[u8]>::to_vec),
@@ -37,21 +37,21 @@ impl Raw {
         let malformed = |why: &str| Leased::Malformed { id, why: why.to_owned() };
         let Some(meta) = self.meta else { return malformed("the job's record is gone") };
         match (String::from_utf8(meta), String::from_utf8(self.payload)) {
-            (Ok(meta), Ok(payload)) => batch::leased(id, &meta, payload),
+            (Ok(meta), Ok(payload)) => driver_rules::leased(id, &meta, payload),
             _ => malformed("the job's record is not text"),
         }
     }
 
     /// The record for people.
-    pub(super) fn listed(self, state: State, rank: i64) -> Listed {
+    pub(super) fn listed(self, state: JobState, rank: i64) -> JobView {
         let id = JobId(self.id.cast_unsigned());
         let at = match state {
-            State::Delayed | State::Failed => Timestamp(rank.cast_unsigned()),
-            State::Waiting | State::Reserved => id.pushed_at(),
+            JobState::Delayed | JobState::Failed => Timestamp(rank.cast_unsigned()),
+            JobState::Waiting | JobState::Reserved => id.pushed_at(),
         };
         let meta = self.meta.unwrap_or_default();
         let payload = String::from_utf8_lossy(&self.payload).into_owned();
-        batch::listed(id, state, at, &String::from_utf8_lossy(&meta), payload)
+        driver_rules::listed(id, state, at, &String::from_utf8_lossy(&meta), payload)
     }
 }
 
@@ -64,7 +64,7 @@ fn bytes(value: ValueRef<'_>) -> Option<&[u8]> {
 }
 
 /// The meta of a stored record, where it can be understood.
-pub(super) fn meta(tx: &Tx<'_>, id: i64) -> Result<Option<Meta>, Fault> {
+pub(super) fn meta(tx: &Tx<'_>, id: i64) -> Result<Option<JobMeta>, SqliteError> {
     let mut statement = tx.prepare("SELECT meta FROM records WHERE id = ?1")?;
     let mut rows = statement.query([id])?;
     let Some(row) = rows.next()? else { return Ok(None) };
@@ -72,7 +72,7 @@ pub(super) fn meta(tx: &Tx<'_>, id: i64) -> Result<Option<Meta>, Fault> {
 }
 
 /// Writes a job's new meta.
-pub(super) fn rewrite(tx: &Tx<'_>, id: i64, meta: &str) -> Result<(), Fault> {
+pub(super) fn rewrite(tx: &Tx<'_>, id: i64, meta: &str) -> Result<(), SqliteError> {
     if tx.execute("UPDATE records SET meta = ?2 WHERE id = ?1", params![id, meta])? == 0 {
         // The record is gone by a foreign hand; the job still ends where it was sent.
         tx.execute("INSERT INTO records (id, meta, payload) VALUES (?1, ?2, '')", params![id, meta])?;
@@ -81,7 +81,7 @@ pub(super) fn rewrite(tx: &Tx<'_>, id: i64, meta: &str) -> Result<(), Fault> {
 }
 
 /// Writes the meta of a job that could not be read; the text as found stays, as its payload.
-pub(super) fn set_aside(tx: &Tx<'_>, id: i64, new: &str) -> Result<(), Fault> {
+pub(super) fn set_aside(tx: &Tx<'_>, id: i64, new: &str) -> Result<(), SqliteError> {
     if meta(tx, id)?.is_none() {
         tx.execute("UPDATE records SET payload = meta || char(10) || payload WHERE id = ?1", [id])?;
     }

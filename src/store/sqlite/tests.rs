@@ -9,7 +9,7 @@ use tokio::task::yield_now;
 
 use super::*;
 use crate::job::{MAX_PAYLOAD_BYTES, Payload};
-use crate::store::{Place, Settlement};
+use crate::store::{Destination, Settlement};
 
 fn open() -> (TempDir, SqliteStore) {
     let dir = tempfile::tempdir().unwrap();
@@ -39,11 +39,11 @@ async fn hold(store: &SqliteStore) -> mpsc::Sender<()> {
 }
 
 fn turn<'a>(owner: &'a Owner, seq: u64, settlements: &'a [Settlement], want: usize) -> Turn<'a> {
-    Turn { owner, seq, settlements, frees: &[], want, max_bytes: usize::MAX }
+    Turn { owner, seq, settlements, releases: &[], want, max_bytes: usize::MAX }
 }
 
 fn done(leased: &[Leased]) -> Vec<Settlement> {
-    leased.iter().map(|leased| Settlement { id: leased.id(), unique: None, to: Place::Done }).collect()
+    leased.iter().map(|leased| Settlement { id: leased.id(), unique: None, to: Destination::Done }).collect()
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn one_call_of_a_group_that_fails_undoes_nothing_of_the_others() {
     );
     assert!(matches!(replayed, Err(StoreError::Replayed)) && matches!(lost, Err(StoreError::Lost)));
     assert!(first.unwrap()[0].id() < last.unwrap()[0].id());
-    assert_eq!(settled.unwrap().exceptions, []);
+    assert_eq!(settled.unwrap().conflicts, []);
     let status = store.status().await.unwrap();
     assert_eq!((status.waiting, status.reserved, status.done), (3, 1, 1));
 }
@@ -78,7 +78,7 @@ async fn what_a_failing_call_wrote_is_undone_alone_and_in_a_group() {
     let channel = store.channel;
     let half = move |tx: &op::Tx<'_>| {
         command::pause(tx, channel, None)?;
-        Err::<(), _>(Fault::Lost)
+        Err::<(), _>(SqliteError::Lost)
     };
     assert!(matches!(store.file.write("failing", 0, half).await, Err(StoreError::Lost)));
     assert!(!store.status().await.unwrap().paused);
@@ -114,7 +114,7 @@ async fn a_full_disk_refuses_pushes_and_lets_work_be_finished() {
         tokio::join!(store.push(&large), store.turn(turn(&owner, 2, &ends, 0)), store.push(&large), async {
             drop(release)
         },);
-    assert_eq!(settled.unwrap().exceptions, []);
+    assert_eq!(settled.unwrap().conflicts, []);
     // The room that the finished jobs left may do for the second push, never for both.
     assert!(full(before));
     let pushed = if full(after) { 0 } else { 20 };
@@ -199,15 +199,15 @@ async fn what_was_cleared_is_gone_before_it_is_swept_up() {
         assert_eq!(store.discard(&[id]).await.unwrap(), 0);
     }
     let reply = store.turn(turn(&owner, 2, &done(&leased), 5)).await.unwrap();
-    assert_eq!((reply.exceptions, reply.held), (vec![(held, crate::store::Exception::Cleared)], 0));
+    assert_eq!((reply.conflicts, reply.held), (vec![(held, crate::store::SettleConflict::Cleared)], 0));
     assert_eq!(store.take(&owner, 3, waiting).await.unwrap(), None);
-    assert_eq!(store.list(State::Reserved, None, 5).await.unwrap(), Page::default());
+    assert_eq!(store.list(JobState::Reserved, None, 5).await.unwrap(), Page::default());
     let again = store.push(&[once]).await.unwrap()[0];
     assert!(matches!(again, Pushed::Added(_)));
     let status = store.status().await.unwrap();
     assert_eq!((status.waiting, status.reserved, status.cleared), (1, 0, 2));
     assert_eq!(store.clear(Clear::default()).await.unwrap(), Cleared::default());
-    assert!(matches!(store.get(again.id()).await.unwrap(), Some(Listed { state: State::Waiting, .. })));
+    assert!(matches!(store.get(again.id()).await.unwrap(), Some(JobView { state: JobState::Waiting, .. })));
 }
 
 #[tokio::test]
@@ -219,13 +219,13 @@ async fn what_a_dead_owner_held_is_reserved_until_it_is_freed_and_can_be_cleared
     let leased = store.turn(turn(&owner, 1, &[], 2)).await.unwrap().leased;
     // As if the reaper had been killed after its first step.
     let name = owner.as_str().to_owned();
-    store.file.write("burying", 0, move |tx| owner::bury(tx, channel, &name)).await.unwrap();
+    store.file.write("burying", 0, move |tx| owner::expire(tx, channel, &name)).await.unwrap();
     assert!(matches!(store.turn(turn(&owner, 2, &[], 1)).await, Err(StoreError::Lost)));
     let status = store.status().await.unwrap();
     assert_eq!((status.waiting, status.reserved), (1, 2));
-    assert_eq!(store.list(State::Reserved, None, 5).await.unwrap().jobs.len(), 2);
+    assert_eq!(store.list(JobState::Reserved, None, 5).await.unwrap().jobs.len(), 2);
     let state = store.get(leased[0].id()).await.unwrap().unwrap().state;
-    assert_eq!(state, State::Reserved);
+    assert_eq!(state, JobState::Reserved);
 
     let which = Clear { reserved: true, ..Clear::default() };
     assert_eq!(store.clear(which).await.unwrap().reserved, 2);

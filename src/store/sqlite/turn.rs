@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::fault::Fault;
-use super::lane::{self, Channel};
-use super::op::Tx;
-use super::order::{self, Ends, Fronts};
-use super::owner::{self, Speaker};
+use super::bucket::{self, Channel};
+use super::error::SqliteError;
+use super::owner::{self, OwnerCall};
+use super::rank::{self, Fronts, WaitingEnds};
 use super::record::{self, Raw};
-use super::{claim, keys};
+use super::transaction::Tx;
+use super::{keys, limits};
 use crate::job::{FailReason, JobId, MAX_DELAY, Priority, Timestamp};
-use crate::store::{Exception, Free, MAX_BATCH, Place, Settlement};
+use crate::store::{Destination, KeyRelease, MAX_BATCH, SettleConflict, Settlement};
 
 /// A settlement, ready to be written.
 pub(super) struct Ready {
@@ -35,12 +35,14 @@ enum To {
 impl Ready {
     pub(super) fn of(settlement: &Settlement) -> Self {
         let (to, meta) = match &settlement.to {
-            Place::Done => (To::Done, None),
-            Place::Front(meta) => (To::Front, Some(meta)),
-            Place::Back(meta) => (To::Back, Some(meta)),
-            Place::Delayed(delay, meta) => (To::Delayed(*delay), Some(meta)),
-            Place::Failed(meta) if meta.failed == Some(FailReason::Malformed) => (To::Aside, Some(meta)),
-            Place::Failed(meta) => (To::Failed, Some(meta)),
+            Destination::Done => (To::Done, None),
+            Destination::Front(meta) => (To::Front, Some(meta)),
+            Destination::Back(meta) => (To::Back, Some(meta)),
+            Destination::Delayed(delay, meta) => (To::Delayed(*delay), Some(meta)),
+            Destination::Failed(meta) if meta.failed == Some(FailReason::Malformed) => {
+                (To::Aside, Some(meta))
+            }
+            Destination::Failed(meta) => (To::Failed, Some(meta)),
         };
         Self {
             id: settlement.id.0.cast_signed(),
@@ -57,16 +59,16 @@ impl Ready {
 
 /// What one turn asks.
 pub(super) struct Asked {
-    pub(super) speaker: Speaker,
+    pub(super) owner_call: OwnerCall,
     pub(super) settlements: Vec<Ready>,
-    pub(super) frees: Vec<Free>,
+    pub(super) releases: Vec<KeyRelease>,
     pub(super) want: usize,
     pub(super) max_bytes: usize,
 }
 
 /// What one turn is answered.
 pub(super) struct Answer {
-    pub(super) exceptions: Vec<(JobId, Exception)>,
+    pub(super) conflicts: Vec<(JobId, SettleConflict)>,
     pub(super) leased: Vec<Raw>,
     pub(super) next_due: Option<Duration>,
     pub(super) held: u64,
@@ -74,12 +76,12 @@ pub(super) struct Answer {
     pub(super) now: Timestamp,
 }
 
-pub(super) fn turn(tx: &Tx<'_>, asked: &Asked) -> Result<Answer, Fault> {
-    let own = owner::speak(tx, &asked.speaker)?;
-    let channel = Channel::read(tx, asked.speaker.channel)?;
-    let mut ends = Ends::of(channel.waiting);
+pub(super) fn turn(tx: &Tx<'_>, asked: &Asked) -> Result<Answer, SqliteError> {
+    let own = owner::renew_lease(tx, &asked.owner_call)?;
+    let channel = Channel::read(tx, asked.owner_call.channel)?;
+    let mut ends = WaitingEnds::of(channel.waiting);
     let settled = settle(tx, &channel, own, &asked.settlements, &mut ends)?;
-    free(tx, &asked.speaker, &asked.frees)?;
+    free(tx, &asked.owner_call, &asked.releases)?;
     let promoted = promote(tx, &channel, &mut ends)?;
     if channel.pause_is_over {
         tx.execute("UPDATE channels SET paused = 0 WHERE id = ?1", [channel.id])?;
@@ -87,10 +89,10 @@ pub(super) fn turn(tx: &Tx<'_>, asked: &Asked) -> Result<Answer, Fault> {
     let leased = if channel.pause.is_some() { Vec::new() } else { lease(tx, &channel, own, asked)? };
 
     let taken = leased.len() as i64;
-    lane::count(tx, own, taken - settled.gone)?;
-    lane::count(tx, channel.waiting, settled.waiting + promoted - taken)?;
-    lane::count(tx, channel.delayed, settled.delayed - promoted)?;
-    lane::count(tx, channel.failed, settled.failed)?;
+    bucket::count(tx, own, taken - settled.gone)?;
+    bucket::count(tx, channel.waiting, settled.waiting + promoted - taken)?;
+    bucket::count(tx, channel.delayed, settled.delayed - promoted)?;
+    bucket::count(tx, channel.failed, settled.failed)?;
     channel.count_done(tx, settled.done)?;
     if settled.waiting + promoted > taken {
         // Some of what came to waiting is left for others.
@@ -100,11 +102,11 @@ pub(super) fn turn(tx: &Tx<'_>, asked: &Asked) -> Result<Answer, Fault> {
     let due = due.map(|due| Timestamp(due.cast_unsigned()));
     let changes = due.into_iter().chain(channel.pause.and_then(|pause| pause.until));
     Ok(Answer {
-        exceptions: settled.exceptions,
+        conflicts: settled.conflicts,
         leased,
         next_due: changes.min().map(|next| next.since(tx.now)),
-        held: lane::jobs(tx, own)?.cast_unsigned(),
-        waiting: if channel.pause.is_some() { 0 } else { lane::jobs(tx, channel.waiting)?.cast_unsigned() },
+        held: bucket::jobs(tx, own)?.cast_unsigned(),
+        waiting: if channel.pause.is_some() { 0 } else { bucket::jobs(tx, channel.waiting)?.cast_unsigned() },
         now: tx.now,
     })
 }
@@ -112,7 +114,7 @@ pub(super) fn turn(tx: &Tx<'_>, asked: &Asked) -> Result<Answer, Fault> {
 /// What the settlements of a turn did to the counts.
 #[derive(Default)]
 struct Settled {
-    exceptions: Vec<(JobId, Exception)>,
+    conflicts: Vec<(JobId, SettleConflict)>,
     gone: i64,
     done: i64,
     waiting: i64,
@@ -125,25 +127,25 @@ fn settle(
     channel: &Channel,
     own: i64,
     settlements: &[Ready],
-    ends: &mut Ends,
-) -> Result<Settled, Fault> {
+    ends: &mut WaitingEnds,
+) -> Result<Settled, SqliteError> {
     let mut settled = Settled::default();
     let fronts = settlements.iter().filter(|ready| matches!(ready.to, To::Front));
     let mut fronts = Fronts::of(tx, ends, fronts.map(|ready| ready.priority))?;
     for Ready { id, to, meta, priority } in settlements {
-        let place = |lane, rank| lane::place(tx, *id, own, lane, rank, *priority);
+        let place = |bucket, rank| bucket::place(tx, *id, own, bucket, rank, *priority);
         let (held, count) = match to {
-            To::Done => (lane::delete(tx, *id, own)?, &mut settled.done),
+            To::Done => (bucket::delete(tx, *id, own)?, &mut settled.done),
             To::Front => (place(channel.waiting, fronts.next(*priority))?, &mut settled.waiting),
             To::Back => (place(channel.waiting, ends.back(tx, *priority)?)?, &mut settled.waiting),
             To::Delayed(delay) => {
                 let due = tx.now.after((*delay).min(MAX_DELAY)).0.cast_signed();
                 (place(channel.delayed, due)?, &mut settled.delayed)
             }
-            To::Failed | To::Aside => (lane::fail(tx, *id, own, channel.failed)?, &mut settled.failed),
+            To::Failed | To::Aside => (bucket::fail(tx, *id, own, channel.failed)?, &mut settled.failed),
         };
         if !held {
-            settled.exceptions.push((JobId(id.cast_unsigned()), exception(tx, channel, *id)?));
+            settled.conflicts.push((JobId(id.cast_unsigned()), exception(tx, channel, *id)?));
             continue;
         }
         *count += 1;
@@ -158,15 +160,15 @@ fn settle(
 }
 
 /// Takes from jobs what they do not hold any more.
-fn free(tx: &Tx<'_>, speaker: &Speaker, frees: &[Free]) -> Result<(), Fault> {
-    for free in frees {
+fn free(tx: &Tx<'_>, owner_call: &OwnerCall, releases: &[KeyRelease]) -> Result<(), SqliteError> {
+    for free in releases {
         match free {
-            Free::Unique { id, key } => {
-                keys::free(tx, id.0.cast_signed(), &keys::stored(speaker.channel, key))?;
+            KeyRelease::Unique { id, key } => {
+                keys::free(tx, id.0.cast_signed(), &keys::stored(owner_call.channel, key))?;
             }
-            Free::Lock { id, key } => {
-                let key = keys::stored(speaker.channel, key);
-                claim::free(tx, &speaker.name, id.0.cast_signed(), &key)?;
+            KeyRelease::Lock { id, key } => {
+                let key = keys::stored(owner_call.channel, key);
+                limits::free(tx, &owner_call.name, id.0.cast_signed(), &key)?;
             }
         }
     }
@@ -174,16 +176,16 @@ fn free(tx: &Tx<'_>, speaker: &Speaker, frees: &[Free]) -> Result<(), Fault> {
 }
 
 /// Why a settlement does not hold.
-fn exception(tx: &Tx<'_>, channel: &Channel, id: i64) -> Result<Exception, Fault> {
+fn exception(tx: &Tx<'_>, channel: &Channel, id: i64) -> Result<SettleConflict, SqliteError> {
     let elsewhere = tx.number(
         "SELECT 1 FROM jobs j JOIN lanes l ON l.id = j.lane WHERE j.id = ?1 AND l.channel = ?2 AND l.state <> 0",
         [id, channel.id],
     )?;
-    Ok(if elsewhere.is_some() { Exception::Stale } else { Exception::Cleared })
+    Ok(if elsewhere.is_some() { SettleConflict::Stale } else { SettleConflict::Cleared })
 }
 
 /// Moves delayed jobs that are due to the back of waiting.
-fn promote(tx: &Tx<'_>, channel: &Channel, ends: &mut Ends) -> Result<i64, Fault> {
+fn promote(tx: &Tx<'_>, channel: &Channel, ends: &mut WaitingEnds) -> Result<i64, SqliteError> {
     let mut due = tx
         .prepare("SELECT id, priority FROM jobs WHERE lane = ?1 AND rank <= ?2 ORDER BY rank, id LIMIT ?3")?;
     let params = [channel.delayed, tx.now.0.cast_signed(), MAX_BATCH as i64];
@@ -191,13 +193,13 @@ fn promote(tx: &Tx<'_>, channel: &Channel, ends: &mut Ends) -> Result<i64, Fault
     // All ids first: moving a job under a running query could show it twice.
     let due = due.collect::<Result<Vec<(i64, i64)>, _>>()?;
     for (id, priority) in &due {
-        let rank = ends.back(tx, order::priority(*priority))?;
-        lane::shift(tx, *id, channel.delayed, channel.waiting, rank)?;
+        let rank = ends.back(tx, rank::priority(*priority))?;
+        bucket::shift(tx, *id, channel.delayed, channel.waiting, rank)?;
     }
     Ok(due.len() as i64)
 }
 
-fn lease(tx: &Tx<'_>, channel: &Channel, own: i64, asked: &Asked) -> Result<Vec<Raw>, Fault> {
+fn lease(tx: &Tx<'_>, channel: &Channel, own: i64, asked: &Asked) -> Result<Vec<Raw>, SqliteError> {
     let want = asked.want.min(MAX_BATCH);
     let mut leased = Vec::with_capacity(want);
     if want == 0 {
@@ -226,7 +228,7 @@ fn lease(tx: &Tx<'_>, channel: &Channel, own: i64, asked: &Asked) -> Result<Vec<
         [channel.waiting, own, last.0, last.1],
     )?;
     if taken != leased.len() {
-        return Err(Fault::Corrupt(
+        return Err(SqliteError::Corrupt(
             "the order of waiting is damaged: check the file with `PRAGMA integrity_check`".into(),
         ));
     }

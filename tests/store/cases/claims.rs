@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use aint_queue::job::{JobId, MAX_DELAY};
-use aint_queue::store::{Claim, ClaimKind, Claimed, Clear, Free, Owner, Place, Reap, StoreError};
+use aint_queue::store::{
+    Claim, ClaimKind, Clear, Destination, KeyRelease, LimitDecision, Owner, Reap, StoreError,
+};
 
 use crate::harness::{CHANNEL, Master, World, done, end, job};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const NOT_NOW: Claimed = Claimed::Wait(Duration::ZERO);
+const NOT_NOW: LimitDecision = LimitDecision::Wait(Duration::ZERO);
 
 fn lock(id: JobId, key: &str, limit: u32) -> Claim {
     Claim { id, key: key.to_owned(), kind: ClaimKind::Lock { limit } }
@@ -18,8 +20,8 @@ fn rate(id: JobId, key: &str, count: u32, per: Duration) -> Claim {
     Claim { id, key: key.to_owned(), kind: ClaimKind::Rate { count, per } }
 }
 
-fn free(id: JobId, key: &str) -> Free {
-    Free::Lock { id, key: key.to_owned() }
+fn free(id: JobId, key: &str) -> KeyRelease {
+    KeyRelease::Lock { id, key: key.to_owned() }
 }
 
 /// An owner that holds this many jobs.
@@ -33,25 +35,25 @@ async fn running(world: &World, jobs: usize) -> (Master, Vec<JobId>) {
 pub async fn a_lock_is_had_by_as_many_jobs_as_its_limit(world: World) {
     let (mut one, a) = running(&world, 3).await;
     let (mut two, b) = running(&world, 2).await;
-    assert_eq!(one.claim(lock(a[0], "k", 1)).await, Claimed::Granted);
-    assert_eq!(one.claim(lock(a[0], "k", 1)).await, Claimed::Granted, "it has it already");
+    assert_eq!(one.claim(lock(a[0], "k", 1)).await, LimitDecision::Granted);
+    assert_eq!(one.claim(lock(a[0], "k", 1)).await, LimitDecision::Granted, "it has it already");
     assert_eq!(one.claim(lock(a[1], "k", 1)).await, NOT_NOW);
     assert_eq!(two.claim(lock(b[0], "k", 1)).await, NOT_NOW);
-    assert_eq!(two.claim(lock(b[0], "other", 1)).await, Claimed::Granted);
+    assert_eq!(two.claim(lock(b[0], "other", 1)).await, LimitDecision::Granted);
 
     // The limit is that of the claim; jobs that have it by others count.
-    assert_eq!(two.claim(lock(b[0], "k", 2)).await, Claimed::Granted);
+    assert_eq!(two.claim(lock(b[0], "k", 2)).await, LimitDecision::Granted);
     assert_eq!(two.claim(lock(b[1], "k", 2)).await, NOT_NOW);
-    assert_eq!(two.claim(lock(b[0], "k", 0)).await, Claimed::Granted, "it has it already");
+    assert_eq!(two.claim(lock(b[0], "k", 0)).await, LimitDecision::Granted, "it has it already");
     assert_eq!(two.claim(lock(b[1], "new", 0)).await, NOT_NOW);
 
     one.free(&[], &[free(a[0], "k")]).await;
     assert_eq!(one.claim(lock(a[2], "k", 1)).await, NOT_NOW);
-    assert_eq!(one.claim(lock(a[2], "k", 2)).await, Claimed::Granted);
+    assert_eq!(one.claim(lock(a[2], "k", 2)).await, LimitDecision::Granted);
     two.free(&[], &[free(b[0], "k")]).await;
     one.free(&[], &[free(a[2], "k")]).await;
-    assert_eq!(one.claim(lock(a[1], "k", 1)).await, Claimed::Granted);
-    assert_eq!(one.claim(lock(a[1], "k", u32::MAX)).await, Claimed::Granted);
+    assert_eq!(one.claim(lock(a[1], "k", 1)).await, LimitDecision::Granted);
+    assert_eq!(one.claim(lock(a[1], "k", u32::MAX)).await, LimitDecision::Granted);
 }
 
 pub async fn claims_of_one_call_are_answered_in_their_order(world: World) {
@@ -66,7 +68,7 @@ pub async fn claims_of_one_call_are_answered_in_their_order(world: World) {
         rate(ids[1], "other", 1, HOUR),
     ];
     let answers = master.store.claim(&master.owner, &claims).await.unwrap();
-    let yes = Claimed::Granted;
+    let yes = LimitDecision::Granted;
     // Locks and rates do not share names.
     assert_eq!(answers, [yes, yes, NOT_NOW, yes, yes, yes, yes]);
     assert_eq!(master.store.claim(&master.owner, &[]).await.unwrap(), []);
@@ -75,55 +77,61 @@ pub async fn claims_of_one_call_are_answered_in_their_order(world: World) {
 pub async fn a_free_takes_only_what_that_job_of_that_owner_has(world: World) {
     let (mut one, a) = running(&world, 2).await;
     let (mut two, b) = running(&world, 1).await;
-    assert_eq!(one.claim(lock(a[0], "k", 1)).await, Claimed::Granted);
+    assert_eq!(one.claim(lock(a[0], "k", 1)).await, LimitDecision::Granted);
     one.free(&[], &[free(a[1], "k"), free(a[0], "other"), free(JobId(7), "k")]).await;
     two.free(&[], &[free(a[0], "k"), free(b[0], "k")]).await;
-    one.free(&[], &[Free::Unique { id: a[0], key: "k".into() }]).await;
+    one.free(&[], &[KeyRelease::Unique { id: a[0], key: "k".into() }]).await;
     assert_eq!(two.claim(lock(b[0], "k", 1)).await, NOT_NOW);
     // Said twice, also in one turn, it is done once: the lock of the next one stays.
     one.free(&[], &[free(a[0], "k"), free(a[0], "k")]).await;
-    assert_eq!(two.claim(lock(b[0], "k", 1)).await, Claimed::Granted);
+    assert_eq!(two.claim(lock(b[0], "k", 1)).await, LimitDecision::Granted);
     one.free(&[], &[free(a[0], "k")]).await;
     assert_eq!(one.claim(lock(a[0], "k", 1)).await, NOT_NOW);
 }
 
 pub async fn a_lock_outlives_its_run_until_it_is_freed(world: World) {
     let (mut master, ids) = running(&world, 5).await;
-    for (n, place) in [None, Some(Place::Back as fn(_) -> _), Some(Place::Failed)].into_iter().enumerate() {
+    for (n, place) in
+        [None, Some(Destination::Back as fn(_) -> _), Some(Destination::Failed)].into_iter().enumerate()
+    {
         let records = master.store.fetch(&master.owner, &[ids[n]]).await.unwrap();
         let record = crate::harness::record(records.into_iter().next().unwrap());
         let settlement = place.map_or_else(|| done(&record), |place| end(&record, place));
-        assert_eq!(master.claim(lock(ids[n], "k", 1)).await, Claimed::Granted);
+        assert_eq!(master.claim(lock(ids[n], "k", 1)).await, LimitDecision::Granted);
         assert_eq!(master.settle(std::slice::from_ref(&settlement)).await, []);
         assert_eq!(master.claim(lock(ids[4], "k", 1)).await, NOT_NOW, "it was not freed");
         master.free(&[], &[free(ids[n], "k")]).await;
     }
     // In the turn that settles it, and after a clear that took it away.
-    assert_eq!(master.claim(lock(ids[3], "k", 1)).await, Claimed::Granted);
+    assert_eq!(master.claim(lock(ids[3], "k", 1)).await, LimitDecision::Granted);
     let records = master.store.fetch(&master.owner, &ids[3..4]).await.unwrap();
     let record = crate::harness::record(records.into_iter().next().unwrap());
     master.free(&[done(&record)], &[free(ids[3], "k")]).await;
-    assert_eq!(master.claim(lock(ids[4], "k", 1)).await, Claimed::Granted);
+    assert_eq!(master.claim(lock(ids[4], "k", 1)).await, LimitDecision::Granted);
     world.store.clear(Clear { reserved: true, waiting: true, ..Clear::default() }).await.unwrap();
     let next = world.push(1).await;
     master.lease_exactly(&next).await;
     assert_eq!(master.claim(lock(next[0], "k", 1)).await, NOT_NOW);
     master.free(&[], &[free(ids[4], "k")]).await;
-    assert_eq!(master.claim(lock(next[0], "k", 1)).await, Claimed::Granted);
+    assert_eq!(master.claim(lock(next[0], "k", 1)).await, LimitDecision::Granted);
 }
 
 pub async fn an_owner_that_is_gone_has_no_locks(world: World) {
     for ending in 0..3 {
         let (one, ids) = running(&world, 2).await;
         for id in &ids {
-            assert_eq!(one.claim(lock(*id, "k", 2)).await, Claimed::Granted);
+            assert_eq!(one.claim(lock(*id, "k", 2)).await, LimitDecision::Granted);
         }
         match ending {
             0 => assert_eq!(one.store.leave(&one.owner).await.unwrap(), 2),
             1 => assert_eq!(world.store.reap(Reap::Owner(&one.owner)).await.unwrap(), 2),
             _ => {
-                world.driver.lapse(CHANNEL, &one.owner).await;
-                assert_eq!(one.claim(lock(ids[0], "k", 2)).await, Claimed::Granted, "nobody has reaped it");
+                world.driver.expire_lease(CHANNEL, &one.owner).await;
+                assert_eq!(
+                    one.claim(lock(ids[0], "k", 2)).await,
+                    LimitDecision::Granted,
+                    "nobody has reaped it"
+                );
                 assert_eq!(world.store.reap(Reap::Expired).await.unwrap(), 2);
             }
         }
@@ -133,7 +141,7 @@ pub async fn an_owner_that_is_gone_has_no_locks(world: World) {
         // The same jobs in other hands.
         let mut two = world.master().await;
         let leased = two.lease_exactly(&ids).await;
-        assert_eq!(two.claim(lock(ids[1], "k", 1)).await, Claimed::Granted);
+        assert_eq!(two.claim(lock(ids[1], "k", 1)).await, LimitDecision::Granted);
         assert_eq!(two.claim(lock(ids[0], "k", 1)).await, NOT_NOW);
         let ends: Vec<_> = leased.iter().map(done).collect();
         two.free(&ends, &[free(ids[1], "k")]).await;
@@ -153,26 +161,26 @@ pub async fn a_job_that_the_owner_does_not_hold_gets_nothing(world: World) {
         assert_eq!(one.claim(lock(id, "k", 1)).await, NOT_NOW, "{id}");
         assert_eq!(one.claim(rate(id, "k", 1, HOUR)).await, NOT_NOW, "{id}");
     }
-    assert_eq!(one.claim(lock(a[1], "k", 1)).await, Claimed::Granted);
-    assert_eq!(one.claim(rate(a[1], "k", 1, HOUR)).await, Claimed::Granted);
+    assert_eq!(one.claim(lock(a[1], "k", 1)).await, LimitDecision::Granted);
+    assert_eq!(one.claim(rate(a[1], "k", 1, HOUR)).await, LimitDecision::Granted);
 }
 
 pub async fn a_rate_grants_a_burst_and_then_says_how_long_to_wait(world: World) {
     let (one, a) = running(&world, 1).await;
     let (two, b) = running(&world, 1).await;
     let claims = [0; 2].map(|_| rate(a[0], "k", 3, HOUR * 3));
-    assert_eq!(one.store.claim(&one.owner, &claims).await.unwrap(), [Claimed::Granted; 2]);
-    assert_eq!(two.claim(rate(b[0], "k", 3, HOUR * 3)).await, Claimed::Granted);
+    assert_eq!(one.store.claim(&one.owner, &claims).await.unwrap(), [LimitDecision::Granted; 2]);
+    assert_eq!(two.claim(rate(b[0], "k", 3, HOUR * 3)).await, LimitDecision::Granted);
     // What is refused takes nothing: the wait does not grow.
     for master in [(&one, a[0]), (&two, b[0])].into_iter().cycle().take(6) {
         let wait = master.0.claim(rate(master.1, "k", 3, HOUR * 3)).await;
         let near = |wait| wait <= HOUR && wait > HOUR - Duration::from_secs(60);
-        assert!(matches!(wait, Claimed::Wait(wait) if near(wait)), "{wait:?}");
+        assert!(matches!(wait, LimitDecision::Wait(wait) if near(wait)), "{wait:?}");
     }
-    assert_eq!(one.claim(rate(a[0], "another", 1, HOUR)).await, Claimed::Granted);
+    assert_eq!(one.claim(rate(a[0], "another", 1, HOUR)).await, LimitDecision::Granted);
 
     // Claims with other numbers count for a full burst of these at most.
-    let Claimed::Wait(wait) = one.claim(rate(a[0], "k", 10, Duration::from_secs(600))).await else {
+    let LimitDecision::Wait(wait) = one.claim(rate(a[0], "k", 10, Duration::from_secs(600))).await else {
         panic!("a full burst of these, too, was taken");
     };
     assert_eq!(wait, Duration::from_secs(60));
@@ -185,40 +193,40 @@ pub async fn a_rate_has_room_again_after_exactly_the_time_it_said(world: World) 
     for _ in 0..5 {
         let wait = loop {
             match master.claim(claim.clone()).await {
-                Claimed::Granted => granted += 1,
-                Claimed::Wait(wait) => break wait,
+                LimitDecision::Granted => granted += 1,
+                LimitDecision::Wait(wait) => break wait,
             }
         };
         assert!(!wait.is_zero() && wait <= Duration::from_millis(60), "{wait:?}");
         world.driver.pass(wait).await;
-        assert_eq!(master.claim(claim.clone()).await, Claimed::Granted, "after {wait:?}");
+        assert_eq!(master.claim(claim.clone()).await, LimitDecision::Granted, "after {wait:?}");
         granted += 1;
     }
     assert!(granted >= 7, "a burst of two, and one after each wait");
     // Unused for long enough it has room for a burst, and not for more.
     world.driver.pass(Duration::from_millis(130)).await;
     let claims = [0; 2].map(|_| claim.clone());
-    assert_eq!(master.store.claim(&master.owner, &claims).await.unwrap(), [Claimed::Granted; 2]);
+    assert_eq!(master.store.claim(&master.owner, &claims).await.unwrap(), [LimitDecision::Granted; 2]);
 }
 
 pub async fn the_largest_and_the_smallest_rate_hold(world: World) {
     let (master, ids) = running(&world, 1).await;
     let years = rate(ids[0], "years", 1, MAX_DELAY);
-    assert_eq!(master.claim(years.clone()).await, Claimed::Granted);
-    let Claimed::Wait(wait) = master.claim(years).await else { panic!("twice in ten years") };
+    assert_eq!(master.claim(years.clone()).await, LimitDecision::Granted);
+    let LimitDecision::Wait(wait) = master.claim(years).await else { panic!("twice in ten years") };
     assert!(wait <= MAX_DELAY && wait > MAX_DELAY - Duration::from_secs(60), "{wait:?}");
 
     let micro = Duration::from_micros(1);
     let claims = vec![rate(ids[0], "many", u32::MAX, micro); 100];
-    assert_eq!(master.store.claim(&master.owner, &claims).await.unwrap(), [Claimed::Granted; 100]);
+    assert_eq!(master.store.claim(&master.owner, &claims).await.unwrap(), [LimitDecision::Granted; 100]);
     let often = rate(ids[0], "often", 1, micro);
-    assert_eq!(master.claim(often.clone()).await, Claimed::Granted);
+    assert_eq!(master.claim(often.clone()).await, LimitDecision::Granted);
     world.driver.pass(micro).await;
-    assert_eq!(master.claim(often).await, Claimed::Granted);
+    assert_eq!(master.claim(often).await, LimitDecision::Granted);
     let thirds = vec![rate(ids[0], "thirds", 3, HOUR / 3600); 4];
     let answers = master.store.claim(&master.owner, &thirds).await.unwrap();
-    assert_eq!(answers[..3], [Claimed::Granted; 3], "also where the parts are not whole microseconds");
-    assert!(matches!(answers[3], Claimed::Wait(wait) if wait <= Duration::from_micros(333_334)));
+    assert_eq!(answers[..3], [LimitDecision::Granted; 3], "also where the parts are not whole microseconds");
+    assert!(matches!(answers[3], LimitDecision::Wait(wait) if wait <= Duration::from_micros(333_334)));
 }
 
 pub async fn channels_do_not_share_locks_and_rates(world: World) {
@@ -228,8 +236,8 @@ pub async fn channels_do_not_share_locks_and_rates(world: World) {
     let mut theirs = Master::on(&other).await;
     theirs.lease_exactly(&[id]).await;
     for claim in [|id| lock(id, "k", 1), |id| rate(id, "k", 1, HOUR)] {
-        assert_eq!(master.claim(claim(ids[0])).await, Claimed::Granted);
-        assert_eq!(theirs.claim(claim(id)).await, Claimed::Granted);
+        assert_eq!(master.claim(claim(ids[0])).await, LimitDecision::Granted);
+        assert_eq!(theirs.claim(claim(id)).await, LimitDecision::Granted);
     }
     theirs.free(&[], &[free(id, "k")]).await;
     let (next, ids) = running(&world, 1).await;
@@ -240,14 +248,14 @@ pub async fn strange_keys_are_keys(world: World) {
     let (mut master, ids) = running(&world, 2).await;
     let keys = ["", " ", ":", "1:k", "é \u{0} \"'\\\n", "%", &*"x".repeat(256)];
     for key in keys {
-        assert_eq!(master.claim(lock(ids[0], key, 1)).await, Claimed::Granted, "{key:?}");
+        assert_eq!(master.claim(lock(ids[0], key, 1)).await, LimitDecision::Granted, "{key:?}");
         assert_eq!(master.claim(lock(ids[1], key, 1)).await, NOT_NOW, "{key:?}");
-        assert_eq!(master.claim(rate(ids[0], key, 1, HOUR)).await, Claimed::Granted, "{key:?}");
+        assert_eq!(master.claim(rate(ids[0], key, 1, HOUR)).await, LimitDecision::Granted, "{key:?}");
     }
-    let frees: Vec<_> = keys.iter().map(|key| free(ids[0], key)).collect();
-    master.free(&[], &frees).await;
+    let releases: Vec<_> = keys.iter().map(|key| free(ids[0], key)).collect();
+    master.free(&[], &releases).await;
     for key in keys {
-        assert_eq!(master.claim(lock(ids[1], key, 1)).await, Claimed::Granted, "{key:?}");
+        assert_eq!(master.claim(lock(ids[1], key, 1)).await, LimitDecision::Granted, "{key:?}");
     }
 }
 
@@ -264,6 +272,6 @@ pub async fn of_many_owners_at_once_no_more_than_the_limit_get_a_lock(world: Wor
         claims.spawn(async move { master.claim(lock(id, "k", 3)).await });
     }
     let answers = claims.join_all().await;
-    assert_eq!(answers.iter().filter(|answer| **answer == Claimed::Granted).count(), 3);
+    assert_eq!(answers.iter().filter(|answer| **answer == LimitDecision::Granted).count(), 3);
     assert_eq!(answers.iter().filter(|answer| **answer == NOT_NOW).count(), 17);
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use aint_queue::job::JobId;
-use aint_queue::store::{Clear, Cleared, Filter, MAX_BATCH, State, Store, reload_failed, remove};
+use aint_queue::store::{Clear, Cleared, FailedJobFilter, JobState, MAX_BATCH, Store, reload_failed, remove};
 
 use crate::harness::{Master, World, done, failed, job, later};
 
@@ -27,10 +27,10 @@ async fn fail(world: &World, count: usize) -> Vec<JobId> {
 pub async fn requeue_moves_failed_jobs_and_passes_over_others(world: World) {
     let ids = fail(&world, 4).await;
     let waiting = world.push(1).await;
-    let meta = |id: JobId| (id, aint_queue::job::Meta::named(format!("again{id}")));
+    let meta = |id: JobId| (id, aint_queue::job::JobMeta::named(format!("again{id}")));
     let jobs = [meta(ids[2]), meta(waiting[0]), meta(ids[0]), meta(JobId(9)), meta(ids[2])];
     assert_eq!(world.store.requeue(&jobs).await.unwrap(), 2);
-    assert_eq!(world.ids(State::Waiting).await, [waiting[0], ids[2], ids[0]]);
+    assert_eq!(world.ids(JobState::Waiting).await, [waiting[0], ids[2], ids[0]]);
     assert_eq!(world.counts().await, [3, 0, 0, 0, 2, 0]);
     let leased = world.master().await.lease(3).await;
     assert_eq!(leased[0].meta.job, "j0", "a job that is not failed keeps its meta");
@@ -58,7 +58,7 @@ pub async fn what_was_discarded_leaves_no_trace_in_waiting(world: World) {
     let kept: Vec<_> = ids.iter().copied().filter(|id| id.0 % 2 == 1).collect();
     assert_eq!(world.store.discard(&gone).await.unwrap(), 10);
     assert_eq!(world.counts().await, [10, 0, 0, 0, 0, 10]);
-    assert_eq!(world.ids(State::Waiting).await, kept);
+    assert_eq!(world.ids(JobState::Waiting).await, kept);
     assert_eq!(world.store.get(gone[0]).await.unwrap(), None);
 
     let mut master = world.master().await;
@@ -66,7 +66,7 @@ pub async fn what_was_discarded_leaves_no_trace_in_waiting(world: World) {
     assert_eq!(world.counts().await, [7, 3, 0, 0, 0, 10]);
     let more = world.push(2).await;
     let rest: Vec<_> = kept[3..].iter().chain(&more).copied().collect();
-    assert_eq!(world.ids(State::Waiting).await, rest);
+    assert_eq!(world.ids(JobState::Waiting).await, rest);
     master.lease_exactly(&rest).await;
     assert!(master.lease(5).await.is_empty());
     assert_eq!(world.counts().await, [0, 12, 0, 0, 0, 10]);
@@ -120,7 +120,7 @@ async fn churn(store: Arc<dyn Store>, stop: Arc<AtomicBool>) -> (u64, u64) {
         let ends: Vec<_> =
             leased.iter().enumerate().map(|(n, r)| if n % 4 == 0 { failed(r) } else { done(r) }).collect();
         assert_eq!(master.settle(&ends).await, []);
-        settled += ends.iter().filter(|e| e.to == aint_queue::store::Place::Done).count() as u64;
+        settled += ends.iter().filter(|e| e.to == aint_queue::store::Destination::Done).count() as u64;
         tokio::task::yield_now().await;
     }
     (pushed, settled)
@@ -138,9 +138,9 @@ pub async fn clear_reload_and_remove_count_exactly_under_load(world: World) {
         let answer = world.store.clear(Clear { failed: false, ..ALL }).await.unwrap();
         cleared += answer.waiting + answer.delayed + answer.failed;
         if round % 2 == 0 {
-            cleared += remove(&*world.store, &Filter::default()).await.unwrap();
+            cleared += remove(&*world.store, &FailedJobFilter::default()).await.unwrap();
         } else {
-            reload_failed(&*world.store, &Filter::default()).await.unwrap();
+            reload_failed(&*world.store, &FailedJobFilter::default()).await.unwrap();
         }
     }
     stop.store(true, Ordering::Relaxed);
@@ -152,9 +152,11 @@ pub async fn clear_reload_and_remove_count_exactly_under_load(world: World) {
     assert_eq!(status.cleared, cleared, "what the commands said is what was counted");
     assert_eq!((status.done, status.reserved), (done, 0));
     assert_eq!(status.total() + status.cleared, pushed, "{status:?}");
-    for (state, count) in
-        [(State::Waiting, status.waiting), (State::Delayed, status.delayed), (State::Failed, status.failed)]
-    {
+    for (state, count) in [
+        (JobState::Waiting, status.waiting),
+        (JobState::Delayed, status.delayed),
+        (JobState::Failed, status.failed),
+    ] {
         assert_eq!(world.all(state).await.len() as u64, count, "{state:?}");
     }
 }
@@ -171,7 +173,7 @@ pub async fn jobs_pushed_after_a_clear_began_survive(world: World) {
     }
     let cleared = clear.await.unwrap();
     assert!(cleared.waiting >= 2500);
-    let survivors = world.all(State::Waiting).await.len() as u64;
+    let survivors = world.all(JobState::Waiting).await.len() as u64;
     assert_eq!(survivors, pushed - cleared.waiting);
     assert_eq!(world.counts().await, [survivors, 0, 0, 0, 0, cleared.waiting]);
 }
@@ -189,8 +191,8 @@ pub async fn an_interrupted_clear_is_finished_by_the_next(world: World) {
         let rest = Clear { delayed: false, ..ALL };
         world.second().await.clear(rest).await.unwrap();
         assert_eq!(world.counts().await, [0, 0, 1, 0, 0, total], "interrupted after {micros} µs");
-        assert_eq!(world.ids(State::Delayed).await, kept);
-        assert!(world.all(State::Waiting).await.is_empty());
+        assert_eq!(world.ids(JobState::Delayed).await, kept);
+        assert!(world.all(JobState::Waiting).await.is_empty());
         world.store.clear(ALL).await.unwrap();
         total += 1;
         assert_eq!(world.counts().await, [0, 0, 0, 0, 0, total]);
@@ -199,16 +201,16 @@ pub async fn an_interrupted_clear_is_finished_by_the_next(world: World) {
 
 pub async fn reload_and_remove_obey_their_filter(world: World) {
     let ids = fail(&world, 1200).await;
-    let one = Filter { ids: vec![ids[7], JobId(3), ids[8]], job: Some("j8".into()) };
+    let one = FailedJobFilter { ids: vec![ids[7], JobId(3), ids[8]], job: Some("j8".into()) };
     assert_eq!(reload_failed(&*world.store, &one).await.unwrap(), 1);
-    assert_eq!(world.ids(State::Waiting).await, [ids[8]]);
+    assert_eq!(world.ids(JobState::Waiting).await, [ids[8]]);
     assert_eq!(world.store.get(ids[8]).await.unwrap().unwrap().meta.attempts, 0);
-    let some = Filter { job: Some("j9".into()), ..Filter::default() };
+    let some = FailedJobFilter { job: Some("j9".into()), ..FailedJobFilter::default() };
     assert_eq!(remove(&*world.store, &some).await.unwrap(), 1);
     assert_eq!(world.store.get(ids[9]).await.unwrap(), None);
-    assert_eq!(reload_failed(&*world.store, &Filter::default()).await.unwrap(), 1198);
+    assert_eq!(reload_failed(&*world.store, &FailedJobFilter::default()).await.unwrap(), 1198);
     assert_eq!(world.counts().await, [1199, 0, 0, 0, 0, 1]);
-    assert_eq!(remove(&*world.store, &Filter::default()).await.unwrap(), 0);
+    assert_eq!(remove(&*world.store, &FailedJobFilter::default()).await.unwrap(), 0);
 }
 
 pub async fn a_reload_ends_while_jobs_fail_again_at_once(world: World) {
@@ -228,7 +230,7 @@ pub async fn a_reload_ends_while_jobs_fail_again_at_once(world: World) {
             }
         }
     });
-    let moved = reload_failed(&*world.store, &Filter::default()).await.unwrap();
+    let moved = reload_failed(&*world.store, &FailedJobFilter::default()).await.unwrap();
     stop.store(true, Ordering::Relaxed);
     failing.await.unwrap();
     assert_eq!(moved, ids.len() as u64);

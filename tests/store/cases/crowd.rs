@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aint_queue::job::JobId;
-use aint_queue::store::{Place, Pushed};
+use aint_queue::store::{Destination, Pushed};
 
 use crate::harness::{CHANNEL, Master, World, done, end, failed, job, later, unique};
 
@@ -93,9 +93,9 @@ pub async fn the_status_adds_up_at_every_moment(world: World) {
                     .map(|record| match random.u8(..6) {
                         0 => done(record),
                         1 => failed(record),
-                        2 => end(record, Place::Front),
-                        3 => end(record, |meta| Place::Delayed(Duration::from_millis(1), meta)),
-                        _ => end(record, Place::Back),
+                        2 => end(record, Destination::Front),
+                        3 => end(record, |meta| Destination::Delayed(Duration::from_millis(1), meta)),
+                        _ => end(record, Destination::Back),
                     })
                     .collect();
                 if random.u8(..4) == 0 {

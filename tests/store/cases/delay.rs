@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aint_queue::job::{NewJob, Start, Timestamp};
-use aint_queue::store::{MAX_BATCH, Place, State};
+use aint_queue::store::{Destination, JobState, MAX_BATCH};
 
 use crate::harness::{World, done, end, job, later};
 
@@ -50,7 +50,7 @@ pub async fn a_time_that_has_passed_means_now(world: World) {
     let zero = later("zero", Duration::ZERO);
     let future = NewJob { start: Start::At(now.after(HOUR)), ..job("future") };
     let ids = world.push_all(&[past, zero, future]).await;
-    assert_eq!(world.ids(State::Waiting).await, ids[..2]);
+    assert_eq!(world.ids(JobState::Waiting).await, ids[..2]);
     assert_eq!(world.store.get(ids[2]).await.unwrap().unwrap().at, now.after(HOUR));
 }
 
@@ -58,13 +58,13 @@ pub async fn a_settlement_can_delay_a_job(world: World) {
     let ids = world.push(3).await;
     let mut master = world.master().await;
     let leased = master.lease_exactly(&ids).await;
-    let far = |meta| Place::Delayed(HOUR, meta);
-    let now = |meta| Place::Delayed(Duration::ZERO, meta);
+    let far = |meta| Destination::Delayed(HOUR, meta);
+    let now = |meta| Destination::Delayed(Duration::ZERO, meta);
     let ends = [end(&leased[0], far), end(&leased[1], now), done(&leased[2])];
     let reply = master.turn(&ends, 1).await.unwrap();
     // A delay of nothing is over in the same turn.
     assert_eq!(reply.leased.iter().map(|l| l.id()).collect::<Vec<_>>(), [ids[1]]);
-    assert_eq!(world.ids(State::Delayed).await, [ids[0]]);
+    assert_eq!(world.ids(JobState::Delayed).await, [ids[0]]);
     let listed = world.store.get(ids[0]).await.unwrap().unwrap();
     assert_eq!(listed.at, reply.now.after(HOUR));
     assert_eq!(world.counts().await, [0, 1, 1, 1, 0, 0]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aint_queue::store::{Clear, Exception};
+use aint_queue::store::{Clear, SettleConflict};
 
 use crate::harness::{CHANNEL, World, done, done_id};
 
@@ -59,7 +59,7 @@ pub async fn channels_of_one_store_do_not_see_each_other(world: World) {
         assert_eq!(world.store.discard(&[theirs]).await.unwrap(), 0);
     }
     let foreign = ids.iter().copied().find(|id| *id != theirs).unwrap();
-    assert_eq!(master.settle(&[done_id(foreign)]).await, [(foreign, Exception::Cleared)]);
+    assert_eq!(master.settle(&[done_id(foreign)]).await, [(foreign, SettleConflict::Cleared)]);
     let mut here = world.master().await;
     let seq = here.next();
     assert_eq!(other.clear(ALL).await.unwrap().reserved, 1);

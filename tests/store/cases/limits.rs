@@ -49,7 +49,7 @@ pub async fn leasing_stops_once_enough_bytes_are_aboard(world: World) {
     let mut master = world.master().await;
     let mut lease = async |max_bytes| {
         let seq = master.next();
-        let turn = Turn { owner: &master.owner, seq, settlements: &[], frees: &[], want: 10, max_bytes };
+        let turn = Turn { owner: &master.owner, seq, settlements: &[], releases: &[], want: 10, max_bytes };
         let leased = master.store.turn(turn).await.unwrap().leased;
         leased.iter().map(|l| l.id()).collect::<Vec<_>>()
     };

@@ -1,7 +1,7 @@
 //! Records that cannot be understood are set aside and stop nobody.
 
-use aint_queue::job::{FailReason, JobId, Meta};
-use aint_queue::store::{Leased, Place, Settlement, State, reload_failed};
+use aint_queue::job::{FailReason, JobId, JobMeta};
+use aint_queue::store::{Destination, JobState, Leased, Settlement, reload_failed};
 
 use crate::harness::{CHANNEL, Master, World, done, record};
 
@@ -11,7 +11,7 @@ const GARBAGE: &str = "\u{1}garbage {\"";
 /// Settles a record that cannot be read the way a channel does.
 fn set_aside(leased: &Leased, now: aint_queue::job::Timestamp) -> Settlement {
     let Leased::Malformed { id, why } = leased else { panic!("{leased:?} can be read") };
-    Settlement { id: *id, unique: None, to: Place::Failed(Meta::malformed(now, why)) }
+    Settlement { id: *id, unique: None, to: Destination::Failed(JobMeta::malformed(now, why)) }
 }
 
 async fn lease_one_malformed(master: &mut Master, id: JobId) -> Settlement {
@@ -23,7 +23,7 @@ async fn lease_one_malformed(master: &mut Master, id: JobId) -> Settlement {
 
 pub async fn one_among_others_is_set_aside_as_found(world: World) {
     let ids = world.push(10).await;
-    world.driver.garble(CHANNEL, ids[4], GARBAGE).await;
+    world.driver.corrupt_record(CHANNEL, ids[4], GARBAGE).await;
     let mut master = world.master().await;
     let reply = master.turn(&[], 10).await.unwrap();
     assert_eq!(reply.leased.iter().map(Leased::id).collect::<Vec<_>>(), ids);
@@ -39,16 +39,16 @@ pub async fn one_among_others_is_set_aside_as_found(world: World) {
     assert_eq!(world.counts().await, [0, 0, 0, 9, 1, 0]);
 
     let shown = world.store.get(ids[4]).await.unwrap().unwrap();
-    assert_eq!((shown.state, shown.meta.failed), (State::Failed, Some(FailReason::Malformed)));
+    assert_eq!((shown.state, shown.meta.failed), (JobState::Failed, Some(FailReason::Malformed)));
     assert_eq!(shown.meta.errors.len(), 1);
     assert!(shown.payload.contains(GARBAGE), "{:?}", shown.payload);
-    assert_eq!(world.all(State::Failed).await, [shown]);
+    assert_eq!(world.all(JobState::Failed).await, [shown]);
 }
 
 pub async fn it_is_shown_wherever_it_stands_and_does_not_stop_a_page(world: World) {
     let ids = world.push(5).await;
-    world.driver.garble(CHANNEL, ids[2], GARBAGE).await;
-    let jobs = world.all(State::Waiting).await;
+    world.driver.corrupt_record(CHANNEL, ids[2], GARBAGE).await;
+    let jobs = world.all(JobState::Waiting).await;
     assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), ids);
     assert_eq!((jobs[2].meta.job.as_str(), jobs[2].meta.failed), ("?", Some(FailReason::Malformed)));
     assert!(jobs[2].payload.contains(GARBAGE));
@@ -58,7 +58,7 @@ pub async fn it_is_shown_wherever_it_stands_and_does_not_stop_a_page(world: Worl
 pub async fn it_can_be_fetched_taken_discarded_and_given_back(world: World) {
     let ids = world.push(4).await;
     for id in &ids[1..] {
-        world.driver.garble(CHANNEL, *id, GARBAGE).await;
+        world.driver.corrupt_record(CHANNEL, *id, GARBAGE).await;
     }
     let mut master = world.master().await;
     let seq = master.next();
@@ -69,7 +69,7 @@ pub async fn it_can_be_fetched_taken_discarded_and_given_back(world: World) {
     assert!(matches!(fetched[..], [Leased::Job(_), Leased::Malformed { .. }]), "{fetched:?}");
     assert_eq!(world.store.discard(&ids[2..3]).await.unwrap(), 1);
     assert_eq!(master.store.leave(&master.owner).await.unwrap(), 2);
-    assert_eq!(world.ids(State::Waiting).await, [ids[0], ids[1], ids[3]]);
+    assert_eq!(world.ids(JobState::Waiting).await, [ids[0], ids[1], ids[3]]);
 
     let mut next = world.master().await;
     next.lease(1).await;
@@ -80,12 +80,12 @@ pub async fn it_can_be_fetched_taken_discarded_and_given_back(world: World) {
 
 pub async fn reloaded_it_ends_in_failed_again(world: World) {
     let ids = world.push(1).await;
-    world.driver.garble(CHANNEL, ids[0], GARBAGE).await;
+    world.driver.corrupt_record(CHANNEL, ids[0], GARBAGE).await;
     let mut master = world.master().await;
     for _ in 0..3 {
         let end = lease_one_malformed(&mut master, ids[0]).await;
         assert_eq!(master.settle(&[end]).await, []);
-        assert!(world.all(State::Failed).await[0].payload.contains(GARBAGE));
+        assert!(world.all(JobState::Failed).await[0].payload.contains(GARBAGE));
         assert_eq!(reload_failed(&*world.store, &Default::default()).await.unwrap(), 1);
     }
 }

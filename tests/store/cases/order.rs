@@ -1,14 +1,14 @@
 //! In which order jobs are leased.
 
-use aint_queue::job::Meta;
-use aint_queue::store::{MAX_BATCH, Place, State};
+use aint_queue::job::JobMeta;
+use aint_queue::store::{Destination, JobState, MAX_BATCH};
 
 use crate::harness::{World, end};
 
 pub async fn first_in_first_out(world: World) {
     let ids = world.push(50).await;
     assert!(ids.is_sorted());
-    assert_eq!(world.ids(State::Waiting).await, ids);
+    assert_eq!(world.ids(JobState::Waiting).await, ids);
 
     let mut master = world.master().await;
     master.lease_exactly(&ids[..20]).await;
@@ -23,13 +23,14 @@ pub async fn front_comes_before_everything_and_back_after_it(world: World) {
     let ids = world.push(6).await;
     let mut master = world.master().await;
     let leased = master.lease(4).await;
-    let to: [fn(Meta) -> Place; 4] = [Place::Front, Place::Back, Place::Front, Place::Back];
+    let to: [fn(JobMeta) -> Destination; 4] =
+        [Destination::Front, Destination::Back, Destination::Front, Destination::Back];
     let ends: Vec<_> = leased.iter().zip(to).map(|(record, to)| end(record, to)).collect();
     assert_eq!(master.settle(&ends).await, []);
 
     // Those of one batch that go to the front keep their order there.
     let order = [ids[0], ids[2], ids[4], ids[5], ids[1], ids[3]];
-    assert_eq!(world.ids(State::Waiting).await, order);
+    assert_eq!(world.ids(JobState::Waiting).await, order);
     master.lease_exactly(&order).await;
 }
 
@@ -42,7 +43,7 @@ pub async fn what_a_leaving_owner_held_comes_first_in_the_order_of_ids(world: Wo
 
     assert_eq!(leaving.store.leave(&leaving.owner).await.unwrap(), 4);
     let order = [ids[0], ids[1], ids[4], ids[5], ids[6], ids[7]];
-    assert_eq!(world.ids(State::Waiting).await, order);
+    assert_eq!(world.ids(JobState::Waiting).await, order);
     assert_eq!(world.counts().await, [6, 2, 0, 0, 0, 0]);
     staying.lease_exactly(&order).await;
 }
@@ -51,7 +52,10 @@ pub async fn a_settled_job_can_be_leased_again_in_the_same_turn(world: World) {
     let ids = world.push(2).await;
     let mut master = world.master().await;
     let leased = master.lease_exactly(&ids).await;
-    let reply = master.turn(&[end(&leased[0], Place::Front), end(&leased[1], Place::Back)], 5).await.unwrap();
+    let reply = master
+        .turn(&[end(&leased[0], Destination::Front), end(&leased[1], Destination::Back)], 5)
+        .await
+        .unwrap();
     assert_eq!(reply.leased.iter().map(|l| l.id()).collect::<Vec<_>>(), ids);
     assert_eq!(reply.held, 2);
 }
@@ -66,9 +70,9 @@ pub async fn a_page_ends_where_the_next_begins(world: World) {
     master.settle(&ends).await;
 
     for (state, expected) in [
-        (State::Waiting, ids[10..].to_vec()),
-        (State::Failed, ids[..10].iter().rev().copied().collect()),
-        (State::Delayed, vec![]),
+        (JobState::Waiting, ids[10..].to_vec()),
+        (JobState::Failed, ids[..10].iter().rev().copied().collect()),
+        (JobState::Delayed, vec![]),
     ] {
         let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
         loop {
@@ -83,9 +87,9 @@ pub async fn a_page_ends_where_the_next_begins(world: World) {
         assert_eq!(found, expected, "{state:?}");
         assert!(pages <= expected.len() / 4 + 1);
     }
-    assert_eq!(world.store.list(State::Waiting, None, usize::MAX).await.unwrap().jobs.len(), 15);
+    assert_eq!(world.store.list(JobState::Waiting, None, usize::MAX).await.unwrap().jobs.len(), 15);
     assert!(world.push(MAX_BATCH).await.len() == MAX_BATCH);
-    assert_eq!(world.store.list(State::Waiting, None, usize::MAX).await.unwrap().jobs.len(), MAX_BATCH);
+    assert_eq!(world.store.list(JobState::Waiting, None, usize::MAX).await.unwrap().jobs.len(), MAX_BATCH);
 }
 
 pub async fn reserved_jobs_are_listed_whoever_holds_them(world: World) {
@@ -96,7 +100,7 @@ pub async fn reserved_jobs_are_listed_whoever_holds_them(world: World) {
     let mut listed = Vec::new();
     let mut after = None;
     loop {
-        let page = world.store.list(State::Reserved, after, 2).await.unwrap();
+        let page = world.store.list(JobState::Reserved, after, 2).await.unwrap();
         listed.extend(page.jobs.iter().map(|job| job.id));
         after = page.next;
         if after.is_none() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aint_queue::store::{MAX_BATCH, Place, State};
+use aint_queue::store::{Destination, JobState, MAX_BATCH};
 
 use crate::harness::{Master, World, done, end, job, later};
 
@@ -90,10 +90,10 @@ pub async fn all_but_leasing_goes_on_meanwhile(world: World) {
     let leased = master.lease_exactly(&ids[..1]).await;
     let until = world.store.pause(Some(2 * HOUR)).await.unwrap().unwrap();
     world.driver.pass(SOON).await;
-    let reply = master.turn(&[end(&leased[0], Place::Front)], 5).await.unwrap();
+    let reply = master.turn(&[end(&leased[0], Destination::Front)], 5).await.unwrap();
     assert!(reply.leased.is_empty());
     // Due jobs moved, also while nothing is leased; what is next is the other job, before the end of the pause.
-    assert_eq!(world.ids(State::Waiting).await, ids[..2]);
+    assert_eq!(world.ids(JobState::Waiting).await, ids[..2]);
     let due = world.store.get(ids[2]).await.unwrap().unwrap().at;
     assert!(due < until);
     assert_eq!(reply.next_due, Some(due.since(reply.now)));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aint_queue::job::{JobId, NewJob, Priority};
-use aint_queue::store::{Clear, MAX_BATCH, Place, Reap, State, Turn, reload_failed};
+use aint_queue::store::{Clear, Destination, JobState, MAX_BATCH, Reap, Turn, reload_failed};
 
 use crate::harness::{CHANNEL, World, end, failed, job, later, of};
 
@@ -28,7 +28,7 @@ fn at<const N: usize>(ids: &[JobId], places: [usize; N]) -> [JobId; N] {
 pub async fn high_comes_before_normal_before_low(world: World) {
     let ids = push(&world, "lnhlnh").await;
     let order = at(&ids, [2, 5, 1, 4, 0, 3]);
-    assert_eq!(world.ids(State::Waiting).await, order);
+    assert_eq!(world.ids(JobState::Waiting).await, order);
     assert_eq!(world.counts().await, [6, 0, 0, 0, 0, 0]);
     let mut master = world.master().await;
     let leased = master.lease_exactly(&order[..1]).await;
@@ -37,7 +37,7 @@ pub async fn high_comes_before_normal_before_low(world: World) {
     // What comes later goes before what has waited longer, if it is of a higher priority.
     let more = push(&world, "lhn").await;
     let order = [ids[5], more[1], ids[1], ids[4], more[2], ids[0], ids[3], more[0]];
-    assert_eq!(world.ids(State::Waiting).await, order);
+    assert_eq!(world.ids(JobState::Waiting).await, order);
     master.lease_exactly(&order[..2]).await;
     master.lease_exactly(&order[2..6]).await;
     master.lease_exactly(&order[6..]).await;
@@ -50,21 +50,21 @@ pub async fn front_and_back_are_those_of_the_priority(world: World) {
     master.lease_exactly(&ids[..2]).await;
     let order = at(&ids, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
     assert_eq!(master.store.leave(&master.owner).await.unwrap(), 2);
-    assert_eq!(world.ids(State::Waiting).await, order);
+    assert_eq!(world.ids(JobState::Waiting).await, order);
 
     // One of each to the front and to the back, in one turn.
     let mut master = world.master().await;
     let leased = master.lease_exactly(&order).await;
-    let places = [Place::Back, Place::Front, Place::Front, Place::Back];
+    let places = [Destination::Back, Destination::Front, Destination::Front, Destination::Back];
     let ends: Vec<_> = leased.iter().zip(places.iter().cycle()).map(|(r, to)| end(r, to)).collect();
     assert_eq!(master.settle(&ends).await, []);
     assert_eq!(
-        world.ids(State::Waiting).await,
+        world.ids(JobState::Waiting).await,
         at(&ids, [1, 2, 0, 3, 5, 6, 4, 7, 9, 10, 8, 11]),
         "the fronts keep their order, and so do the backs"
     );
     let more = push(&world, "hnl").await;
-    let waiting = world.ids(State::Waiting).await;
+    let waiting = world.ids(JobState::Waiting).await;
     assert_eq!([waiting[4], waiting[9], waiting[14]], more[..]);
 }
 
@@ -80,7 +80,7 @@ pub async fn due_jobs_go_to_the_back_of_their_priority(world: World) {
     // By a settlement, too.
     let mut master = world.master().await;
     let leased = master.lease(1).await;
-    master.settle(&[end(&leased[0], |meta| Place::Delayed(SOON * 2, meta))]).await;
+    master.settle(&[end(&leased[0], |meta| Destination::Delayed(SOON * 2, meta))]).await;
     world.driver.pass(SOON * 3).await;
     let last = push(&world, "hl").await;
     let order = [last[0], delayed[1], first[1], delayed[2], first[0], last[1], delayed[0]];
@@ -101,7 +101,7 @@ pub async fn what_owners_held_comes_first_within_its_priority_over_many_batches(
     let order = sorted(&ids);
     let order = [&order[..third], &behind[1..2], &order[third..2 * third], &behind[2..], &order[2 * third..]];
     let order = [order.concat(), behind[..1].to_vec()].concat();
-    assert_eq!(world.ids(State::Waiting).await, order);
+    assert_eq!(world.ids(JobState::Waiting).await, order);
     for ending in 0..3 {
         let mut master = world.master().await;
         let mut held = 0;
@@ -112,12 +112,12 @@ pub async fn what_owners_held_comes_first_within_its_priority_over_many_batches(
             0 => master.store.leave(&master.owner).await,
             1 => world.store.reap(Reap::Owner(&master.owner)).await,
             _ => {
-                world.driver.lapse(CHANNEL, &master.owner).await;
+                world.driver.expire_lease(CHANNEL, &master.owner).await;
                 world.store.reap(Reap::Expired).await
             }
         };
         assert_eq!(freed.unwrap(), order.len() as u64 - 1);
-        assert_eq!(world.ids(State::Waiting).await, order, "{ending}");
+        assert_eq!(world.ids(JobState::Waiting).await, order, "{ending}");
     }
 }
 
@@ -134,13 +134,13 @@ pub async fn reloaded_jobs_go_to_the_back_of_their_priority(world: World) {
 
 pub async fn a_page_ends_where_the_next_begins_also_between_priorities(world: World) {
     let ids = push(&world, &"lnnhhh".repeat(7)).await;
-    let whole: Vec<_> = world.store.list(State::Waiting, None, MAX_BATCH).await.unwrap().jobs;
+    let whole: Vec<_> = world.store.list(JobState::Waiting, None, MAX_BATCH).await.unwrap().jobs;
     let whole: Vec<_> = whole.into_iter().map(|job| job.id).collect();
     assert_eq!(whole.len(), ids.len());
     for size in [1, 2, 3, 5, 7, 21, 41] {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
-            let page = world.store.list(State::Waiting, after, size).await.unwrap();
+            let page = world.store.list(JobState::Waiting, after, size).await.unwrap();
             assert!(page.jobs.len() <= size);
             found.extend(page.jobs.iter().map(|job| job.id));
             after = page.next;
@@ -182,7 +182,7 @@ pub async fn what_was_taken_returns_to_its_priority(world: World) {
     }
     assert_eq!(master.store.leave(&master.owner).await.unwrap(), 4);
     let order = [ids[5], delayed[0], ids[2], ids[4], ids[1], ids[3], ids[0]];
-    assert_eq!(world.ids(State::Waiting).await, order);
+    assert_eq!(world.ids(JobState::Waiting).await, order);
 }
 
 pub async fn discard_and_clear_know_all_priorities(world: World) {
@@ -190,7 +190,7 @@ pub async fn discard_and_clear_know_all_priorities(world: World) {
     assert_eq!(world.store.discard(&at(&ids, [0, 4, 8])).await.unwrap(), 3);
     assert_eq!(world.counts().await, [6, 0, 0, 0, 0, 3]);
     let order = at(&ids, [2, 5, 1, 7, 3, 6]);
-    assert_eq!(world.ids(State::Waiting).await, order);
+    assert_eq!(world.ids(JobState::Waiting).await, order);
     let mut master = world.master().await;
     master.lease_exactly(&order[..1]).await;
     let cleared = world.store.clear(Clear { waiting: true, ..Clear::default() }).await.unwrap();
@@ -207,7 +207,7 @@ pub async fn one_turn_is_bounded_over_all_priorities(world: World) {
     master.lease_exactly(&at(&ids, [6, 7, 8, 3])).await;
     let seq = master.next();
     // Each payload has more than one byte: the second one makes it enough.
-    let turn = Turn { owner: &master.owner, seq, settlements: &[], frees: &[], want: 9, max_bytes: 14 };
+    let turn = Turn { owner: &master.owner, seq, settlements: &[], releases: &[], want: 9, max_bytes: 14 };
     let leased = master.store.turn(turn).await.unwrap().leased;
     assert_eq!(leased.iter().map(|l| l.id()).collect::<Vec<_>>(), at(&ids, [4, 5]));
     assert_eq!(master.lease(9).await.iter().map(|r| r.id).collect::<Vec<_>>(), at(&ids, [0, 1, 2]));
@@ -216,7 +216,7 @@ pub async fn one_turn_is_bounded_over_all_priorities(world: World) {
     let last = push(&world, "ln").await;
     let leased = master.lease(usize::MAX).await;
     assert_eq!((leased.len(), leased[MAX_BATCH - 1].id), (MAX_BATCH, last[1]));
-    assert_eq!(world.ids(State::Waiting).await, last[..1]);
+    assert_eq!(world.ids(JobState::Waiting).await, last[..1]);
 }
 
 pub async fn a_job_of_any_priority_wakes_those_who_wait(world: World) {
@@ -235,10 +235,10 @@ pub async fn front_and_back_of_one_turn_meet_in_an_empty_channel(world: World) {
     let ids = push(&world, "hhhhhllnn").await;
     let mut master = world.master().await;
     let leased = master.lease(9).await;
-    let front = |n: usize| end(&leased[n], Place::Front);
-    let back = |n: usize| end(&leased[n], Place::Back);
+    let front = |n: usize| end(&leased[n], Destination::Front);
+    let back = |n: usize| end(&leased[n], Destination::Back);
     // Leased in the order of priorities: five high, two normal, two low.
     let ends = [front(0), back(1), front(2), back(3), front(4), back(6), front(5), back(7), front(8)];
     assert_eq!(master.settle(&ends).await, []);
-    assert_eq!(world.ids(State::Waiting).await, at(&ids, [0, 2, 4, 1, 3, 7, 8, 6, 5]));
+    assert_eq!(world.ids(JobState::Waiting).await, at(&ids, [0, 2, 4, 1, 3, 7, 8, 6, 5]));
 }

@@ -8,11 +8,11 @@ use std::env;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aint_queue::job::{FailReason, JobId, Meta, NewJob, Priority, Timestamp};
+use aint_queue::job::{FailReason, JobId, JobMeta, NewJob, Priority, Timestamp};
 use aint_queue::store::model::Model;
 use aint_queue::store::{
-    Claim, ClaimKind, Claimed, Clear, Cleared, Exception, Free, Leased, Listed, Owner, Place, Reap,
-    Settlement, State, Status, Store, StoreError, Turn,
+    Claim, ClaimKind, Clear, Cleared, Destination, JobCounts, JobState, JobView, KeyRelease, Leased,
+    LimitDecision, Owner, Reap, SettleConflict, Settlement, Store, StoreError, Turn,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -29,13 +29,13 @@ struct Twins<'d> {
     driver: &'d dyn Driver,
     channel: String,
     /// The jobs in the order of their pushes: the model's id, the driver's id, their options.
-    jobs: Vec<(JobId, JobId, Meta)>,
+    jobs: Vec<(JobId, JobId, JobMeta)>,
     masters: Vec<(Owner, Owner)>,
     seq: u64,
 }
 
 /// What can be compared of a job.
-type Shown = (usize, State, Meta, String);
+type Shown = (usize, JobState, JobMeta, String);
 
 impl<'d> Twins<'d> {
     async fn new(driver: &'d dyn Driver, channel: String) -> Self {
@@ -60,17 +60,17 @@ impl<'d> Twins<'d> {
     }
 
     /// A job as a step means it.
-    fn meant(&self, job: usize) -> Option<(JobId, JobId, Meta)> {
+    fn meant(&self, job: usize) -> Option<(JobId, JobId, JobMeta)> {
         self.jobs.get(job.checked_rem(self.jobs.len())?).cloned()
     }
 
-    fn plain(&self, mut meta: Meta) -> Meta {
+    fn plain(&self, mut meta: JobMeta) -> JobMeta {
         // Times differ between clocks.
         meta.errors.iter_mut().for_each(|error| error.at = Timestamp(0));
         meta
     }
 
-    fn leased(&self, leased: Vec<Leased>, real: bool) -> Vec<(usize, Meta, String)> {
+    fn leased(&self, leased: Vec<Leased>, real: bool) -> Vec<(usize, JobMeta, String)> {
         let shown = |leased: Leased| match leased {
             Leased::Job(r) => (self.number(r.id, real), self.plain(r.meta), r.payload.as_str().to_owned()),
             Leased::Malformed { id, why } => panic!("job {id} cannot be read: {why}"),
@@ -78,11 +78,11 @@ impl<'d> Twins<'d> {
         leased.into_iter().map(shown).collect()
     }
 
-    fn shown(&self, listed: Listed, real: bool) -> Shown {
+    fn shown(&self, listed: JobView, real: bool) -> Shown {
         (self.number(listed.id, real), listed.state, self.plain(listed.meta), listed.payload)
     }
 
-    async fn list(&self, state: State, real: bool) -> Vec<Shown> {
+    async fn list(&self, state: JobState, real: bool) -> Vec<Shown> {
         let store: &dyn Store = if real { &*self.real } else { &self.model };
         let (mut jobs, mut after) = (Vec::new(), None);
         loop {
@@ -93,7 +93,7 @@ impl<'d> Twins<'d> {
                 break;
             }
         }
-        if state == State::Reserved {
+        if state == JobState::Reserved {
             jobs.sort_unstable_by_key(|(number, ..)| *number);
         }
         jobs
@@ -104,15 +104,15 @@ impl<'d> Twins<'d> {
         for (n, (job, end)) in ends.iter().enumerate() {
             let Some((model, driver, options)) = self.meant(*job) else { continue };
             let unique = options.unique.clone();
-            let mut meta = Meta { job: format!("settled{n}"), attempts: n as u32, ..options };
+            let mut meta = JobMeta { job: format!("settled{n}"), attempts: n as u32, ..options };
             let to = match end {
-                End::Done => Place::Done,
-                End::Front => Place::Front(meta),
-                End::Back => Place::Back(meta),
-                End::Later => Place::Delayed(FAR, meta),
+                End::Done => Destination::Done,
+                End::Front => Destination::Front(meta),
+                End::Back => Destination::Back(meta),
+                End::Later => Destination::Delayed(FAR, meta),
                 End::Failed => {
                     meta.failed = Some(FailReason::Exhausted);
-                    Place::Failed(meta)
+                    Destination::Failed(meta)
                 }
             };
             settlements.push(Settlement { id: if real { driver } else { model }, unique, to });
@@ -120,17 +120,17 @@ impl<'d> Twins<'d> {
         settlements
     }
 
-    fn frees(&self, frees: &[(usize, Freed)], real: bool) -> Vec<Free> {
+    fn releases(&self, releases: &[(usize, Freed)], real: bool) -> Vec<KeyRelease> {
         let free = |(job, freed): &(usize, Freed)| {
             let (model, driver, options) = self.meant(*job)?;
             let id = if real { driver } else { model };
             Some(match freed {
-                Freed::Own => Free::Unique { id, key: options.unique? },
-                Freed::Unique(key) => Free::Unique { id, key: format!("k{key}") },
-                Freed::Lock(key) => Free::Lock { id, key: format!("k{key}") },
+                Freed::Own => KeyRelease::Unique { id, key: options.unique? },
+                Freed::Unique(key) => KeyRelease::Unique { id, key: format!("k{key}") },
+                Freed::Lock(key) => KeyRelease::Lock { id, key: format!("k{key}") },
             })
         };
-        frees.iter().filter_map(free).collect()
+        releases.iter().filter_map(free).collect()
     }
 
     fn claims(&self, claims: &[(usize, u8, ClaimKind)], real: bool) -> Vec<Claim> {
@@ -174,27 +174,29 @@ impl<'d> Twins<'d> {
                     }
                 }
             }
-            Step::Turn { master, ends, frees, want, max_bytes } => {
+            Step::Turn { master, ends, releases, want, max_bytes } => {
                 let (m, r) = (self.settlements(ends, false), self.settlements(ends, true));
-                let (mf, rf) = (self.frees(frees, false), self.frees(frees, true));
+                let (mf, rf) = (self.releases(releases, false), self.releases(releases, true));
                 let (mo, ro) = self.masters[*master].clone();
-                let turn = |owner, settlements, frees| Turn {
+                let turn = |owner, settlements, releases| Turn {
                     owner,
                     seq,
                     settlements,
-                    frees,
+                    releases,
                     want: *want,
                     max_bytes: *max_bytes,
                 };
                 let m = self.model.turn(turn(&mo, &m, &mf)).await.unwrap();
                 let r = self.real.turn(turn(&ro, &r, &rf)).await.unwrap();
-                let exceptions = |of: &[(JobId, Exception)], real| -> Vec<_> {
-                    let mut numbered: Vec<_> =
-                        of.iter().map(|(id, e)| (self.number(*id, real), *e == Exception::Stale)).collect();
+                let conflicts = |of: &[(JobId, SettleConflict)], real| -> Vec<_> {
+                    let mut numbered: Vec<_> = of
+                        .iter()
+                        .map(|(id, e)| (self.number(*id, real), *e == SettleConflict::Stale))
+                        .collect();
                     numbered.sort_unstable();
                     numbered
                 };
-                prop_assert_eq!(exceptions(&m.exceptions, false), exceptions(&r.exceptions, true));
+                prop_assert_eq!(conflicts(&m.conflicts, false), conflicts(&r.conflicts, true));
                 prop_assert_eq!(self.leased(m.leased, false), self.leased(r.leased, true));
                 prop_assert_eq!(m.held, r.held);
                 prop_assert_eq!(m.waiting, r.waiting);
@@ -208,7 +210,7 @@ impl<'d> Twins<'d> {
                     owner,
                     seq: 0,
                     settlements,
-                    frees: &[],
+                    releases: &[],
                     want: 5,
                     max_bytes: 9,
                 };
@@ -222,11 +224,11 @@ impl<'d> Twins<'d> {
                 let m = self.model.claim(mo, &m).await.unwrap();
                 let r = self.real.claim(ro, &r).await.unwrap();
                 // Rates are so slow that both clocks stand still for them, but for a minute.
-                let minutes = |answers: Vec<Claimed>| {
+                let minutes = |answers: Vec<LimitDecision>| {
                     let minutes = |wait: Duration| (wait + Duration::from_secs(30)).as_secs() / 60;
                     let shown = |answer| match answer {
-                        Claimed::Granted => None,
-                        Claimed::Wait(wait) => Some(minutes(wait)),
+                        LimitDecision::Granted => None,
+                        LimitDecision::Wait(wait) => Some(minutes(wait)),
                     };
                     answers.into_iter().map(shown).collect::<Vec<_>>()
                 };
@@ -266,8 +268,8 @@ impl<'d> Twins<'d> {
             }
             Step::Lapse { master } => {
                 let (mo, ro) = &self.masters[*master];
-                self.model.lapse(mo);
-                self.driver.lapse(&self.channel, ro).await;
+                self.model.expire_lease(mo);
+                self.driver.expire_lease(&self.channel, ro).await;
                 let (m, r) = (self.model.reap(Reap::Expired).await, self.real.reap(Reap::Expired).await);
                 prop_assert_eq!(m.unwrap(), r.unwrap());
                 self.replace(*master).await?;
@@ -282,7 +284,7 @@ impl<'d> Twins<'d> {
                 let (mut m, mut r) = (Vec::new(), Vec::new());
                 for (n, job) in jobs.iter().enumerate() {
                     let Some((model, real, options)) = self.meant(*job) else { continue };
-                    let meta = Meta { job: format!("again{n}"), ..options };
+                    let meta = JobMeta { job: format!("again{n}"), ..options };
                     m.push((model, meta.clone()));
                     r.push((real, meta));
                 }
@@ -317,7 +319,7 @@ impl<'d> Twins<'d> {
         let status = async |store: &dyn Store| {
             let status = store.status().await.unwrap();
             // Times differ between clocks.
-            Status { paused_until: status.paused_until.map(|_| Timestamp(0)), ..status }
+            JobCounts { paused_until: status.paused_until.map(|_| Timestamp(0)), ..status }
         };
         prop_assert_eq!(status(&self.model).await, status(&*self.real).await);
         Ok(())
@@ -334,7 +336,7 @@ impl<'d> Twins<'d> {
     }
 
     async fn same_everywhere(&self) -> Result<(), TestCaseError> {
-        for state in [State::Waiting, State::Delayed, State::Reserved, State::Failed] {
+        for state in [JobState::Waiting, JobState::Delayed, JobState::Reserved, JobState::Failed] {
             prop_assert_eq!(self.list(state, false).await, self.list(state, true).await, "{:?}", state);
         }
         Ok(())

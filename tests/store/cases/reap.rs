@@ -1,7 +1,7 @@
 //! Freeing what dead owners held.
 
 use aint_queue::job::FailReason;
-use aint_queue::store::{MAX_BATCH, Owner, Reap, State, StoreError};
+use aint_queue::store::{JobState, MAX_BATCH, Owner, Reap, StoreError};
 
 use crate::harness::{CHANNEL, Master, World, done, end};
 
@@ -12,11 +12,11 @@ pub async fn a_lapsed_owner_is_reaped_and_a_live_one_is_not(world: World) {
     alive.lease_exactly(&ids[3..5]).await;
     assert_eq!(world.store.reap(Reap::Expired).await.unwrap(), 0);
 
-    world.driver.lapse(CHANNEL, &dead.owner).await;
+    world.driver.expire_lease(CHANNEL, &dead.owner).await;
     assert_eq!(world.store.reap(Reap::Expired).await.unwrap(), 3);
     assert_eq!(world.store.reap(Reap::Expired).await.unwrap(), 0);
     let order = [ids[0], ids[1], ids[2], ids[5], ids[6]];
-    assert_eq!(world.ids(State::Waiting).await, order);
+    assert_eq!(world.ids(JobState::Waiting).await, order);
     assert_eq!(alive.held().await, ids[3..5]);
     let leased = alive.lease_exactly(&order).await;
     let lost: Vec<_> = leased.iter().map(|r| (r.meta.lost, r.meta.attempts)).collect();
@@ -27,7 +27,7 @@ pub async fn a_lapsed_owner_nobody_reaped_renews_by_its_next_turn(world: World) 
     let ids = world.push(2).await;
     let mut master = world.master().await;
     let leased = master.lease_exactly(&ids).await;
-    world.driver.lapse(CHANNEL, &master.owner).await;
+    world.driver.expire_lease(CHANNEL, &master.owner).await;
     assert_eq!(master.settle(&[done(&leased[0])]).await, []);
     assert_eq!(world.store.reap(Reap::Expired).await.unwrap(), 0);
     assert_eq!(master.held().await, ids[1..]);
@@ -47,7 +47,7 @@ pub async fn an_owner_known_to_be_dead_is_reaped_at_once(world: World) {
 
 pub async fn an_owner_without_jobs_is_reaped_too(world: World) {
     let mut dead = world.master().await;
-    world.driver.lapse(CHANNEL, &dead.owner).await;
+    world.driver.expire_lease(CHANNEL, &dead.owner).await;
     assert_eq!(world.store.reap(Reap::Expired).await.unwrap(), 0);
     assert!(matches!(dead.turn(&[], 0).await, Err(StoreError::Lost)));
 }
@@ -62,7 +62,7 @@ pub async fn the_third_lost_master_fails_the_job_and_frees_its_key(world: World)
         assert_eq!((record.meta.lost, record.meta.attempts), (lost, 0));
         assert_eq!(world.store.reap(Reap::Owner(&master.owner)).await.unwrap(), 1);
     }
-    let failed = world.all(State::Failed).await.remove(0);
+    let failed = world.all(JobState::Failed).await.remove(0);
     assert_eq!((failed.id, failed.meta.lost, failed.meta.failed), (id, 3, Some(FailReason::Lost)));
     assert_eq!(failed.meta.errors.len(), 1);
     assert_eq!(world.counts().await, [0, 0, 0, 0, 1, 0]);
@@ -73,7 +73,7 @@ pub async fn neither_leaving_nor_settling_raises_lost(world: World) {
     let ids = world.push(2).await;
     let mut master = world.master().await;
     let leased = master.lease_exactly(&ids).await;
-    master.settle(&[end(&leased[0], aint_queue::store::Place::Front)]).await;
+    master.settle(&[end(&leased[0], aint_queue::store::Destination::Front)]).await;
     master.store.leave(&master.owner).await.unwrap();
     for record in world.master().await.lease(2).await {
         assert_eq!((record.meta.lost, record.meta.attempts, record.meta.crashes), (0, 0, 0));
@@ -87,14 +87,14 @@ pub async fn reap_against_settle_leaves_every_job_in_one_place(world: World) {
         let mut master = world.master().await;
         let leased = master.lease_exactly(&ids).await;
         let ends: Vec<_> = leased.iter().map(done).collect();
-        world.driver.lapse(CHANNEL, &master.owner).await;
+        world.driver.expire_lease(CHANNEL, &master.owner).await;
         let other = world.second().await;
         let before = world.counts().await;
         let (settled, reaped) = tokio::join!(master.turn(&ends, 0), other.reap(Reap::Expired));
         let counts = world.counts().await;
         match settled {
             Ok(reply) => {
-                assert_eq!((reply.exceptions, reaped.unwrap()), (vec![], 0), "round {round}");
+                assert_eq!((reply.conflicts, reaped.unwrap()), (vec![], 0), "round {round}");
                 assert_eq!((counts[0], counts[1], counts[3]), (0, 0, before[3] + 10));
             }
             Err(StoreError::Lost) => {
@@ -113,8 +113,8 @@ pub async fn one_unreadable_record_among_ten_thousand_does_not_stop_the_reaper(w
     for _ in 0..10_000 / MAX_BATCH {
         assert_eq!(dead.lease(MAX_BATCH).await.len(), MAX_BATCH);
     }
-    world.driver.garble(CHANNEL, ids[4321], "\u{1}garbage").await;
-    world.driver.lapse(CHANNEL, &dead.owner).await;
+    world.driver.corrupt_record(CHANNEL, ids[4321], "\u{1}garbage").await;
+    world.driver.expire_lease(CHANNEL, &dead.owner).await;
 
     // Two reapers at once, on two handles, share the work and count it once.
     let other = world.second().await;
@@ -122,7 +122,7 @@ pub async fn one_unreadable_record_among_ten_thousand_does_not_stop_the_reaper(w
     assert_eq!(one.unwrap() + two.unwrap(), 10_000);
     assert_eq!(world.counts().await, [10_000, 0, 0, 0, 0, 0]);
     // What one reaper frees keeps its order; with two of them only the set is sure.
-    let mut waiting = world.ids(State::Waiting).await;
+    let mut waiting = world.ids(JobState::Waiting).await;
     waiting.sort_unstable();
     assert_eq!(waiting, ids);
 }
@@ -136,7 +136,7 @@ pub async fn what_is_reaped_keeps_its_order_also_over_many_batches(world: World)
     }
     assert_eq!(world.store.reap(Reap::Owner(&dead.owner)).await.unwrap(), 1200);
     let order: Vec<_> = ids.into_iter().chain(behind).collect();
-    assert_eq!(world.ids(State::Waiting).await, order);
+    assert_eq!(world.ids(JobState::Waiting).await, order);
 }
 
 pub async fn an_interrupted_reap_is_finished_by_another(world: World) {
@@ -144,7 +144,7 @@ pub async fn an_interrupted_reap_is_finished_by_another(world: World) {
     for micros in [0, 200, 1_000, 3_000, 10_000] {
         let mut dead = world.master().await;
         while !dead.lease(MAX_BATCH).await.is_empty() {}
-        world.driver.lapse(CHANNEL, &dead.owner).await;
+        world.driver.expire_lease(CHANNEL, &dead.owner).await;
         let cut = std::time::Duration::from_micros(micros);
         let _ = tokio::time::timeout(cut, world.store.reap(Reap::Expired)).await;
         let mut survivor = Master::on(&world.second().await).await;
@@ -153,7 +153,7 @@ pub async fn an_interrupted_reap_is_finished_by_another(world: World) {
         // The jobs must not fail for being lost too often: they are taken and handed back whole.
         reset_lost(&mut survivor).await;
     }
-    let mut waiting = world.ids(State::Waiting).await;
+    let mut waiting = world.ids(JobState::Waiting).await;
     waiting.sort_unstable();
     assert_eq!(waiting, ids);
 }
@@ -169,7 +169,7 @@ async fn reset_lost(master: &mut Master) {
         ends.extend(leased.iter().map(|r| {
             end(r, |mut meta| {
                 meta.lost = 0;
-                aint_queue::store::Place::Back(meta)
+                aint_queue::store::Destination::Back(meta)
             })
         }));
     }

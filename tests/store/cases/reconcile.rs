@@ -1,6 +1,6 @@
 //! What a master does after a reply was lost: it asks what it holds.
 
-use aint_queue::store::{Exception, StoreError};
+use aint_queue::store::{SettleConflict, StoreError};
 
 use crate::harness::{World, done, record};
 
@@ -40,7 +40,7 @@ pub async fn a_lost_settle_reply_is_applied_once(world: World) {
     let late = master.turn_as(lost, &[done(&leased[1])], 0).await;
     assert!(matches!(late, Err(StoreError::Replayed)), "{late:?}");
     assert_eq!(master.settle(&[done(&leased[1])]).await, []);
-    assert_eq!(master.settle(&[done(&leased[1])]).await, [(ids[1], Exception::Cleared)]);
+    assert_eq!(master.settle(&[done(&leased[1])]).await, [(ids[1], SettleConflict::Cleared)]);
     assert_eq!(world.counts().await, [0, 1, 0, 2, 0, 0]);
 }
 

@@ -1,7 +1,7 @@
 //! How a settlement holds, and what becomes of one that does not.
 
-use aint_queue::job::{AttemptError, ErrorKind, FailReason, JobId, Meta, Timestamp};
-use aint_queue::store::{Clear, Exception, Place, State, StoreError};
+use aint_queue::job::{AttemptError, ErrorKind, FailReason, JobId, JobMeta, Timestamp};
+use aint_queue::store::{Clear, Destination, JobState, SettleConflict, StoreError};
 
 use crate::harness::{World, done, done_id, end, failed};
 
@@ -11,27 +11,30 @@ pub async fn each_place_holds(world: World) {
     let ids = world.push(5).await;
     let mut master = world.master().await;
     let leased = master.lease_exactly(&ids).await;
-    let far = |meta| Place::Delayed(std::time::Duration::from_secs(60), meta);
+    let far = |meta| Destination::Delayed(std::time::Duration::from_secs(60), meta);
     let ends = [
         done(&leased[0]),
-        end(&leased[1], Place::Front),
-        end(&leased[2], Place::Back),
+        end(&leased[1], Destination::Front),
+        end(&leased[2], Destination::Back),
         end(&leased[3], far),
         failed(&leased[4]),
     ];
     let reply = master.turn(&ends, 0).await.unwrap();
-    assert_eq!((reply.exceptions, reply.held), (vec![], 0));
+    assert_eq!((reply.conflicts, reply.held), (vec![], 0));
     assert_eq!(world.counts().await, [2, 0, 1, 1, 1, 0]);
     assert_eq!(world.store.get(ids[0]).await.unwrap(), None);
-    for (id, state) in [(1, State::Waiting), (2, State::Waiting), (3, State::Delayed), (4, State::Failed)] {
+    for (id, state) in
+        [(1, JobState::Waiting), (2, JobState::Waiting), (3, JobState::Delayed), (4, JobState::Failed)]
+    {
         assert_eq!(world.store.get(ids[id]).await.unwrap().unwrap().state, state);
     }
 }
 
 pub async fn each_place_holds_alone(world: World) {
     let mut master = world.master().await;
-    let far = |meta| Place::Delayed(std::time::Duration::from_secs(60), meta);
-    let to: [fn(Meta) -> Place; 5] = [|_| Place::Done, Place::Front, Place::Back, far, Place::Failed];
+    let far = |meta| Destination::Delayed(std::time::Duration::from_secs(60), meta);
+    let to: [fn(JobMeta) -> Destination; 5] =
+        [|_| Destination::Done, Destination::Front, Destination::Back, far, Destination::Failed];
     let expected = [[0, 0, 0, 1, 0], [1, 0, 0, 1, 0], [1, 0, 0, 1, 0], [0, 0, 1, 1, 0], [0, 0, 0, 1, 1]];
     for (to, expected) in to.into_iter().zip(expected) {
         let id = world.push(1).await;
@@ -40,7 +43,7 @@ pub async fn each_place_holds_alone(world: World) {
         assert_eq!(before[1], 1);
         assert_eq!(master.settle(&[end(&record, to)]).await, []);
         let counts = world.counts().await;
-        assert_eq!(counts[..3], expected[..3], "{:?}", to(Meta::named("x")));
+        assert_eq!(counts[..3], expected[..3], "{:?}", to(JobMeta::named("x")));
         if let Some(job) = world.store.get(record.id).await.unwrap() {
             world.store.discard(&[job.id]).await.unwrap();
         }
@@ -56,10 +59,10 @@ pub async fn what_others_hold_is_stale_and_what_is_gone_is_cleared(world: World)
 
     // Alone.
     for (end, exception) in [
-        (done(&theirs[0]), Exception::Stale),
-        (failed(&theirs[1]), Exception::Stale),
-        (done_id(ids[5]), Exception::Stale),
-        (done_id(never), Exception::Cleared),
+        (done(&theirs[0]), SettleConflict::Stale),
+        (failed(&theirs[1]), SettleConflict::Stale),
+        (done_id(ids[5]), SettleConflict::Stale),
+        (done_id(never), SettleConflict::Cleared),
     ] {
         let id = end.id;
         assert_eq!(one.settle(&[end]).await, [(id, exception)]);
@@ -70,15 +73,16 @@ pub async fn what_others_hold_is_stale_and_what_is_gone_is_cleared(world: World)
     let ends = [
         done(&mine[0]),
         done(&theirs[0]),
-        end(&mine[1], Place::Back),
+        end(&mine[1], Destination::Back),
         done_id(never),
-        end(&theirs[1], Place::Front),
+        end(&theirs[1], Destination::Front),
         failed(&mine[2]),
     ];
-    let mut exceptions = one.settle(&ends).await;
-    exceptions.sort_unstable_by_key(|(id, _)| *id);
-    let expected = [(never, Exception::Cleared), (ids[3], Exception::Stale), (ids[4], Exception::Stale)];
-    assert_eq!(exceptions, expected);
+    let mut conflicts = one.settle(&ends).await;
+    conflicts.sort_unstable_by_key(|(id, _)| *id);
+    let expected =
+        [(never, SettleConflict::Cleared), (ids[3], SettleConflict::Stale), (ids[4], SettleConflict::Stale)];
+    assert_eq!(conflicts, expected);
     assert_eq!(world.counts().await, [2, 2, 0, 1, 1, 0]);
     assert_eq!(two.held().await, ids[3..5]);
 }
@@ -87,9 +91,9 @@ pub async fn a_job_settled_twice_in_one_batch_is_settled_once(world: World) {
     let ids = world.push(2).await;
     let mut master = world.master().await;
     let leased = master.lease_exactly(&ids).await;
-    let ends = [done(&leased[0]), end(&leased[1], Place::Back), done(&leased[0]), done(&leased[1])];
-    let exceptions = master.settle(&ends).await;
-    assert_eq!(exceptions, [(ids[0], Exception::Cleared), (ids[1], Exception::Stale)]);
+    let ends = [done(&leased[0]), end(&leased[1], Destination::Back), done(&leased[0]), done(&leased[1])];
+    let conflicts = master.settle(&ends).await;
+    assert_eq!(conflicts, [(ids[0], SettleConflict::Cleared), (ids[1], SettleConflict::Stale)]);
     assert_eq!(world.counts().await, [1, 0, 0, 1, 0, 0]);
 }
 
@@ -101,10 +105,10 @@ pub async fn cleared_while_it_ran(world: World) {
     assert_eq!(master.held().await, []);
     let more = world.push(1).await;
     let fresh = master.lease_exactly(&more).await.remove(0);
-    let ends = [done(&leased[0]), failed(&leased[1]), done(&fresh), end(&leased[2], Place::Front)];
-    let mut exceptions = master.settle(&ends).await;
-    exceptions.sort_unstable_by_key(|(id, _)| *id);
-    assert_eq!(exceptions, ids.iter().map(|id| (*id, Exception::Cleared)).collect::<Vec<_>>());
+    let ends = [done(&leased[0]), failed(&leased[1]), done(&fresh), end(&leased[2], Destination::Front)];
+    let mut conflicts = master.settle(&ends).await;
+    conflicts.sort_unstable_by_key(|(id, _)| *id);
+    assert_eq!(conflicts, ids.iter().map(|id| (*id, SettleConflict::Cleared)).collect::<Vec<_>>());
     assert_eq!(world.counts().await, [0, 0, 0, 1, 0, 3]);
 }
 
@@ -133,7 +137,7 @@ pub async fn an_owner_that_is_gone_stays_gone(world: World) {
     left.store.leave(&left.owner).await.unwrap();
     let mut reaped = world.master().await;
     reaped.lease(1).await;
-    world.driver.lapse(crate::harness::CHANNEL, &reaped.owner).await;
+    world.driver.expire_lease(crate::harness::CHANNEL, &reaped.owner).await;
     world.store.reap(aint_queue::store::Reap::Expired).await.unwrap();
     let stranger = crate::harness::Master {
         store: world.store.clone(),
@@ -155,7 +159,9 @@ pub async fn an_owner_that_is_gone_stays_gone(world: World) {
 
 pub async fn counts_and_errors_come_back_as_they_were_written(world: World) {
     let mut master = world.master().await;
-    for (n, to) in [Place::Front as fn(Meta) -> Place, Place::Back].into_iter().enumerate() {
+    for (n, to) in
+        [Destination::Front as fn(JobMeta) -> Destination, Destination::Back].into_iter().enumerate()
+    {
         let id = world.push(1).await;
         let record = master.lease_exactly(&id).await.remove(0);
         assert_eq!((record.meta.attempts, record.meta.crashes, record.meta.lost), (0, 0, 0));
@@ -181,11 +187,11 @@ pub async fn counts_and_errors_come_back_as_they_were_written(world: World) {
     meta.failed = Some(FailReason::Poison);
     meta.errors =
         vec![AttemptError { attempt: 3, at: Timestamp(5), kind: ErrorKind::Timeout, message: "slow".into() }];
-    master.settle(&[end(&record, |_| Place::Failed(meta.clone()))]).await;
+    master.settle(&[end(&record, |_| Destination::Failed(meta.clone()))]).await;
     let shown = world.store.get(record.id).await.unwrap().unwrap();
     assert_eq!(
         (shown.state, &shown.meta, shown.payload.as_str()),
-        (State::Failed, &meta, record.payload.as_str())
+        (JobState::Failed, &meta, record.payload.as_str())
     );
-    assert_eq!(world.all(State::Failed).await, [shown]);
+    assert_eq!(world.all(JobState::Failed).await, [shown]);
 }

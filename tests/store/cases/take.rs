@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aint_queue::job::JobId;
-use aint_queue::store::State;
+use aint_queue::store::JobState;
 
 use crate::harness::{World, done, failed, later, record};
 
@@ -26,7 +26,7 @@ pub async fn a_job_is_taken_from_where_it_stands(world: World) {
         assert_eq!(master.store.take(&master.owner, seq, id).await.unwrap(), None);
     }
     assert_eq!(world.counts().await, [2, 3, 0, 0, 0, 0]);
-    assert_eq!(world.ids(State::Waiting).await, [waiting[0], waiting[2]]);
+    assert_eq!(world.ids(JobState::Waiting).await, [waiting[0], waiting[2]]);
     let mut held = vec![failing[0], delayed[0], waiting[1]];
     held.sort_unstable();
     assert_eq!(master.held().await, held);

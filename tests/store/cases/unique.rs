@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aint_queue::job::{JobId, NewJob, Start};
-use aint_queue::store::{Clear, Free, Place, Pushed, State};
+use aint_queue::store::{Clear, Destination, JobState, KeyRelease, Pushed};
 
 use crate::harness::{
     CHANNEL, Master, World, done, end, failed, job, unique, unique_for, unique_until_start,
@@ -27,8 +27,8 @@ async fn add(world: &World, job: NewJob) -> JobId {
     }
 }
 
-fn free(id: JobId, key: &str) -> Free {
-    Free::Unique { id, key: key.to_owned() }
+fn free(id: JobId, key: &str) -> KeyRelease {
+    KeyRelease::Unique { id, key: key.to_owned() }
 }
 
 pub async fn a_key_that_is_held_answers_with_its_holder(world: World) {
@@ -50,7 +50,7 @@ pub async fn a_key_that_is_held_answers_with_its_holder(world: World) {
     let record = master.lease(1).await.remove(0);
     assert_eq!((record.id, record.meta.unique.as_deref()), (first, Some("k")));
     assert_eq!(push(&world, "k").await, Pushed::Existing(first));
-    master.settle(&[end(&record, |meta| Place::Delayed(Duration::from_secs(60), meta))]).await;
+    master.settle(&[end(&record, |meta| Destination::Delayed(Duration::from_secs(60), meta))]).await;
     assert_eq!(push(&world, "k").await, Pushed::Existing(first));
 }
 
@@ -100,10 +100,10 @@ pub async fn a_key_whose_record_is_gone_is_free(world: World) {
     delayed.start = Start::After(Duration::from_secs(60));
     let first = world.store.push(&[delayed]).await.unwrap()[0].id();
     assert_eq!(push(&world, "k").await, Pushed::Existing(first));
-    world.driver.lose_record(CHANNEL, first).await;
+    world.driver.delete_record(CHANNEL, first).await;
     let second = added(&world, "k").await;
     assert!(second > first);
-    assert_eq!(world.ids(State::Waiting).await, [second]);
+    assert_eq!(world.ids(JobState::Waiting).await, [second]);
     assert_eq!(push(&world, "k").await, Pushed::Existing(second));
 }
 
@@ -143,7 +143,7 @@ pub async fn a_key_until_start_is_free_when_the_channel_says_so(world: World) {
 
     // In the turn that settles it, wherever it goes.
     let record = master.lease_exactly(&[second]).await.remove(0);
-    master.free(&[end(&record, |meta| Place::Delayed(HOUR, meta))], &[free(second, "k")]).await;
+    master.free(&[end(&record, |meta| Destination::Delayed(HOUR, meta))], &[free(second, "k")]).await;
     let third = add(&world, unique_until_start("once", "k")).await;
     let record = master.lease_exactly(&[third]).await.remove(0);
     master.free(&[done(&record)], &[free(third, "k"), free(JobId(7), "never")]).await;
@@ -154,7 +154,7 @@ pub async fn a_free_takes_no_key_of_another_job(world: World) {
     let mut master = world.master().await;
     let ids = [added(&world, "k").await, added(&world, "other").await];
     master.lease_exactly(&ids).await;
-    let lock = Free::Lock { id: ids[0], key: "k".into() };
+    let lock = KeyRelease::Lock { id: ids[0], key: "k".into() };
     master.free(&[], &[free(ids[1], "k"), free(ids[0], "other"), free(JobId(7), "k"), lock]).await;
     assert_eq!(push(&world, "k").await, Pushed::Existing(ids[0]));
     assert_eq!(push(&world, "other").await, Pushed::Existing(ids[1]));
@@ -186,7 +186,7 @@ pub async fn a_key_held_for_a_time_is_held_whatever_becomes_of_the_job(world: Wo
     master.lease(1).await;
     master.free(&[], &[free(held[4].1, "begun")]).await;
     held.push(("lost", add(&world, timed("lost")).await));
-    world.driver.lose_record(CHANNEL, held[5].1).await;
+    world.driver.delete_record(CHANNEL, held[5].1).await;
     held.push(("cleared", add(&world, timed("cleared")).await));
     world.store.clear(Clear { waiting: true, reserved: true, ..Clear::default() }).await.unwrap();
     held.push(("waiting", add(&world, timed("waiting")).await));

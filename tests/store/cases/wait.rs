@@ -86,7 +86,7 @@ pub async fn it_wakes_when_another_handle_makes_work(world: World) {
     .await;
     let record = master.lease(1).await.remove(0);
     wakes(&world, "a job handed back", async |_| {
-        let back = crate::harness::end(&record, aint_queue::store::Place::Back);
+        let back = crate::harness::end(&record, aint_queue::store::Destination::Back);
         master.settle(&[back]).await;
     })
     .await;

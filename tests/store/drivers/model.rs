@@ -36,8 +36,8 @@ impl Driver for InMemory {
         Arc::new(self.channel(channel))
     }
 
-    async fn lapse(&self, channel: &str, owner: &Owner) {
-        self.channel(channel).lapse(owner);
+    async fn expire_lease(&self, channel: &str, owner: &Owner) {
+        self.channel(channel).expire_lease(owner);
     }
 
     async fn pass(&self, time: Duration) {
@@ -47,12 +47,12 @@ impl Driver for InMemory {
         }
     }
 
-    async fn garble(&self, channel: &str, id: JobId, text: &str) {
-        self.channel(channel).garble(id, text);
+    async fn corrupt_record(&self, channel: &str, id: JobId, text: &str) {
+        self.channel(channel).corrupt_record(id, text);
     }
 
-    async fn lose_record(&self, channel: &str, id: JobId) {
-        self.channel(channel).lose_record(id);
+    async fn delete_record(&self, channel: &str, id: JobId) {
+        self.channel(channel).delete_record(id);
     }
 
     async fn forget_last_id(&self, channel: &str) {

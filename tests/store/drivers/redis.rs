@@ -79,7 +79,7 @@ impl Driver for OnServer {
     async fn open(&self, channel: &str) -> Arc<dyn Store> {
         let options = Options {
             lease: Duration::from_secs(600),
-            patience: Some(Duration::ZERO),
+            reap_delay: Some(Duration::ZERO),
             script_flags: self.modest.then_some(false),
         };
         let mut config = server().config();
@@ -90,7 +90,7 @@ impl Driver for OnServer {
         Arc::new(RedisStore::connect_with(&config, &self.channel(channel), options).await.unwrap())
     }
 
-    async fn lapse(&self, channel: &str, owner: &Owner) {
+    async fn expire_lease(&self, channel: &str, owner: &Owner) {
         self.meddle(channel, "owners", "ZADD", &["XX", "0", owner.as_str()]);
     }
 
@@ -99,11 +99,11 @@ impl Driver for OnServer {
         tokio::time::sleep(time).await;
     }
 
-    async fn garble(&self, channel: &str, id: JobId, text: &str) {
+    async fn corrupt_record(&self, channel: &str, id: JobId, text: &str) {
         self.meddle(channel, "records", "HSET", &[&id.to_string(), text]);
     }
 
-    async fn lose_record(&self, channel: &str, id: JobId) {
+    async fn delete_record(&self, channel: &str, id: JobId) {
         self.meddle(channel, "records", "HDEL", &[&id.to_string()]);
     }
 

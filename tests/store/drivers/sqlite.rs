@@ -40,7 +40,7 @@ impl Driver for OnDisk {
         Arc::new(SqliteStore::open(&self.path(), channel).unwrap())
     }
 
-    async fn lapse(&self, channel: &str, owner: &Owner) {
+    async fn expire_lease(&self, channel: &str, owner: &Owner) {
         let sql = "UPDATE owners SET deadline = 0
             WHERE name = ?1 AND channel = (SELECT id FROM channels WHERE name = ?2)";
         self.tamper(sql, [owner.as_str(), channel]);
@@ -50,12 +50,12 @@ impl Driver for OnDisk {
         tokio::time::sleep(time).await;
     }
 
-    async fn garble(&self, _: &str, id: JobId, text: &str) {
+    async fn corrupt_record(&self, _: &str, id: JobId, text: &str) {
         let sql = "UPDATE records SET meta = ?2, payload = ?2 WHERE id = ?1";
         self.tamper(sql, rusqlite::params![id.0.cast_signed(), text]);
     }
 
-    async fn lose_record(&self, _: &str, id: JobId) {
+    async fn delete_record(&self, _: &str, id: JobId) {
         self.tamper("DELETE FROM records WHERE id = ?1", [id.0.cast_signed()]);
     }
 

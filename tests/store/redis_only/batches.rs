@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use aint_queue::job::{FailReason, JobId, NewJob, Payload, Record, Start};
-use aint_queue::store::{Clear, Leased, MAX_BATCH, Place, Settlement, State, Turn};
+use aint_queue::job::{FailReason, JobId, JobRecord, NewJob, Payload, Start};
+use aint_queue::store::{Clear, Destination, JobState, Leased, MAX_BATCH, Settlement, Turn};
 
 use super::{open, open_plain};
 use crate::harness::{Master, done, done_id, end, failed, job, record, unique};
 use crate::support::redis::Server;
 
-type Ending = fn(&Record) -> Settlement;
+type Ending = fn(&JobRecord) -> Settlement;
 
 #[tokio::test]
 async fn a_full_batch_of_every_kind_of_settlement_is_one_turn() {
@@ -19,13 +19,13 @@ async fn a_full_batch_of_every_kind_of_settlement_is_one_turn() {
         let kinds: [(u64, Ending); 6] = [
             (0, done),
             (500, failed),
-            (500, |record| end(record, Place::Front)),
-            (500, |record| end(record, Place::Back)),
-            (500, |record| end(record, |meta| Place::Delayed(Duration::from_secs(60), meta))),
+            (500, |record| end(record, Destination::Front)),
+            (500, |record| end(record, Destination::Back)),
+            (500, |record| end(record, |meta| Destination::Delayed(Duration::from_secs(60), meta))),
             (500, |record| {
                 end(record, |mut meta| {
                     meta.failed = Some(FailReason::Malformed);
-                    Place::Failed(meta)
+                    Destination::Failed(meta)
                 })
             }),
         ];
@@ -91,7 +91,7 @@ async fn leases_of_any_size_between_tombstones_are_exact() {
             assert_eq!(store.status().await.unwrap().waiting, waiting.len() as u64);
             let (want, max_bytes) = (random.usize(1..150), random.usize(0..largest * 100));
             let seq = master.next();
-            let turn = Turn { owner: &master.owner, seq, settlements: &[], frees: &[], want, max_bytes };
+            let turn = Turn { owner: &master.owner, seq, settlements: &[], releases: &[], want, max_bytes };
             let leased = store.turn(turn).await.unwrap().leased;
             let ids: Vec<_> = leased.iter().map(Leased::id).collect();
             assert_eq!(ids, expected(&waiting, want, max_bytes), "round {round}");
@@ -99,7 +99,7 @@ async fn leases_of_any_size_between_tombstones_are_exact() {
             let ends: Vec<_> = ids.into_iter().map(done_id).collect();
             master.settle(&ends).await;
         }
-        assert!(store.list(State::Waiting, None, 10).await.unwrap().jobs.is_empty());
+        assert!(store.list(JobState::Waiting, None, 10).await.unwrap().jobs.is_empty());
     }
 }
 
@@ -112,11 +112,11 @@ async fn a_page_is_bounded_in_bytes_and_the_next_goes_on() {
         store.push(&vec![large.clone(); 4]).await.unwrap();
     }
     let mut master = Master::on(&store).await;
-    for state in [State::Waiting, State::Reserved, State::Failed] {
+    for state in [JobState::Waiting, JobState::Reserved, JobState::Failed] {
         let (mut ids, mut after) = (Vec::new(), None);
         loop {
             let page = store.list(state, after, 100).await.unwrap();
-            assert!(state == State::Reserved || page.jobs.len() <= 5, "{}", page.jobs.len());
+            assert!(state == JobState::Reserved || page.jobs.len() <= 5, "{}", page.jobs.len());
             ids.extend(page.jobs.iter().map(|job| job.id));
             after = page.next;
             if after.is_none() {
@@ -125,7 +125,7 @@ async fn a_page_is_bounded_in_bytes_and_the_next_goes_on() {
         }
         assert_eq!(ids.len(), 16, "{state:?}");
         match state {
-            State::Waiting => drop(master.lease(16).await),
+            JobState::Waiting => drop(master.lease(16).await),
             _ => {
                 let held = master.held().await;
                 let fetched = store.fetch(&master.owner, &held).await.unwrap();
@@ -151,7 +151,7 @@ async fn many_jobs_of_one_moment_are_paged_without_gap_or_repeat() {
     for limit in [7, 100, 500] {
         let (mut ids, mut after) = (Vec::new(), None);
         loop {
-            let page = store.list(State::Delayed, after, limit).await.unwrap();
+            let page = store.list(JobState::Delayed, after, limit).await.unwrap();
             ids.extend(page.jobs.iter().map(|job| job.id));
             after = page.next;
             if after.is_none() {
@@ -170,7 +170,7 @@ async fn many_jobs_of_one_moment_are_paged_without_gap_or_repeat() {
     master.settle(&ends).await;
     let (mut ids, mut after) = (Vec::new(), None);
     loop {
-        let page = store.list(State::Failed, after, 50).await.unwrap();
+        let page = store.list(JobState::Failed, after, 50).await.unwrap();
         store.discard(&page.jobs.iter().map(|job| job.id).collect::<Vec<_>>()).await.unwrap();
         ids.extend(page.jobs.iter().map(|job| job.id));
         after = page.next;

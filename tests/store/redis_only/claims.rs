@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aint_queue::job::JobId;
-use aint_queue::store::{Claim, ClaimKind, Claimed, MAX_BATCH, Pushed, Reap};
+use aint_queue::store::{Claim, ClaimKind, LimitDecision, MAX_BATCH, Pushed, Reap};
 
 use super::{key, open, open_plain, send};
 use crate::harness::{Master, job, unique};
@@ -33,14 +33,14 @@ async fn what_dead_owners_left_of_locks_goes_with_later_claims() {
     let ids: Vec<_> = dying.lease(MAX_BATCH).await.iter().map(|record| record.id).collect();
     let claims: Vec<_> = ids.iter().map(|id| lock(*id, format!("one of many {id}"))).collect();
     let answers = store.claim(&dying.owner, &claims).await.unwrap();
-    assert_eq!(answers, [Claimed::Granted; MAX_BATCH]);
+    assert_eq!(answers, [LimitDecision::Granted; MAX_BATCH]);
     assert_eq!(number(&server, &["ZCARD", &key("locks")]), 500);
     assert_eq!(store.reap(Reap::Owner(&dying.owner)).await.unwrap(), 500);
 
     let mut master = Master::on(&store).await;
     master.lease(MAX_BATCH).await;
     // At once free for others, however much is still there.
-    assert_eq!(store.claim(&master.owner, &claims[..1]).await.unwrap(), [Claimed::Granted]);
+    assert_eq!(store.claim(&master.owner, &claims[..1]).await.unwrap(), [LimitDecision::Granted]);
     let left = number(&server, &["ZCARD", &key("locks")]);
     assert!((498..=500).contains(&left), "a few at a time: {left}");
     let mut calls = 0;
@@ -61,11 +61,11 @@ async fn names_of_locks_that_begin_alike_are_different_locks() {
         let owner = master.owner.as_str();
         let names = ["a".into(), format!("a {owner} 7"), "a\0".into(), format!("a {owner}"), "1 a".into()];
         for (id, name) in ids.iter().zip(&names) {
-            assert_eq!(master.claim(lock(*id, name.clone())).await, Claimed::Granted, "{name:?}");
+            assert_eq!(master.claim(lock(*id, name.clone())).await, LimitDecision::Granted, "{name:?}");
         }
         for name in names {
             let other = if name == "a" { ids[1] } else { ids[0] };
-            assert_eq!(master.claim(lock(other, name)).await, Claimed::Wait(Duration::ZERO));
+            assert_eq!(master.claim(lock(other, name)).await, LimitDecision::Wait(Duration::ZERO));
         }
         store.leave(&master.owner).await.unwrap();
     }
@@ -85,7 +85,7 @@ async fn the_server_forgets_rates_and_keys_when_their_time_is_over() {
     let mut master = Master::on(&store).await;
     master.lease_exactly(&[id]).await;
     let claims = vec![rate(id, 10, Duration::from_secs(3600)); 3];
-    assert_eq!(store.claim(&master.owner, &claims).await.unwrap(), [Claimed::Granted; 3]);
+    assert_eq!(store.claim(&master.owner, &claims).await.unwrap(), [LimitDecision::Granted; 3]);
     let ms = number(&server, &["PTTL", &key("rate:r")]);
     assert!((1_079_000..=1_080_000).contains(&ms), "three tenths of an hour: {ms}");
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aint_queue::job::{JobId, Meta, Priority};
+use aint_queue::job::{JobId, JobMeta, Priority};
 use aint_queue::store::{
-    Claim, ClaimKind, Claimed, Clear, Exception, Leased, Owner, Place, PushError, Pushed, Reap, Settlement,
-    State, Store, StoreError, Turn,
+    Claim, ClaimKind, Clear, Destination, JobState, Leased, LimitDecision, Owner, PushError, Pushed, Reap,
+    SettleConflict, Settlement, Store, StoreError, Turn,
 };
 
 use super::{connect, everything, key, open, open_plain, send};
@@ -33,11 +33,11 @@ async fn full(open: impl AsyncFn(&Server) -> Arc<dyn Store>) -> Full {
     (high.meta.priority, low.meta.priority) = (Priority::High, Priority::Low);
     store.push(&[later("e", Duration::from_secs(3600)), high, low]).await.unwrap();
     let claims = [lock(leased[1].id)];
-    assert_eq!(store.claim(&master.owner, &claims).await.unwrap(), [Claimed::Granted]);
+    assert_eq!(store.claim(&master.owner, &claims).await.unwrap(), [LimitDecision::Granted]);
     let held = leased[1..].iter().map(|record| record.id).collect();
     let others = vec![
-        store.list(State::Waiting, None, 9).await.unwrap().jobs[0].id,
-        store.list(State::Delayed, None, 9).await.unwrap().jobs[0].id,
+        store.list(JobState::Waiting, None, 9).await.unwrap().jobs[0].id,
+        store.list(JobState::Delayed, None, 9).await.unwrap().jobs[0].id,
         leased[0].id,
     ];
     // An ended owner with jobs left, and a clear that was interrupted before its first batch.
@@ -76,13 +76,13 @@ impl Full {
             other => other.map(drop).map_err(|error| panic!("{error}")),
         };
         let ids = [self.held.as_slice(), &self.others].concat();
-        let requeue: Vec<_> = ids.iter().map(|id| (*id, Meta::named("again"))).collect();
+        let requeue: Vec<_> = ids.iter().map(|id| (*id, JobMeta::named("again"))).collect();
         let settlements: Vec<_> = self.held.iter().map(|id| done_id(*id)).collect();
         let turn = Turn {
             owner: &owner,
             seq: seq(),
             settlements: &settlements,
-            frees: &[],
+            releases: &[],
             want: 5,
             max_bytes: 1 << 20,
         };
@@ -97,10 +97,10 @@ impl Full {
             ("take", store.take(&owner, seq(), self.others[0]).await.map(drop)),
             ("status", store.status().await.map(drop)),
             ("get", store.get(ids[0]).await.map(drop)),
-            ("list waiting", store.list(State::Waiting, None, 5).await.map(drop)),
-            ("list delayed", store.list(State::Delayed, None, 5).await.map(drop)),
-            ("list failed", store.list(State::Failed, None, 5).await.map(drop)),
-            ("list reserved", store.list(State::Reserved, None, 5).await.map(drop)),
+            ("list waiting", store.list(JobState::Waiting, None, 5).await.map(drop)),
+            ("list delayed", store.list(JobState::Delayed, None, 5).await.map(drop)),
+            ("list failed", store.list(JobState::Failed, None, 5).await.map(drop)),
+            ("list reserved", store.list(JobState::Reserved, None, 5).await.map(drop)),
             ("requeue", store.requeue(&requeue).await.map(drop)),
             ("discard", store.discard(&ids).await.map(drop)),
             ("clear", store.clear(all).await.map(drop)),
@@ -183,7 +183,7 @@ async fn a_foreign_type_under_a_reserved_set_stops_the_calls_that_need_it() {
         ("claim", full.store.claim(&owner, &[lock(full.held[0])]).await.map(drop)),
         ("take", full.store.take(&owner, seq, id).await.map(drop)),
         ("get", full.store.get(id).await.map(drop)),
-        ("list reserved", full.store.list(State::Reserved, None, 5).await.map(drop)),
+        ("list reserved", full.store.list(JobState::Reserved, None, 5).await.map(drop)),
         ("discard", full.store.discard(&[id]).await.map(drop)),
         ("reap", full.store.reap(Reap::Owner(&owner)).await.map(drop)),
         ("leave", full.store.leave(&owner).await.map(drop)),
@@ -259,7 +259,7 @@ async fn entries_that_are_no_jobs_stop_nobody() {
     let mut master = Master::on(&store).await;
     send(&server, &["RPUSH", &key("waiting"), "no id", "12"]);
     store.push(&[job("a")]).await.unwrap();
-    assert_eq!(store.list(State::Waiting, None, 10).await.unwrap().jobs.len(), 1);
+    assert_eq!(store.list(JobState::Waiting, None, 10).await.unwrap().jobs.len(), 1);
     assert_eq!(master.lease(5).await.len(), 1);
     let status = store.status().await.unwrap();
     assert_eq!((status.waiting, status.reserved), (0, 1));
@@ -280,8 +280,8 @@ async fn a_flushed_server_answers_lost_and_starts_afresh() {
     assert_eq!(store.reap(Reap::Owner(&master.owner)).await.unwrap(), 0);
 
     let mut next = Master::on(&store).await;
-    let exceptions = next.settle(&[done(&leased[0])]).await;
-    assert_eq!(exceptions, [(leased[0].id, Exception::Cleared)]);
+    let conflicts = next.settle(&[done(&leased[0])]).await;
+    assert_eq!(conflicts, [(leased[0].id, SettleConflict::Cleared)]);
     let id = store.push(&[job("c")]).await.unwrap()[0].id();
     assert!(id > leased[0].id);
     next.lease_exactly(&[id]).await;
@@ -297,7 +297,7 @@ async fn a_record_that_cannot_be_read_gives_up_its_key_when_it_is_set_aside() {
     let mut master = Master::on(&store).await;
     let reply = master.turn(&[], 1).await.unwrap();
     let Leased::Malformed { why, .. } = &reply.leased[0] else { panic!("{reply:?}") };
-    let aside = Place::Failed(Meta::malformed(reply.now, why));
+    let aside = Destination::Failed(JobMeta::malformed(reply.now, why));
     master.settle(&[Settlement { id, unique: None, to: aside }]).await;
     assert_eq!(store.get(id).await.unwrap().unwrap().payload, "{no payload");
     let again = store.push(&[unique("a", "key")]).await.unwrap();

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use aint_queue::job::{JobId, Meta, NewJob, Priority, UniqueUntil};
-use aint_queue::store::{Clear, Owner, Place, Pushed, Reap, State, Status, Store};
+use aint_queue::job::{JobId, JobMeta, NewJob, Priority, UniqueUntil};
+use aint_queue::store::{Clear, Destination, JobCounts, JobState, Owner, Pushed, Reap, Store};
 
 use super::{key, open, open_plain, send};
 use crate::harness::{Master, done, end, job, unique};
@@ -63,7 +63,7 @@ fn of(priority: Priority, name: &str) -> NewJob {
 }
 
 async fn serve(server: &Server, store: Arc<dyn Store>) {
-    let counts = Status { waiting: 3, reserved: 1, delayed: 1, failed: 1, ..Status::default() };
+    let counts = JobCounts { waiting: 3, reserved: 1, delayed: 1, failed: 1, ..JobCounts::default() };
     assert_eq!(store.status().await.unwrap(), counts);
     for (name, holder) in [("u-held", HELD), ("u-waiting", ONCE), ("u-delayed", LATER)] {
         assert_eq!(store.push(&[unique("x", name)]).await.unwrap(), [Pushed::Existing(holder)]);
@@ -76,10 +76,10 @@ async fn serve(server: &Server, store: Arc<dyn Store>) {
 
     let new = [of(Priority::High, "high"), of(Priority::Low, "low"), of(Priority::Normal, "normal")];
     let [high, low, normal] = store.push(&new).await.unwrap().try_into().unwrap();
-    let requeue = [(FAILED, Meta { unique: Some("u-failed".into()), ..Meta::named("fails") })];
+    let requeue = [(FAILED, JobMeta { unique: Some("u-failed".into()), ..JobMeta::named("fails") })];
     assert_eq!(store.requeue(&requeue).await.unwrap(), 1);
     let order = [high.id(), HELD, PLAIN, ONCE, LAST, old, normal.id(), FAILED, low.id()];
-    let listed = store.list(State::Waiting, None, 50).await.unwrap().jobs;
+    let listed = store.list(JobState::Waiting, None, 50).await.unwrap().jobs;
     assert_eq!(listed.iter().map(|job| job.id).collect::<Vec<_>>(), order);
     let leased = master.lease_exactly(&order).await;
     assert_eq!(leased[1].meta.lost, 1);
@@ -106,7 +106,7 @@ async fn a_channel_of_layout_1_is_served_by_plain_scripts() {
 
 #[tokio::test]
 async fn what_layout_1_does_not_know_makes_it_layout_2_for_good() {
-    let edits: [fn(&mut Meta); 7] = [
+    let edits: [fn(&mut JobMeta); 7] = [
         |meta| meta.priority = Priority::Low,
         |meta| (meta.unique, meta.unique_for_ms) = (Some("k".into()), Some(1)),
         |meta| (meta.unique, meta.unique_until) = (Some("k".into()), UniqueUntil::Start),
@@ -128,7 +128,7 @@ async fn what_layout_1_does_not_know_makes_it_layout_2_for_good() {
         } else {
             let mut master = Master::on(&store).await;
             let record = master.lease(1).await.remove(0);
-            let to = |meta: Meta| Place::Back(Meta { priority: Priority::High, ..meta });
+            let to = |meta: JobMeta| Destination::Back(JobMeta { priority: Priority::High, ..meta });
             master.settle(&[end(&record, to)]).await;
             master.lease_exactly(&[record.id]).await;
         }

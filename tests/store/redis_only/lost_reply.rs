@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aint_queue::store::{Exception, Leased, PushError, Store, StoreError};
+use aint_queue::store::{Leased, PushError, SettleConflict, Store, StoreError};
 
 use super::connect;
 use super::proxy::Proxy;
@@ -63,7 +63,7 @@ async fn a_settlement_whose_reply_was_lost_is_applied_once() {
 
     assert_eq!(master.held().await, [leased[1].id]);
     let again = [done(&leased[0]), done(&leased[1])];
-    assert_eq!(master.settle(&again).await, [(leased[0].id, Exception::Cleared)]);
+    assert_eq!(master.settle(&again).await, [(leased[0].id, SettleConflict::Cleared)]);
     let status = store.status().await.unwrap();
     assert_eq!((status.done, status.total()), (3, 3));
 }
@@ -94,7 +94,7 @@ async fn many_turns_over_a_wire_that_loses_replies_settle_every_job_once() {
         }
         match master.turn(&ends, 20).await {
             Ok(reply) => {
-                refused += reply.exceptions.len();
+                refused += reply.conflicts.len();
                 table = reply.leased.into_iter().map(|leased| (leased.id(), record(leased))).collect();
             }
             Err(StoreError::Unavailable { .. }) => {

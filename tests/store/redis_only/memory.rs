@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aint_queue::job::Meta;
-use aint_queue::store::{Claim, ClaimKind, Claimed, Clear, Place, PushError, Reap, State, Store, StoreError};
+use aint_queue::job::JobMeta;
+use aint_queue::store::{
+    Claim, ClaimKind, Clear, Destination, JobState, LimitDecision, PushError, Reap, Store, StoreError,
+};
 
 use super::{everything, open, open_plain, send};
 use crate::harness::{Master, done, end, failed, job};
@@ -32,16 +34,16 @@ async fn only_a_push_is_refused(open: impl AsyncFn(&Server) -> Arc<dyn Store>) {
     let ends = [
         done(&leased[0]),
         failed(&leased[1]),
-        end(&leased[2], |meta| Place::Delayed(Duration::from_secs(60), meta)),
-        end(&leased[3], Place::Back),
-        end(&leased[4], Place::Front),
+        end(&leased[2], |meta| Destination::Delayed(Duration::from_secs(60), meta)),
+        end(&leased[3], Destination::Back),
+        end(&leased[4], Destination::Front),
     ];
     assert_eq!(master.settle(&ends).await, []);
     assert_eq!(master.lease(2).await.len(), 2);
     let rate = ClaimKind::Rate { count: 1, per: Duration::from_secs(60) };
     for kind in [ClaimKind::Lock { limit: 1 }, rate] {
         let claim = Claim { id: leased[5].id, key: "k".into(), kind };
-        assert_eq!(master.claim(claim).await, Claimed::Granted);
+        assert_eq!(master.claim(claim).await, LimitDecision::Granted);
     }
     let mut other = Master::on(&store).await;
     assert_eq!(other.lease(1).await.len(), 1);
@@ -51,8 +53,8 @@ async fn only_a_push_is_refused(open: impl AsyncFn(&Server) -> Arc<dyn Store>) {
     assert_eq!(store.reap(Reap::Owner(&master.owner)).await.unwrap(), 6);
     store.pause(None).await.unwrap();
     store.resume().await.unwrap();
-    assert_eq!(store.requeue(&[(leased[1].id, Meta::named("again"))]).await.unwrap(), 1);
-    assert_eq!(store.list(State::Waiting, None, 50).await.unwrap().jobs.len(), 19);
+    assert_eq!(store.requeue(&[(leased[1].id, JobMeta::named("again"))]).await.unwrap(), 1);
+    assert_eq!(store.list(JobState::Waiting, None, 50).await.unwrap().jobs.len(), 19);
     let status = store.status().await.unwrap();
     assert_eq!((status.waiting, status.done, status.total()), (19, 1, 20));
     store.wait(Duration::from_millis(20)).await.unwrap();

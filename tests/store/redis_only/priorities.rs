@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aint_queue::job::{JobId, NewJob, Payload, Priority, Start};
-use aint_queue::store::{Clear, Reap, State, Turn};
+use aint_queue::store::{Clear, JobState, Reap, Turn};
 
 use super::{key, open, open_plain, send};
 use crate::harness::{Master, job};
@@ -74,7 +74,7 @@ async fn many_large_jobs_that_are_due_at_once_are_moved_in_bounded_steps() {
             owner: &master.owner,
             seq,
             settlements: &[],
-            frees: &[],
+            releases: &[],
             want: 500,
             max_bytes: usize::MAX,
         };
@@ -124,10 +124,10 @@ async fn an_interrupted_clear_of_every_priority_is_finished_by_the_next() {
         send(&server, &["HINCRBY", &key("stats"), "clearing_waiting", "1"]);
     }
     assert_eq!(store.status().await.unwrap().waiting, 3);
-    assert_eq!(store.list(State::Waiting, None, 5).await.unwrap().jobs, []);
+    assert_eq!(store.list(JobState::Waiting, None, 5).await.unwrap().jobs, []);
     let kept = store.push(&jobs).await.unwrap();
     assert_eq!(store.clear(Clear { delayed: true, ..Clear::default() }).await.unwrap().waiting, 3);
-    let left = store.list(State::Waiting, None, 5).await.unwrap().jobs;
+    let left = store.list(JobState::Waiting, None, 5).await.unwrap().jobs;
     assert_eq!(
         left.iter().map(|job| job.id).collect::<Vec<_>>(),
         kept.iter().map(|pushed| pushed.id()).collect::<Vec<_>>()

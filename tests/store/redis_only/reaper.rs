@@ -38,7 +38,7 @@ async fn an_expired_lease_is_reaped_only_after_a_third_of_a_lease_of_unbroken_co
 #[tokio::test]
 async fn a_server_that_was_just_started_gives_masters_time_to_come_back() {
     let server = Server::start();
-    let options = Options { patience: Some(Duration::from_secs(3600)), ..Options::default() };
+    let options = Options { reap_delay: Some(Duration::from_secs(3600)), ..Options::default() };
     let store = RedisStore::connect_with(&server.config(), CHANNEL, options).await.unwrap();
     let owner = store.join().await.unwrap();
     send(&server, &["ZADD", &key("owners"), "0", owner.as_str()]);

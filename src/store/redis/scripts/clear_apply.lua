@@ -25,7 +25,7 @@ if count > 0 then
   end
   if removed < count then
     -- Records that went while their ids stood here were discarded, and counted as tombstones.
-    bury(count - removed)
+    discount_tombstones(count - removed)
   end
   if list then
     redis.call('LTRIM', KEYS[OWN], count, -1)

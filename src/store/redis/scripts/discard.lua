@@ -1,6 +1,6 @@
 -- Removes jobs that are waiting, delayed or failed.
 --
--- KEYS 16.., ARGV 1..  every owner: see owners.lua
+-- KEYS 16.., ARGV 1..  every owner: see lib/all_owners.lua
 -- ARGV FIRST ..        per job: id, unique key ('' for none); an id comes once
 -- reply                {'OWNERS', names}, or how many were there; reserved jobs are passed over
 -- order                counts, records, unique keys, places. A waiting id stays in the list as a tombstone.

@@ -3,5 +3,5 @@
 -- KEYS 16  its reserved set
 -- ARGV     1 owner, 2 seq, 3 lease in µs
 -- reply    'LOST', 'REPLAYED', or the ids
-local refused = speak(ARGV[1], ARGV[2], tonumber(ARGV[3]), now())
+local refused = renew_lease(ARGV[1], ARGV[2], tonumber(ARGV[3]), now())
 return refused or redis.call('SMEMBERS', KEYS[OWN])

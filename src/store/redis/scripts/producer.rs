@@ -4,11 +4,11 @@
 use std::fmt::Write;
 use std::fs;
 
-use super::{CHECK, PARTS, Script, TOOLS};
+use super::{CHANNEL_KEYS, PARTS, PRELUDE, Script};
 use crate::job::{
     MAX_DELAY, MAX_HEADER_BYTES, MAX_HEADERS, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, MAX_UNIQUE_KEY_BYTES,
 };
-use crate::store::batch::MAX_ID_LEAD;
+use crate::store::driver_rules::MAX_ID_LEAD;
 use crate::store::redis::keys::Keys;
 
 const FILE: &str = "examples/redis/push.lua";
@@ -36,8 +36,8 @@ fn put_together() -> String {
         writeln!(text, "local {name} = {value}").unwrap();
     }
     text.push_str(include_str!("producer_keys.lua"));
-    text.push_str(CHECK);
-    text.push_str(TOOLS);
+    text.push_str(CHANNEL_KEYS);
+    text.push_str(PRELUDE);
     write!(text, "\nlocal function push(ARGV)\n{}end\n\n", PARTS[Script::Push as usize].text).unwrap();
     text.push_str(include_str!("producer.lua"));
     text

@@ -6,7 +6,7 @@
 -- reply    'LOST', 'REPLAYED', {} when it is not there, or {record}
 -- order    renew; find; SADD; remove from the old place
 local id, key = ARGV[4], ARGV[5]
-local refused = speak(ARGV[1], ARGV[2], tonumber(ARGV[3]), now())
+local refused = renew_lease(ARGV[1], ARGV[2], tonumber(ARGV[3]), now())
 if refused then
   return refused
 end

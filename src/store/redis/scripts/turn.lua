@@ -18,7 +18,7 @@ local owner, want, most = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
 local done, others = tonumber(ARGV[7]), tonumber(ARGV[8])
 local RESERVED = KEYS[OWN]
 local time = now()
-local refused = speak(owner, ARGV[2], tonumber(ARGV[3]), time)
+local refused = renew_lease(owner, ARGV[2], tonumber(ARGV[3]), time)
 if refused then
   return refused
 end
@@ -246,7 +246,7 @@ for place = 1, 3 do
   end
 end
 if tombstones > 0 then
-  bury(tombstones)
+  discount_tombstones(tombstones)
 end
 
 -- What this turn put there and did not take, or left behind, is for the next idle master. A turn that only

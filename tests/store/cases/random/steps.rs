@@ -18,7 +18,7 @@ pub enum Step {
     Turn {
         master: usize,
         ends: Vec<(usize, End)>,
-        frees: Vec<(usize, Freed)>,
+        releases: Vec<(usize, Freed)>,
         want: usize,
         max_bytes: usize,
     },
@@ -130,13 +130,13 @@ pub fn step() -> impl Strategy<Value = Step> {
     let master = 0..MASTERS;
     let job = 0..64_usize;
     let max_bytes = prop_oneof![4 => Just(usize::MAX), 1 => Just(0), 1 => Just(40)];
-    let frees = vec((job.clone(), freed()), 0..5);
-    let turn = (master.clone(), vec((job.clone(), ending()), 0..12), frees, 0..6_usize, max_bytes);
+    let releases = vec((job.clone(), freed()), 0..5);
+    let turn = (master.clone(), vec((job.clone(), ending()), 0..12), releases, 0..6_usize, max_bytes);
     let claims = vec((job.clone(), 0..2_u8, claim_kind()), 0..12);
     prop_oneof![
         6 => vec(kind(), 1..6).prop_map(Step::Push),
-        12 => turn.prop_map(|(master, ends, frees, want, max_bytes)| {
-            Step::Turn { master, ends, frees, want, max_bytes }
+        12 => turn.prop_map(|(master, ends, releases, want, max_bytes)| {
+            Step::Turn { master, ends, releases, want, max_bytes }
         }),
         4 => (master.clone(), claims).prop_map(|(master, claims)| Step::Claim { master, claims }),
         1 => (master.clone(), job.clone()).prop_map(|(master, job)| Step::Replay { master, job }),

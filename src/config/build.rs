@@ -1,0 +1,397 @@
+//! From a checked, inherited table to a complete [`Channel`]: defaults, paths, contradictions.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::error::Problems;
+use super::inherit::URL_STANDS_FOR;
+use super::plan::Plan;
+use super::spanned::{Node, Table, Value};
+use super::typed::{TypedTable, argv, as_seconds, default_number, from, seconds, shown};
+use super::{
+    Backoff, BackoffKind, Channel, Driver, Handler, Limits, Mode, Redis, Secret, Snapshot, SnapshotHandler,
+    Worker, keys, redis_url, run_directory, webhook,
+};
+
+/// The keys that mean something only beside `worker.url`.
+const BESIDE_URL: [&str; 5] = ["secret", "headers", "allow_http", "allow_private", "ca_file"];
+
+/// Where mistakes and oddities are noted.
+pub(super) struct Diagnostics<'a, 'p> {
+    pub(super) problems: &'a mut Problems<'p>,
+    pub(super) warnings: &'a mut Problems<'p>,
+}
+
+/// The channel that `table`, already laid over the defaults, describes. Relative paths begin at `base`.
+pub(super) fn channel(
+    name: &str,
+    table: &Table,
+    base: &Path,
+    diagnostics: &mut Diagnostics<'_, '_>,
+) -> Channel {
+    let read = TypedTable::new(table, keys::KEYS);
+    let channel = Channel {
+        name: name.to_owned(),
+        pid_path: read.path("pid_path", base).unwrap_or_else(run_directory),
+        memory_limit: read.count("memory_limit"),
+        max_attempts: read.small("max_attempts"),
+        backoff: backoff(&read, diagnostics),
+        stop_wait: read.seconds("stop_wait_seconds"),
+        stop_grace: read.seconds("stop_grace_seconds"),
+        timeout_grace: Duration::from_millis(read.count("timeout_grace_ms")),
+        driver: driver(&read, base, diagnostics),
+        snapshot: snapshot(&read, base),
+        worker: worker(&read, base, diagnostics),
+    };
+    warn_of_short_stop(&read, &channel, diagnostics);
+    channel
+}
+
+fn backoff(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> Backoff {
+    let kind = match read.word("backoff.kind").as_str() {
+        "fixed" => BackoffKind::Fixed,
+        "linear" => BackoffKind::Linear,
+        _ => BackoffKind::Exponential,
+    };
+    let backoff = Backoff {
+        kind,
+        base: read.seconds("backoff.base"),
+        max: read.seconds("backoff.max"),
+        jitter: read.number("backoff.jitter"),
+    };
+    if backoff.base > backoff.max
+        && let Some(node) = read.node("backoff.base").or_else(|| read.node("backoff.max"))
+    {
+        let message =
+            format!("contradicts: base = {} is above max = {}", shown(backoff.base), shown(backoff.max));
+        diagnostics.problems.add(node.at, &node.key, message, "lower base or raise max");
+    }
+    backoff
+}
+
+fn driver(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_, '_>) -> Driver {
+    let redis = redis(read, diagnostics);
+    match read.word("driver.type").as_str() {
+        "redis" => return Driver::Redis(redis),
+        "sync" => return Driver::Sync,
+        _ => {}
+    }
+    let addressed = read.node("driver.url").or_else(|| read.node("driver.connection"));
+    if let (None, Some(node)) = (read.node("driver.type"), addressed) {
+        let message = "is not used: without a type the driver is sqlite";
+        diagnostics.warnings.add(
+            node.key_at,
+            &node.key,
+            message,
+            "add type = \"redis\", or type = \"sqlite\"",
+        );
+    }
+    let path = read.path("driver.path", base);
+    Driver::Sqlite { path: path.unwrap_or_else(|| from(base, &read.word("driver.path"))) }
+}
+
+/// The connection, read and checked also while another driver is chosen, so that changing the type is enough.
+fn redis(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> Redis {
+    let password = read.text("driver.connection.password").filter(|text| !text.is_empty());
+    let mut redis = Redis {
+        host: read.word("driver.connection.host"),
+        port: u16::try_from(read.integer("driver.connection.port")).expect("the range is checked"),
+        database: read.integer("driver.connection.database"),
+        username: read.text("driver.connection.username").map(str::to_owned),
+        password: password.map(Secret::new),
+        read_write_timeout: read.seconds("driver.connection.read_write_timeout"),
+        allow_eviction: read.flag("driver.allow_eviction"),
+    };
+    let Some(node) = read.node("driver.url") else { return redis };
+    for name in URL_STANDS_FOR {
+        if let Some(extra) = read.node(&format!("driver.connection.{name}")) {
+            let message = "contradicts url, which says the same";
+            diagnostics.problems.add(extra.key_at, &extra.key, message, "keep one of the two");
+        }
+    }
+    match redis_url::parse(read.text("driver.url").unwrap_or_default()) {
+        Err((message, remedy)) => diagnostics.problems.add(node.at, &node.key, message, remedy),
+        Ok(parts) => {
+            redis.host = parts.host;
+            redis.port = parts.port.unwrap_or(redis.port);
+            redis.database = parts.database.unwrap_or(redis.database);
+            redis.username = parts.username;
+            redis.password = parts.password.map(Secret::new);
+        }
+    }
+    redis
+}
+
+fn snapshot(read: &TypedTable<'_>, base: &Path) -> Snapshot {
+    let items = match read.node("job_snapshot.handler").map(|node| &node.value) {
+        Some(Value::Array(items)) => items.as_slice(),
+        _ => &[],
+    };
+    let handler = |item: &Node| {
+        let Value::Table(table) = &item.value else { return None };
+        let item = TypedTable::new(table, keys::KEYS);
+        match item.text("type")? {
+            "log" => Some(SnapshotHandler::Log),
+            _ => Some(SnapshotHandler::Command {
+                command: argv(item.node("command")?, base),
+                timeout: match item.node("timeout_seconds") {
+                    Some(node) => as_seconds(node),
+                    None => seconds(default_number(keys::KEYS, "job_snapshot.handler[].timeout_seconds")),
+                },
+            }),
+        }
+    };
+    Snapshot {
+        interval: read.seconds("job_snapshot.interval"),
+        handlers: items.iter().filter_map(handler).collect(),
+    }
+}
+
+fn worker(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_, '_>) -> Worker {
+    let mode = match read.word("worker.type").as_str() {
+        "process-pool" => Mode::ProcessPool,
+        "coroutine" => Mode::Coroutine,
+        _ => Mode::Process,
+    };
+    let dynamic = read.flag("worker.dynamic_mode");
+    let handler = handler(read, mode, base, diagnostics);
+    let max_execute = read.seconds("worker.max_execute_seconds");
+    let max_life = read.seconds("worker.max_life_seconds");
+    memory_limits_agree(read, diagnostics);
+    Worker {
+        mode,
+        plan: plan(read, mode, dynamic, &handler, diagnostics),
+        handler,
+        sleep: read.seconds("worker.sleep_seconds"),
+        memory_limit: read.count("worker.memory_limit"),
+        memory_hard_limit: read.optional_count("worker.memory_hard_limit"),
+        max_life: (!max_life.is_zero()).then_some(max_life),
+        target_wait: read.seconds("worker.target_wait_seconds"),
+        capacity: read.count("worker.capacity"),
+        cool_down: read.seconds("worker.cool_down_seconds"),
+        flex_interval: read.seconds("worker.flex_interval"),
+        pool_memory_limit: read.optional_count("worker.pool_memory_limit"),
+        max_execute: (!max_execute.is_zero()).then_some(max_execute),
+        dynamic,
+        boot_timeout: read.seconds("worker.boot_timeout_seconds"),
+        env: read.variables("worker.env"),
+        user: account_name(read, "worker.user", is_unknown_user, diagnostics),
+        group: account_name(read, "worker.group", is_unknown_group, diagnostics),
+        nice: read
+            .node("worker.nice")
+            .map(|_| i32::try_from(read.integer("worker.nice")).expect("the range is checked")),
+        limits: limits(read),
+    }
+}
+
+/// A user or a group. One that is not here is a warning: only a master has to know it, and a producer that reads the
+/// same file on another machine has not.
+fn account_name(
+    read: &TypedTable<'_>,
+    path: &str,
+    is_unknown: impl Fn(&str) -> bool,
+    diagnostics: &mut Diagnostics<'_, '_>,
+) -> Option<String> {
+    let name = read.text(path)?;
+    if name.parse::<u32>().is_err()
+        && is_unknown(name)
+        && let Some(node) = read.node(path)
+    {
+        let message =
+            format!("= \"{name}\" is not known on this machine, so no master can serve this channel here");
+        diagnostics.warnings.add(node.at, &node.key, message, "write the name of one that is, or make it");
+    }
+    Some(name.to_owned())
+}
+
+#[cfg(feature = "server")]
+fn is_unknown_user(name: &str) -> bool {
+    matches!(nix::unistd::User::from_name(name), Ok(None))
+}
+
+#[cfg(feature = "server")]
+fn is_unknown_group(name: &str) -> bool {
+    matches!(nix::unistd::Group::from_name(name), Ok(None))
+}
+
+/// A producer starts nobody.
+#[cfg(not(feature = "server"))]
+fn is_unknown_user(_: &str) -> bool {
+    false
+}
+
+/// A producer starts nobody.
+#[cfg(not(feature = "server"))]
+fn is_unknown_group(_: &str) -> bool {
+    false
+}
+
+fn limits(read: &TypedTable<'_>) -> Limits {
+    let limit = |name: &str| {
+        let path = format!("worker.limits.{name}");
+        read.node(&path).map(|_| read.count(&path))
+    };
+    Limits {
+        open_files: limit("open_files"),
+        processes: limit("processes"),
+        core_mib: limit("core_mib"),
+        cpu_seconds: limit("cpu_seconds"),
+        address_space_mib: limit("address_space_mib"),
+        file_size_mib: limit("file_size_mib"),
+    }
+}
+
+fn handler(read: &TypedTable<'_>, mode: Mode, base: &Path, diagnostics: &mut Diagnostics<'_, '_>) -> Handler {
+    let protocol = read.node("worker.protocol");
+    if let Some(node) = read.node("worker.url") {
+        if let Some(command) = read.node("worker.command") {
+            let message = "contradicts command: one of the two runs the jobs";
+            diagnostics.problems.add(node.key_at, &node.key, message, format!("keep it or {}", command.key));
+        }
+        if mode != Mode::Coroutine {
+            let message =
+                format!("contradicts type = \"{}\": requests are many at once in one process", mode.as_str());
+            diagnostics.problems.add(node.key_at, &node.key, message, "write type = \"coroutine\" beside it");
+        }
+        if let Some(settings) = webhook::settings(read, base, diagnostics) {
+            return Handler::Webhook(Box::new(settings));
+        }
+    }
+    let Some(command) = read.node("worker.command") else {
+        if let Some(node) = protocol {
+            let message = "has no meaning without a command";
+            diagnostics.problems.add(node.key_at, &node.key, message, "add command = [\"…\"] or remove it");
+        }
+        return Handler::Registered;
+    };
+    let command = argv(command, base);
+    match read.text("worker.protocol") {
+        Some("exec") => {
+            if let (Mode::Coroutine, Some(node)) = (mode, protocol) {
+                let message = "contradicts type = \"coroutine\": exec runs one process per job";
+                let remedy = "use type = \"process-pool\", or a program that speaks protocol = \"wire\"";
+                diagnostics.problems.add(node.at, &node.key, message, remedy);
+            }
+            Handler::Exec { command }
+        }
+        Some(_) => Handler::Wire { command },
+        None if mode == Mode::Process => Handler::Exec { command },
+        None => Handler::Wire { command },
+    }
+}
+
+fn plan(
+    read: &TypedTable<'_>,
+    mode: Mode,
+    dynamic: bool,
+    handler: &Handler,
+    diagnostics: &mut Diagnostics<'_, '_>,
+) -> Plan {
+    let exec = matches!(handler, Handler::Exec { .. });
+    let jobs_per_life = read.count("worker.max_handle_number");
+    match mode {
+        // A program that is born with its job has nothing to warm.
+        Mode::Process => Plan { spare: usize::from(!exec), ..Plan::PROCESS },
+        Mode::Coroutine => Plan::coroutine(read.size("worker.max_coroutine"), jobs_per_life),
+        Mode::ProcessPool => {
+            let (min, max) = pool_size(read, diagnostics);
+            if let (false, false, 0, Some(node)) = (dynamic, exec, min, read.node("worker.min_worker_number"))
+            {
+                let message = "= 0 contradicts dynamic_mode = false: no worker would ever run";
+                diagnostics.problems.add(
+                    node.at,
+                    &node.key,
+                    message,
+                    "write 1 or more, or dynamic_mode = true",
+                );
+            }
+            // A program per job has no workers to hold: this many may run at once.
+            let max = if exec && !dynamic { min.max(1) } else { max };
+            Plan::process_pool(min, max, if exec { 1 } else { jobs_per_life })
+        }
+    }
+}
+
+/// Fewest and most workers. A default gives way to what is written; two written ones must agree.
+fn pool_size(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> (usize, usize) {
+    let (min, max) = (read.size("worker.min_worker_number"), read.size("worker.max_worker_number"));
+    match (read.node("worker.min_worker_number"), read.node("worker.max_worker_number")) {
+        (Some(node), Some(other)) if min > max => {
+            let message = format!("= {min} contradicts {} = {max}", other.key);
+            diagnostics.problems.add(node.at, &node.key, message, "lower the one or raise the other");
+            (max, max)
+        }
+        (Some(_), None) => (min, max.max(min)),
+        (None, Some(_)) => (min.min(max), max),
+        _ => (min, max),
+    }
+}
+
+/// Each limit must leave room for the one it bounds.
+fn memory_limits_agree(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) {
+    let soft = read.count("worker.memory_limit");
+    for name in ["worker.memory_hard_limit", "worker.pool_memory_limit"] {
+        let Some(node) = read.node(name) else { continue };
+        let limit = read.count(name);
+        if limit < soft {
+            let message = format!("= {limit} contradicts memory_limit = {soft} of one worker");
+            diagnostics.problems.add(node.at, &node.key, message, "raise the one or lower the other");
+        }
+    }
+}
+
+fn warn_of_short_stop(read: &TypedTable<'_>, channel: &Channel, diagnostics: &mut Diagnostics<'_, '_>) {
+    let runs = match channel.worker.max_execute {
+        Some(limit) if limit <= channel.stop_wait => return,
+        Some(limit) => format!("up to {} seconds", shown(limit)),
+        None => "without a limit".to_owned(),
+    };
+    // Only what was written can be shorter: the defaults agree with each other.
+    let written = read.node("stop_wait_seconds").or_else(|| read.node("worker.max_execute_seconds"));
+    let Some(node) = written else { return };
+    let message = format!(
+        "lets jobs be interrupted: a stop waits {} seconds, jobs may run {runs}",
+        shown(channel.stop_wait)
+    );
+    let remedy = "raise stop_wait_seconds or lower worker.max_execute_seconds; an interrupted job runs again from its beginning";
+    diagnostics.warnings.add(node.key_at, &node.key, message, remedy);
+}
+
+/// Warns of keys a channel sets itself that its own mode does not use.
+pub(super) fn warn_of_idle_keys(own: &Table, channel: &Channel, warnings: &mut Problems<'_>) {
+    let read = TypedTable::new(own, keys::KEYS);
+    const POOL: &[&str] = &[
+        "min_worker_number",
+        "max_worker_number",
+        "dynamic_mode",
+        "target_wait_seconds",
+        "capacity",
+        "cool_down_seconds",
+        "flex_interval",
+        "pool_memory_limit",
+    ];
+    let idle: &[&[&str]] = match channel.worker.mode {
+        Mode::Process => &[POOL, &["max_coroutine", "max_handle_number", "max_life_seconds"]],
+        Mode::ProcessPool => &[&["max_coroutine"]],
+        Mode::Coroutine => &[POOL],
+    };
+    for name in idle.iter().copied().flatten() {
+        if let Some(node) = read.node(&format!("worker.{name}")) {
+            let message = format!("has no effect in worker.type = \"{}\"", channel.worker.mode.as_str());
+            warnings.add(node.key_at, &node.key, message, "remove it or change the type");
+        }
+    }
+    if matches!(channel.worker.handler, Handler::Webhook(_)) {
+        return;
+    }
+    for name in BESIDE_URL {
+        if let Some(node) = read.node(&format!("worker.{name}")) {
+            warnings.add(
+                node.key_at,
+                &node.key,
+                "has no effect without url",
+                "remove it or add url = \"https://…\"",
+            );
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What a running master can take over from a configuration that was changed, and what needs another start. Pure.
+
+use std::mem::discriminant;
+
+use super::{Channel, Config, Handler, Worker};
+
+/// A channel as a running master goes on with it.
+#[derive(Clone, Debug)]
+pub struct ReloadDiff {
+    /// The new settings, with the old ones where a start is needed.
+    pub channel: Channel,
+    /// The changed keys that take effect with the next start only, as they are written in the file.
+    pub restart: Vec<String>,
+}
+
+/// How a channel that is served by `old` goes on when the file says `new`.
+#[must_use]
+pub fn reload_diff(old: &Channel, new: &Channel) -> ReloadDiff {
+    let mut channel = new.clone();
+    let mut restart = Vec::new();
+    let mut keep = |changed: bool, key: &str| {
+        if changed {
+            restart.push(format!("channels.{}.{key}", old.name));
+        }
+        changed
+    };
+    if keep(old.driver != new.driver, "driver") {
+        channel.driver = old.driver.clone();
+    }
+    if keep(old.pid_path != new.pid_path, "pid_path") {
+        channel.pid_path.clone_from(&old.pid_path);
+    }
+    if keep(old.memory_limit != new.memory_limit, "memory_limit") {
+        channel.memory_limit = old.memory_limit;
+    }
+    let (was, is) = (&old.worker, &new.worker);
+    let mode = keep(was.mode != is.mode, "worker.type");
+    // Workers of both kinds at once would have to be judged by different rules.
+    let kind = keep(once_per_job(&was.handler) != once_per_job(&is.handler), "worker.protocol");
+    let slots = !mode && keep((was.plan.slots == 1) != (is.plan.slots == 1), "worker.max_coroutine");
+    if mode || kind || slots {
+        channel.worker.mode = was.mode;
+        channel.worker.plan = was.plan;
+        // Keys that another mode may not even have.
+        channel.worker.dynamic = was.dynamic;
+        (channel.worker.target_wait, channel.worker.capacity) = (was.target_wait, was.capacity);
+        (channel.worker.cool_down, channel.worker.flex_interval) = (was.cool_down, was.flex_interval);
+        channel.worker.pool_memory_limit = was.pool_memory_limit;
+    }
+    // Not every type has every kind of handler.
+    let handler =
+        mode && !kind && keep(discriminant(&was.handler) != discriminant(&is.handler), source(was, is));
+    if kind || handler {
+        channel.worker.handler = was.handler.clone();
+    }
+    ReloadDiff { channel, restart }
+}
+
+/// The key that says what kind of handler there is, of two kinds.
+fn source(was: &Worker, is: &Worker) -> &'static str {
+    let is_webhook = |worker: &Worker| matches!(worker.handler, Handler::Webhook(_));
+    if is_webhook(was) || is_webhook(is) { "worker.url" } else { "worker.command" }
+}
+
+/// What has changed outside of the channels: `[http]`, and which channels there are, to serve and to push to. All of it takes
+/// effect with the next start only.
+#[must_use]
+pub fn changed_tables(old: &Config, new: &Config) -> Vec<String> {
+    let mut changed = Vec::new();
+    if old.http != new.http {
+        changed.push("http".to_owned());
+    }
+    let only_in = |one: &Config, other: &Config| {
+        let names = one.channels.keys().filter(|name| !other.channels.contains_key(*name));
+        names.map(|name| format!("channels.{name}")).collect::<Vec<_>>()
+    };
+    changed.extend(only_in(new, old));
+    changed.extend(only_in(old, new));
+    changed
+}
+
+fn once_per_job(handler: &Handler) -> bool {
+    matches!(handler, Handler::Exec { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Driver;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, std::path::Path::new("/srv/aint-queue.toml")).unwrap()
+    }
+
+    fn renewal(old: &str, new: &str) -> ReloadDiff {
+        let (old, new) = (config(old), config(new));
+        reload_diff(&old.channels["default"], &new.channels["default"])
+    }
+
+    #[test]
+    fn what_workers_are_made_from_is_taken_over() {
+        let new = "[channels.default]\nmax_attempts = 9\n[channels.default.worker]\ntype = \"process-pool\"\n\
+                   min_worker_number = 7\nmax_worker_number = 9\nmemory_limit = 50\ncommand = [\"cat\"]\n";
+        let renewed = renewal("[channels.default.worker]\ntype = \"process-pool\"\n", new);
+        assert_eq!(renewed.restart, Vec::<String>::new());
+        let Channel { worker, max_attempts, .. } = renewed.channel;
+        assert_eq!((worker.plan.min, worker.plan.max, worker.memory_limit, max_attempts), (7, 9, 50, 9));
+        assert_eq!(worker.handler, Handler::Wire { command: vec!["cat".to_owned()] });
+    }
+
+    #[test]
+    fn what_a_running_master_cannot_change_stays_and_is_named() {
+        let new = "[channels.default]\npid_path = \"/elsewhere\"\nmemory_limit = 70\n\
+                   driver = { type = \"sqlite\", path = \"other.db\" }\n\
+                   [channels.default.worker]\ntype = \"coroutine\"\nmax_execute_seconds = 3\n";
+        let old = "[channels.default]\npid_path = \"/here\"\n[channels.default.worker]\ntype = \"process-pool\"\ncool_down_seconds = 3\ndynamic_mode = false\n";
+        let ReloadDiff { channel, restart } = renewal(old, new);
+        let keys = ["driver", "pid_path", "memory_limit", "worker.type"];
+        assert_eq!(restart, keys.map(|key| format!("channels.default.{key}")));
+        let kept = &config(old).channels["default"];
+        assert_eq!((&channel.driver, &channel.pid_path), (&kept.driver, &kept.pid_path));
+        assert!(matches!(channel.driver, Driver::Sqlite { .. }));
+        assert_eq!((channel.memory_limit, channel.worker.plan), (kept.memory_limit, kept.worker.plan));
+        assert_eq!(channel.worker.scaling(), kept.worker.scaling(), "it belongs to the type");
+        assert_eq!(channel.worker.max_execute.unwrap().as_secs(), 3, "the rest is taken over");
+    }
+
+    #[test]
+    fn programs_of_both_kinds_do_not_take_over_from_each_other() {
+        let of = |protocol: &str| {
+            format!(
+                "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"cat\"]\nprotocol = \"{protocol}\"\n"
+            )
+        };
+        let ReloadDiff { channel, restart } = renewal(&of("wire"), &of("exec"));
+        assert_eq!(restart, ["channels.default.worker.protocol"]);
+        assert!(matches!(channel.worker.handler, Handler::Wire { .. }));
+    }
+
+    #[test]
+    fn tables_beside_the_channels_need_a_start() {
+        let (old, new) = (
+            config("[channels.default]\n"),
+            config("[channels.default]\n[http]\nlisten = \"127.0.0.1:8080\"\n"),
+        );
+        assert_eq!(changed_tables(&old, &new), ["http"]);
+        assert_eq!(changed_tables(&new, &new), Vec::<String>::new());
+    }
+
+    #[test]
+    fn channels_that_came_or_went_need_a_start() {
+        let (old, new) = (
+            config("[channels.default]\n[channels.mail]\n"),
+            config("[channels.default]\n[channels.post]\n"),
+        );
+        assert_eq!(changed_tables(&old, &new), ["channels.post", "channels.mail"]);
+    }
+
+    #[test]
+    fn a_handler_that_the_kept_type_cannot_have_waits_with_the_new_type() {
+        let pool = "[channels.default.worker]\ntype = \"process-pool\"\n";
+        let url = "[channels.default.worker]\ntype = \"coroutine\"\nurl = \"https://example.com/jobs\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n";
+        for (old, new) in [(pool, url), (url, pool)] {
+            let ReloadDiff { channel, restart } = renewal(old, new);
+            assert_eq!(restart, ["channels.default.worker.type", "channels.default.worker.url"]);
+            assert_eq!(channel.worker.handler, config(old).channels["default"].worker.handler);
+        }
+        // Of the same kind, it is only another program.
+        let cat = format!("{pool}command = [\"cat\"]\n");
+        let tac = "[channels.default.worker]\ntype = \"coroutine\"\ncommand = [\"tac\"]\n";
+        let ReloadDiff { channel, restart } = renewal(&cat, tac);
+        assert_eq!(restart, ["channels.default.worker.type"]);
+        assert_eq!(channel.worker.handler, Handler::Wire { command: vec!["tac".to_owned()] });
+    }
+}

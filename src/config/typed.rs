@@ -1,0 +1,149 @@
+//! Typed access to a checked table: a value of the right type, or the default of its key.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::keys::{self, Key};
+use super::spanned::{Node, Table, Value};
+
+/// Typed access to a checked table; an absent key answers with its default.
+pub(super) struct TypedTable<'a> {
+    table: &'a Table,
+    keys: &'static [Key],
+}
+
+impl<'a> TypedTable<'a> {
+    /// Reads a table that was checked against these keys.
+    pub(super) fn new(table: &'a Table, keys: &'static [Key]) -> Self {
+        Self { table, keys }
+    }
+
+    pub(super) fn node(&self, path: &str) -> Option<&'a Node> {
+        let mut names = path.split('.');
+        let mut node = self.table.get(names.next()?)?;
+        for name in names {
+            let Value::Table(table) = &node.value else { return None };
+            node = table.get(name)?;
+        }
+        Some(node)
+    }
+
+    pub(super) fn text(&self, path: &str) -> Option<&'a str> {
+        match &self.node(path)?.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn word(&self, path: &str) -> String {
+        let default = || keys::known(self.keys, path).default.trim_matches('"');
+        self.text(path).unwrap_or_else(default).to_owned()
+    }
+
+    pub(super) fn path(&self, path: &str, base: &Path) -> Option<PathBuf> {
+        self.text(path).map(|text| from(base, text))
+    }
+
+    pub(super) fn integer(&self, path: &str) -> i64 {
+        match self.node(path).map(|node| &node.value) {
+            Some(Value::Integer(n)) => *n,
+            _ => keys::known(self.keys, path).default.parse().expect("the default of an integer is one"),
+        }
+    }
+
+    pub(super) fn count(&self, path: &str) -> u64 {
+        u64::try_from(self.integer(path)).expect("no range of the table goes below zero")
+    }
+
+    pub(super) fn optional_count(&self, path: &str) -> Option<u64> {
+        self.node(path).map(|_| self.count(path))
+    }
+
+    pub(super) fn small(&self, path: &str) -> u32 {
+        u32::try_from(self.integer(path)).expect("the range is checked")
+    }
+
+    pub(super) fn size(&self, path: &str) -> usize {
+        usize::try_from(self.integer(path)).expect("the range is checked")
+    }
+
+    pub(super) fn number(&self, path: &str) -> f64 {
+        self.node(path).map_or_else(|| default_number(self.keys, path), as_number)
+    }
+
+    pub(super) fn seconds(&self, path: &str) -> Duration {
+        seconds(self.number(path))
+    }
+
+    pub(super) fn flag(&self, path: &str) -> bool {
+        match self.node(path).map(|node| &node.value) {
+            Some(Value::Flag(flag)) => *flag,
+            _ => keys::known(self.keys, path).default == "true",
+        }
+    }
+
+    pub(super) fn variables(&self, path: &str) -> BTreeMap<String, String> {
+        let Some(Value::Table(table)) = self.node(path).map(|node| &node.value) else {
+            return BTreeMap::new();
+        };
+        let variable = |(name, node): (&String, &Node)| match &node.value {
+            Value::Text(text) => Some((name.clone(), text.clone())),
+            _ => None,
+        };
+        table.iter().filter_map(variable).collect()
+    }
+}
+
+/// `path` seen from `base`, without the dots that mean nothing.
+pub(super) fn from(base: &Path, path: &str) -> PathBuf {
+    base.join(path).components().collect()
+}
+
+/// The program and its arguments; a program written with a slash is found from `base`.
+pub(super) fn argv(node: &Node, base: &Path) -> Vec<String> {
+    let Value::Array(items) = &node.value else { return Vec::new() };
+    let mut words: Vec<String> = items
+        .iter()
+        .filter_map(|item| match &item.value {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        })
+        .collect();
+    if let Some(program) = words.first_mut()
+        && program.contains('/')
+        && let Some(full) = from(base, program).to_str()
+    {
+        *program = full.to_owned();
+    }
+    words
+}
+
+pub(super) fn default_number(keys: &'static [Key], path: &str) -> f64 {
+    keys::known(keys, path).default.parse().expect("the default of a number is one")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the ranges end far below 2^53")]
+pub(super) fn as_number(node: &Node) -> f64 {
+    match &node.value {
+        Value::Integer(n) => *n as f64,
+        Value::Number(n) => *n,
+        _ => 0.0,
+    }
+}
+
+pub(super) fn as_seconds(node: &Node) -> Duration {
+    seconds(as_number(node))
+}
+
+/// Ranges are checked, so the number is finite and not negative; whole milliseconds are what the engine uses.
+pub(super) fn seconds(number: f64) -> Duration {
+    let exact = Duration::from_secs_f64(number);
+    Duration::from_millis(u64::try_from(exact.as_millis()).expect("a year has few milliseconds"))
+        .max(if number > 0.0 { Duration::from_millis(1) } else { Duration::ZERO })
+}
+
+/// Seconds as people write them.
+pub(super) fn shown(duration: Duration) -> String {
+    duration.as_secs_f64().to_string()
+}

@@ -1,0 +1,67 @@
+//! What people see: counts, one job, pages of jobs.
+
+use super::channel::{Channel, Job, JobLocation};
+use super::waiting_order;
+use crate::job::{JobId, Timestamp};
+use crate::store::{Cursor, JobCounts, JobState, JobView, MAX_BATCH, Page, driver_rules};
+
+impl Channel {
+    pub(super) fn status(&self, now: Timestamp) -> JobCounts {
+        let pause = self.pause(now);
+        let count = |state| self.jobs.values().filter(|job| job.at.state() == state).count() as u64;
+        JobCounts {
+            waiting: count(JobState::Waiting),
+            reserved: count(JobState::Reserved),
+            delayed: count(JobState::Delayed),
+            failed: count(JobState::Failed),
+            done: self.done,
+            cleared: self.cleared,
+            paused: pause.is_some(),
+            paused_until: pause.and_then(|pause| pause.until),
+        }
+    }
+
+    pub(super) fn get(&self, id: JobId) -> Option<JobView> {
+        let job = self.jobs.get(&id)?;
+        let at = match job.at {
+            JobLocation::Delayed(at) | JobLocation::Failed(at) => at,
+            JobLocation::Waiting(_) | JobLocation::Reserved(_) => id.pushed_at(),
+        };
+        Some(driver_rules::listed(id, job.at.state(), at, &job.meta, job.payload.clone()))
+    }
+
+    pub(super) fn list(&self, state: JobState, after: Option<Cursor>, limit: usize) -> Page {
+        let mut all = self.of(state);
+        if state == JobState::Failed {
+            all.reverse();
+        }
+        let begin = match after {
+            None => 0,
+            Some(cursor) => {
+                let after = (cursor.rank, JobId(cursor.id));
+                let passed = |place| if state == JobState::Failed { place >= after } else { place <= after };
+                all.iter().take_while(|place| passed(**place)).count()
+            }
+        };
+        let end = all.len().min(begin.saturating_add(limit.min(MAX_BATCH)));
+        let page = &all[begin..end];
+        let next = (end < all.len()).then(|| page.last()).flatten();
+        Page {
+            jobs: page.iter().filter_map(|(_, id)| self.get(*id)).collect(),
+            next: next.map(|(rank, id)| Cursor { rank: *rank, id: id.0 }),
+        }
+    }
+
+    /// The jobs of a state by what orders them, smallest first.
+    pub(super) fn of(&self, state: JobState) -> Vec<(u64, JobId)> {
+        let place = |(id, job): (&JobId, &Job)| match &job.at {
+            JobLocation::Waiting(place) => (waiting_order::number(*place), *id),
+            JobLocation::Delayed(at) | JobLocation::Failed(at) => (at.0, *id),
+            JobLocation::Reserved(_) => (0, *id),
+        };
+        let mut places: Vec<_> =
+            self.jobs.iter().filter(|(_, job)| job.at.state() == state).map(place).collect();
+        places.sort_unstable();
+        places
+    }
+}

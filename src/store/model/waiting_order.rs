@@ -1,0 +1,52 @@
+//! The order of waiting.
+
+use std::collections::BTreeMap;
+
+use crate::job::{JobId, Priority};
+
+/// A place in waiting: the front of each priority has the smallest number.
+pub(super) type Rank = (Priority, i64);
+
+/// The waiting jobs of a channel in the order in which they are leased.
+#[derive(Debug, Default)]
+pub(super) struct WaitingOrder(BTreeMap<Rank, JobId>);
+
+impl WaitingOrder {
+    /// The free place behind all jobs of a priority.
+    pub(super) fn back(&self, priority: Priority) -> Rank {
+        (priority, self.of(priority).next_back().map_or(0, |rank| rank + 1))
+    }
+
+    /// The free place before all jobs of a priority.
+    pub(super) fn front(&self, priority: Priority) -> Rank {
+        (priority, self.of(priority).next().map_or(0, |rank| rank - 1))
+    }
+
+    fn of(&self, priority: Priority) -> impl DoubleEndedIterator<Item = i64> {
+        self.0.range((priority, i64::MIN)..=(priority, i64::MAX)).map(|((_, rank), _)| *rank)
+    }
+
+    /// The job to be leased next.
+    pub(super) fn first(&self) -> Option<JobId> {
+        self.0.values().next().copied()
+    }
+
+    /// Whether a job is among the first `depth`.
+    pub(super) fn is_among(&self, depth: usize, id: JobId) -> bool {
+        self.0.values().take(depth).any(|waiting| *waiting == id)
+    }
+
+    pub(super) fn insert(&mut self, place: Rank, id: JobId) {
+        self.0.insert(place, id);
+    }
+
+    pub(super) fn remove(&mut self, place: Rank) {
+        self.0.remove(&place);
+    }
+}
+
+/// A place as one number, in the same order.
+pub(super) fn number((priority, rank): Rank) -> u64 {
+    // Two bits for the priority; a rank, which counts from zero either way, never needs the rest.
+    (priority as u64) << 62 | rank.saturating_add(1 << 61).cast_unsigned()
+}

@@ -1,0 +1,252 @@
+//! One connection to the server: opened when it is needed, left for good after any error on it.
+//!
+//! Every connect and every call has a deadline. A call is never sent twice: whoever makes it decides what an
+//! unknown end means. A connection on which anything went wrong is closed, and the next call opens a new one.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, Value};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use super::errors::{CallError, ErrorClass};
+use crate::config;
+use crate::store::StoreError;
+
+/// Where the server is and how to get in.
+#[derive(Debug)]
+pub(super) struct ServerAddress {
+    config: config::Redis,
+    /// The server for people: no user, no password.
+    pub(super) place: String,
+    /// Whether the server knows script flags; `None` to ask it.
+    flags: Option<bool>,
+}
+
+impl ServerAddress {
+    pub(super) fn new(config: &config::Redis, flags: Option<bool>) -> Self {
+        let host = if config.host.contains(':') { format!("[{}]", config.host) } else { config.host.clone() };
+        let place = format!("redis://{host}:{}/{}", config.port, config.database);
+        Self { config: config.clone(), place, flags }
+    }
+
+    /// The deadline of one call.
+    pub(super) fn deadline(&self) -> Duration {
+        self.config.read_write_timeout
+    }
+}
+
+/// One connection at a time, shared by all calls.
+#[derive(Debug)]
+pub(super) struct Connector {
+    pub(super) target: Arc<ServerAddress>,
+    current: Mutex<Option<Arc<Connection>>>,
+    /// Held while a connection is opened, so that a crowd of callers opens one.
+    opening: tokio::sync::Mutex<()>,
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    client: MultiplexedConnection,
+    /// Moves the bytes; ends when the server closes the connection.
+    driver: JoinHandle<()>,
+    left: AtomicBool,
+    /// When it was opened; it has been unbroken since.
+    pub(super) opened: Instant,
+    /// The server's version as far as it tells.
+    pub(super) version: Option<Version>,
+    /// Whether the server knows script flags.
+    pub(super) flags: bool,
+}
+
+/// Major and minor version of a server.
+pub(super) type Version = (u32, u32);
+
+impl Connector {
+    pub(super) fn new(target: Arc<ServerAddress>) -> Self {
+        Self { target, current: Mutex::default(), opening: tokio::sync::Mutex::default() }
+    }
+
+    /// The open connection, or a new one.
+    pub(super) async fn connection(&self, doing: &'static str) -> Result<Arc<Connection>, StoreError> {
+        if let Some(connection) = self.usable() {
+            return Ok(connection);
+        }
+        let deadline = self.target.deadline();
+        let opened = timeout(deadline, async {
+            let _alone = self.opening.lock().await;
+            if let Some(connection) = self.usable() {
+                return Ok(connection);
+            }
+            let connection = Arc::new(Connection::open(&self.target).await?);
+            *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&connection));
+            Ok(connection)
+        });
+        let opened = opened.await.unwrap_or(Err(CallError::NoAnswer(deadline)));
+        opened.map_err(|error| error.into_store(&self.target.place, doing))
+    }
+
+    /// Sends one command and waits for its answer, at most the deadline and `extra`.
+    pub(super) async fn send(
+        &self,
+        connection: &Connection,
+        cmd: &Cmd,
+        extra: Duration,
+    ) -> Result<Value, CallError> {
+        let limit = self.target.deadline() + extra;
+        let answer = match timeout(limit, connection.client.clone().send_packed_command(cmd)).await {
+            Ok(answer) => sorted(answer),
+            Err(_) => Err(CallError::NoAnswer(limit)),
+        };
+        if let Err(error) = &answer
+            && error.class() == ErrorClass::Away
+        {
+            self.leave(connection);
+        }
+        answer
+    }
+
+    /// Closes a connection; other calls on it end with an error too.
+    fn leave(&self, connection: &Connection) {
+        connection.left.store(true, Ordering::Relaxed);
+        connection.driver.abort();
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_deref().is_some_and(|current| std::ptr::eq(current, connection)) {
+            *current = None;
+        }
+    }
+
+    fn usable(&self) -> Option<Arc<Connection>> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        // A connection that the server closed while it was idle is known to be dead before anything is sent.
+        current
+            .clone()
+            .filter(|connection| !connection.left.load(Ordering::Relaxed) && !connection.driver.is_finished())
+    }
+}
+
+impl Connection {
+    async fn open(target: &ServerAddress) -> Result<Self, CallError> {
+        let config = &target.config;
+        let stream =
+            TcpStream::connect((config.host.as_str(), config.port)).await.map_err(CallError::Connect)?;
+        stream.set_nodelay(true).map_err(CallError::Connect)?;
+        let info = RedisConnectionInfo::default().set_skip_set_lib_name();
+        // Deadlines are kept here, by the caller's clock, and differ from call to call.
+        let settings = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let (client, driver) = MultiplexedConnection::new_with_config(&info, stream, settings)
+            .await
+            .map_err(CallError::from_client)?;
+        let mut connection = Self {
+            client,
+            driver: tokio::spawn(driver),
+            left: AtomicBool::new(false),
+            opened: Instant::now(),
+            version: None,
+            flags: false,
+        };
+        connection.enter(config).await?;
+        connection.version = connection.info("server", "redis_version").await?.as_deref().and_then(version);
+        connection.flags =
+            target.flags.unwrap_or(connection.version.is_some_and(|version| version >= (7, 0)));
+        Ok(connection)
+    }
+
+    /// Signs in and picks the database.
+    async fn enter(&self, config: &config::Redis) -> Result<(), CallError> {
+        if let Some(password) = &config.password {
+            let mut auth = redis::cmd("AUTH");
+            if let Some(user) = &config.username {
+                auth.arg(user);
+            }
+            self.ask(auth.arg(password.reveal())).await?;
+        }
+        if config.database != 0 {
+            self.ask(redis::cmd("SELECT").arg(config.database)).await?;
+        }
+        Ok(())
+    }
+
+    /// One field of a section of `INFO`; `None` when the server does not tell us.
+    async fn info(&self, section: &str, field: &str) -> Result<Option<String>, CallError> {
+        match self.ask(redis::cmd("INFO").arg(section)).await {
+            Ok(Value::BulkString(text)) => Ok(info_field(&String::from_utf8_lossy(&text), field)),
+            Err(error) if !is_forbidden(&error) => Err(error),
+            Ok(_) | Err(_) => Ok(None),
+        }
+    }
+
+    async fn ask(&self, cmd: &Cmd) -> Result<Value, CallError> {
+        sorted(self.client.clone().send_packed_command(cmd).await)
+    }
+}
+
+/// An error is an error, also where the client hands it out as an answer. None of our answers has one inside.
+fn sorted(answer: redis::RedisResult<Value>) -> Result<Value, CallError> {
+    match answer {
+        Ok(Value::ServerError(error)) => Err(CallError::from_client(error.into())),
+        Ok(value) => Ok(value),
+        Err(error) => Err(CallError::from_client(error)),
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Closes the socket also when a call on it never ended.
+        self.driver.abort();
+    }
+}
+
+/// Whether the user may not ask this, though it may do others.
+pub(super) fn is_forbidden(error: &CallError) -> bool {
+    matches!(error, CallError::ServerError(error) if error.is("NOPERM") || error.tells("unknown command"))
+}
+
+/// A field of the text that `INFO` answers.
+pub(super) fn info_field(info: &str, field: &str) -> Option<String> {
+    let value = |line: &str| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().to_owned());
+    info.lines().find_map(value)
+}
+
+fn version(text: &str) -> Option<Version> {
+    let mut parts = text.split('.').map(|part| part.parse().ok());
+    Some((parts.next()??, parts.next()??))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    #[test]
+    fn a_server_is_named_without_its_secrets() {
+        let config = config::Redis {
+            host: "::1".into(),
+            port: 7000,
+            database: 3,
+            username: Some("worker".into()),
+            password: Some(Secret::new("hunter2")),
+            read_write_timeout: Duration::from_secs(1),
+            allow_eviction: false,
+        };
+        let target = ServerAddress::new(&config, None);
+        assert_eq!(target.place, "redis://[::1]:7000/3");
+        assert!(!format!("{target:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn versions_and_fields_are_read_from_info() {
+        let info = "# Server\r\nredis_version:7.0.15\r\nredis_version_x:1\r\nuptime_in_seconds:42\r\n";
+        assert_eq!(info_field(info, "redis_version").as_deref(), Some("7.0.15"));
+        assert_eq!(info_field(info, "uptime_in_seconds").as_deref(), Some("42"));
+        assert_eq!(info_field(info, "absent"), None);
+        assert_eq!(version("7.0.15"), Some((7, 0)));
+        assert_eq!(version("6.2"), Some((6, 2)));
+        assert_eq!(version("unknown"), None);
+    }
+}

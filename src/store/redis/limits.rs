@@ -1,0 +1,74 @@
+//! What running jobs ask for: locks and room in rates.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use super::reply::{int, list};
+use super::scripts::Script;
+use super::{RedisStore, owner_reply};
+use crate::store::rate::Rate;
+use crate::store::{Claim, ClaimKind, LimitDecision, MAX_BATCH, Owner, StoreError};
+
+const DOING: &str = "claiming locks and rates";
+
+impl RedisStore {
+    pub(super) async fn claims(
+        &self,
+        owner: &Owner,
+        claims: &[Claim],
+    ) -> Result<Vec<LimitDecision>, StoreError> {
+        let mut answers = Vec::with_capacity(claims.len());
+        let mut rest = claims;
+        // Also asked for nothing: who is gone is told so.
+        loop {
+            let (batch, after) = rest.split_at(rest.len().min(MAX_BATCH));
+            let mut keys = vec![self.keys.reserved(owner)];
+            let rates = batch.iter().filter(|claim| matches!(claim.kind, ClaimKind::Rate { .. }));
+            keys.extend(rates.map(|claim| self.keys.rate(&claim.key)));
+            let mut call = self.call(Script::Claim, DOING, &keys).await?;
+            call.arg(owner.as_str());
+            for Claim { id, key, kind } in batch {
+                match *kind {
+                    ClaimKind::Lock { limit } => call.arg("lock").arg(id.0).arg(key).arg(limit).arg(""),
+                    ClaimKind::Rate { count, per } => {
+                        let rate = Rate::of(count, per);
+                        call.arg("rate").arg(id.0).arg(key).arg(rate.spacing).arg(rate.slack)
+                    }
+                };
+            }
+            let reply = owner_reply(call.send().await?)?;
+            answers.extend(self.understood(claimed(reply, batch.len()), DOING)?);
+            if after.is_empty() {
+                return Ok(answers);
+            }
+            rest = after;
+        }
+    }
+}
+
+fn claimed(reply: Value, asked: usize) -> Option<Vec<LimitDecision>> {
+    // A negative number is no time to wait.
+    let one = |value| Some(u64::try_from(int(value)?).map_or(LimitDecision::Granted, wait));
+    let answers: Vec<_> = list(reply)?.into_iter().map(one).collect::<Option<_>>()?;
+    (answers.len() == asked).then_some(answers)
+}
+
+fn wait(micros: u64) -> LimitDecision {
+    LimitDecision::Wait(Duration::from_micros(micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_claim_has_its_answer() {
+        let reply = || Value::Array(vec![Value::Int(-1), Value::Int(0), Value::Int(1500)]);
+        let expected =
+            vec![LimitDecision::Granted, wait(0), LimitDecision::Wait(Duration::from_micros(1500))];
+        assert_eq!(claimed(reply(), 3), Some(expected));
+        assert_eq!(claimed(reply(), 2), None);
+        assert_eq!(claimed(Value::Nil, 0), None);
+    }
+}

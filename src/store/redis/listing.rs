@@ -1,0 +1,236 @@
+//! Looking at jobs, and moving or removing single ones.
+
+use std::collections::HashSet;
+
+use redis::Value;
+
+use super::reply::{bytes, count, id, int, is_word, list, listed, score, sorted_ids, text, texts};
+use super::scripts::Script;
+use super::{RedisStore, own_key, priority};
+use crate::job::{JobId, JobMeta, Timestamp};
+use crate::store::{
+    Cursor, JobCounts, JobState, JobView, MAX_BATCH, MAX_BATCH_BYTES, Owner, Page, StoreError,
+};
+
+const LOOKING: &str = "looking at jobs";
+/// How often a call that needs every owner is made again because new ones joined meanwhile.
+const ROUNDS: usize = 8;
+
+impl RedisStore {
+    pub(super) async fn counts(&self) -> Result<JobCounts, StoreError> {
+        const DOING: &str = "counting jobs";
+        let reply = self.call(Script::Status, DOING, &[]).await?.send().await?;
+        let read = |reply| {
+            let counts: Option<Vec<_>> = list(reply)?.into_iter().map(count).collect();
+            let [waiting, reserved, delayed, done, failed, cleared, paused, until] =
+                counts?.try_into().ok()?;
+            let paused_until = (until > 0).then_some(Timestamp(until));
+            let paused = paused == 1;
+            Some(JobCounts { waiting, reserved, delayed, done, failed, cleared, paused, paused_until })
+        };
+        self.understood(read(reply), DOING)
+    }
+
+    pub(super) async fn find(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
+        Ok(self.look(&[id]).await?.pop())
+    }
+
+    /// The job that holds a unique key.
+    pub(super) async fn holder_of(&self, key: &str) -> Result<Option<JobId>, StoreError> {
+        const DOING: &str = "looking for a key";
+        let mut call = self.call(Script::Holder, DOING, &[self.keys.unique(key)]).await?;
+        call.arg(key);
+        let reply = text(call.send().await?);
+        let holder = reply.and_then(|id| match id.as_str() {
+            "" => Some(None),
+            id => id.parse().ok().map(Some),
+        });
+        self.understood(holder, DOING)
+    }
+
+    pub(super) async fn page(
+        &self,
+        state: JobState,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let limit = limit.min(MAX_BATCH);
+        if limit == 0 {
+            return Ok(Page::default());
+        }
+        if state == JobState::Reserved {
+            return self.page_of_reserved(after, limit).await;
+        }
+        let mut call = self.call(Script::Page, LOOKING, &[]).await?;
+        call.arg(state.as_str()).arg(limit).arg(MAX_BATCH_BYTES);
+        match after {
+            Some(Cursor { rank, id }) => call.arg(rank).arg(id),
+            None => call.arg("").arg(""),
+        };
+        let reply = call.send().await?;
+        self.understood(page(reply, state), LOOKING)
+    }
+
+    /// A page of what all owners hold, by id.
+    async fn page_of_reserved(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        let mut ids = Vec::new();
+        for owner in self.every_owner().await? {
+            ids.extend(self.reserved_ids(&owner, LOOKING).await?);
+        }
+        ids.retain(|id| after.is_none_or(|after| id.0 > after.id));
+        ids.sort_unstable();
+        let more = ids.len() > limit;
+        ids.truncate(limit);
+        let next = ids.last().filter(|_| more).map(|last| Cursor { rank: 0, id: last.0 });
+        let mut jobs = self.look(&ids).await?;
+        jobs.retain(|job| job.state == JobState::Reserved);
+        Ok(Page { jobs, next })
+    }
+
+    /// Jobs by id, in the order given; those that are not there are left out.
+    async fn look(&self, ids: &[JobId]) -> Result<Vec<JobView>, StoreError> {
+        let (mut found, mut rest) = (Vec::new(), ids);
+        while !rest.is_empty() {
+            let batch = &rest[..rest.len().min(MAX_BATCH)];
+            let reply = self
+                .with_every_owner(Script::Find, LOOKING, |call| {
+                    call.arg(MAX_BATCH_BYTES);
+                    for id in batch {
+                        call.arg(id.0);
+                    }
+                })
+                .await?;
+            let (seen, jobs) = self.understood(looked(reply), LOOKING)?;
+            found.extend(jobs);
+            rest = rest.get(seen..).unwrap_or_default();
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn requeue_failed(&self, jobs: &[(JobId, JobMeta)]) -> Result<u64, StoreError> {
+        const DOING: &str = "moving failed jobs";
+        let mut moved = 0;
+        for batch in jobs.chunks(MAX_BATCH) {
+            let mut seen = HashSet::new();
+            let batch: Vec<_> = batch.iter().filter(|(id, _)| seen.insert(*id)).collect();
+            let unique = batch.iter().map(|(_, meta)| own_key(meta)).filter(|key| !key.is_empty());
+            let names: Vec<_> = unique.map(|key| self.keys.unique(key)).collect();
+            let mut call = self.call(Script::Requeue, DOING, &names).await?;
+            for (id, meta) in batch {
+                call.arg(id.0).arg(own_key(meta)).arg(priority(meta)).arg(super::meta_text(meta));
+            }
+            let reply = call.send().await?;
+            moved += self.understood(count(reply), DOING)?;
+        }
+        Ok(moved)
+    }
+
+    pub(super) async fn remove(&self, ids: &[JobId]) -> Result<u64, StoreError> {
+        const DOING: &str = "removing jobs";
+        let mut removed = 0;
+        for batch in ids.chunks(MAX_BATCH) {
+            let mut seen = HashSet::new();
+            let batch: Vec<_> =
+                batch.iter().filter(|id| seen.insert(**id)).map(ToString::to_string).collect();
+            let keys = self.unique_keys(&batch, DOING).await?;
+            let reply = self
+                .with_every_owner(Script::Discard, DOING, |call| {
+                    for id in &batch {
+                        let key = keys.iter().find(|(of, _)| of == id).map_or("", |(_, key)| key);
+                        call.arg(id).arg(key);
+                    }
+                })
+                .await?;
+            removed += self.understood(count(reply), DOING)?;
+        }
+        Ok(removed)
+    }
+
+    /// The ids an owner holds, whoever asks.
+    pub(super) async fn reserved_ids(
+        &self,
+        owner: &Owner,
+        doing: &'static str,
+    ) -> Result<Vec<JobId>, StoreError> {
+        let mut members = redis::cmd("SMEMBERS");
+        let reply = self.plain(members.arg(self.keys.reserved(owner)), doing).await?;
+        self.understood(sorted_ids(reply), doing)
+    }
+
+    /// Every owner there is, living or ended with jobs left.
+    pub(super) async fn every_owner(&self) -> Result<Vec<Owner>, StoreError> {
+        // A look at no job at all answers which owners it would need.
+        self.with_every_owner(Script::Find, LOOKING, |call| {
+            call.arg(0);
+        })
+        .await?;
+        Ok(self.known_owners())
+    }
+
+    /// Makes a call that must be given every owner, again with those it names until it has all.
+    async fn with_every_owner(
+        &self,
+        script: Script,
+        doing: &'static str,
+        args: impl Fn(&mut super::call::Call<'_>),
+    ) -> Result<Value, StoreError> {
+        for _ in 0..ROUNDS {
+            let owners = self.known_owners();
+            let sets: Vec<_> = owners.iter().map(|owner| self.keys.reserved(owner)).collect();
+            let mut call = self.call(script, doing, &sets).await?;
+            call.arg(owners.len());
+            for owner in &owners {
+                call.arg(owner.as_str());
+            }
+            args(&mut call);
+            let reply = call.send().await?;
+            match missing(&reply) {
+                Some(names) => self.know_owners(names.into_iter().map(Owner::named).collect()),
+                None => return Ok(reply),
+            }
+        }
+        let source = "masters come and go faster than they can be asked".into();
+        Err(StoreError::Unavailable { place: self.place().to_owned(), doing, source })
+    }
+}
+
+/// The owners a call should have been given.
+fn missing(reply: &Value) -> Option<Vec<String>> {
+    let Value::Array(values) = reply else { return None };
+    match values.as_slice() {
+        [word, names] if is_word(word, "OWNERS") => texts(names.clone()),
+        _ => None,
+    }
+}
+
+fn looked(reply: Value) -> Option<(usize, Vec<JobView>)> {
+    let mut values = list(reply)?.into_iter();
+    is_word(&values.next()?, "JOBS").then_some(())?;
+    let seen = usize::try_from(count(values.next()?)?).ok().filter(|seen| *seen > 0)?;
+    let mut jobs = Vec::new();
+    while let Some(entry) = values.next() {
+        let state = match text(values.next()?)?.as_str() {
+            "waiting" => JobState::Waiting,
+            "delayed" => JobState::Delayed,
+            "reserved" => JobState::Reserved,
+            "failed" => JobState::Failed,
+            _ => return None,
+        };
+        let (at, record) = (score(values.next()?)?, bytes(values.next()?)?);
+        jobs.extend(id(&entry).map(|id| listed(id, state, at, record)));
+    }
+    Some((seen, jobs))
+}
+
+fn page(reply: Value, state: JobState) -> Option<Page> {
+    let mut values = list(reply)?.into_iter();
+    let more = int(values.next()?)? == 1;
+    let (rank, last) = (values.next()?, values.next()?);
+    let next = if more { Some(Cursor { rank: score(rank)?, id: id(&last)?.0 }) } else { None };
+    let mut jobs = Vec::new();
+    while let Some(entry) = values.next() {
+        let (at, record) = (score(values.next()?)?, bytes(values.next()?)?);
+        jobs.extend(id(&entry).map(|id| listed(id, state, at, record)));
+    }
+    Some(Page { jobs, next })
+}

@@ -1,0 +1,26 @@
+-- Jobs by id, in whatever state.
+--
+-- KEYS 16.., ARGV 1..  every owner: see lib/all_owners.lua
+-- ARGV FIRST           most bytes of records; one always fits
+-- ARGV FIRST + 1 ..    ids
+-- reply                {'OWNERS', names}, or {'JOBS', how many of the ids were looked at,
+--                      then per job that exists: id, state, score, record}
+local jobs, bytes, seen = { 'JOBS', 0 }, 0, 0
+for n = FIRST + 1, #ARGV do
+  if bytes >= tonumber(ARGV[FIRST]) then
+    break
+  end
+  seen = seen + 1
+  local id = ARGV[n]
+  local record = redis.call('HGET', RECORDS, id)
+  if record then
+    local state, score = place(id)
+    bytes = bytes + #record
+    jobs[#jobs + 1] = id
+    jobs[#jobs + 1] = state
+    jobs[#jobs + 1] = score
+    jobs[#jobs + 1] = record
+  end
+end
+jobs[2] = seen
+return jobs

@@ -1,0 +1,9 @@
+-- Fragment, after lib/channel_keys.lua: KEYS 16 and on are told by their names: sets of reserved ids, one per owner, and
+-- strings of what is held for a time.
+for i = OWN, #KEYS do
+  local set = string.find(KEYS[i], 'reserved:', #SCHEMA - 5, true) == #SCHEMA - 5
+  local kind, wanted = redis.call('TYPE', KEYS[i]).ok, set and 'set' or 'string'
+  if kind ~= wanted and kind ~= 'none' then
+    return redis.error_reply('AINTKEY ' .. KEYS[i] .. ' is a ' .. kind .. ' where a ' .. wanted .. ' belongs')
+  end
+end

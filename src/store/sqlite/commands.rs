@@ -1,0 +1,157 @@
+//! The commands over many jobs: requeue, discard, clear, pause.
+
+use std::time::Duration;
+
+use super::bucket::{self, Channel};
+use super::error::SqliteError;
+use super::pause::Pause;
+use super::rank::WaitingEnds;
+use super::transaction::Tx;
+use super::{keys, record};
+use crate::job::{JobId, JobMeta, MAX_DELAY, Priority, Timestamp};
+use crate::store::{Clear, Cleared, MAX_BATCH, MAX_BATCH_BYTES};
+
+/// A failed job with its new meta, ready to be written.
+pub(super) struct Requeued {
+    id: i64,
+    meta: String,
+    key: Option<String>,
+    priority: Priority,
+}
+
+impl Requeued {
+    pub(super) fn of((id, meta): &(JobId, JobMeta)) -> Self {
+        Self {
+            id: id.0.cast_signed(),
+            meta: super::text(meta),
+            key: keys::lasting(meta).map(str::to_owned),
+            priority: meta.priority,
+        }
+    }
+}
+
+pub(super) fn requeue(tx: &Tx<'_>, channel: i64, jobs: &[Requeued]) -> Result<u64, SqliteError> {
+    let channel = Channel::read(tx, channel)?;
+    let mut ends = WaitingEnds::of(channel.waiting);
+    let mut moved = 0;
+    for Requeued { id, meta, key, priority } in jobs {
+        let rank = ends.back(tx, *priority)?;
+        if !bucket::place(tx, *id, channel.failed, channel.waiting, rank, *priority)? {
+            continue;
+        }
+        record::rewrite(tx, *id, meta)?;
+        if let Some(key) = key {
+            keys::retake(tx, channel.id, *id, key)?;
+        }
+        moved += 1;
+    }
+    bucket::count(tx, channel.failed, -moved)?;
+    bucket::count(tx, channel.waiting, moved)?;
+    if moved > 0 {
+        tx.wake(channel.id)?;
+    }
+    Ok(moved.cast_unsigned())
+}
+
+pub(super) fn discard(tx: &Tx<'_>, channel: i64, ids: &[i64]) -> Result<u64, SqliteError> {
+    let channel = Channel::read(tx, channel)?;
+    let mut all = 0;
+    for bucket in [channel.waiting, channel.delayed, channel.failed] {
+        let mut removed = 0;
+        for id in ids {
+            removed += i64::from(bucket::delete(tx, *id, bucket)?);
+        }
+        bucket::count(tx, bucket, -removed)?;
+        all += removed;
+    }
+    channel.count_cleared(tx, all)?;
+    Ok(all.cast_unsigned())
+}
+
+/// Gives the channel fresh lanes in the place of those to be cleared: from then on their jobs are gone.
+pub(super) fn clear(tx: &Tx<'_>, channel: i64, which: Clear) -> Result<Cleared, SqliteError> {
+    let channel = Channel::read(tx, channel)?;
+    let mut cleared = Cleared::default();
+    if which.waiting {
+        cleared.waiting = drop_bucket(tx, channel.waiting)?;
+        let fresh = bucket::make(tx, channel.id, bucket::WAITING)?;
+        tx.execute("UPDATE channels SET waiting = ?2 WHERE id = ?1", [channel.id, fresh])?;
+    }
+    if which.delayed {
+        cleared.delayed = drop_bucket(tx, channel.delayed)?;
+        let fresh = bucket::make(tx, channel.id, bucket::DELAYED)?;
+        tx.execute("UPDATE channels SET delayed = ?2 WHERE id = ?1", [channel.id, fresh])?;
+    }
+    if which.failed {
+        cleared.failed = drop_bucket(tx, channel.failed)?;
+        let fresh = bucket::make(tx, channel.id, bucket::FAILED)?;
+        tx.execute("UPDATE channels SET failed = ?2 WHERE id = ?1", [channel.id, fresh])?;
+    }
+    if which.reserved {
+        let mut held = tx.prepare("SELECT id FROM lanes WHERE channel = ?1 AND state IN (3, 5, 6)")?;
+        let held = held.query_map([channel.id], |row| row.get(0))?;
+        for bucket in held.collect::<Result<Vec<i64>, _>>()? {
+            cleared.reserved += drop_bucket(tx, bucket)?;
+            // An owner that lives on holds nothing from here; a dead one has no more to free.
+            let fresh = bucket::make(tx, channel.id, bucket::RESERVED)?;
+            if tx.execute("UPDATE owners SET lane = ?2 WHERE lane = ?1", [bucket, fresh])? == 0 {
+                tx.execute("DELETE FROM lanes WHERE id = ?1", [fresh])?;
+            }
+        }
+    }
+    let all = cleared.waiting + cleared.delayed + cleared.failed + cleared.reserved;
+    channel.count_cleared(tx, all.cast_signed())?;
+    Ok(cleared)
+}
+
+fn drop_bucket(tx: &Tx<'_>, bucket: i64) -> Result<u64, SqliteError> {
+    let jobs = bucket::jobs(tx, bucket)?;
+    tx.execute("UPDATE lanes SET state = 0 WHERE id = ?1", [bucket])?;
+    Ok(jobs.cast_unsigned())
+}
+
+/// Deletes one batch of what was cleared; whether nothing is left.
+pub(super) fn sweep(tx: &Tx<'_>, channel: i64) -> Result<bool, SqliteError> {
+    let bucket = tx.number("SELECT id FROM lanes WHERE channel = ?1 AND state = 0 LIMIT 1", [channel])?;
+    let Some(bucket) = bucket else { return Ok(true) };
+    let mut gone = tx.prepare(
+        "SELECT j.id, octet_length(r.payload) FROM jobs j LEFT JOIN records r ON r.id = j.id
+         WHERE j.lane = ?1 ORDER BY j.rank LIMIT ?2",
+    )?;
+    let mut rows = gone.query([bucket, MAX_BATCH as i64])?;
+    let (mut ids, mut bytes) = (Vec::new(), 0);
+    // Large payloads take long to delete: such a batch has fewer jobs.
+    while bytes < MAX_BATCH_BYTES as i64
+        && let Some(row) = rows.next()?
+    {
+        ids.push(row.get::<_, i64>(0)?);
+        bytes += row.get::<_, Option<i64>>(1)?.unwrap_or(0);
+    }
+    drop(rows);
+    for id in &ids {
+        bucket::delete(tx, *id, bucket)?;
+    }
+    if ids.is_empty() {
+        tx.execute("DELETE FROM lanes WHERE id = ?1", [bucket])?;
+    }
+    Ok(false)
+}
+
+pub(super) fn pause(
+    tx: &Tx<'_>,
+    channel: i64,
+    time: Option<Duration>,
+) -> Result<Option<Timestamp>, SqliteError> {
+    let pause = Pause { until: time.map(|time| tx.now.after(time.min(MAX_DELAY))) };
+    tx.execute("UPDATE channels SET paused = ?2 WHERE id = ?1", [channel, pause.stored()])?;
+    // Whoever waits has to know when it ends.
+    tx.wake(channel)?;
+    Ok(pause.until)
+}
+
+pub(super) fn resume(tx: &Tx<'_>, channel: i64) -> Result<bool, SqliteError> {
+    let was = Channel::read(tx, channel)?.pause.is_some();
+    tx.execute("UPDATE channels SET paused = 0 WHERE id = ?1", [channel])?;
+    tx.wake(channel)?;
+    Ok(was)
+}

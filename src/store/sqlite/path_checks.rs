@@ -1,0 +1,188 @@
+//! Where the file may be: checked before SQLite touches it, with the remedy in every refusal.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::statfs;
+use nix::sys::statvfs::statvfs;
+
+use super::error::SqliteError;
+
+/// With less than this free, pushes are refused.
+const FLOOR: u64 = 16 << 20;
+
+/// A file that may hold a store: its one true path, and which file that was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StorePath {
+    pub(super) path: PathBuf,
+    pub(super) inode: (u64, u64),
+}
+
+impl StorePath {
+    /// Checks `path`, creates its directories and an empty file where there is none.
+    pub(super) fn prepare(path: &Path) -> Result<Self, SqliteError> {
+        let Some(name) = path.file_name() else {
+            return Err(SqliteError::Refused("this is no file name: name a file".into()));
+        };
+        if path.is_dir() {
+            return Err(SqliteError::Refused("this is a directory: name a file in it".into()));
+        }
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+            .map_err(|error| denied("its directory cannot be created", parent, &error))?;
+        let local = |dir: &Path| match statfs(dir) {
+            // The number is signed, or wider, on some targets; what counts is its low half.
+            Ok(found) => refuse_network(found.filesystem_type().0 as u32),
+            Err(errno) => Err(denied("its directory cannot be examined", dir, &errno.into())),
+        };
+        local(parent)?;
+        // The file is never opened here when it exists: closing it would drop the locks that SQLite
+        // holds on it in this process.
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(denied("it cannot be created", parent, &error)),
+        }
+        let path = fs::canonicalize(parent.join(name))
+            .map_err(|error| denied("its path cannot be resolved", path, &error))?;
+        // A link may lead to another file system.
+        local(path.parent().unwrap_or(&path))?;
+        let inode = inode(&path).map_err(|error| denied("it cannot be examined", &path, &error))?;
+        Ok(Self { path, inode })
+    }
+
+    /// Refuses what would fill the disk: the last of it is for the ends of runs, which must always be written.
+    pub(super) fn has_room(&self) -> Result<(), SqliteError> {
+        // Where the free space cannot be told, SQLite itself says when there is none.
+        let Ok(found) = statvfs(&self.path) else { return Ok(()) };
+        enough(found.blocks_available().saturating_mul(found.fragment_size()))
+    }
+
+    /// Whether the path still leads to the file that was opened.
+    pub(super) fn is_here(&self) -> bool {
+        inode(&self.path).is_ok_and(|inode| inode == self.inode)
+    }
+}
+
+fn enough(free: u64) -> Result<(), SqliteError> {
+    if free >= FLOOR {
+        return Ok(());
+    }
+    Err(SqliteError::Full(format!("its disk has less than {} MiB free: free some space", FLOOR >> 20)))
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::metadata(path)?;
+    if !found.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    Ok((found.dev(), found.ino()))
+}
+
+fn denied(what: &str, path: &Path, error: &io::Error) -> SqliteError {
+    SqliteError::Refused(format!(
+        "{what} (\"{}\": {error}): give this user write permission there, or name a file elsewhere",
+        path.display()
+    ))
+}
+
+fn refuse_network(magic: u32) -> Result<(), SqliteError> {
+    match network(magic) {
+        None => Ok(()),
+        Some(kind) => Err(SqliteError::Refused(format!(
+            "it is on a network file system ({kind}), where locks cannot be trusted: name a file on a local disk, or use Redis"
+        ))),
+    }
+}
+
+/// The name of a file system whose locks and shared memory do not hold between machines, by its magic number.
+fn network(magic: u32) -> Option<&'static str> {
+    Some(match magic {
+        0x6969 => "NFS",
+        0xff53_4d42 => "CIFS",
+        0xfe53_4d42 => "SMB2",
+        0x517b => "SMB",
+        0x0102_1997 => "9p",
+        0x6573_5546 => "FUSE",
+        0x5346_414f | 0x6b41_4653 => "AFS",
+        0x00c3_6400 => "Ceph",
+        0x7375_7245 => "Coda",
+        0x0bd0_0bd0 => "Lustre",
+        0x7461_636f => "OCFS2",
+        0x0116_1970 => "GFS2",
+        0x564c => "NCP",
+        0x786f_4256 => "VirtualBox shared folder",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(path: &Path) -> String {
+        match StorePath::prepare(path) {
+            Err(SqliteError::Refused(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn missing_directories_and_the_file_are_made_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = StorePath::prepare(&dir.path().join("a/b/store.db")).unwrap();
+        assert_eq!(fs::metadata(&place.path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(dir.path().join("a/b")).unwrap().mode() & 0o777, 0o700);
+        assert!(place.is_here());
+        fs::remove_file(&place.path).unwrap();
+        assert!(!place.is_here());
+    }
+
+    #[test]
+    fn every_way_to_the_same_file_is_the_same_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = StorePath::prepare(&dir.path().join("store.db")).unwrap();
+        std::os::unix::fs::symlink(&place.path, dir.path().join("link.db")).unwrap();
+        assert_eq!(StorePath::prepare(&dir.path().join("link.db")).unwrap(), place);
+        assert_eq!(StorePath::prepare(&dir.path().join("./store.db")).unwrap(), place);
+    }
+
+    #[test]
+    fn what_cannot_be_a_store_is_refused_with_a_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(refusal(dir.path()).contains("name a file in it"));
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert!(refusal(&dir.path().join("file/store.db")).contains("directory cannot be created"));
+        assert!(refusal(Path::new("/proc/store.db")).contains("write permission"));
+        assert!(refusal(Path::new("/")).contains("name a file"));
+        assert!(refusal(Path::new("/dev/null")).contains("not a regular file"));
+    }
+
+    #[test]
+    fn the_last_of_the_disk_is_kept_for_the_ends_of_runs() {
+        assert!(enough(FLOOR).is_ok());
+        let Err(SqliteError::Full(why)) = enough(FLOOR - 1) else { panic!("a push would take it") };
+        assert!(why.contains("less than 16 MiB free"), "{why}");
+        let dir = tempfile::tempdir().unwrap();
+        assert!(StorePath::prepare(&dir.path().join("store.db")).unwrap().has_room().is_ok());
+    }
+
+    #[test]
+    fn network_file_systems_are_known_by_their_magic_numbers() {
+        for magic in [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x6573_5546] {
+            assert!(refuse_network(magic).is_err(), "{magic:#x}");
+        }
+        // ext4, xfs, btrfs, tmpfs, overlayfs, zfs
+        for magic in [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630, 0x2fc1_2fc1] {
+            assert!(refuse_network(magic).is_ok(), "{magic:#x}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Those who wait for work, and what wakes them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+/// The wake counts of a file's channels, shared by its threads and those who wait.
+#[derive(Clone, Default)]
+pub(super) struct Wakeups {
+    channels: Arc<Mutex<BTreeMap<i64, watch::Sender<i64>>>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Wakeups {
+    /// Tells those who wait for these channels.
+    pub(super) fn publish(&self, counts: Vec<(i64, i64)>) {
+        if counts.is_empty() {
+            return;
+        }
+        let channels = lock(&self.channels);
+        for (channel, count) in counts {
+            if let Some(wakes) = channels.get(&channel) {
+                // The reader may come with an older count than the writer: counts only grow.
+                wakes.send_if_modified(|wakes| {
+                    let newer = count > *wakes;
+                    *wakes = count.max(*wakes);
+                    newer
+                });
+            }
+        }
+    }
+
+    /// The wake counts of a channel, from the one that is known already.
+    pub(super) fn watch(&self, channel: i64, known: i64) -> watch::Receiver<i64> {
+        lock(&self.channels).entry(channel).or_insert_with(|| watch::Sender::new(known)).subscribe()
+    }
+
+    /// Whether anybody waits.
+    pub(super) fn awaited(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Counts somebody who waits, until the answer is dropped.
+    pub(super) fn wait(&self) -> Waiting {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(Arc::clone(&self.waiting))
+    }
+}
+
+/// Counts one who waits, until dropped.
+pub(super) struct Waiting(Arc<AtomicUsize>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that holds these locks leaves them half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,168 @@
+//! The thread that writes: the only one of this process that does, for its file.
+//!
+//! It puts everything that waits into one transaction, so that many callers share one fsync, and answers
+//! only after the commit. Each operation has its own savepoint: one that fails undoes nothing but itself.
+//! It ends when the last handle on the file is gone.
+
+use std::collections::VecDeque;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, TryRecvError};
+use rusqlite::Connection;
+
+use super::error::SqliteError;
+use super::path_checks::StorePath;
+use super::transaction::{BoxedOp, Op, Tx};
+use super::wakeups::Wakeups;
+
+/// Unbroken work after which other processes get a chance to write.
+const SLICE: Duration = Duration::from_millis(20);
+/// The length of that chance.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Most operations taken into memory ahead of their transaction.
+const MAX_GROUP: usize = 256;
+
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) place: StorePath,
+    pub(super) ops: Receiver<BoxedOp>,
+    pub(super) wakes: Wakeups,
+}
+
+/// An operation that has run, with its outcome, before the commit.
+type Ran = (BoxedOp, Result<(), SqliteError>);
+
+impl Writer {
+    /// Works until all senders are gone.
+    pub(super) fn run(self) {
+        let mut backlog = VecDeque::new();
+        let mut working_since = Instant::now();
+        loop {
+            if backlog.is_empty() {
+                match self.ops.try_recv() {
+                    Ok(op) => backlog.push_back(op),
+                    Err(TryRecvError::Empty) => {
+                        let idle_since = Instant::now();
+                        let Ok(op) = self.ops.recv() else { return };
+                        backlog.push_back(op);
+                        // A caller who comes again at once leaves the others no chance in between.
+                        if idle_since.elapsed() >= PAUSE {
+                            working_since = Instant::now();
+                        }
+                    }
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            }
+            let room = MAX_GROUP.saturating_sub(backlog.len());
+            backlog.extend(self.ops.try_iter().take(room));
+            backlog.retain(|op| !op.abandoned());
+            if !backlog.is_empty() {
+                self.group(&mut backlog);
+            }
+            if working_since.elapsed() >= SLICE {
+                thread::sleep(PAUSE);
+                working_since = Instant::now();
+            }
+        }
+    }
+
+    /// Runs as much of the backlog as fits into one slice of time, in one transaction.
+    fn group(&self, backlog: &mut VecDeque<BoxedOp>) {
+        if !self.place.is_here() {
+            for op in backlog.drain(..) {
+                op.answer(Err(SqliteError::Refused(
+                    "the file was moved, removed or replaced while in use: put it back, or start again"
+                        .into(),
+                )));
+            }
+            return;
+        }
+        if backlog.len() == 1 {
+            return self.alone(backlog.pop_front().expect("it has one"));
+        }
+        if let Err(error) = self.execute("BEGIN IMMEDIATE") {
+            // Whatever keeps the first from its transaction keeps the others, too.
+            for op in backlog.drain(..) {
+                op.answer(Err(error.clone()));
+            }
+            return;
+        }
+        let begin = Instant::now();
+        let (mut ran, mut woken) = (Vec::<Ran>::new(), Vec::new());
+        while let Some(mut op) = backlog.pop_front() {
+            let outcome = self.within_savepoint(&mut *op, &mut woken);
+            ran.push((op, outcome));
+            // A full disk or an I/O error can undo the whole transaction, also what went well before it.
+            if self.connection.is_autocommit() {
+                return self.one_by_one(ran);
+            }
+            if begin.elapsed() >= SLICE {
+                break;
+            }
+        }
+        match self.execute("COMMIT") {
+            Ok(()) => {
+                self.wakes.publish(woken);
+                for (op, outcome) in ran {
+                    op.answer(outcome);
+                }
+            }
+            Err(_) => {
+                self.roll_back();
+                self.one_by_one(ran);
+            }
+        }
+    }
+
+    /// Gives each operation of a transaction that was undone one of its own, so that each gets the answer it deserves.
+    fn one_by_one(&self, ran: Vec<Ran>) {
+        for (op, _) in ran {
+            self.alone(op);
+        }
+    }
+
+    fn alone(&self, mut op: BoxedOp) {
+        let outcome = self.in_transaction(&mut *op);
+        if outcome.is_err() {
+            self.roll_back();
+        }
+        op.answer(outcome);
+    }
+
+    fn in_transaction(&self, op: &mut dyn Op) -> Result<(), SqliteError> {
+        self.execute("BEGIN IMMEDIATE")?;
+        let tx = Tx::new(&self.connection);
+        op.run(&tx)?;
+        let woken = tx.woken();
+        self.execute("COMMIT")?;
+        self.wakes.publish(woken);
+        Ok(())
+    }
+
+    fn within_savepoint(&self, op: &mut dyn Op, woken: &mut Vec<(i64, i64)>) -> Result<(), SqliteError> {
+        self.execute("SAVEPOINT op")?;
+        let tx = Tx::new(&self.connection);
+        let outcome = op.run(&tx);
+        if outcome.is_err() && !self.connection.is_autocommit() {
+            self.execute("ROLLBACK TO op")?;
+        }
+        if !self.connection.is_autocommit() {
+            self.execute("RELEASE op")?;
+        }
+        woken.extend(tx.woken());
+        outcome
+    }
+
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit() {
+            // Should even this fail, the next BEGIN answers with an error, and nothing is taken for written.
+            let _ = self.execute("ROLLBACK");
+        }
+    }
+
+    fn execute(&self, sql: &'static str) -> Result<(), SqliteError> {
+        self.connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,234 @@
+//! A single handler, run once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::TestQueue;
+use crate::app::App;
+use crate::in_process::{ChannelHandlers, Runner, RunnerSetup};
+use crate::job::{
+    AsyncJob, Asynchronous, Blocking, Job, JobError, JobId, JobMeta, Outcome, Payload, Pushable, Registry,
+};
+use crate::retry::{Policy, RunTerms};
+
+/// Runs one job once, with nothing but its data: see [`TestRun`].
+///
+/// ```
+/// use aint_queue::testing::run_one;
+/// # use aint_queue::{Context, Job, JobError};
+/// # #[derive(serde::Serialize, serde::Deserialize)]
+/// # struct Divide { by: i32 }
+/// impl Job for Divide {
+///     const NAME: &'static str = "divide";
+///
+///     fn handle(self, _: &Context) -> Result<(), JobError> {
+///         1_i32.checked_div(self.by).map(drop).ok_or_else(|| JobError::never("divided by zero"))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// assert!(run_one(Divide { by: 2 }).await.is_ok());
+/// assert_eq!(run_one(Divide { by: 0 }).await.unwrap_err().message(), "divided by zero");
+/// # }
+/// ```
+///
+/// # Errors
+/// What the handler ended with.
+pub async fn run_one<K, J: TestJob<K>>(job: J) -> Result<(), JobError> {
+    TestRun::new().run_one(job).await
+}
+
+/// A job that can be run by itself: every [`Job`] and every [`AsyncJob`]. `Kind` is found by the compiler.
+pub trait TestJob<Kind>: Pushable<Kind> {
+    /// Registers the job.
+    #[doc(hidden)]
+    fn register(app: App) -> App;
+}
+
+impl<J: Job> TestJob<Blocking> for J {
+    fn register(app: App) -> App {
+        app.job::<J>()
+    }
+}
+
+impl<J: AsyncJob> TestJob<Asynchronous> for J {
+    fn register(app: App) -> App {
+        app.async_job::<J>()
+    }
+}
+
+/// One run of a handler with a [`Context`](crate::Context) of your choice. The job goes through its payload and its middleware,
+/// as in a worker; whether it would be tried again is for whoever looks at the error.
+///
+/// ```
+/// use aint_queue::job::{RetryDecision, Outcome};
+/// use aint_queue::testing::TestRun;
+/// # use aint_queue::{AsyncJob, Context, JobError};
+///
+/// struct Templates(&'static str);
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Greet;
+///
+/// impl AsyncJob for Greet {
+///     const NAME: &'static str = "greet";
+///
+///     async fn handle(self, ctx: Context) -> Result<(), JobError> {
+///         let Templates(greeting) = ctx.state();
+///         match ctx.header("tenant") {
+///             Some(tenant) => Ok(ctx.log("info", format!("{greeting}, {tenant}"))),
+///             None => Err(JobError::never(format!("no tenant at attempt {}", ctx.attempt()))),
+///         }
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let run = || TestRun::new().attempt(2).state(Templates("hello"));
+/// run().header("tenant", "a").run_one(Greet).await.unwrap();
+///
+/// let error = run().run_one(Greet).await.unwrap_err();
+/// assert_eq!(error.message(), "no tenant at attempt 2");
+/// assert!(matches!(error.outcome(), Outcome::Failed { next: RetryDecision::Never, .. }));
+/// # }
+/// ```
+#[must_use = "nothing runs before run_one"]
+pub struct TestRun {
+    app: App,
+    queue: TestQueue,
+    id: JobId,
+    attempt: u32,
+    max_attempts: u32,
+    timeout: Option<Duration>,
+    headers: BTreeMap<String, String>,
+}
+
+impl Default for TestRun {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TestRun {
+    /// The first of three attempts, without a time limit, headers and state.
+    pub fn new() -> Self {
+        Self {
+            app: App::new(),
+            queue: TestQueue::new(),
+            id: JobId(1),
+            attempt: 1,
+            max_attempts: 3,
+            timeout: None,
+            headers: BTreeMap::new(),
+        }
+    }
+
+    /// Runs it inside this application: with its state, and its middleware around that of the job.
+    pub fn app(mut self, app: App) -> Self {
+        self.app = app;
+        self
+    }
+
+    /// Which attempt it is, from 1.
+    pub fn attempt(mut self, attempt: u32) -> Self {
+        self.attempt = attempt;
+        self
+    }
+
+    /// How many attempts it has in all.
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = attempts;
+        self
+    }
+
+    /// The job's number.
+    pub fn id(mut self, id: JobId) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// How long it may run.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sends a header along.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// Shares a value with the handler, as [`App::state`] does.
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.app = self.app.state(value);
+        self
+    }
+
+    /// Where follow-up jobs go, and where locks and rates are counted.
+    pub fn queue(mut self, queue: &TestQueue) -> Self {
+        self.queue = queue.clone();
+        self
+    }
+
+    /// Runs the job once.
+    ///
+    /// # Errors
+    /// What the handler ended with; [`JobError::outcome`] tells everything.
+    ///
+    /// # Panics
+    /// When the job's data cannot be a payload, or the shared state cannot be made.
+    pub async fn run_one<K, J: TestJob<K>>(self, job: J) -> Result<(), JobError> {
+        let payload = Payload::of(&job).unwrap_or_else(|error| panic!("the job cannot be run: {error}"));
+        let registry = J::register(self.app).into_registry();
+        let terms = RunTerms {
+            attempt: self.attempt,
+            max_attempts: self.max_attempts,
+            timeout: self.timeout,
+            failure: None,
+        };
+        let meta = JobMeta { headers: self.headers, ..JobMeta::named(J::NAME) };
+        match run(&registry, &self.queue, self.id, &meta, payload, terms).await {
+            Outcome::Done => Ok(()),
+            outcome => Err(JobError::from_outcome(outcome)),
+        }
+    }
+}
+
+async fn run(
+    registry: &Registry,
+    queue: &TestQueue,
+    id: JobId,
+    meta: &JobMeta,
+    payload: Payload,
+    terms: RunTerms,
+) -> Outcome {
+    let handlers = ChannelHandlers::of(registry, Policy::default(), None);
+    let handlers = handlers.unwrap_or_else(|why| panic!("the job cannot be run: {why}"));
+    let setup = RunnerSetup {
+        channel: queue.name().into(),
+        store: queue.store(),
+        handlers: Arc::new(handlers),
+        pushes: Arc::new(queue.clone()),
+    };
+    let ran = async {
+        let mut runner = Runner::join(setup).await?;
+        let (outcome, _) = runner.deliver(id, meta, payload, terms).await?;
+        // Its locks go with the owner.
+        runner.leave().await?;
+        Ok::<_, crate::store::StoreError>(outcome)
+    };
+    ran.await.unwrap_or_else(|error| panic!("the job cannot be run: {}", crate::job::error_chain(&error)))
+}
+
+impl fmt::Debug for TestRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestRun")
+            .field("attempt", &self.attempt)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}
