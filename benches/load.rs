@@ -8,18 +8,18 @@
 #![expect(clippy::unwrap_used, reason = "in a bench an error is the end of it")]
 
 #[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../tests/support/fixture.rs"]
+mod fixture;
+#[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/support/redis.rs"]
 mod redis;
-#[allow(dead_code, reason = "the tests use more of it")]
-#[path = "../tests/support/site.rs"]
-mod site;
 
 use std::time::{Duration, Instant};
 
 use aint_queue::job::{NewJob, Payload};
 use aint_queue::store::redis::RedisStore;
 use aint_queue::store::{Destination, MAX_BATCH, MAX_BATCH_BYTES, Settlement, Store, Turn};
-use site::Site;
+use fixture::Fixture;
 
 /// Jobs per measurement.
 const JOBS: usize = 200_000;
@@ -83,14 +83,14 @@ async fn bare_loop(server: &redis::Server, channel: &str) -> f64 {
 async fn with_workers(server: &redis::Server, channel: &str) -> f64 {
     let store = filled(server, channel).await;
     let config = server.config();
-    let site = Site::new(
+    let fixture = Fixture::new(
         &format!(
             r#"{{ type = "redis", connection = {{ host = "{}", port = {} }} }}"#,
             config.host, config.port
         ),
         &format!("[channels.{channel}.worker]\ntype = \"coroutine\"\n"),
     );
-    let master = site.listen(&["-t", channel]);
+    let master = fixture.listen(&["-t", channel]);
     let done = async || usize::try_from(store.status().await.unwrap().done).unwrap();
     let mut first = done().await;
     while first == 0 {

@@ -90,7 +90,7 @@ mod tests {
     const LIMITS: BreakerSettings = BreakerSettings { failures: 2, cooldown: Duration::from_secs(10) };
 
     #[test]
-    fn keys_that_failed_now_and_then_do_not_keep_others_from_being_counted() {
+    fn rarely_failing_keys_do_not_evict_others() {
         let (mut all, now) = (Breakers::default(), Instant::now());
         for n in 0..MAX_KEYS {
             all.ended(&n.to_string(), LIMITS, 1, Some(false), now);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn who_tries_may_ask_again() {
+    fn trial_holder_may_ask_again() {
         let (mut all, now) = (Breakers::default(), Instant::now());
         let once = BreakerSettings { failures: 1, cooldown: Duration::from_millis(1) };
         all.ended("k", once, 1, Some(false), now);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_after_failures_in_a_row_and_lets_one_try_after_the_cooldown() {
+    fn breaker_opens_then_admits_one_trial_after_cooldown() {
         let (mut all, t0) = (Breakers::default(), Instant::now());
         let after = |seconds| t0 + Duration::from_secs(seconds);
         all.ended("k", LIMITS, 1, Some(false), t0);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_try_that_says_nothing_leaves_the_place_to_the_next() {
+    fn lost_trial_passes_to_the_next() {
         let (mut all, t0) = (Breakers::default(), Instant::now());
         for run in 1..=2 {
             all.ended("k", LIMITS, run, Some(false), t0);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_between_failures_starts_the_count_again() {
+    fn success_resets_the_failure_count() {
         let (mut all, t0) = (Breakers::default(), Instant::now());
         for well in [false, true, false] {
             all.ended("k", LIMITS, 1, Some(well), t0);

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn fail_fails_as_often_and_as_finally_as_it_is_told() {
+    fn fail_fails_as_often_and_finally_as_configured() {
         let failed = |error: &str, next| Some(Outcome::Failed { error: error.to_owned(), next });
         assert_eq!(fail("{}", 9), failed("failed as asked", RetryDecision::ByPolicy));
         assert_eq!(fail(r#"{"message":"no","final":true}"#, 1), failed("no", RetryDecision::Never));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn burn_that_was_asked_to_end_is_not_done() {
+    fn cancelled_burn_is_not_done() {
         let asked = context(1);
         asked.cancel();
         let outcome = Burn { ms: 60_000 }.handle(&asked).unwrap_err().into_outcome();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn crash_refuses_what_is_no_signal() {
+    fn crash_refuses_unknown_signals() {
         let job = Crash { signal: Some(9999) };
         let outcome = job.handle(&context(1)).unwrap_err().into_outcome();
         assert!(matches!(outcome, Outcome::Failed { next: RetryDecision::Never, .. }));

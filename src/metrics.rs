@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_counted_is_rendered_with_its_labels() {
+    fn counters_are_rendered_with_labels() {
         let metrics = Metrics::default();
         let mail = metrics.channel("mail");
         mail.run_ended("timed_out", Duration::from_millis(30));

@@ -302,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_is_full_at_its_count_and_at_its_bytes() {
+    fn batch_is_bounded_by_count_and_bytes() {
         let job = |bytes: usize| {
             let text = format!("\"{}\"", "x".repeat(bytes - 2));
             NewJob::new("x", Payload::parse(text).unwrap())

@@ -141,7 +141,7 @@ fn violations(files: &[(String, String, String)]) -> Vec<String> {
 }
 
 #[test]
-fn modules_use_only_what_lies_below_them() {
+fn modules_use_only_lower_layers() {
     let mut paths = Vec::new();
     sources(Path::new("src"), &mut paths);
     assert!(paths.len() > 20, "the sources are where this test looks");
@@ -154,7 +154,7 @@ fn modules_use_only_what_lies_below_them() {
 }
 
 #[test]
-fn a_forbidden_use_is_found() {
+fn forbidden_use_is_found() {
     let file = |module: &str, text: &str| (module.to_owned(), format!("src/{module}.rs"), text.to_owned());
     let wrong = |module, text| !violations(&[file(module, text)]).is_empty();
     assert!(wrong("store", "use crate::pool::Pool;"));

@@ -31,7 +31,7 @@ fn config(driver: &str) -> Config {
 }
 
 #[test]
-fn the_sync_driver_and_the_queue_of_tests_need_no_server() {
+fn sync_driver_and_test_queue_need_no_server() {
     block_on(async {
         let queue = App::new().job::<Even>().queue(&config("sync"), "default").await.unwrap();
         queue.push(&Even(2)).await.unwrap();
@@ -48,7 +48,7 @@ fn the_sync_driver_and_the_queue_of_tests_need_no_server() {
 
 #[cfg(not(feature = "redis"))]
 #[test]
-fn a_channel_on_redis_asks_for_the_feature() {
+fn redis_channel_names_missing_feature() {
     let error = block_on(aint_queue::Queue::open(&config("redis"), "default")).unwrap_err().to_string();
     let expected =
         "this program was built without the redis driver: enable the feature \"redis\" of aint-queue";
@@ -57,7 +57,7 @@ fn a_channel_on_redis_asks_for_the_feature() {
 
 #[cfg(not(feature = "sqlite"))]
 #[test]
-fn a_channel_on_sqlite_asks_for_the_feature() {
+fn sqlite_channel_names_missing_feature() {
     let error = block_on(aint_queue::Queue::open(&config("sqlite"), "default")).unwrap_err().to_string();
     let expected =
         "this program was built without the sqlite driver: enable the feature \"sqlite\" of aint-queue";

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_is_where_the_job_went_and_cancelled_only_if_that_was_why() {
+    fn cancel_response_is_the_jobs_destination() {
         let method = Some((CancelMethod::Asked, Duration::from_millis(12)));
         let reason = FailReason::Cancelled;
         assert_eq!(
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_who_waits_hears_when_the_store_has_heard_and_not_before() {
+    fn cancel_waiters_are_answered_after_settlement() {
         let mut cancels = Cancellations::default();
         let (first, mut one) = oneshot::channel();
         let (second, mut two) = oneshot::channel();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_settlement_that_did_not_hold_and_a_lost_lease_are_told_as_gone() {
+    fn void_settlement_and_lost_lease_report_missing() {
         let mut cancels = Cancellations::default();
         let (reply, mut stale) = oneshot::channel();
         cancels.add_waiter(ID, reply);

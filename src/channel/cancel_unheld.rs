@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiting_and_delayed_jobs_rest_in_failed_with_their_keys_free_also_while_paused() {
+    async fn unheld_jobs_are_cancelled_and_keys_freed() {
         let store = Model::ticking(Timestamp(1_790_000_000_000_000));
         store.pause(None).await.unwrap();
         for start in [Start::Now, Start::After(Duration::from_secs(60))] {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_at_rest_is_missed_and_what_had_failed_stays_as_it_was() {
+    async fn held_jobs_are_missed_and_failed_ones_unchanged() {
         let store = Model::ticking(Timestamp(1_790_000_000_000_000));
         assert_eq!(cancel_unheld(&store, JobId(5)).await.unwrap(), UnheldCancel::NotLeased);
         let id = pushed(&store, job(Start::Now, None)).await;

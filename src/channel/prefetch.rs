@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_are_leased_ahead_as_end_during_a_turn_and_none_of_long_ones() {
+    fn prefetch_matches_runs_ending_per_turn() {
         assert_eq!(prefetch(MS, 5 * MS).ahead(4), 20);
         assert_eq!(prefetch(5 * MS, 5 * MS).ahead(4), 4);
         assert_eq!(prefetch(8 * MS, 5 * MS).ahead(4), 3);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_leased_ahead_before_anything_is_known() {
+    fn no_prefetch_without_measurements() {
         assert_eq!(Prefetch::default().ahead(100), 0);
         let mut prefetch = Prefetch::default();
         prefetch.turned(MS);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_that_were_not_let_end_say_nothing() {
+    fn aborted_runs_are_not_measured() {
         let mut prefetch = prefetch(MS, 5 * MS);
         prefetch.ended(&Outcome::Interrupted, 3_600_000 * MS);
         assert_eq!(prefetch.run(), Some(MS));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_long_jobs_end_the_leasing_ahead() {
+    fn few_long_jobs_stop_prefetch() {
         let mut prefetch = prefetch(MS, 5 * MS);
         prefetch.ran(1000 * MS);
         assert_eq!(prefetch.ahead(4), 0);

@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_what_follows() {
+    fn log_line_states_the_consequence() {
         let meta = || JobMeta::named("x");
         assert_eq!(next(&Destination::Delayed(Duration::from_millis(1240), meta())), "again in 1.2s");
         let failed = JobMeta { failed: Some(FailReason::Exhausted), ..meta() };

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_and_reserved_jobs_go_only_when_asked_for() {
+    fn failed_and_reserved_jobs_need_an_option() {
         assert_eq!(states(false, false, false), (true, true, false, false));
         assert_eq!(states(true, false, false), (false, false, true, false));
         assert_eq!(states(false, true, false), (false, false, false, true));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_question_says_what_would_go() {
+    fn prompt_names_the_states_to_clear() {
         let counts = JobCounts { waiting: 2, delayed: 0, failed: 1, ..JobCounts::default() };
         let all = Clear { failed: false, reserved: false, all: true }.states();
         let expected = "Remove 2 waiting, 0 delayed and 1 failed jobs of channel \"x\" for good?";

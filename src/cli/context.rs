@@ -275,7 +275,7 @@ mod tests {
     use crate::demo_jobs::Noop;
 
     #[test]
-    fn two_jobs_of_one_name_are_refused_before_anything_is_done() {
+    fn duplicate_job_names_are_refused_first() {
         let mut registry = Registry::default();
         registry.add_async::<Noop>();
         assert!(CommandContext::new(Globals::default(), registry.clone()).check_registry().is_ok());
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn options_decide_about_colours_before_environment_and_terminal() {
+    fn color_option_precedes_environment_and_terminal() {
         assert!(colours(true, false, true, false));
         assert!(!colours(false, true, false, true));
         assert!(colours(false, false, false, true));

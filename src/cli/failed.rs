@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_shows_each_job_on_one_harmless_line_and_where_it_goes_on() {
+    fn page_shows_sanitized_lines_and_next_cursor() {
         let shown = render("default", &page(), false);
         assert!(shown.contains("│ 17 │ send_email │ exhausted │ 3        │ 2026-11-30 "), "{shown}");
         assert!(shown.contains("no route to \\u{1b}[31mhost\\nsecond line"), "{shown}");
@@ -126,14 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_page_says_so() {
+    fn empty_page_says_so() {
         let empty = Page::default();
         assert_eq!(render("mail", &empty, false), "Channel \"mail\" has no failed jobs.\n");
         assert_eq!(render("mail", &empty, true), "Channel \"mail\" has no more failed jobs.\n");
     }
 
     #[test]
-    fn the_json_has_times_for_programs() {
+    fn json_has_numeric_times() {
         let json = to_json("default", &page());
         assert_eq!(json["jobs"][0]["failed_at"], "2026-11-30T09:00:00Z");
         assert_eq!((&json["jobs"][0]["reason"], &json["next"]), (&json!("exhausted"), &json!("5.17")));

@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_reads_as_one_sentence_with_its_remedy() {
+    fn failure_is_one_sentence_with_remedy() {
         let cause = std::io::Error::other("connection refused");
         let error = StoreError::Unavailable {
             place: "redis at x:1".into(),

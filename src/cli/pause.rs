@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pause_has_some_length_that_can_be_kept() {
+    fn pause_length_is_bounded() {
         assert_eq!(length("10m"), Ok(Duration::from_secs(600)));
         assert_eq!(length("1.5"), Ok(Duration::from_millis(1500)));
         for wrong in ["0", "-5", "soon", "11y", "1e30"] {

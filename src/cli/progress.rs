@@ -141,7 +141,7 @@ mod tests {
     use crate::pool::WorkerCounts;
 
     #[test]
-    fn the_words_say_what_is_waited_for() {
+    fn progress_line_names_what_is_awaited() {
         let report = |running, stop_seconds_left, leaving| {
             let workers = WorkerCounts { leaving, ..WorkerCounts::default() };
             describe(&ChannelStatus { running, stop_seconds_left, workers, ..ChannelStatus::default() })

@@ -307,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_counts_what_was_added_and_what_was_there() {
+    fn summary_counts_added_and_existing_jobs() {
         let mut tally = PushTally::default();
         assert_eq!(tally.render("x"), "pushed 0 jobs to channel \"x\"\n");
         tally.count(&[Pushed::Added(JobId(7))], 1);

@@ -80,7 +80,7 @@ mod tests {
     use crate::queue::PushOptions;
 
     #[test]
-    fn a_line_without_a_job_says_both_ways_to_name_one() {
+    fn line_without_job_error_names_both_ways() {
         let options = PushOptions::new();
         let parsed = |job| parse("{}", &PushDefaults { job, options: &options });
         let error = parsed(None).unwrap_err().to_string();
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn blank_lines_are_passed_over_and_long_ones_refused() {
+    fn blank_lines_are_skipped_and_long_ones_refused() {
         let text = format!("\n  \r\n{{}}\n{}\n", "x".repeat(MAX_LINE + 1));
         let mut lines = Lines::new(Box::new(Cursor::new(text)), false);
         assert_eq!(lines.next().unwrap().unwrap().trim(), "{}");
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_needs_no_line_break() {
+    fn last_line_needs_no_line_break() {
         let mut lines = Lines::new(Box::new(Cursor::new("a\nb")), false);
         assert_eq!(lines.next().unwrap().unwrap(), "a\n");
         assert_eq!(lines.next().unwrap().unwrap(), "b");

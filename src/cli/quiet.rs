@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_says_what_goes_on() {
+    fn quiet_line_shows_running_jobs() {
         let said =
             |was_quiet, running, handed_back| render("mail", QuietReply { was_quiet, running, handed_back });
         let quiet = "The master of channel \"mail\" is quiet: it takes no more jobs until queue:resume.";

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_hostile_reaches_the_terminal() {
+    fn control_characters_never_reach_the_terminal() {
         assert_eq!(line("ä 漢 ok"), "ä 漢 ok");
         assert_eq!(line("\x1b[31mred\x07"), "\\u{1b}[31mred\\u{7}");
         assert_eq!(line("a\nb\tc\r"), "a\\nb\\tc\\r");
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn json_keeps_its_meaning_when_it_is_made_harmless() {
+    fn sanitized_json_keeps_its_meaning() {
         let text = "a\x1b\u{202e}\u{9b}\u{e0001}ä";
         let shown = json(&text);
         assert!(shown.chars().all(|c| !is_hostile(c)), "{shown}");

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_has_a_sign_or_is_exact() {
+    fn scale_argument_is_relative_or_exact() {
         assert_eq!(order("+2"), Ok(ScaleOrder::Change(2)));
         assert_eq!(order("-12"), Ok(ScaleOrder::Change(-12)));
         assert_eq!((order("=0"), order("7")), (Ok(ScaleOrder::Exactly(0)), Ok(ScaleOrder::Exactly(7))));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_says_what_it_is_and_why_not_more() {
+    fn scale_line_shows_minimum_and_bound() {
         let floor = MinWorkers { fewest: 3, before: 2, min: 1, max: 5, dynamic: true, clamped: false };
         assert_eq!(
             render("mail", &floor),

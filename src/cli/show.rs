@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_shown_and_nothing_hostile() {
+    fn all_fields_are_shown_sanitized() {
         let shown = render(&job(), &channel());
         let zone_free: Vec<_> = shown.lines().filter(|line| !line.contains("19")).collect();
         let expected = [
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn json_keeps_the_payload_as_it_is() {
+    fn json_keeps_the_payload_verbatim() {
         let job = job();
         let shown = sanitize::json(&JobJson::of(&job, "default"));
         assert!(

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_wide_breaks_between_words() {
+    fn wide_text_wraps_between_words() {
         let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
         let rows = [
             row(["1795282229498945 note", "busy 4 ms", "first of generation 229"]),

@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_shown_in_its_zone_and_never_panics() {
+    fn time_is_shown_in_its_zone_and_never_panics() {
         assert_eq!(shown_in(Timestamp(1_796_029_200_000_000), TimeZone::UTC), "2026-11-30 09:00:00");
         assert_eq!(rfc3339(Timestamp(1_796_029_200_000_001)).unwrap(), "2026-11-30T09:00:00.000001Z");
         assert_eq!(shown_in(Timestamp(u64::MAX), TimeZone::UTC), "beyond the year 9999");

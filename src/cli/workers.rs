@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn each_worker_says_what_it_does_and_why_it_is_there() {
+    fn worker_line_shows_activity_and_reason() {
         let shown = render(&report());
         let lines: Vec<_> = shown.lines().collect();
         assert_eq!(lines[0], "Workers: 2 booting, 1 busy, 50 wanted: max, backlog 9,800, 50 ms a job");
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_one_line() {
+    fn trouble_is_shown_on_one_line() {
         let mut report = report();
         assert_eq!(trouble(&report), None);
         report.worker_error = Some("it exited with 7 before it was ready".into());
@@ -250,14 +250,14 @@ mod tests {
     }
 
     #[test]
-    fn one_is_one() {
+    fn singular_counts_read_right() {
         let stuck =
             |stuck_slots| counts(&WorkerCounts { retiring: 1, stuck_slots, ..WorkerCounts::default() });
         assert_eq!([1, 2].map(stuck), ["1 retiring, 1 stuck slot", "1 retiring, 2 stuck slots"]);
     }
 
     #[test]
-    fn spans_are_short() {
+    fn durations_are_short() {
         assert_eq!([5, 1_500, 61_000, 7_200_000].map(span), ["5 ms", "1.5 s", "1 min", "2 h"]);
     }
 }

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_the_files_that_its_command_line_names() {
+    fn program_files_are_those_of_its_command_line() {
         let dir = tempfile::tempdir().unwrap();
         let script = dir.path().join("worker.php");
         std::fs::write(&script, "").unwrap();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_looked_up_in_path_and_a_path_beside_the_file() {
+    fn bare_names_use_path_and_paths_are_relative_to_config() {
         let dir = tempfile::tempdir().unwrap();
         let file = script(dir.path(), "run", 0o755);
         assert_eq!(locate_in("run", Path::new("/"), dir.path().as_os_str()), Ok(file.clone()));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_started_is_named_with_its_remedy() {
+    fn unstartable_command_is_named_with_remedy() {
         let dir = tempfile::tempdir().unwrap();
         script(dir.path(), "plain", 0o644);
         let wrong = |name: &str| locate_in(name, dir.path(), dir.path().as_os_str()).unwrap_err();

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_problem_is_listed_once_and_in_file_order() {
+    fn problems_are_unique_and_in_file_order() {
         let mut problems = Problems::new(Path::new("f.toml"), "one\ntwo\n");
         problems.add(4, "b", "is late", "be early");
         problems.add(0, "a", "is odd", "be even");

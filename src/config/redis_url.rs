@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_may_be_left_out_but_the_host() {
+    fn every_url_part_but_host_is_optional() {
         let parts = parse("redis://ann:p%40ss%2F@db.example:6380/3").unwrap();
         let expected = Parts {
             host: "db.example".to_owned(),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_the_text() {
+    fn url_errors_do_not_quote_the_url() {
         let wrong = |url: &str| parse(url).unwrap_err().0;
         assert_eq!(wrong("localhost:6379"), "is not a URL");
         assert_eq!(wrong("http://x"), "is not a redis:// URL");

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_workers_are_made_from_is_taken_over() {
+    fn worker_settings_are_reloaded() {
         let new = "[channels.default]\nmax_attempts = 9\n[channels.default.worker]\ntype = \"process-pool\"\n\
                    min_worker_number = 7\nmax_worker_number = 9\nmemory_limit = 50\ncommand = [\"cat\"]\n";
         let renewed = renewal("[channels.default.worker]\ntype = \"process-pool\"\n", new);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_running_master_cannot_change_stays_and_is_named() {
+    fn restart_only_settings_stay_and_are_named() {
         let new = "[channels.default]\npid_path = \"/elsewhere\"\nmemory_limit = 70\n\
                    driver = { type = \"sqlite\", path = \"other.db\" }\n\
                    [channels.default.worker]\ntype = \"coroutine\"\nmax_execute_seconds = 3\n";
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_of_both_kinds_do_not_take_over_from_each_other() {
+    fn command_and_registered_jobs_do_not_swap() {
         let of = |protocol: &str| {
             format!(
                 "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"cat\"]\nprotocol = \"{protocol}\"\n"
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_beside_the_channels_need_a_start() {
+    fn other_tables_need_a_restart() {
         let (old, new) = (
             config("[channels.default]\n"),
             config("[channels.default]\n[http]\nlisten = \"127.0.0.1:8080\"\n"),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_that_came_or_went_need_a_start() {
+    fn added_or_removed_channels_need_a_restart() {
         let (old, new) = (
             config("[channels.default]\n[channels.mail]\n"),
             config("[channels.default]\n[channels.post]\n"),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_that_the_kept_type_cannot_have_waits_with_the_new_type() {
+    fn handler_unfit_for_kept_type_waits_for_restart() {
         let pool = "[channels.default.worker]\ntype = \"process-pool\"\n";
         let url = "[channels.default.worker]\ntype = \"coroutine\"\nurl = \"https://example.com/jobs\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n";
         for (old, new) in [(pool, url), (url, pool)] {

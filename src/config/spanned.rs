@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_put_in_and_may_have_a_stand_in() {
+    fn variables_expand_with_defaults() {
         let filled = |text: &str| substitute(text, &env).unwrap();
         assert_eq!(filled("plain $HOME"), None);
         assert_eq!(filled("${USER_1}"), Some("ann".to_owned()));
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_is_missing_or_misspelt_is_named() {
+    fn missing_or_malformed_variable_is_named() {
         let wrong = |text: &str| substitute(text, &env).unwrap_err().0;
         assert_eq!(wrong("${NO}"), "needs the environment variable NO, which is not set");
         assert_eq!(wrong("${a b}"), "names no variable in \"${a b}\"");
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_with_a_syntax_error_is_noted() {
+    fn every_syntax_error_line_is_reported() {
         let text = "a = \nb = 1\nc = = 2\n";
         let mut problems = Problems::new(std::path::Path::new("f"), text);
         assert!(parse(text, &env, &mut problems).is_none());

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_finds_its_word_and_a_stranger_finds_none() {
+    fn typos_get_a_suggestion_and_others_none() {
         let words = ["min_worker_number", "max_worker_number", "memory_limit", "type", "worker"];
         assert_eq!(nearest("wroker", words), Some("worker"));
         assert_eq!(nearest("min_worker_numbr", words), Some("min_worker_number"));

@@ -32,7 +32,7 @@ fn warnings(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_empty_channel_has_every_default() {
+fn empty_channel_has_every_default() {
     let channel = channel("[channels.default]");
     assert_eq!(channel.driver, Driver::Sqlite { path: PathBuf::from("/etc/app/aint-queue.db") });
     assert_eq!((channel.memory_limit, channel.max_attempts), (96, 3));
@@ -47,7 +47,7 @@ fn an_empty_channel_has_every_default() {
 }
 
 #[test]
-fn the_defaults_of_the_key_table_raise_no_warning() {
+fn defaults_of_the_key_table_raise_no_warning() {
     for mode in ["process", "process-pool", "coroutine"] {
         let text = format!("[channels.default.worker]\ntype = \"{mode}\"");
         assert!(warnings(&text).is_empty(), "{mode}");
@@ -55,7 +55,7 @@ fn the_defaults_of_the_key_table_raise_no_warning() {
 }
 
 #[test]
-fn a_mode_becomes_a_plan() {
+fn mode_becomes_a_plan() {
     let plan = |worker: &str| channel(&format!("[channels.default.worker]\n{worker}")).worker.plan;
     assert_eq!(plan("type = \"process-pool\""), Plan::process_pool(5, 50, 0));
     assert_eq!(
@@ -70,7 +70,7 @@ fn a_mode_becomes_a_plan() {
 }
 
 #[test]
-fn the_rules_by_which_workers_come_and_go_are_in_bytes_and_times() {
+fn sizing_rules_are_in_bytes_and_durations() {
     let worker =
         |keys: &str| channel(&format!("[channels.default.worker]\ntype = \"process-pool\"\n{keys}")).worker;
     let usual = worker("");
@@ -98,7 +98,7 @@ fn the_rules_by_which_workers_come_and_go_are_in_bytes_and_times() {
 }
 
 #[test]
-fn a_written_size_moves_the_default_of_the_other() {
+fn written_size_moves_the_default_of_the_other() {
     let plan = |worker: &str| {
         let plan =
             channel(&format!("[channels.default.worker]\ntype = \"process-pool\"\n{worker}")).worker.plan;
@@ -109,7 +109,7 @@ fn a_written_size_moves_the_default_of_the_other() {
 }
 
 #[test]
-fn the_protocol_of_a_command_follows_the_mode() {
+fn protocol_of_a_command_follows_the_mode() {
     let handler = |worker: &str| channel(&format!("[channels.default.worker]\n{worker}")).worker.handler;
     let command = vec!["php".to_owned(), "worker.php".to_owned()];
     let php = "command = [\"php\", \"worker.php\"]\n";
@@ -150,7 +150,7 @@ fn tables_inherit_by_key_and_arrays_replace() {
 }
 
 #[test]
-fn the_store_changes_with_one_line_and_keeps_its_connection() {
+fn store_changes_with_one_line_and_keeps_its_connection() {
     let text = |kind: &str| {
         format!(
             "[defaults.driver]\ntype = \"{kind}\"\npath = \"q.db\"\n\
@@ -165,7 +165,7 @@ fn the_store_changes_with_one_line_and_keeps_its_connection() {
 }
 
 #[test]
-fn a_driver_of_another_type_inherits_nothing() {
+fn driver_of_another_type_inherits_nothing() {
     let text = r#"
         [defaults.driver]
         type = "sqlite"
@@ -182,7 +182,7 @@ fn a_driver_of_another_type_inherits_nothing() {
 }
 
 #[test]
-fn of_url_and_connection_the_nearer_one_counts() {
+fn nearer_of_url_and_connection_wins() {
     let text = r#"
         [defaults.driver]
         type = "redis"
@@ -211,7 +211,7 @@ fn of_url_and_connection_the_nearer_one_counts() {
 }
 
 #[test]
-fn numbers_and_flags_may_come_from_the_environment() {
+fn numbers_and_flags_come_from_the_environment() {
     let env = |name: &str| match name {
         "PORT" => Some("7001".to_owned()),
         "PASSWORD" => Some("hunter2".to_owned()),
@@ -236,7 +236,7 @@ fn numbers_and_flags_may_come_from_the_environment() {
 }
 
 #[test]
-fn several_mistakes_are_reported_at_once_each_with_its_place_and_remedy() {
+fn all_errors_are_reported_with_place_and_remedy() {
     let text = r#"
 [defaults]
 max_attempts = 0
@@ -294,7 +294,7 @@ fn contradictions_name_both_keys() {
 }
 
 #[test]
-fn what_later_versions_promise_is_refused_plainly() {
+fn keys_of_later_versions_are_refused() {
     let later = [
         "[channels.default.driver]\nsentinel = [\"x\"]",
         "[channels.default.driver]\nurl = \"rediss://:pw@x\"",
@@ -309,7 +309,7 @@ fn what_later_versions_promise_is_refused_plainly() {
 }
 
 #[test]
-fn there_is_an_http_listener_only_with_an_address() {
+fn http_listener_needs_an_address() {
     let http = |text: &str| parse(&format!("[http]\n{text}\n[channels.default]")).unwrap().http;
     assert_eq!(http(""), None);
     assert_eq!(parse("[channels.default]").unwrap().http, None);
@@ -325,7 +325,7 @@ fn there_is_an_http_listener_only_with_an_address() {
 }
 
 #[test]
-fn what_is_wrong_with_the_http_listener_is_said_with_its_remedy() {
+fn http_listener_errors_have_a_remedy() {
     let first = |text: &str| wrong(&format!("[http]\n{text}\n[channels.default]")).remove(0);
     let open = first("listen = \"0.0.0.0:9465\"");
     assert_eq!(
@@ -350,14 +350,14 @@ fn what_is_wrong_with_the_http_listener_is_said_with_its_remedy() {
 }
 
 #[test]
-fn an_http_listener_that_is_likely_not_meant_is_a_warning() {
+fn suspicious_http_listener_is_a_warning() {
     let one = |text: &str| warnings(&format!("[http]\n{text}\n[channels.default]")).remove(0);
     assert!(one("token = \"0123456789abcdef\"").contains("without listen there is no HTTP listener"));
     assert!(one("listen = \"127.0.0.1:1\"\ntoken = \"short\"").contains("may be guessed"));
 }
 
 #[test]
-fn the_token_is_never_shown() {
+fn token_is_never_shown() {
     let text = "[http]\nlisten = \"127.0.0.1:1\"\ntoken = \"correct-horse-battery\"\n[channels.default]";
     let config = parse(text).unwrap();
     for shown in [config.to_toml(), config.to_json().to_string(), format!("{config:?}")] {
@@ -375,7 +375,7 @@ fn names_of_the_predecessor_are_translated() {
 }
 
 #[test]
-fn a_wrong_shape_is_named_wherever_it_is() {
+fn wrong_type_is_named_at_any_key() {
     let first = |text: &str| wrong(text).remove(0);
     assert!(first("channels = 1").contains("channels is an integer: write a table"));
     assert!(first("[channels]\ndefault = \"x\"").contains("channels.default is a string: write a table"));
@@ -397,7 +397,7 @@ fn a_wrong_shape_is_named_wherever_it_is() {
 }
 
 #[test]
-fn oddities_are_warnings() {
+fn unusual_values_are_warnings() {
     let long_jobs =
         "[channels.default]\nstop_wait_seconds = 5\n[channels.default.worker]\nmax_execute_seconds = 60";
     assert_eq!(
@@ -417,7 +417,7 @@ fn oddities_are_warnings() {
 }
 
 #[test]
-fn an_undeclared_channel_lists_the_declared_ones() {
+fn undeclared_channel_lists_the_declared_ones() {
     let config = parse("[channels.b]\n[channels.a]").unwrap();
     let error = config.channel("c").unwrap_err().to_string();
     assert_eq!(error, "channel \"c\" is not declared in \"/etc/app/aint-queue.toml\"; declared are: a, b");
@@ -426,7 +426,7 @@ fn an_undeclared_channel_lists_the_declared_ones() {
 }
 
 #[test]
-fn what_is_shown_is_a_configuration_again() {
+fn shown_config_parses_again() {
     let text = r#"
         [channels."a.b".worker]
         type = "process-pool"
@@ -457,7 +457,7 @@ fn repository(file: &str) -> String {
 }
 
 #[test]
-fn the_reference_file_shows_the_three_modes_and_sets_what_is_default_anyway() {
+fn reference_file_has_three_modes_and_only_defaults() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/aint-queue.toml");
     let config = Config::load(&path).unwrap();
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
@@ -519,7 +519,7 @@ fn every_key_is_in_the_reference_file_with_its_default() {
 }
 
 #[test]
-fn the_table_of_the_documentation_is_the_table_of_the_loader() {
+fn documented_key_table_matches_the_loader() {
     let table = key_table();
     let docs = repository("docs/configuration.md");
     assert!(docs.contains(&table), "docs/configuration.md must hold this table:\n{table}");
@@ -528,7 +528,7 @@ fn the_table_of_the_documentation_is_the_table_of_the_loader() {
 proptest::proptest! {
     /// A damaged file is accepted or refused with places in it, and never more than that happens.
     #[test]
-    fn no_text_makes_the_loader_panic(
+    fn loader_never_panics(
         from in 0usize..8000, length in 0usize..200, with in "[\\PC\\n\"'=\\[\\]{}.#$0-9a-z_]{0,40}"
     ) {
         let mut text = repository("config/aint-queue.toml");

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_with_a_secret_is_all_it_takes() {
+    fn url_with_secret_suffices() {
         let config = parse(&sending("headers = { X-A = \"b\" }\nca_file = \"ca.pem\"")).unwrap();
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
         let Handler::Webhook(settings) = &config.channels["default"].worker.handler else { panic!() };
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_go_together_is_refused_with_the_remedy() {
+    fn conflicting_keys_are_refused_with_remedy() {
         has(&sending("").replace("coroutine", "process-pool"), "write type = \"coroutine\"");
         has(&sending("command = [\"true\"]"), "url contradicts command: one of the two runs the jobs");
         has(&sending("protocol = \"wire\"\ncommand = [\"true\"]"), "url contradicts command");
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_wrong_is_neither_quoted_nor_called_missing() {
+    fn invalid_secret_is_not_quoted_or_called_missing() {
         let secret = |value: &str| worker(&format!("url = \"https://a.example/\"\nsecret = {value}"));
         has(
             &secret("\"hunter2\""),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn of_url_and_command_the_nearer_one_counts() {
+    fn nearer_of_url_and_command_wins() {
         let text = format!(
             "[defaults.worker]\ntype = \"coroutine\"\nsecret = \"{SECRET}\"\ncommand = [\"true\"]\nprotocol = \"wire\"\n\
              [channels.a.worker]\nurl = \"https://a.example/\"\n[channels.b]\n"
@@ -172,14 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_beside_no_url_is_a_warning() {
+    fn webhook_keys_without_url_are_a_warning() {
         let warnings = parse(&worker("allow_http = true")).unwrap().warnings;
         assert_eq!(warnings.len(), 1);
         assert_eq!(warnings[0].message, "has no effect without url");
     }
 
     #[test]
-    fn what_is_secret_is_not_shown() {
+    fn secrets_are_not_shown() {
         let text =
             sending("headers = { authorization = \"Bearer hunter2\" }").replace("/hook", "/hook?key=hunter2");
         let config = parse(&text).unwrap();

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_is_not_here_is_named() {
+    fn unknown_user_is_named() {
         assert_eq!(account(None, None), Ok(None));
         assert_eq!(account(Some("no-such-user"), None), Err(AccountError::User("no-such-user".into())));
         assert_eq!(account(None, Some("no-such-group")), Err(AccountError::Group("no-such-group".into())));
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_is_found_by_name_and_by_number() {
+    fn user_is_found_by_name_and_by_number() {
         let root = find_user("root").unwrap();
         assert_eq!(find_user("0").unwrap().name, root.name);
         if geteuid().is_root() {

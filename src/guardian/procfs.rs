@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stat_is_read_past_the_worst_of_names() {
+    fn stat_is_parsed_past_any_process_name() {
         let line = b"42 (a) Z 1 (\n) S 7 8 9 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
         let expected = Stat { state: b'S', parent: 7, group: 8, session: 9, start_time: 12345 };
         assert_eq!(parse_stat(line), Some(expected));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_what_is_resident() {
+    fn memory_is_resident_memory() {
         assert_eq!(parse_resident("1000 25 10 1 0 300 0\n", 4096), Some(25 * 4096));
         assert_eq!(parse_resident("", 4096), None);
         let mine = resident(nix::unistd::getpid().as_raw()).expect("this process exists");
@@ -189,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_found_only_under_its_exact_name() {
+    fn cookie_is_found_only_under_its_exact_name() {
         assert_eq!(find_cookie(b"A=1\0AINT_QUEUE_COOKIE=x:y:3\0B=2\0"), Some("x:y:3".to_owned()));
         assert_eq!(find_cookie(b"XAINT_QUEUE_COOKIE=1\0AINT_QUEUE_COOKIES=2\0"), None);
         assert_eq!(find_cookie(b"AINT_QUEUE_COOKIE=\0"), Some(String::new()));
     }
 
     #[test]
-    fn this_process_is_found_and_an_impossible_one_is_not() {
+    fn own_process_is_found_and_impossible_pid_is_not() {
         let me = nix::unistd::getpid().as_raw();
         let mine = stat(me).expect("this process exists");
         assert!(mine.start_time <= ticks_since_boot());

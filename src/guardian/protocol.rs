@@ -109,7 +109,7 @@ mod tests {
     use crate::guardian::privileges::Limit;
 
     #[test]
-    fn a_spawn_request_comes_back_as_it_went() {
+    fn spawn_request_round_trips() {
         let frame = SpawnRequest {
             scope: String::new(),
             privileges: Privileges {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn every_report_comes_back_as_it_went() {
+    fn every_report_round_trips() {
         for report in [
             Report::Ready,
             Report::Spawned { child: 1, pid: 2 },

@@ -204,7 +204,7 @@ mod tests {
     use crate::guardian::privileges::{Account, Privileges};
 
     #[test]
-    fn a_worker_finds_the_wire_where_the_protocol_says() {
+    fn worker_wire_is_at_the_protocol_descriptor() {
         assert_eq!(FD_VARIABLE, crate::wire::FD_VARIABLE);
     }
 
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_replaces_what_is_inherited_and_ours_replaces_both() {
+    fn env_precedence_is_reserved_requested_inherited() {
         let spawner =
             spawner(&[("A", "old"), ("B", "kept"), ("AINT_QUEUE_FD", "9"), ("AINT_QUEUE_COOKIE", "outer")]);
         let requested = [("A", "new"), ("AINT_QUEUE_COOKIE", "forged")];
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_of_another_user_has_that_users_home() {
+    fn child_of_another_user_has_that_users_home() {
         let spawner = spawner(&[("HOME", "/root"), ("USER", "root"), ("B", "kept")]);
         let mut requested = spawn(&["x"], &[("USER", "as configured")], false);
         let home = "/home/shop".to_owned();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_looked_up_in_the_path_its_child_will_have() {
+    fn program_is_looked_up_in_the_childs_path() {
         let spawner = spawner(&[("PATH", "/a:/b")]);
         let paths = |requested: &SpawnRequest| {
             texts(&spawner.program(requested, "c").unwrap().paths)
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_cannot_take_is_refused_with_a_reason() {
+    fn arguments_invalid_for_exec_are_refused() {
         let spawner = spawner(&[]);
         let error = |requested: &SpawnRequest| spawner.program(requested, "c").unwrap_err().error;
         assert_eq!(error(&spawn(&[], &[], false)), "could not run \"\": the command is empty");

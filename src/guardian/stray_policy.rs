@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stray_lives_as_long_as_its_worker() {
+    fn stray_lives_as_long_as_its_worker() {
         let of_one = Origin::Worker(ChildId(1));
         assert_eq!(decide(of_one, 5, &[worker(1, 0, true), worker(2, 0, false)]), StrayAction::Leave);
         assert_eq!(decide(of_one, 5, &[worker(1, 0, false), worker(2, 0, true)]), StrayAction::Kill);
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wiped_stray_dies_with_the_first_worker_it_can_be_of() {
+    fn stray_without_cookie_dies_with_a_possible_worker() {
         let workers = [worker(1, 10, true), worker(2, 20, false)];
         assert_eq!(
             decide(Origin::Unknown, 15, &workers),
@@ -90,14 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn a_wiped_stray_dies_when_no_worker_is_alive() {
+    fn stray_without_cookie_dies_without_workers() {
         assert_eq!(decide(Origin::Unknown, 1, &[]), StrayAction::Kill);
         assert_eq!(decide(Origin::Unknown, 1, &[worker(1, 10, false)]), StrayAction::Kill);
         assert_eq!(decide(Origin::Unknown, 1, &[worker(1, 10, true)]), StrayAction::Leave);
     }
 
     #[test]
-    fn an_empty_environment_is_looked_at_twice() {
+    fn empty_environment_is_read_twice() {
         assert_eq!(decide(Origin::Undetermined, 25, &[worker(2, 20, false)]), StrayAction::Recheck);
         assert_eq!(decide(Origin::Undetermined, 25, &[worker(2, 20, true)]), StrayAction::Leave);
     }

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_an_address_or_a_known_name() {
+    fn host_is_an_address_or_a_known_name() {
         let auth = auth(None);
         let host = |name: &str| refused(&auth, "/x", &[("host", name)]);
         for good in
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_page_of_another_site_sends_is_refused() {
+    fn cross_site_request_is_refused() {
         let auth = auth(None);
         let sent = |name: &'static str, value: &str| {
             refused(&auth, "/x", &[("host", "127.0.0.1:9465"), (name, value)])
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_the_whole_token() {
+    fn token_matches_only_as_a_whole() {
         let auth = auth(Some("s3cret"));
         let sent = |value: &str| refused(&auth, "/x", &[("host", "localhost"), ("authorization", value)]);
         assert_eq!(sent("Bearer s3cret"), None);

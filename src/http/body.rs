@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_in_utf_8_is_taken_and_nothing_else() {
+    fn only_utf_8_json_is_accepted() {
         for good in
             ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""]
         {

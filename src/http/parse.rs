@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_one_job_or_an_array_of_them() {
+    fn body_is_one_job_or_an_array_of_them() {
         let one = parse(br#" {"job":"a"} "#).unwrap();
         assert_eq!((one.is_array, one.jobs.len()), (false, 1));
         let many = parse(b"\n[{\"job\":\"a\"},\n {\"job\":\"b\",\"payload\":[1]}]").unwrap();
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_has_its_place() {
+    fn error_has_its_position() {
         assert!(error("").starts_with("the body is empty"));
         assert!(matches!(parse(b"\"\xff\""), Err(ParseError::NotUtf8)));
         assert!(error("7").starts_with("not an object"));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_jobs_is_bounded() {
+    fn number_of_jobs_is_bounded() {
         let body = |count: usize| format!("[{}]", vec![r#"{"job":"a"}"#; count].join(","));
         assert_eq!(parse(body(MAX_JOBS).as_bytes()).unwrap().jobs.len(), MAX_JOBS);
         assert!(matches!(parse(body(MAX_JOBS + 1).as_bytes()), Err(ParseError::TooMany)));
@@ -136,7 +136,7 @@ mod tests {
     proptest::proptest! {
         /// A damaged body is read or refused, and never more than that happens.
         #[test]
-        fn no_body_makes_the_reader_panic(
+        fn body_parser_never_panics(
             from in 0usize..260, length in 0usize..40, with in proptest::collection::vec(0u8.., 0..20), torn in 0usize..400
         ) {
             let mut body = br#"[{"job":"a\\b","payload":{"x":[1,2.5e3,null,"\u00e9"]},"delay":"1h30m","at":null},

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn state_is_found_by_its_type_and_the_last_of_a_type_counts() {
+    fn state_is_found_by_type_and_last_wins() {
         let mut states = AppStateFactories::default();
         states.add(1_u8);
         states.add(2_u8);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_cannot_be_made_is_named() {
+    fn failing_state_constructor_is_named() {
         let mut states = AppStateFactories::default();
         states.add_with(|| Err::<u8, _>("no database"));
         let (name, error) = states.make().unwrap_err();

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_comes_out_of_a_box_as_what_it_was() {
+    fn boxed_error_keeps_its_kind() {
         let released = JobError::release(Duration::from_secs(3));
         let back = JobError::from_boxed(released.into_boxed()).into_outcome();
         assert_eq!(back, Outcome::Released { after: Duration::from_secs(3) });
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_decides_only_where_its_error_did_not() {
+    fn job_decides_retry_only_where_error_did_not() {
         let never = |error: JobError| error.with_decision(|_| RetryDecision::Never).into_outcome();
         assert_eq!(never("x".into()), Outcome::Failed { error: "x".into(), next: RetryDecision::Never });
         let after = RetryDecision::After(Duration::from_secs(1));

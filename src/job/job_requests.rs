@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_claim_outside_its_range_is_refused_with_the_range() {
+    fn claim_outside_its_range_is_refused_with_the_range() {
         let lock = |key: &str, limit| LimitClaim::Lock { key: key.into(), limit }.check();
         assert_eq!(lock("k", 1), Ok(()));
         assert!(lock("", 1).unwrap_err().contains("1 to 256"));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_never_comes_is_an_error() {
+    async fn missing_response_is_an_error() {
         let (sender, answer) = oneshot::channel();
         drop(sender);
         assert_eq!(PendingResponse::new(answer, one_id).await, Err(RequestError::Gone));

@@ -130,21 +130,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_the_text_and_joins_its_lines() {
+    fn payload_text_is_kept_on_one_line() {
         let payload = Payload::parse("{\n  \"a\": [1, \"x\\n\"]\r\n}").unwrap();
         assert_eq!(payload.as_str(), "{   \"a\": [1, \"x\\n\"]  }");
         assert_eq!(Payload::parse("null").unwrap().as_str(), "null");
     }
 
     #[test]
-    fn refuses_what_is_not_one_json_value() {
+    fn non_json_payload_is_refused() {
         for text in ["", "{", "1 2", "{\"a\":}", "'x'", "nul"] {
             assert!(matches!(Payload::parse(text), Err(PayloadError::NotJson(_))), "{text}");
         }
     }
 
     #[test]
-    fn the_limits_are_exact() {
+    fn limits_are_exact() {
         let fits = format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES - 2));
         assert!(Payload::parse(fits.clone()).is_ok());
         let over = format!("{fits} ");

@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_become_the_meta_of_the_job() {
+    fn push_options_become_job_meta() {
         let payload = || Payload::parse("null").unwrap();
         let options = PushOptions::new()
             .unique("k")

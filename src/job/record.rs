@@ -324,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fresh_meta_serialises_to_its_name_only() {
+    fn default_meta_serializes_to_its_name() {
         let text = serde_json::to_string(&JobMeta::named("noop")).unwrap();
         assert_eq!(text, r#"{"job":"noop"}"#);
         assert_eq!(serde_json::from_str::<JobMeta>(&text).unwrap(), JobMeta::named("noop"));
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_third_lost_master_fails_the_job() {
+    fn third_lost_master_fails_the_job() {
         let meta = JobMeta::named("x").after_lost(Timestamp(1)).after_lost(Timestamp(2));
         assert_eq!((meta.lost, meta.failed), (2, None));
         let meta = meta.after_lost(Timestamp(3));
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_expires_by_the_earlier_of_its_two_limits_until_it_is_reloaded() {
+    fn earlier_expiry_limit_applies_until_reload() {
         let id = JobId(1_000_000);
         let meta = |ms, at: Option<u64>| JobMeta {
             expires_in_ms: ms,

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_without_data_takes_null_and_an_empty_object() {
+    fn job_without_data_takes_null_and_an_empty_object() {
         for payload in ["null", "{}", " {} "] {
             assert!(parse::<Unit>(payload).is_ok(), "{payload}");
             assert!(parse::<Empty>(payload).is_ok(), "{payload}");
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_does_not_fit_is_refused_with_its_place() {
+    fn mismatched_payload_error_has_its_path() {
         let error = parse::<Order>(r#"{"_items":[{"_it":1},{"_it":"x"}]}"#).map(|_| ()).unwrap_err();
         assert!(
             error

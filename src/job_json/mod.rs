@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_may_say_everything_a_push_can() {
+    fn object_carries_every_push_option() {
         let text = r#"{"job":"a","payload":{"x": 1},"delay":"5m","max_attempts":2,"timeout":1.5,"unique":"k\u0065y",
                 "unique_until":"start","priority":"high","expires":"1h","headers":{"tenant":"7"}}"#;
         let job = parsed(text, Some("other")).unwrap();
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_replaces_its_default_and_headers_are_added() {
+    fn fields_replace_defaults_and_headers_merge() {
         let options = PushOptions::new().expires_in(Duration::from_secs(1)).header("a", "1").header("b", "1");
         let options = options.priority(Priority::Low);
         let text = r#"{"expires":"2026-11-30T09:00:00Z","headers":{"b":"2"}}"#;
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn null_says_nothing_except_as_a_payload() {
+    fn null_is_absent_except_as_payload() {
         let text = r#"{"job":null,"payload":null,"delay":null,"at":null,"max_attempts":null,"timeout":null,"unique":null,
                 "unique_until":null,"unique_for":null,"priority":null,"expires":null,"headers":null}"#;
         let job = parsed(text, Some("other")).unwrap();
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_says_what_is_wrong_and_names_its_key() {
+    fn job_error_names_key_and_reason() {
         let wrong = |text: &str, key: Option<&str>, says: &str| {
             let error = parsed(text, None).unwrap_err();
             assert!(error.to_string().contains(says), "{error}");

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_a_length_or_a_time() {
+    fn pause_end_is_a_duration_or_a_time() {
         assert_eq!(parse_until("5m"), Ok(Until::After(Duration::from_secs(300))));
         assert_eq!(parse_until("2026"), Ok(Until::After(Duration::from_secs(2026))));
         let time = UNIX_EPOCH + Duration::from_secs(1);

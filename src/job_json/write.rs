@@ -75,7 +75,7 @@ mod tests {
     use crate::job::{Payload, PushOptions};
 
     #[test]
-    fn what_is_written_is_read_as_the_same_job() {
+    fn written_job_parses_as_the_same_job() {
         let second = Duration::from_secs(1);
         let soon = UNIX_EPOCH + Duration::from_micros(1_790_000_000_000_001);
         let all = [

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_smallest_limit_on_the_way_to_the_root_holds() {
+    fn smallest_ancestor_limit_applies() {
         let root = tempfile::tempdir().unwrap();
         let service = root.path().join("system.slice/jobs.service");
         fs::create_dir_all(&service).unwrap();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn pools_that_say_nothing_share_four_fifths_of_what_the_control_group_allows() {
+    fn unset_pools_share_four_fifths_of_cgroup_memory() {
         let text = "[channels.a.worker]\ntype = \"process-pool\"\n[channels.b.worker]\ntype = \"process-pool\"\n\
                     pool_memory_limit = 700\n[channels.c.worker]\ntype = \"coroutine\"\n";
         let mut config = config::Config::parse(text, "/srv/aint-queue.toml").unwrap();
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hierarchy_of_version_2_is_found_among_others() {
+    fn cgroup_v2_hierarchy_is_found() {
         assert_eq!(unified_path("12:memory:/old\n0::/user.slice\n"), Some("/user.slice"));
         assert_eq!(unified_path("0::/\n"), Some("/"));
         assert_eq!(unified_path("12:memory:/old\n"), None);

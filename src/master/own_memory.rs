@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn one_spike_is_nothing_and_staying_above_is_a_reason() {
+    fn only_sustained_excess_triggers_reexec() {
         let now = Instant::now();
         let mut memory = OwnMemory::new(96, 0, now);
         assert_eq!(samples(&mut memory, now, |s| if s % 5 == 0 { 96 } else { 500 }, 60), []);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_below_what_a_fresh_master_needs_leads_to_one_beginning_and_one_word() {
+    fn limit_below_baseline_reexecs_and_warns_once() {
         let now = Instant::now();
         let mut first = OwnMemory::new(16, 0, now);
         assert_eq!(samples(&mut first, now, |_| 30, 5), [(5, MemoryAction::Reexec)]);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_grows_again_and_again_begins_anew_ever_less_often() {
+    fn repeated_growth_backs_off_reexecs() {
         let mut now = Instant::now();
         let (mut reexec_count, mut lives) = (0, Vec::new());
         for _ in 0..9 {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_words_are_understood() {
+    fn proc_memory_format_is_parsed() {
         assert_eq!(parse_resident("Name:\tx\nVmRSS:\t   12345 kB\nRssAnon: 1 kB\n"), Some(12_345 << 10));
         assert_eq!(parse_resident("Name:\tx\n"), None);
         assert!(resident_bytes().unwrap() > MIB);

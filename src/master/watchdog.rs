@@ -185,14 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_should_have_ended_is_no_sign_of_life() {
+    fn overdue_call_is_no_sign_of_life() {
         assert!(!is_hung(&[]));
         assert!(!is_hung(&[heartbeat(None), heartbeat(Some(60))]));
         assert!(is_hung(&[heartbeat(None), heartbeat(Some(181))]));
     }
 
     #[tokio::test]
-    async fn while_an_actor_does_not_answer_nothing_is_heard() {
+    async fn unresponsive_actor_stops_watchdog_pings() {
         let mut watchdog =
             Watchdog::start(ServiceManager::disconnected(Duration::from_millis(30)), "default");
         let (actor, mut commands) = mpsc::channel(1);

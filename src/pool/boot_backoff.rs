@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wait_doubles_up_to_its_limit_and_ends_with_a_success() {
+    fn boot_backoff_doubles_to_limit_and_resets() {
         let (mut respawn, mut now) = (BootBackoff::default(), Instant::now());
         let (mut delays, mut looping) = (Vec::new(), Vec::new());
         for _ in 0..9 {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_fail_together_are_one_failure() {
+    fn simultaneous_failures_count_once() {
         let (mut respawn, now) = (BootBackoff::default(), Instant::now());
         for _ in 0..5 {
             respawn.failed(now, "exited with 1");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn old_workers_prove_nothing_and_a_hello_only_after_a_while() {
+    fn only_a_lasting_hello_resets_backoff() {
         let (mut respawn, old) = (BootBackoff::default(), Instant::now());
         let mut now = old;
         for _ in 0..6 {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_die_soon_behind_their_probation_are_a_row_as_well() {
+    fn early_deaths_after_probation_count_as_failures() {
         let life = PROBATION + Duration::from_millis(200);
         let (mut respawn, mut now) = (BootBackoff::default(), Instant::now());
         let (mut delays, mut looping) = (Vec::new(), Vec::new());

@@ -97,7 +97,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(2);
 
     #[test]
-    fn a_worker_that_dies_with_one_job_crashed_it_and_with_several_nobody_knows() {
+    fn lone_job_is_crashed_and_several_are_suspects() {
         assert_eq!(wire(&DIED), Outcome::Crashed { how: "was killed by SIGSEGV without a result".into() });
         assert_eq!(wire(&WorkerDeath { company: true, ..DIED }), Outcome::CrashedInCompany);
         let silent = WorkerDeath { exit: Some(Exit::Code(0)), ..DIED };
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_ended_is_not_the_fault_of_the_job() {
+    fn kills_by_the_pool_are_not_the_jobs_fault() {
         for doom in [KillReason::Stopping, KillReason::Stuck] {
             assert_eq!(wire(&WorkerDeath { kill_reason: Some(doom), ..DIED }), Outcome::Interrupted);
         }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn too_much_memory_is_the_fault_of_a_job_that_was_alone() {
+    fn memory_kill_is_the_fault_of_a_lone_job() {
         let fat = WorkerDeath {
             exit: Some(Exit::Signal(9)),
             kill_reason: Some(KillReason::Memory(700 << 20, 512 << 20)),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_past_its_limit_timed_out_however_its_worker_ended() {
+    fn run_past_its_timeout_is_timed_out_however_it_ended() {
         let late =
             WorkerDeath { overdue: Some(LIMIT), kill_reason: Some(KillReason::Stuck), company: true, ..DIED };
         assert_eq!(wire(&late), Outcome::TimedOut { limit: LIMIT });

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_changed_or_gone_is_another_one() {
+    fn changed_or_missing_file_differs() {
         let dir = tempfile::tempdir().unwrap();
         let found = [dir.path().join("worker.php")];
         let missing = ProgramFiles::now(&found);

@@ -112,7 +112,7 @@ mod tests {
         WorkerFacts { number: 1, taken: 1, age: Duration::ZERO, memory: Some(10 * MIB) };
 
     #[test]
-    fn a_worker_is_replaced_when_it_is_spent_old_or_fat() {
+    fn worker_is_recycled_by_jobs_age_or_memory() {
         let hour = Duration::from_secs(3600);
         let limits = Recycling { max_life: Some(hour), memory_limit: Some(96 * MIB), ..Recycling::default() };
         assert_eq!(due(FRESH, 1000, &limits), None);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn each_worker_has_limits_of_its_own_that_never_exceed_the_configured_ones() {
+    fn jittered_worker_limits_stay_within_configured() {
         let all: BTreeSet<_> = (0..1000).map(|number| jobs(number, 1000)).collect();
         assert!(all.iter().all(|n| (900..=1000).contains(n)) && all.len() > 90, "{all:?}");
         assert_eq!(jobs(7, 1000), jobs(7, 1000));
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quarter_goes_at_a_time() {
+    fn recycling_takes_a_quarter_at_a_time() {
         assert_eq!([0, 1, 4, 7, 8, 50].map(at_once), [1, 1, 1, 1, 2, 12]);
     }
 }

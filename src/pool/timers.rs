@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_timer_that_moves_only_the_last_is_left() {
+    fn rescheduled_timer_fires_once() {
         let (mut timers, begin) = (Timers::default(), Instant::now());
         let mut was = None;
         for second in 1..1_000 {

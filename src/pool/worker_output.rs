@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_of_a_worker_are_shown_and_do_nothing() {
+    fn worker_control_characters_are_escaped() {
         assert_eq!(plain("a\tb é"), "a\tb é");
         assert_eq!(plain("x\rERROR forged\0\u{1b}[31m"), "x\\rERROR forged\\u{0}\\u{1b}[31m");
     }

@@ -18,7 +18,7 @@ fn ready(ago: Duration) -> Worker {
 }
 
 #[test]
-fn one_that_ends_by_itself_soon_and_unused_has_not_booted() {
+fn early_unused_exit_is_a_failed_boot() {
     let (soon, exit) = (Duration::from_millis(1_200), Some(Exit::Code(0)));
     assert!(ready(Duration::ZERO).is_failed_start(exit) && ready(soon).is_failed_start(exit));
     assert!(!ready(boot_backoff::MIN_USEFUL_LIFE).is_failed_start(exit), "it has lived for long enough");
@@ -36,7 +36,7 @@ fn one_that_ends_by_itself_soon_and_unused_has_not_booted() {
 }
 
 #[test]
-fn slots_beyond_the_runs_of_its_life_are_of_no_use() {
+fn slots_are_bounded_by_remaining_runs() {
     let mut worker = ready(Duration::ZERO);
     worker.slots = 10;
     assert_eq!((worker.usable_slots(0), worker.usable_slots(100), worker.usable_slots(3)), (10, 10, 3));

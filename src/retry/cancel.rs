@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_run_is_no_attempt_and_no_crash_and_is_not_followed_by_another() {
+    fn cancelled_run_is_neither_attempt_nor_crash() {
         let before = JobMeta { attempts: 1, crashes: 1, max_attempts: Some(9), ..JobMeta::named("x") };
         for (killed, word) in [(true, "killed"), (false, "ended when asked")] {
             let outcome = Outcome::Cancelled { killed };
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_failed_callback_of_a_cancelled_job_does_not_run() {
+    fn cancelled_job_has_no_failed_callback() {
         let options = JobOptions { failed: true, ..JobOptions::default() };
         let outcome = Outcome::Cancelled { killed: false };
         let place = Policy::default().end(JobMeta::named("x"), outcome, options, NOW, 0.0);
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_callback_leaves_the_job_failed_for_what_it_had_failed_for() {
+    fn cancelled_callback_keeps_the_failure_reason() {
         let failing = JobMeta { failing: Some(FailReason::Exhausted), attempts: 3, ..JobMeta::named("x") };
         let ran = Policy::default().end(
             failing.clone(),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_had_not_begun_says_so() {
+    fn cancelled_unstarted_job_says_so() {
         let meta = rests(Policy::cancel(JobMeta { attempts: 2, ..JobMeta::named("x") }, NOW));
         assert_eq!((meta.failed, meta.attempts), (Some(FailReason::Cancelled), 2));
         assert_eq!(meta.last_error(), "cancelled before it began");

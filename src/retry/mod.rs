@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_tried_again_until_the_attempts_are_used() {
+    fn error_is_retried_until_attempts_are_used() {
         let Destination::Delayed(delay, meta) = after(0, 0, error(RetryDecision::ByPolicy)) else { panic!() };
         assert_eq!((delay, meta.attempts, meta.errors.len()), (SECOND, 1, 1));
         let Destination::Delayed(delay, _) = after(1, 0, error(RetryDecision::ByPolicy)) else { panic!() };
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_callback_ends_in_failed_whatever_becomes_of_it() {
+    fn failed_callback_always_ends_in_failed() {
         let Destination::Front(failing) = Policy::via_callback(after(2, 0, error(RetryDecision::ByPolicy)))
         else {
             panic!()
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_callback_whose_worker_dies_runs_again_until_it_has_killed_three() {
+    fn crashing_failed_callback_reruns_until_third_crash() {
         let Destination::Front(failing) = Policy::via_callback(after(2, 0, error(RetryDecision::ByPolicy)))
         else {
             panic!()
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_is_too_late_is_not_an_attempt() {
+    fn expired_job_is_no_attempt() {
         let with_callback = JobOptions { failed: true, ..JobOptions::default() };
         let place = Policy::expire(JobMeta::named("x"), with_callback, NOW);
         assert!(matches!(place, Destination::Front(meta) if meta.failing == Some(FailReason::Expired)));
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_handler_wants_goes_before_the_channel_and_behind_the_push() {
+    fn retry_options_precedence_is_push_handler_channel() {
         let policy =
             policy(BackoffKind::Fixed).with(JobOptions { max_attempts: Some(7), ..Default::default() });
         assert_eq!(policy.max_attempts(&JobMeta::named("x")), 7);
@@ -317,14 +317,14 @@ mod tests {
     }
 
     #[test]
-    fn a_time_out_counts_like_an_error() {
+    fn time_out_counts_like_an_error() {
         let late = || Outcome::TimedOut { limit: 2 * SECOND };
         assert!(matches!(after(0, 0, late()), Destination::Delayed(_, m) if m.attempts == 1));
         assert_eq!(reason(&after(2, 0, late())), Some(FailReason::Timeout));
     }
 
     #[test]
-    fn the_first_crash_goes_to_the_front_the_second_waits_the_third_is_poison() {
+    fn crashes_go_front_then_delayed_then_poison() {
         let crash = || Outcome::Crashed { how: "was killed".into() };
         assert!(matches!(after(0, 0, crash()), Destination::Front(m) if (m.attempts, m.crashes) == (1, 1)));
         assert!(matches!(after(1, 1, crash()), Destination::Delayed(_, m) if m.crashes == 2));
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_jobs_doing_is_not_counted() {
+    fn external_causes_are_not_counted() {
         let place = after(1, 1, Outcome::Interrupted);
         assert!(matches!(place, Destination::Front(m) if (m.attempts, m.crashes) == (1, 1)));
         let place = after(1, 0, Outcome::CrashedInCompany);
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_is_that_of_the_configuration() {
+    fn default_policy_matches_the_configuration() {
         let config = crate::config::Config::built_in(std::path::Path::new("/"));
         assert_eq!(Policy::of(&config.channels["default"]), Policy::default());
     }
@@ -375,7 +375,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn attempts_never_pass_their_limit_and_every_chain_of_endings_ends(
+        fn attempts_are_bounded_and_every_chain_ends(
             max in 1u32..20, endings in proptest::collection::vec(0u8..5, 1..60), chance in 0.0f64..1.0,
         ) {
             let policy = policy(BackoffKind::Exponential);

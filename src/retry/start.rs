@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_that_of_the_push_then_of_the_handler_then_of_the_channel() {
+    fn timeout_precedence_is_push_handler_channel() {
         assert_eq!(timeout(None, None), Some(10 * SECOND));
         assert_eq!(timeout(None, Some(SECOND)), Some(SECOND));
         assert_eq!(timeout(None, Some(Duration::ZERO)), None);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_is_too_late_does_not_run_but_its_callback_does() {
+    fn expired_job_runs_its_callback_only() {
         let late = JobMeta { expires_in_ms: Some(1_000), ..JobMeta::named("x") };
         assert_eq!(begin(&late, JobOptions::default()), StartDecision::Expired);
         let in_time = JobMeta { expires_in_ms: Some(1_001), ..JobMeta::named("x") };
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_held_until_the_start_is_freed_first_and_others_are_not() {
+    fn only_keys_until_start_are_freed_first() {
         let start =
             JobMeta { unique: Some("k".into()), unique_until: UniqueUntil::Start, ..JobMeta::named("x") };
         assert_eq!(release_before_start(ID, &start), Some(KeyRelease::Unique { id: ID, key: "k".into() }));

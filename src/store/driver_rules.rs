@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_bounded_in_jobs_and_bytes_but_one_job_always_goes() {
+    fn batch_is_bounded_but_admits_one_job() {
         assert!(check(&vec![job("1"); MAX_BATCH]).is_ok());
         assert!(matches!(check(&vec![job("1"); MAX_BATCH + 1]), Err(PushError::TooLarge)));
         let large = job(&format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES - 2)));
@@ -96,14 +96,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_job_that_breaks_a_rule_is_named_by_its_place() {
+    fn first_invalid_job_is_named_by_index() {
         let mut jobs = vec![job("1"); 3];
         jobs[1].meta.job = "no spaces".into();
         assert!(matches!(check(&jobs), Err(PushError::Job { index: 1, why: NewJobError::Name(_) })));
     }
 
     #[test]
-    fn a_job_is_due_now_later_or_too_late() {
+    fn job_is_due_delayed_or_expired() {
         let now = Timestamp(1_000);
         let later = now.after(Duration::from_secs(5));
         assert_eq!(due(Start::Now, now), Ok(None));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_cannot_be_read_is_shown_as_found() {
+    fn malformed_record_is_shown_as_found() {
         let shown = listed(JobId(7), JobState::Waiting, Timestamp(7), "{bad", "1".into());
         assert_eq!((shown.meta.job.as_str(), shown.payload.as_str()), ("?", "{bad\n1"));
         assert!(matches!(leased(JobId(7), "{bad", "1".into()), Leased::Malformed { .. }));

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_who_wait_while_a_try_fails_have_failed_with_it() {
+    async fn waiters_share_a_failed_open_attempt() {
         let (tries, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
         let (counted, mute) = (Arc::clone(&tries), Arc::clone(&answers));
         let late = LazyStore::new(move || {
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_tried_again_by_every_call_until_it_is_open_and_then_never_again() {
+    async fn every_call_retries_opening_until_success() {
         let tries = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&tries);
         let late = LazyStore::new(move || {

@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_the_count_and_then_one_comes_free_at_each_spacing() {
+    fn burst_is_the_count_then_one_per_spacing() {
         for (count, per) in [(1, 1), (3, 1_000_000), (7, 10), (10, 3), (1000, 60_000_000)] {
             let rate = Rate::of(count, Duration::from_micros(per));
             let (granted, unused, wait) = burst(rate, NOW, Timestamp(0));
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_and_the_smallest_numbers_are_in_range() {
+    fn extreme_rates_are_in_range() {
         for (count, per) in [(u32::MAX, Duration::ZERO), (u32::MAX, Duration::MAX), (1, Duration::MAX)] {
             let rate = Rate::of(count, per);
             let unused = rate.ask(Timestamp(0), NOW).unwrap();
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_too_far_ahead_counts_as_a_full_burst() {
+    fn state_too_far_ahead_counts_as_a_full_burst() {
         let rate = Rate::of(2, Duration::from_micros(10));
         assert_eq!(rate.ask(NOW.after(MAX_DELAY), NOW), Err(Duration::from_micros(5)));
     }

@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_the_addresses_of_a_name_only_public_ones_are_used() {
+    fn only_public_addresses_of_a_name_are_used() {
         let found =
             |all: &[&str]| all.iter().map(|a| SocketAddr::new(a.parse().unwrap(), 0)).collect::<Vec<_>>();
         let mixed = found(&["10.0.0.1", "8.8.8.8", "::1"]);

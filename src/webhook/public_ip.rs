@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn all_others_are_refused_in_every_dress() {
+    fn non_public_addresses_are_refused_in_any_notation() {
         let refused = [
             ("loopback", "127.0.0.1 127.255.255.255 ::1 ::ffff:127.0.0.1 64:ff9b::7f00:1 2002:7f00:1::"),
             ("no host", "0.0.0.0 0.1.2.3 :: ::ffff:0.0.0.0"),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_a_literal_a_number_in_disguise_or_a_name() {
+    fn host_is_literal_disguised_number_or_name() {
         assert_eq!(literal_ip("[::1]"), Some(Ipv6Addr::LOCALHOST.into()));
         assert_eq!(literal_ip("10.0.0.1"), Some(Ipv4Addr::new(10, 0, 0, 1).into()));
         for name in ["127.1", "0x7f000001", "2130706433", "0177.0.0.1", "127.0.0.1.", "a.0x7f", "1.2.3.4.5"] {

@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn longer_words_go_first_and_short_ones_stay() {
+    fn longest_secrets_are_redacted_first() {
         let redactor = Redactor::new(["abc", "Bearer hunter2", "hunter2"].map(str::to_owned).to_vec());
         assert_eq!(redactor.redact("abc: \"Bearer hunter2\", hunter2."), "abc: \"[hidden]\", [hidden].");
     }

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_says_which_job_it_is_and_carries_the_payload_as_it_is() {
+    async fn request_identifies_job_and_carries_payload_verbatim() {
         let ctx = Context::detached("App\\Mail", 2);
         let request = build(&settings(), &ctx, "{ \"a\":1 }".into(), 1_614_265_330).unwrap();
         assert_eq!(
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_two_channels_never_meet() {
+    fn ids_of_two_channels_differ() {
         let id = |channel| delivery_id(&Context::detached_in(channel));
         assert_eq!(id("a.b"), "a%2Eb-1");
         assert_ne!(id("a.b"), id("a_b"));

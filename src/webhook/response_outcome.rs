@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn every_class_of_answer_has_its_meaning() {
+    fn every_status_class_has_its_outcome() {
         for status in [200, 201, 202, 204, 299] {
             assert_eq!(end(status, Some("5")), Outcome::Done);
         }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_is_asked_for_is_kept_within_bounds() {
+    fn retry_after_is_bounded() {
         let after = |text| next(429, Some(text));
         let seconds = |n| RetryDecision::After(Duration::from_secs(n));
         assert_eq!(after(" 7 "), seconds(7));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_keeps_status_and_beginning_of_the_body() {
+    fn error_keeps_status_and_start_of_body() {
         let error = |body: &str| {
             let answer =
                 ReceivedResponse { status: StatusCode::NOT_FOUND, retry_after: None, body: body.into() };

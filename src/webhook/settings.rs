@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_urls_to_where_it_is_allowed_are_taken() {
+    fn only_complete_urls_to_allowed_hosts_are_valid() {
         let strict = AllowedUrls::default();
         assert_eq!(wrong("", strict), "is no URL");
         assert_eq!(wrong("https://ex ample.com", strict), "is no URL");
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_secret_in_a_url_is_not_shown() {
+    fn url_secrets_are_redacted() {
         let shown = |url, secret| WebhookUrl::parse(url, secret, AllowedUrls::default()).unwrap().to_string();
         assert_eq!(shown("https://a.example/hook?key=hunter2", false), "https://a.example/hook?[hidden]");
         assert_eq!(shown("https://a.example/T0/hunter2", true), "https://a.example/[hidden]");
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_ours_and_impossible_ones_are_refused() {
+    fn reserved_and_invalid_headers_are_refused() {
         for name in [
             "Webhook-Id",
             "webhook-signature",
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_survive_the_way_to_their_worker_and_print_no_secret() {
+    fn settings_reach_their_worker_and_print_no_secret() {
         let settings = Settings {
             url: WebhookUrl::parse("https://a.example/hook?key=hunter2", false, AllowedUrls::default())
                 .unwrap(),

@@ -82,7 +82,7 @@ mod tests {
     const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
 
     #[test]
-    fn the_published_vector_is_signed_as_published() {
+    fn published_signature_vector_matches() {
         let key = SigningKey::parse(SECRET).unwrap();
         assert_eq!(signature(std::slice::from_ref(&key), ID, 1_614_265_330, BODY), SIGNATURE);
         let other = SigningKey(vec![7; 32]);
@@ -91,14 +91,14 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_survives_the_way_to_its_worker_and_shows_nowhere_else() {
+    fn secret_reaches_its_worker_and_nothing_else() {
         let key = SigningKey::parse(SECRET).unwrap();
         assert_eq!(String::from(key.clone()), SECRET);
         assert_eq!(format!("{key:?}"), "[secret]");
     }
 
     #[test]
-    fn what_is_no_secret_is_refused_with_the_reason() {
+    fn invalid_secret_is_refused_with_reason() {
         let wrong = |text: &str| SigningKey::parse(text).unwrap_err();
         assert_eq!(wrong("hunter2"), "does not begin with \"whsec_\"");
         assert_eq!(wrong("whsec_ä"), "is not base64 after \"whsec_\"");

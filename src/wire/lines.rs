@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn every_split_of_a_stream_gives_the_same_lines() {
+    fn every_stream_split_gives_the_same_lines() {
         let stream = b"one\r\n\ntwo three\n{\"x\":1}\nrest";
         for split in 0..=stream.len() {
             let mut buffer = LineBuffer::new(100, 64);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_cut_and_the_next_one_is_whole_again() {
+    fn long_line_is_cut_and_the_next_is_whole() {
         let mut buffer = LineBuffer::new(4, 64);
         feed(&mut buffer, b"1234567890\nab\n1234\n");
         assert_eq!(lines(&mut buffer), ["1234…", "5678…", "90", "ab", "1234"]);

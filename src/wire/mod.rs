@@ -219,7 +219,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_a_worker_says_arrives_as_said(run in 0..u64::MAX / 2, outcome in outcomes(), text in ".{0,60}") {
+        fn worker_frames_round_trip(run in 0..u64::MAX / 2, outcome in outcomes(), text in ".{0,60}") {
             let frames = [
                 FromWorker::Ended { run, outcome },
                 FromWorker::Hello { protocol: 1, slots: 3, jobs: vec![spec(&text, false), spec("b", true)] },
@@ -241,13 +241,13 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn decoder_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode_from_worker(&bytes);
             let _ = decode_from_master(&bytes);
         }
 
         #[test]
-        fn a_payload_arrives_as_the_text_it_was(text in ".{0,60}", run in any::<u64>()) {
+        fn payload_text_round_trips(text in ".{0,60}", run in any::<u64>()) {
             let payload = serde_json::value::to_raw_value(&text).unwrap();
             let headers = BTreeMap::from([("traceparent".to_owned(), text)]);
             let frame = || RunFrame {
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_arrives_as_given() {
+    fn response_round_trips() {
         let answers = [
             Response::Granted,
             Response::Wait(SECOND),
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_may_be_null_but_not_missing() {
+    fn payload_may_be_null_but_not_missing() {
         let FromMaster::Run(frame) = decode_from_master(br#"{"type":"run","run":1,"payload":null}"#).unwrap()
         else {
             panic!("not a run")
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_write_by_hand_is_understood() {
+    fn hand_written_frames_are_accepted() {
         let ended = |line: &str| match decode_from_worker(line.as_bytes()).unwrap() {
             FromWorker::Ended { run: 5, outcome } => outcome,
             other => panic!("{other:?}"),
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_says_why() {
+    fn invalid_frame_has_a_reason() {
         let why = |line: &str| decode_from_worker(line.as_bytes()).unwrap_err().to_string();
         assert!(why("hello there").contains("hello there"));
         assert!(why(r#"{"type":"done"}"#).contains("needs \"run\""));

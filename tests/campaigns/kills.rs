@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::figures::{MARK, hold_to, inherited, mark, size};
-use crate::site::{Master, Site, until};
+use crate::fixture::{Fixture, Master, until};
+use crate::measurements::{MARK, assert_within, inherited, mark, size};
 
 /// A job whose tree is hard to get rid of: a session of its own, a double fork, a deaf one.
 const TREE: &str = "#!/bin/sh
@@ -22,26 +22,26 @@ const TREE_SIZE: usize = 6;
 const CHANNEL: &str = "[channels.default]\nmax_attempts = 100\n[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"./tree.sh\"]\nprotocol = \"exec\"\nmin_worker_number = 1\nmax_execute_seconds = 0\n";
 
 /// How soon nothing may be left.
-const GONE: Duration = Duration::from_millis(100);
+const KILL_LIMIT: Duration = Duration::from_millis(100);
 /// How soon there must be service again.
-const SERVING: Duration = Duration::from_secs(1);
+const RESTART_LIMIT: Duration = Duration::from_secs(1);
 
 struct Field {
-    site: Site,
+    fixture: Fixture,
     mark: String,
 }
 
 impl Field {
     fn new() -> Self {
-        let site = Site::sqlite(CHANNEL);
-        site.write("tree.sh", TREE);
-        Self { site, mark: mark() }
+        let fixture = Fixture::sqlite(CHANNEL);
+        fixture.write("tree.sh", TREE);
+        Self { fixture, mark: mark() }
     }
 
     fn listen(&self) -> Master {
-        let mut command = self.site.listen_command(&[]);
+        let mut command = self.fixture.listen_command(&[]);
         command.env(MARK, &self.mark);
-        self.site.listening(command)
+        self.fixture.listening(command)
     }
 
     /// Waits until a job's tree has grown below the master; answers everything but the master.
@@ -71,13 +71,13 @@ fn kill_9(pid: i32) -> Instant {
 }
 
 #[test]
-fn masters() {
+fn killed_masters_lose_nothing() {
     let field = Field::new();
     let rounds = size(25, 500);
     let (mut ends, mut starts) = (Vec::new(), Vec::new());
     let mut master = field.listen();
     for _ in 0..rounds {
-        field.site.push("x", "{}", &[]);
+        field.fixture.push("x", "{}", &[]);
         let below = field.grown(&master);
         let killed = kill_9(master.pid());
         ends.push(gone(&below, killed));
@@ -87,20 +87,20 @@ fn masters() {
         master = field.listen();
         starts.push(begun.elapsed());
     }
-    hold_to("master killed, last descendant gone", ends, GONE);
-    hold_to("next master serving", starts, SERVING);
-    let counts = field.site.counts("default");
+    assert_within("master killed, last descendant gone", ends, KILL_LIMIT);
+    assert_within("next master serving", starts, RESTART_LIMIT);
+    let counts = field.fixture.counts("default");
     assert_eq!(counts.total, rounds as u64, "no job is lost: {counts:?}");
     assert!(master.force_stop().success());
     assert_eq!(inherited(&field.mark), [0i32; 0]);
 }
 
 #[test]
-fn guardians() {
+fn killed_guardians_lose_nothing() {
     let field = Field::new();
     let rounds = size(25, 500);
     let (mut ends, mut again) = (Vec::new(), Vec::new());
-    let id = field.site.push("x", "{}", &[]);
+    let id = field.fixture.push("x", "{}", &[]);
     for _ in 0..rounds {
         // Each has a master of its own: a guardian that dies again and again is replaced ever more slowly.
         let master = field.listen();
@@ -112,8 +112,8 @@ fn guardians() {
         assert!(master.force_stop().success());
         assert_eq!(inherited(&field.mark), [0i32; 0]);
     }
-    hold_to("guardian killed, last descendant gone", ends, GONE);
-    hold_to("the job runs again under another", again, SERVING);
-    let shown = field.site.json(&["queue:show", &id.to_string()]);
+    assert_within("guardian killed, last descendant gone", ends, KILL_LIMIT);
+    assert_within("the job runs again under another", again, RESTART_LIMIT);
+    let shown = field.fixture.json(&["queue:show", &id.to_string()]);
     assert_eq!((shown["attempts"].as_u64(), shown["state"].as_str()), (Some(0), Some("waiting")), "{shown}");
 }

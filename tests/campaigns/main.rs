@@ -5,10 +5,10 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 #[allow(dead_code, reason = "other tests use more of it")]
-#[path = "../support/site.rs"]
-mod site;
+#[path = "../support/fixture.rs"]
+mod fixture;
 
-mod figures;
 mod kills;
+mod measurements;
 mod pid_one;
 mod signals;

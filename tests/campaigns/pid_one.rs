@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::figures::size;
-use crate::site::{BINARY, Master, Site, until};
+use crate::fixture::{BINARY, Fixture, Master, until};
+use crate::measurements::size;
 
 const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
 const UNSHARE: [&str; 4] = ["--pid", "--fork", "--mount-proc", "--kill-child"];
@@ -29,11 +29,11 @@ fn unshare() -> Option<Command> {
 }
 
 /// A master that is process 1, and its number outside.
-fn first_process(site: &Site) -> Option<(Master, i32)> {
+fn first_process(fixture: &Fixture) -> Option<(Master, i32)> {
     let mut command = unshare()?;
-    let listen = site.listen_command(&[]);
-    command.arg(BINARY).args(listen.get_args()).current_dir(site.path()).env("NO_COLOR", "1");
-    let unshare = site.listening(command);
+    let listen = fixture.listen_command(&[]);
+    command.arg(BINARY).args(listen.get_args()).current_dir(fixture.path()).env("NO_COLOR", "1");
+    let unshare = fixture.listening(command);
     let inner = until("process 1", || children(unshare.pid()).first().map(|child| child.0));
     Some((unshare, inner))
 }
@@ -50,9 +50,9 @@ fn children(pid: i32) -> Vec<(i32, char)> {
 }
 
 #[test]
-fn orphans_are_adopted_and_reaped_while_jobs_run_and_a_stop_comes_through() {
-    let site = Site::sqlite(POOL);
-    let Some((unshare, master)) = first_process(&site) else { return };
+fn pid_1_reaps_orphans_and_stops() {
+    let fixture = Fixture::sqlite(POOL);
+    let Some((unshare, master)) = first_process(&fixture) else { return };
     let orphans = size(100, 1_000);
     let before = children(master).len();
     // Somebody enters the container, leaves processes behind in sessions of their own or not, and goes.
@@ -69,8 +69,8 @@ fn orphans_are_adopted_and_reaped_while_jobs_run_and_a_stop_comes_through() {
         entered.try_wait().unwrap().filter(|_| most > 0)
     });
     let adopted = children(master).len().saturating_sub(before).max(most);
-    let pushed = site.push("noop", "{}", &[]);
-    site.until("default", "a job beside the orphans", |c| c.done == 1);
+    let pushed = fixture.push("noop", "{}", &[]);
+    fixture.until("default", "a job beside the orphans", |c| c.done == 1);
     until("all to be reaped", || (children(master).len() == before).then_some(()));
     println!("{adopted} of {orphans} orphans seen at once, all reaped after {:?}", begun.elapsed());
     assert!(adopted * 2 >= orphans, "only {adopted} of {orphans} came to the master: what was tested?");
@@ -84,11 +84,11 @@ fn orphans_are_adopted_and_reaped_while_jobs_run_and_a_stop_comes_through() {
 }
 
 #[test]
-fn every_stop_signal_ends_the_first_process_also_while_it_starts() {
+fn stop_signals_end_pid_1_even_during_startup() {
     for (signal, early) in
         [(Signal::SIGTERM, false), (Signal::SIGINT, false), (Signal::SIGQUIT, false), (Signal::SIGTERM, true)]
     {
-        let site = Site::sqlite(POOL);
+        let fixture = Fixture::sqlite(POOL);
         let master = if early {
             // A store that does not answer keeps the start waiting.
             let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -96,15 +96,15 @@ fn every_stop_signal_ends_the_first_process_also_while_it_starts() {
             let config = format!(
                 "[defaults]\npid_path = \"run\"\ndriver = {{ type = \"redis\", connection = {{ port = {port}, read_write_timeout = 60 }} }}\n{POOL}"
             );
-            site.write("aint-queue.toml", &config);
+            fixture.write("aint-queue.toml", &config);
             let Some(mut command) = unshare() else { return };
-            command.arg(BINARY).args(site.listen_command(&[]).get_args()).current_dir(site.path());
-            let unshare = site.start(command);
+            command.arg(BINARY).args(fixture.listen_command(&[]).get_args()).current_dir(fixture.path());
+            let unshare = fixture.start(command);
             drop(silent.accept().map(std::mem::forget));
             let inner = until("process 1", || children(unshare.pid()).first().map(|child| child.0));
             (unshare, inner)
         } else {
-            let Some(master) = first_process(&site) else { return };
+            let Some(master) = first_process(&fixture) else { return };
             master
         };
         let asked = Instant::now();

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal::{self, *};
 use serde_json::Value;
 
-use crate::figures::{MARK, inherited, mark, size};
-use crate::site::{Master, Site, until};
+use crate::fixture::{Fixture, Master, until};
+use crate::measurements::{MARK, inherited, mark, size};
 
 const POOL: &str = "[channels.default]\nstop_wait_seconds = 5\n[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\nmax_worker_number = 2\n";
 /// What comes in any order: reloads, and what means nothing. Nobody's terminal goes away here, so SIGHUP is a reload.
@@ -17,7 +17,7 @@ const HARMLESS: [Signal; 10] =
     [SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGCHLD, SIGWINCH, SIGPIPE, SIGTSTP, SIGCONT];
 const STOPS: [Signal; 3] = [SIGTERM, SIGINT, SIGQUIT];
 /// Longer than any of these takes, unless it hangs.
-const BOUND: Duration = Duration::from_secs(20);
+const EXIT_LIMIT: Duration = Duration::from_secs(20);
 
 /// A random sequence; about every third holds something that stops.
 fn sequence(random: &mut fastrand::Rng) -> Vec<Signal> {
@@ -30,7 +30,7 @@ fn sequence(random: &mut fastrand::Rng) -> Vec<Signal> {
 
 /// The signals that reach a program in its first moment: a shell starts what it puts into the background deaf to some, and
 /// those are lost until the program listens.
-fn heard() -> Vec<Signal> {
+fn unignored_signals() -> Vec<Signal> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
     let ignored = u64::from_str_radix(mask, 16).unwrap();
@@ -38,9 +38,9 @@ fn heard() -> Vec<Signal> {
 }
 
 /// What the master says of its workers; an error means that it is on its way out.
-fn pool(site: &Site) -> std::io::Result<Value> {
-    let mut stream = UnixStream::connect(site.file("run/default.sock"))?;
-    stream.set_read_timeout(Some(BOUND))?;
+fn pool(fixture: &Fixture) -> std::io::Result<Value> {
+    let mut stream = UnixStream::connect(fixture.file("run/default.sock"))?;
+    stream.set_read_timeout(Some(EXIT_LIMIT))?;
     stream.write_all(b"{\"command\":\"status\"}\n")?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
@@ -49,10 +49,10 @@ fn pool(site: &Site) -> std::io::Result<Value> {
 }
 
 /// Waits for the end of all reloads; answers how many there were in the life of this master.
-fn reloaded(site: &Site, seed: u64) -> u64 {
+fn reloaded(fixture: &Fixture, seed: u64) -> u64 {
     let begun = Instant::now();
     loop {
-        let pool = pool(site).unwrap();
+        let pool = pool(fixture).unwrap();
         let (generation, rows) = (pool["generation"].as_u64().unwrap(), pool["rows"].as_array().unwrap());
         let is_new = |row: &Value| {
             row["generation"] == generation && (row["state"] == "idle" || row["state"] == "busy")
@@ -60,23 +60,23 @@ fn reloaded(site: &Site, seed: u64) -> u64 {
         if generation > 1 && pool["reload"].is_null() && rows.len() == 2 && rows.iter().all(is_new) {
             return generation - 1;
         }
-        assert!(begun.elapsed() < BOUND, "seed {seed}: a reload does not end: {pool}");
+        assert!(begun.elapsed() < EXIT_LIMIT, "seed {seed}: a reload does not end: {pool}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
 #[test]
-fn in_any_order() {
+fn random_signals_never_hang_the_master() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let site = Site::sqlite(POOL);
-    site.push_lines("default", (0..2_000).map(|_| r#"{"job":"sleep","payload":{"ms":10}}"#.to_owned()));
+    let fixture = Fixture::sqlite(POOL);
+    fixture.push_lines("default", (0..2_000).map(|_| r#"{"job":"sleep","payload":{"ms":10}}"#.to_owned()));
     let mark = mark();
     let listen = || {
-        let mut command = site.listen_command(&[]);
+        let mut command = fixture.listen_command(&[]);
         command.env(MARK, &mark);
-        site.listening(command)
+        fixture.listening(command)
     };
     let mut master: Option<Master> = None;
     // Of the master that serves: whether a reload was asked of it. Of all: how many.
@@ -95,18 +95,18 @@ fn in_any_order() {
         asked_to_reload |= sent.iter().any(|signal| matches!(signal, SIGHUP | SIGUSR1));
         if !sent.iter().any(|signal| STOPS.contains(signal)) {
             let said =
-                pool(&site).unwrap_or_else(|e| panic!("round {round} of {seed}: {sent:?} ended it: {e}"));
+                pool(&fixture).unwrap_or_else(|e| panic!("round {round} of {seed}: {sent:?} ended it: {e}"));
             assert!(said.is_object(), "round {round} of {seed}: {sent:?}: {said}");
             // Now and then all that was asked for is waited for: it ends, with everything in its place.
             if asked_to_reload && random.usize(..8) == 0 {
-                reloads += reloaded(&site, seed);
+                reloads += reloaded(&fixture, seed);
             }
             continue;
         }
         asked_to_reload = false;
         let asked = Instant::now();
         let status = master.take().unwrap().wait();
-        assert!(asked.elapsed() < BOUND, "round {round} of {seed}: {sent:?} took {:?}", asked.elapsed());
+        assert!(asked.elapsed() < EXIT_LIMIT, "round {round} of {seed}: {sent:?} took {:?}", asked.elapsed());
         assert!(status.success(), "round {round} of {seed}: {sent:?} ended it with {status}");
         assert_eq!(inherited(&mark), [0i32; 0], "round {round} of {seed}: {sent:?}");
         ended += 1;
@@ -116,35 +116,35 @@ fn in_any_order() {
     if let Some(master) = master {
         assert!(master.stop().success());
     }
-    let counts = site.counts("default");
+    let counts = fixture.counts("default");
     assert_eq!((counts.total, counts.failed, counts.reserved), (2_000, 0, 0), "seed {seed}");
 }
 
 #[test]
-fn while_it_starts() {
+fn stop_signals_during_startup_end_the_master() {
     let rounds = size(60, 3_000);
     let offsets = Duration::from_millis(300);
-    let stops = heard();
+    let stops = unignored_signals();
     let (mut early, mut before, mut served) = (0, 0, 0);
     for round in 0..rounds {
-        let site = Site::sqlite(POOL);
+        let fixture = Fixture::sqlite(POOL);
         let mark = mark();
         let signal = stops[round % stops.len()];
-        let mut command = site.listen_command(&[]);
+        let mut command = fixture.listen_command(&[]);
         command.env(MARK, &mark);
-        let master = site.start(command);
+        let master = fixture.start(command);
         std::thread::sleep(offsets * u32::try_from(round).unwrap() / u32::try_from(rounds).unwrap());
         master.signal(signal);
         let asked = Instant::now();
         let log = master.log_path();
         let status = master.wait();
-        assert!(asked.elapsed() < BOUND, "{signal} in round {round} took {:?}", asked.elapsed());
+        assert!(asked.elapsed() < EXIT_LIMIT, "{signal} in round {round} took {:?}", asked.elapsed());
         let log = std::fs::read_to_string(log).unwrap();
         match status.signal() {
             // The system's own answer, before the program had its first word.
             Some(by) => {
                 assert_eq!(by, signal as i32, "round {round}: {log}");
-                assert!(log.is_empty() && !site.file("run").exists(), "round {round}: {log}");
+                assert!(log.is_empty() && !fixture.file("run").exists(), "round {round}: {log}");
                 early += 1;
             }
             None => assert!(status.success(), "{signal} in round {round} ended it with {status}: {log}"),
@@ -152,8 +152,8 @@ fn while_it_starts() {
         before += usize::from(log.contains("stopped before it served"));
         served += usize::from(log.contains("\"listening\""));
         until("nobody to be left", || inherited(&mark).is_empty().then_some(()));
-        assert!(!site.file("run/default-master.pid").exists(), "round {round}: {log}");
-        assert!(!site.file("run/default.sock").exists(), "round {round}: {log}");
+        assert!(!fixture.file("run/default-master.pid").exists(), "round {round}: {log}");
+        assert!(!fixture.file("run/default.sock").exists(), "round {round}: {log}");
     }
     println!(
         "{rounds} starts: {early} before the first word, {before} before they served, {served} while serving"

@@ -3,14 +3,14 @@
 #![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-mod cancels;
-mod endings;
-mod faulty;
-mod keys;
+mod cancellation;
+mod faulty_store;
+mod fixture;
+mod max_handle_number;
+mod misbehaving_workers;
 mod modes;
 mod outages;
 mod quiet;
 mod reload;
-mod rig;
-mod spent;
-mod strange;
+mod run_outcomes;
+mod unique_keys;

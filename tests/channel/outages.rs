@@ -10,8 +10,8 @@ use aint_queue::pool::plan::Plan;
 use aint_queue::store::model::Model;
 use aint_queue::store::{Clear, Reap, Store};
 
-use crate::faulty::{Fault, Faulty};
-use crate::rig::{Options, job, rig};
+use crate::faulty_store::{Fault, FaultyStore};
+use crate::fixture::{Options, job, start_channel};
 
 fn model() -> Model {
     Model::ticking(Timestamp(1_790_000_000_000_000))
@@ -22,7 +22,7 @@ fn options(plan: Plan, store: Arc<dyn Store>) -> Options {
 }
 
 /// A program that leaves a line per run in a file.
-fn counting(dir: &tempfile::TempDir) -> (String, std::path::PathBuf) {
+fn counting_program(dir: &tempfile::TempDir) -> (String, std::path::PathBuf) {
     let file = dir.path().join("runs");
     (format!("echo \"$(cat)\" >> '{}'", file.display()), file)
 }
@@ -37,53 +37,54 @@ fn every(n: usize, fault: Fault) -> impl FnMut(&str) -> Fault + Send {
 }
 
 #[tokio::test]
-async fn with_lost_replies_every_job_runs_once() {
+async fn lost_replies_run_every_job_once() {
     for fault in [Fault::ReplyLost, Fault::Lost] {
         let dir = tempfile::tempdir().unwrap();
-        let (script, file) = counting(&dir);
-        let store = Faulty::new(model(), every(3, fault));
-        let rig = rig(options(Plan::process_pool(1, 4, 1), Arc::new(store)).script(&script)).await;
+        let (script, file) = counting_program(&dir);
+        let store = FaultyStore::new(model(), every(3, fault));
+        let fixture =
+            start_channel(options(Plan::process_pool(1, 4, 1), Arc::new(store)).script(&script)).await;
         let jobs: Vec<_> = (0..60).map(|n| job("x", &n.to_string())).collect();
-        rig.push(&jobs).await;
-        rig.until("all done", |s| s.done == 60).await;
+        fixture.push(&jobs).await;
+        fixture.until("all done", |s| s.done == 60).await;
         let runs = std::fs::read_to_string(&file).unwrap();
         let mut seen: Vec<u32> = runs.lines().map(|line| line.parse().unwrap()).collect();
         seen.sort_unstable();
         assert_eq!(seen, (0..60).collect::<Vec<_>>(), "{fault:?}");
-        assert!(rig.stop(false).await.settled);
+        assert!(fixture.stop(false).await.settled);
     }
 }
 
 #[tokio::test]
-async fn with_lost_replies_failures_are_counted_once() {
-    let store = Faulty::new(model(), every(2, Fault::ReplyLost));
-    let rig = rig(options(Plan::coroutine(20, 0), Arc::new(store))).await;
-    let ids = rig.push(&vec![job("fail", "{}"); 30]).await;
-    rig.until("all failed", |s| s.failed == 30).await;
+async fn lost_replies_count_failures_once() {
+    let store = FaultyStore::new(model(), every(2, Fault::ReplyLost));
+    let fixture = start_channel(options(Plan::coroutine(20, 0), Arc::new(store))).await;
+    let ids = fixture.push(&vec![job("fail", "{}"); 30]).await;
+    fixture.until("all failed", |s| s.failed == 30).await;
     for id in ids {
-        let meta = rig.get(id).await.meta;
+        let meta = fixture.get(id).await.meta;
         assert_eq!((meta.attempts, meta.errors.len()), (3, 3), "job {id}");
     }
-    rig.stop(false).await;
+    fixture.stop(false).await;
 }
 
 #[tokio::test]
-async fn after_an_outage_work_resumes_within_two_seconds() {
+async fn work_resumes_within_two_seconds_of_outage() {
     let down = Arc::new(AtomicBool::new(false));
     let calls = Arc::new(AtomicUsize::new(0));
     let (is_down, count) = (Arc::clone(&down), Arc::clone(&calls));
-    let store = Faulty::new(model(), move |_| {
+    let store = FaultyStore::new(model(), move |_| {
         count.fetch_add(1, Ordering::Relaxed);
         if is_down.load(Ordering::Relaxed) { Fault::Lost } else { Fault::None }
     });
-    let rig = rig(options(Plan::process_pool(2, 2, 0), Arc::new(store))).await;
-    rig.push(&vec![job("noop", "{}"); 20]).await;
-    rig.until("the first jobs", |s| s.done == 20).await;
+    let fixture = start_channel(options(Plan::process_pool(2, 2, 0), Arc::new(store))).await;
+    fixture.push(&vec![job("noop", "{}"); 20]).await;
+    fixture.until("the first jobs", |s| s.done == 20).await;
 
     down.store(true, Ordering::Relaxed);
-    rig.push(&vec![job("noop", "{}"); 20]).await;
+    fixture.push(&vec![job("noop", "{}"); 20]).await;
     let begun = Instant::now();
-    while rig.report().await.store_error.is_none() {
+    while fixture.report().await.store_error.is_none() {
         assert!(begun.elapsed() < Duration::from_secs(10), "the trouble is reported");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -93,81 +94,81 @@ async fn after_an_outage_work_resumes_within_two_seconds() {
 
     down.store(false, Ordering::Relaxed);
     let back = Instant::now();
-    rig.until("the rest", |s| s.done == 40).await;
+    fixture.until("the rest", |s| s.done == 40).await;
     assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
-    assert_eq!(rig.report().await.store_error, None);
-    rig.stop(false).await;
+    assert_eq!(fixture.report().await.store_error, None);
+    fixture.stop(false).await;
 }
 
 #[tokio::test]
-async fn a_lost_lease_kills_what_runs_and_the_job_runs_again_for_a_new_owner() {
-    let store = Faulty::new(model(), |_| Fault::None);
+async fn lost_lease_kills_runs_and_new_owner_reruns_them() {
+    let store = FaultyStore::new(model(), |_| Fault::None);
     let model = Arc::clone(&store.model);
-    let rig = rig(options(Plan::process_pool(2, 2, 0), Arc::new(store))).await;
-    let ids = rig.push(&[job("sleep", r#"{"ms":60000}"#)]).await;
-    rig.until("it to run", |s| s.reserved == 1).await;
-    let running = rig.report().await;
+    let fixture = start_channel(options(Plan::process_pool(2, 2, 0), Arc::new(store))).await;
+    let ids = fixture.push(&[job("sleep", r#"{"ms":60000}"#)]).await;
+    fixture.until("it to run", |s| s.reserved == 1).await;
+    let running = fixture.report().await;
     assert_eq!(running.running, 1);
     let owner = model.owners().pop().expect("the channel is an owner");
     model.reap(Reap::Owner(&owner)).await.unwrap();
     // Any turn tells it; a push makes it take one.
-    rig.push(&[job("noop", "{}")]).await;
-    rig.until("the other job", |s| s.done == 1).await;
-    rig.until("it to run again", |s| s.reserved == 1).await;
-    let meta = rig.get(ids[0]).await.meta;
+    fixture.push(&[job("noop", "{}")]).await;
+    fixture.until("the other job", |s| s.done == 1).await;
+    fixture.until("it to run again", |s| s.reserved == 1).await;
+    let meta = fixture.get(ids[0]).await.meta;
     assert_eq!((meta.lost, meta.attempts), (1, 0));
-    let now = rig.report().await;
+    let now = fixture.report().await;
     assert!(running.pids.iter().all(|pid| !now.pids.contains(pid)), "the old workers are gone");
-    rig.stop(true).await;
+    fixture.stop(true).await;
 }
 
 #[tokio::test]
-async fn a_cleared_reserved_job_is_ended_and_its_result_counts_for_nothing() {
-    let rig = rig(Options::new(Plan::coroutine(2, 0))).await;
-    rig.push(&[job("sleep", r#"{"ms":60000}"#)]).await;
-    rig.until("it to run", |s| s.reserved == 1).await;
-    rig.store.clear(Clear { reserved: true, ..Clear::default() }).await.unwrap();
+async fn cleared_reserved_job_is_ended_and_not_settled() {
+    let fixture = start_channel(Options::new(Plan::coroutine(2, 0))).await;
+    fixture.push(&[job("sleep", r#"{"ms":60000}"#)]).await;
+    fixture.until("it to run", |s| s.reserved == 1).await;
+    fixture.store.clear(Clear { reserved: true, ..Clear::default() }).await.unwrap();
     // The next turns find that the counts differ.
-    rig.push(&[job("noop", "{}")]).await;
+    fixture.push(&[job("noop", "{}")]).await;
     let begun = Instant::now();
-    while rig.report().await.running > 0 {
+    while fixture.report().await.running > 0 {
         assert!(begun.elapsed() < Duration::from_secs(8), "its run is ended");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let status = rig.until("the next job", |s| s.done == 1).await;
+    let status = fixture.until("the next job", |s| s.done == 1).await;
     assert_eq!((status.cleared, status.reserved, status.failed), (1, 0, 0));
-    rig.stop(true).await;
+    fixture.stop(true).await;
 }
 
 #[tokio::test]
-async fn an_idle_channel_that_sleeps_long_is_back_within_two_seconds_too() {
+async fn idle_channel_resumes_within_two_seconds_of_outage() {
     let down = Arc::new(AtomicBool::new(true));
     let waits = Arc::new(AtomicUsize::new(0));
     let (is_down, count) = (Arc::clone(&down), Arc::clone(&waits));
-    let store = Faulty::new(model(), move |call| {
+    let store = FaultyStore::new(model(), move |call| {
         let fails = call == "wait" && is_down.load(Ordering::Relaxed);
         count.fetch_add(usize::from(fails), Ordering::Relaxed);
         if fails { Fault::Lost } else { Fault::None }
     });
     let mut options = options(Plan::process_pool(1, 1, 0), Arc::new(store));
     options.sleep = Duration::from_secs(60);
-    let rig = rig(options).await;
+    let fixture = start_channel(options).await;
     while waits.load(Ordering::Relaxed) == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     down.store(false, Ordering::Relaxed);
-    rig.push(&[job("noop", "{}")]).await;
+    fixture.push(&[job("noop", "{}")]).await;
     let back = Instant::now();
-    rig.until("the job", |s| s.done == 1).await;
+    fixture.until("the job", |s| s.done == 1).await;
     assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
-    rig.stop(false).await;
+    fixture.stop(false).await;
 }
 
 #[tokio::test]
-async fn a_channel_for_one_job_runs_one_although_the_reply_is_lost() {
+async fn single_job_channel_runs_one_despite_lost_reply() {
     for scope in ["next", "only"] {
         let (mut turns, mut takes) = (0, 0);
-        let store = Faulty::new(model(), move |call| {
+        let store = FaultyStore::new(model(), move |call| {
             turns += usize::from(call == "turn");
             takes += usize::from(call == "take");
             // The first turn asks for the time, the second one for a job.
@@ -178,9 +179,9 @@ async fn a_channel_for_one_job_runs_one_although_the_reply_is_lost() {
         let id = pushed[0].id();
         let mut options = options(Plan::process_pool(1, 1, 0), Arc::new(store));
         options.scope = if scope == "next" { Scope::Next } else { Scope::Only(id) };
-        let rig = rig(options).await;
-        let store = Arc::clone(&rig.store);
-        let stopped = rig.ended().await;
+        let fixture = start_channel(options).await;
+        let store = Arc::clone(&fixture.store);
+        let stopped = fixture.ended().await;
         assert_eq!(stopped.job, Some(id), "{scope}");
         let status = store.status().await.unwrap();
         assert_eq!((status.waiting, status.delayed), (2, 1), "{scope}");

@@ -1,21 +1,21 @@
 //! `queue:cancel` without a master.
 
-use crate::rig::{Rig, assert_transcript};
+use crate::fixture::{Fixture, assert_transcript};
 
 #[test]
-fn what_is_cancelled_and_what_is_not_is_told() {
-    let mut rig = Rig::new();
-    let failed = rig.fail(&[("send_email", "no route to host")])[0].to_string();
-    let waiting = rig.push(&["noop", "--unique", "report"]).to_string();
-    let delayed = rig.push(&["noop", "--delay", "1h"]).to_string();
-    rig.run(&["queue:cancel", &waiting, &delayed, &failed, "17"]);
-    rig.run(&["queue:cancel", &waiting]);
-    rig.run(&["queue:cancel", &waiting, "--json"]);
-    rig.run(&["queue:failed"]);
+fn cancel_reports_each_job() {
+    let mut fixture = Fixture::new();
+    let failed = fixture.fail(&[("send_email", "no route to host")])[0].to_string();
+    let waiting = fixture.push(&["noop", "--unique", "report"]).to_string();
+    let delayed = fixture.push(&["noop", "--delay", "1h"]).to_string();
+    fixture.run(&["queue:cancel", &waiting, &delayed, &failed, "17"]);
+    fixture.run(&["queue:cancel", &waiting]);
+    fixture.run(&["queue:cancel", &waiting, "--json"]);
+    fixture.run(&["queue:failed"]);
     // Its key is free.
-    rig.push(&["noop", "--unique", "report"]);
-    rig.run(&["queue:cancel"]);
-    rig.run(&["queue:cancel", "seventeen"]);
-    rig.run(&["queue:cancel", "17", "--channel", "mail"]);
-    assert_transcript!(rig);
+    fixture.push(&["noop", "--unique", "report"]);
+    fixture.run(&["queue:cancel"]);
+    fixture.run(&["queue:cancel", "seventeen"]);
+    fixture.run(&["queue:cancel", "17", "--channel", "mail"]);
+    assert_transcript!(fixture);
 }

@@ -6,43 +6,43 @@ use std::process::Stdio;
 
 use nix::pty::openpty;
 
-use crate::rig::{Rig, assert_transcript};
+use crate::fixture::{Fixture, assert_transcript};
 
-fn filled() -> Rig {
-    let mut rig = Rig::new();
-    rig.fail(&[("noop", "x")]);
-    rig.push(&["noop"]);
-    rig.push(&["noop", "--delay", "1h"]);
-    rig
+fn filled() -> Fixture {
+    let mut fixture = Fixture::new();
+    fixture.fail(&[("noop", "x")]);
+    fixture.push(&["noop"]);
+    fixture.push(&["noop", "--delay", "1h"]);
+    fixture
 }
 
 #[test]
-fn without_a_terminal_nothing_is_removed_unless_told_so() {
-    let mut rig = filled();
+fn clear_without_terminal_needs_force() {
+    let mut fixture = filled();
     for args in [&["queue:clear"][..], &["queue:clear", "--all"], &["queue:clear", "-n"]] {
-        assert_eq!(rig.feed(args, b"y\n").code, 2, "{args:?}");
+        assert_eq!(fixture.run_with_stdin(args, b"y\n").code, 2, "{args:?}");
     }
-    assert_eq!(rig.status()["total"], 3);
-    assert_transcript!(rig);
+    assert_eq!(fixture.status()["total"], 3);
+    assert_transcript!(fixture);
 }
 
 #[test]
-fn each_state_goes_when_it_is_asked_for() {
-    let mut rig = filled();
-    rig.run(&["queue:clear", "--yes"]);
-    assert_eq!(rig.status()["failed"], 1);
-    rig.run(&["queue:clear", "--failed", "-y", "--json"]);
-    rig.run(&["queue:clear", "--all", "--reserved", "-y"]);
-    let status = rig.status();
+fn clear_removes_the_named_states() {
+    let mut fixture = filled();
+    fixture.run(&["queue:clear", "--yes"]);
+    assert_eq!(fixture.status()["failed"], 1);
+    fixture.run(&["queue:clear", "--failed", "-y", "--json"]);
+    fixture.run(&["queue:clear", "--all", "--reserved", "-y"]);
+    let status = fixture.status();
     assert_eq!((&status["total"], &status["cleared"]), (&0.into(), &3.into()));
-    assert_transcript!(rig);
+    assert_transcript!(fixture);
 }
 
 /// Runs `queue:clear` on a terminal of its own, types `answer`, and returns what the terminal showed and the exit code.
-fn on_a_terminal(rig: &Rig, answer: &str) -> (String, i32) {
+fn on_a_terminal(fixture: &Fixture, answer: &str) -> (String, i32) {
     let pty = openpty(None, None).unwrap();
     let end = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
-    let mut child = rig
+    let mut child = fixture
         .command(&["queue:clear"])
         .stdin(end(&pty.slave))
         .stdout(end(&pty.slave))
@@ -65,10 +65,10 @@ fn on_a_terminal(rig: &Rig, answer: &str) -> (String, i32) {
 }
 
 #[test]
-fn on_a_terminal_the_answer_decides() {
-    let mut rig = filled();
+fn clear_asks_on_a_terminal() {
+    let mut fixture = filled();
     for no in ["n", "", "what?"] {
-        let (shown, code) = on_a_terminal(&rig, no);
+        let (shown, code) = on_a_terminal(&fixture, no);
         assert_eq!(code, 1);
         assert!(
             shown.contains("Remove 1 waiting and 1 delayed jobs of channel \"default\" for good? [y/N]"),
@@ -76,9 +76,9 @@ fn on_a_terminal_the_answer_decides() {
         );
         assert!(shown.contains("the answer was no"), "{shown}");
     }
-    assert_eq!(rig.status()["total"], 3);
-    let (shown, code) = on_a_terminal(&rig, "y");
+    assert_eq!(fixture.status()["total"], 3);
+    let (shown, code) = on_a_terminal(&fixture, "y");
     assert_eq!(code, 0);
     assert!(shown.contains("Removed 1 waiting and 1 delayed jobs"), "{shown}");
-    assert_eq!(rig.status()["total"], 1);
+    assert_eq!(fixture.status()["total"], 1);
 }

@@ -6,12 +6,12 @@ use std::process::Stdio;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::rig::Rig;
+use crate::fixture::Fixture;
 
 #[test]
-fn the_demo_accounts_for_every_job_and_fits_a_narrow_terminal() {
-    let mut rig = Rig::new();
-    let said = rig.run(&["demo"]);
+fn demo_counts_every_job_on_a_narrow_terminal() {
+    let mut fixture = Fixture::new();
+    let said = fixture.run(&["demo"]);
     assert_eq!(said.code, 0, "{}", said.err);
     for text in
         ["default-queue (process-pool)", "mail-queue (coroutine)", "reports-queue (process)", "poison"]
@@ -21,14 +21,14 @@ fn the_demo_accounts_for_every_job_and_fits_a_narrow_terminal() {
     for line in said.out.lines().chain(said.err.lines()) {
         assert!(line.chars().count() <= 80, "too wide: {line}");
     }
-    assert!(crate::rig::holds_only(&rig.path("."), &[]), "the store of the demo is elsewhere");
+    assert!(crate::fixture::holds_only(&fixture.path("."), &[]), "the store of the demo is elsewhere");
 }
 
 #[test]
-fn an_interrupted_demo_ends_and_leaves_nothing() {
-    let rig = Rig::new();
-    let mut command = rig.command(&["demo"]);
-    command.env("TMPDIR", rig.path(".")).stdout(Stdio::null()).stderr(Stdio::piped());
+fn interrupted_demo_leaves_nothing() {
+    let fixture = Fixture::new();
+    let mut command = fixture.command(&["demo"]);
+    command.env("TMPDIR", fixture.path(".")).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
     // The first line of progress: the jobs are running.
@@ -37,5 +37,5 @@ fn an_interrupted_demo_ends_and_leaves_nothing() {
     let last = said.map_while(Result::ok).last().unwrap();
     assert!(last.contains("it was stopped before its end"), "{last}");
     assert_eq!(child.wait().unwrap().code(), Some(1));
-    assert!(crate::rig::holds_only(&rig.path("."), &[]), "the directory of the demo is gone");
+    assert!(crate::fixture::holds_only(&fixture.path("."), &[]), "the directory of the demo is gone");
 }

@@ -7,16 +7,16 @@ use aint_queue::job::Payload;
 use aint_queue::store::{PushError, Pushed};
 use aint_queue::{Config, PushOptions, Queue};
 
-use crate::rig::{Rig, runtime};
+use crate::fixture::{Fixture, runtime};
 
-fn config(rig: &Rig) -> Config {
-    Config::parse("[channels.default]", rig.path("aint-queue.toml")).unwrap()
+fn config(fixture: &Fixture) -> Config {
+    Config::parse("[channels.default]", fixture.path("aint-queue.toml")).unwrap()
 }
 
 #[test]
 fn blocking_and_asynchronous_jobs_are_pushed_alike() {
-    let mut rig = Rig::new();
-    let config = config(&rig);
+    let mut fixture = Fixture::new();
+    let config = config(&fixture);
     runtime().block_on(async {
         let queue = Queue::open(&config, "default").await.unwrap();
         let echo = Echo { message: "hello".to_owned() };
@@ -30,14 +30,14 @@ fn blocking_and_asynchronous_jobs_are_pushed_alike() {
         assert_eq!(queue.push_with(&Noop {}, &unique).await.unwrap(), Pushed::Existing(held.id()));
         queue.push_raw("elsewhere", Payload::parse("[1]").unwrap(), &PushOptions::new()).await.unwrap();
     });
-    let status = rig.status();
+    let status = fixture.status();
     assert_eq!((&status["waiting"], &status["delayed"]), (&4.into(), &2.into()));
 }
 
 #[test]
-fn many_jobs_go_in_batches_and_a_refusal_tells_what_went_before() {
-    let mut rig = Rig::new();
-    let config = config(&rig);
+fn batched_push_refusal_reports_pushed_jobs() {
+    let mut fixture = Fixture::new();
+    let config = config(&fixture);
     let text = |n: usize| Echo { message: "x".repeat(n) };
     runtime().block_on(async {
         let queue = Queue::open(&config, "default").await.unwrap();
@@ -56,13 +56,13 @@ fn many_jobs_go_in_batches_and_a_refusal_tells_what_went_before() {
         let error = queue.push_with(&text(1), &late).await.unwrap_err();
         assert_eq!(error.to_string(), "job 0 of the batch is refused: the delay is longer than ten years");
     });
-    assert_eq!(rig.status()["waiting"], 1700);
+    assert_eq!(fixture.status()["waiting"], 1700);
 }
 
 #[test]
-fn an_undeclared_channel_cannot_be_opened() {
-    let rig = Rig::new();
-    let config = config(&rig);
+fn undeclared_channel_cannot_be_opened() {
+    let fixture = Fixture::new();
+    let config = config(&fixture);
     let error = runtime().block_on(Queue::open(&config, "mail")).unwrap_err();
     assert!(error.to_string().contains("declared are: default"), "{error}");
 }

@@ -12,12 +12,12 @@ mod clear;
 mod config;
 mod demo;
 mod failed;
+mod fixture;
 mod general;
 mod library;
 mod operate;
 mod push;
 mod redis;
-mod rig;
 mod status;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "each test binary needs its own part of it")]

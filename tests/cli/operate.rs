@@ -1,54 +1,54 @@
 //! `queue:pause`, `queue:resume`, `queue:quiet`, `queue:scale` without a master.
 
-use crate::rig::{Rig, assert_transcript};
+use crate::fixture::{Fixture, assert_transcript};
 
 #[test]
-fn a_pause_is_set_shown_replaced_and_ended() {
-    let mut rig = Rig::with_channels(&["default", "mail"]);
-    rig.run(&["queue:pause"]);
-    rig.run(&["queue:pause", "--for", "1h30m", "--all"]);
-    rig.run(&["queue:status"]);
-    rig.run(&["queue:status", "-t", "mail", "--json"]);
-    rig.run(&["queue:pause", "-t", "mail", "--json"]);
-    rig.run(&["queue:resume", "--all"]);
-    rig.run(&["queue:resume", "-t", "mail", "--json"]);
-    rig.run(&["queue:resume", "-q"]);
-    assert_transcript!(rig);
+fn pause_is_set_shown_replaced_and_ended() {
+    let mut fixture = Fixture::with_channels(&["default", "mail"]);
+    fixture.run(&["queue:pause"]);
+    fixture.run(&["queue:pause", "--for", "1h30m", "--all"]);
+    fixture.run(&["queue:status"]);
+    fixture.run(&["queue:status", "-t", "mail", "--json"]);
+    fixture.run(&["queue:pause", "-t", "mail", "--json"]);
+    fixture.run(&["queue:resume", "--all"]);
+    fixture.run(&["queue:resume", "-t", "mail", "--json"]);
+    fixture.run(&["queue:resume", "-q"]);
+    assert_transcript!(fixture);
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_and_what_needs_a_master_says_so() {
-    let mut rig = Rig::with_channels(&["default", "mail"]);
+fn operate_refuses_bad_options_and_missing_master() {
+    let mut fixture = Fixture::with_channels(&["default", "mail"]);
     for time in ["0", "-5", "soon", "11 years"] {
-        rig.run(&["queue:pause", "--for", time]);
+        fixture.run(&["queue:pause", "--for", time]);
     }
-    rig.run(&["queue:pause", "--all", "-t", "mail"]);
-    rig.run(&["queue:pause", "-t", "male"]);
-    rig.run(&["queue:quiet"]);
-    rig.run(&["queue:quiet", "-t", "default", "-t", "mail", "--json"]);
-    rig.run(&["queue:quiet", "--all"]);
-    rig.run(&["queue:scale", "-1", "-t", "mail"]);
-    rig.run(&["queue:scale", "-t", "mail", "=2"]);
-    rig.run(&["queue:scale", "two"]);
-    rig.run(&["queue:scale", "--help"]);
-    assert_transcript!(rig);
+    fixture.run(&["queue:pause", "--all", "-t", "mail"]);
+    fixture.run(&["queue:pause", "-t", "male"]);
+    fixture.run(&["queue:quiet"]);
+    fixture.run(&["queue:quiet", "-t", "default", "-t", "mail", "--json"]);
+    fixture.run(&["queue:quiet", "--all"]);
+    fixture.run(&["queue:scale", "-1", "-t", "mail"]);
+    fixture.run(&["queue:scale", "-t", "mail", "=2"]);
+    fixture.run(&["queue:scale", "two"]);
+    fixture.run(&["queue:scale", "--help"]);
+    assert_transcript!(fixture);
 }
 
 #[test]
-fn a_channel_that_keeps_nothing_cannot_be_paused() {
-    let mut rig = Rig::with_config("[channels.default.driver]\ntype = \"sync\"\n");
-    assert_eq!(rig.run(&["queue:pause"]).code, 2);
-    assert_eq!(rig.run(&["queue:resume"]).code, 2);
-    assert_eq!(rig.run(&["queue:pause", "--all"]).code, 2);
+fn sync_channel_cannot_be_paused() {
+    let mut fixture = Fixture::with_config("[channels.default.driver]\ntype = \"sync\"\n");
+    assert_eq!(fixture.run(&["queue:pause"]).code, 2);
+    assert_eq!(fixture.run(&["queue:resume"]).code, 2);
+    assert_eq!(fixture.run(&["queue:pause", "--all"]).code, 2);
 }
 
 #[test]
-fn what_is_done_only_in_part_has_a_code_of_its_own() {
-    let mut rig = Rig::with_config("[channels.default]\n[channels.now.driver]\ntype = \"sync\"\n");
+fn partial_success_has_its_own_exit_code() {
+    let mut fixture = Fixture::with_config("[channels.default]\n[channels.now.driver]\ntype = \"sync\"\n");
     for channels in [["default", "now"], ["now", "default"]] {
-        let said = rig.run(&["queue:pause", "-t", channels[0], "-t", channels[1]]);
+        let said = fixture.run(&["queue:pause", "-t", channels[0], "-t", channels[1]]);
         assert!(said.code == 1 && said.err.contains("keeps nothing"), "{}", said.err);
     }
-    assert_eq!(rig.run(&["queue:pause", "-t", "now"]).code, 2);
-    assert_eq!(rig.run(&["queue:scale", "+1", "-t", "default", "-t", "now"]).code, 3);
+    assert_eq!(fixture.run(&["queue:pause", "-t", "now"]).code, 2);
+    assert_eq!(fixture.run(&["queue:scale", "+1", "-t", "default", "-t", "now"]).code, 3);
 }

@@ -2,13 +2,13 @@
 
 use std::fs;
 
-use crate::rig::Rig;
+use crate::fixture::Fixture;
 use crate::support::redis::{Server, free_port};
 
 /// What a user does, in the words of the commands, ids replaced.
-fn day(rig: &mut Rig) -> Vec<String> {
+fn day(fixture: &mut Fixture) -> Vec<String> {
     let lines: String = (0..700).map(|i| format!("{{\"job\":\"noop\",\"payload\":{i}}}\n")).collect();
-    rig.write("jobs.jsonl", lines);
+    fixture.write("jobs.jsonl", lines);
     let mut said = Vec::new();
     for args in [
         &["queue:push", "noop"][..],
@@ -22,7 +22,7 @@ fn day(rig: &mut Rig) -> Vec<String> {
         &["queue:reload-failed"],
         &["queue:status", "--json"],
     ] {
-        let answer = rig.run(args);
+        let answer = fixture.run(args);
         let all = format!("{} {}{}", answer.code, answer.out, answer.err);
         said.push(
             all.split(|c: char| !c.is_ascii_digit())
@@ -36,40 +36,40 @@ fn day(rig: &mut Rig) -> Vec<String> {
 }
 
 #[test]
-fn the_same_commands_say_the_same_on_both_stores() {
+fn commands_print_the_same_on_both_stores() {
     let server = Server::start();
     let port = server.config().port;
     let config = format!(
         "[defaults.driver]\ntype = \"sqlite\"\nconnection = {{ port = {port} }}\n[channels.default]\n"
     );
-    let mut rig = Rig::with_config(&config);
-    let on_sqlite = day(&mut rig);
-    rig.write("config/aint-queue.toml", config.replace("\"sqlite\"", "\"redis\""));
-    assert_eq!(day(&mut rig), on_sqlite);
-    assert!(rig.run(&["queue:status"]).out.contains(&format!("Store: redis at 127.0.0.1:{port}")));
+    let mut fixture = Fixture::with_config(&config);
+    let on_sqlite = day(&mut fixture);
+    fixture.write("config/aint-queue.toml", config.replace("\"sqlite\"", "\"redis\""));
+    assert_eq!(day(&mut fixture), on_sqlite);
+    assert!(fixture.run(&["queue:status"]).out.contains(&format!("Store: redis at 127.0.0.1:{port}")));
 }
 
 #[test]
-fn a_server_that_is_away_or_refuses_is_named_and_the_password_is_not() {
+fn unreachable_server_is_named_without_password() {
     let server = Server::start_with(&["--requirepass", "right"]);
     let config = |port: u16, password: &str| {
         format!(
             "[channels.default.driver]\ntype = \"redis\"\nconnection = {{ port = {port}, password = \"{password}\" }}"
         )
     };
-    let mut rig = Rig::with_config(&config(server.config().port, "hunter2"));
-    let wrong = rig.run(&["queue:push", "noop"]);
+    let mut fixture = Fixture::with_config(&config(server.config().port, "hunter2"));
+    let wrong = fixture.run(&["queue:push", "noop"]);
     assert_eq!(wrong.code, 5);
     assert!(wrong.err.starts_with("error: could not open channel \"default\": "), "{}", wrong.err);
     assert!(wrong.err.contains("password") && !wrong.err.contains("hunter2"), "{}", wrong.err);
 
-    rig.write("config/aint-queue.toml", config(server.config().port, "right"));
-    assert_eq!(rig.run(&["queue:push", "noop"]).code, 0);
+    fixture.write("config/aint-queue.toml", config(server.config().port, "right"));
+    assert_eq!(fixture.run(&["queue:push", "noop"]).code, 0);
 
-    rig.write("config/aint-queue.toml", config(free_port(), "hunter2"));
-    let away = rig.run(&["queue:status"]);
+    fixture.write("config/aint-queue.toml", config(free_port(), "hunter2"));
+    let away = fixture.run(&["queue:status"]);
     assert_eq!(away.code, 5);
     assert!(away.err.contains("Connection refused") && away.err.contains("\nhint: check that it runs"));
     assert!(!away.err.contains("hunter2"), "{}", away.err);
-    assert!(fs::read_dir(rig.path(".")).unwrap().count() == 1, "no SQLite file was made");
+    assert!(fs::read_dir(fixture.path(".")).unwrap().count() == 1, "no SQLite file was made");
 }

@@ -1,29 +1,29 @@
 //! `queue:status`.
 
-use crate::rig::{Rig, assert_transcript};
+use crate::fixture::{Fixture, assert_transcript};
 
 #[test]
-fn a_fresh_channel_has_the_table_users_know() {
-    let mut rig = Rig::with_channels(&["default"]);
-    rig.run(&["queue:status"]);
-    rig.run(&["queue:status", "--json"]);
-    rig.run(&["queue:status", "--ansi"]);
-    rig.run(&["queue:status", "-q"]);
-    assert_transcript!(rig);
+fn status_table_of_an_empty_channel() {
+    let mut fixture = Fixture::with_channels(&["default"]);
+    fixture.run(&["queue:status"]);
+    fixture.run(&["queue:status", "--json"]);
+    fixture.run(&["queue:status", "--ansi"]);
+    fixture.run(&["queue:status", "-q"]);
+    assert_transcript!(fixture);
 }
 
 #[test]
-fn several_channels_are_named_or_all() {
-    let mut rig = Rig::with_channels(&["default", "mail", "reports"]);
-    rig.push(&["noop", "-t", "mail"]);
-    rig.run(&["queue:status", "-t", "mail", "-t", "default", "-t", "mail"]);
-    rig.run(&["queue:status", "--all", "--json"]);
-    rig.run(&["queue:status", "--all", "-t", "mail"]);
-    assert_transcript!(rig);
+fn status_of_named_or_all_channels() {
+    let mut fixture = Fixture::with_channels(&["default", "mail", "reports"]);
+    fixture.push(&["noop", "-t", "mail"]);
+    fixture.run(&["queue:status", "-t", "mail", "-t", "default", "-t", "mail"]);
+    fixture.run(&["queue:status", "--all", "--json"]);
+    fixture.run(&["queue:status", "--all", "-t", "mail"]);
+    assert_transcript!(fixture);
 }
 
 #[test]
-fn a_store_that_is_not_available_does_not_hide_the_others() {
+fn unavailable_store_does_not_hide_other_channels() {
     let config = "
 [channels.default]
 [channels.far.driver]
@@ -32,12 +32,12 @@ connection = { port = 1, password = \"hunter2\" }
 [channels.broken.driver]
 path = \".\"
 ";
-    let mut rig = Rig::with_config(config);
-    let said = rig.run(&["queue:status", "--all", "--json"]);
+    let mut fixture = Fixture::with_config(config);
+    let said = fixture.run(&["queue:status", "--all", "--json"]);
     assert_eq!(said.code, 5);
     assert_eq!(said.out.matches("\"channel\"").count(), 1, "{}", said.out);
     assert!(said.err.contains("127.0.0.1:1"), "{}", said.err);
     assert!(!said.err.contains("hunter2"), "{}", said.err);
-    assert_eq!(rig.run(&["queue:push", "noop", "-t", "far"]).code, 5);
-    assert_eq!(rig.run(&["queue:push", "noop", "-t", "broken"]).code, 5);
+    assert_eq!(fixture.run(&["queue:push", "noop", "-t", "far"]).code, 5);
+    assert_eq!(fixture.run(&["queue:push", "noop", "-t", "broken"]).code, 5);
 }

@@ -5,38 +5,38 @@ use std::time::{Duration, Instant};
 use aint_queue::config::Driver;
 use aint_queue::store::{self, JobState};
 
+use crate::fixture::{BINARY, Fixture, until};
 use crate::samples::{metric, runs, sample};
-use crate::site::{BINARY, Site, until};
-use crate::{size, within};
+use crate::{size, time_limit};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A site whose workers do not start while there is a file "broken".
-fn site(worker: &str) -> Site {
-    let site = Site::sqlite(&format!(
+/// A fixture whose workers do not start while there is a file "broken".
+fn fixture(worker: &str) -> Fixture {
+    let fixture = Fixture::sqlite(&format!(
         "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"./worker.sh\"]\nprotocol = \"wire\"\nmin_worker_number = 4\nmax_worker_number = 4\n{worker}\n"
     ));
-    site.write("worker.sh", &format!("#!/bin/sh\n[ -e broken ] && exit 7\nexec '{BINARY}' __worker\n"));
-    site
+    fixture.write("worker.sh", &format!("#!/bin/sh\n[ -e broken ] && exit 7\nexec '{BINARY}' __worker\n"));
+    fixture
 }
 
-/// A site whose workers say hello and die so many seconds later, as long as there is the file "broken".
-fn dying_after_hello(seconds: &str) -> Site {
-    let site = site("");
+/// A fixture whose workers say hello and die so many seconds later, as long as there is the file "broken".
+fn dying_after_hello(seconds: &str) -> Fixture {
+    let fixture = fixture("");
     let hello = r#"{"type":"hello","protocol":1,"jobs":["noop"]}"#;
-    site.write(
+    fixture.write(
         "worker.sh",
         &format!(
             "#!/bin/sh\n[ -e broken ] && {{ echo '{hello}' >&3; sleep {seconds}; exit 7; }}\nexec '{BINARY}' __worker\n"
         ),
     );
-    site.write("broken", "");
-    site
+    fixture.write("broken", "");
+    fixture
 }
 
 /// Attempts, losses and errors of the waiting jobs, added up.
-fn marks_on_waiting_jobs(site: &Site) -> (usize, u64) {
-    let driver = Driver::Sqlite { path: site.file("queue.db") };
+fn marks_on_waiting_jobs(fixture: &Fixture) -> (usize, u64) {
+    let driver = Driver::Sqlite { path: fixture.file("queue.db") };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let store = store::open(&driver, "default").await.unwrap();
@@ -58,209 +58,209 @@ fn marks_on_waiting_jobs(site: &Site) -> (usize, u64) {
 }
 
 #[test]
-fn a_program_that_breaks_under_load_degrades_the_channel_and_its_repair_mends_it() {
+fn program_broken_under_load_degrades_until_repair() {
     let jobs = size(1_500, 5_000);
-    let site = site("max_handle_number = 40");
-    let master = site.listen(&[]);
-    site.push_lines("default", (0..jobs).map(|_| r#"{"job":"sleep","payload":{"ms":20}}"#.to_owned()));
-    site.until("default", "some jobs", |c| c.done > 200);
+    let fixture = fixture("max_handle_number = 40");
+    let master = fixture.listen(&[]);
+    fixture.push_lines("default", (0..jobs).map(|_| r#"{"job":"sleep","payload":{"ms":20}}"#.to_owned()));
+    fixture.until("default", "some jobs", |c| c.done > 200);
 
     // Workers leave when they have run their number of jobs, and find no successor.
-    site.write("broken", "");
+    fixture.write("broken", "");
     let broken = Instant::now();
-    until("the channel to be degraded", || sample(&site).degraded().then_some(()));
+    until("the channel to be degraded", || sample(&fixture).degraded().then_some(()));
     let noticed = broken.elapsed();
-    assert!(noticed <= within(30 * SECOND), "it took {noticed:?}");
-    site.until("default", "what was leased to be handed back", |c| c.reserved == 0);
-    let (waiting, marks) = marks_on_waiting_jobs(&site);
+    assert!(noticed <= time_limit(30 * SECOND), "it took {noticed:?}");
+    fixture.until("default", "what was leased to be handed back", |c| c.reserved == 0);
+    let (waiting, marks) = marks_on_waiting_jobs(&fixture);
     assert!(waiting > 100, "{waiting} jobs wait");
     assert_eq!(marks, 0, "no attempt is burned");
-    assert_eq!(metric(&site, "aint_queue_degraded", ""), 1);
-    let shown = site.ok(&["queue:status"]);
+    assert_eq!(metric(&fixture, "aint_queue_degraded", ""), 1);
+    let shown = fixture.ok(&["queue:status"]);
     assert!(shown.contains("Degraded: no job is taken") && shown.contains("exited with 7"), "{shown}");
-    assert_eq!(site.json(&["queue:status"])["degraded"], true);
+    assert_eq!(fixture.json(&["queue:status"])["degraded"], true);
     assert!(master.log().contains("degraded: no worker can be started"));
     // It probes with one worker at a time.
     let begun = Instant::now();
     while begun.elapsed() < 3 * SECOND {
-        assert!(sample(&site).all() <= 1, "{:?}", sample(&site));
+        assert!(sample(&fixture).all() <= 1, "{:?}", sample(&fixture));
         std::thread::sleep(SECOND / 100);
     }
 
-    std::fs::remove_file(site.file("broken")).unwrap();
+    std::fs::remove_file(fixture.file("broken")).unwrap();
     let repaired = Instant::now();
-    until("full speed", || (sample(&site).serving() == 4).then_some(()));
+    until("full speed", || (sample(&fixture).serving() == 4).then_some(()));
     let mended = repaired.elapsed();
     println!("degraded {noticed:?} after it broke, all workers {mended:?} after the repair");
-    assert!(mended <= within(10 * SECOND), "it took {mended:?}");
-    site.until("default", "every job", |c| c.done == jobs);
-    assert_eq!((runs(&site, "crashed"), runs(&site, "failed")), (0, 0));
-    assert_eq!(metric(&site, "aint_queue_degraded", ""), 0);
-    assert!(site.json(&["queue:status"])["worker_error"].is_null());
+    assert!(mended <= time_limit(10 * SECOND), "it took {mended:?}");
+    fixture.until("default", "every job", |c| c.done == jobs);
+    assert_eq!((runs(&fixture, "crashed"), runs(&fixture, "failed")), (0, 0));
+    assert_eq!(metric(&fixture, "aint_queue_degraded", ""), 0);
+    assert!(fixture.json(&["queue:status"])["worker_error"].is_null());
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_program_that_dies_right_behind_its_hello_gets_no_jobs() {
-    let site = dying_after_hello("0.1");
-    let master = site.listen(&[]);
-    until("the channel to be degraded", || sample(&site).degraded().then_some(()));
-    site.push_lines("default", (0..50).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
+fn program_dying_after_hello_gets_no_jobs() {
+    let fixture = dying_after_hello("0.1");
+    let master = fixture.listen(&[]);
+    until("the channel to be degraded", || sample(&fixture).degraded().then_some(()));
+    fixture.push_lines("default", (0..50).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
     let deaths = || master.log().matches("a worker exited with 7 right after its hello").count();
     let before = deaths();
     until("it to be tried some times more", || {
-        assert!(sample(&site).degraded(), "it is no better for saying hello");
+        assert!(sample(&fixture).degraded(), "it is no better for saying hello");
         (deaths() >= before + 2).then_some(())
     });
-    assert_eq!(marks_on_waiting_jobs(&site), (50, 0), "no attempt is burned");
+    assert_eq!(marks_on_waiting_jobs(&fixture), (50, 0), "no attempt is burned");
     assert_eq!(master.log().matches("no longer degraded").count(), 0);
 
-    std::fs::remove_file(site.file("broken")).unwrap();
-    site.until("default", "every job", |c| c.done == 50);
-    until("all workers", || (sample(&site).serving() == 4).then_some(()));
-    assert!(site.json(&["queue:status"])["worker_error"].is_null());
+    std::fs::remove_file(fixture.file("broken")).unwrap();
+    fixture.until("default", "every job", |c| c.done == 50);
+    until("all workers", || (sample(&fixture).serving() == 4).then_some(()));
+    assert!(fixture.json(&["queue:status"])["worker_error"].is_null());
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_program_that_dies_unused_a_little_later_is_no_better() {
-    let site = dying_after_hello("1.2");
-    let master = site.listen(&[]);
-    until("the channel to be degraded", || sample(&site).degraded().then_some(()));
+fn program_dying_unused_counts_as_failed_boot() {
+    let fixture = dying_after_hello("1.2");
+    let master = fixture.listen(&[]);
+    until("the channel to be degraded", || sample(&fixture).degraded().then_some(()));
     // Between its probation and its end, a worker is as good as any.
     until("it to be said", || {
-        let error = site.json(&["queue:status"])["worker_error"].as_str()?.to_owned();
+        let error = fixture.json(&["queue:status"])["worker_error"].as_str()?.to_owned();
         let says = error.ends_with(" s after its hello, without having had a job");
         (says && error.starts_with("it exited with 7 ")).then_some(())
     });
     until("long pauses", || master.log().contains("the next start of a worker waits 3.2s").then_some(()));
 
-    std::fs::remove_file(site.file("broken")).unwrap();
-    until("all workers", || (sample(&site).serving() == 4).then_some(()));
-    site.push_lines("default", (0..50).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
-    site.until("default", "every job", |c| c.done == 50);
+    std::fs::remove_file(fixture.file("broken")).unwrap();
+    until("all workers", || (sample(&fixture).serving() == 4).then_some(()));
+    fixture.push_lines("default", (0..50).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
+    fixture.until("default", "every job", |c| c.done == 50);
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_program_that_is_beyond_the_hard_limit_before_its_first_job_gets_none() {
-    let site = site("memory_limit = 32\nmemory_hard_limit = 64");
+fn program_over_hard_limit_at_boot_gets_no_jobs() {
+    let fixture = fixture("memory_limit = 32\nmemory_hard_limit = 64");
     // It says hello, and has more than it may by then.
     let worker = "import os, time\n\
         kept = b'x' * (100 << 20)\n\
         os.write(3, b'{\"type\":\"hello\",\"protocol\":1,\"jobs\":[\"noop\"]}\\n')\n\
         time.sleep(600)\n";
-    site.write("fat.py", worker);
+    fixture.write("fat.py", worker);
     let script = format!("#!/bin/sh\n[ -e broken ] && exec python3 fat.py\nexec '{BINARY}' __worker\n");
-    site.write("worker.sh", &script);
-    site.write("broken", "");
-    site.push_lines("default", (0..3).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
-    let master = site.listen(&[]);
-    until("the channel to be degraded", || sample(&site).degraded().then_some(()));
+    fixture.write("worker.sh", &script);
+    fixture.write("broken", "");
+    fixture.push_lines("default", (0..3).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
+    let master = fixture.listen(&[]);
+    until("the channel to be degraded", || sample(&fixture).degraded().then_some(()));
     let killed = || master.log().matches("a worker uses more than memory_hard_limit").count();
     let before = killed();
     until("it to be tried some times more", || (killed() >= before + 2).then_some(()));
-    assert_eq!(marks_on_waiting_jobs(&site), (3, 0), "no attempt is burned");
-    let replaced = metric(&site, "aint_queue_workers_recycled_total", ",limit=\"memory_hard\"");
+    assert_eq!(marks_on_waiting_jobs(&fixture), (3, 0), "no attempt is burned");
+    let replaced = metric(&fixture, "aint_queue_workers_recycled_total", ",limit=\"memory_hard\"");
     assert_eq!(replaced, 0, "what never served is not replaced");
-    let shown = site.ok(&["queue:status"]);
+    let shown = fixture.ok(&["queue:status"]);
     assert!(
         shown.contains("Degraded: no job is taken") && shown.contains("MiB before its first job"),
         "{shown}"
     );
-    let error = site.json(&["queue:status"])["worker_error"].as_str().unwrap().to_owned();
+    let error = fixture.json(&["queue:status"])["worker_error"].as_str().unwrap().to_owned();
     assert!(error.contains("more than memory_hard_limit = 64 MiB"), "{error}");
 
-    std::fs::remove_file(site.file("broken")).unwrap();
-    site.until("default", "every job", |c| c.done == 3);
+    std::fs::remove_file(fixture.file("broken")).unwrap();
+    fixture.until("default", "every job", |c| c.done == 3);
     assert!(master.stop().success());
 }
 
 #[test]
-fn it_is_tried_again_also_while_there_is_nothing_to_do() {
-    let site = Site::sqlite(
+fn failed_boot_is_retried_without_work() {
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"./worker.sh\"]\nprotocol = \"wire\"\nmin_worker_number = 0\nmax_worker_number = 2\nflex_interval = 0.05\n",
     );
-    site.write("worker.sh", &format!("#!/bin/sh\n[ -e broken ] && exit 7\nexec '{BINARY}' __worker\n"));
-    site.write("broken", "");
-    let master = site.listen(&[]);
-    site.push("noop", "{}", &[]);
-    until("the channel to be degraded", || sample(&site).degraded().then_some(()));
-    site.ok(&["queue:clear", "--yes"]);
-    std::fs::remove_file(site.file("broken")).unwrap();
-    until("the channel to be mended", || (!sample(&site).degraded()).then_some(()));
-    until("nobody to be kept for no work", || (sample(&site).all() == 0).then_some(()));
-    assert!(site.json(&["queue:status"])["worker_error"].is_null());
+    fixture.write("worker.sh", &format!("#!/bin/sh\n[ -e broken ] && exit 7\nexec '{BINARY}' __worker\n"));
+    fixture.write("broken", "");
+    let master = fixture.listen(&[]);
+    fixture.push("noop", "{}", &[]);
+    until("the channel to be degraded", || sample(&fixture).degraded().then_some(()));
+    fixture.ok(&["queue:clear", "--yes"]);
+    std::fs::remove_file(fixture.file("broken")).unwrap();
+    until("the channel to be mended", || (!sample(&fixture).degraded()).then_some(()));
+    until("nobody to be kept for no work", || (sample(&fixture).all() == 0).then_some(()));
+    assert!(fixture.json(&["queue:status"])["worker_error"].is_null());
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_boot_that_failed_and_is_not_needed_any_more_is_no_trouble() {
-    let site = Site::sqlite(
+fn failed_boot_no_longer_needed_is_ignored() {
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"./worker.sh\"]\nprotocol = \"wire\"\nmin_worker_number = 1\nmax_worker_number = 3\nflex_interval = 0.05\ncool_down_seconds = 0\n",
     );
-    site.write("worker.sh", &format!("#!/bin/sh\n[ -e broken ] && exit 7\nexec '{BINARY}' __worker\n"));
-    let master = site.listen(&[]);
-    until("the worker", || (sample(&site).serving() == 1).then_some(()));
-    site.write("broken", "");
-    let trouble = || site.json(&["queue:status"])["worker_error"].clone();
-    site.push_lines("default", (0..40).map(|_| r#"{"job":"sleep","payload":{"ms":50}}"#.to_owned()));
+    fixture.write("worker.sh", &format!("#!/bin/sh\n[ -e broken ] && exit 7\nexec '{BINARY}' __worker\n"));
+    let master = fixture.listen(&[]);
+    until("the worker", || (sample(&fixture).serving() == 1).then_some(()));
+    fixture.write("broken", "");
+    let trouble = || fixture.json(&["queue:status"])["worker_error"].clone();
+    fixture.push_lines("default", (0..40).map(|_| r#"{"job":"sleep","payload":{"ms":50}}"#.to_owned()));
     until("others to fail", || trouble().is_string().then_some(()));
-    site.until("default", "the jobs", |c| c.done == 40);
+    fixture.until("default", "the jobs", |c| c.done == 40);
     until("nobody else to be wanted", || trouble().is_null().then_some(()));
     assert!(master.stop().success());
 }
 
 #[test]
-fn living_workers_go_on_while_only_their_replacements_fail() {
-    let site = site("");
-    let master = site.listen(&[]);
-    until("all workers", || (sample(&site).serving() == 4).then_some(()));
-    site.write("broken", "");
-    let victim = i32::try_from(sample(&site).rows()[0]["pid"].as_i64().unwrap()).unwrap();
+fn healthy_workers_serve_while_replacements_fail() {
+    let fixture = fixture("");
+    let master = fixture.listen(&[]);
+    until("all workers", || (sample(&fixture).serving() == 4).then_some(()));
+    fixture.write("broken", "");
+    let victim = i32::try_from(sample(&fixture).rows()[0]["pid"].as_i64().unwrap()).unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim), nix::sys::signal::Signal::SIGKILL).unwrap();
     // More failures than make a crash loop.
     until("the replacement to fail often", || {
         (master.log().matches("the next start of a worker waits").count() >= 6).then_some(())
     });
-    site.push_lines("default", (0..50).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
-    site.until("default", "the jobs", |c| c.done == 50);
-    let now = sample(&site);
+    fixture.push_lines("default", (0..50).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
+    fixture.until("default", "the jobs", |c| c.done == 50);
+    let now = sample(&fixture);
     assert_eq!((now.serving(), now.degraded()), (3, false));
-    assert!(site.ok(&["queue:status"]).contains("No worker can be started: it exited with 7"));
-    std::fs::remove_file(site.file("broken")).unwrap();
-    until("all workers again", || (sample(&site).serving() == 4).then_some(()));
+    assert!(fixture.ok(&["queue:status"]).contains("No worker can be started: it exited with 7"));
+    std::fs::remove_file(fixture.file("broken")).unwrap();
+    until("all workers again", || (sample(&fixture).serving() == 4).then_some(()));
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_program_per_job_that_is_gone_burns_no_attempts_and_is_found_again() {
-    let site = Site::sqlite(
+fn missing_exec_program_costs_no_attempts() {
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"./job.sh\"]\nprotocol = \"exec\"\nmax_worker_number = 4\n",
     );
     let script = "#!/bin/sh\nexit 0\n";
-    let program = site.write("job.sh", script);
-    let master = site.listen(&[]);
+    let program = fixture.write("job.sh", script);
+    let master = fixture.listen(&[]);
     std::fs::remove_file(&program).unwrap();
-    site.push_lines("default", (0..40).map(|_| r#"{"job":"x","payload":{}}"#.to_owned()));
-    until("the channel to be degraded", || sample(&site).degraded().then_some(()));
-    let (waiting, marks) = marks_on_waiting_jobs(&site);
+    fixture.push_lines("default", (0..40).map(|_| r#"{"job":"x","payload":{}}"#.to_owned()));
+    until("the channel to be degraded", || sample(&fixture).degraded().then_some(()));
+    let (waiting, marks) = marks_on_waiting_jobs(&fixture);
     assert!(waiting >= 39 && marks == 0, "{waiting} wait with {marks} marks");
-    site.write("job.sh", script);
+    fixture.write("job.sh", script);
     let repaired = Instant::now();
-    site.until("default", "every job", |c| c.done == 40);
-    assert!(repaired.elapsed() <= within(10 * SECOND), "it took {:?}", repaired.elapsed());
+    fixture.until("default", "every job", |c| c.done == 40);
+    assert!(repaired.elapsed() <= time_limit(10 * SECOND), "it took {:?}", repaired.elapsed());
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_worker_that_says_nothing_is_named_as_such() {
-    let site = Site::sqlite(
+fn silent_worker_is_reported() {
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"sleep\", \"600\"]\nboot_timeout_seconds = 0.2\nmin_worker_number = 1\n",
     );
-    let master = site.listen(&[]);
+    let master = fixture.listen(&[]);
     let error =
-        until("an error", || site.json(&["queue:status"])["worker_error"].as_str().map(str::to_owned));
-    assert_eq!(error, "it did not say hello within 200ms");
+        until("an error", || fixture.json(&["queue:status"])["worker_error"].as_str().map(str::to_owned));
+    assert_eq!(error, "it did not say hello time_limit 200ms");
     assert!(master.stop().success());
 }

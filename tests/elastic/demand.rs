@@ -2,29 +2,29 @@
 
 use std::time::{Duration, Instant};
 
+use crate::fixture::{Fixture, until};
 use crate::samples::{Sample, Sampler, metric, runs, sample};
-use crate::site::{Site, until};
-use crate::{size, within};
+use crate::{size, time_limit};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_backlog_takes_the_pool_to_its_most_at_once_and_back_after_the_cool_down() {
+fn backlog_scales_to_max_and_back_after_cool_down() {
     const MIN: u64 = 2;
     const MAX: u64 = 50;
     const COOL_DOWN: Duration = Duration::from_secs(3);
     let jobs = size(3_000, 10_000);
-    let site = Site::sqlite(
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\nmax_worker_number = 50\ncool_down_seconds = 3\n",
     );
-    let master = site.listen(&[]);
-    until("the fewest workers", || (sample(&site).serving() == MIN).then_some(()));
-    let sampler = Sampler::start(&site);
-    site.push_lines("default", (0..jobs).map(|_| r#"{"job":"sleep","payload":{"ms":50}}"#.to_owned()));
+    let master = fixture.listen(&[]);
+    until("the fewest workers", || (sample(&fixture).serving() == MIN).then_some(()));
+    let sampler = Sampler::start(&fixture);
+    fixture.push_lines("default", (0..jobs).map(|_| r#"{"job":"sleep","payload":{"ms":50}}"#.to_owned()));
     let pushed = Instant::now();
-    site.until("default", "every job", |c| c.done == jobs);
+    fixture.until("default", "every job", |c| c.done == jobs);
     let done = Instant::now();
-    until("the fewest workers again", || (sample(&site).all() == MIN).then_some(()));
+    until("the fewest workers again", || (sample(&fixture).all() == MIN).then_some(()));
     let back = Instant::now();
     let samples = sampler.stop();
 
@@ -35,14 +35,17 @@ fn a_backlog_takes_the_pool_to_its_most_at_once_and_back_after_the_cool_down() {
         back - done
     );
     println!("{} samples, {:?} for all jobs", samples.len(), done - pushed);
-    assert!(up <= within(2 * SECOND), "it took {up:?} to grow");
-    assert!(back - done <= COOL_DOWN + within(2 * SECOND), "it took {:?} to shrink", back - done);
+    assert!(up <= time_limit(2 * SECOND), "it took {up:?} to grow");
+    assert!(back - done <= COOL_DOWN + time_limit(2 * SECOND), "it took {:?} to shrink", back - done);
     let fell = samples.iter().find(|s| s.at > full.at && s.serving() < MAX).expect("it shrinks");
     assert!(done.saturating_duration_since(fell.at) <= SECOND / 2, "it shrank while there was work");
     let is_outside = |s: &&Sample| !(MIN..=MAX).contains(&s.serving()) || s.all() > MAX + MAX / 4;
     let outside = samples.iter().find(is_outside);
     assert!(outside.is_none(), "outside its bounds: {}", outside.unwrap().report);
-    assert_eq!((runs(&site, "done"), runs(&site, "interrupted"), runs(&site, "crashed")), (jobs, 0, 0));
+    assert_eq!(
+        (runs(&fixture, "done"), runs(&fixture, "interrupted"), runs(&fixture, "crashed")),
+        (jobs, 0, 0)
+    );
 
     // Why there are so many is told.
     let scaled = samples.last().unwrap().report["pool"]["scaled"].clone();
@@ -51,82 +54,82 @@ fn a_backlog_takes_the_pool_to_its_most_at_once_and_back_after_the_cool_down() {
     let whys: Vec<_> = full.rows().iter().map(|row| row["why"].as_str().unwrap()).collect();
     assert_eq!(whys.iter().filter(|why| **why == "min").count(), 2, "{whys:?}");
     assert!(whys.iter().filter(|why| why.starts_with("backlog ")).count() >= 40, "{whys:?}");
-    assert!(metric(&site, "aint_queue_scale_decisions_total", ",direction=\"down\"") >= 1);
+    assert!(metric(&fixture, "aint_queue_scale_decisions_total", ",direction=\"down\"") >= 1);
     // Where the backlog that was seen asks for exactly as many as there may be, nothing is capped.
     let is_told = |log: &str| log.contains("scaling: max, backlog ") || log.contains("scaling: backlog ");
     until("the log to tell", || is_told(&master.log()).then_some(()));
-    let shown = site.ok(&["queue:status", "--workers"]);
+    let shown = fixture.ok(&["queue:status", "--workers"]);
     assert!(shown.contains("2 wanted: min") && shown.contains("│ idle "), "{shown}");
     assert!(master.stop().success());
 }
 
 #[test]
-fn without_work_there_is_no_worker_and_the_first_push_starts_one() {
-    let site = Site::sqlite(
+fn idle_pool_is_empty_and_first_push_starts_worker() {
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 0\ncool_down_seconds = 1\nflex_interval = 0.1\n",
     );
-    let master = site.listen(&[]);
-    assert_eq!(sample(&site).all(), 0);
+    let master = fixture.listen(&[]);
+    assert_eq!(sample(&fixture).all(), 0);
     for round in 1..=2 {
-        site.push("noop", "{}", &[]);
-        site.until("default", "the job", |c| c.done == round);
-        until("no worker", || (sample(&site).all() == 0).then_some(()));
+        fixture.push("noop", "{}", &[]);
+        fixture.until("default", "the job", |c| c.done == round);
+        until("no worker", || (sample(&fixture).all() == 0).then_some(()));
     }
-    let rows = site.json(&["queue:status", "--workers"]);
+    let rows = fixture.json(&["queue:status", "--workers"]);
     assert_eq!(rows["workers"]["target"], 0, "{rows}");
     // One job by a command of its own needs no pool.
-    site.push("noop", "{}", &[]);
-    until("the job", || (site.counts("default").done == 3).then_some(()));
+    fixture.push("noop", "{}", &[]);
+    until("the job", || (fixture.counts("default").done == 3).then_some(()));
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_pool_that_is_not_dynamic_holds_its_fewest() {
-    let site = Site::sqlite(
+fn static_pool_keeps_its_minimum() {
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\ndynamic_mode = false\nmin_worker_number = 2\nmax_worker_number = 20\n",
     );
-    let master = site.listen(&[]);
-    let sampler = Sampler::start(&site);
-    site.push_lines("default", (0..100).map(|_| r#"{"job":"sleep","payload":{"ms":20}}"#.to_owned()));
-    site.until("default", "every job", |c| c.done == 100);
+    let master = fixture.listen(&[]);
+    let sampler = Sampler::start(&fixture);
+    fixture.push_lines("default", (0..100).map(|_| r#"{"job":"sleep","payload":{"ms":20}}"#.to_owned()));
+    fixture.until("default", "every job", |c| c.done == 100);
     let samples = sampler.stop();
     assert!(samples.iter().all(|s| s.all() <= 2), "it grew");
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_pool_stays_within_its_memory() {
-    let site = Site::sqlite(
+fn pool_stays_within_its_memory() {
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\nmax_worker_number = 20\nmemory_limit = 48\npool_memory_limit = 200\nflex_interval = 0.2\n",
     );
-    let master = site.listen(&[]);
-    let sampler = Sampler::start(&site);
+    let master = fixture.listen(&[]);
+    let sampler = Sampler::start(&fixture);
     // Each worker grows to some 30 MiB or more, so that not all twenty may be there.
-    site.push_lines(
+    fixture.push_lines(
         "default",
         (0..150).map(|_| r#"{"job":"leak","payload":{"mib":25,"ms":100}}"#.to_owned()),
     );
-    site.until("default", "every job", |c| c.done == 150);
+    fixture.until("default", "every job", |c| c.done == 150);
     let samples = sampler.stop();
     let most = samples.iter().map(Sample::serving).max().unwrap();
     assert!((2..20).contains(&most), "{most} workers");
     assert!(
         samples.iter().any(|s| s.report["pool"]["why"].as_str().unwrap().starts_with("pool_memory_limit"))
     );
-    assert_eq!((runs(&site, "interrupted"), runs(&site, "crashed")), (0, 0));
+    assert_eq!((runs(&fixture, "interrupted"), runs(&fixture, "crashed")), (0, 0));
     assert!(master.stop().success());
 }
 
 #[test]
-fn jobs_that_have_begun_do_not_wait_as_well() {
-    let site = Site::sqlite(
+fn started_jobs_do_not_count_as_waiting() {
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\nmax_worker_number = 20\nflex_interval = 0.05\n",
     );
-    let master = site.listen(&[]);
-    until("the fewest workers", || (sample(&site).serving() == 2).then_some(()));
-    site.push_lines("default", (0..2).map(|_| r#"{"job":"sleep","payload":{"ms":1000}}"#.to_owned()));
-    let sampler = Sampler::start(&site);
-    site.until("default", "both jobs", |c| c.done == 2);
+    let master = fixture.listen(&[]);
+    until("the fewest workers", || (sample(&fixture).serving() == 2).then_some(()));
+    fixture.push_lines("default", (0..2).map(|_| r#"{"job":"sleep","payload":{"ms":1000}}"#.to_owned()));
+    let sampler = Sampler::start(&fixture);
+    fixture.until("default", "both jobs", |c| c.done == 2);
     let samples = sampler.stop();
     assert!(samples.iter().any(|s| s.count("busy") == 2));
     let grown = samples.iter().find(|s| s.all() > 2);
@@ -135,18 +138,18 @@ fn jobs_that_have_begun_do_not_wait_as_well() {
 }
 
 #[test]
-fn short_jobs_do_not_wait_for_long_ones_while_there_may_be_more_workers() {
-    let site = Site::sqlite(
+fn pool_grows_before_short_jobs_wait_for_long_ones() {
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\nmax_worker_number = 20\ncapacity = 100\nmax_execute_seconds = 0\n",
     );
-    let master = site.listen(&[]);
+    let master = fixture.listen(&[]);
     // So many that the pace is known, and fast.
-    site.push_lines("default", (0..40).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
-    site.until("default", "the fast jobs", |c| c.done == 40);
-    site.push_lines("default", (0..2).map(|_| r#"{"job":"sleep","payload":{"ms":600000}}"#.to_owned()));
-    until("every slot to be taken", || (sample(&site).count("busy") == 2).then_some(()));
-    site.push_lines("default", (0..3).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
-    site.until("default", "the others", |c| c.done == 43);
-    assert!(sample(&site).all() <= 4, "as many as it takes: {}", sample(&site).report);
+    fixture.push_lines("default", (0..40).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
+    fixture.until("default", "the fast jobs", |c| c.done == 40);
+    fixture.push_lines("default", (0..2).map(|_| r#"{"job":"sleep","payload":{"ms":600000}}"#.to_owned()));
+    until("every slot to be taken", || (sample(&fixture).count("busy") == 2).then_some(()));
+    fixture.push_lines("default", (0..3).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
+    fixture.until("default", "the others", |c| c.done == 43);
+    assert!(sample(&fixture).all() <= 4, "as many as it takes: {}", sample(&fixture).report);
     assert!(master.force_stop().success());
 }

@@ -7,8 +7,8 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 #[allow(dead_code, reason = "other tests use more of it")]
-#[path = "../support/site.rs"]
-mod site;
+#[path = "../support/fixture.rs"]
+mod fixture;
 
 mod crash_loop;
 mod demand;
@@ -30,6 +30,6 @@ pub fn size(small: u64, full: u64) -> u64 {
 }
 
 /// What is promised to take no longer than this; a busy machine gets more time.
-pub fn within(limit: Duration) -> Duration {
+pub fn time_limit(limit: Duration) -> Duration {
     if is_full() { limit } else { limit * 5 }
 }

@@ -1,28 +1,31 @@
 //! Workers that grow: replaced between two jobs, killed when they grow too much.
 
+use crate::fixture::{BINARY, Fixture, until};
 use crate::samples::{Sample, Sampler, metric, reload, runs, sample};
-use crate::site::{BINARY, Site, until};
 use crate::size;
 
 #[test]
-fn a_worker_that_leaks_is_replaced_between_two_jobs_and_its_successor_is_ready_first() {
+fn leaking_worker_is_replaced_between_jobs() {
     const WORKERS: u64 = 8;
     let jobs = size(200, 1_000);
-    let site = Site::sqlite(
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 8\nmax_worker_number = 8\nmemory_limit = 64\n",
     );
-    let master = site.listen(&[]);
-    until("all workers", || (sample(&site).serving() == WORKERS).then_some(()));
-    let sampler = Sampler::start(&site);
-    site.push_lines(
+    let master = fixture.listen(&[]);
+    until("all workers", || (sample(&fixture).serving() == WORKERS).then_some(()));
+    let sampler = Sampler::start(&fixture);
+    fixture.push_lines(
         "default",
         (0..jobs).map(|_| r#"{"job":"leak","payload":{"mib":8,"ms":150}}"#.to_owned()),
     );
-    site.until("default", "every job", |c| c.done == jobs);
+    fixture.until("default", "every job", |c| c.done == jobs);
     let samples = sampler.stop();
 
-    assert_eq!((runs(&site, "done"), runs(&site, "interrupted"), runs(&site, "crashed")), (jobs, 0, 0));
-    let recycled = metric(&site, "aint_queue_workers_recycled_total", ",limit=\"memory\"");
+    assert_eq!(
+        (runs(&fixture, "done"), runs(&fixture, "interrupted"), runs(&fixture, "crashed")),
+        (jobs, 0, 0)
+    );
+    let recycled = metric(&fixture, "aint_queue_workers_recycled_total", ",limit=\"memory\"");
     println!("{jobs} jobs that leak 8 MiB: {recycled} workers replaced");
     assert!(recycled >= jobs / 20, "{recycled} were replaced");
     let outgoing = |s: &Sample| {
@@ -42,28 +45,28 @@ fn a_worker_that_leaks_is_replaced_between_two_jobs_and_its_successor_is_ready_f
 }
 
 #[test]
-fn many_slots_drain_before_their_worker_is_replaced() {
-    let site = Site::sqlite(
+fn multi_slot_worker_drains_before_replacement() {
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"coroutine\"\nmax_coroutine = 20\nmax_handle_number = 100\n",
     );
-    let master = site.listen(&[]);
-    site.push_lines("default", (0..1_000).map(|_| r#"{"job":"sleep","payload":{"ms":30}}"#.to_owned()));
-    site.until("default", "every job", |c| c.done == 1_000);
-    assert_eq!((runs(&site, "done"), runs(&site, "interrupted")), (1_000, 0));
-    assert!(metric(&site, "aint_queue_workers_recycled_total", ",limit=\"jobs\"") >= 9);
+    let master = fixture.listen(&[]);
+    fixture.push_lines("default", (0..1_000).map(|_| r#"{"job":"sleep","payload":{"ms":30}}"#.to_owned()));
+    fixture.until("default", "every job", |c| c.done == 1_000);
+    assert_eq!((runs(&fixture, "done"), runs(&fixture, "interrupted")), (1_000, 0));
+    assert!(metric(&fixture, "aint_queue_workers_recycled_total", ",limit=\"jobs\"") >= 9);
     assert!(master.stop().success());
 }
 
 #[test]
-fn age_replaces_workers_that_have_nothing_to_do() {
-    let site = Site::sqlite(
+fn max_age_replaces_idle_workers() {
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 3\nmax_worker_number = 3\nmax_life_seconds = 1\n",
     );
-    let master = site.listen(&[]);
-    until("all workers", || (sample(&site).serving() == 3).then_some(()));
-    let first: Vec<_> = sample(&site).rows().iter().map(|row| row["pid"].clone()).collect();
+    let master = fixture.listen(&[]);
+    until("all workers", || (sample(&fixture).serving() == 3).then_some(()));
+    let first: Vec<_> = sample(&fixture).rows().iter().map(|row| row["pid"].clone()).collect();
     until("all to be replaced", || {
-        let now = sample(&site);
+        let now = sample(&fixture);
         assert!(now.serving() >= 3, "{}", now.report);
         now.rows().iter().all(|row| !first.contains(&row["pid"])).then_some(())
     });
@@ -71,46 +74,47 @@ fn age_replaces_workers_that_have_nothing_to_do() {
 }
 
 #[test]
-fn a_job_that_takes_too_much_is_killed_and_has_crashed() {
-    let site = Site::sqlite(
+fn job_over_memory_limit_is_killed_as_crashed() {
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\nmemory_hard_limit = 128\n",
     );
-    let master = site.listen(&[]);
-    let id = site.push("leak", r#"{"mib":200,"ms":20000}"#, &["--max-attempts", "1"]);
-    site.until("default", "the job to fail", |c| c.failed == 1);
-    let shown = site.json(&["queue:show", &id.to_string()]).to_string();
+    let master = fixture.listen(&[]);
+    let id = fixture.push("leak", r#"{"mib":200,"ms":20000}"#, &["--max-attempts", "1"]);
+    fixture.until("default", "the job to fail", |c| c.failed == 1);
+    let shown = fixture.json(&["queue:show", &id.to_string()]).to_string();
     assert!(shown.contains("more than memory_hard_limit = 128 MiB, and was killed"), "{shown}");
     assert!(shown.contains("\"crashed\""), "{shown}");
-    assert_eq!(metric(&site, "aint_queue_workers_recycled_total", ",limit=\"memory_hard\""), 1);
-    site.push("noop", "{}", &[]);
-    site.until("default", "another job", |c| c.done == 1);
+    assert_eq!(metric(&fixture, "aint_queue_workers_recycled_total", ",limit=\"memory_hard\""), 1);
+    fixture.push("noop", "{}", &[]);
+    fixture.until("default", "another job", |c| c.done == 1);
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_pool_that_is_never_idle_gets_back_below_its_memory() {
+fn busy_pool_returns_below_its_memory() {
     const JOBS: u64 = 600;
     // The number of workers is fixed: the memory goes before it.
-    let site = Site::sqlite(
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 4\nmax_worker_number = 4\nmemory_limit = 150\npool_memory_limit = 150\n",
     );
-    let master = site.listen(&[]);
-    until("all workers", || (sample(&site).serving() == 4).then_some(()));
-    let sampler = Sampler::start(&site);
-    site.push_lines("default", (0..JOBS).map(|_| r#"{"job":"leak","payload":{"mib":1,"ms":5}}"#.to_owned()));
-    site.until("default", "every job", |c| c.done == JOBS);
+    let master = fixture.listen(&[]);
+    until("all workers", || (sample(&fixture).serving() == 4).then_some(()));
+    let sampler = Sampler::start(&fixture);
+    fixture
+        .push_lines("default", (0..JOBS).map(|_| r#"{"job":"leak","payload":{"mib":1,"ms":5}}"#.to_owned()));
+    fixture.until("default", "every job", |c| c.done == JOBS);
     let samples = sampler.stop();
     let used = |s: &Sample| s.rows().iter().filter_map(|row| row["memory"].as_u64()).sum::<u64>() >> 20;
     let most = samples.iter().map(used).max().unwrap();
     println!("at most {most} MiB together, with {:?} workers", samples.iter().map(Sample::serving).min());
     assert!(samples.iter().any(|s| s.serving() < 4), "all four go on with {most} MiB");
     assert!(samples.iter().all(|s| s.serving() >= 1), "nobody is left");
-    assert_eq!((runs(&site, "interrupted"), runs(&site, "crashed")), (0, 0));
+    assert_eq!((runs(&fixture, "interrupted"), runs(&fixture, "crashed")), (0, 0));
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_pool_at_its_memory_is_replaced_a_few_at_a_time() {
+fn pool_at_its_memory_is_replaced_in_waves() {
     // About 40 MiB each: four fit, and five do not.
     let worker = "import json, os, time\n\
         kept = b'x' * (30 << 20)\n\
@@ -122,40 +126,40 @@ fn a_pool_at_its_memory_is_replaced_a_few_at_a_time() {
         \x20   if frame['type'] == 'stop': break\n\
         \x20   time.sleep(0.02)\n\
         \x20   wire.write(b'{\"type\":\"done\",\"run\":%d}\\n' % frame['run'])\n";
-    let site = Site::sqlite(
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 4\nmax_worker_number = 8\nmemory_limit = 100\n\
          pool_memory_limit = 180\nprotocol = \"wire\"\ncommand = [\"python3\", \"worker.py\"]\n",
     );
-    site.write("worker.py", worker);
-    let master = site.listen(&[]);
-    until("all workers", || (sample(&site).serving() == 4).then_some(()));
-    site.push_lines("default", (0..600).map(|_| r#"{"job":"nap"}"#.to_owned()));
-    let sampler = Sampler::start(&site);
-    let told = reload(&site);
+    fixture.write("worker.py", worker);
+    let master = fixture.listen(&[]);
+    until("all workers", || (sample(&fixture).serving() == 4).then_some(()));
+    fixture.push_lines("default", (0..600).map(|_| r#"{"job":"nap"}"#.to_owned()));
+    let sampler = Sampler::start(&fixture);
+    let told = reload(&fixture);
     let samples = sampler.stop();
     assert_eq!(told["generation"], 2);
     let fewest = samples.iter().map(Sample::serving).min().unwrap();
     assert!(fewest >= 2, "{fewest} of 4 serve: {}", master.log());
-    site.until("default", "every job", |c| c.done == 600);
+    fixture.until("default", "every job", |c| c.done == 600);
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_pool_that_may_not_fit_starts_and_reloads_without_sending_fresh_workers_away() {
+fn tight_memory_keeps_fresh_workers() {
     const WORKERS: usize = 5;
-    let site = Site::sqlite(&format!(
+    let fixture = Fixture::sqlite(&format!(
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = {WORKERS}\nmax_worker_number = 20\n\
          memory_limit = 96\npool_memory_limit = 200\n\
          command = [\"sh\", \"-c\", \"echo >> started; exec {BINARY} __worker\"]\n"
     ));
-    let started = || std::fs::read_to_string(site.file("started")).unwrap_or_default().lines().count();
-    let all = || (sample(&site).serving() == WORKERS as u64).then_some(());
-    let master = site.listen(&[]);
+    let started = || std::fs::read_to_string(fixture.file("started")).unwrap_or_default().lines().count();
+    let all = || (sample(&fixture).serving() == WORKERS as u64).then_some(());
+    let master = fixture.listen(&[]);
     until("all workers", all);
     assert_eq!(started(), WORKERS, "{}", master.log());
     // The second takes over before the workers of the first have been looked at.
     for reloads in 1..=2 {
-        site.ok(&["queue:reload"]);
+        fixture.ok(&["queue:reload"]);
         until("all workers again", all);
         assert_eq!(started(), WORKERS * (1 + reloads), "{}", master.log());
     }

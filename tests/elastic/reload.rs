@@ -12,8 +12,8 @@ use aint_queue::config::Driver;
 use aint_queue::job::{NewJob, Payload};
 use aint_queue::store::{self, Store};
 
+use crate::fixture::{Fixture, text, until, with_command};
 use crate::samples::{Sample, Sampler, metric, reload, runs, sample};
-use crate::site::{Site, text, until, with_command};
 use crate::{is_full, size};
 
 /// What is counted.
@@ -68,9 +68,9 @@ struct Producer {
 }
 
 impl Producer {
-    fn start(site: &Site) -> Self {
+    fn start(fixture: &Fixture) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (driver, told) = (Driver::Sqlite { path: site.file("queue.db") }, Arc::clone(&stop));
+        let (driver, told) = (Driver::Sqlite { path: fixture.file("queue.db") }, Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -142,35 +142,35 @@ fn interpreter() -> String {
 }
 
 fn campaign(worker: &str, max: u64) {
-    let site = Site::sqlite(&format!(
+    let fixture = Fixture::sqlite(&format!(
         "[channels.default.worker]\n{worker}\ncommand = [{:?}, \"-I\", \"-S\", \"worker.py\"]\nprotocol = \"wire\"\nmemory_limit = 500\n",
         interpreter()
     ));
     // Its own path in the command line tells its processes from those of other tests.
-    let path = site.write("worker.py", WORKER);
-    let config = std::fs::read_to_string(site.file("aint-queue.toml")).unwrap();
-    site.write("aint-queue.toml", &config.replace("\"worker.py\"", &format!("{path:?}")));
-    let master = site.listen(&[]);
-    until("all workers", || (sample(&site).serving() == max).then_some(()));
-    let producer = Producer::start(&site);
-    let file = site.file("effects");
+    let path = fixture.write("worker.py", WORKER);
+    let config = std::fs::read_to_string(fixture.file("aint-queue.toml")).unwrap();
+    fixture.write("aint-queue.toml", &config.replace("\"worker.py\"", &format!("{path:?}")));
+    let master = fixture.listen(&[]);
+    until("all workers", || (sample(&fixture).serving() == max).then_some(()));
+    let producer = Producer::start(&fixture);
+    let file = fixture.file("effects");
     until("the work to flow", || (effects(&file) >= rate() / 2).then_some(()));
 
     // The looks cost the same in both parts.
-    let sampler = Sampler::start(&site);
+    let sampler = Sampler::start(&fixture);
     let counter = Counter::start(file.clone());
     std::thread::sleep(QUIET);
     let without = counter.stop();
     let counter = Counter::start(file.clone());
     let (reloads, begun) = (size(50, 1_000), Instant::now());
     for n in 1..=reloads {
-        let told = reload(&site);
+        let told = reload(&fixture);
         assert_eq!((&told["generation"], &told["handed_back"]), (&(n + 1).into(), &0.into()), "{told}");
     }
     let took = begun.elapsed();
     let (with, samples) = (counter.stop(), sampler.stop());
     let pushed = producer.stop();
-    site.until("default", "every job", |c| c.done == pushed);
+    fixture.until("default", "every job", |c| c.done == pushed);
 
     let usual = without.iter().sum::<u64>() as f64 / without.len() as f64;
     let mean = with.iter().sum::<u64>() as f64 / with.len() as f64;
@@ -185,21 +185,21 @@ fn campaign(worker: &str, max: u64) {
     assert!(least >= usual * floor, "a window of {least} where {usual:.0} are usual: {with:?}");
     assert!(mean >= usual * average, "{mean:.0} on average where {usual:.0} are usual: {with:?}");
 
-    once_each(&file, pushed);
+    assert_done_once(&file, pushed);
     let others = ["failed", "released", "timed_out", "interrupted", "crashed", "crashed_in_company"];
-    assert_eq!((runs(&site, "done"), others.map(|how| runs(&site, how))), (pushed, [0; 6]));
+    assert_eq!((runs(&fixture, "done"), others.map(|how| runs(&fixture, how))), (pushed, [0; 6]));
     let most = max + (max / 4).max(1);
     let outside = |s: &&Sample| s.all() > most || s.serving() == 0 || s.degraded();
     let found = samples.iter().find(outside);
-    assert!(found.is_none(), "not within {most} workers, or none that serves: {}", found.unwrap().report);
+    assert!(found.is_none(), "not time_limit {most} workers, or none that serves: {}", found.unwrap().report);
     assert!(samples.len() > 10);
-    assert_eq!(metric(&site, "aint_queue_settle_exceptions_total", ",reason=\"stale\""), 0);
+    assert_eq!(metric(&fixture, "aint_queue_settle_exceptions_total", ",reason=\"stale\""), 0);
     assert!(master.stop().success());
     assert_eq!(with_command(path.to_str().unwrap()), [0i32; 0], "nobody stays");
 }
 
 /// Every number has had its effect once, in its first attempt.
-fn once_each(file: &Path, jobs: u64) {
+fn assert_done_once(file: &Path, jobs: u64) {
     let text = std::fs::read_to_string(file).unwrap();
     let mut seen: HashMap<u64, u64> = HashMap::new();
     for line in text.lines() {
@@ -213,12 +213,12 @@ fn once_each(file: &Path, jobs: u64) {
 }
 
 #[test]
-fn a_pool_under_load() {
+fn reload_pool_under_load() {
     let max = size(2, 4);
     campaign(&format!("type = \"process-pool\"\nmin_worker_number = {max}\nmax_worker_number = {max}"), max);
 }
 
 #[test]
-fn one_worker_with_many_slots_under_load() {
+fn reload_multi_slot_worker_under_load() {
     campaign("type = \"coroutine\"\nmax_coroutine = 50", 1);
 }

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::site::Site;
+use crate::fixture::Fixture;
 
 /// How often the workers are looked at.
-const EVERY: Duration = Duration::from_millis(10);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(10);
 
 /// One look.
 #[derive(Clone, Debug)]
@@ -55,14 +55,14 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    pub fn start(site: &Site) -> Self {
+    pub fn start(fixture: &Fixture) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (socket, told) = (site.file("run/default.sock"), Arc::clone(&stop));
+        let (socket, told) = (fixture.file("run/default.sock"), Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
             let mut samples = Vec::new();
             while !told.load(Ordering::Relaxed) {
-                let due = Instant::now() + EVERY;
-                samples.push(look(&socket));
+                let due = Instant::now() + SAMPLE_INTERVAL;
+                samples.push(take_sample(&socket));
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
             samples
@@ -77,11 +77,11 @@ impl Sampler {
 }
 
 /// One look at the workers of the default channel.
-pub fn sample(site: &Site) -> Sample {
-    look(&site.file("run/default.sock"))
+pub fn sample(fixture: &Fixture) -> Sample {
+    take_sample(&fixture.file("run/default.sock"))
 }
 
-fn look(socket: &Path) -> Sample {
+fn take_sample(socket: &Path) -> Sample {
     let mut answer = ask(socket, "status");
     let report = answer["ok"]["status"]["report"].take();
     assert!(report.is_object(), "not a report: {answer}");
@@ -89,8 +89,8 @@ fn look(socket: &Path) -> Sample {
 }
 
 /// Reloads the default channel; answers what changed when it is over.
-pub fn reload(site: &Site) -> Value {
-    let mut answer = ask(&site.file("run/default.sock"), "reload");
+pub fn reload(fixture: &Fixture) -> Value {
+    let mut answer = ask(&fixture.file("run/default.sock"), "reload");
     let told = answer["ok"]["reloaded"].take();
     assert!(told.is_object(), "not reloaded: {answer}");
     told
@@ -106,14 +106,14 @@ fn ask(socket: &Path, command: &str) -> Value {
 }
 
 /// The value of a metric of the default channel.
-pub fn metric(site: &Site, name: &str, label: &str) -> u64 {
-    let metrics = site.ok(&["queue:status", "--metrics"]);
+pub fn metric(fixture: &Fixture, name: &str, label: &str) -> u64 {
+    let metrics = fixture.ok(&["queue:status", "--metrics"]);
     let begin = format!("{name}{{channel=\"default\"{label}}} ");
     let value = metrics.lines().find_map(|line| line.strip_prefix(&begin));
     value.unwrap_or_else(|| panic!("no {begin} in:\n{metrics}")).parse().unwrap()
 }
 
 /// How many runs ended so.
-pub fn runs(site: &Site, outcome: &str) -> u64 {
-    metric(site, "aint_queue_runs_total", &format!(",outcome=\"{outcome}\""))
+pub fn runs(fixture: &Fixture, outcome: &str) -> u64 {
+    metric(fixture, "aint_queue_runs_total", &format!(",outcome=\"{outcome}\""))
 }

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 
 use aint_queue::guardian::{ChildEvent, ChildSpec, Exit};
 
-use crate::support::*;
+use crate::fixture::*;
 
 #[tokio::test]
 async fn exit_codes_and_signals_are_reported() {
@@ -31,7 +31,7 @@ async fn exit_codes_and_signals_are_reported() {
 }
 
 #[tokio::test]
-async fn a_child_has_exactly_the_descriptors_it_was_promised() {
+async fn child_has_exactly_its_descriptors() {
     let mut f = Fixture::new().await;
     let descriptors = |pid: i32| -> BTreeSet<i32> {
         let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
@@ -51,7 +51,7 @@ async fn a_child_has_exactly_the_descriptors_it_was_promised() {
 }
 
 #[tokio::test]
-async fn descriptors_do_not_pile_up_in_the_guardian() {
+async fn guardian_leaks_no_descriptors() {
     let mut f = Fixture::new().await;
     let guardian = f.pid_of_guardian().await;
     let count = || fs::read_dir(format!("/proc/{guardian}/fd")).unwrap().count();
@@ -68,7 +68,7 @@ async fn descriptors_do_not_pile_up_in_the_guardian() {
 }
 
 #[tokio::test]
-async fn a_child_inherits_no_signal_settings_and_leads_its_own_group() {
+async fn child_has_default_signals_and_own_group() {
     let mut f = Fixture::new().await;
     let child = f.spawn(argv(&["sleep", &mark()]));
     let pid = f.started(child).await;
@@ -82,7 +82,7 @@ async fn a_child_inherits_no_signal_settings_and_leads_its_own_group() {
 }
 
 #[tokio::test]
-async fn a_child_has_its_variables_directory_and_input() {
+async fn child_has_its_env_directory_and_stdin() {
     let cookie = format!("test-{}:inc", mark());
     let mut f = Fixture::with_cookie(&cookie).await;
     let directory = tempfile::tempdir().unwrap();
@@ -107,7 +107,7 @@ async fn a_child_has_its_variables_directory_and_input() {
 }
 
 #[tokio::test]
-async fn a_program_that_cannot_be_started_is_named_with_the_reason() {
+async fn failed_spawn_names_program_and_reason() {
     let mut f = Fixture::new().await;
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str, mode: u32| {
@@ -145,7 +145,7 @@ async fn a_program_that_cannot_be_started_is_named_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_burst_of_children_all_start_and_all_end() {
+async fn spawn_burst_starts_and_reaps_all() {
     let mut f = Fixture::new().await;
     let children: Vec<_> = (0..300).map(|i| f.sh(&format!("exit {}", i % 200))).collect();
     for (i, child) in children.into_iter().enumerate() {
@@ -156,7 +156,7 @@ async fn a_burst_of_children_all_start_and_all_end() {
 }
 
 #[tokio::test]
-async fn more_than_can_wait_fails_at_once_instead_of_piling_up() {
+async fn spawn_queue_overflow_fails_at_once() {
     let mut f = Fixture::new().await;
     // Nothing is sent before this test yields.
     let children: Vec<_> = (0..1100).map(|_| f.spawn(argv(&["/no/such/file"]))).collect();
@@ -170,7 +170,7 @@ async fn more_than_can_wait_fails_at_once_instead_of_piling_up() {
 }
 
 #[tokio::test]
-async fn after_its_end_the_guardian_refuses_children() {
+async fn ended_guardian_refuses_spawns() {
     let mut f = Fixture::new().await;
     let handle = f.handle.clone();
     let running = f.spawn(argv(&["sleep", &mark()]));
@@ -186,7 +186,7 @@ async fn after_its_end_the_guardian_refuses_children() {
 }
 
 #[tokio::test]
-async fn an_executable_that_cannot_be_a_guardian_is_an_error() {
+async fn executable_without_guardian_is_an_error() {
     for program in ["/no/such/program", "/bin/true"] {
         let started = aint_queue::guardian::Guardian::start_with(program.as_ref(), "x:y".into()).await;
         let error = started.expect_err("it is no guardian").to_string();
@@ -195,7 +195,7 @@ async fn an_executable_that_cannot_be_a_guardian_is_an_error() {
 }
 
 #[tokio::test]
-async fn started_by_hand_the_guardian_explains_itself() {
+async fn guardian_started_manually_explains_itself() {
     let mut f = Fixture::new().await;
     let (reader, writer) = std::io::pipe().unwrap();
     let by_hand = argv(&[program().to_str().unwrap(), "__guardian"]);

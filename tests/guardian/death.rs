@@ -11,14 +11,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::sync::Mutex;
 
-use crate::support::*;
+use crate::fixture::*;
 
 /// What a dead guardian leaves becomes this process's. The tests that let one die, or let others inherit to
 /// this process, take turns.
-static ALONE: Mutex<()> = Mutex::const_new(());
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// Leaves four `sleep MARK` behind, each hidden in another way.
-const EVERYTHING: (&str, usize) = (
+const EVERY_ESCAPE: (&str, usize) = (
     "setsid sleep MARK & (setsid sh -c 'trap \"\" TERM; sleep MARK & wait' &); (env -i setsid sleep MARK &); \
      sleep MARK; true",
     4,
@@ -35,12 +35,12 @@ fn locked(path: &Path) -> File {
 }
 
 #[tokio::test]
-async fn when_the_guardian_is_killed_its_trees_go_and_another_serves() {
-    let _alone = ALONE.lock().await;
+async fn killed_guardians_trees_die_and_successor_serves() {
+    let _one_at_a_time = ONE_AT_A_TIME.lock().await;
     let mut f = Fixture::new().await;
     for round in 1..=3 {
         let mark = mark();
-        let (first, _, guardian) = f.tree(EVERYTHING.0, &mark, EVERYTHING.1).await;
+        let (first, _, guardian) = f.tree(EVERY_ESCAPE.0, &mark, EVERY_ESCAPE.1).await;
         let second = f.spawn(argv(&["sleep", &mark]));
         f.started(second).await;
         kill(Pid::from_raw(guardian), Signal::SIGKILL).unwrap();
@@ -55,8 +55,8 @@ async fn when_the_guardian_is_killed_its_trees_go_and_another_serves() {
 }
 
 #[tokio::test]
-async fn what_was_asked_of_a_dead_guardian_is_answered() {
-    let _alone = ALONE.lock().await;
+async fn requests_to_dead_guardian_get_responses() {
+    let _one_at_a_time = ONE_AT_A_TIME.lock().await;
     let mut f = Fixture::new().await;
     let guardian = f.pid_of_guardian().await;
     kill(Pid::from_raw(guardian), Signal::SIGKILL).unwrap();
@@ -73,7 +73,7 @@ async fn what_was_asked_of_a_dead_guardian_is_answered() {
 }
 
 #[tokio::test]
-async fn the_guardian_is_deaf_to_every_signal_but_kill_and_stop() {
+async fn guardian_ignores_all_signals_but_kill_and_stop() {
     let mut f = Fixture::new().await;
     let guardian = f.pid_of_guardian().await;
     for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
@@ -85,7 +85,7 @@ async fn the_guardian_is_deaf_to_every_signal_but_kill_and_stop() {
 }
 
 #[tokio::test]
-async fn a_stopped_guardian_is_woken() {
+async fn stopped_guardian_is_continued() {
     let mut f = Fixture::new().await;
     let guardian = f.pid_of_guardian().await;
     kill(Pid::from_raw(guardian), Signal::SIGSTOP).unwrap();
@@ -96,8 +96,8 @@ async fn a_stopped_guardian_is_woken() {
 }
 
 #[tokio::test]
-async fn locks_are_held_by_the_guardian_and_by_its_successor() {
-    let _alone = ALONE.lock().await;
+async fn guardian_and_successor_hold_the_locks() {
+    let _one_at_a_time = ONE_AT_A_TIME.lock().await;
     let mut f = Fixture::new().await;
     let directory = tempfile::tempdir().unwrap();
     let (kept, given_back) = (directory.path().join("kept"), directory.path().join("given back"));
@@ -123,8 +123,8 @@ async fn locks_are_held_by_the_guardian_and_by_its_successor() {
 }
 
 #[tokio::test]
-async fn when_the_master_is_killed_everything_is_gone_within_100_ms_and_then_the_lock_is_free() {
-    let _alone = ALONE.lock().await;
+async fn master_kill_ends_all_in_100_ms_then_frees_lock() {
+    let _one_at_a_time = ONE_AT_A_TIME.lock().await;
     let mut times = Vec::new();
     for _ in 0..5 {
         let mark = mark();
@@ -132,7 +132,7 @@ async fn when_the_master_is_killed_everything_is_gone_within_100_ms_and_then_the
         let lock = directory.path().join("lock");
         // This executable again, as a master of its own.
         let mut master = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "--nocapture", "death::a_master_that_is_to_be_killed"])
+            .args(["--ignored", "--exact", "--nocapture", "death::role_master_to_kill"])
             .env("MARK", &mark)
             .env("LOCK", &lock)
             .stdout(Stdio::piped())
@@ -140,7 +140,7 @@ async fn when_the_master_is_killed_everything_is_gone_within_100_ms_and_then_the
             .unwrap();
         let mut lines = BufReader::new(master.stdout.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().contains("serving")), "the master started its children");
-        assert_eq!(sleeping(&mark).len(), 2 * EVERYTHING.1);
+        assert_eq!(sleeping(&mark).len(), 2 * EVERY_ESCAPE.1);
         assert!(is_locked(&lock));
 
         let begun = Instant::now();
@@ -160,21 +160,21 @@ async fn when_the_master_is_killed_everything_is_gone_within_100_ms_and_then_the
 /// Not a test: another test runs it as a process and kills it.
 #[tokio::test]
 #[ignore = "is run and killed by another test"]
-async fn a_master_that_is_to_be_killed() {
+async fn role_master_to_kill() {
     let (Ok(mark), Ok(lock)) = (std::env::var("MARK"), std::env::var("LOCK")) else { return };
     let mut f = Fixture::new().await;
     let lock = locked(Path::new(&lock));
     f.handle.hold("lock", lock.try_clone().unwrap().into());
-    f.tree(EVERYTHING.0, &mark, EVERYTHING.1).await;
-    f.tree(EVERYTHING.0, &mark, 2 * EVERYTHING.1).await;
+    f.tree(EVERY_ESCAPE.0, &mark, EVERY_ESCAPE.1).await;
+    f.tree(EVERY_ESCAPE.0, &mark, 2 * EVERY_ESCAPE.1).await;
     println!("serving");
     tokio::time::sleep(Duration::from_secs(60)).await;
     drop(lock);
 }
 
 #[tokio::test]
-async fn the_sweep_kills_what_carries_an_older_cookie_of_this_lock_and_nothing_else() {
-    let _alone = ALONE.lock().await;
+async fn sweep_kills_only_older_cookies_of_this_lock() {
+    let _one_at_a_time = ONE_AT_A_TIME.lock().await;
     let (ours, others) = (mark(), mark());
     let lock_id = format!("lock-{}", mark());
     let mut old = Fixture::with_cookie(&format!("{lock_id}:old")).await;
@@ -196,7 +196,7 @@ async fn the_sweep_kills_what_carries_an_older_cookie_of_this_lock_and_nothing_e
 }
 
 #[tokio::test]
-async fn a_dropped_guardian_ends_by_itself() {
+async fn dropped_guardian_exits() {
     let mark = mark();
     let mut f = Fixture::new().await;
     f.tree("setsid sleep MARK & sleep MARK; true", &mark, 2).await;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use aint_queue::guardian::{ChildEvent, Exit};
 
-use crate::support::*;
+use crate::fixture::*;
 
 /// Sets a limit of a running process: `--nofile`, `--nproc`, …
 async fn limit(f: &mut Fixture, pid: i32, what: &str) {
@@ -17,7 +17,7 @@ async fn limit(f: &mut Fixture, pid: i32, what: &str) {
 }
 
 #[tokio::test]
-async fn a_guardian_without_descriptors_says_so_and_recovers() {
+async fn guardian_out_of_descriptors_recovers() {
     let mut f = Fixture::new().await;
     let mut other = Fixture::new().await;
     let guardian = f.pid_of_guardian().await;
@@ -46,7 +46,7 @@ async fn a_guardian_without_descriptors_says_so_and_recovers() {
 }
 
 #[test]
-fn a_master_that_is_the_first_process_of_a_container_reaps_everybodys_orphans() {
+fn pid_1_master_reaps_all_orphans() {
     let own_namespace = ["--pid", "--fork", "--mount-proc", "--kill-child"];
     let allowed = Command::new("unshare").args(own_namespace).arg("true").stderr(Stdio::null()).status();
     if !allowed.is_ok_and(|status| status.success()) {
@@ -56,7 +56,7 @@ fn a_master_that_is_the_first_process_of_a_container_reaps_everybodys_orphans() 
     let mut container = Command::new("unshare")
         .args(own_namespace)
         .arg(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "--nocapture", "limits::a_first_process"])
+        .args(["--ignored", "--exact", "--nocapture", "limits::role_pid_1_master"])
         .env("FIRST_PROCESS", "yes")
         .stdout(Stdio::piped())
         .spawn()
@@ -70,7 +70,7 @@ fn a_master_that_is_the_first_process_of_a_container_reaps_everybodys_orphans() 
 /// Not a test: another test runs it as process 1 of a pid namespace.
 #[tokio::test]
 #[ignore = "is a process for another test"]
-async fn a_first_process() {
+async fn role_pid_1_master() {
     if std::env::var_os("FIRST_PROCESS").is_none() {
         return;
     }

@@ -4,6 +4,6 @@
 
 mod children;
 mod death;
+mod fixture;
 mod limits;
-mod support;
-mod trees;
+mod process_trees;

@@ -1,4 +1,4 @@
-//! A client that sends exactly what a case wants, and a site whose master has a listener.
+//! A client that sends exactly what a case wants, and a fixture whose master has a listener.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,19 +6,19 @@ use std::ops::Deref;
 
 use serde_json::Value;
 
-use crate::site::{Master, PATIENCE, SQLITE, Site, until};
+use crate::fixture::{Fixture, Master, SQLITE, WAIT_DEADLINE, until};
 
 /// A channel that runs jobs and one that nobody serves.
 pub const CHANNELS: &str = "[channels.default.worker]\ntype = \"coroutine\"\n[channels.idle]\n";
 
-/// A site with a master that serves `default` and listens on a port of its own choice.
-pub struct Served {
-    pub site: Site,
+/// A fixture with a master that serves `default` and listens on a port of its own choice.
+pub struct HttpFixture {
+    pub fixture: Fixture,
     pub master: Master,
     pub address: SocketAddr,
 }
 
-impl Served {
+impl HttpFixture {
     /// With these keys in `[http]` beside the address.
     pub fn with(http: &str) -> Self {
         Queue::from_store(SQLITE, http)
@@ -26,27 +26,27 @@ impl Served {
 
     /// The same on another store.
     pub fn on(driver: &str, http: &str) -> Self {
-        let site = Site::new(driver, &format!("{CHANNELS}[http]\nlisten = \"127.0.0.1:0\"\n{http}\n"));
-        let master = site.listen(&[]);
+        let fixture = Fixture::new(driver, &format!("{CHANNELS}[http]\nlisten = \"127.0.0.1:0\"\n{http}\n"));
+        let master = fixture.listen(&[]);
         let address = address(&master);
-        Self { site, master, address }
+        Self { fixture, master, address }
     }
 
-    pub fn send(&self, request: &Request) -> Reply {
+    pub fn send(&self, request: &Request) -> HttpResponse {
         request.send(self.address)
     }
 
     /// Pushes into a channel.
-    pub fn push(&self, channel: &str, body: &str) -> Reply {
+    pub fn push(&self, channel: &str, body: &str) -> HttpResponse {
         self.send(&Request::push(channel, body))
     }
 }
 
-impl Deref for Served {
-    type Target = Site;
+impl Deref for HttpFixture {
+    type Target = Fixture;
 
-    fn deref(&self) -> &Site {
-        &self.site
+    fn deref(&self) -> &Fixture {
+        &self.fixture
     }
 }
 
@@ -108,36 +108,36 @@ impl Request {
     }
 
     /// Sends everything, then reads the answer.
-    pub fn send(&self, address: SocketAddr) -> Reply {
+    pub fn send(&self, address: SocketAddr) -> HttpResponse {
         self.try_send(address).unwrap_or_else(|error| panic!("no answer: {error}"))
     }
 
     /// The same where nobody may be there.
-    pub fn try_send(&self, address: SocketAddr) -> std::io::Result<Reply> {
+    pub fn try_send(&self, address: SocketAddr) -> std::io::Result<HttpResponse> {
         let mut stream = connect(address)?;
         stream.write_all(self.head().as_bytes())?;
         stream.write_all(&self.body)?;
-        Reply::read(&mut stream)
+        HttpResponse::read(&mut stream)
     }
 }
 
 /// A connection on which nothing waits for ever.
 pub fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(WAIT_DEADLINE))?;
+    stream.set_write_timeout(Some(WAIT_DEADLINE))?;
     Ok(stream)
 }
 
 /// An answer.
 #[derive(Debug)]
-pub struct Reply {
+pub struct HttpResponse {
     pub status: u16,
     head: String,
     pub text: String,
 }
 
-impl Reply {
+impl HttpResponse {
     /// Reads to the end of the connection.
     pub fn read(stream: &mut TcpStream) -> std::io::Result<Self> {
         let mut bytes = Vec::new();

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use crate::client::{Reply, Request, Served, connect};
+use crate::client::{HttpFixture, HttpResponse, Request, connect};
 
 const JOB: &str = r#"{"job":"noop"}"#;
 
@@ -12,8 +12,8 @@ fn job_of(bytes: usize) -> String {
 }
 
 #[test]
-fn a_body_above_the_limit_is_refused_and_one_at_the_limit_is_not() {
-    let served = Served::with("max_body_bytes = 100000");
+fn body_limit_is_exact() {
+    let served = HttpFixture::with("max_body_bytes = 100000");
     assert_eq!(job_of(100_000).len(), 100_000);
     assert_eq!(served.push("idle", &job_of(100_000)).status, 201);
     assert!(served.push("idle", &job_of(100_001)).refused(413).contains("more than 100000 bytes"));
@@ -29,8 +29,8 @@ fn a_body_above_the_limit_is_refused_and_one_at_the_limit_is_not() {
 }
 
 #[test]
-fn who_asks_before_sending_is_told_at_once() {
-    let served = Served::with("max_body_bytes = 100000");
+fn expect_continue_is_answered_at_once() {
+    let served = HttpFixture::with("max_body_bytes = 100000");
     let asking =
         Request::push("idle", "").header("Content-Length", "5000000000").header("Expect", "100-continue");
     // Not a byte of the body is sent.
@@ -39,8 +39,8 @@ fn who_asks_before_sending_is_told_at_once() {
 }
 
 #[test]
-fn a_head_above_the_limits_is_refused() {
-    let served = Served::with("");
+fn oversized_head_is_refused() {
+    let served = HttpFixture::with("");
     let long = Request::push("idle", JOB).header("X-Long", &"x".repeat(1 << 20));
     assert_eq!(served.send(&long).status, 431);
     let many = (0..200).fold(Request::push("idle", JOB), |request, n| request.header(&format!("X-{n}"), "x"));
@@ -51,8 +51,8 @@ fn a_head_above_the_limits_is_refused() {
 }
 
 #[test]
-fn what_is_no_http_ends_its_connection_and_nothing_else() {
-    let served = Served::with("timeout_seconds = 1");
+fn non_http_ends_only_its_connection() {
+    let served = HttpFixture::with("timeout_seconds = 1");
     for garbage in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
         b"GET\r\n\r\n",
@@ -71,14 +71,14 @@ fn what_is_no_http_ends_its_connection_and_nothing_else() {
     for smuggled in [twice, &both] {
         let mut stream = connect(served.address).unwrap();
         stream.write_all(smuggled.as_bytes()).unwrap();
-        assert_eq!(Reply::read(&mut stream).unwrap().status, 400);
+        assert_eq!(HttpResponse::read(&mut stream).unwrap().status, 400);
     }
     assert_eq!(served.counts("idle").total, 0);
 }
 
 #[test]
-fn a_slow_client_is_cut_off_and_holds_nobody_up() {
-    let served = Served::with("timeout_seconds = 1");
+fn slow_client_is_cut_off_alone() {
+    let served = HttpFixture::with("timeout_seconds = 1");
     let head = Request::push("idle", JOB).head();
     let begun = Instant::now();
     let mut silent = connect(served.address).unwrap();
@@ -89,7 +89,7 @@ fn a_slow_client_is_cut_off_and_holds_nobody_up() {
     half_a_body.write_all(&JOB.as_bytes()[..5]).unwrap();
     assert_eq!(served.push("idle", JOB).status, 201, "others are served meanwhile");
 
-    let late = Reply::read(&mut half_a_body).unwrap();
+    let late = HttpResponse::read(&mut half_a_body).unwrap();
     assert!(late.refused(408).contains("within 1 seconds"), "{late:?}");
     for stream in [&mut silent, &mut half_a_head] {
         let mut said = Vec::new();
@@ -102,8 +102,8 @@ fn a_slow_client_is_cut_off_and_holds_nobody_up() {
 }
 
 #[test]
-fn a_client_that_never_reads_its_answers_is_cut_off() {
-    let served = Served::with("timeout_seconds = 1");
+fn client_not_reading_responses_is_cut_off() {
+    let served = HttpFixture::with("timeout_seconds = 1");
     let mut stream = connect(served.address).unwrap();
     let asked = "GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".repeat(1000);
     let error = loop {
@@ -116,8 +116,8 @@ fn a_client_that_never_reads_its_answers_is_cut_off() {
 }
 
 #[test]
-fn large_bodies_that_never_come_keep_small_ones_and_each_other_waiting_no_longer_than_a_time_out() {
-    let served = Served::with("timeout_seconds = 2");
+fn missing_large_bodies_delay_others_one_timeout() {
+    let served = HttpFixture::with("timeout_seconds = 2");
     let announced = Request::push("idle", "").header("Content-Length", "1000000").head();
     let mut stuck: Vec<_> = (0..4).map(|_| connect(served.address).unwrap()).collect();
     for stream in &mut stuck {
@@ -130,14 +130,14 @@ fn large_bodies_that_never_come_keep_small_ones_and_each_other_waiting_no_longer
         assert_eq!(reply.header("retry-after"), Some("1"));
     }
     for stream in &mut stuck {
-        Reply::read(stream).unwrap().refused(408);
+        HttpResponse::read(stream).unwrap().refused(408);
     }
     assert_eq!(served.push("idle", &job_of(200_000)).status, 201);
 }
 
 #[test]
-fn connections_above_the_limit_wait_for_a_place() {
-    let served = Served::with("max_connections = 2\ntimeout_seconds = 1");
+fn connections_above_limit_wait() {
+    let served = HttpFixture::with("max_connections = 2\ntimeout_seconds = 1");
     let idle: Vec<_> = (0..2).map(|_| connect(served.address).unwrap()).collect();
     let begun = Instant::now();
     assert_eq!(served.push("idle", JOB).status, 201);

@@ -5,15 +5,15 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::client::{Request, Served};
+use crate::client::{HttpFixture, Request};
+use crate::fixture::SQLITE;
 use crate::redis::Server;
-use crate::site::SQLITE;
 
 /// 200 clients at once, each pushing one after the other, while the same master runs what they push and more.
 fn two_hundred_at_once(driver: &str) {
     const CLIENTS: u64 = 200;
     const EACH: u64 = 5;
-    let served = Served::on(driver, "");
+    let served = HttpFixture::on(driver, "");
     let busy: Vec<_> = (0..500).map(|_| json!({ "job": "sleep", "payload": { "ms": 20 } })).collect();
     assert_eq!(served.push("default", &json!(busy).to_string()).status, 201);
     let address = served.address;
@@ -38,12 +38,12 @@ fn two_hundred_at_once(driver: &str) {
 }
 
 #[test]
-fn two_hundred_producers_at_once_on_sqlite() {
+fn two_hundred_concurrent_producers_on_sqlite() {
     two_hundred_at_once(SQLITE);
 }
 
 #[test]
-fn two_hundred_producers_at_once_on_redis() {
+fn two_hundred_concurrent_producers_on_redis() {
     let server = Server::start();
     let port = server.config().port;
     two_hundred_at_once(&format!(
@@ -52,8 +52,8 @@ fn two_hundred_producers_at_once_on_redis() {
 }
 
 #[test]
-fn one_key_pushed_by_all_at_once_makes_one_job() {
-    let served = Served::with("");
+fn concurrent_pushes_of_one_key_make_one_job() {
+    let served = HttpFixture::with("");
     let address = served.address;
     let push = move || {
         let reply = Request::push("idle", r#"{"job":"noop","unique":"k"}"#).send(address);

@@ -4,14 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 #[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../support/fixture.rs"]
+mod fixture;
+#[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/redis.rs"]
 mod redis;
-#[allow(dead_code, reason = "other tests use more of it")]
-#[path = "../support/site.rs"]
-mod site;
 
 mod client;
-mod life;
+mod lifecycle;
 mod limits;
 mod load;
 mod outage;

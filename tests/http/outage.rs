@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::client::Served;
+use crate::client::HttpFixture;
+use crate::fixture::until;
 use crate::redis::Server;
-use crate::site::until;
 
 const JOB: &str = r#"{"job":"noop"}"#;
 
@@ -17,9 +17,9 @@ fn redis(server: &Server) -> String {
 }
 
 #[test]
-fn a_store_that_is_away_answers_503_until_it_is_back() {
+fn store_outage_returns_503_until_recovery() {
     let mut server = Server::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
-    let served = Served::on(&redis(&server), "");
+    let served = HttpFixture::on(&redis(&server), "");
     assert_eq!(served.push("idle", JOB).status, 201);
     server.kill();
     // The channel that was pushed to already, and one whose store is opened only now.
@@ -39,9 +39,9 @@ fn a_store_that_is_away_answers_503_until_it_is_back() {
 }
 
 #[test]
-fn a_store_that_is_full_answers_503_with_what_was_pushed_before() {
+fn full_store_returns_503_with_pushed_ids() {
     let server = Server::start_with(&["--maxmemory", "12mb"]);
-    let served = Served::on(&redis(&server), "");
+    let served = HttpFixture::on(&redis(&server), "");
     let job = format!(r#"{{"job":"noop","payload":"{}"}}"#, "x".repeat(900_000));
     let body = format!("[{}]", vec![job; 5].join(","));
     let reply = until("the store to be full", || {
@@ -56,16 +56,16 @@ fn a_store_that_is_full_answers_503_with_what_was_pushed_before() {
 }
 
 #[test]
-fn a_store_that_cannot_be_used_is_500_with_the_reason() {
-    let served = Served::with("");
+fn unusable_store_returns_500_with_reason() {
+    let served = HttpFixture::with("");
     // The file of the channel that is open already goes on; another channel's place is no file.
     let config = fs::read_to_string(served.file("aint-queue.toml")).unwrap();
     assert!(served.master.stop().success());
     let broken =
         config.replace("[channels.idle]", "[channels.idle]\ndriver = { type = \"sqlite\", path = \"dir\" }");
-    fs::create_dir(served.site.file("dir")).unwrap();
-    fs::write(served.site.file("aint-queue.toml"), broken).unwrap();
-    let master = served.site.listen(&[]);
+    fs::create_dir(served.fixture.file("dir")).unwrap();
+    fs::write(served.fixture.file("aint-queue.toml"), broken).unwrap();
+    let master = served.fixture.listen(&[]);
     let address = crate::client::address(&master);
     let reply = crate::client::Request::push("idle", JOB).send(address);
     assert!(reply.refused(500).contains("directory"), "{reply:?}");

@@ -5,9 +5,9 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::client::{Served, address};
+use crate::client::{HttpFixture, address};
+use crate::fixture::{Fixture, text};
 use crate::redis::free_port;
-use crate::site::{Site, text};
 
 const TOKEN: &str = "0123456789abcdef";
 const CHANNELS: &str = "[channels.default]\n[channels.mail]\n";
@@ -33,19 +33,19 @@ fn printed(child: Child) -> Vec<String> {
     text(&output.stdout).lines().map(str::to_owned).collect()
 }
 
-fn site(port: u16) -> Site {
-    Site::sqlite(&format!("{CHANNELS}[http]\nlisten = \"127.0.0.1:{port}\"\ntoken = \"{TOKEN}\"\n"))
+fn fixture(port: u16) -> Fixture {
+    Fixture::sqlite(&format!("{CHANNELS}[http]\nlisten = \"127.0.0.1:{port}\"\ntoken = \"{TOKEN}\"\n"))
 }
 
 /// An example pushes before there is a master, again when its key is held, and with a wrong token.
 fn pushes(program: &str, file: &str) {
     let port = free_port();
-    let site = site(port);
+    let fixture = fixture(port);
     let early = spawn(example(program, file, ([127, 0, 0, 1], port).into(), &[TO]));
-    let master = site.listen(&[]);
+    let master = fixture.listen(&[]);
     let address = address(&master);
     let first = printed(early);
-    let shown = |id: &str| -> Value { site.json(&["queue:show", id, "-t", "mail"]) };
+    let shown = |id: &str| -> Value { fixture.json(&["queue:show", id, "-t", "mail"]) };
     let welcome = shown(&first[0]);
     assert_eq!((&welcome["job"], &welcome["payload"]), (&json!("send_mail"), &json!({ "to": TO })));
     assert_eq!((&welcome["unique_for_ms"], &welcome["state"]), (&json!(86_400_000), &json!("waiting")));
@@ -58,7 +58,7 @@ fn pushes(program: &str, file: &str) {
 
     let second = printed(spawn(example(program, file, address, &[TO])));
     assert_eq!(second[0], first[0], "the key is held");
-    assert_eq!(site.counts("mail").total, 5);
+    assert_eq!(fixture.counts("mail").total, 5);
 
     let mut stranger = example(program, file, address, &[TO]);
     stranger.env("AINT_QUEUE_HTTP_TOKEN", "wrong");
@@ -66,7 +66,7 @@ fn pushes(program: &str, file: &str) {
     assert!(!output.status.success());
     let said = text(&output.stdout) + &text(&output.stderr);
     assert!(said.contains("401") && said.contains("token is missing or wrong"), "{said}");
-    assert_eq!(site.counts("mail").total, 5);
+    assert_eq!(fixture.counts("mail").total, 5);
 }
 
 #[test]
@@ -87,10 +87,10 @@ fn node_pushes() {
 #[test]
 fn curl_pushes() {
     let port = free_port();
-    let site = site(port);
+    let fixture = fixture(port);
     let job = r#"{"job":"send_mail","payload":"@not a file","unique":"k"}"#;
     let early = spawn(example("sh", "push.sh", ([127, 0, 0, 1], port).into(), &["mail", job]));
-    let master = site.listen(&[]);
+    let master = fixture.listen(&[]);
     let address = address(&master);
     let first: Value = serde_json::from_str(&printed(early)[0]).unwrap();
     assert_eq!(first["added"], true);
@@ -103,7 +103,7 @@ fn curl_pushes() {
 }
 
 #[test]
-fn every_producer_is_short_enough_to_be_read_before_it_is_copied() {
+fn http_producers_are_short() {
     for file in ["push.sh", "push.php", "push.py", "push.mjs"] {
         let path = format!("{}/examples/http/{file}", env!("CARGO_MANIFEST_DIR"));
         assert!(std::fs::read_to_string(path).unwrap().lines().count() < 60, "{file}");
@@ -111,8 +111,8 @@ fn every_producer_is_short_enough_to_be_read_before_it_is_copied() {
 }
 
 #[test]
-fn an_array_from_a_shell_is_as_good() {
-    let served = Served::with("");
+fn shell_pushes_an_array() {
+    let served = HttpFixture::with("");
     let jobs = r#"[{"job":"noop"},{"job":"noop"}]"#;
     let printed = printed(spawn(example("sh", "push.sh", served.address, &["idle", jobs])));
     let answer: Value = serde_json::from_str(&printed[0]).unwrap();

@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Request, Served};
+use crate::client::{HttpFixture, Request};
 
-fn shown(served: &Served, id: &Value) -> Value {
+fn shown(served: &HttpFixture, id: &Value) -> Value {
     served.json(&["queue:show", &id.to_string(), "-t", "idle"])
 }
 
 #[test]
-fn a_pushed_job_is_answered_with_its_id_and_runs() {
-    let served = Served::with("");
+fn pushed_job_returns_its_id_and_runs() {
+    let served = HttpFixture::with("");
     let reply = served.push("default", r#"{"job":"noop","payload":{"n":1}}"#);
     assert_eq!(reply.status, 201, "{reply:?}");
     let answer = reply.json();
@@ -22,8 +22,8 @@ fn a_pushed_job_is_answered_with_its_id_and_runs() {
 }
 
 #[test]
-fn a_channel_that_is_declared_and_not_served_takes_jobs_with_every_option() {
-    let served = Served::with("");
+fn unserved_channel_takes_jobs_with_every_option() {
+    let served = HttpFixture::with("");
     let job = json!({
         "job": "App\\Mail", "payload": [1, {"a": "ü"}], "delay": "1h", "max_attempts": 7, "timeout": 2.5,
         "unique": "k", "unique_until": "start", "priority": "high", "expires": "2h", "headers": {"tenant": "7"},
@@ -47,8 +47,8 @@ fn a_channel_that_is_declared_and_not_served_takes_jobs_with_every_option() {
 }
 
 #[test]
-fn an_array_is_answered_in_its_order() {
-    let served = Served::with("");
+fn array_is_answered_in_order() {
+    let served = HttpFixture::with("");
     let first = served.push("idle", r#"{"job":"noop","unique":"k"}"#).json()["id"].clone();
     let body = r#"[{"job":"a"}, {"job":"noop","unique":"k"}, {"job":"b","payload":null}]"#;
     let reply = served.push("idle", body);
@@ -68,8 +68,8 @@ fn an_array_is_answered_in_its_order() {
 }
 
 #[test]
-fn a_unique_key_that_is_held_answers_200_with_the_job_that_holds_it() {
-    let served = Served::with("");
+fn held_unique_key_returns_200_with_its_holder() {
+    let served = HttpFixture::with("");
     let push = || served.push("idle", r#"{"job":"noop","unique":"nightly"}"#);
     let (first, second) = (push(), push());
     assert_eq!((first.status, second.status), (201, 200));
@@ -80,8 +80,8 @@ fn a_unique_key_that_is_held_answers_200_with_the_job_that_holds_it() {
 }
 
 #[test]
-fn more_than_one_call_of_the_store_takes_is_pushed_in_batches() {
-    let served = Served::with("");
+fn large_array_is_pushed_in_batches() {
+    let served = HttpFixture::with("");
     let many: Vec<_> = (0..1234).map(|n| json!({ "job": "noop", "payload": n })).collect();
     let answer = served.push("idle", &json!(many).to_string()).json();
     let ids: Vec<_> = answer.as_array().unwrap().iter().map(|one| one["id"].as_u64().unwrap()).collect();
@@ -94,8 +94,8 @@ fn more_than_one_call_of_the_store_takes_is_pushed_in_batches() {
 }
 
 #[test]
-fn one_bad_job_of_an_array_keeps_all_from_being_pushed() {
-    let served = Served::with("");
+fn bad_job_of_array_pushes_nothing() {
+    let served = HttpFixture::with("");
     let mut jobs: Vec<_> = (0..700).map(|n| json!({ "job": "noop", "payload": n })).collect();
     jobs[650]["delay"] = json!("soon");
     let reply = served.push("idle", &json!(jobs).to_string());
@@ -106,9 +106,9 @@ fn one_bad_job_of_an_array_keeps_all_from_being_pushed() {
 }
 
 #[test]
-fn a_body_in_chunks_and_a_connection_used_twice_are_as_good() {
+fn chunked_body_and_kept_connection_work() {
     use std::io::{Read, Write};
-    let served = Served::with("");
+    let served = HttpFixture::with("");
     let body = r#"{"job":"noop"}"#;
     let mut chunked = Request::push("idle", "").header("Transfer-Encoding", "chunked");
     chunked.body =
@@ -132,8 +132,8 @@ fn a_body_in_chunks_and_a_connection_used_twice_are_as_good() {
 }
 
 #[test]
-fn the_health_page_needs_no_token_and_tells_nothing_else() {
-    let served = Served::with("token = \"0123456789abcdef\"");
+fn health_page_needs_no_token_and_leaks_nothing() {
+    let served = HttpFixture::with("token = \"0123456789abcdef\"");
     let reply = served.send(&Request::new("GET", "/health", ""));
     assert_eq!((reply.status, reply.json()), (200, json!({ "status": "ok" })));
 }

@@ -2,17 +2,17 @@
 
 use serde_json::json;
 
-use crate::client::{Request, Served};
+use crate::client::{HttpFixture, Request};
 
 const TOKEN: &str = "0123456789abcdef";
 const JOB: &str = r#"{"job":"noop"}"#;
 
-fn guarded() -> Served {
-    Served::with(&format!("token = \"{TOKEN}\"\nhosts = [\"queue.internal\"]"))
+fn guarded() -> HttpFixture {
+    HttpFixture::with(&format!("token = \"{TOKEN}\"\nhosts = [\"queue.internal\"]"))
 }
 
 #[test]
-fn who_has_no_token_pushes_nothing_and_learns_nothing() {
+fn missing_token_pushes_and_reveals_nothing() {
     let served = guarded();
     for wrong in ["", "Bearer 0123456789abcdeF", "Basic 0123456789abcdef", "Bearer", TOKEN] {
         for path in ["/channels/idle/jobs", "/channels/nowhere/jobs", "/", "/metrics"] {
@@ -28,7 +28,7 @@ fn who_has_no_token_pushes_nothing_and_learns_nothing() {
 }
 
 #[test]
-fn an_undeclared_channel_names_the_declared_ones_to_whoever_has_the_token() {
+fn undeclared_channel_lists_declared_ones() {
     let served = guarded();
     for name in ["nowhere", "no%20where", "default%2Fjobs"] {
         let error = served.send(&Request::push(name, JOB).token(TOKEN)).refused(404);
@@ -39,7 +39,7 @@ fn an_undeclared_channel_names_the_declared_ones_to_whoever_has_the_token() {
 }
 
 #[test]
-fn another_page_or_method_says_how_jobs_are_pushed() {
+fn wrong_path_or_method_explains_pushing() {
     let served = guarded();
     for path in ["/", "/channels", "/channels/idle", "/channels/idle/jobs/", "/channels/%ff/jobs"] {
         let error = served.send(&Request::new("POST", path, JOB).token(TOKEN)).refused(404);
@@ -53,7 +53,7 @@ fn another_page_or_method_says_how_jobs_are_pushed() {
 }
 
 #[test]
-fn a_body_must_be_json_and_say_so() {
+fn body_must_be_json_with_content_type() {
     let served = guarded();
     let push = Request::push("idle", JOB).token(TOKEN);
     for kind in ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1"] {
@@ -67,8 +67,8 @@ fn a_body_must_be_json_and_say_so() {
 }
 
 #[test]
-fn a_mistake_in_a_job_names_its_field() {
-    let served = Served::with("");
+fn job_error_names_its_field() {
+    let served = HttpFixture::with("");
     let deep = format!(r#"{{"job":"a","payload":{}{}}}"#, "[".repeat(129), "]".repeat(129));
     let large = json!({ "job": "a", "payload": "x".repeat(1 << 20) }).to_string();
     let cases: &[(&str, Option<&str>, &str)] = &[
@@ -103,8 +103,8 @@ fn a_mistake_in_a_job_names_its_field() {
 }
 
 #[test]
-fn more_jobs_than_one_request_may_carry_are_refused() {
-    let served = Served::with("");
+fn too_many_jobs_per_request_are_refused() {
+    let served = HttpFixture::with("");
     let jobs = |count: usize| format!("[{}]", vec![JOB; count].join(","));
     assert!(served.push("idle", &jobs(10_001)).refused(413).contains("several requests"));
     assert_eq!(served.counts("idle").total, 0);
@@ -113,7 +113,7 @@ fn more_jobs_than_one_request_may_carry_are_refused() {
 }
 
 #[test]
-fn names_that_could_be_pointed_here_are_refused() {
+fn unknown_host_header_is_refused() {
     let served = guarded();
     let push = Request::push("idle", JOB).token(TOKEN);
     for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example"] {
@@ -131,8 +131,8 @@ fn names_that_could_be_pointed_here_are_refused() {
 }
 
 #[test]
-fn a_browser_that_sends_for_another_site_is_refused() {
-    let served = Served::with("");
+fn cross_origin_request_is_refused() {
+    let served = HttpFixture::with("");
     let push = Request::push("idle", JOB);
     for (name, value) in [
         ("Sec-Fetch-Site", "cross-site"),

@@ -6,13 +6,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::example::{NODE, NODE_TASKS, PHP, PYTHON, PYTHON_TASKS, copy_of, effects};
-use crate::site::{Master, Site, until};
+use crate::fixture::{Fixture, Master, until};
 
 const OUTBOX: &str = "outbox.txt";
 
-fn push_mails(site: &Site, channel: &str, mails: usize) {
+fn push_mails(fixture: &Fixture, channel: &str, mails: usize) {
     let line = |n| format!(r#"{{"job":"send_mail","payload":{{"to":"{n}@example.com"}}}}"#);
-    site.push_lines(channel, (0..mails).map(line));
+    fixture.push_lines(channel, (0..mails).map(line));
 }
 
 /// How many mails were sent, each counted once.
@@ -30,24 +30,24 @@ fn address(line: &str) -> &str {
 
 fn drains((example, channel): (&str, &str)) {
     const MAILS: usize = 5000;
-    let site = copy_of(example);
-    push_mails(&site, channel, MAILS);
-    let master = site.listen(&["-t", channel]);
-    let counts = site.until(channel, "all to end", |c| c.done + c.failed == MAILS as u64);
+    let fixture = copy_of(example);
+    push_mails(&fixture, channel, MAILS);
+    let master = fixture.listen(&["-t", channel]);
+    let counts = fixture.until(channel, "all to end", |c| c.done + c.failed == MAILS as u64);
     assert_eq!((counts.done, counts.total), (MAILS as u64, MAILS as u64), "{}", master.log());
-    let sent = effects(&site, OUTBOX);
+    let sent = effects(&fixture, OUTBOX);
     assert_eq!(sent.len(), MAILS, "each ran once");
     assert_eq!((distinct(&sent, id), distinct(&sent, address)), (MAILS, MAILS));
     assert!(master.stop().success());
 }
 
 /// Kills a worker each time some more mails were sent: first each of those there were at the beginning, then any.
-fn kill_at_random(site: &Site, master: &Master, mails: usize) -> usize {
+fn kill_at_random(fixture: &Fixture, master: &Master, mails: usize) -> usize {
     let mut first = until("the workers", || Some(master.workers()).filter(|workers| workers.len() == 3));
     fastrand::shuffle(&mut first);
     let mut killed = 0;
     for wanted in (1..10).map(|tenth| mails / 10 * tenth) {
-        until("more mails", || (effects(site, OUTBOX).len() >= wanted).then_some(()));
+        until("more mails", || (effects(fixture, OUTBOX).len() >= wanted).then_some(()));
         let worker = first.pop().or_else(|| fastrand::choice(master.workers()));
         // One that was started to replace another may be gone already.
         killed += usize::from(worker.is_some_and(|pid| kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok()));
@@ -58,13 +58,13 @@ fn kill_at_random(site: &Site, master: &Master, mails: usize) -> usize {
 
 fn survives((example, channel): (&str, &str)) {
     const MAILS: usize = 1000;
-    let site = copy_of(example);
-    let master = site.listen(&["-t", channel]);
-    push_mails(&site, channel, MAILS);
-    let killed = kill_at_random(&site, &master, MAILS);
-    let counts = site.until(channel, "all to end", |c| c.done + c.failed == MAILS as u64);
+    let fixture = copy_of(example);
+    let master = fixture.listen(&["-t", channel]);
+    push_mails(&fixture, channel, MAILS);
+    let killed = kill_at_random(&fixture, &master, MAILS);
+    let counts = fixture.until(channel, "all to end", |c| c.done + c.failed == MAILS as u64);
     assert_eq!((counts.done, counts.total), (MAILS as u64, MAILS as u64), "{}", master.log());
-    let sent = effects(&site, OUTBOX);
+    let sent = effects(&fixture, OUTBOX);
     assert_eq!((distinct(&sent, id), distinct(&sent, address)), (MAILS, MAILS), "none is lost");
     assert!(
         sent.len() <= MAILS + killed,
@@ -85,7 +85,7 @@ fn python_drains_5_000_jobs() {
 }
 
 #[test]
-fn python_with_tasks_drains_5_000_jobs() {
+fn asyncio_python_drains_5_000_jobs() {
     drains(PYTHON_TASKS);
 }
 
@@ -95,21 +95,21 @@ fn node_drains_5_000_jobs() {
 }
 
 #[test]
-fn node_with_many_at_once_drains_5_000_jobs() {
+fn concurrent_node_drains_5_000_jobs() {
     drains(NODE_TASKS);
 }
 
 #[test]
-fn php_loses_nothing_when_its_workers_are_killed() {
+fn killed_php_workers_lose_nothing() {
     survives(PHP);
 }
 
 #[test]
-fn python_loses_nothing_when_its_workers_are_killed() {
+fn killed_python_workers_lose_nothing() {
     survives(PYTHON);
 }
 
 #[test]
-fn node_loses_nothing_when_its_workers_are_killed() {
+fn killed_node_workers_lose_nothing() {
     survives(NODE);
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::site::Site;
+use crate::fixture::Fixture;
 
 /// The workers: which directory of `examples/`, which channel of its configuration.
 pub const PHP: (&str, &str) = ("php", "mail");
@@ -12,18 +12,18 @@ pub const PYTHON_TASKS: (&str, &str) = ("python", "many");
 pub const NODE: (&str, &str) = ("node", "mail");
 pub const NODE_TASKS: (&str, &str) = ("node", "many");
 
-/// A site with the files of an example, its configuration among them.
-pub fn copy_of(example: &str) -> Site {
-    let site = Site::sqlite("");
+/// A fixture with the files of an example, its configuration among them.
+pub fn copy_of(example: &str) -> Fixture {
+    let fixture = Fixture::sqlite("");
     for file in fs::read_dir(Path::new("examples").join(example)).unwrap().map(|entry| entry.unwrap().path())
     {
         // What a trial of the example has left is no part of it.
         if file.is_file() && file.extension().is_some_and(|e| e != "txt") && !is_store(&file) {
             let name = file.file_name().unwrap().to_str().unwrap();
-            site.write(name, &fs::read_to_string(&file).unwrap());
+            fixture.write(name, &fs::read_to_string(&file).unwrap());
         }
     }
-    site
+    fixture
 }
 
 fn is_store(file: &Path) -> bool {
@@ -43,7 +43,7 @@ pub fn programs() -> Vec<PathBuf> {
 }
 
 /// What the example's handler wrote: the lines of a file.
-pub fn effects(site: &Site, file: &str) -> Vec<String> {
-    let text = fs::read_to_string(site.file(file)).unwrap_or_default();
+pub fn effects(fixture: &Fixture, file: &str) -> Vec<String> {
+    let text = fs::read_to_string(fixture.file(file)).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }

@@ -5,11 +5,11 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 #[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../support/fixture.rs"]
+mod fixture;
+#[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/redis.rs"]
 mod redis;
-#[allow(dead_code, reason = "other tests use more of it")]
-#[path = "../support/site.rs"]
-mod site;
 
 mod drain;
 mod example;
@@ -19,7 +19,7 @@ mod script;
 mod wire;
 
 #[test]
-fn every_worker_and_handler_is_short_enough_to_be_read_before_it_is_copied() {
+fn example_workers_are_short() {
     for file in example::programs() {
         let lines = std::fs::read_to_string(&file).unwrap().lines().count();
         assert!(lines < 60, "{} has {lines} lines", file.display());

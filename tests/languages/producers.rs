@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use ::redis;
 
+use crate::fixture::{Fixture, text, until};
 use crate::redis::Server;
-use crate::site::{Site, text, until};
 
 /// The examples, and the programs that run them.
 const PUSHERS: [(&str, &[&str]); 3] = [
@@ -30,17 +30,17 @@ fn pusher(example: &str, programs: &[&str], port: u16, args: &[&str]) -> Output 
     outputs.into_iter().find(|output| !text(&output.stderr).contains("No module named 'redis'")).unwrap()
 }
 
-fn site_on(server: &Server, channels: &str) -> Site {
+fn site_on(server: &Server, channels: &str) -> Fixture {
     let port = server.config().port;
-    Site::new(
+    Fixture::new(
         &format!(r#"{{ type = "redis", connection = {{ host = "127.0.0.1", port = {port} }} }}"#),
         channels,
     )
 }
 
 /// Everything about a job but its number and the times that follow from it.
-fn shown(site: &Site, id: u64) -> Value {
-    let mut job = site.json(&["queue:show", &id.to_string()]);
+fn shown(fixture: &Fixture, id: u64) -> Value {
+    let mut job = fixture.json(&["queue:show", &id.to_string()]);
     for key in ["due_at", "expires_at"] {
         let later = job[key].as_str().map(|_| "later");
         job[key] = json!(later);
@@ -58,9 +58,9 @@ fn id_of(output: &Output) -> u64 {
 }
 
 #[test]
-fn what_an_example_pushes_is_what_our_own_command_pushes() {
+fn examples_push_the_same_as_queue_push() {
     let server = Server::start();
-    let site = site_on(&server, "[channels.default.worker]\ntype = \"process-pool\"\n");
+    let fixture = site_on(&server, "[channels.default.worker]\ntype = \"process-pool\"\n");
     let cases: [(&str, &str, &[&str]); 4] = [
         (r#"{"to":"ann@example.com"}"#, "{}", &[]),
         (
@@ -80,16 +80,16 @@ fn what_an_example_pushes_is_what_our_own_command_pushes() {
         ),
     ];
     for (payload, options, flags) in &cases[..3] {
-        let own = shown(&site, site.push("App\\Jobs\\Send:v1.0", payload, flags));
+        let own = shown(&fixture, fixture.push("App\\Jobs\\Send:v1.0", payload, flags));
         for (example, programs) in PUSHERS {
             let args = ["default", "App\\Jobs\\Send:v1.0", payload, options];
             let output = pusher(example, programs, server.config().port, &args);
-            assert_eq!(shown(&site, id_of(&output)), own, "{example}");
+            assert_eq!(shown(&fixture, id_of(&output)), own, "{example}");
         }
     }
     // Ten years are the most, for all.
     let (payload, options, flags) = cases[3];
-    assert!(!site.run(&[&["queue:push", "x", "--data", payload], flags].concat()).status.success());
+    assert!(!fixture.run(&[&["queue:push", "x", "--data", payload], flags].concat()).status.success());
     for (example, programs) in PUSHERS {
         let output = pusher(example, programs, server.config().port, &["default", "x", payload, options]);
         assert!(
@@ -100,11 +100,11 @@ fn what_an_example_pushes_is_what_our_own_command_pushes() {
 }
 
 #[test]
-fn priorities_and_unique_keys_are_where_our_own_command_puts_them() {
+fn example_priorities_and_keys_match_queue_push() {
     let server = Server::start();
     let channels = ["own", "push.php", "push.py", "push.cjs"];
     let tables = channels.map(|channel| format!("[channels.\"{channel}\".worker]\ntype = \"process\"\n"));
-    let site = site_on(&server, &tables.concat());
+    let fixture = site_on(&server, &tables.concat());
     let cases: [(&str, &[&str]); 4] = [
         (r#"{"priority":"high"}"#, &["--priority", "high"]),
         (r#"{"priority":"low","delay":300}"#, &["--priority", "low", "--delay", "300"]),
@@ -112,7 +112,7 @@ fn priorities_and_unique_keys_are_where_our_own_command_puts_them() {
         (r#"{"unique":"é","unique_until":"start"}"#, &["--unique", "é", "--unique-until", "start"]),
     ];
     for (options, flags) in cases {
-        site.ok(&[&["queue:push", "x", "-t", "own"], flags].concat());
+        fixture.ok(&[&["queue:push", "x", "-t", "own"], flags].concat());
         for (example, programs) in PUSHERS {
             id_of(&pusher(example, programs, server.config().port, &[example, "x", "{}", options]));
         }
@@ -142,34 +142,34 @@ fn priorities_and_unique_keys_are_where_our_own_command_puts_them() {
 }
 
 #[test]
-fn a_unique_key_holds_whoever_pushes() {
+fn unique_key_holds_across_producers() {
     let server = Server::start();
-    let site = site_on(&server, "[channels.default.worker]\ntype = \"process-pool\"\n");
-    let id = site.push("nightly", "{}", &["--unique", "nightly"]);
+    let fixture = site_on(&server, "[channels.default.worker]\ntype = \"process-pool\"\n");
+    let id = fixture.push("nightly", "{}", &["--unique", "nightly"]);
     for (example, programs) in PUSHERS {
         let args = ["default", "nightly", "{}", r#"{"unique":"nightly"}"#];
         let output = pusher(example, programs, server.config().port, &args);
         assert_eq!(text(&output.stdout).trim(), format!("{id} was there"), "{example}: {output:?}");
     }
-    assert_eq!(site.counts("default").total, 1);
+    assert_eq!(fixture.counts("default").total, 1);
 }
 
 #[test]
-fn a_push_wakes_an_idle_master() {
+fn push_wakes_an_idle_master() {
     let server = Server::start();
-    let site = site_on(
+    let fixture = site_on(
         &server,
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\nsleep_seconds = 60\n",
     );
-    let master = site.listen(&[]);
+    let master = fixture.listen(&[]);
     // It serves, and then has nothing to do.
-    site.push("noop", "{}", &[]);
-    site.until("default", "the first job", |c| c.done == 1);
+    fixture.push("noop", "{}", &[]);
+    fixture.until("default", "the first job", |c| c.done == 1);
     for (n, (example, programs)) in (2..).zip(PUSHERS) {
         std::thread::sleep(Duration::from_millis(300));
         let begun = Instant::now();
         id_of(&pusher(example, programs, server.config().port, &["default", "noop", "{}"]));
-        site.until("default", "the next job", |c| c.done == n);
+        fixture.until("default", "the next job", |c| c.done == n);
         assert!(begun.elapsed() < Duration::from_secs(10), "{example}: {:?}", begun.elapsed());
     }
     // A delayed job that is due before anything the master waits for wakes it, too.
@@ -179,12 +179,12 @@ fn a_push_wakes_an_idle_master() {
         server.config().port,
         &["default", "noop", "{}", r#"{"delay":0.5}"#],
     ));
-    until("the delayed job", || (site.counts("default").done == 5).then_some(()));
+    until("the delayed job", || (fixture.counts("default").done == 5).then_some(()));
     assert!(master.stop().success());
 }
 
 #[test]
-fn what_is_wrong_is_an_error_in_every_language() {
+fn invalid_pushes_fail_in_every_language() {
     let server = Server::start();
     for (example, programs) in PUSHERS {
         let output = pusher(example, programs, server.config().port, &["default", "send mail", "{}"]);

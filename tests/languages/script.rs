@@ -49,7 +49,7 @@ fn is_empty(connection: &mut Connection) -> bool {
 }
 
 #[test]
-fn bad_input_is_refused_by_name_and_leaves_nothing() {
+fn script_refuses_bad_input_without_effect() {
     let server = Server::start();
     let mut redis = server.connection();
     let long = "k".repeat(257);
@@ -111,7 +111,7 @@ fn bad_input_is_refused_by_name_and_leaves_nothing() {
 /// What is a payload for the script is one for the master, and the other way round, except for the depth of what no
 /// JSON library of a producer writes.
 #[test]
-fn payloads_are_json_by_the_rules_of_the_master() {
+fn script_checks_payloads_like_the_master() {
     let server = Server::start();
     let mut redis = server.connection();
     let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
@@ -192,7 +192,7 @@ fn payloads_are_json_by_the_rules_of_the_master() {
 }
 
 #[test]
-fn keys_of_something_else_are_refused() {
+fn script_refuses_foreign_keys() {
     let server = Server::start();
     let mut redis = server.connection();
     let (right, other) = (keys("default"), keys("other"));
@@ -226,7 +226,7 @@ fn keys_of_something_else_are_refused() {
 
 /// The rules that docs/redis-producers.md shows.
 #[test]
-fn the_permissions_in_the_documentation_are_enough_and_no_more() {
+fn documented_permissions_are_exact() {
     let document = fs::read_to_string("docs/redis-producers.md").unwrap();
     let rules =
         document.lines().find_map(|line| line.strip_prefix("ACL SETUSER ")).expect("the rules are shown");

@@ -6,30 +6,30 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::example::{NODE, NODE_TASKS, PHP, PYTHON, PYTHON_TASKS, copy_of, effects};
-use crate::site::{Master, Site, until};
+use crate::fixture::{Fixture, Master, until};
 
-/// A site whose example serves one channel.
-struct Served {
-    site: Site,
+/// A fixture whose example serves one channel.
+struct ExampleFixture {
+    fixture: Fixture,
     master: Master,
     channel: &'static str,
 }
 
-impl Served {
+impl ExampleFixture {
     fn new((example, channel): (&str, &'static str)) -> Self {
-        let site = copy_of(example);
+        let fixture = copy_of(example);
         // Twice: progress is of level debug.
-        let master = site.listen(&["-t", channel, "-vv"]);
-        Self { site, master, channel }
+        let master = fixture.listen(&["-t", channel, "-vv"]);
+        Self { fixture, master, channel }
     }
 
     fn push(&self, job: &str, data: &str, more: &[&str]) -> u64 {
-        self.site.push(job, data, &[&["-t", self.channel], more].concat())
+        self.fixture.push(job, data, &[&["-t", self.channel], more].concat())
     }
 
     /// The job, when it has ended or waits to be tried again.
     fn show(&self, id: u64) -> Value {
-        self.site.json(&["queue:show", &id.to_string(), "-t", self.channel])
+        self.fixture.json(&["queue:show", &id.to_string(), "-t", self.channel])
     }
 
     fn failed(&self, id: u64) -> Value {
@@ -37,18 +37,18 @@ impl Served {
     }
 
     fn done(&self, jobs: u64) {
-        let counts = self.site.until(self.channel, "the jobs to end", |c| c.done + c.failed >= jobs);
+        let counts = self.fixture.until(self.channel, "the jobs to end", |c| c.done + c.failed >= jobs);
         assert_eq!(counts.done, jobs, "{}", self.master.log());
     }
 
-    fn says(&self, job: u64, what: &str) {
+    fn assert_logged(&self, job: u64, what: &str) {
         let job = format!("\"job\":{job}");
         until(what, || self.master.log().lines().any(|l| l.contains(what) && l.contains(&job)).then_some(()));
     }
 }
 
-fn says_everything(which: (&'static str, &'static str)) {
-    let served = Served::new(which);
+fn sends_every_frame(which: (&'static str, &'static str)) {
+    let served = ExampleFixture::new(which);
     let never = served.push("send_mail", r#"{"to":"nobody"}"#, &[]);
     let unknown = served.push("dance", "{}", &[]);
     let broken = served.push("send_mail", "{}", &["--max-attempts", "1"]);
@@ -59,7 +59,7 @@ fn says_everything(which: (&'static str, &'static str)) {
     assert!(unknown["errors"][0]["message"].as_str().unwrap().contains("dance"), "{unknown}");
     assert_eq!((&broken["reason"], &broken["attempts"]), (&"exhausted".into(), &1.into()), "{broken}");
     assert!(!broken["errors"][0]["message"].as_str().unwrap().is_empty(), "{broken}");
-    served.site.ok(&["queue:clear", "--failed", "--yes", "-t", served.channel]);
+    served.fixture.ok(&["queue:clear", "--failed", "--yes", "-t", served.channel]);
 
     // The time is the handler's, not the second of the channel's policy.
     let begun = Instant::now();
@@ -68,24 +68,24 @@ fn says_everything(which: (&'static str, &'static str)) {
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 
     // Handed back again and again, however few attempts it has.
-    fs::write(served.site.file("partner.lock"), "").unwrap();
+    fs::write(served.fixture.file("partner.lock"), "").unwrap();
     let locked = served.push("call_partner", r#"{"busy_ms":0}"#, &["--max-attempts", "2"]);
     until("it to be handed back", || (served.show(locked)["state"] == "delayed").then_some(()));
     std::thread::sleep(Duration::from_millis(350));
     assert_eq!(served.show(locked)["attempts"], 0);
-    fs::remove_file(served.site.file("partner.lock")).unwrap();
+    fs::remove_file(served.fixture.file("partner.lock")).unwrap();
     served.done(2);
 
     let report = served.push("write_report", r#"{"pages":4}"#, &[]);
     served.done(3);
-    served.says(report, "4 pages to write");
-    served.says(report, "\"percent\":75");
+    served.assert_logged(report, "4 pages to write");
+    served.assert_logged(report, "\"percent\":75");
     assert!(!served.master.log().contains("broke the protocol"), "{busy}: {}", served.master.log());
     assert!(served.master.stop().success());
 }
 
-fn hears_cancel_and_stop(which: (&'static str, &'static str)) {
-    let served = Served::new(which);
+fn obeys_cancel_and_stop(which: (&'static str, &'static str)) {
+    let served = ExampleFixture::new(which);
     served.push("send_mail", r#"{"to":"a@example.com"}"#, &[]);
     served.done(1);
     let workers = served.master.workers();
@@ -94,7 +94,7 @@ fn hears_cancel_and_stop(which: (&'static str, &'static str)) {
     assert_eq!(served.failed(long)["reason"], "timeout");
     // It has answered within the grace, or it would have been killed and replaced.
     served.push("send_mail", r#"{"to":"b@example.com"}"#, &[]);
-    served.site.until(served.channel, "the next job", |c| c.done == 2);
+    served.fixture.until(served.channel, "the next job", |c| c.done == 2);
     assert_eq!(served.master.workers(), workers);
     // One that does not leave when told is killed after five seconds.
     let begun = Instant::now();
@@ -104,36 +104,36 @@ fn hears_cancel_and_stop(which: (&'static str, &'static str)) {
 
 /// Payloads that break workers that read lines, or too little at once.
 fn reads_any_payload(which: (&'static str, &'static str)) {
-    let served = Served::new(which);
+    let served = ExampleFixture::new(which);
     // These end a line for readers that follow Unicode, but not in JSON.
     let breaks = "a\u{2028}b\u{2029}c\u{85}d\u{b}e\u{c}f@example.com";
     let long = format!("{}@example.com", "ä".repeat(400_000));
     let lines = [breaks, &long].map(|to| format!(r#"{{"job":"send_mail","payload":{{"to":"{to}"}}}}"#));
     // Raw control characters are not allowed in JSON; these two have an escape.
     let lines = lines.map(|line| line.replace('\u{b}', "\\u000b").replace('\u{c}', "\\f"));
-    served.site.push_lines(served.channel, lines);
+    served.fixture.push_lines(served.channel, lines);
     served.done(2);
-    let sent = fs::read_to_string(served.site.file("outbox.txt")).unwrap();
+    let sent = fs::read_to_string(served.fixture.file("outbox.txt")).unwrap();
     assert!(sent.contains(breaks) && sent.contains(&long));
     assert!(served.master.stop().success());
 }
 
 /// PHP gives up reading from a socket after `default_socket_timeout`, a minute unless the machine says otherwise.
 #[test]
-fn an_idle_php_worker_waits_for_as_long_as_there_is_nothing_to_do() {
-    let site = copy_of("php");
-    let config = fs::read_to_string(site.file("aint-queue.toml")).unwrap();
+fn idle_php_worker_waits_indefinitely() {
+    let fixture = copy_of("php");
+    let config = fs::read_to_string(fixture.file("aint-queue.toml")).unwrap();
     let short =
         config.replace(r#""php", "worker.php""#, r#""php", "-d", "default_socket_timeout=1", "worker.php""#);
     assert_ne!(config, short);
-    site.write("aint-queue.toml", &short);
-    let master = site.listen(&["-t", "mail"]);
+    fixture.write("aint-queue.toml", &short);
+    let master = fixture.listen(&["-t", "mail"]);
     let workers = until("the workers", || Some(master.workers()).filter(|workers| workers.len() == 3));
     std::thread::sleep(Duration::from_millis(2500));
-    site.ok(&["queue:push", "send_mail", "--data", r#"{"to":"a@example.com"}"#, "-t", "mail"]);
-    site.until("mail", "it to be done", |c| c.done == 1);
+    fixture.ok(&["queue:push", "send_mail", "--data", r#"{"to":"a@example.com"}"#, "-t", "mail"]);
+    fixture.until("mail", "it to be done", |c| c.done == 1);
     assert_eq!(master.workers(), workers);
-    assert_eq!(effects(&site, "outbox.txt").len(), 1);
+    assert_eq!(effects(&fixture, "outbox.txt").len(), 1);
     assert!(master.stop().success());
 }
 
@@ -147,16 +147,16 @@ macro_rules! in_every_language {
 }
 
 in_every_language! {
-    php_says_everything: says_everything(PHP);
-    python_says_everything: says_everything(PYTHON);
-    python_with_tasks_says_everything: says_everything(PYTHON_TASKS);
-    node_says_everything: says_everything(NODE);
-    node_with_many_at_once_says_everything: says_everything(NODE_TASKS);
-    php_hears_cancel_and_stop: hears_cancel_and_stop(PHP);
-    python_hears_cancel_and_stop: hears_cancel_and_stop(PYTHON);
-    python_with_tasks_hears_cancel_and_stop: hears_cancel_and_stop(PYTHON_TASKS);
-    node_hears_cancel_and_stop: hears_cancel_and_stop(NODE);
-    node_with_many_at_once_hears_cancel_and_stop: hears_cancel_and_stop(NODE_TASKS);
+    php_says_everything: sends_every_frame(PHP);
+    python_says_everything: sends_every_frame(PYTHON);
+    python_with_tasks_says_everything: sends_every_frame(PYTHON_TASKS);
+    node_says_everything: sends_every_frame(NODE);
+    node_with_many_at_once_says_everything: sends_every_frame(NODE_TASKS);
+    php_hears_cancel_and_stop: obeys_cancel_and_stop(PHP);
+    python_hears_cancel_and_stop: obeys_cancel_and_stop(PYTHON);
+    python_with_tasks_hears_cancel_and_stop: obeys_cancel_and_stop(PYTHON_TASKS);
+    node_hears_cancel_and_stop: obeys_cancel_and_stop(NODE);
+    node_with_many_at_once_hears_cancel_and_stop: obeys_cancel_and_stop(NODE_TASKS);
     php_reads_any_payload: reads_any_payload(PHP);
     python_reads_any_payload: reads_any_payload(PYTHON);
     python_with_tasks_reads_any_payload: reads_any_payload(PYTHON_TASKS);

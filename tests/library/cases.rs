@@ -13,9 +13,9 @@ use aint_queue::pool::Program;
 use aint_queue::pool::plan::Plan;
 use aint_queue::store::{JobState, Pushed};
 
+use crate::after_run_end::*;
+use crate::fixture::{Fixture, Options, job, start_channel};
 use crate::jobs::LOG;
-use crate::outlive::*;
-use crate::rig::{Options, Rig, job, rig};
 
 type Case = fn() -> Pin<Box<dyn Future<Output = ()>>>;
 
@@ -28,75 +28,75 @@ macro_rules! cases {
 }
 
 cases![
-    handlers_find_state_and_headers_in_every_mode,
-    what_the_handler_wants_goes_before_the_channel,
-    a_job_has_its_own_opinion_on_retries,
+    handlers_get_state_and_headers_in_every_mode,
+    handler_options_precede_channel_settings,
+    job_error_decides_its_retry,
     the_failed_callback_runs_after_every_way_of_failing,
-    a_poison_job_meets_its_failed_callback,
-    a_failed_callback_that_fails_changes_nothing,
-    one_run_by_hand_runs_the_failed_callback_too,
-    a_panic_is_kept_with_its_message_and_place,
-    a_payload_that_does_not_fit_fails_for_good_with_its_place,
-    a_cancelled_handler_can_tidy_up_and_one_that_does_not_listen_is_dropped,
-    a_run_pushes_follow_up_jobs_and_hears_of_refusals,
+    poison_job_runs_its_failed_callback,
+    failing_failed_callback_changes_nothing,
+    queue_run_runs_the_failed_callback,
+    panic_is_kept_with_message_and_location,
+    mismatched_payload_fails_with_its_path,
+    cancelled_handler_can_clean_up_or_is_dropped,
+    run_pushes_follow_ups_and_sees_refusals,
     many_follow_ups_inherit_the_trace,
-    a_job_that_is_too_late_expires_and_is_not_run,
-    a_key_that_is_unique_until_start_is_free_once_the_job_runs,
+    expired_job_is_not_run,
+    key_until_start_is_free_once_job_runs,
     jobs_with_one_key_do_not_overlap,
-    a_rate_lets_so_many_through_and_releases_the_rest_uncounted,
+    rate_limit_releases_excess_uncounted,
     a_breaker_opens_and_closes_again,
-    skipped_jobs_are_done_without_running,
-    middleware_stands_around_jobs,
+    skipped_jobs_are_done_without_a_run,
+    middleware_wraps_jobs,
     blocking_jobs_do_not_delay_async_ones,
-    urgent_jobs_go_first,
-    what_handlers_log_reaches_the_masters_log_with_its_job,
-    what_asks_after_its_run_is_told_and_harms_nobody,
-    a_run_lasts_as_long_as_its_thread_whatever_its_middleware_says,
-    a_blocking_handler_can_wait_for_asynchronous_code,
-    a_cancelled_handler_that_panics_while_it_is_dropped_has_ended_all_the_same,
-    a_breaker_does_not_wait_for_a_trial_that_was_lost,
-    a_grant_that_comes_after_its_run_does_not_free_the_lock_of_the_next_run,
-    what_a_run_has_claimed_is_not_freed_for_an_earlier_one,
-    a_run_may_ask_any_number_of_things_at_once,
-    the_callback_of_the_next_job_is_not_mistaken_for_another_next_job,
-    a_suspect_that_waits_for_its_callback_waits_for_a_worker_that_knows_it,
+    high_priority_jobs_run_first,
+    handler_logs_reach_master_log_with_job_id,
+    requests_after_run_end_are_refused,
+    run_lasts_as_long_as_its_thread,
+    blocking_handler_can_await_async_code,
+    panic_in_drop_of_cancelled_handler_ends_run,
+    breaker_does_not_wait_for_a_lost_trial,
+    late_grant_does_not_free_the_next_runs_lock,
+    claims_are_not_freed_for_an_earlier_run,
+    run_may_make_many_requests_at_once,
+    callback_does_not_count_as_the_next_job,
+    suspect_callback_waits_for_a_capable_worker,
 ];
 
-pub struct World {
-    pub rig: Rig,
+pub struct LibraryFixture {
+    pub channel: Fixture,
     pub dir: tempfile::TempDir,
 }
 
-pub async fn world(plan: Plan) -> World {
-    world_with(Options::new(plan)).await
+pub async fn start_app(plan: Plan) -> LibraryFixture {
+    start_app_with(Options::new(plan)).await
 }
 
-pub async fn world_with(mut options: Options) -> World {
+pub async fn start_app_with(mut options: Options) -> LibraryFixture {
     let dir = tempfile::tempdir().unwrap();
     let exe = std::env::current_exe().unwrap().to_str().unwrap().to_owned();
     options.program = Program::Wire(vec![exe, "__worker".to_owned()]);
     let log = dir.path().join("log").to_str().unwrap().to_owned();
     // A backtrace of a debug build takes longer than the grace of these tests.
     options.env = vec![(LOG.to_owned(), log), ("RUST_BACKTRACE".to_owned(), "0".to_owned())];
-    World { rig: rig(options).await, dir }
+    LibraryFixture { channel: start_channel(options).await, dir }
 }
 
-impl World {
+impl LibraryFixture {
     pub fn log(&self) -> Vec<String> {
         let text = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
     pub async fn push(&self, job: NewJob) -> JobId {
-        self.rig.push(&[job]).await[0]
+        self.channel.push(&[job]).await[0]
     }
 
     pub async fn done(&self, jobs: u64) {
-        self.rig.until("jobs are done", |s| s.done == jobs).await;
+        self.channel.until("jobs are done", |s| s.done == jobs).await;
     }
 
     pub async fn failed(&self, jobs: u64) {
-        self.rig.until("jobs have failed", |s| s.failed == jobs).await;
+        self.channel.until("jobs have failed", |s| s.failed == jobs).await;
     }
 }
 
@@ -109,39 +109,39 @@ pub fn with(mut job: NewJob, edit: impl FnOnce(&mut NewJob)) -> NewJob {
     job
 }
 
-async fn handlers_find_state_and_headers_in_every_mode() {
+async fn handlers_get_state_and_headers_in_every_mode() {
     for plan in modes() {
-        let world = world(plan).await;
+        let fixture = start_app(plan).await;
         let header = |job: &mut NewJob| drop(job.meta.headers.insert("tenant".into(), "acme".into()));
-        world.push(with(job("blocking", r#"{"text":"b"}"#), header)).await;
-        world.done(1).await;
-        world.push(job("asynchronous", r#"{"text":"a"}"#)).await;
-        world.done(2).await;
-        assert_eq!(world.log(), ["hello b #0 Some(\"acme\")", "hello a None"], "{plan:?}");
-        world.rig.stop(false).await;
+        fixture.push(with(job("blocking", r#"{"text":"b"}"#), header)).await;
+        fixture.done(1).await;
+        fixture.push(job("asynchronous", r#"{"text":"a"}"#)).await;
+        fixture.done(2).await;
+        assert_eq!(fixture.log(), ["hello b #0 Some(\"acme\")", "hello a None"], "{plan:?}");
+        fixture.channel.stop(false).await;
     }
 }
 
-async fn what_the_handler_wants_goes_before_the_channel() {
-    let world = world(Plan::process_pool(1, 1, 0)).await;
-    world.push(job("doomed", r#"{"how":"error"}"#)).await;
-    world.failed(1).await;
-    assert_eq!(world.log()[..2], ["attempt 1 of 2", "attempt 2 of 2"]);
+async fn handler_options_precede_channel_settings() {
+    let fixture = start_app(Plan::process_pool(1, 1, 0)).await;
+    fixture.push(job("doomed", r#"{"how":"error"}"#)).await;
+    fixture.failed(1).await;
+    assert_eq!(fixture.log()[..2], ["attempt 1 of 2", "attempt 2 of 2"]);
     // What the push says goes before both.
-    world.push(with(job("doomed", r#"{"how":"error"}"#), |j| j.meta.max_attempts = Some(1))).await;
-    world.failed(2).await;
-    assert_eq!(world.log()[3], "attempt 1 of 1");
-    world.rig.stop(false).await;
+    fixture.push(with(job("doomed", r#"{"how":"error"}"#), |j| j.meta.max_attempts = Some(1))).await;
+    fixture.failed(2).await;
+    assert_eq!(fixture.log()[3], "attempt 1 of 1");
+    fixture.channel.stop(false).await;
 }
 
-async fn a_job_has_its_own_opinion_on_retries() {
-    let world = world(Plan::coroutine(5, 0)).await;
-    let id = world.push(job("opinionated", r#"{"times":3}"#)).await;
-    world.failed(1).await;
-    assert_eq!(world.log(), ["attempt 1", "attempt 2", "attempt 3", "attempt 4"]);
-    let meta = world.rig.get(id).await.meta;
+async fn job_error_decides_its_retry() {
+    let fixture = start_app(Plan::coroutine(5, 0)).await;
+    let id = fixture.push(job("opinionated", r#"{"times":3}"#)).await;
+    fixture.failed(1).await;
+    assert_eq!(fixture.log(), ["attempt 1", "attempt 2", "attempt 3", "attempt 4"]);
+    let meta = fixture.channel.get(id).await.meta;
     assert_eq!((meta.attempts, meta.failed), (4, Some(FailReason::Final)));
-    world.rig.stop(false).await;
+    fixture.channel.stop(false).await;
 }
 
 async fn the_failed_callback_runs_after_every_way_of_failing() {
@@ -153,59 +153,59 @@ async fn the_failed_callback_runs_after_every_way_of_failing() {
             ("abort", "crashed", "the worker was killed by SIGABRT without a result"),
             ("sleep", "timeout", "ran longer than 200ms"),
         ] {
-            let world = world(plan).await;
+            let fixture = start_app(plan).await;
             let payload = format!(r#"{{"how":"{how}"}}"#);
             let limit = if how == "sleep" { 200 } else { 10_000 };
-            let id = world.push(with(job("doomed", &payload), |j| j.meta.timeout_ms = Some(limit))).await;
-            world.failed(1).await;
+            let id = fixture.push(with(job("doomed", &payload), |j| j.meta.timeout_ms = Some(limit))).await;
+            fixture.failed(1).await;
             let attempts = if how == "never" { 1 } else { 2 };
-            let log = world.log();
+            let log = fixture.log();
             assert_eq!(log.len(), attempts + 1, "{plan:?}, {how}: {log:?}");
             let told = &log[attempts];
             let expected = format!("failed {how} after {attempts}: {reason}: {error}");
             assert!(told.starts_with(&expected), "{told} is not {expected}");
-            let meta = world.rig.get(id).await.meta;
+            let meta = fixture.channel.get(id).await.meta;
             assert_eq!((meta.attempts as usize, meta.failing), (attempts, None));
             assert_eq!(meta.failed.unwrap().as_str(), reason);
-            world.rig.stop(false).await;
+            fixture.channel.stop(false).await;
         }
     }
 }
 
-async fn a_poison_job_meets_its_failed_callback() {
-    let world = world(Plan::process_pool(1, 1, 0)).await;
-    let id = world.push(job("killer", "{}")).await;
-    world.failed(1).await;
-    assert_eq!(world.log(), ["poison"]);
-    assert_eq!(world.rig.get(id).await.meta.failed, Some(FailReason::Poison));
-    world.rig.stop(false).await;
+async fn poison_job_runs_its_failed_callback() {
+    let fixture = start_app(Plan::process_pool(1, 1, 0)).await;
+    let id = fixture.push(job("killer", "{}")).await;
+    fixture.failed(1).await;
+    assert_eq!(fixture.log(), ["poison"]);
+    assert_eq!(fixture.channel.get(id).await.meta.failed, Some(FailReason::Poison));
+    fixture.channel.stop(false).await;
 }
 
-async fn a_failed_callback_that_fails_changes_nothing() {
+async fn failing_failed_callback_changes_nothing() {
     // One that kills its worker may have been killed by it, and has three tries.
     for (callback, note, runs) in [("error", "neither", 1), ("abort", "SIGABRT", 3)] {
-        let world = world(Plan::process_pool(1, 1, 0)).await;
-        let id = world.push(job("async_doomed", &format!(r#"{{"callback":"{callback}"}}"#))).await;
-        world.failed(1).await;
-        assert_eq!(world.log(), vec!["failed: no"; runs]);
-        let meta = world.rig.get(id).await.meta;
+        let fixture = start_app(Plan::process_pool(1, 1, 0)).await;
+        let id = fixture.push(job("async_doomed", &format!(r#"{{"callback":"{callback}"}}"#))).await;
+        fixture.failed(1).await;
+        assert_eq!(fixture.log(), vec!["failed: no"; runs]);
+        let meta = fixture.channel.get(id).await.meta;
         assert_eq!((meta.attempts, meta.crashes, meta.failed), (1, 0, Some(FailReason::Exhausted)));
         let last = meta.errors.last().unwrap();
         assert_eq!(last.kind, ErrorKind::Callback);
         assert!(last.message.contains(note), "{}", last.message);
-        world.rig.stop(false).await;
+        fixture.channel.stop(false).await;
     }
 }
 
-async fn one_run_by_hand_runs_the_failed_callback_too() {
+async fn queue_run_runs_the_failed_callback() {
     for next in [true, false] {
         let mut options = Options::new(Plan::process_pool(1, 1, 0));
         let id = options.store.push(&[job("doomed", r#"{"how":"never"}"#)]).await.unwrap()[0].id();
         options.scope = if next { Scope::Next } else { Scope::Only(id) };
         let store = options.store.clone();
-        let world = world_with(options).await;
-        let log = world.dir.path().join("log");
-        let stopped = world.rig.ended().await;
+        let fixture = start_app_with(options).await;
+        let log = fixture.dir.path().join("log");
+        let stopped = fixture.channel.ended().await;
         assert!(matches!(stopped.outcome, Some(Outcome::Failed { .. })), "{stopped:?}");
         let log = fs::read_to_string(log).unwrap();
         assert_eq!(log.lines().last(), Some("failed never after 1: final: no use"));
@@ -213,68 +213,68 @@ async fn one_run_by_hand_runs_the_failed_callback_too() {
     }
 }
 
-async fn a_panic_is_kept_with_its_message_and_place() {
-    let world = world(Plan::coroutine(5, 0)).await;
-    let id = world.push(job("panics", "{}")).await;
-    world.failed(1).await;
-    let meta = world.rig.get(id).await.meta;
+async fn panic_is_kept_with_message_and_location() {
+    let fixture = start_app(Plan::coroutine(5, 0)).await;
+    let id = fixture.push(job("panics", "{}")).await;
+    fixture.failed(1).await;
+    let meta = fixture.channel.get(id).await.meta;
     assert!(meta.last_error().starts_with("panicked at tests/library/jobs.rs:"), "{}", meta.last_error());
     assert!(meta.last_error().ends_with(": no way"), "{}", meta.last_error());
-    world.rig.stop(false).await;
+    fixture.channel.stop(false).await;
 }
 
-async fn a_payload_that_does_not_fit_fails_for_good_with_its_place() {
-    let world = world(Plan::coroutine(5, 0)).await;
-    let id = world.push(job("blocking", r#"{"text":7}"#)).await;
-    world.failed(1).await;
-    let meta = world.rig.get(id).await.meta;
+async fn mismatched_payload_fails_with_its_path() {
+    let fixture = start_app(Plan::coroutine(5, 0)).await;
+    let id = fixture.push(job("blocking", r#"{"text":7}"#)).await;
+    fixture.failed(1).await;
+    let meta = fixture.channel.get(id).await.meta;
     assert_eq!((meta.attempts, meta.failed), (1, Some(FailReason::Final)));
     let error = meta.last_error();
     assert!(
         error.starts_with("the payload does not fit the job at `text`: invalid type: integer `7`"),
         "{error}"
     );
-    world.rig.stop(false).await;
+    fixture.channel.stop(false).await;
 }
 
-async fn a_cancelled_handler_can_tidy_up_and_one_that_does_not_listen_is_dropped() {
-    let world = world(Plan::coroutine(5, 0)).await;
-    world.push(job("slow", r#"{"tidy":true}"#)).await;
-    world.done(1).await;
-    assert_eq!(world.log(), ["begins", "tidies up"]);
-    let before = world.rig.report().await.pids;
-    let id = world.push(job("slow", r#"{"tidy":false}"#)).await;
-    world.failed(1).await;
-    assert_eq!(world.rig.get(id).await.meta.failed, Some(FailReason::Timeout));
-    assert_eq!(world.rig.report().await.pids, before, "the worker lives on");
-    world.rig.stop(false).await;
+async fn cancelled_handler_can_clean_up_or_is_dropped() {
+    let fixture = start_app(Plan::coroutine(5, 0)).await;
+    fixture.push(job("slow", r#"{"tidy":true}"#)).await;
+    fixture.done(1).await;
+    assert_eq!(fixture.log(), ["begins", "tidies up"]);
+    let before = fixture.channel.report().await.pids;
+    let id = fixture.push(job("slow", r#"{"tidy":false}"#)).await;
+    fixture.failed(1).await;
+    assert_eq!(fixture.channel.get(id).await.meta.failed, Some(FailReason::Timeout));
+    assert_eq!(fixture.channel.report().await.pids, before, "the worker lives on");
+    fixture.channel.stop(false).await;
 }
 
-async fn a_run_pushes_follow_up_jobs_and_hears_of_refusals() {
+async fn run_pushes_follow_ups_and_sees_refusals() {
     for plan in modes() {
-        let world = world(plan).await;
-        world.push(job("parent", r#"{"text":"child"}"#)).await;
-        world.done(2).await;
-        let log = world.log();
+        let fixture = start_app(plan).await;
+        fixture.push(job("parent", r#"{"text":"child"}"#)).await;
+        fixture.done(2).await;
+        let log = fixture.log();
         assert_eq!(log.len(), 2, "{log:?}");
         assert!(log.iter().any(|l| l.starts_with("hello child #") && l.ends_with("Some(\"t1\")")), "{log:?}");
         assert!(log.iter().any(|l| l.contains("unique key has 0 bytes")), "{log:?}");
-        world.rig.stop(false).await;
+        fixture.channel.stop(false).await;
     }
 }
 
 async fn many_follow_ups_inherit_the_trace() {
-    let world = world(Plan::coroutine(50, 0)).await;
+    let fixture = start_app(Plan::coroutine(50, 0)).await;
     let traced = |j: &mut NewJob| drop(j.meta.headers.insert("traceparent".into(), "00-ab-cd-01".into()));
-    world.push(with(job("async_parent", r#"{"children":400}"#), traced)).await;
-    world.done(401).await;
-    let log = world.log();
+    fixture.push(with(job("async_parent", r#"{"children":400}"#), traced)).await;
+    fixture.done(401).await;
+    let log = fixture.log();
     assert_eq!(log.len(), 400);
     assert!(log.iter().all(|line| line.ends_with("Some(\"00-ab-cd-01\")")));
-    world.rig.stop(false).await;
+    fixture.channel.stop(false).await;
 }
 
-async fn a_job_that_is_too_late_expires_and_is_not_run() {
+async fn expired_job_is_not_run() {
     let options = Options::new(Plan::process_pool(1, 1, 0));
     let late = |name: &str, data: &str| with(job(name, data), |j| j.meta.expires_in_ms = Some(1));
     let plain = options.store.push(&[late("blocking", r#"{"text":"x"}"#)]).await.unwrap()[0].id();
@@ -285,52 +285,52 @@ async fn a_job_that_is_too_late_expires_and_is_not_run() {
         .await
         .unwrap();
     tokio::time::sleep(Duration::from_millis(2)).await;
-    let world = world_with(options).await;
-    world.rig.until("two are late", |s| s.failed == 2 && s.done == 1).await;
+    let fixture = start_app_with(options).await;
+    fixture.channel.until("two are late", |s| s.failed == 2 && s.done == 1).await;
     for id in [plain, called] {
-        let meta = world.rig.get(id).await.meta;
+        let meta = fixture.channel.get(id).await.meta;
         assert_eq!((meta.attempts, meta.failed), (0, Some(FailReason::Expired)));
     }
-    let mut log = world.log();
+    let mut log = fixture.log();
     log.sort();
     assert_eq!(log, ["failed x after 0: expired: not started before its expiry", "ticked"]);
-    world.rig.stop(false).await;
+    fixture.channel.stop(false).await;
 }
 
-async fn a_key_that_is_unique_until_start_is_free_once_the_job_runs() {
-    let world = world(Plan::process_pool(1, 1, 0)).await;
+async fn key_until_start_is_free_once_job_runs() {
+    let fixture = start_app(Plan::process_pool(1, 1, 0)).await;
     let unique = || {
         with(job("sleeps", r#"{"ms":300}"#), |j| {
             j.meta.unique = Some("k".into());
             j.meta.unique_until = UniqueUntil::Start;
         })
     };
-    let first = world.push(unique()).await;
+    let first = fixture.push(unique()).await;
     let begun = Instant::now();
     // Once it has begun, one more can wait, and only one.
     let second = loop {
-        match world.rig.store.push(&[unique()]).await.unwrap()[0] {
+        match fixture.channel.store.push(&[unique()]).await.unwrap()[0] {
             Pushed::Added(id) => break id,
             Pushed::Existing(id) => assert_eq!(id, first),
         }
         assert!(begun.elapsed() < Duration::from_secs(5));
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
-    assert_eq!(world.rig.get(first).await.state, JobState::Reserved, "it still runs");
-    assert_eq!(world.rig.store.push(&[unique()]).await.unwrap(), [Pushed::Existing(second)]);
-    world.done(2).await;
-    world.rig.stop(false).await;
+    assert_eq!(fixture.channel.get(first).await.state, JobState::Reserved, "it still runs");
+    assert_eq!(fixture.channel.store.push(&[unique()]).await.unwrap(), [Pushed::Existing(second)]);
+    fixture.done(2).await;
+    fixture.channel.stop(false).await;
 }
 
 async fn jobs_with_one_key_do_not_overlap() {
-    let world = world(Plan::coroutine(50, 0)).await;
+    let fixture = start_app(Plan::coroutine(50, 0)).await;
     for n in 0..12 {
-        world.push(job("alone", &format!(r#"{{"key":{}}}"#, n % 3))).await;
+        fixture.push(job("alone", &format!(r#"{{"key":{}}}"#, n % 3))).await;
     }
-    world.done(12).await;
+    fixture.done(12).await;
     let mut inside = HashMap::new();
     let mut together = 0;
-    for line in world.log() {
+    for line in fixture.log() {
         let (way, key) = line.split_once(' ').unwrap();
         let count = inside.entry(key.to_owned()).or_insert(0);
         *count += if way == "in" { 1 } else { -1 };
@@ -338,85 +338,85 @@ async fn jobs_with_one_key_do_not_overlap() {
         together = together.max(inside.values().sum());
     }
     assert!(together > 1, "different keys run together");
-    world.rig.stop(false).await;
+    fixture.channel.stop(false).await;
 }
 
-async fn a_rate_lets_so_many_through_and_releases_the_rest_uncounted() {
-    let world = world(Plan::coroutine(50, 0)).await;
+async fn rate_limit_releases_excess_uncounted() {
+    let fixture = start_app(Plan::coroutine(50, 0)).await;
     for _ in 0..8 {
-        world.push(job("limited", "{}")).await;
+        fixture.push(job("limited", "{}")).await;
     }
-    let status = world.rig.until("five ran", |s| s.done == 5 && s.delayed == 3).await;
+    let status = fixture.channel.until("five ran", |s| s.done == 5 && s.delayed == 3).await;
     assert_eq!((status.failed, status.reserved, status.waiting), (0, 0, 0));
-    assert_eq!(world.log().len(), 5);
-    let page = world.rig.store.list(JobState::Delayed, None, 10).await.unwrap();
+    assert_eq!(fixture.log().len(), 5);
+    let page = fixture.channel.store.list(JobState::Delayed, None, 10).await.unwrap();
     assert!(page.jobs.iter().all(|job| job.meta.attempts == 0));
-    world.rig.stop(false).await;
+    fixture.channel.stop(false).await;
 }
 
 async fn a_breaker_opens_and_closes_again() {
-    let world = world(Plan::process_pool(1, 1, 0)).await;
+    let fixture = start_app(Plan::process_pool(1, 1, 0)).await;
     for _ in 0..2 {
-        world.push(job("fragile", r#"{"ok":false}"#)).await;
+        fixture.push(job("fragile", r#"{"ok":false}"#)).await;
     }
-    world.failed(2).await;
+    fixture.failed(2).await;
     let opened = Instant::now();
     for _ in 0..3 {
-        world.push(job("fragile", r#"{"ok":true}"#)).await;
+        fixture.push(job("fragile", r#"{"ok":true}"#)).await;
     }
-    world.rig.until("all three rest", |s| s.delayed == 3).await;
-    assert_eq!(world.log(), ["breaks", "breaks"]);
-    world.done(3).await;
+    fixture.channel.until("all three rest", |s| s.delayed == 3).await;
+    assert_eq!(fixture.log(), ["breaks", "breaks"]);
+    fixture.done(3).await;
     assert!(opened.elapsed() >= Duration::from_millis(350), "closed after {:?}", opened.elapsed());
-    world.rig.stop(false).await;
+    fixture.channel.stop(false).await;
 }
 
-async fn skipped_jobs_are_done_without_running() {
-    let world = world(Plan::coroutine(5, 0)).await;
+async fn skipped_jobs_are_done_without_a_run() {
+    let fixture = start_app(Plan::coroutine(5, 0)).await;
     for n in 0..4 {
-        world.push(job("skipped", &format!(r#"{{"n":{n}}}"#))).await;
+        fixture.push(job("skipped", &format!(r#"{{"n":{n}}}"#))).await;
     }
-    world.done(4).await;
-    let mut log = world.log();
+    fixture.done(4).await;
+    let mut log = fixture.log();
     log.sort();
     assert_eq!(log, ["ran 0", "ran 2"]);
-    world.rig.stop(false).await;
+    fixture.channel.stop(false).await;
 }
 
-async fn middleware_stands_around_jobs() {
-    let world = world(Plan::PROCESS).await;
+async fn middleware_wraps_jobs() {
+    let fixture = start_app(Plan::PROCESS).await;
     let loud = |j: &mut NewJob| drop(j.meta.headers.insert("loud".into(), "1".into()));
-    world.push(with(job("ticks", r#"{"n":1}"#), loud)).await;
-    world.done(1).await;
-    assert_eq!(world.log(), ["before ticks", "ticked", "after"]);
-    world.rig.stop(false).await;
+    fixture.push(with(job("ticks", r#"{"n":1}"#), loud)).await;
+    fixture.done(1).await;
+    assert_eq!(fixture.log(), ["before ticks", "ticked", "after"]);
+    fixture.channel.stop(false).await;
 }
 
 async fn blocking_jobs_do_not_delay_async_ones() {
-    let world = world(Plan::coroutine(1000, 0)).await;
+    let fixture = start_app(Plan::coroutine(1000, 0)).await;
     let sleepers: Vec<_> = (0..500).map(|_| job("sleeps", r#"{"ms":100}"#)).collect();
     let ticks: Vec<_> = (0..200).map(|n| job("ticks", &format!(r#"{{"n":{n}}}"#))).collect();
-    world.rig.push(&[sleepers, ticks].concat()).await;
-    world.done(700).await;
-    let log = world.log();
+    fixture.channel.push(&[sleepers, ticks].concat()).await;
+    fixture.done(700).await;
+    let log = fixture.log();
     // Pushed behind 500 sleepers, the others are through before the sleepers wake.
     let last_tick = log.iter().rposition(|line| line == "ticked").unwrap();
     let slept_before = log[..last_tick].iter().filter(|line| *line == "slept").count();
     assert!(slept_before < 250, "{slept_before} sleepers were through before the last of the others");
-    world.rig.stop(false).await;
+    fixture.channel.stop(false).await;
 }
 
-async fn urgent_jobs_go_first() {
+async fn high_priority_jobs_run_first() {
     let options = Options::new(Plan::process_pool(1, 1, 0));
     for (text, priority) in [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High)] {
         let job = with(job("blocking", &format!(r#"{{"text":"{text}"}}"#)), |j| j.meta.priority = priority);
         options.store.push(&[job]).await.unwrap();
     }
-    let world = world_with(options).await;
-    world.done(3).await;
-    let order: Vec<_> = world.log().iter().map(|l| l.split(' ').nth(1).unwrap().to_owned()).collect();
+    let fixture = start_app_with(options).await;
+    fixture.done(3).await;
+    let order: Vec<_> = fixture.log().iter().map(|l| l.split(' ').nth(1).unwrap().to_owned()).collect();
     assert_eq!(order, ["high", "normal", "low"]);
-    world.rig.stop(false).await;
+    fixture.channel.stop(false).await;
 }
 
 /// Collects what is logged on this thread.
@@ -434,20 +434,20 @@ impl std::io::Write for Collected {
     }
 }
 
-async fn what_handlers_log_reaches_the_masters_log_with_its_job() {
+async fn handler_logs_reach_master_log_with_job_id() {
     let collected = Collected::default();
     let writer = collected.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _logging = tracing::subscriber::set_default(subscriber);
-    let world = world(Plan::coroutine(5, 0)).await;
-    let async_id = world.push(job("ticks", r#"{"n":7}"#)).await;
-    let blocking_id = world.push(job("skipped", r#"{"n":2}"#)).await;
-    world.done(2).await;
+    let fixture = start_app(Plan::coroutine(5, 0)).await;
+    let async_id = fixture.push(job("ticks", r#"{"n":7}"#)).await;
+    let blocking_id = fixture.push(job("skipped", r#"{"n":2}"#)).await;
+    fixture.done(2).await;
     let text = String::from_utf8(collected.0.lock().unwrap().clone()).unwrap();
     for (line, id) in [("WARN worker: ticking n=7", async_id), ("INFO worker: running n=2", blocking_id)] {
         let found =
             text.lines().find(|l| l.contains(line)).unwrap_or_else(|| panic!("{line} is not in {text}"));
         assert!(found.ends_with(&format!("job={}", id.0)), "{found}");
     }
-    world.rig.stop(false).await;
+    fixture.channel.stop(false).await;
 }

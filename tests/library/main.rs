@@ -4,15 +4,15 @@
 #![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod after_run_end;
 mod cases;
 #[expect(dead_code, reason = "not all of it is needed here")]
-#[path = "../channel/faulty.rs"]
-mod faulty;
-mod jobs;
-mod outlive;
+#[path = "../channel/faulty_store.rs"]
+mod faulty_store;
 #[expect(dead_code, reason = "not all of it is needed here")]
-#[path = "../channel/rig.rs"]
-mod rig;
+#[path = "../channel/fixture.rs"]
+mod fixture;
+mod jobs;
 
 use std::process::ExitCode;
 

@@ -3,34 +3,34 @@
 #![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-mod shop;
 #[allow(dead_code, reason = "other tests use more of it")]
-#[path = "../support/site.rs"]
-mod site;
+#[path = "../support/fixture.rs"]
+mod fixture;
+mod shop;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use shop::{Fate, ORDERS, Shop, failed_for};
-use site::until;
+use fixture::until;
+use shop::{ExpectedEnd, ORDERS, Shop, failed_for};
 
 #[test]
-fn every_order_is_done_once_and_bad_ones_fail_where_people_see_it() {
+fn orders_are_done_once_and_bad_ones_fail_visibly() {
     let shop = Shop::open();
-    let master = shop.site.listen(&["--all"]);
+    let master = shop.fixture.listen(&["--all"]);
     shop.place();
     until("the late picture to be missed", || master.log().contains("it is not uploaded yet").then_some(()));
     shop.upload_late();
     // Two that no customer of this shop could have placed.
     let outside = r#"{"number":98,"customer":"x@example.com","prints":[{"picture":"../../etc/passwd","copies":1,"cents_each":1}]}"#;
-    shop.site.push("place_order", outside, &[]);
-    shop.site.push("place_order", r#"{"number":99,"customer":"x@example.com","prints":[]}"#, &[]);
+    shop.fixture.push("place_order", outside, &[]);
+    shop.fixture.push("place_order", r#"{"number":99,"customer":"x@example.com","prints":[]}"#, &[]);
     shop.wait();
     shop.assert_right();
 
     // An undisturbed shop makes nothing twice.
-    assert_eq!(shop.site.counts("invoices").done, ORDERS);
-    assert_eq!(shop.site.counts("images").done, shop.pictures() - shop::BROKEN.len() as u64);
+    assert_eq!(shop.fixture.counts("invoices").done, ORDERS);
+    assert_eq!(shop.fixture.counts("images").done, shop.pictures() - shop::BROKEN.len() as u64);
     let images = shop.failed("images");
     assert!(
         images.len() == shop::BROKEN.len() && images.iter().all(|job| job["attempts"] == 1),
@@ -43,14 +43,18 @@ fn every_order_is_done_once_and_bad_ones_fail_where_people_see_it() {
     let log = master.log();
     for number in 1..=ORDERS {
         let sent = log.matches(&format!("sent {number}-")).count();
-        assert_eq!(sent, usize::from(Fate::of(number) != Fate::NoAddress), "mails of order {number}");
+        assert_eq!(
+            sent,
+            usize::from(ExpectedEnd::of(number) != ExpectedEnd::NoAddress),
+            "mails of order {number}"
+        );
     }
 
     // A customer who presses the button twice gets nothing twice.
     let again = shop.order(1);
-    shop.site.push("place_order", &again.to_string(), &[]);
+    shop.fixture.push("place_order", &again.to_string(), &[]);
     let mails = shop.files("outbox");
-    shop.site.until("invoices", "it to be invoiced again", |c| c.done == ORDERS + 1);
+    shop.fixture.until("invoices", "it to be invoiced again", |c| c.done == ORDERS + 1);
     shop.wait();
     assert_eq!(shop.files("outbox"), mails);
     assert_eq!(master.log().matches("sent 1-").count(), 1);
@@ -58,13 +62,13 @@ fn every_order_is_done_once_and_bad_ones_fail_where_people_see_it() {
 }
 
 #[test]
-fn kills_of_workers_and_of_the_master_change_nothing_of_it() {
+fn orders_survive_worker_and_master_kills() {
     let shop = Shop::open();
-    let master = shop.site.listen(&["--all"]);
+    let master = shop.fixture.listen(&["--all"]);
     shop.place();
     shop.upload_late();
     let resized = |least: u64| {
-        shop.site.until("images", "pictures to be resized", |c| c.done >= least);
+        shop.fixture.until("images", "pictures to be resized", |c| c.done >= least);
     };
     for round in 0..5 {
         resized(6 * round);
@@ -74,10 +78,10 @@ fn kills_of_workers_and_of_the_master_change_nothing_of_it() {
         let _ = kill(Pid::from_raw(victim), Signal::SIGKILL);
     }
     resized(30);
-    let before = shop.site.counts("images");
+    let before = shop.fixture.counts("images");
     assert!(before.waiting + before.reserved > 0, "in the middle of the work: {before:?}");
     master.kill();
-    let next = shop.site.listen(&["--all"]);
+    let next = shop.fixture.listen(&["--all"]);
     shop.wait();
     shop.assert_right();
     assert!(next.stop().success());

@@ -10,15 +10,15 @@ use std::sync::LazyLock;
 use image::{ImageFormat, ImageReader, RgbImage};
 use serde_json::{Value, json};
 
-use crate::site::{Counts, Site, until};
+use crate::fixture::{Counts, Fixture, until};
 
 pub const ORDERS: u64 = 30;
 /// Orders whose first picture is none.
 pub const BROKEN: [u64; 3] = [3, 13, 23];
 /// The one that says it is larger than any memory.
-const BOMB: u64 = 13;
+const DECOMPRESSION_BOMB: u64 = 13;
 /// The order whose picture is not there at first.
-const LATE: u64 = 11;
+const LATE_UPLOAD: u64 = 11;
 const CHANNELS: [&str; 4] = ["default", "invoices", "images", "mails"];
 /// Pictures: their size, and those of what is made of them.
 const SIZES: [[(u32, u32); 3]; 3] = [
@@ -37,13 +37,13 @@ static PICTURES: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| {
 });
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum ExpectedEnd {
     Complete,
     BrokenPicture,
     NoAddress,
 }
 
-impl Fate {
+impl ExpectedEnd {
     pub fn of(number: u64) -> Self {
         match number {
             7 => Self::NoAddress,
@@ -63,7 +63,7 @@ impl Fate {
 }
 
 pub struct Shop {
-    pub site: Site,
+    pub fixture: Fixture,
 }
 
 /// The example as cargo builds it. `cargo test` has built it already, `cargo test --test orders` has not.
@@ -92,14 +92,14 @@ static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
 impl Shop {
     pub fn open() -> Self {
         let config = fs::read_to_string("examples/orders/config/aint-queue.toml").unwrap();
-        let site = Site::of(BINARY.clone(), "config/aint-queue.toml", &config);
-        fs::create_dir_all(site.file("data/uploads")).unwrap();
-        Self { site }
+        let fixture = Fixture::with_binary(BINARY.clone(), "config/aint-queue.toml", &config);
+        fs::create_dir_all(fixture.file("data/uploads")).unwrap();
+        Self { fixture }
     }
 
     /// Puts the uploads of all orders where the shop expects them, but for the late one, and places the orders.
     pub fn place(&self) {
-        for number in (1..=ORDERS).filter(|number| *number != LATE) {
+        for number in (1..=ORDERS).filter(|number| *number != LATE_UPLOAD) {
             self.upload(number);
         }
         let line = |number| {
@@ -108,15 +108,15 @@ impl Shop {
             json!({ "job": "place_order", "payload": self.order(number), "unique": unique, "headers": headers })
                 .to_string()
         };
-        self.site.push_lines("default", (1..=ORDERS).map(line));
+        self.fixture.push_lines("default", (1..=ORDERS).map(line));
     }
 
     pub fn upload_late(&self) {
-        self.upload(LATE);
+        self.upload(LATE_UPLOAD);
     }
 
     pub fn order(&self, number: u64) -> Value {
-        let at = if Fate::of(number) == Fate::NoAddress { " at " } else { "@" };
+        let at = if ExpectedEnd::of(number) == ExpectedEnd::NoAddress { " at " } else { "@" };
         let prints =
             prints(number).map(|n| json!({ "picture": upload(number, n), "copies": 2, "cents_each": 145 }));
         let prints: Vec<_> = prints.collect();
@@ -131,27 +131,28 @@ impl Shop {
     fn upload(&self, number: u64) {
         for n in prints(number) {
             let mut bytes = PICTURES[n].clone();
-            if n == 0 && number == BOMB {
+            if n == 0 && number == DECOMPRESSION_BOMB {
                 // Width and height in the header, and its checksum.
                 bytes[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
                 bytes[29..33].copy_from_slice(&0xe3e6_a7b4_u32.to_be_bytes());
             } else if n == 0 && BROKEN.contains(&number) {
                 bytes = b"GIF89a, or so it says".to_vec();
             }
-            fs::write(self.site.file(&format!("data/uploads/{}", upload(number, n))), bytes).unwrap();
+            fs::write(self.fixture.file(&format!("data/uploads/{}", upload(number, n))), bytes).unwrap();
         }
     }
 
     /// Waits until every order has come to its end and nothing is left to do.
     pub fn wait(&self) {
         until("every order to end", || {
-            let ended = |number| self.site.file("data").join(Fate::of(number).file(number)).exists();
+            let ended =
+                |number| self.fixture.file("data").join(ExpectedEnd::of(number).file(number)).exists();
             (1..=ORDERS).all(ended).then_some(())
         });
         // Channels push into each other; the first one is looked at again after those that push into it.
         until("nothing to be left", || {
             let idle = |channel: &&str| {
-                let Counts { waiting, reserved, delayed, .. } = self.site.counts(channel);
+                let Counts { waiting, reserved, delayed, .. } = self.fixture.counts(channel);
                 waiting + reserved + delayed == 0
             };
             ["default", "invoices", "images", "default", "mails"].iter().all(idle).then_some(())
@@ -160,14 +161,14 @@ impl Shop {
 
     /// The names of the files in a directory of the shop.
     pub fn files(&self, dir: &str) -> BTreeSet<String> {
-        let entries = fs::read_dir(self.site.file("data").join(dir)).unwrap();
+        let entries = fs::read_dir(self.fixture.file("data").join(dir)).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     /// Everything about the failed jobs of a channel.
     pub fn failed(&self, channel: &str) -> Vec<Value> {
-        let failed = self.site.json(&["queue:failed", "-t", channel]);
-        let show = |job: &Value| self.site.json(&["queue:show", &job["id"].to_string(), "-t", channel]);
+        let failed = self.fixture.json(&["queue:failed", "-t", channel]);
+        let show = |job: &Value| self.fixture.json(&["queue:show", &job["id"].to_string(), "-t", channel]);
         failed["jobs"].as_array().unwrap().iter().map(show).collect()
     }
 
@@ -178,7 +179,7 @@ impl Shop {
         let mut ends =
             self.files("outbox").into_iter().map(|file| format!("outbox/{file}")).collect::<BTreeSet<_>>();
         ends.extend(self.files("complaints").into_iter().map(|file| format!("complaints/{file}")));
-        assert_eq!(ends, all(|number| Fate::of(number).file(number)));
+        assert_eq!(ends, all(|number| ExpectedEnd::of(number).file(number)));
         for number in 1..=ORDERS {
             self.assert_texts(number);
             self.assert_pictures(number);
@@ -197,32 +198,33 @@ impl Shop {
         // Three jobs and three channels later, it is still known which request it came from.
         assert_eq!(mails[0]["headers"]["traceparent"], trace(7));
         for channel in CHANNELS {
-            let counts = self.site.counts(channel);
+            let counts = self.fixture.counts(channel);
             assert!(counts.done >= ORDERS - 1, "{channel}: {counts:?}");
         }
     }
 
     fn assert_texts(&self, number: u64) {
-        let read = |file: &str| fs::read_to_string(self.site.file("data").join(file)).unwrap();
+        let read = |file: &str| fs::read_to_string(self.fixture.file("data").join(file)).unwrap();
         let total = 290 * prints(number).count();
         let invoice = read(&format!("invoices/{number}.html"));
         assert!(invoice.contains(&format!("<th>{}.{:02} €</th>", total / 100, total % 100)), "{invoice}");
-        let (fate, text) = (Fate::of(number), read(&Fate::of(number).file(number)));
+        let (fate, text) = (ExpectedEnd::of(number), read(&ExpectedEnd::of(number).file(number)));
         let says = match fate {
-            Fate::Complete => format!("Message-ID: <{number}-complete@shop.example>"),
-            Fate::BrokenPicture => format!("your picture {}", upload(number, 0)),
-            Fate::NoAddress => {
+            ExpectedEnd::Complete => format!("Message-ID: <{number}-complete@shop.example>"),
+            ExpectedEnd::BrokenPicture => format!("your picture {}", upload(number, 0)),
+            ExpectedEnd::NoAddress => {
                 format!("no mail {number}-complete (final): \"customer-{number} at example.com\"")
             }
         };
-        let to = fate == Fate::NoAddress || text.contains(&format!("To: customer-{number}@example.com"));
+        let to =
+            fate == ExpectedEnd::NoAddress || text.contains(&format!("To: customer-{number}@example.com"));
         assert!(text.contains(&says) && to, "{text}");
     }
 
     fn assert_pictures(&self, number: u64) {
         for n in prints(number) {
             for (size, expected) in ["thumb", "preview"].iter().zip(&SIZES[n][1..]) {
-                let path = self.site.file(&format!("data/pictures/{number}-{size}-{}", upload(number, n)));
+                let path = self.fixture.file(&format!("data/pictures/{number}-{size}-{}", upload(number, n)));
                 if n == 0 && BROKEN.contains(&number) {
                     assert!(!path.exists(), "{path:?}");
                 } else {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use aint_queue::master::run_dir::{LockError, RunDir};
 use nix::sys::signal::Signal;
 
-use crate::support::*;
+use crate::fixture::*;
 
 fn fresh() -> (tempfile::TempDir, RunDir) {
     let directory = tempfile::tempdir().unwrap();
@@ -21,17 +21,17 @@ fn my_pid() -> i32 {
 }
 
 #[test]
-fn of_fifty_processes_that_race_exactly_one_becomes_master() {
+fn exactly_one_of_fifty_processes_becomes_master() {
     for _ in 0..3 {
         let (directory, run_dir) = fresh();
-        let mut rivals: Vec<Other> =
-            (0..50).map(|_| Other::start("lock::a_rival", directory.path())).collect();
+        let mut rivals: Vec<RoleProcess> =
+            (0..50).map(|_| RoleProcess::start("lock::role_rival", directory.path())).collect();
         for rival in &mut rivals {
-            assert_eq!(rival.says(), "ready");
+            assert_eq!(rival.next_report(), "ready");
         }
         // Both ends of this file are their starting signal.
         fs::write(directory.path().join("go"), "").unwrap();
-        let outcomes: Vec<String> = rivals.iter_mut().map(Other::says).collect();
+        let outcomes: Vec<String> = rivals.iter_mut().map(RoleProcess::next_report).collect();
         let winners: Vec<&String> = outcomes.iter().filter(|o| o.starts_with("won")).collect();
         assert_eq!(winners.len(), 1, "{outcomes:?}");
         let winner: i32 = winners[0].strip_prefix("won ").unwrap().parse().unwrap();
@@ -44,42 +44,42 @@ fn of_fifty_processes_that_race_exactly_one_becomes_master() {
 /// Not a test: takes the lock when told to, and keeps it.
 #[test]
 #[ignore = "is a process for another test"]
-fn a_rival() {
-    let Some(run_dir) = directory_of_part() else { return };
+fn role_rival() {
+    let Some(run_dir) = role_directory() else { return };
     let directory = std::env::var("RUN_DIRECTORY").unwrap();
-    say("ready");
+    report("ready");
     while !Path::new(&directory).join("go").exists() {
         std::thread::yield_now();
     }
     match run_dir.lock() {
         Ok(lock) => {
-            say(format!("won {}", my_pid()));
+            report(format!("won {}", my_pid()));
             std::mem::forget(lock);
             wait_to_be_killed();
         }
-        Err(LockError::Held { pid, .. }) => say(format!("lost to {}", pid.unwrap_or(0))),
-        Err(other) => say(told(&other)),
+        Err(LockError::Held { pid, .. }) => report(format!("lost to {}", pid.unwrap_or(0))),
+        Err(other) => report(error_chain(&other)),
     }
 }
 
 /// Not a test: a master until it is killed.
 #[test]
 #[ignore = "is a process for other tests"]
-fn a_master() {
-    let Some(run_dir) = directory_of_part() else { return };
+fn role_master() {
+    let Some(run_dir) = role_directory() else { return };
     let lock = run_dir.lock().unwrap();
     lock.write_incarnation("owner-7").unwrap();
     lock.write_pid().unwrap();
-    say("serving");
+    report("serving");
     std::mem::forget(lock);
     wait_to_be_killed();
 }
 
 #[test]
-fn a_held_lock_names_its_holder_at_once() {
+fn held_lock_names_its_holder() {
     let (directory, run_dir) = fresh();
-    let mut master = Other::start("lock::a_master", directory.path());
-    assert_eq!(master.says(), "serving");
+    let mut master = RoleProcess::start("lock::role_master", directory.path());
+    assert_eq!(master.next_report(), "serving");
     let begun = Instant::now();
     let error = refused(&run_dir);
     assert!(begun.elapsed() < Duration::from_secs(1));
@@ -90,14 +90,14 @@ fn a_held_lock_names_its_holder_at_once() {
         "another master, pid {pid}, holds \"{}\"; stop it with queue:stop, or give this one a pid_path of its own",
         lock.display()
     );
-    assert_eq!(told(&error), expected);
+    assert_eq!(error_chain(&error), expected);
 }
 
 #[test]
-fn the_next_master_finds_the_incarnation_that_a_killed_one_left() {
+fn next_master_finds_killed_masters_incarnation() {
     let (directory, run_dir) = fresh();
-    let mut master = Other::start("lock::a_master", directory.path());
-    assert_eq!(master.says(), "serving");
+    let mut master = RoleProcess::start("lock::role_master", directory.path());
+    assert_eq!(master.next_report(), "serving");
     master.child.kill().unwrap();
     master.child.wait().unwrap();
     let lock = run_dir.lock().unwrap();
@@ -112,7 +112,7 @@ fn the_next_master_finds_the_incarnation_that_a_killed_one_left() {
 }
 
 #[test]
-fn a_lock_that_a_guardian_still_holds_is_waited_for() {
+fn lock_held_by_guardian_is_waited_for() {
     let (_directory, run_dir) = fresh();
     let lock = run_dir.lock().unwrap();
     let held_by_guardian = lock.fd().unwrap();
@@ -129,7 +129,7 @@ fn a_lock_that_a_guardian_still_holds_is_waited_for() {
 }
 
 #[test]
-fn a_lock_that_nobody_known_gives_back_is_refused_after_two_seconds() {
+fn lock_of_unknown_holder_is_refused_in_two_seconds() {
     let (_directory, run_dir) = fresh();
     let lock = run_dir.lock().unwrap();
     let kept = lock.fd().unwrap();
@@ -137,12 +137,12 @@ fn a_lock_that_nobody_known_gives_back_is_refused_after_two_seconds() {
     let begun = Instant::now();
     let error = refused(&run_dir);
     assert!(begun.elapsed() >= Duration::from_secs(2));
-    assert!(told(&error).starts_with("another master holds \""), "{error}");
+    assert!(error_chain(&error).starts_with("another master holds \""), "{error}");
     drop(kept);
 }
 
 #[test]
-fn every_channel_has_a_lock_of_its_own() {
+fn every_channel_has_its_own_lock() {
     let directory = tempfile::tempdir().unwrap();
     let names = ["mail", "mail:1", "mail.1", "-", ".", "..", "a/b", "ä"];
     let run_dirs: Vec<RunDir> = names.iter().map(|n| RunDir::open(directory.path(), n).unwrap()).collect();
@@ -154,7 +154,7 @@ fn every_channel_has_a_lock_of_its_own() {
 }
 
 #[test]
-fn whatever_an_unlocked_file_says_does_not_keep_a_master_out() {
+fn unlocked_file_content_blocks_no_master() {
     let me = my_pid();
     let alive = format!("{{\"incarnation\":\"old\",\"pid\":{me},\"start_time\":0}}\n");
     let contents: [&[u8]; 6] = [b"", b"\n\n\n", b"1\n", alive.as_bytes(), &[0xff; 1 << 20], b"{\"pid\":"];
@@ -171,7 +171,7 @@ fn whatever_an_unlocked_file_says_does_not_keep_a_master_out() {
 }
 
 #[test]
-fn a_reused_pid_is_not_taken_for_the_master() {
+fn reused_pid_is_not_the_master() {
     let (directory, run_dir) = fresh();
     let lock = run_dir.lock().unwrap();
     let path = directory.path().join("mail-master.lock");
@@ -185,10 +185,10 @@ fn a_reused_pid_is_not_taken_for_the_master() {
 }
 
 #[test]
-fn a_holder_is_signalled_only_while_it_is_the_same_process() {
+fn holder_is_signalled_only_as_the_same_process() {
     let (directory, run_dir) = fresh();
-    let mut master = Other::start("lock::a_master", directory.path());
-    assert_eq!(master.says(), "serving");
+    let mut master = RoleProcess::start("lock::role_master", directory.path());
+    assert_eq!(master.next_report(), "serving");
     let holder = run_dir.holder().unwrap();
     let stranger = aint_queue::master::run_dir::Holder { start_time: holder.start_time + 1, ..holder };
     assert!(stranger.signal(Signal::SIGKILL).is_err());
@@ -200,7 +200,7 @@ fn a_holder_is_signalled_only_while_it_is_the_same_process() {
 }
 
 #[test]
-fn what_is_not_a_file_is_refused_by_name() {
+fn non_file_lock_is_refused_by_name() {
     let lock_of = |directory: &Path| directory.join("mail-master.lock");
     type Make<'a> = &'a dyn Fn(&Path);
     let cases: [(&str, Make<'_>); 4] = [
@@ -214,7 +214,7 @@ fn what_is_not_a_file_is_refused_by_name() {
         let path = lock_of(directory.path());
         make(&path);
         assert_eq!(run_dir.holder(), None);
-        let text = told(&refused(&run_dir));
+        let text = error_chain(&refused(&run_dir));
         assert_eq!(
             text,
             format!("\"{}\" is {what} where the lock file should be; remove it", path.display())
@@ -224,7 +224,7 @@ fn what_is_not_a_file_is_refused_by_name() {
 }
 
 #[test]
-fn a_lock_file_removed_and_made_again_does_not_make_a_second_master_of_the_first() {
+fn recreated_lock_file_ends_the_first_master() {
     let (directory, run_dir) = fresh();
     let first = run_dir.lock().unwrap();
     let id = first.id();
@@ -241,7 +241,7 @@ fn run_dir_id(directory: &Path) -> String {
 }
 
 #[test]
-fn the_pid_file_is_replaced_whatever_it_was() {
+fn pid_file_is_replaced_from_any_state() {
     let makes: [&dyn Fn(&Path); 5] = [
         &|_| {},
         &|path| fs::write(path, "").unwrap(),
@@ -271,7 +271,7 @@ fn the_pid_file_is_replaced_whatever_it_was() {
 }
 
 #[test]
-fn a_pid_file_that_is_not_ours_any_more_stays() {
+fn foreign_pid_file_stays() {
     let (directory, run_dir) = fresh();
     let path = directory.path().join("mail-master.pid");
     let lock = run_dir.lock().unwrap();
@@ -284,12 +284,12 @@ fn a_pid_file_that_is_not_ours_any_more_stays() {
 }
 
 #[test]
-fn a_directory_in_the_place_of_the_pid_file_is_named() {
+fn directory_at_pid_file_is_named() {
     let (directory, run_dir) = fresh();
     let path = directory.path().join("mail-master.pid");
     fs::create_dir(&path).unwrap();
     let lock = run_dir.lock().unwrap();
-    let text = told(&lock.write_pid().unwrap_err());
+    let text = error_chain(&lock.write_pid().unwrap_err());
     assert_eq!(
         text,
         format!("\"{}\" is a directory where the pid file should be; remove it", path.display())
@@ -298,7 +298,7 @@ fn a_directory_in_the_place_of_the_pid_file_is_named() {
 }
 
 #[test]
-fn a_removed_pid_file_does_not_let_a_second_master_in() {
+fn removed_pid_file_admits_no_second_master() {
     let (directory, run_dir) = fresh();
     let lock = run_dir.lock().unwrap();
     lock.write_pid().unwrap();

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod directory;
+mod fixture;
 mod lock;
-mod place;
-mod strange;
-mod support;
+mod odd_run_dirs;

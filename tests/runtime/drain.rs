@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::fs;
 
+use crate::fixture::{Fixture, SQLITE};
 use crate::redis::Server;
-use crate::site::{SQLITE, Site};
 
 /// A worker in plain shell that speaks the protocol: appends each payload to a file.
 const SHELL_WORKER: &str = r#"#!/bin/sh
@@ -45,15 +45,15 @@ pub fn redis_line(server: &Server) -> String {
 }
 
 fn drains(driver: &str, channels: &str, jobs: u64) {
-    let site = Site::new(driver, channels);
-    site.write("worker.sh", SHELL_WORKER);
-    site.push_lines("default", (0..jobs).map(|n| format!(r#"{{"job":"effect","payload":{n}}}"#)));
-    assert_eq!(site.counts("default").waiting, jobs);
+    let fixture = Fixture::new(driver, channels);
+    fixture.write("worker.sh", SHELL_WORKER);
+    fixture.push_lines("default", (0..jobs).map(|n| format!(r#"{{"job":"effect","payload":{n}}}"#)));
+    assert_eq!(fixture.counts("default").waiting, jobs);
 
-    let master = site.listen(&[]);
-    let counts = site.until("default", "all done", |c| c.done + c.failed == jobs);
+    let master = fixture.listen(&[]);
+    let counts = fixture.until("default", "all done", |c| c.done + c.failed == jobs);
     assert_eq!((counts.done, counts.total), (jobs, jobs));
-    let effects = fs::read_to_string(site.file("effects")).unwrap();
+    let effects = fs::read_to_string(fixture.file("effects")).unwrap();
     let seen: Vec<u64> = effects.lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(seen.len() as u64, jobs, "each job ran once");
     assert_eq!(seen.into_iter().collect::<HashSet<_>>().len() as u64, jobs);
@@ -61,22 +61,22 @@ fn drains(driver: &str, channels: &str, jobs: u64) {
 }
 
 #[test]
-fn a_pool_on_sqlite_drains_20_000_jobs() {
+fn pool_on_sqlite_drains_20_000_jobs() {
     drains(SQLITE, POOL, 20_000);
 }
 
 #[test]
-fn a_pool_on_redis_drains_20_000_jobs() {
+fn pool_on_redis_drains_20_000_jobs() {
     drains(&redis_line(&Server::start()), POOL, 20_000);
 }
 
 #[test]
-fn a_coroutine_on_sqlite_drains_20_000_jobs() {
+fn coroutine_on_sqlite_drains_20_000_jobs() {
     drains(SQLITE, COROUTINE, 20_000);
 }
 
 #[test]
-fn a_coroutine_on_redis_drains_20_000_jobs() {
+fn coroutine_on_redis_drains_20_000_jobs() {
     drains(&redis_line(&Server::start()), COROUTINE, 20_000);
 }
 
@@ -92,7 +92,7 @@ fn fresh_processes_on_redis_drain_2_000_jobs() {
 
 #[test]
 fn registered_jobs_run_in_every_mode_in_one_master() {
-    let site = Site::sqlite(
+    let fixture = Fixture::sqlite(
         r#"
 [channels.pool.worker]
 type = "process-pool"
@@ -103,12 +103,12 @@ type = "coroutine"
 type = "process"
 "#,
     );
-    let master = site.listen(&["--all"]);
+    let master = fixture.listen(&["--all"]);
     for (channel, jobs) in [("pool", 2000), ("many", 5000), ("fresh", 200)] {
-        site.push_lines(channel, (0..jobs).map(|_| r#"{"job":"noop"}"#.to_owned()));
+        fixture.push_lines(channel, (0..jobs).map(|_| r#"{"job":"noop"}"#.to_owned()));
     }
     for (channel, jobs) in [("pool", 2000), ("many", 5000), ("fresh", 200)] {
-        site.until(channel, "all done", |c| c.done == jobs);
+        fixture.until(channel, "all done", |c| c.done == jobs);
     }
     assert!(master.stop().success());
 }

@@ -4,26 +4,26 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 #[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../support/fixture.rs"]
+mod fixture;
+#[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/redis.rs"]
 mod redis;
-#[allow(dead_code, reason = "other tests use more of it")]
-#[path = "../support/site.rs"]
-mod site;
 
-mod adversaries;
-mod confine;
+mod adversarial_workers;
 mod control;
-mod deaths;
 mod drain;
-mod fresh;
-mod limits;
-mod memory;
+mod kills;
+mod monitoring;
 mod outage;
 mod output;
+mod privileges;
+mod program_change;
+mod reexec;
 mod reload;
 mod service_manager;
-mod starts;
+mod shutdown;
+mod startup;
 mod stdio;
-mod stops;
-mod unique;
-mod watch;
+mod timeouts;
+mod unique_keys;

@@ -2,63 +2,66 @@
 
 use std::time::{Duration, Instant};
 
+use crate::fixture::{Fixture, until};
 use crate::redis::Server;
-use crate::site::{Site, until};
 
 #[test]
-fn nothing_is_lost_when_redis_is_killed_and_work_resumes_within_two_seconds() {
+fn redis_kill_loses_nothing_and_work_resumes_soon() {
     let mut server = Server::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let port = server.config().port;
-    let site = Site::new(
+    let fixture = Fixture::new(
         &format!(r#"{{ type = "redis", connection = {{ host = "127.0.0.1", port = {port} }} }}"#),
         "[channels.default.worker]\ntype = \"coroutine\"\nmax_coroutine = 20\n",
     );
-    let master = site.listen(&[]);
-    site.push_lines("default", (0..1500).map(|_| r#"{"job":"sleep","payload":{"ms":10}}"#.to_owned()));
-    site.until("default", "some jobs", |c| c.done >= 100);
+    let master = fixture.listen(&[]);
+    fixture.push_lines("default", (0..1500).map(|_| r#"{"job":"sleep","payload":{"ms":10}}"#.to_owned()));
+    fixture.until("default", "some jobs", |c| c.done >= 100);
 
     server.kill();
     until("the master to notice", || master.log().contains("trying again").then_some(()));
     let before = master.log().lines().count();
     // An operator who looks meanwhile gets an answer, not a wait.
     let begun = Instant::now();
-    let looked = site.run(&["queue:status", "--workers"]);
+    let looked = fixture.run(&["queue:status", "--workers"]);
     assert_eq!(looked.status.code(), Some(5));
-    let shown = crate::site::text(&looked.stdout);
+    let shown = crate::fixture::text(&looked.stdout);
     assert!(shown.contains(&format!("is running, pid {}.", master.pid())), "{shown}");
     assert!(
         shown.contains(", not available\nThe master says of it: ") && shown.contains("\nWorkers: "),
         "{shown}"
     );
-    assert!(site.run(&["queue:status", "--json"]).stdout.is_empty(), "a program gets the counts or nothing");
+    assert!(
+        fixture.run(&["queue:status", "--json"]).stdout.is_empty(),
+        "a program gets the counts or nothing"
+    );
     assert!(begun.elapsed() < Duration::from_secs(10));
     assert!(master.log().lines().count() < before + 20, "it does not flood its log:\n{}", master.log());
 
     server.restart();
     let back = Instant::now();
-    let done = site.counts("default").done;
-    site.until("default", "progress", |c| c.done > done);
+    let done = fixture.counts("default").done;
+    fixture.until("default", "progress", |c| c.done > done);
     assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
     assert!(master.log().contains("the store answers again"));
-    let counts = site.until("default", "all done", |c| c.done == 1500);
+    let counts = fixture.until("default", "all done", |c| c.done == 1500);
     assert_eq!((counts.failed, counts.total), (0, 1500));
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_stop_that_cannot_tell_the_store_says_so_and_fails() {
+fn stop_during_store_outage_fails_with_reason() {
     let mut server = Server::start();
     let port = server.config().port;
-    let site = Site::new(
+    let fixture = Fixture::new(
         &format!(r#"{{ type = "redis", connection = {{ host = "127.0.0.1", port = {port} }} }}"#),
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n",
     );
-    let master = site.listen(&[]);
-    site.push("sleep", r#"{"ms":1500}"#, &[]);
-    site.until("default", "it to run", |c| c.reserved == 1);
+    let master = fixture.listen(&[]);
+    fixture.push("sleep", r#"{"ms":1500}"#, &[]);
+    fixture.until("default", "it to run", |c| c.reserved == 1);
     server.kill();
-    let output = site.run(&["queue:stop"]);
-    let said = crate::site::text(&output.stderr);
+    let output = fixture.run(&["queue:stop"]);
+    let said = crate::fixture::text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
         said.contains("could not tell the store of channel \"default\" how its last jobs ended"),

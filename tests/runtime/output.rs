@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::site::{Site, until};
+use crate::fixture::{Fixture, until};
 
 #[test]
-fn a_worker_that_prints_megabytes_stalls_nothing() {
-    let site = Site::sqlite(
+fn worker_that_prints_megabytes_stalls_nothing() {
+    let fixture = Fixture::sqlite(
         r#"
 [channels.loud.worker]
 type = "process-pool"
@@ -16,24 +16,25 @@ type = "process-pool"
 min_worker_number = 1
 "#,
     );
-    let master = site.listen(&["--all"]);
-    site.ok(&["queue:push", "print", "--data", r#"{"kib":4096}"#, "-t", "loud"]);
+    let master = fixture.listen(&["--all"]);
+    fixture.ok(&["queue:push", "print", "--data", r#"{"kib":4096}"#, "-t", "loud"]);
     let begun = Instant::now();
-    site.push_lines("quiet", (0..200).map(|_| r#"{"job":"noop"}"#.to_owned()));
-    site.until("quiet", "the quiet jobs", |c| c.done == 200);
+    fixture.push_lines("quiet", (0..200).map(|_| r#"{"job":"noop"}"#.to_owned()));
+    fixture.until("quiet", "the quiet jobs", |c| c.done == 200);
     assert!(begun.elapsed() < Duration::from_secs(10));
-    site.until("loud", "the loud job", |c| c.done == 1);
+    fixture.until("loud", "the loud job", |c| c.done == 1);
     assert!(master.log().contains("print ---"));
     assert!(master.stop().success());
 }
 
 #[test]
-fn what_a_job_prints_is_logged_with_its_channel_worker_and_number() {
-    let site = Site::sqlite("[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n");
-    let master = site.listen(&[]);
+fn job_output_is_logged_with_channel_worker_and_id() {
+    let fixture =
+        Fixture::sqlite("[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n");
+    let master = fixture.listen(&[]);
     let ids: Vec<_> =
-        (0..20).map(|_| site.push("echo", r#"{"message":"hello from \u001b[31mthe job"}"#, &[])).collect();
-    site.until("default", "all to be done", |c| c.done == 20);
+        (0..20).map(|_| fixture.push("echo", r#"{"message":"hello from \u001b[31mthe job"}"#, &[])).collect();
+    fixture.until("default", "all to be done", |c| c.done == 20);
     let mut jobs = until("all lines to be logged", || {
         let log = master.log();
         let lines = log.lines().filter(|line| line.contains("hello from"));
@@ -56,8 +57,8 @@ fn what_a_job_prints_is_logged_with_its_channel_worker_and_number() {
 }
 
 #[test]
-fn a_snapshot_handler_that_prints_without_end_is_ended_in_time_and_stalls_nothing() {
-    let site = Site::sqlite(
+fn endless_snapshot_handler_is_ended_in_time() {
+    let fixture = Fixture::sqlite(
         r#"
 [channels.default.job_snapshot]
 interval = 1
@@ -67,25 +68,29 @@ type = "process-pool"
 min_worker_number = 1
 "#,
     );
-    let master = site.listen(&[]);
-    crate::site::until("the handler to run", || (!crate::site::with_command("yes").is_empty()).then_some(()));
+    let master = fixture.listen(&[]);
+    crate::fixture::until("the handler to run", || {
+        (!crate::fixture::with_command("yes").is_empty()).then_some(())
+    });
     let begun = Instant::now();
-    site.push_lines("default", (0..20).map(|_| r#"{"job":"noop"}"#.to_owned()));
-    site.until("default", "the jobs", |c| c.done == 20);
+    fixture.push_lines("default", (0..20).map(|_| r#"{"job":"noop"}"#.to_owned()));
+    fixture.until("default", "the jobs", |c| c.done == 20);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-    crate::site::until("the handler's end", || master.log().contains("did not end within 2s").then_some(()));
+    crate::fixture::until("the handler's end", || {
+        master.log().contains("did not end within 2s").then_some(())
+    });
     assert!(master.stop().success());
 }
 
 #[test]
-fn the_last_words_of_a_program_that_was_killed_are_one_line_of_the_log() {
-    let site = Site::sqlite(
+fn killed_programs_last_output_is_one_log_line() {
+    let fixture = Fixture::sqlite(
         "[channels.default]\nmax_attempts = 1\n[channels.default.worker]\ntype = \"process\"\n\
          command = [\"sh\", \"-c\", \"printf 'one\\ntwo\\n' >&2; kill -KILL $$\"]\n",
     );
-    let master = site.start(site.command(&["queue:listen"]));
-    site.push("x", "{}", &[]);
-    site.until("default", "it to fail", |c| c.failed == 1);
+    let master = fixture.start(fixture.command(&["queue:listen"]));
+    fixture.push("x", "{}", &[]);
+    fixture.until("default", "it to fail", |c| c.failed == 1);
     let log = until("the death to be logged", || Some(master.log()).filter(|log| log.contains("SIGKILL")));
     let line = log.lines().find(|line| line.contains("SIGKILL")).unwrap();
     assert!(line.contains(r"was killed by SIGKILL: one\ntwo") && line.contains("next="), "{log}");

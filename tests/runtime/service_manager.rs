@@ -6,23 +6,23 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::site::{PATIENCE, Site, until};
+use crate::fixture::{Fixture, WAIT_DEADLINE, until};
 
 const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
 
 /// The next thing it hears.
-fn heard(socket: &UnixDatagram) -> String {
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+fn notification(socket: &UnixDatagram) -> String {
+    socket.set_read_timeout(Some(WAIT_DEADLINE)).unwrap();
     let mut buffer = [0; 4096];
     let length = socket.recv(&mut buffer).expect("it is told something");
     String::from_utf8(buffer[..length].to_vec()).unwrap()
 }
 
 /// What it hears until these words, these included.
-fn heard_until(socket: &UnixDatagram, words: &str) -> Vec<String> {
+fn notifications_until(socket: &UnixDatagram, words: &str) -> Vec<String> {
     let mut all = Vec::new();
     loop {
-        all.push(heard(socket));
+        all.push(notification(socket));
         if all.last().unwrap().contains(words) {
             return all;
         }
@@ -38,17 +38,17 @@ fn drain(socket: &UnixDatagram) -> usize {
 }
 
 #[test]
-fn the_whole_life_of_a_service() {
-    let site = Site::sqlite(POOL);
-    let socket = UnixDatagram::bind(site.file("notify.sock")).unwrap();
-    let mut command = site.listen_command(&[]);
-    command.env("NOTIFY_SOCKET", site.file("notify.sock")).env("WATCHDOG_USEC", "600000");
-    let master = site.start(command);
-    let first = heard(&socket);
+fn notify_states_over_a_service_lifetime() {
+    let fixture = Fixture::sqlite(POOL);
+    let socket = UnixDatagram::bind(fixture.file("notify.sock")).unwrap();
+    let mut command = fixture.listen_command(&[]);
+    command.env("NOTIFY_SOCKET", fixture.file("notify.sock")).env("WATCHDOG_USEC", "600000");
+    let master = fixture.start(command);
+    let first = notification(&socket);
     assert_eq!(first, "READY=1\nSTATUS=serving default");
-    assert!(site.file("run/default-master.pid").exists(), "ready means that it serves");
+    assert!(fixture.file("run/default-master.pid").exists(), "ready means that it serves");
     // Three chances in each time-out.
-    let all: Vec<String> = (0..3).flat_map(|_| heard_until(&socket, "WATCHDOG=1")).collect();
+    let all: Vec<String> = (0..3).flat_map(|_| notifications_until(&socket, "WATCHDOG=1")).collect();
     assert!(all.iter().any(|words| words.starts_with("STATUS=0 jobs running")), "{all:?}");
 
     master.signal(Signal::SIGSTOP);
@@ -60,14 +60,14 @@ fn the_whole_life_of_a_service() {
     socket.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
     assert!(socket.recv(&mut [0; 4096]).is_err(), "a master that does not move gives no sign of life");
     master.signal(Signal::SIGCONT);
-    heard_until(&socket, "WATCHDOG=1");
+    notifications_until(&socket, "WATCHDOG=1");
 
-    site.push("sleep", r#"{"ms":2500}"#, &[]);
-    site.until("default", "it to run", |c| c.reserved == 1);
+    fixture.push("sleep", r#"{"ms":2500}"#, &[]);
+    fixture.until("default", "it to run", |c| c.reserved == 1);
     master.signal(Signal::SIGTERM);
-    heard_until(&socket, "STOPPING=1");
+    notifications_until(&socket, "STOPPING=1");
     let all: Vec<String> =
-        (0..2).flat_map(|_| heard_until(&socket, "EXTEND_TIMEOUT_USEC=10000000")).collect();
+        (0..2).flat_map(|_| notifications_until(&socket, "EXTEND_TIMEOUT_USEC=10000000")).collect();
     assert!(
         all.iter().any(|words| words.starts_with("STATUS=stopping: 1 job running, interrupted in 2")),
         "{all:?}"
@@ -75,23 +75,23 @@ fn the_whole_life_of_a_service() {
     assert!(all.iter().any(|words| words == "WATCHDOG=1"), "{all:?}");
     until("a word in the log", || master.log().contains("waiting for what runs").then_some(()));
     assert!(master.wait().success());
-    assert_eq!(site.counts("default").done, 1);
+    assert_eq!(fixture.counts("default").done, 1);
 }
 
 #[test]
-fn a_stop_by_command_is_told_too_and_workers_hear_nothing_of_the_service() {
-    let site = Site::sqlite(
+fn stop_command_is_notified_and_hidden_from_workers() {
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process\"\ncommand = [\"sh\", \"-c\", \"env > env.txt; sleep 1\"]\n",
     );
     let name = format!("aint-queue-test-{}-{}", std::process::id(), fastrand::u64(..));
     let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap()).unwrap();
-    let mut command = site.listen_command(&[]);
+    let mut command = fixture.listen_command(&[]);
     command.env("NOTIFY_SOCKET", format!("@{name}")).env("WATCHDOG_USEC", "300000").env("WATCHDOG_PID", "1");
-    let master = site.start(command);
-    assert!(heard(&socket).starts_with("READY=1"));
-    site.push("x", "{}", &[]);
-    site.until("default", "it to run", |c| c.reserved == 1);
-    site.ok(&["queue:stop"]);
+    let master = fixture.start(command);
+    assert!(notification(&socket).starts_with("READY=1"));
+    fixture.push("x", "{}", &[]);
+    fixture.until("default", "it to run", |c| c.reserved == 1);
+    fixture.ok(&["queue:stop"]);
     assert!(master.wait().success());
     socket.set_nonblocking(true).unwrap();
     let mut all = Vec::new();
@@ -100,7 +100,7 @@ fn a_stop_by_command_is_told_too_and_workers_hear_nothing_of_the_service() {
         all.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
     }
     assert!(!all.iter().any(|words| words == "WATCHDOG=1"), "that watchdog is another process's: {all:?}");
-    let env = std::fs::read_to_string(site.file("env.txt")).unwrap();
+    let env = std::fs::read_to_string(fixture.file("env.txt")).unwrap();
     assert!(!env.contains("NOTIFY_SOCKET") && !env.contains("WATCHDOG"), "{env}");
 }
 
@@ -111,16 +111,16 @@ fn monotonic() -> u64 {
 }
 
 #[test]
-fn each_wish_for_a_reload_is_answered_by_a_beginning_after_it_and_an_end() {
-    let site = Site::sqlite(&format!("{POOL}command = [\"./worker.sh\"]\nprotocol = \"wire\"\n"));
-    let script = |before: &str| format!("#!/bin/sh\n{before}\nexec '{}' __worker\n", crate::site::BINARY);
-    site.write("worker.sh", &script("while [ -e held ]; do sleep 0.02; done"));
-    let socket = UnixDatagram::bind(site.file("notify.sock")).unwrap();
-    let mut command = site.listen_command(&[]);
-    command.env("NOTIFY_SOCKET", site.file("notify.sock"));
-    let master = site.start(command);
-    heard_until(&socket, "READY=1");
-    site.write("held", "");
+fn each_reload_request_gets_reloading_then_ready() {
+    let fixture = Fixture::sqlite(&format!("{POOL}command = [\"./worker.sh\"]\nprotocol = \"wire\"\n"));
+    let script = |before: &str| format!("#!/bin/sh\n{before}\nexec '{}' __worker\n", crate::fixture::BINARY);
+    fixture.write("worker.sh", &script("while [ -e held ]; do sleep 0.02; done"));
+    let socket = UnixDatagram::bind(fixture.file("notify.sock")).unwrap();
+    let mut command = fixture.listen_command(&[]);
+    command.env("NOTIFY_SOCKET", fixture.file("notify.sock"));
+    let master = fixture.start(command);
+    notifications_until(&socket, "READY=1");
+    fixture.write("held", "");
     let ask = || {
         let asked = monotonic();
         master.signal(Signal::SIGUSR1);
@@ -131,46 +131,46 @@ fn each_wish_for_a_reload_is_answered_by_a_beginning_after_it_and_an_end() {
         line.parse().unwrap()
     };
     let first = ask();
-    let words = heard_until(&socket, "RELOADING=1").pop().unwrap();
+    let words = notifications_until(&socket, "RELOADING=1").pop().unwrap();
     assert!((first..=monotonic()).contains(&at(&words)), "{words}");
     // One more wish while that one waits for its worker.
     let second = ask();
-    std::fs::remove_file(site.file("held")).unwrap();
-    let all = heard_until(&socket, "READY=1");
+    std::fs::remove_file(fixture.file("held")).unwrap();
+    let all = notifications_until(&socket, "READY=1");
     let last =
         all.iter().rfind(|words| words.contains("RELOADING=1")).expect("a beginning after the second wish");
     assert!(at(last) >= second, "{all:?}");
     assert_eq!(all.last().unwrap(), "READY=1\nSTATUS=reloaded");
     // One that fails has ended, too.
-    site.write("worker.sh", &script("exit 3"));
+    fixture.write("worker.sh", &script("exit 3"));
     ask();
-    let all = heard_until(&socket, "READY=1");
+    let all = notifications_until(&socket, "READY=1");
     assert!(all.iter().any(|words| words.contains("RELOADING=1")), "{all:?}");
     assert_eq!(all.last().unwrap(), "READY=1\nSTATUS=not reloaded, the log says why");
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_service_manager_that_is_not_there_stops_nothing() {
+fn missing_service_manager_stops_nothing() {
     for name in ["/nowhere/at/all.sock", "", "@", "relative", &"x".repeat(300)] {
-        let site = Site::sqlite(POOL);
-        let mut command = site.listen_command(&[]);
+        let fixture = Fixture::sqlite(POOL);
+        let mut command = fixture.listen_command(&[]);
         command.env("NOTIFY_SOCKET", name);
-        let master = site.listening(command);
+        let master = fixture.listening(command);
         assert!(master.stop().success(), "{name:?}");
     }
 }
 
 #[test]
-fn the_unit_in_deploy_is_understood_and_gives_a_stop_its_time() {
+fn deployed_unit_is_valid_and_allows_stop_wait() {
     let unit =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/aint-queue.service")).unwrap();
     let setting = |name: &str| {
         let line = unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         line.unwrap_or_else(|| panic!("no {name} in the unit"))
     };
-    let site = Site::sqlite("[channels.default]\n");
-    let usual = &aint_queue::Config::built_in(site.path()).channels["default"];
+    let fixture = Fixture::sqlite("[channels.default]\n");
+    let usual = &aint_queue::Config::built_in(fixture.path()).channels["default"];
     let needed = (usual.stop_wait + usual.stop_grace).as_secs_f64();
     assert!(
         setting("TimeoutStopSec").parse::<f64>().unwrap() > needed + 5.0,
@@ -183,12 +183,12 @@ fn the_unit_in_deploy_is_understood_and_gives_a_stop_its_time() {
     assert_eq!((setting("Restart"), setting("StartLimitIntervalSec")), ("on-failure", "0"));
 
     // Its own path, where the program of an installation is.
-    let path =
-        site.write("aint-queue.service", &unit.replace("/usr/local/bin/aint-queue", crate::site::BINARY));
+    let path = fixture
+        .write("aint-queue.service", &unit.replace("/usr/local/bin/aint-queue", crate::fixture::BINARY));
     let Ok(verified) = std::process::Command::new("systemd-analyze").arg("verify").arg(&path).output() else {
         eprintln!("not run: there is no systemd-analyze here");
         return;
     };
-    let said = crate::site::text(&verified.stderr);
+    let said = crate::fixture::text(&verified.stderr);
     assert!(verified.status.success() && !said.contains("aint-queue.service"), "{said}");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::site::{Site, text, until};
+use crate::fixture::{Fixture, text, until};
 
 const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
 
@@ -18,20 +18,20 @@ fn through_shell(what: &str, command: &Command) -> Command {
     shell
 }
 
-fn serves(site: &Site) {
-    until("the control socket", || site.file("run/default.sock").exists().then_some(()));
-    site.push("print", r#"{"text":"said on standard output"}"#, &["--max-attempts", "1"]);
-    site.push("noop", "{}", &[]);
-    site.until("default", "the jobs", |c| c.done + c.failed == 2);
+fn serves(fixture: &Fixture) {
+    until("the control socket", || fixture.file("run/default.sock").exists().then_some(()));
+    fixture.push("print", r#"{"text":"said on standard output"}"#, &["--max-attempts", "1"]);
+    fixture.push("noop", "{}", &[]);
+    fixture.until("default", "the jobs", |c| c.done + c.failed == 2);
 }
 
 #[test]
-fn nothing_of_ours_lands_on_the_numbers_of_closed_streams() {
-    let site = Site::sqlite(POOL);
-    let mut command = through_shell("exec 0<&- 1>&- 2>&-;", &site.listen_command(&[]));
-    command.current_dir(site.path());
-    let master = site.start(command);
-    serves(&site);
+fn closed_standard_streams_are_not_reused() {
+    let fixture = Fixture::sqlite(POOL);
+    let mut command = through_shell("exec 0<&- 1>&- 2>&-;", &fixture.listen_command(&[]));
+    command.current_dir(fixture.path());
+    let master = fixture.start(command);
+    serves(&fixture);
     let guardian = master.guardian();
     for (pid, name) in [(master.pid(), "master"), (guardian, "guardian")] {
         for fd in 0..3 {
@@ -41,46 +41,46 @@ fn nothing_of_ours_lands_on_the_numbers_of_closed_streams() {
     }
     assert!(master.stop().success());
     // Nothing was written into a file of ours, as a database would not survive.
-    site.push("noop", "{}", &[]);
-    assert_eq!(site.counts("default").total, 3);
+    fixture.push("noop", "{}", &[]);
+    assert_eq!(fixture.counts("default").total, 3);
 }
 
 #[test]
-fn a_refusal_without_streams_still_has_its_exit_code() {
-    let site = Site::sqlite(POOL);
-    let master = site.listen(&[]);
-    let mut second = through_shell("exec 0<&- 1>&- 2>&-;", &site.listen_command(&[]));
+fn refusal_without_streams_keeps_exit_code() {
+    let fixture = Fixture::sqlite(POOL);
+    let master = fixture.listen(&[]);
+    let mut second = through_shell("exec 0<&- 1>&- 2>&-;", &fixture.listen_command(&[]));
     assert_eq!(second.status().unwrap().code(), Some(3));
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_log_that_nobody_reads_any_more_stops_nothing() {
-    let site = Site::sqlite(POOL);
-    let mut command = site.listen_command(&[]);
+fn unread_log_pipe_stops_nothing() {
+    let fixture = Fixture::sqlite(POOL);
+    let mut command = fixture.listen_command(&[]);
     let (read, write) = std::io::pipe().unwrap();
     let mut master = command.stderr(write).spawn().unwrap();
     drop(command);
     drop(read);
-    serves(&site);
+    serves(&fixture);
     let used = || fs::read_to_string(format!("/proc/{}/stat", master.id())).unwrap();
     let before = ticks(&used());
-    site.push("sleep", r#"{"ms":1000}"#, &[]);
-    site.until("default", "a second to pass", |c| c.reserved + c.waiting == 0);
+    fixture.push("sleep", r#"{"ms":1000}"#, &[]);
+    fixture.until("default", "a second to pass", |c| c.reserved + c.waiting == 0);
     assert!(ticks(&used()) < before + 50, "it spins");
-    let printed = site.ok(&["queue:stop"]);
+    let printed = fixture.ok(&["queue:stop"]);
     assert!(printed.contains("has stopped"), "{printed}");
     assert!(until("its end", || master.try_wait().unwrap()).success());
 }
 
 #[test]
-fn a_log_on_a_full_disk_stops_nothing() {
-    let site = Site::sqlite(POOL);
-    let mut command = site.listen_command(&[]);
+fn log_on_full_disk_stops_nothing() {
+    let fixture = Fixture::sqlite(POOL);
+    let mut command = fixture.listen_command(&[]);
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut master = command.stderr(full).spawn().unwrap();
-    serves(&site);
-    let output = site.run(&["queue:stop"]);
+    serves(&fixture);
+    let output = fixture.run(&["queue:stop"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(until("its end", || master.try_wait().unwrap()).success());
 }

@@ -11,7 +11,7 @@ use aint_queue::store::{Claim, ClaimKind, JobState, Leased, PushError, Reap, Sto
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::harness::{Master, done, job, unique_for};
+use crate::fixture::{Master, done, job, unique_for};
 
 /// A directory with room for a store.
 struct Disk(TempDir);
@@ -50,7 +50,7 @@ fn refusal(path: &Path) -> String {
 }
 
 #[test]
-fn what_is_not_a_store_of_ours_is_refused_and_left_alone() {
+fn foreign_files_are_refused_unchanged() {
     let disk = Disk::new();
     let path = disk.path();
     fs::create_dir(&path).unwrap();
@@ -76,7 +76,7 @@ fn what_is_not_a_store_of_ours_is_refused_and_left_alone() {
 }
 
 #[test]
-fn missing_directories_and_an_empty_file_become_a_store() {
+fn missing_directories_and_empty_file_are_initialized() {
     let disk = Disk::new();
     let deep = disk.0.path().join("a/b/c.db");
     SqliteStore::open(&deep, "test").unwrap();
@@ -86,11 +86,11 @@ fn missing_directories_and_an_empty_file_become_a_store() {
 }
 
 #[tokio::test]
-async fn a_store_is_found_again_with_everything_in_it() {
+async fn reopened_store_has_all_its_data() {
     let disk = Disk::new();
     let store = disk.open();
     let ids: Vec<_> = store.push(&[job("a"), job("b")]).await.unwrap().iter().map(|p| p.id()).collect();
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     let leased = master.lease(1).await;
     drop(store);
 
@@ -101,7 +101,7 @@ async fn a_store_is_found_again_with_everything_in_it() {
 }
 
 #[tokio::test]
-async fn the_file_is_closed_when_its_last_handle_is_dropped() {
+async fn last_handle_drop_closes_the_file() {
     let disk = Disk::new();
     let (one, two) = (disk.open(), disk.open());
     one.push(&[job("a")]).await.unwrap();
@@ -120,7 +120,7 @@ async fn the_file_is_closed_when_its_last_handle_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_moved_away_is_not_written_to_any_more() {
+async fn moved_file_is_not_written() {
     let disk = Disk::new();
     let store = disk.open();
     store.push(&[job("a")]).await.unwrap();
@@ -137,7 +137,7 @@ async fn a_file_that_was_moved_away_is_not_written_to_any_more() {
 }
 
 #[tokio::test]
-async fn another_process_that_keeps_the_lock_delays_writes_for_a_while_and_reads_not_at_all() {
+async fn foreign_lock_delays_writes_but_not_reads() {
     let disk = Disk::new();
     let store = disk.open();
     let hand = disk.hand();
@@ -165,11 +165,11 @@ async fn another_process_that_keeps_the_lock_delays_writes_for_a_while_and_reads
 }
 
 #[tokio::test]
-async fn leases_end_with_the_boot_of_the_machine() {
+async fn reboot_ends_leases() {
     let disk = Disk::new();
     let store = disk.open();
     store.push(&[job("a")]).await.unwrap();
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     master.lease(1).await;
     assert_eq!(store.reap(Reap::Expired).await.unwrap(), 0);
     assert_eq!(disk.hand().execute("UPDATE owners SET boot = 'an earlier one'", []).unwrap(), 1);
@@ -178,13 +178,13 @@ async fn leases_end_with_the_boot_of_the_machine() {
 }
 
 #[tokio::test]
-async fn a_lease_lasts_as_long_as_the_handle_says() {
+async fn lease_duration_is_that_of_the_handle() {
     let disk = Disk::new();
     let options = Options { lease: Duration::from_millis(60) };
     let short: Arc<dyn Store> = Arc::new(SqliteStore::open_with(&disk.path(), "test", options).unwrap());
     let long = disk.open();
     short.push(&[job("a"), job("b")]).await.unwrap();
-    let (mut dead, mut alive) = (Master::on(&short).await, Master::on(&long).await);
+    let (mut dead, mut alive) = (Master::join(&short).await, Master::join(&long).await);
     alive.lease(1).await;
     let begin = Instant::now();
     dead.lease(1).await;
@@ -198,7 +198,7 @@ async fn a_lease_lasts_as_long_as_the_handle_says() {
 }
 
 #[tokio::test]
-async fn a_clock_far_behind_the_newest_id_refuses_pushes_and_nothing_else() {
+async fn clock_behind_newest_id_refuses_only_pushes() {
     let disk = Disk::new();
     let store = disk.open();
     let id = store.push(&[job("a")]).await.unwrap()[0].id();
@@ -209,11 +209,11 @@ async fn a_clock_far_behind_the_newest_id_refuses_pushes_and_nothing_else() {
     };
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("the clock of this machine is"), "{cause}");
-    assert_eq!(Master::on(&store).await.lease(1).await[0].id, id);
+    assert_eq!(Master::join(&store).await.lease(1).await[0].id, id);
 }
 
 #[tokio::test]
-async fn a_forgotten_last_id_does_not_bring_back_one_that_exists() {
+async fn lost_last_id_never_reuses_an_id() {
     let disk = Disk::new();
     let store = disk.open();
     let id = store.push(&[job("a")]).await.unwrap()[0].id();
@@ -228,12 +228,12 @@ async fn a_forgotten_last_id_does_not_bring_back_one_that_exists() {
 }
 
 #[tokio::test]
-async fn a_record_whose_meta_alone_cannot_be_read_is_kept_whole() {
+async fn record_with_malformed_meta_is_kept_whole() {
     let disk = Disk::new();
     let store = disk.open();
     store.push(&[job("a")]).await.unwrap();
     assert_eq!(disk.hand().execute("UPDATE records SET meta = '{half'", []).unwrap(), 1);
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     let reply = master.turn(&[], 1).await.unwrap();
     let Leased::Malformed { id, why } = &reply.leased[0] else { panic!("{reply:?}") };
     let to = aint_queue::store::Destination::Failed(aint_queue::job::JobMeta::malformed(reply.now, why));
@@ -243,11 +243,11 @@ async fn a_record_whose_meta_alone_cannot_be_read_is_kept_whole() {
 }
 
 #[tokio::test]
-async fn a_table_under_another_name_is_an_error_for_every_call_and_loses_nothing() {
+async fn renamed_table_fails_every_call_without_loss() {
     let disk = Disk::new();
     let store = disk.open();
     let id = store.push(&[job("a"), job("b")]).await.unwrap()[0].id();
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     let leased = master.lease(1).await;
     let claims = [ClaimKind::Lock { limit: 1 }, ClaimKind::Rate { count: 9, per: Duration::from_secs(1) }]
         .map(|kind| Claim { id: leased[0].id, key: "k".into(), kind });
@@ -287,7 +287,7 @@ async fn a_table_under_another_name_is_an_error_for_every_call_and_loses_nothing
 }
 
 #[tokio::test]
-async fn a_record_that_is_not_even_text_is_set_aside() {
+async fn binary_record_is_set_aside() {
     let disk = Disk::new();
     let store = disk.open();
     store.push(&[job("a"), job("b"), job("c")]).await.unwrap();
@@ -303,7 +303,7 @@ async fn a_record_that_is_not_even_text_is_set_aside() {
         all.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     };
     assert_eq!(store.list(JobState::Waiting, None, 10).await.unwrap().jobs.len(), 3);
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     let reply = master.turn(&[], 3).await.unwrap();
     let malformed: Vec<_> = reply.leased.iter().map(|l| matches!(l, Leased::Malformed { .. })).collect();
     assert_eq!(malformed, [true, false, true]);
@@ -324,7 +324,7 @@ async fn a_record_that_is_not_even_text_is_set_aside() {
 }
 
 #[tokio::test]
-async fn a_page_of_large_payloads_is_shorter_than_asked() {
+async fn page_of_large_payloads_is_shortened() {
     let disk = Disk::new();
     let store = disk.open();
     let payload = Payload::parse(format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES - 2))).unwrap();

@@ -14,7 +14,7 @@ use aint_queue::store::sqlite::SqliteStore;
 use aint_queue::store::{JobState, Reap, Store};
 use rusqlite::Connection;
 
-use crate::harness::{Master, done, job};
+use crate::fixture::{Master, done, job};
 
 /// The variable that tells a child which file to use.
 const FILE: &str = "AINT_QUEUE_TEST_FILE";
@@ -53,10 +53,10 @@ fn tell(word: &str, id: JobId) {
 
 #[test]
 #[ignore = "a process of its own, started by the tests below"]
-fn child_works_until_killed() {
+fn role_work_until_killed() {
     block_on(async {
         let store = given();
-        let mut master = Master::on(&store).await;
+        let mut master = Master::join(&store).await;
         loop {
             let jobs: Vec<_> = (0..5).map(|n| job(&format!("j{n}"))).collect();
             for pushed in store.push(&jobs).await.unwrap() {
@@ -70,12 +70,12 @@ fn child_works_until_killed() {
 }
 
 #[test]
-fn a_process_killed_while_it_writes_loses_nothing_it_was_told_is_written() {
+fn killed_writer_loses_no_acknowledged_write() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
     let (mut pushed, mut ended) = (Vec::new(), Vec::new());
     for round in 0..20 {
-        let mut child = start("child_works_until_killed", &path);
+        let mut child = start("role_work_until_killed", &path);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut told = 0;
         while let Some(Ok(line)) = lines.next() {
@@ -134,15 +134,15 @@ fn a_process_killed_while_it_writes_loses_nothing_it_was_told_is_written() {
     });
 }
 
-/// How many jobs each child of [`child_pushes_and_works`] pushes.
+/// How many jobs each child of [`role_push_and_work`] pushes.
 const EACH: usize = 150;
 
 #[test]
 #[ignore = "a process of its own, started by the tests below"]
-fn child_pushes_and_works() {
+fn role_push_and_work() {
     block_on(async {
         let store = given();
-        let mut master = Master::on(&store).await;
+        let mut master = Master::join(&store).await;
         let mut finished = 0;
         for n in 0..EACH {
             store.push(&[job(&format!("j{n}"))]).await.unwrap();
@@ -168,11 +168,11 @@ fn child_pushes_and_works() {
 }
 
 #[test]
-fn processes_that_write_at_once_neither_fail_nor_run_a_job_twice() {
+fn concurrent_processes_run_each_job_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
     // They also race to make the file.
-    let children: Vec<_> = (0..6).map(|_| start("child_pushes_and_works", &path)).collect();
+    let children: Vec<_> = (0..6).map(|_| start("role_push_and_work", &path)).collect();
     let mut finished = Vec::new();
     for child in children {
         let output = child.wait_with_output().unwrap();
@@ -189,7 +189,7 @@ fn processes_that_write_at_once_neither_fail_nor_run_a_job_twice() {
 
 #[test]
 #[ignore = "a process of its own, started by the tests below"]
-fn child_pushes_when_told() {
+fn role_push_on_request() {
     let store = given();
     println!("ready 0");
     io::stdin().read_line(&mut String::new()).unwrap();
@@ -197,11 +197,11 @@ fn child_pushes_when_told() {
 }
 
 #[test]
-fn a_push_of_another_process_wakes_who_waits() {
+fn push_of_another_process_wakes_waiters() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
     let store = open(&path);
-    let mut child = start("child_pushes_when_told", &path);
+    let mut child = start("role_push_on_request", &path);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     while !lines.next().expect("the child says when it is ready").unwrap().contains("ready") {}
     block_on(async {
@@ -226,7 +226,7 @@ fn a_push_of_another_process_wakes_who_waits() {
 
 #[test]
 #[ignore = "a process of its own, started by the tests below"]
-fn child_clears_until_killed() {
+fn role_clear_until_killed() {
     block_on(async {
         let store = given();
         println!("ready 0");
@@ -238,7 +238,7 @@ fn child_clears_until_killed() {
 }
 
 #[test]
-fn a_clear_and_a_reap_whose_processes_were_killed_are_finished_by_the_next() {
+fn killed_clear_and_reap_are_finished_by_next_process() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
     let store = open(&path);
@@ -249,10 +249,10 @@ fn a_clear_and_a_reap_whose_processes_were_killed_are_finished_by_the_next() {
             for _ in 0..6 {
                 total += store.push(&jobs).await.unwrap().len() as u64;
             }
-            let mut dead = Master::on(&store).await;
+            let mut dead = Master::join(&store).await;
             dead.lease(500).await;
             dead.lease(500).await;
-            let mut child = start("child_clears_until_killed", &path);
+            let mut child = start("role_clear_until_killed", &path);
             let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
             while !lines.next().expect("the child says when it begins").unwrap().contains("ready") {}
             tokio::time::sleep(Duration::from_millis(round * 4)).await;

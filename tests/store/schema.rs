@@ -10,7 +10,7 @@ use aint_queue::store::{Claim, ClaimKind, JobState, LimitDecision, Pushed, Reap,
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::harness::{Master, done, failed, job, of, unique, unique_for};
+use crate::fixture::{Master, done, failed, job, of, unique, unique_for};
 
 /// A file of schema 1 with a job in each state.
 const SCHEMA_1: &str = include_str!("fixtures/schema_1.sql");
@@ -20,7 +20,7 @@ const FAILED: JobId = JobId(FIRST + 1);
 const WAITING: JobId = JobId(FIRST + 3);
 const LAST: JobId = JobId(FIRST + 4);
 const LATER: JobId = JobId(1_700_000_000_082_112);
-const WAS_DUE: JobId = JobId(1_700_000_000_082_113);
+const OVERDUE: JobId = JobId(1_700_000_000_082_113);
 
 fn path(dir: &TempDir) -> PathBuf {
     dir.path().join("store.db")
@@ -64,7 +64,7 @@ fn shape(dir: &TempDir) -> Vec<String> {
 }
 
 #[test]
-fn an_upgraded_file_has_the_shape_of_a_new_one() {
+fn upgraded_file_has_the_current_schema() {
     let (old, new) = (of_schema_1(), tempfile::tempdir().unwrap());
     assert_eq!(number(&old, "PRAGMA user_version"), 1);
     open(&new);
@@ -76,7 +76,7 @@ fn an_upgraded_file_has_the_shape_of_a_new_one() {
 }
 
 #[tokio::test]
-async fn a_file_of_an_older_version_keeps_its_jobs_and_runs_on() {
+async fn old_schema_file_keeps_its_jobs() {
     let dir = of_schema_1();
     let store = open(&dir);
     let status = store.status().await.unwrap();
@@ -96,8 +96,8 @@ async fn a_file_of_an_older_version_keeps_its_jobs_and_runs_on() {
     let urgent = [Priority::Low, Priority::High].map(|priority| of(priority, job("new")));
     let new: Vec<_> = store.push(&urgent).await.unwrap().iter().map(|pushed| pushed.id()).collect();
     assert_eq!(store.requeue(&[(FAILED, gone.meta.reloaded())]).await.unwrap(), 1);
-    let mut master = Master::on(&store).await;
-    let leased = master.lease_exactly(&[new[1], HELD, WAITING, LAST, WAS_DUE, FAILED, new[0]]).await;
+    let mut master = Master::join(&store).await;
+    let leased = master.lease_exactly(&[new[1], HELD, WAITING, LAST, OVERDUE, FAILED, new[0]]).await;
     assert_eq!((leased[1].meta.lost, leased[1].payload.as_str()), (1, r#"{"name":"held"}"#));
     let lock = Claim { id: HELD, key: "k".into(), kind: ClaimKind::Lock { limit: 1 } };
     assert_eq!(master.claim(lock).await, LimitDecision::Granted);
@@ -107,7 +107,7 @@ async fn a_file_of_an_older_version_keeps_its_jobs_and_runs_on() {
 }
 
 #[test]
-fn many_who_open_an_older_file_at_once_upgrade_it_once() {
+fn concurrent_opens_upgrade_a_file_once() {
     let dir = of_schema_1();
     let path = path(&dir);
     std::thread::scope(|scope| {
@@ -122,7 +122,7 @@ fn many_who_open_an_older_file_at_once_upgrade_it_once() {
 }
 
 #[test]
-fn a_file_that_cannot_be_upgraded_stays_as_it_was() {
+fn failed_upgrade_leaves_file_unchanged() {
     let dir = of_schema_1();
     // Somebody has put a table there that the new schema needs.
     hand(&dir).execute_batch("CREATE TABLE locks (theirs)").unwrap();
@@ -137,11 +137,11 @@ fn a_file_that_cannot_be_upgraded_stays_as_it_was() {
 }
 
 #[tokio::test]
-async fn keys_and_rates_whose_time_is_over_do_not_pile_up() {
+async fn expired_keys_and_rates_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
     let id = store.push(&[job("a")]).await.unwrap()[0].id();
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     master.lease_exactly(&[id]).await;
     for round in 0..4 {
         let keys: Vec<_> =
@@ -167,11 +167,11 @@ async fn keys_and_rates_whose_time_is_over_do_not_pile_up() {
 }
 
 #[tokio::test]
-async fn the_lock_of_an_owner_that_an_older_version_ended_blocks_nobody() {
+async fn lock_of_owner_ended_by_old_version_is_free() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
     let ids: Vec<_> = store.push(&[job("a"), job("b")]).await.unwrap().iter().map(|p| p.id()).collect();
-    let (mut dead, mut alive) = (Master::on(&store).await, Master::on(&store).await);
+    let (mut dead, mut alive) = (Master::join(&store).await, Master::join(&store).await);
     dead.lease_exactly(&ids[..1]).await;
     alive.lease_exactly(&ids[1..]).await;
     let lock = |id| Claim { id, key: "k".into(), kind: ClaimKind::Lock { limit: 1 } };
@@ -181,15 +181,15 @@ async fn the_lock_of_an_owner_that_an_older_version_ended_blocks_nobody() {
     assert_eq!(alive.claim(lock(ids[1])).await, LimitDecision::Granted);
     assert_eq!(number(&dir, "SELECT count(*) FROM locks"), 1);
     let leased = alive.store.fetch(&alive.owner, &ids[1..]).await.unwrap().remove(0);
-    assert_eq!(alive.settle(&[failed(&crate::harness::record(leased))]).await, []);
+    assert_eq!(alive.settle(&[failed(&crate::fixture::record(leased))]).await, []);
 }
 
 #[tokio::test]
-async fn a_pause_without_an_end_is_that_of_earlier_versions_and_one_with_an_end_is_over_for_them_too() {
+async fn pause_is_compatible_with_earlier_versions() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
     let id = store.push(&[job("a")]).await.unwrap()[0].id();
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     let stored = || number(&dir, "SELECT paused FROM channels");
     hand(&dir).execute("UPDATE channels SET paused = 1", []).unwrap();
     let status = store.status().await.unwrap();

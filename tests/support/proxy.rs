@@ -25,7 +25,7 @@ struct Faults {
 
 impl Proxy {
     /// Starts a proxy before a server on this machine.
-    pub async fn before(server: u16) -> Self {
+    pub async fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let faults = Arc::new(Faults {

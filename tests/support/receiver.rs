@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// A request that came.
 #[derive(Clone, Debug)]
-pub struct Got {
+pub struct ReceivedRequest {
     pub path: String,
     pub headers: BTreeMap<String, String>,
     pub body: String,
@@ -30,67 +30,67 @@ pub struct Got {
     pub at: std::time::Instant,
 }
 
-impl Got {
+impl ReceivedRequest {
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).unwrap_or_else(|| panic!("no {name} in {self:?}"))
     }
 }
 
 /// What to answer.
-pub enum Reply {
+pub enum CannedResponse {
     /// A whole answer.
-    Answer(u16, Vec<(&'static str, String)>, String),
+    Whole(u16, Vec<(&'static str, String)>, String),
     /// A status and a body that never ends.
     Endless(u16),
     /// A status, the beginning of a body, and silence.
-    Halting(u16),
+    Stalled(u16),
     /// Nothing, ever.
-    Silence,
+    Never,
     /// Nothing until this many requests wait, then 200 for all.
-    Together(usize),
+    AfterConcurrent(usize),
     /// The connection is closed without an answer.
     Close,
 }
 
-pub fn status(status: u16) -> Reply {
-    Reply::Answer(status, Vec::new(), String::new())
+pub fn status(status: u16) -> CannedResponse {
+    CannedResponse::Whole(status, Vec::new(), String::new())
 }
 
-type Answers = dyn Fn(&Got) -> Reply + Send + Sync;
+type Responder = dyn Fn(&ReceivedRequest) -> CannedResponse + Send + Sync;
 
 /// What is known of the server's life.
 #[derive(Default)]
-pub struct Seen {
-    requests: Mutex<Vec<Got>>,
+pub struct ReceiverLog {
+    requests: Mutex<Vec<ReceivedRequest>>,
     connections: AtomicUsize,
     /// Requests that wait for their answer.
     waiting: AtomicUsize,
     /// Bytes of endless bodies that were taken.
-    poured: AtomicUsize,
+    sent: AtomicUsize,
 }
 
 /// A running receiver; gone when dropped.
 pub struct Receiver {
     address: SocketAddr,
-    seen: Arc<Seen>,
+    seen: Arc<ReceiverLog>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Receiver {
-    pub fn start(answers: impl Fn(&Got) -> Reply + Send + Sync + 'static) -> Self {
+    pub fn start(answers: impl Fn(&ReceivedRequest) -> CannedResponse + Send + Sync + 'static) -> Self {
         Self::start_with(None, answers)
     }
 
     /// With TLS.
     pub fn start_with(
         tls: Option<Arc<rustls::ServerConfig>>,
-        answers: impl Fn(&Got) -> Reply + Send + Sync + 'static,
+        answers: impl Fn(&ReceivedRequest) -> CannedResponse + Send + Sync + 'static,
     ) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(ReceiverLog::default());
         let (stop, stopped) = oneshot::channel();
         let serving = serve(listener, tls, Arc::new(answers), Arc::clone(&seen));
         let thread = std::thread::spawn(move || {
@@ -109,7 +109,7 @@ impl Receiver {
         self.address.port()
     }
 
-    pub fn requests(&self) -> Vec<Got> {
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
         self.seen.requests.lock().unwrap().clone()
     }
 
@@ -121,8 +121,8 @@ impl Receiver {
         self.seen.waiting.load(Ordering::SeqCst)
     }
 
-    pub fn poured(&self) -> usize {
-        self.seen.poured.load(Ordering::SeqCst)
+    pub fn body_bytes_sent(&self) -> usize {
+        self.seen.sent.load(Ordering::SeqCst)
     }
 }
 
@@ -138,8 +138,8 @@ impl Drop for Receiver {
 async fn serve(
     listener: std::net::TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
-    answers: Arc<Answers>,
-    seen: Arc<Seen>,
+    answers: Arc<Responder>,
+    seen: Arc<ReceiverLog>,
 ) {
     let listener = TcpListener::from_std(listener).unwrap();
     let acceptor = tls.map(TlsAcceptor::from);
@@ -163,8 +163,8 @@ async fn serve(
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     number: usize,
-    answers: Arc<Answers>,
-    seen: Arc<Seen>,
+    answers: Arc<Responder>,
+    seen: Arc<ReceiverLog>,
 ) {
     let service = service_fn(|request: Request<Incoming>| {
         let (answers, seen) = (Arc::clone(&answers), Arc::clone(&seen));
@@ -174,7 +174,7 @@ async fn connection(
             let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
                 (name.to_string(), value.to_str().unwrap().to_owned())
             };
-            let got = Got {
+            let got = ReceivedRequest {
                 path: head.uri.to_string(),
                 headers: head.headers.iter().map(header).collect(),
                 body: String::from_utf8(body.to_vec()).unwrap(),
@@ -183,7 +183,7 @@ async fn connection(
             };
             let reply = answers(&got);
             seen.requests.lock().unwrap().push(got);
-            answer(reply, seen).await
+            respond(reply, seen).await
         }
     });
     // It ends when the client closes, or when a service says so with an error.
@@ -191,42 +191,42 @@ async fn connection(
 }
 
 /// Counts a request that waits for as long as it waits.
-struct Waiting(Arc<Seen>);
+struct PendingRequest(Arc<ReceiverLog>);
 
-impl Waiting {
-    fn one(seen: &Arc<Seen>) -> Self {
+impl PendingRequest {
+    fn count(seen: &Arc<ReceiverLog>) -> Self {
         seen.waiting.fetch_add(1, Ordering::SeqCst);
         Self(Arc::clone(seen))
     }
 }
 
-impl Drop for Waiting {
+impl Drop for PendingRequest {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-type Answered = http_body_util::combinators::BoxBody<Bytes, Infallible>;
+type ResponseBody = http_body_util::combinators::BoxBody<Bytes, Infallible>;
 
-async fn answer(reply: Reply, seen: Arc<Seen>) -> Result<Response<Answered>, String> {
+async fn respond(reply: CannedResponse, seen: Arc<ReceiverLog>) -> Result<Response<ResponseBody>, String> {
     let response = Response::builder();
     let response = match reply {
-        Reply::Answer(status, headers, body) => {
+        CannedResponse::Whole(status, headers, body) => {
             let response = headers.into_iter().fold(response, |r, (name, value)| r.header(name, value));
             response.status(status).body(Full::from(body).boxed())
         }
-        Reply::Endless(status) => {
-            response.status(status).body(Pouring { seen, once: false, poured: false }.boxed())
+        CannedResponse::Endless(status) => {
+            response.status(status).body(UnendingBody { seen, once: false, sent: false }.boxed())
         }
-        Reply::Halting(status) => {
-            response.status(status).body(Pouring { seen, once: true, poured: false }.boxed())
+        CannedResponse::Stalled(status) => {
+            response.status(status).body(UnendingBody { seen, once: true, sent: false }.boxed())
         }
-        Reply::Silence => {
-            let _waiting = Waiting::one(&seen);
+        CannedResponse::Never => {
+            let _waiting = PendingRequest::count(&seen);
             std::future::pending().await
         }
-        Reply::Together(wanted) => {
-            let waiting = Waiting::one(&seen);
+        CannedResponse::AfterConcurrent(wanted) => {
+            let waiting = PendingRequest::count(&seen);
             // The last one lets the others go.
             if seen.waiting.load(Ordering::SeqCst) < wanted {
                 let mut tick = tokio::time::interval(std::time::Duration::from_millis(5));
@@ -237,19 +237,19 @@ async fn answer(reply: Reply, seen: Arc<Seen>) -> Result<Response<Answered>, Str
             drop(waiting);
             response.status(200).body(Full::from("").boxed())
         }
-        Reply::Close => return Err("closed as the test wants".to_owned()),
+        CannedResponse::Close => return Err("closed as the test wants".to_owned()),
     };
     response.map_err(|e| e.to_string())
 }
 
 /// A body without an end: it goes on for ever, or stops after its beginning.
-struct Pouring {
-    seen: Arc<Seen>,
+struct UnendingBody {
+    seen: Arc<ReceiverLog>,
     once: bool,
-    poured: bool,
+    sent: bool,
 }
 
-impl Body for Pouring {
+impl Body for UnendingBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -257,12 +257,12 @@ impl Body for Pouring {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.once && self.poured {
+        if self.once && self.sent {
             return Poll::Pending;
         }
-        self.poured = true;
+        self.sent = true;
         let data = Bytes::from_static(&[b'x'; 4096]);
-        self.seen.poured.fetch_add(data.len(), Ordering::SeqCst);
+        self.seen.sent.fetch_add(data.len(), Ordering::SeqCst);
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
 }

@@ -1,8 +1,8 @@
 //! Where requests may go.
 
 use crate::channel::{errors, sending, sending_to};
+use crate::fixture::{Fixture, text};
 use crate::receiver::{Receiver, status};
-use crate::site::{Site, text};
 
 fn refused(url: &str, more: &str) -> String {
     let output = sending(url, more).run(&["config:check"]);
@@ -11,7 +11,7 @@ fn refused(url: &str, more: &str) -> String {
 }
 
 #[test]
-fn a_private_address_in_the_configuration_is_refused_with_it() {
+fn private_address_in_config_is_refused() {
     for url in [
         "https://127.0.0.1/",
         "https://[::1]/",
@@ -32,14 +32,14 @@ fn a_private_address_in_the_configuration_is_refused_with_it() {
 
 /// A name is looked at when it is used, as what it stands for may change.
 #[test]
-fn a_name_that_stands_for_a_private_address_gets_no_connection() {
+fn name_of_private_address_gets_no_connection() {
     let receiver = Receiver::start(|_| status(200));
     let url = format!("http://localhost:{}/hook", receiver.port());
-    let site = sending(&url, "allow_http = true");
-    let master = site.listen(&[]);
-    let id = site.push("hook", "{}", &[]);
-    site.until("default", "the failure", |c| c.failed == 1);
-    let errors = errors(&site, id);
+    let fixture = sending(&url, "allow_http = true");
+    let master = fixture.listen(&[]);
+    let id = fixture.push("hook", "{}", &[]);
+    fixture.until("default", "the failure", |c| c.failed == 1);
+    let errors = errors(&fixture, id);
     assert!(
         errors[0].starts_with(&format!(
             "could not connect to http://localhost:{}: the host's name stands for a loopback address: set worker.",
@@ -50,17 +50,17 @@ fn a_name_that_stands_for_a_private_address_gets_no_connection() {
     assert_eq!(receiver.connections(), 0);
     assert!(master.stop().success());
 
-    let site = sending(&url, "allow_http = true\nallow_private = true");
-    let master = site.listen(&[]);
-    site.push("hook", "{}", &[]);
-    site.until("default", "the job", |c| c.done == 1);
+    let fixture = sending(&url, "allow_http = true\nallow_private = true");
+    let master = fixture.listen(&[]);
+    fixture.push("hook", "{}", &[]);
+    fixture.until("default", "the job", |c| c.done == 1);
     assert!(master.stop().success());
 }
 
 #[test]
-fn proxies_of_the_environment_are_not_used() {
+fn environment_proxies_are_ignored() {
     let (receiver, proxy) = (Receiver::start(|_| status(200)), Receiver::start(|_| status(500)));
-    let site: Site = sending_to(
+    let fixture: Fixture = sending_to(
         &receiver,
         &format!(
             "env = {{ {} }}",
@@ -69,9 +69,9 @@ fn proxies_of_the_environment_are_not_used() {
                 .join(", ")
         ),
     );
-    let master = site.listen(&[]);
-    site.push("hook", "{}", &[]);
-    site.until("default", "the job", |c| c.done == 1);
+    let master = fixture.listen(&[]);
+    fixture.push("hook", "{}", &[]);
+    fixture.until("default", "the job", |c| c.done == 1);
     assert_eq!((receiver.connections(), proxy.connections()), (1, 0));
     assert!(master.stop().success());
 }

@@ -2,34 +2,34 @@
 
 use serde_json::Value;
 
+use crate::fixture::Fixture;
 use crate::receiver::Receiver;
-use crate::site::Site;
 
 /// 24 bytes that count.
 pub const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1u";
 
-/// A site whose channel sends to this URL, with more lines of `[channels.default.worker]`.
-pub fn sending(url: &str, more: &str) -> Site {
-    Site::sqlite(&format!(
+/// A fixture whose channel sends to this URL, with more lines of `[channels.default.worker]`.
+pub fn sending(url: &str, more: &str) -> Fixture {
+    Fixture::sqlite(&format!(
         "[channels.default]\nmax_attempts = 2\nstop_wait_seconds = 10\ntimeout_grace_ms = 3000\nbackoff = {{ kind = \"fixed\", base = 0.05, jitter = 0 }}\n\
          [channels.default.worker]\ntype = \"coroutine\"\nurl = \"{url}\"\nsecret = \"{SECRET}\"\n{more}\n"
     ))
 }
 
-/// A site that sends to a receiver on loopback without TLS, which has to be allowed.
-pub fn sending_to(receiver: &Receiver, more: &str) -> Site {
+/// A fixture that sends to a receiver on loopback without TLS, which has to be allowed.
+pub fn sending_to(receiver: &Receiver, more: &str) -> Fixture {
     let url = format!("http://127.0.0.1:{}/hook", receiver.port());
     sending(&url, &format!("allow_http = true\nallow_private = true\n{more}"))
 }
 
 /// A job as `queue:show` tells it.
-pub fn shown(site: &Site, id: u64) -> Value {
-    site.json(&["queue:show", &id.to_string()])
+pub fn shown(fixture: &Fixture, id: u64) -> Value {
+    fixture.json(&["queue:show", &id.to_string()])
 }
 
 /// The texts of a job's errors.
-pub fn errors(site: &Site, id: u64) -> Vec<String> {
-    let shown = shown(site, id);
+pub fn errors(fixture: &Fixture, id: u64) -> Vec<String> {
+    let shown = shown(fixture, id);
     let errors = shown["errors"].as_array().unwrap_or_else(|| panic!("no errors in {shown}"));
     errors
         .iter()

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::channel::{SECRET, errors, sending};
+use crate::fixture::until;
 use crate::signatures::sign;
-use crate::site::until;
 
 /// A receiver; ended with the test.
 struct Example(Child);
@@ -48,22 +48,22 @@ fn receives(name: &str) {
     until("the receiver to listen", || TcpStream::connect(("127.0.0.1", port)).ok());
 
     let url = format!("http://127.0.0.1:{port}/");
-    let site = sending(&url, "allow_http = true\nallow_private = true");
-    let master = site.listen(&[]);
-    let id = site.push("send_mail", r#"{"to": "ann@example.com"}"#, &[]);
-    site.until("default", "the job", |c| c.done == 1);
+    let fixture = sending(&url, "allow_http = true\nallow_private = true");
+    let master = fixture.listen(&[]);
+    let id = fixture.push("send_mail", r#"{"to": "ann@example.com"}"#, &[]);
+    fixture.until("default", "the job", |c| c.done == 1);
     // Its end of the pipe stays open: the receiver goes on printing.
     let mut lines = BufReader::new(printed).lines().map(Result::unwrap);
     let line = lines.find(|line| line.contains("send_mail")).unwrap();
     assert!(line.contains(&format!("default-{id} send_mail")) && line.contains("ann@example.com"), "{line}");
     assert!(master.stop().success());
 
-    let text = std::fs::read_to_string(site.file("aint-queue.toml")).unwrap();
-    site.write("aint-queue.toml", &text.replace(SECRET, "whsec_b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIh"));
-    let master = site.listen(&[]);
-    let id = site.push("send_mail", "{}", &[]);
-    site.until("default", "the refusal", |c| c.failed == 1);
-    let errors = errors(&site, id);
+    let text = std::fs::read_to_string(fixture.file("aint-queue.toml")).unwrap();
+    fixture.write("aint-queue.toml", &text.replace(SECRET, "whsec_b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIh"));
+    let master = fixture.listen(&[]);
+    let id = fixture.push("send_mail", "{}", &[]);
+    fixture.until("default", "the refusal", |c| c.failed == 1);
+    let errors = errors(&fixture, id);
     assert_eq!(errors, ["the receiver answered 401 Unauthorized"]);
     assert!(master.stop().success());
 

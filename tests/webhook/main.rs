@@ -3,18 +3,18 @@
 #![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+#[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../support/fixture.rs"]
+mod fixture;
 #[path = "../support/receiver.rs"]
 mod receiver;
-#[allow(dead_code, reason = "other tests use more of it")]
-#[path = "../support/site.rs"]
-mod site;
 
 mod addresses;
-mod answers;
 mod channel;
-mod crowd;
+mod concurrency;
 mod examples;
-mod limits;
+mod responses;
 mod secrets;
 mod signatures;
+mod time_limits;
 mod tls;

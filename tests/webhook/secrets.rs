@@ -3,8 +3,8 @@
 use std::fs;
 
 use crate::channel::SECRET;
-use crate::receiver::{Receiver, Reply};
-use crate::site::{Site, text, until};
+use crate::fixture::{Fixture, text, until};
+use crate::receiver::{CannedResponse, Receiver};
 
 /// Every secret of the configuration below.
 const SECRETS: [&str; 4] = [SECRET, "hunter2-token", "hunter2-query", "hunter2-path"];
@@ -17,19 +17,19 @@ fn holds_none(what: &str, text: &str) {
 }
 
 #[test]
-fn no_secret_is_in_logs_errors_arguments_or_the_shown_configuration() {
+fn secrets_stay_out_of_logs_errors_args_and_config() {
     // A receiver that repeats all it gets, as test servers do.
     let receiver = Receiver::start(|got| {
-        Reply::Answer(500, Vec::new(), format!("cannot POST {} with {:?}", got.path, got.headers))
+        CannedResponse::Whole(500, Vec::new(), format!("cannot POST {} with {:?}", got.path, got.headers))
     });
-    let site = Site::sqlite(
+    let fixture = Fixture::sqlite(
         "[channels.default]\nmax_attempts = 1\n[channels.default.worker]\ntype = \"coroutine\"\nurl = \"${HOOK_URL}\"\n\
          secret = \"${HOOK_SECRET}\"\nallow_http = true\nallow_private = true\n\
          headers = { Authorization = \"Bearer ${HOOK_TOKEN}\" }\n",
     );
     let url = format!("http://127.0.0.1:{}/hunter2-path?key=hunter2-query", receiver.port());
     let command = |args: &[&str]| {
-        let mut command = site.command(args);
+        let mut command = fixture.command(args);
         command.env("HOOK_URL", &url).env("HOOK_SECRET", SECRET).env("HOOK_TOKEN", "hunter2-token");
         command
     };
@@ -39,9 +39,9 @@ fn no_secret_is_in_logs_errors_arguments_or_the_shown_configuration() {
         text(&output.stdout) + &text(&output.stderr)
     };
     let id = said(&["queue:push", "hook"]).trim().to_owned();
-    let log = site.file("master.log");
+    let log = fixture.file("master.log");
     let mut listen = command(&["queue:listen", "-vv"]);
-    listen.stdout(fs::File::create(site.file("out")).unwrap()).stderr(fs::File::create(&log).unwrap());
+    listen.stdout(fs::File::create(fixture.file("out")).unwrap()).stderr(fs::File::create(&log).unwrap());
     let mut master = listen.spawn().unwrap();
     let failed = || said(&["queue:status", "--json"]).contains("\"failed\":1");
     until("the failure", || failed().then_some(()));

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 
 use crate::channel::{SECRET, sending_to};
-use crate::receiver::{Got, Receiver, status};
-use crate::site::Site;
+use crate::fixture::Fixture;
+use crate::receiver::{ReceivedRequest, Receiver, status};
 
 const NEW: &str = "whsec_bmV3IG5ldyBuZXcgbmV3IG5ldyBuZXcgbmV3IG5ldw==";
 
@@ -21,7 +21,7 @@ pub fn sign(secret: &str, id: &str, seconds: u64, body: &str) -> String {
 }
 
 /// Verifies one of the signatures as a receiver does that knows one secret.
-fn verified(got: &Got, secret: &str) -> bool {
+fn verified(got: &ReceivedRequest, secret: &str) -> bool {
     let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
     let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
     let signed = format!("{}.{}.{}", got.header("webhook-id"), got.header("webhook-timestamp"), got.body);
@@ -32,22 +32,22 @@ fn verified(got: &Got, secret: &str) -> bool {
 }
 
 #[test]
-fn a_request_is_verified_by_its_receiver() {
+fn request_is_verified_by_its_receiver() {
     let receiver = Receiver::start(|_| status(200));
-    let site = sending_to(&receiver, "headers = { X-Tenant = \"blue\" }");
-    let master = site.listen(&[]);
+    let fixture = sending_to(&receiver, "headers = { X-Tenant = \"blue\" }");
+    let master = fixture.listen(&[]);
     // Spaces, signs beyond ASCII and large numbers arrive as they were pushed.
     let payload = "{ \"to\" : \"Zoë\",\"n\":12345678901234567890 }";
-    let id = site.push(
+    let id = fixture.push(
         "App\\Mail",
         payload,
         &["--header", "traceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"],
     );
-    site.until("default", "the job", |c| c.done == 1);
+    fixture.until("default", "the job", |c| c.done == 1);
     let got = &receiver.requests()[0];
     assert_eq!(got.body, payload);
     assert!(verified(got, SECRET));
-    assert!(!verified(&Got { body: "{}".into(), ..got.clone() }, SECRET));
+    assert!(!verified(&ReceivedRequest { body: "{}".into(), ..got.clone() }, SECRET));
     assert!(!verified(got, NEW));
     let header = |name| got.header(name);
     assert_eq!(header("webhook-id"), format!("default-{id}"));
@@ -61,16 +61,16 @@ fn a_request_is_verified_by_its_receiver() {
 }
 
 #[test]
-fn with_two_secrets_either_side_of_a_change_is_content() {
+fn two_secrets_verify_old_and_new_receivers() {
     let receiver = Receiver::start(|_| status(200));
-    let site = Site::sqlite(&format!(
+    let fixture = Fixture::sqlite(&format!(
         "[channels.default.worker]\ntype = \"coroutine\"\nurl = \"http://127.0.0.1:{}/\"\nallow_http = true\n\
          allow_private = true\nsecret = [\"{NEW}\", \"{SECRET}\"]\n",
         receiver.port()
     ));
-    let master = site.listen(&[]);
-    site.push("hook", "{}", &[]);
-    site.until("default", "the job", |c| c.done == 1);
+    let master = fixture.listen(&[]);
+    fixture.push("hook", "{}", &[]);
+    fixture.until("default", "the job", |c| c.done == 1);
     let got = &receiver.requests()[0];
     assert!(verified(got, NEW) && verified(got, SECRET));
     assert!(master.stop().success());

@@ -23,62 +23,62 @@ fn with_certificate(name: &str) -> (Receiver, String) {
 }
 
 #[test]
-fn a_certificate_of_an_authority_of_ones_own_is_verified() {
+fn private_authority_certificate_is_verified() {
     let (receiver, pem) = with_certificate("localhost");
     let url = format!("https://localhost:{}/hook", receiver.port());
-    let site = sending(&url, "allow_private = true\nca_file = \"ca.pem\"");
-    site.write("ca.pem", &pem);
-    let master = site.listen(&[]);
-    site.push("hook", r#"{"a":1}"#, &[]);
-    site.until("default", "the job", |c| c.done == 1);
+    let fixture = sending(&url, "allow_private = true\nca_file = \"ca.pem\"");
+    fixture.write("ca.pem", &pem);
+    let master = fixture.listen(&[]);
+    fixture.push("hook", r#"{"a":1}"#, &[]);
+    fixture.until("default", "the job", |c| c.done == 1);
     assert_eq!(receiver.requests()[0].body, r#"{"a":1}"#);
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_certificate_nobody_vouches_for_is_refused() {
+fn unknown_authority_certificate_is_refused() {
     let (receiver, _) = with_certificate("localhost");
     let url = format!("https://localhost:{}/hook", receiver.port());
-    let site = sending(&url, "allow_private = true");
+    let fixture = sending(&url, "allow_private = true");
     // What the machine trusts is not the matter here, and it may trust nothing.
     let (_, other) = with_certificate("elsewhere");
-    site.write("other.pem", &other);
-    let mut command = site.command(&["queue:run"]);
-    command.env("SSL_CERT_FILE", site.file("other.pem"));
-    let id = site.push("hook", "{}", &["--max-attempts", "1"]);
+    fixture.write("other.pem", &other);
+    let mut command = fixture.command(&["queue:run"]);
+    command.env("SSL_CERT_FILE", fixture.file("other.pem"));
+    let id = fixture.push("hook", "{}", &["--max-attempts", "1"]);
     let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", crate::site::text(&output.stderr));
-    let errors = errors(&site, id);
+    assert_eq!(output.status.code(), Some(1), "{}", crate::fixture::text(&output.stderr));
+    let errors = errors(&fixture, id);
     assert!(errors[0].contains("invalid peer certificate"), "{errors:?}");
     assert!(receiver.requests().is_empty());
 }
 
 #[test]
-fn a_certificate_for_another_name_is_refused() {
+fn certificate_for_another_name_is_refused() {
     let (receiver, pem) = with_certificate("elsewhere");
     let url = format!("https://localhost:{}/hook", receiver.port());
-    let site = sending(&url, "allow_private = true\nca_file = \"ca.pem\"");
-    site.write("ca.pem", &pem);
-    let master = site.listen(&[]);
-    let id = site.push("hook", "{}", &["--max-attempts", "1"]);
-    site.until("default", "the failure", |c| c.failed == 1);
-    let errors = errors(&site, id);
+    let fixture = sending(&url, "allow_private = true\nca_file = \"ca.pem\"");
+    fixture.write("ca.pem", &pem);
+    let master = fixture.listen(&[]);
+    let id = fixture.push("hook", "{}", &["--max-attempts", "1"]);
+    fixture.until("default", "the failure", |c| c.failed == 1);
+    let errors = errors(&fixture, id);
     assert!(errors[0].contains("not valid for name"), "{errors:?}");
     assert!(receiver.requests().is_empty());
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_file_without_authorities_is_said_by_the_worker() {
-    let site = sending("https://localhost:1/hook", "ca_file = \"ca.pem\"");
-    let said = crate::site::text(&site.run(&["config:check"]).stderr);
+fn worker_reports_file_without_authorities() {
+    let fixture = sending("https://localhost:1/hook", "ca_file = \"ca.pem\"");
+    let said = crate::fixture::text(&fixture.run(&["config:check"]).stderr);
     assert!(said.contains("worker.ca_file cannot be read"), "{said}");
-    site.write("ca.pem", "nothing\n");
-    let master = site.listen(&[]);
-    site.push("hook", "{}", &[]);
-    crate::site::until("the worker to say it", || {
+    fixture.write("ca.pem", "nothing\n");
+    let master = fixture.listen(&[]);
+    fixture.push("hook", "{}", &[]);
+    crate::fixture::until("the worker to say it", || {
         master.log().contains("it holds no certificate in PEM form").then_some(())
     });
-    assert_eq!(site.counts("default").failed, 0);
+    assert_eq!(fixture.counts("default").failed, 0);
     assert!(master.stop().success());
 }

@@ -44,7 +44,7 @@ fn quotes() -> Vec<Quote> {
     found
 }
 
-pub(crate) fn what_the_documentation_quotes_is_the_file_it_names() {
+pub(crate) fn quoted_files_match_the_documentation() {
     let quotes = quotes();
     for Quote { place, file, text } in &quotes {
         let real = fs::read_to_string(file).unwrap_or_else(|error| panic!("{place}: {file}: {error}"));
@@ -53,7 +53,7 @@ pub(crate) fn what_the_documentation_quotes_is_the_file_it_names() {
     assert!(quotes.len() > 8, "the quotes are where this test looks");
 }
 
-pub(crate) fn the_specification_shows_every_fixture_of_the_protocol() {
+pub(crate) fn specification_shows_every_protocol_fixture() {
     let shown: BTreeSet<_> = quotes()
         .into_iter()
         .filter(|quote| quote.place.starts_with("docs/worker-protocol.md:"))
@@ -75,7 +75,7 @@ fn prose(text: &str) -> String {
     outside.map(|line| format!("{line}\n")).collect()
 }
 
-pub(crate) fn links_between_the_documents_lead_somewhere() {
+pub(crate) fn links_between_documents_resolve() {
     let mut wrong = Vec::new();
     let mut looked_at = 0;
     let decisions = fs::read_dir("docs/decisions").unwrap().map(|entry| entry.unwrap().path());

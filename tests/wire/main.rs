@@ -30,27 +30,15 @@ fn main() -> ExitCode {
         return jobs::serve();
     }
     let cases: [(&str, fn()); 6] = [
+        ("worker_replays_every_transcript", worker_replays_every_transcript),
+        ("every_worker_line_has_its_written_meaning", every_worker_line_has_its_written_meaning),
+        ("worker_exits_when_its_master_disconnects", worker_exits_when_its_master_disconnects),
+        ("documents::quoted_files_match_the_documentation", documents::quoted_files_match_the_documentation),
         (
-            "a_real_worker_answers_every_transcript_as_written",
-            a_real_worker_answers_every_transcript_as_written,
+            "documents::specification_shows_every_protocol_fixture",
+            documents::specification_shows_every_protocol_fixture,
         ),
-        (
-            "every_line_a_worker_may_send_means_what_is_written_below_it",
-            every_line_a_worker_may_send_means_what_is_written_below_it,
-        ),
-        ("a_worker_whose_master_goes_away_exits", a_worker_whose_master_goes_away_exits),
-        (
-            "documents::what_the_documentation_quotes_is_the_file_it_names",
-            documents::what_the_documentation_quotes_is_the_file_it_names,
-        ),
-        (
-            "documents::the_specification_shows_every_fixture_of_the_protocol",
-            documents::the_specification_shows_every_fixture_of_the_protocol,
-        ),
-        (
-            "documents::links_between_the_documents_lead_somewhere",
-            documents::links_between_the_documents_lead_somewhere,
-        ),
+        ("documents::links_between_documents_resolve", documents::links_between_documents_resolve),
     ];
     let trials = cases.map(|(name, case)| {
         Trial::test(name, move || {
@@ -63,7 +51,7 @@ fn main() -> ExitCode {
 
 /// Plays the master's part of a transcript to a worker and compares what that says.
 fn replay(script: &Script) {
-    let Some(FromWorker::Hello { slots, .. }) = script.said().next().map(decode) else {
+    let Some(FromWorker::Hello { slots, .. }) = script.worker_lines().next().map(decode) else {
         panic!("{}: the worker speaks first, and says hello", script.name);
     };
     let mut worker = Worker::start(slots);
@@ -73,18 +61,19 @@ fn replay(script: &Script) {
         match line {
             Line::Master(frame) => {
                 told_to_stop |= frame == r#"{"type":"stop"}"#;
-                worker.tell(frame);
+                worker.send(frame);
             }
             Line::Worker(expected) => {
-                let said = worker.hear().unwrap_or_else(|| panic!("{place}: the worker said nothing more"));
+                let said =
+                    worker.receive().unwrap_or_else(|| panic!("{place}: the worker said nothing more"));
                 compare(&place, expected, &said);
             }
             Line::Note(_) => {}
         }
     }
     assert!(told_to_stop, "{}: a transcript ends with the end of its worker", script.name);
-    assert_eq!(worker.hear(), None, "{}: the worker has more to say", script.name);
-    assert!(worker.ends_well(), "{}: the worker did not exit with 0", script.name);
+    assert_eq!(worker.receive(), None, "{}: the worker has more to say", script.name);
+    assert!(worker.exits_cleanly(), "{}: the worker did not exit with 0", script.name);
 }
 
 /// Lines are the same to the byte, but a transcript need not list every job of the binary in its hello.
@@ -207,7 +196,7 @@ fn claimed(claim: &LimitClaim) -> String {
     }
 }
 
-fn a_real_worker_answers_every_transcript_as_written() {
+fn worker_replays_every_transcript() {
     let transcripts: Vec<_> = script::all().into_iter().filter(Script::is_transcript).collect();
     assert!(transcripts.len() >= 6, "the transcripts are where this test looks");
     for script in &transcripts {
@@ -215,7 +204,7 @@ fn a_real_worker_answers_every_transcript_as_written() {
     }
 }
 
-fn every_line_a_worker_may_send_means_what_is_written_below_it() {
+fn every_worker_line_has_its_written_meaning() {
     let (mut explained, mut wrong) = (0, Vec::new());
     for script in script::all().iter().filter(|script| !script.is_transcript()) {
         for pair in script.lines.windows(2) {
@@ -240,9 +229,9 @@ fn every_line_a_worker_may_send_means_what_is_written_below_it() {
     assert!(explained >= 20, "the explained lines are where this test looks: {explained}");
 }
 
-fn a_worker_whose_master_goes_away_exits() {
+fn worker_exits_when_its_master_disconnects() {
     let mut worker = Worker::start(1);
-    assert!(matches!(worker.hear().as_deref().map(decode), Some(FromWorker::Hello { .. })));
-    worker.hang_up();
-    assert!(worker.ends_well());
+    assert!(matches!(worker.receive().as_deref().map(decode), Some(FromWorker::Hello { .. })));
+    worker.close_socket();
+    assert!(worker.exits_cleanly());
 }

@@ -31,11 +31,12 @@ impl Script {
 
     /// Whether both speak in it.
     pub(crate) fn is_transcript(&self) -> bool {
-        self.said().next().is_some() && self.lines.iter().any(|(_, line)| matches!(line, Line::Master(_)))
+        self.worker_lines().next().is_some()
+            && self.lines.iter().any(|(_, line)| matches!(line, Line::Master(_)))
     }
 
     /// The lines of the worker.
-    pub(crate) fn said(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn worker_lines(&self) -> impl Iterator<Item = &str> {
         self.lines.iter().filter_map(|(_, line)| match line {
             Line::Worker(said) => Some(said.as_str()),
             _ => None,

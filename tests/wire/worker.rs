@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Longer than any worker here needs, so that a test that fails ends.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// See the module. It is killed when dropped.
 pub(crate) struct Worker {
@@ -21,7 +21,7 @@ impl Worker {
     /// Starts a worker with its socket at descriptor 3, as a master does.
     pub(crate) fn start(slots: usize) -> Self {
         let (socket, theirs) = UnixStream::pair().unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(WAIT_DEADLINE)).unwrap();
         // The shell moves the socket from standard input to where the protocol wants it.
         let process = Command::new("sh")
             .args([
@@ -41,24 +41,24 @@ impl Worker {
     }
 
     /// Says a line to the worker.
-    pub(crate) fn tell(&mut self, line: &str) {
+    pub(crate) fn send(&mut self, line: &str) {
         self.socket.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
     /// The next line of the worker; `None` when it has hung up.
-    pub(crate) fn hear(&mut self) -> Option<String> {
+    pub(crate) fn receive(&mut self) -> Option<String> {
         let mut line = String::new();
         let length = self.incoming.read_line(&mut line).expect("the worker speaks or hangs up in time");
         (length > 0).then(|| line.trim_end_matches('\n').to_owned())
     }
 
     /// Goes away as a master does that dies.
-    pub(crate) fn hang_up(&self) {
+    pub(crate) fn close_socket(&self) {
         self.socket.shutdown(Shutdown::Both).unwrap();
     }
 
     /// Waits for the worker's end; whether it was a good one.
-    pub(crate) fn ends_well(mut self) -> bool {
+    pub(crate) fn exits_cleanly(mut self) -> bool {
         self.process.wait().unwrap().success()
     }
 }

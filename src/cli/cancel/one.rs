@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_master_that_hangs_or_does_not_understand_is_not_asked_again() {
+    fn hung_or_older_master_is_not_retried() {
         for (error, why) in [
             (ControlError::TimedOut(Duration::from_secs(30)), "did not answer within 30 seconds"),
             (ControlError::UnknownRequest, "older than this command"),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_ends_or_begins_anew_is_and_its_word_is_kept() {
+    fn ending_or_reexecuting_master_is_retried() {
         let stopped = ControlError::Refused("the channel has stopped".to_owned());
         assert!(matches!(unanswered(&stopped, true), Step::Unanswered(why) if why.contains("has stopped")));
         assert!(matches!(unanswered(&stopped, false), Step::Again));

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_took_is_said() {
+    fn cancel_text_reports_how_the_run_ended() {
         let said = |result: &CancelResult| cancelled(ID, result).unwrap();
         assert_eq!(said(&held(CancelMethod::NotBegun)), "Job 17 is cancelled; it had not begun.\n");
         assert_eq!(
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_cancelled_is_a_failure_that_says_why() {
+    fn uncancelled_job_is_a_failure_with_reason() {
         for (result, says) in [
             (CancelResult::Done, "it is done"),
             (CancelResult::Failed(FailReason::Poison), "failed already: poison"),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_is_told_for_what() {
+    fn cancel_wait_text_names_the_reason() {
         let mut report = ChannelStatus::default();
         assert!(slow_notice(ID, &report).starts_with("job 17 does not end when asked: it is killed when"));
         report.store_error = Some("refused".to_owned());
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_get_a_word_and_numbers() {
+    fn cancel_json_has_a_code_and_numbers() {
         let shown = json(ID, &held(CancelMethod::Killed));
         let expected = json!({ "id": 17, "result": "cancelled", "how": "killed", "after_ms": 320, "reason": "cancelled" });
         assert_eq!(shown, expected);

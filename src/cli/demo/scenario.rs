@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_job_that_is_pushed_is_expected_to_end() {
+    fn every_scenario_job_has_an_expected_outcome() {
         for channel in ["default", "mail", "reports"] {
             let (done, failed) = expected(channel);
             assert_eq!(jobs(channel).len() as u64, done + failed, "{channel}");

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_stand_below_their_names() {
+    fn counts_align_below_their_names() {
         let status =
             JobCounts { waiting: 2025, reserved: 500, done: 12345, failed: 4, ..JobCounts::default() };
         assert_eq!(columns(&status).len(), HEADER.len());

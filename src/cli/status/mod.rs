@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_the_one_users_know() {
+    fn status_table_keeps_its_layout() {
         let expected = "\
 The master-process of default-queue is not running!
 The status of default-queue:
@@ -254,7 +254,7 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
     }
 
     #[test]
-    fn several_channels_follow_each_other_and_what_is_unusual_is_said() {
+    fn several_channels_and_unusual_states_are_shown() {
         let mut second = report(true);
         (second.counts.cleared, second.counts.paused) = (3, true);
         let text = render(&[report(false), second], true);
@@ -264,7 +264,7 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
     }
 
     #[test]
-    fn a_master_that_does_not_answer_is_not_passed_over() {
+    fn unresponsive_master_is_shown() {
         let mut report = report(true);
         report.master.error = Some("the master did not answer within 5 seconds".to_owned());
         let text = render(std::slice::from_ref(&report), false);
@@ -278,7 +278,7 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
     }
 
     #[test]
-    fn a_master_that_cannot_use_its_store_is_not_passed_over_where_this_command_can() {
+    fn masters_store_outage_is_shown() {
         let mut report = report(true);
         let running = channel::ChannelStatus {
             store_error: Some("wrong password\x1b".to_owned()),
@@ -295,7 +295,7 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
     }
 
     #[test]
-    fn the_json_has_every_count() {
+    fn status_json_has_every_count() {
         let json = serde_json::to_value(StatusJson::from(&report(true))).unwrap();
         for key in ["waiting", "reserved", "delayed", "failed", "cleared"] {
             assert_eq!(json[key], 0, "{key}");

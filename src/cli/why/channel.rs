@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_that_works_says_what_it_has_to_do() {
+    fn working_channel_shows_its_backlog() {
         for (facts, reason, says) in [
             (facts(0, 0, 0, 4, 4), "idle", "waits for work: no job waits, runs or is delayed."),
             (facts(0, 0, 1, 4, 4), "delayed", "1 job is delayed, the next until 2026-"),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_whose_worker_is_being_replaced_says_that() {
+    fn channel_replacing_a_worker_says_so() {
         let mut spent = facts(7, 1, 0, 1, 0);
         let MasterFacts::Answers { view, .. } = &mut spent.master else { unreachable!() };
         view.replacing = true;
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_that_stands_still_says_everything_that_holds_it_up() {
+    fn blocked_channel_lists_all_reasons() {
         let mut still = facts(3, 0, 0, 0, 0);
         still.counts.paused = true;
         let MasterFacts::Answers { view, .. } = &mut still.master else { unreachable!() };

@@ -56,7 +56,7 @@ fn says(job: &JobFacts, facts: &Facts, reason: &str, sentence: &str) {
 }
 
 #[test]
-fn a_waiting_job_of_a_channel_that_works() {
+fn waiting_job_of_a_working_channel() {
     let waiting = job(JobState::Waiting);
     let behind = |before| JobFacts { before: Some(before), ..waiting.clone() };
     says(&waiting, &facts(view(4, 0)), "no_slot", "waits for a slot: all 4 are busy.");
@@ -89,7 +89,7 @@ fn a_waiting_job_of_a_channel_that_works() {
 }
 
 #[test]
-fn a_waiting_job_of_a_channel_that_stands_still() {
+fn waiting_job_of_a_blocked_channel() {
     let waiting = job(JobState::Waiting);
     let mut still = facts(view(4, 4));
     still.counts.paused = true;
@@ -143,7 +143,7 @@ fn a_waiting_job_of_a_channel_that_stands_still() {
 }
 
 #[test]
-fn a_job_without_a_handler() {
+fn job_without_a_handler() {
     let handlers = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
     let mut knows = facts(ChannelDetails { handlers: handlers(&["a", "b", "c"]), ..view(4, 0) });
     let said = "has no handler: the workers of the channel name a, b and c; it fails as unknown_job when its turn comes.";
@@ -158,7 +158,7 @@ fn a_job_without_a_handler() {
 }
 
 #[test]
-fn a_job_with_an_expiry() {
+fn job_with_an_expiry() {
     let mut waiting = job(JobState::Waiting);
     waiting.meta.expires_in_ms = Some(300_000);
     let said = "waits for a slot: all 4 are busy; it expires at T if it has not begun by then.";
@@ -170,7 +170,7 @@ fn a_job_with_an_expiry() {
 }
 
 #[test]
-fn a_delayed_job() {
+fn delayed_job() {
     let mut delayed = JobFacts { at: Timestamp(NOW.0 + 90_000_000), ..job(JobState::Delayed) };
     says(&delayed, &facts(view(4, 4)), "delayed", "is delayed until T, for 1 min.");
     delayed.meta.attempts = 1;
@@ -194,7 +194,7 @@ fn a_delayed_job() {
 }
 
 #[test]
-fn a_reserved_job() {
+fn reserved_job() {
     let reserved = job(JobState::Reserved);
     let running = |aboard| holding(HeldJobStatus::Running(aboard));
     let said = "is running for 3.2 s of at most 10.0 s in worker 7 of master 42, 40 % done";
@@ -231,7 +231,7 @@ fn a_reserved_job() {
 }
 
 #[test]
-fn a_job_that_somebody_else_has() {
+fn reserved_job_of_another_master() {
     let reserved = job(JobState::Reserved);
     let rest = "one elsewhere or a queue:run has it, or one that is gone, and then it waits again when that one's lease has \
                 run out.";
@@ -248,7 +248,7 @@ fn a_job_that_somebody_else_has() {
 }
 
 #[test]
-fn a_failed_job_and_none_at_all() {
+fn failed_job_and_missing_job() {
     let mut failed = job(JobState::Failed);
     (failed.meta.failed, failed.meta.attempts) = (Some(FailReason::Exhausted), 3);
     failed.meta.record_error(3, NOW, ErrorKind::Error, "no");
@@ -264,7 +264,7 @@ fn a_failed_job_and_none_at_all() {
 }
 
 #[test]
-fn a_failed_callback_is_not_the_job() {
+fn failed_callback_differs_from_the_job() {
     let mut callback = job(JobState::Waiting);
     callback.meta.failing = Some(FailReason::Exhausted);
     let answer = answer(&callback, &facts(view(4, 0)));

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_held_until_its_jobs_end_or_start_or_for_a_time() {
+    fn key_is_held_until_end_start_or_expiry() {
         let by = format!("The key \"k\\u{{1b}}\" is held by job {ID}");
         let rest = "so a push with it adds nothing. Job 1 (x) waits for a slot.";
         assert_eq!(said(|_| {}), format!("{by} until it has ended, {rest}"));
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_without_a_job_is_free_or_was_taken_for_a_time() {
+    fn key_without_job_is_free_or_timed() {
         let free = answer("k", "mail", None, None);
         assert_eq!(free.reason, "free");
         assert_eq!(free.text, "No job of channel \"mail\" holds the key \"k\": a push with it adds a job.");

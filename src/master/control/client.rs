@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_master_of_another_version_is_told_from_one_that_refuses() {
+    fn other_version_differs_from_refusal() {
         let older =
             "{\"error\":\"not a request: unknown variant `quiet`, expected one of `status`, `stop`\"}\n";
         assert!(matches!(asked(older), Err(ControlError::UnknownRequest)));

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_one_that_is_silent_for_longest_gives_way_and_one_that_is_answered_never() {
+    async fn longest_silent_connection_is_evicted_first() {
         let limit = ConnectionLimit::default();
         let mut tasks = Vec::new();
         let slots: Vec<_> = (0..MAX_CONNECTIONS)

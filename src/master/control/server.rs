@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn however_many_wait_for_something_long_others_are_answered() {
+    async fn long_waits_do_not_block_other_requests() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sock");
         let (server, _file) = ControlListener::bind(&path).unwrap();

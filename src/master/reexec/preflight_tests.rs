@@ -6,7 +6,7 @@ use super::*;
 use crate::channel::ChannelStatus;
 
 #[tokio::test]
-async fn all_channels_are_asked_at_once() {
+async fn all_channels_are_checked_concurrently() {
     let (actors, mut asked): (Vec<_>, Vec<_>) = (0..3).map(|_| mpsc::channel(1)).unzip();
     let names = ["a", "b", "c"].map(Arc::from);
     let answers = tokio::spawn(async move {
@@ -26,7 +26,7 @@ async fn all_channels_are_asked_at_once() {
 }
 
 #[tokio::test]
-async fn one_that_has_ended_or_says_nothing_is_trouble() {
+async fn ended_or_silent_channel_fails_preflight() {
     let (ended, _) = mpsc::channel(1);
     let (mute, _never_read) = mpsc::channel(1);
     for actor in [ended, mute] {
@@ -57,7 +57,7 @@ async fn with_driver(dir: &Path, driver: &str) -> Result<(), String> {
 }
 
 #[tokio::test]
-async fn a_store_that_is_another_one_in_the_file_is_opened_before() {
+async fn changed_store_is_opened_during_preflight() {
     let dir = tempfile::tempdir().unwrap();
     let sqlite = |path| format!("driver = {{ type = \"sqlite\", path = \"{path}\" }}");
     assert_eq!(with_driver(dir.path(), &sqlite("old.db")).await, Ok(()));
@@ -72,7 +72,7 @@ async fn a_store_that_is_another_one_in_the_file_is_opened_before() {
 
 #[cfg(feature = "redis")]
 #[tokio::test]
-async fn a_new_store_that_is_not_there_or_says_nothing_keeps_the_old_program() {
+async fn unreachable_new_store_refuses_reexec() {
     let dir = tempfile::tempdir().unwrap();
     let redis = |port| {
         format!(
@@ -92,7 +92,7 @@ async fn a_new_store_that_is_not_there_or_says_nothing_keeps_the_old_program() {
 }
 
 #[test]
-fn the_same_run_directory_under_another_name_is_ours() {
+fn run_dir_alias_is_recognized() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("aint-queue.toml");
     fs::write(&file, "defaults.pid_path = \"run\"\n[channels.a]\n").unwrap();
@@ -104,7 +104,7 @@ fn the_same_run_directory_under_another_name_is_ours() {
 }
 
 #[test]
-fn this_programs_own_listener_takes_no_address_from_the_next() {
+fn own_listener_does_not_block_its_successor() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("aint-queue.toml");
     let ours = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -130,7 +130,7 @@ fn this_programs_own_listener_takes_no_address_from_the_next() {
 }
 
 #[test]
-fn what_a_start_would_refuse_is_refused() {
+fn preflight_refuses_what_startup_refuses() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("aint-queue.toml");
     let script = dir.path().join("w.sh");

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_asked_meanwhile_is_one_more_reload() {
+    async fn requests_during_a_reload_become_one_more() {
         let mut queue = ReloadQueue::default();
         let name: Arc<str> = "default".into();
         let request = || oneshot::channel();
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reload_that_panics_has_ended_too() {
+    async fn panicking_reload_ends() {
         let mut queue = ReloadQueue::default();
         let name: Arc<str> = "default".into();
         let (reply, end) = oneshot::channel();

@@ -53,14 +53,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ordinary_names_stay_what_they_are() {
+    fn ordinary_names_are_unchanged() {
         for name in ["default", "mail-2", "a.b:c_D"] {
             assert_eq!(stem(name), name);
         }
     }
 
     #[test]
-    fn no_name_leaves_the_directory_hides_or_meets_another() {
+    fn file_names_are_contained_visible_and_distinct() {
         assert_eq!(stem("../x"), "%2e.%2fx");
         assert_eq!(stem("."), "%2e");
         assert_eq!(stem("%2e"), "%252e");
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_path_fits_the_kernel_as_long_as_the_directory_leaves_room() {
+    fn socket_path_fits_while_directory_leaves_room() {
         assert_eq!(socket(Path::new("/run/q"), "mail"), Path::new("/run/q/mail.sock"));
         let hashed = socket(Path::new("/run/q"), &"x".repeat(100));
         assert!(hashed.as_os_str().len() < 40, "{hashed:?}");

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_list_of_locks_is_understood() {
+    fn proc_locks_format_is_parsed() {
         let line = "7: FLOCK  ADVISORY  WRITE 1234 00:2c:5678 0 EOF";
         assert_eq!(holder_in(line, "00:2c:5678"), Some(1234));
         assert_eq!(holder_in(line, "00:2c:567"), None);

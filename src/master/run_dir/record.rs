@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_read_back_from_whatever_was_there_before() {
+    fn record_overwrites_any_previous_content() {
         for before in [&b""[..], b"garbage", &[0xff; 100_000], b"{\"pid\":1}\n"] {
             let file = file_with(before);
             let record = Record::of_this_process("owner-1".into());
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shorter_record_leaves_nothing_of_a_longer_one() {
+    fn shorter_record_leaves_no_remainder() {
         let file = file_with(b"");
         Record::of_this_process("x".repeat(1000)).write(&file).unwrap();
         let short = Record::of_this_process("y".into());
@@ -124,14 +124,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_record_is_none() {
+    fn invalid_record_is_none() {
         for content in [&b""[..], b"\n\n", b"12345\n", b"{\"pid\":\"x\"}", &[b'['; 1 << 20]] {
             assert_eq!(Record::read(&file_with(content)), Record::default());
         }
     }
 
     #[test]
-    fn a_reused_pid_is_not_the_process_that_wrote_the_record() {
+    fn reused_pid_is_not_the_recorded_process() {
         let mut record = Record::of_this_process(String::new());
         assert_eq!(record.process_state(), ProcessState::Alive);
         record.start_time -= 1;
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pid_of_another_container_says_nothing() {
+    fn pid_of_another_container_is_ignored() {
         let record = Record { pid_namespace: 1, ..Record::of_this_process(String::new()) };
         assert_eq!(record.process_state(), ProcessState::OtherNamespace);
     }

@@ -25,7 +25,7 @@ fn decided(load: SizingInput) -> (usize, SizingReason) {
 }
 
 #[test]
-fn a_backlog_takes_as_many_as_clear_it_in_time() {
+fn backlog_sizes_pool_to_clear_it_in_time() {
     assert_eq!(decided(load(5, 5, 10_000, Some(50))), (50, SizingReason::Max));
     // 1,000 jobs of 50 ms are 50 s of work: ten workers do it in 5 s, beside the five that are busy.
     assert_eq!(decided(load(5, 5, 1_000, Some(50))), (15, SizingReason::Backlog));
@@ -36,7 +36,7 @@ fn a_backlog_takes_as_many_as_clear_it_in_time() {
 }
 
 #[test]
-fn what_is_soon_done_takes_nobody() {
+fn short_backlog_adds_no_worker() {
     assert_eq!(decided(load(5, 5, 10, Some(1))), (5, SizingReason::Min));
     assert_eq!(decided(load(5, 0, 0, None)), (5, SizingReason::Min));
     assert_eq!(decided(load(9, 9, 0, Some(50))), (9, SizingReason::Running));
@@ -55,14 +55,14 @@ fn what_is_soon_done_takes_nobody() {
 }
 
 #[test]
-fn many_slots_count_as_many() {
+fn slots_count_individually() {
     let many = SizingInput { slots: 100, ..load(5, 450, 4_000, Some(1_000)) };
     // 4,000 s of work over 100 slots and 5 s are eight workers, beside the five that are busy.
     assert_eq!(decided(many), (13, SizingReason::Backlog));
 }
 
 #[test]
-fn memory_goes_before_demand_and_one_always_fits() {
+fn memory_limits_demand_and_one_worker_always_fits() {
     const MIB: u64 = 1 << 20;
     let memory = |serving, memory, each, limit| SizingInput {
         memory: memory * MIB,
@@ -84,7 +84,7 @@ fn memory_goes_before_demand_and_one_always_fits() {
 }
 
 #[test]
-fn reasons_are_in_the_words_of_people() {
+fn sizing_reasons_are_readable() {
     let words = |load| decide(load, &Scaling::default()).to_string();
     assert_eq!(words(load(5, 5, 9_800, Some(50))), "max, backlog 9,800, 50 ms a job");
     assert_eq!(words(load(5, 5, 101, None)), "backlog 101");
@@ -104,7 +104,7 @@ fn reasons_are_in_the_words_of_people() {
 }
 
 #[test]
-fn down_only_after_the_cool_down_and_then_to_what_was_wanted_meanwhile() {
+fn scales_down_after_cool_down_to_recent_peak() {
     let begin = Instant::now();
     let mut scaler = Autoscaler::new(&Plan::process_pool(5, 50, 0), Scaling::default());
     scaler.update(load(5, 5, 10_000, Some(50)), begin);
@@ -124,7 +124,7 @@ fn down_only_after_the_cool_down_and_then_to_what_was_wanted_meanwhile() {
 }
 
 #[test]
-fn by_hand_moves_the_fewest_within_the_bounds() {
+fn manual_minimum_stays_within_bounds() {
     let now = Instant::now();
     let mut held =
         Autoscaler::new(&Plan::process_pool(5, 50, 0), Scaling { dynamic: false, ..Scaling::default() });
@@ -153,7 +153,7 @@ fn moment() -> impl Strategy<Value = (u64, usize, u64, Option<u64>)> {
 
 proptest! {
     #[test]
-    fn never_outside_the_bounds_up_at_once_and_no_flutter(
+    fn sizing_is_bounded_prompt_and_stable(
         min in 0usize..20,
         more in 0usize..50,
         slots in 1usize..4,
@@ -198,7 +198,7 @@ proptest! {
     }
 
     #[test]
-    fn a_steady_load_is_decided_once(
+    fn steady_load_is_decided_once(
         running in 0usize..50, waiting in 0u64..50_000, job_us in proptest::option::of(0u64..10_000_000),
     ) {
         let mut scaler = Autoscaler::new(&Plan::process_pool(2, 40, 0), Scaling::default());

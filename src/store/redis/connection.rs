@@ -224,7 +224,7 @@ mod tests {
     use crate::config::Secret;
 
     #[test]
-    fn a_server_is_named_without_its_secrets() {
+    fn server_name_omits_secrets() {
         let config = config::Redis {
             host: "::1".into(),
             port: 7000,

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_by_itself_is_unavailable() {
+    fn transient_errors_are_unavailable() {
         for code in [
             "READONLY",
             "MASTERDOWN",
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_may_not_be_the_right_one_any_more_is_left() {
+    fn wrong_role_errors_drop_the_connection() {
         for code in ["READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "UNBLOCKED"] {
             assert_eq!(class(code, ""), ErrorClass::Away, "{code}");
         }
@@ -251,17 +251,17 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_script_is_loaded() {
+    fn unknown_script_is_loaded() {
         assert_eq!(class("NOSCRIPT", "No matching script."), ErrorClass::Load);
     }
 
     #[test]
-    fn a_full_server_is_full() {
+    fn out_of_memory_is_full() {
         assert!(matches!(store_error("OOM", "command not allowed"), StoreError::Full { .. }));
     }
 
     #[test]
-    fn what_somebody_must_change_is_refused_and_says_what() {
+    fn configuration_errors_are_refused_with_remedy() {
         let rows = [
             ("NOAUTH", "Authentication required.", "`password`"),
             ("WRONGPASS", "invalid username-password pair", "`password`"),
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_corrupt_and_named() {
+    fn foreign_data_is_corrupt_and_named() {
         for (code, detail) in [
             ("WRONGTYPE", "Operation against a key"),
             ("AINTKEY", "a:b is a set where a hash belongs"),
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_inside_a_script_of_an_older_server_keeps_its_meaning() {
+    fn script_error_of_older_server_keeps_its_meaning() {
         let text =
             |inner: &str| format!("Error running script (call to f_ab): @user_script:12: {inner} text.");
         assert_eq!(class("ERR", &text("-OOM command not allowed")), ErrorClass::Full);
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_passes_and_keeps_the_connection() {
+    fn unknown_errors_are_transient_and_keep_connection() {
         assert_eq!(class("NEWCODE", "x"), ErrorClass::Later);
         assert_eq!(class("ERR", "something new"), ErrorClass::Later);
         let unknown = store_error("NEWCODE", "of 2031");

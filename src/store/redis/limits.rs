@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_claim_has_its_answer() {
+    fn each_claim_has_its_decision() {
         let reply = || Value::Array(vec![Value::Int(-1), Value::Int(0), Value::Int(1500)]);
         let expected =
             vec![LimitDecision::Granted, wait(0), LimitDecision::Wait(Duration::from_micros(1500))];

@@ -100,7 +100,7 @@ mod tests {
     use crate::job::Timestamp;
 
     #[test]
-    fn a_start_is_now_relative_or_absolute() {
+    fn start_is_now_relative_or_absolute() {
         assert_eq!(start(Start::Now), "");
         assert_eq!(start(Start::After(Duration::ZERO)), "");
         assert_eq!(start(Start::After(Duration::from_millis(5))), "+5000");
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_negative_answer_is_the_job_that_holds_the_key() {
+    fn negative_reply_is_the_key_holder() {
         let reply = Value::Array(vec![Value::Int(7), Value::Int(-3)]);
         assert_eq!(too_late(&reply), None);
         assert_eq!(pushed(reply), Some(vec![Pushed::Added(JobId(7)), Pushed::Existing(JobId(3))]));

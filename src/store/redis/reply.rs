@@ -140,13 +140,13 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_meta_and_payload_on_two_lines() {
+    fn record_is_meta_and_payload_on_two_lines() {
         let Leased::Job(record) = leased(JobId(7), b"{\"job\":\"a\"}\n{\"x\":1}".to_vec()) else { panic!() };
         assert_eq!((record.meta.job.as_str(), record.payload.as_str()), ("a", "{\"x\":1}"));
     }
 
     #[test]
-    fn what_is_no_record_is_malformed_and_shown_as_found() {
+    fn non_record_is_malformed_and_kept_as_found() {
         for found in ["", "text", "text\nmore", "{\"job\":\"a\"}\n{", "{\"job\":7}\n1"] {
             assert!(matches!(leased(JobId(7), found.into()), Leased::Malformed { .. }), "{found}");
         }
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_are_no_ids_are_passed_over() {
+    fn non_id_entries_are_skipped() {
         let ids = Value::Array(vec![bulk("12"), bulk("x"), bulk("3")]);
         assert_eq!(sorted_ids(ids), Some(vec![JobId(3), JobId(12)]));
     }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_another_form_is_none() {
+    fn malformed_reply_is_none() {
         assert_eq!(count(bulk("x")), None);
         assert_eq!(fields::<2>(Value::Array(vec![Value::Int(1)])), None);
         assert_eq!(texts(Value::Nil), None);

@@ -156,14 +156,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_in_the_order_of_the_enum() {
+    fn script_table_matches_enum_order() {
         for (index, part) in PARTS.iter().enumerate() {
             assert_eq!(part.script as usize, index);
         }
     }
 
     #[test]
-    fn only_a_push_may_be_refused_for_want_of_memory() {
+    fn only_push_scripts_may_be_denied_on_oom() {
         for part in &PARTS {
             let (flagged, plain) = (part.load(true).text, part.load(false).text);
             let adds = part.script == Script::Push;
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn every_script_documents_itself_and_formats_no_number_by_tostring() {
+    fn scripts_are_documented_and_avoid_tostring() {
         for part in &PARTS {
             assert!(part.text.starts_with("-- "), "{:?}", part.script);
             assert!(part.text.contains("-- reply"), "{:?}", part.script);

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durability_is_named_by_the_weakest_promise_in_force() {
+    fn durability_is_the_weakest_setting() {
         let rows = [
             (Some("yes"), Some("always"), Some(""), "fsync"),
             (Some("yes"), Some("everysec"), Some("3600 1"), "everysec"),

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_settled_twice_in_a_batch_is_answered_as_if_one_after_the_other() {
+    fn double_settlement_in_batch_is_sequential() {
         let back = || Destination::Back(JobMeta::named("a"));
         let all = [
             settlement(1, Destination::Done),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_record_is_kept_as_found() {
+    fn malformed_record_is_kept_as_found() {
         let meta = JobMeta::malformed(Timestamp(1), "why");
         assert_eq!(written(&Destination::Failed(meta)).0, "found");
         assert_eq!(written(&Destination::Failed(JobMeta::named("a"))).0, "failed");
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_step_reads_about_four_mebibytes() {
+    fn first_step_reads_about_four_mebibytes() {
         assert_eq!(first_step(0), MAX_BATCH);
         assert_eq!(first_step(150), MAX_BATCH);
         assert_eq!(first_step(64 << 10), 64);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_of_another_form_is_not_understood() {
+    fn malformed_turn_reply_is_an_error() {
         assert_eq!(read(Value::Nil), None);
         assert_eq!(read(Value::Array(vec![Value::Int(1); 7])), None);
     }

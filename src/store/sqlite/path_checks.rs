@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_directories_and_the_file_are_made_private() {
+    fn missing_directories_and_file_are_private() {
         let dir = tempfile::tempdir().unwrap();
         let place = StorePath::prepare(&dir.path().join("a/b/store.db")).unwrap();
         assert_eq!(fs::metadata(&place.path).unwrap().mode() & 0o777, 0o600);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_the_same_file_is_the_same_place() {
+    fn paths_to_one_file_are_equal() {
         let dir = tempfile::tempdir().unwrap();
         let place = StorePath::prepare(&dir.path().join("store.db")).unwrap();
         std::os::unix::fs::symlink(&place.path, dir.path().join("link.db")).unwrap();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_store_is_refused_with_a_remedy() {
+    fn unusable_store_path_is_refused_with_remedy() {
         let dir = tempfile::tempdir().unwrap();
         assert!(refusal(dir.path()).contains("name a file in it"));
         fs::write(dir.path().join("file"), "").unwrap();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_the_disk_is_kept_for_the_ends_of_runs() {
+    fn disk_reserve_is_kept_for_settlements() {
         assert!(enough(FLOOR).is_ok());
         let Err(SqliteError::Full(why)) = enough(FLOOR - 1) else { panic!("a push would take it") };
         assert!(why.contains("less than 16 MiB free"), "{why}");
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn network_file_systems_are_known_by_their_magic_numbers() {
+    fn network_filesystems_are_detected_by_magic() {
         for magic in [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x6573_5546] {
             assert!(refuse_network(magic).is_err(), "{magic:#x}");
         }

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pause_is_in_force_until_its_end() {
+    fn pause_is_in_force_until_its_end() {
         let now = Timestamp(1_000);
         for until in [None, Some(Timestamp(1_001)), Some(Timestamp(u64::MAX >> 1))] {
             let pause = Pause { until };

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bands_follow_each_other_and_fill_no_more_than_there_is() {
+    fn rank_bands_are_disjoint_and_in_range() {
         let [high, normal, low] = Priority::ALL.map(band);
         assert_eq!((high.1 + 1, normal.1 + 1), (normal.0, low.0));
         assert!(high.0 < high.1 && low.1 < i64::MAX && normal.0 < 0 && normal.1 > 0);

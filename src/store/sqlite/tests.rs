@@ -47,7 +47,7 @@ fn done(leased: &[Leased]) -> Vec<Settlement> {
 }
 
 #[tokio::test]
-async fn one_call_of_a_group_that_fails_undoes_nothing_of_the_others() {
+async fn failing_call_of_a_group_undoes_no_other() {
     let (_dir, store) = open();
     let owner = store.join().await.unwrap();
     store.push(&vec![job(9); 3]).await.unwrap();
@@ -73,7 +73,7 @@ async fn one_call_of_a_group_that_fails_undoes_nothing_of_the_others() {
 }
 
 #[tokio::test]
-async fn what_a_failing_call_wrote_is_undone_alone_and_in_a_group() {
+async fn failing_call_is_rolled_back_alone_and_grouped() {
     let (_dir, store) = open();
     let channel = store.channel;
     let half = move |tx: &op::Tx<'_>| {
@@ -95,7 +95,7 @@ async fn what_a_failing_call_wrote_is_undone_alone_and_in_a_group() {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_pushes_and_lets_work_be_finished() {
+async fn full_disk_refuses_pushes_but_settles_jobs() {
     let (_dir, store) = open();
     let owner = store.join().await.unwrap();
     store.push(&vec![job(4000); 40]).await.unwrap();
@@ -127,7 +127,7 @@ async fn a_full_disk_refuses_pushes_and_lets_work_be_finished() {
 }
 
 #[tokio::test]
-async fn a_call_whose_caller_gave_up_before_its_turn_is_not_made() {
+async fn abandoned_queued_call_is_not_made() {
     let (_dir, store) = open();
     let release = hold(&store).await;
     let jobs = [job(9)];
@@ -139,7 +139,7 @@ async fn a_call_whose_caller_gave_up_before_its_turn_is_not_made() {
 }
 
 #[tokio::test]
-async fn a_call_without_an_answer_ends_at_its_deadline_and_reads_go_on() {
+async fn stuck_write_times_out_and_reads_continue() {
     let (_dir, store) = open();
     let release = hold(&store).await;
     let begin = Instant::now();
@@ -152,7 +152,7 @@ async fn a_call_without_an_answer_ends_at_its_deadline_and_reads_go_on() {
 }
 
 #[tokio::test]
-async fn what_waits_for_the_writer_is_bounded_in_bytes() {
+async fn writer_queue_is_bounded_in_bytes() {
     let (_dir, store) = open();
     let store = Arc::new(store);
     let release = hold(&store).await;
@@ -179,7 +179,7 @@ async fn what_waits_for_the_writer_is_bounded_in_bytes() {
 }
 
 #[tokio::test]
-async fn what_was_cleared_is_gone_before_it_is_swept_up() {
+async fn cleared_jobs_vanish_before_the_sweep() {
     let (_dir, store) = open();
     let channel = store.channel;
     let mut once = job(9);
@@ -211,7 +211,7 @@ async fn what_was_cleared_is_gone_before_it_is_swept_up() {
 }
 
 #[tokio::test]
-async fn what_a_dead_owner_held_is_reserved_until_it_is_freed_and_can_be_cleared() {
+async fn dead_owners_jobs_are_reserved_until_freed() {
     let (_dir, store) = open();
     let channel = store.channel;
     store.push(&vec![job(9); 3]).await.unwrap();

@@ -1,42 +1,42 @@
 //! Several channels in one master: each is stopped, quieted, paused and scaled by itself.
 
-use crate::site::{Site, until};
+use crate::fixture::{Fixture, until};
 
 const NAMES: [&str; 5] = ["stopped", "quiet", "paused", "scaled", "other"];
 
 #[test]
-fn each_is_operated_on_while_the_others_go_on() {
+fn each_channel_is_operated_independently() {
     let pool = "type = \"process-pool\"\nmin_worker_number = 1\nmax_worker_number = 3\n";
     let channels: String = NAMES.iter().map(|name| format!("[channels.{name}.worker]\n{pool}")).collect();
-    let site = Site::sqlite(&channels);
-    let master = site.listen(&["--all"]);
+    let fixture = Fixture::sqlite(&channels);
+    let master = fixture.listen(&["--all"]);
     let pid = master.pid();
     let mut done = NAMES.map(|_| 0);
     // A job into each; those that serve do it, the others keep it.
     let mut round = |resting: &[&str]| {
         for (n, name) in NAMES.iter().enumerate() {
-            site.ok(&["queue:push", "noop", "-t", name]);
+            fixture.ok(&["queue:push", "noop", "-t", name]);
             if !resting.contains(name) {
                 done[n] += 1;
             }
         }
         for (name, done) in NAMES.iter().zip(done) {
-            let counts = site.until(name, "its jobs", |c| c.done == done && c.reserved == 0);
+            let counts = fixture.until(name, "its jobs", |c| c.done == done && c.reserved == 0);
             assert_eq!(counts.waiting > 0, resting.contains(name), "{name}: {counts:?}");
         }
     };
     round(&[]);
-    site.ok(&["queue:quiet", "-t", "quiet"]);
+    fixture.ok(&["queue:quiet", "-t", "quiet"]);
     round(&["quiet"]);
-    site.ok(&["queue:pause", "-t", "paused"]);
+    fixture.ok(&["queue:pause", "-t", "paused"]);
     round(&["quiet", "paused"]);
-    site.ok(&["queue:scale", "=3", "-t", "scaled"]);
+    fixture.ok(&["queue:scale", "=3", "-t", "scaled"]);
     round(&["quiet", "paused"]);
-    site.ok(&["queue:stop", "-t", "stopped"]);
+    fixture.ok(&["queue:stop", "-t", "stopped"]);
     round(&["quiet", "paused", "stopped"]);
 
     let told = |name: &str| {
-        let status = site.json(&["queue:status", "--workers", "-t", name]);
+        let status = fixture.json(&["queue:status", "--workers", "-t", name]);
         let counts = &status["workers"]["counts"];
         let of = |state: &str| counts[state].as_u64().unwrap_or(0);
         let workers = of("idle") + of("busy") + of("booting");
@@ -54,13 +54,13 @@ fn each_is_operated_on_while_the_others_go_on() {
         ]
     );
     assert_eq!(NAMES.map(|name| told(name).1), [0, 1, 1, 3, 1]);
-    assert_eq!(site.json(&["queue:status", "-t", "other"])["pid"], pid);
+    assert_eq!(fixture.json(&["queue:status", "-t", "other"])["pid"], pid);
 
     // Each word is taken back by itself, too.
-    site.ok(&["queue:resume", "-t", "quiet"]);
-    site.until("quiet", "its jobs", |c| c.waiting + c.reserved == 0);
+    fixture.ok(&["queue:resume", "-t", "quiet"]);
+    fixture.until("quiet", "its jobs", |c| c.waiting + c.reserved == 0);
     assert_eq!(told("paused").0, [true, false, true]);
-    site.ok(&["queue:resume", "-t", "paused"]);
-    site.until("paused", "its jobs", |c| c.waiting + c.reserved == 0);
+    fixture.ok(&["queue:resume", "-t", "paused"]);
+    fixture.until("paused", "its jobs", |c| c.waiting + c.reserved == 0);
     assert!(master.stop().success());
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::IgnoredAny;
 
-use super::Line;
-use crate::site::{Site, until};
+use super::ControlConnection;
+use crate::fixture::{Fixture, until};
 
 /// A word that names the channel whose socket is spoken to from there on, in a note.
 const TO: &str = "# To the socket of channel ";
@@ -62,32 +62,35 @@ fn steady(line: &str) -> String {
 
 /// What the transcript becomes when it is said to a master.
 fn replay(text: &str) -> String {
-    let site = Site::sqlite(
+    let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\ndynamic_mode = false\nmin_worker_number = 1\nmax_worker_number = 4\n\
          [channels.mail.worker]\ntype = \"coroutine\"\n",
     );
-    let _master = site.listen(&["--all"]);
+    let _master = fixture.listen(&["--all"]);
     // What is waited for ends some time, and not at once.
     let ms = if text.contains("{\"progress\"") { 2_000 } else { 60_000 };
-    let job = site.push("sleep", &format!(r#"{{"ms":{ms}}}"#), &[]).to_string();
-    let (mut line, mut said) = (Line::to(&site, "default"), String::new());
+    let job = fixture.push("sleep", &format!(r#"{{"ms":{ms}}}"#), &[]).to_string();
+    let (mut line, mut said) = (ControlConnection::to(&fixture, "default"), String::new());
     let running = |report: &serde_json::Value| report["ok"]["status"]["report"]["running"] == 1;
-    until("the job to run", || running(&line.ask(r#"{"command":"status"}"#)).then_some(()));
+    until("the job to run", || running(&line.request(r#"{"command":"status"}"#)).then_some(()));
     let mut expected = text.lines().peekable();
     while let Some(next) = expected.next() {
         if let Some(channel) = next.strip_prefix(TO) {
-            line = Line::to(&site, channel.split_once('"').unwrap().1.split_once('"').unwrap().0);
+            line = ControlConnection::to(
+                &fixture,
+                channel.split_once('"').unwrap().1.split_once('"').unwrap().0,
+            );
         }
         if next.starts_with("# ") {
             said.push_str(&format!("{next}\n"));
         }
         let Some(request) = next.strip_prefix("> ") else { continue };
         said.push_str(&format!("{next}\n"));
-        line.say(format!("{}\n", request.replace("<id>", &job)).as_bytes()).unwrap();
+        line.send(format!("{}\n", request.replace("<id>", &job)).as_bytes()).unwrap();
         let shows_progress = expected.peek().is_some_and(|line| line.starts_with("< {\"progress\""));
         let mut progressed = false;
         loop {
-            let heard = steady(&line.hear().expect("an answer"));
+            let heard = steady(&line.receive().expect("an answer"));
             let is_progress = heard.starts_with("{\"progress\"");
             // How often it tells is not told.
             if !is_progress || (shows_progress && !progressed) {
@@ -112,7 +115,7 @@ fn check(path: &Path) {
 }
 
 #[test]
-fn a_master_says_what_the_document_says() {
+fn control_responses_match_the_document() {
     std::thread::scope(|scope| {
         let checks: Vec<_> = fixtures().into_iter().map(|path| scope.spawn(move || check(&path))).collect();
         let failed = checks.into_iter().filter_map(|check| check.join().err()).count();
@@ -121,14 +124,14 @@ fn a_master_says_what_the_document_says() {
 }
 
 #[test]
-fn the_document_shows_every_transcript_and_every_command() {
+fn document_shows_every_transcript_and_command() {
     let document = fs::read_to_string("docs/control-socket.md").unwrap();
     for path in fixtures() {
         assert!(document.contains(&format!("```text {}\n", path.display())), "{}", path.display());
     }
-    let site = Site::sqlite("[channels.default]\n");
-    let _master = site.listen(&[]);
-    let answer = Line::to(&site, "default").ask(r#"{"command":"?"}"#);
+    let fixture = Fixture::sqlite("[channels.default]\n");
+    let _master = fixture.listen(&[]);
+    let answer = ControlConnection::to(&fixture, "default").request(r#"{"command":"?"}"#);
     let commands = answer["error"].as_str().unwrap().split('`').skip(3).step_by(2).map(str::to_owned);
     let commands: Vec<_> = commands.collect();
     assert!(commands.len() >= 7, "{commands:?}");

@@ -2,8 +2,8 @@
 
 mod cancel;
 mod channels;
+mod connection_limits;
 mod document;
-mod guards;
 mod pause;
 mod quiet;
 mod scale;
@@ -16,26 +16,26 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::drain::redis_line;
+use crate::fixture::{Fixture, SQLITE, until};
 use crate::redis::Server;
-use crate::site::{SQLITE, Site, until};
 
 /// A conversation with the master of a channel.
-struct Line(BufReader<UnixStream>);
+struct ControlConnection(BufReader<UnixStream>);
 
-impl Line {
-    fn to(site: &Site, channel: &str) -> Self {
-        let stream = UnixStream::connect(site.file(&format!("run/{channel}.sock"))).unwrap();
+impl ControlConnection {
+    fn to(fixture: &Fixture, channel: &str) -> Self {
+        let stream = UnixStream::connect(fixture.file(&format!("run/{channel}.sock"))).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         Self(BufReader::new(stream))
     }
 
     /// Says this as it is.
-    fn say(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.0.get_mut().write_all(bytes)
     }
 
     /// The next line, or nothing when the other end has gone.
-    fn hear(&mut self) -> Option<String> {
+    fn receive(&mut self) -> Option<String> {
         let mut line = String::new();
         match self.0.read_line(&mut line) {
             Ok(n) if n > 0 => Some(line.trim_end().to_owned()),
@@ -44,10 +44,10 @@ impl Line {
     }
 
     /// Says a line and answers the last word on it.
-    fn ask(&mut self, request: &str) -> Value {
-        self.say(format!("{request}\n").as_bytes()).unwrap();
+    fn request(&mut self, request: &str) -> Value {
+        self.send(format!("{request}\n").as_bytes()).unwrap();
         loop {
-            let line = self.hear().expect("an answer");
+            let line = self.receive().expect("an answer");
             let value: Value = serde_json::from_str(&line).unwrap();
             if value.get("progress").is_none() {
                 return value;
@@ -57,18 +57,19 @@ impl Line {
 }
 
 /// Runs a test on an embedded store and on a Redis server.
-fn on_both(channels: &str, test: impl Fn(&Site)) {
-    test(&Site::new(SQLITE, channels));
+fn on_both(channels: &str, test: impl Fn(&Fixture)) {
+    test(&Fixture::new(SQLITE, channels));
     let server = Server::start();
-    test(&Site::new(&redis_line(&server), channels));
+    test(&Fixture::new(&redis_line(&server), channels));
 }
 
 /// How a channel's master says it stands.
-fn report(site: &Site, channel: &str) -> Value {
-    Line::to(site, channel).ask(r#"{"command":"status"}"#)["ok"]["status"]["report"].clone()
+fn report(fixture: &Fixture, channel: &str) -> Value {
+    ControlConnection::to(fixture, channel).request(r#"{"command":"status"}"#)["ok"]["status"]["report"]
+        .clone()
 }
 
 /// Waits until so many jobs are aboard workers.
-fn running(site: &Site, channel: &str, jobs: u64) {
-    until("the jobs to run", || (report(site, channel)["running"] == jobs).then_some(()));
+fn running(fixture: &Fixture, channel: &str, jobs: u64) {
+    until("the jobs to run", || (report(fixture, channel)["running"] == jobs).then_some(()));
 }

@@ -3,33 +3,33 @@
 use std::time::{Duration, Instant};
 
 use crate::drain::redis_line;
+use crate::fixture::{Fixture, text, until};
 use crate::redis::Server;
-use crate::site::{Site, text, until};
 
 const POOL: &str =
     "[channels.default.worker]\ntype = \"process-pool\"\nsleep_seconds = 30\nmin_worker_number = 2\n";
 
 #[test]
-fn no_master_of_any_machine_takes_a_job_until_the_pause_is_over() {
+fn pause_stops_all_masters_until_it_ends() {
     let server = Server::start();
     // Two run directories are as good as two machines.
-    let sites = [0, 1].map(|_| Site::new(&redis_line(&server), POOL));
-    let masters = sites.each_ref().map(|site| site.listen(&[]));
+    let fixtures = [0, 1].map(|_| Fixture::new(&redis_line(&server), POOL));
+    let masters = fixtures.each_ref().map(|fixture| fixture.listen(&[]));
     let begun = Instant::now();
-    let said = sites[0].json(&["queue:pause", "--for", "1500ms"]);
+    let said = fixtures[0].json(&["queue:pause", "--for", "1500ms"]);
     assert_eq!((&said[0]["channel"], &said[0]["paused"]), (&"default".into(), &true.into()));
     let until_when = said[0]["paused_until"].as_str().unwrap().to_owned();
-    sites[0].push_lines("default", (0..20).map(|_| r#"{"job":"sleep","payload":{"ms":20}}"#.to_owned()));
-    for site in &sites {
-        let status = site.json(&["queue:status"]);
+    fixtures[0].push_lines("default", (0..20).map(|_| r#"{"job":"sleep","payload":{"ms":20}}"#.to_owned()));
+    for fixture in &fixtures {
+        let status = fixture.json(&["queue:status"]);
         assert_eq!((&status["paused"], status["paused_until"].as_str()), (&true.into(), Some(&*until_when)));
         assert_eq!((&status["done"], &status["reserved"]), (&0.into(), &0.into()));
     }
     // Nobody does anything, and it goes on; neither before the end nor much later.
-    sites[1].until("default", "all to be done", |c| c.done == 20);
+    fixtures[1].until("default", "all to be done", |c| c.done == 20);
     let took = begun.elapsed();
     assert!((1_500..8_000).contains(&took.as_millis()), "{took:?}");
-    let status = sites[1].json(&["queue:status"]);
+    let status = fixtures[1].json(&["queue:status"]);
     assert_eq!((&status["paused"], &status["paused_until"]), (&false.into(), &serde_json::Value::Null));
     for master in masters {
         assert!(master.stop().success());
@@ -37,61 +37,61 @@ fn no_master_of_any_machine_takes_a_job_until_the_pause_is_over() {
 }
 
 #[test]
-fn without_an_end_it_lasts_through_restarts_until_resume_ends_it() {
-    let site = Site::sqlite(POOL);
+fn unlimited_pause_lasts_through_restarts() {
+    let fixture = Fixture::sqlite(POOL);
     assert_eq!(
-        site.ok(&["queue:pause"]),
+        fixture.ok(&["queue:pause"]),
         "Channel \"default\" is paused: no master takes its jobs until queue:resume.\n"
     );
-    let id = site.push("noop", "{}", &[]);
-    let master = site.listen(&[]);
-    assert!(site.ok(&["queue:status"]).contains("\nPaused: no master takes a job.\n"));
+    let id = fixture.push("noop", "{}", &[]);
+    let master = fixture.listen(&[]);
+    assert!(fixture.ok(&["queue:status"]).contains("\nPaused: no master takes a job.\n"));
     // Who asks for one job by name gets it.
-    site.ok(&["queue:run", "--id", &id.to_string()]);
-    site.push("noop", "{}", &[]);
+    fixture.ok(&["queue:run", "--id", &id.to_string()]);
+    fixture.push("noop", "{}", &[]);
     assert!(master.stop().success());
-    let master = site.listen(&[]);
-    assert_eq!(site.counts("default").waiting, 1);
-    site.ok(&["queue:quiet"]);
-    let said = site.json(&["queue:resume"]);
+    let master = fixture.listen(&[]);
+    assert_eq!(fixture.counts("default").waiting, 1);
+    fixture.ok(&["queue:quiet"]);
+    let said = fixture.json(&["queue:resume"]);
     assert_eq!((&said[0]["was_paused"], &said[0]["was_quiet"]), (&true.into(), &true.into()));
-    site.until("default", "it to be done", |c| c.done == 2);
-    site.ok(&["queue:pause", "--for", "1h"]);
-    assert_eq!(site.ok(&["queue:resume"]), "Channel \"default\" is no longer paused.\n");
+    fixture.until("default", "it to be done", |c| c.done == 2);
+    fixture.ok(&["queue:pause", "--for", "1h"]);
+    assert_eq!(fixture.ok(&["queue:resume"]), "Channel \"default\" is no longer paused.\n");
     assert!(master.stop().success());
-    let said = site.ok(&["queue:resume"]);
+    let said = fixture.ok(&["queue:resume"]);
     assert!(said.contains("was not paused, and no master of it runs here"), "{said}");
 }
 
 #[test]
-fn a_store_that_is_away_is_said_and_the_master_is_let_go_on_all_the_same() {
+fn resume_reports_store_outage_and_unquiets_master() {
     let mut server = Server::start();
-    let site = Site::new(&redis_line(&server), POOL);
-    let master = site.listen(&[]);
-    site.ok(&["queue:quiet"]);
+    let fixture = Fixture::new(&redis_line(&server), POOL);
+    let master = fixture.listen(&[]);
+    fixture.ok(&["queue:quiet"]);
     server.kill();
-    let output = site.run(&["queue:resume"]);
+    let output = fixture.run(&["queue:resume"]);
     assert_eq!(output.status.code(), Some(5));
     let said = text(&output.stderr);
     assert!(said.contains("note: the master of channel \"default\" is no longer quiet"), "{said}");
     assert!(said.contains("is not available"), "{said}");
     until("the log", || master.log().contains("no longer quiet").then_some(()));
-    assert_eq!(site.run(&["queue:pause"]).status.code(), Some(5));
+    assert_eq!(fixture.run(&["queue:pause"]).status.code(), Some(5));
     server.restart();
-    site.push("noop", "{}", &[]);
-    site.until("default", "it to be done", |c| c.done == 1);
+    fixture.push("noop", "{}", &[]);
+    fixture.until("default", "it to be done", |c| c.done == 1);
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_stop_of_a_paused_channel_is_quick_and_what_ran_is_settled() {
-    let site = Site::sqlite(POOL);
-    let master = site.listen(&[]);
-    site.push("sleep", r#"{"ms":300}"#, &[]);
-    site.until("default", "it to run", |c| c.reserved == 1);
-    site.ok(&["queue:pause", "--for", "1d"]);
+fn stop_of_paused_channel_settles_runs_quickly() {
+    let fixture = Fixture::sqlite(POOL);
+    let master = fixture.listen(&[]);
+    fixture.push("sleep", r#"{"ms":300}"#, &[]);
+    fixture.until("default", "it to run", |c| c.reserved == 1);
+    fixture.ok(&["queue:pause", "--for", "1d"]);
     let begun = Instant::now();
     assert!(master.stop().success());
     assert!(begun.elapsed() < Duration::from_secs(10));
-    assert_eq!(site.counts("default").done, 1);
+    assert_eq!(fixture.counts("default").done, 1);
 }

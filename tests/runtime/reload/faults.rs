@@ -2,67 +2,69 @@
 
 use nix::sys::signal::Signal;
 
+use crate::fixture::{Fixture, Master, text, until};
 use crate::redis::Server;
-use crate::site::{Master, Site, text, until};
 
 use super::{
-    Asked, TWO, configure, in_state, kill_9, program, reload, report, served_by, serving, site, wait,
+    PendingRequest, TWO_WORKERS, configure, fixture, in_state, kill_9, program, reload, report, served_by,
+    serving, wait,
 };
 
-/// A site with two workers whose next generation boots until the file "held" is gone.
-fn held() -> (Site, Master, Asked) {
-    let site = site(&format!("{TWO}command = [\"./worker.sh\"]\nprotocol = \"wire\""));
-    program(&site, "worker.sh", "while [ -e held ]; do sleep 0.02; done");
-    let master = site.listen(&[]);
-    served_by(&site, "default", 2);
-    site.write("held", "");
-    let asked = Asked::reload(&site, "default");
+/// A fixture with two workers whose next generation boots until the file "held" is gone.
+fn held() -> (Fixture, Master, PendingRequest) {
+    let fixture = fixture(&format!("{TWO_WORKERS}command = [\"./worker.sh\"]\nprotocol = \"wire\""));
+    program(&fixture, "worker.sh", "while [ -e held ]; do sleep 0.02; done");
+    let master = fixture.listen(&[]);
+    served_by(&fixture, "default", 2);
+    fixture.write("held", "");
+    let asked = PendingRequest::reload(&fixture, "default");
     until("the first of the next generation", || {
-        (in_state(&site, "default", "booting").len() == 1).then_some(())
+        (in_state(&fixture, "default", "booting").len() == 1).then_some(())
     });
-    (site, master, asked)
+    (fixture, master, asked)
 }
 
-fn let_go(site: &Site) {
-    std::fs::remove_file(site.file("held")).unwrap();
+fn release_boot(fixture: &Fixture) {
+    std::fs::remove_file(fixture.file("held")).unwrap();
 }
 
 #[test]
-fn a_first_worker_that_is_killed_is_a_reload_that_failed() {
-    let (site, master, asked) = held();
-    let old = serving(&site, "default");
-    kill_9(in_state(&site, "default", "booting")[0]);
+fn killed_canary_fails_the_reload() {
+    let (fixture, master, asked) = held();
+    let old = serving(&fixture, "default");
+    kill_9(in_state(&fixture, "default", "booting")[0]);
     let (why, invalid) = asked.refused();
     assert!(!invalid && why.contains("was killed by SIGKILL before it was ready"), "{why}");
-    assert_eq!(serving(&site, "default"), old);
-    let_go(&site);
-    assert_eq!(reload(&site)["generation"], 3);
+    assert_eq!(serving(&fixture, "default"), old);
+    release_boot(&fixture);
+    assert_eq!(reload(&fixture)["generation"], 3);
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_guardian_that_is_killed_takes_all_workers_along_and_the_reload_goes_on() {
-    let (site, master, asked) = held();
+fn reload_survives_guardian_kill() {
+    let (fixture, master, asked) = held();
     kill_9(master.guardian());
-    let_go(&site);
+    release_boot(&fixture);
     assert_eq!(asked.end()["ok"]["reloaded"]["generation"], 2);
-    let now = served_by(&site, "default", 2);
+    let now = served_by(&fixture, "default", 2);
     assert!(now.values().all(|generation| *generation == 2), "{now:?}");
-    site.push("noop", "{}", &[]);
-    site.until("default", "a job", |c| c.done == 1);
+    fixture.push("noop", "{}", &[]);
+    fixture.until("default", "a job", |c| c.done == 1);
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_stop_ends_a_reload_and_whoever_waits_for_it_is_told() {
+fn stop_ends_reload_and_reports_to_waiters() {
     for forced in [false, true] {
-        let (site, master, asked) = held();
-        let mut more: Vec<_> = (0..3).map(|_| Asked::reload(&site, "default").begun()).collect();
+        let (fixture, master, asked) = held();
+        let mut more: Vec<_> = (0..3).map(|_| PendingRequest::reload(&fixture, "default").begun()).collect();
         more.push(asked);
-        let command = site.command(&["queue:reload"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let command =
+            fixture.command(&["queue:reload"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
         let begun = std::time::Instant::now();
         if forced {
-            site.ok(&["queue:stop", "--force"]);
+            fixture.ok(&["queue:stop", "--force"]);
         } else {
             master.signal(Signal::SIGTERM);
         }
@@ -79,24 +81,24 @@ fn a_stop_ends_a_reload_and_whoever_waits_for_it_is_told() {
 }
 
 #[test]
-fn a_reload_during_a_stop_is_refused_and_the_stop_goes_on() {
-    let site = site(TWO);
-    let socket = std::os::unix::net::UnixDatagram::bind(site.file("notify.sock")).unwrap();
-    let mut command = site.listen_command(&[]);
-    command.env("NOTIFY_SOCKET", site.file("notify.sock"));
-    let master = site.listening(command);
-    served_by(&site, "default", 2);
-    site.push("sleep", r#"{"ms":1500}"#, &[]);
-    site.until("default", "it to run", |c| c.reserved == 1);
+fn reload_during_stop_is_refused() {
+    let fixture = fixture(TWO_WORKERS);
+    let socket = std::os::unix::net::UnixDatagram::bind(fixture.file("notify.sock")).unwrap();
+    let mut command = fixture.listen_command(&[]);
+    command.env("NOTIFY_SOCKET", fixture.file("notify.sock"));
+    let master = fixture.listening(command);
+    served_by(&fixture, "default", 2);
+    fixture.push("sleep", r#"{"ms":1500}"#, &[]);
+    fixture.until("default", "it to run", |c| c.reserved == 1);
     master.signal(Signal::SIGTERM);
-    until("the stop", || (report(&site, "default")["stopping"] == true).then_some(()));
-    let (code, said) = super::refused(&site);
+    until("the stop", || (report(&fixture, "default")["stopping"] == true).then_some(()));
+    let (code, said) = super::refused(&fixture);
     assert!(code == 1 && said.contains("the channel is stopping"), "{said}");
     assert!(!said.contains("as before"), "nothing goes on: {said}");
     master.signal(Signal::SIGUSR1);
     let log = master.log_path();
     assert!(master.wait().success());
-    assert_eq!(site.counts("default").done, 1, "the stop waited");
+    assert_eq!(fixture.counts("default").done, 1, "the stop waited");
     let log = std::fs::read_to_string(log).unwrap();
     assert!(!log.contains("goes on as before"), "{log}");
     let heard = std::iter::from_fn(|| {
@@ -110,90 +112,90 @@ fn a_reload_during_a_stop_is_refused_and_the_stop_goes_on() {
 }
 
 #[test]
-fn a_channel_whose_program_does_not_start_is_mended_by_a_reload() {
+fn reload_repairs_channel_with_failing_program() {
     let settings = |command: &str| {
-        format!("[channels.default.worker]\n{TWO}command = [\"{command}\"]\nprotocol = \"wire\"")
+        format!("[channels.default.worker]\n{TWO_WORKERS}command = [\"{command}\"]\nprotocol = \"wire\"")
     };
-    let site = Site::sqlite(&settings("false"));
-    program(&site, "good.sh", "");
-    let master = site.listen(&[]);
-    site.push("noop", "{}", &[]);
-    until("it to be degraded", || (report(&site, "default")["pool"]["degraded"] == true).then_some(()));
-    configure(&site, &settings("./good.sh"));
-    assert_eq!(reload(&site)["generation"], 2);
-    site.until("default", "the job", |c| c.done == 1);
-    assert_eq!(served_by(&site, "default", 2).len(), 2);
-    let shown = report(&site, "default");
+    let fixture = Fixture::sqlite(&settings("false"));
+    program(&fixture, "good.sh", "");
+    let master = fixture.listen(&[]);
+    fixture.push("noop", "{}", &[]);
+    until("it to be degraded", || (report(&fixture, "default")["pool"]["degraded"] == true).then_some(()));
+    configure(&fixture, &settings("./good.sh"));
+    assert_eq!(reload(&fixture)["generation"], 2);
+    fixture.until("default", "the job", |c| c.done == 1);
+    assert_eq!(served_by(&fixture, "default", 2).len(), 2);
+    let shown = report(&fixture, "default");
     assert!(shown["pool"]["degraded"] == false && shown["worker_error"].is_null(), "{shown}");
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_first_worker_that_grows_beyond_the_hard_limit_is_a_reload_that_failed() {
+fn canary_beyond_hard_limit_fails_the_reload() {
     let settings = |limit: u32, command: &str| {
         format!(
-            "[channels.default.worker]\n{TWO}memory_limit = 20\nmemory_hard_limit = {limit}\ncommand = [\"{command}\"]\nprotocol = \"wire\""
+            "[channels.default.worker]\n{TWO_WORKERS}memory_limit = 20\nmemory_hard_limit = {limit}\ncommand = [\"{command}\"]\nprotocol = \"wire\""
         )
     };
-    let site = Site::sqlite(&settings(60, "./good.sh"));
-    program(&site, "good.sh", "");
-    site.write(
+    let fixture = Fixture::sqlite(&settings(60, "./good.sh"));
+    program(&fixture, "good.sh", "");
+    fixture.write(
         "fat.sh",
         "#!/bin/sh\nexec python3 -c 'import time; x = bytearray(b\"x\" * (100 << 20)); time.sleep(60)'\n",
     );
-    let master = site.listen(&[]);
-    let old = served_by(&site, "default", 2);
-    configure(&site, &settings(60, "./fat.sh"));
-    let asked = Asked::reload(&site, "default");
+    let master = fixture.listen(&[]);
+    let old = served_by(&fixture, "default", 2);
+    configure(&fixture, &settings(60, "./fat.sh"));
+    let asked = PendingRequest::reload(&fixture, "default");
     // Memory is looked at while there is work.
-    site.push_lines("default", (0..40).map(|_| r#"{"job":"sleep","payload":{"ms":100}}"#.to_owned()));
+    fixture.push_lines("default", (0..40).map(|_| r#"{"job":"sleep","payload":{"ms":100}}"#.to_owned()));
     let (why, _) = asked.refused();
     assert!(why.contains("memory_hard_limit"), "{why}");
-    assert_eq!(serving(&site, "default"), old);
+    assert_eq!(serving(&fixture, "default"), old);
     assert!(master.force_stop().success());
 }
 
 #[test]
-fn a_first_worker_whose_hello_comes_beyond_the_hard_limit_is_a_reload_that_failed() {
+fn canary_over_limit_at_hello_fails_the_reload() {
     let settings = |command: &str| {
         format!(
-            "[channels.default.worker]\n{TWO}memory_limit = 20\nmemory_hard_limit = 60\ncommand = [\"{command}\"]\nprotocol = \"wire\""
+            "[channels.default.worker]\n{TWO_WORKERS}memory_limit = 20\nmemory_hard_limit = 60\ncommand = [\"{command}\"]\nprotocol = \"wire\""
         )
     };
-    let site = Site::sqlite(&settings("./good.sh"));
-    program(&site, "good.sh", "");
+    let fixture = Fixture::sqlite(&settings("./good.sh"));
+    program(&fixture, "good.sh", "");
     let worker = "import os, time\n\
         kept = b'x' * (100 << 20)\n\
         os.write(3, b'{\"type\":\"hello\",\"protocol\":1,\"jobs\":[\"noop\"]}\\n')\n\
         time.sleep(600)\n";
-    site.write("fat.py", worker);
-    site.write("fat.sh", "#!/bin/sh\nexec python3 fat.py\n");
-    let master = site.listen(&[]);
-    let old = served_by(&site, "default", 2);
-    configure(&site, &settings("./fat.sh"));
-    let (why, _) = Asked::reload(&site, "default").refused();
+    fixture.write("fat.py", worker);
+    fixture.write("fat.sh", "#!/bin/sh\nexec python3 fat.py\n");
+    let master = fixture.listen(&[]);
+    let old = served_by(&fixture, "default", 2);
+    configure(&fixture, &settings("./fat.sh"));
+    let (why, _) = PendingRequest::reload(&fixture, "default").refused();
     assert!(why.contains("before its first job, more than memory_hard_limit = 60 MiB"), "{why}");
-    assert_eq!(serving(&site, "default"), old);
+    assert_eq!(serving(&fixture, "default"), old);
     assert!(master.stop().success());
 }
 
 #[test]
-fn workers_are_replaced_while_the_store_is_away() {
+fn reload_works_during_store_outage() {
     let mut server = Server::start();
     let port = server.config().port;
-    let site = Site::new(
+    let fixture = Fixture::new(
         &format!(r#"{{ type = "redis", connection = {{ host = "127.0.0.1", port = {port} }} }}"#),
-        &format!("[channels.default.worker]\n{TWO}"),
+        &format!("[channels.default.worker]\n{TWO_WORKERS}"),
     );
-    let master = site.listen(&[]);
-    served_by(&site, "default", 2);
-    site.push("sleep", r#"{"ms":700}"#, &[]);
-    site.until("default", "it to run", |c| c.reserved == 1);
+    let master = fixture.listen(&[]);
+    served_by(&fixture, "default", 2);
+    fixture.push("sleep", r#"{"ms":700}"#, &[]);
+    fixture.until("default", "it to run", |c| c.reserved == 1);
     server.kill();
     until("the master to notice", || master.log().contains("trying again").then_some(()));
-    let reloading = site.command(&["queue:reload", "--quiet"]).spawn().unwrap();
+    let reloading = fixture.command(&["queue:reload", "--quiet"]).spawn().unwrap();
     assert_eq!(wait(reloading), 0);
-    let now = served_by(&site, "default", 2);
+    let now = served_by(&fixture, "default", 2);
     assert!(now.values().all(|generation| *generation == 2), "{now:?}");
     assert!(master.force_stop().success());
 }

@@ -5,9 +5,9 @@ mod jobs;
 mod keys;
 mod modes;
 mod program;
-mod refused;
+mod refusals;
+mod rollout;
 mod signals;
-mod turnover;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -18,40 +18,40 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::site::{BINARY, PATIENCE, SQLITE, Site, text, until};
+use crate::fixture::{BINARY, Fixture, SQLITE, WAIT_DEADLINE, text, until};
 
 /// Two workers, whatever the load is.
-const TWO: &str = "type = \"process-pool\"\nmin_worker_number = 2\nmax_worker_number = 2\n";
+const TWO_WORKERS: &str = "type = \"process-pool\"\nmin_worker_number = 2\nmax_worker_number = 2\n";
 
-/// A site whose channel has these settings of its workers.
-fn site(worker: &str) -> Site {
-    Site::sqlite(&format!("[channels.default.worker]\n{worker}\n"))
+/// A fixture whose channel has these settings of its workers.
+fn fixture(worker: &str) -> Fixture {
+    Fixture::sqlite(&format!("[channels.default.worker]\n{worker}\n"))
 }
 
 /// Writes another configuration.
-fn configure(site: &Site, channels: &str) {
-    site.write(
+fn configure(fixture: &Fixture, channels: &str) {
+    fixture.write(
         "aint-queue.toml",
         &format!("[defaults]\npid_path = \"run\"\ndriver = {SQLITE}\n{channels}\n"),
     );
 }
 
 /// Writes a program for workers: the lines of shell before it becomes a worker of the built-in jobs.
-fn program(site: &Site, name: &str, before: &str) {
-    site.write(name, &format!("#!/bin/sh\n{before}\nexec '{BINARY}' __worker\n"));
+fn program(fixture: &Fixture, name: &str, before: &str) {
+    fixture.write(name, &format!("#!/bin/sh\n{before}\nexec '{BINARY}' __worker\n"));
 }
 
 /// A question to the control socket of a channel that takes its time.
-struct Asked(BufReader<UnixStream>);
+struct PendingRequest(BufReader<UnixStream>);
 
-impl Asked {
-    fn reload(site: &Site, channel: &str) -> Self {
-        Self::of(site, channel, "reload")
+impl PendingRequest {
+    fn reload(fixture: &Fixture, channel: &str) -> Self {
+        Self::of(fixture, channel, "reload")
     }
 
-    fn of(site: &Site, channel: &str, command: &str) -> Self {
-        let mut stream = UnixStream::connect(site.file(&format!("run/{channel}.sock"))).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    fn of(fixture: &Fixture, channel: &str, command: &str) -> Self {
+        let mut stream = UnixStream::connect(fixture.file(&format!("run/{channel}.sock"))).unwrap();
+        stream.set_read_timeout(Some(WAIT_DEADLINE)).unwrap();
         writeln!(stream, "{{\"command\":\"{command}\"}}").unwrap();
         Self(BufReader::new(stream))
     }
@@ -93,13 +93,13 @@ impl Asked {
 }
 
 /// What the master of a channel says of it.
-fn report(site: &Site, channel: &str) -> Value {
-    Asked::of(site, channel, "status").end()["ok"]["status"]["report"].take()
+fn report(fixture: &Fixture, channel: &str) -> Value {
+    PendingRequest::of(fixture, channel, "status").end()["ok"]["status"]["report"].take()
 }
 
 /// The generation of each worker that serves.
-fn serving(site: &Site, channel: &str) -> BTreeMap<i32, u64> {
-    let report = report(site, channel);
+fn serving(fixture: &Fixture, channel: &str) -> BTreeMap<i32, u64> {
+    let report = report(fixture, channel);
     let rows = report["pool"]["rows"].as_array().unwrap();
     // A worker may say hello before the guardian has said its number.
     let serves = |row: &&Value| (row["state"] == "idle" || row["state"] == "busy") && row["pid"].is_i64();
@@ -107,13 +107,13 @@ fn serving(site: &Site, channel: &str) -> BTreeMap<i32, u64> {
 }
 
 /// Waits until so many workers serve.
-fn served_by(site: &Site, channel: &str, workers: usize) -> BTreeMap<i32, u64> {
-    until("the workers", || Some(serving(site, channel)).filter(|all| all.len() == workers))
+fn served_by(fixture: &Fixture, channel: &str, workers: usize) -> BTreeMap<i32, u64> {
+    until("the workers", || Some(serving(fixture, channel)).filter(|all| all.len() == workers))
 }
 
 /// The workers of one state.
-fn in_state(site: &Site, channel: &str, state: &str) -> Vec<i32> {
-    let report = report(site, channel);
+fn in_state(fixture: &Fixture, channel: &str, state: &str) -> Vec<i32> {
+    let report = report(fixture, channel);
     let rows = report["pool"]["rows"].as_array().unwrap();
     rows.iter()
         .filter(|row| row["state"] == state && row["pid"].is_i64())
@@ -126,13 +126,13 @@ fn pid(value: &Value) -> i32 {
 }
 
 /// Reloads the default channel by the command.
-fn reload(site: &Site) -> Value {
-    site.json(&["queue:reload"])[0].take()
+fn reload(fixture: &Fixture) -> Value {
+    fixture.json(&["queue:reload"])[0].take()
 }
 
 /// A reload by the command that must fail: its exit code and what it says.
-fn refused(site: &Site) -> (i32, String) {
-    let output = site.run(&["queue:reload"]);
+fn refused(fixture: &Fixture) -> (i32, String) {
+    let output = fixture.run(&["queue:reload"]);
     assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
     (output.status.code().unwrap(), text(&output.stderr))
 }
@@ -147,7 +147,7 @@ fn kill_9(pid: i32) {
 }
 
 /// The lines of a file; none when there is no such file.
-fn lines(site: &Site, name: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(site.file(name)).unwrap_or_default();
+fn lines(fixture: &Fixture, name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(fixture.file(name)).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::site::{SQLITE, Site, copy_binary, text};
+use crate::fixture::{Fixture, SQLITE, copy_binary, text};
 
-use super::{TWO, reload, served_by};
+use super::{TWO_WORKERS, reload, served_by};
 
 fn inode(path: impl AsRef<Path>) -> u64 {
     use std::os::unix::fs::MetadataExt;
@@ -12,18 +12,20 @@ fn inode(path: impl AsRef<Path>) -> u64 {
 }
 
 #[test]
-fn a_replaced_program_is_what_new_workers_run_and_the_master_is_named_as_the_old_one() {
+fn new_workers_run_replaced_program_master_reported_old() {
     let dir = tempfile::tempdir().unwrap();
     let binary = dir.path().join("aint-queue");
     copy_binary(&binary);
-    let site = Site::of(
+    let fixture = Fixture::with_binary(
         binary.clone(),
         "aint-queue.toml",
-        &format!("[defaults]\npid_path = \"run\"\ndriver = {SQLITE}\n[channels.default.worker]\n{TWO}"),
+        &format!(
+            "[defaults]\npid_path = \"run\"\ndriver = {SQLITE}\n[channels.default.worker]\n{TWO_WORKERS}"
+        ),
     );
-    let master = site.listen(&[]);
-    let old = served_by(&site, "default", 2);
-    assert_eq!(reload(&site)["program_replaced"], false);
+    let master = fixture.listen(&[]);
+    let old = served_by(&fixture, "default", 2);
+    assert_eq!(reload(&fixture)["program_replaced"], false);
     let old_file = inode(&binary);
 
     let next = dir.path().join("next");
@@ -31,27 +33,27 @@ fn a_replaced_program_is_what_new_workers_run_and_the_master_is_named_as_the_old
     std::fs::rename(&next, &binary).unwrap();
     let new_file = inode(&binary);
     assert_ne!(old_file, new_file);
-    let output = site.run(&["queue:reload"]);
+    let output = fixture.run(&["queue:reload"]);
     let said = text(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("this program has changed on disk: its workers are the new one, the master is not until it is restarted"), "{said}");
-    let now = served_by(&site, "default", 2);
+    let now = served_by(&fixture, "default", 2);
     assert!(now.keys().all(|pid| !old.contains_key(pid)));
     for pid in now.keys() {
         assert_eq!(inode(format!("/proc/{pid}/exe")), new_file);
     }
     assert_eq!(inode(format!("/proc/{}/exe", master.pid())), old_file);
-    assert_eq!(reload(&site)["program_replaced"], true);
+    assert_eq!(reload(&fixture)["program_replaced"], true);
 
     // One that is no program at all: the workers there are go on.
-    site.write("broken", "#!/bin/sh\necho 'not a good build' >&2\nexit 3\n");
-    std::fs::rename(site.file("broken"), &binary).unwrap();
-    let now = served_by(&site, "default", 2);
-    let (why, _) = super::Asked::reload(&site, "default").refused();
+    fixture.write("broken", "#!/bin/sh\necho 'not a good build' >&2\nexit 3\n");
+    std::fs::rename(fixture.file("broken"), &binary).unwrap();
+    let now = served_by(&fixture, "default", 2);
+    let (why, _) = super::PendingRequest::reload(&fixture, "default").refused();
     assert!(why.contains("exited with 3 before it was ready: not a good build"), "{why}");
     std::fs::remove_file(&binary).unwrap();
-    let (why, _) = super::Asked::reload(&site, "default").refused();
+    let (why, _) = super::PendingRequest::reload(&fixture, "default").refused();
     assert_eq!(why, format!("could not run {binary:?}: there is no such file"));
-    assert_eq!(super::serving(&site, "default"), now);
+    assert_eq!(super::serving(&fixture, "default"), now);
     assert!(master.stop().success());
 }

@@ -9,31 +9,31 @@ use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::site::{BINARY, Master, Site, children, until};
+use crate::fixture::{BINARY, Fixture, Master, children, until};
 
-use super::{TWO, served_by, serving, site};
+use super::{TWO_WORKERS, fixture, served_by, serving};
 
 /// Waits until all workers are of this generation.
-fn generation(site: &Site, wanted: u64) {
+fn generation(fixture: &Fixture, wanted: u64) {
     until("the generation", || {
-        let now = serving(site, "default");
+        let now = serving(fixture, "default");
         (now.len() == 2 && now.values().all(|generation| *generation == wanted)).then_some(())
     });
 }
 
 #[test]
-fn usr1_and_hup_reload_where_there_is_no_terminal() {
-    let site = site(TWO);
+fn usr1_and_hup_reload_without_a_terminal() {
+    let fixture = fixture(TWO_WORKERS);
     // A session of its own has none, whatever the tests are run from.
-    let listen = site.listen_command(&[]);
+    let listen = fixture.listen_command(&[]);
     let mut command = Command::new("setsid");
-    command.arg("--wait").arg(BINARY).args(listen.get_args()).current_dir(site.path());
-    let outer = site.listening(command);
-    served_by(&site, "default", 2);
+    command.arg("--wait").arg(BINARY).args(listen.get_args()).current_dir(fixture.path());
+    let outer = fixture.listening(command);
+    served_by(&fixture, "default", 2);
     let master = outer_child(outer.pid());
     for (n, signal) in [Signal::SIGUSR1, Signal::SIGHUP, Signal::SIGHUP].into_iter().enumerate() {
         kill(Pid::from_raw(master), signal).unwrap();
-        generation(&site, n as u64 + 2);
+        generation(&fixture, n as u64 + 2);
     }
     kill(Pid::from_raw(master), Signal::SIGTERM).unwrap();
     assert!(outer.wait().success());
@@ -50,68 +50,68 @@ fn outer_child(outer: i32) -> i32 {
 }
 
 /// A master that is the foreground of a terminal of its own; what ends the terminal when it is dropped.
-fn on_a_terminal(site: &Site, before: &str) -> (Master, PtyMaster) {
+fn on_a_terminal(fixture: &Fixture, before: &str) -> (Master, PtyMaster) {
     // Nobody else may inherit it, or its end would not be the end of the terminal.
     let terminal = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
     grantpt(&terminal).unwrap();
     unlockpt(&terminal).unwrap();
     let slave = ptsname_r(&terminal).unwrap();
     let slave = OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(slave);
-    let listen = site.listen_command(&[]);
+    let listen = fixture.listen_command(&[]);
     let mut command = Command::new("setsid");
     command
         .args(["--ctty", "sh", "-c", &format!("exec {before} \"$@\""), "sh", BINARY])
         .args(listen.get_args());
-    command.current_dir(site.path()).stdin(slave.unwrap());
-    let master = site.listening(command);
-    served_by(site, "default", 2);
+    command.current_dir(fixture.path()).stdin(slave.unwrap());
+    let master = fixture.listening(command);
+    served_by(fixture, "default", 2);
     (master, terminal)
 }
 
 #[test]
-fn hup_reloads_as_long_as_the_terminal_is_there_and_its_end_is_a_stop() {
-    let site = site(TWO);
-    let (master, terminal) = on_a_terminal(&site, "");
+fn hup_reloads_on_a_terminal_and_hangup_stops() {
+    let fixture = fixture(TWO_WORKERS);
+    let (master, terminal) = on_a_terminal(&fixture, "");
     assert!(std::fs::read_link(format!("/proc/{}/fd/0", master.pid())).unwrap().starts_with("/dev/pts"));
     master.signal(Signal::SIGHUP);
-    generation(&site, 2);
-    site.push("sleep", r#"{"ms":500}"#, &[]);
-    site.until("default", "it to run", |c| c.reserved == 1);
+    generation(&fixture, 2);
+    fixture.push("sleep", r#"{"ms":500}"#, &[]);
+    fixture.until("default", "it to run", |c| c.reserved == 1);
     drop(terminal);
     assert!(master.wait().success(), "by itself, gracefully");
-    assert_eq!(site.counts("default").done, 1);
+    assert_eq!(fixture.counts("default").done, 1);
 }
 
 #[test]
-fn under_nohup_the_end_of_the_terminal_is_nothing_and_hup_reloads_before_and_after() {
-    let site = site(TWO);
-    let (master, terminal) = on_a_terminal(&site, "nohup");
+fn nohup_ignores_hangup_and_hup_reloads() {
+    let fixture = fixture(TWO_WORKERS);
+    let (master, terminal) = on_a_terminal(&fixture, "nohup");
     master.signal(Signal::SIGHUP);
-    generation(&site, 2);
+    generation(&fixture, 2);
     drop(terminal);
     until("it to notice", || master.log().contains("the end of the terminal").then_some(()));
-    generation(&site, 2);
+    generation(&fixture, 2);
     master.signal(Signal::SIGHUP);
-    generation(&site, 3);
-    site.push("noop", "{}", &[]);
-    site.until("default", "a job", |c| c.done == 1);
+    generation(&fixture, 3);
+    fixture.push("noop", "{}", &[]);
+    fixture.until("default", "a job", |c| c.done == 1);
     assert!(master.stop().success());
 }
 
 #[test]
-fn a_reload_that_is_asked_for_while_the_master_starts_is_not_forgotten() {
-    let site = site(&format!("{TWO}env = {{ A = \"1\" }}"));
+fn reload_request_during_startup_is_kept() {
+    let fixture = fixture(&format!("{TWO_WORKERS}env = {{ A = \"1\" }}"));
     // A store that takes its time to answer keeps the start waiting.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let mut server = crate::redis::Server::start();
     let config = |port: u16| {
         format!(
-            "[defaults]\npid_path = \"run\"\ndriver = {{ type = \"redis\", connection = {{ port = {port}, read_write_timeout = 60 }} }}\n[channels.default.worker]\n{TWO}"
+            "[defaults]\npid_path = \"run\"\ndriver = {{ type = \"redis\", connection = {{ port = {port}, read_write_timeout = 60 }} }}\n[channels.default.worker]\n{TWO_WORKERS}"
         )
     };
-    site.write("aint-queue.toml", &config(port));
-    let master = site.start(site.listen_command(&[]));
+    fixture.write("aint-queue.toml", &config(port));
+    let master = fixture.start(fixture.listen_command(&[]));
     let (mut asked, _) = silent.accept().unwrap();
     master.signal(Signal::SIGUSR1);
     // Its words go to a real store from now on.
@@ -128,8 +128,8 @@ fn a_reload_that_is_asked_for_while_the_master_starts_is_not_forgotten() {
             std::thread::spawn(move || std::io::copy(&mut real_too, &mut asked_too));
         }
     });
-    until("it to serve", || site.file("run/default.sock").exists().then_some(()));
-    generation(&site, 2);
+    until("it to serve", || fixture.file("run/default.sock").exists().then_some(()));
+    generation(&fixture, 2);
     assert!(master.stop().success());
     server.kill();
 }

@@ -7,15 +7,15 @@ use std::time::Duration;
 use aint_queue::job::JobId;
 use aint_queue::store::{Clear, Cleared, FailedJobFilter, JobState, MAX_BATCH, Store, reload_failed, remove};
 
-use crate::harness::{Master, World, done, failed, job, later};
+use crate::fixture::{Fixture, Master, done, failed, job, later};
 
-const FAR: Duration = Duration::from_secs(3600);
+const FAR_FUTURE: Duration = Duration::from_secs(3600);
 const ALL: Clear = Clear { waiting: true, delayed: true, failed: true, reserved: false };
 
 /// Pushes jobs that all fail at once.
-async fn fail(world: &World, count: usize) -> Vec<JobId> {
-    let ids = world.push(count).await;
-    let mut master = world.master().await;
+async fn fail(fixture: &Fixture, count: usize) -> Vec<JobId> {
+    let ids = fixture.push(count).await;
+    let mut master = fixture.master().await;
     for batch in ids.chunks(MAX_BATCH) {
         let ends: Vec<_> = master.lease_exactly(batch).await.iter().map(failed).collect();
         assert_eq!(master.settle(&ends).await, []);
@@ -24,97 +24,97 @@ async fn fail(world: &World, count: usize) -> Vec<JobId> {
     ids
 }
 
-pub async fn requeue_moves_failed_jobs_and_passes_over_others(world: World) {
-    let ids = fail(&world, 4).await;
-    let waiting = world.push(1).await;
+pub async fn requeue_moves_failed_jobs_only(fixture: Fixture) {
+    let ids = fail(&fixture, 4).await;
+    let waiting = fixture.push(1).await;
     let meta = |id: JobId| (id, aint_queue::job::JobMeta::named(format!("again{id}")));
     let jobs = [meta(ids[2]), meta(waiting[0]), meta(ids[0]), meta(JobId(9)), meta(ids[2])];
-    assert_eq!(world.store.requeue(&jobs).await.unwrap(), 2);
-    assert_eq!(world.ids(JobState::Waiting).await, [waiting[0], ids[2], ids[0]]);
-    assert_eq!(world.counts().await, [3, 0, 0, 0, 2, 0]);
-    let leased = world.master().await.lease(3).await;
+    assert_eq!(fixture.store.requeue(&jobs).await.unwrap(), 2);
+    assert_eq!(fixture.ids(JobState::Waiting).await, [waiting[0], ids[2], ids[0]]);
+    assert_eq!(fixture.counts().await, [3, 0, 0, 0, 2, 0]);
+    let leased = fixture.master().await.lease(3).await;
     assert_eq!(leased[0].meta.job, "j0", "a job that is not failed keeps its meta");
     assert_eq!(leased[1].meta.job, format!("again{}", ids[2]));
     assert_eq!(leased[1].payload.as_str(), "{\"name\":\"j2\"}");
-    assert_eq!(world.store.requeue(&[]).await.unwrap(), 0);
+    assert_eq!(fixture.store.requeue(&[]).await.unwrap(), 0);
 }
 
-pub async fn discard_removes_all_but_reserved_jobs(world: World) {
-    let failed = fail(&world, 2).await;
-    let waiting = world.push(5).await;
-    let delayed = world.push_all(&[later("d", FAR)]).await;
-    let mut master = world.master().await;
+pub async fn discard_removes_all_but_reserved_jobs(fixture: Fixture) {
+    let failed = fail(&fixture, 2).await;
+    let waiting = fixture.push(5).await;
+    let delayed = fixture.push_all(&[later("d", FAR_FUTURE)]).await;
+    let mut master = fixture.master().await;
     master.lease_exactly(&waiting[..1]).await;
     let ids = [failed[0], waiting[0], waiting[2], delayed[0], JobId(5), waiting[2], waiting[3]];
-    assert_eq!(world.store.discard(&ids).await.unwrap(), 4);
-    assert_eq!(world.counts().await, [2, 1, 0, 0, 1, 4]);
-    assert_eq!(world.store.discard(&ids).await.unwrap(), 0);
-    assert_eq!(world.counts().await, [2, 1, 0, 0, 1, 4]);
+    assert_eq!(fixture.store.discard(&ids).await.unwrap(), 4);
+    assert_eq!(fixture.counts().await, [2, 1, 0, 0, 1, 4]);
+    assert_eq!(fixture.store.discard(&ids).await.unwrap(), 0);
+    assert_eq!(fixture.counts().await, [2, 1, 0, 0, 1, 4]);
 }
 
-pub async fn what_was_discarded_leaves_no_trace_in_waiting(world: World) {
-    let ids = world.push(20).await;
+pub async fn discard_leaves_no_trace_in_waiting(fixture: Fixture) {
+    let ids = fixture.push(20).await;
     let gone: Vec<_> = ids.iter().copied().filter(|id| id.0 % 2 == 0).collect();
     let kept: Vec<_> = ids.iter().copied().filter(|id| id.0 % 2 == 1).collect();
-    assert_eq!(world.store.discard(&gone).await.unwrap(), 10);
-    assert_eq!(world.counts().await, [10, 0, 0, 0, 0, 10]);
-    assert_eq!(world.ids(JobState::Waiting).await, kept);
-    assert_eq!(world.store.get(gone[0]).await.unwrap(), None);
+    assert_eq!(fixture.store.discard(&gone).await.unwrap(), 10);
+    assert_eq!(fixture.counts().await, [10, 0, 0, 0, 0, 10]);
+    assert_eq!(fixture.ids(JobState::Waiting).await, kept);
+    assert_eq!(fixture.store.get(gone[0]).await.unwrap(), None);
 
-    let mut master = world.master().await;
+    let mut master = fixture.master().await;
     master.lease_exactly(&kept[..3]).await;
-    assert_eq!(world.counts().await, [7, 3, 0, 0, 0, 10]);
-    let more = world.push(2).await;
+    assert_eq!(fixture.counts().await, [7, 3, 0, 0, 0, 10]);
+    let more = fixture.push(2).await;
     let rest: Vec<_> = kept[3..].iter().chain(&more).copied().collect();
-    assert_eq!(world.ids(JobState::Waiting).await, rest);
+    assert_eq!(fixture.ids(JobState::Waiting).await, rest);
     master.lease_exactly(&rest).await;
     assert!(master.lease(5).await.is_empty());
-    assert_eq!(world.counts().await, [0, 12, 0, 0, 0, 10]);
+    assert_eq!(fixture.counts().await, [0, 12, 0, 0, 0, 10]);
 
     // A lease whose whole reach is gone still finds what lies behind.
-    let ids = world.push(600).await;
+    let ids = fixture.push(600).await;
     for gone in ids[..599].chunks(MAX_BATCH) {
-        world.store.discard(gone).await.unwrap();
+        fixture.store.discard(gone).await.unwrap();
     }
     let mut found = Vec::new();
     for _ in 0..3 {
         found.extend(master.lease(1).await.into_iter().map(|r| r.id));
     }
     assert_eq!(found, ids[599..]);
-    assert_eq!(world.counts().await[0], 0);
+    assert_eq!(fixture.counts().await[0], 0);
 }
 
-pub async fn clear_empties_the_states_it_is_told_to(world: World) {
-    let failed = fail(&world, 3).await;
-    let waiting = world.push(4).await;
-    world.push_all(&[later("d", FAR), later("e", FAR)]).await;
-    let mut master = world.master().await;
+pub async fn clear_empties_the_given_states(fixture: Fixture) {
+    let failed = fail(&fixture, 3).await;
+    let waiting = fixture.push(4).await;
+    fixture.push_all(&[later("d", FAR_FUTURE), later("e", FAR_FUTURE)]).await;
+    let mut master = fixture.master().await;
     let leased = master.lease_exactly(&waiting[..2]).await;
-    assert_eq!(world.counts().await, [2, 2, 2, 0, 3, 0]);
+    assert_eq!(fixture.counts().await, [2, 2, 2, 0, 3, 0]);
 
-    assert_eq!(world.store.clear(Clear::default()).await.unwrap(), Cleared::default());
+    assert_eq!(fixture.store.clear(Clear::default()).await.unwrap(), Cleared::default());
     let only = Clear { delayed: true, ..Clear::default() };
-    assert_eq!(world.store.clear(only).await.unwrap(), Cleared { delayed: 2, ..Cleared::default() });
+    assert_eq!(fixture.store.clear(only).await.unwrap(), Cleared { delayed: 2, ..Cleared::default() });
     let only = Clear { failed: true, ..Clear::default() };
-    assert_eq!(world.store.clear(only).await.unwrap(), Cleared { failed: 3, ..Cleared::default() });
-    assert_eq!(world.store.get(failed[0]).await.unwrap(), None);
-    assert_eq!(world.counts().await, [2, 2, 0, 0, 0, 5]);
-    assert_eq!(world.store.clear(ALL).await.unwrap(), Cleared { waiting: 2, ..Cleared::default() });
+    assert_eq!(fixture.store.clear(only).await.unwrap(), Cleared { failed: 3, ..Cleared::default() });
+    assert_eq!(fixture.store.get(failed[0]).await.unwrap(), None);
+    assert_eq!(fixture.counts().await, [2, 2, 0, 0, 0, 5]);
+    assert_eq!(fixture.store.clear(ALL).await.unwrap(), Cleared { waiting: 2, ..Cleared::default() });
     assert_eq!(master.settle(&[done(&leased[0])]).await, [], "what runs goes on");
     let only = Clear { reserved: true, ..Clear::default() };
-    assert_eq!(world.store.clear(only).await.unwrap(), Cleared { reserved: 1, ..Cleared::default() });
-    assert_eq!(world.counts().await, [0, 0, 0, 1, 0, 8]);
+    assert_eq!(fixture.store.clear(only).await.unwrap(), Cleared { reserved: 1, ..Cleared::default() });
+    assert_eq!(fixture.counts().await, [0, 0, 0, 1, 0, 8]);
     // The owner lives on.
-    let more = world.push(1).await;
+    let more = fixture.push(1).await;
     master.lease_exactly(&more).await;
 }
 
 /// Pushes single jobs, and settles most of what it leases, until told to stop. Answers how many it pushed and settled.
 async fn churn(store: Arc<dyn Store>, stop: Arc<AtomicBool>) -> (u64, u64) {
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     let (mut pushed, mut settled) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
-        let jobs: Vec<_> = (0..20).map(|n| job(&format!("c{n}"))).chain([later("d", FAR)]).collect();
+        let jobs: Vec<_> = (0..20).map(|n| job(&format!("c{n}"))).chain([later("d", FAR_FUTURE)]).collect();
         pushed += store.push(&jobs).await.unwrap().len() as u64;
         let leased = master.lease(8).await;
         let ends: Vec<_> =
@@ -126,21 +126,21 @@ async fn churn(store: Arc<dyn Store>, stop: Arc<AtomicBool>) -> (u64, u64) {
     (pushed, settled)
 }
 
-pub async fn clear_reload_and_remove_count_exactly_under_load(world: World) {
+pub async fn clear_reload_and_remove_count_exactly_under_load(fixture: Fixture) {
     let stop = Arc::new(AtomicBool::new(false));
     let mut churners = tokio::task::JoinSet::new();
     for _ in 0..3 {
-        churners.spawn(churn(world.second().await, Arc::clone(&stop)));
+        churners.spawn(churn(fixture.another_handle().await, Arc::clone(&stop)));
     }
     let mut cleared = 0;
     for round in 0..6 {
         tokio::task::yield_now().await;
-        let answer = world.store.clear(Clear { failed: false, ..ALL }).await.unwrap();
+        let answer = fixture.store.clear(Clear { failed: false, ..ALL }).await.unwrap();
         cleared += answer.waiting + answer.delayed + answer.failed;
         if round % 2 == 0 {
-            cleared += remove(&*world.store, &FailedJobFilter::default()).await.unwrap();
+            cleared += remove(&*fixture.store, &FailedJobFilter::default()).await.unwrap();
         } else {
-            reload_failed(&*world.store, &FailedJobFilter::default()).await.unwrap();
+            reload_failed(&*fixture.store, &FailedJobFilter::default()).await.unwrap();
         }
     }
     stop.store(true, Ordering::Relaxed);
@@ -148,7 +148,7 @@ pub async fn clear_reload_and_remove_count_exactly_under_load(world: World) {
     for (p, d) in churners.join_all().await {
         (pushed, done) = (pushed + p, done + d);
     }
-    let status = world.store.status().await.unwrap();
+    let status = fixture.store.status().await.unwrap();
     assert_eq!(status.cleared, cleared, "what the commands said is what was counted");
     assert_eq!((status.done, status.reserved), (done, 0));
     assert_eq!(status.total() + status.cleared, pushed, "{status:?}");
@@ -157,71 +157,71 @@ pub async fn clear_reload_and_remove_count_exactly_under_load(world: World) {
         (JobState::Delayed, status.delayed),
         (JobState::Failed, status.failed),
     ] {
-        assert_eq!(world.all(state).await.len() as u64, count, "{state:?}");
+        assert_eq!(fixture.all(state).await.len() as u64, count, "{state:?}");
     }
 }
 
-pub async fn jobs_pushed_after_a_clear_began_survive(world: World) {
-    world.push(2500).await;
-    let other = world.second().await;
+pub async fn jobs_pushed_after_a_clear_began_survive(fixture: Fixture) {
+    fixture.push(2500).await;
+    let other = fixture.another_handle().await;
     let clear = tokio::spawn(async move { other.clear(ALL).await.unwrap() });
     // Pushes go on until the clear has ended; those it did not count are there.
     let mut pushed = 2500;
     while !clear.is_finished() {
-        pushed += world.push(1).await.len() as u64;
+        pushed += fixture.push(1).await.len() as u64;
         tokio::task::yield_now().await;
     }
     let cleared = clear.await.unwrap();
     assert!(cleared.waiting >= 2500);
-    let survivors = world.all(JobState::Waiting).await.len() as u64;
+    let survivors = fixture.all(JobState::Waiting).await.len() as u64;
     assert_eq!(survivors, pushed - cleared.waiting);
-    assert_eq!(world.counts().await, [survivors, 0, 0, 0, 0, cleared.waiting]);
+    assert_eq!(fixture.counts().await, [survivors, 0, 0, 0, 0, cleared.waiting]);
 }
 
-pub async fn an_interrupted_clear_is_finished_by_the_next(world: World) {
+pub async fn interrupted_clear_is_finished_by_the_next(fixture: Fixture) {
     let mut total = 0;
     for micros in [0, 100, 500, 2_000, 5_000, 20_000] {
-        world.push(1500).await;
+        fixture.push(1500).await;
         total += 1500;
         let cut = Duration::from_micros(micros);
-        let _ = tokio::time::timeout(cut, world.store.clear(ALL)).await;
-        let halfway = world.store.status().await.unwrap();
+        let _ = tokio::time::timeout(cut, fixture.store.clear(ALL)).await;
+        let halfway = fixture.store.status().await.unwrap();
         assert!(halfway.cleared + halfway.waiting <= total, "{halfway:?}");
-        let kept = world.push_all(&[later("d", FAR)]).await;
+        let kept = fixture.push_all(&[later("d", FAR_FUTURE)]).await;
         let rest = Clear { delayed: false, ..ALL };
-        world.second().await.clear(rest).await.unwrap();
-        assert_eq!(world.counts().await, [0, 0, 1, 0, 0, total], "interrupted after {micros} µs");
-        assert_eq!(world.ids(JobState::Delayed).await, kept);
-        assert!(world.all(JobState::Waiting).await.is_empty());
-        world.store.clear(ALL).await.unwrap();
+        fixture.another_handle().await.clear(rest).await.unwrap();
+        assert_eq!(fixture.counts().await, [0, 0, 1, 0, 0, total], "interrupted after {micros} µs");
+        assert_eq!(fixture.ids(JobState::Delayed).await, kept);
+        assert!(fixture.all(JobState::Waiting).await.is_empty());
+        fixture.store.clear(ALL).await.unwrap();
         total += 1;
-        assert_eq!(world.counts().await, [0, 0, 0, 0, 0, total]);
+        assert_eq!(fixture.counts().await, [0, 0, 0, 0, 0, total]);
     }
 }
 
-pub async fn reload_and_remove_obey_their_filter(world: World) {
-    let ids = fail(&world, 1200).await;
+pub async fn reload_and_remove_obey_their_filter(fixture: Fixture) {
+    let ids = fail(&fixture, 1200).await;
     let one = FailedJobFilter { ids: vec![ids[7], JobId(3), ids[8]], job: Some("j8".into()) };
-    assert_eq!(reload_failed(&*world.store, &one).await.unwrap(), 1);
-    assert_eq!(world.ids(JobState::Waiting).await, [ids[8]]);
-    assert_eq!(world.store.get(ids[8]).await.unwrap().unwrap().meta.attempts, 0);
+    assert_eq!(reload_failed(&*fixture.store, &one).await.unwrap(), 1);
+    assert_eq!(fixture.ids(JobState::Waiting).await, [ids[8]]);
+    assert_eq!(fixture.store.get(ids[8]).await.unwrap().unwrap().meta.attempts, 0);
     let some = FailedJobFilter { job: Some("j9".into()), ..FailedJobFilter::default() };
-    assert_eq!(remove(&*world.store, &some).await.unwrap(), 1);
-    assert_eq!(world.store.get(ids[9]).await.unwrap(), None);
-    assert_eq!(reload_failed(&*world.store, &FailedJobFilter::default()).await.unwrap(), 1198);
-    assert_eq!(world.counts().await, [1199, 0, 0, 0, 0, 1]);
-    assert_eq!(remove(&*world.store, &FailedJobFilter::default()).await.unwrap(), 0);
+    assert_eq!(remove(&*fixture.store, &some).await.unwrap(), 1);
+    assert_eq!(fixture.store.get(ids[9]).await.unwrap(), None);
+    assert_eq!(reload_failed(&*fixture.store, &FailedJobFilter::default()).await.unwrap(), 1198);
+    assert_eq!(fixture.counts().await, [1199, 0, 0, 0, 0, 1]);
+    assert_eq!(remove(&*fixture.store, &FailedJobFilter::default()).await.unwrap(), 0);
 }
 
-pub async fn a_reload_ends_while_jobs_fail_again_at_once(world: World) {
-    let ids = fail(&world, 700).await;
+pub async fn reload_ends_while_jobs_fail_again(fixture: Fixture) {
+    let ids = fail(&fixture, 700).await;
     let stop = Arc::new(AtomicBool::new(false));
     let refailed = Arc::new(AtomicU64::new(0));
-    let other = world.second().await;
+    let other = fixture.another_handle().await;
     let failing = tokio::spawn({
         let (stop, refailed) = (Arc::clone(&stop), Arc::clone(&refailed));
         async move {
-            let mut master = Master::on(&other).await;
+            let mut master = Master::join(&other).await;
             while !stop.load(Ordering::Relaxed) {
                 let ends: Vec<_> = master.lease(100).await.iter().map(failed).collect();
                 refailed.fetch_add(ends.len() as u64, Ordering::Relaxed);
@@ -230,9 +230,9 @@ pub async fn a_reload_ends_while_jobs_fail_again_at_once(world: World) {
             }
         }
     });
-    let moved = reload_failed(&*world.store, &FailedJobFilter::default()).await.unwrap();
+    let moved = reload_failed(&*fixture.store, &FailedJobFilter::default()).await.unwrap();
     stop.store(true, Ordering::Relaxed);
     failing.await.unwrap();
     assert_eq!(moved, ids.len() as u64);
-    assert_eq!(world.counts().await[4], refailed.load(Ordering::Relaxed));
+    assert_eq!(fixture.counts().await[4], refailed.load(Ordering::Relaxed));
 }

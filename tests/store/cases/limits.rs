@@ -3,25 +3,25 @@
 use aint_queue::job::{MAX_PAYLOAD_BYTES, NewJob, NewJobError, Payload, Start, Timestamp};
 use aint_queue::store::{MAX_BATCH, PushError, Turn};
 
-use crate::harness::{World, job};
+use crate::fixture::{Fixture, job};
 
 fn sized(bytes: usize) -> NewJob {
     NewJob::new("sized", Payload::parse(format!("\"{}\"", "x".repeat(bytes - 2))).unwrap())
 }
 
-pub async fn a_batch_too_large_is_refused_whole(world: World) {
+pub async fn oversized_batch_is_refused_whole(fixture: Fixture) {
     let too_many: Vec<_> = (0..=MAX_BATCH).map(|n| job(&format!("j{n}"))).collect();
-    assert!(matches!(world.store.push(&too_many).await, Err(PushError::TooLarge)));
+    assert!(matches!(fixture.store.push(&too_many).await, Err(PushError::TooLarge)));
     let too_heavy = vec![sized(MAX_PAYLOAD_BYTES); 5];
-    assert!(matches!(world.store.push(&too_heavy).await, Err(PushError::TooLarge)));
-    assert_eq!(world.counts().await, [0; 6]);
-    assert_eq!(world.store.push(&too_heavy[..4]).await.unwrap().len(), 4);
-    assert_eq!(world.store.push(&too_many[1..]).await.unwrap().len(), MAX_BATCH);
-    assert_eq!(world.store.push(&[]).await.unwrap(), []);
-    assert_eq!(world.counts().await[0], 504);
+    assert!(matches!(fixture.store.push(&too_heavy).await, Err(PushError::TooLarge)));
+    assert_eq!(fixture.counts().await, [0; 6]);
+    assert_eq!(fixture.store.push(&too_heavy[..4]).await.unwrap().len(), 4);
+    assert_eq!(fixture.store.push(&too_many[1..]).await.unwrap().len(), MAX_BATCH);
+    assert_eq!(fixture.store.push(&[]).await.unwrap(), []);
+    assert_eq!(fixture.counts().await[0], 504);
 }
 
-pub async fn a_job_that_breaks_a_rule_is_named_and_nothing_is_added(world: World) {
+pub async fn invalid_job_is_named_and_nothing_is_added(fixture: Fixture) {
     let rule = |edit: fn(&mut NewJob)| {
         let mut bad = job("bad");
         edit(&mut bad);
@@ -36,17 +36,17 @@ pub async fn a_job_that_breaks_a_rule_is_named_and_nothing_is_added(world: World
     ];
     for (bad, expected) in cases {
         let batch = [job("a"), job("b"), bad, job("c")];
-        match world.store.push(&batch).await {
+        match fixture.store.push(&batch).await {
             Err(PushError::Job { index: 2, why }) if expected(&why) => {}
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(world.counts().await, [0; 6]);
+    assert_eq!(fixture.counts().await, [0; 6]);
 }
 
-pub async fn leasing_stops_once_enough_bytes_are_aboard(world: World) {
-    let ids = world.push_all(&vec![sized(100_000); 6]).await;
-    let mut master = world.master().await;
+pub async fn leasing_stops_at_max_bytes(fixture: Fixture) {
+    let ids = fixture.push_all(&vec![sized(100_000); 6]).await;
+    let mut master = fixture.master().await;
     let mut lease = async |max_bytes| {
         let seq = master.next();
         let turn = Turn { owner: &master.owner, seq, settlements: &[], releases: &[], want: 10, max_bytes };
@@ -58,17 +58,17 @@ pub async fn leasing_stops_once_enough_bytes_are_aboard(world: World) {
     assert_eq!(lease(200_001).await, ids[3..6]);
 }
 
-pub async fn the_largest_payload_comes_back_whole(world: World) {
+pub async fn largest_payload_round_trips(fixture: Fixture) {
     let big = sized(MAX_PAYLOAD_BYTES);
-    let id = world.push_all(std::slice::from_ref(&big)).await[0];
-    let mut master = world.master().await;
+    let id = fixture.push_all(std::slice::from_ref(&big)).await[0];
+    let mut master = fixture.master().await;
     let record = master.lease_exactly(&[id]).await.remove(0);
     assert!(record.payload == big.payload);
-    master.settle(&[crate::harness::failed(&record)]).await;
-    assert_eq!(world.store.get(id).await.unwrap().unwrap().payload.len(), MAX_PAYLOAD_BYTES);
+    master.settle(&[crate::fixture::failed(&record)]).await;
+    assert_eq!(fixture.store.get(id).await.unwrap().unwrap().payload.len(), MAX_PAYLOAD_BYTES);
 }
 
-pub async fn strange_text_comes_back_as_it_was(world: World) {
+pub async fn unusual_text_round_trips(fixture: Fixture) {
     let payloads = [
         r#""é \u0000 \" \\ \ud83d\ude00 😀""#,
         "[1.0, -0, 1e400, 123456789012345678901234567890]",
@@ -80,20 +80,20 @@ pub async fn strange_text_comes_back_as_it_was(world: World) {
         .iter()
         .map(|text| NewJob::new("App\\Jobs\\Ünfug".replace('Ü', "U"), Payload::parse(*text).unwrap()))
         .collect();
-    let ids = world.push_all(&jobs).await;
-    for (record, job) in world.master().await.lease_exactly(&ids).await.iter().zip(&jobs) {
+    let ids = fixture.push_all(&jobs).await;
+    for (record, job) in fixture.master().await.lease_exactly(&ids).await.iter().zip(&jobs) {
         assert_eq!(record.payload.as_str(), job.payload.as_str());
         assert_eq!(record.meta, job.meta);
     }
 }
 
-pub async fn a_turn_that_wants_nothing_leases_nothing(world: World) {
-    world.push(3).await;
-    let mut master = world.master().await;
+pub async fn turn_wanting_zero_leases_nothing(fixture: Fixture) {
+    fixture.push(3).await;
+    let mut master = fixture.master().await;
     assert!(master.lease(0).await.is_empty());
     assert_eq!(master.lease(2).await.len(), 2);
     assert_eq!(master.lease(10).await.len(), 1);
-    world.push(MAX_BATCH).await;
-    world.push(MAX_BATCH).await;
+    fixture.push(MAX_BATCH).await;
+    fixture.push(MAX_BATCH).await;
     assert_eq!(master.lease(usize::MAX).await.len(), MAX_BATCH);
 }

@@ -2,7 +2,7 @@
 
 pub mod claims;
 pub mod commands;
-pub mod crowd;
+pub mod concurrency;
 pub mod delay;
 pub mod ids;
 pub mod limits;

@@ -3,25 +3,25 @@
 use aint_queue::job::JobMeta;
 use aint_queue::store::{Destination, JobState, MAX_BATCH};
 
-use crate::harness::{World, end};
+use crate::fixture::{Fixture, end};
 
-pub async fn first_in_first_out(world: World) {
-    let ids = world.push(50).await;
+pub async fn first_in_first_out(fixture: Fixture) {
+    let ids = fixture.push(50).await;
     assert!(ids.is_sorted());
-    assert_eq!(world.ids(JobState::Waiting).await, ids);
+    assert_eq!(fixture.ids(JobState::Waiting).await, ids);
 
-    let mut master = world.master().await;
+    let mut master = fixture.master().await;
     master.lease_exactly(&ids[..20]).await;
-    let more = world.push(5).await;
+    let more = fixture.push(5).await;
     master.lease_exactly(&ids[20..]).await;
     master.lease_exactly(&more).await;
     assert!(master.lease(1).await.is_empty());
-    assert_eq!(world.counts().await, [0, 55, 0, 0, 0, 0]);
+    assert_eq!(fixture.counts().await, [0, 55, 0, 0, 0, 0]);
 }
 
-pub async fn front_comes_before_everything_and_back_after_it(world: World) {
-    let ids = world.push(6).await;
-    let mut master = world.master().await;
+pub async fn front_precedes_and_back_follows_waiting_jobs(fixture: Fixture) {
+    let ids = fixture.push(6).await;
+    let mut master = fixture.master().await;
     let leased = master.lease(4).await;
     let to: [fn(JobMeta) -> Destination; 4] =
         [Destination::Front, Destination::Back, Destination::Front, Destination::Back];
@@ -30,27 +30,27 @@ pub async fn front_comes_before_everything_and_back_after_it(world: World) {
 
     // Those of one batch that go to the front keep their order there.
     let order = [ids[0], ids[2], ids[4], ids[5], ids[1], ids[3]];
-    assert_eq!(world.ids(JobState::Waiting).await, order);
+    assert_eq!(fixture.ids(JobState::Waiting).await, order);
     master.lease_exactly(&order).await;
 }
 
-pub async fn what_a_leaving_owner_held_comes_first_in_the_order_of_ids(world: World) {
-    let ids = world.push(8).await;
-    let (mut leaving, mut staying) = (world.master().await, world.master().await);
+pub async fn jobs_of_leaving_owner_come_first_by_id(fixture: Fixture) {
+    let ids = fixture.push(8).await;
+    let (mut leaving, mut staying) = (fixture.master().await, fixture.master().await);
     leaving.lease_exactly(&ids[..2]).await;
     staying.lease_exactly(&ids[2..4]).await;
     leaving.lease_exactly(&ids[4..6]).await;
 
     assert_eq!(leaving.store.leave(&leaving.owner).await.unwrap(), 4);
     let order = [ids[0], ids[1], ids[4], ids[5], ids[6], ids[7]];
-    assert_eq!(world.ids(JobState::Waiting).await, order);
-    assert_eq!(world.counts().await, [6, 2, 0, 0, 0, 0]);
+    assert_eq!(fixture.ids(JobState::Waiting).await, order);
+    assert_eq!(fixture.counts().await, [6, 2, 0, 0, 0, 0]);
     staying.lease_exactly(&order).await;
 }
 
-pub async fn a_settled_job_can_be_leased_again_in_the_same_turn(world: World) {
-    let ids = world.push(2).await;
-    let mut master = world.master().await;
+pub async fn settled_job_can_be_leased_in_the_same_turn(fixture: Fixture) {
+    let ids = fixture.push(2).await;
+    let mut master = fixture.master().await;
     let leased = master.lease_exactly(&ids).await;
     let reply = master
         .turn(&[end(&leased[0], Destination::Front), end(&leased[1], Destination::Back)], 5)
@@ -60,12 +60,12 @@ pub async fn a_settled_job_can_be_leased_again_in_the_same_turn(world: World) {
     assert_eq!(reply.held, 2);
 }
 
-pub async fn a_page_ends_where_the_next_begins(world: World) {
-    let ids = world.push(25).await;
-    let mut master = world.master().await;
+pub async fn pages_are_contiguous(fixture: Fixture) {
+    let ids = fixture.push(25).await;
+    let mut master = fixture.master().await;
     let mut ends = Vec::new();
     for record in &master.lease(10).await {
-        ends.push(crate::harness::failed(record));
+        ends.push(crate::fixture::failed(record));
     }
     master.settle(&ends).await;
 
@@ -76,7 +76,7 @@ pub async fn a_page_ends_where_the_next_begins(world: World) {
     ] {
         let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
         loop {
-            let page = world.store.list(state, after, 4).await.unwrap();
+            let page = fixture.store.list(state, after, 4).await.unwrap();
             assert!(page.jobs.len() <= 4 && page.jobs.iter().all(|job| job.state == state));
             found.extend(page.jobs.iter().map(|job| job.id));
             (after, pages) = (page.next, pages + 1);
@@ -87,20 +87,20 @@ pub async fn a_page_ends_where_the_next_begins(world: World) {
         assert_eq!(found, expected, "{state:?}");
         assert!(pages <= expected.len() / 4 + 1);
     }
-    assert_eq!(world.store.list(JobState::Waiting, None, usize::MAX).await.unwrap().jobs.len(), 15);
-    assert!(world.push(MAX_BATCH).await.len() == MAX_BATCH);
-    assert_eq!(world.store.list(JobState::Waiting, None, usize::MAX).await.unwrap().jobs.len(), MAX_BATCH);
+    assert_eq!(fixture.store.list(JobState::Waiting, None, usize::MAX).await.unwrap().jobs.len(), 15);
+    assert!(fixture.push(MAX_BATCH).await.len() == MAX_BATCH);
+    assert_eq!(fixture.store.list(JobState::Waiting, None, usize::MAX).await.unwrap().jobs.len(), MAX_BATCH);
 }
 
-pub async fn reserved_jobs_are_listed_whoever_holds_them(world: World) {
-    let ids = world.push(7).await;
-    let (mut one, mut two) = (world.master().await, world.master().await);
+pub async fn reserved_jobs_of_all_owners_are_listed(fixture: Fixture) {
+    let ids = fixture.push(7).await;
+    let (mut one, mut two) = (fixture.master().await, fixture.master().await);
     one.lease_exactly(&ids[..3]).await;
     two.lease_exactly(&ids[3..6]).await;
     let mut listed = Vec::new();
     let mut after = None;
     loop {
-        let page = world.store.list(JobState::Reserved, after, 2).await.unwrap();
+        let page = fixture.store.list(JobState::Reserved, after, 2).await.unwrap();
         listed.extend(page.jobs.iter().map(|job| job.id));
         after = page.next;
         if after.is_none() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aint_queue::job::{JobId, NewJob, Priority};
 use aint_queue::store::{Clear, Destination, JobState, MAX_BATCH, Reap, Turn, reload_failed};
 
-use crate::harness::{CHANNEL, World, end, failed, job, later, of};
+use crate::fixture::{CHANNEL, Fixture, end, failed, job, later, of};
 
 /// Jobs of these priorities: `h`, `n` or `l` for each.
 fn jobs(letters: &str) -> Vec<NewJob> {
@@ -16,8 +16,8 @@ fn priority(letter: char) -> Priority {
     Priority::ALL[['h', 'n', 'l'].iter().position(|known| *known == letter).unwrap()]
 }
 
-async fn push(world: &World, letters: &str) -> Vec<JobId> {
-    world.push_all(&jobs(letters)).await
+async fn push(fixture: &Fixture, letters: &str) -> Vec<JobId> {
+    fixture.push_all(&jobs(letters)).await
 }
 
 /// The ids at these places.
@@ -25,122 +25,122 @@ fn at<const N: usize>(ids: &[JobId], places: [usize; N]) -> [JobId; N] {
     places.map(|place| ids[place])
 }
 
-pub async fn high_comes_before_normal_before_low(world: World) {
-    let ids = push(&world, "lnhlnh").await;
+pub async fn high_precedes_normal_precedes_low(fixture: Fixture) {
+    let ids = push(&fixture, "lnhlnh").await;
     let order = at(&ids, [2, 5, 1, 4, 0, 3]);
-    assert_eq!(world.ids(JobState::Waiting).await, order);
-    assert_eq!(world.counts().await, [6, 0, 0, 0, 0, 0]);
-    let mut master = world.master().await;
+    assert_eq!(fixture.ids(JobState::Waiting).await, order);
+    assert_eq!(fixture.counts().await, [6, 0, 0, 0, 0, 0]);
+    let mut master = fixture.master().await;
     let leased = master.lease_exactly(&order[..1]).await;
     assert_eq!(leased[0].meta.priority, Priority::High);
 
     // What comes later goes before what has waited longer, if it is of a higher priority.
-    let more = push(&world, "lhn").await;
+    let more = push(&fixture, "lhn").await;
     let order = [ids[5], more[1], ids[1], ids[4], more[2], ids[0], ids[3], more[0]];
-    assert_eq!(world.ids(JobState::Waiting).await, order);
+    assert_eq!(fixture.ids(JobState::Waiting).await, order);
     master.lease_exactly(&order[..2]).await;
     master.lease_exactly(&order[2..6]).await;
     master.lease_exactly(&order[6..]).await;
     assert!(master.lease(1).await.is_empty());
 }
 
-pub async fn front_and_back_are_those_of_the_priority(world: World) {
-    let ids = push(&world, "hhhhnnnnllll").await;
-    let mut master = world.master().await;
+pub async fn front_and_back_are_per_priority(fixture: Fixture) {
+    let ids = push(&fixture, "hhhhnnnnllll").await;
+    let mut master = fixture.master().await;
     master.lease_exactly(&ids[..2]).await;
     let order = at(&ids, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
     assert_eq!(master.store.leave(&master.owner).await.unwrap(), 2);
-    assert_eq!(world.ids(JobState::Waiting).await, order);
+    assert_eq!(fixture.ids(JobState::Waiting).await, order);
 
     // One of each to the front and to the back, in one turn.
-    let mut master = world.master().await;
+    let mut master = fixture.master().await;
     let leased = master.lease_exactly(&order).await;
     let places = [Destination::Back, Destination::Front, Destination::Front, Destination::Back];
     let ends: Vec<_> = leased.iter().zip(places.iter().cycle()).map(|(r, to)| end(r, to)).collect();
     assert_eq!(master.settle(&ends).await, []);
     assert_eq!(
-        world.ids(JobState::Waiting).await,
+        fixture.ids(JobState::Waiting).await,
         at(&ids, [1, 2, 0, 3, 5, 6, 4, 7, 9, 10, 8, 11]),
         "the fronts keep their order, and so do the backs"
     );
-    let more = push(&world, "hnl").await;
-    let waiting = world.ids(JobState::Waiting).await;
+    let more = push(&fixture, "hnl").await;
+    let waiting = fixture.ids(JobState::Waiting).await;
     assert_eq!([waiting[4], waiting[9], waiting[14]], more[..]);
 }
 
-pub async fn due_jobs_go_to_the_back_of_their_priority(world: World) {
-    const SOON: Duration = Duration::from_millis(40);
-    let first = push(&world, "lh").await;
+pub async fn due_jobs_go_to_the_back_of_their_priority(fixture: Fixture) {
+    const SHORT_DELAY: Duration = Duration::from_millis(40);
+    let first = push(&fixture, "lh").await;
     let delayed: Vec<_> = ['l', 'h', 'n']
         .iter()
         .zip([1, 2, 3])
-        .map(|(letter, n)| of(priority(*letter), later("later", SOON + Duration::from_millis(n))))
+        .map(|(letter, n)| of(priority(*letter), later("later", SHORT_DELAY + Duration::from_millis(n))))
         .collect();
-    let delayed = world.push_all(&delayed).await;
+    let delayed = fixture.push_all(&delayed).await;
     // By a settlement, too.
-    let mut master = world.master().await;
+    let mut master = fixture.master().await;
     let leased = master.lease(1).await;
-    master.settle(&[end(&leased[0], |meta| Destination::Delayed(SOON * 2, meta))]).await;
-    world.driver.pass(SOON * 3).await;
-    let last = push(&world, "hl").await;
+    master.settle(&[end(&leased[0], |meta| Destination::Delayed(SHORT_DELAY * 2, meta))]).await;
+    fixture.driver.pass(SHORT_DELAY * 3).await;
+    let last = push(&fixture, "hl").await;
     let order = [last[0], delayed[1], first[1], delayed[2], first[0], last[1], delayed[0]];
     master.lease_exactly(&order).await;
     assert_eq!(leased[0].id, first[1]);
 }
 
-pub async fn what_owners_held_comes_first_within_its_priority_over_many_batches(world: World) {
+pub async fn reaped_jobs_come_first_within_their_priority(fixture: Fixture) {
     let letters = "lnh".repeat(2 * MAX_BATCH / 3 + 50);
     let sorted = |ids: &[JobId]| {
         let mut sorted: Vec<_> = letters.chars().map(priority).zip(ids.iter().copied()).collect();
         sorted.sort_unstable();
         sorted.into_iter().map(|(_, id)| id).collect::<Vec<_>>()
     };
-    let ids = push(&world, &letters).await;
-    let behind = push(&world, "lhn").await;
+    let ids = push(&fixture, &letters).await;
+    let behind = push(&fixture, "lhn").await;
     let third = letters.len() / 3;
     let order = sorted(&ids);
     let order = [&order[..third], &behind[1..2], &order[third..2 * third], &behind[2..], &order[2 * third..]];
     let order = [order.concat(), behind[..1].to_vec()].concat();
-    assert_eq!(world.ids(JobState::Waiting).await, order);
+    assert_eq!(fixture.ids(JobState::Waiting).await, order);
     for ending in 0..3 {
-        let mut master = world.master().await;
+        let mut master = fixture.master().await;
         let mut held = 0;
         while held < order.len() - 1 {
             held += master.lease((order.len() - 1 - held).min(400)).await.len();
         }
         let freed = match ending {
             0 => master.store.leave(&master.owner).await,
-            1 => world.store.reap(Reap::Owner(&master.owner)).await,
+            1 => fixture.store.reap(Reap::Owner(&master.owner)).await,
             _ => {
-                world.driver.expire_lease(CHANNEL, &master.owner).await;
-                world.store.reap(Reap::Expired).await
+                fixture.driver.expire_lease(CHANNEL, &master.owner).await;
+                fixture.store.reap(Reap::Expired).await
             }
         };
         assert_eq!(freed.unwrap(), order.len() as u64 - 1);
-        assert_eq!(world.ids(JobState::Waiting).await, order, "{ending}");
+        assert_eq!(fixture.ids(JobState::Waiting).await, order, "{ending}");
     }
 }
 
-pub async fn reloaded_jobs_go_to_the_back_of_their_priority(world: World) {
-    let ids = push(&world, "lnh").await;
-    let mut master = world.master().await;
+pub async fn reloaded_jobs_go_to_the_back_of_their_priority(fixture: Fixture) {
+    let ids = push(&fixture, "lnh").await;
+    let mut master = fixture.master().await;
     let leased = master.lease(3).await;
     let ends: Vec<_> = leased.iter().map(failed).collect();
     assert_eq!(master.settle(&ends).await, []);
-    let waiting = push(&world, "lnh").await;
-    assert_eq!(reload_failed(&*world.store, &Default::default()).await.unwrap(), 3);
+    let waiting = push(&fixture, "lnh").await;
+    assert_eq!(reload_failed(&*fixture.store, &Default::default()).await.unwrap(), 3);
     master.lease_exactly(&[waiting[2], ids[2], waiting[1], ids[1], waiting[0], ids[0]]).await;
 }
 
-pub async fn a_page_ends_where_the_next_begins_also_between_priorities(world: World) {
-    let ids = push(&world, &"lnnhhh".repeat(7)).await;
-    let whole: Vec<_> = world.store.list(JobState::Waiting, None, MAX_BATCH).await.unwrap().jobs;
+pub async fn pages_are_contiguous_across_priorities(fixture: Fixture) {
+    let ids = push(&fixture, &"lnnhhh".repeat(7)).await;
+    let whole: Vec<_> = fixture.store.list(JobState::Waiting, None, MAX_BATCH).await.unwrap().jobs;
     let whole: Vec<_> = whole.into_iter().map(|job| job.id).collect();
     assert_eq!(whole.len(), ids.len());
     for size in [1, 2, 3, 5, 7, 21, 41] {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
-            let page = world.store.list(JobState::Waiting, after, size).await.unwrap();
+            let page = fixture.store.list(JobState::Waiting, after, size).await.unwrap();
             assert!(page.jobs.len() <= size);
             found.extend(page.jobs.iter().map(|job| job.id));
             after = page.next;
@@ -150,15 +150,15 @@ pub async fn a_page_ends_where_the_next_begins_also_between_priorities(world: Wo
         }
         assert_eq!(found, whole, "pages of {size}");
     }
-    world.master().await.lease_exactly(&whole).await;
+    fixture.master().await.lease_exactly(&whole).await;
 }
 
-pub async fn a_job_behind_ten_thousand_of_a_higher_priority_is_not_taken(world: World) {
-    let low = push(&world, "l").await[0];
-    let normal = push(&world, "n").await[0];
+pub async fn job_behind_ten_thousand_higher_ones_is_not_taken(fixture: Fixture) {
+    let low = push(&fixture, "l").await[0];
+    let normal = push(&fixture, "n").await[0];
     let high: Vec<_> = (0..9_999).map(|_| of(Priority::High, job("high"))).collect();
-    let high = world.push_all(&high).await;
-    let mut master = world.master().await;
+    let high = fixture.push_all(&high).await;
+    let mut master = fixture.master().await;
     let mut take = async |id| {
         let seq = master.next();
         master.store.take(&master.owner, seq, id).await.unwrap().map(|leased| leased.id())
@@ -167,43 +167,43 @@ pub async fn a_job_behind_ten_thousand_of_a_higher_priority_is_not_taken(world: 
     assert_eq!(take(normal).await, Some(normal));
     assert_eq!(take(low).await, Some(low));
     assert_eq!(take(high[9_998]).await, Some(high[9_998]));
-    let last = push(&world, "nn").await;
+    let last = push(&fixture, "nn").await;
     assert_eq!(take(last[1]).await, Some(last[1]));
-    assert_eq!(world.counts().await, [9_999, 4, 0, 0, 0, 0]);
+    assert_eq!(fixture.counts().await, [9_999, 4, 0, 0, 0, 0]);
 }
 
-pub async fn what_was_taken_returns_to_its_priority(world: World) {
-    let ids = push(&world, "lnhlnh").await;
-    let delayed = world.push_all(&[of(Priority::High, later("later", Duration::from_secs(3600)))]).await;
-    let mut master = world.master().await;
+pub async fn taken_job_returns_to_its_priority(fixture: Fixture) {
+    let ids = push(&fixture, "lnhlnh").await;
+    let delayed = fixture.push_all(&[of(Priority::High, later("later", Duration::from_secs(3600)))]).await;
+    let mut master = fixture.master().await;
     for id in [ids[3], ids[4], ids[5], delayed[0]] {
         let seq = master.next();
         assert!(master.store.take(&master.owner, seq, id).await.unwrap().is_some());
     }
     assert_eq!(master.store.leave(&master.owner).await.unwrap(), 4);
     let order = [ids[5], delayed[0], ids[2], ids[4], ids[1], ids[3], ids[0]];
-    assert_eq!(world.ids(JobState::Waiting).await, order);
+    assert_eq!(fixture.ids(JobState::Waiting).await, order);
 }
 
-pub async fn discard_and_clear_know_all_priorities(world: World) {
-    let ids = push(&world, "lnhlnhlnh").await;
-    assert_eq!(world.store.discard(&at(&ids, [0, 4, 8])).await.unwrap(), 3);
-    assert_eq!(world.counts().await, [6, 0, 0, 0, 0, 3]);
+pub async fn discard_and_clear_cover_all_priorities(fixture: Fixture) {
+    let ids = push(&fixture, "lnhlnhlnh").await;
+    assert_eq!(fixture.store.discard(&at(&ids, [0, 4, 8])).await.unwrap(), 3);
+    assert_eq!(fixture.counts().await, [6, 0, 0, 0, 0, 3]);
     let order = at(&ids, [2, 5, 1, 7, 3, 6]);
-    assert_eq!(world.ids(JobState::Waiting).await, order);
-    let mut master = world.master().await;
+    assert_eq!(fixture.ids(JobState::Waiting).await, order);
+    let mut master = fixture.master().await;
     master.lease_exactly(&order[..1]).await;
-    let cleared = world.store.clear(Clear { waiting: true, ..Clear::default() }).await.unwrap();
+    let cleared = fixture.store.clear(Clear { waiting: true, ..Clear::default() }).await.unwrap();
     assert_eq!(cleared.waiting, 5);
-    assert_eq!(world.counts().await, [0, 1, 0, 0, 0, 8]);
+    assert_eq!(fixture.counts().await, [0, 1, 0, 0, 0, 8]);
     assert!(master.lease(5).await.is_empty());
-    let more = push(&world, "lnh").await;
+    let more = push(&fixture, "lnh").await;
     master.lease_exactly(&at(&more, [2, 1, 0])).await;
 }
 
-pub async fn one_turn_is_bounded_over_all_priorities(world: World) {
-    let ids = push(&world, "lllnnnhhh").await;
-    let mut master = world.master().await;
+pub async fn turn_is_bounded_over_all_priorities(fixture: Fixture) {
+    let ids = push(&fixture, "lllnnnhhh").await;
+    let mut master = fixture.master().await;
     master.lease_exactly(&at(&ids, [6, 7, 8, 3])).await;
     let seq = master.next();
     // Each payload has more than one byte: the second one makes it enough.
@@ -212,33 +212,33 @@ pub async fn one_turn_is_bounded_over_all_priorities(world: World) {
     assert_eq!(leased.iter().map(|l| l.id()).collect::<Vec<_>>(), at(&ids, [4, 5]));
     assert_eq!(master.lease(9).await.iter().map(|r| r.id).collect::<Vec<_>>(), at(&ids, [0, 1, 2]));
 
-    world.push_all(&vec![of(Priority::High, job("high")); MAX_BATCH - 1]).await;
-    let last = push(&world, "ln").await;
+    fixture.push_all(&vec![of(Priority::High, job("high")); MAX_BATCH - 1]).await;
+    let last = push(&fixture, "ln").await;
     let leased = master.lease(usize::MAX).await;
     assert_eq!((leased.len(), leased[MAX_BATCH - 1].id), (MAX_BATCH, last[1]));
-    assert_eq!(world.ids(JobState::Waiting).await, last[..1]);
+    assert_eq!(fixture.ids(JobState::Waiting).await, last[..1]);
 }
 
-pub async fn a_job_of_any_priority_wakes_those_who_wait(world: World) {
-    let waiter = world.second().await;
+pub async fn job_of_any_priority_wakes_waiters(fixture: Fixture) {
+    let waiter = fixture.another_handle().await;
     for priority in Priority::ALL {
-        world.push_all(&[of(priority, job("a"))]).await;
+        fixture.push_all(&[of(priority, job("a"))]).await;
         // At once: however little each of these waits takes, none of them runs into its limit.
         let begin = std::time::Instant::now();
         waiter.wait(Duration::from_secs(20)).await.unwrap();
         assert!(begin.elapsed() < Duration::from_secs(10), "{priority:?}");
-        world.master().await.lease(1).await;
+        fixture.master().await.lease(1).await;
     }
 }
 
-pub async fn front_and_back_of_one_turn_meet_in_an_empty_channel(world: World) {
-    let ids = push(&world, "hhhhhllnn").await;
-    let mut master = world.master().await;
+pub async fn front_and_back_of_one_turn_keep_their_order(fixture: Fixture) {
+    let ids = push(&fixture, "hhhhhllnn").await;
+    let mut master = fixture.master().await;
     let leased = master.lease(9).await;
     let front = |n: usize| end(&leased[n], Destination::Front);
     let back = |n: usize| end(&leased[n], Destination::Back);
     // Leased in the order of priorities: five high, two normal, two low.
     let ends = [front(0), back(1), front(2), back(3), front(4), back(6), front(5), back(7), front(8)];
     assert_eq!(master.settle(&ends).await, []);
-    assert_eq!(world.ids(JobState::Waiting).await, at(&ids, [0, 2, 4, 1, 3, 7, 8, 6, 5]));
+    assert_eq!(fixture.ids(JobState::Waiting).await, at(&ids, [0, 2, 4, 1, 3, 7, 8, 6, 5]));
 }

@@ -19,11 +19,11 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use self::steps::{End, FAR, Freed, Kind, MASTERS, Step, step};
-use crate::harness::{Driver, World, job, later, of, unique, unique_for, unique_until_start};
+use self::steps::{End, FAR_FUTURE, Freed, Kind, MASTERS, Step, step};
+use crate::fixture::{Driver, Fixture, job, later, of, unique, unique_for, unique_until_start};
 
 /// The model and a driver, and what of theirs belongs together.
-struct Twins<'d> {
+struct ModelAndDriver<'d> {
     model: Model,
     real: Arc<dyn Store>,
     driver: &'d dyn Driver,
@@ -37,7 +37,7 @@ struct Twins<'d> {
 /// What can be compared of a job.
 type Shown = (usize, JobState, JobMeta, String);
 
-impl<'d> Twins<'d> {
+impl<'d> ModelAndDriver<'d> {
     async fn new(driver: &'d dyn Driver, channel: String) -> Self {
         let model = Model::at(Timestamp(1_790_000_000_000_000));
         let real = driver.open(&channel).await;
@@ -60,7 +60,7 @@ impl<'d> Twins<'d> {
     }
 
     /// A job as a step means it.
-    fn meant(&self, job: usize) -> Option<(JobId, JobId, JobMeta)> {
+    fn resolve(&self, job: usize) -> Option<(JobId, JobId, JobMeta)> {
         self.jobs.get(job.checked_rem(self.jobs.len())?).cloned()
     }
 
@@ -102,14 +102,14 @@ impl<'d> Twins<'d> {
     fn settlements(&self, ends: &[(usize, End)], real: bool) -> Vec<Settlement> {
         let mut settlements = Vec::new();
         for (n, (job, end)) in ends.iter().enumerate() {
-            let Some((model, driver, options)) = self.meant(*job) else { continue };
+            let Some((model, driver, options)) = self.resolve(*job) else { continue };
             let unique = options.unique.clone();
             let mut meta = JobMeta { job: format!("settled{n}"), attempts: n as u32, ..options };
             let to = match end {
                 End::Done => Destination::Done,
                 End::Front => Destination::Front(meta),
                 End::Back => Destination::Back(meta),
-                End::Later => Destination::Delayed(FAR, meta),
+                End::Later => Destination::Delayed(FAR_FUTURE, meta),
                 End::Failed => {
                     meta.failed = Some(FailReason::Exhausted);
                     Destination::Failed(meta)
@@ -122,7 +122,7 @@ impl<'d> Twins<'d> {
 
     fn releases(&self, releases: &[(usize, Freed)], real: bool) -> Vec<KeyRelease> {
         let free = |(job, freed): &(usize, Freed)| {
-            let (model, driver, options) = self.meant(*job)?;
+            let (model, driver, options) = self.resolve(*job)?;
             let id = if real { driver } else { model };
             Some(match freed {
                 Freed::Own => KeyRelease::Unique { id, key: options.unique? },
@@ -135,7 +135,7 @@ impl<'d> Twins<'d> {
 
     fn claims(&self, claims: &[(usize, u8, ClaimKind)], real: bool) -> Vec<Claim> {
         let claim = |(job, key, kind): &(usize, u8, ClaimKind)| {
-            let (model, driver, _) = self.meant(*job)?;
+            let (model, driver, _) = self.resolve(*job)?;
             Some(Claim { id: if real { driver } else { model }, key: format!("k{key}"), kind: *kind })
         };
         claims.iter().filter_map(claim).collect()
@@ -152,10 +152,10 @@ impl<'d> Twins<'d> {
                     let name = format!("j{}", self.jobs.len() + n);
                     let job = match kind {
                         Kind::Now => job(&name),
-                        Kind::Later => later(&name, FAR),
+                        Kind::Later => later(&name, FAR_FUTURE),
                         Kind::Unique(key) => unique(&name, &format!("k{key}")),
                         Kind::UniqueUntilStart(key) => unique_until_start(&name, &format!("k{key}")),
-                        Kind::UniqueFor(key) => unique_for(&name, &format!("k{key}"), 24 * FAR),
+                        Kind::UniqueFor(key) => unique_for(&name, &format!("k{key}"), 24 * FAR_FUTURE),
                     };
                     of(*priority, job)
                 };
@@ -247,7 +247,7 @@ impl<'d> Twins<'d> {
             }
             Step::Fetch { master, jobs } => {
                 let (mo, ro) = &self.masters[*master];
-                let meant: Vec<_> = jobs.iter().filter_map(|job| self.meant(*job)).collect();
+                let meant: Vec<_> = jobs.iter().filter_map(|job| self.resolve(*job)).collect();
                 let (mi, ri): (Vec<_>, Vec<_>) = meant.into_iter().map(|(m, r, _)| (m, r)).unzip();
                 let (m, r) =
                     (self.model.fetch(mo, &mi).await.unwrap(), self.real.fetch(ro, &ri).await.unwrap());
@@ -255,7 +255,7 @@ impl<'d> Twins<'d> {
             }
             Step::Take { master, job } => {
                 let (mo, ro) = &self.masters[*master];
-                let Some((m, r, _)) = self.meant(*job) else { return Ok(()) };
+                let Some((m, r, _)) = self.resolve(*job) else { return Ok(()) };
                 let (m, r) =
                     (self.model.take(mo, seq, m).await.unwrap(), self.real.take(ro, seq, r).await.unwrap());
                 let (m, r) = (m.into_iter().collect(), r.into_iter().collect());
@@ -283,7 +283,7 @@ impl<'d> Twins<'d> {
             Step::Requeue(jobs) => {
                 let (mut m, mut r) = (Vec::new(), Vec::new());
                 for (n, job) in jobs.iter().enumerate() {
-                    let Some((model, real, options)) = self.meant(*job) else { continue };
+                    let Some((model, real, options)) = self.resolve(*job) else { continue };
                     let meta = JobMeta { job: format!("again{n}"), ..options };
                     m.push((model, meta.clone()));
                     r.push((real, meta));
@@ -291,7 +291,7 @@ impl<'d> Twins<'d> {
                 prop_assert_eq!(self.model.requeue(&m).await.unwrap(), self.real.requeue(&r).await.unwrap());
             }
             Step::Discard(jobs) => {
-                let meant: Vec<_> = jobs.iter().filter_map(|job| self.meant(*job)).collect();
+                let meant: Vec<_> = jobs.iter().filter_map(|job| self.resolve(*job)).collect();
                 let (m, r): (Vec<_>, Vec<_>) = meant.into_iter().map(|(m, r, _)| (m, r)).unzip();
                 prop_assert_eq!(self.model.discard(&m).await.unwrap(), self.real.discard(&r).await.unwrap());
             }
@@ -310,7 +310,7 @@ impl<'d> Twins<'d> {
                 prop_assert_eq!(self.model.resume().await.unwrap(), self.real.resume().await.unwrap());
             }
             Step::Look(job) => {
-                let Some((m, r, _)) = self.meant(*job) else { return Ok(()) };
+                let Some((m, r, _)) = self.resolve(*job) else { return Ok(()) };
                 let m = self.model.get(m).await.unwrap().map(|listed| self.shown(listed, false));
                 let r = self.real.get(r).await.unwrap().map(|listed| self.shown(listed, true));
                 prop_assert_eq!(m, r);
@@ -335,7 +335,7 @@ impl<'d> Twins<'d> {
         Ok(())
     }
 
-    async fn same_everywhere(&self) -> Result<(), TestCaseError> {
+    async fn assert_same_state(&self) -> Result<(), TestCaseError> {
         for state in [JobState::Waiting, JobState::Delayed, JobState::Reserved, JobState::Failed] {
             prop_assert_eq!(self.list(state, false).await, self.list(state, true).await, "{:?}", state);
         }
@@ -344,15 +344,15 @@ impl<'d> Twins<'d> {
 }
 
 async fn attempt(driver: &dyn Driver, channel: String, steps: &[Step]) -> Result<(), TestCaseError> {
-    let mut twins = Twins::new(driver, channel).await;
+    let mut twins = ModelAndDriver::new(driver, channel).await;
     for step in steps {
         let applied = twins.apply(step).await;
         applied.map_err(|error| TestCaseError::fail(format!("at {step:?}: {error}")))?;
     }
-    twins.same_everywhere().await
+    twins.assert_same_state().await
 }
 
-pub async fn a_driver_does_what_the_model_does(world: World) {
+pub async fn driver_matches_the_model(fixture: Fixture) {
     let number = |name, default| env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (cases, seed): (u64, u64) = (number("PROPTEST_CASES", 32), number("AINT_QUEUE_SEED", 1));
     let mut bytes = [0; 32];
@@ -367,14 +367,14 @@ pub async fn a_driver_does_what_the_model_does(world: World) {
     };
     for case in 0..cases {
         let mut tree = steps.new_tree(&mut runner).unwrap();
-        let Err(mut error) = attempt(&*world.driver, channel(), &tree.current()).await else { continue };
+        let Err(mut error) = attempt(&*fixture.driver, channel(), &tree.current()).await else { continue };
         // Fewer and simpler steps, as long as they still fail.
         let mut smallest = tree.current();
         for _ in 0..400 {
             if !tree.simplify() {
                 break;
             }
-            match attempt(&*world.driver, channel(), &tree.current()).await {
+            match attempt(&*fixture.driver, channel(), &tree.current()).await {
                 Err(simpler) => (error, smallest) = (simpler, tree.current()),
                 Ok(()) => {
                     if !tree.complicate() {

@@ -2,11 +2,11 @@
 
 use aint_queue::store::{SettleConflict, StoreError};
 
-use crate::harness::{World, done, record};
+use crate::fixture::{Fixture, done, record};
 
-pub async fn a_lost_lease_reply_is_adopted(world: World) {
-    let ids = world.push(5).await;
-    let mut master = world.master().await;
+pub async fn lost_lease_reply_is_adopted(fixture: Fixture) {
+    let ids = fixture.push(5).await;
+    let mut master = fixture.master().await;
     let known = master.lease(2).await;
     // The reply of this turn never arrives.
     master.turn(&[done(&known[0])], 2).await.unwrap();
@@ -24,12 +24,12 @@ pub async fn a_lost_lease_reply_is_adopted(world: World) {
     // A late copy of the lost call is refused.
     assert!(matches!(master.turn_as(late, &[], 2).await, Err(StoreError::Replayed)));
     assert_eq!(master.settle(&[done(&fetched[0]), done(&fetched[1]), done(&known[1])]).await, []);
-    assert_eq!(world.counts().await, [1, 0, 0, 4, 0, 0]);
+    assert_eq!(fixture.counts().await, [1, 0, 0, 4, 0, 0]);
 }
 
-pub async fn a_lost_settle_reply_is_applied_once(world: World) {
-    let ids = world.push(3).await;
-    let mut master = world.master().await;
+pub async fn lost_settle_reply_is_applied_once(fixture: Fixture) {
+    let ids = fixture.push(3).await;
+    let mut master = fixture.master().await;
     let leased = master.lease_exactly(&ids).await;
     // The first call was applied and its reply lost: nothing held is left to settle.
     master.settle(&[done(&leased[0])]).await;
@@ -41,12 +41,12 @@ pub async fn a_lost_settle_reply_is_applied_once(world: World) {
     assert!(matches!(late, Err(StoreError::Replayed)), "{late:?}");
     assert_eq!(master.settle(&[done(&leased[1])]).await, []);
     assert_eq!(master.settle(&[done(&leased[1])]).await, [(ids[1], SettleConflict::Cleared)]);
-    assert_eq!(world.counts().await, [0, 1, 0, 2, 0, 0]);
+    assert_eq!(fixture.counts().await, [0, 1, 0, 2, 0, 0]);
 }
 
-pub async fn the_held_count_of_a_turn_is_exact(world: World) {
-    world.push(10).await;
-    let (mut one, mut two) = (world.master().await, world.master().await);
+pub async fn held_count_of_a_turn_is_exact(fixture: Fixture) {
+    fixture.push(10).await;
+    let (mut one, mut two) = (fixture.master().await, fixture.master().await);
     let leased = one.lease(4).await;
     assert_eq!(two.turn(&[], 3).await.unwrap().held, 3);
     assert_eq!(one.turn(&[done(&leased[0])], 2).await.unwrap().held, 5);

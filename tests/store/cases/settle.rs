@@ -3,13 +3,13 @@
 use aint_queue::job::{AttemptError, ErrorKind, FailReason, JobId, JobMeta, Timestamp};
 use aint_queue::store::{Clear, Destination, JobState, SettleConflict, StoreError};
 
-use crate::harness::{World, done, done_id, end, failed};
+use crate::fixture::{Fixture, done, done_id, end, failed};
 
 const RESERVED: Clear = Clear { waiting: false, delayed: false, failed: false, reserved: true };
 
-pub async fn each_place_holds(world: World) {
-    let ids = world.push(5).await;
-    let mut master = world.master().await;
+pub async fn each_destination_holds(fixture: Fixture) {
+    let ids = fixture.push(5).await;
+    let mut master = fixture.master().await;
     let leased = master.lease_exactly(&ids).await;
     let far = |meta| Destination::Delayed(std::time::Duration::from_secs(60), meta);
     let ends = [
@@ -21,38 +21,38 @@ pub async fn each_place_holds(world: World) {
     ];
     let reply = master.turn(&ends, 0).await.unwrap();
     assert_eq!((reply.conflicts, reply.held), (vec![], 0));
-    assert_eq!(world.counts().await, [2, 0, 1, 1, 1, 0]);
-    assert_eq!(world.store.get(ids[0]).await.unwrap(), None);
+    assert_eq!(fixture.counts().await, [2, 0, 1, 1, 1, 0]);
+    assert_eq!(fixture.store.get(ids[0]).await.unwrap(), None);
     for (id, state) in
         [(1, JobState::Waiting), (2, JobState::Waiting), (3, JobState::Delayed), (4, JobState::Failed)]
     {
-        assert_eq!(world.store.get(ids[id]).await.unwrap().unwrap().state, state);
+        assert_eq!(fixture.store.get(ids[id]).await.unwrap().unwrap().state, state);
     }
 }
 
-pub async fn each_place_holds_alone(world: World) {
-    let mut master = world.master().await;
+pub async fn each_destination_holds_alone(fixture: Fixture) {
+    let mut master = fixture.master().await;
     let far = |meta| Destination::Delayed(std::time::Duration::from_secs(60), meta);
     let to: [fn(JobMeta) -> Destination; 5] =
         [|_| Destination::Done, Destination::Front, Destination::Back, far, Destination::Failed];
     let expected = [[0, 0, 0, 1, 0], [1, 0, 0, 1, 0], [1, 0, 0, 1, 0], [0, 0, 1, 1, 0], [0, 0, 0, 1, 1]];
     for (to, expected) in to.into_iter().zip(expected) {
-        let id = world.push(1).await;
+        let id = fixture.push(1).await;
         let record = master.lease_exactly(&id).await.remove(0);
-        let before = world.counts().await;
+        let before = fixture.counts().await;
         assert_eq!(before[1], 1);
         assert_eq!(master.settle(&[end(&record, to)]).await, []);
-        let counts = world.counts().await;
+        let counts = fixture.counts().await;
         assert_eq!(counts[..3], expected[..3], "{:?}", to(JobMeta::named("x")));
-        if let Some(job) = world.store.get(record.id).await.unwrap() {
-            world.store.discard(&[job.id]).await.unwrap();
+        if let Some(job) = fixture.store.get(record.id).await.unwrap() {
+            fixture.store.discard(&[job.id]).await.unwrap();
         }
     }
 }
 
-pub async fn what_others_hold_is_stale_and_what_is_gone_is_cleared(world: World) {
-    let ids = world.push(6).await;
-    let (mut one, mut two) = (world.master().await, world.master().await);
+pub async fn foreign_jobs_are_stale_and_missing_ones_cleared(fixture: Fixture) {
+    let ids = fixture.push(6).await;
+    let (mut one, mut two) = (fixture.master().await, fixture.master().await);
     let mine = one.lease_exactly(&ids[..3]).await;
     let theirs = two.lease_exactly(&ids[3..5]).await;
     let never = JobId(7);
@@ -67,7 +67,7 @@ pub async fn what_others_hold_is_stale_and_what_is_gone_is_cleared(world: World)
         let id = end.id;
         assert_eq!(one.settle(&[end]).await, [(id, exception)]);
     }
-    assert_eq!(world.counts().await, [1, 5, 0, 0, 0, 0]);
+    assert_eq!(fixture.counts().await, [1, 5, 0, 0, 0, 0]);
 
     // Inside a batch whose other items apply.
     let ends = [
@@ -83,40 +83,40 @@ pub async fn what_others_hold_is_stale_and_what_is_gone_is_cleared(world: World)
     let expected =
         [(never, SettleConflict::Cleared), (ids[3], SettleConflict::Stale), (ids[4], SettleConflict::Stale)];
     assert_eq!(conflicts, expected);
-    assert_eq!(world.counts().await, [2, 2, 0, 1, 1, 0]);
+    assert_eq!(fixture.counts().await, [2, 2, 0, 1, 1, 0]);
     assert_eq!(two.held().await, ids[3..5]);
 }
 
-pub async fn a_job_settled_twice_in_one_batch_is_settled_once(world: World) {
-    let ids = world.push(2).await;
-    let mut master = world.master().await;
+pub async fn double_settlement_in_one_batch_counts_once(fixture: Fixture) {
+    let ids = fixture.push(2).await;
+    let mut master = fixture.master().await;
     let leased = master.lease_exactly(&ids).await;
     let ends = [done(&leased[0]), end(&leased[1], Destination::Back), done(&leased[0]), done(&leased[1])];
     let conflicts = master.settle(&ends).await;
     assert_eq!(conflicts, [(ids[0], SettleConflict::Cleared), (ids[1], SettleConflict::Stale)]);
-    assert_eq!(world.counts().await, [1, 0, 0, 1, 0, 0]);
+    assert_eq!(fixture.counts().await, [1, 0, 0, 1, 0, 0]);
 }
 
-pub async fn cleared_while_it_ran(world: World) {
-    let ids = world.push(3).await;
-    let mut master = world.master().await;
+pub async fn job_cleared_while_running(fixture: Fixture) {
+    let ids = fixture.push(3).await;
+    let mut master = fixture.master().await;
     let leased = master.lease_exactly(&ids).await;
-    assert_eq!(world.store.clear(RESERVED).await.unwrap().reserved, 3);
+    assert_eq!(fixture.store.clear(RESERVED).await.unwrap().reserved, 3);
     assert_eq!(master.held().await, []);
-    let more = world.push(1).await;
+    let more = fixture.push(1).await;
     let fresh = master.lease_exactly(&more).await.remove(0);
     let ends = [done(&leased[0]), failed(&leased[1]), done(&fresh), end(&leased[2], Destination::Front)];
     let mut conflicts = master.settle(&ends).await;
     conflicts.sort_unstable_by_key(|(id, _)| *id);
     assert_eq!(conflicts, ids.iter().map(|id| (*id, SettleConflict::Cleared)).collect::<Vec<_>>());
-    assert_eq!(world.counts().await, [0, 0, 0, 1, 0, 3]);
+    assert_eq!(fixture.counts().await, [0, 0, 0, 1, 0, 3]);
 }
 
-pub async fn a_repeated_number_changes_nothing(world: World) {
-    let ids = world.push(3).await;
-    let mut master = world.master().await;
+pub async fn repeated_sequence_number_changes_nothing(fixture: Fixture) {
+    let ids = fixture.push(3).await;
+    let mut master = fixture.master().await;
     let leased = master.lease(2).await;
-    let before = world.counts().await;
+    let before = fixture.counts().await;
     for seq in [0, master.seq] {
         let late = master.turn_as(seq, &[done(&leased[0])], 1).await;
         assert!(matches!(late, Err(StoreError::Replayed)), "{late:?}");
@@ -124,27 +124,27 @@ pub async fn a_repeated_number_changes_nothing(world: World) {
         let take = master.store.take(&master.owner, seq, ids[2]).await;
         assert!(matches!(take, Err(StoreError::Replayed)), "{take:?}");
     }
-    assert_eq!(world.counts().await, before);
+    assert_eq!(fixture.counts().await, before);
     // Numbers may leave gaps.
     master.seq += 1_000_000;
     assert_eq!(master.settle(&[done(&leased[0])]).await, []);
 }
 
-pub async fn an_owner_that_is_gone_stays_gone(world: World) {
-    let ids = world.push(4).await;
-    let mut left = world.master().await;
+pub async fn ended_owner_stays_ended(fixture: Fixture) {
+    let ids = fixture.push(4).await;
+    let mut left = fixture.master().await;
     let record = left.lease(1).await.remove(0);
     left.store.leave(&left.owner).await.unwrap();
-    let mut reaped = world.master().await;
+    let mut reaped = fixture.master().await;
     reaped.lease(1).await;
-    world.driver.expire_lease(crate::harness::CHANNEL, &reaped.owner).await;
-    world.store.reap(aint_queue::store::Reap::Expired).await.unwrap();
-    let stranger = crate::harness::Master {
-        store: world.store.clone(),
+    fixture.driver.expire_lease(crate::fixture::CHANNEL, &reaped.owner).await;
+    fixture.store.reap(aint_queue::store::Reap::Expired).await.unwrap();
+    let stranger = crate::fixture::Master {
+        store: fixture.store.clone(),
         owner: aint_queue::store::Owner::named("stranger"),
         seq: 0,
     };
-    let before = world.counts().await;
+    let before = fixture.counts().await;
     for mut gone in [left, reaped, stranger] {
         assert!(matches!(gone.turn(&[done(&record)], 5).await, Err(StoreError::Lost)));
         let seq = gone.next();
@@ -154,15 +154,15 @@ pub async fn an_owner_that_is_gone_stays_gone(world: World) {
         assert!(matches!(gone.store.fetch(&gone.owner, &ids).await, Err(StoreError::Lost)));
         assert!(matches!(gone.store.leave(&gone.owner).await, Err(StoreError::Lost)));
     }
-    assert_eq!(world.counts().await, before);
+    assert_eq!(fixture.counts().await, before);
 }
 
-pub async fn counts_and_errors_come_back_as_they_were_written(world: World) {
-    let mut master = world.master().await;
+pub async fn counts_and_errors_round_trip(fixture: Fixture) {
+    let mut master = fixture.master().await;
     for (n, to) in
         [Destination::Front as fn(JobMeta) -> Destination, Destination::Back].into_iter().enumerate()
     {
-        let id = world.push(1).await;
+        let id = fixture.push(1).await;
         let record = master.lease_exactly(&id).await.remove(0);
         assert_eq!((record.meta.attempts, record.meta.crashes, record.meta.lost), (0, 0, 0));
         let mut meta = record.meta.clone();
@@ -181,17 +181,17 @@ pub async fn counts_and_errors_come_back_as_they_were_written(world: World) {
         assert_eq!((again.meta, again.payload), (meta, record.payload), "place {n}");
     }
 
-    let id = world.push(1).await;
+    let id = fixture.push(1).await;
     let record = master.lease_exactly(&id).await.remove(0);
     let mut meta = record.meta.clone();
     meta.failed = Some(FailReason::Poison);
     meta.errors =
         vec![AttemptError { attempt: 3, at: Timestamp(5), kind: ErrorKind::Timeout, message: "slow".into() }];
     master.settle(&[end(&record, |_| Destination::Failed(meta.clone()))]).await;
-    let shown = world.store.get(record.id).await.unwrap().unwrap();
+    let shown = fixture.store.get(record.id).await.unwrap().unwrap();
     assert_eq!(
         (shown.state, &shown.meta, shown.payload.as_str()),
         (JobState::Failed, &meta, record.payload.as_str())
     );
-    assert_eq!(world.all(JobState::Failed).await, [shown]);
+    assert_eq!(fixture.all(JobState::Failed).await, [shown]);
 }

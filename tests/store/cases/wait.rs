@@ -5,39 +5,39 @@ use std::time::Duration;
 use aint_queue::store::Reap;
 use tokio::time::Instant;
 
-use crate::harness::{World, failed, job, later};
+use crate::fixture::{Fixture, failed, job, later};
 
 const LONG: Duration = Duration::from_secs(30);
 
 /// Uses up what earlier calls left behind, so that the next wait waits.
-async fn settle_down(world: &World) {
-    for store in [&world.store, &world.second().await] {
+async fn drain_wakeups(fixture: &Fixture) {
+    for store in [&fixture.store, &fixture.another_handle().await] {
         store.wait(Duration::from_millis(50)).await.unwrap();
         store.wait(Duration::from_millis(50)).await.unwrap();
     }
 }
 
-pub async fn without_work_it_ends_by_its_time_limit(world: World) {
-    settle_down(&world).await;
+pub async fn wait_without_work_times_out(fixture: Fixture) {
+    drain_wakeups(&fixture).await;
     let begin = Instant::now();
-    world.store.wait(Duration::from_millis(60)).await.unwrap();
+    fixture.store.wait(Duration::from_millis(60)).await.unwrap();
     assert!(begin.elapsed() >= Duration::from_millis(55));
 }
 
-pub async fn a_push_from_before_the_wait_is_not_missed(world: World) {
-    settle_down(&world).await;
-    world.push(1).await;
+pub async fn push_before_the_wait_is_not_missed(fixture: Fixture) {
+    drain_wakeups(&fixture).await;
+    fixture.push(1).await;
     let begin = Instant::now();
-    world.store.wait(LONG).await.unwrap();
+    fixture.store.wait(LONG).await.unwrap();
     assert!(begin.elapsed() < LONG / 2);
 }
 
 /// Does `act` on another handle while the first one waits, and expects it to wake.
-async fn wakes(world: &World, what: &str, act: impl AsyncFnOnce(&dyn aint_queue::store::Store)) {
-    settle_down(world).await;
-    let other = world.second().await;
+async fn wakes(fixture: &Fixture, what: &str, act: impl AsyncFnOnce(&dyn aint_queue::store::Store)) {
+    drain_wakeups(fixture).await;
+    let other = fixture.another_handle().await;
     let begin = Instant::now();
-    let (waited, ()) = tokio::join!(world.store.wait(LONG), async {
+    let (waited, ()) = tokio::join!(fixture.store.wait(LONG), async {
         // The wait is polled first, so it stands before this is done.
         tokio::task::yield_now().await;
         act(&*other).await;
@@ -46,58 +46,58 @@ async fn wakes(world: &World, what: &str, act: impl AsyncFnOnce(&dyn aint_queue:
     assert!(begin.elapsed() < LONG / 2, "{what} did not wake the one who waits");
 }
 
-pub async fn it_wakes_when_another_handle_makes_work(world: World) {
-    wakes(&world, "a push", async |other| {
+pub async fn wait_wakes_on_work_of_another_handle(fixture: Fixture) {
+    wakes(&fixture, "a push", async |other| {
         other.push(&[job("a")]).await.unwrap();
     })
     .await;
-    wakes(&world, "an earlier delayed job", async |other| {
+    wakes(&fixture, "an earlier delayed job", async |other| {
         other.push(&[later("b", Duration::from_millis(30))]).await.unwrap();
     })
     .await;
     // Who waits has to know when it ends.
-    wakes(&world, "a pause", async |other| {
+    wakes(&fixture, "a pause", async |other| {
         other.pause(Some(LONG)).await.unwrap();
     })
     .await;
-    wakes(&world, "resume", async |other| {
+    wakes(&fixture, "resume", async |other| {
         assert!(other.resume().await.unwrap());
     })
     .await;
 
-    let mut master = world.master().await;
+    let mut master = fixture.master().await;
     let record = master.lease(1).await.remove(0);
-    wakes(&world, "leave", async |other| {
+    wakes(&fixture, "leave", async |other| {
         other.leave(&master.owner).await.unwrap();
     })
     .await;
-    let mut master = world.master().await;
+    let mut master = fixture.master().await;
     master.lease(1).await;
-    wakes(&world, "reap", async |other| {
+    wakes(&fixture, "reap", async |other| {
         other.reap(Reap::Owner(&master.owner)).await.unwrap();
     })
     .await;
-    let mut master = world.master().await;
+    let mut master = fixture.master().await;
     assert_eq!(master.lease(1).await[0].id, record.id);
     master.settle(&[failed(&record)]).await;
-    wakes(&world, "requeue", async |other| {
+    wakes(&fixture, "requeue", async |other| {
         other.requeue(&[(record.id, record.meta.clone())]).await.unwrap();
     })
     .await;
     let record = master.lease(1).await.remove(0);
-    wakes(&world, "a job handed back", async |_| {
-        let back = crate::harness::end(&record, aint_queue::store::Destination::Back);
+    wakes(&fixture, "a job handed back", async |_| {
+        let back = crate::fixture::end(&record, aint_queue::store::Destination::Back);
         master.settle(&[back]).await;
     })
     .await;
 }
 
-pub async fn it_wakes_when_its_own_handle_makes_work(world: World) {
-    settle_down(&world).await;
+pub async fn wait_wakes_on_work_of_its_own_handle(fixture: Fixture) {
+    drain_wakeups(&fixture).await;
     let begin = Instant::now();
-    let (waited, ()) = tokio::join!(world.store.wait(LONG), async {
+    let (waited, ()) = tokio::join!(fixture.store.wait(LONG), async {
         tokio::task::yield_now().await;
-        world.push(1).await;
+        fixture.push(1).await;
     });
     waited.unwrap();
     assert!(begin.elapsed() < LONG / 2);

@@ -1,4 +1,4 @@
-//! One [`crate::harness::Driver`] per driver.
+//! One [`crate::fixture::Driver`] per driver.
 
 pub mod model;
 pub mod redis;

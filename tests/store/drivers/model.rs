@@ -9,7 +9,7 @@ use aint_queue::store::model::Model;
 use aint_queue::store::{Owner, Store};
 use async_trait::async_trait;
 
-use crate::harness::Driver;
+use crate::fixture::Driver;
 
 /// Where the model's clock begins: some day in 2026.
 const BEGIN: Timestamp = Timestamp(1_790_000_000_000_000);

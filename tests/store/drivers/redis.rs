@@ -1,4 +1,4 @@
-//! Redis: one server for the whole run, a channel of their own for the cases of each world.
+//! Redis: one server for the whole run, a channel of their own for the cases of each fixture.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,15 +10,15 @@ use aint_queue::store::redis::{Options, RedisStore};
 use aint_queue::store::{Owner, Store};
 use async_trait::async_trait;
 
-use crate::harness::Driver;
+use crate::fixture::Driver;
 use crate::support::redis::Server;
 
 /// Ends with the test process: the server's watchdog sees to that.
 static SERVER: OnceLock<Server> = OnceLock::new();
-static WORLDS: AtomicUsize = AtomicUsize::new(0);
+static FIXTURES: AtomicUsize = AtomicUsize::new(0);
 
 struct OnServer {
-    world: usize,
+    fixture: usize,
     /// As a server older than Redis 7 is spoken to, and by a user that may do only what the driver needs.
     modest: bool,
 }
@@ -30,7 +30,7 @@ const PERMISSIONS: &str = "~aint-queue:* resetchannels -@all +select +evalsha +s
     +zrangebyscore +zrevrange +zlexcount +zrandmember";
 
 #[test]
-fn the_permissions_are_those_that_users_are_told() {
+fn permissions_match_the_documentation() {
     for document in
         [include_str!("../../../docs/operations.md"), include_str!("../../../src/store/redis/mod.rs")]
     {
@@ -43,21 +43,21 @@ fn the_permissions_are_those_that_users_are_told() {
 
 /// The driver as it is.
 pub async fn start() -> Box<dyn Driver> {
-    Box::new(OnServer { world: WORLDS.fetch_add(1, Ordering::Relaxed), modest: false })
+    Box::new(OnServer { fixture: FIXTURES.fetch_add(1, Ordering::Relaxed), modest: false })
 }
 
 /// The driver with a server and a user that can do less.
 pub async fn start_modest() -> Box<dyn Driver> {
-    Box::new(OnServer { world: WORLDS.fetch_add(1, Ordering::Relaxed), modest: true })
+    Box::new(OnServer { fixture: FIXTURES.fetch_add(1, Ordering::Relaxed), modest: true })
 }
 
 impl OnServer {
     fn channel(&self, channel: &str) -> String {
-        format!("w{}.{channel}", self.world)
+        format!("w{}.{channel}", self.fixture)
     }
 
     /// Does to the stored data what only a test does.
-    fn meddle(&self, channel: &str, key: &str, command: &str, args: &[&str]) {
+    fn redis_command(&self, channel: &str, key: &str, command: &str, args: &[&str]) {
         let key = format!("aint-queue:{{{}}}:{key}", self.channel(channel));
         let mut connection = server().connection();
         redis::cmd(command).arg(key).arg(args).exec(&mut connection).unwrap();
@@ -91,7 +91,7 @@ impl Driver for OnServer {
     }
 
     async fn expire_lease(&self, channel: &str, owner: &Owner) {
-        self.meddle(channel, "owners", "ZADD", &["XX", "0", owner.as_str()]);
+        self.redis_command(channel, "owners", "ZADD", &["XX", "0", owner.as_str()]);
     }
 
     async fn pass(&self, time: Duration) {
@@ -100,14 +100,14 @@ impl Driver for OnServer {
     }
 
     async fn corrupt_record(&self, channel: &str, id: JobId, text: &str) {
-        self.meddle(channel, "records", "HSET", &[&id.to_string(), text]);
+        self.redis_command(channel, "records", "HSET", &[&id.to_string(), text]);
     }
 
     async fn delete_record(&self, channel: &str, id: JobId) {
-        self.meddle(channel, "records", "HDEL", &[&id.to_string()]);
+        self.redis_command(channel, "records", "HDEL", &[&id.to_string()]);
     }
 
     async fn forget_last_id(&self, channel: &str) {
-        self.meddle(channel, "stats", "HDEL", &["last_id"]);
+        self.redis_command(channel, "stats", "HDEL", &["last_id"]);
     }
 }

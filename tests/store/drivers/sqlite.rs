@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Params};
 use tempfile::TempDir;
 
-use crate::harness::Driver;
+use crate::fixture::Driver;
 
 struct OnDisk {
     dir: TempDir,
@@ -27,7 +27,7 @@ impl OnDisk {
     }
 
     /// Changes exactly one row behind the driver's back.
-    fn tamper(&self, sql: &str, params: impl Params) {
+    fn execute_sql(&self, sql: &str, params: impl Params) {
         let connection = Connection::open(self.path()).unwrap();
         connection.busy_timeout(Duration::from_secs(5)).unwrap();
         assert_eq!(connection.execute(sql, params).unwrap(), 1, "{sql}");
@@ -43,7 +43,7 @@ impl Driver for OnDisk {
     async fn expire_lease(&self, channel: &str, owner: &Owner) {
         let sql = "UPDATE owners SET deadline = 0
             WHERE name = ?1 AND channel = (SELECT id FROM channels WHERE name = ?2)";
-        self.tamper(sql, [owner.as_str(), channel]);
+        self.execute_sql(sql, [owner.as_str(), channel]);
     }
 
     async fn pass(&self, time: Duration) {
@@ -52,14 +52,14 @@ impl Driver for OnDisk {
 
     async fn corrupt_record(&self, _: &str, id: JobId, text: &str) {
         let sql = "UPDATE records SET meta = ?2, payload = ?2 WHERE id = ?1";
-        self.tamper(sql, rusqlite::params![id.0.cast_signed(), text]);
+        self.execute_sql(sql, rusqlite::params![id.0.cast_signed(), text]);
     }
 
     async fn delete_record(&self, _: &str, id: JobId) {
-        self.tamper("DELETE FROM records WHERE id = ?1", [id.0.cast_signed()]);
+        self.execute_sql("DELETE FROM records WHERE id = ?1", [id.0.cast_signed()]);
     }
 
     async fn forget_last_id(&self, _: &str) {
-        self.tamper("UPDATE store SET last_id = 0", []);
+        self.execute_sql("UPDATE store SET last_id = 0", []);
     }
 }

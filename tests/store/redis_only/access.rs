@@ -7,7 +7,7 @@ use aint_queue::store::{Store, StoreError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{connect, send};
-use crate::harness::{Master, done, job};
+use crate::fixture::{Master, done, job};
 use crate::support::redis::{Server, at, free_port};
 
 const PASSWORD: &str = "correct horse";
@@ -23,7 +23,7 @@ fn refusal<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> String {
 }
 
 #[tokio::test]
-async fn a_port_where_nobody_listens_is_unavailable_and_named() {
+async fn closed_port_is_unavailable_and_named() {
     let port = free_port();
     let error = connect(&at(port)).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
@@ -37,7 +37,7 @@ async fn a_port_where_nobody_listens_is_unavailable_and_named() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_is_unavailable_in_time() {
+async fn silent_server_is_unavailable_in_time() {
     let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = at(deaf.local_addr().unwrap().port());
     config.read_write_timeout = Duration::from_millis(200);
@@ -48,7 +48,7 @@ async fn a_server_that_never_answers_is_unavailable_in_time() {
 }
 
 #[tokio::test]
-async fn a_missing_or_wrong_password_is_refused_with_the_remedy() {
+async fn wrong_password_is_refused_with_remedy() {
     let server = Server::start_with(&["--requirepass", PASSWORD]);
     let with = |password: Option<&str>, username: Option<&str>| config::Redis {
         password: password.map(Secret::new),
@@ -70,7 +70,7 @@ async fn a_missing_or_wrong_password_is_refused_with_the_remedy() {
 }
 
 #[tokio::test]
-async fn a_password_changed_meanwhile_is_refused_at_the_next_connection() {
+async fn changed_password_is_refused_at_reconnect() {
     let server = Server::start_with(&["--requirepass", PASSWORD]);
     let config = config::Redis { password: Some(Secret::new(PASSWORD)), ..server.config() };
     let store = connect(&config).await.unwrap();
@@ -88,7 +88,7 @@ async fn a_password_changed_meanwhile_is_refused_at_the_next_connection() {
 }
 
 #[tokio::test]
-async fn a_user_without_the_needed_permission_is_refused() {
+async fn user_without_permission_is_refused() {
     let server = Server::start();
     send(&server, &["ACL", "SETUSER", "reader", "on", ">correct horse", "~*", "+@all", "-evalsha"]);
     send(&server, &["ACL", "SETUSER", "other", "on", ">correct horse", "~other:*", "+@all"]);
@@ -103,7 +103,7 @@ async fn a_user_without_the_needed_permission_is_refused() {
 }
 
 #[tokio::test]
-async fn a_user_that_may_not_see_the_settings_can_work() {
+async fn user_without_config_access_can_work() {
     let server = Server::start();
     send(
         &server,
@@ -128,13 +128,13 @@ async fn a_user_that_may_not_see_the_settings_can_work() {
     assert_eq!(store.durability().await.unwrap(), "unknown");
     let store: std::sync::Arc<dyn Store> = store;
     store.push(&[job("a")]).await.unwrap();
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     let leased = master.lease(1).await;
     assert_eq!(master.settle(&[done(&leased[0])]).await, []);
 }
 
 #[tokio::test]
-async fn a_policy_that_may_drop_jobs_is_refused_unless_accepted_by_name() {
+async fn evicting_policy_is_refused_unless_accepted() {
     let server = Server::start();
     for policy in ["allkeys-lru", "volatile-ttl"] {
         send(&server, &["CONFIG", "SET", "maxmemory-policy", policy]);
@@ -149,7 +149,7 @@ async fn a_policy_that_may_drop_jobs_is_refused_unless_accepted_by_name() {
 }
 
 #[tokio::test]
-async fn each_database_is_a_store_of_its_own() {
+async fn each_database_is_a_separate_store() {
     let server = Server::start();
     let second = config::Redis { database: 2, ..server.config() };
     let (zero, two) = (connect(&server.config()).await.unwrap(), connect(&second).await.unwrap());
@@ -160,7 +160,7 @@ async fn each_database_is_a_store_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_too_old_is_refused() {
+async fn outdated_server_is_refused() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let old = tokio::spawn(async move {
@@ -178,7 +178,7 @@ async fn a_server_that_is_too_old_is_refused() {
 }
 
 #[tokio::test]
-async fn durability_is_what_the_server_says() {
+async fn durability_follows_server_settings() {
     let server = Server::start();
     let store = connect(&server.config()).await.unwrap();
     for (settings, word) in [

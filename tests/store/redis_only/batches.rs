@@ -6,16 +6,16 @@ use aint_queue::job::{FailReason, JobId, JobRecord, NewJob, Payload, Start};
 use aint_queue::store::{Clear, Destination, JobState, Leased, MAX_BATCH, Settlement, Turn};
 
 use super::{open, open_plain};
-use crate::harness::{Master, done, done_id, end, failed, job, record, unique};
+use crate::fixture::{Master, done, done_id, end, failed, job, record, unique};
 use crate::support::redis::Server;
 
 type Ending = fn(&JobRecord) -> Settlement;
 
 #[tokio::test]
-async fn a_full_batch_of_every_kind_of_settlement_is_one_turn() {
+async fn full_settlement_batch_is_one_turn() {
     let server = Server::start();
     for store in [open(&server).await, open_plain(&server).await] {
-        let mut master = Master::on(&store).await;
+        let mut master = Master::join(&store).await;
         let kinds: [(u64, Ending); 6] = [
             (0, done),
             (500, failed),
@@ -68,7 +68,7 @@ fn expected(sizes: &[(JobId, usize)], want: usize, max_bytes: usize) -> Vec<JobI
 async fn leases_of_any_size_between_tombstones_are_exact() {
     let server = Server::start();
     let store = open(&server).await;
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     let mut random = fastrand::Rng::with_seed(20_261_121);
     for round in 0..60 {
         let largest = [20, 300, 5_000, 40_000][round % 4];
@@ -104,14 +104,14 @@ async fn leases_of_any_size_between_tombstones_are_exact() {
 }
 
 #[tokio::test]
-async fn a_page_is_bounded_in_bytes_and_the_next_goes_on() {
+async fn page_is_bounded_in_bytes_and_resumable() {
     let server = Server::start();
     let store = open(&server).await;
     let large = NewJob::new("large", Payload::parse(format!("\"{}\"", "x".repeat(1_000_000))).unwrap());
     for _ in 0..4 {
         store.push(&vec![large.clone(); 4]).await.unwrap();
     }
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     for state in [JobState::Waiting, JobState::Reserved, JobState::Failed] {
         let (mut ids, mut after) = (Vec::new(), None);
         loop {
@@ -137,10 +137,10 @@ async fn a_page_is_bounded_in_bytes_and_the_next_goes_on() {
 }
 
 #[tokio::test]
-async fn many_jobs_of_one_moment_are_paged_without_gap_or_repeat() {
+async fn same_time_jobs_page_without_gap_or_repeat() {
     let server = Server::start();
     let store = open(&server).await;
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     let mut at = job("d");
     // One due time for all of several batches.
     let far = store.push(&[job("now")]).await.unwrap()[0].id().pushed_at().after(Duration::from_secs(3600));

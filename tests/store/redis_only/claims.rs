@@ -6,7 +6,7 @@ use aint_queue::job::JobId;
 use aint_queue::store::{Claim, ClaimKind, LimitDecision, MAX_BATCH, Pushed, Reap};
 
 use super::{key, open, open_plain, send};
-use crate::harness::{Master, job, unique};
+use crate::fixture::{Master, job, unique};
 use crate::support::redis::Server;
 
 fn lock(id: JobId, key: String) -> Claim {
@@ -25,11 +25,11 @@ fn number(server: &Server, command: &[&str]) -> i64 {
 }
 
 #[tokio::test]
-async fn what_dead_owners_left_of_locks_goes_with_later_claims() {
+async fn later_claims_remove_dead_owners_locks() {
     let server = Server::start();
     let store = open(&server).await;
     store.push(&vec![job("j"); MAX_BATCH]).await.unwrap();
-    let mut dying = Master::on(&store).await;
+    let mut dying = Master::join(&store).await;
     let ids: Vec<_> = dying.lease(MAX_BATCH).await.iter().map(|record| record.id).collect();
     let claims: Vec<_> = ids.iter().map(|id| lock(*id, format!("one of many {id}"))).collect();
     let answers = store.claim(&dying.owner, &claims).await.unwrap();
@@ -37,7 +37,7 @@ async fn what_dead_owners_left_of_locks_goes_with_later_claims() {
     assert_eq!(number(&server, &["ZCARD", &key("locks")]), 500);
     assert_eq!(store.reap(Reap::Owner(&dying.owner)).await.unwrap(), 500);
 
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     master.lease(MAX_BATCH).await;
     // At once free for others, however much is still there.
     assert_eq!(store.claim(&master.owner, &claims[..1]).await.unwrap(), [LimitDecision::Granted]);
@@ -52,11 +52,11 @@ async fn what_dead_owners_left_of_locks_goes_with_later_claims() {
 }
 
 #[tokio::test]
-async fn names_of_locks_that_begin_alike_are_different_locks() {
+async fn locks_with_a_common_prefix_differ() {
     let server = Server::start();
     for store in [open(&server).await, open_plain(&server).await] {
         store.push(&vec![job("j"); 5]).await.unwrap();
-        let mut master = Master::on(&store).await;
+        let mut master = Master::join(&store).await;
         let ids: Vec<_> = master.lease(5).await.iter().map(|record| record.id).collect();
         let owner = master.owner.as_str();
         let names = ["a".into(), format!("a {owner} 7"), "a\0".into(), format!("a {owner}"), "1 a".into()];
@@ -72,7 +72,7 @@ async fn names_of_locks_that_begin_alike_are_different_locks() {
 }
 
 #[tokio::test]
-async fn the_server_forgets_rates_and_keys_when_their_time_is_over() {
+async fn server_expires_rates_and_keys() {
     let server = Server::start();
     let store = open(&server).await;
     let mut timed = unique("once", "k");
@@ -82,7 +82,7 @@ async fn the_server_forgets_rates_and_keys_when_their_time_is_over() {
     assert!((86_300_000..=86_400_000).contains(&ms), "{ms}");
     assert_eq!(store.push(&[unique("once", "k")]).await.unwrap(), [Pushed::Existing(id)]);
 
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     master.lease_exactly(&[id]).await;
     let claims = vec![rate(id, 10, Duration::from_secs(3600)); 3];
     assert_eq!(store.claim(&master.owner, &claims).await.unwrap(), [LimitDecision::Granted; 3]);

@@ -7,7 +7,7 @@ use aint_queue::job::JobId;
 use aint_queue::store::{PushError, Store, StoreError};
 
 use super::{everything, key, open, send, until_it_works};
-use crate::harness::{Master, failed, job, later};
+use crate::fixture::{Master, failed, job, later};
 use crate::support::redis::Server;
 
 fn clock(server: &Server) -> u64 {
@@ -25,10 +25,10 @@ fn set_last_id(server: &Server, id: u64) {
 }
 
 #[tokio::test]
-async fn every_number_is_written_with_all_its_digits() {
+async fn numbers_keep_all_digits() {
     let server = Server::start();
     let store = open(&server).await;
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     push(&store, 50).await;
     let mut delayed = job("d");
     delayed.start = later("d", std::time::Duration::from_secs(3 * 366 * 24 * 3600)).start;
@@ -49,7 +49,7 @@ async fn every_number_is_written_with_all_its_digits() {
 }
 
 #[tokio::test]
-async fn ids_that_are_in_use_are_skipped_when_the_last_one_was_lost() {
+async fn ids_in_use_are_skipped_after_a_lost_last_id() {
     let server = Server::start();
     let store = open(&server).await;
     // As after a lost tail: jobs whose ids are ahead of the clock, and no last id.
@@ -70,7 +70,7 @@ async fn ids_that_are_in_use_are_skipped_when_the_last_one_was_lost() {
 }
 
 #[tokio::test]
-async fn a_last_id_far_ahead_of_the_clock_is_not_followed() {
+async fn last_id_far_ahead_of_clock_is_ignored() {
     let server = Server::start();
     let store = open(&server).await;
     let before = push(&store, 10).await;
@@ -89,7 +89,7 @@ async fn a_last_id_far_ahead_of_the_clock_is_not_followed() {
 }
 
 #[tokio::test]
-async fn ids_a_little_ahead_of_the_clock_make_the_push_wait() {
+async fn ids_slightly_ahead_of_clock_delay_the_push() {
     let server = Server::start();
     let store = open(&server).await;
     let ahead = clock(&server) + 1_300_000;

@@ -6,7 +6,7 @@ use aint_queue::job::{JobId, JobMeta, NewJob, Priority, UniqueUntil};
 use aint_queue::store::{Clear, Destination, JobCounts, JobState, Owner, Pushed, Reap, Store};
 
 use super::{key, open, open_plain, send};
-use crate::harness::{Master, done, end, job, unique};
+use crate::fixture::{Master, done, end, job, unique};
 use crate::support::redis::Server;
 
 const FAILED: JobId = JobId(1_795_260_847_279_671);
@@ -70,7 +70,7 @@ async fn serve(server: &Server, store: Arc<dyn Store>) {
     }
     // What a job says by options that were known already leaves the layout as it was.
     let old = store.push(&[job("old")]).await.unwrap()[0].id();
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     assert_eq!(store.reap(Reap::Owner(&Owner::named(DEAD))).await.unwrap(), 1);
     assert_eq!(layout(server), "1");
 
@@ -91,21 +91,21 @@ async fn serve(server: &Server, store: Arc<dyn Store>) {
 }
 
 #[tokio::test]
-async fn a_channel_of_layout_1_is_served() {
+async fn channel_of_layout_1_is_served() {
     let server = Server::start();
     fill(&server);
     serve(&server, open(&server).await).await;
 }
 
 #[tokio::test]
-async fn a_channel_of_layout_1_is_served_by_plain_scripts() {
+async fn channel_of_layout_1_is_served_by_plain_scripts() {
     let server = Server::start();
     fill(&server);
     serve(&server, open_plain(&server).await).await;
 }
 
 #[tokio::test]
-async fn what_layout_1_does_not_know_makes_it_layout_2_for_good() {
+async fn newer_features_upgrade_layout_1_permanently() {
     let edits: [fn(&mut JobMeta); 7] = [
         |meta| meta.priority = Priority::Low,
         |meta| (meta.unique, meta.unique_for_ms) = (Some("k".into()), Some(1)),
@@ -126,7 +126,7 @@ async fn what_layout_1_does_not_know_makes_it_layout_2_for_good() {
             edit(&mut new.meta);
             store.push(&[new]).await.unwrap();
         } else {
-            let mut master = Master::on(&store).await;
+            let mut master = Master::join(&store).await;
             let record = master.lease(1).await.remove(0);
             let to = |meta: JobMeta| Destination::Back(JobMeta { priority: Priority::High, ..meta });
             master.settle(&[end(&record, to)]).await;
@@ -141,11 +141,11 @@ async fn what_layout_1_does_not_know_makes_it_layout_2_for_good() {
 }
 
 #[tokio::test]
-async fn a_pause_without_an_end_is_that_of_earlier_versions_and_one_with_an_end_is_over_for_them_too() {
+async fn pause_is_compatible_with_earlier_versions() {
     let server = Server::start();
     let store = open(&server).await;
     let id = store.push(&[job("a")]).await.unwrap()[0].id();
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     let stored = || send(&server, &["HGET", &key("stats"), "paused"]);
     // Of an earlier version, and what no version writes.
     for text in ["1", "yes", ""] {

@@ -6,7 +6,7 @@ use aint_queue::store::{Leased, PushError, SettleConflict, Store, StoreError};
 
 use super::connect;
 use super::proxy::Proxy;
-use crate::harness::{Master, done, job, record, unique};
+use crate::fixture::{Master, done, job, record, unique};
 use crate::support::redis::{Server, at};
 
 struct Wire {
@@ -17,10 +17,10 @@ struct Wire {
 
 async fn wire() -> Wire {
     let server = Server::start();
-    let proxy = Proxy::before(server.config().port).await;
+    let proxy = Proxy::to(server.config().port).await;
     let store: Arc<dyn Store> = Arc::new(connect(&at(proxy.port())).await.unwrap());
     // Every script the tests lose a reply of is known to the server, so that it is that reply which is lost.
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     store.push(&[job("first")]).await.unwrap();
     let leased = master.lease(1).await;
     master.settle(&[done(&leased[0])]).await;
@@ -34,11 +34,11 @@ fn assert_unavailable<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
 }
 
 #[tokio::test]
-async fn a_lease_whose_reply_was_lost_is_adopted() {
+async fn lease_with_lost_reply_is_adopted() {
     let Wire { proxy, store, _server } = wire().await;
     let jobs: Vec<_> = (0..10).map(|n| job(&format!("j{n}"))).collect();
     let ids: Vec<_> = store.push(&jobs).await.unwrap().into_iter().map(|pushed| pushed.id()).collect();
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     proxy.lose_next_reply();
     assert_unavailable(master.turn(&[], 10).await);
 
@@ -53,10 +53,10 @@ async fn a_lease_whose_reply_was_lost_is_adopted() {
 }
 
 #[tokio::test]
-async fn a_settlement_whose_reply_was_lost_is_applied_once() {
+async fn settlement_with_lost_reply_is_applied_once() {
     let Wire { proxy, store, _server } = wire().await;
     store.push(&[job("a"), job("b")]).await.unwrap();
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     let leased = master.lease(2).await;
     proxy.lose_next_reply();
     assert_unavailable(master.turn(&[done(&leased[0])], 0).await);
@@ -69,7 +69,7 @@ async fn a_settlement_whose_reply_was_lost_is_applied_once() {
 }
 
 #[tokio::test]
-async fn a_push_whose_reply_was_lost_is_not_sent_again() {
+async fn push_with_lost_reply_is_not_resent() {
     let Wire { proxy, store, _server } = wire().await;
     proxy.lose_next_reply();
     let outcome = store.push(&[unique("a", "once")]).await;
@@ -81,11 +81,11 @@ async fn a_push_whose_reply_was_lost_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn many_turns_over_a_wire_that_loses_replies_settle_every_job_once() {
+async fn lossy_connection_settles_every_job_once() {
     let Wire { proxy, store, _server } = wire().await;
     let jobs: Vec<_> = (0..300).map(|n| job(&format!("j{n}"))).collect();
     store.push(&jobs).await.unwrap();
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     let (mut table, mut refused) = (std::collections::BTreeMap::new(), 0);
     for round in 0.. {
         let ends: Vec<_> = table.values().map(done).collect();

@@ -9,7 +9,7 @@ use aint_queue::store::{
 };
 
 use super::{everything, open, open_plain, send};
-use crate::harness::{Master, done, end, failed, job};
+use crate::fixture::{Master, done, end, failed, job};
 use crate::support::redis::Server;
 
 async fn only_a_push_is_refused(open: impl AsyncFn(&Server) -> Arc<dyn Store>) {
@@ -17,7 +17,7 @@ async fn only_a_push_is_refused(open: impl AsyncFn(&Server) -> Arc<dyn Store>) {
     let store = open(&server).await;
     let jobs: Vec<_> = (0..20).map(|n| job(&format!("j{n}"))).collect();
     store.push(&jobs).await.unwrap();
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     let leased = master.lease(8).await;
     send(&server, &["CONFIG", "SET", "maxmemory", "1"]);
 
@@ -45,7 +45,7 @@ async fn only_a_push_is_refused(open: impl AsyncFn(&Server) -> Arc<dyn Store>) {
         let claim = Claim { id: leased[5].id, key: "k".into(), kind };
         assert_eq!(master.claim(claim).await, LimitDecision::Granted);
     }
-    let mut other = Master::on(&store).await;
+    let mut other = Master::join(&store).await;
     assert_eq!(other.lease(1).await.len(), 1);
     assert_eq!(store.leave(&other.owner).await.unwrap(), 1);
     let seq = master.next();
@@ -66,11 +66,11 @@ async fn only_a_push_is_refused(open: impl AsyncFn(&Server) -> Arc<dyn Store>) {
 }
 
 #[tokio::test]
-async fn only_a_push_is_refused_when_memory_is_full() {
+async fn full_memory_refuses_only_pushes() {
     only_a_push_is_refused(open).await;
 }
 
 #[tokio::test]
-async fn only_a_push_is_refused_also_by_a_server_without_script_flags() {
+async fn full_memory_refuses_only_pushes_without_flags() {
     only_a_push_is_refused(open_plain).await;
 }

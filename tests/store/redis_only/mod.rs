@@ -3,7 +3,7 @@
 mod access;
 mod batches;
 mod claims;
-mod foreign;
+mod foreign_types;
 mod ids;
 mod layouts;
 mod lost_reply;
@@ -13,7 +13,7 @@ mod priorities;
 #[path = "../../support/proxy.rs"]
 mod proxy;
 mod reaper;
-mod waking;
+mod wakeups;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ async fn connect(config: &config::Redis) -> Result<RedisStore, StoreError> {
     RedisStore::connect(config, CHANNEL).await
 }
 
-/// A store on this server, as the harness wants it.
+/// A store on this server, as the fixture wants it.
 async fn open(server: &Server) -> Arc<dyn Store> {
     Arc::new(connect(&server.config()).await.unwrap())
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::proxy::Proxy;
 use super::{connect, open, send, until_blocked, until_it_works};
-use crate::harness::{Master, done, job};
+use crate::fixture::{Master, done, job};
 use crate::support::redis::{Server, at};
 
 fn assert_unavailable<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
@@ -15,11 +15,11 @@ fn assert_unavailable<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
 }
 
 #[tokio::test]
-async fn a_killed_server_is_unavailable_and_serves_again_when_it_is_back() {
+async fn killed_server_is_unavailable_until_restart() {
     let mut server = Server::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let store = open(&server).await;
     store.push(&[job("a"), job("b"), job("c")]).await.unwrap();
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     let leased = master.lease(2).await;
     server.kill();
     for _ in 0..3 {
@@ -40,7 +40,7 @@ async fn a_killed_server_is_unavailable_and_serves_again_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_wait_does_not_outlive_the_server_unnoticed() {
+async fn wait_notices_server_death() {
     let mut server = Server::start();
     let store = open(&server).await;
     let waiting = tokio::spawn({
@@ -53,9 +53,9 @@ async fn a_wait_does_not_outlive_the_server_unnoticed() {
 }
 
 #[tokio::test]
-async fn a_connection_with_a_timeout_is_never_used_again() {
+async fn timed_out_connection_is_discarded() {
     let server = Server::start();
-    let proxy = Proxy::before(server.config().port).await;
+    let proxy = Proxy::to(server.config().port).await;
     let mut config = at(proxy.port());
     config.read_write_timeout = Duration::from_secs(1);
     let store = connect(&config).await.unwrap();
@@ -72,9 +72,9 @@ async fn a_connection_with_a_timeout_is_never_used_again() {
 }
 
 #[tokio::test]
-async fn a_crowd_of_callers_opens_one_connection() {
+async fn concurrent_callers_share_one_connection() {
     let server = Server::start();
-    let proxy = Proxy::before(server.config().port).await;
+    let proxy = Proxy::to(server.config().port).await;
     let store = std::sync::Arc::new(connect(&at(proxy.port())).await.unwrap());
     send(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     let mut calls = tokio::task::JoinSet::new();
@@ -95,7 +95,7 @@ async fn a_crowd_of_callers_opens_one_connection() {
 async fn killed_connections_are_replaced() {
     let server = Server::start();
     let store = open(&server).await;
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     for _ in 0..20 {
         send(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
         until_it_works(Duration::from_secs(2), async || master.turn(&[], 0).await).await;
@@ -103,10 +103,10 @@ async fn killed_connections_are_replaced() {
 }
 
 #[tokio::test]
-async fn scripts_are_loaded_again_when_the_server_forgot_them() {
+async fn flushed_scripts_are_reloaded() {
     let server = Server::start();
     let store = open(&server).await;
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     for _ in 0..3 {
         send(&server, &["SCRIPT", "FLUSH"]);
         let id = store.push(&[job("a")]).await.unwrap()[0].id();
@@ -118,10 +118,10 @@ async fn scripts_are_loaded_again_when_the_server_forgot_them() {
 }
 
 #[tokio::test]
-async fn a_server_that_became_a_replica_is_left_until_it_is_none() {
+async fn replica_is_unavailable_until_promoted() {
     let server = Server::start();
     let store = open(&server).await;
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     send(&server, &["REPLICAOF", "127.0.0.1", "1"]);
     assert_unavailable(master.turn(&[], 1).await);
     assert_unavailable(store.pause(None).await.map(drop));
@@ -130,7 +130,7 @@ async fn a_server_that_became_a_replica_is_left_until_it_is_none() {
 }
 
 #[tokio::test]
-async fn a_server_that_wants_replicas_or_disk_is_unavailable_meanwhile() {
+async fn server_lacking_replicas_or_disk_is_unavailable() {
     let server = Server::start();
     let store = open(&server).await;
     send(&server, &["CONFIG", "SET", "min-replicas-to-write", "1"]);
@@ -140,7 +140,7 @@ async fn a_server_that_wants_replicas_or_disk_is_unavailable_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_server_busy_with_a_foreign_script_is_unavailable_meanwhile() {
+async fn server_busy_with_script_is_unavailable() {
     let server = Server::start_with(&["--lua-time-limit", "20"]);
     let store = open(&server).await;
     let mut foreign = server.connection();
@@ -164,7 +164,7 @@ async fn a_server_busy_with_a_foreign_script_is_unavailable_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_server_with_too_many_clients_is_unavailable() {
+async fn server_at_max_clients_is_unavailable() {
     let server = Server::start();
     // Opened before, as nobody gets in afterwards.
     let mut admin = server.connection();

@@ -6,7 +6,7 @@ use aint_queue::job::{JobId, NewJob, Payload, Priority, Start};
 use aint_queue::store::{Clear, JobState, Reap, Turn};
 
 use super::{key, open, open_plain, send};
-use crate::harness::{Master, job};
+use crate::fixture::{Master, job};
 use crate::support::redis::Server;
 
 fn of(priority: Priority, mut job: NewJob) -> NewJob {
@@ -14,13 +14,13 @@ fn of(priority: Priority, mut job: NewJob) -> NewJob {
     job
 }
 
-fn soon(mut job: NewJob) -> NewJob {
+fn due_soon(mut job: NewJob) -> NewJob {
     job.start = Start::After(Duration::from_micros(1));
     job
 }
 
 /// A job whose headers talk of a priority.
-fn talking() -> NewJob {
+fn job_with_misleading_text() -> NewJob {
     let mut job = job("talks");
     job.meta.headers.insert("priority".into(), "high".into());
     job.meta.headers.insert("x".into(), "\"priority\":\"high\"".into());
@@ -28,14 +28,14 @@ fn talking() -> NewJob {
 }
 
 #[tokio::test]
-async fn a_priority_is_read_from_the_meta_and_from_nothing_that_looks_like_it() {
+async fn priority_is_read_from_the_meta_only() {
     let server = Server::start();
     for store in [open(&server).await, open_plain(&server).await] {
-        let mut master = Master::on(&store).await;
+        let mut master = Master::join(&store).await;
         let jobs = [
-            soon(of(Priority::Low, talking())),
-            soon(talking()),
-            soon(of(Priority::High, job("high"))),
+            due_soon(of(Priority::Low, job_with_misleading_text())),
+            due_soon(job_with_misleading_text()),
+            due_soon(of(Priority::High, job("high"))),
             job("first"),
         ];
         let ids: Vec<_> = store.push(&jobs).await.unwrap().iter().map(|pushed| pushed.id()).collect();
@@ -44,10 +44,10 @@ async fn a_priority_is_read_from_the_meta_and_from_nothing_that_looks_like_it() 
         master.lease_exactly(&order).await;
         store.leave(&master.owner).await.unwrap();
         let order = [ids[2], ids[1], ids[3], ids[0]];
-        let mut lost = Master::on(&store).await;
+        let mut lost = Master::join(&store).await;
         lost.lease_exactly(&order).await;
         store.reap(Reap::Owner(&lost.owner)).await.unwrap();
-        let mut last = Master::on(&store).await;
+        let mut last = Master::join(&store).await;
         last.lease_exactly(&order).await;
         store.clear(Clear { reserved: true, ..Clear::default() }).await.unwrap();
         store.leave(&last.owner).await.unwrap();
@@ -55,17 +55,17 @@ async fn a_priority_is_read_from_the_meta_and_from_nothing_that_looks_like_it() 
 }
 
 #[tokio::test]
-async fn many_large_jobs_that_are_due_at_once_are_moved_in_bounded_steps() {
+async fn large_due_jobs_are_moved_in_bounded_steps() {
     let server = Server::start();
     let store = open(&server).await;
     let large = Payload::parse(format!("\"{}\"", "x".repeat(1_000_000))).unwrap();
-    let large = soon(of(Priority::Low, NewJob::new("large", large)));
+    let large = due_soon(of(Priority::Low, NewJob::new("large", large)));
     let mut ids = Vec::new();
     for _ in 0..4 {
         let batch = vec![large.clone(); 4];
         ids.extend(store.push(&batch).await.unwrap().iter().map(|pushed| pushed.id()));
     }
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     let mut leased: Vec<JobId> = Vec::new();
     let mut turns = 0;
     while leased.len() < ids.len() {
@@ -90,7 +90,7 @@ async fn many_large_jobs_that_are_due_at_once_are_moved_in_bounded_steps() {
 }
 
 #[tokio::test]
-async fn high_jobs_behind_many_tombstones_still_come_before_normal_ones() {
+async fn high_jobs_behind_tombstones_precede_normal_ones() {
     let server = Server::start();
     let store = open(&server).await;
     let mut gone = Vec::new();
@@ -101,7 +101,7 @@ async fn high_jobs_behind_many_tombstones_still_come_before_normal_ones() {
     let jobs = [job("normal"), of(Priority::High, job("high"))];
     let ids: Vec<_> = store.push(&jobs).await.unwrap().iter().map(|pushed| pushed.id()).collect();
     assert_eq!(store.discard(&gone).await.unwrap(), 4000);
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     let mut leased = Vec::new();
     for _ in 0..4 {
         leased.extend(master.lease(2).await.iter().map(|record| record.id));
@@ -111,7 +111,7 @@ async fn high_jobs_behind_many_tombstones_still_come_before_normal_ones() {
 }
 
 #[tokio::test]
-async fn an_interrupted_clear_of_every_priority_is_finished_by_the_next() {
+async fn interrupted_clear_of_priorities_is_finished_by_next() {
     let server = Server::start();
     let store = open(&server).await;
     let jobs = Priority::ALL.map(|priority| of(priority, job("j")));

@@ -8,7 +8,7 @@ use aint_queue::store::{Reap, Store, StoreError};
 use tokio::time::Instant;
 
 use super::{CHANNEL, connect, key, send};
-use crate::harness::{Master, job};
+use crate::fixture::{Master, job};
 use crate::support::redis::Server;
 
 async fn open(server: &Server, lease: Duration) -> Arc<dyn Store> {
@@ -17,11 +17,11 @@ async fn open(server: &Server, lease: Duration) -> Arc<dyn Store> {
 }
 
 #[tokio::test]
-async fn an_expired_lease_is_reaped_only_after_a_third_of_a_lease_of_unbroken_connection() {
+async fn reaper_needs_a_third_of_a_lease_connected() {
     let server = Server::start();
     let dying = open(&server, Duration::from_millis(1)).await;
     dying.push(&[job("a")]).await.unwrap();
-    let mut master = Master::on(&dying).await;
+    let mut master = Master::join(&dying).await;
     master.lease(1).await;
 
     let lease = Duration::from_millis(4500);
@@ -36,7 +36,7 @@ async fn an_expired_lease_is_reaped_only_after_a_third_of_a_lease_of_unbroken_co
 }
 
 #[tokio::test]
-async fn a_server_that_was_just_started_gives_masters_time_to_come_back() {
+async fn fresh_server_gives_masters_time_to_return() {
     let server = Server::start();
     let options = Options { reap_delay: Some(Duration::from_secs(3600)), ..Options::default() };
     let store = RedisStore::connect_with(&server.config(), CHANNEL, options).await.unwrap();
@@ -50,17 +50,17 @@ async fn a_server_that_was_just_started_gives_masters_time_to_come_back() {
 }
 
 #[tokio::test]
-async fn an_owner_that_left_and_was_interrupted_is_freed_uncounted() {
+async fn interrupted_leave_frees_jobs_uncounted() {
     let server = Server::start();
     let store: Arc<dyn Store> = Arc::new(connect(&server.config()).await.unwrap());
     store.push(&[job("a"), job("b")]).await.unwrap();
-    let mut master = Master::on(&store).await;
+    let mut master = Master::join(&store).await;
     let leased = master.lease(2).await;
     // As its leave would after its first step.
     send(&server, &["ZADD", &key("dead"), "0", master.owner.as_str()]);
     send(&server, &["ZREM", &key("owners"), master.owner.as_str()]);
     assert_eq!(store.reap(Reap::Owner(&master.owner)).await.unwrap(), 2);
-    let mut next = Master::on(&store).await;
+    let mut next = Master::join(&store).await;
     let again = next.lease(2).await;
     assert_eq!(again, leased, "in order, and lost is not raised");
 }

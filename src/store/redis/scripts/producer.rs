@@ -44,7 +44,7 @@ fn put_together() -> String {
 }
 
 #[test]
-fn the_script_for_other_languages_is_made_of_our_own() {
+fn producer_script_is_built_from_own_scripts() {
     let text = put_together();
     if std::env::var_os("UPDATE_EXAMPLES").is_some() {
         fs::write(FILE, &text).unwrap();

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 /// Masters that take part.
 pub const MASTERS: usize = 3;
-pub const FAR: Duration = Duration::from_secs(3600);
+pub const FAR_FUTURE: Duration = Duration::from_secs(3600);
 
 /// One step. Jobs are meant by the order in which they were pushed, counted around.
 #[derive(Clone, Debug)]
@@ -112,7 +112,7 @@ fn freed() -> impl Strategy<Value = Freed> {
 fn claim_kind() -> impl Strategy<Value = ClaimKind> {
     prop_oneof![
         3 => (0..4_u32).prop_map(|limit| ClaimKind::Lock { limit }),
-        1 => (1..4_u32).prop_map(|count| ClaimKind::Rate { count, per: FAR }),
+        1 => (1..4_u32).prop_map(|count| ClaimKind::Rate { count, per: FAR_FUTURE }),
     ]
 }
 
@@ -154,7 +154,7 @@ pub fn step() -> impl Strategy<Value = Step> {
             failed: failed && reserved,
             reserved: reserved && waiting
         }),
-        1 => prop_oneof![Just(None), Just(Some(FAR)), Just(Some(Duration::ZERO))].prop_map(Step::Pause),
+        1 => prop_oneof![Just(None), Just(Some(FAR_FUTURE)), Just(Some(Duration::ZERO))].prop_map(Step::Pause),
         2 => Just(Step::Resume),
         1 => job.prop_map(Step::Look),
     ]

@@ -1,0 +1,92 @@
+//! Workers of many slots that have run their number of jobs and are held up by the last of them.
+
+use std::time::Instant;
+
+use aint_queue::job::NewJob;
+use aint_queue::pool::WorkerActivity;
+use aint_queue::pool::plan::{Plan, Recycling, Scaling};
+
+use crate::fixture::{Fixture, Options, WAIT_DEADLINE, job, start_channel};
+
+/// As many jobs as a worker runs.
+const MAX_HANDLE_NUMBER: u64 = 4;
+
+/// Workers with more slots than jobs to run, whose jobs may take any time.
+fn options() -> Options {
+    let mut options = Options::new(Plan::coroutine(100, MAX_HANDLE_NUMBER));
+    options.max_execute = None;
+    options
+}
+
+fn noops(n: u64) -> Vec<NewJob> {
+    (0..n).map(|_| job("noop", "{}")).collect()
+}
+
+/// Has a worker run all its jobs but one, which does not end for this long.
+async fn occupy_workers(fixture: &Fixture, done: u64, ms: u64) {
+    fixture
+        .push(&[vec![job("sleep", &format!("{{\"ms\":{ms}}}"))], noops(MAX_HANDLE_NUMBER - 1)].concat())
+        .await;
+    fixture.until("the short ones", |s| s.done == done + MAX_HANDLE_NUMBER - 1).await;
+}
+
+/// Longer than any test.
+const BLOCKED_MS: u64 = 600_000;
+
+#[tokio::test]
+async fn short_jobs_run_while_two_workers_are_busy() {
+    let fixture = start_channel(options()).await;
+    for worker in 0..3 {
+        occupy_workers(&fixture, worker * (MAX_HANDLE_NUMBER - 1), BLOCKED_MS).await;
+    }
+    let doing: Vec<_> = fixture.report().await.pool.rows.iter().map(|row| row.state).collect();
+    let at_last_jobs = doing.iter().filter(|doing| **doing == WorkerActivity::Draining).count();
+    assert!(at_last_jobs == 3 && !doing.contains(&WorkerActivity::Busy), "{doing:?}");
+    fixture.push(&noops(3)).await;
+    let counts = fixture.until("the last ones", |s| s.done == 3 * (MAX_HANDLE_NUMBER - 1) + 3).await;
+    assert_eq!((counts.reserved, counts.failed), (3, 0), "the long ones go on");
+    fixture.stop(true).await;
+}
+
+#[tokio::test]
+async fn blocked_spent_workers_are_bounded() {
+    let mut options = options();
+    options.stop_wait = std::time::Duration::from_millis(10);
+    let fixture = start_channel(options).await;
+    for worker in 0..4 {
+        occupy_workers(
+            &fixture,
+            worker * (MAX_HANDLE_NUMBER - 1),
+            if worker == 0 { 3_000 } else { BLOCKED_MS },
+        )
+        .await;
+    }
+    fixture.push(&noops(1)).await;
+    let all = 4 * (MAX_HANDLE_NUMBER - 1) + 2;
+    let begun = Instant::now();
+    while fixture.store.status().await.unwrap().done < all {
+        let workers = fixture.report().await.pool.rows.len();
+        assert!(workers <= 4 && begun.elapsed() < WAIT_DEADLINE, "{workers} workers");
+    }
+    let counts = fixture.store.status().await.unwrap();
+    assert_eq!((counts.reserved, counts.failed), (3, 0), "nobody is interrupted for others");
+    fixture.stop(true).await;
+}
+
+#[tokio::test]
+async fn spent_workers_are_not_replaced_beyond_pool_memory() {
+    let mut options = options();
+    // One worker is there whatever it takes, and no other one fits.
+    options.recycling = Recycling { memory_limit: Some(64 << 20), ..Recycling::default() };
+    options.scaling = Scaling { memory_limit: Some(1 << 20), ..Scaling::default() };
+    let fixture = start_channel(options).await;
+    occupy_workers(&fixture, 0, 3_000).await;
+    occupy_workers(&fixture, MAX_HANDLE_NUMBER - 1, BLOCKED_MS).await;
+    fixture.push(&noops(1)).await;
+    let begun = Instant::now();
+    while fixture.store.status().await.unwrap().done < 2 * (MAX_HANDLE_NUMBER - 1) + 2 {
+        let workers = fixture.report().await.pool.rows.len();
+        assert!(workers <= 2 && begun.elapsed() < WAIT_DEADLINE, "{workers} workers");
+    }
+    fixture.stop(true).await;
+}

@@ -1,0 +1,291 @@
+//! What becomes of jobs that do not simply finish.
+
+use std::time::{Duration, Instant};
+
+use aint_queue::channel::Command;
+use aint_queue::job::{ErrorKind, FailReason};
+use aint_queue::pool::plan::Plan;
+use aint_queue::store::JobState;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::fixture::{Options, WAIT_DEADLINE, job, start_channel};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn job_failing_twice_is_done_at_third_attempt() {
+    let fixture = start_channel(Options::new(Plan::process_pool(2, 2, 0))).await;
+    fixture.push(&[job("fail", r#"{"times":2,"message":"not yet"}"#)]).await;
+    fixture.until("it is done", |s| s.done == 1).await;
+    fixture.stop(false).await;
+}
+
+#[tokio::test]
+async fn exhausted_job_is_failed_with_its_errors() {
+    let fixture = start_channel(Options::new(Plan::coroutine(10, 0))).await;
+    let ids = fixture.push(&[job("fail", r#"{"message":"never works"}"#)]).await;
+    fixture.until("it failed", |s| s.failed == 1).await;
+    let meta = fixture.get(ids[0]).await.meta;
+    assert_eq!((meta.failed, meta.attempts), (Some(FailReason::Exhausted), 3));
+    let attempts: Vec<_> = meta.errors.iter().map(|e| (e.attempt, e.message.as_str())).collect();
+    assert_eq!(attempts, [(1, "never works"), (2, "never works"), (3, "never works")]);
+    fixture.stop(false).await;
+}
+
+#[tokio::test]
+async fn timed_out_job_is_ended_and_next_starts() {
+    for plan in [Plan::PROCESS, Plan::process_pool(1, 1, 0), Plan::coroutine(8, 0)] {
+        let mut options = Options::new(plan).limit(SECOND / 2);
+        options.max_attempts = 1;
+        let fixture = start_channel(options).await;
+        let begun = Instant::now();
+        // `sleep` ends when asked, `burn` too; a shell that ignores everything is in the exec tests.
+        let ids = fixture.push(&[job("sleep", r#"{"ms":60000}"#), job("noop", "{}")]).await;
+        fixture.until("one failed, one done", |s| s.failed == 1 && s.done == 1).await;
+        assert!(begun.elapsed() < 4 * SECOND, "{plan:?} took {:?}", begun.elapsed());
+        let meta = fixture.get(ids[0]).await.meta;
+        assert_eq!((meta.failed, meta.errors[0].kind), (Some(FailReason::Timeout), ErrorKind::Timeout));
+        fixture.stop(false).await;
+    }
+}
+
+/// A worker with several slots that never answers the payload "stuck", whatever it is asked.
+const IGNORES_SIGTERM: &str = r#"
+printf '{"type":"hello","protocol":1,"slots":4}\n' >&3
+while IFS= read -r line <&3; do
+  case $line in
+    *'"payload":"stuck"'*) ;;
+    *'"type":"run"'*) run=${line#*'"run":'}; printf '{"type":"done","run":%s}\n' "${run%%,*}" >&3 ;;
+  esac
+done
+"#;
+
+#[tokio::test]
+async fn stuck_job_times_out_and_siblings_finish() {
+    let mut options = Options::new(Plan::coroutine(4, 0)).limit(SECOND / 4);
+    options.max_attempts = 1;
+    options.program = aint_queue::pool::Program::Wire(vec!["sh".into(), "-c".into(), IGNORES_SIGTERM.into()]);
+    let fixture = start_channel(options).await;
+    let mut jobs = vec![job("x", "1"); 20];
+    jobs.insert(10, job("x", "\"stuck\""));
+    let ids = fixture.push(&jobs).await;
+    fixture.until("all to end", |s| s.done == 20 && s.failed == 1).await;
+    assert_eq!(fixture.get(ids[10]).await.meta.failed, Some(FailReason::Timeout));
+    fixture.push(&vec![job("x", "2"); 20]).await;
+    fixture.until("its replacement to work", |s| s.done == 40).await;
+    assert_eq!(fixture.report().await.pids.len(), 1);
+    fixture.stop(false).await;
+}
+
+#[tokio::test]
+async fn program_ignoring_sigterm_is_killed() {
+    let script = r#"trap '' TERM; sleep 1000 & while :; do wait; done"#;
+    let mut options = Options::new(Plan::process_pool(1, 1, 0)).script(script).limit(SECOND / 2);
+    options.max_attempts = 1;
+    let fixture = start_channel(options).await;
+    let ids = fixture.push(&[job("x", "{}")]).await;
+    let begun = Instant::now();
+    fixture.until("it failed", |s| s.failed == 1).await;
+    assert!(begun.elapsed() < 3 * SECOND);
+    assert_eq!(fixture.get(ids[0]).await.meta.failed, Some(FailReason::Timeout));
+    fixture.stop(false).await;
+}
+
+#[tokio::test]
+async fn job_killing_three_workers_is_poison() {
+    for plan in [Plan::PROCESS, Plan::process_pool(2, 2, 0)] {
+        let mut options = Options::new(plan);
+        options.max_attempts = 10;
+        let fixture = start_channel(options).await;
+        let ids =
+            fixture.push(&[job("crash", "{}"), job("noop", "{}"), job("crash", r#"{"signal":11}"#)]).await;
+        fixture.until("two failed, one done", |s| s.failed == 2 && s.done == 1).await;
+        for id in [ids[0], ids[2]] {
+            let meta = fixture.get(id).await.meta;
+            assert_eq!((meta.failed, meta.crashes, meta.attempts), (Some(FailReason::Poison), 3, 3));
+        }
+        fixture.stop(false).await;
+    }
+}
+
+#[tokio::test]
+async fn crash_error_names_the_signal() {
+    let fixture = start_channel(Options::new(Plan::process_pool(1, 1, 0))).await;
+    let ids = fixture.push(&[job("crash", "{}")]).await;
+    fixture.until("it failed", |s| s.failed == 1).await;
+    let errors = fixture.get(ids[0]).await.meta.errors;
+    assert_eq!(errors[0].kind, ErrorKind::Crash);
+    assert_eq!(errors[0].message, "the worker was killed by SIGKILL without a result");
+    fixture.stop(false).await;
+}
+
+#[tokio::test]
+async fn program_without_hello_starts_with_backoff() {
+    let dir = tempfile::tempdir().unwrap();
+    let starts = dir.path().join("starts");
+    let mut options = Options::new(Plan::process_pool(1, 1, 0));
+    let script = format!("echo x >> '{}'", starts.display());
+    options.program = aint_queue::pool::Program::Wire(vec!["sh".into(), "-c".into(), script]);
+    let fixture = start_channel(options).await;
+    let ids = fixture.push(&[job("x", "{}")]).await;
+    let count = || std::fs::read_to_string(&starts).map_or(0, |text| text.lines().count());
+    // Waits of 100, 200, 400 ms lie between the first four starts.
+    let begun = Instant::now();
+    while count() < 4 {
+        assert!(begun.elapsed() < WAIT_DEADLINE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(600), "four starts took {:?}", begun.elapsed());
+    let job = fixture.get(ids[0]).await;
+    assert_eq!((job.state, job.meta.attempts), (JobState::Waiting, 0));
+    fixture.stop(false).await;
+}
+
+#[tokio::test]
+async fn crash_suspects_are_isolated_and_culprit_found() {
+    let fixture = start_channel(Options::new(Plan::coroutine(64, 0))).await;
+    let mut jobs = vec![job("sleep", r#"{"ms":150}"#); 40];
+    jobs.insert(20, job("crash", "{}"));
+    let ids = fixture.push(&jobs).await;
+    fixture.until("all but the killer done", |s| s.done == 40 && s.failed == 1).await;
+    let killer = fixture.get(ids[20]).await.meta;
+    assert_eq!((killer.failed, killer.crashes), (Some(FailReason::Poison), 3));
+    assert!(killer.suspect);
+    fixture.stop(false).await;
+}
+
+#[tokio::test]
+async fn exec_exit_codes_decide_the_outcome() {
+    let script = r#"read code; echo "code $code" >&2; exit $code"#;
+    let mut options = Options::new(Plan::process_pool(1, 2, 0)).script(script);
+    options.max_attempts = 2;
+    let fixture = start_channel(options).await;
+    let ids = fixture.push(&[job("x", "0"), job("x", "3"), job("x", "65"), job("x", "75")]).await;
+    fixture.until("three ended", |s| s.done == 1 && s.failed == 2 && s.delayed == 1).await;
+    let exhausted = fixture.get(ids[1]).await.meta;
+    assert_eq!((exhausted.failed, exhausted.attempts), (Some(FailReason::Exhausted), 2));
+    assert_eq!(exhausted.errors[0].message, "exited with 3: code 3");
+    let never = fixture.get(ids[2]).await.meta;
+    assert_eq!((never.failed, never.attempts), (Some(FailReason::Final), 1));
+    let released = fixture.get(ids[3]).await;
+    assert_eq!((released.state, released.meta.attempts), (JobState::Delayed, 0));
+    fixture.stop(false).await;
+}
+
+#[tokio::test]
+async fn exec_program_gets_job_by_env_and_stdin() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("seen");
+    let script = format!(
+        r#"{{ echo "$AINT_QUEUE_CHANNEL $AINT_QUEUE_JOB $AINT_QUEUE_JOB_ID $AINT_QUEUE_ATTEMPT $AINT_QUEUE_MAX_ATTEMPTS $AINT_QUEUE_TIMEOUT_MS"; cat; }} > '{}'"#,
+        file.display()
+    );
+    let fixture = start_channel(Options::new(Plan::PROCESS).script(&script)).await;
+    let ids = fixture.push(&[job("App\\Jobs\\Render", r#"{"page": 7}"#)]).await;
+    fixture.until("it is done", |s| s.done == 1).await;
+    let seen = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(seen, format!("default App\\Jobs\\Render {} 1 3 10000\n{{\"page\": 7}}", ids[0]));
+    fixture.stop(false).await;
+}
+
+#[tokio::test]
+async fn failed_spawn_costs_no_attempt() {
+    let mut options = Options::new(Plan::process_pool(1, 1, 0));
+    options.program = aint_queue::pool::Program::Exec(vec!["/no/such/program".into()]);
+    let fixture = start_channel(options).await;
+    let ids = fixture.push(&[job("x", "{}")]).await;
+    // Two starts fail and the job is waiting again, as it was.
+    tokio::time::sleep(SECOND / 2).await;
+    let status = fixture.until("it waits", |s| s.waiting == 1).await;
+    assert_eq!(status.failed, 0);
+    assert_eq!(fixture.get(ids[0]).await.meta.attempts, 0);
+    fixture.stop(false).await;
+}
+
+#[tokio::test]
+async fn killed_workers_job_is_leasable_at_once() {
+    let fixture = start_channel(Options::new(Plan::process_pool(1, 1, 0))).await;
+    let dir = tempfile::tempdir().unwrap();
+    drop(dir);
+    fixture.push(&[job("sleep", r#"{"ms":400}"#)]).await;
+    fixture.until("it runs", |s| s.reserved == 1).await;
+    let pid = worker_pid(&fixture).await;
+    let killed = Instant::now();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    fixture.until("it is done", |s| s.done == 1).await;
+    let took = killed.elapsed();
+    assert!(took < SECOND * 3 / 2, "the job ran again and took 400 ms of {took:?}");
+    fixture.stop(false).await;
+}
+
+async fn worker_pid(fixture: &crate::fixture::Fixture) -> i32 {
+    let begun = Instant::now();
+    loop {
+        let report = fixture.report().await;
+        if let Some(worker) = report.pids.first() {
+            return *worker;
+        }
+        assert!(begun.elapsed() < WAIT_DEADLINE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn stop_finishes_runs_and_releases_the_rest() {
+    let fixture = start_channel(Options::new(Plan::process_pool(1, 1, 0))).await;
+    fixture.push(&vec![job("sleep", r#"{"ms":300}"#); 5]).await;
+    fixture.until("one runs", |s| s.reserved == 1).await;
+    let store = std::sync::Arc::clone(&fixture.store);
+    let stopped = fixture.stop(false).await;
+    let status = store.status().await.unwrap();
+    assert!(stopped.settled);
+    assert_eq!((status.done + status.waiting, status.reserved), (5, 0));
+    assert!(status.done >= 1);
+}
+
+#[tokio::test]
+async fn forced_stop_releases_runs_uncounted() {
+    let fixture = start_channel(Options::new(Plan::coroutine(8, 0))).await;
+    let ids = fixture.push(&vec![job("sleep", r#"{"ms":60000}"#); 5]).await;
+    fixture.until("all run", |s| s.reserved == 5).await;
+    let store = std::sync::Arc::clone(&fixture.store);
+    let begun = Instant::now();
+    let stopped = fixture.stop(true).await;
+    assert!(begun.elapsed() < 2 * SECOND);
+    assert_eq!((stopped.handed_back, stopped.settled), (5, true));
+    let status = store.status().await.unwrap();
+    assert_eq!((status.waiting, status.reserved), (5, 0));
+    assert_eq!(store.get(ids[0]).await.unwrap().unwrap().meta.attempts, 0);
+}
+
+#[tokio::test]
+async fn guardian_death_costs_no_attempt() {
+    let fixture = start_channel(Options::new(Plan::process_pool(1, 1, 0))).await;
+    let ids = fixture.push(&[job("sleep", r#"{"ms":500}"#)]).await;
+    fixture.until("it runs", |s| s.reserved == 1).await;
+    let worker = worker_pid(&fixture).await;
+    let stat = std::fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
+    let guardian: i32 = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+    kill(Pid::from_raw(guardian), Signal::SIGKILL).unwrap();
+    let record = fixture.get(ids[0]).await;
+    assert_eq!(record.meta.attempts, 0);
+    fixture.until("it is done", |s| s.done == 1).await;
+    fixture.stop(false).await;
+}
+
+#[tokio::test]
+async fn second_stop_joins_first_unless_forced() {
+    let sleeper = |ms: u64| [job("sleep", &format!("{{\"ms\":{ms}}}"))];
+    for (ms, force) in [(1_000, false), (600_000, true)] {
+        let fixture = start_channel(Options::new(Plan::process_pool(1, 1, 0))).await;
+        fixture.push(&sleeper(ms)).await;
+        fixture.until("it runs", |s| s.reserved == 1).await;
+        fixture.commands.send(Command::Stop { force: false }).await.unwrap();
+        let store = std::sync::Arc::clone(&fixture.store);
+        let stopped = fixture.stop(force).await;
+        assert!(stopped.jobs_settled && stopped.settled);
+        let done = store.status().await.unwrap().done;
+        assert_eq!((stopped.handed_back, done), if force { (1, 0) } else { (0, 1) });
+    }
+}

@@ -1,0 +1,182 @@
+//! One of three workers does what no worker should. It harms the jobs it has, at most, and nobody else's.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::fixture::{Counts, Fixture, Master, until};
+
+const JOBS: u64 = 300;
+
+/// What came of the jobs of a channel of which one worker is bad.
+struct Outcome {
+    fixture: Fixture,
+    master: Master,
+    counts: Counts,
+}
+
+fn with_bad_worker(behaviour: &str) -> Outcome {
+    let fixture = Fixture::sqlite(&format!(
+        r#"
+[channels.default]
+backoff = {{ kind = "fixed", base = 0.05 }}
+[channels.default.worker]
+type = "process-pool"
+command = ["python3", "adversary.py", "{behaviour}"]
+min_worker_number = 3
+max_worker_number = 3
+max_execute_seconds = 1
+"#
+    ));
+    fixture.write("adversary.py", include_str!("adversary.py"));
+    let master = fixture.listen(&[]);
+    until("all three workers", || (idle(&fixture) == 3).then_some(()));
+    let begun = Instant::now();
+    fixture.push_lines("default", (0..JOBS).map(|n| format!(r#"{{"job":"x","payload":{n}}}"#)));
+    // Two good workers need 5 ms for each: what the bad one does not hold is done long before its time is up.
+    until("the jobs of the good workers", || {
+        let (effects, given) = (numbers(&fixture, "effects"), numbers(&fixture, "given"));
+        let mine: HashSet<_> = effects.iter().chain(&given).collect();
+        // Under load its time may be up first; then a good one has its job too.
+        (mine.len() as u64 >= JOBS - unread(behaviour)).then_some(())
+    });
+    assert!(begun.elapsed() < Duration::from_secs(30), "{behaviour}: it took {:?}", begun.elapsed());
+    let counts = fixture.until("default", "every job to end", |c| c.done + c.failed == JOBS);
+    Outcome { fixture, master, counts }
+}
+
+/// How many jobs are aboard the bad worker without its knowledge.
+fn unread(behaviour: &str) -> u64 {
+    u64::from(behaviour == "never_reads")
+}
+
+fn idle(fixture: &Fixture) -> u64 {
+    let metrics = fixture.ok(&["queue:status", "--metrics"]);
+    let line = r#"aint_queue_workers{channel="default",state="idle"} "#;
+    metrics.lines().find_map(|l| l.strip_prefix(line)).map_or(0, |n| n.parse().unwrap())
+}
+
+fn numbers(fixture: &Fixture, file: &str) -> Vec<u64> {
+    let text = fs::read_to_string(fixture.file(file)).unwrap_or_default();
+    // The last line may be on its way.
+    text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')?.parse().ok()).collect()
+}
+
+impl Outcome {
+    fn log(&self) -> Vec<serde_json::Value> {
+        let log = self.master.log();
+        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))).collect()
+    }
+
+    /// The process ids that a warning blames.
+    fn failed_jobs(&self) -> BTreeSet<u64> {
+        let log = self.log();
+        let warnings = log.iter().filter(|line| line["level"] == "WARN");
+        warnings.filter_map(|line| line["pid"].as_u64()).collect()
+    }
+
+    /// Whoever the bad worker was not given has run exactly once, and only the bad worker is failed_jobs.
+    fn assert_no_other_harm(self) -> Self {
+        let (effects, given) = (numbers(&self.fixture, "effects"), numbers(&self.fixture, "given"));
+        let mut once = HashSet::new();
+        for n in &effects {
+            assert!(once.insert(*n), "{n} was run twice by workers that do as they should");
+        }
+        let lost: Vec<_> = (0..JOBS).filter(|n| !once.contains(n) && !given.contains(n)).collect();
+        assert!(lost.is_empty(), "never run: {lost:?}");
+        let bad: BTreeSet<u64> = numbers(&self.fixture, "pids").into_iter().collect();
+        assert!(
+            self.failed_jobs().is_subset(&bad),
+            "{:?} are failed_jobs, {bad:?} were bad",
+            self.failed_jobs()
+        );
+        assert_eq!(self.counts.total, JOBS);
+        self
+    }
+
+    /// No job failed.
+    fn all_done(self) -> Self {
+        assert_eq!(self.counts.done, JOBS, "{}", self.master.log());
+        self
+    }
+
+    fn ends(self) {
+        assert!(self.master.stop().success());
+    }
+}
+
+#[test]
+fn worker_printing_fake_frames() {
+    let outcome = with_bad_worker("look_alikes").assert_no_other_harm().all_done();
+    assert_eq!(outcome.failed_jobs(), BTreeSet::new());
+    outcome.ends();
+}
+
+#[test]
+fn worker_dying_within_a_frame() {
+    with_bad_worker("half_a_frame").assert_no_other_harm().ends();
+}
+
+#[test]
+fn worker_settling_foreign_runs() {
+    let outcome = with_bad_worker("others_runs").assert_no_other_harm();
+    assert!(!outcome.failed_jobs().is_empty());
+    outcome.ends();
+}
+
+#[test]
+fn worker_settling_twice() {
+    let outcome = with_bad_worker("twice").assert_no_other_harm().all_done();
+    assert!(!outcome.failed_jobs().is_empty());
+    outcome.ends();
+}
+
+#[test]
+fn worker_settling_at_its_timeout() {
+    with_bad_worker("late").assert_no_other_harm().ends();
+}
+
+#[test]
+fn worker_sending_a_huge_line() {
+    let outcome = with_bad_worker("huge_line").assert_no_other_harm();
+    assert!(!outcome.failed_jobs().is_empty());
+    outcome.ends();
+}
+
+#[test]
+fn worker_sending_an_endless_line() {
+    let outcome = with_bad_worker("endless_line").assert_no_other_harm();
+    assert!(!outcome.failed_jobs().is_empty());
+    outcome.ends();
+}
+
+#[test]
+fn worker_logging_endlessly() {
+    with_bad_worker("chatter").assert_no_other_harm().ends();
+}
+
+#[test]
+fn worker_never_reading_responses() {
+    let outcome = with_bad_worker("asks_and_never_reads").assert_no_other_harm();
+    assert!(!outcome.failed_jobs().is_empty());
+    let status = fs::read_to_string(format!("/proc/{}/status", outcome.master.pid())).unwrap();
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
+    let most: u64 = most.strip_suffix(" kB").unwrap().parse().unwrap();
+    assert!(most < 64 << 10, "the master took {most} KiB");
+    outcome.ends();
+}
+
+#[test]
+fn worker_hanging_within_a_line() {
+    with_bad_worker("half_a_line_and_silence").assert_no_other_harm().ends();
+}
+
+#[test]
+fn worker_closing_its_socket() {
+    with_bad_worker("closed_socket").assert_no_other_harm().ends();
+}
+
+#[test]
+fn worker_never_reading() {
+    with_bad_worker("never_reads").assert_no_other_harm().ends();
+}

@@ -1,0 +1,168 @@
+//! kill -9 of everything: nothing stays behind, nothing is lost, work goes on.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::fixture::{Fixture, until};
+use crate::timeouts::{mark, spawned_tree, survivors, tree_script};
+
+const TREE: &str = "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"./tree.sh\"]\nprotocol = \"exec\"\nmin_worker_number = 1\nmax_execute_seconds = 0\n";
+
+fn kill_9(pid: i32) -> Instant {
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    Instant::now()
+}
+
+/// How long it takes until nothing of the tree is left.
+fn gone(mark: &str, since: Instant) -> Duration {
+    until("the tree to be gone", || survivors(mark).is_empty().then(|| since.elapsed()))
+}
+
+#[test]
+fn killed_workers_tree_is_killed() {
+    let mark = mark();
+    let fixture = Fixture::sqlite(TREE);
+    fixture.write("tree.sh", &tree_script(&mark));
+    let master = fixture.listen(&[]);
+    // Held back after its first crash, so that only one tree grows.
+    fixture.push("x", "{}", &["--max-attempts", "1"]);
+    spawned_tree(&mark);
+    let killed = kill_9(master.workers()[0]);
+    assert!(gone(&mark, killed) < Duration::from_millis(500));
+    fixture.until("default", "the crash to be settled", |c| c.failed == 1);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn killed_guardians_trees_die_and_work_continues() {
+    let mark = mark();
+    let fixture = Fixture::sqlite(TREE);
+    fixture.write("tree.sh", &tree_script(&mark));
+    let master = fixture.listen(&[]);
+    let id = fixture.push("x", "{}", &[]);
+    let before = spawned_tree(&mark);
+    let guardian = master.guardian();
+    kill_9(guardian);
+    until("the old tree to be gone", || {
+        let left = survivors(&mark);
+        before.iter().all(|pid| !left.contains(pid)).then_some(())
+    });
+    // The job runs again, uncounted, under a new guardian.
+    spawned_tree(&mark);
+    assert_ne!(master.guardian(), guardian);
+    assert_eq!(fixture.json(&["queue:show", &id.to_string()])["attempts"], 0);
+    assert!(master.force_stop().success());
+    assert_eq!(survivors(&mark), [0i32; 0]);
+}
+
+#[test]
+fn killed_masters_trees_die_within_100_ms() {
+    let mark = mark();
+    let fixture = Fixture::sqlite(TREE);
+    fixture.write("tree.sh", &tree_script(&mark));
+    let master = fixture.listen(&[]);
+    fixture.push("x", "{}", &[]);
+    spawned_tree(&mark);
+    let guardian = master.guardian();
+    let killed = kill_9(master.pid());
+    // Looked at through the guardian, which is gone last: reading all of /proc takes longer than it lives.
+    let took = until("the guardian to be gone", || {
+        let alive = kill(Pid::from_raw(guardian), None).is_ok() && !is_zombie(guardian);
+        (!alive).then(|| killed.elapsed())
+    });
+    assert!(took < Duration::from_millis(100), "it took {took:?}");
+    assert_eq!(survivors(&mark), [0i32; 0]);
+    drop(master);
+}
+
+fn is_zombie(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
+}
+
+/// Nanoseconds since 1970, as `date +%s%N` prints them.
+fn now() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()
+}
+
+#[test]
+fn killed_workers_job_reruns_within_100_ms() {
+    let fixture = Fixture::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nprotocol = \"exec\"\ncommand = [\"sh\", \"-c\", \"date +%s%N >> begins; sleep 0.2\"]\nmin_worker_number = 1\n",
+    );
+    let master = fixture.listen(&[]);
+    let begins = || -> Vec<u128> {
+        let text = std::fs::read_to_string(fixture.file("begins")).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    };
+    // The machine may be busy with other tests; the quickest of five is what the master makes of it.
+    let took = (1..=5).map(|round| {
+        fixture.push("x", "{}", &[]);
+        until("the run to begin", || (begins().len() == 2 * round - 1).then_some(()));
+        let killed = now();
+        kill_9(master.workers()[0]);
+        let again = until("the run to begin again", || begins().get(2 * round - 1).copied());
+        fixture.until("default", "it to be done", |c| c.done == round as u64);
+        Duration::from_nanos(u64::try_from(again.saturating_sub(killed)).unwrap())
+    });
+    let took: Vec<_> = took.collect();
+    assert!(took.iter().min().unwrap() < &Duration::from_millis(100), "{took:?}");
+    assert!(master.stop().success());
+}
+
+#[test]
+fn next_master_serves_within_a_second_of_a_kill() {
+    let fixture = Fixture::sqlite("[channels.default.worker]\ntype = \"coroutine\"\n");
+    let master = fixture.listen(&[]);
+    let lines = (0..500).map(|_| r#"{"job":"sleep","payload":{"ms":200}}"#.to_owned());
+    fixture.push_lines("default", lines);
+    fixture.until("default", "jobs to run", |c| c.reserved > 0);
+    master.kill();
+    let begun = Instant::now();
+    let next = fixture.listen(&[]);
+    assert!(begun.elapsed() < Duration::from_secs(1), "it took {:?}", begun.elapsed());
+    let counts = fixture.until("default", "all done", |c| c.done == 500);
+    assert_eq!((counts.failed, counts.total), (0, 500));
+    assert!(next.stop().success());
+}
+
+#[test]
+fn jobs_survive_repeated_master_kills() {
+    let fixture = Fixture::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 3\nmax_worker_number = 3\n",
+    );
+    fixture.push_lines("default", (0..300).map(|_| r#"{"job":"sleep","payload":{"ms":5}}"#.to_owned()));
+    let mut done = 0;
+    for round in 1..=4 {
+        let master = fixture.listen(&[]);
+        done = fixture.until("default", "progress", |c| c.done >= done + 20).done;
+        master.kill();
+        let counts = fixture.counts("default");
+        assert_eq!(counts.total, 300, "round {round}");
+    }
+    let master = fixture.listen(&[]);
+    let counts = fixture.until("default", "all done", |c| c.done + c.failed == 300);
+    assert_eq!(counts.failed, 0);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn killed_master_and_guardian_leave_no_process() {
+    let mark = mark();
+    let fixture = Fixture::sqlite(TREE);
+    fixture.write("tree.sh", &tree_script(&mark));
+    let master = fixture.listen(&[]);
+    fixture.push("x", "{}", &[]);
+    let before = spawned_tree(&mark);
+    let guardian = master.guardian();
+    // Stopped first, so that it cannot do its work between the two kills.
+    kill(Pid::from_raw(guardian), Signal::SIGSTOP).unwrap();
+    kill_9(master.pid());
+    kill_9(guardian);
+    master.wait();
+    let next = fixture.listen(&[]);
+    let left = survivors(&mark);
+    assert!(before.iter().all(|pid| !left.contains(pid)), "swept: {before:?} left: {left:?}");
+    assert!(next.force_stop().success());
+}

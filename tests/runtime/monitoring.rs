@@ -1,0 +1,95 @@
+//! Snapshots, metrics, single runs.
+
+use crate::fixture::{Fixture, text, until};
+
+#[test]
+fn snapshot_command_gets_json_and_may_fail() {
+    let fixture = Fixture::sqlite(
+        r#"
+[channels.default.worker]
+type = "process-pool"
+min_worker_number = 1
+[channels.default.job_snapshot]
+interval = 1
+handler = [
+  { type = "command", command = ["sh", "-c", "exit 3"] },
+  { type = "command", command = ["sh", "-c", "cat >> snapshots"] },
+  { type = "log" },
+]
+"#,
+    );
+    let master = fixture.listen(&[]);
+    fixture.push("noop", "{}", &[]);
+    fixture.until("default", "the job", |c| c.done == 1);
+    let snapshot = until("a snapshot with the job", || {
+        let all = std::fs::read_to_string(fixture.file("snapshots")).unwrap_or_default();
+        let all = all.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        all.into_iter().find(|snapshot| snapshot["done"] == 1)
+    });
+    assert_eq!(snapshot["channel"], "default");
+    assert_eq!(snapshot["total"], 1);
+    assert!(snapshot["at"].as_str().unwrap().ends_with('Z'), "{snapshot}");
+    until("the log handler", || master.log().contains("\"message\":\"snapshot\"").then_some(()));
+    until("the failing handler", || master.log().contains("exited with 3").then_some(()));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn metrics_count_runs_and_depths() {
+    let fixture =
+        Fixture::sqlite("[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n");
+    let master = fixture.listen(&[]);
+    fixture.push("noop", "{}", &[]);
+    fixture.push("fail", r#"{"final":true}"#, &[]);
+    fixture.until("default", "both to end", |c| c.done == 1 && c.failed == 1);
+    let metrics = fixture.ok(&["queue:status", "--metrics"]);
+    for line in [
+        r#"aint_queue_runs_total{channel="default",outcome="done"} 1"#,
+        r#"aint_queue_runs_total{channel="default",outcome="failed"} 1"#,
+        r#"aint_queue_jobs{channel="default",state="failed"} 1"#,
+        r#"aint_queue_jobs_settled{channel="default",how="done"} 1"#,
+        r#"aint_queue_workers{channel="default",state="idle"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in:\n{metrics}");
+    }
+    assert!(master.stop().success());
+    // Without a master the depths are still there to scrape.
+    let metrics = fixture.ok(&["queue:status", "--metrics"]);
+    assert!(metrics.contains(r#"aint_queue_jobs{channel="default",state="failed"} 1"#), "{metrics}");
+}
+
+#[test]
+fn status_reports_failing_worker_starts() {
+    let fixture = Fixture::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\ncommand = [\"sh\", \"-c\", \"exit 7\"]\n",
+    );
+    let master = fixture.listen(&[]);
+    let error = until("the trouble to be told", || {
+        let status = fixture.json(&["queue:status"]);
+        status["worker_error"].as_str().map(str::to_owned)
+    });
+    assert_eq!(error, "it exited with 7 before it was ready");
+    assert!(fixture.ok(&["queue:status"]).contains("No worker can be started: it exited with 7"));
+    assert!(master.stop().success());
+    assert!(fixture.json(&["queue:status"])["worker_error"].is_null());
+}
+
+#[test]
+fn queue_run_runs_one_job() {
+    let fixture = Fixture::sqlite("[channels.default.worker]\ntype = \"process-pool\"\n");
+    assert!(fixture.ok(&["queue:run"]).contains("No job is waiting"));
+    let first = fixture.push("fail", r#"{"message":"no luck"}"#, &["--max-attempts", "1"]);
+    let second = fixture.push("echo", r#"{"message":"hello"}"#, &[]);
+    let output = fixture.run(&["queue:run", "--id", &second.to_string()]);
+    assert!(output.status.success());
+    assert_eq!(text(&output.stdout), format!("Job {second} is done.\n"));
+    assert!(text(&output.stderr).contains("hello"), "what the job prints is shown");
+    let output = fixture.run(&["queue:run"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("no luck"));
+    let counts = fixture.counts("default");
+    assert_eq!((counts.done, counts.failed, counts.waiting, counts.reserved), (1, 1, 0, 0));
+    // A failed job can be run by its number too.
+    assert_eq!(fixture.run(&["queue:run", "--id", &first.to_string()]).status.code(), Some(1));
+    assert_eq!(fixture.run(&["queue:run", "--id", "12345"]).status.code(), Some(1));
+}

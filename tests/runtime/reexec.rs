@@ -1,0 +1,242 @@
+//! A master above its own `memory_limit` begins anew: the same process, the same locks, nothing lost.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::fixture::{Fixture, Master, text, until};
+use crate::redis::Server;
+
+/// Smaller than any master with this many channels.
+const LIMIT: &str = "memory_limit = 16\n";
+
+fn channels(n: usize) -> String {
+    let mut text =
+        format!("{LIMIT}[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\n");
+    for i in 0..n {
+        text.push_str(&program(i));
+    }
+    text
+}
+
+fn program(i: usize) -> String {
+    format!("[channels.c{i}.worker]\ntype = \"process\"\ncommand = [\"true\"]\n")
+}
+
+/// Takes a channel out of the configuration.
+fn undeclare(fixture: &Fixture, channel: usize) {
+    let config = fs::read_to_string(fixture.file("aint-queue.toml")).unwrap();
+    assert!(config.contains(&program(channel)));
+    fixture.write("aint-queue.toml", &config.replace(&program(channel), ""));
+}
+
+fn times(master: &Master, words: &str) -> usize {
+    master.log().matches(words).count()
+}
+
+fn start_time(pid: i32) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat[stat.rfind(')').unwrap() + 2..].split(' ').nth(19).unwrap().to_owned()
+}
+
+#[test]
+fn reexec_drains_and_keeps_pid_locks_and_jobs() {
+    let fixture = Fixture::sqlite(&channels(30));
+    let master = fixture.listen(&["--all"]);
+    let (pid, born, guardian) = (master.pid(), start_time(master.pid()), master.guardian());
+    fixture.push_lines("default", (0..400).map(|_| r#"{"job":"sleep","payload":{"ms":40}}"#.to_owned()));
+    // One channel is stopped for good before, and is no part of the configuration any more.
+    fixture.ok(&["queue:stop", "-t", "c7"]);
+    undeclare(&fixture, 7);
+    // All the time nobody else can become master, and the pid file says who is.
+    until("it to begin anew", || {
+        let rival = fixture.run(&["queue:listen", "-t", "default"]);
+        assert_eq!(rival.status.code(), Some(3), "{}", text(&rival.stderr));
+        let written = fs::read_to_string(fixture.file("run/default-master.pid")).unwrap();
+        assert_eq!(written.trim(), pid.to_string());
+        (times(&master, "\"message\":\"listening\"") == 2).then_some(())
+    });
+    assert_eq!(times(&master, "the master needs more than its memory_limit"), 1, "the log says why");
+    assert_eq!(start_time(pid), born, "it is the same process");
+    assert_ne!(master.guardian(), guardian, "its guardian is a new one");
+    let counts = fixture.until("default", "all to be done", |c| c.done + c.failed == 400);
+    assert_eq!((counts.done, counts.total), (400, 400));
+    assert!(!fixture.file("run/c7-master.pid").exists(), "what was stopped stays so");
+    assert_eq!(fixture.json(&["queue:status", "-t", "c8"])["pid"], pid);
+
+    // A limit that no fresh master keeps is no loop.
+    until("the last word about it", || {
+        (times(&master, "a fresh master needs more than memory_limit") == 1).then_some(())
+    });
+    assert_eq!(times(&master, "\"message\":\"listening\""), 2);
+    assert!(master.stop().success());
+    let left: Vec<_> = fs::read_dir(fixture.file("run")).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert!(left.iter().all(|name| name.to_str().unwrap().ends_with("-master.lock")), "{left:?}");
+}
+
+#[test]
+fn stop_during_reexec_drain_finishes_runs() {
+    let fixture = Fixture::sqlite(&channels(30));
+    let master = fixture.listen(&["--all"]);
+    fixture.push("sleep", r#"{"ms":9000}"#, &[]);
+    until("it to drain", || (times(&master, "beginning anew") == 1).then_some(()));
+    master.signal(Signal::SIGTERM);
+    let log = master.log_path();
+    assert!(master.wait().success());
+    let log = fs::read_to_string(log).unwrap();
+    assert_eq!(log.matches("\"message\":\"listening\"").count(), 1, "{log}");
+    let counts = fixture.counts("default");
+    assert_eq!((counts.done, counts.reserved), (1, 0), "it was not killed by what is the first stop");
+    assert!(!fixture.file("run/default-master.pid").exists());
+}
+
+#[test]
+fn reexec_is_refused_for_an_invalid_config() {
+    let fixture = Fixture::sqlite(&channels(30));
+    let master = fixture.listen(&["--all"]);
+    let config = fs::read_to_string(fixture.file("aint-queue.toml")).unwrap();
+    fixture.write("aint-queue.toml", "this is no configuration");
+    until("the refusal", || (times(&master, "does not begin anew now") == 1).then_some(()));
+    fixture.write("aint-queue.toml", &config);
+    fixture.push("noop", "{}", &[]);
+    fixture.until("default", "service to go on", |c| c.done == 1);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn reexec_is_refused_without_a_channels_program() {
+    let worker = "[channels.w.worker]\ntype = \"process\"\ncommand = [\"./w.sh\"]\n";
+    let fixture = Fixture::sqlite(&format!("{}{worker}", channels(30)));
+    let script = "#!/bin/sh\nexit 0\n";
+    fixture.write("w.sh", script);
+    let master = fixture.listen(&["--all"]);
+    fs::remove_file(fixture.file("w.sh")).unwrap();
+    until("the refusal", || (times(&master, "does not begin anew now") == 1).then_some(()));
+    let log = master.log();
+    assert!(log.contains("could not find the program of channel \\\"w\\\"") && log.contains("w.sh"), "{log}");
+    fixture.write("w.sh", script);
+    fixture.push("noop", "{}", &[]);
+    fixture.until("default", "service to go on", |c| c.done == 1);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn stopped_undeclared_channel_does_not_block_reexec() {
+    let fixture = Fixture::sqlite(&channels(30));
+    let names: Vec<_> = (0..30).map(|i| format!("-tc{i}")).collect();
+    let mut names: Vec<_> = names.iter().map(String::as_str).collect();
+    names.push("-tdefault");
+    let master = fixture.listen(&names);
+    fixture.ok(&["queue:stop", "-t", "c7"]);
+    undeclare(&fixture, 7);
+    until("it to begin anew", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
+    assert_eq!(fixture.json(&["queue:status", "-t", "c8"])["pid"], master.pid());
+    assert!(master.stop().success());
+}
+
+/// A fixture whose first channel is on a server of its own.
+fn fixture_with_redis_channel(server: &Server) -> Fixture {
+    let port = server.config().port;
+    let redis =
+        format!(r#"driver = {{ type = "redis", connection = {{ host = "127.0.0.1", port = {port} }} }}"#);
+    let slow = "[channels.slow.worker]\ntype = \"process\"\ncommand = [\"sleep\", \"8\"]\n";
+    Fixture::sqlite(&format!("{}{slow}[channels.default]\n{redis}\n", channels(30)))
+}
+
+#[test]
+fn reexec_waits_for_store_and_serves_other_channels() {
+    let mut server = Server::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let fixture = fixture_with_redis_channel(&server);
+    let master = fixture.listen(&["--all"]);
+    fixture.push("sleep", r#"{"ms":7000}"#, &[]);
+    fixture.until("default", "it to run", |c| c.reserved == 1);
+    until("it to drain", || (times(&master, "beginning anew") == 1).then_some(()));
+    server.kill();
+    until("it to begin anew", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
+    fixture.push("x", "{}", &["-t", "c0"]);
+    fixture.until("c0", "another channel to go on", |c| c.done == 1);
+    until("a word in the log", || {
+        let log = master.log();
+        let again = log.rfind("\"message\":\"listening\"").unwrap();
+        log[again..].contains("not available").then_some(())
+    });
+    let looked = fixture.run(&["queue:status"]);
+    assert_eq!(looked.status.code(), Some(5), "{}", text(&looked.stderr));
+    let shown = text(&looked.stdout);
+    assert!(shown.contains(&format!("is running, pid {}.", master.pid())), "{shown}");
+    assert!(shown.contains("The master says of it: "), "{shown}");
+
+    server.restart();
+    let back = Instant::now();
+    fixture.push("noop", "{}", &[]);
+    fixture.until("default", "a job after the store is back", |c| c.done >= 1);
+    assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
+    let counts = fixture.until("default", "the job whose end nobody has heard", |c| c.done == 2);
+    assert_eq!((counts.failed, counts.total), (0, 2));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn stop_after_reexec_works_during_store_outage() {
+    let mut server = Server::start();
+    let fixture = fixture_with_redis_channel(&server);
+    let master = fixture.listen(&["--all"]);
+    // It is another channel that takes its time.
+    fixture.push("x", "{}", &["-t", "slow"]);
+    until("it to drain", || (times(&master, "beginning anew") == 1).then_some(()));
+    until("the channel to have drained", || {
+        let ended = |line: &str| line.contains("channel stopped") && line.contains("\"default\"");
+        master.log().lines().any(ended).then_some(())
+    });
+    server.kill();
+    until("it to begin anew", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
+    assert!(master.stop().success());
+    let left: Vec<_> = fs::read_dir(fixture.file("run")).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert!(left.iter().all(|name| name.to_str().unwrap().ends_with("-master.lock")), "{left:?}");
+    server.restart();
+    let next = fixture.listen(&["--all"]);
+    assert!(next.stop().success());
+}
+
+#[test]
+fn drained_channel_can_be_stopped_for_good() {
+    let fixture = Fixture::sqlite(&channels(1));
+    let master = fixture.listen(&["--all"]);
+    fixture.push("sleep", r#"{"ms":8000}"#, &[]);
+    until("the idle channel to have drained", || {
+        let log = master.log();
+        let ended = |line: &str| line.contains("channel stopped") && line.contains("\"c0\"");
+        log.lines().any(ended).then_some(())
+    });
+    assert_eq!(times(&master, "\"message\":\"listening\""), 1, "the other one drains");
+    fixture.ok(&["queue:stop", "-t", "c0"]);
+    assert_eq!(fixture.json(&["queue:status", "-t", "c0"])["running"], false);
+    fixture.until("default", "the job", |c| c.done == 1);
+    assert_eq!(fixture.json(&["queue:status"])["pid"], master.pid());
+    assert!(master.stop().success());
+}
+
+#[test]
+fn only_main_thread_takes_signals_during_reexec() {
+    let fixture = Fixture::sqlite(&format!("{}\n[http]\nlisten = \"127.0.0.1:0\"\n", channels(0)));
+    let master = fixture.listen(&[]);
+    fixture.push("noop", "{}", &[]);
+    fixture.until("default", "a job", |c| c.done == 1);
+    let mut threads = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{}/task", master.pid())).unwrap().flatten() {
+        let read = |name: &str| fs::read_to_string(thread.path().join(name)).unwrap_or_default();
+        let status = read("status");
+        let Some(blocked) = status.lines().find_map(|line| line.strip_prefix("SigBlk:")) else { continue };
+        let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
+        let takes = [Signal::SIGTERM, Signal::SIGUSR1].iter().any(|s| blocked >> (*s as i32 - 1) & 1 == 0);
+        if thread.file_name().to_str() != Some(&master.pid().to_string()) {
+            threads.push((read("comm").trim().to_owned(), takes));
+        }
+    }
+    for name in ["http", "sqlite-write"] {
+        assert!(threads.iter().any(|(thread, _)| thread == name), "no {name} in {threads:?}");
+    }
+    assert!(threads.iter().all(|(_, takes)| !takes), "{threads:?}");
+    assert!(master.stop().success());
+}

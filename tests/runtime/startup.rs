@@ -1,0 +1,119 @@
+//! Starts that are refused: a clear message, the right exit code, nothing half-started.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::fixture::{Fixture, text, with_command};
+use crate::redis::free_port;
+
+const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
+
+/// A start that must be refused; answers its message.
+fn refused(fixture: &Fixture, code: i32) -> String {
+    let output = fixture.run(&["queue:listen"]);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    assert!(message.contains("error: could not "), "{message}");
+    let here = fixture.path().to_str().unwrap();
+    assert_eq!(with_command(here), [0i32; 0], "nothing is left running");
+    assert!(!fixture.file("run/default-master.pid").exists());
+    message
+}
+
+#[test]
+fn second_master_names_the_first() {
+    let fixture = Fixture::sqlite(POOL);
+    let master = fixture.listen(&[]);
+    let output = fixture.run(&["queue:listen"]);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{message}");
+    assert!(message.contains(&master.pid().to_string()), "{message}");
+    assert!(master.stop().success());
+}
+
+#[test]
+fn run_dir_that_is_a_file_is_refused() {
+    let fixture = Fixture::sqlite(POOL);
+    fs::write(fixture.file("run"), "").unwrap();
+    let message = refused(&fixture, 1);
+    assert!(message.contains("run\""), "{message}");
+}
+
+#[test]
+fn directory_at_pid_file_or_socket_is_refused() {
+    for name in ["default-master.pid", "default.sock"] {
+        let fixture = Fixture::sqlite(POOL);
+        fs::create_dir_all(fixture.file("run").join(name)).unwrap();
+        let output = fixture.run(&["queue:listen"]);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains(name) && message.contains("remove it"), "{message}");
+        assert!(
+            !fixture.file("run/default-master.pid").is_file(),
+            "{name}: a refused start leaves no pid file"
+        );
+        assert_eq!(with_command(fixture.path().to_str().unwrap()), [0i32; 0], "nothing is left running");
+    }
+}
+
+#[test]
+fn store_that_is_a_directory_is_refused() {
+    let fixture = Fixture::sqlite(POOL);
+    fs::create_dir(fixture.file("queue.db")).unwrap();
+    let message = refused(&fixture, 5);
+    assert!(message.contains("queue.db") && message.contains("directory"), "{message}");
+}
+
+#[test]
+fn store_that_is_no_database_is_refused() {
+    let fixture = Fixture::sqlite(POOL);
+    fs::write(fixture.file("queue.db"), "this is not a database, it is a text\n".repeat(100)).unwrap();
+    let message = refused(&fixture, 5);
+    assert!(message.contains("queue.db"), "{message}");
+}
+
+#[test]
+fn silent_redis_is_refused() {
+    let port = free_port();
+    let driver = format!(r#"{{ type = "redis", connection = {{ host = "127.0.0.1", port = {port} }} }}"#);
+    let fixture = Fixture::new(&driver, POOL);
+    let message = refused(&fixture, 5);
+    assert!(message.contains(&format!("127.0.0.1:{port}")), "{message}");
+}
+
+#[test]
+fn missing_command_is_refused() {
+    let fixture = Fixture::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"no-such-program\", \"x\"]\n",
+    );
+    let message = refused(&fixture, 4);
+    assert!(message.contains("no-such-program"), "{message}");
+}
+
+#[test]
+fn non_executable_command_is_refused() {
+    let fixture =
+        Fixture::sqlite("[channels.default.worker]\ntype = \"process\"\ncommand = [\"./handler.sh\"]\n");
+    let path = fixture.write("handler.sh", "#!/bin/sh\n");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let message = refused(&fixture, 4);
+    assert!(message.contains("handler.sh"), "{message}");
+}
+
+#[test]
+fn bad_channel_keeps_all_from_starting() {
+    let fixture = Fixture::sqlite(
+        r#"
+[channels.good.worker]
+type = "process-pool"
+[channels.bad.worker]
+type = "process-pool"
+command = ["no-such-program"]
+"#,
+    );
+    let output = fixture.run(&["queue:listen", "--all"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(!fixture.file("run/good-master.pid").exists());
+    let status = fixture.json(&["queue:status", "-t", "good"]);
+    assert_eq!(status["running"], false);
+}

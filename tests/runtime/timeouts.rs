@@ -1,0 +1,76 @@
+//! Time limits: what runs too long is ended, with everything it started.
+
+use std::time::{Duration, Instant};
+
+use crate::fixture::{Fixture, Master, until, with_command};
+
+/// Starts what is hardest to get rid of, each with a name of its own: a child in a session of its own, one
+/// that was forked twice, one that ignores TERM; then takes its time.
+pub fn tree_script(mark: &str) -> String {
+    format!(
+        r#"#!/bin/sh
+setsid sleep 1000.{mark}1 &
+( setsid sh -c 'sleep 1000.{mark}2 & exec sleep 1000.{mark}3' & ) &
+( trap '' TERM; exec sleep 1000.{mark}4 ) &
+trap '' TERM
+sleep 1000.{mark}5
+"#
+    )
+}
+
+/// A mark that no other test has.
+pub fn mark() -> String {
+    format!("{:07}", fastrand::u32(..10_000_000))
+}
+
+/// Waits until the whole tree is there; answers its processes.
+pub fn spawned_tree(mark: &str) -> Vec<i32> {
+    until("the whole tree to be there", || {
+        let found = with_command(&format!("sleep 1000.{mark}"));
+        (found.len() >= 5).then_some(found)
+    })
+}
+
+pub fn survivors(mark: &str) -> Vec<i32> {
+    with_command(&format!("sleep 1000.{mark}"))
+}
+
+fn process_fixture() -> (Fixture, Master) {
+    let fixture = Fixture::sqlite("[channels.default.worker]\ntype = \"process\"\nmax_execute_seconds = 2\n");
+    let master = fixture.listen(&[]);
+    (fixture, master)
+}
+
+#[test]
+fn timed_out_job_fails_and_next_starts_at_once() {
+    let (fixture, master) = process_fixture();
+    until("the spare worker", || (master.workers().len() == 2).then_some(()));
+    let begun = Instant::now();
+    let id = fixture.push("sleep", r#"{"ms":60000}"#, &["--max-attempts", "1"]);
+    let next = fixture.push("noop", "{}", &[]);
+    fixture.until("default", "the time-out", |c| c.failed == 1);
+    assert!(begun.elapsed() < Duration::from_millis(2500), "it took {:?}", begun.elapsed());
+    let ended = Instant::now();
+    fixture.until("default", "the next job", |c| c.done == 1);
+    assert!(ended.elapsed() < Duration::from_millis(500), "job {next} came {:?} later", ended.elapsed());
+
+    let shown = fixture.json(&["queue:show", &id.to_string()]);
+    assert_eq!(shown["reason"], "timeout", "{shown}");
+    until("only idle workers to be left", || (master.workers().len() <= 2).then_some(()));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn timeout_kills_the_jobs_tree() {
+    let mark = mark();
+    let fixture = Fixture::sqlite(
+        "[channels.default]\nmax_attempts = 1\n[channels.default.worker]\ntype = \"process\"\ncommand = [\"./tree.sh\"]\nmax_execute_seconds = 1\n",
+    );
+    fixture.write("tree.sh", &tree_script(&mark));
+    let master = fixture.listen(&[]);
+    fixture.push("x", "{}", &[]);
+    spawned_tree(&mark);
+    fixture.until("default", "the time-out", |c| c.failed == 1);
+    assert_eq!(survivors(&mark), [0i32; 0]);
+    assert!(master.stop().success());
+}

@@ -1,0 +1,314 @@
+//! A directory with a configuration, a store and a run directory, and the real binary at work in it.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The program under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_aint-queue");
+/// Nothing takes longer unless it hangs.
+pub const WAIT_DEADLINE: Duration = Duration::from_secs(180);
+
+/// Copies the program under test, by a process of its own: a program cannot be started while somebody has it open for writing,
+/// which every child does that another test starts in that moment.
+pub fn copy_binary(to: &Path) {
+    assert!(Command::new("cp").arg(BINARY).arg(to).status().unwrap().success());
+}
+
+/// Waits until `look` answers something. The one place where tests poll.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < WAIT_DEADLINE, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A place to run the binary in. What is in `defaults` and `channels` is TOML.
+pub struct Fixture {
+    dir: TempDir,
+    binary: PathBuf,
+    config: PathBuf,
+}
+
+impl Fixture {
+    /// A fixture whose channels are on the driver that this line of TOML names.
+    pub fn new(driver: &str, channels: &str) -> Self {
+        let config = format!("[defaults]\npid_path = \"run\"\ndriver = {driver}\n{channels}\n");
+        Self::with_binary(BINARY.into(), "aint-queue.toml", &config)
+    }
+
+    /// A fixture of another program, with its configuration under this name.
+    pub fn with_binary(binary: PathBuf, name: &str, config: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, config).unwrap();
+        Self { dir, binary, config: path }
+    }
+
+    /// A fixture on an embedded store.
+    pub fn sqlite(channels: &str) -> Self {
+        Self::new(SQLITE, channels)
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// Writes a file into the fixture; a script when it begins with `#!`.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.file(name);
+        fs::write(&path, text).unwrap();
+        if text.starts_with("#!") {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        path
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(args).arg("--config").arg(&self.config).current_dir(self.path());
+        command.env_remove("AINT_QUEUE_LOG").env("NO_COLOR", "1").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs a command that must work; answers what it printed.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?} failed: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    pub fn json(&self, args: &[&str]) -> Value {
+        let printed = self.ok(&[args, &["--json"]].concat());
+        serde_json::from_str(&printed).unwrap_or_else(|e| panic!("{args:?} printed {printed:?}: {e}"))
+    }
+
+    /// Pushes one job and answers its id.
+    pub fn push(&self, job: &str, data: &str, more: &[&str]) -> u64 {
+        let printed = self.ok(&[&["queue:push", job, "--data", data], more].concat());
+        printed.trim().parse().unwrap_or_else(|_| panic!("not an id: {printed:?}"))
+    }
+
+    /// Pushes a file of jobs, one line of JSON each.
+    pub fn push_lines(&self, channel: &str, lines: impl IntoIterator<Item = String>) {
+        let path = self.file("jobs.jsonl");
+        let mut file = std::io::BufWriter::new(File::create(&path).unwrap());
+        for line in lines {
+            writeln!(file, "{line}").unwrap();
+        }
+        drop(file);
+        self.ok(&["queue:push", "--file", path.to_str().unwrap(), "-t", channel]);
+    }
+
+    pub fn counts(&self, channel: &str) -> Counts {
+        let status = self.json(&["queue:status", "-t", channel]);
+        let count = |key: &str| status[key].as_u64().unwrap_or_else(|| panic!("no {key} in {status}"));
+        Counts {
+            waiting: count("waiting"),
+            reserved: count("reserved"),
+            delayed: count("delayed"),
+            done: count("done"),
+            failed: count("failed"),
+            total: count("total"),
+        }
+    }
+
+    /// Waits until the counts of a channel are as wanted.
+    pub fn until(&self, channel: &str, what: &str, wanted: impl Fn(&Counts) -> bool) -> Counts {
+        until(what, || Some(self.counts(channel)).filter(|counts| wanted(counts)))
+    }
+
+    /// Starts a master and waits until it serves.
+    pub fn listen(&self, args: &[&str]) -> Master {
+        self.listening(self.listen_command(args))
+    }
+
+    /// The command that starts a master.
+    pub fn listen_command(&self, args: &[&str]) -> Command {
+        let mut command = self.command(&["queue:listen", "--log-format", "json"]);
+        command.args(args);
+        command
+    }
+
+    /// Starts a master by this command.
+    pub fn start(&self, mut command: Command) -> Master {
+        let log = self.file(&format!("listen-{}.log", fastrand::u64(..)));
+        command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
+        Master { child: command.spawn().unwrap(), log }
+    }
+
+    /// Starts a master by this command and waits until it serves.
+    pub fn listening(&self, command: Command) -> Master {
+        let mut master = self.start(command);
+        until("the master to listen", || {
+            if let Some(status) = master.child.try_wait().unwrap() {
+                panic!("the master ended with {status}: {}", master.log());
+            }
+            master.log().contains("\"message\":\"listening\"").then_some(())
+        });
+        master
+    }
+}
+
+/// The embedded store, as a line of TOML.
+pub const SQLITE: &str = r#"{ type = "sqlite", path = "queue.db" }"#;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    pub waiting: u64,
+    pub reserved: u64,
+    pub delayed: u64,
+    pub done: u64,
+    pub failed: u64,
+    pub total: u64,
+}
+
+/// A running `queue:listen`; killed with the test if it still runs.
+pub struct Master {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Master {
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    pub fn log_path(&self) -> PathBuf {
+        self.log.clone()
+    }
+
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    /// Kills it and waits for its death, so that its number cannot be another's.
+    pub fn kill(mut self) {
+        self.signal(Signal::SIGKILL);
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            // A hang that is as rare as this has to be understood from one.
+            assert!(begun.elapsed() < WAIT_DEADLINE, "the master does not end:\n{}", self.diagnostics());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Everything that tells what a master is doing.
+    fn diagnostics(&self) -> String {
+        let pid = self.pid();
+        let read = |path: String| fs::read_to_string(path).unwrap_or_else(|error| error.to_string());
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let threads = threads.map(|thread| {
+            let of = |file: &str| read(thread.path().join(file).display().to_string());
+            let signals = of("status");
+            let signals =
+                signals.lines().filter(|l| l.contains("Sig") || l.contains("State") || l.contains("ShdPnd"));
+            format!("{} {} {}", of("comm").trim(), of("wchan"), signals.collect::<Vec<_>>().join(" "))
+        });
+        let children = children(pid).into_iter().map(|child| read(format!("/proc/{child}/cmdline")));
+        let (threads, children): (Vec<_>, Vec<_>) = (threads.collect(), children.collect());
+        format!("log:\n{}\nthreads:\n{}\nchildren: {children:?}", self.log(), threads.join("\n"))
+    }
+
+    /// Ends it gracefully.
+    pub fn stop(self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.wait()
+    }
+
+    /// Ends it by a second signal, which kills what runs. Two at once would arrive as one.
+    pub fn force_stop(self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        until("the stop to begin", || self.log().contains("\"stopping\"").then_some(()));
+        self.signal(Signal::SIGTERM);
+        self.wait()
+    }
+
+    /// The guardian.
+    pub fn guardian(&self) -> i32 {
+        until("the guardian", || children(self.pid()).first().copied())
+    }
+
+    /// The workers.
+    pub fn workers(&self) -> Vec<i32> {
+        children(self.guardian())
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The living children of a process.
+pub fn children(pid: i32) -> Vec<i32> {
+    processes().into_iter().filter(|p| p.parent == pid && p.state != 'Z').map(|p| p.pid).collect()
+}
+
+/// Processes, zombies not counted, whose command line holds this text.
+pub fn with_command(text: &str) -> Vec<i32> {
+    let holds = |pid: i32| {
+        fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).replace('\0', " ").contains(text))
+    };
+    processes().into_iter().filter(|p| p.state != 'Z' && holds(p.pid)).map(|p| p.pid).collect()
+}
+
+struct Process {
+    pid: i32,
+    parent: i32,
+    state: char,
+}
+
+fn processes() -> Vec<Process> {
+    let read = |pid: i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let mut fields = stat[stat.rfind(')')? + 2..].split(' ');
+        let state = fields.next()?.chars().next()?;
+        Some(Process { pid, parent: fields.next()?.parse().ok()?, state })
+    };
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter_map(read).collect()
+}
