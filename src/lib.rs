@@ -188,50 +188,43 @@
 //! | why something is as it is | `docs/decisions` |
 
 mod app;
-mod breaker;
-#[cfg(feature = "server")]
-pub mod channel;
 #[cfg(feature = "server")]
 mod cli;
-pub mod config;
-#[cfg(feature = "server")]
-pub mod demo_jobs;
-mod executor;
-#[cfg(feature = "server")]
-pub mod fd;
-#[cfg(feature = "server")]
-pub mod guardian;
-#[cfg(feature = "server")]
-pub mod http;
-mod in_process;
-pub mod job;
-#[cfg(feature = "server")]
-mod job_json;
-mod log_macros;
-#[cfg(feature = "server")]
-pub mod master;
-#[cfg(feature = "server")]
-pub mod metrics;
-pub mod middleware;
-#[cfg(feature = "server")]
-pub mod pool;
-pub mod queue;
-mod queue_set;
-pub mod retry;
-#[cfg(feature = "server")]
-pub mod snapshot;
-pub mod store;
 pub mod testing;
+
+/// The engine behind [`App`]: master, channels, workers. It serves the program, its tests and its benches, and carries no
+/// promise of compatibility.
 #[cfg(feature = "server")]
-pub mod webhook;
+#[doc(hidden)]
+#[path = "."]
+pub mod engine {
+    pub mod channel;
+    pub mod demo_jobs;
+    pub mod fd;
+    pub mod guardian;
+    pub mod http;
+    pub mod master;
+    pub mod metrics;
+    pub mod pool;
+    pub mod snapshot;
+    pub mod webhook;
+    pub mod wire;
+    pub mod worker;
+
+    pub use crate::app::WORKER_ARGUMENT;
+    pub use aint_queue_core::{breaker, executor, in_process, job_json, queue_set, retry};
+}
+
 #[cfg(feature = "server")]
-pub mod wire;
+use aint_queue_core::{breaker, executor, in_process, job_json, queue_set, retry};
+#[doc(inline)]
+pub use aint_queue_core::{config, job, middleware, queue, store};
+#[cfg(not(feature = "server"))]
+use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]
-pub mod worker;
+use engine::{channel, fd, guardian, http, master, metrics, pool, snapshot, webhook, wire, worker};
 
 pub use app::App;
-#[cfg(feature = "server")]
-pub use app::WORKER_ARGUMENT;
 pub use config::Config;
 pub use job::{AsyncFailedFn, AsyncJob, Context, FailedFn, Failure, Job, JobError, Priority};
 pub use queue::{PushOptions, Queue};

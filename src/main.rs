@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use aint_queue::{App, demo_jobs};
+use aint_queue::App;
+use aint_queue::engine::demo_jobs;
 
 fn main() -> ExitCode {
     demo_jobs::register(App::new()).run()

@@ -272,7 +272,7 @@ fn complain(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo_jobs::Noop;
+    use crate::engine::demo_jobs::Noop;
 
     #[test]
     fn duplicate_job_names_are_refused_first() {

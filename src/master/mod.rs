@@ -10,6 +10,7 @@ mod channel_service;
 mod channel_setup;
 mod container_memory;
 mod control;
+mod lazy_store;
 mod own_memory;
 mod own_program;
 mod reexec;

@@ -214,7 +214,7 @@ pub(super) async fn open_store(config: &config::Channel) -> Result<Arc<dyn Store
 /// The same when its actor first calls it, which tries again for as long as it takes.
 fn open_store_lazily(config: &config::Channel) -> Arc<dyn Store> {
     let config = config.clone();
-    Arc::new(store::LazyStore::new(move || {
+    Arc::new(super::lazy_store::LazyStore::new(move || {
         let config = config.clone();
         Box::pin(async move { open(&config).await })
     }))

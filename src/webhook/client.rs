@@ -14,7 +14,7 @@ use super::connector::Connector;
 use super::redact::Redactor;
 use super::request;
 use super::response_outcome::ReceivedResponse;
-use super::settings::Settings;
+use crate::config::webhook::Settings;
 use crate::job::{Context, JobError};
 
 /// A connection is not used again after this long without a request: many servers close theirs after 5 s, and a request

@@ -18,8 +18,8 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
-use super::public_ip;
-use super::settings::Settings;
+use crate::config::webhook::Settings;
+use crate::config::webhook::public_ip;
 
 /// How long resolving, connecting and the handshake of TLS may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

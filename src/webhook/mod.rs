@@ -12,11 +12,9 @@
 
 mod client;
 mod connector;
-pub(crate) mod public_ip;
 mod redact;
 mod request;
 mod response_outcome;
-pub mod settings;
 mod signature;
 
 use std::error::Error;
@@ -25,10 +23,10 @@ use std::sync::Arc;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::config::webhook::Settings;
 use crate::job::{Context, JobError, Registry};
 use crate::worker;
 use client::Client;
-use settings::Settings;
 
 /// The first argument of a process that serves a channel with `worker.url`.
 pub const WORKER_ARGUMENT: &str = "__webhook";

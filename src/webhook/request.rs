@@ -5,8 +5,8 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request};
 
-use super::settings::Settings;
 use super::signature::signature;
+use crate::config::webhook::Settings;
 use crate::job::{Context, JobError};
 
 /// What producers may send along for the other side's tracing.
@@ -62,8 +62,8 @@ fn delivery_id(ctx: &Context) -> String {
 mod tests {
     use http_body_util::BodyExt;
 
-    use super::super::settings::{AllowedUrls, SigningKey, WebhookUrl};
     use super::*;
+    use crate::config::webhook::{AllowedUrls, SigningKey, WebhookUrl};
 
     fn settings() -> Settings {
         Settings {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aint_queue::channel::{CancelMethod, Command, HeldCancel};
+use aint_queue::engine::channel::{CancelMethod, Command, HeldCancel};
+use aint_queue::engine::pool::plan::Plan;
 use aint_queue::job::{FailReason, JobId, Timestamp};
-use aint_queue::pool::plan::Plan;
 use aint_queue::store::model::Model;
 use aint_queue::store::{Clear, JobState};
 use tokio::sync::oneshot;

@@ -4,16 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aint_queue::channel::{
+use aint_queue::config::{Backoff, BackoffKind};
+use aint_queue::engine::channel::{
     self, Channel, ChannelSettings, ChannelStatus, Command, OnJoin, Scope, Setup, Stopped,
 };
-use aint_queue::config::{Backoff, BackoffKind};
-use aint_queue::guardian::Guardian;
+use aint_queue::engine::guardian::Guardian;
+use aint_queue::engine::metrics::Metrics;
+use aint_queue::engine::pool::plan::{Plan, Recycling, Scaling};
+use aint_queue::engine::pool::{GenerationSpec, Pool, PoolSpec, Program, RolloutError, RolloutSummary};
+use aint_queue::engine::retry::Policy;
 use aint_queue::job::{JobId, NewJob, Payload, Timestamp};
-use aint_queue::metrics::Metrics;
-use aint_queue::pool::plan::{Plan, Recycling, Scaling};
-use aint_queue::pool::{GenerationSpec, Pool, PoolSpec, Program, RolloutError, RolloutSummary};
-use aint_queue::retry::Policy;
 use aint_queue::store::model::Model;
 use aint_queue::store::{JobCounts, JobView, Store};
 use tokio::sync::{mpsc, oneshot};

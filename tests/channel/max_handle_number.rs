@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use aint_queue::engine::pool::WorkerActivity;
+use aint_queue::engine::pool::plan::{Plan, Recycling, Scaling};
 use aint_queue::job::NewJob;
-use aint_queue::pool::WorkerActivity;
-use aint_queue::pool::plan::{Plan, Recycling, Scaling};
 
 use crate::fixture::{Fixture, Options, WAIT_DEADLINE, job, start_channel};
 

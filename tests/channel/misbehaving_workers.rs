@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use aint_queue::engine::pool::Program;
+use aint_queue::engine::pool::plan::Plan;
 use aint_queue::job::{NewJob, Payload};
-use aint_queue::pool::Program;
-use aint_queue::pool::plan::Plan;
 
 use crate::fixture::{BINARY, Fixture, Options, WAIT_DEADLINE, job, start_channel};
 
@@ -36,7 +36,7 @@ fn limited(ms: u64) -> NewJob {
 async fn eventually(
     fixture: &Fixture,
     what: &str,
-    wanted: impl Fn(&aint_queue::channel::ChannelStatus) -> bool,
+    wanted: impl Fn(&aint_queue::engine::channel::ChannelStatus) -> bool,
 ) -> Duration {
     let begun = Instant::now();
     loop {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use aint_queue::channel::Scope;
+use aint_queue::engine::channel::Scope;
+use aint_queue::engine::pool::plan::Plan;
 use aint_queue::job::{FailReason, Outcome};
-use aint_queue::pool::plan::Plan;
 use aint_queue::store::JobState;
 
 use crate::fixture::{Options, job, start_channel};

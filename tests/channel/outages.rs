@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use aint_queue::channel::Scope;
+use aint_queue::engine::channel::Scope;
+use aint_queue::engine::pool::plan::Plan;
 use aint_queue::job::Timestamp;
-use aint_queue::pool::plan::Plan;
 use aint_queue::store::model::Model;
 use aint_queue::store::{Clear, Reap, Store};
 

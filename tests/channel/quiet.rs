@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use aint_queue::channel::{Command, QuietReply};
+use aint_queue::engine::channel::{Command, QuietReply};
+use aint_queue::engine::pool::plan::{Plan, Scaling};
 use aint_queue::job::{NewJob, Timestamp, UniqueUntil};
-use aint_queue::pool::plan::{Plan, Scaling};
 use aint_queue::store::JobState;
 use aint_queue::store::model::Model;
 use tokio::sync::oneshot;

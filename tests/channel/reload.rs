@@ -1,9 +1,9 @@
 //! What a reload leaves as it is and what it changes, seen from the channel.
 
-use aint_queue::channel::{ChannelSettings, Command};
-use aint_queue::pool::plan::Plan;
-use aint_queue::pool::{PoolSpec, Program, RolloutError, ScaleOrder};
-use aint_queue::retry::Policy;
+use aint_queue::engine::channel::{ChannelSettings, Command};
+use aint_queue::engine::pool::plan::Plan;
+use aint_queue::engine::pool::{PoolSpec, Program, RolloutError, ScaleOrder};
+use aint_queue::engine::retry::Policy;
 use tokio::sync::oneshot;
 
 use crate::fixture::{Fixture, Options, WAIT_DEADLINE, job, start_channel};

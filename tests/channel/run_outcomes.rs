@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use aint_queue::channel::Command;
+use aint_queue::engine::channel::Command;
+use aint_queue::engine::pool::plan::Plan;
 use aint_queue::job::{ErrorKind, FailReason};
-use aint_queue::pool::plan::Plan;
 use aint_queue::store::JobState;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -65,7 +65,8 @@ done
 async fn stuck_job_times_out_and_siblings_finish() {
     let mut options = Options::new(Plan::coroutine(4, 0)).limit(SECOND / 4);
     options.max_attempts = 1;
-    options.program = aint_queue::pool::Program::Wire(vec!["sh".into(), "-c".into(), IGNORES_SIGTERM.into()]);
+    options.program =
+        aint_queue::engine::pool::Program::Wire(vec!["sh".into(), "-c".into(), IGNORES_SIGTERM.into()]);
     let fixture = start_channel(options).await;
     let mut jobs = vec![job("x", "1"); 20];
     jobs.insert(10, job("x", "\"stuck\""));
@@ -126,7 +127,7 @@ async fn program_without_hello_starts_with_backoff() {
     let starts = dir.path().join("starts");
     let mut options = Options::new(Plan::process_pool(1, 1, 0));
     let script = format!("echo x >> '{}'", starts.display());
-    options.program = aint_queue::pool::Program::Wire(vec!["sh".into(), "-c".into(), script]);
+    options.program = aint_queue::engine::pool::Program::Wire(vec!["sh".into(), "-c".into(), script]);
     let fixture = start_channel(options).await;
     let ids = fixture.push(&[job("x", "{}")]).await;
     let count = || std::fs::read_to_string(&starts).map_or(0, |text| text.lines().count());
@@ -192,7 +193,7 @@ async fn exec_program_gets_job_by_env_and_stdin() {
 #[tokio::test]
 async fn failed_spawn_costs_no_attempt() {
     let mut options = Options::new(Plan::process_pool(1, 1, 0));
-    options.program = aint_queue::pool::Program::Exec(vec!["/no/such/program".into()]);
+    options.program = aint_queue::engine::pool::Program::Exec(vec!["/no/such/program".into()]);
     let fixture = start_channel(options).await;
     let ids = fixture.push(&[job("x", "{}")]).await;
     // Two starts fail and the job is waiting again, as it was.

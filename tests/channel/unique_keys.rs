@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aint_queue::engine::pool::plan::Plan;
 use aint_queue::job::{NewJob, Timestamp, UniqueUntil};
-use aint_queue::pool::plan::Plan;
 use aint_queue::store::Pushed;
 use aint_queue::store::model::Model;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use aint_queue::demo_jobs::{Echo, Noop};
+use aint_queue::engine::demo_jobs::{Echo, Noop};
 use aint_queue::job::Payload;
 use aint_queue::store::{PushError, Pushed};
 use aint_queue::{Config, PushOptions, Queue};

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
-use aint_queue::guardian::{ChildEvent, ChildSpec, Exit};
+use aint_queue::engine::guardian::{ChildEvent, ChildSpec, Exit};
 
 use crate::fixture::*;
 
@@ -188,7 +188,8 @@ async fn ended_guardian_refuses_spawns() {
 #[tokio::test]
 async fn executable_without_guardian_is_an_error() {
     for program in ["/no/such/program", "/bin/true"] {
-        let started = aint_queue::guardian::Guardian::start_with(program.as_ref(), "x:y".into()).await;
+        let started =
+            aint_queue::engine::guardian::Guardian::start_with(program.as_ref(), "x:y".into()).await;
         let error = started.expect_err("it is no guardian").to_string();
         assert!(!error.is_empty());
     }

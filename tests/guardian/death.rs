@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use aint_queue::guardian::{ChildEvent, Guardian, sweep};
+use aint_queue::engine::guardian::{ChildEvent, Guardian, sweep};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::sync::Mutex;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use aint_queue::guardian::{ChildEvent, ChildId, ChildSpec, Exit, Guardian, GuardianHandle};
+use aint_queue::engine::guardian::{ChildEvent, ChildId, ChildSpec, Exit, Guardian, GuardianHandle};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// How long anything here may take before it counts as never.

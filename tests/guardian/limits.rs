@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use aint_queue::guardian::{ChildEvent, Exit};
+use aint_queue::engine::guardian::{ChildEvent, Exit};
 
 use crate::fixture::*;
 

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use aint_queue::guardian::{ChildSpec, Exit};
+use aint_queue::engine::guardian::{ChildSpec, Exit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

@@ -21,7 +21,7 @@ pub struct HttpFixture {
 impl HttpFixture {
     /// With these keys in `[http]` beside the address.
     pub fn with(http: &str) -> Self {
-        Queue::from_store(SQLITE, http)
+        Self::on(SQLITE, http)
     }
 
     /// The same on another store.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aint_queue::job::FailReason;
 use aint_queue::middleware::CircuitBreaker;
-use aint_queue::store::{ClaimKind, LimitClaim, LimitDecision, Pushed};
+use aint_queue::store::{Claim, ClaimKind, LimitDecision, Pushed};
 use aint_queue::testing::{RunEnd, TestQueue};
 use aint_queue::{AsyncJob, Config, Context, JobError, Priority, PushOptions};
 use serde::{Deserialize, Serialize};
@@ -105,7 +105,7 @@ async fn locks_are_freed_and_breakers_use_test_clock() {
     let kind = ClaimKind::Lock { limit: 1 };
     let id = testing.queue().push_in(SECOND, &note("holder")).await.unwrap();
     assert!(store.take(&owner, 1, id).await.unwrap().is_some());
-    let claim = LimitClaim { id, key: "alone".into(), kind };
+    let claim = Claim { id, key: "alone".into(), kind };
     assert_eq!(store.claim(&owner, &[claim]).await.unwrap(), [LimitDecision::Granted]);
     testing.queue().push(&Exclusive {}).await.unwrap();
     assert_eq!(testing.app(app(&log)).drain().await.released, 1);

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use aint_queue::channel::Scope;
+use aint_queue::engine::channel::Scope;
+use aint_queue::engine::pool::plan::Plan;
 use aint_queue::job::{FailReason, JobService, LimitClaim, LimitDecision, Outcome, Priority, Timestamp};
 use aint_queue::middleware::CircuitBreaker;
-use aint_queue::pool::plan::Plan;
 use aint_queue::store::model::Model;
 use aint_queue::store::{JobState, Reap, Store as _};
 use aint_queue::{App, AsyncJob, Context, FailedFn, Job, JobError};

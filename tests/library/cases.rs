@@ -7,10 +7,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use aint_queue::channel::Scope;
+use aint_queue::engine::channel::Scope;
+use aint_queue::engine::pool::Program;
+use aint_queue::engine::pool::plan::Plan;
 use aint_queue::job::{ErrorKind, FailReason, JobId, NewJob, Outcome, Priority, UniqueUntil};
-use aint_queue::pool::Program;
-use aint_queue::pool::plan::Plan;
 use aint_queue::store::{JobState, Pushed};
 
 use crate::after_run_end::*;

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use aint_queue::master::run_dir::{RunDir, RunDirError};
+use aint_queue::engine::master::run_dir::{RunDir, RunDirError};
 
 use crate::fixture::*;
 

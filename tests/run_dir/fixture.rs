@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use aint_queue::master::run_dir::{LockError, RunDir};
+use aint_queue::engine::master::run_dir::{LockError, RunDir};
 
 /// A process that runs one of the ignored tests of this executable, which are no tests but parts.
 pub(crate) struct RoleProcess {

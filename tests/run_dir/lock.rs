@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use aint_queue::master::run_dir::{LockError, RunDir};
+use aint_queue::engine::master::run_dir::{LockError, RunDir};
 use nix::sys::signal::Signal;
 
 use crate::fixture::*;
@@ -190,7 +190,8 @@ fn holder_is_signalled_only_as_the_same_process() {
     let mut master = RoleProcess::start("lock::role_master", directory.path());
     assert_eq!(master.next_report(), "serving");
     let holder = run_dir.holder().unwrap();
-    let stranger = aint_queue::master::run_dir::Holder { start_time: holder.start_time + 1, ..holder };
+    let stranger =
+        aint_queue::engine::master::run_dir::Holder { start_time: holder.start_time + 1, ..holder };
     assert!(stranger.signal(Signal::SIGKILL).is_err());
     assert!(master.child.try_wait().unwrap().is_none());
     holder.signal(Signal::SIGKILL).unwrap();

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
-use aint_queue::master::run_dir::{LockError, RunDir, RunDirError};
+use aint_queue::engine::master::run_dir::{LockError, RunDir, RunDirError};
 
 use crate::fixture::*;
 

@@ -14,7 +14,7 @@ pub(crate) fn serve() -> ExitCode {
         .async_job::<Charge>()
         .async_job::<Onboard>()
         .async_job::<CountStock>();
-    aint_queue::demo_jobs::register(app.async_job::<SendSms>()).run()
+    aint_queue::engine::demo_jobs::register(app.async_job::<SendSms>()).run()
 }
 
 /// A state as clients have it that block: it runs something of its own when it is made, and ends it when it is dropped.

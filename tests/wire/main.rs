@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
 
-use aint_queue::job::{LimitClaim, Outcome, Response, RetryDecision};
-use aint_queue::wire::{
+use aint_queue::engine::wire::{
     FromMaster, FromWorker, JobSpec, RunFrame, decode_from_master, decode_from_worker, encode_to_worker,
 };
+use aint_queue::job::{LimitClaim, Outcome, Response, RetryDecision};
 use script::{Line, Script};
 use worker::Worker;
 

@@ -18,29 +18,29 @@ use crate::snapshot;
 use crate::store::Store;
 
 /// How often a request that takes long says how it stands.
-pub(in crate::master) const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+pub(in crate::engine::master) const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The channels of one master, for what is told of all of them at once.
 #[derive(Clone, Default)]
-pub(in crate::master) struct Peers(Arc<Mutex<Vec<Weak<ChannelHandlers>>>>);
+pub(in crate::engine::master) struct Peers(Arc<Mutex<Vec<Weak<ChannelHandlers>>>>);
 
 /// What is asked about one channel, and who knows it.
-pub(in crate::master) struct ChannelHandlers {
-    pub(in crate::master) stop_requested: Arc<AtomicBool>,
-    pub(in crate::master) commands: mpsc::Sender<Command>,
-    pub(in crate::master) store: Arc<dyn Store>,
-    pub(in crate::master) metrics: ChannelMetrics,
-    pub(in crate::master) all_metrics: Metrics,
-    pub(in crate::master) all_channels: Vec<String>,
-    pub(in crate::master) started: Instant,
-    pub(in crate::master) ended: watch::Receiver<Option<Stopped>>,
-    pub(in crate::master) peers: Peers,
-    pub(in crate::master) channel: Arc<str>,
-    pub(in crate::master) reloads: mpsc::Sender<ReloadRequest>,
+pub(in crate::engine::master) struct ChannelHandlers {
+    pub(in crate::engine::master) stop_requested: Arc<AtomicBool>,
+    pub(in crate::engine::master) commands: mpsc::Sender<Command>,
+    pub(in crate::engine::master) store: Arc<dyn Store>,
+    pub(in crate::engine::master) metrics: ChannelMetrics,
+    pub(in crate::engine::master) all_metrics: Metrics,
+    pub(in crate::engine::master) all_channels: Vec<String>,
+    pub(in crate::engine::master) started: Instant,
+    pub(in crate::engine::master) ended: watch::Receiver<Option<Stopped>>,
+    pub(in crate::engine::master) peers: Peers,
+    pub(in crate::engine::master) channel: Arc<str>,
+    pub(in crate::engine::master) reloads: mpsc::Sender<ReloadRequest>,
 }
 
 impl Peers {
-    pub(in crate::master) fn add(&self, handlers: &Arc<ChannelHandlers>) {
+    pub(in crate::engine::master) fn add(&self, handlers: &Arc<ChannelHandlers>) {
         self.0.lock().expect("nothing panics while it holds this").push(Arc::downgrade(handlers));
     }
 
@@ -53,12 +53,12 @@ impl Peers {
 
 impl ChannelHandlers {
     /// How the channel stands; `None` once it has ended.
-    pub(in crate::master) async fn report(&self) -> Option<ChannelStatus> {
+    pub(in crate::engine::master) async fn report(&self) -> Option<ChannelStatus> {
         self.query(Command::Status).await
     }
 
     /// What the channel answers to a command; `None` once it has ended.
-    pub(in crate::master) async fn query<T>(
+    pub(in crate::engine::master) async fn query<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Option<T> {

@@ -28,25 +28,25 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whoever answers requests.
 #[async_trait]
-pub(in crate::master) trait RequestHandler: Send + Sync + 'static {
+pub(in crate::engine::master) trait RequestHandler: Send + Sync + 'static {
     /// Answers one request through `reply`: any number of progress lines, then one last line.
     async fn handle(&self, request: ControlRequest, reply: mpsc::Sender<ResponseLine>);
 }
 
 /// A bound control socket.
 #[derive(Debug)]
-pub(in crate::master) struct ControlListener {
+pub(in crate::engine::master) struct ControlListener {
     listener: UnixListener,
 }
 
 /// The file of a bound control socket, removed when this is dropped: while the channel's lock is still held, for
 /// afterwards the same path may be that of the next master's socket.
 #[derive(Debug)]
-pub(in crate::master) struct SocketFile(PathBuf);
+pub(in crate::engine::master) struct SocketFile(PathBuf);
 
 impl ControlListener {
     /// Binds the socket, replacing a stale one: the caller holds the channel's lock, so nobody else serves it.
-    pub(in crate::master) fn bind(path: &Path) -> io::Result<(Self, SocketFile)> {
+    pub(in crate::engine::master) fn bind(path: &Path) -> io::Result<(Self, SocketFile)> {
         match std::fs::remove_file(path) {
             Err(e) if e.kind() == io::ErrorKind::IsADirectory => {
                 return Err(io::Error::new(e.kind(), "a directory is in its place; remove it"));
@@ -69,7 +69,7 @@ impl Drop for SocketFile {
 }
 
 /// Serves the socket until `closing` turns true; answers under way are finished first.
-pub(in crate::master) async fn serve(
+pub(in crate::engine::master) async fn serve(
     server: ControlListener,
     handlers: Arc<dyn RequestHandler>,
     mut closing: watch::Receiver<bool>,

@@ -21,13 +21,13 @@ const HANDOVER_VARIABLE: &str = "AINT_QUEUE_AGAIN";
 #[derive(Debug, Default)]
 pub struct Handover {
     /// How many beginnings in quick succession this is.
-    pub(in crate::master) reexec_count: u32,
+    pub(in crate::engine::master) reexec_count: u32,
     /// The channels that were served, with their locks.
-    pub(in crate::master) locks: BTreeMap<String, OwnedFd>,
+    pub(in crate::engine::master) locks: BTreeMap<String, OwnedFd>,
     /// Those of them that were quiet.
-    pub(in crate::master) quiet: BTreeSet<String>,
+    pub(in crate::engine::master) quiet: BTreeSet<String>,
     /// The fewest workers of those where they were set by hand.
-    pub(in crate::master) fewest: BTreeMap<String, usize>,
+    pub(in crate::engine::master) fewest: BTreeMap<String, usize>,
 }
 
 #[derive(Serialize, Deserialize)]

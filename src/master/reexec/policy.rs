@@ -15,7 +15,7 @@ use crate::master::run_dir::Lock;
 use crate::master::{ListenOptions, MasterExit};
 
 /// What a master that begins anew does next.
-pub(in crate::master) enum ReexecStep {
+pub(in crate::engine::master) enum ReexecStep {
     /// See whether it could: answer with [`ReexecPolicy::start_preflight`].
     Preflight,
     /// Drain every channel.
@@ -23,7 +23,7 @@ pub(in crate::master) enum ReexecStep {
 }
 
 /// See the module.
-pub(in crate::master) struct ReexecPolicy {
+pub(in crate::engine::master) struct ReexecPolicy {
     memory: OwnMemory,
     tick: Interval,
     allowed: bool,
@@ -39,7 +39,7 @@ pub(in crate::master) struct ReexecPolicy {
 
 impl ReexecPolicy {
     /// `count` is what the program before has told this one.
-    pub(in crate::master) fn new(listen: &ListenOptions, count: u32) -> Self {
+    pub(in crate::engine::master) fn new(listen: &ListenOptions, count: u32) -> Self {
         let mut tick = interval(own_memory::SAMPLE_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
@@ -56,7 +56,7 @@ impl ReexecPolicy {
     }
 
     /// Waits for the next step. Nothing is lost when it is dropped before.
-    pub(in crate::master) async fn next(&mut self) -> ReexecStep {
+    pub(in crate::engine::master) async fn next(&mut self) -> ReexecStep {
         loop {
             tokio::select! {
                 Some(found) = self.preflights.join_next() => {
@@ -89,7 +89,7 @@ impl ReexecPolicy {
     }
 
     /// Sees, beside all else that goes on, whether the next program could serve these channels.
-    pub(in crate::master) fn start_preflight(&mut self, served: Vec<ServedChannel>) {
+    pub(in crate::engine::master) fn start_preflight(&mut self, served: Vec<ServedChannel>) {
         self.preflights.spawn(self.preflight.clone().run(served));
     }
 
@@ -111,12 +111,12 @@ impl ReexecPolicy {
     }
 
     /// Whether the channels end only to be served again.
-    pub(in crate::master) fn is_draining(&self) -> bool {
+    pub(in crate::engine::master) fn is_draining(&self) -> bool {
         self.draining
     }
 
     /// A stop goes before.
-    pub(in crate::master) fn cancel(&mut self) {
+    pub(in crate::engine::master) fn cancel(&mut self) {
         self.draining = false;
         self.allowed = false;
         self.preflights = JoinSet::new();
@@ -124,7 +124,7 @@ impl ReexecPolicy {
     }
 
     /// A channel has ended, to be served again.
-    pub(in crate::master) fn keep(&mut self, channel: &str, lock: Lock, stopped: &Stopped) {
+    pub(in crate::engine::master) fn keep(&mut self, channel: &str, lock: Lock, stopped: &Stopped) {
         let name = || channel.to_owned();
         self.locks.insert(name(), lock);
         self.quiet.extend(stopped.quiet.then(name));
@@ -132,7 +132,7 @@ impl ReexecPolicy {
     }
 
     /// Everything has ended.
-    pub(in crate::master) fn finish(self) -> MasterExit {
+    pub(in crate::engine::master) fn finish(self) -> MasterExit {
         let keep = |(name, lock): (String, Lock)| match lock.into_inherited_fd() {
             Ok(fd) => Some((name, fd)),
             Err(error) => {

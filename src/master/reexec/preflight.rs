@@ -28,19 +28,19 @@ const STORE_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the next program begins from.
 #[derive(Clone, Debug)]
-pub(in crate::master) struct Preflight {
+pub(in crate::engine::master) struct Preflight {
     /// The configuration of this program; the next one reads its file again.
-    pub(in crate::master) config: Arc<Config>,
+    pub(in crate::engine::master) config: Arc<Config>,
     /// Whether the HTTP listener is wanted.
-    pub(in crate::master) http: bool,
+    pub(in crate::engine::master) http: bool,
 }
 
 /// A channel that is served, and its actor.
-pub(in crate::master) type ServedChannel = (Arc<str>, mpsc::Sender<Command>);
+pub(in crate::engine::master) type ServedChannel = (Arc<str>, mpsc::Sender<Command>);
 
 impl Preflight {
     /// Whether the next program could serve these channels; if not, why.
-    pub(in crate::master) async fn run(self, served: Vec<ServedChannel>) -> Result<(), String> {
+    pub(in crate::engine::master) async fn run(self, served: Vec<ServedChannel>) -> Result<(), String> {
         check_current_stores(&served).await?;
         let names: Vec<_> = served.into_iter().map(|(name, _)| name).collect();
         // Files and the names of users are looked up, which may take a while.

@@ -10,7 +10,7 @@ use crate::master::watchdog::Watchdog;
 
 impl Master {
     /// A signal asks for all channels.
-    pub(in crate::master) fn reload_all(&mut self, watchdog: &Watchdog) {
+    pub(in crate::engine::master) fn reload_all(&mut self, watchdog: &Watchdog) {
         for name in self.services.keys().cloned().collect::<Vec<_>>() {
             if let Some(due) = self.reloads.enqueue(name, None) {
                 self.on_reload_event(ReloadEvent::Due(due), watchdog);
@@ -18,7 +18,7 @@ impl Master {
         }
     }
 
-    pub(in crate::master) fn on_reload_event(&mut self, event: ReloadEvent, watchdog: &Watchdog) {
+    pub(in crate::engine::master) fn on_reload_event(&mut self, event: ReloadEvent, watchdog: &Watchdog) {
         match event {
             ReloadEvent::Due(name) => self.begin_reload(name, watchdog),
             ReloadEvent::Ended(name, result) => {

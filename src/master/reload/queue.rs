@@ -10,17 +10,17 @@ use tokio::task::JoinSet;
 use super::{ReloadChanges, ReloadError, ReloadTask, Reloaded, reload};
 
 /// Hears how a reload ended.
-pub(in crate::master) type ReloadReply = oneshot::Sender<Result<ReloadChanges, ReloadError>>;
+pub(in crate::engine::master) type ReloadReply = oneshot::Sender<Result<ReloadChanges, ReloadError>>;
 
 /// A reload that is asked for.
-pub(in crate::master) struct ReloadRequest {
-    pub(in crate::master) channel: Arc<str>,
+pub(in crate::engine::master) struct ReloadRequest {
+    pub(in crate::engine::master) channel: Arc<str>,
     /// Absent when a signal asked.
-    pub(in crate::master) reply: Option<ReloadReply>,
+    pub(in crate::engine::master) reply: Option<ReloadReply>,
 }
 
 /// Something happened to [`ReloadQueue`].
-pub(in crate::master) enum ReloadEvent {
+pub(in crate::engine::master) enum ReloadEvent {
     /// A reload should begin: answer with [`ReloadQueue::begin`].
     Due(Arc<str>),
     /// One has ended.
@@ -28,7 +28,7 @@ pub(in crate::master) enum ReloadEvent {
 }
 
 /// See the module.
-pub(in crate::master) struct ReloadQueue {
+pub(in crate::engine::master) struct ReloadQueue {
     requests: mpsc::Receiver<ReloadRequest>,
     sender: mpsc::Sender<ReloadRequest>,
     running: JoinSet<(Arc<str>, Result<Reloaded, ReloadError>)>,
@@ -52,12 +52,12 @@ impl Default for ReloadQueue {
 
 impl ReloadQueue {
     /// Where to ask.
-    pub(in crate::master) fn sender(&self) -> mpsc::Sender<ReloadRequest> {
+    pub(in crate::engine::master) fn sender(&self) -> mpsc::Sender<ReloadRequest> {
         self.sender.clone()
     }
 
     /// Waits for the next thing to do. Nothing is lost when it is dropped before.
-    pub(in crate::master) async fn next(&mut self) -> ReloadEvent {
+    pub(in crate::engine::master) async fn next(&mut self) -> ReloadEvent {
         loop {
             tokio::select! {
                 Some(ReloadRequest { channel, reply }) = self.requests.recv() => {
@@ -76,7 +76,7 @@ impl ReloadQueue {
     }
 
     /// Notes an order; answers the channel if its reload is to begin now.
-    pub(in crate::master) fn enqueue(
+    pub(in crate::engine::master) fn enqueue(
         &mut self,
         channel: Arc<str>,
         reply: Option<ReloadReply>,
@@ -95,7 +95,7 @@ impl ReloadQueue {
     }
 
     /// Begins the reload of a channel.
-    pub(in crate::master) fn begin(&mut self, channel: Arc<str>, task: ReloadTask) {
+    pub(in crate::engine::master) fn begin(&mut self, channel: Arc<str>, task: ReloadTask) {
         self.run(channel, reload(task));
     }
 
@@ -111,7 +111,7 @@ impl ReloadQueue {
     }
 
     /// Tells whoever waits for the reload that has ended; answers whether another one is to begin.
-    pub(in crate::master) fn end(
+    pub(in crate::engine::master) fn end(
         &mut self,
         channel: &Arc<str>,
         result: &Result<ReloadChanges, ReloadError>,
@@ -131,7 +131,7 @@ impl ReloadQueue {
     }
 
     /// Whether no reload is under way.
-    pub(in crate::master) fn is_idle(&self) -> bool {
+    pub(in crate::engine::master) fn is_idle(&self) -> bool {
         self.channels.is_empty()
     }
 }

@@ -31,10 +31,10 @@ impl PeakWindow {
 
 /// A decision and when it was taken.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::pool) struct AppliedDecision {
-    pub(in crate::pool) at: Instant,
-    pub(in crate::pool) from: usize,
-    pub(in crate::pool) decision: SizingDecision,
+pub(in crate::engine::pool) struct AppliedDecision {
+    pub(in crate::engine::pool) at: Instant,
+    pub(in crate::engine::pool) from: usize,
+    pub(in crate::engine::pool) decision: SizingDecision,
 }
 
 /// What is ordered by hand.
@@ -85,7 +85,7 @@ pub struct MinWorkers {
 
 /// The scaling of one pool.
 #[derive(Debug)]
-pub(in crate::pool) struct Autoscaler {
+pub(in crate::engine::pool) struct Autoscaler {
     scaling: Scaling,
     min: usize,
     max: usize,
@@ -98,7 +98,7 @@ pub(in crate::pool) struct Autoscaler {
 }
 
 impl Autoscaler {
-    pub(in crate::pool) fn new(plan: &Plan, scaling: Scaling) -> Self {
+    pub(in crate::engine::pool) fn new(plan: &Plan, scaling: Scaling) -> Self {
         let load = SizingInput { min: plan.min, max: plan.max, slots: plan.slots, ..SizingInput::default() };
         let now = SizingDecision { workers: plan.min, why: SizingReason::Min, load };
         let (peaks, taken) = (PeakWindow::default(), VecDeque::new());
@@ -107,12 +107,16 @@ impl Autoscaler {
     }
 
     /// Goes on with other bounds and rules. What was ordered by hand holds within them.
-    pub(in crate::pool) fn renew(&mut self, plan: &Plan, scaling: Scaling) {
+    pub(in crate::engine::pool) fn renew(&mut self, plan: &Plan, scaling: Scaling) {
         (self.min, self.max, self.scaling) = (plan.min, plan.max, scaling);
     }
 
     /// Decides anew; answers the decision when it changes the number. `load` may leave out what this knows itself.
-    pub(in crate::pool) fn update(&mut self, load: SizingInput, now: Instant) -> Option<AppliedDecision> {
+    pub(in crate::engine::pool) fn update(
+        &mut self,
+        load: SizingInput,
+        now: Instant,
+    ) -> Option<AppliedDecision> {
         let mut load =
             SizingInput { min: self.floor(), max: self.max, by_hand: self.by_hand.is_some(), ..load };
         // More than there may be are not waited for.
@@ -133,68 +137,68 @@ impl Autoscaler {
     }
 
     /// How many workers there should be.
-    pub(in crate::pool) fn target(&self) -> usize {
+    pub(in crate::engine::pool) fn target(&self) -> usize {
         self.now.workers
     }
 
     /// The decision in force.
-    pub(in crate::pool) fn decision(&self) -> &SizingDecision {
+    pub(in crate::engine::pool) fn decision(&self) -> &SizingDecision {
         &self.now
     }
 
     /// The last decisions that changed the number, the oldest first.
-    pub(in crate::pool) fn taken(&self) -> impl Iterator<Item = &AppliedDecision> {
+    pub(in crate::engine::pool) fn taken(&self) -> impl Iterator<Item = &AppliedDecision> {
         self.taken.iter()
     }
 
     /// How often the number was raised and lowered.
-    pub(in crate::pool) fn changes(&self) -> (u64, u64) {
+    pub(in crate::engine::pool) fn changes(&self) -> (u64, u64) {
         (self.ups, self.downs)
     }
 
     /// The fewest workers.
-    pub(in crate::pool) fn floor(&self) -> usize {
+    pub(in crate::engine::pool) fn floor(&self) -> usize {
         self.by_hand.unwrap_or(self.min).min(self.max)
     }
 
     /// The fewest that were ordered by hand, if any were.
-    pub(in crate::pool) fn by_hand(&self) -> Option<usize> {
+    pub(in crate::engine::pool) fn by_hand(&self) -> Option<usize> {
         self.by_hand
     }
 
     /// Whose wish the fewest are.
-    pub(in crate::pool) fn floor_source(&self) -> &'static str {
+    pub(in crate::engine::pool) fn floor_source(&self) -> &'static str {
         if self.by_hand.is_some() { "by hand" } else { "min" }
     }
 
     /// Most runs aboard at once that this allows, in workers.
-    pub(in crate::pool) fn ceiling(&self) -> usize {
+    pub(in crate::engine::pool) fn ceiling(&self) -> usize {
         if self.scaling.dynamic { self.max } else { self.floor() }
     }
 
     /// Whether the number may still change by itself.
-    pub(in crate::pool) fn may_change(&self) -> bool {
+    pub(in crate::engine::pool) fn may_change(&self) -> bool {
         let by_demand = self.now.workers > self.floor() || self.now.load.waiting > 0;
         (self.scaling.dynamic && by_demand) || self.now.why == SizingReason::Memory
     }
 
     /// Whether the memory has any say, also where the backlog has none.
-    pub(in crate::pool) fn is_bounded(&self) -> bool {
+    pub(in crate::engine::pool) fn is_bounded(&self) -> bool {
         self.scaling.memory_limit.is_some()
     }
 
     /// How often it is to be decided anew while it is restless.
-    pub(in crate::pool) fn interval(&self) -> Duration {
+    pub(in crate::engine::pool) fn interval(&self) -> Duration {
         self.scaling.flex_interval
     }
 
     /// Whether the backlog has any say.
-    pub(in crate::pool) fn is_elastic(&self) -> bool {
+    pub(in crate::engine::pool) fn is_elastic(&self) -> bool {
         self.scaling.dynamic && self.floor() < self.max
     }
 
     /// Sets the fewest by hand, from none to the most.
-    pub(in crate::pool) fn order(&mut self, order: ScaleOrder) -> MinWorkers {
+    pub(in crate::engine::pool) fn order(&mut self, order: ScaleOrder) -> MinWorkers {
         let before = self.floor();
         let wanted = match order {
             ScaleOrder::Exactly(workers) => i128::try_from(workers).unwrap_or(i128::MAX),

@@ -80,7 +80,7 @@ pub struct SizingDecision {
 }
 
 /// How many workers this load could use now, whatever the bounds.
-pub(in crate::pool) fn wanted(load: &SizingInput, scaling: &Scaling) -> usize {
+pub(in crate::engine::pool) fn wanted(load: &SizingInput, scaling: &Scaling) -> usize {
     let slots = load.slots.max(1);
     load.running.div_ceil(slots) + for_backlog(load, scaling)
 }
@@ -111,7 +111,7 @@ fn for_backlog(load: &SizingInput, scaling: &Scaling) -> usize {
 }
 
 /// The rule. `scaling` holds what does not change from one decision to the next.
-pub(in crate::pool) fn decide(load: SizingInput, scaling: &Scaling) -> SizingDecision {
+pub(in crate::engine::pool) fn decide(load: SizingInput, scaling: &Scaling) -> SizingDecision {
     let answer = |workers, why| SizingDecision { workers, why, load };
     let min = load.min.min(load.max);
     let floor = || answer(min, if load.by_hand { SizingReason::ManualMinimum } else { SizingReason::Min });
@@ -149,7 +149,7 @@ fn fit_in_memory(load: &SizingInput) -> usize {
 
 impl SizingDecision {
     /// Why a worker is started that this decision asks for.
-    pub(in crate::pool) fn reason(&self) -> String {
+    pub(in crate::engine::pool) fn reason(&self) -> String {
         let SizingInput { waiting, job_us, running, .. } = self.load;
         match (self.why, job_us) {
             (SizingReason::Min, _) => "min".to_owned(),
@@ -189,7 +189,7 @@ impl fmt::Display for SizingDecision {
 }
 
 /// `9,800`.
-pub(in crate::pool) fn grouped(number: u64) -> String {
+pub(in crate::engine::pool) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut shown = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -202,7 +202,7 @@ pub(in crate::pool) fn grouped(number: u64) -> String {
 }
 
 /// A duration as people say it: `50 ms`, `1.5 s`.
-pub(in crate::pool) fn shown(duration: Duration) -> String {
+pub(in crate::engine::pool) fn shown(duration: Duration) -> String {
     match duration.as_millis() {
         0 => format!("{} µs", duration.as_micros()),
         ms @ 1..1000 => format!("{ms} ms"),

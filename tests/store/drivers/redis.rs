@@ -31,9 +31,10 @@ const PERMISSIONS: &str = "~aint-queue:* resetchannels -@all +select +evalsha +s
 
 #[test]
 fn permissions_match_the_documentation() {
-    for document in
-        [include_str!("../../../docs/operations.md"), include_str!("../../../src/store/redis/mod.rs")]
-    {
+    for document in [
+        include_str!("../../../docs/operations.md"),
+        include_str!("../../../crates/core/src/store/redis/mod.rs"),
+    ] {
         let start = document.find("~aint-queue:*").unwrap();
         let told = document[start..].split("```").next().unwrap();
         let told: Vec<_> = told.split_whitespace().filter(|word| *word != "//!").collect();

@@ -1,0 +1,328 @@
+//! Checks each table by itself: unknown keys, wrong types, ranges. What is wrong is noted and taken out, so that
+//! what follows sees clean values and one run reports every mistake.
+
+use super::error::Problems;
+use super::keys::{self, Found, Key, Kind};
+use super::spanned::{Node, Table, Value, join};
+use super::suggest::nearest;
+#[cfg(feature = "server")]
+use crate::config::webhook::header_rejection;
+
+/// Checks the table of a channel or of `[defaults]`; `root` is its full key.
+pub(super) fn channel(table: &mut Table, root: &str, problems: &mut Problems<'_>) {
+    one_name_each(table, problems);
+    Validator { root, keys: keys::KEYS, problems }.table(table, "");
+}
+
+/// Checks the table `[http]`.
+pub(super) fn http(table: &mut Table, problems: &mut Problems<'_>) {
+    Validator { root: "http", keys: keys::HTTP_KEYS, problems }.table(table, "");
+}
+
+struct Validator<'a, 'p> {
+    root: &'a str,
+    keys: &'static [Key],
+    problems: &'a mut Problems<'p>,
+}
+
+impl Validator<'_, '_> {
+    fn table(&mut self, table: &mut Table, path: &str) {
+        table.retain(|name, node| self.entry(name, node, path));
+    }
+
+    /// Checks one entry of the table at `path` and answers whether it can be used.
+    fn entry(&mut self, name: &str, node: &mut Node, path: &str) -> bool {
+        let full = join(path, name);
+        match keys::find(self.keys, &full) {
+            Found::Key(key) => self.value(key, node),
+            Found::Table => match &mut node.value {
+                Value::Table(table) => {
+                    self.table(table, &full);
+                    true
+                }
+                other => {
+                    let message = format!("is {}", other.kind());
+                    let remedy = format!("write a table, as in [{}]", node.key);
+                    self.problems.add(node.at, &node.key, message, remedy);
+                    false
+                }
+            },
+            Found::Later(today) => {
+                self.problems.add(node.key_at, &node.key, "is not available in this version", today);
+                false
+            }
+            Found::Renamed(words) => {
+                self.problems.add(node.key_at, &node.key, "is not a key here", words);
+                false
+            }
+            Found::Nothing => {
+                let remedy = self.suggestion(name, path);
+                self.problems.add(node.key_at, &node.key, "is not a known key", remedy);
+                false
+            }
+        }
+    }
+
+    /// What may have been meant by the unknown `name` in the table at `path`.
+    fn suggestion(&self, name: &str, path: &str) -> String {
+        if let Some(near) = nearest(name, keys::names_below(self.keys, path)) {
+            return format!("did you mean {near}?");
+        }
+        let elsewhere = self.keys.iter().find(|key| key.path.rsplit('.').next() == Some(name));
+        if let Some(key) = elsewhere {
+            let table = key.path.rsplit_once('.').map_or("", |(table, _)| table);
+            return format!("it belongs in [{}]", join(self.root, table).trim_end_matches('.'));
+        }
+        let mut known: Vec<_> = keys::names_below(self.keys, path).collect();
+        known.dedup();
+        format!("remove it, or use one of {}", known.join(", "))
+    }
+
+    fn value(&mut self, key: &Key, node: &mut Node) -> bool {
+        if matches!(node.value, Value::Broken) {
+            return matches!(key.kind, Kind::Secrets);
+        }
+        from_environment(key.kind, node);
+        if let (Kind::Tables, Value::Array(items)) = (key.kind, &mut node.value) {
+            let before = items.len();
+            items.retain_mut(|item| self.item(key, item));
+            return items.len() == before;
+        }
+        let wrong = match (key.kind, &node.value) {
+            (Kind::Integer(min, max), Value::Integer(n)) => {
+                (!(min..=max).contains(n)).then(|| format!("is {n}"))
+            }
+            (Kind::Number(min, max), Value::Integer(n)) => {
+                #[expect(clippy::cast_precision_loss, reason = "only compared with a range of small numbers")]
+                let number = *n as f64;
+                (!(min..=max).contains(&number)).then(|| format!("is {n}"))
+            }
+            (Kind::Number(min, max), Value::Number(n)) => {
+                (!(min..=max).contains(n)).then(|| format!("is {n}"))
+            }
+            (Kind::Flag, Value::Flag(_)) => None,
+            (Kind::Secret, Value::Text(text)) => {
+                text.contains('\0').then(|| "holds a NUL character".to_owned())
+            }
+            (Kind::Text | Kind::Path, Value::Text(text)) => wrong_text(text),
+            (Kind::Choice(now, later), Value::Text(text)) => return self.choice(key, node, text, now, later),
+            (Kind::Argv, Value::Array(items)) => return self.argv(key, items, node),
+            (Kind::Hosts, Value::Array(items)) => return self.hosts(key, items),
+            (Kind::Secrets, _) => return self.secrets(key, node),
+            (Kind::Headers, Value::Table(headers)) => return self.headers(headers),
+            (Kind::Variables, Value::Table(variables)) => return self.variables(variables),
+            (_, other) => Some(format!("is {}", other.kind())),
+        };
+        let Some(mut message) = wrong else { return true };
+        if node.from_env && matches!(key.kind, Kind::Integer(..) | Kind::Number(..) | Kind::Flag) {
+            message = "got something else from the environment".to_owned();
+        }
+        self.problems.add(node.at, &node.key, message, key.wanted());
+        false
+    }
+
+    fn choice(&mut self, key: &Key, node: &Node, text: &str, now: &[&str], later: &[&str]) -> bool {
+        if now.contains(&text) {
+            return true;
+        }
+        let found = if node.from_env { "…".to_owned() } else { text.escape_debug().to_string() };
+        let (message, remedy) = if later.contains(&text) {
+            (format!("= \"{found}\" is not available in this version"), format!("use one of {}", key.range()))
+        } else {
+            let remedy = match nearest(text, now.iter().copied()) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => key.wanted(),
+            };
+            (format!("= \"{found}\" is not one of its values"), remedy)
+        };
+        self.problems.add(node.at, &node.key, message, remedy);
+        false
+    }
+
+    fn argv(&mut self, key: &Key, items: &[Node], node: &Node) -> bool {
+        let wrong = if items.is_empty() {
+            Some((node, "is empty".to_owned()))
+        } else {
+            items.iter().enumerate().find_map(|(i, item)| match &item.value {
+                Value::Text(text) if text.contains('\0') => Some((item, "holds a NUL character".to_owned())),
+                Value::Text(text) if text.is_empty() && i == 0 => Some((item, "is empty".to_owned())),
+                Value::Text(_) | Value::Broken => None,
+                other => Some((item, format!("is {}", other.kind()))),
+            })
+        };
+        let Some((at, message)) = wrong else { return true };
+        self.problems.add(at.at, &at.key, message, key.wanted());
+        false
+    }
+
+    fn hosts(&mut self, key: &Key, items: &[Node]) -> bool {
+        let before = self.problems.len();
+        for item in items {
+            match &item.value {
+                Value::Text(text) if is_host(text) => {}
+                Value::Text(_) => {
+                    self.problems.add(item.at, &item.key, "is no name of a host", key.wanted());
+                }
+                Value::Broken => {}
+                other => self.problems.add(item.at, &item.key, format!("is {}", other.kind()), key.wanted()),
+            }
+        }
+        self.problems.len() == before
+    }
+
+    /// What is wrong stays in its place, broken: it is not missing.
+    fn secrets(&mut self, key: &Key, node: &mut Node) -> bool {
+        let wrong = match &node.value {
+            Value::Text(_) | Value::Broken => None,
+            Value::Array(items) if items.is_empty() => Some("is empty".to_owned()),
+            Value::Array(items) => {
+                let mut others =
+                    items.iter().filter(|item| !matches!(item.value, Value::Text(_) | Value::Broken));
+                others.next().map(|other| format!("holds {}", other.value.kind()))
+            }
+            other => Some(format!("is {}", other.kind())),
+        };
+        if let Some(message) = wrong {
+            self.problems.add(node.at, &node.key, message, key.wanted());
+            node.value = Value::Broken;
+        }
+        true
+    }
+
+    fn headers(&mut self, headers: &Table) -> bool {
+        let before = self.problems.len();
+        for (name, node) in headers {
+            let value = match &node.value {
+                Value::Text(text) => text.as_str(),
+                Value::Broken => "",
+                other => {
+                    let message = format!("is {}", other.kind());
+                    self.problems.add(node.at, &node.key, message, "write a string in quotes");
+                    ""
+                }
+            };
+            let twice = headers.keys().any(|other| other < name && other.eq_ignore_ascii_case(name));
+            let twice = twice.then(|| ("stands here twice".to_owned(), "keep one of them".to_owned()));
+            if let Some((message, remedy)) = header_rejection(name, value).or(twice) {
+                self.problems.add(node.key_at, &node.key, message, remedy);
+            }
+        }
+        self.problems.len() == before
+    }
+
+    fn variables(&mut self, variables: &Table) -> bool {
+        let before = self.problems.len();
+        for (name, node) in variables {
+            let wrong_name = name.is_empty() || name.contains(['=', '\0']);
+            if wrong_name {
+                let remedy = "use a name without \"=\" and NUL";
+                self.problems.add(node.key_at, &node.key, "cannot be a variable's name", remedy);
+            } else if name.starts_with("AINT_QUEUE_") {
+                let remedy = "choose another name: AINT_QUEUE_ is for what the master tells its workers";
+                self.problems.add(node.key_at, &node.key, "is reserved", remedy);
+            }
+            match &node.value {
+                Value::Text(text) if text.contains('\0') => {
+                    self.problems.add(node.at, &node.key, "holds a NUL character", "remove it");
+                }
+                Value::Text(_) | Value::Broken => {}
+                other => {
+                    let message = format!("is {}", other.kind());
+                    self.problems.add(node.at, &node.key, message, "write a string in quotes");
+                }
+            }
+        }
+        self.problems.len() == before
+    }
+
+    /// One item of an array of tables. The only such array is that of snapshot handlers.
+    fn item(&mut self, key: &Key, item: &mut Node) -> bool {
+        let Value::Table(table) = &mut item.value else {
+            let message = format!("is {}", item.value.kind());
+            self.problems.add(item.at, &item.key, message, key.wanted());
+            return false;
+        };
+        let kind = match table.get("type") {
+            None => {
+                let message = "has no type";
+                let remedy = "add type = \"log\" or type = \"command\"";
+                self.problems.add(item.at, &item.key, message, remedy);
+                return false;
+            }
+            Some(Node { value: Value::Text(kind), .. }) => kind.clone(),
+            Some(_) => String::new(),
+        };
+        let before = self.problems.len();
+        self.table(table, &format!("{}[]", key.path));
+        if self.problems.len() > before {
+            return false;
+        }
+        match (kind.as_str(), table.get("command"), table.get("timeout_seconds")) {
+            ("command", None, _) => {
+                let remedy = "add command = [\"/path/to/program\"]";
+                self.problems.add(item.at, &item.key, "has no command", remedy);
+            }
+            ("log", Some(extra), _) | ("log", None, Some(extra)) => {
+                let remedy = "remove it, or write type = \"command\"";
+                self.problems.add(extra.key_at, &extra.key, "has no meaning for a log handler", remedy);
+            }
+            _ => {}
+        }
+        self.problems.len() == before
+    }
+}
+
+/// Text that came from the environment is read as the number or flag its key wants.
+fn from_environment(kind: Kind, node: &mut Node) {
+    let Value::Text(text) = &node.value else { return };
+    if !node.from_env {
+        return;
+    }
+    let text = text.trim();
+    let read = match kind {
+        Kind::Integer(..) => text.parse().ok().map(Value::Integer),
+        Kind::Number(..) => text.parse().ok().map(Value::Number),
+        Kind::Flag => text.parse().ok().map(Value::Flag),
+        _ => None,
+    };
+    if let Some(value) = read {
+        node.value = value;
+    }
+}
+
+/// Whether `text` is a host name as it stands in a `Host` header, without a port.
+fn is_host(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    (1..=253).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+fn wrong_text(text: &str) -> Option<String> {
+    match text {
+        "" => Some("is empty".to_owned()),
+        text if text.contains('\0') => Some("holds a NUL character".to_owned()),
+        _ => None,
+    }
+}
+
+/// `worker_number` becomes `min_worker_number`, so that inheritance knows one name only.
+fn one_name_each(table: &mut Table, problems: &mut Problems<'_>) {
+    let Some(Node { value: Value::Table(worker), .. }) = table.get_mut("worker") else { return };
+    let Some(node) = worker.remove("worker_number") else { return };
+    if worker.contains_key("min_worker_number") {
+        let remedy = "keep one of the two";
+        problems.add(
+            node.key_at,
+            &node.key,
+            "is another name of min_worker_number, which is set too",
+            remedy,
+        );
+    } else {
+        worker.insert("min_worker_number".to_owned(), node);
+    }
+}
+
+/// Only a master sends requests, and checks what they carry.
+#[cfg(not(feature = "server"))]
+fn header_rejection(_: &str, _: &str) -> Option<(String, String)> {
+    None
+}

@@ -1,0 +1,191 @@
+//! One run of a job's handler in this process: started, its panic caught, cancelled.
+
+mod handler_set;
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::job::{CatchPanic, Context, Failure, JobError, Outcome, Payload, catch_panic};
+use handler_set::PreparedRun;
+pub use handler_set::{HandlerSet, PreparedHandler};
+
+/// The share of its grace after which an asynchronous handler that does not end by itself is dropped: at the end of the
+/// grace the whole worker would be ended or replaced.
+const DROP_AFTER: u32 = 3;
+
+/// What is to be run.
+pub struct RunInput {
+    pub payload: Payload,
+    /// Not the job itself, but its failed callback.
+    pub failure: Option<Failure>,
+    pub ctx: Context,
+}
+
+/// What became of a run that was to be started.
+pub enum Started {
+    /// It ended at once, and reports nothing.
+    Ended(Outcome),
+    /// It is under way and will report.
+    Running(CancelHandle),
+}
+
+/// Asks a run to end.
+pub struct CancelHandle {
+    ctx: Context,
+    /// To be dropped after this long.
+    drop: watch::Sender<Option<Duration>>,
+}
+
+impl CancelHandle {
+    pub fn cancel(&self, grace: Duration) {
+        self.ctx.cancel();
+        self.drop.send_replace(Some(grace / DROP_AFTER));
+    }
+}
+
+/// What is around the code of one run.
+pub trait RunScope: Send + Unpin + 'static {
+    /// Runs code of the run.
+    fn enter<T>(&self, code: impl FnOnce() -> T) -> T;
+}
+
+#[cfg(feature = "tracing")]
+impl RunScope for tracing::Span {
+    fn enter<T>(&self, code: impl FnOnce() -> T) -> T {
+        self.in_scope(code)
+    }
+}
+
+/// The span of one run.
+#[cfg(feature = "tracing")]
+pub fn span(ctx: &Context) -> tracing::Span {
+    let traceparent = ctx.header("traceparent");
+    tracing::error_span!(
+        "job",
+        id = ctx.id().0,
+        name = ctx.job(),
+        channel = ctx.channel(),
+        attempt = ctx.attempt(),
+        traceparent
+    )
+}
+
+/// Nothing around a run.
+#[cfg(not(feature = "tracing"))]
+pub struct NoSpan;
+
+#[cfg(not(feature = "tracing"))]
+impl RunScope for NoSpan {
+    fn enter<T>(&self, code: impl FnOnce() -> T) -> T {
+        code()
+    }
+}
+
+/// No span.
+#[cfg(not(feature = "tracing"))]
+pub fn span(_: &Context) -> NoSpan {
+    NoSpan
+}
+
+/// Starts a run, which says its end to `report`.
+pub fn start(
+    service: Option<&PreparedHandler>,
+    start: RunInput,
+    scope: impl RunScope,
+    report: impl FnOnce(Outcome) + Send + 'static,
+) -> Started {
+    let RunInput { payload, failure, ctx } = start;
+    let Some(service) = service else {
+        return Started::Ended(JobError::unknown_job(ctx.job()).into_outcome());
+    };
+    match service.work(payload, &ctx, failure) {
+        None => Started::Ended(Outcome::Done),
+        Some(PreparedRun::Blocking(work)) => {
+            let judge = service.judge(&ctx);
+            let cancel = CancelHandle { ctx, drop: watch::Sender::new(None) };
+            tokio::task::spawn_blocking(move || report(outcome(judge(scope.enter(|| catch_panic(work))))));
+            Started::Running(cancel)
+        }
+        Some(PreparedRun::Async { task, may_drop }) => {
+            let judge = service.judge(&ctx);
+            let mut task = Scoped { scope, task: CatchPanic(task) };
+            // A job that never waits is done here and now, without the cost of a task. Whatever it did
+            // register is polled again by the task it becomes.
+            let mut unwoken = std::task::Context::from_waker(std::task::Waker::noop());
+            if let Poll::Ready(ended) = Pin::new(&mut task).poll(&mut unwoken) {
+                dispose(task);
+                return Started::Ended(outcome(judge(ended)));
+            }
+            let cancel = CancelHandle { ctx, drop: watch::Sender::new(None) };
+            let told = cancel.drop.subscribe();
+            tokio::spawn(async move {
+                let ended = match may_drop {
+                    true => unless(&mut task, dropped(told)).await,
+                    false => Some((&mut task).await),
+                };
+                dispose(task);
+                let ended = ended.unwrap_or_else(|| Err("cancelled: its time was up".into()));
+                report(outcome(judge(ended)));
+            });
+            Started::Running(cancel)
+        }
+    }
+}
+
+/// A future of a run.
+struct Scoped<S, F> {
+    scope: S,
+    task: F,
+}
+
+impl<S: RunScope, F: Future + Unpin> Future for Scoped<S, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<F::Output> {
+        let Self { scope, task } = &mut *self;
+        scope.enter(|| Pin::new(task).poll(cx))
+    }
+}
+
+/// Drops what is left of a run. A panic on the way is printed and no more: the run has ended all the same, and whoever
+/// waits for its end must hear of it.
+fn dispose<S: RunScope, F>(task: Scoped<S, F>) {
+    let Scoped { scope, task } = task;
+    let _ = scope.enter(|| {
+        catch_panic(|| {
+            drop(task);
+            Ok(())
+        })
+    });
+}
+
+/// What `task` ends with; `None` when `end` comes first.
+async fn unless<T>(task: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
+    let (mut task, mut end) = (pin!(task), pin!(end));
+    poll_fn(|cx| match task.as_mut().poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(Some(ended)),
+        Poll::Pending => end.as_mut().poll(cx).map(|()| None),
+    })
+    .await
+}
+
+/// Ends a while after the run was cancelled.
+async fn dropped(mut told: watch::Receiver<Option<Duration>>) {
+    let after = told.wait_for(Option::is_some).await.ok().and_then(|after| *after);
+    match after {
+        Some(after) => tokio::time::sleep(after).await,
+        // The run has ended.
+        None => std::future::pending().await,
+    }
+}
+
+fn outcome(ended: Result<(), JobError>) -> Outcome {
+    match ended {
+        Ok(()) => Outcome::Done,
+        Err(error) => error.into_outcome(),
+    }
+}

@@ -1,0 +1,261 @@
+//! The `sync` driver: a push runs the job in the caller, to its end.
+//!
+//! A channel of this driver keeps nothing but the keys that are unique for a time. A job is held by a store in memory while
+//! it runs, so that unique keys, locks and rates mean within this process what they mean elsewhere between processes.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+
+use super::{ChannelHandlers, CompletedRun, Runner, RunnerSetup};
+use crate::config::{Channel, Config, Driver};
+use crate::job::error_chain;
+use crate::job::{FailReason, Failure, JobId, NewJob, Registry, Timestamp};
+use crate::queue::{OpenError, PushTarget, Queue};
+use crate::queue_set::QueueSet;
+use crate::retry::Policy;
+use crate::store::model::Model;
+use crate::store::{self, CrossChannelPush, Destination, PushError, Pushed, Store, StoreError};
+
+/// How often in a row a job may hand itself back: as nothing is waited for, one that would wait for something would do so
+/// for ever.
+const MAX_RELEASES: u32 = 100;
+/// How deep jobs that push jobs may be in each other.
+const MAX_DEPTH: u32 = 100;
+
+/// Opens a channel of any driver for pushing; one of the `sync` driver runs the jobs of `registry`.
+///
+/// # Errors
+/// When the channel is not declared, its store cannot be used, or the jobs cannot be run here.
+pub async fn queue(registry: &Registry, config: &Config, name: &str) -> Result<Queue, OpenError> {
+    if config.channel(name)?.driver != Driver::Sync {
+        return Queue::open(config, name).await;
+    }
+    registry.check()?;
+    let config = Arc::new(config.clone());
+    let queues = QueueSet::of(Arc::clone(&config));
+    let family =
+        Arc::new(SyncChannels { registry: registry.clone(), config, queues, open: Mutex::default() });
+    let core = family.core(name)?;
+    Ok(Queue::with_target(Arc::new(SyncChannel { core, family, depth: 0, endless: Arc::default() })))
+}
+
+/// The channels of one configuration.
+struct SyncChannels {
+    registry: Registry,
+    config: Arc<Config>,
+    /// Those of other drivers.
+    queues: QueueSet,
+    /// Those of this driver that were pushed into.
+    open: Mutex<HashMap<String, Arc<Core>>>,
+}
+
+/// What a channel of the `sync` driver consists of.
+struct Core {
+    channel: Arc<str>,
+    model: Model,
+    handlers: Arc<ChannelHandlers>,
+}
+
+/// One channel of the `sync` driver, among others.
+#[derive(Clone)]
+struct SyncChannel {
+    core: Arc<Core>,
+    family: Arc<SyncChannels>,
+    /// How many jobs stand around this push.
+    depth: u32,
+    /// Set when they are too many: all of them end, without another attempt.
+    endless: Arc<AtomicBool>,
+}
+
+impl Core {
+    fn open(channel: &Channel, registry: &Registry) -> Result<Self, OpenError> {
+        let handlers = ChannelHandlers::of(registry, Policy::of(channel), channel.worker.max_execute);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Ok(Self {
+            channel: channel.name.as_str().into(),
+            model: Model::ticking(Timestamp(0).after(now)),
+            handlers: Arc::new(handlers.map_err(OpenError::State)?),
+        })
+    }
+}
+
+impl SyncChannel {
+    /// The same channel for a push that no job stands around.
+    fn outermost(&self) -> Self {
+        Self { endless: Arc::default(), ..self.clone() }
+    }
+
+    fn check_depth(&self) -> Result<(), StoreError> {
+        if self.depth > MAX_DEPTH {
+            self.endless.store(true, Ordering::Relaxed);
+        }
+        if !self.endless.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(StoreError::Refused {
+            place: self.to_string(),
+            detail: format!(
+                "{MAX_DEPTH} jobs that pushed each other were under way: on a sync channel a job that pushes itself never ends"
+            ),
+        })
+    }
+
+    /// The same channel as the jobs see it that this push runs.
+    fn inside(&self) -> Self {
+        Self { depth: self.depth + 1, ..self.clone() }
+    }
+
+    /// Runs a job to its end, one attempt after the other.
+    async fn run(&self, job: &NewJob) -> Result<Pushed, Ended> {
+        let pushed = self.core.model.push(std::slice::from_ref(job)).await?;
+        let Some(Pushed::Added(id)) = pushed.first().copied() else {
+            return pushed.into_iter().next().ok_or(Ended::Gone);
+        };
+        let mut runner = Runner::join(RunnerSetup {
+            channel: Arc::clone(&self.core.channel),
+            store: Arc::new(self.core.model.clone()),
+            handlers: Arc::clone(&self.core.handlers),
+            pushes: Arc::new(self.inside()),
+        })
+        .await?;
+        let ended = self.attempts(&mut runner, id).await;
+        let left = runner.leave().await;
+        // Nothing is kept, whatever became of it.
+        self.core.model.discard(&[id]).await?;
+        left?;
+        ended.map(|()| Pushed::Added(id))
+    }
+
+    async fn attempts(&self, runner: &mut Runner, id: JobId) -> Result<(), Ended> {
+        let (mut releases, mut last) = (0, 0);
+        loop {
+            let ran: CompletedRun = runner.only(id).await?.ok_or(Ended::Gone)?;
+            self.check_depth()?;
+            match &ran.to {
+                Destination::Done => return Ok(()),
+                Destination::Failed(_) => {
+                    let (reason, error) = ran.failed().unwrap_or((FailReason::Exhausted, String::new()));
+                    return Err(Ended::Failed(id, Failure { reason, error }));
+                }
+                Destination::Front(_) | Destination::Back(_) | Destination::Delayed(..) => {
+                    releases = if ran.attempt == last { releases + 1 } else { 0 };
+                    last = ran.attempt;
+                }
+            }
+            if releases >= MAX_RELEASES {
+                let error = format!(
+                    "it handed itself back {releases} times in a row, and a sync channel waits for nothing"
+                );
+                return Err(Ended::Failed(id, Failure { reason: FailReason::Exhausted, error }));
+            }
+            // The next attempt follows at once, but not before others had their turn.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn all(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
+        let mut pushed = Vec::with_capacity(jobs.len());
+        for (index, job) in jobs.iter().enumerate() {
+            pushed.push(self.run(job).await.map_err(|ended| ended.at(index, job))?);
+        }
+        Ok(pushed)
+    }
+}
+
+#[async_trait]
+impl PushTarget for SyncChannel {
+    async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
+        store::check(jobs)?;
+        self.check_depth()?;
+        let this = if self.depth == 0 { self.outermost() } else { self.clone() };
+        let jobs = jobs.to_vec();
+        // A task of its own: a caller that stops waiting does not leave a job half settled.
+        match tokio::spawn(async move { this.all(&jobs).await }).await {
+            Ok(pushed) => pushed,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => Err(StoreError::Unavailable {
+                place: self.to_string(),
+                doing: "running the job",
+                source: error.into(),
+            }
+            .into()),
+        }
+    }
+
+    fn max_batch_len(&self) -> usize {
+        // So that a failed job says exactly which ones went before it.
+        1
+    }
+}
+
+#[async_trait]
+impl CrossChannelPush for SyncChannel {
+    async fn push(&self, channel: &str, jobs: &[NewJob]) -> Result<Vec<Pushed>, String> {
+        match self.family.config.channel(channel) {
+            Ok(declared) if declared.driver == Driver::Sync => {
+                let core = self.family.core(channel).map_err(|error| error_chain(&error))?;
+                let pushed = PushTarget::push(&Self { core, ..self.clone() }, jobs).await;
+                pushed.map_err(|error| error_chain(&error))
+            }
+            _ => self.family.queues.push(channel, jobs).await,
+        }
+    }
+}
+
+impl SyncChannels {
+    fn core(&self, name: &str) -> Result<Arc<Core>, OpenError> {
+        let channel = self.config.channel(name)?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(core) = open.get(name) {
+            return Ok(Arc::clone(core));
+        }
+        let core = Arc::new(Core::open(channel, &self.registry)?);
+        open.insert(name.to_owned(), Arc::clone(&core));
+        Ok(core)
+    }
+}
+
+/// How a job that was pushed did not end well.
+enum Ended {
+    Failed(JobId, Failure),
+    Push(PushError),
+    /// It was taken away.
+    Gone,
+}
+
+impl Ended {
+    fn at(self, index: usize, job: &NewJob) -> PushError {
+        match self {
+            Self::Failed(id, failure) => PushError::Failed { index, id, job: job.meta.job.clone(), failure },
+            Self::Push(error) => error,
+            Self::Gone => StoreError::Corrupt {
+                place: "this process".to_owned(),
+                detail: "a job that was being run is gone".to_owned(),
+            }
+            .into(),
+        }
+    }
+}
+
+impl<E: Into<PushError>> From<E> for Ended {
+    fn from(error: E) -> Self {
+        Self::Push(error.into())
+    }
+}
+
+impl fmt::Display for SyncChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the sync channel \"{}\"", self.core.channel)
+    }
+}
+
+impl fmt::Debug for SyncChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SyncChannel").field("channel", &self.core.channel).finish_non_exhaustive()
+    }
+}

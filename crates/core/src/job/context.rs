@@ -1,0 +1,290 @@
+//! What a handler knows of the run it is in, and what it can ask for.
+
+use std::any::type_name;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::job_requests::{JobRequest, LimitClaim, LimitDecision, PendingResponse, RunHost};
+use super::outbox::Outbox;
+use super::{AppState, JobId, PushOptions, Pushable};
+
+/// What a handler knows of the run it is in, and what it can ask for. Cheap to clone; clones may go to other threads and
+/// tasks, and also serve as the run's cancellation token.
+#[derive(Clone)]
+pub struct Context {
+    run: Arc<Run>,
+}
+
+/// What a [`Context`] is made of.
+#[doc(hidden)]
+pub struct ContextParts {
+    #[doc(hidden)]
+    pub id: JobId,
+    #[doc(hidden)]
+    pub job: Arc<str>,
+    #[doc(hidden)]
+    pub channel: Arc<str>,
+    #[doc(hidden)]
+    pub attempt: u32,
+    #[doc(hidden)]
+    pub max_attempts: u32,
+    #[doc(hidden)]
+    pub timeout: Option<Duration>,
+    #[doc(hidden)]
+    pub headers: BTreeMap<String, String>,
+    #[doc(hidden)]
+    pub state: AppState,
+    #[doc(hidden)]
+    pub host: Box<dyn RunHost>,
+}
+
+struct Run {
+    parts: ContextParts,
+    deadline: Option<Instant>,
+    cancelled: AtomicBool,
+    cancel: Notify,
+}
+
+impl Context {
+    #[doc(hidden)]
+    pub fn new(parts: ContextParts) -> Self {
+        let deadline = parts.timeout.map(|t| Instant::now() + t);
+        Self {
+            run: Arc::new(Run { parts, deadline, cancelled: AtomicBool::new(false), cancel: Notify::new() }),
+        }
+    }
+
+    /// The job's number.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        self.run.parts.id
+    }
+
+    /// The job's name.
+    #[must_use]
+    pub fn job(&self) -> &str {
+        &self.run.parts.job
+    }
+
+    /// The channel the job came from.
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        &self.run.parts.channel
+    }
+
+    /// Which attempt this is, from 1. In a failed callback, how many there were.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.run.parts.attempt
+    }
+
+    /// How many attempts the job has in all.
+    #[must_use]
+    pub fn max_attempts(&self) -> u32 {
+        self.run.parts.max_attempts
+    }
+
+    /// What the producer sent along.
+    #[must_use]
+    pub fn headers(&self) -> &BTreeMap<String, String> {
+        &self.run.parts.headers
+    }
+
+    /// One header, if the producer sent it.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().get(name).map(String::as_str)
+    }
+
+    /// When the run is asked to end; `None` when it has no limit.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.run.deadline
+    }
+
+    /// How long the run may still last; `None` when it has no limit.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        self.run.deadline.map(|d| d.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the master asked this run to end: its time is up or the channel stops. A handler that sees it should
+    /// clean up and return; what it returns does not matter then, unless it is done.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.run.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Ends when the master asks this run to end. Any number of tasks may wait.
+    pub async fn cancelled(&self) {
+        let mut cancel = pin!(self.run.cancel.notified());
+        // Registered before the flag is read, so that no cancel falls between.
+        cancel.as_mut().enable();
+        if !self.is_cancelled() {
+            cancel.await;
+        }
+    }
+
+    #[doc(hidden)]
+    pub fn cancel(&self) {
+        self.run.cancelled.store(true, Ordering::Release);
+        self.run.cancel.notify_waiters();
+    }
+
+    /// What [`App::state`](crate::App::state) was given of this type.
+    ///
+    /// # Panics
+    /// When it was given nothing of this type, which fails the run with the type's name.
+    #[must_use]
+    pub fn state<T: Send + Sync + 'static>(&self) -> &T {
+        self.try_state().unwrap_or_else(|| {
+            panic!(
+                "there is no state of the type {0}: give it to the application with App::state",
+                type_name::<T>()
+            )
+        })
+    }
+
+    /// What [`App::state`](crate::App::state) was given of this type, if anything.
+    #[must_use]
+    pub fn try_state<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.run.parts.state.get()
+    }
+
+    /// Says how far the run is, in percent, for those who look at the job while it runs. Does not wait, and is not kept.
+    pub fn progress(&self, percent: f64) {
+        self.run.parts.host.progress(percent.clamp(0.0, 100.0));
+    }
+
+    /// Writes a line into the master's log, with the job's number. `level` is `error`, `warn`, `info` or `debug`.
+    pub fn log(&self, level: &str, message: impl fmt::Display) {
+        self.run.parts.host.log(level, message.to_string());
+    }
+
+    /// Pushes a follow-up job into the same channel. It is there once this has answered, whatever becomes of this run: a
+    /// run that is tried again pushes again, unless the push has a unique key. The job inherits the trace context.
+    ///
+    /// Await the answer, or call [`PendingResponse::wait`] in a blocking handler.
+    ///
+    /// ```
+    /// # use aint_queue::{AsyncJob, Context, JobError};
+    /// # #[derive(serde::Serialize, serde::Deserialize)]
+    /// # struct Invoice { order: u64 }
+    /// # #[derive(serde::Serialize, serde::Deserialize)]
+    /// # struct Order { id: u64 }
+    /// # impl AsyncJob for Invoice {
+    /// #     const NAME: &'static str = "invoice";
+    /// #     async fn handle(self, ctx: Context) -> Result<(), JobError> { Ok(()) }
+    /// # }
+    /// # impl AsyncJob for Order {
+    /// #     const NAME: &'static str = "order";
+    /// async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    ///     let id = ctx.push(&Invoice { order: self.id }).await?;
+    ///     ctx.log("info", format!("the invoice is job {id}"));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    pub fn push<K, J: Pushable<K>>(&self, job: &J) -> PendingResponse<JobId> {
+        self.push_with(job, &PushOptions::new())
+    }
+
+    /// Pushes a follow-up job with options.
+    pub fn push_with<K, J: Pushable<K>>(&self, job: &J, options: &PushOptions) -> PendingResponse<JobId> {
+        self.outbox(None).push_with(job, options)
+    }
+
+    /// Pushes follow-up jobs of one type in one go, all or none; at most 500 of them with about 1 MiB together.
+    pub fn push_many<'a, K, J: Pushable<K> + 'a>(
+        &self,
+        jobs: impl IntoIterator<Item = &'a J>,
+    ) -> PendingResponse<Vec<JobId>> {
+        self.outbox(None).push_many(jobs)
+    }
+
+    /// The way into another channel that the master's configuration declares: `ctx.to("mails").push(&mail)`.
+    pub fn to<'a>(&'a self, channel: &'a str) -> Outbox<'a> {
+        self.outbox(Some(channel))
+    }
+
+    fn outbox<'a>(&'a self, channel: Option<&'a str>) -> Outbox<'a> {
+        let ContextParts { headers, host, .. } = &self.run.parts;
+        Outbox { channel, headers, host: &**host }
+    }
+
+    /// Asks for something that only so many runs may have: a lock, room in a rate, a closed circuit breaker. What is
+    /// granted is given back by the end of the run, however it ends. [`middleware`](crate::middleware) asks for you.
+    pub fn claim(&self, claim: LimitClaim) -> PendingResponse<LimitDecision> {
+        match claim.check() {
+            Ok(()) => PendingResponse::new(
+                self.run.parts.host.request(JobRequest::Claim(claim)),
+                super::job_requests::claimed,
+            ),
+            Err(why) => PendingResponse::refused(why),
+        }
+    }
+
+    /// Runs code of the run on a thread of its own.
+    pub(super) fn enter<T>(&self, code: impl FnOnce() -> T) -> T {
+        let (mut code, mut answer) = (Some(code), None);
+        self.run.parts.host.enter(&mut || answer = code.take().map(|code| code()));
+        answer.expect("a link runs the code it is given")
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ContextParts { id, job, channel, attempt, max_attempts, .. } = &self.run.parts;
+        f.debug_struct("Context")
+            .field("id", id)
+            .field("job", job)
+            .field("channel", channel)
+            .field("attempt", attempt)
+            .field("max_attempts", max_attempts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// The context of a run nobody listens to.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn detached(job: &str, attempt: u32) -> Self {
+        Self::detached_from("default", job, attempt)
+    }
+
+    /// The same in another channel.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn detached_in(channel: &str) -> Self {
+        Self::detached_from(channel, "noop", 1)
+    }
+
+    fn detached_from(channel: &str, job: &str, attempt: u32) -> Self {
+        struct DetachedHost;
+        impl RunHost for DetachedHost {
+            fn progress(&self, _: f64) {}
+            fn log(&self, _: &str, _: String) {}
+            fn request(&self, _: JobRequest) -> tokio::sync::oneshot::Receiver<super::Response> {
+                tokio::sync::oneshot::channel().1
+            }
+        }
+        Self::new(ContextParts {
+            id: JobId(1),
+            job: job.into(),
+            channel: channel.into(),
+            attempt,
+            max_attempts: 3,
+            timeout: None,
+            headers: BTreeMap::new(),
+            state: AppState::default(),
+            host: Box::new(DetachedHost),
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! Jobs: what a handler sees, what the store keeps, how a run can end.
+//!
+//! Plain data and two traits. Nothing here talks to a store, a process or a clock, and nothing
+//! here uses another module of this crate.
+
+mod app_state;
+mod context;
+mod error;
+mod id;
+mod job_requests;
+mod new_job;
+mod outbox;
+mod outcome;
+mod panic;
+mod payload;
+mod push_options;
+mod record;
+mod registry;
+mod service;
+mod traits;
+
+#[doc(hidden)]
+pub use app_state::AppState;
+pub use context::Context;
+#[doc(hidden)]
+pub use context::ContextParts;
+pub use error::JobError;
+#[doc(hidden)]
+pub use error::error_chain;
+pub use id::{InvalidJobId, JobId, Timestamp};
+#[doc(hidden)]
+pub use job_requests::{JobRequest, RunHost};
+pub use job_requests::{LimitClaim, LimitDecision, PendingResponse, RequestError, Response};
+pub use new_job::{NewJob, NewJobError, Start};
+pub use outbox::Outbox;
+pub use outcome::{Failure, JobOptions, Outcome, RetryDecision};
+#[doc(hidden)]
+pub use panic::{CatchPanic, catch_panic, install_panic_hook};
+pub use payload::{MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, Payload, PayloadError};
+pub use push_options::{Asynchronous, Blocking, PushOptions, Pushable};
+pub use record::{
+    AttemptError, ErrorKind, FailReason, JobMeta, JobRecord, MAX_CRASHES, MAX_DELAY, MAX_ERROR_BYTES,
+    MAX_ERRORS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_UNIQUE_KEY_BYTES, Priority, UniqueUntil, is_job_name,
+    truncated,
+};
+pub use registry::{DuplicateJob, Registry};
+#[doc(hidden)]
+pub use registry::{FailedCallback, HandlerFn, JobHandler, parse};
+pub use service::{JobCall, JobService, RunFuture};
+pub use traits::{AsyncFailedFn, AsyncJob, FailedFn, Job};

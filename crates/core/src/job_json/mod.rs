@@ -1,0 +1,359 @@
+//! The JSON form of a pushed job: one object with a name, a payload and options.
+//!
+//! The same object is a line of `queue:push --file`, a body of the HTTP listener and a follow-up job of a worker, so it
+//! is read here once. Pure: no store, no clock but the one that finds a time beyond ten years in good time.
+//!
+//! | key | value |
+//! |---|---|
+//! | `job` | the job's name |
+//! | `payload` | any JSON; `{}` when absent |
+//! | `delay` | not before this long after the push: seconds, or a text with units such as `"5m"` |
+//! | `at` | not before this time: `"2026-11-30T09:00:00Z"` |
+//! | `max_attempts` | how often the job may be attempted |
+//! | `timeout` | how long one run may last, 0 for no limit: seconds, or a text with units |
+//! | `unique` | add nothing when a job with this key is in the channel |
+//! | `unique_until` | when that key is free again: `"end"` of the job, which is the default, or its `"start"` |
+//! | `unique_for` | hold that key for this long after the push instead, whatever becomes of the job |
+//! | `priority` | `"high"`, `"normal"` or `"low"` |
+//! | `expires` | not to be started later than this long after the push, or than this time |
+//! | `headers` | an object of texts for whoever handles the job |
+//!
+//! Everything but `payload` may be `null`, which says nothing, like a key that is absent. Headers are added to those of
+//! the defaults, every other key replaces its default.
+
+pub mod time;
+mod write;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use crate::job::{
+    MAX_DELAY, NewJob, NewJobError, Payload, PayloadError, Priority, PushOptions, Start, Timestamp,
+    UniqueUntil,
+};
+use time::Until;
+pub use write::write;
+
+/// Why a text is no job.
+#[derive(Debug, Error)]
+pub enum JobJsonError {
+    #[error("not valid JSON, where an object with job, payload and options belongs: {0}")]
+    NotJson(String),
+    #[error("not an object with job, payload and options: {0}")]
+    NotAnObject(String),
+    #[error("no job is named: add \"job\": \"name\"")]
+    NoJob,
+    #[error("\"{key}\": {why}")]
+    Key { key: &'static str, why: String },
+    #[error("\"{0}\" and \"{1}\" exclude each other: keep one of the two")]
+    Both(&'static str, &'static str),
+    #[error(transparent)]
+    Payload(PayloadError),
+    #[error("{rule}")]
+    Rule { key: &'static str, rule: NewJobError },
+}
+
+impl JobJsonError {
+    /// The key that is to blame, where it is one.
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::NotJson(_) | Self::NotAnObject(_) => None,
+            Self::NoJob => Some("job"),
+            Self::Both(key, _) | Self::Key { key, .. } | Self::Rule { key, .. } => Some(key),
+            Self::Payload(_) => Some("payload"),
+        }
+    }
+}
+
+/// The key that breaks a rule.
+fn key_of(rule: &NewJobError, job: &NewJob) -> &'static str {
+    match rule {
+        NewJobError::Name(_) => "job",
+        NewJobError::UniqueKey(_) => "unique",
+        NewJobError::Delay if matches!(job.start, Start::At(_)) => "at",
+        NewJobError::Delay => "delay",
+        NewJobError::Attempts => "max_attempts",
+        NewJobError::UniqueFor(_) => "unique_for",
+        NewJobError::Expiry => "expires",
+        NewJobError::Header(_) => "headers",
+    }
+}
+
+/// What holds for jobs that say nothing else.
+pub struct PushDefaults<'a> {
+    pub job: Option<&'a str>,
+    pub options: &'a PushOptions,
+}
+
+/// A job as it is written. The values stay text until each is read by itself, so that every mistake names its key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+struct Written<'a> {
+    #[serde(borrow, default)]
+    job: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "as_it_is")]
+    payload: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    delay: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    at: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    max_attempts: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    timeout: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    unique: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    unique_until: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    unique_for: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    priority: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    expires: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    headers: Option<&'a RawValue>,
+}
+
+/// A payload that is `null` is a payload, not an absent one.
+fn as_it_is<'de, D: Deserializer<'de>>(raw: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(raw).map(Some)
+}
+
+/// The job that `text` means.
+pub fn parse(text: &str, defaults: &PushDefaults<'_>) -> Result<NewJob, JobJsonError> {
+    let text = text.trim();
+    let written: Written<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
+        Category::Data => JobJsonError::NotAnObject(place(&error)),
+        _ => JobJsonError::NotJson(place(&error)),
+    })?;
+    if !text.starts_with('{') {
+        // serde takes an array for an object whose keys are left out.
+        return Err(JobJsonError::NotAnObject("it is an array".to_owned()));
+    }
+    let named = written.job.map(|raw| read_text("job", raw)).transpose()?;
+    let name = named.as_deref().or(defaults.job).ok_or(JobJsonError::NoJob)?;
+    let payload =
+        Payload::parse(written.payload.map_or("{}", RawValue::get)).map_err(JobJsonError::Payload)?;
+    let job = written.options(defaults.options.clone())?.job(name, payload);
+    check(&job).map_err(|rule| JobJsonError::Rule { key: key_of(&rule, &job), rule })?;
+    Ok(job)
+}
+
+impl Written<'_> {
+    /// `options` with what is written put over it.
+    fn options(&self, mut options: PushOptions) -> Result<PushOptions, JobJsonError> {
+        match (self.delay, self.at) {
+            (Some(_), Some(_)) => return Err(JobJsonError::Both("delay", "at")),
+            (Some(delay), None) => options = options.delay(read_duration("delay", delay)?),
+            (None, Some(at)) => options = options.at(read_time("at", at)?),
+            (None, None) => {}
+        }
+        if let Some(attempts) = self.max_attempts {
+            let read = serde_json::from_str(attempts.get());
+            options = options.max_attempts(read.map_err(|_| wrong("max_attempts", "write a whole number"))?);
+        }
+        if let Some(timeout) = self.timeout {
+            options = options.timeout(read_duration("timeout", timeout)?);
+        }
+        if let Some(priority) = self.priority {
+            let read = serde_json::from_str::<Priority>(priority.get());
+            let read = read.map_err(|_| wrong("priority", "write \"high\", \"normal\" or \"low\""));
+            options = options.priority(read?);
+        }
+        if let Some(expires) = self.expires {
+            options = match read_until("expires", expires)? {
+                Until::After(length) => options.expires_in(length),
+                Until::At(time) => options.expires_at(time),
+            };
+        }
+        if let Some(headers) = self.headers {
+            let read = serde_json::from_str::<BTreeMap<String, String>>(headers.get());
+            let form = "write an object of texts, such as {\"tenant\": \"7\"}";
+            for (name, value) in read.map_err(|_| wrong("headers", form))? {
+                options = options.header(name, value);
+            }
+        }
+        self.unique(options)
+    }
+
+    /// `options` with the unique key and how long it is held.
+    fn unique(&self, options: PushOptions) -> Result<PushOptions, JobJsonError> {
+        let Some(key) = self.unique.map(|raw| read_text("unique", raw)).transpose()? else {
+            let lonely = [("unique_until", self.unique_until), ("unique_for", self.unique_for)];
+            return match lonely.iter().find(|(_, raw)| raw.is_some()) {
+                Some((name, _)) => Err(wrong(name, "says how long a key is held: add \"unique\", the key")),
+                None => Ok(options),
+            };
+        };
+        match (self.unique_until, self.unique_for) {
+            (Some(_), Some(_)) => Err(JobJsonError::Both("unique_until", "unique_for")),
+            (Some(until), None) => match serde_json::from_str(until.get()) {
+                Ok(UniqueUntil::Start) => Ok(options.unique_until_start(key)),
+                Ok(UniqueUntil::End) => Ok(options.unique(key)),
+                Err(_) => Err(wrong("unique_until", "write \"start\" or \"end\"")),
+            },
+            (None, Some(time)) => Ok(options.unique_for(read_duration("unique_for", time)?, key)),
+            (None, None) => Ok(options.unique(key)),
+        }
+    }
+}
+
+/// Checks what the store would refuse. Only the store's clock judges a time for good; this one finds it in good time.
+pub fn check(job: &NewJob) -> Result<(), NewJobError> {
+    let latest = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + MAX_DELAY;
+    match job.start {
+        Start::At(time) if time > Timestamp(0).after(latest) => Err(NewJobError::Delay),
+        _ if job.meta.expires_at.is_some_and(|time| time > Timestamp(0).after(latest)) => {
+            Err(NewJobError::Expiry)
+        }
+        _ => job.check(),
+    }
+}
+
+fn wrong(key: &'static str, why: impl Into<String>) -> JobJsonError {
+    JobJsonError::Key { key, why: why.into() }
+}
+
+fn read_text<'a>(key: &'static str, raw: &'a RawValue) -> Result<Cow<'a, str>, JobJsonError> {
+    if let Some(plain) = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'))
+        && !plain.contains('\\')
+    {
+        return Ok(Cow::Borrowed(plain));
+    }
+    serde_json::from_str::<String>(raw.get()).map(Cow::Owned).map_err(|_| wrong(key, "write a text"))
+}
+
+/// Seconds, or a text with units.
+fn read_duration(key: &'static str, raw: &RawValue) -> Result<Duration, JobJsonError> {
+    let parsed = match serde_json::from_str::<f64>(raw.get()) {
+        Ok(seconds) => time::duration_from_seconds(seconds),
+        Err(_) => time::parse_duration(&read_text(key, raw).unwrap_or_default()),
+    };
+    parsed.map_err(|why| wrong(key, why))
+}
+
+/// As [`read_duration`], or a point in time.
+fn read_until(key: &'static str, raw: &RawValue) -> Result<Until, JobJsonError> {
+    let parsed = match serde_json::from_str::<f64>(raw.get()) {
+        Ok(seconds) => time::duration_from_seconds(seconds).map(Until::After),
+        Err(_) => time::parse_until(&read_text(key, raw).unwrap_or_default()),
+    };
+    parsed.map_err(|why| wrong(key, why))
+}
+
+fn read_time(key: &'static str, raw: &RawValue) -> Result<SystemTime, JobJsonError> {
+    time::parse_time(&read_text(key, raw).unwrap_or_default()).map_err(|why| wrong(key, why))
+}
+
+/// A mistake in the JSON. The place within the line is of use, "line 1" is not.
+fn place(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", " at column ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str, job: Option<&str>) -> Result<NewJob, JobJsonError> {
+        parse(text, &PushDefaults { job, options: &PushOptions::new().max_attempts(9) })
+    }
+
+    #[test]
+    fn object_carries_every_push_option() {
+        let text = r#"{"job":"a","payload":{"x": 1},"delay":"5m","max_attempts":2,"timeout":1.5,"unique":"k\u0065y",
+                "unique_until":"start","priority":"high","expires":"1h","headers":{"tenant":"7"}}"#;
+        let job = parsed(text, Some("other")).unwrap();
+        assert_eq!((job.meta.job.as_str(), job.payload.as_str()), ("a", r#"{"x": 1}"#));
+        assert_eq!(job.start, Start::After(Duration::from_secs(300)));
+        assert_eq!((job.meta.max_attempts, job.meta.timeout_ms), (Some(2), Some(1500)));
+        assert_eq!(job.meta.unique.as_deref(), Some("key"));
+        assert_eq!((job.meta.unique_until, job.meta.unique_for_ms), (UniqueUntil::Start, None));
+        assert_eq!((job.meta.priority, job.meta.expires_in_ms), (Priority::High, Some(3_600_000)));
+        assert_eq!(job.meta.headers["tenant"], "7");
+
+        let text = r#"{"unique":"k","unique_for":60,"expires":"2026-11-30T09:00:00Z","priority":"low"}"#;
+        let meta = parsed(text, Some("other")).unwrap().meta;
+        assert_eq!((meta.unique_until, meta.unique_for_ms), (UniqueUntil::End, Some(60_000)));
+        assert_eq!((meta.expires_in_ms, meta.expires_at), (None, Some(Timestamp(1_796_029_200_000_000))));
+
+        let job = parsed(r#"{"at":"1970-01-01T00:00:01Z"}"#, Some("other")).unwrap();
+        assert_eq!((job.meta.job.as_str(), job.payload.as_str()), ("other", "{}"));
+        assert_eq!((job.start, job.meta.max_attempts), (Start::At(Timestamp(1_000_000)), Some(9)));
+    }
+
+    #[test]
+    fn fields_replace_defaults_and_headers_merge() {
+        let options = PushOptions::new().expires_in(Duration::from_secs(1)).header("a", "1").header("b", "1");
+        let options = options.priority(Priority::Low);
+        let text = r#"{"expires":"2026-11-30T09:00:00Z","headers":{"b":"2"}}"#;
+        let meta = parse(text, &PushDefaults { job: Some("x"), options: &options }).unwrap().meta;
+        assert_eq!((meta.expires_in_ms, meta.expires_at.is_some()), (None, true));
+        assert_eq!((meta.headers["a"].as_str(), meta.headers["b"].as_str()), ("1", "2"));
+        assert_eq!(meta.priority, Priority::Low);
+    }
+
+    #[test]
+    fn null_is_absent_except_as_payload() {
+        let text = r#"{"job":null,"payload":null,"delay":null,"at":null,"max_attempts":null,"timeout":null,"unique":null,
+                "unique_until":null,"unique_for":null,"priority":null,"expires":null,"headers":null}"#;
+        let job = parsed(text, Some("other")).unwrap();
+        let expected = PushOptions::new().max_attempts(9).job("other", Payload::parse("null").unwrap());
+        assert_eq!(job, expected);
+    }
+
+    #[test]
+    fn job_error_names_key_and_reason() {
+        let wrong = |text: &str, key: Option<&str>, says: &str| {
+            let error = parsed(text, None).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+            assert_eq!(error.key(), key, "{error}");
+        };
+        wrong("nonsense", None, "not valid JSON, where an object");
+        wrong(r#"{"job":"x""#, None, "not valid JSON");
+        wrong(
+            "5",
+            None,
+            "not an object with job, payload and options: invalid type: integer `5`, expected an object",
+        );
+        wrong("[1]", None, "not an object");
+        wrong("[null,1]", None, "not an object");
+        wrong(r#"{"job":"a","prio":1}"#, None, "unknown field `prio`");
+        wrong(r#"{"job":"a","job":"b"}"#, None, "duplicate field `job`");
+        wrong(r#"{"job":"a","payload":{"x":}}"#, None, "at column");
+        wrong(r#"{"payload":1}"#, Some("job"), "no job is named");
+        wrong(r#"{"job":7}"#, Some("job"), "\"job\": write a text");
+        wrong(r#"{"job":"a b"}"#, Some("job"), "is not allowed");
+        wrong(r#"{"job":"a","delay":"soon"}"#, Some("delay"), "\"delay\": write seconds");
+        wrong(r#"{"job":"a","delay":[1]}"#, Some("delay"), "\"delay\": write seconds");
+        wrong(r#"{"job":"a","delay":"4000d"}"#, Some("delay"), "ten years");
+        wrong(r#"{"job":"a","timeout":-1}"#, Some("timeout"), "cannot be negative");
+        wrong(r#"{"job":"a","at":"later"}"#, Some("at"), "\"at\": write 2026");
+        wrong(r#"{"job":"a","at":1796029200}"#, Some("at"), "\"at\": write 2026");
+        wrong(r#"{"job":"a","at":"2100-01-01"}"#, Some("at"), "ten years");
+        wrong(r#"{"job":"a","at":"2026-01-01","delay":1}"#, Some("delay"), "exclude each other");
+        wrong(r#"{"job":"a","max_attempts":0}"#, Some("max_attempts"), "at least 1");
+        wrong(r#"{"job":"a","max_attempts":"3"}"#, Some("max_attempts"), "write a whole number");
+        wrong(r#"{"job":"a","unique":""}"#, Some("unique"), "1 to 256");
+        wrong(r#"{"job":"a","unique_until":"end"}"#, Some("unique_until"), "add \"unique\"");
+        wrong(r#"{"job":"a","unique_for":9}"#, Some("unique_for"), "add \"unique\"");
+        let both = r#"{"job":"a","unique":"k","unique_for":9,"unique_until":"start"}"#;
+        wrong(both, Some("unique_until"), "exclude each other");
+        wrong(r#"{"job":"a","unique":"k","unique_for":0}"#, Some("unique_for"), "is zero");
+        wrong(r#"{"job":"a","unique":"k","unique_until":"now"}"#, Some("unique_until"), "\"start\" or");
+        wrong(r#"{"job":"a","priority":1}"#, Some("priority"), "write \"high\"");
+        wrong(r#"{"job":"a","expires":"soon"}"#, Some("expires"), "write seconds");
+        wrong(r#"{"job":"a","expires":"9999d"}"#, Some("expires"), "ten years");
+        wrong(r#"{"job":"a","expires":"2999-01-01"}"#, Some("expires"), "ten years");
+        wrong(r#"{"job":"a","headers":{"a":1}}"#, Some("headers"), "an object of texts");
+        wrong(r#"{"job":"a","headers":{"A":"1"}}"#, Some("headers"), "the header name \"A\"");
+        let deep = format!(r#"{{"job":"a","payload":{}{}}}"#, "[".repeat(129), "]".repeat(129));
+        wrong(&deep, Some("payload"), "nested deeper");
+    }
+}

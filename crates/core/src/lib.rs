@@ -1,0 +1,28 @@
+//! The part of aint-queue that producers and job handlers need: jobs, queues, the configuration, the stores.
+//!
+//! Programs depend on `aint-queue`, which re-exports this crate. The hidden modules serve the engine in that package and
+//! carry no promise of compatibility.
+
+#[doc(hidden)]
+pub mod breaker;
+pub mod config;
+#[doc(hidden)]
+pub mod executor;
+#[doc(hidden)]
+pub mod in_process;
+pub mod job;
+#[cfg(feature = "server")]
+#[doc(hidden)]
+pub mod job_json;
+mod log_macros;
+pub mod middleware;
+pub mod queue;
+#[doc(hidden)]
+pub mod queue_set;
+#[doc(hidden)]
+pub mod retry;
+pub mod store;
+
+pub use config::Config;
+pub use job::{AsyncFailedFn, AsyncJob, Context, FailedFn, Failure, Job, JobError, Priority};
+pub use queue::{PushOptions, Queue};

@@ -1,0 +1,94 @@
+//! The queues of all declared channels, each opened when it is first needed and kept open.
+//!
+//! For those who push wherever they are told to: the HTTP listener, and jobs that push into other channels. A set belongs
+//! to one runtime, on which its connections live.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use crate::config::{self, Config, UndeclaredChannel};
+use crate::job::{NewJob, error_chain};
+use crate::queue::Queue;
+use crate::store::{self, CrossChannelPush, Pushed, StoreError};
+
+/// How long a store that could not be opened is not tried again: a crowd of requests must not wait for one refusal after
+/// the other.
+const OPEN_RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The ways into all declared channels.
+#[derive(Debug)]
+pub struct QueueSet {
+    config: Arc<Config>,
+    lazy_queues: BTreeMap<String, Arc<LazyQueue>>,
+}
+
+/// The way into one channel.
+#[derive(Debug)]
+pub struct LazyQueue {
+    channel: config::Channel,
+    open: OnceCell<Queue>,
+    refused: Mutex<Option<(Instant, Arc<StoreError>)>>,
+}
+
+impl QueueSet {
+    pub fn of(config: Arc<Config>) -> Self {
+        let lazy_queue = |channel: &config::Channel| LazyQueue {
+            channel: channel.clone(),
+            open: OnceCell::new(),
+            refused: Mutex::default(),
+        };
+        let lazy_queues =
+            config.channels.iter().map(|(name, channel)| (name.clone(), Arc::new(lazy_queue(channel))));
+        let lazy_queues = lazy_queues.collect();
+        Self { config, lazy_queues }
+    }
+
+    /// The way into the channel of this name.
+    pub fn lazy_queue(&self, name: &str) -> Result<Arc<LazyQueue>, UndeclaredChannel> {
+        let channel = self.config.channel(name)?;
+        Ok(Arc::clone(&self.lazy_queues[&channel.name]))
+    }
+}
+
+#[async_trait]
+impl CrossChannelPush for QueueSet {
+    async fn push(&self, channel: &str, jobs: &[NewJob]) -> Result<Vec<Pushed>, String> {
+        let lazy_queue = self.lazy_queue(channel).map_err(|error| error.to_string())?;
+        let queue = lazy_queue.queue().await.map_err(|error| error_chain(&*error))?;
+        queue.push_jobs(jobs.to_vec()).await.map_err(|error| error_chain(&error))
+    }
+}
+
+impl LazyQueue {
+    /// The channel's queue, opened if it was not yet.
+    pub async fn queue(&self) -> Result<Queue, Arc<StoreError>> {
+        let opened = self.open.get_or_try_init(async || {
+            if let Some(error) = self.refused_lately() {
+                return Err(error);
+            }
+            store::open(&self.channel.driver, &self.channel.name).await.map(Queue::from_store).map_err(
+                |error| {
+                    let error = Arc::new(error);
+                    let now = Instant::now();
+                    *self.refused.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some((now, Arc::clone(&error)));
+                    error
+                },
+            )
+        });
+        opened.await.cloned()
+    }
+
+    fn refused_lately(&self) -> Option<Arc<StoreError>> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused
+            .as_ref()
+            .filter(|(at, _)| at.elapsed() < OPEN_RETRY_INTERVAL)
+            .map(|(_, error)| Arc::clone(error))
+    }
+}

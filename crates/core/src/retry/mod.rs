@@ -1,0 +1,407 @@
+//! What an ending means for the job: settled, tried again or failed. Pure.
+//!
+//! The rules are invariants 5 and 6 of the design: an attempt is counted when a job that had begun ends in an
+//! error, a time-out or a crash of its worker alone; three such crashes are poison whatever the policy says.
+
+mod cancel;
+mod start;
+
+use std::time::Duration;
+
+use crate::config::{Backoff, BackoffKind, Channel};
+use crate::job::{
+    ErrorKind, FailReason, JobMeta, JobOptions, MAX_CRASHES, MAX_DELAY, Outcome, RetryDecision, Timestamp,
+};
+use crate::store::Destination;
+pub use start::{RunTerms, StartDecision, release_before_start};
+
+/// A callback that hands itself back at once would spin.
+const MIN_CALLBACK_RELEASE: Duration = Duration::from_secs(1);
+
+/// A channel's retry policy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Policy {
+    /// Attempts of a job that does not set its own.
+    pub max_attempts: u32,
+    /// The wait before another attempt.
+    pub backoff: Backoff,
+}
+
+impl Default for Policy {
+    /// That of a channel that says nothing.
+    fn default() -> Self {
+        let second = Duration::from_secs(1);
+        let kind = BackoffKind::Exponential;
+        Self { max_attempts: 3, backoff: Backoff { kind, base: second, max: 3600 * second, jitter: 0.2 } }
+    }
+}
+
+impl Policy {
+    /// That of a channel.
+    #[must_use]
+    pub fn of(channel: &Channel) -> Self {
+        Self { max_attempts: channel.max_attempts, backoff: channel.backoff }
+    }
+
+    /// How many attempts this job has.
+    #[must_use]
+    pub fn max_attempts(&self, meta: &JobMeta) -> u32 {
+        meta.max_attempts.unwrap_or(self.max_attempts).max(1)
+    }
+
+    /// Where a job goes after a run of it, or of its failed callback, that ended like this. `options` are what its handler
+    /// wants.
+    #[must_use]
+    pub fn end(
+        &self,
+        meta: JobMeta,
+        outcome: Outcome,
+        options: JobOptions,
+        now: Timestamp,
+        chance: f64,
+    ) -> Destination {
+        if meta.failing.is_some() {
+            return Self::settle_callback(meta, outcome, now);
+        }
+        match self.with(options).settle(meta, outcome, now, chance) {
+            Destination::Failed(meta) if options.failed && has_callback(&meta) => {
+                Self::via_callback(Destination::Failed(meta))
+            }
+            place => place,
+        }
+    }
+
+    /// Where the job goes after a run that ended like this. `now` is the store's clock, `chance` a random
+    /// number from 0 to 1 for the jitter.
+    #[must_use]
+    pub fn settle(&self, mut meta: JobMeta, outcome: Outcome, now: Timestamp, chance: f64) -> Destination {
+        match outcome {
+            Outcome::Done => Destination::Done,
+            Outcome::Interrupted => Destination::Front(meta),
+            Outcome::Cancelled { killed } => cancel::cancelled_run(meta, killed, now),
+            Outcome::Released { after } if after.is_zero() => Destination::Back(meta),
+            Outcome::Released { after } => Destination::Delayed(after.min(MAX_DELAY), meta),
+            Outcome::CrashedInCompany => {
+                meta.suspect = true;
+                Destination::Front(meta)
+            }
+            Outcome::Failed { error, next } => {
+                self.count(&mut meta, now, ErrorKind::Error, &error);
+                match next {
+                    RetryDecision::Never => failed(meta, FailReason::Final),
+                    RetryDecision::UnknownJob => failed(meta, FailReason::UnknownJob),
+                    RetryDecision::ByPolicy => self.again(meta, FailReason::Exhausted, None, chance),
+                    RetryDecision::After(delay) => {
+                        self.again(meta, FailReason::Exhausted, Some(delay), chance)
+                    }
+                }
+            }
+            Outcome::TimedOut { limit } => {
+                let message = format!("ran longer than {limit:?} and was ended");
+                self.count(&mut meta, now, ErrorKind::Timeout, &message);
+                self.again(meta, FailReason::Timeout, None, chance)
+            }
+            Outcome::Crashed { how } => {
+                meta.crashes = meta.crashes.saturating_add(1);
+                self.count(&mut meta, now, ErrorKind::Crash, &format!("the worker {how}"));
+                if meta.crashes >= MAX_CRASHES {
+                    failed(meta, FailReason::Poison)
+                } else if meta.crashes == 1 && meta.attempts < self.max_attempts(&meta) {
+                    // The first crash may be anybody's fault: somebody else has a try at once.
+                    Destination::Front(meta)
+                } else {
+                    self.again(meta, FailReason::Crashed, None, chance)
+                }
+            }
+        }
+    }
+
+    /// The policy for a job whose handler wants this.
+    #[must_use]
+    pub fn with(mut self, options: JobOptions) -> Self {
+        self.max_attempts = options.max_attempts.unwrap_or(self.max_attempts);
+        self
+    }
+
+    /// Where a job goes that is held although its time is over.
+    #[must_use]
+    pub fn expire(mut meta: JobMeta, options: JobOptions, now: Timestamp) -> Destination {
+        let attempt = meta.attempts.saturating_add(1);
+        meta.record_error(attempt, now, ErrorKind::Expired, "not started before its expiry");
+        let place = failed(meta, FailReason::Expired);
+        if options.failed { Self::via_callback(place) } else { place }
+    }
+
+    /// Where a job goes whose failed callback has ended like this. The callback is no attempt; what went wrong in it is
+    /// noted and changes nothing. One whose worker died runs again, as long as nobody can say that it is the callback
+    /// that kills workers: whoever was to hear of the failure must not miss it because of a worker.
+    #[must_use]
+    pub fn settle_callback(mut meta: JobMeta, outcome: Outcome, now: Timestamp) -> Destination {
+        let crashed = matches!(outcome, Outcome::Crashed { .. });
+        let wrong = match outcome {
+            Outcome::Interrupted => return Destination::Front(meta),
+            Outcome::Cancelled { killed } => return cancel::cancelled_run(meta, killed, now),
+            Outcome::CrashedInCompany => {
+                meta.suspect = true;
+                return Destination::Front(meta);
+            }
+            Outcome::Released { after } => {
+                return Destination::Delayed(after.clamp(MIN_CALLBACK_RELEASE, MAX_DELAY), meta);
+            }
+            Outcome::Done => None,
+            Outcome::Failed { error, .. } => Some(error),
+            Outcome::TimedOut { limit } => Some(format!("ran longer than {limit:?} and was ended")),
+            Outcome::Crashed { how } => Some(format!("the worker {how}")),
+        };
+        if let Some(wrong) = wrong {
+            let message = format!("the failed callback: {wrong}");
+            meta.record_error(meta.attempts.max(1), now, ErrorKind::Callback, &message);
+        }
+        // Nothing but crashes is noted of a callback that is not over.
+        let noted = meta.errors.iter().filter(|error| error.kind == ErrorKind::Callback).count();
+        if crashed && noted < MAX_CRASHES as usize {
+            return Destination::Front(meta);
+        }
+        let reason = meta.failing.take().unwrap_or(FailReason::Exhausted);
+        failed(meta, reason)
+    }
+
+    /// Where a job that is to rest in `failed` goes when its handler has a failed callback: to a worker first.
+    #[must_use]
+    pub fn via_callback(place: Destination) -> Destination {
+        match place {
+            Destination::Failed(mut meta) => {
+                meta.failing = meta.failed.take();
+                Destination::Front(meta)
+            }
+            other => other,
+        }
+    }
+
+    fn count(&self, meta: &mut JobMeta, now: Timestamp, kind: ErrorKind, message: &str) {
+        meta.attempts = meta.attempts.saturating_add(1);
+        meta.record_error(meta.attempts, now, kind, message);
+    }
+
+    fn again(&self, meta: JobMeta, reason: FailReason, after: Option<Duration>, chance: f64) -> Destination {
+        if meta.attempts >= self.max_attempts(&meta) {
+            return failed(meta, reason);
+        }
+        let delay = after.unwrap_or_else(|| self.delay(meta.attempts));
+        let jitter = delay.mul_f64(self.backoff.jitter.clamp(0.0, 1.0) * chance.clamp(0.0, 1.0));
+        // A delay that was asked for is kept to the letter: jitter only spreads the policy's own.
+        let delay = if after.is_some() { delay } else { delay + jitter };
+        Destination::Delayed(delay.min(MAX_DELAY), meta)
+    }
+
+    /// The wait after this many attempts, without jitter.
+    fn delay(&self, attempts: u32) -> Duration {
+        let Backoff { kind, base, max, .. } = self.backoff;
+        let factor = match kind {
+            BackoffKind::Fixed => 1,
+            BackoffKind::Linear => attempts.max(1),
+            BackoffKind::Exponential => 1u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX),
+        };
+        base.saturating_mul(factor).min(max)
+    }
+}
+
+/// Whether the failed callback of a job that has failed like this is to run. Who has no handler has no callback either,
+/// whatever is known of other handlers of the name; who was cancelled has failed to nobody's surprise.
+fn has_callback(meta: &JobMeta) -> bool {
+    !matches!(meta.failed, Some(FailReason::UnknownJob | FailReason::Cancelled))
+}
+
+fn failed(mut meta: JobMeta, reason: FailReason) -> Destination {
+    meta.failed = Some(reason);
+    Destination::Failed(meta)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn policy(kind: BackoffKind) -> Policy {
+        let backoff = Backoff { kind, base: SECOND, max: 60 * SECOND, jitter: 0.2 };
+        Policy { max_attempts: 3, backoff }
+    }
+
+    fn after(attempts: u32, crashes: u32, outcome: Outcome) -> Destination {
+        let meta = JobMeta { attempts, crashes, ..JobMeta::named("x") };
+        policy(BackoffKind::Exponential).settle(meta, outcome, NOW, 0.0)
+    }
+
+    fn error(next: RetryDecision) -> Outcome {
+        Outcome::Failed { error: "no".into(), next }
+    }
+
+    fn reason(place: &Destination) -> Option<FailReason> {
+        if let Destination::Failed(meta) = place { meta.failed } else { None }
+    }
+
+    #[test]
+    fn error_is_retried_until_attempts_are_used() {
+        let Destination::Delayed(delay, meta) = after(0, 0, error(RetryDecision::ByPolicy)) else { panic!() };
+        assert_eq!((delay, meta.attempts, meta.errors.len()), (SECOND, 1, 1));
+        let Destination::Delayed(delay, _) = after(1, 0, error(RetryDecision::ByPolicy)) else { panic!() };
+        assert_eq!(delay, 2 * SECOND);
+        assert_eq!(reason(&after(2, 0, error(RetryDecision::ByPolicy))), Some(FailReason::Exhausted));
+        assert_eq!(reason(&after(0, 0, error(RetryDecision::Never))), Some(FailReason::Final));
+        assert_eq!(reason(&after(0, 0, error(RetryDecision::UnknownJob))), Some(FailReason::UnknownJob));
+        let asked = error(RetryDecision::After(7 * SECOND));
+        assert!(matches!(after(0, 0, asked.clone()), Destination::Delayed(d, _) if d == 7 * SECOND));
+        assert_eq!(reason(&after(2, 0, asked)), Some(FailReason::Exhausted));
+    }
+
+    #[test]
+    fn failed_callback_always_ends_in_failed() {
+        let Destination::Front(failing) = Policy::via_callback(after(2, 0, error(RetryDecision::ByPolicy)))
+        else {
+            panic!()
+        };
+        assert_eq!((failing.failing, failing.failed), (Some(FailReason::Exhausted), None));
+        let end = |outcome| Policy::settle_callback(failing.clone(), outcome, NOW);
+        for outcome in [Outcome::Done, error(RetryDecision::ByPolicy), Outcome::TimedOut { limit: SECOND }] {
+            let place = end(outcome);
+            assert_eq!(reason(&place), Some(FailReason::Exhausted));
+            let Destination::Failed(meta) = place else { unreachable!() };
+            assert_eq!((meta.attempts, meta.failing), (3, None));
+        }
+        assert_eq!(end(Outcome::Interrupted), Destination::Front(failing.clone()));
+        assert!(matches!(end(Outcome::CrashedInCompany), Destination::Front(meta) if meta.suspect));
+        let Destination::Failed(meta) = end(error(RetryDecision::Never)) else { panic!() };
+        assert_eq!(meta.errors.last().map(|e| e.kind), Some(ErrorKind::Callback));
+        assert!(matches!(
+            Policy::via_callback(after(0, 0, error(RetryDecision::ByPolicy))),
+            Destination::Delayed(..)
+        ));
+    }
+
+    #[test]
+    fn crashing_failed_callback_reruns_until_third_crash() {
+        let Destination::Front(failing) = Policy::via_callback(after(2, 0, error(RetryDecision::ByPolicy)))
+        else {
+            panic!()
+        };
+        let crash = |meta| Policy::settle_callback(meta, Outcome::Crashed { how: "died".into() }, NOW);
+        let Destination::Front(once) = crash(failing) else { panic!("it runs again") };
+        let Destination::Front(twice) = crash(once) else { panic!("it runs again") };
+        assert_eq!(
+            reason(&Policy::settle_callback(twice.clone(), Outcome::Done, NOW)),
+            Some(FailReason::Exhausted)
+        );
+        let Destination::Failed(meta) = crash(twice) else { panic!("three are enough") };
+        assert_eq!((meta.failed, meta.crashes, meta.attempts), (Some(FailReason::Exhausted), 0, 3));
+    }
+
+    #[test]
+    fn expired_job_is_no_attempt() {
+        let with_callback = JobOptions { failed: true, ..JobOptions::default() };
+        let place = Policy::expire(JobMeta::named("x"), with_callback, NOW);
+        assert!(matches!(place, Destination::Front(meta) if meta.failing == Some(FailReason::Expired)));
+        let place = Policy::expire(JobMeta::named("x"), JobOptions::default(), NOW);
+        assert_eq!(reason(&place), Some(FailReason::Expired));
+        assert!(matches!(place, Destination::Failed(meta) if meta.attempts == 0 && meta.errors.len() == 1));
+    }
+
+    #[test]
+    fn retry_options_precedence_is_push_handler_channel() {
+        let policy =
+            policy(BackoffKind::Fixed).with(JobOptions { max_attempts: Some(7), ..Default::default() });
+        assert_eq!(policy.max_attempts(&JobMeta::named("x")), 7);
+        assert_eq!(policy.max_attempts(&JobMeta { max_attempts: Some(2), ..JobMeta::named("x") }), 2);
+    }
+
+    #[test]
+    fn time_out_counts_like_an_error() {
+        let late = || Outcome::TimedOut { limit: 2 * SECOND };
+        assert!(matches!(after(0, 0, late()), Destination::Delayed(_, m) if m.attempts == 1));
+        assert_eq!(reason(&after(2, 0, late())), Some(FailReason::Timeout));
+    }
+
+    #[test]
+    fn crashes_go_front_then_delayed_then_poison() {
+        let crash = || Outcome::Crashed { how: "was killed".into() };
+        assert!(matches!(after(0, 0, crash()), Destination::Front(m) if (m.attempts, m.crashes) == (1, 1)));
+        assert!(matches!(after(1, 1, crash()), Destination::Delayed(_, m) if m.crashes == 2));
+        assert_eq!(reason(&after(2, 2, crash())), Some(FailReason::Poison));
+        // Errors used up the attempts before: the crash is the last straw, not poison.
+        assert_eq!(reason(&after(2, 0, crash())), Some(FailReason::Crashed));
+        // A job with many attempts is poison all the same.
+        let meta = JobMeta { attempts: 2, crashes: 2, max_attempts: Some(100), ..JobMeta::named("x") };
+        let place = policy(BackoffKind::Fixed).settle(meta, crash(), NOW, 0.0);
+        assert_eq!(reason(&place), Some(FailReason::Poison));
+    }
+
+    #[test]
+    fn counts_at_their_limit_stay_there() {
+        let most = JobMeta { attempts: u32::MAX, crashes: u32::MAX, lost: u32::MAX, ..JobMeta::named("x") };
+        let place =
+            policy(BackoffKind::Fixed).settle(most.clone(), Outcome::Crashed { how: "x".into() }, NOW, 0.0);
+        assert_eq!(reason(&place), Some(FailReason::Poison));
+        assert_eq!(most.after_lost(NOW).failed, Some(FailReason::Lost));
+    }
+
+    #[test]
+    fn external_causes_are_not_counted() {
+        let place = after(1, 1, Outcome::Interrupted);
+        assert!(matches!(place, Destination::Front(m) if (m.attempts, m.crashes) == (1, 1)));
+        let place = after(1, 0, Outcome::CrashedInCompany);
+        assert!(matches!(place, Destination::Front(m) if m.attempts == 1 && m.suspect));
+        assert!(
+            matches!(after(2, 0, Outcome::Released { after: Duration::ZERO }), Destination::Back(m) if m.attempts == 2)
+        );
+        let place = after(2, 0, Outcome::Released { after: SECOND });
+        assert!(matches!(place, Destination::Delayed(d, m) if d == SECOND && m.attempts == 2));
+    }
+
+    #[test]
+    fn default_policy_matches_the_configuration() {
+        let config = crate::config::Config::built_in(std::path::Path::new("/"));
+        assert_eq!(Policy::of(&config.channels["default"]), Policy::default());
+    }
+
+    #[test]
+    fn backoff_grows_as_its_kind_says() {
+        let delays = |kind| [1, 2, 3, 4, 40].map(|n| policy(kind).delay(n).as_secs());
+        assert_eq!(delays(BackoffKind::Fixed), [1, 1, 1, 1, 1]);
+        assert_eq!(delays(BackoffKind::Linear), [1, 2, 3, 4, 40]);
+        assert_eq!(delays(BackoffKind::Exponential), [1, 2, 4, 8, 60]);
+    }
+
+    proptest! {
+        #[test]
+        fn attempts_are_bounded_and_every_chain_ends(
+            max in 1u32..20, endings in proptest::collection::vec(0u8..5, 1..60), chance in 0.0f64..1.0,
+        ) {
+            let policy = policy(BackoffKind::Exponential);
+            let mut meta = JobMeta { max_attempts: Some(max), ..JobMeta::named("x") };
+            for ending in endings {
+                let outcome = match ending {
+                    0 => error(RetryDecision::ByPolicy),
+                    1 => Outcome::TimedOut { limit: SECOND },
+                    2 => Outcome::Crashed { how: "died".into() },
+                    3 => Outcome::Interrupted,
+                    _ => Outcome::CrashedInCompany,
+                };
+                match policy.settle(meta.clone(), outcome, NOW, chance) {
+                    Destination::Front(m) | Destination::Back(m) => meta = m,
+                    Destination::Delayed(delay, m) => {
+                        prop_assert!(delay >= SECOND && delay <= 72 * SECOND);
+                        meta = m;
+                    }
+                    Destination::Failed(m) => {
+                        prop_assert!(m.attempts <= max && m.failed.is_some());
+                        return Ok(());
+                    }
+                    Destination::Done => unreachable!("no ending here is a success"),
+                }
+                prop_assert!(meta.attempts < max && meta.crashes < MAX_CRASHES);
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Rules every driver applies to what it is given and to what it finds, in one place.
+//!
+//! Pure: no store, no clock.
+
+use super::{JobState, JobView, Leased, MAX_BATCH, MAX_BATCH_BYTES, PushError};
+use crate::job::{
+    JobId, JobMeta, JobRecord, MAX_DELAY, MAX_PAYLOAD_BYTES, NewJob, NewJobError, Payload, Start, Timestamp,
+    is_job_name, truncated,
+};
+
+/// How far the newest id may be ahead of the store's clock, in microseconds.
+pub(crate) const MAX_ID_LEAD: u64 = 1_000_000;
+/// How deep into waiting [`super::Store::take`] looks.
+pub(crate) const TAKE_DEPTH: usize = 10_000;
+
+/// Checks a batch of new jobs before any of it is sent to the store.
+#[doc(hidden)]
+pub fn check(jobs: &[NewJob]) -> Result<(), PushError> {
+    let bytes: usize = jobs.iter().map(|job| job.payload.as_str().len()).sum();
+    if jobs.len() > MAX_BATCH || (jobs.len() > 1 && bytes > MAX_BATCH_BYTES) {
+        return Err(PushError::TooLarge);
+    }
+    for (index, job) in jobs.iter().enumerate() {
+        job.check().map_err(|why| PushError::Job { index, why })?;
+    }
+    Ok(())
+}
+
+/// When a job pushed at `now` is due; `None` when it may run at once.
+pub(crate) fn due(start: Start, now: Timestamp) -> Result<Option<Timestamp>, NewJobError> {
+    let due = match start {
+        Start::Now => return Ok(None),
+        Start::After(delay) => now.after(delay),
+        Start::At(time) => time,
+    };
+    match due {
+        due if due <= now => Ok(None),
+        due if due > now.after(MAX_DELAY) => Err(NewJobError::Delay),
+        due => Ok(Some(due)),
+    }
+}
+
+/// Reads a stored record for a run.
+pub(crate) fn leased(id: JobId, meta: &str, payload: String) -> Leased {
+    let meta = match serde_json::from_str::<JobMeta>(meta) {
+        Ok(meta) => meta,
+        Err(error) => {
+            return Leased::Malformed { id, why: format!("the job's data cannot be read: {error}") };
+        }
+    };
+    if !is_job_name(&meta.job) {
+        // Not every way into a store is ours. Such a name fits no environment and no frame for sure.
+        let why = format!("its name \"{}\" is not allowed", truncated(&meta.job, 160).escape_debug());
+        return Leased::Malformed { id, why };
+    }
+    match Payload::parse(payload) {
+        Ok(payload) => Leased::Job(JobRecord { id, meta, payload }),
+        Err(error) => Leased::Malformed { id, why: error.to_string() },
+    }
+}
+
+/// Reads a stored record for people.
+pub(crate) fn listed(id: JobId, state: JobState, at: Timestamp, meta: &str, payload: String) -> JobView {
+    let (meta, mut payload) = match serde_json::from_str::<JobMeta>(meta) {
+        Ok(understood) => (understood, payload),
+        Err(error) => {
+            let why = format!("the job's data cannot be read: {error}");
+            (JobMeta::malformed(id.pushed_at(), &why), as_found(meta, &payload))
+        }
+    };
+    payload.truncate(truncated(&payload, MAX_PAYLOAD_BYTES).len());
+    JobView { id, state, at, meta, payload }
+}
+
+/// The text of a record whose meta is not understood, kept as its payload once the job has failed.
+pub(crate) fn as_found(meta: &str, payload: &str) -> String {
+    format!("{meta}\n{payload}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn job(payload: &str) -> NewJob {
+        NewJob::new("noop", Payload::parse(payload).unwrap())
+    }
+
+    #[test]
+    fn batch_is_bounded_but_admits_one_job() {
+        assert!(check(&vec![job("1"); MAX_BATCH]).is_ok());
+        assert!(matches!(check(&vec![job("1"); MAX_BATCH + 1]), Err(PushError::TooLarge)));
+        let large = job(&format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES - 2)));
+        assert!(check(&vec![large.clone(); 4]).is_ok());
+        assert!(matches!(check(&vec![large; 5]), Err(PushError::TooLarge)));
+    }
+
+    #[test]
+    fn first_invalid_job_is_named_by_index() {
+        let mut jobs = vec![job("1"); 3];
+        jobs[1].meta.job = "no spaces".into();
+        assert!(matches!(check(&jobs), Err(PushError::Job { index: 1, why: NewJobError::Name(_) })));
+    }
+
+    #[test]
+    fn job_is_due_delayed_or_expired() {
+        let now = Timestamp(1_000);
+        let later = now.after(Duration::from_secs(5));
+        assert_eq!(due(Start::Now, now), Ok(None));
+        assert_eq!(due(Start::After(Duration::ZERO), now), Ok(None));
+        assert_eq!(due(Start::At(Timestamp(3)), now), Ok(None));
+        assert_eq!(due(Start::After(Duration::from_secs(5)), now), Ok(Some(later)));
+        assert_eq!(due(Start::At(later), now), Ok(Some(later)));
+        assert_eq!(due(Start::At(Timestamp(u64::MAX)), now), Err(NewJobError::Delay));
+    }
+
+    #[test]
+    fn malformed_record_is_shown_as_found() {
+        let shown = listed(JobId(7), JobState::Waiting, Timestamp(7), "{bad", "1".into());
+        assert_eq!((shown.meta.job.as_str(), shown.payload.as_str()), ("?", "{bad\n1"));
+        assert!(matches!(leased(JobId(7), "{bad", "1".into()), Leased::Malformed { .. }));
+        assert!(matches!(leased(JobId(7), r#"{"job":"a"}"#, "1 2".into()), Leased::Malformed { .. }));
+        assert!(matches!(leased(JobId(7), r#"{"job":"a\u0000b"}"#, "1".into()), Leased::Malformed { .. }));
+        assert!(matches!(leased(JobId(7), r#"{"job":"a"}"#, "1".into()), Leased::Job(_)));
+    }
+}

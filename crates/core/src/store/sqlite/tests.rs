@@ -1,0 +1,235 @@
+//! What needs a hand on the writer: groups, a full disk, callers that give up. The contract itself is tested
+//! by the conformance suite in `tests/store`.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::task::yield_now;
+
+use super::*;
+use crate::job::{MAX_PAYLOAD_BYTES, Payload};
+use crate::store::{Destination, Settlement};
+
+fn open() -> (TempDir, SqliteStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&dir.path().join("store.db"), "test").unwrap();
+    (dir, store)
+}
+
+fn job(bytes: usize) -> NewJob {
+    NewJob::new("noop", Payload::parse(format!("\"{}\"", "x".repeat(bytes - 2))).unwrap())
+}
+
+/// Keeps the writer busy until the sender is dropped or sends, so that what is called meanwhile becomes one group.
+async fn hold(store: &SqliteStore) -> mpsc::Sender<()> {
+    let (release, held) = mpsc::channel::<()>();
+    let (entered, mut begun) = tokio::sync::mpsc::unbounded_channel();
+    let file = Arc::clone(&store.file);
+    tokio::spawn(async move {
+        let act = move |_: &transaction::Tx<'_>| {
+            let _ = entered.send(());
+            let _ = held.recv();
+            Ok(())
+        };
+        file.write("holding the writer", 0, act).await
+    });
+    begun.recv().await.unwrap();
+    release
+}
+
+fn turn<'a>(owner: &'a Owner, seq: u64, settlements: &'a [Settlement], want: usize) -> Turn<'a> {
+    Turn { owner, seq, settlements, releases: &[], want, max_bytes: usize::MAX }
+}
+
+fn done(leased: &[Leased]) -> Vec<Settlement> {
+    leased.iter().map(|leased| Settlement { id: leased.id(), unique: None, to: Destination::Done }).collect()
+}
+
+#[tokio::test]
+async fn failing_call_of_a_group_undoes_no_other() {
+    let (_dir, store) = open();
+    let owner = store.join().await.unwrap();
+    store.push(&vec![job(9); 3]).await.unwrap();
+    let leased = store.turn(turn(&owner, 5, &[], 1)).await.unwrap().leased;
+    let ends = done(&leased);
+    let stranger = Owner::named("stranger");
+
+    let release = hold(&store).await;
+    let jobs = [job(9)];
+    let (first, replayed, lost, settled, last, _) = tokio::join!(
+        store.push(&jobs),
+        store.turn(turn(&owner, 5, &ends, 1)),
+        store.turn(turn(&stranger, 1, &[], 1)),
+        store.turn(turn(&owner, 6, &ends, 1)),
+        store.push(&jobs),
+        async { drop(release) },
+    );
+    assert!(matches!(replayed, Err(StoreError::Replayed)) && matches!(lost, Err(StoreError::Lost)));
+    assert!(first.unwrap()[0].id() < last.unwrap()[0].id());
+    assert_eq!(settled.unwrap().conflicts, []);
+    let status = store.status().await.unwrap();
+    assert_eq!((status.waiting, status.reserved, status.done), (3, 1, 1));
+}
+
+#[tokio::test]
+async fn failing_call_is_rolled_back_alone_and_grouped() {
+    let (_dir, store) = open();
+    let channel = store.channel;
+    let half = move |tx: &transaction::Tx<'_>| {
+        commands::pause(tx, channel, None)?;
+        Err::<(), _>(SqliteError::Lost)
+    };
+    assert!(matches!(store.file.write("failing", 0, half).await, Err(StoreError::Lost)));
+    assert!(!store.status().await.unwrap().paused);
+
+    let release = hold(&store).await;
+    let (jobs, other) = ([job(9)], [job(9)]);
+    let (one, failed, two, _) =
+        tokio::join!(store.push(&jobs), store.file.write("failing", 0, half), store.push(&other), async {
+            drop(release)
+        },);
+    assert!(one.is_ok() && two.is_ok() && matches!(failed, Err(StoreError::Lost)));
+    let status = store.status().await.unwrap();
+    assert_eq!((status.waiting, status.paused), (2, false));
+}
+
+#[tokio::test]
+async fn full_disk_refuses_pushes_but_settles_jobs() {
+    let (_dir, store) = open();
+    let owner = store.join().await.unwrap();
+    store.push(&vec![job(4000); 40]).await.unwrap();
+    let leased = store.turn(turn(&owner, 1, &[], 20)).await.unwrap().leased;
+    let limit = |tx: &transaction::Tx<'_>| tx.number("PRAGMA max_page_count = 1", []);
+    store.file.write("limiting the file", 0, limit).await.unwrap();
+
+    let full =
+        |pushed: Result<_, PushError>| matches!(pushed, Err(PushError::Store(StoreError::Full { .. })));
+    let large = vec![job(4000); 20];
+    assert!(full(store.push(&large).await));
+    // Also where they meet in one transaction, which the full disk undoes.
+    let release = hold(&store).await;
+    let ends = done(&leased);
+    let (before, settled, after, _) =
+        tokio::join!(store.push(&large), store.turn(turn(&owner, 2, &ends, 0)), store.push(&large), async {
+            drop(release)
+        },);
+    assert_eq!(settled.unwrap().conflicts, []);
+    // The room that the finished jobs left may do for the second push, never for both.
+    assert!(full(before));
+    let pushed = if full(after) { 0 } else { 20 };
+    let status = store.status().await.unwrap();
+    assert_eq!((status.waiting, status.reserved, status.done), (20 + pushed, 0, 20));
+
+    let room = |tx: &transaction::Tx<'_>| tx.number("PRAGMA max_page_count = 1000000", []);
+    store.file.write("making room", 0, room).await.unwrap();
+    store.push(&large).await.unwrap();
+}
+
+#[tokio::test]
+async fn abandoned_queued_call_is_not_made() {
+    let (_dir, store) = open();
+    let release = hold(&store).await;
+    let jobs = [job(9)];
+    let given_up = tokio::time::timeout(Duration::from_millis(20), store.push(&jobs)).await;
+    assert!(given_up.is_err());
+    drop(release);
+    store.join().await.unwrap();
+    assert_eq!(store.status().await.unwrap().total(), 0);
+}
+
+#[tokio::test]
+async fn stuck_write_times_out_and_reads_continue() {
+    let (_dir, store) = open();
+    let release = hold(&store).await;
+    let begin = Instant::now();
+    let (joined, status) = tokio::join!(store.join(), store.status());
+    assert!(matches!(joined, Err(StoreError::Unavailable { .. })), "{joined:?}");
+    assert!(begin.elapsed() < Duration::from_secs(8));
+    status.unwrap();
+    drop(release);
+    store.join().await.unwrap();
+}
+
+#[tokio::test]
+async fn writer_queue_is_bounded_in_bytes() {
+    let (_dir, store) = open();
+    let store = Arc::new(store);
+    let release = hold(&store).await;
+    let large = vec![job(MAX_PAYLOAD_BYTES); 4];
+    let mut pushes = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (store, large) = (Arc::clone(&store), large.clone());
+        pushes.spawn(async move { store.push(&large).await.map(drop) });
+    }
+    // Every push is polled; those beyond the bound wait outside.
+    for _ in 0..50 {
+        yield_now().await;
+    }
+    assert!(store.file.waiting_bytes() <= 64 << 20);
+    assert!(store.file.waiting_bytes() > 48 << 20);
+    drop(release);
+    for pushed in pushes.join_all().await {
+        pushed.unwrap();
+    }
+    assert_eq!(store.status().await.unwrap().waiting, 80);
+    // A clear of large payloads goes in small steps, too.
+    let which = Clear { waiting: true, ..Clear::default() };
+    assert_eq!(store.clear(which).await.unwrap().waiting, 80);
+}
+
+#[tokio::test]
+async fn cleared_jobs_vanish_before_the_sweep() {
+    let (_dir, store) = open();
+    let channel = store.channel;
+    let mut once = job(9);
+    once.meta.unique = Some("key".into());
+    let held = store.push(&[once.clone()]).await.unwrap()[0].id();
+    let owner = store.join().await.unwrap();
+    let leased = store.turn(turn(&owner, 1, &[], 1)).await.unwrap().leased;
+    let waiting = store.push(&[job(9)]).await.unwrap()[0].id();
+
+    // As if the process had been killed before the first sweep.
+    let which = Clear { waiting: true, reserved: true, ..Clear::default() };
+    let clear = move |tx: &transaction::Tx<'_>| commands::clear(tx, channel, which);
+    let cleared = store.file.write("clearing", 0, clear).await.unwrap();
+    assert_eq!((cleared.waiting, cleared.reserved), (1, 1));
+    for id in [held, waiting] {
+        assert_eq!(store.get(id).await.unwrap(), None);
+        assert_eq!(store.discard(&[id]).await.unwrap(), 0);
+    }
+    let reply = store.turn(turn(&owner, 2, &done(&leased), 5)).await.unwrap();
+    assert_eq!((reply.conflicts, reply.held), (vec![(held, crate::store::SettleConflict::Cleared)], 0));
+    assert_eq!(store.take(&owner, 3, waiting).await.unwrap(), None);
+    assert_eq!(store.list(JobState::Reserved, None, 5).await.unwrap(), Page::default());
+    let again = store.push(&[once]).await.unwrap()[0];
+    assert!(matches!(again, Pushed::Added(_)));
+    let status = store.status().await.unwrap();
+    assert_eq!((status.waiting, status.reserved, status.cleared), (1, 0, 2));
+    assert_eq!(store.clear(Clear::default()).await.unwrap(), Cleared::default());
+    assert!(matches!(store.get(again.id()).await.unwrap(), Some(JobView { state: JobState::Waiting, .. })));
+}
+
+#[tokio::test]
+async fn dead_owners_jobs_are_reserved_until_freed() {
+    let (_dir, store) = open();
+    let channel = store.channel;
+    store.push(&vec![job(9); 3]).await.unwrap();
+    let owner = store.join().await.unwrap();
+    let leased = store.turn(turn(&owner, 1, &[], 2)).await.unwrap().leased;
+    // As if the reaper had been killed after its first step.
+    let name = owner.as_str().to_owned();
+    store.file.write("burying", 0, move |tx| owner::expire(tx, channel, &name)).await.unwrap();
+    assert!(matches!(store.turn(turn(&owner, 2, &[], 1)).await, Err(StoreError::Lost)));
+    let status = store.status().await.unwrap();
+    assert_eq!((status.waiting, status.reserved), (1, 2));
+    assert_eq!(store.list(JobState::Reserved, None, 5).await.unwrap().jobs.len(), 2);
+    let state = store.get(leased[0].id()).await.unwrap().unwrap().state;
+    assert_eq!(state, JobState::Reserved);
+
+    let which = Clear { reserved: true, ..Clear::default() };
+    assert_eq!(store.clear(which).await.unwrap().reserved, 2);
+    assert_eq!(store.reap(Reap::Expired).await.unwrap(), 0);
+    let status = store.status().await.unwrap();
+    assert_eq!((status.waiting, status.reserved, status.cleared), (1, 0, 2));
+}

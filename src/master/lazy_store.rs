@@ -1,0 +1,203 @@
+//! A store that is opened by the first call that it is needed for. As long as that does not work, calls fail as those to
+//! a store that is away do: who uses it backs off and tries again as always, and needs no other way for its beginning.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+
+use crate::job::{JobId, JobMeta, NewJob, Timestamp};
+use crate::store::{
+    Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, Owner, Page,
+    PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
+};
+
+/// A try to open a store.
+pub(crate) type Opening = Pin<Box<dyn Future<Output = Result<Arc<dyn Store>, StoreError>> + Send>>;
+
+/// See the module.
+pub(crate) struct LazyStore {
+    open: Box<dyn Fn() -> Opening + Send + Sync>,
+    store: OnceCell<Arc<dyn Store>>,
+    failed: Mutex<Failed>,
+}
+
+/// The tries that did not work.
+#[derive(Default)]
+struct Failed {
+    tries: u64,
+    /// What was wrong with the last one.
+    last: Option<StoreError>,
+}
+
+impl LazyStore {
+    /// A store that `open` opens.
+    pub(crate) fn new(open: impl Fn() -> Opening + Send + Sync + 'static) -> Self {
+        Self { open: Box::new(open), store: OnceCell::new(), failed: Mutex::default() }
+    }
+
+    /// The store itself. Those who need it at the same time wait for the same try, and for no other when it fails: with a
+    /// store that is mute a try takes long, and one for each of them would keep the last one waiting for all of these.
+    async fn store(&self) -> Result<&Arc<dyn Store>, StoreError> {
+        let before = self.failed().tries;
+        let opening = || async {
+            // One that has failed since is what this caller has waited for.
+            if let Failed { tries, last: Some(error) } = &*self.failed()
+                && *tries > before
+            {
+                return Err(error.again());
+            }
+            let opened = (self.open)().await;
+            if let Err(error) = &opened {
+                let mut failed = self.failed();
+                *failed = Failed { tries: failed.tries + 1, last: Some(error.again()) };
+            }
+            opened
+        };
+        self.store.get_or_try_init(opening).await
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Failed> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for LazyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Late").field("store", &self.store.get()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for LazyStore {
+    async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
+        self.store().await?.push(jobs).await
+    }
+    async fn join(&self) -> Result<Owner, StoreError> {
+        self.store().await?.join().await
+    }
+    async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
+        self.store().await?.turn(turn).await
+    }
+    async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<LimitDecision>, StoreError> {
+        self.store().await?.claim(owner, claims).await
+    }
+    async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {
+        self.store().await?.held(owner, seq).await
+    }
+    async fn fetch(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError> {
+        self.store().await?.fetch(owner, ids).await
+    }
+    async fn take(&self, owner: &Owner, seq: u64, id: JobId) -> Result<Option<Leased>, StoreError> {
+        self.store().await?.take(owner, seq, id).await
+    }
+    async fn leave(&self, owner: &Owner) -> Result<u64, StoreError> {
+        self.store().await?.leave(owner).await
+    }
+    async fn reap(&self, target: Reap<'_>) -> Result<u64, StoreError> {
+        self.store().await?.reap(target).await
+    }
+    async fn wait(&self, timeout: Duration) -> Result<(), StoreError> {
+        self.store().await?.wait(timeout).await
+    }
+    async fn status(&self) -> Result<JobCounts, StoreError> {
+        self.store().await?.status().await
+    }
+    async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
+        self.store().await?.get(id).await
+    }
+    async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
+        self.store().await?.holder(key).await
+    }
+    async fn list(&self, state: JobState, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        self.store().await?.list(state, after, limit).await
+    }
+    async fn requeue(&self, jobs: &[(JobId, JobMeta)]) -> Result<u64, StoreError> {
+        self.store().await?.requeue(jobs).await
+    }
+    async fn discard(&self, ids: &[JobId]) -> Result<u64, StoreError> {
+        self.store().await?.discard(ids).await
+    }
+    async fn clear(&self, which: Clear) -> Result<Cleared, StoreError> {
+        self.store().await?.clear(which).await
+    }
+    async fn pause(&self, time: Option<Duration>) -> Result<Option<Timestamp>, StoreError> {
+        self.store().await?.pause(time).await
+    }
+    async fn resume(&self) -> Result<bool, StoreError> {
+        self.store().await?.resume().await
+    }
+    async fn durability(&self) -> Result<String, StoreError> {
+        self.store().await?.durability().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Poll;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::job::error_chain;
+    use crate::store::model::Model;
+
+    fn away() -> StoreError {
+        StoreError::Unavailable { place: "here".into(), doing: "opening it", source: "it is away".into() }
+    }
+
+    #[tokio::test]
+    async fn waiters_share_a_failed_open_attempt() {
+        let (tries, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let (counted, mute) = (Arc::clone(&tries), Arc::clone(&answers));
+        let late = LazyStore::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let mute = Arc::clone(&mute);
+            Box::pin(async move {
+                mute.acquire().await.unwrap().forget();
+                Err(away())
+            })
+        });
+        let mut calls: Vec<_> = (0..20).map(|_| Box::pin(late.status())).collect();
+        // All of them begin to wait before there is an answer.
+        for call in &mut calls {
+            assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await);
+        }
+        answers.add_permits(calls.len() + 1);
+        for call in calls {
+            let why = call.await.unwrap_err();
+            assert_eq!(error_chain(&why), error_chain(&away()));
+        }
+        assert_eq!(tries.load(Ordering::Relaxed), 1);
+        // Who comes later tries again.
+        assert!(late.status().await.is_err());
+        assert_eq!(tries.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn every_call_retries_opening_until_success() {
+        let tries = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&tries);
+        let late = LazyStore::new(move || {
+            let is_away = counted.fetch_add(1, Ordering::Relaxed) < 2;
+            Box::pin(async move {
+                if is_away {
+                    return Err(away());
+                }
+                Ok(Arc::new(Model::ticking(Timestamp(1))) as Arc<dyn Store>)
+            })
+        });
+        assert_eq!(tries.load(Ordering::Relaxed), 0, "nobody has needed it");
+        assert!(matches!(late.join().await, Err(StoreError::Unavailable { .. })));
+        assert!(matches!(late.status().await, Err(StoreError::Unavailable { .. })));
+        let owner = late.join().await.unwrap();
+        assert_eq!(late.held(&owner, 1).await.unwrap(), []);
+        assert_eq!(tries.load(Ordering::Relaxed), 3);
+    }
+}
