@@ -89,7 +89,7 @@ pub struct PushManyError {
 
 impl Queue {
     /// Opens the store of a declared channel. A channel of the `sync` driver has none: see
-    /// [`App::queue`](crate::App::queue), which opens channels of every driver.
+    /// `App::queue`, which opens channels of every driver.
     ///
     /// # Errors
     /// When the channel is not declared, its store cannot be used, or its driver is `sync`.

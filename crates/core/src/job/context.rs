@@ -137,7 +137,7 @@ impl Context {
         self.run.cancel.notify_waiters();
     }
 
-    /// What [`App::state`](crate::App::state) was given of this type.
+    /// What `App::state` was given of this type.
     ///
     /// # Panics
     /// When it was given nothing of this type, which fails the run with the type's name.
@@ -151,7 +151,7 @@ impl Context {
         })
     }
 
-    /// What [`App::state`](crate::App::state) was given of this type, if anything.
+    /// What `App::state` was given of this type, if anything.
     #[must_use]
     pub fn try_state<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.run.parts.state.get()

@@ -113,7 +113,7 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
         None
     }
 
-    /// Puts middleware around every run of this kind of job, inside that of the whole [`App`](crate::App).
+    /// Puts middleware around every run of this kind of job, inside that of the whole `App`.
     fn layers(service: JobService) -> JobService {
         service
     }

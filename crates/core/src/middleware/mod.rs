@@ -1,8 +1,8 @@
 //! Middleware: what stands around jobs.
 //!
-//! Any [`tower_layer::Layer`] goes around every job with [`App::layer`](crate::App::layer), or around the jobs of one type
+//! Any [`tower_layer::Layer`] goes around every job with `App::layer`, or around the jobs of one type
 //! with [`JobService::with`] in [`Job::layers`](crate::Job::layers). A function goes there with
-//! [`App::middleware`](crate::App::middleware) or [`JobService::wrap`]. Middleware runs in the worker, around the handler.
+//! `App::middleware` or [`JobService::wrap`]. Middleware runs in the worker, around the handler.
 //! The layers of this module decide whether a job runs now:
 //!
 //! | layer | lets a job run |
