@@ -12,7 +12,7 @@ class Outcome extends Error { // ends a job with a frame of its own; a return is
 const handlers = {
   async send_mail(job, { to }) {
     if (!to.includes('@')) throw new Outcome('failed', { error: 'not an address', retry: false }); // final
-    await appendFile('outbox.txt', `${job.id} ${to}\n`); // stands for a mail server
+    await appendFile('outbox.txt', `${job.id} ${to}\n`); // replaces a mail server
   },
   async call_partner(job, { busy_ms }) {
     if (existsSync('partner.lock')) throw new Outcome('release', { after_ms: 100 }); // in use: not counted

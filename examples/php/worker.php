@@ -10,7 +10,7 @@ $handlers = [
         if (!str_contains($payload['to'], '@')) { // final: a retry would not help
             throw new Outcome(['type' => 'failed', 'error' => 'not an address', 'retry' => false]);
         }
-        file_put_contents('outbox.txt', "$job[id] $payload[to]\n", FILE_APPEND); // stands for a mail server
+        file_put_contents('outbox.txt', "$job[id] $payload[to]\n", FILE_APPEND); // replaces a mail server
     },
     'call_partner' => function (array $job, array $payload): void {
         if (file_exists('partner.lock')) { // partner in use: release the job, no attempt is counted

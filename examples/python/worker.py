@@ -9,7 +9,7 @@ class Outcome(Exception):  # ends a job with a frame of its own; a normal return
 def send_mail(job, payload):
     if "@" not in payload["to"]:
         raise Outcome("failed", error="not an address", retry=False)  # final: a retry would not help
-    with open("outbox.txt", "a") as outbox:  # stands for a mail server
+    with open("outbox.txt", "a") as outbox:  # replaces a mail server
         outbox.write(f"{job['id']} {payload['to']}\n")
 
 def call_partner(job, payload):
