@@ -144,10 +144,7 @@ impl Context {
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(&self) -> &T {
         self.try_state().unwrap_or_else(|| {
-            panic!(
-                "the application has no state of type {0}: add it with App::state",
-                type_name::<T>()
-            )
+            panic!("the application has no state of type {0}: add it with App::state", type_name::<T>())
         })
     }
 
