@@ -32,7 +32,7 @@ async fn run_one_passes_input_and_returns_outcome() {
 #[tokio::test]
 async fn missing_state_panic_and_timeout_are_reported() {
     let error = run_one(note("x")).await.unwrap_err();
-    assert!(error.message().contains("there is no state of the type"), "{error:?}");
+    assert!(error.message().contains("the application has no state of type"), "{error:?}");
     let error = run_one(Panics {}).await.unwrap_err();
     assert!(error.message().ends_with("oh no"), "{error:?}");
     let limit = Duration::from_millis(5);

@@ -131,7 +131,7 @@ async fn self_pushing_and_releasing_jobs_end() {
     queue.push(&ReleasesItself { times: 20 }).await.unwrap();
     assert_eq!(log.take().len(), 21);
     let (_, error) = failure(queue.push(&ReleasesItself { times: usize::MAX - 1 }).await.unwrap_err());
-    assert!(error.contains("handed itself back 100 times in a row"), "{error}");
+    assert!(error.contains("released 100 times in a row"), "{error}");
 }
 
 #[tokio::test]

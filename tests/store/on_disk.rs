@@ -54,7 +54,7 @@ fn foreign_files_are_refused_unchanged() {
     let disk = Disk::new();
     let path = disk.path();
     fs::create_dir(&path).unwrap();
-    assert!(refusal(&path).contains("this is a directory: name a file in it"));
+    assert!(refusal(&path).contains("the path is a directory: name a file in it"));
     fs::remove_dir(&path).unwrap();
 
     for text in ["not a database, but longer than the header of one: ".repeat(20), "short".into()] {

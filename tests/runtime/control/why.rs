@@ -85,7 +85,7 @@ fn why_follows_a_job_through_its_life() {
         assert_eq!(of_channel(fixture).0, "no_slot");
 
         fixture.ok(&["queue:cancel", &job.to_string()]);
-        assert_reason(fixture, job, "failed", "cancelled: cancelled while it ran");
+        assert_reason(fixture, job, "failed", "cancelled: cancelled during its run");
         let counts = fixture.until("default", "the others", |c| c.done == 3 && c.failed == 2);
         assert_eq!(counts.delayed, 1);
         assert_reason(fixture, unknown, "failed", "unknown_job after 1 attempt");

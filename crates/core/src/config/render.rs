@@ -1,4 +1,4 @@
-//! The effective configuration as text and as JSON. Secrets are left out here and nowhere else.
+//! Renders the effective configuration as TOML and as JSON. This file alone decides which values are secret.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::config::webhook::Settings;
 
-/// What stands in place of a secret.
+/// Placeholder of a secret.
 const HIDDEN: &str = "[hidden]";
 
 /// A table of the effective configuration: its header and its keys in order.
@@ -20,7 +20,7 @@ struct Section {
 }
 
 impl Config {
-    /// The effective configuration as TOML, every key of every channel in place, secrets hidden.
+    /// The effective configuration as TOML: every key of every channel, secrets hidden.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
@@ -49,7 +49,7 @@ impl Config {
     }
 }
 
-/// The place of the jobs for people, without secrets: `sqlite at /srv/aint-queue.db`.
+/// The store of a channel without secrets, as in `sqlite at /srv/aint-queue.db`.
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

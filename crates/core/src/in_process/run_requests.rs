@@ -1,4 +1,4 @@
-//! What a run in this process says and asks, and who answers it.
+//! Requests of a run in this process, and their responses.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +15,7 @@ use crate::job::{
 use crate::log_macros::{debug, error, info, warn};
 use crate::store::{self, ClaimKind, KeyRelease, Owner};
 
-/// What one run asks and holds.
+/// Requests and held limits of one run.
 #[derive(Clone)]
 pub(super) struct RunRequests {
     shared: Arc<Shared>,
@@ -26,16 +26,16 @@ struct Shared {
     owner: Owner,
     id: JobId,
     run: u64,
-    /// The store's clock at a moment of ours.
+    /// The store's time, and the time at which it was read.
     clock: (Timestamp, Instant),
-    /// Handlers may ask from threads that know of no runtime.
+    /// Spawns requests; handlers may send them from threads outside the runtime.
     runtime: Handle,
     held: Mutex<HeldLimits>,
 }
 
 #[derive(Default)]
 struct HeldLimits {
-    /// No more is granted: the run is over.
+    /// The run is over: no further claim is granted.
     ended: bool,
     locks: Vec<KeyRelease>,
     breakers: Vec<(String, BreakerSettings)>,
@@ -58,7 +58,7 @@ impl RunRequests {
         Box::new(self.clone())
     }
 
-    /// The run has ended. Waits for what it asked and did not wait for, and answers what it no longer holds.
+    /// Ends the run: waits for pending requests, and returns the keys to release.
     pub(super) async fn end(&self, outcome: &Outcome) -> Vec<KeyRelease> {
         let asking = {
             let mut held = self.shared.held();
@@ -66,7 +66,7 @@ impl RunRequests {
             std::mem::take(&mut held.asking)
         };
         for task in asking {
-            // One that panicked answers nobody.
+            // A panicked request has no receiver to inform.
             let _ = task.await;
         }
         let (locks, breakers) = {
@@ -92,11 +92,11 @@ impl RunRequests {
     fn spawn(&self, answer: oneshot::Sender<Response>, ask: impl Future<Output = Response> + Send + 'static) {
         let mut held = self.shared.held();
         if held.ended {
-            // The sender is dropped: nobody answers.
+            // Dropping the sender tells the handler that no response will come.
             return;
         }
         let task = self.shared.runtime.spawn(async move {
-            // Whoever asked may not want to know any more.
+            // The handler may have dropped the pending response.
             let _ = answer.send(ask.await);
         });
         held.asking.push(task);
@@ -119,7 +119,7 @@ impl Shared {
     fn claim_breaker(&self, key: String, limits: BreakerSettings) -> Response {
         let mut held = self.held();
         if held.ended {
-            return Response::Error("the run is over".to_owned());
+            return Response::Error("the run has ended".to_owned());
         }
         match self.breakers().claim(&key, self.run, self.now()) {
             LimitDecision::Wait(time) => Response::Wait(time),
@@ -137,10 +137,10 @@ impl Shared {
         let answer = match claimed.as_deref() {
             Ok([LimitDecision::Granted]) => Response::Granted,
             Ok([LimitDecision::Wait(time)]) => Response::Wait(*time),
-            Ok(_) => Response::Error("the store answered too little".to_owned()),
+            Ok(_) => Response::Error("the reply of the store is incomplete".to_owned()),
             Err(error) => Response::Error(error_chain(error)),
         };
-        // One whose answer was lost may have been granted.
+        // A claim whose reply was lost may have been granted, so it is released, too.
         let may_have_it = !matches!(answer, Response::Wait(_));
         if may_have_it && matches!(kind, ClaimKind::Lock { .. }) {
             self.held().locks.push(KeyRelease::Lock { id, key });
@@ -149,7 +149,7 @@ impl Shared {
     }
 }
 
-#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "nobody is told"))]
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "without `tracing` the lines are dropped"))]
 impl RunHost for RunRequests {
     fn progress(&self, percent: f64) {
         debug!(job = self.shared.id.0, percent, "progress");
@@ -170,7 +170,7 @@ impl RunHost for RunRequests {
         let shared = Arc::clone(&self.shared);
         let (key, kind) = match request {
             JobRequest::Claim(LimitClaim::Breaker { key, failures, cooldown }) => {
-                // The receiver is there: it is answered below.
+                // The receiver is still in this function, so the send cannot fail.
                 let _ = sender.send(shared.claim_breaker(key, BreakerSettings { failures, cooldown }));
                 return answer;
             }

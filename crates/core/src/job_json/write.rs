@@ -1,4 +1,4 @@
-//! The other way: a job in its JSON form.
+//! Writes a job in its JSON form.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::job::{NewJob, Priority, Start, Timestamp, UniqueUntil};
 
-/// A job as it is written. Times are texts with a unit, which are exact.
+/// The JSON object. Times are texts with a unit, which are exact.
 #[derive(Serialize)]
 struct Written<'a> {
     job: &'a str,
@@ -34,7 +34,7 @@ struct Written<'a> {
     headers: &'a BTreeMap<String, String>,
 }
 
-/// The job's JSON form, which [`parse`](super::parse) reads as the same job.
+/// Writes a job; [`parse`](super::parse) reads the text as an equal job.
 pub fn write(job: &NewJob) -> String {
     let meta = &job.meta;
     let ms = |ms: u64| format!("{ms}ms");
@@ -60,7 +60,7 @@ pub fn write(job: &NewJob) -> String {
     serde_json::to_string(&written).expect("texts and numbers are JSON")
 }
 
-/// A time to the microsecond; one beyond the calendar is the calendar's end, which no store accepts.
+/// A time to the microsecond, at most the end of the calendar, which every store refuses.
 fn text(time: Timestamp) -> String {
     let micros = i64::try_from(time.0).unwrap_or(i64::MAX);
     jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX).to_string()

@@ -1,18 +1,18 @@
-//! The generic cell rate algorithm, in whole microseconds, the same for every driver.
+//! The generic cell rate algorithm in whole microseconds, shared by all drivers. Pure: no store, no clock.
 //!
-//! Pure: no store, no clock. All that is kept of a rate is the time at which it is as good as unused again; each claim
-//! granted moves that time on by one spacing, and may do so while it lies at most `slack` ahead of the clock.
+//! The state of a rate is one timestamp, the time at which the rate is unused again. Each granted claim moves it forward
+//! by `spacing`; a claim is granted while it lies at most `slack` ahead of the clock.
 
 use std::time::Duration;
 
 use crate::job::{MAX_DELAY, Timestamp};
 
-/// `count` at once, and from then on one for each `count`th part of `per`.
+/// A rate of `count` claims per period: a burst of `count`, then one per `count`th part of the period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rate {
-    /// What one claim takes, in microseconds: rounded up, so that a rate is never higher than asked.
+    /// Microseconds per claim, rounded up, so that the rate never exceeds the configured one.
     pub(crate) spacing: u64,
-    /// How far ahead the time may lie for a claim to be granted: all of a burst but one claim, in microseconds.
+    /// Largest lead of the timestamp over the clock at which a claim is granted: `count - 1` claims, in microseconds.
     pub(crate) slack: u64,
 }
 
@@ -24,10 +24,10 @@ impl Rate {
         Self { spacing, slack: spacing * (count - 1) }
     }
 
-    /// Asks for room in a rate that is as good as unused again at `unused`: its new such time, or how long to wait.
+    /// Decides a claim on a rate that is unused again at `unused`: the new timestamp, or the time to wait.
     ///
-    /// A time further ahead than a full burst comes of a clock that stepped back, or of a claim with other numbers, and
-    /// counts as a full burst.
+    /// A lead of more than a full burst, caused by a clock that stepped back or by claims with other numbers, counts as
+    /// a full burst.
     pub(crate) fn ask(self, unused: Timestamp, now: Timestamp) -> Result<Timestamp, Duration> {
         let ahead = unused.0.saturating_sub(now.0).min(self.slack + self.spacing);
         if ahead > self.slack {

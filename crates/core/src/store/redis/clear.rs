@@ -1,4 +1,4 @@
-//! Emptying states: put aside in one step, removed in batches, finished by the next clear when interrupted.
+//! Clears: whole states are renamed in one step and removed in batches; the next clear finishes an interrupted one.
 
 use super::RedisStore;
 use super::reply::{count, int, texts};
@@ -24,7 +24,7 @@ impl RedisStore {
         Ok(cleared)
     }
 
-    /// Puts the states aside; answers the names of all that is aside, also from an interrupted clear.
+    /// Renames the states to clear; returns the names of all pending ones, those of an interrupted clear included.
     async fn put_aside(&self, which: Clear) -> Result<Vec<String>, StoreError> {
         let fresh = format!("{:016x}", crate::store::random());
         let parts = [
@@ -60,7 +60,7 @@ impl RedisStore {
                 apply.arg(id).arg(key);
             }
             let reply = apply.send().await?;
-            // Minus one: another clear works on the same ids; both go on with what is left.
+            // -1: a concurrent clear removed the same ids; both continue with the rest.
             removed += u64::try_from(self.understood(int(reply), DOING)?).unwrap_or(0);
             if ids.is_empty() {
                 return Ok(removed);
@@ -89,7 +89,7 @@ impl RedisStore {
     }
 }
 
-/// The state whose jobs were put aside under `name`.
+/// The state of the jobs under `name`.
 fn state_of(name: &str) -> &str {
     name.split_once(':').map_or(name, |(state, _)| state)
 }

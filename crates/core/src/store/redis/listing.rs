@@ -1,4 +1,4 @@
-//! Looking at jobs, and moving or removing single ones.
+//! Queries on jobs; moves and removals of single jobs.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::store::{
 };
 
 const LOOKING: &str = "looking at jobs";
-/// How often a call that needs every owner is made again because new ones joined meanwhile.
+/// Retries of a call that needs all owners while new owners join.
 const ROUNDS: usize = 8;
 
 impl RedisStore {
@@ -35,7 +35,7 @@ impl RedisStore {
         Ok(self.look(&[id]).await?.pop())
     }
 
-    /// The job that holds a unique key.
+    /// The holder of a unique key.
     pub(super) async fn holder_of(&self, key: &str) -> Result<Option<JobId>, StoreError> {
         const DOING: &str = "looking for a key";
         let mut call = self.call(Script::Holder, DOING, &[self.keys.unique(key)]).await?;
@@ -71,7 +71,7 @@ impl RedisStore {
         self.understood(page(reply, state), LOOKING)
     }
 
-    /// A page of what all owners hold, by id.
+    /// A page of the jobs held by all owners, ordered by id.
     async fn page_of_reserved(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let mut ids = Vec::new();
         for owner in self.every_owner().await? {
@@ -87,7 +87,7 @@ impl RedisStore {
         Ok(Page { jobs, next })
     }
 
-    /// Jobs by id, in the order given; those that are not there are left out.
+    /// Jobs by id, in the given order; missing jobs are left out.
     async fn look(&self, ids: &[JobId]) -> Result<Vec<JobView>, StoreError> {
         let (mut found, mut rest) = (Vec::new(), ids);
         while !rest.is_empty() {
@@ -146,7 +146,7 @@ impl RedisStore {
         Ok(removed)
     }
 
-    /// The ids an owner holds, whoever asks.
+    /// The ids held by an owner.
     pub(super) async fn reserved_ids(
         &self,
         owner: &Owner,
@@ -157,9 +157,9 @@ impl RedisStore {
         self.understood(sorted_ids(reply), doing)
     }
 
-    /// Every owner there is, living or ended with jobs left.
+    /// All owners: living ones, and ended ones that still have jobs.
     pub(super) async fn every_owner(&self) -> Result<Vec<Owner>, StoreError> {
-        // A look at no job at all answers which owners it would need.
+        // A query for no job returns the owners that it would need.
         self.with_every_owner(Script::Find, LOOKING, |call| {
             call.arg(0);
         })
@@ -167,7 +167,7 @@ impl RedisStore {
         Ok(self.known_owners())
     }
 
-    /// Makes a call that must be given every owner, again with those it names until it has all.
+    /// Makes a call that needs all owners; repeats it with the owners named in the reply until the list is complete.
     async fn with_every_owner(
         &self,
         script: Script,
@@ -194,7 +194,7 @@ impl RedisStore {
     }
 }
 
-/// The owners a call should have been given.
+/// The owners named by a reply that asks for a complete list.
 fn missing(reply: &Value) -> Option<Vec<String>> {
     let Value::Array(values) = reply else { return None };
     match values.as_slice() {

@@ -1,4 +1,4 @@
-//! Owners: how they begin, what they hold, how they end, and what becomes of their jobs then.
+//! Owners: their start, their jobs, their end, and the recovery of their jobs.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use crate::store::{Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, Reap, StoreError};
 
 const ENDING: &str = "giving jobs back";
 
-/// An owner that is no more, and what it still holds.
+/// An ended owner with the jobs it still holds.
 struct Ended {
-    /// It left by itself, so its jobs go back uncounted.
+    /// The owner left at its own request, so its jobs return uncounted.
     left: bool,
     now: Timestamp,
     ids: Vec<JobId>,
@@ -70,7 +70,7 @@ impl RedisStore {
         id: JobId,
     ) -> Result<Option<Leased>, StoreError> {
         const DOING: &str = "taking a job";
-        // The key a failed job may take again stands in its meta, which no settlement changes.
+        // The unique key of a failed job is in its meta, which no settlement changes.
         let meta = self.find(id).await?.map(|job| job.meta).unwrap_or_default();
         let unique = own_key(&meta);
         let mut keys = vec![self.keys.reserved(owner)];
@@ -82,7 +82,7 @@ impl RedisStore {
         Ok(records.into_iter().next().and_then(super::reply::bytes).map(|record| leased(id, record)))
     }
 
-    /// Ends an owner that goes by itself.
+    /// Ends an owner at its own request.
     pub(super) async fn end_self(&self, owner: &Owner) -> Result<u64, StoreError> {
         match self.end(owner, "leave").await? {
             Some(ended) => self.give_back(owner, ended).await,
@@ -90,7 +90,7 @@ impl RedisStore {
         }
     }
 
-    /// Frees the jobs of dead owners.
+    /// Recovers the jobs of dead owners.
     pub(super) async fn free_dead(&self, target: Reap<'_>) -> Result<u64, StoreError> {
         match target {
             Reap::Owner(owner) => match self.end(owner, "force").await? {
@@ -110,8 +110,8 @@ impl RedisStore {
         }
     }
 
-    /// Whether a lease that looks expired is: masters that could not reach the server either, because
-    /// it or the network was away, have had time to come back and renew.
+    /// Whether expired leases are trustworthy: after an outage of server or network, masters need time to reconnect and
+    /// renew, and reaping earlier would run their jobs twice.
     async fn trusts_what_it_sees(&self) -> Result<bool, StoreError> {
         const DOING: &str = "looking for dead masters";
         if self.reap_delay.is_zero() {
@@ -128,7 +128,7 @@ impl RedisStore {
                     text(reply).and_then(|info| info_field(&info, "uptime_in_seconds")?.parse().ok());
                 Ok(uptime.is_none_or(|seconds| Duration::from_secs(seconds) >= self.reap_delay))
             }
-            // Not told how long it is up; an unbroken connection to it says as much.
+            // The server hides its uptime; the unbroken connection is as old as required.
             Err(error) if super::connection::is_forbidden(&error) => Ok(true),
             Err(error) => Err(self.failed(error, DOING)),
         }
@@ -140,7 +140,7 @@ impl RedisStore {
         Ok(self.understood(texts(reply), DOING)?.into_iter().map(Owner::named).collect())
     }
 
-    /// Ends an owner; `None` when there is nothing to end.
+    /// Ends an owner; `None` when the owner does not exist.
     async fn end(&self, owner: &Owner, how: &str) -> Result<Option<Ended>, StoreError> {
         let mut call = self.call(Script::EndOwner, ENDING, &[self.keys.reserved(owner)]).await?;
         call.arg(owner.as_str()).arg(how);
@@ -155,9 +155,9 @@ impl RedisStore {
         self.understood(read(reply), ENDING).map(Some)
     }
 
-    /// Gives back what an ended owner held, in batches that any master can go on with.
+    /// Returns the jobs of an ended owner in batches that any master can continue.
     ///
-    /// The last jobs go first, so that all stand in their order at the front in the end.
+    /// Batches go from back to front, so that all jobs end up in their order at the front of waiting.
     async fn give_back(&self, owner: &Owner, ended: Ended) -> Result<u64, StoreError> {
         let mut freed = 0;
         for batch in ended.ids.rchunks(MAX_BATCH) {
@@ -165,7 +165,7 @@ impl RedisStore {
             let mut call = self.call(Script::Free, ENDING, &[self.keys.reserved(owner)]).await?;
             call.arg(owner.as_str());
             for (id, meta) in batch.iter().zip(metas) {
-                // A record that cannot be read goes back as it is: who leases it next finds out and says so.
+                // An unreadable record returns unchanged; the next lease reports it as malformed.
                 let Some(meta) = meta.map(|meta| meta.after_lost(ended.now)) else {
                     call.arg("keep").arg(id.0).arg("").arg("").arg("");
                     continue;
@@ -181,13 +181,13 @@ impl RedisStore {
             warn!(
                 owner = owner.as_str(),
                 jobs = freed,
-                "the master that held these jobs was lost; they wait again"
+                "master lost: its jobs are waiting again"
             );
         }
         Ok(freed)
     }
 
-    /// The metas of jobs, where there are any that can be read.
+    /// The metas of jobs; `None` for unreadable ones.
     async fn metas(&self, ids: &[JobId]) -> Result<Vec<Option<crate::job::JobMeta>>, StoreError> {
         let mut call = self.call(Script::Metas, ENDING, &[]).await?;
         call.arg("all");
@@ -198,7 +198,7 @@ impl RedisStore {
         self.understood(metas(reply).filter(|metas| metas.len() == ids.len()), ENDING)
     }
 
-    /// The unique keys among jobs that are about to be removed.
+    /// The unique keys of jobs about to be removed.
     pub(super) async fn unique_keys(
         &self,
         ids: &[String],

@@ -1,4 +1,4 @@
-//! Pausing a channel for every master, and ending that.
+//! Pauses a channel for every master, and resumes it.
 
 use std::time::Duration;
 

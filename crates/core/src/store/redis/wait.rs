@@ -1,4 +1,4 @@
-//! Waiting for work on a connection of its own.
+//! Waits for work, on a connection of its own.
 
 use std::fmt;
 use std::future::Future;
@@ -13,24 +13,24 @@ use super::connection::{Connector, ServerAddress};
 use crate::store::StoreError;
 
 const DOING: &str = "waiting for jobs";
-/// A shorter timeout would reach the server as 0, which means for ever.
+/// Shortest `BLPOP` time-out: a smaller one would be rounded to 0, which blocks forever.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// How long the server's word that there was nothing in time may be late. Heard out, it leaves no question behind
-/// that would take the next token.
+/// Grace for the server's "nothing came" reply. Waiting for that reply leaves no pending `BLPOP` that would swallow the
+/// next token.
 const HEARING: Duration = Duration::from_secs(1);
 
-/// A question that was asked: whether there is a token.
+/// A pending `BLPOP`.
 struct Asked {
-    /// When the server will say no.
+    /// End of the server's time-out.
     until: Instant,
     answer: Pin<Box<dyn Future<Output = Result<bool, StoreError>> + Send>>,
 }
 
 /// The waiting side of a store.
 ///
-/// A `BLPOP` that was sent cannot be taken back. When a wait is given up early, its question stays asked and the
-/// next wait goes on with it, so that a token it takes meanwhile is not lost on anybody.
+/// A sent `BLPOP` cannot be cancelled. If a wait ends early, its `BLPOP` stays pending and the next wait takes it over, so
+/// that no token is lost.
 pub(super) struct Waits {
     connector: Arc<Connector>,
     key: String,
@@ -43,7 +43,7 @@ impl Waits {
         Self { connector, key: key.to_owned(), asked: tokio::sync::Mutex::default() }
     }
 
-    /// Returns when a token was there, or after `timeout`.
+    /// Returns when a token has arrived, or after `timeout`.
     pub(super) async fn wait(&self, timeout: Duration) -> Result<(), StoreError> {
         let until = Instant::now() + timeout;
         let Ok(mut asked) = timeout_at(until, self.asked.lock()).await else { return Ok(()) };
@@ -53,7 +53,7 @@ impl Waits {
                 return Ok(());
             }
             let question = asked.get_or_insert_with(|| self.ask(left.max(SHORTEST)));
-            // Only a question from a longer wait that was given up is left asked.
+            // A `BLPOP` with a later end was left by a longer wait; this wait must not be extended for it.
             let patience = if question.until <= until + SHORTEST { until + HEARING } else { until };
             let Ok(answer) = timeout_at(patience, &mut question.answer).await else { return Ok(()) };
             *asked = None;
@@ -63,7 +63,7 @@ impl Waits {
         }
     }
 
-    /// Asks for a token; answers whether there was one in time.
+    /// Sends a `BLPOP`; the future tells whether a token arrived.
     fn ask(&self, patience: Duration) -> Asked {
         let connector = Arc::clone(&self.connector);
         let mut cmd = redis::cmd("BLPOP");

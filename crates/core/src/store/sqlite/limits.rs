@@ -1,4 +1,4 @@
-//! Locks and rates that running jobs ask for.
+//! Locks and rates of running jobs.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::job::Timestamp;
 use crate::store::rate::Rate;
 use crate::store::{Claim, ClaimKind, LimitDecision, MAX_BATCH};
 
-/// A claim, ready to be looked up.
+/// A claim as row values.
 pub(super) struct Asked {
     id: i64,
     key: String,
@@ -68,7 +68,7 @@ fn lock(
         return Ok(LimitDecision::Granted);
     }
     if is_full(tx, key, limit)? {
-        // An owner takes its locks along when it ends; one that was ended by an older aint-queue did not.
+        // An ending owner releases its locks, except one that an older aint-queue ended.
         let left = "DELETE FROM locks WHERE key = ?1 AND NOT EXISTS
             (SELECT 1 FROM owners WHERE channel = ?2 AND name = locks.owner)";
         if tx.execute(left, params![key, channel])? == 0 || is_full(tx, key, limit)? {
@@ -96,7 +96,7 @@ fn take(tx: &Tx<'_>, key: &str, rate: Rate) -> Result<LimitDecision, SqliteError
     }
 }
 
-/// Forgets rates that are as good as unused.
+/// Deletes rates that are unused again.
 fn sweep(tx: &Tx<'_>, limit: usize) -> Result<(), SqliteError> {
     tx.execute(
         "DELETE FROM rates WHERE key IN (SELECT key FROM rates WHERE unused <= ?1 ORDER BY unused LIMIT ?2)",
@@ -105,13 +105,13 @@ fn sweep(tx: &Tx<'_>, limit: usize) -> Result<(), SqliteError> {
     Ok(())
 }
 
-/// Frees a lock that a job of this owner has.
+/// Releases a lock of a job of this owner.
 pub(super) fn free(tx: &Tx<'_>, owner: &str, id: i64, key: &str) -> Result<(), SqliteError> {
     tx.execute("DELETE FROM locks WHERE key = ?1 AND owner = ?2 AND job = ?3", params![key, owner, id])?;
     Ok(())
 }
 
-/// Frees the locks of an owner that ends, by its lane.
+/// Releases the locks of an ending owner, found by its bucket.
 pub(super) fn end(tx: &Tx<'_>, bucket: i64) -> Result<(), SqliteError> {
     tx.execute("DELETE FROM locks WHERE owner IN (SELECT name FROM owners WHERE lane = ?1)", [bucket])?;
     Ok(())

@@ -1,4 +1,4 @@
-//! What people see: counts, one job, pages of jobs.
+//! Queries: counts, one job, pages of jobs.
 
 use rusqlite::{Params, params};
 
@@ -34,7 +34,7 @@ pub(super) fn status(tx: &Tx<'_>, channel: i64) -> Result<JobCounts, SqliteError
     Ok(status)
 }
 
-/// A job as found, with the rank that may tell its time.
+/// A found job, with the rank that contains its time in some states.
 pub(super) type Seen = (JobState, i64, Raw);
 
 pub(super) fn get(tx: &Tx<'_>, channel: i64, id: i64) -> Result<Option<Seen>, SqliteError> {
@@ -49,7 +49,7 @@ pub(super) fn get(tx: &Tx<'_>, channel: i64, id: i64) -> Result<Option<Seen>, Sq
     Ok(Some((state, row.get(1)?, Raw::read(id, row, 2)?)))
 }
 
-/// A page of jobs as found, and where the next one begins.
+/// A page of found jobs, and the position of the next page.
 pub(super) type Listing = (Vec<Seen>, Option<Cursor>);
 
 pub(super) fn list(
@@ -61,7 +61,7 @@ pub(super) fn list(
 ) -> Result<Listing, SqliteError> {
     let channel = Channel::read(tx, channel)?;
     let limit = limit.clamp(1, MAX_BATCH);
-    // One more than asked tells whether there is a next page.
+    // One extra row tells whether there is a next page.
     let rows = limit as i64 + 1;
     let after = after.map(|cursor| (cursor.rank.cast_signed(), cursor.id.cast_signed()));
     let (rank, id) =
@@ -102,7 +102,7 @@ fn page(
     let mut rows = statement.query(params)?;
     let (mut jobs, mut bytes) = (Vec::<Seen>::new(), 0);
     while let Some(row) = rows.next()? {
-        // A page of large payloads is shorter; at least one job is always on it.
+        // Large payloads shorten a page; at least one job is always on it.
         if jobs.len() == limit || bytes >= MAX_BATCH_BYTES {
             let (_, rank, raw) = jobs.last().expect("a page that is full has a last job");
             let next = Cursor { rank: rank.cast_unsigned(), id: raw.id.cast_unsigned() };

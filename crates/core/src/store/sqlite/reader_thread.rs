@@ -1,7 +1,7 @@
-//! The thread that reads: status, lists, records, beside the writer and never behind it.
+//! The reading thread: status, lists and records, independent of the writer.
 //!
-//! While somebody waits for work it also looks, every [`TICK`], whether another process has written, and
-//! tells those who wait. It ends when the last handle on the file is gone.
+//! While a master waits for work, the thread checks every [`TICK`] whether another process has committed, and wakes the
+//! waiting ones. It ends when the last handle on the file is dropped.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::error::SqliteError;
 use super::transaction::{BoxedOp, Op, Tx};
 use super::wakeups::Wakeups;
 
-/// Between two looks at what other processes wrote.
+/// Interval between checks for commits of other processes.
 const TICK: Duration = Duration::from_millis(25);
 
 pub(super) struct Reader {
@@ -22,14 +22,14 @@ pub(super) struct Reader {
 }
 
 pub(super) enum Request {
-    /// Run this in a read transaction.
+    /// Run a call in a read transaction.
     Run(BoxedOp),
-    /// Somebody begins to wait: look at once, and then every tick.
+    /// A wait begins: check now, then every tick.
     Look,
 }
 
 impl Reader {
-    /// Works until all senders are gone.
+    /// Runs until all senders are dropped.
     pub(super) fn run(self) {
         let mut version = None;
         let mut looked = Instant::now();
@@ -53,7 +53,7 @@ impl Reader {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if self.wakes.awaited() {
-                // What cannot be read now is looked at again in a moment; those who wait have a time limit.
+                // A failed check is repeated at the next tick; every wait has a time limit of its own.
                 let _ = self.look(&mut version);
             }
             looked = Instant::now();

@@ -1,4 +1,4 @@
-//! One turn of an owner: settle, free, promote, lease, in one transaction.
+//! A turn of an owner in one transaction: settle, release, promote, lease.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use super::{keys, limits};
 use crate::job::{FailReason, JobId, MAX_DELAY, Priority, Timestamp};
 use crate::store::{Destination, KeyRelease, MAX_BATCH, SettleConflict, Settlement};
 
-/// A settlement, ready to be written.
+/// A settlement as row values.
 pub(super) struct Ready {
     id: i64,
     to: To,
-    /// The new meta; empty where the record goes away.
+    /// The new meta; empty when the record is deleted.
     meta: String,
     priority: Priority,
 }
@@ -28,7 +28,7 @@ enum To {
     Back,
     Delayed(Duration),
     Failed,
-    /// To failed, with the record as found.
+    /// To failed, keeping the original text of an unreadable record.
     Aside,
 }
 
@@ -57,7 +57,7 @@ impl Ready {
     }
 }
 
-/// What one turn asks.
+/// The arguments of a turn.
 pub(super) struct Asked {
     pub(super) owner_call: OwnerCall,
     pub(super) settlements: Vec<Ready>,
@@ -66,7 +66,7 @@ pub(super) struct Asked {
     pub(super) max_bytes: usize,
 }
 
-/// What one turn is answered.
+/// The result of a turn.
 pub(super) struct Answer {
     pub(super) conflicts: Vec<(JobId, SettleConflict)>,
     pub(super) leased: Vec<Raw>,
@@ -95,7 +95,7 @@ pub(super) fn turn(tx: &Tx<'_>, asked: &Asked) -> Result<Answer, SqliteError> {
     bucket::count(tx, channel.failed, settled.failed)?;
     channel.count_done(tx, settled.done)?;
     if settled.waiting + promoted > taken {
-        // Some of what came to waiting is left for others.
+        // Some new waiting jobs are left for other masters.
         tx.wake(channel.id)?;
     }
     let due = tx.number("SELECT min(rank) FROM jobs WHERE lane = ?1", [channel.delayed])?;
@@ -111,7 +111,7 @@ pub(super) fn turn(tx: &Tx<'_>, asked: &Asked) -> Result<Answer, SqliteError> {
     })
 }
 
-/// What the settlements of a turn did to the counts.
+/// Changes of the job counts by the settlements of a turn.
 #[derive(Default)]
 struct Settled {
     conflicts: Vec<(JobId, SettleConflict)>,
@@ -159,7 +159,7 @@ fn settle(
     Ok(settled)
 }
 
-/// Takes from jobs what they do not hold any more.
+/// Releases keys and locks.
 fn free(tx: &Tx<'_>, owner_call: &OwnerCall, releases: &[KeyRelease]) -> Result<(), SqliteError> {
     for free in releases {
         match free {
@@ -175,7 +175,7 @@ fn free(tx: &Tx<'_>, owner_call: &OwnerCall, releases: &[KeyRelease]) -> Result<
     Ok(())
 }
 
-/// Why a settlement does not hold.
+/// The reason why a settlement was not applied.
 fn exception(tx: &Tx<'_>, channel: &Channel, id: i64) -> Result<SettleConflict, SqliteError> {
     let elsewhere = tx.number(
         "SELECT 1 FROM jobs j JOIN lanes l ON l.id = j.lane WHERE j.id = ?1 AND l.channel = ?2 AND l.state <> 0",
@@ -184,13 +184,13 @@ fn exception(tx: &Tx<'_>, channel: &Channel, id: i64) -> Result<SettleConflict, 
     Ok(if elsewhere.is_some() { SettleConflict::Stale } else { SettleConflict::Cleared })
 }
 
-/// Moves delayed jobs that are due to the back of waiting.
+/// Moves due delayed jobs to the back of waiting.
 fn promote(tx: &Tx<'_>, channel: &Channel, ends: &mut WaitingEnds) -> Result<i64, SqliteError> {
     let mut due = tx
         .prepare("SELECT id, priority FROM jobs WHERE lane = ?1 AND rank <= ?2 ORDER BY rank, id LIMIT ?3")?;
     let params = [channel.delayed, tx.now.0.cast_signed(), MAX_BATCH as i64];
     let due = due.query_map(params, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    // All ids first: moving a job under a running query could show it twice.
+    // Collected first: moving rows under a running query could return them twice.
     let due = due.collect::<Result<Vec<(i64, i64)>, _>>()?;
     for (id, priority) in &due {
         let rank = ends.back(tx, rank::priority(*priority))?;

@@ -1,8 +1,8 @@
-//! The thread that writes: the only one of this process that does, for its file.
+//! The writing thread of a file, the only one in this process.
 //!
-//! It puts everything that waits into one transaction, so that many callers share one fsync, and answers
-//! only after the commit. Each operation has its own savepoint: one that fails undoes nothing but itself.
-//! It ends when the last handle on the file is gone.
+//! Combines all queued calls into one transaction, so that many callers share one fsync, and replies after the commit.
+//! Each call has its own savepoint: a failing call rolls back nothing but itself. The thread ends when the last handle on
+//! the file is dropped.
 
 use std::collections::VecDeque;
 use std::thread;
@@ -16,11 +16,11 @@ use super::path_checks::StorePath;
 use super::transaction::{BoxedOp, Op, Tx};
 use super::wakeups::Wakeups;
 
-/// Unbroken work after which other processes get a chance to write.
+/// Longest uninterrupted work; then other processes get a chance to write.
 const SLICE: Duration = Duration::from_millis(20);
-/// The length of that chance.
+/// Length of that chance.
 const PAUSE: Duration = Duration::from_millis(1);
-/// Most operations taken into memory ahead of their transaction.
+/// Most calls in memory ahead of their transaction.
 const MAX_GROUP: usize = 256;
 
 pub(super) struct Writer {
@@ -30,11 +30,11 @@ pub(super) struct Writer {
     pub(super) wakes: Wakeups,
 }
 
-/// An operation that has run, with its outcome, before the commit.
+/// A call that has run but is not committed, with its outcome.
 type Ran = (BoxedOp, Result<(), SqliteError>);
 
 impl Writer {
-    /// Works until all senders are gone.
+    /// Runs until all senders are dropped.
     pub(super) fn run(self) {
         let mut backlog = VecDeque::new();
         let mut working_since = Instant::now();
@@ -46,7 +46,7 @@ impl Writer {
                         let idle_since = Instant::now();
                         let Ok(op) = self.ops.recv() else { return };
                         backlog.push_back(op);
-                        // A caller who comes again at once leaves the others no chance in between.
+                        // A caller that returns immediately leaves other processes no gap.
                         if idle_since.elapsed() >= PAUSE {
                             working_since = Instant::now();
                         }
@@ -67,7 +67,7 @@ impl Writer {
         }
     }
 
-    /// Runs as much of the backlog as fits into one slice of time, in one transaction.
+    /// Runs as many queued calls as fit into one time slice, in one transaction.
     fn group(&self, backlog: &mut VecDeque<BoxedOp>) {
         if !self.place.is_here() {
             for op in backlog.drain(..) {
@@ -82,7 +82,7 @@ impl Writer {
             return self.alone(backlog.pop_front().expect("it has one"));
         }
         if let Err(error) = self.execute("BEGIN IMMEDIATE") {
-            // Whatever keeps the first from its transaction keeps the others, too.
+            // The error applies to every queued call, because each would need the same transaction.
             for op in backlog.drain(..) {
                 op.answer(Err(error.clone()));
             }
@@ -93,7 +93,7 @@ impl Writer {
         while let Some(mut op) = backlog.pop_front() {
             let outcome = self.within_savepoint(&mut *op, &mut woken);
             ran.push((op, outcome));
-            // A full disk or an I/O error can undo the whole transaction, also what went well before it.
+            // A full disk or an I/O error may roll back the whole transaction, successful calls included.
             if self.connection.is_autocommit() {
                 return self.one_by_one(ran);
             }
@@ -115,7 +115,7 @@ impl Writer {
         }
     }
 
-    /// Gives each operation of a transaction that was undone one of its own, so that each gets the answer it deserves.
+    /// Repeats each call of a rolled-back transaction in one of its own, so that each gets its own outcome.
     fn one_by_one(&self, ran: Vec<Ran>) {
         for (op, _) in ran {
             self.alone(op);
@@ -156,7 +156,7 @@ impl Writer {
 
     fn roll_back(&self) {
         if !self.connection.is_autocommit() {
-            // Should even this fail, the next BEGIN answers with an error, and nothing is taken for written.
+            // If the rollback fails too, the next BEGIN reports an error, and no call is acknowledged.
             let _ = self.execute("ROLLBACK");
         }
     }
