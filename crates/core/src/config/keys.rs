@@ -1,6 +1,10 @@
 //! Every key a channel or `[http]` may have, as data: the loader checks against this table, takes its defaults from it, and
 //! tests hold the reference file and the documentation to it.
 
+use super::Mode::{self, Coroutine, ProcessPool};
+#[cfg(feature = "server")]
+use super::render::{Getter, HIDDEN, NOT_SHOWN, Rendered, hidden, kept, mib, millis, redis, sqlite, webhook};
+
 /// One key of a channel, of `[defaults]` or of `[http]`.
 pub(super) struct Key {
     /// Its place below the channel or below `[http]`; `[]` stands for each item of an array.
@@ -11,8 +15,24 @@ pub(super) struct Key {
     pub(super) unit: &'static str,
     /// The value taken when the key is absent, as TOML; words when it depends; empty when there is none.
     pub(super) default: &'static str,
+    /// Further properties.
+    pub(super) traits: &'static [Trait],
+    /// The effective value.
+    #[cfg(feature = "server")]
+    pub(super) value: Getter,
     /// One line for people.
     pub(super) meaning: &'static str,
+}
+
+/// A property that some keys have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trait {
+    /// A running master keeps the old value until its next start.
+    Restart,
+    /// Used in this mode; a key without any is used in every mode.
+    In(Mode),
+    /// Used beside `worker.url` only.
+    WithUrl,
 }
 
 /// What the value of a [`Key`] may be.
@@ -46,358 +66,178 @@ pub(super) enum Kind {
     Tables,
 }
 
-const fn key(
-    path: &'static str,
-    kind: Kind,
-    unit: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-) -> Key {
-    Key { path, kind, unit, default, meaning }
-}
-
 use Kind::{
     Argv, Choice, Flag, Headers, Hosts, Integer, Number, Path, Secret, Secrets, Tables, Text, Variables,
 };
+use Trait::{In, Restart, WithUrl};
+
+/// Builds the rows of a table: path: kind, unit = default, [traits], effective value, meaning.
+macro_rules! keys {
+    ($owner:ident: $getter:ident; $($path:literal: $kind:expr, $($unit:literal)? = $default:literal, [$($trait:expr),*], $value:expr, $meaning:literal;)*) => {
+        &[$(Key {
+            path: $path,
+            kind: $kind,
+            unit: concat!($($unit)?),
+            default: $default,
+            traits: &[$($trait),*],
+            #[cfg(feature = "server")]
+            value: Getter::$getter(|$owner| {
+                let _ = $owner;
+                Rendered::rendered(&$value)
+            }),
+            meaning: $meaning,
+        }),*]
+    };
+}
+
+/// Handlers of snapshots that are promised for later versions.
+const LATER_HANDLERS: &[&str] =
+    &["mail", "email", "webhook", "http", "slack", "discord", "telegram", "dingtalk"];
 
 /// A day in seconds.
 const DAY: f64 = 86_400.0;
 
 /// Every key of a channel, in the order of the reference file.
-pub(super) static KEYS: &[Key] = &[
-    key(
-        "pid_path",
-        Path,
-        "",
-        "/run/aint-queue as root, else $XDG_RUNTIME_DIR/aint-queue, else aint-queue-<uid> in the temporary directory",
-        "run directory: pid file, lock and control socket of each channel",
-    ),
-    key(
-        "memory_limit",
-        Integer(16, 1 << 20),
-        "MiB",
-        "96",
-        "memory of the master; above it for five seconds it drains and begins anew; the largest of its channels counts",
-    ),
-    key("max_attempts", Integer(1, 10_000), "", "3", "attempts of a job that does not set its own"),
-    key(
-        "stop_wait_seconds",
-        Number(0.0, DAY),
-        "seconds",
-        "30",
-        "how long a stop waits for the jobs that run",
-    ),
-    key(
-        "stop_grace_seconds",
-        Number(0.0, 3_600.0),
-        "seconds",
-        "5",
-        "between asking a worker to stop and killing it",
-    ),
-    key(
-        "timeout_grace_ms",
-        Integer(0, 60_000),
-        "milliseconds",
-        "300",
-        "between asking a timed-out job to end and killing it",
-    ),
-    key(
-        "backoff.kind",
-        Choice(&["fixed", "linear", "exponential"], &[]),
-        "",
-        "\"exponential\"",
-        "how the wait before another attempt grows",
-    ),
-    key("backoff.base", Number(0.0, DAY), "seconds", "1", "wait after the first attempt"),
-    key("backoff.max", Number(0.0, 365.0 * DAY), "seconds", "3600", "longest wait, before jitter"),
-    key("backoff.jitter", Number(0.0, 1.0), "", "0.2", "up to this share of the wait is added at random"),
-    key(
-        "driver.type",
-        Choice(&["sqlite", "redis", "sync"], &[]),
-        "",
-        "\"sqlite\"",
-        "where the jobs are: an embedded file, or a Redis or Valkey server; `sync`: nowhere, a push runs the job in the caller",
-    ),
-    key("driver.path", Path, "", "\"aint-queue.db\"", "the file of the `sqlite` driver"),
-    key("driver.connection.host", Text, "", "\"127.0.0.1\"", "host of the `redis` driver"),
-    key("driver.connection.port", Integer(1, 65_535), "", "6379", "port of the `redis` driver"),
-    key("driver.connection.database", Integer(0, 1 << 20), "", "0", "database number of the `redis` driver"),
-    key("driver.connection.username", Text, "", "", "ACL user of the `redis` driver"),
-    key("driver.connection.password", Secret, "", "", "password of the `redis` driver; never shown"),
-    key(
-        "driver.connection.read_write_timeout",
-        Number(0.05, 60.0),
-        "seconds",
-        "3",
-        "deadline of one call to Redis",
-    ),
-    key(
-        "driver.url",
-        Secret,
-        "",
-        "",
-        "`redis://user:password@host:port/database`, in place of these keys of `connection`",
-    ),
-    key(
-        "driver.allow_eviction",
-        Flag,
-        "",
-        "false",
-        "accept a Redis whose `maxmemory-policy` may evict jobs: they would be lost",
-    ),
-    key("job_snapshot.interval", Number(1.0, DAY), "seconds", "300", "how often the handlers get the counts"),
-    key("job_snapshot.handler", Tables, "", "[]", "who gets the counts"),
-    key(
-        "job_snapshot.handler[].type",
-        Choice(
-            &["log", "command"],
-            &["mail", "email", "webhook", "http", "slack", "discord", "telegram", "dingtalk"],
-        ),
-        "",
-        "",
-        "`log`: a line in the log; `command`: a program that gets JSON on its standard input",
-    ),
-    key("job_snapshot.handler[].command", Argv, "", "", "the program of a `command` handler"),
-    key(
-        "job_snapshot.handler[].timeout_seconds",
-        Number(0.1, 3_600.0),
-        "seconds",
-        "10",
-        "how long the program may run",
-    ),
-    key(
-        "worker.type",
-        Choice(&["process", "process-pool", "coroutine"], &[]),
-        "",
-        "\"process\"",
-        "`process`: a fresh process per job, one after the other; `process-pool`: long-lived processes; `coroutine`: one process, many jobs at once",
-    ),
-    key(
-        "worker.sleep_seconds",
-        Number(0.01, 3_600.0),
-        "seconds",
-        "2",
-        "longest idle wait; a push wakes the channel at once",
-    ),
-    key(
-        "worker.memory_limit",
-        Integer(16, 1 << 20),
-        "MiB",
-        "96",
-        "memory of a long-lived worker; one that uses more is replaced between two jobs",
-    ),
-    key(
-        "worker.memory_hard_limit",
-        Integer(16, 1 << 20),
-        "MiB",
-        "",
-        "memory of a worker; one that uses more is killed and its job has crashed; one that does before it has a job has failed to boot; none without it",
-    ),
-    key(
-        "worker.max_execute_seconds",
-        Number(0.0, 30.0 * DAY),
-        "seconds",
-        "10",
-        "longest run of a job, from dispatch; 0 = no limit; a push may set its own",
-    ),
-    key(
-        "worker.max_handle_number",
-        Integer(0, i64::MAX),
-        "jobs",
-        "0",
-        "jobs of one worker's life in `process-pool` and `coroutine`; 0 = no limit",
-    ),
-    key(
-        "worker.max_life_seconds",
-        Number(0.0, 365.0 * DAY),
-        "seconds",
-        "0",
-        "age at which a worker of `process-pool` or `coroutine` is replaced between two jobs; 0 = no limit",
-    ),
-    key(
-        "worker.dynamic_mode",
-        Flag,
-        "",
-        "true",
-        "`process-pool`: grow and shrink with demand; `false` holds the pool at `min_worker_number`",
-    ),
-    key(
-        "worker.min_worker_number",
-        Integer(0, 4_096),
-        "workers",
-        "5",
-        "`process-pool`: fewest workers; with 0 the first push starts one",
-    ),
-    key("worker.worker_number", Integer(0, 4_096), "workers", "", "another name of `min_worker_number`"),
-    key("worker.max_worker_number", Integer(1, 4_096), "workers", "50", "`process-pool`: most workers"),
-    key(
-        "worker.target_wait_seconds",
-        Number(0.1, DAY),
-        "seconds",
-        "5",
-        "`process-pool`: how soon a backlog should be worked off; what takes longer starts more workers",
-    ),
-    key(
-        "worker.capacity",
-        Integer(1, 1_000_000),
-        "jobs",
-        "10",
-        "`process-pool`: waiting jobs that start one more worker as long as it is not known how long a job takes",
-    ),
-    key(
-        "worker.cool_down_seconds",
-        Number(0.0, DAY),
-        "seconds",
-        "30",
-        "`process-pool`: how long fewer workers must have been enough before idle ones are stopped",
-    ),
-    key(
-        "worker.flex_interval",
-        Number(0.05, 3_600.0),
-        "seconds",
-        "1",
-        "`process-pool`: how often the number of workers is looked at when no push gives a reason to",
-    ),
-    key(
-        "worker.pool_memory_limit",
-        Integer(16, 1 << 30),
-        "MiB",
-        "",
-        "`process-pool`: memory of all workers together, past which none is added and idle ones are stopped; without it, four fifths of what the control group allows, shared by the pools of the master, and none where nothing is limited",
-    ),
-    key("worker.max_coroutine", Integer(1, 100_000), "jobs", "4096", "`coroutine`: jobs at once"),
-    key(
-        "worker.command",
-        Argv,
-        "",
-        "",
-        "program that runs the jobs, and its arguments; without it, the jobs registered in this binary",
-    ),
-    key(
-        "worker.protocol",
-        Choice(&["wire", "exec"], &[]),
-        "",
-        "\"exec\" in `process`, else \"wire\"",
-        "how `command` is spoken to: `wire`, the worker protocol; `exec`, one process per job",
-    ),
-    key(
-        "worker.url",
-        Text,
-        "",
-        "",
-        "`coroutine`: where each job is sent as a signed POST, in place of `command`",
-    ),
-    key(
-        "worker.secret",
-        Secrets,
-        "",
-        "",
-        "what requests to `url` are signed with, `whsec_…`; several while the receiver changes to a new one; never shown",
-    ),
-    key("worker.headers", Headers, "", "{}", "further headers of requests to `url`; values are never shown"),
-    key("worker.allow_http", Flag, "", "false", "let `url` be without TLS"),
-    key(
-        "worker.allow_private",
-        Flag,
-        "",
-        "false",
-        "let requests to `url` go to loopback, private and other addresses that are not public",
-    ),
-    key(
-        "worker.ca_file",
-        Path,
-        "",
-        "",
-        "certificate authorities (PEM) that the receiver at `url` is verified with, in place of those of the machine",
-    ),
-    key("worker.env", Variables, "", "{}", "variables set for the workers"),
-    key(
-        "worker.user",
-        Text,
-        "",
-        "",
-        "user to run the workers as, a name or a number; needs a master that runs as root",
-    ),
-    key(
-        "worker.group",
-        Text,
-        "",
-        "",
-        "group to run the workers as, in place of that of the user, a name or a number; needs a master that runs as root",
-    ),
-    key(
-        "worker.nice",
-        Integer(-20, 19),
-        "",
-        "",
-        "how far the workers stand back for other processes; below 0 needs root",
-    ),
-    key("worker.limits.open_files", Integer(16, 1 << 30), "descriptors", "", "open at once in one worker"),
-    key(
-        "worker.limits.processes",
-        Integer(1, 1 << 22),
-        "processes",
-        "",
-        "processes and threads of the workers' user, all in all; it means nothing to root",
-    ),
-    key(
-        "worker.limits.core_mib",
-        Integer(0, 1 << 20),
-        "MiB",
-        "",
-        "core dump of a worker that crashes; 0 = none",
-    ),
-    key(
-        "worker.limits.cpu_seconds",
-        Integer(1, 1 << 30),
-        "seconds",
-        "",
-        "processor time in the life of one worker",
-    ),
-    key(
-        "worker.limits.address_space_mib",
-        Integer(16, 1 << 30),
-        "MiB",
-        "",
-        "address space of one worker; what is mapped and not used counts too",
-    ),
-    key("worker.limits.file_size_mib", Integer(1, 1 << 30), "MiB", "", "any file a worker writes"),
-    key(
-        "worker.boot_timeout_seconds",
-        Number(0.1, 3_600.0),
-        "seconds",
-        "30",
-        "how long a worker may take from its start to its hello",
-    ),
-];
+pub(super) static KEYS: &[Key] = keys! { c: Channel;
+    "pid_path": Path, = "/run/aint-queue as root, else $XDG_RUNTIME_DIR/aint-queue, else aint-queue-<uid> in the temporary directory", [Restart], c.pid_path,
+        "run directory: pid file, lock and control socket of each channel";
+    "memory_limit": Integer(16, 1 << 20), "MiB" = "96", [Restart], c.memory_limit,
+        "memory of the master; above it for five seconds it drains and begins anew; the largest of its channels counts";
+    "max_attempts": Integer(1, 10_000), = "3", [], c.max_attempts,
+        "attempts of a job that does not set its own";
+    "stop_wait_seconds": Number(0.0, DAY), "seconds" = "30", [], c.stop_wait,
+        "how long a stop waits for the jobs that run";
+    "stop_grace_seconds": Number(0.0, 3_600.0), "seconds" = "5", [], c.stop_grace,
+        "between asking a worker to stop and killing it";
+    "timeout_grace_ms": Integer(0, 60_000), "milliseconds" = "300", [], millis(c.timeout_grace),
+        "between asking a timed-out job to end and killing it";
+    "backoff.kind": Choice(&["fixed", "linear", "exponential"], &[]), = "\"exponential\"", [], c.backoff.kind.as_str(),
+        "how the wait before another attempt grows";
+    "backoff.base": Number(0.0, DAY), "seconds" = "1", [], c.backoff.base,
+        "wait after the first attempt";
+    "backoff.max": Number(0.0, 365.0 * DAY), "seconds" = "3600", [], c.backoff.max,
+        "longest wait, before jitter";
+    "backoff.jitter": Number(0.0, 1.0), = "0.2", [], c.backoff.jitter,
+        "up to this share of the wait is added at random";
+    "driver.type": Choice(&["sqlite", "redis", "sync"], &[]), = "\"sqlite\"", [Restart], c.driver.type_name(),
+        "where the jobs are: an embedded file, or a Redis or Valkey server; `sync`: nowhere, a push runs the job in the caller";
+    "driver.path": Path, = "\"aint-queue.db\"", [Restart], sqlite(c),
+        "the file of the `sqlite` driver";
+    "driver.connection.host": Text, = "\"127.0.0.1\"", [Restart], redis(c).map(|r| &r.host),
+        "host of the `redis` driver";
+    "driver.connection.port": Integer(1, 65_535), = "6379", [Restart], redis(c).map(|r| r.port),
+        "port of the `redis` driver";
+    "driver.connection.database": Integer(0, 1 << 20), = "0", [Restart], redis(c).map(|r| r.database),
+        "database number of the `redis` driver";
+    "driver.connection.username": Text, = "", [Restart], redis(c).map(|r| &r.username),
+        "ACL user of the `redis` driver";
+    "driver.connection.password": Secret, = "", [Restart], redis(c).map(|r| &r.password),
+        "password of the `redis` driver; never shown";
+    "driver.connection.read_write_timeout": Number(0.05, 60.0), "seconds" = "3", [Restart], redis(c).map(|r| r.read_write_timeout),
+        "deadline of one call to Redis";
+    "driver.url": Secret, = "", [Restart], NOT_SHOWN,
+        "`redis://user:password@host:port/database`, in place of these keys of `connection`";
+    "driver.allow_eviction": Flag, = "false", [Restart], redis(c).map(|r| r.allow_eviction),
+        "accept a Redis whose `maxmemory-policy` may evict jobs: they would be lost";
+    "job_snapshot.interval": Number(1.0, DAY), "seconds" = "300", [], c.snapshot.interval,
+        "how often the handlers get the counts";
+    "job_snapshot.handler": Tables, = "[]", [], c.snapshot.handlers,
+        "who gets the counts";
+    "job_snapshot.handler[].type": Choice(&["log", "command"], LATER_HANDLERS), = "", [], NOT_SHOWN,
+        "`log`: a line in the log; `command`: a program that gets JSON on its standard input";
+    "job_snapshot.handler[].command": Argv, = "", [], NOT_SHOWN,
+        "the program of a `command` handler";
+    "job_snapshot.handler[].timeout_seconds": Number(0.1, 3_600.0), "seconds" = "10", [], NOT_SHOWN,
+        "how long the program may run";
+    "worker.type": Choice(&["process", "process-pool", "coroutine"], &[]), = "\"process\"", [Restart], c.worker.mode.as_str(),
+        "`process`: a fresh process per job, one after the other; `process-pool`: long-lived processes; `coroutine`: one process, many jobs at once";
+    "worker.sleep_seconds": Number(0.01, 3_600.0), "seconds" = "2", [], c.worker.sleep,
+        "longest idle wait; a push wakes the channel at once";
+    "worker.memory_limit": Integer(16, 1 << 20), "MiB" = "96", [], c.worker.recycling.memory_limit.map(mib),
+        "memory of a long-lived worker; one that uses more is replaced between two jobs";
+    "worker.memory_hard_limit": Integer(16, 1 << 20), "MiB" = "", [], c.worker.recycling.memory_hard_limit.map(mib),
+        "memory of a worker; one that uses more is killed and its job has crashed; one that does before it has a job has failed to boot; none without it";
+    "worker.max_execute_seconds": Number(0.0, 30.0 * DAY), "seconds" = "10", [], c.worker.max_execute.unwrap_or_default(),
+        "longest run of a job, from dispatch; 0 = no limit; a push may set its own";
+    "worker.max_handle_number": Integer(0, i64::MAX), "jobs" = "0", [In(ProcessPool), In(Coroutine)], kept(c).then_some(c.worker.plan.jobs_per_life),
+        "jobs of one worker's life; 0 = no limit";
+    "worker.max_life_seconds": Number(0.0, 365.0 * DAY), "seconds" = "0", [In(ProcessPool), In(Coroutine)], kept(c).then(|| c.worker.recycling.max_life.unwrap_or_default()),
+        "age at which a worker is replaced between two jobs; 0 = no limit";
+    "worker.dynamic_mode": Flag, = "true", [In(ProcessPool)], c.worker.scaling.dynamic,
+        "grow and shrink with demand; `false` holds the pool at `min_worker_number`";
+    "worker.min_worker_number": Integer(0, 4_096), "workers" = "5", [In(ProcessPool)], c.worker.plan.min,
+        "fewest workers; with 0 the first push starts one";
+    "worker.worker_number": Integer(0, 4_096), "workers" = "", [In(ProcessPool)], NOT_SHOWN,
+        "another name of `min_worker_number`";
+    "worker.max_worker_number": Integer(1, 4_096), "workers" = "50", [In(ProcessPool)], c.worker.plan.max,
+        "most workers";
+    "worker.target_wait_seconds": Number(0.1, DAY), "seconds" = "5", [In(ProcessPool)], c.worker.scaling.target_wait,
+        "how soon a backlog should be worked off; what takes longer starts more workers";
+    "worker.capacity": Integer(1, 1_000_000), "jobs" = "10", [In(ProcessPool)], c.worker.scaling.capacity,
+        "waiting jobs that start one more worker as long as it is not known how long a job takes";
+    "worker.cool_down_seconds": Number(0.0, DAY), "seconds" = "30", [In(ProcessPool)], c.worker.scaling.cool_down,
+        "how long fewer workers must have been enough before idle ones are stopped";
+    "worker.flex_interval": Number(0.05, 3_600.0), "seconds" = "1", [In(ProcessPool)], c.worker.scaling.flex_interval,
+        "how often the number of workers is looked at when no push gives a reason to";
+    "worker.pool_memory_limit": Integer(16, 1 << 30), "MiB" = "", [In(ProcessPool)], c.worker.scaling.memory_limit.map(mib),
+        "memory of all workers together, past which none is added and idle ones are stopped; without it, four fifths of what the control group allows, shared by the pools of the master, and none where nothing is limited";
+    "worker.max_coroutine": Integer(1, 100_000), "jobs" = "4096", [In(Coroutine)], c.worker.plan.slots,
+        "jobs at once";
+    "worker.command": Argv, = "", [], c.worker.handler.command(),
+        "program that runs the jobs, and its arguments; without it, the jobs registered in this binary";
+    "worker.protocol": Choice(&["wire", "exec"], &[]), = "\"exec\" in `process`, else \"wire\"", [], c.worker.handler.protocol(),
+        "how `command` is spoken to: `wire`, the worker protocol; `exec`, one process per job";
+    "worker.url": Text, = "", [], webhook(c).map(|w| w.url.to_string()),
+        "`coroutine`: where each job is sent as a signed POST, in place of `command`";
+    "worker.secret": Secrets, = "", [WithUrl], webhook(c).and_then(|w| w.keys.first()).map(|_| HIDDEN),
+        "what requests to `url` are signed with, `whsec_…`; several while the receiver changes to a new one; never shown";
+    "worker.headers": Headers, = "{}", [WithUrl], webhook(c).map(|w| hidden(w.headers.iter().map(|(name, _)| name))),
+        "further headers of requests to `url`; values are never shown";
+    "worker.allow_http": Flag, = "false", [WithUrl], webhook(c).map(|w| w.allow_http),
+        "let `url` be without TLS";
+    "worker.allow_private": Flag, = "false", [WithUrl], webhook(c).map(|w| w.allow_private),
+        "let requests to `url` go to loopback, private and other addresses that are not public";
+    "worker.ca_file": Path, = "", [WithUrl], webhook(c).map(|w| &w.ca_file),
+        "certificate authorities (PEM) that the receiver at `url` is verified with, in place of those of the machine";
+    "worker.env": Variables, = "{}", [], hidden(c.worker.env.keys()),
+        "variables set for the workers";
+    "worker.user": Text, = "", [], c.worker.user,
+        "user to run the workers as, a name or a number; needs a master that runs as root";
+    "worker.group": Text, = "", [], c.worker.group,
+        "group to run the workers as, in place of that of the user, a name or a number; needs a master that runs as root";
+    "worker.nice": Integer(-20, 19), = "", [], c.worker.nice,
+        "how far the workers stand back for other processes; below 0 needs root";
+    "worker.limits.open_files": Integer(16, 1 << 30), "descriptors" = "", [], c.worker.limits.open_files,
+        "open at once in one worker";
+    "worker.limits.processes": Integer(1, 1 << 22), "processes" = "", [], c.worker.limits.processes,
+        "processes and threads of the workers' user, all in all; it means nothing to root";
+    "worker.limits.core_mib": Integer(0, 1 << 20), "MiB" = "", [], c.worker.limits.core_mib,
+        "core dump of a worker that crashes; 0 = none";
+    "worker.limits.cpu_seconds": Integer(1, 1 << 30), "seconds" = "", [], c.worker.limits.cpu_seconds,
+        "processor time in the life of one worker";
+    "worker.limits.address_space_mib": Integer(16, 1 << 30), "MiB" = "", [], c.worker.limits.address_space_mib,
+        "address space of one worker; what is mapped and not used counts too";
+    "worker.limits.file_size_mib": Integer(1, 1 << 30), "MiB" = "", [], c.worker.limits.file_size_mib,
+        "any file a worker writes";
+    "worker.boot_timeout_seconds": Number(0.1, 3_600.0), "seconds" = "30", [], c.worker.boot_timeout,
+        "how long a worker may take from its start to its hello";
+};
 
 /// Every key of `[http]`, in the order of the reference file.
-pub(super) static HTTP_KEYS: &[Key] = &[
-    key(
-        "listen",
-        Text,
-        "",
-        "",
-        "address and port of the HTTP listener, as in \"127.0.0.1:9465\"; without it there is none",
-    ),
-    key(
-        "token",
-        Secret,
-        "",
-        "",
-        "what clients must send as `Authorization: Bearer …`; needed when `listen` is not on loopback; never shown",
-    ),
-    key("hosts", Hosts, "", "[]", "names beside `localhost` under which clients may reach the listener"),
-    key("max_body_bytes", Integer(1_024, 64 << 20), "bytes", "5242880", "largest body of a request"),
-    key("max_connections", Integer(1, 10_000), "connections", "256", "connections at once; more wait"),
-    key(
-        "timeout_seconds",
-        Number(0.1, 300.0),
-        "seconds",
-        "10",
-        "how long the head of a request, its body, and each part of the answer may take; how long an idle connection is kept",
-    ),
-];
+pub(super) static HTTP_KEYS: &[Key] = keys! { h: Http;
+    "listen": Text, = "", [Restart], h.listen.to_string(),
+        "address and port of the HTTP listener, as in \"127.0.0.1:9465\"; without it there is none";
+    "token": Secret, = "", [Restart], h.token,
+        "what clients must send as `Authorization: Bearer …`; needed when `listen` is not on loopback; never shown";
+    "hosts": Hosts, = "[]", [Restart], h.hosts,
+        "names beside `localhost` under which clients may reach the listener";
+    "max_body_bytes": Integer(1_024, 64 << 20), "bytes" = "5242880", [Restart], h.max_body,
+        "largest body of a request";
+    "max_connections": Integer(1, 10_000), "connections" = "256", [Restart], h.max_connections,
+        "connections at once; more wait";
+    "timeout_seconds": Number(0.1, 300.0), "seconds" = "10", [Restart], h.timeout,
+        "how long the head of a request, its body, and each part of the answer may take; how long an idle connection is kept";
+};
 
 /// Keys that are promised for later versions, with what can be done today.
 pub(super) const LATER: &[(&str, &str)] = &[
@@ -479,6 +319,19 @@ pub(super) fn names_below(keys: &'static [Key], path: &str) -> impl Iterator<Ite
 }
 
 impl Key {
+    /// The modes that use this key; none when all do.
+    pub(super) fn modes(&self) -> impl Iterator<Item = Mode> {
+        self.traits.iter().filter_map(|property| match property {
+            In(mode) => Some(*mode),
+            Restart | WithUrl => None,
+        })
+    }
+
+    /// Whether this mode uses the key.
+    pub(super) fn is_used_in(&self, mode: Mode) -> bool {
+        self.modes().next().is_none() || self.modes().any(|used| used == mode)
+    }
+
     /// The kind of value, in a word or two.
     pub(super) fn type_name(&self) -> &'static str {
         match self.kind {
@@ -547,8 +400,11 @@ fn table_of(keys: &[Key]) -> String {
             literal => format!("`{literal}`"),
         };
         let Key { path, meaning, .. } = key;
+        let modes: Vec<_> = key.modes().map(|mode| format!("`{}`", mode.as_str())).collect();
+        let modes = if modes.is_empty() { String::new() } else { modes.join(", ") + ": " };
+        let restart = if key.traits.contains(&Restart) { "; needs a restart" } else { "" };
         let (kind, range) = (key.type_name(), key.range().replace('"', "`"));
-        table.push_str(&format!("| `{path}` | {kind} | {default} | {range} | {meaning} |\n"));
+        table.push_str(&format!("| `{path}` | {kind} | {default} | {range} | {modes}{meaning}{restart} |\n"));
     }
     table
 }

@@ -129,6 +129,18 @@ pub enum BackoffKind {
     Exponential,
 }
 
+impl BackoffKind {
+    /// The value of `backoff.kind`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::Linear => "linear",
+            Self::Exponential => "exponential",
+        }
+    }
+}
+
 /// Where a channel's jobs are.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Driver {
@@ -141,6 +153,18 @@ pub enum Driver {
     Redis(Redis),
     /// Nowhere: a push runs the job in the caller.
     Sync,
+}
+
+impl Driver {
+    /// The value of `driver.type`.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "sqlite",
+            Self::Redis(_) => "redis",
+            Self::Sync => "sync",
+        }
+    }
 }
 
 /// How to reach a Redis server.
@@ -220,26 +244,12 @@ pub struct Worker {
     pub handler: Handler,
     /// Longest idle wait; a push wakes the channel at once.
     pub sleep: Duration,
-    /// The memory in MiB beyond which a worker is replaced.
-    pub memory_limit: u64,
-    /// The memory in MiB beyond which a worker is killed.
-    pub memory_hard_limit: Option<u64>,
-    /// How old a worker may get; `None` for no limit.
-    pub max_life: Option<Duration>,
+    /// When a worker is replaced or killed.
+    pub recycling: Recycling,
     /// Longest run of a job that does not set its own, from dispatch; `None` for no limit.
     pub max_execute: Option<Duration>,
-    /// Whether the pool grows and shrinks with demand.
-    pub dynamic: bool,
-    /// How soon a backlog should be worked off.
-    pub target_wait: Duration,
-    /// Waiting jobs that ask for one more worker before any duration is known.
-    pub capacity: u64,
-    /// How long fewer workers must have been enough before some are let go.
-    pub cool_down: Duration,
-    /// How often the number of workers is looked at.
-    pub flex_interval: Duration,
-    /// The memory in MiB that all workers may use together.
-    pub pool_memory_limit: Option<u64>,
+    /// When the number of workers changes.
+    pub scaling: Scaling,
     /// How long a worker may take from its start to its hello.
     pub boot_timeout: Duration,
     /// Variables set for the worker, beside those it inherits.
@@ -269,36 +279,6 @@ pub struct Limits {
     pub address_space_mib: Option<u64>,
     /// A file it writes, in MiB.
     pub file_size_mib: Option<u64>,
-}
-
-impl Worker {
-    /// When the number of workers changes.
-    #[must_use]
-    pub fn scaling(&self) -> Scaling {
-        Scaling {
-            dynamic: self.dynamic,
-            flex_interval: self.flex_interval,
-            target_wait: self.target_wait,
-            capacity: self.capacity,
-            cool_down: self.cool_down,
-            memory_limit: self.pool_memory_limit.map(bytes),
-        }
-    }
-
-    /// When a worker is replaced.
-    #[must_use]
-    pub fn recycling(&self) -> Recycling {
-        Recycling {
-            max_life: self.max_life,
-            memory_limit: Some(bytes(self.memory_limit)),
-            memory_hard_limit: self.memory_hard_limit.map(bytes),
-        }
-    }
-}
-
-/// MiB as bytes; the ranges of the keys end far below an overflow.
-fn bytes(mib: u64) -> u64 {
-    mib << 20
 }
 
 /// The three modes of `worker.type`.
@@ -341,4 +321,25 @@ pub enum Handler {
     },
     /// A server that gets each job as a signed request.
     Webhook(Box<webhook::Settings>),
+}
+
+impl Handler {
+    /// The program and its arguments, if there is one.
+    #[must_use]
+    pub fn command(&self) -> Option<&[String]> {
+        match self {
+            Self::Wire { command } | Self::Exec { command } => Some(command),
+            Self::Registered | Self::Webhook(_) => None,
+        }
+    }
+
+    /// The value of `worker.protocol`, if there is a program.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&'static str> {
+        match self {
+            Self::Wire { .. } => Some("wire"),
+            Self::Exec { .. } => Some("exec"),
+            Self::Registered | Self::Webhook(_) => None,
+        }
+    }
 }
