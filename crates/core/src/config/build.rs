@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::Problems;
 use super::inherit::URL_STANDS_FOR;
-use super::keys::Trait;
+use super::keys::Property;
 use super::plan::{Plan, Recycling, Scaling};
 use super::spanned::{Node, Table, Value};
 use super::typed::{TypedTable, argv, as_seconds, default_number, from, seconds, shown};
@@ -383,7 +383,7 @@ pub(super) fn warn_of_idle_keys(own: &Table, channel: &Channel, warnings: &mut P
         let (message, remedy) = if !key.is_used_in(channel.worker.mode) {
             let message = format!("has no effect in worker.type = \"{}\"", channel.worker.mode.as_str());
             (message, "remove it or change the type")
-        } else if key.traits.contains(&Trait::WithUrl) && !is_webhook {
+        } else if key.properties.contains(&Property::WithUrl) && !is_webhook {
             ("has no effect without url".to_owned(), "remove it or add url = \"https://…\"")
         } else {
             continue;

@@ -16,7 +16,7 @@ pub(super) struct Key {
     /// The value taken when the key is absent, as TOML; words when it depends; empty when there is none.
     pub(super) default: &'static str,
     /// Further properties.
-    pub(super) traits: &'static [Trait],
+    pub(super) properties: &'static [Property],
     /// The effective value.
     #[cfg(feature = "server")]
     pub(super) value: Getter,
@@ -26,7 +26,7 @@ pub(super) struct Key {
 
 /// A property that some keys have.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trait {
+pub(super) enum Property {
     /// A running master keeps the old value until its next start.
     Restart,
     /// Used in this mode; a key without any is used in every mode.
@@ -69,17 +69,17 @@ pub(super) enum Kind {
 use Kind::{
     Argv, Choice, Flag, Headers, Hosts, Integer, Number, Path, Secret, Secrets, Tables, Text, Variables,
 };
-use Trait::{In, Restart, WithUrl};
+use Property::{In, Restart, WithUrl};
 
-/// Builds the rows of a table: path: kind, unit = default, [traits], effective value, meaning.
+/// Builds the rows of a table: path: kind, unit = default, [properties], effective value, meaning.
 macro_rules! keys {
-    ($owner:ident: $getter:ident; $($path:literal: $kind:expr, $($unit:literal)? = $default:literal, [$($trait:expr),*], $value:expr, $meaning:literal;)*) => {
+    ($owner:ident: $getter:ident; $($path:literal: $kind:expr, $($unit:literal)? = $default:literal, [$($property:expr),*], $value:expr, $meaning:literal;)*) => {
         &[$(Key {
             path: $path,
             kind: $kind,
             unit: concat!($($unit)?),
             default: $default,
-            traits: &[$($trait),*],
+            properties: &[$($property),*],
             #[cfg(feature = "server")]
             value: Getter::$getter(|$owner| {
                 let _ = $owner;
@@ -321,7 +321,7 @@ pub(super) fn names_below(keys: &'static [Key], path: &str) -> impl Iterator<Ite
 impl Key {
     /// The modes that use this key; none when all do.
     pub(super) fn modes(&self) -> impl Iterator<Item = Mode> {
-        self.traits.iter().filter_map(|property| match property {
+        self.properties.iter().filter_map(|property| match property {
             In(mode) => Some(*mode),
             Restart | WithUrl => None,
         })
@@ -402,7 +402,7 @@ fn table_of(keys: &[Key]) -> String {
         let Key { path, meaning, .. } = key;
         let modes: Vec<_> = key.modes().map(|mode| format!("`{}`", mode.as_str())).collect();
         let modes = if modes.is_empty() { String::new() } else { modes.join(", ") + ": " };
-        let restart = if key.traits.contains(&Restart) { "; needs a restart" } else { "" };
+        let restart = if key.properties.contains(&Restart) { "; needs a restart" } else { "" };
         let (kind, range) = (key.type_name(), key.range().replace('"', "`"));
         table.push_str(&format!("| `{path}` | {kind} | {default} | {range} | {modes}{meaning}{restart} |\n"));
     }

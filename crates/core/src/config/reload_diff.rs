@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
     use crate::config::Driver;
-    use crate::config::keys::{KEYS, Trait};
+    use crate::config::keys::{KEYS, Property};
 
     fn config(text: &str) -> Config {
         Config::parse(text, std::path::Path::new("/srv/aint-queue.toml")).unwrap()
@@ -102,7 +102,7 @@ mod tests {
         let new = "[channels.default]\npid_path = \"/elsewhere\"\nmemory_limit = 70\nmax_attempts = 9\nstop_wait_seconds = 60\n\
                    driver = { type = \"sync\" }\n[channels.default.worker]\ntype = \"coroutine\"\nsleep_seconds = 3\n";
         let changed = renewal("[channels.default]\n", new).restart.into_iter().collect::<BTreeSet<_>>();
-        let restart = KEYS.iter().filter(|key| key.traits.contains(&Trait::Restart));
+        let restart = KEYS.iter().filter(|key| key.properties.contains(&Property::Restart));
         // A driver is replaced as a whole.
         let named = restart.map(|key| if key.path.starts_with("driver.") { "driver" } else { key.path });
         assert_eq!(changed, named.map(|key| format!("channels.default.{key}")).collect());
