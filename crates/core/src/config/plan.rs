@@ -1,5 +1,5 @@
-//! The three modes as five numbers, and the rules by which their workers come and go. The engine sees a [`Plan`]; a
-//! mode's name exists in config only.
+//! The three worker modes as five numbers, and the rules for the number and the life of workers. The engine sees a
+//! [`Plan`]; the name of a mode exists in the configuration only.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::keys::KEYS;
 use super::spanned::Table;
 use super::typed::TypedTable;
 
-/// How a pool runs jobs.
+/// The shape of a worker pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Jobs one worker runs at once.
@@ -40,18 +40,18 @@ impl Plan {
     }
 }
 
-/// When the number of workers between the plan's bounds changes.
+/// The rules for the number of workers between the plan's bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scaling {
-    /// Whether it does at all; else the plan's fewest are held.
+    /// Whether the number changes at all; otherwise the pool stays at the plan's minimum.
     pub dynamic: bool,
-    /// How often it is looked at while nothing else gives a reason to.
+    /// Time between two decisions when no push triggers one earlier.
     pub flex_interval: Duration,
-    /// How soon a backlog should be worked off.
+    /// Time within which a backlog should be finished.
     pub target_wait: Duration,
-    /// Waiting jobs that ask for one more worker, as long as it is not known how long a job takes.
+    /// Waiting jobs per additional worker, as long as no run time has been measured.
     pub capacity: u64,
-    /// How long fewer workers must have been enough before some are let go.
+    /// Time for which fewer workers must have been enough before some are stopped.
     pub cool_down: Duration,
     /// Bytes that all workers may use together; `None` for no limit.
     pub memory_limit: Option<u64>,
@@ -63,13 +63,13 @@ impl Default for Scaling {
     }
 }
 
-/// When a long-lived worker is replaced between two jobs, or killed.
+/// The rules for replacing a long-lived worker between two jobs, or killing it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recycling {
-    /// How old it may get; `None` for no limit.
+    /// Longest life of a worker; `None` for no limit.
     pub max_life: Option<Duration>,
-    /// Bytes beyond which it is replaced; `None` for no limit.
+    /// Bytes above which a worker is replaced between two jobs; `None` for no limit.
     pub memory_limit: Option<u64>,
-    /// Bytes beyond which it is killed, whatever it does; `None` for no limit.
+    /// Bytes above which a worker is killed, even during a job; `None` for no limit.
     pub memory_hard_limit: Option<u64>,
 }

@@ -1,19 +1,19 @@
-//! What a running master can take over from a configuration that was changed, and what needs another start. Pure.
+//! Splits a changed configuration into settings that a running master adopts and settings that need a restart. Pure.
 
 use std::mem::discriminant;
 
 use super::{Channel, Config, Handler, Worker};
 
-/// A channel as a running master goes on with it.
+/// The settings of a channel after a reload.
 #[derive(Clone, Debug)]
 pub struct ReloadDiff {
-    /// The new settings, with the old ones where a start is needed.
+    /// The new settings, with the old values where a restart is needed.
     pub channel: Channel,
-    /// The changed keys that take effect with the next start only, as they are written in the file.
+    /// The changed keys that take effect after a restart only, as written in the file.
     pub restart: Vec<String>,
 }
 
-/// How a channel that is served by `old` goes on when the file says `new`.
+/// The difference between the served configuration `old` of a channel and the `new` one of the file.
 #[must_use]
 pub fn reload_diff(old: &Channel, new: &Channel) -> ReloadDiff {
     let mut channel = new.clone();
@@ -35,16 +35,16 @@ pub fn reload_diff(old: &Channel, new: &Channel) -> ReloadDiff {
     }
     let (was, is) = (&old.worker, &new.worker);
     let mode = keep(was.mode != is.mode, "worker.type");
-    // Workers of both kinds at once would have to be judged by different rules.
+    // Exit codes of the two kinds of program are judged by different rules, so one pool cannot run both at once.
     let kind = keep(once_per_job(&was.handler) != once_per_job(&is.handler), "worker.protocol");
     let slots = !mode && keep((was.plan.slots == 1) != (is.plan.slots == 1), "worker.max_coroutine");
     if mode || kind || slots {
         channel.worker.mode = was.mode;
         channel.worker.plan = was.plan;
-        // Keys that another mode may not even have.
+        // The new mode may not have these keys at all.
         channel.worker.scaling = was.scaling;
     }
-    // Not every type has every kind of handler.
+    // Some types exclude some kinds of handler (webhooks need `coroutine`): the old type keeps its handler.
     let handler =
         mode && !kind && keep(discriminant(&was.handler) != discriminant(&is.handler), source(was, is));
     if kind || handler {
@@ -53,14 +53,13 @@ pub fn reload_diff(old: &Channel, new: &Channel) -> ReloadDiff {
     ReloadDiff { channel, restart }
 }
 
-/// The key that says what kind of handler there is, of two kinds.
+/// The key that names the handler of either channel: `url` if one is a webhook, else `command`.
 fn source(was: &Worker, is: &Worker) -> &'static str {
     let is_webhook = |worker: &Worker| matches!(worker.handler, Handler::Webhook(_));
     if is_webhook(was) || is_webhook(is) { "worker.url" } else { "worker.command" }
 }
 
-/// What has changed outside of the channels: `[http]`, and which channels there are, to serve and to push to. All of it takes
-/// effect with the next start only.
+/// Changes outside the channel tables: `[http]`, added and removed channels. All of them take effect after a restart only.
 #[must_use]
 pub fn changed_tables(old: &Config, new: &Config) -> Vec<String> {
     let mut changed = Vec::new();

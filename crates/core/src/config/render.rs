@@ -1,4 +1,4 @@
-//! The effective configuration as text and as JSON: the value of every key of [`KEYS`], secrets hidden.
+//! Renders the effective configuration as TOML and as JSON: the value of every key of [`KEYS`], secrets hidden.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ use super::keys::{HTTP_KEYS, KEYS, Key};
 use super::webhook::Settings;
 use super::{Channel, Config, Driver, Handler, Http, Mode, Redis, Secret, SnapshotHandler};
 
-/// Shown in place of a secret.
+/// Placeholder of a secret.
 pub(super) const HIDDEN: &str = "[hidden]";
-/// The value of a key that is another way to write others.
+/// The value of a key that only sets other keys.
 pub(super) const NOT_SHOWN: Option<bool> = None;
 
 /// Where the effective value of a key comes from; `None` when the key has none there.
@@ -27,7 +27,7 @@ pub(super) enum Getter {
 type Section = (&'static str, Vec<(&'static str, Json)>);
 
 impl Config {
-    /// The effective configuration as TOML, every key of every channel in place, secrets hidden.
+    /// The effective configuration as TOML: every key of every channel, secrets hidden.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut tables = Vec::new();
@@ -54,7 +54,7 @@ impl Config {
     }
 }
 
-/// The place of the jobs for people, without secrets: `sqlite at /srv/aint-queue.db`.
+/// The store of a channel without secrets, as in `sqlite at /srv/aint-queue.db`.
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -231,7 +231,7 @@ fn numbers_and_flags_come_from_the_environment() {
 
     let misplaced = text.replace("${PORT}", "${PASSWORD}");
     let error = load::parse(&misplaced, Path::new("f.toml"), &env).unwrap_err().to_string();
-    assert!(error.contains("port got something else from the environment"), "{error}");
+    assert!(error.contains("port has a value of another type in the environment"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
 }
 
@@ -259,7 +259,7 @@ env = { "A=B" = "x", AINT_QUEUE_X = "y", C = 1 }
         "8:11: channels.\"a b\" cannot be a channel's name: use 1 to 64 of the characters A-Z a-z 0-9 _ . : -",
         "9:8: channels.\"a b\".worker.type = \"procces-pool\" is not one of its values: did you mean \"process-pool\"?",
         "12:9: channels.\"a b\".worker.env.\"A=B\" cannot be a variable's name: use a name without \"=\" and NUL",
-        "12:22: channels.\"a b\".worker.env.AINT_QUEUE_X is reserved: choose another name: AINT_QUEUE_ is for what the master tells its workers",
+        "12:22: channels.\"a b\".worker.env.AINT_QUEUE_X is reserved: choose another name: AINT_QUEUE_ is reserved for variables that the master sets",
         "12:46: channels.\"a b\".worker.env.C is an integer: write a string in quotes",
         "13:2: chanels is not a known key: did you mean channels?",
     ];
@@ -330,10 +330,10 @@ fn http_listener_errors_have_a_remedy() {
     let open = first("listen = \"0.0.0.0:9465\"");
     assert_eq!(
         open,
-        "2:10: http.listen = \"0.0.0.0:9465\" lets everybody on the network push jobs: add token = \"${NAME}\", \
+        "2:10: http.listen = \"0.0.0.0:9465\" lets every host on the network push jobs: add token = \"${NAME}\", \
          which is taken from the environment, or listen on 127.0.0.1"
     );
-    assert!(first("listen = \"[::]:1\"").contains("lets everybody"));
+    assert!(first("listen = \"[::]:1\"").contains("lets every host"));
     assert!(first("listen = \"localhost:9465\"").contains("write an IP address with a port"));
     assert!(first("listen = 9465").contains("is an integer"));
     assert!(first("lisen = \"127.0.0.1:1\"").contains("did you mean listen?"));

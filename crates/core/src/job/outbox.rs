@@ -1,4 +1,4 @@
-//! The way of follow-up jobs out of a run.
+//! Pushes of a running job.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,13 +9,13 @@ use super::{JobId, NewJob, PushOptions, Pushable};
 /// The headers that carry a trace context; jobs pushed by a job inherit them.
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
-/// The way into a channel for the follow-up jobs of a run: see [`Context::to`](super::Context::to) and
+/// Pushes follow-up jobs of a run into a channel: see [`Context::to`](super::Context::to) and
 /// [`Context::push`](super::Context::push).
 #[derive(Clone, Copy)]
 pub struct Outbox<'a> {
-    /// `None`: the run's own.
+    /// Target channel; `None` for the run's own.
     pub(super) channel: Option<&'a str>,
-    /// Of the run.
+    /// Headers of the run, from which follow-up jobs inherit the trace context.
     pub(super) headers: &'a BTreeMap<String, String>,
     pub(super) host: &'a dyn RunHost,
 }
@@ -34,7 +34,7 @@ impl Outbox<'_> {
         }
     }
 
-    /// Pushes jobs of one type in one go, all or none; at most 500 of them with about 1 MiB together.
+    /// Pushes jobs of one type, all or none; at most 500 with about 1 MiB together.
     pub fn push_many<'j, K, J: Pushable<K> + 'j>(
         &self,
         jobs: impl IntoIterator<Item = &'j J>,
@@ -42,7 +42,7 @@ impl Outbox<'_> {
         self.push_many_with(jobs, &PushOptions::new())
     }
 
-    /// Pushes jobs of one type with the same options, as [`Outbox::push_many`] does.
+    /// Pushes jobs of one type with the same options; limits as for [`Outbox::push_many`].
     pub fn push_many_with<'j, K, J: Pushable<K> + 'j>(
         &self,
         jobs: impl IntoIterator<Item = &'j J>,

@@ -1,4 +1,4 @@
-//! Panics of handlers, as errors that say where they happened.
+//! Turns panics of handlers into errors that name their location.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -11,18 +11,18 @@ use std::task::{Context, Poll};
 use super::JobError;
 
 thread_local! {
-    /// Where the last panic of this thread happened; the payload that `catch_unwind` hands over does not say.
+    /// Location of this thread's last panic; the payload from `catch_unwind` lacks it.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Makes panics leave their place behind, beside what they print.
+/// Installs a panic hook that records the location and then calls the previous hook.
 #[doc(hidden)]
 pub fn install_panic_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let print = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            // It may be a panic while this thread ends, when there is no place any more to remember it.
+            // A panic during thread exit finds the thread-local destroyed; its location is lost.
             let _ = PLACE.try_with(|place| place.replace(info.location().map(ToString::to_string)));
             print(info);
         }));
@@ -35,7 +35,7 @@ pub fn catch_panic<T>(act: impl FnOnce() -> Result<T, JobError>) -> Result<T, Jo
     catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
 }
 
-/// A future whose panic is an error.
+/// A future whose panic becomes an error.
 #[doc(hidden)]
 pub struct CatchPanic<F>(pub(crate) Pin<Box<F>>)
 where

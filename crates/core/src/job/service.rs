@@ -1,4 +1,4 @@
-//! One run of a job as a service, so that middleware can stand around it.
+//! One run of a job as a service, so that middleware can wrap it.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -13,21 +13,21 @@ use super::panic::{CatchPanic, catch_panic};
 use super::registry::{HandlerFn, JobHandler, parse};
 use super::{Context, JobError, Payload};
 
-/// The end of a run on its way.
+/// The pending end of a run.
 pub type RunFuture = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
 
 type Around = dyn Fn(JobCall) -> RunFuture + Send + Sync;
 
-/// One run, on its way to the job's handler.
+/// One run, passed through middleware to the job's handler.
 pub struct JobCall {
     ctx: Context,
     payload: Payload,
     handler: JobHandler,
-    /// Dropped with this, or by the thread of the handler when that has ended.
+    /// Keeps the run busy until the handler's thread ends; dropped with the call if no thread starts.
     busy: Option<Busy>,
 }
 
-/// For as long as this is there, a handler may run on a thread of its own.
+/// Marks a handler thread as possibly running, until dropped.
 pub(crate) type Busy = oneshot::Sender<Infallible>;
 
 impl JobCall {
@@ -36,7 +36,7 @@ impl JobCall {
         Self { ctx, payload, handler, busy }
     }
 
-    /// What is known of the run.
+    /// The context of the run.
     #[must_use]
     pub fn ctx(&self) -> &Context {
         &self.ctx
@@ -48,10 +48,10 @@ impl JobCall {
         self.payload.as_str()
     }
 
-    /// The job's data, or the part of it that `T` has.
+    /// The job's data, or the fields of it that `T` has.
     ///
     /// # Errors
-    /// When it does not fit `T`; the error says where, and fails the job for good.
+    /// When the payload does not fit `T`; the error names the position and fails the job permanently.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, JobError> {
         parse(self.payload.as_str())
     }
@@ -69,14 +69,14 @@ impl JobCall {
                     let _busy = busy;
                     ctx.enter(|| catch_panic(|| run(payload.as_str(), &ctx)))
                 });
-                // It panics only when the runtime goes away, and then nobody hears of it.
+                // The join fails only when the runtime shuts down, and then no receiver is left.
                 tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| Err(error.into()))
             }),
         }
     }
 }
 
-/// The same code for another thread, inside the span that is current here.
+/// Enters the current span on the thread that runs `code`.
 #[cfg(feature = "tracing")]
 fn in_this_span<T>(code: impl FnOnce() -> T) -> impl FnOnce() -> T {
     let span = tracing::Span::current();
@@ -94,22 +94,22 @@ impl fmt::Debug for JobCall {
     }
 }
 
-/// What runs a job: its handler, or middleware around it. Cheap to clone.
+/// Runs a job: its handler, or middleware around it. Cheap to clone.
 ///
-/// It is a tower `Service` of [`JobCall`], and takes any tower layer with [`JobService::with`]; without tower,
-/// [`JobService::wrap`] takes a function.
+/// A tower `Service` of [`JobCall`] that takes any tower layer with [`JobService::with`]; [`JobService::wrap`] takes a
+/// plain function.
 #[derive(Clone, Default)]
 pub struct JobService {
     around: Option<Arc<Around>>,
 }
 
 impl JobService {
-    /// Whether nothing stands around the handler.
+    /// Whether the handler has no middleware.
     pub(crate) fn is_plain(&self) -> bool {
         self.around.is_none()
     }
 
-    /// Puts a function around this service: it gets each run and what would run it.
+    /// Wraps this service into a function that gets each call and the inner service.
     ///
     /// ```
     /// # use aint_queue::{Context, Job, JobError};
