@@ -1,4 +1,4 @@
-//! `queue:quiet`: let a master take no more jobs.
+//! `queue:quiet`: makes a master lease no more jobs.
 
 use clap::Args;
 use serde_json::json;
@@ -9,10 +9,10 @@ use crate::channel::QuietReply;
 use crate::config::Channel;
 use crate::master::{ControlRequest, ControlResponse};
 
-/// Let the master of a channel on this machine take no more jobs; what runs goes on
+/// Make the master of a channel on this machine lease no more jobs; running jobs continue
 #[derive(Debug, Args)]
 pub(crate) struct Quiet {
-    /// Every channel that has a master on this machine (or name several with --channel)
+    /// All channels with a master on this machine (or give --channel more than once)
     #[arg(long, conflicts_with = "channels")]
     all: bool,
 }

@@ -1,4 +1,4 @@
-//! `queue:scale`: set the fewest workers of a channel by hand.
+//! `queue:scale`: sets the manual minimum worker count of a channel.
 
 use clap::Args;
 use serde_json::json;
@@ -9,10 +9,10 @@ use crate::config::Channel;
 use crate::master::{ControlRequest, ControlResponse};
 use crate::pool::{MinWorkers, ScaleOrder};
 
-/// Set by hand how many workers a channel has at least
+/// Set the minimum worker count of a channel manually
 #[derive(Debug, Args)]
 pub(crate) struct Scale {
-    /// +1 for one more, -1 for one fewer, =3 or 3 for three
+    /// +1 to add one, -1 to remove one, =3 or 3 for exactly three
     #[arg(value_name = "WORKERS", value_parser = order, allow_negative_numbers = true)]
     workers: ScaleOrder,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Scale {
 fn order(text: &str) -> Result<ScaleOrder, String> {
     const FORM: &str = "write +1, -1 or =3";
     let wrong = |_| FORM.to_owned();
-    // A number may have a sign of its own, which must not stand behind ours.
+    // Integer parsing accepts a sign, so that "+-1" must be refused here.
     let is_number = |digits: &str| digits.starts_with(|c: char| c.is_ascii_digit());
     match text.split_at_checked(1) {
         Some(("+" | "-", digits)) if is_number(digits) => text.parse().map(ScaleOrder::Change).map_err(wrong),
