@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{CommandContext, Failure, sanitize};
+use super::{CommandContext, Failure, render};
 use crate::store::{Clear as States, Cleared, JobCounts};
 
 /// Remove jobs, by default the waiting and delayed ones
@@ -78,7 +78,7 @@ fn listed(which: States, counts: &Cleared) -> String {
     match words.split_last() {
         Some((last, [])) => format!("{last} {noun}"),
         Some((last, first)) => format!("{} and {last} {noun}", first.join(", ")),
-        None => sanitize::jobs(0),
+        None => render::jobs(0),
     }
 }
 

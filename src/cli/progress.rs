@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{CommandContext, sanitize};
+use super::{CommandContext, render};
 use crate::channel::ChannelStatus;
 use crate::pool::RolloutProgress;
 
@@ -124,7 +124,7 @@ pub(super) fn describe(report: &ChannelStatus) -> String {
     if let Some(reload) = report.pool.reload {
         return describe_reload(reload);
     }
-    let remaining = sanitize::jobs(report.running as u64);
+    let remaining = render::jobs(report.running as u64);
     match (report.running, report.stop_seconds_left) {
         (0, _) if report.workers.leaving > 0 => "no jobs left, waiting for the workers to exit".to_owned(),
         (0, _) => "no jobs left, settling in the store".to_owned(),

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::push::{Unreadable, unknown_here};
 use super::push_lines::{LineError, Lines, parse};
-use super::{CommandContext, Exit, Failure, sanitize};
+use super::{CommandContext, Exit, Failure, render};
 use crate::config::Channel;
 use crate::job::JobId;
 use crate::job_json::PushDefaults;
@@ -171,7 +171,7 @@ impl PushTally {
     }
 
     fn render(&self, channel: &str) -> String {
-        let mut text = format!("pushed {} to channel \"{channel}\"", sanitize::jobs(self.added));
+        let mut text = format!("pushed {} to channel \"{channel}\"", render::jobs(self.added));
         match (self.first, self.last) {
             (Some(first), Some(last)) if first != last => text.push_str(&format!(", ids {first} to {last}")),
             (Some(id), _) => text.push_str(&format!(", id {id}")),
@@ -299,7 +299,7 @@ fn progress(context: &CommandContext, total: Option<u64>) -> ProgressBar {
 
 /// `1 job was pushed`, `2 jobs were pushed`.
 fn pushed(count: u64) -> String {
-    format!("{} {} pushed", sanitize::jobs(count), if count == 1 { "was" } else { "were" })
+    format!("{} pushed", render::jobs_were(count))
 }
 
 #[cfg(test)]

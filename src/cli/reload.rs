@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::per_channel::{self, ChannelDone};
 use super::progress::Progress;
-use super::{CommandContext, Exit, Failure, sanitize, table};
+use super::{CommandContext, Exit, Failure, render, table};
 use crate::config::Channel;
 use crate::master::{self, ControlRequest, ControlResponse};
 use crate::pool::{RolloutSummary, WorkerRef, WorkerReplacement};
@@ -65,7 +65,7 @@ fn render(channel: &str, renewed: &RolloutSummary) -> String {
         shown.push_str(&format!("\n{}", table::render(&header, workers.iter().map(row)).trim_end()));
     }
     if *handed_back > 0 {
-        let jobs = sanitize::jobs(*handed_back as u64);
+        let jobs = render::jobs(*handed_back as u64);
         shown.push_str(&format!(
             "\n{jobs} did not finish within stop_wait_seconds and will run again; the interrupted attempt does not count."
         ));

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{CommandContext, Exit, Failure, sanitize};
+use super::{CommandContext, Exit, Failure, render};
 use crate::job::JobId;
 use crate::store::{self, FailedJobFilter};
 
@@ -50,6 +50,6 @@ impl ReloadFailed {
 fn render(channel: &str, moved: u64) -> String {
     match moved {
         0 => format!("No failed job of channel \"{channel}\" was reloaded.\n"),
-        n => format!("Reloaded {} of channel \"{channel}\".\n", sanitize::jobs(n)),
+        n => format!("Reloaded {} of channel \"{channel}\".\n", render::jobs(n)),
     }
 }

@@ -112,11 +112,6 @@ pub(crate) fn pretty(text: &str) -> String {
     shown
 }
 
-/// `1 job`, `2 jobs`.
-pub(crate) fn jobs(count: u64) -> String {
-    if count == 1 { "1 job".to_owned() } else { format!("{count} jobs") }
-}
-
 /// Whether a character is a control character, or a format character that reorders or hides the text around it.
 fn is_unsafe(c: char) -> bool {
     c.is_control()

@@ -55,14 +55,14 @@ fn render(channel: &str, floor: &MinWorkers) -> String {
     let MinWorkers { fewest, before, min, max, dynamic, clamped } = *floor;
     let least = if dynamic { "at least " } else { "" };
     let workers = if fewest == 1 { "worker" } else { "workers" };
-    let was = if before == fewest { "as before".to_owned() } else { format!("{before} before") };
+    let was = if before == fewest { "unchanged".to_owned() } else { format!("was {before}") };
     let mut words = format!(
-        "Channel \"{channel}\" has {least}{fewest} {workers} now, {was}; configured are {min} to {max}."
+        "Channel \"{channel}\" now has {least}{fewest} {workers} ({was}); the configuration allows {min} to {max}."
     );
     if clamped && fewest == max {
-        words.push_str(&format!(" There cannot be more than max_worker_number = {max}."));
+        words.push_str(&format!(" The maximum is max_worker_number = {max}."));
     } else if clamped {
-        words.push_str(" There cannot be fewer than none.");
+        words.push_str(" The minimum is 0.");
     }
     words
 }
@@ -88,12 +88,12 @@ mod tests {
         let floor = MinWorkers { fewest: 3, before: 2, min: 1, max: 5, dynamic: true, clamped: false };
         assert_eq!(
             render("mail", &floor),
-            "Channel \"mail\" has at least 3 workers now, 2 before; configured are 1 to 5."
+            "Channel \"mail\" now has at least 3 workers (was 2); the configuration allows 1 to 5."
         );
         let most = MinWorkers { fewest: 5, before: 5, dynamic: false, clamped: true, ..floor };
-        let said = "Channel \"mail\" has 5 workers now, as before; configured are 1 to 5. There cannot be more than max_worker_number = 5.";
+        let said = "Channel \"mail\" now has 5 workers (unchanged); the configuration allows 1 to 5. The maximum is max_worker_number = 5.";
         assert_eq!(render("mail", &most), said);
         let none = MinWorkers { fewest: 0, clamped: true, ..floor };
-        assert!(render("mail", &none).ends_with("There cannot be fewer than none."));
+        assert!(render("mail", &none).ends_with("The minimum is 0."));
     }
 }

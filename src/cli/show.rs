@@ -1,12 +1,13 @@
 //! `queue:show`: shows one job in detail.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{CommandContext, Exit, Failure, sanitize, time};
+use super::{CommandContext, Exit, Failure, render, sanitize, time};
 use crate::config::Channel;
 use crate::job::{AttemptError, ErrorKind, FailReason, JobId, JobMeta, Priority, UniqueUntil};
 use crate::store::{JobState, JobView};
@@ -63,8 +64,8 @@ fn render(job: &JobView, channel: &Channel) -> String {
     }
     let timeout = match (meta.timeout_ms, channel.worker.max_execute) {
         (Some(0), _) | (None, None) => "none".to_owned(),
-        (Some(ms), _) => seconds(ms),
-        (None, Some(limit)) => seconds(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+        (Some(ms), _) => render::seconds(Duration::from_millis(ms)),
+        (None, Some(limit)) => render::seconds(limit),
     };
     fields.push(("time limit", timeout));
     if let Some(key) = &meta.unique {
@@ -113,7 +114,7 @@ fn state(job: &JobView) -> String {
 /// How long the unique key is held, unless until the end of the job.
 fn held(meta: &JobMeta) -> String {
     match (meta.unique_for_ms, meta.unique_until) {
-        (Some(ms), _) => format!(" (for {} from the push)", seconds(ms)),
+        (Some(ms), _) => format!(" (for {} from the push)", render::seconds(Duration::from_millis(ms))),
         (None, UniqueUntil::Start) => " (until the job starts)".to_owned(),
         (None, UniqueUntil::End) => String::new(),
     }
@@ -130,11 +131,6 @@ fn kind(kind: ErrorKind) -> &'static str {
         ErrorKind::Cancelled => "cancelled",
         ErrorKind::Malformed => "malformed",
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "shown to people")]
-fn seconds(ms: u64) -> String {
-    format!("{} s", ms as f64 / 1000.0)
 }
 
 fn indented(text: &str) -> String {

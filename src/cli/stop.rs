@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::per_channel::{self, ChannelDone};
 use super::progress::Progress;
-use super::{CommandContext, Exit, Failure, sanitize};
+use super::{CommandContext, Exit, Failure, render};
 use crate::config::Channel;
 use crate::master::{self, ControlError, ControlRequest, ControlResponse};
 
@@ -92,7 +92,7 @@ fn render(channel: &str, handed_back: usize) -> String {
     match handed_back {
         0 => format!("Channel \"{channel}\" has stopped."),
         n => {
-            let jobs = sanitize::jobs(n as u64);
+            let jobs = render::jobs(n as u64);
             format!("Channel \"{channel}\" has stopped; {jobs} did not finish and will run again.")
         }
     }

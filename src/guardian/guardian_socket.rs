@@ -95,7 +95,10 @@ impl GuardianSocket {
             match self.receive() {
                 Ok(Some(report)) => return Ok(report),
                 Ok(None) => {
-                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it exited before it was ready"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "it exited before it was ready",
+                    ));
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) => return Err(e),

@@ -5,8 +5,8 @@
 //!
 //! A worker never connects to a store and enforces no deadline of its own. The master may kill it at any moment.
 
-mod events;
-mod link;
+mod frame_queue;
+mod run_tracing;
 mod socket;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -21,7 +21,7 @@ use crate::job::{
     AppState, Context, ContextParts, Failure, JobId, Outcome, Payload, Registry, Response, install_panic_hook,
 };
 use crate::wire::{self, FromMaster, FromWorker, JobSpec, PROTOCOL_VERSION, RequestId, RunFrame, RunId};
-use link::{FrameReceiver, FrameSender, OutgoingFrame};
+use frame_queue::{FrameReceiver, FrameSender, OutgoingFrame};
 use socket::Socket;
 
 /// Blocking threads in addition to one per slot, for blocking calls of the runtime such as file access and name resolution.
@@ -93,8 +93,8 @@ impl Worker {
     fn new(registry: &Registry, state: AppState, socket: Socket, slots: usize) -> Self {
         // At most `slots` runs exist at once, which bounds this channel.
         let (ends, ended) = mpsc::unbounded_channel();
-        let (sender, frames) = link::frame_channel();
-        events::forward(&sender);
+        let (sender, frames) = frame_queue::frame_channel();
+        run_tracing::forward(&sender);
         Self {
             handler_set: HandlerSet::of(registry),
             state,
@@ -195,7 +195,7 @@ impl Worker {
             // A closed channel means that this process is about to exit.
             let _ = ends.send(EndedRun { run, outcome });
         };
-        let scope = events::Scope::of(run, &ctx);
+        let scope = run_tracing::Scope::of(run, &ctx);
         match executor::start(service, executor::RunInput { payload, failure, ctx }, scope, ends) {
             executor::Started::Ended(outcome) => Some(outcome),
             executor::Started::Running(cancel) => {

@@ -71,7 +71,7 @@ fn clear_asks_on_a_terminal() {
         let (shown, code) = on_a_terminal(&fixture, no);
         assert_eq!(code, 1);
         assert!(
-            shown.contains("Remove 1 waiting and 1 delayed jobs of channel \"default\" for good? [y/N]"),
+            shown.contains("Permanently remove 1 waiting and 1 delayed jobs from channel \"default\"? [y/N]"),
             "{shown}"
         );
         assert!(shown.contains("the answer was no"), "{shown}");

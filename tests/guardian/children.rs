@@ -120,8 +120,8 @@ async fn failed_spawn_names_program_and_reason() {
     let no_program = file("text", "echo no shell reads this\n", 0o755);
     let no_interpreter = file("orphan", "#!/there/is/no/interpreter\n", 0o755);
     let cases = [
-        (argv(&["no-such-program-anywhere"]), libc::ENOENT, "there is no such program in PATH"),
-        (argv(&["/no/such/file"]), libc::ENOENT, "there is no such file"),
+        (argv(&["no-such-program-anywhere"]), libc::ENOENT, "no such program in PATH"),
+        (argv(&["/no/such/file"]), libc::ENOENT, "no such file"),
         (argv(&[&not_executable]), libc::EACCES, "not executable"),
         (argv(&[&no_program]), libc::ENOEXEC, "#!/bin/sh"),
         (argv(&[&no_interpreter]), libc::ENOENT, "interpreter"),

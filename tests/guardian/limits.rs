@@ -34,7 +34,10 @@ async fn guardian_out_of_descriptors_recovers() {
         let child = f.sh("exit 0");
         let ChildEvent::SpawnFailed { error, errno } = f.next(child).await else { panic!("it started") };
         assert_eq!(errno, libc::EMFILE);
-        assert_eq!(error, "could not run \"sh\": the guardian has no descriptors left");
+        assert_eq!(
+            error,
+            "could not run \"sh\": the guardian has no free descriptors; raise its open-files limit"
+        );
     }
     assert_eq!(open(), before, "what came and could not be used is closed");
     limit(&mut other, guardian, "--nofile=1024:1024").await;

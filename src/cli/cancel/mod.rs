@@ -1,6 +1,6 @@
 //! `queue:cancel`: cancels jobs in any state and prints the result for each.
 
-mod one;
+mod job_cancel;
 mod render;
 
 use std::io::Write;
@@ -14,7 +14,7 @@ use crate::channel::ChannelStatus;
 use crate::config::Channel;
 use crate::job::JobId;
 use crate::store::{Store, StoreError};
-use one::{CancelResult, JobCancel};
+use job_cancel::{CancelResult, JobCancel};
 
 /// Most jobs cancelled at once, so that the control socket keeps connections free for other clients.
 const MAX_CONCURRENT_CANCELS: usize = 8;

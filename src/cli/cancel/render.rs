@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::one::{CancelResult, CancelledFrom};
+use super::job_cancel::{CancelResult, CancelledFrom};
 use crate::channel::{CancelMethod, ChannelStatus};
 use crate::cli::{Exit, Failure, sanitize, time};
 use crate::job::{FailReason, JobId};

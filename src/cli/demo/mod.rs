@@ -1,7 +1,7 @@
 //! `demo`: runs example jobs in all modes on a temporary store and shows the progress.
 
+mod display;
 mod scenario;
-mod show;
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ use super::{CommandContext, Exit, Failure};
 use crate::config::{Channel, Config};
 use crate::master::{self, ControlRequest, ListenError, MasterExit};
 use crate::store::{JobCounts, MAX_BATCH, Store};
-use show::LiveView;
+use display::LiveView;
 
 /// How long the jobs of the demo may take.
 const RUN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -101,7 +101,7 @@ fn report(
         context
             .print_json(&json!({ "adds_up": adds_up, "seconds": took.as_secs_f64(), "channels": counts }))?;
     } else {
-        context.print(&show::final_status(channels, counts))?;
+        context.print(&display::final_status(channels, counts))?;
         context.print(&scenario::epilogue(took))?;
     }
     if adds_up {

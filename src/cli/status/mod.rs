@@ -1,11 +1,13 @@
 //! `queue:status`: shows whether a master runs, and the number of jobs in each state.
 
 mod json;
+mod metrics;
+pub(in crate::cli) mod workers;
 
 use clap::Args;
 
 use self::json::StatusJson;
-use super::{CommandContext, Failure, metrics, progress, sanitize, table, time, workers};
+use super::{CommandContext, Failure, progress, sanitize, table, time};
 use crate::channel;
 use crate::config::Channel;
 use crate::master::{self, ControlRequest, ControlResponse, Presence};

@@ -1,9 +1,7 @@
 //! Text of `queue:status --workers`: each worker with its activity and the reason for its start, and the sizing decisions.
 
-use std::time::Duration;
-
-use super::{sanitize, table};
 use crate::channel::ChannelStatus;
+use crate::cli::{render, sanitize, table};
 use crate::pool::{SizingChange, WorkerActivity, WorkerCounts, WorkerStatus};
 
 /// Number of recent sizing decisions in the text; the JSON has all that the master keeps.
@@ -41,7 +39,11 @@ pub(super) fn render(report: &ChannelStatus) -> String {
     }
     for scaled in pool.scaled.iter().rev().take(SHOWN_DECISIONS) {
         let SizingChange { ago_ms, from, decision } = scaled;
-        shown.push_str(&format!("{} ago: from {from} to {}: {decision}\n", span(*ago_ms), decision.workers));
+        shown.push_str(&format!(
+            "{} ago: from {from} to {}: {decision}\n",
+            render::duration(*ago_ms),
+            decision.workers
+        ));
     }
     shown
 }
@@ -52,17 +54,17 @@ pub(super) fn trouble(report: &ChannelStatus) -> Option<String> {
     if !report.pool.degraded {
         return Some(format!("Workers fail to start: {error}"));
     }
-    let next = next_try(report).map_or(String::new(), |next| format!("; {next}"));
+    let next = next_boot(report).map_or(String::new(), |next| format!("; {next}"));
     Some(format!("Degraded: workers fail to start, no jobs are leased: {error}{next}"))
 }
 
 /// State of the next attempt of a degraded channel to start a worker.
-pub(super) fn next_try(report: &ChannelStatus) -> Option<String> {
+pub(in crate::cli) fn next_boot(report: &ChannelStatus) -> Option<String> {
     let WorkerCounts { booting, idle, busy, .. } = report.workers;
     match report.pool.next_boot_ms {
         _ if idle + busy > 0 => Some("one worker is ready and gets jobs after one second".to_owned()),
         _ if booting > 0 => Some("a worker is starting".to_owned()),
-        Some(ms) => Some(format!("next attempt in {}", span(ms))),
+        Some(ms) => Some(format!("next attempt in {}", render::duration(ms))),
         None => None,
     }
 }
@@ -112,7 +114,7 @@ fn row(row: &WorkerStatus) -> Vec<String> {
         if row.stuck > 0 {
             job.push_str(&format!(", {} stuck", row.stuck));
         }
-        age = span(aboard.age_ms);
+        age = render::duration(aboard.age_ms);
         progress = aboard.progress.map_or(String::new(), |percent| format!("{percent} %"));
     }
     let why = match &row.outgoing {
@@ -140,17 +142,6 @@ fn word(state: WorkerActivity) -> &'static str {
         WorkerActivity::Draining => "draining",
         WorkerActivity::Retiring => "retiring",
         WorkerActivity::Leaving => "leaving",
-    }
-}
-
-/// Formats a duration in milliseconds for people: `50 ms`, `1.5 s`, `3 min`, `2 h`.
-pub(super) fn span(ms: u64) -> String {
-    let duration = Duration::from_millis(ms);
-    match duration.as_secs() {
-        0 => format!("{ms} ms"),
-        1..60 => format!("{:.1} s", duration.as_secs_f64()),
-        s @ 60..3600 => format!("{} min", s / 60),
-        s => format!("{} h", s / 3600),
     }
 }
 
@@ -251,10 +242,5 @@ mod tests {
         let stuck =
             |stuck_slots| counts(&WorkerCounts { retiring: 1, stuck_slots, ..WorkerCounts::default() });
         assert_eq!([1, 2].map(stuck), ["1 retiring, 1 stuck slot", "1 retiring, 2 stuck slots"]);
-    }
-
-    #[test]
-    fn durations_are_short() {
-        assert_eq!([5, 1_500, 61_000, 7_200_000].map(span), ["5 ms", "1.5 s", "1 min", "2 h"]);
     }
 }

@@ -13,7 +13,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
 
-use super::link::FrameSender;
+use super::frame_queue::FrameSender;
 use crate::executor;
 use crate::job;
 use crate::wire::RunId;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{CommandContext, Exit, Failure};
+use crate::cli::{CommandContext, Exit, Failure};
 use crate::config::Channel;
 use crate::master::{self, ControlRequest, ControlResponse};
 use crate::metrics::Metrics;
