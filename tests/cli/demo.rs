@@ -35,7 +35,7 @@ fn interrupted_demo_leaves_nothing() {
     assert!(said.next().is_some());
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
     let last = said.map_while(Result::ok).last().unwrap();
-    assert!(last.contains("it was stopped before its end"), "{last}");
+    assert!(last.contains("it was interrupted"), "{last}");
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert!(crate::fixture::holds_only(&fixture.path("."), &[]), "the directory of the demo is gone");
 }

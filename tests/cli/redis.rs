@@ -69,7 +69,10 @@ fn unreachable_server_is_named_without_password() {
     fixture.write("config/aint-queue.toml", config(free_port(), "hunter2"));
     let away = fixture.run(&["queue:status"]);
     assert_eq!(away.code, 5);
-    assert!(away.err.contains("Connection refused") && away.err.contains("\nhint: check that it runs"));
+    assert!(
+        away.err.contains("Connection refused")
+            && away.err.contains("\nhint: check that the store is running")
+    );
     assert!(!away.err.contains("hunter2"), "{}", away.err);
     assert!(fs::read_dir(fixture.path(".")).unwrap().count() == 1, "no SQLite file was made");
 }

@@ -99,7 +99,7 @@ Shown in {seconds:.1} seconds:
                 them with their errors.
   crash         {KILLERS} job crashed its worker three times, alone in it each time, and
                 failed as poison; no other job was affected.
-  coroutine     One process of channel \"mail\" ran {MAILS} jobs of 200 ms each, up to
+  coroutine     One process of channel \"mail\" ran {MAILS} jobs of 200 ms, up to
                 500 at once.
   delayed       {LATER} mails were pushed with a delay of {delay} seconds and ran after it.
   process       {REPORTS} jobs of channel \"reports\" ran in a new process each; the
