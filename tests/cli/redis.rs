@@ -1,11 +1,11 @@
-//! The same commands on Redis: one line of the configuration differs.
+//! The commands on Redis, with one changed line of configuration.
 
 use std::fs;
 
 use crate::fixture::Fixture;
 use crate::support::redis::{Server, free_port};
 
-/// What a user does, in the words of the commands, ids replaced.
+/// The output of a typical sequence of commands, with ids replaced.
 fn day(fixture: &mut Fixture) -> Vec<String> {
     let lines: String = (0..700).map(|i| format!("{{\"job\":\"noop\",\"payload\":{i}}}\n")).collect();
     fixture.write("jobs.jsonl", lines);

@@ -1,4 +1,4 @@
-//! Channels of the `sync` driver: a push runs the job, and nothing is kept.
+//! Channels of the `sync` driver: a push runs the job, and no job is stored.
 
 use crate::fixture::{Fixture, assert_transcript};
 

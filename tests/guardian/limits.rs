@@ -1,4 +1,4 @@
-//! Bad surroundings: no descriptors left, no processes left, being the first process of a container.
+//! The guardian at its limits: no free descriptors, no free processes, process 1 of a container.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use aint_queue::engine::guardian::{ChildEvent, Exit};
 
 use crate::fixture::*;
 
-/// Sets a limit of a running process: `--nofile`, `--nproc`, …
+/// Sets a resource limit of a running process with an option of `prlimit`: `--nofile`, `--nproc`, …
 async fn limit(f: &mut Fixture, pid: i32, what: &str) {
     let child = f.spawn(argv(&["prlimit", "--pid", &pid.to_string(), what]));
     f.started(child).await;
@@ -26,9 +26,9 @@ async fn guardian_out_of_descriptors_recovers() {
         entries.map(|e| e.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
     };
     let before = open();
-    // One number is free below the limit, and a child's output needs two.
+    // One descriptor is free below the limit; the output of a child needs two.
     let second_free = (0..).filter(|n| !before.contains(n)).nth(1).unwrap();
-    // The second guardian sets the limits of the first, which could not start the program for it.
+    // A second guardian runs prlimit on the first, which cannot start programs at its limit.
     limit(&mut other, guardian, &format!("--nofile={second_free}:1024")).await;
     for _ in 0..20 {
         let child = f.sh("exit 0");
@@ -70,7 +70,7 @@ fn pid_1_master_reaps_all_orphans() {
     assert!(said.iter().any(|line| line.contains("ALL REAPED")), "{said:#?}");
 }
 
-/// Not a test: another test runs it as process 1 of a pid namespace.
+/// Entry point of a process that another test starts as process 1 of a pid namespace.
 #[tokio::test]
 #[ignore = "is a process for another test"]
 async fn role_pid_1_master() {
@@ -81,7 +81,7 @@ async fn role_pid_1_master() {
     let mut f = Fixture::new().await;
     let guardian = f.pid_of_guardian().await;
     let mark = mark();
-    // Strangers' orphans: nobody here has started them through the guardian.
+    // Orphans that the guardian has not started.
     let script = format!("for i in 1 2 3 4 5 6 7 8 9 10; do (sleep {mark} & ) ; (exit 3 &); done");
     drop(Command::new("sh").args(["-c", &script]).spawn().unwrap());
     until("ten orphans are adopted", || {
@@ -99,7 +99,7 @@ async fn role_pid_1_master() {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
     }
     until("all are reaped", || children() == [guardian]).await;
-    // And it serves all the while.
+    // The guardian still serves other children.
     let child = f.sh("exit 4");
     f.started(child).await;
     assert_eq!(f.ended(child).await, Exit::Code(4));
