@@ -106,19 +106,21 @@ fn meaning(frame: &FromWorker) -> String {
         FromWorker::Ended { run, outcome: Outcome::Done } => format!("run {run} is done"),
         FromWorker::Ended { run, outcome: Outcome::Failed { error, next } } => {
             let next = match next {
-                RetryDecision::ByPolicy => "tried again by the channel's policy".to_owned(),
-                RetryDecision::After(delay) => format!("tried again after {delay:?}"),
-                RetryDecision::Never => "never tried again".to_owned(),
-                RetryDecision::UnknownJob => "never tried again, there is no handler of this name".to_owned(),
+                RetryDecision::ByPolicy => "retried by the channel's policy".to_owned(),
+                RetryDecision::After(delay) => format!("retried after {delay:?}"),
+                RetryDecision::Never => "not retried".to_owned(),
+                RetryDecision::UnknownJob => {
+                    "not retried, the worker has no handler for this name".to_owned()
+                }
             };
             format!("run {run} failed: {error:?}; {next}")
         }
         FromWorker::Ended { run, outcome: Outcome::Released { after } } => {
-            format!("run {run} is handed back, uncounted, to run again after {after:?}")
+            format!("run {run} is released, attempt not counted, to run again after {after:?}")
         }
-        FromWorker::Ended { outcome, .. } => panic!("a worker cannot say {outcome:?}"),
+        FromWorker::Ended { outcome, .. } => panic!("a worker cannot report {outcome:?}"),
         FromWorker::Push { run, ask, channel, jobs } => {
-            let place = channel.as_ref().map_or(String::new(), |channel| format!(" into channel {channel}"));
+            let place = channel.as_ref().map_or(String::new(), |channel| format!(" to channel {channel}"));
             format!("ask {ask} of run {run}: push{place} {}", jobs.join(" and "))
         }
         FromWorker::Claim { run, ask, claim } => format!("ask {ask} of run {run}: {}", claimed(claim)),
@@ -152,11 +154,11 @@ fn order(place: &str, said: &str) -> String {
         FromMaster::Cancel { run, grace } => format!("end run {run} within {grace:?}"),
         FromMaster::Answer { ask, answer } => match answer {
             Response::Granted => format!("ask {ask} is granted"),
-            Response::Wait(time) => format!("ask {ask} is not granted; it may be asked again after {time:?}"),
+            Response::Wait(time) => format!("ask {ask} is not granted; retry after {time:?}"),
             Response::Pushed(ids) => format!("ask {ask}: the jobs are pushed, with the ids {ids:?}"),
-            Response::Error(why) => format!("ask {ask} cannot be done: {why}"),
+            Response::Error(why) => format!("ask {ask} is refused: {why}"),
         },
-        FromMaster::Stop => "finish what is aboard and exit".to_owned(),
+        FromMaster::Stop => "finish the running jobs and exit".to_owned(),
     }
 }
 
@@ -187,10 +189,13 @@ fn job_spec(JobSpec { name, options }: &JobSpec) -> String {
 /// A claim in words.
 fn claimed(claim: &LimitClaim) -> String {
     match claim {
-        LimitClaim::Lock { key, limit } => format!("to be one of at most {limit} with {key}"),
-        LimitClaim::Rate { key, count, per } => format!("to be one of at most {count} with {key} in {per:?}"),
+        LimitClaim::Lock { key, limit } => {
+            let holders = if *limit == 1 { "holder" } else { "holders" };
+            format!("lock {key}, at most {limit} {holders}")
+        }
+        LimitClaim::Rate { key, count, per } => format!("rate {key}, at most {count} in {per:?}"),
         LimitClaim::Breaker { key, failures, cooldown } => {
-            format!("to go on, unless {failures} with {key} have failed in a row: then after {cooldown:?}")
+            format!("breaker {key}, open for {cooldown:?} after {failures} failures in a row")
         }
     }
 }
