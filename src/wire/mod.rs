@@ -1,10 +1,10 @@
 //! The worker protocol: the frames between a master and its workers, and their codec.
 //!
-//! One JSON object per line over one socket, in both directions. `docs/worker-protocol.md` specifies it for
-//! worker authors; this is the only module that knows its spelling. `run` numbers one delivery of a job to a
-//! worker, so that a late answer cannot end the next delivery. `ask` numbers what a worker asks while it runs a job.
+//! Each frame is one JSON object on one line of one socket, in both directions. `docs/worker-protocol.md` specifies the
+//! protocol for worker authors; no other module knows the field names. `run` numbers one delivery of a job to a worker,
+//! so that a late result cannot end a later delivery. `ask` numbers a request that a worker makes during a run.
 //!
-//! The types stand here; `to_worker` and `to_master` are the codec of the two directions, `lines` cuts the streams.
+//! This file has the types; `to_worker` and `to_master` are the codecs of the two directions, `lines` splits the stream.
 
 mod lines;
 mod to_master;
@@ -23,138 +23,138 @@ pub use lines::{Line, LineBuffer};
 pub use to_master::{decode_from_worker, encode_to_master};
 pub use to_worker::{decode_from_master, encode_to_worker};
 
-/// The protocol's version, spoken in `hello`.
+/// Version of the protocol, sent in `hello`.
 pub const PROTOCOL_VERSION: u32 = 1;
-/// Longest line of either side, in bytes, line break included: a payload of 1 MiB and 64 KiB for what is around it.
+/// Longest line in either direction in bytes, line break included: a payload of 1 MiB and 64 KiB for the other fields.
 pub const MAX_LINE: usize = MAX_PAYLOAD_BYTES + (64 << 10);
-/// So many questions per slot a worker may have open; what it asks beyond that is refused.
+/// Most open requests of a worker per slot; the master treats more as a protocol violation.
 pub const MAX_OPEN_REQUESTS: usize = 16;
 /// The environment variable that names the worker's socket.
 pub const FD_VARIABLE: &str = "AINT_QUEUE_FD";
-/// The environment variable that tells a worker how many jobs it may be given at once.
+/// The environment variable with the number of jobs that a worker may run at once.
 pub const SLOTS_VARIABLE: &str = "AINT_QUEUE_SLOTS";
-/// The environment variable that tells a worker its channel.
+/// The environment variable with the name of a worker's channel.
 pub const CHANNEL_VARIABLE: &str = "AINT_QUEUE_CHANNEL";
 
-/// One delivery of a job to a worker; unique within a master.
+/// Number of one delivery of a job to a worker; unique within a master.
 pub type RunId = u64;
 
-/// One question of a worker; unique within the worker's life.
+/// Number of one request of a worker; unique within the worker's life.
 pub type RequestId = u64;
 
-/// What a master says.
+/// A frame from the master to a worker.
 #[derive(Debug)]
 pub enum FromMaster<'a> {
     /// Run a job.
     Run(RunFrame<'a>),
-    /// A job has failed for good: run its failed callback. Sent only for jobs whose handler said in `hello` that it has one.
+    /// Run the failed callback of a job that has failed for good. Sent only for jobs whose `hello` entry has a callback.
     Failed(RunFrame<'a>, Failure),
-    /// The run's time is up: end it and answer.
+    /// End a run that timed out or was cancelled, and report its end.
     Cancel {
-        /// Which delivery.
+        /// The delivery to end.
         run: RunId,
-        /// How long the worker has before it is ended with all that is aboard, or replaced.
+        /// Time until the master kills the worker with all its runs, or replaces it.
         grace: Duration,
     },
-    /// The answer to something a worker asked.
+    /// The response to a request of a worker.
     Answer {
-        /// The question.
+        /// The request.
         ask: RequestId,
-        /// What it is answered.
+        /// The response.
         answer: Response,
     },
-    /// Finish what is aboard, take nothing more, exit.
+    /// Finish the running jobs, then exit.
     Stop,
 }
 
-/// A job on its way to a worker.
+/// A job that the master delivers to a worker.
 #[derive(Debug)]
 pub struct RunFrame<'a> {
-    /// This delivery.
+    /// The delivery.
     pub run: RunId,
-    /// The job's number.
+    /// Id of the job.
     pub id: u64,
-    /// The job's name.
+    /// Name of the job.
     pub job: Cow<'a, str>,
-    /// Which attempt this is, from 1; of a failed job, how many there were.
+    /// Number of the attempt, from 1; for a failed callback, the number of attempts made.
     pub attempt: u32,
-    /// How many attempts the job has.
+    /// Most attempts of the job.
     pub max_attempts: u32,
-    /// Longest run in milliseconds; 0 for no limit.
+    /// Time limit of the run in milliseconds; 0 for no limit.
     pub timeout_ms: u64,
-    /// What the producer sent along.
+    /// Headers set by the producer.
     pub headers: Cow<'a, BTreeMap<String, String>>,
-    /// The job's data.
+    /// Payload of the job.
     pub payload: &'a RawValue,
 }
 
-/// What a worker says.
+/// A frame from a worker to the master.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FromWorker {
-    /// Ready for jobs; the first frame.
+    /// The worker is ready for jobs; the first frame.
     Hello {
-        /// The protocol version the worker speaks.
+        /// Protocol version of the worker.
         protocol: u32,
-        /// How many jobs it can run at once.
+        /// Number of jobs that the worker can run at once.
         slots: usize,
-        /// The jobs it has handlers for; empty when it does not say.
+        /// Jobs with a handler in the worker; empty when the worker does not list them.
         jobs: Vec<JobSpec>,
     },
     /// A run has ended.
     Ended {
-        /// Which delivery.
+        /// The delivery.
         run: RunId,
-        /// How.
+        /// Outcome of the run.
         outcome: Outcome,
     },
-    /// How far a run is, in percent.
+    /// Progress of a run.
     Progress {
-        /// Which delivery.
+        /// The delivery.
         run: RunId,
-        /// 0 to 100.
+        /// Percent, 0 to 100.
         percent: f64,
     },
     /// A line for the log.
     Log {
-        /// The delivery it belongs to, if any.
+        /// The delivery that the line belongs to, if any.
         run: Option<RunId>,
         /// `error`, `warn`, `info` or `debug`.
         level: String,
-        /// The text.
+        /// Text of the line.
         message: String,
     },
-    /// A run pushes jobs; the answer is [`Response::Pushed`].
+    /// A run pushes jobs; the response is [`Response::Pushed`].
     Push {
-        /// Which delivery.
+        /// The delivery.
         run: RunId,
-        /// The question's number.
+        /// Number of the request.
         ask: RequestId,
-        /// The channel to push into, if it is not the run's own.
+        /// The channel to push to, if not the channel of the run.
         channel: Option<String>,
-        /// Each job as a JSON object, in the form that every way into a channel understands.
+        /// Each job as a JSON object, in the form shared by all interfaces that push jobs.
         jobs: Vec<String>,
     },
-    /// A run asks whether it may go on; the answer is [`Response::Granted`] or [`Response::Wait`].
+    /// A run requests a lock, a rate or a breaker; the response is [`Response::Granted`] or [`Response::Wait`].
     Claim {
-        /// Which delivery.
+        /// The delivery.
         run: RunId,
-        /// The question's number.
+        /// Number of the request.
         ask: RequestId,
-        /// What it asks for.
+        /// The lock, rate or breaker.
         claim: LimitClaim,
     },
 }
 
-/// A job that a worker has a handler for.
+/// A job with a handler in a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobSpec {
-    /// The job's name.
+    /// Name of the job.
     pub name: String,
-    /// What its handler wants.
+    /// Options declared by the handler.
     pub options: JobOptions,
 }
 
-/// Why a line from a worker is not a frame.
+/// Error of a line that is not a valid frame.
 #[derive(Debug, Error)]
 pub enum WireError {
     /// The line is longer than [`MAX_LINE`].
@@ -163,7 +163,7 @@ pub enum WireError {
     /// The line is not a frame of this protocol.
     #[error("not a frame: {detail}: {line:?}")]
     NotAFrame {
-        /// What is wrong.
+        /// The mistake.
         detail: String,
         /// The beginning of the line.
         line: String,

@@ -69,7 +69,7 @@ fn status_reports_failing_worker_starts() {
         status["worker_error"].as_str().map(str::to_owned)
     });
     assert_eq!(error, "it exited with 7 before it was ready");
-    assert!(fixture.ok(&["queue:status"]).contains("No worker can be started: it exited with 7"));
+    assert!(fixture.ok(&["queue:status"]).contains("Workers fail to start: it exited with 7"));
     assert!(master.stop().success());
     assert!(fixture.json(&["queue:status"])["worker_error"].is_null());
 }

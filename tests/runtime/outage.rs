@@ -27,7 +27,7 @@ fn redis_kill_loses_nothing_and_work_resumes_soon() {
     let shown = crate::fixture::text(&looked.stdout);
     assert!(shown.contains(&format!("is running, pid {}.", master.pid())), "{shown}");
     assert!(
-        shown.contains(", not available\nThe master says of it: ") && shown.contains("\nWorkers: "),
+        shown.contains(", unavailable\nStore error of the master: ") && shown.contains("\nWorkers: "),
         "{shown}"
     );
     assert!(
@@ -63,10 +63,7 @@ fn stop_during_store_outage_fails_with_reason() {
     let output = fixture.run(&["queue:stop"]);
     let said = crate::fixture::text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(
-        said.contains("could not tell the store of channel \"default\" how its last jobs ended"),
-        "{said}"
-    );
+    assert!(said.contains("could not settle the last jobs of channel \"default\""), "{said}");
     assert!(
         said.contains("default: no job runs any more, the store is told") || said.contains("1 job left"),
         "{said}"

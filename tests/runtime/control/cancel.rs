@@ -132,7 +132,7 @@ fn unheld_jobs_are_cancelled_with_or_without_master() {
             fixture.until("default", "the reloaded one", |c| c.done == 1);
             let (code, said) = refusal(fixture, "default", again);
             assert_eq!(code, 1);
-            assert!(said.contains("does not hold it") && said.contains("leaves no record"), "{said}");
+            assert!(said.contains("has no such job") && said.contains("leave no record"), "{said}");
             assert!(master.stop().success());
         },
     );
@@ -148,7 +148,7 @@ fn cancel_leaves_failed_jobs_unchanged() {
     let before = fixture.ok(&["queue:show", &id.to_string()]);
     let (code, said) = refusal(&fixture, "default", id);
     assert_eq!(code, 1);
-    assert!(said.contains("it has failed already: final"), "{said}");
+    assert!(said.contains("it has already failed: final"), "{said}");
     assert_eq!(fixture.ok(&["queue:show", &id.to_string()]), before);
     assert!(master.stop().success());
 }
@@ -194,8 +194,8 @@ fn slow_cancel_of_unresponsive_job_is_explained() {
     let output = fixture.run(&["queue:cancel", &deaf.to_string()]);
     assert!(output.status.success());
     let (said, noted) = (text(&output.stdout), text(&output.stderr));
-    assert!(said.contains("did not end when asked and was killed, after "), "{said}");
-    assert_eq!(noted.matches("does not end when asked").count(), 1, "{noted}");
+    assert!(said.contains("did not end on request and was killed after "), "{said}");
+    assert_eq!(noted.matches("does not end on request").count(), 1, "{noted}");
     assert_eq!(fixture.counts("default").done, siblings.len() as u64);
     assert_eq!(runs(&fixture, "default", "interrupted"), 0);
     assert!(master.stop().success());

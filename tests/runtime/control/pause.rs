@@ -41,11 +41,11 @@ fn unlimited_pause_lasts_through_restarts() {
     let fixture = Fixture::sqlite(POOL);
     assert_eq!(
         fixture.ok(&["queue:pause"]),
-        "Channel \"default\" is paused: no master takes its jobs until queue:resume.\n"
+        "Channel \"default\" is paused until queue:resume: no master leases its jobs.\n"
     );
     let id = fixture.push("noop", "{}", &[]);
     let master = fixture.listen(&[]);
-    assert!(fixture.ok(&["queue:status"]).contains("\nPaused: no master takes a job.\n"));
+    assert!(fixture.ok(&["queue:status"]).contains("\nPaused: no master leases jobs.\n"));
     // Who asks for one job by name gets it.
     fixture.ok(&["queue:run", "--id", &id.to_string()]);
     fixture.push("noop", "{}", &[]);

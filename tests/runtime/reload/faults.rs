@@ -94,7 +94,7 @@ fn reload_during_stop_is_refused() {
     until("the stop", || (report(&fixture, "default")["stopping"] == true).then_some(()));
     let (code, said) = super::refused(&fixture);
     assert!(code == 1 && said.contains("the channel is stopping"), "{said}");
-    assert!(!said.contains("as before"), "nothing goes on: {said}");
+    assert!(!said.contains("keeps its previous"), "a stopping master keeps nothing: {said}");
     master.signal(Signal::SIGUSR1);
     let log = master.log_path();
     assert!(master.wait().success());

@@ -51,7 +51,7 @@ env = { MARK = "green" }
     let output = fixture.run(&["queue:reload"]);
     let said = crate::fixture::text(&output.stderr);
     assert!(
-        said.contains("in force with the next start of the master only: channels.default.driver, channels.default.memory_limit, http, channels.mail"),
+        said.contains("these changes need a restart of the master: channels.default.driver, channels.default.memory_limit, http, channels.mail"),
         "{said}"
     );
     assert!(master.log().contains("in force with the next start only: channels.default.driver"));

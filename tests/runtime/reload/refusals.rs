@@ -90,7 +90,7 @@ fn failing_program_keeps_old_workers() {
         ("./mute.sh", "it did not say hello within 400ms: waiting for the database"),
         ("./chatter.sh", "it broke the worker protocol: "),
         ("./closes.sh", "it closed its socket and lives on"),
-        ("./alien.sh", "the interpreter that its first line names does not exist"),
+        ("./alien.sh", "the interpreter named in its first line does not exist"),
     ] {
         configure(&fixture, &settings(command));
         let (code, said) = refused(&fixture);
@@ -99,7 +99,10 @@ fn failing_program_keeps_old_workers() {
             said.contains("could not reload channel \"default\"") && said.contains(says),
             "{command}: {said}"
         );
-        assert!(said.contains("everything goes on as before"), "{command}: {said}");
+        assert!(
+            said.contains("the master keeps its previous configuration and workers"),
+            "{command}: {said}"
+        );
         assert_eq!(serving(&fixture, "default"), old, "{command}");
         last += 1;
     }

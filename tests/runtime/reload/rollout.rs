@@ -29,7 +29,7 @@ fn replacements_are_reported_as_text_and_json() {
     let output = fixture.run(&["queue:reload"]);
     let (said, shown) = (text(&output.stderr), text(&output.stdout));
     assert!(output.status.success() && !said.contains("error") && !said.contains("warning"), "{said}");
-    assert!(shown.starts_with("Channel \"default\" has been reloaded: generation 3 serves.\n"), "{shown}");
+    assert!(shown.starts_with("Channel \"default\" is reloaded: generation 3 is serving.\n"), "{shown}");
     let third = serving(&fixture, "default");
     for (pid, generation) in second.iter().chain(&third) {
         assert!(
@@ -90,7 +90,7 @@ fn reload_of_one_channel_keeps_other_workers() {
     // One that does not run hides nothing of the others.
     let output = fixture.run(&["queue:reload", "-t", "one", "-t", "two"]);
     assert_eq!(output.status.code(), Some(1), "done only in part");
-    assert!(text(&output.stdout).contains("Channel \"two\" has been reloaded: generation 3 serves."));
+    assert!(text(&output.stdout).contains("Channel \"two\" is reloaded: generation 3 is serving."));
     assert!(text(&output.stderr).contains("could not reload channel \"one\": its master is not running"));
     assert_eq!(fixture.json(&["queue:reload", "--all"]).as_array().unwrap().len(), 1);
     assert!(master.stop().success());
