@@ -32,7 +32,7 @@ fn undeclared_channel_lists_declared_ones() {
     let served = guarded();
     for name in ["nowhere", "no%20where", "default%2Fjobs"] {
         let error = served.send(&Request::push(name, JOB).token(TOKEN)).refused(404);
-        assert!(error.ends_with("is not declared; declared are: default, idle"), "{error}");
+        assert!(error.ends_with("is not declared; declared channels: default, idle"), "{error}");
     }
     // The name is the channel's, however it is written.
     assert_eq!(served.send(&Request::push("%69dle", JOB).token(TOKEN)).status, 201);

@@ -58,7 +58,7 @@ fn link_to_directory_is_followed_dangling_refused() {
     let (place, link) = (above.path().join("place"), above.path().join("link"));
     symlink(&place, &link).unwrap();
     let text = refusal(&link);
-    assert!(text.starts_with("could not look at the run directory \""), "{text}");
+    assert!(text.starts_with("could not inspect the run directory \""), "{text}");
     fs::create_dir(&place).unwrap();
     RunDir::open(&link, "mail").unwrap().lock().unwrap();
     assert!(place.join("mail-master.lock").exists());
@@ -112,7 +112,7 @@ fn other_user_gets_reason_and_remedy() {
     assert_eq!(
         other.next_report(),
         format!(
-            "\"{}\" may not be written by this user: its owner is uid 0; run as that user, or remove the file when \
+            "this user may not write \"{}\", whose owner is uid 0; run as that user, or remove the file when \
              no master holds it",
             at("theirs/mail-master.lock")
         )

@@ -218,7 +218,7 @@ fn non_file_lock_is_refused_by_name() {
         let text = error_chain(&refused(&run_dir));
         assert_eq!(
             text,
-            format!("\"{}\" is {what} where the lock file should be; remove it", path.display())
+            format!("\"{}\" is {what}, but the path of the lock file; remove it", path.display())
         );
         assert!(!directory.path().join("elsewhere").exists(), "no link is followed");
     }
@@ -293,7 +293,7 @@ fn directory_at_pid_file_is_named() {
     let text = error_chain(&lock.write_pid().unwrap_err());
     assert_eq!(
         text,
-        format!("\"{}\" is a directory where the pid file should be; remove it", path.display())
+        format!("\"{}\" is a directory, but the path of the pid file; remove it", path.display())
     );
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no draft is left");
 }

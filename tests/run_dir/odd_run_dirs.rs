@@ -141,7 +141,7 @@ fn pid_file_of_any_file_type() {
         let place = RunDirCase::new();
         let path = place.file("mail-master.lock");
         make(&path);
-        let expected = format!("\"{}\" is {what} where the lock file should be; remove it", path.display());
+        let expected = format!("\"{}\" is {what}, but the path of the lock file; remove it", path.display());
         assert_eq!(error_chain(&refused(&place.run_dir())), expected);
         assert_eq!(place.run_dir().holder(), None);
         assert!(!place.file("nowhere").exists(), "no link is followed");

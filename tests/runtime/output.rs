@@ -77,7 +77,7 @@ min_worker_number = 1
     fixture.until("default", "the jobs", |c| c.done == 20);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     crate::fixture::until("the handler's end", || {
-        master.log().contains("did not end within 2s").then_some(())
+        master.log().contains("killed after the time limit of 2s").then_some(())
     });
     assert!(master.stop().success());
 }

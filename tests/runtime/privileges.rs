@@ -155,7 +155,7 @@ fn rlimits_apply_and_impossible_ones_are_reported() {
     );
     let master = fixture.listen(&[]);
     if geteuid().is_root() {
-        assert!(master.log().contains("its workers run as root"));
+        assert!(master.log().contains("workers run as root"));
     }
     fixture.push("noop", "{}", &[]);
     fixture.until("default", "it to be done", |c| c.done == 1);

@@ -50,14 +50,14 @@ fn reexec_drains_and_keeps_pid_locks_and_jobs() {
     fixture.ok(&["queue:stop", "-t", "c7"]);
     undeclare(&fixture, 7);
     // All the time nobody else can become master, and the pid file says who is.
-    until("it to begin anew", || {
+    until("the restart in place", || {
         let rival = fixture.run(&["queue:listen", "-t", "default"]);
         assert_eq!(rival.status.code(), Some(3), "{}", text(&rival.stderr));
         let written = fs::read_to_string(fixture.file("run/default-master.pid")).unwrap();
         assert_eq!(written.trim(), pid.to_string());
         (times(&master, "\"message\":\"listening\"") == 2).then_some(())
     });
-    assert_eq!(times(&master, "the master needs more than its memory_limit"), 1, "the log says why");
+    assert_eq!(times(&master, "master above its memory_limit"), 1, "the log says why");
     assert_eq!(start_time(pid), born, "it is the same process");
     assert_ne!(master.guardian(), guardian, "its guardian is a new one");
     let counts = fixture.until("default", "all to be done", |c| c.done + c.failed == 400);
@@ -67,7 +67,7 @@ fn reexec_drains_and_keeps_pid_locks_and_jobs() {
 
     // A limit that no fresh master keeps is no loop.
     until("the last word about it", || {
-        (times(&master, "a fresh master needs more than memory_limit") == 1).then_some(())
+        (times(&master, "memory_limit is below the need of a fresh master") == 1).then_some(())
     });
     assert_eq!(times(&master, "\"message\":\"listening\""), 2);
     assert!(master.stop().success());
@@ -80,7 +80,7 @@ fn stop_during_reexec_drain_finishes_runs() {
     let fixture = Fixture::sqlite(&channels(30));
     let master = fixture.listen(&["--all"]);
     fixture.push("sleep", r#"{"ms":9000}"#, &[]);
-    until("it to drain", || (times(&master, "beginning anew") == 1).then_some(()));
+    until("the drain", || (times(&master, "restarting in place: draining") == 1).then_some(()));
     master.signal(Signal::SIGTERM);
     let log = master.log_path();
     assert!(master.wait().success());
@@ -97,7 +97,7 @@ fn reexec_is_refused_for_an_invalid_config() {
     let master = fixture.listen(&["--all"]);
     let config = fs::read_to_string(fixture.file("aint-queue.toml")).unwrap();
     fixture.write("aint-queue.toml", "this is no configuration");
-    until("the refusal", || (times(&master, "does not begin anew now") == 1).then_some(()));
+    until("the refusal", || (times(&master, "restart in place postponed") == 1).then_some(()));
     fixture.write("aint-queue.toml", &config);
     fixture.push("noop", "{}", &[]);
     fixture.until("default", "service to go on", |c| c.done == 1);
@@ -112,7 +112,7 @@ fn reexec_is_refused_without_a_channels_program() {
     fixture.write("w.sh", script);
     let master = fixture.listen(&["--all"]);
     fs::remove_file(fixture.file("w.sh")).unwrap();
-    until("the refusal", || (times(&master, "does not begin anew now") == 1).then_some(()));
+    until("the refusal", || (times(&master, "restart in place postponed") == 1).then_some(()));
     let log = master.log();
     assert!(log.contains("could not find the program of channel \\\"w\\\"") && log.contains("w.sh"), "{log}");
     fixture.write("w.sh", script);
@@ -130,7 +130,7 @@ fn stopped_undeclared_channel_does_not_block_reexec() {
     let master = fixture.listen(&names);
     fixture.ok(&["queue:stop", "-t", "c7"]);
     undeclare(&fixture, 7);
-    until("it to begin anew", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
+    until("the restart in place", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
     assert_eq!(fixture.json(&["queue:status", "-t", "c8"])["pid"], master.pid());
     assert!(master.stop().success());
 }
@@ -151,9 +151,9 @@ fn reexec_waits_for_store_and_serves_other_channels() {
     let master = fixture.listen(&["--all"]);
     fixture.push("sleep", r#"{"ms":7000}"#, &[]);
     fixture.until("default", "it to run", |c| c.reserved == 1);
-    until("it to drain", || (times(&master, "beginning anew") == 1).then_some(()));
+    until("the drain", || (times(&master, "restarting in place: draining") == 1).then_some(()));
     server.kill();
-    until("it to begin anew", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
+    until("the restart in place", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
     fixture.push("x", "{}", &["-t", "c0"]);
     fixture.until("c0", "another channel to go on", |c| c.done == 1);
     until("a word in the log", || {
@@ -184,13 +184,13 @@ fn stop_after_reexec_works_during_store_outage() {
     let master = fixture.listen(&["--all"]);
     // It is another channel that takes its time.
     fixture.push("x", "{}", &["-t", "slow"]);
-    until("it to drain", || (times(&master, "beginning anew") == 1).then_some(()));
+    until("the drain", || (times(&master, "restarting in place: draining") == 1).then_some(()));
     until("the channel to have drained", || {
         let ended = |line: &str| line.contains("channel stopped") && line.contains("\"default\"");
         master.log().lines().any(ended).then_some(())
     });
     server.kill();
-    until("it to begin anew", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
+    until("the restart in place", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
     assert!(master.stop().success());
     let left: Vec<_> = fs::read_dir(fixture.file("run")).unwrap().flatten().map(|e| e.file_name()).collect();
     assert!(left.iter().all(|name| name.to_str().unwrap().ends_with("-master.lock")), "{left:?}");

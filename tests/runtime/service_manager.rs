@@ -73,7 +73,7 @@ fn notify_states_over_a_service_lifetime() {
         "{all:?}"
     );
     assert!(all.iter().any(|words| words == "WATCHDOG=1"), "{all:?}");
-    until("a word in the log", || master.log().contains("waiting for what runs").then_some(()));
+    until("a word in the log", || master.log().contains("stopping: waiting for running jobs").then_some(()));
     assert!(master.wait().success());
     assert_eq!(fixture.counts("default").done, 1);
 }
@@ -146,7 +146,7 @@ fn each_reload_request_gets_reloading_then_ready() {
     ask();
     let all = notifications_until(&socket, "READY=1");
     assert!(all.iter().any(|words| words.contains("RELOADING=1")), "{all:?}");
-    assert_eq!(all.last().unwrap(), "READY=1\nSTATUS=not reloaded, the log says why");
+    assert_eq!(all.last().unwrap(), "READY=1\nSTATUS=reload failed, see the log");
     assert!(master.stop().success());
 }
 

@@ -42,7 +42,7 @@ fn name_of_private_address_gets_no_connection() {
     let errors = errors(&fixture, id);
     assert!(
         errors[0].starts_with(&format!(
-            "could not connect to http://localhost:{}: the host's name stands for a loopback address: set worker.",
+            "could not connect to http://localhost:{}: the host name resolves to a loopback address: set worker.",
             receiver.port()
         )),
         "{errors:?}"

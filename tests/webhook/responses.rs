@@ -147,7 +147,7 @@ fn refused_connection_and_non_http_name_the_address() {
             let _ = stream.read(&mut [0; 4096]);
         }
     });
-    for (address, wanted) in [(nobody, "could not connect to"), (no_http, "got no answer from")] {
+    for (address, wanted) in [(nobody, "could not connect to"), (no_http, "got no response from")] {
         let fixture = sending(&format!("http://{address}/a?b=c"), "allow_http = true\nallow_private = true");
         let master = fixture.listen(&[]);
         let id = fixture.push("hook", "{}", &[]);

@@ -54,7 +54,7 @@ env = { MARK = "green" }
         said.contains("in force with the next start of the master only: channels.default.driver, channels.default.memory_limit, http, channels.mail"),
         "{said}"
     );
-    assert!(master.log().contains("in force with the next start only: channels.default.driver"));
+    assert!(master.log().contains("keys changed that need a restart of the master: channels.default.driver"));
 
     assert_eq!(served_by(&fixture, "default", 2).len(), 2, "min_worker_number");
     assert!(
