@@ -1,4 +1,4 @@
-//! The directory itself: made, checked, refused with a reason; and looked at by others.
+//! The directory: creation, checks, refusals with a reason, and access by other users.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -16,7 +16,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o777
 }
 
-/// A directory that everybody may reach.
+/// A directory that every user may enter.
 fn directory_open_to_all() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -67,7 +67,7 @@ fn link_to_directory_is_followed_dangling_refused() {
 #[test]
 fn overlong_socket_path_names_the_limit() {
     let long = Path::new("/tmp").join("x".repeat(100));
-    let Err(RunDirError::TooLong { longest, .. }) = RunDir::open(&long, "mail") else { panic!("it fits?") };
+    let Err(RunDirError::TooLong { longest, .. }) = RunDir::open(&long, "mail") else { panic!("a path above the limit was accepted") };
     assert!(!long.exists());
     let below_limit = RunDir::at(Path::new(&format!("/{}", "x".repeat(longest - 1))), "mail").socket_path();
     assert_eq!(below_limit.as_os_str().len(), 107);
@@ -80,7 +80,7 @@ fn other_user_gets_reason_and_remedy() {
     let mut other = RoleProcess::start_unprivileged("directory::role_other_user", above.path());
     let us = nix::unistd::geteuid();
     if !us.is_root() {
-        // Without a second user there is nobody to tell.
+        // Only root can start a process of another user.
         return;
     }
     let at = |name: &str| above.path().join(name).display().to_string();
@@ -119,7 +119,7 @@ fn other_user_gets_reason_and_remedy() {
     );
 }
 
-/// Not a test: somebody without privileges tries the directories that another test has made.
+/// Role of another test: a user without privileges opens its directories.
 #[test]
 #[ignore = "is a process for another test"]
 fn role_other_user() {
@@ -148,7 +148,7 @@ fn other_user_sees_the_master() {
     assert_eq!(other.next_report(), "None");
 }
 
-/// Not a test: says who is master, and again when told to.
+/// Role of another test: reports the holder of the lock, and again on request.
 #[test]
 #[ignore = "is a process for another test"]
 fn role_observer() {

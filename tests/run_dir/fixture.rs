@@ -1,4 +1,4 @@
-//! This executable as other processes: rivals for a lock, and a user without privileges.
+//! Roles: this executable as other processes, such as rivals for a lock or a user without privileges.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
@@ -6,20 +6,19 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use aint_queue::engine::master::run_dir::{LockError, RunDir};
 
-/// A process that runs one of the ignored tests of this executable, which are no tests but parts.
+/// A process that runs a role, one of the ignored test functions of this executable.
 pub(crate) struct RoleProcess {
     pub(crate) child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl RoleProcess {
-    /// `part` is the name of the part, `directory` the run directory it works on.
+    /// `part` is the name of the role, `directory` its run directory.
     pub(crate) fn start(role: &str, directory: &Path) -> Self {
         Self::run(Command::new("/proc/self/exe"), role, directory)
     }
 
-    /// The same as a user without privileges. The path of the executable may be closed to that user; this
-    /// name of it is not.
+    /// As above, as a user without privileges. That user may not reach the path of the executable, but this path.
     pub(crate) fn start_unprivileged(role: &str, directory: &Path) -> Self {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new("/proc/self/exe");
@@ -37,10 +36,10 @@ impl RoleProcess {
         Self { child, lines }
     }
 
-    /// What it says next.
+    /// The next report of the role.
     pub(crate) fn next_report(&mut self) -> String {
         loop {
-            let line = self.lines.next().expect("it says something").unwrap();
+            let line = self.lines.next().expect("a report").unwrap();
             if let Some((_, said)) = line.split_once("SAYS ") {
                 return said.to_owned();
             }
@@ -57,25 +56,25 @@ impl Drop for RoleProcess {
 
 pub(crate) const NOBODY_UID: u32 = 65534;
 
-/// What a part says to the test that started it.
+/// Reports to the test that started the role.
 pub(crate) fn report(text: impl std::fmt::Display) {
     println!("SAYS {text}");
 }
 
-/// The directory a part works on; `None` when nobody asked for it.
+/// The run directory of a role; `None` when the function was not started as a role.
 pub(crate) fn role_directory() -> Option<RunDir> {
     let directory = std::env::var_os("RUN_DIRECTORY")?;
     Some(RunDir::at(Path::new(&directory), "mail"))
 }
 
-/// Waits for the end that is a kill.
+/// Waits until the process is killed.
 pub(crate) fn wait_to_be_killed() -> ! {
     loop {
         std::thread::park();
     }
 }
 
-/// An error with its causes, as people see it.
+/// An error with its causes, as the commands print it.
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |e| e.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))

@@ -1,4 +1,4 @@
-//! Locks, pid files and who is believed.
+//! Locks, pid files and the verification of their content.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -29,7 +29,7 @@ fn exactly_one_of_fifty_processes_becomes_master() {
         for rival in &mut rivals {
             assert_eq!(rival.next_report(), "ready");
         }
-        // Both ends of this file are their starting signal.
+        // This file is the start signal of all rivals.
         fs::write(directory.path().join("go"), "").unwrap();
         let outcomes: Vec<String> = rivals.iter_mut().map(RoleProcess::next_report).collect();
         let winners: Vec<&String> = outcomes.iter().filter(|o| o.starts_with("won")).collect();
@@ -41,7 +41,7 @@ fn exactly_one_of_fifty_processes_becomes_master() {
     }
 }
 
-/// Not a test: takes the lock when told to, and keeps it.
+/// Role of another test: takes the lock on the start signal and keeps it.
 #[test]
 #[ignore = "is a process for another test"]
 fn role_rival() {
@@ -62,7 +62,7 @@ fn role_rival() {
     }
 }
 
-/// Not a test: a master until it is killed.
+/// Role of another test: a master until it is killed.
 #[test]
 #[ignore = "is a process for other tests"]
 fn role_master() {
@@ -102,7 +102,7 @@ fn next_master_finds_killed_masters_incarnation() {
     master.child.wait().unwrap();
     let lock = run_dir.lock().unwrap();
     assert_eq!(lock.previous_incarnation(), Some("owner-7"));
-    // Until it has one of its own, it hands on what it found.
+    // Until the holder records its own incarnation, the found one stays.
     drop(lock);
     let lock = run_dir.lock().unwrap();
     assert_eq!(lock.previous_incarnation(), Some("owner-7"));
@@ -117,7 +117,7 @@ fn lock_held_by_guardian_is_waited_for() {
     let lock = run_dir.lock().unwrap();
     let held_by_guardian = lock.fd().unwrap();
     drop(lock);
-    assert!(run_dir.holder().is_none(), "the master has let go");
+    assert!(run_dir.holder().is_none(), "the master has released the lock");
     let cleaning = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
         drop(held_by_guardian);
@@ -175,7 +175,7 @@ fn reused_pid_is_not_the_master() {
     let (directory, run_dir) = fresh();
     let lock = run_dir.lock().unwrap();
     let path = directory.path().join("mail-master.lock");
-    // The lock is held, but who wrote the record is gone: this process has its number, not its time.
+    // The lock is held, but the writer of the record is dead: this process has its pid, but another start time.
     let text = fs::read_to_string(&path).unwrap();
     let start_time = run_dir.holder().unwrap().start_time;
     let earlier = text.replace(&start_time.to_string(), &(start_time - 1).to_string());
@@ -267,7 +267,7 @@ fn pid_file_is_replaced_from_any_state() {
         assert_eq!(fs::read_to_string(directory.path().join("precious")).unwrap(), "kept");
         lock.remove_pid();
         assert!(!path.exists());
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no draft is left");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no temporary file is left");
     }
 }
 
@@ -295,7 +295,7 @@ fn directory_at_pid_file_is_named() {
         text,
         format!("\"{}\" is a directory, but the path of the pid file; remove it", path.display())
     );
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no draft is left");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no temporary file is left");
 }
 
 #[test]

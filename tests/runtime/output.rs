@@ -1,4 +1,4 @@
-//! What workers print is logged and holds nothing up.
+//! The output of workers is logged and delays no job.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ fn job_output_is_logged_with_channel_worker_and_id() {
                 .collect::<Vec<_>>()
         })
     });
-    // What a job printed stands under its number, although its end follows on another descriptor.
+    // Lines of a job have its id, although its end arrives on another descriptor.
     jobs.sort_unstable();
     assert_eq!(jobs, ids);
     assert!(master.stop().success());

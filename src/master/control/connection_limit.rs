@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 /// Connections served at once on one socket.
 pub(super) const MAX_CONNECTIONS: usize = 32;
@@ -57,7 +57,7 @@ impl ConnectionLimit {
     }
 
     /// Takes a slot for one more connection; at the limit, ends the connection that is idle for longest.
-    pub(super) fn take(&self) -> ConnectionSlot {
+    pub(super) fn take(&self, now: Instant) -> ConnectionSlot {
         let mut all = self.connections();
         if all.by_number.len() >= MAX_CONNECTIONS
             && let Some(idle) = all.longest_idle()
@@ -67,8 +67,7 @@ impl ConnectionLimit {
         }
         let number = all.next;
         all.next += 1;
-        let idle_since = Some(Instant::now());
-        all.by_number.insert(number, Connection { idle_since, is_slow: false, task: None });
+        all.by_number.insert(number, Connection { idle_since: Some(now), is_slow: false, task: None });
         drop(all);
         ConnectionSlot { number, limit: self.clone() }
     }
@@ -115,8 +114,8 @@ impl ConnectionSlot {
     }
 
     /// The answer has been sent.
-    pub(super) fn mark_idle(&self) {
-        self.set(Some(Instant::now()));
+    pub(super) fn mark_idle(&self, now: Instant) {
+        self.set(Some(now));
         self.limit.0.changed.notify_one();
     }
 
@@ -144,7 +143,7 @@ mod tests {
         let mut tasks = Vec::new();
         let slots: Vec<_> = (0..MAX_CONNECTIONS)
             .map(|_| {
-                let slot = limit.take();
+                let slot = limit.take(Instant::now());
                 let task = tokio::spawn(std::future::pending::<()>());
                 limit.attach(slot.number(), task.abort_handle());
                 tasks.push(task);
@@ -153,13 +152,13 @@ mod tests {
             .collect();
         slots[0].mark_busy();
         assert!(limit.has_room());
-        let next = limit.take();
+        let next = limit.take(Instant::now());
         assert!(tasks.remove(1).await.unwrap_err().is_cancelled());
         assert!(tasks.iter().all(|task| !task.is_finished()));
 
         slots.iter().chain([&next]).for_each(ConnectionSlot::mark_busy);
         assert!(!limit.has_room(), "every connection is being answered");
-        next.mark_idle();
+        next.mark_idle(Instant::now());
         limit.changed().await;
         assert!(limit.has_room());
         next.mark_busy();

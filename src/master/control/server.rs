@@ -12,6 +12,7 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::connection_limit::{ConnectionLimit, ConnectionSlot, MAX_SLOW_REQUESTS};
@@ -80,7 +81,7 @@ pub(in crate::engine::master) async fn serve(
         tokio::select! {
             accepted = server.listener.accept(), if limit.has_room() => match accepted {
                 Ok((stream, _)) if is_trusted(&stream) => {
-                    let (handlers, closing, slot) = (Arc::clone(&handlers), closing_too.clone(), limit.take());
+                    let (handlers, closing, slot) = (Arc::clone(&handlers), closing_too.clone(), limit.take(Instant::now()));
                     let number = slot.number();
                     let task = connections.spawn(async move {
                         if let Err(error) = serve_connection(stream, handlers.as_ref(), closing, slot).await {
@@ -126,7 +127,7 @@ async fn serve_connection(
     let (read, mut write) = stream.into_split();
     let (mut read, mut line) = (BufReader::new(read), Vec::new());
     loop {
-        slot.mark_idle();
+        slot.mark_idle(Instant::now());
         tokio::select! {
             line_read = tokio::time::timeout(IDLE_TIMEOUT, read_line(&mut read, &mut line)) => line_read??,
             () = closed(&mut closing) => return Ok(()),
