@@ -42,6 +42,12 @@ impl ServiceManager {
         Self { socket: None, watchdog: Some(watchdog) }
     }
 
+    /// A service manager that listens at `path`.
+    #[cfg(test)]
+    pub(super) fn at(path: &std::path::Path, watchdog: Option<Duration>) -> Self {
+        Self { socket: Some(open(path.as_os_str()).expect("a usable path")), watchdog }
+    }
+
     /// Whether a service manager listens.
     pub(super) fn is_connected(&self) -> bool {
         self.socket.is_some()

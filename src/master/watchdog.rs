@@ -174,6 +174,8 @@ fn jobs(n: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixDatagram;
+
     use super::*;
 
     fn heartbeat(call: Option<u64>) -> Heartbeat {
@@ -187,7 +189,64 @@ mod tests {
         assert!(is_hung(&[heartbeat(None), heartbeat(Some(181))]));
     }
 
+    /// A service manager's socket and the watchdog that reports to it.
+    fn reporting(timeout: Option<Duration>) -> (UnixDatagram, Watchdog, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let watchdog = Watchdog::start(ServiceManager::at(&path, timeout), "default");
+        assert_eq!(messages(&socket), ["READY=1\nSTATUS=serving default"]);
+        (socket, watchdog, dir)
+    }
+
+    /// The notifications sent so far.
+    fn messages(socket: &UnixDatagram) -> Vec<String> {
+        let mut buffer = [0; 1024];
+        let next = || socket.recv(&mut buffer).ok().map(|n| String::from_utf8_lossy(&buffer[..n]).into_owned());
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn hung_store_call_suppresses_keep_alive() {
+        let (socket, mut watchdog, _dir) = reporting(Some(Duration::from_secs(6)));
+        watchdog.record(&[heartbeat(Some(181))], Instant::now());
+        assert!(messages(&socket).is_empty());
+        watchdog.record(&[heartbeat(Some(60))], Instant::now());
+        assert_eq!(messages(&socket), ["WATCHDOG=1", "STATUS=0 jobs running, channels: 1"]);
+    }
+
+    #[test]
+    fn stop_extends_the_stop_timeout_up_to_its_longest_duration() {
+        let (socket, mut watchdog, _dir) = reporting(None);
+        let (begun, longest) = (Instant::now(), Duration::from_secs(30));
+        watchdog.stopping(longest, begun);
+        assert_eq!(messages(&socket), ["STOPPING=1\nSTATUS=stopping"]);
+        let mut extensions = |after| {
+            watchdog.record(&[heartbeat(None)], begun + after);
+            messages(&socket).iter().filter(|text| text.starts_with("EXTEND_TIMEOUT_USEC=")).count()
+        };
+        assert_eq!(extensions(Duration::from_secs(1)), 1);
+        assert_eq!(extensions(longest + STOP_OVERHEAD), 0);
+    }
+
     #[tokio::test]
+    async fn poll_interval_follows_watchdog_timeout_and_stop() {
+        let next_poll = |timeout, stops: bool| {
+            let (_socket, mut watchdog, _dir) = reporting(timeout);
+            let now = Instant::now();
+            if stops {
+                watchdog.stopping(Duration::ZERO, now);
+            }
+            watchdog.poll(Vec::new(), now);
+            watchdog.next_poll - now
+        };
+        assert_eq!(next_poll(None, false), STATUS_INTERVAL);
+        assert_eq!(next_poll(Some(Duration::from_secs(6)), false), Duration::from_secs(2));
+        assert_eq!(next_poll(Some(Duration::from_secs(6)), true), STOP_STATUS_INTERVAL);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn unresponsive_actor_stops_watchdog_pings() {
         let mut watchdog =
             Watchdog::start(ServiceManager::disconnected(Duration::from_millis(30)), "default");

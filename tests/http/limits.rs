@@ -141,6 +141,9 @@ fn connections_above_limit_wait() {
     let idle: Vec<_> = (0..2).map(|_| connect(served.address).unwrap()).collect();
     let begun = Instant::now();
     assert_eq!(served.push("idle", JOB).status, 201);
-    assert!(begun.elapsed() >= Duration::from_millis(500), "the push waited for the end of an idle connection");
+    assert!(
+        begun.elapsed() >= Duration::from_millis(500),
+        "the push waited for the end of an idle connection"
+    );
     drop(idle);
 }

@@ -67,7 +67,9 @@ fn link_to_directory_is_followed_dangling_refused() {
 #[test]
 fn overlong_socket_path_names_the_limit() {
     let long = Path::new("/tmp").join("x".repeat(100));
-    let Err(RunDirError::TooLong { longest, .. }) = RunDir::open(&long, "mail") else { panic!("a path above the limit was accepted") };
+    let Err(RunDirError::TooLong { longest, .. }) = RunDir::open(&long, "mail") else {
+        panic!("a path above the limit was accepted")
+    };
     assert!(!long.exists());
     let below_limit = RunDir::at(Path::new(&format!("/{}", "x".repeat(longest - 1))), "mail").socket_path();
     assert_eq!(below_limit.as_os_str().len(), 107);

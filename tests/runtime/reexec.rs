@@ -87,7 +87,11 @@ fn stop_during_reexec_drain_finishes_runs() {
     let log = fs::read_to_string(log).unwrap();
     assert_eq!(log.matches("\"message\":\"listening\"").count(), 1, "{log}");
     let counts = fixture.counts("default");
-    assert_eq!((counts.done, counts.reserved), (1, 0), "the first stop signal of the new program kills no job");
+    assert_eq!(
+        (counts.done, counts.reserved),
+        (1, 0),
+        "the first stop signal of the new program kills no job"
+    );
     assert!(!fixture.file("run/default-master.pid").exists());
 }
 

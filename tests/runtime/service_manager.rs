@@ -99,7 +99,10 @@ fn stop_command_is_notified_and_hidden_from_workers() {
     while let Ok(length) = socket.recv(&mut buffer) {
         all.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
     }
-    assert!(!all.iter().any(|words| words == "WATCHDOG=1"), "keep-alive for the watchdog of another process: {all:?}");
+    assert!(
+        !all.iter().any(|words| words == "WATCHDOG=1"),
+        "keep-alive for the watchdog of another process: {all:?}"
+    );
     let env = std::fs::read_to_string(fixture.file("env.txt")).unwrap();
     assert!(!env.contains("NOTIFY_SOCKET") && !env.contains("WATCHDOG"), "{env}");
 }
@@ -137,8 +140,10 @@ fn each_reload_request_gets_reloading_then_ready() {
     let second = ask();
     std::fs::remove_file(fixture.file("held")).unwrap();
     let all = notifications_until(&socket, "READY=1");
-    let last =
-        all.iter().rfind(|words| words.contains("RELOADING=1")).expect("RELOADING=1 after the second request");
+    let last = all
+        .iter()
+        .rfind(|words| words.contains("RELOADING=1"))
+        .expect("RELOADING=1 after the second request");
     assert!(at(last) >= second, "{all:?}");
     assert_eq!(all.last().unwrap(), "READY=1\nSTATUS=reloaded");
     // A failed reload also ends.

@@ -46,8 +46,7 @@ fn job_unknown_to_old_generation_waits() {
     until("the new worker", || fixture.file("waits").exists().then_some(()));
     fixture.push("new", "{}", &[]);
     fixture.push("old", "{}", &[]);
-    fixture
-        .until("default", "the refusal of the old worker", |c| c.done == 1 && c.reserved == 0);
+    fixture.until("default", "the refusal of the old worker", |c| c.done == 1 && c.reserved == 0);
     assert_eq!(lines(&fixture, "refusals"), ["new"]);
     std::fs::remove_file(fixture.file("held")).unwrap();
     assert_eq!(asked.end()["ok"]["reloaded"]["generation"], 2);
