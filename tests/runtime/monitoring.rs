@@ -53,7 +53,7 @@ fn metrics_count_runs_and_depths() {
         assert!(metrics.contains(line), "{line} is missing in:\n{metrics}");
     }
     assert!(master.stop().success());
-    // Without a master the depths are still there to scrape.
+    // Without a master the depths are still available.
     let metrics = fixture.ok(&["queue:status", "--metrics"]);
     assert!(metrics.contains(r#"aint_queue_jobs{channel="default",state="failed"} 1"#), "{metrics}");
 }
@@ -83,13 +83,13 @@ fn queue_run_runs_one_job() {
     let output = fixture.run(&["queue:run", "--id", &second.to_string()]);
     assert!(output.status.success());
     assert_eq!(text(&output.stdout), format!("Job {second} is done.\n"));
-    assert!(text(&output.stderr).contains("hello"), "what the job prints is shown");
+    assert!(text(&output.stderr).contains("hello"), "the output of the job is shown");
     let output = fixture.run(&["queue:run"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("no luck"));
     let counts = fixture.counts("default");
     assert_eq!((counts.done, counts.failed, counts.waiting, counts.reserved), (1, 1, 0, 0));
-    // A failed job can be run by its number too.
+    // A failed job can also be run by its id.
     assert_eq!(fixture.run(&["queue:run", "--id", &first.to_string()]).status.code(), Some(1));
     assert_eq!(fixture.run(&["queue:run", "--id", "12345"]).status.code(), Some(1));
 }

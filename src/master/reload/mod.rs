@@ -1,10 +1,12 @@
-//! One reload of one channel: the configuration is read and checked, then the channel's workers hand over.
+//! Reloads: a channel gets a new configuration and new workers while it serves.
 //!
-//! Nothing has changed before the first worker of the new generation is ready, so whatever fails up to there leaves the
-//! channel as it was.
+//! `messages` has the requests of the control socket and their results, `queue` runs one reload per channel at a time, `task`
+//! does one reload, `apply` is the service loop's side.
 
 mod apply;
+mod messages;
 mod queue;
+mod task;
 
 use std::path::PathBuf;
 use std::sync::Arc;

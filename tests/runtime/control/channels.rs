@@ -12,7 +12,7 @@ fn each_channel_is_operated_independently() {
     let master = fixture.listen(&["--all"]);
     let pid = master.pid();
     let mut done = NAMES.map(|_| 0);
-    // A job into each; those that serve do it, the others keep it.
+    // One job per channel: serving channels run it, the others keep it.
     let mut round = |resting: &[&str]| {
         for (n, name) in NAMES.iter().enumerate() {
             fixture.ok(&["queue:push", "noop", "-t", name]);
@@ -56,7 +56,7 @@ fn each_channel_is_operated_independently() {
     assert_eq!(NAMES.map(|name| told(name).1), [0, 1, 1, 3, 1]);
     assert_eq!(fixture.json(&["queue:status", "-t", "other"])["pid"], pid);
 
-    // Each word is taken back by itself, too.
+    // Each state ends by itself too.
     fixture.ok(&["queue:resume", "-t", "quiet"]);
     fixture.until("quiet", "its jobs", |c| c.waiting + c.reserved == 0);
     assert_eq!(told("paused").0, [true, false, true]);

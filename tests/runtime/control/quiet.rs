@@ -64,7 +64,7 @@ fn signals_quiet_and_resume_every_channel() {
             fixture.until(channel, "its job to be done", |c| c.waiting + c.reserved == 0);
         }
     }
-    // One that is not quiet has nothing to go on with.
+    // Without quiet, resume has no effect.
     master.signal(Signal::SIGCONT);
     master.signal(Signal::SIGTSTP);
     until("both to be quiet", || both(true)(&fixture).then_some(()));
@@ -76,7 +76,7 @@ fn signals_quiet_and_resume_every_channel() {
 fn signal_before_serving_is_not_lost() {
     let fixture = Fixture::sqlite(POOL);
     let mut command = fixture.listen_command(&[]);
-    // Held back by the system until the master takes its signals over, as any that comes so early.
+    // The signal stays pending until the master installs its handlers.
     let own = std::process::id();
     use std::os::unix::process::CommandExt;
     #[expect(unsafe_code, reason = "the only way to be early enough")]
@@ -104,7 +104,7 @@ fn quiet_survives_reexec() {
     fixture.ok(&["queue:quiet", "-t", "default", "-t", "c3"]);
     fixture.push("noop", "{}", &[]);
     fixture.push("noop", "{}", &["-t", "c4"]);
-    until("it to begin anew", || {
+    until("the restart in place", || {
         (master.log().matches("\"message\":\"listening\"").count() == 2).then_some(())
     });
     let quiet: Vec<_> =

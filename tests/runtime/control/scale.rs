@@ -36,7 +36,7 @@ fn scale_sets_minimum_between_zero_and_maximum() {
     until_serving(&fixture, "default", 4);
     fixture.ok(&["queue:scale", "0"]);
     until_serving(&fixture, "default", 0);
-    // What is asked for by hand is the least there is: work still brings what it needs.
+    // The manual minimum is a lower bound: the pool still grows with work.
     fixture.push("noop", "{}", &[]);
     fixture.until("default", "it to be done", |c| c.done == 1);
 
@@ -69,7 +69,7 @@ fn scale_reports_channels_that_cannot_scale() {
         );
         assert!(said.contains(why), "{said}");
     }
-    // One that cannot be scaled does not keep it from the others.
+    // A channel that cannot be scaled does not affect the others.
     let output = fixture.run(&["queue:scale", "+1", "-t", "process", "-t", "default"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).contains("Channel \"default\" now has at least 2 workers"));
@@ -84,7 +84,7 @@ fn scale_reports_channels_that_cannot_scale() {
 
 #[test]
 fn scale_survives_reexec() {
-    // Smaller than any master with this many channels.
+    // A memory limit below the need of a master with this many channels.
     let mut config = format!("memory_limit = 16\n{CHANNELS}");
     for i in 0..25 {
         config.push_str(&format!("[channels.c{i}.worker]\ntype = \"process\"\ncommand = [\"true\"]\n"));
@@ -93,7 +93,7 @@ fn scale_survives_reexec() {
     let master = fixture.listen(&["--all"]);
     fixture.ok(&["queue:scale", "=3", "-t", "default"]);
     fixture.ok(&["queue:scale", "=1", "-t", "fixed"]);
-    until("it to begin anew", || {
+    until("the restart in place", || {
         (master.log().matches("\"message\":\"listening\"").count() == 2).then_some(())
     });
     until_serving(&fixture, "default", 3);

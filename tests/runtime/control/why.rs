@@ -1,4 +1,4 @@
-//! `queue:why`: every answer it gives, from a real master.
+//! `queue:why`: every reason, with a real master.
 
 use std::thread;
 
@@ -24,7 +24,7 @@ fn why(fixture: &Fixture, id: u64) -> Value {
     fixture.json(&["queue:why", &id.to_string()])
 }
 
-/// The reason, and the sentence without the name of the job.
+/// The reason and its sentence without the name of the job.
 fn reason_and_text(fixture: &Fixture, id: u64) -> (String, String) {
     let why = why(fixture, id);
     assert_eq!(why["id"], id);
@@ -172,7 +172,7 @@ fn why_reports_hung_and_missing_master() {
     let master = fixture.listen(&[]);
     let id = fixture.push("sleep", LONG_JOB, &[]);
     running(&fixture, "default", 1);
-    // Its lease is longer than this takes.
+    // The lease is longer than this test.
     master.signal(Signal::SIGSTOP);
     assert_reason(
         &fixture,
@@ -184,7 +184,7 @@ fn why_reports_hung_and_missing_master() {
     assert_reason(&fixture, id, "running", "has been running for ");
     let (waits, guardian) = (fixture.push("noop", "{}", &[]), master.guardian());
     master.kill();
-    until("the guardian to be gone", || {
+    until("the end of the guardian", || {
         (!std::path::Path::new(&format!("/proc/{guardian}")).exists()).then_some(())
     });
     assert_reason(&fixture, id, "elsewhere", "no master of the channel runs on this machine");

@@ -1,4 +1,4 @@
-//! A program that is another one on disk.
+//! A replaced program file.
 
 use std::path::Path;
 
@@ -48,7 +48,7 @@ fn new_workers_run_replaced_program_master_reported_old() {
     assert_eq!(inode(format!("/proc/{}/exe", master.pid())), old_file);
     assert_eq!(reload(&fixture)["program_replaced"], true);
 
-    // One that is no program at all: the workers there are go on.
+    // With an invalid program the current workers continue.
     fixture.write("broken", "#!/bin/sh\necho 'not a good build' >&2\nexit 3\n");
     std::fs::rename(fixture.file("broken"), &binary).unwrap();
     let now = served_by(&fixture, "default", 2);
