@@ -21,7 +21,7 @@ use crate::guardian::handle::{ChildEvent, ChildId};
 /// Most workers that run suspects, each alone.
 const MAX_ISOLATED_WORKERS: usize = 4;
 
-/// One channel's workers.
+/// The workers of a channel.
 #[derive(Debug)]
 pub struct Pool {
     pub(super) generations: Generations,

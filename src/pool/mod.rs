@@ -1,6 +1,6 @@
-//! The pool: one channel's workers, from boot to exit.
+//! The workers of a channel, from boot to exit.
 //!
-//! It owns the workers of a channel, their runs, and the generations of their program. Its duties:
+//! The pool owns the workers of a channel, their runs, and the generations of their program. Its duties:
 //!
 //! - keep as many workers as the plan and the demand ask for (`sizing`, `reconcile`, `boot`),
 //! - hand runs to free slots and enforce their time limits (`dispatch`, `runs`, `deadlines`),

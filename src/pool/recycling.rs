@@ -11,11 +11,11 @@ use super::plan::Recycling;
 /// Why a worker is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecycleReason {
-    /// It has taken this many jobs.
+    /// The worker has taken this many jobs.
     Jobs(u64),
-    /// It has reached this age.
+    /// The worker has reached this age.
     Life(Duration),
-    /// It uses this many bytes.
+    /// The worker uses this many bytes.
     Memory(u64),
     /// Its program has changed on disk.
     Changed,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::actor::Pool;
 use super::exit_outcome::{self, WorkerDeath};
@@ -101,10 +101,10 @@ impl Pool {
     }
 
     /// The guardian could not start a worker.
-    pub(super) fn on_spawn_failed(&mut self, child: ChildId, generation: u64, error: &str, now: Instant) {
-        tracing::error!(channel = %self.generations.spec().channel, %error, "worker not started");
+    pub(super) fn on_spawn_failed(&mut self, child: ChildId, generation: u64, why: &str, now: Instant) {
+        error!(channel = %self.generations.spec().channel, error = why, "worker not started");
         self.remove_worker(child, None, "", now);
-        self.on_boot_failed(generation, error, now);
+        self.on_boot_failed(generation, why, now);
     }
 
     /// Notes that a worker which is being killed is a failed boot, so that its program is not started again at once.

@@ -14,7 +14,7 @@ use crate::guardian::handle::ChildId;
 use crate::job::{Failure, JobId, Outcome, Payload};
 use crate::wire::RunId;
 
-/// One delivery of a job.
+/// A delivery of a job to a worker.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// The delivery's number, unique within this pool.
@@ -37,7 +37,7 @@ pub struct Run {
     pub payload: Payload,
 }
 
-/// The end of one delivery.
+/// The end of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedRun {
     /// The delivery.
@@ -65,11 +65,11 @@ pub enum CancelReason {
 enum RunState {
     /// Its worker boots; the run has not begun.
     Assigned,
-    /// It runs, until the deadline if it has a limit.
+    /// The job runs, until the deadline if it has a limit.
     Running { deadline: Option<Instant> },
-    /// It was asked to end, and has until the deadline.
+    /// The run was asked to end, and has until the deadline.
     Ending { by: CancelReason, deadline: Instant },
-    /// It was asked to end and did not.
+    /// The run was asked to end and did not.
     Stuck { by: CancelReason },
 }
 

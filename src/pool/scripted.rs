@@ -93,7 +93,7 @@ impl ScriptedWorker {
         self.io_event(IoEvent::Closed { child: self.child, tail: tail.to_owned() })
     }
 
-    /// It sends its hello, with a handler for the job "demo".
+    /// The worker sends its hello, with a handler for the job "demo".
     pub(crate) fn hello(&self, slots: usize) -> &Self {
         let jobs = vec![JobSpec { name: "demo".to_owned(), options: JobOptions::default() }];
         self.frame(FromWorker::Hello { protocol: wire::PROTOCOL_VERSION, slots, jobs })
@@ -107,7 +107,7 @@ impl ScriptedWorker {
         self.io_event(IoEvent::Frames(self.child, vec![frame]))
     }
 
-    /// It closes its socket.
+    /// The worker closes its socket.
     pub(crate) fn hung_up(&self) -> &Self {
         self.io_event(IoEvent::Hangup(self.child))
     }

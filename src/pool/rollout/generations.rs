@@ -12,11 +12,11 @@ use crate::pool::spec::PoolSpec;
 /// The stage of a reload.
 #[derive(Debug)]
 enum RolloutStage {
-    /// Its first worker waits for room.
+    /// The first worker of the next generation waits for room.
     WaitingForRoom,
-    /// Its first worker boots.
+    /// The first worker of the next generation boots.
     Canary(ChildId),
-    /// It is in force; the workers of the generation before are being replaced.
+    /// The next generation is in force; the workers of the one before are being replaced.
     Replacing {
         /// The workers that served when it came into force.
         old: Vec<WorkerRef>,

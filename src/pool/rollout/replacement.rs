@@ -52,7 +52,7 @@ impl Pool {
                 }
                 WorkerState::Serving => worker.replace(why),
                 WorkerState::Draining { .. } if is_in_force => {
-                    // It serves again, or drains for another reason, which sets no deadline.
+                    // The worker serves again, or drains for another reason, which sets no deadline.
                     worker.state = if worker.is_replaced_by_reload() {
                         worker.replacement = None;
                         WorkerState::Serving
@@ -60,7 +60,7 @@ impl Pool {
                         WorkerState::Draining { deadline: None }
                     };
                 }
-                // It has no longer for its last jobs than the workers that drain after it.
+                // The worker has no longer for its last jobs than the workers that drain after it.
                 WorkerState::Draining { .. } => {
                     self.workers.set_drain_deadline(child, Some(now + stop_wait));
                 }

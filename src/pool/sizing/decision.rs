@@ -154,7 +154,7 @@ impl SizingDecision {
         match (self.why, job_us) {
             (SizingReason::Min, _) => "min".to_owned(),
             (SizingReason::ManualMinimum, _) => "by hand".to_owned(),
-            // It replaces a worker that ended, because the peak may soon come back.
+            // The worker replaces one that ended, because the peak may soon come back.
             (SizingReason::CoolDown, _) => "cool-down".to_owned(),
             (why, _) if why == SizingReason::Running || waiting == 0 => {
                 format!("{} running", grouped(running as u64))

@@ -1,7 +1,7 @@
 //! The task that serves one worker's descriptors: socket both ways, stdout, stderr.
 //!
-//! It only moves bytes and cuts them into frames and lines. It ends after [`IoCommand::Drain`], when it has read everything
-//! the worker left behind. End of file alone does not end it, because a grandchild may hold the other end of a pipe.
+//! The task only moves bytes and cuts them into frames and lines. After [`IoCommand::Drain`] it reads everything that
+//! the worker left behind, and ends. End of file alone does not end it, because a grandchild may hold the other end of a pipe.
 
 use std::future::pending;
 use std::io;

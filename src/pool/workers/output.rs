@@ -29,7 +29,7 @@ pub(super) struct LogTag {
     pub(super) job: AtomicU64,
 }
 
-/// One output stream of one worker.
+/// An output stream of a worker.
 pub(super) struct Output {
     pipe: Option<pipe::Receiver>,
     lines: LineBuffer,

@@ -117,10 +117,10 @@ pub(crate) enum Role {
 pub(crate) enum KillReason {
     /// Stop, reload or recycling: not the job's fault.
     Stopping,
-    /// One of its runs does not end when cancelled.
+    /// A run of the worker does not end when cancelled.
     Stuck,
-    /// It broke the protocol.
+    /// The worker broke the protocol.
     Broken,
-    /// It used more bytes than `memory_hard_limit` allows.
+    /// The worker used more bytes than `memory_hard_limit` allows.
     Memory { used: u64, limit: u64 },
 }
