@@ -87,7 +87,7 @@ fn failing_program_keeps_old_workers() {
             "./wrong.sh",
             "it speaks protocol 99, this master speaks 1: restart the master, or update the worker",
         ),
-        ("./mute.sh", "it did not say hello within 400ms: waiting for the database"),
+        ("./mute.sh", "it sent no hello within 400ms: waiting for the database"),
         ("./chatter.sh", "it broke the worker protocol: "),
         ("./closes.sh", "it closed its socket and lives on"),
         ("./alien.sh", "the interpreter named in its first line does not exist"),
