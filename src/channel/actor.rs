@@ -152,7 +152,7 @@ impl Channel {
                 let replies = self.job_requests.on_requests(requests, self.store_calls.owner(), now);
                 self.respond(replies);
                 self.on_ended(ended, now);
-                if self.pool.is_degraded() && self.held_jobs.ready() + self.held_jobs.ready_alone() > 0 {
+                if self.pool.is_degraded(now) && self.held_jobs.ready() + self.held_jobs.ready_alone() > 0 {
                     // Jobs that no worker can start soon are left to other masters.
                     self.return_ready();
                 }
@@ -219,7 +219,7 @@ impl Channel {
             is_stopping,
             may_leave: is_stopping && self.pool.is_empty() && self.held_jobs.len() == 0,
             take: self.scope.job_to_take().filter(|_| may_take),
-            want: self.want(),
+            want: self.want(now),
             has_news: self.held_jobs.has_settlements() || self.job_requests.has_releases(),
             count_at: self.count_at(now),
             renewal_is_due: self.store_calls.renewal_is_due(now),
@@ -228,19 +228,19 @@ impl Channel {
     }
 
     /// Number of jobs to lease: the free slots, and the prefetch, that no job is leased for yet.
-    fn want(&self) -> usize {
-        let capacity = self.pool.capacity();
-        if self.shutdown.is_some() || self.is_quiet || (self.pool.is_degraded() && capacity == 0) {
+    fn want(&self, now: Instant) -> usize {
+        let capacity = self.pool.capacity(now);
+        if self.shutdown.is_some() || self.is_quiet || (self.pool.is_degraded(now) && capacity == 0) {
             return 0;
         }
         let has_room = self.held_jobs.ready_bytes() < MAX_BATCH_BYTES;
         let wanted = if !self.scope.is_all() {
             capacity
-        } else if self.held_jobs.ready_alone() >= self.pool.slots().max(1) {
+        } else if self.held_jobs.ready_alone() >= self.pool.slots(now).max(1) {
             // Suspects run a few at a time: with as many of them as the plan has slots, the channel has enough work.
             0
         } else {
-            let ahead = if has_room { self.prefetch.ahead(self.pool.slots()) } else { 0 };
+            let ahead = if has_room { self.prefetch.ahead(self.pool.slots(now)) } else { 0 };
             (capacity + ahead).saturating_sub(self.held_jobs.ready() + self.held_jobs.awaiting_key())
         };
         self.scope.limit(wanted)
@@ -249,15 +249,15 @@ impl Channel {
     /// When to count the waiting jobs although none can be leased: an elastic pool is sized by them.
     fn count_at(&self, now: Instant) -> Option<Instant> {
         let is_open = self.turns.expects_work() && !self.is_quiet && self.shutdown.is_none();
-        let is_due = is_open && self.pool.is_elastic() && self.want() == 0;
+        let is_due = is_open && self.pool.is_elastic() && self.want(now) == 0;
         is_due.then(|| self.turns.count_at(self.pool.flex_interval(), now))
     }
 
     /// Tells the pool how much work is ahead. The jobs in the store are for other masters while this one is quiet.
-    pub(super) fn update_demand(&mut self) {
+    pub(super) fn update_demand(&mut self, now: Instant) {
         let in_store = if self.is_quiet { 0 } else { self.turns.waiting() };
         let ready = self.held_jobs.ready() + self.held_jobs.ready_alone();
-        self.pool.set_demand(Demand { waiting: in_store + ready as u64, job: self.prefetch.run_time() });
+        self.pool.set_demand(Demand { waiting: in_store + ready as u64, job: self.prefetch.run_time() }, now);
     }
 
     /// The store's clock; the epoch before the first turn has told it.
@@ -269,20 +269,20 @@ impl Channel {
         // Receivers of replies may have stopped waiting.
         match command {
             Command::Stop { force } => self.stop(force, now),
-            Command::Scale(order, reply) => drop(reply.send(self.pool.scale(order))),
+            Command::Scale(order, reply) => drop(reply.send(self.pool.scale(order, now))),
             Command::Cancel(id, reply) => self.cancel(id, reply, now),
-            Command::Quiet(reply) => drop(reply.send(self.quiet())),
+            Command::Quiet(reply) => drop(reply.send(self.quiet(now))),
             Command::Resume(reply) => drop(reply.send(self.resume())),
-            Command::Reload(spec, reply) => self.start_reload(*spec, reply),
+            Command::Reload(spec, reply) => self.start_reload(*spec, reply, now),
             Command::Status(reply) => drop(reply.send(self.status(now))),
             Command::Details(id, reply) => drop(reply.send(self.details(id, now))),
             Command::Heartbeat(reply) => drop(reply.send(self.heartbeat(now))),
         }
     }
 
-    fn start_reload(&mut self, ReloadSpec { pool, settings }: ReloadSpec, reply: ReloadReply) {
+    fn start_reload(&mut self, ReloadSpec { pool, settings }: ReloadSpec, reply: ReloadReply, now: Instant) {
         if self.reload.start(settings, reply) {
-            self.pool.reload(pool);
+            self.pool.reload(pool, now);
             self.end_reload();
         }
     }
@@ -295,13 +295,13 @@ impl Channel {
         }
     }
 
-    fn quiet(&mut self) -> QuietReply {
+    fn quiet(&mut self, now: Instant) -> QuietReply {
         let was_quiet = std::mem::replace(&mut self.is_quiet, true);
         let (running, handed_back) = (self.held_jobs.running(), self.held_jobs.waiting_for_slot());
         if !was_quiet {
             info!(channel = %self.name, running, handed_back, "quiet: taking no more jobs");
             self.return_ready();
-            self.update_demand();
+            self.update_demand(now);
         }
         QuietReply { was_quiet, running, handed_back }
     }
@@ -331,7 +331,7 @@ impl Channel {
             self.held_jobs.settle(Settlement { id, unique, to });
         } else if let Some(run) = self.held_jobs.run(id) {
             info!(channel = %self.name, job = id.0, "job cancelled: asking its run to end");
-            self.pool.cancel(run);
+            self.pool.cancel(run, now);
         }
     }
 
@@ -340,7 +340,7 @@ impl Channel {
             info!(channel = %self.name, running = self.held_jobs.running(), "stopping");
             self.shutdown = Some(Shutdown::new(self.settings.stop_wait, now));
             self.return_ready();
-            self.pool.close();
+            self.pool.close(now);
             self.end_reload();
         }
         if force {
@@ -355,7 +355,7 @@ impl Channel {
         {
             let running = self.held_jobs.running();
             warn!(channel = %self.name, running, "stop wait over: interrupting running jobs");
-            self.pool.interrupt();
+            self.pool.interrupt(now);
         }
     }
 
@@ -394,8 +394,8 @@ impl Channel {
             workers: self.pool.worker_counts(),
             pids: self.pool.pids(),
             store_error: self.store_calls.error().map(str::to_owned),
-            worker_error: self.pool.start_error().map(str::to_owned),
-            pool: Box::new(self.pool.status()),
+            worker_error: self.pool.start_error(now).map(str::to_owned),
+            pool: Box::new(self.pool.status(now)),
             quiet: self.is_quiet,
             stopping: self.shutdown.is_some(),
             stop_seconds_left: self.shutdown.as_ref().map(|shutdown| shutdown.time_left(now).as_secs()),
@@ -405,19 +405,19 @@ impl Channel {
     fn details(&self, id: Option<JobId>, now: Instant) -> ChannelDetails {
         ChannelDetails {
             report: self.status(now),
-            slots: self.pool.usable_slots(),
-            free: self.pool.capacity(),
+            slots: self.pool.usable_slots(now),
+            free: self.pool.capacity(now),
             replacing: self.pool.is_replacing(),
             handlers: self.pool.handlers(),
-            job: id.and_then(|id| self.job_status(id)),
+            job: id.and_then(|id| self.job_status(id, now)),
         }
     }
 
-    fn job_status(&self, id: JobId) -> Option<HeldJobStatus> {
+    fn job_status(&self, id: JobId, now: Instant) -> Option<HeldJobStatus> {
         Some(match self.held_jobs.progress(id)? {
             JobProgress::Ready { meta, .. } => HeldJobStatus::Ready { alone: meta.suspect },
             JobProgress::Running { run, .. } => {
-                self.pool.run_status(*run).map_or(HeldJobStatus::Settling, HeldJobStatus::Running)
+                self.pool.run_status(*run, now).map_or(HeldJobStatus::Settling, HeldJobStatus::Running)
             }
             JobProgress::Settling => HeldJobStatus::Settling,
         })

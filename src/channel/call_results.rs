@@ -33,7 +33,7 @@ impl Channel {
                 self.store_calls.renewed(began);
                 self.prefetch.turned(now.saturating_duration_since(began));
                 self.on_turn(&request, reply, now);
-                self.update_demand();
+                self.update_demand(now);
                 self.end_scope(now);
             }
             CallResult::Turned(request, Err(error)) => {
@@ -43,20 +43,20 @@ impl Channel {
             }
             CallResult::Held(Ok(ids)) => {
                 self.call_succeeded(now);
-                self.on_held(&ids.into_iter().collect());
+                self.on_held(&ids.into_iter().collect(), now);
             }
             CallResult::Fetched(Ok(leased)) => {
                 self.call_succeeded(now);
                 self.turns.fetched();
                 self.on_leased(leased, now);
-                self.update_demand();
+                self.update_demand(now);
             }
             CallResult::Taken(Ok(leased)) => {
                 self.call_succeeded(now);
                 self.store_calls.renewed(began);
                 self.scope.asked();
                 self.on_leased(leased.into_iter().collect(), now);
-                self.update_demand();
+                self.update_demand(now);
                 self.end_scope(now);
             }
             CallResult::ExpiredReaped(Ok(jobs)) => {
@@ -138,14 +138,14 @@ impl Channel {
     }
 
     /// Brings the held jobs in line with those that the store lists.
-    fn on_held(&mut self, ids: &HashSet<JobId>) {
+    fn on_held(&mut self, ids: &HashSet<JobId>, now: Instant) {
         let Reconciliation { confirmed, revoked, unfetched } = self.held_jobs.reconcile(ids);
         self.cancellations.settled(&confirmed, &[]);
         if !revoked.is_empty() {
             warn!(channel = %self.name, runs = revoked.len(), "jobs cleared or lost: cancelling their runs");
         }
         for run in revoked {
-            self.pool.cancel(run);
+            self.pool.cancel(run, now);
         }
         self.cancellations.retain(|id| ids.contains(&id));
         self.turns.reconciled(unfetched);

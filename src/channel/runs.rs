@@ -19,10 +19,10 @@ impl Channel {
             return;
         }
         // The capacity changes with each job: large payloads may fill the socket of a worker before its slots.
-        while self.held_jobs.ready() > 0 && self.pool.capacity() > 0 {
+        while self.held_jobs.ready() > 0 && self.pool.capacity(now) > 0 {
             self.dispatch_next(false, now);
         }
-        while self.held_jobs.ready_alone() > 0 && self.pool.can_dispatch_alone() {
+        while self.held_jobs.ready_alone() > 0 && self.pool.can_dispatch_alone(now) {
             self.dispatch_next(true, now);
         }
     }
@@ -51,9 +51,9 @@ impl Channel {
             payload,
         };
         if alone {
-            self.pool.dispatch_alone(run);
+            self.pool.dispatch_alone(run, now);
         } else {
-            self.pool.dispatch(run);
+            self.pool.dispatch(run, now);
         }
     }
 
