@@ -72,7 +72,7 @@
 //! ```
 //!
 //! Without a configuration file there is one channel, `default`, stored in `aint-queue.db` in the current directory.
-//! `examples/mail.rs` is one program that pushes and runs; `examples/orders` is a small application with three channels.
+//! `examples/mail.rs` is one program that pushes and runs; `examples/orders` is a small application with four channels.
 //!
 //! # Jobs and their options
 //!
