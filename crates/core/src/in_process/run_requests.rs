@@ -149,7 +149,10 @@ impl Shared {
     }
 }
 
-#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "without `tracing` the lines are dropped"))]
+#[cfg_attr(
+    not(feature = "tracing"),
+    expect(unused_variables, reason = "without `tracing` the lines are dropped")
+)]
 impl RunHost for RunRequests {
     fn progress(&self, percent: f64) {
         debug!(job = self.shared.id.0, percent, "progress");

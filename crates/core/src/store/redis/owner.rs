@@ -178,11 +178,7 @@ impl RedisStore {
             freed += self.understood(count(reply), ENDING)?;
         }
         if !ended.left && freed > 0 {
-            warn!(
-                owner = owner.as_str(),
-                jobs = freed,
-                "master lost: its jobs are waiting again"
-            );
+            warn!(owner = owner.as_str(), jobs = freed, "master lost: its jobs are waiting again");
         }
         Ok(freed)
     }

@@ -24,7 +24,10 @@ impl RedisStore {
             }
             Some(_) => {}
             None => {
-                warn!(store = self.place(), "server version unknown, the server hides it: use Redis 6.2 or newer, or Valkey")
+                warn!(
+                    store = self.place(),
+                    "server version unknown, the server hides it: use Redis 6.2 or newer, or Valkey"
+                )
             }
         }
         match self.eviction_policy().await? {
@@ -34,7 +37,10 @@ impl RedisStore {
                 expect(unused_variables, reason = "used in a log line only")
             )]
             Some(policy) if allow_eviction => {
-                warn!(store = self.place(), policy, "jobs may be lost: the server evicts keys when its memory is full");
+                warn!(
+                    store = self.place(),
+                    policy, "jobs may be lost: the server evicts keys when its memory is full"
+                );
             }
             Some(policy) => {
                 return Err(self.refused(format!(
