@@ -1,6 +1,6 @@
-//! SQLite with several processes: killed while writing, writing at once, waking each other.
+//! SQLite with several processes: killed during a write, writing concurrently, waking each other.
 //!
-//! The other processes are this test program again, told by its arguments to run one of the `child` functions.
+//! The other processes are this test program, started with arguments that select a role.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -16,7 +16,7 @@ use rusqlite::Connection;
 
 use crate::fixture::{Master, done, job};
 
-/// The variable that tells a child which file to use.
+/// Environment variable with the file for a child.
 const FILE: &str = "AINT_QUEUE_TEST_FILE";
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -28,7 +28,7 @@ fn open(path: &Path) -> Arc<dyn Store> {
     Arc::new(SqliteStore::open(path, "test").unwrap())
 }
 
-/// Runs a child function of this module in a process of its own.
+/// Starts a role of this program as a child process.
 fn start(child: &str, path: &Path) -> Child {
     Command::new(env::current_exe().unwrap())
         .args(["--exact", &format!("processes::{child}"), "--ignored", "--nocapture", "--quiet"])
@@ -39,12 +39,12 @@ fn start(child: &str, path: &Path) -> Child {
         .unwrap()
 }
 
-/// In a child: its store.
+/// In a child: opens its store.
 fn given() -> Arc<dyn Store> {
     open(Path::new(&env::var_os(FILE).expect("started by a test of this module")))
 }
 
-/// In a child: tells the test, past the buffer that a kill would lose.
+/// In a child: reports to the test, unbuffered, because a kill would lose a buffer.
 fn tell(word: &str, id: JobId) {
     let mut out = io::stdout().lock();
     writeln!(out, "{word} {id}").unwrap();
@@ -86,7 +86,7 @@ fn killed_writer_loses_no_acknowledged_write() {
                 _ => continue,
             }
             told += 1;
-            // Each time at another point of its work; what it had said until then is still in the pipe.
+            // Killed at a different point of its work each time; earlier reports are still in the pipe.
             if told == 10 + round * 7 {
                 child.kill().unwrap();
             }
@@ -102,7 +102,7 @@ fn killed_writer_loses_no_acknowledged_write() {
         let store = open(&path);
         let ended: std::collections::BTreeSet<_> = ended.into_iter().collect();
         for id in &pushed {
-            // A job may be done although the word of it was cut off; then it is gone and counted.
+            // A done job may lack its report; then its record is gone and counted.
             if ended.contains(id) {
                 assert_eq!(store.get(*id).await.unwrap(), None, "{id} is done");
             }
@@ -125,7 +125,7 @@ fn killed_writer_loses_no_acknowledged_write() {
             }
             assert_eq!(rows, count, "{state:?}");
         }
-        // And none but those told to be done, or done unheard, is missing.
+        // No other job is missing.
         let mut gone = 0;
         for id in &pushed {
             gone += u64::from(store.get(*id).await.unwrap().is_none());
@@ -134,7 +134,7 @@ fn killed_writer_loses_no_acknowledged_write() {
     });
 }
 
-/// How many jobs each child of [`role_push_and_work`] pushes.
+/// Number of jobs pushed by each child.
 const EACH: usize = 150;
 
 #[test]
@@ -153,7 +153,7 @@ fn role_push_and_work() {
             assert_eq!(master.settle(&ends).await, []);
             finished += ends.len();
         }
-        // The others may have pushed more than they could finish.
+        // Other children may have pushed more jobs than they could finish.
         while finished < EACH / 2 {
             let ends: Vec<_> = master.lease(4).await.iter().map(done).collect();
             if ends.is_empty() {
@@ -171,7 +171,7 @@ fn role_push_and_work() {
 fn concurrent_processes_run_each_job_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
-    // They also race to make the file.
+    // The children also race to create the file.
     let children: Vec<_> = (0..6).map(|_| start("role_push_and_work", &path)).collect();
     let mut finished = Vec::new();
     for child in children {
@@ -206,7 +206,7 @@ fn push_of_another_process_wakes_waiters() {
     while !lines.next().expect("the child says when it is ready").unwrap().contains("ready") {}
     block_on(async {
         while store.status().await.unwrap().total() == 0 {
-            // Whatever woke it before the push is used up by now.
+            // Earlier wake-ups are used up by now.
             store.wait(Duration::from_millis(50)).await.unwrap();
             let begin = Instant::now();
             let mut told = child.stdin.take();

@@ -1,4 +1,4 @@
-//! Many at once.
+//! Concurrent calls.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub async fn two_thousand_leases_by_fifty_owners_are_distinct(fixture: Fixture) 
     let pushed = fixture.push(2000).await;
     let mut owners = tokio::task::JoinSet::new();
     for n in 0..50 {
-        // A handful of handles, as a handful of processes would have.
+        // A few handles, like a few processes.
         let store = if n % 10 == 0 { fixture.another_handle().await } else { Arc::clone(&fixture.store) };
         owners.spawn(async move {
             let mut master = Master::join(&store).await;
@@ -120,7 +120,7 @@ pub async fn status_counts_add_up_under_load(fixture: Fixture) {
 }
 
 pub async fn ten_thousand_pushes_of_one_key_make_one_job(fixture: Fixture) {
-    // Each thread has a runtime and a handle of its own, as twenty processes would.
+    // Each thread has its own runtime and handle, like twenty processes.
     let pushes = |_| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

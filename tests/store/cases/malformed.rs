@@ -1,14 +1,14 @@
-//! Records that cannot be understood are set aside and stop nobody.
+//! Unreadable records are set aside and block no other job.
 
 use aint_queue::job::{FailReason, JobId, JobMeta};
 use aint_queue::store::{Destination, JobState, Leased, Settlement, reload_failed};
 
 use crate::fixture::{CHANNEL, Fixture, Master, done, record};
 
-/// No record of any driver, and not JSON.
+/// Neither a record of any driver nor JSON.
 const GARBAGE: &str = "\u{1}garbage {\"";
 
-/// Settles a record that cannot be read the way a channel does.
+/// Settles an unreadable record as a channel does.
 fn set_aside(leased: &Leased, now: aint_queue::job::Timestamp) -> Settlement {
     let Leased::Malformed { id, why } = leased else { panic!("{leased:?} can be read") };
     Settlement { id: *id, unique: None, to: Destination::Failed(JobMeta::malformed(now, why)) }

@@ -9,14 +9,14 @@ use super::reply::{text, texts};
 use crate::store::StoreError;
 
 const CONNECTING: &str = "connecting";
-const OLDEST: (u32, u32) = (6, 2);
+const OLDEST_VERSION: (u32, u32) = (6, 2);
 
 impl RedisStore {
     /// Checks reachability, permission, version, eviction policy and layout.
     pub(super) async fn check_server(&self, allow_eviction: bool) -> Result<(), StoreError> {
         let connection = self.calls.connection(CONNECTING).await?;
         match connection.version {
-            Some(version) if version < OLDEST => {
+            Some(version) if version < OLDEST_VERSION => {
                 return Err(self.refused(format!(
                     "it is version {}.{}: use Redis 6.2 or newer, or Valkey",
                     version.0, version.1
@@ -24,7 +24,10 @@ impl RedisStore {
             }
             Some(_) => {}
             None => {
-                warn!(store = self.place(), "server version unknown, the server hides it: use Redis 6.2 or newer, or Valkey")
+                warn!(
+                    store = self.place(),
+                    "server version unknown, the server hides it: use Redis 6.2 or newer, or Valkey"
+                )
             }
         }
         match self.eviction_policy().await? {
@@ -34,7 +37,10 @@ impl RedisStore {
                 expect(unused_variables, reason = "used in a log line only")
             )]
             Some(policy) if allow_eviction => {
-                warn!(store = self.place(), policy, "jobs may be lost: the server evicts keys when its memory is full");
+                warn!(
+                    store = self.place(),
+                    policy, "jobs may be lost: the server evicts keys when its memory is full"
+                );
             }
             Some(policy) => {
                 return Err(self.refused(format!(
