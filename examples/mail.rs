@@ -1,4 +1,4 @@
-//! An application: its own jobs inside the whole command line of aint-queue.
+//! An application: the command line of aint-queue with the application's own jobs.
 //!
 //! `mail welcome ann@example.com` pushes a job, `mail queue:listen` runs it, `mail queue:status` shows the counts.
 
@@ -18,7 +18,7 @@ impl Job for SendMail {
 
     fn handle(self, ctx: &Context) -> Result<(), JobError> {
         if !self.to.contains('@') {
-            // Another attempt would change nothing.
+            // Final: a retry would not help.
             return Err(JobError::never(format!("{:?} is not an address", self.to)));
         }
         println!("attempt {} of {}: mail to {}", ctx.attempt(), ctx.max_attempts(), self.to);
@@ -26,7 +26,7 @@ impl Job for SendMail {
     }
 }
 
-/// What a web request would do: push and go on.
+/// Pushes the jobs of one request, as a web server would.
 #[tokio::main(flavor = "current_thread")]
 async fn welcome(to: String) -> Result<(), Box<dyn std::error::Error>> {
     let queue = Queue::open(&Config::find(None)?, "default").await?;
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        // Everything else is a command of aint-queue, or the master starting this program as a worker.
+        // Other arguments: a command of aint-queue, or the master that starts this program as a worker.
         _ => App::new().job::<SendMail>().run(),
     }
 }

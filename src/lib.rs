@@ -1,28 +1,28 @@
 //! aint-queue: a job queue and multi-mode worker-pool runtime.
 //!
 //! ```text
-//!  producers: Queue, queue:push                  people: queue:status, queue:failed, queue:stop
+//!  producers: Queue, queue:push                  operators: queue:status, queue:failed, queue:stop
 //!         │ push                                          │
 //!         ▼                                               ▼
 //!  ┌─────────────────────────────── store ───────────────────────────────┐
-//!  │            one SQLite file (the default)  ·  Redis, Valkey          │
+//!  │            SQLite file (embedded default)  ·  Redis, Valkey         │
 //!  └──────────────▲──────────────────────────────────────────────────────┘
 //!                 │ turn: settle a batch, renew the lease, lease a batch
-//!         master process ── one channel actor per channel ── lock, control socket, signals, snapshots
-//!           │     └─ pool: keeps workers, hands out free slots, keeps the time
-//!           │ a socket per worker: run, cancel, stop  ⇄  hello, done, failed, release
+//!         master process ── one actor per channel ── lock, control socket, signals, snapshots
+//!           │     └─ pool: keeps workers, assigns free slots, enforces time limits
+//!           │ socket per worker: run, cancel, stop  ⇄  hello, done, failed, release
 //!           ▼
-//!         guardian process: parent of every worker; starts, reaps, kills whole trees
+//!         guardian process: parent of every worker; spawns, reaps, kills whole trees
 //!           └─ worker processes: a slot runs one job
 //! ```
 //!
-//! Only the master talks to the store. A worker needs no store, no credentials and no clock, so it can be written in any
-//! language, and one that is late or wrong cannot settle a job behind the master's back.
+//! Only the master calls the store. A worker needs no store client, no credentials and no clock, so a worker can be written in
+//! any language, and a late or faulty worker cannot settle a job without the master.
 //!
 //! # First example
 //!
-//! A job is a type with a name and a `handle` function. [`Queue`] pushes it, [`App`] runs it: the program becomes the
-//! whole command line, with your jobs inside.
+//! A job is a type with a name and a `handle` function. [`Queue`] pushes jobs, [`App`] runs them: your program becomes the
+//! whole command line, with your jobs registered.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -61,8 +61,8 @@
 //! }
 //! ```
 //!
-//! `main` needs two dependencies; whoever calls `welcome` is asynchronous and has a runtime, such as `tokio`. Until that is
-//! written, the compiler warns that nobody calls it. Try it:
+//! `main` needs the crates `aint-queue` and `serde`; a caller of `welcome` also needs an asynchronous runtime such as `tokio`.
+//! Until `welcome` has a caller, the compiler warns about unused code. Try it:
 //!
 //! ```text
 //! $ cargo add --path ../aint-queue
@@ -71,29 +71,29 @@
 //! $ cargo run -- queue:listen
 //! ```
 //!
-//! Without a configuration there is one channel, `default`, in the file `aint-queue.db` of the current directory.
-//! `examples/mail.rs` is one program that pushes and runs; `examples/orders` is a small application with three channels.
+//! Without a configuration file there is one channel, `default`, stored in `aint-queue.db` in the current directory.
+//! `examples/mail.rs` is one program that pushes and runs; `examples/orders` is a small application with four channels.
 //!
-//! # What a job can say
+//! # Jobs and their options
 //!
-//! A job is data: what is pushed is its JSON, and the type is found by [`Job::NAME`], which stays the same when the type is
-//! renamed or moved. A handler that blocks implements [`Job`], one that is asynchronous [`AsyncJob`]; both run in every mode.
-//! The rest has defaults:
+//! A job is data: a push stores the job's JSON, and [`Job::NAME`] finds the type again. The name stays the same when the type
+//! is renamed or moved. A blocking handler implements [`Job`], an asynchronous handler [`AsyncJob`]; both run in every mode.
+//! Everything else has defaults:
 //!
-//! | to say | write |
+//! | purpose | API |
 //! |---|---|
-//! | tried again by the channel's policy | return any error with `?`, or panic |
-//! | tried again after a time | [`JobError::retry_after`], or [`Job::retry_after`] for all errors of the type |
-//! | not now, and no attempt is counted | [`JobError::release`] |
-//! | never again | [`JobError::never`], or [`Job::can_retry`] |
-//! | how often, how long | [`Job::MAX_ATTEMPTS`], [`Job::TIMEOUT`] |
-//! | what to do after the last failure | [`Job::failed`] |
-//! | what handlers share | [`App::state`], [`App::state_with`], [`Context::state`] |
-//! | one at a time, at most so many a second, not while a service is down | [`middleware`] |
-//! | another job as a consequence | [`Context::push`], [`Context::to`] |
-//! | how far it is; that it was cancelled | [`Context::progress`], [`Context::cancelled`] |
+//! | retry by the channel's policy | return any error with `?`, or panic |
+//! | retry after a given time | [`JobError::retry_after`], or [`Job::retry_after`] for all errors of the type |
+//! | return the job without counting an attempt | [`JobError::release`] |
+//! | fail for good | [`JobError::never`], or [`Job::can_retry`] |
+//! | number of attempts, time limit | [`Job::MAX_ATTEMPTS`], [`Job::TIMEOUT`] |
+//! | callback after the last failure | [`Job::failed`] |
+//! | state shared by handlers | [`App::state`], [`App::state_with`], [`Context::state`] |
+//! | locks, rate limits, circuit breakers | [`middleware`] |
+//! | follow-up jobs | [`Context::push`], [`Context::to`] |
+//! | progress; cancellation | [`Context::progress`], [`Context::cancelled`] |
 //!
-//! A push says when, how urgent, until when, and what must not be there twice:
+//! A push may set a delay, a priority, an expiry, headers and a unique key:
 //!
 //! ```no_run
 //! # use std::time::Duration;
@@ -117,75 +117,67 @@
 //! # }
 //! ```
 //!
-//! [`testing`] has what tests of your own need: a queue in memory on which they see what was pushed and run it.
+//! [`testing`] has helpers for your own tests: an in-memory queue that records pushes and runs the jobs.
 //!
-//! There are no closures as jobs: code cannot be stored and run by another version of the program; a type with a name can. Nor
-//! are there separate kinds of jobs for the modes: where a job runs is the configuration's business.
+//! Closures cannot be jobs: a later version of the program could not run them; a named type can be run. The modes need no job
+//! types of their own: the configuration decides where a job runs.
 //!
 //! # Features
 //!
-//! | feature | default | for |
+//! | feature | default | content |
 //! |---|---|---|
-//! | `server` | yes | master, workers, commands: [`App::run`] and everything behind it |
+//! | `server` | yes | master, workers, commands: [`App::run`] and the engine |
 //! | `sqlite`, `redis` | yes | the stores |
-//! | `tracing` | with `server` | what jobs log in tests and under the `sync` driver |
+//! | `tracing` | with `server` | log lines of jobs in tests and under the `sync` driver |
 //!
-//! A program that only pushes takes `default-features = false` and one store: 24 crates in all, this one and the derive macros
-//! of serde included, beside those of the store.
+//! A program that only pushes takes `default-features = false` and one store: 23 crates of other authors, including the derive
+//! macros of serde, plus those of the store.
 //!
 //! # At least once
 //!
-//! A job whose push was acknowledged runs at least once, or ends visibly in `failed`, or is removed by a command of
-//! yours; nothing else removes it, within the durability of the store. It may run more than once. When a worker, the
-//! guardian, the master or the machine dies in the middle of a run, or when a stop ends it, nobody can know how far it
-//! had come, and the job runs again from its beginning. When a master was cut off from the store for longer than its
-//! lease, another one runs its jobs, and the end of the first run may overlap the beginning of the second. What the
-//! *store* records happens once: of all the runs of a job, exactly one settles it, and a result that comes late changes
-//! nothing. What *your job does to the world* may happen twice, so write it such that twice does no harm: upsert instead
-//! of insert, pass a key that the other side knows as already seen (the job's id stays the same in every attempt), or
-//! check before you act.
+//! A job whose push was acknowledged runs at least once, or ends visibly in `failed`, or is removed by an explicit command;
+//! nothing else removes a job, within the durability of the store. A job may run more than once. When a worker, the guardian,
+//! the master or the machine dies during a run, or when a stop interrupts a run, the progress of that run is unknown, and the
+//! job runs again from the beginning. When a master is cut off from the store for longer than its lease, another master runs
+//! its jobs, and the end of the first run may overlap the start of the second. The *store's record* of a job is written once:
+//! exactly one run settles the job, and a late result changes nothing. The *side effects* of a job may happen twice, so make
+//! handlers idempotent: upsert instead of insert, pass an idempotency key to the other service (the job's id stays the same in
+//! every attempt), or check before acting.
 //!
 //! # Invariants
 //!
-//! What holds whatever happens, in short:
-//!
-//! 1. Nothing but a done run, `failed` or an explicit command removes a job.
+//! 1. Only a successful run, `failed` or an explicit command ends a job.
 //! 2. Every change of a job's state is one script or one transaction in the store. An error halfway can leave a job in two
 //!    places, never in none.
-//! 3. A lease belongs to an incarnation of a master. One that is gone stays gone: its calls change nothing.
-//! 4. A lease has nothing to do with how long a job may run. A long job is not run twice because it is long.
-//! 5. An attempt is counted when a run that had begun ended in an error, a time-out or a crash of its worker alone; not when
-//!    we interrupted it, its handler released it, or its worker crashed with several jobs aboard.
-//! 6. A job that kills its worker three times, alone, ends in `failed` as poison; one whose masters were lost three times,
-//!    as lost.
+//! 3. A lease belongs to one incarnation of a master. A dead incarnation stays dead: its calls change nothing.
+//! 4. The length of a lease is independent of a job's running time. A long job never runs twice because it is long.
+//! 5. An attempt is counted when a started run ends in an error, a time-out, or a crash of a worker that ran only this job. An
+//!    attempt is not counted when the engine interrupted the run, the handler released the job, or the worker crashed while it
+//!    ran several jobs.
+//! 6. A job that kills its worker three times while alone ends in `failed` as `poison`; a job that lost its master three times
+//!    ends there as `lost`.
 //! 7. The master runs no user code and never blocks; every buffer, batch and retry in it is bounded.
-//! 8. No process outlives its purpose: what a worker started dies with it, detached grandchildren included.
-//! 9. One master per channel and run directory, by a kernel lock. A free lock means that the old work is dead.
-//! 10. Ids are made in the store, grow with time, are unique in a channel and never used again.
+//! 8. No process outlives its purpose: the processes that a worker started die with it, detached grandchildren included.
+//! 9. A kernel lock admits one master per channel and run directory. A free lock means that the old work is dead.
+//! 10. Ids are made in the store, grow with time, are unique within a channel and are never reused.
 //! 11. Time that matters between processes is the store's clock; durations use the monotonic clock.
-//! 12. A payload is JSON data: no shell, no argument and no variable of the environment is built from it.
-//! 13. When the store is away nothing is lost and nothing spins; work goes on by itself when it is back.
+//! 12. A payload is JSON data: no shell command, no argument and no environment variable is built from it.
+//! 13. A store outage loses nothing and causes no busy loop; work resumes by itself when the store is back.
 //!
 //! # Where to look
 //!
-//! | to know | look in |
+//! | question | place |
 //! |---|---|
-//! | what a job is, how it can end | [`job`]: [`Job`], [`AsyncJob`], [`Context`], [`JobError`] |
-//! | how to push | [`Queue`], [`PushOptions`]; without a store: [`App::queue`] |
-//! | how to test | [`testing`] |
-//! | what happens to a job, end to end | [`channel`] |
-//! | when a job is tried again or fails | [`retry`] |
-//! | how workers are started, timed out, judged | [`pool`]; as numbers: [`pool::plan`] |
-//! | how processes and their trees are ended | [`guardian`] |
-//! | what a store must do | [`store::Store`]; what is in SQLite: `src/store/sqlite/schema.sql`, in Redis: `src/store/redis/scripts` |
-//! | the worker protocol | [`wire`], `docs/worker-protocol.md`, transcripts in `tests/wire` |
-//! | what a master does | [`master`] |
-//! | what a configuration key means | `docs/configuration.md`, `config/aint-queue.toml`; as values: [`config`] |
-//! | jobs as signed requests | [`webhook`], `docs/webhooks.md` |
-//! | pushing over HTTP | [`http`], `docs/http.md` |
-//! | snapshots and metrics | [`snapshot`], [`metrics`] |
-//! | how to run it | `docs/operations.md` |
-//! | why something is as it is | `docs/decisions` |
+//! | a job and its possible outcomes | [`job`]: [`Job`], [`AsyncJob`], [`Context`], [`JobError`] |
+//! | pushing | [`Queue`], [`PushOptions`]; without a store: [`App::queue`] |
+//! | testing | [`testing`] |
+//! | contract of a store | [`store::Store`]; SQLite schema: `crates/core/src/store/sqlite/schema.sql`; Redis scripts: `crates/core/src/store/redis/scripts` |
+//! | meaning of a configuration key | `docs/configuration.md`, `config/aint-queue.toml`; as values: [`config`] |
+//! | the engine: channels, pool, guardian, master | `docs/architecture.md` |
+//! | worker protocol | `docs/worker-protocol.md`, transcripts in `tests/wire` |
+//! | webhooks, HTTP pushes | `docs/webhooks.md`, `docs/http.md` |
+//! | operation | `docs/operations.md` |
+//! | reasons for decisions | `docs/decisions` |
 
 mod app;
 #[cfg(feature = "server")]

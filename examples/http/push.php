@@ -1,8 +1,8 @@
 <?php
 // Pushes jobs over HTTP:  php push.php ann@example.com
-// Copy push_job() into your application. AINT_QUEUE_URL is where the master listens, AINT_QUEUE_HTTP_TOKEN its token.
+// Copy push_job() into your application. AINT_QUEUE_URL: address of the master. AINT_QUEUE_HTTP_TOKEN: its token.
 
-/** Pushes one job, or a list of jobs. Answers ['id' => …, 'added' => …], or a list of them. */
+/** Pushes one job, or a list of jobs. Returns ['id' => …, 'added' => …], or a list of them. */
 function push_job(string $channel, array $job): array
 {
     $url = (getenv('AINT_QUEUE_URL') ?: 'http://127.0.0.1:9465') . '/channels/' . rawurlencode($channel) . '/jobs';
@@ -11,18 +11,18 @@ function push_job(string $channel, array $job): array
         'header' => ['Content-Type: application/json', 'Authorization: Bearer ' . getenv('AINT_QUEUE_HTTP_TOKEN')],
         'content' => json_encode($job, JSON_THROW_ON_ERROR | JSON_UNESCAPED_UNICODE),
         'timeout' => 10,
-        'ignore_errors' => true,  // the answer says what is wrong
+        'ignore_errors' => true,  // the response body explains an error
     ]]);
     for ($try = 1; ; $try++) {
         $http_response_header = null;
-        $answer = @file_get_contents($url, false, $context);
-        $status = $answer === false ? 0 : (int) explode(' ', $http_response_header[0])[1];
+        $response = @file_get_contents($url, false, $context);
+        $status = $response === false ? 0 : (int) explode(' ', $http_response_header[0])[1];
         if ($status === 200 || $status === 201) {
-            return json_decode($answer, true, 512, JSON_THROW_ON_ERROR);
+            return json_decode($response, true, 512, JSON_THROW_ON_ERROR);
         }
-        // Nobody there, or the store is away: tried again. With a unique key that cannot add the job twice.
+        // No connection, or the store is unavailable: retry. A unique key keeps a retry from adding the job twice.
         if (($status !== 0 && $status !== 503) || $try === 10) {
-            throw new RuntimeException("could not push: status $status, $answer");
+            throw new RuntimeException("could not push: status $status, $response");
         }
         sleep(1);
     }

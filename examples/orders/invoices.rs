@@ -1,4 +1,4 @@
-//! Invoices: rendered in a fresh process each, as the libraries that make documents like to keep things.
+//! Invoices: each rendered in a fresh process, because document libraries tend to keep state.
 
 use std::fmt::Write;
 
@@ -19,12 +19,12 @@ impl Job for RenderInvoice {
     fn handle(self, ctx: &Context) -> Result<(), JobError> {
         let path = ctx.state::<Shop>().invoice(self.order.number);
         publish(&path, html(&self.order)?.as_bytes())?;
-        // In this order: a look that comes before the file would find the order incomplete, and nobody would look again.
-        CompleteOrder::look(self.order, ctx)
+        // The file comes first: a check before it would find the order incomplete, and no later check would follow.
+        CompleteOrder::check(self.order, ctx)
     }
 }
 
-/// The same order gives the same text, so that rendering it twice changes nothing.
+/// Renders the same text for the same order, so a repeated run changes nothing.
 fn html(order: &Order) -> Result<String, std::fmt::Error> {
     let mut rows = String::new();
     let mut total = 0;
@@ -47,7 +47,7 @@ fn money(cents: u64) -> String {
     format!("{}.{:02} €", cents / 100, cents % 100)
 }
 
-/// What a customer wrote is text, not markup.
+/// Escapes customer input: text, not markup.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

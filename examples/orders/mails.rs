@@ -1,4 +1,4 @@
-//! Mails: they wait for a server nearly all their time, so one process sends many at once.
+//! Mails: almost all time is spent waiting for a server, so one process sends many at once.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub struct SendMail {
     pub about: About,
 }
 
-/// Why a customer gets a mail: at most one of each kind per order.
+/// Subject of a mail; each order causes at most one mail of each kind.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum About {
@@ -28,12 +28,12 @@ pub enum About {
 }
 
 impl SendMail {
-    /// Pushes it from another job. The trace context that the order came with goes along by itself.
+    /// Pushes the mail from another job. The trace context of the order is passed on automatically.
     pub fn push(&self, ctx: &Context) -> PendingResponse<JobId> {
         ctx.to("mails").push_with(self, &PushOptions::new().unique(self.name()))
     }
 
-    /// What makes two mails the same one.
+    /// Identity of a mail: the same name means the same mail.
     fn name(&self) -> String {
         let about = match self.about {
             About::Complete => "complete",
@@ -43,7 +43,7 @@ impl SendMail {
     }
 
     fn message(&self) -> Result<Message, JobError> {
-        // A builder that knows the rules: no customer can write headers of their own into a mail of ours.
+        // The builder validates addresses, so customer input cannot inject headers.
         let to: Mailbox = self.to.parse().map_err(|e| JobError::never(format!("{:?}: {e}", self.to)))?;
         let (subject, text) = match &self.about {
             About::Complete => {
@@ -55,8 +55,8 @@ impl SendMail {
             }
         };
         let subject = format!("{subject} (order {})", self.order);
-        // A server takes a mail and its answer is lost: nobody can know, so the mail is sent again. The same id lets
-        // whoever gets it see that it is the same.
+        // If the response of a mail server is lost, the mail is sent again. The same message id lets the recipient's
+        // software recognise the duplicate.
         let id = format!("<{}@shop.example>", self.name());
         let mail = Message::builder().from("Shop <shop@shop.example>".parse()?).to(to);
         Ok(mail.subject(subject).message_id(Some(id)).body(text)?)
@@ -65,24 +65,24 @@ impl SendMail {
 
 impl AsyncJob for SendMail {
     const NAME: &'static str = "send_mail";
-    /// A mail server that is down is down for hours: the channel's backoff doubles up to an hour.
+    /// A mail server may be down for hours; the backoff of the channel doubles up to one hour.
     const MAX_ATTEMPTS: Option<u32> = Some(12);
 
-    /// An outbox in place of a mail server; with one, this would be lettre's `AsyncSmtpTransport`.
+    /// Writes to an outbox directory. With a mail server, `AsyncSmtpTransport` of lettre replaces it.
     async fn handle(self, ctx: Context) -> Result<(), JobError> {
         let path = ctx.state::<Shop>().mail(&self.name());
         if path.exists() {
-            // The order was placed twice, or the worker died between sending and saying so. Sent is sent.
+            // Already sent: the order was placed twice, or the worker died between sending and reporting.
             return Ok(());
         }
         let message = self.message()?.formatted();
-        // What blocks must not hold up the other mails of this process.
+        // Blocking I/O must not delay the other mails of this process.
         spawn_blocking(move || publish(&path, &message)).await??;
         tracing::info!(order = self.order, trace = ctx.header("traceparent"), "sent {}", self.name());
         Ok(())
     }
 
-    /// Nobody reads the address again: somebody has to call the customer.
+    /// Leaves a note for the staff: the customer has to be called.
     fn failed() -> Option<AsyncFailedFn<Self>> {
         Some(|job, failure, ctx| {
             Box::pin(async move {
@@ -95,7 +95,7 @@ impl AsyncJob for SendMail {
         })
     }
 
-    /// The provider closes accounts that send more. What is too early is released and waits, without using an attempt.
+    /// The provider closes accounts above this rate. A job over the rate is released and uses no attempt.
     fn layers(service: JobService) -> JobService {
         service.with(RateLimit::new(50, Duration::from_secs(1)))
     }

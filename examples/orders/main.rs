@@ -1,11 +1,11 @@
-//! A photo shop's orders: a small application as a team would write it. Start reading here, then follow an order through
+//! Orders of a photo shop: a small but complete application. Start reading here, then follow an order through
 //! `order.rs`; README.md has the picture.
 //!
-//! This program is the whole command line of aint-queue with the shop's jobs inside: `orders queue:listen --all` runs
-//! them, `orders queue:push place_order --data @order.json` places an order. In a shop, the web server would do that
+//! The program is the command line of aint-queue with the jobs of the shop: `orders queue:listen --all` runs them,
+//! `orders queue:push place_order --data @order.json` places an order. In production, a web server pushes the order
 //! with `aint_queue::Queue`.
 
-#![expect(unreachable_pub, reason = "a program has no outside; pub says what its modules use of each other")]
+#![expect(unreachable_pub, reason = "a binary has no public API; pub marks what modules use of each other")]
 
 mod images;
 mod invoices;
@@ -19,7 +19,7 @@ use aint_queue::App;
 
 fn main() -> ExitCode {
     App::new()
-        // Made once in every worker, and not when somebody only wants to see the counts.
+        // Created once per worker; commands such as queue:status do not create it.
         .state_with(shop::Shop::open)
         .async_job::<order::PlaceOrder>()
         .async_job::<order::CompleteOrder>()

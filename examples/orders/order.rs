@@ -1,4 +1,4 @@
-//! An order from its arrival to its completion: what is to be done is pushed, and whoever ends last has the mail sent.
+//! Life of an order: its parts are pushed as jobs, and the part that ends last triggers the mail.
 
 use aint_queue::{AsyncJob, Context, JobError, Priority, PushOptions};
 use serde::{Deserialize, Serialize};
@@ -8,17 +8,17 @@ use crate::invoices::RenderInvoice;
 use crate::mails::{About, SendMail};
 use crate::shop::{FileName, Shop};
 
-/// What a customer ordered. It travels with the jobs; in a shop with a database its number would do.
+/// Order of a customer, part of every payload. In a shop with a database, the number alone would be enough.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Order {
-    /// Unique in the shop. Every key and every file below is named after it.
+    /// Unique in the shop; part of the name of every key and file below.
     pub number: u64,
-    /// The mail address. Only the mail needs it, so only the mail checks it: a wrong one must not stop the prints.
+    /// Mail address. Only the mail job validates it: an invalid address must not stop the prints.
     pub customer: String,
     pub prints: Vec<Print>,
 }
 
-/// A picture of the customer on paper.
+/// Paper prints of one picture.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Print {
     pub picture: FileName,
@@ -28,8 +28,8 @@ pub struct Print {
 
 /// Pushes everything an order needs.
 ///
-/// The web server pushes this one job instead of all of them: one push happens or does not, so there is no order with an
-/// invoice and without pictures.
+/// The web server pushes this single job and not the parts: one push happens entirely or not at all, so no order has an
+/// invoice but lacks pictures.
 #[derive(Serialize, Deserialize)]
 pub struct PlaceOrder(Order);
 
@@ -39,11 +39,11 @@ impl AsyncJob for PlaceOrder {
     async fn handle(self, ctx: Context) -> Result<(), JobError> {
         let Self(order) = self;
         if order.prints.is_empty() {
-            // No attempt will find any.
+            // Final: the payload does not change.
             return Err(JobError::never("an order has at least one print"));
         }
-        // A run that is killed halfway is repeated from its beginning: by the key, what waits or runs already is not
-        // pushed twice. What has ended is made again, which does no harm: the same file is written once more.
+        // A run killed halfway starts over. The unique keys keep it from pushing jobs that already wait or run. Jobs that
+        // have ended run again, which is harmless: they write the same file once more.
         let once = |what: &str| PushOptions::new().unique(format!("{what}-{}", order.number));
         let invoice = RenderInvoice { order: order.clone() };
         ctx.to("invoices").push_with(&invoice, &once("invoice")).await?;
@@ -55,19 +55,19 @@ impl AsyncJob for PlaceOrder {
     }
 }
 
-/// Looks whether all parts of an order are there, and has the mail sent if so.
+/// Checks whether all parts of an order exist, and if so pushes the mail.
 #[derive(Serialize, Deserialize)]
 pub struct CompleteOrder(Order);
 
 impl CompleteOrder {
-    /// To be called by each part of an order when its file is written: the last one finds the order complete.
+    /// Pushes a check; each part of an order calls this after writing its file, so the last check finds the order complete.
     ///
-    /// The key is held until the job *starts*. Parts that end at the same time share one look, and a part that ends
-    /// while a look is under way, and may have come too late for it, gets another.
-    pub fn look(order: Order, ctx: &Context) -> Result<(), JobError> {
+    /// The key is held until the job *starts*. Parts that end at the same time share one check. A part that ends during a
+    /// running check, possibly too late for it, gets another.
+    pub fn check(order: Order, ctx: &Context) -> Result<(), JobError> {
         let options = PushOptions::new()
             .unique_until_start(format!("complete-{}", order.number))
-            // Who ordered first gets the mail first: orders are completed before new ones are begun.
+            // Complete existing orders before new ones start, so the first customer gets the first mail.
             .priority(Priority::High);
         ctx.to("default").push_with(&Self(order), &options).wait()?;
         Ok(())
@@ -80,7 +80,7 @@ impl AsyncJob for CompleteOrder {
     async fn handle(self, ctx: Context) -> Result<(), JobError> {
         let Self(order) = self;
         if !ctx.state::<Shop>().has_all_of(&order) {
-            // Not an error, and nothing to wait for: the part that is missing will look again.
+            // No error, and no wait: the missing part pushes another check.
             return Ok(());
         }
         SendMail { order: order.number, to: order.customer, about: About::Complete }.push(&ctx).await?;

@@ -1,4 +1,4 @@
-//! What all handlers share: where the shop's files are, and how one is written.
+//! State shared by all handlers: the paths of the shop's files, and how files are written.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use crate::images::SIZES;
 use crate::order::Order;
 
-/// The shop's directory: `ORDERS_DATA`, or `data` where the master was started.
+/// Directory of the shop: `ORDERS_DATA`, or `data` in the working directory of the master.
 pub struct Shop {
     data: PathBuf,
 }
 
 impl Shop {
-    /// Called once in each worker. If it fails, no worker of this channel starts, no job is run, and `queue:status` says
-    /// why: better than each job failing by itself.
+    /// Runs once in each worker. On an error no worker of the channel starts, no job runs, and `queue:status` shows the
+    /// cause; otherwise each job would fail separately.
     pub fn open() -> io::Result<Self> {
         let data = std::env::var_os("ORDERS_DATA").map_or_else(|| "data".into(), PathBuf::from);
         for kind in ["uploads", "invoices", "pictures", "outbox", "complaints"] {
@@ -25,7 +25,7 @@ impl Shop {
         Ok(Self { data })
     }
 
-    /// What the customer sent.
+    /// Path of a picture sent by the customer.
     pub fn upload(&self, picture: &FileName) -> PathBuf {
         self.data.join("uploads").join(&picture.0)
     }
@@ -38,12 +38,12 @@ impl Shop {
         self.data.join(format!("pictures/{order}-{size}-{}", picture.0))
     }
 
-    /// A mail that is sent.
+    /// Path of a sent mail.
     pub fn mail(&self, name: &str) -> PathBuf {
         self.data.join(format!("outbox/{name}.eml"))
     }
 
-    /// A note for the people of the shop.
+    /// Path of a note for the staff.
     pub fn complaint(&self, order: u64) -> PathBuf {
         self.data.join(format!("complaints/{order}.txt"))
     }
@@ -56,24 +56,24 @@ impl Shop {
     }
 }
 
-/// Writes a file as a whole or not at all, whenever the worker or the machine dies.
+/// Writes a file completely or not at all, even if the worker or the machine dies.
 ///
-/// Jobs look at files to know what is done, so a file under its own name must be finished. What a killed run left
-/// under the other name is overwritten by the next run.
+/// Jobs take an existing file as done work, so a file under its final name must be complete. The next run overwrites a
+/// `.part` file left by a killed run.
 pub fn publish(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = path.with_added_extension("part");
     let mut file = File::create(&part)?;
     file.write_all(bytes)?;
-    // On disk before it has its name, and its name on disk before the job counts as done.
+    // The content is on disk before the rename, and the rename is on disk before the job is done.
     file.sync_all()?;
     fs::rename(&part, path)?;
-    File::open(path.parent().expect("a file is in a directory"))?.sync_all()
+    File::open(path.parent().expect("every file has a parent directory"))?.sync_all()
 }
 
-/// The name of a file, without a way out of its directory: `../../etc/passwd` is none.
+/// File name that cannot leave its directory: `../../etc/passwd` is refused.
 ///
-/// It is checked where a payload is read, so no handler can forget it, and a job with another one fails for good
-/// with the place of the mistake.
+/// Deserialising a payload validates the name, so no handler can forget the check. A job with an invalid name fails for
+/// good, and its error names the field.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct FileName(pub String);

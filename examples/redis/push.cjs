@@ -9,8 +9,8 @@ const script = readFileSync(join(__dirname, 'push.lua'), 'utf8');
 const hash = createHash('sha1').update(script).digest('hex');
 const names = script.match(/local NAMES = {(.*?)}/s)[1].match(/[\w:]+/g);
 
-// Answers the job's id, and whether it is new: another job may hold the unique key. Options are those at the head of
-// push.lua. What is wrong is an error.
+// Returns the id of the job and whether it is new; otherwise another job holds the unique key. The head of push.lua
+// lists the options. A refusal is an error.
 async function push(client, channel, job, payload, options = {}) {
   const own = options.unique ? [`unique:${options.unique}`] : [];
   const given = {
@@ -19,7 +19,7 @@ async function push(client, channel, job, payload, options = {}) {
   };
   const reply = await client.evalSha(hash, given).catch((error) => {
     if (!error.message.startsWith('NOSCRIPT')) throw error;
-    return client.eval(script, given); // with its text only when the server does not know it yet
+    return client.eval(script, given); // send the text only if the server does not know it yet
   });
   return { id: reply[0], added: reply[1] === 1 };
 }

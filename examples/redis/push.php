@@ -7,9 +7,9 @@
 declare(strict_types=1);
 
 /**
- * Options are those at the head of push.lua.
+ * The head of push.lua lists the options.
  *
- * @return array{int, bool} the job's id, and whether it is new: another job may hold the unique key
+ * @return array{int, bool} the id of the job, and whether it is new; otherwise another job holds the unique key
  */
 function push(Redis $redis, string $channel, string $job, mixed $payload, array $options = []): array
 {
@@ -24,7 +24,7 @@ function push(Redis $redis, string $channel, string $job, mixed $payload, array 
     $keys = array_map(fn ($name) => "aint-queue:{{$channel}}:$name", [...$names, ...$own]);
     $json = array_map(fn ($value) => json_encode($value, JSON_THROW_ON_ERROR), [$payload, (object) $options]);
     $arguments = [...$keys, $job, ...$json];
-    // By its hash; with its text only when the server does not know it yet.
+    // Send the hash, and the text only if the server does not know it yet.
     $reply = $redis->evalSha(sha1($script), $arguments, count($keys));
     if ($reply === false && str_starts_with($redis->getLastError() ?? '', 'NOSCRIPT')) {
         $redis->clearLastError();

@@ -9,11 +9,11 @@ SCRIPT = pathlib.Path(__file__).with_name("push.lua").read_text()
 NAMES = re.findall(r"'([\w:]+)'", re.search(r"local NAMES = {(.*?)}", SCRIPT, re.S)[1])
 
 def push(client, channel, job, payload, **options):
-    """Answers the job's id, and whether it is new: another job may hold the unique key.
+    """Returns the id of the job and whether it is new; otherwise another job holds the unique key.
 
-    Options are those at the head of push.lua. What is wrong raises redis.exceptions.ResponseError.
+    The head of push.lua lists the options. A refusal raises redis.exceptions.ResponseError.
     """
-    script = client.register_script(SCRIPT)  # sends its hash, and the text only when the server does not know it
+    script = client.register_script(SCRIPT)  # sends the hash, and the text only if needed
     own = [f"unique:{options['unique']}"] if options.get("unique") else []
     keys = [f"aint-queue:{{{channel}}}:{name}" for name in NAMES + own]
     id, added = script(keys, [job, json.dumps(payload), json.dumps(options)])

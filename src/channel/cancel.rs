@@ -153,7 +153,7 @@ impl Channel {
             self.held_jobs.settle(Settlement { id, unique, to });
         } else if let Some(run) = self.held_jobs.run(id) {
             info!(channel = %self.name, job = id.0, "a job is cancelled: its run is asked to end");
-            self.pool.cancel(run);
+            self.pool.cancel(run, tokio::time::Instant::now());
         }
         // Else its run has ended, and only the store does not know yet.
     }

@@ -41,7 +41,9 @@ impl Channel {
     pub(super) fn on_command(&mut self, command: Command) {
         match command {
             Command::Stop { force } => self.stop(force),
-            Command::Scale(order, reply) => drop(reply.send(self.pool.scale(order))),
+            Command::Scale(order, reply) => {
+                drop(reply.send(self.pool.scale(order, tokio::time::Instant::now())))
+            }
             Command::Cancel(id, reply) => self.cancel(id, reply),
             Command::Quiet(reply) => drop(reply.send(self.quiet())),
             Command::Resume(reply) => drop(reply.send(self.resume())),

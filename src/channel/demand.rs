@@ -26,12 +26,14 @@ impl Channel {
         // What waits in the store is for others while we are quiet.
         let left = if self.quiet { 0 } else { self.turns.waiting };
         let waiting = left + ready as u64;
-        self.pool.set_demand(Demand { waiting, job: self.prefetch.run() });
+        self.pool.set_demand(Demand { waiting, job: self.prefetch.run() }, tokio::time::Instant::now());
     }
 
     /// Jobs that cannot be started soon are not kept from other masters.
     pub(super) fn hand_back_when_degraded(&mut self) {
-        if self.pool.is_degraded() && self.held_jobs.ready() + self.held_jobs.ready_alone() > 0 {
+        if self.pool.is_degraded(tokio::time::Instant::now())
+            && self.held_jobs.ready() + self.held_jobs.ready_alone() > 0
+        {
             self.hand_back_ready();
         }
     }

@@ -47,7 +47,7 @@ impl Channel {
             return;
         }
         self.reloading = Some(PendingReload { settings: renewal.settings, reply });
-        self.pool.reload(renewal.pool);
+        self.pool.reload(renewal.pool, tokio::time::Instant::now());
         self.end_reload();
     }
 

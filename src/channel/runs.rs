@@ -18,10 +18,10 @@ impl Channel {
             return;
         }
         // Asked again each time: large payloads may fill a worker's socket before its slots.
-        while self.held_jobs.ready() > 0 && self.pool.capacity() > 0 {
+        while self.held_jobs.ready() > 0 && self.pool.capacity(tokio::time::Instant::now()) > 0 {
             self.dispatch_next(false);
         }
-        while self.held_jobs.ready_alone() > 0 && self.pool.can_dispatch_alone() {
+        while self.held_jobs.ready_alone() > 0 && self.pool.can_dispatch_alone(tokio::time::Instant::now()) {
             self.dispatch_next(true);
         }
     }
@@ -51,9 +51,9 @@ impl Channel {
             payload,
         };
         if alone {
-            self.pool.dispatch_alone(delivery);
+            self.pool.dispatch_alone(delivery, tokio::time::Instant::now());
         } else {
-            self.pool.dispatch(delivery);
+            self.pool.dispatch(delivery, tokio::time::Instant::now());
         }
     }
 

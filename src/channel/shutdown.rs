@@ -72,7 +72,7 @@ impl Channel {
             let deadline = Instant::now() + self.settings.stop_wait;
             self.stopping = Some(Shutdown { deadline, interrupted: false, give_up_at: None, handed_back: 0 });
             self.hand_back_ready();
-            self.pool.close();
+            self.pool.close(tokio::time::Instant::now());
             self.end_reload();
         }
         if force {
@@ -103,7 +103,7 @@ impl Channel {
             stopping.interrupted = true;
             if !self.pool.is_empty() {
                 warn!(channel = %self.name, running = self.held_jobs.running(), "the stop wait is over: interrupting what runs");
-                self.pool.interrupt();
+                self.pool.interrupt(tokio::time::Instant::now());
             }
         }
     }

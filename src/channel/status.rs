@@ -57,8 +57,8 @@ impl Channel {
             workers: self.pool.worker_counts(),
             pids: self.pool.pids(),
             store_error: self.store_calls.error_text().map(str::to_owned),
-            worker_error: self.pool.start_error().map(str::to_owned),
-            pool: Box::new(self.pool.status()),
+            worker_error: self.pool.start_error(tokio::time::Instant::now()).map(str::to_owned),
+            pool: Box::new(self.pool.status(tokio::time::Instant::now())),
             quiet: self.quiet,
             stopping: self.stopping.is_some(),
             stop_seconds_left: self.stopping.as_ref().map(|stopping| stopping.left().as_secs()),
@@ -113,8 +113,8 @@ impl Channel {
     pub(super) fn details(&self, id: Option<JobId>) -> ChannelDetails {
         ChannelDetails {
             report: self.status(),
-            slots: self.pool.usable_slots(),
-            free: self.pool.capacity(),
+            slots: self.pool.usable_slots(tokio::time::Instant::now()),
+            free: self.pool.capacity(tokio::time::Instant::now()),
             replacing: self.pool.is_replacing(),
             handlers: self.pool.handlers(),
             job: id.and_then(|id| self.held_job(id)),
@@ -126,9 +126,10 @@ impl Channel {
             return None;
         }
         Some(match (self.held_jobs.run(id), self.held_jobs.meta(id)) {
-            (Some(run), _) => {
-                self.pool.run_status(run).map_or(HeldJobStatus::Settling, HeldJobStatus::Running)
-            }
+            (Some(run), _) => self
+                .pool
+                .run_status(run, tokio::time::Instant::now())
+                .map_or(HeldJobStatus::Settling, HeldJobStatus::Running),
             (None, Some(meta)) => HeldJobStatus::Ready { alone: meta.suspect },
             (None, None) => HeldJobStatus::Settling,
         })

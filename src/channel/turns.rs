@@ -131,19 +131,28 @@ impl Channel {
 
     /// How many jobs to lease now: the free slots that nothing is leased for yet.
     pub(super) fn want(&self) -> usize {
-        if self.stopping.is_some() || self.quiet || (self.pool.is_degraded() && self.pool.capacity() == 0) {
+        if self.stopping.is_some()
+            || self.quiet
+            || (self.pool.is_degraded(tokio::time::Instant::now())
+                && self.pool.capacity(tokio::time::Instant::now()) == 0)
+        {
             return 0;
         }
         match self.scope.scope {
             // Suspects run a few at a time: who has leased a plan full of them has enough to do.
-            Scope::All if self.held_jobs.ready_alone() >= self.pool.slots().max(1) => 0,
+            Scope::All
+                if self.held_jobs.ready_alone() >= self.pool.slots(tokio::time::Instant::now()).max(1) =>
+            {
+                0
+            }
             Scope::All => {
                 let room = self.held_jobs.ready_bytes() < MAX_BATCH_BYTES;
-                let ahead = if room { self.prefetch.ahead(self.pool.slots()) } else { 0 };
-                (self.pool.capacity() + ahead)
+                let ahead =
+                    if room { self.prefetch.ahead(self.pool.slots(tokio::time::Instant::now())) } else { 0 };
+                (self.pool.capacity(tokio::time::Instant::now()) + ahead)
                     .saturating_sub(self.held_jobs.ready() + self.held_jobs.freeing())
             }
-            Scope::Next if !self.scope.asked => self.pool.capacity().min(1),
+            Scope::Next if !self.scope.asked => self.pool.capacity(tokio::time::Instant::now()).min(1),
             Scope::Next | Scope::Only(_) => 0,
         }
     }
@@ -285,7 +294,7 @@ impl Channel {
             warn!(channel = %self.name, runs = revoked.len(), "jobs were taken from us: their runs are cancelled");
         }
         for run in revoked {
-            self.pool.cancel(run);
+            self.pool.cancel(run, tokio::time::Instant::now());
         }
         self.cancellations.keep_only(|id| ids.contains(&id));
         self.turns.unfetched = ids.iter().copied().filter(|id| !self.held_jobs.holds(*id)).collect();

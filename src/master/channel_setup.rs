@@ -83,9 +83,9 @@ pub(super) struct ActorParts {
 /// A channel's actor, ready to run.
 pub(super) fn channel_actor(config: &config::Channel, parts: ActorParts) -> Channel {
     let ReloadSpec { pool, settings } = renewal(config, parts.program, &parts.guardian);
-    let mut pool = Pool::new(pool);
+    let mut pool = Pool::new(pool, tokio::time::Instant::now());
     if let Some(fewest) = parts.fewest {
-        pool.restore_manual_minimum(fewest);
+        pool.restore_manual_minimum(fewest, tokio::time::Instant::now());
     }
     Channel::new(Setup {
         name: config.name.as_str().into(),

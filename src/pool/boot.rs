@@ -31,7 +31,7 @@ impl Pool {
             usize::MAX
         };
         // One that is tried ends the crash loop, also while there is nothing to do.
-        let target = self.scaler.target().max(usize::from(self.is_degraded()));
+        let target = self.scaler.target().max(usize::from(self.is_degraded(tokio::time::Instant::now())));
         while alive < target + plan.spare && self.has_room() && boots > 0 {
             let why = self.reason_for_boot(alive);
             self.launch_wire(Role::Plan, why);

@@ -7,7 +7,7 @@ use crate::wire::RunId;
 impl Pool {
     /// Asks a run to end, and kills its worker where asking does not help: at once when it is alone there, else when its
     /// siblings have finished, for which they have the stop wait. It ends as done when it was faster.
-    pub fn cancel(&mut self, run: RunId) {
+    pub fn cancel(&mut self, run: RunId, _now: tokio::time::Instant) {
         let Some(entry) = self.runs.get_mut(&run) else { return };
         let asked = entry.overdue;
         entry.cancelled = true;

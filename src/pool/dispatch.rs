@@ -13,11 +13,11 @@ use crate::wire::{self, FromMaster, RunFrame, RunId};
 impl Pool {
     /// How many more runs can be dispatched now.
     #[must_use]
-    pub fn capacity(&self) -> usize {
+    pub fn capacity(&self, now: tokio::time::Instant) -> usize {
         if self.closing {
             return 0;
         }
-        let (plan, now) = (&self.spec.plan, Instant::now());
+        let (plan, now) = (&self.spec.plan, now.into_std());
         let planned = self.workers.values().filter(|w| w.role == Role::Plan);
         let runs: usize = planned.clone().map(|w| w.runs.len()).sum();
         let allowed = self.most_runs().saturating_sub(runs);
@@ -41,20 +41,20 @@ impl Pool {
 
     /// How many runs the workers that are ready have room for together, whatever is left of their lives.
     #[must_use]
-    pub fn slots(&self) -> usize {
-        self.slots_where(|worker| worker.slots)
+    pub fn slots(&self, now: tokio::time::Instant) -> usize {
+        self.slots_where(now, |worker| worker.slots)
     }
 
     /// How many runs the workers that are ready now can have aboard together.
     #[must_use]
-    pub fn usable_slots(&self) -> usize {
+    pub fn usable_slots(&self, now: tokio::time::Instant) -> usize {
         let life = self.spec.plan.jobs_per_life;
-        self.slots_where(|worker| worker.usable_slots(life))
+        self.slots_where(now, |worker| worker.usable_slots(life))
     }
 
-    fn slots_where(&self, of: impl Fn(&Worker) -> usize) -> usize {
+    fn slots_where(&self, now: tokio::time::Instant, of: impl Fn(&Worker) -> usize) -> usize {
         match self.spec.program {
-            _ if self.closing || self.is_degraded() => 0,
+            _ if self.closing || self.is_degraded(now) => 0,
             Program::Exec(_) => self.most_runs(),
             Program::Wire(_) => self.ready().map(of).sum::<usize>().min(self.most_runs()),
         }
@@ -80,9 +80,9 @@ impl Pool {
 
     /// Whether a run that must be alone in its worker can be dispatched now.
     #[must_use]
-    pub fn can_dispatch_alone(&self) -> bool {
+    pub fn can_dispatch_alone(&self, now: tokio::time::Instant) -> bool {
         if self.is_alone_anyway() {
-            return self.capacity() > 0;
+            return self.capacity(now) > 0;
         }
         if !self.is_introduced {
             // What the handlers want, and whether they have failed callbacks, decides over runs before they begin.
@@ -91,18 +91,18 @@ impl Pool {
         let isolated = self.workers.values().filter(|w| w.role == Role::Isolated);
         let (busy, all) =
             isolated.fold((0, 0), |(b, a), w| (b + usize::from(!self.is_free_for_one(w)), a + 1));
-        let now = Instant::now();
+        let now = now.into_std();
         // While boots fail, one more is no use, unless there is one that did not.
         let boots = !self.respawn.is_waiting(now) && (!self.respawn.is_probing(now) || self.is_served(now));
         !self.closing && boots && (busy < all || all < self.max_isolated)
     }
 
     /// Hands a run to a free slot. The caller has asked [`Pool::capacity`] before.
-    pub fn dispatch(&mut self, run: Run) {
+    pub fn dispatch(&mut self, run: Run, now: tokio::time::Instant) {
         match &self.spec.program {
             Program::Exec(_) => self.launch_exec(run),
             Program::Wire(_) => {
-                let now = Instant::now();
+                let now = now.into_std();
                 let free = |w: &&Worker| w.role == Role::Plan && self.free_slots(w, now) > 0;
                 // One that is to be replaced only helps out until its replacement is there.
                 let lasting = self.workers.values().filter(free).find(|w| w.outgoing.is_none());
@@ -113,9 +113,9 @@ impl Pool {
     }
 
     /// Hands a run to a worker of its own. The caller has asked [`Pool::can_dispatch_alone`] before.
-    pub fn dispatch_alone(&mut self, run: Run) {
+    pub fn dispatch_alone(&mut self, run: Run, now: tokio::time::Instant) {
         if self.is_alone_anyway() {
-            return self.dispatch(run);
+            return self.dispatch(run, now);
         }
         let free = |w: &&Worker| w.role == Role::Isolated && self.is_free_for_one(w);
         let child = self.workers.values().find(free).map(|w| w.child);

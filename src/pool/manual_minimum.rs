@@ -10,7 +10,7 @@ impl Pool {
     ///
     /// # Errors
     /// When there is nothing to scale, in words.
-    pub fn scale(&mut self, order: ScaleOrder) -> Result<MinWorkers, String> {
+    pub fn scale(&mut self, order: ScaleOrder, _now: tokio::time::Instant) -> Result<MinWorkers, String> {
         self.scalable()?;
         let floor = self.scaler.order(order);
         let fewest = floor.fewest;
@@ -28,7 +28,7 @@ impl Pool {
 
     /// Begins with the fewest workers that were set by hand for the pool before, as far as there is anything to scale
     /// still.
-    pub fn restore_manual_minimum(&mut self, fewest: usize) {
+    pub fn restore_manual_minimum(&mut self, fewest: usize, _now: tokio::time::Instant) {
         if self.scalable().is_ok() {
             self.scaler.order(ScaleOrder::Exactly(fewest));
             self.rescale();

@@ -212,7 +212,7 @@ struct ActiveRun {
 impl Pool {
     /// A pool without workers; [`Pool::next`] boots them.
     #[must_use]
-    pub fn new(GenerationSpec { spec, guardian }: GenerationSpec) -> Self {
+    pub fn new(GenerationSpec { spec, guardian }: GenerationSpec, _now: tokio::time::Instant) -> Self {
         // Events of children are few and bounded by the number of workers; frames are held back by
         // the bounded channel.
         let (to_children, children) = mpsc::unbounded_channel();

@@ -26,7 +26,7 @@ pub struct Demand {
 
 impl Pool {
     /// Tells the pool what work is to come. It grows at once when that takes more workers.
-    pub fn set_demand(&mut self, demand: Demand) {
+    pub fn set_demand(&mut self, demand: Demand, _now: tokio::time::Instant) {
         self.demand = demand;
         if self.scaler.is_elastic() && matches!(self.spec.program, Program::Wire(_)) {
             self.rescale();
@@ -119,7 +119,7 @@ impl Pool {
 
     /// Says when boots fail again and again, and when they do not any more.
     fn report_degraded(&mut self) {
-        let degraded = self.is_degraded();
+        let degraded = self.is_degraded(tokio::time::Instant::now());
         if degraded != self.was_degraded {
             self.was_degraded = degraded;
             if degraded {

@@ -52,7 +52,7 @@ pub(super) enum RolloutStage {
 
 impl Pool {
     /// Lets workers made from this take over; [`Pool::take_rollout_result`] tells the end. One reload at a time.
-    pub fn reload(&mut self, renewal: GenerationSpec) {
+    pub fn reload(&mut self, renewal: GenerationSpec, _now: tokio::time::Instant) {
         self.newest_generation += 1;
         let generation = self.newest_generation;
         if self.closing {

@@ -1,6 +1,6 @@
 //! A closer look, for whoever asks why something waits: at one run, and at what there is room for.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,14 +43,14 @@ pub enum CancelReason {
 impl Pool {
     /// How a run stands; `None` when it is not aboard any more.
     #[must_use]
-    pub fn run_status(&self, run: RunId) -> Option<RunStatus> {
+    pub fn run_status(&self, run: RunId, now: tokio::time::Instant) -> Option<RunStatus> {
         let entry = self.runs.get(&run)?;
         let worker = self.workers.get(&entry.child);
         let wire = matches!(self.spec.program, Program::Wire(_));
         Some(RunStatus {
             pid: worker.and_then(|worker| worker.pid),
             booting: wire && worker.is_some_and(|worker| worker.state == WorkerState::Booting),
-            ms: millis(Instant::now().duration_since(entry.began)),
+            ms: millis(now.into_std().duration_since(entry.began)),
             limit_ms: entry.limit.map(millis),
             progress: entry.progress.map(super::status::whole),
             ending: match (entry.cancelled, entry.overdue) {

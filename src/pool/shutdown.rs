@@ -7,7 +7,7 @@ use crate::wire::{self, FromMaster};
 
 impl Pool {
     /// No new workers and no new runs; what is idle leaves, what runs may finish.
-    pub fn close(&mut self) {
+    pub fn close(&mut self, _now: tokio::time::Instant) {
         self.closing = true;
         self.abandon_rollout();
         let idle: Vec<_> = self.workers.values().filter(|w| w.runs.is_empty()).map(|w| w.child).collect();
@@ -17,7 +17,7 @@ impl Pool {
     }
 
     /// Asks every worker to end now and kills it after the grace; its runs end as interrupted.
-    pub fn interrupt(&mut self) {
+    pub fn interrupt(&mut self, _now: tokio::time::Instant) {
         self.closing = true;
         self.abandon_rollout();
         for child in self.workers.keys().copied().collect::<Vec<_>>() {

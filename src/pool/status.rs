@@ -159,20 +159,20 @@ impl Pool {
 
     /// Why no worker can be started now, for people; absent when they can.
     #[must_use]
-    pub fn start_error(&self) -> Option<&str> {
-        let is_missed = matches!(self.spec.program, Program::Exec(_)) || self.is_degraded() || {
+    pub fn start_error(&self, now: tokio::time::Instant) -> Option<&str> {
+        let is_missed = matches!(self.spec.program, Program::Exec(_)) || self.is_degraded(now) || {
             let plan = self.spec.plan;
             let ready =
                 self.workers.values().filter(|w| w.role == Role::Plan && w.state == WorkerState::Serving);
             ready.filter(|w| w.is_permanent(plan.jobs_per_life)).count() < self.scaler.target() + plan.spare
         };
-        self.respawn.trouble(Instant::now()).filter(|_| is_missed)
+        self.respawn.trouble(now.into_std()).filter(|_| is_missed)
     }
 
     /// Whether boots fail again and again and no worker is ready: jobs that wait should not be taken.
     #[must_use]
-    pub fn is_degraded(&self) -> bool {
-        let now = Instant::now();
+    pub fn is_degraded(&self, now: tokio::time::Instant) -> bool {
+        let now = now.into_std();
         self.respawn.is_looping(now) && !self.is_served(now)
     }
 
@@ -216,8 +216,8 @@ impl Pool {
 
     /// Each worker, and why there are so many.
     #[must_use]
-    pub fn status(&self) -> PoolStatus {
-        let now = Instant::now();
+    pub fn status(&self, now: tokio::time::Instant) -> PoolStatus {
+        let (moment, now) = (now, now.into_std());
         let wire = matches!(self.spec.program, Program::Wire(_));
         let (scaled_up, scaled_down) = self.scaler.changes();
         let scaled = self.scaler.taken().map(|taken| SizingChange {
@@ -240,7 +240,7 @@ impl Pool {
             recycled: self.recycled,
             generation: self.generation,
             reload: self.reloading(),
-            degraded: self.is_degraded(),
+            degraded: self.is_degraded(moment),
             next_boot_ms: self.respawn.waits_until(now).map(|at| millis(at - now)),
         }
     }

@@ -110,7 +110,10 @@ pub async fn start_channel(options: Options) -> Fixture {
     let channel = Channel::new(Setup {
         name: "default".into(),
         store: Arc::clone(&options.store),
-        pool: Pool::new(GenerationSpec { spec: spec.clone(), guardian: guardian.handle() }),
+        pool: Pool::new(
+            GenerationSpec { spec: spec.clone(), guardian: guardian.handle() },
+            tokio::time::Instant::now(),
+        ),
         settings,
         dead: Vec::new(),
         cross_channel: None,

@@ -1,7 +1,7 @@
-//! The part of aint-queue that producers and job handlers need: jobs, queues, the configuration, the stores.
+//! The part of aint-queue for producers and job handlers: jobs, queues, configuration, stores.
 //!
-//! Programs depend on `aint-queue`, which re-exports this crate. The hidden modules serve the engine in that package and
-//! carry no promise of compatibility.
+//! Programs depend on `aint-queue`, which re-exports this crate. The hidden modules are for the engine in that package and
+//! have no stability promise.
 
 pub mod config;
 #[doc(hidden)]

@@ -88,7 +88,7 @@ pub struct PushManyError {
 }
 
 impl Queue {
-    /// Opens the store of a declared channel. A channel of the `sync` driver has none; [`App::queue`](crate::App::queue)
+    /// Opens the store of a declared channel. A channel of the `sync` driver has none; `App::queue`
     /// opens channels of every driver.
     ///
     /// # Errors

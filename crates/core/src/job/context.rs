@@ -137,7 +137,7 @@ impl Context {
         self.run.cancel.notify_waiters();
     }
 
-    /// The shared value of this type, as given to [`App::state`](crate::App::state).
+    /// The shared value of this type, as given to `App::state`.
     ///
     /// # Panics
     /// When the application has no value of this type; the panic fails the run and names the type.

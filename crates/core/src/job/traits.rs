@@ -111,7 +111,7 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
         None
     }
 
-    /// Wraps every run of this kind of job into middleware, inside that of the whole [`App`](crate::App).
+    /// Wraps every run of this kind of job into middleware, inside that of the whole `App`.
     fn layers(service: JobService) -> JobService {
         service
     }

@@ -1,7 +1,7 @@
 //! Middleware around jobs.
 //!
-//! [`App::layer`](crate::App::layer) wraps every job into a [`tower_layer::Layer`], [`JobService::with`] in
-//! [`Job::layers`](crate::Job::layers) the jobs of one type. [`App::middleware`](crate::App::middleware) and
+//! `App::layer` wraps every job into a [`tower_layer::Layer`], [`JobService::with`] in
+//! [`Job::layers`](crate::Job::layers) the jobs of one type. `App::middleware` and
 //! [`JobService::wrap`] take plain functions. Middleware runs in the worker, around the handler. The layers of this module
 //! decide whether a job runs now:
 //!
