@@ -183,7 +183,7 @@ impl TestApp {
             if report.runs.len() >= self.limit {
                 self.give_up(report);
             }
-            match runner.next().await? {
+            match runner.run_next().await? {
                 NextRun::Ran(ran) => report.count(RunReport::of(*ran)),
                 NextRun::Nothing { next_due } => {
                     runner.leave().await?;

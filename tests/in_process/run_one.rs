@@ -1,4 +1,4 @@
-//! A single handler, run once.
+//! A single run of a handler.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn run_one_passes_input_and_returns_outcome() {
     assert_eq!(error.message(), "error 2");
     assert!(matches!(error.outcome(), Outcome::Failed { next: RetryDecision::ByPolicy, .. }));
     assert_eq!(log.take(), ["attempt 2 of 7"]);
-    // The job's own opinion is part of it.
+    // The job type's retry decision is part of the outcome.
     let error = run().attempt(9).run_one(fails()).await.unwrap_err();
     assert!(matches!(error.outcome(), Outcome::Failed { next: RetryDecision::Never, .. }));
 

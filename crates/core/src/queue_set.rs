@@ -4,7 +4,7 @@
 //! runtime, which drives its connections.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::config::{self, Config, UndeclaredChannel};
 use crate::job::{NewJob, error_chain};
+use crate::mutex::lock;
 use crate::queue::Queue;
 use crate::store::{self, CrossChannelPush, Pushed, StoreError};
 
@@ -74,8 +75,7 @@ impl LazyQueue {
                 |error| {
                     let error = Arc::new(error);
                     let now = Instant::now();
-                    *self.refused.lock().unwrap_or_else(PoisonError::into_inner) =
-                        Some((now, Arc::clone(&error)));
+                    *lock(&self.refused) = Some((now, Arc::clone(&error)));
                     error
                 },
             )
@@ -84,7 +84,7 @@ impl LazyQueue {
     }
 
     fn refused_lately(&self) -> Option<Arc<StoreError>> {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = lock(&self.refused);
         refused
             .as_ref()
             .filter(|(at, _)| at.elapsed() < OPEN_RETRY_INTERVAL)

@@ -55,7 +55,7 @@ impl HandlerSet {
 
 impl PreparedHandler {
     /// Prepares a run; `None` for a failed callback that this handler does not have.
-    pub fn work(&self, payload: Payload, ctx: &Context, failure: Option<Failure>) -> Option<PreparedRun> {
+    pub fn prepare(&self, payload: Payload, ctx: &Context, failure: Option<Failure>) -> Option<PreparedRun> {
         let ctx = ctx.clone();
         if let Some(failure) = failure {
             return Some(match self.handler.failed.clone()? {
@@ -100,7 +100,7 @@ impl PreparedHandler {
     }
 
     /// Adds the job type's retry decision to the end of one run.
-    pub fn judge(&self, ctx: &Context) -> impl FnOnce(Ended) -> Ended + Send + use<> {
+    pub fn classify(&self, ctx: &Context) -> impl FnOnce(Ended) -> Ended + Send + use<> {
         let (handler, ctx) = (self.handler.clone(), ctx.clone());
         move |ended| match ended {
             Ok(()) => Ok(()),

@@ -102,34 +102,36 @@ pub fn start(
     let Some(service) = service else {
         return Started::Ended(JobError::unknown_job(ctx.job()).into_outcome());
     };
-    match service.work(payload, &ctx, failure) {
+    match service.prepare(payload, &ctx, failure) {
         None => Started::Ended(Outcome::Done),
-        Some(PreparedRun::Blocking(work)) => {
-            let judge = service.judge(&ctx);
+        Some(PreparedRun::Blocking(prepare)) => {
+            let classify = service.classify(&ctx);
             let cancel = CancelHandle { ctx, drop: watch::Sender::new(None) };
-            tokio::task::spawn_blocking(move || report(outcome(judge(scope.enter(|| catch_panic(work))))));
+            tokio::task::spawn_blocking(move || {
+                report(outcome(classify(scope.enter(|| catch_panic(prepare)))))
+            });
             Started::Running(cancel)
         }
         Some(PreparedRun::Async { task, may_drop }) => {
-            let judge = service.judge(&ctx);
+            let classify = service.classify(&ctx);
             let mut task = Scoped { scope, task: CatchPanic(task) };
             // A job that never waits ends at its first poll, without the cost of a task. Wakers registered by this poll are
             // replaced when the task polls again.
             let mut unwoken = std::task::Context::from_waker(std::task::Waker::noop());
             if let Poll::Ready(ended) = Pin::new(&mut task).poll(&mut unwoken) {
-                dispose(task);
-                return Started::Ended(outcome(judge(ended)));
+                drop_quietly(task);
+                return Started::Ended(outcome(classify(ended)));
             }
             let cancel = CancelHandle { ctx, drop: watch::Sender::new(None) };
-            let told = cancel.drop.subscribe();
+            let cancelled = cancel.drop.subscribe();
             tokio::spawn(async move {
                 let ended = match may_drop {
-                    true => unless(&mut task, dropped(told)).await,
+                    true => run_until(&mut task, drop_deadline(cancelled)).await,
                     false => Some((&mut task).await),
                 };
-                dispose(task);
+                drop_quietly(task);
                 let ended = ended.unwrap_or_else(|| Err("cancelled: its time was up".into()));
-                report(outcome(judge(ended)));
+                report(outcome(classify(ended)));
             });
             Started::Running(cancel)
         }
@@ -152,7 +154,7 @@ impl<S: RunScope, F: Future + Unpin> Future for Scoped<S, F> {
 }
 
 /// Drops the rest of a run. A panic in its destructors is caught: the run has ended, and its end must be reported.
-fn dispose<S: RunScope, F>(task: Scoped<S, F>) {
+fn drop_quietly<S: RunScope, F>(task: Scoped<S, F>) {
     let Scoped { scope, task } = task;
     let _ = scope.enter(|| {
         catch_panic(|| {
@@ -163,7 +165,7 @@ fn dispose<S: RunScope, F>(task: Scoped<S, F>) {
 }
 
 /// The output of `task`; `None` when `end` completes first.
-async fn unless<T>(task: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
+async fn run_until<T>(task: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
     let (mut task, mut end) = (pin!(task), pin!(end));
     poll_fn(|cx| match task.as_mut().poll(cx) {
         Poll::Ready(ended) => Poll::Ready(Some(ended)),
@@ -173,8 +175,8 @@ async fn unless<T>(task: impl Future<Output = T>, end: impl Future<Output = ()>)
 }
 
 /// Completes when a cancelled run is to be dropped.
-async fn dropped(mut told: watch::Receiver<Option<Duration>>) {
-    let after = told.wait_for(Option::is_some).await.ok().and_then(|after| *after);
+async fn drop_deadline(mut cancelled: watch::Receiver<Option<Duration>>) {
+    let after = cancelled.wait_for(Option::is_some).await.ok().and_then(|after| *after);
     match after {
         Some(after) => tokio::time::sleep(after).await,
         // The handle is gone because the run has ended.

@@ -17,12 +17,12 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use crate::breaker::Breakers;
 use crate::executor::{self, CancelHandle, HandlerSet, PreparedHandler, Started};
 use crate::job::{
     AppState, Context, ContextParts, FailReason, JobId, JobMeta, JobRecord, Outcome, Payload, Registry,
     Timestamp, install_panic_hook,
 };
+use crate::limits::Breakers;
 use crate::log_macros::debug;
 use crate::retry::{Policy, RunTerms, StartDecision, release_before_start};
 use crate::store::{
@@ -127,7 +127,7 @@ impl Runner {
     }
 
     /// Leases, runs and settles the next job of the channel.
-    pub async fn next(&mut self) -> Result<NextRun, StoreError> {
+    pub async fn run_next(&mut self) -> Result<NextRun, StoreError> {
         let reply = self.turn(&[], &[], 1).await?;
         match reply.leased.into_iter().next() {
             Some(leased) => Ok(NextRun::Ran(Box::new(self.run(leased).await?))),
@@ -136,7 +136,7 @@ impl Runner {
     }
 
     /// Leases, runs and settles one job by id; `None` when it is not in the store.
-    pub async fn only(&mut self, id: JobId) -> Result<Option<CompletedRun>, StoreError> {
+    pub async fn run_by_id(&mut self, id: JobId) -> Result<Option<CompletedRun>, StoreError> {
         self.turn(&[], &[], 0).await?;
         self.seq += 1;
         match self.setup.store.take(&self.owner, self.seq, id).await? {

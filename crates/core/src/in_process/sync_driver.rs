@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use super::{ChannelHandlers, CompletedRun, Runner, RunnerSetup};
 use crate::config::{Channel, Config, Driver};
 use crate::job::error_chain;
 use crate::job::{FailReason, Failure, JobId, NewJob, Registry, Timestamp};
+use crate::mutex::lock;
 use crate::queue::{OpenError, PushTarget, Queue};
 use crate::queue_set::QueueSet;
 use crate::retry::Policy;
@@ -41,7 +42,7 @@ pub async fn queue(registry: &Registry, config: &Config, name: &str) -> Result<Q
     let family =
         Arc::new(SyncChannels { registry: registry.clone(), config, queues, open: Mutex::default() });
     let core = family.core(name)?;
-    Ok(Queue::with_target(Arc::new(SyncChannel { core, family, depth: 0, endless: Arc::default() })))
+    Ok(Queue::with_target(Arc::new(SyncChannel { core, family, depth: 0, too_deep: Arc::default() })))
 }
 
 /// The channels of one configuration.
@@ -69,7 +70,7 @@ struct SyncChannel {
     /// Number of jobs that enclose this push.
     depth: u32,
     /// Set when the depth is exceeded: all enclosing jobs fail without another attempt.
-    endless: Arc<AtomicBool>,
+    too_deep: Arc<AtomicBool>,
 }
 
 impl Core {
@@ -86,15 +87,15 @@ impl Core {
 
 impl SyncChannel {
     /// A handle for a push outside of all jobs.
-    fn outermost(&self) -> Self {
-        Self { endless: Arc::default(), ..self.clone() }
+    fn at_top(&self) -> Self {
+        Self { too_deep: Arc::default(), ..self.clone() }
     }
 
     fn check_depth(&self) -> Result<(), StoreError> {
         if self.depth > MAX_DEPTH {
-            self.endless.store(true, Ordering::Relaxed);
+            self.too_deep.store(true, Ordering::Relaxed);
         }
-        if !self.endless.load(Ordering::Relaxed) {
+        if !self.too_deep.load(Ordering::Relaxed) {
             return Ok(());
         }
         Err(StoreError::Refused {
@@ -106,21 +107,21 @@ impl SyncChannel {
     }
 
     /// A handle for pushes of the jobs run by this push.
-    fn inside(&self) -> Self {
+    fn nested(&self) -> Self {
         Self { depth: self.depth + 1, ..self.clone() }
     }
 
     /// Runs a job to its end, attempt after attempt.
-    async fn run(&self, job: &NewJob) -> Result<Pushed, Ended> {
+    async fn run(&self, job: &NewJob) -> Result<Pushed, PushFailure> {
         let pushed = self.core.model.push(std::slice::from_ref(job)).await?;
         let Some(Pushed::Added(id)) = pushed.first().copied() else {
-            return pushed.into_iter().next().ok_or(Ended::Gone);
+            return pushed.into_iter().next().ok_or(PushFailure::Gone);
         };
         let mut runner = Runner::join(RunnerSetup {
             channel: Arc::clone(&self.core.channel),
             store: Arc::new(self.core.model.clone()),
             handlers: Arc::clone(&self.core.handlers),
-            pushes: Arc::new(self.inside()),
+            pushes: Arc::new(self.nested()),
         })
         .await?;
         let ended = self.attempts(&mut runner, id).await;
@@ -131,16 +132,16 @@ impl SyncChannel {
         ended.map(|()| Pushed::Added(id))
     }
 
-    async fn attempts(&self, runner: &mut Runner, id: JobId) -> Result<(), Ended> {
+    async fn attempts(&self, runner: &mut Runner, id: JobId) -> Result<(), PushFailure> {
         let (mut releases, mut last) = (0, 0);
         loop {
-            let ran: CompletedRun = runner.only(id).await?.ok_or(Ended::Gone)?;
+            let ran: CompletedRun = runner.run_by_id(id).await?.ok_or(PushFailure::Gone)?;
             self.check_depth()?;
             match &ran.to {
                 Destination::Done => return Ok(()),
                 Destination::Failed(_) => {
                     let (reason, error) = ran.failed().unwrap_or((FailReason::Exhausted, String::new()));
-                    return Err(Ended::Failed(id, Failure { reason, error }));
+                    return Err(PushFailure::Failed(id, Failure { reason, error }));
                 }
                 Destination::Front(_) | Destination::Back(_) | Destination::Delayed(..) => {
                     releases = if ran.attempt == last { releases + 1 } else { 0 };
@@ -171,7 +172,7 @@ impl PushTarget for SyncChannel {
     async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
         store::check(jobs)?;
         self.check_depth()?;
-        let this = if self.depth == 0 { self.outermost() } else { self.clone() };
+        let this = if self.depth == 0 { self.at_top() } else { self.clone() };
         let jobs = jobs.to_vec();
         // A separate task: a caller that stops waiting must not leave a job half settled.
         match tokio::spawn(async move { this.all(&jobs).await }).await {
@@ -209,7 +210,7 @@ impl CrossChannelPush for SyncChannel {
 impl SyncChannels {
     fn core(&self, name: &str) -> Result<Arc<Core>, OpenError> {
         let channel = self.config.channel(name)?;
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.open);
         if let Some(core) = open.get(name) {
             return Ok(Arc::clone(core));
         }
@@ -220,14 +221,14 @@ impl SyncChannels {
 }
 
 /// An unsuccessful end of a pushed job.
-enum Ended {
+enum PushFailure {
     Failed(JobId, Failure),
     Push(PushError),
     /// The job was removed during its run.
     Gone,
 }
 
-impl Ended {
+impl PushFailure {
     fn at(self, index: usize, job: &NewJob) -> PushError {
         match self {
             Self::Failed(id, failure) => PushError::Failed { index, id, job: job.meta.job.clone(), failure },
@@ -241,7 +242,7 @@ impl Ended {
     }
 }
 
-impl<E: Into<PushError>> From<E> for Ended {
+impl<E: Into<PushError>> From<E> for PushFailure {
     fn from(error: E) -> Self {
         Self::Push(error.into())
     }

@@ -51,14 +51,14 @@ impl JobError {
     /// Boxes the error for tower layers; [`JobError::from_boxed`] restores it unchanged.
     #[must_use]
     pub fn into_boxed(self) -> Box<dyn std::error::Error + Send + Sync> {
-        Box::new(Carried(self))
+        Box::new(BoxedJobError(self))
     }
 
     /// Restores an error boxed by [`JobError::into_boxed`]; any other error is retried by policy.
     #[must_use]
     pub fn from_boxed(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
-        match error.downcast::<Carried>() {
-            Ok(carried) => carried.0,
+        match error.downcast::<BoxedJobError>() {
+            Ok(boxed) => boxed.0,
             Err(other) => Self::from(other),
         }
     }
@@ -123,15 +123,15 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
 
 /// A [`JobError`] on its way through code that knows only `std::error::Error`.
 #[derive(Debug)]
-struct Carried(JobError);
+struct BoxedJobError(JobError);
 
-impl fmt::Display for Carried {
+impl fmt::Display for BoxedJobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.message())
     }
 }
 
-impl std::error::Error for Carried {}
+impl std::error::Error for BoxedJobError {}
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::durations::micros;
+
 /// The id of a job, unique within its channel and never reused.
 ///
 /// The store assigns `max(last id, store clock in µs) + 1`, so ids grow with time and [`JobId::pushed_at`] is the time
@@ -50,8 +52,7 @@ impl Timestamp {
     /// This time plus `duration`, saturating.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(micros))
+        Self(self.0.saturating_add(micros(duration)))
     }
 
     /// Time elapsed since `earlier`; zero when `earlier` is later.

@@ -7,7 +7,7 @@ use super::job_requests::{JobRequest, PendingResponse, RunHost, ids, one_id};
 use super::{JobId, NewJob, PushOptions, Pushable};
 
 /// The headers that carry a trace context; jobs pushed by a job inherit them.
-const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
 
 /// Pushes follow-up jobs of a run into a channel: see [`Context::to`](super::Context::to) and
 /// [`Context::push`](super::Context::push).
@@ -29,7 +29,7 @@ impl Outbox<'_> {
     /// Pushes a job with options.
     pub fn push_with<K, J: Pushable<K>>(&self, job: &J, options: &PushOptions) -> PendingResponse<JobId> {
         match options.of(job) {
-            Ok(job) => PendingResponse::new(self.host.request(self.ask(vec![job])), one_id),
+            Ok(job) => PendingResponse::new(self.host.request(self.push_request(vec![job])), one_id),
             Err(error) => PendingResponse::refused(error.to_string()),
         }
     }
@@ -49,14 +49,14 @@ impl Outbox<'_> {
         options: &PushOptions,
     ) -> PendingResponse<Vec<JobId>> {
         match jobs.into_iter().map(|job| options.of(job)).collect::<Result<Vec<_>, _>>() {
-            Ok(jobs) => PendingResponse::new(self.host.request(self.ask(jobs)), ids),
+            Ok(jobs) => PendingResponse::new(self.host.request(self.push_request(jobs)), ids),
             Err(error) => PendingResponse::refused(error.to_string()),
         }
     }
 
-    fn ask(&self, mut jobs: Vec<NewJob>) -> JobRequest {
+    fn push_request(&self, mut jobs: Vec<NewJob>) -> JobRequest {
         for job in &mut jobs {
-            for name in TRACE {
+            for name in TRACE_HEADERS {
                 if let Some(value) = self.headers.get(name) {
                     job.meta.headers.entry(name.to_owned()).or_insert_with(|| value.clone());
                 }

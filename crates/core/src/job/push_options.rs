@@ -9,6 +9,7 @@ use super::{
     AsyncJob, Job, JobMeta, NewJob, Payload, PayloadError, Priority, Start, Timestamp, UniqueUntil,
     is_job_name,
 };
+use crate::durations::millis_at_least_one;
 
 /// A job type that can be pushed: every [`Job`] and every [`AsyncJob`]. The compiler infers `Kind`, which only keeps the
 /// two blanket implementations apart.
@@ -160,12 +161,12 @@ impl PushOptions {
     pub fn job(&self, name: &str, payload: Payload) -> NewJob {
         let meta = JobMeta {
             max_attempts: self.max_attempts,
-            timeout_ms: self.timeout.map(millis),
+            timeout_ms: self.timeout.map(millis_at_least_one),
             unique: self.unique.clone(),
             unique_until: self.unique_until,
-            unique_for_ms: self.unique_for.map(millis),
+            unique_for_ms: self.unique_for.map(millis_at_least_one),
             priority: self.priority,
-            expires_in_ms: self.expires_in.map(millis),
+            expires_in_ms: self.expires_in.map(millis_at_least_one),
             expires_at: self.expires_at,
             headers: self.headers.clone(),
             ..JobMeta::named(name)
@@ -176,12 +177,6 @@ impl PushOptions {
 
 fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp(0).after(time.duration_since(UNIX_EPOCH).unwrap_or_default())
-}
-
-/// Whole milliseconds, at least 1 for a positive duration: a limit below 1 ms must not become "no limit".
-fn millis(time: Duration) -> u64 {
-    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    if time.is_zero() { 0 } else { millis.max(1) }
 }
 
 #[cfg(test)]

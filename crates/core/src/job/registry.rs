@@ -73,7 +73,7 @@ pub struct Registry {
     fallback: Option<JobHandler>,
     layers: Vec<AppLayer>,
     states: AppStateFactories,
-    wrong: Option<DuplicateJob>,
+    duplicate: Option<DuplicateJob>,
 }
 
 /// A job type that cannot be registered; the program refuses to start.
@@ -203,7 +203,7 @@ impl Registry {
     /// # Errors
     /// [`DuplicateJob`] when two types have the same name.
     pub fn check(&self) -> Result<(), DuplicateJob> {
-        self.wrong.clone().map_or(Ok(()), Err)
+        self.duplicate.clone().map_or(Ok(()), Err)
     }
 
     #[doc(hidden)]
@@ -226,7 +226,7 @@ impl Registry {
 
     fn insert(&mut self, name: &'static str, handler: JobHandler) {
         if Arc::make_mut(&mut self.handlers).insert(name, handler).is_some() {
-            self.wrong.get_or_insert(DuplicateJob::Name(name));
+            self.duplicate.get_or_insert(DuplicateJob::Name(name));
         }
     }
 }
@@ -254,13 +254,16 @@ pub fn parse<J: DeserializeOwned>(payload: &str) -> Result<J, JobError> {
             _ => Err(error),
         })
         .map_err(|error| {
-            JobError::never(format!("the payload does not fit the job{}", place::<J>(payload, &error)))
+            JobError::never(format!(
+                "the payload does not fit the job{}",
+                error_location::<J>(payload, &error)
+            ))
         })
 }
 
 /// Position of an error in the payload: `` at `items[2].price`: … ``. Parses again, so only errors pay for the path.
 #[cfg(feature = "server")]
-fn place<J: DeserializeOwned>(payload: &str, error: &serde_json::Error) -> String {
+fn error_location<J: DeserializeOwned>(payload: &str, error: &serde_json::Error) -> String {
     let reader = &mut serde_json::Deserializer::from_str(payload);
     match serde_path_to_error::deserialize::<_, J>(reader) {
         Err(found) if found.path().iter().next().is_some() => {
@@ -273,7 +276,7 @@ fn place<J: DeserializeOwned>(payload: &str, error: &serde_json::Error) -> Strin
 /// The error without its position: a producer seldom parses payloads, so it is built without the crate for paths.
 #[cfg(not(feature = "server"))]
 #[expect(clippy::extra_unused_type_parameters, reason = "the variant with `server` needs it")]
-fn place<J>(_: &str, error: &serde_json::Error) -> String {
+fn error_location<J>(_: &str, error: &serde_json::Error) -> String {
     format!(": {error}")
 }
 

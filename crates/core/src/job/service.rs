@@ -16,7 +16,7 @@ use super::{Context, JobError, Payload};
 /// The pending end of a run.
 pub type RunFuture = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
 
-type Around = dyn Fn(JobCall) -> RunFuture + Send + Sync;
+type WrapFn = dyn Fn(JobCall) -> RunFuture + Send + Sync;
 
 /// One run, passed through middleware to the job's handler.
 pub struct JobCall {
@@ -24,15 +24,15 @@ pub struct JobCall {
     payload: Payload,
     handler: JobHandler,
     /// Keeps the run busy until the handler's thread ends; dropped with the call if no thread starts.
-    busy: Option<Busy>,
+    busy: Option<BusyGuard>,
 }
 
 /// Marks a handler thread as possibly running, until dropped.
-pub(crate) type Busy = oneshot::Sender<Infallible>;
+pub(crate) type BusyGuard = oneshot::Sender<Infallible>;
 
 impl JobCall {
     #[doc(hidden)]
-    pub fn new(ctx: Context, payload: Payload, handler: JobHandler, busy: Option<Busy>) -> Self {
+    pub fn new(ctx: Context, payload: Payload, handler: JobHandler, busy: Option<BusyGuard>) -> Self {
         Self { ctx, payload, handler, busy }
     }
 
@@ -100,13 +100,13 @@ impl fmt::Debug for JobCall {
 /// plain function.
 #[derive(Clone, Default)]
 pub struct JobService {
-    around: Option<Arc<Around>>,
+    wrap_fn: Option<Arc<WrapFn>>,
 }
 
 impl JobService {
     /// Whether the handler has no middleware.
     pub(crate) fn is_plain(&self) -> bool {
-        self.around.is_none()
+        self.wrap_fn.is_none()
     }
 
     /// Wraps this service into a function that gets each call and the inner service.
@@ -131,20 +131,20 @@ impl JobService {
     /// # }
     /// ```
     #[must_use]
-    pub fn wrap<F, R>(self, around: F) -> Self
+    pub fn wrap<F, R>(self, wrap_fn: F) -> Self
     where
         F: Fn(JobCall, Self) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), JobError>> + Send + 'static,
     {
-        let wrapped = move |call| Box::pin(around(call, self.clone())) as RunFuture;
-        Self { around: Some(Arc::new(wrapped)) }
+        let wrapped = move |call| Box::pin(wrap_fn(call, self.clone())) as RunFuture;
+        Self { wrap_fn: Some(Arc::new(wrapped)) }
     }
 
     /// Runs a job.
     #[must_use = "a run that is not awaited does not happen"]
     pub fn run(&self, call: JobCall) -> RunFuture {
-        match &self.around {
-            Some(around) => around(call),
+        match &self.wrap_fn {
+            Some(wrap_fn) => wrap_fn(call),
             None => call.handle(),
         }
     }

@@ -28,7 +28,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -91,48 +91,59 @@ pub struct PushDefaults<'a> {
     pub options: &'a PushOptions,
 }
 
-/// The JSON object. Values stay raw until each is parsed by itself, so that every mistake names its key.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object")]
-struct Written<'a> {
-    #[serde(borrow, default)]
-    job: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "as_it_is")]
-    payload: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    delay: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    at: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    max_attempts: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    timeout: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    unique: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    unique_until: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    unique_for: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    priority: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    expires: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    headers: Option<&'a RawValue>,
+/// The JSON object, for both directions. A parsed one keeps raw values until each is read by itself, so that every mistake
+/// names its key.
+#[derive(Serialize, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object",
+    bound(deserialize = "V: Deserialize<'de>, P: Deserialize<'de>")
+)]
+struct JobObject<V, P> {
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    job: Option<V>,
+    #[serde(default = "none", deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    payload: Option<P>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    delay: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    at: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    max_attempts: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    timeout: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    unique: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    unique_until: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    unique_for: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    priority: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    expires: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    headers: Option<V>,
+}
+
+/// The default of every key. A function, because `#[serde(default)]` alone would require `V: Default`.
+fn none<T>() -> Option<T> {
+    None
 }
 
 /// Keeps a payload of `null`, which serde would read as absent.
-fn as_it_is<'de, D: Deserializer<'de>>(raw: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(raw).map(Some)
+fn present<'de, P: Deserialize<'de>, D: Deserializer<'de>>(raw: D) -> Result<Option<P>, D::Error> {
+    P::deserialize(raw).map(Some)
 }
 
 /// The job that `text` means.
 pub fn parse(text: &str, defaults: &PushDefaults<'_>) -> Result<NewJob, JobJsonError> {
     let text = text.trim();
-    let written: Written<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
-        Category::Data => JobJsonError::NotAnObject(place(&error)),
-        _ => JobJsonError::NotJson(place(&error)),
-    })?;
+    let written: JobObject<&RawValue, &RawValue> =
+        serde_json::from_str(text).map_err(|error| match error.classify() {
+            Category::Data => JobJsonError::NotAnObject(place(&error)),
+            _ => JobJsonError::NotJson(place(&error)),
+        })?;
     if !text.starts_with('{') {
         // serde takes an array for an object whose keys are left out.
         return Err(JobJsonError::NotAnObject("the text is an array".to_owned()));
@@ -146,7 +157,7 @@ pub fn parse(text: &str, defaults: &PushDefaults<'_>) -> Result<NewJob, JobJsonE
     Ok(job)
 }
 
-impl Written<'_> {
+impl JobObject<&RawValue, &RawValue> {
     /// Applies the keys of this object to `options`.
     fn options(&self, mut options: PushOptions) -> Result<PushOptions, JobJsonError> {
         match (self.delay, self.at) {

@@ -15,7 +15,6 @@ mod error;
 mod failed_jobs;
 pub mod model;
 mod open;
-mod rate;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "sqlite")]

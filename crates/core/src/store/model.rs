@@ -12,7 +12,7 @@ mod waiting_order;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,6 +25,7 @@ use super::{
     Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply, driver_rules,
 };
 use crate::job::{JobId, JobMeta, NewJob, Timestamp};
+use crate::mutex::lock;
 
 /// Default lease; [`Model::with_lease`] sets another.
 const LEASE: Duration = Duration::from_secs(30);
@@ -144,8 +145,7 @@ impl Model {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic under the lock has failed its own test already; other tests continue.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Channel, Timestamp) -> T) -> T {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::keys::Keys;
-use super::limits::Claims;
+use super::limits::Limits;
 use super::waiting_order::{self, WaitingOrder};
 use crate::job::{FailReason, JobId, JobMeta, MAX_DELAY, NewJob, Priority, Timestamp};
 use crate::store::driver_rules::{self, MAX_ID_LEAD, TAKE_DEPTH};
@@ -25,7 +25,7 @@ pub(super) struct Channel {
     pub(super) waiting: WaitingOrder,
     owners: BTreeMap<Owner, Lease>,
     keys: Keys,
-    claims: Claims,
+    claims: Limits,
     pub(super) done: u64,
     pub(super) cleared: u64,
 }
@@ -84,7 +84,7 @@ impl Channel {
             waiting: WaitingOrder::default(),
             owners: BTreeMap::new(),
             keys: Keys::default(),
-            claims: Claims::default(),
+            claims: Limits::default(),
             done: 0,
             cleared: 0,
         }

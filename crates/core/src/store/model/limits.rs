@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::job::{JobId, Timestamp};
-use crate::store::rate::Rate;
+use crate::limits::rate::Rate;
 use crate::store::{Claim, ClaimKind, LimitDecision, Owner};
 
 /// Locks and rates of a channel.
 #[derive(Debug, Default)]
-pub(super) struct Claims {
+pub(super) struct Limits {
     /// The holders of each lock.
     locks: BTreeMap<String, BTreeSet<(Owner, JobId)>>,
     /// The time at which each rate is unused again.
     rates: BTreeMap<String, Timestamp>,
 }
 
-impl Claims {
+impl Limits {
     /// Decides the claim of a job held by this owner.
     pub(super) fn ask(&mut self, now: Timestamp, owner: &Owner, claim: &Claim) -> LimitDecision {
         match claim.kind {
@@ -37,7 +37,7 @@ impl Claims {
 
     fn rate(&mut self, now: Timestamp, claim: &Claim, rate: Rate) -> LimitDecision {
         self.rates.retain(|_, unused| *unused > now);
-        match rate.ask(self.rates.get(&claim.key).copied().unwrap_or_default(), now) {
+        match rate.admit(self.rates.get(&claim.key).copied().unwrap_or_default(), now) {
             Ok(unused) => {
                 self.rates.insert(claim.key.clone(), unused);
                 LimitDecision::Granted

@@ -48,7 +48,7 @@ impl RedisStore {
     }
 
     /// The parsed reply, or the error for a reply of unexpected form.
-    pub(super) fn understood<T>(&self, read: Option<T>, doing: &'static str) -> Result<T, StoreError> {
+    pub(super) fn parsed<T>(&self, read: Option<T>, doing: &'static str) -> Result<T, StoreError> {
         read.ok_or_else(|| StoreError::Corrupt {
             place: self.place().to_owned(),
             detail: format!("an answer of unexpected form while {doing}; is this a Redis server?"),
@@ -66,7 +66,7 @@ impl Call<'_> {
     pub(super) async fn send(self) -> Result<Value, StoreError> {
         let calls = &self.store.calls;
         let mut answer = calls.send(&self.connection, &self.cmd, Duration::ZERO).await;
-        if answer.as_ref().is_err_and(|error| error.class() == ErrorClass::Load) {
+        if answer.as_ref().is_err_and(|error| error.class() == ErrorClass::LoadScript) {
             let mut load = redis::cmd("SCRIPT");
             load.arg("LOAD").arg(&self.script.text);
             answer = match calls.send(&self.connection, &load, Duration::ZERO).await {

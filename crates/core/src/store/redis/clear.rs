@@ -43,7 +43,7 @@ impl RedisStore {
             call.arg(name);
         }
         let reply = call.send().await?;
-        self.understood(texts(reply), DOING)
+        self.parsed(texts(reply), DOING)
     }
 
     async fn remove_aside(&self, name: &str) -> Result<u64, StoreError> {
@@ -52,7 +52,7 @@ impl RedisStore {
         loop {
             let mut peek = self.call(Script::ClearPeek, DOING, &keys).await?;
             peek.arg(state_of(name)).arg(MAX_BATCH);
-            let ids = self.understood(texts(peek.send().await?), DOING)?;
+            let ids = self.parsed(texts(peek.send().await?), DOING)?;
             let freed = if ids.is_empty() { Vec::new() } else { self.unique_keys(&ids, DOING).await? };
             let mut apply = self.call(Script::ClearApply, DOING, &keys).await?;
             apply.arg(name).arg(state_of(name)).arg(ids.len()).arg(&ids);
@@ -61,7 +61,7 @@ impl RedisStore {
             }
             let reply = apply.send().await?;
             // -1: a concurrent clear removed the same ids; both continue with the rest.
-            removed += u64::try_from(self.understood(int(reply), DOING)?).unwrap_or(0);
+            removed += u64::try_from(self.parsed(int(reply), DOING)?).unwrap_or(0);
             if ids.is_empty() {
                 return Ok(removed);
             }
@@ -82,7 +82,7 @@ impl RedisStore {
                     call.arg(id).arg(key);
                 }
                 let reply = call.send().await?;
-                removed += self.understood(count(reply), DOING)?;
+                removed += self.parsed(count(reply), DOING)?;
             }
         }
         Ok(removed)

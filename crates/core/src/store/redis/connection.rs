@@ -4,7 +4,7 @@
 //! A connection with an error is closed, and the next call opens a new one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::errors::{CallError, ErrorClass};
 use crate::config;
+use crate::mutex::lock;
 use crate::store::StoreError;
 
 /// Address and credentials of the server.
@@ -84,7 +85,7 @@ impl Connector {
                 return Ok(connection);
             }
             let connection = Arc::new(Connection::open(&self.target).await?);
-            *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&connection));
+            *lock(&self.current) = Some(Arc::clone(&connection));
             Ok(connection)
         });
         let opened = opened.await.unwrap_or(Err(CallError::NoAnswer(deadline)));
@@ -104,7 +105,7 @@ impl Connector {
             Err(_) => Err(CallError::NoAnswer(limit)),
         };
         if let Err(error) = &answer
-            && error.class() == ErrorClass::Away
+            && error.class() == ErrorClass::Reconnect
         {
             self.leave(connection);
         }
@@ -115,14 +116,14 @@ impl Connector {
     fn leave(&self, connection: &Connection) {
         connection.left.store(true, Ordering::Relaxed);
         connection.driver.abort();
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&self.current);
         if current.as_deref().is_some_and(|current| std::ptr::eq(current, connection)) {
             *current = None;
         }
     }
 
     fn usable(&self) -> Option<Arc<Connection>> {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = lock(&self.current);
         // Detects a connection that the server closed while idle, before anything is sent on it.
         current
             .clone()
@@ -204,7 +205,7 @@ impl Drop for Connection {
 
 /// Whether the server's ACL forbids this command only.
 pub(super) fn is_forbidden(error: &CallError) -> bool {
-    matches!(error, CallError::ServerError(error) if error.is("NOPERM") || error.tells("unknown command"))
+    matches!(error, CallError::ServerError(error) if error.is("NOPERM") || error.contains("unknown command"))
 }
 
 /// A field of the text returned by `INFO`.

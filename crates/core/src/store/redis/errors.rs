@@ -12,11 +12,11 @@ use crate::store::StoreError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ErrorClass {
     /// Back off and retry on a new connection: this server may no longer be the right one.
-    Away,
+    Reconnect,
     /// Back off and retry; the connection is sound.
-    Later,
+    Retry,
     /// Load the script and repeat the call: the server did not know it and ran nothing.
-    Load,
+    LoadScript,
     /// The server has no memory for new jobs.
     Full,
     /// The configuration must change; the text is the remedy.
@@ -30,23 +30,23 @@ pub(super) enum ErrorClass {
 /// Classes by error code. An unlisted code is a temporary error on a sound connection.
 const CODES: &[(&str, ErrorClass)] = &[
     // The server is a replica, or was demoted.
-    ("READONLY", ErrorClass::Away),
-    ("MASTERDOWN", ErrorClass::Away),
+    ("READONLY", ErrorClass::Reconnect),
+    ("MASTERDOWN", ErrorClass::Reconnect),
     // The server is starting, or cannot write safely at the moment.
-    ("LOADING", ErrorClass::Later),
-    ("NOREPLICAS", ErrorClass::Later),
-    ("MISCONF", ErrorClass::Later),
-    ("BUSY", ErrorClass::Later),
+    ("LOADING", ErrorClass::Retry),
+    ("NOREPLICAS", ErrorClass::Retry),
+    ("MISCONF", ErrorClass::Retry),
+    ("BUSY", ErrorClass::Retry),
     // The channel's slot is on another node or moving.
-    ("CLUSTERDOWN", ErrorClass::Away),
-    ("MOVED", ErrorClass::Away),
-    ("ASK", ErrorClass::Away),
-    ("TRYAGAIN", ErrorClass::Later),
+    ("CLUSTERDOWN", ErrorClass::Reconnect),
+    ("MOVED", ErrorClass::Reconnect),
+    ("ASK", ErrorClass::Reconnect),
+    ("TRYAGAIN", ErrorClass::Retry),
     // The server cut the call off.
-    ("UNBLOCKED", ErrorClass::Away),
-    ("EXECABORT", ErrorClass::Later),
-    ("UNKILLABLE", ErrorClass::Later),
-    ("NOSCRIPT", ErrorClass::Load),
+    ("UNBLOCKED", ErrorClass::Reconnect),
+    ("EXECABORT", ErrorClass::Retry),
+    ("UNKILLABLE", ErrorClass::Retry),
+    ("NOSCRIPT", ErrorClass::LoadScript),
     ("OOM", ErrorClass::Full),
     (
         "NOAUTH",
@@ -83,7 +83,7 @@ const CODES: &[(&str, ErrorClass)] = &[
 
 /// Classes of errors with the general code `ERR`, by text.
 const TEXTS: &[(&str, ErrorClass)] = &[
-    ("max number of clients", ErrorClass::Away),
+    ("max number of clients", ErrorClass::Reconnect),
     (
         "DB index is out of range",
         ErrorClass::Refused("the server has no database of this number: check `database`"),
@@ -121,7 +121,7 @@ pub(super) fn class(code: &str, detail: &str) -> ErrorClass {
         return class;
     }
     if code != "ERR" {
-        return ErrorClass::Later;
+        return ErrorClass::Retry;
     }
     // Before Redis 7 an error inside a script is reported as ERR, with the original code inside the text.
     if detail.contains("running script") {
@@ -130,7 +130,7 @@ pub(super) fn class(code: &str, detail: &str) -> ErrorClass {
             return class;
         }
     }
-    TEXTS.iter().find(|(text, _)| detail.contains(text)).map_or(ErrorClass::Later, |(_, class)| *class)
+    TEXTS.iter().find(|(text, _)| detail.contains(text)).map_or(ErrorClass::Retry, |(_, class)| *class)
 }
 
 /// Failure of a call: no reply, or an error reply.
@@ -160,7 +160,7 @@ impl ServerError {
     }
 
     /// Whether the text contains this.
-    pub(super) fn tells(&self, text: &str) -> bool {
+    pub(super) fn contains(&self, text: &str) -> bool {
         self.detail.contains(text)
     }
 }
@@ -186,7 +186,7 @@ impl CallError {
     pub(super) fn class(&self) -> ErrorClass {
         match self {
             Self::ServerError(error) => class(&error.code, &error.detail),
-            Self::Connect(_) | Self::NoAnswer(_) | Self::Broken(_) => ErrorClass::Away,
+            Self::Connect(_) | Self::NoAnswer(_) | Self::Broken(_) => ErrorClass::Reconnect,
         }
     }
 
@@ -194,7 +194,7 @@ impl CallError {
     pub(super) fn into_store(self, place: &str, doing: &'static str) -> StoreError {
         let place = place.to_owned();
         match self.class() {
-            ErrorClass::Away | ErrorClass::Later | ErrorClass::Load => {
+            ErrorClass::Reconnect | ErrorClass::Retry | ErrorClass::LoadScript => {
                 StoreError::Unavailable { place, doing, source: Box::new(self) }
             }
             ErrorClass::Full => StoreError::Full {
@@ -251,16 +251,16 @@ mod tests {
     #[test]
     fn wrong_role_errors_drop_the_connection() {
         for code in ["READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "UNBLOCKED"] {
-            assert_eq!(class(code, ""), ErrorClass::Away, "{code}");
+            assert_eq!(class(code, ""), ErrorClass::Reconnect, "{code}");
         }
         for code in ["LOADING", "TRYAGAIN", "NOREPLICAS", "MISCONF", "BUSY", "EXECABORT"] {
-            assert_eq!(class(code, ""), ErrorClass::Later, "{code}");
+            assert_eq!(class(code, ""), ErrorClass::Retry, "{code}");
         }
     }
 
     #[test]
     fn unknown_script_is_loaded() {
-        assert_eq!(class("NOSCRIPT", "No matching script."), ErrorClass::Load);
+        assert_eq!(class("NOSCRIPT", "No matching script."), ErrorClass::LoadScript);
     }
 
     #[test]
@@ -314,14 +314,14 @@ mod tests {
             |inner: &str| format!("Error running script (call to f_ab): @user_script:12: {inner} text.");
         assert_eq!(class("ERR", &text("-OOM command not allowed")), ErrorClass::Full);
         assert_eq!(class("ERR", &text("WRONGTYPE Operation")), ErrorClass::Foreign);
-        assert_eq!(class("ERR", &text("-READONLY You can't write")), ErrorClass::Away);
-        assert_eq!(class("ERR", &text("something else")), ErrorClass::Later);
+        assert_eq!(class("ERR", &text("-READONLY You can't write")), ErrorClass::Reconnect);
+        assert_eq!(class("ERR", &text("something else")), ErrorClass::Retry);
     }
 
     #[test]
     fn unknown_errors_are_transient_and_keep_connection() {
-        assert_eq!(class("NEWCODE", "x"), ErrorClass::Later);
-        assert_eq!(class("ERR", "something new"), ErrorClass::Later);
+        assert_eq!(class("NEWCODE", "x"), ErrorClass::Retry);
+        assert_eq!(class("ERR", "something new"), ErrorClass::Retry);
         let unknown = store_error("NEWCODE", "of 2031");
         let source = std::error::Error::source(&unknown).unwrap().to_string();
         assert!(source.contains("NEWCODE of 2031"), "{source}");

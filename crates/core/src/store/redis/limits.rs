@@ -7,7 +7,7 @@ use redis::Value;
 use super::reply::{int, list};
 use super::scripts::Script;
 use super::{RedisStore, owner_reply};
-use crate::store::rate::Rate;
+use crate::limits::rate::Rate;
 use crate::store::{Claim, ClaimKind, LimitDecision, MAX_BATCH, Owner, StoreError};
 
 const DOING: &str = "claiming locks and rates";
@@ -38,7 +38,7 @@ impl RedisStore {
                 };
             }
             let reply = owner_reply(call.send().await?)?;
-            answers.extend(self.understood(claimed(reply, batch.len()), DOING)?);
+            answers.extend(self.parsed(claimed(reply, batch.len()), DOING)?);
             if after.is_empty() {
                 return Ok(answers);
             }

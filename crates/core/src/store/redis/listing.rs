@@ -12,9 +12,9 @@ use crate::store::{
     Cursor, JobCounts, JobState, JobView, MAX_BATCH, MAX_BATCH_BYTES, Owner, Page, StoreError,
 };
 
-const LOOKING: &str = "looking at jobs";
+const LISTING: &str = "looking at jobs";
 /// Retries of a call that needs all owners while new owners join.
-const ROUNDS: usize = 8;
+const MAX_OWNER_RETRIES: usize = 8;
 
 impl RedisStore {
     pub(super) async fn counts(&self) -> Result<JobCounts, StoreError> {
@@ -28,11 +28,11 @@ impl RedisStore {
             let paused = paused == 1;
             Some(JobCounts { waiting, reserved, delayed, done, failed, cleared, paused, paused_until })
         };
-        self.understood(read(reply), DOING)
+        self.parsed(read(reply), DOING)
     }
 
     pub(super) async fn find(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
-        Ok(self.look(&[id]).await?.pop())
+        Ok(self.find_many(&[id]).await?.pop())
     }
 
     /// The holder of a unique key.
@@ -45,7 +45,7 @@ impl RedisStore {
             "" => Some(None),
             id => id.parse().ok().map(Some),
         });
-        self.understood(holder, DOING)
+        self.parsed(holder, DOING)
     }
 
     pub(super) async fn page(
@@ -61,46 +61,46 @@ impl RedisStore {
         if state == JobState::Reserved {
             return self.page_of_reserved(after, limit).await;
         }
-        let mut call = self.call(Script::Page, LOOKING, &[]).await?;
+        let mut call = self.call(Script::Page, LISTING, &[]).await?;
         call.arg(state.as_str()).arg(limit).arg(MAX_BATCH_BYTES);
         match after {
             Some(Cursor { rank, id }) => call.arg(rank).arg(id),
             None => call.arg("").arg(""),
         };
         let reply = call.send().await?;
-        self.understood(page(reply, state), LOOKING)
+        self.parsed(page(reply, state), LISTING)
     }
 
     /// A page of the jobs held by all owners, ordered by id.
     async fn page_of_reserved(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let mut ids = Vec::new();
         for owner in self.every_owner().await? {
-            ids.extend(self.reserved_ids(&owner, LOOKING).await?);
+            ids.extend(self.reserved_ids(&owner, LISTING).await?);
         }
         ids.retain(|id| after.is_none_or(|after| id.0 > after.id));
         ids.sort_unstable();
         let more = ids.len() > limit;
         ids.truncate(limit);
         let next = ids.last().filter(|_| more).map(|last| Cursor { rank: 0, id: last.0 });
-        let mut jobs = self.look(&ids).await?;
+        let mut jobs = self.find_many(&ids).await?;
         jobs.retain(|job| job.state == JobState::Reserved);
         Ok(Page { jobs, next })
     }
 
     /// Jobs by id, in the given order; missing jobs are left out.
-    async fn look(&self, ids: &[JobId]) -> Result<Vec<JobView>, StoreError> {
+    async fn find_many(&self, ids: &[JobId]) -> Result<Vec<JobView>, StoreError> {
         let (mut found, mut rest) = (Vec::new(), ids);
         while !rest.is_empty() {
             let batch = &rest[..rest.len().min(MAX_BATCH)];
             let reply = self
-                .with_every_owner(Script::Find, LOOKING, |call| {
+                .with_every_owner(Script::Find, LISTING, |call| {
                     call.arg(MAX_BATCH_BYTES);
                     for id in batch {
                         call.arg(id.0);
                     }
                 })
                 .await?;
-            let (seen, jobs) = self.understood(looked(reply), LOOKING)?;
+            let (seen, jobs) = self.parsed(found_jobs(reply), LISTING)?;
             found.extend(jobs);
             rest = rest.get(seen..).unwrap_or_default();
         }
@@ -120,7 +120,7 @@ impl RedisStore {
                 call.arg(id.0).arg(own_key(meta)).arg(priority(meta)).arg(super::meta_text(meta));
             }
             let reply = call.send().await?;
-            moved += self.understood(count(reply), DOING)?;
+            moved += self.parsed(count(reply), DOING)?;
         }
         Ok(moved)
     }
@@ -141,7 +141,7 @@ impl RedisStore {
                     }
                 })
                 .await?;
-            removed += self.understood(count(reply), DOING)?;
+            removed += self.parsed(count(reply), DOING)?;
         }
         Ok(removed)
     }
@@ -154,13 +154,13 @@ impl RedisStore {
     ) -> Result<Vec<JobId>, StoreError> {
         let mut members = redis::cmd("SMEMBERS");
         let reply = self.plain(members.arg(self.keys.reserved(owner)), doing).await?;
-        self.understood(sorted_ids(reply), doing)
+        self.parsed(sorted_ids(reply), doing)
     }
 
     /// All owners: living ones, and ended ones that still have jobs.
     pub(super) async fn every_owner(&self) -> Result<Vec<Owner>, StoreError> {
         // A query for no job returns the owners that it would need.
-        self.with_every_owner(Script::Find, LOOKING, |call| {
+        self.with_every_owner(Script::Find, LISTING, |call| {
             call.arg(0);
         })
         .await?;
@@ -174,7 +174,7 @@ impl RedisStore {
         doing: &'static str,
         args: impl Fn(&mut super::call::Call<'_>),
     ) -> Result<Value, StoreError> {
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_OWNER_RETRIES {
             let owners = self.known_owners();
             let sets: Vec<_> = owners.iter().map(|owner| self.keys.reserved(owner)).collect();
             let mut call = self.call(script, doing, &sets).await?;
@@ -203,7 +203,7 @@ fn missing(reply: &Value) -> Option<Vec<String>> {
     }
 }
 
-fn looked(reply: Value) -> Option<(usize, Vec<JobView>)> {
+fn found_jobs(reply: Value) -> Option<(usize, Vec<JobView>)> {
     let mut values = list(reply)?.into_iter();
     is_word(&values.next()?, "JOBS").then_some(())?;
     let seen = usize::try_from(count(values.next()?)?).ok().filter(|seen| *seen > 0)?;

@@ -36,7 +36,7 @@ mod turn;
 mod wait;
 
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,20 +44,22 @@ use redis::Value;
 
 use self::connection::{Connector, ServerAddress};
 use self::keys::Keys;
-use self::wait::Waits;
+use self::wait::WorkWaiter;
 use super::{
     Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, Owner, Page,
     PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
 };
 use crate::config;
+use crate::durations::micros;
 use crate::job::{JobId, JobMeta, NewJob, Priority, Timestamp};
+use crate::mutex::lock;
 
 /// One channel on a Redis server.
 #[derive(Debug)]
 pub struct RedisStore {
     keys: Keys,
     calls: Connector,
-    waits: Waits,
+    waiter: WorkWaiter,
     lease: Duration,
     reap_delay: Duration,
     /// Recently known owners, for scripts that need all of them. The scripts verify the list.
@@ -67,7 +69,7 @@ pub struct RedisStore {
 }
 
 /// Estimated record size before the first lease.
-const FIRST_GUESS: usize = 64 << 10;
+const INITIAL_RECORD_BYTES: usize = 64 << 10;
 
 /// Options beside the server's address.
 #[derive(Clone, Copy, Debug)]
@@ -108,15 +110,15 @@ impl RedisStore {
     ) -> Result<Self, StoreError> {
         let target = Arc::new(ServerAddress::new(config, options.script_flags));
         let keys = Keys::of(channel);
-        let waits = Waits::new(Arc::clone(&target), keys.notify());
+        let waiter = WorkWaiter::new(Arc::clone(&target), keys.notify());
         let store = Self {
             keys,
             calls: Connector::new(target),
-            waits,
+            waiter,
             lease: options.lease,
             reap_delay: options.reap_delay.unwrap_or(options.lease / 3),
             owners: Mutex::default(),
-            record_bytes: AtomicUsize::new(FIRST_GUESS),
+            record_bytes: AtomicUsize::new(INITIAL_RECORD_BYTES),
         };
         store.check_server(config.allow_eviction).await?;
         Ok(store)
@@ -128,11 +130,11 @@ impl RedisStore {
     }
 
     fn known_owners(&self) -> Vec<Owner> {
-        self.owners.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.owners).clone()
     }
 
     fn know_owners(&self, owners: Vec<Owner>) {
-        *self.owners.lock().unwrap_or_else(PoisonError::into_inner) = owners;
+        *lock(&self.owners) = owners;
     }
 }
 
@@ -175,7 +177,7 @@ impl Store for RedisStore {
     }
 
     async fn wait(&self, timeout: Duration) -> Result<(), StoreError> {
-        self.waits.wait(timeout).await
+        self.waiter.wait(timeout).await
     }
 
     async fn status(&self) -> Result<JobCounts, StoreError> {
@@ -228,11 +230,6 @@ fn owner_reply(reply: Value) -> Result<Value, StoreError> {
         return Err(StoreError::Replayed);
     }
     Ok(reply)
-}
-
-/// Whole microseconds, the unit of the scripts.
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The script form of a job's priority.

@@ -30,7 +30,7 @@ impl RedisStore {
         let mut call = self.call(Script::Join, DOING, &[]).await?;
         call.arg(owner.as_str()).arg(micros(self.lease));
         let reply = call.send().await?;
-        self.understood(int(reply), DOING)?;
+        self.parsed(int(reply), DOING)?;
         Ok(owner)
     }
 
@@ -39,7 +39,7 @@ impl RedisStore {
         let mut call = self.call(Script::Held, DOING, &[self.keys.reserved(owner)]).await?;
         call.arg(owner.as_str()).arg(seq).arg(micros(self.lease));
         let reply = owner_reply(call.send().await?)?;
-        self.understood(sorted_ids(reply), DOING)
+        self.parsed(sorted_ids(reply), DOING)
     }
 
     pub(super) async fn records(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError> {
@@ -56,7 +56,7 @@ impl RedisStore {
                 let [seen, ids, records] = fields(reply)?;
                 Some((usize::try_from(count(seen)?).ok().filter(|seen| *seen > 0)?, jobs(ids, records)?))
             };
-            let (seen, batch) = self.understood(read(reply), DOING)?;
+            let (seen, batch) = self.parsed(read(reply), DOING)?;
             found.extend(batch);
             rest = rest.get(seen..).unwrap_or_default();
         }
@@ -78,7 +78,7 @@ impl RedisStore {
         let mut call = self.call(Script::Take, DOING, &keys).await?;
         call.arg(owner.as_str()).arg(seq).arg(micros(self.lease)).arg(id.0).arg(unique).arg(TAKE_DEPTH);
         let reply = owner_reply(call.send().await?)?;
-        let records = self.understood(list(reply), DOING)?;
+        let records = self.parsed(list(reply), DOING)?;
         Ok(records.into_iter().next().and_then(super::reply::bytes).map(|record| leased(id, record)))
     }
 
@@ -97,7 +97,7 @@ impl RedisStore {
                 Some(ended) => self.give_back(owner, ended).await,
                 None => Ok(0),
             },
-            Reap::Expired if !self.trusts_what_it_sees().await? => Ok(0),
+            Reap::Expired if !self.can_trust_leases().await? => Ok(0),
             Reap::Expired => {
                 let mut freed = 0;
                 for owner in self.expired().await? {
@@ -112,7 +112,7 @@ impl RedisStore {
 
     /// Whether expired leases are trustworthy: after an outage of server or network, masters need time to reconnect and
     /// renew, and reaping earlier would run their jobs twice.
-    async fn trusts_what_it_sees(&self) -> Result<bool, StoreError> {
+    async fn can_trust_leases(&self) -> Result<bool, StoreError> {
         const DOING: &str = "looking for dead masters";
         if self.reap_delay.is_zero() {
             return Ok(true);
@@ -137,7 +137,7 @@ impl RedisStore {
     async fn expired(&self) -> Result<Vec<Owner>, StoreError> {
         const DOING: &str = "looking for dead masters";
         let reply = self.call(Script::Expired, DOING, &[]).await?.send().await?;
-        Ok(self.understood(texts(reply), DOING)?.into_iter().map(Owner::named).collect())
+        Ok(self.parsed(texts(reply), DOING)?.into_iter().map(Owner::named).collect())
     }
 
     /// Ends an owner; `None` when the owner does not exist.
@@ -152,7 +152,7 @@ impl RedisStore {
             let [left, now, ids] = fields(reply)?;
             Some(Ended { left: int(left)? == 1, now: Timestamp(count(now)?), ids: sorted_ids(ids)? })
         };
-        self.understood(read(reply), ENDING).map(Some)
+        self.parsed(read(reply), ENDING).map(Some)
     }
 
     /// Returns the jobs of an ended owner in batches that any master can continue.
@@ -175,7 +175,7 @@ impl RedisStore {
                 call.arg(kind).arg(id.0).arg(unique).arg(priority(&meta)).arg(super::meta_text(&meta));
             }
             let reply = call.send().await?;
-            freed += self.understood(count(reply), ENDING)?;
+            freed += self.parsed(count(reply), ENDING)?;
         }
         if !ended.left && freed > 0 {
             warn!(owner = owner.as_str(), jobs = freed, "master lost: its jobs are waiting again");
@@ -191,7 +191,7 @@ impl RedisStore {
             call.arg(id.0);
         }
         let reply: Value = call.send().await?;
-        self.understood(metas(reply).filter(|metas| metas.len() == ids.len()), ENDING)
+        self.parsed(metas(reply).filter(|metas| metas.len() == ids.len()), ENDING)
     }
 
     /// The unique keys of jobs about to be removed.
@@ -202,7 +202,7 @@ impl RedisStore {
     ) -> Result<Vec<(String, String)>, StoreError> {
         let mut call = self.call(Script::Metas, doing, &[]).await?;
         call.arg("unique").arg(ids);
-        let metas = self.understood(metas(call.send().await?), doing)?;
+        let metas = self.parsed(metas(call.send().await?), doing)?;
         let key = |(id, meta): (&String, Option<crate::job::JobMeta>)| Some((id.clone(), meta?.unique?));
         Ok(ids.iter().zip(metas).filter_map(key).collect())
     }

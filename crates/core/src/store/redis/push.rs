@@ -48,7 +48,7 @@ impl RedisStore {
         if let Some(index) = too_late(&reply) {
             return Err(PushError::Job { index, why: NewJobError::Delay });
         }
-        Ok(self.understood(pushed(reply), DOING)?)
+        Ok(self.parsed(pushed(reply), DOING)?)
     }
 }
 

@@ -9,14 +9,14 @@ use super::reply::{text, texts};
 use crate::store::StoreError;
 
 const CONNECTING: &str = "connecting";
-const OLDEST: (u32, u32) = (6, 2);
+const OLDEST_VERSION: (u32, u32) = (6, 2);
 
 impl RedisStore {
     /// Checks reachability, permission, version, eviction policy and layout.
     pub(super) async fn check_server(&self, allow_eviction: bool) -> Result<(), StoreError> {
         let connection = self.calls.connection(CONNECTING).await?;
         match connection.version {
-            Some(version) if version < OLDEST => {
+            Some(version) if version < OLDEST_VERSION => {
                 return Err(self.refused(format!(
                     "it is version {}.{}: use Redis 6.2 or newer, or Valkey",
                     version.0, version.1

@@ -18,13 +18,13 @@ use crate::store::{
 
 const DOING: &str = "taking a turn";
 /// Largest byte bound that Lua represents exactly; in effect no bound.
-const MOST: usize = 1 << 52;
+const MAX_LUA_INTEGER: usize = 1 << 52;
 
 impl RedisStore {
     pub(super) async fn take_turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
         let mut call = self.call(Script::Turn, DOING, &[self.keys.reserved(turn.owner)]).await?;
         call.arg(turn.owner.as_str()).arg(turn.seq).arg(micros(self.lease));
-        call.arg(turn.want.min(MAX_BATCH)).arg(turn.max_bytes.min(MOST));
+        call.arg(turn.want.min(MAX_BATCH)).arg(turn.max_bytes.min(MAX_LUA_INTEGER));
         call.arg(first_step(self.record_bytes.load(Ordering::Relaxed)));
         let (once, again) = split(turn.settlements);
         settle(&mut call, &once);
@@ -36,7 +36,7 @@ impl RedisStore {
             call.arg(kind).arg(id.0).arg(key);
         }
         let reply = super::owner_reply(call.send().await?)?;
-        let (mut reply, bytes) = self.understood(read(reply), DOING)?;
+        let (mut reply, bytes) = self.parsed(read(reply), DOING)?;
         if let Some(average) = bytes.checked_div(reply.leased.len()) {
             self.record_bytes.store(average, Ordering::Relaxed);
         }

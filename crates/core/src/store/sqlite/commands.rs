@@ -12,14 +12,14 @@ use crate::job::{JobId, JobMeta, MAX_DELAY, Priority, Timestamp};
 use crate::store::{Clear, Cleared, MAX_BATCH, MAX_BATCH_BYTES};
 
 /// A failed job with its new meta, as row values.
-pub(super) struct Requeued {
+pub(super) struct PreparedRequeue {
     id: i64,
     meta: String,
     key: Option<String>,
     priority: Priority,
 }
 
-impl Requeued {
+impl PreparedRequeue {
     pub(super) fn of((id, meta): &(JobId, JobMeta)) -> Self {
         Self {
             id: id.0.cast_signed(),
@@ -30,11 +30,11 @@ impl Requeued {
     }
 }
 
-pub(super) fn requeue(tx: &Tx<'_>, channel: i64, jobs: &[Requeued]) -> Result<u64, SqliteError> {
+pub(super) fn requeue(tx: &Tx<'_>, channel: i64, jobs: &[PreparedRequeue]) -> Result<u64, SqliteError> {
     let channel = Channel::read(tx, channel)?;
     let mut ends = WaitingEnds::of(channel.waiting);
     let mut moved = 0;
-    for Requeued { id, meta, key, priority } in jobs {
+    for PreparedRequeue { id, meta, key, priority } in jobs {
         let rank = ends.back(tx, *priority)?;
         if !bucket::place(tx, *id, channel.failed, channel.waiting, rank, *priority)? {
             continue;

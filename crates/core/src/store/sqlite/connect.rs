@@ -20,7 +20,7 @@ const APPLICATION: i64 = 0x6169_6e74;
 /// The first SQLite version without the bug that could corrupt a WAL file at its reset.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// Longest wait for the file lock of another process; then the call fails as unavailable.
-const BUSY: Duration = Duration::from_millis(2_500);
+const BUSY_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// Opens the writing connection; creates the schema of an empty file, upgrades that of an older one.
 pub(super) fn writer(path: &Path) -> Result<Connection, SqliteError> {
@@ -28,7 +28,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, SqliteError> {
     loop {
         match try_writer(path) {
             // SQLite itself does not wait for the lock when it switches a file to WAL.
-            Err(fault) if fault.is_busy() && begin.elapsed() < BUSY => nap(),
+            Err(error) if error.is_busy() && begin.elapsed() < BUSY_TIMEOUT => sleep_randomly(),
             opened => return opened,
         }
     }
@@ -85,8 +85,8 @@ fn open(path: &Path) -> Result<Connection, SqliteError> {
         if count == 0 {
             begin = Instant::now();
         }
-        nap();
-        begin.elapsed() < BUSY
+        sleep_randomly();
+        begin.elapsed() < BUSY_TIMEOUT
     }))?;
     connection.set_prepared_statement_cache_capacity(128);
     connection.pragma_update(None, "mmap_size", 0)?;
@@ -101,7 +101,7 @@ fn open(path: &Path) -> Result<Connection, SqliteError> {
 }
 
 /// Sleeps for a random moment, so that waiting processes do not retry in step.
-fn nap() {
+fn sleep_randomly() {
     thread::sleep(Duration::from_micros(200 + crate::store::random() % 2_800));
 }
 

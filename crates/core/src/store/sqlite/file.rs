@@ -17,27 +17,28 @@ use super::connect;
 use super::error::SqliteError;
 use super::path_checks::StorePath;
 use super::reader_thread::{Reader, Request};
-use super::transaction::{self, BoxedOp, Tx};
-use super::wakeups::{Wakeups, lock};
+use super::transaction::{self, BoxedOperation, Tx};
+use super::wakeups::Wakeups;
 use super::writer_thread::Writer;
+use crate::mutex::lock;
 use crate::store::StoreError;
 
 /// Longest time of a call; then the store counts as unavailable for its caller.
-const DEADLINE: Duration = Duration::from_secs(5);
-/// Bound on calls queued for the threads, in KiB of payloads plus [`BASE`] per call.
-const ROOM: usize = 64 * 1024;
-/// Share of [`ROOM`] of a call without payloads, in KiB.
-const BASE: usize = 16;
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bound on calls queued for the threads, in KiB of payloads plus [`CALL_OVERHEAD_KIB`] per call.
+const MAX_QUEUED_KIB: usize = 64 * 1024;
+/// Share of [`MAX_QUEUED_KIB`] of a call without payloads, in KiB.
+const CALL_OVERHEAD_KIB: usize = 16;
 
 /// The open files of this process, by path.
-static OPEN: Mutex<BTreeMap<PathBuf, Weak<File>>> = Mutex::new(BTreeMap::new());
+static OPEN_FILES: Mutex<BTreeMap<PathBuf, Weak<File>>> = Mutex::new(BTreeMap::new());
 
 /// An open store file.
 pub(super) struct File {
     place: StorePath,
     /// The path, for messages.
     name: String,
-    writes: Sender<BoxedOp>,
+    writes: Sender<BoxedOperation>,
     reads: Sender<Request>,
     room: Arc<Semaphore>,
     wakes: Wakeups,
@@ -46,7 +47,7 @@ pub(super) struct File {
 impl File {
     /// Returns the open file at `path`, opening it if necessary.
     pub(super) fn open(path: &Path) -> Result<Arc<Self>, SqliteError> {
-        let mut files = lock(&OPEN);
+        let mut files = lock(&OPEN_FILES);
         let place = StorePath::prepare(path)?;
         files.retain(|_, file| file.strong_count() > 0);
         if let Some(file) = files.get(&place.path).and_then(Weak::upgrade)
@@ -71,7 +72,7 @@ impl File {
         spawn("sqlite-write", move || writer.run())?;
         spawn("sqlite-read", move || reader.run())?;
         let name = place.path.display().to_string();
-        Ok(Self { place, name, writes, reads, room: Arc::new(Semaphore::new(ROOM)), wakes })
+        Ok(Self { place, name, writes, reads, room: Arc::new(Semaphore::new(MAX_QUEUED_KIB)), wakes })
     }
 
     /// Runs `act` in a write transaction and replies after the commit. `bytes` is the size of the carried data.
@@ -95,12 +96,12 @@ impl File {
         F: FnMut(&Tx<'_>) -> Result<T, SqliteError> + Send + 'static,
     {
         // Opening is rare and needs no place in the queue of calls.
-        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().map_err(|_| gone())?;
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().map_err(|_| thread_ended())?;
         let (op, answer) = transaction::call(act, room);
-        self.writes.send(op).map_err(|_| gone())?;
+        self.writes.send(op).map_err(|_| thread_ended())?;
         // A separate thread, because tokio forbids blocking receives on its own threads.
         let waiting = thread::spawn(move || answer.blocking_recv());
-        waiting.join().map_err(|_| gone())?.map_err(|_| gone())?
+        waiting.join().map_err(|_| thread_ended())?.map_err(|_| thread_ended())?
     }
 
     /// Runs `act` in a read transaction: one consistent state of the store.
@@ -117,23 +118,24 @@ impl File {
         doing: &'static str,
         bytes: usize,
         act: F,
-        send: impl FnOnce(BoxedOp) -> bool,
+        send: impl FnOnce(BoxedOperation) -> bool,
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&Tx<'_>) -> Result<T, SqliteError> + Send + 'static,
     {
-        let answered = tokio::time::timeout(DEADLINE, async {
-            let room = u32::try_from((BASE + bytes / 1024).min(ROOM)).unwrap_or(u32::MAX);
-            let room = Arc::clone(&self.room).acquire_many_owned(room).await.map_err(|_| gone())?;
+        let answered = tokio::time::timeout(CALL_TIMEOUT, async {
+            let room =
+                u32::try_from((CALL_OVERHEAD_KIB + bytes / 1024).min(MAX_QUEUED_KIB)).unwrap_or(u32::MAX);
+            let room = Arc::clone(&self.room).acquire_many_owned(room).await.map_err(|_| thread_ended())?;
             let (op, answer) = transaction::call(act, room);
             if !send(op) {
-                return Err(gone());
+                return Err(thread_ended());
             }
-            answer.await.map_err(|_| gone())?
+            answer.await.map_err(|_| thread_ended())?
         });
         let outcome = answered.await.unwrap_or_else(|_| {
-            Err(SqliteError::Unavailable(format!("there was no answer within {} s", DEADLINE.as_secs())))
+            Err(SqliteError::Unavailable(format!("there was no answer within {} s", CALL_TIMEOUT.as_secs())))
         });
         outcome.map_err(|fault| fault.at(&self.name, doing))
     }
@@ -141,7 +143,7 @@ impl File {
     /// Bytes of queued calls.
     #[cfg(test)]
     pub(super) fn waiting_bytes(&self) -> usize {
-        (ROOM - self.room.available_permits()) * 1024
+        (MAX_QUEUED_KIB - self.room.available_permits()) * 1024
     }
 
     /// The wake counts of a channel, starting at the known one.
@@ -153,7 +155,7 @@ impl File {
     pub(super) async fn woken(&self, mut wakes: watch::Receiver<i64>, seen: i64) -> i64 {
         let _waiting = self.wakes.wait();
         // If the reader thread is gone, wake-ups of this process still arrive.
-        let _ = self.reads.send(Request::Look);
+        let _ = self.reads.send(Request::Poll);
         let woken = wakes.wait_for(|wakes| *wakes != seen).await.map(|wakes| *wakes);
         // The sender lives as long as the file, so the wait cannot fail.
         woken.unwrap_or(seen)
@@ -173,6 +175,6 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), SqliteEr
 }
 
 /// The error for a thread that ended although handles exist; only a panic can cause that.
-fn gone() -> SqliteError {
+fn thread_ended() -> SqliteError {
     SqliteError::Unavailable("its thread has ended".into())
 }

@@ -8,11 +8,11 @@ use super::error::SqliteError;
 use super::transaction::Tx;
 use super::{keys, owner};
 use crate::job::Timestamp;
-use crate::store::rate::Rate;
+use crate::limits::rate::Rate;
 use crate::store::{Claim, ClaimKind, LimitDecision, MAX_BATCH};
 
 /// A claim as row values.
-pub(super) struct Asked {
+pub(super) struct PreparedClaim {
     id: i64,
     key: String,
     kind: Kind,
@@ -23,7 +23,7 @@ enum Kind {
     Rate(Rate),
 }
 
-impl Asked {
+impl PreparedClaim {
     pub(super) fn of(channel: i64, claim: &Claim) -> Self {
         let kind = match claim.kind {
             ClaimKind::Lock { limit } => Kind::Lock { limit: i64::from(limit) },
@@ -37,14 +37,14 @@ pub(super) fn claim(
     tx: &Tx<'_>,
     channel: i64,
     name: &str,
-    claims: &[Asked],
+    claims: &[PreparedClaim],
 ) -> Result<Vec<LimitDecision>, SqliteError> {
     let bucket = owner::bucket_of(tx, channel, name)?;
     if claims.iter().any(|claim| matches!(claim.kind, Kind::Rate(_))) {
         sweep(tx, claims.len().max(MAX_BATCH))?;
     }
     let mut answers = Vec::with_capacity(claims.len());
-    for Asked { id, key, kind } in claims {
+    for PreparedClaim { id, key, kind } in claims {
         let held = tx.number("SELECT 1 FROM jobs WHERE id = ?1 AND lane = ?2", [*id, bucket])?;
         answers.push(match kind {
             _ if held.is_none() => LimitDecision::Wait(Duration::ZERO),
@@ -86,7 +86,7 @@ fn is_full(tx: &Tx<'_>, key: &str, limit: i64) -> Result<bool, SqliteError> {
 
 fn take(tx: &Tx<'_>, key: &str, rate: Rate) -> Result<LimitDecision, SqliteError> {
     let unused = tx.number("SELECT unused FROM rates WHERE key = ?1", [key])?.unwrap_or(0);
-    match rate.ask(Timestamp(unused.cast_unsigned()), tx.now) {
+    match rate.admit(Timestamp(unused.cast_unsigned()), tx.now) {
         Ok(unused) => {
             let sql = "INSERT OR REPLACE INTO rates (key, unused) VALUES (?1, ?2)";
             tx.execute(sql, params![key, unused.0.cast_signed()])?;

@@ -49,7 +49,7 @@ use self::bucket::Channel;
 use self::error::SqliteError;
 use self::file::File;
 use self::owner::OwnerCall;
-use self::record::Raw;
+use self::record::RawRecord;
 use super::{
     Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, MAX_BATCH, Owner,
     Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply, driver_rules,
@@ -147,8 +147,8 @@ impl Store for SqliteStore {
         }
         self.file.has_room("pushing jobs")?;
         let channel = self.channel;
-        let items: Vec<_> = jobs.iter().map(|job| push::Item::of(channel, job)).collect();
-        let bytes = items.iter().map(push::Item::bytes).sum();
+        let items: Vec<_> = jobs.iter().map(|job| push::PreparedJob::of(channel, job)).collect();
+        let bytes = items.iter().map(push::PreparedJob::bytes).sum();
         self.file.write("pushing jobs", bytes, move |tx| push::push(tx, channel, &items)).await?
     }
 
@@ -160,29 +160,29 @@ impl Store for SqliteStore {
     }
 
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
-        let settlements: Vec<_> = turn.settlements.iter().map(turn::Ready::of).collect();
-        let bytes = settlements.iter().map(turn::Ready::bytes).sum();
-        let asked = turn::Asked {
+        let settlements: Vec<_> = turn.settlements.iter().map(turn::PreparedSettlement::of).collect();
+        let bytes = settlements.iter().map(turn::PreparedSettlement::bytes).sum();
+        let args = turn::TurnArgs {
             owner_call: self.owner_call(turn.owner, turn.seq),
             settlements,
             releases: turn.releases.to_vec(),
             want: turn.want,
             max_bytes: turn.max_bytes,
         };
-        let answer = self.file.write("taking a turn", bytes, move |tx| turn::turn(tx, &asked)).await?;
+        let result = self.file.write("taking a turn", bytes, move |tx| turn::turn(tx, &args)).await?;
         Ok(TurnReply {
-            conflicts: answer.conflicts,
-            leased: answer.leased.into_iter().map(Raw::leased).collect(),
-            next_due: answer.next_due,
-            waiting: answer.waiting,
-            held: answer.held,
-            now: answer.now,
+            conflicts: result.conflicts,
+            leased: result.leased.into_iter().map(RawRecord::leased).collect(),
+            next_due: result.next_due,
+            waiting: result.waiting,
+            held: result.held,
+            now: result.now,
         })
     }
 
     async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<LimitDecision>, StoreError> {
         let (channel, name) = (self.channel, owner.as_str().to_owned());
-        let claims: Vec<_> = claims.iter().map(|claim| limits::Asked::of(channel, claim)).collect();
+        let claims: Vec<_> = claims.iter().map(|claim| limits::PreparedClaim::of(channel, claim)).collect();
         self.file.write("claiming", 0, move |tx| limits::claim(tx, channel, &name, &claims)).await
     }
 
@@ -201,14 +201,14 @@ impl Store for SqliteStore {
             let bucket = owner::bucket_of(tx, channel, &name)?;
             owner::fetch(tx, bucket, &ids)
         });
-        Ok(found.await?.into_iter().map(Raw::leased).collect())
+        Ok(found.await?.into_iter().map(RawRecord::leased).collect())
     }
 
     async fn take(&self, owner: &Owner, seq: u64, id: JobId) -> Result<Option<Leased>, StoreError> {
         let owner_call = self.owner_call(owner, seq);
         let id = id.0.cast_signed();
         let taken = self.file.write("taking a job", 0, move |tx| owner::take(tx, &owner_call, id)).await?;
-        Ok(taken.map(Raw::leased))
+        Ok(taken.map(RawRecord::leased))
     }
 
     async fn leave(&self, owner: &Owner) -> Result<u64, StoreError> {
@@ -271,7 +271,7 @@ impl Store for SqliteStore {
     async fn requeue(&self, jobs: &[(JobId, JobMeta)]) -> Result<u64, StoreError> {
         let (channel, mut moved) = (self.channel, 0);
         for jobs in jobs.chunks(MAX_BATCH) {
-            let jobs: Vec<_> = jobs.iter().map(commands::Requeued::of).collect();
+            let jobs: Vec<_> = jobs.iter().map(commands::PreparedRequeue::of).collect();
             let requeue =
                 self.file.write("requeueing jobs", 0, move |tx| commands::requeue(tx, channel, &jobs));
             moved += requeue.await?;

@@ -7,9 +7,10 @@ use rusqlite::params;
 use super::bucket::{self, Channel};
 use super::error::SqliteError;
 use super::rank::{self, Fronts, WaitingEnds};
-use super::record::{self, Raw};
+use super::record::{self, RawRecord};
 use super::transaction::Tx;
 use super::{clock, keys, limits};
+use crate::durations::micros;
 use crate::store::MAX_BATCH;
 use crate::store::driver_rules::TAKE_DEPTH;
 
@@ -26,7 +27,7 @@ pub(super) struct OwnerCall {
 
 impl OwnerCall {
     fn deadline(&self) -> i64 {
-        clock::since_boot().saturating_add(i64::try_from(self.lease.as_micros()).unwrap_or(i64::MAX))
+        clock::since_boot().saturating_add(i64::try_from(micros(self.lease)).unwrap_or(i64::MAX))
     }
 }
 
@@ -71,7 +72,7 @@ pub(super) fn held(tx: &Tx<'_>, bucket: i64) -> Result<Vec<i64>, SqliteError> {
 }
 
 /// The records of those ids that are in a bucket.
-pub(super) fn fetch(tx: &Tx<'_>, bucket: i64, ids: &[i64]) -> Result<Vec<Raw>, SqliteError> {
+pub(super) fn fetch(tx: &Tx<'_>, bucket: i64, ids: &[i64]) -> Result<Vec<RawRecord>, SqliteError> {
     let mut statement = tx.prepare(
         "SELECT r.meta, r.payload FROM jobs j LEFT JOIN records r ON r.id = j.id WHERE j.id = ?1 AND j.lane = ?2",
     )?;
@@ -79,13 +80,13 @@ pub(super) fn fetch(tx: &Tx<'_>, bucket: i64, ids: &[i64]) -> Result<Vec<Raw>, S
     for id in ids {
         let mut rows = statement.query([*id, bucket])?;
         if let Some(row) = rows.next()? {
-            found.push(Raw::read(*id, row, 0)?);
+            found.push(RawRecord::read(*id, row, 0)?);
         }
     }
     Ok(found)
 }
 
-pub(super) fn take(tx: &Tx<'_>, owner_call: &OwnerCall, id: i64) -> Result<Option<Raw>, SqliteError> {
+pub(super) fn take(tx: &Tx<'_>, owner_call: &OwnerCall, id: i64) -> Result<Option<RawRecord>, SqliteError> {
     let own = renew_lease(tx, owner_call)?;
     let channel = Channel::read(tx, owner_call.channel)?;
     let Some(from) = tx.number("SELECT lane FROM jobs WHERE id = ?1", [id])? else { return Ok(None) };
@@ -148,7 +149,7 @@ fn end(tx: &Tx<'_>, bucket: i64, state: i64) -> Result<(), SqliteError> {
 
 /// Result of one recovery batch.
 #[derive(Debug, Default)]
-pub(super) struct Freed {
+pub(super) struct Recovered {
     /// Recovered jobs of lost owners.
     pub(super) lost: u64,
     /// Whether nothing is left to recover.
@@ -156,13 +157,13 @@ pub(super) struct Freed {
 }
 
 /// Recovers one batch of the jobs of ended owners, or of the bucket `only`.
-pub(super) fn free(tx: &Tx<'_>, channel: i64, only: Option<i64>) -> Result<Freed, SqliteError> {
+pub(super) fn free(tx: &Tx<'_>, channel: i64, only: Option<i64>) -> Result<Recovered, SqliteError> {
     let channel = Channel::read(tx, channel)?;
     let mut statement = tx.prepare(
         "SELECT id, state FROM lanes WHERE channel = ?1 AND state IN (5, 6) AND (?2 IS NULL OR id = ?2) LIMIT 1",
     )?;
     let mut rows = statement.query(params![channel.id, only])?;
-    let Some(row) = rows.next()? else { return Ok(Freed { lost: 0, finished: true }) };
+    let Some(row) = rows.next()? else { return Ok(Recovered { lost: 0, finished: true }) };
     let (bucket, state): (i64, i64) = (row.get(0)?, row.get(1)?);
     drop(rows);
 
@@ -173,7 +174,7 @@ pub(super) fn free(tx: &Tx<'_>, channel: i64, only: Option<i64>) -> Result<Freed
     let jobs = jobs.collect::<Result<Vec<(i64, i64)>, _>>()?;
     if jobs.is_empty() {
         tx.execute("DELETE FROM lanes WHERE id = ?1", [bucket])?;
-        return Ok(Freed::default());
+        return Ok(Recovered::default());
     }
     let priorities = jobs.iter().map(|(_, priority)| rank::priority(*priority));
     let mut fronts = Fronts::of(tx, &mut WaitingEnds::of(channel.waiting), priorities)?;
@@ -192,7 +193,7 @@ pub(super) fn free(tx: &Tx<'_>, channel: i64, only: Option<i64>) -> Result<Freed
     bucket::count(tx, channel.failed, failed)?;
     tx.wake(channel.id)?;
     let lost = if state == bucket::LOST { jobs.len() as u64 } else { 0 };
-    Ok(Freed { lost, finished: false })
+    Ok(Recovered { lost, finished: false })
 }
 
 /// Raises `lost` of a record; returns whether the job fails by it. An unreadable record stays unchanged.

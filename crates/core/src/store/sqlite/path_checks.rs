@@ -11,7 +11,7 @@ use nix::sys::statvfs::statvfs;
 use super::error::SqliteError;
 
 /// Free disk space below which pushes are refused.
-const FLOOR: u64 = 16 << 20;
+const MIN_FREE_BYTES: u64 = 16 << 20;
 
 /// A checked location: the canonical path and the identity of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,10 +73,13 @@ impl StorePath {
 }
 
 fn enough(free: u64) -> Result<(), SqliteError> {
-    if free >= FLOOR {
+    if free >= MIN_FREE_BYTES {
         return Ok(());
     }
-    Err(SqliteError::Full(format!("its disk has less than {} MiB free: free some space", FLOOR >> 20)))
+    Err(SqliteError::Full(format!(
+        "its disk has less than {} MiB free: free some space",
+        MIN_FREE_BYTES >> 20
+    )))
 }
 
 fn inode(path: &Path) -> io::Result<(u64, u64)> {
@@ -168,8 +171,8 @@ mod tests {
 
     #[test]
     fn disk_reserve_is_kept_for_settlements() {
-        assert!(enough(FLOOR).is_ok());
-        let Err(SqliteError::Full(why)) = enough(FLOOR - 1) else { panic!("a push would take it") };
+        assert!(enough(MIN_FREE_BYTES).is_ok());
+        let Err(SqliteError::Full(why)) = enough(MIN_FREE_BYTES - 1) else { panic!("a push would take it") };
         assert!(why.contains("less than 16 MiB free"), "{why}");
         let dir = tempfile::tempdir().unwrap();
         assert!(StorePath::prepare(&dir.path().join("store.db")).unwrap().has_room().is_ok());

@@ -14,7 +14,7 @@ use crate::store::driver_rules::{self, MAX_ID_LEAD};
 use crate::store::{PushError, Pushed};
 
 /// A new job as row values.
-pub(super) struct Item {
+pub(super) struct PreparedJob {
     meta: String,
     payload: String,
     key: Option<String>,
@@ -24,7 +24,7 @@ pub(super) struct Item {
     start: Start,
 }
 
-impl Item {
+impl PreparedJob {
     pub(super) fn of(channel: i64, job: &NewJob) -> Self {
         Self {
             meta: super::text(&job.meta),
@@ -45,7 +45,7 @@ impl Item {
 pub(super) fn push(
     tx: &Tx<'_>,
     channel: i64,
-    items: &[Item],
+    items: &[PreparedJob],
 ) -> Result<Result<Vec<Pushed>, PushError>, SqliteError> {
     let mut dues = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {

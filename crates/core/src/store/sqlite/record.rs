@@ -10,14 +10,14 @@ use crate::store::{JobState, JobView, Leased, driver_rules};
 
 /// An unparsed record; parsed on the caller's thread.
 #[derive(Debug)]
-pub(super) struct Raw {
+pub(super) struct RawRecord {
     pub(super) id: i64,
     /// `None` when the record is missing.
     meta: Option<Vec<u8>>,
     payload: Vec<u8>,
 }
 
-impl Raw {
+impl RawRecord {
     /// Reads the columns `meta` and `payload`, which start at `at`.
     pub(super) fn read(id: i64, row: &Row<'_>, at: usize) -> Result<Self, SqliteError> {
         Ok(Self {

@@ -57,7 +57,7 @@ impl<'c> Tx<'c> {
 }
 
 /// A type-erased call.
-pub(super) trait Op: Send {
+pub(super) trait Operation: Send {
     /// Runs in a transaction. Runs again if that transaction was rolled back.
     fn run(&mut self, tx: &Tx<'_>) -> Result<(), SqliteError>;
 
@@ -68,7 +68,7 @@ pub(super) trait Op: Send {
     fn abandoned(&self) -> bool;
 }
 
-pub(super) type BoxedOp = Box<dyn Op>;
+pub(super) type BoxedOperation = Box<dyn Operation>;
 
 struct Call<F, T> {
     act: F,
@@ -82,7 +82,7 @@ struct Call<F, T> {
 pub(super) fn call<F, T>(
     act: F,
     room: OwnedSemaphorePermit,
-) -> (BoxedOp, oneshot::Receiver<Result<T, SqliteError>>)
+) -> (BoxedOperation, oneshot::Receiver<Result<T, SqliteError>>)
 where
     F: FnMut(&Tx<'_>) -> Result<T, SqliteError> + Send + 'static,
     T: Send + 'static,
@@ -91,7 +91,7 @@ where
     (Box::new(Call { act, result: None, reply, _room: room }), answer)
 }
 
-impl<F, T> Op for Call<F, T>
+impl<F, T> Operation for Call<F, T>
 where
     F: FnMut(&Tx<'_>) -> Result<T, SqliteError> + Send,
     T: Send,

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
+
+use crate::mutex::lock;
 
 /// The wake counts of a file's channels, shared by its threads and its waiting masters.
 #[derive(Clone, Default)]
@@ -56,9 +58,4 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code panics halfway through a change under these locks.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -13,25 +13,25 @@ use rusqlite::Connection;
 
 use super::error::SqliteError;
 use super::path_checks::StorePath;
-use super::transaction::{BoxedOp, Op, Tx};
+use super::transaction::{BoxedOperation, Operation, Tx};
 use super::wakeups::Wakeups;
 
 /// Longest uninterrupted work; then other processes get a chance to write.
-const SLICE: Duration = Duration::from_millis(20);
+const MAX_WRITE_BURST: Duration = Duration::from_millis(20);
 /// Length of that chance.
-const PAUSE: Duration = Duration::from_millis(1);
+const WRITE_GAP: Duration = Duration::from_millis(1);
 /// Most calls in memory ahead of their transaction.
-const MAX_GROUP: usize = 256;
+const MAX_GROUPED_CALLS: usize = 256;
 
 pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) place: StorePath,
-    pub(super) ops: Receiver<BoxedOp>,
+    pub(super) ops: Receiver<BoxedOperation>,
     pub(super) wakes: Wakeups,
 }
 
 /// A call that has run but is not committed, with its outcome.
-type Ran = (BoxedOp, Result<(), SqliteError>);
+type CompletedCall = (BoxedOperation, Result<(), SqliteError>);
 
 impl Writer {
     /// Runs until all senders are dropped.
@@ -47,28 +47,28 @@ impl Writer {
                         let Ok(op) = self.ops.recv() else { return };
                         backlog.push_back(op);
                         // A caller that returns immediately leaves other processes no gap.
-                        if idle_since.elapsed() >= PAUSE {
+                        if idle_since.elapsed() >= WRITE_GAP {
                             working_since = Instant::now();
                         }
                     }
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
-            let room = MAX_GROUP.saturating_sub(backlog.len());
+            let room = MAX_GROUPED_CALLS.saturating_sub(backlog.len());
             backlog.extend(self.ops.try_iter().take(room));
             backlog.retain(|op| !op.abandoned());
             if !backlog.is_empty() {
                 self.group(&mut backlog);
             }
-            if working_since.elapsed() >= SLICE {
-                thread::sleep(PAUSE);
+            if working_since.elapsed() >= MAX_WRITE_BURST {
+                thread::sleep(WRITE_GAP);
                 working_since = Instant::now();
             }
         }
     }
 
     /// Runs as many queued calls as fit into one time slice, in one transaction.
-    fn group(&self, backlog: &mut VecDeque<BoxedOp>) {
+    fn group(&self, backlog: &mut VecDeque<BoxedOperation>) {
         if !self.place.is_here() {
             for op in backlog.drain(..) {
                 op.answer(Err(SqliteError::Refused(
@@ -89,7 +89,7 @@ impl Writer {
             return;
         }
         let begin = Instant::now();
-        let (mut ran, mut woken) = (Vec::<Ran>::new(), Vec::new());
+        let (mut ran, mut woken) = (Vec::<CompletedCall>::new(), Vec::new());
         while let Some(mut op) = backlog.pop_front() {
             let outcome = self.within_savepoint(&mut *op, &mut woken);
             ran.push((op, outcome));
@@ -97,7 +97,7 @@ impl Writer {
             if self.connection.is_autocommit() {
                 return self.one_by_one(ran);
             }
-            if begin.elapsed() >= SLICE {
+            if begin.elapsed() >= MAX_WRITE_BURST {
                 break;
             }
         }
@@ -116,13 +116,13 @@ impl Writer {
     }
 
     /// Repeats each call of a rolled-back transaction in one of its own, so that each gets its own outcome.
-    fn one_by_one(&self, ran: Vec<Ran>) {
+    fn one_by_one(&self, ran: Vec<CompletedCall>) {
         for (op, _) in ran {
             self.alone(op);
         }
     }
 
-    fn alone(&self, mut op: BoxedOp) {
+    fn alone(&self, mut op: BoxedOperation) {
         let outcome = self.in_transaction(&mut *op);
         if outcome.is_err() {
             self.roll_back();
@@ -130,7 +130,7 @@ impl Writer {
         op.answer(outcome);
     }
 
-    fn in_transaction(&self, op: &mut dyn Op) -> Result<(), SqliteError> {
+    fn in_transaction(&self, op: &mut dyn Operation) -> Result<(), SqliteError> {
         self.execute("BEGIN IMMEDIATE")?;
         let tx = Tx::new(&self.connection);
         op.run(&tx)?;
@@ -140,7 +140,11 @@ impl Writer {
         Ok(())
     }
 
-    fn within_savepoint(&self, op: &mut dyn Op, woken: &mut Vec<(i64, i64)>) -> Result<(), SqliteError> {
+    fn within_savepoint(
+        &self,
+        op: &mut dyn Operation,
+        woken: &mut Vec<(i64, i64)>,
+    ) -> Result<(), SqliteError> {
         self.execute("SAVEPOINT op")?;
         let tx = Tx::new(&self.connection);
         let outcome = op.run(&tx);

@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use super::RunId;
 use crate::job::LimitDecision;
-
-/// Identifies a run within one master.
-type RunId = u64;
 
 /// Most remembered keys. Beyond that, closed breakers are dropped; if all are open, new keys are not counted.
 const MAX_KEYS: usize = 10_000;
@@ -16,7 +14,9 @@ const PROBE_WAIT: Duration = Duration::from_secs(1);
 /// Opening threshold and open time of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerSettings {
+    /// Failures in a row that open the breaker.
     pub failures: u32,
+    /// Open time after the last failure.
     pub cooldown: Duration,
 }
 
@@ -53,12 +53,12 @@ impl Breakers {
     pub fn ended(
         &mut self,
         key: &str,
-        limits: BreakerSettings,
+        settings: BreakerSettings,
         run: RunId,
-        well: Option<bool>,
+        success: Option<bool>,
         now: Instant,
     ) {
-        match well {
+        match success {
             Some(true) => drop(self.0.remove(key)),
             Some(false) => {
                 if !self.0.contains_key(key) && self.0.len() >= MAX_KEYS {
@@ -70,8 +70,8 @@ impl Breakers {
                 let breaker =
                     self.0.entry(key.to_owned()).or_insert(Breaker { failures: 0, until: None, probe: None });
                 breaker.failures = breaker.failures.saturating_add(1);
-                if breaker.failures >= limits.failures {
-                    (breaker.until, breaker.probe) = (Some(now + limits.cooldown), None);
+                if breaker.failures >= settings.failures {
+                    (breaker.until, breaker.probe) = (Some(now + settings.cooldown), None);
                 }
             }
             None => {
