@@ -6,14 +6,16 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use tokio::runtime::Runtime;
 
-use super::{Exit, Failure, Globals, sanitize};
+use super::failure::{Exit, Failure};
+use super::global_options::GlobalOptions;
+use super::sanitize;
 use crate::config::{Channel, Config, Driver};
 use crate::job::Registry;
 use crate::queue::{OpenError, Queue};
 
 /// Context of one run of the command line.
 pub(crate) struct CommandContext {
-    globals: Globals,
+    globals: GlobalOptions,
     registry: Registry,
     config: OnceCell<Config>,
     runtime: OnceCell<Runtime>,
@@ -21,7 +23,7 @@ pub(crate) struct CommandContext {
 }
 
 impl CommandContext {
-    pub(crate) fn new(globals: Globals, registry: Registry) -> Self {
+    pub(super) fn new(globals: GlobalOptions, registry: Registry) -> Self {
         let mut context =
             Self { globals, registry, config: OnceCell::new(), runtime: OnceCell::new(), colours: false };
         context.colours = context.colours_for(io::stdout().is_terminal());
@@ -39,7 +41,7 @@ impl CommandContext {
         self.registry.check().map_err(|error| wrong(error.to_string()))
     }
 
-    pub(crate) fn globals(&self) -> &Globals {
+    pub(super) fn globals(&self) -> &GlobalOptions {
         &self.globals
     }
 
@@ -280,9 +282,9 @@ mod tests {
     fn duplicate_job_names_are_refused_first() {
         let mut registry = Registry::default();
         registry.add_async::<Noop>();
-        assert!(CommandContext::new(Globals::default(), registry.clone()).check_registry().is_ok());
+        assert!(CommandContext::new(GlobalOptions::default(), registry.clone()).check_registry().is_ok());
         registry.add_async::<Noop>();
-        let failure = CommandContext::new(Globals::default(), registry).check_registry().unwrap_err();
+        let failure = CommandContext::new(GlobalOptions::default(), registry).check_registry().unwrap_err();
         assert!(failure.to_string().contains("two job types are registered as \"noop\""), "{failure}");
     }
 

@@ -10,6 +10,7 @@ mod context;
 mod demo;
 mod failed;
 mod failure;
+mod global_options;
 mod list;
 mod listen;
 mod log;
@@ -17,6 +18,7 @@ mod pause;
 mod per_channel;
 mod progress;
 mod push;
+mod push_checks;
 mod push_file;
 mod push_lines;
 mod quiet;
@@ -35,14 +37,14 @@ mod time;
 mod why;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::job::Registry;
 pub(crate) use context::CommandContext;
 pub(crate) use failure::{Exit, Failure};
+use global_options::GlobalOptions;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -58,42 +60,9 @@ Exit codes:
 #[command(version, after_help = EXIT_CODES, max_term_width = 110, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
-    globals: Globals,
+    globals: GlobalOptions,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Options that every command accepts.
-#[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Global options")]
-pub(crate) struct Globals {
-    /// Name of the channel [default: default]
-    #[arg(short = 't', long = "channel", value_name = "NAME", global = true)]
-    pub(crate) channels: Vec<String>,
-    /// Configuration file [default: $AINT_QUEUE_CONFIG, else config/aint-queue.toml, else built in]
-    #[arg(long, value_name = "FILE", global = true)]
-    pub(crate) config: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-    /// Print only errors and JSON
-    #[arg(short, long, global = true)]
-    pub(crate) quiet: bool,
-    /// Print more; repeat the option for even more
-    #[arg(short, long, action = ArgAction::Count, global = true)]
-    pub(crate) verbose: u8,
-    /// Use colours even if the output is not a terminal
-    #[arg(long, overrides_with = "no_ansi", global = true)]
-    pub(crate) ansi: bool,
-    /// Use no colours (same as the environment variable NO_COLOR)
-    #[arg(long, overrides_with = "ansi", global = true)]
-    pub(crate) no_ansi: bool,
-    /// Never ask for confirmation; refuse what would need one
-    #[arg(short = 'n', long, global = true)]
-    pub(crate) no_interaction: bool,
-    /// Confirm without being asked
-    #[arg(short = 'y', long, global = true)]
-    pub(crate) yes: bool,
 }
 
 /// All commands.

@@ -9,8 +9,9 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
-use super::{CommandContext, Exit, Failure, push_file, sanitize};
-use crate::config::{Channel, Handler};
+use super::push_checks::{UnreadableInput, missing_handler_warning};
+use super::{CommandContext, Exit, Failure, push_file};
+use crate::config::Channel;
 use crate::job::{Payload, PayloadError, Priority};
 use crate::job_json;
 use crate::job_json::time::{self, Until};
@@ -83,7 +84,7 @@ impl Push {
         let payload = payload(&self.data, &doing)?;
         let job = self.options().job(&name, payload);
         job_json::check(&job).map_err(|error| Failure::new(Exit::Usage, &doing).because(error))?;
-        if let Some(warning) = unknown_here(context, channel, &name) {
+        if let Some(warning) = missing_handler_warning(context, channel, &name) {
             context.warn(&warning);
         }
 
@@ -143,21 +144,6 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// A warning when a job has no handler in this binary although the channel runs jobs of the master's binary. A warning only,
-/// because the master may be another binary than the producer.
-pub(super) fn unknown_here(context: &CommandContext, channel: &Channel, name: &str) -> Option<String> {
-    let names: Vec<_> = context.registry().names().collect();
-    let known = names.contains(&name) || names.is_empty() || channel.worker.handler != Handler::Registered;
-    (!known).then(|| {
-        format!(
-            "this program has no handler for \"{}\" (registered: {}); the job fails as unknown_job unless another program \
-             with a handler serves the channel",
-            sanitize::line(name),
-            names.join(", ")
-        )
-    })
-}
-
 fn payload(data: &str, doing: &str) -> Result<Payload, Failure> {
     let refused = |cause: PayloadError| {
         let failure = Failure::new(Exit::Usage, doing);
@@ -188,16 +174,7 @@ fn read_text(file: Option<&Path>, doing: &str) -> Result<String, Failure> {
     match read {
         Ok(_) => Ok(text),
         Err(error) => Err(Failure::new(Exit::Usage, doing)
-            .because(Unreadable { name, source: error })
+            .because(UnreadableInput { name, source: error })
             .hint("name a readable UTF-8 file after --data @")),
     }
-}
-
-/// Error of an input that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("{name} cannot be read")]
-pub(super) struct Unreadable {
-    pub(super) name: String,
-    #[source]
-    pub(super) source: io::Error,
 }

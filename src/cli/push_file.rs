@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::json;
 use thiserror::Error;
 
-use super::push::{Unreadable, unknown_here};
+use super::push_checks::{UnreadableInput, missing_handler_warning};
 use super::push_lines::{LineError, Lines, parse};
 use super::{CommandContext, Exit, Failure, render};
 use crate::config::Channel;
@@ -36,7 +36,7 @@ pub(super) fn run(
         Source::File(mut opened) => {
             let checked = check_all(&opened, &input.name, &defaults)?;
             for name in &checked.names {
-                if let Some(warning) = unknown_here(context, channel, name) {
+                if let Some(warning) = missing_handler_warning(context, channel, name) {
                     context.warn(&warning);
                 }
             }
@@ -96,7 +96,7 @@ impl Input {
 
 fn unreadable(name: &str, source: io::Error, exit: Exit) -> Failure {
     Failure::new(exit, "push the jobs of a file")
-        .because(Unreadable { name: format!("\"{name}\""), source })
+        .because(UnreadableInput { name: format!("\"{name}\""), source })
         .hint("name a readable file after --file, or - for standard input")
 }
 

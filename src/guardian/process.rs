@@ -133,7 +133,7 @@ impl GuardianLoop {
         wanted.set(PollFlags::POLLOUT, listen && !self.reports.is_empty());
         let timeout = match self.trees.next_advance(Instant::now()) {
             None => PollTimeout::NONE,
-            // A millisecond is the unit of poll; rounding down would make it spin.
+            // poll takes milliseconds: round up, because rounding down would make the loop spin.
             Some(pause) => {
                 PollTimeout::try_from(pause.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::ZERO)
             }
@@ -142,7 +142,7 @@ impl GuardianLoop {
             PollFd::new(self.child_signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.socket.as_fd(), wanted),
         ];
-        // After the master's end there is nothing to wait for on its socket, and poll would not wait at all.
+        // Leave out the socket after the master has closed it: poll would return at once forever.
         let fds = if listen { &mut fds[..] } else { &mut fds[..1] };
         if poll(fds, timeout).is_err() {
             return PollFlags::empty();
@@ -150,7 +150,7 @@ impl GuardianLoop {
         let ready = |i: usize| fds.get(i).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
         let (ended, socket) = (!ready(0).is_empty(), ready(1));
         if ended {
-            // It says only that somebody ended; who, the reaping tells.
+            // Discard the signals: they coalesce, so reaping determines which children have ended.
             while let Ok(Some(_)) = self.child_signals.read_signal() {}
         }
         socket

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{FromMaster, RequestId, RunFrame, RunId, WireError, millis, not_a_frame};
+use super::frames::{FromMaster, RequestId, RunFrame, RunId, WireError, millis, not_a_frame};
 use crate::job::{FailReason, Failure, Response};
 
 /// Appends a frame and its line break to `buffer`.

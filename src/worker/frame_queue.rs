@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::run_tracing;
+use super::current_run;
 use crate::job::{JobRequest, Response, RunHost, truncated};
 use crate::job_json;
 use crate::wire::{FromWorker, MAX_LINE, RequestId, RunId};
@@ -102,7 +102,7 @@ impl RunHost for RunLink {
     }
 
     fn enter(&self, code: &mut dyn FnMut()) {
-        run_tracing::within(self.run, code);
+        current_run::within(self.run, code);
     }
 
     fn request(&self, request: JobRequest) -> oneshot::Receiver<Response> {

@@ -5,11 +5,13 @@
 //!
 //! A worker never connects to a store and enforces no deadline of its own. The master may kill it at any moment.
 
+mod current_run;
 mod frame_queue;
+mod incoming;
 mod run_tracing;
 mod socket;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +19,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::executor::{self, CancelHandle, HandlerSet};
-use crate::job::{
-    AppState, Context, ContextParts, Failure, JobId, Outcome, Payload, Registry, Response, install_panic_hook,
-};
-use crate::wire::{self, FromMaster, FromWorker, JobSpec, PROTOCOL_VERSION, RequestId, RunFrame, RunId};
+use crate::job::{AppState, Context, ContextParts, Outcome, Registry, Response, install_panic_hook};
+use crate::wire::{self, FromWorker, JobSpec, PROTOCOL_VERSION, RequestId, RunId};
 use frame_queue::{FrameReceiver, FrameSender, OutgoingFrame};
+use incoming::{Incoming, StartRun};
 use socket::Socket;
 
 /// Blocking threads in addition to one per slot, for blocking calls of the runtime such as file access and name resolution.
@@ -234,48 +235,6 @@ impl Worker {
     fn finish(&mut self, end: EndedRun) {
         if self.runs.remove(&end.run).is_some() {
             self.socket.send(&FromWorker::Ended { run: end.run, outcome: end.outcome });
-        }
-    }
-}
-
-/// A frame from the master as owned data.
-enum Incoming {
-    Run(StartRun),
-    Cancel(RunId, Duration),
-    Answer(RequestId, Response),
-    Stop,
-}
-
-/// Data of a run to start.
-struct StartRun {
-    run: RunId,
-    id: JobId,
-    job: String,
-    attempt: u32,
-    max_attempts: u32,
-    timeout_ms: u64,
-    headers: BTreeMap<String, String>,
-    failure: Option<Failure>,
-    payload: Payload,
-}
-
-impl StartRun {
-    fn of(frame: RunFrame<'_>, failure: Option<Failure>) -> Self {
-        let RunFrame { run, id, job, attempt, max_attempts, timeout_ms, headers, payload } = frame;
-        let payload = Payload::from_raw(payload);
-        let (id, job, headers) = (JobId(id), job.into_owned(), headers.into_owned());
-        Self { run, id, job, attempt, max_attempts, timeout_ms, headers, failure, payload }
-    }
-}
-
-impl From<FromMaster<'_>> for Incoming {
-    fn from(frame: FromMaster<'_>) -> Self {
-        match frame {
-            FromMaster::Run(frame) => Self::Run(StartRun::of(frame, None)),
-            FromMaster::Failed(frame, failure) => Self::Run(StartRun::of(frame, Some(failure))),
-            FromMaster::Cancel { run, grace } => Self::Cancel(run, grace),
-            FromMaster::Answer { ask, answer } => Self::Answer(ask, answer),
-            FromMaster::Stop => Self::Stop,
         }
     }
 }

@@ -3,7 +3,6 @@
 //! An application with a subscriber of its own gets a span per run. Without one, events are sent to the master with the
 //! number of their run, which a thread-local variable holds at a fraction of the cost of a span.
 
-use std::cell::Cell;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,6 +12,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
 
+use super::current_run;
 use super::frame_queue::FrameSender;
 use crate::executor;
 use crate::job;
@@ -20,11 +20,6 @@ use crate::wire::RunId;
 
 /// Whether events are forwarded to the master.
 static FORWARDED: AtomicBool = AtomicBool::new(false);
-
-thread_local! {
-    /// The run whose code this thread executes.
-    static RUN: Cell<Option<RunId>> = const { Cell::new(None) };
-}
 
 /// Forwards `tracing` events of handlers to the master at the levels of `RUST_LOG`, by default `info` and above. A
 /// subscriber that the application has set up stays in place instead.
@@ -56,17 +51,9 @@ impl executor::RunScope for Scope {
     fn enter<T>(&self, code: impl FnOnce() -> T) -> T {
         match self {
             Self::Span(span) => span.in_scope(code),
-            Self::Run(run) => within(*run, code),
+            Self::Run(run) => current_run::within(*run, code),
         }
     }
-}
-
-/// Executes `code` with its events attributed to a run.
-pub(super) fn within<T>(run: RunId, code: impl FnOnce() -> T) -> T {
-    let outer = RUN.replace(Some(run));
-    let answer = code();
-    RUN.set(outer);
-    answer
 }
 
 struct Forward(FrameSender);
@@ -76,7 +63,7 @@ impl<S: Subscriber> Layer<S> for Forward {
         let mut text = Text { message: String::new(), fields: String::new() };
         event.record(&mut text);
         let level = event.metadata().level().as_str().to_ascii_lowercase();
-        self.0.log(RUN.get(), &level, text.message + &text.fields);
+        self.0.log(current_run::get(), &level, text.message + &text.fields);
     }
 }
 

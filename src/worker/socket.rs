@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use super::Incoming;
+use super::incoming::Incoming;
 use crate::fd;
 use crate::wire::{self, FromWorker, Line, LineBuffer, MAX_LINE};
 

@@ -86,7 +86,7 @@ enum Step {
 }
 
 impl JobCancel {
-    /// Cancels it. `slow_notice` is called once, with how its channel stands, if that takes long.
+    /// Cancels the job. If that takes long, calls `slow_notice` once with the status of the channel.
     pub(super) async fn cancel(
         self,
         slow_notice: impl FnOnce(&ChannelStatus) + Send + 'static,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::StatusView;
+use super::view::StatusView;
 use crate::cli::time;
 use crate::pool::{PoolStatus, WorkerCounts};
 use crate::store;

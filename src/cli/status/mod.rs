@@ -2,11 +2,13 @@
 
 mod json;
 mod metrics;
+mod view;
 pub(in crate::cli) mod workers;
 
 use clap::Args;
 
 use self::json::StatusJson;
+use self::view::{MasterStatus, StatusView};
 use super::{CommandContext, Failure, progress, sanitize, table, time};
 use crate::channel;
 use crate::config::Channel;
@@ -25,26 +27,6 @@ pub(crate) struct Status {
     /// Print metrics in the text format of Prometheus
     #[arg(long, conflicts_with_all = ["json", "workers"])]
     metrics: bool,
-}
-
-/// Data about one channel to show.
-struct StatusView {
-    channel: String,
-    master: MasterStatus,
-    counts: store::JobCounts,
-    driver: String,
-    durability: String,
-    /// Whether to list the workers.
-    each: bool,
-}
-
-/// A channel's master on this machine.
-struct MasterStatus {
-    presence: Presence,
-    /// Status reported by the master, if it runs and responds.
-    running: Option<channel::ChannelStatus>,
-    /// Why a running master did not report its status.
-    error: Option<String>,
 }
 
 impl Status {

@@ -105,8 +105,8 @@ fn rows(workers: &[WorkerStatus]) -> String {
 
 fn row(row: &WorkerStatus) -> Vec<String> {
     let (mut job, mut age, mut progress) = (String::new(), String::new(), String::new());
-    if let Some(aboard) = &row.job {
-        job = format!("{} {}", aboard.id, sanitize::truncated(&aboard.name, MAX_JOB_NAME_CHARS));
+    if let Some(run) = &row.job {
+        job = format!("{} {}", run.id, sanitize::truncated(&run.name, MAX_JOB_NAME_CHARS));
         match row.jobs {
             0 | 1 => {}
             jobs => job.push_str(&format!(" and {} more", jobs - 1)),
@@ -114,8 +114,8 @@ fn row(row: &WorkerStatus) -> Vec<String> {
         if row.stuck > 0 {
             job.push_str(&format!(", {} stuck", row.stuck));
         }
-        age = render::duration(aboard.age_ms);
-        progress = aboard.progress.map_or(String::new(), |percent| format!("{percent} %"));
+        age = render::duration(run.age_ms);
+        progress = run.progress.map_or(String::new(), |percent| format!("{percent} %"));
     }
     let why = match &row.outgoing {
         Some(outgoing) => format!("{}; being replaced: {outgoing}", row.why),
