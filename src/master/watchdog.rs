@@ -203,7 +203,8 @@ mod tests {
     /// The notifications sent so far.
     fn messages(socket: &UnixDatagram) -> Vec<String> {
         let mut buffer = [0; 1024];
-        let next = || socket.recv(&mut buffer).ok().map(|n| String::from_utf8_lossy(&buffer[..n]).into_owned());
+        let next =
+            || socket.recv(&mut buffer).ok().map(|n| String::from_utf8_lossy(&buffer[..n]).into_owned());
         std::iter::from_fn(next).collect()
     }
 
