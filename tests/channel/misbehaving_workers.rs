@@ -65,7 +65,7 @@ async fn repaired_program_starts_soon() {
     options.program = Program::Exec(vec![program.to_str().unwrap().into()]);
     let fixture = start_channel(options).await;
     fixture.push(&[job("x", "{}")]).await;
-    tokio::time::sleep(SECOND / 2).await;
+    fixture.until_status("a start to fail", |status| status.worker_error.is_some()).await;
     std::os::unix::fs::symlink("/bin/true", &program).unwrap();
     let there = Instant::now();
     fixture.until("it is done", |s| s.done == 1).await;

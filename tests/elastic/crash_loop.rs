@@ -6,10 +6,12 @@ use aint_queue::config::Driver;
 use aint_queue::store::{self, JobState};
 
 use crate::fixture::{BINARY, Fixture, until};
-use crate::samples::{metric, runs, sample};
+use crate::samples::{Sampler, metric, runs, sample};
 use crate::{size, time_limit};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// The time in which a degraded channel is sampled.
+const PROBE_WINDOW: Duration = Duration::from_secs(3);
 
 /// A fixture whose workers do not start while there is a file "broken".
 fn fixture(worker: &str) -> Fixture {
