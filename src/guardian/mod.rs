@@ -19,6 +19,8 @@ pub mod process;
 mod process_trees;
 pub(crate) mod procfs;
 mod protocol;
+#[cfg(test)]
+pub(crate) mod scripted;
 mod signals;
 mod spawner;
 pub(crate) mod stdio;

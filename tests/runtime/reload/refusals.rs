@@ -87,9 +87,9 @@ fn failing_program_keeps_old_workers() {
             "./wrong.sh",
             "it speaks protocol 99, this master speaks 1: restart the master, or update the worker",
         ),
-        ("./mute.sh", "it did not say hello within 400ms: waiting for the database"),
+        ("./mute.sh", "it sent no hello within 400ms: waiting for the database"),
         ("./chatter.sh", "it broke the worker protocol: "),
-        ("./closes.sh", "it closed its socket and lives on"),
+        ("./closes.sh", "it closed its socket and did not exit"),
         ("./alien.sh", "the interpreter that its first line names does not exist"),
     ] {
         configure(&fixture, &settings(command));

@@ -1,7 +1,7 @@
 //! The task that serves one worker's descriptors: socket both ways, stdout, stderr.
 //!
-//! It only moves bytes and cuts them into frames and lines. It ends when told to drain, after it has read
-//! everything the worker left behind; end of file alone means nothing, for a grandchild may hold the other end.
+//! The task only moves bytes and cuts them into frames and lines. After [`IoCommand::Drain`] it reads everything that
+//! the worker left behind, and ends. End of file alone does not end it, because a grandchild may hold the other end of a pipe.
 
 use std::future::pending;
 use std::io;
@@ -12,55 +12,23 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
+use super::output::{MAX_FINAL_READ, Output};
 use super::worker::MAX_UNREAD_BYTES;
-use super::worker_output::Output;
 use crate::guardian::handle::ChildId;
-use crate::wire::{self, FromWorker, Line, LineBuffer, MAX_LINE, WireError};
+use crate::pool::messages::{IoCommand, IoEvent};
+use crate::wire::{self, Line, LineBuffer, MAX_LINE, WireError};
 
-/// How much is read at once.
+/// Bytes read at once.
 const READ_CHUNK: usize = 64 << 10;
 
-/// More than a socket or pipe can hold of what a dead worker left behind.
-pub(super) const MAX_FINAL_READ: usize = 4 << 20;
-
-/// What the pool tells the task.
-#[derive(Debug)]
-pub(super) enum IoCommand {
-    /// Write these frames.
-    Send(Vec<u8>),
-    /// The process and its tree are gone: read the rest, report it, end.
-    Drain,
-}
-
-/// What the task tells the pool.
-#[derive(Debug)]
-pub(super) enum IoEvent {
-    /// The worker said these.
-    Frames(ChildId, Vec<FromWorker>),
-    /// The worker said something that is no frame.
-    Violation(ChildId, WireError),
-    /// The worker has read so much that it can be given runs again.
-    Room,
-    /// The worker closed its socket.
-    Hangup(ChildId),
-    /// Bytes that workers use.
-    Memory(Vec<(ChildId, u64)>),
-    /// Everything is read.
-    Closed {
-        /// Which worker.
-        child: ChildId,
-        /// The last lines of its stderr.
-        tail: String,
-    },
-}
-
+/// The I/O task of one worker.
 pub(super) struct WorkerIo {
     pub(super) child: ChildId,
     pub(super) socket: Option<UnixStream>,
     pub(super) stdout: Output,
     pub(super) stderr: Output,
     pub(super) commands: mpsc::UnboundedReceiver<IoCommand>,
-    /// How many bytes were handed over in `commands` and are not written.
+    /// Bytes handed over in `commands` that are not written yet.
     pub(super) unread: Arc<AtomicUsize>,
     pub(super) events: mpsc::Sender<IoEvent>,
 }
@@ -75,15 +43,15 @@ impl WorkerIo {
                     Some(IoCommand::Send(frames)) if outgoing.is_empty() => outgoing = frames,
                     Some(IoCommand::Send(frames)) => outgoing.extend_from_slice(&frames),
                     Some(IoCommand::Drain) => break,
-                    // The pool is gone, and the worker with it.
+                    // The pool has ended, and the worker with it.
                     None => return,
                 },
                 ready = ready(self.socket.as_ref(), !outgoing.is_empty()) => {
                     if ready.is_err() || self.read_frames(&mut incoming).await == ReadResult::End {
                         self.socket = None;
-                        self.tell(IoEvent::Hangup(self.child)).await;
+                        self.report_event(IoEvent::Hangup(self.child)).await;
                     }
-                    // One who says or prints something without end must not keep the others from their turn.
+                    // A worker that writes without end must not keep other tasks from their turn.
                     tokio::task::yield_now().await;
                 }
                 () = self.stdout.readable() => {
@@ -101,13 +69,13 @@ impl WorkerIo {
             } else {
                 outgoing.clear();
             }
-            let gone = waiting - outgoing.len();
-            let before = self.unread.fetch_sub(gone, Ordering::Relaxed);
-            if before >= MAX_UNREAD_BYTES && before - gone < MAX_UNREAD_BYTES {
-                self.tell(IoEvent::Room).await;
+            let written = waiting - outgoing.len();
+            let before = self.unread.fetch_sub(written, Ordering::Relaxed);
+            if before >= MAX_UNREAD_BYTES && before - written < MAX_UNREAD_BYTES {
+                self.report_event(IoEvent::Room).await;
             }
         }
-        // Bounded, in case somebody outside the tree got hold of the other end and goes on.
+        // Bounded, because a process outside the tree may hold the other end and write on.
         for _ in 0..MAX_FINAL_READ / READ_CHUNK {
             if self.read_frames(&mut incoming).await != ReadResult::Some {
                 break;
@@ -116,7 +84,7 @@ impl WorkerIo {
         self.stdout.drain();
         self.stderr.drain();
         let tail = self.stderr.tail();
-        self.tell(IoEvent::Closed { child: self.child, tail }).await;
+        self.report_event(IoEvent::Closed { child: self.child, tail }).await;
     }
 
     /// Reads once and passes on the frames that are complete.
@@ -129,7 +97,7 @@ impl WorkerIo {
             Err(_) => ReadResult::End,
         };
         if read == ReadResult::Some {
-            // What the worker printed before it said this is there by now; its job is known until this is reported.
+            // Output printed before these frames has arrived by now, and its job is known until the frames are reported.
             self.stdout.catch_up();
             self.stderr.catch_up();
         }
@@ -155,24 +123,24 @@ impl WorkerIo {
             }
         }
         if !frames.is_empty() {
-            self.tell(IoEvent::Frames(self.child, frames)).await;
+            self.report_event(IoEvent::Frames(self.child, frames)).await;
         }
         if let Some(error) = violation {
-            self.tell(IoEvent::Violation(self.child, error)).await;
+            self.report_event(IoEvent::Violation(self.child, error)).await;
         }
     }
 
-    async fn tell(&self, event: IoEvent) {
-        // Nobody listens when the pool is gone; then nothing is left to report.
+    async fn report_event(&self, event: IoEvent) {
+        // The send fails only when the pool has ended.
         let _ = self.events.send(event).await;
     }
 }
 
-/// What a read found.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReadResult {
     Some,
-    /// Nothing is there now.
+    /// The socket is empty.
     Nothing,
     /// The other end is closed.
     End,
@@ -184,13 +152,13 @@ async fn ready(socket: Option<&UnixStream>, writing: bool) -> io::Result<()> {
     socket.ready(interest).await.map(drop)
 }
 
-/// Writes what fits; the rest waits until the worker reads.
+/// Writes as much as the socket takes; the rest waits until the worker reads.
 fn write_some(socket: &UnixStream, outgoing: &mut Vec<u8>) {
     while !outgoing.is_empty() {
         match socket.try_write(outgoing) {
             Ok(n) => drop(outgoing.drain(..n)),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-            // The worker is gone; its exit tells the rest.
+            // The worker has ended; its exit follows.
             Err(_) => outgoing.clear(),
         }
     }

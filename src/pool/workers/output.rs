@@ -1,4 +1,4 @@
-//! What workers print: lines for the log, and the end of stderr as an error text.
+//! The output of workers: lines for the log, and the end of stderr as an error text.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -9,26 +9,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::unix::pipe;
 use tracing::{debug, error, info, warn};
 
-use super::worker_io::MAX_FINAL_READ;
 use crate::job::truncated;
 use crate::wire::{Line, LineBuffer};
 
 /// Longest logged line in bytes; longer ones continue as further lines.
 const MAX_LOG_LINE: usize = 4096;
-/// How much is read in one go, and with it how long logging keeps others waiting.
+/// Bytes read at once, which bounds how long logging blocks other tasks.
 const READ_CHUNK: usize = 8 << 10;
-/// How much of the end of a stream is kept, in lines and in bytes.
+/// Most bytes read after the worker has ended: more than a socket or pipe can hold.
+pub(super) const MAX_FINAL_READ: usize = 4 << 20;
+/// Size of the kept end of a stream, in lines and in bytes.
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: usize = 2048;
 
-/// What the log says of a printed line.
+/// Process and job of a printed line, for the log.
 #[derive(Debug, Default)]
 pub(super) struct LogTag {
     pub(super) pid: AtomicU64,
     pub(super) job: AtomicU64,
 }
 
-/// One output stream of one worker.
+/// An output stream of a worker.
 pub(super) struct Output {
     pipe: Option<pipe::Receiver>,
     lines: LineBuffer,
@@ -55,10 +56,10 @@ impl Output {
         }
     }
 
-    /// Returns when there is something to read; never once the stream has ended.
+    /// Waits until there is something to read; for ever once the stream has ended.
     pub(super) async fn readable(&self) {
         match &self.pipe {
-            // An error is met again by the read that follows.
+            // The read that follows meets the same error.
             Some(pipe) => drop(pipe.readable().await),
             None => pending().await,
         }
@@ -69,10 +70,10 @@ impl Output {
         self.read();
     }
 
-    /// Reads what was printed before a frame came, so that it is logged while its job is still known. Bounded, as in
-    /// every turn.
+    /// Reads the output printed before a frame, so that it is logged while its job is still known. Bounded, like every
+    /// read.
     pub(super) fn catch_up(&mut self) {
-        // Asks the pipe itself: the runtime may not have heard yet that there is something to read.
+        // Reads the pipe directly: the runtime may not have noticed yet that it is readable.
         let direct = |pipe: &pipe::Receiver, space: &mut [u8]| Ok(nix::unistd::read(pipe, space)?);
         for _ in 0..4 {
             if !self.read_by(direct) {
@@ -81,7 +82,7 @@ impl Output {
         }
     }
 
-    /// Reads what is there, and logs an unfinished last line too.
+    /// Reads the rest, and logs an unfinished last line too.
     pub(super) fn drain(&mut self) {
         for _ in 0..MAX_FINAL_READ / READ_CHUNK {
             if !self.read() {
@@ -101,7 +102,7 @@ impl Output {
         all[from..].to_owned()
     }
 
-    /// Whether something was read.
+    /// Reads once; answers whether the stream is still open and had data.
     fn read(&mut self) -> bool {
         self.read_by(pipe::Receiver::try_read)
     }
@@ -134,8 +135,8 @@ impl Output {
     }
 }
 
-/// A line without control characters: what a worker prints must not overwrite other lines on a terminal, nor make
-/// the log look like something else than text.
+/// A line without control characters: output of a worker must not overwrite other lines on a terminal, nor turn the log
+/// into something else than text.
 fn plain(line: &str) -> String {
     let is_harmful = |c: char| c.is_control() && c != '\t';
     if !line.contains(is_harmful) {
@@ -144,8 +145,8 @@ fn plain(line: &str) -> String {
     line.chars().map(|c| if is_harmful(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
-/// A line a worker sent as a `log` frame, cut like a printed one.
-pub(super) fn log_frame(channel: &str, pid: Option<i32>, job: Option<u64>, level: &str, message: &str) {
+/// Logs a line of a `log` frame, cut like a printed one.
+pub(crate) fn log_frame(channel: &str, pid: Option<i32>, job: Option<u64>, level: &str, message: &str) {
     let message = plain(truncated(message, MAX_LOG_LINE));
     match level {
         "error" => error!(target: "worker", %channel, pid, job, "{message}"),
