@@ -6,10 +6,12 @@ use aint_queue::config::Driver;
 use aint_queue::store::{self, JobState};
 
 use crate::fixture::{BINARY, Fixture, until};
-use crate::samples::{metric, runs, sample};
+use crate::samples::{Sampler, metric, runs, sample};
 use crate::{size, time_limit};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// The time in which a degraded channel is sampled.
+const PROBE_WINDOW: Duration = Duration::from_secs(3);
 
 /// A fixture whose workers do not start while there is a file "broken".
 fn fixture(worker: &str) -> Fixture {
@@ -80,12 +82,12 @@ fn program_broken_under_load_degrades_until_repair() {
     assert!(shown.contains("Degraded: no job is taken") && shown.contains("exited with 7"), "{shown}");
     assert_eq!(fixture.json(&["queue:status"])["degraded"], true);
     assert!(master.log().contains("degraded: workers fail to start"));
-    // It probes with one worker at a time.
-    let begun = Instant::now();
-    while begun.elapsed() < 3 * SECOND {
-        assert!(sample(&fixture).all() <= 1, "{:?}", sample(&fixture));
-        std::thread::sleep(SECOND / 100);
-    }
+    // It probes with one worker at a time: so it is in every sample of some seconds.
+    let sampler = Sampler::start(&fixture);
+    std::thread::sleep(PROBE_WINDOW);
+    let samples = sampler.stop();
+    assert!(samples.iter().all(|sample| sample.all() <= 1), "{samples:?}");
+    assert!(!samples.is_empty());
 
     std::fs::remove_file(fixture.file("broken")).unwrap();
     let repaired = Instant::now();

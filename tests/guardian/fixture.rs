@@ -5,14 +5,18 @@ use std::fs;
 use std::io::{Read, pipe};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use aint_queue::engine::guardian::{ChildEvent, ChildId, ChildSpec, Exit, Guardian, GuardianHandle};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// How long anything here may take before it counts as never.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "../support/random.rs"]
+mod random;
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "../support/wait.rs"]
+mod wait;
+
+pub(crate) use wait::{WAIT_DEADLINE, until_async};
 
 /// The executable whose main can become a guardian.
 pub(crate) fn program() -> &'static Path {
@@ -21,8 +25,7 @@ pub(crate) fn program() -> &'static Path {
 
 /// A number of seconds that occurs nowhere else on this machine: `sleep MARK` is found by it.
 pub(crate) fn mark() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    format!("3600.{}{:04}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+    format!("3600.{}", random::unique_digits())
 }
 
 /// The processes whose command line holds this text, zombies not counted.
@@ -67,13 +70,8 @@ pub(crate) fn parent_of(pid: i32) -> i32 {
 }
 
 /// Waits until it is so.
-pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < DEADLINE, "never came about: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    begun.elapsed()
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    until_async(what, async || is_so()).await;
 }
 
 /// A guardian with one listener for all its children.
@@ -115,7 +113,7 @@ impl Fixture {
             return early.remove(0);
         }
         loop {
-            let next = tokio::time::timeout(DEADLINE, self.received.recv());
+            let next = tokio::time::timeout(WAIT_DEADLINE, self.received.recv());
             let (id, event) = next.await.expect("an event comes").expect("the guardian lives");
             if id == child {
                 return event;
@@ -192,4 +190,23 @@ pub(crate) async fn output(fixture: &mut Fixture, what: ChildSpec) -> String {
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
     text
+}
+
+/// Leaves four `sleep MARK` behind, each hidden in another way.
+pub(crate) const EVERY_ESCAPE: (&str, usize) = (
+    "setsid sleep MARK & (setsid sh -c 'trap \"\" TERM; sleep MARK & wait' &); (env -i setsid sleep MARK &); \
+     sleep MARK; true",
+    4,
+);
+
+/// Whether another open file holds the lock of this file.
+pub(crate) fn is_locked(path: &Path) -> bool {
+    matches!(fs::File::open(path).unwrap().try_lock_shared(), Err(fs::TryLockError::WouldBlock))
+}
+
+/// A file with a lock that lasts as long as the file is open.
+pub(crate) fn locked(path: &Path) -> fs::File {
+    let file = fs::File::create(path).unwrap();
+    file.try_lock().unwrap();
+    file
 }

@@ -154,6 +154,12 @@ fn unique_key_holds_across_producers() {
     assert_eq!(fixture.counts("default").total, 1);
 }
 
+/// The number of clients in a blocking call.
+fn blocked_clients(server: &Server) -> usize {
+    let info: String = redis::cmd("INFO").arg("clients").query(&mut server.connection()).unwrap();
+    info.lines().find_map(|line| line.strip_prefix("blocked_clients:")).unwrap().trim().parse().unwrap()
+}
+
 #[test]
 fn push_wakes_an_idle_master() {
     let server = Server::start();
@@ -166,7 +172,7 @@ fn push_wakes_an_idle_master() {
     fixture.push("noop", "{}", &[]);
     fixture.until("default", "the first job", |c| c.done == 1);
     for (n, (example, programs)) in (2..).zip(PUSHERS) {
-        std::thread::sleep(Duration::from_millis(300));
+        until("the master to wait at the server", || blocked_clients(&server) == 1);
         let begun = Instant::now();
         id_of(&pusher(example, programs, server.config().port, &["default", "noop", "{}"]));
         fixture.until("default", "the next job", |c| c.done == n);

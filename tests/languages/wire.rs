@@ -71,7 +71,12 @@ fn sends_every_frame(which: (&'static str, &'static str)) {
     fs::write(served.fixture.file("partner.lock"), "").unwrap();
     let locked = served.push("call_partner", r#"{"busy_ms":0}"#, &["--max-attempts", "2"]);
     until("it to be handed back", || (served.show(locked)["state"] == "delayed").then_some(()));
-    std::thread::sleep(Duration::from_millis(350));
+    let metrics = || served.fixture.ok(&["queue:status", "--metrics", "-t", served.channel]);
+    let released = |line: &str| {
+        let value = line.strip_prefix("aint_queue_runs_total{")?.split_once("outcome=\"released\"} ")?.1;
+        value.parse::<u64>().ok()
+    };
+    until("several releases", || metrics().lines().filter_map(released).sum::<u64>() >= 3);
     assert_eq!(served.show(locked)["attempts"], 0);
     fs::remove_file(served.fixture.file("partner.lock")).unwrap();
     served.done(2);
@@ -118,6 +123,9 @@ fn reads_any_payload(which: (&'static str, &'static str)) {
     assert!(served.master.stop().success());
 }
 
+/// Longer than the second after which the test below lets PHP give up.
+const IDLE: Duration = Duration::from_millis(2500);
+
 /// PHP gives up reading from a socket after `default_socket_timeout`, a minute unless the machine says otherwise.
 #[test]
 fn idle_php_worker_waits_indefinitely() {
@@ -129,7 +137,7 @@ fn idle_php_worker_waits_indefinitely() {
     fixture.write("aint-queue.toml", &short);
     let master = fixture.listen(&["-t", "mail"]);
     let workers = until("the workers", || Some(master.workers()).filter(|workers| workers.len() == 3));
-    std::thread::sleep(Duration::from_millis(2500));
+    std::thread::sleep(IDLE);
     fixture.ok(&["queue:push", "send_mail", "--data", r#"{"to":"a@example.com"}"#, "-t", "mail"]);
     fixture.until("mail", "it to be done", |c| c.done == 1);
     assert_eq!(master.workers(), workers);

@@ -16,7 +16,7 @@ use tokio::sync::Barrier;
 
 use crate::cases::{LibraryFixture, start_app, start_app_with, with};
 use crate::faulty_store::{Fault, FaultyStore};
-use crate::fixture::{Options, WAIT_DEADLINE, job};
+use crate::fixture::{Options, job, until_async};
 use crate::jobs::{Blocking, write};
 
 pub fn register(app: App) -> App {
@@ -38,17 +38,11 @@ async fn until_logged(
     what: &str,
     wanted: impl Fn(&[String]) -> bool,
 ) -> Vec<String> {
-    let found = async {
-        loop {
-            let log = fixture.log();
-            if wanted(&log) {
-                return log;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let found = tokio::time::timeout(WAIT_DEADLINE, found).await;
-    found.unwrap_or_else(|_| panic!("{what}: {:?}", fixture.log()))
+    until_async(what, async || {
+        let log = fixture.log();
+        if wanted(&log) { Ok(log) } else { Err(log) }
+    })
+    .await
 }
 
 #[derive(Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use aint_queue::job::{ErrorKind, FailReason, JobId, NewJob, Outcome, Priority, U
 use aint_queue::store::{JobState, Pushed};
 
 use crate::after_run_end::*;
-use crate::fixture::{Fixture, Options, job, start_channel};
+use crate::fixture::{Fixture, Options, job, start_channel, until_async};
 use crate::jobs::LOG;
 
 type Case = fn() -> Pin<Box<dyn Future<Output = ()>>>;
@@ -306,16 +306,17 @@ async fn key_until_start_is_free_once_job_runs() {
         })
     };
     let first = fixture.push(unique()).await;
-    let begun = Instant::now();
     // Once it has begun, one more can wait, and only one.
-    let second = loop {
+    let second = until_async("the key to be free", async || {
         match fixture.channel.store.push(&[unique()]).await.unwrap()[0] {
-            Pushed::Added(id) => break id,
-            Pushed::Existing(id) => assert_eq!(id, first),
+            Pushed::Added(id) => Some(id),
+            Pushed::Existing(id) => {
+                assert_eq!(id, first);
+                None
+            }
         }
-        assert!(begun.elapsed() < Duration::from_secs(5));
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    })
+    .await;
     assert_eq!(fixture.channel.get(first).await.state, JobState::Reserved, "it still runs");
     assert_eq!(fixture.channel.store.push(&[unique()]).await.unwrap(), [Pushed::Existing(second)]);
     fixture.done(2).await;

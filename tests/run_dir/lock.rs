@@ -5,111 +5,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use aint_queue::engine::master::run_dir::{LockError, RunDir};
-use nix::sys::signal::Signal;
+use aint_queue::engine::master::run_dir::RunDir;
 
 use crate::fixture::*;
-
-fn fresh() -> (tempfile::TempDir, RunDir) {
-    let directory = tempfile::tempdir().unwrap();
-    let run_dir = RunDir::open(directory.path(), "mail").unwrap();
-    (directory, run_dir)
-}
-
-fn my_pid() -> i32 {
-    i32::try_from(std::process::id()).unwrap()
-}
-
-#[test]
-fn exactly_one_of_fifty_processes_becomes_master() {
-    for _ in 0..3 {
-        let (directory, run_dir) = fresh();
-        let mut rivals: Vec<RoleProcess> =
-            (0..50).map(|_| RoleProcess::start("lock::role_rival", directory.path())).collect();
-        for rival in &mut rivals {
-            assert_eq!(rival.next_report(), "ready");
-        }
-        // Both ends of this file are their starting signal.
-        fs::write(directory.path().join("go"), "").unwrap();
-        let outcomes: Vec<String> = rivals.iter_mut().map(RoleProcess::next_report).collect();
-        let winners: Vec<&String> = outcomes.iter().filter(|o| o.starts_with("won")).collect();
-        assert_eq!(winners.len(), 1, "{outcomes:?}");
-        let winner: i32 = winners[0].strip_prefix("won ").unwrap().parse().unwrap();
-        let losers = outcomes.iter().filter(|o| **o == format!("lost to {winner}")).count();
-        assert_eq!(losers, 49, "{outcomes:?}");
-        assert_eq!(run_dir.holder().map(|h| h.pid), Some(winner));
-    }
-}
-
-/// Not a test: takes the lock when told to, and keeps it.
-#[test]
-#[ignore = "is a process for another test"]
-fn role_rival() {
-    let Some(run_dir) = role_directory() else { return };
-    let directory = std::env::var("RUN_DIRECTORY").unwrap();
-    report("ready");
-    while !Path::new(&directory).join("go").exists() {
-        std::thread::yield_now();
-    }
-    match run_dir.lock() {
-        Ok(lock) => {
-            report(format!("won {}", my_pid()));
-            std::mem::forget(lock);
-            wait_to_be_killed();
-        }
-        Err(LockError::Held { pid, .. }) => report(format!("lost to {}", pid.unwrap_or(0))),
-        Err(other) => report(error_chain(&other)),
-    }
-}
-
-/// Not a test: a master until it is killed.
-#[test]
-#[ignore = "is a process for other tests"]
-fn role_master() {
-    let Some(run_dir) = role_directory() else { return };
-    let lock = run_dir.lock().unwrap();
-    lock.write_incarnation("owner-7").unwrap();
-    lock.write_pid().unwrap();
-    report("serving");
-    std::mem::forget(lock);
-    wait_to_be_killed();
-}
-
-#[test]
-fn held_lock_names_its_holder() {
-    let (directory, run_dir) = fresh();
-    let mut master = RoleProcess::start("lock::role_master", directory.path());
-    assert_eq!(master.next_report(), "serving");
-    let begun = Instant::now();
-    let error = refused(&run_dir);
-    assert!(begun.elapsed() < Duration::from_secs(1));
-    let pid = master.child.id();
-    let lock = directory.path().join("mail-master.lock");
-    assert!(error.is_held());
-    let expected = format!(
-        "another master, pid {pid}, holds \"{}\"; stop it with queue:stop, or give this one a pid_path of its own",
-        lock.display()
-    );
-    assert_eq!(error_chain(&error), expected);
-}
-
-#[test]
-fn next_master_finds_killed_masters_incarnation() {
-    let (directory, run_dir) = fresh();
-    let mut master = RoleProcess::start("lock::role_master", directory.path());
-    assert_eq!(master.next_report(), "serving");
-    master.child.kill().unwrap();
-    master.child.wait().unwrap();
-    let lock = run_dir.lock().unwrap();
-    assert_eq!(lock.previous_incarnation(), Some("owner-7"));
-    // Until it has one of its own, it hands on what it found.
-    drop(lock);
-    let lock = run_dir.lock().unwrap();
-    assert_eq!(lock.previous_incarnation(), Some("owner-7"));
-    lock.clear_incarnation();
-    drop(lock);
-    assert_eq!(run_dir.lock().unwrap().previous_incarnation(), None);
-}
 
 #[test]
 fn lock_held_by_guardian_is_waited_for() {
@@ -182,22 +80,6 @@ fn reused_pid_is_not_the_master() {
     fs::write(&path, earlier).unwrap();
     assert_eq!(run_dir.holder(), None);
     drop(lock);
-}
-
-#[test]
-fn holder_is_signalled_only_as_the_same_process() {
-    let (directory, run_dir) = fresh();
-    let mut master = RoleProcess::start("lock::role_master", directory.path());
-    assert_eq!(master.next_report(), "serving");
-    let holder = run_dir.holder().unwrap();
-    let stranger =
-        aint_queue::engine::master::run_dir::Holder { start_time: holder.start_time + 1, ..holder };
-    assert!(stranger.signal(Signal::SIGKILL).is_err());
-    assert!(master.child.try_wait().unwrap().is_none());
-    holder.signal(Signal::SIGKILL).unwrap();
-    master.child.wait().unwrap();
-    assert!(holder.signal(Signal::SIGKILL).is_err());
-    assert_eq!(run_dir.holder(), None);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::fixture::random::unique_digits;
 use crate::fixture::{Fixture, WAIT_DEADLINE, until};
 
 const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
@@ -83,7 +84,7 @@ fn stop_command_is_notified_and_hidden_from_workers() {
     let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process\"\ncommand = [\"sh\", \"-c\", \"env > env.txt; sleep 1\"]\n",
     );
-    let name = format!("aint-queue-test-{}-{}", std::process::id(), fastrand::u64(..));
+    let name = format!("aint-queue-test-{}", unique_digits());
     let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap()).unwrap();
     let mut command = fixture.listen_command(&[]);
     command.env("NOTIFY_SOCKET", format!("@{name}")).env("WATCHDOG_USEC", "300000").env("WATCHDOG_PID", "1");

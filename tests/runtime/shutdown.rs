@@ -1,10 +1,11 @@
 //! Stops: what runs finishes, what does not is handed back, nothing stays.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, until};
 
 const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
 
@@ -104,21 +105,27 @@ fn stop_gets_through_a_busy_control_socket() {
     let fixture = Fixture::sqlite(POOL);
     let master = fixture.listen(&[]);
     let socket = fixture.file("run/default.sock");
+    let responses = AtomicUsize::new(0);
     let flood = || {
         let Ok(mut stream) = UnixStream::connect(&socket) else { return };
         let mut reader = stream.try_clone().unwrap();
         std::thread::scope(|scope| {
             // The master going away ends both.
             scope.spawn(move || while stream.write_all(b"{\"command\":\"status\"}\n").is_ok() {});
-            scope.spawn(move || while reader.read(&mut [0; 1 << 16]).is_ok_and(|n| n > 0) {});
+            let responses = &responses;
+            scope.spawn(move || {
+                while reader.read(&mut [0; 1 << 16]).is_ok_and(|n| n > 0) {
+                    responses.fetch_add(1, Ordering::Relaxed);
+                }
+            });
         });
     };
     std::thread::scope(|scope| {
         for _ in 0..32 {
-            scope.spawn(flood);
+            scope.spawn(&flood);
         }
-        // Not before the requests are many at a time.
-        std::thread::sleep(Duration::from_millis(300));
+        // Not before requests come from many connections at a time.
+        until("a busy socket", || responses.load(Ordering::Relaxed) >= 200);
         master.signal(Signal::SIGTERM);
         let begun = Instant::now();
         assert!(master.wait().success());

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::fixture::random::unique_digits;
 use crate::fixture::{Fixture, Master, until, with_command};
 
 /// Starts what is hardest to get rid of, each with a name of its own: a child in a session of its own, one
@@ -20,7 +21,7 @@ sleep 1000.{mark}5
 
 /// A mark that no other test has.
 pub fn mark() -> String {
-    format!("{:07}", fastrand::u32(..10_000_000))
+    unique_digits()
 }
 
 /// Waits until the whole tree is there; answers its processes.

@@ -10,6 +10,9 @@
 mod documents;
 mod jobs;
 mod script;
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "../support/wait.rs"]
+mod wait;
 mod worker;
 
 use std::process::ExitCode;

@@ -5,10 +5,8 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-/// Longer than any worker here needs, so that a test that fails ends.
-const WAIT_DEADLINE: Duration = Duration::from_secs(30);
+use crate::wait::WAIT_DEADLINE;
 
 /// See the module. It is killed when dropped.
 pub(crate) struct Worker {

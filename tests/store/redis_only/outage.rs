@@ -9,6 +9,7 @@ use super::proxy::Proxy;
 use super::{connect, open, send, until_blocked, until_it_works};
 use crate::fixture::{Master, done, job};
 use crate::support::redis::{Server, at};
+use crate::support::until_async;
 
 fn assert_unavailable<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
     assert!(matches!(outcome, Err(StoreError::Unavailable { .. })), "{outcome:?}");
@@ -149,12 +150,7 @@ async fn server_busy_with_script_is_unavailable() {
         endless.unwrap_err()
     });
     // Until the time limit of scripts is over the server answers nobody; then it answers BUSY.
-    let error = loop {
-        match store.status().await {
-            Ok(_) => tokio::task::yield_now().await,
-            Err(error) => break error,
-        }
-    };
+    let error = until_async("a server that is busy", async || store.status().await.err()).await;
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("BUSY"), "{source}");

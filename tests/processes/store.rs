@@ -1,98 +1,84 @@
 //! SQLite with several processes: killed while writing, writing at once, waking each other.
-//!
-//! The other processes are this test program again, told by its arguments to run one of the `child` functions.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{env, io};
 
 use aint_queue::job::JobId;
 use aint_queue::store::sqlite::SqliteStore;
 use aint_queue::store::{JobState, Reap, Store};
 use rusqlite::Connection;
 
-use crate::fixture::{Master, done, job};
+use crate::block_on;
+use crate::role::{Role, RoleProcess, report};
+use crate::store_fixture::{Master, done, job};
 
-/// The variable that tells a child which file to use.
-const FILE: &str = "AINT_QUEUE_TEST_FILE";
+trials![
+    killed_writer_loses_no_acknowledged_write,
+    concurrent_processes_run_each_job_once,
+    push_of_another_process_wakes_waiters,
+    killed_clear_and_reap_are_finished_by_next_process,
+];
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(future)
-}
+pub(crate) const ROLES: &[(&str, Role)] = &[
+    ("store::work_until_killed", work_until_killed),
+    ("store::push_and_work", push_and_work),
+    ("store::push_on_request", push_on_request),
+    ("store::clear_until_killed", clear_until_killed),
+];
 
 fn open(path: &Path) -> Arc<dyn Store> {
     Arc::new(SqliteStore::open(path, "test").unwrap())
 }
 
-/// Runs a child function of this module in a process of its own.
-fn start(child: &str, path: &Path) -> Child {
-    Command::new(env::current_exe().unwrap())
-        .args(["--exact", &format!("processes::{child}"), "--ignored", "--nocapture", "--quiet"])
-        .env(FILE, path)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
+/// The store that a role works on.
+fn given(arguments: &[String]) -> Arc<dyn Store> {
+    let [path] = arguments else { panic!("one store") };
+    open(Path::new(path))
 }
 
-/// In a child: its store.
-fn given() -> Arc<dyn Store> {
-    open(Path::new(&env::var_os(FILE).expect("started by a test of this module")))
-}
-
-/// In a child: tells the test, past the buffer that a kill would lose.
-fn tell(word: &str, id: JobId) {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{word} {id}").unwrap();
-    out.flush().unwrap();
-}
-
-#[test]
-#[ignore = "a process of its own, started by the tests below"]
-fn role_work_until_killed() {
+fn work_until_killed(arguments: &[String]) {
     block_on(async {
-        let store = given();
+        let store = given(arguments);
         let mut master = Master::join(&store).await;
         loop {
             let jobs: Vec<_> = (0..5).map(|n| job(&format!("j{n}"))).collect();
             for pushed in store.push(&jobs).await.unwrap() {
-                tell("pushed", pushed.id());
+                report(format!("pushed {}", pushed.id()));
             }
             let leased = master.lease(3).await;
             assert_eq!(master.settle(&[done(&leased[0])]).await, []);
-            tell("done", leased[0].id);
+            report(format!("done {}", leased[0].id));
         }
     });
 }
 
-#[test]
 fn killed_writer_loses_no_acknowledged_write() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
     let (mut pushed, mut ended) = (Vec::new(), Vec::new());
     for round in 0..20 {
-        let mut child = start("role_work_until_killed", &path);
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut process = RoleProcess::start("store::work_until_killed", &[&path]);
         let mut told = 0;
-        while let Some(Ok(line)) = lines.next() {
-            let Some((word, id)) = line.split_once(' ') else { continue };
-            match (word, id.parse::<JobId>()) {
-                ("pushed", Ok(id)) => pushed.push(id),
-                ("done", Ok(id)) => ended.push(id),
-                _ => continue,
+        while let Some(line) = process.next_line() {
+            // A line that the kill has cut off is no id.
+            let Some((word, Ok(id))) = line.split_once(' ').map(|(word, id)| (word, id.parse::<JobId>()))
+            else {
+                continue;
+            };
+            match word {
+                "pushed" => pushed.push(id),
+                "done" => ended.push(id),
+                _ => panic!("no report: {line}"),
             }
             told += 1;
             // Each time at another point of its work; what it had said until then is still in the pipe.
             if told == 10 + round * 7 {
-                child.kill().unwrap();
+                process.child.kill().unwrap();
             }
         }
-        assert!(told >= 10 + round * 7, "the child ended by itself");
-        child.wait().unwrap();
+        assert!(told >= 10 + round * 7, "the process ended by itself");
     }
 
     let check = Connection::open(&path).unwrap();
@@ -134,21 +120,19 @@ fn killed_writer_loses_no_acknowledged_write() {
     });
 }
 
-/// How many jobs each child of [`role_push_and_work`] pushes.
+/// How many jobs each child of [`push_and_work`] pushes.
 const EACH: usize = 150;
 
-#[test]
-#[ignore = "a process of its own, started by the tests below"]
-fn role_push_and_work() {
+fn push_and_work(arguments: &[String]) {
     block_on(async {
-        let store = given();
+        let store = given(arguments);
         let mut master = Master::join(&store).await;
         let mut finished = 0;
         for n in 0..EACH {
             store.push(&[job(&format!("j{n}"))]).await.unwrap();
             let ends: Vec<_> = master.lease(4).await.iter().map(done).collect();
             for end in &ends {
-                tell("done", end.id);
+                report(format!("done {}", end.id));
             }
             assert_eq!(master.settle(&ends).await, []);
             finished += ends.len();
@@ -159,7 +143,7 @@ fn role_push_and_work() {
             if ends.is_empty() {
                 break;
             }
-            ends.iter().for_each(|end| tell("done", end.id));
+            ends.iter().for_each(|end| report(format!("done {}", end.id)));
             finished += ends.len();
             assert_eq!(master.settle(&ends).await, []);
         }
@@ -167,18 +151,17 @@ fn role_push_and_work() {
     });
 }
 
-#[test]
 fn concurrent_processes_run_each_job_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
     // They also race to make the file.
-    let children: Vec<_> = (0..6).map(|_| start("role_push_and_work", &path)).collect();
+    let children: Vec<_> = (0..6).map(|_| RoleProcess::start("store::push_and_work", &[&path])).collect();
     let mut finished = Vec::new();
-    for child in children {
-        let output = child.wait_with_output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{text}");
-        finished.extend(text.lines().filter_map(|line| line.strip_prefix("done ")?.parse::<JobId>().ok()));
+    for mut child in children {
+        let lines: Vec<String> = std::iter::from_fn(|| child.next_line()).collect();
+        assert!(child.child.wait().unwrap().success(), "{lines:?}");
+        finished
+            .extend(lines.iter().map(|line| line.strip_prefix("done ").unwrap().parse::<JobId>().unwrap()));
     }
     let distinct: std::collections::BTreeSet<_> = finished.iter().collect();
     assert_eq!(distinct.len(), finished.len(), "a job was leased twice");
@@ -187,29 +170,25 @@ fn concurrent_processes_run_each_job_once() {
     assert_eq!((status.waiting + status.done, status.reserved), (6 * EACH as u64, 0));
 }
 
-#[test]
-#[ignore = "a process of its own, started by the tests below"]
-fn role_push_on_request() {
-    let store = given();
-    println!("ready 0");
-    io::stdin().read_line(&mut String::new()).unwrap();
+fn push_on_request(arguments: &[String]) {
+    let store = given(arguments);
+    report("ready");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
     block_on(async { store.push(&[job("late")]).await.unwrap() });
 }
 
-#[test]
 fn push_of_another_process_wakes_waiters() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
     let store = open(&path);
-    let mut child = start("role_push_on_request", &path);
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    while !lines.next().expect("the child says when it is ready").unwrap().contains("ready") {}
+    let mut child = RoleProcess::start("store::push_on_request", &[&path]);
+    assert_eq!(child.next_report(), "ready");
     block_on(async {
         while store.status().await.unwrap().total() == 0 {
             // Whatever woke it before the push is used up by now.
             store.wait(Duration::from_millis(50)).await.unwrap();
             let begin = Instant::now();
-            let mut told = child.stdin.take();
+            let mut told = child.child.stdin.take();
             let tell = async {
                 tokio::task::yield_now().await;
                 if let Some(told) = &mut told {
@@ -221,23 +200,20 @@ fn push_of_another_process_wakes_waiters() {
             assert!(begin.elapsed() < Duration::from_secs(10));
         }
     });
-    assert!(child.wait().unwrap().success());
+    assert!(child.child.wait().unwrap().success());
 }
 
-#[test]
-#[ignore = "a process of its own, started by the tests below"]
-fn role_clear_until_killed() {
+fn clear_until_killed(arguments: &[String]) {
     block_on(async {
-        let store = given();
-        println!("ready 0");
+        let store = given(arguments);
+        report("ready");
         let all = aint_queue::store::Clear { waiting: true, delayed: true, failed: true, reserved: false };
         store.clear(all).await.unwrap();
-        println!("cleared 0");
+        report("cleared");
         std::future::pending::<()>().await;
     });
 }
 
-#[test]
 fn killed_clear_and_reap_are_finished_by_next_process() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
@@ -252,12 +228,10 @@ fn killed_clear_and_reap_are_finished_by_next_process() {
             let mut dead = Master::join(&store).await;
             dead.lease(500).await;
             dead.lease(500).await;
-            let mut child = start("role_clear_until_killed", &path);
-            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-            while !lines.next().expect("the child says when it begins").unwrap().contains("ready") {}
+            let mut child = RoleProcess::start("store::clear_until_killed", &[&path]);
+            assert_eq!(child.next_report(), "ready");
             tokio::time::sleep(Duration::from_millis(round * 4)).await;
-            child.kill().unwrap();
-            child.wait().unwrap();
+            child.kill();
 
             let halfway = store.status().await.unwrap();
             assert_eq!(halfway.total() - halfway.done + halfway.cleared, total, "{halfway:?}");
