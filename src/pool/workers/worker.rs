@@ -88,6 +88,15 @@ impl IoLink {
         Self { commands, unread, tag, outgoing: Vec::new(), open_requests: 0 }
     }
 
+    /// The link of a worker in a test.
+    #[cfg(test)]
+    pub(in crate::engine::pool) fn scripted(
+        commands: mpsc::UnboundedSender<IoCommand>,
+        unread: Arc<AtomicUsize>,
+    ) -> Self {
+        Self::new(commands, unread, Arc::default())
+    }
+
     /// The link of a worker that could not be started.
     pub(super) fn disconnected() -> Self {
         Self::new(mpsc::unbounded_channel().0, Arc::default(), Arc::default())
