@@ -123,6 +123,9 @@ fn reads_any_payload(which: (&'static str, &'static str)) {
     assert!(served.master.stop().success());
 }
 
+/// Longer than the socket timeout that the test sets.
+const IDLE: Duration = Duration::from_millis(2500);
+
 /// PHP stops reading from a socket after `default_socket_timeout`, by default one minute.
 #[test]
 fn idle_php_worker_waits_indefinitely() {

@@ -84,6 +84,7 @@ async fn later_pause_replaces_an_earlier_one(fixture: Fixture) {
         // A short pause may be over before the next call.
         if lasts {
             // The end of the replaced pause does not end the new one.
+            assert_eq!(fixture.store.status().await.unwrap().paused_until, until);
             assert!(master.lease(1).await.is_empty());
         }
     }

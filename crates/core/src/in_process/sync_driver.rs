@@ -151,7 +151,7 @@ impl SyncChannel {
             if releases >= MAX_RELEASES {
                 let error =
                     format!("released {releases} times in a row: a sync channel does not wait between runs");
-                return Err(Ended::Failed(id, Failure { reason: FailReason::Exhausted, error }));
+                return Err(PushFailure::Failed(id, Failure { reason: FailReason::Exhausted, error }));
             }
             // The next attempt follows immediately, after other tasks had a chance to run.
             tokio::task::yield_now().await;
