@@ -45,9 +45,9 @@ env = { MARK = "green" }
 [channels.mail]
 "#,
     );
-    let told = reload(&fixture);
+    let answer = reload(&fixture);
     let named = ["channels.default.driver", "channels.default.memory_limit", "http", "channels.mail"];
-    assert_eq!(told["restart"], serde_json::json!(named), "{told}");
+    assert_eq!(answer["restart"], serde_json::json!(named), "{answer}");
     let output = fixture.run(&["queue:reload"]);
     let said = crate::fixture::text(&output.stderr);
     assert!(
