@@ -51,8 +51,8 @@ fn full_store_returns_503_with_pushed_ids() {
     let error = reply.refused(503);
     assert!(error.contains("full"), "{error}");
     assert_eq!(reply.header("retry-after"), Some("30"));
-    let told = reply.json()["pushed"].as_array().map_or(0, Vec::len) as u64;
-    assert_eq!(served.counts("idle").waiting % 5, told % 5, "the reported jobs are in the store");
+    let pushed = reply.json()["pushed"].as_array().map_or(0, Vec::len) as u64;
+    assert_eq!(served.counts("idle").waiting % 5, pushed % 5, "the reported jobs are in the store");
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn status_reports_failing_worker_starts() {
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\ncommand = [\"sh\", \"-c\", \"exit 7\"]\n",
     );
     let master = fixture.listen(&[]);
-    let error = until("the trouble to be told", || {
+    let error = until("the worker error in the status", || {
         let status = fixture.json(&["queue:status"]);
         status["worker_error"].as_str().map(str::to_owned)
     });

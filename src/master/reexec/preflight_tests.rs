@@ -20,11 +20,11 @@ async fn all_channels_are_checked_concurrently() {
         };
         replies.push(reply);
     }
-    let away = Some("the store is away".to_owned());
-    for (reply, store_error) in replies.into_iter().zip([None, away.clone(), None]) {
+    let unavailable = Some("the store is unavailable".to_owned());
+    for (reply, store_error) in replies.into_iter().zip([None, unavailable.clone(), None]) {
         reply.send(ChannelStatus { store_error, ..ChannelStatus::default() }).unwrap();
     }
-    assert_eq!(answers.await.unwrap().err(), away);
+    assert_eq!(answers.await.unwrap().err(), unavailable);
 }
 
 #[tokio::test]

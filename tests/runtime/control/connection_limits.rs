@@ -168,8 +168,8 @@ fn another_user_is_refused() {
     assert!(!connected && said.contains("PermissionError"), "mode of the socket: {said}");
     // With an open mode the master still accepts only its own user and root.
     open(&socket, 0o666);
-    let (connected, heard, said) = stranger();
-    assert!(connected && heard.trim() == "b''", "{heard} {said}");
+    let (connected, received, said) = stranger();
+    assert!(connected && received.trim() == "b''", "{received} {said}");
     until("the log", || master.log().contains("control connection of another user: refused").then_some(()));
     assert!(is_answered(&fixture));
     assert!(master.stop().success());

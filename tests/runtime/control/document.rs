@@ -90,11 +90,11 @@ fn replay(text: &str) -> String {
         let shows_progress = expected.peek().is_some_and(|line| line.starts_with("< {\"progress\""));
         let mut progressed = false;
         loop {
-            let heard = steady(&line.receive().expect("an answer"));
-            let is_progress = heard.starts_with("{\"progress\"");
+            let reply = steady(&line.receive().expect("an answer"));
+            let is_progress = reply.starts_with("{\"progress\"");
             // The number of progress lines varies.
             if !is_progress || (shows_progress && !progressed) {
-                said.push_str(&format!("< {heard}\n"));
+                said.push_str(&format!("< {reply}\n"));
             }
             progressed |= is_progress;
             if !is_progress {

@@ -100,15 +100,15 @@ fn reload_during_stop_is_refused() {
     assert!(master.wait().success());
     assert_eq!(fixture.counts("default").done, 1, "the stop waited for the job");
     let log = std::fs::read_to_string(log).unwrap();
-    assert!(!log.contains("goes on as before"), "{log}");
-    let heard = std::iter::from_fn(|| {
+    assert!(!log.contains("keeping the previous configuration"), "{log}");
+    let messages = std::iter::from_fn(|| {
         socket.set_nonblocking(true).unwrap();
         let mut buffer = [0; 4096];
         let length = socket.recv(&mut buffer).ok()?;
         Some(text(&buffer[..length]))
     });
-    let heard: Vec<_> = heard.skip_while(|words| !words.contains("STOPPING=1")).collect();
-    assert!(!heard.is_empty() && !heard.iter().any(|words| words.contains("RELOADING=1")), "{heard:?}");
+    let messages: Vec<_> = messages.skip_while(|words| !words.contains("STOPPING=1")).collect();
+    assert!(!messages.is_empty() && !messages.iter().any(|words| words.contains("RELOADING=1")), "{messages:?}");
 }
 
 #[test]

@@ -101,8 +101,8 @@ fn job_finishing_during_release_counts_as_done() {
     // The job ignores the request to end.
     fixture.push("hang", r#"{"ms":1200}"#, &[]);
     fixture.until("default", "it to run", |c| c.reserved == 1);
-    let told = reload(&fixture);
-    assert_eq!(told["handed_back"], 0, "{told}");
+    let answer = reload(&fixture);
+    assert_eq!(answer["handed_back"], 0, "{answer}");
     fixture.until("default", "it", |c| c.done == 1);
     assert!(master.log().contains("interrupting them"));
     assert!(master.stop().success());
@@ -118,9 +118,9 @@ fn long_job_does_not_block_process_reload_forever() {
     fixture.push("sleep", r#"{"ms":90000}"#, &[]);
     fixture.until("default", "it to run", |c| c.reserved == 1);
     let begun = std::time::Instant::now();
-    let told = reload(&fixture);
+    let answer = reload(&fixture);
     assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
-    assert_eq!((&told["generation"], &told["handed_back"]), (&2.into(), &1.into()), "{told}");
+    assert_eq!((&answer["generation"], &answer["handed_back"]), (&2.into(), &1.into()), "{answer}");
     assert!(master.force_stop().success());
 }
 

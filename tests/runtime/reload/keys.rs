@@ -45,9 +45,9 @@ env = { MARK = "green" }
 [channels.mail]
 "#,
     );
-    let told = reload(&fixture);
+    let answer = reload(&fixture);
     let named = ["channels.default.driver", "channels.default.memory_limit", "http", "channels.mail"];
-    assert_eq!(told["restart"], serde_json::json!(named), "{told}");
+    assert_eq!(answer["restart"], serde_json::json!(named), "{answer}");
     let output = fixture.run(&["queue:reload"]);
     let said = crate::fixture::text(&output.stderr);
     assert!(
@@ -106,12 +106,12 @@ fn worker_kind_and_directory_need_a_restart() {
         .replace("\"run\"", "\"elsewhere\"");
     fixture.write("aint-queue.toml", &text);
     master.signal(nix::sys::signal::Signal::SIGUSR1);
-    until("it to be named", || {
-        master.log().contains("the next start only: channels.default.pid_path").then_some(())
+    until("the log line about pid_path", || {
+        master.log().contains("need a restart of the master: channels.default.pid_path").then_some(())
     });
     assert!(
         master.log().contains("max_coroutine"),
-        "what is likely not meant is said there as well: {}",
+        "the warning about max_coroutine: {}",
         master.log()
     );
     let (code, said) = super::refused(&fixture);

@@ -39,9 +39,9 @@ fn empty_pool_checks_new_generation_and_stays_empty() {
     let base = "type = \"process-pool\"\nmin_worker_number = 0\nmax_worker_number = 2\ncool_down_seconds = 0\nflex_interval = 0.05\n";
     let fixture = fixture(base);
     let master = fixture.listen(&[]);
-    let told = reload(&fixture);
-    assert_eq!(told["generation"], 2);
-    assert!(told["workers"][0]["old"].is_null() && told["workers"][0]["new"]["generation"] == 2, "{told}");
+    let answer = reload(&fixture);
+    assert_eq!(answer["generation"], 2);
+    assert!(answer["workers"][0]["old"].is_null() && answer["workers"][0]["new"]["generation"] == 2, "{answer}");
     until("it to be empty again", || (master.workers().is_empty()).then_some(()));
     // A reload tests the program although no worker is needed.
     configure(
@@ -69,8 +69,8 @@ fn exec_mode_runs_new_program_for_next_job() {
     fixture.push("x", "{}", &[]);
     until("it to begin", || (lines(&fixture, "marks") == ["old"]).then_some(()));
     configure(&fixture, &format!("[channels.default.worker]\n{}", settings("echo new >> marks")));
-    let told = reload(&fixture);
-    assert_eq!((&told["generation"], &told["workers"]), (&2.into(), &serde_json::json!([])));
+    let answer = reload(&fixture);
+    assert_eq!((&answer["generation"], &answer["workers"]), (&2.into(), &serde_json::json!([])));
     fixture.push("x", "{}", &[]);
     fixture.until("default", "the next job", |c| c.done == 1);
     std::fs::remove_file(fixture.file("held")).unwrap();

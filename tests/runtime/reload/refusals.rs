@@ -44,7 +44,7 @@ fn invalid_config_is_refused_before_any_spawn() {
     }
     let log = master.log();
     let whole =
-        |line: &str| line.contains("before: the configuration has 1 mistake; ") && line.contains("env.A");
+        |line: &str| line.contains("workers: the configuration has 1 mistake; ") && line.contains("env.A");
     assert!(log.lines().any(whole), "{log}");
     std::fs::remove_file(&shown).unwrap();
     let (why, invalid) = PendingRequest::reload(&fixture, "default").refused();

@@ -11,17 +11,17 @@ fn replacements_are_reported_as_text_and_json() {
     let first = served_by(&fixture, "default", 2);
     assert!(first.values().all(|generation| *generation == 1));
 
-    let told = reload(&fixture);
+    let answer = reload(&fixture);
     let second = serving(&fixture, "default");
     assert_eq!(second.len(), 2, "{second:?}");
     assert!(second.keys().all(|pid| !first.contains_key(pid)) && second.values().all(|n| *n == 2));
     assert_eq!(
-        (&told["channel"], &told["generation"], &told["handed_back"]),
+        (&answer["channel"], &answer["generation"], &answer["handed_back"]),
         (&"default".into(), &2.into(), &0.into())
     );
-    assert_eq!((&told["restart"], &told["program_replaced"]), (&serde_json::json!([]), &false.into()));
+    assert_eq!((&answer["restart"], &answer["program_replaced"]), (&serde_json::json!([]), &false.into()));
     let side = |side: &str| -> std::collections::BTreeMap<i32, u64> {
-        let rows = told["workers"].as_array().unwrap().iter();
+        let rows = answer["workers"].as_array().unwrap().iter();
         rows.map(|row| (pid(&row[side]["pid"]), row[side]["generation"].as_u64().unwrap())).collect()
     };
     assert_eq!((side("old"), side("new")), (first, second.clone()));
@@ -82,10 +82,10 @@ fn reload_of_one_channel_keeps_other_workers() {
     fixture.ok(&["queue:reload", "-t", "one"]);
     assert_eq!(serving(&fixture, "two"), two);
     assert!(serving(&fixture, "one").keys().all(|pid| !one.contains_key(pid)));
-    let told = fixture.json(&["queue:reload", "--all"]);
+    let answer = fixture.json(&["queue:reload", "--all"]);
     let generations: Vec<_> =
-        told.as_array().unwrap().iter().map(|told| told["generation"].clone()).collect();
-    assert_eq!(generations, [3, 2], "{told}");
+        answer.as_array().unwrap().iter().map(|answer| answer["generation"].clone()).collect();
+    assert_eq!(generations, [3, 2], "{answer}");
     fixture.ok(&["queue:stop", "-t", "one"]);
     // A channel without a master does not hide the others.
     let output = fixture.run(&["queue:reload", "-t", "one", "-t", "two"]);
