@@ -101,7 +101,7 @@ Shown in {seconds:.1} seconds:
                 failed as poison; no other job was affected.
   coroutine     One process of channel \"mail\" ran {MAILS} jobs of 200 ms, up to
                 500 at once.
-  delayed       {LATER} mails were pushed with a delay of {delay} seconds and ran after it.
+  delayed       {LATER} mails had a delay of {delay} seconds; none ran earlier.
   process       {REPORTS} jobs of channel \"reports\" ran in a new process each; the
                 processes were started ahead of the jobs.
   time-out      {ENDLESS} job would have slept for a minute; it was ended after
