@@ -64,8 +64,8 @@ pub(super) fn pool_share<'a>(
 
 /// Sets what a pool may use where nothing is said.
 pub(super) fn apply_share(channel: &mut config::Channel, share: Option<u64>) {
-    if may_grow(channel) && channel.worker.pool_memory_limit.is_none() {
-        channel.worker.pool_memory_limit = share;
+    if may_grow(channel) && channel.worker.scaling.memory_limit.is_none() {
+        channel.worker.scaling.memory_limit = share.map(|mib| mib << 20);
         if let Some(share) = share {
             info!(channel = %channel.name, "pool_memory_limit is {share} MiB, by what the control group allows");
         }
@@ -74,7 +74,7 @@ pub(super) fn apply_share(channel: &mut config::Channel, share: Option<u64>) {
 
 /// Whether the pool grows with demand.
 fn may_grow(channel: &config::Channel) -> bool {
-    channel.worker.mode == config::Mode::ProcessPool && channel.worker.dynamic
+    channel.worker.mode == config::Mode::ProcessPool && channel.worker.scaling.dynamic
 }
 
 /// Says what is allowed and likely not meant.
@@ -85,7 +85,7 @@ pub(super) fn warn_of_risks(channel: &config::Channel, memory: Option<u64>) {
     }
     // A pool that grows stops growing in time; what is always there has to fit.
     let always = if may_grow(channel) { worker.plan.min } else { worker.plan.max };
-    let (always, each) = (always as u64, worker.memory_limit);
+    let (always, each) = (always as u64, worker.recycling.memory_limit.unwrap_or_default() >> 20);
     if let Some(memory) = memory
         && always.saturating_mul(each) > memory
     {
@@ -130,7 +130,7 @@ mod tests {
         let mut fitted = |name: &str| {
             let channel = config.channels.get_mut(name).unwrap();
             apply_share(channel, Some(400));
-            channel.worker.pool_memory_limit
+            channel.worker.scaling.memory_limit.map(|bytes| bytes >> 20)
         };
         assert_eq!((fitted("a"), fitted("b"), fitted("c")), (Some(400), Some(700), None));
     }

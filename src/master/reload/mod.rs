@@ -119,8 +119,8 @@ fn prepare(
     for warning in new.warnings.iter().filter(|warning| warning.key.starts_with(&ours)) {
         warn!(channel = %channel.name, "{warning}");
     }
-    if (channel.worker.plan, channel.worker.memory_limit, &channel.worker.user)
-        != (was.plan, was.memory_limit, &was.user)
+    if (channel.worker.plan, channel.worker.recycling.memory_limit, &channel.worker.user)
+        != (was.plan, was.recycling.memory_limit, &was.user)
     {
         container_memory::warn_of_risks(&channel, container_memory::memory_limit());
     }

@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use super::error::Problems;
 use super::inherit::URL_STANDS_FOR;
-use super::plan::Plan;
+use super::keys::Property;
+use super::plan::{Plan, Recycling, Scaling};
 use super::spanned::{Node, Table, Value};
 use super::typed::{TypedTable, argv, as_seconds, default_number, from, seconds, shown};
 use super::{
     Backoff, BackoffKind, Channel, Driver, Handler, Limits, Mode, Redis, Secret, Snapshot, SnapshotHandler,
     Worker, keys, redis_url, run_directory, webhook,
 };
-
-/// Keys that have an effect only together with `worker.url`.
-const BESIDE_URL: [&str; 5] = ["secret", "headers", "allow_http", "allow_private", "ca_file"];
 
 /// Collectors of mistakes and warnings.
 pub(super) struct Diagnostics<'a, 'p> {
@@ -153,26 +151,18 @@ fn worker(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_, 
         "coroutine" => Mode::Coroutine,
         _ => Mode::Process,
     };
-    let dynamic = read.flag("worker.dynamic_mode");
+    let scaling = scaling(read);
     let handler = handler(read, mode, base, diagnostics);
     let max_execute = read.seconds("worker.max_execute_seconds");
-    let max_life = read.seconds("worker.max_life_seconds");
     memory_limits_agree(read, diagnostics);
     Worker {
         mode,
-        plan: plan(read, mode, dynamic, &handler, diagnostics),
+        plan: plan(read, mode, scaling.dynamic, &handler, diagnostics),
         handler,
         sleep: read.seconds("worker.sleep_seconds"),
-        memory_limit: read.count("worker.memory_limit"),
-        memory_hard_limit: read.optional_count("worker.memory_hard_limit"),
-        max_life: (!max_life.is_zero()).then_some(max_life),
-        target_wait: read.seconds("worker.target_wait_seconds"),
-        capacity: read.count("worker.capacity"),
-        cool_down: read.seconds("worker.cool_down_seconds"),
-        flex_interval: read.seconds("worker.flex_interval"),
-        pool_memory_limit: read.optional_count("worker.pool_memory_limit"),
+        recycling: recycling(read),
+        scaling,
         max_execute: (!max_execute.is_zero()).then_some(max_execute),
-        dynamic,
         boot_timeout: read.seconds("worker.boot_timeout_seconds"),
         env: read.variables("worker.env"),
         user: account_name(read, "worker.user", is_unknown_user, diagnostics),
@@ -182,6 +172,33 @@ fn worker(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_, 
             .map(|_| i32::try_from(read.integer("worker.nice")).expect("the range is checked")),
         limits: limits(read),
     }
+}
+
+/// The rules for the number of workers.
+pub(super) fn scaling(read: &TypedTable<'_>) -> Scaling {
+    Scaling {
+        dynamic: read.flag("worker.dynamic_mode"),
+        flex_interval: read.seconds("worker.flex_interval"),
+        target_wait: read.seconds("worker.target_wait_seconds"),
+        capacity: read.count("worker.capacity"),
+        cool_down: read.seconds("worker.cool_down_seconds"),
+        memory_limit: read.optional_count("worker.pool_memory_limit").map(bytes),
+    }
+}
+
+/// The rules for replacing or killing a worker.
+fn recycling(read: &TypedTable<'_>) -> Recycling {
+    let max_life = read.seconds("worker.max_life_seconds");
+    Recycling {
+        max_life: (!max_life.is_zero()).then_some(max_life),
+        memory_limit: Some(bytes(read.count("worker.memory_limit"))),
+        memory_hard_limit: read.optional_count("worker.memory_hard_limit").map(bytes),
+    }
+}
+
+/// Converts MiB to bytes; the ranges of the keys end far below an overflow.
+fn bytes(mib: u64) -> u64 {
+    mib << 20
 }
 
 /// A user or group name. An unknown name is a warning only: a producer that reads the same file on another machine need
@@ -365,38 +382,17 @@ fn warn_of_short_stop(read: &TypedTable<'_>, channel: &Channel, diagnostics: &mu
 /// Warns of keys in a channel's own table that its mode does not use.
 pub(super) fn warn_of_idle_keys(own: &Table, channel: &Channel, warnings: &mut Problems<'_>) {
     let read = TypedTable::new(own, keys::KEYS);
-    const POOL: &[&str] = &[
-        "min_worker_number",
-        "max_worker_number",
-        "dynamic_mode",
-        "target_wait_seconds",
-        "capacity",
-        "cool_down_seconds",
-        "flex_interval",
-        "pool_memory_limit",
-    ];
-    let idle: &[&[&str]] = match channel.worker.mode {
-        Mode::Process => &[POOL, &["max_coroutine", "max_handle_number", "max_life_seconds"]],
-        Mode::ProcessPool => &[&["max_coroutine"]],
-        Mode::Coroutine => &[POOL],
-    };
-    for name in idle.iter().copied().flatten() {
-        if let Some(node) = read.node(&format!("worker.{name}")) {
+    let is_webhook = matches!(channel.worker.handler, Handler::Webhook(_));
+    for key in keys::KEYS {
+        let Some(node) = read.node(key.path) else { continue };
+        let (message, remedy) = if !key.is_used_in(channel.worker.mode) {
             let message = format!("has no effect in worker.type = \"{}\"", channel.worker.mode.as_str());
-            warnings.add(node.key_at, &node.key, message, "remove it or change the type");
-        }
-    }
-    if matches!(channel.worker.handler, Handler::Webhook(_)) {
-        return;
-    }
-    for name in BESIDE_URL {
-        if let Some(node) = read.node(&format!("worker.{name}")) {
-            warnings.add(
-                node.key_at,
-                &node.key,
-                "has no effect without url",
-                "remove it or add url = \"https://…\"",
-            );
-        }
+            (message, "remove it or change the type")
+        } else if key.properties.contains(&Property::WithUrl) && !is_webhook {
+            ("has no effect without url".to_owned(), "remove it or add url = \"https://…\"")
+        } else {
+            continue;
+        };
+        warnings.add(node.key_at, &node.key, message, remedy);
     }
 }

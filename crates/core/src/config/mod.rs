@@ -129,6 +129,18 @@ pub enum BackoffKind {
     Exponential,
 }
 
+impl BackoffKind {
+    /// The value of `backoff.kind`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::Linear => "linear",
+            Self::Exponential => "exponential",
+        }
+    }
+}
+
 /// The store of a channel.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Driver {
@@ -141,6 +153,18 @@ pub enum Driver {
     Redis(Redis),
     /// No store: a push runs the job in the caller.
     Sync,
+}
+
+impl Driver {
+    /// The value of `driver.type`.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "sqlite",
+            Self::Redis(_) => "redis",
+            Self::Sync => "sync",
+        }
+    }
 }
 
 /// The connection to a Redis server.
@@ -220,26 +244,12 @@ pub struct Worker {
     pub handler: Handler,
     /// Longest idle wait of the master; a push wakes the channel at once.
     pub sleep: Duration,
-    /// Memory in MiB above which a worker is replaced between two jobs.
-    pub memory_limit: u64,
-    /// Memory in MiB above which a worker is killed; `None` for no limit.
-    pub memory_hard_limit: Option<u64>,
-    /// Longest life of a worker; `None` for no limit.
-    pub max_life: Option<Duration>,
+    /// The rules for replacing or killing a worker.
+    pub recycling: Recycling,
     /// Longest run, from dispatch, of a job that sets no limit itself; `None` for no limit.
     pub max_execute: Option<Duration>,
-    /// Whether the pool grows and shrinks with demand.
-    pub dynamic: bool,
-    /// Time within which a backlog should be finished.
-    pub target_wait: Duration,
-    /// Waiting jobs per additional worker, as long as no run time has been measured.
-    pub capacity: u64,
-    /// Time for which fewer workers must have been enough before some are stopped.
-    pub cool_down: Duration,
-    /// Time between two decisions about the number of workers.
-    pub flex_interval: Duration,
-    /// Memory in MiB that all workers together may use; `None` for no configured limit.
-    pub pool_memory_limit: Option<u64>,
+    /// The rules for the number of workers.
+    pub scaling: Scaling,
     /// Longest time from the start of a worker to its hello.
     pub boot_timeout: Duration,
     /// Environment variables of the worker, beside those it inherits.
@@ -269,36 +279,6 @@ pub struct Limits {
     pub address_space_mib: Option<u64>,
     /// Size of a written file, in MiB.
     pub file_size_mib: Option<u64>,
-}
-
-impl Worker {
-    /// The rules for the number of workers.
-    #[must_use]
-    pub fn scaling(&self) -> Scaling {
-        Scaling {
-            dynamic: self.dynamic,
-            flex_interval: self.flex_interval,
-            target_wait: self.target_wait,
-            capacity: self.capacity,
-            cool_down: self.cool_down,
-            memory_limit: self.pool_memory_limit.map(bytes),
-        }
-    }
-
-    /// The rules for replacing a worker.
-    #[must_use]
-    pub fn recycling(&self) -> Recycling {
-        Recycling {
-            max_life: self.max_life,
-            memory_limit: Some(bytes(self.memory_limit)),
-            memory_hard_limit: self.memory_hard_limit.map(bytes),
-        }
-    }
-}
-
-/// Converts MiB to bytes; the ranges of the keys end far below an overflow.
-fn bytes(mib: u64) -> u64 {
-    mib << 20
 }
 
 /// The three modes of `worker.type`.
@@ -341,4 +321,25 @@ pub enum Handler {
     },
     /// A server that gets each job as a signed request.
     Webhook(Box<webhook::Settings>),
+}
+
+impl Handler {
+    /// The program and its arguments, if there is one.
+    #[must_use]
+    pub fn command(&self) -> Option<&[String]> {
+        match self {
+            Self::Wire { command } | Self::Exec { command } => Some(command),
+            Self::Registered | Self::Webhook(_) => None,
+        }
+    }
+
+    /// The value of `worker.protocol`, if there is a program.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&'static str> {
+        match self {
+            Self::Wire { .. } => Some("wire"),
+            Self::Exec { .. } => Some("exec"),
+            Self::Registered | Self::Webhook(_) => None,
+        }
+    }
 }

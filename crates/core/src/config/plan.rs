@@ -3,6 +3,11 @@
 
 use std::time::Duration;
 
+use super::build;
+use super::keys::KEYS;
+use super::spanned::Table;
+use super::typed::TypedTable;
+
 /// The shape of a worker pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -54,14 +59,7 @@ pub struct Scaling {
 
 impl Default for Scaling {
     fn default() -> Self {
-        Self {
-            dynamic: true,
-            flex_interval: Duration::from_secs(1),
-            target_wait: Duration::from_secs(5),
-            capacity: 10,
-            cool_down: Duration::from_secs(30),
-            memory_limit: None,
-        }
+        build::scaling(&TypedTable::new(&Table::new(), KEYS))
     }
 }
 

@@ -42,10 +42,7 @@ pub fn reload_diff(old: &Channel, new: &Channel) -> ReloadDiff {
         channel.worker.mode = was.mode;
         channel.worker.plan = was.plan;
         // The new mode may not have these keys at all.
-        channel.worker.dynamic = was.dynamic;
-        (channel.worker.target_wait, channel.worker.capacity) = (was.target_wait, was.capacity);
-        (channel.worker.cool_down, channel.worker.flex_interval) = (was.cool_down, was.flex_interval);
-        channel.worker.pool_memory_limit = was.pool_memory_limit;
+        channel.worker.scaling = was.scaling;
     }
     // Some types exclude some kinds of handler (webhooks need `coroutine`): the old type keeps its handler.
     let handler =
@@ -84,8 +81,11 @@ fn once_per_job(handler: &Handler) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::config::Driver;
+    use crate::config::keys::{KEYS, Property};
 
     fn config(text: &str) -> Config {
         Config::parse(text, std::path::Path::new("/srv/aint-queue.toml")).unwrap()
@@ -97,13 +97,27 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_need_a_restart_are_declared_so() {
+        let new = "[channels.default]\npid_path = \"/elsewhere\"\nmemory_limit = 70\nmax_attempts = 9\nstop_wait_seconds = 60\n\
+                   driver = { type = \"sync\" }\n[channels.default.worker]\ntype = \"coroutine\"\nsleep_seconds = 3\n";
+        let changed = renewal("[channels.default]\n", new).restart.into_iter().collect::<BTreeSet<_>>();
+        let restart = KEYS.iter().filter(|key| key.properties.contains(&Property::Restart));
+        // A driver is replaced as a whole.
+        let named = restart.map(|key| if key.path.starts_with("driver.") { "driver" } else { key.path });
+        assert_eq!(changed, named.map(|key| format!("channels.default.{key}")).collect());
+    }
+
+    #[test]
     fn worker_settings_are_reloaded() {
         let new = "[channels.default]\nmax_attempts = 9\n[channels.default.worker]\ntype = \"process-pool\"\n\
                    min_worker_number = 7\nmax_worker_number = 9\nmemory_limit = 50\ncommand = [\"cat\"]\n";
         let renewed = renewal("[channels.default.worker]\ntype = \"process-pool\"\n", new);
         assert_eq!(renewed.restart, Vec::<String>::new());
         let Channel { worker, max_attempts, .. } = renewed.channel;
-        assert_eq!((worker.plan.min, worker.plan.max, worker.memory_limit, max_attempts), (7, 9, 50, 9));
+        assert_eq!(
+            (worker.plan.min, worker.plan.max, worker.recycling.memory_limit, max_attempts),
+            (7, 9, Some(50 << 20), 9)
+        );
         assert_eq!(worker.handler, Handler::Wire { command: vec!["cat".to_owned()] });
     }
 
@@ -120,7 +134,7 @@ mod tests {
         assert_eq!((&channel.driver, &channel.pid_path), (&kept.driver, &kept.pid_path));
         assert!(matches!(channel.driver, Driver::Sqlite { .. }));
         assert_eq!((channel.memory_limit, channel.worker.plan), (kept.memory_limit, kept.worker.plan));
-        assert_eq!(channel.worker.scaling(), kept.worker.scaling(), "it belongs to the type");
+        assert_eq!(channel.worker.scaling, kept.worker.scaling, "it belongs to the type");
         assert_eq!(channel.worker.max_execute.unwrap().as_secs(), 3, "the rest is taken over");
     }
 

@@ -74,9 +74,9 @@ fn sizing_rules_are_in_bytes_and_durations() {
     let worker =
         |keys: &str| channel(&format!("[channels.default.worker]\ntype = \"process-pool\"\n{keys}")).worker;
     let usual = worker("");
-    assert_eq!(usual.scaling(), Scaling::default());
+    assert_eq!(usual.scaling, Scaling::default());
     let limit = Some(96 << 20);
-    assert_eq!(usual.recycling(), Recycling { memory_limit: limit, ..Recycling::default() });
+    assert_eq!(usual.recycling, Recycling { memory_limit: limit, ..Recycling::default() });
     let all = worker(
         "dynamic_mode = false\ntarget_wait_seconds = 2\ncapacity = 3\ncool_down_seconds = 0\nflex_interval = 0.5\npool_memory_limit = 1000\nmemory_hard_limit = 200\nmax_life_seconds = 60\nmin_worker_number = 1",
     );
@@ -88,10 +88,10 @@ fn sizing_rules_are_in_bytes_and_durations() {
         cool_down: Duration::ZERO,
         memory_limit: Some(1000 << 20),
     };
-    assert_eq!(all.scaling(), scaling);
+    assert_eq!(all.scaling, scaling);
     let max_life = Some(Duration::from_secs(60));
     assert_eq!(
-        all.recycling(),
+        all.recycling,
         Recycling { max_life, memory_limit: limit, memory_hard_limit: Some(200 << 20) }
     );
     assert_eq!(worker("min_worker_number = 0").plan, Plan::process_pool(0, 50, 0));
@@ -141,7 +141,7 @@ fn tables_inherit_by_key_and_arrays_replace() {
     "#;
     let config = parse(text).unwrap();
     let (default, other) = (&config.channels["default"], &config.channels["other"]);
-    assert_eq!((default.max_attempts, default.worker.memory_limit), (9, 200));
+    assert_eq!((default.max_attempts, default.worker.recycling.memory_limit), (9, Some(200 << 20)));
     assert_eq!(default.worker.handler, Handler::Exec { command: vec!["c".to_owned()] });
     let env: Vec<_> = default.worker.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(env, ["A=1", "B=3"]);
