@@ -1,4 +1,4 @@
-//! Every metric, declared once. Labels come from configuration and fixed words only, so their number is bounded.
+//! Every metric, declared once. Labels come from the configuration and from fixed words, so their number is bounded.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ impl Default for Metrics {
             metric
         };
         let buckets = vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
-        let options = HistogramOpts::new("aint_queue_run_seconds", "From dispatch to the end of a run.");
+        let options = HistogramOpts::new("aint_queue_run_seconds", "Duration of runs, from dispatch to end.");
         let run_seconds =
             HistogramVec::new(options.buckets(buckets), &["channel"]).expect("a valid declaration");
         registry.register(Box::new(run_seconds.clone())).expect("each name is declared once");
@@ -50,33 +50,33 @@ impl Default for Metrics {
             leased: counter("aint_queue_leased_total", "Jobs leased from the store.", &["channel"]),
             exceptions: counter(
                 "aint_queue_settle_exceptions_total",
-                "Settlements that did not hold, by reason.",
+                "Settlements that the store refused, by reason.",
                 &["channel", "reason"],
             ),
             store_errors: counter("aint_queue_store_errors_total", "Failed store calls.", &["channel"]),
             jobs: gauge("aint_queue_jobs", "Jobs in the store, by state.", &["channel", "state"]),
             settled: gauge(
                 "aint_queue_jobs_settled",
-                "Jobs that left the store since the channel began, by how.",
+                "Jobs that left the store since the channel was created, by how.",
                 &["channel", "how"],
             ),
-            workers: gauge("aint_queue_workers", "Worker processes, by what they do.", &["channel", "state"]),
+            workers: gauge("aint_queue_workers", "Worker processes, by state.", &["channel", "state"]),
             stuck: gauge(
                 "aint_queue_stuck_slots",
-                "Slots whose job does not end when told to.",
+                "Slots whose job was asked to end and has not ended.",
                 &["channel"],
             ),
             degraded: gauge(
                 "aint_queue_degraded",
-                "1 while no job is taken because no worker can be started.",
+                "1 while no job is leased because workers fail to start.",
                 &["channel"],
             ),
             quiet: gauge(
                 "aint_queue_quiet",
-                "1 while this master takes no jobs because it was told so.",
+                "1 while this master takes no jobs because of queue:quiet.",
                 &["channel"],
             ),
-            wanted: gauge("aint_queue_workers_wanted", "Serving workers there should be.", &["channel"]),
+            wanted: gauge("aint_queue_workers_wanted", "Target number of serving workers.", &["channel"]),
             recycled: counter(
                 "aint_queue_workers_recycled_total",
                 "Workers replaced or killed, by limit.",
@@ -84,7 +84,7 @@ impl Default for Metrics {
             ),
             scaled: counter(
                 "aint_queue_scale_decisions_total",
-                "Changes of the number of workers there should be, by direction.",
+                "Changes of the target number of workers, by direction.",
                 &["channel", "direction"],
             ),
             run_seconds,
@@ -93,24 +93,24 @@ impl Default for Metrics {
     }
 }
 
-/// How runs end.
+/// Outcomes of runs.
 pub const OUTCOMES: [&str; 8] =
     ["done", "failed", "released", "timed_out", "crashed", "crashed_in_company", "interrupted", "cancelled"];
-/// Why settlements do not hold.
+/// Reasons for refused settlements.
 pub const EXCEPTION_REASONS: [&str; 2] = ["stale", "cleared"];
-/// The states whose depth is shown.
+/// Job states whose number of jobs is exported.
 pub const JOB_STATES: [&str; 4] = ["waiting", "reserved", "delayed", "failed"];
-/// How jobs leave the store.
+/// Ways in which jobs leave the store.
 pub const EXIT_WAYS: [&str; 2] = ["done", "cleared"];
-/// What workers do.
+/// Worker states.
 pub const WORKER_STATES: [&str; 6] = ["booting", "idle", "busy", "draining", "retiring", "leaving"];
-/// The limits that end workers.
+/// Limits that end workers.
 pub const RECYCLE_LIMITS: [&str; 4] = ["jobs", "life", "memory", "memory_hard"];
-/// Which way the number of workers goes.
+/// Directions of a change of the target number of workers.
 pub const SCALE_DIRECTIONS: [&str; 2] = ["up", "down"];
 
 impl Metrics {
-    /// One channel's metrics, looked up once: they are counted on the hot path.
+    /// The metrics of one channel. Callers look them up once, because runs and leases update them on the hot path.
     #[must_use]
     pub fn channel(&self, name: &str) -> ChannelMetrics {
         let gauge = |metric: &IntGaugeVec, label: &str| metric.with_label_values(&[name, label]);
@@ -133,15 +133,15 @@ impl Metrics {
         }
     }
 
-    /// Everything, in the text format that Prometheus scrapes.
+    /// All metrics in the text format of Prometheus.
     #[must_use]
     pub fn render(&self) -> String {
         let families = self.registry.gather();
-        TextEncoder::new().encode_to_string(&families).expect("metrics of our own always encode")
+        TextEncoder::new().encode_to_string(&families).expect("metrics declared here always encode")
     }
 }
 
-/// One channel's metrics.
+/// The metrics of one channel.
 #[derive(Clone, Debug)]
 pub struct ChannelMetrics {
     runs: [IntCounter; OUTCOMES.len()],
@@ -160,27 +160,27 @@ pub struct ChannelMetrics {
     scaled: [IntCounter; SCALE_DIRECTIONS.len()],
 }
 
-/// How a pool stands, for its gauges, and what it has counted since it began.
+/// State of a pool for its gauges, and its counts since it was created.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PoolMetrics {
-    /// Workers, in the order of [`WORKER_STATES`].
+    /// Number of workers by state, in the order of [`WORKER_STATES`].
     pub workers: [usize; WORKER_STATES.len()],
-    /// Slots whose job does not end when told to.
+    /// Slots whose job was asked to end and has not ended.
     pub stuck: usize,
-    /// Whether no worker can be started.
+    /// Whether workers fail to start.
     pub degraded: bool,
-    /// Whether no jobs are taken because somebody said so.
+    /// Whether `queue:quiet` is in effect.
     pub quiet: bool,
-    /// Serving workers there should be.
+    /// Target number of serving workers.
     pub wanted: usize,
-    /// Workers replaced, in the order of [`RECYCLE_LIMITS`].
+    /// Replaced workers by limit, in the order of [`RECYCLE_LIMITS`].
     pub recycled: [u64; RECYCLE_LIMITS.len()],
-    /// Decisions, in the order of [`SCALE_DIRECTIONS`].
+    /// Changes of the target by direction, in the order of [`SCALE_DIRECTIONS`].
     pub scaled: [u64; SCALE_DIRECTIONS.len()],
 }
 
 impl ChannelMetrics {
-    /// Counts an ended run. `outcome` is one of [`OUTCOMES`].
+    /// Counts a run that has ended. `outcome` is one of [`OUTCOMES`].
     pub fn run_ended(&self, outcome: &str, took: Duration) {
         self.runs[index_of(&OUTCOMES, outcome)].inc();
         self.run_seconds.observe(took.as_secs_f64());
@@ -191,23 +191,23 @@ impl ChannelMetrics {
         self.leased.inc_by(jobs as u64);
     }
 
-    /// Counts a settlement that did not hold. `reason` is one of [`EXCEPTION_REASONS`].
+    /// Counts a refused settlement. `reason` is one of [`EXCEPTION_REASONS`].
     pub fn exception(&self, reason: &str) {
         self.exceptions[index_of(&EXCEPTION_REASONS, reason)].inc();
     }
 
-    /// Counts a store call that failed.
+    /// Counts a failed store call.
     pub fn store_error(&self) {
         self.store_errors.inc();
     }
 
-    /// Sets the depth: waiting, reserved, delayed, failed in the order of [`JOB_STATES`]; done and cleared.
+    /// Sets the number of jobs: `states` in the order of [`JOB_STATES`], `settled` in the order of [`EXIT_WAYS`].
     pub fn depth(&self, states: [u64; JOB_STATES.len()], settled: [u64; EXIT_WAYS.len()]) {
         self.jobs.iter().zip(states).for_each(|(gauge, n)| gauge.set(signed(n)));
         self.settled.iter().zip(settled).for_each(|(gauge, n)| gauge.set(signed(n)));
     }
 
-    /// Brings what is known of the workers up to date.
+    /// Updates the metrics of the workers.
     pub fn pool(&self, pool: &PoolMetrics) {
         self.workers.iter().zip(pool.workers).for_each(|(gauge, n)| gauge.set(signed(n as u64)));
         self.stuck.set(signed(pool.stuck as u64));
@@ -219,13 +219,13 @@ impl ChannelMetrics {
     }
 }
 
-/// Brings a counter to a number that only grows.
+/// Raises a counter to a count that only grows.
 fn raise_to((counter, to): (&IntCounter, u64)) {
     counter.inc_by(to.saturating_sub(counter.get()));
 }
 
 fn index_of(words: &[&str], word: &str) -> usize {
-    words.iter().position(|w| *w == word).expect("the words are fixed and listed above")
+    words.iter().position(|w| *w == word).expect("callers pass words of the list")
 }
 
 fn signed(count: u64) -> i64 {

@@ -1,4 +1,4 @@
-//! Cancels a job that no master holds, beside all masters: leases it for a moment and settles it to `failed`.
+//! Cancels a job that no master holds: leases the job under an owner of its own and settles it to `failed`.
 
 use std::time::Duration;
 
@@ -8,37 +8,37 @@ use crate::store::{
     Destination, Leased, MAX_BATCH_BYTES, Owner, Settlement, Store, StoreError, Turn, TurnReply,
 };
 
-/// So often the store is told, in all.
+/// Number of times that the settlement is sent before the cancel gives up.
 const MAX_SETTLE_TRIES: u64 = 4;
-/// How long it is left alone between two of them.
+/// Pause between two of them.
 const SETTLE_RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// What became of a job that was cancelled where it rested.
+/// Result of the cancel of a job that is waiting or delayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnheldCancel {
-    /// It rests in `failed`, for this reason: another than that it was cancelled if only its failed callback was to come.
+    /// The job is failed, for this reason: another reason than the cancel if only its failed callback was left to run.
     Cancelled(FailReason),
-    /// It had failed before.
+    /// The job had failed before.
     AlreadyFailed(FailReason),
-    /// It could not be leased: it has gone elsewhere, or too many wait before it.
+    /// The job could not be leased: another owner took it, or too many jobs are waiting before it.
     NotLeased,
 }
 
 /// Cancels a job that is waiting or delayed.
 ///
 /// # Errors
-/// When the store does. A lease that could not be given back runs out by itself, and the job is as it was.
+/// An error of the store. A lease that could not be returned expires, and the job is as it was.
 pub async fn cancel_unheld(store: &dyn Store, id: JobId) -> Result<UnheldCancel, StoreError> {
     let owner = store.join().await?;
     let result = settle(store, &owner, id).await;
-    // What was leased and not settled waits again, uncounted.
+    // A job that was leased and not settled is waiting again, uncounted.
     let left = store.leave(&owner).await;
     let result = result?;
     left.map(|_| result)
 }
 
 async fn settle(store: &dyn Store, owner: &Owner, id: JobId) -> Result<UnheldCancel, StoreError> {
-    // The store's clock dates the note of why it has failed.
+    // The store's clock dates the error in the record of the job.
     let now = turn(store, owner, 1, &[]).await?.now;
     let (result, unique, to) = match store.take(owner, 2, id).await? {
         None => return Ok(UnheldCancel::NotLeased),
@@ -50,14 +50,14 @@ async fn settle(store: &dyn Store, owner: &Owner, id: JobId) -> Result<UnheldCan
         Some(Leased::Job(record)) => {
             let unique = record.meta.unique.clone();
             match record.meta.failed {
-                // It failed between our look and our lease: it stays what it was.
+                // The job failed after the caller read its state: it stays as it is.
                 Some(reason) => {
                     (UnheldCancel::AlreadyFailed(reason), unique, Destination::Failed(record.meta))
                 }
                 None => {
                     let to = Policy::cancel(record.meta, now);
                     let Destination::Failed(meta) = &to else {
-                        unreachable!("a cancelled job rests in failed")
+                        unreachable!("a cancelled job goes to failed")
                     };
                     (UnheldCancel::Cancelled(meta.failed.unwrap_or(FailReason::Cancelled)), unique, to)
                 }
@@ -68,8 +68,8 @@ async fn settle(store: &dyn Store, owner: &Owner, id: JobId) -> Result<UnheldCan
     Ok(if held { result } else { UnheldCancel::NotLeased })
 }
 
-/// Tells the store where the job goes; answers whether that held. A delayed job that is given back instead would run
-/// before its time, so it is worth more than one try.
+/// Settles the job; returns whether this owner held it. A delayed job that is returned instead would run before its
+/// time, so an error is worth another try.
 async fn settle_until_confirmed(
     store: &dyn Store,
     owner: &Owner,
@@ -82,7 +82,7 @@ async fn settle_until_confirmed(
             Err(error) if seq > MAX_SETTLE_TRIES * 2 => return Err(error),
             Err(_) => tokio::time::sleep(SETTLE_RETRY_DELAY).await,
         }
-        // Nothing is said twice before it is known that it was not heard.
+        // The settlement is sent again only when the store has not recorded it.
         match store.held(owner, seq + 1).await {
             Ok(held) if !held.contains(&settlement.id) => return Ok(true),
             Ok(_) | Err(StoreError::Unavailable { .. }) => {}

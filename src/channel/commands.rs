@@ -1,56 +1,99 @@
-//! What a channel can be told, and what it does about it.
+//! The messages between a channel and the rest of the master: commands, and the replies to them.
+//!
+//! The status types, which are also replies, are in `status`.
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::Channel;
-use super::cancel::HeldCancel;
-use super::quiet::QuietReply;
-use super::reload::{ReloadReply, ReloadSpec};
+use super::settings::ChannelSettings;
 use super::status::{ChannelDetails, ChannelStatus, Heartbeat};
-use crate::job::JobId;
-use crate::pool::{MinWorkers, ScaleOrder};
+use crate::job::{FailReason, JobId};
+use crate::pool::{GenerationSpec, MinWorkers, RolloutError, RolloutSummary, ScaleOrder};
 
-/// What a channel can be told.
+/// A command to a channel. The sender may stop waiting for the reply at any time.
 #[derive(Debug)]
 pub enum Command {
-    /// Finish and end. One with `force` skips the waiting, also when one without came before.
+    /// Finish the running jobs and end. A later one with `force` skips the wait of an earlier one.
     Stop {
-        /// Kill what runs instead of waiting for it.
+        /// Kill the running jobs instead of waiting for them.
         force: bool,
     },
-    /// Let other workers take over, and go on by other settings.
+    /// Replace the workers by a new generation, and then the settings.
     Reload(Box<ReloadSpec>, ReloadReply),
-    /// Tell what is going on.
+    /// Report the state of the channel.
     Status(oneshot::Sender<ChannelStatus>),
-    /// Set the fewest workers by hand; answers how many that are now, or why it cannot be done.
+    /// Set the manual minimum worker count; the reply has the new minimum, or why it cannot be set.
     Scale(ScaleOrder, oneshot::Sender<Result<MinWorkers, String>>),
-    /// Take no more jobs, and let what runs go on.
+    /// Take no more jobs; running jobs go on.
     Quiet(oneshot::Sender<QuietReply>),
-    /// Take jobs again; answers whether it had been quiet.
+    /// Take jobs again; the reply says whether the channel was quiet.
     Resume(oneshot::Sender<bool>),
-    /// End a job that is held, and answer what became of it once the store knows.
+    /// End a held job. The reply comes when the store has recorded where the job went.
     Cancel(JobId, oneshot::Sender<HeldCancel>),
-    /// Tell what is going on, and what is done with this job.
+    /// Report the state of the channel and of one of its jobs.
     Details(Option<JobId>, oneshot::Sender<ChannelDetails>),
-    /// Show that it moves.
+    /// Show that the actor is responsive.
     Heartbeat(oneshot::Sender<Heartbeat>),
 }
 
-impl Channel {
-    /// Does what it is told. Whoever asked may have gone.
-    pub(super) fn on_command(&mut self, command: Command) {
-        match command {
-            Command::Stop { force } => self.stop(force),
-            Command::Scale(order, reply) => {
-                drop(reply.send(self.pool.scale(order, tokio::time::Instant::now())))
-            }
-            Command::Cancel(id, reply) => self.cancel(id, reply),
-            Command::Quiet(reply) => drop(reply.send(self.quiet())),
-            Command::Resume(reply) => drop(reply.send(self.resume())),
-            Command::Reload(renewal, reply) => self.reload(*renewal, reply),
-            Command::Status(reply) => drop(reply.send(self.status())),
-            Command::Details(id, reply) => drop(reply.send(self.details(id))),
-            Command::Heartbeat(reply) => drop(reply.send(self.heartbeat())),
-        }
-    }
+/// The next generation of workers, and the settings that take effect with it.
+#[derive(Debug)]
+pub struct ReloadSpec {
+    /// The new workers.
+    pub pool: GenerationSpec,
+    /// The new settings.
+    pub settings: ChannelSettings,
+}
+
+/// Receives the result of a reload.
+pub type ReloadReply = oneshot::Sender<Result<RolloutSummary, RolloutError>>;
+
+/// Reply to [`Command::Quiet`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuietReply {
+    /// Whether the channel was quiet before.
+    pub was_quiet: bool,
+    /// Jobs that are running in workers.
+    pub running: usize,
+    /// Jobs that had not started and are waiting again.
+    pub handed_back: usize,
+}
+
+/// Reply to [`Command::Cancel`], as the store has recorded it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldCancel {
+    /// The job was ended and is failed.
+    Cancelled {
+        /// How the job was ended.
+        how: CancelMethod,
+        /// Milliseconds from the command to the end of the job.
+        ms: u64,
+        /// Why the job is failed: another reason than the cancel if that hit the failed callback of the job.
+        reason: FailReason,
+    },
+    /// The job was done first.
+    Done,
+    /// The job failed for good first.
+    Failed(FailReason),
+    /// The run had ended before, and the job is waiting for another.
+    Waiting,
+    /// The run had ended before, and the job is delayed until another.
+    Delayed,
+    /// This master lost the job meanwhile: the job was cleared, or the lease was lost.
+    Gone,
+    /// This master does not hold the job.
+    NotHeld,
+}
+
+/// How a held job was ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelMethod {
+    /// The job had not started.
+    NotBegun,
+    /// The job ended when it was asked to.
+    Asked,
+    /// The worker of the job was killed.
+    Killed,
 }

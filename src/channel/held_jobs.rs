@@ -1,206 +1,391 @@
-//! The jobs this master holds in one channel, and what is being done with each.
+//! The jobs that this master holds in one channel, and their settlements.
+//!
+//! Owns: every job that the store should count as held, the queues of jobs that wait for a slot, and the settlements
+//! that the store has not confirmed. Never calls the store or the pool. A job leaves when the store has confirmed
+//! its settlement, or when the store says that this master does not hold it any more.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::job::{JobId, JobMeta, JobRecord, Payload};
 use crate::store::Settlement;
 use crate::wire::RunId;
 
-/// What is being done with a held job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How far a held job is.
+#[derive(Debug)]
 pub(super) enum JobProgress {
-    /// It waits for a slot.
-    Ready,
-    /// It is aboard a worker.
-    Running(RunId),
-    /// Its run has ended; the store does not know yet.
+    /// In one of the queues, waiting for a slot or for the release of its unique key.
+    Ready {
+        /// The record of the job.
+        meta: JobMeta,
+        /// The data of the job.
+        payload: Payload,
+    },
+    /// In a worker. The payload went with the run: a retry reads it from the store again.
+    Running {
+        /// The delivery.
+        run: RunId,
+        /// The record of the job.
+        meta: JobMeta,
+    },
+    /// The run has ended or never begins; the store has not confirmed the settlement. Only the id is needed.
     Settling,
 }
 
+/// A job that moves into a slot.
 #[derive(Debug)]
-struct Held {
-    /// `None` once it is being settled: nothing but the id is needed then.
-    meta: Option<JobMeta>,
-    /// `None` once it is aboard: a retry gets it from the store again.
-    payload: Option<Payload>,
-    progress: JobProgress,
+pub(super) struct StartedRun<'a> {
+    /// The number of the delivery.
+    pub(super) run: RunId,
+    /// The job.
+    pub(super) id: JobId,
+    /// The record of the job.
+    pub(super) meta: &'a JobMeta,
+    /// The data of the job.
+    pub(super) payload: Payload,
 }
 
-/// Every job the store should believe we hold, and the order in which they are to run or to be settled.
+/// Differences between the held jobs here and those of the store.
+#[derive(Debug, Default)]
+pub(super) struct Reconciliation {
+    /// Settlements that the store has recorded although the reply was lost.
+    pub(super) confirmed: Vec<Settlement>,
+    /// Runs of jobs that this master does not hold any more.
+    pub(super) revoked: Vec<RunId>,
+    /// Jobs that the store leased to this master in a reply that was lost.
+    pub(super) unfetched: Vec<JobId>,
+}
+
+/// Every held job, and the order in which jobs run and are settled.
 #[derive(Debug, Default)]
 pub(super) struct HeldJobs {
-    held: HashMap<JobId, Held>,
+    jobs: HashMap<JobId, JobProgress>,
+    /// Ready for any free slot.
     ready: VecDeque<JobId>,
-    /// To be ready once the store has freed their unique keys.
-    freeing: VecDeque<JobId>,
-    /// Ready, but only alone in a worker.
+    /// Ready, but only for a worker without other jobs.
     ready_alone: VecDeque<JobId>,
-    /// Bytes of the payloads of all these.
+    /// Ready as soon as the store has released their unique keys.
+    awaiting_key: VecDeque<JobId>,
+    /// Payload bytes of all jobs in the three queues.
     ready_bytes: usize,
     running: usize,
+    /// To be sent with the next turn.
     settlements: VecDeque<Settlement>,
+    /// Sent with a turn whose reply was lost.
+    unconfirmed: Vec<Settlement>,
+    /// The number of the last run; numbers are unique for the life of the channel.
+    last_run: RunId,
 }
 
 impl HeldJobs {
-    /// How many jobs are held.
+    /// Number of held jobs.
     pub(super) fn len(&self) -> usize {
-        self.held.len()
+        self.jobs.len()
     }
 
-    /// How many wait for a slot that any job can take.
+    /// Number of jobs that wait for any free slot.
     pub(super) fn ready(&self) -> usize {
         self.ready.len()
     }
 
-    /// How many wait until the store has freed their keys.
-    pub(super) fn freeing(&self) -> usize {
-        self.freeing.len()
-    }
-
-    /// How many wait for a worker of their own.
+    /// Number of jobs that wait for a worker without other jobs.
     pub(super) fn ready_alone(&self) -> usize {
         self.ready_alone.len()
     }
 
-    /// How many bytes of payloads wait for a slot.
+    /// Number of jobs that wait for the release of their unique keys.
+    pub(super) fn awaiting_key(&self) -> usize {
+        self.awaiting_key.len()
+    }
+
+    /// Number of jobs that are leased and not in a worker.
+    pub(super) fn waiting_for_slot(&self) -> usize {
+        self.ready.len() + self.ready_alone.len() + self.awaiting_key.len()
+    }
+
+    /// Payload bytes of the jobs that are leased and not in a worker.
     pub(super) fn ready_bytes(&self) -> usize {
         self.ready_bytes
     }
 
-    /// How many are aboard workers.
+    /// Number of jobs in workers.
     pub(super) fn running(&self) -> usize {
         self.running
     }
 
-    /// How many ends wait to be told to the store.
-    pub(super) fn unsettled(&self) -> usize {
-        self.settlements.len()
-    }
-
-    /// A job was leased. If it is `freeing`, it waits for [`HeldJobs::key_freed`].
-    pub(super) fn lease(&mut self, record: JobRecord, freeing: bool) {
-        match (freeing, record.meta.suspect) {
-            (true, _) => self.freeing.push_back(record.id),
-            (false, true) => self.ready_alone.push_back(record.id),
-            (false, false) => self.ready.push_back(record.id),
-        }
-        let JobRecord { id, meta, payload } = record;
-        self.ready_bytes += payload.as_str().len();
-        self.held.insert(id, Held { meta: Some(meta), payload: Some(payload), progress: JobProgress::Ready });
-    }
-
-    /// The store has freed the unique key of a job: it may begin, if it is still held.
-    pub(super) fn key_freed(&mut self, id: JobId) {
-        let Some(place) = self.freeing.iter().position(|freeing| *freeing == id) else { return };
-        self.freeing.remove(place);
-        let alone = self.meta(id).is_some_and(|meta| meta.suspect);
-        if alone { self.ready_alone.push_back(id) } else { self.ready.push_back(id) }
-    }
-
-    /// The next job that waits for a slot is about to run; answers what the dispatch needs of it.
-    pub(super) fn next_ready(&mut self, alone: bool, run: RunId) -> Option<(JobId, &JobMeta, Payload)> {
-        let queue = if alone { &mut self.ready_alone } else { &mut self.ready };
-        let id = queue.pop_front()?;
-        let held = self.held.get_mut(&id).expect("every ready id is held");
-        held.progress = JobProgress::Running(run);
-        self.running += 1;
-        let payload = held.payload.take()?;
-        self.ready_bytes -= payload.as_str().len();
-        Some((id, held.meta.as_ref()?, payload))
-    }
-
-    /// What the store keeps of a job that is held and not yet being settled.
-    pub(super) fn meta(&self, id: JobId) -> Option<&JobMeta> {
-        self.held.get(&id)?.meta.as_ref()
-    }
-
-    /// A run has ended; answers the job's meta, or `None` when the run is not ours any more.
-    pub(super) fn end(&mut self, id: JobId, run: RunId) -> Option<JobMeta> {
-        let held = self.held.get_mut(&id).filter(|held| held.progress == JobProgress::Running(run))?;
-        held.progress = JobProgress::Settling;
-        self.running -= 1;
-        held.meta.take()
-    }
-
-    /// Queues what the store shall record of a held job.
-    pub(super) fn settle(&mut self, settlement: Settlement) {
-        self.held
-            .entry(settlement.id)
-            .and_modify(|held| (held.progress, held.payload) = (JobProgress::Settling, None))
-            .or_insert(Held { meta: None, payload: None, progress: JobProgress::Settling });
-        self.settlements.push_back(settlement);
-    }
-
-    /// Every job that waits for a slot, taken off the queues: they are to be handed back.
-    pub(super) fn take_ready(&mut self) -> Vec<(JobId, JobMeta)> {
-        let waiting = self.ready.drain(..).chain(self.ready_alone.drain(..)).chain(self.freeing.drain(..));
-        let ids: Vec<_> = waiting.collect();
-        self.ready_bytes = 0;
-        let held = &mut self.held;
-        ids.into_iter().filter_map(|id| Some((id, held.get_mut(&id)?.meta.take()?))).collect()
-    }
-
-    /// One job that waits for a slot, taken off the queues: it is to be settled.
-    pub(super) fn take_one_ready(&mut self, id: JobId) -> Option<JobMeta> {
-        let held = self.held.get_mut(&id).filter(|held| held.progress == JobProgress::Ready)?;
-        let meta = held.meta.take()?;
-        let payload = held.payload.take();
-        self.ready_bytes -= payload.map_or(0, |payload| payload.as_str().len());
-        for queue in [&mut self.ready, &mut self.ready_alone, &mut self.freeing] {
-            queue.retain(|ready| *ready != id);
-        }
-        Some(meta)
-    }
-
-    /// The next settlements to tell the store, at most `most`.
-    pub(super) fn take_settlements(&mut self, most: usize) -> Vec<Settlement> {
-        self.settlements.drain(..most.min(self.settlements.len())).collect()
-    }
-
-    /// The store has heard these settlements: the jobs are not ours any more.
-    pub(super) fn settled<'a>(&mut self, settlements: impl IntoIterator<Item = &'a Settlement>) {
-        for settlement in settlements {
-            self.held.remove(&settlement.id);
-        }
-    }
-
-    /// The store did not hear these: they are said again, first of all.
-    pub(super) fn requeue_settlements(&mut self, settlements: Vec<Settlement>) {
-        for settlement in settlements.into_iter().rev() {
-            self.settlements.push_front(settlement);
-        }
-    }
-
-    /// Drops every job the store says we do not hold; answers the runs to cancel.
-    pub(super) fn keep_only(&mut self, ids: &std::collections::HashSet<JobId>) -> Vec<RunId> {
-        let mut runs = Vec::new();
-        self.held.retain(|id, held| {
-            let keep = ids.contains(id);
-            if let (false, JobProgress::Running(run)) = (keep, held.progress) {
-                runs.push(run);
-            }
-            keep
-        });
-        self.running -= runs.len();
-        self.ready.retain(|id| ids.contains(id));
-        self.ready_alone.retain(|id| ids.contains(id));
-        self.freeing.retain(|id| ids.contains(id));
-        self.settlements.retain(|settlement| ids.contains(&settlement.id));
-        let waiting = self.held.values().filter_map(|held| held.payload.as_ref());
-        self.ready_bytes = waiting.map(|payload| payload.as_str().len()).sum();
-        runs
-    }
-
-    /// The run of a job that is aboard a worker.
-    pub(super) fn run(&self, id: JobId) -> Option<RunId> {
-        match self.held.get(&id)?.progress {
-            JobProgress::Running(run) => Some(run),
-            JobProgress::Ready | JobProgress::Settling => None,
-        }
+    /// Whether settlements wait for the next turn.
+    pub(super) fn has_settlements(&self) -> bool {
+        !self.settlements.is_empty()
     }
 
     /// Whether this job is held.
     pub(super) fn holds(&self, id: JobId) -> bool {
-        self.held.contains_key(&id)
+        self.jobs.contains_key(&id)
+    }
+
+    /// How far a job is; `None` when it is not held.
+    pub(super) fn progress(&self, id: JobId) -> Option<&JobProgress> {
+        self.jobs.get(&id)
+    }
+
+    /// The record of a job that is not yet being settled.
+    pub(super) fn meta(&self, id: JobId) -> Option<&JobMeta> {
+        match self.jobs.get(&id)? {
+            JobProgress::Ready { meta, .. } | JobProgress::Running { meta, .. } => Some(meta),
+            JobProgress::Settling => None,
+        }
+    }
+
+    /// The run of a job that is in a worker.
+    pub(super) fn run(&self, id: JobId) -> Option<RunId> {
+        match self.jobs.get(&id)? {
+            JobProgress::Running { run, .. } => Some(*run),
+            JobProgress::Ready { .. } | JobProgress::Settling => None,
+        }
+    }
+
+    /// Adds a leased job. With `awaits_key` the job waits for [`HeldJobs::key_released`].
+    pub(super) fn lease(&mut self, record: JobRecord, awaits_key: bool) {
+        let JobRecord { id, meta, payload } = record;
+        match (awaits_key, meta.suspect) {
+            (true, _) => self.awaiting_key.push_back(id),
+            (false, true) => self.ready_alone.push_back(id),
+            (false, false) => self.ready.push_back(id),
+        }
+        self.ready_bytes += payload.as_str().len();
+        self.jobs.insert(id, JobProgress::Ready { meta, payload });
+    }
+
+    /// Lets a job start whose unique key the store has released, if the job is still waiting for that.
+    pub(super) fn key_released(&mut self, id: JobId) {
+        let Some(index) = self.awaiting_key.iter().position(|waiting| *waiting == id) else { return };
+        self.awaiting_key.remove(index);
+        let alone = self.meta(id).is_some_and(|meta| meta.suspect);
+        if alone { self.ready_alone.push_back(id) } else { self.ready.push_back(id) }
+    }
+
+    /// Moves the next ready job to running, under a new run number.
+    pub(super) fn start_next(&mut self, alone: bool) -> Option<StartedRun<'_>> {
+        let queue = if alone { &mut self.ready_alone } else { &mut self.ready };
+        let id = queue.pop_front()?;
+        let progress = self.jobs.get_mut(&id).expect("every queued job is held");
+        let JobProgress::Ready { meta, payload } = std::mem::replace(progress, JobProgress::Settling) else {
+            unreachable!("every queued job is ready");
+        };
+        self.last_run += 1;
+        self.running += 1;
+        self.ready_bytes -= payload.as_str().len();
+        let run = self.last_run;
+        *progress = JobProgress::Running { run, meta };
+        let JobProgress::Running { meta, .. } = progress else { unreachable!("assigned above") };
+        Some(StartedRun { run, id, meta, payload })
+    }
+
+    /// Ends a run and returns the record of its job; `None` when the run is not of a held job any more.
+    pub(super) fn end(&mut self, id: JobId, run: RunId) -> Option<JobMeta> {
+        let progress = self.jobs.get_mut(&id)?;
+        match std::mem::replace(progress, JobProgress::Settling) {
+            JobProgress::Running { run: current, meta } if current == run => {
+                self.running -= 1;
+                Some(meta)
+            }
+            other => {
+                *progress = other;
+                None
+            }
+        }
+    }
+
+    /// Takes every job that waits for a slot off the queues, in order. The caller settles each of them.
+    pub(super) fn take_ready(&mut self) -> Vec<(JobId, JobMeta)> {
+        self.ready_bytes = 0;
+        let queued =
+            self.ready.drain(..).chain(self.ready_alone.drain(..)).chain(self.awaiting_key.drain(..));
+        let jobs = &mut self.jobs;
+        let take = |id| match std::mem::replace(jobs.get_mut(&id)?, JobProgress::Settling) {
+            JobProgress::Ready { meta, .. } => Some((id, meta)),
+            JobProgress::Running { .. } | JobProgress::Settling => unreachable!("every queued job is ready"),
+        };
+        queued.filter_map(take).collect()
+    }
+
+    /// Takes one job that waits for a slot off the queues. The caller settles it.
+    pub(super) fn take_one_ready(&mut self, id: JobId) -> Option<JobMeta> {
+        let progress = self.jobs.get_mut(&id).filter(|job| matches!(job, JobProgress::Ready { .. }))?;
+        let JobProgress::Ready { meta, payload } = std::mem::replace(progress, JobProgress::Settling) else {
+            unreachable!("filtered above");
+        };
+        self.ready_bytes -= payload.as_str().len();
+        for queue in [&mut self.ready, &mut self.ready_alone, &mut self.awaiting_key] {
+            queue.retain(|queued| *queued != id);
+        }
+        Some(meta)
+    }
+
+    /// Queues a settlement of a job that is neither ready nor running.
+    pub(super) fn settle(&mut self, settlement: Settlement) {
+        self.jobs.insert(settlement.id, JobProgress::Settling);
+        self.settlements.push_back(settlement);
+    }
+
+    /// The settlements for the next turn, at most `limit`.
+    pub(super) fn take_settlements(&mut self, limit: usize) -> Vec<Settlement> {
+        self.settlements.drain(..limit.min(self.settlements.len())).collect()
+    }
+
+    /// Removes the jobs of settlements that the store has confirmed.
+    pub(super) fn settled(&mut self, settlements: &[Settlement]) {
+        for settlement in settlements {
+            self.jobs.remove(&settlement.id);
+        }
+    }
+
+    /// Keeps settlements whose reply was lost until [`HeldJobs::reconcile`] knows whether the store recorded them.
+    pub(super) fn reply_lost(&mut self, settlements: Vec<Settlement>) {
+        self.unconfirmed.extend(settlements);
+    }
+
+    /// Brings the held jobs in line with the ids that the store lists as held by this master.
+    pub(super) fn reconcile(&mut self, ids: &HashSet<JobId>) -> Reconciliation {
+        let unconfirmed = std::mem::take(&mut self.unconfirmed);
+        let (resend, confirmed): (Vec<_>, Vec<_>) =
+            unconfirmed.into_iter().partition(|s| ids.contains(&s.id));
+        self.settled(&confirmed);
+        for settlement in resend.into_iter().rev() {
+            self.settlements.push_front(settlement);
+        }
+        let revoked = self.retain(ids);
+        let unfetched = ids.iter().copied().filter(|id| !self.holds(*id)).collect();
+        Reconciliation { confirmed, revoked, unfetched }
+    }
+
+    /// Drops every other job; returns the runs of those that were in workers.
+    fn retain(&mut self, ids: &HashSet<JobId>) -> Vec<RunId> {
+        let mut revoked = Vec::new();
+        self.jobs.retain(|id, progress| {
+            let keep = ids.contains(id);
+            if let (false, JobProgress::Running { run, .. }) = (keep, progress) {
+                revoked.push(*run);
+            }
+            keep
+        });
+        self.running -= revoked.len();
+        for queue in [&mut self.ready, &mut self.ready_alone, &mut self.awaiting_key] {
+            queue.retain(|id| ids.contains(id));
+        }
+        self.settlements.retain(|settlement| ids.contains(&settlement.id));
+        let ready = self.jobs.values().filter_map(|progress| match progress {
+            JobProgress::Ready { payload, .. } => Some(payload.as_str().len()),
+            JobProgress::Running { .. } | JobProgress::Settling => None,
+        });
+        self.ready_bytes = ready.sum();
+        revoked
+    }
+
+    /// Drops every job: the lease is lost, and other owners hold them now. Run numbers continue.
+    pub(super) fn clear(&mut self) {
+        *self = Self { last_run: self.last_run, ..Self::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Destination;
+
+    fn record(id: u64, suspect: bool) -> JobRecord {
+        let meta = JobMeta { suspect, ..JobMeta::named("x") };
+        JobRecord { id: JobId(id), meta, payload: Payload::parse("{\"n\":1}").unwrap() }
+    }
+
+    fn done(id: u64) -> Settlement {
+        Settlement { id: JobId(id), unique: None, to: Destination::Done }
+    }
+
+    fn ids(ids: &[u64]) -> HashSet<JobId> {
+        ids.iter().copied().map(JobId).collect()
+    }
+
+    /// Jobs 1 and 2 are ready, 3 is a suspect, 4 waits for its key.
+    fn held() -> HeldJobs {
+        let mut held = HeldJobs::default();
+        for (id, suspect, awaits_key) in
+            [(1, false, false), (2, false, false), (3, true, false), (4, false, true)]
+        {
+            held.lease(record(id, suspect), awaits_key);
+        }
+        held
+    }
+
+    #[test]
+    fn suspects_and_jobs_without_their_key_wait_apart() {
+        let mut held = held();
+        assert_eq!((held.ready(), held.ready_alone(), held.awaiting_key()), (2, 1, 1));
+        assert_eq!(held.start_next(true).unwrap().id, JobId(3));
+        held.key_released(JobId(4));
+        held.key_released(JobId(9));
+        assert_eq!((held.ready(), held.awaiting_key(), held.waiting_for_slot()), (3, 0, 3));
+    }
+
+    #[test]
+    fn run_ends_once_and_only_under_its_number() {
+        let mut held = held();
+        let first = held.start_next(false).unwrap().run;
+        assert_eq!((held.running(), held.run(JobId(1))), (1, Some(first)));
+        assert!(held.end(JobId(1), first + 1).is_none());
+        assert!(held.end(JobId(1), first).is_some() && held.end(JobId(1), first).is_none());
+        assert_eq!((held.running(), held.len()), (0, 4));
+        held.settle(done(1));
+        held.settled(&[done(1)]);
+        assert_eq!(held.len(), 3);
+    }
+
+    #[test]
+    fn ready_bytes_follow_the_queues() {
+        let mut held = held();
+        let one = record(1, false).payload.as_str().len();
+        assert_eq!(held.ready_bytes(), 4 * one);
+        held.start_next(false).unwrap();
+        held.take_one_ready(JobId(2)).unwrap();
+        assert_eq!(held.ready_bytes(), 2 * one);
+        assert_eq!(held.take_ready().len(), 2);
+        assert_eq!((held.ready_bytes(), held.waiting_for_slot()), (0, 0));
+    }
+
+    #[test]
+    fn lost_reply_resends_only_what_the_store_still_holds() {
+        let mut held = held();
+        for _ in 0..2 {
+            let run = held.start_next(false).unwrap();
+            let (id, run) = (run.id, run.run);
+            held.end(id, run).unwrap();
+        }
+        held.settle(done(1));
+        held.settle(done(2));
+        let sent = held.take_settlements(10);
+        held.reply_lost(sent);
+        let Reconciliation { confirmed, revoked, unfetched } = held.reconcile(&ids(&[2, 3, 4, 7]));
+        assert_eq!(confirmed.iter().map(|s| s.id).collect::<Vec<_>>(), [JobId(1)]);
+        assert_eq!((revoked, unfetched), (vec![], vec![JobId(7)]));
+        assert_eq!(held.take_settlements(10).iter().map(|s| s.id).collect::<Vec<_>>(), [JobId(2)]);
+    }
+
+    #[test]
+    fn reconcile_revokes_runs_that_the_store_gave_to_others() {
+        let mut held = held();
+        let run = held.start_next(false).unwrap().run;
+        let result = held.reconcile(&ids(&[2]));
+        assert_eq!(result.revoked, [run]);
+        assert_eq!((held.running(), held.len(), held.waiting_for_slot()), (0, 1, 1));
+        assert!(held.end(JobId(1), run).is_none());
+    }
+
+    #[test]
+    fn run_numbers_continue_after_a_lost_lease() {
+        let mut held = held();
+        let first = held.start_next(false).unwrap().run;
+        held.clear();
+        assert_eq!((held.len(), held.running(), held.ready_bytes()), (0, 0, 0));
+        held.lease(record(1, false), false);
+        assert!(held.start_next(false).unwrap().run > first);
     }
 }

@@ -1,49 +1,59 @@
-//! What runs ask of their channel: to push jobs, and to go on.
+//! Requests of running jobs: to push jobs, and to claim locks, rates and breakers.
 //!
-//! Whatever needs a store is asked by a task of its own, beside the calls of the actor, which never waits for it. What a run
-//! was granted is noted here and given back when the run ends; a grant that comes too late is given back at once.
+//! Owns: what each run was granted, the breakers of the channel, the requests that wait for a store, and the keys
+//! that the next turn releases. A request that needs a store has a task of its own, beside the calls of the actor,
+//! which never waits for it. A grant ends with its run; a grant that arrives after the run has ended is released at
+//! once.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use super::{Channel, CrossChannelPush};
 use crate::breaker::{BreakerSettings, Breakers};
 use crate::job::{JobId, LimitClaim, LimitDecision, NewJob, Outcome, PushOptions, Response, error_chain};
 use crate::job_json::{self, PushDefaults};
 use crate::pool::{ReplyTo, RequestKind, RunRequest};
-use crate::store::{self, ClaimKind, KeyRelease, MAX_BATCH, Owner, Store};
+use crate::store::{self, ClaimKind, CrossChannelPush, KeyRelease, MAX_BATCH, Owner, Store};
 use crate::wire::RunId;
 
-/// So many locks and breakers a run may hold; each is kept in memory until its end.
+/// Number of locks and breakers that one run may hold; each is kept in memory until the run ends.
 const MAX_HELD_BY_RUN: usize = 64;
 
-/// What runs hold, and what is being asked for them.
-#[derive(Debug, Default)]
+/// A response that the caller passes to the pool.
+pub(super) type Reply = (ReplyTo, Response);
+
+/// The requests of running jobs.
+#[derive(Debug)]
 pub(super) struct JobRequests {
-    tasks: JoinSet<Vec<RequestDone>>,
+    /// Name of the channel: a push into it goes to its own store.
+    channel: Arc<str>,
+    store: Arc<dyn Store>,
+    /// Access to other channels; `None` when there are none.
+    cross_channel: Option<Arc<dyn CrossChannelPush>>,
+    /// Requests that wait for a store.
+    tasks: JoinSet<Vec<CompletedRequest>>,
     held: HashMap<RunId, Vec<Held>>,
     breakers: Breakers,
-    /// What the store is to be told is free.
+    /// Keys for the next turns to release.
     releases: VecDeque<KeyRelease>,
 }
 
-/// Something a run was granted.
+/// A grant to a run.
 #[derive(Debug)]
 enum Held {
     Lock { id: JobId, key: String },
-    Breaker { key: String, limits: BreakerSettings },
+    Breaker { key: String, settings: BreakerSettings },
 }
 
-/// A question that was asked of a store.
+/// A request that a store has answered.
 #[derive(Debug)]
-pub(super) struct RequestDone {
+pub(super) struct CompletedRequest {
     run: RunId,
     reply: ReplyTo,
-    answer: Response,
-    /// The lock it may have got.
+    response: Response,
+    /// The lock that the request was for.
     lock: Option<KeyRelease>,
 }
 
@@ -55,91 +65,45 @@ struct PendingClaim {
 }
 
 impl JobRequests {
-    /// The next answers; never, when nothing is asked.
-    pub(super) async fn next(&mut self) -> Vec<RequestDone> {
-        match self.tasks.join_next().await {
-            Some(Ok(done)) => done,
-            // A task that panicked answers nobody; whoever asked has a time limit.
-            Some(Err(_)) => Vec::new(),
-            None => std::future::pending().await,
+    pub(super) fn new(
+        channel: Arc<str>,
+        store: Arc<dyn Store>,
+        cross_channel: Option<Arc<dyn CrossChannelPush>>,
+    ) -> Self {
+        Self {
+            channel,
+            store,
+            cross_channel,
+            tasks: JoinSet::new(),
+            held: HashMap::new(),
+            breakers: Breakers::default(),
+            releases: VecDeque::new(),
         }
     }
 
-    fn is_at_limit(&self, run: RunId) -> bool {
-        self.held.get(&run).is_some_and(|held| held.len() >= MAX_HELD_BY_RUN)
-    }
-
-    /// Whether the store has something to hear.
-    pub(super) fn has_frees(&self) -> bool {
-        !self.releases.is_empty()
-    }
-
-    /// What the next turn says; the rest follows.
-    pub(super) fn take_releases(&mut self) -> Vec<KeyRelease> {
-        self.releases.drain(..self.releases.len().min(MAX_BATCH)).collect()
-    }
-
-    /// Says these again: the turn may not have been heard. Saying it twice does no harm.
-    pub(super) fn free(&mut self, releases: impl IntoIterator<Item = KeyRelease>) {
-        self.releases.extend(releases);
-    }
-
-    /// These jobs do not begin yet: their unique keys are not to be freed.
-    pub(super) fn keep_keys(&mut self, ids: &HashSet<JobId>) {
-        self.releases.retain(|free| !matches!(free, KeyRelease::Unique { id, .. } if ids.contains(id)));
-    }
-
-    /// A run has ended: what it held is free.
-    pub(super) fn end(&mut self, run: RunId, outcome: &Outcome) {
-        let success = match outcome {
-            Outcome::Done => Some(true),
-            Outcome::Failed { .. } | Outcome::TimedOut { .. } | Outcome::Crashed { .. } => Some(false),
-            Outcome::Released { .. }
-            | Outcome::Interrupted
-            | Outcome::Cancelled { .. }
-            | Outcome::CrashedInCompany => None,
-        };
-        for held in self.held.remove(&run).unwrap_or_default() {
-            match held {
-                Held::Lock { id, key } => self.releases.push_back(KeyRelease::Lock { id, key }),
-                Held::Breaker { key, limits } => {
-                    self.breakers.ended(&key, limits, run, success, Instant::now());
-                }
-            }
-        }
-    }
-
-    /// The owner is gone, and with it all it held in the store.
-    pub(super) fn forget(&mut self) {
-        self.tasks.abort_all();
-        for (run, held) in self.held.drain() {
-            for held in held {
-                // Breakers are ours, and one must not wait for the end of a run that nobody will hear of.
-                if let Held::Breaker { key, limits } = held {
-                    self.breakers.ended(&key, limits, run, None, Instant::now());
-                }
-            }
-        }
-        self.releases.clear();
-    }
-}
-
-impl Channel {
-    pub(super) fn on_asked(&mut self, asked: Vec<RunRequest>) {
-        let mut claims = Vec::new();
-        for RunRequest { run, id, reply, question } in asked {
-            if matches!(question, RequestKind::Claim(_)) && self.job_requests.is_at_limit(run) {
-                let why = format!("this run holds {MAX_HELD_BY_RUN} locks and breakers: claim fewer");
-                self.pool.respond(reply, Response::Error(why));
+    /// Starts requests and returns the responses that need no store. `owner` claims locks and rates.
+    pub(super) fn on_requests(
+        &mut self,
+        requests: Vec<RunRequest>,
+        owner: Option<&Owner>,
+        now: Instant,
+    ) -> Vec<Reply> {
+        let (mut replies, mut claims) = (Vec::new(), Vec::new());
+        for RunRequest { run, id, reply, question } in requests {
+            let is_claim = matches!(question, RequestKind::Claim(_));
+            if is_claim && self.held.get(&run).is_some_and(|held| held.len() >= MAX_HELD_BY_RUN) {
+                let why = format!("run holds {MAX_HELD_BY_RUN} locks and breakers: claim fewer");
+                replies.push((reply, Response::Error(why)));
                 continue;
             }
             let (key, kind) = match question {
                 RequestKind::Push { channel, jobs } => {
-                    self.push_for(run, reply, channel, &jobs);
+                    replies.extend(self.push(run, reply, channel, &jobs));
                     continue;
                 }
                 RequestKind::Claim(LimitClaim::Breaker { key, failures, cooldown }) => {
-                    self.claim_breaker(run, reply, key, BreakerSettings { failures, cooldown });
+                    let settings = BreakerSettings { failures, cooldown };
+                    replies.push((reply, self.claim_breaker(run, key, settings, now)));
                     continue;
                 }
                 RequestKind::Claim(LimitClaim::Lock { key, limit }) => (key, ClaimKind::Lock { limit }),
@@ -149,73 +113,156 @@ impl Channel {
             };
             claims.push(PendingClaim { run, reply, claim: store::Claim { id, key, kind } });
         }
-        if claims.is_empty() {
-            return;
-        }
-        match self.store_calls.owner.clone() {
-            Some(owner) => drop(self.job_requests.tasks.spawn(claim(Arc::clone(&self.store), owner, claims))),
-            None => {
-                for PendingClaim { reply, .. } in claims {
-                    self.pool.respond(reply, Response::Error("the store is away".to_owned()));
+        if !claims.is_empty() {
+            match owner.cloned() {
+                Some(owner) => drop(self.tasks.spawn(claim(Arc::clone(&self.store), owner, claims))),
+                None => {
+                    let unavailable = || Response::Error("the store is unavailable".to_owned());
+                    replies.extend(claims.into_iter().map(|claim| (claim.reply, unavailable())));
                 }
             }
         }
+        replies
     }
 
-    pub(super) fn on_answers(&mut self, done: Vec<RequestDone>) {
-        for RequestDone { run, reply, answer, lock } in done {
-            // Without a reply it may have been granted.
+    /// The next requests that a store has answered; pending while none wait for a store.
+    pub(super) async fn next(&mut self) -> Vec<CompletedRequest> {
+        match self.tasks.join_next().await {
+            Some(Ok(completed)) => completed,
+            // A task that panicked sends no response; the time limit of the job ends the wait.
+            Some(Err(_)) => Vec::new(),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Records what the store granted and returns the responses. `run_of` finds the present run of a job,
+    /// `is_running` says whether a run has not ended.
+    pub(super) fn on_completed(
+        &mut self,
+        completed: Vec<CompletedRequest>,
+        run_of: impl Fn(JobId) -> Option<RunId>,
+        is_running: impl Fn(RunId) -> bool,
+    ) -> Vec<Reply> {
+        let record = |CompletedRequest { run, reply, response, lock }| {
+            // After an error the store may have granted the lock although the reply was lost.
             if let (Some(KeyRelease::Lock { id, key }), Response::Granted | Response::Error(_)) =
-                (lock, &answer)
+                (lock, &response)
             {
-                // A lock is the job's, not the run's: what comes too late for its run may be what a later run of the job
-                // has asked for as well, and goes with that.
-                let mut runs = [Some(run), self.held_jobs.run(id)].into_iter().flatten();
-                match runs.find(|run| self.pool.has_run(*run)) {
-                    Some(now) => self.job_requests.held.entry(now).or_default().push(Held::Lock { id, key }),
-                    None => self.job_requests.free([KeyRelease::Lock { id, key }]),
+                // A lock belongs to the job, not to the run. A lock that comes too late for its run may be the one
+                // that a later run of the job has claimed as well, and ends with that run.
+                match [Some(run), run_of(id)].into_iter().flatten().find(|run| is_running(*run)) {
+                    Some(run) => self.held.entry(run).or_default().push(Held::Lock { id, key }),
+                    None => self.releases.push_back(KeyRelease::Lock { id, key }),
                 }
             }
-            self.pool.respond(reply, answer);
-        }
+            (reply, response)
+        };
+        completed.into_iter().map(record).collect()
     }
 
-    fn claim_breaker(&mut self, run: RunId, reply: ReplyTo, key: String, limits: BreakerSettings) {
-        let answer = match self.job_requests.breakers.claim(&key, run, Instant::now()) {
+    fn claim_breaker(
+        &mut self,
+        run: RunId,
+        key: String,
+        settings: BreakerSettings,
+        now: Instant,
+    ) -> Response {
+        match self.breakers.claim(&key, run, now.into_std()) {
             LimitDecision::Wait(time) => Response::Wait(time),
             LimitDecision::Granted => {
-                self.job_requests.held.entry(run).or_default().push(Held::Breaker { key, limits });
+                self.held.entry(run).or_default().push(Held::Breaker { key, settings });
                 Response::Granted
             }
-        };
-        self.pool.respond(reply, answer);
+        }
     }
 
-    fn push_for(&mut self, run: RunId, reply: ReplyTo, channel: Option<String>, jobs: &[String]) {
-        let channel = channel.filter(|channel| **channel != *self.name);
+    fn push(
+        &mut self,
+        run: RunId,
+        reply: ReplyTo,
+        channel: Option<String>,
+        jobs: &[String],
+    ) -> Option<Reply> {
+        let channel = channel.filter(|channel| **channel != *self.channel);
         match parse(jobs) {
-            Err(why) => self.pool.respond(reply, Response::Error(why)),
+            Err(why) => Some((reply, Response::Error(why))),
             Ok(jobs) => {
                 let (store, cross_channel) = (Arc::clone(&self.store), self.cross_channel.clone());
-                self.job_requests.tasks.spawn(async move {
-                    let answer = push(store, cross_channel, channel, &jobs).await;
-                    vec![RequestDone { run, reply, answer, lock: None }]
+                self.tasks.spawn(async move {
+                    let response = push(store, cross_channel, channel, &jobs).await;
+                    vec![CompletedRequest { run, reply, response, lock: None }]
                 });
+                None
             }
         }
+    }
+
+    /// Whether keys wait to be released.
+    pub(super) fn has_releases(&self) -> bool {
+        !self.releases.is_empty()
+    }
+
+    /// The keys for the next turn to release, at most one batch.
+    pub(super) fn take_releases(&mut self) -> Vec<KeyRelease> {
+        self.releases.drain(..self.releases.len().min(MAX_BATCH)).collect()
+    }
+
+    /// Adds keys to release. A key may be released twice: the store ignores the second time.
+    pub(super) fn release(&mut self, releases: impl IntoIterator<Item = KeyRelease>) {
+        self.releases.extend(releases);
+    }
+
+    /// Keeps the unique keys of jobs that do not start after all.
+    pub(super) fn keep_unique_keys(&mut self, ids: &HashSet<JobId>) {
+        self.releases.retain(|release| !matches!(release, KeyRelease::Unique { id, .. } if ids.contains(id)));
+    }
+
+    /// Releases what a run held, after its end.
+    pub(super) fn run_ended(&mut self, run: RunId, outcome: &Outcome, now: Instant) {
+        let Some(held) = self.held.remove(&run) else { return };
+        let success = match outcome {
+            Outcome::Done => Some(true),
+            Outcome::Failed { .. } | Outcome::TimedOut { .. } | Outcome::Crashed { .. } => Some(false),
+            Outcome::Released { .. }
+            | Outcome::Interrupted
+            | Outcome::Cancelled { .. }
+            | Outcome::CrashedInCompany => None,
+        };
+        for held in held {
+            match held {
+                Held::Lock { id, key } => self.releases.push_back(KeyRelease::Lock { id, key }),
+                Held::Breaker { key, settings } => {
+                    self.breakers.ended(&key, settings, run, success, now.into_std());
+                }
+            }
+        }
+    }
+
+    /// Drops all requests and grants: the owner is gone, and with it its locks in the store.
+    pub(super) fn lease_lost(&mut self, now: Instant) {
+        self.tasks.abort_all();
+        for (run, held) in self.held.drain() {
+            for held in held {
+                // Breakers belong to the channel: a probe must not wait for a run whose end is not reported.
+                if let Held::Breaker { key, settings } = held {
+                    self.breakers.ended(&key, settings, run, None, now.into_std());
+                }
+            }
+        }
+        self.releases.clear();
     }
 }
 
 fn parse(jobs: &[String]) -> Result<Vec<NewJob>, String> {
     if jobs.len() > MAX_BATCH {
-        return Err(format!("{} jobs are too many for one push: send at most {MAX_BATCH}", jobs.len()));
+        return Err(format!("too many jobs for one push: {}, at most {MAX_BATCH} are allowed", jobs.len()));
     }
     let options = PushOptions::new();
-    let one = |(index, job): (usize, &String)| {
+    let parse = |(index, job): (usize, &String)| {
         let job = job_json::parse(job, &PushDefaults { job: None, options: &options });
-        job.map_err(|error| format!("job {index} cannot be pushed: {error}"))
+        job.map_err(|error| format!("could not push job {index}: {error}"))
     };
-    jobs.iter().enumerate().map(one).collect()
+    jobs.iter().enumerate().map(parse).collect()
 }
 
 async fn push(
@@ -227,7 +274,7 @@ async fn push(
     let pushed = match (channel, cross_channel) {
         (None, _) => store.push(jobs).await.map_err(|error| error_chain(&error)),
         (Some(channel), Some(cross_channel)) => cross_channel.push(&channel, jobs).await,
-        (Some(channel), None) => Err(format!("the channel \"{channel}\" cannot be reached from here")),
+        (Some(channel), None) => Err(format!("channel \"{channel}\" cannot be reached from this channel")),
     };
     match pushed {
         Ok(pushed) => Response::Pushed(pushed.into_iter().map(|pushed| pushed.id().0).collect()),
@@ -235,26 +282,26 @@ async fn push(
     }
 }
 
-async fn claim(store: Arc<dyn Store>, owner: Owner, claims: Vec<PendingClaim>) -> Vec<RequestDone> {
-    let mut all = Vec::with_capacity(claims.len());
+async fn claim(store: Arc<dyn Store>, owner: Owner, claims: Vec<PendingClaim>) -> Vec<CompletedRequest> {
+    let mut completed = Vec::with_capacity(claims.len());
     let mut claims = claims.into_iter().peekable();
     while claims.peek().is_some() {
         let batch: Vec<_> = claims.by_ref().take(MAX_BATCH).collect();
         let asked: Vec<_> = batch.iter().map(|pending| pending.claim.clone()).collect();
-        let claimed = store.claim(&owner, &asked).await;
+        let decisions = store.claim(&owner, &asked).await;
         for (index, PendingClaim { run, reply, claim }) in batch.into_iter().enumerate() {
-            let answer = match &claimed {
-                Ok(claimed) => match claimed.get(index) {
+            let response = match &decisions {
+                Ok(decisions) => match decisions.get(index) {
                     Some(LimitDecision::Granted) => Response::Granted,
                     Some(LimitDecision::Wait(time)) => Response::Wait(*time),
-                    None => Response::Error("the store answered too little".to_owned()),
+                    None => Response::Error("the store answered fewer claims than it was asked".to_owned()),
                 },
                 Err(error) => Response::Error(error_chain(error)),
             };
             let store::Claim { id, key, kind } = claim;
             let lock = matches!(kind, ClaimKind::Lock { .. }).then_some(KeyRelease::Lock { id, key });
-            all.push(RequestDone { run, reply, answer, lock });
+            completed.push(CompletedRequest { run, reply, response, lock });
         }
     }
-    all
+    completed
 }

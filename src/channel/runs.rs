@@ -1,10 +1,11 @@
 //! Runs: from a leased job to a slot, and from the end of a run to a settlement.
 
-use std::time::Instant;
-
+use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::{Channel, Scope, prefetch};
+use super::actor::Channel;
+use super::held_jobs::StartedRun;
+use super::shutdown::Shutdown;
 use crate::job::{FailReason, JobId, JobMeta, JobOptions, Outcome};
 use crate::pool::{EndedRun, Run};
 use crate::retry::{Policy, RunTerms, StartDecision};
@@ -12,34 +13,33 @@ use crate::store::{Destination, Settlement};
 use crate::wire::RunId;
 
 impl Channel {
-    /// Hands ready jobs to free slots.
-    pub(super) fn dispatch(&mut self) {
-        if self.stopping.is_some() || self.store_calls.lease_may_be_lost() {
+    /// Moves ready jobs into free slots.
+    pub(super) fn dispatch(&mut self, now: Instant) {
+        if self.shutdown.is_some() || self.store_calls.lease_may_be_lost(now) {
             return;
         }
-        // Asked again each time: large payloads may fill a worker's socket before its slots.
-        while self.held_jobs.ready() > 0 && self.pool.capacity(tokio::time::Instant::now()) > 0 {
-            self.dispatch_next(false);
+        // The capacity changes with each job: large payloads may fill the socket of a worker before its slots.
+        while self.held_jobs.ready() > 0 && self.pool.capacity(now) > 0 {
+            self.dispatch_next(false, now);
         }
-        while self.held_jobs.ready_alone() > 0 && self.pool.can_dispatch_alone(tokio::time::Instant::now()) {
-            self.dispatch_next(true);
+        while self.held_jobs.ready_alone() > 0 && self.pool.can_dispatch_alone(now) {
+            self.dispatch_next(true, now);
         }
     }
 
-    fn dispatch_next(&mut self, alone: bool) {
-        let run = self.next_run;
-        let now = self.now();
-        let Some((id, meta, payload)) = self.held_jobs.next_ready(alone, run) else { return };
+    fn dispatch_next(&mut self, alone: bool, now: Instant) {
+        let store_time = self.store_time(now);
+        let Some(StartedRun { run, id, meta, payload }) = self.held_jobs.start_next(alone) else { return };
         let options = self.pool.job_options(&meta.job);
-        let terms = match self.settings.policy.begin(id, meta, options, self.settings.max_execute, now) {
+        let terms = match self.settings.policy.begin(id, meta, options, self.settings.max_execute, store_time)
+        {
             StartDecision::Run(terms) => terms,
-            StartDecision::Expired => return self.expire(id, run, options),
-            StartDecision::NoCallback => return self.end_run(id, run, Outcome::Done, options),
+            StartDecision::Expired => return self.expire(id, run, options, now),
+            StartDecision::NoCallback => return self.end_run(id, run, Outcome::Done, options, now),
         };
         let RunTerms { attempt, max_attempts, timeout, failure } = terms;
-        self.next_run += 1;
-        self.last_dispatch = Instant::now();
-        let delivery = Run {
+        self.prefetch.dispatched(now);
+        let run = Run {
             run,
             id,
             job: meta.job.clone(),
@@ -51,103 +51,106 @@ impl Channel {
             payload,
         };
         if alone {
-            self.pool.dispatch_alone(delivery, tokio::time::Instant::now());
+            self.pool.dispatch_alone(run, now);
         } else {
-            self.pool.dispatch(delivery, tokio::time::Instant::now());
+            self.pool.dispatch(run, now);
         }
     }
 
-    /// Hands back what was leased ahead when the slots stay busy after all.
-    pub(super) fn return_stale_prefetch(&mut self) {
-        if self.held_jobs.ready() > 0 && self.last_dispatch.elapsed() >= prefetch::PREFETCH_MAX_WAIT {
-            debug!(channel = %self.name, jobs = self.held_jobs.ready(), "handing back jobs that no slot is free for");
-            // What runs has already taken this long, which ends the leasing ahead until it is shorter again.
-            self.prefetch.blocked();
-            self.hand_back_ready();
-            self.last_dispatch = Instant::now();
-        }
-    }
-
-    /// Decides what each ending means.
-    pub(super) fn on_ended(&mut self, ended: Vec<EndedRun>) {
+    /// Settles the jobs of runs that have ended.
+    pub(super) fn on_ended(&mut self, ended: Vec<EndedRun>, now: Instant) {
         for EndedRun { run, id, outcome, took } in ended {
             self.metrics.run_ended(outcome.word(), took);
             self.prefetch.ended(&outcome, took);
-            self.job_requests.end(run, &outcome);
+            self.job_requests.run_ended(run, &outcome, now);
             let options =
                 self.held_jobs.meta(id).map(|meta| self.pool.job_options(&meta.job)).unwrap_or_default();
-            self.end_run(id, run, outcome, options);
+            self.end_run(id, run, outcome, options, now);
         }
     }
 
-    /// Settles a run that has ended; `options` are what the job's handler wants.
-    fn end_run(&mut self, id: JobId, run: RunId, outcome: Outcome, options: JobOptions) {
+    /// Settles the job of one run; `options` are those of the handler.
+    fn end_run(&mut self, id: JobId, run: RunId, outcome: Outcome, options: JobOptions, now: Instant) {
         let Some(meta) = self.held_jobs.end(id, run) else {
-            debug!(channel = %self.name, job = id.0, "a run ended after its lease was lost: its result is dropped");
+            debug!(channel = %self.name, job = id.0, "run ended after its lease was lost: dropping the result");
             return;
         };
-        self.cancellations.ended(id, &outcome);
-        if outcome != Outcome::Done {
-            self.count_handed_back(&outcome);
+        self.cancellations.run_ended(id, &outcome, now);
+        if outcome == Outcome::Interrupted {
+            self.count_returned();
         }
-        let callback = meta.failing.is_some();
-        if self.scope.scope != Scope::All && !callback {
-            (self.scope.job, self.scope.outcome) = (Some(id), Some(outcome.clone()));
-        }
-        let (unique, now) = (meta.unique.clone(), self.now());
+        let is_callback = meta.failing.is_some();
+        self.scope.ended(id, &outcome, is_callback);
+        let unique = meta.unique.clone();
         let before = (meta.job.clone(), meta.attempts);
-        let to = self.settings.policy.end(meta, outcome.clone(), options, now, fastrand::f64());
+        let store_time = self.store_time(now);
+        let to = self.settings.policy.end(meta, outcome.clone(), options, store_time, fastrand::f64());
         if outcome != Outcome::Done {
-            log_ending(&self.name, id, before, &outcome, &to);
+            log_end(&self.name, id, before, &outcome, &to);
         }
-        self.settle(id, unique, to, callback);
+        self.settle(id, unique, to, is_callback);
     }
 
-    /// A job that was not started in time.
-    fn expire(&mut self, id: JobId, run: RunId, options: JobOptions) {
+    /// Settles a job that was not started in time.
+    fn expire(&mut self, id: JobId, run: RunId, options: JobOptions, now: Instant) {
         let Some(meta) = self.held_jobs.end(id, run) else { return };
-        info!(channel = %self.name, job = id.0, name = %meta.job, "a job has expired");
+        info!(channel = %self.name, job = id.0, name = %meta.job, "job expired: not started in time");
         let unique = meta.unique.clone();
-        let to = Policy::expire(meta, options, self.now());
+        let to = Policy::expire(meta, options, self.store_time(now));
         self.settle(id, unique, to, false);
     }
 
-    /// Tells the store where a job goes after a run of it, or of its failed callback.
-    fn settle(&mut self, id: JobId, unique: Option<String>, to: Destination, callback: bool) {
-        if self.scope.scope != Scope::All
-            && !callback
-            && matches!(&to, Destination::Front(meta) if meta.failing.is_some())
-        {
-            // Whoever was to run this one job, or the next one, which was this, also runs its callback.
-            (self.scope.scope, self.scope.asked) = (Scope::Only(id), false);
-        }
+    fn settle(&mut self, id: JobId, unique: Option<String>, to: Destination, is_callback: bool) {
+        self.scope.settles(id, &to, is_callback);
         self.held_jobs.settle(Settlement { id, unique, to });
     }
-}
 
-fn log_ending(
-    channel: &str,
-    id: JobId,
-    (name, attempts): (String, u32),
-    outcome: &Outcome,
-    to: &Destination,
-) {
-    let (job, attempt, next) = (id.0, attempts.saturating_add(1), next(to));
-    match outcome {
-        Outcome::Failed { error, .. } => info!(%channel, job, %name, attempt, error, next, "a job failed"),
-        Outcome::TimedOut { limit } => info!(%channel, job, %name, attempt, ?limit, next, "a job timed out"),
-        Outcome::Cancelled { killed } => {
-            info!(%channel, job, %name, attempt, killed, next, "a job was cancelled")
+    /// Returns prefetched jobs when the slots stay busy longer than expected.
+    pub(super) fn return_stale(&mut self, now: Instant) {
+        if self.held_jobs.ready() > 0 && self.prefetch.return_at() <= now {
+            let jobs = self.held_jobs.ready();
+            debug!(channel = %self.name, jobs, "no slot became free: returning prefetched jobs");
+            self.prefetch.returned(now);
+            self.return_ready();
         }
-        // As a field, which is quoted: it ends with what the program wrote, in as many lines as that had.
-        Outcome::Crashed { how } => {
-            info!(%channel, job, %name, attempt, error = how, next, "a job's worker died")
+    }
+
+    /// Returns the jobs that wait for a slot to the front of waiting, in their order and uncounted.
+    pub(super) fn return_ready(&mut self) {
+        let ready = self.held_jobs.take_ready();
+        if ready.is_empty() {
+            return;
         }
-        other => debug!(%channel, job, %name, attempt, "a job was {}", other.word()),
+        // None of these jobs starts now: each keeps its unique key, unless a turn has released it already.
+        self.job_requests.keep_unique_keys(&ready.iter().map(|(id, _)| *id).collect());
+        for (id, meta) in ready {
+            let unique = meta.unique.clone();
+            self.held_jobs.settle(Settlement { id, unique, to: Destination::Front(meta) });
+            self.count_returned();
+        }
+    }
+
+    /// Counts a returned job, if it is returned because of a stop.
+    fn count_returned(&mut self) {
+        self.shutdown.iter_mut().for_each(Shutdown::count_returned);
     }
 }
 
-/// What follows, so that a line of the log tells a job that is tried again from one that has failed for good.
+fn log_end(channel: &str, id: JobId, (name, attempts): (String, u32), outcome: &Outcome, to: &Destination) {
+    let (job, attempt, next) = (id.0, attempts.saturating_add(1), next(to));
+    match outcome {
+        Outcome::Failed { error, .. } => info!(%channel, job, %name, attempt, error, next, "job failed"),
+        Outcome::TimedOut { limit } => info!(%channel, job, %name, attempt, ?limit, next, "job timed out"),
+        Outcome::Cancelled { killed } => info!(%channel, job, %name, attempt, killed, next, "job cancelled"),
+        // The error is a field because fields are quoted: it ends with lines that the program wrote.
+        Outcome::Crashed { how } => {
+            info!(%channel, job, %name, attempt, error = how, next, "job crashed: its worker died")
+        }
+        other => debug!(%channel, job, %name, attempt, "job {}", other.word()),
+    }
+}
+
+/// What follows a run: tells in the log a job that is retried from a job that has failed for good.
 fn next(to: &Destination) -> String {
     match to {
         Destination::Done => "done".to_owned(),

@@ -1,149 +1,152 @@
-//! How a channel ends: quiet, wait, interrupt, kill, leave.
+//! The ladder of a stopping channel.
 //!
-//! 1. Nothing is leased any more; jobs that wait for a slot are handed back, idle workers go.
-//! 2. What runs may finish within the stop wait, its lease renewed.
-//! 3. What still runs is asked to end, and killed after the grace; it is handed back uncounted.
-//! 4. The store hears all ends, the owner leaves.
+//! 1. Draining: nothing is leased; jobs that wait for a slot are returned, idle workers end, running jobs may finish
+//!    within the stop wait while their lease is renewed.
+//! 2. Interrupted: running jobs are asked to end, are killed after the grace, and are returned uncounted.
+//! 3. Leaving: all workers have ended; the store records all settlements and the owner leaves.
 //!
-//! One by force goes to the killing at once, also behind another. If the store cannot be reached at the end, the
-//! channel gives up after a while: the lease runs out by itself and nothing is lost.
+//! A forced stop goes to the killing at once, also after a stop without force. If the store does not answer at the
+//! end, the channel gives up after [`LEAVE_TIMEOUT`]: its lease expires and no job is lost.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tracing::{info, warn};
+use tokio::time::Instant;
 
-use super::Channel;
-use crate::job::Outcome;
-use crate::store::{Destination, Settlement};
+use crate::job::{JobId, Outcome};
 
-/// How long a stop tries to tell the store what happened.
+/// Longest time that a stop tries to settle and to leave after the last worker has ended.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How far a stop is.
+/// The end of a channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stopped {
+    /// Jobs returned to waiting, uncounted.
+    pub handed_back: usize,
+    /// Whether the store recorded everything, including that the owner left.
+    pub settled: bool,
+    /// Whether the store recorded the settlement of every job.
+    pub jobs_settled: bool,
+    /// Whether the channel was quiet.
+    pub quiet: bool,
+    /// Manual minimum worker count, if `queue:scale` set one.
+    pub fewest: Option<usize>,
+    /// Outcome of the run of a channel with a scope; `None` when it ran nothing.
+    pub outcome: Option<Outcome>,
+    /// The job of that run.
+    pub job: Option<JobId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Draining { interrupt_at: Instant },
+    Interrupted,
+    Leaving { give_up_at: Instant },
+}
+
+/// A stop that is under way.
 #[derive(Debug)]
 pub(super) struct Shutdown {
-    /// When what runs is interrupted.
-    deadline: Instant,
-    interrupted: bool,
-    /// When the store is given up, once all workers are gone.
-    give_up_at: Option<Instant>,
-    handed_back: usize,
+    stage: Stage,
+    returned: usize,
 }
 
 impl Shutdown {
-    pub(super) fn next_timer(&self) -> Option<Instant> {
-        let deadline = (!self.interrupted).then_some(self.deadline);
-        self.give_up_at.into_iter().chain(deadline).min()
+    /// Starts a stop that lets running jobs finish within `stop_wait`.
+    pub(super) fn new(stop_wait: Duration, now: Instant) -> Self {
+        Self { stage: Stage::Draining { interrupt_at: now + stop_wait }, returned: 0 }
     }
 
-    /// How long what runs may still take.
-    pub(super) fn left(&self) -> Duration {
-        if self.interrupted {
-            Duration::ZERO
-        } else {
-            self.deadline.saturating_duration_since(Instant::now())
-        }
-    }
-}
-
-/// How a channel ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stopped {
-    /// Jobs handed back to waiting, uncounted.
-    pub handed_back: usize,
-    /// Whether the store heard everything, the farewell included.
-    pub settled: bool,
-    /// Whether it heard how every job ended.
-    pub jobs_settled: bool,
-    /// Whether it was quiet.
-    pub quiet: bool,
-    /// The fewest workers, if they were set by hand.
-    pub fewest: Option<usize>,
-    /// How the run of a scoped channel ended; `None` when it ran nothing.
-    pub outcome: Option<Outcome>,
-    /// Which job that was.
-    pub job: Option<crate::job::JobId>,
-}
-
-impl Channel {
-    pub(super) fn stop(&mut self, force: bool) {
-        if self.stopping.is_none() {
-            info!(channel = %self.name, running = self.held_jobs.running(), "stopping");
-            let deadline = Instant::now() + self.settings.stop_wait;
-            self.stopping = Some(Shutdown { deadline, interrupted: false, give_up_at: None, handed_back: 0 });
-            self.hand_back_ready();
-            self.pool.close(tokio::time::Instant::now());
-            self.end_reload();
-        }
-        if force {
-            if let Some(stopping) = &mut self.stopping {
-                stopping.interrupted = true;
-            }
-            self.pool.kill_all(false);
+    /// When the stop needs its next step, if nothing happens before.
+    pub(super) fn next_step_at(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Draining { interrupt_at } => Some(interrupt_at),
+            Stage::Interrupted => None,
+            Stage::Leaving { give_up_at } => Some(give_up_at),
         }
     }
 
-    /// Puts jobs that wait for a slot back to waiting, in their order.
-    pub(super) fn hand_back_ready(&mut self) {
-        let ready = self.held_jobs.take_ready();
-        // None of them begins now, so they keep the keys that the store has not been told to free.
-        self.job_requests.keep_keys(&ready.iter().map(|(id, _)| *id).collect());
-        for (id, meta) in ready {
-            let unique = meta.unique.clone();
-            self.held_jobs.settle(Settlement { id, unique, to: Destination::Front(meta) });
-            self.count_handed_back(&Outcome::Interrupted);
+    /// How long running jobs may still take before they are interrupted.
+    pub(super) fn time_left(&self, now: Instant) -> Duration {
+        match self.stage {
+            Stage::Draining { interrupt_at } => interrupt_at.saturating_duration_since(now),
+            Stage::Interrupted | Stage::Leaving { .. } => Duration::ZERO,
         }
     }
 
-    /// Interrupts what runs once the stop has waited long enough.
-    pub(super) fn interrupt_at_deadline(&mut self) {
-        let now = Instant::now();
-        let Some(stopping) = &mut self.stopping else { return };
-        if !stopping.interrupted && stopping.deadline <= now {
-            stopping.interrupted = true;
-            if !self.pool.is_empty() {
-                warn!(channel = %self.name, running = self.held_jobs.running(), "the stop wait is over: interrupting what runs");
-                self.pool.interrupt(tokio::time::Instant::now());
+    /// Whether the stop wait is over; true once. The caller interrupts the running jobs.
+    pub(super) fn interrupts_now(&mut self, now: Instant) -> bool {
+        let is_due = matches!(self.stage, Stage::Draining { interrupt_at } if interrupt_at <= now);
+        if is_due {
+            self.stage = Stage::Interrupted;
+        }
+        is_due
+    }
+
+    /// Skips the stop wait. The caller kills the running jobs.
+    pub(super) fn force(&mut self) {
+        if let Stage::Draining { .. } = self.stage {
+            self.stage = Stage::Interrupted;
+        }
+    }
+
+    /// Records that no worker is left. Returns whether to give up on the store.
+    pub(super) fn gives_up(&mut self, now: Instant) -> bool {
+        match self.stage {
+            Stage::Leaving { give_up_at } => give_up_at <= now,
+            Stage::Draining { .. } | Stage::Interrupted => {
+                self.stage = Stage::Leaving { give_up_at: now + LEAVE_TIMEOUT };
+                false
             }
         }
     }
 
-    /// Counts a job that was handed back because of the stop.
-    pub(super) fn count_handed_back(&mut self, outcome: &Outcome) {
-        if let (Some(stopping), Outcome::Interrupted) = (&mut self.stopping, outcome) {
-            stopping.handed_back += 1;
-        }
+    /// Counts a job that is returned because of the stop.
+    pub(super) fn count_returned(&mut self) {
+        self.returned += 1;
     }
 
-    /// Whether only the farewell is left.
-    pub(super) fn is_finished(&self) -> bool {
-        self.stopping.is_some() && self.pool.is_empty() && self.held_jobs.len() == 0
+    /// Number of jobs returned because of the stop.
+    pub(super) fn returned(&self) -> usize {
+        self.returned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn ladder_drains_interrupts_and_leaves() {
+        let start = Instant::now();
+        let mut stop = Shutdown::new(30 * SECOND, start);
+        assert_eq!(stop.next_step_at(), Some(start + 30 * SECOND));
+        assert_eq!(stop.time_left(start + 10 * SECOND), 20 * SECOND);
+        assert!(!stop.interrupts_now(start + 29 * SECOND));
+        assert!(stop.interrupts_now(start + 30 * SECOND) && !stop.interrupts_now(start + 31 * SECOND));
+        assert_eq!((stop.next_step_at(), stop.time_left(start)), (None, Duration::ZERO));
+        let ended = start + 32 * SECOND;
+        assert!(!stop.gives_up(ended));
+        assert_eq!(stop.next_step_at(), Some(ended + LEAVE_TIMEOUT));
+        assert!(!stop.gives_up(ended + 4 * SECOND) && stop.gives_up(ended + LEAVE_TIMEOUT));
     }
 
-    /// The end, if it is reached.
-    pub(super) fn stopped(&mut self) -> Option<Stopped> {
-        let stopping = self.stopping.as_mut()?;
-        if !self.pool.is_empty() {
-            return None;
-        }
-        // An owner that is not yet freed must stay written down where the next master finds it.
-        let settled = self.store_calls.owner.is_none() && self.held_jobs.len() == 0 && self.dead.is_empty();
-        let give_up_at = *stopping.give_up_at.get_or_insert_with(|| Instant::now() + LEAVE_TIMEOUT);
-        if !settled && Instant::now() < give_up_at {
-            return None;
-        }
-        if !settled {
-            let unsettled = self.held_jobs.len();
-            warn!(channel = %self.name, unsettled, "stopped without the store: its leases run out by themselves");
-        }
-        Some(Stopped {
-            handed_back: stopping.handed_back,
-            settled,
-            jobs_settled: self.held_jobs.len() == 0,
-            quiet: self.quiet,
-            fewest: self.pool.manual_minimum(),
-            outcome: self.scope.outcome.clone(),
-            job: self.scope.job,
-        })
+    #[test]
+    fn forced_stop_skips_the_wait() {
+        let start = Instant::now();
+        let mut stop = Shutdown::new(30 * SECOND, start);
+        stop.force();
+        assert_eq!((stop.next_step_at(), stop.time_left(start)), (None, Duration::ZERO));
+        assert!(!stop.interrupts_now(start + 60 * SECOND));
+    }
+
+    #[test]
+    fn force_does_not_extend_the_time_for_leaving() {
+        let start = Instant::now();
+        let mut stop = Shutdown::new(SECOND, start);
+        stop.gives_up(start);
+        stop.force();
+        assert!(stop.gives_up(start + LEAVE_TIMEOUT));
     }
 }

@@ -1,242 +1,251 @@
-//! The channel's calls to its store: one at a time, in the right order, never sent twice.
+//! The calls of the channel to its store: one at a time, in order, never repeated blindly.
 //!
-//! A call whose reply was lost is not repeated. The next thing asked is what we hold ([`Call::Held`]), and the answer
-//! tells which settlements were heard and which jobs were leased to us without our knowing.
+//! Owns: the call in flight, the owner this master is in the store, its lease, the health of the store, and the
+//! store's clock. A call whose reply was lost is not sent again. The next call asks which jobs this master holds
+//! ([`Call::Held`]); the answer tells which settlements were recorded and which jobs were leased unnoticed.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use tokio::time::Instant;
 
-use crate::job::JobId;
-use crate::job::error_chain;
+use super::lease::{Lease, REAP_INTERVAL};
+use super::store_health::StoreHealth;
+use crate::job::{JobId, Timestamp};
 use crate::store::{
-    KeyRelease, LEASE, Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, Reap, Settlement, Store, StoreError, Turn,
-    TurnReply,
+    KeyRelease, Leased, MAX_BATCH_BYTES, Owner, Reap, Settlement, Store, StoreError, Turn, TurnReply,
 };
 
-/// A call to make.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Records each owner that a channel becomes, where the next master of this machine finds it.
+pub struct OnJoin(pub Box<dyn FnMut(&Owner) + Send>);
+
+impl fmt::Debug for OnJoin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnJoin")
+    }
+}
+
+/// A call to the store.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Call {
-    /// Free what an owner held that is known to be dead.
-    Free(Owner),
+    /// Return the jobs of an owner that is known to be dead.
+    ReapOwner(Owner),
     /// Become an owner.
     Join,
-    /// Ask what we hold.
+    /// List the jobs that this master holds.
     Held,
-    /// Get the records of jobs we hold without knowing them.
+    /// Read the records of jobs that were leased in a lost reply.
     Fetch(Vec<JobId>),
     /// Lease one job by id.
     Take(JobId),
-    /// Renew, settle, lease.
-    Turn {
-        /// How many to lease.
-        want: usize,
-    },
-    /// Free what owners held whose lease has run out.
-    Reap,
-    /// Give everything back and end the owner.
+    /// Renew the lease, settle, lease.
+    Turn(TurnRequest),
+    /// Return the jobs of owners whose lease has expired.
+    ReapExpired,
+    /// Return all jobs and end the owner.
     Leave,
+}
+
+/// What a turn carries.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct TurnRequest {
+    /// Number of jobs to lease.
+    pub(super) want: usize,
+    pub(super) settlements: Vec<Settlement>,
+    pub(super) releases: Vec<KeyRelease>,
 }
 
 /// The end of a call.
 #[derive(Debug)]
 pub(super) enum CallResult {
-    Freed(Owner, Result<u64, StoreError>),
+    OwnerReaped(Owner, Result<u64, StoreError>),
     Joined(Result<Owner, StoreError>),
     Held(Result<Vec<JobId>, StoreError>),
     Fetched(Result<Vec<Leased>, StoreError>),
     Taken(Result<Option<Leased>, StoreError>),
-    Turned {
-        settlements: Vec<Settlement>,
-        releases: Vec<KeyRelease>,
-        want: usize,
-        result: Result<TurnReply, StoreError>,
-    },
-    Reaped(Result<u64, StoreError>),
+    Turned(TurnRequest, Result<TurnReply, StoreError>),
+    ExpiredReaped(Result<u64, StoreError>),
     Left(Result<u64, StoreError>),
 }
 
-type InFlight = Pin<Box<dyn Future<Output = CallResult> + Send>>;
+struct InFlight {
+    began: Instant,
+    future: Pin<Box<dyn Future<Output = CallResult> + Send>>,
+}
 
-/// The state of the conversation with the store.
+/// The conversation with the store.
 pub(super) struct StoreCalls {
     store: Arc<dyn Store>,
-    /// The channel's name, for the log.
-    channel: Arc<str>,
-    pub(super) owner: Option<Owner>,
+    on_join: OnJoin,
+    /// This master in the store; `None` before it has joined and after it has left or lost its lease.
+    owner: Option<Owner>,
+    /// Number of the last call of this owner: the store ignores calls that arrive out of order.
     seq: u64,
     in_flight: Option<InFlight>,
-    /// When the call in flight, or the last one that renewed the lease, began.
-    renewed: Instant,
-    began: Instant,
-    /// Not before this time, after an error.
-    retry_at: Option<Instant>,
-    backoff: ExponentialBackoff,
-    /// Since when the store has answered without error.
-    reachable_since: Instant,
-    reap_at: Instant,
-    error_text: Option<String>,
+    lease: Lease,
+    health: StoreHealth,
+    /// The store's clock at a moment of the local clock; `None` before the first turn.
+    clock: Option<(Timestamp, Instant)>,
 }
 
 impl StoreCalls {
-    pub(super) fn new(store: Arc<dyn Store>, channel: Arc<str>) -> Self {
-        let now = Instant::now();
+    pub(super) fn new(store: Arc<dyn Store>, on_join: OnJoin, now: Instant) -> Self {
         Self {
             store,
-            channel,
+            on_join,
             owner: None,
             seq: 0,
             in_flight: None,
-            renewed: now,
-            began: now,
-            retry_at: None,
-            backoff: backoff(),
-            reachable_since: now,
-            reap_at: now + LEASE / 3,
-            error_text: None,
+            lease: Lease::new(now),
+            health: StoreHealth::new(now),
+            clock: None,
         }
     }
 
-    /// Whether a call may be started now.
-    pub(super) fn can_start(&self) -> bool {
-        self.in_flight.is_none() && self.retry_at.is_none_or(|at| at <= Instant::now())
+    /// This master in the store, while it is an owner.
+    pub(super) fn owner(&self) -> Option<&Owner> {
+        self.owner.as_ref()
     }
 
-    /// Whether the lease should be renewed although there is nothing else to say.
-    pub(super) fn renewal_is_due(&self) -> bool {
-        self.owner.is_some() && self.renewed.elapsed() >= LEASE / 3
+    /// Whether a call may start now.
+    pub(super) fn can_start(&self, now: Instant) -> bool {
+        self.in_flight.is_none() && self.health.retry_at(now).is_none()
     }
 
-    /// Whether the lease may have run out without our knowing: the store was away, or we were not running.
-    pub(super) fn lease_may_be_lost(&self) -> bool {
-        self.renewed.elapsed() >= LEASE
+    /// Whether the lease must be renewed now.
+    pub(super) fn renewal_is_due(&self, now: Instant) -> bool {
+        self.owner.is_some() && self.lease.renew_at() <= now
     }
 
-    /// Whether it is time to look for dead owners: regularly, and only by a master whose own
-    /// connection has held for a while, for it might be the one that is cut off.
-    pub(super) fn reap_is_due(&self) -> bool {
-        Instant::now() >= self.reap_at && self.reachable_since.elapsed() >= LEASE / 3
+    /// Whether the lease may have expired unnoticed. Nothing is dispatched until a call has renewed it.
+    pub(super) fn lease_may_be_lost(&self, now: Instant) -> bool {
+        self.lease.may_be_lost(now)
     }
 
-    /// When a call may or should be started next, if nothing happens; `turn_at` is when the channel wants one.
-    pub(super) fn next_timer(&self, turn_at: Option<Instant>) -> Option<Instant> {
+    /// Whether to search for expired leases now.
+    pub(super) fn reap_is_due(&self, now: Instant) -> bool {
+        self.reap_at() <= now
+    }
+
+    fn reap_at(&self) -> Instant {
+        self.lease.reap_at().max(self.health.reachable_for(REAP_INTERVAL))
+    }
+
+    /// When the next call may or must start if nothing happens; `turn_at` is when the channel needs a turn.
+    pub(super) fn next_call_at(&self, turn_at: Option<Instant>, now: Instant) -> Option<Instant> {
         if self.in_flight.is_some() {
             return None;
         }
-        if let Some(retry) = self.retry_at.filter(|at| *at > Instant::now()) {
-            return Some(retry);
+        if let Some(retry_at) = self.health.retry_at(now) {
+            return Some(retry_at);
         }
         self.owner.as_ref()?;
-        let renewal = self.renewed + LEASE / 3;
-        let reap = self.reap_at.max(self.reachable_since + LEASE / 3);
-        [Some(renewal), Some(reap), turn_at].into_iter().flatten().min()
+        turn_at.into_iter().chain([self.lease.renew_at(), self.reap_at()]).min()
     }
 
-    /// What is wrong with the store now, for people.
-    pub(super) fn error_text(&self) -> Option<&str> {
-        self.error_text.as_deref()
+    /// The error of the last call; `None` when the last call succeeded.
+    pub(super) fn error(&self) -> Option<&str> {
+        self.health.error()
     }
 
-    /// Starts a call. `settlements` and `releases` go with a turn.
-    pub(super) fn start(&mut self, call: Call, settlements: Vec<Settlement>, releases: Vec<KeyRelease>) {
+    /// The store's clock, carried on by the local one; `None` before the first turn.
+    pub(super) fn store_time(&self, now: Instant) -> Option<Timestamp> {
+        self.clock.map(|(time, read_at)| time.after(now.saturating_duration_since(read_at)))
+    }
+
+    /// Starts a call. The caller has asked [`StoreCalls::can_start`].
+    pub(super) fn start(&mut self, call: Call, now: Instant) {
         let store = Arc::clone(&self.store);
         let owner = self.owner.clone();
         self.seq += 1;
         let seq = self.seq;
-        self.began = Instant::now();
-        let mine = move || owner.expect("these calls are made by an owner");
-        self.in_flight = Some(Box::pin(async move {
+        let owner = move || owner.expect("only an owner makes this call");
+        let future = Box::pin(async move {
             match call {
-                Call::Free(dead) => {
+                Call::ReapOwner(dead) => {
                     let result = store.reap(Reap::Owner(&dead)).await;
-                    CallResult::Freed(dead, result)
+                    CallResult::OwnerReaped(dead, result)
                 }
                 Call::Join => CallResult::Joined(store.join().await),
-                Call::Held => CallResult::Held(store.held(&mine(), seq).await),
-                Call::Fetch(ids) => CallResult::Fetched(store.fetch(&mine(), &ids).await),
-                Call::Take(id) => CallResult::Taken(store.take(&mine(), seq, id).await),
-                Call::Turn { want } => {
-                    let want = want.min(MAX_BATCH);
-                    let owner = mine();
+                Call::Held => CallResult::Held(store.held(&owner(), seq).await),
+                Call::Fetch(ids) => CallResult::Fetched(store.fetch(&owner(), &ids).await),
+                Call::Take(id) => CallResult::Taken(store.take(&owner(), seq, id).await),
+                Call::Turn(request) => {
+                    let owner = owner();
                     let turn = Turn {
                         owner: &owner,
                         seq,
-                        settlements: &settlements,
-                        releases: &releases,
-                        want,
+                        settlements: &request.settlements,
+                        releases: &request.releases,
+                        want: request.want,
                         max_bytes: MAX_BATCH_BYTES,
                     };
                     let result = store.turn(turn).await;
-                    CallResult::Turned { settlements, releases, want, result }
+                    CallResult::Turned(request, result)
                 }
-                Call::Reap => CallResult::Reaped(store.reap(Reap::Expired).await),
-                Call::Leave => CallResult::Left(store.leave(&mine()).await),
+                Call::ReapExpired => CallResult::ExpiredReaped(store.reap(Reap::Expired).await),
+                Call::Leave => CallResult::Left(store.leave(&owner()).await),
             }
-        }));
+        });
+        self.in_flight = Some(InFlight { began: now, future });
     }
 
-    /// The end of the call in flight; never, when there is none.
-    pub(super) async fn done(&mut self) -> CallResult {
+    /// The end of the call in flight, and when the call began; pending while there is none.
+    pub(super) async fn next(&mut self) -> (CallResult, Instant) {
         match &mut self.in_flight {
             Some(call) => {
-                let done = call.await;
+                let (result, began) = (call.future.as_mut().await, call.began);
                 self.in_flight = None;
-                done
+                (result, began)
             }
             None => std::future::pending().await,
         }
     }
 
-    /// How long the last call took.
-    pub(super) fn took(&self) -> Duration {
-        self.began.elapsed()
+    /// Duration of the call in flight; `None` when there is none.
+    pub(super) fn in_flight_for(&self, now: Instant) -> Option<Duration> {
+        self.in_flight.as_ref().map(|call| now.saturating_duration_since(call.began))
     }
 
-    /// How long the call that is under way has been; `None` when there is none.
-    pub(super) fn call_duration(&self) -> Option<Duration> {
-        self.in_flight.as_ref().map(|_| self.began.elapsed())
+    /// Records a successful call. Returns whether it ends an outage.
+    pub(super) fn succeeded(&mut self, now: Instant) -> bool {
+        self.health.succeeded(now)
     }
 
-    /// A call worked.
-    pub(super) fn succeeded(&mut self, renewed: bool) {
-        if renewed {
-            // Counted from before the call: the store renewed at some moment after that.
-            self.renewed = self.began;
-        }
-        if self.error_text.take().is_some() {
-            tracing::info!(channel = %self.channel, "the store answers again");
-            self.reachable_since = Instant::now();
-        }
-        self.retry_at = None;
-        self.backoff = backoff();
+    /// Records a failed call. Returns whether the error differs from the last one.
+    pub(super) fn failed(&mut self, error: String, now: Instant) -> bool {
+        self.health.failed(error, now)
     }
 
-    /// A call did not work; answers whether this is news.
-    pub(super) fn failed(&mut self, error: &StoreError) -> bool {
-        let delay = self.backoff.next().unwrap_or(Duration::from_secs(1));
-        self.retry_at = Some(Instant::now() + delay);
-        self.reachable_since = Instant::now();
-        let text = error_chain(error);
-        let news = self.error_text.as_ref() != Some(&text);
-        self.error_text = Some(text);
-        news
+    /// Records a renewal of the lease by a call that began at `began`.
+    pub(super) fn renewed(&mut self, began: Instant) {
+        self.lease.renewed(began);
     }
 
-    /// We are an owner now.
-    pub(super) fn joined(&mut self, owner: Owner) {
+    /// Records the store's clock, as a reply told it.
+    pub(super) fn set_store_time(&mut self, time: Timestamp, now: Instant) {
+        self.clock = Some((time, now));
+    }
+
+    /// Records that this master is an owner since a call that began at `began`.
+    pub(super) fn joined(&mut self, owner: Owner, began: Instant) {
+        (self.on_join.0)(&owner);
         self.owner = Some(owner);
         self.seq = 0;
-        self.succeeded(true);
+        self.lease.renewed(began);
     }
 
-    /// A look for dead owners has ended; `more` when it freed something.
-    pub(super) fn reaped(&mut self) {
-        // Spread a little, so that several masters do not look at the same moment.
-        self.reap_at = Instant::now() + (LEASE / 3).mul_f64(1.0 + fastrand::f64() / 5.0);
+    /// Records that this master is no owner any more: it has left, or its lease is lost.
+    pub(super) fn left(&mut self) {
+        self.owner = None;
+    }
+
+    /// Schedules the next search for expired leases.
+    pub(super) fn expired_reaped(&mut self, now: Instant) {
+        self.lease.reaped(now, fastrand::f64());
     }
 }
 
@@ -249,12 +258,76 @@ impl fmt::Debug for StoreCalls {
     }
 }
 
-/// From 50 ms to 1 s: a store that is back is noticed within two seconds.
-fn backoff() -> ExponentialBackoff {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(50))
-        .with_max_delay(Duration::from_secs(1))
-        .with_jitter()
-        .without_max_times()
-        .build()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::LEASE;
+    use crate::store::model::Model;
+
+    const T0: Timestamp = Timestamp(1_790_000_000_000_000);
+
+    fn calls(now: Instant) -> StoreCalls {
+        StoreCalls::new(Arc::new(Model::ticking(T0)), OnJoin(Box::new(|_| {})), now)
+    }
+
+    async fn joined(now: Instant) -> StoreCalls {
+        let mut calls = calls(now);
+        calls.start(Call::Join, now);
+        let (CallResult::Joined(Ok(owner)), began) = calls.next().await else {
+            panic!("a model store accepts")
+        };
+        calls.joined(owner, began);
+        calls
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_call_is_in_flight_at_a_time() {
+        let now = Instant::now();
+        let mut calls = calls(now);
+        assert!(calls.can_start(now));
+        calls.start(Call::Join, now);
+        assert!(!calls.can_start(now) && calls.next_call_at(Some(now), now).is_none());
+        assert_eq!(calls.in_flight_for(now + Duration::from_secs(3)), Some(Duration::from_secs(3)));
+        calls.next().await;
+        assert!(calls.can_start(now) && calls.in_flight_for(now).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn owner_renews_at_a_third_of_the_lease_counted_from_the_call() {
+        let began = Instant::now();
+        let calls = joined(began).await;
+        assert!(!calls.renewal_is_due(began + LEASE / 3 - Duration::from_millis(1)));
+        assert!(calls.renewal_is_due(began + LEASE / 3));
+        assert_eq!(calls.next_call_at(None, began), Some(began + LEASE / 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_an_error_nothing_starts_before_the_retry_time() {
+        let now = Instant::now();
+        let mut calls = joined(now).await;
+        calls.failed("refused".to_owned(), now);
+        assert!(!calls.can_start(now));
+        let retry_at = calls.next_call_at(Some(now), now).unwrap();
+        assert!(retry_at > now && calls.can_start(retry_at));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn expired_leases_are_reaped_only_by_a_well_connected_master() {
+        let now = Instant::now();
+        let mut calls = joined(now).await;
+        let later = now + 2 * REAP_INTERVAL;
+        assert!(calls.reap_is_due(later));
+        calls.failed("refused".to_owned(), later);
+        calls.succeeded(later);
+        assert!(!calls.reap_is_due(later) && calls.reap_is_due(later + REAP_INTERVAL));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn store_time_follows_the_local_clock() {
+        let now = Instant::now();
+        let mut calls = calls(now);
+        assert_eq!(calls.store_time(now), None);
+        calls.set_store_time(T0, now);
+        assert_eq!(calls.store_time(now + Duration::from_secs(5)), Some(T0.after(Duration::from_secs(5))));
+    }
 }

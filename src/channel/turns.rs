@@ -1,337 +1,364 @@
-//! Which call the channel makes next, and what each answer changes.
+//! Which call to the store comes next, and why.
+//!
+//! Owns: what the channel still has to ask the store, apart from settlements. Decides only; the actor makes the call.
 
-use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tracing::{debug, error, info, warn};
+use tokio::time::Instant;
 
-use super::store_calls::{Call, CallResult};
-use super::{Channel, Scope};
-use crate::job::{JobId, JobMeta, Timestamp};
-use crate::retry::release_before_start;
-use crate::store::{
-    Destination, KeyRelease, Leased, MAX_BATCH, MAX_BATCH_BYTES, SettleConflict, Settlement, StoreError,
-    TurnReply,
-};
+use super::store_calls::{Call, TurnRequest};
+use crate::job::JobId;
+use crate::store::{MAX_BATCH, Owner, TurnReply};
 
-/// After this many turns in a row in which the store's count differs from ours, we compare the ids.
+/// Number of turns in a row in which the store counts other held jobs than this master before the ids are compared.
+/// One is normal: another command may have changed the store between two turns.
 const MAX_COUNT_MISMATCHES: u32 = 2;
-/// How soon a count that differs is looked at again.
+/// Time after which a count that differs is checked by another turn.
 const RECOUNT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the channel knows it has to ask.
+/// State of the other components that decides the next call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CallInputs {
+    /// This master is an owner in the store.
+    pub(super) is_owner: bool,
+    /// The store has told its clock.
+    pub(super) knows_store_time: bool,
+    /// The channel is stopping.
+    pub(super) is_stopping: bool,
+    /// The channel has stopped apart from leaving the store.
+    pub(super) may_leave: bool,
+    /// The one job that this channel is to run and has not asked for.
+    pub(super) take: Option<JobId>,
+    /// Number of jobs there is room for.
+    pub(super) want: usize,
+    /// Settlements or key releases wait to be sent.
+    pub(super) has_news: bool,
+    /// When the number of waiting jobs must be asked for the sake of the pool size.
+    pub(super) count_at: Option<Instant>,
+    /// The lease must be renewed.
+    pub(super) renewal_is_due: bool,
+    /// Expired leases must be searched for.
+    pub(super) reap_is_due: bool,
+}
+
+/// What the channel has to ask the store.
 #[derive(Debug)]
 pub(super) struct Turns {
-    /// Work may be there: the next turn leases.
-    pub(super) work_expected: bool,
-    /// Something woke us since the last turn: how much work there is, is worth asking although no slot is free.
-    pub(super) woken: bool,
-    /// How many jobs the last turn left in waiting.
-    pub(super) waiting: u64,
-    /// When that was.
-    pub(super) counted_at: Option<Instant>,
+    /// Owners that are known to be dead: their jobs are returned before the first lease.
+    dead: Vec<Owner>,
+    /// Jobs may be waiting: the next turn leases.
+    work_expected: bool,
+    /// The store announced work after the last turn: the number of waiting jobs has probably changed.
+    is_woken: bool,
+    /// Waiting jobs that the last turn left in the store.
+    waiting: u64,
+    /// Time of the last turn.
+    counted_at: Option<Instant>,
     /// When the next delayed job is due.
     next_due_at: Option<Instant>,
-    /// A reply was lost, or the counts differ: ask what we hold.
-    reconcile: bool,
-    /// Settlements of which we do not know whether the store heard them.
-    unconfirmed: Vec<Settlement>,
-    /// Jobs we hold without having their records.
+    /// A reply was lost, or the counts differ: the next call compares the held jobs.
+    must_reconcile: bool,
+    /// Jobs that this master holds without having their records.
     unfetched: Vec<JobId>,
-    /// Turns in a row in which the store's count of our jobs differed from ours.
-    mismatches: u32,
-    /// When to make a turn for the sake of that count.
+    /// Turns in a row in which the store counted other held jobs than this master.
+    count_mismatches: u32,
+    /// When a differing count is checked again.
     recount_at: Option<Instant>,
 }
 
-impl Default for Turns {
-    fn default() -> Self {
-        let (unconfirmed, unfetched) = (Vec::new(), Vec::new());
+impl Turns {
+    pub(super) fn new(dead: Vec<Owner>) -> Self {
         Self {
+            dead,
             work_expected: true,
-            woken: false,
+            is_woken: false,
             waiting: 0,
             counted_at: None,
             next_due_at: None,
-            reconcile: false,
-            unconfirmed,
-            unfetched,
-            mismatches: 0,
+            must_reconcile: false,
+            unfetched: Vec::new(),
+            count_mismatches: 0,
             recount_at: None,
         }
     }
-}
 
-impl Channel {
-    /// When the agenda asks for a turn, if nothing else does.
-    pub(super) fn next_turn_at(&self) -> Option<Instant> {
-        [self.turns.next_due_at, self.turns.recount_at, self.next_count()].into_iter().flatten().min()
+    /// Starts over for a new owner: what the last one had to ask is void.
+    pub(super) fn reset(&mut self) {
+        *self = Self::new(std::mem::take(&mut self.dead));
     }
 
-    /// Starts the next call, if one is needed and none is in flight.
-    pub(super) fn start_call(&mut self) {
-        if !self.store_calls.can_start() {
-            return;
+    /// The next call; `None` when there is nothing to ask. The caller adds settlements and releases to a turn.
+    pub(super) fn next_call(&mut self, inputs: &CallInputs, now: Instant) -> Option<Call> {
+        if self.next_due_at.is_some_and(|due| due <= now) {
+            (self.work_expected, self.next_due_at) = (true, None);
         }
-        if self.turns.next_due_at.is_some_and(|due| due <= Instant::now()) {
-            (self.turns.work_expected, self.turns.next_due_at) = (true, None);
-        }
-        let Some(mut call) = self.next_call() else { return };
-        let (mut settlements, mut releases) = (Vec::new(), Vec::new());
-        if let Call::Turn { want } = &mut call {
-            releases = self.job_requests.take_releases();
-            if self.job_requests.has_frees() {
-                // More than one turn can say. Jobs wait until all is said: one that is leased again could claim what an
-                // earlier run of it had, and lose it to the freeing of that.
-                *want = 0;
-            } else {
-                settlements = self.held_jobs.take_settlements(MAX_BATCH);
-            }
-        }
-        self.store_calls.start(call, settlements, releases);
-    }
-
-    fn next_call(&mut self) -> Option<Call> {
         if let Some(dead) = self.dead.last() {
-            return Some(Call::Free(dead.clone()));
+            return Some(Call::ReapOwner(dead.clone()));
         }
-        if self.store_calls.owner.is_none() {
-            return self.stopping.is_none().then_some(Call::Join);
+        if !inputs.is_owner {
+            return (!inputs.is_stopping).then_some(Call::Join);
         }
-        if self.turns.reconcile {
+        if self.must_reconcile {
             return Some(Call::Held);
         }
-        if self.clock.0 == Timestamp(0) {
-            // Errors are noted by the store's clock, which only a turn tells: so one comes before the first job.
-            return Some(Call::Turn { want: 0 });
+        if !inputs.knows_store_time {
+            // Errors of jobs are dated by the store's clock, which only a turn tells: a turn comes before the first job.
+            return Some(turn(0));
         }
-        if !self.turns.unfetched.is_empty() {
-            let most = self.turns.unfetched.len().min(MAX_BATCH);
-            return Some(Call::Fetch(self.turns.unfetched[..most].to_vec()));
+        if !self.unfetched.is_empty() {
+            return Some(Call::Fetch(self.unfetched[..self.fetch_batch()].to_vec()));
         }
-        if self.is_finished() {
+        if inputs.may_leave {
             return Some(Call::Leave);
         }
-        let settled = self.held_jobs.unsettled() == 0;
-        if let (Scope::Only(id), false, None, true) =
-            (self.scope.scope, self.scope.asked, &self.stopping, settled)
-        {
+        if let Some(id) = inputs.take {
             return Some(Call::Take(id));
         }
-        let want = if self.turns.work_expected { self.want() } else { 0 };
-        let recount = self.turns.recount_at.is_some_and(|at| at <= Instant::now());
-        let news = self.held_jobs.unsettled() > 0 || self.job_requests.has_frees();
-        let count = self.next_count().is_some_and(|at| at <= Instant::now());
-        if recount || want > 0 || news || count || self.store_calls.renewal_is_due() {
-            // A turn that is made anyway may as well look.
-            return Some(Call::Turn { want: self.want() });
-        }
-        self.store_calls.reap_is_due().then_some(Call::Reap)
-    }
-
-    /// How many jobs to lease now: the free slots that nothing is leased for yet.
-    pub(super) fn want(&self) -> usize {
-        if self.stopping.is_some()
-            || self.quiet
-            || (self.pool.is_degraded(tokio::time::Instant::now())
-                && self.pool.capacity(tokio::time::Instant::now()) == 0)
+        let has_room = self.work_expected && inputs.want > 0;
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if has_room
+            || inputs.has_news
+            || inputs.renewal_is_due
+            || is_due(self.recount_at)
+            || is_due(inputs.count_at)
         {
-            return 0;
+            // A turn that is made for another reason leases as well.
+            return Some(turn(inputs.want));
         }
-        match self.scope.scope {
-            // Suspects run a few at a time: who has leased a plan full of them has enough to do.
-            Scope::All
-                if self.held_jobs.ready_alone() >= self.pool.slots(tokio::time::Instant::now()).max(1) =>
-            {
-                0
-            }
-            Scope::All => {
-                let room = self.held_jobs.ready_bytes() < MAX_BATCH_BYTES;
-                let ahead =
-                    if room { self.prefetch.ahead(self.pool.slots(tokio::time::Instant::now())) } else { 0 };
-                (self.pool.capacity(tokio::time::Instant::now()) + ahead)
-                    .saturating_sub(self.held_jobs.ready() + self.held_jobs.freeing())
-            }
-            Scope::Next if !self.scope.asked => self.pool.capacity(tokio::time::Instant::now()).min(1),
-            Scope::Next | Scope::Only(_) => 0,
-        }
+        inputs.reap_is_due.then_some(Call::ReapExpired)
     }
 
-    pub(super) fn on_call(&mut self, done: CallResult) {
-        match done {
-            CallResult::Freed(owner, Ok(jobs)) => {
-                self.store_calls.succeeded(false);
-                self.dead.retain(|dead| *dead != owner);
-                if jobs > 0 {
-                    info!(channel = %self.name, jobs, "freed the jobs of a master that is gone");
-                }
-            }
-            CallResult::Joined(Ok(owner)) => {
-                (self.on_join.0)(&owner);
-                self.store_calls.joined(owner);
-                self.turns = Turns::default();
-            }
-            CallResult::Turned { settlements, releases, want, result: Ok(reply) } => {
-                self.store_calls.succeeded(true);
-                self.prefetch.turned(self.store_calls.took());
-                for free in releases {
-                    if let KeyRelease::Unique { id, .. } = free {
-                        self.held_jobs.key_freed(id);
-                    }
-                }
-                self.on_turn(&settlements, want, reply);
-                self.expect_work();
-            }
-            CallResult::Turned { settlements, releases, result: Err(error), .. } => {
-                self.turns.unconfirmed.extend(settlements);
-                self.job_requests.free(releases);
-                self.on_error(&error);
-            }
-            CallResult::Held(Ok(ids)) => {
-                self.store_calls.succeeded(false);
-                self.on_held(&ids.into_iter().collect());
-            }
-            CallResult::Fetched(Ok(leased)) => {
-                self.store_calls.succeeded(false);
-                let asked = self.turns.unfetched.len().min(MAX_BATCH);
-                self.turns.unfetched.drain(..asked);
-                self.on_leased(leased);
-                self.expect_work();
-            }
-            CallResult::Taken(Ok(leased)) => {
-                self.store_calls.succeeded(true);
-                self.scope.asked = true;
-                self.on_leased(leased.into_iter().collect());
-                self.expect_work();
-                self.end_scope();
-            }
-            CallResult::Reaped(Ok(jobs)) => {
-                self.store_calls.succeeded(false);
-                self.store_calls.reaped();
-                if jobs > 0 {
-                    warn!(channel = %self.name, jobs, "freed jobs whose lease had run out");
-                    self.turns.work_expected = true;
-                }
-            }
-            CallResult::Left(Ok(_)) => self.store_calls.owner = None,
-            CallResult::Freed(_, Err(error))
-            | CallResult::Joined(Err(error))
-            | CallResult::Held(Err(error))
-            | CallResult::Fetched(Err(error))
-            | CallResult::Taken(Err(error))
-            | CallResult::Reaped(Err(error))
-            | CallResult::Left(Err(error)) => self.on_error(&error),
-        }
+    /// When a turn is needed if nothing happens; `count_at` is when the pool needs to know the waiting jobs.
+    pub(super) fn next_turn_at(&self, count_at: Option<Instant>) -> Option<Instant> {
+        [self.next_due_at, self.recount_at, count_at].into_iter().flatten().min()
     }
 
-    fn on_turn(&mut self, settlements: &[Settlement], want: usize, reply: TurnReply) {
-        self.clock = (reply.now, Instant::now());
-        for (id, exception) in &reply.conflicts {
-            let reason = match exception {
-                SettleConflict::Stale => "stale",
-                SettleConflict::Cleared => "cleared",
-            };
-            debug!(channel = %self.name, job = id.0, reason, "a settlement did not hold");
-            self.metrics.exception(reason);
-        }
-        self.held_jobs.settled(settlements);
-        self.cancellations.settled(settlements, &reply.conflicts);
-        self.turns.next_due_at = reply.next_due.map(|due| Instant::now() + due);
-        (self.turns.waiting, self.turns.counted_at, self.turns.woken) =
-            (reply.waiting, Some(Instant::now()), false);
-        // What is left is looked at again as soon as a slot is free. Nothing left means that the next push wakes us. Work
-        // that is there and was not given, as behind very many removed jobs, is for the next idle moment.
-        self.turns.work_expected = reply.waiting > 0 && (want == 0 || !reply.leased.is_empty());
-        self.scope.asked |= want > 0;
-        self.on_leased(reply.leased);
-        // Both sides changed in this very turn, so they must agree after it.
-        if reply.held == self.held_jobs.len() as u64 {
-            (self.turns.mismatches, self.turns.recount_at) = (0, None);
+    /// Whether jobs may be waiting in the store.
+    pub(super) fn expects_work(&self) -> bool {
+        self.work_expected
+    }
+
+    /// Waiting jobs that the last turn left in the store.
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
+    /// When to count the waiting jobs, at most once per `interval`, but at once after the store announced work.
+    pub(super) fn count_at(&self, interval: Duration, now: Instant) -> Instant {
+        self.counted_at.filter(|_| !self.is_woken).map_or(now, |at| at + interval)
+    }
+
+    /// Records that the store announced work, or may have while nothing listened.
+    pub(super) fn wake(&mut self) {
+        (self.work_expected, self.is_woken) = (true, true);
+    }
+
+    /// Makes the next turn lease, if there is room.
+    pub(super) fn expect_work(&mut self) {
+        self.work_expected = true;
+    }
+
+    /// Records the reply to a turn that asked for `want` jobs.
+    pub(super) fn turned(&mut self, want: usize, reply: &TurnReply, now: Instant) {
+        self.next_due_at = reply.next_due.map(|due| now + due);
+        (self.waiting, self.counted_at, self.is_woken) = (reply.waiting, Some(now), false);
+        // Jobs that are left are leased as soon as a slot is free. With none left, the next push announces work. Jobs
+        // that are left although there was room, as behind very many removed jobs, wait for the next idle moment.
+        self.work_expected = reply.waiting > 0 && (want == 0 || !reply.leased.is_empty());
+    }
+
+    /// Compares the number of held jobs of both sides after a turn. Both changed in that turn, so they must agree.
+    pub(super) fn compare_counts(&mut self, in_store: u64, here: usize, now: Instant) {
+        if in_store == here as u64 {
+            (self.count_mismatches, self.recount_at) = (0, None);
         } else {
-            self.turns.mismatches += 1;
-            self.turns.recount_at = Some(Instant::now() + RECOUNT_INTERVAL);
-            self.turns.reconcile = self.turns.mismatches >= MAX_COUNT_MISMATCHES;
-        }
-        self.end_scope();
-    }
-
-    /// The jobs are ours now: to run, or to be set aside when they cannot be understood.
-    fn on_leased(&mut self, leased: Vec<Leased>) {
-        self.metrics.leased(leased.len());
-        let now = self.now();
-        // Also when the reply to the asking was lost, and this is what the store says we hold.
-        self.scope.asked |= !leased.is_empty();
-        for job in leased {
-            match job {
-                Leased::Job(record) => {
-                    let first = release_before_start(record.id, &record.meta);
-                    self.held_jobs.lease(record, first.is_some());
-                    self.job_requests.free(first);
-                }
-                Leased::Malformed { id, why } => {
-                    error!(channel = %self.name, job = id.0, why, "a stored record cannot be understood: it goes to failed");
-                    let to = Destination::Failed(JobMeta::malformed(now, &why));
-                    self.held_jobs.settle(Settlement { id, unique: None, to });
-                }
-            }
-        }
-        if self.stopping.is_some() || self.quiet {
-            // Leased by a call that was under way when the word came.
-            self.hand_back_ready();
+            self.count_mismatches += 1;
+            self.recount_at = Some(now + RECOUNT_INTERVAL);
+            self.must_reconcile = self.count_mismatches >= MAX_COUNT_MISMATCHES;
         }
     }
 
-    /// Compares what the store says we hold with what we think we hold.
-    fn on_held(&mut self, ids: &HashSet<JobId>) {
-        (self.turns.reconcile, self.turns.mismatches, self.turns.recount_at) = (false, 0, None);
-        let (again, heard): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.turns.unconfirmed).into_iter().partition(|s| ids.contains(&s.id));
-        self.held_jobs.settled(&heard);
-        self.cancellations.settled(&heard, &[]);
-        self.held_jobs.requeue_settlements(again);
-        let revoked = self.held_jobs.keep_only(ids);
-        if !revoked.is_empty() {
-            warn!(channel = %self.name, runs = revoked.len(), "jobs were taken from us: their runs are cancelled");
-        }
-        for run in revoked {
-            self.pool.cancel(run, tokio::time::Instant::now());
-        }
-        self.cancellations.keep_only(|id| ids.contains(&id));
-        self.turns.unfetched = ids.iter().copied().filter(|id| !self.held_jobs.holds(*id)).collect();
-        self.turns.work_expected = true;
+    /// Makes the next call compare the held jobs: a call failed, and the store may have acted on it.
+    pub(super) fn reconcile(&mut self) {
+        self.must_reconcile = true;
     }
 
-    fn on_error(&mut self, error: &StoreError) {
-        self.metrics.store_error();
-        if let StoreError::Lost = error {
-            return self.on_lost();
-        }
-        // Whatever was asked may have been done: ask what we hold before anything else.
-        self.turns.reconcile = self.store_calls.owner.is_some();
-        if self.store_calls.failed(error) {
-            let trouble = self.store_calls.error_text().unwrap_or_default();
-            warn!(channel = %self.name, "{trouble}; trying again");
-        }
+    /// Records that the held jobs were compared; `unfetched` are held without their records being known here.
+    pub(super) fn reconciled(&mut self, unfetched: Vec<JobId>) {
+        (self.must_reconcile, self.count_mismatches, self.recount_at) = (false, 0, None);
+        self.unfetched = unfetched;
+        self.work_expected = true;
     }
 
-    /// Our jobs belong to others now: whatever runs here must not go on, and nothing of it counts.
-    fn on_lost(&mut self) {
-        warn!(
-            channel = %self.name, jobs = self.held_jobs.len(),
-            "the lease has run out: everything that runs is killed, and a new one is taken"
-        );
-        self.pool.kill_all(true);
-        self.held_jobs = super::HeldJobs::default();
-        self.job_requests.forget();
-        self.cancellations.keep_only(|_| false);
-        self.store_calls.owner = None;
-        self.turns = Turns::default();
+    /// Records that the jobs of the last [`Call::Fetch`] were read.
+    pub(super) fn fetched(&mut self) {
+        self.unfetched.drain(..self.fetch_batch());
     }
 
-    /// A channel that is to run one job ends when that job has ended, or was not there.
-    fn end_scope(&mut self) {
-        if self.scope.scope != Scope::All && self.scope.asked && self.held_jobs.len() == 0 {
-            self.stop(false);
+    fn fetch_batch(&self) -> usize {
+        self.unfetched.len().min(MAX_BATCH)
+    }
+
+    /// Records that the jobs of a dead owner were returned.
+    pub(super) fn owner_reaped(&mut self, owner: &Owner) {
+        self.dead.retain(|dead| dead != owner);
+    }
+
+    /// Whether dead owners are left whose jobs have not been returned.
+    pub(super) fn has_dead_owners(&self) -> bool {
+        !self.dead.is_empty()
+    }
+}
+
+fn turn(want: usize) -> Call {
+    Call::Turn(TurnRequest { want: want.min(MAX_BATCH), ..TurnRequest::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Timestamp;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A channel that has joined, with four free slots.
+    const IDLE: CallInputs = CallInputs {
+        is_owner: true,
+        knows_store_time: true,
+        is_stopping: false,
+        may_leave: false,
+        take: None,
+        want: 4,
+        has_news: false,
+        count_at: None,
+        renewal_is_due: false,
+        reap_is_due: false,
+    };
+
+    fn reply(waiting: u64) -> TurnReply {
+        TurnReply { now: Timestamp(1), leased: vec![], conflicts: vec![], held: 0, waiting, next_due: None }
+    }
+
+    /// The state after a turn that found no work.
+    fn out_of_work(now: Instant) -> Turns {
+        let mut turns = Turns::new(Vec::new());
+        turns.turned(4, &reply(0), now);
+        turns
+    }
+
+    #[test]
+    fn first_calls_reap_dead_owners_join_and_read_the_clock() {
+        let (now, dead) = (Instant::now(), Owner::named("dead"));
+        let mut turns = Turns::new(vec![dead.clone()]);
+        let mut inputs = CallInputs { is_owner: false, knows_store_time: false, ..IDLE };
+        assert_eq!(turns.next_call(&inputs, now), Some(Call::ReapOwner(dead.clone())));
+        turns.owner_reaped(&dead);
+        assert_eq!(turns.next_call(&inputs, now), Some(Call::Join));
+        inputs.is_owner = true;
+        assert_eq!(turns.next_call(&inputs, now), Some(turn(0)));
+        inputs.knows_store_time = true;
+        assert_eq!(turns.next_call(&inputs, now), Some(turn(4)));
+    }
+
+    #[test]
+    fn stopping_channel_does_not_join() {
+        let inputs = CallInputs { is_owner: false, is_stopping: true, ..IDLE };
+        assert_eq!(Turns::new(Vec::new()).next_call(&inputs, Instant::now()), None);
+    }
+
+    #[test]
+    fn lost_reply_is_followed_by_the_list_of_held_jobs() {
+        let now = Instant::now();
+        let mut turns = out_of_work(now);
+        turns.reconcile();
+        let inputs = CallInputs { has_news: true, may_leave: true, ..IDLE };
+        assert_eq!(turns.next_call(&inputs, now), Some(Call::Held));
+        turns.reconciled(vec![JobId(7)]);
+        assert_eq!(turns.next_call(&inputs, now), Some(Call::Fetch(vec![JobId(7)])));
+        turns.fetched();
+        assert_eq!(turns.next_call(&inputs, now), Some(Call::Leave));
+    }
+
+    #[test]
+    fn nothing_is_asked_without_work_or_news() {
+        let now = Instant::now();
+        let mut turns = out_of_work(now);
+        assert_eq!(turns.next_call(&IDLE, now), None);
+        for inputs in [
+            CallInputs { has_news: true, ..IDLE },
+            CallInputs { renewal_is_due: true, ..IDLE },
+            CallInputs { count_at: Some(now), ..IDLE },
+        ] {
+            assert_eq!(turns.next_call(&inputs, now), Some(turn(4)));
         }
+        assert_eq!(turns.next_call(&CallInputs { reap_is_due: true, ..IDLE }, now), Some(Call::ReapExpired));
+        turns.wake();
+        assert_eq!(turns.next_call(&IDLE, now), Some(turn(4)));
+        assert_eq!(turns.next_call(&CallInputs { want: 0, ..IDLE }, now), None);
+    }
+
+    #[test]
+    fn renewal_leases_nothing_while_all_slots_are_busy() {
+        let now = Instant::now();
+        let inputs = CallInputs { want: 0, renewal_is_due: true, ..IDLE };
+        assert_eq!(out_of_work(now).next_call(&inputs, now), Some(turn(0)));
+    }
+
+    #[test]
+    fn delayed_job_is_leased_when_it_is_due() {
+        let now = Instant::now();
+        let mut turns = out_of_work(now);
+        turns.turned(4, &TurnReply { next_due: Some(SECOND), ..reply(0) }, now);
+        assert_eq!(turns.next_turn_at(None), Some(now + SECOND));
+        assert_eq!(turns.next_call(&IDLE, now), None);
+        assert_eq!(turns.next_call(&IDLE, now + SECOND), Some(turn(4)));
+    }
+
+    #[test]
+    fn second_count_mismatch_compares_the_held_jobs() {
+        let now = Instant::now();
+        let mut turns = out_of_work(now);
+        turns.compare_counts(1, 0, now);
+        assert_eq!(turns.next_turn_at(None), Some(now + RECOUNT_INTERVAL));
+        assert_eq!(turns.next_call(&IDLE, now), None);
+        let later = now + RECOUNT_INTERVAL;
+        assert_eq!(turns.next_call(&IDLE, later), Some(turn(4)));
+        turns.compare_counts(1, 0, later);
+        assert_eq!(turns.next_call(&IDLE, later), Some(Call::Held));
+        turns.reconciled(Vec::new());
+        turns.turned(4, &reply(0), later);
+        turns.compare_counts(0, 0, later);
+        assert_eq!((turns.next_call(&IDLE, later), turns.next_turn_at(None)), (None, None));
+    }
+
+    #[test]
+    fn matching_count_forgets_an_earlier_mismatch() {
+        let now = Instant::now();
+        let mut turns = out_of_work(now);
+        turns.compare_counts(1, 0, now);
+        turns.compare_counts(0, 0, now);
+        turns.compare_counts(1, 0, now);
+        assert_eq!(turns.next_call(&IDLE, now), None);
+    }
+
+    #[test]
+    fn waiting_jobs_are_counted_once_per_interval_or_when_woken() {
+        let now = Instant::now();
+        let mut turns = Turns::new(Vec::new());
+        assert_eq!(turns.count_at(SECOND, now), now);
+        turns.turned(0, &reply(9), now);
+        assert_eq!((turns.waiting(), turns.count_at(SECOND, now)), (9, now + SECOND));
+        turns.wake();
+        assert_eq!(turns.count_at(SECOND, now), now);
+    }
+
+    #[test]
+    fn work_that_a_turn_did_not_give_waits_for_the_next_announcement() {
+        let now = Instant::now();
+        let mut turns = Turns::new(Vec::new());
+        turns.turned(4, &reply(9), now);
+        assert!(!turns.expects_work());
+        turns.turned(0, &reply(9), now);
+        assert!(turns.expects_work());
     }
 }

@@ -192,7 +192,7 @@ fn reload_works_during_store_outage() {
     fixture.push("sleep", r#"{"ms":700}"#, &[]);
     fixture.until("default", "it to run", |c| c.reserved == 1);
     server.kill();
-    until("the master to notice", || master.log().contains("trying again").then_some(()));
+    until("the master to notice", || master.log().contains("store unavailable").then_some(()));
     let reloading = fixture.command(&["queue:reload", "--quiet"]).spawn().unwrap();
     assert_eq!(wait(reloading), 0);
     let now = served_by(&fixture, "default", 2);

@@ -1,0 +1,187 @@
+//! What the result of each call to the store changes.
+
+use std::collections::HashSet;
+
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+use super::actor::Channel;
+use super::held_jobs::Reconciliation;
+use super::store_calls::{CallResult, TurnRequest};
+use crate::job::{JobId, JobMeta, error_chain};
+use crate::retry::release_before_start;
+use crate::store::{Destination, KeyRelease, Leased, SettleConflict, Settlement, StoreError, TurnReply};
+
+impl Channel {
+    /// Takes the result of a call that began at `began`.
+    pub(super) fn on_call_result(&mut self, result: CallResult, began: Instant, now: Instant) {
+        match result {
+            CallResult::OwnerReaped(owner, Ok(jobs)) => {
+                self.call_succeeded(now);
+                self.turns.owner_reaped(&owner);
+                if jobs > 0 {
+                    info!(channel = %self.name, jobs, "previous master is dead: returned its jobs to waiting");
+                }
+            }
+            CallResult::Joined(Ok(owner)) => {
+                self.call_succeeded(now);
+                self.store_calls.joined(owner, began);
+                self.turns.reset();
+            }
+            CallResult::Turned(request, Ok(reply)) => {
+                self.call_succeeded(now);
+                self.store_calls.renewed(began);
+                self.prefetch.turned(now.saturating_duration_since(began));
+                self.on_turn(&request, reply, now);
+                self.update_demand(now);
+                self.end_scope(now);
+            }
+            CallResult::Turned(request, Err(error)) => {
+                self.held_jobs.reply_lost(request.settlements);
+                self.job_requests.release(request.releases);
+                self.on_error(&error, now);
+            }
+            CallResult::Held(Ok(ids)) => {
+                self.call_succeeded(now);
+                self.on_held(&ids.into_iter().collect(), now);
+            }
+            CallResult::Fetched(Ok(leased)) => {
+                self.call_succeeded(now);
+                self.turns.fetched();
+                self.on_leased(leased, now);
+                self.update_demand(now);
+            }
+            CallResult::Taken(Ok(leased)) => {
+                self.call_succeeded(now);
+                self.store_calls.renewed(began);
+                self.scope.asked();
+                self.on_leased(leased.into_iter().collect(), now);
+                self.update_demand(now);
+                self.end_scope(now);
+            }
+            CallResult::ExpiredReaped(Ok(jobs)) => {
+                self.call_succeeded(now);
+                self.store_calls.expired_reaped(now);
+                if jobs > 0 {
+                    warn!(channel = %self.name, jobs, "leases of other masters expired: returned their jobs to waiting");
+                    self.turns.expect_work();
+                }
+            }
+            CallResult::Left(Ok(_)) => self.store_calls.left(),
+            CallResult::OwnerReaped(_, Err(error))
+            | CallResult::Joined(Err(error))
+            | CallResult::Held(Err(error))
+            | CallResult::Fetched(Err(error))
+            | CallResult::Taken(Err(error))
+            | CallResult::ExpiredReaped(Err(error))
+            | CallResult::Left(Err(error)) => self.on_error(&error, now),
+        }
+    }
+
+    fn call_succeeded(&mut self, now: Instant) {
+        if self.store_calls.succeeded(now) {
+            info!(channel = %self.name, "store available again");
+        }
+    }
+
+    fn on_turn(&mut self, request: &TurnRequest, reply: TurnReply, now: Instant) {
+        self.store_calls.set_store_time(reply.now, now);
+        for release in &request.releases {
+            if let KeyRelease::Unique { id, .. } = release {
+                self.held_jobs.key_released(*id);
+            }
+        }
+        for (id, conflict) in &reply.conflicts {
+            let reason = match conflict {
+                SettleConflict::Stale => "stale",
+                SettleConflict::Cleared => "cleared",
+            };
+            debug!(channel = %self.name, job = id.0, reason, "settlement refused: the job is not held any more");
+            self.metrics.exception(reason);
+        }
+        self.held_jobs.settled(&request.settlements);
+        self.cancellations.settled(&request.settlements, &reply.conflicts);
+        self.turns.turned(request.want, &reply, now);
+        if request.want > 0 {
+            self.scope.asked();
+        }
+        self.on_leased(reply.leased, now);
+        self.turns.compare_counts(reply.held, self.held_jobs.len(), now);
+    }
+
+    /// Adds leased jobs; settles records that cannot be parsed to failed.
+    fn on_leased(&mut self, leased: Vec<Leased>, now: Instant) {
+        self.metrics.leased(leased.len());
+        let store_time = self.store_time(now);
+        if !leased.is_empty() {
+            // Also a job that was leased in a lost reply is the job of the scope.
+            self.scope.asked();
+        }
+        for job in leased {
+            match job {
+                Leased::Job(record) => {
+                    let release = release_before_start(record.id, &record.meta);
+                    self.held_jobs.lease(record, release.is_some());
+                    self.job_requests.release(release);
+                }
+                Leased::Malformed { id, why } => {
+                    error!(channel = %self.name, job = id.0, why, "malformed record: moving the job to failed");
+                    let to = Destination::Failed(JobMeta::malformed(store_time, &why));
+                    self.held_jobs.settle(Settlement { id, unique: None, to });
+                }
+            }
+        }
+        if self.shutdown.is_some() || self.is_quiet {
+            // The call was under way when the command arrived.
+            self.return_ready();
+        }
+    }
+
+    /// Brings the held jobs in line with those that the store lists.
+    fn on_held(&mut self, ids: &HashSet<JobId>, now: Instant) {
+        let Reconciliation { confirmed, revoked, unfetched } = self.held_jobs.reconcile(ids);
+        self.cancellations.settled(&confirmed, &[]);
+        if !revoked.is_empty() {
+            warn!(channel = %self.name, runs = revoked.len(), "jobs cleared or lost: cancelling their runs");
+        }
+        for run in revoked {
+            self.pool.cancel(run, now);
+        }
+        self.cancellations.retain(|id| ids.contains(&id));
+        self.turns.reconciled(unfetched);
+    }
+
+    fn on_error(&mut self, error: &StoreError, now: Instant) {
+        self.metrics.store_error();
+        if let StoreError::Lost = error {
+            return self.on_lease_lost(now);
+        }
+        if self.store_calls.owner().is_some() {
+            // The store may have acted on the call: the held jobs are compared before anything else.
+            self.turns.reconcile();
+        }
+        let error = error_chain(error);
+        if self.store_calls.failed(error.clone(), now) {
+            warn!(channel = %self.name, error, "store unavailable: retrying");
+        }
+    }
+
+    /// Gives up all jobs: other owners hold them now, and results of runs here must not count.
+    fn on_lease_lost(&mut self, now: Instant) {
+        let jobs = self.held_jobs.len();
+        warn!(channel = %self.name, jobs, "lease lost: killing running jobs, joining as a new owner");
+        self.pool.kill_all(true);
+        self.held_jobs.clear();
+        self.job_requests.lease_lost(now);
+        self.cancellations.retain(|_| false);
+        self.store_calls.left();
+        self.turns.reset();
+    }
+
+    /// Stops a channel whose scope is done: its job has ended or did not exist.
+    fn end_scope(&mut self, now: Instant) {
+        if self.scope.is_done(self.held_jobs.len()) {
+            self.stop(false, now);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The settings of a channel that a reload may change.
+
+use std::time::Duration;
+
+use crate::retry::Policy;
+
+/// Settings that a channel's decisions follow.
+#[derive(Clone, Copy, Debug)]
+pub struct ChannelSettings {
+    /// What follows an outcome: attempts and backoff.
+    pub policy: Policy,
+    /// Time limit of jobs that do not set their own; `None` for no limit.
+    pub max_execute: Option<Duration>,
+    /// Longest wait for an announcement of work by an idle channel.
+    pub sleep: Duration,
+    /// How long a stop waits for running jobs.
+    pub stop_wait: Duration,
+}
