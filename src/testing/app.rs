@@ -44,7 +44,7 @@ pub struct DrainReport {
     pub runs: Vec<RunReport>,
 }
 
-/// One run of a job.
+/// A run of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunReport {
     /// The id of the job.

@@ -60,7 +60,7 @@ impl<J: AsyncJob> TestJob<Asynchronous> for J {
     }
 }
 
-/// One run of a handler with a custom [`Context`](crate::Context). The job passes through its payload and its middleware,
+/// A run of a handler with a custom [`Context`](crate::Context). The job passes through its payload and its middleware,
 /// as in a worker; retries are up to the caller, who gets the error.
 ///
 /// ```

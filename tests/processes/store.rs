@@ -97,7 +97,7 @@ fn killed_writer_loses_no_acknowledged_write() {
         let there = status.waiting + status.reserved;
         let missing = pushed.len() as u64 - ended.len() as u64;
         assert!(status.done >= ended.len() as u64);
-        assert!(there + status.done >= pushed.len() as u64, "{status:?}, {missing} told and not done");
+        assert!(there + status.done >= pushed.len() as u64, "{status:?}, {missing} reported but not done");
         // Every count is the number of rows there are.
         for (state, count) in [(JobState::Waiting, status.waiting), (JobState::Reserved, status.reserved)] {
             let (mut rows, mut after) = (0, None);

@@ -145,7 +145,7 @@ async fn ended_owner_has_no_locks(fixture: Fixture) {
                 assert_eq!(
                     one.claim(lock(ids[0], "k", 2)).await,
                     LimitDecision::Granted,
-                    "nobody has reaped it"
+                    "the owner is not reaped yet"
                 );
                 assert_eq!(fixture.store.reap(Reap::Expired).await.unwrap(), 2);
             }

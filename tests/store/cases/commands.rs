@@ -112,7 +112,7 @@ async fn clear_empties_the_given_states(fixture: Fixture) {
     assert_eq!(fixture.store.get(failed[0]).await.unwrap(), None);
     assert_eq!(fixture.counts().await, [2, 2, 0, 0, 0, 5]);
     assert_eq!(fixture.store.clear(ALL).await.unwrap(), Cleared { waiting: 2, ..Cleared::default() });
-    assert_eq!(master.settle(&[done(&leased[0])]).await, [], "what runs goes on");
+    assert_eq!(master.settle(&[done(&leased[0])]).await, [], "running jobs continue");
     let only = Clear { reserved: true, ..Clear::default() };
     assert_eq!(fixture.store.clear(only).await.unwrap(), Cleared { reserved: 1, ..Cleared::default() });
     assert_eq!(fixture.counts().await, [0, 0, 0, 1, 0, 8]);

@@ -67,7 +67,7 @@ async fn front_and_back_are_per_priority(fixture: Fixture) {
     assert_eq!(master.store.leave(&master.owner).await.unwrap(), 2);
     assert_eq!(fixture.ids(JobState::Waiting).await, order);
 
-    // One job of each priority to the front and to the back, in one turn.
+    // A job of each priority to the front and to the back, in one turn.
     let mut master = fixture.master().await;
     let leased = master.lease_exactly(&order).await;
     let places = [Destination::Back, Destination::Front, Destination::Front, Destination::Back];

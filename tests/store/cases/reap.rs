@@ -134,7 +134,7 @@ async fn malformed_record_does_not_stop_the_reaper(fixture: Fixture) {
     let (one, two) = tokio::join!(fixture.store.reap(Reap::Expired), other.reap(Reap::Expired));
     assert_eq!(one.unwrap() + two.unwrap(), 10_000);
     assert_eq!(fixture.counts().await, [10_000, 0, 0, 0, 0, 0]);
-    // One reaper preserves the order; with two only the set is certain.
+    // A single reaper preserves the order; with two only the set is certain.
     let mut waiting = fixture.ids(JobState::Waiting).await;
     waiting.sort_unstable();
     assert_eq!(waiting, ids);

@@ -142,7 +142,7 @@ async fn same_time_jobs_page_without_gap_or_repeat() {
     let store = open(&server).await;
     let mut master = Master::join(&store).await;
     let mut at = job("d");
-    // One due time for several batches.
+    // The same due time for several batches.
     let far = store.push(&[job("now")]).await.unwrap()[0].id().pushed_at().after(Duration::from_secs(3600));
     at.start = Start::At(far);
     for _ in 0..3 {

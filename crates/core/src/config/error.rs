@@ -37,7 +37,7 @@ pub struct UndeclaredChannel {
     pub declared: Vec<String>,
 }
 
-/// One mistake or warning at one position of the file.
+/// A mistake or a warning at one position of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The file, as named by the user.

@@ -61,7 +61,7 @@ pub struct Config {
     pub warnings: Vec<Problem>,
 }
 
-/// One channel's settings.
+/// The settings of a channel.
 #[derive(Clone, Debug)]
 pub struct Channel {
     /// The channel's name.
@@ -219,7 +219,7 @@ pub struct Snapshot {
     pub handlers: Vec<SnapshotHandler>,
 }
 
-/// One receiver of snapshots.
+/// A receiver of snapshots.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SnapshotHandler {
     /// A line in the master's log.
@@ -284,11 +284,11 @@ pub struct Limits {
 /// The three modes of `worker.type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// One fresh process per job, one after the other.
+    /// A fresh process per job, one after the other.
     Process,
     /// Long-lived processes, one job each.
     ProcessPool,
-    /// One process, many jobs at once.
+    /// A process, many jobs at once.
     Coroutine,
 }
 

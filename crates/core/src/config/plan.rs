@@ -24,7 +24,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// One fresh worker per job, one job at a time, the next worker already warm.
+    /// A fresh worker per job, one job at a time, the next worker already warm.
     pub const PROCESS: Self = Self { slots: 1, jobs_per_life: 1, min: 1, max: 1, spare: 1 };
 
     /// Between `min` and `max` long-lived workers, one job each.
@@ -33,7 +33,7 @@ impl Plan {
         Self { slots: 1, jobs_per_life, min, max, spare: 0 }
     }
 
-    /// One worker that runs up to `slots` jobs at once.
+    /// A worker that runs up to `slots` jobs at once.
     #[must_use]
     pub fn coroutine(slots: usize, jobs_per_life: u64) -> Self {
         Self { slots, jobs_per_life, min: 1, max: 1, spare: 0 }

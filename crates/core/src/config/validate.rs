@@ -202,7 +202,7 @@ impl Validator<'_, '_> {
                 }
             };
             let twice = headers.keys().any(|other| other < name && other.eq_ignore_ascii_case(name));
-            let twice = twice.then(|| ("stands here twice".to_owned(), "keep one of them".to_owned()));
+            let twice = twice.then(|| ("is set twice".to_owned(), "keep one of them".to_owned()));
             if let Some((message, remedy)) = header_rejection(name, value).or(twice) {
                 self.problems.add(node.key_at, &node.key, message, remedy);
             }

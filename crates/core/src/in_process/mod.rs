@@ -238,7 +238,7 @@ impl Runner {
             host: asks.host(),
         });
         let (report, ended) = oneshot::channel();
-        // If this future was dropped, nobody receives the outcome; the job returns when the lease expires.
+        // If this future was dropped, the outcome has no receiver; the job returns when the lease expires.
         let report = move |outcome| drop(report.send(outcome));
         let span = executor::span(&ctx);
         let outcome =

@@ -188,7 +188,7 @@ impl PushTarget for SyncChannel {
     }
 
     fn max_batch_len(&self) -> usize {
-        // One job per batch, so that the error of a failed job tells exactly which jobs ran before it.
+        // A batch has a single job, so that the error of a failed job tells exactly which jobs ran before it.
         1
     }
 }

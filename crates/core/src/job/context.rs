@@ -96,7 +96,7 @@ impl Context {
         &self.run.parts.headers
     }
 
-    /// One header of the push.
+    /// A header of the push.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers().get(name).map(String::as_str)

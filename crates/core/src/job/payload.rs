@@ -12,7 +12,7 @@ pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
 /// Deepest nesting of arrays and objects in a payload.
 pub const MAX_PAYLOAD_DEPTH: usize = 128;
 
-/// One JSON value of at most [`MAX_PAYLOAD_BYTES`] and [`MAX_PAYLOAD_DEPTH`], on a single line.
+/// A JSON value of at most [`MAX_PAYLOAD_BYTES`] and [`MAX_PAYLOAD_DEPTH`], on a single line.
 ///
 /// The text is that of the producer, with line breaks between tokens replaced by spaces, so that a payload fits into one
 /// line of the worker protocol without being parsed again.

@@ -143,7 +143,7 @@ impl UniqueUntil {
     }
 }
 
-/// One unsuccessful end of a run.
+/// An unsuccessful end of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptError {
     /// Number of the attempt, 1-based.

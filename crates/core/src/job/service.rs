@@ -1,4 +1,4 @@
-//! One run of a job as a service, so that middleware can wrap it.
+//! A run of a job as a service, so that middleware can wrap it.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -18,7 +18,7 @@ pub type RunFuture = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
 
 type WrapFn = dyn Fn(JobCall) -> RunFuture + Send + Sync;
 
-/// One run, passed through middleware to the job's handler.
+/// A run, passed through middleware to the job's handler.
 pub struct JobCall {
     ctx: Context,
     payload: Payload,

@@ -74,13 +74,13 @@ pub struct NoOverlap {
 }
 
 impl NoOverlap {
-    /// One job of each name at a time.
+    /// A single job of each name at a time.
     #[must_use]
     pub fn by_job() -> Self {
         Self { key: Key::default(), limit: 1, release_delay: DEFAULT_RELEASE_DELAY }
     }
 
-    /// One job of each key at a time. Keys are 1 to 256 bytes.
+    /// A single job of each key at a time. Keys are 1 to 256 bytes.
     #[must_use]
     pub fn by(key: impl Fn(&JobCall) -> Result<String, JobError> + Send + Sync + 'static) -> Self {
         Self { key: Key::by(key), ..Self::by_job() }

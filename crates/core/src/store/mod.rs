@@ -59,7 +59,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Creates an owner with a full lease.
     async fn join(&self) -> Result<Owner, StoreError>;
 
-    /// One step of an owner: renews its lease, applies settlements, then releases, moves due delayed jobs to waiting (at
+    /// A step of an owner: renews its lease, applies settlements, then releases, moves due delayed jobs to waiting (at
     /// most [`MAX_BATCH`]), leases up to `want` jobs.
     ///
     /// Jobs are leased by priority, and within a priority from the front. "Front" and "back" of waiting refer to the job's
@@ -107,14 +107,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The counts, in one consistent read.
     async fn status(&self) -> Result<JobCounts, StoreError>;
 
-    /// One job, in any state.
+    /// A job, in any state.
     async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError>;
 
     /// The job that holds a unique key now, as a push would report it: a live job, or the job that took the key for a time
     /// that has not passed, even if that job is gone.
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError>;
 
-    /// One page of a state: waiting from the front, delayed by due time, failed from the newest, reserved in any order.
+    /// A page of a state: waiting from the front, delayed by due time, failed from the newest, reserved in any order.
     /// At most [`MAX_BATCH`] jobs, behind `after`. Jobs that move while a caller pages may be missed or, in waiting, seen
     /// twice; a job that fails after the first page of failed is not seen.
     async fn list(&self, state: JobState, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError>;
@@ -203,7 +203,7 @@ impl Pushed {
     }
 }
 
-/// One turn of an owner. See [`Store::turn`].
+/// A turn of an owner. See [`Store::turn`].
 #[derive(Clone, Copy, Debug)]
 pub struct Turn<'a> {
     /// The owner.
@@ -353,7 +353,7 @@ pub enum Reap<'a> {
     /// All owners whose lease has expired. Reaps nothing while the driver cannot trust its view: on a fresh connection, or a
     /// freshly started server.
     Expired,
-    /// One owner that is known to be dead, at once.
+    /// An owner that is known to be dead, at once.
     Owner(&'a Owner),
 }
 

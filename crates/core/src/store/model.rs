@@ -30,7 +30,7 @@ use crate::mutex::lock;
 /// Default lease; [`Model::with_lease`] sets another.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// One channel in memory.
+/// A channel in memory.
 pub struct Model {
     inner: Arc<Mutex<Inner>>,
     /// Number of events that may have made work available.

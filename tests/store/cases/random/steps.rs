@@ -11,7 +11,7 @@ use proptest::prelude::*;
 pub const MASTERS: usize = 3;
 pub const FAR_FUTURE: Duration = Duration::from_secs(3600);
 
-/// One step. Jobs are selected by push order, modulo their number.
+/// A step. Jobs are selected by push order, modulo their number.
 #[derive(Clone, Debug)]
 pub enum Step {
     Push(Vec<(Kind, Priority)>),

@@ -144,7 +144,7 @@ mod tests {
             &sending("headers = { Host = \"x\" }"),
             "headers.Host is a header that every request already has",
         );
-        has(&sending("headers = { a = \"x\", A = \"y\" }"), "stands here twice");
+        has(&sending("headers = { a = \"x\", A = \"y\" }"), "is set twice");
     }
 
     #[test]

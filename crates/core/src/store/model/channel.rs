@@ -13,7 +13,7 @@ use crate::store::{
     Reap, SettleConflict, Settlement, StoreError, Turn, TurnReply,
 };
 
-/// One channel: its jobs, its owners, its counts.
+/// A channel: its jobs, its owners, its counts.
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) lease: Duration,

@@ -1,4 +1,4 @@
-//! One script call.
+//! A script call.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! One connection to the server: opened on first use, abandoned after any error on it.
+//! The connection to the server: opened on first use, abandoned after any error on it.
 //!
 //! Every connect and every call has a deadline. No call is sent twice: the caller decides how to treat an unknown outcome.
 //! A connection with an error is closed, and the next call opens a new one.
@@ -173,7 +173,7 @@ impl Connection {
         Ok(())
     }
 
-    /// One field of a section of `INFO`; `None` when the server refuses.
+    /// A field of a section of `INFO`; `None` when the server refuses.
     async fn info(&self, section: &str, field: &str) -> Result<Option<String>, CallError> {
         match self.ask(redis::cmd("INFO").arg(section)).await {
             Ok(Value::BulkString(text)) => Ok(info_field(&String::from_utf8_lossy(&text), field)),

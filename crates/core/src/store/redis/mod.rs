@@ -54,7 +54,7 @@ use crate::durations::micros;
 use crate::job::{JobId, JobMeta, NewJob, Priority, Timestamp};
 use crate::mutex::lock;
 
-/// One channel on a Redis server.
+/// A channel on a Redis server.
 #[derive(Debug)]
 pub struct RedisStore {
     keys: Keys,

@@ -71,7 +71,7 @@ const OWNER_CALL: &str = include_str!("scripts/lib/owner_call.lua");
 const PAUSE_STATE: &str = include_str!("scripts/lib/pause_state.lua");
 const ALL_OWNERS: &str = include_str!("scripts/lib/all_owners.lua");
 
-/// One entry of [`PARTS`].
+/// An entry of [`PARTS`].
 macro_rules! part {
     ($script:ident, $effect:ident, $file:literal $(, $fragment:ident)*) => {
         Parts {

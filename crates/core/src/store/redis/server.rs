@@ -52,7 +52,7 @@ impl RedisStore {
                 "eviction policy unknown, the server hides it: set `maxmemory-policy` to \"noeviction\""
             ),
         }
-        // One script call proves that scripts are permitted, the keys are ours, and the layout is known.
+        // A single script call proves that scripts are permitted, the keys are ours, and the layout is known.
         self.counts().await?;
         Ok(())
     }

@@ -69,7 +69,7 @@ impl Default for Options {
     }
 }
 
-/// One channel in a SQLite file.
+/// A channel in a SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
     file: Arc<File>,

@@ -61,7 +61,7 @@ pub(super) fn list(
 ) -> Result<Listing, SqliteError> {
     let channel = Channel::read(tx, channel)?;
     let limit = limit.clamp(1, MAX_BATCH);
-    // One extra row tells whether there is a next page.
+    // An extra row tells whether there is a next page.
     let rows = limit as i64 + 1;
     let after = after.map(|cursor| (cursor.rank.cast_signed(), cursor.id.cast_signed()));
     let (rank, id) =

@@ -1,4 +1,4 @@
--- One page of waiting, delayed or failed.
+-- A page of waiting, delayed or failed.
 --
 -- ARGV 1  waiting (from the front), delayed (by due time), failed (newest first)
 -- ARGV 2  most jobs, at least 1    ARGV 3  most bytes of records; one job always fits

@@ -1,4 +1,4 @@
--- One turn of an owner: renew, settle, release, promote, lease.
+-- A turn of an owner: renew, settle, release, promote, lease.
 --
 -- KEYS 16  the owner's reserved set
 -- ARGV 1   owner           ARGV 2  seq             ARGV 3  lease in µs
