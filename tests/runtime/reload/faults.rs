@@ -108,7 +108,10 @@ fn reload_during_stop_is_refused() {
         Some(text(&buffer[..length]))
     });
     let messages: Vec<_> = messages.skip_while(|words| !words.contains("STOPPING=1")).collect();
-    assert!(!messages.is_empty() && !messages.iter().any(|words| words.contains("RELOADING=1")), "{messages:?}");
+    assert!(
+        !messages.is_empty() && !messages.iter().any(|words| words.contains("RELOADING=1")),
+        "{messages:?}"
+    );
 }
 
 #[test]

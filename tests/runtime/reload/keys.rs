@@ -109,11 +109,7 @@ fn worker_kind_and_directory_need_a_restart() {
     until("the log line about pid_path", || {
         master.log().contains("need a restart of the master: channels.default.pid_path").then_some(())
     });
-    assert!(
-        master.log().contains("max_coroutine"),
-        "the warning about max_coroutine: {}",
-        master.log()
-    );
+    assert!(master.log().contains("max_coroutine"), "the warning about max_coroutine: {}", master.log());
     let (code, said) = super::refused(&fixture);
     assert!(code == 3 && said.contains("its master is not running"), "{said}");
     assert!(fixture.file("run/default.sock").exists());

@@ -41,7 +41,10 @@ fn empty_pool_checks_new_generation_and_stays_empty() {
     let master = fixture.listen(&[]);
     let answer = reload(&fixture);
     assert_eq!(answer["generation"], 2);
-    assert!(answer["workers"][0]["old"].is_null() && answer["workers"][0]["new"]["generation"] == 2, "{answer}");
+    assert!(
+        answer["workers"][0]["old"].is_null() && answer["workers"][0]["new"]["generation"] == 2,
+        "{answer}"
+    );
     until("it to be empty again", || (master.workers().is_empty()).then_some(()));
     // A reload tests the program although no worker is needed.
     configure(
