@@ -80,7 +80,7 @@ pub(crate) struct IoLink {
 }
 
 impl IoLink {
-    pub(super) fn new(
+    pub(crate) fn new(
         commands: mpsc::UnboundedSender<IoCommand>,
         unread: Arc<AtomicUsize>,
         tag: Arc<LogTag>,
