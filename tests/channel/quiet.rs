@@ -39,7 +39,7 @@ async fn quiet_lets_runs_end_and_starts_none_until_resume() {
         fixture.push(&sleeps(6, 150)).await;
         let running = if plan == Plan::PROCESS { 1 } else { 2 };
         fixture.until("some to run", |s| s.reserved == running).await;
-        while fixture.report().await.running < running as usize {}
+        fixture.until_status("their runs", |status| status.running == running as usize).await;
         let said = quiet(&fixture).await;
         assert_eq!((said.was_quiet, said.running), (false, running as usize), "{plan:?}");
         assert!(fixture.report().await.quiet);
