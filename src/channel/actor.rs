@@ -260,7 +260,7 @@ impl Channel {
         self.pool.set_demand(Demand { waiting: in_store + ready as u64, job: self.prefetch.run_time() }, now);
     }
 
-    /// The store's clock; the epoch before the first turn has told it.
+    /// The store's clock; the epoch before the first turn.
     pub(super) fn store_time(&self, now: Instant) -> Timestamp {
         self.store_calls.store_time(now).unwrap_or(Timestamp(0))
     }
