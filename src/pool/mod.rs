@@ -32,7 +32,7 @@ mod rollout;
 mod run_end;
 mod runs;
 #[cfg(test)]
-mod scripted;
+pub(crate) mod scripted;
 mod shutdown;
 mod sizing;
 mod spec;

@@ -15,8 +15,10 @@ use super::rollout::generation::{Generation, GenerationSpec};
 use super::spec::{PoolSpec, Program};
 use super::workers::worker::IoLink;
 use crate::config::plan::{Plan, Recycling, Scaling};
-use crate::guardian::handle::{ChildEvent, ChildId, Exit};
+pub(crate) use crate::guardian::handle::Exit;
+use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::guardian::scripted::ScriptedGuardian;
+pub(crate) use crate::guardian::scripted::ScriptedSignal;
 use crate::job::{JobOptions, Outcome};
 use crate::wire::{self, FromWorker, JobSpec, RunId};
 
@@ -45,7 +47,7 @@ impl ScriptSender {
         };
         // The test may have ended.
         let _ = self.0.send(worker);
-        (child, IoLink::new(to_worker, unread, Arc::default()))
+        (child, IoLink::scripted(to_worker, unread))
     }
 }
 

@@ -80,12 +80,21 @@ pub(crate) struct IoLink {
 }
 
 impl IoLink {
-    pub(crate) fn new(
+    pub(super) fn new(
         commands: mpsc::UnboundedSender<IoCommand>,
         unread: Arc<AtomicUsize>,
         tag: Arc<LogTag>,
     ) -> Self {
         Self { commands, unread, tag, outgoing: Vec::new(), open_requests: 0 }
+    }
+
+    /// The link of a worker in a test.
+    #[cfg(test)]
+    pub(in crate::engine::pool) fn scripted(
+        commands: mpsc::UnboundedSender<IoCommand>,
+        unread: Arc<AtomicUsize>,
+    ) -> Self {
+        Self::new(commands, unread, Arc::default())
     }
 
     /// The link of a worker that could not be started.
