@@ -164,11 +164,6 @@ impl Script {
     pub(crate) fn started(&mut self) -> Option<ScriptedWorker> {
         self.started.try_recv().ok()
     }
-
-    /// Waits for the next worker the pool starts.
-    pub(crate) async fn next_started(&mut self) -> ScriptedWorker {
-        self.started.recv().await.unwrap()
-    }
 }
 
 /// A specification for tests: a pool of one long-lived worker of one slot.

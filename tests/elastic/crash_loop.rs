@@ -108,7 +108,7 @@ fn program_dying_after_hello_gets_no_jobs() {
     let master = fixture.listen(&[]);
     until("the channel to be degraded", || sample(&fixture).degraded().then_some(()));
     fixture.push_lines("default", (0..50).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
-    let deaths = || master.log().matches("a worker exited with 7 right after its hello").count();
+    let deaths = || master.log().matches("worker exited with 7 right after its hello").count();
     let before = deaths();
     until("it to be tried some times more", || {
         assert!(sample(&fixture).degraded(), "it is no better for saying hello");
@@ -135,7 +135,7 @@ fn program_dying_unused_counts_as_failed_boot() {
         let says = error.ends_with(" s after its hello, without having had a job");
         (says && error.starts_with("it exited with 7 ")).then_some(())
     });
-    until("long pauses", || master.log().contains("the next start of a worker waits 3.2s").then_some(()));
+    until("long pauses", || master.log().contains("boot failed: next boot in 3.2s").then_some(()));
 
     std::fs::remove_file(fixture.file("broken")).unwrap();
     until("all workers", || (sample(&fixture).serving() == 4).then_some(()));
@@ -159,7 +159,7 @@ fn program_over_hard_limit_at_boot_gets_no_jobs() {
     fixture.push_lines("default", (0..3).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
     let master = fixture.listen(&[]);
     until("the channel to be degraded", || sample(&fixture).degraded().then_some(()));
-    let killed = || master.log().matches("a worker uses more than memory_hard_limit").count();
+    let killed = || master.log().matches("worker above memory_hard_limit").count();
     let before = killed();
     until("it to be tried some times more", || (killed() >= before + 2).then_some(()));
     assert_eq!(marks_on_waiting_jobs(&fixture), (3, 0), "no attempt is burned");
@@ -223,7 +223,7 @@ fn healthy_workers_serve_while_replacements_fail() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim), nix::sys::signal::Signal::SIGKILL).unwrap();
     // More failures than make a crash loop.
     until("the replacement to fail often", || {
-        (master.log().matches("the next start of a worker waits").count() >= 6).then_some(())
+        (master.log().matches("boot failed: next boot in").count() >= 6).then_some(())
     });
     fixture.push_lines("default", (0..50).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
     fixture.until("default", "the jobs", |c| c.done == 50);
