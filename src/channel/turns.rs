@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_a_turn_did_not_give_waits_for_the_next_announcement() {
+    fn work_that_a_turn_did_not_lease_waits_for_an_announcement() {
         let now = Instant::now();
         let mut turns = Turns::new(Vec::new());
         turns.turned(4, &reply(9), now);

@@ -186,10 +186,10 @@ async fn killing_stop_does_not_undo_a_cancel() {
 #[tokio::test]
 async fn cancel_response_waits_for_store_despite_lost_reply() {
     for fault in [Fault::Lost, Fault::ReplyLost] {
-        let (away, faults) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (is_away, met) = (Arc::clone(&away), Arc::clone(&faults));
+        let (down, faults) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (is_down, met) = (Arc::clone(&down), Arc::clone(&faults));
         let store = FaultyStore::new(Model::ticking(Timestamp(1_790_000_000_000_000)), move |call| {
-            let fails = is_away.load(Ordering::Relaxed) && call != "wait";
+            let fails = is_down.load(Ordering::Relaxed) && call != "wait";
             // Only the first call is applied and loses its reply; the later ones do not reach the store.
             let first = fails && !met.swap(true, Ordering::Relaxed);
             if first {
@@ -205,14 +205,14 @@ async fn cancel_response_waits_for_store_despite_lost_reply() {
                 .await;
         let ids = fixture.push(&[job("sleep", LONG_JOB)]).await;
         running(&fixture, 1).await;
-        away.store(true, Ordering::Relaxed);
+        down.store(true, Ordering::Relaxed);
         let mut end = cancel(&fixture, ids[0]).await;
         until_async("the run to end and the settlement to fail", async || {
             fixture.report().await.running == 0 && faults.load(Ordering::Relaxed)
         })
         .await;
         assert!(end.try_recv().is_err(), "{fault:?}: no result before the store has recorded the end");
-        away.store(false, Ordering::Relaxed);
+        down.store(false, Ordering::Relaxed);
         let end = answer(end).await;
         assert!(is_cancelled(end, CancelMethod::Asked), "{fault:?}: {end:?}");
         let meta = fixture.get(ids[0]).await.meta;
