@@ -1,16 +1,16 @@
-//! No-op jobs per second in `coroutine` mode on Redis, master and worker process included, beside what a bare client
-//! loop reaches with the same scripts. Run with `cargo bench --bench load`; takes a redis-server from PATH.
+//! Measures no-op jobs per second in `coroutine` mode on Redis, master and worker process included, and compares the figure with
+//! a bare client loop over the same scripts. Run with `cargo bench --bench load`; needs a redis-server in PATH.
 //!
-//! The two are measured in turn, several rounds, in one run: the machine's speed drifts, the ratio does not. Absolute
-//! figures are printed for orientation only.
+//! Both are measured in turn, for several rounds of one run: the speed of a machine drifts, the ratio does not. Absolute figures
+//! are printed for orientation only.
 
-#![expect(unreachable_pub, reason = "a bench has no outside")]
-#![expect(clippy::unwrap_used, reason = "in a bench an error is the end of it")]
+#![expect(unreachable_pub, reason = "a bench has no public interface")]
+#![expect(clippy::unwrap_used, reason = "an error ends the bench")]
 
-#[allow(dead_code, reason = "the tests use more of it")]
+#[allow(dead_code, reason = "tests use the rest")]
 #[path = "../tests/support/fixture.rs"]
 mod fixture;
-#[allow(dead_code, reason = "the tests use more of it")]
+#[allow(dead_code, reason = "tests use the rest")]
 #[path = "../tests/support/redis.rs"]
 mod redis;
 
@@ -24,7 +24,7 @@ use fixture::Fixture;
 /// Jobs per measurement.
 const JOBS: usize = 200_000;
 const ROUNDS: usize = 5;
-/// What the product promises of this ratio at least.
+/// Lowest ratio that the product promises.
 const PROMISED: f64 = 0.3;
 
 fn main() {
@@ -55,7 +55,7 @@ async fn filled(server: &redis::Server, channel: &str) -> RedisStore {
     store
 }
 
-/// One client that leases and settles in turns and runs nothing.
+/// Measures a client that leases and settles in turns and runs nothing.
 async fn bare_loop(server: &redis::Server, channel: &str) -> f64 {
     let store = filled(server, channel).await;
     let owner = store.join().await.unwrap();
@@ -79,7 +79,7 @@ async fn bare_loop(server: &redis::Server, channel: &str) -> f64 {
     rate(JOBS, begun)
 }
 
-/// The real thing: `queue:listen` with one worker process. Measured from the first finished job to the last.
+/// Measures `queue:listen` with one worker process, from the first finished job to the last.
 async fn with_workers(server: &redis::Server, channel: &str) -> f64 {
     let store = filled(server, channel).await;
     let config = server.config();

@@ -1,4 +1,4 @@
-//! The jobs the `aint-queue` binary carries for trying things out, and for its demo and tests.
+//! Built-in jobs of the `aint-queue` binary, for experiments, its demo and its tests.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::job::{AsyncJob, Context, Job, JobError};
 
-/// Registers every job of this module.
+/// Registers all jobs of this module.
 #[must_use]
 pub fn register(app: App) -> App {
     app.async_job::<Noop>()
@@ -52,10 +52,10 @@ impl Job for Echo {
     }
 }
 
-/// Waits.
+/// Sleeps.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Sleep {
-    /// How long, in milliseconds.
+    /// Length in milliseconds.
     pub ms: u64,
 }
 
@@ -68,16 +68,16 @@ impl AsyncJob for Sleep {
     }
 }
 
-/// Fails.
+/// Returns an error.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Fail {
     /// The error's text.
     #[serde(default = "failed_as_asked")]
     pub message: String,
-    /// Fails only in the first so many attempts; in every one when absent.
+    /// Number of attempts that fail; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
-    /// Says that trying again is pointless.
+    /// Fails permanently at once.
     #[serde(default)]
     pub r#final: bool,
 }
@@ -98,10 +98,10 @@ impl Job for Fail {
     }
 }
 
-/// Keeps a core busy.
+/// Keeps a processor core busy.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Burn {
-    /// How long, in milliseconds.
+    /// Length in milliseconds.
     pub ms: u64,
 }
 
@@ -116,15 +116,15 @@ impl Job for Burn {
                 mixed = std::hint::black_box(mixed.rotate_left(5).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             }
         }
-        // What was asked to end has not done its work: a job that answers "done" is done.
+        // A burn that was asked to end has not done its work, so it must not count as done.
         if Instant::now() < until { Err("asked to end before the time was over".into()) } else { Ok(()) }
     }
 }
 
-/// Kills the worker it runs in.
+/// Kills its worker.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Crash {
-    /// The signal's number; SIGKILL when absent.
+    /// Signal number; SIGKILL when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
 }
@@ -138,7 +138,7 @@ impl Job for Crash {
             Some(number) => Signal::try_from(number)
                 .map_err(|_| JobError::never(format!("{number} is not the number of a signal")))?,
         };
-        // The runtime catches some signals once, to tell a stack overflow from other faults; the second one kills.
+        // The runtime catches some signals once, to report stack overflows; the second one kills.
         for _ in 0..2 {
             kill(Pid::this(), signal)?;
             std::thread::sleep(Duration::from_millis(50));
@@ -147,10 +147,10 @@ impl Job for Crash {
     }
 }
 
-/// Prints much, to see that nothing stalls.
+/// Prints a lot, to test that output does not stall a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Print {
-    /// How much goes to standard output and as much again to standard error, in KiB.
+    /// Amount for standard output, and the same for standard error, in KiB.
     pub kib: u32,
 }
 
@@ -170,12 +170,12 @@ impl Job for Print {
     }
 }
 
-/// Takes memory that it never gives back, to see a worker being replaced.
+/// Leaks memory, to test the replacement of workers.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Leak {
-    /// How much, in MiB.
+    /// Amount in MiB.
     pub mib: usize,
-    /// How long it then waits, in milliseconds.
+    /// Wait after that, in milliseconds.
     #[serde(default)]
     pub ms: u64,
 }
@@ -184,17 +184,17 @@ impl Job for Leak {
     const NAME: &'static str = "leak";
 
     fn handle(self, _: &Context) -> Result<(), JobError> {
-        // Written to, or it would not be there.
+        // The pages must be written to count as used memory.
         std::mem::forget(std::hint::black_box(vec![1u8; self.mib << 20]));
         std::thread::sleep(Duration::from_millis(self.ms));
         Ok(())
     }
 }
 
-/// Waits, and does not end when told to.
+/// Sleeps and ignores cancellation.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Hang {
-    /// How long, in milliseconds.
+    /// Length in milliseconds.
     pub ms: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The crate as a producer builds it: `cargo test --no-default-features --test producer`. Holds with every feature.
+//! The crate as producers build it: `cargo test --no-default-features --test producer`. Passes with every feature set.
 
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
@@ -22,7 +22,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn config(driver: &str) -> Config {
-    // Also what only a master uses may stand in a configuration that producers read.
+    // Producers accept keys that only a master uses.
     let text = format!(
         "[channels.default.driver]\ntype = \"{driver}\"\n[channels.other.worker]\ntype = \"coroutine\"\n\
          url = \"https://a.example/\"\nsecret = \"whsec_MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1u\"\n"

@@ -1,26 +1,26 @@
--- Pushes one job to a channel of aint-queue, for clients in any language. Send it with EVAL or EVALSHA, as it is.
+-- Pushes one job to a channel of aint-queue, for clients in any language. Send this text with EVAL or EVALSHA, unchanged.
 --
--- KEYS     the keys of the channel, all of them, in the order of NAMES below: "aint-queue:{channel}:schema" and so on;
+-- KEYS     all keys of the channel, in the order of NAMES below: "aint-queue:{channel}:schema" and so on;
 --          then, only for a job with a unique key, "aint-queue:{channel}:unique:" and that key
 -- ARGV 1   the job's name
 -- ARGV 2   the payload: JSON
 -- ARGV 3   options, a JSON object; may be '' or left out. Every time is a number of seconds:
---            delay           not before this long after now
---            at              not before this time, in seconds since 1970
---            max_attempts    how often it may be attempted
---            timeout         how long a run may last; 0 for no limit
---            unique          add nothing when a job with this key is in the channel
---            unique_until    when that key is free again: "end" of the job (the default) or its "start"
---            unique_for      hold that key for this long after the push instead
+--            delay           earliest start, from now
+--            at              earliest start, since 1970
+--            max_attempts    number of attempts
+--            timeout         time limit of a run; 0 for no limit
+--            unique          unique key: add nothing while another job holds it
+--            unique_until    end of the hold on that key: "end" of the job (the default) or its "start"
+--            unique_for      hold the key for this long after the push instead
 --            priority        "high", "normal" or "low"
---            expires         not to be started later than this long after the push
---            expires_at      not to be started after this time, in seconds since 1970
---            headers         an object of texts for whoever handles the job
+--            expires         latest start, from now
+--            expires_at      latest start, since 1970
+--            headers         an object of texts, metadata for the handler
 -- reply    {id, 1} for a new job, {id, 0} when the job with this id holds the unique key
--- errors   AINTARG (something given is wrong, and what), AINTKEY (a key holds what is not ours), AINTSCHEMA (a channel
---          of another version of aint-queue), AINTAHEAD (too many pushes in a second: try again later)
+-- errors   AINTARG (a wrong argument, with the reason), AINTKEY (a key belongs to another program), AINTSCHEMA (the channel
+--          belongs to another version of aint-queue), AINTAHEAD (too many pushes in a second: retry later)
 --
--- This file is put together of the scripts of aint-queue itself, by its test suite. docs/redis-producers.md tells more.
+-- The test suite of aint-queue builds this file from the driver's own scripts. See docs/redis-producers.md.
 local NAMES = {
   'schema', 'records', 'waiting', 'delayed', 'failed', 'owners', 'dead', 'seqs', 'stats', 'unique', 'notify', 'clearing', 'waiting:high', 'waiting:low', 'locks',
 }
@@ -44,37 +44,37 @@ for n, name in ipairs(NAMES) do
     )
   end
 end
--- Fragment, first in every script: names the channel's keys and refuses keys that are not ours.
+-- Fragment, first in every script: names the channel's keys and refuses foreign ones.
 --
--- KEYS 1-15  the channel's keys, always all of them, in this order (keys.rs):
---    1 schema    string  the layout's version: "2" once something is there that version 1 does not know, until then "1"
+-- KEYS 1-15  all keys of the channel, in this order (keys.rs):
+--    1 schema    string  layout version: "1", or "2" from the first data that version 1 does not know
 --    2 records   hash    id -> meta JSON .. "\n" .. payload JSON
---    3 waiting   list    ids of normal priority, the front first; may hold tombstones: ids whose record was removed
+--    3 waiting   list    ids of normal priority, front first; may contain tombstones: ids whose record was removed
 --    4 delayed   zset    id by due time
 --    5 failed    zset    id by time of failure
 --    6 owners    zset    living owner by lease deadline
---    7 dead      zset    ended owner whose jobs are not all freed, by time of death; 0 when it left by itself
+--    7 dead      zset    ended owner that still has jobs, by time of death; 0 for one that left
 --    8 seqs      hash    owner -> number of its last call
 --    9 stats     hash    last_id, checked_to, done, cleared, tombstones, clearing_<state>,
---                        paused: 1 until it is ended, else until when,
---                        priorities: there was a job of high or low priority
---   10 unique    hash    unique key -> id, until that job has ended or started
---   11 notify    list    at most one token: something may be there to lease
---   12 clearing  hash    name -> state, of the lists and zsets a clear has put aside
---   13 waiting:high  list  as waiting, leased before it
---   14 waiting:low   list  as waiting, leased after it
---   15 locks     zset    of score 0: what lib/lock_members.lua makes of a lock's key and who has it
--- KEYS 16 and on  what the head of each script says; among them, one for each key that is held for a time:
---    unique:<unique key>  string  id, for as long as the key is held
---    rate:<key>           string  when it is as good as unused again, until then
+--                        paused: 1 for no end, else the time of the end,
+--                        priorities: set once a job had high or low priority
+--   10 unique    hash    unique key -> id, until the end or start of that job
+--   11 notify    list    at most one token: work may be available
+--   12 clearing  hash    name -> state, for each list or zset renamed by a clear
+--   13 waiting:high  list  like waiting, leased before it
+--   14 waiting:low   list  like waiting, leased after it
+--   15 locks     zset    score 0: members made by lib/lock_members.lua from lock, owner and job
+-- KEYS 16 and on  see the head of each script; among them, one for each timed hold and each rate:
+--    unique:<unique key>  string  id, until the end of the hold
+--    rate:<key>           string  the time at which the rate is unused again, until then
 -- Times are µs since 1970 by this server's clock.
--- reply on refusal: error AINTKEY (a foreign type) or AINTSCHEMA (a layout of another version)
+-- reply on refusal: error AINTKEY (a key of a foreign type) or AINTSCHEMA (another layout version)
 local SCHEMA, RECORDS, WAITING, DELAYED, FAILED, OWNERS, DEAD, SEQS, STATS, UNIQUE, NOTIFY, CLEARING =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local HIGH, LOW, LOCKS = KEYS[13], KEYS[14], KEYS[15]
--- The place of the first key that is the script's own.
+-- Index of the script's first own key.
 local OWN = 16
--- Which of the keys exist, by their place.
+-- Existing keys, by index.
 local there = {}
 do
   local kinds = {
@@ -93,9 +93,9 @@ local schema = redis.call('GET', SCHEMA)
 if schema and schema ~= '1' and schema ~= '2' then
   return redis.error_reply('AINTSCHEMA ' .. schema)
 end
--- Fragment, behind the checks: what several scripts need.
+-- Fragment, after the checks: functions shared by several scripts.
 
--- The server's clock. A number of µs is exact in Lua (below 2^53); as an argument it goes through text().
+-- The server's clock. Lua represents µs exactly (below 2^53); as an argument the number goes through text().
 local function now()
   local time = redis.call('TIME')
   return time[1] * 1000000 + time[2]
@@ -105,66 +105,66 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
--- Wakes one idle master. A token that nobody took yet is enough for all that came since.
+-- Wakes one idle master. One token is enough for any amount of new work.
 local function wake()
   if redis.call('LLEN', NOTIFY) == 0 then
     redis.call('LPUSH', NOTIFY, '1')
   end
 end
 
--- Frees a unique key that this job holds; another job may have taken it since.
+-- Releases a unique key held by this job; another job may hold it by now.
 local function free(key, id)
   if key ~= '' and redis.call('HGET', UNIQUE, key) == id then
     redis.call('HDEL', UNIQUE, key)
   end
 end
 
--- The job that holds a unique key, or nil: the one that took it for a time that is not over, living or not,
--- or a living one. timed is the name under which the key is held for a time.
+-- The job that holds a unique key, or nil: the job of a timed hold, or a live job. timed is the name of the key of the
+-- timed hold.
 local function holder(key, timed)
   local id = redis.call('HGET', UNIQUE, key)
   return id and redis.call('HEXISTS', RECORDS, id) == 1 and id or redis.call('GET', timed) or nil
 end
 
--- The first line of a record: its meta. Empty when there is none.
+-- The first line of a record: its meta; '' without one.
 local function meta_of(record)
   local cut = record and string.find(record, '\n', 1, true)
   return cut and string.sub(record, 1, cut - 1) or ''
 end
 
--- What a meta says, or nil when it is none.
+-- The parsed meta, or nil.
 local function read(meta)
   local understood, value = pcall(cjson.decode, meta)
   return understood and type(value) == 'table' and type(value.job) == 'string' and value or nil
 end
 
--- The record with another meta. Without a newline the whole record counts as payload.
+-- The record with a new meta. A record without a newline is all payload.
 local function rewritten(record, meta)
   local cut = string.find(record, '\n', 1, true)
   return cut and meta .. string.sub(record, cut) or meta .. '\n' .. record
 end
 
--- When the next delayed job is due, or nil.
+-- Due time of the next delayed job, or nil.
 local function next_due()
   return tonumber(redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2])
 end
 
--- Counts off tombstones that were passed; never below zero, whatever a foreign hand did to the records.
+-- Subtracts skipped tombstones; never below zero, even if another program changed the records.
 local function discount_tombstones(passed)
   local counted = math.min(passed, tonumber(redis.call('HGET', STATS, 'tombstones')) or 0)
-  -- Minus zero would be no integer to the server.
+  -- The server refuses "-0" as an integer.
   if counted > 0 then
     redis.call('HINCRBY', STATS, 'tombstones', -counted)
   end
 end
 
--- The lists of waiting in the order of leasing, which of them may have an entry, and the place in that order of a
--- priority ('' is normal).
+-- The lists of waiting in leasing order, which of them may have entries, and the index of each priority in that order
+-- ('' is normal).
 local LISTS = { HIGH, WAITING, LOW }
 local filled = { there[13], true, there[14] }
 local PLACE = { high = 1, [''] = 2, normal = 2, low = 3 }
 
--- The layout has something in it that version 1 does not know. No smaller version comes back.
+-- Raises the layout version to 2, because data unknown to version 1 follows. There is no way back.
 local function layout_2()
   if schema ~= '2' then
     schema = '2'
@@ -172,13 +172,13 @@ local function layout_2()
   end
 end
 
--- Notes, for ever, that there are jobs of other priorities than normal.
+-- Records permanently that jobs of other priorities than normal exist or existed.
 local function has_priorities()
   layout_2()
   redis.call('HSET', STATS, 'priorities', '1')
 end
 
--- Puts ids, per priority as sorted by PLACE, at the back of waiting.
+-- Appends ids, grouped by the index of their priority, to waiting.
 local function put_at_back(ids)
   for n = 1, 3 do
     if #ids[n] > 0 then
@@ -191,7 +191,7 @@ local function put_at_back(ids)
   end
 end
 
--- Puts ids, per priority, at the front of waiting. The first one given comes first: it is put there last.
+-- Prepends ids, grouped by the index of their priority, to waiting, in the given order.
 local function put_in_front(ids)
   for n = 1, 3 do
     local list = ids[n]
@@ -208,13 +208,13 @@ local function put_in_front(ids)
   end
 end
 
--- The place of the priority that a record's meta names. A record of another form has normal priority.
+-- The index of the priority in a record's meta; normal for an unreadable record.
 local function place_of(record)
   local meta = read(meta_of(record))
   return meta and PLACE[meta.priority] or PLACE.normal
 end
 
--- How many entries wait, tombstones among them.
+-- Number of waiting entries, tombstones included.
 local function entries()
   local count = 0
   for n = 1, 3 do
@@ -226,19 +226,18 @@ end
 local function push(ARGV)
 -- Adds jobs, all or none.
 --
--- KEYS 16.. for each option with a unique key, in their order: the channel's prefix, "unique:", the key
+-- KEYS 16.. per option with a unique key, in order: the channel's prefix, "unique:", the key
 -- ARGV 1    longest delay in µs
--- ARGV 2    how far an id may be ahead of the clock, in µs
--- ARGV 3    the layout's version that knows all of the records' metas: '1', or '2' when one of them has
---           unique_until, unique_for_ms, priority, expires_in_ms, expires_at or headers
--- ARGV 4    o, how many jobs have options
--- ARGV 5..  o times: which job (from 1), start, unique key ('' for none), for how many ms the key is held
---           ('' for until the job has ended or started), priority ('' for normal, high, low);
---           start is '' for now, '+µs' for a delay, '@µs' for a time. Then the records of all jobs, whose metas
---           say the same of unique key, time and priority.
--- reply     per job its id, or minus the id of the job that holds its key
+-- ARGV 2    largest lead of an id over the clock in µs
+-- ARGV 3    the layout version that knows all metas: '1', or '2' when a record has unique_until, unique_for_ms, priority,
+--           expires_in_ms, expires_at or headers
+-- ARGV 4    o, the number of jobs with options
+-- ARGV 5..  o times: index of the job (from 1), start, unique key ('' for none), length of a timed hold in ms ('' for a
+--           hold until the job's end or start), priority ('' for normal, high, low); start is '' for now, '+µs' for a
+--           delay, '@µs' for a time. Then the records of all jobs, whose metas agree with these options.
+-- reply     per job its id, or minus the id of the job that holds its key;
 --           'AHEAD' when ids would run ahead of the clock; {'DELAY', n} when job n (from 1) starts too late
--- order     ids and places are settled by reading; then layout, last_id, records, unique keys, places, token
+-- order     ids and places are determined by reading; then layout, last_id, records, unique keys, places, token
 local time = now()
 local longest, lead = tonumber(ARGV[1]), tonumber(ARGV[2])
 local base = 4 + 5 * tonumber(ARGV[4])
@@ -263,7 +262,7 @@ for n = 5, base, 5 do
   end
 end
 
--- Ids up to checked_to may be taken although last_id does not say so: it was lost, or the clock stepped back.
+-- Ids up to checked_to may be in use although last_id is lower: last_id was lost, or the clock stepped back.
 local stats = redis.call('HMGET', STATS, 'last_id', 'checked_to')
 local last, checked_to = tonumber(stats[1]), tonumber(stats[2]) or 0
 if not last then
@@ -367,7 +366,7 @@ end
 return answers
 end
 
--- What cjson takes for JSON although it is none would end in `failed` as malformed; so it is refused here.
+-- cjson accepts some texts that are not JSON; such jobs would end in `failed` as malformed, so they are refused here.
 local function is_utf8(value)
   if not string.find(value, '[\128-\255]') then
     return true
@@ -382,7 +381,7 @@ local function is_utf8(value)
   return not string.find(value, '[\128-\255]')
 end
 
--- Why a text is not JSON, or nil and what it says.
+-- The reason why a text is not JSON, or nil and the parsed value.
 local function read_json(value)
   if not is_utf8(value) then
     return 'it is not UTF-8'
@@ -401,7 +400,7 @@ local function read_json(value)
   end
   local bare = string.gsub(unescaped, '"[^"]*"', '""')
   for _, number in ipairs({ '[xX]', '[nN][aA]', '[iI]', '%+%d', '%.%D', '%.$', '%D%.', '^%.', '%f[%w%.]0%d' }) do
-    -- Exponents may have any sign and zeros in front.
+    -- Exponents may have any sign and leading zeros.
     if string.find((string.gsub(bare, '[eE][+-]?', 'e')), number) then
       return 'a number is written as JSON does not write it'
     end
@@ -464,7 +463,7 @@ for _, pair in ipairs({
   end
 end
 
--- Times, in milliseconds or microseconds.
+-- Times, converted to milliseconds or microseconds.
 local time = now()
 for _, key in ipairs({ 'delay', 'at', 'timeout', 'unique_for', 'expires', 'expires_at' }) do
   local value = option[key]
@@ -529,7 +528,7 @@ if #names > MAX_HEADERS or bytes > MAX_HEADER_BYTES then
     MAX_HEADER_BYTES, ' bytes are allowed')
 end
 
--- The record, with numbers written to their last digit.
+-- The record, with exact numbers.
 local meta = { '"job":' .. cjson.encode(name) }
 local function add(key, value)
   meta[#meta + 1] = value and '"' .. key .. '":' .. value or nil

@@ -131,7 +131,7 @@ mod tests {
             );
             let listed = store.get(id).await.unwrap().unwrap();
             assert_eq!((listed.state, listed.meta.failed), (JobState::Failed, Some(FailReason::Cancelled)));
-            assert_eq!((listed.meta.attempts, listed.meta.last_error()), (0, "cancelled before it began"));
+            assert_eq!((listed.meta.attempts, listed.meta.last_error()), (0, "cancelled before its start"));
             assert_ne!(pushed(&store, job(Start::After(Duration::from_secs(9)), Some("k"))).await, id);
             store.clear(crate::store::Clear { delayed: true, ..Default::default() }).await.unwrap();
         }

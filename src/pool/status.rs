@@ -152,7 +152,7 @@ pub struct RunStatus {
     pub progress: Option<u8>,
     /// Why it was asked to end, if it was.
     pub ending: Option<CancelReason>,
-    /// It was asked to end and did not: its worker is killed when the other runs there have ended.
+    /// Whether the job ignored a request to end; its worker is killed when the other runs there have ended.
     pub stuck: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The jobs of an application, run on a queue in memory.
+//! Runs the jobs of an application on an in-memory queue.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -12,65 +12,65 @@ use crate::job::{FailReason, JobId, Registry};
 use crate::retry::Policy;
 use crate::store::{Destination, JobState, StoreError};
 
-/// How many jobs a drain runs unless [`TestApp::limit`] says otherwise.
+/// Default bound on the runs of one drain.
 const MAX_RUNS_PER_DRAIN: usize = 10_000;
 
 /// An application whose jobs run on a [`TestQueue`], one after the other, in this process.
 ///
-/// Everything between an attempt and the next is as in a master with the default configuration, or that of
-/// [`TestApp::channel`]: three attempts, and waits of about 1, 2, 4, … seconds.
+/// Retries follow the default configuration, or that of [`TestApp::channel`]: three attempts, waits of about 1, 2, 4, …
+/// seconds.
 pub struct TestApp {
     queue: TestQueue,
     registry: Registry,
     policy: Policy,
     max_execute: Option<Duration>,
     limit: usize,
-    /// Made by the first drain.
+    /// Prepared by the first drain.
     handlers: OnceLock<Arc<ChannelHandlers>>,
 }
 
-/// What a drain did. The failed callbacks it ran are in `runs` only.
+/// The result of a drain. Runs of failed callbacks are in `runs` only.
 #[derive(Clone, Debug, Default)]
 pub struct DrainReport {
-    /// Jobs that are done.
+    /// Number of jobs done.
     pub done: usize,
-    /// Jobs that failed for good.
+    /// Number of jobs that failed permanently.
     pub failed: usize,
-    /// Attempts that failed and are to be followed by another.
+    /// Number of failed attempts that will be retried.
     pub retried: usize,
-    /// Runs that handed their job back.
+    /// Number of runs that released their job.
     pub released: usize,
-    /// All of them, in their order.
+    /// All runs, in order.
     pub runs: Vec<RunReport>,
 }
 
-/// One run of a job.
+/// A run of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunReport {
-    /// The job's number.
+    /// The id of the job.
     pub id: JobId,
-    /// Its name.
+    /// The name of the job.
     pub job: String,
-    /// Which attempt it was, from 1.
+    /// Number of the attempt, 1-based.
     pub attempt: u32,
-    /// Whether it was not the job itself, but its failed callback.
+    /// Whether the failed callback ran instead of the job.
     pub callback: bool,
-    /// What the handler's error was, if it ended in one.
+    /// The handler's error, if it returned one.
     pub error: Option<String>,
-    /// What it meant for the job.
+    /// The consequence for the job.
     pub end: RunEnd,
 }
 
-/// What the end of a run meant for the job.
+/// The consequence of a run for its job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunEnd {
-    /// It is done.
+    /// Done.
     Done,
-    /// It failed for good; if it has a failed callback, that is what runs next.
+    /// Failed permanently; a failed callback, if any, runs next.
     Failed(FailReason),
-    /// It is tried again after this long.
+    /// Retried after this time.
     Retried(Duration),
-    /// It handed itself back for this long, or was taken away.
+    /// Released for this time, or removed during the run.
     Released(Duration),
 }
 
@@ -81,13 +81,13 @@ impl TestApp {
             panic!("the jobs cannot be run: {error}");
         }
         let max_execute = Some(Duration::from_secs(10));
-        // Without jitter, so that a test knows when a job is tried again.
+        // Without jitter, so that tests know the exact time of a retry.
         let mut policy = Policy::default();
         policy.backoff.jitter = 0.0;
         Self { queue, registry, policy, max_execute, limit: MAX_RUNS_PER_DRAIN, handlers: OnceLock::new() }
     }
 
-    /// Takes attempts, backoff (without its jitter) and time limit from a channel's configuration.
+    /// Uses attempts, backoff (without its jitter) and time limit of a channel's configuration.
     #[must_use]
     pub fn channel(mut self, channel: &Channel) -> Self {
         self.policy = Policy::of(channel);
@@ -96,33 +96,33 @@ impl TestApp {
         self
     }
 
-    /// Attempts of jobs that do not set their own, instead of 3.
+    /// Sets the attempts of jobs that set none, instead of 3.
     #[must_use]
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.policy.max_attempts = attempts;
         self
     }
 
-    /// How many runs a drain may take, instead of 10,000.
+    /// Sets the most runs of one drain, instead of 10,000.
     #[must_use]
     pub fn limit(mut self, runs: usize) -> Self {
         self.limit = runs;
         self
     }
 
-    /// Runs what may run now, and what that makes run now, until nothing may. What is delayed or to be tried again later
-    /// waits for [`TestQueue::advance`].
+    /// Runs all ready jobs, and jobs that become ready during the drain. Delayed jobs and retries wait for
+    /// [`TestQueue::advance`].
     ///
     /// # Panics
-    /// When it does not come to an end within the limit: jobs that push themselves never do. When the shared state cannot
-    /// be made.
+    /// When the number of runs exceeds the limit, as with jobs that push themselves, and when a shared state cannot be
+    /// made.
     pub async fn drain(&self) -> DrainReport {
         let mut report = DrainReport::default();
         self.run(&mut report).await;
         report
     }
 
-    /// Runs everything: when nothing may run now, moves the clock to when something may.
+    /// Runs all jobs, moving the clock to the next due job whenever none is ready.
     ///
     /// ```
     /// # use aint_queue::testing::TestQueue;
@@ -147,7 +147,7 @@ impl TestApp {
     /// # }
     /// ```
     ///
-    /// # Panics
+    /// See [`TestApp::drain`].
     /// As [`TestApp::drain`].
     pub async fn drain_all(&self) -> DrainReport {
         let mut report = DrainReport::default();
@@ -157,7 +157,7 @@ impl TestApp {
         report
     }
 
-    /// Runs what may run now; answers after how long more may.
+    /// Runs all ready jobs; returns the time until the next one is due.
     async fn run(&self, report: &mut DrainReport) -> Option<Duration> {
         let handlers = self.handlers.get_or_init(|| {
             let handlers = ChannelHandlers::of(&self.registry, self.policy, self.max_execute);
@@ -183,7 +183,7 @@ impl TestApp {
             if report.runs.len() >= self.limit {
                 self.give_up(report);
             }
-            match runner.next().await? {
+            match runner.run_next().await? {
                 NextRun::Ran(ran) => report.count(RunReport::of(*ran)),
                 NextRun::Nothing { next_due } => {
                     runner.leave().await?;
@@ -212,7 +212,7 @@ impl TestApp {
 }
 
 impl DrainReport {
-    /// The errors that handlers ended in, in their order.
+    /// The errors returned by handlers, in order.
     #[must_use]
     pub fn errors(&self) -> Vec<&str> {
         self.runs.iter().filter_map(|run| run.error.as_deref()).collect()

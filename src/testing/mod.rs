@@ -1,11 +1,11 @@
-//! What the tests of your program need: a queue in memory, and your jobs run on it.
+//! Test support for applications: an in-memory queue, and the application's jobs run on it.
 //!
-//! [`TestQueue`] is a channel in memory. Code under test pushes into it through an ordinary [`Queue`]; the test asserts what
-//! was pushed. [`TestQueue::app`] runs what waits with the jobs of your [`App`], by the rules that hold everywhere:
-//! priorities, unique keys, expiry, attempts, backoff, failed callbacks, middleware. [`TestRun`] runs a single handler.
+//! [`TestQueue`] is an in-memory channel. Code under test pushes into it through an ordinary [`Queue`]; the test asserts the
+//! pushed jobs. [`TestQueue::app`] runs them with the jobs of an [`App`] under the usual rules: priorities, unique keys,
+//! expiry, attempts, backoff, failed callbacks, middleware. [`TestRun`] runs a single handler.
 //!
-//! The clock of a `TestQueue` stands still until it is moved, so that a test of retries an hour apart takes no hour.
-//! A handler's own waiting, and its time limit, are by tokio's clock.
+//! The clock of a `TestQueue` is still until moved, so that a test of hourly retries takes no hour. Waits and time limits of
+//! handlers follow tokio's clock.
 //!
 //! ```
 //! use aint_queue::testing::TestQueue;
@@ -66,11 +66,11 @@ use crate::queue::{PushTarget, Queue};
 use crate::store::model::Model;
 use crate::store::{CrossChannelPush, JobCounts, JobState, PushError, Pushed, Store};
 
-/// A channel in memory that remembers what was pushed into it. Clones are handles on the same channel.
+/// An in-memory channel that records pushed jobs. Clones are handles on the same channel.
 #[derive(Clone)]
 pub struct TestQueue {
     core: Arc<Core>,
-    /// The channels that jobs may push into, this one included.
+    /// All channels known to this test, by name.
     family: Arc<Mutex<BTreeMap<String, Arc<Core>>>>,
 }
 
@@ -87,7 +87,7 @@ impl Default for TestQueue {
 }
 
 impl TestQueue {
-    /// An empty channel called `default`, whose clock stands at the present time.
+    /// An empty channel named `default`, whose clock starts at the present time.
     #[must_use]
     pub fn new() -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -102,20 +102,20 @@ impl TestQueue {
         &self.core.name
     }
 
-    /// The queue to give to the code under test.
+    /// The queue for the code under test.
     #[must_use]
     pub fn queue(&self) -> Queue {
         Queue::with_target(Arc::new(self.clone()))
     }
 
-    /// The channel as a store, for what this type has no method for.
+    /// The channel as a store, for operations that this type lacks.
     #[must_use]
     pub fn store(&self) -> Arc<dyn Store> {
         Arc::new(self.core.model.clone())
     }
 
-    /// Another channel, into which jobs may push with [`Context::to`](crate::Context::to). The same name
-    /// answers the same channel. Its clock is its own.
+    /// Another channel, a target of [`Context::to`](crate::Context::to). The same name returns the same channel. Each channel
+    /// has its own clock.
     ///
     /// ```
     /// use aint_queue::testing::{TestQueue, TestRun};
@@ -153,33 +153,33 @@ impl TestQueue {
         Self { core, family: Arc::clone(&self.family) }
     }
 
-    /// What was pushed of this kind of job, in the order of the pushes: by the code under test and by jobs, also what has
-    /// run meanwhile. A push that met a unique key added nothing and is not here.
+    /// The jobs of this type pushed so far, in order: by the code under test and by jobs, finished ones included. A push with
+    /// a held unique key added nothing and is not listed.
     ///
     /// # Panics
-    /// When a payload under the job's name does not fit it.
+    /// When a payload with the job's name does not fit the type.
     #[must_use]
     pub fn pushed<J: Job>(&self) -> Vec<PushedJob<J>> {
         self.decoded(J::NAME)
     }
 
-    /// What was pushed of this kind of asynchronous job. See [`TestQueue::pushed`].
+    /// The asynchronous jobs of this type pushed so far. See [`TestQueue::pushed`].
     ///
     /// # Panics
-    /// When a payload under the job's name does not fit it.
+    /// When a payload with the job's name does not fit the type.
     #[must_use]
     pub fn pushed_async<J: AsyncJob>(&self) -> Vec<PushedJob<J>> {
         self.decoded(J::NAME)
     }
 
-    /// Everything that was pushed, with payloads as text: also jobs of other programs.
+    /// All jobs pushed so far, jobs of other programs included, with payloads as text.
     #[must_use]
     pub fn pushed_raw(&self) -> Vec<PushedJob<Payload>> {
         let all = lock(&self.core.pushed);
         all.iter().map(|(id, job)| PushedJob::of(*id, job, job.payload.clone())).collect()
     }
 
-    /// Asserts that this job was pushed: one of its name with the same payload.
+    /// Asserts that a job of this name with an equal payload was pushed.
     ///
     /// ```
     /// # use aint_queue::testing::TestQueue;
@@ -194,7 +194,7 @@ impl TestQueue {
     /// ```
     ///
     /// # Panics
-    /// When it was not, with what was.
+    /// When no such job was pushed; the message lists all pushed jobs.
     #[track_caller]
     pub fn assert_pushed<K, J: Pushable<K>>(&self, job: &J) {
         let expected = Payload::of(job).expect("the expected job can be a payload");
@@ -208,19 +208,19 @@ impl TestQueue {
     /// Asserts that nothing was pushed.
     ///
     /// # Panics
-    /// When something was, with what it was.
+    /// When a job was pushed; the message lists all pushed jobs.
     #[track_caller]
     pub fn assert_nothing_pushed(&self) {
         let none = lock(&self.core.pushed).is_empty();
         assert!(none, "nothing should have been pushed; {}", self.list());
     }
 
-    /// Forgets what was pushed so far, for the assertions; the jobs stay.
+    /// Clears the record of pushed jobs; the jobs stay in the channel.
     pub fn forget_pushed(&self) {
         lock(&self.core.pushed).clear();
     }
 
-    /// The jobs that rest in `failed`, oldest first.
+    /// The jobs in `failed`, oldest first.
     #[must_use]
     pub fn failed(&self) -> Vec<FailedJob> {
         let mut failed: Vec<_> =
@@ -229,13 +229,13 @@ impl TestQueue {
         failed
     }
 
-    /// How many jobs are where.
+    /// The number of jobs by state.
     #[must_use]
     pub fn status(&self) -> JobCounts {
         self.core.model.counts()
     }
 
-    /// Moves the clock on: what is due by then may run, what expires by then will not.
+    /// Moves the clock forward: delayed jobs become due, others expire.
     ///
     /// ```
     /// use std::time::Duration;
@@ -256,13 +256,13 @@ impl TestQueue {
         self.core.model.advance(by);
     }
 
-    /// What the clock says.
+    /// The time of the clock.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_micros(self.core.model.now().0)
     }
 
-    /// Runs what waits here with the jobs of an application.
+    /// Pairs this queue with an application, to run its jobs.
     #[must_use]
     pub fn app(&self, app: App) -> TestApp {
         TestApp::new(self.clone(), app)
@@ -274,7 +274,7 @@ impl TestQueue {
         named.map(|(id, job)| PushedJob::of(*id, job, pushed::decode(name, &job.payload))).collect()
     }
 
-    /// What was pushed, in words.
+    /// The list of pushed jobs, for assertion messages.
     fn list(&self) -> String {
         let all = lock(&self.core.pushed);
         if all.is_empty() {
@@ -307,7 +307,7 @@ impl Core {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A test that panicked while it held the lock has failed already.
+    // A panic under the lock has failed its own test already.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,4 +1,4 @@
-//! What a test sees of the jobs of its queue.
+//! Jobs of a test queue, as tests see them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,33 +8,33 @@ use serde::de::DeserializeOwned;
 use crate::job::{AttemptError, FailReason, JobId, JobMeta, NewJob, Payload, Priority, Start};
 use crate::store::JobView;
 
-/// A job that was pushed, with its options. It equals a `J` with the same data.
+/// A pushed job with its options. Equal to a `J` with the same data.
 #[derive(Clone, Debug)]
 pub struct PushedJob<J> {
-    /// Its number.
+    /// The id.
     pub id: JobId,
-    /// Its data.
+    /// The data.
     pub job: J,
-    /// When it may run.
+    /// Earliest start.
     pub start: Start,
-    /// Everything else that was said about it.
+    /// All other options.
     pub meta: JobMeta,
 }
 
-/// A job that rests in `failed`.
+/// A job in `failed`.
 #[derive(Clone, Debug)]
 pub struct FailedJob {
-    /// Its number.
+    /// The id.
     pub id: JobId,
-    /// Its name.
+    /// The name.
     pub job: String,
-    /// Its data as JSON.
+    /// The data as JSON.
     pub payload: String,
-    /// Why it failed.
+    /// The reason of the failure.
     pub reason: FailReason,
     /// The text of the last error.
     pub error: String,
-    /// Its last errors, oldest first.
+    /// The last errors, oldest first.
     pub errors: Vec<AttemptError>,
 }
 
@@ -43,7 +43,7 @@ impl<J> PushedJob<J> {
         Self { id, job, start: pushed.start, meta: pushed.meta.clone() }
     }
 
-    /// How long after the push it may run; `None` when at once, or when it was pushed for a certain time.
+    /// The delay of the push; `None` for an immediate start or an absolute time.
     #[must_use]
     pub fn delay(&self) -> Option<Duration> {
         match self.start {
@@ -52,19 +52,19 @@ impl<J> PushedJob<J> {
         }
     }
 
-    /// Its unique key.
+    /// The unique key.
     #[must_use]
     pub fn unique(&self) -> Option<&str> {
         self.meta.unique.as_deref()
     }
 
-    /// Its priority.
+    /// The priority.
     #[must_use]
     pub fn priority(&self) -> Priority {
         self.meta.priority
     }
 
-    /// What was sent along.
+    /// The headers.
     #[must_use]
     pub fn headers(&self) -> &BTreeMap<String, String> {
         &self.meta.headers
@@ -91,7 +91,7 @@ impl FailedJob {
     }
 }
 
-/// A payload as a value, for which white space and the order of keys do not count.
+/// A payload as a value, for comparisons that ignore white space and key order.
 pub(super) fn value(payload: &Payload) -> serde_json::Value {
     serde_json::from_str(payload.as_str()).expect("a payload is JSON")
 }

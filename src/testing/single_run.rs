@@ -1,4 +1,4 @@
-//! A single handler, run once.
+//! Runs a single handler once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::job::{
 };
 use crate::retry::{Policy, RunTerms};
 
-/// Runs one job once, with nothing but its data: see [`TestRun`].
+/// Runs one job once with default settings: see [`TestRun`].
 ///
 /// ```
 /// use aint_queue::testing::run_one;
@@ -36,12 +36,12 @@ use crate::retry::{Policy, RunTerms};
 /// ```
 ///
 /// # Errors
-/// What the handler ended with.
+/// The error of the handler.
 pub async fn run_one<K, J: TestJob<K>>(job: J) -> Result<(), JobError> {
     TestRun::new().run_one(job).await
 }
 
-/// A job that can be run by itself: every [`Job`] and every [`AsyncJob`]. `Kind` is found by the compiler.
+/// A job type that can be run by itself: every [`Job`] and every [`AsyncJob`]. The compiler infers `Kind`.
 pub trait TestJob<Kind>: Pushable<Kind> {
     /// Registers the job.
     #[doc(hidden)]
@@ -60,8 +60,8 @@ impl<J: AsyncJob> TestJob<Asynchronous> for J {
     }
 }
 
-/// One run of a handler with a [`Context`](crate::Context) of your choice. The job goes through its payload and its middleware,
-/// as in a worker; whether it would be tried again is for whoever looks at the error.
+/// A run of a handler with a custom [`Context`](crate::Context). The job passes through its payload and its middleware,
+/// as in a worker; retries are up to the caller, who gets the error.
 ///
 /// ```
 /// use aint_queue::job::{RetryDecision, Outcome};
@@ -113,7 +113,7 @@ impl Default for TestRun {
 }
 
 impl TestRun {
-    /// The first of three attempts, without a time limit, headers and state.
+    /// A first of three attempts, without a time limit, headers or state.
     pub fn new() -> Self {
         Self {
             app: App::new(),
@@ -126,37 +126,37 @@ impl TestRun {
         }
     }
 
-    /// Runs it inside this application: with its state, and its middleware around that of the job.
+    /// Runs the job inside this application: with its state and middleware.
     pub fn app(mut self, app: App) -> Self {
         self.app = app;
         self
     }
 
-    /// Which attempt it is, from 1.
+    /// Sets the number of the attempt, 1-based.
     pub fn attempt(mut self, attempt: u32) -> Self {
         self.attempt = attempt;
         self
     }
 
-    /// How many attempts it has in all.
+    /// Sets the number of attempts.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = attempts;
         self
     }
 
-    /// The job's number.
+    /// Sets the id of the job.
     pub fn id(mut self, id: JobId) -> Self {
         self.id = id;
         self
     }
 
-    /// How long it may run.
+    /// Sets the time limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Sends a header along.
+    /// Adds a header.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.insert(name.into(), value.into());
         self
@@ -168,7 +168,7 @@ impl TestRun {
         self
     }
 
-    /// Where follow-up jobs go, and where locks and rates are counted.
+    /// Sets the queue that receives follow-up jobs and decides claims.
     pub fn queue(mut self, queue: &TestQueue) -> Self {
         self.queue = queue.clone();
         self
@@ -177,10 +177,10 @@ impl TestRun {
     /// Runs the job once.
     ///
     /// # Errors
-    /// What the handler ended with; [`JobError::outcome`] tells everything.
+    /// The error of the handler; [`JobError::outcome`] is the full outcome.
     ///
     /// # Panics
-    /// When the job's data cannot be a payload, or the shared state cannot be made.
+    /// When the job breaks a rule for payloads, or a shared state cannot be made.
     pub async fn run_one<K, J: TestJob<K>>(self, job: J) -> Result<(), JobError> {
         let payload = Payload::of(&job).unwrap_or_else(|error| panic!("the job cannot be run: {error}"));
         let registry = J::register(self.app).into_registry();
@@ -217,7 +217,7 @@ async fn run(
     let ran = async {
         let mut runner = Runner::join(setup).await?;
         let (outcome, _) = runner.deliver(id, meta, payload, terms).await?;
-        // Its locks go with the owner.
+        // The end of the owner releases its locks.
         runner.leave().await?;
         Ok::<_, crate::store::StoreError>(outcome)
     };

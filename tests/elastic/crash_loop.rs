@@ -79,10 +79,10 @@ fn program_broken_under_load_degrades_until_repair() {
     assert_eq!(marks, 0, "no attempt is burned");
     assert_eq!(metric(&fixture, "aint_queue_degraded", ""), 1);
     let shown = fixture.ok(&["queue:status"]);
-    assert!(shown.contains("Degraded: no job is taken") && shown.contains("exited with 7"), "{shown}");
+    assert!(shown.contains("Degraded: workers fail to start") && shown.contains("exited with 7"), "{shown}");
     assert_eq!(fixture.json(&["queue:status"])["degraded"], true);
     assert!(master.log().contains("degraded: workers fail to start"));
-    // It probes with one worker at a time: so it is in every sample of some seconds.
+    // Boots are probed with one worker at a time, so every sample has at most one.
     let sampler = Sampler::start(&fixture);
     std::thread::sleep(PROBE_WINDOW);
     let samples = sampler.stop();
@@ -167,7 +167,7 @@ fn program_over_hard_limit_at_boot_gets_no_jobs() {
     assert_eq!(replaced, 0, "what never served is not replaced");
     let shown = fixture.ok(&["queue:status"]);
     assert!(
-        shown.contains("Degraded: no job is taken") && shown.contains("MiB before its first job"),
+        shown.contains("Degraded: workers fail to start") && shown.contains("MiB before its first job"),
         "{shown}"
     );
     let error = fixture.json(&["queue:status"])["worker_error"].as_str().unwrap().to_owned();
@@ -229,7 +229,7 @@ fn healthy_workers_serve_while_replacements_fail() {
     fixture.until("default", "the jobs", |c| c.done == 50);
     let now = sample(&fixture);
     assert_eq!((now.serving(), now.degraded()), (3, false));
-    assert!(fixture.ok(&["queue:status"]).contains("No worker can be started: it exited with 7"));
+    assert!(fixture.ok(&["queue:status"]).contains("Workers fail to start: it exited with 7"));
     std::fs::remove_file(fixture.file("broken")).unwrap();
     until("all workers again", || (sample(&fixture).serving() == 4).then_some(()));
     assert!(master.stop().success());

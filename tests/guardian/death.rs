@@ -1,4 +1,4 @@
-//! Kill the guardian, kill the master: nothing survives either.
+//! Death of the guardian or the master: no child survives either.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +10,8 @@ use tokio::sync::Mutex;
 
 use crate::fixture::*;
 
-/// What a dead guardian leaves becomes this process's. The tests that let one die, or let others inherit to
-/// this process, take turns.
+/// Children of a dead guardian are re-parented to this process, so the tests in which a guardian dies or this process
+/// inherits orphans must not overlap.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn requests_to_dead_guardian_get_responses() {
     let mut f = Fixture::new().await;
     let guardian = f.pid_of_guardian().await;
     kill(Pid::from_raw(guardian), Signal::SIGKILL).unwrap();
-    // Whether they reach the dead one, its successor or neither: each gets a last word.
+    // Whether the requests reach the dead guardian, its successor or neither, each child gets a final event.
     let children: Vec<_> = (0..20).map(|_| f.sh("exit 0")).collect();
     for child in children {
         match f.next(child).await {
@@ -111,7 +111,7 @@ async fn sweep_kills_only_older_cookies_of_this_lock() {
     let mut other = Fixture::with_cookie(&format!("{lock_id}1:old")).await;
     let (_, _, guardian) = old.tree("setsid sleep MARK & sleep MARK; true", &ours, 2).await;
     other.tree("sleep MARK; true", &others, 1).await;
-    // Deaf for a moment, so that the sweep cannot be mistaken for its work.
+    // Stop the guardian, so that only the sweep can kill the processes.
     kill(Pid::from_raw(guardian), Signal::SIGSTOP).unwrap();
     let swept = tokio::task::spawn_blocking({
         let lock_id = lock_id.clone();

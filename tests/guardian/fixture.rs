@@ -1,4 +1,4 @@
-//! Children with names of their own, and one way to wait.
+//! A guardian for tests: starts marked children, finds their processes, waits for events.
 
 use std::collections::HashMap;
 use std::fs;
@@ -18,22 +18,22 @@ mod wait;
 
 pub(crate) use wait::{WAIT_DEADLINE, until_async};
 
-/// The executable whose main can become a guardian.
+/// The executable that can run as a guardian.
 pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_aint-queue"))
 }
 
-/// A number of seconds that occurs nowhere else on this machine: `sleep MARK` is found by it.
+/// A number of seconds that is unique on this machine, by which `sleep MARK` processes are found.
 pub(crate) fn mark() -> String {
     format!("3600.{}", random::unique_digits())
 }
 
-/// The processes whose command line holds this text, zombies not counted.
+/// Pids of the processes whose command line contains this text, without zombies.
 pub(crate) fn alive(mark: &str) -> Vec<i32> {
     let of_thread = |thread: &Path| {
         fs::read(thread.join("cmdline")).is_ok_and(|c| String::from_utf8_lossy(&c).contains(mark))
     };
-    // A process whose first thread has ended has a command line in its other threads only.
+    // When its first thread has ended, only the other threads of a process have a command line.
     let holds = |pid: &i32| {
         let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
         threads.into_iter().any(|thread| of_thread(&thread.path()))
@@ -45,14 +45,14 @@ pub(crate) fn alive(mark: &str) -> Vec<i32> {
         .collect()
 }
 
-/// The processes that are `sleep` with this mark and nothing else.
+/// Pids of the `sleep` processes with exactly this mark.
 pub(crate) fn sleeping(mark: &str) -> Vec<i32> {
     let exactly = format!("sleep\0{mark}\0");
     let sleeps = |pid: &i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| c == exactly.as_bytes());
     alive(mark).into_iter().filter(sleeps).collect()
 }
 
-/// Fails when anything with this mark still lives.
+/// Fails when a process with this mark is alive.
 pub(crate) fn assert_none_left(mark: &str, by: &str) {
     let left = alive(mark);
     let states: Vec<_> = left.iter().map(|pid| stat(*pid)).collect();
@@ -74,7 +74,7 @@ pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     until_async(what, async || is_so()).await;
 }
 
-/// A guardian with one listener for all its children.
+/// A guardian with one receiver for the events of all its children.
 pub(crate) struct Fixture {
     pub(crate) guardian: Guardian,
     pub(crate) handle: GuardianHandle,
@@ -100,7 +100,7 @@ impl Fixture {
         self.handle.spawn(what, self.events.clone())
     }
 
-    /// A shell script whose output goes nowhere.
+    /// Starts a shell script without output.
     pub(crate) fn sh(&self, script: &str) -> ChildId {
         self.spawn(sh(script))
     }
@@ -122,7 +122,7 @@ impl Fixture {
         }
     }
 
-    /// The pid of a child that is expected to start.
+    /// Waits until a child has started and returns its pid.
     pub(crate) async fn started(&mut self, child: ChildId) -> i32 {
         match self.next(child).await {
             ChildEvent::Spawned { pid } => pid,
@@ -130,7 +130,7 @@ impl Fixture {
         }
     }
 
-    /// The end of a child that has started.
+    /// Waits for the exit of a started child.
     pub(crate) async fn ended(&mut self, child: ChildId) -> Exit {
         match self.next(child).await {
             ChildEvent::Exited(exit) => exit,
@@ -138,8 +138,8 @@ impl Fixture {
         }
     }
 
-    /// Starts a script, puts the mark where it says MARK, and waits for so many `sleep MARK` to run. Answers
-    /// the child, its pid, and the guardian's pid.
+    /// Starts a script with MARK replaced by the mark, and waits until the given number of `sleep MARK` processes run.
+    /// Returns the child, its pid, and the pid of the guardian.
     pub(crate) async fn tree(&mut self, script: &str, mark: &str, sleeps: usize) -> (ChildId, i32, i32) {
         let child = self.sh(&script.replace("MARK", mark));
         let pid = self.started(child).await;
@@ -160,7 +160,7 @@ impl Fixture {
     }
 }
 
-/// What a test's child gets when its descriptors do not matter.
+/// A child with /dev/null for all its output.
 pub(crate) fn null() -> OwnedFd {
     fs::OpenOptions::new().read(true).write(true).open("/dev/null").unwrap().into()
 }
@@ -181,7 +181,7 @@ pub(crate) fn sh(script: &str) -> ChildSpec {
     argv(&["sh", "-c", script])
 }
 
-/// Runs a program to its end and answers what it wrote to standard output.
+/// Runs a program to its end and returns its standard output.
 pub(crate) async fn output(fixture: &mut Fixture, what: ChildSpec) -> String {
     let (mut reader, writer) = pipe().unwrap();
     let child = fixture.spawn(ChildSpec { stdout: writer.into(), ..what });

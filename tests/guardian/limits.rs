@@ -7,7 +7,7 @@ use aint_queue::engine::guardian::{ChildEvent, Exit};
 
 use crate::fixture::*;
 
-/// Sets a limit of a running process: `--nofile`, `--nproc`, …
+/// Sets a resource limit of a running process with an option of `prlimit`: `--nofile`, `--nproc`, …
 async fn limit(f: &mut Fixture, pid: i32, what: &str) {
     let child = f.spawn(argv(&["prlimit", "--pid", &pid.to_string(), what]));
     f.started(child).await;
@@ -24,15 +24,18 @@ async fn guardian_out_of_descriptors_recovers() {
         entries.map(|e| e.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
     };
     let before = open();
-    // One number is free below the limit, and a child's output needs two.
+    // One descriptor is free below the limit; the output of a child needs two.
     let second_free = (0..).filter(|n| !before.contains(n)).nth(1).unwrap();
-    // The second guardian sets the limits of the first, which could not start the program for it.
+    // A second guardian runs prlimit on the first, which cannot start programs at its limit.
     limit(&mut other, guardian, &format!("--nofile={second_free}:1024")).await;
     for _ in 0..20 {
         let child = f.sh("exit 0");
         let ChildEvent::SpawnFailed { error, errno } = f.next(child).await else { panic!("it started") };
         assert_eq!(errno, libc::EMFILE);
-        assert_eq!(error, "could not run \"sh\": the guardian has no descriptors left");
+        assert_eq!(
+            error,
+            "could not run \"sh\": the guardian has no free descriptors; raise its open-files limit"
+        );
     }
     assert_eq!(open(), before, "what came and could not be used is closed");
     limit(&mut other, guardian, "--nofile=1024:1024").await;

@@ -1,4 +1,4 @@
-//! What the tests run. What a job did is in the list that it is given as state.
+//! The jobs of the tests. Each logs its actions to a list in the shared state.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use aint_queue::middleware::NoOverlap;
 use aint_queue::{App, AsyncFailedFn, AsyncJob, Context, FailedFn, Job, JobError};
 use serde::{Deserialize, Serialize};
 
-/// What happened, in order.
+/// The logged actions, in order.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -37,7 +37,7 @@ pub(crate) fn app(log: &Log) -> App {
         .state(log.clone())
 }
 
-/// Says its text.
+/// Logs its text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Note(pub(crate) String);
 
@@ -54,7 +54,7 @@ impl Job for Note {
     }
 }
 
-/// Says its text after others had their turn.
+/// Logs its text after yielding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct AsyncNote {
     pub(crate) text: String,
@@ -70,7 +70,7 @@ impl AsyncJob for AsyncNote {
     }
 }
 
-/// Fails until an attempt, or for good.
+/// Fails until an attempt, or permanently.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Fails {
     pub(crate) until: u32,
@@ -102,7 +102,7 @@ impl Job for Fails {
     }
 }
 
-/// Fails, and so does its callback.
+/// Fails, as does its failed callback.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct AsyncFails {}
 
@@ -129,11 +129,11 @@ impl AsyncJob for AsyncFails {
     }
 }
 
-/// Pushes itself, one generation less, and says when that has answered.
+/// Pushes itself with one generation less, and logs the response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Descendants {
     pub(crate) generations: u32,
-    /// Where to, if not into the same channel.
+    /// Target channel, if not the own one.
     pub(crate) into: Option<String>,
 }
 
@@ -153,7 +153,7 @@ impl AsyncJob for Descendants {
     }
 }
 
-/// Never ends by itself; says when it is dropped.
+/// Never returns; logs its drop.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct NeverEnds {}
 
@@ -174,7 +174,7 @@ impl AsyncJob for NeverEnds {
     }
 }
 
-/// Blocks until it is cancelled, and then says whether it is done after all.
+/// Blocks until cancelled, then returns success or an error.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct BlocksThread {
     pub(crate) done: bool,
@@ -193,7 +193,7 @@ impl Job for BlocksThread {
     }
 }
 
-/// Hands itself back so often.
+/// Releases itself a number of times.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ReleasesItself {
     pub(crate) times: usize,
@@ -212,7 +212,7 @@ impl Job for ReleasesItself {
     }
 }
 
-/// At most one at a time.
+/// Runs at most once at a time.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Exclusive {}
 

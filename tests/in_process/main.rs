@@ -1,4 +1,4 @@
-//! Jobs run without a master: by a push of the `sync` driver, and by the helpers for tests.
+//! Jobs without a master: pushes with the `sync` driver, and the test support of the library.
 
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 

@@ -1,4 +1,4 @@
-//! The rules of the queue in memory are those of the other drivers.
+//! The in-memory queue follows the rules of the other drivers.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ async fn priority_order_and_key_until_start() {
     assert_eq!(testing.app(app(&log)).drain().await.done, 3);
     assert_eq!(log.take(), ["high", "normal", "low"]);
 
-    // Its first attempt has failed: it has begun, and does not hold the key any more.
+    // After its first attempt the job no longer holds the key.
     let start = PushOptions::new().unique_until_start("k");
     queue.push_with(&Fails { until: 2, never: false }, &start).await.unwrap();
     assert_eq!(testing.app(app(&log)).drain().await.retried, 1);
@@ -99,7 +99,7 @@ async fn locks_are_freed_and_breakers_use_test_clock() {
     let report = testing.app(app(&log)).drain().await;
     assert_eq!((report.done, report.released), (2, 0));
 
-    // Somebody else has the lock: another owner of the same channel.
+    // Another owner of the channel holds the lock.
     let store = testing.store();
     let owner = store.join().await.unwrap();
     let kind = ClaimKind::Lock { limit: 1 };

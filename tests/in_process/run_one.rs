@@ -1,4 +1,4 @@
-//! A single handler, run once.
+//! A single run of a handler.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn run_one_passes_input_and_returns_outcome() {
     assert_eq!(error.message(), "error 2");
     assert!(matches!(error.outcome(), Outcome::Failed { next: RetryDecision::ByPolicy, .. }));
     assert_eq!(log.take(), ["attempt 2 of 7"]);
-    // The job's own opinion is part of it.
+    // The job type's retry decision is part of the outcome.
     let error = run().attempt(9).run_one(fails()).await.unwrap_err();
     assert!(matches!(error.outcome(), Outcome::Failed { next: RetryDecision::Never, .. }));
 
@@ -32,7 +32,7 @@ async fn run_one_passes_input_and_returns_outcome() {
 #[tokio::test]
 async fn missing_state_panic_and_timeout_are_reported() {
     let error = run_one(note("x")).await.unwrap_err();
-    assert!(error.message().contains("there is no state of the type"), "{error:?}");
+    assert!(error.message().contains("the application has no state of type"), "{error:?}");
     let error = run_one(Panics {}).await.unwrap_err();
     assert!(error.message().ends_with("oh no"), "{error:?}");
     let limit = Duration::from_millis(5);

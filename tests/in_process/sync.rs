@@ -36,7 +36,7 @@ async fn sync_push_runs_job_and_returns_its_id() {
     assert_eq!(log.take(), ["one"]);
     let second = queue.push(&AsyncNote { text: "two".into() }).await.unwrap();
     assert!(first < second);
-    // Delays are not waited for.
+    // The driver does not wait for delays.
     queue.push_in(Duration::from_secs(3600), &note("three")).await.unwrap();
     queue.push_raw("note", Payload::parse("\"four\"").unwrap(), &PushOptions::new()).await.unwrap();
     assert_eq!(log.take(), ["two", "three", "four"]);
@@ -58,7 +58,7 @@ async fn sync_push_retries_and_returns_last_error() {
     assert_eq!(failure(error), (FailReason::Final, "no use: 1".to_owned()));
     assert_eq!(log.take(), ["attempt 1 of 3", "failed: final: no use: 1"]);
 
-    // What the push says, then what the job says, then what the channel says.
+    // Options of the push override those of the job, which override those of the channel.
     let twice = PushOptions::new().max_attempts(2);
     queue.push_with(&Fails { until: 9, never: false }, &twice).await.unwrap_err();
     assert_eq!(log.take().len(), 3);
@@ -66,7 +66,7 @@ async fn sync_push_retries_and_returns_last_error() {
     short.push(&Fails { until: 9, never: false }).await.unwrap_err();
     assert_eq!(log.take(), ["attempt 1 of 1", "failed: exhausted: error 1"]);
     let error = short.push(&AsyncFails {}).await.unwrap_err();
-    // Not the error of the callback.
+    // The error is that of the job, not that of its callback.
     assert_eq!(failure(error), (FailReason::Exhausted, "it is so".to_owned()));
     assert_eq!(log.take(), ["callback"]);
 }
@@ -95,7 +95,7 @@ async fn timeout_drops_async_and_awaits_blocking_handlers() {
     assert_eq!(log.take(), ["dropped"]);
     let (reason, _) = failure(queue.push(&BlocksThread { done: false }).await.unwrap_err());
     assert_eq!(reason, FailReason::Timeout);
-    // It was late, but it is done.
+    // The run exceeded its limit but succeeded.
     queue.push(&BlocksThread { done: true }).await.unwrap();
 }
 
@@ -123,7 +123,7 @@ async fn self_pushing_and_releasing_jobs_end() {
         assert!(error.contains("a job that pushes itself never ends"), "{error}");
         assert!(log.take().is_empty());
     }
-    // Those that came to their end do not stand in the way of the next.
+    // Finished chains do not count towards the depth of the next one.
     queue.push(&Descendants { generations: 99, into: None }).await.unwrap();
     queue.push(&Descendants { generations: 99, into: None }).await.unwrap();
     assert_eq!(log.take().len(), 200);
@@ -131,7 +131,7 @@ async fn self_pushing_and_releasing_jobs_end() {
     queue.push(&ReleasesItself { times: 20 }).await.unwrap();
     assert_eq!(log.take().len(), 21);
     let (_, error) = failure(queue.push(&ReleasesItself { times: usize::MAX - 1 }).await.unwrap_err());
-    assert!(error.contains("handed itself back 100 times in a row"), "{error}");
+    assert!(error.contains("released 100 times in a row"), "{error}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The queue in memory: what its assertions say, and what its drains do.
+//! The in-memory queue: messages of its assertions, results of its drains.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::jobs::{AsyncNote, Descendants, Fails, Log, ReleasesItself, app, note}
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a failed assertion says.
+/// The message of a failed assertion.
 fn said(assertion: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(assertion)).expect_err("the assertion should not hold");
     panic
@@ -94,7 +94,7 @@ async fn jobs_push_into_all_test_channels() {
     testing.queue().push(&Descendants { generations: 2, into: Some("mail".into()) }).await.unwrap();
     assert_eq!(testing.app(app(&log)).drain().await.done, 1);
     assert_eq!(mail.pushed_async::<Descendants>().len(), 1);
-    // A job of the one may push into the other, and into its own by name.
+    // A job may push into another channel, and into its own by name.
     let back = Descendants { generations: 1, into: Some("default".into()) };
     mail.queue().push(&back).await.unwrap();
     assert_eq!(mail.app(app(&log)).drain_all().await.done, 3);
@@ -124,7 +124,7 @@ async fn drain_reports_endless_jobs() {
     let message = ends(&testing, true).await;
     assert!(message.contains(" again, attempt 1: Released(30s)"), "{message}");
 
-    // As many as are allowed are no error.
+    // Exactly the allowed number of runs is no error.
     let testing = TestQueue::new();
     let notes: Vec<_> = (0..50).map(|n| note(&n.to_string())).collect();
     testing.queue().push_many(&notes).await.unwrap();

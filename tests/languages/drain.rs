@@ -1,4 +1,4 @@
-//! No job is lost, and none runs twice unless its worker was killed.
+//! No job is lost, and a job runs twice only if its worker was killed.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ fn push_mails(fixture: &Fixture, channel: &str, mails: usize) {
     fixture.push_lines(channel, (0..mails).map(line));
 }
 
-/// How many mails were sent, each counted once.
+/// Number of distinct mails sent.
 fn distinct(sent: &[String], by: impl Fn(&str) -> &str) -> usize {
     sent.iter().map(|line| by(line)).collect::<HashSet<_>>().len()
 }
@@ -42,7 +42,7 @@ fn drains((example, channel): (&str, &str)) {
     assert!(master.stop().success());
 }
 
-/// Kills a worker each time some more mails were sent: first each of those there were at the beginning, then any.
+/// Kills a worker each time more mails were sent: first each of the initial workers, then any worker.
 fn kill_at_random(fixture: &Fixture, master: &Master, mails: usize) -> usize {
     let mut first = until("the workers", || Some(master.workers()).filter(|workers| workers.len() == 3));
     let mut random = seeded("kill_at_random");

@@ -1,4 +1,4 @@
-//! The application of `examples/orders` at work: 30 orders, good ones and bad ones; then as many while it is killed.
+//! Runs the application of `examples/orders`: 30 orders, valid and invalid; then as many while its processes are killed.
 
 #![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
@@ -21,14 +21,14 @@ fn orders_are_done_once_and_bad_ones_fail_visibly() {
     shop.place();
     until("the late picture to be missed", || master.log().contains("it is not uploaded yet").then_some(()));
     shop.upload_late();
-    // Two that no customer of this shop could have placed.
+    // Two orders that no customer of this shop could have placed.
     let outside = r#"{"number":98,"customer":"x@example.com","prints":[{"picture":"../../etc/passwd","copies":1,"cents_each":1}]}"#;
     shop.fixture.push("place_order", outside, &[]);
     shop.fixture.push("place_order", r#"{"number":99,"customer":"x@example.com","prints":[]}"#, &[]);
     shop.wait();
     shop.assert_right();
 
-    // An undisturbed shop makes nothing twice.
+    // Without kills nothing is made twice.
     assert_eq!(shop.fixture.counts("invoices").done, ORDERS);
     assert_eq!(shop.fixture.counts("images").done, shop.pictures() - shop::BROKEN.len() as u64);
     let images = shop.failed("images");
@@ -50,7 +50,7 @@ fn orders_are_done_once_and_bad_ones_fail_visibly() {
         );
     }
 
-    // A customer who presses the button twice gets nothing twice.
+    // A second push of the same order adds nothing.
     let again = shop.order(1);
     shop.fixture.push("place_order", &again.to_string(), &[]);
     let mails = shop.files("outbox");
@@ -74,7 +74,7 @@ fn orders_survive_worker_and_master_kills() {
         resized(6 * round);
         let workers = master.workers();
         let victim = workers[usize::try_from(round).unwrap() % workers.len()];
-        // One that runs a single job may be gone by now, which is as good.
+        // A worker that runs a single job may have ended by now, which counts as killed.
         let _ = kill(Pid::from_raw(victim), Signal::SIGKILL);
     }
     resized(30);

@@ -1,4 +1,4 @@
-//! A shop in a directory of its own: its orders, and what must have become of them.
+//! A shop in a directory of its own: the orders, and the files and failures that they must lead to.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,20 +13,20 @@ use serde_json::{Value, json};
 use crate::fixture::{Counts, Fixture, until};
 
 pub const ORDERS: u64 = 30;
-/// Orders whose first picture is none.
+/// Orders whose first upload is not a picture.
 pub const BROKEN: [u64; 3] = [3, 13, 23];
-/// The one that says it is larger than any memory.
+/// The order whose upload claims in its header a size beyond any memory.
 const DECOMPRESSION_BOMB: u64 = 13;
-/// The order whose picture is not there at first.
+/// The order whose picture arrives late.
 const LATE_UPLOAD: u64 = 11;
 const CHANNELS: [&str; 4] = ["default", "invoices", "images", "mails"];
-/// Pictures: their size, and those of what is made of them.
+/// Width and height of each uploaded picture and of the two pictures made from it.
 const SIZES: [[(u32, u32); 3]; 3] = [
     [(320, 160), (64, 32), (256, 128)],
     [(160, 320), (32, 64), (128, 256)],
     [(320, 320), (64, 64), (256, 256)],
 ];
-/// The pictures, as files.
+/// The uploaded pictures as PNG files.
 static PICTURES: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| {
     SIZES.map(|[(width, height), ..]| {
         let mut png = Cursor::new(Vec::new());
@@ -66,14 +66,15 @@ pub struct Shop {
     pub fixture: Fixture,
 }
 
-/// The example as cargo builds it. `cargo test` has built it already, `cargo test --test orders` has not.
+/// The example as cargo builds it: `cargo test` has built it before, `cargo test --test orders` has not.
 static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
     let tests = std::env::current_exe().unwrap();
     let profile = tests.parent().and_then(|deps| deps.parent()).unwrap();
     let name = profile.file_name().unwrap().to_str().unwrap();
     let mut cargo = Command::new(env!("CARGO"));
     for (variable, _) in std::env::vars_os() {
-        // What cargo tells a test of its package is, to a cargo, a change of the environment to build everything anew for.
+        // Cargo sets variables for the tests of a package. A cargo started with them takes the environment for changed and rebuilds
+        // everything.
         let named = variable.to_string_lossy();
         if named.starts_with("CARGO_PKG_") || named.starts_with("CARGO_MANIFEST_") {
             cargo.env_remove(variable);
@@ -97,7 +98,7 @@ impl Shop {
         Self { fixture }
     }
 
-    /// Puts the uploads of all orders where the shop expects them, but for the late one, and places the orders.
+    /// Stores the uploads of all orders except the late one, and places the orders.
     pub fn place(&self) {
         for number in (1..=ORDERS).filter(|number| *number != LATE_UPLOAD) {
             self.upload(number);
@@ -123,7 +124,7 @@ impl Shop {
         json!({ "number": number, "customer": format!("customer-{number}{at}example.com"), "prints": prints })
     }
 
-    /// How many pictures the customers sent.
+    /// The number of pictures that the customers sent.
     pub fn pictures(&self) -> u64 {
         (1..=ORDERS).map(|number| prints(number).count() as u64).sum()
     }
@@ -142,14 +143,14 @@ impl Shop {
         }
     }
 
-    /// Waits until every order has come to its end and nothing is left to do.
+    /// Waits until every order has ended and no job is left.
     pub fn wait(&self) {
         until("every order to end", || {
             let ended =
                 |number| self.fixture.file("data").join(ExpectedEnd::of(number).file(number)).exists();
             (1..=ORDERS).all(ended).then_some(())
         });
-        // Channels push into each other; the first one is looked at again after those that push into it.
+        // Channels push into each other: the first channel is read again after the channels that push into it.
         until("nothing to be left", || {
             let idle = |channel: &&str| {
                 let Counts { waiting, reserved, delayed, .. } = self.fixture.counts(channel);
@@ -165,14 +166,14 @@ impl Shop {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
-    /// Everything about the failed jobs of a channel.
+    /// The failed jobs of a channel, as `queue:show` prints them.
     pub fn failed(&self, channel: &str) -> Vec<Value> {
         let failed = self.fixture.json(&["queue:failed", "-t", channel]);
         let show = |job: &Value| self.fixture.json(&["queue:show", &job["id"].to_string(), "-t", channel]);
         failed["jobs"].as_array().unwrap().iter().map(show).collect()
     }
 
-    /// Looks at everything the shop has made, and at what failed.
+    /// Checks every file that the shop has made, and every failed job.
     pub fn assert_right(&self) {
         let all = |file: fn(u64) -> String| (1..=ORDERS).map(file).collect::<BTreeSet<_>>();
         assert_eq!(self.files("invoices"), all(|number| format!("{number}.html")));
@@ -185,7 +186,7 @@ impl Shop {
             self.assert_pictures(number);
         }
 
-        // An order that is begun anew because its worker was killed may have a picture fail once more: it is the same one.
+        // An order that runs again after its worker was killed may fail at the same picture once more.
         let images = self.failed("images");
         let pictures: BTreeSet<_> = images.iter().map(|job| job["payload"]["picture"].to_string()).collect();
         assert_eq!(pictures, BROKEN.map(|number| format!("{:?}", upload(number, 0))).into());
@@ -195,7 +196,7 @@ impl Shop {
             !mails.is_empty() && mails.iter().all(|job| failed_for(job, "customer-7 at example.com")),
             "{mails:?}"
         );
-        // Three jobs and three channels later, it is still known which request it came from.
+        // The request id survives three jobs in three channels.
         assert_eq!(mails[0]["headers"]["traceparent"], trace(7));
         for channel in CHANNELS {
             let counts = self.fixture.counts(channel);
@@ -236,13 +237,13 @@ impl Shop {
     }
 }
 
-/// Whether a job failed for good with this error; deaths of its workers may stand beside it.
+/// Whether a job has failed for good with this error; its record may also list deaths of its workers.
 pub fn failed_for(job: &Value, error: &str) -> bool {
     let says = |noted: &Value| noted["message"].as_str().is_some_and(|message| message.contains(error));
     job["reason"] == "final" && job["errors"].as_array().unwrap().iter().any(says)
 }
 
-/// An order has one to three prints.
+/// Prints per order: one to three.
 fn prints(number: u64) -> std::ops::RangeInclusive<usize> {
     0..=usize::try_from(number % 3).unwrap()
 }

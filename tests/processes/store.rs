@@ -73,7 +73,7 @@ fn killed_writer_loses_no_acknowledged_write() {
                 _ => panic!("no report: {line}"),
             }
             told += 1;
-            // Each time at another point of its work; what it had said until then is still in the pipe.
+            // Killed at a different point of its work each time; earlier reports are still in the pipe.
             if told == 10 + round * 7 {
                 process.child.kill().unwrap();
             }
@@ -88,7 +88,7 @@ fn killed_writer_loses_no_acknowledged_write() {
         let store = open(&path);
         let ended: std::collections::BTreeSet<_> = ended.into_iter().collect();
         for id in &pushed {
-            // A job may be done although the word of it was cut off; then it is gone and counted.
+            // A done job may lack its report; then its record is gone and counted.
             if ended.contains(id) {
                 assert_eq!(store.get(*id).await.unwrap(), None, "{id} is done");
             }
@@ -97,7 +97,7 @@ fn killed_writer_loses_no_acknowledged_write() {
         let there = status.waiting + status.reserved;
         let missing = pushed.len() as u64 - ended.len() as u64;
         assert!(status.done >= ended.len() as u64);
-        assert!(there + status.done >= pushed.len() as u64, "{status:?}, {missing} told and not done");
+        assert!(there + status.done >= pushed.len() as u64, "{status:?}, {missing} reported but not done");
         // Every count is the number of rows there are.
         for (state, count) in [(JobState::Waiting, status.waiting), (JobState::Reserved, status.reserved)] {
             let (mut rows, mut after) = (0, None);
@@ -111,7 +111,7 @@ fn killed_writer_loses_no_acknowledged_write() {
             }
             assert_eq!(rows, count, "{state:?}");
         }
-        // And none but those told to be done, or done unheard, is missing.
+        // No other job is missing.
         let mut gone = 0;
         for id in &pushed {
             gone += u64::from(store.get(*id).await.unwrap().is_none());
@@ -137,7 +137,7 @@ fn push_and_work(arguments: &[String]) {
             assert_eq!(master.settle(&ends).await, []);
             finished += ends.len();
         }
-        // The others may have pushed more than they could finish.
+        // Other children may have pushed more jobs than they could finish.
         while finished < EACH / 2 {
             let ends: Vec<_> = master.lease(4).await.iter().map(done).collect();
             if ends.is_empty() {
@@ -185,7 +185,7 @@ fn push_of_another_process_wakes_waiters() {
     assert_eq!(child.next_report(), "ready");
     block_on(async {
         while store.status().await.unwrap().total() == 0 {
-            // Whatever woke it before the push is used up by now.
+            // Earlier wake-ups are used up by now.
             store.wait(Duration::from_millis(50)).await.unwrap();
             let begin = Instant::now();
             let mut told = child.child.stdin.take();

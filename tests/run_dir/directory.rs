@@ -1,4 +1,4 @@
-//! The directory itself: made, checked, refused with a reason; and looked at by others.
+//! The directory: creation, checks, refusals with a reason, and access by other users.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -47,7 +47,7 @@ fn link_to_directory_is_followed_dangling_refused() {
     let (place, link) = (above.path().join("place"), above.path().join("link"));
     symlink(&place, &link).unwrap();
     let text = refusal(&link);
-    assert!(text.starts_with("could not look at the run directory \""), "{text}");
+    assert!(text.starts_with("could not inspect the run directory \""), "{text}");
     fs::create_dir(&place).unwrap();
     RunDir::open(&link, "mail").unwrap().lock().unwrap();
     assert!(place.join("mail-master.lock").exists());
@@ -56,7 +56,9 @@ fn link_to_directory_is_followed_dangling_refused() {
 #[test]
 fn overlong_socket_path_names_the_limit() {
     let long = Path::new("/tmp").join("x".repeat(100));
-    let Err(RunDirError::TooLong { longest, .. }) = RunDir::open(&long, "mail") else { panic!("it fits?") };
+    let Err(RunDirError::TooLong { longest, .. }) = RunDir::open(&long, "mail") else {
+        panic!("a path above the limit was accepted")
+    };
     assert!(!long.exists());
     let below_limit = RunDir::at(Path::new(&format!("/{}", "x".repeat(longest - 1))), "mail").socket_path();
     assert_eq!(below_limit.as_os_str().len(), 107);

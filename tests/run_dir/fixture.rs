@@ -30,7 +30,7 @@ pub(crate) fn refusal(path: &Path) -> String {
     error_chain(&RunDir::open(path, "mail").map(drop).expect_err("it cannot be used"))
 }
 
-/// A directory that everybody may reach.
+/// A directory that every user may read.
 pub(crate) fn directory_open_to_all() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,4 +1,4 @@
-//! Locks, pid files and who is believed.
+//! Locks, pid files and the verification of their content.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -15,7 +15,7 @@ fn lock_held_by_guardian_is_waited_for() {
     let lock = run_dir.lock().unwrap();
     let held_by_guardian = lock.fd().unwrap();
     drop(lock);
-    assert!(run_dir.holder().is_none(), "the master has let go");
+    assert!(run_dir.holder().is_none(), "the master has released the lock");
     let cleaning = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
         drop(held_by_guardian);
@@ -73,7 +73,7 @@ fn reused_pid_is_not_the_master() {
     let (directory, run_dir) = fresh();
     let lock = run_dir.lock().unwrap();
     let path = directory.path().join("mail-master.lock");
-    // The lock is held, but who wrote the record is gone: this process has its number, not its time.
+    // The lock is held, but the writer of the record is dead: this process has its pid, but another start time.
     let text = fs::read_to_string(&path).unwrap();
     let start_time = run_dir.holder().unwrap().start_time;
     let earlier = text.replace(&start_time.to_string(), &(start_time - 1).to_string());
@@ -100,7 +100,7 @@ fn non_file_lock_is_refused_by_name() {
         let text = error_chain(&refused(&run_dir));
         assert_eq!(
             text,
-            format!("\"{}\" is {what} where the lock file should be; remove it", path.display())
+            format!("\"{}\" is {what}, but the path of the lock file; remove it", path.display())
         );
         assert!(!directory.path().join("elsewhere").exists(), "no link is followed");
     }
@@ -149,7 +149,7 @@ fn pid_file_is_replaced_from_any_state() {
         assert_eq!(fs::read_to_string(directory.path().join("precious")).unwrap(), "kept");
         lock.remove_pid();
         assert!(!path.exists());
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no draft is left");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no temporary file is left");
     }
 }
 
@@ -175,9 +175,9 @@ fn directory_at_pid_file_is_named() {
     let text = error_chain(&lock.write_pid().unwrap_err());
     assert_eq!(
         text,
-        format!("\"{}\" is a directory where the pid file should be; remove it", path.display())
+        format!("\"{}\" is a directory, but the path of the pid file; remove it", path.display())
     );
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no draft is left");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no temporary file is left");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a case needs of a driver, and the words the cases are written in.
+//! The driver interface of the suite, and helpers that state cases briefly.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,35 +11,35 @@ use aint_queue::store::{
 };
 use async_trait::async_trait;
 
-/// A store of one test's own: opens handles on its channels and does to it what only a test does.
+/// A private store of one test: opens handles on its channels and manipulates it as only tests do.
 ///
-/// Dropping it takes the store away.
+/// Dropping the driver removes the store.
 #[async_trait]
 pub trait Driver: Send + Sync {
-    /// A new handle, with its own connections, on a channel of this store. Its leases are long enough never to
-    /// run out by themselves during a test, and its reaper trusts what it sees from the start.
+    /// A new handle, with its own connections, on a channel of this store. Leases outlive every test, and the reaper trusts
+    /// expired leases from the start.
     async fn open(&self, channel: &str) -> Arc<dyn Store>;
 
-    /// Makes the lease of one owner run out now, by writing a past deadline where the store keeps it.
+    /// Expires the lease of one owner now, by storing a past deadline.
     async fn expire_lease(&self, channel: &str, owner: &Owner);
 
-    /// Lets the store's clock go on by at least `time`: moves it, or sleeps.
+    /// Advances the store's clock by at least `time`: moves it, or sleeps.
     async fn pass(&self, time: Duration);
 
-    /// Puts `text`, which is no record, where the record of a job was, as a foreign hand might.
+    /// Overwrites the record of a job with `text`, which is not a record, as another program might.
     async fn corrupt_record(&self, channel: &str, id: JobId, text: &str);
 
     /// Removes the record of a job and nothing else.
     async fn delete_record(&self, channel: &str, id: JobId);
 
-    /// Takes the last id away, as a store that lost its tail would.
+    /// Deletes the last assigned id, like a store that lost its latest writes.
     async fn forget_last_id(&self, channel: &str);
 }
 
-/// The channel the cases use.
+/// The channel of the cases.
 pub const CHANNEL: &str = "test";
 
-/// A case's surroundings: an empty store, and a handle on [`CHANNEL`].
+/// The environment of a case: an empty store, and a handle on [`CHANNEL`].
 pub struct Fixture {
     pub driver: Box<dyn Driver>,
     pub store: Arc<dyn Store>,
@@ -77,7 +77,7 @@ impl Fixture {
         self.push_all(&jobs).await
     }
 
-    /// Pushes these, in batches where they are many.
+    /// Pushes these jobs, in several batches if necessary.
     pub async fn push_all(&self, jobs: &[NewJob]) -> Vec<JobId> {
         let mut ids = Vec::new();
         for batch in jobs.chunks(aint_queue::store::MAX_BATCH) {
@@ -124,7 +124,7 @@ impl Master {
         Self { store: Arc::clone(store), owner, seq: 0 }
     }
 
-    /// The number of the next call.
+    /// The `seq` of the next call.
     pub fn next(&mut self) -> u64 {
         self.seq += 1;
         self.seq
@@ -135,7 +135,7 @@ impl Master {
         self.turn_as(seq, settlements, want).await
     }
 
-    /// A turn under a number of the caller's choice.
+    /// A turn with an explicit `seq`.
     pub async fn turn_as(
         &self,
         seq: u64,
@@ -146,7 +146,7 @@ impl Master {
         self.store.turn(turn).await
     }
 
-    /// Leases up to `want` jobs, every one of which can be read.
+    /// Leases up to `want` readable jobs.
     pub async fn lease(&mut self, want: usize) -> Vec<JobRecord> {
         self.turn(&[], want).await.unwrap().leased.into_iter().map(record).collect()
     }
@@ -158,26 +158,26 @@ impl Master {
         leased
     }
 
-    /// Settles and answers what did not hold.
+    /// Settles and returns the conflicts.
     pub async fn settle(&mut self, settlements: &[Settlement]) -> Vec<(JobId, SettleConflict)> {
         self.turn(settlements, 0).await.unwrap().conflicts
     }
 
-    /// Settles and frees, and all of it holds.
+    /// Settles and releases without conflicts.
     pub async fn free(&mut self, settlements: &[Settlement], releases: &[KeyRelease]) {
         let seq = self.next();
         let turn = Turn { owner: &self.owner, seq, settlements, releases, want: 0, max_bytes: usize::MAX };
         assert_eq!(self.store.turn(turn).await.unwrap().conflicts, []);
     }
 
-    /// Claims one thing for one job.
+    /// Makes one claim.
     pub async fn claim(&self, claim: Claim) -> LimitDecision {
         let answers = self.store.claim(&self.owner, &[claim]).await.unwrap();
         assert_eq!(answers.len(), 1);
         answers[0]
     }
 
-    /// What the store says this owner holds, in the order of ids.
+    /// The ids that the store reports as held by this owner, ascending.
     pub async fn held(&mut self) -> Vec<JobId> {
         let seq = self.next();
         let mut held = self.store.held(&self.owner, seq).await.unwrap();
@@ -191,39 +191,39 @@ pub fn job(name: &str) -> NewJob {
     NewJob::new(name, Payload::parse(format!("{{\"name\":\"{name}\"}}")).unwrap())
 }
 
-/// The same job, later.
+/// A delayed job.
 pub fn later(name: &str, delay: Duration) -> NewJob {
     NewJob { start: Start::After(delay), ..job(name) }
 }
 
-/// The same job, once.
+/// A job with a unique key.
 pub fn unique(name: &str, key: &str) -> NewJob {
     let mut job = job(name);
     job.meta.unique = Some(key.to_owned());
     job
 }
 
-/// The same job, once until it begins.
+/// A job with a unique key held until its start.
 pub fn unique_until_start(name: &str, key: &str) -> NewJob {
     let mut job = unique(name, key);
     job.meta.unique_until = UniqueUntil::Start;
     job
 }
 
-/// The same job, once within a time.
+/// A job with a timed hold on a unique key.
 pub fn unique_for(name: &str, key: &str, time: Duration) -> NewJob {
     let mut job = unique(name, key);
     job.meta.unique_for_ms = Some(time.as_millis() as u64);
     job
 }
 
-/// The same job, among those of a priority.
+/// The job with this priority.
 pub fn of(priority: Priority, mut job: NewJob) -> NewJob {
     job.meta.priority = priority;
     job
 }
 
-/// What was leased, which can be read.
+/// The record of a readable leased job.
 pub fn record(leased: Leased) -> JobRecord {
     match leased {
         Leased::Job(record) => record,
@@ -231,22 +231,22 @@ pub fn record(leased: Leased) -> JobRecord {
     }
 }
 
-/// The end of a run of `record`.
+/// A settlement of `record`.
 pub fn end(record: &JobRecord, to: impl FnOnce(JobMeta) -> Destination) -> Settlement {
     Settlement { id: record.id, unique: record.meta.unique.clone(), to: to(record.meta.clone()) }
 }
 
-/// The end of a run that went well.
+/// A settlement to done.
 pub fn done(record: &JobRecord) -> Settlement {
     end(record, |_| Destination::Done)
 }
 
-/// The end of a run of a job of which only the id is known.
+/// A settlement to done by id.
 pub fn done_id(id: JobId) -> Settlement {
     Settlement { id, unique: None, to: Destination::Done }
 }
 
-/// The end of a run that failed for good, after one attempt.
+/// A settlement to failed after one attempt.
 pub fn failed(record: &JobRecord) -> Settlement {
     end(record, |mut meta| {
         meta.attempts += 1;

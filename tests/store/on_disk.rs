@@ -1,4 +1,4 @@
-//! What only SQLite can do wrong: the file, the disk, other hands on it.
+//! SQLite only: damaged files, full disks, writes by other programs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::fixture::{Master, done, job, unique_for};
 use crate::support::until_async;
 
-/// A directory with room for a store.
+/// A directory for a store.
 struct Disk(TempDir);
 
 impl Disk {
@@ -30,7 +30,7 @@ impl Disk {
         Arc::new(SqliteStore::open(&self.path(), "test").unwrap())
     }
 
-    /// Another hand on the file.
+    /// A connection of another program.
     fn hand(&self) -> Connection {
         let connection = Connection::open(self.path()).unwrap();
         connection.busy_timeout(Duration::from_secs(5)).unwrap();
@@ -55,7 +55,7 @@ fn foreign_files_are_refused_unchanged() {
     let disk = Disk::new();
     let path = disk.path();
     fs::create_dir(&path).unwrap();
-    assert!(refusal(&path).contains("this is a directory: name a file in it"));
+    assert!(refusal(&path).contains("the path is a directory: name a file in it"));
     fs::remove_dir(&path).unwrap();
 
     for text in ["not a database, but longer than the header of one: ".repeat(20), "short".into()] {
@@ -125,7 +125,7 @@ async fn moved_file_is_not_written() {
     fs::rename(disk.path(), &aside).unwrap();
     let refused = store.push(&[job("b")]).await;
     assert!(matches!(&refused, Err(PushError::Store(StoreError::Refused { .. }))), "{refused:?}");
-    // Somebody else's file in its place does not make it better.
+    // A foreign file in its place is refused, too.
     fs::write(disk.path(), "").unwrap();
     assert!(matches!(store.join().await, Err(StoreError::Refused { .. })));
     fs::rename(&aside, disk.path()).unwrap();
@@ -151,7 +151,7 @@ async fn foreign_lock_delays_writes_but_not_reads() {
     assert_eq!(status.unwrap().total(), 0);
     assert!(begin.elapsed() < Duration::from_secs(10));
 
-    // One that lets go in time is not noticed.
+    // A lock that is released in time goes unnoticed.
     let push = tokio::spawn({
         let store = Arc::clone(&store);
         async move { store.push(&[job("a")]).await }
@@ -211,7 +211,7 @@ async fn lost_last_id_never_reuses_an_id() {
     let disk = Disk::new();
     let store = disk.open();
     let id = store.push(&[job("a")]).await.unwrap()[0].id();
-    // A job that was pushed faster than the clock went: its id lies ahead.
+    // A job pushed faster than the clock advanced: its id is ahead.
     let ahead = i64::try_from(id.0).unwrap() + 900_000;
     let hand = disk.hand();
     hand.execute("UPDATE jobs SET id = ?1", [ahead]).unwrap();
@@ -259,7 +259,7 @@ async fn renamed_table_fails_every_call_without_loss() {
                 other => panic!("{other}"),
             },
         ));
-        // A turn needs every table but that of the last id and those of keys, which are asked by a push or a claim.
+        // A turn needs no last id and no keys; a push or a claim does.
         let needless = ["store", "holds", "locks", "rates"].contains(&table);
         let ends = if needless { vec![] } else { vec![done(&leased[0])] };
         count(master.turn(&ends, 0).await.map(drop));
@@ -271,7 +271,7 @@ async fn renamed_table_fails_every_call_without_loss() {
         count(store.discard(&[JobId(1)]).await.map(drop));
         disk.hand().execute_batch(&format!("ALTER TABLE elsewhere RENAME TO {table}")).unwrap();
         assert!(failures > 0, "{table}");
-        // What could be done without that table was done whole.
+        // Calls that succeeded without that table were applied completely.
         let status = store.status().await.unwrap();
         let rows: i64 = disk.hand().query_row("SELECT count(*) FROM jobs", [], |row| row.get(0)).unwrap();
         assert_eq!(status.waiting + status.reserved, rows as u64, "{table}");

@@ -1,4 +1,4 @@
-//! SQLite files of older versions, and what must not pile up in a file.
+//! SQLite files of older versions, and rows that must not accumulate.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ async fn old_schema_file_keeps_its_jobs() {
         assert_eq!(store.push(&[timed]).await.unwrap(), [Pushed::Existing(id)]);
     }
 
-    // Its owner spoke last in another boot of the machine.
+    // Its owner renewed last in an earlier boot of the machine.
     assert_eq!(store.reap(Reap::Expired).await.unwrap(), 1);
     let urgent = [Priority::Low, Priority::High].map(|priority| of(priority, job("new")));
     let new: Vec<_> = store.push(&urgent).await.unwrap().iter().map(|pushed| pushed.id()).collect();
@@ -112,7 +112,7 @@ fn concurrent_opens_upgrade_a_file_once() {
     let path = path(&dir);
     std::thread::scope(|scope| {
         for n in 0..4 {
-            // Other paths to the file would share nothing of this process; other processes do the same.
+            // Two paths to the file share nothing inside this process, like two processes.
             let path = &path;
             scope.spawn(move || SqliteStore::open(path, &format!("c{n}")).map(drop).unwrap());
         }
@@ -124,7 +124,7 @@ fn concurrent_opens_upgrade_a_file_once() {
 #[test]
 fn failed_upgrade_leaves_file_unchanged() {
     let dir = of_schema_1();
-    // Somebody has put a table there that the new schema needs.
+    // Another program has created a table that the new schema needs.
     hand(&dir).execute_batch("CREATE TABLE locks (theirs)").unwrap();
     let before = shape(&dir);
     match SqliteStore::open(&path(&dir), "test") {
@@ -151,7 +151,7 @@ async fn expired_keys_and_rates_are_removed() {
         let claims: Vec<_> = (0..300).map(|n| Claim { id, key: format!("{round}-{n}"), kind }).collect();
         store.claim(&master.owner, &claims).await.unwrap();
         tokio::time::sleep(Duration::from_millis(2)).await;
-        // Of this round only: what was there before was over, and is gone.
+        // Rows of this round only: older ones have expired and are deleted.
         assert_eq!(number(&dir, "SELECT count(*) FROM holds"), 300, "{round}");
         assert_eq!(number(&dir, "SELECT count(*) FROM rates"), 300, "{round}");
     }
@@ -198,7 +198,7 @@ async fn pause_is_compatible_with_earlier_versions() {
     assert!(store.resume().await.unwrap());
     store.pause(None).await.unwrap();
     assert_eq!(stored(), 1);
-    // An earlier version asks whether it is 0. So it is that when the end has come.
+    // Older versions test the column for 0, so it must be 0 after the end.
     store.pause(Some(Duration::ZERO)).await.unwrap();
     assert_ne!(stored(), 0);
     master.lease_exactly(&[id]).await;

@@ -3,9 +3,9 @@
 //! Programs depend on `aint-queue`, which re-exports this crate. The hidden modules are for the engine in that package and
 //! have no stability promise.
 
-#[doc(hidden)]
-pub mod breaker;
 pub mod config;
+#[doc(hidden)]
+pub mod durations;
 #[doc(hidden)]
 pub mod executor;
 #[doc(hidden)]
@@ -14,8 +14,12 @@ pub mod job;
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod job_json;
+#[doc(hidden)]
+pub mod limits;
 mod log_macros;
 pub mod middleware;
+#[doc(hidden)]
+pub mod mutex;
 pub mod queue;
 #[doc(hidden)]
 pub mod queue_set;
@@ -25,4 +29,6 @@ pub mod store;
 
 pub use config::Config;
 pub use job::{AsyncFailedFn, AsyncJob, Context, FailedFn, Failure, Job, JobError, Priority};
+#[doc(hidden)]
+pub use limits as breaker;
 pub use queue::{PushOptions, Queue};

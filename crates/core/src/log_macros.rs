@@ -1,4 +1,4 @@
-//! The macros of `tracing` for what is also compiled without it, where they say nothing.
+//! The macros of `tracing`, or empty ones in builds without it.
 
 #[cfg(feature = "tracing")]
 pub(crate) use tracing::{debug, error, info, warn};

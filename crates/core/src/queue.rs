@@ -1,4 +1,4 @@
-//! The producer's door: [`Queue`] pushes jobs into a channel.
+//! The producer's interface: [`Queue`] pushes jobs into a channel.
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,107 +39,107 @@ pub struct Queue {
     route: PushRoute,
 }
 
-/// Where pushed jobs go.
+/// The receiver of pushed jobs.
 #[derive(Clone, Debug)]
 enum PushRoute {
     Store(Arc<dyn Store>),
     Target(Arc<dyn PushTarget>),
 }
 
-/// What takes jobs instead of a store.
+/// Receives jobs in place of a store.
 #[async_trait]
 #[doc(hidden)]
 pub trait PushTarget: Send + Sync + fmt::Debug {
     async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError>;
 
-    /// How many jobs it takes at once.
+    /// Most jobs of one batch.
     fn max_batch_len(&self) -> usize {
         MAX_BATCH
     }
 }
 
-/// Why a [`Queue`] cannot be opened.
+/// Failure to open a [`Queue`].
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The configuration does not declare the channel.
     #[error(transparent)]
     Undeclared(#[from] UndeclaredChannel),
-    /// The store cannot be used.
+    /// The store is unreachable or unusable.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The jobs cannot be told apart: for a channel of the `sync` driver.
+    /// Two job types share a name (`sync` driver only).
     #[error(transparent)]
     Jobs(#[from] DuplicateJob),
-    /// What the handlers share cannot be made: for a channel of the `sync` driver.
+    /// A shared state cannot be made (`sync` driver only).
     #[error("{0}")]
     State(String),
 }
 
-/// Why not all jobs were pushed.
+/// A partial push.
 #[derive(Debug, Error)]
 #[error("{} of the jobs were pushed, the rest were not", .pushed.len())]
 pub struct PushManyError {
-    /// What became of the jobs before the failure, in their order. When the store became unavailable, up to
-    /// [`MAX_BATCH`] more may or may not have been added.
+    /// Results of the jobs before the failure, in order. If the store became unavailable, up to [`MAX_BATCH`] further jobs
+    /// may or may not have been added.
     pub pushed: Vec<Pushed>,
-    /// Why the next one was not; a place in it counts from the first job of all.
+    /// The failure of the next job; positions count from the first job of all.
     #[source]
     pub source: PushError,
 }
 
 impl Queue {
-    /// Opens the store of a declared channel. A channel of the `sync` driver has none: see
-    /// `App::queue`, which opens channels of every driver.
+    /// Opens the store of a declared channel. A channel of the `sync` driver has none; `App::queue`
+    /// opens channels of every driver.
     ///
     /// # Errors
-    /// When the channel is not declared, its store cannot be used, or its driver is `sync`.
+    /// When the channel is not declared, its store is unusable, or its driver is `sync`.
     pub async fn open(config: &Config, channel: &str) -> Result<Self, OpenError> {
         let channel = config.channel(channel)?;
         Ok(Queue::from_store(store::open(&channel.driver, &channel.name).await?))
     }
 
-    /// Pushes into a store that is open already, for a driver of one's own and for tests.
+    /// A queue on an open store, for custom drivers and tests.
     #[must_use]
     pub fn from_store(store: Arc<dyn Store>) -> Self {
         Self { route: PushRoute::Store(store) }
     }
 
-    /// Pushes through something that is no store.
+    /// A queue on a receiver that is not a store.
     #[doc(hidden)]
     pub fn with_target(target: Arc<dyn PushTarget>) -> Self {
         Self { route: PushRoute::Target(target) }
     }
 
-    /// Pushes one job to run as soon as a slot is free.
+    /// Pushes one job, to run as soon as a slot is free.
     ///
     /// # Errors
-    /// When the job's data cannot be a payload or the store does not take it; on a channel of the `sync` driver, when
-    /// the job failed.
+    /// When the job breaks a rule for payloads or the store does not accept it; with the `sync` driver, when the job
+    /// failed.
     pub async fn push<K, J: Pushable<K>>(&self, job: &J) -> Result<JobId, PushError> {
         self.push_with(job, &PushOptions::new()).await.map(Pushed::id)
     }
 
-    /// Pushes one job to run not before `delay` from now.
+    /// Pushes one job with a delay.
     ///
     /// # Errors
-    /// As [`Queue::push`].
+    /// See [`Queue::push`].
     pub async fn push_in<K, J: Pushable<K>>(&self, delay: Duration, job: &J) -> Result<JobId, PushError> {
         self.push_with(job, &PushOptions::new().delay(delay)).await.map(Pushed::id)
     }
 
-    /// Pushes one job to run not before `time`.
+    /// Pushes one job, to run at `time` or later.
     ///
     /// # Errors
-    /// As [`Queue::push`].
+    /// See [`Queue::push`].
     pub async fn push_at<K, J: Pushable<K>>(&self, time: SystemTime, job: &J) -> Result<JobId, PushError> {
         self.push_with(job, &PushOptions::new().at(time)).await.map(Pushed::id)
     }
 
-    /// Pushes one job with options. The answer tells a new job from the one that holds the unique key;
-    /// [`Pushed::id`] is the number of either.
+    /// Pushes one job with options. The result tells an added job from the holder of its unique key; [`Pushed::id`] is the id
+    /// of either.
     ///
     /// # Errors
-    /// As [`Queue::push`].
+    /// See [`Queue::push`].
     pub async fn push_with<K, J: Pushable<K>>(
         &self,
         job: &J,
@@ -149,10 +149,10 @@ impl Queue {
         self.push_one(job).await
     }
 
-    /// Pushes one job by its name: for jobs that are handled by another program.
+    /// Pushes one job by name, for handlers in other programs.
     ///
     /// # Errors
-    /// When a rule for names or options is broken or the store does not take the job.
+    /// When the job breaks a rule or the store does not accept it.
     pub async fn push_raw(
         &self,
         name: &str,
@@ -167,7 +167,7 @@ impl Queue {
         Ok(pushed.into_iter().next().expect("a store answers for every job"))
     }
 
-    /// Pushes a batch of [`Queue::batch`].
+    /// Pushes the jobs of a [`Queue::batch`].
     #[doc(hidden)]
     pub async fn push_batch(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
         match &self.route {
@@ -186,11 +186,11 @@ impl Queue {
         Batch { max_batch_len, jobs: Vec::new(), bytes: 0 }
     }
 
-    /// Pushes many jobs of one type in their order, in as few calls as the limits of a batch allow. Each batch is
-    /// added as a whole or not at all; the error tells which were.
+    /// Pushes many jobs of one type in order, in as few batches as possible. Each batch is added completely or not at all;
+    /// the error contains the results of earlier ones.
     ///
     /// # Errors
-    /// As [`Queue::push`], with what was pushed until then.
+    /// See [`Queue::push`]; with the results of all jobs pushed before the failure.
     pub async fn push_many<'a, K, J: Pushable<K> + 'a>(
         &self,
         jobs: impl IntoIterator<Item = &'a J>,
@@ -198,10 +198,10 @@ impl Queue {
         self.push_many_with(jobs, &PushOptions::new()).await
     }
 
-    /// Pushes many jobs of one type with the same options, as [`Queue::push_many`] does.
+    /// Pushes many jobs of one type with the same options. See [`Queue::push_many`].
     ///
     /// # Errors
-    /// As [`Queue::push_many`].
+    /// See [`Queue::push_many`].
     pub async fn push_many_with<'a, K, J: Pushable<K> + 'a>(
         &self,
         jobs: impl IntoIterator<Item = &'a J>,
@@ -225,7 +225,7 @@ impl Queue {
         Ok(pushed)
     }
 
-    /// As [`Queue::push_many`], for jobs of any names and options.
+    /// Pushes many prepared jobs. See [`Queue::push_many`].
     #[doc(hidden)]
     pub async fn push_jobs(
         &self,
@@ -257,7 +257,7 @@ impl Queue {
     }
 }
 
-/// The error with its place counted from the first job of all batches.
+/// Counts the positions in an error from the first job of all batches.
 fn counted_from_the_first(error: PushError, before: usize) -> PushError {
     match error {
         PushError::Job { index, why } => PushError::Job { index: before + index, why },
@@ -269,7 +269,7 @@ fn counted_from_the_first(error: PushError, before: usize) -> PushError {
     }
 }
 
-/// Jobs gathered for one call of the store.
+/// Jobs collected for one call of the store.
 #[doc(hidden)]
 pub struct Batch {
     max_batch_len: usize,
@@ -278,7 +278,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Whether `job` still fits. The first one always does.
+    /// Whether `job` fits; the first job always does.
     #[doc(hidden)]
     pub fn has_room_for(&self, job: &NewJob) -> bool {
         self.jobs.is_empty()
@@ -292,7 +292,7 @@ impl Batch {
         self.jobs.push(job);
     }
 
-    /// What was gathered, leaving nothing.
+    /// Takes all collected jobs.
     #[doc(hidden)]
     pub fn take(&mut self) -> Vec<NewJob> {
         self.bytes = 0;

@@ -1,10 +1,10 @@
-//! The queues of all declared channels, each opened when it is first needed and kept open.
+//! The queues of all declared channels, each opened on first use and kept open.
 //!
-//! For those who push wherever they are told to: the HTTP listener, and jobs that push into other channels. A set belongs
-//! to one runtime, on which its connections live.
+//! Used for pushes into named channels: by the HTTP listener, and by jobs that push into other channels. A set belongs to one
+//! runtime, which drives its connections.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,21 +13,21 @@ use tokio::time::Instant;
 
 use crate::config::{self, Config, UndeclaredChannel};
 use crate::job::{NewJob, error_chain};
+use crate::mutex::lock;
 use crate::queue::Queue;
 use crate::store::{self, CrossChannelPush, Pushed, StoreError};
 
-/// How long a store that could not be opened is not tried again: a crowd of requests must not wait for one refusal after
-/// the other.
+/// Time before a failed open is retried. Without it every request of a burst would wait for its own failure.
 const OPEN_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The ways into all declared channels.
+/// The queues of all declared channels.
 #[derive(Debug)]
 pub struct QueueSet {
     config: Arc<Config>,
     lazy_queues: BTreeMap<String, Arc<LazyQueue>>,
 }
 
-/// The way into one channel.
+/// The queue of one channel, opened on first use.
 #[derive(Debug)]
 pub struct LazyQueue {
     channel: config::Channel,
@@ -48,7 +48,7 @@ impl QueueSet {
         Self { config, lazy_queues }
     }
 
-    /// The way into the channel of this name.
+    /// The queue of a channel.
     pub fn lazy_queue(&self, name: &str) -> Result<Arc<LazyQueue>, UndeclaredChannel> {
         let channel = self.config.channel(name)?;
         Ok(Arc::clone(&self.lazy_queues[&channel.name]))
@@ -65,7 +65,7 @@ impl CrossChannelPush for QueueSet {
 }
 
 impl LazyQueue {
-    /// The channel's queue, opened if it was not yet.
+    /// Returns the open queue, or opens it.
     pub async fn queue(&self) -> Result<Queue, Arc<StoreError>> {
         let opened = self.open.get_or_try_init(async || {
             if let Some(error) = self.refused_lately() {
@@ -75,8 +75,7 @@ impl LazyQueue {
                 |error| {
                     let error = Arc::new(error);
                     let now = Instant::now();
-                    *self.refused.lock().unwrap_or_else(PoisonError::into_inner) =
-                        Some((now, Arc::clone(&error)));
+                    *lock(&self.refused) = Some((now, Arc::clone(&error)));
                     error
                 },
             )
@@ -85,7 +84,7 @@ impl LazyQueue {
     }
 
     fn refused_lately(&self) -> Option<Arc<StoreError>> {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = lock(&self.refused);
         refused
             .as_ref()
             .filter(|(at, _)| at.elapsed() < OPEN_RETRY_INTERVAL)

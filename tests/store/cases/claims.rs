@@ -1,4 +1,4 @@
-//! Locks and rates that running jobs ask for.
+//! Locks and rates of running jobs.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ async fn lock_is_granted_up_to_its_limit(fixture: Fixture) {
     assert_eq!(two.claim(lock(b[0], "k", 1)).await, DENIED);
     assert_eq!(two.claim(lock(b[0], "other", 1)).await, LimitDecision::Granted);
 
-    // The limit is that of the claim; jobs that have it by others count.
+    // The limit of the claim counts; holders with other limits are included.
     assert_eq!(two.claim(lock(b[0], "k", 2)).await, LimitDecision::Granted);
     assert_eq!(two.claim(lock(b[1], "k", 2)).await, DENIED);
     assert_eq!(two.claim(lock(b[0], "k", 0)).await, LimitDecision::Granted, "it has it already");
@@ -84,7 +84,7 @@ async fn claims_of_one_call_are_answered_in_order(fixture: Fixture) {
     ];
     let answers = master.store.claim(&master.owner, &claims).await.unwrap();
     let yes = LimitDecision::Granted;
-    // Locks and rates do not share names.
+    // Locks and rates have separate key spaces.
     assert_eq!(answers, [yes, yes, DENIED, yes, yes, yes, yes]);
     assert_eq!(master.store.claim(&master.owner, &[]).await.unwrap(), []);
 }
@@ -97,7 +97,7 @@ async fn release_frees_only_keys_of_that_job_and_owner(fixture: Fixture) {
     two.free(&[], &[free(a[0], "k"), free(b[0], "k")]).await;
     one.free(&[], &[KeyRelease::Unique { id: a[0], key: "k".into() }]).await;
     assert_eq!(two.claim(lock(b[0], "k", 1)).await, DENIED);
-    // Said twice, also in one turn, it is done once: the lock of the next one stays.
+    // A repeated release, even in the same turn, does not release the lock of the next holder.
     one.free(&[], &[free(a[0], "k"), free(a[0], "k")]).await;
     assert_eq!(two.claim(lock(b[0], "k", 1)).await, LimitDecision::Granted);
     one.free(&[], &[free(a[0], "k")]).await;
@@ -117,7 +117,7 @@ async fn lock_outlives_its_run_until_released(fixture: Fixture) {
         assert_eq!(master.claim(lock(ids[4], "k", 1)).await, DENIED, "it was not freed");
         master.free(&[], &[free(ids[n], "k")]).await;
     }
-    // In the turn that settles it, and after a clear that took it away.
+    // Releases work in the settling turn, and after a clear.
     assert_eq!(master.claim(lock(ids[3], "k", 1)).await, LimitDecision::Granted);
     let records = master.store.fetch(&master.owner, &ids[3..4]).await.unwrap();
     let record = crate::fixture::record(records.into_iter().next().unwrap());
@@ -145,7 +145,7 @@ async fn ended_owner_has_no_locks(fixture: Fixture) {
                 assert_eq!(
                     one.claim(lock(ids[0], "k", 2)).await,
                     LimitDecision::Granted,
-                    "nobody has reaped it"
+                    "the owner is not reaped yet"
                 );
                 assert_eq!(fixture.store.reap(Reap::Expired).await.unwrap(), 2);
             }
@@ -153,7 +153,7 @@ async fn ended_owner_has_no_locks(fixture: Fixture) {
         let claim = [lock(ids[0], "k", 9)];
         assert!(matches!(one.store.claim(&one.owner, &claim).await, Err(StoreError::Lost)));
 
-        // The same jobs in other hands.
+        // The same jobs, held by another owner.
         let mut two = fixture.master().await;
         let leased = two.lease_exactly(&ids).await;
         assert_eq!(two.claim(lock(ids[1], "k", 1)).await, LimitDecision::Granted);
@@ -186,7 +186,7 @@ async fn rate_grants_a_burst_then_returns_the_wait(fixture: Fixture) {
     let claims = [0; 2].map(|_| rate(a[0], "k", 3, HOUR * 3));
     assert_eq!(one.store.claim(&one.owner, &claims).await.unwrap(), [LimitDecision::Granted; 2]);
     assert_eq!(two.claim(rate(b[0], "k", 3, HOUR * 3)).await, LimitDecision::Granted);
-    // What is refused takes nothing: the wait does not grow.
+    // A refused claim takes no room: the wait does not grow.
     for master in [(&one, a[0]), (&two, b[0])].into_iter().cycle().take(6) {
         let wait = master.0.claim(rate(master.1, "k", 3, HOUR * 3)).await;
         let near = |wait| wait <= HOUR && wait > HOUR - Duration::from_secs(60);
@@ -194,7 +194,7 @@ async fn rate_grants_a_burst_then_returns_the_wait(fixture: Fixture) {
     }
     assert_eq!(one.claim(rate(a[0], "another", 1, HOUR)).await, LimitDecision::Granted);
 
-    // Claims with other numbers count for a full burst of these at most.
+    // Claims with other numbers count as at most one full burst of this rate.
     let LimitDecision::Wait(wait) = one.claim(rate(a[0], "k", 10, Duration::from_secs(600))).await else {
         panic!("a full burst of these, too, was taken");
     };
@@ -218,7 +218,7 @@ async fn rate_has_room_after_exactly_the_returned_wait(fixture: Fixture) {
         granted += 1;
     }
     assert!(granted >= 7, "a burst of two, and one after each wait");
-    // Unused for long enough it has room for a burst, and not for more.
+    // After a long pause the rate has room for one burst only.
     fixture.driver.pass(Duration::from_millis(130)).await;
     let claims = [0; 2].map(|_| claim.clone());
     assert_eq!(master.store.claim(&master.owner, &claims).await.unwrap(), [LimitDecision::Granted; 2]);

@@ -1,4 +1,4 @@
-//! The commands over many jobs: requeue, discard, clear, and what is built from them.
+//! Commands on many jobs: requeue, discard, clear, and commands built from them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -83,7 +83,7 @@ async fn discard_leaves_no_trace_in_waiting(fixture: Fixture) {
     assert!(master.lease(5).await.is_empty());
     assert_eq!(fixture.counts().await, [0, 12, 0, 0, 0, 10]);
 
-    // A lease whose whole reach is gone still finds what lies behind.
+    // A lease whose first candidates are gone still finds later jobs.
     let ids = fixture.push(600).await;
     for gone in ids[..599].chunks(MAX_BATCH) {
         fixture.store.discard(gone).await.unwrap();
@@ -112,16 +112,16 @@ async fn clear_empties_the_given_states(fixture: Fixture) {
     assert_eq!(fixture.store.get(failed[0]).await.unwrap(), None);
     assert_eq!(fixture.counts().await, [2, 2, 0, 0, 0, 5]);
     assert_eq!(fixture.store.clear(ALL).await.unwrap(), Cleared { waiting: 2, ..Cleared::default() });
-    assert_eq!(master.settle(&[done(&leased[0])]).await, [], "what runs goes on");
+    assert_eq!(master.settle(&[done(&leased[0])]).await, [], "running jobs continue");
     let only = Clear { reserved: true, ..Clear::default() };
     assert_eq!(fixture.store.clear(only).await.unwrap(), Cleared { reserved: 1, ..Cleared::default() });
     assert_eq!(fixture.counts().await, [0, 0, 0, 1, 0, 8]);
-    // The owner lives on.
+    // The owner continues after the clear.
     let more = fixture.push(1).await;
     master.lease_exactly(&more).await;
 }
 
-/// Pushes single jobs, and settles most of what it leases, until told to stop. Answers how many it pushed and settled.
+/// Pushes single jobs and settles most of its leased ones, until stopped. Returns the numbers pushed and settled.
 async fn churn(store: Arc<dyn Store>, stop: Arc<AtomicBool>) -> (u64, u64) {
     let mut master = Master::join(&store).await;
     let (mut pushed, mut settled) = (0, 0);
@@ -177,7 +177,7 @@ async fn jobs_pushed_after_a_clear_began_survive(fixture: Fixture) {
     fixture.push(2500).await;
     let other = fixture.another_handle().await;
     let clear = tokio::spawn(async move { other.clear(ALL).await.unwrap() });
-    // Pushes go on until the clear has ended; those it did not count are there.
+    // Pushes continue until the clear has ended; jobs that it did not count remain.
     let mut pushed = 2500;
     while !clear.is_finished() {
         pushed += fixture.push(1).await.len() as u64;

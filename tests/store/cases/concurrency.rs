@@ -1,4 +1,4 @@
-//! Many at once.
+//! Concurrent calls.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ async fn two_thousand_leases_by_fifty_owners_are_distinct(fixture: Fixture) {
     let pushed = fixture.push(2000).await;
     let mut owners = tokio::task::JoinSet::new();
     for n in 0..50 {
-        // A handful of handles, as a handful of processes would have.
+        // A few handles, like a few processes.
         let store = if n % 10 == 0 { fixture.another_handle().await } else { Arc::clone(&fixture.store) };
         owners.spawn(async move {
             let mut master = Master::join(&store).await;

@@ -1,4 +1,4 @@
-//! Jobs that wait for their time, by the store's clock.
+//! Delayed jobs, by the store's clock.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn delayed_job_is_due_by_the_store_clock(fixture: Fixture) {
     let mut master = fixture.master().await;
     assert_eq!(master.lease(1).await[0].id, ids[2]);
 
-    // However slow the store is today: never before it is due, and at once when it is.
+    // Never before the due time, and immediately after it, on slow stores as well.
     let now = loop {
         let reply = master.turn(&[], 10).await.unwrap();
         if !reply.leased.is_empty() {
@@ -72,7 +72,7 @@ async fn settlement_can_delay_a_job(fixture: Fixture) {
     let now = |meta| Destination::Delayed(Duration::ZERO, meta);
     let ends = [end(&leased[0], far), end(&leased[1], now), done(&leased[2])];
     let reply = master.turn(&ends, 1).await.unwrap();
-    // A delay of nothing is over in the same turn.
+    // A zero delay is over within the same turn.
     assert_eq!(reply.leased.iter().map(|l| l.id()).collect::<Vec<_>>(), [ids[1]]);
     assert_eq!(fixture.ids(JobState::Delayed).await, [ids[0]]);
     let listed = fixture.store.get(ids[0]).await.unwrap().unwrap();

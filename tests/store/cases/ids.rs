@@ -1,4 +1,4 @@
-//! Ids: exact, growing, never used twice.
+//! Ids: exact, increasing, never reused.
 
 use std::collections::BTreeSet;
 
@@ -40,10 +40,10 @@ async fn ids_are_never_reused(fixture: Fixture) {
     let ends: Vec<_> = master.lease(100).await.iter().map(done).collect();
     master.settle(&ends).await;
     fresh(100).await;
-    // Those are still there when the store forgets which id was the last.
+    // Stored jobs bound the next id from below when the last id is lost.
     fixture.driver.forget_last_id(CHANNEL).await;
     fresh(100).await;
-    // The clock alone keeps them apart when nothing is there any more.
+    // Without any job, the clock alone keeps ids unique.
     fixture.store.clear(ALL).await.unwrap();
     fixture.driver.pass(std::time::Duration::from_millis(2)).await;
     fixture.driver.forget_last_id(CHANNEL).await;

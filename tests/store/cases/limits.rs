@@ -1,4 +1,4 @@
-//! What one call may carry.
+//! Bounds of a single call.
 
 use aint_queue::job::{MAX_PAYLOAD_BYTES, NewJob, NewJobError, Payload, Start, Timestamp};
 use aint_queue::store::{MAX_BATCH, PushError, Turn};

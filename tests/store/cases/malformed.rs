@@ -1,4 +1,4 @@
-//! Records that cannot be understood are set aside and stop nobody.
+//! Unreadable records are set aside and block no other job.
 
 use aint_queue::job::{FailReason, JobId, JobMeta};
 use aint_queue::store::{Destination, JobState, Leased, Settlement, reload_failed};
@@ -15,7 +15,7 @@ conformance! {
 /// No record of any driver, and not JSON.
 const GARBAGE: &str = "\u{1}garbage {\"";
 
-/// Settles a record that cannot be read the way a channel does.
+/// Settles an unreadable record as a channel does.
 fn set_aside(leased: &Leased, now: aint_queue::job::Timestamp) -> Settlement {
     let Leased::Malformed { id, why } = leased else { panic!("{leased:?} can be read") };
     Settlement { id: *id, unique: None, to: Destination::Failed(JobMeta::malformed(now, why)) }

@@ -1,4 +1,4 @@
-//! In which order jobs are leased.
+//! The order in which jobs are leased.
 
 use aint_queue::job::JobMeta;
 use aint_queue::store::{Destination, JobState, MAX_BATCH};
@@ -37,7 +37,7 @@ async fn front_precedes_and_back_follows_waiting_jobs(fixture: Fixture) {
     let ends: Vec<_> = leased.iter().zip(to).map(|(record, to)| end(record, to)).collect();
     assert_eq!(master.settle(&ends).await, []);
 
-    // Those of one batch that go to the front keep their order there.
+    // Jobs of one batch keep their order at the front.
     let order = [ids[0], ids[2], ids[4], ids[5], ids[1], ids[3]];
     assert_eq!(fixture.ids(JobState::Waiting).await, order);
     master.lease_exactly(&order).await;

@@ -1,4 +1,4 @@
-//! Pauses: nothing is leased, all else goes on, and those with an end are over by themselves.
+//! Pauses: no leases, everything else works; a timed pause ends by itself.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn pause_stops_all_leasing_until_resume(fixture: Fixture) {
     let status = fixture.store.status().await.unwrap();
     assert_eq!((status.paused, status.paused_until), (true, None));
     assert!(one.lease(5).await.is_empty() && two.lease(5).await.is_empty());
-    // Ends are written, pushes are taken, counts are shown.
+    // Settlements, pushes and counts work during the pause.
     assert_eq!(one.settle(&[done(&leased[0])]).await, []);
     fixture.push(1).await;
     assert_eq!(fixture.counts().await, [3, 0, 0, 1, 0, 0]);
@@ -44,7 +44,7 @@ async fn timed_pause_ends_by_the_store_clock(fixture: Fixture) {
     let ids = fixture.push(2).await;
     let (mut one, mut two) = (fixture.master().await, Master::join(&fixture.another_handle().await).await);
     let until = fixture.store.pause(Some(SHORT_DELAY)).await.unwrap().expect("it has an end");
-    // However slow the store is today: never before its end, and at once when that has come.
+    // Never before its end, and immediately after it, on slow stores as well.
     let reply = loop {
         let reply = one.turn(&[], 1).await.unwrap();
         if !reply.leased.is_empty() {
@@ -57,7 +57,7 @@ async fn timed_pause_ends_by_the_store_clock(fixture: Fixture) {
     };
     assert!(reply.now >= until);
     assert_eq!((reply.leased[0].id(), reply.next_due, reply.waiting), (ids[0], None, 1));
-    // It is over for all, and there is nothing left to end.
+    // The pause is over for all masters, and a resume finds none.
     let status = fixture.store.status().await.unwrap();
     assert_eq!((status.paused, status.paused_until), (false, None));
     two.lease_exactly(&ids[1..]).await;
@@ -83,6 +83,7 @@ async fn later_pause_replaces_an_earlier_one(fixture: Fixture) {
         let until = fixture.store.pause(time).await.unwrap();
         // A short pause may be over before the next call.
         if lasts {
+            // The end of the replaced pause does not end the new one.
             assert_eq!(fixture.store.status().await.unwrap().paused_until, until);
             assert!(master.lease(1).await.is_empty());
         }
@@ -103,12 +104,12 @@ async fn pause_stops_only_leasing(fixture: Fixture) {
     fixture.driver.pass(SHORT_DELAY).await;
     let reply = master.turn(&[end(&leased[0], Destination::Front)], 5).await.unwrap();
     assert!(reply.leased.is_empty());
-    // Due jobs moved, also while nothing is leased; what is next is the other job, before the end of the pause.
+    // Due jobs move to waiting during the pause; the next event is the other job, before the end of the pause.
     assert_eq!(fixture.ids(JobState::Waiting).await, ids[..2]);
     let due = fixture.store.get(ids[2]).await.unwrap().unwrap().at;
     assert!(due < until);
     assert_eq!(reply.next_due, Some(due.since(reply.now)));
-    // Who asks for one job by its id gets it, and owners come and go.
+    // Leasing one job by id works, and owners can join and leave.
     let seq = master.next();
     assert!(master.store.take(&master.owner, seq, ids[0]).await.unwrap().is_some());
     assert_eq!(fixture.store.leave(&master.owner).await.unwrap(), 1);

@@ -1,4 +1,4 @@
-//! Priorities: high before normal before low, and within one everything as without them.
+//! Priorities: high before normal before low; within one priority the usual order.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn push(fixture: &Fixture, letters: &str) -> Vec<JobId> {
     fixture.push_all(&jobs(letters)).await
 }
 
-/// The ids at these places.
+/// The ids at these positions.
 fn at<const N: usize>(ids: &[JobId], places: [usize; N]) -> [JobId; N] {
     places.map(|place| ids[place])
 }
@@ -49,7 +49,7 @@ async fn high_precedes_normal_precedes_low(fixture: Fixture) {
     let leased = master.lease_exactly(&order[..1]).await;
     assert_eq!(leased[0].meta.priority, Priority::High);
 
-    // What comes later goes before what has waited longer, if it is of a higher priority.
+    // Later jobs of a higher priority overtake older ones.
     let more = push(&fixture, "lhn").await;
     let order = [ids[5], more[1], ids[1], ids[4], more[2], ids[0], ids[3], more[0]];
     assert_eq!(fixture.ids(JobState::Waiting).await, order);
@@ -67,7 +67,7 @@ async fn front_and_back_are_per_priority(fixture: Fixture) {
     assert_eq!(master.store.leave(&master.owner).await.unwrap(), 2);
     assert_eq!(fixture.ids(JobState::Waiting).await, order);
 
-    // One of each to the front and to the back, in one turn.
+    // A job of each priority to the front and to the back, in one turn.
     let mut master = fixture.master().await;
     let leased = master.lease_exactly(&order).await;
     let places = [Destination::Back, Destination::Front, Destination::Front, Destination::Back];
@@ -97,7 +97,11 @@ async fn due_jobs_go_to_the_back_of_their_priority(fixture: Fixture) {
         .map(|(letter, n)| of(priority(*letter), later("later", SHORT_DELAY + Duration::from_millis(n))))
         .collect();
     let delayed = fixture.push_all(&delayed).await;
-    fixture.driver.pass(SHORT_DELAY * 2).await;
+    // The same for a settlement.
+    let mut master = fixture.master().await;
+    let leased = master.lease(1).await;
+    master.settle(&[end(&leased[0], |meta| Destination::Delayed(SHORT_DELAY * 2, meta))]).await;
+    fixture.driver.pass(SHORT_DELAY * 3).await;
     let last = push(&fixture, "hl").await;
     let order = [last[0], first[1], delayed[1], delayed[2], first[0], last[1], delayed[0]];
     master.lease_exactly(&order).await;
@@ -222,7 +226,7 @@ async fn turn_is_bounded_over_all_priorities(fixture: Fixture) {
     let mut master = fixture.master().await;
     master.lease_exactly(&at(&ids, [6, 7, 8, 3])).await;
     let seq = master.next();
-    // Each payload has more than one byte: the second one makes it enough.
+    // Each payload has more than one byte, so the second one reaches the bound.
     let turn = Turn { owner: &master.owner, seq, settlements: &[], releases: &[], want: 9, max_bytes: 14 };
     let leased = master.store.turn(turn).await.unwrap().leased;
     assert_eq!(leased.iter().map(|l| l.id()).collect::<Vec<_>>(), at(&ids, [4, 5]));
@@ -239,7 +243,7 @@ async fn job_of_any_priority_wakes_waiters(fixture: Fixture) {
     let waiter = fixture.another_handle().await;
     for priority in Priority::ALL {
         fixture.push_all(&[of(priority, job("a"))]).await;
-        // At once: however little each of these waits takes, none of them runs into its limit.
+        // All waits return immediately; none runs into its time limit.
         let begin = std::time::Instant::now();
         waiter.wait(Duration::from_secs(20)).await.unwrap();
         assert!(begin.elapsed() < Duration::from_secs(10), "{priority:?}");
@@ -253,7 +257,7 @@ async fn front_and_back_of_one_turn_keep_their_order(fixture: Fixture) {
     let leased = master.lease(9).await;
     let front = |n: usize| end(&leased[n], Destination::Front);
     let back = |n: usize| end(&leased[n], Destination::Back);
-    // Leased in the order of priorities: five high, two normal, two low.
+    // Leased by priority: five high, two normal, two low.
     let ends = [front(0), back(1), front(2), back(3), front(4), back(6), front(5), back(7), front(8)];
     assert_eq!(master.settle(&ends).await, []);
     assert_eq!(fixture.ids(JobState::Waiting).await, at(&ids, [0, 2, 4, 1, 3, 7, 8, 6, 5]));

@@ -1,6 +1,6 @@
-//! Random sequences of calls, made on the model and on a driver in step: every answer and the end are the same.
+//! Random call sequences, applied to the model and a driver in step: every reply and the final state must agree.
 //!
-//! `PROPTEST_CASES` asks for more sequences than the few of a usual run, `AINT_QUEUE_SEED` for others.
+//! `PROPTEST_CASES` sets the number of sequences, `AINT_QUEUE_SEED` their seed.
 
 mod steps;
 
@@ -32,13 +32,13 @@ struct ModelAndDriver<'d> {
     real: Arc<dyn Store>,
     driver: &'d dyn Driver,
     channel: String,
-    /// The jobs in the order of their pushes: the model's id, the driver's id, their options.
+    /// The pushed jobs in order: the model's id, the driver's id, the options.
     jobs: Vec<(JobId, JobId, JobMeta)>,
     masters: Vec<(Owner, Owner)>,
     seq: u64,
 }
 
-/// What can be compared of a job.
+/// The comparable part of a job.
 type Shown = (usize, JobState, JobMeta, String);
 
 impl<'d> ModelAndDriver<'d> {
@@ -57,13 +57,13 @@ impl<'d> ModelAndDriver<'d> {
         (self.model.join().await.unwrap(), self.real.join().await.unwrap())
     }
 
-    /// The number of a job by its id in one of the two.
+    /// The index of a job by its id in either store.
     fn number(&self, id: JobId, real: bool) -> usize {
         let found = self.jobs.iter().position(|(model, driver, _)| id == if real { *driver } else { *model });
         found.expect("no store answers with an id it did not give")
     }
 
-    /// A job as a step means it.
+    /// The job that a step refers to.
     fn resolve(&self, job: usize) -> Option<(JobId, JobId, JobMeta)> {
         self.jobs.get(job.checked_rem(self.jobs.len())?).cloned()
     }
@@ -227,7 +227,7 @@ impl<'d> ModelAndDriver<'d> {
                 let (m, r) = (self.claims(claims, false), self.claims(claims, true));
                 let m = self.model.claim(mo, &m).await.unwrap();
                 let r = self.real.claim(ro, &r).await.unwrap();
-                // Rates are so slow that both clocks stand still for them, but for a minute.
+                // The rates are so slow that both clocks stand still for them, up to a minute.
                 let minutes = |answers: Vec<LimitDecision>| {
                     let minutes = |wait: Duration| (wait + Duration::from_secs(30)).as_secs() / 60;
                     let shown = |answer| match answer {
@@ -329,7 +329,7 @@ impl<'d> ModelAndDriver<'d> {
         Ok(())
     }
 
-    /// A fresh owner in the place of one that is gone, which stays gone.
+    /// Replaces an owner that has ended by a new one.
     async fn replace(&mut self, master: usize) -> Result<(), TestCaseError> {
         let fresh = self.join().await;
         let (mo, ro) = std::mem::replace(&mut self.masters[master], fresh);
@@ -372,7 +372,7 @@ async fn driver_matches_the_model(fixture: Fixture) {
     for case in 0..cases {
         let mut tree = steps.new_tree(&mut runner).unwrap();
         let Err(mut error) = attempt(&*fixture.driver, channel(), &tree.current()).await else { continue };
-        // Fewer and simpler steps, as long as they still fail.
+        // Shrinks the sequence while it still fails.
         let mut smallest = tree.current();
         for _ in 0..400 {
             if !tree.simplify() {

@@ -1,4 +1,4 @@
-//! Freeing what dead owners held.
+//! Recovery of the jobs of dead owners.
 
 use aint_queue::job::FailReason;
 use aint_queue::store::{JobState, MAX_BATCH, Owner, Reap, StoreError};
@@ -129,12 +129,12 @@ async fn malformed_record_does_not_stop_the_reaper(fixture: Fixture) {
     fixture.driver.corrupt_record(CHANNEL, ids[4321], "\u{1}garbage").await;
     fixture.driver.expire_lease(CHANNEL, &dead.owner).await;
 
-    // Two reapers at once, on two handles, share the work and count it once.
+    // Two concurrent reapers on two handles share the work and count each job once.
     let other = fixture.another_handle().await;
     let (one, two) = tokio::join!(fixture.store.reap(Reap::Expired), other.reap(Reap::Expired));
     assert_eq!(one.unwrap() + two.unwrap(), 10_000);
     assert_eq!(fixture.counts().await, [10_000, 0, 0, 0, 0, 0]);
-    // What one reaper frees keeps its order; with two of them only the set is sure.
+    // A single reaper preserves the order; with two only the set is certain.
     let mut waiting = fixture.ids(JobState::Waiting).await;
     waiting.sort_unstable();
     assert_eq!(waiting, ids);
@@ -163,7 +163,7 @@ async fn interrupted_reap_is_finished_by_another(fixture: Fixture) {
         let mut survivor = Master::join(&fixture.another_handle().await).await;
         survivor.store.reap(Reap::Expired).await.unwrap();
         assert_eq!(fixture.counts().await[..2], [3000, 0], "interrupted after {micros} µs");
-        // The jobs must not fail for being lost too often: they are taken and handed back whole.
+        // The lost counts are reset, so that the jobs do not fail for being lost too often.
         reset_lost(&mut survivor).await;
     }
     let mut waiting = fixture.ids(JobState::Waiting).await;
@@ -171,7 +171,7 @@ async fn interrupted_reap_is_finished_by_another(fixture: Fixture) {
     assert_eq!(waiting, ids);
 }
 
-/// Leases everything and settles it to the back with `lost` at zero.
+/// Leases everything and settles it to the back with `lost` reset.
 async fn reset_lost(master: &mut Master) {
     let mut ends = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! What a master does after a reply was lost: it asks what it holds.
+//! Recovery from a lost reply: a master asks for the jobs it holds.
 
 use aint_queue::store::{SettleConflict, StoreError};
 
@@ -14,7 +14,7 @@ async fn lost_lease_reply_is_adopted(fixture: Fixture) {
     let ids = fixture.push(5).await;
     let mut master = fixture.master().await;
     let known = master.lease(2).await;
-    // The reply of this turn never arrives.
+    // The reply of this turn is lost.
     master.turn(&[done(&known[0])], 2).await.unwrap();
 
     let late = master.seq;
@@ -37,10 +37,10 @@ async fn lost_settle_reply_is_applied_once(fixture: Fixture) {
     let ids = fixture.push(3).await;
     let mut master = fixture.master().await;
     let leased = master.lease_exactly(&ids).await;
-    // The first call was applied and its reply lost: nothing held is left to settle.
+    // The first call was applied and its reply lost: no held job is left to settle.
     master.settle(&[done(&leased[0])]).await;
     assert_eq!(master.held().await, ids[1..]);
-    // The second call never arrived: what is settled but still held is settled again.
+    // The second call never arrived: jobs that are still held are settled again.
     let lost = master.next();
     assert_eq!(master.held().await, ids[1..]);
     let late = master.turn_as(lost, &[done(&leased[1])], 0).await;

@@ -1,4 +1,4 @@
-//! How a settlement holds, and what becomes of one that does not.
+//! Settlements: applied ones, and conflicts.
 
 use aint_queue::job::{AttemptError, ErrorKind, FailReason, JobId, JobMeta, Timestamp};
 use aint_queue::store::{Clear, Destination, JobState, SettleConflict, StoreError};
@@ -68,7 +68,7 @@ async fn foreign_jobs_are_stale_and_missing_ones_cleared(fixture: Fixture) {
     let theirs = two.lease_exactly(&ids[3..5]).await;
     let never = JobId(7);
 
-    // Alone.
+    // A conflict in a batch of its own.
     for (end, exception) in [
         (done(&theirs[0]), SettleConflict::Stale),
         (failed(&theirs[1]), SettleConflict::Stale),
@@ -80,7 +80,7 @@ async fn foreign_jobs_are_stale_and_missing_ones_cleared(fixture: Fixture) {
     }
     assert_eq!(fixture.counts().await, [1, 5, 0, 0, 0, 0]);
 
-    // Inside a batch whose other items apply.
+    // Conflicts in a batch whose other items apply.
     let ends = [
         done(&mine[0]),
         done(&theirs[0]),
@@ -136,7 +136,7 @@ async fn repeated_sequence_number_changes_nothing(fixture: Fixture) {
         assert!(matches!(take, Err(StoreError::Replayed)), "{take:?}");
     }
     assert_eq!(fixture.counts().await, before);
-    // Numbers may leave gaps.
+    // Call numbers may have gaps.
     master.seq += 1_000_000;
     assert_eq!(master.settle(&[done(&leased[0])]).await, []);
 }

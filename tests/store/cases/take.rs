@@ -1,4 +1,4 @@
-//! Leasing one job by its id.
+//! Leasing one job by id.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn job_is_taken_from_its_state(fixture: Fixture) {
         let taken = record(master.store.take(&master.owner, seq, id).await.unwrap().expect("it is there"));
         assert_eq!(taken.id, id);
         assert_eq!(fixture.counts().await[1], n as u64 + 1);
-        // Once taken it is not there any more, for nobody.
+        // A taken job cannot be taken again, by any owner.
         let seq = master.next();
         assert_eq!(master.store.take(&master.owner, seq, id).await.unwrap(), None);
     }

@@ -1,4 +1,4 @@
-//! Unique keys: at most one live job holds one.
+//! Unique keys: held by at most one job.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ async fn held_key_returns_its_holder(fixture: Fixture) {
     assert_eq!(answers[4], Pushed::Existing(answers[2].id()), "also within one batch");
     assert_eq!(fixture.counts().await, [3, 0, 0, 0, 0, 0]);
 
-    // Held while reserved and delayed, too.
+    // The key stays held while the job is reserved and delayed.
     let mut master = fixture.master().await;
     let record = master.lease(1).await.remove(0);
     assert_eq!((record.id, record.meta.unique.as_deref()), (first, Some("k")));
@@ -96,7 +96,7 @@ async fn requeued_job_takes_its_key_again(fixture: Fixture) {
     assert_eq!(fixture.store.requeue(&requeue).await.unwrap(), 1);
     assert_eq!(push(&fixture, "k").await, Pushed::Existing(first));
 
-    // Where another job took the key meanwhile, it stays with that one.
+    // A key taken by another job in the meantime stays with that job.
     let record = master.lease_exactly(&[first]).await.remove(0);
     master.settle(&[failed(&record)]).await;
     let second = added(&fixture, "k").await;
@@ -104,7 +104,7 @@ async fn requeued_job_takes_its_key_again(fixture: Fixture) {
     assert_eq!(push(&fixture, "k").await, Pushed::Existing(second));
     let both = master.lease(2).await;
     assert_eq!(both.iter().map(|r| r.id).collect::<Vec<_>>(), [second, first]);
-    // The end of the one without the key does not free it.
+    // The end of a job that lost its key does not release the key.
     master.settle(&[done(&both[1])]).await;
     assert_eq!(push(&fixture, "k").await, Pushed::Existing(second));
     master.settle(&[done(&both[0])]).await;
@@ -151,13 +151,13 @@ async fn key_until_start_is_freed_by_the_channel(fixture: Fixture) {
     let second = add(&fixture, unique_until_start("once", "k")).await;
     assert_eq!(push(&fixture, "k").await, Pushed::Existing(second));
 
-    // Neither its end nor a late word of its begin frees the key of the next one.
+    // Neither the end of the first job nor a late release by it frees the key of the second one.
     master.free(&[], &[free(first, "k"), free(first, "k")]).await;
     assert_eq!(push(&fixture, "k").await, Pushed::Existing(second));
     master.free(&[failed(&record)], &[free(first, "k")]).await;
     assert_eq!(push(&fixture, "k").await, Pushed::Existing(second));
 
-    // In the turn that settles it, wherever it goes.
+    // The settling turn releases the key, whatever the destination.
     let record = master.lease_exactly(&[second]).await.remove(0);
     master.free(&[end(&record, |meta| Destination::Delayed(HOUR, meta))], &[free(second, "k")]).await;
     let third = add(&fixture, unique_until_start("once", "k")).await;
@@ -174,7 +174,7 @@ async fn release_takes_no_key_of_another_job(fixture: Fixture) {
     master.free(&[], &[free(ids[1], "k"), free(ids[0], "other"), free(JobId(7), "k"), lock]).await;
     assert_eq!(push(&fixture, "k").await, Pushed::Existing(ids[0]));
     assert_eq!(push(&fixture, "other").await, Pushed::Existing(ids[1]));
-    // Nor one of another channel.
+    // Keys of another channel are independent.
     let other = fixture.driver.open("other").await;
     let theirs = other.push(&[unique("once", "k")]).await.unwrap()[0];
     master.free(&[], &[free(ids[0], "k")]).await;
@@ -223,7 +223,7 @@ async fn expired_key_is_not_retaken_by_an_older_job(fixture: Fixture) {
     assert_eq!(master.settle(&[failed(&first)]).await, []);
     assert_eq!(push(&fixture, "k").await, Pushed::Existing(second), "its end frees nothing of the second");
 
-    // Nor does a plain key, taken after such a time, go with the older job.
+    // The end of the older job does not release a plain key taken after a timed hold.
     let first = add(&fixture, unique_for("once", "j", SHORT_DELAY)).await;
     fixture.driver.pass(SHORT_DELAY).await;
     let second = added(&fixture, "j").await;
@@ -260,7 +260,7 @@ async fn timed_key_is_not_taken_again(fixture: Fixture) {
     assert_eq!(master.settle(&ends).await, []);
     fixture.driver.pass(SHORT_DELAY).await;
 
-    // A plain one is, but not while another job holds it for a time.
+    // A plain key is released, unless another job has a timed hold on it.
     let holder = add(&fixture, unique_for("once", "k", HOUR)).await;
     let requeue = |n: usize| (ids[n], leased[n].meta.clone().reloaded());
     assert_eq!(fixture.store.requeue(&[requeue(0), requeue(1)]).await.unwrap(), 2);
@@ -301,7 +301,7 @@ async fn holder_matches_what_push_reports(fixture: Fixture) {
     fixture.store.discard(&[first]).await.unwrap();
     assert_eq!(holder("k").await, None);
 
-    // For a time: longer than the job lives, and no longer than the time.
+    // A timed hold outlasts its job, and ends with its time.
     let timed = add(&fixture, unique_for("once", "hour", HOUR)).await;
     let short = add(&fixture, unique_for("once", "soon", SHORT_DELAY)).await;
     fixture.store.discard(&[timed]).await.unwrap();
@@ -309,7 +309,7 @@ async fn holder_matches_what_push_reports(fixture: Fixture) {
     assert_eq!((holder("hour").await, holder("soon").await), (Some(timed), None));
     assert!(fixture.store.get(short).await.unwrap().is_some());
 
-    // A job that is cleared gives it up at once, and other channels have keys of their own.
+    // A cleared job releases its key immediately; other channels have their own keys.
     let strange = add(&fixture, unique("once", "a}{:\n\u{1f980}")).await;
     assert_eq!(holder("a}{:\n\u{1f980}").await, Some(strange));
     fixture.store.clear(Clear { waiting: true, ..Clear::default() }).await.unwrap();

@@ -1,4 +1,4 @@
-//! Waking up when work may be there.
+//! Wake-ups of waiting masters.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ conformance! {
 
 const LONG: Duration = Duration::from_secs(30);
 
-/// Uses up what earlier calls left behind, so that the next wait waits.
+/// Consumes earlier wake-ups, so that the next wait blocks.
 async fn drain_wakeups(fixture: &Fixture) {
     for store in [&fixture.store, &fixture.another_handle().await] {
         store.wait(Duration::from_millis(50)).await.unwrap();
@@ -39,13 +39,13 @@ async fn push_before_the_wait_is_not_missed(fixture: Fixture) {
     assert!(begin.elapsed() < LONG / 2);
 }
 
-/// Does `act` on another handle while the first one waits, and expects it to wake.
+/// Runs `act` on another handle while the first one waits, and expects a wake-up.
 async fn wakes(fixture: &Fixture, what: &str, act: impl AsyncFnOnce(&dyn aint_queue::store::Store)) {
     drain_wakeups(fixture).await;
     let other = fixture.another_handle().await;
     let begin = Instant::now();
     let (waited, ()) = tokio::join!(fixture.store.wait(LONG), async {
-        // The wait is polled first, so it stands before this is done.
+        // The wait is polled first, so it is registered before `act`.
         tokio::task::yield_now().await;
         act(&*other).await;
     });
@@ -62,7 +62,7 @@ async fn wait_wakes_on_work_of_another_handle(fixture: Fixture) {
         other.push(&[later("b", Duration::from_millis(30))]).await.unwrap();
     })
     .await;
-    // Who waits has to know when it ends.
+    // A waiting master must learn the end of a pause.
     wakes(&fixture, "a pause", async |other| {
         other.pause(Some(LONG)).await.unwrap();
     })

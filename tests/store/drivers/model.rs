@@ -1,4 +1,4 @@
-//! The model: one [`Model`] per channel, and a clock that is moved by hand.
+//! The model: one [`Model`] per channel, with a clock moved by hand.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use crate::fixture::Driver;
 
-/// Where the model's clock begins: some day in 2026.
+/// Start of the model's clock, a day in 2026.
 const BEGIN: Timestamp = Timestamp(1_790_000_000_000_000);
 
 #[derive(Default)]
@@ -42,7 +42,7 @@ impl Driver for InMemory {
 
     async fn pass(&self, time: Duration) {
         for model in self.channels.lock().unwrap().values() {
-            // Also nothing takes a little time, as on a real clock.
+            // A zero wait takes a little time, as on a real clock.
             model.advance(time.max(Duration::from_micros(1)));
         }
     }

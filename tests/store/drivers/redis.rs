@@ -1,4 +1,4 @@
-//! Redis: one server for the whole run, a channel of their own for the cases of each fixture.
+//! Redis: one server for the whole run, separate channels for each fixture.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -13,17 +13,17 @@ use async_trait::async_trait;
 use crate::fixture::Driver;
 use crate::support::redis::Server;
 
-/// Ends with the test process: the server's watchdog sees to that.
+/// The server; its watchdog ends it with the test process.
 static SERVER: OnceLock<Server> = OnceLock::new();
 static FIXTURES: AtomicUsize = AtomicUsize::new(0);
 
 struct OnServer {
     fixture: usize,
-    /// As a server older than Redis 7 is spoken to, and by a user that may do only what the driver needs.
+    /// Treat the server as older than Redis 7, and connect as a user with the minimum of permissions.
     modest: bool,
 }
 
-/// Everything the driver needs a user to be allowed; `INFO` and `CONFIG GET` only tell it more.
+/// The minimum of permissions for the driver; `INFO` and `CONFIG GET` add information only.
 const PERMISSIONS: &str = "~aint-queue:* resetchannels -@all +select +evalsha +script|load +blpop +smembers +type +time \
     +get +set +exists +rename +hget +hset +hmget +hdel +hexists +hlen +hkeys +hincrby +lrange +lpush +rpush +ltrim \
     +llen +lpos +lrem +sadd +srem +scard +sismember +smismember +zadd +zrem +zscore +zcard +zcount +zrange \
@@ -42,12 +42,12 @@ fn permissions_match_the_documentation() {
     }
 }
 
-/// The driver as it is.
+/// The driver with all features.
 pub async fn start() -> Box<dyn Driver> {
     Box::new(OnServer { fixture: FIXTURES.fetch_add(1, Ordering::Relaxed), modest: false })
 }
 
-/// The driver with a server and a user that can do less.
+/// The driver on an older server, with a restricted user.
 pub async fn start_modest() -> Box<dyn Driver> {
     Box::new(OnServer { fixture: FIXTURES.fetch_add(1, Ordering::Relaxed), modest: true })
 }
@@ -57,7 +57,7 @@ impl OnServer {
         format!("w{}.{channel}", self.fixture)
     }
 
-    /// Does to the stored data what only a test does.
+    /// Manipulates stored data as only tests do.
     fn redis_command(&self, channel: &str, key: &str, command: &str, args: &[&str]) {
         let key = format!("aint-queue:{{{}}}:{key}", self.channel(channel));
         let mut connection = server().connection();
@@ -96,7 +96,7 @@ impl Driver for OnServer {
     }
 
     async fn pass(&self, time: Duration) {
-        // The server's clock cannot be moved.
+        // The server's clock cannot be moved, so the test sleeps.
         tokio::time::sleep(time).await;
     }
 

@@ -1,4 +1,4 @@
-//! SQLite: a file in a directory of the test's own, and a second connection as the foreign hand.
+//! SQLite: a file in a private directory, and a second connection in the role of another program.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl OnDisk {
         self.dir.path().join("store.db")
     }
 
-    /// Changes exactly one row behind the driver's back.
+    /// Changes exactly one row without the driver.
     fn execute_sql(&self, sql: &str, params: impl Params) {
         let connection = Connection::open(self.path()).unwrap();
         connection.busy_timeout(Duration::from_secs(5)).unwrap();

@@ -1,4 +1,4 @@
-//! Getting in: passwords, permissions, versions, policies.
+//! Access to the server: passwords, permissions, versions, policies.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::redis::{Server, at, free_port};
 
 const PASSWORD: &str = "correct horse";
 
-/// The refusal's remedy; no secret may be in it.
+/// The refusal's message, checked to contain no secret.
 fn refusal<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> String {
     let Err(error @ StoreError::Refused { .. }) = outcome else { panic!("{outcome:?}") };
     for text in [error.to_string(), format!("{error:?}")] {
@@ -79,7 +79,7 @@ async fn changed_password_is_refused_at_reconnect() {
     redis::cmd("AUTH").arg(PASSWORD).exec(&mut admin).unwrap();
     redis::cmd("CONFIG").arg(&["SET", "requirepass", "another horse"]).exec(&mut admin).unwrap();
     redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).exec(&mut admin).unwrap();
-    // The cut connection is met first, or already seen to be closed.
+    // The call meets the cut connection, or the driver has noticed it already.
     let outcome = match store.status().await {
         Err(StoreError::Unavailable { .. }) => store.status().await,
         other => other,

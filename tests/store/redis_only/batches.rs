@@ -1,4 +1,4 @@
-//! Batches at their limits, which meet the limits of the script language.
+//! Batches at their bounds, close to the limits of Lua.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ async fn full_settlement_batch_is_one_turn() {
     }
 }
 
-/// What a lease must answer, by the contract's words.
+/// The lease required by the contract.
 fn expected(sizes: &[(JobId, usize)], want: usize, max_bytes: usize) -> Vec<JobId> {
     let (mut ids, mut bytes) = (Vec::new(), 0);
     for (id, size) in sizes {
@@ -142,7 +142,7 @@ async fn same_time_jobs_page_without_gap_or_repeat() {
     let store = open(&server).await;
     let mut master = Master::join(&store).await;
     let mut at = job("d");
-    // One due time for all of several batches.
+    // The same due time for several batches.
     let far = store.push(&[job("now")]).await.unwrap()[0].id().pushed_at().after(Duration::from_secs(3600));
     at.start = Start::At(far);
     for _ in 0..3 {
@@ -163,7 +163,7 @@ async fn same_time_jobs_page_without_gap_or_repeat() {
         ids.dedup();
         assert_eq!(ids.len(), 1200);
     }
-    // The same for many that failed in one turn, the newest first, while some are moved away.
+    // Many jobs failed in one turn, newest first, while some are moved.
     let jobs: Vec<_> = (0..400).map(|n| job(&format!("j{n}"))).collect();
     store.push(&jobs).await.unwrap();
     let ends: Vec<_> = master.lease(401).await.iter().map(failed).collect();

@@ -1,4 +1,4 @@
-//! What claims and keys held for a time leave on the server: nothing, in the end.
+//! Keys of claims and timed holds disappear from the server in the end.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn later_claims_remove_dead_owners_locks() {
 
     let mut master = Master::join(&store).await;
     master.lease(MAX_BATCH).await;
-    // At once free for others, however much is still there.
+    // Free for other owners at once, although old entries are still stored.
     assert_eq!(store.claim(&master.owner, &claims[..1]).await.unwrap(), [LimitDecision::Granted]);
     let left = number(&server, &["ZCARD", &key("locks")]);
     assert!((498..=500).contains(&left), "a few at a time: {left}");

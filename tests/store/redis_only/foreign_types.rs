@@ -1,4 +1,4 @@
-//! Keys and values that are not ours: an error that names them, and nothing lost.
+//! Foreign keys and values: an error that names them, and no lost job.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ async fn full(open: impl AsyncFn(&Server) -> Arc<dyn Store>) -> Full {
         store.list(JobState::Delayed, None, 9).await.unwrap().jobs[0].id,
         leased[0].id,
     ];
-    // An ended owner with jobs left, and a clear that was interrupted before its first batch.
+    // An ended owner that still has jobs, and a clear that was interrupted before its first batch.
     for command in [
         ["ZADD", &key("dead"), "5", "gone"].as_slice(),
         &["SADD", &key("reserved:gone"), "7"],
@@ -149,7 +149,7 @@ async fn a_foreign_type_stops_every_call(open: impl AsyncFn(&Server) -> Arc<dyn 
             }
         }
         assert_eq!(everything(&full.server), spoiled, "nothing changed under a foreign {name}");
-        // Put right, everything is as it was and goes on.
+        // After the repair everything works as before.
         send(&full.server, &["RENAME", "saved", &key(name)]);
         assert_eq!(everything(&full.server), before);
         assert_eq!(full.master.held().await, full.held);

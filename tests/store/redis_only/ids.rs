@@ -1,4 +1,4 @@
-//! Ids in Redis: exact digits, never two of the same, never far ahead of the clock.
+//! Ids in Redis: exact digits, unique, never far ahead of the clock.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ async fn numbers_keep_all_digits() {
 async fn ids_in_use_are_skipped_after_a_lost_last_id() {
     let server = Server::start();
     let store = open(&server).await;
-    // As after a lost tail: jobs whose ids are ahead of the clock, and no last id.
+    // The state after lost writes: jobs with ids ahead of the clock, and no last id.
     let mut used = BTreeSet::new();
     let ahead = clock(&server) + 200_000;
     for n in 0..400 {
@@ -74,7 +74,7 @@ async fn last_id_far_ahead_of_clock_is_ignored() {
     let server = Server::start();
     let store = open(&server).await;
     let before = push(&store, 10).await;
-    // As after the clock stepped back by an hour, with a job of the time before it in the way.
+    // The state after the clock stepped back by an hour, with an earlier job in the way.
     let in_the_way = clock(&server) + 300_000;
     send(&server, &["HSET", &key("records"), &in_the_way.to_string(), "{\"job\":\"a\"}\n1"]);
     set_last_id(&server, clock(&server) + 3_600_000_000);

@@ -1,4 +1,4 @@
-//! Channels written by the version before priorities, and what it may meet of ours.
+//! Channels of versions before priorities, and compatibility in both directions.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ const LATER: JobId = JobId(1_795_260_852_343_935);
 const LAST: JobId = JobId(1_795_260_852_350_780);
 const DEAD: &str = "77532fc818773afe04da39b2761e63f0";
 
-/// A channel as that version left it when its master was killed.
+/// A channel as the old version left it when its master was killed.
 fn fill(server: &Server) {
     let failed = r#"{"job":"fails","attempts":1,"unique":"u-failed","errors":[{"attempt":1,"at":1795260847301035,"kind":"error","message":"exited with 1"}],"failed":"exhausted"}"#;
     let records = [
@@ -68,7 +68,7 @@ async fn serve(server: &Server, store: Arc<dyn Store>) {
     for (name, holder) in [("u-held", HELD), ("u-waiting", ONCE), ("u-delayed", LATER)] {
         assert_eq!(store.push(&[unique("x", name)]).await.unwrap(), [Pushed::Existing(holder)]);
     }
-    // What a job says by options that were known already leaves the layout as it was.
+    // Options known to version 1 leave the layout unchanged.
     let old = store.push(&[job("old")]).await.unwrap()[0].id();
     let mut master = Master::join(&store).await;
     assert_eq!(store.reap(Reap::Owner(&Owner::named(DEAD))).await.unwrap(), 1);
@@ -113,7 +113,7 @@ async fn newer_features_upgrade_layout_1_permanently() {
         |meta| meta.expires_in_ms = Some(5),
         |meta| meta.expires_at = Some(aint_queue::job::Timestamp(5)),
         |meta| drop(meta.headers.insert("a".into(), "b".into())),
-        // A job that is settled with another priority, which none of our programs does.
+        // A settlement with another priority, which no program of ours makes.
         |_| (),
     ];
     for (n, edit) in edits.into_iter().enumerate() {
@@ -147,7 +147,7 @@ async fn pause_is_compatible_with_earlier_versions() {
     let id = store.push(&[job("a")]).await.unwrap()[0].id();
     let mut master = Master::join(&store).await;
     let stored = || send(&server, &["HGET", &key("stats"), "paused"]);
-    // Of an earlier version, and what no version writes.
+    // Values of an earlier version, and foreign ones.
     for text in ["1", "yes", ""] {
         send(&server, &["HSET", &key("stats"), "paused", text]);
         let status = store.status().await.unwrap();
@@ -157,7 +157,7 @@ async fn pause_is_compatible_with_earlier_versions() {
     }
     store.pause(None).await.unwrap();
     assert_eq!(stored(), redis::Value::BulkString(b"1".to_vec()));
-    // An earlier version asks whether there is anything. So nothing is left when the end has come.
+    // Older versions test for the existence of the field, so it must be deleted after the end.
     store.pause(Some(std::time::Duration::ZERO)).await.unwrap();
     assert_ne!(stored(), redis::Value::Nil);
     master.lease_exactly(&[id]).await;

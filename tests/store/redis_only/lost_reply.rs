@@ -1,4 +1,4 @@
-//! A call that was applied and whose reply was lost is found again by `held`, and never applied twice.
+//! A call whose reply was lost is found by `held`, and never applied twice.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ async fn wire() -> Wire {
     let server = Server::start();
     let proxy = Proxy::to(server.config().port).await;
     let store: Arc<dyn Store> = Arc::new(connect(&at(proxy.port())).await.unwrap());
-    // Every script the tests lose a reply of is known to the server, so that it is that reply which is lost.
+    // All scripts are loaded beforehand, so that the lost reply is that of the call itself.
     let mut master = Master::join(&store).await;
     store.push(&[job("first")]).await.unwrap();
     let leased = master.lease(1).await;
@@ -43,7 +43,7 @@ async fn lease_with_lost_reply_is_adopted() {
     assert_unavailable(master.turn(&[], 10).await);
 
     assert_eq!(master.held().await, ids);
-    // A copy of the lost call that arrives late changes nothing.
+    // A late copy of the lost call changes nothing.
     assert!(matches!(master.turn_as(1, &[], 10).await, Err(StoreError::Replayed)));
     let fetched = store.fetch(&master.owner, &ids).await.unwrap();
     let ends: Vec<_> = fetched.into_iter().map(|leased: Leased| done(&record(leased))).collect();
@@ -75,7 +75,7 @@ async fn push_with_lost_reply_is_not_resent() {
     let outcome = store.push(&[unique("a", "once")]).await;
     assert!(matches!(outcome, Err(PushError::Store(StoreError::Unavailable { .. }))), "{outcome:?}");
     assert_eq!(store.status().await.unwrap().waiting, 1);
-    // With a key the producer finds out which job it was.
+    // A producer with a unique key finds the job that it added.
     let again = store.push(&[unique("a", "once")]).await.unwrap();
     assert!(matches!(again[..], [aint_queue::store::Pushed::Existing(_)]), "{again:?}");
 }

@@ -1,4 +1,4 @@
-//! A server whose memory is full refuses new jobs and nothing else.
+//! A server with full memory refuses new jobs and nothing else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ async fn only_a_push_is_refused(open: impl AsyncFn(&Server) -> Arc<dyn Store>) {
     }
     assert_eq!(everything(&server), before);
 
-    // Work goes on: every settlement, leasing, joining, giving back, the commands.
+    // Everything else works: settlements, leases, joins, leaves, commands.
     let ends = [
         done(&leased[0]),
         failed(&leased[1]),

@@ -1,4 +1,4 @@
-//! What only the Redis driver has to prove: foreign keys, memory, outages, lost replies, permissions.
+//! Redis only: foreign keys, memory, outages, lost replies, permissions.
 
 mod access;
 mod batches;
@@ -26,7 +26,7 @@ use aint_queue::store::{Store, StoreError};
 use crate::support::redis::Server;
 use crate::support::until_async;
 
-/// The channel of these tests; each has a server of its own.
+/// The channel of these tests; each test has its own server.
 const CHANNEL: &str = "test";
 
 /// The name of one of the channel's keys.
@@ -38,24 +38,24 @@ async fn connect(config: &config::Redis) -> Result<RedisStore, StoreError> {
     RedisStore::connect(config, CHANNEL).await
 }
 
-/// A store on this server, as the fixture wants it.
+/// A store on this server, with the options of the fixture.
 async fn open(server: &Server) -> Arc<dyn Store> {
     Arc::new(connect(&server.config()).await.unwrap())
 }
 
-/// A store that treats the server as one that does not know script flags.
+/// A store that treats the server as one without script flags.
 async fn open_plain(server: &Server) -> Arc<dyn Store> {
     let options = Options { script_flags: Some(false), ..Options::default() };
     Arc::new(RedisStore::connect_with(&server.config(), CHANNEL, options).await.unwrap())
 }
 
-/// Sends one command past the driver.
+/// Sends one command without the driver.
 fn send(server: &Server, parts: &[&str]) -> redis::Value {
     let mut cmd = redis::cmd(parts[0]);
     cmd.arg(&parts[1..]).query(&mut server.connection()).unwrap()
 }
 
-/// Everything the server holds, in a form that only changes when the data does.
+/// The data of the server in a comparable form.
 fn everything(server: &Server) -> BTreeMap<String, Vec<String>> {
     let mut connection = server.connection();
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
@@ -96,14 +96,14 @@ async fn until_it_works<T>(limit: Duration, mut call: impl AsyncFnMut() -> Resul
     value
 }
 
-/// How many clients stand in a blocking call.
+/// Number of clients in a blocking call.
 fn blocked_clients(server: &Server) -> usize {
     let redis::Value::BulkString(info) = send(server, &["INFO", "clients"]) else { panic!("INFO is text") };
     let info = String::from_utf8(info).unwrap();
     info.lines().find_map(|line| line.strip_prefix("blocked_clients:")).unwrap().trim().parse().unwrap()
 }
 
-/// Returns once `count` clients stand in a blocking call.
+/// Returns once `count` clients are in a blocking call.
 async fn until_blocked(server: &Server, count: usize) {
     until_async("the blocking calls", async || blocked_clients(server) == count).await;
 }

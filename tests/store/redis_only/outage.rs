@@ -1,4 +1,4 @@
-//! The server goes away and comes back.
+//! Outages of the server.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn killed_server_is_unavailable_until_restart() {
     let status = until_it_works(Duration::from_secs(2), async || store.status().await).await;
     assert!(back.elapsed() < Duration::from_secs(2));
     assert_eq!((status.waiting, status.reserved), (1, 2));
-    // The owner lives on, and nobody reaps it only because the server was away.
+    // The owner survives, and an outage alone leads to no reaping.
     assert_eq!(store.reap(Reap::Expired).await.unwrap(), 0);
     assert_eq!(master.held().await, [leased[0].id, leased[1].id]);
     assert_eq!(master.settle(&[done(&leased[0]), done(&leased[1])]).await, []);
@@ -66,7 +66,7 @@ async fn timed_out_connection_is_discarded() {
     assert_unavailable(store.status().await);
     assert!(begin.elapsed() >= Duration::from_millis(990) && begin.elapsed() < Duration::from_secs(10));
     proxy.stall(false);
-    // The late answer to the first call must not be taken for the answer to this one.
+    // The late reply to the first call must not be taken for the reply to this one.
     store.push(&[job("a")]).await.unwrap();
     assert_eq!(store.status().await.unwrap().waiting, 1);
     assert_eq!(proxy.connections(), 2);
@@ -81,7 +81,7 @@ async fn concurrent_callers_share_one_connection() {
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..50 {
         let store = store.clone();
-        // Each may still meet the cut connection, once.
+        // Each call may meet the cut connection once.
         calls.spawn(async move {
             if store.status().await.is_err() {
                 store.status().await.unwrap();
@@ -162,7 +162,7 @@ async fn server_busy_with_script_is_unavailable() {
 #[tokio::test]
 async fn server_at_max_clients_is_unavailable() {
     let server = Server::start();
-    // Opened before, as nobody gets in afterwards.
+    // Opened beforehand, as the server accepts no connection during the script.
     let mut admin = server.connection();
     redis::cmd("CONFIG").arg(&["SET", "maxclients", "1"]).exec(&mut admin).unwrap();
     assert_unavailable(connect(&server.config()).await);

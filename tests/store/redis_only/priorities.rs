@@ -1,4 +1,4 @@
-//! Priorities where Redis keeps more than one list.
+//! Priorities in Redis, which uses several lists.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn due_soon(mut job: NewJob) -> NewJob {
     job
 }
 
-/// A job whose headers talk of a priority.
+/// A job whose headers contain the word "priority".
 fn job_with_misleading_text() -> NewJob {
     let mut job = job("talks");
     job.meta.headers.insert("priority".into(), "high".into());
@@ -39,7 +39,7 @@ async fn priority_is_read_from_the_meta_only() {
             job("first"),
         ];
         let ids: Vec<_> = store.push(&jobs).await.unwrap().iter().map(|pushed| pushed.id()).collect();
-        // Promoted, and given back by a master that leaves and by one that is lost.
+        // Promoted, returned by a leaving master, and recovered from a lost one.
         let order = [ids[2], ids[3], ids[1], ids[0]];
         master.lease_exactly(&order).await;
         store.leave(&master.owner).await.unwrap();
@@ -116,7 +116,7 @@ async fn interrupted_clear_of_priorities_is_finished_by_next() {
     let store = open(&server).await;
     let jobs = Priority::ALL.map(|priority| of(priority, job("j")));
     store.push(&jobs).await.unwrap();
-    // As a clear would that ended after its first step.
+    // The state after a clear that was interrupted behind its first step.
     for name in ["waiting:5", "waiting:5:high", "waiting:5:low"] {
         let from = name.replace(":5", "");
         send(&server, &["RENAME", &key(&from), &key(&format!("clearing:{name}"))]);

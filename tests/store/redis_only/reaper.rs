@@ -1,4 +1,4 @@
-//! When the reaper trusts what it sees.
+//! The conditions under which the reaper trusts expired leases.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,7 @@ async fn interrupted_leave_frees_jobs_uncounted() {
     store.push(&[job("a"), job("b")]).await.unwrap();
     let mut master = Master::join(&store).await;
     let leased = master.lease(2).await;
-    // As its leave would after its first step.
+    // The state after a leave that was interrupted behind its first step.
     send(&server, &["ZADD", &key("dead"), "0", master.owner.as_str()]);
     send(&server, &["ZREM", &key("owners"), master.owner.as_str()]);
     assert_eq!(store.reap(Reap::Owner(&master.owner)).await.unwrap(), 2);

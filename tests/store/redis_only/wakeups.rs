@@ -1,4 +1,4 @@
-//! The blocking wait: quick, and never in the way of others.
+//! The blocking wait: fast, and independent of other calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::support::redis::Server;
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// Begins waits and gives them up until one has reached the server.
+/// Starts waits and abandons them until one has reached the server.
 async fn start_and_abandon_wait(server: &Server, store: &Arc<dyn Store>) {
     while blocked_clients(server) == 0 {
         assert!(timeout(Duration::from_millis(20), store.wait(LONG)).await.is_err());
@@ -39,7 +39,7 @@ async fn push_from_another_connection_wakes_within_50_ms() {
         delays.push(waiting.await.unwrap() - pushed);
         master.lease(5).await;
     }
-    // The middle one: a single delay may be the machine's.
+    // The median: a single delay may be caused by the machine.
     delays.sort_unstable();
     assert!(delays[7] < Duration::from_millis(50), "{delays:?}");
 }
@@ -49,7 +49,7 @@ async fn abandoned_wait_leaves_its_token() {
     let server = Server::start();
     let store = open(&server).await;
     start_and_abandon_wait(&server, &store).await;
-    // The question is still asked, so it takes the token of this push.
+    // The pending `BLPOP` takes the token of this push.
     store.push(&[job("a")]).await.unwrap();
     until_blocked(&server, 0).await;
     timeout(Duration::from_secs(5), store.wait(LONG)).await.expect("the token is not lost").unwrap();
@@ -87,7 +87,7 @@ async fn released_jobs_wake_the_next_master() {
     let mut master = Master::join(&first).await;
     assert_eq!(master.lease(4).await.len(), 4);
     timeout(Duration::from_secs(5), second.wait(LONG)).await.expect("six jobs are left").unwrap();
-    // Having no free slot is no reason to wake anybody, least of all oneself.
+    // A turn without free slots must not wake any master, itself included.
     master.turn(&[], 0).await.unwrap();
     let begin = Instant::now();
     first.wait(Duration::from_millis(100)).await.unwrap();

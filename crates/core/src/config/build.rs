@@ -1,11 +1,12 @@
-//! From a checked, inherited table to a complete [`Channel`]: defaults, paths, contradictions.
+//! Builds a complete [`Channel`] from a validated, inherited table: defaults, paths, contradictions.
 
 use std::path::Path;
 use std::time::Duration;
 
 use super::error::Problems;
 use super::inherit::URL_STANDS_FOR;
-use super::plan::Plan;
+use super::keys::Property;
+use super::plan::{Plan, Recycling, Scaling};
 use super::spanned::{Node, Table, Value};
 use super::typed::{TypedTable, argv, as_seconds, default_number, from, seconds, shown};
 use super::{
@@ -13,16 +14,13 @@ use super::{
     Worker, keys, redis_url, run_directory, webhook,
 };
 
-/// The keys that mean something only beside `worker.url`.
-const BESIDE_URL: [&str; 5] = ["secret", "headers", "allow_http", "allow_private", "ca_file"];
-
-/// Where mistakes and oddities are noted.
+/// Collectors of mistakes and warnings.
 pub(super) struct Diagnostics<'a, 'p> {
     pub(super) problems: &'a mut Problems<'p>,
     pub(super) warnings: &'a mut Problems<'p>,
 }
 
-/// The channel that `table`, already laid over the defaults, describes. Relative paths begin at `base`.
+/// Builds the channel that `table`, already merged with the defaults, describes. Relative paths start at `base`.
 pub(super) fn channel(
     name: &str,
     table: &Table,
@@ -90,7 +88,7 @@ fn driver(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_, 
     Driver::Sqlite { path: path.unwrap_or_else(|| from(base, &read.word("driver.path"))) }
 }
 
-/// The connection, read and checked also while another driver is chosen, so that changing the type is enough.
+/// The Redis connection, built and checked for every driver, so that changing `driver.type` is enough.
 fn redis(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> Redis {
     let password = read.text("driver.connection.password").filter(|text| !text.is_empty());
     let mut redis = Redis {
@@ -153,26 +151,18 @@ fn worker(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_, 
         "coroutine" => Mode::Coroutine,
         _ => Mode::Process,
     };
-    let dynamic = read.flag("worker.dynamic_mode");
+    let scaling = scaling(read);
     let handler = handler(read, mode, base, diagnostics);
     let max_execute = read.seconds("worker.max_execute_seconds");
-    let max_life = read.seconds("worker.max_life_seconds");
     memory_limits_agree(read, diagnostics);
     Worker {
         mode,
-        plan: plan(read, mode, dynamic, &handler, diagnostics),
+        plan: plan(read, mode, scaling.dynamic, &handler, diagnostics),
         handler,
         sleep: read.seconds("worker.sleep_seconds"),
-        memory_limit: read.count("worker.memory_limit"),
-        memory_hard_limit: read.optional_count("worker.memory_hard_limit"),
-        max_life: (!max_life.is_zero()).then_some(max_life),
-        target_wait: read.seconds("worker.target_wait_seconds"),
-        capacity: read.count("worker.capacity"),
-        cool_down: read.seconds("worker.cool_down_seconds"),
-        flex_interval: read.seconds("worker.flex_interval"),
-        pool_memory_limit: read.optional_count("worker.pool_memory_limit"),
+        recycling: recycling(read),
+        scaling,
         max_execute: (!max_execute.is_zero()).then_some(max_execute),
-        dynamic,
         boot_timeout: read.seconds("worker.boot_timeout_seconds"),
         env: read.variables("worker.env"),
         user: account_name(read, "worker.user", is_unknown_user, diagnostics),
@@ -184,8 +174,35 @@ fn worker(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_, 
     }
 }
 
-/// A user or a group. One that is not here is a warning: only a master has to know it, and a producer that reads the
-/// same file on another machine has not.
+/// The rules for the number of workers.
+pub(super) fn scaling(read: &TypedTable<'_>) -> Scaling {
+    Scaling {
+        dynamic: read.flag("worker.dynamic_mode"),
+        flex_interval: read.seconds("worker.flex_interval"),
+        target_wait: read.seconds("worker.target_wait_seconds"),
+        capacity: read.count("worker.capacity"),
+        cool_down: read.seconds("worker.cool_down_seconds"),
+        memory_limit: read.optional_count("worker.pool_memory_limit").map(bytes),
+    }
+}
+
+/// The rules for replacing or killing a worker.
+fn recycling(read: &TypedTable<'_>) -> Recycling {
+    let max_life = read.seconds("worker.max_life_seconds");
+    Recycling {
+        max_life: (!max_life.is_zero()).then_some(max_life),
+        memory_limit: Some(bytes(read.count("worker.memory_limit"))),
+        memory_hard_limit: read.optional_count("worker.memory_hard_limit").map(bytes),
+    }
+}
+
+/// Converts MiB to bytes; the ranges of the keys end far below an overflow.
+fn bytes(mib: u64) -> u64 {
+    mib << 20
+}
+
+/// A user or group name. An unknown name is a warning only: a producer that reads the same file on another machine need
+/// not know it, a master must.
 fn account_name(
     read: &TypedTable<'_>,
     path: &str,
@@ -199,7 +216,12 @@ fn account_name(
     {
         let message =
             format!("= \"{name}\" is not known on this machine, so no master can serve this channel here");
-        diagnostics.warnings.add(node.at, &node.key, message, "write the name of one that is, or make it");
+        diagnostics.warnings.add(
+            node.at,
+            &node.key,
+            message,
+            "write the name of an existing account, or create it",
+        );
     }
     Some(name.to_owned())
 }
@@ -214,13 +236,13 @@ fn is_unknown_group(name: &str) -> bool {
     matches!(nix::unistd::Group::from_name(name), Ok(None))
 }
 
-/// A producer starts nobody.
+/// A producer starts no workers, so any name is accepted.
 #[cfg(not(feature = "server"))]
 fn is_unknown_user(_: &str) -> bool {
     false
 }
 
-/// A producer starts nobody.
+/// A producer starts no workers, so any name is accepted.
 #[cfg(not(feature = "server"))]
 fn is_unknown_group(_: &str) -> bool {
     false
@@ -245,12 +267,12 @@ fn handler(read: &TypedTable<'_>, mode: Mode, base: &Path, diagnostics: &mut Dia
     let protocol = read.node("worker.protocol");
     if let Some(node) = read.node("worker.url") {
         if let Some(command) = read.node("worker.command") {
-            let message = "contradicts command: one of the two runs the jobs";
+            let message = "contradicts command: only one of the two can run the jobs";
             diagnostics.problems.add(node.key_at, &node.key, message, format!("keep it or {}", command.key));
         }
         if mode != Mode::Coroutine {
             let message =
-                format!("contradicts type = \"{}\": requests are many at once in one process", mode.as_str());
+                format!("contradicts type = \"{}\": one process sends many requests at once", mode.as_str());
             diagnostics.problems.add(node.key_at, &node.key, message, "write type = \"coroutine\" beside it");
         }
         if let Some(settings) = webhook::settings(read, base, diagnostics) {
@@ -290,7 +312,7 @@ fn plan(
     let exec = matches!(handler, Handler::Exec { .. });
     let jobs_per_life = read.count("worker.max_handle_number");
     match mode {
-        // A program that is born with its job has nothing to warm.
+        // A program that starts with its job cannot be booted ahead of need.
         Mode::Process => Plan { spare: usize::from(!exec), ..Plan::PROCESS },
         Mode::Coroutine => Plan::coroutine(read.size("worker.max_coroutine"), jobs_per_life),
         Mode::ProcessPool => {
@@ -305,14 +327,14 @@ fn plan(
                     "write 1 or more, or dynamic_mode = true",
                 );
             }
-            // A program per job has no workers to hold: this many may run at once.
+            // An exec pool holds no idle workers: the number bounds the concurrent programs.
             let max = if exec && !dynamic { min.max(1) } else { max };
             Plan::process_pool(min, max, if exec { 1 } else { jobs_per_life })
         }
     }
 }
 
-/// Fewest and most workers. A default gives way to what is written; two written ones must agree.
+/// Minimum and maximum number of workers. A default adjusts to a written value; two written values must agree.
 fn pool_size(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> (usize, usize) {
     let (min, max) = (read.size("worker.min_worker_number"), read.size("worker.max_worker_number"));
     match (read.node("worker.min_worker_number"), read.node("worker.max_worker_number")) {
@@ -327,7 +349,7 @@ fn pool_size(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> (u
     }
 }
 
-/// Each limit must leave room for the one it bounds.
+/// Reports a hard or pool limit below the memory limit of one worker.
 fn memory_limits_agree(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) {
     let soft = read.count("worker.memory_limit");
     for name in ["worker.memory_hard_limit", "worker.pool_memory_limit"] {
@@ -346,7 +368,7 @@ fn warn_of_short_stop(read: &TypedTable<'_>, channel: &Channel, diagnostics: &mu
         Some(limit) => format!("up to {} seconds", shown(limit)),
         None => "without a limit".to_owned(),
     };
-    // Only what was written can be shorter: the defaults agree with each other.
+    // Only a written value can be too short: the defaults agree with each other.
     let written = read.node("stop_wait_seconds").or_else(|| read.node("worker.max_execute_seconds"));
     let Some(node) = written else { return };
     let message = format!(
@@ -357,41 +379,20 @@ fn warn_of_short_stop(read: &TypedTable<'_>, channel: &Channel, diagnostics: &mu
     diagnostics.warnings.add(node.key_at, &node.key, message, remedy);
 }
 
-/// Warns of keys a channel sets itself that its own mode does not use.
+/// Warns of keys in a channel's own table that its mode does not use.
 pub(super) fn warn_of_idle_keys(own: &Table, channel: &Channel, warnings: &mut Problems<'_>) {
     let read = TypedTable::new(own, keys::KEYS);
-    const POOL: &[&str] = &[
-        "min_worker_number",
-        "max_worker_number",
-        "dynamic_mode",
-        "target_wait_seconds",
-        "capacity",
-        "cool_down_seconds",
-        "flex_interval",
-        "pool_memory_limit",
-    ];
-    let idle: &[&[&str]] = match channel.worker.mode {
-        Mode::Process => &[POOL, &["max_coroutine", "max_handle_number", "max_life_seconds"]],
-        Mode::ProcessPool => &[&["max_coroutine"]],
-        Mode::Coroutine => &[POOL],
-    };
-    for name in idle.iter().copied().flatten() {
-        if let Some(node) = read.node(&format!("worker.{name}")) {
+    let is_webhook = matches!(channel.worker.handler, Handler::Webhook(_));
+    for key in keys::KEYS {
+        let Some(node) = read.node(key.path) else { continue };
+        let (message, remedy) = if !key.is_used_in(channel.worker.mode) {
             let message = format!("has no effect in worker.type = \"{}\"", channel.worker.mode.as_str());
-            warnings.add(node.key_at, &node.key, message, "remove it or change the type");
-        }
-    }
-    if matches!(channel.worker.handler, Handler::Webhook(_)) {
-        return;
-    }
-    for name in BESIDE_URL {
-        if let Some(node) = read.node(&format!("worker.{name}")) {
-            warnings.add(
-                node.key_at,
-                &node.key,
-                "has no effect without url",
-                "remove it or add url = \"https://…\"",
-            );
-        }
+            (message, "remove it or change the type")
+        } else if key.properties.contains(&Property::WithUrl) && !is_webhook {
+            ("has no effect without url".to_owned(), "remove it or add url = \"https://…\"")
+        } else {
+            continue;
+        };
+        warnings.add(node.key_at, &node.key, message, remedy);
     }
 }

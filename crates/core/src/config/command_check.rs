@@ -1,14 +1,14 @@
-//! Whether a `command` can be started: the answer before the first job needs it.
+//! Checks that a configured `command` can be started, before the first job needs it.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
-/// The file that `program` means: looked up in PATH when it holds no slash, else relative to `base`.
+/// Finds the file of `program`: in PATH when the name has no slash, else relative to `base`.
 ///
 /// # Errors
-/// What is wrong with it and what to do, as words that follow "the program".
+/// The mistake and its remedy, as the rest of a sentence that begins with "the program".
 pub fn locate(program: &str, base: &Path) -> Result<PathBuf, String> {
     locate_in(program, base, &env::var_os("PATH").unwrap_or_default())
 }
@@ -51,18 +51,18 @@ fn locate_in(program: &str, base: &Path, path: &std::ffi::OsStr) -> Result<PathB
     })
 }
 
-/// Why a file cannot be started, and what to do.
+/// The reason why a file cannot be started, with its remedy.
 fn unfit(file: &Path) -> Option<&'static str> {
     match file.metadata() {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             Some("cannot be reached: give this user the right to enter its directory")
         }
-        Err(_) => Some("does not exist: install it or correct the path"),
+        Err(_) => Some("does not exist: install it, or correct the path"),
         Ok(found) if found.is_dir() => Some("is a directory: name the program inside it"),
         Ok(found) if !found.is_file() => Some("is not a regular file: name a program"),
         Ok(_) => match access(file, AccessFlags::X_OK) {
             Ok(()) => None,
-            Err(_) => Some("is not executable: make it so with chmod +x, or name its interpreter first"),
+            Err(_) => Some("is not executable: run chmod +x on it, or put its interpreter first"),
         },
     }
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration, with the place and the remedy of each.
+//! Errors of the configuration, each with its position and its remedy.
 
 use std::fmt;
 use std::io;
@@ -6,51 +6,51 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// Why there is no configuration.
+/// Failure to load a configuration.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// The file is not there or cannot be read.
+    /// The file is missing or cannot be read.
     #[error("the configuration file \"{}\" ({named_by}) cannot be read", .file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// Who named it: `--config`, `AINT_QUEUE_CONFIG`, "found here", "given".
+        /// The source of the name: "named by --config", "named by AINT_QUEUE_CONFIG", "found here", "given".
         named_by: &'static str,
-        /// What the system said.
+        /// The system error.
         #[source]
         source: io::Error,
     },
-    /// The file was read and is wrong; every mistake is listed.
+    /// The file is invalid; every mistake is listed.
     #[error("{}", listing(.0))]
     Invalid(Vec<Problem>),
 }
 
-/// A channel that the configuration does not declare.
+/// The requested channel is not in the configuration.
 #[derive(Debug, Error)]
 #[error("channel \"{}\" is not declared in {place}; declared are: {}", .name.escape_debug(), .declared.join(", "))]
 pub struct UndeclaredChannel {
-    /// The name that was asked for.
+    /// The requested name.
     pub name: String,
-    /// Which configuration, for people.
+    /// The configuration, for output.
     pub place: String,
-    /// The names there are.
+    /// The declared names.
     pub declared: Vec<String>,
 }
 
-/// One mistake, or one oddity worth a warning, at one place of the file.
+/// A mistake or a warning at one position of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The file, as it was named.
+    /// The file, as named by the user.
     pub file: PathBuf,
-    /// Line, from 1.
+    /// Line, 1-based.
     pub line: usize,
-    /// Column in characters, from 1.
+    /// Column in characters, 1-based.
     pub column: usize,
-    /// The full key; empty when the text is no TOML at all.
+    /// The full key; empty when the text is not TOML at all.
     pub key: String,
-    /// What is wrong, as a sentence that begins with the key.
+    /// The mistake, as the rest of a sentence that begins with the key.
     pub message: String,
-    /// What would be right.
+    /// The remedy, as an instruction.
     pub remedy: String,
 }
 
@@ -78,7 +78,7 @@ fn listing(problems: &[Problem]) -> String {
     text
 }
 
-/// Collects problems of one file, each once.
+/// Collects the problems of one file without duplicates.
 pub(super) struct Problems<'a> {
     file: &'a Path,
     text: &'a str,
@@ -90,7 +90,7 @@ impl<'a> Problems<'a> {
         Self { file, text, found: Vec::new() }
     }
 
-    /// Notes a problem at a byte offset; the same one from two channels that inherit it counts once.
+    /// Adds a problem at a byte offset. The same problem, inherited by two channels, is kept once.
     pub(super) fn add(
         &mut self,
         at: usize,
@@ -116,14 +116,14 @@ impl<'a> Problems<'a> {
         self.found.len()
     }
 
-    /// The problems in the order of the file.
+    /// The problems, ordered by position.
     pub(super) fn into_vec(mut self) -> Vec<Problem> {
         self.found.sort_by_key(|(at, _)| *at);
         self.found.into_iter().map(|(_, problem)| problem).collect()
     }
 }
 
-/// Line and column, both from 1, of a byte offset; the end of the text for an offset beyond it.
+/// Line and column, both 1-based, of a byte offset; the end of the text for an offset beyond it.
 fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(at)];
     let line_start = before.rfind('\n').map_or(0, |i| i + 1);

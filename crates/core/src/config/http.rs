@@ -1,4 +1,4 @@
-//! From the checked table `[http]` to the settings of the HTTP listener.
+//! Builds the settings of the HTTP listener from the validated table `[http]`.
 
 use std::net::SocketAddr;
 
@@ -8,11 +8,11 @@ use super::spanned::{Node, Table, Value};
 use super::typed::TypedTable;
 use super::{Http, Secret};
 
-/// A token shorter than this can be guessed.
+/// Shortest token without a warning, in bytes.
 const GOOD_TOKEN: usize = 16;
 
-/// The listener that `table` describes; none without an address. `with_token` tells whether one was written, even if
-/// it is wrong and was taken out for that.
+/// The listener described by `table`; `None` without an address. `with_token` tells whether the file has a token, even a
+/// wrong one that validation removed.
 pub(super) fn http(table: &Table, with_token: bool, diagnostics: &mut Diagnostics<'_, '_>) -> Option<Http> {
     let read = TypedTable::new(table, HTTP_KEYS);
     let token = token(&read, diagnostics);
@@ -25,11 +25,11 @@ pub(super) fn http(table: &Table, with_token: bool, diagnostics: &mut Diagnostic
     };
     let Ok(listen) = read.text("listen").unwrap_or_default().parse::<SocketAddr>() else {
         let remedy = "write an IP address with a port, such as \"127.0.0.1:9465\" or \"[::1]:9465\"";
-        diagnostics.problems.add(node.at, &node.key, "is no address to listen on", remedy);
+        diagnostics.problems.add(node.at, &node.key, "is not an address to listen on", remedy);
         return None;
     };
     if !listen.ip().is_loopback() && !with_token {
-        let message = format!("= \"{listen}\" lets everybody on the network push jobs");
+        let message = format!("= \"{listen}\" lets every host on the network push jobs");
         let remedy = "add token = \"${NAME}\", which is taken from the environment, or listen on 127.0.0.1";
         diagnostics.problems.add(node.at, &node.key, message, remedy);
     }
@@ -57,7 +57,7 @@ fn token(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> Option
     Some(Secret::new(text))
 }
 
-/// The names, in lower case as they are compared.
+/// The host names in lower case, as requests are compared.
 fn hosts(node: Option<&Node>) -> Vec<String> {
     let Some(Value::Array(items)) = node.map(|node| &node.value) else { return Vec::new() };
     let host = |item: &Node| match &item.value {

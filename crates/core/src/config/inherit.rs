@@ -1,12 +1,12 @@
-//! Inheritance: a channel's table laid over `[defaults]`.
+//! Inheritance: a channel's table merged over `[defaults]`.
 
 use super::spanned::{Node, Table, Value};
 
-/// The keys of `connection` that a `url` stands for.
+/// The keys of `connection` that a `url` replaces.
 pub(super) const URL_STANDS_FOR: [&str; 5] = ["host", "port", "database", "username", "password"];
 
-/// `own` over `defaults`: tables merge by key, everything else replaces. A `driver` of another `type` inherits
-/// nothing; of `url` and `connection`, and of a worker's `url` and `command`, the one nearer to the channel counts.
+/// Merges `own` over `defaults`: tables merge by key, other values replace. A `driver` of another `type` inherits nothing.
+/// Where the two levels set alternatives (`url` and `connection`; a worker's `url` and `command`), the channel's own wins.
 pub(super) fn inherit(defaults: &Table, own: &Table) -> Table {
     let mut base = defaults.clone();
     if let (Some(inherited), Some(driver)) = (table_mut(&mut base, "driver"), table(own, "driver")) {

@@ -1,21 +1,43 @@
-//! Every key a channel or `[http]` may have, as data: the loader checks against this table, takes its defaults from it, and
-//! tests hold the reference file and the documentation to it.
+//! The declaration of every key of a channel and of `[http]`: type, range, unit, default, effective value, meaning.
+//!
+//! The loader validates against these tables and takes defaults from them; `config:check` and the documentation are rendered from
+//! them; tests compare the reference file, and the keys that need a restart, with them.
+
+use super::Mode::{self, Coroutine, ProcessPool};
+#[cfg(feature = "server")]
+use super::render::{Getter, HIDDEN, NOT_SHOWN, Rendered, hidden, kept, mib, millis, redis, sqlite, webhook};
 
 /// One key of a channel, of `[defaults]` or of `[http]`.
 pub(super) struct Key {
-    /// Its place below the channel or below `[http]`; `[]` stands for each item of an array.
+    /// Path below the channel or below `[http]`; `[]` marks the items of an array.
     pub(super) path: &'static str,
-    /// What its value may be.
+    /// Type and range of the value.
     pub(super) kind: Kind,
-    /// What a number counts; empty when it counts nothing.
+    /// Unit of a number; empty for none.
     pub(super) unit: &'static str,
-    /// The value taken when the key is absent, as TOML; words when it depends; empty when there is none.
+    /// Value of an absent key, as TOML; a description where the value depends on others; empty for none.
     pub(super) default: &'static str,
-    /// One line for people.
+    /// Modes that use the key, and the effect of a change.
+    pub(super) properties: &'static [Property],
+    /// Effective value, for output.
+    #[cfg(feature = "server")]
+    pub(super) value: Getter,
+    /// Meaning, in one line.
     pub(super) meaning: &'static str,
 }
 
-/// What the value of a [`Key`] may be.
+/// A property that some keys have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Property {
+    /// A running master keeps the old value until it is restarted.
+    Restart,
+    /// Used in this mode; a key without any is used in every mode.
+    In(Mode),
+    /// Used beside `worker.url` only.
+    WithUrl,
+}
+
+/// Type and range of the value of a [`Key`].
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     /// A whole number.
@@ -28,9 +50,9 @@ pub(super) enum Kind {
     Text,
     /// A file or directory, relative to the configuration file.
     Path,
-    /// A string that is never shown.
+    /// A string that is hidden in every output.
     Secret,
-    /// One of some words; the second list is promised for later versions.
+    /// A word of the first list; words of the second list are promised for later versions.
     Choice(&'static [&'static str], &'static [&'static str]),
     /// A program and its arguments.
     Argv,
@@ -40,366 +62,186 @@ pub(super) enum Kind {
     Hosts,
     /// Secrets: one string or an array of them.
     Secrets,
-    /// Headers of HTTP: a table of strings that are never shown.
+    /// HTTP headers: a table of strings that are hidden in every output.
     Headers,
-    /// An array of tables, whose keys stand in the table under `path[]`.
+    /// An array of tables, whose keys are declared under `path[]`.
     Tables,
-}
-
-const fn key(
-    path: &'static str,
-    kind: Kind,
-    unit: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-) -> Key {
-    Key { path, kind, unit, default, meaning }
 }
 
 use Kind::{
     Argv, Choice, Flag, Headers, Hosts, Integer, Number, Path, Secret, Secrets, Tables, Text, Variables,
 };
+use Property::{In, Restart, WithUrl};
+
+/// Builds the rows of a table: path: kind, unit = default, [properties], effective value, meaning.
+macro_rules! keys {
+    ($owner:ident: $getter:ident; $($path:literal: $kind:expr, $($unit:literal)? = $default:literal, [$($property:expr),*], $value:expr, $meaning:literal;)*) => {
+        &[$(Key {
+            path: $path,
+            kind: $kind,
+            unit: concat!($($unit)?),
+            default: $default,
+            properties: &[$($property),*],
+            #[cfg(feature = "server")]
+            value: Getter::$getter(|$owner| {
+                let _ = $owner;
+                Rendered::rendered(&$value)
+            }),
+            meaning: $meaning,
+        }),*]
+    };
+}
+
+/// Handlers of snapshots that are promised for later versions.
+const LATER_HANDLERS: &[&str] =
+    &["mail", "email", "webhook", "http", "slack", "discord", "telegram", "dingtalk"];
 
 /// A day in seconds.
 const DAY: f64 = 86_400.0;
 
 /// Every key of a channel, in the order of the reference file.
-pub(super) static KEYS: &[Key] = &[
-    key(
-        "pid_path",
-        Path,
-        "",
-        "/run/aint-queue as root, else $XDG_RUNTIME_DIR/aint-queue, else aint-queue-<uid> in the temporary directory",
-        "run directory: pid file, lock and control socket of each channel",
-    ),
-    key(
-        "memory_limit",
-        Integer(16, 1 << 20),
-        "MiB",
-        "96",
-        "memory of the master; above it for five seconds it drains and begins anew; the largest of its channels counts",
-    ),
-    key("max_attempts", Integer(1, 10_000), "", "3", "attempts of a job that does not set its own"),
-    key(
-        "stop_wait_seconds",
-        Number(0.0, DAY),
-        "seconds",
-        "30",
-        "how long a stop waits for the jobs that run",
-    ),
-    key(
-        "stop_grace_seconds",
-        Number(0.0, 3_600.0),
-        "seconds",
-        "5",
-        "between asking a worker to stop and killing it",
-    ),
-    key(
-        "timeout_grace_ms",
-        Integer(0, 60_000),
-        "milliseconds",
-        "300",
-        "between asking a timed-out job to end and killing it",
-    ),
-    key(
-        "backoff.kind",
-        Choice(&["fixed", "linear", "exponential"], &[]),
-        "",
-        "\"exponential\"",
-        "how the wait before another attempt grows",
-    ),
-    key("backoff.base", Number(0.0, DAY), "seconds", "1", "wait after the first attempt"),
-    key("backoff.max", Number(0.0, 365.0 * DAY), "seconds", "3600", "longest wait, before jitter"),
-    key("backoff.jitter", Number(0.0, 1.0), "", "0.2", "up to this share of the wait is added at random"),
-    key(
-        "driver.type",
-        Choice(&["sqlite", "redis", "sync"], &[]),
-        "",
-        "\"sqlite\"",
-        "where the jobs are: an embedded file, or a Redis or Valkey server; `sync`: nowhere, a push runs the job in the caller",
-    ),
-    key("driver.path", Path, "", "\"aint-queue.db\"", "the file of the `sqlite` driver"),
-    key("driver.connection.host", Text, "", "\"127.0.0.1\"", "host of the `redis` driver"),
-    key("driver.connection.port", Integer(1, 65_535), "", "6379", "port of the `redis` driver"),
-    key("driver.connection.database", Integer(0, 1 << 20), "", "0", "database number of the `redis` driver"),
-    key("driver.connection.username", Text, "", "", "ACL user of the `redis` driver"),
-    key("driver.connection.password", Secret, "", "", "password of the `redis` driver; never shown"),
-    key(
-        "driver.connection.read_write_timeout",
-        Number(0.05, 60.0),
-        "seconds",
-        "3",
-        "deadline of one call to Redis",
-    ),
-    key(
-        "driver.url",
-        Secret,
-        "",
-        "",
-        "`redis://user:password@host:port/database`, in place of these keys of `connection`",
-    ),
-    key(
-        "driver.allow_eviction",
-        Flag,
-        "",
-        "false",
-        "accept a Redis whose `maxmemory-policy` may evict jobs: they would be lost",
-    ),
-    key("job_snapshot.interval", Number(1.0, DAY), "seconds", "300", "how often the handlers get the counts"),
-    key("job_snapshot.handler", Tables, "", "[]", "who gets the counts"),
-    key(
-        "job_snapshot.handler[].type",
-        Choice(
-            &["log", "command"],
-            &["mail", "email", "webhook", "http", "slack", "discord", "telegram", "dingtalk"],
-        ),
-        "",
-        "",
-        "`log`: a line in the log; `command`: a program that gets JSON on its standard input",
-    ),
-    key("job_snapshot.handler[].command", Argv, "", "", "the program of a `command` handler"),
-    key(
-        "job_snapshot.handler[].timeout_seconds",
-        Number(0.1, 3_600.0),
-        "seconds",
-        "10",
-        "how long the program may run",
-    ),
-    key(
-        "worker.type",
-        Choice(&["process", "process-pool", "coroutine"], &[]),
-        "",
-        "\"process\"",
-        "`process`: a fresh process per job, one after the other; `process-pool`: long-lived processes; `coroutine`: one process, many jobs at once",
-    ),
-    key(
-        "worker.sleep_seconds",
-        Number(0.01, 3_600.0),
-        "seconds",
-        "2",
-        "longest idle wait; a push wakes the channel at once",
-    ),
-    key(
-        "worker.memory_limit",
-        Integer(16, 1 << 20),
-        "MiB",
-        "96",
-        "memory of a long-lived worker; one that uses more is replaced between two jobs",
-    ),
-    key(
-        "worker.memory_hard_limit",
-        Integer(16, 1 << 20),
-        "MiB",
-        "",
-        "memory of a worker; one that uses more is killed and its job has crashed; one that does before it has a job has failed to boot; none without it",
-    ),
-    key(
-        "worker.max_execute_seconds",
-        Number(0.0, 30.0 * DAY),
-        "seconds",
-        "10",
-        "longest run of a job, from dispatch; 0 = no limit; a push may set its own",
-    ),
-    key(
-        "worker.max_handle_number",
-        Integer(0, i64::MAX),
-        "jobs",
-        "0",
-        "jobs of one worker's life in `process-pool` and `coroutine`; 0 = no limit",
-    ),
-    key(
-        "worker.max_life_seconds",
-        Number(0.0, 365.0 * DAY),
-        "seconds",
-        "0",
-        "age at which a worker of `process-pool` or `coroutine` is replaced between two jobs; 0 = no limit",
-    ),
-    key(
-        "worker.dynamic_mode",
-        Flag,
-        "",
-        "true",
-        "`process-pool`: grow and shrink with demand; `false` holds the pool at `min_worker_number`",
-    ),
-    key(
-        "worker.min_worker_number",
-        Integer(0, 4_096),
-        "workers",
-        "5",
-        "`process-pool`: fewest workers; with 0 the first push starts one",
-    ),
-    key("worker.worker_number", Integer(0, 4_096), "workers", "", "another name of `min_worker_number`"),
-    key("worker.max_worker_number", Integer(1, 4_096), "workers", "50", "`process-pool`: most workers"),
-    key(
-        "worker.target_wait_seconds",
-        Number(0.1, DAY),
-        "seconds",
-        "5",
-        "`process-pool`: how soon a backlog should be worked off; what takes longer starts more workers",
-    ),
-    key(
-        "worker.capacity",
-        Integer(1, 1_000_000),
-        "jobs",
-        "10",
-        "`process-pool`: waiting jobs that start one more worker as long as it is not known how long a job takes",
-    ),
-    key(
-        "worker.cool_down_seconds",
-        Number(0.0, DAY),
-        "seconds",
-        "30",
-        "`process-pool`: how long fewer workers must have been enough before idle ones are stopped",
-    ),
-    key(
-        "worker.flex_interval",
-        Number(0.05, 3_600.0),
-        "seconds",
-        "1",
-        "`process-pool`: how often the number of workers is looked at when no push gives a reason to",
-    ),
-    key(
-        "worker.pool_memory_limit",
-        Integer(16, 1 << 30),
-        "MiB",
-        "",
-        "`process-pool`: memory of all workers together, past which none is added and idle ones are stopped; without it, four fifths of what the control group allows, shared by the pools of the master, and none where nothing is limited",
-    ),
-    key("worker.max_coroutine", Integer(1, 100_000), "jobs", "4096", "`coroutine`: jobs at once"),
-    key(
-        "worker.command",
-        Argv,
-        "",
-        "",
-        "program that runs the jobs, and its arguments; without it, the jobs registered in this binary",
-    ),
-    key(
-        "worker.protocol",
-        Choice(&["wire", "exec"], &[]),
-        "",
-        "\"exec\" in `process`, else \"wire\"",
-        "how `command` is spoken to: `wire`, the worker protocol; `exec`, one process per job",
-    ),
-    key(
-        "worker.url",
-        Text,
-        "",
-        "",
-        "`coroutine`: where each job is sent as a signed POST, in place of `command`",
-    ),
-    key(
-        "worker.secret",
-        Secrets,
-        "",
-        "",
-        "what requests to `url` are signed with, `whsec_…`; several while the receiver changes to a new one; never shown",
-    ),
-    key("worker.headers", Headers, "", "{}", "further headers of requests to `url`; values are never shown"),
-    key("worker.allow_http", Flag, "", "false", "let `url` be without TLS"),
-    key(
-        "worker.allow_private",
-        Flag,
-        "",
-        "false",
-        "let requests to `url` go to loopback, private and other addresses that are not public",
-    ),
-    key(
-        "worker.ca_file",
-        Path,
-        "",
-        "",
-        "certificate authorities (PEM) that the receiver at `url` is verified with, in place of those of the machine",
-    ),
-    key("worker.env", Variables, "", "{}", "variables set for the workers"),
-    key(
-        "worker.user",
-        Text,
-        "",
-        "",
-        "user to run the workers as, a name or a number; needs a master that runs as root",
-    ),
-    key(
-        "worker.group",
-        Text,
-        "",
-        "",
-        "group to run the workers as, in place of that of the user, a name or a number; needs a master that runs as root",
-    ),
-    key(
-        "worker.nice",
-        Integer(-20, 19),
-        "",
-        "",
-        "how far the workers stand back for other processes; below 0 needs root",
-    ),
-    key("worker.limits.open_files", Integer(16, 1 << 30), "descriptors", "", "open at once in one worker"),
-    key(
-        "worker.limits.processes",
-        Integer(1, 1 << 22),
-        "processes",
-        "",
-        "processes and threads of the workers' user, all in all; it means nothing to root",
-    ),
-    key(
-        "worker.limits.core_mib",
-        Integer(0, 1 << 20),
-        "MiB",
-        "",
-        "core dump of a worker that crashes; 0 = none",
-    ),
-    key(
-        "worker.limits.cpu_seconds",
-        Integer(1, 1 << 30),
-        "seconds",
-        "",
-        "processor time in the life of one worker",
-    ),
-    key(
-        "worker.limits.address_space_mib",
-        Integer(16, 1 << 30),
-        "MiB",
-        "",
-        "address space of one worker; what is mapped and not used counts too",
-    ),
-    key("worker.limits.file_size_mib", Integer(1, 1 << 30), "MiB", "", "any file a worker writes"),
-    key(
-        "worker.boot_timeout_seconds",
-        Number(0.1, 3_600.0),
-        "seconds",
-        "30",
-        "how long a worker may take from its start to its hello",
-    ),
-];
+pub(super) static KEYS: &[Key] = keys! { c: Channel;
+    "pid_path": Path, = "/run/aint-queue as root, else $XDG_RUNTIME_DIR/aint-queue, else aint-queue-<uid> in the temporary directory", [Restart], c.pid_path,
+        "run directory: pid file, lock and control socket of each channel";
+    "memory_limit": Integer(16, 1 << 20), "MiB" = "96", [Restart], c.memory_limit,
+        "memory of the master; above it for five seconds the master drains and re-executes itself; the largest value of its channels counts";
+    "max_attempts": Integer(1, 10_000), = "3", [], c.max_attempts,
+        "attempts of a job that does not set its own";
+    "stop_wait_seconds": Number(0.0, DAY), "seconds" = "30", [], c.stop_wait,
+        "time that a stop waits for running jobs";
+    "stop_grace_seconds": Number(0.0, 3_600.0), "seconds" = "5", [], c.stop_grace,
+        "time between asking a worker to stop and killing it";
+    "timeout_grace_ms": Integer(0, 60_000), "milliseconds" = "300", [], millis(c.timeout_grace),
+        "time between asking a timed-out job to end and killing its worker";
+    "backoff.kind": Choice(&["fixed", "linear", "exponential"], &[]), = "\"exponential\"", [], c.backoff.kind.as_str(),
+        "growth of the wait before the next attempt";
+    "backoff.base": Number(0.0, DAY), "seconds" = "1", [], c.backoff.base,
+        "wait after the first attempt";
+    "backoff.max": Number(0.0, 365.0 * DAY), "seconds" = "3600", [], c.backoff.max,
+        "longest wait, before jitter";
+    "backoff.jitter": Number(0.0, 1.0), = "0.2", [], c.backoff.jitter,
+        "largest random share added to the wait";
+    "driver.type": Choice(&["sqlite", "redis", "sync"], &[]), = "\"sqlite\"", [Restart], c.driver.type_name(),
+        "the store: an embedded file, or a Redis or Valkey server; `sync`: no store, a push runs the job in the caller";
+    "driver.path": Path, = "\"aint-queue.db\"", [Restart], sqlite(c),
+        "the file of the `sqlite` driver";
+    "driver.connection.host": Text, = "\"127.0.0.1\"", [Restart], redis(c).map(|r| &r.host),
+        "host of the `redis` driver";
+    "driver.connection.port": Integer(1, 65_535), = "6379", [Restart], redis(c).map(|r| r.port),
+        "port of the `redis` driver";
+    "driver.connection.database": Integer(0, 1 << 20), = "0", [Restart], redis(c).map(|r| r.database),
+        "database number of the `redis` driver";
+    "driver.connection.username": Text, = "", [Restart], redis(c).map(|r| &r.username),
+        "ACL user of the `redis` driver";
+    "driver.connection.password": Secret, = "", [Restart], redis(c).map(|r| &r.password),
+        "password of the `redis` driver; never shown";
+    "driver.connection.read_write_timeout": Number(0.05, 60.0), "seconds" = "3", [Restart], redis(c).map(|r| r.read_write_timeout),
+        "deadline of one call to Redis";
+    "driver.url": Secret, = "", [Restart], NOT_SHOWN,
+        "`redis://user:password@host:port/database`, in place of these keys of `connection`";
+    "driver.allow_eviction": Flag, = "false", [Restart], redis(c).map(|r| r.allow_eviction),
+        "accept a Redis whose `maxmemory-policy` may evict jobs: they would be lost";
+    "job_snapshot.interval": Number(1.0, DAY), "seconds" = "300", [], c.snapshot.interval,
+        "time between two counts";
+    "job_snapshot.handler": Tables, = "[]", [], c.snapshot.handlers,
+        "receivers of the counts";
+    "job_snapshot.handler[].type": Choice(&["log", "command"], LATER_HANDLERS), = "", [], NOT_SHOWN,
+        "`log`: a line in the log; `command`: a program that gets JSON on its standard input";
+    "job_snapshot.handler[].command": Argv, = "", [], NOT_SHOWN,
+        "the program of a `command` handler";
+    "job_snapshot.handler[].timeout_seconds": Number(0.1, 3_600.0), "seconds" = "10", [], NOT_SHOWN,
+        "longest run of the program";
+    "worker.type": Choice(&["process", "process-pool", "coroutine"], &[]), = "\"process\"", [Restart], c.worker.mode.as_str(),
+        "`process`: a fresh process per job, one after the other; `process-pool`: long-lived processes; `coroutine`: one process, many jobs at once";
+    "worker.sleep_seconds": Number(0.01, 3_600.0), "seconds" = "2", [], c.worker.sleep,
+        "longest idle wait; a push wakes the channel at once";
+    "worker.memory_limit": Integer(16, 1 << 20), "MiB" = "96", [], c.worker.recycling.memory_limit.map(mib),
+        "memory of a long-lived worker; a worker above it is replaced between two jobs";
+    "worker.memory_hard_limit": Integer(16, 1 << 20), "MiB" = "", [], c.worker.recycling.memory_hard_limit.map(mib),
+        "memory of a worker; a worker above it is killed: its job has crashed, or its boot has failed; no limit by default";
+    "worker.max_execute_seconds": Number(0.0, 30.0 * DAY), "seconds" = "10", [], c.worker.max_execute.unwrap_or_default(),
+        "longest run of a job, from dispatch; 0 = no limit; a push may set its own";
+    "worker.max_handle_number": Integer(0, i64::MAX), "jobs" = "0", [In(ProcessPool), In(Coroutine)], kept(c).then_some(c.worker.plan.jobs_per_life),
+        "jobs of one worker's life; 0 = no limit";
+    "worker.max_life_seconds": Number(0.0, 365.0 * DAY), "seconds" = "0", [In(ProcessPool), In(Coroutine)], kept(c).then(|| c.worker.recycling.max_life.unwrap_or_default()),
+        "age at which a worker is replaced between two jobs; 0 = no limit";
+    "worker.dynamic_mode": Flag, = "true", [In(ProcessPool)], c.worker.scaling.dynamic,
+        "grow and shrink with demand; `false` holds the pool at `min_worker_number`";
+    "worker.min_worker_number": Integer(0, 4_096), "workers" = "5", [In(ProcessPool)], c.worker.plan.min,
+        "fewest workers; with 0 the first push starts one";
+    "worker.worker_number": Integer(0, 4_096), "workers" = "", [In(ProcessPool)], NOT_SHOWN,
+        "another name of `min_worker_number`";
+    "worker.max_worker_number": Integer(1, 4_096), "workers" = "50", [In(ProcessPool)], c.worker.plan.max,
+        "most workers";
+    "worker.target_wait_seconds": Number(0.1, DAY), "seconds" = "5", [In(ProcessPool)], c.worker.scaling.target_wait,
+        "time within which a backlog should be finished; a longer one starts more workers";
+    "worker.capacity": Integer(1, 1_000_000), "jobs" = "10", [In(ProcessPool)], c.worker.scaling.capacity,
+        "waiting jobs per additional worker, as long as no run time has been measured";
+    "worker.cool_down_seconds": Number(0.0, DAY), "seconds" = "30", [In(ProcessPool)], c.worker.scaling.cool_down,
+        "time for which fewer workers must have been enough before idle ones are stopped";
+    "worker.flex_interval": Number(0.05, 3_600.0), "seconds" = "1", [In(ProcessPool)], c.worker.scaling.flex_interval,
+        "time between two decisions about the number of workers when no push triggers one earlier";
+    "worker.pool_memory_limit": Integer(16, 1 << 30), "MiB" = "", [In(ProcessPool)], c.worker.scaling.memory_limit.map(mib),
+        "memory of all workers together; above it none is added and idle ones are stopped; by default four fifths of the limit of the control group, shared by the pools of the master, or none without such a limit";
+    "worker.max_coroutine": Integer(1, 100_000), "jobs" = "4096", [In(Coroutine)], c.worker.plan.slots,
+        "jobs at once";
+    "worker.command": Argv, = "", [], c.worker.handler.command(),
+        "program that runs the jobs, and its arguments; without it, the jobs registered in this binary";
+    "worker.protocol": Choice(&["wire", "exec"], &[]), = "\"exec\" in `process`, else \"wire\"", [], c.worker.handler.protocol(),
+        "protocol of `command`: `wire`, the worker protocol; `exec`, one process per job";
+    "worker.url": Text, = "", [], webhook(c).map(|w| w.url.to_string()),
+        "`coroutine`: URL that gets each job as a signed POST, in place of `command`";
+    "worker.secret": Secrets, = "", [WithUrl], webhook(c).and_then(|w| w.keys.first()).map(|_| HIDDEN),
+        "key that signs requests to `url`, `whsec_…`; several during a change of keys; never shown";
+    "worker.headers": Headers, = "{}", [WithUrl], webhook(c).map(|w| hidden(w.headers.iter().map(|(name, _)| name))),
+        "further headers of requests to `url`; values are never shown";
+    "worker.allow_http": Flag, = "false", [WithUrl], webhook(c).map(|w| w.allow_http),
+        "allow a `url` without TLS";
+    "worker.allow_private": Flag, = "false", [WithUrl], webhook(c).map(|w| w.allow_private),
+        "allow requests to loopback, private and other addresses that are not public";
+    "worker.ca_file": Path, = "", [WithUrl], webhook(c).map(|w| &w.ca_file),
+        "certificate authorities (PEM) that verify the receiver at `url`, in place of those of the machine";
+    "worker.env": Variables, = "{}", [], hidden(c.worker.env.keys()),
+        "environment variables of the workers";
+    "worker.user": Text, = "", [], c.worker.user,
+        "user of the workers, a name or a number; needs a master that runs as root";
+    "worker.group": Text, = "", [], c.worker.group,
+        "group of the workers, a name or a number, in place of the group of the user; needs a master that runs as root";
+    "worker.nice": Integer(-20, 19), = "", [], c.worker.nice,
+        "nice value of the workers; below 0 needs root";
+    "worker.limits.open_files": Integer(16, 1 << 30), "descriptors" = "", [], c.worker.limits.open_files,
+        "open descriptors of one worker";
+    "worker.limits.processes": Integer(1, 1 << 22), "processes" = "", [], c.worker.limits.processes,
+        "processes and threads of the workers' user in total; not applied to root";
+    "worker.limits.core_mib": Integer(0, 1 << 20), "MiB" = "", [], c.worker.limits.core_mib,
+        "core dump of a worker that crashes; 0 = none";
+    "worker.limits.cpu_seconds": Integer(1, 1 << 30), "seconds" = "", [], c.worker.limits.cpu_seconds,
+        "processor time in the life of one worker";
+    "worker.limits.address_space_mib": Integer(16, 1 << 30), "MiB" = "", [], c.worker.limits.address_space_mib,
+        "address space of one worker, including mapped memory that is not used";
+    "worker.limits.file_size_mib": Integer(1, 1 << 30), "MiB" = "", [], c.worker.limits.file_size_mib,
+        "any file a worker writes";
+    "worker.boot_timeout_seconds": Number(0.1, 3_600.0), "seconds" = "30", [], c.worker.boot_timeout,
+        "longest time from the start of a worker to its hello";
+};
 
 /// Every key of `[http]`, in the order of the reference file.
-pub(super) static HTTP_KEYS: &[Key] = &[
-    key(
-        "listen",
-        Text,
-        "",
-        "",
-        "address and port of the HTTP listener, as in \"127.0.0.1:9465\"; without it there is none",
-    ),
-    key(
-        "token",
-        Secret,
-        "",
-        "",
-        "what clients must send as `Authorization: Bearer …`; needed when `listen` is not on loopback; never shown",
-    ),
-    key("hosts", Hosts, "", "[]", "names beside `localhost` under which clients may reach the listener"),
-    key("max_body_bytes", Integer(1_024, 64 << 20), "bytes", "5242880", "largest body of a request"),
-    key("max_connections", Integer(1, 10_000), "connections", "256", "connections at once; more wait"),
-    key(
-        "timeout_seconds",
-        Number(0.1, 300.0),
-        "seconds",
-        "10",
-        "how long the head of a request, its body, and each part of the answer may take; how long an idle connection is kept",
-    ),
-];
+pub(super) static HTTP_KEYS: &[Key] = keys! { h: Http;
+    "listen": Text, = "", [Restart], h.listen.to_string(),
+        "address and port of the HTTP listener, as in \"127.0.0.1:9465\"; no listener without it";
+    "token": Secret, = "", [Restart], h.token,
+        "token that clients send as `Authorization: Bearer …`; needed when `listen` is not on loopback; never shown";
+    "hosts": Hosts, = "[]", [Restart], h.hosts,
+        "host names beside `localhost` that requests may use";
+    "max_body_bytes": Integer(1_024, 64 << 20), "bytes" = "5242880", [Restart], h.max_body,
+        "largest body of a request";
+    "max_connections": Integer(1, 10_000), "connections" = "256", [Restart], h.max_connections,
+        "connections at once; more wait";
+    "timeout_seconds": Number(0.1, 300.0), "seconds" = "10", [Restart], h.timeout,
+        "longest time for the head of a request, its body, and each part of the response; life of an idle connection";
+};
 
-/// Keys that are promised for later versions, with what can be done today.
+/// Keys that are promised for later versions, with a remedy for today.
 pub(super) const LATER: &[(&str, &str)] = &[
     ("driver.sentinel", "name one server in connection"),
     ("driver.sentinels", "name one server in connection"),
@@ -416,7 +258,7 @@ pub(super) const LATER: &[(&str, &str)] = &[
     ("job_snapshot.handler[].to", "use a command handler"),
 ];
 
-/// Names other products and earlier versions use, and what they are called here.
+/// Names of other products and earlier versions, each with the name here.
 pub(super) const RENAMED: &[(&str, &str)] = &[
     ("consumer", "the table is called worker"),
     ("logger", "logging is set up on the command line, with --log-format and -v"),
@@ -432,21 +274,21 @@ pub(super) const RENAMED: &[(&str, &str)] = &[
     ("worker.sleep", "the key is called sleep_seconds"),
 ];
 
-/// What a path leads to.
+/// The declaration at a path.
 pub(super) enum Found {
     /// A key with a value.
     Key(&'static Key),
     /// A table of keys.
     Table,
-    /// A key of a later version, and what can be done today.
+    /// A key of a later version, with a remedy for today.
     Later(&'static str),
-    /// A name that is another here, in words.
+    /// A name of another product, with the name here.
     Renamed(&'static str),
     /// Nothing.
     Nothing,
 }
 
-/// What stands at `path` below a table with these keys.
+/// Finds the declaration at `path` below a table with these keys.
 pub(super) fn find(keys: &'static [Key], path: &str) -> Found {
     let in_list = |list: &'static [(&str, &'static str)]| list.iter().find(|(p, _)| *p == path).map(|l| l.1);
     if let Some(key) = keys.iter().find(|k| k.path == path) {
@@ -465,12 +307,12 @@ pub(super) fn find(keys: &'static [Key], path: &str) -> Found {
     }
 }
 
-/// The key at `path`, which the caller knows to be there.
+/// The key at `path`, which must be declared.
 pub(super) fn known(keys: &'static [Key], path: &str) -> &'static Key {
     keys.iter().find(|k| k.path == path).expect("the loader reads only keys of the table")
 }
 
-/// The names that may stand in the table at `path`; the empty path is the one the keys are of.
+/// The names allowed in the table at `path`; the empty path is the root of the keys.
 pub(super) fn names_below(keys: &'static [Key], path: &str) -> impl Iterator<Item = &'static str> {
     keys.iter().filter_map(move |key| {
         let rest = if path.is_empty() { key.path } else { key.path.strip_prefix(path)?.strip_prefix('.')? };
@@ -479,7 +321,20 @@ pub(super) fn names_below(keys: &'static [Key], path: &str) -> impl Iterator<Ite
 }
 
 impl Key {
-    /// The kind of value, in a word or two.
+    /// The modes that use this key; none when all do.
+    pub(super) fn modes(&self) -> impl Iterator<Item = Mode> {
+        self.properties.iter().filter_map(|property| match property {
+            In(mode) => Some(*mode),
+            Restart | WithUrl => None,
+        })
+    }
+
+    /// Whether this mode uses the key.
+    pub(super) fn is_used_in(&self, mode: Mode) -> bool {
+        self.modes().next().is_none() || self.modes().any(|used| used == mode)
+    }
+
+    /// The type of the value, as named in the documentation.
     pub(super) fn type_name(&self) -> &'static str {
         match self.kind {
             Integer(..) => "integer",
@@ -493,7 +348,7 @@ impl Key {
         }
     }
 
-    /// What values are allowed, in the words of the documentation; empty when the type says it all.
+    /// The allowed values, as listed in the documentation; empty when the type is the only limit.
     pub(super) fn range(&self) -> String {
         let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
         match self.kind {
@@ -506,7 +361,7 @@ impl Key {
         }
     }
 
-    /// What should be written, as an order: "write a whole number from 1 to 10 workers, such as 5".
+    /// The remedy for a wrong value: "write a whole number, 1 to 10 workers, such as 5".
     pub(super) fn wanted(&self) -> String {
         let such_as = |default: &str| match default {
             "" => String::new(),
@@ -547,8 +402,11 @@ fn table_of(keys: &[Key]) -> String {
             literal => format!("`{literal}`"),
         };
         let Key { path, meaning, .. } = key;
+        let modes: Vec<_> = key.modes().map(|mode| format!("`{}`", mode.as_str())).collect();
+        let modes = if modes.is_empty() { String::new() } else { modes.join(", ") + ": " };
+        let restart = if key.properties.contains(&Restart) { "; needs a restart" } else { "" };
         let (kind, range) = (key.type_name(), key.range().replace('"', "`"));
-        table.push_str(&format!("| `{path}` | {kind} | {default} | {range} | {meaning} |\n"));
+        table.push_str(&format!("| `{path}` | {kind} | {default} | {range} | {modes}{meaning}{restart} |\n"));
     }
     table
 }

@@ -1,4 +1,4 @@
-//! Finding the file, reading it, and the way from its text to a [`Config`].
+//! Finds and reads the configuration file, and turns its text into a [`Config`].
 
 use std::collections::BTreeMap;
 use std::env;
@@ -14,17 +14,18 @@ use super::{Channel, Config, build, http, inherit, spanned, validate};
 
 /// The variable that names the configuration file.
 pub const FILE_VARIABLE: &str = "AINT_QUEUE_CONFIG";
-/// Where the configuration file is looked for when nobody names it.
+/// The default path of the configuration file, relative to the current directory.
 pub const DEFAULT_FILE: &str = "config/aint-queue.toml";
-/// A configuration file larger than this is a mistake.
+/// Largest configuration file in bytes: 1 MiB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 impl Config {
-    /// The configuration that holds here: `given` if it is, else the file that `AINT_QUEUE_CONFIG` names, else
+    /// Finds the configuration: `given` if set, else the file named by `AINT_QUEUE_CONFIG`, else
     /// `config/aint-queue.toml` if it exists, else the built-in channel `default`.
     ///
     /// # Errors
-    /// When a named file cannot be read, or with every mistake of the file.
+    /// [`ConfigError::Unreadable`] for a named file that cannot be read, [`ConfigError::Invalid`] with every mistake of
+    /// the file.
     pub fn find(given: Option<&Path>) -> Result<Self, ConfigError> {
         if let Some(file) = given {
             return load(file, "named by --config");
@@ -40,30 +41,31 @@ impl Config {
         }
     }
 
-    /// The directory of the configuration file, which relative paths start from; the current one without a file.
+    /// The directory of the configuration file, base of all relative paths; the current directory without a file.
     #[must_use]
     pub fn directory(&self) -> PathBuf {
         let beside = self.file.as_deref().and_then(Path::parent).map(Path::to_owned);
         beside.or_else(|| env::current_dir().ok()).unwrap_or_else(|| PathBuf::from("."))
     }
 
-    /// The configuration in `file`.
+    /// Reads the configuration in `file`.
     ///
     /// # Errors
-    /// When the file cannot be read, or with every mistake in it.
+    /// [`ConfigError::Unreadable`] when the file cannot be read, [`ConfigError::Invalid`] with every mistake in it.
     pub fn load(file: impl AsRef<Path>) -> Result<Self, ConfigError> {
         load(file.as_ref(), "given")
     }
 
-    /// The configuration in `text`, with paths and messages as if it stood in `file`.
+    /// Parses `text`; relative paths and messages refer to `file`, which is not opened.
     ///
     /// # Errors
-    /// With every mistake in it.
+    /// [`ConfigError::Invalid`] with every mistake in it.
     pub fn parse(text: &str, file: impl AsRef<Path>) -> Result<Self, ConfigError> {
         parse(text, file.as_ref(), &|name| env::var(name).ok())
     }
 
-    /// One channel `default` with every key at its default, on a SQLite file in `directory`.
+    /// The configuration without a file: one channel `default` with every key at its default, on a SQLite file in
+    /// `directory`.
     #[must_use]
     pub fn built_in(directory: &Path) -> Self {
         let file = directory.join("built-in");
@@ -74,38 +76,39 @@ impl Config {
     /// The channel of this name.
     ///
     /// # Errors
-    /// When it is not declared; the error lists those that are.
+    /// When the channel is not declared; the error lists the declared ones.
     pub fn channel(&self, name: &str) -> Result<&Channel, UndeclaredChannel> {
         self.channels.get(name).ok_or_else(|| UndeclaredChannel {
             name: name.to_owned(),
             place: match &self.file {
                 Some(file) => format!("\"{}\"", file.display()),
-                None => format!("the built-in configuration, which holds without a {DEFAULT_FILE}"),
+                None => format!("the built-in configuration (there is no {DEFAULT_FILE})"),
             },
             declared: self.channels.keys().cloned().collect(),
         })
     }
 }
 
-/// Whether `name` can name a channel: 1 to 64 of `A-Z a-z 0-9 _ . : -`.
+/// Whether `name` is a valid channel name: 1 to 64 of `A-Z a-z 0-9 _ . : -`.
 #[must_use]
 pub fn is_channel_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.:-".contains(&b);
     (1..=64).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-/// The run directory of this user, when none is configured.
+/// The run directory of this user when none is configured.
 pub(super) fn run_directory() -> PathBuf {
     choose_run_directory(user(), env::var_os("XDG_RUNTIME_DIR"), &env::temp_dir())
 }
 
-/// The user this process acts as.
+/// The effective user of this process.
 #[cfg(feature = "server")]
 fn user() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
 
-/// The user this process acts as, as far as a producer can tell; only a master uses the run directory.
+/// The effective user of this process, read from `/proc` because a producer has no system call crate. Only a master uses
+/// the run directory, so a wrong answer here is harmless.
 #[cfg(not(feature = "server"))]
 fn user() -> u32 {
     use std::os::unix::fs::MetadataExt;
@@ -139,7 +142,7 @@ fn read_file(file: &Path) -> io::Result<String> {
     })
 }
 
-/// From text to configuration. Everything that is wrong is found before anything is refused.
+/// Parses and checks a whole text. All mistakes are collected before the configuration is refused.
 pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, ConfigError> {
     let mut problems = Problems::new(file, text);
     let mut warnings = Problems::new(file, text);
@@ -176,7 +179,7 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
     }
 }
 
-/// `[defaults]` and the channels' own tables, each checked by itself.
+/// Splits `[defaults]` from the channels' own tables and validates each.
 fn split(mut root: Table, problems: &mut Problems<'_>) -> (Table, BTreeMap<String, Table>) {
     let mut defaults = match root.remove("defaults") {
         Some(node) => as_table(node, problems),
@@ -213,7 +216,7 @@ fn split(mut root: Table, problems: &mut Problems<'_>) -> (Table, BTreeMap<Strin
     (defaults, declared)
 }
 
-/// What is wrong with a key outside `[defaults]`, `[channels]` and `[http]`.
+/// The mistake in a key outside `[defaults]`, `[channels]` and `[http]`, and its remedy.
 fn unknown_top_level_key(name: &str) -> (&'static str, String) {
     match name {
         "log" => {
@@ -224,7 +227,7 @@ fn unknown_top_level_key(name: &str) -> (&'static str, String) {
             let remedy = match nearest(name, ["channels", "defaults", "http"]) {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!(
-                    "a channel is declared as [channels.{}], what all channels share as [defaults]",
+                    "a channel is declared as [channels.{}], settings of all channels as [defaults]",
                     if is_channel_name(name) { name } else { "default" }
                 ),
             };

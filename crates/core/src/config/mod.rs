@@ -1,11 +1,11 @@
 //! Configuration: from a TOML file to checked, complete values.
 //!
-//! Everything behind this module sees only complete values: defaults are filled in, channels have inherited
-//! from `[defaults]`, paths are absolute, `worker.type` has become a [`Plan`].
+//! Code behind this module sees complete values only: defaults are filled in, channels have inherited from
+//! `[defaults]`, paths are absolute, `worker.type` has become a [`Plan`].
 //!
-//! On the way from the file to the values, each step is a file here: `tree` (the TOML with its places and with
-//! `${ENV}` put in), `check` (each table against the list of `keys`), `merge` (inheritance), `read` (defaults and
-//! contradictions). One run reports every mistake with its place and its remedy.
+//! Each step from the file to the values is one file here: `spanned` (the TOML with the position of every value and
+//! with `${ENV}` substituted), `validate` (each table against the list in `keys`), `inherit` (`[defaults]` under each
+//! channel), `build` (defaults of keys, contradictions). One run reports every mistake with its position and its remedy.
 
 mod build;
 #[cfg(feature = "server")]
@@ -57,93 +57,117 @@ pub struct Config {
     pub channels: BTreeMap<String, Channel>,
     /// The HTTP listener of a master; `None` for none.
     pub http: Option<Http>,
-    /// What is allowed but likely not meant; commands show it on standard error.
+    /// Settings that are allowed but probably unintended; commands print them on standard error.
     pub warnings: Vec<Problem>,
 }
 
-/// One channel's settings.
+/// The settings of a channel.
 #[derive(Clone, Debug)]
 pub struct Channel {
     /// The channel's name.
     pub name: String,
-    /// The run directory: pid file, lock and control socket live here.
+    /// The run directory, absolute: pid file, lock file and control socket of the channel.
     pub pid_path: PathBuf,
     /// The master's own memory limit in MiB.
     pub memory_limit: u64,
-    /// Attempts of a job that does not set its own.
+    /// Attempts of a job that sets no number itself; at least 1.
     pub max_attempts: u32,
-    /// The wait before another attempt.
+    /// The wait before the next attempt of a failed job.
     pub backoff: Backoff,
-    /// How long a stop waits for running jobs.
+    /// Time that a stop waits for running jobs.
     pub stop_wait: Duration,
-    /// Between asking a worker to stop and killing it.
+    /// Time between asking a worker to stop and killing it.
     pub stop_grace: Duration,
-    /// Between asking a timed-out job to end and killing it.
+    /// Time between asking a timed-out job to end and killing its worker.
     pub timeout_grace: Duration,
-    /// Where the jobs are.
+    /// The store of the channel.
     pub driver: Driver,
-    /// Periodic counts and who gets them.
+    /// Periodic counts and their receivers.
     pub snapshot: Snapshot,
-    /// How jobs run.
+    /// The workers of the channel.
     pub worker: Worker,
 }
 
 /// The HTTP listener of a master.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
-    /// The address it listens on.
+    /// The address to listen on.
     pub listen: SocketAddr,
-    /// What clients must send; always there when `listen` is not on loopback.
+    /// The bearer token of clients; always set when `listen` is not a loopback address.
     pub token: Option<Secret>,
-    /// Names beside `localhost` under which clients may reach it, in lower case.
+    /// Host names beside `localhost` that requests may use, in lower case.
     pub hosts: Vec<String>,
-    /// Largest body of a request, in bytes.
+    /// Largest request body, in bytes.
     pub max_body: usize,
-    /// Connections at once.
+    /// Most connections at once.
     pub max_connections: usize,
-    /// How long a head, a body, a part of an answer may take.
+    /// Longest time for the head of a request, its body, and each part of the response.
     pub timeout: Duration,
 }
 
-/// The wait before attempt n + 1.
+/// The wait before the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backoff {
-    /// How the wait grows.
+    /// The growth of the wait.
     pub kind: BackoffKind,
     /// The wait after the first attempt.
     pub base: Duration,
     /// The longest wait, before jitter.
     pub max: Duration,
-    /// Up to this share of the wait is added at random, 0.0 to 1.0.
+    /// Largest random share added to the wait, 0.0 to 1.0.
     pub jitter: f64,
 }
 
-/// How a [`Backoff`] grows.
+/// The growth of a [`Backoff`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackoffKind {
     /// Always `base`.
     Fixed,
     /// `base` times the attempts so far.
     Linear,
-    /// `base` doubled with every attempt.
+    /// `base`, doubled with every attempt.
     Exponential,
 }
 
-/// Where a channel's jobs are.
+impl BackoffKind {
+    /// The value of `backoff.kind`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::Linear => "linear",
+            Self::Exponential => "exponential",
+        }
+    }
+}
+
+/// The store of a channel.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Driver {
     /// A SQLite file.
     Sqlite {
-        /// The file, absolute.
+        /// The file, as an absolute path.
         path: PathBuf,
     },
     /// A Redis or Valkey server.
     Redis(Redis),
-    /// Nowhere: a push runs the job in the caller.
+    /// No store: a push runs the job in the caller.
     Sync,
 }
 
-/// How to reach a Redis server.
+impl Driver {
+    /// The value of `driver.type`.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "sqlite",
+            Self::Redis(_) => "redis",
+            Self::Sync => "sync",
+        }
+    }
+}
+
+/// The connection to a Redis server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Redis {
     /// Host name or address.
@@ -162,7 +186,7 @@ pub struct Redis {
     pub allow_eviction: bool,
 }
 
-/// A value that is never shown.
+/// A value that is hidden in every output.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -173,7 +197,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The secret itself, for the one place that needs it.
+    /// The secret itself, for the code that sends it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -186,16 +210,16 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Periodic counts and who gets them.
+/// Periodic counts and their receivers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
-    /// How often; `None` when there is no handler.
+    /// Time between two snapshots.
     pub interval: Duration,
-    /// Who gets them.
+    /// The receivers; empty for none.
     pub handlers: Vec<SnapshotHandler>,
 }
 
-/// One receiver of snapshots.
+/// A receiver of snapshots.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SnapshotHandler {
     /// A line in the master's log.
@@ -209,106 +233,62 @@ pub enum SnapshotHandler {
     },
 }
 
-/// How a channel's jobs run.
+/// The workers of a channel.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    /// The mode's name, for people.
+    /// The mode by name, for output.
     pub mode: Mode,
     /// The mode as numbers, for the engine.
     pub plan: Plan,
-    /// What runs the jobs.
+    /// The code that runs the jobs.
     pub handler: Handler,
-    /// Longest idle wait; a push wakes the channel at once.
+    /// Longest idle wait of the master; a push wakes the channel at once.
     pub sleep: Duration,
-    /// The memory in MiB beyond which a worker is replaced.
-    pub memory_limit: u64,
-    /// The memory in MiB beyond which a worker is killed.
-    pub memory_hard_limit: Option<u64>,
-    /// How old a worker may get; `None` for no limit.
-    pub max_life: Option<Duration>,
-    /// Longest run of a job that does not set its own, from dispatch; `None` for no limit.
+    /// The rules for replacing or killing a worker.
+    pub recycling: Recycling,
+    /// Longest run, from dispatch, of a job that sets no limit itself; `None` for no limit.
     pub max_execute: Option<Duration>,
-    /// Whether the pool grows and shrinks with demand.
-    pub dynamic: bool,
-    /// How soon a backlog should be worked off.
-    pub target_wait: Duration,
-    /// Waiting jobs that ask for one more worker before any duration is known.
-    pub capacity: u64,
-    /// How long fewer workers must have been enough before some are let go.
-    pub cool_down: Duration,
-    /// How often the number of workers is looked at.
-    pub flex_interval: Duration,
-    /// The memory in MiB that all workers may use together.
-    pub pool_memory_limit: Option<u64>,
-    /// How long a worker may take from its start to its hello.
+    /// The rules for the number of workers.
+    pub scaling: Scaling,
+    /// Longest time from the start of a worker to its hello.
     pub boot_timeout: Duration,
-    /// Variables set for the worker, beside those it inherits.
+    /// Environment variables of the worker, beside those it inherits.
     pub env: BTreeMap<String, String>,
-    /// The user to run as, as it was written; the master's when absent.
+    /// The user of the workers, as written; the master's when absent.
     pub user: Option<String>,
-    /// The group to run as, as it was written; the user's when absent.
+    /// The group of the workers, as written; the user's when absent.
     pub group: Option<String>,
-    /// How far workers stand back for others; as the master when absent.
+    /// The nice value of the workers; the master's when absent.
     pub nice: Option<i32>,
-    /// What the system limits.
+    /// Resource limits of each worker.
     pub limits: Limits,
 }
 
-/// Limits of the system on each worker; those of the master where absent.
+/// Resource limits (`setrlimit`) of each worker; those of the master where absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Descriptors open at once.
+    /// Open descriptors.
     pub open_files: Option<u64>,
     /// Processes and threads of the user.
     pub processes: Option<u64>,
-    /// A core dump, in MiB.
+    /// Size of a core dump, in MiB.
     pub core_mib: Option<u64>,
-    /// Processor time.
+    /// Processor time, in seconds.
     pub cpu_seconds: Option<u64>,
     /// Address space, in MiB.
     pub address_space_mib: Option<u64>,
-    /// A file it writes, in MiB.
+    /// Size of a written file, in MiB.
     pub file_size_mib: Option<u64>,
-}
-
-impl Worker {
-    /// When the number of workers changes.
-    #[must_use]
-    pub fn scaling(&self) -> Scaling {
-        Scaling {
-            dynamic: self.dynamic,
-            flex_interval: self.flex_interval,
-            target_wait: self.target_wait,
-            capacity: self.capacity,
-            cool_down: self.cool_down,
-            memory_limit: self.pool_memory_limit.map(bytes),
-        }
-    }
-
-    /// When a worker is replaced.
-    #[must_use]
-    pub fn recycling(&self) -> Recycling {
-        Recycling {
-            max_life: self.max_life,
-            memory_limit: Some(bytes(self.memory_limit)),
-            memory_hard_limit: self.memory_hard_limit.map(bytes),
-        }
-    }
-}
-
-/// MiB as bytes; the ranges of the keys end far below an overflow.
-fn bytes(mib: u64) -> u64 {
-    mib << 20
 }
 
 /// The three modes of `worker.type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// One fresh process per job, one after the other.
+    /// A fresh process per job, one after the other.
     Process,
     /// Long-lived processes, one job each.
     ProcessPool,
-    /// One process, many jobs at once.
+    /// A process, many jobs at once.
     Coroutine,
 }
 
@@ -324,12 +304,12 @@ impl Mode {
     }
 }
 
-/// What runs a channel's jobs.
+/// The code that runs a channel's jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Handler {
     /// The jobs registered in this binary.
     Registered,
-    /// A long-lived program that speaks the worker protocol.
+    /// A long-lived program that uses the worker protocol.
     Wire {
         /// The program and its arguments.
         command: Vec<String>,
@@ -341,4 +321,25 @@ pub enum Handler {
     },
     /// A server that gets each job as a signed request.
     Webhook(Box<webhook::Settings>),
+}
+
+impl Handler {
+    /// The program and its arguments, if there is one.
+    #[must_use]
+    pub fn command(&self) -> Option<&[String]> {
+        match self {
+            Self::Wire { command } | Self::Exec { command } => Some(command),
+            Self::Registered | Self::Webhook(_) => None,
+        }
+    }
+
+    /// The value of `worker.protocol`, if there is a program.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&'static str> {
+        match self {
+            Self::Wire { .. } => Some("wire"),
+            Self::Exec { .. } => Some("exec"),
+            Self::Registered | Self::Webhook(_) => None,
+        }
+    }
 }

@@ -1,9 +1,14 @@
-//! The three modes as five numbers, and the rules by which their workers come and go. The engine sees a [`Plan`]; a
-//! mode's name exists in config only.
+//! The three worker modes as five numbers, and the rules for the number and the life of workers. The engine sees a
+//! [`Plan`]; the name of a mode exists in the configuration only.
 
 use std::time::Duration;
 
-/// How a pool runs jobs.
+use super::build;
+use super::keys::KEYS;
+use super::spanned::Table;
+use super::typed::TypedTable;
+
+/// The shape of a worker pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Jobs one worker runs at once.
@@ -19,7 +24,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// One fresh worker per job, one job at a time, the next worker already warm.
+    /// A fresh worker per job, one job at a time, the next worker already warm.
     pub const PROCESS: Self = Self { slots: 1, jobs_per_life: 1, min: 1, max: 1, spare: 1 };
 
     /// Between `min` and `max` long-lived workers, one job each.
@@ -28,25 +33,25 @@ impl Plan {
         Self { slots: 1, jobs_per_life, min, max, spare: 0 }
     }
 
-    /// One worker that runs up to `slots` jobs at once.
+    /// A worker that runs up to `slots` jobs at once.
     #[must_use]
     pub fn coroutine(slots: usize, jobs_per_life: u64) -> Self {
         Self { slots, jobs_per_life, min: 1, max: 1, spare: 0 }
     }
 }
 
-/// When the number of workers between the plan's bounds changes.
+/// The rules for the number of workers between the plan's bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scaling {
-    /// Whether it does at all; else the plan's fewest are held.
+    /// Whether the number changes at all; otherwise the pool stays at the plan's minimum.
     pub dynamic: bool,
-    /// How often it is looked at while nothing else gives a reason to.
+    /// Time between two decisions when no push triggers one earlier.
     pub flex_interval: Duration,
-    /// How soon a backlog should be worked off.
+    /// Time within which a backlog should be finished.
     pub target_wait: Duration,
-    /// Waiting jobs that ask for one more worker, as long as it is not known how long a job takes.
+    /// Waiting jobs per additional worker, as long as no run time has been measured.
     pub capacity: u64,
-    /// How long fewer workers must have been enough before some are let go.
+    /// Time for which fewer workers must have been enough before some are stopped.
     pub cool_down: Duration,
     /// Bytes that all workers may use together; `None` for no limit.
     pub memory_limit: Option<u64>,
@@ -54,24 +59,17 @@ pub struct Scaling {
 
 impl Default for Scaling {
     fn default() -> Self {
-        Self {
-            dynamic: true,
-            flex_interval: Duration::from_secs(1),
-            target_wait: Duration::from_secs(5),
-            capacity: 10,
-            cool_down: Duration::from_secs(30),
-            memory_limit: None,
-        }
+        build::scaling(&TypedTable::new(&Table::new(), KEYS))
     }
 }
 
-/// When a long-lived worker is replaced between two jobs, or killed.
+/// The rules for replacing a long-lived worker between two jobs, or killing it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recycling {
-    /// How old it may get; `None` for no limit.
+    /// Longest life of a worker; `None` for no limit.
     pub max_life: Option<Duration>,
-    /// Bytes beyond which it is replaced; `None` for no limit.
+    /// Bytes above which a worker is replaced between two jobs; `None` for no limit.
     pub memory_limit: Option<u64>,
-    /// Bytes beyond which it is killed, whatever it does; `None` for no limit.
+    /// Bytes above which a worker is killed, even during a job; `None` for no limit.
     pub memory_hard_limit: Option<u64>,
 }

@@ -1,6 +1,6 @@
-//! `redis://user:password@host:port/database`, taken apart. Messages never quote the text: it may hold a password.
+//! Parses `redis://user:password@host:port/database`. Messages never quote the text: it may hold a password.
 
-/// What a URL says; what it leaves out is `None`.
+/// The parts of a URL; absent ones are `None`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Parts {
     pub(super) host: String,
@@ -10,7 +10,7 @@ pub(super) struct Parts {
     pub(super) password: Option<String>,
 }
 
-/// Takes `url` apart, or says what is wrong with it and what would be right.
+/// Parses `url`; the error is a message and its remedy.
 pub(super) fn parse(url: &str) -> Result<Parts, (&'static str, &'static str)> {
     const FORM: &str = "write redis://user:password@host:port/database";
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -41,7 +41,7 @@ pub(super) fn parse(url: &str) -> Result<Parts, (&'static str, &'static str)> {
     if rest.contains(['?', '#']) {
         return Err(("has a part after \"?\" or \"#\"", "write these settings as keys of connection"));
     }
-    // A password may hold "/" and "@" when they are written as %2F and %40; the last "@" before the path counts.
+    // A password may contain "/" and "@" as %2F and %40; the last "@" before the path ends the user part.
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (user, place) = match authority.rsplit_once('@') {
         Some((user, place)) => (Some(user), place),
@@ -82,7 +82,7 @@ fn host_and_port(place: &str) -> Option<(String, Option<u16>)> {
     is_host.then(|| (host.to_owned(), port))
 }
 
-/// Percent-decoded text; `None` when there is none.
+/// Percent-decodes text; `None` for an empty one.
 fn decoded(text: &str) -> Result<Option<String>, (&'static str, &'static str)> {
     const WRONG: (&str, &str) = ("has a broken %-escape in its user part", "write % itself as %25");
     let mut bytes = Vec::with_capacity(text.len());

@@ -1,19 +1,19 @@
-//! What a running master can take over from a configuration that was changed, and what needs another start. Pure.
+//! Splits a changed configuration into settings that a running master adopts and settings that need a restart. Pure.
 
 use std::mem::discriminant;
 
 use super::{Channel, Config, Handler, Worker};
 
-/// A channel as a running master goes on with it.
+/// The settings of a channel after a reload.
 #[derive(Clone, Debug)]
 pub struct ReloadDiff {
-    /// The new settings, with the old ones where a start is needed.
+    /// The new settings, with the old values where a restart is needed.
     pub channel: Channel,
-    /// The changed keys that take effect with the next start only, as they are written in the file.
+    /// The changed keys that take effect after a restart only, as written in the file.
     pub restart: Vec<String>,
 }
 
-/// How a channel that is served by `old` goes on when the file says `new`.
+/// The difference between the served configuration `old` of a channel and the `new` one of the file.
 #[must_use]
 pub fn reload_diff(old: &Channel, new: &Channel) -> ReloadDiff {
     let mut channel = new.clone();
@@ -35,19 +35,16 @@ pub fn reload_diff(old: &Channel, new: &Channel) -> ReloadDiff {
     }
     let (was, is) = (&old.worker, &new.worker);
     let mode = keep(was.mode != is.mode, "worker.type");
-    // Workers of both kinds at once would have to be judged by different rules.
+    // Exit codes of the two kinds of program are judged by different rules, so one pool cannot run both at once.
     let kind = keep(once_per_job(&was.handler) != once_per_job(&is.handler), "worker.protocol");
     let slots = !mode && keep((was.plan.slots == 1) != (is.plan.slots == 1), "worker.max_coroutine");
     if mode || kind || slots {
         channel.worker.mode = was.mode;
         channel.worker.plan = was.plan;
-        // Keys that another mode may not even have.
-        channel.worker.dynamic = was.dynamic;
-        (channel.worker.target_wait, channel.worker.capacity) = (was.target_wait, was.capacity);
-        (channel.worker.cool_down, channel.worker.flex_interval) = (was.cool_down, was.flex_interval);
-        channel.worker.pool_memory_limit = was.pool_memory_limit;
+        // The new mode may not have these keys at all.
+        channel.worker.scaling = was.scaling;
     }
-    // Not every type has every kind of handler.
+    // Some types exclude some kinds of handler (webhooks need `coroutine`): the old type keeps its handler.
     let handler =
         mode && !kind && keep(discriminant(&was.handler) != discriminant(&is.handler), source(was, is));
     if kind || handler {
@@ -56,14 +53,13 @@ pub fn reload_diff(old: &Channel, new: &Channel) -> ReloadDiff {
     ReloadDiff { channel, restart }
 }
 
-/// The key that says what kind of handler there is, of two kinds.
+/// The key that names the handler of either channel: `url` if one is a webhook, else `command`.
 fn source(was: &Worker, is: &Worker) -> &'static str {
     let is_webhook = |worker: &Worker| matches!(worker.handler, Handler::Webhook(_));
     if is_webhook(was) || is_webhook(is) { "worker.url" } else { "worker.command" }
 }
 
-/// What has changed outside of the channels: `[http]`, and which channels there are, to serve and to push to. All of it takes
-/// effect with the next start only.
+/// Changes outside the channel tables: `[http]`, added and removed channels. All of them take effect after a restart only.
 #[must_use]
 pub fn changed_tables(old: &Config, new: &Config) -> Vec<String> {
     let mut changed = Vec::new();
@@ -85,8 +81,11 @@ fn once_per_job(handler: &Handler) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::config::Driver;
+    use crate::config::keys::{KEYS, Property};
 
     fn config(text: &str) -> Config {
         Config::parse(text, std::path::Path::new("/srv/aint-queue.toml")).unwrap()
@@ -98,13 +97,27 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_need_a_restart_are_declared_so() {
+        let new = "[channels.default]\npid_path = \"/elsewhere\"\nmemory_limit = 70\nmax_attempts = 9\nstop_wait_seconds = 60\n\
+                   driver = { type = \"sync\" }\n[channels.default.worker]\ntype = \"coroutine\"\nsleep_seconds = 3\n";
+        let changed = renewal("[channels.default]\n", new).restart.into_iter().collect::<BTreeSet<_>>();
+        let restart = KEYS.iter().filter(|key| key.properties.contains(&Property::Restart));
+        // A driver is replaced as a whole.
+        let named = restart.map(|key| if key.path.starts_with("driver.") { "driver" } else { key.path });
+        assert_eq!(changed, named.map(|key| format!("channels.default.{key}")).collect());
+    }
+
+    #[test]
     fn worker_settings_are_reloaded() {
         let new = "[channels.default]\nmax_attempts = 9\n[channels.default.worker]\ntype = \"process-pool\"\n\
                    min_worker_number = 7\nmax_worker_number = 9\nmemory_limit = 50\ncommand = [\"cat\"]\n";
         let renewed = renewal("[channels.default.worker]\ntype = \"process-pool\"\n", new);
         assert_eq!(renewed.restart, Vec::<String>::new());
         let Channel { worker, max_attempts, .. } = renewed.channel;
-        assert_eq!((worker.plan.min, worker.plan.max, worker.memory_limit, max_attempts), (7, 9, 50, 9));
+        assert_eq!(
+            (worker.plan.min, worker.plan.max, worker.recycling.memory_limit, max_attempts),
+            (7, 9, Some(50 << 20), 9)
+        );
         assert_eq!(worker.handler, Handler::Wire { command: vec!["cat".to_owned()] });
     }
 
@@ -121,7 +134,7 @@ mod tests {
         assert_eq!((&channel.driver, &channel.pid_path), (&kept.driver, &kept.pid_path));
         assert!(matches!(channel.driver, Driver::Sqlite { .. }));
         assert_eq!((channel.memory_limit, channel.worker.plan), (kept.memory_limit, kept.worker.plan));
-        assert_eq!(channel.worker.scaling(), kept.worker.scaling(), "it belongs to the type");
+        assert_eq!(channel.worker.scaling, kept.worker.scaling, "it belongs to the type");
         assert_eq!(channel.worker.max_execute.unwrap().as_secs(), 3, "the rest is taken over");
     }
 

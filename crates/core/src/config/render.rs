@@ -1,55 +1,60 @@
-//! The effective configuration as text and as JSON. Secrets are left out here and nowhere else.
+//! Renders the effective configuration as TOML and as JSON: the value of every key of [`KEYS`], secrets hidden.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{
-    BackoffKind, Channel, Config, Driver, Handler, Http, Limits, Mode, Redis, SnapshotHandler, Worker,
-};
-use crate::config::webhook::Settings;
+use super::keys::{HTTP_KEYS, KEYS, Key};
+use super::webhook::Settings;
+use super::{Channel, Config, Driver, Handler, Http, Mode, Redis, Secret, SnapshotHandler};
 
-/// What stands in place of a secret.
-const HIDDEN: &str = "[hidden]";
+/// Placeholder of a secret.
+pub(super) const HIDDEN: &str = "[hidden]";
+/// The value of a key that only sets other keys.
+pub(super) const NOT_SHOWN: Option<bool> = None;
 
-/// A table of the effective configuration: its header and its keys in order.
-struct Section {
-    header: String,
-    keys: Vec<(&'static str, Json)>,
+/// Where the effective value of a key comes from; `None` when the key has none there.
+pub(super) enum Getter {
+    /// From a channel.
+    Channel(fn(&Channel) -> Option<Json>),
+    /// From the HTTP listener.
+    Http(fn(&Http) -> Option<Json>),
 }
 
+/// A table of the effective configuration: its path and its keys, in order.
+type Section = (&'static str, Vec<(&'static str, Json)>);
+
 impl Config {
-    /// The effective configuration as TOML, every key of every channel in place, secrets hidden.
+    /// The effective configuration as TOML: every key of every channel, secrets hidden.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let mut text = String::new();
-        for section in self.channels.values().flat_map(sections).chain(self.http.iter().map(http)) {
-            if !text.is_empty() {
-                text.push('\n');
-            }
-            text.push_str(&format!("[{}]\n", section.header));
-            for (key, value) in &section.keys {
-                text.push_str(&format!("{key} = {}\n", toml_value(value)));
-            }
+        let mut tables = Vec::new();
+        for channel in self.channels.values() {
+            let name = format!("channels.{}", toml_key(&channel.name));
+            tables.extend(channel_sections(channel).into_iter().map(|section| (name.clone(), section)));
         }
-        text
+        tables.extend(self.http.iter().flat_map(http_sections).map(|section| ("http".to_owned(), section)));
+        let table = |(root, (path, keys)): &(String, Section)| {
+            let dot = if path.is_empty() { "" } else { "." };
+            let lines = keys.iter().map(|(key, value)| format!("{key} = {}\n", toml_value(value)));
+            format!("[{root}{dot}{path}]\n{}", lines.collect::<String>())
+        };
+        tables.iter().map(table).collect::<Vec<_>>().join("\n")
     }
 
     /// The effective configuration as JSON, by channel, secrets hidden.
     #[must_use]
     pub fn to_json(&self) -> Json {
-        let channels = self.channels.values().map(|channel| (channel.name.clone(), channel_json(channel)));
-        let channels: Map<_, _> = channels.collect();
-        let http = self.http.as_ref().map(|settings| {
-            let keys = http(settings).keys.into_iter().map(|(key, value)| (key.to_owned(), value));
-            Json::Object(keys.collect())
-        });
+        let channel = |channel: &Channel| (channel.name.clone(), nested(channel_sections(channel)));
+        let channels: Map<_, _> = self.channels.values().map(channel).collect();
+        let http = self.http.as_ref().map(|http| nested(http_sections(http)));
         json!({ "file": self.file, "channels": channels, "http": http })
     }
 }
 
-/// The place of the jobs for people, without secrets: `sqlite at /srv/aint-queue.db`.
+/// The store of a channel without secrets, as in `sqlite at /srv/aint-queue.db`.
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -65,205 +70,145 @@ impl fmt::Display for Driver {
     }
 }
 
-fn http(http: &Http) -> Section {
-    let mut keys = vec![
-        ("listen", json!(http.listen)),
-        ("hosts", json!(http.hosts)),
-        ("max_body_bytes", json!(http.max_body)),
-        ("max_connections", json!(http.max_connections)),
-        ("timeout_seconds", seconds(http.timeout)),
-    ];
-    if http.token.is_some() {
-        keys.push(("token", json!(HIDDEN)));
-    }
-    Section { header: "http".to_owned(), keys }
+fn channel_sections(channel: &Channel) -> Vec<Section> {
+    sections(KEYS, |key| match key.value {
+        Getter::Channel(get) if key.is_used_in(channel.worker.mode) => get(channel),
+        _ => None,
+    })
 }
 
-fn channel_json(channel: &Channel) -> Json {
-    let mut object = Map::new();
-    for section in sections(channel) {
-        let table = section.header.strip_prefix(&header(channel, "")).unwrap_or_default();
-        let mut place = &mut object;
-        for name in table.split('.').filter(|name| !name.is_empty()) {
-            place = place
-                .entry(name)
-                .or_insert_with(|| Json::Object(Map::new()))
-                .as_object_mut()
-                .expect("sections are tables");
+fn http_sections(http: &Http) -> Vec<Section> {
+    sections(HTTP_KEYS, |key| match key.value {
+        Getter::Http(get) => get(http),
+        Getter::Channel(_) => None,
+    })
+}
+
+/// The keys that have a value, by their tables.
+fn sections(keys: &'static [Key], value: impl Fn(&Key) -> Option<Json>) -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    for key in keys {
+        let Some(value) = value(key) else { continue };
+        let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
+        match sections.iter_mut().find(|(path, _)| *path == table) {
+            Some((_, keys)) => keys.push((name, value)),
+            None => sections.push((table, vec![(name, value)])),
         }
-        place.extend(section.keys.into_iter().map(|(key, value)| (key.to_owned(), value)));
     }
-    Json::Object(object)
+    sections
 }
 
-fn header(channel: &Channel, table: &str) -> String {
-    let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    let name = &channel.name;
-    let name = if name.bytes().all(bare) { name.clone() } else { format!("\"{name}\"") };
-    format!("channels.{name}{table}")
+/// The same as tables within tables.
+fn nested(sections: Vec<Section>) -> Json {
+    let mut root = json!({});
+    for (path, keys) in sections {
+        let names = path.split('.').filter(|name| !name.is_empty());
+        let table = names.fold(&mut root, |table, name| &mut table[name]);
+        for (name, value) in keys {
+            table[name] = value;
+        }
+    }
+    root
 }
 
-fn sections(channel: &Channel) -> Vec<Section> {
-    let section = |table: &str, keys| Section { header: header(channel, table), keys };
-    let kind = match channel.backoff.kind {
-        BackoffKind::Fixed => "fixed",
-        BackoffKind::Linear => "linear",
-        BackoffKind::Exponential => "exponential",
+/// A value as `config:check` shows it; `None` when there is none.
+pub(super) trait Rendered {
+    fn rendered(&self) -> Option<Json>;
+}
+
+macro_rules! rendered_as_json {
+    ($($type:ty),*) => {
+        $(impl Rendered for $type {
+            fn rendered(&self) -> Option<Json> {
+                Some(json!(self))
+            }
+        })*
     };
-    let mut all = vec![
-        section(
-            "",
-            vec![
-                ("pid_path", json!(channel.pid_path)),
-                ("memory_limit", json!(channel.memory_limit)),
-                ("max_attempts", json!(channel.max_attempts)),
-                ("stop_wait_seconds", seconds(channel.stop_wait)),
-                ("stop_grace_seconds", seconds(channel.stop_grace)),
-                ("timeout_grace_ms", json!(u64::try_from(channel.timeout_grace.as_millis()).unwrap_or(0))),
-            ],
-        ),
-        section(
-            ".backoff",
-            vec![
-                ("kind", json!(kind)),
-                ("base", seconds(channel.backoff.base)),
-                ("max", seconds(channel.backoff.max)),
-                ("jitter", json!(channel.backoff.jitter)),
-            ],
-        ),
-    ];
-    match &channel.driver {
-        Driver::Sqlite { path } => {
-            all.push(section(".driver", vec![("type", json!("sqlite")), ("path", json!(path))]));
-        }
-        Driver::Sync => all.push(section(".driver", vec![("type", json!("sync"))])),
-        Driver::Redis(redis) => {
-            let keys = vec![("type", json!("redis")), ("allow_eviction", json!(redis.allow_eviction))];
-            all.push(section(".driver", keys));
-            all.push(section(".driver.connection", connection(redis)));
-        }
-    }
-    all.push(section(
-        ".job_snapshot",
-        vec![
-            ("interval", seconds(channel.snapshot.interval)),
-            ("handler", Json::Array(channel.snapshot.handlers.iter().map(snapshot_handler).collect())),
-        ],
-    ));
-    all.push(section(".worker", worker(&channel.worker)));
-    let limits = limits(&channel.worker.limits);
-    if !limits.is_empty() {
-        all.last_mut().expect("just pushed").keys.push(("limits", Json::Object(limits)));
-    }
-    if !channel.worker.env.is_empty() {
-        let hidden = channel.worker.env.keys().map(|name| (name.clone(), json!(HIDDEN)));
-        let env = Json::Object(hidden.collect());
-        all.last_mut().expect("just pushed").keys.push(("env", env));
-    }
-    all
 }
+rendered_as_json!(
+    bool,
+    u16,
+    u32,
+    u64,
+    usize,
+    i32,
+    i64,
+    f64,
+    str,
+    String,
+    Path,
+    PathBuf,
+    [String],
+    Vec<String>,
+    Json
+);
 
-fn limits(limits: &Limits) -> Map<String, Json> {
-    let all = [
-        ("open_files", limits.open_files),
-        ("processes", limits.processes),
-        ("core_mib", limits.core_mib),
-        ("cpu_seconds", limits.cpu_seconds),
-        ("address_space_mib", limits.address_space_mib),
-        ("file_size_mib", limits.file_size_mib),
-    ];
-    all.into_iter().filter_map(|(name, limit)| Some((name.to_owned(), json!(limit?)))).collect()
-}
-
-fn connection(redis: &Redis) -> Vec<(&'static str, Json)> {
-    let mut keys = vec![
-        ("host", json!(redis.host)),
-        ("port", json!(redis.port)),
-        ("database", json!(redis.database)),
-        ("read_write_timeout", seconds(redis.read_write_timeout)),
-    ];
-    if let Some(username) = &redis.username {
-        keys.push(("username", json!(username)));
-    }
-    if redis.password.is_some() {
-        keys.push(("password", json!(HIDDEN)));
-    }
-    keys
-}
-
-fn snapshot_handler(handler: &SnapshotHandler) -> Json {
-    match handler {
-        SnapshotHandler::Log => json!({ "type": "log" }),
-        SnapshotHandler::Command { command, timeout } => {
-            json!({ "type": "command", "command": command, "timeout_seconds": seconds(*timeout) })
-        }
+impl<T: Rendered + ?Sized> Rendered for &T {
+    fn rendered(&self) -> Option<Json> {
+        (*self).rendered()
     }
 }
 
-fn worker(worker: &Worker) -> Vec<(&'static str, Json)> {
-    let mut keys = vec![
-        ("type", json!(worker.mode.as_str())),
-        ("sleep_seconds", seconds(worker.sleep)),
-        ("memory_limit", json!(worker.memory_limit)),
-        ("max_execute_seconds", seconds(worker.max_execute.unwrap_or_default())),
-        ("boot_timeout_seconds", seconds(worker.boot_timeout)),
-    ];
-    keys.extend(worker.memory_hard_limit.map(|mib| ("memory_hard_limit", json!(mib))));
-    for (key, value) in [("user", &worker.user), ("group", &worker.group)] {
-        keys.extend(value.as_ref().map(|name| (key, json!(name))));
+impl<T: Rendered> Rendered for Option<T> {
+    fn rendered(&self) -> Option<Json> {
+        self.as_ref()?.rendered()
     }
-    keys.extend(worker.nice.map(|nice| ("nice", json!(nice))));
-    let plan = worker.plan;
-    if worker.mode == Mode::ProcessPool {
-        keys.push(("dynamic_mode", json!(worker.dynamic)));
-        keys.push(("min_worker_number", json!(plan.min)));
-        keys.push(("max_worker_number", json!(plan.max)));
-        keys.push(("target_wait_seconds", seconds(worker.target_wait)));
-        keys.push(("capacity", json!(worker.capacity)));
-        keys.push(("cool_down_seconds", seconds(worker.cool_down)));
-        keys.push(("flex_interval", seconds(worker.flex_interval)));
-        keys.extend(worker.pool_memory_limit.map(|mib| ("pool_memory_limit", json!(mib))));
-    }
-    if worker.mode == Mode::Coroutine {
-        keys.push(("max_coroutine", json!(plan.slots)));
-    }
-    if worker.mode != Mode::Process && !matches!(worker.handler, Handler::Exec { .. }) {
-        keys.push(("max_handle_number", json!(plan.jobs_per_life)));
-        keys.push(("max_life_seconds", seconds(worker.max_life.unwrap_or_default())));
-    }
-    match &worker.handler {
-        Handler::Registered => {}
-        Handler::Wire { command } => {
-            keys.extend([("command", json!(command)), ("protocol", json!("wire"))]);
-        }
-        Handler::Exec { command } => {
-            keys.extend([("command", json!(command)), ("protocol", json!("exec"))]);
-        }
-        Handler::Webhook(settings) => keys.extend(webhook(settings)),
-    }
-    keys
 }
 
-fn webhook(settings: &Settings) -> Vec<(&'static str, Json)> {
-    let mut keys = vec![
-        ("url", json!(settings.url.to_string())),
-        ("secret", json!(HIDDEN)),
-        ("allow_http", json!(settings.allow_http)),
-        ("allow_private", json!(settings.allow_private)),
-    ];
-    if !settings.headers.is_empty() {
-        let hidden = settings.headers.iter().map(|(name, _)| (name.clone(), json!(HIDDEN)));
-        keys.push(("headers", Json::Object(hidden.collect())));
+/// Whole seconds as an integer, others as a fraction.
+impl Rendered for Duration {
+    fn rendered(&self) -> Option<Json> {
+        Some(if self.subsec_nanos() == 0 { json!(self.as_secs()) } else { json!(self.as_secs_f64()) })
     }
-    if let Some(file) = &settings.ca_file {
-        keys.push(("ca_file", json!(file)));
-    }
-    keys
 }
 
-/// Whole seconds as an integer, others as a float.
-fn seconds(duration: Duration) -> Json {
-    if duration.subsec_nanos() == 0 { json!(duration.as_secs()) } else { json!(duration.as_secs_f64()) }
+impl Rendered for Secret {
+    fn rendered(&self) -> Option<Json> {
+        Some(json!(HIDDEN))
+    }
+}
+
+impl Rendered for Vec<SnapshotHandler> {
+    fn rendered(&self) -> Option<Json> {
+        let handler = |handler: &SnapshotHandler| match handler {
+            SnapshotHandler::Log => json!({ "type": "log" }),
+            SnapshotHandler::Command { command, timeout } => {
+                json!({ "type": "command", "command": command, "timeout_seconds": timeout.rendered() })
+            }
+        };
+        Some(self.iter().map(handler).collect())
+    }
+}
+
+/// A table whose values are secrets; `None` for an empty one.
+pub(super) fn hidden<'a>(names: impl Iterator<Item = &'a String>) -> Option<Json> {
+    let table: Map<_, _> = names.map(|name| (name.clone(), json!(HIDDEN))).collect();
+    (!table.is_empty()).then_some(Json::Object(table))
+}
+
+pub(super) fn mib(bytes: u64) -> u64 {
+    bytes >> 20
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn sqlite(channel: &Channel) -> Option<&Path> {
+    if let Driver::Sqlite { path } = &channel.driver { Some(path) } else { None }
+}
+
+pub(super) fn redis(channel: &Channel) -> Option<&Redis> {
+    if let Driver::Redis(redis) = &channel.driver { Some(redis) } else { None }
+}
+
+pub(super) fn webhook(channel: &Channel) -> Option<&Settings> {
+    if let Handler::Webhook(settings) = &channel.worker.handler { Some(settings) } else { None }
+}
+
+/// Whether a worker outlives its job, so that limits on its life mean something.
+pub(super) fn kept(channel: &Channel) -> bool {
+    channel.worker.mode != Mode::Process && !matches!(channel.worker.handler, Handler::Exec { .. })
 }
 
 fn toml_value(value: &Json) -> String {

@@ -1,4 +1,4 @@
-//! The file as a tree that remembers where everything stood, with `${ENV}` already put in.
+//! The TOML file as a tree in which every value keeps its position, with `${ENV}` substituted.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use super::error::Problems;
 /// The keys of one table.
 pub(super) type Table = BTreeMap<String, Node>;
 
-/// How variables of the environment are read.
+/// Lookup of environment variables; a parameter, so that tests need no real environment.
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// A value and its place.
+/// A value and its position.
 #[derive(Clone)]
 pub(super) struct Node {
     /// The full key.
@@ -22,7 +22,7 @@ pub(super) struct Node {
     pub(super) key_at: usize,
     /// Byte offset of the value.
     pub(super) at: usize,
-    /// Holds text from the environment, which may be secret: the value is never quoted.
+    /// Holds text from the environment, which may be secret: messages never quote the value.
     pub(super) from_env: bool,
     /// The value.
     pub(super) value: Value,
@@ -38,12 +38,12 @@ pub(super) enum Value {
     Date,
     Array(Vec<Node>),
     Table(Table),
-    /// A value whose mistake is noted already.
+    /// A value whose mistake is reported already.
     Broken,
 }
 
 impl Value {
-    /// The type's name with its article.
+    /// The type's name with its article, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Text(_) => "a string",
@@ -58,7 +58,7 @@ impl Value {
     }
 }
 
-/// Parses `text`. The first syntax error of every line is noted; then there is no tree.
+/// Parses `text`. Reports the first syntax error of every line; a text with errors has no tree.
 pub(super) fn parse(text: &str, env: Env<'_>, problems: &mut Problems<'_>) -> Option<Table> {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut last_line = None;
@@ -130,7 +130,7 @@ pub(super) fn join(prefix: &str, name: &str) -> String {
     if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
 }
 
-/// A key as TOML wants it written: bare where it can be, and harmless on a terminal.
+/// Quotes a key as TOML requires: bare where possible, escaped so that a terminal cannot be harmed.
 fn quoted(name: &str) -> String {
     let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     if !name.is_empty() && name.bytes().all(bare) {
@@ -140,9 +140,9 @@ fn quoted(name: &str) -> String {
     }
 }
 
-/// Puts variables of the environment in place of `${NAME}` and `${NAME:-otherwise}`; `$${` stands for `${`.
+/// Substitutes environment variables for `${NAME}` and `${NAME:-otherwise}`; `$${` stands for a literal `${`.
 ///
-/// Answers `None` when there is nothing to put in, and what is wrong and what would be right on a mistake.
+/// Returns `None` when the text holds no variable; the error is a message and its remedy.
 fn substitute(text: &str, env: Env<'_>) -> Result<Option<String>, (String, String)> {
     if !text.contains("${") {
         return Ok(None);
@@ -170,7 +170,7 @@ fn substitute(text: &str, env: Env<'_>) -> Result<Option<String>, (String, Strin
     Ok(Some(filled))
 }
 
-/// The value of `NAME` or `NAME:-otherwise`.
+/// Resolves `NAME` or `NAME:-otherwise`.
 fn variable(text: &str, env: Env<'_>) -> Result<String, (String, String)> {
     let (name, otherwise) = match text.split_once(":-") {
         Some((name, otherwise)) => (name, Some(otherwise)),
@@ -188,7 +188,7 @@ fn variable(text: &str, env: Env<'_>) -> Result<String, (String, String)> {
         (None, Some(otherwise)) => Ok(otherwise.to_owned()),
         (None, None) => Err((
             format!("needs the environment variable {name}, which is not set"),
-            format!("set it, or write \"${{{name}:-otherwise}}\" with a value to take instead"),
+            format!("set it, or write \"${{{name}:-otherwise}}\" with a default value"),
         )),
     }
 }

@@ -1,6 +1,6 @@
-//! The known word nearest to a misspelt one.
+//! Suggestions for misspelt names.
 
-/// The candidate that is likely meant by `word`, if any is near enough.
+/// The candidate nearest to `word`, if at most a third of its characters differ.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase().replace('-', "_");
     let allowed = (word.chars().count() / 3).max(1);
@@ -12,7 +12,7 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         .map(|(_, candidate)| candidate)
 }
 
-/// How many single characters must be added, dropped, replaced or swapped with their neighbour.
+/// Edit distance with transpositions: characters to add, drop, replace, or swap with a neighbour.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut two_up = Vec::new();

@@ -74,9 +74,9 @@ fn sizing_rules_are_in_bytes_and_durations() {
     let worker =
         |keys: &str| channel(&format!("[channels.default.worker]\ntype = \"process-pool\"\n{keys}")).worker;
     let usual = worker("");
-    assert_eq!(usual.scaling(), Scaling::default());
+    assert_eq!(usual.scaling, Scaling::default());
     let limit = Some(96 << 20);
-    assert_eq!(usual.recycling(), Recycling { memory_limit: limit, ..Recycling::default() });
+    assert_eq!(usual.recycling, Recycling { memory_limit: limit, ..Recycling::default() });
     let all = worker(
         "dynamic_mode = false\ntarget_wait_seconds = 2\ncapacity = 3\ncool_down_seconds = 0\nflex_interval = 0.5\npool_memory_limit = 1000\nmemory_hard_limit = 200\nmax_life_seconds = 60\nmin_worker_number = 1",
     );
@@ -88,10 +88,10 @@ fn sizing_rules_are_in_bytes_and_durations() {
         cool_down: Duration::ZERO,
         memory_limit: Some(1000 << 20),
     };
-    assert_eq!(all.scaling(), scaling);
+    assert_eq!(all.scaling, scaling);
     let max_life = Some(Duration::from_secs(60));
     assert_eq!(
-        all.recycling(),
+        all.recycling,
         Recycling { max_life, memory_limit: limit, memory_hard_limit: Some(200 << 20) }
     );
     assert_eq!(worker("min_worker_number = 0").plan, Plan::process_pool(0, 50, 0));
@@ -141,7 +141,7 @@ fn tables_inherit_by_key_and_arrays_replace() {
     "#;
     let config = parse(text).unwrap();
     let (default, other) = (&config.channels["default"], &config.channels["other"]);
-    assert_eq!((default.max_attempts, default.worker.memory_limit), (9, 200));
+    assert_eq!((default.max_attempts, default.worker.recycling.memory_limit), (9, Some(200 << 20)));
     assert_eq!(default.worker.handler, Handler::Exec { command: vec!["c".to_owned()] });
     let env: Vec<_> = default.worker.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(env, ["A=1", "B=3"]);
@@ -231,7 +231,7 @@ fn numbers_and_flags_come_from_the_environment() {
 
     let misplaced = text.replace("${PORT}", "${PASSWORD}");
     let error = load::parse(&misplaced, Path::new("f.toml"), &env).unwrap_err().to_string();
-    assert!(error.contains("port got something else from the environment"), "{error}");
+    assert!(error.contains("port has a value of another type in the environment"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
 }
 
@@ -259,7 +259,7 @@ env = { "A=B" = "x", AINT_QUEUE_X = "y", C = 1 }
         "8:11: channels.\"a b\" cannot be a channel's name: use 1 to 64 of the characters A-Z a-z 0-9 _ . : -",
         "9:8: channels.\"a b\".worker.type = \"procces-pool\" is not one of its values: did you mean \"process-pool\"?",
         "12:9: channels.\"a b\".worker.env.\"A=B\" cannot be a variable's name: use a name without \"=\" and NUL",
-        "12:22: channels.\"a b\".worker.env.AINT_QUEUE_X is reserved: choose another name: AINT_QUEUE_ is for what the master tells its workers",
+        "12:22: channels.\"a b\".worker.env.AINT_QUEUE_X is reserved: choose another name: AINT_QUEUE_ is reserved for variables that the master sets",
         "12:46: channels.\"a b\".worker.env.C is an integer: write a string in quotes",
         "13:2: chanels is not a known key: did you mean channels?",
     ];
@@ -330,10 +330,10 @@ fn http_listener_errors_have_a_remedy() {
     let open = first("listen = \"0.0.0.0:9465\"");
     assert_eq!(
         open,
-        "2:10: http.listen = \"0.0.0.0:9465\" lets everybody on the network push jobs: add token = \"${NAME}\", \
+        "2:10: http.listen = \"0.0.0.0:9465\" lets every host on the network push jobs: add token = \"${NAME}\", \
          which is taken from the environment, or listen on 127.0.0.1"
     );
-    assert!(first("listen = \"[::]:1\"").contains("lets everybody"));
+    assert!(first("listen = \"[::]:1\"").contains("lets every host"));
     assert!(first("listen = \"localhost:9465\"").contains("write an IP address with a port"));
     assert!(first("listen = 9465").contains("is an integer"));
     assert!(first("lisen = \"127.0.0.1:1\"").contains("did you mean listen?"));

@@ -1,4 +1,4 @@
-//! Typed access to a checked table: a value of the right type, or the default of its key.
+//! Typed access to a validated table: a value of the right type, or the default of its key.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use std::time::Duration;
 use super::keys::{self, Key};
 use super::spanned::{Node, Table, Value};
 
-/// Typed access to a checked table; an absent key answers with its default.
+/// Typed access to a validated table; an absent key yields its default.
 pub(super) struct TypedTable<'a> {
     table: &'a Table,
     keys: &'static [Key],
 }
 
 impl<'a> TypedTable<'a> {
-    /// Reads a table that was checked against these keys.
+    /// Wraps a table that was validated against these keys.
     pub(super) fn new(table: &'a Table, keys: &'static [Key]) -> Self {
         Self { table, keys }
     }
@@ -95,12 +95,12 @@ impl<'a> TypedTable<'a> {
     }
 }
 
-/// `path` seen from `base`, without the dots that mean nothing.
+/// Resolves `path` against `base` and removes `.` components.
 pub(super) fn from(base: &Path, path: &str) -> PathBuf {
     base.join(path).components().collect()
 }
 
-/// The program and its arguments; a program written with a slash is found from `base`.
+/// The program and its arguments; a program that contains a slash is resolved against `base`.
 pub(super) fn argv(node: &Node, base: &Path) -> Vec<String> {
     let Value::Array(items) = &node.value else { return Vec::new() };
     let mut words: Vec<String> = items
@@ -136,14 +136,14 @@ pub(super) fn as_seconds(node: &Node) -> Duration {
     seconds(as_number(node))
 }
 
-/// Ranges are checked, so the number is finite and not negative; whole milliseconds are what the engine uses.
+/// Converts validated seconds (finite, not negative) to whole milliseconds; a positive value is at least 1 ms.
 pub(super) fn seconds(number: f64) -> Duration {
     let exact = Duration::from_secs_f64(number);
     Duration::from_millis(u64::try_from(exact.as_millis()).expect("a year has few milliseconds"))
         .max(if number > 0.0 { Duration::from_millis(1) } else { Duration::ZERO })
 }
 
-/// Seconds as people write them.
+/// Seconds as a decimal number, for messages.
 pub(super) fn shown(duration: Duration) -> String {
     duration.as_secs_f64().to_string()
 }

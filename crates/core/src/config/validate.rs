@@ -1,5 +1,5 @@
-//! Checks each table by itself: unknown keys, wrong types, ranges. What is wrong is noted and taken out, so that
-//! what follows sees clean values and one run reports every mistake.
+//! Checks each table by itself: unknown keys, wrong types, ranges. Wrong entries are reported and removed, so that later
+//! steps see valid values only and one run reports every mistake.
 
 use super::error::Problems;
 use super::keys::{self, Found, Key, Kind};
@@ -30,7 +30,7 @@ impl Validator<'_, '_> {
         table.retain(|name, node| self.entry(name, node, path));
     }
 
-    /// Checks one entry of the table at `path` and answers whether it can be used.
+    /// Checks one entry of the table at `path`; returns whether the entry stays.
     fn entry(&mut self, name: &str, node: &mut Node, path: &str) -> bool {
         let full = join(path, name);
         match keys::find(self.keys, &full) {
@@ -63,7 +63,7 @@ impl Validator<'_, '_> {
         }
     }
 
-    /// What may have been meant by the unknown `name` in the table at `path`.
+    /// The suggestion for the unknown `name` in the table at `path`: a similar key, the table it belongs in, or all keys.
     fn suggestion(&self, name: &str, path: &str) -> String {
         if let Some(near) = nearest(name, keys::names_below(self.keys, path)) {
             return format!("did you mean {near}?");
@@ -115,7 +115,7 @@ impl Validator<'_, '_> {
         };
         let Some(mut message) = wrong else { return true };
         if node.from_env && matches!(key.kind, Kind::Integer(..) | Kind::Number(..) | Kind::Flag) {
-            message = "got something else from the environment".to_owned();
+            message = "has a value of another type in the environment".to_owned();
         }
         self.problems.add(node.at, &node.key, message, key.wanted());
         false
@@ -170,7 +170,7 @@ impl Validator<'_, '_> {
         self.problems.len() == before
     }
 
-    /// What is wrong stays in its place, broken: it is not missing.
+    /// Wrong secrets stay in the table as [`Value::Broken`]: removed ones would be reported as missing, too.
     fn secrets(&mut self, key: &Key, node: &mut Node) -> bool {
         let wrong = match &node.value {
             Value::Text(_) | Value::Broken => None,
@@ -202,7 +202,7 @@ impl Validator<'_, '_> {
                 }
             };
             let twice = headers.keys().any(|other| other < name && other.eq_ignore_ascii_case(name));
-            let twice = twice.then(|| ("stands here twice".to_owned(), "keep one of them".to_owned()));
+            let twice = twice.then(|| ("is set twice".to_owned(), "keep one of them".to_owned()));
             if let Some((message, remedy)) = header_rejection(name, value).or(twice) {
                 self.problems.add(node.key_at, &node.key, message, remedy);
             }
@@ -218,7 +218,8 @@ impl Validator<'_, '_> {
                 let remedy = "use a name without \"=\" and NUL";
                 self.problems.add(node.key_at, &node.key, "cannot be a variable's name", remedy);
             } else if name.starts_with("AINT_QUEUE_") {
-                let remedy = "choose another name: AINT_QUEUE_ is for what the master tells its workers";
+                let remedy =
+                    "choose another name: AINT_QUEUE_ is reserved for variables that the master sets";
                 self.problems.add(node.key_at, &node.key, "is reserved", remedy);
             }
             match &node.value {
@@ -235,7 +236,7 @@ impl Validator<'_, '_> {
         self.problems.len() == before
     }
 
-    /// One item of an array of tables. The only such array is that of snapshot handlers.
+    /// Checks one item of an array of tables; the only such array is the list of snapshot handlers.
     fn item(&mut self, key: &Key, item: &mut Node) -> bool {
         let Value::Table(table) = &mut item.value else {
             let message = format!("is {}", item.value.kind());
@@ -272,7 +273,7 @@ impl Validator<'_, '_> {
     }
 }
 
-/// Text that came from the environment is read as the number or flag its key wants.
+/// Converts text from the environment to the number or flag that the key expects.
 fn from_environment(kind: Kind, node: &mut Node) {
     let Value::Text(text) = &node.value else { return };
     if !node.from_env {
@@ -290,7 +291,7 @@ fn from_environment(kind: Kind, node: &mut Node) {
     }
 }
 
-/// Whether `text` is a host name as it stands in a `Host` header, without a port.
+/// Whether `text` is a host name as in a `Host` header, without a port.
 fn is_host(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
     (1..=253).contains(&text.len()) && text.bytes().all(allowed)
@@ -304,7 +305,7 @@ fn wrong_text(text: &str) -> Option<String> {
     }
 }
 
-/// `worker_number` becomes `min_worker_number`, so that inheritance knows one name only.
+/// Renames `worker_number` to `min_worker_number`, so that inheritance sees one name only.
 fn one_name_each(table: &mut Table, problems: &mut Problems<'_>) {
     let Some(Node { value: Value::Table(worker), .. }) = table.get_mut("worker") else { return };
     let Some(node) = worker.remove("worker_number") else { return };
@@ -321,7 +322,7 @@ fn one_name_each(table: &mut Table, problems: &mut Problems<'_>) {
     }
 }
 
-/// Only a master sends requests, and checks what they carry.
+/// Accepts every header: a producer sends no webhook requests.
 #[cfg(not(feature = "server"))]
 fn header_rejection(_: &str, _: &str) -> Option<(String, String)> {
     None

@@ -1,4 +1,4 @@
-//! What runs each job of this binary: handlers with their middleware, put together once.
+//! The handlers of this program with their middleware, prepared once.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -10,14 +10,14 @@ use crate::job::{
     JobService, Payload, Registry, RunFuture, catch_panic,
 };
 
-/// The services of one process.
+/// The prepared handlers of a process, by job name.
 pub struct HandlerSet {
     named: HashMap<&'static str, PreparedHandler>,
-    /// For every other name.
+    /// Handler of all other names.
     fallback: Option<PreparedHandler>,
 }
 
-/// What runs jobs of one name.
+/// The handler of one job name, with its middleware.
 pub struct PreparedHandler {
     handler: JobHandler,
     service: JobService,
@@ -25,15 +25,15 @@ pub struct PreparedHandler {
 
 type Ended = Result<(), JobError>;
 
-/// A run, ready to begin.
+/// A run that is ready to start.
 pub enum PreparedRun {
     /// Blocks its thread.
     Blocking(Box<dyn FnOnce() -> Ended + Send>),
-    /// Does not.
+    /// Runs as a task.
     Async {
-        /// The run.
+        /// The task.
         task: RunFuture,
-        /// Whether dropping it ends it: it does not where a thread of its own runs the handler.
+        /// Whether dropping the task ends the run; not when a separate thread runs the handler.
         may_drop: bool,
     },
 }
@@ -54,8 +54,8 @@ impl HandlerSet {
 }
 
 impl PreparedHandler {
-    /// The work of one run; `None` when there is none, as for a failed callback that this handler does not have.
-    pub fn work(&self, payload: Payload, ctx: &Context, failure: Option<Failure>) -> Option<PreparedRun> {
+    /// Prepares a run; `None` for a failed callback that this handler does not have.
+    pub fn prepare(&self, payload: Payload, ctx: &Context, failure: Option<Failure>) -> Option<PreparedRun> {
         let ctx = ctx.clone();
         if let Some(failure) = failure {
             return Some(match self.handler.failed.clone()? {
@@ -66,7 +66,7 @@ impl PreparedHandler {
             });
         }
         Some(match (&self.handler.run, self.service.is_plain()) {
-            // Without middleware there is no need for a task around the thread.
+            // Without middleware the thread needs no task around it.
             (HandlerFn::Blocking(run), true) => {
                 let run = run.clone();
                 PreparedRun::Blocking(Box::new(move || run(payload.as_str(), &ctx)))
@@ -85,7 +85,7 @@ impl PreparedHandler {
                         Ok(task) => CatchPanic(task).await,
                         Err(error) => Err(error),
                     };
-                    // Middleware that gave up waiting did not end the thread, and the run lasts as long as that.
+                    // Middleware may stop waiting, but the run lasts until the handler's thread ends.
                     let _ = idle.await;
                     ended
                 });
@@ -94,13 +94,13 @@ impl PreparedHandler {
         })
     }
 
-    /// What the handler wants for every job of its name.
+    /// The options that the handler sets for every job of its name.
     pub fn options(&self) -> JobOptions {
         self.handler.options()
     }
 
-    /// What the job says of its errors, for one run.
-    pub fn judge(&self, ctx: &Context) -> impl FnOnce(Ended) -> Ended + Send + use<> {
+    /// Adds the job type's retry decision to the end of one run.
+    pub fn classify(&self, ctx: &Context) -> impl FnOnce(Ended) -> Ended + Send + use<> {
         let (handler, ctx) = (self.handler.clone(), ctx.clone());
         move |ended| match ended {
             Ok(()) => Ok(()),
@@ -110,7 +110,7 @@ impl PreparedHandler {
 }
 
 impl PreparedRun {
-    /// The task `make` answers; a panic on the way is its end.
+    /// A run made of the task returned by `make`; a panic in `make` is the end of that run.
     fn task(make: impl FnOnce() -> RunFuture) -> Self {
         let task = catch_panic(|| Ok(make()));
         let task = task.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))) as Pin<Box<_>>);

@@ -1,4 +1,4 @@
-//! One run of a job's handler in this process: started, its panic caught, cancelled.
+//! Runs a job's handler in this process: starts it, catches its panic, cancels it.
 
 mod handler_set;
 
@@ -13,30 +13,30 @@ use crate::job::{CatchPanic, Context, Failure, JobError, Outcome, Payload, catch
 use handler_set::PreparedRun;
 pub use handler_set::{HandlerSet, PreparedHandler};
 
-/// The share of its grace after which an asynchronous handler that does not end by itself is dropped: at the end of the
-/// grace the whole worker would be ended or replaced.
+/// Share of the grace after which an unresponsive asynchronous handler is dropped: at the end of the grace the whole
+/// worker would be killed.
 const DROP_AFTER: u32 = 3;
 
-/// What is to be run.
+/// The input of a run.
 pub struct RunInput {
     pub payload: Payload,
-    /// Not the job itself, but its failed callback.
+    /// Set for a failed callback; the job itself does not run then.
     pub failure: Option<Failure>,
     pub ctx: Context,
 }
 
-/// What became of a run that was to be started.
+/// The result of starting a run.
 pub enum Started {
-    /// It ended at once, and reports nothing.
+    /// Ended immediately; no report follows.
     Ended(Outcome),
-    /// It is under way and will report.
+    /// Running; a report follows.
     Running(CancelHandle),
 }
 
 /// Asks a run to end.
 pub struct CancelHandle {
     ctx: Context,
-    /// To be dropped after this long.
+    /// Time after which the task is dropped; `None` until cancelled.
     drop: watch::Sender<Option<Duration>>,
 }
 
@@ -47,9 +47,9 @@ impl CancelHandle {
     }
 }
 
-/// What is around the code of one run.
+/// The scope that the code of one run executes in.
 pub trait RunScope: Send + Unpin + 'static {
-    /// Runs code of the run.
+    /// Executes code of the run inside the scope.
     fn enter<T>(&self, code: impl FnOnce() -> T) -> T;
 }
 
@@ -60,7 +60,7 @@ impl RunScope for tracing::Span {
     }
 }
 
-/// The span of one run.
+/// The tracing span of one run.
 #[cfg(feature = "tracing")]
 pub fn span(ctx: &Context) -> tracing::Span {
     let traceparent = ctx.header("traceparent");
@@ -74,7 +74,7 @@ pub fn span(ctx: &Context) -> tracing::Span {
     )
 }
 
-/// Nothing around a run.
+/// The empty scope.
 #[cfg(not(feature = "tracing"))]
 pub struct NoSpan;
 
@@ -85,13 +85,13 @@ impl RunScope for NoSpan {
     }
 }
 
-/// No span.
+/// The empty scope of one run.
 #[cfg(not(feature = "tracing"))]
 pub fn span(_: &Context) -> NoSpan {
     NoSpan
 }
 
-/// Starts a run, which says its end to `report`.
+/// Starts a run; `report` gets its outcome unless it ends immediately.
 pub fn start(
     service: Option<&PreparedHandler>,
     start: RunInput,
@@ -102,41 +102,43 @@ pub fn start(
     let Some(service) = service else {
         return Started::Ended(JobError::unknown_job(ctx.job()).into_outcome());
     };
-    match service.work(payload, &ctx, failure) {
+    match service.prepare(payload, &ctx, failure) {
         None => Started::Ended(Outcome::Done),
-        Some(PreparedRun::Blocking(work)) => {
-            let judge = service.judge(&ctx);
+        Some(PreparedRun::Blocking(prepare)) => {
+            let classify = service.classify(&ctx);
             let cancel = CancelHandle { ctx, drop: watch::Sender::new(None) };
-            tokio::task::spawn_blocking(move || report(outcome(judge(scope.enter(|| catch_panic(work))))));
+            tokio::task::spawn_blocking(move || {
+                report(outcome(classify(scope.enter(|| catch_panic(prepare)))))
+            });
             Started::Running(cancel)
         }
         Some(PreparedRun::Async { task, may_drop }) => {
-            let judge = service.judge(&ctx);
+            let classify = service.classify(&ctx);
             let mut task = Scoped { scope, task: CatchPanic(task) };
-            // A job that never waits is done here and now, without the cost of a task. Whatever it did
-            // register is polled again by the task it becomes.
+            // A job that never waits ends at its first poll, without the cost of a task. Wakers registered by this poll are
+            // replaced when the task polls again.
             let mut unwoken = std::task::Context::from_waker(std::task::Waker::noop());
             if let Poll::Ready(ended) = Pin::new(&mut task).poll(&mut unwoken) {
-                dispose(task);
-                return Started::Ended(outcome(judge(ended)));
+                drop_quietly(task);
+                return Started::Ended(outcome(classify(ended)));
             }
             let cancel = CancelHandle { ctx, drop: watch::Sender::new(None) };
-            let told = cancel.drop.subscribe();
+            let cancelled = cancel.drop.subscribe();
             tokio::spawn(async move {
                 let ended = match may_drop {
-                    true => unless(&mut task, dropped(told)).await,
+                    true => run_until(&mut task, drop_deadline(cancelled)).await,
                     false => Some((&mut task).await),
                 };
-                dispose(task);
+                drop_quietly(task);
                 let ended = ended.unwrap_or_else(|| Err("cancelled: its time was up".into()));
-                report(outcome(judge(ended)));
+                report(outcome(classify(ended)));
             });
             Started::Running(cancel)
         }
     }
 }
 
-/// A future of a run.
+/// A future polled inside a scope.
 struct Scoped<S, F> {
     scope: S,
     task: F,
@@ -151,9 +153,8 @@ impl<S: RunScope, F: Future + Unpin> Future for Scoped<S, F> {
     }
 }
 
-/// Drops what is left of a run. A panic on the way is printed and no more: the run has ended all the same, and whoever
-/// waits for its end must hear of it.
-fn dispose<S: RunScope, F>(task: Scoped<S, F>) {
+/// Drops the rest of a run. A panic in its destructors is caught: the run has ended, and its end must be reported.
+fn drop_quietly<S: RunScope, F>(task: Scoped<S, F>) {
     let Scoped { scope, task } = task;
     let _ = scope.enter(|| {
         catch_panic(|| {
@@ -163,8 +164,8 @@ fn dispose<S: RunScope, F>(task: Scoped<S, F>) {
     });
 }
 
-/// What `task` ends with; `None` when `end` comes first.
-async fn unless<T>(task: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
+/// The output of `task`; `None` when `end` completes first.
+async fn run_until<T>(task: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
     let (mut task, mut end) = (pin!(task), pin!(end));
     poll_fn(|cx| match task.as_mut().poll(cx) {
         Poll::Ready(ended) => Poll::Ready(Some(ended)),
@@ -173,12 +174,12 @@ async fn unless<T>(task: impl Future<Output = T>, end: impl Future<Output = ()>)
     .await
 }
 
-/// Ends a while after the run was cancelled.
-async fn dropped(mut told: watch::Receiver<Option<Duration>>) {
-    let after = told.wait_for(Option::is_some).await.ok().and_then(|after| *after);
+/// Completes when a cancelled run is to be dropped.
+async fn drop_deadline(mut cancelled: watch::Receiver<Option<Duration>>) {
+    let after = cancelled.wait_for(Option::is_some).await.ok().and_then(|after| *after);
     match after {
         Some(after) => tokio::time::sleep(after).await,
-        // The run has ended.
+        // The handle is gone because the run has ended.
         None => std::future::pending().await,
     }
 }

@@ -1,11 +1,11 @@
-//! Jobs run in this process, one after the other, without a master and without workers.
+//! Runs jobs in this process, one after the other, without a master and without workers.
 //!
-//! A [`Runner`] takes jobs from any store and runs them as a master and a worker would between them: the same handlers
-//! with the same middleware, the same rules for attempts, time limits, expiry and failed callbacks. It keeps its lease
-//! while a job runs, settles each run before it begins the next, and gives back what it holds when it leaves.
+//! A [`Runner`] leases jobs from any store and treats them as a master and a worker would: same handlers and middleware,
+//! same rules for attempts, time limits, expiry and failed callbacks. It renews its lease while a job runs, settles each
+//! run before the next one, and returns its jobs when it leaves.
 //!
-//! What a process of its own would give is missing: a handler that ends the process ends this one, and a blocking handler
-//! that passes its limit is asked to end, and waited for.
+//! There is no process isolation: a handler that exits ends this process, and a blocking handler that exceeds its time limit
+//! is asked to end, then waited for.
 
 mod run_requests;
 mod sync_driver;
@@ -17,12 +17,12 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use crate::breaker::Breakers;
 use crate::executor::{self, CancelHandle, HandlerSet, PreparedHandler, Started};
 use crate::job::{
     AppState, Context, ContextParts, FailReason, JobId, JobMeta, JobRecord, Outcome, Payload, Registry,
     Timestamp, install_panic_hook,
 };
+use crate::limits::Breakers;
 use crate::log_macros::debug;
 use crate::retry::{Policy, RunTerms, StartDecision, release_before_start};
 use crate::store::{
@@ -32,29 +32,30 @@ use crate::store::{
 use run_requests::RunRequests;
 pub use sync_driver::queue;
 
-/// How long a handler that is asked to end has to do so by itself; it is dropped after a third of it, where it can be.
+/// Time for a cancelled handler to end by itself; an asynchronous one is dropped after a third of it.
 const CANCEL_GRACE: Duration = Duration::from_millis(300);
 
-/// What runs the jobs of one channel, shared by its runners.
+/// The handlers of one channel, shared by its runners.
 pub struct ChannelHandlers {
     handler_set: HandlerSet,
     state: AppState,
     pub policy: Policy,
-    /// The limit of runs for which nobody says another.
+    /// Time limit of runs that set none.
     pub max_execute: Option<Duration>,
     breakers: Mutex<Breakers>,
     runs: AtomicU64,
-    /// Where the store's clock stood at a moment of ours: breakers follow the store's, which a test may move.
+    /// A pair of times of the store's clock and of the process, to convert one into the other: breakers follow the store's clock,
+    /// which tests move.
     clock: OnceLock<(Timestamp, std::time::Instant)>,
 }
 
-/// Where a runner gets its jobs, and what runs them.
+/// The source of jobs and the handlers that run them.
 #[derive(Clone)]
 pub struct RunnerSetup {
     pub channel: Arc<str>,
     pub store: Arc<dyn Store>,
     pub handlers: Arc<ChannelHandlers>,
-    /// Where everything goes that jobs push, also into their own channel.
+    /// Receives the pushes of jobs, those into the run's own channel included.
     pub pushes: Arc<dyn CrossChannelPush>,
 }
 
@@ -63,34 +64,34 @@ pub struct Runner {
     setup: RunnerSetup,
     owner: Owner,
     seq: u64,
-    /// The store's clock at its last answer, and when that was.
+    /// The store's time in its last reply, and the time of that reply.
     clock: (Timestamp, Instant),
 }
 
-/// What became of one job that was held.
+/// A settled run.
 #[derive(Debug)]
 pub struct CompletedRun {
     pub id: JobId,
     pub job: String,
     pub attempt: u32,
-    /// Whether it was not the job itself, but its failed callback.
+    /// Whether the failed callback ran instead of the job.
     pub callback: bool,
-    /// Where it went.
+    /// The destination of the job.
     pub to: Destination,
-    /// What the run ended with, when it was no success.
+    /// The error, unless the run succeeded.
     pub error: Option<String>,
 }
 
-/// What a runner found.
+/// The result of asking for a job.
 pub enum NextRun {
-    /// A job, which was run.
+    /// A job was leased, run and settled.
     Ran(Box<CompletedRun>),
-    /// Nothing that may run now; something may, after this long.
+    /// No job is ready; the next one is due after this time.
     Nothing { next_due: Option<Duration> },
 }
 
 impl ChannelHandlers {
-    /// The error says which state cannot be made.
+    /// Prepares the handlers; the error names a shared state that cannot be made.
     pub fn of(registry: &Registry, policy: Policy, max_execute: Option<Duration>) -> Result<Self, String> {
         install_panic_hook();
         Ok(Self {
@@ -104,7 +105,7 @@ impl ChannelHandlers {
         })
     }
 
-    /// A time of the store's clock as one of ours.
+    /// Converts a time of the store's clock.
     fn instant(&self, time: Timestamp) -> std::time::Instant {
         let (first, at) = self.clock.get_or_init(|| (time, std::time::Instant::now()));
         *at + time.since(*first)
@@ -112,7 +113,7 @@ impl ChannelHandlers {
 }
 
 impl Runner {
-    /// Becomes an owner of the store.
+    /// Joins the store as a new owner.
     pub async fn join(setup: RunnerSetup) -> Result<Self, StoreError> {
         let owner = setup.store.join().await?;
         let mut runner = Self { setup, owner, seq: 0, clock: (Timestamp(0), Instant::now()) };
@@ -120,13 +121,13 @@ impl Runner {
         Ok(runner)
     }
 
-    /// Gives back what is held, if anything, and ends the owner.
+    /// Returns held jobs and ends the owner.
     pub async fn leave(self) -> Result<(), StoreError> {
         self.setup.store.leave(&self.owner).await.map(drop)
     }
 
-    /// Runs the next job of the channel.
-    pub async fn next(&mut self) -> Result<NextRun, StoreError> {
+    /// Leases, runs and settles the next job of the channel.
+    pub async fn run_next(&mut self) -> Result<NextRun, StoreError> {
         let reply = self.turn(&[], &[], 1).await?;
         match reply.leased.into_iter().next() {
             Some(leased) => Ok(NextRun::Ran(Box::new(self.run(leased).await?))),
@@ -134,8 +135,8 @@ impl Runner {
         }
     }
 
-    /// Runs this job, wherever it is; `None` when it is not there.
-    pub async fn only(&mut self, id: JobId) -> Result<Option<CompletedRun>, StoreError> {
+    /// Leases, runs and settles one job by id; `None` when it is not in the store.
+    pub async fn run_by_id(&mut self, id: JobId) -> Result<Option<CompletedRun>, StoreError> {
         self.turn(&[], &[], 0).await?;
         self.seq += 1;
         match self.setup.store.take(&self.owner, self.seq, id).await? {
@@ -158,7 +159,7 @@ impl Runner {
         Ok(reply)
     }
 
-    /// Runs a job that is held, and settles it.
+    /// Runs and settles a held job.
     async fn run(&mut self, leased: Leased) -> Result<CompletedRun, StoreError> {
         let now = self.clock.0;
         let JobRecord { id, meta, payload } = match leased {
@@ -205,14 +206,14 @@ impl Runner {
     ) -> Result<CompletedRun, StoreError> {
         let settlement = Settlement { id: ran.id, unique, to: ran.to.clone() };
         let reply = self.turn(&[settlement], &releases, 0).await?;
-        #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "they are only told"))]
+        #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "used in a log line only"))]
         for (id, exception) in reply.conflicts {
-            debug!(job = id.0, ?exception, "a job was taken away while it ran: its result is dropped");
+            debug!(job = id.0, ?exception, "job removed or taken over during its run: dropping the result");
         }
         Ok(ran)
     }
 
-    /// Runs a handler, or a failed callback, to its end. Answers what the run no longer holds.
+    /// Runs a handler, or a failed callback, to its end. Returns the outcome and the keys to release.
     pub async fn deliver(
         &mut self,
         id: JobId,
@@ -237,7 +238,7 @@ impl Runner {
             host: asks.host(),
         });
         let (report, ended) = oneshot::channel();
-        // Nobody hears the end when this future was dropped, and then the lease runs out.
+        // If this future was dropped, the outcome has no receiver; the job returns when the lease expires.
         let report = move |outcome| drop(report.send(outcome));
         let span = executor::span(&ctx);
         let outcome =
@@ -249,7 +250,7 @@ impl Runner {
         Ok((outcome, releases))
     }
 
-    /// Waits for the end of a run, keeps its time limit and the lease.
+    /// Waits for the end of a run; enforces its time limit and renews the lease.
     async fn wait(
         &mut self,
         mut ended: oneshot::Receiver<Outcome>,
@@ -263,7 +264,7 @@ impl Runner {
         loop {
             let timer = deadline.map_or(renewal, |deadline| deadline.min(renewal));
             if let Ok(outcome) = timeout_at(timer, &mut ended).await {
-                // No report comes when the runtime goes away.
+                // The sender is dropped without a report when the runtime shuts down.
                 let outcome = outcome.unwrap_or(Outcome::Interrupted);
                 return Ok(match (passed, outcome) {
                     (Some(limit), outcome) if outcome != Outcome::Done => Outcome::TimedOut { limit },
@@ -292,7 +293,7 @@ impl CompletedRun {
         Self { id, job: before.job.clone(), attempt, callback, to, error }
     }
 
-    /// Why the job has failed for good with this run, and the last thing that went wrong before its failed callback.
+    /// The reason and the last error of a permanent failure, also before its failed callback has run.
     pub fn failed(&self) -> Option<(FailReason, String)> {
         let (Destination::Failed(meta) | Destination::Front(meta)) = &self.to else { return None };
         let reason = meta.failed.or(meta.failing)?;
@@ -300,7 +301,7 @@ impl CompletedRun {
     }
 }
 
-/// A number from 0 to 1 for the jitter of waits.
+/// A random number from 0 to 1, for jitter.
 #[expect(clippy::cast_precision_loss, reason = "the lower bits do not matter")]
 fn chance() -> f64 {
     store::random() as f64 / u64::MAX as f64

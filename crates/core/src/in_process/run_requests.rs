@@ -1,6 +1,6 @@
-//! What a run in this process says and asks, and who answers it.
+//! Requests of a run in this process, and their responses.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -8,14 +8,13 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::RunnerSetup;
-use crate::breaker::BreakerSettings;
-use crate::job::{
-    JobId, JobRequest, LimitClaim, LimitDecision, Outcome, Response, RunHost, Timestamp, error_chain,
-};
+use crate::job::{JobId, JobRequest, Outcome, Response, RunHost, Timestamp};
+use crate::limits::{BreakerSettings, Breakers, ClaimRoute, HeldLimits, claim_response};
 use crate::log_macros::{debug, error, info, warn};
+use crate::mutex::lock;
 use crate::store::{self, ClaimKind, KeyRelease, Owner};
 
-/// What one run asks and holds.
+/// Requests and held limits of one run.
 #[derive(Clone)]
 pub(super) struct RunRequests {
     shared: Arc<Shared>,
@@ -26,20 +25,20 @@ struct Shared {
     owner: Owner,
     id: JobId,
     run: u64,
-    /// The store's clock at a moment of ours.
+    /// The store's time, and the time at which it was read.
     clock: (Timestamp, Instant),
-    /// Handlers may ask from threads that know of no runtime.
+    /// Spawns requests; handlers may send them from threads outside the runtime.
     runtime: Handle,
-    held: Mutex<HeldLimits>,
+    state: Mutex<RunState>,
 }
 
 #[derive(Default)]
-struct HeldLimits {
-    /// No more is granted: the run is over.
+struct RunState {
+    /// The run is over: no further claim is granted.
     ended: bool,
-    locks: Vec<KeyRelease>,
-    breakers: Vec<(String, BreakerSettings)>,
-    asking: Vec<JoinHandle<()>>,
+    held: HeldLimits,
+    /// Requests without a response yet.
+    pending: Vec<JoinHandle<()>>,
 }
 
 impl RunRequests {
@@ -50,106 +49,85 @@ impl RunRequests {
         run: u64,
         clock: (Timestamp, Instant),
     ) -> Self {
-        let (runtime, held) = (Handle::current(), Mutex::default());
-        Self { shared: Arc::new(Shared { setup, owner, id, run, clock, runtime, held }) }
+        let (runtime, state) = (Handle::current(), Mutex::default());
+        Self { shared: Arc::new(Shared { setup, owner, id, run, clock, runtime, state }) }
     }
 
     pub(super) fn host(&self) -> Box<dyn RunHost> {
         Box::new(self.clone())
     }
 
-    /// The run has ended. Waits for what it asked and did not wait for, and answers what it no longer holds.
+    /// Ends the run: waits for pending requests, and returns the keys to release.
     pub(super) async fn end(&self, outcome: &Outcome) -> Vec<KeyRelease> {
-        let asking = {
-            let mut held = self.shared.held();
-            held.ended = true;
-            std::mem::take(&mut held.asking)
+        let pending = {
+            let mut state = self.shared.state();
+            state.ended = true;
+            std::mem::take(&mut state.pending)
         };
-        for task in asking {
-            // One that panicked answers nobody.
+        for task in pending {
+            // A panicked request has no receiver to inform.
             let _ = task.await;
         }
-        let (locks, breakers) = {
-            let mut held = self.shared.held();
-            (std::mem::take(&mut held.locks), std::mem::take(&mut held.breakers))
-        };
-        let well = match outcome {
-            Outcome::Done => Some(true),
-            Outcome::Failed { .. } | Outcome::TimedOut { .. } | Outcome::Crashed { .. } => Some(false),
-            Outcome::Released { .. }
-            | Outcome::Interrupted
-            | Outcome::Cancelled { .. }
-            | Outcome::CrashedInCompany => None,
-        };
-        let now = self.shared.now();
-        let mut all = self.shared.breakers();
-        for (key, limits) in breakers {
-            all.ended(&key, limits, self.shared.run, well, now);
-        }
-        locks
+        let held = std::mem::take(&mut self.shared.state().held);
+        held.release(&mut self.shared.breakers(), self.shared.run, Some(outcome), self.shared.now())
     }
 
-    fn spawn(&self, answer: oneshot::Sender<Response>, ask: impl Future<Output = Response> + Send + 'static) {
-        let mut held = self.shared.held();
-        if held.ended {
-            // The sender is dropped: nobody answers.
+    fn spawn(
+        &self,
+        response: oneshot::Sender<Response>,
+        request: impl Future<Output = Response> + Send + 'static,
+    ) {
+        let mut state = self.shared.state();
+        if state.ended {
+            // Dropping the sender tells the handler that no response will come.
             return;
         }
         let task = self.shared.runtime.spawn(async move {
-            // Whoever asked may not want to know any more.
-            let _ = answer.send(ask.await);
+            // The handler may have dropped the pending response.
+            let _ = response.send(request.await);
         });
-        held.asking.push(task);
+        state.pending.push(task);
     }
 }
 
 impl Shared {
-    fn held(&self) -> std::sync::MutexGuard<'_, HeldLimits> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, RunState> {
+        lock(&self.state)
     }
 
-    fn breakers(&self) -> std::sync::MutexGuard<'_, crate::breaker::Breakers> {
-        self.setup.handlers.breakers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn breakers(&self) -> MutexGuard<'_, Breakers> {
+        lock(&self.setup.handlers.breakers)
     }
 
     fn now(&self) -> std::time::Instant {
         self.setup.handlers.instant(self.clock.0.after(self.clock.1.elapsed()))
     }
 
-    fn claim_breaker(&self, key: String, limits: BreakerSettings) -> Response {
-        let mut held = self.held();
-        if held.ended {
-            return Response::Error("the run is over".to_owned());
+    fn claim_breaker(&self, key: String, settings: BreakerSettings) -> Response {
+        let mut state = self.state();
+        if state.ended {
+            return Response::Error("the run has ended".to_owned());
         }
-        match self.breakers().claim(&key, self.run, self.now()) {
-            LimitDecision::Wait(time) => Response::Wait(time),
-            LimitDecision::Granted => {
-                held.breakers.push((key, limits));
-                Response::Granted
-            }
-        }
+        state.held.claim_breaker(&mut self.breakers(), self.run, key, settings, self.now())
     }
 
     async fn claim(&self, key: String, kind: ClaimKind) -> Response {
         let id = self.id;
         let claim = store::Claim { id, key: key.clone(), kind };
-        let claimed = self.setup.store.claim(&self.owner, &[claim]).await;
-        let answer = match claimed.as_deref() {
-            Ok([LimitDecision::Granted]) => Response::Granted,
-            Ok([LimitDecision::Wait(time)]) => Response::Wait(*time),
-            Ok(_) => Response::Error("the store answered too little".to_owned()),
-            Err(error) => Response::Error(error_chain(error)),
-        };
-        // One whose answer was lost may have been granted.
-        let may_have_it = !matches!(answer, Response::Wait(_));
-        if may_have_it && matches!(kind, ClaimKind::Lock { .. }) {
-            self.held().locks.push(KeyRelease::Lock { id, key });
+        let response = claim_response(&self.setup.store.claim(&self.owner, &[claim]).await, 0);
+        // A claim whose reply was lost may have been granted, so it is released, too.
+        let may_be_held = !matches!(response, Response::Wait(_));
+        if may_be_held && matches!(kind, ClaimKind::Lock { .. }) {
+            self.state().held.add_lock(id, key);
         }
-        answer
+        response
     }
 }
 
-#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "nobody is told"))]
+#[cfg_attr(
+    not(feature = "tracing"),
+    expect(unused_variables, reason = "without `tracing` the lines are dropped")
+)]
 impl RunHost for RunRequests {
     fn progress(&self, percent: f64) {
         debug!(job = self.shared.id.0, percent, "progress");
@@ -166,30 +144,26 @@ impl RunHost for RunRequests {
     }
 
     fn request(&self, request: JobRequest) -> oneshot::Receiver<Response> {
-        let (sender, answer) = oneshot::channel();
+        let (sender, response) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
-        let (key, kind) = match request {
-            JobRequest::Claim(LimitClaim::Breaker { key, failures, cooldown }) => {
-                // The receiver is there: it is answered below.
-                let _ = sender.send(shared.claim_breaker(key, BreakerSettings { failures, cooldown }));
-                return answer;
-            }
-            JobRequest::Push { channel, jobs } => {
-                self.spawn(sender, async move {
-                    let channel = channel.unwrap_or_else(|| shared.setup.channel.to_string());
-                    match shared.setup.pushes.push(&channel, &jobs).await {
-                        Ok(pushed) => {
-                            Response::Pushed(pushed.into_iter().map(|pushed| pushed.id().0).collect())
-                        }
-                        Err(why) => Response::Error(why),
-                    }
-                });
-                return answer;
-            }
-            JobRequest::Claim(LimitClaim::Lock { key, limit }) => (key, ClaimKind::Lock { limit }),
-            JobRequest::Claim(LimitClaim::Rate { key, count, per }) => (key, ClaimKind::Rate { count, per }),
-        };
-        self.spawn(sender, async move { shared.claim(key, kind).await });
-        answer
+        match request {
+            JobRequest::Push { channel, jobs } => self.spawn(sender, async move {
+                let channel = channel.unwrap_or_else(|| shared.setup.channel.to_string());
+                match shared.setup.pushes.push(&channel, &jobs).await {
+                    Ok(pushed) => Response::Pushed(pushed.into_iter().map(|pushed| pushed.id().0).collect()),
+                    Err(why) => Response::Error(why),
+                }
+            }),
+            JobRequest::Claim(claim) => match ClaimRoute::from(claim) {
+                ClaimRoute::Store { key, kind } => {
+                    self.spawn(sender, async move { shared.claim(key, kind).await });
+                }
+                ClaimRoute::Breaker { key, settings } => {
+                    // The receiver is still in this function, so the send cannot fail.
+                    let _ = sender.send(shared.claim_breaker(key, settings));
+                }
+            },
+        }
+        response
     }
 }

@@ -1,12 +1,12 @@
-//! The `sync` driver: a push runs the job in the caller, to its end.
+//! The `sync` driver: a push runs the job to its end in the pushing process.
 //!
-//! A channel of this driver keeps nothing but the keys that are unique for a time. A job is held by a store in memory while
-//! it runs, so that unique keys, locks and rates mean within this process what they mean elsewhere between processes.
+//! A channel of this driver keeps only the timed holds on unique keys. While a job runs, an in-memory store holds it, so that
+//! unique keys, locks and rates work within this process as they do between processes with other drivers.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -15,22 +15,23 @@ use super::{ChannelHandlers, CompletedRun, Runner, RunnerSetup};
 use crate::config::{Channel, Config, Driver};
 use crate::job::error_chain;
 use crate::job::{FailReason, Failure, JobId, NewJob, Registry, Timestamp};
+use crate::mutex::lock;
 use crate::queue::{OpenError, PushTarget, Queue};
 use crate::queue_set::QueueSet;
 use crate::retry::Policy;
 use crate::store::model::Model;
 use crate::store::{self, CrossChannelPush, Destination, PushError, Pushed, Store, StoreError};
 
-/// How often in a row a job may hand itself back: as nothing is waited for, one that would wait for something would do so
-/// for ever.
+/// Most releases of one job in a row. The driver does not wait, so a job that releases itself until something happens
+/// would loop forever.
 const MAX_RELEASES: u32 = 100;
-/// How deep jobs that push jobs may be in each other.
+/// Deepest nesting of jobs that push jobs.
 const MAX_DEPTH: u32 = 100;
 
-/// Opens a channel of any driver for pushing; one of the `sync` driver runs the jobs of `registry`.
+/// Opens a channel of any driver for pushing; a channel of the `sync` driver runs the jobs of `registry`.
 ///
 /// # Errors
-/// When the channel is not declared, its store cannot be used, or the jobs cannot be run here.
+/// When the channel is not declared, its store is unusable, or the handlers cannot be prepared.
 pub async fn queue(registry: &Registry, config: &Config, name: &str) -> Result<Queue, OpenError> {
     if config.channel(name)?.driver != Driver::Sync {
         return Queue::open(config, name).await;
@@ -41,35 +42,35 @@ pub async fn queue(registry: &Registry, config: &Config, name: &str) -> Result<Q
     let family =
         Arc::new(SyncChannels { registry: registry.clone(), config, queues, open: Mutex::default() });
     let core = family.core(name)?;
-    Ok(Queue::with_target(Arc::new(SyncChannel { core, family, depth: 0, endless: Arc::default() })))
+    Ok(Queue::with_target(Arc::new(SyncChannel { core, family, depth: 0, too_deep: Arc::default() })))
 }
 
 /// The channels of one configuration.
 struct SyncChannels {
     registry: Registry,
     config: Arc<Config>,
-    /// Those of other drivers.
+    /// Queues of other drivers.
     queues: QueueSet,
-    /// Those of this driver that were pushed into.
+    /// Channels of this driver that have been used.
     open: Mutex<HashMap<String, Arc<Core>>>,
 }
 
-/// What a channel of the `sync` driver consists of.
+/// The state of one channel of the `sync` driver.
 struct Core {
     channel: Arc<str>,
     model: Model,
     handlers: Arc<ChannelHandlers>,
 }
 
-/// One channel of the `sync` driver, among others.
+/// A handle on one channel of the `sync` driver, at a nesting depth.
 #[derive(Clone)]
 struct SyncChannel {
     core: Arc<Core>,
     family: Arc<SyncChannels>,
-    /// How many jobs stand around this push.
+    /// Number of jobs that enclose this push.
     depth: u32,
-    /// Set when they are too many: all of them end, without another attempt.
-    endless: Arc<AtomicBool>,
+    /// Set when the depth is exceeded: all enclosing jobs fail without another attempt.
+    too_deep: Arc<AtomicBool>,
 }
 
 impl Core {
@@ -85,62 +86,62 @@ impl Core {
 }
 
 impl SyncChannel {
-    /// The same channel for a push that no job stands around.
-    fn outermost(&self) -> Self {
-        Self { endless: Arc::default(), ..self.clone() }
+    /// A handle for a push outside of all jobs.
+    fn at_top(&self) -> Self {
+        Self { too_deep: Arc::default(), ..self.clone() }
     }
 
     fn check_depth(&self) -> Result<(), StoreError> {
         if self.depth > MAX_DEPTH {
-            self.endless.store(true, Ordering::Relaxed);
+            self.too_deep.store(true, Ordering::Relaxed);
         }
-        if !self.endless.load(Ordering::Relaxed) {
+        if !self.too_deep.load(Ordering::Relaxed) {
             return Ok(());
         }
         Err(StoreError::Refused {
             place: self.to_string(),
             detail: format!(
-                "{MAX_DEPTH} jobs that pushed each other were under way: on a sync channel a job that pushes itself never ends"
+                "{MAX_DEPTH} nested pushes: on a sync channel a job that pushes itself never ends"
             ),
         })
     }
 
-    /// The same channel as the jobs see it that this push runs.
-    fn inside(&self) -> Self {
+    /// A handle for pushes of the jobs run by this push.
+    fn nested(&self) -> Self {
         Self { depth: self.depth + 1, ..self.clone() }
     }
 
-    /// Runs a job to its end, one attempt after the other.
-    async fn run(&self, job: &NewJob) -> Result<Pushed, Ended> {
+    /// Runs a job to its end, attempt after attempt.
+    async fn run(&self, job: &NewJob) -> Result<Pushed, PushFailure> {
         let pushed = self.core.model.push(std::slice::from_ref(job)).await?;
         let Some(Pushed::Added(id)) = pushed.first().copied() else {
-            return pushed.into_iter().next().ok_or(Ended::Gone);
+            return pushed.into_iter().next().ok_or(PushFailure::Gone);
         };
         let mut runner = Runner::join(RunnerSetup {
             channel: Arc::clone(&self.core.channel),
             store: Arc::new(self.core.model.clone()),
             handlers: Arc::clone(&self.core.handlers),
-            pushes: Arc::new(self.inside()),
+            pushes: Arc::new(self.nested()),
         })
         .await?;
         let ended = self.attempts(&mut runner, id).await;
         let left = runner.leave().await;
-        // Nothing is kept, whatever became of it.
+        // The driver stores nothing, whatever the outcome.
         self.core.model.discard(&[id]).await?;
         left?;
         ended.map(|()| Pushed::Added(id))
     }
 
-    async fn attempts(&self, runner: &mut Runner, id: JobId) -> Result<(), Ended> {
+    async fn attempts(&self, runner: &mut Runner, id: JobId) -> Result<(), PushFailure> {
         let (mut releases, mut last) = (0, 0);
         loop {
-            let ran: CompletedRun = runner.only(id).await?.ok_or(Ended::Gone)?;
+            let ran: CompletedRun = runner.run_by_id(id).await?.ok_or(PushFailure::Gone)?;
             self.check_depth()?;
             match &ran.to {
                 Destination::Done => return Ok(()),
                 Destination::Failed(_) => {
                     let (reason, error) = ran.failed().unwrap_or((FailReason::Exhausted, String::new()));
-                    return Err(Ended::Failed(id, Failure { reason, error }));
+                    return Err(PushFailure::Failed(id, Failure { reason, error }));
                 }
                 Destination::Front(_) | Destination::Back(_) | Destination::Delayed(..) => {
                     releases = if ran.attempt == last { releases + 1 } else { 0 };
@@ -148,12 +149,11 @@ impl SyncChannel {
                 }
             }
             if releases >= MAX_RELEASES {
-                let error = format!(
-                    "it handed itself back {releases} times in a row, and a sync channel waits for nothing"
-                );
-                return Err(Ended::Failed(id, Failure { reason: FailReason::Exhausted, error }));
+                let error =
+                    format!("released {releases} times in a row: a sync channel does not wait between runs");
+                return Err(PushFailure::Failed(id, Failure { reason: FailReason::Exhausted, error }));
             }
-            // The next attempt follows at once, but not before others had their turn.
+            // The next attempt follows immediately, after other tasks had a chance to run.
             tokio::task::yield_now().await;
         }
     }
@@ -172,9 +172,9 @@ impl PushTarget for SyncChannel {
     async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
         store::check(jobs)?;
         self.check_depth()?;
-        let this = if self.depth == 0 { self.outermost() } else { self.clone() };
+        let this = if self.depth == 0 { self.at_top() } else { self.clone() };
         let jobs = jobs.to_vec();
-        // A task of its own: a caller that stops waiting does not leave a job half settled.
+        // A separate task: a caller that stops waiting must not leave a job half settled.
         match tokio::spawn(async move { this.all(&jobs).await }).await {
             Ok(pushed) => pushed,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -188,7 +188,7 @@ impl PushTarget for SyncChannel {
     }
 
     fn max_batch_len(&self) -> usize {
-        // So that a failed job says exactly which ones went before it.
+        // A batch has a single job, so that the error of a failed job tells exactly which jobs ran before it.
         1
     }
 }
@@ -210,7 +210,7 @@ impl CrossChannelPush for SyncChannel {
 impl SyncChannels {
     fn core(&self, name: &str) -> Result<Arc<Core>, OpenError> {
         let channel = self.config.channel(name)?;
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.open);
         if let Some(core) = open.get(name) {
             return Ok(Arc::clone(core));
         }
@@ -220,29 +220,29 @@ impl SyncChannels {
     }
 }
 
-/// How a job that was pushed did not end well.
-enum Ended {
+/// An unsuccessful end of a pushed job.
+enum PushFailure {
     Failed(JobId, Failure),
     Push(PushError),
-    /// It was taken away.
+    /// The job was removed during its run.
     Gone,
 }
 
-impl Ended {
+impl PushFailure {
     fn at(self, index: usize, job: &NewJob) -> PushError {
         match self {
             Self::Failed(id, failure) => PushError::Failed { index, id, job: job.meta.job.clone(), failure },
             Self::Push(error) => error,
             Self::Gone => StoreError::Corrupt {
                 place: "this process".to_owned(),
-                detail: "a job that was being run is gone".to_owned(),
+                detail: "a job was removed during its run".to_owned(),
             }
             .into(),
         }
     }
 }
 
-impl<E: Into<PushError>> From<E> for Ended {
+impl<E: Into<PushError>> From<E> for PushFailure {
     fn from(error: E) -> Self {
         Self::Push(error.into())
     }

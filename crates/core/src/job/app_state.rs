@@ -1,4 +1,4 @@
-//! What the handlers of one application share, by type.
+//! Values shared by all handlers of an application, by type.
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ type Shared = Arc<dyn Any + Send + Sync>;
 type BoxError = Box<dyn Error + Send + Sync>;
 type Make = Arc<dyn Fn() -> Result<Shared, BoxError> + Send + Sync>;
 
-/// What handlers share, by type. Cheap to clone.
+/// Shared values, by type. Cheap to clone.
 #[derive(Clone, Default)]
 #[doc(hidden)]
 pub struct AppState(Arc<HashMap<TypeId, Shared>>);
@@ -28,18 +28,18 @@ impl fmt::Debug for AppState {
     }
 }
 
-/// What is to be shared, before a worker makes it.
+/// Factories of the shared values; a process that runs jobs calls them once.
 #[derive(Clone, Default)]
 pub(crate) struct AppStateFactories(Vec<(TypeId, &'static str, Make)>);
 
 impl AppStateFactories {
-    /// Shares a value.
+    /// Adds a value.
     pub(crate) fn add<T: Send + Sync + 'static>(&mut self, value: T) {
         let shared: Shared = Arc::new(value);
         self.put::<T>(Arc::new(move || Ok(Arc::clone(&shared))));
     }
 
-    /// Shares what `make` answers, which only a worker calls.
+    /// Adds a factory, called only in a process that runs jobs.
     pub(crate) fn add_with<T, E>(&mut self, make: impl Fn() -> Result<T, E> + Send + Sync + 'static)
     where
         T: Send + Sync + 'static,
@@ -48,13 +48,13 @@ impl AppStateFactories {
         self.put::<T>(Arc::new(move || Ok(Arc::new(make().map_err(Into::into)?) as Shared)));
     }
 
-    /// The last one of a type counts.
+    /// Replaces an earlier value of the same type.
     fn put<T: 'static>(&mut self, make: Make) {
         self.0.retain(|(id, ..)| *id != TypeId::of::<T>());
         self.0.push((TypeId::of::<T>(), type_name::<T>(), make));
     }
 
-    /// Makes all of it.
+    /// Calls all factories; the error names the type of the failed one.
     pub(crate) fn make(&self) -> Result<AppState, (&'static str, BoxError)> {
         let one = |(id, name, make): &(TypeId, &'static str, Make)| match make() {
             Ok(shared) => Ok((*id, shared)),

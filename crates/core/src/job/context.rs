@@ -1,4 +1,4 @@
-//! What a handler knows of the run it is in, and what it can ask for.
+//! The view of a handler on its run: the job's data, cancellation, requests to the master.
 
 use std::any::type_name;
 use std::collections::BTreeMap;
@@ -14,14 +14,14 @@ use super::job_requests::{JobRequest, LimitClaim, LimitDecision, PendingResponse
 use super::outbox::Outbox;
 use super::{AppState, JobId, PushOptions, Pushable};
 
-/// What a handler knows of the run it is in, and what it can ask for. Cheap to clone; clones may go to other threads and
-/// tasks, and also serve as the run's cancellation token.
+/// The view of a handler on its run. Cheap to clone; clones may go to other threads and tasks, and serve as the run's
+/// cancellation token.
 #[derive(Clone)]
 pub struct Context {
     run: Arc<Run>,
 }
 
-/// What a [`Context`] is made of.
+/// The parts of a [`Context`].
 #[doc(hidden)]
 pub struct ContextParts {
     #[doc(hidden)]
@@ -60,71 +60,71 @@ impl Context {
         }
     }
 
-    /// The job's number.
+    /// The id of the job.
     #[must_use]
     pub fn id(&self) -> JobId {
         self.run.parts.id
     }
 
-    /// The job's name.
+    /// The name of the job.
     #[must_use]
     pub fn job(&self) -> &str {
         &self.run.parts.job
     }
 
-    /// The channel the job came from.
+    /// The channel that holds the job.
     #[must_use]
     pub fn channel(&self) -> &str {
         &self.run.parts.channel
     }
 
-    /// Which attempt this is, from 1. In a failed callback, how many there were.
+    /// Number of this attempt, 1-based. In a failed callback: the number of attempts made.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.run.parts.attempt
     }
 
-    /// How many attempts the job has in all.
+    /// Number of attempts that the job has in all.
     #[must_use]
     pub fn max_attempts(&self) -> u32 {
         self.run.parts.max_attempts
     }
 
-    /// What the producer sent along.
+    /// The headers of the push.
     #[must_use]
     pub fn headers(&self) -> &BTreeMap<String, String> {
         &self.run.parts.headers
     }
 
-    /// One header, if the producer sent it.
+    /// A header of the push.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers().get(name).map(String::as_str)
     }
 
-    /// When the run is asked to end; `None` when it has no limit.
+    /// The time at which the master asks this run to end; `None` when it has no limit.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.run.deadline
     }
 
-    /// How long the run may still last; `None` when it has no limit.
+    /// Remaining run time; zero after the deadline, `None` without a limit.
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
         self.run.deadline.map(|d| d.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether the master asked this run to end: its time is up or the channel stops. A handler that sees it should
-    /// clean up and return; what it returns does not matter then, unless it is done.
+    /// Whether the master asked this run to end: its time is up, the job was cancelled, or the channel stops. The handler
+    /// should clean up and return; an error it returns then is ignored, success counts.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.run.cancelled.load(Ordering::Acquire)
     }
 
-    /// Ends when the master asks this run to end. Any number of tasks may wait.
+    /// Completes when the master asks this run to end. Any number of tasks may wait.
     pub async fn cancelled(&self) {
         let mut cancel = pin!(self.run.cancel.notified());
-        // Registered before the flag is read, so that no cancel falls between.
+        // Registered before the flag is read: otherwise a cancel between the read and the wait would be missed.
         cancel.as_mut().enable();
         if !self.is_cancelled() {
             cancel.await;
@@ -137,40 +137,37 @@ impl Context {
         self.run.cancel.notify_waiters();
     }
 
-    /// What `App::state` was given of this type.
+    /// The shared value of this type, as given to `App::state`.
     ///
     /// # Panics
-    /// When it was given nothing of this type, which fails the run with the type's name.
+    /// When the application has no value of this type; the panic fails the run and names the type.
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(&self) -> &T {
         self.try_state().unwrap_or_else(|| {
-            panic!(
-                "there is no state of the type {0}: give it to the application with App::state",
-                type_name::<T>()
-            )
+            panic!("the application has no state of type {0}: add it with App::state", type_name::<T>())
         })
     }
 
-    /// What `App::state` was given of this type, if anything.
+    /// The shared value of this type, if the application has one.
     #[must_use]
     pub fn try_state<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.run.parts.state.get()
     }
 
-    /// Says how far the run is, in percent, for those who look at the job while it runs. Does not wait, and is not kept.
+    /// Reports progress in percent to observers of the job. Does not wait; the store does not keep it.
     pub fn progress(&self, percent: f64) {
         self.run.parts.host.progress(percent.clamp(0.0, 100.0));
     }
 
-    /// Writes a line into the master's log, with the job's number. `level` is `error`, `warn`, `info` or `debug`.
+    /// Writes a line with the job's id into the master's log. `level` is `error`, `warn`, `info` or `debug`.
     pub fn log(&self, level: &str, message: impl fmt::Display) {
         self.run.parts.host.log(level, message.to_string());
     }
 
-    /// Pushes a follow-up job into the same channel. It is there once this has answered, whatever becomes of this run: a
-    /// run that is tried again pushes again, unless the push has a unique key. The job inherits the trace context.
+    /// Pushes a follow-up job into the same channel. The job is stored once the response is here, even if this run fails
+    /// later: a retried run pushes again, unless the push has a unique key. The job inherits the trace context.
     ///
-    /// Await the answer, or call [`PendingResponse::wait`] in a blocking handler.
+    /// Await the response, or call [`PendingResponse::wait`] in a blocking handler.
     ///
     /// ```
     /// # use aint_queue::{AsyncJob, Context, JobError};
@@ -200,7 +197,7 @@ impl Context {
         self.outbox(None).push_with(job, options)
     }
 
-    /// Pushes follow-up jobs of one type in one go, all or none; at most 500 of them with about 1 MiB together.
+    /// Pushes follow-up jobs of one type, all or none; at most 500 with about 1 MiB together.
     pub fn push_many<'a, K, J: Pushable<K> + 'a>(
         &self,
         jobs: impl IntoIterator<Item = &'a J>,
@@ -208,7 +205,7 @@ impl Context {
         self.outbox(None).push_many(jobs)
     }
 
-    /// The way into another channel that the master's configuration declares: `ctx.to("mails").push(&mail)`.
+    /// Follow-up jobs into another channel of the master's configuration: `ctx.to("mails").push(&mail)`.
     pub fn to<'a>(&'a self, channel: &'a str) -> Outbox<'a> {
         self.outbox(Some(channel))
     }
@@ -218,8 +215,8 @@ impl Context {
         Outbox { channel, headers, host: &**host }
     }
 
-    /// Asks for something that only so many runs may have: a lock, room in a rate, a closed circuit breaker. What is
-    /// granted is given back by the end of the run, however it ends. [`middleware`](crate::middleware) asks for you.
+    /// Claims a lock, room in a rate, or a closed circuit breaker. Every end of the run releases a granted claim.
+    /// [`middleware`](crate::middleware) makes these claims for a handler.
     pub fn claim(&self, claim: LimitClaim) -> PendingResponse<LimitDecision> {
         match claim.check() {
             Ok(()) => PendingResponse::new(
@@ -230,11 +227,11 @@ impl Context {
         }
     }
 
-    /// Runs code of the run on a thread of its own.
+    /// Runs code of this run on another thread; the host attributes its output to the run.
     pub(super) fn enter<T>(&self, code: impl FnOnce() -> T) -> T {
         let (mut code, mut answer) = (Some(code), None);
         self.run.parts.host.enter(&mut || answer = code.take().map(|code| code()));
-        answer.expect("a link runs the code it is given")
+        answer.expect("a host runs the code it is given")
     }
 }
 
@@ -252,14 +249,14 @@ impl fmt::Debug for Context {
 }
 
 impl Context {
-    /// The context of a run nobody listens to.
+    /// A context without a master, for tests: requests are never answered.
     #[doc(hidden)]
     #[must_use]
     pub fn detached(job: &str, attempt: u32) -> Self {
         Self::detached_from("default", job, attempt)
     }
 
-    /// The same in another channel.
+    /// A context without a master in the named channel.
     #[doc(hidden)]
     #[must_use]
     pub fn detached_in(channel: &str) -> Self {

@@ -1,69 +1,69 @@
-//! How a handler ends other than well.
+//! The unsuccessful ends of a handler.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::{Outcome, RetryDecision};
 
-/// How a handler ends other than well.
+/// The unsuccessful end of a handler.
 ///
-/// Any error converts into one with `?` and is tried again by the channel's policy. The constructors
-/// say something more exact.
+/// Any error converts into a `JobError` with `?` and is retried by the channel's policy. The constructors choose another
+/// consequence.
 pub struct JobError {
     outcome: Outcome,
 }
 
 impl JobError {
-    /// Tries again after `delay`, if attempts are left.
+    /// Retries after `delay`, if attempts are left.
     pub fn retry_after(delay: Duration, error: impl fmt::Display) -> Self {
         Self::failed(error.to_string(), RetryDecision::After(delay))
     }
 
-    /// Fails for good: another attempt would be pointless.
+    /// Fails the job permanently: another attempt would be pointless.
     pub fn never(error: impl fmt::Display) -> Self {
         Self::failed(error.to_string(), RetryDecision::Never)
     }
 
-    /// Hands the job back without counting an attempt; it runs again after `delay`.
+    /// Returns the job to the queue without counting an attempt; it runs again after `delay`.
     #[must_use]
     pub fn release(delay: Duration) -> Self {
         Self { outcome: Outcome::Released { after: delay } }
     }
 
-    /// The error's text; what it says for a release, which is no error, is for logs only.
+    /// The text of the error; for a release, which is not an error, a word for logs.
     #[must_use]
     pub fn message(&self) -> &str {
         match &self.outcome {
             Outcome::Failed { error, .. } => error,
-            Outcome::TimedOut { .. } => "ran longer than it may",
+            Outcome::TimedOut { .. } => "ran longer than its time limit",
             Outcome::Interrupted => "interrupted",
             Outcome::Cancelled { .. } => "cancelled",
             _ => "released",
         }
     }
 
-    /// Everything it says: whether and when to try again, or that it is a release and no error.
+    /// The full outcome: a failure with its retry decision, or a release.
     #[must_use]
     pub fn outcome(&self) -> &Outcome {
         &self.outcome
     }
 
-    /// As an error that can go through tower layers, and comes out of them as what it was.
+    /// Boxes the error for tower layers; [`JobError::from_boxed`] restores it unchanged.
     #[must_use]
     pub fn into_boxed(self) -> Box<dyn std::error::Error + Send + Sync> {
-        Box::new(Carried(self))
+        Box::new(BoxedJobError(self))
     }
 
-    /// The error that went into [`JobError::into_boxed`], or any other as one that is tried again by policy.
+    /// Restores an error boxed by [`JobError::into_boxed`]; any other error is retried by policy.
     #[must_use]
     pub fn from_boxed(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
-        match error.downcast::<Carried>() {
-            Ok(carried) => carried.0,
+        match error.downcast::<BoxedJobError>() {
+            Ok(boxed) => boxed.0,
             Err(other) => Self::from(other),
         }
     }
 
-    /// The same error, tried again as `next` says where it left that to the policy.
+    /// Replaces a decision left to the policy by that of `decide`.
     pub(crate) fn with_decision(mut self, decide: impl FnOnce(&Self) -> RetryDecision) -> Self {
         if let Outcome::Failed { next: RetryDecision::ByPolicy, .. } = self.outcome {
             let decided = decide(&self);
@@ -84,7 +84,7 @@ impl JobError {
         self.outcome
     }
 
-    /// The end of a run that did not end well.
+    /// Wraps the outcome of a run that did not succeed.
     #[doc(hidden)]
     pub fn from_outcome(outcome: Outcome) -> Self {
         Self { outcome }
@@ -108,7 +108,7 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for JobError {
     }
 }
 
-/// An error and its causes in one line.
+/// An error with all its causes, on one line.
 #[doc(hidden)]
 pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -121,17 +121,17 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A [`JobError`] on its way through code that knows only errors.
+/// A [`JobError`] on its way through code that knows only `std::error::Error`.
 #[derive(Debug)]
-struct Carried(JobError);
+struct BoxedJobError(JobError);
 
-impl fmt::Display for Carried {
+impl fmt::Display for BoxedJobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.message())
     }
 }
 
-impl std::error::Error for Carried {}
+impl std::error::Error for BoxedJobError {}
 
 #[cfg(test)]
 mod tests {

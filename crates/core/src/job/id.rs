@@ -1,4 +1,4 @@
-//! Job ids and points in time, both made by the store.
+//! Job ids and timestamps, both made by the store.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The number of a job, unique within its channel and never reused.
+use crate::durations::micros;
+
+/// The id of a job, unique within its channel and never reused.
 ///
-/// The store makes it as `max(last id, store clock in µs) + 1`, so ids grow with time and
-/// [`JobId::pushed_at`] tells when the job was pushed.
+/// The store assigns `max(last id, store clock in µs) + 1`, so ids grow with time and [`JobId::pushed_at`] is the time
+/// of the push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobId(pub u64);
 
 impl JobId {
-    /// When the job was pushed, by the store's clock. At most 1 s ahead of the truth.
+    /// The time of the push, by the store's clock; at most 1 s ahead of it.
     #[must_use]
     pub fn pushed_at(self) -> Timestamp {
         Timestamp(self.0)
@@ -28,9 +30,9 @@ impl fmt::Display for JobId {
     }
 }
 
-/// Text that is not the id of a job.
+/// The text is not a job id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the id of a job is a whole number, as queue:push prints it")]
+#[error("a job id is a whole number, as printed by queue:push")]
 pub struct InvalidJobId;
 
 impl FromStr for JobId {
@@ -41,20 +43,19 @@ impl FromStr for JobId {
     }
 }
 
-/// A point in time by the store's clock: microseconds since 1970-01-01 UTC.
+/// A time of the store's clock: microseconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// This time plus `duration`; stays at the last representable time instead of overflowing.
+    /// This time plus `duration`, saturating.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(micros))
+        Self(self.0.saturating_add(micros(duration)))
     }
 
-    /// How long after `earlier` this time is; zero when it is before.
+    /// Time elapsed since `earlier`; zero when `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

@@ -1,4 +1,4 @@
-//! What a running job can ask its master, and how the answer comes.
+//! Requests of a running job to its master, and their responses.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,72 +10,72 @@ use tokio::sync::oneshot;
 
 use super::{JobId, MAX_DELAY, MAX_UNIQUE_KEY_BYTES, NewJob};
 
-/// The way from a run to whoever can answer it.
+/// The environment of a run: the worker process or the in-process runner.
 #[doc(hidden)]
 pub trait RunHost: Send + Sync {
-    /// Says how far the run is.
+    /// Reports progress in percent.
     fn progress(&self, percent: f64);
 
     /// Writes a line into the log.
     fn log(&self, level: &str, message: String);
 
-    /// Runs code of the run on a thread that nobody has told of it.
+    /// Runs code of the run on a thread that the host does not know yet.
     fn enter(&self, code: &mut dyn FnMut()) {
         code();
     }
 
-    /// Asks; the sender is dropped when nobody will answer.
+    /// Sends a request. The host drops the sender when no response will come.
     fn request(&self, request: JobRequest) -> oneshot::Receiver<Response>;
 }
 
-/// What a run asks.
+/// A request of a run.
 #[derive(Debug)]
 #[doc(hidden)]
 pub enum JobRequest {
-    /// To push jobs.
+    /// Push jobs.
     Push {
-        /// Into this channel instead of the run's own.
+        /// Target channel; `None` for the run's own.
         channel: Option<String>,
         /// The jobs.
         jobs: Vec<NewJob>,
     },
-    /// To go on.
+    /// Claim a limit.
     Claim(LimitClaim),
 }
 
-/// Something that only so many runs may have. Keys are 1 to 256 bytes; each kind has keys of its own.
+/// A claim for a limited resource. Keys are 1 to 256 bytes; each kind has its own key space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LimitClaim {
     /// At most `limit` runs with this key at the same time, in all masters of the channel.
     Lock {
-        /// What is locked.
+        /// Name of the lock.
         key: String,
-        /// At least 1.
+        /// Most holders, at least 1.
         limit: u32,
     },
-    /// At most `count` runs with this key within any stretch of `per`, in all masters of the channel.
+    /// At most `count` runs with this key within any period of `per`, in all masters of the channel.
     Rate {
-        /// What is counted.
+        /// Name of the rate.
         key: String,
-        /// At least 1.
+        /// Runs per period, at least 1.
         count: u32,
-        /// A millisecond to ten years.
+        /// Length of the period: a millisecond to ten years.
         per: Duration,
     },
-    /// No runs with this key for `cooldown` after `failures` of them failed in a row; then one is let through to try. Each
-    /// master has its own.
+    /// No runs with this key for `cooldown` after `failures` failures in a row; then one run may try. Each master counts
+    /// for itself.
     Breaker {
-        /// What may break.
+        /// Name of the breaker.
         key: String,
-        /// At least 1.
+        /// Failures in a row that open the breaker, at least 1.
         failures: u32,
-        /// How long it stays open: a millisecond to ten years.
+        /// Time for which the breaker stays open: a millisecond to ten years.
         cooldown: Duration,
     },
 }
 
 impl LimitClaim {
-    /// Checks key and numbers.
+    /// Checks key and numbers; the error names the broken rule.
     #[doc(hidden)]
     pub fn check(&self) -> Result<(), String> {
         let (key, number, time) = match self {
@@ -103,43 +103,43 @@ impl LimitClaim {
     }
 }
 
-/// Whether a claim was granted.
+/// The answer to a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitDecision {
-    /// The run has it until it ends.
+    /// Granted until the end of the run.
     Granted,
-    /// Not now. It may be asked again after this long; zero when nobody knows.
+    /// Refused; claim again after this time, zero when the time is unknown.
     Wait(Duration),
 }
 
-/// What a question is answered.
+/// The response to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
-    /// A claim: the run has it.
+    /// Claim granted until the end of the run.
     Granted,
-    /// A claim: not now. It may be asked again after this long.
+    /// Claim refused; claim again after this time.
     Wait(Duration),
-    /// A push: the ids of the jobs, in their order.
+    /// Jobs pushed: their ids, in order.
     Pushed(Vec<u64>),
-    /// Why it could not be done.
+    /// Request failed, with the reason.
     Error(String),
 }
 
-/// Why a question was not answered as hoped.
+/// Failure of a request.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum RequestError {
-    /// It was refused, or could not be done.
+    /// The master refused the request or could not carry it out.
     #[error("{0}")]
     Refused(String),
-    /// The master is gone, or this run is none of its any more.
-    #[error("the master does not answer any more")]
+    /// The master is gone, or the run has ended for it.
+    #[error("the master no longer responds")]
     Gone,
 }
 
-/// An answer on its way: await it, or [`wait`](PendingResponse::wait) for it in a blocking handler. The question was sent already;
-/// dropping this only means not to hear the answer.
+/// A response under way: await it, or call [`wait`](PendingResponse::wait) in a blocking handler. The request is sent
+/// already; dropping this value only discards the response.
 #[derive(Debug)]
-#[must_use = "await it, or call wait() in a blocking handler, to know whether it worked"]
+#[must_use = "await it, or call wait() in a blocking handler, to learn the result"]
 pub struct PendingResponse<T> {
     state: PendingState,
     read: fn(Response) -> Option<T>,
@@ -160,10 +160,10 @@ impl<T> PendingResponse<T> {
         Self { state: PendingState::Refused(why), read: |_| None }
     }
 
-    /// Blocks this thread until the answer is there.
+    /// Blocks this thread until the response is here.
     ///
     /// # Errors
-    /// When it was refused or nobody answers.
+    /// [`RequestError::Refused`] with the reason; [`RequestError::Gone`] when no response will come.
     ///
     /// # Panics
     /// In asynchronous code, which must await instead.

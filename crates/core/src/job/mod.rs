@@ -1,7 +1,6 @@
-//! Jobs: what a handler sees, what the store keeps, how a run can end.
+//! Jobs: the traits of handlers, the stored form of a job, the outcomes of a run.
 //!
-//! Plain data and two traits. Nothing here talks to a store, a process or a clock, and nothing
-//! here uses another module of this crate.
+//! Plain data and two traits. This module uses no store, process or clock, and no other module of this crate.
 
 mod app_state;
 mod context;

@@ -1,4 +1,4 @@
-//! A job on its way into the store, and what is wrong with one.
+//! A job before it is stored, and the rules it must meet.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use super::record::{
 };
 use super::{Payload, Timestamp};
 
-/// A job on its way into the store.
+/// A job before it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewJob {
     /// The job's name and options; its counts are zero.
     pub meta: JobMeta,
-    /// The data of the job.
+    /// The data of the job, as JSON.
     pub payload: Payload,
-    /// When it may run.
+    /// Earliest start.
     pub start: Start,
 }
 
-/// When a pushed job may run.
+/// Earliest start of a pushed job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
     /// As soon as a slot is free.
@@ -34,10 +34,10 @@ pub enum Start {
     At(Timestamp),
 }
 
-/// Why a job cannot be pushed.
+/// A broken rule of a push.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum NewJobError {
-    /// The name breaks the rule for job names.
+    /// The name has other characters or another length than allowed.
     #[error("the job name \"{}\" is not allowed: use 1 to 128 of the characters A-Z a-z 0-9 _ . : - \\", .0.escape_debug())]
     Name(String),
     /// The unique key is empty or too long.
@@ -49,13 +49,13 @@ pub enum NewJobError {
     /// `max_attempts` is zero.
     #[error("max_attempts must be at least 1")]
     Attempts,
-    /// How long a unique key is held does not make sense.
+    /// The hold time of a unique key is zero, too long, or without a key.
     #[error("the time for which a unique key is held {0}")]
     UniqueFor(&'static str),
     /// The job expires later than [`MAX_DELAY`] after its push.
-    #[error("the expiry is more than ten years away")]
+    #[error("the expiry is more than ten years from now")]
     Expiry,
-    /// A header breaks the rules.
+    /// A header breaks a rule.
     #[error("{0}")]
     Header(String),
 }
@@ -70,7 +70,7 @@ impl NewJob {
     /// Checks name and options; every way into the store calls this once.
     ///
     /// # Errors
-    /// Names the rule that is broken.
+    /// The broken rule.
     pub fn check(&self) -> Result<(), NewJobError> {
         if !is_job_name(&self.meta.job) {
             return Err(NewJobError::Name(truncated(&self.meta.job, 160).to_owned()));

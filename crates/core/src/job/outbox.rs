@@ -1,4 +1,4 @@
-//! The way of follow-up jobs out of a run.
+//! Pushes of a running job.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,15 +7,15 @@ use super::job_requests::{JobRequest, PendingResponse, RunHost, ids, one_id};
 use super::{JobId, NewJob, PushOptions, Pushable};
 
 /// The headers that carry a trace context; jobs pushed by a job inherit them.
-const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
 
-/// The way into a channel for the follow-up jobs of a run: see [`Context::to`](super::Context::to) and
+/// Pushes follow-up jobs of a run into a channel: see [`Context::to`](super::Context::to) and
 /// [`Context::push`](super::Context::push).
 #[derive(Clone, Copy)]
 pub struct Outbox<'a> {
-    /// `None`: the run's own.
+    /// Target channel; `None` for the run's own.
     pub(super) channel: Option<&'a str>,
-    /// Of the run.
+    /// Headers of the run, from which follow-up jobs inherit the trace context.
     pub(super) headers: &'a BTreeMap<String, String>,
     pub(super) host: &'a dyn RunHost,
 }
@@ -29,12 +29,12 @@ impl Outbox<'_> {
     /// Pushes a job with options.
     pub fn push_with<K, J: Pushable<K>>(&self, job: &J, options: &PushOptions) -> PendingResponse<JobId> {
         match options.of(job) {
-            Ok(job) => PendingResponse::new(self.host.request(self.ask(vec![job])), one_id),
+            Ok(job) => PendingResponse::new(self.host.request(self.push_request(vec![job])), one_id),
             Err(error) => PendingResponse::refused(error.to_string()),
         }
     }
 
-    /// Pushes jobs of one type in one go, all or none; at most 500 of them with about 1 MiB together.
+    /// Pushes jobs of one type, all or none; at most 500 with about 1 MiB together.
     pub fn push_many<'j, K, J: Pushable<K> + 'j>(
         &self,
         jobs: impl IntoIterator<Item = &'j J>,
@@ -42,21 +42,21 @@ impl Outbox<'_> {
         self.push_many_with(jobs, &PushOptions::new())
     }
 
-    /// Pushes jobs of one type with the same options, as [`Outbox::push_many`] does.
+    /// Pushes jobs of one type with the same options; limits as for [`Outbox::push_many`].
     pub fn push_many_with<'j, K, J: Pushable<K> + 'j>(
         &self,
         jobs: impl IntoIterator<Item = &'j J>,
         options: &PushOptions,
     ) -> PendingResponse<Vec<JobId>> {
         match jobs.into_iter().map(|job| options.of(job)).collect::<Result<Vec<_>, _>>() {
-            Ok(jobs) => PendingResponse::new(self.host.request(self.ask(jobs)), ids),
+            Ok(jobs) => PendingResponse::new(self.host.request(self.push_request(jobs)), ids),
             Err(error) => PendingResponse::refused(error.to_string()),
         }
     }
 
-    fn ask(&self, mut jobs: Vec<NewJob>) -> JobRequest {
+    fn push_request(&self, mut jobs: Vec<NewJob>) -> JobRequest {
         for job in &mut jobs {
-            for name in TRACE {
+            for name in TRACE_HEADERS {
                 if let Some(value) = self.headers.get(name) {
                     job.meta.headers.entry(name.to_owned()).or_insert_with(|| value.clone());
                 }

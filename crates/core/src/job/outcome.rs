@@ -1,10 +1,10 @@
-//! How a run ended, as data: a failed job is an outcome, never an `Err` of ours.
+//! Outcomes of a run as data: a failed job is an `Outcome`, never an `Err`.
 
 use std::time::Duration;
 
 use super::FailReason;
 
-/// What happened to one run of a job. What the store records of it is decided by `retry`.
+/// The outcome of one run. `retry` decides the settlement that follows from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The handler finished.
@@ -13,29 +13,29 @@ pub enum Outcome {
     Failed {
         /// The error's text.
         error: String,
-        /// Whether and when to try again.
+        /// The retry decision.
         next: RetryDecision,
     },
-    /// The handler handed the job back; not an attempt.
+    /// The handler returned the job to the queue; not an attempt.
     Released {
-        /// Not to be run again before this long from now.
+        /// Earliest time of the next run, from now.
         after: Duration,
     },
-    /// The run passed its time limit and was ended.
+    /// The run exceeded its time limit and was ended.
     TimedOut {
-        /// The limit it passed.
+        /// The exceeded limit.
         limit: Duration,
     },
     /// The worker died while it ran this job alone.
     Crashed {
-        /// How it died, for people: "killed by SIGSEGV", "exited with 3 without a result".
+        /// Cause of death, for output: "killed by SIGSEGV", "exited with 3 without a result".
         how: String,
     },
-    /// The worker died while it ran several jobs; this one may or may not be the cause.
+    /// The worker died while it ran several jobs; any of them may be the cause.
     CrashedInCompany,
-    /// Ended by us before it could finish, or never begun: stop, reload, guardian lost, worker not bootable.
+    /// Ended by the system, or never started: stop, reload, guardian lost, worker not bootable.
     Interrupted,
-    /// Somebody cancelled the job, and this run of it was ended for that.
+    /// A user cancelled the job, and the run was ended for that reason.
     Cancelled {
         /// Whether its worker had to be killed.
         killed: bool,
@@ -43,7 +43,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The outcome's word in metrics, logs and JSON.
+    /// The name of the outcome in metrics, logs and JSON.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -59,36 +59,36 @@ impl Outcome {
     }
 }
 
-/// Whether a failed attempt is followed by another.
+/// Decision whether a failed attempt is followed by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryDecision {
-    /// As the job's attempts and backoff say.
+    /// As the job's attempts and the channel's backoff say.
     ByPolicy,
     /// After this long, if attempts are left.
     After(Duration),
     /// Never: the handler knows that trying again is pointless.
     Never,
-    /// Never: the worker has no handler of this name.
+    /// Never: the worker has no handler for this job name.
     UnknownJob,
 }
 
-/// Why a job has failed for good, as its failed callback is told.
+/// The permanent failure of a job, as its failed callback gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The reason.
     pub reason: FailReason,
-    /// The last error's text.
+    /// The text of the last error.
     pub error: String,
 }
 
-/// What the handler of a job wants for every job of its name. What a push says goes first; what neither says is as the
-/// channel says.
+/// Options that a handler sets for every job of its name. Options of a push take precedence; the channel's settings
+/// apply where neither is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JobOptions {
     /// Attempts allowed.
     pub max_attempts: Option<u32>,
     /// Longest run; zero for no limit.
     pub timeout: Option<Duration>,
-    /// Whether it has a failed callback.
+    /// Whether the handler has a failed callback.
     pub failed: bool,
 }

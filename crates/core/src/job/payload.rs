@@ -1,4 +1,4 @@
-//! A payload: one JSON value, kept as the text it was pushed as.
+//! Payloads: one JSON value, kept as the pushed text.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
 /// Deepest nesting of arrays and objects in a payload.
 pub const MAX_PAYLOAD_DEPTH: usize = 128;
 
-/// One JSON value of at most [`MAX_PAYLOAD_BYTES`] and [`MAX_PAYLOAD_DEPTH`], on a single line.
+/// A JSON value of at most [`MAX_PAYLOAD_BYTES`] and [`MAX_PAYLOAD_DEPTH`], on a single line.
 ///
-/// The text is what the producer pushed; only line breaks between tokens became spaces, so that a
-/// payload can stand inside one line of the worker protocol without being parsed again.
+/// The text is that of the producer, with line breaks between tokens replaced by spaces, so that a payload fits into one
+/// line of the worker protocol without being parsed again.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload(Box<str>);
 
-/// Why a text cannot be a payload.
+/// A broken rule of a payload.
 #[derive(Debug, Error)]
 pub enum PayloadError {
     /// The text is larger than [`MAX_PAYLOAD_BYTES`].
@@ -27,7 +27,7 @@ pub enum PayloadError {
         "the payload has {bytes} bytes; at most {MAX_PAYLOAD_BYTES} (1 MiB) are allowed: store the data elsewhere and push a reference to it"
     )]
     TooLarge {
-        /// Bytes in the refused text.
+        /// Size of the refused text in bytes.
         bytes: usize,
     },
     /// Arrays and objects are nested deeper than [`MAX_PAYLOAD_DEPTH`].
@@ -42,7 +42,7 @@ impl Payload {
     /// Checks `text` and keeps it.
     ///
     /// # Errors
-    /// When the text is too large, too deep or not one JSON value.
+    /// When the text is too large, too deeply nested, or not one JSON value.
     pub fn parse(text: impl Into<String>) -> Result<Self, PayloadError> {
         let mut text: String = text.into();
         if text.len() > MAX_PAYLOAD_BYTES {
@@ -52,7 +52,7 @@ impl Payload {
         if depth(&text) > MAX_PAYLOAD_DEPTH {
             return Err(PayloadError::TooDeep);
         }
-        // JSON strings cannot hold a raw line break, so every one found is white space.
+        // JSON strings cannot contain raw line breaks, so every line break is white space.
         if text.bytes().any(is_line_break) {
             text = text.replace(['\n', '\r'], " ");
         }
@@ -62,12 +62,12 @@ impl Payload {
     /// Serialises `value`.
     ///
     /// # Errors
-    /// When the value has no JSON form or the text would not be a payload.
+    /// When the value cannot be serialised or its text breaks a rule for payloads.
     pub fn of(value: &impl Serialize) -> Result<Self, PayloadError> {
         Self::parse(serde_json::to_string(value)?)
     }
 
-    /// A payload that was checked by the sender of the frame it arrived in.
+    /// Wraps a payload that the sender of its frame has checked.
     #[doc(hidden)]
     pub fn from_raw(raw: &RawValue) -> Self {
         Self(raw.get().into())
@@ -79,18 +79,18 @@ impl Payload {
         &self.0
     }
 
-    /// The text as raw JSON, for embedding in a frame without parsing it again.
+    /// The text as raw JSON, for embedding in a frame without parsing.
     #[must_use]
     pub fn as_raw(&self) -> &RawValue {
-        // A payload is valid JSON by construction; only surrounding white space can make the
-        // raw form refuse it, and that is trimmed here.
+        // A payload is valid JSON by construction; only surrounding white space, trimmed here, could make the raw form
+        // refuse it.
         serde_json::from_str(self.0.trim()).expect("a payload is valid JSON by construction")
     }
 }
 
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Payloads may hold secrets: they are never logged by accident.
+        // Payloads may contain secrets, so debug output shows the size only.
         write!(f, "Payload({} bytes)", self.0.len())
     }
 }

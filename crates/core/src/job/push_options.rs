@@ -1,4 +1,4 @@
-//! What a producer says about a push.
+//! Options of a push.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,9 +9,10 @@ use super::{
     AsyncJob, Job, JobMeta, NewJob, Payload, PayloadError, Priority, Start, Timestamp, UniqueUntil,
     is_job_name,
 };
+use crate::durations::millis_at_least_one;
 
-/// A job type that can be pushed: every [`Job`] and every [`AsyncJob`]. `Kind` is found by the compiler; it only
-/// keeps the two apart.
+/// A job type that can be pushed: every [`Job`] and every [`AsyncJob`]. The compiler infers `Kind`, which only keeps the
+/// two blanket implementations apart.
 pub trait Pushable<Kind>: Serialize {
     /// The job's stable name.
     const NAME: &'static str;
@@ -33,7 +34,7 @@ impl<J: AsyncJob> Pushable<Asynchronous> for J {
     const NAME: &'static str = <J as AsyncJob>::NAME;
 }
 
-/// What a producer may say about one push; everything left out follows the channel.
+/// Options of one push; unset ones follow the handler, then the channel.
 #[derive(Clone, Debug, Default)]
 pub struct PushOptions {
     unique: Option<String>,
@@ -55,63 +56,62 @@ impl PushOptions {
         Self::default()
     }
 
-    /// At most one job with this key, 1 to 256 bytes, is in the channel until it is done, failed, removed or cleared. A
-    /// push that meets one answers with its id instead of adding another.
+    /// Allows one job with this key (1 to 256 bytes) in the channel until it is done, failed, removed or cleared. A push
+    /// with a held key adds nothing and returns the id of the holder.
     #[must_use]
     pub fn unique(mut self, key: impl Into<String>) -> Self {
         (self.unique, self.unique_until, self.unique_for) = (Some(key.into()), UniqueUntil::End, None);
         self
     }
 
-    /// At most one job with this key waits in the channel: the key is free again before the job starts, so that a push
-    /// made while it runs, and that it may not see the reason of any more, adds another.
+    /// Allows one waiting job with this key: the key is free again before the job starts, so that a push made during the
+    /// run, whose cause the run may have missed, adds another job.
     #[must_use]
     pub fn unique_until_start(mut self, key: impl Into<String>) -> Self {
         (self.unique, self.unique_until, self.unique_for) = (Some(key.into()), UniqueUntil::Start, None);
         self
     }
 
-    /// At most one job with this key is pushed into the channel within this time, at least a millisecond and at most
-    /// ten years, whatever becomes of it.
+    /// Allows one push with this key within this time (a millisecond to ten years), even if the job ends earlier.
     #[must_use]
     pub fn unique_for(mut self, time: Duration, key: impl Into<String>) -> Self {
         (self.unique, self.unique_until, self.unique_for) = (Some(key.into()), UniqueUntil::End, Some(time));
         self
     }
 
-    /// Which waiting jobs the job goes before; those of the same priority are leased first in, first out. As long as
-    /// more important jobs wait, less important ones do not run.
+    /// Sets the priority. Jobs of one priority are leased first in, first out; lower priorities wait as long as higher ones
+    /// have waiting jobs.
     #[must_use]
     pub fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
         self
     }
 
-    /// Not to be started later than this long after the push, at most ten years, by the store's clock: a job that is
-    /// too late ends in `failed` as `expired`. Replaces an earlier expiry.
+    /// Expires the job this long after the push (at most ten years, by the store's clock): a job not started by then ends
+    /// in `failed` as `expired`. Replaces an earlier expiry.
     #[must_use]
     pub fn expires_in(mut self, time: Duration) -> Self {
         (self.expires_in, self.expires_at) = (Some(time), None);
         self
     }
 
-    /// Not to be started after this time, by the store's clock. Replaces an earlier expiry.
+    /// Expires the job at this time, by the store's clock. Replaces an earlier expiry.
     #[must_use]
     pub fn expires_at(mut self, time: SystemTime) -> Self {
         (self.expires_in, self.expires_at) = (None, Some(timestamp(time)));
         self
     }
 
-    /// Sends something along for whoever handles the job, apart from its data: a tenant, a trace context. Names are 1
-    /// to 64 of `a-z 0-9 _ . -`; at most 64 headers with 8 KiB in all.
+    /// Adds a header, metadata for the handler beside the payload: a tenant, a trace context. Names are 1 to 64 of
+    /// `a-z 0-9 _ . -`; at most 64 headers with 8 KiB in all.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.insert(name.into(), value.into());
         self
     }
 
-    /// Sends a trace context along, as `traceparent` and `tracestate` of the W3C Trace Context recommendation. Jobs
-    /// pushed by the job inherit it.
+    /// Adds the headers `traceparent` and `tracestate` of the W3C Trace Context recommendation. Jobs pushed by the job
+    /// inherit them.
     #[must_use]
     pub fn trace(self, traceparent: impl Into<String>, tracestate: Option<&str>) -> Self {
         let traced = self.header("traceparent", traceparent);
@@ -121,52 +121,52 @@ impl PushOptions {
         }
     }
 
-    /// How often the job may be attempted; at least 1.
+    /// Sets the number of attempts; at least 1.
     #[must_use]
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = Some(attempts);
         self
     }
 
-    /// How long one run may last, in whole milliseconds; zero for no limit.
+    /// Sets the time limit of one run, in whole milliseconds; zero for no limit.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Not before this long after the push, by the store's clock.
+    /// Delays the start until this long after the push, by the store's clock.
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
         self.start = if delay.is_zero() { Start::Now } else { Start::After(delay) };
         self
     }
 
-    /// Not before this time, by the store's clock; at once when it is past.
+    /// Delays the start until this time, by the store's clock; a past time means at once.
     #[must_use]
     pub fn at(mut self, time: SystemTime) -> Self {
         self.start = Start::At(timestamp(time));
         self
     }
 
-    /// A job of this type with these options.
+    /// Builds a job of this type with these options.
     #[doc(hidden)]
     pub fn of<K, J: Pushable<K>>(&self, job: &J) -> Result<NewJob, PayloadError> {
         const { assert!(is_job_name(J::NAME), "a job's NAME is 1 to 128 of A-Z a-z 0-9 _ . : - \\") };
         Ok(self.job(J::NAME, Payload::of(job)?))
     }
 
-    /// A job with these options.
+    /// Builds a job of this name with these options.
     #[doc(hidden)]
     pub fn job(&self, name: &str, payload: Payload) -> NewJob {
         let meta = JobMeta {
             max_attempts: self.max_attempts,
-            timeout_ms: self.timeout.map(millis),
+            timeout_ms: self.timeout.map(millis_at_least_one),
             unique: self.unique.clone(),
             unique_until: self.unique_until,
-            unique_for_ms: self.unique_for.map(millis),
+            unique_for_ms: self.unique_for.map(millis_at_least_one),
             priority: self.priority,
-            expires_in_ms: self.expires_in.map(millis),
+            expires_in_ms: self.expires_in.map(millis_at_least_one),
             expires_at: self.expires_at,
             headers: self.headers.clone(),
             ..JobMeta::named(name)
@@ -177,12 +177,6 @@ impl PushOptions {
 
 fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp(0).after(time.duration_since(UNIX_EPOCH).unwrap_or_default())
-}
-
-/// Whole milliseconds. What is not zero stays so: a limit below the millisecond must not become no limit.
-fn millis(time: Duration) -> u64 {
-    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    if time.is_zero() { 0 } else { millis.max(1) }
 }
 
 #[cfg(test)]

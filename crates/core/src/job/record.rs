@@ -1,4 +1,4 @@
-//! What the store keeps of a job, as plain data.
+//! The stored form of a job, as plain data.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{JobId, Payload, Timestamp};
 
-/// How many of a job's last errors are kept.
+/// Number of errors kept per job.
 pub const MAX_ERRORS: usize = 10;
-/// Longest kept text of one error, in bytes.
+/// Longest kept error text, in bytes.
 pub const MAX_ERROR_BYTES: usize = 4096;
 /// Longest unique key, in bytes.
 pub const MAX_UNIQUE_KEY_BYTES: usize = 256;
@@ -22,10 +22,10 @@ pub const MAX_HEADER_BYTES: usize = 8 << 10;
 /// A job whose worker crashed this often while it ran alone, or whose master was lost this often, ends in `failed`.
 pub const MAX_CRASHES: u32 = 3;
 
-/// A job as the store holds it: what to run, and what happened so far.
+/// A job as stored: its data, its options, its history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobRecord {
-    /// The job's number, made by the store at push.
+    /// The id, assigned by the store at push.
     pub id: JobId,
     /// Everything but the payload.
     pub meta: JobMeta,
@@ -33,24 +33,24 @@ pub struct JobRecord {
     pub payload: Payload,
 }
 
-/// Everything the store keeps of a job besides its payload.
+/// The stored data of a job besides its payload.
 ///
-/// The producer writes the options, the channel writes the counts and errors when it settles a run,
-/// and the store itself only raises `lost`.
+/// The producer writes the options, the channel writes counts and errors when it settles a run, and the store raises
+/// `lost`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct JobMeta {
-    /// The job's name: which handler runs it.
+    /// The job's name, which selects the handler.
     pub job: String,
-    /// Counted attempts that have ended: errors, time-outs, and crashes of a worker that had this job alone.
+    /// Counted attempts that have ended: errors, time-outs, and crashes of a worker that ran only this job.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempts: u32,
-    /// Crashes of a worker that had this job alone.
+    /// Crashes of a worker that ran only this job.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub crashes: u32,
-    /// How often the master that held the job was lost.
+    /// Number of masters lost while they held the job.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost: u32,
-    /// Was aboard when a worker with several jobs crashed, so it runs alone until it ends.
+    /// A worker crashed while it ran this and other jobs: the job runs alone until it ends.
     #[serde(default, skip_serializing_if = "is_false")]
     pub suspect: bool,
     /// Attempts allowed; the channel's `max_attempts` when absent.
@@ -59,46 +59,46 @@ pub struct JobMeta {
     /// Longest run in milliseconds, 0 for none; the channel's `max_execute_seconds` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
-    /// At most one job with this key is in the channel, for as long as `unique_until` and `unique_for_ms` say.
+    /// Unique key, held for as long as `unique_until` and `unique_for_ms` say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique: Option<String>,
-    /// When the unique key is free again.
+    /// End of the hold on the unique key.
     #[serde(default, skip_serializing_if = "UniqueUntil::is_end")]
     pub unique_until: UniqueUntil,
-    /// The unique key is held for this long after the push instead, whatever becomes of the job.
+    /// Hold the unique key for this long after the push instead, even if the job ends earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique_for_ms: Option<u64>,
-    /// Which waiting jobs it goes before.
+    /// Priority among the waiting jobs of the channel.
     #[serde(default, skip_serializing_if = "Priority::is_normal")]
     pub priority: Priority,
-    /// Not to be started later than this many milliseconds after its push.
+    /// Expiry in milliseconds after the push.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in_ms: Option<u64>,
-    /// Not to be started after this time.
+    /// Expiry as a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// What the producer sends along for whoever handles the job: a tenant, a trace context. Names in lower case.
+    /// Metadata of the producer for the handler: a tenant, a trace context. Names in lower case.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// The last [`MAX_ERRORS`] errors, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<AttemptError>,
-    /// Why the job has failed for good although it is not in `failed` yet: its handler has a failed callback, and it is
-    /// handed to a worker once more for that alone.
+    /// Reason of a permanent failure whose failed callback is still to run: the job is delivered once more for the callback
+    /// alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<FailReason>,
-    /// Why the job is in `failed`; absent in every other state.
+    /// Reason of the permanent failure; absent in every state but `failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<FailReason>,
 }
 
-/// Which of a channel's waiting jobs come first: all high ones before normal ones, all normal ones before low ones.
+/// Priority of a job: waiting jobs are leased high before normal before low.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
     /// Before all others.
     High,
-    /// What a job has that says nothing.
+    /// The default.
     #[default]
     Normal,
     /// After all others.
@@ -106,10 +106,10 @@ pub enum Priority {
 }
 
 impl Priority {
-    /// All, in the order in which they are leased.
+    /// All priorities, in leasing order.
     pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
 
-    /// The priority's word.
+    /// The name of the priority.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -125,14 +125,14 @@ impl Priority {
     }
 }
 
-/// When a unique key is free again.
+/// End of the hold on a unique key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UniqueUntil {
-    /// When the job has ended: done, failed, removed or cleared.
+    /// The end of the job: done, failed, removed or cleared.
     #[default]
     End,
-    /// When a worker has the job for the first time: a push made while it runs adds another.
+    /// The first delivery to a worker: a push made during the run adds another job.
     Start,
 }
 
@@ -143,20 +143,20 @@ impl UniqueUntil {
     }
 }
 
-/// One ending that was not a success.
+/// An unsuccessful end of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptError {
-    /// The attempt it happened in, 1-based.
+    /// Number of the attempt, 1-based.
     pub attempt: u32,
-    /// When, by the store's clock.
+    /// Time by the store's clock.
     pub at: Timestamp,
-    /// What kind of ending it was.
+    /// Kind of the end.
     pub kind: ErrorKind,
-    /// The message, cut at [`MAX_ERROR_BYTES`].
+    /// The message, truncated to [`MAX_ERROR_BYTES`].
     pub message: String,
 }
 
-/// What kind of ending an [`AttemptError`] tells of.
+/// Kind of an unsuccessful end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
@@ -168,44 +168,44 @@ pub enum ErrorKind {
     Crash,
     /// The master that held the job was lost.
     Lost,
-    /// The record could not be understood.
+    /// The stored record could not be parsed.
     Malformed,
     /// The job was not started in time.
     Expired,
-    /// The job's failed callback did not end well.
+    /// The job's failed callback did not succeed.
     Callback,
-    /// Somebody cancelled the job.
+    /// A user cancelled the job.
     Cancelled,
 }
 
-/// Why a job ended in `failed`.
+/// Reason of a permanent failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailReason {
-    /// Every allowed attempt ended in an error, the last one in the handler's.
+    /// All attempts are used; the last one ended in an error of the handler.
     Exhausted,
-    /// The handler said that trying again is pointless.
+    /// The handler ruled out another attempt.
     Final,
-    /// Every allowed attempt was used; the last one ran too long.
+    /// All attempts are used; the last one exceeded its time limit.
     Timeout,
-    /// Every allowed attempt was used; the last one crashed its worker.
+    /// All attempts are used; the last one crashed its worker.
     Crashed,
-    /// The job killed its worker [`MAX_CRASHES`] times while it ran alone.
+    /// The job crashed its worker [`MAX_CRASHES`] times while it ran alone.
     Poison,
-    /// The master that held the job was lost [`MAX_CRASHES`] times.
+    /// Masters that held the job were lost [`MAX_CRASHES`] times.
     Lost,
-    /// No handler has this job's name.
+    /// No handler is registered for the job's name.
     UnknownJob,
-    /// The stored record could not be understood; its payload is the record as found.
+    /// The stored record could not be parsed; the payload is the record as found.
     Malformed,
-    /// The job could not be started before its expiry.
+    /// The job was not started before its expiry.
     Expired,
-    /// Somebody cancelled the job.
+    /// A user cancelled the job.
     Cancelled,
 }
 
 impl FailReason {
-    /// The reason as it appears in JSON and tables.
+    /// The name of the reason in JSON and tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -224,7 +224,7 @@ impl FailReason {
 }
 
 impl JobMeta {
-    /// Meta of a fresh job without options.
+    /// Meta of a new job without options.
     #[must_use]
     pub fn named(job: impl Into<String>) -> Self {
         Self { job: job.into(), ..Self::default() }
@@ -239,9 +239,9 @@ impl JobMeta {
         self.errors.push(AttemptError { attempt, at, kind, message });
     }
 
-    /// Meta after the master that held the job was lost: raises `lost`, and at [`MAX_CRASHES`] fails the job.
+    /// Meta after the master that held the job was lost: raises `lost`, and fails the job at [`MAX_CRASHES`].
     ///
-    /// The rule stands here, beside the data, because every driver's reaper applies it.
+    /// The rule is here, beside the data, because the reaper of every driver applies it.
     #[must_use]
     pub fn after_lost(mut self, at: Timestamp) -> Self {
         self.lost = self.lost.saturating_add(1);
@@ -253,23 +253,22 @@ impl JobMeta {
         self
     }
 
-    /// The text of the job's last error; empty when there was none. What went wrong in its failed callback is no error of
-    /// the job.
+    /// The text of the job's last error; empty without one. Errors of its failed callback do not count.
     #[must_use]
     pub fn last_error(&self) -> &str {
         let own = self.errors.iter().rev().find(|error| error.kind != ErrorKind::Callback);
         own.map_or("", |error| error.message.as_str())
     }
 
-    /// After which time the job must not be started; `id` tells when it was pushed.
+    /// Latest start of the job; `id` supplies the time of the push.
     #[must_use]
     pub fn expiry(&self, id: JobId) -> Option<Timestamp> {
         let relative = self.expires_in_ms.map(|ms| id.pushed_at().after(Duration::from_millis(ms)));
         relative.into_iter().chain(self.expires_at).min()
     }
 
-    /// Meta of a failed job that is tried again from the beginning; its errors stay readable. Whoever asks for that
-    /// wants it to run: its expiry does not count any more.
+    /// Meta of a failed job that a user retries from the beginning. Its errors stay readable; its expiry is dropped, because
+    /// the user wants it to run now.
     #[must_use]
     pub fn reloaded(mut self) -> Self {
         (self.attempts, self.crashes, self.lost) = (0, 0, 0);
@@ -278,7 +277,7 @@ impl JobMeta {
         self
     }
 
-    /// Meta for a stored record that could not be understood.
+    /// Meta of a stored record that could not be parsed.
     #[must_use]
     pub fn malformed(at: Timestamp, why: &str) -> Self {
         let mut meta = Self::named("?");
@@ -293,7 +292,7 @@ impl JobMeta {
 pub const fn is_job_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     let mut at = 0;
-    // A loop by hand, so that a job type's name is checked when it is compiled.
+    // A hand-written loop, because a `const fn` checks the names of job types at compile time.
     while at < bytes.len() {
         if !(bytes[at].is_ascii_alphanumeric() || matches!(bytes[at], b'_' | b'.' | b':' | b'-' | b'\\')) {
             return false;
@@ -303,7 +302,7 @@ pub const fn is_job_name(name: &str) -> bool {
     !bytes.is_empty() && bytes.len() <= 128
 }
 
-/// The longest prefix of `text` that has at most `max` bytes and ends between characters.
+/// The longest prefix of `text` with at most `max` bytes that ends on a character boundary.
 #[must_use]
 pub fn truncated(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]

@@ -1,4 +1,4 @@
-//! Which handler runs which job name.
+//! The handlers of a program, by job name.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -19,27 +19,27 @@ type BlockingCallback = Arc<dyn Fn(&str, &Failure, &Context) -> Ended + Send + S
 type AsyncCallback = Arc<dyn Fn(&str, Failure, Context) -> RunFuture + Send + Sync>;
 type AppLayer = Arc<dyn Fn(JobService) -> JobService + Send + Sync>;
 
-/// What runs, with its type erased: it takes the payload's text.
+/// A type-erased handler; takes the payload's text.
 #[derive(Clone)]
 #[doc(hidden)]
 pub enum HandlerFn {
-    /// On a thread of its own.
+    /// Runs on a thread of its own.
     Blocking(BlockingFn),
-    /// As a task.
+    /// Runs as a task.
     Async(AsyncFn),
 }
 
-/// A failed callback, with its type erased.
+/// A type-erased failed callback.
 #[derive(Clone)]
 #[doc(hidden)]
 pub enum FailedCallback {
-    /// On a thread of its own.
+    /// Runs on a thread of its own.
     Blocking(BlockingCallback),
-    /// As a task.
+    /// Runs as a task.
     Async(AsyncCallback),
 }
 
-/// All that is known of a job type.
+/// The registration of one job type.
 #[derive(Clone)]
 #[doc(hidden)]
 pub struct JobHandler {
@@ -47,7 +47,7 @@ pub struct JobHandler {
     pub run: HandlerFn,
     #[doc(hidden)]
     pub failed: Option<FailedCallback>,
-    /// What an error means that does not say so itself.
+    /// Retry decision for errors that leave it to the policy.
     decide: fn(&JobError, &Context) -> RetryDecision,
     options: JobOptions,
     layers: fn(JobService) -> JobService,
@@ -59,32 +59,32 @@ impl JobHandler {
         self.options
     }
 
-    /// The end of a run, with the job's own opinion on whether and when to try again.
+    /// Completes the end of a run with the job type's retry decision.
     pub(crate) fn with_retry_decision(&self, ended: Ended, ctx: &Context) -> Ended {
         ended.map_err(|error| error.with_decision(|error| (self.decide)(error, ctx)))
     }
 }
 
-/// The handlers of one binary, by job name, with what stands around them and what they share.
+/// The handlers of a program by job name, with its middleware and its shared state.
 #[derive(Clone, Default)]
 pub struct Registry {
     handlers: Arc<BTreeMap<&'static str, JobHandler>>,
-    /// Runs every job that no other handler has the name of.
+    /// Handler of all unregistered names.
     fallback: Option<JobHandler>,
     layers: Vec<AppLayer>,
     states: AppStateFactories,
-    wrong: Option<DuplicateJob>,
+    duplicate: Option<DuplicateJob>,
 }
 
-/// A job type that cannot be registered: the start is refused.
+/// A job type that cannot be registered; the program refuses to start.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum DuplicateJob {
-    /// Two types claim one name.
+    /// Two types have the same name.
     #[error("two job types are registered as \"{0}\": give one of them another NAME")]
     Name(&'static str),
 }
 
-/// The message of the compiler for a name that is not allowed.
+/// Compile-time check of a job name.
 macro_rules! check_name {
     ($name:expr) => {
         const { assert!(is_job_name($name), "a job's NAME is 1 to 128 of A-Z a-z 0-9 _ . : - \\") }
@@ -143,7 +143,7 @@ impl Registry {
         self.insert(J::NAME, handler);
     }
 
-    /// Has every job whose name is not registered run by `run`, which gets the payload's text; [`Context::job`] is its name.
+    /// Registers `run` for all unregistered names. `run` gets the payload's text; [`Context::job`] is the name.
     #[doc(hidden)]
     pub fn add_fallback(&mut self, run: impl Fn(&str, Context) -> RunFuture + Send + Sync + 'static) {
         self.fallback = Some(JobHandler {
@@ -155,7 +155,7 @@ impl Registry {
         });
     }
 
-    /// Puts a layer around every job; the first one given is the outermost.
+    /// Adds a middleware layer around every job; the first one added is the outermost.
     #[doc(hidden)]
     pub fn add_layer(&mut self, layer: impl Fn(JobService) -> JobService + Send + Sync + 'static) {
         self.layers.push(Arc::new(layer));
@@ -167,7 +167,7 @@ impl Registry {
         self.states.add(value);
     }
 
-    /// Shares what `make` answers, which only a process that runs jobs calls.
+    /// Shares the value made by `make`, called only in a process that runs jobs.
     #[doc(hidden)]
     pub fn add_state_with<T, E>(&mut self, make: impl Fn() -> Result<T, E> + Send + Sync + 'static)
     where
@@ -177,7 +177,7 @@ impl Registry {
         self.states.add_with(make);
     }
 
-    /// Makes what the handlers share. The error names the type.
+    /// Makes the shared state. The error names the type that failed.
     #[doc(hidden)]
     pub fn state(&self) -> Result<AppState, String> {
         let named = |(name, error): (&str, Box<dyn Error + Send + Sync>)| {
@@ -192,18 +192,18 @@ impl Registry {
         self.handlers.keys().copied()
     }
 
-    /// The registered jobs with what their handlers want.
+    /// The registered names with the options of their handlers.
     #[doc(hidden)]
     pub fn specs(&self) -> impl Iterator<Item = (&'static str, JobOptions)> {
         self.handlers.iter().map(|(name, handler)| (*name, handler.options))
     }
 
-    /// The first registration that was refused, if any.
+    /// Reports the first refused registration.
     ///
     /// # Errors
-    /// When two types claim one name.
+    /// [`DuplicateJob`] when two types have the same name.
     pub fn check(&self) -> Result<(), DuplicateJob> {
-        self.wrong.clone().map_or(Ok(()), Err)
+        self.duplicate.clone().map_or(Ok(()), Err)
     }
 
     #[doc(hidden)]
@@ -211,13 +211,13 @@ impl Registry {
         self.handlers.iter().map(|(name, handler)| (*name, handler))
     }
 
-    /// What runs every job that no other handler has the name of.
+    /// The handler of all unregistered names.
     #[doc(hidden)]
     pub fn fallback(&self) -> Option<&JobHandler> {
         self.fallback.as_ref()
     }
 
-    /// What runs a job of this handler: middleware of the application around that of the job around the handler.
+    /// The service that runs a job: application middleware around the job's middleware around the handler.
     #[doc(hidden)]
     pub fn service(&self, handler: &JobHandler) -> JobService {
         let inner = (handler.layers)(JobService::default());
@@ -226,7 +226,7 @@ impl Registry {
 
     fn insert(&mut self, name: &'static str, handler: JobHandler) {
         if Arc::make_mut(&mut self.handlers).insert(name, handler).is_some() {
-            self.wrong.get_or_insert(DuplicateJob::Name(name));
+            self.duplicate.get_or_insert(DuplicateJob::Name(name));
         }
     }
 }
@@ -247,20 +247,23 @@ fn decide(can_retry: bool, after: impl FnOnce() -> Option<std::time::Duration>) 
 #[doc(hidden)]
 pub fn parse<J: DeserializeOwned>(payload: &str) -> Result<J, JobError> {
     serde_json::from_str(payload)
-        // `struct A;` is `null` in JSON and `struct A {}` is `{}`: a producer need not know which a job without data is.
+        // `struct A;` is `null` in JSON, `struct A {}` is `{}`: producers need not know which form an empty job has.
         .or_else(|error| match payload.trim() {
             "{}" => serde_json::from_str("null").map_err(|_| error),
             "null" => serde_json::from_str("{}").map_err(|_| error),
             _ => Err(error),
         })
         .map_err(|error| {
-            JobError::never(format!("the payload does not fit the job{}", place::<J>(payload, &error)))
+            JobError::never(format!(
+                "the payload does not fit the job{}",
+                error_location::<J>(payload, &error)
+            ))
         })
 }
 
-/// Where in the payload an error is: `` at `items[2].price`: … ``. Read again, as only an error pays for the path.
+/// Position of an error in the payload: `` at `items[2].price`: … ``. Parses again, so only errors pay for the path.
 #[cfg(feature = "server")]
-fn place<J: DeserializeOwned>(payload: &str, error: &serde_json::Error) -> String {
+fn error_location<J: DeserializeOwned>(payload: &str, error: &serde_json::Error) -> String {
     let reader = &mut serde_json::Deserializer::from_str(payload);
     match serde_path_to_error::deserialize::<_, J>(reader) {
         Err(found) if found.path().iter().next().is_some() => {
@@ -270,10 +273,10 @@ fn place<J: DeserializeOwned>(payload: &str, error: &serde_json::Error) -> Strin
     }
 }
 
-/// What is wrong with the payload. A producer seldom reads one: it goes without the path.
+/// The error without its position: a producer seldom parses payloads, so it is built without the crate for paths.
 #[cfg(not(feature = "server"))]
-#[expect(clippy::extra_unused_type_parameters, reason = "the other one needs it")]
-fn place<J>(_: &str, error: &serde_json::Error) -> String {
+#[expect(clippy::extra_unused_type_parameters, reason = "the variant with `server` needs it")]
+fn error_location<J>(_: &str, error: &serde_json::Error) -> String {
     format!(": {error}")
 }
 

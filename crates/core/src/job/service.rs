@@ -1,4 +1,4 @@
-//! One run of a job as a service, so that middleware can stand around it.
+//! A run of a job as a service, so that middleware can wrap it.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -13,30 +13,30 @@ use super::panic::{CatchPanic, catch_panic};
 use super::registry::{HandlerFn, JobHandler, parse};
 use super::{Context, JobError, Payload};
 
-/// The end of a run on its way.
+/// The pending end of a run.
 pub type RunFuture = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
 
-type Around = dyn Fn(JobCall) -> RunFuture + Send + Sync;
+type WrapFn = dyn Fn(JobCall) -> RunFuture + Send + Sync;
 
-/// One run, on its way to the job's handler.
+/// A run, passed through middleware to the job's handler.
 pub struct JobCall {
     ctx: Context,
     payload: Payload,
     handler: JobHandler,
-    /// Dropped with this, or by the thread of the handler when that has ended.
-    busy: Option<Busy>,
+    /// Keeps the run busy until the handler's thread ends; dropped with the call if no thread starts.
+    busy: Option<BusyGuard>,
 }
 
-/// For as long as this is there, a handler may run on a thread of its own.
-pub(crate) type Busy = oneshot::Sender<Infallible>;
+/// Marks a handler thread as possibly running, until dropped.
+pub(crate) type BusyGuard = oneshot::Sender<Infallible>;
 
 impl JobCall {
     #[doc(hidden)]
-    pub fn new(ctx: Context, payload: Payload, handler: JobHandler, busy: Option<Busy>) -> Self {
+    pub fn new(ctx: Context, payload: Payload, handler: JobHandler, busy: Option<BusyGuard>) -> Self {
         Self { ctx, payload, handler, busy }
     }
 
-    /// What is known of the run.
+    /// The context of the run.
     #[must_use]
     pub fn ctx(&self) -> &Context {
         &self.ctx
@@ -48,10 +48,10 @@ impl JobCall {
         self.payload.as_str()
     }
 
-    /// The job's data, or the part of it that `T` has.
+    /// The job's data, or the fields of it that `T` has.
     ///
     /// # Errors
-    /// When it does not fit `T`; the error says where, and fails the job for good.
+    /// When the payload does not fit `T`; the error names the position and fails the job permanently.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, JobError> {
         parse(self.payload.as_str())
     }
@@ -69,14 +69,14 @@ impl JobCall {
                     let _busy = busy;
                     ctx.enter(|| catch_panic(|| run(payload.as_str(), &ctx)))
                 });
-                // It panics only when the runtime goes away, and then nobody hears of it.
+                // The join fails only when the runtime shuts down, and then no receiver is left.
                 tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| Err(error.into()))
             }),
         }
     }
 }
 
-/// The same code for another thread, inside the span that is current here.
+/// Enters the current span on the thread that runs `code`.
 #[cfg(feature = "tracing")]
 fn in_this_span<T>(code: impl FnOnce() -> T) -> impl FnOnce() -> T {
     let span = tracing::Span::current();
@@ -94,22 +94,22 @@ impl fmt::Debug for JobCall {
     }
 }
 
-/// What runs a job: its handler, or middleware around it. Cheap to clone.
+/// Runs a job: its handler, or middleware around it. Cheap to clone.
 ///
-/// It is a tower `Service` of [`JobCall`], and takes any tower layer with [`JobService::with`]; without tower,
-/// [`JobService::wrap`] takes a function.
+/// A tower `Service` of [`JobCall`] that takes any tower layer with [`JobService::with`]; [`JobService::wrap`] takes a
+/// plain function.
 #[derive(Clone, Default)]
 pub struct JobService {
-    around: Option<Arc<Around>>,
+    wrap_fn: Option<Arc<WrapFn>>,
 }
 
 impl JobService {
-    /// Whether nothing stands around the handler.
+    /// Whether the handler has no middleware.
     pub(crate) fn is_plain(&self) -> bool {
-        self.around.is_none()
+        self.wrap_fn.is_none()
     }
 
-    /// Puts a function around this service: it gets each run and what would run it.
+    /// Wraps this service into a function that gets each call and the inner service.
     ///
     /// ```
     /// # use aint_queue::{Context, Job, JobError};
@@ -131,20 +131,20 @@ impl JobService {
     /// # }
     /// ```
     #[must_use]
-    pub fn wrap<F, R>(self, around: F) -> Self
+    pub fn wrap<F, R>(self, wrap_fn: F) -> Self
     where
         F: Fn(JobCall, Self) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), JobError>> + Send + 'static,
     {
-        let wrapped = move |call| Box::pin(around(call, self.clone())) as RunFuture;
-        Self { around: Some(Arc::new(wrapped)) }
+        let wrapped = move |call| Box::pin(wrap_fn(call, self.clone())) as RunFuture;
+        Self { wrap_fn: Some(Arc::new(wrapped)) }
     }
 
     /// Runs a job.
     #[must_use = "a run that is not awaited does not happen"]
     pub fn run(&self, call: JobCall) -> RunFuture {
-        match &self.around {
-            Some(around) => around(call),
+        match &self.wrap_fn {
+            Some(wrap_fn) => wrap_fn(call),
             None => call.handle(),
         }
     }

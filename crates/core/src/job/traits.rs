@@ -1,4 +1,4 @@
-//! What a job is to the person who writes it: a type, a name, a `handle` function.
+//! The traits of handlers: a type, a name, a `handle` function.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,16 +9,16 @@ use serde::de::DeserializeOwned;
 
 use super::{Context, Failure, JobError, JobService};
 
-/// What a blocking job does when it has failed for good. See [`Job::failed`].
+/// Failed callback of a blocking job. See [`Job::failed`].
 pub type FailedFn<J> = fn(J, &Failure, &Context) -> Result<(), JobError>;
 
-/// What an asynchronous job does when it has failed for good. See [`AsyncJob::failed`].
+/// Failed callback of an asynchronous job. See [`AsyncJob::failed`].
 pub type AsyncFailedFn<J> =
     fn(J, Failure, Context) -> Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
 
-/// A job whose handler blocks its thread: ordinary Rust.
+/// A job whose handler blocks its thread.
 ///
-/// Only the name and `handle` are needed; everything else has a default that follows the channel.
+/// Name and `handle` are required; every other item has a default that follows the channel.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,7 +41,7 @@ pub type AsyncFailedFn<J> =
 ///     }
 /// }
 /// ```
-///
+/// An invalid name is a compile error where the job is registered or pushed:
 /// A name that is not allowed is an error of the compiler where the job is registered or pushed:
 ///
 /// ```compile_fail
@@ -60,39 +60,37 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     /// The stable name of this kind of job, at most 128 of `A-Z a-z 0-9 _ . : - \`.
     const NAME: &'static str;
 
-    /// How often a job of this kind may be attempted; the channel's `max_attempts` when `None`. A push may say otherwise.
+    /// Attempts of jobs of this kind; the channel's `max_attempts` when `None`. A push may override it.
     const MAX_ATTEMPTS: Option<u32> = None;
 
-    /// How long one run may last, zero for no limit; the channel's `max_execute_seconds` when `None`. A push may say
-    /// otherwise. The master keeps the time; a run that passes it is asked to end and then killed.
+    /// Time limit of one run, zero for no limit; the channel's `max_execute_seconds` when `None`. A push may override it. The
+    /// master measures the time; a run that exceeds it is asked to end and then killed.
     const TIMEOUT: Option<Duration> = None;
 
-    /// Runs the job once. It may run more than once: see the at-least-once paragraph of the crate page.
+    /// Runs the job once. A job may run more than once: see "At least once" on the crate page.
     ///
     /// # Errors
-    /// Any error is kept with the job and tried again by the channel's policy; [`JobError`] says more.
+    /// Every error is kept with the job and retried by the channel's policy; [`JobError`] offers other consequences.
     fn handle(self, ctx: &Context) -> Result<(), JobError>;
 
-    /// Whether another attempt makes sense after an error, or a panic, that does not say so itself. Time-outs and
-    /// crashes are tried again by the policy without asking.
+    /// Whether to retry after an error or panic that does not decide this itself. Time-outs and crashes follow the policy
+    /// without this call.
     fn can_retry(_error: &JobError, _ctx: &Context) -> bool {
         true
     }
 
-    /// How long to wait before the next attempt after an error, or a panic, that does not say so itself; the channel's
-    /// backoff when `None`.
+    /// The wait before the retry of an error or panic that does not decide this itself; the channel's backoff when
+    /// `None`.
     fn retry_after(_error: &JobError, _ctx: &Context) -> Option<Duration> {
         None
     }
 
-    /// What to do when a job of this kind has failed for good: its attempts are used, or it failed finally, ran too
-    /// long, expired, or crashed its worker too often.
+    /// Callback for a permanent failure: all attempts used, failed finally, timed out, expired, or crashed too often.
     ///
-    /// It runs in a worker, at least once, after the last run and before the job rests in `failed`; a worker that ran
-    /// the job last may be dead by then. Its own errors and time-outs are kept with the job and change nothing; if its
-    /// worker dies, it runs again, up to three times.
-    /// It does not run for jobs that ended because their masters were lost or their records could not be understood, nor for
-    /// those that somebody cancelled.
+    /// Runs in a worker, at least once, after the last run and before the job moves to `failed`; the worker of the last run
+    /// may be dead by then. Errors and time-outs of the callback are kept with the job and change nothing else; if its
+    /// worker dies, the callback runs again, up to three times.
+    /// Jobs that were lost with their masters, unreadable records and cancelled jobs have no callback.
     ///
     /// ```
     /// # use aint_queue::{Context, FailedFn, Job, JobError};
@@ -113,45 +111,45 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
         None
     }
 
-    /// Puts middleware around every run of this kind of job, inside that of the whole `App`.
+    /// Wraps every run of this kind of job into middleware, inside that of the whole `App`.
     fn layers(service: JobService) -> JobService {
         service
     }
 }
 
-/// A job whose handler is asynchronous; it must not block its thread.
+/// A job whose handler is asynchronous and must not block its thread.
 ///
-/// Its items mean what those of [`Job`] mean.
+/// The items have the meaning of those of [`Job`].
 pub trait AsyncJob: Serialize + DeserializeOwned + Send + 'static {
     /// The stable name of this kind of job, at most 128 of `A-Z a-z 0-9 _ . : - \`.
     const NAME: &'static str;
 
-    /// How often a job of this kind may be attempted. See [`Job::MAX_ATTEMPTS`].
+    /// Attempts of jobs of this kind. See [`Job::MAX_ATTEMPTS`].
     const MAX_ATTEMPTS: Option<u32> = None;
 
-    /// How long one run may last. See [`Job::TIMEOUT`].
+    /// Time limit of one run. See [`Job::TIMEOUT`].
     const TIMEOUT: Option<Duration> = None;
 
-    /// Runs the job once. It may run more than once: see the at-least-once paragraph of the crate page.
+    /// Runs the job once. A job may run more than once: see "At least once" on the crate page.
     ///
-    /// When the run is cancelled, [`Context::cancelled`] ends; a handler that does not end by itself then is dropped at
-    /// one of its await points a moment later.
+    /// [`Context::cancelled`] completes when the run is cancelled; a handler that does not return soon after is dropped at
+    /// one of its await points.
     ///
     /// # Errors
-    /// Any error is kept with the job and tried again by the channel's policy; [`JobError`] says more.
+    /// Every error is kept with the job and retried by the channel's policy; [`JobError`] offers other consequences.
     fn handle(self, ctx: Context) -> impl Future<Output = Result<(), JobError>> + Send;
 
-    /// Whether another attempt makes sense. See [`Job::can_retry`].
+    /// Whether to retry after an error. See [`Job::can_retry`].
     fn can_retry(_error: &JobError, _ctx: &Context) -> bool {
         true
     }
 
-    /// How long to wait before the next attempt. See [`Job::retry_after`].
+    /// The wait before the next attempt. See [`Job::retry_after`].
     fn retry_after(_error: &JobError, _ctx: &Context) -> Option<Duration> {
         None
     }
 
-    /// What to do when a job of this kind has failed for good. See [`Job::failed`].
+    /// Callback for a permanent failure. See [`Job::failed`].
     ///
     /// ```
     /// # use aint_queue::{AsyncFailedFn, AsyncJob, Context, JobError};
@@ -172,7 +170,7 @@ pub trait AsyncJob: Serialize + DeserializeOwned + Send + 'static {
         None
     }
 
-    /// Puts middleware around every run of this kind of job. See [`Job::layers`].
+    /// Wraps every run of this kind of job into middleware. See [`Job::layers`].
     fn layers(service: JobService) -> JobService {
         service
     }

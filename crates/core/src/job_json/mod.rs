@@ -1,25 +1,25 @@
 //! The JSON form of a pushed job: one object with a name, a payload and options.
 //!
-//! The same object is a line of `queue:push --file`, a body of the HTTP listener and a follow-up job of a worker, so it
-//! is read here once. Pure: no store, no clock but the one that finds a time beyond ten years in good time.
+//! Shared by `queue:push --file` (one object per line), the HTTP listener and follow-up jobs of workers. Pure, except that
+//! [`check`] reads the clock to find times beyond ten years early.
 //!
 //! | key | value |
 //! |---|---|
-//! | `job` | the job's name |
+//! | `job` | name of the job |
 //! | `payload` | any JSON; `{}` when absent |
-//! | `delay` | not before this long after the push: seconds, or a text with units such as `"5m"` |
-//! | `at` | not before this time: `"2026-11-30T09:00:00Z"` |
-//! | `max_attempts` | how often the job may be attempted |
-//! | `timeout` | how long one run may last, 0 for no limit: seconds, or a text with units |
-//! | `unique` | add nothing when a job with this key is in the channel |
-//! | `unique_until` | when that key is free again: `"end"` of the job, which is the default, or its `"start"` |
-//! | `unique_for` | hold that key for this long after the push instead, whatever becomes of the job |
+//! | `delay` | earliest start, from the push: seconds, or a text with units such as `"5m"` |
+//! | `at` | earliest start: `"2026-11-30T09:00:00Z"` |
+//! | `max_attempts` | number of attempts |
+//! | `timeout` | time limit of one run, 0 for none: seconds, or a text with units |
+//! | `unique` | unique key: add nothing while another job holds it |
+//! | `unique_until` | end of the hold on that key: `"end"` of the job (the default) or its `"start"` |
+//! | `unique_for` | hold the key for this long after the push instead |
 //! | `priority` | `"high"`, `"normal"` or `"low"` |
-//! | `expires` | not to be started later than this long after the push, or than this time |
-//! | `headers` | an object of texts for whoever handles the job |
+//! | `expires` | latest start: a time from the push, or a point in time |
+//! | `headers` | an object of texts, metadata for the handler |
 //!
-//! Everything but `payload` may be `null`, which says nothing, like a key that is absent. Headers are added to those of
-//! the defaults, every other key replaces its default.
+//! `null` means "absent", except for `payload`. Headers are merged with those of the defaults; every other key replaces its
+//! default.
 
 pub mod time;
 mod write;
@@ -28,7 +28,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -40,7 +40,7 @@ use crate::job::{
 use time::Until;
 pub use write::write;
 
-/// Why a text is no job.
+/// A mistake in the JSON form of a job.
 #[derive(Debug, Error)]
 pub enum JobJsonError {
     #[error("not valid JSON, where an object with job, payload and options belongs: {0}")]
@@ -60,7 +60,7 @@ pub enum JobJsonError {
 }
 
 impl JobJsonError {
-    /// The key that is to blame, where it is one.
+    /// The key with the mistake, if the mistake belongs to one.
     pub fn key(&self) -> Option<&'static str> {
         match self {
             Self::NotJson(_) | Self::NotAnObject(_) => None,
@@ -71,7 +71,7 @@ impl JobJsonError {
     }
 }
 
-/// The key that breaks a rule.
+/// The key that breaks a rule for jobs.
 fn key_of(rule: &NewJobError, job: &NewJob) -> &'static str {
     match rule {
         NewJobError::Name(_) => "job",
@@ -85,57 +85,68 @@ fn key_of(rule: &NewJobError, job: &NewJob) -> &'static str {
     }
 }
 
-/// What holds for jobs that say nothing else.
+/// Name and options of jobs that do not set their own.
 pub struct PushDefaults<'a> {
     pub job: Option<&'a str>,
     pub options: &'a PushOptions,
 }
 
-/// A job as it is written. The values stay text until each is read by itself, so that every mistake names its key.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object")]
-struct Written<'a> {
-    #[serde(borrow, default)]
-    job: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "as_it_is")]
-    payload: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    delay: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    at: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    max_attempts: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    timeout: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    unique: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    unique_until: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    unique_for: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    priority: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    expires: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    headers: Option<&'a RawValue>,
+/// The JSON object, for both directions. A parsed one keeps raw values until each is read by itself, so that every mistake
+/// names its key.
+#[derive(Serialize, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object",
+    bound(deserialize = "V: Deserialize<'de>, P: Deserialize<'de>")
+)]
+struct JobObject<V, P> {
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    job: Option<V>,
+    #[serde(default = "none", deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    payload: Option<P>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    delay: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    at: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    max_attempts: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    timeout: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    unique: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    unique_until: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    unique_for: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    priority: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    expires: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    headers: Option<V>,
 }
 
-/// A payload that is `null` is a payload, not an absent one.
-fn as_it_is<'de, D: Deserializer<'de>>(raw: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(raw).map(Some)
+/// The default of every key. A function, because `#[serde(default)]` alone would require `V: Default`.
+fn none<T>() -> Option<T> {
+    None
+}
+
+/// Keeps a payload of `null`, which serde would read as absent.
+fn present<'de, P: Deserialize<'de>, D: Deserializer<'de>>(raw: D) -> Result<Option<P>, D::Error> {
+    P::deserialize(raw).map(Some)
 }
 
 /// The job that `text` means.
 pub fn parse(text: &str, defaults: &PushDefaults<'_>) -> Result<NewJob, JobJsonError> {
     let text = text.trim();
-    let written: Written<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
-        Category::Data => JobJsonError::NotAnObject(place(&error)),
-        _ => JobJsonError::NotJson(place(&error)),
-    })?;
+    let written: JobObject<&RawValue, &RawValue> =
+        serde_json::from_str(text).map_err(|error| match error.classify() {
+            Category::Data => JobJsonError::NotAnObject(place(&error)),
+            _ => JobJsonError::NotJson(place(&error)),
+        })?;
     if !text.starts_with('{') {
         // serde takes an array for an object whose keys are left out.
-        return Err(JobJsonError::NotAnObject("it is an array".to_owned()));
+        return Err(JobJsonError::NotAnObject("the text is an array".to_owned()));
     }
     let named = written.job.map(|raw| read_text("job", raw)).transpose()?;
     let name = named.as_deref().or(defaults.job).ok_or(JobJsonError::NoJob)?;
@@ -146,8 +157,8 @@ pub fn parse(text: &str, defaults: &PushDefaults<'_>) -> Result<NewJob, JobJsonE
     Ok(job)
 }
 
-impl Written<'_> {
-    /// `options` with what is written put over it.
+impl JobObject<&RawValue, &RawValue> {
+    /// Applies the keys of this object to `options`.
     fn options(&self, mut options: PushOptions) -> Result<PushOptions, JobJsonError> {
         match (self.delay, self.at) {
             (Some(_), Some(_)) => return Err(JobJsonError::Both("delay", "at")),
@@ -183,7 +194,7 @@ impl Written<'_> {
         self.unique(options)
     }
 
-    /// `options` with the unique key and how long it is held.
+    /// Applies the unique key and its hold to `options`.
     fn unique(&self, options: PushOptions) -> Result<PushOptions, JobJsonError> {
         let Some(key) = self.unique.map(|raw| read_text("unique", raw)).transpose()? else {
             let lonely = [("unique_until", self.unique_until), ("unique_for", self.unique_for)];
@@ -205,7 +216,7 @@ impl Written<'_> {
     }
 }
 
-/// Checks what the store would refuse. Only the store's clock judges a time for good; this one finds it in good time.
+/// Checks the rules of the store. The store's clock decides on times; this check finds clear violations earlier.
 pub fn check(job: &NewJob) -> Result<(), NewJobError> {
     let latest = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + MAX_DELAY;
     match job.start {
@@ -230,7 +241,7 @@ fn read_text<'a>(key: &'static str, raw: &'a RawValue) -> Result<Cow<'a, str>, J
     serde_json::from_str::<String>(raw.get()).map(Cow::Owned).map_err(|_| wrong(key, "write a text"))
 }
 
-/// Seconds, or a text with units.
+/// Parses seconds, or a text with units.
 fn read_duration(key: &'static str, raw: &RawValue) -> Result<Duration, JobJsonError> {
     let parsed = match serde_json::from_str::<f64>(raw.get()) {
         Ok(seconds) => time::duration_from_seconds(seconds),
@@ -239,7 +250,7 @@ fn read_duration(key: &'static str, raw: &RawValue) -> Result<Duration, JobJsonE
     parsed.map_err(|why| wrong(key, why))
 }
 
-/// As [`read_duration`], or a point in time.
+/// Parses seconds, a text with units, or a point in time.
 fn read_until(key: &'static str, raw: &RawValue) -> Result<Until, JobJsonError> {
     let parsed = match serde_json::from_str::<f64>(raw.get()) {
         Ok(seconds) => time::duration_from_seconds(seconds).map(Until::After),
@@ -252,7 +263,7 @@ fn read_time(key: &'static str, raw: &RawValue) -> Result<SystemTime, JobJsonErr
     time::parse_time(&read_text(key, raw).unwrap_or_default()).map_err(|why| wrong(key, why))
 }
 
-/// A mistake in the JSON. The place within the line is of use, "line 1" is not.
+/// The text of a JSON error. The input is one line, so "line 1" is removed.
 fn place(error: &serde_json::Error) -> String {
     error.to_string().replace(" at line 1 column ", " at column ")
 }

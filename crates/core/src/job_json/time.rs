@@ -1,4 +1,4 @@
-//! Durations and points in time as people and programs write them.
+//! Durations and points in time as typed by people and programs.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +8,7 @@ use jiff::{Span, SpanRelativeTo, Zoned};
 
 const NEGATIVE: &str = "a duration cannot be negative";
 
-/// A duration: seconds as a number, or with units: `90`, `1.5`, `5m`, `1h30m`, `2 days`.
+/// Parses a duration: seconds as a number, or units: `90`, `1.5`, `5m`, `1h30m`, `2 days`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     const FORM: &str = "write seconds, or a time with units such as 500ms, 5m, 1h30m, 2d";
     let text = text.trim();
@@ -20,7 +20,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(length).map_err(|_| NEGATIVE.to_owned())
 }
 
-/// A duration from a number of seconds.
+/// Converts a number of seconds.
 pub fn duration_from_seconds(seconds: f64) -> Result<Duration, String> {
     if seconds < 0.0 {
         return Err(NEGATIVE.to_owned());
@@ -28,16 +28,16 @@ pub fn duration_from_seconds(seconds: f64) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|_| "the number is too large".to_owned())
 }
 
-/// The end of a time that is given by its length or by its end.
+/// The end of a period, relative or absolute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
     /// This long after the push.
     After(Duration),
-    /// This point in time.
+    /// At this time.
     At(SystemTime),
 }
 
-/// A duration or a point in time; what can be read as both is a duration.
+/// Parses a duration or a point in time; a text that fits both is a duration.
 pub fn parse_until(text: &str) -> Result<Until, String> {
     match (parse_duration(text), parse_time(text)) {
         (Ok(length), _) => Ok(Until::After(length)),
@@ -49,7 +49,7 @@ pub fn parse_until(text: &str) -> Result<Until, String> {
     }
 }
 
-/// A point in time: RFC 3339, or a local date with or without a time of day.
+/// Parses a point in time: RFC 3339, or a local date with or without a time of day.
 pub fn parse_time(text: &str) -> Result<SystemTime, String> {
     parse_time_in(text.trim(), &TimeZone::system())
 }

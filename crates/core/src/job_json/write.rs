@@ -1,69 +1,42 @@
-//! The other way: a job in its JSON form.
+//! Writes a job in its JSON form.
 
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
 
-use serde::Serialize;
-use serde_json::value::RawValue;
-
+use super::JobObject;
+use crate::durations::millis_at_least_one;
 use crate::job::{NewJob, Priority, Start, Timestamp, UniqueUntil};
 
-/// A job as it is written. Times are texts with a unit, which are exact.
-#[derive(Serialize)]
-struct Written<'a> {
-    job: &'a str,
-    payload: &'a RawValue,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    delay: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_attempts: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timeout: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unique: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unique_until: Option<UniqueUntil>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unique_for: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    priority: Option<Priority>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires: Option<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    headers: &'a BTreeMap<String, String>,
-}
-
-/// The job's JSON form, which [`parse`](super::parse) reads as the same job.
+/// Writes a job; [`parse`](super::parse) reads the text as an equal job. Times are texts with a unit, which are exact.
+#[must_use]
 pub fn write(job: &NewJob) -> String {
     let meta = &job.meta;
-    let ms = |ms: u64| format!("{ms}ms");
+    let ms = |ms: u64| json!(format!("{ms}ms"));
     let (delay, at) = match job.start {
         Start::Now => (None, None),
-        Start::After(delay) => (Some(ms(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX).max(1))), None),
+        Start::After(delay) => (Some(ms(millis_at_least_one(delay).max(1))), None),
         Start::At(time) => (None, Some(text(time))),
     };
-    let written = Written {
-        job: &meta.job,
-        payload: job.payload.as_raw(),
+    let object = JobObject {
+        job: Some(json!(meta.job)),
+        payload: Some(job.payload.as_raw()),
         delay,
         at,
-        max_attempts: meta.max_attempts,
+        max_attempts: meta.max_attempts.map(Value::from),
         timeout: meta.timeout_ms.map(ms),
-        unique: meta.unique.as_deref(),
-        unique_until: (meta.unique_until != UniqueUntil::End).then_some(meta.unique_until),
+        unique: meta.unique.as_deref().map(Value::from),
+        unique_until: (meta.unique_until != UniqueUntil::End).then(|| json!(meta.unique_until)),
         unique_for: meta.unique_for_ms.map(ms),
-        priority: (meta.priority != Priority::Normal).then_some(meta.priority),
+        priority: (meta.priority != Priority::Normal).then(|| json!(meta.priority)),
         expires: meta.expires_in_ms.map(ms).or_else(|| meta.expires_at.map(text)),
-        headers: &meta.headers,
+        headers: (!meta.headers.is_empty()).then(|| json!(meta.headers)),
     };
-    serde_json::to_string(&written).expect("texts and numbers are JSON")
+    serde_json::to_string(&object).expect("texts and numbers are JSON")
 }
 
-/// A time to the microsecond; one beyond the calendar is the calendar's end, which no store accepts.
-fn text(time: Timestamp) -> String {
+/// A time to the microsecond, at most the end of the calendar, which every store refuses.
+fn text(time: Timestamp) -> Value {
     let micros = i64::try_from(time.0).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX).to_string()
+    json!(jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX).to_string())
 }
 
 #[cfg(test)]

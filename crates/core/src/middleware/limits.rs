@@ -1,4 +1,4 @@
-//! Layers that ask the master whether a job may run now.
+//! Layers that claim limits before a job runs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use crate::job::{JobCall, JobError, JobService, LimitClaim, LimitDecision};
 
 type KeyFn = Arc<dyn Fn(&JobCall) -> Result<String, JobError> + Send + Sync>;
 
-/// How long a job rests that may not run now, when nobody knows how long it takes.
+/// Release time of a refused job when the wait is unknown.
 const DEFAULT_RELEASE_DELAY: Duration = Duration::from_secs(1);
 
-/// What a guard counts by: the job's name, or what a function makes of the run.
+/// The key of a limit: the job's name, or the result of a function of the call.
 #[derive(Clone, Default)]
 struct Key(Option<KeyFn>);
 
@@ -36,7 +36,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Runs the job if its claim is granted, else releases it.
+/// Runs the job if its claim is granted, otherwise releases it.
 fn guarded(
     inner: JobService,
     release_delay: Duration,
@@ -46,13 +46,13 @@ fn guarded(
         let claim = claim(&call);
         async move {
             let claim = claim?;
-            // What makes no sense would be released for ever.
+            // An invalid claim would be released forever, so it fails the job.
             claim.check().map_err(JobError::never)?;
             match call.ctx().claim(claim).await {
                 Ok(LimitDecision::Granted) => next.run(call).await,
                 Ok(LimitDecision::Wait(Duration::ZERO)) => Err(JobError::release(release_delay)),
                 Ok(LimitDecision::Wait(time)) => Err(JobError::release(time)),
-                // The master could not find out, as when the store is away: not the job's fault.
+                // The claim could not be decided, for example during an outage of the store; the job is not to blame.
                 Err(error) => {
                     call.ctx().log("warn", format!("could not ask whether the job may run: {error}"));
                     Err(JobError::release(release_delay))
@@ -62,10 +62,10 @@ fn guarded(
     })
 }
 
-/// At most so many jobs with the same key run at the same time, in all masters of the channel.
+/// Bounds the jobs of one key that run at the same time, in all masters of the channel.
 ///
-/// A job that finds its key taken is released and tried again after a second, or as [`NoOverlap::release_delay`] says. Layers
-/// further in that release the job give the key back at once, as every end of the run does.
+/// A job that finds no free place is released for a second, or for [`NoOverlap::release_delay`]. Every end of the run
+/// returns the place, a release by an inner layer included.
 #[derive(Clone, Debug)]
 pub struct NoOverlap {
     key: Key,
@@ -74,26 +74,26 @@ pub struct NoOverlap {
 }
 
 impl NoOverlap {
-    /// One job of each name at a time.
+    /// A single job of each name at a time.
     #[must_use]
     pub fn by_job() -> Self {
         Self { key: Key::default(), limit: 1, release_delay: DEFAULT_RELEASE_DELAY }
     }
 
-    /// One job of each key at a time. Keys are 1 to 256 bytes.
+    /// A single job of each key at a time. Keys are 1 to 256 bytes.
     #[must_use]
     pub fn by(key: impl Fn(&JobCall) -> Result<String, JobError> + Send + Sync + 'static) -> Self {
         Self { key: Key::by(key), ..Self::by_job() }
     }
 
-    /// So many at a time instead of one; at least 1.
+    /// Allows `limit` jobs at a time; at least 1.
     #[must_use]
     pub fn limit(mut self, limit: u32) -> Self {
         self.limit = limit;
         self
     }
 
-    /// How long a job rests that finds its key taken.
+    /// Sets the release time of a refused job.
     #[must_use]
     pub fn release_delay(mut self, release_delay: Duration) -> Self {
         self.release_delay = release_delay;
@@ -110,10 +110,10 @@ impl Layer<JobService> for NoOverlap {
     }
 }
 
-/// At most so many jobs with the same key begin within some time, in all masters of the channel.
+/// Bounds the starts of jobs of one key within a period, in all masters of the channel.
 ///
-/// Without [`RateLimit::by`] all jobs of a name share a rate. Bursts of the whole number are allowed; a job that finds no
-/// room is released until there is some.
+/// Without [`RateLimit::by`] all jobs of a name share a rate. Bursts of the full number are allowed; a refused job is
+/// released until there is room.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     key: Key,
@@ -122,13 +122,13 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// `count` jobs, at least 1, in any stretch of `per`, a millisecond to ten years.
+    /// `count` starts (at least 1) per period `per` (a millisecond to ten years).
     #[must_use]
     pub fn new(count: u32, per: Duration) -> Self {
         Self { key: Key::default(), count, per }
     }
 
-    /// With a rate for each key. Keys are 1 to 256 bytes.
+    /// Uses a separate rate for each key. Keys are 1 to 256 bytes.
     #[must_use]
     pub fn by(mut self, key: impl Fn(&JobCall) -> Result<String, JobError> + Send + Sync + 'static) -> Self {
         self.key = Key::by(key);
@@ -147,10 +147,9 @@ impl Layer<JobService> for RateLimit {
     }
 }
 
-/// No jobs with a key for a while after some of them failed in a row; then one is let through to try, and its success
-/// lets all others through again.
+/// Refuses jobs of one key for a while after failures in a row; then one job may try, and its success admits all others.
 ///
-/// Errors, time-outs and crashes count as failures, and so does a job that fails for good. Each master counts for itself.
+/// Errors, time-outs, crashes and permanent failures count as failures. Each master counts for itself.
 #[derive(Clone, Debug)]
 pub struct CircuitBreaker {
     key: Key,
@@ -159,13 +158,13 @@ pub struct CircuitBreaker {
 }
 
 impl CircuitBreaker {
-    /// Opens for `cooldown`, a millisecond to ten years, after `failures`, at least 1, in a row.
+    /// Opens for `cooldown` (a millisecond to ten years) after `failures` in a row (at least 1).
     #[must_use]
     pub fn new(failures: u32, cooldown: Duration) -> Self {
         Self { key: Key::default(), failures, cooldown }
     }
 
-    /// With a breaker for each key, such as the service that the job calls. Keys are 1 to 256 bytes.
+    /// Uses a separate breaker for each key, such as the name of a remote service. Keys are 1 to 256 bytes.
     #[must_use]
     pub fn by(mut self, key: impl Fn(&JobCall) -> Result<String, JobError> + Send + Sync + 'static) -> Self {
         self.key = Key::by(key);

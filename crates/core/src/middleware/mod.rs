@@ -1,20 +1,20 @@
-//! Middleware: what stands around jobs.
+//! Middleware around jobs.
 //!
-//! Any [`tower_layer::Layer`] goes around every job with `App::layer`, or around the jobs of one type
-//! with [`JobService::with`] in [`Job::layers`](crate::Job::layers). A function goes there with
-//! `App::middleware` or [`JobService::wrap`]. Middleware runs in the worker, around the handler.
-//! The layers of this module decide whether a job runs now:
+//! `App::layer` wraps every job into a [`tower_layer::Layer`], [`JobService::with`] in
+//! [`Job::layers`](crate::Job::layers) the jobs of one type. `App::middleware` and
+//! [`JobService::wrap`] take plain functions. Middleware runs in the worker, around the handler. The layers of this module
+//! decide whether a job runs now:
 //!
 //! | layer | lets a job run |
 //! |---|---|
-//! | [`NoOverlap`] | when fewer than so many jobs with its key run, in all masters of the channel |
-//! | [`RateLimit`] | when fewer than so many jobs with its key began within some time, in all masters of the channel |
+//! | [`NoOverlap`] | while fewer than `limit` jobs with its key run, in all masters of the channel |
+//! | [`RateLimit`] | while fewer than `count` jobs with its key started within the period, in all masters of the channel |
 //! | [`CircuitBreaker`] | unless the last jobs with its key failed in a row, in this master |
 //! | [`Skip`] | unless a condition holds |
 //!
-//! A job that may not run now is released: it goes back to the store without an attempt being counted, and is tried again
-//! later. What a run was granted belongs to its master's lease: it is given back when the run ends, however it ends, and
-//! when the master is lost, so nothing stays locked behind a crash.
+//! A refused job is released: it returns to the store without a counted attempt and runs later. Granted limits belong to the
+//! lease of the master: they are returned at every end of the run, and when the master is lost, so no lock survives a
+//! crash.
 //!
 //! ```
 //! use std::time::Duration;

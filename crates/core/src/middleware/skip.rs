@@ -1,4 +1,4 @@
-//! A layer that leaves jobs out.
+//! A layer that skips jobs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use crate::job::{JobCall, JobError, JobService};
 
 type Condition = Arc<dyn Fn(&JobCall) -> bool + Send + Sync>;
 
-/// Jobs for which a condition holds do not run: they are done without it, or come back later.
+/// Skips jobs for which a condition holds: they count as done, or are released.
 #[derive(Clone)]
 pub struct Skip {
     when: Condition,
-    /// `None`: done.
+    /// Release time; `None` counts skipped jobs as done.
     again: Option<Duration>,
 }
 
 impl Skip {
-    /// Jobs for which `when` answers true count as done without having run.
+    /// Counts jobs for which `when` returns true as done, without running them.
     #[must_use]
     pub fn when(when: impl Fn(&JobCall) -> bool + Send + Sync + 'static) -> Self {
         Self { when: Arc::new(when), again: None }
     }
 
-    /// Instead, they are released and looked at again after this long.
+    /// Releases skipped jobs for this long instead; the condition decides again then.
     #[must_use]
     pub fn release_for(mut self, time: Duration) -> Self {
         self.again = Some(time);

@@ -1,4 +1,4 @@
-//! Jobs as services of the tower world, and its layers around jobs.
+//! Jobs as tower services, and tower layers around jobs.
 
 use std::future::{Future, poll_fn};
 use std::task::{Context, Poll};
@@ -13,7 +13,7 @@ type Boxed = std::pin::Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>
 
 impl Service<JobCall> for JobService {
     type Response = ();
-    /// A [`JobError`] in a box: see [`JobError::into_boxed`] and [`JobError::from_boxed`].
+    /// A boxed [`JobError`]: see [`JobError::into_boxed`] and [`JobError::from_boxed`].
     type Error = BoxError;
     type Future = Boxed;
 
@@ -28,10 +28,9 @@ impl Service<JobCall> for JobService {
 }
 
 impl JobService {
-    /// Puts a tower layer around this service.
+    /// Wraps this service into a tower layer.
     ///
-    /// An error of the layer's own is that of the run, tried again by policy; one made with [`JobError::into_boxed`] says
-    /// what it says.
+    /// An error of the layer itself is retried by policy; one made with [`JobError::into_boxed`] keeps its consequence.
     #[must_use]
     pub fn with<L>(self, layer: L) -> Self
     where

@@ -1,33 +1,33 @@
-//! Where a job goes that somebody cancelled. Pure.
+//! Destinations of cancelled jobs. Pure.
 //!
-//! It rests in `failed`, whatever attempts it has left: whoever cancels a job does not want it to be tried again, and can
-//! still see and reload it. The run that was ended is no attempt, for it did not end by itself. Its failed callback does
-//! not run: that is for failures nobody has seen yet, and this one was ordered.
+//! A cancelled job moves to `failed`, whatever attempts are left: its user wants no retry, but can inspect and reload it.
+//! The ended run is not an attempt, because it did not end by itself. The failed callback does not run: it reports
+//! unexpected failures, and this one was ordered.
 
 use super::{Policy, failed};
 use crate::job::{ErrorKind, FailReason, JobMeta, Timestamp};
 use crate::store::Destination;
 
 impl Policy {
-    /// Where a job goes that was cancelled before a run of it began.
+    /// The destination of a job cancelled before a run.
     #[must_use]
     pub fn cancel(meta: JobMeta, now: Timestamp) -> Destination {
-        cancelled(meta, "cancelled before it began", now)
+        cancelled(meta, "cancelled before its start", now)
     }
 }
 
-/// Where a job goes whose run was ended because it was cancelled.
+/// The destination of a job whose run was ended by a cancel.
 pub(super) fn cancelled_run(meta: JobMeta, killed: bool, now: Timestamp) -> Destination {
     let how = if killed {
-        "cancelled while it ran; it did not end when asked and was killed"
+        "cancelled during its run: did not end when asked, killed"
     } else {
-        "cancelled while it ran; it ended when asked"
+        "cancelled during its run: ended when asked"
     };
     cancelled(meta, how, now)
 }
 
 fn cancelled(mut meta: JobMeta, how: &str, now: Timestamp) -> Destination {
-    // One that had failed for good and came back for its callback has failed for what it had failed for.
+    // A job cancelled during its failed callback keeps the reason of its failure.
     if let Some(reason) = meta.failing.take() {
         let message = format!("the failed callback: {how}");
         meta.record_error(meta.attempts.max(1), now, ErrorKind::Callback, &message);
@@ -91,7 +91,7 @@ mod tests {
     fn cancelled_unstarted_job_says_so() {
         let meta = rests(Policy::cancel(JobMeta { attempts: 2, ..JobMeta::named("x") }, NOW));
         assert_eq!((meta.failed, meta.attempts), (Some(FailReason::Cancelled), 2));
-        assert_eq!(meta.last_error(), "cancelled before it began");
+        assert_eq!(meta.last_error(), "cancelled before its start");
         assert_eq!(meta.errors[0].attempt, 3);
     }
 }

@@ -1,7 +1,7 @@
-//! What an ending means for the job: settled, tried again or failed. Pure.
+//! The consequence of an outcome: done, retried or failed. Pure.
 //!
-//! The rules are invariants 5 and 6 of the design: an attempt is counted when a job that had begun ends in an
-//! error, a time-out or a crash of its worker alone; three such crashes are poison whatever the policy says.
+//! A run counts as an attempt when it ends in an error, a time-out, or a crash of a worker that ran only this job. Three
+//! such crashes fail the job as poison, whatever the policy says.
 
 mod cancel;
 mod start;
@@ -15,20 +15,20 @@ use crate::job::{
 use crate::store::Destination;
 pub use start::{RunTerms, StartDecision, release_before_start};
 
-/// A callback that hands itself back at once would spin.
+/// Shortest release of a failed callback; an immediate one would loop.
 const MIN_CALLBACK_RELEASE: Duration = Duration::from_secs(1);
 
 /// A channel's retry policy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Policy {
-    /// Attempts of a job that does not set its own.
+    /// Attempts of a job that sets no number itself.
     pub max_attempts: u32,
-    /// The wait before another attempt.
+    /// The wait before the next attempt.
     pub backoff: Backoff,
 }
 
 impl Default for Policy {
-    /// That of a channel that says nothing.
+    /// The policy of a channel with default settings.
     fn default() -> Self {
         let second = Duration::from_secs(1);
         let kind = BackoffKind::Exponential;
@@ -37,20 +37,19 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// That of a channel.
+    /// The policy of a channel.
     #[must_use]
     pub fn of(channel: &Channel) -> Self {
         Self { max_attempts: channel.max_attempts, backoff: channel.backoff }
     }
 
-    /// How many attempts this job has.
+    /// The number of attempts of a job.
     #[must_use]
     pub fn max_attempts(&self, meta: &JobMeta) -> u32 {
         meta.max_attempts.unwrap_or(self.max_attempts).max(1)
     }
 
-    /// Where a job goes after a run of it, or of its failed callback, that ended like this. `options` are what its handler
-    /// wants.
+    /// The destination of a job after a run of it, or of its failed callback. `options` are those of its handler.
     #[must_use]
     pub fn end(
         &self,
@@ -71,8 +70,7 @@ impl Policy {
         }
     }
 
-    /// Where the job goes after a run that ended like this. `now` is the store's clock, `chance` a random
-    /// number from 0 to 1 for the jitter.
+    /// The destination of a job after a run. `now` is the store's time, `chance` a random number from 0 to 1 for the jitter.
     #[must_use]
     pub fn settle(&self, mut meta: JobMeta, outcome: Outcome, now: Timestamp, chance: f64) -> Destination {
         match outcome {
@@ -107,7 +105,7 @@ impl Policy {
                 if meta.crashes >= MAX_CRASHES {
                     failed(meta, FailReason::Poison)
                 } else if meta.crashes == 1 && meta.attempts < self.max_attempts(&meta) {
-                    // The first crash may be anybody's fault: somebody else has a try at once.
+                    // The worker may be to blame for a first crash, so another worker retries immediately.
                     Destination::Front(meta)
                 } else {
                     self.again(meta, FailReason::Crashed, None, chance)
@@ -116,14 +114,14 @@ impl Policy {
         }
     }
 
-    /// The policy for a job whose handler wants this.
+    /// The policy, with a handler's options applied.
     #[must_use]
     pub fn with(mut self, options: JobOptions) -> Self {
         self.max_attempts = options.max_attempts.unwrap_or(self.max_attempts);
         self
     }
 
-    /// Where a job goes that is held although its time is over.
+    /// The destination of a held job that has expired.
     #[must_use]
     pub fn expire(mut meta: JobMeta, options: JobOptions, now: Timestamp) -> Destination {
         let attempt = meta.attempts.saturating_add(1);
@@ -132,9 +130,9 @@ impl Policy {
         if options.failed { Self::via_callback(place) } else { place }
     }
 
-    /// Where a job goes whose failed callback has ended like this. The callback is no attempt; what went wrong in it is
-    /// noted and changes nothing. One whose worker died runs again, as long as nobody can say that it is the callback
-    /// that kills workers: whoever was to hear of the failure must not miss it because of a worker.
+    /// The destination of a job after its failed callback. The callback is not an attempt; its errors are recorded and change
+    /// nothing. If its worker dies, the callback runs again, up to [`MAX_CRASHES`] times: a crash of the worker alone must
+    /// not suppress the notification.
     #[must_use]
     pub fn settle_callback(mut meta: JobMeta, outcome: Outcome, now: Timestamp) -> Destination {
         let crashed = matches!(outcome, Outcome::Crashed { .. });
@@ -157,7 +155,7 @@ impl Policy {
             let message = format!("the failed callback: {wrong}");
             meta.record_error(meta.attempts.max(1), now, ErrorKind::Callback, &message);
         }
-        // Nothing but crashes is noted of a callback that is not over.
+        // Before the end of a callback only crashes are recorded with this kind.
         let noted = meta.errors.iter().filter(|error| error.kind == ErrorKind::Callback).count();
         if crashed && noted < MAX_CRASHES as usize {
             return Destination::Front(meta);
@@ -166,7 +164,7 @@ impl Policy {
         failed(meta, reason)
     }
 
-    /// Where a job that is to rest in `failed` goes when its handler has a failed callback: to a worker first.
+    /// Redirects a job from `failed` to a worker, for its failed callback.
     #[must_use]
     pub fn via_callback(place: Destination) -> Destination {
         match place {
@@ -189,12 +187,12 @@ impl Policy {
         }
         let delay = after.unwrap_or_else(|| self.delay(meta.attempts));
         let jitter = delay.mul_f64(self.backoff.jitter.clamp(0.0, 1.0) * chance.clamp(0.0, 1.0));
-        // A delay that was asked for is kept to the letter: jitter only spreads the policy's own.
+        // A delay chosen by the handler is exact: jitter spreads the policy's own delays only.
         let delay = if after.is_some() { delay } else { delay + jitter };
         Destination::Delayed(delay.min(MAX_DELAY), meta)
     }
 
-    /// The wait after this many attempts, without jitter.
+    /// The wait after this many attempts, before jitter.
     fn delay(&self, attempts: u32) -> Duration {
         let Backoff { kind, base, max, .. } = self.backoff;
         let factor = match kind {
@@ -206,8 +204,8 @@ impl Policy {
     }
 }
 
-/// Whether the failed callback of a job that has failed like this is to run. Who has no handler has no callback either,
-/// whatever is known of other handlers of the name; who was cancelled has failed to nobody's surprise.
+/// Whether the failed callback runs for this failure. A job without a handler has no callback to run, and the failure of
+/// a cancelled job is expected.
 fn has_callback(meta: &JobMeta) -> bool {
     !matches!(meta.failed, Some(FailReason::UnknownJob | FailReason::Cancelled))
 }
@@ -329,9 +327,9 @@ mod tests {
         assert!(matches!(after(0, 0, crash()), Destination::Front(m) if (m.attempts, m.crashes) == (1, 1)));
         assert!(matches!(after(1, 1, crash()), Destination::Delayed(_, m) if m.crashes == 2));
         assert_eq!(reason(&after(2, 2, crash())), Some(FailReason::Poison));
-        // Errors used up the attempts before: the crash is the last straw, not poison.
+        // Earlier errors used up the attempts, so the reason is the crash, not poison.
         assert_eq!(reason(&after(2, 0, crash())), Some(FailReason::Crashed));
-        // A job with many attempts is poison all the same.
+        // Many remaining attempts do not prevent poison.
         let meta = JobMeta { attempts: 2, crashes: 2, max_attempts: Some(100), ..JobMeta::named("x") };
         let place = policy(BackoffKind::Fixed).settle(meta, crash(), NOW, 0.0);
         assert_eq!(reason(&place), Some(FailReason::Poison));

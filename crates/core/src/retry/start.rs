@@ -1,4 +1,4 @@
-//! What a leased job is run with, and whether it is run at all. Pure.
+//! Decides whether a leased job runs, and with which terms. Pure.
 
 use std::time::Duration;
 
@@ -6,29 +6,29 @@ use super::Policy;
 use crate::job::{Failure, JobId, JobMeta, JobOptions, Timestamp, UniqueUntil};
 use crate::store::KeyRelease;
 
-/// What is to be done with a job that is held.
+/// The treatment of a held job.
 #[derive(Debug, PartialEq)]
 pub enum StartDecision {
-    /// Run it.
+    /// Run the job.
     Run(RunTerms),
-    /// It is too late: [`Policy::expire`].
+    /// Settle the job as expired: [`Policy::expire`].
     Expired,
-    /// It is here for its failed callback, which its handler does not have any more: the callback is done.
+    /// Settle the job: its handler no longer has the failed callback that the job was waiting for.
     NoCallback,
 }
 
-/// What a run is to know.
+/// The terms of a run.
 #[derive(Debug, PartialEq)]
 pub struct RunTerms {
     pub attempt: u32,
     pub max_attempts: u32,
     pub timeout: Option<Duration>,
-    /// Set when not the job itself is to run, but its failed callback.
+    /// Set when the failed callback runs instead of the job.
     pub failure: Option<Failure>,
 }
 
-/// What a job must not hold any more when it begins: the store has to know before. Whoever pushes after the start counts on a
-/// job that comes after it.
+/// The key that the store must release before the start of a job: a push made after the start counts on adding another
+/// job.
 pub fn release_before_start(id: JobId, meta: &JobMeta) -> Option<KeyRelease> {
     match (meta.unique_until, &meta.unique) {
         (UniqueUntil::Start, Some(key)) => Some(KeyRelease::Unique { id, key: key.clone() }),
@@ -37,8 +37,8 @@ pub fn release_before_start(id: JobId, meta: &JobMeta) -> Option<KeyRelease> {
 }
 
 impl Policy {
-    /// What to do with a job that is held at `now`. `options` are what its handler wants, `max_execute` is the limit of runs
-    /// for which nobody says another.
+    /// Decides on a job held at `now`. `options` are those of its handler; `max_execute` is the time limit of runs that set
+    /// none.
     pub fn begin(
         &self,
         id: JobId,

@@ -1,6 +1,4 @@
-//! Rules every driver applies to what it is given and to what it finds, in one place.
-//!
-//! Pure: no store, no clock.
+//! Rules that every driver applies to its input and to stored records. Pure: no store, no clock.
 
 use super::{JobState, JobView, Leased, MAX_BATCH, MAX_BATCH_BYTES, PushError};
 use crate::job::{
@@ -8,12 +6,12 @@ use crate::job::{
     is_job_name, truncated,
 };
 
-/// How far the newest id may be ahead of the store's clock, in microseconds.
+/// Largest lead of the newest id over the store's clock, in microseconds.
 pub(crate) const MAX_ID_LEAD: u64 = 1_000_000;
-/// How deep into waiting [`super::Store::take`] looks.
+/// Number of waiting jobs that [`super::Store::take`] searches.
 pub(crate) const TAKE_DEPTH: usize = 10_000;
 
-/// Checks a batch of new jobs before any of it is sent to the store.
+/// Checks a batch of new jobs before any of it reaches the store.
 #[doc(hidden)]
 pub fn check(jobs: &[NewJob]) -> Result<(), PushError> {
     let bytes: usize = jobs.iter().map(|job| job.payload.as_str().len()).sum();
@@ -26,7 +24,7 @@ pub fn check(jobs: &[NewJob]) -> Result<(), PushError> {
     Ok(())
 }
 
-/// When a job pushed at `now` is due; `None` when it may run at once.
+/// The due time of a job pushed at `now`; `None` when it may run at once.
 pub(crate) fn due(start: Start, now: Timestamp) -> Result<Option<Timestamp>, NewJobError> {
     let due = match start {
         Start::Now => return Ok(None),
@@ -40,7 +38,7 @@ pub(crate) fn due(start: Start, now: Timestamp) -> Result<Option<Timestamp>, New
     }
 }
 
-/// Reads a stored record for a run.
+/// Parses a stored record for a run.
 pub(crate) fn leased(id: JobId, meta: &str, payload: String) -> Leased {
     let meta = match serde_json::from_str::<JobMeta>(meta) {
         Ok(meta) => meta,
@@ -49,7 +47,7 @@ pub(crate) fn leased(id: JobId, meta: &str, payload: String) -> Leased {
         }
     };
     if !is_job_name(&meta.job) {
-        // Not every way into a store is ours. Such a name fits no environment and no frame for sure.
+        // Foreign writers may store any name; such a one would fit neither an environment variable nor a frame.
         let why = format!("its name \"{}\" is not allowed", truncated(&meta.job, 160).escape_debug());
         return Leased::Malformed { id, why };
     }
@@ -59,7 +57,7 @@ pub(crate) fn leased(id: JobId, meta: &str, payload: String) -> Leased {
     }
 }
 
-/// Reads a stored record for people.
+/// Parses a stored record for display.
 pub(crate) fn listed(id: JobId, state: JobState, at: Timestamp, meta: &str, payload: String) -> JobView {
     let (meta, mut payload) = match serde_json::from_str::<JobMeta>(meta) {
         Ok(understood) => (understood, payload),
@@ -72,7 +70,7 @@ pub(crate) fn listed(id: JobId, state: JobState, at: Timestamp, meta: &str, payl
     JobView { id, state, at, meta, payload }
 }
 
-/// The text of a record whose meta is not understood, kept as its payload once the job has failed.
+/// The original text of a record whose meta cannot be parsed; it becomes the payload of the failed job.
 pub(crate) fn as_found(meta: &str, payload: &str) -> String {
     format!("{meta}\n{payload}")
 }

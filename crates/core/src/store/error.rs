@@ -1,4 +1,4 @@
-//! What can go wrong with a store, named for what the caller does next.
+//! Errors of a store, named for the caller's next step.
 
 use std::error::Error as StdError;
 
@@ -9,22 +9,21 @@ use crate::job::{Failure, JobId, NewJobError, PayloadError};
 
 type Source = Box<dyn StdError + Send + Sync>;
 
-/// Why a store call did not work.
+/// Failure of a store call.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The store cannot be reached, did not answer in time or is busy: back off and try again.
-    /// The call may or may not have been applied.
+    /// The store is unreachable, slow or busy: back off and retry. The call may or may not have been applied.
     #[error("the store at {place} is not available while {doing}")]
     Unavailable {
-        /// Which store, without secrets.
+        /// The store, without secrets.
         place: String,
-        /// What was being done.
+        /// The attempted operation.
         doing: &'static str,
-        /// What the driver said.
+        /// The driver's error.
         #[source]
         source: Source,
     },
-    /// This owner is gone: its jobs belong to others now.
+    /// The owner is gone; its jobs belong to others.
     #[error("the lease of this master has run out")]
     Lost,
     /// `seq` was not above the owner's last one: a late copy of an earlier call. Nothing changed.
@@ -33,38 +32,38 @@ pub enum StoreError {
     /// The store has no room: pushes are refused, finishing work is not.
     #[error("the store at {place} is full: {detail}")]
     Full {
-        /// Which store, without secrets.
+        /// The store, without secrets.
         place: String,
-        /// What the store said, and the remedy.
+        /// The store's message, and the remedy.
         detail: String,
     },
-    /// What is stored is not what we put there: a foreign key under our name, a newer schema. Nothing changed.
+    /// The store contains foreign data: a key of another program, a newer schema. Nothing changed.
     #[error("the store at {place} holds something unexpected: {detail}")]
     Corrupt {
-        /// Which store, without secrets.
+        /// The store, without secrets.
         place: String,
-        /// What was found where, and the remedy.
+        /// The finding with its location, and the remedy.
         detail: String,
     },
-    /// The store refuses us until somebody changes its or our configuration: wrong password, no
-    /// permission, unsafe eviction policy, a directory where the file should be.
+    /// The store refuses access until its configuration or ours changes: wrong password, missing permission, unsafe
+    /// eviction policy, a directory in place of the file.
     #[error("the store at {place} cannot be used: {detail}")]
     Refused {
-        /// Which store, without secrets.
+        /// The store, without secrets.
         place: String,
-        /// What is wrong, and the remedy.
+        /// The reason, and the remedy.
         detail: String,
     },
 }
 
 impl StoreError {
-    /// Whether trying the same again later can help.
+    /// Whether a later retry can succeed.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Full { .. })
     }
 
-    /// The same for somebody else whom it concerns as well. What the driver said is words only then.
+    /// A copy for another caller that waited for the same call; the source becomes text.
     pub fn again(&self) -> Self {
         match self {
             Self::Unavailable { place, doing, source } => {
@@ -80,43 +79,42 @@ impl StoreError {
     }
 }
 
-/// Why a push did not work. Nothing of the batch was added unless the store became unavailable meanwhile, or the driver is
-/// `sync`.
+/// Failure of a push. Nothing of the batch was added, unless the store became unavailable during the call or the driver
+/// is `sync`.
 #[derive(Debug, Error)]
 pub enum PushError {
     /// A job of the batch breaks a rule.
     #[error("job {index} of the batch is refused: {why}")]
     Job {
-        /// Its place in the batch, from 0.
+        /// Position in the batch, 0-based.
         index: usize,
-        /// The rule. Part of the text, and so not its source: who pushes one job and prints the error reads the reason.
+        /// The broken rule. Part of the message and therefore not the source: printing the error alone shows the reason.
         why: NewJobError,
     },
     /// A payload breaks a rule.
     #[error("job {index} of the batch is refused: {why}")]
     Payload {
-        /// Its place in the batch, from 0.
+        /// Position in the batch, 0-based.
         index: usize,
-        /// The rule, part of the text too.
+        /// The broken rule, part of the message.
         why: PayloadError,
     },
     /// The batch is larger than [`super::MAX_BATCH`] jobs or [`super::MAX_BATCH_BYTES`].
     #[error("the batch is too large: at most 500 jobs and 4 MiB go in one call")]
     TooLarge,
-    /// The driver is `sync`, and the job, which was run, failed for good. The jobs before it are done, those after it were
-    /// not run.
+    /// The driver is `sync`: the job ran and failed permanently. Earlier jobs of the batch are done, later ones did not run.
     #[error("job {id} (\"{job}\") was run here and failed ({}): {}", .failure.reason.as_str(), .failure.error)]
     Failed {
-        /// Its place in the batch, from 0.
+        /// Position in the batch, 0-based.
         index: usize,
-        /// Its number.
+        /// The id of the job.
         id: JobId,
-        /// Its name.
+        /// The name of the job.
         job: String,
-        /// Why it failed: the last error.
+        /// The reason and the last error.
         failure: Failure,
     },
-    /// The store did not take it.
+    /// The store did not accept the batch.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,9 +1,9 @@
-//! Commands over many jobs, built from the store's bounded batches: resumable, with exact counts.
+//! Commands on many failed jobs, made of the store's bounded batches: resumable, with exact counts.
 
 use super::{JobState, MAX_BATCH, Store, StoreError};
 use crate::job::JobId;
 
-/// Which failed jobs a command means.
+/// Selects failed jobs.
 #[derive(Clone, Debug, Default)]
 pub struct FailedJobFilter {
     /// Only these ids; all when empty.
@@ -18,12 +18,12 @@ impl FailedJobFilter {
     }
 }
 
-/// Gives failed jobs a fresh set of attempts and puts them at the back of waiting. Answers how many moved.
+/// Gives failed jobs a new set of attempts and moves them to the back of waiting. Returns the number of moved jobs.
 ///
-/// Jobs that fail while it runs are not picked up again: it ends even when every job fails at once.
+/// Jobs that fail again during the call are not moved twice, so the call ends even when every job fails at once.
 ///
 /// # Errors
-/// When the store does; what was moved until then stays moved.
+/// The store's error; jobs moved before it stay moved.
 pub async fn reload_failed(store: &dyn Store, filter: &FailedJobFilter) -> Result<u64, StoreError> {
     let mut moved = 0;
     for_each_failed(store, filter, async |batch| {
@@ -35,10 +35,10 @@ pub async fn reload_failed(store: &dyn Store, filter: &FailedJobFilter) -> Resul
     Ok(moved)
 }
 
-/// Removes failed jobs for good. Answers how many went.
+/// Removes failed jobs permanently. Returns the number of removed jobs.
 ///
 /// # Errors
-/// When the store does; what was removed until then stays removed.
+/// The store's error; jobs removed before it stay removed.
 pub async fn remove(store: &dyn Store, filter: &FailedJobFilter) -> Result<u64, StoreError> {
     let mut removed = 0;
     for_each_failed(store, filter, async |batch| {
@@ -50,7 +50,7 @@ pub async fn remove(store: &dyn Store, filter: &FailedJobFilter) -> Result<u64, 
     Ok(removed)
 }
 
-/// Hands every job that is failed now and passes the filter to `apply`, in batches.
+/// Passes all currently failed jobs that match the filter to `apply`, in batches.
 async fn for_each_failed(
     store: &dyn Store,
     filter: &FailedJobFilter,
@@ -69,8 +69,8 @@ async fn for_each_failed(
         }
         return Ok(());
     }
-    // The first page fixes where the walk begins, and newer failures come before it: a job that fails
-    // again meanwhile is not moved twice.
+    // Pages run from newer to older failures, starting at the first page: a job that fails again during the walk lands
+    // before that start and is not moved twice.
     let mut after = None;
     loop {
         let page = store.list(JobState::Failed, after, MAX_BATCH).await?;

@@ -1,21 +1,20 @@
-//! The store: where jobs wait. One trait, three drivers, one conformance suite.
+//! The store of jobs: one trait, three drivers, one conformance suite.
 //!
-//! Every change of a job's state is one transaction or one script here. A store holds no policy: what a
-//! retry means is decided by `retry` and arrives as a [`Settlement`] with the job's new meta.
-//! A store knows no worker and no process.
+//! Every change of a job's state is one transaction or one script. A store holds no policy: `retry` decides the
+//! consequence of an outcome, which arrives here as a [`Settlement`] with the job's new meta. A store knows neither workers
+//! nor processes.
 //!
-//! | driver | for |
+//! | driver | use |
 //! |---|---|
 //! | `sqlite` | the embedded default: one file, one machine |
 //! | `redis` | many machines |
-//! | `model` | tests: the same contract in memory, and the judge of the other two |
+//! | `model` | tests: the contract in memory, reference for the other two |
 
 mod driver_rules;
 mod error;
 mod failed_jobs;
 pub mod model;
 mod open;
-mod rate;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "sqlite")]
@@ -37,137 +36,135 @@ pub use open::open;
 pub use crate::job::LimitDecision;
 use crate::job::{JobId, JobMeta, JobRecord, NewJob, Timestamp};
 
-/// How long a lease lasts without a sign of life of its owner. It has nothing to do with how long jobs may run.
+/// Length of a lease without renewal. Independent of the run time of jobs.
 pub const LEASE: Duration = Duration::from_secs(30);
-/// Most items one call carries; callers with more split them.
+/// Most items of one call; callers split larger sets.
 pub const MAX_BATCH: usize = 500;
-/// Most payload bytes one call carries; a single job may always go alone.
+/// Most payload bytes of one call; a single job is always accepted.
 pub const MAX_BATCH_BYTES: usize = 4 << 20;
 
-/// One channel's jobs.
+/// The jobs of one channel.
 ///
-/// All methods are safe to call from several tasks, except that the calls which carry a `seq` are
-/// made one after the other by one owner. A dropped future may or may not have been applied.
+/// All methods may be called concurrently, except that an owner makes its calls with a `seq` one after the other. A call
+/// whose future is dropped may or may not be applied.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
-    /// Adds up to [`MAX_BATCH`] jobs, all or none, in their order.
+    /// Adds up to [`MAX_BATCH`] jobs, all or none, in order.
     ///
-    /// A job with a unique key that a live job holds is not added: [`Pushed::Existing`] names that job. So is one with
-    /// a key that was taken for a time ([`JobMeta::unique_for_ms`]), until that time is over by the store's clock, even if
-    /// the job that took it is gone; from then on the key is free, even if that job still lives. Both ways of holding a
-    /// key share one set of keys.
+    /// A job whose unique key is held adds nothing: [`Pushed::Existing`] names the holder. A key is held by a live job, or for
+    /// a time ([`JobMeta::unique_for_ms`], by the store's clock) that neither ends early with its job nor lasts longer than
+    /// stated for a live one. Both kinds of hold share one key space.
     async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError>;
 
-    /// Makes a new owner with a full lease. The only way an owner comes to be.
+    /// Creates an owner with a full lease.
     async fn join(&self) -> Result<Owner, StoreError>;
 
-    /// Everything an owner says and asks in one step: renews its lease, applies settlements, then frees, moves due
-    /// delayed jobs to waiting (at most [`MAX_BATCH`]), leases up to `want` jobs.
+    /// A step of an owner: renews its lease, applies settlements, then releases, moves due delayed jobs to waiting (at
+    /// most [`MAX_BATCH`]), leases up to `want` jobs.
     ///
-    /// Jobs are leased by priority, and within a priority from the front. Wherever this contract says front or back of
-    /// waiting, it is that of the job's priority. A job whose record cannot be understood may be taken for a normal one.
+    /// Jobs are leased by priority, and within a priority from the front. "Front" and "back" of waiting refer to the job's
+    /// priority throughout this trait. A job whose record cannot be parsed may be treated as a normal one.
     ///
     /// # Errors
-    /// [`StoreError::Lost`] when the owner is gone, [`StoreError::Replayed`] when `seq` is not above the last
-    /// one of this owner; then nothing has changed.
+    /// [`StoreError::Lost`] when the owner is gone, [`StoreError::Replayed`] when `seq` is not above the owner's last one;
+    /// nothing has changed then.
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError>;
 
-    /// Asks for locks and for room in rates, each for a job this owner runs; answers in the order of the claims.
-    /// Carries no `seq` and may be called beside the calls that do. Asking again for a lock that the job has is
-    /// granted again.
+    /// Claims locks and room in rates for jobs that this owner runs; the decisions are in the order of the claims. Has no
+    /// `seq` and may run concurrently with calls that have one. A repeated claim of a held lock is granted.
     ///
-    /// A lock is held until it is freed by a turn of its owner, or until that owner is gone: it cannot outlive the lease.
-    /// That its job has ended, or was cleared, does not free it.
+    /// A lock is held until a turn of its owner releases it or its owner ends, so it cannot outlive the lease. The end or the
+    /// clearing of its job does not release it.
     ///
-    /// A claim for a job that this owner does not hold takes nothing and is answered [`LimitDecision::Wait`] with zero.
+    /// A claim for a job that this owner does not hold changes nothing and gets [`LimitDecision::Wait`] with zero.
     ///
     /// # Errors
     /// [`StoreError::Lost`] when the owner is gone.
     async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<LimitDecision>, StoreError>;
 
-    /// The ids this owner holds, asked with the next `seq`, which also refuses a late copy of an earlier turn.
+    /// The ids that this owner holds. Uses the next `seq`, so that a late copy of an earlier turn is refused.
     async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError>;
 
-    /// The records of the given ids as this owner holds them; ids it does not hold are left out.
+    /// The records of those ids that this owner holds; other ids are left out.
     async fn fetch(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError>;
 
-    /// Leases one job by id: failed, delayed, or among the first 10,000 waiting. `None` when it is not there.
-    /// A failed job takes its unique key again where it is free, as in [`Store::requeue`].
+    /// Leases one job by id: failed, delayed, or among the first 10,000 waiting. `None` when the job is elsewhere or gone.
+    /// A failed job takes its unique key again if the key is free, as in [`Store::requeue`].
     async fn take(&self, owner: &Owner, seq: u64, id: JobId) -> Result<Option<Leased>, StoreError>;
 
-    /// Gives everything this owner holds back to the front of waiting in the order of ids, uncounted, and
-    /// ends the owner.
+    /// Ends the owner. Its jobs return to the front of waiting in the order of ids, without a counted attempt. Returns
+    /// the number of jobs.
     async fn leave(&self, owner: &Owner) -> Result<u64, StoreError>;
 
-    /// Frees what dead owners held: to the front of waiting in the order of ids with `lost` raised, or to `failed`.
+    /// Recovers the jobs of dead owners: to the front of waiting in the order of ids with `lost` raised, or to `failed`.
     ///
-    /// Works in bounded batches that any master can resume. Answers how many jobs were freed.
+    /// Works in bounded batches that any master can resume. Returns the number of recovered jobs.
     async fn reap(&self, target: Reap<'_>) -> Result<u64, StoreError>;
 
-    /// Returns when work may be there, or after `timeout`. May return early for no reason.
+    /// Returns when work may be available, or after `timeout`. May return early without a reason.
     async fn wait(&self, timeout: Duration) -> Result<(), StoreError>;
 
     /// The counts, in one consistent read.
     async fn status(&self) -> Result<JobCounts, StoreError>;
 
-    /// One job, in whatever state.
+    /// A job, in any state.
     async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError>;
 
-    /// The job that holds a unique key now, as a push with it would be told: one that lives, or the one that took it for a
-    /// time that is not over, living or not.
+    /// The job that holds a unique key now, as a push would report it: a live job, or the job that took the key for a time
+    /// that has not passed, even if that job is gone.
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError>;
 
-    /// One page of a state: waiting from the front, delayed by due time, failed from the newest, reserved in any order.
-    /// At most [`MAX_BATCH`] jobs, starting behind `after`. Jobs that move while a caller pages may be missed or, in
-    /// waiting, met twice; a job that fails after the first page of failed is not met by that caller.
+    /// A page of a state: waiting from the front, delayed by due time, failed from the newest, reserved in any order.
+    /// At most [`MAX_BATCH`] jobs, behind `after`. Jobs that move while a caller pages may be missed or, in waiting, seen
+    /// twice; a job that fails after the first page of failed is not seen.
     async fn list(&self, state: JobState, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError>;
 
-    /// Moves failed jobs to the back of waiting with the given meta; those no longer in `failed` are passed over.
-    /// A job's unique key is taken again where it is free, unless it was taken for a time: that is done once, by the
-    /// push. Answers how many moved.
+    /// Moves failed jobs to the back of waiting with the given meta; jobs no longer in `failed` are skipped. A job takes
+    /// its unique key again if the key is free, unless it was held for a time: only a push does that. Returns the number of
+    /// moved jobs.
     async fn requeue(&self, jobs: &[(JobId, JobMeta)]) -> Result<u64, StoreError>;
 
-    /// Removes jobs that are waiting, delayed or failed, counting them as cleared. Answers how many were there.
+    /// Removes waiting, delayed or failed jobs and counts them as cleared. Returns the number of removed jobs.
     async fn discard(&self, ids: &[JobId]) -> Result<u64, StoreError>;
 
-    /// Removes the jobs of the given states that are there when it begins. Bounded batches; an interrupted
-    /// clear is finished by the next one. Answers how many jobs went in this call, by state.
+    /// Removes the jobs that are in the given states when the call begins, in bounded batches; the next clear finishes an
+    /// interrupted one. Returns the number of jobs removed by this call, by state.
     async fn clear(&self, which: Clear) -> Result<Cleared, StoreError>;
 
-    /// Stops leasing for every master until [`Store::resume`], or for this long by the store's clock (at most
-    /// [`crate::job::MAX_DELAY`]): then it ends by itself. It takes the place of a pause that is in force. All else goes on: leases are
-    /// renewed, ends are written, due jobs move to waiting. Answers when it will end.
+    /// Stops leasing for every master until [`Store::resume`], or for `time` by the store's clock (at most
+    /// [`crate::job::MAX_DELAY`]). Replaces a current pause. Renewals, settlements and promotions of due jobs continue.
+    /// Returns the end of the pause.
     async fn pause(&self, time: Option<Duration>) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Ends a pause and wakes the masters. Answers whether there was one to end.
+    /// Ends a pause and wakes the masters. Returns whether there was one.
     async fn resume(&self) -> Result<bool, StoreError>;
 
-    /// How durable an acknowledged push is, in the words of `queue:status`: `fsync`, `everysec`, `memory`.
+    /// Durability of an acknowledged push, as shown by `queue:status`: `fsync`, `everysec`, `memory`.
     async fn durability(&self) -> Result<String, StoreError>;
 }
 
-/// The way to other channels.
+/// Pushes into any channel of the configuration.
 #[async_trait]
 pub trait CrossChannelPush: Send + Sync + fmt::Debug {
     /// Pushes jobs into a channel, all or none.
     ///
     /// # Errors
-    /// Why not, for people.
+    /// The reason as text.
     async fn push(&self, channel: &str, jobs: &[NewJob]) -> Result<Vec<Pushed>, String>;
 }
 
-/// A random number: the keys of the standard library's hash maps are random, and each map has others.
+/// A random number. The keys of each standard hash map are random, which saves a dependency.
 #[doc(hidden)]
 pub fn random() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
-/// A master incarnation: a random name, made by [`Store::join`], never used twice.
+/// A master incarnation: a random name, created by [`Store::join`], never reused.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner(String);
 
 impl Owner {
-    /// An owner read back from where its name was written down, such as the lock file.
+    /// An owner whose name was recorded earlier, for example in the lock file.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
         Self(name.into())
@@ -187,17 +184,17 @@ impl Owner {
     }
 }
 
-/// What became of one pushed job.
+/// The result of one pushed job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// It was added under this id.
+    /// Added under this id.
     Added(JobId),
-    /// A live job holds its unique key.
+    /// Not added: this job holds the unique key.
     Existing(JobId),
 }
 
 impl Pushed {
-    /// The job's id: its own, or that of the job with the same key.
+    /// The id of the added job, or of the holder of the key.
     #[must_use]
     pub fn id(self) -> JobId {
         match self {
@@ -206,34 +203,34 @@ impl Pushed {
     }
 }
 
-/// One turn of an owner. See [`Store::turn`].
+/// A turn of an owner. See [`Store::turn`].
 #[derive(Clone, Copy, Debug)]
 pub struct Turn<'a> {
-    /// Who speaks.
+    /// The owner.
     pub owner: &'a Owner,
-    /// Grows with every call of this owner.
+    /// Call number, higher with every call of this owner.
     pub seq: u64,
-    /// At most [`MAX_BATCH`] ends of runs.
+    /// Ends of runs, at most [`MAX_BATCH`].
     pub settlements: &'a [Settlement],
-    /// What jobs of this owner do not hold any more; at most [`MAX_BATCH`]. What a job does not hold is passed over.
+    /// Keys to release, at most [`MAX_BATCH`]; keys that are not held are ignored.
     pub releases: &'a [KeyRelease],
-    /// Lease up to this many, at most [`MAX_BATCH`].
+    /// Jobs to lease, at most [`MAX_BATCH`].
     pub want: usize,
-    /// Stop leasing once this many payload bytes are aboard; one job always fits.
+    /// Stop leasing at this many payload bytes; one job is always leased.
     pub max_bytes: usize,
 }
 
-/// Something a job no longer holds. See [`Store::turn`].
+/// The release of a key held by a job. See [`Store::turn`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KeyRelease {
-    /// Its unique key: the job has begun, and the key was to be held until then. One that was taken for a time stays.
+    /// A unique key held until the start of its job. A key held for a time stays held.
     Unique {
         /// The job.
         id: JobId,
         /// The key.
         key: String,
     },
-    /// A lock that it has by a claim of this owner: the run that had it has ended.
+    /// A lock claimed by this owner for a run that has ended.
     Lock {
         /// The job.
         id: JobId,
@@ -242,100 +239,99 @@ pub enum KeyRelease {
     },
 }
 
-/// Something a running job asks for. See [`Store::claim`].
+/// A claim of a running job. See [`Store::claim`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The job.
     pub id: JobId,
-    /// What is asked for, by a name of at most [`crate::job::MAX_UNIQUE_KEY_BYTES`]. Locks and rates do not share names.
+    /// The claimed key, at most [`crate::job::MAX_UNIQUE_KEY_BYTES`]. Locks and rates have separate key spaces.
     pub key: String,
-    /// In what way.
+    /// Kind of the claim.
     pub kind: ClaimKind,
 }
 
-/// In what way a job claims a key.
+/// Kind of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimKind {
-    /// Be one of at most `limit` jobs of the channel that have the key at the same time. Those count that have it by
-    /// claims with other limits, too.
+    /// A lock: at most `limit` jobs of the channel hold the key at the same time, holders with other limits included.
     Lock {
-        /// 1 for no overlap at all, 0 for nobody but those who have it.
+        /// Most holders; 1 for exclusion, 0 refuses all new holders.
         limit: u32,
     },
-    /// Have a share of a rate: `count` claims of the key in this channel are granted at once, and from then on one for
-    /// each `count`th part of `per`, rounded up to whole microseconds (the generic cell rate algorithm). Claims of the
-    /// same key with other numbers count for one full burst at most.
+    /// A share of a rate: `count` claims of the key are granted at once, then one per `count`th part of `per`, rounded up to
+    /// whole microseconds (generic cell rate algorithm). Claims of the same key with other numbers count as at most one full
+    /// burst.
     Rate {
-        /// At least 1.
+        /// Claims per period, at least 1.
         count: u32,
-        /// At least a microsecond, at most ten years.
+        /// Length of the period: a microsecond to ten years.
         per: Duration,
     },
 }
 
-/// The end of a run as the store shall record it.
+/// The store's record of the end of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settlement {
     /// The job.
     pub id: JobId,
-    /// Its unique key, if it has one: freed when the job leaves for `done` or `failed`.
+    /// The job's unique key, if any: released when the job moves to `done` or `failed`.
     pub unique: Option<String>,
-    /// Where the job goes.
+    /// The destination of the job.
     pub to: Destination,
 }
 
-/// Where a settled job goes, with its new meta.
+/// The destination of a settled job, with its new meta.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Destination {
     /// Finished: the record is deleted and counted.
     Done,
-    /// To the front of waiting; those of one turn keep their order there.
+    /// Front of waiting; jobs settled in one turn keep their order.
     Front(JobMeta),
-    /// To the back of waiting.
+    /// Back of waiting.
     Back(JobMeta),
-    /// To delayed, due after this long.
+    /// Delayed, due after this time.
     Delayed(Duration, JobMeta),
-    /// To failed.
+    /// Failed.
     Failed(JobMeta),
 }
 
-/// The answer to a turn.
+/// The reply to a turn.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TurnReply {
-    /// The settlements that did not hold; all others were applied.
+    /// Settlements that were not applied; all others were.
     pub conflicts: Vec<(JobId, SettleConflict)>,
-    /// The jobs leased now.
+    /// The jobs leased by this turn.
     pub leased: Vec<Leased>,
-    /// How long until something changes by itself: the next delayed job is due, or a pause ends. `None` when nothing will.
+    /// Time until the store changes by itself: the next delayed job is due, or a pause ends. `None` when nothing is pending.
     pub next_due: Option<Duration>,
-    /// How many jobs this owner holds after this turn.
+    /// Number of jobs held by this owner after the turn.
     pub held: u64,
-    /// How many jobs are left in waiting after this turn that could be leased: none while the channel is paused. An
-    /// estimate while a clear is under way.
+    /// Number of leasable waiting jobs after the turn: zero while the channel is paused. An estimate while a clear is
+    /// running.
     pub waiting: u64,
     /// The store's clock.
     pub now: Timestamp,
 }
 
-/// Why a settlement changed nothing.
+/// The reason why a settlement was not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettleConflict {
-    /// This owner does not hold the job; it exists elsewhere.
+    /// Another owner or state holds the job.
     Stale,
     /// The job is gone.
     Cleared,
 }
 
-/// A job as leased.
+/// A leased job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Leased {
     /// A job to run.
     Job(JobRecord),
-    /// A record that could not be understood. The channel settles it to `failed`, where the text as found stays as its payload.
+    /// A record that cannot be parsed. The channel settles it to `failed`, where the original text stays as its payload.
     Malformed {
         /// Its id.
         id: JobId,
-        /// What is wrong with it.
+        /// The parse error.
         why: String,
     },
 }
@@ -351,32 +347,32 @@ impl Leased {
     }
 }
 
-/// Which owners to reap.
+/// The owners to reap.
 #[derive(Clone, Copy, Debug)]
 pub enum Reap<'a> {
-    /// Those whose lease has run out. Answers 0 while the driver cannot yet trust what it sees:
-    /// a fresh connection, a freshly started server.
+    /// All owners whose lease has expired. Reaps nothing while the driver cannot trust its view: on a fresh connection, or a
+    /// freshly started server.
     Expired,
-    /// This one, which is known to be dead, at once.
+    /// An owner that is known to be dead, at once.
     Owner(&'a Owner),
 }
 
-/// The states a job can be listed in.
+/// The states in which a job can be listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// Ready to run.
     Waiting,
-    /// Not yet due: pushed for later, or to be retried.
+    /// Not yet due: pushed for later, or waiting for a retry.
     Delayed,
     /// Held by a master.
     Reserved,
-    /// Ended without success; kept until reloaded or cleared.
+    /// Failed permanently; kept until reloaded or cleared.
     Failed,
 }
 
 impl JobState {
-    /// The state's word.
+    /// The name of the state.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -388,18 +384,18 @@ impl JobState {
     }
 }
 
-/// A job as shown to people.
+/// A job as shown to users.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobView {
     /// Its id.
     pub id: JobId,
-    /// Where it is.
+    /// The state of the job.
     pub state: JobState,
-    /// Delayed: when it is due. Failed: when it failed. Else its push time.
+    /// Due time of a delayed job, failure time of a failed one, otherwise the time of the push.
     pub at: Timestamp,
-    /// Its meta; [`JobMeta::malformed`] when the record cannot be understood.
+    /// The meta; [`JobMeta::malformed`] for a record that cannot be parsed.
     pub meta: JobMeta,
-    /// The payload's text, or the record as found when that cannot be understood. At most 1 MiB, not necessarily JSON.
+    /// The payload, or the original text of a record that cannot be parsed. At most 1 MiB, not necessarily JSON.
     pub payload: String,
 }
 
@@ -408,11 +404,11 @@ pub struct JobView {
 pub struct Page {
     /// The jobs, in the state's order.
     pub jobs: Vec<JobView>,
-    /// Where the next page begins; `None` at the end.
+    /// Position of the next page; `None` at the end.
     pub next: Option<Cursor>,
 }
 
-/// A place in a listing, meaningful only to the driver that made it.
+/// A position in a listing; only the driver that made it can read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     #[doc(hidden)]
@@ -421,7 +417,7 @@ pub struct Cursor {
     pub id: u64,
 }
 
-/// The counts of a channel.
+/// The number of jobs of a channel, by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct JobCounts {
     /// Ready to run.
@@ -430,15 +426,15 @@ pub struct JobCounts {
     pub reserved: u64,
     /// Not yet due.
     pub delayed: u64,
-    /// Finished since the channel began.
+    /// Finished since the channel was created.
     pub done: u64,
-    /// Ended without success.
+    /// Failed permanently.
     pub failed: u64,
-    /// Removed by `clear` or `discard` since the channel began.
+    /// Removed by `clear` or `discard` since the channel was created.
     pub cleared: u64,
     /// Whether leasing is paused for every master.
     pub paused: bool,
-    /// When the pause ends by itself; `None` when there is none, or none with an end.
+    /// End of the pause; `None` without a pause or without an end.
     #[serde(skip)]
     pub paused_until: Option<Timestamp>,
 }
@@ -451,7 +447,7 @@ impl JobCounts {
     }
 }
 
-/// Which states a clear empties.
+/// The states to clear.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clear {
     /// Jobs ready to run.
@@ -460,11 +456,11 @@ pub struct Clear {
     pub delayed: bool,
     /// Failed jobs.
     pub failed: bool,
-    /// Jobs held by masters: their runs are cancelled, their results answered with [`SettleConflict::Cleared`].
+    /// Jobs held by masters: their runs are cancelled, their settlements answered with [`SettleConflict::Cleared`].
     pub reserved: bool,
 }
 
-/// How many jobs a clear removed.
+/// Number of jobs removed by a clear, by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cleared {
     /// From waiting.

@@ -1,8 +1,7 @@
-//! The store in memory: the contract in its plainest form, and the judge of the other drivers.
+//! The store in memory: the plainest implementation of the contract, and the reference for the other drivers.
 //!
-//! For tests. It keeps no file, is durable in no way, and its clock stands still unless it is moved:
-//! [`Model::advance`] by hand, or [`Model::ticking`] with tokio's clock, also when that one is paused.
-//! Clones are handles on the same channel.
+//! For tests only, without any durability. The clock is still until moved: by [`Model::advance`], or with
+//! [`Model::ticking`] by tokio's clock, a paused one included. Clones are handles on the same channel.
 
 mod channel;
 mod commands;
@@ -13,7 +12,7 @@ mod waiting_order;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,16 +25,17 @@ use super::{
     Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply, driver_rules,
 };
 use crate::job::{JobId, JobMeta, NewJob, Timestamp};
+use crate::mutex::lock;
 
-/// How long a lease lasts unless [`Model::with_lease`] says otherwise.
+/// Default lease; [`Model::with_lease`] sets another.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// One channel in memory.
+/// A channel in memory.
 pub struct Model {
     inner: Arc<Mutex<Inner>>,
-    /// Counts the events that may have made work.
+    /// Number of events that may have made work available.
     wakes: watch::Sender<u64>,
-    /// The last event a wait of this handle returned for.
+    /// The event count at which a wait of this handle last returned.
     seen: AtomicU64,
 }
 
@@ -59,13 +59,13 @@ impl Clock {
 }
 
 impl Model {
-    /// An empty channel whose clock stands at `now`.
+    /// An empty channel with a still clock at `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         Self::with_clock(Clock::Still(now))
     }
 
-    /// An empty channel whose clock starts at `now` and goes on with tokio's.
+    /// An empty channel with a clock that starts at `now` and follows tokio's.
     #[must_use]
     pub fn ticking(now: Timestamp) -> Self {
         Self::with_clock(Clock::Ticking { start: now, since: Instant::now() })
@@ -76,14 +76,14 @@ impl Model {
         Self { inner: Arc::new(Mutex::new(inner)), wakes: watch::Sender::new(0), seen: AtomicU64::new(0) }
     }
 
-    /// The same channel with leases of this length, from the next renewal on.
+    /// Sets the lease length, effective from the next renewal of each owner.
     #[must_use]
     pub fn with_lease(self, lease: Duration) -> Self {
         self.lock().channel.lease = lease;
         self
     }
 
-    /// Moves the clock on.
+    /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         let mut inner = self.lock();
         match &mut inner.clock {
@@ -92,34 +92,34 @@ impl Model {
         }
     }
 
-    /// What the clock says.
+    /// The time of the clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.lock().clock.now()
     }
 
-    /// The owners there are.
+    /// All living owners.
     #[must_use]
     pub fn owners(&self) -> Vec<Owner> {
         self.lock().channel.owners()
     }
 
-    /// Makes the lease of `owner` run out now.
+    /// Expires the lease of `owner` now.
     pub fn expire_lease(&self, owner: &Owner) {
         self.lock().channel.expire_lease(owner);
     }
 
-    /// Puts `text` where the record of a job was, as a foreign hand might.
+    /// Overwrites the record of a job with `text`, as a foreign program might.
     pub fn corrupt_record(&self, id: JobId, text: &str) {
         self.lock().channel.corrupt_record(id, text);
     }
 
-    /// Takes the record of a job away, as a foreign hand might.
+    /// Deletes the record of a job, as a foreign program might.
     pub fn delete_record(&self, id: JobId) {
         self.lock().channel.delete_record(id);
     }
 
-    /// Forgets the last id given, as a store that lost its tail does.
+    /// Resets the last assigned id, like a store that lost its latest writes.
     pub fn forget_last_id(&self) {
         self.lock().channel.last = 0;
     }
@@ -145,8 +145,7 @@ impl Model {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A test that panicked while it held the lock has failed already; the others may go on.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Channel, Timestamp) -> T) -> T {

@@ -1,4 +1,4 @@
-//! From a channel's `driver` settings to its store.
+//! Opens the store of a channel's `driver` settings.
 
 use std::sync::Arc;
 
@@ -12,19 +12,19 @@ use crate::config::Driver;
 /// Opens the store of one channel.
 ///
 /// # Errors
-/// When it cannot be reached or must not be used; the error names the place and the remedy.
+/// When the store is unreachable or unusable; the error names the place and the remedy.
 pub async fn open(driver: &Driver, channel: &str) -> Result<Arc<dyn Store>, StoreError> {
     match driver {
         Driver::Sync => Err(StoreError::Refused {
             place: format!("the sync channel \"{channel}\""),
-            detail: "it keeps nothing: its jobs run where they are pushed; push with App::queue, which brings the jobs"
+            detail: "the sync driver has no store: its jobs run in the pushing process; push with App::queue, which knows the handlers"
                 .to_owned(),
         }),
         #[cfg(feature = "redis")]
         Driver::Redis(redis) => Ok(Arc::new(RedisStore::connect(redis, channel).await?)),
         #[cfg(feature = "sqlite")]
         Driver::Sqlite { path } => {
-            // Opening waits for the disk and for locks; that must not hold up whoever shares this thread.
+            // Opening waits for the disk and for file locks, which would block other tasks of this thread.
             let (path, channel) = (path.clone(), channel.to_owned());
             let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, &channel)).await;
             Ok(Arc::new(opened.expect("opening a file does not panic")?))

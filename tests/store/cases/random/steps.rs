@@ -7,11 +7,11 @@ use aint_queue::store::ClaimKind;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Masters that take part.
+/// Number of participating masters.
 pub const MASTERS: usize = 3;
 pub const FAR_FUTURE: Duration = Duration::from_secs(3600);
 
-/// One step. Jobs are meant by the order in which they were pushed, counted around.
+/// A step. Jobs are selected by push order, modulo their number.
 #[derive(Clone, Debug)]
 pub enum Step {
     Push(Vec<(Kind, Priority)>),
@@ -22,7 +22,7 @@ pub enum Step {
         want: usize,
         max_bytes: usize,
     },
-    /// The same number again.
+    /// A repeated `seq`.
     Replay {
         master: usize,
         job: usize,
@@ -59,7 +59,7 @@ pub enum Step {
         failed: bool,
         reserved: bool,
     },
-    /// Without an end, for longer than a run of this test, or for no time at all.
+    /// Without an end, longer than a run of this test, or of length zero.
     Pause(Option<Duration>),
     Resume,
     Look(usize),
@@ -71,7 +71,7 @@ pub enum Kind {
     Later,
     Unique(u8),
     UniqueUntilStart(u8),
-    /// For so long that no run of this test sees the end of it.
+    /// A timed hold that outlasts every run of this test.
     UniqueFor(u8),
 }
 

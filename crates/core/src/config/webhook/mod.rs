@@ -1,4 +1,4 @@
-//! From `worker.url` and the keys beside it to the settings of webhooks.
+//! Builds the settings of webhooks from `worker.url` and its companion keys.
 
 pub mod public_ip;
 mod settings;
@@ -12,7 +12,7 @@ use super::typed::TypedTable;
 pub use settings::{AllowedUrls, Settings, WebhookUrl, header_rejection};
 pub use signing_key::SigningKey;
 
-/// What requests are to be sent; `None` without a usable URL, with the reason noted.
+/// The webhook settings; `None` without a usable URL, whose mistake is then reported.
 pub(super) fn settings(
     read: &TypedTable<'_>,
     base: &Path,
@@ -43,7 +43,7 @@ pub(super) fn settings(
     })
 }
 
-/// The secrets to sign with; there must be one.
+/// The signing secrets; at least one is required.
 fn keys(read: &TypedTable<'_>, url: &Node, diagnostics: &mut Diagnostics<'_, '_>) -> Vec<SigningKey> {
     let items = match read.node("worker.secret") {
         Some(node) => match &node.value {
@@ -57,7 +57,7 @@ fn keys(read: &TypedTable<'_>, url: &Node, diagnostics: &mut Diagnostics<'_, '_>
         diagnostics.problems.add(
             url.key_at,
             &url.key,
-            "has no secret beside it: nobody could verify the requests",
+            "has no secret beside it: the receiver could not verify the requests",
             remedy,
         );
     }
@@ -126,7 +126,10 @@ mod tests {
     #[test]
     fn conflicting_keys_are_refused_with_remedy() {
         has(&sending("").replace("coroutine", "process-pool"), "write type = \"coroutine\"");
-        has(&sending("command = [\"true\"]"), "url contradicts command: one of the two runs the jobs");
+        has(
+            &sending("command = [\"true\"]"),
+            "url contradicts command: only one of the two can run the jobs",
+        );
         has(&sending("protocol = \"wire\"\ncommand = [\"true\"]"), "url contradicts command");
         has(&worker("url = \"https://a.example/\""), "has no secret beside it");
         has(
@@ -139,9 +142,9 @@ mod tests {
         );
         has(
             &sending("headers = { Host = \"x\" }"),
-            "headers.Host is a header that every request has already",
+            "headers.Host is a header that every request already has",
         );
-        has(&sending("headers = { a = \"x\", A = \"y\" }"), "stands here twice");
+        has(&sending("headers = { a = \"x\", A = \"y\" }"), "is set twice");
     }
 
     #[test]

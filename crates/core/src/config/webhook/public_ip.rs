@@ -1,8 +1,8 @@
-//! Which addresses belong to no public receiver. Pure.
+//! Tells addresses of the public internet from others. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What `address` is, in words, when it is not one of the public internet.
+/// The kind of `address` when it is outside the public internet, for messages.
 #[doc(hidden)]
 pub fn not_public(address: IpAddr) -> Option<&'static str> {
     match address {
@@ -11,13 +11,13 @@ pub fn not_public(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// The address that a URL's host is; `None` for a name.
+/// The IP address that a URL's host is; `None` for a name.
 #[doc(hidden)]
 pub fn literal_ip(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// Whether a host that is no address looks like one to resolvers: `127.1`, `0x7f000001`, `2130706433`.
+/// Whether resolvers would read this host name as an address: `127.1`, `0x7f000001`, `2130706433`.
 pub(crate) fn is_numeric_name(host: &str) -> bool {
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -28,7 +28,7 @@ pub(crate) fn is_numeric_name(host: &str) -> bool {
 
 fn not_public_v4(address: Ipv4Addr) -> Option<&'static str> {
     Some(match address.octets() {
-        // Where clouds keep credentials for whoever asks from inside.
+        // Metadata services of clouds hand credentials to every local client.
         [169, 254, 169, 254] | [100, 100, 100, 200] | [168, 63, 129, 16] | [192, 0, 0, 192] => {
             "an address of cloud metadata"
         }
@@ -52,7 +52,7 @@ fn not_public_v6(address: Ipv6Addr) -> Option<&'static str> {
         [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254] => "an address of cloud metadata",
         [0, 0, 0, 0, 0, 0, 0, 0] => "an address of no host",
         [0, 0, 0, 0, 0, 0, 0, 1] => "a loopback address",
-        // An IPv4 address in another dress: mapped, translated (NAT64), tunnelled (6to4).
+        // An IPv4 address inside an IPv6 one: mapped, translated (NAT64), tunnelled (6to4).
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
             return embedded(high, low);
         }
@@ -62,7 +62,7 @@ fn not_public_v6(address: Ipv6Addr) -> Option<&'static str> {
         [0xfec0..=0xfeff, ..] => "a private address",
         [0xff00..=0xffff, ..] => "a multicast address",
         [0x2001, 0x0db8, ..] | [0x3fff, 0..=0x0fff, ..] => "an address for documentation",
-        // Teredo and its neighbours, and all that is not global unicast.
+        // Teredo, its neighbours, and everything that is not global unicast.
         [0x2001, 0..=0x01ff, ..] => "a reserved address",
         [0x2000..=0x3fff, ..] => return None,
         _ => "a reserved address",

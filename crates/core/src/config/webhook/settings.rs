@@ -1,4 +1,4 @@
-//! What a channel with `worker.url` is configured to send, and where to. Checked when the configuration is read.
+//! Target and contents of webhook requests, checked when the configuration is read.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,24 +10,24 @@ use serde::{Deserialize, Serialize};
 use super::public_ip;
 use super::signing_key::SigningKey;
 
-/// Where requests go and what they carry.
+/// Target and contents of webhook requests.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Where requests go.
+    /// The target.
     pub url: WebhookUrl,
-    /// What they are signed with, each by itself.
+    /// The signing secrets; each makes a signature of its own.
     pub keys: Vec<SigningKey>,
-    /// Further headers, names in lower case.
+    /// Additional headers, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Whether requests may go to addresses that are not public.
+    /// Whether addresses outside the public internet are allowed as targets.
     pub allow_private: bool,
-    /// Whether they may go without TLS.
+    /// Whether `http://` is allowed.
     pub allow_http: bool,
-    /// Authorities to trust in place of those of the machine.
+    /// Certificate authorities that replace those of the system.
     pub ca_file: Option<PathBuf>,
 }
 
-/// Headers that are ours, or that belong to the connection.
+/// Headers that aint-queue sets itself, and headers of the connection.
 const RESERVED_HEADERS: &[&str] = &[
     "host",
     "content-type",
@@ -43,31 +43,31 @@ const RESERVED_HEADERS: &[&str] = &[
     "upgrade",
     "expect",
 ];
-/// How names of headers begin that are ours.
+/// Prefixes of headers that aint-queue sets itself.
 const RESERVED_PREFIXES: &[&str] = &["webhook-", "aint-queue-"];
 
-/// What is wrong, and what would be right.
+/// A mistake and its remedy.
 pub(crate) type Rejection = (String, String);
 
 impl Settings {
-    /// The text for the variable of a worker. It holds the secrets.
+    /// The settings, secrets included, as the text of a worker's environment variable.
     #[must_use]
     pub fn to_variable(&self) -> String {
         serde_json::to_string(self).expect("texts and flags are always JSON")
     }
 
-    /// What [`Settings::to_variable`] wrote.
+    /// Reads the text of [`Settings::to_variable`].
     pub fn from_variable(text: &str) -> Result<Self, String> {
-        // The error of the parser could quote a value.
+        // The parser's error could quote a secret value, so it is dropped.
         serde_json::from_str(text)
             .map_err(|_| "its settings were written by another version: restart the master".to_owned())
     }
 
-    /// The words of these settings that no log and no error may show.
+    /// The words that no log line and no error may show.
     pub fn secrets(&self) -> Vec<String> {
         let mut words: Vec<String> = self.keys.iter().cloned().map(String::from).collect();
         for (_, value) in &self.headers {
-            // A receiver may repeat the token of "Bearer …" alone.
+            // A receiver may echo the token of "Bearer …" without its scheme.
             words.extend(value.split_whitespace().last().map(str::to_owned));
             words.push(value.clone());
         }
@@ -90,26 +90,26 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// A URL that requests may go to. Its `Display` and `Debug` leave out what may be secret.
+/// A checked target URL. `Display` and `Debug` hide the parts that may be secret.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookUrl {
     #[serde(with = "as_text")]
     uri: Uri,
-    /// Whether the path is secret too.
+    /// Whether the path is secret, as it came from the environment.
     secret_path: bool,
 }
 
 impl WebhookUrl {
-    /// Reads a URL; a path that came from the environment is secret. Messages never quote the text: it may hold a
+    /// Parses a URL; `secret_path` tells that it came from the environment. Messages never quote the text: it may hold a
     /// password.
     pub fn parse(text: &str, secret_path: bool, allow: AllowedUrls) -> Result<Self, Rejection> {
         let wrong = |message: &str, remedy: &str| Err((message.to_owned(), remedy.to_owned()));
         const FORM: &str =
             "write https://host/path, other characters than those of ASCII as %XX, names as xn--…";
         let text = text.split('#').next().unwrap_or_default();
-        let Ok(uri) = text.parse::<Uri>() else { return wrong("is no URL", FORM) };
+        let Ok(uri) = text.parse::<Uri>() else { return wrong("is not a URL", FORM) };
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return wrong("is no whole URL", FORM);
+            return wrong("is not a complete URL", FORM);
         };
         match scheme {
             "https" => {}
@@ -134,7 +134,7 @@ impl WebhookUrl {
                 "write a name, or an address such as 203.0.113.7 or [2001:db8::7]",
             );
         }
-        // What follows the host, as the parser lets ports pass that are none.
+        // The text behind the host: the parser accepts ports that are not numbers.
         let port = authority.as_str().strip_prefix(host).unwrap_or_default();
         let usable = |port: &str| port.strip_prefix(':')?.parse::<u16>().ok().filter(|port| *port > 0);
         if !port.is_empty() && usable(port).is_none() {
@@ -150,18 +150,18 @@ impl WebhookUrl {
         Ok(Self { uri, secret_path })
     }
 
-    /// The URL itself, for the one place that needs it.
+    /// The complete URL, for the code that sends the request.
     pub fn uri(&self) -> &Uri {
         &self.uri
     }
 
-    /// The host of the URL, as it is written there.
+    /// The host of the URL, as written.
     #[must_use]
     pub fn host(&self) -> &str {
         self.uri.host().unwrap_or_default()
     }
 
-    /// Scheme, host and port: what messages may show.
+    /// Scheme, host and port: the part that messages may show.
     pub fn origin(&self) -> String {
         let authority = self.uri.authority().map_or("", |a| a.as_str());
         format!("{}://{authority}", self.uri.scheme_str().unwrap_or_default())
@@ -176,12 +176,12 @@ impl WebhookUrl {
     }
 }
 
-/// What a URL may be beside public and encrypted.
+/// Exceptions from "public and encrypted".
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AllowedUrls {
-    /// `http://` beside `https://`.
+    /// Allow `http://`.
     pub http: bool,
-    /// Addresses outside the public internet.
+    /// Allow addresses outside the public internet.
     pub private: bool,
 }
 
@@ -202,7 +202,7 @@ impl fmt::Debug for WebhookUrl {
     }
 }
 
-/// What is wrong with a further header, if anything. The value is never quoted.
+/// The mistake in an additional header, if any. Messages never quote the value.
 pub fn header_rejection(name: &str, value: &str) -> Option<Rejection> {
     let wrong = |message: &str, remedy: &str| Some((message.to_owned(), remedy.to_owned()));
     let lower = name.to_ascii_lowercase();
@@ -212,7 +212,7 @@ pub fn header_rejection(name: &str, value: &str) -> Option<Rejection> {
     if RESERVED_HEADERS.contains(&lower.as_str())
         || RESERVED_PREFIXES.iter().any(|family| lower.starts_with(family))
     {
-        return wrong("is a header that every request has already", "remove it");
+        return wrong("is a header that every request already has", "remove it");
     }
     if HeaderValue::try_from(value).is_err() {
         return wrong("cannot be sent in a header", "use characters of ASCII without line breaks");
@@ -246,20 +246,20 @@ mod tests {
     #[test]
     fn only_complete_urls_to_allowed_hosts_are_valid() {
         let strict = AllowedUrls::default();
-        assert_eq!(wrong("", strict), "is no URL");
-        assert_eq!(wrong("https://ex ample.com", strict), "is no URL");
-        assert_eq!(wrong("example.com/hook", strict), "is no URL");
-        assert_eq!(wrong("/hook", strict), "is no whole URL");
+        assert_eq!(wrong("", strict), "is not a URL");
+        assert_eq!(wrong("https://ex ample.com", strict), "is not a URL");
+        assert_eq!(wrong("example.com/hook", strict), "is not a URL");
+        assert_eq!(wrong("/hook", strict), "is not a complete URL");
         assert_eq!(wrong("ftp://example.com/", strict), "is not an https:// URL");
         assert_eq!(wrong("http://example.com/", strict), "would be sent without TLS");
         assert_eq!(wrong("https://ann:hunter2@example.com/", ALL), "holds a user name or password");
         for url in ["https://127.1/", "https://2130706433/", "https://0x7f.0.0.1/", "https://[::1%25lo]/"] {
             let message = wrong(url, ALL);
-            assert!(message == "has no usable host" || message == "is no URL", "{url}: {message}");
+            assert!(message == "has no usable host" || message == "is not a URL", "{url}: {message}");
         }
         for url in ["https://a:0/", "https://a:/", "https://a:65536/"] {
             let message = wrong(url, ALL);
-            assert!(message == "has no usable port" || message == "is no URL", "{url}: {message}");
+            assert!(message == "has no usable port" || message == "is not a URL", "{url}: {message}");
         }
         assert_eq!(wrong("https://169.254.169.254/latest", strict), "goes to an address of cloud metadata");
         assert_eq!(wrong("https://[::ffff:10.0.0.1]:8443/", strict), "goes to a private address");

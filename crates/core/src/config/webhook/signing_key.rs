@@ -1,4 +1,4 @@
-//! Secrets that webhooks are signed with.
+//! Signing secrets of webhooks.
 
 use std::fmt;
 
@@ -6,21 +6,21 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-/// How a secret begins.
+/// Prefix of the text of a secret.
 const PREFIX: &str = "whsec_";
-/// Bytes a secret may have.
+/// Allowed length of a secret, in bytes.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// A secret that requests are signed with.
+/// A secret that signs requests.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SigningKey(Vec<u8>);
 
 impl SigningKey {
-    /// The secret that `text` writes as `whsec_…`.
+    /// Parses a secret written as `whsec_…`.
     ///
     /// # Errors
-    /// What is wrong with it, without quoting it.
+    /// The mistake, without quoting the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let text = text.strip_prefix(PREFIX).ok_or("does not begin with \"whsec_\"")?;
         let bytes = STANDARD.decode(text).map_err(|_| "is not base64 after \"whsec_\"")?;
@@ -33,7 +33,7 @@ impl SigningKey {
         Ok(Self(bytes))
     }
 
-    /// The bytes that sign.
+    /// The bytes of the key.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -54,7 +54,7 @@ impl TryFrom<String> for SigningKey {
     }
 }
 
-/// For the variable of a worker, and for nothing else.
+/// Writes the secret for the environment variable of a worker; no other code may show it.
 impl From<SigningKey> for String {
     fn from(key: SigningKey) -> Self {
         format!("{PREFIX}{}", STANDARD.encode(&key.0))

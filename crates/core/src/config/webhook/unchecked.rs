@@ -1,11 +1,11 @@
-//! `worker.url` in a program that runs no jobs: known to be there, checked and used by a master only.
+//! `worker.url` in a producer: the key is known, but only a master checks and uses it.
 
 use std::path::Path;
 
 use super::build::Diagnostics;
 use super::typed::TypedTable;
 
-/// That requests are sent.
+/// Marks a channel whose jobs are sent as webhooks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {}

@@ -1,10 +1,10 @@
-//! The model's state and its changes, one method per method of the contract. No locks, no waiting.
+//! State and changes of the model, one method per method of the contract. No locks, no waiting.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::keys::Keys;
-use super::limits::Claims;
+use super::limits::Limits;
 use super::waiting_order::{self, WaitingOrder};
 use crate::job::{FailReason, JobId, JobMeta, MAX_DELAY, NewJob, Priority, Timestamp};
 use crate::store::driver_rules::{self, MAX_ID_LEAD, TAKE_DEPTH};
@@ -13,41 +13,41 @@ use crate::store::{
     Reap, SettleConflict, Settlement, StoreError, Turn, TurnReply,
 };
 
-/// One channel: its jobs, its owners, its counts.
+/// A channel: its jobs, its owners, its counts.
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) lease: Duration,
     pub(super) last: u64,
     pub(super) pause: Option<Pause>,
-    /// Grows whenever work may have appeared.
+    /// Incremented when work may have become available.
     pub(super) wakes: u64,
     pub(super) jobs: BTreeMap<JobId, Job>,
     pub(super) waiting: WaitingOrder,
     owners: BTreeMap<Owner, Lease>,
     keys: Keys,
-    claims: Claims,
+    claims: Limits,
     pub(super) done: u64,
     pub(super) cleared: u64,
 }
 
-/// Nothing is leased.
+/// A pause: no leasing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pause {
-    /// `None`: until somebody ends it.
+    /// End of the pause; `None` until a resume.
     pub(super) until: Option<Timestamp>,
 }
 
-/// A record as text, the way a driver keeps it, and where it is.
+/// A stored job: the record as text, as real drivers keep it, and its location.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) at: JobLocation,
-    /// That of its meta, for when that cannot be read.
+    /// The priority of the meta, kept separately because the meta may become unreadable.
     priority: Priority,
     pub(super) meta: String,
     pub(super) payload: String,
 }
 
-/// Where a job is, with what orders it there.
+/// The state of a job, with its sort key there.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum JobLocation {
     Waiting(waiting_order::Rank),
@@ -84,7 +84,7 @@ impl Channel {
             waiting: WaitingOrder::default(),
             owners: BTreeMap::new(),
             keys: Keys::default(),
-            claims: Claims::default(),
+            claims: Limits::default(),
             done: 0,
             cleared: 0,
         }
@@ -141,7 +141,7 @@ impl Channel {
         }
     }
 
-    /// Checks a call that carries a `seq` and renews the lease.
+    /// Checks the `seq` of a call and renews the lease.
     pub(super) fn renew_lease(&mut self, now: Timestamp, owner: &Owner, seq: u64) -> Result<(), StoreError> {
         let lease = self.owners.get_mut(owner).ok_or(StoreError::Lost)?;
         if seq <= lease.seq {
@@ -197,7 +197,7 @@ impl Channel {
                 }
                 Destination::Front(meta) => {
                     self.rewrite(*id, meta);
-                    // Parked at the back, which also makes a second settlement of the same job stale.
+                    // Placed at the back until the batch is complete, so that a second settlement of the job in this batch is stale.
                     self.put_last(*id);
                     fronts.push(*id);
                 }
@@ -332,7 +332,7 @@ impl Channel {
         freed
     }
 
-    /// Raises `lost` where the record can be read; whether the job fails by it.
+    /// Raises `lost` of a readable record; returns whether the job fails by it.
     fn raise_lost(&mut self, id: JobId, now: Timestamp) -> bool {
         let Ok(meta) = serde_json::from_str::<JobMeta>(&self.jobs[&id].meta) else { return false };
         let meta = meta.after_lost(now);
@@ -340,13 +340,13 @@ impl Channel {
         meta.failed.is_some()
     }
 
-    /// Puts a job at the back of its priority.
+    /// Moves a job to the back of its priority.
     pub(super) fn put_last(&mut self, id: JobId) {
         let back = self.waiting.back(self.jobs[&id].priority);
         self.put(id, JobLocation::Waiting(back));
     }
 
-    /// Puts jobs at the front of their priorities; the first one given comes first.
+    /// Moves jobs to the front of their priorities, in the given order.
     fn put_first(&mut self, ids: &[JobId]) {
         for id in ids.iter().rev() {
             let front = self.waiting.front(self.jobs[id].priority);
@@ -359,7 +359,7 @@ impl Channel {
         self.keys.end(id);
     }
 
-    /// The one place that moves a job: keeps the order of waiting and the job's own place in step.
+    /// Moves a job. The only place that does, so that `waiting` and the location of the job agree.
     fn put(&mut self, id: JobId, to: JobLocation) {
         let job = self.jobs.get_mut(&id).expect("only jobs that exist are moved");
         if let JobLocation::Waiting(place) = job.at {
@@ -401,7 +401,7 @@ impl Channel {
         self.keys.holder(key, now, |id| self.jobs.contains_key(&id))
     }
 
-    /// Gives a job its key again where that is free. One that was taken for a time was taken once.
+    /// Gives a job its unique key again if the key is free. A key held for a time is taken by the push only.
     pub(super) fn take_key_again(&mut self, id: JobId, now: Timestamp) {
         let Ok(meta) = serde_json::from_str::<JobMeta>(&self.jobs[&id].meta) else { return };
         if meta.unique_for_ms.is_none() && self.holder(&meta, now).is_none() {

@@ -1,4 +1,4 @@
-//! The commands over many jobs, and what only a test does.
+//! Commands on many jobs, and damage done by tests.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl Channel {
         }
     }
 
-    /// The pause in force.
+    /// The current pause.
     pub(super) fn pause(&self, now: Timestamp) -> Option<Pause> {
         self.pause.filter(|pause| pause.until.is_none_or(|until| now < until))
     }

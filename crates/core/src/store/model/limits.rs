@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::job::{JobId, Timestamp};
-use crate::store::rate::Rate;
+use crate::limits::rate::Rate;
 use crate::store::{Claim, ClaimKind, LimitDecision, Owner};
 
-/// What the running jobs of a channel have claimed.
+/// Locks and rates of a channel.
 #[derive(Debug, Default)]
-pub(super) struct Claims {
+pub(super) struct Limits {
     /// The holders of each lock.
     locks: BTreeMap<String, BTreeSet<(Owner, JobId)>>,
-    /// When each rate is as good as unused again.
+    /// The time at which each rate is unused again.
     rates: BTreeMap<String, Timestamp>,
 }
 
-impl Claims {
-    /// Answers the claim of a job that this owner holds.
+impl Limits {
+    /// Decides the claim of a job held by this owner.
     pub(super) fn ask(&mut self, now: Timestamp, owner: &Owner, claim: &Claim) -> LimitDecision {
         match claim.kind {
             ClaimKind::Lock { limit } => self.lock(owner, claim, limit),
@@ -37,7 +37,7 @@ impl Claims {
 
     fn rate(&mut self, now: Timestamp, claim: &Claim, rate: Rate) -> LimitDecision {
         self.rates.retain(|_, unused| *unused > now);
-        match rate.ask(self.rates.get(&claim.key).copied().unwrap_or_default(), now) {
+        match rate.admit(self.rates.get(&claim.key).copied().unwrap_or_default(), now) {
             Ok(unused) => {
                 self.rates.insert(claim.key.clone(), unused);
                 LimitDecision::Granted
@@ -46,14 +46,14 @@ impl Claims {
         }
     }
 
-    /// Frees a lock that a job of this owner has.
+    /// Releases a lock of a job of this owner.
     pub(super) fn free(&mut self, owner: &Owner, id: JobId, key: &str) {
         if let Some(holders) = self.locks.get_mut(key) {
             holders.remove(&(owner.clone(), id));
         }
     }
 
-    /// Frees the locks of an owner that is gone.
+    /// Releases all locks of an ended owner.
     pub(super) fn end(&mut self, owner: &Owner) {
         for holders in self.locks.values_mut() {
             holders.retain(|(holder, _)| holder != owner);

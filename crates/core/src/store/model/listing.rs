@@ -1,4 +1,4 @@
-//! What people see: counts, one job, pages of jobs.
+//! Queries: counts, one job, pages of jobs.
 
 use super::channel::{Channel, Job, JobLocation};
 use super::waiting_order;
@@ -52,7 +52,7 @@ impl Channel {
         }
     }
 
-    /// The jobs of a state by what orders them, smallest first.
+    /// The jobs of a state with their sort keys, ascending.
     pub(super) fn of(&self, state: JobState) -> Vec<(u64, JobId)> {
         let place = |(id, job): (&JobId, &Job)| match &job.at {
             JobLocation::Waiting(place) => (waiting_order::number(*place), *id),

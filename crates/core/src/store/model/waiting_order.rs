@@ -1,23 +1,23 @@
-//! The order of waiting.
+//! The order of waiting jobs.
 
 use std::collections::BTreeMap;
 
 use crate::job::{JobId, Priority};
 
-/// A place in waiting: the front of each priority has the smallest number.
+/// Sort key of a waiting job: ascending from the front, per priority.
 pub(super) type Rank = (Priority, i64);
 
-/// The waiting jobs of a channel in the order in which they are leased.
+/// The waiting jobs of a channel in leasing order.
 #[derive(Debug, Default)]
 pub(super) struct WaitingOrder(BTreeMap<Rank, JobId>);
 
 impl WaitingOrder {
-    /// The free place behind all jobs of a priority.
+    /// The free rank behind all jobs of a priority.
     pub(super) fn back(&self, priority: Priority) -> Rank {
         (priority, self.of(priority).next_back().map_or(0, |rank| rank + 1))
     }
 
-    /// The free place before all jobs of a priority.
+    /// The free rank before all jobs of a priority.
     pub(super) fn front(&self, priority: Priority) -> Rank {
         (priority, self.of(priority).next().map_or(0, |rank| rank - 1))
     }
@@ -26,12 +26,12 @@ impl WaitingOrder {
         self.0.range((priority, i64::MIN)..=(priority, i64::MAX)).map(|((_, rank), _)| *rank)
     }
 
-    /// The job to be leased next.
+    /// The next job to lease.
     pub(super) fn first(&self) -> Option<JobId> {
         self.0.values().next().copied()
     }
 
-    /// Whether a job is among the first `depth`.
+    /// Whether a job is among the first `depth` jobs.
     pub(super) fn is_among(&self, depth: usize, id: JobId) -> bool {
         self.0.values().take(depth).any(|waiting| *waiting == id)
     }
@@ -45,8 +45,8 @@ impl WaitingOrder {
     }
 }
 
-/// A place as one number, in the same order.
+/// A rank as one number with the same order.
 pub(super) fn number((priority, rank): Rank) -> u64 {
-    // Two bits for the priority; a rank, which counts from zero either way, never needs the rest.
+    // Two bits for the priority; ranks count up and down from zero and never need the rest.
     (priority as u64) << 62 | rank.saturating_add(1 << 61).cast_unsigned()
 }

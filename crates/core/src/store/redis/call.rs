@@ -1,4 +1,4 @@
-//! One call of a script.
+//! A script call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::errors::{CallError, ErrorClass};
 use super::scripts::{Loaded, Script};
 use crate::store::StoreError;
 
-/// A call being put together. Its connection is open, because the script's text depends on the server.
+/// A script call under construction. Holds an open connection, because the script's text depends on the server's version.
 pub(super) struct Call<'a> {
     store: &'a RedisStore,
     connection: Arc<Connection>,
@@ -21,7 +21,7 @@ pub(super) struct Call<'a> {
 }
 
 impl RedisStore {
-    /// Begins a call of `script`, which touches `keys` beside the channel's fixed ones.
+    /// Prepares a call of `script` with its own `keys` behind the channel's fixed ones.
     pub(super) async fn call(
         &self,
         script: Script,
@@ -36,7 +36,7 @@ impl RedisStore {
         Ok(Call { store: self, connection, script, cmd, doing })
     }
 
-    /// Sends a plain command; for reading what needs no script.
+    /// Sends a plain command, for reads that need no script.
     pub(super) async fn plain(&self, cmd: &Cmd, doing: &'static str) -> Result<Value, StoreError> {
         let connection = self.calls.connection(doing).await?;
         let answer = self.calls.send(&connection, cmd, Duration::ZERO).await;
@@ -47,8 +47,8 @@ impl RedisStore {
         error.into_store(self.place(), doing)
     }
 
-    /// What was read of an answer, or the error that it has an unexpected form.
-    pub(super) fn understood<T>(&self, read: Option<T>, doing: &'static str) -> Result<T, StoreError> {
+    /// The parsed reply, or the error for a reply of unexpected form.
+    pub(super) fn parsed<T>(&self, read: Option<T>, doing: &'static str) -> Result<T, StoreError> {
         read.ok_or_else(|| StoreError::Corrupt {
             place: self.place().to_owned(),
             detail: format!("an answer of unexpected form while {doing}; is this a Redis server?"),
@@ -62,12 +62,11 @@ impl Call<'_> {
         self
     }
 
-    /// Makes the call, once. Only when the server does not know the script, and so ran nothing, is it loaded and
-    /// the call made again.
+    /// Sends the call once. An unknown script has run nothing, so it is loaded and the call repeated.
     pub(super) async fn send(self) -> Result<Value, StoreError> {
         let calls = &self.store.calls;
         let mut answer = calls.send(&self.connection, &self.cmd, Duration::ZERO).await;
-        if answer.as_ref().is_err_and(|error| error.class() == ErrorClass::Load) {
+        if answer.as_ref().is_err_and(|error| error.class() == ErrorClass::LoadScript) {
             let mut load = redis::cmd("SCRIPT");
             load.arg("LOAD").arg(&self.script.text);
             answer = match calls.send(&self.connection, &load, Duration::ZERO).await {

@@ -1,4 +1,4 @@
-//! Emptying states: put aside in one step, removed in batches, finished by the next clear when interrupted.
+//! Clears: whole states are renamed in one step and removed in batches; the next clear finishes an interrupted one.
 
 use super::RedisStore;
 use super::reply::{count, int, texts};
@@ -24,7 +24,7 @@ impl RedisStore {
         Ok(cleared)
     }
 
-    /// Puts the states aside; answers the names of all that is aside, also from an interrupted clear.
+    /// Renames the states to clear; returns the names of all pending ones, those of an interrupted clear included.
     async fn put_aside(&self, which: Clear) -> Result<Vec<String>, StoreError> {
         let fresh = format!("{:016x}", crate::store::random());
         let parts = [
@@ -43,7 +43,7 @@ impl RedisStore {
             call.arg(name);
         }
         let reply = call.send().await?;
-        self.understood(texts(reply), DOING)
+        self.parsed(texts(reply), DOING)
     }
 
     async fn remove_aside(&self, name: &str) -> Result<u64, StoreError> {
@@ -52,7 +52,7 @@ impl RedisStore {
         loop {
             let mut peek = self.call(Script::ClearPeek, DOING, &keys).await?;
             peek.arg(state_of(name)).arg(MAX_BATCH);
-            let ids = self.understood(texts(peek.send().await?), DOING)?;
+            let ids = self.parsed(texts(peek.send().await?), DOING)?;
             let freed = if ids.is_empty() { Vec::new() } else { self.unique_keys(&ids, DOING).await? };
             let mut apply = self.call(Script::ClearApply, DOING, &keys).await?;
             apply.arg(name).arg(state_of(name)).arg(ids.len()).arg(&ids);
@@ -60,8 +60,8 @@ impl RedisStore {
                 apply.arg(id).arg(key);
             }
             let reply = apply.send().await?;
-            // Minus one: another clear works on the same ids; both go on with what is left.
-            removed += u64::try_from(self.understood(int(reply), DOING)?).unwrap_or(0);
+            // -1: a concurrent clear removed the same ids; both continue with the rest.
+            removed += u64::try_from(self.parsed(int(reply), DOING)?).unwrap_or(0);
             if ids.is_empty() {
                 return Ok(removed);
             }
@@ -82,14 +82,14 @@ impl RedisStore {
                     call.arg(id).arg(key);
                 }
                 let reply = call.send().await?;
-                removed += self.understood(count(reply), DOING)?;
+                removed += self.parsed(count(reply), DOING)?;
             }
         }
         Ok(removed)
     }
 }
 
-/// The state whose jobs were put aside under `name`.
+/// The state of the jobs under `name`.
 fn state_of(name: &str) -> &str {
     name.split_once(':').map_or(name, |(state, _)| state)
 }

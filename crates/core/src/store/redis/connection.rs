@@ -1,10 +1,10 @@
-//! One connection to the server: opened when it is needed, left for good after any error on it.
+//! The connection to the server: opened on first use, abandoned after any error on it.
 //!
-//! Every connect and every call has a deadline. A call is never sent twice: whoever makes it decides what an
-//! unknown end means. A connection on which anything went wrong is closed, and the next call opens a new one.
+//! Every connect and every call has a deadline. No call is sent twice: the caller decides how to treat an unknown outcome.
+//! A connection with an error is closed, and the next call opens a new one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -15,15 +15,16 @@ use tokio::time::{Instant, timeout};
 
 use super::errors::{CallError, ErrorClass};
 use crate::config;
+use crate::mutex::lock;
 use crate::store::StoreError;
 
-/// Where the server is and how to get in.
+/// Address and credentials of the server.
 #[derive(Debug)]
 pub(super) struct ServerAddress {
     config: config::Redis,
-    /// The server for people: no user, no password.
+    /// The server for messages, without credentials.
     pub(super) place: String,
-    /// Whether the server knows script flags; `None` to ask it.
+    /// Whether the server supports script flags; `None` to derive it from the version.
     flags: Option<bool>,
 }
 
@@ -40,12 +41,12 @@ impl ServerAddress {
     }
 }
 
-/// One connection at a time, shared by all calls.
+/// Opens connections; one at a time, shared by all calls.
 #[derive(Debug)]
 pub(super) struct Connector {
     pub(super) target: Arc<ServerAddress>,
     current: Mutex<Option<Arc<Connection>>>,
-    /// Held while a connection is opened, so that a crowd of callers opens one.
+    /// Held while a connection opens, so that concurrent callers open one only.
     opening: tokio::sync::Mutex<()>,
 }
 
@@ -53,14 +54,14 @@ pub(super) struct Connector {
 #[derive(Debug)]
 pub(super) struct Connection {
     client: MultiplexedConnection,
-    /// Moves the bytes; ends when the server closes the connection.
+    /// The task that moves the bytes; ends when the server closes the connection.
     driver: JoinHandle<()>,
     left: AtomicBool,
-    /// When it was opened; it has been unbroken since.
+    /// Time of the connect; unbroken since.
     pub(super) opened: Instant,
-    /// The server's version as far as it tells.
+    /// The server's version, if it tells.
     pub(super) version: Option<Version>,
-    /// Whether the server knows script flags.
+    /// Whether the server supports script flags.
     pub(super) flags: bool,
 }
 
@@ -72,7 +73,7 @@ impl Connector {
         Self { target, current: Mutex::default(), opening: tokio::sync::Mutex::default() }
     }
 
-    /// The open connection, or a new one.
+    /// Returns the open connection, or opens one.
     pub(super) async fn connection(&self, doing: &'static str) -> Result<Arc<Connection>, StoreError> {
         if let Some(connection) = self.usable() {
             return Ok(connection);
@@ -84,14 +85,14 @@ impl Connector {
                 return Ok(connection);
             }
             let connection = Arc::new(Connection::open(&self.target).await?);
-            *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&connection));
+            *lock(&self.current) = Some(Arc::clone(&connection));
             Ok(connection)
         });
         let opened = opened.await.unwrap_or(Err(CallError::NoAnswer(deadline)));
         opened.map_err(|error| error.into_store(&self.target.place, doing))
     }
 
-    /// Sends one command and waits for its answer, at most the deadline and `extra`.
+    /// Sends one command and waits for its reply, at most for the deadline plus `extra`.
     pub(super) async fn send(
         &self,
         connection: &Connection,
@@ -104,26 +105,26 @@ impl Connector {
             Err(_) => Err(CallError::NoAnswer(limit)),
         };
         if let Err(error) = &answer
-            && error.class() == ErrorClass::Away
+            && error.class() == ErrorClass::Reconnect
         {
             self.leave(connection);
         }
         answer
     }
 
-    /// Closes a connection; other calls on it end with an error too.
+    /// Abandons a connection; concurrent calls on it fail too.
     fn leave(&self, connection: &Connection) {
         connection.left.store(true, Ordering::Relaxed);
         connection.driver.abort();
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&self.current);
         if current.as_deref().is_some_and(|current| std::ptr::eq(current, connection)) {
             *current = None;
         }
     }
 
     fn usable(&self) -> Option<Arc<Connection>> {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        // A connection that the server closed while it was idle is known to be dead before anything is sent.
+        let current = lock(&self.current);
+        // Detects a connection that the server closed while idle, before anything is sent on it.
         current
             .clone()
             .filter(|connection| !connection.left.load(Ordering::Relaxed) && !connection.driver.is_finished())
@@ -137,7 +138,7 @@ impl Connection {
             TcpStream::connect((config.host.as_str(), config.port)).await.map_err(CallError::Connect)?;
         stream.set_nodelay(true).map_err(CallError::Connect)?;
         let info = RedisConnectionInfo::default().set_skip_set_lib_name();
-        // Deadlines are kept here, by the caller's clock, and differ from call to call.
+        // The client's time-outs are off: deadlines differ from call to call and are applied by the caller.
         let settings = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let (client, driver) = MultiplexedConnection::new_with_config(&info, stream, settings)
             .await
@@ -157,7 +158,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Signs in and picks the database.
+    /// Authenticates and selects the database.
     async fn enter(&self, config: &config::Redis) -> Result<(), CallError> {
         if let Some(password) = &config.password {
             let mut auth = redis::cmd("AUTH");
@@ -172,7 +173,7 @@ impl Connection {
         Ok(())
     }
 
-    /// One field of a section of `INFO`; `None` when the server does not tell us.
+    /// A field of a section of `INFO`; `None` when the server refuses.
     async fn info(&self, section: &str, field: &str) -> Result<Option<String>, CallError> {
         match self.ask(redis::cmd("INFO").arg(section)).await {
             Ok(Value::BulkString(text)) => Ok(info_field(&String::from_utf8_lossy(&text), field)),
@@ -186,7 +187,7 @@ impl Connection {
     }
 }
 
-/// An error is an error, also where the client hands it out as an answer. None of our answers has one inside.
+/// Turns errors that the client returns as values into errors; no reply of our scripts contains one.
 fn sorted(answer: redis::RedisResult<Value>) -> Result<Value, CallError> {
     match answer {
         Ok(Value::ServerError(error)) => Err(CallError::from_client(error.into())),
@@ -197,17 +198,17 @@ fn sorted(answer: redis::RedisResult<Value>) -> Result<Value, CallError> {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // Closes the socket also when a call on it never ended.
+        // Closes the socket even while a call on it is pending.
         self.driver.abort();
     }
 }
 
-/// Whether the user may not ask this, though it may do others.
+/// Whether the server's ACL forbids this command only.
 pub(super) fn is_forbidden(error: &CallError) -> bool {
-    matches!(error, CallError::ServerError(error) if error.is("NOPERM") || error.tells("unknown command"))
+    matches!(error, CallError::ServerError(error) if error.is("NOPERM") || error.contains("unknown command"))
 }
 
-/// A field of the text that `INFO` answers.
+/// A field of the text returned by `INFO`.
 pub(super) fn info_field(info: &str, field: &str) -> Option<String> {
     let value = |line: &str| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().to_owned());
     info.lines().find_map(value)

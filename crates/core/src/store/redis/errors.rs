@@ -1,4 +1,4 @@
-//! What a server's error means for us: one table, from the error's code to what the caller does next.
+//! Classification of server errors: one table from the error code to the caller's next step.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,67 +8,72 @@ use thiserror::Error;
 
 use crate::store::StoreError;
 
-/// What an error of the server asks of us.
+/// The next step after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ErrorClass {
-    /// Back off and try again, on a new connection: this server may not be the one to talk to any more.
-    Away,
-    /// Back off and try again; the connection is sound.
-    Later,
-    /// The script is not known to the server: nothing ran, so load it and call again.
-    Load,
-    /// No room for new jobs.
+    /// Back off and retry on a new connection: this server may no longer be the right one.
+    Reconnect,
+    /// Back off and retry; the connection is sound.
+    Retry,
+    /// Load the script and repeat the call: the server did not know it and ran nothing.
+    LoadScript,
+    /// The server has no memory for new jobs.
     Full,
-    /// Somebody has to change something; the text says what.
+    /// The configuration must change; the text is the remedy.
     Refused(&'static str),
-    /// A key or value is not ours.
+    /// A key or value belongs to another program.
     Foreign,
-    /// The layout is of another version.
+    /// The channel has another layout version.
     OtherSchema,
 }
 
-/// Codes and what they mean. A code that is not here is a passing error on a sound connection.
+/// Classes by error code. An unlisted code is a temporary error on a sound connection.
 const CODES: &[(&str, ErrorClass)] = &[
     // The server is a replica, or was demoted.
-    ("READONLY", ErrorClass::Away),
-    ("MASTERDOWN", ErrorClass::Away),
-    // It is coming up, or cannot write safely at the moment.
-    ("LOADING", ErrorClass::Later),
-    ("NOREPLICAS", ErrorClass::Later),
-    ("MISCONF", ErrorClass::Later),
-    ("BUSY", ErrorClass::Later),
-    // The channel's slot is elsewhere or on its way.
-    ("CLUSTERDOWN", ErrorClass::Away),
-    ("MOVED", ErrorClass::Away),
-    ("ASK", ErrorClass::Away),
-    ("TRYAGAIN", ErrorClass::Later),
-    // Our call was cut off.
-    ("UNBLOCKED", ErrorClass::Away),
-    ("EXECABORT", ErrorClass::Later),
-    ("UNKILLABLE", ErrorClass::Later),
-    ("NOSCRIPT", ErrorClass::Load),
+    ("READONLY", ErrorClass::Reconnect),
+    ("MASTERDOWN", ErrorClass::Reconnect),
+    // The server is starting, or cannot write safely at the moment.
+    ("LOADING", ErrorClass::Retry),
+    ("NOREPLICAS", ErrorClass::Retry),
+    ("MISCONF", ErrorClass::Retry),
+    ("BUSY", ErrorClass::Retry),
+    // The channel's slot is on another node or moving.
+    ("CLUSTERDOWN", ErrorClass::Reconnect),
+    ("MOVED", ErrorClass::Reconnect),
+    ("ASK", ErrorClass::Reconnect),
+    ("TRYAGAIN", ErrorClass::Retry),
+    // The server cut the call off.
+    ("UNBLOCKED", ErrorClass::Reconnect),
+    ("EXECABORT", ErrorClass::Retry),
+    ("UNKILLABLE", ErrorClass::Retry),
+    ("NOSCRIPT", ErrorClass::LoadScript),
     ("OOM", ErrorClass::Full),
-    ("NOAUTH", ErrorClass::Refused("it wants a password: set `password` under `driver.connection`")),
+    (
+        "NOAUTH",
+        ErrorClass::Refused("the server requires a password: set `password` under `driver.connection`"),
+    ),
     (
         "WRONGPASS",
         ErrorClass::Refused(
-            "it refuses the password: check `username` and `password` under `driver.connection`",
+            "the server refuses the password: check `username` and `password` under `driver.connection`",
         ),
     ),
     (
         "NOPERM",
         ErrorClass::Refused(
-            "its user may not do this: grant it the commands and the keys `aint-queue:*` named in the documentation",
+            "its user lacks a permission: grant it the commands and the keys `aint-queue:*` named in the documentation",
         ),
     ),
     (
         "DENIED",
-        ErrorClass::Refused("it runs in protected mode: give it a password or bind it to the right address"),
+        ErrorClass::Refused(
+            "the server runs in protected mode: give it a password or bind it to the right address",
+        ),
     ),
     (
         "CROSSSLOT",
         ErrorClass::Refused(
-            "it does not keep the keys of one channel together: connect to a server that does",
+            "the server does not keep the keys of one channel together: connect to a server that does",
         ),
     ),
     ("WRONGTYPE", ErrorClass::Foreign),
@@ -76,56 +81,59 @@ const CODES: &[(&str, ErrorClass)] = &[
     ("AINTSCHEMA", ErrorClass::OtherSchema),
 ];
 
-/// Texts of errors whose code is the general `ERR`.
+/// Classes of errors with the general code `ERR`, by text.
 const TEXTS: &[(&str, ErrorClass)] = &[
-    ("max number of clients", ErrorClass::Away),
-    ("DB index is out of range", ErrorClass::Refused("it has no database of this number: check `database`")),
-    ("invalid DB index", ErrorClass::Refused("it has no database of this number: check `database`")),
-    ("SELECT is not allowed", ErrorClass::Refused("it has one database only: set `database` to 0")),
+    ("max number of clients", ErrorClass::Reconnect),
+    (
+        "DB index is out of range",
+        ErrorClass::Refused("the server has no database of this number: check `database`"),
+    ),
+    ("invalid DB index", ErrorClass::Refused("the server has no database of this number: check `database`")),
+    ("SELECT is not allowed", ErrorClass::Refused("the server has one database only: set `database` to 0")),
     (
         "without any password configured",
         ErrorClass::Refused(
-            "it has no password: remove `password` under `driver.connection`, or set one on the server",
+            "the server has no password: remove `password` under `driver.connection`, or set one on the server",
         ),
     ),
     (
         "no password is set",
         ErrorClass::Refused(
-            "it has no password: remove `password` under `driver.connection`, or set one on the server",
+            "the server has no password: remove `password` under `driver.connection`, or set one on the server",
         ),
     ),
     (
         "invalid password",
-        ErrorClass::Refused("it refuses the password: check `password` under `driver.connection`"),
+        ErrorClass::Refused("the server refuses the password: check `password` under `driver.connection`"),
     ),
     (
         "unknown command",
-        ErrorClass::Refused("it does not know a command we need: use Redis 6.2 or newer, or Valkey"),
+        ErrorClass::Refused("the server lacks a required command: use Redis 6.2 or newer, or Valkey"),
     ),
     ("is not an integer", ErrorClass::Foreign),
     ("is not a valid float", ErrorClass::Foreign),
 ];
 
-/// What an error means, by its code and text.
+/// The class of an error, by its code and text.
 pub(super) fn class(code: &str, detail: &str) -> ErrorClass {
     let known = |code: &str| CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class);
     if let Some(class) = known(code) {
         return class;
     }
     if code != "ERR" {
-        return ErrorClass::Later;
+        return ErrorClass::Retry;
     }
-    // Before Redis 7 an error inside a script arrives as ERR with the code somewhere in its text.
+    // Before Redis 7 an error inside a script is reported as ERR, with the original code inside the text.
     if detail.contains("running script") {
         let inner = detail.split(|c: char| !c.is_ascii_uppercase()).find_map(known);
         if let Some(class) = inner {
             return class;
         }
     }
-    TEXTS.iter().find(|(text, _)| detail.contains(text)).map_or(ErrorClass::Later, |(_, class)| *class)
+    TEXTS.iter().find(|(text, _)| detail.contains(text)).map_or(ErrorClass::Retry, |(_, class)| *class)
 }
 
-/// Why a call did not get through, or what the server said to it.
+/// Failure of a call: no reply, or an error reply.
 #[derive(Debug, Error)]
 pub(super) enum CallError {
     #[error("could not connect")]
@@ -138,7 +146,7 @@ pub(super) enum CallError {
     ServerError(ServerError),
 }
 
-/// An error the server answered with.
+/// An error reply of the server.
 #[derive(Debug)]
 pub(super) struct ServerError {
     code: String,
@@ -146,13 +154,13 @@ pub(super) struct ServerError {
 }
 
 impl ServerError {
-    /// Whether this is its code.
+    /// Whether the error has this code.
     pub(super) fn is(&self, code: &str) -> bool {
         self.code == code
     }
 
-    /// Whether its text has this in it.
-    pub(super) fn tells(&self, text: &str) -> bool {
+    /// Whether the text contains this.
+    pub(super) fn contains(&self, text: &str) -> bool {
         self.detail.contains(text)
     }
 }
@@ -164,7 +172,7 @@ impl fmt::Display for ServerError {
 }
 
 impl CallError {
-    /// Sorts what the client reports: an error in a reply, or no usable reply at all.
+    /// Converts the client's error: an error reply, or no usable reply at all.
     pub(super) fn from_client(error: RedisError) -> Self {
         match error.code() {
             Some(code) => {
@@ -178,26 +186,26 @@ impl CallError {
     pub(super) fn class(&self) -> ErrorClass {
         match self {
             Self::ServerError(error) => class(&error.code, &error.detail),
-            Self::Connect(_) | Self::NoAnswer(_) | Self::Broken(_) => ErrorClass::Away,
+            Self::Connect(_) | Self::NoAnswer(_) | Self::Broken(_) => ErrorClass::Reconnect,
         }
     }
 
-    /// The error as the store's callers get it.
+    /// The error for the caller of the store.
     pub(super) fn into_store(self, place: &str, doing: &'static str) -> StoreError {
         let place = place.to_owned();
         match self.class() {
-            ErrorClass::Away | ErrorClass::Later | ErrorClass::Load => {
+            ErrorClass::Reconnect | ErrorClass::Retry | ErrorClass::LoadScript => {
                 StoreError::Unavailable { place, doing, source: Box::new(self) }
             }
             ErrorClass::Full => StoreError::Full {
                 place,
-                detail: "it has reached its `maxmemory`: let the masters work, clear what is not needed, or raise the limit"
+                detail: "the server has reached its `maxmemory`: let the masters finish jobs, clear unneeded ones, or raise the limit"
                     .into(),
             },
             ErrorClass::Refused(remedy) => StoreError::Refused { place, detail: remedy.into() },
             ErrorClass::Foreign => StoreError::Corrupt {
                 place,
-                detail: format!("{self}: something else writes to keys that begin with \"aint-queue:\"; remove what is not ours, or use another `database`"),
+                detail: format!("{self}: another program uses keys that begin with \"aint-queue:\"; remove its keys, or use another `database`"),
             },
             ErrorClass::OtherSchema => StoreError::Corrupt {
                 place,
@@ -243,16 +251,16 @@ mod tests {
     #[test]
     fn wrong_role_errors_drop_the_connection() {
         for code in ["READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "UNBLOCKED"] {
-            assert_eq!(class(code, ""), ErrorClass::Away, "{code}");
+            assert_eq!(class(code, ""), ErrorClass::Reconnect, "{code}");
         }
         for code in ["LOADING", "TRYAGAIN", "NOREPLICAS", "MISCONF", "BUSY", "EXECABORT"] {
-            assert_eq!(class(code, ""), ErrorClass::Later, "{code}");
+            assert_eq!(class(code, ""), ErrorClass::Retry, "{code}");
         }
     }
 
     #[test]
     fn unknown_script_is_loaded() {
-        assert_eq!(class("NOSCRIPT", "No matching script."), ErrorClass::Load);
+        assert_eq!(class("NOSCRIPT", "No matching script."), ErrorClass::LoadScript);
     }
 
     #[test]
@@ -306,14 +314,14 @@ mod tests {
             |inner: &str| format!("Error running script (call to f_ab): @user_script:12: {inner} text.");
         assert_eq!(class("ERR", &text("-OOM command not allowed")), ErrorClass::Full);
         assert_eq!(class("ERR", &text("WRONGTYPE Operation")), ErrorClass::Foreign);
-        assert_eq!(class("ERR", &text("-READONLY You can't write")), ErrorClass::Away);
-        assert_eq!(class("ERR", &text("something else")), ErrorClass::Later);
+        assert_eq!(class("ERR", &text("-READONLY You can't write")), ErrorClass::Reconnect);
+        assert_eq!(class("ERR", &text("something else")), ErrorClass::Retry);
     }
 
     #[test]
     fn unknown_errors_are_transient_and_keep_connection() {
-        assert_eq!(class("NEWCODE", "x"), ErrorClass::Later);
-        assert_eq!(class("ERR", "something new"), ErrorClass::Later);
+        assert_eq!(class("NEWCODE", "x"), ErrorClass::Retry);
+        assert_eq!(class("ERR", "something new"), ErrorClass::Retry);
         let unknown = store_error("NEWCODE", "of 2031");
         let source = std::error::Error::source(&unknown).unwrap().to_string();
         assert!(source.contains("NEWCODE of 2031"), "{source}");

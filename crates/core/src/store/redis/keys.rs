@@ -1,11 +1,11 @@
-//! The names of a channel's keys. All carry the hash tag `{channel}`, so that a cluster keeps them together.
+//! Names of a channel's keys. All contain the hash tag `{channel}`, so that a cluster keeps them in one slot.
 
 use crate::store::Owner;
 
-/// How many keys every script is given.
+/// Number of keys passed to every script.
 const COUNT: usize = 15;
 
-/// The keys every script is given first, in the order that `scripts/lib/channel_keys.lua` documents.
+/// The keys passed first to every script, in the order of `scripts/lib/channel_keys.lua`.
 const NAMES: [&str; COUNT] = [
     "schema",
     "records",
@@ -24,7 +24,7 @@ const NAMES: [&str; COUNT] = [
     "locks",
 ];
 
-/// A channel's keys.
+/// The keys of a channel.
 #[derive(Debug)]
 pub(super) struct Keys {
     prefix: String,
@@ -38,7 +38,7 @@ impl Keys {
         Self { prefix, fixed }
     }
 
-    /// The keys that every script is given.
+    /// The keys passed to every script.
     pub(super) fn fixed(&self) -> &[String] {
         &self.fixed
     }
@@ -47,22 +47,22 @@ impl Keys {
         &self.fixed[10]
     }
 
-    /// The set of ids an owner holds.
+    /// The set of ids held by an owner.
     pub(super) fn reserved(&self, owner: &Owner) -> String {
         format!("{}reserved:{}", self.prefix, owner.as_str())
     }
 
-    /// The job that took a unique key for a time.
+    /// The holder of a timed hold on a unique key.
     pub(super) fn unique(&self, key: &str) -> String {
         format!("{}unique:{key}", self.prefix)
     }
 
-    /// How full a rate is.
+    /// The state of a rate.
     pub(super) fn rate(&self, key: &str) -> String {
         format!("{}rate:{key}", self.prefix)
     }
 
-    /// A list or zset that a clear has put aside under `name`.
+    /// A list or zset that a clear has renamed to `name`.
     pub(super) fn clearing(&self, name: &str) -> String {
         format!("{}clearing:{name}", self.prefix)
     }

@@ -1,4 +1,4 @@
-//! What running jobs ask for: locks and room in rates.
+//! Claims of locks and rates.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use redis::Value;
 use super::reply::{int, list};
 use super::scripts::Script;
 use super::{RedisStore, owner_reply};
-use crate::store::rate::Rate;
+use crate::limits::rate::Rate;
 use crate::store::{Claim, ClaimKind, LimitDecision, MAX_BATCH, Owner, StoreError};
 
 const DOING: &str = "claiming locks and rates";
@@ -20,7 +20,7 @@ impl RedisStore {
     ) -> Result<Vec<LimitDecision>, StoreError> {
         let mut answers = Vec::with_capacity(claims.len());
         let mut rest = claims;
-        // Also asked for nothing: who is gone is told so.
+        // Runs even without claims: a lost owner must learn of its loss.
         loop {
             let (batch, after) = rest.split_at(rest.len().min(MAX_BATCH));
             let mut keys = vec![self.keys.reserved(owner)];
@@ -38,7 +38,7 @@ impl RedisStore {
                 };
             }
             let reply = owner_reply(call.send().await?)?;
-            answers.extend(self.understood(claimed(reply, batch.len()), DOING)?);
+            answers.extend(self.parsed(claimed(reply, batch.len()), DOING)?);
             if after.is_empty() {
                 return Ok(answers);
             }
@@ -48,7 +48,7 @@ impl RedisStore {
 }
 
 fn claimed(reply: Value, asked: usize) -> Option<Vec<LimitDecision>> {
-    // A negative number is no time to wait.
+    // A negative number means granted.
     let one = |value| Some(u64::try_from(int(value)?).map_or(LimitDecision::Granted, wait));
     let answers: Vec<_> = list(reply)?.into_iter().map(one).collect::<Option<_>>()?;
     (answers.len() == asked).then_some(answers)

@@ -1,4 +1,4 @@
-//! Looking at jobs, and moving or removing single ones.
+//! Queries on jobs; moves and removals of single jobs.
 
 use std::collections::HashSet;
 
@@ -12,9 +12,9 @@ use crate::store::{
     Cursor, JobCounts, JobState, JobView, MAX_BATCH, MAX_BATCH_BYTES, Owner, Page, StoreError,
 };
 
-const LOOKING: &str = "looking at jobs";
-/// How often a call that needs every owner is made again because new ones joined meanwhile.
-const ROUNDS: usize = 8;
+const LISTING: &str = "looking at jobs";
+/// Retries of a call that needs all owners while new owners join.
+const MAX_OWNER_RETRIES: usize = 8;
 
 impl RedisStore {
     pub(super) async fn counts(&self) -> Result<JobCounts, StoreError> {
@@ -28,14 +28,14 @@ impl RedisStore {
             let paused = paused == 1;
             Some(JobCounts { waiting, reserved, delayed, done, failed, cleared, paused, paused_until })
         };
-        self.understood(read(reply), DOING)
+        self.parsed(read(reply), DOING)
     }
 
     pub(super) async fn find(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
-        Ok(self.look(&[id]).await?.pop())
+        Ok(self.find_many(&[id]).await?.pop())
     }
 
-    /// The job that holds a unique key.
+    /// The holder of a unique key.
     pub(super) async fn holder_of(&self, key: &str) -> Result<Option<JobId>, StoreError> {
         const DOING: &str = "looking for a key";
         let mut call = self.call(Script::Holder, DOING, &[self.keys.unique(key)]).await?;
@@ -45,7 +45,7 @@ impl RedisStore {
             "" => Some(None),
             id => id.parse().ok().map(Some),
         });
-        self.understood(holder, DOING)
+        self.parsed(holder, DOING)
     }
 
     pub(super) async fn page(
@@ -61,46 +61,46 @@ impl RedisStore {
         if state == JobState::Reserved {
             return self.page_of_reserved(after, limit).await;
         }
-        let mut call = self.call(Script::Page, LOOKING, &[]).await?;
+        let mut call = self.call(Script::Page, LISTING, &[]).await?;
         call.arg(state.as_str()).arg(limit).arg(MAX_BATCH_BYTES);
         match after {
             Some(Cursor { rank, id }) => call.arg(rank).arg(id),
             None => call.arg("").arg(""),
         };
         let reply = call.send().await?;
-        self.understood(page(reply, state), LOOKING)
+        self.parsed(page(reply, state), LISTING)
     }
 
-    /// A page of what all owners hold, by id.
+    /// A page of the jobs held by all owners, ordered by id.
     async fn page_of_reserved(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let mut ids = Vec::new();
         for owner in self.every_owner().await? {
-            ids.extend(self.reserved_ids(&owner, LOOKING).await?);
+            ids.extend(self.reserved_ids(&owner, LISTING).await?);
         }
         ids.retain(|id| after.is_none_or(|after| id.0 > after.id));
         ids.sort_unstable();
         let more = ids.len() > limit;
         ids.truncate(limit);
         let next = ids.last().filter(|_| more).map(|last| Cursor { rank: 0, id: last.0 });
-        let mut jobs = self.look(&ids).await?;
+        let mut jobs = self.find_many(&ids).await?;
         jobs.retain(|job| job.state == JobState::Reserved);
         Ok(Page { jobs, next })
     }
 
-    /// Jobs by id, in the order given; those that are not there are left out.
-    async fn look(&self, ids: &[JobId]) -> Result<Vec<JobView>, StoreError> {
+    /// Jobs by id, in the given order; missing jobs are left out.
+    async fn find_many(&self, ids: &[JobId]) -> Result<Vec<JobView>, StoreError> {
         let (mut found, mut rest) = (Vec::new(), ids);
         while !rest.is_empty() {
             let batch = &rest[..rest.len().min(MAX_BATCH)];
             let reply = self
-                .with_every_owner(Script::Find, LOOKING, |call| {
+                .with_every_owner(Script::Find, LISTING, |call| {
                     call.arg(MAX_BATCH_BYTES);
                     for id in batch {
                         call.arg(id.0);
                     }
                 })
                 .await?;
-            let (seen, jobs) = self.understood(looked(reply), LOOKING)?;
+            let (seen, jobs) = self.parsed(found_jobs(reply), LISTING)?;
             found.extend(jobs);
             rest = rest.get(seen..).unwrap_or_default();
         }
@@ -120,7 +120,7 @@ impl RedisStore {
                 call.arg(id.0).arg(own_key(meta)).arg(priority(meta)).arg(super::meta_text(meta));
             }
             let reply = call.send().await?;
-            moved += self.understood(count(reply), DOING)?;
+            moved += self.parsed(count(reply), DOING)?;
         }
         Ok(moved)
     }
@@ -141,12 +141,12 @@ impl RedisStore {
                     }
                 })
                 .await?;
-            removed += self.understood(count(reply), DOING)?;
+            removed += self.parsed(count(reply), DOING)?;
         }
         Ok(removed)
     }
 
-    /// The ids an owner holds, whoever asks.
+    /// The ids held by an owner.
     pub(super) async fn reserved_ids(
         &self,
         owner: &Owner,
@@ -154,27 +154,27 @@ impl RedisStore {
     ) -> Result<Vec<JobId>, StoreError> {
         let mut members = redis::cmd("SMEMBERS");
         let reply = self.plain(members.arg(self.keys.reserved(owner)), doing).await?;
-        self.understood(sorted_ids(reply), doing)
+        self.parsed(sorted_ids(reply), doing)
     }
 
-    /// Every owner there is, living or ended with jobs left.
+    /// All owners: living ones, and ended ones that still have jobs.
     pub(super) async fn every_owner(&self) -> Result<Vec<Owner>, StoreError> {
-        // A look at no job at all answers which owners it would need.
-        self.with_every_owner(Script::Find, LOOKING, |call| {
+        // A query for no job returns the owners that it would need.
+        self.with_every_owner(Script::Find, LISTING, |call| {
             call.arg(0);
         })
         .await?;
         Ok(self.known_owners())
     }
 
-    /// Makes a call that must be given every owner, again with those it names until it has all.
+    /// Makes a call that needs all owners; repeats it with the owners named in the reply until the list is complete.
     async fn with_every_owner(
         &self,
         script: Script,
         doing: &'static str,
         args: impl Fn(&mut super::call::Call<'_>),
     ) -> Result<Value, StoreError> {
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_OWNER_RETRIES {
             let owners = self.known_owners();
             let sets: Vec<_> = owners.iter().map(|owner| self.keys.reserved(owner)).collect();
             let mut call = self.call(script, doing, &sets).await?;
@@ -194,7 +194,7 @@ impl RedisStore {
     }
 }
 
-/// The owners a call should have been given.
+/// The owners named by a reply that asks for a complete list.
 fn missing(reply: &Value) -> Option<Vec<String>> {
     let Value::Array(values) = reply else { return None };
     match values.as_slice() {
@@ -203,7 +203,7 @@ fn missing(reply: &Value) -> Option<Vec<String>> {
     }
 }
 
-fn looked(reply: Value) -> Option<(usize, Vec<JobView>)> {
+fn found_jobs(reply: Value) -> Option<(usize, Vec<JobView>)> {
     let mut values = list(reply)?.into_iter();
     is_word(&values.next()?, "JOBS").then_some(())?;
     let seen = usize::try_from(count(values.next()?)?).ok().filter(|seen| *seen > 0)?;

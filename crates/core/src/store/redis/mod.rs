@@ -1,14 +1,14 @@
 //! The store on a Redis server: many machines, one queue.
 //!
-//! Its duties:
-//! * every change is one script of `scripts/`, each with its keys, arguments, reply and order of steps at its head;
-//! * what a server's error means for the caller stands in one table, `errors.rs`;
-//! * every connect and every call has a deadline, a connection with an error is left, and no call is sent twice;
+//! Duties:
+//! * every change is one script of `scripts/`, whose head documents keys, arguments, reply and order of steps;
+//! * `errors.rs` classifies the server's errors by the caller's next step;
+//! * every connect and every call has a deadline, a connection with an error is abandoned, no call is sent twice;
 //! * two connections: one for calls, one for the blocking wait.
 //!
-//! It holds no policy: metas come from the caller. It needs Redis 6.2 or newer, or Valkey, with
-//! `maxmemory-policy noeviction`. A user with these rules can do everything; with `+info +config|get` the
-//! driver also sees version, policy and durability:
+//! The driver holds no policy: metas come from the caller. It requires Redis 6.2 or newer, or Valkey, with
+//! `maxmemory-policy noeviction`. An ACL user with these rules can do everything; with `+info +config|get` the
+//! driver also reads version, policy and durability:
 //!
 //! ```text
 //! ~aint-queue:* resetchannels -@all +select +evalsha +script|load +blpop +smembers +type +time +get +set
@@ -36,7 +36,7 @@ mod turn;
 mod wait;
 
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,40 +44,41 @@ use redis::Value;
 
 use self::connection::{Connector, ServerAddress};
 use self::keys::Keys;
-use self::wait::Waits;
+use self::wait::WorkWaiter;
 use super::{
     Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, Owner, Page,
     PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
 };
 use crate::config;
+use crate::durations::micros;
 use crate::job::{JobId, JobMeta, NewJob, Priority, Timestamp};
+use crate::mutex::lock;
 
-/// One channel on a Redis server.
+/// A channel on a Redis server.
 #[derive(Debug)]
 pub struct RedisStore {
     keys: Keys,
     calls: Connector,
-    waits: Waits,
+    waiter: WorkWaiter,
     lease: Duration,
     reap_delay: Duration,
-    /// The owners met last, for the scripts that must be given every one. Never trusted: they check it.
+    /// Recently known owners, for scripts that need all of them. The scripts verify the list.
     owners: Mutex<Vec<Owner>>,
-    /// The average size of the records leased last; a guess at the next ones.
+    /// Average size of the records leased last, an estimate for the next ones.
     record_bytes: AtomicUsize,
 }
 
-/// The size of records before any was seen.
-const FIRST_GUESS: usize = 64 << 10;
+/// Estimated record size before the first lease.
+const INITIAL_RECORD_BYTES: usize = 64 << 10;
 
-/// How a [`RedisStore`] behaves, beyond where its server is.
+/// Options beside the server's address.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How long an owner lives after its last call.
+    /// Life of an owner after its last call.
     pub lease: Duration,
-    /// How long connection and server must have been up before [`Reap::Expired`] trusts what it sees;
-    /// a third of a lease when `None`.
+    /// Uptime of connection and server before [`Reap::Expired`] trusts expired leases; a third of a lease when `None`.
     pub reap_delay: Option<Duration>,
-    /// Whether the server knows script flags, as Redis 7 and its kin do; found out by its version when `None`.
+    /// Whether the server supports script flags, as Redis 7 and Valkey do; derived from its version when `None`.
     pub script_flags: Option<bool>,
 }
 
@@ -91,17 +92,17 @@ impl RedisStore {
     /// Connects to a channel, with leases of 30 seconds.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the server cannot be reached; [`StoreError::Refused`] for a wrong password,
-    /// missing permission, too old a server or an eviction policy that may drop jobs; [`StoreError::Corrupt`]
-    /// when the channel's keys are not ours or of another version.
+    /// [`StoreError::Unavailable`] when the server cannot be reached; [`StoreError::Refused`] for a wrong password, a
+    /// missing permission, an old server, or an eviction policy that may drop jobs; [`StoreError::Corrupt`] for keys of
+    /// another program or version.
     pub async fn connect(config: &config::Redis, channel: &str) -> Result<Self, StoreError> {
         Self::connect_with(config, channel, Options::default()).await
     }
 
-    /// Connects to a channel.
+    /// Connects to a channel with options.
     ///
     /// # Errors
-    /// As [`RedisStore::connect`].
+    /// See [`RedisStore::connect`].
     pub async fn connect_with(
         config: &config::Redis,
         channel: &str,
@@ -109,31 +110,31 @@ impl RedisStore {
     ) -> Result<Self, StoreError> {
         let target = Arc::new(ServerAddress::new(config, options.script_flags));
         let keys = Keys::of(channel);
-        let waits = Waits::new(Arc::clone(&target), keys.notify());
+        let waiter = WorkWaiter::new(Arc::clone(&target), keys.notify());
         let store = Self {
             keys,
             calls: Connector::new(target),
-            waits,
+            waiter,
             lease: options.lease,
             reap_delay: options.reap_delay.unwrap_or(options.lease / 3),
             owners: Mutex::default(),
-            record_bytes: AtomicUsize::new(FIRST_GUESS),
+            record_bytes: AtomicUsize::new(INITIAL_RECORD_BYTES),
         };
         store.check_server(config.allow_eviction).await?;
         Ok(store)
     }
 
-    /// The server for people, without secrets.
+    /// The server for messages, without credentials.
     fn place(&self) -> &str {
         &self.calls.target.place
     }
 
     fn known_owners(&self) -> Vec<Owner> {
-        self.owners.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.owners).clone()
     }
 
     fn know_owners(&self, owners: Vec<Owner>) {
-        *self.owners.lock().unwrap_or_else(PoisonError::into_inner) = owners;
+        *lock(&self.owners) = owners;
     }
 }
 
@@ -176,7 +177,7 @@ impl Store for RedisStore {
     }
 
     async fn wait(&self, timeout: Duration) -> Result<(), StoreError> {
-        self.waits.wait(timeout).await
+        self.waiter.wait(timeout).await
     }
 
     async fn status(&self) -> Result<JobCounts, StoreError> {
@@ -220,7 +221,7 @@ impl Store for RedisStore {
     }
 }
 
-/// The words with which scripts refuse an owner's call.
+/// Turns the scripts' refusals of an owner's call into errors.
 fn owner_reply(reply: Value) -> Result<Value, StoreError> {
     if reply::is_word(&reply, "LOST") {
         return Err(StoreError::Lost);
@@ -231,12 +232,7 @@ fn owner_reply(reply: Value) -> Result<Value, StoreError> {
     Ok(reply)
 }
 
-/// Whole µs, as scripts count.
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// A job's priority as scripts read it.
+/// The script form of a job's priority.
 fn priority(meta: &JobMeta) -> &'static str {
     match meta.priority {
         Priority::Normal => "",
@@ -244,10 +240,10 @@ fn priority(meta: &JobMeta) -> &'static str {
     }
 }
 
-/// The unique key that a job holds until it has ended or started.
+/// The unique key that a job holds until its end or start.
 fn own_key(meta: &JobMeta) -> &str {
     match meta.unique_for_ms {
-        // Held for its time and no longer, whatever becomes of the job.
+        // A timed hold is independent of the job.
         Some(_) => "",
         None => meta.unique.as_deref().unwrap_or(""),
     }

@@ -1,4 +1,4 @@
-//! Owners: how they begin, what they hold, how they end, and what becomes of their jobs then.
+//! Owners: their start, their jobs, their end, and the recovery of their jobs.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use crate::store::{Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, Reap, StoreError};
 
 const ENDING: &str = "giving jobs back";
 
-/// An owner that is no more, and what it still holds.
+/// An ended owner with the jobs it still holds.
 struct Ended {
-    /// It left by itself, so its jobs go back uncounted.
+    /// The owner left at its own request, so its jobs return uncounted.
     left: bool,
     now: Timestamp,
     ids: Vec<JobId>,
@@ -30,7 +30,7 @@ impl RedisStore {
         let mut call = self.call(Script::Join, DOING, &[]).await?;
         call.arg(owner.as_str()).arg(micros(self.lease));
         let reply = call.send().await?;
-        self.understood(int(reply), DOING)?;
+        self.parsed(int(reply), DOING)?;
         Ok(owner)
     }
 
@@ -39,7 +39,7 @@ impl RedisStore {
         let mut call = self.call(Script::Held, DOING, &[self.keys.reserved(owner)]).await?;
         call.arg(owner.as_str()).arg(seq).arg(micros(self.lease));
         let reply = owner_reply(call.send().await?)?;
-        self.understood(sorted_ids(reply), DOING)
+        self.parsed(sorted_ids(reply), DOING)
     }
 
     pub(super) async fn records(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError> {
@@ -56,7 +56,7 @@ impl RedisStore {
                 let [seen, ids, records] = fields(reply)?;
                 Some((usize::try_from(count(seen)?).ok().filter(|seen| *seen > 0)?, jobs(ids, records)?))
             };
-            let (seen, batch) = self.understood(read(reply), DOING)?;
+            let (seen, batch) = self.parsed(read(reply), DOING)?;
             found.extend(batch);
             rest = rest.get(seen..).unwrap_or_default();
         }
@@ -70,7 +70,7 @@ impl RedisStore {
         id: JobId,
     ) -> Result<Option<Leased>, StoreError> {
         const DOING: &str = "taking a job";
-        // The key a failed job may take again stands in its meta, which no settlement changes.
+        // The unique key of a failed job is in its meta, which no settlement changes.
         let meta = self.find(id).await?.map(|job| job.meta).unwrap_or_default();
         let unique = own_key(&meta);
         let mut keys = vec![self.keys.reserved(owner)];
@@ -78,11 +78,11 @@ impl RedisStore {
         let mut call = self.call(Script::Take, DOING, &keys).await?;
         call.arg(owner.as_str()).arg(seq).arg(micros(self.lease)).arg(id.0).arg(unique).arg(TAKE_DEPTH);
         let reply = owner_reply(call.send().await?)?;
-        let records = self.understood(list(reply), DOING)?;
+        let records = self.parsed(list(reply), DOING)?;
         Ok(records.into_iter().next().and_then(super::reply::bytes).map(|record| leased(id, record)))
     }
 
-    /// Ends an owner that goes by itself.
+    /// Ends an owner at its own request.
     pub(super) async fn end_self(&self, owner: &Owner) -> Result<u64, StoreError> {
         match self.end(owner, "leave").await? {
             Some(ended) => self.give_back(owner, ended).await,
@@ -90,14 +90,14 @@ impl RedisStore {
         }
     }
 
-    /// Frees the jobs of dead owners.
+    /// Recovers the jobs of dead owners.
     pub(super) async fn free_dead(&self, target: Reap<'_>) -> Result<u64, StoreError> {
         match target {
             Reap::Owner(owner) => match self.end(owner, "force").await? {
                 Some(ended) => self.give_back(owner, ended).await,
                 None => Ok(0),
             },
-            Reap::Expired if !self.trusts_what_it_sees().await? => Ok(0),
+            Reap::Expired if !self.can_trust_leases().await? => Ok(0),
             Reap::Expired => {
                 let mut freed = 0;
                 for owner in self.expired().await? {
@@ -110,9 +110,9 @@ impl RedisStore {
         }
     }
 
-    /// Whether a lease that looks expired is: masters that could not reach the server either, because
-    /// it or the network was away, have had time to come back and renew.
-    async fn trusts_what_it_sees(&self) -> Result<bool, StoreError> {
+    /// Whether expired leases are trustworthy: after an outage of server or network, masters need time to reconnect and
+    /// renew, and reaping earlier would run their jobs twice.
+    async fn can_trust_leases(&self) -> Result<bool, StoreError> {
         const DOING: &str = "looking for dead masters";
         if self.reap_delay.is_zero() {
             return Ok(true);
@@ -128,7 +128,7 @@ impl RedisStore {
                     text(reply).and_then(|info| info_field(&info, "uptime_in_seconds")?.parse().ok());
                 Ok(uptime.is_none_or(|seconds| Duration::from_secs(seconds) >= self.reap_delay))
             }
-            // Not told how long it is up; an unbroken connection to it says as much.
+            // The server hides its uptime; the unbroken connection is as old as required.
             Err(error) if super::connection::is_forbidden(&error) => Ok(true),
             Err(error) => Err(self.failed(error, DOING)),
         }
@@ -137,10 +137,10 @@ impl RedisStore {
     async fn expired(&self) -> Result<Vec<Owner>, StoreError> {
         const DOING: &str = "looking for dead masters";
         let reply = self.call(Script::Expired, DOING, &[]).await?.send().await?;
-        Ok(self.understood(texts(reply), DOING)?.into_iter().map(Owner::named).collect())
+        Ok(self.parsed(texts(reply), DOING)?.into_iter().map(Owner::named).collect())
     }
 
-    /// Ends an owner; `None` when there is nothing to end.
+    /// Ends an owner; `None` when the owner does not exist.
     async fn end(&self, owner: &Owner, how: &str) -> Result<Option<Ended>, StoreError> {
         let mut call = self.call(Script::EndOwner, ENDING, &[self.keys.reserved(owner)]).await?;
         call.arg(owner.as_str()).arg(how);
@@ -152,12 +152,12 @@ impl RedisStore {
             let [left, now, ids] = fields(reply)?;
             Some(Ended { left: int(left)? == 1, now: Timestamp(count(now)?), ids: sorted_ids(ids)? })
         };
-        self.understood(read(reply), ENDING).map(Some)
+        self.parsed(read(reply), ENDING).map(Some)
     }
 
-    /// Gives back what an ended owner held, in batches that any master can go on with.
+    /// Returns the jobs of an ended owner in batches that any master can continue.
     ///
-    /// The last jobs go first, so that all stand in their order at the front in the end.
+    /// Batches go from back to front, so that all jobs end up in their order at the front of waiting.
     async fn give_back(&self, owner: &Owner, ended: Ended) -> Result<u64, StoreError> {
         let mut freed = 0;
         for batch in ended.ids.rchunks(MAX_BATCH) {
@@ -165,7 +165,7 @@ impl RedisStore {
             let mut call = self.call(Script::Free, ENDING, &[self.keys.reserved(owner)]).await?;
             call.arg(owner.as_str());
             for (id, meta) in batch.iter().zip(metas) {
-                // A record that cannot be read goes back as it is: who leases it next finds out and says so.
+                // An unreadable record returns unchanged; the next lease reports it as malformed.
                 let Some(meta) = meta.map(|meta| meta.after_lost(ended.now)) else {
                     call.arg("keep").arg(id.0).arg("").arg("").arg("");
                     continue;
@@ -175,19 +175,15 @@ impl RedisStore {
                 call.arg(kind).arg(id.0).arg(unique).arg(priority(&meta)).arg(super::meta_text(&meta));
             }
             let reply = call.send().await?;
-            freed += self.understood(count(reply), ENDING)?;
+            freed += self.parsed(count(reply), ENDING)?;
         }
         if !ended.left && freed > 0 {
-            warn!(
-                owner = owner.as_str(),
-                jobs = freed,
-                "the master that held these jobs was lost; they wait again"
-            );
+            warn!(owner = owner.as_str(), jobs = freed, "master lost: its jobs are waiting again");
         }
         Ok(freed)
     }
 
-    /// The metas of jobs, where there are any that can be read.
+    /// The metas of jobs; `None` for unreadable ones.
     async fn metas(&self, ids: &[JobId]) -> Result<Vec<Option<crate::job::JobMeta>>, StoreError> {
         let mut call = self.call(Script::Metas, ENDING, &[]).await?;
         call.arg("all");
@@ -195,10 +191,10 @@ impl RedisStore {
             call.arg(id.0);
         }
         let reply: Value = call.send().await?;
-        self.understood(metas(reply).filter(|metas| metas.len() == ids.len()), ENDING)
+        self.parsed(metas(reply).filter(|metas| metas.len() == ids.len()), ENDING)
     }
 
-    /// The unique keys among jobs that are about to be removed.
+    /// The unique keys of jobs about to be removed.
     pub(super) async fn unique_keys(
         &self,
         ids: &[String],
@@ -206,7 +202,7 @@ impl RedisStore {
     ) -> Result<Vec<(String, String)>, StoreError> {
         let mut call = self.call(Script::Metas, doing, &[]).await?;
         call.arg("unique").arg(ids);
-        let metas = self.understood(metas(call.send().await?), doing)?;
+        let metas = self.parsed(metas(call.send().await?), doing)?;
         let key = |(id, meta): (&String, Option<crate::job::JobMeta>)| Some((id.clone(), meta?.unique?));
         Ok(ids.iter().zip(metas).filter_map(key).collect())
     }

@@ -1,4 +1,4 @@
-//! Pausing a channel for every master, and ending that.
+//! Pauses a channel for every master, and resumes it.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ impl RedisStore {
             Some(time) => call.arg(micros(time.min(MAX_DELAY))),
             None => call.arg(""),
         };
-        let until = self.understood(count(call.send().await?), DOING)?;
+        let until = self.parsed(count(call.send().await?), DOING)?;
         Ok((until > 0).then_some(Timestamp(until)))
     }
 
@@ -25,7 +25,7 @@ impl RedisStore {
         const DOING: &str = "resuming";
         let mut call = self.call(Script::Pause, DOING, &[]).await?;
         call.arg("resume").arg("");
-        let ended = self.understood(int(call.send().await?), DOING)?;
+        let ended = self.parsed(int(call.send().await?), DOING)?;
         Ok(ended == 1)
     }
 }

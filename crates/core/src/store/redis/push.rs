@@ -1,4 +1,4 @@
-//! Adding jobs.
+//! Adds jobs.
 
 use std::time::Duration;
 
@@ -48,16 +48,16 @@ impl RedisStore {
         if let Some(index) = too_late(&reply) {
             return Err(PushError::Job { index, why: NewJobError::Delay });
         }
-        Ok(self.understood(pushed(reply), DOING)?)
+        Ok(self.parsed(pushed(reply), DOING)?)
     }
 }
 
-/// Whether the script must be told more of the job than its record.
+/// Whether the script needs data of the job beyond its record.
 fn has_options(job: &NewJob) -> bool {
     job.start != Start::Now || job.meta.unique.is_some() || job.meta.priority != Priority::Normal
 }
 
-/// Whether a program that knows only the first layout would treat the job wrongly, or forget what its meta says.
+/// Whether a program that knows layout 1 only would mistreat the job or drop part of its meta.
 fn needs_layout_2(meta: &JobMeta) -> bool {
     meta.unique_until != UniqueUntil::End
         || meta.unique_for_ms.is_some()
@@ -67,7 +67,7 @@ fn needs_layout_2(meta: &JobMeta) -> bool {
         || !meta.headers.is_empty()
 }
 
-/// When the job may run, as the script reads it.
+/// The script form of the earliest start.
 fn start(start: Start) -> String {
     match start {
         Start::Now | Start::After(Duration::ZERO) => String::new(),
@@ -76,7 +76,7 @@ fn start(start: Start) -> String {
     }
 }
 
-/// The index of the job that starts too late.
+/// The index of a job whose start is too late.
 fn too_late(reply: &Value) -> Option<usize> {
     let Value::Array(values) = reply else { return None };
     match values.as_slice() {

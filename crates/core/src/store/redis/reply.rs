@@ -1,4 +1,4 @@
-//! Reading what scripts answer. `None` means an answer of an unexpected form.
+//! Parses script replies. `None` means a reply of unexpected form.
 
 use redis::Value;
 
@@ -12,7 +12,7 @@ pub(super) fn int(value: Value) -> Option<i64> {
     }
 }
 
-/// A count or a time; negative ones, which no script answers on purpose, are zero.
+/// A count or a time; negative numbers, which no script returns intentionally, become zero.
 pub(super) fn count(value: Value) -> Option<u64> {
     int(value).map(|number| u64::try_from(number).unwrap_or(0))
 }
@@ -45,7 +45,7 @@ pub(super) fn fields<const N: usize>(value: Value) -> Option<[Value; N]> {
     list(value)?.try_into().ok()
 }
 
-/// Whether the answer is this word.
+/// Whether the reply is this word.
 pub(super) fn is_word(value: &Value, word: &str) -> bool {
     match value {
         Value::BulkString(bytes) => bytes == word.as_bytes(),
@@ -54,7 +54,7 @@ pub(super) fn is_word(value: &Value, word: &str) -> bool {
     }
 }
 
-/// An id; `None` when the entry is not one of ours, which is then passed over.
+/// A job id; `None` for a foreign entry, which callers skip.
 pub(super) fn id(value: &Value) -> Option<JobId> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
@@ -63,21 +63,21 @@ pub(super) fn id(value: &Value) -> Option<JobId> {
     }
 }
 
-/// Ids in the order of pushing.
+/// Job ids in ascending order.
 pub(super) fn sorted_ids(value: Value) -> Option<Vec<JobId>> {
     let mut ids: Vec<_> = list(value)?.iter().filter_map(id).collect();
     ids.sort_unstable();
     Some(ids)
 }
 
-/// A score of a zset: a whole number of µs, which some servers write as a float.
+/// The score of a zset entry: whole microseconds, which some servers print as a float.
 pub(super) fn score(value: Value) -> Option<u64> {
     let text = text(value)?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "scores are whole µs")]
     text.parse().ok().or_else(|| text.parse::<f64>().ok().map(|float| float as u64))
 }
 
-/// A job as leased, from `<meta>\n<payload>`.
+/// A leased job, from `<meta>\n<payload>`.
 pub(super) fn leased(id: JobId, record: Vec<u8>) -> Leased {
     let mut meta = into_text(record);
     let payload = match meta.find('\n') {
@@ -91,7 +91,7 @@ pub(super) fn leased(id: JobId, record: Vec<u8>) -> Leased {
     driver_rules::leased(id, &meta, payload)
 }
 
-/// Two lists of the same length: ids and records.
+/// Leased jobs, from a list of ids and a list of records of the same length.
 pub(super) fn jobs(ids: Value, records: Value) -> Option<Vec<Leased>> {
     let (ids, records) = (list(ids)?, list(records)?);
     let mut jobs = Vec::with_capacity(ids.len());
@@ -104,7 +104,7 @@ pub(super) fn jobs(ids: Value, records: Value) -> Option<Vec<Leased>> {
     Some(jobs)
 }
 
-/// A job as shown to people.
+/// A job for display.
 pub(super) fn listed(id: JobId, state: JobState, score: u64, record: Vec<u8>) -> JobView {
     let at = match state {
         JobState::Delayed | JobState::Failed => Timestamp(score),
@@ -113,7 +113,7 @@ pub(super) fn listed(id: JobId, state: JobState, score: u64, record: Vec<u8>) ->
     let record = into_text(record);
     match record.split_once('\n') {
         Some((meta, payload)) => driver_rules::listed(id, state, at, meta, payload.to_owned()),
-        // Without a newline there is no meta, and the whole text is what was found.
+        // Without a newline there is no meta; the whole text is shown.
         None => JobView {
             payload: truncated(&record, MAX_PAYLOAD_BYTES).to_owned(),
             ..driver_rules::listed(id, state, at, "", String::new())
@@ -121,7 +121,7 @@ pub(super) fn listed(id: JobId, state: JobState, score: u64, record: Vec<u8>) ->
     }
 }
 
-/// The metas that could be read.
+/// Metas; `None` for unreadable ones.
 pub(super) fn metas(value: Value) -> Option<Vec<Option<JobMeta>>> {
     let meta = |value| Some(serde_json::from_slice(&bytes(value)?).ok());
     list(value)?.into_iter().map(meta).collect()

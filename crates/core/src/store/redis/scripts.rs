@@ -1,14 +1,14 @@
-//! The scripts: each a file in `scripts/` with its keys, arguments, reply and order of steps at its head.
+//! The scripts: each is a file in `scripts/` whose head documents keys, arguments, reply and order of steps.
 //!
-//! A script is put together of shared fragments and its own text, once for servers that know script
-//! flags (Redis 7 and its kin) and once for older ones, and called by the hash of that text.
+//! A script consists of shared fragments (`scripts/lib`) and its own text, in one variant for servers with script flags
+//! (Redis 7, Valkey) and one for older servers. Calls use the hash of that text.
 
 #[cfg(test)]
 mod producer;
 
 use std::sync::LazyLock;
 
-/// Which script.
+/// A script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Script {
     Push,
@@ -35,23 +35,23 @@ pub(super) enum Script {
     Holder,
 }
 
-/// A script as a server gets it.
+/// A script as sent to a server.
 #[derive(Debug)]
 pub(super) struct Loaded {
-    /// Its whole text.
+    /// The complete text.
     pub(super) text: String,
-    /// The hash it is called by.
+    /// The hash used in calls.
     pub(super) sha: String,
 }
 
-/// What a script does to the server's memory.
+/// Effect of a script on the server's memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Effect {
-    /// Nothing.
+    /// Reads only.
     Reads,
-    /// Ends or moves what is there; must go on when memory is short.
+    /// Ends or moves jobs; must work when memory is short.
     Writes,
-    /// Adds; is refused when memory is short.
+    /// Adds jobs; is refused when memory is short.
     Adds,
 }
 
@@ -71,7 +71,7 @@ const OWNER_CALL: &str = include_str!("scripts/lib/owner_call.lua");
 const PAUSE_STATE: &str = include_str!("scripts/lib/pause_state.lua");
 const ALL_OWNERS: &str = include_str!("scripts/lib/all_owners.lua");
 
-/// One line of [`PARTS`].
+/// An entry of [`PARTS`].
 macro_rules! part {
     ($script:ident, $effect:ident, $file:literal $(, $fragment:ident)*) => {
         Parts {
@@ -83,7 +83,7 @@ macro_rules! part {
     };
 }
 
-/// In the order of [`Script`].
+/// All scripts, in the order of [`Script`].
 const PARTS: [Parts; 22] = [
     part!(Push, Adds, "push"),
     part!(Join, Writes, "join"),
@@ -113,7 +113,7 @@ static WITH_FLAGS: LazyLock<Vec<Loaded>> = LazyLock::new(|| PARTS.iter().map(|p|
 static PLAIN: LazyLock<Vec<Loaded>> = LazyLock::new(|| PARTS.iter().map(|p| p.load(false)).collect());
 
 impl Script {
-    /// The script for a server that does, or does not, know script flags.
+    /// The variant of the script for servers with or without script flags.
     pub(super) fn loaded(self, flags: bool) -> &'static Loaded {
         let all: &'static [Loaded] = if flags { &WITH_FLAGS } else { &PLAIN };
         &all[self as usize]
@@ -131,8 +131,8 @@ impl Parts {
                 Effect::Adds => "#!lua\n",
             });
         }
-        // A fragment may end its checks with a return, but only the script's own text returns a value at its
-        // end, so one after the other is one program.
+        // A fragment may return early from its checks, but only the script's own text returns at its end, so the
+        // concatenation is one valid program.
         text.push_str(CHANNEL_KEYS);
         let is_check = |fragment: &&str| **fragment == *OWN_KEYS;
         for fragment in self.fragments.iter().copied().filter(is_check) {

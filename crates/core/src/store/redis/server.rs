@@ -1,4 +1,4 @@
-//! What we ask of a server before we trust it with jobs.
+//! Checks of a server before it gets jobs.
 
 use crate::log_macros::warn;
 use redis::Value;
@@ -9,14 +9,14 @@ use super::reply::{text, texts};
 use crate::store::StoreError;
 
 const CONNECTING: &str = "connecting";
-const OLDEST: (u32, u32) = (6, 2);
+const OLDEST_VERSION: (u32, u32) = (6, 2);
 
 impl RedisStore {
     /// Checks reachability, permission, version, eviction policy and layout.
     pub(super) async fn check_server(&self, allow_eviction: bool) -> Result<(), StoreError> {
         let connection = self.calls.connection(CONNECTING).await?;
         match connection.version {
-            Some(version) if version < OLDEST => {
+            Some(version) if version < OLDEST_VERSION => {
                 return Err(self.refused(format!(
                     "it is version {}.{}: use Redis 6.2 or newer, or Valkey",
                     version.0, version.1
@@ -24,14 +24,23 @@ impl RedisStore {
             }
             Some(_) => {}
             None => {
-                warn!(store = self.place(), "the server does not tell its version: 6.2 or newer is needed")
+                warn!(
+                    store = self.place(),
+                    "server version unknown, the server hides it: use Redis 6.2 or newer, or Valkey"
+                )
             }
         }
         match self.eviction_policy().await? {
             Some(policy) if policy == "noeviction" => {}
-            #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "it is only told"))]
+            #[cfg_attr(
+                not(feature = "tracing"),
+                expect(unused_variables, reason = "used in a log line only")
+            )]
             Some(policy) if allow_eviction => {
-                warn!(store = self.place(), policy, "the server may evict jobs when its memory is full");
+                warn!(
+                    store = self.place(),
+                    policy, "jobs may be lost: the server evicts keys when its memory is full"
+                );
             }
             Some(policy) => {
                 return Err(self.refused(format!(
@@ -40,15 +49,15 @@ impl RedisStore {
             }
             None => warn!(
                 store = self.place(),
-                "the server does not tell its `maxmemory-policy`: make sure it is \"noeviction\""
+                "eviction policy unknown, the server hides it: set `maxmemory-policy` to \"noeviction\""
             ),
         }
-        // One call of a script shows that we may make them, that the keys are ours and the layout is known.
+        // A single script call proves that scripts are permitted, the keys are ours, and the layout is known.
         self.counts().await?;
         Ok(())
     }
 
-    /// How durable a write is, as far as the server tells.
+    /// Durability of a write, if the server tells.
     pub(super) async fn durability_in_force(&self) -> Result<String, StoreError> {
         let mut known = [None, None, None];
         for (value, name) in known.iter_mut().zip(["appendonly", "appendfsync", "save"]) {
@@ -67,14 +76,14 @@ impl RedisStore {
         }
     }
 
-    /// A setting of the server; `None` when we may not ask.
+    /// A server setting; `None` when the ACL forbids reading it.
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
         let mut get = redis::cmd("CONFIG");
         let answer = self.allowed(get.arg("GET").arg(name)).await?;
         Ok(answer.and_then(texts).and_then(|pair| pair.into_iter().nth(1)))
     }
 
-    /// Sends a command that the server may forbid.
+    /// Sends a command that the ACL may forbid.
     async fn allowed(&self, cmd: &redis::Cmd) -> Result<Option<Value>, StoreError> {
         let connection = self.calls.connection(CONNECTING).await?;
         match self.calls.send(&connection, cmd, std::time::Duration::ZERO).await {
@@ -89,12 +98,12 @@ impl RedisStore {
     }
 }
 
-/// Words for what the settings mean; `None` where the server did not tell.
+/// The durability that the settings imply; a setting is `None` when unknown.
 fn durability(appendonly: Option<&str>, appendfsync: Option<&str>, save: Option<&str>) -> &'static str {
     match (appendonly, appendfsync, save) {
         (Some("yes"), Some("always"), _) => "fsync",
         (Some("yes"), Some("everysec"), _) => "everysec",
-        // The system writes when it sees fit, usually within half a minute.
+        // The operating system decides when to write, usually within 30 seconds.
         (Some("yes"), Some("no"), _) => "os",
         (Some("no"), _, Some("")) => "memory",
         (Some("no"), _, Some(_)) => "rdb",

@@ -1,4 +1,4 @@
-//! The turn: what an owner says and asks, as one script call.
+//! The turn as one script call.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -17,14 +17,14 @@ use crate::store::{
 };
 
 const DOING: &str = "taking a turn";
-/// Numbers above this are not exact in Lua; as a bound it is as good as none.
-const MOST: usize = 1 << 52;
+/// Largest byte bound that Lua represents exactly; in effect no bound.
+const MAX_LUA_INTEGER: usize = 1 << 52;
 
 impl RedisStore {
     pub(super) async fn take_turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
         let mut call = self.call(Script::Turn, DOING, &[self.keys.reserved(turn.owner)]).await?;
         call.arg(turn.owner.as_str()).arg(turn.seq).arg(micros(self.lease));
-        call.arg(turn.want.min(MAX_BATCH)).arg(turn.max_bytes.min(MOST));
+        call.arg(turn.want.min(MAX_BATCH)).arg(turn.max_bytes.min(MAX_LUA_INTEGER));
         call.arg(first_step(self.record_bytes.load(Ordering::Relaxed)));
         let (once, again) = split(turn.settlements);
         settle(&mut call, &once);
@@ -36,7 +36,7 @@ impl RedisStore {
             call.arg(kind).arg(id.0).arg(key);
         }
         let reply = super::owner_reply(call.send().await?)?;
-        let (mut reply, bytes) = self.understood(read(reply), DOING)?;
+        let (mut reply, bytes) = self.parsed(read(reply), DOING)?;
         if let Some(average) = bytes.checked_div(reply.leased.len()) {
             self.record_bytes.store(average, Ordering::Relaxed);
         }
@@ -46,7 +46,7 @@ impl RedisStore {
     }
 }
 
-/// The first settlement of each job, and those that settle a job of the same batch again.
+/// Splits off second settlements of the same job.
 fn split(settlements: &[Settlement]) -> (Vec<&Settlement>, Vec<&Settlement>) {
     if settlements.len() < 2 {
         return (settlements.iter().collect(), Vec::new());
@@ -55,7 +55,7 @@ fn split(settlements: &[Settlement]) -> (Vec<&Settlement>, Vec<&Settlement>) {
     settlements.iter().partition(|settlement| seen.insert(settlement.id))
 }
 
-/// What a second settlement of a job in one batch is answered: as if it had come a moment later.
+/// The conflicts of second settlements, as if each had arrived in a later turn.
 fn repeated(
     once: &[&Settlement],
     again: &[&Settlement],
@@ -86,7 +86,7 @@ fn settle(call: &mut Call<'_>, settlements: &[&Settlement]) {
     }
 }
 
-/// A place in the words of the script: its kind, a delay in µs, the new meta.
+/// The script form of a destination: kind, delay in µs, new meta.
 fn written(place: &Destination) -> (&'static str, u64, Option<&JobMeta>) {
     match place {
         Destination::Done => ("done", 0, None),
@@ -98,12 +98,12 @@ fn written(place: &Destination) -> (&'static str, u64, Option<&JobMeta>) {
     }
 }
 
-/// How many records the script reads at first, so that it holds 4 MiB of them if they are as large as the last.
+/// Number of records to read first, so that about 4 MiB are read if they are as large as the last ones.
 fn first_step(record_bytes: usize) -> usize {
     (MAX_BATCH_BYTES / record_bytes.max(1)).clamp(16, MAX_BATCH)
 }
 
-/// The reply, and how many bytes of records came with it.
+/// The parsed reply and the bytes of its records.
 fn read(reply: Value) -> Option<(TurnReply, usize)> {
     let [conflicts, ids, records, next_due, held, waiting, now] = fields(reply)?;
     let bytes = records.as_sequence()?.iter().map(bytes_of).sum();

@@ -1,4 +1,4 @@
-//! Waiting for work on a connection of its own.
+//! Waits for work, on a connection of its own.
 
 use std::fmt;
 use std::future::Future;
@@ -13,73 +13,73 @@ use super::connection::{Connector, ServerAddress};
 use crate::store::StoreError;
 
 const DOING: &str = "waiting for jobs";
-/// A shorter timeout would reach the server as 0, which means for ever.
-const SHORTEST: Duration = Duration::from_millis(10);
+/// Shortest `BLPOP` time-out: a smaller one would be rounded to 0, which blocks forever.
+const MIN_POP_TIMEOUT: Duration = Duration::from_millis(10);
 
-/// How long the server's word that there was nothing in time may be late. Heard out, it leaves no question behind
-/// that would take the next token.
-const HEARING: Duration = Duration::from_secs(1);
+/// Grace for the server's "nothing came" reply. Waiting for that reply leaves no pending `BLPOP` that would swallow the
+/// next token.
+const LATE_REPLY_GRACE: Duration = Duration::from_secs(1);
 
-/// A question that was asked: whether there is a token.
-struct Asked {
-    /// When the server will say no.
+/// A pending `BLPOP`.
+struct PendingPop {
+    /// End of the server's time-out.
     until: Instant,
     answer: Pin<Box<dyn Future<Output = Result<bool, StoreError>> + Send>>,
 }
 
 /// The waiting side of a store.
 ///
-/// A `BLPOP` that was sent cannot be taken back. When a wait is given up early, its question stays asked and the
-/// next wait goes on with it, so that a token it takes meanwhile is not lost on anybody.
-pub(super) struct Waits {
+/// A sent `BLPOP` cannot be cancelled. If a wait ends early, its `BLPOP` stays pending and the next wait takes it over, so
+/// that no token is lost.
+pub(super) struct WorkWaiter {
     connector: Arc<Connector>,
     key: String,
-    asked: tokio::sync::Mutex<Option<Asked>>,
+    pending: tokio::sync::Mutex<Option<PendingPop>>,
 }
 
-impl Waits {
+impl WorkWaiter {
     pub(super) fn new(target: Arc<ServerAddress>, key: &str) -> Self {
         let connector = Arc::new(Connector::new(target));
-        Self { connector, key: key.to_owned(), asked: tokio::sync::Mutex::default() }
+        Self { connector, key: key.to_owned(), pending: tokio::sync::Mutex::default() }
     }
 
-    /// Returns when a token was there, or after `timeout`.
+    /// Returns when a token has arrived, or after `timeout`.
     pub(super) async fn wait(&self, timeout: Duration) -> Result<(), StoreError> {
         let until = Instant::now() + timeout;
-        let Ok(mut asked) = timeout_at(until, self.asked.lock()).await else { return Ok(()) };
+        let Ok(mut pending) = timeout_at(until, self.pending.lock()).await else { return Ok(()) };
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
             }
-            let question = asked.get_or_insert_with(|| self.ask(left.max(SHORTEST)));
-            // Only a question from a longer wait that was given up is left asked.
-            let patience = if question.until <= until + SHORTEST { until + HEARING } else { until };
-            let Ok(answer) = timeout_at(patience, &mut question.answer).await else { return Ok(()) };
-            *asked = None;
+            let pop = pending.get_or_insert_with(|| self.pop(left.max(MIN_POP_TIMEOUT)));
+            // A `BLPOP` with a later end was left by a longer wait; this wait must not be extended for it.
+            let longest = if pop.until <= until + MIN_POP_TIMEOUT { until + LATE_REPLY_GRACE } else { until };
+            let Ok(answer) = timeout_at(longest, &mut pop.answer).await else { return Ok(()) };
+            *pending = None;
             if answer? {
                 return Ok(());
             }
         }
     }
 
-    /// Asks for a token; answers whether there was one in time.
-    fn ask(&self, patience: Duration) -> Asked {
+    /// Sends a `BLPOP`; the future tells whether a token arrived.
+    fn pop(&self, longest: Duration) -> PendingPop {
         let connector = Arc::clone(&self.connector);
         let mut cmd = redis::cmd("BLPOP");
-        cmd.arg(&self.key).arg(format!("{:.3}", patience.as_secs_f64()));
+        cmd.arg(&self.key).arg(format!("{:.3}", longest.as_secs_f64()));
         let answer = Box::pin(async move {
             let connection = connector.connection(DOING).await?;
-            match connector.send(&connection, &cmd, patience).await {
+            match connector.send(&connection, &cmd, longest).await {
                 Ok(reply) => Ok(reply != Value::Nil),
                 Err(error) => Err(error.into_store(&connector.target.place, DOING)),
             }
         });
-        Asked { until: Instant::now() + patience, answer }
+        PendingPop { until: Instant::now() + longest, answer }
     }
 }
 
-impl fmt::Debug for Waits {
+impl fmt::Debug for WorkWaiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Waits").field("link", &self.connector).finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! Lanes: where jobs are, and the moves between them. See `schema.sql`.
+//! Buckets: ordered sets of jobs, and the moves between them. The table is called `lanes`; see `schema.sql`.
 
 use rusqlite::params;
 
@@ -9,7 +9,7 @@ use super::transaction::Tx;
 use crate::job::Priority;
 use crate::store::JobState;
 
-/// The states of a lane, as in `schema.sql`, where 0 is that of a lane that was cleared.
+/// States of a bucket, as in `schema.sql`; 0 marks a cleared one.
 pub(super) const WAITING: i64 = 1;
 pub(super) const DELAYED: i64 = 2;
 pub(super) const RESERVED: i64 = 3;
@@ -17,7 +17,7 @@ pub(super) const FAILED: i64 = 4;
 pub(super) const LOST: i64 = 5;
 pub(super) const LEFT: i64 = 6;
 
-/// What a lane's state is called outside; `None` for jobs that are gone.
+/// The public state of a bucket's jobs; `None` for cleared ones.
 pub(super) fn state(number: i64) -> Option<JobState> {
     match number {
         WAITING => Some(JobState::Waiting),
@@ -28,16 +28,16 @@ pub(super) fn state(number: i64) -> Option<JobState> {
     }
 }
 
-/// A channel and its lanes in force.
+/// A channel and its current buckets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Channel {
     pub(super) id: i64,
     pub(super) waiting: i64,
     pub(super) delayed: i64,
     pub(super) failed: i64,
-    /// The pause in force.
+    /// The current pause.
     pub(super) pause: Option<Pause>,
-    /// A pause is stored that is over.
+    /// An expired pause is still stored.
     pub(super) pause_is_over: bool,
 }
 
@@ -54,7 +54,7 @@ impl Channel {
         Ok(Self { id, waiting, delayed, failed, pause, pause_is_over: paused != 0 && pause.is_none() })
     }
 
-    /// The number of the channel of this name, made now where there is none.
+    /// The id of the channel of this name, created if missing.
     pub(super) fn find(tx: &Tx<'_>, name: &str) -> Result<i64, SqliteError> {
         if let Some(id) = tx.number("SELECT id FROM channels WHERE name = ?1", [name])? {
             return Ok(id);
@@ -63,7 +63,7 @@ impl Channel {
             "INSERT INTO channels (name, waiting, delayed, failed) VALUES (?1, 0, 0, 0) RETURNING id",
             [name],
         )?;
-        let id = id.expect("an insert answers the row it made");
+        let id = id.expect("an insert returns its row");
         let [waiting, delayed, failed] =
             [make(tx, id, WAITING)?, make(tx, id, DELAYED)?, make(tx, id, FAILED)?];
         tx.execute(
@@ -73,7 +73,7 @@ impl Channel {
         Ok(id)
     }
 
-    /// Raises the number of jobs finished.
+    /// Adds to the number of finished jobs.
     pub(super) fn count_done(&self, tx: &Tx<'_>, jobs: i64) -> Result<(), SqliteError> {
         if jobs > 0 {
             tx.execute("UPDATE channels SET done = done + ?2 WHERE id = ?1", [self.id, jobs])?;
@@ -81,7 +81,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Raises the number of jobs removed by command.
+    /// Adds to the number of jobs removed by commands.
     pub(super) fn count_cleared(&self, tx: &Tx<'_>, jobs: i64) -> Result<(), SqliteError> {
         if jobs > 0 {
             tx.execute("UPDATE channels SET cleared = cleared + ?2 WHERE id = ?1", [self.id, jobs])?;
@@ -90,14 +90,14 @@ impl Channel {
     }
 }
 
-/// A new, empty lane.
+/// Creates an empty bucket.
 pub(super) fn make(tx: &Tx<'_>, channel: i64, state: i64) -> Result<i64, SqliteError> {
     let made =
         tx.number("INSERT INTO lanes (channel, state) VALUES (?1, ?2) RETURNING id", [channel, state])?;
-    Ok(made.expect("an insert answers the row it made"))
+    Ok(made.expect("an insert returns its row"))
 }
 
-/// Corrects the count of a lane.
+/// Adjusts the job count of a bucket.
 pub(super) fn count(tx: &Tx<'_>, bucket: i64, change: i64) -> Result<(), SqliteError> {
     if change != 0 {
         tx.execute("UPDATE lanes SET jobs = jobs + ?2 WHERE id = ?1", [bucket, change])?;
@@ -105,19 +105,19 @@ pub(super) fn count(tx: &Tx<'_>, bucket: i64, change: i64) -> Result<(), SqliteE
     Ok(())
 }
 
-/// How many jobs a lane has, by its count.
+/// The job count of a bucket.
 pub(super) fn jobs(tx: &Tx<'_>, bucket: i64) -> Result<i64, SqliteError> {
     Ok(tx.number("SELECT jobs FROM lanes WHERE id = ?1", [bucket])?.unwrap_or(0))
 }
 
-/// Moves a job from one lane to another; whether it was there. The counts are the caller's to correct.
+/// Moves a job between buckets; returns whether it was in `from`. The caller adjusts the counts.
 pub(super) fn shift(tx: &Tx<'_>, id: i64, from: i64, to: i64, rank: i64) -> Result<bool, SqliteError> {
     let moved =
         tx.execute("UPDATE jobs SET lane = ?3, rank = ?4 WHERE id = ?1 AND lane = ?2", [id, from, to, rank])?;
     Ok(moved == 1)
 }
 
-/// Like [`shift`], for a job that gets a new meta: its priority is the one that stands there.
+/// Moves a job that gets a new meta; stores the priority of that meta.
 pub(super) fn place(
     tx: &Tx<'_>,
     id: i64,
@@ -133,7 +133,7 @@ pub(super) fn place(
     Ok(moved == 1)
 }
 
-/// Like [`shift`], to the failed lane: the job gives up its unique key.
+/// Moves a job to the failed bucket; the job gives up its unique key.
 pub(super) fn fail(tx: &Tx<'_>, id: i64, from: i64, to: i64) -> Result<bool, SqliteError> {
     let now = tx.now.0.cast_signed();
     let moved = tx.execute(
@@ -143,7 +143,7 @@ pub(super) fn fail(tx: &Tx<'_>, id: i64, from: i64, to: i64) -> Result<bool, Sql
     Ok(moved == 1)
 }
 
-/// Deletes a job if it is in this lane; whether it was.
+/// Deletes a job if it is in this bucket; returns whether it was.
 pub(super) fn delete(tx: &Tx<'_>, id: i64, bucket: i64) -> Result<bool, SqliteError> {
     if tx.execute("DELETE FROM jobs WHERE id = ?1 AND lane = ?2", [id, bucket])? == 0 {
         return Ok(false);

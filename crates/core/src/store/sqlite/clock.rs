@@ -1,6 +1,6 @@
-//! The clocks of this machine: wall time for due times and ids, time since boot for leases.
+//! The clocks of the machine: wall time for due times and ids, time since boot for leases.
 //!
-//! A step of the wall clock neither ends nor prolongs a lease; a reboot ends all of them.
+//! A step of the wall clock neither ends nor extends a lease; a reboot ends all leases.
 
 use std::fs;
 use std::io;
@@ -12,19 +12,19 @@ use crate::job::Timestamp;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Now, by the store's clock.
+/// The current time of the store's clock.
 pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::default().after(since)
 }
 
-/// Microseconds since this machine booted, time asleep included.
+/// Microseconds since the boot of the machine, suspends included.
 pub(super) fn since_boot() -> i64 {
     let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has a boot-time clock since 2.6.39");
     time.tv_sec() * 1_000_000 + time.tv_nsec() / 1_000
 }
 
-/// The name of the boot this machine runs in.
+/// The id of the current boot.
 pub(super) fn boot() -> io::Result<String> {
     Ok(fs::read_to_string(BOOT_ID)?.trim().to_owned())
 }

@@ -1,4 +1,4 @@
-//! The commands over many jobs: requeue, discard, clear, pause.
+//! Commands on many jobs: requeue, discard, clear, pause.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use super::{keys, record};
 use crate::job::{JobId, JobMeta, MAX_DELAY, Priority, Timestamp};
 use crate::store::{Clear, Cleared, MAX_BATCH, MAX_BATCH_BYTES};
 
-/// A failed job with its new meta, ready to be written.
-pub(super) struct Requeued {
+/// A failed job with its new meta, as row values.
+pub(super) struct PreparedRequeue {
     id: i64,
     meta: String,
     key: Option<String>,
     priority: Priority,
 }
 
-impl Requeued {
+impl PreparedRequeue {
     pub(super) fn of((id, meta): &(JobId, JobMeta)) -> Self {
         Self {
             id: id.0.cast_signed(),
@@ -30,11 +30,11 @@ impl Requeued {
     }
 }
 
-pub(super) fn requeue(tx: &Tx<'_>, channel: i64, jobs: &[Requeued]) -> Result<u64, SqliteError> {
+pub(super) fn requeue(tx: &Tx<'_>, channel: i64, jobs: &[PreparedRequeue]) -> Result<u64, SqliteError> {
     let channel = Channel::read(tx, channel)?;
     let mut ends = WaitingEnds::of(channel.waiting);
     let mut moved = 0;
-    for Requeued { id, meta, key, priority } in jobs {
+    for PreparedRequeue { id, meta, key, priority } in jobs {
         let rank = ends.back(tx, *priority)?;
         if !bucket::place(tx, *id, channel.failed, channel.waiting, rank, *priority)? {
             continue;
@@ -68,7 +68,7 @@ pub(super) fn discard(tx: &Tx<'_>, channel: i64, ids: &[i64]) -> Result<u64, Sql
     Ok(all.cast_unsigned())
 }
 
-/// Gives the channel fresh lanes in the place of those to be cleared: from then on their jobs are gone.
+/// Replaces the buckets to be cleared by empty ones; the jobs of the old buckets are gone from then on.
 pub(super) fn clear(tx: &Tx<'_>, channel: i64, which: Clear) -> Result<Cleared, SqliteError> {
     let channel = Channel::read(tx, channel)?;
     let mut cleared = Cleared::default();
@@ -92,7 +92,7 @@ pub(super) fn clear(tx: &Tx<'_>, channel: i64, which: Clear) -> Result<Cleared, 
         let held = held.query_map([channel.id], |row| row.get(0))?;
         for bucket in held.collect::<Result<Vec<i64>, _>>()? {
             cleared.reserved += drop_bucket(tx, bucket)?;
-            // An owner that lives on holds nothing from here; a dead one has no more to free.
+            // A living owner gets an empty bucket; a dead one needs none any longer.
             let fresh = bucket::make(tx, channel.id, bucket::RESERVED)?;
             if tx.execute("UPDATE owners SET lane = ?2 WHERE lane = ?1", [bucket, fresh])? == 0 {
                 tx.execute("DELETE FROM lanes WHERE id = ?1", [fresh])?;
@@ -110,7 +110,7 @@ fn drop_bucket(tx: &Tx<'_>, bucket: i64) -> Result<u64, SqliteError> {
     Ok(jobs.cast_unsigned())
 }
 
-/// Deletes one batch of what was cleared; whether nothing is left.
+/// Deletes one batch of cleared rows; returns whether none is left.
 pub(super) fn sweep(tx: &Tx<'_>, channel: i64) -> Result<bool, SqliteError> {
     let bucket = tx.number("SELECT id FROM lanes WHERE channel = ?1 AND state = 0 LIMIT 1", [channel])?;
     let Some(bucket) = bucket else { return Ok(true) };
@@ -120,7 +120,7 @@ pub(super) fn sweep(tx: &Tx<'_>, channel: i64) -> Result<bool, SqliteError> {
     )?;
     let mut rows = gone.query([bucket, MAX_BATCH as i64])?;
     let (mut ids, mut bytes) = (Vec::new(), 0);
-    // Large payloads take long to delete: such a batch has fewer jobs.
+    // Deleting large payloads is slow, so such a batch has fewer jobs.
     while bytes < MAX_BATCH_BYTES as i64
         && let Some(row) = rows.next()?
     {
@@ -144,7 +144,7 @@ pub(super) fn pause(
 ) -> Result<Option<Timestamp>, SqliteError> {
     let pause = Pause { until: time.map(|time| tx.now.after(time.min(MAX_DELAY))) };
     tx.execute("UPDATE channels SET paused = ?2 WHERE id = ?1", [channel, pause.stored()])?;
-    // Whoever waits has to know when it ends.
+    // Waiting masters must learn the end of the pause.
     tx.wake(channel)?;
     Ok(pause.until)
 }

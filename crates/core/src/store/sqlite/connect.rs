@@ -1,4 +1,4 @@
-//! Opening connections: settings, the identity of the file, its schema.
+//! Opens connections: settings, identity of the file, schema.
 
 use std::path::Path;
 use std::thread;
@@ -9,26 +9,26 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::error::SqliteError;
 
 const SCHEMA: &str = include_str!("schema.sql");
-/// What makes a file of schema 1 one of schema 2, and so on.
+/// Upgrades from schema 1 to 2, and so on.
 ///
-/// An upgrade only adds: a process of an older version that has the file open meanwhile goes on with what it knows.
+/// An upgrade only adds, so that processes of an older version with the file open keep working.
 const UPGRADES: [&str; 1] = [include_str!("upgrade_2.sql")];
-/// The version of [`SCHEMA`]; a file with a higher one was written by a newer aint-queue.
+/// The version of [`SCHEMA`]; a higher one was written by a newer aint-queue.
 const VERSION: i64 = 1 + UPGRADES.len() as i64;
-/// Marks a SQLite file as ours: the letters "aint".
+/// Application id of a store file: the letters "aint".
 const APPLICATION: i64 = 0x6169_6e74;
-/// The first SQLite without the bug that could corrupt a WAL file at its reset.
+/// The first SQLite version without the bug that could corrupt a WAL file at its reset.
 const OLDEST_SQLITE: i32 = 3_051_003;
-/// How long a connection waits for the lock of another process before the call is answered as unavailable.
-const BUSY: Duration = Duration::from_millis(2_500);
+/// Longest wait for the file lock of another process; then the call fails as unavailable.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(2_500);
 
-/// Opens the connection that writes; makes the schema in an empty file, upgrades that of an older one.
+/// Opens the writing connection; creates the schema of an empty file, upgrades that of an older one.
 pub(super) fn writer(path: &Path) -> Result<Connection, SqliteError> {
     let begin = Instant::now();
     loop {
         match try_writer(path) {
-            // To switch a file to WAL, SQLite does not wait for the lock of others who are at it: we do.
-            Err(fault) if fault.is_busy() && begin.elapsed() < BUSY => nap(),
+            // SQLite itself does not wait for the lock when it switches a file to WAL.
+            Err(error) if error.is_busy() && begin.elapsed() < BUSY_TIMEOUT => sleep_randomly(),
             opened => return opened,
         }
     }
@@ -42,8 +42,8 @@ fn try_writer(path: &Path) -> Result<Connection, SqliteError> {
         )));
     }
     let mut connection = open(path)?;
-    // Before anything is written: a file of somebody else stays as it is. In one transaction, because
-    // another process may be making the schema just now.
+    // Checked before anything is written, so that a foreign file stays untouched; in a transaction, because another
+    // process may be creating the schema right now.
     identify(&*connection.transaction()?)?;
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
@@ -70,7 +70,7 @@ fn try_writer(path: &Path) -> Result<Connection, SqliteError> {
     Ok(connection)
 }
 
-/// Opens a connection that only reads, on a file that [`writer`] has prepared.
+/// Opens the reading connection to a file prepared by [`writer`].
 pub(super) fn reader(path: &Path) -> Result<Connection, SqliteError> {
     let connection = open(path)?;
     connection.pragma_update(None, "query_only", true)?;
@@ -85,8 +85,8 @@ fn open(path: &Path) -> Result<Connection, SqliteError> {
         if count == 0 {
             begin = Instant::now();
         }
-        nap();
-        begin.elapsed() < BUSY
+        sleep_randomly();
+        begin.elapsed() < BUSY_TIMEOUT
     }))?;
     connection.set_prepared_statement_cache_capacity(128);
     connection.pragma_update(None, "mmap_size", 0)?;
@@ -100,12 +100,12 @@ fn open(path: &Path) -> Result<Connection, SqliteError> {
     Ok(connection)
 }
 
-/// A moment, of random length so that many processes do not ask in step.
-fn nap() {
+/// Sleeps for a random moment, so that waiting processes do not retry in step.
+fn sleep_randomly() {
     thread::sleep(Duration::from_micros(200 + crate::store::random() % 2_800));
 }
 
-/// The schema version of a file that is ours; 0 for one that is still empty.
+/// The schema version of a store file; 0 for an empty file.
 fn identify(connection: &Connection) -> Result<i64, SqliteError> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let (application, version) = (number("application_id")?, number("user_version")?);
@@ -114,10 +114,10 @@ fn identify(connection: &Connection) -> Result<i64, SqliteError> {
         (0, 0, 0) => Ok(0),
         (APPLICATION, 1..=VERSION, _) => Ok(version),
         (APPLICATION, _, _) => Err(SqliteError::Corrupt(format!(
-            "it was written by a newer aint-queue (schema {version}, this one knows up to {VERSION}): upgrade aint-queue, or name another file"
+            "the file was written by a newer aint-queue (schema {version}, this version knows up to {VERSION}): upgrade aint-queue, or name another file"
         ))),
-        _ => {
-            Err(SqliteError::Corrupt("it is a SQLite database of another program: name another file".into()))
-        }
+        _ => Err(SqliteError::Corrupt(
+            "the file is a SQLite database of another program: name another file".into(),
+        )),
     }
 }

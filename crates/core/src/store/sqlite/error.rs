@@ -1,4 +1,4 @@
-//! What can go wrong inside the driver, before it is known which call it was.
+//! Errors inside the driver, before the failed call is known.
 
 use std::sync::Arc;
 
@@ -6,19 +6,19 @@ use rusqlite::ErrorCode;
 
 use crate::store::StoreError;
 
-/// The cause of a failed call; [`SqliteError::at`] makes the caller's error of it.
+/// The cause of a failed call; [`SqliteError::at`] turns it into the caller's error.
 #[derive(Clone, Debug)]
 pub(super) enum SqliteError {
     Lost,
     Replayed,
     Sql(Arc<rusqlite::Error>),
-    /// Passes by itself.
+    /// Temporary.
     Unavailable(String),
-    /// The disk has no room.
+    /// The disk is full.
     Full(String),
-    /// What is in the file is not what we put there.
+    /// The file contains foreign data.
     Corrupt(String),
-    /// Somebody has to change something first.
+    /// The configuration or the environment must change first.
     Refused(String),
 }
 
@@ -29,13 +29,13 @@ impl From<rusqlite::Error> for SqliteError {
 }
 
 impl SqliteError {
-    /// Whether another process has the lock.
+    /// Whether another process holds the lock.
     pub(super) fn is_busy(&self) -> bool {
         let code = if let Self::Sql(error) = self { error.sqlite_error_code() } else { None };
         matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
     }
 
-    /// The error for a caller who was `doing` something with the store at `place`.
+    /// The caller's error; `doing` names the attempted operation.
     pub(super) fn at(self, place: &str, doing: &'static str) -> StoreError {
         let place = place.to_owned();
         match self {
@@ -57,11 +57,11 @@ fn sql(error: Arc<rusqlite::Error>, place: String, doing: &'static str) -> Store
             StoreError::Full { place, detail }
         }
         Some(ErrorCode::NotADatabase) => {
-            let detail = "it is not a SQLite database: name another file, or move this one away".to_owned();
+            let detail = "the file is not a SQLite database: name another file, or move this one".to_owned();
             StoreError::Corrupt { place, detail }
         }
         Some(ErrorCode::DatabaseCorrupt) => {
-            let detail = format!("the file is damaged ({error}): restore it from a backup, or move it away");
+            let detail = format!("the file is damaged ({error}): restore it from a backup, or move it");
             StoreError::Corrupt { place, detail }
         }
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
@@ -70,7 +70,7 @@ fn sql(error: Arc<rusqlite::Error>, place: String, doing: &'static str) -> Store
             );
             StoreError::Refused { place, detail }
         }
-        // Busy, locked, an I/O error, no memory: all of them may pass.
+        // Busy, locked, I/O errors, out of memory: all may be temporary.
         Some(
             ErrorCode::DatabaseBusy
             | ErrorCode::DatabaseLocked
@@ -81,7 +81,7 @@ fn sql(error: Arc<rusqlite::Error>, place: String, doing: &'static str) -> Store
             | ErrorCode::SchemaChanged
             | ErrorCode::FileLockingProtocolFailed,
         ) => StoreError::Unavailable { place, doing, source: Box::new(error) },
-        // A missing table, a broken constraint, a wrong type: a foreign hand was here.
+        // A missing table, a broken constraint, a wrong type: another program has changed the file.
         _ => StoreError::Corrupt { place, detail: format!("{error} while {doing}") },
     }
 }

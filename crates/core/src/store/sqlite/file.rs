@@ -1,7 +1,7 @@
-//! One store file as this process has it open: its two threads, and those who wait for work.
+//! An open store file of this process: its two threads and its waiting masters.
 //!
-//! All handles on a file share one [`File`], found by its path in a register of the process; the threads
-//! end when the last handle is dropped.
+//! All handles on a path share one [`File`], found in a registry of the process; the threads end when the last handle
+//! is dropped.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,40 +17,41 @@ use super::connect;
 use super::error::SqliteError;
 use super::path_checks::StorePath;
 use super::reader_thread::{Reader, Request};
-use super::transaction::{self, BoxedOp, Tx};
-use super::wakeups::{Wakeups, lock};
+use super::transaction::{self, BoxedOperation, Tx};
+use super::wakeups::Wakeups;
 use super::writer_thread::Writer;
+use crate::mutex::lock;
 use crate::store::StoreError;
 
-/// How long a call may take before its caller is answered that the store is not available.
-const DEADLINE: Duration = Duration::from_secs(5);
-/// What may wait for the threads: KiB of payloads, and [`BASE`] for every call.
-const ROOM: usize = 64 * 1024;
-/// What a call without payloads takes of [`ROOM`].
-const BASE: usize = 16;
+/// Longest time of a call; then the store counts as unavailable for its caller.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bound on calls queued for the threads, in KiB of payloads plus [`CALL_OVERHEAD_KIB`] per call.
+const MAX_QUEUED_KIB: usize = 64 * 1024;
+/// Share of [`MAX_QUEUED_KIB`] of a call without payloads, in KiB.
+const CALL_OVERHEAD_KIB: usize = 16;
 
-/// The files this process has open.
-static OPEN: Mutex<BTreeMap<PathBuf, Weak<File>>> = Mutex::new(BTreeMap::new());
+/// The open files of this process, by path.
+static OPEN_FILES: Mutex<BTreeMap<PathBuf, Weak<File>>> = Mutex::new(BTreeMap::new());
 
-/// See the module.
+/// An open store file.
 pub(super) struct File {
     place: StorePath,
     /// The path, for messages.
     name: String,
-    writes: Sender<BoxedOp>,
+    writes: Sender<BoxedOperation>,
     reads: Sender<Request>,
     room: Arc<Semaphore>,
     wakes: Wakeups,
 }
 
 impl File {
-    /// The file at `path`, opened now unless this process has it open already.
+    /// Returns the open file at `path`, opening it if necessary.
     pub(super) fn open(path: &Path) -> Result<Arc<Self>, SqliteError> {
-        let mut files = lock(&OPEN);
+        let mut files = lock(&OPEN_FILES);
         let place = StorePath::prepare(path)?;
         files.retain(|_, file| file.strong_count() > 0);
         if let Some(file) = files.get(&place.path).and_then(Weak::upgrade)
-            // Otherwise the path leads to a new file since; the old one answers for itself.
+            // Otherwise the path leads to a new file; handles on the old one report that themselves.
             && file.place == place
         {
             return Ok(file);
@@ -71,10 +72,10 @@ impl File {
         spawn("sqlite-write", move || writer.run())?;
         spawn("sqlite-read", move || reader.run())?;
         let name = place.path.display().to_string();
-        Ok(Self { place, name, writes, reads, room: Arc::new(Semaphore::new(ROOM)), wakes })
+        Ok(Self { place, name, writes, reads, room: Arc::new(Semaphore::new(MAX_QUEUED_KIB)), wakes })
     }
 
-    /// Runs `act` in a write transaction that is on disk when this answers. `bytes` is the size of what it carries.
+    /// Runs `act` in a write transaction and replies after the commit. `bytes` is the size of the carried data.
     pub(super) async fn write<T, F>(&self, doing: &'static str, bytes: usize, act: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -83,27 +84,27 @@ impl File {
         self.call(doing, bytes, act, |op| self.writes.send(op).is_ok()).await
     }
 
-    /// Refuses a push where the disk is nearly full.
+    /// Refuses a push when the disk is nearly full.
     pub(super) fn has_room(&self, doing: &'static str) -> Result<(), StoreError> {
         self.place.has_room().map_err(|fault| fault.at(&self.name, doing))
     }
 
-    /// Like [`File::write`], for a caller that may block.
+    /// Runs `act` like [`File::write`], for a caller that may block.
     pub(super) fn write_blocking<T, F>(&self, act: F) -> Result<T, SqliteError>
     where
         T: Send + 'static,
         F: FnMut(&Tx<'_>) -> Result<T, SqliteError> + Send + 'static,
     {
-        // Opening is rare: it needs no place among the calls that wait.
-        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().map_err(|_| gone())?;
+        // Opening is rare and needs no place in the queue of calls.
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().map_err(|_| thread_ended())?;
         let (op, answer) = transaction::call(act, room);
-        self.writes.send(op).map_err(|_| gone())?;
-        // On a thread of its own, because tokio does not let one of its threads wait for an answer.
+        self.writes.send(op).map_err(|_| thread_ended())?;
+        // A separate thread, because tokio forbids blocking receives on its own threads.
         let waiting = thread::spawn(move || answer.blocking_recv());
-        waiting.join().map_err(|_| gone())?.map_err(|_| gone())?
+        waiting.join().map_err(|_| thread_ended())?.map_err(|_| thread_ended())?
     }
 
-    /// Runs `act` in a read transaction: it sees one state of the store.
+    /// Runs `act` in a read transaction: one consistent state of the store.
     pub(super) async fn read<T, F>(&self, doing: &'static str, act: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -117,45 +118,46 @@ impl File {
         doing: &'static str,
         bytes: usize,
         act: F,
-        send: impl FnOnce(BoxedOp) -> bool,
+        send: impl FnOnce(BoxedOperation) -> bool,
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&Tx<'_>) -> Result<T, SqliteError> + Send + 'static,
     {
-        let answered = tokio::time::timeout(DEADLINE, async {
-            let room = u32::try_from((BASE + bytes / 1024).min(ROOM)).unwrap_or(u32::MAX);
-            let room = Arc::clone(&self.room).acquire_many_owned(room).await.map_err(|_| gone())?;
+        let answered = tokio::time::timeout(CALL_TIMEOUT, async {
+            let room =
+                u32::try_from((CALL_OVERHEAD_KIB + bytes / 1024).min(MAX_QUEUED_KIB)).unwrap_or(u32::MAX);
+            let room = Arc::clone(&self.room).acquire_many_owned(room).await.map_err(|_| thread_ended())?;
             let (op, answer) = transaction::call(act, room);
             if !send(op) {
-                return Err(gone());
+                return Err(thread_ended());
             }
-            answer.await.map_err(|_| gone())?
+            answer.await.map_err(|_| thread_ended())?
         });
         let outcome = answered.await.unwrap_or_else(|_| {
-            Err(SqliteError::Unavailable(format!("there was no answer within {} s", DEADLINE.as_secs())))
+            Err(SqliteError::Unavailable(format!("there was no answer within {} s", CALL_TIMEOUT.as_secs())))
         });
         outcome.map_err(|fault| fault.at(&self.name, doing))
     }
 
-    /// The room that calls have taken, in bytes.
+    /// Bytes of queued calls.
     #[cfg(test)]
     pub(super) fn waiting_bytes(&self) -> usize {
-        (ROOM - self.room.available_permits()) * 1024
+        (MAX_QUEUED_KIB - self.room.available_permits()) * 1024
     }
 
-    /// The wake counts of a channel, as they become known, from the one that is known already.
+    /// The wake counts of a channel, starting at the known one.
     pub(super) fn watch(&self, channel: i64, known: i64) -> watch::Receiver<i64> {
         self.wakes.watch(channel, known)
     }
 
-    /// Waits until the wake count of a channel is another than `seen`, and answers it.
+    /// Waits until the wake count of a channel differs from `seen`, and returns it.
     pub(super) async fn woken(&self, mut wakes: watch::Receiver<i64>, seen: i64) -> i64 {
         let _waiting = self.wakes.wait();
-        // Without the reader there is nobody to wake us but this process itself.
-        let _ = self.reads.send(Request::Look);
+        // If the reader thread is gone, wake-ups of this process still arrive.
+        let _ = self.reads.send(Request::Poll);
         let woken = wakes.wait_for(|wakes| *wakes != seen).await.map(|wakes| *wakes);
-        // The counts live as long as the file, so there is always one who can send.
+        // The sender lives as long as the file, so the wait cannot fail.
         woken.unwrap_or(seen)
     }
 }
@@ -166,13 +168,13 @@ impl fmt::Debug for File {
     }
 }
 
-/// Runs a thread, or says why there can be none.
+/// Starts a thread of the file.
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), SqliteError> {
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
     spawned.map(drop).map_err(|error| SqliteError::Unavailable(format!("no thread can be started: {error}")))
 }
 
-/// A thread of the file has ended, which only a panic in it can do while there are handles.
-fn gone() -> SqliteError {
+/// The error for a thread that ended although handles exist; only a panic can cause that.
+fn thread_ended() -> SqliteError {
     SqliteError::Unavailable("its thread has ended".into())
 }

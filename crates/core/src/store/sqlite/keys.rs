@@ -1,4 +1,4 @@
-//! Unique keys: held by a job in its own row, so that a key never outlives its job, or in a row of their own for a time.
+//! Unique keys: held in the row of their job, so that a key cannot outlive it, or for a time in a row of their own.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use super::transaction::Tx;
 use crate::job::JobMeta;
 use crate::store::MAX_BATCH;
 
-/// A key as stored: channels do not see each other's.
+/// A key as stored: prefixed by its channel.
 pub(super) fn stored(channel: i64, key: &str) -> String {
     format!("{channel}:{key}")
 }
 
-/// The key that a job holds for as long as it lives, or takes again.
+/// The key that a job holds for its life, and takes again after a failure.
 pub(super) fn lasting(meta: &JobMeta) -> Option<&str> {
     if meta.unique_for_ms.is_some() { None } else { meta.unique.as_deref() }
 }
 
-/// The job that holds a key: one that took it for a time, or one that lives.
+/// The holder of a key: the job of a timed hold, or a live job.
 pub(super) fn holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, SqliteError> {
     let now = tx.now.0.cast_signed();
     let timed = tx.number("SELECT job FROM holds WHERE key = ?1 AND until > ?2", params![key, now])?;
     if timed.is_some() { Ok(timed) } else { live_holder(tx, key) }
 }
 
-/// The same for whoever only wants to know, and changes nothing.
+/// The holder of a key, without changing the file.
 pub(super) fn look_for_holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, SqliteError> {
     tx.number(
         "SELECT job FROM holds WHERE key = ?1 AND until > ?2
@@ -38,7 +38,7 @@ pub(super) fn look_for_holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, Sql
     )
 }
 
-/// The live job that holds a key in its row. One that was cleared or whose record is gone gives it up now.
+/// The live job with this key in its row. A cleared job, or one without a record, loses the key here.
 fn live_holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, SqliteError> {
     let Some(id) = tx.number("SELECT id FROM jobs WHERE key = ?1", [key])? else { return Ok(None) };
     let live = tx.number(
@@ -53,7 +53,7 @@ fn live_holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, SqliteError> {
     Ok(None)
 }
 
-/// Gives a job its key again, where it is free.
+/// Gives a job its key again if the key is free.
 pub(super) fn retake(tx: &Tx<'_>, channel: i64, id: i64, key: &str) -> Result<(), SqliteError> {
     let key = stored(channel, key);
     if holder(tx, &key)?.is_none() {
@@ -62,7 +62,7 @@ pub(super) fn retake(tx: &Tx<'_>, channel: i64, id: i64, key: &str) -> Result<()
     Ok(())
 }
 
-/// Holds a key for a job that is added now, for a time.
+/// Holds a key for a new job for a time.
 pub(super) fn hold(tx: &Tx<'_>, key: &str, job: i64, time: Duration) -> Result<(), SqliteError> {
     let until = tx.now.after(time).0.cast_signed();
     let sql = "INSERT OR REPLACE INTO holds (key, job, until) VALUES (?1, ?2, ?3)";
@@ -70,7 +70,7 @@ pub(super) fn hold(tx: &Tx<'_>, key: &str, job: i64, time: Duration) -> Result<(
     Ok(())
 }
 
-/// Forgets keys whose time is over: at least as many as one push can add.
+/// Deletes expired timed holds: at least as many as one push can add.
 pub(super) fn sweep(tx: &Tx<'_>) -> Result<(), SqliteError> {
     tx.execute(
         "DELETE FROM holds WHERE key IN (SELECT key FROM holds WHERE until <= ?1 ORDER BY until LIMIT ?2)",
@@ -79,7 +79,7 @@ pub(super) fn sweep(tx: &Tx<'_>) -> Result<(), SqliteError> {
     Ok(())
 }
 
-/// Takes a key from the job that holds it in its row.
+/// Releases a key held in the row of its job.
 pub(super) fn free(tx: &Tx<'_>, id: i64, key: &str) -> Result<(), SqliteError> {
     tx.execute("UPDATE jobs SET key = NULL WHERE id = ?1 AND key = ?2", params![id, key])?;
     Ok(())

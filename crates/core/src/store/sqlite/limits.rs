@@ -1,4 +1,4 @@
-//! Locks and rates that running jobs ask for.
+//! Locks and rates of running jobs.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use super::error::SqliteError;
 use super::transaction::Tx;
 use super::{keys, owner};
 use crate::job::Timestamp;
-use crate::store::rate::Rate;
+use crate::limits::rate::Rate;
 use crate::store::{Claim, ClaimKind, LimitDecision, MAX_BATCH};
 
-/// A claim, ready to be looked up.
-pub(super) struct Asked {
+/// A claim as row values.
+pub(super) struct PreparedClaim {
     id: i64,
     key: String,
     kind: Kind,
@@ -23,7 +23,7 @@ enum Kind {
     Rate(Rate),
 }
 
-impl Asked {
+impl PreparedClaim {
     pub(super) fn of(channel: i64, claim: &Claim) -> Self {
         let kind = match claim.kind {
             ClaimKind::Lock { limit } => Kind::Lock { limit: i64::from(limit) },
@@ -37,14 +37,14 @@ pub(super) fn claim(
     tx: &Tx<'_>,
     channel: i64,
     name: &str,
-    claims: &[Asked],
+    claims: &[PreparedClaim],
 ) -> Result<Vec<LimitDecision>, SqliteError> {
     let bucket = owner::bucket_of(tx, channel, name)?;
     if claims.iter().any(|claim| matches!(claim.kind, Kind::Rate(_))) {
         sweep(tx, claims.len().max(MAX_BATCH))?;
     }
     let mut answers = Vec::with_capacity(claims.len());
-    for Asked { id, key, kind } in claims {
+    for PreparedClaim { id, key, kind } in claims {
         let held = tx.number("SELECT 1 FROM jobs WHERE id = ?1 AND lane = ?2", [*id, bucket])?;
         answers.push(match kind {
             _ if held.is_none() => LimitDecision::Wait(Duration::ZERO),
@@ -68,7 +68,7 @@ fn lock(
         return Ok(LimitDecision::Granted);
     }
     if is_full(tx, key, limit)? {
-        // An owner takes its locks along when it ends; one that was ended by an older aint-queue did not.
+        // An ending owner releases its locks, except one that an older aint-queue ended.
         let left = "DELETE FROM locks WHERE key = ?1 AND NOT EXISTS
             (SELECT 1 FROM owners WHERE channel = ?2 AND name = locks.owner)";
         if tx.execute(left, params![key, channel])? == 0 || is_full(tx, key, limit)? {
@@ -86,7 +86,7 @@ fn is_full(tx: &Tx<'_>, key: &str, limit: i64) -> Result<bool, SqliteError> {
 
 fn take(tx: &Tx<'_>, key: &str, rate: Rate) -> Result<LimitDecision, SqliteError> {
     let unused = tx.number("SELECT unused FROM rates WHERE key = ?1", [key])?.unwrap_or(0);
-    match rate.ask(Timestamp(unused.cast_unsigned()), tx.now) {
+    match rate.admit(Timestamp(unused.cast_unsigned()), tx.now) {
         Ok(unused) => {
             let sql = "INSERT OR REPLACE INTO rates (key, unused) VALUES (?1, ?2)";
             tx.execute(sql, params![key, unused.0.cast_signed()])?;
@@ -96,7 +96,7 @@ fn take(tx: &Tx<'_>, key: &str, rate: Rate) -> Result<LimitDecision, SqliteError
     }
 }
 
-/// Forgets rates that are as good as unused.
+/// Deletes rates that are unused again.
 fn sweep(tx: &Tx<'_>, limit: usize) -> Result<(), SqliteError> {
     tx.execute(
         "DELETE FROM rates WHERE key IN (SELECT key FROM rates WHERE unused <= ?1 ORDER BY unused LIMIT ?2)",
@@ -105,13 +105,13 @@ fn sweep(tx: &Tx<'_>, limit: usize) -> Result<(), SqliteError> {
     Ok(())
 }
 
-/// Frees a lock that a job of this owner has.
+/// Releases a lock of a job of this owner.
 pub(super) fn free(tx: &Tx<'_>, owner: &str, id: i64, key: &str) -> Result<(), SqliteError> {
     tx.execute("DELETE FROM locks WHERE key = ?1 AND owner = ?2 AND job = ?3", params![key, owner, id])?;
     Ok(())
 }
 
-/// Frees the locks of an owner that ends, by its lane.
+/// Releases the locks of an ending owner, found by its bucket.
 pub(super) fn end(tx: &Tx<'_>, bucket: i64) -> Result<(), SqliteError> {
     tx.execute("DELETE FROM locks WHERE owner IN (SELECT name FROM owners WHERE lane = ?1)", [bucket])?;
     Ok(())

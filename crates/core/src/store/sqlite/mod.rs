@@ -2,17 +2,17 @@
 //!
 //! | file | duty |
 //! |---|---|
-//! | `place.rs`, `connect.rs` | where the file may be; opening it |
-//! | `schema.sql`, `upgrade_2.sql` | what is in it; making the schema of an older file that one |
-//! | `file.rs` | the file as this process has it open, shared by all handles |
-//! | `writer.rs` | the one thread that writes: groups what waits into one transaction, answers after the commit |
-//! | `reader.rs` | the one thread that reads, and looks for what other processes wrote |
-//! | `op.rs`, `fault.rs` | a call on its way to a thread; what can go wrong there |
-//! | `push.rs`, `turn.rs`, `claim.rs`, `owner.rs`, `command.rs`, `read.rs` | the contract, inside a transaction |
-//! | `bucket.rs`, `order.rs`, `keys.rs`, `record.rs` | the rows |
+//! | `path_checks.rs`, `connect.rs` | checks the location of the file; opens it |
+//! | `schema.sql`, `upgrade_2.sql` | the tables; the upgrade of older files |
+//! | `file.rs` | the open file of this process, shared by all handles |
+//! | `writer_thread.rs` | the only writing thread: groups waiting calls into one transaction, replies after the commit |
+//! | `reader_thread.rs` | the only reading thread; also watches for commits of other processes |
+//! | `transaction.rs`, `error.rs` | a call on its way to a thread; the errors it can end in |
+//! | `push.rs`, `turn.rs`, `limits.rs`, `owner.rs`, `commands.rs`, `queries.rs` | the contract, inside a transaction |
+//! | `bucket.rs`, `rank.rs`, `keys.rs`, `record.rs` | the rows |
 //!
-//! An acknowledged call is on disk: WAL with `synchronous=FULL`. Leases are measured from the boot of this
-//! machine, so neither a step of the clock nor a sleep confuses them, and a reboot ends them all.
+//! An acknowledged call is on disk: WAL with `synchronous=FULL`. Leases are measured from the boot of the machine: neither
+//! clock steps nor suspends affect them, and a reboot ends them all.
 
 mod bucket;
 mod clock;
@@ -49,17 +49,17 @@ use self::bucket::Channel;
 use self::error::SqliteError;
 use self::file::File;
 use self::owner::OwnerCall;
-use self::record::Raw;
+use self::record::RawRecord;
 use super::{
     Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, MAX_BATCH, Owner,
     Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply, driver_rules,
 };
 use crate::job::{JobId, JobMeta, NewJob, Timestamp};
 
-/// What a handle does otherwise than by default.
+/// Options of a handle.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How long an owner of this handle lives without a turn.
+    /// Life of an owner of this handle without a turn.
     pub lease: Duration,
 }
 
@@ -69,34 +69,34 @@ impl Default for Options {
     }
 }
 
-/// One channel in a SQLite file.
+/// A channel in a SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
     file: Arc<File>,
     channel: i64,
     options: Options,
-    /// The boot of this machine, which the leases belong to.
+    /// The boot of this machine, to which the leases belong.
     boot: String,
     wakes: watch::Receiver<i64>,
-    /// The wake count a wait of this handle returned for last.
+    /// The wake count at which a wait of this handle last returned.
     seen: AtomicI64,
 }
 
 impl SqliteStore {
-    /// Opens a channel in the file at `path`, making both where they do not exist.
+    /// Opens a channel in the file at `path`, creating either if missing.
     ///
-    /// It waits for the disk, and for a few seconds for other processes: call it where that may be.
+    /// Blocks on the disk, and up to a few seconds on other processes.
     ///
     /// # Errors
-    /// When the path, the file system or the file cannot hold a store; the error names the path and the remedy.
+    /// When the path, the file system or the file is unsuitable; the error names the path and the remedy.
     pub fn open(path: &Path, channel: &str) -> Result<Self, StoreError> {
         Self::open_with(path, channel, Options::default())
     }
 
-    /// Like [`SqliteStore::open`], with options.
+    /// Opens a channel as [`SqliteStore::open`] does, with options.
     ///
     /// # Errors
-    /// As [`SqliteStore::open`].
+    /// See [`SqliteStore::open`].
     pub fn open_with(path: &Path, channel: &str, options: Options) -> Result<Self, StoreError> {
         let place = path.display().to_string();
         let opened = File::open(path).and_then(|file| {
@@ -125,7 +125,7 @@ impl SqliteStore {
         }
     }
 
-    /// Frees what dead owners held, batch by batch; others write between the batches.
+    /// Recovers the jobs of dead owners in batches; other writers run between the batches.
     async fn free(&self, only: Option<i64>) -> Result<u64, StoreError> {
         let (channel, mut lost) = (self.channel, 0);
         loop {
@@ -147,8 +147,8 @@ impl Store for SqliteStore {
         }
         self.file.has_room("pushing jobs")?;
         let channel = self.channel;
-        let items: Vec<_> = jobs.iter().map(|job| push::Item::of(channel, job)).collect();
-        let bytes = items.iter().map(push::Item::bytes).sum();
+        let items: Vec<_> = jobs.iter().map(|job| push::PreparedJob::of(channel, job)).collect();
+        let bytes = items.iter().map(push::PreparedJob::bytes).sum();
         self.file.write("pushing jobs", bytes, move |tx| push::push(tx, channel, &items)).await?
     }
 
@@ -160,29 +160,29 @@ impl Store for SqliteStore {
     }
 
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
-        let settlements: Vec<_> = turn.settlements.iter().map(turn::Ready::of).collect();
-        let bytes = settlements.iter().map(turn::Ready::bytes).sum();
-        let asked = turn::Asked {
+        let settlements: Vec<_> = turn.settlements.iter().map(turn::PreparedSettlement::of).collect();
+        let bytes = settlements.iter().map(turn::PreparedSettlement::bytes).sum();
+        let args = turn::TurnArgs {
             owner_call: self.owner_call(turn.owner, turn.seq),
             settlements,
             releases: turn.releases.to_vec(),
             want: turn.want,
             max_bytes: turn.max_bytes,
         };
-        let answer = self.file.write("taking a turn", bytes, move |tx| turn::turn(tx, &asked)).await?;
+        let result = self.file.write("taking a turn", bytes, move |tx| turn::turn(tx, &args)).await?;
         Ok(TurnReply {
-            conflicts: answer.conflicts,
-            leased: answer.leased.into_iter().map(Raw::leased).collect(),
-            next_due: answer.next_due,
-            waiting: answer.waiting,
-            held: answer.held,
-            now: answer.now,
+            conflicts: result.conflicts,
+            leased: result.leased.into_iter().map(RawRecord::leased).collect(),
+            next_due: result.next_due,
+            waiting: result.waiting,
+            held: result.held,
+            now: result.now,
         })
     }
 
     async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<LimitDecision>, StoreError> {
         let (channel, name) = (self.channel, owner.as_str().to_owned());
-        let claims: Vec<_> = claims.iter().map(|claim| limits::Asked::of(channel, claim)).collect();
+        let claims: Vec<_> = claims.iter().map(|claim| limits::PreparedClaim::of(channel, claim)).collect();
         self.file.write("claiming", 0, move |tx| limits::claim(tx, channel, &name, &claims)).await
     }
 
@@ -201,14 +201,14 @@ impl Store for SqliteStore {
             let bucket = owner::bucket_of(tx, channel, &name)?;
             owner::fetch(tx, bucket, &ids)
         });
-        Ok(found.await?.into_iter().map(Raw::leased).collect())
+        Ok(found.await?.into_iter().map(RawRecord::leased).collect())
     }
 
     async fn take(&self, owner: &Owner, seq: u64, id: JobId) -> Result<Option<Leased>, StoreError> {
         let owner_call = self.owner_call(owner, seq);
         let id = id.0.cast_signed();
         let taken = self.file.write("taking a job", 0, move |tx| owner::take(tx, &owner_call, id)).await?;
-        Ok(taken.map(Raw::leased))
+        Ok(taken.map(RawRecord::leased))
     }
 
     async fn leave(&self, owner: &Owner) -> Result<u64, StoreError> {
@@ -271,7 +271,7 @@ impl Store for SqliteStore {
     async fn requeue(&self, jobs: &[(JobId, JobMeta)]) -> Result<u64, StoreError> {
         let (channel, mut moved) = (self.channel, 0);
         for jobs in jobs.chunks(MAX_BATCH) {
-            let jobs: Vec<_> = jobs.iter().map(commands::Requeued::of).collect();
+            let jobs: Vec<_> = jobs.iter().map(commands::PreparedRequeue::of).collect();
             let requeue =
                 self.file.write("requeueing jobs", 0, move |tx| commands::requeue(tx, channel, &jobs));
             moved += requeue.await?;
@@ -292,7 +292,7 @@ impl Store for SqliteStore {
     async fn clear(&self, which: Clear) -> Result<Cleared, StoreError> {
         let channel = self.channel;
         let cleared = self.file.write("clearing", 0, move |tx| commands::clear(tx, channel, which)).await?;
-        // The jobs are gone; their rows are swept up, those of an earlier clear that was interrupted, too.
+        // The jobs are cleared already; this deletes their rows, and those that an interrupted clear left behind.
         while !self.file.write("clearing", 0, move |tx| commands::sweep(tx, channel)).await? {}
         Ok(cleared)
     }

@@ -1,4 +1,4 @@
-//! Owners: joining, speaking, taking one job, leaving, and freeing what dead ones held.
+//! Owners: joining, renewing, taking one job, leaving, recovery of their jobs.
 
 use std::time::Duration;
 
@@ -7,26 +7,27 @@ use rusqlite::params;
 use super::bucket::{self, Channel};
 use super::error::SqliteError;
 use super::rank::{self, Fronts, WaitingEnds};
-use super::record::{self, Raw};
+use super::record::{self, RawRecord};
 use super::transaction::Tx;
 use super::{clock, keys, limits};
+use crate::durations::micros;
 use crate::store::MAX_BATCH;
 use crate::store::driver_rules::TAKE_DEPTH;
 
-/// Who makes a call that carries a number, and how long the lease is that it renews.
+/// A call with a `seq`, and the lease that it renews.
 #[derive(Clone, Debug)]
 pub(super) struct OwnerCall {
     pub(super) channel: i64,
     pub(super) name: String,
     pub(super) seq: u64,
     pub(super) lease: Duration,
-    /// The boot of this machine.
+    /// The current boot of the machine.
     pub(super) boot: String,
 }
 
 impl OwnerCall {
     fn deadline(&self) -> i64 {
-        clock::since_boot().saturating_add(i64::try_from(self.lease.as_micros()).unwrap_or(i64::MAX))
+        clock::since_boot().saturating_add(i64::try_from(micros(self.lease)).unwrap_or(i64::MAX))
     }
 }
 
@@ -39,14 +40,14 @@ pub(super) fn join(tx: &Tx<'_>, owner_call: &OwnerCall) -> Result<(), SqliteErro
     Ok(())
 }
 
-/// The lane of an owner.
+/// The bucket of an owner.
 pub(super) fn bucket_of(tx: &Tx<'_>, channel: i64, name: &str) -> Result<i64, SqliteError> {
     let bucket =
         tx.number("SELECT lane FROM owners WHERE channel = ?1 AND name = ?2", params![channel, name])?;
     bucket.ok_or(SqliteError::Lost)
 }
 
-/// Checks a call that carries a number, renews the lease, answers the owner's lane.
+/// Checks the `seq` of a call, renews the lease, returns the owner's bucket.
 pub(super) fn renew_lease(tx: &Tx<'_>, owner_call: &OwnerCall) -> Result<i64, SqliteError> {
     let mut statement = tx.prepare("SELECT id, lane, seq FROM owners WHERE channel = ?1 AND name = ?2")?;
     let mut rows = statement.query(params![owner_call.channel, owner_call.name])?;
@@ -63,15 +64,15 @@ pub(super) fn renew_lease(tx: &Tx<'_>, owner_call: &OwnerCall) -> Result<i64, Sq
     Ok(bucket)
 }
 
-/// The ids in a lane.
+/// The ids in a bucket.
 pub(super) fn held(tx: &Tx<'_>, bucket: i64) -> Result<Vec<i64>, SqliteError> {
     let mut statement = tx.prepare("SELECT id FROM jobs WHERE lane = ?1 ORDER BY rank, id")?;
     let ids = statement.query_map([bucket], |row| row.get(0))?;
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-/// The records of those ids that are in a lane.
-pub(super) fn fetch(tx: &Tx<'_>, bucket: i64, ids: &[i64]) -> Result<Vec<Raw>, SqliteError> {
+/// The records of those ids that are in a bucket.
+pub(super) fn fetch(tx: &Tx<'_>, bucket: i64, ids: &[i64]) -> Result<Vec<RawRecord>, SqliteError> {
     let mut statement = tx.prepare(
         "SELECT r.meta, r.payload FROM jobs j LEFT JOIN records r ON r.id = j.id WHERE j.id = ?1 AND j.lane = ?2",
     )?;
@@ -79,13 +80,13 @@ pub(super) fn fetch(tx: &Tx<'_>, bucket: i64, ids: &[i64]) -> Result<Vec<Raw>, S
     for id in ids {
         let mut rows = statement.query([*id, bucket])?;
         if let Some(row) = rows.next()? {
-            found.push(Raw::read(*id, row, 0)?);
+            found.push(RawRecord::read(*id, row, 0)?);
         }
     }
     Ok(found)
 }
 
-pub(super) fn take(tx: &Tx<'_>, owner_call: &OwnerCall, id: i64) -> Result<Option<Raw>, SqliteError> {
+pub(super) fn take(tx: &Tx<'_>, owner_call: &OwnerCall, id: i64) -> Result<Option<RawRecord>, SqliteError> {
     let own = renew_lease(tx, owner_call)?;
     let channel = Channel::read(tx, owner_call.channel)?;
     let Some(from) = tx.number("SELECT lane FROM jobs WHERE id = ?1", [id])? else { return Ok(None) };
@@ -112,14 +113,14 @@ pub(super) fn take(tx: &Tx<'_>, owner_call: &OwnerCall, id: i64) -> Result<Optio
     Ok(fetch(tx, own, &[id])?.pop())
 }
 
-/// Ends an owner of its own will; answers its lane, to be freed, and how many jobs are in it.
+/// Ends an owner at its own request; returns its bucket, to be emptied, and the number of jobs in it.
 pub(super) fn leave(tx: &Tx<'_>, channel: i64, name: &str) -> Result<(i64, i64), SqliteError> {
     let bucket = bucket_of(tx, channel, name)?;
     end(tx, bucket, bucket::LEFT)?;
     Ok((bucket, bucket::jobs(tx, bucket)?))
 }
 
-/// Ends the owner of this name, known to be dead; one that is unknown is gone already.
+/// Ends an owner that is known to be dead; an unknown one has ended already.
 pub(super) fn expire(tx: &Tx<'_>, channel: i64, name: &str) -> Result<(), SqliteError> {
     match bucket_of(tx, channel, name) {
         Ok(bucket) => end(tx, bucket, bucket::LOST),
@@ -128,7 +129,7 @@ pub(super) fn expire(tx: &Tx<'_>, channel: i64, name: &str) -> Result<(), Sqlite
     }
 }
 
-/// Ends the owners whose lease has run out, or who spoke last before this machine was started.
+/// Ends all owners whose lease has expired, or was renewed last in an earlier boot.
 pub(super) fn expire_overdue(tx: &Tx<'_>, channel: i64, boot: &str) -> Result<(), SqliteError> {
     let mut statement =
         tx.prepare("SELECT lane FROM owners WHERE channel = ?1 AND (boot <> ?2 OR deadline <= ?3)")?;
@@ -146,34 +147,34 @@ fn end(tx: &Tx<'_>, bucket: i64, state: i64) -> Result<(), SqliteError> {
     Ok(())
 }
 
-/// A batch of freed jobs.
+/// Result of one recovery batch.
 #[derive(Debug, Default)]
-pub(super) struct Freed {
-    /// How many of them a lost owner had held.
+pub(super) struct Recovered {
+    /// Recovered jobs of lost owners.
     pub(super) lost: u64,
-    /// Whether nothing is left to free.
+    /// Whether nothing is left to recover.
     pub(super) finished: bool,
 }
 
-/// Frees one batch of what dead owners of a channel held, or of one lane.
-pub(super) fn free(tx: &Tx<'_>, channel: i64, only: Option<i64>) -> Result<Freed, SqliteError> {
+/// Recovers one batch of the jobs of ended owners, or of the bucket `only`.
+pub(super) fn free(tx: &Tx<'_>, channel: i64, only: Option<i64>) -> Result<Recovered, SqliteError> {
     let channel = Channel::read(tx, channel)?;
     let mut statement = tx.prepare(
         "SELECT id, state FROM lanes WHERE channel = ?1 AND state IN (5, 6) AND (?2 IS NULL OR id = ?2) LIMIT 1",
     )?;
     let mut rows = statement.query(params![channel.id, only])?;
-    let Some(row) = rows.next()? else { return Ok(Freed { lost: 0, finished: true }) };
+    let Some(row) = rows.next()? else { return Ok(Recovered { lost: 0, finished: true }) };
     let (bucket, state): (i64, i64) = (row.get(0)?, row.get(1)?);
     drop(rows);
 
-    // From the last to the first: each batch comes before those already at the front.
+    // From back to front, so that each batch lands before the previous one at the front of waiting.
     let mut last =
         tx.prepare("SELECT id, priority FROM jobs WHERE lane = ?1 ORDER BY rank DESC, id DESC LIMIT ?2")?;
     let jobs = last.query_map([bucket, MAX_BATCH as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let jobs = jobs.collect::<Result<Vec<(i64, i64)>, _>>()?;
     if jobs.is_empty() {
         tx.execute("DELETE FROM lanes WHERE id = ?1", [bucket])?;
-        return Ok(Freed::default());
+        return Ok(Recovered::default());
     }
     let priorities = jobs.iter().map(|(_, priority)| rank::priority(*priority));
     let mut fronts = Fronts::of(tx, &mut WaitingEnds::of(channel.waiting), priorities)?;
@@ -192,10 +193,10 @@ pub(super) fn free(tx: &Tx<'_>, channel: i64, only: Option<i64>) -> Result<Freed
     bucket::count(tx, channel.failed, failed)?;
     tx.wake(channel.id)?;
     let lost = if state == bucket::LOST { jobs.len() as u64 } else { 0 };
-    Ok(Freed { lost, finished: false })
+    Ok(Recovered { lost, finished: false })
 }
 
-/// Raises `lost` of a record; whether the job fails by it. One that cannot be read goes back as it is.
+/// Raises `lost` of a record; returns whether the job fails by it. An unreadable record stays unchanged.
 fn raise_lost(tx: &Tx<'_>, id: i64) -> Result<bool, SqliteError> {
     let Some(meta) = record::meta(tx, id)? else { return Ok(false) };
     let meta = meta.after_lost(tx.now);

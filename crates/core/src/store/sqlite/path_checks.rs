@@ -1,4 +1,4 @@
-//! Where the file may be: checked before SQLite touches it, with the remedy in every refusal.
+//! Checks of the file's location before SQLite opens it; every refusal names a remedy.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
@@ -10,10 +10,10 @@ use nix::sys::statvfs::statvfs;
 
 use super::error::SqliteError;
 
-/// With less than this free, pushes are refused.
-const FLOOR: u64 = 16 << 20;
+/// Free disk space below which pushes are refused.
+const MIN_FREE_BYTES: u64 = 16 << 20;
 
-/// A file that may hold a store: its one true path, and which file that was.
+/// A checked location: the canonical path and the identity of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StorePath {
     pub(super) path: PathBuf,
@@ -21,13 +21,13 @@ pub(super) struct StorePath {
 }
 
 impl StorePath {
-    /// Checks `path`, creates its directories and an empty file where there is none.
+    /// Checks `path` and creates missing directories and a missing file.
     pub(super) fn prepare(path: &Path) -> Result<Self, SqliteError> {
         let Some(name) = path.file_name() else {
-            return Err(SqliteError::Refused("this is no file name: name a file".into()));
+            return Err(SqliteError::Refused("the path has no file name: name a file".into()));
         };
         if path.is_dir() {
-            return Err(SqliteError::Refused("this is a directory: name a file in it".into()));
+            return Err(SqliteError::Refused("the path is a directory: name a file in it".into()));
         }
         let parent = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -39,13 +39,13 @@ impl StorePath {
             .create(parent)
             .map_err(|error| denied("its directory cannot be created", parent, &error))?;
         let local = |dir: &Path| match statfs(dir) {
-            // The number is signed, or wider, on some targets; what counts is its low half.
+            // The magic number is signed or wider on some targets; its low half is the value.
             Ok(found) => refuse_network(found.filesystem_type().0 as u32),
             Err(errno) => Err(denied("its directory cannot be examined", dir, &errno.into())),
         };
         local(parent)?;
-        // The file is never opened here when it exists: closing it would drop the locks that SQLite
-        // holds on it in this process.
+        // An existing file is never opened here: closing it would drop the POSIX locks that SQLite holds on it in this
+        // process.
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -53,30 +53,33 @@ impl StorePath {
         }
         let path = fs::canonicalize(parent.join(name))
             .map_err(|error| denied("its path cannot be resolved", path, &error))?;
-        // A link may lead to another file system.
+        // A symbolic link may lead to another file system.
         local(path.parent().unwrap_or(&path))?;
         let inode = inode(&path).map_err(|error| denied("it cannot be examined", &path, &error))?;
         Ok(Self { path, inode })
     }
 
-    /// Refuses what would fill the disk: the last of it is for the ends of runs, which must always be written.
+    /// Refuses pushes when the disk is nearly full: the rest is for settlements, which must always succeed.
     pub(super) fn has_room(&self) -> Result<(), SqliteError> {
-        // Where the free space cannot be told, SQLite itself says when there is none.
+        // Without this information SQLite itself reports a full disk.
         let Ok(found) = statvfs(&self.path) else { return Ok(()) };
         enough(found.blocks_available().saturating_mul(found.fragment_size()))
     }
 
-    /// Whether the path still leads to the file that was opened.
+    /// Whether the path still leads to the opened file.
     pub(super) fn is_here(&self) -> bool {
         inode(&self.path).is_ok_and(|inode| inode == self.inode)
     }
 }
 
 fn enough(free: u64) -> Result<(), SqliteError> {
-    if free >= FLOOR {
+    if free >= MIN_FREE_BYTES {
         return Ok(());
     }
-    Err(SqliteError::Full(format!("its disk has less than {} MiB free: free some space", FLOOR >> 20)))
+    Err(SqliteError::Full(format!(
+        "its disk has less than {} MiB free: free some space",
+        MIN_FREE_BYTES >> 20
+    )))
 }
 
 fn inode(path: &Path) -> io::Result<(u64, u64)> {
@@ -103,7 +106,7 @@ fn refuse_network(magic: u32) -> Result<(), SqliteError> {
     }
 }
 
-/// The name of a file system whose locks and shared memory do not hold between machines, by its magic number.
+/// The name of a network or shared file system, whose locks are unreliable between machines, by its magic number.
 fn network(magic: u32) -> Option<&'static str> {
     Some(match magic {
         0x6969 => "NFS",
@@ -168,8 +171,8 @@ mod tests {
 
     #[test]
     fn disk_reserve_is_kept_for_settlements() {
-        assert!(enough(FLOOR).is_ok());
-        let Err(SqliteError::Full(why)) = enough(FLOOR - 1) else { panic!("a push would take it") };
+        assert!(enough(MIN_FREE_BYTES).is_ok());
+        let Err(SqliteError::Full(why)) = enough(MIN_FREE_BYTES - 1) else { panic!("a push would take it") };
         assert!(why.contains("less than 16 MiB free"), "{why}");
         let dir = tempfile::tempdir().unwrap();
         assert!(StorePath::prepare(&dir.path().join("store.db")).unwrap().has_room().is_ok());

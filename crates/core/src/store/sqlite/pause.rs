@@ -1,21 +1,21 @@
-//! Pauses, as they stand in `channels.paused`: 0 for none, 1 for one that somebody has to end, else when it ends.
+//! Pauses as stored in `channels.paused`: 0 for none, 1 for a pause without an end, else the time of its end.
 //!
-//! A program that knows no ends takes every number but 0 for a pause without one. The first turn of one that does makes an
-//! end that has come a 0.
+//! Programs older than timed pauses treat every number but 0 as a pause without an end, so the first turn after the end
+//! resets the column to 0.
 
 use crate::job::Timestamp;
 
-/// As stored when there is no end.
+/// Stored form of a pause without an end.
 const NO_END: i64 = 1;
 
-/// A pause in force.
+/// A current pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pause {
     pub(super) until: Option<Timestamp>,
 }
 
 impl Pause {
-    /// The pause that is in force now, by what is stored.
+    /// The current pause, from its stored form.
     pub(super) fn of(stored: i64, now: Timestamp) -> Option<Self> {
         match stored {
             0 => None,

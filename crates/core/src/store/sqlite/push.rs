@@ -1,4 +1,4 @@
-//! Adding jobs.
+//! Adds jobs.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use crate::job::{JobId, NewJob, Priority, Start};
 use crate::store::driver_rules::{self, MAX_ID_LEAD};
 use crate::store::{PushError, Pushed};
 
-/// A new job, ready to be written.
-pub(super) struct Item {
+/// A new job as row values.
+pub(super) struct PreparedJob {
     meta: String,
     payload: String,
     key: Option<String>,
-    /// How long the key is held; as long as the job lives where nothing is said.
+    /// Length of a timed hold on the key; `None` holds it for the life of the job.
     hold: Option<Duration>,
     priority: Priority,
     start: Start,
 }
 
-impl Item {
+impl PreparedJob {
     pub(super) fn of(channel: i64, job: &NewJob) -> Self {
         Self {
             meta: super::text(&job.meta),
@@ -41,11 +41,11 @@ impl Item {
     }
 }
 
-/// Adds all or none; the inner error is one of the jobs themselves, found only by the store's clock.
+/// Adds all jobs or none; the inner error names a job that breaks a rule of the store's clock.
 pub(super) fn push(
     tx: &Tx<'_>,
     channel: i64,
-    items: &[Item],
+    items: &[PreparedJob],
 ) -> Result<Result<Vec<Pushed>, PushError>, SqliteError> {
     let mut dues = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
@@ -57,7 +57,7 @@ pub(super) fn push(
     let channel = Channel::read(tx, channel)?;
     let mut last = last_id(tx, items.len())?;
     if items.iter().any(|item| item.hold.is_some()) {
-        // Such pushes alone make the rows that are swept up here.
+        // Expired holds are deleted by the pushes that add new ones.
         keys::sweep(tx)?;
     }
     let mut ends = WaitingEnds::of(channel.waiting);
@@ -65,7 +65,7 @@ pub(super) fn push(
     let (mut waiting, mut delayed) = (0, 0);
     let mut job =
         tx.prepare("INSERT INTO jobs (id, lane, rank, key, priority) VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    // A record without a job can only be what a foreign hand left behind.
+    // An orphaned record can only be the work of another program, so it is replaced.
     let mut record = tx.prepare("INSERT OR REPLACE INTO records (id, meta, payload) VALUES (?1, ?2, ?3)")?;
     for (item, due) in items.iter().zip(dues) {
         if let Some(key) = &item.key
@@ -100,17 +100,17 @@ pub(super) fn push(
     Ok(Ok(answers))
 }
 
-/// The id before the first one that may be given now.
+/// The id before the next assignable one.
 fn last_id(tx: &Tx<'_>, count: usize) -> Result<i64, SqliteError> {
     let last = tx.number("SELECT last_id FROM store", [])?.unwrap_or(0);
-    // Should the last id be lost, the jobs that are there still know theirs.
+    // If the last id is lost, the stored jobs still bound it from below.
     let newest = tx.number("SELECT max(id) FROM jobs", [])?.unwrap_or(0);
     let last = last.max(newest).max(tx.now.0.cast_signed());
     let ahead = last.cast_unsigned() + count as u64;
     if ahead > tx.now.0 + MAX_ID_LEAD {
         let seconds = (ahead - tx.now.0) / 1_000_000;
         return Err(SqliteError::Unavailable(format!(
-            "the clock of this machine is {seconds} s behind the newest job: set it right, or wait"
+            "the clock of this machine is {seconds} s behind the newest job: correct it, or wait"
         )));
     }
     Ok(last)

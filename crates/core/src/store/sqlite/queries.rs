@@ -1,11 +1,11 @@
-//! What people see: counts, one job, pages of jobs.
+//! Queries: counts, one job, pages of jobs.
 
 use rusqlite::{Params, params};
 
 use super::bucket::{self, Channel};
 use super::error::SqliteError;
 use super::pause::Pause;
-use super::record::Raw;
+use super::record::RawRecord;
 use super::transaction::Tx;
 use crate::store::{Cursor, JobCounts, JobState, MAX_BATCH, MAX_BATCH_BYTES};
 
@@ -34,10 +34,10 @@ pub(super) fn status(tx: &Tx<'_>, channel: i64) -> Result<JobCounts, SqliteError
     Ok(status)
 }
 
-/// A job as found, with the rank that may tell its time.
-pub(super) type Seen = (JobState, i64, Raw);
+/// A found job, with the rank that contains its time in some states.
+pub(super) type FoundJob = (JobState, i64, RawRecord);
 
-pub(super) fn get(tx: &Tx<'_>, channel: i64, id: i64) -> Result<Option<Seen>, SqliteError> {
+pub(super) fn get(tx: &Tx<'_>, channel: i64, id: i64) -> Result<Option<FoundJob>, SqliteError> {
     let mut statement = tx.prepare(
         "SELECT l.state, j.rank, r.meta, r.payload
          FROM jobs j JOIN lanes l ON l.id = j.lane LEFT JOIN records r ON r.id = j.id
@@ -46,11 +46,11 @@ pub(super) fn get(tx: &Tx<'_>, channel: i64, id: i64) -> Result<Option<Seen>, Sq
     let mut rows = statement.query([id, channel])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let Some(state) = bucket::state(row.get(0)?) else { return Ok(None) };
-    Ok(Some((state, row.get(1)?, Raw::read(id, row, 2)?)))
+    Ok(Some((state, row.get(1)?, RawRecord::read(id, row, 2)?)))
 }
 
-/// A page of jobs as found, and where the next one begins.
-pub(super) type Listing = (Vec<Seen>, Option<Cursor>);
+/// A page of found jobs, and the position of the next page.
+pub(super) type Listing = (Vec<FoundJob>, Option<Cursor>);
 
 pub(super) fn list(
     tx: &Tx<'_>,
@@ -61,7 +61,7 @@ pub(super) fn list(
 ) -> Result<Listing, SqliteError> {
     let channel = Channel::read(tx, channel)?;
     let limit = limit.clamp(1, MAX_BATCH);
-    // One more than asked tells whether there is a next page.
+    // An extra row tells whether there is a next page.
     let rows = limit as i64 + 1;
     let after = after.map(|cursor| (cursor.rank.cast_signed(), cursor.id.cast_signed()));
     let (rank, id) =
@@ -100,15 +100,15 @@ fn page(
 ) -> Result<Listing, SqliteError> {
     let mut statement = tx.prepare(sql)?;
     let mut rows = statement.query(params)?;
-    let (mut jobs, mut bytes) = (Vec::<Seen>::new(), 0);
+    let (mut jobs, mut bytes) = (Vec::<FoundJob>::new(), 0);
     while let Some(row) = rows.next()? {
-        // A page of large payloads is shorter; at least one job is always on it.
+        // Large payloads shorten a page; at least one job is always on it.
         if jobs.len() == limit || bytes >= MAX_BATCH_BYTES {
             let (_, rank, raw) = jobs.last().expect("a page that is full has a last job");
             let next = Cursor { rank: rank.cast_unsigned(), id: raw.id.cast_unsigned() };
             return Ok((jobs, Some(next)));
         }
-        let raw = Raw::read(row.get(0)?, row, 2)?;
+        let raw = RawRecord::read(row.get(0)?, row, 2)?;
         bytes += raw.payload_bytes();
         jobs.push((state, row.get(1)?, raw));
     }

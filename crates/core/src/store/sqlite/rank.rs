@@ -1,20 +1,20 @@
-//! The order of waiting: ranks that grow from the front to the back, in a band for each priority.
+//! Ranks of waiting jobs: ascending from front to back, in one band per priority.
 //!
-//! The bands lie so far apart that no number of pushes brings them together; within one, ranks start at its middle.
+//! The bands are too far apart for any number of pushes to join them; ranks start in the middle of a band.
 
 use super::error::SqliteError;
 use super::transaction::Tx;
 use crate::job::Priority;
 
-/// The distance between the middles of two bands.
+/// Distance between the middles of two bands.
 const BAND: i64 = 1 << 61;
 
-/// A priority as stored; its band's middle in units of [`BAND`].
+/// The stored form of a priority: the middle of its band in units of [`BAND`].
 pub(super) fn number(priority: Priority) -> i64 {
     index(priority) as i64 - 1
 }
 
-/// A priority from where it was stored; what no one of us wrote is normal.
+/// The priority of a stored number; a foreign number means normal.
 pub(super) fn priority(number: i64) -> Priority {
     Priority::ALL.into_iter().find(|priority| self::number(*priority) == number).unwrap_or_default()
 }
@@ -23,13 +23,13 @@ fn index(priority: Priority) -> usize {
     priority as usize
 }
 
-/// The first rank of a band and the last.
+/// First and last rank of a band.
 fn band(priority: Priority) -> (i64, i64) {
     let middle = number(priority) * BAND;
     (middle - BAND / 2, middle + BAND / 2 - 1)
 }
 
-/// The free ranks at both ends of each priority in a waiting lane, looked up when they are first asked for.
+/// The free ranks at both ends of each priority in a waiting bucket, looked up on first use.
 #[derive(Debug)]
 pub(super) struct WaitingEnds {
     waiting: i64,
@@ -42,7 +42,7 @@ impl WaitingEnds {
         Self { waiting, fronts: [None; 3], backs: [None; 3] }
     }
 
-    /// The next rank behind everything of this priority.
+    /// The next rank behind all jobs of this priority.
     pub(super) fn back(&mut self, tx: &Tx<'_>, priority: Priority) -> Result<i64, SqliteError> {
         let back = match self.backs[index(priority)] {
             Some(back) => back,
@@ -59,7 +59,7 @@ impl WaitingEnds {
         Ok(back)
     }
 
-    /// The first of `count` ranks in a row before everything of this priority.
+    /// The first of `count` consecutive ranks before all jobs of this priority.
     pub(super) fn fronts(&mut self, tx: &Tx<'_>, priority: Priority, count: i64) -> Result<i64, SqliteError> {
         let front = match self.fronts[index(priority)] {
             Some(front) => front,
@@ -69,7 +69,7 @@ impl WaitingEnds {
                     "SELECT rank FROM jobs WHERE lane = ?1 AND rank BETWEEN ?2 AND ?3 ORDER BY rank LIMIT 1",
                     [self.waiting, first, last],
                 )?;
-                // Where nothing is yet, what comes to the back comes behind these, whichever is written first.
+                // In an empty band the first rank at the back also bounds the fronts, in either order of calls.
                 found.unwrap_or_else(|| *self.backs[index(priority)].get_or_insert(number(priority) * BAND))
             }
         };
@@ -78,12 +78,12 @@ impl WaitingEnds {
     }
 }
 
-/// Ranks in front for a batch of jobs that keep their order there.
+/// Reserved front ranks for a batch of jobs that keep their order.
 #[derive(Debug)]
 pub(super) struct Fronts([i64; 3]);
 
 impl Fronts {
-    /// Room for one job of each of these priorities.
+    /// Reserves one rank per job of these priorities.
     pub(super) fn of(
         tx: &Tx<'_>,
         ends: &mut WaitingEnds,
@@ -101,7 +101,7 @@ impl Fronts {
         Ok(Self(next))
     }
 
-    /// The rank of the next job of this priority.
+    /// The next reserved rank of this priority.
     pub(super) fn next(&mut self, priority: Priority) -> i64 {
         let next = &mut self.0[index(priority)];
         *next += 1;

@@ -1,7 +1,7 @@
-//! The thread that reads: status, lists, records, beside the writer and never behind it.
+//! The reading thread: status, lists and records, independent of the writer.
 //!
-//! While somebody waits for work it also looks, every [`TICK`], whether another process has written, and
-//! tells those who wait. It ends when the last handle on the file is gone.
+//! While a master waits for work, the thread checks every [`POLL_INTERVAL`] whether another process has committed, and wakes the
+//! waiting ones. It ends when the last handle on the file is dropped.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::Connection;
 
 use super::error::SqliteError;
-use super::transaction::{BoxedOp, Op, Tx};
+use super::transaction::{BoxedOperation, Operation, Tx};
 use super::wakeups::Wakeups;
 
-/// Between two looks at what other processes wrote.
-const TICK: Duration = Duration::from_millis(25);
+/// Interval between checks for commits of other processes.
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
 pub(super) struct Reader {
     pub(super) connection: Connection,
@@ -22,20 +22,20 @@ pub(super) struct Reader {
 }
 
 pub(super) enum Request {
-    /// Run this in a read transaction.
-    Run(BoxedOp),
-    /// Somebody begins to wait: look at once, and then every tick.
-    Look,
+    /// Run a call in a read transaction.
+    Run(BoxedOperation),
+    /// A wait begins: check now, then every tick.
+    Poll,
 }
 
 impl Reader {
-    /// Works until all senders are gone.
+    /// Runs until all senders are dropped.
     pub(super) fn run(self) {
         let mut version = None;
         let mut looked = Instant::now();
         loop {
             let request = if self.wakes.awaited() {
-                self.ops.recv_deadline(looked + TICK)
+                self.ops.recv_deadline(looked + POLL_INTERVAL)
             } else {
                 self.ops.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
@@ -45,22 +45,22 @@ impl Reader {
                         let outcome = self.read(&mut *op);
                         op.answer(outcome);
                     }
-                    if looked.elapsed() < TICK {
+                    if looked.elapsed() < POLL_INTERVAL {
                         continue;
                     }
                 }
-                Ok(Request::Look) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Request::Poll) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if self.wakes.awaited() {
-                // What cannot be read now is looked at again in a moment; those who wait have a time limit.
-                let _ = self.look(&mut version);
+                // A failed check is repeated at the next tick; every wait has a time limit of its own.
+                let _ = self.poll(&mut version);
             }
             looked = Instant::now();
         }
     }
 
-    fn read(&self, op: &mut dyn Op) -> Result<(), SqliteError> {
+    fn read(&self, op: &mut dyn Operation) -> Result<(), SqliteError> {
         self.connection.prepare_cached("BEGIN")?.execute([])?;
         let tx = Tx::new(&self.connection);
         let outcome = op.run(&tx);
@@ -68,7 +68,7 @@ impl Reader {
         outcome
     }
 
-    fn look(&self, seen: &mut Option<i64>) -> Result<(), SqliteError> {
+    fn poll(&self, seen: &mut Option<i64>) -> Result<(), SqliteError> {
         let tx = Tx::new(&self.connection);
         let version = tx.number("PRAGMA data_version", [])?;
         if version == *seen {

@@ -1,4 +1,4 @@
-//! Records as rows: read as bytes, because a foreign hand may have put anything there.
+//! Records as rows, read as bytes because another program may have stored anything.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, params};
@@ -8,17 +8,17 @@ use super::transaction::Tx;
 use crate::job::{JobId, JobMeta, Timestamp};
 use crate::store::{JobState, JobView, Leased, driver_rules};
 
-/// A record as found, to be understood on the caller's side of the thread.
+/// An unparsed record; parsed on the caller's thread.
 #[derive(Debug)]
-pub(super) struct Raw {
+pub(super) struct RawRecord {
     pub(super) id: i64,
-    /// `None` when the record is gone.
+    /// `None` when the record is missing.
     meta: Option<Vec<u8>>,
     payload: Vec<u8>,
 }
 
-impl Raw {
-    /// Reads the columns `meta` and `payload` at `at` and behind it.
+impl RawRecord {
+    /// Reads the columns `meta` and `payload`, which start at `at`.
     pub(super) fn read(id: i64, row: &Row<'_>, at: usize) -> Result<Self, SqliteError> {
         Ok(Self {
             id,
@@ -31,7 +31,7 @@ impl Raw {
         self.payload.len()
     }
 
-    /// The record for a run.
+    /// Parses the record for a run.
     pub(super) fn leased(self) -> Leased {
         let id = JobId(self.id.cast_unsigned());
         let malformed = |why: &str| Leased::Malformed { id, why: why.to_owned() };
@@ -42,7 +42,7 @@ impl Raw {
         }
     }
 
-    /// The record for people.
+    /// Parses the record for display.
     pub(super) fn listed(self, state: JobState, rank: i64) -> JobView {
         let id = JobId(self.id.cast_unsigned());
         let at = match state {
@@ -55,7 +55,7 @@ impl Raw {
     }
 }
 
-/// The bytes of a text; nothing where there is none.
+/// The bytes of a text or blob column.
 fn bytes(value: ValueRef<'_>) -> Option<&[u8]> {
     match value {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(bytes),
@@ -63,7 +63,7 @@ fn bytes(value: ValueRef<'_>) -> Option<&[u8]> {
     }
 }
 
-/// The meta of a stored record, where it can be understood.
+/// The meta of a stored record, if it can be parsed.
 pub(super) fn meta(tx: &Tx<'_>, id: i64) -> Result<Option<JobMeta>, SqliteError> {
     let mut statement = tx.prepare("SELECT meta FROM records WHERE id = ?1")?;
     let mut rows = statement.query([id])?;
@@ -71,16 +71,16 @@ pub(super) fn meta(tx: &Tx<'_>, id: i64) -> Result<Option<JobMeta>, SqliteError>
     Ok(bytes(row.get_ref(0)?).and_then(|meta| serde_json::from_slice(meta).ok()))
 }
 
-/// Writes a job's new meta.
+/// Stores a job's new meta.
 pub(super) fn rewrite(tx: &Tx<'_>, id: i64, meta: &str) -> Result<(), SqliteError> {
     if tx.execute("UPDATE records SET meta = ?2 WHERE id = ?1", params![id, meta])? == 0 {
-        // The record is gone by a foreign hand; the job still ends where it was sent.
+        // Another program deleted the record; the job still reaches its destination.
         tx.execute("INSERT INTO records (id, meta, payload) VALUES (?1, ?2, '')", params![id, meta])?;
     }
     Ok(())
 }
 
-/// Writes the meta of a job that could not be read; the text as found stays, as its payload.
+/// Stores the meta of an unreadable record; the original text becomes its payload.
 pub(super) fn set_aside(tx: &Tx<'_>, id: i64, new: &str) -> Result<(), SqliteError> {
     if meta(tx, id)?.is_none() {
         tx.execute("UPDATE records SET payload = meta || char(10) || payload WHERE id = ?1", [id])?;

@@ -1,12 +1,12 @@
--- The store of aint-queue in one SQLite file; any number of channels share it.
+-- The store of aint-queue in one SQLite file, shared by any number of channels.
 --
--- A job is two rows. "jobs" is small and says where the job is: leasing, promoting and listing touch
--- nothing else, however large the payloads are. "records" is written at push and at the end of a run.
+-- A job is two rows. "jobs" is small and holds the job's location: leasing, promoting and listing touch nothing else,
+-- however large the payloads are. "records" is written at push and at the end of a run.
 --
--- A lane is an ordered set of jobs of one channel: its waiting, delayed or failed jobs, or what one
--- owner holds. A job is in exactly one lane. Each lane counts its jobs in the transaction that moves
--- them, so the status of a channel is a handful of rows and always adds up. Clearing gives the channel a
--- fresh lane in the place of the old one, whose jobs are gone from that moment; they are swept up in batches.
+-- A lane (a bucket in the code) is an ordered set of jobs of one channel: its waiting, delayed or failed jobs, or the jobs
+-- of one owner. A job is in exactly one lane. Each move adjusts the job counts of both lanes in the same transaction, so
+-- the counts of a channel are a few rows and always add up. A clear replaces a lane by an empty one: the jobs of the old
+-- lane are gone from that moment, and its rows are deleted in batches.
 
 CREATE TABLE store (
     one     INTEGER PRIMARY KEY CHECK (one = 1),

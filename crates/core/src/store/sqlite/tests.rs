@@ -1,5 +1,5 @@
-//! What needs a hand on the writer: groups, a full disk, callers that give up. The contract itself is tested
-//! by the conformance suite in `tests/store`.
+//! Tests that need control over the writer thread: groups, a full disk, callers that stop waiting. The conformance
+//! suite in `tests/store` covers the contract.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ fn job(bytes: usize) -> NewJob {
     NewJob::new("noop", Payload::parse(format!("\"{}\"", "x".repeat(bytes - 2))).unwrap())
 }
 
-/// Keeps the writer busy until the sender is dropped or sends, so that what is called meanwhile becomes one group.
+/// Blocks the writer until the sender is used or dropped; calls made meanwhile become one group.
 async fn hold(store: &SqliteStore) -> mpsc::Sender<()> {
     let (release, held) = mpsc::channel::<()>();
     let (entered, mut begun) = tokio::sync::mpsc::unbounded_channel();
@@ -107,7 +107,7 @@ async fn full_disk_refuses_pushes_but_settles_jobs() {
         |pushed: Result<_, PushError>| matches!(pushed, Err(PushError::Store(StoreError::Full { .. })));
     let large = vec![job(4000); 20];
     assert!(full(store.push(&large).await));
-    // Also where they meet in one transaction, which the full disk undoes.
+    // The same when both calls share one transaction, which the full disk rolls back.
     let release = hold(&store).await;
     let ends = done(&leased);
     let (before, settled, after, _) =
@@ -115,7 +115,7 @@ async fn full_disk_refuses_pushes_but_settles_jobs() {
             drop(release)
         },);
     assert_eq!(settled.unwrap().conflicts, []);
-    // The room that the finished jobs left may do for the second push, never for both.
+    // The finished jobs left room for at most one of the two pushes.
     assert!(full(before));
     let pushed = if full(after) { 0 } else { 20 };
     let status = store.status().await.unwrap();
@@ -162,7 +162,7 @@ async fn writer_queue_is_bounded_in_bytes() {
         let (store, large) = (Arc::clone(&store), large.clone());
         pushes.spawn(async move { store.push(&large).await.map(drop) });
     }
-    // Every push is polled; those beyond the bound wait outside.
+    // All pushes are polled; those beyond the bound stay outside the queue.
     for _ in 0..50 {
         yield_now().await;
     }
@@ -173,7 +173,7 @@ async fn writer_queue_is_bounded_in_bytes() {
         pushed.unwrap();
     }
     assert_eq!(store.status().await.unwrap().waiting, 80);
-    // A clear of large payloads goes in small steps, too.
+    // A clear of large payloads proceeds in small steps.
     let which = Clear { waiting: true, ..Clear::default() };
     assert_eq!(store.clear(which).await.unwrap().waiting, 80);
 }
@@ -189,7 +189,7 @@ async fn cleared_jobs_vanish_before_the_sweep() {
     let leased = store.turn(turn(&owner, 1, &[], 1)).await.unwrap().leased;
     let waiting = store.push(&[job(9)]).await.unwrap()[0].id();
 
-    // As if the process had been killed before the first sweep.
+    // The state after a process was killed before its first sweep.
     let which = Clear { waiting: true, reserved: true, ..Clear::default() };
     let clear = move |tx: &transaction::Tx<'_>| commands::clear(tx, channel, which);
     let cleared = store.file.write("clearing", 0, clear).await.unwrap();
@@ -217,7 +217,7 @@ async fn dead_owners_jobs_are_reserved_until_freed() {
     store.push(&vec![job(9); 3]).await.unwrap();
     let owner = store.join().await.unwrap();
     let leased = store.turn(turn(&owner, 1, &[], 2)).await.unwrap().leased;
-    // As if the reaper had been killed after its first step.
+    // The state after a reaper was killed behind its first step.
     let name = owner.as_str().to_owned();
     store.file.write("burying", 0, move |tx| owner::expire(tx, channel, &name)).await.unwrap();
     assert!(matches!(store.turn(turn(&owner, 2, &[], 1)).await, Err(StoreError::Lost)));

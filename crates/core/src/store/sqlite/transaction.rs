@@ -1,4 +1,4 @@
-//! One call on its way to a thread that owns a connection, and what it sees there.
+//! A call on its way to a thread that owns a connection, and the transaction it runs in.
 
 use std::cell::RefCell;
 
@@ -9,12 +9,12 @@ use super::clock;
 use super::error::SqliteError;
 use crate::job::Timestamp;
 
-/// A transaction, as an operation sees it.
+/// A transaction, as calls see it.
 pub(super) struct Tx<'c> {
     connection: &'c Connection,
-    /// The store's clock.
+    /// The store's time at the beginning of the transaction.
     pub(super) now: Timestamp,
-    /// The channels that may have got work, with their new wake counts. Told to those who wait after the commit.
+    /// Channels that may have new work, with their new wake counts; published after the commit.
     woken: RefCell<Vec<(i64, i64)>>,
 }
 
@@ -23,17 +23,17 @@ impl<'c> Tx<'c> {
         Self { connection, now: clock::now(), woken: RefCell::default() }
     }
 
-    /// A statement that is compiled once per connection.
+    /// Prepares a statement, compiled once per connection.
     pub(super) fn prepare(&self, sql: &'static str) -> Result<CachedStatement<'c>, SqliteError> {
         Ok(self.connection.prepare_cached(sql)?)
     }
 
-    /// Runs a statement; answers how many rows it changed.
+    /// Executes a statement; returns the number of changed rows.
     pub(super) fn execute(&self, sql: &'static str, params: impl Params) -> Result<usize, SqliteError> {
         Ok(self.prepare(sql)?.execute(params)?)
     }
 
-    /// The one number a query answers, `None` where it answers no row or null.
+    /// The single number returned by a query; `None` for no row or null.
     pub(super) fn number(&self, sql: &'static str, params: impl Params) -> Result<Option<i64>, SqliteError> {
         let mut statement = self.prepare(sql)?;
         let mut rows = statement.query(params)?;
@@ -43,7 +43,7 @@ impl<'c> Tx<'c> {
         })
     }
 
-    /// Notes that a channel may have got work.
+    /// Marks that a channel may have new work.
     pub(super) fn wake(&self, channel: i64) -> Result<(), SqliteError> {
         let wakes =
             self.number("UPDATE channels SET wakes = wakes + 1 WHERE id = ?1 RETURNING wakes", [channel])?;
@@ -56,33 +56,33 @@ impl<'c> Tx<'c> {
     }
 }
 
-/// A call, without its types: the threads run calls of all kinds.
-pub(super) trait Op: Send {
-    /// Runs in a transaction. May run again when that transaction was undone.
+/// A type-erased call.
+pub(super) trait Operation: Send {
+    /// Runs in a transaction. Runs again if that transaction was rolled back.
     fn run(&mut self, tx: &Tx<'_>) -> Result<(), SqliteError>;
 
-    /// Hands over the answer: what the last run made, or the fault.
+    /// Sends the reply: the result of the last run, or the error.
     fn answer(self: Box<Self>, outcome: Result<(), SqliteError>);
 
-    /// Whether nobody waits for the answer any more.
+    /// Whether the caller has stopped waiting.
     fn abandoned(&self) -> bool;
 }
 
-pub(super) type BoxedOp = Box<dyn Op>;
+pub(super) type BoxedOperation = Box<dyn Operation>;
 
 struct Call<F, T> {
     act: F,
     result: Option<T>,
     reply: oneshot::Sender<Result<T, SqliteError>>,
-    /// Its place among what waits, given back when it is gone.
+    /// Share of the queue bound, returned on drop.
     _room: OwnedSemaphorePermit,
 }
 
-/// Makes an operation of a function, and the place where its answer will be.
+/// Makes a call of a function, and the receiver of its reply.
 pub(super) fn call<F, T>(
     act: F,
     room: OwnedSemaphorePermit,
-) -> (BoxedOp, oneshot::Receiver<Result<T, SqliteError>>)
+) -> (BoxedOperation, oneshot::Receiver<Result<T, SqliteError>>)
 where
     F: FnMut(&Tx<'_>) -> Result<T, SqliteError> + Send + 'static,
     T: Send + 'static,
@@ -91,7 +91,7 @@ where
     (Box::new(Call { act, result: None, reply, _room: room }), answer)
 }
 
-impl<F, T> Op for Call<F, T>
+impl<F, T> Operation for Call<F, T>
 where
     F: FnMut(&Tx<'_>) -> Result<T, SqliteError> + Send,
     T: Send,
@@ -104,7 +104,7 @@ where
     fn answer(self: Box<Self>, outcome: Result<(), SqliteError>) {
         let Self { result, reply, .. } = *self;
         let answer = outcome.map(|()| result.expect("a run without a fault made a result"));
-        // The caller may have given up; then the answer is for nobody.
+        // The caller may have stopped waiting.
         let _ = reply.send(answer);
     }
 

@@ -1,4 +1,4 @@
-//! One turn of an owner: settle, free, promote, lease, in one transaction.
+//! A turn of an owner in one transaction: settle, release, promote, lease.
 
 use std::time::Duration;
 
@@ -6,43 +6,43 @@ use super::bucket::{self, Channel};
 use super::error::SqliteError;
 use super::owner::{self, OwnerCall};
 use super::rank::{self, Fronts, WaitingEnds};
-use super::record::{self, Raw};
+use super::record::{self, RawRecord};
 use super::transaction::Tx;
 use super::{keys, limits};
 use crate::job::{FailReason, JobId, MAX_DELAY, Priority, Timestamp};
 use crate::store::{Destination, KeyRelease, MAX_BATCH, SettleConflict, Settlement};
 
-/// A settlement, ready to be written.
-pub(super) struct Ready {
+/// A settlement as row values.
+pub(super) struct PreparedSettlement {
     id: i64,
-    to: To,
-    /// The new meta; empty where the record goes away.
+    to: Target,
+    /// The new meta; empty when the record is deleted.
     meta: String,
     priority: Priority,
 }
 
 #[derive(Clone, Copy)]
-enum To {
+enum Target {
     Done,
     Front,
     Back,
     Delayed(Duration),
     Failed,
-    /// To failed, with the record as found.
-    Aside,
+    /// To failed, keeping the original text of an unreadable record.
+    FailedUnparsed,
 }
 
-impl Ready {
+impl PreparedSettlement {
     pub(super) fn of(settlement: &Settlement) -> Self {
         let (to, meta) = match &settlement.to {
-            Destination::Done => (To::Done, None),
-            Destination::Front(meta) => (To::Front, Some(meta)),
-            Destination::Back(meta) => (To::Back, Some(meta)),
-            Destination::Delayed(delay, meta) => (To::Delayed(*delay), Some(meta)),
+            Destination::Done => (Target::Done, None),
+            Destination::Front(meta) => (Target::Front, Some(meta)),
+            Destination::Back(meta) => (Target::Back, Some(meta)),
+            Destination::Delayed(delay, meta) => (Target::Delayed(*delay), Some(meta)),
             Destination::Failed(meta) if meta.failed == Some(FailReason::Malformed) => {
-                (To::Aside, Some(meta))
+                (Target::FailedUnparsed, Some(meta))
             }
-            Destination::Failed(meta) => (To::Failed, Some(meta)),
+            Destination::Failed(meta) => (Target::Failed, Some(meta)),
         };
         Self {
             id: settlement.id.0.cast_signed(),
@@ -57,36 +57,36 @@ impl Ready {
     }
 }
 
-/// What one turn asks.
-pub(super) struct Asked {
+/// The arguments of a turn.
+pub(super) struct TurnArgs {
     pub(super) owner_call: OwnerCall,
-    pub(super) settlements: Vec<Ready>,
+    pub(super) settlements: Vec<PreparedSettlement>,
     pub(super) releases: Vec<KeyRelease>,
     pub(super) want: usize,
     pub(super) max_bytes: usize,
 }
 
-/// What one turn is answered.
-pub(super) struct Answer {
+/// The result of a turn.
+pub(super) struct TurnResult {
     pub(super) conflicts: Vec<(JobId, SettleConflict)>,
-    pub(super) leased: Vec<Raw>,
+    pub(super) leased: Vec<RawRecord>,
     pub(super) next_due: Option<Duration>,
     pub(super) held: u64,
     pub(super) waiting: u64,
     pub(super) now: Timestamp,
 }
 
-pub(super) fn turn(tx: &Tx<'_>, asked: &Asked) -> Result<Answer, SqliteError> {
-    let own = owner::renew_lease(tx, &asked.owner_call)?;
-    let channel = Channel::read(tx, asked.owner_call.channel)?;
+pub(super) fn turn(tx: &Tx<'_>, args: &TurnArgs) -> Result<TurnResult, SqliteError> {
+    let own = owner::renew_lease(tx, &args.owner_call)?;
+    let channel = Channel::read(tx, args.owner_call.channel)?;
     let mut ends = WaitingEnds::of(channel.waiting);
-    let settled = settle(tx, &channel, own, &asked.settlements, &mut ends)?;
-    free(tx, &asked.owner_call, &asked.releases)?;
+    let settled = settle(tx, &channel, own, &args.settlements, &mut ends)?;
+    free(tx, &args.owner_call, &args.releases)?;
     let promoted = promote(tx, &channel, &mut ends)?;
     if channel.pause_is_over {
         tx.execute("UPDATE channels SET paused = 0 WHERE id = ?1", [channel.id])?;
     }
-    let leased = if channel.pause.is_some() { Vec::new() } else { lease(tx, &channel, own, asked)? };
+    let leased = if channel.pause.is_some() { Vec::new() } else { lease(tx, &channel, own, args)? };
 
     let taken = leased.len() as i64;
     bucket::count(tx, own, taken - settled.gone)?;
@@ -95,13 +95,13 @@ pub(super) fn turn(tx: &Tx<'_>, asked: &Asked) -> Result<Answer, SqliteError> {
     bucket::count(tx, channel.failed, settled.failed)?;
     channel.count_done(tx, settled.done)?;
     if settled.waiting + promoted > taken {
-        // Some of what came to waiting is left for others.
+        // Some new waiting jobs are left for other masters.
         tx.wake(channel.id)?;
     }
     let due = tx.number("SELECT min(rank) FROM jobs WHERE lane = ?1", [channel.delayed])?;
     let due = due.map(|due| Timestamp(due.cast_unsigned()));
     let changes = due.into_iter().chain(channel.pause.and_then(|pause| pause.until));
-    Ok(Answer {
+    Ok(TurnResult {
         conflicts: settled.conflicts,
         leased,
         next_due: changes.min().map(|next| next.since(tx.now)),
@@ -111,7 +111,7 @@ pub(super) fn turn(tx: &Tx<'_>, asked: &Asked) -> Result<Answer, SqliteError> {
     })
 }
 
-/// What the settlements of a turn did to the counts.
+/// Changes of the job counts by the settlements of a turn.
 #[derive(Default)]
 struct Settled {
     conflicts: Vec<(JobId, SettleConflict)>,
@@ -126,40 +126,44 @@ fn settle(
     tx: &Tx<'_>,
     channel: &Channel,
     own: i64,
-    settlements: &[Ready],
+    settlements: &[PreparedSettlement],
     ends: &mut WaitingEnds,
 ) -> Result<Settled, SqliteError> {
     let mut settled = Settled::default();
-    let fronts = settlements.iter().filter(|ready| matches!(ready.to, To::Front));
+    let fronts = settlements.iter().filter(|ready| matches!(ready.to, Target::Front));
     let mut fronts = Fronts::of(tx, ends, fronts.map(|ready| ready.priority))?;
-    for Ready { id, to, meta, priority } in settlements {
+    for PreparedSettlement { id, to, meta, priority } in settlements {
         let place = |bucket, rank| bucket::place(tx, *id, own, bucket, rank, *priority);
         let (held, count) = match to {
-            To::Done => (bucket::delete(tx, *id, own)?, &mut settled.done),
-            To::Front => (place(channel.waiting, fronts.next(*priority))?, &mut settled.waiting),
-            To::Back => (place(channel.waiting, ends.back(tx, *priority)?)?, &mut settled.waiting),
-            To::Delayed(delay) => {
+            Target::Done => (bucket::delete(tx, *id, own)?, &mut settled.done),
+            Target::Front => (place(channel.waiting, fronts.next(*priority))?, &mut settled.waiting),
+            Target::Back => (place(channel.waiting, ends.back(tx, *priority)?)?, &mut settled.waiting),
+            Target::Delayed(delay) => {
                 let due = tx.now.after((*delay).min(MAX_DELAY)).0.cast_signed();
                 (place(channel.delayed, due)?, &mut settled.delayed)
             }
-            To::Failed | To::Aside => (bucket::fail(tx, *id, own, channel.failed)?, &mut settled.failed),
+            Target::Failed | Target::FailedUnparsed => {
+                (bucket::fail(tx, *id, own, channel.failed)?, &mut settled.failed)
+            }
         };
         if !held {
-            settled.conflicts.push((JobId(id.cast_unsigned()), exception(tx, channel, *id)?));
+            settled.conflicts.push((JobId(id.cast_unsigned()), conflict(tx, channel, *id)?));
             continue;
         }
         *count += 1;
         settled.gone += 1;
         match to {
-            To::Done => {}
-            To::Aside => record::set_aside(tx, *id, meta)?,
-            To::Front | To::Back | To::Delayed(_) | To::Failed => record::rewrite(tx, *id, meta)?,
+            Target::Done => {}
+            Target::FailedUnparsed => record::set_aside(tx, *id, meta)?,
+            Target::Front | Target::Back | Target::Delayed(_) | Target::Failed => {
+                record::rewrite(tx, *id, meta)?
+            }
         }
     }
     Ok(settled)
 }
 
-/// Takes from jobs what they do not hold any more.
+/// Releases keys and locks.
 fn free(tx: &Tx<'_>, owner_call: &OwnerCall, releases: &[KeyRelease]) -> Result<(), SqliteError> {
     for free in releases {
         match free {
@@ -175,8 +179,8 @@ fn free(tx: &Tx<'_>, owner_call: &OwnerCall, releases: &[KeyRelease]) -> Result<
     Ok(())
 }
 
-/// Why a settlement does not hold.
-fn exception(tx: &Tx<'_>, channel: &Channel, id: i64) -> Result<SettleConflict, SqliteError> {
+/// The reason why a settlement was not applied.
+fn conflict(tx: &Tx<'_>, channel: &Channel, id: i64) -> Result<SettleConflict, SqliteError> {
     let elsewhere = tx.number(
         "SELECT 1 FROM jobs j JOIN lanes l ON l.id = j.lane WHERE j.id = ?1 AND l.channel = ?2 AND l.state <> 0",
         [id, channel.id],
@@ -184,13 +188,13 @@ fn exception(tx: &Tx<'_>, channel: &Channel, id: i64) -> Result<SettleConflict, 
     Ok(if elsewhere.is_some() { SettleConflict::Stale } else { SettleConflict::Cleared })
 }
 
-/// Moves delayed jobs that are due to the back of waiting.
+/// Moves due delayed jobs to the back of waiting.
 fn promote(tx: &Tx<'_>, channel: &Channel, ends: &mut WaitingEnds) -> Result<i64, SqliteError> {
     let mut due = tx
         .prepare("SELECT id, priority FROM jobs WHERE lane = ?1 AND rank <= ?2 ORDER BY rank, id LIMIT ?3")?;
     let params = [channel.delayed, tx.now.0.cast_signed(), MAX_BATCH as i64];
     let due = due.query_map(params, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    // All ids first: moving a job under a running query could show it twice.
+    // Collected first: moving rows under a running query could return them twice.
     let due = due.collect::<Result<Vec<(i64, i64)>, _>>()?;
     for (id, priority) in &due {
         let rank = ends.back(tx, rank::priority(*priority))?;
@@ -199,8 +203,8 @@ fn promote(tx: &Tx<'_>, channel: &Channel, ends: &mut WaitingEnds) -> Result<i64
     Ok(due.len() as i64)
 }
 
-fn lease(tx: &Tx<'_>, channel: &Channel, own: i64, asked: &Asked) -> Result<Vec<Raw>, SqliteError> {
-    let want = asked.want.min(MAX_BATCH);
+fn lease(tx: &Tx<'_>, channel: &Channel, own: i64, args: &TurnArgs) -> Result<Vec<RawRecord>, SqliteError> {
+    let want = args.want.min(MAX_BATCH);
     let mut leased = Vec::with_capacity(want);
     if want == 0 {
         return Ok(leased);
@@ -211,10 +215,10 @@ fn lease(tx: &Tx<'_>, channel: &Channel, own: i64, asked: &Asked) -> Result<Vec<
     )?;
     let mut rows = front.query([channel.waiting, want as i64])?;
     let (mut bytes, mut last) = (0, (0, 0));
-    while (leased.is_empty() || bytes < asked.max_bytes)
+    while (leased.is_empty() || bytes < args.max_bytes)
         && let Some(row) = rows.next()?
     {
-        let raw = Raw::read(row.get(0)?, row, 2)?;
+        let raw = RawRecord::read(row.get(0)?, row, 2)?;
         bytes += raw.payload_bytes();
         last = (row.get(1)?, raw.id);
         leased.push(raw);

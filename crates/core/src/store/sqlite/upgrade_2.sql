@@ -1,6 +1,6 @@
--- From schema 1 to schema 2: priorities, unique keys held for a time, locks and rates. See schema.sql.
+-- From schema 1 to schema 2: priorities, timed holds on unique keys, locks and rates. See schema.sql.
 --
--- The places in waiting of a file of schema 1 lie around zero, which is the band of normal jobs.
+-- Ranks of waiting jobs in schema 1 lie around zero, the band of normal jobs.
 
 ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
 

@@ -1,12 +1,14 @@
-//! Those who wait for work, and what wakes them.
+//! Wake-ups of masters that wait for work.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
-/// The wake counts of a file's channels, shared by its threads and those who wait.
+use crate::mutex::lock;
+
+/// The wake counts of a file's channels, shared by its threads and its waiting masters.
 #[derive(Clone, Default)]
 pub(super) struct Wakeups {
     channels: Arc<Mutex<BTreeMap<i64, watch::Sender<i64>>>>,
@@ -14,7 +16,7 @@ pub(super) struct Wakeups {
 }
 
 impl Wakeups {
-    /// Tells those who wait for these channels.
+    /// Publishes new wake counts.
     pub(super) fn publish(&self, counts: Vec<(i64, i64)>) {
         if counts.is_empty() {
             return;
@@ -22,7 +24,7 @@ impl Wakeups {
         let channels = lock(&self.channels);
         for (channel, count) in counts {
             if let Some(wakes) = channels.get(&channel) {
-                // The reader may come with an older count than the writer: counts only grow.
+                // The reader thread may publish an older count after the writer: counts only grow.
                 wakes.send_if_modified(|wakes| {
                     let newer = count > *wakes;
                     *wakes = count.max(*wakes);
@@ -32,33 +34,28 @@ impl Wakeups {
         }
     }
 
-    /// The wake counts of a channel, from the one that is known already.
+    /// Subscribes to the wake count of a channel, starting at the known one.
     pub(super) fn watch(&self, channel: i64, known: i64) -> watch::Receiver<i64> {
         lock(&self.channels).entry(channel).or_insert_with(|| watch::Sender::new(known)).subscribe()
     }
 
-    /// Whether anybody waits.
+    /// Whether any master waits.
     pub(super) fn awaited(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Counts somebody who waits, until the answer is dropped.
+    /// Registers a waiting master until the guard is dropped.
     pub(super) fn wait(&self) -> Waiting {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Waiting(Arc::clone(&self.waiting))
     }
 }
 
-/// Counts one who waits, until dropped.
+/// Registration of a waiting master.
 pub(super) struct Waiting(Arc<AtomicUsize>);
 
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that holds these locks leaves them half changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

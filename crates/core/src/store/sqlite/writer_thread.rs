@@ -1,8 +1,8 @@
-//! The thread that writes: the only one of this process that does, for its file.
+//! The writing thread of a file, the only one in this process.
 //!
-//! It puts everything that waits into one transaction, so that many callers share one fsync, and answers
-//! only after the commit. Each operation has its own savepoint: one that fails undoes nothing but itself.
-//! It ends when the last handle on the file is gone.
+//! Combines all queued calls into one transaction, so that many callers share one fsync, and replies after the commit.
+//! Each call has its own savepoint: a failing call rolls back nothing but itself. The thread ends when the last handle on
+//! the file is dropped.
 
 use std::collections::VecDeque;
 use std::thread;
@@ -13,28 +13,28 @@ use rusqlite::Connection;
 
 use super::error::SqliteError;
 use super::path_checks::StorePath;
-use super::transaction::{BoxedOp, Op, Tx};
+use super::transaction::{BoxedOperation, Operation, Tx};
 use super::wakeups::Wakeups;
 
-/// Unbroken work after which other processes get a chance to write.
-const SLICE: Duration = Duration::from_millis(20);
-/// The length of that chance.
-const PAUSE: Duration = Duration::from_millis(1);
-/// Most operations taken into memory ahead of their transaction.
-const MAX_GROUP: usize = 256;
+/// Longest uninterrupted work; then other processes get a chance to write.
+const MAX_WRITE_BURST: Duration = Duration::from_millis(20);
+/// Length of that chance.
+const WRITE_GAP: Duration = Duration::from_millis(1);
+/// Most calls in memory ahead of their transaction.
+const MAX_GROUPED_CALLS: usize = 256;
 
 pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) place: StorePath,
-    pub(super) ops: Receiver<BoxedOp>,
+    pub(super) ops: Receiver<BoxedOperation>,
     pub(super) wakes: Wakeups,
 }
 
-/// An operation that has run, with its outcome, before the commit.
-type Ran = (BoxedOp, Result<(), SqliteError>);
+/// A call that has run but is not committed, with its outcome.
+type CompletedCall = (BoxedOperation, Result<(), SqliteError>);
 
 impl Writer {
-    /// Works until all senders are gone.
+    /// Runs until all senders are dropped.
     pub(super) fn run(self) {
         let mut backlog = VecDeque::new();
         let mut working_since = Instant::now();
@@ -46,29 +46,29 @@ impl Writer {
                         let idle_since = Instant::now();
                         let Ok(op) = self.ops.recv() else { return };
                         backlog.push_back(op);
-                        // A caller who comes again at once leaves the others no chance in between.
-                        if idle_since.elapsed() >= PAUSE {
+                        // A caller that returns immediately leaves other processes no gap.
+                        if idle_since.elapsed() >= WRITE_GAP {
                             working_since = Instant::now();
                         }
                     }
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
-            let room = MAX_GROUP.saturating_sub(backlog.len());
+            let room = MAX_GROUPED_CALLS.saturating_sub(backlog.len());
             backlog.extend(self.ops.try_iter().take(room));
             backlog.retain(|op| !op.abandoned());
             if !backlog.is_empty() {
                 self.group(&mut backlog);
             }
-            if working_since.elapsed() >= SLICE {
-                thread::sleep(PAUSE);
+            if working_since.elapsed() >= MAX_WRITE_BURST {
+                thread::sleep(WRITE_GAP);
                 working_since = Instant::now();
             }
         }
     }
 
-    /// Runs as much of the backlog as fits into one slice of time, in one transaction.
-    fn group(&self, backlog: &mut VecDeque<BoxedOp>) {
+    /// Runs as many queued calls as fit into one time slice, in one transaction.
+    fn group(&self, backlog: &mut VecDeque<BoxedOperation>) {
         if !self.place.is_here() {
             for op in backlog.drain(..) {
                 op.answer(Err(SqliteError::Refused(
@@ -82,22 +82,22 @@ impl Writer {
             return self.alone(backlog.pop_front().expect("it has one"));
         }
         if let Err(error) = self.execute("BEGIN IMMEDIATE") {
-            // Whatever keeps the first from its transaction keeps the others, too.
+            // The error applies to every queued call, because each would need the same transaction.
             for op in backlog.drain(..) {
                 op.answer(Err(error.clone()));
             }
             return;
         }
         let begin = Instant::now();
-        let (mut ran, mut woken) = (Vec::<Ran>::new(), Vec::new());
+        let (mut ran, mut woken) = (Vec::<CompletedCall>::new(), Vec::new());
         while let Some(mut op) = backlog.pop_front() {
             let outcome = self.within_savepoint(&mut *op, &mut woken);
             ran.push((op, outcome));
-            // A full disk or an I/O error can undo the whole transaction, also what went well before it.
+            // A full disk or an I/O error may roll back the whole transaction, successful calls included.
             if self.connection.is_autocommit() {
                 return self.one_by_one(ran);
             }
-            if begin.elapsed() >= SLICE {
+            if begin.elapsed() >= MAX_WRITE_BURST {
                 break;
             }
         }
@@ -115,14 +115,14 @@ impl Writer {
         }
     }
 
-    /// Gives each operation of a transaction that was undone one of its own, so that each gets the answer it deserves.
-    fn one_by_one(&self, ran: Vec<Ran>) {
+    /// Repeats each call of a rolled-back transaction in one of its own, so that each gets its own outcome.
+    fn one_by_one(&self, ran: Vec<CompletedCall>) {
         for (op, _) in ran {
             self.alone(op);
         }
     }
 
-    fn alone(&self, mut op: BoxedOp) {
+    fn alone(&self, mut op: BoxedOperation) {
         let outcome = self.in_transaction(&mut *op);
         if outcome.is_err() {
             self.roll_back();
@@ -130,7 +130,7 @@ impl Writer {
         op.answer(outcome);
     }
 
-    fn in_transaction(&self, op: &mut dyn Op) -> Result<(), SqliteError> {
+    fn in_transaction(&self, op: &mut dyn Operation) -> Result<(), SqliteError> {
         self.execute("BEGIN IMMEDIATE")?;
         let tx = Tx::new(&self.connection);
         op.run(&tx)?;
@@ -140,7 +140,11 @@ impl Writer {
         Ok(())
     }
 
-    fn within_savepoint(&self, op: &mut dyn Op, woken: &mut Vec<(i64, i64)>) -> Result<(), SqliteError> {
+    fn within_savepoint(
+        &self,
+        op: &mut dyn Operation,
+        woken: &mut Vec<(i64, i64)>,
+    ) -> Result<(), SqliteError> {
         self.execute("SAVEPOINT op")?;
         let tx = Tx::new(&self.connection);
         let outcome = op.run(&tx);
@@ -156,7 +160,7 @@ impl Writer {
 
     fn roll_back(&self) {
         if !self.connection.is_autocommit() {
-            // Should even this fail, the next BEGIN answers with an error, and nothing is taken for written.
+            // If the rollback fails too, the next BEGIN reports an error, and no call is acknowledged.
             let _ = self.execute("ROLLBACK");
         }
     }

@@ -1,20 +1,20 @@
--- Asks for locks and for room in rates, each for a job that its owner holds.
+-- Claims locks and room in rates for jobs of their owner.
 --
 -- KEYS 16   the owner's reserved set
--- KEYS 17.. per claim of a rate, in their order: the channel's prefix, "rate:", the rate's key
+-- KEYS 17.. per claim of a rate, in order: the channel's prefix, "rate:", the rate's key
 -- ARGV 1    owner
 -- ARGV 2..  per claim: lock, id, key, limit, ''; or rate, id, key, spacing and slack in µs
--- reply     'LOST', or per claim -1 when it is granted, else after how many µs there is room again, 0 if nobody knows
--- order     each claim by itself, granted or left as it was
+-- reply     'LOST', or per claim -1 when granted, else the time to wait in µs, 0 when unknown
+-- order     each claim by itself, granted or unchanged
 --
--- A lock is had by pairs of owner and job, and only those of living owners count. What dead ones have left is
--- removed a few at a time, with each call, wherever it is met.
+-- Holders of a lock are pairs of owner and job; only those of living owners count. Each call removes a few entries of
+-- dead owners.
 local owner, time = ARGV[1], now()
 if not redis.call('ZSCORE', OWNERS, owner) then
   return 'LOST'
 end
 
--- How many members of LOCKS begin like this.
+-- Number of members of LOCKS with this prefix.
 local function count(prefix)
   return redis.call('ZLEXCOUNT', LOCKS, '[' .. prefix, '(' .. prefix .. '\255')
 end
@@ -39,7 +39,7 @@ local function lock(id, key, limit)
   return -1
 end
 
--- What is kept of a rate is when it is as good as unused again; the rules are those of src/store/rate.rs.
+-- The stored value of a rate is the time at which it is unused again; same rules as limits/rate.rs.
 local function rate(name, spacing, slack)
   local ahead = math.max(0, (tonumber(redis.call('GET', name)) or 0) - time)
   ahead = math.min(ahead, slack + spacing)
@@ -70,7 +70,7 @@ for n = 2, #ARGV, 5 do
   answers[#answers + 1] = answer
 end
 
--- More than the claims of this call can have added, so that what dead owners left cannot pile up.
+-- More than this call can have added, so that entries of dead owners cannot accumulate.
 if locks > 0 then
   local living = {}
   for _, member in ipairs(redis.call('ZRANDMEMBER', LOCKS, 3 * locks)) do

@@ -1,10 +1,10 @@
--- Removes jobs that a clear has put aside.
+-- Removes jobs of a renamed list or zset.
 --
 -- KEYS 16  the list or zset
--- ARGV 1   its name in clearing      ARGV 2  its state      ARGV 3  how many ids
--- ARGV 4.. the ids, as clear_peek.lua answered them; then pairs of id and unique key to free
--- reply    how many jobs were removed; -1 when somebody else removed these ids meanwhile
--- order    count, records, unique keys, then the ids themselves; tombstones are not counted
+-- ARGV 1   its name in clearing      ARGV 2  its state      ARGV 3  number of ids
+-- ARGV 4.. the ids, as returned by clear_peek.lua; then pairs of id and unique key to release
+-- reply    number of removed jobs; -1 when another clear has removed these ids
+-- order    count, records, unique keys, then the ids; tombstones are not counted
 local name, state, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local list = state == 'waiting'
 local ids = redis.call(list and 'LRANGE' or 'ZRANGE', KEYS[OWN], 0, count - 1)
@@ -24,7 +24,7 @@ if count > 0 then
     free(ARGV[n + 1], ARGV[n])
   end
   if removed < count then
-    -- Records that went while their ids stood here were discarded, and counted as tombstones.
+    -- Missing records were discarded after the clear began, and counted as tombstones.
     discount_tombstones(count - removed)
   end
   if list then

@@ -1,10 +1,10 @@
--- Puts whole states aside, in one step: what is there now will be removed, what comes later will not.
+-- Renames whole states in one step: present jobs will be removed, later ones will not.
 --
--- KEYS 16-20  where waiting, waiting:high, waiting:low, delayed and failed go: names nobody used before
--- ARGV 1-5    '1' for each of them that is to be emptied, else ''
--- ARGV 6-10   the names of KEYS 16-20 in clearing, which begin with the state
--- reply       the names of everything put aside and not yet removed, by this clear or by an interrupted one
--- order       the name is written down and the count taken before the key is renamed
+-- KEYS 16-20  new names of waiting, waiting:high, waiting:low, delayed and failed, never used before
+-- ARGV 1-5    '1' for each state to clear, else ''
+-- ARGV 6-10   the names of KEYS 16-20 in clearing; each begins with its state
+-- reply       all names in clearing, those of an interrupted clear included
+-- order       name and count are recorded before the key is renamed
 local states = { 'waiting', 'waiting', 'waiting', 'delayed', 'failed' }
 local keys = { WAITING, HIGH, LOW, DELAYED, FAILED }
 for n = 1, 5 do

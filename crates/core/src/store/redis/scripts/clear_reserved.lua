@@ -1,9 +1,9 @@
--- Removes jobs an owner holds: their settlements will answer CLEARED.
+-- Removes jobs held by an owner: their settlements will return CLEARED.
 --
 -- KEYS 16  the owner's reserved set
--- ARGV 1   how many ids
--- ARGV 2.. the ids; then pairs of id and unique key to free
--- reply    how many jobs were removed; ids that are no longer in the set are passed over
+-- ARGV 1   number of ids
+-- ARGV 2.. the ids; then pairs of id and unique key to release
+-- reply    number of removed jobs; ids no longer in the set are skipped
 -- order    count, records, unique keys, SREM
 local count, ids = tonumber(ARGV[1]), {}
 for n = 2, 1 + count do

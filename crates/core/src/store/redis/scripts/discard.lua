@@ -1,9 +1,9 @@
 -- Removes jobs that are waiting, delayed or failed.
 --
--- KEYS 16.., ARGV 1..  every owner: see lib/all_owners.lua
--- ARGV FIRST ..        per job: id, unique key ('' for none); an id comes once
--- reply                {'OWNERS', names}, or how many were there; reserved jobs are passed over
--- order                counts, records, unique keys, places. A waiting id stays in the list as a tombstone.
+-- KEYS 16.., ARGV 1..  all owners: see lib/all_owners.lua
+-- ARGV FIRST ..        per job: id, unique key ('' for none); no id twice
+-- reply                {'OWNERS', names}, or the number of removed jobs; reserved jobs are skipped
+-- order                counts, records, unique keys, places. A waiting id stays in its list as a tombstone.
 local ids, keys, delayed, failed = {}, {}, {}, {}
 for n = FIRST, #ARGV, 2 do
   local id = ARGV[n]

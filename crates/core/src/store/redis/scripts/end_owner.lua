@@ -1,11 +1,11 @@
--- Ends an owner: from now on every call of it answers LOST. Its jobs are then given back by free.lua.
+-- Ends an owner: its later calls return LOST. free.lua then returns its jobs.
 --
--- KEYS 16  its reserved set
+-- KEYS 16  the owner's reserved set
 -- ARGV 1   owner
--- ARGV 2   leave (it says so itself), force (it is known to be dead), expired (if its lease has run out)
--- reply    'LOST' to an owner that leaves and is gone already, 'NONE' when there is nothing to end, or
---          {whether it left by itself (1 or 0), now, ids it held}
--- order    the new place (dead) before the old (owners, seqs); an owner without jobs needs no place
+-- ARGV 2   leave (own request), force (known to be dead), expired (only if its lease has expired)
+-- reply    'LOST' to a leaving owner that has ended already, 'NONE' when there is nothing to end, or
+--          {1 if it left at its own request, else 0; now; ids it held}
+-- order    the new place (dead) before the old ones (owners, seqs); an owner without jobs needs no place
 local owner, how, time = ARGV[1], ARGV[2], now()
 local died = redis.call('ZSCORE', DEAD, owner)
 if died and how == 'leave' then

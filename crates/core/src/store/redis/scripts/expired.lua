@@ -1,4 +1,4 @@
--- The owners whose jobs are to be freed: those that ended and still have some, those whose lease has run out.
+-- Owners to reap: ended ones that still have jobs, and ones with an expired lease.
 --
 -- reply  names, at most 200
 local names = redis.call('ZRANGE', DEAD, 0, 99)

@@ -1,10 +1,10 @@
--- Records of jobs as their owner holds them.
+-- Records of jobs held by an owner.
 --
--- KEYS 16  its reserved set
+-- KEYS 16  the owner's reserved set
 -- ARGV 1   owner
 -- ARGV 2   most bytes of records; one always fits
 -- ARGV 3.. ids
--- reply    'LOST', or {how many of the ids were looked at, ids that are held, their records ('' when lost)}
+-- reply    'LOST', or {number of ids examined, ids that are held, their records ('' when missing)}
 if not redis.call('ZSCORE', OWNERS, ARGV[1]) then
   return 'LOST'
 end

@@ -1,10 +1,10 @@
--- Jobs by id, in whatever state.
+-- Jobs by id, in any state.
 --
--- KEYS 16.., ARGV 1..  every owner: see lib/all_owners.lua
+-- KEYS 16.., ARGV 1..  all owners: see lib/all_owners.lua
 -- ARGV FIRST           most bytes of records; one always fits
 -- ARGV FIRST + 1 ..    ids
--- reply                {'OWNERS', names}, or {'JOBS', how many of the ids were looked at,
---                      then per job that exists: id, state, score, record}
+-- reply                {'OWNERS', names}, or {'JOBS', number of ids examined,
+--                      then per existing job: id, state, score, record}
 local jobs, bytes, seen = { 'JOBS', 0 }, 0, 0
 for n = FIRST + 1, #ARGV do
   if bytes >= tonumber(ARGV[FIRST]) then

@@ -1,11 +1,11 @@
--- Gives jobs of an ended owner back: to the front of waiting, or to failed.
+-- Returns jobs of an ended owner to the front of waiting, or moves them to failed.
 --
--- KEYS 16  its reserved set
+-- KEYS 16  the owner's reserved set
 -- ARGV 1   owner
--- ARGV 2.. per job, in the order they shall have in waiting: kind, id, unique key ('' for none), priority
---          ('' for normal), meta; kind is keep (front, record as it is, which tells the priority), front, failed
--- reply    how many moved; ids that are no longer in the set are passed over
--- order    records, new places, unique keys, SREM; the owner's last trace goes with its last job
+-- ARGV 2.. per job, in their future order in waiting: kind, id, unique key ('' for none), priority ('' for normal), meta;
+--          kind is keep (front, record unchanged, priority read from it), front, failed
+-- reply    number of moved jobs; ids no longer in the set are skipped
+-- order    records, new places, unique keys, SREM; the owner disappears with its last job
 if not redis.call('ZSCORE', DEAD, ARGV[1]) then
   return 0
 end

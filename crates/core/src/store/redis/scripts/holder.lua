@@ -2,5 +2,5 @@
 --
 -- KEYS 16  the channel's prefix, "unique:", the key
 -- ARGV 1   the key
--- reply    the job's id; '' when nobody holds it
+-- reply    the job's id; '' for a free key
 return holder(ARGV[1], KEYS[OWN]) or ''

@@ -1,6 +1,6 @@
--- Makes an owner.
+-- Creates an owner.
 --
--- ARGV 1  its name, fresh
+-- ARGV 1  its name, never used before
 -- ARGV 2  lease in µs
 -- reply   1
 if not schema then

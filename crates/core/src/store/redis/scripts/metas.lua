@@ -1,8 +1,8 @@
--- The metas of jobs, without their payloads.
+-- Metas of jobs, without payloads.
 --
--- ARGV 1   all, or unique: only of jobs that have a unique key, the others answer ''
+-- ARGV 1   all, or unique: only of jobs with a unique key, '' for the others
 -- ARGV 2.. ids
--- reply    per id its meta, '' when it has none; {} for unique when no key is taken at all
+-- reply    per id its meta, '' without one; {} for unique when no key is held at all
 local unique = ARGV[1] == 'unique'
 local metas = {}
 if unique and redis.call('HLEN', UNIQUE) == 0 then

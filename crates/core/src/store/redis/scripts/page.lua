@@ -1,16 +1,16 @@
--- One page of waiting, delayed or failed.
+-- A page of waiting, delayed or failed.
 --
--- ARGV 1  waiting (from the front), delayed (the next due first), failed (the newest first)
+-- ARGV 1  waiting (from the front), delayed (by due time), failed (newest first)
 -- ARGV 2  most jobs, at least 1    ARGV 3  most bytes of records; one job always fits
--- ARGV 4  where the page before ended: for waiting the number of entries before this page, else the score
---         of its last job; '' for the first page
+-- ARGV 4  end of the previous page: for waiting the number of entries before this page, else the score of its last job;
+--         '' for the first page
 -- ARGV 5  for delayed and failed the id of that job
--- reply   {1 when there is more, else 0, ARGV 4 and 5 for the next page, then per job: id, score, record}
+-- reply   {1 when there are more, else 0; ARGV 4 and 5 of the next page; then per job: id, score, record}
 local state, limit, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local score, id = ARGV[4], ARGV[5]
 
--- How many members come before (score, id) in ascending order. Members of one score stand in the order of
--- their ids as text; there may be very many of them, so the place is found by halving.
+-- Number of members before (score, id) in ascending order. Members of one score are ordered by id as text; there may be
+-- very many of them, so the position is found by bisection.
 local function before(key)
   local low = redis.call('ZCOUNT', key, '-inf', '(' .. score)
   local high = redis.call('ZCOUNT', key, '-inf', score)
@@ -44,7 +44,7 @@ else
   end
 end
 if state == 'waiting' then
-  -- The lists one after the other, as if they were one.
+  -- The three lists as one.
   local before = 0
   for _, list in ipairs(LISTS) do
     local from = math.max(0, start - before)

@@ -1,8 +1,8 @@
--- Pauses leasing for every master, or ends the pause.
+-- Pauses leasing for every master, or resumes it.
 --
 -- ARGV 1  pause or resume
--- ARGV 2  how long to pause, in µs; '' until somebody ends it
--- reply   pause: when it will end, 0 for never; resume: 1 when there was a pause in force, else 0
+-- ARGV 2  length of the pause in µs; '' for no end
+-- reply   pause: the time of its end, 0 for none; resume: 1 when there was a pause, else 0
 local reply = 0
 if ARGV[1] == 'pause' then
   if ARGV[2] ~= '' then
@@ -13,6 +13,6 @@ else
   reply = pause(redis.call('HGET', STATS, 'paused'), now()) and 1 or 0
   redis.call('HDEL', STATS, 'paused')
 end
--- Also for a pause: whoever waits has to know when it ends.
+-- Needed for a pause, too: waiting masters must learn its end.
 wake()
 return reply

@@ -1,4 +1,4 @@
--- What cjson takes for JSON although it is none would end in `failed` as malformed; so it is refused here.
+-- cjson accepts some texts that are not JSON; such jobs would end in `failed` as malformed, so they are refused here.
 local function is_utf8(value)
   if not string.find(value, '[\128-\255]') then
     return true
@@ -13,7 +13,7 @@ local function is_utf8(value)
   return not string.find(value, '[\128-\255]')
 end
 
--- Why a text is not JSON, or nil and what it says.
+-- The reason why a text is not JSON, or nil and the parsed value.
 local function read_json(value)
   if not is_utf8(value) then
     return 'it is not UTF-8'
@@ -32,7 +32,7 @@ local function read_json(value)
   end
   local bare = string.gsub(unescaped, '"[^"]*"', '""')
   for _, number in ipairs({ '[xX]', '[nN][aA]', '[iI]', '%+%d', '%.%D', '%.$', '%D%.', '^%.', '%f[%w%.]0%d' }) do
-    -- Exponents may have any sign and zeros in front.
+    -- Exponents may have any sign and leading zeros.
     if string.find((string.gsub(bare, '[eE][+-]?', 'e')), number) then
       return 'a number is written as JSON does not write it'
     end
@@ -95,7 +95,7 @@ for _, pair in ipairs({
   end
 end
 
--- Times, in milliseconds or microseconds.
+-- Times, converted to milliseconds or microseconds.
 local time = now()
 for _, key in ipairs({ 'delay', 'at', 'timeout', 'unique_for', 'expires', 'expires_at' }) do
   local value = option[key]
@@ -160,7 +160,7 @@ if #names > MAX_HEADERS or bytes > MAX_HEADER_BYTES then
     MAX_HEADER_BYTES, ' bytes are allowed')
 end
 
--- The record, with numbers written to their last digit.
+-- The record, with exact numbers.
 local meta = { '"job":' .. cjson.encode(name) }
 local function add(key, value)
   meta[#meta + 1] = value and '"' .. key .. '":' .. value or nil

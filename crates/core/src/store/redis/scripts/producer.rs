@@ -1,5 +1,5 @@
-//! The script for producers in other languages: `examples/redis/push.lua`, put together of the same parts as our own
-//! push, so that it cannot differ from that in effect.
+//! The script for producers in other languages, `examples/redis/push.lua`: built from the parts of the driver's own push, so
+//! that both have the same effect.
 
 use std::fmt::Write;
 use std::fs;
@@ -52,6 +52,6 @@ fn producer_script_is_built_from_own_scripts() {
     let found = fs::read_to_string(FILE).unwrap();
     assert!(
         found == text,
-        "{FILE} is not what the scripts make: look at the difference, then run this test with UPDATE_EXAMPLES=1"
+        "{FILE} differs from the scripts it is built from: review the difference, then run this test with UPDATE_EXAMPLES=1"
     );
 }

@@ -1,23 +1,23 @@
--- Pushes one job to a channel of aint-queue, for clients in any language. Send it with EVAL or EVALSHA, as it is.
+-- Pushes one job to a channel of aint-queue, for clients in any language. Send this text with EVAL or EVALSHA, unchanged.
 --
--- KEYS     the keys of the channel, all of them, in the order of NAMES below: "aint-queue:{channel}:schema" and so on;
+-- KEYS     all keys of the channel, in the order of NAMES below: "aint-queue:{channel}:schema" and so on;
 --          then, only for a job with a unique key, "aint-queue:{channel}:unique:" and that key
 -- ARGV 1   the job's name
 -- ARGV 2   the payload: JSON
 -- ARGV 3   options, a JSON object; may be '' or left out. Every time is a number of seconds:
---            delay           not before this long after now
---            at              not before this time, in seconds since 1970
---            max_attempts    how often it may be attempted
---            timeout         how long a run may last; 0 for no limit
---            unique          add nothing when a job with this key is in the channel
---            unique_until    when that key is free again: "end" of the job (the default) or its "start"
---            unique_for      hold that key for this long after the push instead
+--            delay           earliest start, from now
+--            at              earliest start, since 1970
+--            max_attempts    number of attempts
+--            timeout         time limit of a run; 0 for no limit
+--            unique          unique key: add nothing while another job holds it
+--            unique_until    end of the hold on that key: "end" of the job (the default) or its "start"
+--            unique_for      hold the key for this long after the push instead
 --            priority        "high", "normal" or "low"
---            expires         not to be started later than this long after the push
---            expires_at      not to be started after this time, in seconds since 1970
---            headers         an object of texts for whoever handles the job
+--            expires         latest start, from now
+--            expires_at      latest start, since 1970
+--            headers         an object of texts, metadata for the handler
 -- reply    {id, 1} for a new job, {id, 0} when the job with this id holds the unique key
--- errors   AINTARG (something given is wrong, and what), AINTKEY (a key holds what is not ours), AINTSCHEMA (a channel
---          of another version of aint-queue), AINTAHEAD (too many pushes in a second: try again later)
+-- errors   AINTARG (a wrong argument, with the reason), AINTKEY (a key belongs to another program), AINTSCHEMA (the channel
+--          belongs to another version of aint-queue), AINTAHEAD (too many pushes in a second: retry later)
 --
--- This file is put together of the scripts of aint-queue itself, by its test suite. docs/redis-producers.md tells more.
+-- The test suite of aint-queue builds this file from the driver's own scripts. See docs/redis-producers.md.

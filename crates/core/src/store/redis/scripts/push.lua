@@ -1,18 +1,17 @@
 -- Adds jobs, all or none.
 --
--- KEYS 16.. for each option with a unique key, in their order: the channel's prefix, "unique:", the key
+-- KEYS 16.. per option with a unique key, in order: the channel's prefix, "unique:", the key
 -- ARGV 1    longest delay in µs
--- ARGV 2    how far an id may be ahead of the clock, in µs
--- ARGV 3    the layout's version that knows all of the records' metas: '1', or '2' when one of them has
---           unique_until, unique_for_ms, priority, expires_in_ms, expires_at or headers
--- ARGV 4    o, how many jobs have options
--- ARGV 5..  o times: which job (from 1), start, unique key ('' for none), for how many ms the key is held
---           ('' for until the job has ended or started), priority ('' for normal, high, low);
---           start is '' for now, '+µs' for a delay, '@µs' for a time. Then the records of all jobs, whose metas
---           say the same of unique key, time and priority.
--- reply     per job its id, or minus the id of the job that holds its key
+-- ARGV 2    largest lead of an id over the clock in µs
+-- ARGV 3    the layout version that knows all metas: '1', or '2' when a record has unique_until, unique_for_ms, priority,
+--           expires_in_ms, expires_at or headers
+-- ARGV 4    o, the number of jobs with options
+-- ARGV 5..  o times: index of the job (from 1), start, unique key ('' for none), length of a timed hold in ms ('' for a
+--           hold until the job's end or start), priority ('' for normal, high, low); start is '' for now, '+µs' for a
+--           delay, '@µs' for a time. Then the records of all jobs, whose metas agree with these options.
+-- reply     per job its id, or minus the id of the job that holds its key;
 --           'AHEAD' when ids would run ahead of the clock; {'DELAY', n} when job n (from 1) starts too late
--- order     ids and places are settled by reading; then layout, last_id, records, unique keys, places, token
+-- order     ids and places are determined by reading; then layout, last_id, records, unique keys, places, token
 local time = now()
 local longest, lead = tonumber(ARGV[1]), tonumber(ARGV[2])
 local base = 4 + 5 * tonumber(ARGV[4])
@@ -37,7 +36,7 @@ for n = 5, base, 5 do
   end
 end
 
--- Ids up to checked_to may be taken although last_id does not say so: it was lost, or the clock stepped back.
+-- Ids up to checked_to may be in use although last_id is lower: last_id was lost, or the clock stepped back.
 local stats = redis.call('HMGET', STATS, 'last_id', 'checked_to')
 local last, checked_to = tonumber(stats[1]), tonumber(stats[2]) or 0
 if not last then

@@ -1,8 +1,8 @@
 -- Moves failed jobs to the back of waiting with a new meta.
 --
--- KEYS 16..  per job with a unique key, in their order: the channel's prefix, "unique:", the key
+-- KEYS 16..  per job with a unique key, in order: the channel's prefix, "unique:", the key
 -- ARGV       per job: id, unique key ('' for none), priority ('' for normal), meta
--- reply      how many moved; those that are not failed are passed over
+-- reply      number of moved jobs; jobs that are not failed are skipped
 -- order      records, unique keys, RPUSH, ZREM
 local ids, back, uniques = {}, { {}, {}, {} }, 0
 for n = 1, #ARGV, 4 do

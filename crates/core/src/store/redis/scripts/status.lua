@@ -1,7 +1,7 @@
--- The counts, which add up: what has a record and is nowhere else is reserved.
+-- The job counts. They always add up: a stored job in no other state is reserved.
 --
--- reply  {waiting, reserved, delayed, done, failed, cleared, paused, when the pause ends by itself or 0}
--- A job that a clear has put aside counts where it was until its record goes.
+-- reply  {waiting, reserved, delayed, done, failed, cleared, paused, end of the pause or 0}
+-- A job in a renamed list or zset counts in its old state until its record is removed.
 local stats = redis.call('HMGET', STATS, 'tombstones', 'clearing_waiting', 'clearing_delayed', 'clearing_failed',
   'done', 'cleared', 'paused')
 local function stat(n)

@@ -1,9 +1,9 @@
--- Leases one job by its id: failed, delayed, or near the front of waiting.
+-- Leases one job by id: failed, delayed, or near the front of waiting.
 --
 -- KEYS 16  the owner's reserved set
--- KEYS 17  if there is a unique key: the channel's prefix, "unique:", the key
--- ARGV     1 owner, 2 seq, 3 lease in µs, 4 id, 5 its unique key ('' for none), 6 how deep to look into waiting
--- reply    'LOST', 'REPLAYED', {} when it is not there, or {record}
+-- KEYS 17  only with a unique key: the channel's prefix, "unique:", the key
+-- ARGV     1 owner, 2 seq, 3 lease in µs, 4 id, 5 its unique key ('' for none), 6 number of waiting entries to search
+-- reply    'LOST', 'REPLAYED', {} when the job is elsewhere or gone, or {record}
 -- order    renew; find; SADD; remove from the old place
 local id, key = ARGV[4], ARGV[5]
 local refused = renew_lease(ARGV[1], ARGV[2], tonumber(ARGV[3]), now())
@@ -15,7 +15,7 @@ if not record then
   return {}
 end
 if redis.call('ZSCORE', FAILED, id) then
-  -- A failed job gave its key up; it takes it again where it is free.
+  -- A failed job gave up its key; it takes the key again if that is free.
   if key ~= '' and not holder(key, KEYS[OWN + 1]) then
     redis.call('HSET', UNIQUE, key, id)
   end

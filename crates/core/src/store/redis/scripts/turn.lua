@@ -1,19 +1,19 @@
--- One turn of an owner: renew, settle, free, promote, lease.
+-- A turn of an owner: renew, settle, release, promote, lease.
 --
 -- KEYS 16  the owner's reserved set
 -- ARGV 1   owner           ARGV 2  seq             ARGV 3  lease in µs
 -- ARGV 4   want            ARGV 5  most payload bytes
--- ARGV 6   how many records to read at first
--- ARGV 7   d, how many jobs are done without a unique key
--- ARGV 8   o, how many other settlements
--- ARGV 9.. d ids; then, per other settlement: kind, id, unique key ('' for none), delay in µs, priority
---          ('' for normal), meta; kind is done, front, back, delayed, failed, or found: failed, and a record that
---          is not one stays as the payload. An id comes once in all. Then, per free: unique or lock, id, key
+-- ARGV 6   number of records to read first
+-- ARGV 7   d, the number of done jobs without a unique key
+-- ARGV 8   o, the number of other settlements
+-- ARGV 9.. d ids; then, per other settlement: kind, id, unique key ('' for none), delay in µs, priority ('' for normal),
+--          meta; kind is done, front, back, delayed, failed, or found: failed with an unreadable record, whose text
+--          becomes the payload. No id occurs twice. Then, per release: unique or lock, id, key
 -- reply    'LOST', 'REPLAYED', or
---          {exceptions, ids, records, time to the next delayed job or the end of a pause or -1, held, waiting, now}
---          waiting counts what could be leased after this turn: none while the channel is paused
---          exceptions alternates an id and whether it has a record (1 stale, 0 cleared)
--- order    renew; SMISMEMBER; new places of what holds; SREM of it; frees; promote; peek; SADD; LTRIM
+--          {conflicts, ids, records, time to the next due job or end of a pause or -1, held, waiting, now}
+--          waiting is the number of leasable jobs after this turn: none while the channel is paused
+--          conflicts alternates an id and whether it has a record (1 stale, 0 cleared)
+-- order    renew; SMISMEMBER; new places of held jobs; SREM; releases; promote; peek; SADD; LTRIM
 local owner, want, most = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
 local done, others = tonumber(ARGV[7]), tonumber(ARGV[8])
 local RESERVED = KEYS[OWN]
@@ -23,12 +23,12 @@ if refused then
   return refused
 end
 
-local exceptions, released, leased, prioritised = {}, 0, 0, false
-local function except(id)
-  exceptions[#exceptions + 1] = id
-  exceptions[#exceptions + 1] = redis.call('HEXISTS', RECORDS, id)
+local conflicts, released, leased, prioritised = {}, 0, 0, false
+local function conflict(id)
+  conflicts[#conflicts + 1] = id
+  conflicts[#conflicts + 1] = redis.call('HEXISTS', RECORDS, id)
 end
--- Counted first, so that an error here leaves them reserved; a record that was gone already is not a job.
+-- Counted first, so that an error here leaves the jobs reserved; a missing record is no finished job.
 local function finish(...)
   local count = select('#', ...)
   redis.call('HINCRBY', STATS, 'done', count)
@@ -39,7 +39,7 @@ local function finish(...)
 end
 
 if done > 0 then
-  -- Nearly always all hold, and the arguments serve as they are.
+  -- Usually all are held, and the arguments can be passed on as they are.
   local ids, first, last = ARGV, 9, 8 + done
   local holds = redis.call('SMISMEMBER', RESERVED, unpack(ids, first, last))
   local all = true
@@ -53,7 +53,7 @@ if done > 0 then
         last = last + 1
         ids[last] = ARGV[8 + n]
       else
-        except(ARGV[8 + n])
+        conflict(ARGV[8 + n])
       end
     end
   end
@@ -79,13 +79,13 @@ if others > 0 then
       record = redis.call('HGET', RECORDS, id)
     end
     if not record then
-      except(id)
+      conflict(id)
     elseif kind == 'done' then
       finished[#finished + 1] = id
       freed[#freed + 1] = { key, id }
     else
       if kind == 'found' then
-        -- Who settles it could not read it. What is no meta stays as payload; a meta may name a key to free.
+        -- The settling master could not read the record. An unreadable text becomes the payload; a meta may name a key to release.
         local old = read(meta_of(record))
         record = old and record or '\n' .. record
         key = old and type(old.unique) == 'string' and old.unique or key
@@ -144,7 +144,7 @@ local due = next_due()
 if due and due <= time then
   local ids = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', text(time), 'LIMIT', 0, 500)
   if redis.call('HGET', STATS, 'priorities') then
-    -- Only the records tell the priorities. They are as large as their payloads, so that fewer may go in one turn.
+    -- Priorities are in the records only, which are as large as their payloads: fewer jobs move in one turn.
     local moved, back, bytes = {}, { {}, {}, {} }, 0
     for n, id in ipairs(ids) do
       if bytes >= 4194304 then
@@ -164,7 +164,7 @@ if due and due <= time then
   due = next_due()
 end
 
--- Reads in steps sized by what was seen, so that large payloads are not read in vain.
+-- Step sizes follow the record sizes seen so far, so that large payloads are not read and discarded.
 local ids, records, bytes = {}, {}, 0
 local passed, tombstones, exact, full = { 0, 0, 0 }, 0, false, false
 local function lease(place)
@@ -183,7 +183,7 @@ local function lease(place)
     end
     local found = redis.call('HMGET', RECORDS, unpack(peeked))
     if leased == 0 and skipped == 0 then
-      -- Nearly always every id has a record and all fit; then the replies serve as they are.
+      -- Usually every id has a record and all fit; then the replies are returned as they are.
       local sum, complete = 0, true
       for n = 1, count do
         if not found[n] then
@@ -203,7 +203,7 @@ local function lease(place)
         tombstones = tombstones + 1
       else
         if bytes >= most and not exact then
-          -- Whole records were counted until here, metas included; only now the exact sum matters.
+          -- Record sizes include metas until here; close to the bound the exact payload sum is computed.
           exact, bytes = true, 0
           for m = 1, leased do
             bytes = bytes + #records[m] - (string.find(records[m], '\n', 1, true) or 0)
@@ -224,7 +224,7 @@ local function lease(place)
     end
   end
   passed[place] = skipped
-  -- Behind that many tombstones there may be jobs that come before the next list's.
+  -- Behind that many tombstones there may be jobs that precede the next list.
   full = full or skipped >= want + 2000
 end
 local stored = redis.call('HGET', STATS, 'paused')
@@ -249,8 +249,8 @@ if tombstones > 0 then
   discount_tombstones(tombstones)
 end
 
--- What this turn put there and did not take, or left behind, is for the next idle master. A turn that only
--- renews leaves no token, so that a master without free slots does not keep itself awake.
+-- Jobs that this turn added or left behind are for the next idle master. A turn that only renews leaves no token, so that
+-- a master without free slots does not keep waking itself.
 local left = entries()
 if (leased > 0 or released > 0 or tombstones > 0) and left > 0 then
   wake()
@@ -263,4 +263,4 @@ if paused and paused > 0 then
   due = math.min(due or paused, paused)
 end
 due = due and math.max(0, due - time) or -1
-return { exceptions, ids, records, due, redis.call('SCARD', RESERVED), waiting, time }
+return { conflicts, ids, records, due, redis.call('SCARD', RESERVED), waiting, time }

@@ -1,9 +1,9 @@
--- Fragment, behind the checks: scripts that must tell a waiting job from a reserved one are given every owner.
+-- Fragment, after the checks: scripts that must tell waiting from reserved jobs get all owners.
 --
--- KEYS 16 and on  the reserved sets of the owners named in ARGV
--- ARGV 1          how many owners
--- ARGV 2 and on   their names, in the order of the keys; then, from ARGV[FIRST], what the script itself is asked
--- reply           {'OWNERS', {name, ...}} when there are others: call again with these
+-- KEYS 16 and on  the reserved sets of the owners in ARGV
+-- ARGV 1          number of owners
+-- ARGV 2 and on   their names, in the order of the keys; the script's own arguments start at ARGV[FIRST]
+-- reply           {'OWNERS', {name, ...}} when owners are missing: call again with these
 local FIRST = 2 + tonumber(ARGV[1])
 do
   local given = {}
@@ -22,7 +22,7 @@ do
   end
 end
 
--- Where a job that has a record is, and the score it is there by.
+-- The state of a stored job, and its score there.
 local function place(id)
   local score = redis.call('ZSCORE', DELAYED, id)
   if score then

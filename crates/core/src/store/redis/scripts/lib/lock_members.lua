@@ -1,7 +1,7 @@
--- Fragment, behind the checks: how a lock's key and who has it make a member of LOCKS.
+-- Fragment, after the checks: members of LOCKS, made from lock key, owner and job.
 --
--- The members of one key, and those of one owner among them, stand together; the key's length makes sure that no
--- other key begins in the same way.
+-- The members of one key, and among them those of one owner, are adjacent; the leading length keeps keys with a common
+-- prefix apart.
 local function holders_of(key)
   return #key .. ' ' .. key .. ' '
 end

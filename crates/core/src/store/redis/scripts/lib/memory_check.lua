@@ -1,3 +1,3 @@
--- Fragment for servers before Redis 7, behind the checks: a write that never needs memory and changes nothing.
--- Those servers let a script that has written go on although memory is short, so ending work stays possible.
+-- Fragment for servers before Redis 7, after the checks: a write that needs no memory and changes nothing. These servers
+-- let a script that has already written continue when memory is short, so jobs can still be finished.
 redis.call('LTRIM', NOTIFY, 0, 0)

@@ -1,5 +1,5 @@
--- Fragment, after lib/channel_keys.lua: KEYS 16 and on are told by their names: sets of reserved ids, one per owner, and
--- strings of what is held for a time.
+-- Fragment, after lib/channel_keys.lua: checks the types of KEYS 16 and on by their names: reserved sets of owners, and
+-- strings of timed holds and rates.
 for i = OWN, #KEYS do
   local set = string.find(KEYS[i], 'reserved:', #SCHEMA - 5, true) == #SCHEMA - 5
   local kind, wanted = redis.call('TYPE', KEYS[i]).ok, set and 'set' or 'string'

@@ -1,7 +1,7 @@
--- Fragment, behind the checks: a call that carries a seq.
+-- Fragment, after the checks: calls with a seq.
 --
--- renew_lease answers 'LOST' when the owner is not among the living, 'REPLAYED' when seq is not above its last one;
--- nothing has changed then. Else it answers nil, and the owner has a full lease from now.
+-- renew_lease returns 'LOST' for an ended owner and 'REPLAYED' for a seq not above the last one, having changed nothing.
+-- Otherwise it returns nil, and the owner has a full lease from now.
 local function renew_lease(owner, seq, lease, time)
   if not redis.call('ZSCORE', OWNERS, owner) then
     return 'LOST'

@@ -1,7 +1,7 @@
--- Fragment, behind the checks: what stands in stats about a pause.
+-- Fragment, after the checks: the pause stored in stats.
 
--- When the pause that is in force ends, by what is stored: 0 for one that somebody has to end. nil when there is none.
--- A program that knows no ends takes each for a pause without one.
+-- End of the current pause, from its stored form: 0 without an end, nil without a pause. Programs older than timed pauses
+-- treat every pause as one without an end.
 local function pause(stored, time)
   local till = tonumber(stored)
   if not stored or (till and till > 1 and till <= time) then

@@ -1,29 +1,29 @@
-//! The way of a run to its master: what it says and asks while it runs.
+//! The queue of frames from the runs of this worker to its master: progress, log lines and requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::events;
+use super::current_run;
 use crate::job::{JobRequest, Response, RunHost, truncated};
 use crate::job_json;
 use crate::wire::{FromWorker, MAX_LINE, RequestId, RunId};
 
-/// So many frames may wait to be written before progress and log lines are dropped: a handler that says more than its
-/// master reads must not fill this process.
+/// Most queued frames at which progress and log lines are still accepted; more are dropped, so that a handler that reports
+/// faster than the master reads cannot exhaust the memory of this process.
 const MAX_QUEUED_FRAMES: usize = 1_000;
-/// Longest line a handler may put into the log.
+/// Longest log line of a handler in bytes.
 const MAX_LOG_BYTES: usize = 16 << 10;
 
-/// Something a run says.
+/// A frame of a run.
 pub(super) struct OutgoingFrame {
     pub(super) frame: FromWorker,
-    /// Which run asks what, and who waits for the answer.
+    /// For a request: its run, its number, and the receiver of the response.
     pub(super) pending: Option<(RunId, RequestId, oneshot::Sender<Response>)>,
 }
 
-/// One end of the way, to be given to every run.
+/// Sending end of the queue; each run has a clone.
 #[derive(Clone)]
 pub(super) struct FrameSender {
     frames: mpsc::UnboundedSender<OutgoingFrame>,
@@ -31,14 +31,15 @@ pub(super) struct FrameSender {
     last_request: Arc<AtomicU64>,
 }
 
-/// The other end.
+/// Receiving end of the queue.
 pub(super) struct FrameReceiver {
     frames: mpsc::UnboundedReceiver<OutgoingFrame>,
     queued: Arc<AtomicUsize>,
 }
 
 pub(super) fn frame_channel() -> (FrameSender, FrameReceiver) {
-    // Bounded by hand: what asks is bounded by the number of runs, what only tells is dropped above a limit.
+    // The channel is unbounded, its content is not: requests are bounded by the number of runs, other frames are dropped
+    // above a limit.
     let (queue, frames) = mpsc::unbounded_channel();
     let queued = Arc::<AtomicUsize>::default();
     let sender = FrameSender { frames: queue, queued: Arc::clone(&queued), last_request: Arc::default() };
@@ -46,18 +47,18 @@ pub(super) fn frame_channel() -> (FrameSender, FrameReceiver) {
 }
 
 impl FrameReceiver {
-    /// What was said next. Never ends while this worker serves, as the worker itself holds an end.
+    /// Waits for the next frame. The channel cannot close while the worker runs, because the worker holds a sender.
     pub(super) async fn next(&mut self) -> Option<OutgoingFrame> {
-        let frames = self.frames.recv().await;
+        let frame = self.frames.recv().await;
         self.queued.fetch_sub(1, Ordering::Relaxed);
-        frames
+        frame
     }
 
-    /// What was said already.
+    /// The next frame if one is queued.
     pub(super) fn try_next(&mut self) -> Option<OutgoingFrame> {
-        let frames = self.frames.try_recv().ok()?;
+        let frame = self.frames.try_recv().ok()?;
         self.queued.fetch_sub(1, Ordering::Relaxed);
-        Some(frames)
+        Some(frame)
     }
 }
 
@@ -67,7 +68,7 @@ impl FrameSender {
         Box::new(RunLink { run, sender: self.clone() })
     }
 
-    /// A line for the log, of a run or of nobody in particular.
+    /// Sends a log line, of a run or of the worker as a whole.
     pub(super) fn log(&self, run: Option<RunId>, level: &str, message: String) {
         let message = truncated(&message, MAX_LOG_BYTES).to_owned();
         self.send_lossy(FromWorker::Log { run, level: level.to_owned(), message });
@@ -75,7 +76,7 @@ impl FrameSender {
 
     fn send(&self, frame: FromWorker, pending: Option<(RunId, RequestId, oneshot::Sender<Response>)>) {
         self.queued.fetch_add(1, Ordering::Relaxed);
-        // When nobody listens any more this process is about to end.
+        // A closed channel means that this process is about to exit.
         let _ = self.frames.send(OutgoingFrame { frame, pending });
     }
 
@@ -101,7 +102,7 @@ impl RunHost for RunLink {
     }
 
     fn enter(&self, code: &mut dyn FnMut()) {
-        events::within(self.run, code);
+        current_run::within(self.run, code);
     }
 
     fn request(&self, request: JobRequest) -> oneshot::Receiver<Response> {
@@ -113,8 +114,9 @@ impl RunHost for RunLink {
                 let jobs: Vec<_> = jobs.iter().map(job_json::write).collect();
                 let bytes: usize = jobs.iter().map(|job| job.len() + 1).sum();
                 if bytes > MAX_LINE - 1024 {
-                    let why =
-                        format!("the jobs have {bytes} bytes as JSON, more than one push of a job can carry");
+                    let why = format!(
+                        "the jobs have {bytes} bytes as JSON, more than fits in one push from a job; push fewer at once"
+                    );
                     let _ = sender.send(Response::Error(why));
                     return answer;
                 }

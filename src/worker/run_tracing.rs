@@ -1,9 +1,8 @@
-//! Tracing around jobs: a scope for each run, and the events of handlers as lines of the master's log.
+//! Tracing of runs: a scope per run, and forwarding of handler events to the master's log.
 //!
-//! An application that has set up a subscriber of its own gets a span for each run. Without one, events go to the master
-//! with the number of their run, which a thread-local tells at a fraction of a span's cost.
+//! An application with a subscriber of its own gets a span per run. Without one, events are sent to the master with the
+//! number of their run, which a thread-local variable holds at a fraction of the cost of a span.
 
-use std::cell::Cell;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,33 +12,29 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
 
-use super::link::FrameSender;
+use super::current_run;
+use super::frame_queue::FrameSender;
 use crate::executor;
 use crate::job;
 use crate::wire::RunId;
 
-/// Whether events go to the master.
+/// Whether events are forwarded to the master.
 static FORWARDED: AtomicBool = AtomicBool::new(false);
 
-thread_local! {
-    /// The run whose code this thread runs now.
-    static RUN: Cell<Option<RunId>> = const { Cell::new(None) };
-}
-
-/// Sends what handlers log through `tracing` to the master, at the levels that `RUST_LOG` asks for; `info` and above
-/// without it. An application that has set up a subscriber of its own keeps that.
+/// Forwards `tracing` events of handlers to the master at the levels of `RUST_LOG`, by default `info` and above. A
+/// subscriber that the application has set up stays in place instead.
 pub(super) fn forward(lines: &FrameSender) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let ours = Registry::default().with(filter).with(Forward(lines.clone())).try_init().is_ok();
     FORWARDED.store(ours, Ordering::Relaxed);
 }
 
-/// What is around the code of one run.
+/// Tracing scope of one run.
 #[derive(Clone)]
 pub(super) enum Scope {
-    /// Events are ours: they need the number of the run.
+    /// Events are forwarded to the master with this number.
     Run(RunId),
-    /// They are the application's.
+    /// Events go to the application's subscriber, inside this span.
     Span(Span),
 }
 
@@ -56,17 +51,9 @@ impl executor::RunScope for Scope {
     fn enter<T>(&self, code: impl FnOnce() -> T) -> T {
         match self {
             Self::Span(span) => span.in_scope(code),
-            Self::Run(run) => within(*run, code),
+            Self::Run(run) => current_run::within(*run, code),
         }
     }
-}
-
-/// Runs code whose events are those of a run.
-pub(super) fn within<T>(run: RunId, code: impl FnOnce() -> T) -> T {
-    let outer = RUN.replace(Some(run));
-    let answer = code();
-    RUN.set(outer);
-    answer
 }
 
 struct Forward(FrameSender);
@@ -76,11 +63,11 @@ impl<S: Subscriber> Layer<S> for Forward {
         let mut text = Text { message: String::new(), fields: String::new() };
         event.record(&mut text);
         let level = event.metadata().level().as_str().to_ascii_lowercase();
-        self.0.log(RUN.get(), &level, text.message + &text.fields);
+        self.0.log(current_run::get(), &level, text.message + &text.fields);
     }
 }
 
-/// An event as one line: its message, then its fields.
+/// An event as text: its message and its fields.
 struct Text {
     message: String,
     fields: String,

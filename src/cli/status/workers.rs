@@ -1,18 +1,15 @@
-//! The workers of a channel, for `queue:status --workers`: each with what it does and why it is there, and how their
-//! number came about.
+//! Text of `queue:status --workers`: each worker with its activity and the reason for its start, and the sizing decisions.
 
-use std::time::Duration;
-
-use super::{sanitize, table};
 use crate::channel::ChannelStatus;
+use crate::cli::{render, sanitize, table};
 use crate::pool::{SizingChange, WorkerActivity, WorkerCounts, WorkerStatus};
 
-/// So many of the last decisions are shown; all that are kept are in the JSON.
+/// Number of recent sizing decisions in the text; the JSON has all that the master keeps.
 const SHOWN_DECISIONS: usize = 5;
-/// Longest name of a job in the table.
+/// Longest job name in the table.
 const MAX_JOB_NAME_CHARS: usize = 40;
 
-/// Everything about the workers of a channel, as text.
+/// The workers of a channel as text.
 pub(super) fn render(report: &ChannelStatus) -> String {
     let ChannelStatus { workers, pool, .. } = report;
     let mut shown = match pool.target {
@@ -42,35 +39,37 @@ pub(super) fn render(report: &ChannelStatus) -> String {
     }
     for scaled in pool.scaled.iter().rev().take(SHOWN_DECISIONS) {
         let SizingChange { ago_ms, from, decision } = scaled;
-        shown.push_str(&format!("{} ago: from {from} to {}: {decision}\n", span(*ago_ms), decision.workers));
+        shown.push_str(&format!(
+            "{} ago: from {from} to {}: {decision}\n",
+            render::duration(*ago_ms),
+            decision.workers
+        ));
     }
     shown
 }
 
-/// What is wrong with the workers, if anything, as one line.
+/// One line about a failure to start workers, if there is one.
 pub(super) fn trouble(report: &ChannelStatus) -> Option<String> {
     let error = sanitize::line(report.worker_error.as_deref()?).into_owned();
     if !report.pool.degraded {
-        return Some(format!("No worker can be started: {error}"));
+        return Some(format!("Workers fail to start: {error}"));
     }
-    let next = next_try(report).map_or(String::new(), |next| format!("; {next}"));
-    Some(format!("Degraded: no job is taken, for no worker can be started: {error}{next}"))
+    let next = next_boot(report).map_or(String::new(), |next| format!("; {next}"));
+    Some(format!("Degraded: workers fail to start, no jobs are leased: {error}{next}"))
 }
 
-/// How a degraded channel tries to start workers again.
-pub(super) fn next_try(report: &ChannelStatus) -> Option<String> {
+/// State of the next attempt of a degraded channel to start a worker.
+pub(in crate::cli) fn next_boot(report: &ChannelStatus) -> Option<String> {
     let WorkerCounts { booting, idle, busy, .. } = report.workers;
     match report.pool.next_boot_ms {
-        _ if idle + busy > 0 => {
-            Some("one is ready now, and gets jobs if it still lives in a second".to_owned())
-        }
-        _ if booting > 0 => Some("a try is under way".to_owned()),
-        Some(ms) => Some(format!("the next try is in {}", span(ms))),
+        _ if idle + busy > 0 => Some("one worker is ready and gets jobs after one second".to_owned()),
+        _ if booting > 0 => Some("a worker is starting".to_owned()),
+        Some(ms) => Some(format!("next attempt in {}", render::duration(ms))),
         None => None,
     }
 }
 
-/// "1 booting, 3 busy"
+/// Counts by activity: "1 booting, 3 busy".
 fn counts(census: &WorkerCounts) -> String {
     let words = [
         ("booting", census.booting),
@@ -90,7 +89,7 @@ fn counts(census: &WorkerCounts) -> String {
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
 }
 
-/// A row for each. Progress has a column where a job tells of it: most do not, and terminals are narrow.
+/// Table of the workers. To save width, the progress column exists only if a job reports progress.
 fn rows(workers: &[WorkerStatus]) -> String {
     const PROGRESS: usize = 5;
     let mut header = vec!["pid", "state", "gen", "job", "age", "progress", "done", "memory", "why"];
@@ -106,8 +105,8 @@ fn rows(workers: &[WorkerStatus]) -> String {
 
 fn row(row: &WorkerStatus) -> Vec<String> {
     let (mut job, mut age, mut progress) = (String::new(), String::new(), String::new());
-    if let Some(aboard) = &row.job {
-        job = format!("{} {}", aboard.id, sanitize::truncated(&aboard.name, MAX_JOB_NAME_CHARS));
+    if let Some(run) = &row.job {
+        job = format!("{} {}", run.id, sanitize::truncated(&run.name, MAX_JOB_NAME_CHARS));
         match row.jobs {
             0 | 1 => {}
             jobs => job.push_str(&format!(" and {} more", jobs - 1)),
@@ -115,11 +114,11 @@ fn row(row: &WorkerStatus) -> Vec<String> {
         if row.stuck > 0 {
             job.push_str(&format!(", {} stuck", row.stuck));
         }
-        age = span(aboard.age_ms);
-        progress = aboard.progress.map_or(String::new(), |percent| format!("{percent} %"));
+        age = render::duration(run.age_ms);
+        progress = run.progress.map_or(String::new(), |percent| format!("{percent} %"));
     }
     let why = match &row.outgoing {
-        Some(outgoing) => format!("{}; to be replaced: {outgoing}", row.why),
+        Some(outgoing) => format!("{}; being replaced: {outgoing}", row.why),
         None => row.why.clone(),
     };
     vec![
@@ -143,17 +142,6 @@ fn word(state: WorkerActivity) -> &'static str {
         WorkerActivity::Draining => "draining",
         WorkerActivity::Retiring => "retiring",
         WorkerActivity::Leaving => "leaving",
-    }
-}
-
-/// A duration of so many milliseconds as people say it: `50 ms`, `1.5 s`, `3 min`, `2 h`.
-pub(super) fn span(ms: u64) -> String {
-    let duration = Duration::from_millis(ms);
-    match duration.as_secs() {
-        0 => format!("{ms} ms"),
-        1..60 => format!("{:.1} s", duration.as_secs_f64()),
-        s @ 60..3600 => format!("{} min", s / 60),
-        s => format!("{} h", s / 3600),
     }
 }
 
@@ -233,17 +221,17 @@ mod tests {
         let mut report = report();
         assert_eq!(trouble(&report), None);
         report.worker_error = Some("it exited with 7 before it was ready".into());
-        assert!(trouble(&report).unwrap().starts_with("No worker can be started: it exited with 7"));
+        assert!(trouble(&report).unwrap().starts_with("Workers fail to start: it exited with 7"));
         (report.pool.degraded, report.pool.next_boot_ms) = (true, Some(3_200));
         for (booting, idle, next) in [
-            (0, 0, "; the next try is in 3.2 s"),
-            (1, 0, "; a try is under way"),
-            (0, 1, "; one is ready now, and gets jobs if it still lives in a second"),
+            (0, 0, "; next attempt in 3.2 s"),
+            (1, 0, "; a worker is starting"),
+            (0, 1, "; one worker is ready and gets jobs after one second"),
         ] {
             report.workers = WorkerCounts { booting, idle, ..WorkerCounts::default() };
             let degraded = trouble(&report).unwrap();
             assert!(
-                degraded.starts_with("Degraded: no job is taken") && degraded.ends_with(next),
+                degraded.starts_with("Degraded: workers fail to start") && degraded.ends_with(next),
                 "{degraded}"
             );
         }
@@ -254,10 +242,5 @@ mod tests {
         let stuck =
             |stuck_slots| counts(&WorkerCounts { retiring: 1, stuck_slots, ..WorkerCounts::default() });
         assert_eq!([1, 2].map(stuck), ["1 retiring, 1 stuck slot", "1 retiring, 2 stuck slots"]);
-    }
-
-    #[test]
-    fn durations_are_short() {
-        assert_eq!([5, 1_500, 61_000, 7_200_000].map(span), ["5 ms", "1.5 s", "1 min", "2 h"]);
     }
 }

@@ -1,4 +1,4 @@
-//! What the demo shows: a bar per channel while it runs, a table per channel at the end.
+//! Output of the demo: a progress bar per channel while it runs, a table per channel at the end.
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal};
@@ -11,18 +11,18 @@ use crate::cli::{CommandContext, status};
 use crate::config::Channel;
 use crate::store::JobCounts;
 
-/// Without a terminal, a line per channel this often.
+/// Interval of status lines when standard error is not a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What stands above the counts. With a name and the shortest bar a row fits a terminal of 80 columns.
+/// Column titles above the counts. A row with a channel name and the shortest bar fits a terminal of 80 columns.
 const HEADER: &str = "waiting reserved delayed  done failed";
 
-/// The live view.
+/// Live progress of all channels.
 pub(super) struct LiveView {
-    /// The line above the bars, kept because a bar that is dropped is not shown.
+    /// The line above the bars; kept because dropping a bar removes it from the display.
     header: ProgressBar,
     bars: Vec<ProgressBar>,
-    /// Lines instead of bars, and when the last ones were printed.
+    /// Time of the last status lines, if lines are printed instead of bars.
     lines: Option<Cell<Instant>>,
 }
 
@@ -54,7 +54,7 @@ impl LiveView {
         Self { header, bars, lines }
     }
 
-    /// Shows how it stands.
+    /// Shows the current counts.
     pub(super) fn update(&self, channels: &[Channel], all: &[JobCounts]) {
         for (bar, status) in self.bars.iter().zip(all) {
             bar.set_position(status.done + status.failed);
@@ -75,13 +75,13 @@ impl LiveView {
         self.header.finish();
         self.bars.iter().for_each(ProgressBar::finish);
         if !self.header.is_hidden() {
-            // The last bar is left without a line break.
+            // indicatif prints no line break after the last bar.
             eprintln!();
         }
     }
 }
 
-/// The counts below [`HEADER`].
+/// The counts, aligned with [`HEADER`].
 fn columns(status: &JobCounts) -> String {
     let JobCounts { waiting, reserved, delayed, done, failed, .. } = status;
     format!("{waiting:>7} {reserved:>8} {delayed:>7} {done:>5} {failed:>6}")

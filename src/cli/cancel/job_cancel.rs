@@ -1,6 +1,6 @@
-//! Finds a job and has it ended where it is: by the master that holds it, or here when none does.
+//! Cancels one job: in the store if no master holds it, otherwise through the master that does.
 //!
-//! A job moves while it is looked for. Whoever finds it elsewhere than a moment before looks again.
+//! A job may change state between the lookup and the cancel. The cancel then finds it in another state and starts over.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,82 +11,82 @@ use crate::job::{FailReason, JobId, Timestamp, error_chain};
 use crate::master::{self, ControlError, ControlRequest, ControlResponse};
 use crate::store::{JobState, Store, StoreError};
 
-/// So often a job is looked for that is never where it was.
+/// Most lookups of a job that keeps changing state.
 const MAX_LOOKUPS: u32 = 20;
-/// How long a job may be on its way to a master that does not know of it yet.
+/// Interval between two lookups; a leased job may take this long until its master knows it.
 const LOOKUP_INTERVAL: Duration = Duration::from_millis(50);
-/// When whoever waits is told that it takes long.
+/// How long a cancel may take before the slow notice is printed.
 const SLOW_NOTICE_DELAY: Duration = Duration::from_secs(2);
 
-/// One job to cancel.
+/// A job to cancel.
 pub(super) struct JobCancel {
     pub(super) id: JobId,
     pub(super) channel: Channel,
     pub(super) store: Arc<dyn Store>,
 }
 
-/// What became of it.
+/// Result of a cancel.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum CancelResult {
-    /// It is cancelled.
+    /// The job was cancelled.
     Cancelled {
-        /// From where.
+        /// State of the job before.
         from: CancelledFrom,
-        /// Why it is in `failed`: not because it was cancelled if that hit its failed callback.
+        /// Failure reason of the job; the original one when its failed callback was cancelled.
         reason: FailReason,
     },
-    /// It was cancelled before.
+    /// The job was cancelled earlier.
     AlreadyCancelled,
-    /// It was faster: it is done.
+    /// The job was done first.
     Done,
-    /// It has failed, now or before.
+    /// The job failed first, or earlier.
     Failed(FailReason),
-    /// It was reserved and is gone: done, or cleared.
+    /// The job was reserved and no longer exists: done, or cleared.
     Gone,
     /// The store has no such job.
     Unknown,
-    /// Somebody else holds it: a master elsewhere, a `queue:run`, or one that is gone.
+    /// Another owner holds the job: a master on another machine, a `queue:run`, or an owner that died.
     HeldElsewhere {
-        /// Whether a master of the channel runs here.
+        /// Whether a master of the channel runs on this machine.
         master: bool,
     },
-    /// Too many wait before it to lease it by its id.
+    /// Too many jobs wait before it to lease it by its id.
     TooDeep,
-    /// The master that holds it did not do it.
+    /// The master that holds the job did not cancel it, for this reason.
     Refused(String),
 }
 
-/// Where a cancelled job was.
+/// State of a job before it was cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CancelledFrom {
-    /// In waiting.
+    /// Waiting.
     Waiting,
-    /// In delayed, until then.
+    /// Delayed until this time.
     Delayed(Timestamp),
     /// Held by the master of this machine.
     Held {
-        /// What it took.
+        /// How the run was ended.
         how: CancelMethod,
-        /// Milliseconds until it had ended.
+        /// Milliseconds until the run had ended.
         ms: u64,
     },
 }
 
-/// What a look led to.
+/// Result of one lookup.
 enum Step {
     End(CancelResult),
-    /// It has moved.
+    /// The job has changed state: look it up again.
     Again,
-    /// It is reserved, and the master here does not hold it.
+    /// The job is reserved, but not by the master on this machine.
     Unheld {
         master: bool,
     },
-    /// The master here is about to end or to begin anew, as it seems: why it did not answer.
+    /// The master on this machine did not respond, for this reason; it may be stopping or re-executing.
     Unanswered(String),
 }
 
 impl JobCancel {
-    /// Cancels it. `slow_notice` is called once, with how its channel stands, if that takes long.
+    /// Cancels the job. If that takes long, calls `slow_notice` once with the status of the channel.
     pub(super) async fn cancel(
         self,
         slow_notice: impl FnOnce(&ChannelStatus) + Send + 'static,
@@ -122,16 +122,14 @@ impl JobCancel {
             }
             tokio::time::sleep(LOOKUP_INTERVAL).await;
         }
-        Ok(elsewhere.unwrap_or(CancelResult::Refused(
-            "it moves faster than it can be looked for; try again".to_owned(),
-        )))
+        Ok(elsewhere.unwrap_or(CancelResult::Refused("it keeps changing state; try again".to_owned())))
     }
 
     async fn at_rest(&self, from: CancelledFrom, missed: &mut bool) -> Result<Step, StoreError> {
         Ok(match cancel_unheld(&*self.store, self.id).await? {
             UnheldCancel::Cancelled(reason) => Step::End(CancelResult::Cancelled { from, reason }),
             UnheldCancel::AlreadyFailed(_) => Step::Again,
-            // Twice at the same place and not to be had: it does not move, it is out of reach.
+            // Waiting at two lookups and not leased by either: the job is too far behind others to be leased by its id.
             UnheldCancel::NotLeased if from == CancelledFrom::Waiting && std::mem::replace(missed, true) => {
                 Step::End(CancelResult::TooDeep)
             }
@@ -157,7 +155,7 @@ impl JobCancel {
                 }
             })
         });
-        let answer = asked.await.expect("asking does not panic");
+        let answer = asked.await.expect("a control request does not panic");
         match answer {
             Ok(ControlResponse::Cancel(end)) => match end {
                 HeldCancel::Cancelled { how, ms, reason } => {
@@ -168,21 +166,21 @@ impl JobCancel {
                 HeldCancel::Waiting | HeldCancel::Delayed | HeldCancel::Gone => Step::Again,
                 HeldCancel::NotHeld => Step::Unheld { master: true },
             },
-            Ok(_) => Step::End(CancelResult::Refused("its master answered something else".to_owned())),
+            Ok(_) => Step::End(CancelResult::Refused("its master sent an unexpected response".to_owned())),
             Err(error) => unanswered(&error, master::presence(&self.channel).running),
         }
     }
 }
 
-/// What follows when a master did not do what it was asked; `running`: it still is there.
+/// The next step after a master did not fulfil a request; `running` says whether the master still runs.
 fn unanswered(error: &ControlError, running: bool) -> Step {
     match error {
-        // It has stopped meanwhile: what became of the job is in the store.
+        // The master has stopped: the state of the job is in the store.
         _ if !running => Step::Again,
         ControlError::NotListening { .. } | ControlError::Disconnected(_) | ControlError::Refused(_) => {
             Step::Unanswered(error_chain(error))
         }
-        // It has taken its time, or will never understand: asked again it would be no better.
+        // A second request would not help: the master timed out, or does not know the request.
         ControlError::TimedOut(_) | ControlError::Undecodable(_) | ControlError::UnknownRequest => {
             Step::End(CancelResult::Refused(error_chain(error)))
         }

@@ -1,34 +1,35 @@
-//! The generic cell rate algorithm, in whole microseconds, the same for every driver.
+//! The generic cell rate algorithm in whole microseconds, shared by all drivers. Pure: no store, no clock.
 //!
-//! Pure: no store, no clock. All that is kept of a rate is the time at which it is as good as unused again; each claim
-//! granted moves that time on by one spacing, and may do so while it lies at most `slack` ahead of the clock.
+//! The state of a rate is one timestamp, the time at which the rate is unused again. Each granted claim moves it forward
+//! by `spacing`; a claim is granted while it lies at most `slack` ahead of the clock.
 
 use std::time::Duration;
 
+use crate::durations::micros;
 use crate::job::{MAX_DELAY, Timestamp};
 
-/// `count` at once, and from then on one for each `count`th part of `per`.
+/// A rate of `count` claims per period: a burst of `count`, then one per `count`th part of the period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rate {
-    /// What one claim takes, in microseconds: rounded up, so that a rate is never higher than asked.
+    /// Microseconds per claim, rounded up, so that the rate never exceeds the configured one.
     pub(crate) spacing: u64,
-    /// How far ahead the time may lie for a claim to be granted: all of a burst but one claim, in microseconds.
+    /// Largest lead of the timestamp over the clock at which a claim is granted: `count - 1` claims, in microseconds.
     pub(crate) slack: u64,
 }
 
 impl Rate {
     pub(crate) fn of(count: u32, per: Duration) -> Self {
         let count = u64::from(count.max(1));
-        let per = u64::try_from(per.min(MAX_DELAY).as_micros()).unwrap_or(u64::MAX).max(1);
+        let per = micros(per.min(MAX_DELAY)).max(1);
         let spacing = per.div_ceil(count);
         Self { spacing, slack: spacing * (count - 1) }
     }
 
-    /// Asks for room in a rate that is as good as unused again at `unused`: its new such time, or how long to wait.
+    /// Decides a claim on a rate that is unused again at `unused`: the new timestamp, or the time to wait.
     ///
-    /// A time further ahead than a full burst comes of a clock that stepped back, or of a claim with other numbers, and
-    /// counts as a full burst.
-    pub(crate) fn ask(self, unused: Timestamp, now: Timestamp) -> Result<Timestamp, Duration> {
+    /// A lead of more than a full burst, caused by a clock that stepped back or by claims with other numbers, counts as
+    /// a full burst.
+    pub(crate) fn admit(self, unused: Timestamp, now: Timestamp) -> Result<Timestamp, Duration> {
         let ahead = unused.0.saturating_sub(now.0).min(self.slack + self.spacing);
         if ahead > self.slack {
             return Err(Duration::from_micros(ahead - self.slack));
@@ -46,7 +47,7 @@ mod tests {
     fn burst(rate: Rate, now: Timestamp, mut unused: Timestamp) -> (u64, Timestamp, Duration) {
         let mut granted = 0;
         loop {
-            match rate.ask(unused, now) {
+            match rate.admit(unused, now) {
                 Ok(next) => (granted, unused) = (granted + 1, next),
                 Err(wait) => return (granted, unused, wait),
             }
@@ -61,7 +62,7 @@ mod tests {
             assert_eq!((granted, wait.as_micros() as u64), (u64::from(count), rate.spacing), "{count}/{per}");
             assert!(rate.spacing * u64::from(count) >= per);
             let (early, later) = (NOW.after(wait - Duration::from_micros(1)), NOW.after(wait));
-            assert_eq!(rate.ask(unused, early), Err(Duration::from_micros(1)));
+            assert_eq!(rate.admit(unused, early), Err(Duration::from_micros(1)));
             assert_eq!(burst(rate, later, unused).0, 1);
             assert_eq!(burst(rate, unused, unused).0, u64::from(count));
         }
@@ -71,7 +72,7 @@ mod tests {
     fn extreme_rates_are_in_range() {
         for (count, per) in [(u32::MAX, Duration::ZERO), (u32::MAX, Duration::MAX), (1, Duration::MAX)] {
             let rate = Rate::of(count, per);
-            let unused = rate.ask(Timestamp(0), NOW).unwrap();
+            let unused = rate.admit(Timestamp(0), NOW).unwrap();
             assert!(unused > NOW && rate.slack + rate.spacing < 1 << 52);
         }
         assert_eq!(Rate::of(0, Duration::from_micros(5)), Rate::of(1, Duration::from_micros(5)));
@@ -80,6 +81,6 @@ mod tests {
     #[test]
     fn state_too_far_ahead_counts_as_a_full_burst() {
         let rate = Rate::of(2, Duration::from_micros(10));
-        assert_eq!(rate.ask(NOW.after(MAX_DELAY), NOW), Err(Duration::from_micros(5)));
+        assert_eq!(rate.admit(NOW.after(MAX_DELAY), NOW), Err(Duration::from_micros(5)));
     }
 }

@@ -1,41 +1,41 @@
-//! Circuit breakers: keys whose jobs failed too often in a row are left alone for a while. Pure.
+//! Circuit breakers: keys with too many failures in a row are refused for a while. Pure; every decision takes `now`.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use super::RunId;
 use crate::job::LimitDecision;
 
-/// The number of a run.
-type RunId = u64;
-
-/// So many keys are remembered; beyond that, those that are not open are forgotten, and if all are, new ones not counted.
+/// Most remembered keys. Beyond that, closed breakers are dropped; if all are open, new keys are not counted.
 const MAX_KEYS: usize = 10_000;
-/// How long a job rests that comes while another one tries.
+/// Time to wait for a claim that arrives while another run probes the breaker.
 const PROBE_WAIT: Duration = Duration::from_secs(1);
 
-/// When a breaker opens, and for how long.
+/// Opening threshold and open time of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerSettings {
+    /// Failures in a row that open the breaker.
     pub failures: u32,
+    /// Open time after the last failure.
     pub cooldown: Duration,
 }
 
-/// The breakers of one channel. One without failures is not kept.
+/// The breakers of one channel. A breaker without failures is not stored.
 #[derive(Debug, Default)]
 pub struct Breakers(HashMap<String, Breaker>);
 
 #[derive(Debug)]
 struct Breaker {
-    /// In a row.
+    /// Failures in a row.
     failures: u32,
-    /// Set while it is open.
+    /// End of the open time; set once the breaker has opened.
     until: Option<Instant>,
-    /// The run that was let through to try, after that.
+    /// The run that was granted as a probe after the open time.
     probe: Option<RunId>,
 }
 
 impl Breakers {
-    /// Whether a run may go on.
+    /// Decides whether a run may proceed.
     pub fn claim(&mut self, key: &str, run: RunId, now: Instant) -> LimitDecision {
         let Some(breaker) = self.0.get_mut(key) else { return LimitDecision::Granted };
         match (breaker.until, breaker.probe) {
@@ -49,16 +49,16 @@ impl Breakers {
         }
     }
 
-    /// A run that was let through has ended: well, badly, or in a way that says nothing.
+    /// Records the end of a granted run: success, failure, or `None` for an end that says nothing about the key.
     pub fn ended(
         &mut self,
         key: &str,
-        limits: BreakerSettings,
+        settings: BreakerSettings,
         run: RunId,
-        well: Option<bool>,
+        success: Option<bool>,
         now: Instant,
     ) {
-        match well {
+        match success {
             Some(true) => drop(self.0.remove(key)),
             Some(false) => {
                 if !self.0.contains_key(key) && self.0.len() >= MAX_KEYS {
@@ -70,8 +70,8 @@ impl Breakers {
                 let breaker =
                     self.0.entry(key.to_owned()).or_insert(Breaker { failures: 0, until: None, probe: None });
                 breaker.failures = breaker.failures.saturating_add(1);
-                if breaker.failures >= limits.failures {
-                    (breaker.until, breaker.probe) = (Some(now + limits.cooldown), None);
+                if breaker.failures >= settings.failures {
+                    (breaker.until, breaker.probe) = (Some(now + settings.cooldown), None);
                 }
             }
             None => {

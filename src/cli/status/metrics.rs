@@ -1,17 +1,17 @@
-//! `queue:status --metrics`: what Prometheus would scrape.
+//! `queue:status --metrics`: prints metrics in the text format of Prometheus.
 //!
-//! A running master tells its own metrics, of all its channels at once; of channels without a master the depths are
-//! read from their stores, so that a scrape by cron sees a backlog that nobody works on.
+//! A running master provides the metrics of all its channels. For channels without a master, job counts are read from the
+//! store, so that a scrape by cron sees a backlog without a master.
 
 use std::collections::BTreeSet;
 
-use super::{CommandContext, Exit, Failure};
+use crate::cli::{CommandContext, Exit, Failure};
 use crate::config::Channel;
 use crate::master::{self, ControlRequest, ControlResponse};
 use crate::metrics::Metrics;
 use crate::snapshot;
 
-/// Prints the metrics of these channels.
+/// Prints the metrics of `channels`.
 pub(super) fn show(context: &CommandContext, channels: &[&Channel]) -> Result<(), Failure> {
     let mut masters = BTreeSet::new();
     let unserved = Metrics::default();
@@ -29,10 +29,10 @@ pub(super) fn show(context: &CommandContext, channels: &[&Channel]) -> Result<()
 }
 
 fn ask(channel: &Channel) -> Result<String, Failure> {
-    let doing = || format!("ask the master of channel \"{}\" for its metrics", channel.name);
+    let doing = || format!("read the metrics of channel \"{}\" from its master", channel.name);
     match master::send_request(&master::socket_path(channel), ControlRequest::Metrics, |_| {}) {
         Ok(ControlResponse::Metrics(text)) => Ok(text),
-        Ok(_) => Err(Failure::new(Exit::Failed, doing()).because("it answered something else")),
+        Ok(_) => Err(Failure::new(Exit::Failed, doing()).because("the master sent an unexpected response")),
         Err(error) => Err(Failure::new(Exit::Failed, doing()).because(error)),
     }
 }
