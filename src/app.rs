@@ -1,4 +1,4 @@
-//! The application's door: [`App`] is the whole command line with your jobs inside.
+//! [`App`]: registers the jobs of a program and runs its command line.
 
 #[cfg(feature = "server")]
 use std::ffi::OsString;
@@ -22,7 +22,7 @@ use crate::webhook;
 #[cfg(feature = "server")]
 use crate::worker;
 
-/// The whole command line of aint-queue with your jobs inside.
+/// A program with your jobs and the command line of aint-queue.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -43,7 +43,7 @@ pub struct App {
     registry: Registry,
 }
 
-/// The first argument of a process that runs the jobs registered in this binary.
+/// First argument that makes this program run as a worker.
 #[cfg(feature = "server")]
 pub const WORKER_ARGUMENT: &str = "__worker";
 
@@ -68,19 +68,19 @@ impl App {
         self
     }
 
-    /// Shares a value with all handlers, which find it by its type: [`Context::state`](crate::Context::state). Put it
-    /// in an [`Arc`](std::sync::Arc) if it shall be cloned cheaply, in a lock if it changes. Each worker process has its
-    /// own.
+    /// Shares a value with all handlers, which read it by its type with [`Context::state`](crate::Context::state). Each
+    /// worker process has its own copy. Wrap it in an [`Arc`](std::sync::Arc) if clones must be cheap, in a lock if it
+    /// changes.
     ///
-    /// `main` runs for every command and in every process: what is expensive to make goes into [`App::state_with`].
+    /// `main` runs for every command and in every process: use [`App::state_with`] for state that is expensive to create.
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.registry.add_state(value);
         self
     }
 
-    /// Shares what `make` answers, called once in each process that runs jobs, inside its runtime. A worker whose state
-    /// cannot be made does not start, says why, and is tried again with growing pauses.
+    /// Shares the result of `make` with all handlers. `make` is called once in each process that runs jobs, inside its
+    /// runtime. On an error the worker does not start and reports the error; the master retries with growing delays.
     ///
     /// ```
     /// # use aint_queue::App;
@@ -98,8 +98,8 @@ impl App {
         self
     }
 
-    /// Puts a tower layer around every job; the first one given is the outermost. [`middleware`](crate::middleware) has
-    /// some made for jobs.
+    /// Wraps every job in a tower layer; the first layer added is the outermost. [`middleware`](crate::middleware) has
+    /// layers made for jobs.
     #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self
     where
@@ -112,8 +112,8 @@ impl App {
         self
     }
 
-    /// Puts a function around every job: it gets each run and what would run it. Layers and functions nest in the
-    /// order they are given.
+    /// Wraps every job in a function that receives the run and the service that would run it. Layers and functions nest in
+    /// the order in which they are added.
     ///
     /// ```
     /// # use aint_queue::App;
@@ -133,15 +133,19 @@ impl App {
         self
     }
 
-    /// Opens a declared channel for pushing, whatever its driver.
+    /// Opens a declared channel for pushing, with any driver.
     ///
-    /// With `driver.type = "sync"` a push runs the job, which must be one of this application, and answers when it has ended:
-    /// for development, for scripts, for tests of a whole program. Attempts follow each other and delays are not waited for:
-    /// neither the one of the push, nor that between attempts, nor that of a job that hands itself back. A job that failed
-    /// for good, after its failed callback, makes the push an error that carries its last error
-    /// ([`PushError::Failed`](crate::store::PushError::Failed)). Follow-up jobs run before the push of them answers the job.
-    /// Unique keys, locks and rates hold within one opened queue and its clones. A blocking job that runs longer than its
-    /// limit cannot be killed: it is asked to end, waited for, and then counts as timed out, unless it is done.
+    /// With `driver.type = "sync"`, a push runs the job in this process and returns when the job has ended. The job must be
+    /// registered in this application. Use this driver for development, scripts, and tests of a whole program:
+    ///
+    /// - Attempts follow each other without delay. Neither the delay of the push, nor that between attempts, nor that of a
+    ///   released job is waited for.
+    /// - A job that fails for good runs its failed callback, then the push returns
+    ///   [`PushError::Failed`](crate::store::PushError::Failed) with the last error.
+    /// - Jobs pushed by a job run before that inner push returns.
+    /// - Unique keys, locks and rates apply within one opened queue and its clones.
+    /// - A blocking job that exceeds its time limit cannot be killed: it is asked to end and waited for. It counts as timed
+    ///   out, unless it is done.
     ///
     /// ```
     /// use aint_queue::store::PushError;
@@ -175,20 +179,20 @@ impl App {
         in_process::queue(&self.registry, config, channel).await
     }
 
-    /// The jobs.
+    /// The registered jobs.
     pub(crate) fn into_registry(self) -> Registry {
         self.registry
     }
 
-    /// Does what the command line says and answers with the exit code of the process.
+    /// Runs the command line and returns the exit code of the process.
     ///
-    /// The master starts this same program again as guardian and as worker, so nothing with an effect should happen in
-    /// `main` before this call.
+    /// The master starts the same program again as guardian and as worker, so `main` must not have side effects before this
+    /// call.
     #[cfg(feature = "server")]
     #[must_use]
     pub fn run(self) -> ExitCode {
         let args: Vec<OsString> = std::env::args_os().collect();
-        // Our own child processes come first: they are no commands, have no options and print no help.
+        // Child processes of the master are no commands: they have no options and no help.
         match args.get(1).and_then(|argument| argument.to_str()) {
             Some(WORKER_ARGUMENT) => worker::main(&self.registry),
             Some(webhook::WORKER_ARGUMENT) => webhook::main(),

@@ -1,7 +1,6 @@
-//! The system calls that have no safe form: the only `unsafe` of this crate.
+//! System calls without a safe interface: the only `unsafe` code of this crate.
 //!
-//! Everything here is a thin, checked wrapper; what to do with it is decided elsewhere. Each block says why
-//! it is sound.
+//! Every function is a thin, checked wrapper without policy. Each `unsafe` block states why it is sound.
 
 #![expect(unsafe_code, reason = "descriptors from other processes and clone have no safe interface")]
 
@@ -16,42 +15,42 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use nix::errno::Errno;
 use tokio::io::unix::AsyncFd;
 
-/// Takes over a descriptor this process was started with, such as the one `AINT_QUEUE_FD` names, and keeps
-/// it from this process's own children.
+/// Takes ownership of a descriptor that this process was started with, such as the one named by `AINT_QUEUE_FD`, and
+/// marks it close-on-exec so that children do not inherit it.
 ///
-/// Call it once per descriptor, before anything else can have opened one under the same number.
+/// Call it once per descriptor, before other code can have opened a descriptor with the same number.
 ///
 /// # Errors
 /// When no such descriptor is open.
 pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: fcntl on any number is harmless; a number that is not open is reported as EBADF.
     Errno::result(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
-    // SAFETY: it is open, and by this function's contract nobody else owns it.
+    // SAFETY: the descriptor is open, and by this function's contract no other code owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// A descriptor whose readiness the runtime tells. Call it within a runtime.
+/// Registers a descriptor with the current tokio runtime.
 ///
 /// # Errors
-/// When the system cannot watch a descriptor of this kind.
+/// When the kernel cannot poll a descriptor of this kind.
 pub fn async_fd(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an owned descriptor stays open and stays the same for as long as it is owned.
+    // SAFETY: an owned descriptor stays open and refers to the same file for as long as it is owned.
     unsafe { AsyncFd::register(fd) }.map_err(io::Error::from)
 }
 
-/// One datagram and what came with it.
+/// One datagram and the descriptors attached to it.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
-    /// Its length; 0 is the end of the stream.
+    /// Length of the datagram in bytes; 0 at the end of the stream.
     pub(crate) len: usize,
-    /// The descriptors that came with it; fewer than were sent when this process has no room for more.
+    /// Attached descriptors; fewer than were sent when this process has reached its open-files limit.
     pub(crate) fds: Vec<OwnedFd>,
 }
 
-/// Receives one datagram without waiting.
+/// Receives one datagram without blocking.
 ///
 /// # Errors
-/// `WouldBlock` when there is none, or what the system says.
+/// `WouldBlock` when no datagram is ready, otherwise the error of `recvmsg`.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
     const SPACE: usize = 64;
     #[repr(align(8))]
@@ -65,12 +64,12 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
     header.msg_control = control.0.as_mut_ptr().cast();
     header.msg_controllen = SPACE as _;
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
-    // SAFETY: header points at buffers that outlive the call and carries their true lengths.
+    // SAFETY: header points at buffers that outlive the call and has their true lengths.
     let len = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) })?;
     let mut received =
         Received { len: usize::try_from(len).expect("a length is not negative"), fds: Vec::new() };
-    // SAFETY: the kernel filled the control buffer; the CMSG macros walk it within msg_controllen. Each
-    // number in an SCM_RIGHTS part is a descriptor just opened for this process and owned by nobody else.
+    // SAFETY: the kernel filled the control buffer; the CMSG macros walk it within msg_controllen. Each number in an
+    // SCM_RIGHTS part is a descriptor just opened for this process and owned by no other code.
     unsafe {
         let mut part = libc::CMSG_FIRSTHDR(&raw const header);
         while !part.is_null() {
@@ -91,63 +90,63 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EndedChild {
     pub(crate) pid: i32,
-    /// Its exit status, or the signal that ended it.
+    /// Exit code, or the signal that killed the child.
     pub(crate) status: i32,
     pub(crate) by_signal: bool,
 }
 
-/// The next child of this process that has ended and was not reaped yet. It stays a zombie, so its pid cannot
-/// be given to anybody else until it is reaped.
+/// The next child of this process that has ended and is not reaped yet. The child stays a zombie, so its pid cannot be
+/// reused until it is reaped.
 pub(crate) fn peek_ended_child() -> Option<EndedChild> {
     // SAFETY: an all-zero siginfo is valid, and si_pid stays 0 when no child has ended.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     loop {
-        // SAFETY: info is ours for the length of the call.
+        // SAFETY: info is a local variable that outlives the call.
         match Errno::result(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) }) {
             Ok(_) => break,
             Err(Errno::EINTR) => {}
             Err(_) => return None,
         }
     }
-    // SAFETY: waitid filled the part of the union that belongs to a child's end, or left it zero.
+    // SAFETY: waitid filled the part of the union for an ended child, or left it zero.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
     (pid != 0).then_some(EndedChild { pid, status, by_signal: info.si_code != libc::CLD_EXITED })
 }
 
-/// A descriptor that means this process and never another that gets its number later.
+/// Opens a pidfd: a descriptor that refers to this process even after its pid is reused.
 ///
 /// # Errors
-/// When there is no such process, or the system is out of descriptors.
+/// When the process does not exist, or no descriptor is free.
 pub(crate) fn pidfd(pid: i32) -> io::Result<OwnedFd> {
-    // SAFETY: plain numbers go in, a new descriptor owned by nobody else comes out.
+    // SAFETY: the arguments are plain numbers; the result is a new descriptor.
     let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
     let fd = RawFd::try_from(fd).expect("a descriptor fits its type");
-    // SAFETY: the kernel has just opened it for this call.
+    // SAFETY: the kernel has just opened the descriptor for this call, so no other code owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Signals the process that a [`pidfd`] means.
+/// Sends a signal to the process of a [`pidfd`].
 ///
 /// # Errors
-/// When it has ended or belongs to somebody else.
+/// When the process has ended or runs as another user.
 pub(crate) fn pidfd_signal(process: &OwnedFd, signal: c_int) -> io::Result<()> {
     let none = ptr::null::<libc::siginfo_t>();
-    // SAFETY: a null siginfo asks for what kill would send.
+    // SAFETY: a null siginfo makes the kernel fill in the same as for kill.
     let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, none, 0) };
     Errno::result(sent)?;
     Ok(())
 }
 
-/// Gives every signal its default disposition, so that children inherit nothing from this process.
+/// Resets every signal to its default disposition, so that children inherit no ignored signal.
 pub(crate) fn reset_signal_dispositions() {
-    // The kernel's own structure: all zero is SIG_DFL without flags. The C library's function would keep two
-    // signals for itself, which may have been ignored by whoever started us.
+    // The kernel's own structure; all zero is SIG_DFL without flags. The C library's function refuses two signals that it
+    // reserves, which the parent of this process may have ignored.
     let default = [0u64; 8];
     let size_of_set = 8usize;
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL installs no code, and the kernel reads less than the length of this array. KILL and
-        // STOP are refused.
+        // SAFETY: SIG_DFL installs no handler, and the kernel reads less than the length of this array. It refuses KILL
+        // and STOP.
         unsafe {
             let nowhere = ptr::null_mut::<c_void>();
             libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), nowhere, size_of_set)
@@ -155,19 +154,18 @@ pub(crate) fn reset_signal_dispositions() {
     }
 }
 
-/// Makes this process deaf to the signals a terminal sends to those in its background: it reads nothing, and what
-/// it writes shall get through.
+/// Ignores SIGTTIN and SIGTTOU, with which a terminal stops background processes: this process reads nothing from the
+/// terminal, and its output must not stop it.
 pub(crate) fn ignore_terminal_stops() {
     for signal in [libc::SIGTTIN, libc::SIGTTOU] {
-        // SAFETY: SIG_IGN installs no code.
+        // SAFETY: SIG_IGN installs no handler.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
 }
 
-/// Makes a command start in a session of its own and deaf to every signal that can be blocked, from its very
-/// first instruction.
+/// Makes a command start in a session of its own with every signal blocked, from its first instruction.
 pub(crate) fn detached(command: &mut Command) -> &mut Command {
-    // SAFETY: between fork and exec only async-signal-safe calls are made.
+    // SAFETY: the closure runs between fork and exec and makes only async-signal-safe calls.
     unsafe {
         command.pre_exec(|| {
             let mut all: libc::sigset_t = std::mem::zeroed();
@@ -179,16 +177,16 @@ pub(crate) fn detached(command: &mut Command) -> &mut Command {
     }
 }
 
-/// Puts the descriptors of a guardian in order: its socket, which came as descriptor 0, moves out of the way;
-/// 0 becomes /dev/null; 3 is reserved, so that nothing of ours ever has a number a child is promised; all
-/// others that were inherited by accident are closed.
+/// Sets up the descriptors of a guardian: moves its socket from descriptor 0 to a number above 9, opens /dev/null as 0,
+/// reserves 3 so that no descriptor of the guardian has the number of a child's worker socket, and closes all other
+/// inherited descriptors. Call it before any other descriptor is opened.
 ///
 /// # Errors
-/// What the system says. Call it first of all, when nothing else is open.
+/// The error of the system call that failed.
 pub(crate) fn set_up_guardian_descriptors() -> io::Result<OwnedFd> {
-    // SAFETY: the process has just begun; by this function's contract nobody owns the numbers above 2.
+    // SAFETY: the process has just started; by this function's contract no code owns a descriptor above 2.
     unsafe {
-        // Older kernels do not have close_range; what is left open there was inherited from outside.
+        // Kernels before 5.9 have no close_range; descriptors inherited from outside stay open there.
         libc::syscall(libc::SYS_close_range, 3, c_int::MAX, 0);
         let socket = Errno::result(libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 10))?;
         let null = Errno::result(libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC))?;
@@ -200,51 +198,51 @@ pub(crate) fn set_up_guardian_descriptors() -> io::Result<OwnedFd> {
     }
 }
 
-/// A program as the kernel wants it.
+/// A program to start, in the form that the system calls take.
 #[derive(Debug)]
 pub(crate) struct Program {
-    /// Where it may be, tried in this order.
+    /// Paths of the executable, tried in this order.
     pub(crate) paths: Vec<CString>,
-    /// Its arguments, its own name first.
+    /// Arguments, the program's name first.
     pub(crate) argv: Vec<CString>,
-    /// Its whole environment.
+    /// The complete environment.
     pub(crate) env: Vec<CString>,
-    /// The directory it starts in.
+    /// Working directory.
     pub(crate) cwd: Option<CString>,
-    /// Its niceness.
+    /// Niceness.
     pub(crate) nice: Option<c_int>,
-    /// Its limits: the resource and the value.
+    /// Resource limits: resource and value.
     pub(crate) limits: Vec<(c_int, u64)>,
-    /// Its user, group and groups.
+    /// User id, group id and all group ids.
     pub(crate) ids: Option<(u32, u32, Vec<u32>)>,
 }
 
-/// What a launch was doing when it failed.
+/// The step of a launch, for the error when it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LaunchStage {
-    /// Making a process.
+    /// Creating the process.
     Fork = 1,
-    /// Preparing it: group, parent, descriptors.
+    /// Setting the process group, the parent-death signal and the descriptors.
     Prepare = 2,
-    /// Changing to its directory.
+    /// Changing to the working directory.
     WorkingDirectory = 3,
-    /// Running the program.
+    /// Executing the program.
     Exec = 4,
-    /// Setting its limits.
+    /// Setting the resource limits.
     ResourceLimits = 5,
-    /// Setting its niceness.
+    /// Setting the niceness.
     Nice = 6,
-    /// Becoming its user.
+    /// Changing to the configured user.
     Account = 7,
 }
 
-/// Starts programs; holds the stack that a new process uses until it runs its program.
+/// Starts programs. Owns the stack that a new process uses until it executes its program.
 #[derive(Debug)]
 pub(crate) struct Launcher {
     stack: Vec<u128>,
 }
 
-/// What the new process reads and, on failure, writes; both processes see the same memory.
+/// Shared memory between the guardian and a new process: its settings, and the error it reports on failure.
 struct ChildPlan<'a> {
     paths: &'a [CString],
     argv: *const *const libc::c_char,
@@ -261,20 +259,21 @@ struct ChildPlan<'a> {
 }
 
 impl Launcher {
-    /// Ready to launch.
+    /// Allocates the stack.
     pub(crate) fn new() -> Self {
         Self { stack: vec![0; 4096] }
     }
 
-    /// Starts a program as the leader of a process group of its own, killed by the kernel when this process
-    /// dies. `fds` are pairs of ours and the number it has in the child; ours are never a number of the child.
+    /// Starts a program as the leader of a process group of its own. The kernel kills it when this process dies. `fds` are
+    /// pairs of a descriptor of this process and its number in the child; no descriptor of this process may have a number
+    /// that the child uses.
     ///
-    /// The caller must have one thread: the parent-death signal belongs to the thread that starts the child.
-    /// Like posix_spawn, the child borrows this process's memory until it runs its program, which spares the
+    /// The calling process must be single-threaded, because the parent-death signal is bound to the thread that starts the
+    /// child. As with posix_spawn, the child shares this process's memory until it executes its program, which avoids a
     /// copy of the page tables.
     ///
     /// # Errors
-    /// What it was doing, and the system's error. Nothing is left of the child then.
+    /// The step that failed and its error. The child is reaped in that case.
     pub(crate) fn launch(
         &mut self,
         program: &Program,
@@ -306,9 +305,9 @@ impl Launcher {
             errno: AtomicI32::new(0),
         };
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: CLONE_VFORK suspends this process until the child has run its program or exited, so the
-        // stack and the plan outlive the child's use of them. The child has no signal handlers to run (all
-        // dispositions are default) and calls nothing but async-signal-safe functions.
+        // SAFETY: CLONE_VFORK suspends this process until the child has executed its program or exited, so the stack and
+        // the plan outlive the child's use of them. The child runs no signal handler, because all dispositions are default,
+        // and calls only async-signal-safe functions.
         let pid = unsafe {
             let top = self.stack.as_mut_ptr().add(self.stack.len());
             libc::clone(run_child, top.cast(), flags, (&raw const plan).cast_mut().cast())
@@ -328,14 +327,14 @@ impl Launcher {
     }
 }
 
-/// Becomes another user for good, in a process that shares its memory with its parent: by the kernel's own calls,
-/// because those of the C library change every thread they know of.
+/// Changes permanently to another user, in a child that still shares its parent's memory. Uses raw system calls: the
+/// functions of the C library would change the parent's threads as well.
 unsafe fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errno> {
-    // SAFETY: plain numbers and a slice with its length; stat is ours.
+    // SAFETY: the arguments are plain numbers, a slice with its length, and a local stat buffer.
     unsafe {
         for stream in [1, 2] {
             let mut stat: libc::stat = std::mem::zeroed();
-            // What opens /dev/stderr anew has to own the pipe. Anything else than a pipe stays whose it is.
+            // A program that opens /dev/stderr must own the pipe behind it. Files and terminals keep their owner.
             if libc::fstat(stream, &raw mut stat) == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFIFO {
                 libc::fchown(stream, uid, gid);
             }
@@ -349,8 +348,8 @@ unsafe fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errno> {
 }
 
 extern "C" fn run_child(plan: *mut c_void) -> c_int {
-    // SAFETY: launch passes a Plan that lives until this process has run its program or exited. Nothing here
-    // allocates, locks or unwinds.
+    // SAFETY: launch passes a ChildPlan that lives until this process has executed its program or exited. The code below
+    // does not allocate, lock or unwind.
     unsafe {
         let plan = &*plan.cast::<ChildPlan<'_>>();
         let fail = |stage: LaunchStage, errno: c_int| -> ! {
@@ -361,7 +360,7 @@ extern "C" fn run_child(plan: *mut c_void) -> c_int {
         if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 || libc::setpgid(0, 0) != 0 {
             fail(LaunchStage::Prepare, Errno::last_raw());
         }
-        // The parent may have died before the line above took effect.
+        // The parent may have died before the parent-death signal was set.
         if libc::getppid() != plan.parent {
             libc::_exit(127);
         }
@@ -385,7 +384,7 @@ extern "C" fn run_child(plan: *mut c_void) -> c_int {
         if let Some((uid, gid, groups)) = plan.ids {
             become_user(*uid, *gid, groups)
                 .unwrap_or_else(|errno| fail(LaunchStage::Account, errno as c_int));
-            // The kernel has forgotten it with the change of user, and the parent may have died meanwhile.
+            // The change of user cleared the parent-death signal, and the parent may have died since.
             if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
                 fail(LaunchStage::Prepare, Errno::last_raw());
             }

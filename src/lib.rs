@@ -184,6 +184,10 @@ mod app;
 mod cli;
 pub mod testing;
 
+// The store with faults in tests/channel also serves the unit tests of the channel; it names this crate from outside.
+#[cfg(all(test, feature = "server"))]
+extern crate self as aint_queue;
+
 /// The engine behind [`App`]: master, channels, workers. It serves the program, its tests and its benches, and carries no
 /// promise of compatibility.
 #[cfg(feature = "server")]

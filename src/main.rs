@@ -1,4 +1,4 @@
-//! The `aint-queue` command, with a few jobs aboard for trying it out.
+//! The `aint-queue` command, with a few built-in jobs for demonstration and tests.
 
 use std::process::ExitCode;
 

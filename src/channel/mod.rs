@@ -29,6 +29,8 @@ mod shutdown;
 mod status;
 mod store_calls;
 mod store_health;
+#[cfg(test)]
+mod tests;
 mod turns;
 mod work_wait;
 

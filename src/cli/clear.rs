@@ -3,19 +3,19 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{CommandContext, Failure, sanitize};
+use super::{CommandContext, Failure, render};
 use crate::store::{Clear as States, Cleared, JobCounts};
 
-/// Remove jobs: those that are waiting and delayed, unless told otherwise
+/// Remove jobs, by default the waiting and delayed ones
 #[derive(Debug, Args)]
 pub(crate) struct Clear {
-    /// Only the failed jobs
+    /// Only failed jobs
     #[arg(long)]
     failed: bool,
-    /// Only the reserved jobs: their runs are cancelled
+    /// Only reserved jobs; their runs are cancelled
     #[arg(long)]
     reserved: bool,
-    /// The waiting, delayed and failed jobs; with --reserved, every job
+    /// Waiting, delayed and failed jobs; with --reserved, all jobs
     #[arg(long)]
     all: bool,
 }
@@ -54,14 +54,14 @@ fn question(channel: &str, which: States, counts: &JobCounts) -> String {
         failed: counts.failed,
         reserved: counts.reserved,
     };
-    format!("Remove {} of channel \"{channel}\" for good?", listed(which, &counts))
+    format!("Permanently remove {} from channel \"{channel}\"?", listed(which, &counts))
 }
 
 fn render(channel: &str, which: States, cleared: &Cleared) -> String {
-    format!("Removed {} of channel \"{channel}\".\n", listed(which, cleared))
+    format!("Removed {} from channel \"{channel}\".\n", listed(which, cleared))
 }
 
-/// "2 waiting, 0 delayed and 1 failed jobs": the states that are meant, also where nothing is.
+/// Counts of the selected states, zeros included: "2 waiting, 0 delayed and 1 failed jobs".
 fn listed(which: States, counts: &Cleared) -> String {
     let states = [
         (which.waiting, counts.waiting, "waiting"),
@@ -78,7 +78,7 @@ fn listed(which: States, counts: &Cleared) -> String {
     match words.split_last() {
         Some((last, [])) => format!("{last} {noun}"),
         Some((last, first)) => format!("{} and {last} {noun}", first.join(", ")),
-        None => sanitize::jobs(0),
+        None => render::jobs(0),
     }
 }
 
@@ -105,10 +105,10 @@ mod tests {
     fn prompt_names_the_states_to_clear() {
         let counts = JobCounts { waiting: 2, delayed: 0, failed: 1, ..JobCounts::default() };
         let all = Clear { failed: false, reserved: false, all: true }.states();
-        let expected = "Remove 2 waiting, 0 delayed and 1 failed jobs of channel \"x\" for good?";
+        let expected = "Permanently remove 2 waiting, 0 delayed and 1 failed jobs from channel \"x\"?";
         assert_eq!(question("x", all, &counts), expected);
         let failed = Clear { failed: true, reserved: false, all: false }.states();
         let cleared = Cleared { failed: 1, ..Cleared::default() };
-        assert_eq!(render("x", failed, &cleared), "Removed 1 failed job of channel \"x\".\n");
+        assert_eq!(render("x", failed, &cleared), "Removed 1 failed job from channel \"x\".\n");
     }
 }

@@ -1,4 +1,4 @@
-//! `config:check`: the configuration that holds, or everything that is wrong with it.
+//! `config:check`: prints the effective configuration, or every mistake in it.
 
 use clap::Args;
 
@@ -8,7 +8,7 @@ use crate::config::{self, Channel, Config, Handler, SnapshotHandler, command_che
 /// Print the effective configuration with secrets hidden, or every mistake in it
 #[derive(Debug, Args)]
 pub(crate) struct ConfigCheck {
-    /// Print every key there is instead, with type, default, range and meaning
+    /// Print the table of all keys instead, with type, default, range and meaning
     #[arg(long)]
     keys: bool,
 }
@@ -19,7 +19,7 @@ impl ConfigCheck {
             return context.print(&config::key_table());
         }
         let config = context.checked_config()?;
-        // Loading warns of what the file says; what the machine says is looked at only here and by queue:listen.
+        // Loading checks the file alone. Programs and files of this machine are checked only here and by queue:listen.
         for warning in missing_programs(config).into_iter().chain(missing_files(config)) {
             context.warn(&warning);
         }
@@ -30,12 +30,12 @@ impl ConfigCheck {
 fn render(config: &Config) -> String {
     let from = match &config.file {
         Some(file) => format!("# {}\n\n", file.display()),
-        None => "# built in: no configuration file was found\n\n".to_owned(),
+        None => "# built-in configuration: no configuration file was found\n\n".to_owned(),
     };
     from + &config.to_toml()
 }
 
-/// A line for every configured file that is needed and cannot be read now.
+/// A warning for each configured file that cannot be read.
 fn missing_files(config: &Config) -> Vec<String> {
     let mut missing = Vec::new();
     for channel in config.channels.values() {
@@ -50,13 +50,13 @@ fn missing_files(config: &Config) -> Vec<String> {
     missing
 }
 
-/// A line for every configured program that could not be started now.
+/// A warning for each configured program that cannot be started.
 fn missing_programs(config: &Config) -> Vec<String> {
     let mut missing = Vec::new();
     for channel in config.channels.values() {
         for (key, command) in programs(channel) {
             let Some(name) = command.first() else { continue };
-            // A program with a slash is absolute since the configuration was loaded.
+            // Loading has made programs with a slash absolute.
             if let Err(why) = command_check::locate(name, std::path::Path::new("/")) {
                 missing
                     .push(format!("the program of channels.{}.{key} cannot be started: {why}", channel.name));

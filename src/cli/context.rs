@@ -1,4 +1,4 @@
-//! What every command shares: options, configuration, the runtime, the terminal.
+//! State shared by all commands: global options, configuration, async runtime, terminal.
 
 use std::cell::OnceCell;
 use std::future::Future;
@@ -6,14 +6,16 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use tokio::runtime::Runtime;
 
-use super::{Exit, Failure, Globals, sanitize};
+use super::failure::{Exit, Failure};
+use super::global_options::GlobalOptions;
+use super::sanitize;
 use crate::config::{Channel, Config, Driver};
 use crate::job::Registry;
 use crate::queue::{OpenError, Queue};
 
-/// One run of the command line.
+/// Context of one run of the command line.
 pub(crate) struct CommandContext {
-    globals: Globals,
+    globals: GlobalOptions,
     registry: Registry,
     config: OnceCell<Config>,
     runtime: OnceCell<Runtime>,
@@ -21,29 +23,29 @@ pub(crate) struct CommandContext {
 }
 
 impl CommandContext {
-    pub(crate) fn new(globals: Globals, registry: Registry) -> Self {
+    pub(super) fn new(globals: GlobalOptions, registry: Registry) -> Self {
         let mut context =
             Self { globals, registry, config: OnceCell::new(), runtime: OnceCell::new(), colours: false };
         context.colours = context.colours_for(io::stdout().is_terminal());
         context
     }
 
-    /// The jobs of this binary.
+    /// The jobs registered in this binary.
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// Refuses to go on with jobs that cannot be told apart.
+    /// Fails when two registered jobs have the same name.
     pub(crate) fn check_registry(&self) -> Result<(), Failure> {
         let wrong = |error| Failure::new(Exit::Failed, "register the jobs of this program").because(error);
         self.registry.check().map_err(|error| wrong(error.to_string()))
     }
 
-    pub(crate) fn globals(&self) -> &Globals {
+    pub(super) fn globals(&self) -> &GlobalOptions {
         &self.globals
     }
 
-    /// Whether the answer is for a program.
+    /// Whether to print JSON.
     pub(crate) fn json(&self) -> bool {
         self.globals.json
     }
@@ -52,19 +54,19 @@ impl CommandContext {
         self.globals.quiet
     }
 
-    /// Whether the output may hold colours.
+    /// Whether standard output may contain colours.
     pub(crate) fn colours(&self) -> bool {
         self.colours
     }
 
-    /// Whether a stream that is or is no terminal may get colours.
+    /// Whether a stream may contain colours; `terminal` says whether it is a terminal.
     pub(crate) fn colours_for(&self, terminal: bool) -> bool {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         colours(self.globals.ansi, self.globals.no_ansi, no_color, terminal)
     }
 
-    /// The configuration, loaded at the first call. Its warnings are for those who check it and start something by it;
-    /// others, who may ask every second, see them with `-v`.
+    /// The configuration, loaded at the first call. Prints its warnings only with `-v`; commands that check the
+    /// configuration or start a master use [`CommandContext::checked_config`].
     pub(crate) fn config(&self) -> Result<&Config, Failure> {
         if let Some(config) = self.config.get() {
             return Ok(config);
@@ -77,7 +79,7 @@ impl CommandContext {
         Ok(config)
     }
 
-    /// The configuration and, on standard error, what is allowed in it and likely not meant.
+    /// The configuration; prints its warnings to standard error.
     pub(crate) fn checked_config(&self) -> Result<&Config, Failure> {
         let config = self.config()?;
         if self.globals.verbose == 0 {
@@ -92,30 +94,30 @@ impl CommandContext {
         }
     }
 
-    /// The one channel this command is about.
+    /// The channel of a command that takes exactly one.
     pub(crate) fn channel(&self) -> Result<&Channel, Failure> {
         let name = match self.globals.channels.as_slice() {
             [] => "default",
             [name] => name,
             several => {
                 return Err(Failure::new(Exit::Usage, "choose the channel")
-                    .because(format!("{} channels are named, this command takes one", several.len()))
+                    .because(format!("{} channels are named, but this command takes one", several.len()))
                     .hint("give --channel once"));
             }
         };
         Ok(self.config()?.channel(name)?)
     }
 
-    /// The channels this command is about: all, those that are named, or `default`.
+    /// The channels of a command that takes several: all declared ones, the named ones, or `default`.
     pub(crate) fn channels(&self, all: bool) -> Result<Vec<&Channel>, Failure> {
         let config = self.config()?;
         if all {
-            // Those of the sync driver have nothing to serve and nothing to show.
+            // Channels of the sync driver have no stored jobs and no master.
             let kept = config.channels.values().filter(|channel| channel.driver != Driver::Sync);
             let kept: Vec<_> = kept.collect();
             if kept.is_empty() {
                 return Err(Failure::new(Exit::Usage, "find a channel")
-                    .because("every declared channel has the driver \"sync\", which keeps nothing"));
+                    .because("every declared channel uses the driver \"sync\", which stores no jobs"));
             }
             return Ok(kept);
         }
@@ -123,7 +125,7 @@ impl CommandContext {
         Ok(if chosen.is_empty() { vec![config.channel("default")?] } else { chosen })
     }
 
-    /// The channels with these names, each once.
+    /// The channels with these names, without duplicates.
     pub(crate) fn named<'n>(
         &self,
         names: impl IntoIterator<Item = &'n str>,
@@ -138,7 +140,7 @@ impl CommandContext {
         Ok(chosen)
     }
 
-    /// Opens a channel for pushing; one of the sync driver runs the jobs of this binary.
+    /// Opens a channel for pushing; with the sync driver, pushes run the jobs of this binary.
     pub(crate) fn queue(&self, channel: &Channel) -> Result<Queue, Failure> {
         let opened = self.block_on(crate::in_process::queue(&self.registry, self.config()?, &channel.name));
         let doing = format!("open channel \"{}\"", channel.name);
@@ -157,25 +159,26 @@ impl CommandContext {
         let doing = format!("open channel \"{}\"", channel.name);
         if channel.driver == Driver::Sync {
             return Err(Failure::new(Exit::Usage, doing).because(
-                "its driver is \"sync\", which keeps nothing: queue:push runs the job and tells its end",
+                "its driver \"sync\" stores no jobs: queue:push runs a job at once and prints the result",
             ));
         }
         let opened = self.block_on(crate::store::open(&channel.driver, &channel.name));
         opened.map_err(|error| Failure::store(doing, error))
     }
 
-    /// Refuses a command that serves channels when there is nothing to serve.
+    /// Fails for a channel of the sync driver, which has no jobs for a master to run.
     pub(crate) fn check_served(channel: &Channel, doing: &str) -> Result<(), Failure> {
         if channel.driver != Driver::Sync {
             return Ok(());
         }
         Err(Failure::new(Exit::Usage, doing).because(format!(
-            "there is nothing to listen to on channel \"{}\": its driver is \"sync\", which runs jobs where they are pushed",
+            "channel \"{}\" has no stored jobs: its driver \"sync\" runs jobs at the push",
             channel.name
         )))
     }
 
-    /// Runs a future on the one runtime of this run: a store keeps its connections on the runtime that opened it.
+    /// Runs a future on the runtime of this context. A store's connections belong to the runtime that opened it, so there
+    /// is only one.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         let runtime = self.runtime.get_or_init(|| {
             tokio::runtime::Builder::new_current_thread()
@@ -186,35 +189,36 @@ impl CommandContext {
         runtime.block_on(future)
     }
 
-    /// Prints to standard output, unless quiet.
+    /// Prints to standard output, except with `--quiet`.
     pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
         if self.globals.quiet { Ok(()) } else { write_out(text) }
     }
 
-    /// Prints JSON to standard output, also when quiet: who asks for it wants it.
+    /// Prints JSON to standard output, even with `--quiet`.
     pub(crate) fn print_json(&self, value: &impl serde::Serialize) -> Result<(), Failure> {
         write_out(&format!("{}\n", sanitize::json(value)))
     }
 
-    /// Says on standard error what is worth knowing and no failure, unless quiet.
+    /// Prints a note to standard error, except with `--quiet`.
     pub(crate) fn note(&self, message: &str) {
-        self.say("note", message);
+        self.print_labelled("note", message);
     }
 
-    /// Warns on standard error, unless quiet.
+    /// Prints a warning to standard error, except with `--quiet`.
     pub(crate) fn warn(&self, message: &str) {
-        self.say("warning", message);
+        self.print_labelled("warning", message);
     }
 
-    /// Reports the failure that ends the command.
+    /// Prints a failure to standard error.
     pub(crate) fn report(&self, failure: &Failure) {
         if !failure.is_silent() {
             let label = if self.colours { "\x1b[1;31merror\x1b[0m" } else { "error" };
-            complain(&format!("{label}: {}", sanitize::lines(&failure.to_string())));
+            print_error(&format!("{label}: {}", sanitize::lines(&failure.to_string())));
         }
     }
 
-    /// Asks on the terminal, where "no" is a failure. Without a terminal, or when told not to ask, only `--yes` is a yes.
+    /// Asks for confirmation on the terminal; "no" is a failure. Without a terminal, or with `--no-interaction`, only `--yes`
+    /// confirms.
     pub(crate) fn confirm(
         &self,
         doing: &str,
@@ -225,29 +229,29 @@ impl CommandContext {
         }
         if self.globals.no_interaction || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return Err(Failure::new(Exit::Usage, doing)
-                .because("it cannot be undone, and there is nobody to ask")
-                .hint("add --yes to do it without being asked"));
+                .because("it cannot be undone and needs a confirmation")
+                .hint("add --yes to confirm"));
         }
         let question = question()?;
         let mut answer = String::new();
         let asked = write!(io::stderr(), "{question} [y/N] ")
             .and_then(|()| io::stderr().flush())
             .and_then(|()| io::stdin().lock().read_line(&mut answer));
-        asked.map_err(|error| Failure::new(Exit::Failed, "ask").because(error))?;
+        asked.map_err(|error| Failure::new(Exit::Failed, "ask for confirmation").because(error))?;
         match answer.trim().to_ascii_lowercase().as_str() {
             "y" | "yes" => Ok(()),
             _ => Err(Failure::new(Exit::Failed, doing).because("the answer was no")),
         }
     }
 
-    fn say(&self, label: &str, message: &str) {
+    fn print_labelled(&self, label: &str, message: &str) {
         if !self.globals.quiet {
-            complain(&format!("{label}: {}", sanitize::lines(message)));
+            print_error(&format!("{label}: {}", sanitize::lines(message)));
         }
     }
 }
 
-/// Whether to use colours: the options win over the environment, the environment over the terminal.
+/// Whether to use colours. Options take precedence over the environment, and the environment over the terminal.
 fn colours(ansi: bool, no_ansi: bool, no_color: bool, terminal: bool) -> bool {
     match (ansi, no_ansi) {
         (_, true) => false,
@@ -264,8 +268,8 @@ fn write_out(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes a line to standard error. Nobody can be told when that does not work.
-fn complain(line: &str) {
+/// Writes a line to standard error. A write error has no remedy, because there is no other place to report it.
+fn print_error(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
@@ -278,9 +282,9 @@ mod tests {
     fn duplicate_job_names_are_refused_first() {
         let mut registry = Registry::default();
         registry.add_async::<Noop>();
-        assert!(CommandContext::new(Globals::default(), registry.clone()).check_registry().is_ok());
+        assert!(CommandContext::new(GlobalOptions::default(), registry.clone()).check_registry().is_ok());
         registry.add_async::<Noop>();
-        let failure = CommandContext::new(Globals::default(), registry).check_registry().unwrap_err();
+        let failure = CommandContext::new(GlobalOptions::default(), registry).check_registry().unwrap_err();
         assert!(failure.to_string().contains("two job types are registered as \"noop\""), "{failure}");
     }
 

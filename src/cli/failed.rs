@@ -1,4 +1,4 @@
-//! `queue:failed`: the failed jobs, newest first, page by page.
+//! `queue:failed`: lists failed jobs, newest first, page by page.
 
 use std::str::FromStr;
 
@@ -8,14 +8,14 @@ use serde_json::{Value as Json, json};
 use super::{CommandContext, Failure, sanitize, table, time};
 use crate::store::{Cursor, JobState, JobView, Page};
 
-/// List the failed jobs, newest first
+/// List failed jobs, newest first
 #[derive(Debug, Args)]
 pub(crate) struct Failed {
-    /// How many jobs a page has
+    /// Number of jobs per page
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
     limit: u16,
-    /// Where to go on: what the page before says at its end
-    #[arg(long, value_name = "PLACE")]
+    /// Position after which the page starts, as printed by the previous page
+    #[arg(long, value_name = "POSITION")]
     page_after: Option<PagePosition>,
 }
 
@@ -27,7 +27,7 @@ impl FromStr for PagePosition {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORM: &str = "write the place as the page before printed it";
+        const FORM: &str = "use the position that the previous page printed";
         let (rank, id) = text.split_once('.').ok_or(FORM)?;
         let rank = rank.parse().map_err(|_| FORM)?;
         let id = id.parse().map_err(|_| FORM)?;
@@ -64,7 +64,7 @@ fn render(channel: &str, page: &Page, later_page: bool) -> String {
     let header = ["id", "job", "reason", "attempts", "failed at", "last error"];
     let mut shown = table::render(&header, page.jobs.iter().map(row));
     if let Some(next) = page.next {
-        shown.push_str(&format!("The next page: --page-after {}\n", PagePosition(next)));
+        shown.push_str(&format!("Next page: --page-after {}\n", PagePosition(next)));
     }
     shown
 }
@@ -119,7 +119,7 @@ mod tests {
         let shown = render("default", &page(), false);
         assert!(shown.contains("│ 17 │ send_email │ exhausted │ 3        │ 2026-11-30 "), "{shown}");
         assert!(shown.contains("no route to \\u{1b}[31mhost\\nsecond line"), "{shown}");
-        assert!(shown.ends_with("The next page: --page-after 5.17\n"), "{shown}");
+        assert!(shown.ends_with("Next page: --page-after 5.17\n"), "{shown}");
         let place: PagePosition = "5.17".parse().unwrap();
         assert_eq!((place.0.rank, place.0.id), (5, 17));
         assert!("5".parse::<PagePosition>().is_err());

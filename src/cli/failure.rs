@@ -1,4 +1,4 @@
-//! How a command fails: an exit code, what could not be done, why, and what to do about it.
+//! Failure of a command: exit code, operation, cause, and remedy.
 
 use std::error::Error;
 use std::fmt;
@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use crate::config::{ConfigError, UndeclaredChannel};
 use crate::store::{PushError, StoreError};
 
-/// The exit codes other than 0.
+/// Exit codes other than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Failed, or done only in part.
+    /// Failed, or only partly done.
     Failed = 1,
     /// The command line or its input was refused; nothing was done.
     Usage = 2,
@@ -18,7 +18,7 @@ pub(crate) enum Exit {
     Running = 3,
     /// The configuration is invalid.
     Config = 4,
-    /// The store is not available.
+    /// The store is unavailable.
     Store = 5,
 }
 
@@ -28,7 +28,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command did not do what it was asked.
+/// Failure of a command, printed as "could not ...: cause" and a hint.
 #[derive(Debug)]
 pub(crate) struct Failure {
     exit: Exit,
@@ -39,12 +39,12 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// `doing` finishes "could not ...".
+    /// `doing` completes the phrase "could not ...".
     pub(crate) fn new(exit: Exit, doing: impl Into<String>) -> Self {
         Self { exit, doing: doing.into(), cause: None, hint: None, silent: false }
     }
 
-    /// A failure about which everybody who can hear it knows: the reader of the output has gone.
+    /// A failure that is not printed, for example because the reader of the output is gone.
     pub(crate) fn silent() -> Self {
         Self { silent: true, ..Self::new(Exit::Failed, "") }
     }
@@ -53,25 +53,25 @@ impl Failure {
     pub(crate) fn config(error: ConfigError) -> Self {
         let hint = match &error {
             ConfigError::Unreadable { .. } => {
-                "name a readable file, or leave --config and AINT_QUEUE_CONFIG out to use config/aint-queue.toml"
+                "name a readable file, or use config/aint-queue.toml by leaving out --config and AINT_QUEUE_CONFIG"
             }
             ConfigError::Invalid(_) => {
-                "config/aint-queue.toml of the source tree and docs/configuration.md list every key; a master that runs goes on with what it has read, and SIGTERM stops it"
+                "docs/configuration.md lists every key; a running master keeps its previous configuration, and SIGTERM stops it"
             }
         };
         Self::new(Exit::Config, "load the configuration").because(error).hint(hint)
     }
 
-    /// A store call did not work.
+    /// Failure of a store call.
     pub(crate) fn store(doing: impl Into<String>, error: StoreError) -> Self {
         let (exit, hint) = match &error {
             StoreError::Unavailable { .. } => (
                 Exit::Store,
                 Some(
-                    "check that it runs and that the driver's settings (config:check shows them) lead to it",
+                    "check that the store is running and that the driver settings, shown by config:check, are right",
                 ),
             ),
-            // The messages of the others carry their own remedy.
+            // These messages contain their own remedy.
             StoreError::Full { .. } | StoreError::Corrupt { .. } | StoreError::Refused { .. } => {
                 (Exit::Store, None)
             }
@@ -84,7 +84,7 @@ impl Failure {
         }
     }
 
-    /// A push did not work.
+    /// Failure of a push.
     pub(crate) fn push(doing: impl Into<String>, error: PushError) -> Self {
         match error {
             PushError::Store(error) => Self::store(doing, error),
@@ -95,13 +95,13 @@ impl Failure {
         }
     }
 
-    /// Adds the cause; its own causes follow by themselves.
+    /// Adds the cause; its chain of sources is printed as well.
     pub(crate) fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.cause = Some(cause.into());
         self
     }
 
-    /// Adds what to do about it, as an order.
+    /// Adds a remedy, in the imperative.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -137,7 +137,7 @@ impl fmt::Display for Failure {
         let mut said = String::new();
         while let Some(error) = cause {
             let text = error.to_string();
-            // Some libraries name their cause in their own text too.
+            // Some libraries repeat their source in their own message.
             if !said.ends_with(&text) {
                 write!(f, ": {text}")?;
             }
@@ -165,8 +165,8 @@ mod tests {
         let failure = Failure::push("push the job \"noop\"", PushError::Store(error));
         assert_eq!(failure.exit(), Exit::Store);
         let expected = "could not push the job \"noop\": the store at redis at x:1 is not available while pushing: \
-                        connection refused\nhint: check that it runs and that the driver's settings (config:check \
-                        shows them) lead to it";
+                        connection refused\nhint: check that the store is running and that the driver settings, shown \
+                        by config:check, are right";
         assert_eq!(failure.to_string(), expected);
     }
 }

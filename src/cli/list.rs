@@ -1,4 +1,4 @@
-//! `list`: the commands and the jobs of this program.
+//! `list`: lists the commands and the registered jobs of this program.
 
 use clap::Args;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `queue:listen`: run jobs until told to stop.
+//! `queue:listen`: runs the master.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use super::log::{Log, LogFormat};
 use super::{CommandContext, Exit, Failure};
 use crate::master::{self, Handover, ListenError, MasterExit};
 
-/// Run the jobs of one or several channels until told to stop
+/// Run the jobs of one or more channels until stopped
 #[derive(Debug, Args)]
 pub(crate) struct Listen {
-    /// Every declared channel (or name several with --channel)
+    /// All declared channels (or give --channel more than once)
     #[arg(long, conflicts_with = "channels")]
     all: bool,
-    /// Open no HTTP listener, even if the configuration has one
+    /// Open no HTTP listener, even if one is configured
     #[arg(long)]
     no_http: bool,
-    /// How log lines look
+    /// Format of log lines
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
 }
@@ -26,7 +26,7 @@ impl Listen {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         master::block_signals();
         let handover = Handover::from_env();
-        // Only what the program before has served to its end: other channels that are named may be gone for good.
+        // After a re-exec serve the inherited channels only: other channels on the command line may no longer exist.
         let channels = match &handover {
             Some(handover) => context.named(handover.channels())?,
             None => context.channels(self.all)?,
@@ -40,9 +40,12 @@ impl Listen {
         let listen = master::ListenOptions { config, channels, http: !self.no_http, may_reexec: true };
         let ended = master::listen(listen, handover);
         if log.dropped() > 0 {
-            context.warn(&format!("{} log lines were dropped: standard error was too slow", log.dropped()));
+            context.warn(&format!(
+                "{} log lines were dropped because standard error was read too slowly",
+                log.dropped()
+            ));
         }
-        // The log comes before the failure that ends the command.
+        // Flush the log before the failure is printed.
         drop(log);
         match ended.map_err(failure)? {
             MasterExit::Stopped => Ok(()),
@@ -54,7 +57,7 @@ impl Listen {
     }
 }
 
-/// A start that was refused, as the end of a command.
+/// The failure of a master that could not start.
 pub(super) fn failure(error: ListenError) -> Failure {
     let doing = "run the jobs";
     match error {
@@ -62,7 +65,7 @@ pub(super) fn failure(error: ListenError) -> Failure {
             Failure::store(format!("open the store of channel \"{channel}\""), source)
         }
         error @ ListenError::Http { .. } => Failure::new(Exit::Failed, doing).because(error).hint(
-            "change listen in [http]; or, if a master of the same configuration has the port, start this one with --no-http",
+            "change listen in [http], or start this master with --no-http if another master of the same configuration has the port",
         ),
         error => {
             let exit = match &error {

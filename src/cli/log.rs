@@ -1,7 +1,7 @@
-//! The log of the commands that run jobs: to standard error, for people or as JSON.
+//! The log of the commands that run jobs, on standard error, as text or JSON.
 //!
-//! Writing never holds up the master: lines go through a bounded queue to a thread of their own, and what does not fit is
-//! dropped and counted.
+//! Logging never blocks the master: lines go through a bounded queue to a writer thread; lines that do not fit are dropped
+//! and counted.
 
 use std::io::{self, IsTerminal};
 
@@ -11,27 +11,27 @@ use tracing_subscriber::EnvFilter;
 
 use super::CommandContext;
 
-/// Lines that wait for a slow reader of standard error; at most 4 KiB each.
+/// Most lines queued for a slow reader of standard error; each has at most 4 KiB.
 const MAX_WAITING_LINES: usize = 8192;
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// A line for people
+    /// Text
     #[default]
     Text,
-    /// A JSON object per line
+    /// One JSON object per line
     Json,
 }
 
-/// Keeps the log going; dropping it writes what waits.
+/// Handle of the log; dropping it writes the queued lines.
 pub(crate) struct Log {
     _writer: WorkerGuard,
     dropped: ErrorCounter,
 }
 
 impl Log {
-    /// Starts the log. `usual` is what is logged when neither options nor AINT_QUEUE_LOG say otherwise.
+    /// Starts the log. `usual` is the filter when neither the options nor AINT_QUEUE_LOG set one.
     pub(crate) fn start(context: &CommandContext, format: LogFormat, usual: &str) -> Self {
         let (writer, guard) = NonBlockingBuilder::default()
             .lossy(true)
@@ -50,7 +50,7 @@ impl Log {
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
         let globals = context.globals();
         let colours = context.colours_for(io::stderr().is_terminal());
-        // A second log in one process cannot happen: each command starts one at most.
+        // An error means a second log in one process; each command starts at most one.
         let _ = match format {
             LogFormat::Json => log.json().flatten_event(true).with_current_span(false).try_init(),
             LogFormat::Text => log.with_ansi(colours).with_target(globals.verbose > 1).try_init(),
@@ -58,7 +58,7 @@ impl Log {
         Self { _writer: guard, dropped }
     }
 
-    /// How many lines were dropped because standard error was too slow.
+    /// Number of lines dropped because standard error was read too slowly.
     pub(crate) fn dropped(&self) -> usize {
         self.dropped.dropped_lines()
     }

@@ -1,7 +1,7 @@
-//! The command line: one file per command. Each gathers what it needs, then a pure function renders it.
+//! The command line: one file per command. A command collects its data, then a pure function renders the result.
 //!
-//! A new command is a struct with `clap::Args` and `fn run(self, &CommandContext) -> Result<(), Failure>`, and a variant of
-//! [`Command`]. `list` and the help show it by themselves.
+//! To add a command, write a struct with `clap::Args` and `fn run(self, &CommandContext) -> Result<(), Failure>`, and add a
+//! variant to [`Command`]. `list` and the help pick it up from there.
 
 mod cancel;
 mod clear;
@@ -10,19 +10,21 @@ mod context;
 mod demo;
 mod failed;
 mod failure;
+mod global_options;
 mod list;
 mod listen;
 mod log;
-mod metrics;
 mod pause;
 mod per_channel;
 mod progress;
 mod push;
+mod push_checks;
 mod push_file;
 mod push_lines;
 mod quiet;
 mod reload;
 mod reload_failed;
+mod render;
 mod resume;
 mod run;
 mod sanitize;
@@ -33,71 +35,37 @@ mod stop;
 mod table;
 mod time;
 mod why;
-mod workers;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::job::Registry;
 pub(crate) use context::CommandContext;
 pub(crate) use failure::{Exit, Failure};
+use global_options::GlobalOptions;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done (queue:status also when no master runs)
-  1  failed, or done only in part
-  2  usage: the command line or its input was refused and nothing was done
-  3  the master is not running, or already running
+  0  done (queue:status: also when no master is running)
+  1  failed, or only partly done
+  2  usage error: the command line or its input was refused, nothing was done
+  3  the master is not running, or is already running
   4  the configuration is invalid
-  5  the store is not available";
+  5  the store is unavailable";
 
 /// Background jobs on SQLite or Redis: push them, watch them, run them in worker processes
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES, max_term_width = 110, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
-    globals: Globals,
+    globals: GlobalOptions,
     #[command(subcommand)]
     command: Command,
 }
 
-/// The options of every command.
-#[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Options of every command")]
-pub(crate) struct Globals {
-    /// The channel [default: default]
-    #[arg(short = 't', long = "channel", value_name = "NAME", global = true)]
-    pub(crate) channels: Vec<String>,
-    /// The configuration file [default: $AINT_QUEUE_CONFIG, else config/aint-queue.toml, else built in]
-    #[arg(long, value_name = "FILE", global = true)]
-    pub(crate) config: Option<PathBuf>,
-    /// Answer in JSON
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-    /// Print nothing but errors and JSON
-    #[arg(short, long, global = true)]
-    pub(crate) quiet: bool,
-    /// Say more; again for still more
-    #[arg(short, long, action = ArgAction::Count, global = true)]
-    pub(crate) verbose: u8,
-    /// Use colours also when the output is no terminal
-    #[arg(long, overrides_with = "no_ansi", global = true)]
-    pub(crate) ansi: bool,
-    /// Use no colours (so does the environment variable NO_COLOR)
-    #[arg(long, overrides_with = "ansi", global = true)]
-    pub(crate) no_ansi: bool,
-    /// Ask nothing
-    #[arg(short = 'n', long, global = true)]
-    pub(crate) no_interaction: bool,
-    /// Do what would be asked about without asking
-    #[arg(short = 'y', long, global = true)]
-    pub(crate) yes: bool,
-}
-
-/// Every command.
+/// All commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     #[command(name = "demo")]
@@ -166,9 +134,9 @@ impl Command {
     }
 }
 
-/// Runs the command that `args` ask for, with these jobs registered.
+/// Runs the command in `args` with the jobs of `registry`.
 pub(crate) fn main(registry: Registry, args: Vec<OsString>) -> ExitCode {
-    // Colours of the help are chosen before the options can be parsed.
+    // clap needs the colour choice before it parses the options.
     let colours =
         if args.iter().any(|arg| arg == "--no-ansi") { ColorChoice::Never } else { ColorChoice::Auto };
     let parsed = Cli::command()
@@ -178,7 +146,7 @@ pub(crate) fn main(registry: Registry, args: Vec<OsString>) -> ExitCode {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing can be done when the terminal is gone.
+            // A write error has no remedy: the terminal is gone.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
@@ -194,7 +162,7 @@ pub(crate) fn main(registry: Registry, args: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// The commands with what they do, for `list`.
+/// Name, summary and aliases of each command, for `list`.
 fn commands() -> impl Iterator<Item = (String, String, Vec<String>)> {
     let cli = Cli::command();
     let commands: Vec<_> = cli

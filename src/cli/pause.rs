@@ -1,4 +1,4 @@
-//! `queue:pause`: let no master take jobs of a channel.
+//! `queue:pause`: pauses a channel on all machines.
 
 use std::time::Duration;
 
@@ -11,23 +11,23 @@ use crate::config::Channel;
 use crate::job::{MAX_DELAY, Timestamp};
 use crate::job_json::time::parse_duration;
 
-/// Let no master on any machine take jobs of a channel; what runs goes on
+/// Pause a channel: no master on any machine leases its jobs; running jobs continue
 #[derive(Debug, Args)]
 pub(crate) struct Pause {
-    /// Every declared channel (or name several with --channel)
+    /// All declared channels (or give --channel more than once)
     #[arg(long, conflicts_with = "channels")]
     all: bool,
-    /// How long: seconds, or with units such as 10m, 1h30m, 2d [default: until queue:resume]
+    /// Duration: seconds, or with units such as 10m, 1h30m, 2d [default: until queue:resume]
     #[arg(long = "for", value_name = "TIME", value_parser = length, allow_negative_numbers = true)]
     time: Option<Duration>,
 }
 
-/// How long a pause may be.
+/// Parses the duration of a pause.
 fn length(text: &str) -> Result<Duration, String> {
     let length = parse_duration(text)?;
     match length {
-        Duration::ZERO => Err("a pause of no time changes nothing".to_owned()),
-        length if length > MAX_DELAY => Err("the longest is ten years".to_owned()),
+        Duration::ZERO => Err("the pause must be longer than 0".to_owned()),
+        length if length > MAX_DELAY => Err("the pause can be at most ten years".to_owned()),
         length => Ok(length),
     }
 }
@@ -55,9 +55,9 @@ fn pause(
 fn render(channel: &str, until: Option<Timestamp>) -> String {
     let until = match until {
         None => "until queue:resume".to_owned(),
-        Some(until) => format!("until {}, or queue:resume before", time::local(until)),
+        Some(until) => format!("until {} or queue:resume", time::local(until)),
     };
-    format!("Channel \"{channel}\" is paused: no master takes its jobs {until}.")
+    format!("Channel \"{channel}\" is paused {until}: no master leases its jobs.")
 }
 
 #[cfg(test)]

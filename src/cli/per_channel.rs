@@ -1,5 +1,5 @@
-//! A command over several channels: one that fails does not keep it from the others. The exit code is that of the failures
-//! where all have failed in the same way, and else that of what was done only in part.
+//! Runs a command on several channels: a failure in one channel does not affect the others. When all channels fail with the
+//! same exit code, that is the exit code of the command; when only some fail, it is [`Exit::Failed`].
 
 use std::thread;
 
@@ -10,7 +10,7 @@ use super::{CommandContext, Exit, Failure};
 use crate::config::Channel;
 use crate::master::{self, ControlError, ControlRequest, ControlResponse};
 
-/// What was done in one channel: lines for people, an object for programs.
+/// Result of the command in one channel: text to print, or a JSON object.
 pub(super) struct ChannelDone {
     text: String,
     json: Value,
@@ -23,18 +23,18 @@ impl ChannelDone {
         Self { text, json, warnings: Vec::new(), failure: None }
     }
 
-    /// People are warned of what programs find in the object.
+    /// Adds warnings, printed with the text; the JSON object contains the same information.
     pub(super) fn warning(self, warnings: Vec<String>) -> Self {
         Self { warnings, ..self }
     }
 
-    /// It was done, and something about it was not.
+    /// Adds a failure of a command that was partly done.
     pub(super) fn failing(self, failure: Option<Failure>) -> Self {
         Self { failure, ..self }
     }
 }
 
-/// Does something in each channel, one after the other, and tells of it. Programs get an array, whatever failed.
+/// Runs `act` on one channel after the other and prints the results; JSON is always an array, even after failures.
 pub(super) fn sequentially(
     context: &CommandContext,
     channels: &[&Channel],
@@ -43,7 +43,7 @@ pub(super) fn sequentially(
     report_all(context, channels.iter().copied().map(act))
 }
 
-/// The same in all channels at once, each with its progress: what takes long must not add up.
+/// Runs `act` on all channels at once, each with a progress display, so that long waits do not add up.
 pub(super) fn concurrently(
     context: &CommandContext,
     channels: &[&Channel],
@@ -59,7 +59,7 @@ pub(super) fn concurrently(
                 scope.spawn(move || act(channel, progress))
             })
             .collect();
-        threads.into_iter().map(|done| done.join().expect("no command panics")).collect()
+        threads.into_iter().map(|done| done.join().expect("a command does not panic")).collect()
     });
     report_all(context, results.into_iter())
 }
@@ -85,14 +85,14 @@ fn report_all(
     if context.json() {
         context.print_json(&done)?;
     }
-    // One that failed does not hide what became of the others.
+    // Report every failure; the last one becomes the result.
     let Some(last) = failures.pop() else { return Ok(()) };
     failures.iter().for_each(|failure| context.report(failure));
     let is_same = done.is_empty() && failures.iter().all(|failure| failure.exit() == last.exit());
     Err(if is_same { last } else { last.with_exit(Exit::Failed) })
 }
 
-/// The channels that a command to their masters is about; with `all`, those that have one on this machine.
+/// The channels of a command that is sent to their masters; with `all`, those with a master on this machine.
 pub(super) fn with_master(context: &CommandContext, all: bool) -> Result<Vec<&Channel>, Failure> {
     let mut channels = context.channels(all)?;
     if all {
@@ -104,17 +104,17 @@ pub(super) fn with_master(context: &CommandContext, all: bool) -> Result<Vec<&Ch
     Ok(channels)
 }
 
-/// That no master is there to do it, unless one is.
+/// Fails when no master of the channel runs on this machine.
 pub(super) fn require_master(channel: &Channel, doing: &str) -> Result<(), Failure> {
     if master::presence(channel).running {
         return Ok(());
     }
     Err(Failure::new(Exit::Running, doing)
         .because("its master is not running on this machine")
-        .hint("queue:listen starts one; queue:status tells whether one runs"))
+        .hint("queue:listen starts a master; queue:status shows whether one is running"))
 }
 
-/// Asks the master of a channel for what it does at once. `doing` finishes "could not ...".
+/// Sends a request that the master answers at once. `doing` completes the phrase "could not ...".
 pub(super) fn ask(
     channel: &Channel,
     doing: &str,
@@ -125,15 +125,15 @@ pub(super) fn ask(
         .map_err(|error| control_failure(doing, error))
 }
 
-/// Why a master did not do what it was asked, and what to do about it.
+/// The failure of a request to a master, with a remedy.
 pub(super) fn control_failure(doing: &str, error: ControlError) -> Failure {
     let hint = match &error {
         ControlError::UnknownRequest | ControlError::Undecodable(_) => {
             Some("restart it with this version: queue:stop, then queue:listen")
         }
-        ControlError::TimedOut(_) => Some("look at its log, and at its process with queue:status"),
+        ControlError::TimedOut(_) => Some("check the log of the master, and queue:status"),
         ControlError::NotListening { .. } => {
-            Some("it may be starting or ending just now: try again, and look at its log")
+            Some("it may be starting or stopping: try again, or check its log")
         }
         ControlError::Disconnected(_) | ControlError::Refused(_) => None,
     };
@@ -144,7 +144,7 @@ pub(super) fn control_failure(doing: &str, error: ControlError) -> Failure {
     }
 }
 
-/// An answer to another question, which no master gives.
+/// The failure for a response of the wrong type, which a correct master never sends.
 pub(super) fn unexpected_answer(doing: &str) -> Failure {
-    Failure::new(Exit::Failed, doing).because("the master answered something else than was asked")
+    Failure::new(Exit::Failed, doing).because("the master sent an unexpected response")
 }

@@ -1,33 +1,33 @@
-//! How a stop or a reload shows that it goes on: a bar on a terminal, a line now and then elsewhere.
+//! Progress display of a stop or a reload: a bar on a terminal, periodic lines elsewhere.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{CommandContext, sanitize};
+use super::{CommandContext, render};
 use crate::channel::ChannelStatus;
 use crate::pool::RolloutProgress;
 
-/// How often a line is written where there is no terminal.
+/// Shortest interval between two lines when standard error is not a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
-/// How often a bar is drawn on a terminal.
+/// Interval at which a bar is redrawn on a terminal.
 const BAR_REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Where the progress of several channels goes.
+/// Display of the progress of several channels.
 pub(super) enum ProgressDisplay {
-    /// Nowhere.
+    /// No output.
     Hidden,
-    /// To standard error, line by line.
+    /// Lines on standard error.
     Lines,
-    /// To the terminal, a bar for each.
+    /// One bar per channel on the terminal.
     Bars(MultiProgress),
 }
 
-/// The progress of one channel.
+/// Progress of one channel.
 pub(super) struct Progress {
     channel: String,
-    /// Most that was left to do since it began.
+    /// Largest remaining amount of work so far; the length of the bar.
     max_left: usize,
     shown: ProgressOutput,
 }
@@ -58,7 +58,7 @@ impl ProgressDisplay {
                     ProgressStyle::with_template("{msg} {bar:20} {elapsed}").expect("a valid template");
                 let bar = all.add(ProgressBar::new(1).with_style(style));
                 bar.set_message(format!("{name}: {doing}"));
-                // It moves also while the master says nothing.
+                // Redraw between status messages of the master, so that the elapsed time advances.
                 bar.enable_steady_tick(BAR_REDRAW_INTERVAL);
                 ProgressOutput::Bar(bar)
             }
@@ -68,7 +68,7 @@ impl ProgressDisplay {
 }
 
 impl Progress {
-    /// The master said how it stands.
+    /// Shows a status received from the master.
     pub(super) fn show(&mut self, report: &ChannelStatus) {
         let text = format!("{}: {}", self.channel, describe(report));
         let remaining = remaining(report);
@@ -82,7 +82,7 @@ impl Progress {
                     Some((at, last_text)) => *last_text != text && now.duration_since(*at) >= LINE_INTERVAL,
                 };
                 if is_due {
-                    // Nobody reading is no reason to stop stopping.
+                    // A write error must not abort the stop.
                     let _ = writeln!(io::stderr(), "{text}");
                     *printed = Some((now, text));
                 }
@@ -95,7 +95,7 @@ impl Progress {
         }
     }
 
-    /// The end, whatever it was.
+    /// Removes the bar.
     pub(super) fn end(self) {
         if let ProgressOutput::Bar(bar) = self.shown {
             bar.finish_and_clear();
@@ -103,32 +103,32 @@ impl Progress {
     }
 }
 
-/// How much is left to do: jobs of a stop, old workers of a reload.
+/// Remaining work: running jobs of a stop, old workers of a reload.
 fn remaining(report: &ChannelStatus) -> usize {
     report.pool.reload.map_or(report.running, |reload| reload.old)
 }
 
-/// What a reload waits for.
+/// State of a reload in words.
 pub(super) fn describe_reload(reload: RolloutProgress) -> String {
     match reload {
         RolloutProgress { generation, proved: false, .. } => {
             format!("waiting for the first worker of generation {generation}")
         }
-        RolloutProgress { old: 1, .. } => "1 old worker to be replaced".to_owned(),
-        RolloutProgress { old, .. } => format!("{old} old workers to be replaced"),
+        RolloutProgress { old: 1, .. } => "1 old worker left to replace".to_owned(),
+        RolloutProgress { old, .. } => format!("{old} old workers left to replace"),
     }
 }
 
-/// What is being waited for.
+/// State of a stop or a reload in words.
 pub(super) fn describe(report: &ChannelStatus) -> String {
     if let Some(reload) = report.pool.reload {
         return describe_reload(reload);
     }
-    let remaining = sanitize::jobs(report.running as u64);
+    let remaining = render::jobs(report.running as u64);
     match (report.running, report.stop_seconds_left) {
-        (0, _) if report.workers.leaving > 0 => "no job runs any more, the workers end".to_owned(),
-        (0, _) => "no job runs any more, the store is told".to_owned(),
-        (_, Some(0)) => format!("{remaining} left, being ended"),
+        (0, _) if report.workers.leaving > 0 => "no jobs left, waiting for the workers to exit".to_owned(),
+        (0, _) => "no jobs left, settling in the store".to_owned(),
+        (_, Some(0)) => format!("{remaining} left, being killed"),
         (1, Some(seconds)) => format!("{remaining} left, {seconds} s until it is interrupted"),
         (_, Some(seconds)) => format!("{remaining} left, {seconds} s until they are interrupted"),
         (_, None) => format!("{remaining} left"),
@@ -148,8 +148,8 @@ mod tests {
         };
         assert_eq!(report(3, Some(27), 0), "3 jobs left, 27 s until they are interrupted");
         assert_eq!(report(1, Some(27), 0), "1 job left, 27 s until it is interrupted");
-        assert_eq!(report(1, Some(0), 0), "1 job left, being ended");
-        assert_eq!(report(0, Some(20), 2), "no job runs any more, the workers end");
-        assert_eq!(report(0, Some(20), 0), "no job runs any more, the store is told");
+        assert_eq!(report(1, Some(0), 0), "1 job left, being killed");
+        assert_eq!(report(0, Some(20), 2), "no jobs left, waiting for the workers to exit");
+        assert_eq!(report(0, Some(20), 0), "no jobs left, settling in the store");
     }
 }

@@ -1,4 +1,4 @@
-//! `queue:push`: one job from the command line, or many from a file.
+//! `queue:push`: pushes one job from the command line, or many from a file.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,21 +9,22 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
-use super::{CommandContext, Exit, Failure, push_file, sanitize};
-use crate::config::{Channel, Handler};
+use super::push_checks::{UnreadableInput, missing_handler_warning};
+use super::{CommandContext, Exit, Failure, push_file};
+use crate::config::Channel;
 use crate::job::{Payload, PayloadError, Priority};
 use crate::job_json;
 use crate::job_json::time::{self, Until};
 use crate::queue::PushOptions;
 use crate::store::Pushed;
 
-/// Push a job, or many from a file
+/// Push a job, or many jobs from a file
 #[derive(Debug, Args)]
 pub(crate) struct Push {
-    /// The job's name; with --file, the name of lines that have none
+    /// Name of the job; with --file, the default for lines without a name
     #[arg(value_name = "JOB", required_unless_present = "file")]
     job: Option<String>,
-    /// The payload: JSON, @FILE, or - for standard input
+    /// Payload: JSON, @FILE, or - for standard input
     #[arg(
         long,
         value_name = "JSON",
@@ -32,37 +33,37 @@ pub(crate) struct Push {
         allow_negative_numbers = true
     )]
     data: String,
-    /// Not before this long from now: seconds, or 500ms, 5m, 1h30m, 2d
+    /// Delay before the job may run: seconds, or 500ms, 5m, 1h30m, 2d
     #[arg(long, value_name = "TIME", value_parser = time::parse_duration, conflicts_with = "at", allow_negative_numbers = true)]
     delay: Option<Duration>,
-    /// Not before this time: 2026-11-30T09:00:00Z, or local time: "2026-11-30 09:00"
+    /// Earliest time of the run: 2026-11-30T09:00:00Z, or local time: "2026-11-30 09:00"
     #[arg(long, value_name = "TIME", value_parser = time::parse_time)]
     at: Option<SystemTime>,
-    /// How often the job may be attempted [default: the channel's max_attempts]
+    /// Most attempts of the job [default: the channel's max_attempts]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_attempts: Option<u32>,
-    /// How long one run may last, 0 for no limit [default: the channel's max_execute_seconds]
+    /// Time limit of one run, 0 for none [default: the channel's max_execute_seconds]
     #[arg(long, value_name = "TIME", value_parser = time::parse_duration)]
     timeout: Option<Duration>,
-    /// Add nothing when a job with this key is in the channel
+    /// Unique key: add no job if one with this key is in the channel
     #[arg(long, value_name = "KEY", conflicts_with = "file")]
     unique: Option<String>,
-    /// When that key is free again: at the end of the job, or at its start
+    /// When the unique key becomes free: at the end of the job, or at its start
     #[arg(long, value_name = "WHEN", requires = "unique", conflicts_with = "unique_for", default_value = "end", hide_default_value = true, value_parser = PossibleValuesParser::new(["end", "start"]))]
     unique_until: String,
-    /// Hold that key for this long after the push instead, whatever becomes of the job
+    /// Hold the unique key for this time after the push instead, regardless of the job
     #[arg(long, value_name = "TIME", requires = "unique", value_parser = time::parse_duration)]
     unique_for: Option<Duration>,
-    /// Which waiting jobs it goes before
+    /// Priority among the waiting jobs
     #[arg(long, value_name = "PRIORITY", default_value = "normal", value_parser = priorities())]
     priority: Priority,
-    /// Not to be started later than this: a time after the push such as 5m, or 2026-11-30T09:00:00Z
+    /// Latest start of the job: a time after the push such as 5m, or 2026-11-30T09:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time::parse_until)]
     expires: Option<Until>,
-    /// Send this along for whoever handles the job; may be repeated
+    /// Header for the handler of the job; may be repeated
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
-    /// Push many: a file, or - for standard input, with one object per line: {"job": …, "payload": …, and any of delay, at, max_attempts, timeout, unique, unique_until, unique_for, priority, expires, headers}
+    /// Push many jobs: a file, or - for standard input, with one object per line: {"job": …, "payload": …, and any of delay, at, max_attempts, timeout, unique, unique_until, unique_for, priority, expires, headers}
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     file: Option<PathBuf>,
 }
@@ -79,11 +80,11 @@ impl Push {
     fn run_one(self, context: &CommandContext, channel: &Channel) -> Result<(), Failure> {
         let name = self.job.clone().expect("clap requires a job without a file");
         let doing = format!("push the job \"{name}\"");
-        // Everything is checked before the store is opened: a refused push leaves no trace.
+        // Validate before opening the store, so that a refused push creates no file.
         let payload = payload(&self.data, &doing)?;
         let job = self.options().job(&name, payload);
         job_json::check(&job).map_err(|error| Failure::new(Exit::Usage, &doing).because(error))?;
-        if let Some(warning) = unknown_here(context, channel, &name) {
+        if let Some(warning) = missing_handler_warning(context, channel, &name) {
             context.warn(&warning);
         }
 
@@ -96,12 +97,12 @@ impl Push {
                 .print_json(&json!({ "channel": channel.name, "id": pushed.id(), "added": added }));
         }
         if !added {
-            context.note("nothing was added: a job with this key is there already, its id follows");
+            context.note("no job was added: a job with this key is in the channel, its id follows");
         }
         context.print(&format!("{}\n", pushed.id()))
     }
 
-    /// The options; for a file, those of lines that say nothing else.
+    /// The push options; with --file, the defaults of lines without their own.
     fn options(&self) -> PushOptions {
         let mut options = PushOptions::new();
         if let Some(delay) = self.delay {
@@ -143,27 +144,12 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// A warning when a job has no handler in this binary although this binary is what runs the channel's jobs. Not a
-/// refusal: the master may be started from another binary than the producer.
-pub(super) fn unknown_here(context: &CommandContext, channel: &Channel, name: &str) -> Option<String> {
-    let names: Vec<_> = context.registry().names().collect();
-    let known = names.contains(&name) || names.is_empty() || channel.worker.handler != Handler::Registered;
-    (!known).then(|| {
-        format!(
-            "no handler for \"{}\" is registered in this program (there are: {}); the job fails as unknown_job unless \
-             the channel is served by a program that has one",
-            sanitize::line(name),
-            names.join(", ")
-        )
-    })
-}
-
 fn payload(data: &str, doing: &str) -> Result<Payload, Failure> {
     let refused = |cause: PayloadError| {
         let failure = Failure::new(Exit::Usage, doing);
         match cause {
             PayloadError::NotJson(_) => failure.because(cause).hint(
-                "put the JSON in single quotes, as in --data '{\"ms\":500}'; a text is JSON with its double quotes: --data '\"text\"'",
+                "put the JSON in single quotes, as in --data '{\"ms\":500}'; a string keeps its double quotes: --data '\"text\"'",
             ),
             other => failure.because(other),
         }
@@ -176,28 +162,19 @@ fn payload(data: &str, doing: &str) -> Result<Payload, Failure> {
     Payload::parse(text).map_err(refused)
 }
 
-/// Reads a payload. More than fits is read a little, so that the refusal can say how much there is.
+/// Reads a payload. Reads beyond the limit, so that the error message can give the size.
 fn read_text(file: Option<&Path>, doing: &str) -> Result<String, Failure> {
-    const ENOUGH: u64 = 64 << 20;
+    const MAX_READ_BYTES: u64 = 64 << 20;
     let mut text = String::new();
     let read = match file {
-        Some(file) => File::open(file).and_then(|file| file.take(ENOUGH).read_to_string(&mut text)),
-        None => io::stdin().take(ENOUGH).read_to_string(&mut text),
+        Some(file) => File::open(file).and_then(|file| file.take(MAX_READ_BYTES).read_to_string(&mut text)),
+        None => io::stdin().take(MAX_READ_BYTES).read_to_string(&mut text),
     };
     let name = file.map_or("standard input".to_owned(), |file| format!("\"{}\"", file.display()));
     match read {
         Ok(_) => Ok(text),
         Err(error) => Err(Failure::new(Exit::Usage, doing)
-            .because(Unreadable { name, source: error })
-            .hint("name a readable file of UTF-8 text after --data @")),
+            .because(UnreadableInput { name, source: error })
+            .hint("name a readable UTF-8 file after --data @")),
     }
-}
-
-/// An input that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("{name} cannot be read")]
-pub(super) struct Unreadable {
-    pub(super) name: String,
-    #[source]
-    pub(super) source: io::Error,
 }

@@ -1,8 +1,8 @@
-//! Bulk push: one JSON object per line, in batches.
+//! `queue:push --file`: pushes one job per line of JSON, in batches.
 //!
-//! A regular file is read twice: first every line is checked, then the jobs are pushed, so a mistake anywhere in it
-//! leaves the channel untouched. Standard input and pipes can be read only once: they are pushed batch by batch as they
-//! arrive, and a mistake says exactly how much was pushed before it.
+//! A regular file is read twice: the first pass checks every line, the second pushes, so that a mistake on any line leaves
+//! the channel unchanged. Standard input and pipes can be read only once: they are pushed in batches as they arrive, and the
+//! message about a mistake says how many jobs were pushed before it.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -13,16 +13,16 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::json;
 use thiserror::Error;
 
-use super::push::{Unreadable, unknown_here};
+use super::push_checks::{UnreadableInput, missing_handler_warning};
 use super::push_lines::{LineError, Lines, parse};
-use super::{CommandContext, Exit, Failure, sanitize};
+use super::{CommandContext, Exit, Failure, render};
 use crate::config::Channel;
 use crate::job::JobId;
 use crate::job_json::PushDefaults;
 use crate::queue::{Batch, PushOptions, Queue};
 use crate::store::{PushError, Pushed};
 
-/// Pushes the jobs of `file`; `-` is standard input. Job name and options are for lines that say nothing else.
+/// Pushes the jobs of `file`, or of standard input for `-`. `job` and `options` are the defaults of lines without their own.
 pub(super) fn run(
     context: &CommandContext,
     channel: &Channel,
@@ -36,7 +36,7 @@ pub(super) fn run(
         Source::File(mut opened) => {
             let checked = check_all(&opened, &input.name, &defaults)?;
             for name in &checked.names {
-                if let Some(warning) = unknown_here(context, channel, name) {
+                if let Some(warning) = missing_handler_warning(context, channel, name) {
                     context.warn(&warning);
                 }
             }
@@ -59,16 +59,16 @@ pub(super) fn run(
     }
 }
 
-/// What to read and what to call it.
+/// The input and its name for messages.
 struct Input {
     name: String,
     source: Source,
 }
 
 enum Source {
-    /// Can be read twice.
+    /// A regular file, read twice.
     File(File),
-    /// Can be read once.
+    /// A pipe or standard input, read once.
     Stream(Box<dyn Read>),
 }
 
@@ -96,11 +96,11 @@ impl Input {
 
 fn unreadable(name: &str, source: io::Error, exit: Exit) -> Failure {
     Failure::new(exit, "push the jobs of a file")
-        .because(Unreadable { name: format!("\"{name}\""), source })
+        .because(UnreadableInput { name: format!("\"{name}\""), source })
         .hint("name a readable file after --file, or - for standard input")
 }
 
-/// What the first reading of a file found.
+/// Result of the checking pass.
 struct Checked {
     jobs: u64,
     names: BTreeSet<String>,
@@ -144,14 +144,14 @@ struct BadLine {
     why: LineError,
 }
 
-/// What was pushed so far.
+/// Counts of the jobs pushed so far.
 #[derive(Default)]
 struct PushTally {
     added: u64,
     existing: u64,
     first: Option<JobId>,
     last: Option<JobId>,
-    /// The last line whose job is in the store for sure.
+    /// Number of the last line whose job is certainly in the store.
     line: u64,
 }
 
@@ -171,7 +171,7 @@ impl PushTally {
     }
 
     fn render(&self, channel: &str) -> String {
-        let mut text = format!("pushed {} to channel \"{channel}\"", sanitize::jobs(self.added));
+        let mut text = format!("pushed {} to channel \"{channel}\"", render::jobs(self.added));
         match (self.first, self.last) {
             (Some(first), Some(last)) if first != last => text.push_str(&format!(", ids {first} to {last}")),
             (Some(id), _) => text.push_str(&format!(", id {id}")),
@@ -179,7 +179,7 @@ impl PushTally {
         }
         if self.existing > 0 {
             let were = if self.existing == 1 { "was" } else { "were" };
-            text.push_str(&format!("; {} with a unique key {were} there already", self.existing));
+            text.push_str(&format!("; {} with a unique key {were} already in the channel", self.existing));
         }
         text.push('\n');
         text
@@ -206,7 +206,7 @@ struct BulkPush<'a> {
 impl BulkPush<'_> {
     async fn all(&mut self, mut lines: Lines, defaults: &PushDefaults<'_>) -> Result<(), Failure> {
         let mut batch = self.queue.batch();
-        // The last line whose job is in the batch.
+        // Number of the last line whose job is in the batch.
         let mut gathered = 0;
         loop {
             let job = match lines.next() {
@@ -222,7 +222,7 @@ impl BulkPush<'_> {
                     gathered = lines.number;
                 }
                 Err(why) => {
-                    // The lines before the bad one were good: they are not held back for it.
+                    // Push the valid lines before the invalid one.
                     self.push(&mut batch, gathered).await?;
                     return Err(self.stopped(bad_line(self.name, lines.number, why)));
                 }
@@ -252,29 +252,29 @@ impl BulkPush<'_> {
         }
     }
 
-    /// A bad line, with what came before it.
+    /// The failure of an invalid line, with the number of jobs pushed before it.
     fn stopped(&self, failure: Failure) -> Failure {
         let PushTally { added, existing, line, .. } = self.tally;
         if added + existing == 0 {
             return failure.hint("nothing was pushed: correct the line and push again");
         }
         failure.with_exit(Exit::Failed).hint(format!(
-            "{} up to line {line}: correct the line and push from it on",
+            "{} up to line {line}: correct the next line and push the rest from there",
             pushed(added + existing)
         ))
     }
 
-    /// A batch that did not get through, with what came before it.
+    /// The failure of a batch, with the number of jobs pushed before it.
     fn failed(&self, failure: Failure, in_batch: usize, last_line: u64, unsure: bool) -> Failure {
         let PushTally { added, existing, line, .. } = self.tally;
         let sure = match added + existing {
-            0 => "no job was pushed for sure".to_owned(),
+            0 => "no job is known to be pushed".to_owned(),
             n => format!("{} up to line {line}", pushed(n)),
         };
         let rest = if unsure {
-            format!("; the {in_batch} after them, up to line {last_line}, may or may not have been")
+            format!("; the next {in_batch}, up to line {last_line}, may or may not be pushed")
         } else {
-            "; those after them were not".to_owned()
+            "; later jobs were not pushed".to_owned()
         };
         failure.hint(format!("{sure}{rest}"))
     }
@@ -290,7 +290,7 @@ fn progress(context: &CommandContext, total: Option<u64>) -> ProgressBar {
     };
     let style = ProgressStyle::with_template(template).expect("the template is constant and valid");
     let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-        // A bar that cannot be drawn is no reason to stop.
+        // A formatting error of the bar must not abort the push.
         let _ = write!(out, "{:.0}/s", state.per_sec());
     };
     bar.set_style(style.with_key("rate", rate));
@@ -299,7 +299,7 @@ fn progress(context: &CommandContext, total: Option<u64>) -> ProgressBar {
 
 /// `1 job was pushed`, `2 jobs were pushed`.
 fn pushed(count: u64) -> String {
-    format!("{} {} pushed", sanitize::jobs(count), if count == 1 { "was" } else { "were" })
+    format!("{} pushed", render::jobs_were(count))
 }
 
 #[cfg(test)]
@@ -315,7 +315,7 @@ mod tests {
         tally.count(&[Pushed::Existing(JobId(7)), Pushed::Added(JobId(9))], 3);
         assert_eq!(
             tally.render("x"),
-            "pushed 2 jobs to channel \"x\", ids 7 to 9; 1 with a unique key was there already\n"
+            "pushed 2 jobs to channel \"x\", ids 7 to 9; 1 with a unique key was already in the channel\n"
         );
         assert_eq!(tally.to_json("x")["last_id"], 9);
     }

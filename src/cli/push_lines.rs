@@ -1,4 +1,4 @@
-//! The lines of a bulk push: one JSON object each, of bounded length.
+//! Reads the lines of a bulk push: one JSON object each, of bounded length.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::job::{MAX_PAYLOAD_BYTES, NewJob};
 use crate::job_json::{self, JobJsonError, PushDefaults};
 
-/// Longest line: the largest payload and generous room for the options beside it.
+/// Longest line in bytes: the largest payload and 64 KiB for the other fields.
 const MAX_LINE: usize = MAX_PAYLOAD_BYTES + (64 << 10);
 
 /// Lines of bounded length, numbered from 1.
@@ -15,7 +15,7 @@ pub(super) struct Lines {
     reader: BufReader<Box<dyn Read>>,
     line: Vec<u8>,
     pub(super) number: u64,
-    /// Whether a reader may have to wait for the next line.
+    /// Whether reading the next line may block.
     live: bool,
 }
 
@@ -24,7 +24,7 @@ impl Lines {
         Self { reader: BufReader::with_capacity(256 << 10, reader), line: Vec::new(), number: 0, live }
     }
 
-    /// Reads on to the next line that is not blank. `None` at the end.
+    /// Reads the next line that is not blank. `None` at the end.
     pub(super) fn next(&mut self) -> Option<Result<&str, LineError>> {
         loop {
             self.line.clear();
@@ -42,13 +42,13 @@ impl Lines {
         Some(std::str::from_utf8(&self.line).map_err(|_| LineError::NotUtf8))
     }
 
-    /// Whether the next line would have to be waited for: what was read should be pushed first.
+    /// Whether reading the next line may block, so that the jobs read so far should be pushed first.
     pub(super) fn would_wait(&self) -> bool {
         self.live && !self.reader.buffer().contains(&b'\n')
     }
 }
 
-/// Why a line is no job.
+/// Error of a line that is not a valid job.
 #[derive(Debug, Error)]
 pub(super) enum LineError {
     #[error("the line cannot be read")]
@@ -57,16 +57,16 @@ pub(super) enum LineError {
     TooLong,
     #[error("the line is not UTF-8")]
     NotUtf8,
-    #[error("the line has no job: add \"job\": \"name\", or name the job before --file")]
+    #[error("the line names no job: add \"job\": \"name\", or name the job before --file")]
     NoJob,
     #[error(transparent)]
     Form(JobJsonError),
 }
 
-/// The job a line means.
+/// Parses the job of a line.
 pub(super) fn parse(line: &str, defaults: &PushDefaults<'_>) -> Result<NewJob, LineError> {
     job_json::parse(line, defaults).map_err(|error| match error {
-        // Here there is a second way to name it.
+        // The command line is a second way to name the job.
         JobJsonError::NoJob => LineError::NoJob,
         other => LineError::Form(other),
     })

@@ -1,18 +1,18 @@
-//! `queue:quiet`: let a master take no more jobs.
+//! `queue:quiet`: makes a master lease no more jobs.
 
 use clap::Args;
 use serde_json::json;
 
 use super::per_channel::{self, ChannelDone};
-use super::{CommandContext, Failure, sanitize};
+use super::{CommandContext, Failure, render};
 use crate::channel::QuietReply;
 use crate::config::Channel;
 use crate::master::{ControlRequest, ControlResponse};
 
-/// Let the master of a channel on this machine take no more jobs; what runs goes on
+/// Make the master of a channel on this machine lease no more jobs; running jobs continue
 #[derive(Debug, Args)]
 pub(crate) struct Quiet {
-    /// Every channel that has a master on this machine (or name several with --channel)
+    /// All channels with a master on this machine (or give --channel more than once)
     #[arg(long, conflicts_with = "channels")]
     all: bool,
 }
@@ -38,18 +38,18 @@ fn quiet(channel: &Channel) -> Result<ChannelDone, Failure> {
 fn render(channel: &str, reply: QuietReply) -> String {
     let QuietReply { was_quiet, running, handed_back } = reply;
     let mut words = if was_quiet {
-        format!("The master of channel \"{channel}\" was quiet already.")
+        format!("The master of channel \"{channel}\" was already quiet.")
     } else {
-        format!("The master of channel \"{channel}\" is quiet: it takes no more jobs until queue:resume.")
+        format!("The master of channel \"{channel}\" is quiet: it leases no more jobs until queue:resume.")
     };
     match running {
         0 => {}
-        1 => words.push_str(" 1 job still runs."),
-        n => words.push_str(&format!(" {n} jobs still run.")),
+        1 => words.push_str(" 1 job is still running."),
+        n => words.push_str(&format!(" {n} jobs are still running.")),
     }
     if !was_quiet && handed_back > 0 {
-        let waits = if handed_back == 1 { "that had not begun waits" } else { "that had not begun wait" };
-        words.push_str(&format!(" {} {waits} again.", sanitize::jobs(handed_back as u64)));
+        let waits = if handed_back == 1 { "that had not started is" } else { "that had not started are" };
+        words.push_str(&format!(" {} {waits} waiting again.", render::jobs(handed_back as u64)));
     }
     words
 }
@@ -62,16 +62,19 @@ mod tests {
     fn quiet_line_shows_running_jobs() {
         let said =
             |was_quiet, running, handed_back| render("mail", QuietReply { was_quiet, running, handed_back });
-        let quiet = "The master of channel \"mail\" is quiet: it takes no more jobs until queue:resume.";
+        let quiet = "The master of channel \"mail\" is quiet: it leases no more jobs until queue:resume.";
         assert_eq!(said(false, 0, 0), quiet);
         assert_eq!(
             said(false, 1, 1),
-            format!("{quiet} 1 job still runs. 1 job that had not begun waits again.")
+            format!("{quiet} 1 job is still running. 1 job that had not started is waiting again.")
         );
         assert_eq!(
             said(false, 2, 3),
-            format!("{quiet} 2 jobs still run. 3 jobs that had not begun wait again.")
+            format!("{quiet} 2 jobs are still running. 3 jobs that had not started are waiting again.")
         );
-        assert_eq!(said(true, 2, 0), "The master of channel \"mail\" was quiet already. 2 jobs still run.");
+        assert_eq!(
+            said(true, 2, 0),
+            "The master of channel \"mail\" was already quiet. 2 jobs are still running."
+        );
     }
 }

@@ -1,26 +1,26 @@
-//! `queue:reload`: let new workers take over, and wait for it.
+//! `queue:reload`: makes a master reload its configuration and replace its workers, and waits for the result.
 
 use clap::Args;
 use serde_json::json;
 
 use super::per_channel::{self, ChannelDone};
 use super::progress::Progress;
-use super::{CommandContext, Exit, Failure, sanitize, table};
+use super::{CommandContext, Exit, Failure, render, table};
 use crate::config::Channel;
 use crate::master::{self, ControlRequest, ControlResponse};
 use crate::pool::{RolloutSummary, WorkerRef, WorkerReplacement};
 
-/// Let the master of a channel read its configuration again and new workers take over, and wait for that
+/// Reload the configuration of a master and replace its workers, and wait for the result
 #[derive(Debug, Args)]
 pub(crate) struct Reload {
-    /// Every channel that has a master (or name several with --channel)
+    /// All channels with a master (or give --channel more than once)
     #[arg(long, conflicts_with = "channels")]
     all: bool,
 }
 
 impl Reload {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        // It is about to be put in force.
+        // Check the configuration here first, so that its warnings appear in this terminal.
         context.checked_config()?;
         per_channel::concurrently(context, &per_channel::with_master(context, self.all)?, "reloading", reload)
     }
@@ -48,7 +48,9 @@ fn reload(channel: &Channel, mut progress: Progress) -> Result<ChannelDone, Fail
         }
         Ok(ControlResponse::NotReloaded { why, invalid }) => {
             let exit = if invalid { Exit::Config } else { Exit::Failed };
-            Err(Failure::new(exit, doing).because(why).hint("everything goes on as before"))
+            Err(Failure::new(exit, doing)
+                .because(why)
+                .hint("the master keeps its previous configuration and workers"))
         }
         Ok(_) => Err(per_channel::unexpected_answer(&doing)),
         Err(error) => Err(per_channel::control_failure(&doing, error)),
@@ -57,15 +59,15 @@ fn reload(channel: &Channel, mut progress: Progress) -> Result<ChannelDone, Fail
 
 fn render(channel: &str, renewed: &RolloutSummary) -> String {
     let RolloutSummary { generation, workers, handed_back } = renewed;
-    let mut shown = format!("Channel \"{channel}\" has been reloaded: generation {generation} serves.");
+    let mut shown = format!("Channel \"{channel}\" is reloaded: generation {generation} is serving.");
     if !workers.is_empty() {
         let header = ["old pid", "old generation", "new pid", "new generation"];
         shown.push_str(&format!("\n{}", table::render(&header, workers.iter().map(row)).trim_end()));
     }
     if *handed_back > 0 {
-        let jobs = sanitize::jobs(*handed_back as u64);
+        let jobs = render::jobs(*handed_back as u64);
         shown.push_str(&format!(
-            "\n{jobs} did not finish within stop_wait_seconds and will run again, not counted as an attempt."
+            "\n{jobs} did not finish within stop_wait_seconds and will run again; the interrupted attempt does not count."
         ));
     }
     shown
@@ -83,14 +85,13 @@ fn warnings(channel: &str, restart: &[String], program_replaced: bool) -> Vec<St
     let mut warnings = Vec::new();
     if !restart.is_empty() {
         warnings.push(format!(
-            "channel \"{channel}\": changed, and in force with the next start of the master only: {}",
+            "channel \"{channel}\": these changes need a restart of the master: {}",
             restart.join(", ")
         ));
     }
     if program_replaced {
         warnings.push(
-            "this program has changed on disk: its workers are the new one, the master is not until it is restarted"
-                .to_owned(),
+            "binary changed on disk: workers run the new version; restart the master to update it".to_owned(),
         );
     }
     warnings
@@ -109,14 +110,14 @@ mod tests {
         ];
         let renewed = RolloutSummary { generation: 2, workers, handed_back: 1 };
         insta::assert_snapshot!(render("mail", &renewed), @r#"
-        Channel "mail" has been reloaded: generation 2 serves.
+        Channel "mail" is reloaded: generation 2 is serving.
         ┌─────────┬────────────────┬─────────┬────────────────┐
         │ old pid │ old generation │ new pid │ new generation │
         ├─────────┼────────────────┼─────────┼────────────────┤
         │ 10      │ 1              │ 12      │ 2              │
         │ -       │ -              │ 13      │ 2              │
         └─────────┴────────────────┴─────────┴────────────────┘
-        1 job did not finish within stop_wait_seconds and will run again, not counted as an attempt.
+        1 job did not finish within stop_wait_seconds and will run again; the interrupted attempt does not count.
         "#);
     }
 }

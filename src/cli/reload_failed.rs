@@ -1,19 +1,19 @@
-//! `queue:reload-failed`: failed jobs get a fresh set of attempts.
+//! `queue:reload-failed`: moves failed jobs to waiting with a new set of attempts.
 
 use clap::Args;
 use serde_json::json;
 
-use super::{CommandContext, Exit, Failure, sanitize};
+use super::{CommandContext, Exit, Failure, render};
 use crate::job::JobId;
 use crate::store::{self, FailedJobFilter};
 
-/// Give failed jobs a fresh set of attempts
+/// Retry failed jobs with a new set of attempts
 #[derive(Debug, Args)]
 pub(crate) struct ReloadFailed {
-    /// Only this job; may be given several times [default: every failed job]
+    /// Only this job; may be repeated [default: all failed jobs]
     #[arg(long = "id", value_name = "ID")]
     ids: Vec<JobId>,
-    /// Only jobs of this name
+    /// Only jobs with this name
     #[arg(long, value_name = "JOB")]
     job: Option<String>,
 }
@@ -36,12 +36,12 @@ impl ReloadFailed {
         }
         if moved < asked {
             let missing = asked - moved;
-            return Err(Failure::new(Exit::Failed, "reload every job that was named")
+            return Err(Failure::new(Exit::Failed, "reload all named jobs")
                 .because(format!(
                     "{missing} of the {asked} named jobs are not failed in channel \"{}\"",
                     channel.name
                 ))
-                .hint("queue:failed lists the failed jobs, queue:show ID tells where a job is"));
+                .hint("queue:failed lists the failed jobs, queue:show ID shows the state of a job"));
         }
         Ok(())
     }
@@ -50,6 +50,6 @@ impl ReloadFailed {
 fn render(channel: &str, moved: u64) -> String {
     match moved {
         0 => format!("No failed job of channel \"{channel}\" was reloaded.\n"),
-        n => format!("Reloaded {} of channel \"{channel}\".\n", sanitize::jobs(n)),
+        n => format!("Reloaded {} of channel \"{channel}\".\n", render::jobs(n)),
     }
 }

@@ -1,4 +1,4 @@
-//! `queue:resume`: end what `queue:pause` and `queue:quiet` began.
+//! `queue:resume`: ends the effect of `queue:pause` and `queue:quiet`.
 
 use clap::Args;
 use serde_json::json;
@@ -8,10 +8,10 @@ use super::{CommandContext, Exit, Failure};
 use crate::config::Channel;
 use crate::master::{self, ControlError, ControlRequest, ControlResponse};
 
-/// Let jobs of a channel be taken again, after queue:pause and queue:quiet
+/// Resume a channel after queue:pause and queue:quiet
 #[derive(Debug, Args)]
 pub(crate) struct Resume {
-    /// Every declared channel (or name several with --channel)
+    /// All declared channels (or give --channel more than once)
     #[arg(long, conflicts_with = "channels")]
     all: bool,
 }
@@ -25,7 +25,7 @@ impl Resume {
 
 fn resume(context: &CommandContext, channel: &Channel) -> Result<ChannelDone, Failure> {
     let name = &channel.name;
-    // The master first: it is ours to free also while the store is away.
+    // Resume the master first, because that works even while the store is unavailable.
     let was_quiet = end_quiet(channel)?;
     let store = context.store(channel);
     let ended = store.and_then(|store| {
@@ -40,42 +40,44 @@ fn resume(context: &CommandContext, channel: &Channel) -> Result<ChannelDone, Fa
     Ok(ChannelDone::new(render(name, was_paused, was_quiet), json))
 }
 
-/// Whether the master on this machine had been quiet; `None` when there is none.
+/// Ends the quiet mode of the master on this machine. Returns whether it was quiet; `None` without a master.
 fn end_quiet(channel: &Channel) -> Result<Option<bool>, Failure> {
     if !master::presence(channel).running {
         return Ok(None);
     }
-    let doing = || format!("let the master of channel \"{}\" take jobs again", channel.name);
+    let doing = || format!("resume the master of channel \"{}\"", channel.name);
     match master::send_request(&master::socket_path(channel), ControlRequest::Resume, |_| {}) {
         Ok(ControlResponse::Resumed { was_quiet }) => Ok(Some(was_quiet)),
         Ok(_) => Err(per_channel::unexpected_answer(&doing())),
-        // It cannot be quiet if it does not know what that is.
+        // A master that is too old for this request has no quiet mode.
         Err(ControlError::UnknownRequest) => Ok(Some(false)),
-        // It may have ended between our look and our question.
+        // The master may have exited between the presence check and the request.
         Err(_) if !master::presence(channel).running => Ok(None),
         Err(error) => Err(Failure::new(Exit::Failed, doing())
             .because(error)
-            .hint("its pause for all masters was not touched; look at the log of the master, and try again")),
+            .hint("the pause of the channel was not changed; check the log of the master and try again")),
     }
 }
 
 fn render(channel: &str, was_paused: bool, was_quiet: Option<bool>) -> String {
     match (was_paused, was_quiet) {
         (true, Some(true)) => {
-            format!("Channel \"{channel}\" is no longer paused, and its master here no longer quiet.")
+            format!(
+                "Channel \"{channel}\" is no longer paused, and its master on this machine is no longer quiet."
+            )
         }
         (true, _) => format!("Channel \"{channel}\" is no longer paused."),
         (false, Some(true)) => {
-            format!("The master of channel \"{channel}\" is no longer quiet; there was no pause.")
+            format!("The master of channel \"{channel}\" is no longer quiet; the channel was not paused.")
         }
         (false, Some(false)) => {
             format!(
-                "There is nothing to end: channel \"{channel}\" was not paused, and its master here not quiet."
+                "Nothing to resume: channel \"{channel}\" was not paused, and its master on this machine was not quiet."
             )
         }
         (false, None) => {
             format!(
-                "There is nothing to end: channel \"{channel}\" was not paused, and no master of it runs here."
+                "Nothing to resume: channel \"{channel}\" was not paused, and it has no master on this machine."
             )
         }
     }

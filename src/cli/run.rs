@@ -1,4 +1,4 @@
-//! `queue:run`: run one job here and now, beside a master or without one.
+//! `queue:run`: runs one job in the foreground, with or without a running master.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::channel::Scope;
 use crate::job::{JobId, Outcome};
 use crate::master;
 
-/// Run one job here and now: the next one that waits, or the one that is named
+/// Run one job in the foreground: the next waiting job, or a job by id
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// This job: waiting, delayed or failed
+    /// Id of the job, which must be waiting, delayed or failed
     #[arg(long, value_name = "ID")]
     id: Option<JobId>,
 }
@@ -43,12 +43,12 @@ impl Run {
             (Some(id), Some(Outcome::Done)) => say(&format!("Job {id} is done.\n")),
             (Some(id), Some(outcome)) => Err(ended(id, &outcome)),
             _ if !stopped.settled => Err(Failure::new(Exit::Store, "run a job")
-                .because("the store stopped answering; a job that was leased is handed out again by itself")),
+                .because("the store stopped responding; a leased job runs again when the lease expires")),
             _ => match self.id {
                 None => say(&format!("No job is waiting in channel \"{}\".\n", channel.name)),
                 Some(id) => Err(Failure::new(Exit::Failed, format!("run job {id}"))
                     .because(format!("it is not waiting, delayed or failed in channel \"{}\"", channel.name))
-                    .hint("queue:show tells where a job is")),
+                    .hint("queue:show shows the state of a job")),
             },
         }
     }
@@ -58,18 +58,18 @@ fn ended(id: JobId, outcome: &Outcome) -> Failure {
     let why = why(outcome).unwrap_or_default();
     Failure::new(Exit::Failed, format!("finish job {id}"))
         .because(sanitize::lines(&why))
-        .hint(format!("queue:show {id} tells what happens to it now"))
+        .hint(format!("queue:show {id} shows its state now"))
 }
 
 fn why(outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Done => None,
         Outcome::Failed { error, .. } => Some(error.clone()),
-        Outcome::Released { .. } => Some("its handler handed it back".to_owned()),
+        Outcome::Released { .. } => Some("its handler released it".to_owned()),
         Outcome::TimedOut { limit } => Some(format!("it ran longer than {limit:?}")),
         Outcome::Crashed { how } => Some(format!("its worker {how}")),
         Outcome::CrashedInCompany => Some("its worker died".to_owned()),
         Outcome::Cancelled { .. } => Some("it was cancelled".to_owned()),
-        Outcome::Interrupted => Some("it was interrupted and handed back".to_owned()),
+        Outcome::Interrupted => Some("it was interrupted and released".to_owned()),
     }
 }

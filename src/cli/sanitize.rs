@@ -1,20 +1,20 @@
-//! Text of jobs on its way to a terminal: nothing in it may move the cursor, change colours or turn letters around.
+//! Sanitises text of jobs for a terminal: no character of it may move the cursor, change colours or reorder other text.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use serde::Serialize;
 
-/// `text` on one line, with control characters, escape sequences and invisible direction marks written out.
+/// `text` on one line, with control characters, escape sequences and invisible direction marks escaped.
 ///
-/// Every string that a job, a producer or a file brought along passes through here before it is shown.
+/// Every string from a job, a producer or a file passes through this function before it is printed.
 pub(crate) fn line(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_hostile) {
+    if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if is_hostile(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+        if is_unsafe(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
     Cow::Owned(shown)
 }
@@ -38,17 +38,17 @@ pub(crate) fn truncated(text: &str, max: usize) -> String {
     }
 }
 
-/// JSON that is harmless on a terminal: what is hostile there stands as `\u` escapes, which means the same.
+/// JSON that is safe on a terminal: unsafe characters are written as equivalent `\u` escapes.
 pub(crate) fn json(value: &impl Serialize) -> String {
-    let text = serde_json::to_string(value).expect("answers are plain data");
+    let text = serde_json::to_string(value).expect("output of commands is plain data");
     json_text(&text)
 }
 
-/// As [`json`], for a text that is JSON already. Outside of strings JSON holds no such characters but white space.
+/// As [`json`], for a text that is JSON already. Outside of strings, JSON has no unsafe characters except white space.
 fn json_text(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_hostile(c) && !matches!(c, '\n' | '\r' | '\t') {
+        if is_unsafe(c) && !matches!(c, '\n' | '\r' | '\t') {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
                 write!(shown, "\\u{unit:04x}").expect("writing to a string cannot fail");
@@ -60,8 +60,8 @@ fn json_text(text: &str) -> String {
     shown
 }
 
-/// A JSON text with line breaks and indentation. Numbers and the order of keys stay as they were written, which a
-/// parser would not promise. A text that is not JSON stays as it is.
+/// Indents a JSON text. Numbers and the order of keys are preserved, which parsing and serialising would not guarantee. A
+/// text that is not JSON is returned as it is, sanitised.
 pub(crate) fn pretty(text: &str) -> String {
     if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
         return lines(text);
@@ -112,13 +112,8 @@ pub(crate) fn pretty(text: &str) -> String {
     shown
 }
 
-/// `1 job`, `2 jobs`.
-pub(crate) fn jobs(count: u64) -> String {
-    if count == 1 { "1 job".to_owned() } else { format!("{count} jobs") }
-}
-
-/// Control characters, and format characters that reorder or hide what stands around them.
-fn is_hostile(c: char) -> bool {
+/// Whether a character is a control character, or a format character that reorders or hides the text around it.
+fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
@@ -142,7 +137,7 @@ mod tests {
     fn sanitized_json_keeps_its_meaning() {
         let text = "a\x1b\u{202e}\u{9b}\u{e0001}ä";
         let shown = json(&text);
-        assert!(shown.chars().all(|c| !is_hostile(c)), "{shown}");
+        assert!(shown.chars().all(|c| !is_unsafe(c)), "{shown}");
         assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
     }
 

@@ -1,4 +1,4 @@
-//! `queue:scale`: set the fewest workers of a channel by hand.
+//! `queue:scale`: sets the manual minimum worker count of a channel.
 
 use clap::Args;
 use serde_json::json;
@@ -9,10 +9,10 @@ use crate::config::Channel;
 use crate::master::{ControlRequest, ControlResponse};
 use crate::pool::{MinWorkers, ScaleOrder};
 
-/// Set by hand how many workers a channel has at least
+/// Set the minimum worker count of a channel manually
 #[derive(Debug, Args)]
 pub(crate) struct Scale {
-    /// +1 for one more, -1 for one fewer, =3 or 3 for three
+    /// +1 to add one, -1 to remove one, =3 or 3 for exactly three
     #[arg(value_name = "WORKERS", value_parser = order, allow_negative_numbers = true)]
     workers: ScaleOrder,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Scale {
 fn order(text: &str) -> Result<ScaleOrder, String> {
     const FORM: &str = "write +1, -1 or =3";
     let wrong = |_| FORM.to_owned();
-    // A number may have a sign of its own, which must not stand behind ours.
+    // Integer parsing accepts a sign, so that "+-1" must be refused here.
     let is_number = |digits: &str| digits.starts_with(|c: char| c.is_ascii_digit());
     match text.split_at_checked(1) {
         Some(("+" | "-", digits)) if is_number(digits) => text.parse().map(ScaleOrder::Change).map_err(wrong),
@@ -55,14 +55,14 @@ fn render(channel: &str, floor: &MinWorkers) -> String {
     let MinWorkers { fewest, before, min, max, dynamic, clamped } = *floor;
     let least = if dynamic { "at least " } else { "" };
     let workers = if fewest == 1 { "worker" } else { "workers" };
-    let was = if before == fewest { "as before".to_owned() } else { format!("{before} before") };
+    let was = if before == fewest { "unchanged".to_owned() } else { format!("was {before}") };
     let mut words = format!(
-        "Channel \"{channel}\" has {least}{fewest} {workers} now, {was}; configured are {min} to {max}."
+        "Channel \"{channel}\" now has {least}{fewest} {workers} ({was}); the configuration allows {min} to {max}."
     );
     if clamped && fewest == max {
-        words.push_str(&format!(" There cannot be more than max_worker_number = {max}."));
+        words.push_str(&format!(" The maximum is max_worker_number = {max}."));
     } else if clamped {
-        words.push_str(" There cannot be fewer than none.");
+        words.push_str(" The minimum is 0.");
     }
     words
 }
@@ -88,12 +88,12 @@ mod tests {
         let floor = MinWorkers { fewest: 3, before: 2, min: 1, max: 5, dynamic: true, clamped: false };
         assert_eq!(
             render("mail", &floor),
-            "Channel \"mail\" has at least 3 workers now, 2 before; configured are 1 to 5."
+            "Channel \"mail\" now has at least 3 workers (was 2); the configuration allows 1 to 5."
         );
         let most = MinWorkers { fewest: 5, before: 5, dynamic: false, clamped: true, ..floor };
-        let said = "Channel \"mail\" has 5 workers now, as before; configured are 1 to 5. There cannot be more than max_worker_number = 5.";
+        let said = "Channel \"mail\" now has 5 workers (unchanged); the configuration allows 1 to 5. The maximum is max_worker_number = 5.";
         assert_eq!(render("mail", &most), said);
         let none = MinWorkers { fewest: 0, clamped: true, ..floor };
-        assert!(render("mail", &none).ends_with("There cannot be fewer than none."));
+        assert!(render("mail", &none).ends_with("The minimum is 0."));
     }
 }

@@ -1,20 +1,21 @@
-//! `queue:show`: everything about one job.
+//! `queue:show`: shows one job in detail.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{CommandContext, Exit, Failure, sanitize, time};
+use super::{CommandContext, Exit, Failure, render, sanitize, time};
 use crate::config::Channel;
 use crate::job::{AttemptError, ErrorKind, FailReason, JobId, JobMeta, Priority, UniqueUntil};
 use crate::store::{JobState, JobView};
 
-/// Show everything about a job
+/// Show a job in detail
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// The job's id
+    /// Id of the job
     #[arg(value_name = "ID")]
     id: JobId,
 }
@@ -27,8 +28,8 @@ impl Show {
         let found = context.block_on(store.get(self.id)).map_err(|error| Failure::store(doing(), error))?;
         let Some(job) = found else {
             return Err(Failure::new(Exit::Failed, doing())
-                .because(format!("channel \"{}\" does not hold it", channel.name))
-                .hint("a job that is done or was removed leaves no record; is it another --channel?"));
+                .because(format!("channel \"{}\" has no such job", channel.name))
+                .hint("jobs that are done or were removed leave no record; check --channel"));
         };
         if context.json() {
             context.print_json(&JobJson::of(&job, &channel.name))
@@ -53,15 +54,18 @@ fn render(job: &JobView, channel: &Channel) -> String {
         fields.push(("crashes", meta.crashes.to_string()));
     }
     if meta.lost > 0 {
-        fields.push(("lost", format!("{} (masters lost while they held it)", meta.lost)));
+        fields.push(("lost", format!("{} (runs lost with their master)", meta.lost)));
     }
     if meta.suspect {
-        fields.push(("suspect", "yes: it runs alone because a worker crashed with it aboard".to_owned()));
+        fields.push((
+            "suspect",
+            "yes: runs alone in a worker, because a worker crashed while running it".to_owned(),
+        ));
     }
     let timeout = match (meta.timeout_ms, channel.worker.max_execute) {
         (Some(0), _) | (None, None) => "none".to_owned(),
-        (Some(ms), _) => seconds(ms),
-        (None, Some(limit)) => seconds(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+        (Some(ms), _) => render::seconds(Duration::from_millis(ms)),
+        (None, Some(limit)) => render::seconds(limit),
     };
     fields.push(("time limit", timeout));
     if let Some(key) = &meta.unique {
@@ -107,10 +111,10 @@ fn state(job: &JobView) -> String {
     }
 }
 
-/// How long the unique key is held, where it is not until the end of the job.
+/// How long the unique key is held, unless until the end of the job.
 fn held(meta: &JobMeta) -> String {
     match (meta.unique_for_ms, meta.unique_until) {
-        (Some(ms), _) => format!(" (for {} from the push)", seconds(ms)),
+        (Some(ms), _) => format!(" (for {} from the push)", render::seconds(Duration::from_millis(ms))),
         (None, UniqueUntil::Start) => " (until the job starts)".to_owned(),
         (None, UniqueUntil::End) => String::new(),
     }
@@ -127,11 +131,6 @@ fn kind(kind: ErrorKind) -> &'static str {
         ErrorKind::Cancelled => "cancelled",
         ErrorKind::Malformed => "malformed",
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "shown to people")]
-fn seconds(ms: u64) -> String {
-    format!("{} s", ms as f64 / 1000.0)
 }
 
 fn indented(text: &str) -> String {
@@ -161,9 +160,9 @@ struct JobJson<'a> {
     priority: Priority,
     expires_at: Option<String>,
     headers: &'a BTreeMap<String, String>,
-    /// The payload as it is; absent when it is not JSON.
+    /// The payload; absent when it is not valid JSON.
     payload: Option<&'a RawValue>,
-    /// The record as found, when it cannot be understood.
+    /// The stored text of a payload that is not valid JSON.
     raw: Option<&'a str>,
     errors: Vec<ErrorJson<'a>>,
 }
@@ -203,7 +202,7 @@ impl<'a> JobJson<'a> {
             suspect: meta.suspect,
             timeout_ms: meta.timeout_ms,
             unique: meta.unique.as_deref(),
-            // A key held for a time is held until neither.
+            // A key held for a fixed time depends neither on the start nor on the end of the job.
             unique_until: meta
                 .unique
                 .is_some()

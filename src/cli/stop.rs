@@ -1,4 +1,4 @@
-//! `queue:stop`: end the master of a channel and wait for it.
+//! `queue:stop`: stops the master of a channel and waits for its exit.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,22 +8,22 @@ use serde_json::json;
 
 use super::per_channel::{self, ChannelDone};
 use super::progress::Progress;
-use super::{CommandContext, Exit, Failure, sanitize};
+use super::{CommandContext, Exit, Failure, render};
 use crate::config::Channel;
 use crate::master::{self, ControlError, ControlRequest, ControlResponse};
 
-/// How long the lock may take to become free once the channel has ended.
+/// How long the lock may take to become free after the channel has stopped.
 const LOCK_RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two looks.
+/// Interval between two checks of the lock.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Let the master of a channel finish what runs, end it, and wait for that
+/// Stop the master of a channel after its running jobs have finished, and wait for it
 #[derive(Debug, Args)]
 pub(crate) struct Stop {
-    /// Every channel that has a master (or name several with --channel)
+    /// All channels with a master (or give --channel more than once)
     #[arg(long, conflicts_with = "channels")]
     all: bool,
-    /// Kill what runs instead of waiting for it; its jobs are handed back
+    /// Kill running jobs instead of waiting for them; they run again later
     #[arg(long)]
     force: bool,
 }
@@ -40,11 +40,11 @@ impl Stop {
     }
 }
 
-/// Stops one channel; answers how many jobs were handed back, and whether the store heard how all ended.
+/// Stops one channel. Returns the number of released jobs, and whether the store recorded the end of every job.
 fn stop(channel: &Channel, force: bool, mut progress: Progress) -> Result<(usize, bool), Failure> {
     let doing = format!("stop channel \"{}\"", channel.name);
     per_channel::require_master(channel, &doing)?;
-    // A master that starts, or begins anew, holds the lock for a while before it answers.
+    // A master that is starting or re-executing holds the lock for a while before its control socket answers.
     let begun = Instant::now();
     let longest = channel.stop_wait + channel.stop_grace + LOCK_RELEASE_TIMEOUT;
     let answer = loop {
@@ -65,7 +65,7 @@ fn stop(channel: &Channel, force: bool, mut progress: Progress) -> Result<(usize
     let ended = match answer {
         Ok(ControlResponse::Stopped { handed_back, settled }) => (handed_back, settled),
         Ok(_) => (0, true),
-        // It may have ended for another reason between our look and our question.
+        // The master may have exited for another reason between the presence check and the request.
         Err(_) if !master::presence(channel).running => (0, true),
         Err(error) => return Err(per_channel::control_failure(&doing, error)),
     };
@@ -73,26 +73,26 @@ fn stop(channel: &Channel, force: bool, mut progress: Progress) -> Result<(usize
     while master::presence(channel).running {
         if begun.elapsed() > LOCK_RELEASE_TIMEOUT {
             return Err(Failure::new(Exit::Failed, doing)
-                .because("its master has said goodbye and still holds the lock")
-                .hint("look at its log, and at its process with queue:status"));
+                .because("the channel has stopped, but its master still holds the lock")
+                .hint("check the log of the master, and queue:status"));
         }
         thread::sleep(POLL_INTERVAL);
     }
     Ok(ended)
 }
 
-/// The channel has stopped, and its store does not know of everything.
+/// The failure when a channel has stopped but its store did not record the end of every job.
 fn unsettled(channel: &Channel) -> Failure {
-    Failure::new(Exit::Failed, format!("tell the store of channel \"{}\" how its last jobs ended", channel.name))
+    Failure::new(Exit::Failed, format!("settle the last jobs of channel \"{}\"", channel.name))
         .because("the store did not answer in time")
-        .hint("nothing is lost: the next master, or the end of the lease, lets those jobs run again, also if they were done")
+        .hint("no job is lost: these jobs run again with the next master or when the lease expires, even if they were done")
 }
 
 fn render(channel: &str, handed_back: usize) -> String {
     match handed_back {
         0 => format!("Channel \"{channel}\" has stopped."),
         n => {
-            let jobs = sanitize::jobs(n as u64);
+            let jobs = render::jobs(n as u64);
             format!("Channel \"{channel}\" has stopped; {jobs} did not finish and will run again.")
         }
     }

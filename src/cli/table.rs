@@ -1,4 +1,4 @@
-//! Tables as users of the predecessor know them.
+//! Tables with box-drawing borders.
 
 use comfy_table::{
     ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle, Width,
@@ -11,16 +11,16 @@ const STYLE: TableStyle = TableStyle::new()
     .content_lines(ContentLineStyle::new('│', '│', '│'))
     .bottom_border(LineStyle::new('└', '─', '┴', '┘'));
 
-/// Cells of so many characters do not break.
+/// Longest cell in characters that never breaks into lines.
 const MAX_UNBROKEN_CHARS: usize = 10;
 
-/// A table with its header, as text that ends with a line break. Rows hold text that is safe to show. On a terminal too
-/// narrow for it, cells break between words: what is one word, as an id, stays whole.
+/// Renders a table with a header, as text that ends with a line break. The text of the rows must be sanitised. On a narrow
+/// terminal cells break between words; a single word such as an id never breaks.
 pub(super) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     fit(header, rows, None)
 }
 
-/// The same, for so many columns of characters instead of the terminal's.
+/// As [`render`], for `width` columns instead of the width of the terminal.
 fn fit(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, width: Option<u16>) -> String {
     let rows: Vec<_> = rows.into_iter().collect();
     let mut table = Table::new();
@@ -41,7 +41,8 @@ fn fit(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, width: Opti
     format!("{table}\n")
 }
 
-/// How many characters of a cell stay on one line: its longest word, or all of what is short, as a time with its unit.
+/// Number of characters of a cell that stay on one line: the whole cell if it is short, such as a time with its unit, else
+/// its longest word.
 fn unbroken(cell: &str) -> usize {
     let all = cell.chars().count();
     if all <= MAX_UNBROKEN_CHARS {
@@ -73,7 +74,7 @@ mod tests {
         │                  │ booting   │ min        │
         └──────────────────┴───────────┴────────────┘
         ");
-        // Where not even that is enough, nothing is cut.
+        // On an even narrower terminal no text is cut off.
         assert_eq!(fit(&["job", "state", "why"], rows, Some(20)), narrow);
     }
 }

@@ -1,10 +1,10 @@
-//! Times of the store as people and programs read them.
+//! Formats times of the store for people and programs.
 
 use jiff::tz::TimeZone;
 
 use crate::job::Timestamp;
 
-/// A time of the store in local time, for people.
+/// Local time, for people.
 pub(crate) fn local(time: Timestamp) -> String {
     shown_in(time, TimeZone::system())
 }
@@ -16,7 +16,7 @@ fn shown_in(time: Timestamp, zone: TimeZone) -> String {
     }
 }
 
-/// A time of the store as RFC 3339 in UTC, for programs.
+/// RFC 3339 in UTC, for programs.
 pub(crate) fn rfc3339(time: Timestamp) -> Option<String> {
     instant(time).map(|instant| instant.to_string())
 }

@@ -1,13 +1,13 @@
-//! The task between handles and the guardian: requests out, reports in, and a new guardian when one dies.
+//! The task between handles and the guardian: sends requests, dispatches reports, replaces a dead guardian.
 //!
-//! - Sends requests in order and never waits to send: what the socket does not take stays in the
-//!   [`Outbox`]'s queue.
-//! - Passes on what the guardian reports, and wakes a guardian that somebody has stopped.
-//! - Reaps the orphans that become the master's.
-//! - When the guardian dies: kills and reaps what it left behind, tells `Abandoned`, starts another, and sends
-//!   what had not been sent yet.
+//! - Sends requests in order and never blocks on the socket: requests it does not accept yet stay in the
+//!   [`Outbox`].
+//! - Dispatches the guardian's reports, and continues a guardian that was stopped by a signal.
+//! - Reaps orphans that were re-parented to the master.
+//! - When the guardian dies: kills and reaps its children, reports them as `Abandoned`, starts a new guardian, and
+//!   sends the requests that were still queued.
 //!
-//! It ends when it is told to shut down, or with the [`super::Guardian`] that owns it.
+//! The task ends on a shutdown command, or with the [`super::Guardian`] that owns it.
 
 use std::io;
 use std::path::PathBuf;
@@ -25,17 +25,17 @@ use super::handle::{Command, Shared};
 use super::orphans;
 use super::outbox::Outbox;
 
-/// Reports taken in one go, so that requests are not kept waiting.
+/// Most reports read per wake-up, so that a burst of them cannot delay requests.
 const MAX_REPORTS_PER_WAKEUP: usize = 64;
-/// How long what a dead guardian left behind is waited for.
+/// How long to wait for the killed children of a dead guardian to disappear.
 const ORPHAN_KILL_TIMEOUT: Duration = Duration::from_secs(1);
 const ORPHAN_POLL_INTERVAL: Duration = Duration::from_millis(1);
-/// How long to wait when the system has no room for a request and does not say when it has.
+/// Delay before a send is retried after the kernel ran out of buffers, a condition that poll does not report.
 const SEND_RETRY_DELAY: Duration = Duration::from_millis(5);
-/// A guardian that has lived this long died of something new, and is replaced at once.
+/// A guardian that lived at least this long is replaced without delay.
 const STABLE_LIFETIME: Duration = Duration::from_secs(10);
 const RESTART_DELAY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// How long a request may stay unanswered before the guardian is woken, in case somebody has stopped it.
+/// Interval of SIGCONT to a guardian that owes a report, in case a signal has stopped it.
 const WAKE_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct Client {
@@ -48,7 +48,7 @@ pub(super) struct Client {
     pub(super) outbox: Outbox,
 }
 
-/// Why the talk with a guardian is over.
+/// Why the exchange with one guardian process ended.
 enum SessionEnd {
     Died,
     ShutDown(oneshot::Sender<()>),
@@ -56,7 +56,7 @@ enum SessionEnd {
 }
 
 impl Client {
-    /// Talks to guardians until there shall be none any more.
+    /// Serves commands, with one guardian process after the other, until shutdown.
     pub(super) async fn run(mut self) {
         let mut delay = Duration::ZERO;
         loop {
@@ -81,7 +81,7 @@ impl Client {
             };
             self.finish().await;
             if let Some(done) = done {
-                // Whoever asked may have stopped waiting.
+                // The caller of `shut_down` may have stopped waiting.
                 let _ = done.send(());
             }
             return;
@@ -90,7 +90,7 @@ impl Client {
 
     async fn exchange(&mut self) -> SessionEnd {
         let mut send_retry_at = None;
-        // Those that ended before anybody listened for it.
+        // Orphans that ended before the SIGCHLD listener existed raise no further signal.
         orphans::reap_orphans();
         loop {
             let mut interest = Interest::READABLE;
@@ -102,7 +102,7 @@ impl Client {
             tokio::select! {
                 command = self.commands.recv() => {
                     let mut command = command;
-                    // Everything that is asked at this moment goes out together.
+                    // Queue every command that is ready, so that they are sent together.
                     loop {
                         match command {
                             Some(Command::ShutDown(done)) => return SessionEnd::ShutDown(done),
@@ -130,14 +130,14 @@ impl Client {
                 match self.outbox.send_to(&self.socket) {
                     Ok(()) | Err(SendError::Full) => {}
                     Err(SendError::NoBuffers) => send_retry_at = Some(Instant::now() + SEND_RETRY_DELAY),
-                    // Its last reports are still to be read; the end of the socket says when it is over.
+                    // Final reports may still be unread; reading detects the end of the socket.
                     Err(SendError::Closed) => send_retry_at = Some(Instant::now() + ORPHAN_KILL_TIMEOUT),
                 }
             }
         }
     }
 
-    /// Passes reports on. An error means that there will be no more.
+    /// Dispatches the reports that are ready. An error means that no more can arrive.
     fn read_reports(&mut self) -> io::Result<()> {
         for _ in 0..MAX_REPORTS_PER_WAKEUP {
             match self.socket.receive() {
@@ -153,12 +153,12 @@ impl Client {
         Ok(())
     }
 
-    /// Cleans up after a guardian that died and starts another. `None` when told to shut down meanwhile.
+    /// Cleans up after a dead guardian and starts a new one. `None` after a shutdown command in the meantime.
     async fn replace(mut self, delay: Duration) -> Option<Self> {
         self.shared.deaths.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
             pid = self.socket.pid(),
-            "the guardian died; what it had started is killed, and another begins"
+            "guardian died: killing its children, starting a new guardian"
         );
         self.socket.kill_and_reap().await;
         kill_orphans().await;
@@ -166,7 +166,7 @@ impl Client {
         let mut delay = delay;
         loop {
             let begin = Instant::now() + delay;
-            // Meanwhile requests are taken, so that they cannot pile up.
+            // Commands are accepted during the delay, so that the channel cannot grow without bound.
             loop {
                 tokio::select! {
                     () = sleep_until(begin) => break,
@@ -188,7 +188,7 @@ impl Client {
                     return Some(Self { socket, ..self });
                 }
                 Err(error) => {
-                    tracing::error!(%error, "no worker can be started until there is a guardian");
+                    tracing::error!(%error, "guardian did not start: no worker can be started, retrying");
                     self.outbox.fail_unsent_spawns(&self.shared, &error);
                     delay = longer_delay(delay);
                 }
@@ -196,7 +196,7 @@ impl Client {
         }
     }
 
-    /// Lets the guardian end, passing on its last reports.
+    /// Ends the guardian and dispatches its final reports.
     async fn finish(mut self) {
         self.socket.close();
         loop {
@@ -215,7 +215,8 @@ impl Client {
     }
 }
 
-/// What a dead guardian left behind is ours now: a tree comes level by level, as its roots are reaped.
+/// Kills the children of a dead guardian, which the kernel re-parents to the master. Their descendants follow level by
+/// level, as each level is reaped.
 async fn kill_orphans() {
     let started = Instant::now();
     loop {
@@ -224,7 +225,7 @@ async fn kill_orphans() {
             return;
         }
         if started.elapsed() >= ORPHAN_KILL_TIMEOUT {
-            tracing::warn!(pids = ?left, "processes left by a dead guardian were killed and have not died yet");
+            tracing::warn!(pids = ?left, "processes of a dead guardian are still alive after SIGKILL");
             return;
         }
         sleep(ORPHAN_POLL_INTERVAL).await;

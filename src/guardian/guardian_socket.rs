@@ -1,4 +1,4 @@
-//! The master's end of one guardian: the process and the socket to it.
+//! One guardian process as its master sees it: the pid and the master's end of the socket.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -23,11 +23,11 @@ use super::protocol::{self, MAX_REPORT, Report};
 use super::{orphans, process};
 use crate::fd;
 
-/// The longest a guardian may take to say that it is ready.
+/// How long a guardian may take to report that it is ready.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
 const REAP_POLL_INTERVAL: Duration = Duration::from_millis(1);
-/// How a service manager tells a service where to report, and which sockets are its own; how one program of a master tells
-/// the next which locks it holds.
+/// Variables meant for the master alone and removed from the guardian's environment: those of the service manager, and
+/// the hand-over of a re-exec.
 const MASTER_VARIABLES: [&str; 7] = [
     "AINT_QUEUE_AGAIN",
     "NOTIFY_SOCKET",
@@ -43,7 +43,7 @@ const MASTER_VARIABLES: [&str; 7] = [
 pub(super) struct GuardianSocket {
     socket: AsyncFd<OwnedFd>,
     pid: i32,
-    /// Its number may be somebody else's by now.
+    /// Whether the process was reaped, after which its pid may belong to another process.
     reaped: bool,
     buffer: Vec<u8>,
 }
@@ -51,16 +51,16 @@ pub(super) struct GuardianSocket {
 /// Why a request was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SendError {
-    /// The socket is full; it becomes writable.
+    /// The socket is full; poll reports when it becomes writable.
     Full,
-    /// The system has no room for it at the moment, and does not say when it has.
+    /// The kernel has no buffers at the moment; poll does not report when it has.
     NoBuffers,
-    /// Nobody is there to read it.
+    /// The guardian has closed its end.
     Closed,
 }
 
 impl GuardianSocket {
-    /// Starts a guardian and waits until it is ready.
+    /// Starts a guardian process and waits until it reports ready.
     pub(super) async fn start(program: &Path, cookie_base: &str) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
@@ -68,23 +68,23 @@ impl GuardianSocket {
         let mut command = Command::new(program);
         command.arg0("aint-queue: guardian").arg(process::ARGUMENT).arg(cookie_base);
         command.stdin(Stdio::from(theirs)).stdout(Stdio::null());
-        // What a worker says is not what the service manager waits for from this service.
+        // Messages of a worker must not reach the service manager as messages of the master.
         for name in MASTER_VARIABLES {
             command.env_remove(name);
         }
         let pid = orphans::start_guardian(|| fd::detached(&mut command).spawn())?;
-        // The command holds its copy of the guardian's end until it is dropped; the end of the guardian could
-        // not be seen before.
+        // The command holds a copy of the guardian's end of the socket. While it is open, the master's end never sees
+        // the end of the guardian.
         drop(command);
         let mut started = Self { socket, pid, reaped: false, buffer: vec![0; MAX_REPORT] };
         match timeout(BOOT_TIMEOUT, started.first_report()).await {
             Ok(Ok(Report::Ready)) => Ok(started),
             Ok(Err(error)) => Err(started.abort_start(error).await),
             Ok(Ok(_)) => {
-                Err(started.abort_start(io::Error::other("it does not behave like a guardian")).await)
+                Err(started.abort_start(io::Error::other("its first report was not \"ready\"")).await)
             }
             Err(_) => Err(started
-                .abort_start(io::Error::new(io::ErrorKind::TimedOut, "it does not say that it is ready"))
+                .abort_start(io::Error::new(io::ErrorKind::TimedOut, "it did not report ready in time"))
                 .await),
         }
     }
@@ -94,7 +94,12 @@ impl GuardianSocket {
             self.ready(Interest::READABLE).await?;
             match self.receive() {
                 Ok(Some(report)) => return Ok(report),
-                Ok(None) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended at once")),
+                Ok(None) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "it exited before it was ready",
+                    ));
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) => return Err(e),
             }
@@ -106,17 +111,18 @@ impl GuardianSocket {
         io::Error::new(error.kind(), format!("could not start the guardian process: {error}"))
     }
 
-    /// Waits until the socket is ready for what is of interest.
+    /// Waits until the socket is readable or writable, as `interest` says.
     pub(super) async fn ready(&self, interest: Interest) -> io::Result<()> {
         self.socket.ready(interest).await.map(drop)
     }
 
-    /// Takes one report; `None` at the end of the guardian.
+    /// Reads one report; `None` at the end of the socket.
     pub(super) fn receive(&mut self) -> io::Result<Option<Report>> {
         let buffer = &mut self.buffer;
         loop {
             match self.socket.try_io(Interest::READABLE, |fd| fd::receive(fd.as_fd(), buffer)) {
-                // Requests it had not read when it died are reported before the words it had already said.
+                // ECONNRESET says that the guardian died with unread requests. It precedes the reports that the
+                // guardian had already sent, so reading continues.
                 Err(e) if e.kind() == io::ErrorKind::ConnectionReset => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
@@ -128,7 +134,7 @@ impl GuardianSocket {
         }
     }
 
-    /// Sends one request with its descriptors.
+    /// Sends one request with its descriptors, without blocking.
     pub(super) fn send(&self, request: &[u8], fds: &[Arc<OwnedFd>]) -> Result<(), SendError> {
         let fds: Vec<RawFd> = fds.iter().map(|fd| fd.as_raw_fd()).collect();
         let rights = [ControlMessage::ScmRights(&fds)];
@@ -152,23 +158,23 @@ impl GuardianSocket {
         }
     }
 
-    /// Tells the guardian to end; its last reports can still be read.
+    /// Makes the guardian end; its final reports can still be read.
     pub(super) fn close(&self) {
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
     }
 
-    /// Wakes a guardian that somebody has stopped.
+    /// Sends SIGCONT, in case a signal has stopped the guardian.
     pub(super) fn wake(&self) {
         let _ = kill(Pid::from_raw(self.pid), Signal::SIGCONT);
     }
 
-    /// Its process id.
+    /// Process id of the guardian.
     pub(super) fn pid(&self) -> i32 {
         self.pid
     }
 
-    /// Kills the guardian if it has not ended yet and waits until it is reaped. Only then has everything it
-    /// leaves behind become ours: the end of the socket comes a little earlier.
+    /// Kills the guardian if it still runs, and waits until it is reaped. Its children are re-parented to the master by
+    /// then; the end of the socket can be seen a little earlier.
     pub(super) async fn kill_and_reap(mut self) {
         while !self.try_reap() {
             let _ = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
@@ -176,7 +182,7 @@ impl GuardianSocket {
         }
     }
 
-    /// Waits until the guardian has ended by itself, which it does when everything it has started is gone.
+    /// Waits until the guardian exits, which it does once all its children are gone.
     pub(super) async fn reap(mut self) {
         while !self.try_reap() {
             sleep(REAP_POLL_INTERVAL).await;
@@ -191,7 +197,7 @@ impl GuardianSocket {
 
 impl Drop for GuardianSocket {
     fn drop(&mut self) {
-        // One that somebody has stopped would not see that its socket closes.
+        // A stopped guardian would not notice that the socket closes.
         if !self.reaped {
             self.wake();
         }

@@ -1,4 +1,5 @@
-//! What the master's side sees of the guardian's children.
+//! The master's interface to the guardian's children: requests go in through [`GuardianHandle`], [`ChildEvent`]s
+//! come out.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -11,18 +12,18 @@ use tokio::sync::oneshot;
 
 use super::privileges::Privileges;
 
-/// Names one child within a master's life; never reused, unlike a pid.
+/// Id of one child, unique for the lifetime of the master process; unlike a pid it is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChildId(pub u64);
 
-/// A program to start. Descriptors are the child's ends; the master's ends stay with the caller.
+/// A program to start. The descriptors are the child's ends; the caller keeps the master's ends.
 #[derive(Debug)]
 pub struct ChildSpec {
-    /// The program, looked up in PATH when it holds no slash, and its arguments.
+    /// The program, looked up in PATH when it contains no slash, and its arguments.
     pub argv: Vec<String>,
-    /// Variables set for the child, beside those the guardian itself has.
+    /// Environment variables set for the child in addition to those of the guardian.
     pub env: Vec<(String, String)>,
-    /// Working directory; the master's own when absent.
+    /// Working directory; that of the master when absent.
     pub cwd: Option<PathBuf>,
     /// Standard input; /dev/null when absent.
     pub stdin: Option<OwnedFd>,
@@ -30,70 +31,70 @@ pub struct ChildSpec {
     pub stdout: OwnedFd,
     /// Standard error.
     pub stderr: OwnedFd,
-    /// The worker protocol's socket: descriptor 3 of the child, named by `AINT_QUEUE_FD`.
+    /// Socket of the worker protocol: descriptor 3 of the child, named by `AINT_QUEUE_FD`.
     pub wire: Option<OwnedFd>,
 }
 
-/// What happened to a child. `Exited`, `SpawnFailed` and `Abandoned` are last words.
+/// A change in the life of a child. `Exited`, `SpawnFailed` and `Abandoned` are final: no event follows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChildEvent {
-    /// It runs.
+    /// The program has started.
     Spawned {
-        /// Its process id.
+        /// Process id.
         pid: i32,
     },
-    /// It could not be started.
+    /// The program could not be started.
     SpawnFailed {
-        /// Why, for people, naming the program.
+        /// Reason in words, with the name of the program.
         error: String,
-        /// The system's error number.
+        /// Error number of the operating system.
         errno: i32,
     },
-    /// It ended, and its whole tree with it.
+    /// The child exited, and its whole process tree is gone.
     Exited(Exit),
-    /// The guardian died; the child and its tree are gone.
+    /// The guardian died; the child and its process tree are gone.
     Abandoned,
 }
 
-/// How a process ended.
+/// Exit status of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// By itself, with this status.
+    /// Exited with this code.
     Code(i32),
-    /// By this signal.
+    /// Killed by this signal.
     Signal(i32),
 }
 
-/// Where a child's events go.
+/// Receives the events of a child.
 pub type Events = UnboundedSender<(ChildId, ChildEvent)>;
 
-/// Most children that are asked for and have neither started nor failed. More than a guardian that lives ever
-/// gets behind with; what is asked beyond it fails at once instead of piling up.
+/// Most children that are requested and have neither started nor failed. A healthy guardian never falls this far
+/// behind; further requests fail at once, so that they cannot accumulate while it is stopped or restarting.
 const MAX_PENDING_SPAWNS: usize = 1024;
 
-/// Asks the guardian for children. Cheap to clone; nothing here waits or fails: what becomes of a request
-/// arrives as a [`ChildEvent`].
+/// Starts, signals and kills children. Cheap to clone. No method waits or fails: the result of a request arrives as
+/// a [`ChildEvent`].
 #[derive(Clone, Debug)]
 pub struct GuardianHandle {
     commands: UnboundedSender<Command>,
-    /// What this handle's children belong to: stands first in their cookies.
+    /// Id of the lock that this handle's children belong to; the first part of their cookies.
     scope: Arc<str>,
-    /// What they are started as.
+    /// User, niceness and resource limits of this handle's children.
     privileges: Option<Arc<Privileges>>,
     shared: Arc<Shared>,
 }
 
-/// What handles and the task behind them count together.
+/// Counters shared by all handles and the client task.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     last_child: AtomicU64,
-    /// Children asked for and neither started nor failed; raised by handles, lowered by the task.
+    /// Children requested that have neither started nor failed; raised by handles, lowered by the client task.
     pub(super) pending_spawns: AtomicUsize,
-    /// How often the guardian died; raised by the task.
+    /// Number of times the guardian died; raised by the client task.
     pub(super) deaths: AtomicU64,
 }
 
-/// What a handle asks of the task that talks to the guardian.
+/// A request of a handle to the client task.
 #[derive(Debug)]
 pub(super) enum Command {
     Spawn {
@@ -115,30 +116,30 @@ impl GuardianHandle {
         Self { commands, scope: "".into(), privileges: None, shared }
     }
 
-    /// The same handle for children that belong to this lock: a later holder of it finds them by their cookies.
+    /// A handle whose children belong to this lock: a later holder of the lock finds leftovers by their cookies.
     #[must_use]
     pub fn with_scope(&self, lock_id: &str) -> Self {
         Self { scope: lock_id.into(), ..self.clone() }
     }
 
-    /// The same handle for children that are started so.
+    /// A handle whose children start with these privileges.
     #[must_use]
     pub fn with_privileges(&self, privileges: Privileges) -> Self {
         Self { privileges: Some(privileges.into()), ..self.clone() }
     }
 
-    /// Starts a child. Its events come in this order: `Spawned`, then one last word; or the last word alone.
+    /// Starts a child. Its events are `Spawned` and then one final event, or a final event alone.
     pub fn spawn(&self, spec: ChildSpec, events: Events) -> ChildId {
         let child = self.reserve_id();
         let name = spec.argv.first().cloned().unwrap_or_default();
         let refuse = |events: &Events, why: &str, errno: Errno| {
             let error = format!("could not run \"{name}\": {why}");
-            // Nobody listening means nobody cares.
+            // A dropped receiver means that the caller no longer needs the result.
             let _ = events.send((child, ChildEvent::SpawnFailed { error, errno: errno as i32 }));
         };
         if self.shared.pending_spawns.fetch_add(1, Ordering::Relaxed) >= MAX_PENDING_SPAWNS {
             self.shared.pending_spawns.fetch_sub(1, Ordering::Relaxed);
-            refuse(&events, "too many programs are waiting to be started", Errno::EAGAIN);
+            refuse(&events, "too many programs are waiting to start", Errno::EAGAIN);
             return child;
         }
         let (scope, privileges) = (Arc::clone(&self.scope), self.privileges.clone());
@@ -152,7 +153,7 @@ impl GuardianHandle {
         child
     }
 
-    /// A number for a child that will never be born, because what it needs could not be prepared.
+    /// Reserves the id of a child that is never started, for callers whose preparation of it failed.
     #[must_use]
     pub fn reserve_id(&self) -> ChildId {
         ChildId(self.shared.last_child.fetch_add(1, Ordering::Relaxed) + 1)
@@ -163,13 +164,13 @@ impl GuardianHandle {
         self.send(Command::Terminate(child));
     }
 
-    /// SIGKILL to the child's whole tree; `Exited` follows.
+    /// SIGKILL to the child's whole process tree; `Exited` follows.
     pub fn kill(&self, child: ChildId) {
         self.send(Command::Kill(child));
     }
 
-    /// Makes the guardian keep a descriptor, that of a locked file, open until it is released or the guardian
-    /// ends. A later guardian gets it too.
+    /// Makes the guardian keep the descriptor of a locked file open until it is released or the guardian ends. A
+    /// replacement guardian receives it again.
     pub fn hold(&self, name: &str, lock: OwnedFd) {
         self.send(Command::Hold(name.to_owned(), lock));
     }
@@ -179,14 +180,14 @@ impl GuardianHandle {
         self.send(Command::Release(name.to_owned()));
     }
 
-    /// How often the guardian has died and been replaced.
+    /// Number of times the guardian process has died.
     #[must_use]
     pub fn deaths(&self) -> u64 {
         self.shared.deaths.load(Ordering::Relaxed)
     }
 
     pub(super) fn send(&self, command: Command) {
-        // After the guardian's end there are no children and no locks left to speak of.
+        // The client task ends after the guardian, when no child and no lock is left to act on.
         let _ = self.commands.send(command);
     }
 }

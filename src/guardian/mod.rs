@@ -1,13 +1,13 @@
-//! The guardian: a small process of our own that is the parent of every worker.
+//! The guardian: a small single-threaded process that is the parent of every worker.
 //!
-//! - Starts programs on request and says how they ended, when nothing of their tree is left.
-//! - Kills whole trees, detached grandchildren included, and reaps everything.
-//! - Ends with its master, however that ends, and takes everything with it.
-//! - Holds the master's locks until then: a free lock means that the work is dead.
+//! - Starts programs on request and reports their exit once their whole process tree is gone.
+//! - Kills whole process trees, detached grandchildren included, and reaps every child.
+//! - Ends when its master ends, for whatever reason, after killing every process it started.
+//! - Keeps the master's locks open until then, so a free lock means that no process of that master is left.
 //!
-//! This half is the master's side: [`Guardian`] starts the process and replaces it when it dies, [`GuardianHandle`]
-//! asks it for children. [`process`] is the other half. Beyond the reach of both is what was started through
-//! another daemon, and what has become another user.
+//! This module is the master's side: [`Guardian`] starts the process and replaces it when it dies,
+//! [`GuardianHandle`] requests children. [`process`] is the main loop of the guardian process itself. Neither side
+//! can kill a process that a worker started through another daemon, or that runs as another user.
 
 mod client;
 mod guardian_socket;
@@ -19,6 +19,8 @@ pub mod process;
 mod process_trees;
 pub(crate) mod procfs;
 mod protocol;
+#[cfg(test)]
+pub(crate) mod scripted;
 mod signals;
 mod spawner;
 pub(crate) mod stdio;
@@ -39,11 +41,11 @@ pub use privileges::{Account, AccountError, Limit, Privileges, account};
 pub use process::{ARGUMENT, process_main};
 pub use sweep::sweep;
 
-/// This very executable, even when its file has been replaced since.
+/// The running executable, even when its file has been replaced since the start.
 const SELF_EXE: &str = "/proc/self/exe";
 
-/// A running guardian process and the task that talks to it. Dropping it ends both without waiting; use
-/// [`Guardian::shut_down`] to know that everything is gone.
+/// A running guardian process and the task connected to it. Dropping it ends both without waiting; call
+/// [`Guardian::shut_down`] to wait until every child is gone.
 #[derive(Debug)]
 pub struct Guardian {
     handle: GuardianHandle,
@@ -51,23 +53,25 @@ pub struct Guardian {
 }
 
 impl Guardian {
-    /// Starts a guardian: this executable again, whose main must begin with [`process_main`] when its first
-    /// argument is [`ARGUMENT`]. When it dies, it is replaced.
+    /// Starts the guardian process and keeps replacing it when it dies.
     ///
-    /// `cookie_base` names the run directory and the incarnation; every child carries it with its own number
-    /// in `AINT_QUEUE_COOKIE`. This process becomes the reaper of what a dead guardian leaves behind, so it
-    /// must not start programs by other means in sessions of their own.
+    /// The process is this executable with [`ARGUMENT`] as its first argument: `main` must call [`process_main`]
+    /// first in that case. `cookie_base` names the run directory and the incarnation of the master; every child has
+    /// it, with its own number, in the environment variable `AINT_QUEUE_COOKIE`.
+    ///
+    /// This process becomes the reaper of the children of a dead guardian, so it must not start programs in sessions
+    /// of their own by any other means.
     ///
     /// # Errors
-    /// When the process cannot be started or does not become ready.
+    /// When the process cannot be started or does not report ready in time.
     pub async fn start(cookie_base: String) -> io::Result<Self> {
         Self::start_with(Path::new(SELF_EXE), cookie_base).await
     }
 
-    /// Starts a guardian from another executable than this one.
+    /// Starts the guardian from `program` instead of the running executable.
     ///
     /// # Errors
-    /// When the process cannot be started or does not become ready.
+    /// When the process cannot be started or does not report ready in time.
     pub async fn start_with(program: &Path, cookie_base: String) -> io::Result<Self> {
         prctl::set_child_subreaper(true)?;
         let child_ended = signal(SignalKind::child())?;
@@ -86,31 +90,31 @@ impl Guardian {
         Ok(Self { handle: GuardianHandle::new(sender, shared), task: tokio::spawn(client.run()) })
     }
 
-    /// Asks the guardian for children; cheap to clone.
+    /// A handle for starting, signalling and killing children; cheap to clone.
     #[must_use]
     pub fn handle(&self) -> GuardianHandle {
         self.handle.clone()
     }
 
-    /// How often the guardian has died and been replaced.
+    /// Number of times the guardian process has died.
     #[must_use]
     pub fn deaths(&self) -> u64 {
         self.handle.deaths()
     }
 
-    /// Ends the guardian and waits until it is gone, and with it every child and its tree. Children that still
-    /// ran get their last words first.
+    /// Ends the guardian process and waits until it and every child tree are gone. Children that still ran report
+    /// their final events first.
     pub async fn shut_down(self) {
         let (done, is_done) = oneshot::channel();
         self.handle.send(handle::Command::ShutDown(done));
-        // An error means that the task is gone already.
+        // An error means that the client task has ended already.
         let _ = is_done.await;
     }
 }
 
 impl Drop for Guardian {
     fn drop(&mut self) {
-        // Its end of the socket closes with it, which ends the process.
+        // Aborting the task closes the master's end of the socket, on which the guardian process exits.
         self.task.abort();
     }
 }

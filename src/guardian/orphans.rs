@@ -1,8 +1,8 @@
-//! The children of the master itself: its guardian, what a dead guardian left behind, and, when the master is
-//! the first process of a container, everybody's orphans.
+//! The master's own children: guardians, the orphans of a dead guardian, and, when the master is process 1 of a
+//! container, the orphans of every process in it.
 //!
-//! The master starts nothing but guardians, and everything a guardian starts is outside the master's session.
-//! So a child in another session that is not a guardian was left by one.
+//! The master starts guardians only, and every process of a guardian is outside the master's session. So a child in
+//! another session that is not a guardian is the orphan of one.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,15 +17,15 @@ use super::procfs;
 use super::signals::{SignalResult, kill_child};
 use crate::fd;
 
-/// The guardians of this process, which nobody reaps but the task that talks to them.
+/// Pids of this process's guardians. Each is reaped only by the client task that is connected to it.
 static GUARDIANS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 fn guardians() -> MutexGuard<'static, BTreeSet<i32>> {
-    // A set of numbers is never left half-changed.
+    // A panic cannot leave a set of numbers half-changed.
     GUARDIANS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts a guardian. The lock is held meanwhile, so that it is never taken for something left behind.
+/// Starts a guardian. The lock is held until its pid is recorded, so that it is never mistaken for an orphan.
 pub(super) fn start_guardian(command: impl FnOnce() -> io::Result<Child>) -> io::Result<i32> {
     let mut guardians = guardians();
     let pid = i32::try_from(command()?.id()).expect("the kernel's process ids are positive and fit");
@@ -33,10 +33,10 @@ pub(super) fn start_guardian(command: impl FnOnce() -> io::Result<Child>) -> io:
     Ok(pid)
 }
 
-/// Reaps a guardian if it has ended; says whether it has.
+/// Reaps a guardian if it has ended, and returns whether it has.
 pub(super) fn reap_guardian(pid: i32) -> bool {
     let mut guardians = guardians();
-    // A status that is not StillAlive, or any error, means that no such child is left.
+    // Any status but StillAlive, and any error, means that no such child is left.
     let ended = !matches!(try_wait(pid), Ok(WaitStatus::StillAlive));
     if ended {
         guardians.remove(&pid);
@@ -44,10 +44,10 @@ pub(super) fn reap_guardian(pid: i32) -> bool {
     ended
 }
 
-/// Reaps the orphans that have ended and became ours.
+/// Reaps the ended orphans among the master's children.
 pub(super) fn reap_orphans() {
     let is_init = getpid().as_raw() == 1;
-    // Of a thousand orphans that live, the list would be read for each that ends.
+    // As process 1 avoid the scan below: with a thousand live orphans it would read all of them for each one that ends.
     if is_init && reap_all_ended() {
         return;
     }
@@ -58,8 +58,8 @@ pub(super) fn reap_orphans() {
     }
 }
 
-/// Reaps whoever has ended, without a look at who has not. Says whether that worked: a dead guardian is for the
-/// task that talks to it, and nobody behind it can be seen this way.
+/// Reaps every ended child without scanning the live ones. False when a dead guardian is next: only its client task may
+/// reap it, and the kernel does not show the ended children behind it.
 fn reap_all_ended() -> bool {
     let guardians = guardians();
     while let Some(dead) = fd::peek_ended_child() {
@@ -71,12 +71,12 @@ fn reap_all_ended() -> bool {
     true
 }
 
-/// Kills what dead guardians left behind and reaps what has ended of it; says what there was. Repeat it until
-/// there is nothing: what hung below a killed process comes to us only when that is reaped.
+/// Kills the orphans of dead guardians, reaps those that have ended, and returns the pids found. Call it until it returns
+/// none: children of a killed process are re-parented to the master only when that process is reaped.
 pub(super) fn kill_orphans() -> Vec<i32> {
     let mut left = Vec::new();
-    // The kernel keeps children by the thread that has them, and moves them when a thread ends: a list put together
-    // meanwhile may lack one. Here a missing one would be left alive, so every process is looked at.
+    // The kernel lists children per thread and moves them when a thread ends, so a list read at that moment may lack one.
+    // Here a missing child would stay alive, so every process of the machine is checked instead.
     let me = getpid().as_raw();
     let own = procfs::all_pids().into_iter().filter(|pid| procfs::stat(*pid).is_some_and(|s| s.parent == me));
     for (pid, in_own_session) in other_children(own.collect()) {
@@ -86,7 +86,7 @@ pub(super) fn kill_orphans() -> Vec<i32> {
         let leads_group = procfs::stat(pid).is_some_and(|s| s.group == pid);
         let signalled = kill_child(pid, leads_group);
         let _ = try_wait(pid);
-        // One that is gone already counts too: what hung below it is ours only now.
+        // A process that has just ended counts too: its children are re-parented only now.
         if signalled == SignalResult::Sent {
             left.push(pid);
         }
@@ -94,7 +94,7 @@ pub(super) fn kill_orphans() -> Vec<i32> {
     left
 }
 
-/// Those of our children that are not guardians, and whether they are in this process's session.
+/// The children that are not guardians, each with whether it is in this process's session.
 fn other_children(children: Vec<i32>) -> Vec<(i32, bool)> {
     let guardians = guardians();
     let own = procfs::stat(getpid().as_raw()).map(|s| s.session);

@@ -1,7 +1,6 @@
-//! What the master's side remembers beyond the life of a guardian: its children, its locks, and what is still
-//! to be sent.
+//! The master's state that survives a guardian: known children, held locks, and the queue of unsent requests.
 //!
-//! The queue is bounded by the children there are: each has at most one spawn, one SIGTERM and one kill in it.
+//! The queue is bounded by the number of children: each has at most one spawn, one SIGTERM and one kill in it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -17,13 +16,13 @@ use super::handle::{ChildEvent, ChildId, ChildSpec, Command, Events, Exit, Share
 use super::privileges::Privileges;
 use super::protocol::{self, MAX_REQUEST, Report, Request, SpawnRequest};
 
-/// What outlives a guardian.
+/// State that survives a guardian. See the module.
 #[derive(Default)]
 pub(super) struct Outbox {
     queue: VecDeque<QueuedRequest>,
     children: HashMap<ChildId, Child>,
     locks: BTreeMap<String, Arc<OwnedFd>>,
-    /// Children that were to be killed and have not ended yet.
+    /// Number of children with a kill request that have not ended yet.
     pub(super) dying: usize,
 }
 
@@ -44,14 +43,14 @@ enum RequestKind {
 struct Child {
     events: Events,
     started: bool,
-    /// A SIGTERM is in the queue.
+    /// Whether a SIGTERM is in the queue.
     terminating: bool,
-    /// A kill was asked for; one is enough.
+    /// Whether a kill was requested; it is sent once.
     killed: bool,
 }
 
 impl Outbox {
-    /// Notes what a handle asks, and queues the request.
+    /// Records a command and queues its request.
     pub(super) fn accept(&mut self, command: Command, shared: &Shared) {
         match command {
             Command::Spawn { child, scope, privileges, spec, events } => {
@@ -86,7 +85,7 @@ impl Outbox {
                 self.locks.remove(&name);
                 self.enqueue(&Request::Release { name }, Vec::new(), RequestKind::Lock);
             }
-            Command::ShutDown(_) => unreachable!("shutting down is dealt with where requests are received"),
+            Command::ShutDown(_) => unreachable!("the client handles shutdown where it receives commands"),
         }
     }
 
@@ -120,9 +119,7 @@ impl Outbox {
             }
             Some(bytes) => {
                 let len = bytes.len();
-                format!(
-                    "arguments and environment take {len} bytes, more than the {MAX_REQUEST} of one request"
-                )
+                format!("arguments and environment have {len} bytes, more than the limit of {MAX_REQUEST}")
             }
             None => "its working directory is not valid UTF-8".to_owned(),
         };
@@ -132,14 +129,15 @@ impl Outbox {
     }
 
     fn enqueue(&mut self, request: &Request, fds: Vec<Arc<OwnedFd>>, kind: RequestKind) {
-        let bytes = protocol::encode(request).expect("this request holds text and numbers only");
+        let bytes =
+            protocol::encode(request).expect("a request without paths contains only text and numbers");
         self.queue.push_back(QueuedRequest { bytes, fds, kind });
     }
 
-    /// Sends what is queued, as far as the socket takes it.
-    pub(super) fn send_to(&mut self, peer: &GuardianSocket) -> Result<(), SendError> {
+    /// Sends queued requests until the socket accepts no more.
+    pub(super) fn send_to(&mut self, socket: &GuardianSocket) -> Result<(), SendError> {
         while let Some(next) = self.queue.front() {
-            peer.send(&next.bytes, &next.fds)?;
+            socket.send(&next.bytes, &next.fds)?;
             if let RequestKind::Terminate(child) = next.kind
                 && let Some(child_state) = self.children.get_mut(&child)
             {
@@ -150,7 +148,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Tells a child's listener what the guardian reports.
+    /// Turns a report into an event of its child, or into a log line.
     pub(super) fn dispatch(&mut self, report: Report, shared: &Shared) {
         let (child, event) = match report {
             Report::Ready => return,
@@ -185,7 +183,8 @@ impl Outbox {
         }
     }
 
-    /// The guardian is gone: its children are too. What it was not even asked for is kept for the next one.
+    /// Reports every child of a dead guardian as abandoned. Spawn requests that were never sent stay queued for the
+    /// next guardian.
     pub(super) fn abandon(&mut self, shared: &Shared) {
         self.queue.retain(|o| matches!(o.kind, RequestKind::Spawn(_)));
         let unsent: Vec<ChildId> = self.unsent_spawns().collect();
@@ -194,7 +193,7 @@ impl Outbox {
         for child in gone {
             self.finish_child(child, ChildEvent::Abandoned, shared);
         }
-        // Signals for those that were not started yet are gone with the queue.
+        // Kill requests of children that are not started yet were dropped with the queue: queue them again.
         let killed: Vec<ChildId> =
             self.children.iter().filter(|(_, c)| c.killed).map(|(id, _)| *id).collect();
         for child in killed {
@@ -209,19 +208,19 @@ impl Outbox {
             .filter_map(|o| if let RequestKind::Spawn(child) = o.kind { Some(child) } else { None })
     }
 
-    /// Queues every lock for a new guardian, before anything else.
+    /// Queues every held lock for a new guardian, ahead of all other requests.
     pub(super) fn requeue_locks(&mut self) {
         self.queue.retain(|o| o.kind != RequestKind::Lock);
         let locks: Vec<(String, Arc<OwnedFd>)> =
             self.locks.iter().map(|(name, lock)| (name.clone(), Arc::clone(lock))).collect();
         for (name, lock) in locks {
             self.enqueue(&Request::Hold { name }, vec![lock], RequestKind::Lock);
-            // A lock is held before anything starts under it.
+            // The guardian must hold a lock before it starts children that belong to it.
             self.queue.rotate_right(1);
         }
     }
 
-    /// There is no guardian to send spawns to.
+    /// Fails every queued spawn request, because no guardian could be started.
     pub(super) fn fail_unsent_spawns(&mut self, shared: &Shared, error: &io::Error) {
         let unsent: Vec<ChildId> = self.unsent_spawns().collect();
         self.queue.clear();
@@ -231,12 +230,12 @@ impl Outbox {
         }
     }
 
-    /// Whether something waits for the socket.
+    /// Whether requests are queued.
     pub(super) fn has_unsent(&self) -> bool {
         !self.queue.is_empty()
     }
 
-    /// The last act, when there is no guardian any more: whoever still waits gets a last word.
+    /// Sends a final event to every remaining child and every queued command, after the last guardian has ended.
     pub(super) fn close(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>, shared: &Shared) {
         commands.close();
         self.abandon(shared);
@@ -251,6 +250,6 @@ impl Outbox {
 }
 
 fn notify(events: &Events, child: ChildId, event: ChildEvent) {
-    // Nobody listening means nobody cares.
+    // A dropped receiver means that the caller no longer needs the event.
     let _ = events.send((child, event));
 }

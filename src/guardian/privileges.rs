@@ -1,43 +1,43 @@
-//! What children may be and use: their user, their niceness, the limits of the system on them.
+//! User, niceness and resource limits that children run with.
 
 use std::ffi::CString;
 
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 use serde::{Deserialize, Serialize};
 
-/// What a child is started as. Nothing set means: as its guardian.
+/// User, niceness and resource limits of a child. Fields that are not set are inherited from the guardian.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Privileges {
-    /// How far it stands back for others, -20 to 19.
+    /// Niceness, -20 (favoured) to 19.
     pub nice: Option<i32>,
-    /// Whom it runs as.
+    /// User and groups to run as.
     pub account: Option<Account>,
-    /// Limits of the system, each for one process.
+    /// Resource limits, each per process.
     pub limits: Vec<(Limit, u64)>,
 }
 
-/// A user to run as.
+/// A user that children run as.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// Its name, for people and for the environment.
+    /// Name, for messages and for the child's environment.
     pub name: String,
-    /// Its number.
+    /// User id.
     pub uid: u32,
-    /// Its group.
+    /// Primary group id.
     pub gid: u32,
-    /// All its groups.
+    /// All group ids, the primary one included.
     pub groups: Vec<u32>,
-    /// Its home; empty when it has none.
+    /// Home directory; empty when the user has none.
     pub home: String,
 }
 
-/// What the system can limit, as `setrlimit` knows it.
+/// A resource that `setrlimit` can limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
     /// Descriptors open at once.
     OpenFiles,
-    /// Processes and threads of the user, all in all.
+    /// Processes and threads of the user in total.
     Processes,
     /// Bytes of a core dump.
     Core,
@@ -45,36 +45,37 @@ pub enum Limit {
     CpuSeconds,
     /// Bytes of address space.
     AddressSpace,
-    /// Bytes of a file it writes.
+    /// Bytes of a file that the process writes.
     FileSize,
 }
 
-/// Why nobody can be run as.
+/// Reason why children cannot run as the configured user or group.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
-    /// There is no such user.
-    #[error("there is no user \"{0}\" on this machine; make it, or set worker.user to another")]
+    /// The user does not exist.
+    #[error("there is no user \"{0}\" on this machine; create it, or change worker.user")]
     User(String),
-    /// There is no such group.
-    #[error("there is no group \"{0}\" on this machine; make it, or set worker.group to another")]
+    /// The group does not exist.
+    #[error("there is no group \"{0}\" on this machine; create it, or change worker.group")]
     Group(String),
-    /// Only root may become somebody else.
+    /// The master is not root, so it cannot change user or group.
     #[error(
         "the master runs as uid {uid} and cannot start workers as \"{name}\"; run it as root, or remove worker.user and \
              worker.group"
     )]
     Forbidden {
-        /// Who was wanted.
+        /// Name of the configured user.
         name: String,
-        /// Who we are.
+        /// User id of the master.
         uid: u32,
     },
 }
 
-/// The account that a user and a group name; `None` when it is who we are anyway.
+/// Resolves the user and group of `worker.user` and `worker.group`, each a name or a number. `None` when neither is set or
+/// this process runs as that user and group already.
 ///
 /// # Errors
-/// When one of them is unknown here, or this process may not become it.
+/// When one of them does not exist on this machine, or this process may not change to it.
 pub fn account(user: Option<&str>, group: Option<&str>) -> Result<Option<Account>, AccountError> {
     if user.is_none() && group.is_none() {
         return Ok(None);

@@ -1,13 +1,12 @@
-//! The guardian's own process: its main loop.
+//! The main loop of the guardian process.
 //!
-//! - One thread, no runtime: one poll over the master's socket and a signalfd for SIGCHLD.
-//! - Starts programs, signals them, reports their ends; `trees` knows how trees die.
-//! - Keeps the locks it was given open until it ends, so a free lock means that the work is dead.
-//! - Ends when the master's end of the socket closes, however that came about: everything is killed and reaped
-//!   first.
+//! - One thread, no async runtime: one poll over the master's socket and a signalfd for SIGCHLD.
+//! - Starts programs, signals them and reports their exits; `process_trees` kills and reaps whole trees.
+//! - Keeps the master's locks open until it exits, so a free lock means that no process of that master is left.
+//! - When the master's end of the socket closes, for whatever reason, kills and reaps every child, then exits.
 //!
-//! It never writes to standard error but when it cannot even begin, and never waits for anything but poll and,
-//! for the blink of an exec, its own child.
+//! The process writes to standard error only when it cannot start. It blocks only in poll and, until the exec, on a
+//! child that it starts.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -28,15 +27,14 @@ use super::protocol::{self, MAX_REPORT, MAX_REQUEST, Report, Request, SpawnReque
 use super::spawner::Spawner;
 use crate::fd;
 
-/// The first argument that turns the executable into a guardian.
+/// First argument that makes the executable run as a guardian.
 pub const ARGUMENT: &str = "__guardian";
-/// Requests taken in one go, so that reaping is not kept waiting by a burst of spawns.
+/// Most requests handled per wake-up, so that a burst of spawns cannot delay reaping.
 const MAX_REQUESTS_PER_WAKEUP: usize = 16;
-/// Reports kept for a master that does not read; the ends of children are never dropped, log lines are.
+/// Most queued reports at which log lines are still added; exits of children are queued without limit.
 const MAX_QUEUED_REPORTS: usize = 4096;
 
-/// Runs the guardian. Enter it first of all in main, before anything is opened, when the first argument is
-/// [`ARGUMENT`].
+/// Runs the guardian. `main` must call it first, before it opens any descriptor, when the first argument is [`ARGUMENT`].
 pub fn process_main() -> ! {
     let code = match GuardianLoop::begin() {
         Ok(guardian) => {
@@ -45,7 +43,7 @@ pub fn process_main() -> ! {
         }
         Err(error) => {
             eprintln!(
-                "aint-queue: guardian: could not begin: {error}; it is started by queue:listen, not by hand"
+                "aint-queue: guardian: could not start: {error}; queue:listen starts the guardian, it cannot be run by hand"
             );
             2
         }
@@ -63,7 +61,7 @@ struct GuardianLoop {
     buffer: Vec<u8>,
 }
 
-/// Whether the master is still there.
+/// Whether the master still holds its end of the socket.
 #[derive(PartialEq, Eq)]
 enum MasterState {
     Connected,
@@ -73,12 +71,12 @@ enum MasterState {
 impl GuardianLoop {
     fn begin() -> io::Result<Self> {
         if getsockopt(&io::stdin(), sockopt::SockType) != Ok(SockType::SeqPacket) {
-            return Err(io::Error::other("standard input is not a master's socket"));
+            return Err(io::Error::other("standard input is not the socket of a master"));
         }
         SigSet::all().thread_block()?;
         fd::reset_signal_dispositions();
         let socket = fd::set_up_guardian_descriptors()?;
-        // It fails when the session is ours already, which is how a master starts us.
+        // EPERM is normal: the master starts the guardian in a session of its own.
         let _ = nix::unistd::setsid();
         prctl::set_child_subreaper(true)?;
         prctl::set_name(c"aint-guardian")?;
@@ -113,10 +111,10 @@ impl GuardianLoop {
         }
     }
 
-    /// Waits for something to happen and deals with it.
+    /// Waits for the next wake-up and handles it.
     fn poll_once(&mut self) -> MasterState {
         let state = self.wait(true);
-        // A master that is gone wants nothing any more, whatever it has asked for and we have not read yet.
+        // Unread requests of a master that is gone are dropped.
         if state.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
             return MasterState::Disconnected;
         }
@@ -128,14 +126,14 @@ impl GuardianLoop {
         MasterState::Connected
     }
 
-    /// Waits for the master, a child's end or the next turn of the trees. Says what the socket is ready for.
+    /// Waits for the master, the exit of a child or the next scan of the trees. Returns what the socket is ready for.
     fn wait(&mut self, listen: bool) -> PollFlags {
         let mut wanted = PollFlags::empty();
         wanted.set(PollFlags::POLLIN, listen);
         wanted.set(PollFlags::POLLOUT, listen && !self.reports.is_empty());
         let timeout = match self.trees.next_advance(Instant::now()) {
             None => PollTimeout::NONE,
-            // A millisecond is the unit of poll; rounding down would make it spin.
+            // poll takes milliseconds: round up, because rounding down would make the loop spin.
             Some(pause) => {
                 PollTimeout::try_from(pause.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::ZERO)
             }
@@ -144,7 +142,7 @@ impl GuardianLoop {
             PollFd::new(self.child_signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.socket.as_fd(), wanted),
         ];
-        // After the master's end there is nothing to wait for on its socket, and poll would not wait at all.
+        // Leave out the socket after the master has closed it: poll would return at once forever.
         let fds = if listen { &mut fds[..] } else { &mut fds[..1] };
         if poll(fds, timeout).is_err() {
             return PollFlags::empty();
@@ -152,7 +150,7 @@ impl GuardianLoop {
         let ready = |i: usize| fds.get(i).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
         let (ended, socket) = (!ready(0).is_empty(), ready(1));
         if ended {
-            // It says only that somebody ended; who, the reaping tells.
+            // Discard the signals: they coalesce, so reaping determines which children have ended.
             while let Ok(Some(_)) = self.child_signals.read_signal() {}
         }
         socket
@@ -169,7 +167,7 @@ impl GuardianLoop {
             };
             match protocol::decode::<Request>(&self.buffer[..received.len]) {
                 Ok(request) => self.handle_request(request, received.fds),
-                Err(error) => self.log(format!("the guardian does not understand a request: {error}")),
+                Err(error) => self.log(format!("guardian could not decode a request: ignoring it: {error}")),
             }
         }
         MasterState::Connected
@@ -182,7 +180,7 @@ impl GuardianLoop {
             Request::Kill { child } => self.trees.kill(ChildId(child), Instant::now()),
             Request::Hold { name } => match fds.into_iter().next() {
                 Some(lock) => drop(self.locks.insert(name, lock)),
-                None => self.log(format!("the guardian has no descriptor free to hold the lock \"{name}\"")),
+                None => self.log(format!("guardian has no free descriptor: lock \"{name}\" is not held")),
             },
             Request::Release { name } => drop(self.locks.remove(&name)),
         }
@@ -191,7 +189,7 @@ impl GuardianLoop {
     fn spawn(&mut self, spawn: SpawnRequest, fds: Vec<OwnedFd>) {
         let child = ChildId(spawn.child);
         let cookie = self.trees.cookie(&spawn.scope, child);
-        // Before the start, so that no process of its tree can seem older than the worker.
+        // Read the clock before the start, so that no process of the tree can seem older than the worker.
         let start_time = procfs::ticks_since_boot();
         match self.spawner.start(&spawn, &cookie, &fds) {
             Ok(pid) => {
@@ -222,24 +220,24 @@ impl GuardianLoop {
     }
 
     fn report(&mut self, report: &Report) {
-        let bytes = protocol::encode(report).expect("a report holds text and numbers only");
+        let bytes = protocol::encode(report).expect("a report contains only text and numbers");
         self.reports.push_back(bytes);
     }
 
-    /// Sends what the socket takes; the rest waits until it takes more.
+    /// Sends queued reports until the socket accepts no more.
     fn flush(&mut self) {
         while let Some(report) = self.reports.front() {
             match send(self.socket.as_raw_fd(), report, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => return,
-                // Sent, or nobody is there to read it.
+                // Sent, or the master is gone.
                 Ok(_) | Err(_) => drop(self.reports.pop_front()),
             }
         }
     }
 }
 
-/// Short enough for one datagram, however much of it JSON has to escape.
+/// Truncates a text so that its report fits one datagram even if JSON escapes every character.
 fn bounded(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(MAX_REPORT / 8));
     text

@@ -1,13 +1,14 @@
-//! The guardian's children and what they leave behind: who runs, who is being killed, whose tree is gone.
+//! The guardian's children: workers and strays, the descendants of workers that were re-parented to the guardian.
 //!
 //! - Reaps every child, workers and strays alike.
-//! - When a worker ends, by itself or not, kills its process group before it is reaped, then every stray that
-//!   is its own, and looks again until there is none; only then is its end reported.
-//! - Never waits: each [`ProcessTrees::advance`] does what can be done now and says when to come back.
+//! - When a worker ends, kills its process group before reaping it, then its strays, scanning until none is left. Only
+//!   then is the worker's exit reported.
+//! - Never blocks: each [`ProcessTrees::advance`] does what is possible now, and [`ProcessTrees::next_advance`] says when
+//!   to call it again.
 //!
-//! All descendants of a dead worker hang below children of this process, because it is their subreaper. So a
-//! tree is gone when no child of this process belongs to it, and the ordinary end of a worker costs one read
-//! of one list.
+//! The guardian is the subreaper of all its descendants, so every descendant of a dead worker is below one of the
+//! guardian's own children. A tree is gone when no child of the guardian belongs to it, which for an ordinary exit of a
+//! worker takes one read of one list.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -22,23 +23,23 @@ use super::signals::{SignalResult, kill_tree, signal_group};
 use super::stray_policy::{Origin, ParentWorker, StrayAction, decide, may_descend_from};
 use crate::fd;
 
-/// How long a worker's end waits for leftovers that do not die.
+/// How long the report of a worker's exit waits for killed strays that do not die.
 const LEFTOVER_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long it waits for leftovers that do die, but are always followed by others.
+/// How long the report of a worker's exit waits for strays that die but are always followed by new ones.
 const RESPAWNING_LEFTOVER_TIMEOUT: Duration = Duration::from_secs(5);
-/// After this long a killed process counts as stuck, and what hangs below it is looked for again.
+/// How long after a kill a live process counts as stuck, so that its descendants are killed again.
 const STUCK_AFTER: Duration = Duration::from_millis(20);
-/// Shortest and longest pause between two looks while something is left.
+/// Shortest and longest interval between two scans while killed processes are left.
 const SCAN_INTERVAL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
-/// Most ends taken in one turn, so that a storm of them does not keep requests waiting.
-const MAX_REAPS_PER_TURN: usize = 1024;
+/// Most children reaped per call, so that a burst of exits cannot delay requests.
+const MAX_REAPS_PER_CALL: usize = 1024;
 
-/// Something to report to the master.
+/// A report to the master.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TreeEvent {
-    /// A worker ended and its tree is gone.
+    /// A worker has ended and its process tree is gone.
     Ended(ChildId, Exit),
-    /// For the log.
+    /// A line for the log.
     Log(String),
 }
 
@@ -52,13 +53,13 @@ struct WorkerProcess {
 #[derive(Clone, Copy, Debug)]
 enum ProcessState {
     Running,
-    /// Killed, but not dead yet.
+    /// Killed, but still alive.
     Killed {
         since: Instant,
         signalled: SignalResult,
         logged: bool,
     },
-    /// Dead and reaped; its pid is no longer ours to signal.
+    /// Dead and reaped; its pid may belong to another process.
     Reaped {
         since: Instant,
         exit: Exit,
@@ -71,13 +72,13 @@ struct Stray {
     start_time: u64,
     leads_group: bool,
     first_seen: Instant,
-    /// When it was killed.
+    /// Time of the kill.
     killed_at: Option<Instant>,
-    /// It may not be signalled by us, so nobody waits for it.
+    /// The kernel refuses signals to it, so no exit waits for it.
     unkillable: bool,
 }
 
-/// See the module.
+/// Workers and strays of the guardian. See the module.
 #[derive(Debug)]
 pub(super) struct ProcessTrees {
     cookie_base: String,
@@ -85,19 +86,19 @@ pub(super) struct ProcessTrees {
     workers: HashMap<ChildId, WorkerProcess>,
     by_pid: HashMap<i32, ChildId>,
     strays: HashMap<i32, Stray>,
-    /// Set at the end of the guardian: everything goes.
+    /// Set when the guardian ends: every child is killed.
     killing_all: bool,
-    /// Something happened that may have left strays.
+    /// Whether an exit or a kill may have left new strays.
     rescan: bool,
-    /// When something last ended or was killed; the longer ago, the longer the pauses.
+    /// Time of the last exit or kill; the interval between scans grows with its age.
     last_progress: Instant,
-    /// When the stuck were last looked after.
+    /// Time at which stuck processes were last killed again.
     last_stuck_check: Instant,
     events: Vec<TreeEvent>,
 }
 
 impl ProcessTrees {
-    /// No children yet. Their cookies will be `cookie_base`, a colon and the child's number.
+    /// Without children. The cookie of a child is `cookie_base`, a colon and the child's id.
     pub(super) fn new(cookie_base: String, now: Instant) -> Self {
         Self {
             cookie_base,
@@ -113,26 +114,26 @@ impl ProcessTrees {
         }
     }
 
-    /// The cookie that a child and all it starts carry.
+    /// The cookie of a child, inherited by its descendants.
     pub(super) fn cookie(&self, scope: &str, child: ChildId) -> String {
         let colon = if scope.is_empty() { "" } else { ":" };
         format!("{scope}{colon}{}:{}", self.cookie_base, child.0)
     }
 
-    /// A worker was started; `start_time` was taken before.
+    /// Adds a started worker; `start_time` was read before the start.
     pub(super) fn add_worker(&mut self, child: ChildId, pid: i32, start_time: u64) {
         self.by_pid.insert(pid, child);
         self.workers.insert(child, WorkerProcess { pid, start_time, state: ProcessState::Running });
     }
 
-    /// SIGTERM to a worker's process group; nothing when it has ended.
+    /// Sends SIGTERM to a worker's process group, unless the worker has ended.
     pub(super) fn terminate(&mut self, child: ChildId) {
         if let Some(WorkerProcess { pid, state: ProcessState::Running, .. }) = self.workers.get(&child) {
             signal_group(*pid, Signal::SIGTERM);
         }
     }
 
-    /// SIGKILL to a worker's whole tree.
+    /// Sends SIGKILL to a worker's whole process tree.
     pub(super) fn kill(&mut self, child: ChildId, now: Instant) {
         let Some(worker) = self.workers.get_mut(&child) else { return };
         if let ProcessState::Running = worker.state {
@@ -143,7 +144,7 @@ impl ProcessTrees {
         }
     }
 
-    /// SIGKILL to everything there is, whatever it carries; [`ProcessTrees::is_empty`] tells when it is done.
+    /// Sends SIGKILL to every child and stray, with or without a cookie; [`ProcessTrees::is_empty`] says when all are gone.
     pub(super) fn kill_all(&mut self, now: Instant) {
         self.killing_all = true;
         let children: Vec<ChildId> = self.workers.keys().copied().collect();
@@ -153,7 +154,7 @@ impl ProcessTrees {
         self.rescan = true;
     }
 
-    /// Whether this process has no children left but those the system forbids it to kill.
+    /// Whether no children are left except those that the kernel refuses to kill.
     pub(super) fn is_empty(&self) -> bool {
         let forbidden = |w: &WorkerProcess| {
             matches!(w.state, ProcessState::Killed { signalled: SignalResult::NotPermitted, .. })
@@ -161,7 +162,7 @@ impl ProcessTrees {
         !self.rescan && self.workers.values().all(forbidden) && self.strays.values().all(|s| s.unkillable)
     }
 
-    /// When to take the next turn even though no child ends until then; `None` when there is nothing left to do.
+    /// Time until the next [`ProcessTrees::advance`] if no child ends before; `None` when nothing is pending.
     pub(super) fn next_advance(&self, now: Instant) -> Option<Duration> {
         if self.rescan {
             return Some(Duration::ZERO);
@@ -172,7 +173,7 @@ impl ProcessTrees {
         (worker_left || stray_left).then(|| pause.clamp(SCAN_INTERVAL.0, SCAN_INTERVAL.1))
     }
 
-    /// Reaps, kills what is to be killed, and tells what has ended.
+    /// Reaps ended children, kills strays, and returns what to report.
     pub(super) fn advance(&mut self, now: Instant) -> Vec<TreeEvent> {
         self.reap(now);
         if self.next_advance(now).is_some() {
@@ -186,9 +187,9 @@ impl ProcessTrees {
         std::mem::take(&mut self.events)
     }
 
-    /// Takes every end there is.
+    /// Reaps every ended child.
     fn reap(&mut self, now: Instant) {
-        for _ in 0..MAX_REAPS_PER_TURN {
+        for _ in 0..MAX_REAPS_PER_CALL {
             let Some(fd::EndedChild { pid, status, by_signal }) = fd::peek_ended_child() else { return };
             let exit = if by_signal { Exit::Signal(status) } else { Exit::Code(status) };
             self.last_progress = now;
@@ -196,14 +197,14 @@ impl ProcessTrees {
                 Some(child) => {
                     let worker =
                         self.workers.get_mut(&child).expect("every pid belongs to a worker in the table");
-                    // While the leader is a zombie its group's number is still ours, so this is the moment.
-                    // A signal to a group cannot be outrun by forking.
+                    // Kill the group now: while its leader is a zombie, the group id cannot be reused. Forking cannot
+                    // outrun a signal to a group.
                     signal_group(pid, Signal::SIGKILL);
                     worker.state = ProcessState::Reaped { since: now, exit };
                     self.rescan = true;
                 }
                 None => {
-                    // What hung below a killed stray is ours now.
+                    // The children of a killed stray are re-parented to the guardian.
                     self.rescan |= self.strays.remove(&pid).is_some_and(|s| s.killed_at.is_some());
                 }
             }
@@ -212,7 +213,7 @@ impl ProcessTrees {
         self.rescan = true;
     }
 
-    /// Lists the children of this process and kills the strays whose time has come.
+    /// Scans the children of the guardian and kills the strays whose worker has ended.
     fn scan_children(&mut self, now: Instant) {
         self.rescan = false;
         let strays: Vec<i32> =
@@ -222,8 +223,8 @@ impl ProcessTrees {
         }
         let parent_workers = self.parent_workers();
         for pid in strays {
-            // Unreaped children do not vanish. One that /proc hides from us belongs to another user, so it could
-            // not be signalled either.
+            // An unreaped child cannot disappear. A child that /proc does not show runs as another user, so it could not be
+            // signalled either.
             let Some(mut stray) = self.strays.remove(&pid).or_else(|| self.new_stray(pid, now)) else {
                 continue;
             };
@@ -240,7 +241,7 @@ impl ProcessTrees {
                 if kill_tree(pid, stray.leads_group) == SignalResult::NotPermitted {
                     stray.unkillable = true;
                     self.events.push(TreeEvent::Log(format!(
-                        "process {pid}, left behind by a worker, runs as another user and cannot be killed"
+                        "process {pid} of a worker that has ended runs as another user: it cannot be killed"
                     )));
                 }
             }
@@ -252,7 +253,7 @@ impl ProcessTrees {
         self.killing_all || decide(stray.origin, stray.start_time, parent_workers) == StrayAction::Kill
     }
 
-    /// A stray that is seen for the first time. A zombie among them is reaped by the next turn.
+    /// Records a stray at its first scan. A zombie is recorded too; the next call reaps it.
     fn new_stray(&self, pid: i32, now: Instant) -> Option<Stray> {
         let stat = procfs::stat(pid)?;
         Some(Stray {
@@ -265,13 +266,13 @@ impl ProcessTrees {
         })
     }
 
-    /// Which worker a child of this process came from; `None` when it has just ended.
+    /// The worker that a child of the guardian descends from; `None` when the child has just ended.
     fn origin_of(&self, pid: i32, stat: Option<Stat>) -> Option<Origin> {
         let cookie = procfs::cookie(pid);
         let ours = match &cookie {
             Cookie::Present(text) => {
                 let (owner, number) = text.rsplit_once(':').unwrap_or_default();
-                // Whatever stands before the base is the scope.
+                // The part before the base is the scope.
                 let is_ours =
                     owner.strip_suffix(&self.cookie_base).is_some_and(|s| s.is_empty() || s.ends_with(':'));
                 number.parse().ok().filter(|_| is_ours).map(ChildId)
@@ -287,7 +288,7 @@ impl ProcessTrees {
         })
     }
 
-    /// A killed process that does not die keeps its children from coming to us, so they are looked for below it.
+    /// Kills the descendants of stuck processes: they are not re-parented to the guardian while their parent is alive.
     fn kill_stuck_again(&mut self, now: Instant) {
         for worker in self.workers.values_mut() {
             let ProcessState::Killed { since, signalled, logged } = &mut worker.state else { continue };
@@ -298,11 +299,13 @@ impl ProcessTrees {
             if waited >= LEFTOVER_TIMEOUT && !*logged {
                 *logged = true;
                 let why = match signalled {
-                    SignalResult::Sent => "it is stuck in the kernel",
-                    SignalResult::NotPermitted => "it runs as another user, whom we may not signal",
+                    SignalResult::Sent => "stuck in a system call",
+                    SignalResult::NotPermitted => "running as another user, which may not be signalled",
                 };
-                self.events
-                    .push(TreeEvent::Log(format!("worker process {} does not die: {why}", worker.pid)));
+                self.events.push(TreeEvent::Log(format!(
+                    "worker process {} is still alive after SIGKILL: {why}",
+                    worker.pid
+                )));
             }
         }
         for (pid, stray) in &self.strays {
@@ -314,7 +317,7 @@ impl ProcessTrees {
         }
     }
 
-    /// Reports the dead workers whose tree is gone, or has had its time.
+    /// Reports the dead workers whose tree is gone or did not disappear in time.
     fn report_ends(&mut self, now: Instant) {
         let mut ended = Vec::new();
         let parent_workers = self.parent_workers();
@@ -342,7 +345,7 @@ impl ProcessTrees {
             self.workers.remove(&child);
             if !left.is_empty() {
                 self.events.push(TreeEvent::Log(format!(
-                    "processes {left:?}, left behind by a worker that has ended, were killed and have not died yet"
+                    "processes {left:?} of a worker that has ended are still alive after SIGKILL"
                 )));
             }
             self.events.push(TreeEvent::Ended(child, exit));

@@ -1,38 +1,38 @@
-//! What /proc says about processes: whose children they are, whose cookie they carry.
+//! Processes as /proc describes them: parents, children, start times, cookies, memory.
 //!
-//! Every answer is a look at one moment; the callers walk again until nothing is left.
+//! Each read is a snapshot that may be outdated at once; callers scan again until no process is left.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// The environment variable that says which worker a process belongs to, however far it has wandered.
+/// Environment variable that identifies the worker a process descends from; descendants inherit it.
 pub(crate) const COOKIE_VARIABLE: &str = "AINT_QUEUE_COOKIE";
-/// No environment is read past this length; the kernel allows a quarter of the stack limit.
+/// Most bytes read of an environment; the kernel allows a quarter of the stack limit.
 const MAX_ENVIRONMENT_BYTES: u64 = 8 << 20;
 
-/// The fields of /proc/<pid>/stat that matter here.
+/// The fields of /proc/<pid>/stat that the guardian uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
-    /// `R`, `S`, `D`, `T`, `Z`, …
+    /// State letter: `R`, `S`, `D`, `T`, `Z`, …
     pub(crate) state: u8,
-    /// The parent.
+    /// Pid of the parent.
     pub(crate) parent: i32,
-    /// The process group.
+    /// Process group id.
     pub(crate) group: i32,
-    /// The session.
+    /// Session id.
     pub(crate) session: i32,
-    /// When it started, in clock ticks since boot. With the pid, it names a process for ever.
+    /// Start time in clock ticks since boot. Pid and start time together identify a process uniquely.
     pub(crate) start_time: u64,
 }
 
-/// The stat of a process, zombies included; `None` when there is none.
+/// The stat of a process, zombies included; `None` when the process does not exist.
 pub(crate) fn stat(pid: i32) -> Option<Stat> {
     parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// How many bytes of memory a process has in use (its resident set); `None` when there is no such process.
+/// Resident set of a process in bytes; `None` when the process does not exist.
 pub(crate) fn resident(pid: i32) -> Option<u64> {
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
     parse_resident(&fs::read_to_string(format!("/proc/{pid}/statm")).ok()?, u64::try_from(page).ok()?)
@@ -42,7 +42,7 @@ fn parse_resident(statm: &str, page: u64) -> Option<u64> {
     statm.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(page)
 }
 
-/// The name in the second field may hold anything, brackets and line breaks included.
+/// Parses a stat line. The name in the second field may contain any byte, brackets and line breaks included.
 fn parse_stat(text: &[u8]) -> Option<Stat> {
     let end_of_name = text.iter().rposition(|&b| b == b')')?;
     let rest = std::str::from_utf8(&text[end_of_name + 1..]).ok()?;
@@ -57,27 +57,27 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     })
 }
 
-/// What a process's environment says about where it belongs.
+/// The cookie of a process, or the reason why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cookie {
-    /// This is its cookie.
+    /// The value of the cookie variable.
     Present(String),
-    /// It has an environment without a cookie, or one we may not read.
+    /// The environment has no cookie, or may not be read.
     Absent,
-    /// It has no environment at all: wiped, just being replaced by exec, or already dying.
+    /// The environment is empty: cleared by the process, in the middle of an exec, or the process is dying.
     NoEnvironment,
-    /// There is no such process.
+    /// The process does not exist.
     NoProcess,
 }
 
-/// Reads a process's cookie.
+/// Reads the cookie of a process.
 pub(crate) fn cookie(pid: i32) -> Cookie {
     let mut environment = Vec::new();
     let read = File::open(format!("/proc/{pid}/environ"))
         .and_then(|file| file.take(MAX_ENVIRONMENT_BYTES).read_to_end(&mut environment));
     match read {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Cookie::Absent,
-        // A zombie has no memory to read; nor has a process whose first thread has ended, and that one lives.
+        // Neither a zombie nor a live process whose first thread has ended has readable memory.
         Err(_) if stat(pid).is_some() => Cookie::NoEnvironment,
         Err(_) => Cookie::NoProcess,
         Ok(0) => Cookie::NoEnvironment,
@@ -92,27 +92,27 @@ fn find_cookie(environment: &[u8]) -> Option<String> {
     })
 }
 
-/// Every process there is, by number.
+/// Pids of all processes of the machine.
 pub(crate) fn all_pids() -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// The children of any process, zombies included. A process that forks meanwhile may hide some; walk again.
+/// Pids of the children of a process, zombies included. A fork during the read may hide some, so callers scan again.
 pub(crate) fn children_of(pid: i32) -> Vec<i32> {
     children_under(Path::new("/proc").join(pid.to_string()).as_path()).unwrap_or_else(|| {
         all_pids().into_iter().filter(|&p| stat(p).is_some_and(|s| s.parent == pid)).collect()
     })
 }
 
-/// The kernel lists children by the thread that has them. `None` when it was built without these lists.
+/// Reads the kernel's per-thread child lists. `None` when the kernel was built without them.
 fn children_under(process: &Path) -> Option<Vec<i32>> {
     let Ok(threads) = fs::read_dir(process.join("task")) else { return Some(Vec::new()) };
     let mut children = Vec::new();
     for thread in threads.flatten() {
         match fs::read_to_string(thread.path().join("children")) {
             Ok(list) => children.extend(list.split_ascii_whitespace().filter_map(|p| p.parse::<i32>().ok())),
-            // A thread that has just ended has no directory any more, which is no reason to distrust the rest.
+            // NotFound for an existing thread means no lists at all; for a thread that has just ended it means nothing.
             Err(e) if e.kind() == io::ErrorKind::NotFound && thread.path().exists() => return None,
             Err(_) => {}
         }
@@ -120,9 +120,9 @@ fn children_under(process: &Path) -> Option<Vec<i32>> {
     Some(children)
 }
 
-/// The children of this process, when it has one thread: one read of a file that stays open.
+/// The children of this single-threaded process, read from one file that stays open.
 ///
-/// The list is complete: children leave it only when they are reaped, and the caller is who reaps.
+/// The list is complete: a child leaves it only when it is reaped, which only the caller does.
 #[derive(Debug)]
 pub(crate) struct OwnChildren {
     list: Option<File>,
@@ -130,12 +130,12 @@ pub(crate) struct OwnChildren {
 }
 
 impl OwnChildren {
-    /// Opens the list.
+    /// Opens the child list of the calling thread.
     pub(crate) fn new() -> Self {
         Self { list: File::open("/proc/thread-self/children").ok(), text: vec![0; 4096] }
     }
 
-    /// Reads it.
+    /// Reads the current pids.
     pub(crate) fn read(&mut self) -> Vec<i32> {
         self.try_read().unwrap_or_else(|| children_of(nix::unistd::getpid().as_raw()))
     }
@@ -157,12 +157,12 @@ impl OwnChildren {
     }
 }
 
-/// Now, in the unit of [`Stat::start_time`].
+/// The current time in the unit of [`Stat::start_time`].
 pub(crate) fn ticks_since_boot() -> u64 {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
-        .expect("the boot clock is there since Linux 2.6.39");
+        .expect("CLOCK_BOOTTIME exists since Linux 2.6.39");
     let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
-    // The unit of /proc is a hundredth of a second on every architecture Rust runs Linux on.
+    // /proc counts hundredths of a second on every architecture on which Rust supports Linux.
     seconds * 100 + u64::try_from(now.tv_nsec()).unwrap_or(0) / 10_000_000
 }
 

@@ -1,7 +1,7 @@
-//! Every message between a master and its guardian, in both directions.
+//! The messages between a master and its guardian, in both directions.
 //!
-//! One JSON object per datagram of a SOCK_SEQPACKET socketpair; both ends are always the same executable, so
-//! there is no version to agree on. Descriptors travel with the datagram that names them.
+//! Each message is one JSON object in one datagram of a SOCK_SEQPACKET socketpair. Both ends are always the same
+//! executable, so the protocol has no version. Descriptors are attached to the datagram that refers to them.
 
 use std::path::PathBuf;
 
@@ -10,46 +10,47 @@ use serde::{Deserialize, Serialize};
 use super::handle::{ChildId, Exit};
 use super::privileges::Privileges;
 
-/// Longest request, in bytes. A datagram has to fit the socket's send buffer, 208 KiB where nobody changed it.
+/// Longest request, in bytes. A datagram must fit the socket's send buffer, 208 KiB by default on Linux.
 pub(crate) const MAX_REQUEST: usize = 128 << 10;
 /// Longest report, in bytes.
 pub(crate) const MAX_REPORT: usize = 8 << 10;
 
-/// What a master asks.
+/// A message from the master to its guardian.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Request {
-    /// Start a program. With it come standard output and error, then standard input and the wire if present.
+    /// Start a program. Attached descriptors: standard output, standard error, then standard input and the worker
+    /// socket if the request has them.
     Spawn(SpawnRequest),
     /// SIGTERM to the child's process group.
     Terminate {
-        /// Which child.
+        /// The child's id.
         child: u64,
     },
     /// SIGKILL to the child's whole tree.
     Kill {
-        /// Which child.
+        /// The child's id.
         child: u64,
     },
-    /// Keep the descriptor that comes with this open.
+    /// Keep the attached descriptor open.
     Hold {
-        /// Under this name.
+        /// Name under which it is held.
         name: String,
     },
     /// Close a held descriptor.
     Release {
-        /// Its name.
+        /// Name under which it is held.
         name: String,
     },
 }
 
-/// A program to start, without its descriptors.
+/// The program of a [`Request::Spawn`], without its descriptors.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SpawnRequest {
     pub(crate) child: u64,
-    /// What it belongs to; stands first in its cookie.
+    /// Id of the lock that the child belongs to; the first part of its cookie.
     pub(crate) scope: String,
-    /// What it is started as.
+    /// User, niceness and resource limits of the child.
     pub(crate) privileges: Privileges,
     pub(crate) argv: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
@@ -59,32 +60,32 @@ pub(crate) struct SpawnRequest {
 }
 
 impl SpawnRequest {
-    /// How many descriptors come with it.
+    /// Number of descriptors attached to the request.
     pub(crate) fn fds(&self) -> usize {
         2 + usize::from(self.stdin) + usize::from(self.wire)
     }
 }
 
-/// What a guardian says.
+/// A message from the guardian to its master.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Report {
-    /// The first word: it is in place.
+    /// The guardian is set up; the first report.
     Ready,
-    /// A child runs.
+    /// A child has started.
     Spawned { child: u64, pid: i32 },
     /// A child could not be started.
     SpawnFailed { child: u64, error: String, errno: i32 },
-    /// A child ended by itself, and its tree is gone.
+    /// A child exited, and its process tree is gone.
     Exited { child: u64, code: i32 },
-    /// A child was ended by a signal, and its tree is gone.
+    /// A child was killed by a signal, and its process tree is gone.
     Killed { child: u64, signal: i32 },
-    /// Something people should know.
+    /// A line for the master's log.
     Log { message: String },
 }
 
 impl Report {
-    /// A child's end.
+    /// The report of a child's exit.
     pub(crate) fn ended(child: ChildId, exit: Exit) -> Self {
         match exit {
             Exit::Code(code) => Self::Exited { child: child.0, code },
@@ -93,12 +94,12 @@ impl Report {
     }
 }
 
-/// A message as the bytes of one datagram; `None` when it holds a path that is not text.
+/// Encodes a message as the bytes of one datagram; `None` when it contains a path that is not UTF-8.
 pub(crate) fn encode(message: &impl Serialize) -> Option<Vec<u8>> {
     serde_json::to_vec(message).ok()
 }
 
-/// A message from the bytes of one datagram.
+/// Decodes a message from the bytes of one datagram.
 pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> serde_json::Result<T> {
     serde_json::from_slice(bytes)
 }
@@ -125,7 +126,7 @@ mod tests {
             wire: false,
         };
         let bytes = encode(&Request::Spawn(frame)).unwrap();
-        let Request::Spawn(back) = decode(&bytes).unwrap() else { panic!("it was a spawn") };
+        let Request::Spawn(back) = decode(&bytes).unwrap() else { panic!("not a spawn request") };
         assert_eq!((back.child, back.fds()), (u64::MAX, 3));
         assert_eq!((back.privileges.nice, &back.privileges.limits[..]), (Some(-5), &[(Limit::Core, 0)][..]));
         assert_eq!(back.argv[2], "echo \"ä\n\"");

@@ -1,8 +1,8 @@
-//! Signals that cannot hit strangers.
+//! Signals to children and process trees that can never hit an unrelated process.
 //!
-//! A pid is signalled directly only while it is this process's own unreaped child, because its number cannot
-//! be given away before it is reaped. Anything deeper goes through a pidfd whose process was verified after
-//! the pidfd was opened.
+//! A pid is signalled directly only while it belongs to an unreaped child of this process, because the kernel does not
+//! reuse the number before. Deeper descendants are signalled through a pidfd, whose process is verified after the pidfd
+//! is open.
 
 use std::collections::HashSet;
 
@@ -13,19 +13,19 @@ use nix::unistd::Pid;
 use super::procfs;
 use crate::fd;
 
-/// No tree is walked deeper into than this in one go; what is left is found by the next walk.
+/// Most processes collected in one walk of a tree; the next walk finds the rest.
 const MAX_WALKED_PROCESSES: usize = 10_000;
 
-/// Whether a process could be signalled.
+/// Result of an attempt to signal a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SignalResult {
-    /// It was, or it has just ended.
+    /// The signal was sent, or the process has just ended.
     Sent,
-    /// The system forbids it: the process has changed to another user.
+    /// The kernel refused: the process runs as another user.
     NotPermitted,
 }
 
-/// SIGKILL to an unreaped child of this process, and to its process group if it leads one.
+/// Sends SIGKILL to an unreaped child of this process, and to its process group if it leads one.
 pub(super) fn kill_child(pid: i32, leads_group: bool) -> SignalResult {
     if leads_group {
         signal_group(pid, Signal::SIGKILL);
@@ -36,25 +36,25 @@ pub(super) fn kill_child(pid: i32, leads_group: bool) -> SignalResult {
     }
 }
 
-/// A signal to the process group that an unreaped child of this process leads or led.
+/// Sends a signal to the process group that an unreaped child of this process leads or led.
 pub(super) fn signal_group(leader: i32, signal: Signal) {
-    // No such group is the ordinary answer when the leader has moved on; there is nothing to do about others.
+    // ESRCH is normal when the leader has left its group. Other errors have no remedy here.
     let _ = kill(Pid::from_raw(-leader), signal);
 }
 
-/// SIGKILL to an unreaped child of this process and to everything whose parent chain ends in it.
+/// Sends SIGKILL to an unreaped child of this process and to all its descendants.
 ///
-/// What is forked meanwhile is not lost: a killed process forks no more, and the children of a dead one become
-/// this process's own, to be found by the next look.
+/// Processes forked during the walk are found later: a killed process forks no more, and the children of a dead process
+/// are re-parented to this process, where the next scan finds them.
 pub(super) fn kill_tree(root: i32, leads_group: bool) -> SignalResult {
-    // All links are followed before the first is cut.
+    // Collect the whole tree before the first kill, which re-parents processes and so breaks the parent chains.
     let descendants = descendants_of(root);
     let signalled = kill_child(root, leads_group);
     let me = nix::unistd::getpid().as_raw();
     for (pid, parent) in descendants {
         let Ok(process) = fd::pidfd(pid) else { continue };
-        // Its parent may have died since the list was read; then it is ours. Any other parent means that the
-        // number belongs to somebody else by now.
+        // The parent may have died since the list was read, and the process is re-parented to this one. Any other parent
+        // means that the pid was reused by an unrelated process.
         if procfs::stat(pid).is_some_and(|s| s.parent == parent || s.parent == me) {
             let _ = fd::pidfd_signal(&process, Signal::SIGKILL as i32);
         }
@@ -62,7 +62,7 @@ pub(super) fn kill_tree(root: i32, leads_group: bool) -> SignalResult {
     signalled
 }
 
-/// Every process whose parent chain ends in `root`, with its parent, from the top down.
+/// All descendants of `root`, each with its parent, parents first.
 fn descendants_of(root: i32) -> Vec<(i32, i32)> {
     let mut seen = HashSet::from([root]);
     let mut found: Vec<(i32, i32)> = Vec::new();

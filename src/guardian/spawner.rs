@@ -1,4 +1,4 @@
-//! From a spawn request to a running program: arguments, environment, descriptors, and words for what failed.
+//! Starts the program of a spawn request: arguments, environment, descriptors, and an error text when it fails.
 
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
@@ -12,22 +12,23 @@ use super::procfs::COOKIE_VARIABLE;
 use super::protocol::SpawnRequest;
 use crate::fd::{LaunchStage, Launcher, Program};
 
-/// Where the C library looks when there is no PATH.
+/// Search path without a PATH variable, as in the C library.
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/bin:/usr/bin";
-/// The wire's number in a child, and the variable that tells a worker.
+/// Number of the worker socket in a child.
 const WIRE: RawFd = 3;
+/// Variable that names the worker socket to a worker.
 const FD_VARIABLE: &str = "AINT_QUEUE_FD";
 
-/// Why a program was not started.
+/// Reason why a program was not started.
 #[derive(Debug)]
 pub(super) struct SpawnFailure {
-    /// For people, naming the program.
+    /// Reason in words, with the name of the program.
     pub(super) error: String,
-    /// For the master.
+    /// Error number of the operating system.
     pub(super) errno: Errno,
 }
 
-/// Starts programs with this process's environment as the base of theirs.
+/// Starts programs whose environment extends that of the guardian.
 #[derive(Debug)]
 pub(super) struct Spawner {
     launcher: Launcher,
@@ -35,15 +36,15 @@ pub(super) struct Spawner {
 }
 
 impl Spawner {
-    /// Takes down the environment as it is now.
+    /// Records the current environment of the guardian.
     pub(super) fn new() -> Self {
         let bytes = |s: OsString| s.into_vec();
         let inherited = std::env::vars_os().map(|(name, value)| (bytes(name), bytes(value))).collect();
         Self { launcher: Launcher::new(), inherited }
     }
 
-    /// Starts a program. `fds` are those that came with the request: standard output and error, then standard
-    /// input and the wire, as far as the request has them.
+    /// Starts a program. `fds` are the descriptors attached to the request: standard output, standard error, then
+    /// standard input and the worker socket if the request has them.
     pub(super) fn start(
         &mut self,
         spawn: &SpawnRequest,
@@ -53,14 +54,16 @@ impl Spawner {
         let name = spawn.argv.first().map_or("", String::as_str);
         if fds.len() < spawn.fds() {
             return Err(SpawnFailure {
-                error: format!("could not run \"{name}\": the guardian has no descriptors left"),
+                error: format!(
+                    "could not run \"{name}\": the guardian has no free descriptors; raise its open-files limit"
+                ),
                 errno: Errno::EMFILE,
             });
         }
         let program = self.program(spawn, cookie)?;
         let mut pairs: Vec<(BorrowedFd<'_>, RawFd)> = vec![(fds[0].as_fd(), 1), (fds[1].as_fd(), 2)];
         let mut rest = fds[2..].iter();
-        // Without one of its own a child gets ours, which is /dev/null.
+        // A child without standard input inherits that of the guardian, which is /dev/null.
         pairs.extend(spawn.stdin.then(|| rest.next()).flatten().map(|fd| (fd.as_fd(), 0)));
         pairs.extend(spawn.wire.then(|| rest.next()).flatten().map(|fd| (fd.as_fd(), WIRE)));
         self.launcher
@@ -97,7 +100,7 @@ impl Spawner {
         }
         for (name, value) in requested.filter(|(name, _)| own_variables.iter().all(|(n, _)| n != name)) {
             if name.is_empty() || name.contains('=') {
-                return Err(refuse(&format!("\"{name}\" cannot be the name of an environment variable")));
+                return Err(refuse(&format!("\"{name}\" is not a valid name of an environment variable")));
             }
             env.push([name.as_bytes(), b"=", value.as_bytes()].concat());
         }
@@ -108,7 +111,7 @@ impl Spawner {
             env.push([name.as_slice(), b"=", value.as_slice()].concat());
         }
         let text = |bytes: Vec<u8>, what: &str| {
-            CString::new(bytes).map_err(|_| refuse(&format!("{what} holds a NUL character")))
+            CString::new(bytes).map_err(|_| refuse(&format!("{what} contains a NUL character")))
         };
         let paths = candidates(name.as_bytes(), self.search_path(spawn));
         let arguments = spawn.argv.iter().map(|a| a.clone().into_bytes());
@@ -124,7 +127,7 @@ impl Spawner {
         })
     }
 
-    /// The PATH that the child will have.
+    /// The PATH of the child.
     fn search_path<'a>(&'a self, spawn: &'a SpawnRequest) -> &'a [u8] {
         let requested =
             spawn.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_bytes());
@@ -133,7 +136,7 @@ impl Spawner {
     }
 }
 
-/// A limit in the numbers of the system.
+/// The kernel's number of a resource limit.
 fn resource(limit: Limit) -> nix::libc::c_int {
     use nix::sys::resource::Resource;
     let resource = match limit {
@@ -147,7 +150,8 @@ fn resource(limit: Limit) -> nix::libc::c_int {
     resource as nix::libc::c_int
 }
 
-/// Where a program may be. An empty part of the search path is not the working directory here: nobody means it.
+/// The paths to try for a program. Empty parts of the search path are skipped: as the working directory they would be a
+/// surprise.
 fn candidates(name: &[u8], search_path: &[u8]) -> Vec<Vec<u8>> {
     if name.contains(&b'/') {
         return vec![name.to_vec()];
@@ -164,33 +168,31 @@ fn failure(spawn: &SpawnRequest, program: &Program, stage: LaunchStage, errno: E
     let as_user = if user.is_empty() { String::new() } else { format!(" for user \"{user}\"") };
     let why = match (stage, errno) {
         (LaunchStage::ResourceLimits, _) => {
-            format!("its limits cannot be set as in worker.limits: {}", errno.desc())
+            format!("could not set worker.limits: {}", errno.desc())
         }
         (LaunchStage::Nice, _) => {
             let nice = spawn.privileges.nice.unwrap_or_default();
-            format!("it cannot be given worker.nice = {nice}: {}", errno.desc())
+            format!("could not set worker.nice = {nice}: {}", errno.desc())
         }
-        (LaunchStage::Account, _) => format!("it cannot run as user \"{user}\": {}", errno.desc()),
-        (LaunchStage::Fork, _) => format!("no new process can be made: {}", errno.desc()),
+        (LaunchStage::Account, _) => format!("could not change to user \"{user}\": {}", errno.desc()),
+        (LaunchStage::Fork, _) => format!("could not create a process: {}", errno.desc()),
         (LaunchStage::WorkingDirectory, _) => {
             let cwd = spawn.cwd.as_deref().unwrap_or(Path::new(""));
-            format!("its working directory \"{}\"{as_user}: {}", cwd.display(), errno.desc())
+            format!("could not enter working directory \"{}\"{as_user}: {}", cwd.display(), errno.desc())
         }
         (LaunchStage::Exec, Errno::ENOENT) if exists() => {
-            "the interpreter that its first line names does not exist".to_owned()
+            "the interpreter named in its first line does not exist".to_owned()
         }
-        (LaunchStage::Exec, Errno::ENOENT) if !name.contains('/') => {
-            "there is no such program in PATH".to_owned()
-        }
-        (LaunchStage::Exec, Errno::ENOENT) => "there is no such file".to_owned(),
+        (LaunchStage::Exec, Errno::ENOENT) if !name.contains('/') => "no such program in PATH".to_owned(),
+        (LaunchStage::Exec, Errno::ENOENT) => "no such file".to_owned(),
         (LaunchStage::Exec, Errno::EACCES) if user.is_empty() => {
             "the file is not executable for this user".to_owned()
         }
         (LaunchStage::Exec, Errno::EACCES) => {
-            format!("the file cannot be reached or is not executable{as_user}")
+            format!("the file is not accessible or not executable{as_user}")
         }
         (LaunchStage::Exec, Errno::ENOEXEC) => {
-            "it is not a program; a script's first line has to name its interpreter, as in #!/bin/sh"
+            "the file is not a program; a script needs an interpreter in its first line, such as #!/bin/sh"
                 .to_owned()
         }
         (LaunchStage::Prepare | LaunchStage::Exec, _) => errno.desc().to_owned(),
@@ -274,8 +276,10 @@ mod tests {
         let spawner = spawner(&[]);
         let error = |requested: &SpawnRequest| spawner.program(requested, "c").unwrap_err().error;
         assert_eq!(error(&spawn(&[], &[], false)), "could not run \"\": the command is empty");
-        assert!(error(&spawn(&["x", "a\0b"], &[], false)).contains("an argument holds a NUL"));
-        assert!(error(&spawn(&["x"], &[("A=B", "")], false)).contains("\"A=B\" cannot be the name"));
-        assert!(error(&spawn(&["x"], &[("A", "\0")], false)).contains("an environment variable holds a NUL"));
+        assert!(error(&spawn(&["x", "a\0b"], &[], false)).contains("an argument contains a NUL"));
+        assert!(error(&spawn(&["x"], &[("A=B", "")], false)).contains("\"A=B\" is not a valid name"));
+        assert!(
+            error(&spawn(&["x"], &[("A", "\0")], false)).contains("an environment variable contains a NUL")
+        );
     }
 }

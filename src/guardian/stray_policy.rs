@@ -1,59 +1,59 @@
-//! What becomes of a stray: a process whose parents have died, so that it became the guardian's own child.
+//! Policy for strays: descendants of workers that the kernel re-parented to the guardian after their parent died.
 //!
-//! Pure decisions; [`super::process_trees`] looks and signals.
+//! Pure decisions; [`super::process_trees`] scans processes and sends signals.
 
 use super::handle::ChildId;
 
-/// Which worker a stray came from.
+/// The worker that a stray descends from, as far as known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// This one, by cookie or process group.
+    /// This worker, by cookie or process group.
     Worker(ChildId),
-    /// Its environment was wiped or is somebody else's: any worker that is older than it.
+    /// Any worker older than the stray: the stray has no cookie of this guardian in its environment.
     Unknown,
-    /// It has no environment at this moment. An exec looks the same for an instant, so one look is not enough.
+    /// The stray has no environment at the moment. An exec looks the same for an instant, so a second check follows.
     Undetermined,
 }
 
-/// What to do with a stray.
+/// Decision about a stray.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StrayAction {
-    /// It may belong to a job that runs.
+    /// Leave it alive: it may belong to a running job.
     Leave,
-    /// Look once more before killing.
+    /// Check its environment again before a kill.
     Recheck,
-    /// Its worker has ended.
+    /// Kill it: its worker has ended.
     Kill,
 }
 
-/// A worker as far as strays are concerned.
+/// A worker that strays may descend from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ParentWorker {
-    /// Which.
+    /// Id of the worker.
     pub(super) child: ChildId,
-    /// When it started, in clock ticks since boot.
+    /// Start time in clock ticks since boot.
     pub(super) start_time: u64,
-    /// Whether it is to live: neither ended nor being killed.
+    /// Whether the worker has neither ended nor been killed.
     pub(super) alive: bool,
 }
 
-/// Decides over a stray that started at `start_time`.
+/// Decides about a stray that started at `start_time`.
 pub(super) fn decide(origin: Origin, start_time: u64, workers: &[ParentWorker]) -> StrayAction {
-    let guilty = match origin {
+    let orphaned = match origin {
         Origin::Worker(child) => !workers.iter().any(|w| w.child == child && w.alive),
         Origin::Unknown | Origin::Undetermined => {
-            let of_an_ended_one = workers.iter().any(|w| !w.alive && may_descend_from(origin, start_time, w));
-            of_an_ended_one || !workers.iter().any(|w| w.alive)
+            let from_ended = workers.iter().any(|w| !w.alive && may_descend_from(origin, start_time, w));
+            from_ended || !workers.iter().any(|w| w.alive)
         }
     };
-    match (guilty, origin) {
+    match (orphaned, origin) {
         (false, _) => StrayAction::Leave,
         (true, Origin::Undetermined) => StrayAction::Recheck,
         (true, _) => StrayAction::Kill,
     }
 }
 
-/// Whether a stray may have come from this worker: nothing is older than what it came from.
+/// Whether a stray may descend from this worker: no process is older than its ancestors.
 pub(super) fn may_descend_from(origin: Origin, start_time: u64, worker: &ParentWorker) -> bool {
     match origin {
         Origin::Worker(child) => child == worker.child,
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(
             decide(Origin::Unknown, 15, &workers),
             StrayAction::Leave,
-            "it is older than the one that ended"
+            "older than the worker that ended"
         );
         assert_eq!(decide(Origin::Unknown, 20, &workers), StrayAction::Kill);
         assert_eq!(decide(Origin::Unknown, 25, &workers), StrayAction::Kill);

@@ -1,7 +1,7 @@
-//! The sweep at a master's start: what an earlier incarnation under the same lock left on this machine dies.
+//! The sweep at a master's start: kills processes that an earlier incarnation under the same lock left behind.
 //!
-//! Guardians leave nothing behind. This is for the one case they cannot help: master and guardian killed in
-//! the same instant, with a grandchild that had detached itself.
+//! A guardian leaves nothing behind, with one exception: when master and guardian are killed at the same instant, a
+//! detached grandchild survives.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -13,18 +13,18 @@ use nix::unistd::getpid;
 use super::procfs::{self, Cookie};
 use crate::fd;
 
-/// How long the sweep waits for what it has killed.
+/// How long the sweep waits for killed processes to disappear.
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Kills every process that carries a cookie of this lock, and says how many there were. Call it while holding
-/// the lock and before starting anything under it: then every such cookie is an old one.
+/// Kills every process that has a cookie of this lock and returns their number. Call it while holding the lock and before
+/// starting children under it, so that every such cookie is an old one.
 ///
-/// It looks at every process of the machine and returns when none is left, after a second at the latest.
+/// Scans all processes of the machine; returns when none is left, or after one second.
 #[must_use]
 pub fn sweep(lock_id: &str) -> usize {
     let prefix = format!("{lock_id}:");
-    // A master that was itself started from inside a job may carry its starter's cookie.
+    // A master that was started from inside a job may have inherited the cookie of that job.
     let excluded = self_and_ancestors();
     let mut killed = BTreeSet::new();
     let begun = Instant::now();
@@ -37,7 +37,7 @@ pub fn sweep(lock_id: &str) -> usize {
             return killed.len();
         }
         for pid in holders {
-            // Looked at again after the pidfd is open, so that a reused number cannot be hit.
+            // Check the cookie again once the pidfd is open, so that a reused pid is never killed.
             if let Ok(process) = fd::pidfd(pid)
                 && carries(pid, &prefix)
                 && fd::pidfd_signal(&process, Signal::SIGKILL as i32).is_ok()
@@ -53,7 +53,7 @@ fn carries(pid: i32, prefix: &str) -> bool {
     matches!(procfs::cookie(pid), Cookie::Present(cookie) if cookie.starts_with(prefix))
 }
 
-/// This process, its parent, and so on.
+/// Pids of this process and all its ancestors.
 fn self_and_ancestors() -> BTreeSet<i32> {
     let mut found = BTreeSet::new();
     let mut pid = getpid().as_raw();

@@ -1,9 +1,9 @@
-//! Who may push: decided from the head of a request alone, before a byte of its body is read.
+//! Authorization of a request by its head alone, before its body is read.
 //!
-//! A listener on loopback without a token can be reached by every program of the machine, and through a browser by
-//! every page its user visits. Three rules keep pages out, whatever the token: the `Host` must be an address, `localhost`
-//! or a configured name, so that no name of theirs can be pointed here (DNS rebinding); a browser's word that the request
-//! comes from another site is heeded; and the body must call itself JSON, which a page cannot do without asking first.
+//! A listener on loopback without a token is reachable by every program of the machine and, through a browser, by every web
+//! page its user visits. Three rules refuse web pages, with or without a token: the `Host` must be an address, `localhost` or a
+//! configured name, against DNS rebinding; a request that the browser marks as cross-site is refused; and the content type must be
+//! JSON, which a page of another site may send only after a preflight request.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,23 +20,19 @@ use super::response::ErrorResponse;
 use crate::config::{Http, Secret};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// What needs no token, because it tells nothing.
+/// The path that needs no token, because its response has no information.
 const PUBLIC_PATH: &str = "/health";
 
-/// The rules, with what they compare with.
+/// The rules and the settings they use.
 pub(super) struct Auth {
     token: Option<Secret>,
     hosts: Vec<String>,
     address: SocketAddr,
 }
 
-/// Refuses what the rules do not admit, for every path.
-pub(super) async fn authorize(
-    State(state): State<Arc<super::ListenerState>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match state.auth.check(request.uri(), request.headers()) {
+/// Middleware for every path: refuses requests that break a rule.
+pub(super) async fn authorize(State(auth): State<Arc<Auth>>, request: Request, next: Next) -> Response {
+    match auth.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
@@ -47,7 +43,7 @@ impl Auth {
         Self { token: settings.token.clone(), hosts: settings.hosts.clone(), address }
     }
 
-    /// Whether a request may go on.
+    /// Checks the head of a request.
     pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorResponse> {
         let host = host(uri, headers)?;
         if !self.is_own_host(&host) {
@@ -59,7 +55,7 @@ impl Auth {
             return Err(ErrorResponse::new(StatusCode::MISDIRECTED_REQUEST, error));
         }
         if is_cross_site(headers, &host) {
-            let error = "a browser sent this for a page of another site: push from a program of your own";
+            let error = "cross-site request of a browser: push from a program instead";
             return Err(ErrorResponse::new(StatusCode::FORBIDDEN, error));
         }
         if uri.path() == PUBLIC_PATH || self.has_token(headers) {
@@ -82,12 +78,12 @@ impl Auth {
         let (Some(sent), None) = (sent.next(), sent.next()) else { return false };
         let Some((scheme, sent)) = sent.as_bytes().split_at_checked(7) else { return false };
         let sent = sent.trim_ascii();
-        // The time this takes tells the length of the token at most.
+        // The comparison takes constant time; its time reveals only the length of the token.
         scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(sent.ct_eq(token.reveal().as_bytes()))
     }
 }
 
-/// The host the client meant to reach.
+/// The host that the client addresses.
 fn host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, ErrorResponse> {
     if let Some(authority) = uri.authority() {
         return Ok(authority.clone());
@@ -100,7 +96,7 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, ErrorResponse> {
     host.ok_or_else(|| ErrorResponse::bad_request("the request needs one valid Host header"))
 }
 
-/// Whether a browser says that a page of another site made it send this.
+/// Whether a browser marks the request as sent by a page of another site.
 fn is_cross_site(headers: &HeaderMap, host: &Authority) -> bool {
     let mut sites = headers.get_all(FETCH_SITE).iter();
     let mut origins = headers.get_all(ORIGIN).iter();
@@ -133,7 +129,7 @@ mod tests {
         Auth::new(&settings, settings.listen)
     }
 
-    /// The status that a request with these headers is refused with.
+    /// The status of the refusal of a request with these headers.
     fn refused(auth: &Auth, path: &str, headers: &[(&'static str, &str)]) -> Option<u16> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {

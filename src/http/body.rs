@@ -1,4 +1,4 @@
-//! Bodies: of the right type, of bounded size, read in bounded time.
+//! Request bodies: type check, size limit, time limit.
 
 use std::sync::Arc;
 
@@ -9,19 +9,19 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::ListenerState;
 use super::response::{ErrorResponse, error_chain};
+use super::state::ListenerState;
 
-/// A body up to this size is read without waiting for a place among the large ones.
+/// Bodies up to this size need no permit of the large bodies.
 const SMALL_BODY: usize = 64 << 10;
 
-/// A body, and the place among the large ones that it takes for as long as it, or what was read from it, is in memory.
+/// A body and the permit of a large one, to be held while the body or the jobs parsed from it are in memory.
 pub(super) struct ReceivedBody {
     pub(super) bytes: Bytes,
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Reads a body that calls itself JSON.
+/// Reads a body whose content type is JSON.
 pub(super) async fn read(
     state: &ListenerState,
     headers: &HeaderMap,
@@ -39,16 +39,16 @@ pub(super) async fn read(
         _ => {
             let permit = timeout(limit, Arc::clone(&state.large_bodies).acquire_owned()).await;
             let busy = || {
-                ErrorResponse::unavailable("too many large requests at once: come back, or send smaller ones")
+                ErrorResponse::unavailable("too many large requests at once: retry, or send smaller requests")
             };
-            Some(permit.map_err(|_| busy().closing())?.expect("nobody closes it"))
+            Some(permit.map_err(|_| busy().closing())?.expect("the semaphore is never closed"))
         }
     };
     match timeout(limit, Limited::new(body, max).collect()).await {
         Ok(Ok(whole)) => Ok(ReceivedBody { bytes: whole.to_bytes(), permit }),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(max)),
         Ok(Err(error)) => {
-            let error = format!("the body cannot be read: {}", error_chain(&*error));
+            let error = format!("could not read the body: {}", error_chain(&*error));
             Err(ErrorResponse::bad_request(error).closing())
         }
         Err(_) => {
@@ -64,22 +64,22 @@ fn too_large(max: usize) -> ErrorResponse {
     ErrorResponse::new(StatusCode::PAYLOAD_TOO_LARGE, error).closing()
 }
 
-/// The length the client announced. One that is no number is judged by the reading.
+/// The announced length. An invalid one counts as absent; the limit applies while reading.
 fn content_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Whether the body calls itself JSON in UTF-8, as it is.
+/// Checks that the headers announce JSON in UTF-8 without an encoding.
 fn check_content_type(headers: &HeaderMap) -> Result<(), ErrorResponse> {
     let refuse = |error: &str| Err(ErrorResponse::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
     let identity = |value: &[u8]| value.eq_ignore_ascii_case(b"identity");
     if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !identity(coding.as_bytes())) {
-        return refuse("the body is encoded: send it as it is, without Content-Encoding");
+        return refuse("the body is encoded: send it without Content-Encoding");
     }
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     match (types.next().and_then(|value| value.to_str().ok()), types.next()) {
         (Some(value), None) if is_json(value) => Ok(()),
-        _ => refuse("the body must be JSON in UTF-8 and say so: send \"Content-Type: application/json\""),
+        _ => refuse("the body must be JSON in UTF-8: send \"Content-Type: application/json\""),
     }
 }
 

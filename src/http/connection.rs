@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1 with limits on the size and time of everything.
+//! One connection: HTTP/1.1 with limits on sizes and times.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -16,14 +16,14 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::server::wait_for_stop;
+use super::stop::wait_for_stop;
 use super::write_timeout::WriteTimeout;
 
-/// Largest head of a request, and what is read ahead of a body.
+/// Largest head of a request, and the read-ahead of a body, in bytes.
 const MAX_HEAD: usize = 32 << 10;
-/// Most headers of a request.
+/// Largest number of headers of a request.
 const MAX_HEADERS: usize = 64;
-/// How long a client that was refused in the middle of sending may go on, so that it gets to read why.
+/// Time for which bytes of a refused client are read and dropped, so that it gets the response.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end.
@@ -33,7 +33,7 @@ pub(super) async fn serve(
     limit: Duration,
     mut stopped: watch::Receiver<bool>,
 ) {
-    // Answers are small and whole: nothing is won by holding them back.
+    // Responses are small and written at once, so Nagle's delay has no benefit.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let routes = TowerToHyperService::new(routes.clone());
@@ -52,16 +52,16 @@ pub(super) async fn serve(
     let ended = match ended {
         Some(ended) => ended,
         None => {
-            // The request under way is answered, another one is not taken.
+            // The current request is answered; no further one is read.
             Pin::new(&mut connection).graceful_shutdown();
             poll_fn(|cx| connection.poll_without_shutdown(cx)).await
         }
     };
     if let Err(error) = ended {
-        debug!(%error, "a connection ended early");
+        debug!(%error, "connection ended early");
     }
     let mut stream = connection.into_parts().io.into_inner();
-    // Closing with bytes unread would reset the connection, and the client might lose the answer to it.
+    // A close with unread bytes would reset the connection, and the client might lose the response.
     let _ = timeout(LINGER_TIMEOUT, async {
         stream.shutdown().await?;
         let mut rest = vec![0; 8 << 10];

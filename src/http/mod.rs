@@ -1,17 +1,16 @@
 //! The HTTP listener of a master: producers in any language push jobs through it.
 //!
-//! | request | answer |
+//! | request | meaning of status 200 or 201 |
 //! |---|---|
-//! | `POST /channels/{name}/jobs` | the job in the body, or all of an array, is in the channel |
+//! | `POST /channels/{name}/jobs` | the job or every job of the array in the body is in the channel |
 //! | `GET /health` | the listener serves |
 //!
-//! Duties: let in whoever may push (`auth`), take bodies of bounded size in bounded time (`body`), read them as jobs
-//! (`parse`), push them (`push`) into queues that are opened when they are first needed, and answer every
-//! mistake with its place and remedy (`response`).
+//! Duties: authorize requests (`auth`), read bodies within limits of size and time (`body`), parse them into jobs (`parse`), push
+//! these into queues that open on first use (`push`), and answer every error with its place and remedy (`response`).
 //!
-//! It runs on a thread and a runtime of its own and shares nothing with the channels but their stores: it can be slow,
-//! hang or be flooded without holding up a single job. It never reads jobs. It ends with the master: what is being
-//! pushed is given a moment to end, everything else is cut off.
+//! The listener runs on its own thread and runtime and shares only the stores with the channels: a slow, hung or flooded
+//! listener delays no job. It never reads jobs. It ends with the master: pending pushes get a short time to finish, all other
+//! connections are closed.
 
 mod auth;
 mod body;
@@ -20,6 +19,8 @@ mod parse;
 mod push;
 mod response;
 mod server;
+mod state;
+mod stop;
 mod write_timeout;
 
 use std::io;
@@ -32,22 +33,19 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use serde_json::json;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 
 use crate::config::{Config, Http};
-use crate::queue_set::QueueSet;
 use auth::Auth;
 use response::ErrorResponse;
+use state::ListenerState;
+use stop::DRAIN_TIMEOUT;
 
-/// Large bodies that are in memory at once; more wait for their turn.
-const MAX_LARGE_BODIES: usize = 4;
-/// How long requests under way are given when the listener ends.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the master waits for the listener's end, which is a little more.
+/// Time the master waits for the end of the listener; longer than [`DRAIN_TIMEOUT`] plus the end of the runtime.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A listener that has its port and serves nobody yet: clients wait.
+/// A listener with a bound port that does not serve yet: clients wait in the system's accept queue.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
@@ -75,10 +73,10 @@ pub fn bind(settings: &Http) -> io::Result<Listener> {
 }
 
 impl Listener {
-    /// Serves all declared channels on a thread of its own.
+    /// Serves all declared channels on a new thread.
     ///
     /// # Errors
-    /// When the system has no thread or no descriptors for it.
+    /// When the system has no free thread or descriptor.
     pub fn serve(self, config: &Arc<Config>) -> io::Result<RunningListener> {
         let Self { socket, settings, address } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -90,7 +88,7 @@ impl Listener {
         let (stop, stopped) = watch::channel(false);
         let (end, ended) = oneshot::channel();
         thread::Builder::new().name("http".to_owned()).spawn(move || {
-            // Dropped also by a panic, which must not keep the master waiting.
+            // A panic of the thread drops this too, so that the master does not wait in vain.
             let _end = end;
             runtime.block_on(server::run(socket, routes, &settings, stopped));
             runtime.shutdown_timeout(DRAIN_TIMEOUT / 2);
@@ -101,43 +99,29 @@ impl Listener {
 }
 
 impl RunningListener {
-    /// Where it listens.
+    /// The address of the listener.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Takes no more requests and gives those under way a moment.
+    /// Accepts no more requests and waits for pending ones.
     pub async fn shut_down(self) {
         self.stop.send_replace(true);
-        // The answer never comes: the end of the thread drops its side.
+        // No value is ever sent: the end of the thread drops the sender.
         if tokio::time::timeout(SHUTDOWN_TIMEOUT, self.ended).await.is_err() {
-            error!("the HTTP listener did not end in time; it is left behind");
+            error!("HTTP listener did not end in time: exiting without it");
         }
     }
 }
 
-/// What every request can use.
-struct ListenerState {
-    settings: Http,
-    auth: Auth,
-    queues: QueueSet,
-    /// Places for large bodies.
-    large_bodies: Arc<Semaphore>,
-}
-
 fn routes(settings: &Http, address: SocketAddr, config: &Arc<Config>) -> Router {
-    let state = Arc::new(ListenerState {
-        auth: Auth::new(settings, address),
-        queues: QueueSet::of(Arc::clone(config)),
-        large_bodies: Arc::new(Semaphore::new(MAX_LARGE_BODIES)),
-        settings: settings.clone(),
-    });
+    let auth = Arc::new(Auth::new(settings, address));
     Router::new()
         .route("/health", get(async || response::ok(&json!({ "status": "ok" }))))
         .route("/channels/{channel}/jobs", post(push::push))
         .fallback(async || ErrorResponse::not_found())
         .method_not_allowed_fallback(async || ErrorResponse::method_not_allowed())
-        .layer(from_fn_with_state(Arc::clone(&state), auth::authorize))
-        .with_state(state)
+        .layer(from_fn_with_state(auth, auth::authorize))
+        .with_state(Arc::new(ListenerState::new(settings, config)))
 }

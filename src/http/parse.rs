@@ -1,4 +1,4 @@
-//! From a body to jobs. Every job is read and checked before the first one is pushed.
+//! Parses a body into jobs. Every job is checked before the first one is pushed.
 
 use std::fmt;
 
@@ -11,18 +11,18 @@ use crate::job::NewJob;
 use crate::job_json::{self, JobJsonError, PushDefaults};
 use crate::queue::PushOptions;
 
-/// Most jobs of one request.
+/// Largest number of jobs in one request.
 pub(super) const MAX_JOBS: usize = 10_000;
 
 /// The jobs of a body.
 #[derive(Debug)]
 pub(super) struct ParsedBody {
-    /// Whether they stood in an array: then so does the answer.
+    /// Whether the body is an array; then the response is one too.
     pub(super) is_array: bool,
     pub(super) jobs: Vec<NewJob>,
 }
 
-/// Why a body cannot be pushed.
+/// The reason why a body has no valid jobs.
 #[derive(Debug, Error)]
 pub(super) enum ParseError {
     #[error(
@@ -41,7 +41,7 @@ pub(super) enum ParseError {
     JobAt { index: usize, error: JobJsonError },
 }
 
-/// Reads one job or an array of jobs.
+/// Parses one job or an array of jobs.
 pub(super) fn parse(body: &[u8]) -> Result<ParsedBody, ParseError> {
     let text = std::str::from_utf8(body).map_err(|_| ParseError::NotUtf8)?.trim();
     let options = PushOptions::new();
@@ -66,7 +66,7 @@ fn array(text: &str, defaults: &PushDefaults<'_>) -> Result<Vec<NewJob>, ParseEr
     items.ok_or(ParseError::TooMany)?.iter().enumerate().map(job).collect()
 }
 
-/// The items of an array as text; `None` when there are too many, which are not kept.
+/// Visits an array and keeps its items as text; `None` when there are more than [`MAX_JOBS`].
 struct ArrayItems;
 
 impl<'de> Visitor<'de> for ArrayItems {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// A damaged body is read or refused, and never more than that happens.
+        /// A damaged body gives jobs or an error, and never a panic.
         #[test]
         fn body_parser_never_panics(
             from in 0usize..260, length in 0usize..40, with in proptest::collection::vec(0u8.., 0..20), torn in 0usize..400

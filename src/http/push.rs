@@ -10,21 +10,22 @@ use axum::response::Response;
 use super::body;
 use super::parse::{self, ParseError, ParsedBody};
 use super::response::{self, ErrorResponse, PushedJob, error_chain};
+use super::state::ListenerState;
 use crate::queue::{PushManyError, Queue};
 use crate::queue_set::LazyQueue;
 use crate::store::{MAX_BATCH, PushError, Pushed};
 
 /// Pushes one job or an array of jobs.
 pub(super) async fn push(
-    State(state): State<Arc<super::ListenerState>>,
+    State(state): State<Arc<ListenerState>>,
     channel: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, ErrorResponse> {
     let Ok(Path(name)) = channel else { return Err(ErrorResponse::not_found()) };
     let lazy_queue = state.queues.lazy_queue(&name).map_err(|error| {
-        // The error's own text names the file, which is nothing to producers.
+        // The error's own text names the configuration file, which producers must not learn.
         let (name, declared) = (error.name.escape_debug(), error.declared.join(", "));
-        let text = format!("channel \"{name}\" is not declared; declared are: {declared}");
+        let text = format!("channel \"{name}\" is not declared; declared channels: {declared}");
         ErrorResponse::new(StatusCode::NOT_FOUND, text)
     })?;
     let (head, body) = request.into_parts();
@@ -33,7 +34,7 @@ pub(super) async fn push(
     let permit = received.permit;
     drop(received.bytes);
     let queue = open_queue(&lazy_queue).await?;
-    // A task of its own: a client that goes away in the middle does not leave half an array behind.
+    // A separate task: a client that disconnects cancels this handler, but the whole array is still pushed.
     let pushing = tokio::spawn(async move {
         let pushed = queue.push_jobs(jobs).await;
         drop(permit);
@@ -42,7 +43,7 @@ pub(super) async fn push(
     let pushed = pushing.await.map_err(|_| {
         ErrorResponse::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "pushing broke off; some jobs may have been pushed",
+            "the push was interrupted; some jobs may have been pushed",
         )
     })?;
     pushed.map(|pushed| added(is_array, pushed)).map_err(push_error)
@@ -52,7 +53,7 @@ async fn open_queue(lazy_queue: &LazyQueue) -> Result<Queue, ErrorResponse> {
     lazy_queue.queue().await.map_err(|error| ErrorResponse::store(&error))
 }
 
-/// The answer to jobs that are all in the store now: 201, or 200 when none was added.
+/// The response when all jobs are in the store: 201, or 200 when none was added.
 fn added(is_array: bool, pushed: Vec<Pushed>) -> Response {
     let pushed: Vec<_> = pushed.into_iter().map(PushedJob::from).collect();
     let status = if pushed.iter().any(|one| one.added) { StatusCode::CREATED } else { StatusCode::OK };
@@ -76,11 +77,11 @@ fn push_error(error: PushManyError) -> ErrorResponse {
     let PushManyError { pushed, source } = error;
     let response = match &source {
         PushError::Store(error) => ErrorResponse::store(error),
-        // The store's clock may see a time differently than ours did.
+        // The store checks times by its own clock, which may differ from the listener's.
         PushError::Job { index, .. } | PushError::Payload { index, .. } => {
             ErrorResponse::bad_request(error_chain(&source)).at(Some(*index), None)
         }
-        // No store runs jobs.
+        // These errors come from jobs that run inside the push, which no store does.
         PushError::Failed { .. } | PushError::TooLarge => {
             ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, error_chain(&source))
         }

@@ -1,4 +1,4 @@
-//! Answers: JSON, and for everything that is refused the reason, its place and what would be right.
+//! Responses in JSON. An error response has the reason, the place in the request and the remedy.
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -9,16 +9,16 @@ use serde::Serialize;
 use crate::job::JobId;
 use crate::store::{Pushed, StoreError};
 
-/// When to come back after the store was away, in seconds: it is looked for all the time.
+/// `Retry-After` while the store is unavailable, in seconds: it may return at any time.
 const RETRY_AFTER_UNAVAILABLE: u32 = 1;
-/// When to come back after the store was full, in seconds: somebody has to make room.
+/// `Retry-After` while the store is full, in seconds: an operator has to free memory.
 const RETRY_AFTER_FULL: u32 = 30;
 
-/// What became of one job.
+/// The result of pushing one job.
 #[derive(Debug, Serialize)]
 pub(super) struct PushedJob {
     id: JobId,
-    /// Whether it was added; otherwise the job with its unique key has this id.
+    /// Whether the job was added; if not, `id` is that of the job that holds its unique key.
     pub(super) added: bool,
 }
 
@@ -28,22 +28,22 @@ impl From<Pushed> for PushedJob {
     }
 }
 
-/// Why a request was not done.
+/// The response to a request that failed or was refused.
 #[derive(Debug)]
 pub(super) struct ErrorResponse {
     status: StatusCode,
     body: Box<ErrorBody>,
     extra_header: Option<ExtraHeader>,
-    /// The rest of the body is not worth reading.
+    /// Close the connection, because the rest of the body stays unread.
     close_connection: bool,
 }
 
-/// What a status needs beside the body.
+/// A header that a status needs.
 #[derive(Clone, Copy, Debug)]
 enum ExtraHeader {
-    /// Come back after so many seconds.
+    /// `Retry-After`, in seconds.
     RetryAfter(u32),
-    /// How to say who one is.
+    /// `WWW-Authenticate`.
     Authenticate,
 }
 
@@ -51,25 +51,25 @@ enum ExtraHeader {
 #[derive(Debug, Serialize)]
 struct ErrorBody {
     error: String,
-    /// The place in the array, from 0.
+    /// Index in the array, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<usize>,
     /// The key of the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'static str>,
-    /// What became of the first jobs of an array, where they were pushed before the failure.
+    /// The jobs of the array that were pushed before the failure.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pushed: Vec<PushedJob>,
 }
 
-/// An answer that all went well.
+/// A response with status 200.
 pub(super) fn ok(body: &impl Serialize) -> Response {
     json(StatusCode::OK, body)
 }
 
-/// An answer in JSON.
+/// A JSON response.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    let text = serde_json::to_vec(body).expect("answers of our own have a JSON form");
+    let text = serde_json::to_vec(body).expect("a response body is plain data");
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -90,14 +90,11 @@ impl ErrorResponse {
     }
 
     pub(super) fn not_found() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "there is nothing here: jobs are pushed with POST /channels/{name}/jobs",
-        )
+        Self::new(StatusCode::NOT_FOUND, "not found: push jobs with POST /channels/{name}/jobs")
     }
 
     pub(super) fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not allowed here: jobs are pushed with POST")
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed: push jobs with POST")
     }
 
     pub(super) fn unauthorized() -> Self {
@@ -110,31 +107,31 @@ impl ErrorResponse {
             .with(ExtraHeader::RetryAfter(RETRY_AFTER_UNAVAILABLE))
     }
 
-    /// The store did not do it.
+    /// The store has failed or refused.
     pub(super) fn store(error: &StoreError) -> Self {
         let text = error_chain(error);
         match error {
             StoreError::Full { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
                 .with(ExtraHeader::RetryAfter(RETRY_AFTER_FULL)),
             StoreError::Unavailable { .. } => Self::unavailable(text),
-            // Coming back does not help: somebody has to mend something, as the message says.
+            // A retry does not help: the message has the remedy for the operator.
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, text),
         }
     }
 
-    /// Names what the error is about.
+    /// Sets the job and the key that the error is about.
     pub(super) fn at(mut self, index: Option<usize>, field: Option<&'static str>) -> Self {
         (self.body.index, self.body.field) = (index, field);
         self
     }
 
-    /// Tells what was done all the same.
+    /// Adds the jobs that were pushed nevertheless.
     pub(super) fn with_pushed(mut self, pushed: Vec<Pushed>) -> Self {
         self.body.pushed = pushed.into_iter().map(PushedJob::from).collect();
         self
     }
 
-    /// Ends the connection with this answer.
+    /// Closes the connection after this response.
     pub(super) fn closing(mut self) -> Self {
         self.close_connection = true;
         self
@@ -170,7 +167,7 @@ impl IntoResponse for ErrorResponse {
     }
 }
 
-/// An error with its causes, each said once.
+/// An error with its causes, without repetitions.
 pub(super) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! Accepts connections, a bounded number at once, until told to stop.
+//! Accepts connections up to a limit, until the stop of the listener.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +10,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::{DRAIN_TIMEOUT, connection};
+use super::connection;
+use super::stop::{DRAIN_TIMEOUT, wait_for_stop};
 use crate::config::Http;
 
-/// The pause after a connection that could not be accepted: without descriptors, trying at once would only burn time.
+/// Pause after a failed accept: without free descriptors an immediate retry would fail again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often such failures are logged at most.
+/// Shortest time between two log lines about failed accepts.
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Runs until `stopped` says so, and a moment longer for the requests under way.
+/// Serves until `stopped` turns true, then gives pending requests [`DRAIN_TIMEOUT`].
 pub(super) async fn run(
     listener: TcpListener,
     routes: Router,
@@ -35,11 +36,6 @@ pub(super) async fn run(
     let _ = timeout(DRAIN_TIMEOUT, async { while open.join_next().await.is_some() {} }).await;
 }
 
-/// Waits for the word to stop, or for the end of whoever would give it.
-pub(super) async fn wait_for_stop(stopped: &mut watch::Receiver<bool>) {
-    let _ = stopped.wait_for(|stopped| *stopped).await;
-}
-
 async fn accept(
     listener: &TcpListener,
     routes: &Router,
@@ -50,8 +46,8 @@ async fn accept(
     let slots = Arc::new(Semaphore::new(settings.max_connections));
     let mut last_logged: Option<Instant> = None;
     loop {
-        // Without a place, new connections wait in the system's queue.
-        let slot = Arc::clone(&slots).acquire_owned().await.expect("nobody closes it");
+        // At the limit, new connections wait in the system's accept queue.
+        let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
                 let serving = connection::serve(stream, routes.clone(), settings.timeout, stopped.clone());
@@ -62,7 +58,7 @@ async fn accept(
             }
             Err(error) => {
                 if last_logged.is_none_or(|at| at.elapsed() >= ACCEPT_LOG_INTERVAL) {
-                    warn!(%error, "could not accept an HTTP connection");
+                    warn!(%error, "HTTP connection not accepted: retrying");
                     last_logged = Some(Instant::now());
                 }
                 sleep(ACCEPT_PAUSE).await;

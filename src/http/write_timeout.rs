@@ -1,6 +1,6 @@
-//! A stream whose writes fail once the other side has taken nothing for too long.
+//! A stream with a write timeout: writes fail after the client has read nothing for too long.
 //!
-//! Reads are timed where it is known what is being waited for; here it is only known that nobody takes the answer.
+//! Reads pass through. Their time limits are set where a request head or a body is expected.
 
 use std::io;
 use std::pin::Pin;
@@ -11,11 +11,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// See the module.
+/// A TCP stream with a write timeout.
 pub(super) struct WriteTimeout {
     stream: TcpStream,
     limit: Duration,
-    /// Runs while a write waits.
+    /// The timer of a pending write.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
@@ -24,7 +24,7 @@ impl WriteTimeout {
         Self { stream, limit, waiting: None }
     }
 
-    /// Lets a write that makes no progress fail in the end.
+    /// Fails a write that makes no progress within the limit.
     fn timed<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if done.is_ready() {
             self.waiting = None;

@@ -1,9 +1,12 @@
-//! From a channel's configuration to its actor: the program behind its jobs, what its workers may be and use, its settings.
+//! Builds a channel's actor from its configuration: job program, worker privileges, settings.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{ListenError, own_program};
+use tokio::time::Instant;
+
+use super::listen_error::ListenError;
+use super::own_program::own_program;
 use crate::channel::{Channel, ChannelSettings, CrossChannelPush, OnJoin, ReloadSpec, Scope, Setup};
 use crate::config::{self, Handler};
 use crate::guardian::{GuardianHandle, Limit, Privileges, account};
@@ -13,8 +16,8 @@ use crate::retry::Policy;
 use crate::store::{Owner, Store};
 use crate::webhook;
 
-/// The program behind a channel's jobs and the directory it starts in. A program of the user's starts where its
-/// configuration is, so that it finds its files however the master was started.
+/// The program of a channel's jobs, its environment, privileges and working directory. A configured command starts in the
+/// directory of its configuration file, so relative paths do not depend on where the master was started.
 pub(super) fn job_program(config: &config::Channel, base: &Path) -> Result<JobProgram, ListenError> {
     let checked = |command: &[String]| {
         config::command_check::locate(&command[0], base)
@@ -38,7 +41,7 @@ pub(super) fn job_program(config: &config::Channel, base: &Path) -> Result<JobPr
     Ok(JobProgram { program, cwd, env, privileges: privileges(config)? })
 }
 
-/// What a channel's workers may be and use.
+/// The account and the resource limits of a channel's workers.
 fn privileges(config: &config::Channel) -> Result<Privileges, ListenError> {
     let worker = &config.worker;
     let account = account(worker.user.as_deref(), worker.group.as_deref())
@@ -57,7 +60,7 @@ fn privileges(config: &config::Channel) -> Result<Privileges, ListenError> {
     Ok(Privileges { nice: worker.nice, account, limits })
 }
 
-/// What runs a channel's jobs.
+/// The program that runs a channel's jobs.
 pub(super) struct JobProgram {
     program: Program,
     cwd: Option<PathBuf>,
@@ -65,27 +68,28 @@ pub(super) struct JobProgram {
     privileges: Privileges,
 }
 
-/// What a channel's actor gets beside its configuration.
+/// The parts of a channel's actor beside its configuration.
 pub(super) struct ActorParts {
     pub(super) program: JobProgram,
     pub(super) store: Arc<dyn Store>,
     pub(super) guardian: GuardianHandle,
     pub(super) scope: Scope,
     pub(super) quiet: bool,
-    /// The fewest workers, if they were set by hand.
-    pub(super) fewest: Option<usize>,
+    /// Manual minimum worker count (`queue:scale`) from before a re-exec.
+    pub(super) manual_minimum: Option<usize>,
     pub(super) cross_channel: Arc<dyn CrossChannelPush>,
     pub(super) dead_owners: Vec<Owner>,
     pub(super) on_join: OnJoin,
     pub(super) metrics: ChannelMetrics,
 }
 
-/// A channel's actor, ready to run.
+/// Builds a channel's actor.
 pub(super) fn channel_actor(config: &config::Channel, parts: ActorParts) -> Channel {
     let ReloadSpec { pool, settings } = renewal(config, parts.program, &parts.guardian);
-    let mut pool = Pool::new(pool, tokio::time::Instant::now());
-    if let Some(fewest) = parts.fewest {
-        pool.restore_manual_minimum(fewest, tokio::time::Instant::now());
+    let now = Instant::now();
+    let mut pool = Pool::new(pool, now);
+    if let Some(minimum) = parts.manual_minimum {
+        pool.restore_manual_minimum(minimum, now);
     }
     Channel::new(Setup {
         name: config.name.as_str().into(),
@@ -101,7 +105,7 @@ pub(super) fn channel_actor(config: &config::Channel, parts: ActorParts) -> Chan
     })
 }
 
-/// The files that a change on disk makes another program.
+/// The files that make up the program: a change of one means that a reload starts a new program.
 fn program_files(program: &JobProgram) -> Vec<PathBuf> {
     match (&program.program, &program.cwd) {
         (Program::Wire(argv), Some(cwd)) => config::command_check::files(argv, cwd),
@@ -110,7 +114,7 @@ fn program_files(program: &JobProgram) -> Vec<PathBuf> {
     }
 }
 
-/// What a channel works with that another configuration may change.
+/// The part of a channel that a reload replaces: pool specification and settings.
 pub(super) fn renewal(
     config: &config::Channel,
     program: JobProgram,

@@ -1,6 +1,6 @@
-//! What this machine, or the container we are in, allows; what follows from it for pools, and warnings of what does not fit.
+//! Memory limit of the control group: the default `pool_memory_limit` of pools, and warnings about workers that do not fit.
 //!
-//! The number of cores needs nothing of ours: the standard library asks the control group (`cpu.max`) too.
+//! The number of cores is not read here: the standard library respects the control group (`cpu.max`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::config;
 
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
-/// The memory, in MiB, that the control group of this process may use; `None` when nothing limits it.
+/// Memory limit of this process's control group, in MiB; `None` without a limit.
 pub(super) fn memory_limit() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/cgroup").ok()?;
     let unified =
@@ -24,12 +24,12 @@ pub(super) fn memory_limit() -> Option<u64> {
     unified.or_else(separate)
 }
 
-/// The path of the process in the one hierarchy of version 2, from lines such as `0::/system.slice/x.service`.
+/// The path of the process in the cgroup v2 hierarchy, from a line such as `0::/system.slice/x.service`.
 fn unified_path(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("0::"))
 }
 
-/// The path in the hierarchy of version 1 that counts memory, from lines such as `4:memory:/docker/5a1f`.
+/// The path in the cgroup v1 memory hierarchy, from a line such as `4:memory:/docker/5a1f`.
 fn v1_memory_path(text: &str) -> Option<&str> {
     text.lines().find_map(|line| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
@@ -37,7 +37,8 @@ fn v1_memory_path(text: &str) -> Option<&str> {
     })
 }
 
-/// The smallest limit from the group up to the root, each in a file of this name: each holds for all below it.
+/// The smallest limit, in MiB, from `group` up to `root`, read from the file of this name in each: a limit includes all
+/// groups below it.
 fn smallest_limit(root: &Path, group: &str, file: &str) -> Option<u64> {
     let inside = Path::new(group.trim_start_matches('/'));
     let groups = inside.ancestors().map(|group| root.join(group));
@@ -47,13 +48,13 @@ fn smallest_limit(root: &Path, group: &str, file: &str) -> Option<u64> {
         .map(|b| b >> 20)
 }
 
-/// A limit in bytes. None is `max`, or a number that no machine has.
+/// A limit in bytes; `None` for `max` (v2) and for the huge number that v1 uses instead.
 fn parse_limit(text: &str) -> Option<u64> {
     text.trim().parse().ok().filter(|bytes| *bytes < 1 << 60)
 }
 
-/// What each of the channels' pools may use of the memory that the control group allows, in MiB, where they do not say it
-/// themselves: together four fifths, for the master, its guardian and the kernel need some, too.
+/// The default `pool_memory_limit` of each pool, in MiB: an equal share of four fifths of the control group's memory. The
+/// last fifth is for the master, its guardian and the kernel.
 pub(super) fn pool_share<'a>(
     channels: impl Iterator<Item = &'a config::Channel>,
     memory: Option<u64>,
@@ -62,12 +63,12 @@ pub(super) fn pool_share<'a>(
     Some((memory? * 4 / 5) / pools.max(1))
 }
 
-/// Sets what a pool may use where nothing is said.
+/// Sets the `pool_memory_limit` of a pool that has none.
 pub(super) fn apply_share(channel: &mut config::Channel, share: Option<u64>) {
     if may_grow(channel) && channel.worker.scaling.memory_limit.is_none() {
         channel.worker.scaling.memory_limit = share.map(|mib| mib << 20);
         if let Some(share) = share {
-            info!(channel = %channel.name, "pool_memory_limit is {share} MiB, by what the control group allows");
+            info!(channel = %channel.name, "pool_memory_limit not set: using {share} MiB, from the control group's limit");
         }
     }
 }
@@ -77,13 +78,13 @@ fn may_grow(channel: &config::Channel) -> bool {
     channel.worker.mode == config::Mode::ProcessPool && channel.worker.scaling.dynamic
 }
 
-/// Says what is allowed and likely not meant.
+/// Warns about settings that are allowed but likely a mistake.
 pub(super) fn warn_of_risks(channel: &config::Channel, memory: Option<u64>) {
     let worker = &channel.worker;
     if geteuid().is_root() && worker.user.is_none() {
-        warn!(channel = %channel.name, "its workers run as root: set worker.user, or run the master as another user");
+        warn!(channel = %channel.name, "workers run as root: set worker.user, or run the master as another user");
     }
-    // A pool that grows stops growing in time; what is always there has to fit.
+    // A dynamic pool stops growing at its memory limit, so only its minimum has to fit.
     let always = if may_grow(channel) { worker.plan.min } else { worker.plan.max };
     let (always, each) = (always as u64, worker.recycling.memory_limit.unwrap_or_default() >> 20);
     if let Some(memory) = memory
@@ -91,7 +92,7 @@ pub(super) fn warn_of_risks(channel: &config::Channel, memory: Option<u64>) {
     {
         warn!(
             channel = %channel.name,
-            "{always} workers of {each} MiB do not fit into the {memory} MiB that the control group allows: \
+            "workers may exceed the memory limit: {always} workers of {each} MiB, control group limit {memory} MiB; \
              lower worker.min_worker_number, worker.max_worker_number or worker.memory_limit"
         );
     }
@@ -114,7 +115,7 @@ mod tests {
         assert_eq!(limit(), Some(1024));
         fs::write(service.join("memory.max"), "536870912\n").unwrap();
         assert_eq!(limit(), Some(512));
-        // In a namespace of its own a container sees itself as the root.
+        // A container in its own cgroup namespace sees itself as the root.
         fs::write(root.path().join("memory.max"), "268435456\n").unwrap();
         assert_eq!((limit(), smallest_limit(root.path(), "/", "memory.max")), (Some(256), Some(256)));
         assert_eq!(smallest_limit(root.path(), "/../elsewhere", "memory.max"), Some(256));
@@ -142,6 +143,6 @@ mod tests {
         assert_eq!(unified_path("12:memory:/old\n"), None);
         assert_eq!(v1_memory_path("3:cpu,memory:/old\n0::/\n"), Some("/old"));
         assert_eq!(v1_memory_path("5:devices:/memory\n0::/\n"), None);
-        assert_eq!(parse_limit("9223372036854771712\n"), None, "what version 1 says for no limit");
+        assert_eq!(parse_limit("9223372036854771712\n"), None, "cgroup v1 without a limit");
     }
 }

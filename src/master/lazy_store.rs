@@ -1,5 +1,5 @@
-//! A store that is opened by the first call that it is needed for. As long as that does not work, calls fail as those to
-//! a store that is away do: who uses it backs off and tries again as always, and needs no other way for its beginning.
+//! Opens the store on first use. Until that succeeds every call returns `Unavailable` or the error of the open, so callers' normal
+//! back-off applies.
 
 use std::fmt;
 use std::future::Future;
@@ -16,45 +16,45 @@ use crate::store::{
     PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
 };
 
-/// A try to open a store.
+/// An attempt to open a store.
 pub(crate) type Opening = Pin<Box<dyn Future<Output = Result<Arc<dyn Store>, StoreError>> + Send>>;
 
-/// See the module.
+/// A store that its first call opens.
 pub(crate) struct LazyStore {
     open: Box<dyn Fn() -> Opening + Send + Sync>,
     store: OnceCell<Arc<dyn Store>>,
     failed: Mutex<Failed>,
 }
 
-/// The tries that did not work.
+/// The failed attempts to open the store.
 #[derive(Default)]
 struct Failed {
-    tries: u64,
-    /// What was wrong with the last one.
+    attempts: u64,
+    /// The error of the last attempt.
     last: Option<StoreError>,
 }
 
 impl LazyStore {
-    /// A store that `open` opens.
+    /// A store that `open` opens on first use.
     pub(crate) fn new(open: impl Fn() -> Opening + Send + Sync + 'static) -> Self {
         Self { open: Box::new(open), store: OnceCell::new(), failed: Mutex::default() }
     }
 
-    /// The store itself. Those who need it at the same time wait for the same try, and for no other when it fails: with a
-    /// store that is mute a try takes long, and one for each of them would keep the last one waiting for all of these.
+    /// The opened store. Concurrent callers share one attempt and its error: while a store does not respond an attempt takes
+    /// long, and one attempt per caller, one after the other, would delay the last caller by all of them.
     async fn store(&self) -> Result<&Arc<dyn Store>, StoreError> {
-        let before = self.failed().tries;
+        let before = self.failed().attempts;
         let opening = || async {
-            // One that has failed since is what this caller has waited for.
-            if let Failed { tries, last: Some(error) } = &*self.failed()
-                && *tries > before
+            // An attempt that failed after this call began is the one this caller has waited for.
+            if let Failed { attempts, last: Some(error) } = &*self.failed()
+                && *attempts > before
             {
                 return Err(error.again());
             }
             let opened = (self.open)().await;
             if let Err(error) = &opened {
                 let mut failed = self.failed();
-                *failed = Failed { tries: failed.tries + 1, last: Some(error.again()) };
+                *failed = Failed { attempts: failed.attempts + 1, last: Some(error.again()) };
             }
             opened
         };
@@ -68,7 +68,7 @@ impl LazyStore {
 
 impl fmt::Debug for LazyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Late").field("store", &self.store.get()).finish_non_exhaustive()
+        f.debug_struct("LazyStore").field("store", &self.store.get()).finish_non_exhaustive()
     }
 }
 
@@ -148,56 +148,60 @@ mod tests {
     use crate::job::error_chain;
     use crate::store::model::Model;
 
-    fn away() -> StoreError {
-        StoreError::Unavailable { place: "here".into(), doing: "opening it", source: "it is away".into() }
+    fn unavailable() -> StoreError {
+        StoreError::Unavailable {
+            place: "here".into(),
+            doing: "opening it",
+            source: "connection refused".into(),
+        }
     }
 
     #[tokio::test]
     async fn waiters_share_a_failed_open_attempt() {
-        let (tries, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
-        let (counted, mute) = (Arc::clone(&tries), Arc::clone(&answers));
-        let late = LazyStore::new(move || {
+        let (attempts, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let (counted, release) = (Arc::clone(&attempts), Arc::clone(&answers));
+        let store = LazyStore::new(move || {
             counted.fetch_add(1, Ordering::Relaxed);
-            let mute = Arc::clone(&mute);
+            let release = Arc::clone(&release);
             Box::pin(async move {
-                mute.acquire().await.unwrap().forget();
-                Err(away())
+                release.acquire().await.unwrap().forget();
+                Err(unavailable())
             })
         });
-        let mut calls: Vec<_> = (0..20).map(|_| Box::pin(late.status())).collect();
-        // All of them begin to wait before there is an answer.
+        let mut calls: Vec<_> = (0..20).map(|_| Box::pin(store.status())).collect();
+        // All calls wait before the attempt ends.
         for call in &mut calls {
             assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await);
         }
         answers.add_permits(calls.len() + 1);
         for call in calls {
             let why = call.await.unwrap_err();
-            assert_eq!(error_chain(&why), error_chain(&away()));
+            assert_eq!(error_chain(&why), error_chain(&unavailable()));
         }
-        assert_eq!(tries.load(Ordering::Relaxed), 1);
-        // Who comes later tries again.
-        assert!(late.status().await.is_err());
-        assert_eq!(tries.load(Ordering::Relaxed), 2);
+        assert_eq!(attempts.load(Ordering::Relaxed), 1);
+        // A later call makes a new attempt.
+        assert!(store.status().await.is_err());
+        assert_eq!(attempts.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test]
     async fn every_call_retries_opening_until_success() {
-        let tries = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&tries);
-        let late = LazyStore::new(move || {
-            let is_away = counted.fetch_add(1, Ordering::Relaxed) < 2;
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&attempts);
+        let store = LazyStore::new(move || {
+            let is_down = counted.fetch_add(1, Ordering::Relaxed) < 2;
             Box::pin(async move {
-                if is_away {
-                    return Err(away());
+                if is_down {
+                    return Err(unavailable());
                 }
                 Ok(Arc::new(Model::ticking(Timestamp(1))) as Arc<dyn Store>)
             })
         });
-        assert_eq!(tries.load(Ordering::Relaxed), 0, "nobody has needed it");
-        assert!(matches!(late.join().await, Err(StoreError::Unavailable { .. })));
-        assert!(matches!(late.status().await, Err(StoreError::Unavailable { .. })));
-        let owner = late.join().await.unwrap();
-        assert_eq!(late.held(&owner, 1).await.unwrap(), []);
-        assert_eq!(tries.load(Ordering::Relaxed), 3);
+        assert_eq!(attempts.load(Ordering::Relaxed), 0, "no call, no attempt");
+        assert!(matches!(store.join().await, Err(StoreError::Unavailable { .. })));
+        assert!(matches!(store.status().await, Err(StoreError::Unavailable { .. })));
+        let owner = store.join().await.unwrap();
+        assert_eq!(store.held(&owner, 1).await.unwrap(), []);
+        assert_eq!(attempts.load(Ordering::Relaxed), 3);
     }
 }

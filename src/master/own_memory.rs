@@ -1,39 +1,39 @@
-//! The master's own memory: sampled, compared with `memory_limit`, and when it stays above, a reason to begin anew.
+//! Samples the master's own memory and decides when it re-execs: after several samples above `memory_limit`.
 //!
-//! A limit below what a fresh master needs must not become a loop: one that began anew and was never below the limit
-//! only warns, and the pauses between two beginnings grow.
+//! A limit below the need of a fresh master must not cause a loop of re-execs: a re-executed master that was never below
+//! the limit only warns, and the pause between two re-execs doubles.
 
 use std::fs;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often it is looked at.
+/// Time between two samples.
 pub(super) const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
-/// So many samples in a row have to be above the limit: one spike is none of our business.
+/// Consecutive samples above the limit that trigger a re-exec; fewer are a spike.
 const SAMPLES_OVER_LIMIT: u32 = 5;
-/// After this long a process has grown to its ordinary size.
+/// Time a process needs to reach its usual size.
 const WARM_UP: Duration = Duration::from_secs(10);
-/// The pause after the first beginning, doubled with each, up to the longest. A process that lived for that long
-/// counts as the first again.
+/// First and longest pause between two re-execs; the pause doubles with each. A process that lived for the longest pause
+/// resets the count.
 const REEXEC_PAUSE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 
-/// What a sample leads to.
+/// The consequence of a sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum MemoryAction {
-    /// Nothing.
+    /// No action.
     None,
-    /// A word in the log.
+    /// A warning in the log.
     Warn(&'static str),
-    /// Drain and begin anew.
+    /// Drain and re-exec.
     Reexec,
 }
 
-/// The samples of one process.
+/// The samples of one process and its place in a series of re-execs.
 #[derive(Debug)]
 pub(super) struct OwnMemory {
     limit: u64,
-    /// How many beginnings in quick succession this process is the last of.
+    /// Number of re-execs in quick succession before this process.
     reexec_count: u32,
     started: Instant,
     not_before: Instant,
@@ -43,7 +43,7 @@ pub(super) struct OwnMemory {
 }
 
 impl OwnMemory {
-    /// Begins now. The limit is in MiB; `reexec_count` comes from the process before.
+    /// Starts at `now`. The limit is in MiB; `reexec_count` comes from the previous program of this process.
     pub(super) fn new(limit: u64, reexec_count: u32, now: Instant) -> Self {
         let pause = if reexec_count == 0 { Duration::ZERO } else { pause_after(reexec_count) };
         Self {
@@ -57,7 +57,7 @@ impl OwnMemory {
         }
     }
 
-    /// Takes a sample, in bytes.
+    /// Records a sample, in bytes.
     pub(super) fn sample(&mut self, used: u64, now: Instant) -> MemoryAction {
         if used <= self.limit {
             self.samples_over = 0;
@@ -70,22 +70,22 @@ impl OwnMemory {
             return MemoryAction::None;
         }
         let why = if self.reexec_count > 0 && !self.was_below_limit {
-            "a fresh master needs more than memory_limit: raise it; nothing is done about it any more"
+            "memory_limit is below the need of a fresh master: not restarting again; raise memory_limit"
         } else if now < self.not_before {
-            "the master is above its memory_limit again so soon: it begins anew later; raise the limit if this goes on"
+            "above memory_limit again soon after a restart: restarting later; raise memory_limit if this repeats"
         } else {
             return MemoryAction::Reexec;
         };
         if std::mem::replace(&mut self.warned, true) { MemoryAction::None } else { MemoryAction::Warn(why) }
     }
 
-    /// Beginning anew is not possible now; asks again later.
+    /// Delays the re-exec, because a preflight check has failed.
     pub(super) fn postpone(&mut self, now: Instant) {
         self.not_before = now + REEXEC_PAUSE.0;
         self.warned = true;
     }
 
-    /// The count for the next process.
+    /// The re-exec count of the next program.
     pub(super) fn next_count(&self, now: Instant) -> u32 {
         if now.duration_since(self.started) >= REEXEC_PAUSE.1 { 1 } else { self.reexec_count + 1 }
     }
@@ -95,7 +95,7 @@ fn pause_after(reexec_count: u32) -> Duration {
     REEXEC_PAUSE.0.saturating_mul(1 << (reexec_count - 1).min(10)).min(REEXEC_PAUSE.1)
 }
 
-/// What this process has in memory, in bytes.
+/// Resident memory of this process, in bytes.
 pub(super) fn resident_bytes() -> Option<u64> {
     parse_resident(&fs::read_to_string("/proc/self/status").ok()?)
 }
@@ -112,7 +112,7 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// Samples second by second; answers what each led to that was not fine, with its second.
+    /// Samples once per second; returns each action with its second, without `None`.
     fn samples(
         memory: &mut OwnMemory,
         from: Instant,
@@ -142,11 +142,11 @@ mod tests {
         assert_eq!(samples(&mut first, now, |_| 30, 5), [(5, MemoryAction::Reexec)]);
         let reexec_count = first.next_count(now + Duration::from_secs(5));
         let mut second = OwnMemory::new(16, reexec_count, now);
-        // Small in its first moments, as every process is.
+        // Every process is small in its first seconds.
         let words = samples(&mut second, now, |s| if s < 3 { 10 } else { 30 }, 100_000);
         assert_eq!(words.len(), 1, "{words:?}");
         assert!(
-            matches!(words[0], (7, MemoryAction::Warn(why)) if why.contains("a fresh master needs more"))
+            matches!(words[0], (7, MemoryAction::Warn(why)) if why.contains("below the need of a fresh master"))
         );
     }
 
@@ -162,7 +162,11 @@ mod tests {
             now += Duration::from_secs(*life);
             reexec_count = memory.next_count(now);
         }
-        assert_eq!(lives, [24, 60, 120, 240, 480, 960, 1920, 3600, 60], "an hour of life makes good");
+        assert_eq!(
+            lives,
+            [24, 60, 120, 240, 480, 960, 1920, 3600, 60],
+            "an hour without a re-exec resets the pause"
+        );
     }
 
     #[test]

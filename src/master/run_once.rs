@@ -1,25 +1,27 @@
-//! One job, run by a command: a master for as long as the job takes.
+//! Runs one job for `queue:run`: a master without lock, pid file and control socket that ends with the job.
 //!
-//! It takes a lease of its own, so it may work beside a running master; it needs no lock and leaves no pid file.
+//! The run has its own lease, so it may work beside a running master of the channel.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use super::channel_setup::{ActorParts, channel_actor, job_program};
+use super::listen::runtime;
+use super::listen_error::ListenError;
 use super::signals::Signals;
 use super::start::{incarnation, open_store};
-use super::{ListenError, runtime};
+
 use crate::channel::{Command, OnJoin, Scope, Stopped};
 use crate::config::{self, Config};
 use crate::guardian::Guardian;
 use crate::metrics::Metrics;
 use crate::queue_set::QueueSet;
 
-/// Runs the job of a channel that `scope` names and answers how it ended.
+/// Runs the job of a channel that `scope` names and returns its end.
 ///
 /// # Errors
-/// When the job cannot be run at all: no store, no program.
+/// When the store or the program is unusable.
 pub fn run_once(
     config: &Arc<Config>,
     channel: &config::Channel,
@@ -31,7 +33,7 @@ pub fn run_once(
         let store = open_store(channel).await?;
         let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
         let mut channel = channel.clone();
-        // One worker is all it takes.
+        // One job needs one worker.
         (channel.worker.plan.min, channel.worker.plan.max, channel.worker.plan.spare) = (1, 1, 0);
         let parts = ActorParts {
             program,
@@ -39,7 +41,7 @@ pub fn run_once(
             guardian: guardian.handle().with_scope("once"),
             scope,
             quiet: false,
-            fewest: None,
+            manual_minimum: None,
             dead_owners: Vec::new(),
             on_join: OnJoin(Box::new(|_| {})),
             cross_channel: Arc::new(QueueSet::of(Arc::clone(config))),

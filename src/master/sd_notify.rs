@@ -1,5 +1,8 @@
-//! What the service manager is told, in the words of systemd's `sd_notify`: datagrams to the socket that
-//! `NOTIFY_SOCKET` names. Without the variable nothing is said.
+//! Notifications to the service manager by systemd's `sd_notify` protocol: datagrams to the socket in `NOTIFY_SOCKET`. Without
+//! the variable nothing is sent.
+//!
+//! The crate `sd-notify` is no replacement: it sends blocking datagrams, which a stuck service manager could hold up, and does
+//! not reach abstract sockets.
 
 use std::env;
 use std::ffi::OsStr;
@@ -11,7 +14,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// The way to the service manager.
+/// The connection to the service manager, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct ServiceManager {
     socket: Option<(UnixDatagram, SocketAddr)>,
@@ -19,7 +22,7 @@ pub(super) struct ServiceManager {
 }
 
 impl ServiceManager {
-    /// Whatever the environment says.
+    /// Reads `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`.
     pub(super) fn from_env() -> Self {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Self::default();
@@ -27,29 +30,35 @@ impl ServiceManager {
         match open(&name) {
             Ok(socket) => Self { socket: Some(socket), watchdog: watchdog() },
             Err(error) => {
-                tracing::warn!(socket = %name.display(), %error, "the service manager cannot be told anything");
+                tracing::warn!(socket = %name.display(), %error, "notify socket unusable: no status or keep-alive for the service manager");
                 Self::default()
             }
         }
     }
 
-    /// Nobody listens, and wants signs of life nevertheless.
+    /// A service manager without a socket but with a watchdog timeout.
     #[cfg(test)]
     pub(super) fn disconnected(watchdog: Duration) -> Self {
         Self { socket: None, watchdog: Some(watchdog) }
     }
 
-    /// Whether anybody listens.
+    /// A service manager that listens at `path`.
+    #[cfg(test)]
+    pub(super) fn at(path: &std::path::Path, watchdog: Option<Duration>) -> Self {
+        Self { socket: Some(open(path.as_os_str()).expect("a usable path")), watchdog }
+    }
+
+    /// Whether a service manager listens.
     pub(super) fn is_connected(&self) -> bool {
         self.socket.is_some()
     }
 
-    /// How long the service manager waits for a sign of life, if it waits for any.
+    /// The longest time between two keep-alives, if the service manager has a watchdog.
     pub(super) fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
 
-    /// The start, or a reload, is over.
+    /// The start or a reload has ended.
     pub(super) fn ready(&self, status: &str) {
         self.send(&format!("READY=1\nSTATUS={}", one_line(status)));
     }
@@ -60,31 +69,31 @@ impl ServiceManager {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=reloading", now.as_micros()));
     }
 
-    /// The end begins.
+    /// The stop begins.
     pub(super) fn stopping(&self) {
         self.send("STOPPING=1\nSTATUS=stopping");
     }
 
-    /// What is going on, for people.
+    /// A status line for people.
     pub(super) fn status(&self, status: &str) {
         self.send(&format!("STATUS={}", one_line(status)));
     }
 
-    /// Everything moves.
+    /// A keep-alive for the watchdog.
     pub(super) fn keep_alive(&self) {
         if self.watchdog.is_some() {
             self.send("WATCHDOG=1");
         }
     }
 
-    /// The stop needs at least this long from now on.
+    /// The stop needs at least this long from now.
     pub(super) fn extend(&self, by: Duration) {
         self.send(&format!("EXTEND_TIMEOUT_USEC={}", by.as_micros()));
     }
 
     fn send(&self, message: &str) {
         if let Some((socket, address)) = &self.socket {
-            // A service manager that does not listen is not waited for.
+            // The socket does not block: a stuck service manager must not hold up the master.
             let _ = socket.send_to_addr(message.as_bytes(), address);
         }
     }
@@ -100,7 +109,7 @@ fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
     Ok((socket, address))
 }
 
-/// The time-out of the watchdog, when it is set for this process.
+/// The watchdog timeout, if it is set for this process.
 fn watchdog() -> Option<Duration> {
     let number = |name: &str| env::var(name).ok()?.parse::<u64>().ok();
     let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));

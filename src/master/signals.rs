@@ -1,13 +1,13 @@
-//! Signals, as an enum first.
+//! Signals of the master, turned into [`SignalAction`]s.
 //!
-//! | signal | means |
+//! | signal | action |
 //! |---|---|
-//! | TERM, INT, QUIT | stop: finish what runs within `stop_wait_seconds`, then end it; a second one kills at once |
+//! | TERM, INT, QUIT | stop: let running jobs finish within `stop_wait_seconds`, then interrupt them; a second signal kills at once |
 //! | USR1 | reload |
-//! | HUP | reload; stop when the terminal has gone away, nothing then under `nohup` |
-//! | TSTP | quiet: no more jobs are taken, what runs goes on |
-//! | CONT | jobs are taken again |
-//! | USR2 | nothing in this version; it does no harm |
+//! | HUP | reload; when the terminal has closed: stop, or no action under `nohup` |
+//! | TSTP | quiet: take no more jobs, running jobs continue |
+//! | CONT | resume: take jobs again |
+//! | USR2 | no action in this version |
 //! | TTIN, TTOU, PIPE, WINCH | ignored |
 
 use std::io;
@@ -18,22 +18,22 @@ use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
 use crate::fd;
 
-/// What a signal asks for.
+/// The action a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SignalAction {
-    /// End gracefully; at once when asked again.
+    /// Stop gracefully; the second time, kill.
     Stop,
     /// Take no more jobs.
     Quiet,
     /// Take jobs again.
     Resume,
-    /// Read the configuration again and let new workers take over.
+    /// Read the configuration again and replace the workers.
     Reload,
-    /// Understood, and nothing to do.
+    /// No action; the name of the signal, for the log.
     Ignored(&'static str),
 }
 
-/// What comes before [`Signals::install`] is kept for it.
+/// Signals that are blocked until [`Signals::install`] handles them.
 const BLOCKED: [UnixSignal; 8] = [
     UnixSignal::SIGTERM,
     UnixSignal::SIGINT,
@@ -45,15 +45,15 @@ const BLOCKED: [UnixSignal; 8] = [
     UnixSignal::SIGCONT,
 ];
 
-/// Holds the signals of a master back until there is somebody to react to them. Call it first of all, before there
-/// is a second thread: otherwise one that comes too early ends a half-started master, and the first process of a
-/// container, for which the kernel drops what it has no handler for, never hears of it.
+/// Blocks the master's signals until [`Signals::install`]. Call it before the process has a second thread. An unblocked early
+/// signal would kill a half-started master; in the first process of a container, for which the kernel drops signals
+/// without a handler, it would be lost.
 pub fn block_signals() {
-    // It fails for numbers that are no signals only.
+    // The call fails only for invalid signal numbers.
     let _ = SigSet::from_iter(BLOCKED).thread_block();
 }
 
-/// Does what starts threads, none of which will ever take a signal of the master's.
+/// Runs `start` with the master's signals blocked: threads started by it inherit the mask and never take such a signal.
 pub(super) fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> io::Result<T> {
     let blocked = SigSet::from_iter(BLOCKED);
     blocked.thread_block()?;
@@ -62,7 +62,7 @@ pub(super) fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> io::Result<T
     Ok(started)
 }
 
-/// Every signal the master listens to.
+/// The streams of all signals the master handles.
 pub(super) struct Signals {
     terminate: SignalStream,
     interrupt: SignalStream,
@@ -72,19 +72,19 @@ pub(super) struct Signals {
     usr2: SignalStream,
     tstp: SignalStream,
     cont: SignalStream,
-    /// The last word on being quiet that came while a stop was waited for.
+    /// The last quiet or resume that arrived during the start; delivered by `next`.
     pending_pause: Option<SignalAction>,
     terminal: Terminal,
-    /// A reload was asked for before there was anything to reload.
+    /// A reload arrived during the start; delivered by `next`, because the start may have read the older configuration.
     pending_reload: bool,
 }
 
 impl Signals {
-    /// Takes the signals over from their default actions.
+    /// Installs the handlers and unblocks the signals.
     pub(super) fn install() -> io::Result<Self> {
         fd::ignore_terminal_stops();
         let terminal = Terminal::detect();
-        // These have no names in the runtime's list.
+        // Tokio has no names for these two.
         let [tstp, cont] =
             [UnixSignal::SIGTSTP, UnixSignal::SIGCONT].map(|number| SignalKind::from_raw(number as i32));
         let taken = Self {
@@ -104,18 +104,17 @@ impl Signals {
         Ok(taken)
     }
 
-    /// Whether a stop has come that nobody has looked at.
+    /// Whether a stop signal has arrived and was not yet returned by `next`.
     pub(super) async fn stop_pending(&mut self) -> bool {
         tokio::select! {
             biased;
             () = self.wait_for_stop() => true,
-            // Time enough for one that is on its way within this process.
+            // A delivered signal needs a moment to pass through tokio's signal driver.
             () = tokio::time::sleep(Duration::from_millis(1)) => false,
         }
     }
 
-    /// Waits for a stop, which is all there is to react to before anything is served. What else has a meaning is kept
-    /// for who serves: the start may have read the configuration before it was changed.
+    /// Waits for a stop signal. Quiet, resume and reload are kept for `next`: they need running channels.
     pub(super) async fn wait_for_stop(&mut self) {
         loop {
             match self.receive().await {
@@ -150,16 +149,17 @@ impl Signals {
     }
 }
 
-/// The terminal the master was started from: its end comes as the same signal as the wish for a reload.
+/// The terminal the master was started from. SIGHUP means both a closed terminal and a request to reload; this state tells
+/// them apart.
 struct Terminal {
-    /// It is known to be there.
+    /// The terminal was open at the last check.
     attached: bool,
-    /// Whoever started us wants us to outlive it.
+    /// The master was started with SIGHUP ignored, so it survives its terminal.
     nohup: bool,
 }
 
 impl Terminal {
-    /// Call it before the signal is taken over.
+    /// Call it before SIGHUP gets a handler.
     fn detect() -> Self {
         Self { attached: has_terminal(), nohup: ignores_hangup() }
     }
@@ -169,7 +169,7 @@ impl Terminal {
             return SignalAction::Reload;
         }
         self.attached = false;
-        if self.nohup { SignalAction::Ignored("the end of the terminal") } else { SignalAction::Stop }
+        if self.nohup { SignalAction::Ignored("SIGHUP of a closed terminal") } else { SignalAction::Stop }
     }
 }
 
@@ -177,7 +177,7 @@ fn has_terminal() -> bool {
     std::fs::File::open("/dev/tty").is_ok()
 }
 
-/// Whether this process was started with SIGHUP ignored, as `nohup` does it.
+/// Whether this process was started with SIGHUP ignored, as `nohup` does.
 fn ignores_hangup() -> bool {
     let ignored = |status: String| {
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;

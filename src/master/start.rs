@@ -1,130 +1,39 @@
-//! From a configuration to a running master: locks, stores, guardian, actors, in this order.
+//! The start of a master: from a configuration to running channels.
+//!
+//! Order: locks, HTTP port, stores, guardian, actors. Whatever can be refused is checked before the first process starts.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::channel_service::{ChannelService, ServiceParts};
+use super::channel_service::{ChannelService, MasterShared, ServiceParts};
 use super::channel_setup::{ActorParts, JobProgram, channel_actor, job_program};
-use super::control::ControlListener;
-use super::control::Peers;
+use super::container_memory;
+use super::control::{ControlListener, Peers};
+use super::lazy_store::LazyStore;
+use super::listen_error::ListenError;
+use super::listen_options::ListenOptions;
 use super::reexec::Handover;
 use super::reload::ReloadQueue;
-use super::run_dir::{Lock, LockError, RunDir, RunDirError};
+use super::run_dir::{Lock, RunDir};
+use super::service_loop::Master;
 use super::signals::with_signals_blocked;
-use super::{Master, container_memory};
-use crate::channel::{Command, CrossChannelPush, OnJoin, Scope};
+use crate::channel::{Command, OnJoin, Scope};
 use crate::config::{self, Config};
-use crate::guardian::{AccountError, Guardian, sweep};
+use crate::guardian::{Guardian, sweep};
 use crate::http;
 use crate::metrics::Metrics;
 use crate::queue_set::QueueSet;
 use crate::store::{self, Owner, Store, StoreError};
 
-/// What to serve.
-#[derive(Clone, Debug)]
-pub struct ListenOptions {
-    /// The configuration.
-    pub config: Arc<Config>,
-    /// The channels to serve, declared in it.
-    pub channels: Vec<String>,
-    /// Whether to open the HTTP listener that the configuration has.
-    pub http: bool,
-    /// Whether a master above its `memory_limit` may begin anew: only where the process is nothing but a master.
-    pub may_reexec: bool,
-}
+/// Commands queued for a channel's actor.
+const COMMAND_QUEUE: usize = 16;
 
-impl ListenOptions {
-    /// The largest limit on the master's own memory that one of the channels sets.
-    pub(super) fn memory_limit(&self) -> u64 {
-        let channels = self.channels.iter().filter_map(|name| self.config.channels.get(name));
-        channels.map(|channel| channel.memory_limit).max().unwrap_or(u64::MAX >> 20)
-    }
-}
-
-/// Why channels cannot be served.
-#[derive(Debug, Error)]
-pub enum ListenError {
-    /// The run directory cannot be used.
-    #[error("could not use the run directory of channel \"{channel}\"")]
-    RunDir {
-        /// The channel.
-        channel: String,
-        /// Why.
-        #[source]
-        source: RunDirError,
-    },
-    /// Another master serves the channel, or its lock cannot be taken.
-    #[error("could not become the master of channel \"{channel}\"")]
-    Lock {
-        /// The channel.
-        channel: String,
-        /// Why.
-        #[source]
-        source: LockError,
-    },
-    /// The program behind a channel's jobs cannot be started.
-    #[error("could not find the program of channel \"{channel}\": {why}")]
-    Program {
-        /// The channel.
-        channel: String,
-        /// What is wrong, and the remedy.
-        why: String,
-    },
-    /// The workers of a channel cannot run as whom they shall.
-    #[error("could not start workers of channel \"{channel}\"")]
-    Account {
-        /// The channel.
-        channel: String,
-        /// Why.
-        #[source]
-        source: AccountError,
-    },
-    /// The store of a channel cannot be used.
-    #[error("could not use the store of channel \"{channel}\"")]
-    Store {
-        /// The channel.
-        channel: String,
-        /// Why.
-        #[source]
-        source: StoreError,
-    },
-    /// The control socket cannot be bound.
-    #[error("could not open the control socket \"{path}\"")]
-    Control {
-        /// The socket.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The HTTP listener cannot have its address.
-    #[error("could not listen on {address} for HTTP")]
-    Http {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A channel's actor panicked, which is a bug of this program.
-    #[error("a channel ended by a bug of aint-queue, which the log shows; please report it")]
-    Panicked,
-    /// The system refused something a master needs.
-    #[error("could not start")]
-    System(#[source] io::Error),
-}
-
-/// A channel that is ours, with its store open, before anything runs.
+/// A locked channel with an open store, before its actor runs.
 struct ClaimedChannel {
     config: config::Channel,
     program: JobProgram,
@@ -133,10 +42,10 @@ struct ClaimedChannel {
     store: Arc<dyn Store>,
 }
 
-/// `handover` is what the program before has left; empty when there was none.
+/// Starts the master. `handover` comes from the previous program of this process; it is empty after an ordinary start.
 pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<Master, ListenError> {
-    let Handover { mut locks, quiet, fewest, .. } = handover;
-    // Whom the program before has served shall not be left alone because a store is away.
+    let Handover { mut locks, quiet, manual_minimums, .. } = handover;
+    // After a re-exec keep serving every inherited channel even if its store is down: open it lazily.
     let after_reexec = !locks.is_empty();
     let mut claimed = Vec::new();
     for name in &listen.channels {
@@ -155,7 +64,7 @@ pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<M
         container_memory::apply_share(&mut channel.config, share);
         let swept = sweep(&channel.lock.id());
         if swept > 0 {
-            warn!(channel = %channel.config.name, swept, "killed processes of an earlier master");
+            warn!(channel = %channel.config.name, swept, "leftover processes found: killed those of an earlier master");
         }
     }
     let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
@@ -168,16 +77,21 @@ pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<M
         config: Arc::clone(&listen.config),
         memory_share: share,
     };
-    let shared = SharedParts {
+    let shared = MasterShared {
         cross_channel: Arc::new(QueueSet::of(Arc::clone(&listen.config))),
         metrics: Metrics::default(),
         peers: Peers::default(),
+        channels: listen.channels.clone(),
+        base: listen.config.directory(),
+        reloads: master.reloads.sender(),
         started: Instant::now(),
-        quiet,
-        fewest,
     };
     for channel in opened {
-        let service = serve(channel, &listen, &mut master, &shared)?;
+        let resumed = ResumedState {
+            quiet: quiet.contains(&channel.config.name),
+            manual_minimum: manual_minimums.get(&channel.config.name).copied(),
+        };
+        let service = serve(channel, resumed, &mut master, &shared)?;
         master.services.insert(Arc::clone(&service.name), service);
     }
     let serve_http = || port.map(|port| port.serve(&listen.config)).transpose();
@@ -192,7 +106,7 @@ fn take_port(settings: &config::Http) -> Result<http::Listener, ListenError> {
 
 type ClaimedParts = (config::Channel, JobProgram, RunDir, Lock);
 
-/// Takes the channel's lock, once its program is known to exist.
+/// Takes a channel's lock after checking that its program exists.
 fn claim(config: &Config, name: &str, inherited: Option<OwnedFd>) -> Result<ClaimedParts, ListenError> {
     let channel = config.channels.get(name).expect("the caller lists declared channels").clone();
     let program = job_program(&channel, &config.directory())?;
@@ -206,15 +120,15 @@ fn claim(config: &Config, name: &str, inherited: Option<OwnedFd>) -> Result<Clai
     Ok((channel, program, run_dir, lock))
 }
 
-/// Opens a channel's store and says how durable it is.
+/// Opens a channel's store and logs its durability.
 pub(super) async fn open_store(config: &config::Channel) -> Result<Arc<dyn Store>, ListenError> {
     open(config).await.map_err(|source| ListenError::Store { channel: config.name.clone(), source })
 }
 
-/// The same when its actor first calls it, which tries again for as long as it takes.
+/// The store of a channel, opened by its actor's first call. A failed call is retried by the actor's back-off.
 fn open_store_lazily(config: &config::Channel) -> Arc<dyn Store> {
     let config = config.clone();
-    Arc::new(super::lazy_store::LazyStore::new(move || {
+    Arc::new(LazyStore::new(move || {
         let config = config.clone();
         Box::pin(async move { open(&config).await })
     }))
@@ -227,73 +141,52 @@ async fn open(config: &config::Channel) -> Result<Arc<dyn Store>, StoreError> {
     Ok(store)
 }
 
-/// What the channels of one master have in common.
-struct SharedParts {
-    cross_channel: Arc<dyn CrossChannelPush>,
-    metrics: Metrics,
-    peers: Peers,
-    started: Instant,
-    /// The channels that begin quiet.
-    quiet: BTreeSet<String>,
-    /// Where the fewest workers were set by hand.
-    fewest: BTreeMap<String, usize>,
+/// The state of a channel that survives a re-exec.
+struct ResumedState {
+    quiet: bool,
+    /// Manual minimum worker count (`queue:scale`).
+    manual_minimum: Option<usize>,
 }
 
-/// Lets a claimed channel run.
+/// Starts the actor and the service of a claimed channel.
 fn serve(
     channel: ClaimedChannel,
-    listen: &ListenOptions,
+    resumed: ResumedState,
     master: &mut Master,
-    shared: &SharedParts,
+    shared: &MasterShared,
 ) -> Result<ChannelService, ListenError> {
     let ClaimedChannel { config, program, run_dir, lock, store } = channel;
     let name: Arc<str> = config.name.as_str().into();
-    let lock_failed = |source| ListenError::RunDir { channel: config.name.clone(), source };
+    let run_dir_error = |source| ListenError::RunDir { channel: config.name.clone(), source };
     let guardian = master.guardian.handle().with_scope(&lock.id());
-    guardian.hold(&name, lock.fd().map_err(lock_failed)?);
-    lock.write_pid().map_err(lock_failed)?;
+    guardian.hold(&name, lock.fd().map_err(run_dir_error)?);
+    lock.write_pid().map_err(run_dir_error)?;
     let path = run_dir.socket_path();
-    let (server, socket) =
+    let (listener, socket) =
         ControlListener::bind(&path).map_err(|source| ListenError::Control { path, source })?;
 
-    let dead_owners = lock.previous_incarnation().map(Owner::named).into_iter().collect();
-    let channel_metrics = shared.metrics.channel(&name);
+    let metrics = shared.metrics.channel(&name);
     let parts = ActorParts {
         program,
         store: Arc::clone(&store),
         guardian: guardian.clone(),
         scope: Scope::All,
-        quiet: shared.quiet.contains(&config.name),
-        fewest: shared.fewest.get(&config.name).copied(),
+        quiet: resumed.quiet,
+        manual_minimum: resumed.manual_minimum,
         cross_channel: Arc::clone(&shared.cross_channel),
-        dead_owners,
+        dead_owners: lock.previous_incarnation().map(Owner::named).into_iter().collect(),
         on_join: OnJoin(lock.on_join()),
-        metrics: channel_metrics.clone(),
+        metrics: metrics.clone(),
     };
     let actor = channel_actor(&config, parts);
-    let (commands, on_command) = mpsc::channel::<Command>(16);
+    let (commands, on_command) = mpsc::channel::<Command>(COMMAND_QUEUE);
     let actor_name = Arc::clone(&name);
     master.actors.spawn(async move { (actor_name, actor.run(on_command).await) });
-    Ok(ChannelService::open(ServiceParts {
-        name,
-        commands,
-        lock,
-        listener: server,
-        socket,
-        store,
-        config,
-        base: listen.config.directory(),
-        guardian,
-        reloads: master.reloads.sender(),
-        metrics: channel_metrics,
-        all_metrics: shared.metrics.clone(),
-        all_channels: listen.channels.clone(),
-        started: shared.started,
-        peers: shared.peers.clone(),
-    }))
+    let parts = ServiceParts { name, commands, lock, listener, socket, store, config, guardian, metrics };
+    Ok(ChannelService::open(parts, shared))
 }
 
-/// A fresh name for this master, for the cookies of its children.
+/// A new random name of a master incarnation, part of the cookies of its child processes.
 pub(super) fn incarnation() -> String {
     format!("{:016x}", fastrand::u64(..))
 }

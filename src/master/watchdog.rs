@@ -1,7 +1,7 @@
-//! Looking after the channels' actors: do they move, how far is a stop. The service manager hears it.
+//! Watchdog: polls the channel actors for heartbeats; reports status, stop progress and liveness to the service manager.
 //!
-//! A sign of life is given only when every actor has answered since the last one and none has a call to its store under way
-//! that should have ended: a hung loop is not reported alive.
+//! A keep-alive is sent only when every actor has answered the last poll and no actor waits in a hung store call, so that
+//! the service manager restarts a hung master.
 
 use std::time::Duration;
 
@@ -13,70 +13,71 @@ use tracing::{info, warn};
 use super::sd_notify::ServiceManager;
 use crate::channel::{Command, Heartbeat};
 
-/// How often the status is brought up to date when no watchdog wants more.
+/// Time between two polls, unless the watchdog timeout of the service manager asks for more.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
-/// How often a stop is looked at.
+/// Time between two polls during a stop.
 const STOP_STATUS_INTERVAL: Duration = Duration::from_secs(1);
-/// How much time a stop that goes on asks for, each time it is looked at.
+/// Extension of the service manager's stop timeout that each poll during a stop requests.
 const STOP_EXTENSION: Duration = Duration::from_secs(10);
-/// What a stop may take beyond the stop wait and the grace: telling the store, ending processes.
+/// Time a stop may take beyond stop wait and grace, for the last store calls and the end of processes.
 const STOP_OVERHEAD: Duration = Duration::from_secs(15);
-/// Longer than the longest deadline of a store call: a call that is still under way will never end.
+/// Age at which a store call counts as hung; longer than the longest deadline of a store call.
 const HUNG_STORE_CALL: Duration = Duration::from_secs(180);
-/// How often a long stop says in the log how it stands.
+/// Time between two progress lines in the log during a stop.
 const STOP_LOG_INTERVAL: Duration = Duration::from_secs(5);
+/// Polls within one watchdog timeout of the service manager: two may be late without ending a healthy master.
+const POLLS_PER_TIMEOUT: u32 = 3;
 
-/// Something happened to a [`Watchdog`].
+/// An event of [`Watchdog::next`].
 pub(super) enum WatchdogEvent {
-    /// It is time to ask.
+    /// A poll is due: call [`Watchdog::poll`].
     PollDue,
-    /// All actors have answered.
+    /// All actors have answered: call [`Watchdog::record`].
     Polled(Vec<Heartbeat>),
 }
 
-/// See the module.
+/// The poll state and the connection to the service manager.
 pub(super) struct Watchdog {
     manager: ServiceManager,
     next_poll: Instant,
     polling: JoinSet<Vec<Heartbeat>>,
-    /// Actors have not answered for a whole interval, and somebody was told so.
+    /// An actor has not answered for a whole interval; already logged.
     unresponsive: bool,
     stop: Option<StopProgress>,
 }
 
 struct StopProgress {
-    /// Until when more time is asked for.
+    /// The last time at which the stop timeout is extended.
     until: Instant,
     next_log: Instant,
 }
 
 impl Watchdog {
-    /// Everything serves now.
+    /// Reports a master that is ready.
     pub(super) fn start(manager: ServiceManager, channels: &str) -> Self {
         manager.ready(&format!("serving {channels}"));
         Self { manager, next_poll: Instant::now(), polling: JoinSet::new(), unresponsive: false, stop: None }
     }
 
-    /// A reload begins.
+    /// Reports the begin of a reload.
     pub(super) fn reloading(&self) {
         if self.stop.is_none() {
             self.manager.reloading();
         }
     }
 
-    /// The reloads that were asked for have ended, the last one well or not.
-    pub(super) fn reloaded(&self, well: bool) {
-        // Who has been told of the end does not hear of a beginning any more.
+    /// Reports the end of all requested reloads with the result of the last one.
+    pub(super) fn reloaded(&self, succeeded: bool) {
+        // After STOPPING=1 the protocol allows no READY=1.
         if self.stop.is_none() {
-            self.manager.ready(if well { "reloaded" } else { "not reloaded, the log says why" });
+            self.manager.ready(if succeeded { "reloaded" } else { "reload failed, see the log" });
         }
     }
 
-    /// The stop of everything has begun and may take this long by the configuration.
-    pub(super) fn stopping(&mut self, longest: Duration) {
+    /// Reports the begin of the master's stop, which may take `longest` by the configuration.
+    pub(super) fn stopping(&mut self, longest: Duration, now: Instant) {
         if self.stop.is_none() {
             self.manager.stopping();
-            let now = Instant::now();
             self.stop = Some(StopProgress {
                 until: now + longest + STOP_OVERHEAD,
                 next_log: now + STOP_STATUS_INTERVAL,
@@ -85,7 +86,7 @@ impl Watchdog {
         }
     }
 
-    /// Waits for the next thing to do. Nothing is lost when it is dropped before.
+    /// Waits for the next event. Cancel safe.
     pub(super) async fn next(&mut self) -> WatchdogEvent {
         tokio::select! {
             () = sleep_until(self.next_poll) => WatchdogEvent::PollDue,
@@ -93,20 +94,20 @@ impl Watchdog {
         }
     }
 
-    /// Asks every actor how it is, unless one has not answered the last time.
-    pub(super) fn poll(&mut self, actors: Vec<mpsc::Sender<Command>>) {
-        self.next_poll = Instant::now() + self.interval();
+    /// Polls every actor, unless the last poll is still unanswered.
+    pub(super) fn poll(&mut self, actors: Vec<mpsc::Sender<Command>>, now: Instant) {
+        self.next_poll = now + self.interval();
         if self.polling.is_empty() {
             self.unresponsive = false;
             self.polling.spawn(heartbeats(actors));
         } else if !self.unresponsive {
             self.unresponsive = true;
-            warn!("a channel's actor does not answer; the service manager is told nothing until it does");
+            warn!("channel actor not responding: no keep-alive to the service manager until it answers");
         }
     }
 
-    /// All have answered: tells the service manager, and people when it is the end.
-    pub(super) fn record(&mut self, heartbeats: &[Heartbeat]) {
+    /// Records the answers of all actors: sends keep-alive and status, and logs the progress of a stop.
+    pub(super) fn record(&mut self, heartbeats: &[Heartbeat], now: Instant) {
         if is_hung(heartbeats) {
             return;
         }
@@ -122,20 +123,16 @@ impl Watchdog {
                 self.manager.status(&status);
             }
             Some(stop) => {
-                let left = heartbeats
-                    .iter()
-                    .filter_map(|heartbeat| heartbeat.stop_left)
-                    .max()
-                    .unwrap_or_default()
-                    .as_secs();
+                let left = heartbeats.iter().filter_map(|heartbeat| heartbeat.stop_left).max();
+                let left = left.unwrap_or_default().as_secs();
                 let status = format!("stopping: {} running, interrupted in {left} s", jobs(running));
                 self.manager.status(&status);
-                if Instant::now() < stop.until {
+                if now < stop.until {
                     self.manager.extend(STOP_EXTENSION);
                 }
-                if running > 0 && Instant::now() >= stop.next_log {
-                    stop.next_log = Instant::now() + STOP_LOG_INTERVAL;
-                    info!(running, seconds_left = left, "waiting for what runs");
+                if running > 0 && now >= stop.next_log {
+                    stop.next_log = now + STOP_LOG_INTERVAL;
+                    info!(running, seconds_left = left, "stopping: waiting for running jobs");
                 }
             }
         }
@@ -143,22 +140,21 @@ impl Watchdog {
 
     fn interval(&self) -> Duration {
         let usual = if self.stop.is_some() { STOP_STATUS_INTERVAL } else { STATUS_INTERVAL };
-        // Three chances, so that one that comes late does not end a healthy master.
-        self.manager.watchdog().map_or(usual, |timeout| usual.min(timeout / 3))
+        self.manager.watchdog().map_or(usual, |timeout| usual.min(timeout / POLLS_PER_TIMEOUT))
     }
 
-    /// Whether there is anybody to ask for.
+    /// Whether a service manager or the log of a stop needs heartbeats.
     pub(super) fn is_active(&self) -> bool {
         self.manager.is_connected() || self.stop.is_some()
     }
 }
 
-/// Whether an actor waits for a store call that will never end.
+/// Whether an actor waits in a store call older than [`HUNG_STORE_CALL`].
 fn is_hung(heartbeats: &[Heartbeat]) -> bool {
-    heartbeats.iter().any(|heartbeat| heartbeat.call.is_some_and(|since| since > HUNG_STORE_CALL))
+    heartbeats.iter().any(|heartbeat| heartbeat.call.is_some_and(|age| age > HUNG_STORE_CALL))
 }
 
-/// The answers of all actors that have not ended.
+/// The heartbeats of all actors that have not ended.
 async fn heartbeats(actors: Vec<mpsc::Sender<Command>>) -> Vec<Heartbeat> {
     let mut heartbeats = Vec::new();
     for actor in actors {
@@ -178,6 +174,8 @@ fn jobs(n: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixDatagram;
+
     use super::*;
 
     fn heartbeat(call: Option<u64>) -> Heartbeat {
@@ -191,25 +189,82 @@ mod tests {
         assert!(is_hung(&[heartbeat(None), heartbeat(Some(181))]));
     }
 
+    /// A service manager's socket and the watchdog that reports to it.
+    fn reporting(timeout: Option<Duration>) -> (UnixDatagram, Watchdog, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let watchdog = Watchdog::start(ServiceManager::at(&path, timeout), "default");
+        assert_eq!(messages(&socket), ["READY=1\nSTATUS=serving default"]);
+        (socket, watchdog, dir)
+    }
+
+    /// The notifications sent so far.
+    fn messages(socket: &UnixDatagram) -> Vec<String> {
+        let mut buffer = [0; 1024];
+        let next =
+            || socket.recv(&mut buffer).ok().map(|n| String::from_utf8_lossy(&buffer[..n]).into_owned());
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn hung_store_call_suppresses_keep_alive() {
+        let (socket, mut watchdog, _dir) = reporting(Some(Duration::from_secs(6)));
+        watchdog.record(&[heartbeat(Some(181))], Instant::now());
+        assert!(messages(&socket).is_empty());
+        watchdog.record(&[heartbeat(Some(60))], Instant::now());
+        assert_eq!(messages(&socket), ["WATCHDOG=1", "STATUS=0 jobs running, channels: 1"]);
+    }
+
+    #[test]
+    fn stop_extends_the_stop_timeout_up_to_its_longest_duration() {
+        let (socket, mut watchdog, _dir) = reporting(None);
+        let (begun, longest) = (Instant::now(), Duration::from_secs(30));
+        watchdog.stopping(longest, begun);
+        assert_eq!(messages(&socket), ["STOPPING=1\nSTATUS=stopping"]);
+        let mut extensions = |after| {
+            watchdog.record(&[heartbeat(None)], begun + after);
+            messages(&socket).iter().filter(|text| text.starts_with("EXTEND_TIMEOUT_USEC=")).count()
+        };
+        assert_eq!(extensions(Duration::from_secs(1)), 1);
+        assert_eq!(extensions(longest + STOP_OVERHEAD), 0);
+    }
+
     #[tokio::test]
+    async fn poll_interval_follows_watchdog_timeout_and_stop() {
+        let next_poll = |timeout, stops: bool| {
+            let (_socket, mut watchdog, _dir) = reporting(timeout);
+            let now = Instant::now();
+            if stops {
+                watchdog.stopping(Duration::ZERO, now);
+            }
+            watchdog.poll(Vec::new(), now);
+            watchdog.next_poll - now
+        };
+        assert_eq!(next_poll(None, false), STATUS_INTERVAL);
+        assert_eq!(next_poll(Some(Duration::from_secs(6)), false), Duration::from_secs(2));
+        assert_eq!(next_poll(Some(Duration::from_secs(6)), true), STOP_STATUS_INTERVAL);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn unresponsive_actor_stops_watchdog_pings() {
         let mut watchdog =
             Watchdog::start(ServiceManager::disconnected(Duration::from_millis(30)), "default");
         let (actor, mut commands) = mpsc::channel(1);
-        watchdog.poll(vec![actor.clone()]);
+        watchdog.poll(vec![actor.clone()], Instant::now());
         for _ in 0..3 {
-            assert!(
-                matches!(watchdog.next().await, WatchdogEvent::PollDue),
-                "time passes, and no answer comes"
-            );
-            watchdog.poll(vec![actor.clone()]);
+            assert!(matches!(watchdog.next().await, WatchdogEvent::PollDue), "the actor does not answer");
+            watchdog.poll(vec![actor.clone()], Instant::now());
         }
         assert!(watchdog.unresponsive);
-        let Some(Command::Heartbeat(reply)) = commands.recv().await else { panic!("it was asked once") };
-        assert!(commands.try_recv().is_err(), "one question at a time");
+        let Some(Command::Heartbeat(reply)) = commands.recv().await else {
+            panic!("the actor was polled once")
+        };
+        assert!(commands.try_recv().is_err(), "one poll at a time");
         reply.send(Heartbeat { running: 7, ..Heartbeat::default() }).unwrap();
-        assert!(matches!(watchdog.next().await, WatchdogEvent::Polled(heard) if heard[0].running == 7));
-        watchdog.poll(vec![actor]);
+        assert!(matches!(watchdog.next().await, WatchdogEvent::Polled(answers) if answers[0].running == 7));
+        watchdog.poll(vec![actor], Instant::now());
         assert!(!watchdog.unresponsive);
     }
 }

@@ -1,117 +1,138 @@
-//! Starting the workers that are missing, as far as there is room for them.
+//! The start of missing workers, as far as there is room for them.
 //!
 //! A worker of many slots that has taken all the runs of its life is held up by the longest of them, and so may its
-//! replacement be, and the next. While that leaves nobody to take runs, a few more may be started than otherwise. When those
-//! are held up as well, runs wait for the first of them to end: to interrupt it would help nobody, as it would be run again.
+//! replacement be, and the next. While that leaves no worker that takes runs, a few more than otherwise may be started.
+//! When those are held up as well, jobs wait for the first of the workers to finish: to interrupt it would only make its
+//! run begin again.
 
-use std::time::Instant;
-
+use tokio::time::Instant;
 use tracing::warn;
 
-use super::worker::{Role, Worker, WorkerState};
-use super::{Pool, Program, recycling, surge};
+use super::actor::Pool;
+use super::recycling;
+use super::workers::state::{Role, WorkerState};
+use super::workers::worker::Worker;
+use crate::guardian::handle::ChildId;
 
-/// Most workers beyond those there may be while all others are at their last runs.
+/// Most workers beyond the usual number while all others finish their last runs.
 const MAX_EXTRA_WORKERS: usize = 2;
 
 impl Pool {
-    /// Starts those that are missing.
-    pub(super) fn boot_missing(&mut self) {
-        let now = Instant::now();
-        if self.respawn.is_waiting(now) {
+    /// Starts a worker of the generation in force.
+    pub(super) fn start_worker(&mut self, role: Role, reason: String, now: Instant) -> ChildId {
+        let worker = self.launcher.start_wire(self.generations.current(), role, reason, now);
+        let child = worker.child;
+        self.workers.add(worker);
+        child
+    }
+
+    /// Starts the missing workers.
+    pub(super) fn boot_missing(&mut self, now: Instant) {
+        if self.backoff.is_waiting(now) {
             return;
         }
-        let plan = self.spec.plan;
-        let planned = || self.workers.values().filter(|w| w.role == Role::Plan);
-        // One that has taken its last run is replaced while it still works on it.
-        let mut alive = planned().filter(|w| w.is_permanent(plan.jobs_per_life)).count();
-        let mut boots = if self.respawn.is_probing(now) {
-            1usize.saturating_sub(planned().filter(|w| self.is_unproved_boot(w, now)).count())
+        let plan = self.generations.spec().plan;
+        // A worker that has taken its last run is replaced while it still works on it.
+        let is_permanent = |worker: &&Worker| worker.is_permanent(plan.jobs_per_life);
+        let mut alive = self.workers.planned().filter(is_permanent).count();
+        let mut boots = if self.backoff.is_probing(now) {
+            1usize.saturating_sub(self.workers.planned().filter(|w| self.is_unproved_boot(w, now)).count())
         } else {
             usize::MAX
         };
-        // One that is tried ends the crash loop, also while there is nothing to do.
-        let target = self.scaler.target().max(usize::from(self.is_degraded(tokio::time::Instant::now())));
-        while alive < target + plan.spare && self.has_room() && boots > 0 {
-            let why = self.reason_for_boot(alive);
-            self.launch_wire(Role::Plan, why);
+        // A degraded pool boots one worker also while it needs none: the boot shows whether the crash loop is over.
+        let target = self.sizer.target().max(usize::from(self.is_degraded(now)));
+        while alive < target + plan.spare && boots > 0 && self.has_room(now) {
+            let reason = self.boot_reason(alive);
+            self.start_worker(Role::Plan, reason, now);
             (alive, boots) = (alive + 1, boots - 1);
         }
-        let is_stalled = self.no_worker_takes_runs();
-        let was_stalled = std::mem::replace(&mut self.is_stalled, is_stalled);
-        if is_stalled && !was_stalled {
+        let is_held_up = self.all_are_held_up(now);
+        if is_held_up && !std::mem::replace(&mut self.is_held_up, is_held_up) {
             warn!(
-                channel = %self.spec.channel,
-                "no worker takes jobs: all have run max_handle_number, and the longest of their last jobs hold them up; raise it, or give long jobs a channel of their own"
+                channel = %self.generations.spec().channel,
+                "no worker takes jobs: all have run max_handle_number jobs and finish their longest ones; raise it, or give long jobs a channel of their own"
             );
         }
+        self.is_held_up = is_held_up;
+    }
+
+    /// Whether a worker has yet to show that its program works.
+    fn is_unproved_boot(&self, worker: &Worker, now: Instant) -> bool {
+        let on_probation = || self.backoff.is_on_probation(worker.origin.started_at, now);
+        worker.state.is_booting() || (worker.state.is_serving() && on_probation())
     }
 
     /// Whether there may be one more worker.
-    fn has_room(&self) -> bool {
-        let plan = self.spec.plan;
-        let planned = || self.workers.values().filter(|w| w.role == Role::Plan);
-        // Those that wait for a stuck run serve nobody, and are few: each has a worker in its place.
-        let trial = self.workers.values().filter(|w| w.role == Role::Canary).count();
-        let total = planned().filter(|w| w.state != WorkerState::Retiring).count() + trial;
-        // Where memory bounds them, those beside the ones that serve count for more: they are few of those there are now.
-        let target = self.scaler.target();
-        let most = if self.scaler.is_bounded() && target > 0 {
-            target + recycling::at_once(target)
+    fn has_room(&self, now: Instant) -> bool {
+        let spec = self.generations.spec();
+        // Retiring workers serve no jobs and are few: each has a worker in its place.
+        let counts = |worker: &&Worker| match worker.origin.role {
+            Role::Plan => !worker.state.is_retiring(),
+            Role::Canary => true,
+            Role::Isolated => false,
+        };
+        let total = self.workers.iter().filter(counts).count();
+        // Under a memory limit the workers beside the serving ones weigh more, so they are a share of the target.
+        let target = self.sizer.target();
+        let most = if self.sizer.autoscaler().is_bounded() && target > 0 {
+            target + recycling::wave_size(target)
         } else {
-            plan.max + surge(&plan)
+            spec.plan.max + spec.surge()
         };
         total < most
-            || (plan.slots > 1 && total < most + MAX_EXTRA_WORKERS && !self.is_served_soon() && self.fits())
+            || (spec.plan.slots > 1
+                && total < most + MAX_EXTRA_WORKERS
+                && !self.is_served_soon()
+                && self.fits_in_memory(now))
     }
 
-    /// Whether a worker takes runs or is about to: one that has taken all those of its life does not.
+    /// Whether a worker takes runs or is about to. A worker that has taken all those of its life does not.
     fn is_served_soon(&self) -> bool {
-        let life = self.spec.plan.jobs_per_life;
-        let takes = |w: &Worker| match w.state {
-            WorkerState::Booting => true,
-            WorkerState::Serving => w.kill_reason.is_none() && !w.is_spent(life),
+        let life = self.generations.spec().plan.jobs_per_life;
+        self.workers.planned().any(|worker| match worker.state {
+            WorkerState::Booting { .. } => true,
+            WorkerState::Serving => !worker.is_spent(life),
             _ => false,
-        };
-        self.workers.values().any(|w| w.role == Role::Plan && takes(w))
+        })
     }
 
-    /// Whether the memory they may use together leaves room for one more.
-    fn fits(&self) -> bool {
-        let load = self.load();
+    /// Whether the memory limit leaves room for one more worker.
+    fn fits_in_memory(&self, now: Instant) -> bool {
+        let load = self.load(now);
         load.memory_limit.is_none_or(|limit| load.memory.saturating_add(load.memory_each) <= limit)
     }
 
-    /// Whether nobody takes runs before one of those with many slots has finished its last, for there is no room for
-    /// another one.
-    fn no_worker_takes_runs(&self) -> bool {
-        self.spec.plan.slots > 1
-            && matches!(self.spec.program, Program::Wire(_))
-            && !self.closing
-            && self.workers.values().any(|w| w.state == WorkerState::Draining)
+    /// Whether no worker takes runs before one of many slots has finished its last, because there is no room for another.
+    fn all_are_held_up(&self, now: Instant) -> bool {
+        self.generations.spec().plan.slots > 1
+            && self.workers.iter().any(|worker| worker.state.is_draining())
             && !self.is_served_soon()
-            && !self.has_room()
+            && !self.has_room(now)
     }
 
-    /// Why a worker is booted when so many are alive.
-    fn reason_for_boot(&mut self, alive: usize) -> String {
-        let leaves = |w: &&mut Worker| w.outgoing.is_some() && !w.replaced && w.state.is_staying();
-        if let Some(worker) = self.workers.values_mut().find(leaves)
-            && let Some(why) = worker.outgoing
+    /// Why a worker is started beside so many permanent ones.
+    fn boot_reason(&mut self, alive: usize) -> String {
+        let needs_successor = |worker: &&mut Worker| {
+            worker.state.is_staying() && worker.replacement.is_some_and(|replacement| !replacement.is_started)
+        };
+        if let Some(worker) = self.workers.iter_mut().find(needs_successor)
+            && let Some(replacement) = &mut worker.replacement
         {
-            worker.replaced = true;
-            return match worker.pid {
+            replacement.is_started = true;
+            let why = replacement.reason;
+            return match worker.pid() {
                 Some(pid) => format!("replaces {pid}: {why}"),
                 None => format!("replacement: {why}"),
             };
         }
-        let target = self.scaler.target();
+        let (spare, autoscaler) = (self.generations.spec().plan.spare, self.sizer.autoscaler());
         match alive {
-            // In a plan with spare workers, whoever comes takes over from one that has begun its last job.
-            _ if self.spec.plan.spare > 0 => if alive == 0 { "min" } else { "spare" }.to_owned(),
-            _ if alive >= target => "spare".to_owned(),
-            _ if alive < self.scaler.floor() => self.scaler.floor_source().to_owned(),
-            _ => self.scaler.decision().reason(),
+            // In a plan with spare workers each new one takes over from a worker that has begun its last job.
+            _ if spare > 0 => if alive == 0 { "min" } else { "spare" }.to_owned(),
+            _ if alive >= autoscaler.target() => "spare".to_owned(),
+            _ if alive < autoscaler.min() => autoscaler.min_source().to_owned(),
+            _ => autoscaler.decision().reason(),
         }
     }
 }

@@ -1,46 +1,52 @@
-//! What follows from boots that failed: how long to wait before the next one, how many to try at once, and when to say
-//! that the program does not start at all. Pure.
+//! The delay after failed boots, how many boots are tried at once, and when the program counts as unable to start.
+//! Pure.
 //!
-//! A hello proves little: a program may die right behind it, again and again. So the first worker that is ready after a
-//! failure is on probation: it gets no job until it has lived for a moment, and nobody else is started until then.
-//! That forgives what is some time ago and nothing else: a program that dies unused a little later, again and again, is no
-//! better.
+//! A hello alone proves little: a program may exit right after it, again and again. The first worker that is ready after
+//! a failure is on probation: it gets no job until it has lived for a moment, and no other is started before that. A
+//! passed probation forgives failures of some time ago only: a program that exits unused a little later, again and again,
+//! is no better.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+/// The delay after the first failure.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
-/// With the jitter, five seconds at most: a program that was repaired is found in time to be at full speed within ten.
+/// The longest delay. With its jitter at most five seconds: a pool is at full strength ten seconds after its program was
+/// repaired.
 const MAX_DELAY: Duration = Duration::from_secs(4);
-/// So many failed boots in a row are a crash loop. With these pauses a program that fails at once gets there in two
-/// seconds.
+/// Failed boots in a row that make a crash loop: two seconds for a program that fails at once.
 const CRASH_LOOP_FAILURES: u32 = 5;
-/// How long a worker lives before it gets a job, and others are started beside it.
+/// How long the first worker after a failure lives before it gets a job and others are started.
 const PROBATION: Duration = Duration::from_secs(1);
-/// A worker that dies sooner than this behind its hello, and without having had a job, has not booted.
-pub(super) const MIN_USEFUL_LIFE: Duration = Duration::from_secs(10);
-/// For how long a failed boot counts when the next fails although one has lived through its probation in between.
+/// How long a failed boot counts although a worker has passed its probation since.
 const FAILURE_MEMORY: Duration = Duration::from_secs(30);
 
-/// Doubles the wait with every failed boot in a row; a worker that answers a run ends it, if it was started since.
+/// The failed boots of a program in a row. The delay doubles with each; a worker that was started since the last failure
+/// and answers a run ends the row.
 #[derive(Debug, Default)]
 pub(super) struct BootBackoff {
     failures: u32,
-    /// When boots failed of late: few, for there are pauses in between.
+    /// When boots failed of late; the delays keep the list short.
     recent: VecDeque<Instant>,
+    /// End of the current delay.
     until: Option<Instant>,
     /// When the last boot failed.
     last: Option<Instant>,
-    /// When the first worker that was started since will have lived long enough.
+    /// End of the probation of the first worker that was started since.
     probation: Option<Instant>,
-    /// What the last failed boot died of, for people.
+    /// The cause of the last failure.
     why: String,
+    /// Whether the crash loop was logged.
+    is_reported: bool,
 }
 
 impl BootBackoff {
+    /// A boot has failed.
     pub(super) fn failed(&mut self, now: Instant, why: &str) {
         why.clone_into(&mut self.why);
-        // Several that were started together and failed together are one failure.
+        // Workers that were started together and fail together are one failure.
         if self.is_waiting(now) {
             return;
         }
@@ -56,50 +62,55 @@ impl BootBackoff {
         self.until = Some(now + self.delay() + jitter);
     }
 
-    /// A worker that was born then is ready.
+    /// A worker is ready.
     pub(super) fn ready(&mut self, started_at: Instant, now: Instant) {
         if self.failures > 0 && self.is_since(started_at) && self.probation.is_none() {
             (self.probation, self.until) = (Some(now + PROBATION), None);
         }
     }
 
-    /// A worker that was born then has been of use.
+    /// A worker has answered a run. Workers from before the last failure prove nothing about new ones.
     pub(super) fn succeeded(&mut self, started_at: Instant) {
-        // What old workers do says nothing about new ones.
         if self.failures > 0 && self.is_since(started_at) {
-            *self = Self::default();
+            self.reset();
         }
+    }
+
+    /// Forgets all failures: another program is started from now on.
+    pub(super) fn reset(&mut self) {
+        *self = Self { is_reported: self.is_reported, ..Self::default() };
     }
 
     fn is_since(&self, started_at: Instant) -> bool {
         self.last.is_none_or(|last| started_at >= last)
     }
 
-    /// Whether one that was started since the last failure has lived long enough.
+    /// Whether a worker that was started since the last failure has passed its probation.
     fn is_proved(&self, now: Instant) -> bool {
         self.probation.is_some_and(|until| until <= now)
     }
 
-    /// Why no worker can be started, as long as that is so.
-    pub(super) fn trouble(&self, now: Instant) -> Option<&str> {
+    /// The cause of the last failure, until a worker is proved.
+    pub(super) fn cause(&self, now: Instant) -> Option<&str> {
         self.is_probing(now).then_some(self.why.as_str())
     }
 
-    /// Whether one boot at a time is enough: the last one failed, and it is not known that the next will not.
+    /// Whether boots are tried one at a time, because the last one failed and no worker is proved since.
     pub(super) fn is_probing(&self, now: Instant) -> bool {
         self.failures > 0 && !self.is_proved(now)
     }
 
-    /// Whether a worker that was born then shall have no job yet.
+    /// Whether a worker gets no job yet.
     pub(super) fn is_on_probation(&self, started_at: Instant, now: Instant) -> bool {
         self.is_probing(now) && self.is_since(started_at)
     }
 
     /// Whether boots fail again and again.
-    pub(super) fn is_looping(&self, now: Instant) -> bool {
+    pub(super) fn is_crash_loop(&self, now: Instant) -> bool {
         self.failures >= CRASH_LOOP_FAILURES && !self.is_proved(now)
     }
 
+    /// The delay after the last failure, without jitter.
     pub(super) fn delay(&self) -> Duration {
         match self.failures.checked_sub(1) {
             None => Duration::ZERO,
@@ -107,17 +118,24 @@ impl BootBackoff {
         }
     }
 
-    pub(super) fn waits_until(&self, now: Instant) -> Option<Instant> {
+    /// When the next boot is tried, while that is delayed.
+    pub(super) fn delayed_until(&self, now: Instant) -> Option<Instant> {
         self.until.filter(|until| *until > now)
     }
 
     pub(super) fn is_waiting(&self, now: Instant) -> bool {
-        self.waits_until(now).is_some()
+        self.delayed_until(now).is_some()
     }
 
-    /// When something changes although nothing happens: a boot may be tried, a probation is over.
-    pub(super) fn next_timer(&self, now: Instant) -> Option<Instant> {
-        self.waits_until(now).or(self.probation.filter(|until| *until > now))
+    /// When a delay or a probation ends.
+    pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        self.delayed_until(now).or(self.probation.filter(|until| *until > now))
+    }
+
+    /// Whether the pool has become degraded, or has recovered, since the last call.
+    pub(super) fn degraded_change(&mut self, is_degraded: bool) -> Option<bool> {
+        let was_degraded = std::mem::replace(&mut self.is_reported, is_degraded);
+        (is_degraded != was_degraded).then_some(is_degraded)
     }
 }
 
@@ -126,91 +144,93 @@ mod tests {
     use super::*;
 
     #[test]
-    fn boot_backoff_doubles_to_limit_and_resets() {
-        let (mut respawn, mut now) = (BootBackoff::default(), Instant::now());
+    fn delay_doubles_up_to_its_limit_and_ends_with_success() {
+        let (mut backoff, mut now) = (BootBackoff::default(), Instant::now());
         let (mut delays, mut looping) = (Vec::new(), Vec::new());
         for _ in 0..9 {
-            respawn.failed(now, "exited with 1");
-            delays.push(respawn.delay().as_millis());
-            looping.push(respawn.is_looping(now));
-            let until = respawn.waits_until(now).unwrap();
-            assert!(until >= now + respawn.delay() && until <= now + respawn.delay().mul_f64(1.25));
+            backoff.failed(now, "exited with 1");
+            delays.push(backoff.delay().as_millis());
+            looping.push(backoff.is_crash_loop(now));
+            let until = backoff.delayed_until(now).unwrap();
+            assert!(until >= now + backoff.delay() && until <= now + backoff.delay().mul_f64(1.25));
             now = until;
         }
         assert_eq!(delays, [100, 200, 400, 800, 1600, 3200, 4000, 4000, 4000]);
         assert_eq!(looping, [false, false, false, false, true, true, true, true, true]);
-        assert_eq!(respawn.trouble(now), Some("exited with 1"));
-        respawn.succeeded(now);
-        assert!(!respawn.is_waiting(now) && !respawn.is_probing(now) && !respawn.is_looping(now));
-        assert_eq!(respawn.trouble(now), None);
+        assert_eq!(backoff.cause(now), Some("exited with 1"));
+        backoff.succeeded(now);
+        assert!(!backoff.is_waiting(now) && !backoff.is_probing(now) && !backoff.is_crash_loop(now));
+        assert_eq!(backoff.cause(now), None);
     }
 
     #[test]
     fn simultaneous_failures_count_once() {
-        let (mut respawn, now) = (BootBackoff::default(), Instant::now());
+        let (mut backoff, now) = (BootBackoff::default(), Instant::now());
         for _ in 0..5 {
-            respawn.failed(now, "exited with 1");
+            backoff.failed(now, "exited with 1");
         }
-        assert_eq!(respawn.delay(), FIRST_DELAY);
+        assert_eq!(backoff.delay(), FIRST_DELAY);
     }
 
     #[test]
-    fn only_a_lasting_hello_resets_backoff() {
-        let (mut respawn, old) = (BootBackoff::default(), Instant::now());
+    fn only_a_new_worker_past_its_probation_proves_anything() {
+        let (mut backoff, old) = (BootBackoff::default(), Instant::now());
         let mut now = old;
         for _ in 0..6 {
             now += Duration::from_secs(5);
-            respawn.failed(now, "exited with 1");
+            backoff.failed(now, "exited with 1");
         }
-        respawn.succeeded(old);
-        respawn.ready(old, now);
-        assert!(respawn.is_looping(now) && respawn.is_waiting(now) && !respawn.is_on_probation(old, now));
+        backoff.succeeded(old);
+        backoff.ready(old, now);
+        assert!(backoff.is_crash_loop(now) && backoff.is_waiting(now) && !backoff.is_on_probation(old, now));
 
-        respawn.ready(now, now);
-        assert!(!respawn.is_waiting(now) && respawn.next_timer(now) == Some(now + PROBATION));
+        backoff.ready(now, now);
+        assert!(!backoff.is_waiting(now) && backoff.next_deadline(now) == Some(now + PROBATION));
         let before = now + PROBATION - Duration::from_millis(1);
         assert!(
-            respawn.is_looping(before) && respawn.is_probing(before) && respawn.is_on_probation(now, before)
+            backoff.is_crash_loop(before)
+                && backoff.is_probing(before)
+                && backoff.is_on_probation(now, before)
         );
-        // It died behind its hello.
-        respawn.failed(before, "exited with 1");
-        assert!(respawn.is_looping(before) && respawn.is_waiting(before) && respawn.delay() == MAX_DELAY);
+        // The worker exits right after its hello.
+        backoff.failed(before, "exited with 1");
+        assert!(backoff.is_crash_loop(before) && backoff.is_waiting(before) && backoff.delay() == MAX_DELAY);
 
         let started_at = before + Duration::from_secs(6);
-        respawn.ready(started_at, started_at);
+        backoff.ready(started_at, started_at);
         let after = started_at + PROBATION;
         assert!(
-            !respawn.is_looping(after)
-                && !respawn.is_probing(after)
-                && !respawn.is_on_probation(started_at, after)
+            !backoff.is_crash_loop(after)
+                && !backoff.is_probing(after)
+                && !backoff.is_on_probation(started_at, after)
         );
-        assert_eq!((respawn.trouble(after), respawn.next_timer(after)), (None, None));
-        // Much later, what fails is the first of a new row.
+        assert_eq!((backoff.cause(after), backoff.next_deadline(after)), (None, None));
+        // A failure much later is the first of a new row.
         let later = after + FAILURE_MEMORY;
-        respawn.failed(later, "exited with 1");
-        assert!(!respawn.is_looping(later) && respawn.delay() == FIRST_DELAY);
+        backoff.failed(later, "exited with 1");
+        assert!(!backoff.is_crash_loop(later) && backoff.delay() == FIRST_DELAY);
     }
 
     #[test]
-    fn early_deaths_after_probation_count_as_failures() {
+    fn early_exits_after_probation_are_a_crash_loop() {
         let life = PROBATION + Duration::from_millis(200);
-        let (mut respawn, mut now) = (BootBackoff::default(), Instant::now());
+        let (mut backoff, mut now) = (BootBackoff::default(), Instant::now());
         let (mut delays, mut looping) = (Vec::new(), Vec::new());
         for _ in 0..5 {
-            respawn.ready(now, now);
+            backoff.ready(now, now);
             now += life;
-            assert!(!respawn.is_probing(now), "no later than others it counts as recovered");
-            respawn.failed(now, "exited with 1");
-            delays.push(respawn.delay().as_millis());
-            looping.push(respawn.is_looping(now));
-            now = respawn.waits_until(now).unwrap();
+            assert!(!backoff.is_probing(now), "a passed probation counts as recovered");
+            backoff.failed(now, "exited with 1");
+            delays.push(backoff.delay().as_millis());
+            looping.push(backoff.is_crash_loop(now));
+            now = backoff.delayed_until(now).unwrap();
         }
         assert_eq!(delays, [100, 200, 400, 800, 1600]);
         assert_eq!(looping, [false, false, false, false, true]);
-        // One that is of use ends it.
-        respawn.ready(now, now);
-        respawn.succeeded(now);
-        respawn.failed(now, "exited with 1");
-        assert_eq!(respawn.delay(), FIRST_DELAY);
+        // A worker that answers a run ends the row.
+        backoff.ready(now, now);
+        backoff.succeeded(now);
+        backoff.failed(now, "exited with 1");
+        assert_eq!(backoff.delay(), FIRST_DELAY);
     }
 }

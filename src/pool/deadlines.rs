@@ -1,121 +1,107 @@
-//! Time limits: of runs, of boots, of stops.
+//! Deadlines that have passed: of runs, of boots, of stops.
 //!
-//! The ladder: ask, wait for the grace, kill. In a worker with other runs aboard the killing waits until those have
-//! finished, for `stop_wait` at most.
+//! The ladder: ask, wait for the grace, kill. A worker with other runs is killed only after those have finished, for which
+//! they have `stop_wait`.
 
-use std::time::{Duration, Instant};
-
+use tokio::time::Instant;
 use tracing::warn;
 
-use super::timers::Timer;
-use super::worker::{KillReason, WorkerState};
-use super::{Pool, Program, recycling};
+use super::actor::Pool;
+use super::memory_sampler::MemorySampler;
+use super::runs::{CancelReason, RunExpiry};
+use super::workers::state::{KillReason, WorkerState};
 use crate::guardian::handle::ChildId;
-use crate::wire::{self, FromMaster, RunId};
+use crate::wire::{FromMaster, RunId};
 
-/// Most workers that finish their last jobs while a stuck one among them is waited for.
+/// Most workers that finish their last runs beside a stuck one.
 const MAX_RETIRING: usize = 2;
 
 impl Pool {
-    pub(super) fn on_timers(&mut self) {
-        for timer in self.timers.due(Instant::now()) {
-            match timer {
-                Timer::Run(run) => {
-                    let Some(entry) = self.runs.get(&run) else { continue };
-                    let (child, overdue) = (entry.child, entry.overdue);
-                    if overdue {
-                        self.stuck_runs.insert(run);
-                        self.stuck(child);
-                    } else {
-                        self.ask_to_end(run, child)
-                    }
-                }
-                Timer::Worker(child) => self.on_worker_deadline(child),
-                // `tend` runs before every wait.
-                Timer::Boot | Timer::Age => {}
-                Timer::Flex => self.flex(),
-                Timer::Memory => self.sample_memory(),
+    pub(super) fn on_deadlines(&mut self, now: Instant) {
+        for expiry in self.runs.expired(now) {
+            match expiry {
+                RunExpiry::TimeLimit(run) => self.ask_to_end(run, CancelReason::TimedOut, now),
+                RunExpiry::Grace(child) => self.on_stuck(child, now),
             }
         }
-    }
-
-    /// Gives a worker this long for what it is about to do, instead of what it had before.
-    pub(super) fn set_worker_timer(&mut self, child: ChildId, limit: Duration) {
-        let Some(worker) = self.workers.get_mut(&child) else { return };
-        let due = Instant::now() + limit;
-        if let Some(earlier) = worker.due.replace(due) {
-            self.timers.unset(earlier, Timer::Worker(child));
+        for child in self.workers.expired(now) {
+            self.on_worker_deadline(child, now);
         }
-        self.timers.set(due, Timer::Worker(child));
+        if self.sizer.take_review(now) {
+            self.review_size(now);
+        }
+        if self.sampler.take_due(!self.runs.is_empty(), now) {
+            MemorySampler::sample(&self.workers, self.launcher.io());
+        }
     }
 
-    /// A worker has not done in time what it was given time for: boot, end, stop.
-    fn on_worker_deadline(&mut self, child: ChildId) {
-        let Some(worker) = self.workers.get(&child) else { return };
-        let (pid, limit) = (worker.pid, self.spec_of(child).boot_timeout);
-        if worker.socket_closed {
-            let why = "it closed its socket and lives on";
-            self.on_violation(child, why);
-            self.discard(child, why);
-        } else if worker.state == WorkerState::Booting && worker.kill_reason.is_none() {
-            warn!(channel = %self.spec.channel, pid, "a worker did not say hello within {limit:?}");
-            self.discard(child, &format!("it did not say hello within {limit:?}"));
-        } else if worker.state == WorkerState::Draining && worker.kill_reason.is_none() {
-            self.outlasted(child);
+    /// A worker has not booted, finished or stopped in time.
+    fn on_worker_deadline(&mut self, child: ChildId, now: Instant) {
+        let Some(worker) = self.workers.get(child) else { return };
+        if worker.is_hung_up() {
+            let why = "it closed its socket and did not exit";
+            self.on_violation(child, why, now);
+            self.discard(child, why, now);
+        } else if worker.state.is_booting() {
+            let limit = self.generations.spec_of(worker.origin.generation).boot_timeout;
+            let channel = &self.generations.spec().channel;
+            warn!(%channel, pid = worker.pid(), "worker sent no hello within {limit:?}: killing it");
+            self.discard(child, &format!("it sent no hello within {limit:?}"), now);
+        } else if worker.state.is_draining() {
+            self.interrupt_outlasting(child, now);
         } else {
             self.kill(child, KillReason::Stopping);
         }
     }
 
-    /// The run's time is up: ask it to end, and look again after the grace.
-    pub(super) fn ask_to_end(&mut self, run: RunId, child: ChildId) {
-        let Some(worker) = self.workers.get_mut(&child) else { return };
-        match self.spec.program {
-            Program::Exec(_) => self.guardian.terminate(child),
-            Program::Wire(_) => {
-                let cancel = FromMaster::Cancel { run, grace: self.spec.timeout_grace };
-                wire::encode_to_worker(&cancel, &mut worker.out);
-                self.unflushed.push(child);
-            }
-        }
-        let due = Instant::now() + self.spec.timeout_grace;
-        let entry = self.runs.get_mut(&run).expect("the caller found it in the table");
-        if let Some(earlier) = entry.due.replace(due) {
-            self.timers.unset(earlier, Timer::Run(run));
-        }
-        entry.overdue = true;
-        self.timers.set(due, Timer::Run(run));
+    /// Asks a run to end, and kills its worker when it does not: at once when the run is alone there, otherwise when the
+    /// other runs have finished or `stop_wait` is over. A run that succeeds in the meantime ends as done.
+    pub fn cancel(&mut self, run: RunId, now: Instant) {
+        self.ask_to_end(run, CancelReason::Cancelled, now);
     }
 
-    /// A run did not end when asked: its worker dies, at once when it is alone, else after its siblings.
-    pub(super) fn stuck(&mut self, child: ChildId) {
-        let Some(worker) = self.workers.get_mut(&child) else { return };
-        let overdue = |run: &RunId| self.runs.get(run).is_none_or(|r| r.overdue);
-        if worker.runs.iter().all(overdue) {
+    fn ask_to_end(&mut self, run: RunId, reason: CancelReason, now: Instant) {
+        let spec = self.generations.spec();
+        let grace = spec.timeout_grace;
+        let Some(child) = self.runs.begin_end(run, reason, grace, now) else { return };
+        if spec.is_exec() {
+            self.generations.current().guardian.terminate(child);
+        } else {
+            self.workers.send(child, &FromMaster::Cancel { run, grace });
+        }
+    }
+
+    /// A run of this worker did not end when asked. Its worker is killed: at once when it has no other runs, otherwise
+    /// when those have ended.
+    pub(super) fn on_stuck(&mut self, child: ChildId, now: Instant) {
+        let Some(worker) = self.workers.get_mut(child) else { return };
+        let spec = self.generations.spec();
+        let stop_deadline = now + spec.stop_wait;
+        let is_ending = |run: &RunId| self.runs.is_ending(*run);
+        if worker.runs().iter().all(is_ending) {
             return self.kill(child, KillReason::Stuck);
         }
-        if worker.state == WorkerState::Retiring && !self.closing && !worker.runs.iter().any(overdue) {
-            // It has ended after all: the others have all the time they need.
-            (worker.state, worker.kill_reason) = (WorkerState::Draining, None);
-            let is_reload = worker.outgoing.is_some_and(recycling::RecycleReason::is_reload);
-            if let Some(due) = worker.due.take() {
-                self.timers.unset(due, Timer::Worker(child));
+        match worker.state {
+            WorkerState::Retiring { .. } if !self.is_closing && !worker.runs().iter().any(is_ending) => {
+                // The stuck run has ended after all: the others may take their time.
+                let deadline = worker.is_replaced_by_reload().then_some(stop_deadline);
+                worker.state = WorkerState::Draining { deadline };
+                return;
             }
-            if is_reload {
-                self.set_worker_timer(child, self.spec.stop_wait);
+            WorkerState::Serving | WorkerState::Draining { .. } => {
+                warn!(
+                    channel = %spec.channel, pid = worker.pid(),
+                    "run does not end when cancelled: its worker finishes its other runs and is replaced"
+                );
+                worker.state = WorkerState::Retiring { deadline: stop_deadline };
             }
-            return;
+            _ => {}
         }
-        if matches!(worker.state, WorkerState::Serving | WorkerState::Draining) {
-            warn!(channel = %self.spec.channel, pid = worker.pid, "a run does not end when cancelled: its worker retires");
-            worker.state = WorkerState::Retiring;
-            worker.kill_reason = Some(KillReason::Stuck);
-            self.set_worker_timer(child, self.spec.stop_wait);
-        }
-        let retiring: Vec<_> =
-            self.workers.values().filter(|w| w.state == WorkerState::Retiring).map(|w| w.child).collect();
-        if retiring.len() > MAX_RETIRING {
-            self.kill(retiring[0], KillReason::Stuck);
+        let retiring = self.workers.ids_where(|worker| worker.state.is_retiring());
+        if let [oldest, ..] = retiring[..]
+            && retiring.len() > MAX_RETIRING
+        {
+            self.kill(oldest, KillReason::Stuck);
         }
     }
 }

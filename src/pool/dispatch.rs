@@ -1,150 +1,141 @@
-//! Runs into slots: how many there is room for, which worker takes one, when its clock begins.
+//! From runs to slots: the free capacity, the choice of a worker, the frame.
 
 use std::borrow::Cow;
-use std::time::Instant;
 
-use super::plan::Plan;
-use super::timers::Timer;
-use super::worker::{Role, Worker, WorkerState};
-use super::{ActiveRun, Pool, Program, Run, surge};
+use tokio::time::Instant;
+
+use super::actor::Pool;
+use super::runs::Run;
+use super::workers::state::Role;
+use super::workers::worker::Worker;
 use crate::guardian::handle::ChildId;
-use crate::wire::{self, FromMaster, RunFrame, RunId};
+use crate::wire::{FromMaster, RunFrame};
 
 impl Pool {
-    /// How many more runs can be dispatched now.
+    /// Number of runs that can be dispatched now.
     #[must_use]
-    pub fn capacity(&self, now: tokio::time::Instant) -> usize {
-        if self.closing {
+    pub fn capacity(&self, now: Instant) -> usize {
+        if self.is_closing {
             return 0;
         }
-        let (plan, now) = (&self.spec.plan, now.into_std());
-        let planned = self.workers.values().filter(|w| w.role == Role::Plan);
-        let runs: usize = planned.clone().map(|w| w.runs.len()).sum();
-        let allowed = self.most_runs().saturating_sub(runs);
-        match self.spec.program {
-            Program::Exec(_) if self.respawn.is_waiting(now) => 0,
-            // One job finds out whether the program can be started again.
-            Program::Exec(_) if self.respawn.is_looping(now) => 1usize.saturating_sub(self.workers.len()),
-            // Leaving ones still occupy their place until their tree is gone.
-            Program::Exec(_) => allowed.min((plan.max + surge(plan)).saturating_sub(self.workers.len())),
-            Program::Wire(_) => allowed.min(planned.map(|w| self.free_slots(w, now)).sum()),
+        let spec = self.generations.spec();
+        let allowed = self.max_runs().saturating_sub(self.workers.planned_runs());
+        if !spec.is_exec() {
+            return allowed.min(self.workers.planned().map(|worker| self.free_slots(worker, now)).sum());
+        }
+        if self.backoff.is_waiting(now) {
+            0
+        } else if self.backoff.is_crash_loop(now) {
+            // A single job shows whether the program can be started again.
+            1usize.saturating_sub(self.workers.len())
+        } else {
+            // Stopping workers occupy their place until their process trees have ended.
+            allowed.min((spec.plan.max + spec.surge()).saturating_sub(self.workers.len()))
         }
     }
 
-    /// How many runs a worker of the plan can take now.
+    /// Number of runs a worker of the plan can take now.
     fn free_slots(&self, worker: &Worker, now: Instant) -> usize {
-        if self.respawn.is_on_probation(worker.started_at, now) {
+        if self.backoff.is_on_probation(worker.origin.started_at, now) {
             return 0;
         }
-        worker.free_slots(self.spec.plan.jobs_per_life)
+        worker.free_slots(self.generations.spec().plan.jobs_per_life)
     }
 
-    /// How many runs the workers that are ready have room for together, whatever is left of their lives.
+    /// Slots of the ready workers together, whatever is left of their lives.
     #[must_use]
-    pub fn slots(&self, now: tokio::time::Instant) -> usize {
-        self.slots_where(now, |worker| worker.slots)
+    pub fn slots(&self, now: Instant) -> usize {
+        self.sum_slots(now, |worker| worker.slots)
     }
 
-    /// How many runs the workers that are ready now can have aboard together.
+    /// Runs the ready workers can have at once, together.
     #[must_use]
-    pub fn usable_slots(&self, now: tokio::time::Instant) -> usize {
-        let life = self.spec.plan.jobs_per_life;
-        self.slots_where(now, |worker| worker.usable_slots(life))
+    pub fn usable_slots(&self, now: Instant) -> usize {
+        let life = self.generations.spec().plan.jobs_per_life;
+        self.sum_slots(now, |worker| worker.usable_slots(life))
     }
 
-    fn slots_where(&self, now: tokio::time::Instant, of: impl Fn(&Worker) -> usize) -> usize {
-        match self.spec.program {
-            _ if self.closing || self.is_degraded(now) => 0,
-            Program::Exec(_) => self.most_runs(),
-            Program::Wire(_) => self.ready().map(of).sum::<usize>().min(self.most_runs()),
+    fn sum_slots(&self, now: Instant, slots: impl Fn(&Worker) -> usize) -> usize {
+        if self.is_closing || self.is_degraded(now) {
+            0
+        } else if self.generations.spec().is_exec() {
+            self.max_runs()
+        } else {
+            self.workers.serving().map(slots).sum::<usize>().min(self.max_runs())
         }
     }
 
-    /// Whether workers are ready, and none of them takes more runs: they have many slots, and have taken all the runs of
-    /// their life.
+    /// Whether workers of many slots are ready and none of them takes runs, because all have taken the runs of their
+    /// life.
     #[must_use]
     pub fn is_replacing(&self) -> bool {
-        let Plan { slots, jobs_per_life: life, .. } = self.spec.plan;
-        slots > 1 && !self.closing && self.ready().count() > 0 && self.ready().all(|w| w.is_spent(life))
+        let plan = self.generations.spec().plan;
+        let mut serving = self.workers.serving().peekable();
+        plan.slots > 1
+            && !self.is_closing
+            && serving.peek().is_some()
+            && serving.all(|worker| worker.is_spent(plan.jobs_per_life))
     }
 
-    /// The workers of the plan that are ready.
-    fn ready(&self) -> impl Iterator<Item = &Worker> {
-        self.workers.values().filter(|w| w.role == Role::Plan && w.state == WorkerState::Serving)
-    }
-
-    /// How many runs there may be at once.
-    pub(super) fn most_runs(&self) -> usize {
-        self.scaler.ceiling() * self.spec.plan.slots
+    /// Most runs at once.
+    pub(super) fn max_runs(&self) -> usize {
+        self.sizer.autoscaler().max_usable() * self.generations.spec().plan.slots
     }
 
     /// Whether a run that must be alone in its worker can be dispatched now.
     #[must_use]
-    pub fn can_dispatch_alone(&self, now: tokio::time::Instant) -> bool {
-        if self.is_alone_anyway() {
+    pub fn can_dispatch_alone(&self, now: Instant) -> bool {
+        if self.generations.spec().runs_are_alone() {
             return self.capacity(now) > 0;
         }
-        if !self.is_introduced {
-            // What the handlers want, and whether they have failed callbacks, decides over runs before they begin.
+        if self.is_closing || !self.generations.is_introduced() {
+            // Before a run begins it must be known what its handler wants, and whether it has a failed callback.
             return false;
         }
-        let isolated = self.workers.values().filter(|w| w.role == Role::Isolated);
-        let (busy, all) =
-            isolated.fold((0, 0), |(b, a), w| (b + usize::from(!self.is_free_for_one(w)), a + 1));
-        let now = now.into_std();
-        // While boots fail, one more is no use, unless there is one that did not.
-        let boots = !self.respawn.is_waiting(now) && (!self.respawn.is_probing(now) || self.is_served(now));
-        !self.closing && boots && (busy < all || all < self.max_isolated)
+        let isolated = self.workers.iter().filter(|worker| worker.is_role(Role::Isolated));
+        let has_place = isolated.count() < self.max_isolated
+            || self.workers.iter().any(|worker| self.is_free_for_suspect(worker));
+        // While boots are tried one at a time, a worker for a suspect is started only beside a worker that serves.
+        let may_boot = !self.backoff.is_probing(now) || self.is_served(now);
+        has_place && may_boot && !self.backoff.is_waiting(now)
     }
 
-    /// Hands a run to a free slot. The caller has asked [`Pool::capacity`] before.
-    pub fn dispatch(&mut self, run: Run, now: tokio::time::Instant) {
-        match &self.spec.program {
-            Program::Exec(_) => self.launch_exec(run),
-            Program::Wire(_) => {
-                let now = now.into_std();
-                let free = |w: &&Worker| w.role == Role::Plan && self.free_slots(w, now) > 0;
-                // One that is to be replaced only helps out until its replacement is there.
-                let lasting = self.workers.values().filter(free).find(|w| w.outgoing.is_none());
-                let child = lasting.or_else(|| self.workers.values().find(free)).map(|w| w.child);
-                self.assign(run, child.expect("the caller checked the capacity"));
-            }
+    /// Hands a run to a free slot. The caller has asked [`capacity`](Self::capacity) before.
+    pub fn dispatch(&mut self, run: Run, now: Instant) {
+        if self.generations.spec().is_exec() {
+            return self.dispatch_exec(run, now);
         }
+        let free = |worker: &&Worker| self.free_slots(worker, now) > 0;
+        // A worker that is to be replaced takes runs only when no other has a free slot.
+        let lasting = self.workers.planned().filter(free).find(|worker| worker.replacement.is_none());
+        let chosen = lasting.or_else(|| self.workers.planned().find(free));
+        let child = chosen.expect("the caller checked the capacity").child;
+        self.assign(run, child, now);
     }
 
-    /// Hands a run to a worker of its own. The caller has asked [`Pool::can_dispatch_alone`] before.
-    pub fn dispatch_alone(&mut self, run: Run, now: tokio::time::Instant) {
-        if self.is_alone_anyway() {
+    /// Hands a run to a worker of its own. The caller has asked [`can_dispatch_alone`](Self::can_dispatch_alone) before.
+    pub fn dispatch_alone(&mut self, run: Run, now: Instant) {
+        if self.generations.spec().runs_are_alone() {
             return self.dispatch(run, now);
         }
-        let free = |w: &&Worker| w.role == Role::Isolated && self.is_free_for_one(w);
-        let child = self.workers.values().find(free).map(|w| w.child);
-        let child =
-            child.unwrap_or_else(|| self.launch_wire(Role::Isolated, "alone with a suspect".to_owned()));
-        self.assign(run, child);
+        let free =
+            self.workers.iter().find(|worker| self.is_free_for_suspect(worker)).map(|worker| worker.child);
+        let child = match free {
+            Some(child) => child,
+            None => self.start_worker(Role::Isolated, "alone with a suspect".to_owned(), now),
+        };
+        self.assign(run, child, now);
     }
 
-    /// Whether a worker of suspects can take one: after a reload, one of the old generation has had its last.
-    fn is_free_for_one(&self, worker: &Worker) -> bool {
-        worker.is_idle() && worker.generation == self.generation
+    /// Whether a worker can take a suspect. Isolated workers of an old generation take no more.
+    fn is_free_for_suspect(&self, worker: &Worker) -> bool {
+        worker.is_role(Role::Isolated)
+            && worker.is_idle()
+            && worker.origin.generation == self.generations.number()
     }
 
-    /// Whether every run is alone in its worker by the plan itself.
-    pub(super) fn is_alone_anyway(&self) -> bool {
-        self.spec.plan.slots == 1 || matches!(self.spec.program, Program::Exec(_))
-    }
-
-    /// Sends what was queued for the workers.
-    pub(super) fn flush(&mut self) {
-        for child in self.unflushed.drain(..) {
-            if let Some(worker) = self.workers.get_mut(&child) {
-                worker.flush();
-            }
-        }
-    }
-
-    /// Puts a run aboard a worker that speaks the protocol.
-    pub(super) fn assign(&mut self, mut run: Run, child: ChildId) {
+    /// Hands a run to a worker that speaks the protocol.
+    fn assign(&mut self, mut run: Run, child: ChildId, now: Instant) {
         let frame = RunFrame {
             run: run.run,
             id: run.id.0,
@@ -159,49 +150,25 @@ impl Pool {
             None => FromMaster::Run(frame),
             Some(failure) => FromMaster::Failed(frame, failure.clone()),
         };
-        let worker = self.workers.get_mut(&child).expect("the caller found it in the table");
-        // Before its hello it gets none: it may turn out to be of no use.
-        if worker.out.is_empty() && worker.state != WorkerState::Booting {
-            self.unflushed.push(child);
-        }
-        wire::encode_to_worker(&frame, &mut worker.out);
-        self.track(&mut run, child);
+        self.workers.send(child, &frame);
+        self.track(&mut run, child, now);
     }
 
-    /// Notes a run as aboard.
-    pub(super) fn track(&mut self, run: &mut Run, child: ChildId) {
-        let began = Instant::now();
-        let entry = ActiveRun {
-            id: run.id,
-            job: std::mem::take(&mut run.job),
-            child,
-            began,
-            limit: run.timeout,
-            due: None,
-            overdue: false,
-            cancelled: false,
-            progress: None,
-        };
-        self.runs.insert(run.run, entry);
-        // It was counted among those that wait, and is among those that run from now on.
-        self.demand.waiting = self.demand.waiting.saturating_sub(1);
-        self.last_progress = began;
-        let worker = self.workers.get_mut(&child).expect("the caller found it in the table");
-        worker.take(run.run, run.id);
-        self.memory_may_change();
+    /// Starts the program of a run.
+    fn dispatch_exec(&mut self, mut run: Run, now: Instant) {
+        let worker = self.launcher.start_exec(self.generations.current(), &run, now);
+        let child = worker.child;
+        self.workers.add(worker);
+        self.track(&mut run, child, now);
+    }
+
+    /// Notes that a worker has a run.
+    fn track(&mut self, run: &mut Run, child: ChildId, now: Instant) {
+        let worker = self.workers.get_mut(child).expect("the caller has chosen or started it");
+        worker.add_run(run.run, run.id);
         // A run that waits for its worker's hello has not begun.
-        if self.workers.get(&child).is_some_and(|w| w.state != WorkerState::Booting) {
-            self.start_clock(run.run);
-        }
-    }
-
-    /// Begins the time a run may take.
-    pub(super) fn start_clock(&mut self, run: RunId) {
-        let Some(entry) = self.runs.get_mut(&run).filter(|entry| !entry.overdue) else { return };
-        entry.began = Instant::now();
-        entry.due = entry.limit.map(|limit| entry.began + limit);
-        if let Some(due) = entry.due {
-            self.timers.set(due, Timer::Run(run));
-        }
+        self.runs.add(run, child, !worker.state.is_booting(), now);
+        self.sizer.run_began(now);
+        self.sampler.activity(now);
     }
 }

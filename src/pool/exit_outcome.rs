@@ -1,43 +1,43 @@
-//! What the death of a worker means for a run that was aboard. Pure.
+//! The outcome of a run whose worker has died. Pure.
 
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::worker::KillReason;
+use super::workers::state::KillReason;
 use crate::guardian::handle::Exit;
 use crate::job::{Outcome, RetryDecision};
 
-/// `EX_TEMPFAIL` of sysexits.h: the handler hands the job back.
+/// `EX_TEMPFAIL` of sysexits.h: the handler releases the job.
 const EXIT_RELEASE: i32 = 75;
-/// `EX_DATAERR` of sysexits.h, and 100 as in other mail-born tools: trying again is pointless.
+/// `EX_DATAERR` of sysexits.h, and 100 as in mail delivery: a retry is pointless.
 const EXIT_NO_RETRY: [i32; 2] = [65, 100];
-/// How long a job rests that an exec handler handed back: an exit status cannot say it.
+/// Delay of a job that an exec handler released: an exit status cannot carry one.
 const EXEC_RELEASE: Duration = Duration::from_secs(1);
 
-/// All that is known of a death, from the view of one run.
+/// The facts of a death, for one run of the worker.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WorkerDeath {
     /// How the process ended; unknown when its guardian died or it never started.
     pub(super) exit: Option<Exit>,
-    /// Why we killed it, if we did.
+    /// Why the pool ended it, if it did.
     pub(super) kill_reason: Option<KillReason>,
-    /// The run's limit, if that had passed.
+    /// The run's time limit, if that had passed.
     pub(super) overdue: Option<Duration>,
-    /// Whether other runs were aboard.
+    /// Whether the worker had other runs.
     pub(super) company: bool,
     /// Whether the worker was ready, so that the run may have begun.
     pub(super) begun: bool,
 }
 
-/// The end of a run whose worker spoke the protocol and died without answering it.
+/// The outcome of a run whose worker speaks the protocol and died without answering it.
 pub(super) fn wire(death: &WorkerDeath) -> Outcome {
     match (death.overdue, death.kill_reason, death.exit) {
         (Some(limit), _, _) => Outcome::TimedOut { limit },
         (None, Some(KillReason::Stopping | KillReason::Stuck), _) | (None, _, None) => Outcome::Interrupted,
         (None, _, Some(_)) if !death.begun => Outcome::Interrupted,
         (None, _, Some(_)) if death.company => Outcome::CrashedInCompany,
-        (None, Some(KillReason::Memory(used, limit)), Some(_)) => over_memory(used, limit),
+        (None, Some(KillReason::Memory { used, limit }), Some(_)) => over_memory(used, limit),
         (None, Some(KillReason::Broken), Some(_)) => {
             Outcome::Crashed { how: "broke the worker protocol and was killed".to_owned() }
         }
@@ -45,7 +45,7 @@ pub(super) fn wire(death: &WorkerDeath) -> Outcome {
     }
 }
 
-/// The end of a run whose process was started for it alone; `tail` is the end of its stderr.
+/// The outcome of a run whose process was started for it; `tail` is the end of its stderr.
 pub(super) fn exec(death: &WorkerDeath, tail: &str) -> Outcome {
     let error = |exit| match tail.trim_end() {
         "" => describe(exit),
@@ -54,7 +54,7 @@ pub(super) fn exec(death: &WorkerDeath, tail: &str) -> Outcome {
     match (death.exit, death.kill_reason, death.overdue) {
         (Some(Exit::Code(0)), ..) => Outcome::Done,
         (_, _, Some(limit)) => Outcome::TimedOut { limit },
-        (Some(_), Some(KillReason::Memory(used, limit)), None) => over_memory(used, limit),
+        (Some(_), Some(KillReason::Memory { used, limit }), None) => over_memory(used, limit),
         (None, ..) | (_, Some(_), None) => Outcome::Interrupted,
         (Some(Exit::Code(EXIT_RELEASE)), None, None) => Outcome::Released { after: EXEC_RELEASE },
         (Some(exit @ Exit::Code(code)), None, None) => {
@@ -72,7 +72,7 @@ fn over_memory(used: u64, limit: u64) -> Outcome {
     Outcome::Crashed { how }
 }
 
-/// A process's end in words: "exited with 3", "was killed by SIGSEGV".
+/// The end of a process in words: "exited with 3", "was killed by SIGSEGV".
 pub(super) fn describe(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exited with {code}"),
@@ -106,8 +106,8 @@ mod tests {
 
     #[test]
     fn kills_by_the_pool_are_not_the_jobs_fault() {
-        for doom in [KillReason::Stopping, KillReason::Stuck] {
-            assert_eq!(wire(&WorkerDeath { kill_reason: Some(doom), ..DIED }), Outcome::Interrupted);
+        for reason in [KillReason::Stopping, KillReason::Stuck] {
+            assert_eq!(wire(&WorkerDeath { kill_reason: Some(reason), ..DIED }), Outcome::Interrupted);
         }
         assert_eq!(wire(&WorkerDeath { exit: None, ..DIED }), Outcome::Interrupted);
         assert_eq!(wire(&WorkerDeath { begun: false, ..DIED }), Outcome::Interrupted);
@@ -119,17 +119,17 @@ mod tests {
 
     #[test]
     fn memory_kill_is_the_fault_of_a_lone_job() {
-        let fat = WorkerDeath {
+        let large = WorkerDeath {
             exit: Some(Exit::Signal(9)),
-            kill_reason: Some(KillReason::Memory(700 << 20, 512 << 20)),
+            kill_reason: Some(KillReason::Memory { used: 700 << 20, limit: 512 << 20 }),
             ..DIED
         };
         let how = "used 700 MiB of memory, more than memory_hard_limit = 512 MiB, and was killed";
-        for outcome in [wire(&fat), exec(&fat, "")] {
+        for outcome in [wire(&large), exec(&large, "")] {
             assert_eq!(outcome, Outcome::Crashed { how: how.into() });
         }
-        assert_eq!(wire(&WorkerDeath { company: true, ..fat }), Outcome::CrashedInCompany);
-        assert_eq!(wire(&WorkerDeath { begun: false, ..fat }), Outcome::Interrupted);
+        assert_eq!(wire(&WorkerDeath { company: true, ..large }), Outcome::CrashedInCompany);
+        assert_eq!(wire(&WorkerDeath { begun: false, ..large }), Outcome::Interrupted);
     }
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
             WorkerDeath { overdue: Some(LIMIT), kill_reason: Some(KillReason::Stuck), company: true, ..DIED };
         assert_eq!(wire(&late), Outcome::TimedOut { limit: LIMIT });
         assert_eq!(exec(&late, "x"), Outcome::TimedOut { limit: LIMIT });
-        // It finished in the grace: the effect is there.
+        // The handler finished within the grace.
         assert_eq!(exec(&WorkerDeath { exit: Some(Exit::Code(0)), ..late }, ""), Outcome::Done);
     }
 

@@ -1,156 +1,130 @@
-//! Ends: of a run, of a worker's service, of a worker.
+//! The end of a run by its worker's answer, and the end of a worker with the runs it leaves behind.
 
-use std::time::Instant;
+use std::time::Duration;
 
-use tracing::{info, warn};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
 
+use super::actor::Pool;
+use super::exit_outcome::{self, WorkerDeath};
 use super::sizing::decision::shown;
-use super::timers::Timer;
-use super::worker::{KillReason, Role, WorkerState};
-use super::{EndedRun, Pool, Program, exit_outcome};
+use super::workers::state::{Role, WorkerState};
+use super::workers::worker::Worker;
 use crate::guardian::handle::{ChildId, Exit};
-use crate::job::Outcome;
-use crate::wire::{self, FromMaster, RunId};
+use crate::job::{Outcome, RetryDecision};
+use crate::wire::RunId;
+
+/// Delay before a job is tried again that only the newest generation has a handler for.
+const UNKNOWN_JOB_RETRY: Duration = Duration::from_secs(1);
 
 impl Pool {
-    /// Ends a run and frees its slot.
-    pub(super) fn finish(&mut self, run: RunId, outcome: Outcome) {
-        let entry = self.runs.remove(&run).expect("the caller found it in the table");
-        if let Some(due) = entry.due {
-            self.timers.unset(due, Timer::Run(run));
+    /// A worker has answered a run: its slot is free.
+    pub(super) fn on_answer(&mut self, child: ChildId, run: RunId, outcome: Outcome, now: Instant) {
+        let Some(worker) = self.workers.get(child) else { return };
+        let is_interrupted = worker.is_interrupted();
+        let outcome = self.retry_unknown_job(worker, outcome);
+        let ended = self.runs.end(run, now, |entry| entry.after_answer(outcome, is_interrupted));
+        if ended.is_some_and(|ended| ended.outcome == Outcome::Interrupted) {
+            self.generations.count_interrupted(child);
         }
-        // A run that was asked to end and then failed did so because it was asked.
-        let outcome = match self.retry_unknown_job(entry.child, outcome) {
-            Outcome::Done => Outcome::Done,
-            _ if entry.cancelled => Outcome::Cancelled { killed: false },
-            _ if entry.overdue => Outcome::TimedOut { limit: entry.limit.unwrap_or_default() },
-            _ if self
-                .workers
-                .get(&entry.child)
-                .is_some_and(|w| w.kill_reason == Some(KillReason::Stopping)) =>
-            {
-                Outcome::Interrupted
+        self.sizer.run_ended(now);
+        self.sampler.activity(now);
+        let life = self.generations.spec().plan.jobs_per_life;
+        let Some(worker) = self.workers.get_mut(child) else { return };
+        self.backoff.succeeded(worker.origin.started_at);
+        if let Some(last) = worker.remove_run(run) {
+            worker.tag_job(self.runs.get(last).map(|run| run.id));
+        }
+        let stops = match worker.state {
+            WorkerState::Serving => self.is_closing || worker.is_spent(life),
+            _ => worker.state.is_draining(),
+        };
+        if stops && worker.runs().is_empty() {
+            self.stop_worker(child, now);
+        } else if worker.state.is_retiring() {
+            self.on_stuck(child, now);
+        }
+    }
+
+    /// The meaning of an outcome while another generation takes over: an unknown job may have a handler there.
+    fn retry_unknown_job(&self, worker: &Worker, outcome: Outcome) -> Outcome {
+        let is_old = worker.origin.generation != self.generations.newest();
+        match outcome {
+            Outcome::Failed { next: RetryDecision::UnknownJob, .. } if is_old => {
+                Outcome::Released { after: UNKNOWN_JOB_RETRY }
             }
             other => other,
-        };
-        self.count_handed_back(entry.child, &outcome);
-        self.ended.push(EndedRun { run, id: entry.id, outcome, took: entry.began.elapsed() });
-        self.stuck_runs.remove(&run);
-        self.last_progress = Instant::now();
-        self.memory_may_change();
-        let life = self.spec.plan.jobs_per_life;
-        let Some(worker) = self.workers.get_mut(&entry.child) else { return };
-        self.respawn.succeeded(worker.started_at);
-        worker.leave(run);
-        if worker.runs.len() == 1 {
-            let last = worker.runs.iter().next().and_then(|run| self.runs.get(run));
-            worker.tag_job(last.map(|entry| entry.id));
-        }
-        let goes = match worker.state {
-            WorkerState::Serving => self.closing || worker.is_spent(life),
-            state => state == WorkerState::Draining,
-        };
-        if goes && worker.runs.is_empty() {
-            self.stop_worker(entry.child);
-        } else if self.workers.get(&entry.child).is_some_and(|w| w.state == WorkerState::Retiring) {
-            self.stuck(entry.child);
         }
     }
 
-    /// Tells an idle worker to go; it is killed when it does not within the grace.
-    pub(super) fn stop_worker(&mut self, child: ChildId) {
-        let Some(worker) = self.workers.get_mut(&child) else { return };
-        if !worker.state.is_staying() {
-            return;
-        }
-        if matches!(self.spec.program, Program::Exec(_)) || worker.state == WorkerState::Booting {
-            return self.kill(child, KillReason::Stopping);
-        }
-        worker.state = WorkerState::Stopping;
-        wire::encode_to_worker(&FromMaster::Stop, &mut worker.out);
-        self.unflushed.push(child);
-        self.set_worker_timer(child, self.spec.stop_grace);
-    }
-
-    /// Kills a worker and its tree. Its death is judged by `why`.
-    pub(super) fn kill(&mut self, child: ChildId, why: KillReason) {
-        let Some(worker) = self.workers.get_mut(&child) else { return };
-        worker.kill_reason.get_or_insert(why);
-        if worker.state != WorkerState::Dying {
-            worker.state = WorkerState::Dying;
-            self.guardian.kill(child);
-        }
-    }
-
-    /// Kills a worker that is of no use. One that never was has not booted, for the reason that `why` gives.
-    pub(super) fn discard(&mut self, child: ChildId, why: &str) {
-        let Some(worker) = self.workers.get(&child) else { return };
-        let is_failed_boot = worker.kill_reason.is_none() && worker.is_unproved();
-        self.kill(child, KillReason::Broken);
-        if is_failed_boot {
-            self.note_failed_boot(child, why);
-        }
-    }
-
-    /// Notes that a worker which is being killed is a boot that failed: such a program is not started again at once.
-    pub(super) fn note_failed_boot(&mut self, child: ChildId, why: &str) {
-        let Some(worker) = self.workers.get_mut(&child) else { return };
-        if worker.role == Role::Canary {
-            // Nothing takes its place before it is gone, and what it printed may tell more.
-            worker.failed.get_or_insert_with(|| why.to_owned());
-        } else {
-            let generation = worker.generation;
-            self.boot_failed(generation, why);
-        }
-    }
-
-    /// A worker is gone, and all it said is read: end what was aboard.
-    pub(super) fn remove_worker(&mut self, child: ChildId, exit: Option<Exit>, tail: &str) {
-        let Some(worker) = self.workers.remove(&child) else { return };
-        let company = worker.runs.len() > 1;
-        for run in &worker.runs {
-            let Some(entry) = self.runs.get(run) else { continue };
-            let death = exit_outcome::WorkerDeath {
-                exit,
-                kill_reason: worker.kill_reason,
-                overdue: entry.overdue.then(|| entry.limit.unwrap_or_default()),
-                company,
-                begun: worker.ready_at.is_some() || matches!(self.spec.program, Program::Exec(_)),
-            };
-            let outcome = match self.spec.program {
-                Program::Exec(_) => exit_outcome::exec(&death, tail),
-                Program::Wire(_) => exit_outcome::wire(&death),
-            };
-            let outcome = entry.after_death(outcome, worker.kill_reason.is_some());
-            let (run, began) = (*run, entry.began);
-            let entry = self.runs.remove(&run).expect("found above");
-            self.stuck_runs.remove(&run);
-            if let Some(due) = entry.due {
-                self.timers.unset(due, Timer::Run(run));
+    /// A process tree has ended, and all its output is read: its runs end with it. `tail` is the end of its stderr.
+    pub(super) fn remove_worker(&mut self, child: ChildId, exit: Option<Exit>, tail: &str, now: Instant) {
+        let Some(worker) = self.workers.remove(child) else { return };
+        let is_exec = self.generations.spec().is_exec();
+        let company = worker.runs().len() > 1;
+        let kill_reason = worker.state.kill_reason();
+        for run in worker.runs() {
+            let ended = self.runs.end(*run, now, |entry| {
+                let overdue = entry.passed_limit();
+                let begun = worker.ready_at.is_some();
+                let death = WorkerDeath { exit, kill_reason, overdue, company, begun };
+                let outcome =
+                    if is_exec { exit_outcome::exec(&death, tail) } else { exit_outcome::wire(&death) };
+                entry.after_death(outcome, kill_reason.is_some())
+            });
+            if ended.is_some_and(|ended| ended.outcome == Outcome::Interrupted) {
+                self.generations.count_interrupted(child);
             }
-            self.count_handed_back(child, &outcome);
-            self.ended.push(EndedRun { run, id: entry.id, outcome, took: began.elapsed() });
         }
-        let last_words = |why: String| match tail.lines().last() {
-            Some(last) => format!("{why}: {last}"),
-            None => why,
-        };
-        if let Some(why) = worker.failed {
-            self.boot_failed(worker.generation, &last_words(why));
-        } else if worker.is_failed_start(exit) {
-            let how = exit.map_or_else(|| "ended".to_owned(), exit_outcome::describe);
-            let when = match worker.ready_at.map(|at| at.elapsed()) {
+        self.judge_boot(&worker, exit, tail, now);
+    }
+
+    /// Whether the end of a worker means that its boot has failed.
+    fn judge_boot(&mut self, worker: &Worker, exit: Option<Exit>, tail: &str, now: Instant) {
+        let spec = self.generations.spec();
+        let (channel, pid) = (&spec.channel, worker.pid());
+        let how = exit.map_or_else(|| "ended".to_owned(), exit_outcome::describe);
+        let generation = worker.origin.generation;
+        if let WorkerState::Dying { boot_failure: Some(why), .. } = &worker.state {
+            self.on_boot_failed(generation, &with_last_line(why, tail), now);
+        } else if worker.is_failed_boot(exit, now) {
+            let when = match worker.ready_at.map(|at| now.duration_since(at)) {
                 None => "before it was ready".to_owned(),
                 Some(ago) if ago.as_secs() == 0 => "right after its hello".to_owned(),
                 Some(ago) => format!("{} after its hello, without having had a job", shown(ago)),
             };
-            warn!(channel = %self.spec.channel, pid = worker.pid, "a worker {how} {when}");
-            self.boot_failed(worker.generation, &last_words(format!("it {how} {when}")));
-        } else if let (Program::Wire(_), None, WorkerState::Serving, Some(exit)) =
-            (&self.spec.program, worker.kill_reason, worker.state, exit)
-        {
-            let how = exit_outcome::describe(exit);
-            info!(channel = %self.spec.channel, pid = worker.pid, jobs = worker.runs.len(), "a worker {how}");
+            warn!(%channel, pid, "worker {how} {when}");
+            self.on_boot_failed(generation, &with_last_line(&format!("it {how} {when}"), tail), now);
+        } else if exit.is_some() && worker.state.is_serving() && !spec.is_exec() {
+            info!(%channel, pid, jobs = worker.runs().len(), "worker {how}");
         }
+    }
+
+    /// The guardian could not start a worker.
+    pub(super) fn on_spawn_failed(&mut self, child: ChildId, generation: u64, why: &str, now: Instant) {
+        error!(channel = %self.generations.spec().channel, error = why, "worker not started");
+        self.remove_worker(child, None, "", now);
+        self.on_boot_failed(generation, why, now);
+    }
+
+    /// Notes that a worker which is being killed is a failed boot, so that its program is not started again at once.
+    pub(super) fn note_failed_boot(&mut self, child: ChildId, why: &str, now: Instant) {
+        let Some(worker) = self.workers.get_mut(child) else { return };
+        let generation = worker.origin.generation;
+        if let (Role::Canary, WorkerState::Dying { boot_failure, .. }) =
+            (worker.origin.role, &mut worker.state)
+        {
+            // No other worker boots in its place before it has ended, and its last output may tell more.
+            boot_failure.get_or_insert_with(|| why.to_owned());
+        } else {
+            self.on_boot_failed(generation, why, now);
+        }
+    }
+}
+
+fn with_last_line(why: &str, tail: &str) -> String {
+    match tail.lines().last() {
+        Some(last) => format!("{why}: {last}"),
+        None => why.to_owned(),
     }
 }

@@ -1,76 +1,81 @@
-//! What a pool can be asked about itself.
+//! The status of a pool, its workers and its runs, for `queue:status` and `queue:why`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
-use super::generation::RolloutProgress;
-use super::memory_sampling::RecycleCounts;
+use super::actor::Pool;
+use super::recycling::RecycleCounts;
+use super::rollout::generation::RolloutProgress;
+use super::runs::CancelReason;
 use super::sizing::decision::SizingDecision;
-use super::worker::{Role, Worker, WorkerState};
-use super::{Pool, Program};
+use super::workers::state::WorkerState;
+use super::workers::worker::Worker;
 use crate::job::{JobId, JobOptions};
 use crate::wire::RunId;
 
-/// So many workers are shown one by one.
+/// Most workers listed one by one.
 const MAX_LISTED_WORKERS: usize = 500;
+/// Most handler names listed.
+const MAX_LISTED_HANDLERS: usize = 1000;
 
-/// How many workers there are, by what they are doing.
+/// Number of workers by activity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct WorkerCounts {
-    /// Started, not yet said hello.
+    /// Started, no hello yet.
     pub booting: usize,
-    /// Ready, with nothing to do.
+    /// Ready, without a run.
     pub idle: usize,
     /// Running jobs.
     pub busy: usize,
-    /// Running their last jobs: their replacement is at work, or what they have run is all they may run.
+    /// Running their last jobs: replaced, or at the end of `max_handle_number`.
     pub draining: usize,
-    /// Waiting for a job that does not end when told to.
+    /// Waiting for the other runs of a worker with a stuck run.
     pub retiring: usize,
-    /// On their way out: told to stop, being killed.
+    /// Asked to stop, or being killed.
     pub leaving: usize,
-    /// Slots whose job does not end although it was told to.
+    /// Slots whose run was asked to end and did not.
     pub stuck_slots: usize,
 }
 
-/// What a worker is doing.
+/// The activity of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerActivity {
-    /// Started, not yet said hello.
+    /// Started, no hello yet.
     Booting,
-    /// Ready, with nothing to do.
+    /// Ready, without a run.
     Idle,
     /// Running jobs.
     Busy,
     /// Running its last jobs.
     Draining,
-    /// Waiting for a job that does not end when told to.
+    /// Finishing its other runs beside a stuck one.
     Retiring,
-    /// Told to stop, or being killed.
+    /// Asked to stop, or being killed.
     Leaving,
 }
 
-/// One worker, for people.
+/// A worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerStatus {
-    /// Its process id, once it has one.
+    /// Its process id, once the guardian has reported it.
     pub pid: Option<i32>,
-    /// What it is doing.
+    /// Its activity.
     pub state: WorkerActivity,
-    /// Which generation of workers it belongs to.
+    /// Its generation.
     pub generation: u64,
-    /// The job aboard for longest.
+    /// The job that has been in it for longest.
     pub job: Option<WorkerJob>,
-    /// Jobs aboard.
+    /// Number of jobs in it.
     pub jobs: usize,
-    /// Those of them that do not end although they were told to.
+    /// Number of those that were asked to end and did not.
     pub stuck: usize,
-    /// Jobs that have ended in it.
+    /// Number of jobs that have ended in it.
     pub done: u64,
-    /// Bytes it used when last looked at.
+    /// Resident bytes in the last sample.
     pub memory: Option<u64>,
     /// Milliseconds since its start.
     pub age_ms: u64,
@@ -80,75 +85,101 @@ pub struct WorkerStatus {
     pub outgoing: Option<String>,
 }
 
-/// A job aboard a worker, for people.
+/// A job in a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerJob {
     /// Its id.
     pub id: JobId,
     /// Its name.
     pub name: String,
-    /// Milliseconds since it was handed to the worker.
+    /// Milliseconds since its dispatch.
     pub age_ms: u64,
-    /// How far it says it is, in whole percent.
+    /// Its progress in whole percent, if reported.
     pub progress: Option<u8>,
 }
 
 /// A decision that changed the number of workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SizingChange {
-    /// Milliseconds since then.
+    /// Milliseconds since the decision.
     pub ago_ms: u64,
-    /// How many there were to be before.
+    /// The number of workers before.
     pub from: usize,
-    /// What was decided, and from which numbers.
+    /// The decision with its facts.
     pub decision: SizingDecision,
 }
 
-/// A pool and why it is as it is.
+/// A pool and the reasons for its size.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PoolStatus {
     /// The workers, the oldest first, at most 500 of them.
     pub rows: Vec<WorkerStatus>,
-    /// How many serving workers there should be; absent where programs are started once per job.
+    /// Number of serving workers there should be; absent where programs are started once per job.
     pub target: Option<usize>,
-    /// Why that many, in words.
+    /// The reason for that number.
     pub why: String,
     /// The last decisions that changed it, the oldest first.
     pub scaled: Vec<SizingChange>,
-    /// How often it was raised.
+    /// How often it has risen.
     pub scaled_up: u64,
-    /// How often it was lowered.
+    /// How often it has fallen.
     pub scaled_down: u64,
-    /// How many workers were replaced.
+    /// Workers replaced, by reason.
     pub recycled: RecycleCounts,
-    /// The generation that workers are started as, from 1; every reload begins another.
+    /// The generation in force, from 1; every reload begins another.
     pub generation: u64,
-    /// How far a reload is, while there is one.
+    /// The progress of a reload, while one is under way.
     pub reload: Option<RolloutProgress>,
-    /// Boots fail again and again and no worker is ready: no job is taken.
+    /// Boots fail again and again and no worker is ready: no jobs are leased.
     pub degraded: bool,
-    /// Milliseconds until the next boot is tried, while one is put off.
+    /// Milliseconds until the next boot, while it is delayed.
     pub next_boot_ms: Option<u64>,
 }
 
+/// A run in a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunStatus {
+    /// Its worker's process id, once the guardian has reported it.
+    pub pid: Option<i32>,
+    /// Its worker boots for it; the run has not begun.
+    pub booting: bool,
+    /// Milliseconds since its dispatch.
+    pub ms: u64,
+    /// Its time limit in milliseconds.
+    pub limit_ms: Option<u64>,
+    /// Its progress in whole percent, if reported.
+    pub progress: Option<u8>,
+    /// Why it was asked to end, if it was.
+    pub ending: Option<CancelReason>,
+    /// Whether the job ignored a request to end; its worker is killed when the other runs there have ended.
+    pub stuck: bool,
+}
+
 impl Pool {
-    /// What the handler of this job wants, as far as a worker has said.
+    /// The options of a job's handler, from the last hello.
     #[must_use]
     pub fn job_options(&self, job: &str) -> JobOptions {
-        self.jobs.get(job).copied().unwrap_or_default()
+        self.generations.current().handlers.get(job).copied().unwrap_or_default()
+    }
+
+    /// The names of the jobs the workers have handlers for, sorted; `None` when the workers announced none, or more than
+    /// can be listed.
+    #[must_use]
+    pub fn handlers(&self) -> Option<Vec<String>> {
+        let handlers = &self.generations.current().handlers;
+        if handlers.is_empty() || handlers.len() > MAX_LISTED_HANDLERS {
+            return None;
+        }
+        let mut names: Vec<_> = handlers.keys().cloned().collect();
+        names.sort_unstable();
+        Some(names)
     }
 
     /// Whether a run has not ended yet.
     #[must_use]
     pub fn has_run(&self, run: RunId) -> bool {
-        self.runs.contains_key(&run)
-    }
-
-    /// How far a run says it is, in percent.
-    #[must_use]
-    pub fn progress(&self, run: RunId) -> Option<f64> {
-        self.runs.get(&run)?.progress
+        self.runs.get(run).is_some()
     }
 
     /// Whether no worker is left.
@@ -157,136 +188,138 @@ impl Pool {
         self.workers.is_empty()
     }
 
-    /// Why no worker can be started now, for people; absent when they can.
+    /// Why workers fail to start, as long as some are missing because of it.
     #[must_use]
-    pub fn start_error(&self, now: tokio::time::Instant) -> Option<&str> {
-        let is_missed = matches!(self.spec.program, Program::Exec(_)) || self.is_degraded(now) || {
-            let plan = self.spec.plan;
-            let ready =
-                self.workers.values().filter(|w| w.role == Role::Plan && w.state == WorkerState::Serving);
-            ready.filter(|w| w.is_permanent(plan.jobs_per_life)).count() < self.scaler.target() + plan.spare
+    pub fn start_error(&self, now: Instant) -> Option<&str> {
+        let spec = self.generations.spec();
+        let is_short = spec.is_exec() || self.is_degraded(now) || {
+            let is_permanent = |worker: &&Worker| worker.is_permanent(spec.plan.jobs_per_life);
+            self.workers.serving().filter(is_permanent).count() < self.sizer.target() + spec.plan.spare
         };
-        self.respawn.trouble(now.into_std()).filter(|_| is_missed)
+        self.backoff.cause(now).filter(|_| is_short)
     }
 
-    /// Whether boots fail again and again and no worker is ready: jobs that wait should not be taken.
+    /// Whether boots fail again and again and no worker is ready: jobs should not be leased.
     #[must_use]
-    pub fn is_degraded(&self, now: tokio::time::Instant) -> bool {
-        let now = now.into_std();
-        self.respawn.is_looping(now) && !self.is_served(now)
+    pub fn is_degraded(&self, now: Instant) -> bool {
+        self.backoff.is_crash_loop(now) && !self.is_served(now)
     }
 
-    /// Whether a worker is there that takes jobs, or would if it had a slot free.
+    /// Whether there is a worker that takes jobs, or would if it had a free slot.
     pub(super) fn is_served(&self, now: Instant) -> bool {
-        let ready =
-            |w: &Worker| w.role == Role::Plan && w.state == WorkerState::Serving && w.kill_reason.is_none();
-        let takes = |w: &Worker| ready(w) && !self.respawn.is_on_probation(w.started_at, now);
-        matches!(self.spec.program, Program::Wire(_)) && self.workers.values().any(takes)
+        let takes_jobs = |worker: &Worker| !self.backoff.is_on_probation(worker.origin.started_at, now);
+        !self.generations.spec().is_exec() && self.workers.serving().any(takes_jobs)
     }
 
-    /// Whether a worker has yet to show that it can be started.
-    pub(super) fn is_unproved_boot(&self, worker: &Worker, now: Instant) -> bool {
-        let on_probation =
-            || worker.state == WorkerState::Serving && self.respawn.is_on_probation(worker.started_at, now);
-        worker.state == WorkerState::Booting || on_probation()
-    }
-
-    /// Counts the workers.
+    /// Number of workers by activity.
     #[must_use]
     pub fn worker_counts(&self) -> WorkerCounts {
-        let mut census = WorkerCounts { stuck_slots: self.stuck_runs.len(), ..WorkerCounts::default() };
-        for worker in self.workers.values() {
-            *match self.doing(worker) {
-                WorkerActivity::Booting => &mut census.booting,
-                WorkerActivity::Idle => &mut census.idle,
-                WorkerActivity::Busy => &mut census.busy,
-                WorkerActivity::Draining => &mut census.draining,
-                WorkerActivity::Retiring => &mut census.retiring,
-                WorkerActivity::Leaving => &mut census.leaving,
+        let mut counts = WorkerCounts { stuck_slots: self.runs.stuck(), ..WorkerCounts::default() };
+        for worker in self.workers.iter() {
+            *match self.activity(worker) {
+                WorkerActivity::Booting => &mut counts.booting,
+                WorkerActivity::Idle => &mut counts.idle,
+                WorkerActivity::Busy => &mut counts.busy,
+                WorkerActivity::Draining => &mut counts.draining,
+                WorkerActivity::Retiring => &mut counts.retiring,
+                WorkerActivity::Leaving => &mut counts.leaving,
             } += 1;
         }
-        census
+        counts
     }
 
-    /// The process ids of the workers that run or are ready to run jobs.
+    /// The process ids of the workers that take runs.
     #[must_use]
     pub fn pids(&self) -> Vec<i32> {
-        self.workers.values().filter(|w| w.state == WorkerState::Serving).filter_map(|w| w.pid).collect()
+        let serving = self.workers.iter().filter(|worker| worker.state.is_serving());
+        serving.filter_map(Worker::pid).collect()
     }
 
-    /// Each worker, and why there are so many.
+    /// The workers, and the reasons for their number.
     #[must_use]
-    pub fn status(&self, now: tokio::time::Instant) -> PoolStatus {
-        let (moment, now) = (now, now.into_std());
-        let wire = matches!(self.spec.program, Program::Wire(_));
-        let (scaled_up, scaled_down) = self.scaler.changes();
-        let scaled = self.scaler.taken().map(|taken| SizingChange {
-            ago_ms: millis(now.duration_since(taken.at)),
-            from: taken.from,
-            decision: taken.decision,
+    pub fn status(&self, now: Instant) -> PoolStatus {
+        let is_exec = self.generations.spec().is_exec();
+        let autoscaler = self.sizer.autoscaler();
+        let (scaled_up, scaled_down) = autoscaler.change_counts();
+        let scaled = autoscaler.applied().map(|change| SizingChange {
+            ago_ms: millis(now.duration_since(change.at)),
+            from: change.from,
+            decision: change.decision,
         });
+        let rows = self.workers.iter().take(MAX_LISTED_WORKERS).map(|worker| self.worker_status(worker, now));
         PoolStatus {
-            rows: self
-                .workers
-                .values()
-                .take(MAX_LISTED_WORKERS)
-                .map(|worker| self.row(worker, now))
-                .collect(),
-            target: wire.then(|| self.scaler.target()),
-            why: if wire { self.scaler.decision().to_string() } else { "one per job".to_owned() },
+            rows: rows.collect(),
+            target: (!is_exec).then(|| autoscaler.target()),
+            why: if is_exec { "one per job".to_owned() } else { autoscaler.decision().to_string() },
             scaled: scaled.collect(),
             scaled_up,
             scaled_down,
             recycled: self.recycled,
-            generation: self.generation,
-            reload: self.reloading(),
-            degraded: self.is_degraded(moment),
-            next_boot_ms: self.respawn.waits_until(now).map(|at| millis(at - now)),
+            generation: self.generations.number(),
+            reload: self.rollout_progress(),
+            degraded: self.is_degraded(now),
+            next_boot_ms: self.backoff.delayed_until(now).map(|at| millis(at - now)),
         }
     }
 
-    fn doing(&self, worker: &Worker) -> WorkerActivity {
-        let plan = self.spec.plan;
+    fn activity(&self, worker: &Worker) -> WorkerActivity {
+        let plan = self.generations.spec().plan;
         match worker.state {
-            WorkerState::Booting => WorkerActivity::Booting,
-            WorkerState::Serving if worker.runs.is_empty() => WorkerActivity::Idle,
-            // With one slot, the last job takes all there is, as every other one does.
+            WorkerState::Booting { .. } => WorkerActivity::Booting,
+            WorkerState::Serving if worker.runs().is_empty() => WorkerActivity::Idle,
+            // With one slot, the last job takes the whole worker, as every job before it.
             WorkerState::Serving if plan.slots > 1 && worker.is_spent(plan.jobs_per_life) => {
                 WorkerActivity::Draining
             }
             WorkerState::Serving => WorkerActivity::Busy,
-            WorkerState::Draining => WorkerActivity::Draining,
-            WorkerState::Retiring => WorkerActivity::Retiring,
-            WorkerState::Stopping | WorkerState::Dying => WorkerActivity::Leaving,
+            WorkerState::Draining { .. } => WorkerActivity::Draining,
+            WorkerState::Retiring { .. } => WorkerActivity::Retiring,
+            WorkerState::Stopping { .. } | WorkerState::Dying { .. } => WorkerActivity::Leaving,
         }
     }
 
-    fn row(&self, worker: &Worker, now: Instant) -> WorkerStatus {
-        let runs = || worker.runs.iter().filter_map(|run| self.runs.get(run));
+    fn worker_status(&self, worker: &Worker, now: Instant) -> WorkerStatus {
+        let runs = || worker.runs().iter().filter_map(|run| self.runs.get(*run));
         let oldest = runs().min_by_key(|run| (run.began, run.id));
         WorkerStatus {
-            pid: worker.pid,
-            state: self.doing(worker),
-            generation: worker.generation,
+            pid: worker.pid(),
+            state: self.activity(worker),
+            generation: worker.origin.generation,
             job: oldest.map(|run| WorkerJob {
                 id: run.id,
                 name: run.job.clone(),
                 age_ms: millis(now.duration_since(run.began)),
-                progress: run.progress.map(whole),
+                progress: run.progress.map(whole_percent),
             }),
-            jobs: worker.runs.len(),
-            stuck: worker.runs.iter().filter(|run| self.stuck_runs.contains(run)).count(),
-            done: worker.taken - worker.runs.len() as u64,
+            jobs: worker.runs().len(),
+            stuck: runs().filter(|run| run.is_stuck()).count(),
+            done: worker.runs_taken() - worker.runs().len() as u64,
             memory: worker.memory,
-            age_ms: millis(now.duration_since(worker.started_at)),
-            why: worker.why.clone(),
-            outgoing: worker.outgoing.map(|why| why.to_string()),
+            age_ms: millis(now.duration_since(worker.origin.started_at)),
+            why: worker.origin.reason.clone(),
+            outgoing: worker.replacement.map(|replacement| replacement.reason.to_string()),
         }
+    }
+
+    /// The status of a run; `None` when it has ended.
+    #[must_use]
+    pub fn run_status(&self, run: RunId, now: Instant) -> Option<RunStatus> {
+        let entry = self.runs.get(run)?;
+        let worker = self.workers.get(entry.child);
+        Some(RunStatus {
+            pid: worker.and_then(Worker::pid),
+            booting: worker.is_some_and(|worker| worker.state.is_booting()),
+            ms: millis(now.duration_since(entry.began)),
+            limit_ms: entry.limit.map(millis),
+            progress: entry.progress.map(whole_percent),
+            ending: entry.cancel_reason(),
+            stuck: entry.is_stuck(),
+        })
     }
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=100")]
-pub(super) fn whole(percent: f64) -> u8 {
+fn whole_percent(percent: f64) -> u8 {
     percent.clamp(0.0, 100.0) as u8
 }
 

@@ -1,4 +1,4 @@
-//! Snapshots for a program: JSON on its standard input, a time limit, nothing inherited but the environment.
+//! The snapshot handler that runs a command: JSON on standard input, a time limit, no inherited descriptors.
 
 use std::fmt;
 use std::io;
@@ -10,16 +10,16 @@ use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{HandlerError, Snapshot, SnapshotHandler};
+use super::handler::{HandlerError, Snapshot, SnapshotHandler};
 use crate::guardian::GuardianHandle;
 use crate::guardian::handle::{ChildEvent, ChildSpec, Exit};
 use crate::guardian::stdio::{input_file, output_pipe};
 use crate::job::truncated;
 
-/// How much of what the program prints is kept for the error.
+/// Bytes of standard error that are kept for the error message.
 const MAX_OUTPUT_KEPT: usize = 2048;
 
-/// Runs a program per snapshot.
+/// Runs a command per snapshot.
 pub(super) struct CommandHandler {
     argv: Vec<String>,
     limit: Duration,
@@ -77,9 +77,9 @@ impl SnapshotHandler for CommandHandler {
                         ChildEvent::Abandoned => break,
                     }
                 }
-                Err(HandlerError::Failed("the guardian died".to_owned()))
+                Err(HandlerError::Failed("guardian died".to_owned()))
             };
-            // What it prints must be read, or it would stand still when the pipe is full.
+            // Both outputs must be read, because a full pipe would block the program.
             let (exit, _, error) = tokio::join!(ended, read_start(stdout), read_start(stderr));
             exit.map(|exit| (exit, error))
         };
@@ -99,7 +99,7 @@ impl SnapshotHandler for CommandHandler {
     }
 }
 
-/// Ends the program's whole tree however the handler is left; killing one that has ended does nothing.
+/// Kills the process tree of the program on drop, also when the handler's future is dropped. Without effect after its end.
 struct KillOnDrop<'a> {
     guardian: &'a GuardianHandle,
     child: crate::guardian::handle::ChildId,
@@ -111,7 +111,7 @@ impl Drop for KillOnDrop<'_> {
     }
 }
 
-/// Reads a stream to its end and keeps the beginning.
+/// Reads a stream to its end and keeps its first [`MAX_OUTPUT_KEPT`] bytes.
 async fn read_start(stream: pipe::Receiver) -> String {
     let mut kept = Vec::new();
     let mut chunk = [0; 4096];
@@ -124,7 +124,7 @@ async fn read_start(stream: pipe::Receiver) -> String {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => break,
         }
-        // One that prints without end must not keep its own time limit, or anything else, from its turn.
+        // Without a yield, a program that prints without pause would starve its own time limit and the other tasks.
         tokio::task::yield_now().await;
     }
     truncated(&String::from_utf8_lossy(&kept), MAX_OUTPUT_KEPT).to_owned()

@@ -1,9 +1,9 @@
-//! Snapshots as lines of the master's log.
+//! The snapshot handler that writes to the master's log.
 
 use async_trait::async_trait;
 use tracing::info;
 
-use super::{HandlerError, Snapshot, SnapshotHandler};
+use super::handler::{HandlerError, Snapshot, SnapshotHandler};
 
 /// Writes each snapshot to the log.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Sends a request and reads a bounded answer.
+//! Sends requests and reads responses within limits of size and time.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime};
@@ -17,19 +17,19 @@ use super::response_outcome::ReceivedResponse;
 use crate::config::webhook::Settings;
 use crate::job::{Context, JobError};
 
-/// A connection is not used again after this long without a request: many servers close theirs after 5 s, and a request
-/// that meets the close on its way is one attempt lost.
+/// Idle time after which a connection is not reused: many servers close idle connections after 5 s, and a request that meets
+/// the close costs an attempt.
 const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(4);
-/// Idle connections kept.
+/// Largest number of idle connections.
 const MAX_IDLE_CONNECTIONS: usize = 256;
-/// Bytes that are buffered of an answer at once; its head must fit.
+/// Read buffer of a response, in bytes; its head must fit.
 const READ_BUFFER: usize = 32 << 10;
-/// So much of a body is read. A longer one costs its connection.
+/// Bytes read of a response body. A longer body costs its connection.
 const MAX_BODY_READ: usize = 64 << 10;
-/// How long a body may take once the status is known, which is all that decides.
+/// Time for the body after the head. The outcome depends on the head alone.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Errors that only say where their cause was met.
+/// Errors that only wrap their cause and are left out of the message.
 const WRAPPER_ERRORS: [&str; 2] = ["dns error", "tcp connect error"];
 
 /// Sends requests to one receiver.
@@ -51,7 +51,7 @@ impl Client {
         Ok(Self { settings, pool, redactor })
     }
 
-    /// Sends a job and waits for the answer for as long as the job may take.
+    /// Sends a job and waits for the response. The caller limits the time.
     pub(super) async fn send(&self, ctx: &Context, payload: String) -> Result<ReceivedResponse, JobError> {
         let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let request = request::build(&self.settings, ctx, payload, seconds)?;
@@ -71,7 +71,7 @@ impl Client {
     }
 
     fn request_error(&self, error: &hyper_util::client::legacy::Error) -> JobError {
-        let what = if error.is_connect() { "could not connect to" } else { "got no answer from" };
+        let what = if error.is_connect() { "could not connect to" } else { "got no response from" };
         let mut text = format!("{what} {}", self.settings.url.origin());
         let mut cause = error.source();
         while let Some(error) = cause {
@@ -86,7 +86,7 @@ impl Client {
     }
 }
 
-/// What of a body comes within its bounds. Read to its end, the connection is used again; else it is closed.
+/// Reads the body within its limits. A body read to its end keeps the connection; a longer one closes it.
 async fn read_body(ctx: &Context, mut body: Incoming) -> Vec<u8> {
     let mut read = Vec::new();
     let reading = async {
@@ -102,7 +102,7 @@ async fn read_body(ctx: &Context, mut body: Incoming) -> Vec<u8> {
     tokio::select! {
         () = reading => {}
         () = tokio::time::sleep(BODY_TIMEOUT) => {}
-        // The job's time is up, but it has its answer.
+        // The job has timed out, but its response is complete enough.
         () = ctx.cancelled() => {}
     }
     read

@@ -1,4 +1,4 @@
-//! Connections of webhooks: a name is resolved once, each address is vetted, TLS is verified, all of it in bounded time.
+//! Connections of webhooks: resolves a name once, checks every address, verifies TLS, all within a time limit.
 
 use std::error::Error;
 use std::future::Future;
@@ -21,23 +21,23 @@ use tower_service::Service;
 use crate::config::webhook::Settings;
 use crate::config::webhook::public_ip;
 
-/// How long resolving, connecting and the handshake of TLS may take together.
+/// Time for name lookup, connect and TLS handshake together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Names resolved at once: each takes a thread for as long as a name server is silent.
+/// Concurrent name lookups: each blocks a thread while a name server does not respond.
 const MAX_LOOKUPS: usize = 8;
-/// How often a connection that waits for an answer is asked for a sign of life.
+/// Interval of TCP keep-alive probes on a connection that waits for a response.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Makes connections, in bounded time.
+/// Opens connections within [`CONNECT_TIMEOUT`].
 #[derive(Clone)]
 pub(super) struct Connector(HttpsConnector<HttpConnector<AllowedAddresses>>);
 
 impl Connector {
     pub(super) fn new(settings: &Settings) -> Result<Self, BoxError> {
         let host = settings.url.host();
-        // The connector asks no resolver for an address.
+        // An IP address in the URL bypasses the resolver and its checks.
         if let (false, Some(kind)) =
             (settings.allow_private, public_ip::literal_ip(host).and_then(public_ip::not_public))
         {
@@ -57,7 +57,7 @@ impl Connector {
             .with_root_certificates(roots(settings)?)
             .with_no_client_auth();
         let tls = HttpsConnectorBuilder::new().with_tls_config(tls);
-        // The scheme was checked with the configuration.
+        // The configuration has checked the scheme of the URL.
         let tls = if settings.allow_http { tls.https_or_http() } else { tls.https_only() };
         Ok(Self(tls.enable_http1().wrap_connector(tcp)))
     }
@@ -77,12 +77,12 @@ impl Service<Uri> for Connector {
         Box::pin(async move {
             tokio::time::timeout(CONNECT_TIMEOUT, connecting)
                 .await
-                .unwrap_or_else(|_| Err(format!("there was no connection within {CONNECT_TIMEOUT:?}").into()))
+                .unwrap_or_else(|_| Err(format!("no connection within {CONNECT_TIMEOUT:?}").into()))
         })
     }
 }
 
-/// The authorities to trust: those of the file, or those of the machine.
+/// The trusted certificate authorities: those of `worker.ca_file`, or those of the machine.
 fn roots(settings: &Settings) -> Result<RootCertStore, BoxError> {
     let mut roots = RootCertStore::empty();
     let Some(file) = &settings.ca_file else {
@@ -94,18 +94,18 @@ fn roots(settings: &Settings) -> Result<RootCertStore, BoxError> {
         return Ok(roots);
     };
     let unusable =
-        |why: &dyn std::fmt::Display| format!("worker.ca_file \"{}\" cannot be used: {why}", file.display());
+        |why: &dyn std::fmt::Display| format!("worker.ca_file \"{}\" is unusable: {why}", file.display());
     let read = CertificateDer::pem_file_iter(file).map_err(|error| unusable(&error))?;
     for certificate in read {
         roots.add(certificate.map_err(|error| unusable(&error))?).map_err(|error| unusable(&error))?;
     }
     if roots.is_empty() {
-        return Err(unusable(&"it holds no certificate in PEM form").into());
+        return Err(unusable(&"no certificate in PEM format in it").into());
     }
     Ok(roots)
 }
 
-/// Resolves names to those of their addresses that requests may go to.
+/// A resolver that returns only the addresses that requests may go to.
 #[derive(Clone)]
 pub(super) struct AllowedAddresses {
     allow_private: bool,
@@ -126,17 +126,17 @@ impl Service<Name> for AllowedAddresses {
         Box::pin(async move {
             let permit = lookups.acquire_owned().await?;
             let found = tokio::task::spawn_blocking(move || {
-                // Held by the thread, which goes on when nobody waits for it any more.
+                // The thread holds the permit: it keeps running after its future is dropped.
                 let _permit = permit;
                 (name.as_str(), 0).to_socket_addrs().map(Vec::from_iter)
             });
-            let found = found.await?.map_err(|error| format!("the host's name has no address: {error}"))?;
+            let found = found.await?.map_err(|error| format!("the host name did not resolve: {error}"))?;
             Ok(allowed_addresses(found, allow_private)?.into_iter())
         })
     }
 }
 
-/// The addresses of a name that requests may go to.
+/// Filters the addresses of a name: without `allow_private` only public ones remain.
 fn allowed_addresses(found: Vec<SocketAddr>, allow_private: bool) -> Result<Vec<SocketAddr>, String> {
     if allow_private {
         return Ok(found);
@@ -145,7 +145,7 @@ fn allowed_addresses(found: Vec<SocketAddr>, allow_private: bool) -> Result<Vec<
         found.into_iter().partition(|found| public_ip::not_public(found.ip()).is_some());
     match (refused.first().and_then(|first| public_ip::not_public(first.ip())), public.is_empty()) {
         (Some(kind), true) => Err(format!(
-            "the host's name stands for {kind}: set worker.allow_private = true if the receiver is in your own network"
+            "the host name resolves to {kind}: set worker.allow_private = true if the receiver is in your own network"
         )),
         _ => Ok(public),
     }
@@ -165,7 +165,7 @@ mod tests {
         assert!(
             allowed_addresses(found(&["127.0.0.1", "::1"]), false)
                 .unwrap_err()
-                .contains("stands for a loopback address")
+                .contains("resolves to a loopback address")
         );
     }
 }

@@ -1,14 +1,14 @@
-//! Jobs as signed requests: one POST for each run of a job of a channel with `worker.url`.
+//! Webhooks: one signed POST per run of a job of a channel with `worker.url`.
 //!
-//! A master makes no requests itself. The worker of such a channel is this program again, with [`WORKER_ARGUMENT`] as its first
-//! argument and everything it must know in the variable [`SETTINGS_VARIABLE`]; it speaks the worker protocol like any other, so
-//! time-outs, stops and crashes are judged in one place. Secrets are in the environment of that process alone, which
-//! starts no other.
+//! The master sends no requests itself. The worker of such a channel is this program with [`WORKER_ARGUMENT`] as its first
+//! argument and its settings in the variable [`SETTINGS_VARIABLE`]. It uses the worker protocol, so timeouts, stops and crashes
+//! are handled like those of any other worker. Only this process has the secrets in its environment, and it starts no other
+//! process.
 //!
-//! Duties, a file each: what is configured (`settings`), which addresses are nobody's business (`public_ip`), the
-//! signature (`signature`), the request (`request`), connections to vetted addresses only (`connector`), sending and reading a
-//! bounded answer (`client`), what the answer means (`response_outcome`). It never follows a redirect, never takes a proxy from the
-//! environment, and never prints what the settings hold as secret.
+//! Duties, one file each: build and sign the request (`request`, `signature`), connect to allowed addresses only (`connector`),
+//! send and read within limits (`client`), map the response to the outcome of the run (`response_outcome`), remove secrets from
+//! messages (`redact`). The settings are in `config::webhook`. The worker never follows a redirect, uses no proxy of the
+//! environment and prints no secret.
 
 mod client;
 mod connector;
@@ -30,10 +30,10 @@ use client::Client;
 
 /// The first argument of a process that serves a channel with `worker.url`.
 pub const WORKER_ARGUMENT: &str = "__webhook";
-/// The variable with the settings of such a process.
+/// The environment variable with the settings of such a process.
 pub const SETTINGS_VARIABLE: &str = "AINT_QUEUE_WEBHOOK";
 
-/// Serves the master on the inherited socket, with a request for every job.
+/// Runs the worker on the inherited socket: one request per job.
 #[must_use]
 pub(crate) fn main() -> ExitCode {
     let client = match client() {
@@ -54,7 +54,7 @@ pub(crate) fn main() -> ExitCode {
 
 fn client() -> Result<Client, Box<dyn Error + Send + Sync>> {
     let text = std::env::var(SETTINGS_VARIABLE)
-        .map_err(|_| "its settings are missing: a channel with worker.url is served by queue:listen")?;
+        .map_err(|_| "settings missing: only queue:listen starts this process")?;
     Client::new(Settings::from_variable(&text)?)
 }
 
@@ -62,14 +62,14 @@ async fn deliver(client: &Client, ctx: &Context, payload: String) -> Result<(), 
     let answer = tokio::select! {
         biased;
         answer = client.send(ctx, payload) => answer?,
-        // The request is dropped and its connection with it.
-        () = ctx.cancelled() => return Err("cancelled while it waited for an answer".into()),
+        // A cancel drops the request and its connection.
+        () = ctx.cancelled() => return Err("cancelled while waiting for the response".into()),
     };
     response_outcome::outcome(answer, std::time::SystemTime::now())
 }
 
-/// Each request under way needs a connection, and the usual limit of descriptors is below the usual number of jobs at
-/// once. Where more is not allowed, connecting says so.
+/// Raises the limit of open files to its maximum: each pending request needs a connection, and the usual soft limit is below
+/// the usual number of concurrent jobs. Above the hard limit, requests fail with a connect error.
 fn allow_many_connections() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard

@@ -1,9 +1,9 @@
-//! Takes secrets out of what a receiver said, which may repeat what it was sent.
+//! Removes secrets from a receiver's response, which may repeat the request.
 
-/// Words shorter than this stand in too much that is no secret.
+/// Shorter secrets are not removed: they match too much text that is no secret.
 const MIN_SECRET_LENGTH: usize = 4;
 
-/// The words to take out, longest first.
+/// The secrets to remove, longest first.
 #[derive(Clone)]
 pub(super) struct Redactor(Vec<String>);
 

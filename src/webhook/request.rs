@@ -1,4 +1,4 @@
-//! The request of one run. Pure.
+//! Builds the request of one run. Pure.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -9,10 +9,10 @@ use super::signature::signature;
 use crate::config::webhook::Settings;
 use crate::job::{Context, JobError};
 
-/// What producers may send along for the other side's tracing.
+/// Headers of a job that are passed on, for distributed tracing.
 const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
 
-/// The POST of a run at this time, in seconds since 1970.
+/// The POST request of a run. `seconds` is the Unix time of its signature.
 pub(super) fn build(
     settings: &Settings,
     ctx: &Context,
@@ -27,7 +27,7 @@ pub(super) fn build(
     let headers = request.headers_mut();
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("aint-queue/", env!("CARGO_PKG_VERSION"))));
     for name in TRACE_HEADERS {
-        // What cannot be sent is not worth failing a job for.
+        // A job with an invalid trace header runs without it.
         if let Some(value) = ctx.header(name).and_then(|value| HeaderValue::try_from(value).ok()) {
             headers.insert(HeaderName::from_static(name), value);
         }
@@ -53,7 +53,8 @@ pub(super) fn build(
     Ok(request)
 }
 
-/// The same in every attempt of a job, and no other job's. It holds no full stop, which separates what is signed.
+/// The id of the delivery: the same in every attempt of a job and different for other jobs. It contains no full stop, the
+/// separator of the signed parts.
 fn delivery_id(ctx: &Context) -> String {
     format!("{}-{}", ctx.channel().replace('.', "%2E"), ctx.id())
 }

@@ -1,4 +1,4 @@
-//! What an answer means for the job. Pure.
+//! Maps a receiver's response to the outcome of the run. Pure.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,24 +6,24 @@ use hyper::StatusCode;
 
 use crate::job::JobError;
 
-/// The longest wait a receiver can ask for.
+/// The longest wait a receiver can request.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
-/// The shortest one: "now" would use up all attempts at once.
+/// The shortest wait a receiver can request: a wait of zero would use up all attempts at once.
 const MIN_WAIT: Duration = Duration::from_secs(1);
-/// So many bytes of a body are kept as an error.
+/// Bytes of a body that are kept in the error.
 const MAX_EXCERPT: usize = 1024;
 
-/// What came back.
+/// The parts of a response that decide the outcome.
 #[derive(Clone, Debug)]
 pub(super) struct ReceivedResponse {
     pub(super) status: StatusCode,
     /// The header `Retry-After`.
     pub(super) retry_after: Option<String>,
-    /// The beginning of the body, without secrets.
+    /// The start of the body, without secrets.
     pub(super) body: String,
 }
 
-/// Done, tried again, or failed for good.
+/// The outcome of a run: done, retried, or failed without retry.
 pub(super) fn outcome(answer: ReceivedResponse, now: SystemTime) -> Result<(), JobError> {
     let ReceivedResponse { status, retry_after, body } = answer;
     let body = match excerpt(&body) {
@@ -37,7 +37,7 @@ pub(super) fn outcome(answer: ReceivedResponse, now: SystemTime) -> Result<(), J
         (200..=299, _) => Ok(()),
         (429 | 503, Some(retry_after_wait)) => Err(JobError::retry_after(retry_after_wait, error)),
         (300..=399, _) => Err(JobError::never(format!(
-            "{error}; redirects are not followed: write the address of the receiver itself into worker.url"
+            "{error}; redirects are not followed: set worker.url to the final address"
         ))),
         (408 | 425 | 429, _) => Err(error.into()),
         (400..=499, _) => Err(JobError::never(error)),
@@ -45,11 +45,11 @@ pub(super) fn outcome(answer: ReceivedResponse, now: SystemTime) -> Result<(), J
     }
 }
 
-/// The value of `Retry-After`, seconds or a date, as a wait within our bounds.
+/// The value of `Retry-After`, seconds or a date, as a wait between [`MIN_WAIT`] and [`MAX_WAIT`].
 fn retry_after_wait(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     let retry_after_wait = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        // More digits than a number can have are a long time too.
+        // A number too large to parse means the longest wait.
         text.parse().map_or(MAX_WAIT, Duration::from_secs)
     } else {
         let date = httpdate::parse_http_date(text).ok()?;
@@ -58,13 +58,13 @@ fn retry_after_wait(text: &str, now: SystemTime) -> Option<Duration> {
     Some(retry_after_wait.clamp(MIN_WAIT, MAX_WAIT))
 }
 
-/// The first bytes of a body on one line, with nothing in them that could move a terminal.
+/// The first bytes of a body on one line, without terminal control characters.
 fn excerpt(body: &str) -> String {
     let body = body.trim();
     let kept = &body[..body.floor_char_boundary(MAX_EXCERPT)];
     let escaped = |c: char| match c {
         '\n' | '\r' | '\t' => " ".to_owned(),
-        // Besides control characters those that are not seen or turn the direction of writing.
+        // Control characters, invisible characters and those that change the writing direction.
         c if c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') =>
         {
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::job::{Outcome, RetryDecision};
 
-    /// 1994-11-06 08:49:37 UTC, the date of the standard's examples.
+    /// 1994-11-06 08:49:37 UTC, the example date of RFC 9110.
     const EXAMPLE: Duration = Duration::from_secs(784_111_777);
 
     fn end(status: u16, retry_after: Option<&str>) -> Outcome {

@@ -14,8 +14,8 @@ fn sign(key: &SigningKey, id: &str, seconds: u64, body: &[u8]) -> String {
     format!("v1,{}", STANDARD.encode(context.sign()))
 }
 
-/// The value of `webhook-signature`: a signature for each secret, so that the other side can change to a new one while
-/// it still knows the old one only.
+/// The value of `webhook-signature`: one signature per secret, so that a receiver can switch to a new secret while the old one
+/// is still in use.
 pub(super) fn signature(keys: &[SigningKey], id: &str, seconds: u64, body: &[u8]) -> String {
     let all: Vec<_> = keys.iter().map(|key| sign(key, id, seconds, body)).collect();
     all.join(" ")
@@ -25,7 +25,7 @@ pub(super) fn signature(keys: &[SigningKey], id: &str, seconds: u64, body: &[u8]
 mod tests {
     use super::*;
 
-    /// The secret, request and signature that the specification's own libraries are tested with.
+    /// Secret, request and signature of the test vector in the specification's libraries.
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
     const BODY: &[u8] = br#"{"test": 2432232314}"#;

@@ -1,37 +1,37 @@
-//! Bytes in, lines out: one growing buffer with a limit.
+//! Splits a byte stream into lines with one growing buffer.
 
 use std::io;
 
-/// Cuts a byte stream into lines of at most `limit` bytes, line break not counted.
+/// Splits a byte stream into lines of at most `limit` bytes, line break excluded.
 #[derive(Debug)]
 pub struct LineBuffer {
     data: Vec<u8>,
-    /// Where the first line not yet handed out begins.
+    /// Start of the first line not yet returned.
     start: usize,
-    /// Up to here there is no line break behind `start`.
+    /// End of the part behind `start` that was searched for a line break.
     scanned: usize,
     limit: usize,
-    /// How much is read at once.
+    /// Most bytes read at once.
     chunk: usize,
 }
 
-/// A piece of the stream.
+/// One line of the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
-    /// A line, without its break.
+    /// A complete line without its line break.
     Whole(&'a [u8]),
-    /// The first `limit` bytes of a line that is longer; what follows comes as further lines.
+    /// The first `limit` bytes of a longer line; the rest is returned as further lines.
     Truncated(&'a [u8]),
 }
 
 impl LineBuffer {
-    /// An empty buffer that reads up to `chunk` bytes at once.
+    /// An empty buffer that reads at most `chunk` bytes at once.
     #[must_use]
     pub fn new(limit: usize, chunk: usize) -> Self {
         Self { data: Vec::new(), start: 0, scanned: 0, limit, chunk }
     }
 
-    /// Reads once through `read`; answers what it answered. Zero means the end of the stream.
+    /// Calls `read` once and returns its result. Zero is the end of the stream.
     ///
     /// # Errors
     /// Those of `read`.
@@ -46,7 +46,7 @@ impl LineBuffer {
         let result = read(&mut self.data[length..]);
         self.data.truncate(length + *result.as_ref().unwrap_or(&0));
         if self.data.is_empty() && self.data.capacity() > 4 * self.chunk {
-            // One large frame must not cost its memory for ever.
+            // Free the memory of one large frame.
             self.data = Vec::new();
         }
         result
@@ -76,7 +76,7 @@ impl LineBuffer {
         Some(Line::Whole(line.strip_suffix(b"\r").unwrap_or(line)))
     }
 
-    /// What stands behind the last line break, at the end of the stream.
+    /// The bytes behind the last line break, for the end of the stream.
     pub fn rest(&mut self) -> &[u8] {
         let rest = self.start..self.data.len();
         self.start = rest.end;

@@ -1,188 +1,32 @@
 //! The worker protocol: the frames between a master and its workers, and their codec.
 //!
-//! One JSON object per line over one socket, in both directions. `docs/worker-protocol.md` specifies it for
-//! worker authors; this is the only module that knows its spelling. `run` numbers one delivery of a job to a
-//! worker, so that a late answer cannot end the next delivery. `ask` numbers what a worker asks while it runs a job.
+//! Each frame is one JSON object on one line of one socket, in both directions. `docs/worker-protocol.md` specifies the
+//! protocol for worker authors; no other module knows the field names. `run` numbers one delivery of a job to a worker,
+//! so that a late result cannot end a later delivery. `ask` numbers a request that a worker makes during a run.
 //!
-//! The types stand here; `to_worker` and `to_master` are the codec of the two directions, `lines` cuts the streams.
+//! `frames` has the types; `to_worker` and `to_master` are the codecs of the two directions, `lines` splits the stream.
 
+mod frames;
 mod lines;
 mod to_master;
 mod to_worker;
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use serde_json::value::RawValue;
-use thiserror::Error;
-
-use crate::job::{Failure, JobOptions, LimitClaim, MAX_PAYLOAD_BYTES, Outcome, Response};
-
+pub use frames::{
+    CHANNEL_VARIABLE, FD_VARIABLE, FromMaster, FromWorker, JobSpec, MAX_LINE, MAX_OPEN_REQUESTS,
+    PROTOCOL_VERSION, RequestId, RunFrame, RunId, SLOTS_VARIABLE, WireError,
+};
 pub use lines::{Line, LineBuffer};
 pub use to_master::{decode_from_worker, encode_to_master};
 pub use to_worker::{decode_from_master, encode_to_worker};
 
-/// The protocol's version, spoken in `hello`.
-pub const PROTOCOL_VERSION: u32 = 1;
-/// Longest line of either side, in bytes, line break included: a payload of 1 MiB and 64 KiB for what is around it.
-pub const MAX_LINE: usize = MAX_PAYLOAD_BYTES + (64 << 10);
-/// So many questions per slot a worker may have open; what it asks beyond that is refused.
-pub const MAX_OPEN_REQUESTS: usize = 16;
-/// The environment variable that names the worker's socket.
-pub const FD_VARIABLE: &str = "AINT_QUEUE_FD";
-/// The environment variable that tells a worker how many jobs it may be given at once.
-pub const SLOTS_VARIABLE: &str = "AINT_QUEUE_SLOTS";
-/// The environment variable that tells a worker its channel.
-pub const CHANNEL_VARIABLE: &str = "AINT_QUEUE_CHANNEL";
-
-/// One delivery of a job to a worker; unique within a master.
-pub type RunId = u64;
-
-/// One question of a worker; unique within the worker's life.
-pub type RequestId = u64;
-
-/// What a master says.
-#[derive(Debug)]
-pub enum FromMaster<'a> {
-    /// Run a job.
-    Run(RunFrame<'a>),
-    /// A job has failed for good: run its failed callback. Sent only for jobs whose handler said in `hello` that it has one.
-    Failed(RunFrame<'a>, Failure),
-    /// The run's time is up: end it and answer.
-    Cancel {
-        /// Which delivery.
-        run: RunId,
-        /// How long the worker has before it is ended with all that is aboard, or replaced.
-        grace: Duration,
-    },
-    /// The answer to something a worker asked.
-    Answer {
-        /// The question.
-        ask: RequestId,
-        /// What it is answered.
-        answer: Response,
-    },
-    /// Finish what is aboard, take nothing more, exit.
-    Stop,
-}
-
-/// A job on its way to a worker.
-#[derive(Debug)]
-pub struct RunFrame<'a> {
-    /// This delivery.
-    pub run: RunId,
-    /// The job's number.
-    pub id: u64,
-    /// The job's name.
-    pub job: Cow<'a, str>,
-    /// Which attempt this is, from 1; of a failed job, how many there were.
-    pub attempt: u32,
-    /// How many attempts the job has.
-    pub max_attempts: u32,
-    /// Longest run in milliseconds; 0 for no limit.
-    pub timeout_ms: u64,
-    /// What the producer sent along.
-    pub headers: Cow<'a, BTreeMap<String, String>>,
-    /// The job's data.
-    pub payload: &'a RawValue,
-}
-
-/// What a worker says.
-#[derive(Clone, Debug, PartialEq)]
-pub enum FromWorker {
-    /// Ready for jobs; the first frame.
-    Hello {
-        /// The protocol version the worker speaks.
-        protocol: u32,
-        /// How many jobs it can run at once.
-        slots: usize,
-        /// The jobs it has handlers for; empty when it does not say.
-        jobs: Vec<JobSpec>,
-    },
-    /// A run has ended.
-    Ended {
-        /// Which delivery.
-        run: RunId,
-        /// How.
-        outcome: Outcome,
-    },
-    /// How far a run is, in percent.
-    Progress {
-        /// Which delivery.
-        run: RunId,
-        /// 0 to 100.
-        percent: f64,
-    },
-    /// A line for the log.
-    Log {
-        /// The delivery it belongs to, if any.
-        run: Option<RunId>,
-        /// `error`, `warn`, `info` or `debug`.
-        level: String,
-        /// The text.
-        message: String,
-    },
-    /// A run pushes jobs; the answer is [`Response::Pushed`].
-    Push {
-        /// Which delivery.
-        run: RunId,
-        /// The question's number.
-        ask: RequestId,
-        /// The channel to push into, if it is not the run's own.
-        channel: Option<String>,
-        /// Each job as a JSON object, in the form that every way into a channel understands.
-        jobs: Vec<String>,
-    },
-    /// A run asks whether it may go on; the answer is [`Response::Granted`] or [`Response::Wait`].
-    Claim {
-        /// Which delivery.
-        run: RunId,
-        /// The question's number.
-        ask: RequestId,
-        /// What it asks for.
-        claim: LimitClaim,
-    },
-}
-
-/// A job that a worker has a handler for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobSpec {
-    /// The job's name.
-    pub name: String,
-    /// What its handler wants.
-    pub options: JobOptions,
-}
-
-/// Why a line from a worker is not a frame.
-#[derive(Debug, Error)]
-pub enum WireError {
-    /// The line is longer than [`MAX_LINE`].
-    #[error("the line is longer than {MAX_LINE} bytes")]
-    TooLong,
-    /// The line is not a frame of this protocol.
-    #[error("not a frame: {detail}: {line:?}")]
-    NotAFrame {
-        /// What is wrong.
-        detail: String,
-        /// The beginning of the line.
-        line: String,
-    },
-}
-
-fn not_a_frame(detail: impl ToString, line: &[u8]) -> WireError {
-    let line = String::from_utf8_lossy(&line[..line.len().min(120)]).into_owned();
-    WireError::NotAFrame { detail: detail.to_string(), line }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
     use super::*;
-    use crate::job::{FailReason, RetryDecision};
+    use crate::job::{FailReason, Failure, JobOptions, LimitClaim, Outcome, Response, RetryDecision};
     use proptest::prelude::*;
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -1,20 +1,20 @@
-//! The codec of what a worker says.
+//! Codec of the frames from a worker to the master.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{FromWorker, JobSpec, MAX_LINE, RequestId, RunId, WireError, millis, not_a_frame};
+use super::frames::{FromWorker, JobSpec, MAX_LINE, RequestId, RunId, WireError, millis, not_a_frame};
 use crate::job::{JobOptions, LimitClaim, Outcome, RetryDecision, truncated};
 
-/// Longest text of an error that is sent or taken; less of it is kept.
+/// Longest error text in bytes, sent or accepted; the store keeps less of it.
 const MAX_ERROR: usize = 8 << 10;
 
 /// Appends a frame and its line break to `buffer`.
 pub fn encode_to_master(frame: &FromWorker, buffer: &mut Vec<u8>) {
     if let FromWorker::Ended { run, outcome: Outcome::Done } = frame {
-        // By far the most frequent frame.
+        // Fast path for the most frequent frame.
         buffer.extend_from_slice(DONE_PREFIX);
         buffer.extend_from_slice(run.to_string().as_bytes());
         buffer.extend_from_slice(b"}\n");
@@ -28,7 +28,7 @@ pub fn encode_to_master(frame: &FromWorker, buffer: &mut Vec<u8>) {
 /// Parses one line from a worker, without its line break.
 ///
 /// # Errors
-/// When the line is too long or not a frame a worker sends.
+/// When the line is too long or not a frame of a worker.
 pub fn decode_from_worker(line: &[u8]) -> Result<FromWorker, WireError> {
     if line.len() >= MAX_LINE {
         return Err(WireError::TooLong);
@@ -42,7 +42,7 @@ pub fn decode_from_worker(line: &[u8]) -> Result<FromWorker, WireError> {
 
 const DONE_PREFIX: &[u8] = br#"{"type":"done","run":"#;
 
-/// The run of a `done` frame in its canonical spelling.
+/// The run of a `done` frame that is spelled exactly as [`encode_to_master`] writes it.
 fn plain_done(line: &[u8]) -> Option<RunId> {
     let digits = line.strip_prefix(DONE_PREFIX)?.strip_suffix(b"}")?;
     if digits.is_empty() || digits.len() > 19 {
@@ -51,7 +51,7 @@ fn plain_done(line: &[u8]) -> Option<RunId> {
     digits.iter().try_fold(0u64, |n, d| d.is_ascii_digit().then(|| n * 10 + u64::from(d - b'0')))
 }
 
-/// A frame as it is written and read: all fields of all kinds.
+/// JSON form of a frame: the fields of all frame types.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct FlatFrame {
@@ -101,7 +101,7 @@ struct FlatFrame {
     cooldown_ms: Option<u64>,
 }
 
-/// `false`: never again; `true`: by the channel's policy; a number: after that many milliseconds.
+/// `false`: no retry; `true`: by the retry policy of the channel; a number: after that many milliseconds.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Retry {
@@ -109,7 +109,7 @@ enum Retry {
     AfterMs(u64),
 }
 
-/// A job in `hello`: its name, or its name with what its handler wants.
+/// A job in `hello`: its name, or an object with its name and options.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Spec {
@@ -154,7 +154,8 @@ impl From<&FromWorker> for FlatFrame {
         match frame {
             FromWorker::Hello { protocol, slots, jobs } => {
                 let raw = |spec| serde_json::value::to_raw_value(&Spec::from(spec));
-                let jobs = jobs.iter().map(|spec| raw(spec).expect("a name and numbers are JSON")).collect();
+                let jobs =
+                    jobs.iter().map(|spec| raw(spec).expect("a name and numbers are valid JSON")).collect();
                 Self {
                     protocol: Some(*protocol),
                     slots: Some(*slots),
@@ -169,7 +170,7 @@ impl From<&FromWorker> for FlatFrame {
                 Self { level: Some(level.clone()), message: Some(message.clone()), ..flat("log", *run) }
             }
             FromWorker::Push { run, ask, channel, jobs } => {
-                // What is no JSON is refused by the master with a better text than could be given here.
+                // Invalid JSON becomes `null`, which the master refuses with a clear message.
                 let raw = |job: &String| RawValue::from_string(job.clone()).unwrap_or_default();
                 let (ask, channel) = (Some(*ask), channel.clone());
                 Self { ask, channel, jobs: Some(jobs.iter().map(raw).collect()), ..flat("push", Some(*run)) }
@@ -189,7 +190,7 @@ impl From<&FromWorker> for FlatFrame {
                 Outcome::Released { after } => {
                     Self { after_ms: Some(millis(*after)), ..flat("release", Some(*run)) }
                 }
-                // The other endings are judged by the master; a worker cannot say them.
+                // The master determines all other outcomes; a worker cannot report them.
                 _ => flat("done", Some(*run)),
             },
         }
@@ -253,7 +254,7 @@ impl TryFrom<FlatFrame> for FromWorker {
                     Some(Retry::AfterMs(ms)) => RetryDecision::After(Duration::from_millis(ms)),
                 };
                 let mut error = flat.error.unwrap_or_else(|| "failed without a message".to_owned());
-                // Less is kept, and whoever logs it must not have to log a megabyte.
+                // Truncate here, so that no log line contains a megabyte.
                 error.truncate(truncated(&error, MAX_ERROR).len());
                 Ok(Self::Ended { run: run?, outcome: Outcome::Failed { error, next } })
             }

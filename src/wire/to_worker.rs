@@ -1,4 +1,4 @@
-//! The codec of what a master says.
+//! Codec of the frames from the master to a worker.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{FromMaster, RequestId, RunFrame, RunId, WireError, millis, not_a_frame};
+use super::frames::{FromMaster, RequestId, RunFrame, RunId, WireError, millis, not_a_frame};
 use crate::job::{FailReason, Failure, Response};
 
 /// Appends a frame and its line break to `buffer`.
@@ -20,9 +20,9 @@ pub fn encode_to_worker(frame: &FromMaster<'_>, buffer: &mut Vec<u8>) {
 /// Parses one line from a master, without its line break.
 ///
 /// # Errors
-/// When the line is not a frame a master sends.
+/// When the line is not a frame of a master.
 pub fn decode_from_master(line: &[u8]) -> Result<FromMaster<'_>, WireError> {
-    // An internally tagged enum cannot borrow a raw value, so the flat form is read first.
+    // Decode into a flat struct: serde cannot borrow a raw value in an internally tagged enum.
     let mut read: ReadFrame<'_> = serde_json::from_slice(line).map_err(|e| not_a_frame(e, line))?;
     let kind = std::mem::take(&mut read.kind);
     match (kind.as_ref(), read.payload) {
@@ -41,7 +41,7 @@ pub fn decode_from_master(line: &[u8]) -> Result<FromMaster<'_>, WireError> {
     }
 }
 
-/// A frame as it is written.
+/// JSON form of a frame to write.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum WrittenFrame<'a> {
@@ -120,7 +120,7 @@ impl<'a> From<&'a FromMaster<'a>> for WrittenFrame<'a> {
     }
 }
 
-/// A frame as it is read: all fields of all kinds.
+/// JSON form of a frame to read: the fields of all frame types.
 #[derive(Deserialize)]
 struct ReadFrame<'a> {
     #[serde(rename = "type", borrow)]
@@ -181,7 +181,7 @@ impl<'a> ReadFrame<'a> {
     }
 }
 
-/// A value that is there, `null` too: an `Option` by itself takes `null` for a field that is missing.
+/// Deserialises a present value, `null` included: a plain `Option` would treat `null` as a missing field.
 fn there<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(value).map(Some)
 }

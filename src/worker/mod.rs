@@ -1,14 +1,17 @@
-//! The worker's side: a process that runs the jobs registered in this binary.
+//! The worker process: runs the jobs registered in this binary.
 //!
-//! Duties: say hello, run what arrives, answer every run exactly once, leave when told to or when the
-//! master is gone. It never talks to a store and keeps no clock of its own; being killed at any moment is
-//! part of its life.
+//! - Sends `hello`, runs the jobs that arrive, and reports the end of every run exactly once.
+//! - Exits after a `stop` frame when its runs have ended, or at once when the master is gone.
+//!
+//! A worker never connects to a store and enforces no deadline of its own. The master may kill it at any moment.
 
-mod events;
-mod link;
+mod current_run;
+mod frame_queue;
+mod incoming;
+mod run_tracing;
 mod socket;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +19,17 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::executor::{self, CancelHandle, HandlerSet};
-use crate::job::{
-    AppState, Context, ContextParts, Failure, JobId, Outcome, Payload, Registry, Response, install_panic_hook,
-};
-use crate::wire::{self, FromMaster, FromWorker, JobSpec, PROTOCOL_VERSION, RequestId, RunFrame, RunId};
-use link::{FrameReceiver, FrameSender, OutgoingFrame};
+use crate::job::{AppState, Context, ContextParts, Outcome, Registry, Response, install_panic_hook};
+use crate::wire::{self, FromWorker, JobSpec, PROTOCOL_VERSION, RequestId, RunId};
+use frame_queue::{FrameReceiver, FrameSender, OutgoingFrame};
+use incoming::{Incoming, StartRun};
 use socket::Socket;
 
-/// Threads beside those of blocking handlers, for what these and asynchronous ones wait for: files, names of hosts. They
-/// are started when needed.
+/// Blocking threads in addition to one per slot, for blocking calls of the runtime such as file access and name resolution.
+/// The runtime starts them on demand.
 const EXTRA_BLOCKING_THREADS: usize = 512;
 
-/// Serves the master on the inherited socket until it says stop or goes away.
+/// Runs jobs of the master on the inherited socket until it sends `stop` or closes the socket.
 #[must_use]
 pub fn main(registry: &Registry) -> ExitCode {
     install_panic_hook();
@@ -37,8 +39,8 @@ pub fn main(registry: &Registry) -> ExitCode {
         .max_blocking_threads(slots.saturating_add(EXTRA_BLOCKING_THREADS))
         .build()
         .expect("a runtime needs only memory and an epoll descriptor");
-    // Made, and at last dropped, where blocking is allowed, as clients with a runtime of their own need it; those that are
-    // asynchronous find ours.
+    // Create and drop the shared state outside of async code: blocking clients own a runtime, which must not be created or
+    // dropped inside another. The guard lets asynchronous clients find this runtime.
     let state = {
         let _inside = runtime.enter();
         registry.state()
@@ -49,22 +51,22 @@ pub fn main(registry: &Registry) -> ExitCode {
             Worker::new(registry, state, socket, slots).serve(registry).await.map_err(|e| e.to_string())
         })
     });
-    // Blocking handlers cannot be stopped from inside; whoever ended the service has no use for them.
+    // Do not wait for blocking handlers: they cannot be interrupted, and their results are no longer needed.
     runtime.shutdown_background();
     drop(state);
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: could not serve as a worker: {error}");
+            eprintln!("error: could not run as a worker: {error}");
             if variable(wire::FD_VARIABLE).is_none() {
-                eprintln!("hint: a worker is started by its master; to run jobs use queue:listen");
+                eprintln!("hint: the master starts workers; run queue:listen to run jobs");
             }
             ExitCode::FAILURE
         }
     }
 }
 
-/// The end of a run.
+/// A run that has ended.
 struct EndedRun {
     run: RunId,
     outcome: Outcome,
@@ -81,18 +83,19 @@ struct Worker {
     ends: mpsc::UnboundedSender<EndedRun>,
     sender: FrameSender,
     frames: FrameReceiver,
-    /// The questions that wait for their answer.
+    /// Requests without a response, with the receivers of their responses.
     pending: HashMap<RequestId, oneshot::Sender<Response>>,
-    /// Questions that wait until fewer are open than the master admits: a run that asks much must not have others refused.
+    /// Requests held back while the number of open requests is at the master's limit, so that a run with many requests
+    /// cannot make the master refuse those of other runs.
     deferred: VecDeque<OutgoingFrame>,
 }
 
 impl Worker {
     fn new(registry: &Registry, state: AppState, socket: Socket, slots: usize) -> Self {
-        // At most `slots` runs are aboard, so the queue of their ends is bounded by them.
+        // At most `slots` runs exist at once, which bounds this channel.
         let (ends, ended) = mpsc::unbounded_channel();
-        let (sender, frames) = link::frame_channel();
-        events::forward(&sender);
+        let (sender, frames) = frame_queue::frame_channel();
+        run_tracing::forward(&sender);
         Self {
             handler_set: HandlerSet::of(registry),
             state,
@@ -122,7 +125,7 @@ impl Worker {
             tokio::select! {
                 n = self.ended.recv_many(&mut ends, 512) => {
                     debug_assert!(n > 0, "the worker itself holds a sender");
-                    // What a run said comes before its end, which is all the master waits for.
+                    // Send the frames of a run before its end, after which the master accepts none.
                     while let Some(frame) = self.frames.try_next() {
                         self.send(frame, None);
                     }
@@ -141,7 +144,7 @@ impl Worker {
         }
     }
 
-    /// Acts on every whole frame that has arrived; answers whether the master said stop.
+    /// Handles every complete frame that has arrived; true when one of them was `stop`.
     fn take_frames(&mut self) -> std::io::Result<bool> {
         let mut stop = false;
         while let Some(frame) = self.socket.next_frame()? {
@@ -162,7 +165,7 @@ impl Worker {
                 }
                 Incoming::Answer(ask, answer) => {
                     if let Some(pending) = self.pending.remove(&ask) {
-                        // Whoever asked may not want to know any more.
+                        // The run may have stopped waiting for the response.
                         let _ = pending.send(answer);
                     }
                     self.send_deferred();
@@ -173,7 +176,7 @@ impl Worker {
         Ok(stop)
     }
 
-    /// Starts a run; answers its outcome when it has ended already.
+    /// Starts a run; returns its outcome if it has ended already.
     fn start(&mut self, start: StartRun) -> Option<Outcome> {
         let StartRun { run, id, job, attempt, max_attempts, timeout_ms, headers, failure, payload } = start;
         let service = self.handler_set.get(&job);
@@ -190,10 +193,10 @@ impl Worker {
         });
         let ends = self.ends.clone();
         let ends = move |outcome| {
-            // Nobody hears it when this process is about to end.
+            // A closed channel means that this process is about to exit.
             let _ = ends.send(EndedRun { run, outcome });
         };
-        let scope = events::Scope::of(run, &ctx);
+        let scope = run_tracing::Scope::of(run, &ctx);
         match executor::start(service, executor::RunInput { payload, failure, ctx }, scope, ends) {
             executor::Started::Ended(outcome) => Some(outcome),
             executor::Started::Running(cancel) => {
@@ -203,12 +206,12 @@ impl Worker {
         }
     }
 
-    /// Passes on what was said; `ending` is a run that was never aboard, because it has ended where it began.
+    /// Sends a frame of a run. `ending` is a run that ended while it was started, so that `runs` does not contain it.
     fn send(&mut self, frame: OutgoingFrame, ending: Option<RunId>) {
         if let Some((run, ask, sender)) = frame.pending {
             if ending != Some(run) && !self.runs.contains_key(&run) {
-                // Its run has ended: the master would take the question for a breach of the protocol. Whoever asked hears
-                // that nobody answers, as the sender is dropped.
+                // Drop a request whose run has ended: the master would treat it as a protocol violation. The receiver of the
+                // response sees a closed channel.
                 return;
             }
             if self.pending.len() >= wire::MAX_OPEN_REQUESTS * self.slots {
@@ -220,7 +223,7 @@ impl Worker {
         self.socket.send(&frame.frame);
     }
 
-    /// Asks what was held back, as far as there is room.
+    /// Sends deferred requests up to the limit of open requests.
     fn send_deferred(&mut self) {
         while self.pending.len() < wire::MAX_OPEN_REQUESTS * self.slots
             && let Some(frame) = self.deferred.pop_front()
@@ -232,48 +235,6 @@ impl Worker {
     fn finish(&mut self, end: EndedRun) {
         if self.runs.remove(&end.run).is_some() {
             self.socket.send(&FromWorker::Ended { run: end.run, outcome: end.outcome });
-        }
-    }
-}
-
-/// A frame from the master, owned.
-enum Incoming {
-    Run(StartRun),
-    Cancel(RunId, Duration),
-    Answer(RequestId, Response),
-    Stop,
-}
-
-/// What a run needs.
-struct StartRun {
-    run: RunId,
-    id: JobId,
-    job: String,
-    attempt: u32,
-    max_attempts: u32,
-    timeout_ms: u64,
-    headers: BTreeMap<String, String>,
-    failure: Option<Failure>,
-    payload: Payload,
-}
-
-impl StartRun {
-    fn of(frame: RunFrame<'_>, failure: Option<Failure>) -> Self {
-        let RunFrame { run, id, job, attempt, max_attempts, timeout_ms, headers, payload } = frame;
-        let payload = Payload::from_raw(payload);
-        let (id, job, headers) = (JobId(id), job.into_owned(), headers.into_owned());
-        Self { run, id, job, attempt, max_attempts, timeout_ms, headers, failure, payload }
-    }
-}
-
-impl From<FromMaster<'_>> for Incoming {
-    fn from(frame: FromMaster<'_>) -> Self {
-        match frame {
-            FromMaster::Run(frame) => Self::Run(StartRun::of(frame, None)),
-            FromMaster::Failed(frame, failure) => Self::Run(StartRun::of(frame, Some(failure))),
-            FromMaster::Cancel { run, grace } => Self::Cancel(run, grace),
-            FromMaster::Answer { ask, answer } => Self::Answer(ask, answer),
-            FromMaster::Stop => Self::Stop,
         }
     }
 }

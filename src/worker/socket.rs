@@ -1,4 +1,4 @@
-//! The worker's end of the socket: frames in, frames out, never blocking.
+//! The worker's end of the socket: reads and writes frames without blocking.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -6,11 +6,11 @@ use std::os::fd::OwnedFd;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use super::Incoming;
+use super::incoming::Incoming;
 use crate::fd;
 use crate::wire::{self, FromWorker, Line, LineBuffer, MAX_LINE};
 
-/// How much is read at once.
+/// Most bytes read at once.
 const CHUNK: usize = 64 << 10;
 
 pub(super) struct Socket {
@@ -20,11 +20,12 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// The socket whose descriptor the environment names.
+    /// Takes the socket whose descriptor `AINT_QUEUE_FD` names.
     pub(super) fn inherited() -> io::Result<Self> {
         let number = std::env::var(wire::FD_VARIABLE).ok().and_then(|n| n.parse().ok());
-        let number = number
-            .ok_or_else(|| io::Error::other(format!("{} does not name a descriptor", wire::FD_VARIABLE)))?;
+        let number = number.ok_or_else(|| {
+            io::Error::other(format!("environment variable {} does not name a descriptor", wire::FD_VARIABLE))
+        })?;
         let socket: OwnedFd = fd::inherited(number)?;
         let stream = std::os::unix::net::UnixStream::from(socket);
         stream.set_nonblocking(true)?;
@@ -32,13 +33,13 @@ impl Socket {
         Ok(Self { stream, incoming: LineBuffer::new(MAX_LINE, CHUNK), outgoing: Vec::new() })
     }
 
-    /// Queues a frame; `exchange` and `flush` write it.
+    /// Queues a frame, which `exchange` and `flush` write.
     pub(super) fn send(&mut self, frame: &FromWorker) {
         wire::encode_to_master(frame, &mut self.outgoing);
     }
 
-    /// Writes what is queued, then waits until frames have come or more can be written. False once the
-    /// master is gone.
+    /// Writes queued frames, then waits until frames have arrived or more can be written. False when the master has closed
+    /// the socket.
     pub(super) async fn exchange(&mut self) -> io::Result<bool> {
         self.write_some()?;
         let interest = match self.outgoing.is_empty() {
@@ -58,11 +59,11 @@ impl Socket {
         Ok(true)
     }
 
-    /// The next whole frame that has arrived.
+    /// The next complete frame that has arrived.
     pub(super) fn next_frame(&mut self) -> io::Result<Option<Incoming>> {
         match self.incoming.next_line() {
             None => Ok(None),
-            Some(Line::Truncated(_)) => Err(io::Error::other("the master sent a line over the limit")),
+            Some(Line::Truncated(_)) => Err(io::Error::other("the master sent a line longer than the limit")),
             Some(Line::Whole(line)) => {
                 let frame = wire::decode_from_master(line).map_err(io::Error::other)?;
                 Ok(Some(frame.into()))
@@ -70,7 +71,7 @@ impl Socket {
         }
     }
 
-    /// Writes all that is queued.
+    /// Writes all queued frames.
     pub(super) async fn flush(&mut self) -> io::Result<()> {
         while !self.outgoing.is_empty() {
             self.write_some()?;
@@ -86,7 +87,7 @@ impl Socket {
             match self.stream.try_write(&self.outgoing) {
                 Ok(n) => drop(self.outgoing.drain(..n)),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // The master is gone; reading will say so.
+                // The master is gone; the next read detects it.
                 Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
                     self.outgoing.clear();
                     return Ok(());

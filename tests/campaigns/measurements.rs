@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use crate::fixture::random::unique_digits;
+
 /// Whether the full size is asked for.
 pub fn is_full() -> bool {
     std::env::var("AINT_QUEUE_CAMPAIGN").is_ok_and(|size| size == "full")
@@ -51,5 +53,5 @@ pub const MARK: &str = "CAMPAIGN_MARK";
 
 /// A mark that no other round has.
 pub fn mark() -> String {
-    format!("{:016x}", fastrand::u64(..))
+    unique_digits()
 }

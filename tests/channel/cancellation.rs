@@ -12,7 +12,7 @@ use aint_queue::store::{Clear, JobState};
 use tokio::sync::oneshot;
 
 use crate::faulty_store::{Fault, FaultyStore};
-use crate::fixture::{Fixture, Options, WAIT_DEADLINE, job, start_channel};
+use crate::fixture::{Fixture, Options, WAIT_DEADLINE, job, random, start_channel, until_async};
 
 const LONG_JOB: &str = r#"{"ms":60000}"#;
 
@@ -28,11 +28,7 @@ async fn answer(end: oneshot::Receiver<HeldCancel>) -> HeldCancel {
 }
 
 async fn running(fixture: &Fixture, jobs: usize) {
-    let begun = std::time::Instant::now();
-    while fixture.report().await.running < jobs {
-        assert!(begun.elapsed() < WAIT_DEADLINE, "the jobs run");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    fixture.until_status("the jobs to run", |status| status.running >= jobs).await;
 }
 
 fn is_cancelled(end: HeldCancel, by: CancelMethod) -> bool {
@@ -46,16 +42,13 @@ async fn only_the_unstarted_job_is_cancelled_at_once() {
     let mut suspect = job("hang", LONG_JOB);
     suspect.meta.suspect = true;
     fixture.push(&vec![suspect; 10]).await;
-    let begun = std::time::Instant::now();
-    let (ready, aboard) = loop {
+    let (ready, aboard) = until_async("some to run and some to be ready", async || {
         let report = fixture.report().await;
         let aboard: Vec<_> = report.pool.rows.iter().filter_map(|row| Some(row.job.as_ref()?.id)).collect();
-        if report.ready > 0 && report.running > 0 && aboard.len() == report.running {
-            break (report.ready, aboard);
-        }
-        assert!(begun.elapsed() < WAIT_DEADLINE, "some run and some are ready: {report:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+        let found = report.ready > 0 && report.running > 0 && aboard.len() == report.running;
+        if found { Ok((report.ready, aboard)) } else { Err(report) }
+    })
+    .await;
     let held = fixture.store.list(JobState::Reserved, None, 500).await.unwrap().jobs;
     let waits = held.iter().map(|job| job.id).find(|id| !aboard.contains(id)).expect("one is ready");
     assert!(is_cancelled(answer(cancel(&fixture, waits).await).await, CancelMethod::NotBegun));
@@ -72,13 +65,15 @@ async fn cancel_race_has_one_outcome_and_reports_it() {
     let fixture = start_channel(Options::new(Plan::coroutine(64, 0))).await;
     fixture.push(&[job("noop", "{}")]).await;
     fixture.until("the worker to serve", |s| s.done == 1).await;
+    let mut random = random::seeded("cancel_race_has_one_outcome_and_reports_it");
     let mut ends = Vec::new();
     for _ in 0..8 {
         // A handler that is dropped when it was asked has a part of the grace to end by itself.
-        let length = || fastrand::u64(..160);
-        let jobs: Vec<_> = (0..50).map(|_| job("sleep", &format!(r#"{{"ms":{}}}"#, length()))).collect();
+        let lengths: Vec<_> = (0..50).map(|_| random.u64(..160)).collect();
+        let jobs: Vec<_> = lengths.iter().map(|ms| job("sleep", &format!(r#"{{"ms":{ms}}}"#))).collect();
         let ids = fixture.push(&jobs).await;
-        tokio::time::sleep(Duration::from_millis(fastrand::u64(..30))).await;
+        // The moment of the cancel is what varies.
+        tokio::time::sleep(Duration::from_millis(random.u64(..30))).await;
         for id in ids {
             ends.push((id, cancel(&fixture, id).await));
         }
@@ -204,11 +199,10 @@ async fn cancel_response_waits_for_store_despite_lost_reply() {
         running(&fixture, 1).await;
         away.store(true, Ordering::Relaxed);
         let mut end = cancel(&fixture, ids[0]).await;
-        let begun = std::time::Instant::now();
-        while fixture.report().await.running > 0 || !faults.load(Ordering::Relaxed) {
-            assert!(begun.elapsed() < WAIT_DEADLINE, "the run ends and the store is told");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until_async("the run to end and the store to be told", async || {
+            fixture.report().await.running == 0 && faults.load(Ordering::Relaxed)
+        })
+        .await;
         assert!(end.try_recv().is_err(), "{fault:?}: nothing is promised before the store has answered");
         away.store(false, Ordering::Relaxed);
         let end = answer(end).await;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aint_queue::config::{Backoff, BackoffKind};
 use aint_queue::engine::channel::{
@@ -19,10 +19,17 @@ use aint_queue::store::{JobCounts, JobView, Store};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "../support/random.rs"]
+pub(crate) mod random;
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "../support/wait.rs"]
+mod wait;
+
+pub(crate) use wait::{WAIT_DEADLINE, until_async};
+
 /// The program under test, which is its own guardian and worker.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_aint-queue");
-/// Nothing here takes longer unless it hangs.
-pub const WAIT_DEADLINE: Duration = Duration::from_secs(20);
 
 pub struct Fixture {
     pub store: Arc<dyn Store>,
@@ -142,15 +149,20 @@ impl Fixture {
 
     /// Waits until the counts are as wanted.
     pub async fn until(&self, what: &str, wanted: impl Fn(&JobCounts) -> bool) -> JobCounts {
-        let begun = Instant::now();
-        loop {
+        until_async(what, async || {
             let status = self.store.status().await.unwrap();
-            if wanted(&status) {
-                return status;
-            }
-            assert!(begun.elapsed() < WAIT_DEADLINE, "waited too long for {what}: {status:?}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+            if wanted(&status) { Ok(status) } else { Err(status) }
+        })
+        .await
+    }
+
+    /// Waits until the status of the channel is as wanted.
+    pub async fn until_status(&self, what: &str, wanted: impl Fn(&ChannelStatus) -> bool) -> ChannelStatus {
+        until_async(what, async || {
+            let status = self.report().await;
+            if wanted(&status) { Ok(status) } else { Err(status) }
+        })
+        .await
     }
 
     pub async fn report(&self) -> ChannelStatus {

@@ -7,7 +7,7 @@ use aint_queue::engine::pool::Program;
 use aint_queue::engine::pool::plan::Plan;
 use aint_queue::job::{NewJob, Payload};
 
-use crate::fixture::{BINARY, Fixture, Options, WAIT_DEADLINE, job, start_channel};
+use crate::fixture::{BINARY, Options, job, start_channel, until_async};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -31,22 +31,6 @@ fn limited(ms: u64) -> NewJob {
     let mut job = job("x", "{}");
     job.meta.timeout_ms = Some(ms);
     job
-}
-
-async fn eventually(
-    fixture: &Fixture,
-    what: &str,
-    wanted: impl Fn(&aint_queue::engine::channel::ChannelStatus) -> bool,
-) -> Duration {
-    let begun = Instant::now();
-    loop {
-        let report = fixture.report().await;
-        if wanted(&report) {
-            return begun.elapsed();
-        }
-        assert!(begun.elapsed() < WAIT_DEADLINE, "waited too long for {what}: {report:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 #[tokio::test]
@@ -81,7 +65,7 @@ async fn repaired_program_starts_soon() {
     options.program = Program::Exec(vec![program.to_str().unwrap().into()]);
     let fixture = start_channel(options).await;
     fixture.push(&[job("x", "{}")]).await;
-    tokio::time::sleep(SECOND / 2).await;
+    fixture.until_status("a start to fail", |status| status.worker_error.is_some()).await;
     std::os::unix::fs::symlink("/bin/true", &program).unwrap();
     let there = Instant::now();
     fixture.until("it is done", |s| s.done == 1).await;
@@ -117,10 +101,11 @@ async fn third_worker_serves_while_two_are_stuck() {
     let fixture = start_channel(after_hello(Plan::coroutine(4, 0), 4, "exec sleep 1000")).await;
     for stuck in 1..=2 {
         fixture.push(&[limited(200), limited(0)]).await;
-        eventually(&fixture, "a worker to retire", |r| r.workers.retiring == stuck).await;
+        fixture.until_status("a worker to retire", |r| r.workers.retiring == stuck).await;
     }
-    let took = eventually(&fixture, "another worker", |r| r.workers.idle == 1).await;
-    assert!(took < 2 * SECOND, "{took:?}");
+    let retired = Instant::now();
+    fixture.until_status("another worker", |r| r.workers.idle == 1).await;
+    assert!(retired.elapsed() < 2 * SECOND, "{:?}", retired.elapsed());
     fixture.stop(true).await;
 }
 
@@ -166,12 +151,8 @@ async fn endless_empty_lines_stall_nothing() {
 async fn aborted_channel_leaves_no_program_running() {
     let fixture = start_channel(Options::new(Plan::process_pool(1, 1, 0)).script("exec sleep 1000")).await;
     fixture.push(&[job("x", "{}")]).await;
-    eventually(&fixture, "it to run", |r| !r.pids.is_empty()).await;
-    let pid = fixture.report().await.pids[0];
+    let running = fixture.until_status("it to run", |r| !r.pids.is_empty()).await;
     fixture.abort();
-    let begun = Instant::now();
-    while fs::exists(format!("/proc/{pid}")).unwrap() {
-        assert!(begun.elapsed() < WAIT_DEADLINE, "it still runs");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let program = format!("/proc/{}", running.pids[0]);
+    until_async("the program to be gone", async || !fs::exists(&program).unwrap()).await;
 }

@@ -11,7 +11,7 @@ use aint_queue::store::model::Model;
 use aint_queue::store::{Clear, Reap, Store};
 
 use crate::faulty_store::{Fault, FaultyStore};
-use crate::fixture::{Options, job, start_channel};
+use crate::fixture::{Options, job, start_channel, until_async};
 
 fn model() -> Model {
     Model::ticking(Timestamp(1_790_000_000_000_000))
@@ -83,11 +83,7 @@ async fn work_resumes_within_two_seconds_of_outage() {
 
     down.store(true, Ordering::Relaxed);
     fixture.push(&vec![job("noop", "{}"); 20]).await;
-    let begun = Instant::now();
-    while fixture.report().await.store_error.is_none() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "the trouble is reported");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    fixture.until_status("the trouble to be reported", |status| status.store_error.is_some()).await;
     calls.store(0, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(calls.load(Ordering::Relaxed) < 30, "it does not spin");
@@ -130,11 +126,7 @@ async fn cleared_reserved_job_is_ended_and_not_settled() {
     fixture.store.clear(Clear { reserved: true, ..Clear::default() }).await.unwrap();
     // The next turns find that the counts differ.
     fixture.push(&[job("noop", "{}")]).await;
-    let begun = Instant::now();
-    while fixture.report().await.running > 0 {
-        assert!(begun.elapsed() < Duration::from_secs(8), "its run is ended");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    fixture.until_status("its run to be ended", |status| status.running == 0).await;
     let status = fixture.until("the next job", |s| s.done == 1).await;
     assert_eq!((status.cleared, status.reserved, status.failed), (1, 0, 0));
     fixture.stop(true).await;
@@ -153,9 +145,7 @@ async fn idle_channel_resumes_within_two_seconds_of_outage() {
     let mut options = options(Plan::process_pool(1, 1, 0), Arc::new(store));
     options.sleep = Duration::from_secs(60);
     let fixture = start_channel(options).await;
-    while waits.load(Ordering::Relaxed) == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_async("the wait to fail", async || waits.load(Ordering::Relaxed) > 0).await;
     down.store(false, Ordering::Relaxed);
     fixture.push(&[job("noop", "{}")]).await;
     let back = Instant::now();

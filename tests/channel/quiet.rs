@@ -12,7 +12,7 @@ use aint_queue::store::model::Model;
 use tokio::sync::oneshot;
 
 use crate::faulty_store::{Fault, FaultyStore};
-use crate::fixture::{Fixture, Options, WAIT_DEADLINE, job, start_channel};
+use crate::fixture::{Fixture, Options, WAIT_DEADLINE, job, start_channel, until_async};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -73,11 +73,7 @@ async fn quiet_returns_in_flight_lease_to_the_front() {
         }
     };
     let reached = async |wanted: usize| {
-        let since = Instant::now();
-        while step.load(Ordering::SeqCst) < wanted {
-            assert!(since.elapsed() < WAIT_DEADLINE);
-            tokio::time::sleep(MS).await;
-        }
+        until_async("the next step", async || step.load(Ordering::SeqCst) >= wanted).await;
     };
     let store = Arc::new(FaultyStore::new(Model::ticking(Timestamp(1_790_000_000_000_000)), plan));
     let fixture = start_channel(Options { store, ..Options::new(Plan::process_pool(2, 2, 0)) }).await;
@@ -106,10 +102,7 @@ async fn quiet_returns_in_flight_lease_to_the_front() {
 async fn channel_starts_and_stops_while_quiet() {
     let fixture = start_channel(Options { quiet: true, ..Options::new(Plan::process_pool(1, 2, 0)) }).await;
     fixture.push(&sleeps(2, 1)).await;
-    let begun = Instant::now();
-    while fixture.report().await.workers.idle == 0 {
-        assert!(begun.elapsed() < WAIT_DEADLINE);
-    }
+    fixture.until_status("a worker to serve", |status| status.workers.idle > 0).await;
     assert_eq!(fixture.store.status().await.unwrap().waiting, 2, "a worker is free, and nothing is taken");
     let (store, begun) = (Arc::clone(&fixture.store), Instant::now());
     let stopped = fixture.stop(false).await;
@@ -125,16 +118,12 @@ async fn quiet_backlog_keeps_no_workers_until_resume() {
     let fixture = start_channel(Options { scaling, ..Options::new(Plan::process_pool(1, 4, 0)) }).await;
     fixture.push(&sleeps(400, 20)).await;
     fixture.until("some to be done", |s| s.done > 20).await;
-    while fixture.report().await.pool.target != Some(4) {}
+    fixture.until_status("the pool to grow", |status| status.pool.target == Some(4)).await;
     quiet(&fixture).await;
-    let begun = Instant::now();
-    while fixture.report().await.workers.idle != 1 || fixture.report().await.pids.len() != 1 {
-        assert!(begun.elapsed() < WAIT_DEADLINE, "{:?}", fixture.report().await);
-        tokio::time::sleep(5 * MS).await;
-    }
+    fixture.until_status("one worker", |status| (status.workers.idle, status.pids.len()) == (1, 1)).await;
     assert!(fixture.store.status().await.unwrap().waiting > 100);
     resume(&fixture).await;
-    while fixture.report().await.pool.target != Some(4) {}
+    fixture.until_status("the pool to grow again", |status| status.pool.target == Some(4)).await;
     fixture.stop(true).await;
 }
 

@@ -1,12 +1,12 @@
 //! What a reload leaves as it is and what it changes, seen from the channel.
 
-use aint_queue::engine::channel::{ChannelSettings, Command};
+use aint_queue::engine::channel::{ChannelSettings, ChannelStatus, Command};
 use aint_queue::engine::pool::plan::Plan;
 use aint_queue::engine::pool::{PoolSpec, Program, RolloutError, ScaleOrder};
 use aint_queue::engine::retry::Policy;
 use tokio::sync::oneshot;
 
-use crate::fixture::{Fixture, Options, WAIT_DEADLINE, job, start_channel};
+use crate::fixture::{Fixture, Options, job, start_channel};
 
 async fn scale(fixture: &Fixture, order: ScaleOrder) -> usize {
     let (reply, answer) = oneshot::channel();
@@ -16,13 +16,12 @@ async fn scale(fixture: &Fixture, order: ScaleOrder) -> usize {
 
 /// Waits until exactly so many workers serve.
 async fn serve(fixture: &Fixture, workers: usize) {
-    loop {
-        let census = fixture.report().await.workers;
-        if (census.idle, census.busy + census.booting + census.leaving) == (workers, 0) {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    fixture
+        .until_status("the workers to serve", |status| {
+            let counts = &status.workers;
+            (counts.idle, counts.busy + counts.booting + counts.leaving) == (workers, 0)
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -73,11 +72,9 @@ async fn suspects_after_reload_run_in_new_generation() {
     fixture.push(&vec![suspect; 3000]).await;
     fixture.until("some to run alone", |status| status.done >= 4).await;
     fixture.reload(fixture.spec.clone(), fixture.settings).await.unwrap();
-    let since = std::time::Instant::now();
-    while fixture.report().await.pool.rows.iter().any(|row| row.generation == 1) {
-        assert!(since.elapsed() < WAIT_DEADLINE, "one of the old generation gets job after job");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    // A worker of the old generation that got job after job would never be gone.
+    let all_new = |status: &ChannelStatus| status.pool.rows.iter().all(|row| row.generation > 1);
+    fixture.until_status("the old generation to be gone", all_new).await;
     let done = fixture.store.status().await.unwrap().done;
     fixture.until("more of them", |status| status.done >= done + 4).await;
     fixture.stop(true).await;

@@ -9,7 +9,7 @@ use aint_queue::store::JobState;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::fixture::{Options, WAIT_DEADLINE, job, start_channel};
+use crate::fixture::{Options, job, start_channel, until_async};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -133,10 +133,7 @@ async fn program_without_hello_starts_with_backoff() {
     let count = || std::fs::read_to_string(&starts).map_or(0, |text| text.lines().count());
     // Waits of 100, 200, 400 ms lie between the first four starts.
     let begun = Instant::now();
-    while count() < 4 {
-        assert!(begun.elapsed() < WAIT_DEADLINE);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_async("four starts", async || count() >= 4).await;
     assert!(begun.elapsed() >= Duration::from_millis(600), "four starts took {:?}", begun.elapsed());
     let job = fixture.get(ids[0]).await;
     assert_eq!((job.state, job.meta.attempts), (JobState::Waiting, 0));
@@ -221,15 +218,7 @@ async fn killed_workers_job_is_leasable_at_once() {
 }
 
 async fn worker_pid(fixture: &crate::fixture::Fixture) -> i32 {
-    let begun = Instant::now();
-    loop {
-        let report = fixture.report().await;
-        if let Some(worker) = report.pids.first() {
-            return *worker;
-        }
-        assert!(begun.elapsed() < WAIT_DEADLINE);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    fixture.until_status("a worker", |status| !status.pids.is_empty()).await.pids[0]
 }
 
 #[tokio::test]

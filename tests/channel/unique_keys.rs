@@ -1,7 +1,7 @@
 //! Unique keys that are held until a job starts: free before its first instruction, whatever the store does.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aint_queue::engine::pool::plan::Plan;
 use aint_queue::job::{NewJob, Timestamp, UniqueUntil};
@@ -9,7 +9,7 @@ use aint_queue::store::Pushed;
 use aint_queue::store::model::Model;
 
 use crate::faulty_store::{Fault, FaultyStore};
-use crate::fixture::{Options, WAIT_DEADLINE, job, start_channel};
+use crate::fixture::{Options, job, start_channel, until_async};
 
 fn keyed() -> NewJob {
     let mut job = job("x", "{}");
@@ -41,11 +41,7 @@ async fn push_at_job_start_adds_another_job() {
         options.store = Arc::new(store(turns));
         let fixture = start_channel(options).await;
         fixture.push(&[keyed()]).await;
-        let since = Instant::now();
-        while !begun.exists() {
-            assert!(since.elapsed() < WAIT_DEADLINE, "it begins");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until_async("the job to begin", async || begun.exists()).await;
         let second = fixture.store.push(&[keyed()]).await.unwrap()[0];
         assert!(matches!(second, Pushed::Added(_)), "the job that runs may have looked already");
         fixture.until("both are done", |s| s.done == 2).await;

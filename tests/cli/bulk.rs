@@ -95,7 +95,7 @@ fn jobs_on_slow_stdin_are_pushed_as_read() {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(lines(2).as_bytes()).unwrap();
-    // The pipe stays open: only a push before its end lets the count come true.
+    // The pipe stays open, so the count is reached only if jobs are pushed before the end of the input.
     let mut status = Fixture::status_of(&fixture);
     while status != 2 {
         assert!(child.try_wait().unwrap().is_none(), "it waits for more");

@@ -12,7 +12,7 @@ fn cancel_reports_each_job() {
     fixture.run(&["queue:cancel", &waiting]);
     fixture.run(&["queue:cancel", &waiting, "--json"]);
     fixture.run(&["queue:failed"]);
-    // Its key is free.
+    // The unique key of the cancelled job is free.
     fixture.push(&["noop", "--unique", "report"]);
     fixture.run(&["queue:cancel"]);
     fixture.run(&["queue:cancel", "seventeen"]);

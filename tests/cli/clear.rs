@@ -1,4 +1,4 @@
-//! `queue:clear`: what it removes, and whom it asks.
+//! `queue:clear`: removed states, and the confirmation.
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -38,7 +38,7 @@ fn clear_removes_the_named_states() {
     assert_transcript!(fixture);
 }
 
-/// Runs `queue:clear` on a terminal of its own, types `answer`, and returns what the terminal showed and the exit code.
+/// Runs `queue:clear` on a new terminal, types `answer`, and returns the terminal's output and the exit code.
 fn on_a_terminal(fixture: &Fixture, answer: &str) -> (String, i32) {
     let pty = openpty(None, None).unwrap();
     let end = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
@@ -53,7 +53,7 @@ fn on_a_terminal(fixture: &Fixture, answer: &str) -> (String, i32) {
     let mut terminal = std::fs::File::from(pty.master);
     let (mut shown, mut buffer) = (String::new(), [0; 1024]);
     let mut answered = false;
-    // The read fails once the last process has left the terminal.
+    // The read fails once the last process has closed the terminal.
     while let Ok(n @ 1..) = terminal.read(&mut buffer) {
         shown.push_str(&String::from_utf8_lossy(&buffer[..n]));
         if shown.contains("[y/N] ") && !answered {
@@ -71,7 +71,7 @@ fn clear_asks_on_a_terminal() {
         let (shown, code) = on_a_terminal(&fixture, no);
         assert_eq!(code, 1);
         assert!(
-            shown.contains("Remove 1 waiting and 1 delayed jobs of channel \"default\" for good? [y/N]"),
+            shown.contains("Permanently remove 1 waiting and 1 delayed jobs from channel \"default\"? [y/N]"),
             "{shown}"
         );
         assert!(shown.contains("the answer was no"), "{shown}");

@@ -1,4 +1,4 @@
-//! The demo, as it is without a terminal.
+//! `demo` without a terminal.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -31,11 +31,11 @@ fn interrupted_demo_leaves_nothing() {
     command.env("TMPDIR", fixture.path(".")).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
-    // The first line of progress: the jobs are running.
+    // The first progress line appears once jobs are running.
     assert!(said.next().is_some());
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
     let last = said.map_while(Result::ok).last().unwrap();
-    assert!(last.contains("it was stopped before its end"), "{last}");
+    assert!(last.contains("it was interrupted"), "{last}");
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert!(crate::fixture::holds_only(&fixture.path("."), &[]), "the directory of the demo is gone");
 }

@@ -1,4 +1,4 @@
-//! A directory to run the binary in, and the transcript of what it said.
+//! Runs the binary in a temporary directory and records a transcript.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,13 +11,13 @@ use aint_queue::store::sqlite::SqliteStore;
 use aint_queue::store::{Destination, Leased, Settlement, Store, Turn};
 use tempfile::TempDir;
 
-/// A directory of its own with a binary to run in it.
+/// A temporary directory in which the binary runs.
 pub struct Fixture {
     dir: TempDir,
     transcript: String,
 }
 
-/// What one run said.
+/// Output and exit code of one run.
 pub struct CommandOutput {
     pub code: i32,
     pub out: String,
@@ -29,7 +29,7 @@ impl Fixture {
         Self { dir: tempfile::tempdir().unwrap(), transcript: String::new() }
     }
 
-    /// A directory with these channels and a run directory of its own, where no master of this machine shows.
+    /// A directory with these channels and its own run directory, so that no other master of this machine is visible.
     pub fn with_channels(names: &[&str]) -> Self {
         let channels: String = names.iter().map(|name| format!("[channels.{name}]\n")).collect();
         Self::with_config(&format!("[defaults]\npid_path = \"run\"\n{channels}"))
@@ -51,7 +51,7 @@ impl Fixture {
         fs::write(self.path(name), bytes).unwrap();
     }
 
-    /// A command in this directory, untouched by the environment of whoever runs the tests.
+    /// A command in this directory, independent of the environment of the test run.
     pub fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_aint-queue"));
         command.args(args).current_dir(self.dir.path()).env("TZ", "UTC").env("COLUMNS", "100");
@@ -61,18 +61,18 @@ impl Fixture {
         command
     }
 
-    /// Runs the binary and adds what it said to the transcript.
+    /// Runs the binary and adds its output to the transcript.
     pub fn run(&mut self, args: &[&str]) -> CommandOutput {
         self.run_with_stdin(args, b"")
     }
 
-    /// Runs the binary with `input` on its standard input, which is no terminal.
+    /// Runs the binary with `input` on its standard input, which is not a terminal.
     pub fn run_with_stdin(&mut self, args: &[&str], input: &[u8]) -> CommandOutput {
         let command = self.command(args);
         self.finish(command, args, input)
     }
 
-    /// Runs a prepared command and adds what it said to the transcript.
+    /// Runs a prepared command and adds its output to the transcript.
     pub fn finish(&mut self, mut command: Command, args: &[&str], input: &[u8]) -> CommandOutput {
         let mut child = command
             .stdin(Stdio::piped())
@@ -82,7 +82,7 @@ impl Fixture {
             .expect("the binary was built");
         let mut stdin = child.stdin.take().expect("stdin is piped");
         let input = input.to_owned();
-        // A command that refuses early does not read its input.
+        // A command that fails early does not read its input.
         let writer = std::thread::spawn(move || stdin.write_all(&input).ok());
         let output = child.wait_with_output().expect("the binary ends");
         writer.join().expect("writing does not panic");
@@ -102,7 +102,7 @@ impl Fixture {
         said
     }
 
-    /// Everything that was said so far, with what differs from run to run replaced.
+    /// The transcript so far, with values that differ between runs replaced.
     pub fn transcript(&self) -> String {
         let dir = fs::canonicalize(self.dir.path()).unwrap();
         self.transcript.replace(&*dir.to_string_lossy(), "[DIR]")
@@ -116,14 +116,14 @@ impl Fixture {
         said.out.trim().parse().expect("a push prints the id")
     }
 
-    /// How many jobs wait, asked beside a run that goes on.
+    /// Number of waiting jobs, read while another command is running.
     pub fn status_of(fixture: &Self) -> u64 {
         let output = fixture.command(&["queue:status", "--json"]).output().unwrap();
         let status: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the status is JSON");
         status["waiting"].as_u64().expect("a count")
     }
 
-    /// The counts, as `queue:status --json` tells them.
+    /// The counts of `queue:status --json`.
     pub fn status(&mut self) -> serde_json::Value {
         let kept = self.transcript.len();
         let said = self.run(&["queue:status", "--json"]);
@@ -132,7 +132,7 @@ impl Fixture {
         serde_json::from_str(&said.out).expect("the status is JSON")
     }
 
-    /// Puts jobs into `failed` as a master would, each with this error.
+    /// Fails one job per error, as a master would.
     pub fn fail(&self, jobs: &[(&str, &str)]) -> Vec<JobId> {
         let store = SqliteStore::open(&self.path("aint-queue.db"), "default").unwrap();
         runtime().block_on(async {
@@ -166,19 +166,19 @@ impl Fixture {
     }
 }
 
-/// A runtime for tests that use the library.
+/// An async runtime for tests that use the library.
 pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// An argument as one would type it.
+/// An argument as typed in a shell.
 fn shown(arg: &str) -> String {
     let short: String = arg.chars().take(100).collect();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_:./@=,".contains(c);
     if !short.is_empty() && short.chars().all(plain) { short } else { format!("'{}'", short.escape_debug()) }
 }
 
-/// Compares the transcript of a fixture with the stored one.
+/// Compares the transcript of a fixture with its snapshot.
 macro_rules! assert_transcript {
     ($fixture:expr) => {
         insta::with_settings!({
@@ -193,7 +193,7 @@ macro_rules! assert_transcript {
 }
 pub(crate) use assert_transcript;
 
-/// Whether a directory holds nothing but what is named.
+/// Whether a directory contains only the named entries.
 pub fn holds_only(dir: &Path, names: &[&str]) -> bool {
     let mut found: Vec<_> =
         fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();

@@ -1,4 +1,4 @@
-//! Help, the list of commands, and what holds for every command.
+//! Help, the list of commands, and the global options.
 
 use std::process::Stdio;
 

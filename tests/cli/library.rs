@@ -1,4 +1,4 @@
-//! The producer's door, as another program uses it.
+//! The producer interface as another program uses it.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,7 +1,7 @@
-//! The real binary, run as people run it: arguments in, exit code and both streams out.
+//! The real binary: arguments in, exit code, standard output and standard error out.
 //!
-//! Each test has a directory and a store of its own. What the commands said is compared as one transcript per test, with
-//! ids, times and paths filtered.
+//! Each test has its own directory and store. The output of its commands is compared as one transcript, with ids, times and
+//! paths replaced.
 
 #![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]

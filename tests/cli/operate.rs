@@ -47,7 +47,7 @@ fn partial_success_has_its_own_exit_code() {
     let mut fixture = Fixture::with_config("[channels.default]\n[channels.now.driver]\ntype = \"sync\"\n");
     for channels in [["default", "now"], ["now", "default"]] {
         let said = fixture.run(&["queue:pause", "-t", channels[0], "-t", channels[1]]);
-        assert!(said.code == 1 && said.err.contains("keeps nothing"), "{}", said.err);
+        assert!(said.code == 1 && said.err.contains("stores no jobs"), "{}", said.err);
     }
     assert_eq!(fixture.run(&["queue:pause", "-t", "now"]).code, 2);
     assert_eq!(fixture.run(&["queue:scale", "+1", "-t", "default", "-t", "now"]).code, 3);

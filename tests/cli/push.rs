@@ -127,7 +127,10 @@ fn missing_handler_warns_only_for_own_workers() {
     let mut fixture =
         Fixture::with_config("[channels.default]\n[channels.php.worker]\ncommand = [\"php\"]\n");
     assert!(
-        fixture.run(&["queue:push", "send_email"]).err.contains("warning: no handler for \"send_email\"")
+        fixture
+            .run(&["queue:push", "send_email"])
+            .err
+            .contains("warning: this program has no handler for \"send_email\"")
     );
     assert_eq!(fixture.run(&["queue:push", "send_email", "-t", "php"]).err, "");
     assert_eq!(fixture.run(&["queue:push", "send_email", "-q"]).err, "");

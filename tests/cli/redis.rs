@@ -1,11 +1,11 @@
-//! The same commands on Redis: one line of the configuration differs.
+//! The commands on Redis, with one changed line of configuration.
 
 use std::fs;
 
 use crate::fixture::Fixture;
 use crate::support::redis::{Server, free_port};
 
-/// What a user does, in the words of the commands, ids replaced.
+/// The output of a typical sequence of commands, with ids replaced.
 fn day(fixture: &mut Fixture) -> Vec<String> {
     let lines: String = (0..700).map(|i| format!("{{\"job\":\"noop\",\"payload\":{i}}}\n")).collect();
     fixture.write("jobs.jsonl", lines);
@@ -69,7 +69,10 @@ fn unreachable_server_is_named_without_password() {
     fixture.write("config/aint-queue.toml", config(free_port(), "hunter2"));
     let away = fixture.run(&["queue:status"]);
     assert_eq!(away.code, 5);
-    assert!(away.err.contains("Connection refused") && away.err.contains("\nhint: check that it runs"));
+    assert!(
+        away.err.contains("Connection refused")
+            && away.err.contains("\nhint: check that the store is running")
+    );
     assert!(!away.err.contains("hunter2"), "{}", away.err);
     assert!(fs::read_dir(fixture.path(".")).unwrap().count() == 1, "no SQLite file was made");
 }

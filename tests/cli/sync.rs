@@ -1,4 +1,4 @@
-//! Channels of the `sync` driver: a push runs the job, and nothing is kept.
+//! Channels of the `sync` driver: a push runs the job, and no job is stored.
 
 use crate::fixture::{Fixture, assert_transcript};
 
@@ -42,5 +42,5 @@ fn all_sync_channels_mean_no_channels() {
     let mut fixture = Fixture::with_config("[channels.default.driver]\ntype = \"sync\"\n");
     let said = fixture.run(&["queue:listen", "--all"]);
     assert_eq!(said.code, 2);
-    assert!(said.err.contains("every declared channel has the driver \"sync\""), "{}", said.err);
+    assert!(said.err.contains("every declared channel uses the driver \"sync\""), "{}", said.err);
 }

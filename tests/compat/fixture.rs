@@ -3,15 +3,18 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Longest wait for an event; only a hang takes longer.
-const EVENT_TIMEOUT: Duration = Duration::from_secs(120);
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "../support/wait.rs"]
+mod wait;
+
+pub(crate) use wait::until;
+
 /// Written in place of the directory of a test.
 const DIRECTORY: &str = "/srv/shop";
 const RECORD: &str = "AINT_QUEUE_COMPAT_RECORD";
@@ -38,18 +41,6 @@ pub fn recorded<T: Serialize + DeserializeOwned>(name: &str, now: &T) -> T {
 
 fn path_of(name: &str) -> PathBuf {
     Path::new("tests/compat/recorded").join(format!("{name}.json"))
-}
-
-/// Waits until `look` returns something.
-pub fn until<T>(event: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < EVENT_TIMEOUT, "waited too long for {event}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// The result of one command.

@@ -8,7 +8,7 @@
 //! a build of the version that a new release has to be compatible with. Run one test after the other then, twice, because
 //! some tests read what others record.
 
-#![expect(unreachable_pub, reason = "a test has no outside; pub marks what the cases use")]
+#![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod commands;

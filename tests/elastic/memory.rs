@@ -40,7 +40,7 @@ fn leaking_worker_is_replaced_between_jobs() {
     assert!(most < 64 * 3, "a worker grew to {most} MiB");
     let replaces = |row: &serde_json::Value| row["why"].as_str().unwrap().contains(": memory ");
     assert!(samples.iter().flat_map(Sample::rows).any(replaces), "it is told whom a worker replaces");
-    assert!(master.log().contains("a worker is to be replaced: memory "));
+    assert!(master.log().contains("replacing worker: memory "));
     assert!(master.stop().success());
 }
 

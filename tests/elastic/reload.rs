@@ -191,7 +191,7 @@ fn campaign(worker: &str, max: u64) {
     let most = max + (max / 4).max(1);
     let outside = |s: &&Sample| s.all() > most || s.serving() == 0 || s.degraded();
     let found = samples.iter().find(outside);
-    assert!(found.is_none(), "not time_limit {most} workers, or none that serves: {}", found.unwrap().report);
+    assert!(found.is_none(), "not within {most} workers, or none that serves: {}", found.unwrap().report);
     assert!(samples.len() > 10);
     assert_eq!(metric(&fixture, "aint_queue_settle_exceptions_total", ",reason=\"stale\""), 0);
     assert!(master.stop().success());

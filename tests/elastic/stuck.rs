@@ -7,6 +7,8 @@ use crate::samples::{Sampler, metric, runs, sample};
 use crate::{size, time_limit};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// The time between two counts of jobs, from which the throughput is computed.
+const COUNT_INTERVAL: Duration = Duration::from_millis(50);
 
 #[test]
 fn stuck_job_costs_siblings_nothing() {
@@ -33,7 +35,7 @@ fn stuck_job_costs_siblings_nothing() {
         if done + slots >= jobs {
             break;
         }
-        std::thread::sleep(SECOND / 20);
+        std::thread::sleep(COUNT_INTERVAL);
     }
     fixture.until("default", "every other job", |c| c.done == jobs && c.failed == 1);
     let samples = sampler.stop();

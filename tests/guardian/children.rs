@@ -1,4 +1,4 @@
-//! What children get, and how their ends are told.
+//! The environment and descriptors of children, and the reports of their exits.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,7 +20,7 @@ async fn exit_codes_and_signals_are_reported() {
         ("kill -KILL $$", Exit::Signal(9)),
         ("kill -TERM $$", Exit::Signal(15)),
         ("ulimit -c 0; kill -SEGV $$", Exit::Signal(11)),
-        // Real-time signals have no name.
+        // Real-time signals have numbers but no names.
         ("kill -40 $$", Exit::Signal(40)),
     ] {
         let child = f.sh(script);
@@ -40,7 +40,7 @@ async fn child_has_exactly_its_descriptors() {
     let (_ours, theirs) = UnixStream::pair().unwrap();
     let with_wire = f.spawn(ChildSpec { wire: Some(theirs.into()), ..argv(&["sleep", &mark()]) });
     let pid = f.started(with_wire).await;
-    // The kernel lets the guardian go on a moment before it closes what the program shall not have.
+    // The kernel resumes the guardian shortly before it closes the close-on-exec descriptors of the program.
     until("four descriptors", || descriptors(pid) == BTreeSet::from([0, 1, 2, 3])).await;
     assert_eq!(fs::read_link(format!("/proc/{pid}/fd/0")).unwrap().to_str(), Some("/dev/null"));
 
@@ -120,8 +120,8 @@ async fn failed_spawn_names_program_and_reason() {
     let no_program = file("text", "echo no shell reads this\n", 0o755);
     let no_interpreter = file("orphan", "#!/there/is/no/interpreter\n", 0o755);
     let cases = [
-        (argv(&["no-such-program-anywhere"]), libc::ENOENT, "there is no such program in PATH"),
-        (argv(&["/no/such/file"]), libc::ENOENT, "there is no such file"),
+        (argv(&["no-such-program-anywhere"]), libc::ENOENT, "no such program in PATH"),
+        (argv(&["/no/such/file"]), libc::ENOENT, "no such file"),
         (argv(&[&not_executable]), libc::EACCES, "not executable"),
         (argv(&[&no_program]), libc::ENOEXEC, "#!/bin/sh"),
         (argv(&[&no_interpreter]), libc::ENOENT, "interpreter"),
@@ -137,7 +137,7 @@ async fn failed_spawn_names_program_and_reason() {
         assert!(error.contains(reason), "{error}");
         assert_eq!(errno, expected, "{error}");
     }
-    // It serves on.
+    // The guardian still serves other children.
     let child = f.sh("exit 3");
     f.started(child).await;
     assert_eq!(f.ended(child).await, Exit::Code(3));
@@ -158,7 +158,7 @@ async fn spawn_burst_starts_and_reaps_all() {
 #[tokio::test]
 async fn spawn_queue_overflow_fails_at_once() {
     let mut f = Fixture::new().await;
-    // Nothing is sent before this test yields.
+    // The client task sends nothing until this test yields.
     let children: Vec<_> = (0..1100).map(|_| f.spawn(argv(&["/no/such/file"]))).collect();
     let mut refused = 0;
     for child in children {
@@ -204,6 +204,6 @@ async fn guardian_started_manually_explains_itself() {
     f.started(child).await;
     assert_eq!(f.ended(child).await, Exit::Code(2));
     let text = std::io::read_to_string(reader).unwrap();
-    assert!(text.contains("not by hand"), "{text}");
+    assert!(text.contains("cannot be run by hand"), "{text}");
     f.guardian.shut_down().await;
 }

@@ -1,10 +1,7 @@
-//! Kill the guardian, kill the master: nothing survives either.
+//! Death of the guardian or the master: no child survives either.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{BufRead, BufReader};
+use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use aint_queue::engine::guardian::{ChildEvent, Guardian, sweep};
 use nix::sys::signal::{Signal, kill};
@@ -13,26 +10,9 @@ use tokio::sync::Mutex;
 
 use crate::fixture::*;
 
-/// What a dead guardian leaves becomes this process's. The tests that let one die, or let others inherit to
-/// this process, take turns.
+/// Children of a dead guardian are re-parented to this process, so the tests in which a guardian dies or this process
+/// inherits orphans must not overlap.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
-
-/// Leaves four `sleep MARK` behind, each hidden in another way.
-const EVERY_ESCAPE: (&str, usize) = (
-    "setsid sleep MARK & (setsid sh -c 'trap \"\" TERM; sleep MARK & wait' &); (env -i setsid sleep MARK &); \
-     sleep MARK; true",
-    4,
-);
-
-fn is_locked(path: &Path) -> bool {
-    matches!(File::open(path).unwrap().try_lock_shared(), Err(TryLockError::WouldBlock))
-}
-
-fn locked(path: &Path) -> File {
-    let file = File::create(path).unwrap();
-    file.try_lock().unwrap();
-    file
-}
 
 #[tokio::test]
 async fn killed_guardians_trees_die_and_successor_serves() {
@@ -60,7 +40,7 @@ async fn requests_to_dead_guardian_get_responses() {
     let mut f = Fixture::new().await;
     let guardian = f.pid_of_guardian().await;
     kill(Pid::from_raw(guardian), Signal::SIGKILL).unwrap();
-    // Whether they reach the dead one, its successor or neither: each gets a last word.
+    // Whether the requests reach the dead guardian, its successor or neither, each child gets a final event.
     let children: Vec<_> = (0..20).map(|_| f.sh("exit 0")).collect();
     for child in children {
         match f.next(child).await {
@@ -123,56 +103,6 @@ async fn guardian_and_successor_hold_the_locks() {
 }
 
 #[tokio::test]
-async fn master_kill_ends_all_in_100_ms_then_frees_lock() {
-    let _one_at_a_time = ONE_AT_A_TIME.lock().await;
-    let mut times = Vec::new();
-    for _ in 0..5 {
-        let mark = mark();
-        let directory = tempfile::tempdir().unwrap();
-        let lock = directory.path().join("lock");
-        // This executable again, as a master of its own.
-        let mut master = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "--nocapture", "death::role_master_to_kill"])
-            .env("MARK", &mark)
-            .env("LOCK", &lock)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(master.stdout.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap().contains("serving")), "the master started its children");
-        assert_eq!(sleeping(&mark).len(), 2 * EVERY_ESCAPE.1);
-        assert!(is_locked(&lock));
-
-        let begun = Instant::now();
-        master.kill().unwrap();
-        while is_locked(&lock) {
-            assert!(begun.elapsed() < DEADLINE, "the lock is never free");
-            std::thread::yield_now();
-        }
-        times.push(begun.elapsed());
-        assert_none_left(&mark, "a master whose lock is free");
-        master.wait().unwrap();
-    }
-    times.sort_unstable();
-    assert!(times[2] < Duration::from_millis(100), "{times:?}");
-}
-
-/// Not a test: another test runs it as a process and kills it.
-#[tokio::test]
-#[ignore = "is run and killed by another test"]
-async fn role_master_to_kill() {
-    let (Ok(mark), Ok(lock)) = (std::env::var("MARK"), std::env::var("LOCK")) else { return };
-    let mut f = Fixture::new().await;
-    let lock = locked(Path::new(&lock));
-    f.handle.hold("lock", lock.try_clone().unwrap().into());
-    f.tree(EVERY_ESCAPE.0, &mark, EVERY_ESCAPE.1).await;
-    f.tree(EVERY_ESCAPE.0, &mark, 2 * EVERY_ESCAPE.1).await;
-    println!("serving");
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    drop(lock);
-}
-
-#[tokio::test]
 async fn sweep_kills_only_older_cookies_of_this_lock() {
     let _one_at_a_time = ONE_AT_A_TIME.lock().await;
     let (ours, others) = (mark(), mark());
@@ -181,7 +111,7 @@ async fn sweep_kills_only_older_cookies_of_this_lock() {
     let mut other = Fixture::with_cookie(&format!("{lock_id}1:old")).await;
     let (_, _, guardian) = old.tree("setsid sleep MARK & sleep MARK; true", &ours, 2).await;
     other.tree("sleep MARK; true", &others, 1).await;
-    // Deaf for a moment, so that the sweep cannot be mistaken for its work.
+    // Stop the guardian, so that only the sweep can kill the processes.
     kill(Pid::from_raw(guardian), Signal::SIGSTOP).unwrap();
     let swept = tokio::task::spawn_blocking({
         let lock_id = lock_id.clone();

@@ -1,36 +1,39 @@
-//! Children with names of their own, and one way to wait.
+//! A guardian for tests: starts marked children, finds their processes, waits for events.
 
 use std::collections::HashMap;
 use std::fs;
 use std::io::{Read, pipe};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use aint_queue::engine::guardian::{ChildEvent, ChildId, ChildSpec, Exit, Guardian, GuardianHandle};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// How long anything here may take before it counts as never.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "../support/random.rs"]
+mod random;
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "../support/wait.rs"]
+mod wait;
 
-/// The executable whose main can become a guardian.
+pub(crate) use wait::{WAIT_DEADLINE, until_async};
+
+/// The executable that can run as a guardian.
 pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_aint-queue"))
 }
 
-/// A number of seconds that occurs nowhere else on this machine: `sleep MARK` is found by it.
+/// A number of seconds that is unique on this machine, by which `sleep MARK` processes are found.
 pub(crate) fn mark() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    format!("3600.{}{:04}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+    format!("3600.{}", random::unique_digits())
 }
 
-/// The processes whose command line holds this text, zombies not counted.
+/// Pids of the processes whose command line contains this text, without zombies.
 pub(crate) fn alive(mark: &str) -> Vec<i32> {
     let of_thread = |thread: &Path| {
         fs::read(thread.join("cmdline")).is_ok_and(|c| String::from_utf8_lossy(&c).contains(mark))
     };
-    // A process whose first thread has ended has a command line in its other threads only.
+    // When its first thread has ended, only the other threads of a process have a command line.
     let holds = |pid: &i32| {
         let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
         threads.into_iter().any(|thread| of_thread(&thread.path()))
@@ -42,14 +45,14 @@ pub(crate) fn alive(mark: &str) -> Vec<i32> {
         .collect()
 }
 
-/// The processes that are `sleep` with this mark and nothing else.
+/// Pids of the `sleep` processes with exactly this mark.
 pub(crate) fn sleeping(mark: &str) -> Vec<i32> {
     let exactly = format!("sleep\0{mark}\0");
     let sleeps = |pid: &i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| c == exactly.as_bytes());
     alive(mark).into_iter().filter(sleeps).collect()
 }
 
-/// Fails when anything with this mark still lives.
+/// Fails when a process with this mark is alive.
 pub(crate) fn assert_none_left(mark: &str, by: &str) {
     let left = alive(mark);
     let states: Vec<_> = left.iter().map(|pid| stat(*pid)).collect();
@@ -67,16 +70,11 @@ pub(crate) fn parent_of(pid: i32) -> i32 {
 }
 
 /// Waits until it is so.
-pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < DEADLINE, "never came about: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    begun.elapsed()
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    until_async(what, async || is_so()).await;
 }
 
-/// A guardian with one listener for all its children.
+/// A guardian with one receiver for the events of all its children.
 pub(crate) struct Fixture {
     pub(crate) guardian: Guardian,
     pub(crate) handle: GuardianHandle,
@@ -102,7 +100,7 @@ impl Fixture {
         self.handle.spawn(what, self.events.clone())
     }
 
-    /// A shell script whose output goes nowhere.
+    /// Starts a shell script without output.
     pub(crate) fn sh(&self, script: &str) -> ChildId {
         self.spawn(sh(script))
     }
@@ -115,7 +113,7 @@ impl Fixture {
             return early.remove(0);
         }
         loop {
-            let next = tokio::time::timeout(DEADLINE, self.received.recv());
+            let next = tokio::time::timeout(WAIT_DEADLINE, self.received.recv());
             let (id, event) = next.await.expect("an event comes").expect("the guardian lives");
             if id == child {
                 return event;
@@ -124,7 +122,7 @@ impl Fixture {
         }
     }
 
-    /// The pid of a child that is expected to start.
+    /// Waits until a child has started and returns its pid.
     pub(crate) async fn started(&mut self, child: ChildId) -> i32 {
         match self.next(child).await {
             ChildEvent::Spawned { pid } => pid,
@@ -132,7 +130,7 @@ impl Fixture {
         }
     }
 
-    /// The end of a child that has started.
+    /// Waits for the exit of a started child.
     pub(crate) async fn ended(&mut self, child: ChildId) -> Exit {
         match self.next(child).await {
             ChildEvent::Exited(exit) => exit,
@@ -140,8 +138,8 @@ impl Fixture {
         }
     }
 
-    /// Starts a script, puts the mark where it says MARK, and waits for so many `sleep MARK` to run. Answers
-    /// the child, its pid, and the guardian's pid.
+    /// Starts a script with MARK replaced by the mark, and waits until the given number of `sleep MARK` processes run.
+    /// Returns the child, its pid, and the pid of the guardian.
     pub(crate) async fn tree(&mut self, script: &str, mark: &str, sleeps: usize) -> (ChildId, i32, i32) {
         let child = self.sh(&script.replace("MARK", mark));
         let pid = self.started(child).await;
@@ -162,7 +160,7 @@ impl Fixture {
     }
 }
 
-/// What a test's child gets when its descriptors do not matter.
+/// A child with /dev/null for all its output.
 pub(crate) fn null() -> OwnedFd {
     fs::OpenOptions::new().read(true).write(true).open("/dev/null").unwrap().into()
 }
@@ -183,7 +181,7 @@ pub(crate) fn sh(script: &str) -> ChildSpec {
     argv(&["sh", "-c", script])
 }
 
-/// Runs a program to its end and answers what it wrote to standard output.
+/// Runs a program to its end and returns its standard output.
 pub(crate) async fn output(fixture: &mut Fixture, what: ChildSpec) -> String {
     let (mut reader, writer) = pipe().unwrap();
     let child = fixture.spawn(ChildSpec { stdout: writer.into(), ..what });
@@ -192,4 +190,23 @@ pub(crate) async fn output(fixture: &mut Fixture, what: ChildSpec) -> String {
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
     text
+}
+
+/// Leaves four `sleep MARK` behind, each hidden in another way.
+pub(crate) const EVERY_ESCAPE: (&str, usize) = (
+    "setsid sleep MARK & (setsid sh -c 'trap \"\" TERM; sleep MARK & wait' &); (env -i setsid sleep MARK &); \
+     sleep MARK; true",
+    4,
+);
+
+/// Whether another open file holds the lock of this file.
+pub(crate) fn is_locked(path: &Path) -> bool {
+    matches!(fs::File::open(path).unwrap().try_lock_shared(), Err(fs::TryLockError::WouldBlock))
+}
+
+/// A file with a lock that lasts as long as the file is open.
+pub(crate) fn locked(path: &Path) -> fs::File {
+    let file = fs::File::create(path).unwrap();
+    file.try_lock().unwrap();
+    file
 }

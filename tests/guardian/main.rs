@@ -1,4 +1,4 @@
-//! The guardian with real processes: what children get, how their ends are told, and that nothing survives.
+//! The guardian with real processes: environment of children, reports of exits, and cleanup of process trees.
 
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 

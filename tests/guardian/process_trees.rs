@@ -1,4 +1,4 @@
-//! Trees: whatever a worker has started, however it has hidden, goes with it.
+//! Process trees: every descendant of a worker dies with it, however it detached itself.
 
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -9,8 +9,7 @@ use nix::unistd::Pid;
 
 use crate::fixture::*;
 
-/// Ways to leave something behind: a name, a script that never ends by itself, and how many `sleep MARK` it has
-/// running then.
+/// Ways to leave processes behind: a name, a script that never exits, and the number of `sleep MARK` processes it runs.
 const ESCAPES: &[(&str, &str, usize)] = &[
     ("a plain child", "sleep MARK & wait", 1),
     ("a child in a session of its own", "setsid sleep MARK & wait", 1),
@@ -114,7 +113,7 @@ async fn child_holding_stdout_does_not_delay_exit() {
 async fn fork_storm_is_killed() {
     let mut f = Fixture::new().await;
     let mark = mark();
-    // Every process puts others into sessions of their own, about a thousand in all, unless it is stopped.
+    // Every process starts more in new sessions, about a thousand in total unless stopped.
     let storm = "
 import os, time
 for _ in range(10):
@@ -179,7 +178,7 @@ async fn two_hundred_children_killed_at_once_are_all_reaped() {
 async fn worker_exit_spares_trees_of_other_workers() {
     let mut f = Fixture::new().await;
     let (kept, wiped) = (mark(), mark());
-    // Its strays carry its cookie, or are older than the worker that ends.
+    // Its strays have its cookie, or are older than the worker that ends.
     let script = format!("(setsid sleep MARK &); (env -i setsid sleep {wiped} &); sleep MARK; true");
     let (owner, pid, guardian) = f.tree(&script, &kept, 2).await;
     let adopted = |mark: &str| {
@@ -187,7 +186,7 @@ async fn worker_exit_spares_trees_of_other_workers() {
         strays.count()
     };
     until("the strays are adopted", || adopted(&kept) == 1 && adopted(&wiped) == 1).await;
-    // The starting time of a process has a resolution of 10 ms.
+    // The start time of a process has a resolution of 10 ms.
     tokio::time::sleep(Duration::from_millis(30)).await;
     for _ in 0..5 {
         let other = f.sh("exit 0");

@@ -1,4 +1,4 @@
-//! A client that sends exactly what a case wants, and a fixture whose master has a listener.
+//! A client that sends exact bytes, and a fixture whose master has a listener.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::fixture::{Fixture, Master, SQLITE, WAIT_DEADLINE, until};
 
-/// A channel that runs jobs and one that nobody serves.
+/// A served channel and one without a master.
 pub const CHANNELS: &str = "[channels.default.worker]\ntype = \"coroutine\"\n[channels.idle]\n";
 
-/// A fixture with a master that serves `default` and listens on a port of its own choice.
+/// A fixture with a master that serves `default` and listens on a free port.
 pub struct HttpFixture {
     pub fixture: Fixture,
     pub master: Master,
@@ -19,12 +19,12 @@ pub struct HttpFixture {
 }
 
 impl HttpFixture {
-    /// With these keys in `[http]` beside the address.
+    /// With further keys in `[http]`.
     pub fn with(http: &str) -> Self {
         Self::on(SQLITE, http)
     }
 
-    /// The same on another store.
+    /// With another store.
     pub fn on(driver: &str, http: &str) -> Self {
         let fixture = Fixture::new(driver, &format!("{CHANNELS}[http]\nlisten = \"127.0.0.1:0\"\n{http}\n"));
         let master = fixture.listen(&[]);
@@ -36,7 +36,7 @@ impl HttpFixture {
         request.send(self.address)
     }
 
-    /// Pushes into a channel.
+    /// Pushes a body to a channel.
     pub fn push(&self, channel: &str, body: &str) -> HttpResponse {
         self.send(&Request::push(channel, body))
     }
@@ -50,7 +50,7 @@ impl Deref for HttpFixture {
     }
 }
 
-/// Where a master listens, as its log says.
+/// The address of a master's listener, from its log.
 pub fn address(master: &Master) -> SocketAddr {
     until("the address of the listener", || {
         let log = master.log();
@@ -60,7 +60,7 @@ pub fn address(master: &Master) -> SocketAddr {
     })
 }
 
-/// A request, built up piece by piece.
+/// A request under construction.
 #[derive(Clone)]
 pub struct Request {
     pub method: &'static str,
@@ -80,7 +80,7 @@ impl Request {
         Self::new("POST", &format!("/channels/{channel}/jobs"), body)
     }
 
-    /// Sets a header, or leaves it out when the value is empty.
+    /// Sets a header; an empty value removes it.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         if !value.is_empty() {
@@ -93,7 +93,7 @@ impl Request {
         self.header("Authorization", &format!("Bearer {token}"))
     }
 
-    /// The head, which announces the length of the body unless the request says so itself.
+    /// The head, with the length of the body unless the request sets it.
     pub fn head(&self) -> String {
         let mut head = format!("{} {} HTTP/1.1\r\nConnection: close\r\n", self.method, self.path);
         let framed =
@@ -107,12 +107,12 @@ impl Request {
         head + "\r\n"
     }
 
-    /// Sends everything, then reads the answer.
+    /// Sends the request and reads the response.
     pub fn send(&self, address: SocketAddr) -> HttpResponse {
-        self.try_send(address).unwrap_or_else(|error| panic!("no answer: {error}"))
+        self.try_send(address).unwrap_or_else(|error| panic!("no response: {error}"))
     }
 
-    /// The same where nobody may be there.
+    /// As above, when the listener may be gone.
     pub fn try_send(&self, address: SocketAddr) -> std::io::Result<HttpResponse> {
         let mut stream = connect(address)?;
         stream.write_all(self.head().as_bytes())?;
@@ -121,7 +121,7 @@ impl Request {
     }
 }
 
-/// A connection on which nothing waits for ever.
+/// A connection with time limits.
 pub fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(WAIT_DEADLINE))?;
@@ -129,7 +129,7 @@ pub fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub struct HttpResponse {
     pub status: u16,
@@ -138,12 +138,12 @@ pub struct HttpResponse {
 }
 
 impl HttpResponse {
-    /// Reads to the end of the connection.
+    /// Reads up to the end of the connection.
     pub fn read(stream: &mut TcpStream) -> std::io::Result<Self> {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes)?;
         let text = String::from_utf8(bytes).unwrap();
-        // What was sent before a refusal may have asked for an interim answer.
+        // A request with `Expect` gets an interim response first.
         let text = text.trim_start_matches("HTTP/1.1 100 Continue\r\n\r\n");
         let (head, body) = text.split_once("\r\n\r\n").ok_or(ErrorKind::UnexpectedEof)?;
         let status = head[9..12].parse().unwrap();
@@ -160,7 +160,7 @@ impl HttpResponse {
         lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// The error of a refusal with this status.
+    /// The error text of a response with this status.
     #[track_caller]
     pub fn refused(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{self:?}");

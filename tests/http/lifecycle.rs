@@ -1,4 +1,4 @@
-//! Starts, stops and restarts.
+//! Starts, stops and restarts of the listener.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ fn port_in_use_refuses_start_cleanly() {
     assert!(message.contains("could not listen on 127.0.0.1:") && message.contains("in use"), "{message}");
     assert!(message.contains("hint: ") && message.contains("--no-http"), "{message}");
     assert!(!fixture.file("run/default-master.pid").exists());
-    assert!(with_command(fixture.path().to_str().unwrap()).is_empty(), "nothing is left running");
+    assert!(with_command(fixture.path().to_str().unwrap()).is_empty(), "no process is left");
 
     let master = fixture.listen(&["--no-http"]);
     assert!(!master.log().contains("http listening"));
@@ -74,7 +74,7 @@ fn killed_master_restarts_on_the_same_port() {
             assert_eq!(Request::push(channel, JOB).send(address).status, 201);
         }
         pushed += 1;
-        // Connections that are open when it dies must not keep the port.
+        // Connections that are open at the kill must not keep the port.
         let open: Vec<_> = (0..5).map(|_| connect(address).unwrap()).collect();
         master.kill();
         drop(open);

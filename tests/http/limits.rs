@@ -1,4 +1,4 @@
-//! Clients that send too much, too slowly, or never read.
+//! Clients that send too much, send too slowly or never read.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
@@ -17,11 +17,11 @@ fn body_limit_is_exact() {
     assert_eq!(job_of(100_000).len(), 100_000);
     assert_eq!(served.push("idle", &job_of(100_000)).status, 201);
     assert!(served.push("idle", &job_of(100_001)).refused(413).contains("more than 100000 bytes"));
-    // Who sends much more all the same gets to read why.
+    // A client that sends far more than announced still gets the response.
     let reply = served.push("idle", &job_of(20 << 20));
     assert_eq!(reply.header("connection"), Some("close"));
     reply.refused(413);
-    // A body that does not say how long it is.
+    // A body without a length.
     let mut chunked = Request::push("idle", "").header("Transfer-Encoding", "chunked");
     chunked.body = format!("{:x}\r\n{}\r\n0\r\n\r\n", 300_000, job_of(300_000)).into_bytes();
     served.send(&chunked).refused(413);
@@ -33,7 +33,7 @@ fn expect_continue_is_answered_at_once() {
     let served = HttpFixture::with("max_body_bytes = 100000");
     let asking =
         Request::push("idle", "").header("Content-Length", "5000000000").header("Expect", "100-continue");
-    // Not a byte of the body is sent.
+    // The refusal arrives before the body is sent.
     served.send(&asking).refused(413);
     assert_eq!(served.send(&Request::push("idle", JOB).header("Expect", "100-continue")).status, 201);
 }
@@ -62,7 +62,7 @@ fn non_http_ends_only_its_connection() {
         let mut stream = connect(served.address).unwrap();
         stream.write_all(garbage).unwrap();
         let mut said = Vec::new();
-        // It may be reset, as long as it ends.
+        // The connection may end with a reset.
         let _ = stream.read_to_end(&mut said);
         assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 400"), "{said:?}");
     }
@@ -87,7 +87,7 @@ fn slow_client_is_cut_off_alone() {
     let mut half_a_body = connect(served.address).unwrap();
     half_a_body.write_all(head.as_bytes()).unwrap();
     half_a_body.write_all(&JOB.as_bytes()[..5]).unwrap();
-    assert_eq!(served.push("idle", JOB).status, 201, "others are served meanwhile");
+    assert_eq!(served.push("idle", JOB).status, 201, "other clients are served");
 
     let late = HttpResponse::read(&mut half_a_body).unwrap();
     assert!(late.refused(408).contains("within 1 seconds"), "{late:?}");
@@ -141,6 +141,9 @@ fn connections_above_limit_wait() {
     let idle: Vec<_> = (0..2).map(|_| connect(served.address).unwrap()).collect();
     let begun = Instant::now();
     assert_eq!(served.push("idle", JOB).status, 201);
-    assert!(begun.elapsed() >= Duration::from_millis(500), "it waited until the idle ones were cut off");
+    assert!(
+        begun.elapsed() >= Duration::from_millis(500),
+        "the push waited for the end of an idle connection"
+    );
     drop(idle);
 }

@@ -1,4 +1,4 @@
-//! Many producers at once, beside work.
+//! Many concurrent producers while jobs run.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -9,7 +9,7 @@ use crate::client::{HttpFixture, Request};
 use crate::fixture::SQLITE;
 use crate::redis::Server;
 
-/// 200 clients at once, each pushing one after the other, while the same master runs what they push and more.
+/// 200 concurrent clients, each pushing one job after the other, while the same master runs these and other jobs.
 fn two_hundred_at_once(driver: &str) {
     const CLIENTS: u64 = 200;
     const EACH: u64 = 5;
@@ -30,7 +30,7 @@ fn two_hundred_at_once(driver: &str) {
     };
     let clients: Vec<_> = (0..CLIENTS).map(push).collect();
     let ids: BTreeSet<u64> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
-    assert_eq!(ids.len() as u64, CLIENTS * EACH, "every push has an id of its own");
+    assert_eq!(ids.len() as u64, CLIENTS * EACH, "ids are unique");
     let all = CLIENTS * EACH + 500;
     let counts = served.until("default", "all jobs to run", |counts| counts.done == all);
     assert_eq!((counts.failed, counts.total), (0, all));

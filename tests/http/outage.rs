@@ -1,4 +1,4 @@
-//! A store that is away, full, or not what it should be.
+//! A store that is unavailable, full or unusable.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ fn store_outage_returns_503_until_recovery() {
     let served = HttpFixture::on(&redis(&server), "");
     assert_eq!(served.push("idle", JOB).status, 201);
     server.kill();
-    // The channel that was pushed to already, and one whose store is opened only now.
+    // A channel with an open store, and one whose store is opened now.
     for channel in ["idle", "default"] {
         let reply = served.push(channel, JOB);
         let error = reply.refused(503);
@@ -51,14 +51,14 @@ fn full_store_returns_503_with_pushed_ids() {
     let error = reply.refused(503);
     assert!(error.contains("full"), "{error}");
     assert_eq!(reply.header("retry-after"), Some("30"));
-    let told = reply.json()["pushed"].as_array().map_or(0, Vec::len) as u64;
-    assert_eq!(served.counts("idle").waiting % 5, told % 5, "what it says was pushed is there");
+    let pushed = reply.json()["pushed"].as_array().map_or(0, Vec::len) as u64;
+    assert_eq!(served.counts("idle").waiting % 5, pushed % 5, "the reported jobs are in the store");
 }
 
 #[test]
 fn unusable_store_returns_500_with_reason() {
     let served = HttpFixture::with("");
-    // The file of the channel that is open already goes on; another channel's place is no file.
+    // The open store file of one channel still works; the path of the other channel is a directory.
     let config = fs::read_to_string(served.file("aint-queue.toml")).unwrap();
     assert!(served.master.stop().success());
     let broken =

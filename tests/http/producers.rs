@@ -1,4 +1,4 @@
-//! The examples that push over HTTP, run by the real interpreters.
+//! The examples that push over HTTP, with their real interpreters.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,7 @@ const TOKEN: &str = "0123456789abcdef";
 const CHANNELS: &str = "[channels.default]\n[channels.mail]\n";
 const TO: &str = "ann@example.com";
 
-/// An example, about to push to this address.
+/// The command of an example that pushes to this address.
 fn example(program: &str, file: &str, address: SocketAddr, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.arg(format!("{}/examples/http/{file}", env!("CARGO_MANIFEST_DIR"))).args(args);
@@ -26,7 +26,7 @@ fn spawn(mut command: Command) -> Child {
     command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}: run tests/services.sh"))
 }
 
-/// Runs an example that must work; answers the lines it printed.
+/// Runs an example that must succeed; returns its output lines.
 fn printed(child: Child) -> Vec<String> {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -37,7 +37,7 @@ fn fixture(port: u16) -> Fixture {
     Fixture::sqlite(&format!("{CHANNELS}[http]\nlisten = \"127.0.0.1:{port}\"\ntoken = \"{TOKEN}\"\n"))
 }
 
-/// An example pushes before there is a master, again when its key is held, and with a wrong token.
+/// Runs an example without a master, with a held key and with a wrong token.
 fn pushes(program: &str, file: &str) {
     let port = free_port();
     let fixture = fixture(port);

@@ -1,4 +1,4 @@
-//! What is pushed, and how it is answered.
+//! Pushes and their responses.
 
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ fn array_is_answered_in_order() {
     let first = served.push("idle", r#"{"job":"noop","unique":"k"}"#).json()["id"].clone();
     let body = r#"[{"job":"a"}, {"job":"noop","unique":"k"}, {"job":"b","payload":null}]"#;
     let reply = served.push("idle", body);
-    assert_eq!(reply.status, 201, "one of them was added");
+    assert_eq!(reply.status, 201, "one job was added");
     let answer = reply.json();
     let added: Vec<_> = answer.as_array().unwrap().iter().map(|one| one["added"].clone()).collect();
     assert_eq!(added, [true, false, true]);
@@ -64,7 +64,7 @@ fn array_is_answered_in_order() {
     let empty = served.push("idle", " [ ] ");
     assert_eq!((empty.status, empty.json()), (200, json!([])));
     let one = served.push("idle", r#"[{"job":"a"}]"#);
-    assert_eq!(one.json().as_array().map(Vec::len), Some(1), "an array is answered with an array");
+    assert_eq!(one.json().as_array().map(Vec::len), Some(1), "the response to an array is an array");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Everything that is refused, with the reason and what would be right.
+//! Refused requests, with reason and remedy.
 
 use serde_json::json;
 
@@ -32,9 +32,9 @@ fn undeclared_channel_lists_declared_ones() {
     let served = guarded();
     for name in ["nowhere", "no%20where", "default%2Fjobs"] {
         let error = served.send(&Request::push(name, JOB).token(TOKEN)).refused(404);
-        assert!(error.ends_with("is not declared; declared are: default, idle"), "{error}");
+        assert!(error.ends_with("is not declared; declared channels: default, idle"), "{error}");
     }
-    // The name is the channel's, however it is written.
+    // Percent encoding does not change the name of the channel.
     assert_eq!(served.send(&Request::push("%69dle", JOB).token(TOKEN)).status, 201);
 }
 
@@ -140,11 +140,11 @@ fn cross_origin_request_is_refused() {
         ("Origin", "https://evil.example"),
         ("Origin", "null"),
     ] {
-        assert!(served.send(&push.clone().header(name, value)).refused(403).contains("another site"));
+        assert!(served.send(&push.clone().header(name, value)).refused(403).contains("cross-site request"));
     }
-    // What a page may send without asking first: no JSON.
+    // The content types that a page may send without a preflight request.
     served.send(&push.clone().header("Content-Type", "text/plain")).refused(415);
-    // What it asks first is not answered with permission.
+    // The preflight request gets no permission.
     let asked = Request::new("OPTIONS", "/channels/idle/jobs", "")
         .header("Origin", "https://evil.example")
         .header("Access-Control-Request-Method", "POST");

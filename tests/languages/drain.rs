@@ -1,4 +1,4 @@
-//! No job is lost, and none runs twice unless its worker was killed.
+//! No job is lost, and a job runs twice only if its worker was killed.
 
 use std::collections::HashSet;
 
@@ -6,6 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::example::{NODE, NODE_TASKS, PHP, PYTHON, PYTHON_TASKS, copy_of, effects};
+use crate::fixture::random::seeded;
 use crate::fixture::{Fixture, Master, until};
 
 const OUTBOX: &str = "outbox.txt";
@@ -15,7 +16,7 @@ fn push_mails(fixture: &Fixture, channel: &str, mails: usize) {
     fixture.push_lines(channel, (0..mails).map(line));
 }
 
-/// How many mails were sent, each counted once.
+/// Number of distinct mails sent.
 fn distinct(sent: &[String], by: impl Fn(&str) -> &str) -> usize {
     sent.iter().map(|line| by(line)).collect::<HashSet<_>>().len()
 }
@@ -41,14 +42,15 @@ fn drains((example, channel): (&str, &str)) {
     assert!(master.stop().success());
 }
 
-/// Kills a worker each time some more mails were sent: first each of those there were at the beginning, then any.
+/// Kills a worker each time more mails were sent: first each of the initial workers, then any worker.
 fn kill_at_random(fixture: &Fixture, master: &Master, mails: usize) -> usize {
     let mut first = until("the workers", || Some(master.workers()).filter(|workers| workers.len() == 3));
-    fastrand::shuffle(&mut first);
+    let mut random = seeded("kill_at_random");
+    random.shuffle(&mut first);
     let mut killed = 0;
     for wanted in (1..10).map(|tenth| mails / 10 * tenth) {
         until("more mails", || (effects(fixture, OUTBOX).len() >= wanted).then_some(()));
-        let worker = first.pop().or_else(|| fastrand::choice(master.workers()));
+        let worker = first.pop().or_else(|| random.choice(master.workers()));
         // One that was started to replace another may be gone already.
         killed += usize::from(worker.is_some_and(|pid| kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok()));
     }

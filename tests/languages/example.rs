@@ -1,11 +1,11 @@
-//! An example, copied to where it may leave its files.
+//! An example, copied to a temporary directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::fixture::Fixture;
 
-/// The workers: which directory of `examples/`, which channel of its configuration.
+/// The example workers: directory below `examples/`, and channel of its configuration.
 pub const PHP: (&str, &str) = ("php", "mail");
 pub const PYTHON: (&str, &str) = ("python", "mail");
 pub const PYTHON_TASKS: (&str, &str) = ("python", "many");
@@ -17,7 +17,7 @@ pub fn copy_of(example: &str) -> Fixture {
     let fixture = Fixture::sqlite("");
     for file in fs::read_dir(Path::new("examples").join(example)).unwrap().map(|entry| entry.unwrap().path())
     {
-        // What a trial of the example has left is no part of it.
+        // Skip files that a manual run of the example has left.
         if file.is_file() && file.extension().is_some_and(|e| e != "txt") && !is_store(&file) {
             let name = file.file_name().unwrap().to_str().unwrap();
             fixture.write(name, &fs::read_to_string(&file).unwrap());
@@ -30,7 +30,7 @@ fn is_store(file: &Path) -> bool {
     file.to_str().unwrap().contains(".db")
 }
 
-/// Every program for a channel's `command`.
+/// The programs of `command` settings.
 pub fn programs() -> Vec<PathBuf> {
     let directories = ["php", "python", "node", "sh"].map(|language| Path::new("examples").join(language));
     let files =
@@ -42,7 +42,7 @@ pub fn programs() -> Vec<PathBuf> {
     found
 }
 
-/// What the example's handler wrote: the lines of a file.
+/// The lines of the file that the example's handler writes.
 pub fn effects(fixture: &Fixture, file: &str) -> Vec<String> {
     let text = fs::read_to_string(fixture.file(file)).unwrap_or_default();
     text.lines().map(str::to_owned).collect()

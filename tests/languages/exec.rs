@@ -1,4 +1,4 @@
-//! Exec handlers: what their exit status says, in every language.
+//! Exec handlers: the meaning of their exit status, in every language.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ fn ends_as_its_status_says(example: &str) {
     let error = never["errors"][0]["message"].as_str().unwrap().to_owned();
     assert!(error.starts_with("exited with 65: no month in {") && error.contains("2026"), "{error}");
 
-    // Not its turn: handed back uncounted, although it has one attempt.
+    // Released: the attempt does not count, although the job has only one.
     fs::write(fixture.file("books.open"), "").unwrap();
     let later = push(r#"{"month":"2026-10"}"#, &["--max-attempts", "1"]);
     until("it to be handed back", || (show(later)["state"] == "delayed").then_some(()));
@@ -31,7 +31,7 @@ fn ends_as_its_status_says(example: &str) {
     assert!(written[0].starts_with(&format!("{later} ")) && written[0].contains("2026-10"), "{written:?}");
     until("what it printed", || master.log().contains("attempt 1 of ").then_some(()));
 
-    // An error of the program itself, which by the channel's policy is the last one here.
+    // An error of the program itself, which uses up the only attempt of the channel's policy.
     fs::remove_file(fixture.file("reports.txt")).unwrap();
     fs::create_dir(fixture.file("reports.txt")).unwrap();
     let error = failed(push(r#"{"month":"2026-10"}"#, &["--max-attempts", "1"]));

@@ -1,5 +1,4 @@
-//! The programs of `examples/`, run by the real interpreters under the real binary, with the configurations that are
-//! beside them.
+//! The programs of `examples/`, run by the real interpreters under the real binary with the configurations of the examples.
 
 #![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]

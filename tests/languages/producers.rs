@@ -1,4 +1,4 @@
-//! Producers in other languages: the examples push by the real clients, and what they push is what `queue:push` would.
+//! Producers in other languages: the examples push with real clients, and their jobs equal those of `queue:push`.
 
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::redis::Server;
 /// The examples, and the programs that run them.
 const PUSHERS: [(&str, &[&str]); 3] = [
     ("push.php", &["php"]),
-    // Debian's own python3 finds Debian's redis-py; another one may have its own.
+    // The python3 of Debian finds the redis-py package of Debian; another python3 may have its own.
     ("push.py", &["/usr/bin/python3", "python3"]),
     ("push.cjs", &["node"]),
 ];
@@ -38,7 +38,7 @@ fn site_on(server: &Server, channels: &str) -> Fixture {
     )
 }
 
-/// Everything about a job but its number and the times that follow from it.
+/// The record of a job without its id and the times derived from it.
 fn shown(fixture: &Fixture, id: u64) -> Value {
     let mut job = fixture.json(&["queue:show", &id.to_string()]);
     for key in ["due_at", "expires_at"] {
@@ -87,7 +87,7 @@ fn examples_push_the_same_as_queue_push() {
             assert_eq!(shown(&fixture, id_of(&output)), own, "{example}");
         }
     }
-    // Ten years are the most, for all.
+    // Ten years is the limit of all producers.
     let (payload, options, flags) = cases[3];
     assert!(!fixture.run(&[&["queue:push", "x", "--data", payload], flags].concat()).status.success());
     for (example, programs) in PUSHERS {
@@ -154,6 +154,12 @@ fn unique_key_holds_across_producers() {
     assert_eq!(fixture.counts("default").total, 1);
 }
 
+/// The number of clients in a blocking call.
+fn blocked_clients(server: &Server) -> usize {
+    let info: String = redis::cmd("INFO").arg("clients").query(&mut server.connection()).unwrap();
+    info.lines().find_map(|line| line.strip_prefix("blocked_clients:")).unwrap().trim().parse().unwrap()
+}
+
 #[test]
 fn push_wakes_an_idle_master() {
     let server = Server::start();
@@ -162,17 +168,17 @@ fn push_wakes_an_idle_master() {
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\nsleep_seconds = 60\n",
     );
     let master = fixture.listen(&[]);
-    // It serves, and then has nothing to do.
+    // The master runs and is idle.
     fixture.push("noop", "{}", &[]);
     fixture.until("default", "the first job", |c| c.done == 1);
     for (n, (example, programs)) in (2..).zip(PUSHERS) {
-        std::thread::sleep(Duration::from_millis(300));
+        until("the master to wait at the server", || blocked_clients(&server) == 1);
         let begun = Instant::now();
         id_of(&pusher(example, programs, server.config().port, &["default", "noop", "{}"]));
         fixture.until("default", "the next job", |c| c.done == n);
         assert!(begun.elapsed() < Duration::from_secs(10), "{example}: {:?}", begun.elapsed());
     }
-    // A delayed job that is due before anything the master waits for wakes it, too.
+    // A delayed job that is due before the next wake-up of the master wakes it as well.
     id_of(&pusher(
         "push.php",
         &["php"],

@@ -1,4 +1,4 @@
-//! The script for Redis clients, `examples/redis/push.lua`: what it takes, what it refuses, what it needs.
+//! The script for Redis clients, `examples/redis/push.lua`: accepted and refused jobs, required permissions.
 
 use std::fs;
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ fn keys(channel: &str) -> Vec<String> {
     names.map(|name| format!("aint-queue:{{{channel}}}:{name}")).collect()
 }
 
-/// With the unique key of these options, if they have one.
+/// Pushes with the unique key of the options, if they have one.
 fn keys_for(channel: &str, options: &str) -> Vec<String> {
     let options: serde_json::Value = serde_json::from_str(options).unwrap_or_default();
     let own = options["unique"].as_str().map(|key| format!("aint-queue:{{{channel}}}:unique:{key}"));
@@ -108,8 +108,7 @@ fn script_refuses_bad_input_without_effect() {
     assert!(is_empty(&mut redis));
 }
 
-/// What is a payload for the script is one for the master, and the other way round, except for the depth of what no
-/// JSON library of a producer writes.
+/// The script and the master accept the same payloads, except for nesting deeper than JSON libraries of producers write.
 #[test]
 fn script_checks_payloads_like_the_master() {
     let server = Server::start();
@@ -140,7 +139,7 @@ fn script_checks_payloads_like_the_master() {
         let pushed = push(&mut redis, &payload, "").unwrap_or_else(|e| panic!("{payload:.100}: {e}"));
         let record: String =
             redis::cmd("HGET").arg(&keys("default")[1]).arg(pushed.0).query(&mut redis).unwrap();
-        // What the store keeps has no line break but the one before the payload.
+        // The stored record has one line break, before the payload.
         assert_eq!(record.matches(['\n', '\r']).count(), 1, "{payload:.100}");
         assert_eq!(record.split_once('\n').unwrap().1, payload.replace(['\n', '\r'], " "));
     }
@@ -224,7 +223,7 @@ fn script_refuses_foreign_keys() {
     assert!(refusal(push(&mut redis, "{}", "")).contains("is a string where a list belongs"));
 }
 
-/// The rules that docs/redis-producers.md shows.
+/// The ACL rules of docs/redis-producers.md.
 #[test]
 fn documented_permissions_are_exact() {
     let document = fs::read_to_string("docs/redis-producers.md").unwrap();
@@ -257,7 +256,7 @@ fn documented_permissions_are_exact() {
     ] {
         mail(options);
     }
-    // A unique key whose job was lost is given to the next.
+    // A unique key whose job was lost goes to the next push.
     redis::cmd("HDEL").arg(&keys("mail")[1]).arg(first.0).exec(&mut admin).unwrap();
     assert_eq!(mail(r#"{"unique":"k"}"#).1, 1);
 

@@ -1,4 +1,4 @@
-//! Each thing a worker may say or be told, in every language.
+//! Every frame of the worker protocol, in every language.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::example::{NODE, NODE_TASKS, PHP, PYTHON, PYTHON_TASKS, copy_of, effects};
 use crate::fixture::{Fixture, Master, until};
 
-/// A fixture whose example serves one channel.
+/// A fixture with the example of one channel.
 struct ExampleFixture {
     fixture: Fixture,
     master: Master,
@@ -18,7 +18,7 @@ struct ExampleFixture {
 impl ExampleFixture {
     fn new((example, channel): (&str, &'static str)) -> Self {
         let fixture = copy_of(example);
-        // Twice: progress is of level debug.
+        // Twice, because progress is logged at level debug.
         let master = fixture.listen(&["-t", channel, "-vv"]);
         Self { fixture, master, channel }
     }
@@ -27,7 +27,7 @@ impl ExampleFixture {
         self.fixture.push(job, data, &[&["-t", self.channel], more].concat())
     }
 
-    /// The job, when it has ended or waits to be tried again.
+    /// Waits until the job has ended or is delayed for a retry, and returns it.
     fn show(&self, id: u64) -> Value {
         self.fixture.json(&["queue:show", &id.to_string(), "-t", self.channel])
     }
@@ -61,17 +61,22 @@ fn sends_every_frame(which: (&'static str, &'static str)) {
     assert!(!broken["errors"][0]["message"].as_str().unwrap().is_empty(), "{broken}");
     served.fixture.ok(&["queue:clear", "--failed", "--yes", "-t", served.channel]);
 
-    // The time is the handler's, not the second of the channel's policy.
+    // The delay is that of the handler, not the one second of the channel's policy.
     let begun = Instant::now();
     let busy = served.push("call_partner", r#"{"busy_ms":20}"#, &[]);
     served.done(1);
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 
-    // Handed back again and again, however few attempts it has.
+    // Released repeatedly, regardless of its number of attempts.
     fs::write(served.fixture.file("partner.lock"), "").unwrap();
     let locked = served.push("call_partner", r#"{"busy_ms":0}"#, &["--max-attempts", "2"]);
     until("it to be handed back", || (served.show(locked)["state"] == "delayed").then_some(()));
-    std::thread::sleep(Duration::from_millis(350));
+    let metrics = || served.fixture.ok(&["queue:status", "--metrics", "-t", served.channel]);
+    let released = |line: &str| {
+        let value = line.strip_prefix("aint_queue_runs_total{")?.split_once("outcome=\"released\"} ")?.1;
+        value.parse::<u64>().ok()
+    };
+    until("several releases", || metrics().lines().filter_map(released).sum::<u64>() >= 3);
     assert_eq!(served.show(locked)["attempts"], 0);
     fs::remove_file(served.fixture.file("partner.lock")).unwrap();
     served.done(2);
@@ -92,20 +97,20 @@ fn obeys_cancel_and_stop(which: (&'static str, &'static str)) {
     let long =
         served.push("write_report", r#"{"pages":10000}"#, &["--timeout", "300ms", "--max-attempts", "1"]);
     assert_eq!(served.failed(long)["reason"], "timeout");
-    // It has answered within the grace, or it would have been killed and replaced.
+    // The worker responded within the grace time, otherwise it would have been killed and replaced.
     served.push("send_mail", r#"{"to":"b@example.com"}"#, &[]);
     served.fixture.until(served.channel, "the next job", |c| c.done == 2);
     assert_eq!(served.master.workers(), workers);
-    // One that does not leave when told is killed after five seconds.
+    // A worker that ignores stop is killed after five seconds.
     let begun = Instant::now();
     assert!(served.master.stop().success());
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
 
-/// Payloads that break workers that read lines, or too little at once.
+/// Payloads that break workers with faulty line splitting or short reads.
 fn reads_any_payload(which: (&'static str, &'static str)) {
     let served = ExampleFixture::new(which);
-    // These end a line for readers that follow Unicode, but not in JSON.
+    // These characters are line breaks in Unicode but not in JSON.
     let breaks = "a\u{2028}b\u{2029}c\u{85}d\u{b}e\u{c}f@example.com";
     let long = format!("{}@example.com", "ä".repeat(400_000));
     let lines = [breaks, &long].map(|to| format!(r#"{{"job":"send_mail","payload":{{"to":"{to}"}}}}"#));
@@ -118,7 +123,10 @@ fn reads_any_payload(which: (&'static str, &'static str)) {
     assert!(served.master.stop().success());
 }
 
-/// PHP gives up reading from a socket after `default_socket_timeout`, a minute unless the machine says otherwise.
+/// Longer than the socket timeout that the test sets.
+const IDLE: Duration = Duration::from_millis(2500);
+
+/// PHP stops reading from a socket after `default_socket_timeout`, by default one minute.
 #[test]
 fn idle_php_worker_waits_indefinitely() {
     let fixture = copy_of("php");
@@ -129,7 +137,7 @@ fn idle_php_worker_waits_indefinitely() {
     fixture.write("aint-queue.toml", &short);
     let master = fixture.listen(&["-t", "mail"]);
     let workers = until("the workers", || Some(master.workers()).filter(|workers| workers.len() == 3));
-    std::thread::sleep(Duration::from_millis(2500));
+    std::thread::sleep(IDLE);
     fixture.ok(&["queue:push", "send_mail", "--data", r#"{"to":"a@example.com"}"#, "-t", "mail"]);
     fixture.until("mail", "it to be done", |c| c.done == 1);
     assert_eq!(master.workers(), workers);

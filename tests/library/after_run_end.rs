@@ -1,4 +1,4 @@
-//! What outlives its run: threads, tasks, questions, locks.
+//! Threads, tasks, requests and locks that outlive their run.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -16,7 +16,7 @@ use tokio::sync::Barrier;
 
 use crate::cases::{LibraryFixture, start_app, start_app_with, with};
 use crate::faulty_store::{Fault, FaultyStore};
-use crate::fixture::{Options, WAIT_DEADLINE, job};
+use crate::fixture::{Options, job, until_async};
 use crate::jobs::{Blocking, write};
 
 pub fn register(app: App) -> App {
@@ -38,17 +38,11 @@ async fn until_logged(
     what: &str,
     wanted: impl Fn(&[String]) -> bool,
 ) -> Vec<String> {
-    let found = async {
-        loop {
-            let log = fixture.log();
-            if wanted(&log) {
-                return log;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let found = tokio::time::timeout(WAIT_DEADLINE, found).await;
-    found.unwrap_or_else(|_| panic!("{what}: {:?}", fixture.log()))
+    until_async(what, async || {
+        let log = fixture.log();
+        if wanted(&log) { Ok(log) } else { Err(log) }
+    })
+    .await
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,7 +62,7 @@ impl AsyncJob for Leaves {
     }
 }
 
-/// Whoever asks for a run that has ended is told so at once, and neither its worker nor the others in it pay for it.
+/// A request for a run that has ended fails at once and affects neither its worker nor the worker's other runs.
 pub async fn requests_after_run_end_are_refused() {
     let fixture = start_app(Plan::coroutine(5, 0)).await;
     fixture.push(job("leaves", "{}")).await;
@@ -98,7 +92,7 @@ impl Job for Abandoned {
     }
 }
 
-/// A layer that gives up on a blocking handler does not end its thread: the slot is not free before that has ended.
+/// A layer that stops waiting for a blocking handler does not end its thread: the slot stays busy until the thread ends.
 pub async fn run_lasts_as_long_as_its_thread() {
     for plan in [Plan::coroutine(5, 0), Plan::process_pool(1, 1, 0)] {
         let fixture = start_app(plan).await;
@@ -116,7 +110,7 @@ impl Job for Nested {
     const MAX_ATTEMPTS: Option<u32> = Some(1);
     const TIMEOUT: Option<Duration> = Some(Duration::from_secs(3));
     fn handle(self, _: &Context) -> Result<(), JobError> {
-        // What files and names of hosts do in asynchronous code.
+        // File access and name resolution in asynchronous code use such a thread.
         let text = tokio::runtime::Handle::current().block_on(tokio::task::spawn_blocking(|| "nested"))?;
         write(text);
         Ok(())
@@ -178,7 +172,7 @@ impl AsyncJob for Trial {
     }
 }
 
-/// A breaker whose trial was lost with its owner lets another one try.
+/// A breaker whose trial run was lost with its owner allows another trial.
 pub async fn breaker_does_not_wait_for_a_lost_trial() {
     let mut options = Options::new(Plan::coroutine(5, 0));
     let model = Arc::new(Model::ticking(Timestamp(1_790_000_000_000_000)));
@@ -190,7 +184,7 @@ pub async fn breaker_does_not_wait_for_a_lost_trial() {
     until_logged(&fixture, "the trial", |log| log.len() == 2).await;
     let owner = model.owners().pop().unwrap();
     model.reap(Reap::Owner(&owner)).await.unwrap();
-    // Any turn tells it; a push makes it take one.
+    // The next turn reports it; a push causes one.
     fixture.push(job("asynchronous", r#"{"text":"a"}"#)).await;
     until_logged(&fixture, "another trial", |log| log.iter().filter(|line| *line == "begins").count() == 3)
         .await;
@@ -232,7 +226,7 @@ impl AsyncJob for Rival {
     }
 }
 
-/// The answer to a claim of an earlier run takes nothing from a later run of the same job.
+/// The response to a claim of an earlier run does not affect a later run of the same job.
 pub async fn late_grant_does_not_free_the_next_runs_lock() {
     let mut first = true;
     let slow_first_claim = move |call: &str| match call {
@@ -294,7 +288,7 @@ impl AsyncJob for Thief {
     }
 }
 
-/// More is freed at once than one turn can say, and the jobs that had it run again at once.
+/// More keys are freed at once than fit in one turn, and the jobs that held them run again at once.
 pub async fn claims_are_not_freed_for_an_earlier_run() {
     let slow_turns = |call: &str| match call {
         "turn" => Fault::Slow(Duration::from_millis(100)),
@@ -306,7 +300,7 @@ pub async fn claims_are_not_freed_for_an_earlier_run() {
     let jobs: Vec<_> = (0..COLLECTORS).map(|n| job("collector", &format!(r#"{{"n":{n}}}"#))).collect();
     fixture.channel.push(&jobs).await;
     until_logged(&fixture, "all of them", |log| log.len() == COLLECTORS).await;
-    // What was still to be freed has been freed a few turns later.
+    // The remaining keys are freed a few turns later.
     tokio::time::sleep(Duration::from_millis(500)).await;
     fixture.push(job("thief", "{}")).await;
     fixture.done(COLLECTORS as u64 + 1).await;
@@ -353,7 +347,7 @@ impl Job for LateFailure {
     }
 }
 
-/// Whoever runs the next job by hand runs that job and its callback, not another job in between.
+/// `queue:run` runs the next job and its failed callback, not another job in between.
 pub async fn callback_does_not_count_as_the_next_job() {
     let mut options = Options::new(Plan::process_pool(1, 1, 0));
     let id = options.store.push(&[job("late_failure", "{}")]).await.unwrap()[0].id();
@@ -373,7 +367,7 @@ pub async fn callback_does_not_count_as_the_next_job() {
     assert_eq!((status.waiting, status.failed), (1, 1));
 }
 
-/// Nobody knows which callbacks there are before the first worker has said so.
+/// The failed callbacks are unknown until the first worker has sent its hello.
 pub async fn suspect_callback_waits_for_a_capable_worker() {
     let mut options = Options::new(Plan::coroutine(5, 0));
     let failing = with(job("doomed", r#"{"how":"never"}"#), |job| {

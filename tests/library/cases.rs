@@ -1,4 +1,4 @@
-//! What the library promises whoever writes jobs.
+//! Guarantees of the library to authors of jobs.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,7 +14,7 @@ use aint_queue::job::{ErrorKind, FailReason, JobId, NewJob, Outcome, Priority, U
 use aint_queue::store::{JobState, Pushed};
 
 use crate::after_run_end::*;
-use crate::fixture::{Fixture, Options, job, start_channel};
+use crate::fixture::{Fixture, Options, job, start_channel, until_async};
 use crate::jobs::LOG;
 
 type Case = fn() -> Pin<Box<dyn Future<Output = ()>>>;
@@ -127,7 +127,7 @@ async fn handler_options_precede_channel_settings() {
     fixture.push(job("doomed", r#"{"how":"error"}"#)).await;
     fixture.failed(1).await;
     assert_eq!(fixture.log()[..2], ["attempt 1 of 2", "attempt 2 of 2"]);
-    // What the push says goes before both.
+    // Options of the push take precedence over both.
     fixture.push(with(job("doomed", r#"{"how":"error"}"#), |j| j.meta.max_attempts = Some(1))).await;
     fixture.failed(2).await;
     assert_eq!(fixture.log()[3], "attempt 1 of 1");
@@ -182,7 +182,7 @@ async fn poison_job_runs_its_failed_callback() {
 }
 
 async fn failing_failed_callback_changes_nothing() {
-    // One that kills its worker may have been killed by it, and has three tries.
+    // A job that crashes its worker has three tries, because the worker may be the cause.
     for (callback, note, runs) in [("error", "neither", 1), ("abort", "SIGABRT", 3)] {
         let fixture = start_app(Plan::process_pool(1, 1, 0)).await;
         let id = fixture.push(job("async_doomed", &format!(r#"{{"callback":"{callback}"}}"#))).await;
@@ -306,16 +306,17 @@ async fn key_until_start_is_free_once_job_runs() {
         })
     };
     let first = fixture.push(unique()).await;
-    let begun = Instant::now();
     // Once it has begun, one more can wait, and only one.
-    let second = loop {
+    let second = until_async("the key to be free", async || {
         match fixture.channel.store.push(&[unique()]).await.unwrap()[0] {
-            Pushed::Added(id) => break id,
-            Pushed::Existing(id) => assert_eq!(id, first),
+            Pushed::Added(id) => Some(id),
+            Pushed::Existing(id) => {
+                assert_eq!(id, first);
+                None
+            }
         }
-        assert!(begun.elapsed() < Duration::from_secs(5));
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    })
+    .await;
     assert_eq!(fixture.channel.get(first).await.state, JobState::Reserved, "it still runs");
     assert_eq!(fixture.channel.store.push(&[unique()]).await.unwrap(), [Pushed::Existing(second)]);
     fixture.done(2).await;
@@ -399,7 +400,7 @@ async fn blocking_jobs_do_not_delay_async_ones() {
     fixture.channel.push(&[sleepers, ticks].concat()).await;
     fixture.done(700).await;
     let log = fixture.log();
-    // Pushed behind 500 sleepers, the others are through before the sleepers wake.
+    // Jobs pushed after 500 sleeping jobs are done before those wake up.
     let last_tick = log.iter().rposition(|line| line == "ticked").unwrap();
     let slept_before = log[..last_tick].iter().filter(|line| *line == "slept").count();
     assert!(slept_before < 250, "{slept_before} sleepers were through before the last of the others");
@@ -419,7 +420,7 @@ async fn high_priority_jobs_run_first() {
     fixture.channel.stop(false).await;
 }
 
-/// Collects what is logged on this thread.
+/// Collects the log lines of this thread.
 #[derive(Clone, Default)]
 struct Collected(Arc<Mutex<Vec<u8>>>);
 

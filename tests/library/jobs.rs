@@ -1,4 +1,4 @@
-//! The jobs of the application. Each writes what it does into the file that `LOG` names, one line a time.
+//! The jobs of the application. Each appends lines about its actions to the file that `LOG` names.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -10,7 +10,7 @@ use aint_queue::middleware::{CircuitBreaker, NoOverlap, RateLimit, Skip};
 use aint_queue::{App, AsyncFailedFn, AsyncJob, Context, FailedFn, Job, JobError, Priority, PushOptions};
 use serde::{Deserialize, Serialize};
 
-/// The variable that names the file.
+/// Environment variable with the path of the log file.
 pub const LOG: &str = "LIBRARY_TEST_LOG";
 
 pub fn app() -> App {
@@ -50,7 +50,7 @@ pub struct Counter(AtomicU32);
 pub fn write(line: &str) {
     let path = std::env::var(LOG).expect("the test names a file");
     let mut file = OpenOptions::new().append(true).create(true).open(path).expect("the file can be opened");
-    // One write, so that lines of several processes do not mix.
+    // Write each line with one call, so that lines of several processes do not mix.
     file.write_all(format!("{line}\n").as_bytes()).expect("the file can be written");
 }
 
@@ -188,7 +188,7 @@ impl Job for Parent {
     const NAME: &'static str = "parent";
     fn handle(self, ctx: &Context) -> Result<(), JobError> {
         ctx.progress(50.0);
-        // Delayed, so that it does not run, and free its key, between the two pushes.
+        // Delayed, so that the job cannot run and free its key between the two pushes.
         let soon = Duration::from_millis(200);
         let options =
             PushOptions::new().priority(Priority::High).unique("child").header("tenant", "t1").delay(soon);

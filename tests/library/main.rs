@@ -1,5 +1,5 @@
-//! An application of a user, end to end: this program is its own guardian and worker, as any program with an
-//! [`App`](aint_queue::App) is, and runs the tests when it is called as a test.
+//! A user's application, end to end. Like every program with an [`App`](aint_queue::App), this program is also its own
+//! guardian and worker; called as a test, it runs the tests.
 
 #![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]

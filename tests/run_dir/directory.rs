@@ -1,26 +1,15 @@
-//! The directory itself: made, checked, refused with a reason; and looked at by others.
+//! The directory: creation, checks, refusals with a reason, and access by other users.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use aint_queue::engine::master::run_dir::{RunDir, RunDirError};
 
 use crate::fixture::*;
 
-fn refusal(path: &Path) -> String {
-    error_chain(&RunDir::open(path, "mail").map(drop).expect_err("it cannot be used"))
-}
-
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o777
-}
-
-/// A directory that everybody may reach.
-fn directory_open_to_all() -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    directory
 }
 
 #[test]
@@ -58,7 +47,7 @@ fn link_to_directory_is_followed_dangling_refused() {
     let (place, link) = (above.path().join("place"), above.path().join("link"));
     symlink(&place, &link).unwrap();
     let text = refusal(&link);
-    assert!(text.starts_with("could not look at the run directory \""), "{text}");
+    assert!(text.starts_with("could not inspect the run directory \""), "{text}");
     fs::create_dir(&place).unwrap();
     RunDir::open(&link, "mail").unwrap().lock().unwrap();
     assert!(place.join("mail-master.lock").exists());
@@ -67,98 +56,13 @@ fn link_to_directory_is_followed_dangling_refused() {
 #[test]
 fn overlong_socket_path_names_the_limit() {
     let long = Path::new("/tmp").join("x".repeat(100));
-    let Err(RunDirError::TooLong { longest, .. }) = RunDir::open(&long, "mail") else { panic!("it fits?") };
+    let Err(RunDirError::TooLong { longest, .. }) = RunDir::open(&long, "mail") else {
+        panic!("a path above the limit was accepted")
+    };
     assert!(!long.exists());
     let below_limit = RunDir::at(Path::new(&format!("/{}", "x".repeat(longest - 1))), "mail").socket_path();
     assert_eq!(below_limit.as_os_str().len(), 107);
     assert!(refusal(&long).ends_with(&format!("set pid_path to a path of at most {longest} bytes")));
-}
-
-#[test]
-fn other_user_gets_reason_and_remedy() {
-    let above = directory_open_to_all();
-    let mut other = RoleProcess::start_unprivileged("directory::role_other_user", above.path());
-    let us = nix::unistd::geteuid();
-    if !us.is_root() {
-        // Without a second user there is nobody to tell.
-        return;
-    }
-    let at = |name: &str| above.path().join(name).display().to_string();
-    fs::create_dir(above.path().join("ours")).unwrap();
-    fs::create_dir(above.path().join("foreign")).unwrap();
-    chown(above.path().join("foreign"), Some(1), Some(1)).unwrap();
-    fs::create_dir(above.path().join("theirs")).unwrap();
-    chown(above.path().join("theirs"), Some(NOBODY_UID), Some(NOBODY_UID)).unwrap();
-    fs::write(above.path().join("theirs/mail-master.lock"), "").unwrap();
-    fs::set_permissions(above.path().join("theirs/mail-master.lock"), fs::Permissions::from_mode(0o600))
-        .unwrap();
-    fs::write(above.path().join("go"), "").unwrap();
-
-    let not_writable = |path: &str| {
-        format!(
-            "this user (uid {NOBODY_UID}) may not write to \"{path}\"; set pid_path to a directory of its own, or \
-             change the owner of this one"
-        )
-    };
-    assert_eq!(other.next_report(), not_writable(&at("ours")));
-    assert_eq!(other.next_report(), not_writable(&above.path().display().to_string()));
-    assert_eq!(
-        other.next_report(),
-        format!(
-            "\"{}\" belongs to another user (uid 1); set pid_path to a directory of this user, or change its owner",
-            at("foreign")
-        )
-    );
-    assert_eq!(
-        other.next_report(),
-        format!(
-            "\"{}\" may not be written by this user: its owner is uid 0; run as that user, or remove the file when \
-             no master holds it",
-            at("theirs/mail-master.lock")
-        )
-    );
-}
-
-/// Not a test: somebody without privileges tries the directories that another test has made.
-#[test]
-#[ignore = "is a process for another test"]
-fn role_other_user() {
-    let Some(above) = std::env::var_os("RUN_DIRECTORY") else { return };
-    let above = Path::new(&above);
-    while !above.join("go").exists() {
-        std::thread::yield_now();
-    }
-    for name in ["ours", "missing/below", "foreign"] {
-        report(refusal(&above.join(name)));
-    }
-    report(error_chain(&refused(&RunDir::open(&above.join("theirs"), "mail").unwrap())));
-}
-
-#[test]
-fn other_user_sees_the_master() {
-    if !nix::unistd::geteuid().is_root() {
-        return;
-    }
-    let directory = directory_open_to_all();
-    let lock = RunDir::open(directory.path(), "mail").unwrap().lock().unwrap();
-    let mut other = RoleProcess::start_unprivileged("directory::role_observer", directory.path());
-    assert_eq!(other.next_report(), format!("Some({})", std::process::id()));
-    drop(lock);
-    fs::write(directory.path().join("go"), "").unwrap();
-    assert_eq!(other.next_report(), "None");
-}
-
-/// Not a test: says who is master, and again when told to.
-#[test]
-#[ignore = "is a process for another test"]
-fn role_observer() {
-    let Some(run_dir) = role_directory() else { return };
-    let go = Path::new(&std::env::var_os("RUN_DIRECTORY").unwrap()).join("go");
-    report(format!("{:?}", run_dir.holder().map(|h| h.pid)));
-    while !go.exists() {
-        std::thread::yield_now();
-    }
-    report(format!("{:?}", run_dir.holder().map(|h| h.pid)));
 }
 
 #[test]

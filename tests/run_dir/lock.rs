@@ -1,115 +1,13 @@
-//! Locks, pid files and who is believed.
+//! Locks, pid files and the verification of their content.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use aint_queue::engine::master::run_dir::{LockError, RunDir};
-use nix::sys::signal::Signal;
+use aint_queue::engine::master::run_dir::RunDir;
 
 use crate::fixture::*;
-
-fn fresh() -> (tempfile::TempDir, RunDir) {
-    let directory = tempfile::tempdir().unwrap();
-    let run_dir = RunDir::open(directory.path(), "mail").unwrap();
-    (directory, run_dir)
-}
-
-fn my_pid() -> i32 {
-    i32::try_from(std::process::id()).unwrap()
-}
-
-#[test]
-fn exactly_one_of_fifty_processes_becomes_master() {
-    for _ in 0..3 {
-        let (directory, run_dir) = fresh();
-        let mut rivals: Vec<RoleProcess> =
-            (0..50).map(|_| RoleProcess::start("lock::role_rival", directory.path())).collect();
-        for rival in &mut rivals {
-            assert_eq!(rival.next_report(), "ready");
-        }
-        // Both ends of this file are their starting signal.
-        fs::write(directory.path().join("go"), "").unwrap();
-        let outcomes: Vec<String> = rivals.iter_mut().map(RoleProcess::next_report).collect();
-        let winners: Vec<&String> = outcomes.iter().filter(|o| o.starts_with("won")).collect();
-        assert_eq!(winners.len(), 1, "{outcomes:?}");
-        let winner: i32 = winners[0].strip_prefix("won ").unwrap().parse().unwrap();
-        let losers = outcomes.iter().filter(|o| **o == format!("lost to {winner}")).count();
-        assert_eq!(losers, 49, "{outcomes:?}");
-        assert_eq!(run_dir.holder().map(|h| h.pid), Some(winner));
-    }
-}
-
-/// Not a test: takes the lock when told to, and keeps it.
-#[test]
-#[ignore = "is a process for another test"]
-fn role_rival() {
-    let Some(run_dir) = role_directory() else { return };
-    let directory = std::env::var("RUN_DIRECTORY").unwrap();
-    report("ready");
-    while !Path::new(&directory).join("go").exists() {
-        std::thread::yield_now();
-    }
-    match run_dir.lock() {
-        Ok(lock) => {
-            report(format!("won {}", my_pid()));
-            std::mem::forget(lock);
-            wait_to_be_killed();
-        }
-        Err(LockError::Held { pid, .. }) => report(format!("lost to {}", pid.unwrap_or(0))),
-        Err(other) => report(error_chain(&other)),
-    }
-}
-
-/// Not a test: a master until it is killed.
-#[test]
-#[ignore = "is a process for other tests"]
-fn role_master() {
-    let Some(run_dir) = role_directory() else { return };
-    let lock = run_dir.lock().unwrap();
-    lock.write_incarnation("owner-7").unwrap();
-    lock.write_pid().unwrap();
-    report("serving");
-    std::mem::forget(lock);
-    wait_to_be_killed();
-}
-
-#[test]
-fn held_lock_names_its_holder() {
-    let (directory, run_dir) = fresh();
-    let mut master = RoleProcess::start("lock::role_master", directory.path());
-    assert_eq!(master.next_report(), "serving");
-    let begun = Instant::now();
-    let error = refused(&run_dir);
-    assert!(begun.elapsed() < Duration::from_secs(1));
-    let pid = master.child.id();
-    let lock = directory.path().join("mail-master.lock");
-    assert!(error.is_held());
-    let expected = format!(
-        "another master, pid {pid}, holds \"{}\"; stop it with queue:stop, or give this one a pid_path of its own",
-        lock.display()
-    );
-    assert_eq!(error_chain(&error), expected);
-}
-
-#[test]
-fn next_master_finds_killed_masters_incarnation() {
-    let (directory, run_dir) = fresh();
-    let mut master = RoleProcess::start("lock::role_master", directory.path());
-    assert_eq!(master.next_report(), "serving");
-    master.child.kill().unwrap();
-    master.child.wait().unwrap();
-    let lock = run_dir.lock().unwrap();
-    assert_eq!(lock.previous_incarnation(), Some("owner-7"));
-    // Until it has one of its own, it hands on what it found.
-    drop(lock);
-    let lock = run_dir.lock().unwrap();
-    assert_eq!(lock.previous_incarnation(), Some("owner-7"));
-    lock.clear_incarnation();
-    drop(lock);
-    assert_eq!(run_dir.lock().unwrap().previous_incarnation(), None);
-}
 
 #[test]
 fn lock_held_by_guardian_is_waited_for() {
@@ -117,7 +15,7 @@ fn lock_held_by_guardian_is_waited_for() {
     let lock = run_dir.lock().unwrap();
     let held_by_guardian = lock.fd().unwrap();
     drop(lock);
-    assert!(run_dir.holder().is_none(), "the master has let go");
+    assert!(run_dir.holder().is_none(), "the master has released the lock");
     let cleaning = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
         drop(held_by_guardian);
@@ -175,29 +73,13 @@ fn reused_pid_is_not_the_master() {
     let (directory, run_dir) = fresh();
     let lock = run_dir.lock().unwrap();
     let path = directory.path().join("mail-master.lock");
-    // The lock is held, but who wrote the record is gone: this process has its number, not its time.
+    // The lock is held, but the writer of the record is dead: this process has its pid, but another start time.
     let text = fs::read_to_string(&path).unwrap();
     let start_time = run_dir.holder().unwrap().start_time;
     let earlier = text.replace(&start_time.to_string(), &(start_time - 1).to_string());
     fs::write(&path, earlier).unwrap();
     assert_eq!(run_dir.holder(), None);
     drop(lock);
-}
-
-#[test]
-fn holder_is_signalled_only_as_the_same_process() {
-    let (directory, run_dir) = fresh();
-    let mut master = RoleProcess::start("lock::role_master", directory.path());
-    assert_eq!(master.next_report(), "serving");
-    let holder = run_dir.holder().unwrap();
-    let stranger =
-        aint_queue::engine::master::run_dir::Holder { start_time: holder.start_time + 1, ..holder };
-    assert!(stranger.signal(Signal::SIGKILL).is_err());
-    assert!(master.child.try_wait().unwrap().is_none());
-    holder.signal(Signal::SIGKILL).unwrap();
-    master.child.wait().unwrap();
-    assert!(holder.signal(Signal::SIGKILL).is_err());
-    assert_eq!(run_dir.holder(), None);
 }
 
 #[test]
@@ -218,7 +100,7 @@ fn non_file_lock_is_refused_by_name() {
         let text = error_chain(&refused(&run_dir));
         assert_eq!(
             text,
-            format!("\"{}\" is {what} where the lock file should be; remove it", path.display())
+            format!("\"{}\" is {what}, but the path of the lock file; remove it", path.display())
         );
         assert!(!directory.path().join("elsewhere").exists(), "no link is followed");
     }
@@ -267,7 +149,7 @@ fn pid_file_is_replaced_from_any_state() {
         assert_eq!(fs::read_to_string(directory.path().join("precious")).unwrap(), "kept");
         lock.remove_pid();
         assert!(!path.exists());
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no draft is left");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no temporary file is left");
     }
 }
 
@@ -293,9 +175,9 @@ fn directory_at_pid_file_is_named() {
     let text = error_chain(&lock.write_pid().unwrap_err());
     assert_eq!(
         text,
-        format!("\"{}\" is a directory where the pid file should be; remove it", path.display())
+        format!("\"{}\" is a directory, but the path of the pid file; remove it", path.display())
     );
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no draft is left");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no temporary file is left");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The run directory: one master per channel, whatever the files say.
+//! The run directory: one master per channel, whatever its files contain.
 
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 

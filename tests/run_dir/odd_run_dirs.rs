@@ -1,5 +1,5 @@
-//! What may be found where the pid file, the lock file and the control socket should be: every content with every mode,
-//! owner and kind of file. The right behaviour is one of two: it does not matter, or a refusal that names it.
+//! Odd files at the paths of pid file, lock file and control socket: every content with every mode, owner and kind of file. Each is
+//! either harmless or refused by name.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -9,7 +9,7 @@ use aint_queue::engine::master::run_dir::{LockError, RunDir, RunDirError};
 
 use crate::fixture::*;
 
-/// A content, and the incarnation in it when it is a record.
+/// A content, with its incarnation if it is a record.
 fn contents() -> Vec<(&'static str, Vec<u8>, Option<&'static str>)> {
     let me = std::process::id();
     let record = |pid: u64, start: u64| {
@@ -59,23 +59,23 @@ impl RunDirCase {
         RunDir::open(self.directory.path(), "mail").unwrap()
     }
 
-    /// A master begins here, as far as files go: it must work and leave the right ones.
+    /// Takes and releases the files as a master does, and checks them.
     fn serves(&self, case: &str, previous: Option<&str>) {
         let run_dir = self.run_dir();
-        assert_eq!(run_dir.holder(), None, "{case}: nobody is master before");
+        assert_eq!(run_dir.holder(), None, "{case}: no master before");
         let lock = run_dir.lock().unwrap_or_else(|error| panic!("{case}: {}", error_chain(&error)));
         lock.write_pid().unwrap_or_else(|error| panic!("{case}: {}", error_chain(&error)));
         assert_eq!(lock.previous_incarnation(), previous, "{case}");
         assert_eq!(run_dir.holder().map(|h| h.pid), i32::try_from(std::process::id()).ok(), "{case}");
-        assert!(refused(&run_dir).is_held(), "{case}: there is one master");
+        assert!(refused(&run_dir).is_held(), "{case}: one master");
         let pid = self.file("mail-master.pid");
         let found = fs::symlink_metadata(&pid).unwrap();
         assert_eq!((found.is_file(), found.mode() & 0o777), (true, 0o644), "{case}");
         assert_eq!(fs::read_to_string(&pid).unwrap().trim(), std::process::id().to_string(), "{case}");
         assert_eq!(fs::read_to_string(self.file("precious")).unwrap(), "kept", "{case}: no link is followed");
         drop(lock);
-        assert!(!pid.exists(), "{case}: the pid file goes");
-        assert_eq!(run_dir.holder(), None, "{case}: nobody is master after");
+        assert!(!pid.exists(), "{case}: the pid file is removed");
+        assert_eq!(run_dir.holder(), None, "{case}: no master after");
     }
 }
 
@@ -96,11 +96,11 @@ fn pid_file_of_any_content_mode_and_owner() {
         for mode in MODES {
             for owner in owners {
                 let case = format!("{what}, mode {mode:o}, owner {owner:?}");
-                // The pid file is information: whatever it is, it is replaced.
+                // The pid file is for information: any file at its path is replaced.
                 let place = RunDirCase::new();
                 write(&place.file("mail-master.pid"), &content, mode, *owner);
                 place.serves(&format!("pid file: {case}"), None);
-                // The lock file is what the lock is on: what it says matters only to free leases.
+                // The lock is on the lock file: its content only names the leases to free.
                 let place = RunDirCase::new();
                 write(&place.file("mail-master.lock"), &content, mode, *owner);
                 if is_root || mode & 0o600 == 0o600 {
@@ -141,13 +141,13 @@ fn pid_file_of_any_file_type() {
         let place = RunDirCase::new();
         let path = place.file("mail-master.lock");
         make(&path);
-        let expected = format!("\"{}\" is {what} where the lock file should be; remove it", path.display());
+        let expected = format!("\"{}\" is {what}, but the path of the lock file; remove it", path.display());
         assert_eq!(error_chain(&refused(&place.run_dir())), expected);
         assert_eq!(place.run_dir().holder(), None);
         assert!(!place.file("nowhere").exists(), "no link is followed");
         assert_eq!(fs::read_to_string(place.file("precious")).unwrap(), "kept");
     }
-    // Another name of somebody's file: the pid file is a new one, so that file stays as it is.
+    // A hard link to another file: the pid file is a new file, so the other one stays unchanged.
     let place = RunDirCase::new();
     fs::hard_link(place.file("precious"), place.file("mail-master.pid")).unwrap();
     place.serves("a hard link", None);

@@ -1,4 +1,4 @@
-//! One of three workers does what no worker should. It harms the jobs it has, at most, and nobody else's.
+//! One of three workers breaks the rules. It may harm its own jobs, but no others.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -8,7 +8,7 @@ use crate::fixture::{Counts, Fixture, Master, until};
 
 const JOBS: u64 = 300;
 
-/// What came of the jobs of a channel of which one worker is bad.
+/// The result of a channel with one bad worker.
 struct Outcome {
     fixture: Fixture,
     master: Master,
@@ -30,14 +30,14 @@ max_execute_seconds = 1
     ));
     fixture.write("adversary.py", include_str!("adversary.py"));
     let master = fixture.listen(&[]);
-    until("all three workers", || (idle(&fixture) == 3).then_some(()));
+    until("three idle workers", || (idle(&fixture) == 3).then_some(()));
     let begun = Instant::now();
     fixture.push_lines("default", (0..JOBS).map(|n| format!(r#"{{"job":"x","payload":{n}}}"#)));
-    // Two good workers need 5 ms for each: what the bad one does not hold is done long before its time is up.
+    // Two good workers need 5 ms per job: they finish all other jobs long before the bad worker's timeout.
     until("the jobs of the good workers", || {
         let (effects, given) = (numbers(&fixture, "effects"), numbers(&fixture, "given"));
         let mine: HashSet<_> = effects.iter().chain(&given).collect();
-        // Under load its time may be up first; then a good one has its job too.
+        // Under load the timeout may come first; then a good worker gets the bad worker's job too.
         (mine.len() as u64 >= JOBS - unread(behaviour)).then_some(())
     });
     assert!(begun.elapsed() < Duration::from_secs(30), "{behaviour}: it took {:?}", begun.elapsed());
@@ -45,7 +45,7 @@ max_execute_seconds = 1
     Outcome { fixture, master, counts }
 }
 
-/// How many jobs are aboard the bad worker without its knowledge.
+/// Jobs that the bad worker holds without knowing.
 fn unread(behaviour: &str) -> u64 {
     u64::from(behaviour == "never_reads")
 }
@@ -58,7 +58,7 @@ fn idle(fixture: &Fixture) -> u64 {
 
 fn numbers(fixture: &Fixture, file: &str) -> Vec<u64> {
     let text = fs::read_to_string(fixture.file(file)).unwrap_or_default();
-    // The last line may be on its way.
+    // The last line may not be written yet.
     text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')?.parse().ok()).collect()
 }
 
@@ -68,19 +68,19 @@ impl Outcome {
         log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))).collect()
     }
 
-    /// The process ids that a warning blames.
+    /// The process ids in warnings.
     fn failed_jobs(&self) -> BTreeSet<u64> {
         let log = self.log();
         let warnings = log.iter().filter(|line| line["level"] == "WARN");
         warnings.filter_map(|line| line["pid"].as_u64()).collect()
     }
 
-    /// Whoever the bad worker was not given has run exactly once, and only the bad worker is failed_jobs.
+    /// Checks that the good workers ran every other job exactly once, and that warnings name only the bad worker.
     fn assert_no_other_harm(self) -> Self {
         let (effects, given) = (numbers(&self.fixture, "effects"), numbers(&self.fixture, "given"));
         let mut once = HashSet::new();
         for n in &effects {
-            assert!(once.insert(*n), "{n} was run twice by workers that do as they should");
+            assert!(once.insert(*n), "good workers ran {n} twice");
         }
         let lost: Vec<_> = (0..JOBS).filter(|n| !once.contains(n) && !given.contains(n)).collect();
         assert!(lost.is_empty(), "never run: {lost:?}");

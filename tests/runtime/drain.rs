@@ -1,4 +1,4 @@
-//! Everything that is pushed runs, in every mode, on every store.
+//! Every pushed job runs, in every mode, on every store.
 
 use std::collections::HashSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::fs;
 use crate::fixture::{Fixture, SQLITE};
 use crate::redis::Server;
 
-/// A worker in plain shell that speaks the protocol: appends each payload to a file.
+/// A shell worker of the wire protocol that appends each payload to a file.
 const SHELL_WORKER: &str = r#"#!/bin/sh
 printf '{"type":"hello","protocol":1,"slots":8}\n' >&3
 while IFS= read -r line <&3; do
@@ -38,7 +38,7 @@ type = "process"
 command = ["sh", "-c", "cat >> effects; echo >> effects"]
 "#;
 
-/// The one line that makes the same run use Redis.
+/// The line that selects Redis.
 pub fn redis_line(server: &Server) -> String {
     let config = server.config();
     format!(r#"{{ type = "redis", connection = {{ host = "{}", port = {} }} }}"#, config.host, config.port)

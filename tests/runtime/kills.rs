@@ -1,4 +1,4 @@
-//! kill -9 of everything: nothing stays behind, nothing is lost, work goes on.
+//! SIGKILL of every process: no process is left, no job is lost, service continues.
 
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,9 @@ fn kill_9(pid: i32) -> Instant {
     Instant::now()
 }
 
-/// How long it takes until nothing of the tree is left.
+/// Waits for the end of a process tree; returns the time.
 fn gone(mark: &str, since: Instant) -> Duration {
-    until("the tree to be gone", || survivors(mark).is_empty().then(|| since.elapsed()))
+    until("the end of the tree", || survivors(mark).is_empty().then(|| since.elapsed()))
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn killed_workers_tree_is_killed() {
     let fixture = Fixture::sqlite(TREE);
     fixture.write("tree.sh", &tree_script(&mark));
     let master = fixture.listen(&[]);
-    // Held back after its first crash, so that only one tree grows.
+    // The retry of the first crash is delayed, so that only one process tree exists.
     fixture.push("x", "{}", &["--max-attempts", "1"]);
     spawned_tree(&mark);
     let killed = kill_9(master.workers()[0]);
@@ -45,11 +45,11 @@ fn killed_guardians_trees_die_and_work_continues() {
     let before = spawned_tree(&mark);
     let guardian = master.guardian();
     kill_9(guardian);
-    until("the old tree to be gone", || {
+    until("the end of the old tree", || {
         let left = survivors(&mark);
         before.iter().all(|pid| !left.contains(pid)).then_some(())
     });
-    // The job runs again, uncounted, under a new guardian.
+    // The job runs again under a new guardian, attempt not counted.
     spawned_tree(&mark);
     assert_ne!(master.guardian(), guardian);
     assert_eq!(fixture.json(&["queue:show", &id.to_string()])["attempts"], 0);
@@ -67,8 +67,8 @@ fn killed_masters_trees_die_within_100_ms() {
     spawned_tree(&mark);
     let guardian = master.guardian();
     let killed = kill_9(master.pid());
-    // Looked at through the guardian, which is gone last: reading all of /proc takes longer than it lives.
-    let took = until("the guardian to be gone", || {
+    // The guardian ends last. Reading all of /proc would take longer than its remaining life.
+    let took = until("the end of the guardian", || {
         let alive = kill(Pid::from_raw(guardian), None).is_ok() && !is_zombie(guardian);
         (!alive).then(|| killed.elapsed())
     });
@@ -81,7 +81,7 @@ fn is_zombie(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
 }
 
-/// Nanoseconds since 1970, as `date +%s%N` prints them.
+/// Unix time in nanoseconds, as `date +%s%N` prints it.
 fn now() -> u128 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()
 }
@@ -96,7 +96,7 @@ fn killed_workers_job_reruns_within_100_ms() {
         let text = std::fs::read_to_string(fixture.file("begins")).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
     };
-    // The machine may be busy with other tests; the quickest of five is what the master makes of it.
+    // Other tests may load the machine, so the fastest of five rounds counts.
     let took = (1..=5).map(|round| {
         fixture.push("x", "{}", &[]);
         until("the run to begin", || (begins().len() == 2 * round - 1).then_some(()));
@@ -156,7 +156,7 @@ fn killed_master_and_guardian_leave_no_process() {
     fixture.push("x", "{}", &[]);
     let before = spawned_tree(&mark);
     let guardian = master.guardian();
-    // Stopped first, so that it cannot do its work between the two kills.
+    // SIGSTOP first, so that the guardian cannot clean up between the two kills.
     kill(Pid::from_raw(guardian), Signal::SIGSTOP).unwrap();
     kill_9(master.pid());
     kill_9(guardian);

@@ -1,4 +1,4 @@
-//! The real binary at work: masters, guardians, workers, signals, both stores.
+//! The real binary: masters, guardians, workers, signals, both stores.
 
 #![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]

@@ -53,7 +53,7 @@ fn metrics_count_runs_and_depths() {
         assert!(metrics.contains(line), "{line} is missing in:\n{metrics}");
     }
     assert!(master.stop().success());
-    // Without a master the depths are still there to scrape.
+    // Without a master the depths are still available.
     let metrics = fixture.ok(&["queue:status", "--metrics"]);
     assert!(metrics.contains(r#"aint_queue_jobs{channel="default",state="failed"} 1"#), "{metrics}");
 }
@@ -64,12 +64,12 @@ fn status_reports_failing_worker_starts() {
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\ncommand = [\"sh\", \"-c\", \"exit 7\"]\n",
     );
     let master = fixture.listen(&[]);
-    let error = until("the trouble to be told", || {
+    let error = until("the worker error in the status", || {
         let status = fixture.json(&["queue:status"]);
         status["worker_error"].as_str().map(str::to_owned)
     });
     assert_eq!(error, "it exited with 7 before it was ready");
-    assert!(fixture.ok(&["queue:status"]).contains("No worker can be started: it exited with 7"));
+    assert!(fixture.ok(&["queue:status"]).contains("Workers fail to start: it exited with 7"));
     assert!(master.stop().success());
     assert!(fixture.json(&["queue:status"])["worker_error"].is_null());
 }
@@ -83,13 +83,13 @@ fn queue_run_runs_one_job() {
     let output = fixture.run(&["queue:run", "--id", &second.to_string()]);
     assert!(output.status.success());
     assert_eq!(text(&output.stdout), format!("Job {second} is done.\n"));
-    assert!(text(&output.stderr).contains("hello"), "what the job prints is shown");
+    assert!(text(&output.stderr).contains("hello"), "the output of the job is shown");
     let output = fixture.run(&["queue:run"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("no luck"));
     let counts = fixture.counts("default");
     assert_eq!((counts.done, counts.failed, counts.waiting, counts.reserved), (1, 1, 0, 0));
-    // A failed job can be run by its number too.
+    // A failed job can also be run by its id.
     assert_eq!(fixture.run(&["queue:run", "--id", &first.to_string()]).status.code(), Some(1));
     assert_eq!(fixture.run(&["queue:run", "--id", "12345"]).status.code(), Some(1));
 }

@@ -1,4 +1,4 @@
-//! A Redis that goes away and comes back.
+//! Outages of Redis.
 
 use std::time::{Duration, Instant};
 
@@ -18,16 +18,16 @@ fn redis_kill_loses_nothing_and_work_resumes_soon() {
     fixture.until("default", "some jobs", |c| c.done >= 100);
 
     server.kill();
-    until("the master to notice", || master.log().contains("store unavailable").then_some(()));
+    until("the log line about the outage", || master.log().contains("store unavailable").then_some(()));
     let before = master.log().lines().count();
-    // An operator who looks meanwhile gets an answer, not a wait.
+    // During the outage a command fails at once instead of waiting.
     let begun = Instant::now();
     let looked = fixture.run(&["queue:status", "--workers"]);
     assert_eq!(looked.status.code(), Some(5));
     let shown = crate::fixture::text(&looked.stdout);
     assert!(shown.contains(&format!("is running, pid {}.", master.pid())), "{shown}");
     assert!(
-        shown.contains(", not available\nThe master says of it: ") && shown.contains("\nWorkers: "),
+        shown.contains(", unavailable\nStore error of the master: ") && shown.contains("\nWorkers: "),
         "{shown}"
     );
     assert!(
@@ -35,7 +35,7 @@ fn redis_kill_loses_nothing_and_work_resumes_soon() {
         "a program gets the counts or nothing"
     );
     assert!(begun.elapsed() < Duration::from_secs(10));
-    assert!(master.log().lines().count() < before + 20, "it does not flood its log:\n{}", master.log());
+    assert!(master.log().lines().count() < before + 20, "few log lines:\n{}", master.log());
 
     server.restart();
     let back = Instant::now();
@@ -63,14 +63,11 @@ fn stop_during_store_outage_fails_with_reason() {
     let output = fixture.run(&["queue:stop"]);
     let said = crate::fixture::text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(
-        said.contains("could not tell the store of channel \"default\" how its last jobs ended"),
-        "{said}"
-    );
+    assert!(said.contains("could not settle the last jobs of channel \"default\""), "{said}");
     assert!(
         said.contains("default: no job runs any more, the store is told") || said.contains("1 job left"),
         "{said}"
     );
-    // The master did what it was told.
+    // The master stops nevertheless.
     assert!(master.wait().success());
 }

@@ -1,4 +1,4 @@
-//! What workers print is logged and holds nothing up.
+//! The output of workers is logged and delays no job.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ fn job_output_is_logged_with_channel_worker_and_id() {
                 .collect::<Vec<_>>()
         })
     });
-    // What a job printed stands under its number, although its end follows on another descriptor.
+    // Lines of a job have its id, although its end arrives on another descriptor.
     jobs.sort_unstable();
     assert_eq!(jobs, ids);
     assert!(master.stop().success());
@@ -77,7 +77,7 @@ min_worker_number = 1
     fixture.until("default", "the jobs", |c| c.done == 20);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     crate::fixture::until("the handler's end", || {
-        master.log().contains("did not end within 2s").then_some(())
+        master.log().contains("killed after the time limit of 2s").then_some(())
     });
     assert!(master.stop().success());
 }

@@ -1,4 +1,4 @@
-//! What workers may be and use: their user, their niceness, their limits.
+//! User, niceness and resource limits of workers.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -28,7 +28,7 @@ fn nobody_user() -> Option<User> {
     User::from_name("nobody").unwrap()
 }
 
-/// A fixture whose directory others may look into, and a place where they may write.
+/// A fixture with a directory that other users may read and one that they may write.
 fn shared_fixture(worker: &str) -> Fixture {
     let fixture = Fixture::sqlite(&format!(
         "[channels.default]\nmax_attempts = 1\n[channels.default.worker]\n{worker}"
@@ -96,7 +96,7 @@ fn registered_jobs_as_user_run_and_die_with_tree() {
     fixture.push("sleep", r#"{"ms":60000}"#, &[]);
     fixture.until("default", "it to run", |c| c.reserved == 1);
     let workers = master.workers();
-    // Another user's processes die with the master too: the guardian is root, and the kernel was told.
+    // The processes of the other user die with the master too: the guardian is root.
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(master.guardian()), nix::sys::signal::SIGKILL).unwrap();
     until("all to be gone", || workers.iter().all(|pid| !alive(*pid)).then_some(()));
     assert!(master.force_stop().success());
@@ -155,7 +155,7 @@ fn rlimits_apply_and_impossible_ones_are_reported() {
     );
     let master = fixture.listen(&[]);
     if geteuid().is_root() {
-        assert!(master.log().contains("its workers run as root"));
+        assert!(master.log().contains("workers run as root"));
     }
     fixture.push("noop", "{}", &[]);
     fixture.until("default", "it to be done", |c| c.done == 1);
@@ -167,14 +167,12 @@ fn rlimits_apply_and_impossible_ones_are_reported() {
     assert_eq!(stat[stat.rfind(')').unwrap() + 2..].split(' ').nth(16), Some("3"), "{stat}");
     assert!(master.stop().success());
 
-    // More than the kernel gives anybody.
+    // More than the kernel allows.
     let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process\"\ncommand = [\"true\"]\nlimits.open_files = 1073741824\n",
     );
     let master = fixture.listen(&[]);
     fixture.push("x", "{}", &[]);
-    until("the reason", || {
-        master.log().contains("its limits cannot be set as in worker.limits").then_some(())
-    });
+    until("the reason", || master.log().contains("could not set worker.limits").then_some(()));
     assert!(master.force_stop().success());
 }

@@ -1,11 +1,11 @@
-//! Where each job has a process of its own, each runs what is on disk when it begins, without a reload.
+//! With one process per job, each job runs the program on disk at its start, without a reload.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use crate::fixture::{Fixture, SQLITE, copy_binary, until};
 
-/// A worker that notes its version for each job.
+/// A worker that records its version per job.
 const WORKER: &str = r#"
 import json, os, socket
 master = socket.socket(fileno=int(os.environ["AINT_QUEUE_FD"]))
@@ -33,7 +33,7 @@ fn next_job_runs_the_changed_script() {
     let master = fixture.listen(&[]);
     let seen = || fs::read_to_string(fixture.file("seen.txt")).unwrap_or_default();
     for version in 0..8 {
-        // The next one is made from the file of before.
+        // The spare worker was started from the previous file.
         until("a warm worker", || {
             let status = fixture.json(&["queue:status", "--workers"]);
             (status["workers"]["counts"]["idle"].as_u64() >= Some(1)).then_some(())

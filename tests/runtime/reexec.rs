@@ -1,4 +1,4 @@
-//! A master above its own `memory_limit` begins anew: the same process, the same locks, nothing lost.
+//! Re-exec of a master above its own `memory_limit`: same process, same locks, no job lost.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use crate::fixture::{Fixture, Master, text, until};
 use crate::redis::Server;
 
-/// Smaller than any master with this many channels.
+/// A memory limit below the need of a master with this many channels.
 const LIMIT: &str = "memory_limit = 16\n";
 
 fn channels(n: usize) -> String {
@@ -24,7 +24,7 @@ fn program(i: usize) -> String {
     format!("[channels.c{i}.worker]\ntype = \"process\"\ncommand = [\"true\"]\n")
 }
 
-/// Takes a channel out of the configuration.
+/// Removes a channel from the configuration.
 fn undeclare(fixture: &Fixture, channel: usize) {
     let config = fs::read_to_string(fixture.file("aint-queue.toml")).unwrap();
     assert!(config.contains(&program(channel)));
@@ -46,28 +46,28 @@ fn reexec_drains_and_keeps_pid_locks_and_jobs() {
     let master = fixture.listen(&["--all"]);
     let (pid, born, guardian) = (master.pid(), start_time(master.pid()), master.guardian());
     fixture.push_lines("default", (0..400).map(|_| r#"{"job":"sleep","payload":{"ms":40}}"#.to_owned()));
-    // One channel is stopped for good before, and is no part of the configuration any more.
+    // One channel is stopped and removed from the configuration before the re-exec.
     fixture.ok(&["queue:stop", "-t", "c7"]);
     undeclare(&fixture, 7);
-    // All the time nobody else can become master, and the pid file says who is.
-    until("it to begin anew", || {
+    // During the re-exec no other master can start, and the pid file names this one.
+    until("the restart in place", || {
         let rival = fixture.run(&["queue:listen", "-t", "default"]);
         assert_eq!(rival.status.code(), Some(3), "{}", text(&rival.stderr));
         let written = fs::read_to_string(fixture.file("run/default-master.pid")).unwrap();
         assert_eq!(written.trim(), pid.to_string());
         (times(&master, "\"message\":\"listening\"") == 2).then_some(())
     });
-    assert_eq!(times(&master, "the master needs more than its memory_limit"), 1, "the log says why");
-    assert_eq!(start_time(pid), born, "it is the same process");
-    assert_ne!(master.guardian(), guardian, "its guardian is a new one");
+    assert_eq!(times(&master, "master above its memory_limit"), 1, "the reason in the log");
+    assert_eq!(start_time(pid), born, "the same process");
+    assert_ne!(master.guardian(), guardian, "a new guardian");
     let counts = fixture.until("default", "all to be done", |c| c.done + c.failed == 400);
     assert_eq!((counts.done, counts.total), (400, 400));
-    assert!(!fixture.file("run/c7-master.pid").exists(), "what was stopped stays so");
+    assert!(!fixture.file("run/c7-master.pid").exists(), "the stopped channel stays stopped");
     assert_eq!(fixture.json(&["queue:status", "-t", "c8"])["pid"], pid);
 
-    // A limit that no fresh master keeps is no loop.
-    until("the last word about it", || {
-        (times(&master, "a fresh master needs more than memory_limit") == 1).then_some(())
+    // A limit below the need of a fresh master causes no loop.
+    until("the warning", || {
+        (times(&master, "memory_limit is below the need of a fresh master") == 1).then_some(())
     });
     assert_eq!(times(&master, "\"message\":\"listening\""), 2);
     assert!(master.stop().success());
@@ -80,14 +80,18 @@ fn stop_during_reexec_drain_finishes_runs() {
     let fixture = Fixture::sqlite(&channels(30));
     let master = fixture.listen(&["--all"]);
     fixture.push("sleep", r#"{"ms":9000}"#, &[]);
-    until("it to drain", || (times(&master, "beginning anew") == 1).then_some(()));
+    until("the drain", || (times(&master, "restarting in place: draining") == 1).then_some(()));
     master.signal(Signal::SIGTERM);
     let log = master.log_path();
     assert!(master.wait().success());
     let log = fs::read_to_string(log).unwrap();
     assert_eq!(log.matches("\"message\":\"listening\"").count(), 1, "{log}");
     let counts = fixture.counts("default");
-    assert_eq!((counts.done, counts.reserved), (1, 0), "it was not killed by what is the first stop");
+    assert_eq!(
+        (counts.done, counts.reserved),
+        (1, 0),
+        "the first stop signal of the new program kills no job"
+    );
     assert!(!fixture.file("run/default-master.pid").exists());
 }
 
@@ -97,10 +101,10 @@ fn reexec_is_refused_for_an_invalid_config() {
     let master = fixture.listen(&["--all"]);
     let config = fs::read_to_string(fixture.file("aint-queue.toml")).unwrap();
     fixture.write("aint-queue.toml", "this is no configuration");
-    until("the refusal", || (times(&master, "does not begin anew now") == 1).then_some(()));
+    until("the refusal", || (times(&master, "restart in place postponed") == 1).then_some(()));
     fixture.write("aint-queue.toml", &config);
     fixture.push("noop", "{}", &[]);
-    fixture.until("default", "service to go on", |c| c.done == 1);
+    fixture.until("default", "a job after the refusal", |c| c.done == 1);
     assert!(master.stop().success());
 }
 
@@ -112,12 +116,12 @@ fn reexec_is_refused_without_a_channels_program() {
     fixture.write("w.sh", script);
     let master = fixture.listen(&["--all"]);
     fs::remove_file(fixture.file("w.sh")).unwrap();
-    until("the refusal", || (times(&master, "does not begin anew now") == 1).then_some(()));
+    until("the refusal", || (times(&master, "restart in place postponed") == 1).then_some(()));
     let log = master.log();
     assert!(log.contains("could not find the program of channel \\\"w\\\"") && log.contains("w.sh"), "{log}");
     fixture.write("w.sh", script);
     fixture.push("noop", "{}", &[]);
-    fixture.until("default", "service to go on", |c| c.done == 1);
+    fixture.until("default", "a job after the refusal", |c| c.done == 1);
     assert!(master.stop().success());
 }
 
@@ -130,12 +134,12 @@ fn stopped_undeclared_channel_does_not_block_reexec() {
     let master = fixture.listen(&names);
     fixture.ok(&["queue:stop", "-t", "c7"]);
     undeclare(&fixture, 7);
-    until("it to begin anew", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
+    until("the restart in place", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
     assert_eq!(fixture.json(&["queue:status", "-t", "c8"])["pid"], master.pid());
     assert!(master.stop().success());
 }
 
-/// A fixture whose first channel is on a server of its own.
+/// A fixture whose first channel has its own Redis server.
 fn fixture_with_redis_channel(server: &Server) -> Fixture {
     let port = server.config().port;
     let redis =
@@ -151,12 +155,12 @@ fn reexec_waits_for_store_and_serves_other_channels() {
     let master = fixture.listen(&["--all"]);
     fixture.push("sleep", r#"{"ms":7000}"#, &[]);
     fixture.until("default", "it to run", |c| c.reserved == 1);
-    until("it to drain", || (times(&master, "beginning anew") == 1).then_some(()));
+    until("the drain", || (times(&master, "restarting in place: draining") == 1).then_some(()));
     server.kill();
-    until("it to begin anew", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
+    until("the restart in place", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
     fixture.push("x", "{}", &["-t", "c0"]);
-    fixture.until("c0", "another channel to go on", |c| c.done == 1);
-    until("a word in the log", || {
+    fixture.until("c0", "a job of another channel", |c| c.done == 1);
+    until("the log line about the store", || {
         let log = master.log();
         let again = log.rfind("\"message\":\"listening\"").unwrap();
         log[again..].contains("not available").then_some(())
@@ -165,14 +169,14 @@ fn reexec_waits_for_store_and_serves_other_channels() {
     assert_eq!(looked.status.code(), Some(5), "{}", text(&looked.stderr));
     let shown = text(&looked.stdout);
     assert!(shown.contains(&format!("is running, pid {}.", master.pid())), "{shown}");
-    assert!(shown.contains("The master says of it: "), "{shown}");
+    assert!(shown.contains("Store error of the master: "), "{shown}");
 
     server.restart();
     let back = Instant::now();
     fixture.push("noop", "{}", &[]);
     fixture.until("default", "a job after the store is back", |c| c.done >= 1);
     assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
-    let counts = fixture.until("default", "the job whose end nobody has heard", |c| c.done == 2);
+    let counts = fixture.until("default", "the job whose end was not settled", |c| c.done == 2);
     assert_eq!((counts.failed, counts.total), (0, 2));
     assert!(master.stop().success());
 }
@@ -182,15 +186,15 @@ fn stop_after_reexec_works_during_store_outage() {
     let mut server = Server::start();
     let fixture = fixture_with_redis_channel(&server);
     let master = fixture.listen(&["--all"]);
-    // It is another channel that takes its time.
+    // The other channel drains slowly.
     fixture.push("x", "{}", &["-t", "slow"]);
-    until("it to drain", || (times(&master, "beginning anew") == 1).then_some(()));
+    until("the drain", || (times(&master, "restarting in place: draining") == 1).then_some(()));
     until("the channel to have drained", || {
         let ended = |line: &str| line.contains("channel stopped") && line.contains("\"default\"");
         master.log().lines().any(ended).then_some(())
     });
     server.kill();
-    until("it to begin anew", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
+    until("the restart in place", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
     assert!(master.stop().success());
     let left: Vec<_> = fs::read_dir(fixture.file("run")).unwrap().flatten().map(|e| e.file_name()).collect();
     assert!(left.iter().all(|name| name.to_str().unwrap().ends_with("-master.lock")), "{left:?}");
@@ -209,7 +213,7 @@ fn drained_channel_can_be_stopped_for_good() {
         let ended = |line: &str| line.contains("channel stopped") && line.contains("\"c0\"");
         log.lines().any(ended).then_some(())
     });
-    assert_eq!(times(&master, "\"message\":\"listening\""), 1, "the other one drains");
+    assert_eq!(times(&master, "\"message\":\"listening\""), 1, "the other channel still drains");
     fixture.ok(&["queue:stop", "-t", "c0"]);
     assert_eq!(fixture.json(&["queue:status", "-t", "c0"])["running"], false);
     fixture.until("default", "the job", |c| c.done == 1);

@@ -1,4 +1,4 @@
-//! What the service manager hears: ready, alive, stopping, wait.
+//! Notifications to the service manager: ready, keep-alive, reloading, stopping.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::fixture::random::unique_digits;
 use crate::fixture::{Fixture, WAIT_DEADLINE, until};
 
 const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
 
-/// The next thing it hears.
+/// The next notification.
 fn notification(socket: &UnixDatagram) -> String {
     socket.set_read_timeout(Some(WAIT_DEADLINE)).unwrap();
     let mut buffer = [0; 4096];
-    let length = socket.recv(&mut buffer).expect("it is told something");
+    let length = socket.recv(&mut buffer).expect("a notification");
     String::from_utf8(buffer[..length].to_vec()).unwrap()
 }
 
-/// What it hears until these words, these included.
+/// All notifications up to the one with this text.
 fn notifications_until(socket: &UnixDatagram, words: &str) -> Vec<String> {
     let mut all = Vec::new();
     loop {
@@ -29,7 +30,7 @@ fn notifications_until(socket: &UnixDatagram, words: &str) -> Vec<String> {
     }
 }
 
-/// Takes what is there without waiting.
+/// The notifications that have arrived.
 fn drain(socket: &UnixDatagram) -> usize {
     socket.set_nonblocking(true).unwrap();
     let taken = std::iter::from_fn(|| socket.recv(&mut [0; 4096]).ok()).count();
@@ -46,19 +47,19 @@ fn notify_states_over_a_service_lifetime() {
     let master = fixture.start(command);
     let first = notification(&socket);
     assert_eq!(first, "READY=1\nSTATUS=serving default");
-    assert!(fixture.file("run/default-master.pid").exists(), "ready means that it serves");
-    // Three chances in each time-out.
+    assert!(fixture.file("run/default-master.pid").exists(), "ready only when serving");
+    // Three keep-alives per watchdog timeout.
     let all: Vec<String> = (0..3).flat_map(|_| notifications_until(&socket, "WATCHDOG=1")).collect();
     assert!(all.iter().any(|words| words.starts_with("STATUS=0 jobs running")), "{all:?}");
 
     master.signal(Signal::SIGSTOP);
-    until("it to be stopped", || {
+    until("the stop of the process", || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", master.pid())).unwrap();
         stat.contains(") T ").then_some(())
     });
     drain(&socket);
     socket.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
-    assert!(socket.recv(&mut [0; 4096]).is_err(), "a master that does not move gives no sign of life");
+    assert!(socket.recv(&mut [0; 4096]).is_err(), "no keep-alive of a stopped process");
     master.signal(Signal::SIGCONT);
     notifications_until(&socket, "WATCHDOG=1");
 
@@ -73,7 +74,7 @@ fn notify_states_over_a_service_lifetime() {
         "{all:?}"
     );
     assert!(all.iter().any(|words| words == "WATCHDOG=1"), "{all:?}");
-    until("a word in the log", || master.log().contains("waiting for what runs").then_some(()));
+    until("the progress line", || master.log().contains("stopping: waiting for running jobs").then_some(()));
     assert!(master.wait().success());
     assert_eq!(fixture.counts("default").done, 1);
 }
@@ -83,7 +84,7 @@ fn stop_command_is_notified_and_hidden_from_workers() {
     let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process\"\ncommand = [\"sh\", \"-c\", \"env > env.txt; sleep 1\"]\n",
     );
-    let name = format!("aint-queue-test-{}-{}", std::process::id(), fastrand::u64(..));
+    let name = format!("aint-queue-test-{}", unique_digits());
     let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap()).unwrap();
     let mut command = fixture.listen_command(&[]);
     command.env("NOTIFY_SOCKET", format!("@{name}")).env("WATCHDOG_USEC", "300000").env("WATCHDOG_PID", "1");
@@ -99,12 +100,15 @@ fn stop_command_is_notified_and_hidden_from_workers() {
     while let Ok(length) = socket.recv(&mut buffer) {
         all.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
     }
-    assert!(!all.iter().any(|words| words == "WATCHDOG=1"), "that watchdog is another process's: {all:?}");
+    assert!(
+        !all.iter().any(|words| words == "WATCHDOG=1"),
+        "keep-alive for the watchdog of another process: {all:?}"
+    );
     let env = std::fs::read_to_string(fixture.file("env.txt")).unwrap();
     assert!(!env.contains("NOTIFY_SOCKET") && !env.contains("WATCHDOG"), "{env}");
 }
 
-/// The system's clock in microseconds, as service managers compare it.
+/// The monotonic clock in microseconds, as service managers read it.
 fn monotonic() -> u64 {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap();
     u64::try_from(Duration::from(now).as_micros()).unwrap()
@@ -133,20 +137,22 @@ fn each_reload_request_gets_reloading_then_ready() {
     let first = ask();
     let words = notifications_until(&socket, "RELOADING=1").pop().unwrap();
     assert!((first..=monotonic()).contains(&at(&words)), "{words}");
-    // One more wish while that one waits for its worker.
+    // A second request while the first reload waits for its worker.
     let second = ask();
     std::fs::remove_file(fixture.file("held")).unwrap();
     let all = notifications_until(&socket, "READY=1");
-    let last =
-        all.iter().rfind(|words| words.contains("RELOADING=1")).expect("a beginning after the second wish");
+    let last = all
+        .iter()
+        .rfind(|words| words.contains("RELOADING=1"))
+        .expect("RELOADING=1 after the second request");
     assert!(at(last) >= second, "{all:?}");
     assert_eq!(all.last().unwrap(), "READY=1\nSTATUS=reloaded");
-    // One that fails has ended, too.
+    // A failed reload also ends.
     fixture.write("worker.sh", &script("exit 3"));
     ask();
     let all = notifications_until(&socket, "READY=1");
     assert!(all.iter().any(|words| words.contains("RELOADING=1")), "{all:?}");
-    assert_eq!(all.last().unwrap(), "READY=1\nSTATUS=not reloaded, the log says why");
+    assert_eq!(all.last().unwrap(), "READY=1\nSTATUS=reload failed, see the log");
     assert!(master.stop().success());
 }
 
@@ -177,12 +183,12 @@ fn deployed_unit_is_valid_and_allows_stop_wait() {
         "5 s are for the farewell to the store"
     );
     assert_eq!((setting("Type"), setting("KillMode")), ("notify", "mixed"));
-    // Else systemd stops the whole service when the kernel kills one worker for its memory.
+    // With another policy systemd stops the whole service when the kernel kills one worker for its memory.
     assert_eq!(setting("OOMPolicy"), "continue");
-    // A start without its store fails at once, and is tried until there is one.
+    // A start without a store fails at once; systemd retries without limit.
     assert_eq!((setting("Restart"), setting("StartLimitIntervalSec")), ("on-failure", "0"));
 
-    // Its own path, where the program of an installation is.
+    // The path of an installed program.
     let path = fixture
         .write("aint-queue.service", &unit.replace("/usr/local/bin/aint-queue", crate::fixture::BINARY));
     let Ok(verified) = std::process::Command::new("systemd-analyze").arg("verify").arg(&path).output() else {

@@ -1,10 +1,11 @@
-//! Stops: what runs finishes, what does not is handed back, nothing stays.
+//! Stops: running jobs finish or are returned, and no process is left.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, until};
 
 const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
 
@@ -59,12 +60,12 @@ fn stop_of_one_channel_leaves_others_running() {
     );
     let master = fixture.listen(&["-t", "one", "-t", "two"]);
     fixture.ok(&["queue:stop", "-t", "one"]);
-    assert!(!fixture.file("run/one.sock").exists(), "it goes before the lock, which another may have by now");
+    assert!(!fixture.file("run/one.sock").exists(), "the socket is removed before the lock is free");
     assert_eq!(fixture.json(&["queue:status", "-t", "one"])["running"], false);
     assert_eq!(fixture.json(&["queue:status", "-t", "two"])["running"], true);
     fixture.ok(&["queue:push", "noop", "-t", "two"]);
     fixture.until("two", "its job", |c| c.done == 1);
-    // The freed channel can be served by another master meanwhile.
+    // Another master can serve the stopped channel.
     let other = fixture.listen(&["-t", "one"]);
     fixture.ok(&["queue:push", "noop", "-t", "one"]);
     fixture.until("one", "its job", |c| c.done == 1);
@@ -89,11 +90,11 @@ fn stopped_master_leaves_nothing() {
     let (guardian, workers) = (master.guardian(), master.workers());
     assert!(master.stop().success());
     for pid in workers.into_iter().chain([guardian]) {
-        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} is still there");
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} still runs");
     }
     let left: Vec<_> =
         std::fs::read_dir(fixture.file("run")).unwrap().flatten().map(|e| e.file_name()).collect();
-    assert_eq!(left, ["default-master.lock"], "the lock file is never unlinked, all else is");
+    assert_eq!(left, ["default-master.lock"], "only the lock file stays");
 }
 
 #[test]
@@ -104,21 +105,27 @@ fn stop_gets_through_a_busy_control_socket() {
     let fixture = Fixture::sqlite(POOL);
     let master = fixture.listen(&[]);
     let socket = fixture.file("run/default.sock");
+    let responses = AtomicUsize::new(0);
     let flood = || {
         let Ok(mut stream) = UnixStream::connect(&socket) else { return };
         let mut reader = stream.try_clone().unwrap();
         std::thread::scope(|scope| {
-            // The master going away ends both.
+            // The end of the master ends both commands.
             scope.spawn(move || while stream.write_all(b"{\"command\":\"status\"}\n").is_ok() {});
-            scope.spawn(move || while reader.read(&mut [0; 1 << 16]).is_ok_and(|n| n > 0) {});
+            let responses = &responses;
+            scope.spawn(move || {
+                while reader.read(&mut [0; 1 << 16]).is_ok_and(|n| n > 0) {
+                    responses.fetch_add(1, Ordering::Relaxed);
+                }
+            });
         });
     };
     std::thread::scope(|scope| {
         for _ in 0..32 {
-            scope.spawn(flood);
+            scope.spawn(&flood);
         }
-        // Not before the requests are many at a time.
-        std::thread::sleep(Duration::from_millis(300));
+        // Not before requests come from many connections at a time.
+        until("a busy socket", || (responses.load(Ordering::Relaxed) >= 200).then_some(()));
         master.signal(Signal::SIGTERM);
         let begun = Instant::now();
         assert!(master.wait().success());
@@ -136,7 +143,7 @@ fn waiting_stop_prints_lines_without_a_terminal() {
     let said = crate::fixture::text(&output.stderr);
     assert!(output.status.success(), "{said}");
     let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines.len(), 1, "one now, the next after five seconds: {said}");
+    assert_eq!(lines.len(), 1, "one line at once, the next after five seconds: {said}");
     assert!(lines[0].starts_with("default: 1 job left, 2"), "{said}");
     assert!(lines[0].ends_with(" s until it is interrupted"), "{said}");
     assert!(master.wait().success());
@@ -161,14 +168,14 @@ fn waiting_stop_draws_a_bar_on_a_terminal() {
     let mut command = fixture.command(&["queue:stop"]);
     command.env("TERM", "xterm").stderr(terminal.slave).stdout(std::process::Stdio::null());
     let mut stop = command.spawn().unwrap();
-    // With it goes the last way to write to the terminal but the command's own.
+    // Now only the command has the terminal open.
     drop(command);
     let mut drawn = Vec::new();
-    // The end of a terminal nobody writes to any more is an error.
+    // Reading a terminal without writers fails.
     let _ = std::fs::File::from(terminal.master).read_to_end(&mut drawn);
     let drawn = crate::fixture::text(&drawn);
     assert!(stop.wait().unwrap().success());
     assert!(drawn.contains("default: 1 job left, 2"), "{drawn:?}");
-    assert!(drawn.contains("\u{1b}["), "it is drawn over: {drawn:?}");
+    assert!(drawn.contains("\u{1b}["), "the line is redrawn: {drawn:?}");
     assert!(master.wait().success());
 }

@@ -1,4 +1,4 @@
-//! Starts that are refused: a clear message, the right exit code, nothing half-started.
+//! Refused starts: message, exit code, no process left.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,14 +8,14 @@ use crate::redis::free_port;
 
 const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
 
-/// A start that must be refused; answers its message.
+/// A start that must be refused; returns its message.
 fn refused(fixture: &Fixture, code: i32) -> String {
     let output = fixture.run(&["queue:listen"]);
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{message}");
     assert!(message.contains("error: could not "), "{message}");
     let here = fixture.path().to_str().unwrap();
-    assert_eq!(with_command(here), [0i32; 0], "nothing is left running");
+    assert_eq!(with_command(here), [0i32; 0], "no process is left");
     assert!(!fixture.file("run/default-master.pid").exists());
     message
 }
@@ -52,7 +52,7 @@ fn directory_at_pid_file_or_socket_is_refused() {
             !fixture.file("run/default-master.pid").is_file(),
             "{name}: a refused start leaves no pid file"
         );
-        assert_eq!(with_command(fixture.path().to_str().unwrap()), [0i32; 0], "nothing is left running");
+        assert_eq!(with_command(fixture.path().to_str().unwrap()), [0i32; 0], "no process is left");
     }
 }
 

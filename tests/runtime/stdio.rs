@@ -1,4 +1,4 @@
-//! A master without standard streams, or with some that lead nowhere.
+//! A master without standard streams, or with unusable ones.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use crate::fixture::{Fixture, text, until};
 
 const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
 
-/// The same command, started by a shell that does this to its streams first.
+/// The command, started by a shell that first changes its streams.
 fn through_shell(what: &str, command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell
@@ -40,7 +40,7 @@ fn closed_standard_streams_are_not_reused() {
         }
     }
     assert!(master.stop().success());
-    // Nothing was written into a file of ours, as a database would not survive.
+    // No output went into another open file, such as a database.
     fixture.push("noop", "{}", &[]);
     assert_eq!(fixture.counts("default").total, 3);
 }
@@ -67,7 +67,7 @@ fn unread_log_pipe_stops_nothing() {
     let before = ticks(&used());
     fixture.push("sleep", r#"{"ms":1000}"#, &[]);
     fixture.until("default", "a second to pass", |c| c.reserved + c.waiting == 0);
-    assert!(ticks(&used()) < before + 50, "it spins");
+    assert!(ticks(&used()) < before + 50, "the master does not spin");
     let printed = fixture.ok(&["queue:stop"]);
     assert!(printed.contains("has stopped"), "{printed}");
     assert!(until("its end", || master.try_wait().unwrap()).success());
@@ -85,7 +85,7 @@ fn log_on_full_disk_stops_nothing() {
     assert!(until("its end", || master.try_wait().unwrap()).success());
 }
 
-/// The processor time in the stat of a process, in hundredths of a second.
+/// The CPU time of a process, in hundredths of a second.
 fn ticks(stat: &str) -> u64 {
     let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()

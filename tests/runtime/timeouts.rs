@@ -1,11 +1,12 @@
-//! Time limits: what runs too long is ended, with everything it started.
+//! Time limits: a job above its limit is ended with its whole process tree.
 
 use std::time::{Duration, Instant};
 
+use crate::fixture::random::unique_digits;
 use crate::fixture::{Fixture, Master, until, with_command};
 
-/// Starts what is hardest to get rid of, each with a name of its own: a child in a session of its own, one
-/// that was forked twice, one that ignores TERM; then takes its time.
+/// Starts processes that are hard to kill, each with its own name: a child in a new session, a twice-forked child and one that
+/// ignores TERM; then sleeps.
 pub fn tree_script(mark: &str) -> String {
     format!(
         r#"#!/bin/sh
@@ -18,14 +19,14 @@ sleep 1000.{mark}5
     )
 }
 
-/// A mark that no other test has.
+/// A mark unique to this test.
 pub fn mark() -> String {
-    format!("{:07}", fastrand::u32(..10_000_000))
+    unique_digits()
 }
 
-/// Waits until the whole tree is there; answers its processes.
+/// Waits until the whole tree runs; returns its processes.
 pub fn spawned_tree(mark: &str) -> Vec<i32> {
-    until("the whole tree to be there", || {
+    until("the whole tree", || {
         let found = with_command(&format!("sleep 1000.{mark}"));
         (found.len() >= 5).then_some(found)
     })
@@ -48,7 +49,7 @@ fn timed_out_job_fails_and_next_starts_at_once() {
     let begun = Instant::now();
     let id = fixture.push("sleep", r#"{"ms":60000}"#, &["--max-attempts", "1"]);
     let next = fixture.push("noop", "{}", &[]);
-    fixture.until("default", "the time-out", |c| c.failed == 1);
+    fixture.until("default", "the timeout", |c| c.failed == 1);
     assert!(begun.elapsed() < Duration::from_millis(2500), "it took {:?}", begun.elapsed());
     let ended = Instant::now();
     fixture.until("default", "the next job", |c| c.done == 1);
@@ -56,7 +57,7 @@ fn timed_out_job_fails_and_next_starts_at_once() {
 
     let shown = fixture.json(&["queue:show", &id.to_string()]);
     assert_eq!(shown["reason"], "timeout", "{shown}");
-    until("only idle workers to be left", || (master.workers().len() <= 2).then_some(()));
+    until("idle workers only", || (master.workers().len() <= 2).then_some(()));
     assert!(master.stop().success());
 }
 
@@ -70,7 +71,7 @@ fn timeout_kills_the_jobs_tree() {
     let master = fixture.listen(&[]);
     fixture.push("x", "{}", &[]);
     spawned_tree(&mark);
-    fixture.until("default", "the time-out", |c| c.failed == 1);
+    fixture.until("default", "the timeout", |c| c.failed == 1);
     assert_eq!(survivors(&mark), [0i32; 0]);
     assert!(master.stop().success());
 }

@@ -1,4 +1,4 @@
-//! A unique key through everything: a stampede, the end of its job, and the death of all who held it.
+//! Unique keys: a stampede, the end of the holding job, and the death of its master.
 
 use std::sync::Barrier;
 use std::thread;
@@ -11,7 +11,7 @@ use crate::fixture::{Fixture, until};
 const CHANNEL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
 
 fn unique_key_survives_everything(fixture: &Fixture) {
-    // 20 threads push one key 500 times each, in batches of lines, as fast as they can.
+    // 20 threads push one key 500 times each, in batches.
     let line = r#"{"job":"sleep","payload":{"ms":2000},"unique":"report"}"#;
     let together = Barrier::new(20);
     thread::scope(|scope| {
@@ -27,7 +27,7 @@ fn unique_key_survives_everything(fixture: &Fixture) {
     assert_eq!(pushed["added"], false);
     let id = pushed["id"].to_string();
 
-    // It runs, and everything that runs it dies.
+    // The job runs, and its master, guardian and worker die.
     let master = fixture.listen(&[]);
     fixture.until("default", "the job to run", |c| c.reserved == 1);
     let worker = until("a worker", || master.workers().first().copied());
@@ -38,7 +38,7 @@ fn unique_key_survives_everything(fixture: &Fixture) {
     let again = fixture.json(&["queue:push", "noop", "--unique", "report"]);
     assert_eq!((again["added"].as_bool(), again["id"].to_string()), (Some(false), id.clone()));
 
-    // The next master runs it again, and its end frees the key.
+    // The next master runs the job again, and its end releases the key.
     let master = fixture.listen(&[]);
     fixture.until("default", "the job to be done", |c| c.done == 1);
     assert_eq!(fixture.json(&["queue:push", "noop", "--unique", "report"])["added"], true);

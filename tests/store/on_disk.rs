@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::fixture::{Master, done, job, unique_for};
+use crate::support::until_async;
 
 /// A directory for a store.
 struct Disk(TempDir);
@@ -110,12 +111,8 @@ async fn last_handle_drop_closes_the_file() {
     two.push(&[job("b")]).await.unwrap();
     assert!(wal.exists());
     drop(two);
-    // SQLite deletes the WAL with the last connection; the threads close theirs as soon as they notice the drop.
-    let begin = Instant::now();
-    while wal.exists() {
-        assert!(begin.elapsed() < Duration::from_secs(10), "the file stays open");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    // SQLite takes the WAL away with the last connection; the threads close theirs as soon as they see it.
+    until_async("the file to be closed", async || !wal.exists()).await;
     assert_eq!(disk.open().status().await.unwrap().waiting, 2);
 }
 
@@ -188,10 +185,7 @@ async fn lease_duration_is_that_of_the_handle() {
     alive.lease(1).await;
     let begin = Instant::now();
     dead.lease(1).await;
-    while long.reap(Reap::Expired).await.unwrap() == 0 {
-        assert!(begin.elapsed() < Duration::from_secs(10), "the lease never ends");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_async("the lease to end", async || long.reap(Reap::Expired).await.unwrap() > 0).await;
     assert!(begin.elapsed() >= Duration::from_millis(50));
     assert!(matches!(dead.turn(&[], 0).await, Err(StoreError::Lost)));
     assert_eq!(alive.held().await.len(), 1);

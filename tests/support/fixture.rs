@@ -4,34 +4,29 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "random.rs"]
+pub(crate) mod random;
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "wait.rs"]
+mod wait;
+
+#[allow(unused_imports, reason = "each test program uses a part of it")]
+pub(crate) use wait::{WAIT_DEADLINE, until};
+
 /// The program under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_aint-queue");
-/// Nothing takes longer unless it hangs.
-pub const WAIT_DEADLINE: Duration = Duration::from_secs(180);
 
 /// Copies the program under test, by a process of its own: a program cannot be started while somebody has it open for writing,
 /// which every child does that another test starts in that moment.
 pub fn copy_binary(to: &Path) {
     assert!(Command::new("cp").arg(BINARY).arg(to).status().unwrap().success());
-}
-
-/// Waits until `look` answers something. The one place where tests poll.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < WAIT_DEADLINE, "waited too long for {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// A place to run the binary in. What is in `defaults` and `channels` is TOML.
@@ -154,7 +149,7 @@ impl Fixture {
 
     /// Starts a master by this command.
     pub fn start(&self, mut command: Command) -> Master {
-        let log = self.file(&format!("listen-{}.log", fastrand::u64(..)));
+        let log = self.file(&format!("listen-{}.log", random::unique_digits()));
         command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
         Master { child: command.spawn().unwrap(), log }
     }
@@ -216,32 +211,10 @@ impl Master {
 
     /// Waits for its end.
     pub fn wait(mut self) -> ExitStatus {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            // A hang that is as rare as this has to be understood from one.
-            assert!(begun.elapsed() < WAIT_DEADLINE, "the master does not end:\n{}", self.diagnostics());
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-
-    /// Everything that tells what a master is doing.
-    fn diagnostics(&self) -> String {
-        let pid = self.pid();
-        let read = |path: String| fs::read_to_string(path).unwrap_or_else(|error| error.to_string());
-        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        let threads = threads.map(|thread| {
-            let of = |file: &str| read(thread.path().join(file).display().to_string());
-            let signals = of("status");
-            let signals =
-                signals.lines().filter(|l| l.contains("Sig") || l.contains("State") || l.contains("ShdPnd"));
-            format!("{} {} {}", of("comm").trim(), of("wchan"), signals.collect::<Vec<_>>().join(" "))
-        });
-        let children = children(pid).into_iter().map(|child| read(format!("/proc/{child}/cmdline")));
-        let (threads, children): (Vec<_>, Vec<_>) = (threads.collect(), children.collect());
-        format!("log:\n{}\nthreads:\n{}\nchildren: {children:?}", self.log(), threads.join("\n"))
+        until("the master to end", || {
+            let ended = self.child.try_wait().unwrap();
+            ended.ok_or_else(|| Hang { pid: self.pid(), log: self.log_path() })
+        })
     }
 
     /// Ends it gracefully.
@@ -266,6 +239,29 @@ impl Master {
     /// The workers.
     pub fn workers(&self) -> Vec<i32> {
         children(self.guardian())
+    }
+}
+
+/// A master that does not end. A hang is too rare to be reproduced: its failure shows all that tells what the process does.
+struct Hang {
+    pid: i32,
+    log: PathBuf,
+}
+
+impl std::fmt::Debug for Hang {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let read = |path: String| fs::read_to_string(path).unwrap_or_else(|error| error.to_string());
+        writeln!(f, "log:\n{}\nthreads:", read(self.log.display().to_string()))?;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten() {
+            let of = |file: &str| read(thread.path().join(file).display().to_string());
+            let status = of("status");
+            let signals =
+                status.lines().filter(|l| l.contains("Sig") || l.contains("State") || l.contains("ShdPnd"));
+            let signals = signals.collect::<Vec<_>>().join(" ");
+            writeln!(f, "{} {} {signals}", of("comm").trim(), of("wchan"))?;
+        }
+        let commands = children(self.pid).into_iter().map(|child| read(format!("/proc/{child}/cmdline")));
+        write!(f, "children: {:?}", commands.collect::<Vec<_>>())
     }
 }
 

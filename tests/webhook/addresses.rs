@@ -1,4 +1,4 @@
-//! Where requests may go.
+//! Allowed and refused addresses of receivers.
 
 use crate::channel::{errors, sending, sending_to};
 use crate::fixture::{Fixture, text};
@@ -30,7 +30,7 @@ fn private_address_in_config_is_refused() {
     assert!(refused("https://0x7f.1/", "").contains("has no usable host"));
 }
 
-/// A name is looked at when it is used, as what it stands for may change.
+/// The addresses of a name are checked at each connect, because they may change.
 #[test]
 fn name_of_private_address_gets_no_connection() {
     let receiver = Receiver::start(|_| status(200));
@@ -42,7 +42,7 @@ fn name_of_private_address_gets_no_connection() {
     let errors = errors(&fixture, id);
     assert!(
         errors[0].starts_with(&format!(
-            "could not connect to http://localhost:{}: the host's name stands for a loopback address: set worker.",
+            "could not connect to http://localhost:{}: the host name resolves to a loopback address: set worker.",
             receiver.port()
         )),
         "{errors:?}"

@@ -1,4 +1,4 @@
-//! Many jobs at once, and one after the other.
+//! Concurrent and sequential jobs.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ fn lines(count: u32) -> impl Iterator<Item = String> {
 
 #[test]
 fn two_hundred_requests_are_under_way_at_once() {
-    // None is answered before all are there.
+    // The receiver answers only after the arrival of all requests.
     let receiver = Receiver::start(|_| CannedResponse::AfterConcurrent(200));
     let fixture = sending_to(&receiver, "");
     let master = fixture.listen(&[]);
     fixture.push_lines("default", lines(200));
-    fixture.until("default", "all to be done", |c| c.done == 200);
+    fixture.until("default", "all jobs done", |c| c.done == 200);
     let bodies: BTreeSet<_> = receiver.requests().into_iter().map(|got| got.body).collect();
     assert_eq!(bodies.len(), 200);
     assert!(master.stop().success());
@@ -34,7 +34,7 @@ fn connection_is_used_again() {
     let fixture = sending_to(&receiver, "max_coroutine = 1");
     let master = fixture.listen(&[]);
     fixture.push_lines("default", lines(100));
-    fixture.until("default", "all to be done", |c| c.done == 100);
+    fixture.until("default", "all jobs done", |c| c.done == 100);
     assert_eq!((receiver.requests().len(), receiver.connections()), (100, 1));
     assert!(receiver.requests().iter().all(|got| got.connection == 1));
     assert!(master.stop().success());
@@ -59,13 +59,13 @@ fn worker_death_loses_no_job() {
     let fixture = sending_to(&receiver, "");
     let master = fixture.listen(&[]);
     fixture.push_lines("default", lines(20));
-    until("all requests to wait", || (receiver.waiting() == 20).then_some(()));
+    until("all requests pending", || (receiver.waiting() == 20).then_some(()));
     awake.store(true, Ordering::SeqCst);
     for worker in master.workers() {
         kill(Pid::from_raw(worker), Signal::SIGKILL).unwrap();
     }
-    fixture.until("default", "all to be done", |c| c.done == 20);
-    // Nobody knows which of them killed it, so it is an attempt of none.
+    fixture.until("default", "all jobs done", |c| c.done == 20);
+    // The cause of the crash is unknown, so no job's attempt is counted.
     assert!(receiver.requests().iter().all(|got| got.header("aint-queue-attempt") == "1"));
     assert!(master.stop().success());
 }

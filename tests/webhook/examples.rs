@@ -1,4 +1,4 @@
-//! The receivers of the documentation, run by the real interpreters.
+//! The example receivers, with their real interpreters.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use crate::channel::{SECRET, errors, sending};
 use crate::fixture::until;
 use crate::signatures::sign;
 
-/// A receiver; ended with the test.
+/// A receiver process, killed on drop.
 struct Example(Child);
 
 impl Drop for Example {
@@ -19,7 +19,7 @@ impl Drop for Example {
     }
 }
 
-/// A program that is to listen on this port.
+/// The command of a receiver on this port.
 fn program(name: &str, port: u16) -> Command {
     let file = |name: &str| format!("{}/examples/webhook/{name}", env!("CARGO_MANIFEST_DIR"));
     let (port, mut command) = (port.to_string(), Command::new(name));
@@ -31,7 +31,7 @@ fn program(name: &str, port: u16) -> Command {
     command
 }
 
-/// Delivers a job, refuses one signed with another secret and one whose body was changed on the way.
+/// Delivers a job; checks that the receiver refuses another secret, a changed body and a replay.
 fn receives(name: &str) {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
@@ -40,7 +40,7 @@ fn receives(name: &str) {
     command.env("WEBHOOK_SECRET", SECRET).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|e| panic!("{name}: {e}: run tests/services.sh"));
     let mut receiver = Example(child);
-    // PHP's server writes its log to standard error, the others print.
+    // PHP's server logs to standard error, the others to standard output.
     let printed: Box<dyn Read + Send> = match name {
         "php" => Box::new(receiver.0.stderr.take().unwrap()),
         _ => Box::new(receiver.0.stdout.take().unwrap()),
@@ -52,7 +52,7 @@ fn receives(name: &str) {
     let master = fixture.listen(&[]);
     let id = fixture.push("send_mail", r#"{"to": "ann@example.com"}"#, &[]);
     fixture.until("default", "the job", |c| c.done == 1);
-    // Its end of the pipe stays open: the receiver goes on printing.
+    // The pipe stays open, because the receiver keeps printing.
     let mut lines = BufReader::new(printed).lines().map(Result::unwrap);
     let line = lines.find(|line| line.contains("send_mail")).unwrap();
     assert!(line.contains(&format!("default-{id} send_mail")) && line.contains("ann@example.com"), "{line}");
@@ -67,13 +67,13 @@ fn receives(name: &str) {
     assert_eq!(errors, ["the receiver answered 401 Unauthorized"]);
     assert!(master.stop().success());
 
-    // The same request by hand: fresh it is taken, an hour old it is a replay.
+    // The same request by hand: accepted when fresh, refused as a replay after an hour.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     assert!(by_hand(port, now).contains(" 204 "));
     assert!(by_hand(port, now - 3600).contains(" 401 "));
 }
 
-/// A request that is signed for this time; answers the line with the status.
+/// Sends a request signed for this time; returns the status line.
 fn by_hand(port: u16, seconds: u64) -> String {
     let signature = sign(SECRET, "a", seconds, "{}");
     let head = format!(

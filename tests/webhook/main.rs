@@ -1,4 +1,4 @@
-//! Jobs as signed requests: real masters, real sockets, a real HTTP server at the other end.
+//! Webhooks: real masters, real sockets, a real HTTP server as the receiver.
 
 #![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]

@@ -1,4 +1,4 @@
-//! What each kind of answer means for the job.
+//! Outcomes by status, headers and body of a response.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -32,7 +32,7 @@ fn each_status_class_is_done_retried_or_final() {
     );
     let push = |status: &u16| (*status, fixture.push("hook", &format!("{{\"status\":{status}}}"), &[]));
     let ids: BTreeMap<u16, u64> = done.iter().chain(&again).chain(&last).map(push).collect();
-    fixture.until("default", "the end of all", |c| c.done == 4 && c.failed == 16);
+    fixture.until("default", "the end of all jobs", |c| c.done == 4 && c.failed == 16);
 
     let mut attempts = BTreeMap::<u64, Vec<String>>::new();
     for got in receiver.requests() {
@@ -53,13 +53,13 @@ fn each_status_class_is_done_retried_or_final() {
         assert!(error.starts_with(&format!("the receiver answered {status} ")), "{error}");
         let redirect = (300..400).contains(&status);
         assert_eq!(error.contains("redirects are not followed"), redirect, "{error}");
-        // 304 has no body.
+        // A response with status 304 has no body.
         assert_eq!(error.contains(&format!(": as told, {status}")), status != 304, "{error}");
     }
     assert!(master.stop().success());
 }
 
-/// The first answer asks for a wait, the second is well.
+/// The first response requests a wait, the second succeeds.
 fn waits(first: u16, value: impl Fn() -> String + Send + Sync + 'static) -> Duration {
     let receiver = Receiver::start(move |got| match got.header("aint-queue-attempt") {
         "1" => CannedResponse::Whole(first, vec![("retry-after", value())], "busy".to_owned()),
@@ -86,7 +86,7 @@ fn retry_after_in_seconds_delays_the_job() {
 
 #[test]
 fn retry_after_as_a_date_delays_the_job() {
-    // A date has whole seconds, so up to one of the three is lost.
+    // A date has whole seconds, so up to one of the three seconds is lost.
     let waited = waits(503, || httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3)));
     assert!(waited >= Duration::from_secs(2), "{waited:?}");
 }
@@ -106,7 +106,7 @@ fn response_body_is_bounded_and_does_not_decide() {
         fixture.push(job, r#"{"status":200}"#, &[]);
     }
     let failed = ["endless", "halting"].map(|job| fixture.push(job, r#"{"status":404}"#, &[]));
-    fixture.until("default", "all ends", |c| c.done == 2 && c.failed == 2);
+    fixture.until("default", "the end of all jobs", |c| c.done == 2 && c.failed == 2);
     for id in failed {
         let error = errors(&fixture, id).concat();
         assert!(
@@ -114,7 +114,7 @@ fn response_body_is_bounded_and_does_not_decide() {
             "{error}"
         );
     }
-    // What was poured beyond what was read stood in the buffers of two sockets.
+    // Bytes sent beyond those read stay in the buffers of two sockets.
     assert!(receiver.body_bytes_sent() < 32 << 20, "{}", receiver.body_bytes_sent());
     assert!(master.stop().success());
 }
@@ -147,7 +147,7 @@ fn refused_connection_and_non_http_name_the_address() {
             let _ = stream.read(&mut [0; 4096]);
         }
     });
-    for (address, wanted) in [(nobody, "could not connect to"), (no_http, "got no answer from")] {
+    for (address, wanted) in [(nobody, "could not connect to"), (no_http, "got no response from")] {
         let fixture = sending(&format!("http://{address}/a?b=c"), "allow_http = true\nallow_private = true");
         let master = fixture.listen(&[]);
         let id = fixture.push("hook", "{}", &[]);
@@ -165,7 +165,7 @@ fn response_before_body_is_read_counts() {
     let address = listener.local_addr().unwrap();
     let answered = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        // The head and a part of the body, no more.
+        // Sends the head and a part of the body, then stops.
         stream.read_exact(&mut [0; 2048]).unwrap();
         stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 6\r\n\r\nnot so").unwrap();
         stream

@@ -1,4 +1,4 @@
-//! Secrets go to the receiver and nowhere else.
+//! Secrets reach the receiver only.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ fn holds_none(what: &str, text: &str) {
 
 #[test]
 fn secrets_stay_out_of_logs_errors_args_and_config() {
-    // A receiver that repeats all it gets, as test servers do.
+    // An echoing receiver.
     let receiver = Receiver::start(|got| {
         CannedResponse::Whole(500, Vec::new(), format!("cannot POST {} with {:?}", got.path, got.headers))
     });
@@ -53,7 +53,7 @@ fn secrets_stay_out_of_logs_errors_args_and_config() {
         .map(|line| text(&line))
         .filter(|line| line.contains("__webhook"))
         .collect();
-    assert!(!arguments.is_empty(), "the worker is there");
+    assert!(!arguments.is_empty(), "the worker runs");
     holds_none("a command line", &arguments.concat());
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(i32::try_from(master.id()).unwrap()),
@@ -66,7 +66,7 @@ fn secrets_stay_out_of_logs_errors_args_and_config() {
     assert_eq!(request.header("authorization"), "Bearer hunter2-token");
     assert_eq!(request.path, "/hunter2-path?key=hunter2-query");
     let log = text(&fs::read(log).unwrap());
-    assert!(log.contains("TRACE") || log.contains("DEBUG"), "the log says much: {log}");
+    assert!(log.contains("TRACE") || log.contains("DEBUG"), "verbose log: {log}");
     holds_none("the log", &log);
     let shown = said(&["queue:show", &id]);
     assert!(shown.contains("cannot POST /[hidden] with"), "{shown}");

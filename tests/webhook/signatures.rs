@@ -1,4 +1,4 @@
-//! What the receiving side sees and how it verifies it.
+//! Requests as the receiver sees and verifies them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use crate::receiver::{ReceivedRequest, Receiver, status};
 
 const NEW: &str = "whsec_bmV3IG5ldyBuZXcgbmV3IG5ldyBuZXcgbmV3IG5ldw==";
 
-/// A signature as the specification describes it.
+/// A signature computed as in the specification.
 pub fn sign(secret: &str, id: &str, seconds: u64, body: &str) -> String {
     let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
     let tag =
@@ -20,7 +20,7 @@ pub fn sign(secret: &str, id: &str, seconds: u64, body: &str) -> String {
     format!("v1,{}", STANDARD.encode(tag))
 }
 
-/// Verifies one of the signatures as a receiver does that knows one secret.
+/// Verifies the signatures like a receiver with one secret.
 fn verified(got: &ReceivedRequest, secret: &str) -> bool {
     let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
     let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
@@ -36,7 +36,7 @@ fn request_is_verified_by_its_receiver() {
     let receiver = Receiver::start(|_| status(200));
     let fixture = sending_to(&receiver, "headers = { X-Tenant = \"blue\" }");
     let master = fixture.listen(&[]);
-    // Spaces, signs beyond ASCII and large numbers arrive as they were pushed.
+    // Spaces, characters beyond ASCII and large numbers arrive unchanged.
     let payload = "{ \"to\" : \"Zoë\",\"n\":12345678901234567890 }";
     let id = fixture.push(
         "App\\Mail",

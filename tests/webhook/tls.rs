@@ -1,4 +1,4 @@
-//! Receivers with TLS: verified, always.
+//! Receivers with TLS: always verified.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use rustls::pki_types::PrivateKeyDer;
 use crate::channel::{errors, sending};
 use crate::receiver::{Receiver, status};
 
-/// A receiver whose certificate is for this name, and that certificate as PEM.
+/// A receiver with a certificate for this name, and the certificate as PEM.
 fn with_certificate(name: &str) -> (Receiver, String) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -40,7 +40,7 @@ fn unknown_authority_certificate_is_refused() {
     let (receiver, _) = with_certificate("localhost");
     let url = format!("https://localhost:{}/hook", receiver.port());
     let fixture = sending(&url, "allow_private = true");
-    // What the machine trusts is not the matter here, and it may trust nothing.
+    // The machine may have no certificate authorities; either way it does not trust this one.
     let (_, other) = with_certificate("elsewhere");
     fixture.write("other.pem", &other);
     let mut command = fixture.command(&["queue:run"]);
@@ -76,7 +76,7 @@ fn worker_reports_file_without_authorities() {
     fixture.write("ca.pem", "nothing\n");
     let master = fixture.listen(&[]);
     fixture.push("hook", "{}", &[]);
-    crate::fixture::until("the worker to say it", || {
+    crate::fixture::until("the worker's error", || {
         master.log().contains("it holds no certificate in PEM form").then_some(())
     });
     assert_eq!(fixture.counts("default").failed, 0);

@@ -1,6 +1,6 @@
-//! What the documentation quotes is what the repository holds.
+//! Files quoted in the documentation match the repository.
 //!
-//! A fenced block whose opening line names a file after its language shows that file, whole.
+//! A fenced block whose opening line names a file after its language contains the whole file.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,9 +10,9 @@ use crate::script;
 
 /// A fenced block that names a file.
 struct Quote {
-    /// Where it stands.
+    /// Document and line of the block.
     place: String,
-    /// The file it shows.
+    /// The quoted file.
     file: String,
     text: String,
 }
@@ -64,7 +64,7 @@ pub(crate) fn specification_shows_every_protocol_fixture() {
     assert!(missing.is_empty(), "docs/worker-protocol.md does not show {missing:?}");
 }
 
-/// What stands outside of fenced blocks.
+/// The text outside of fenced blocks.
 fn prose(text: &str) -> String {
     let mut fenced = false;
     let outside = text.lines().filter(|line| {

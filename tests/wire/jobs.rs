@@ -1,4 +1,4 @@
-//! The jobs of the worker that the transcripts are played to: those of the binary, and some that ask and are called back.
+//! Jobs of the worker in the transcripts: those of the binary, and jobs with requests and failed callbacks.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use aint_queue::{App, AsyncFailedFn, AsyncJob, Context, JobError};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// What this program is when it is started as a worker.
+/// The application that this program runs when it is started as a worker.
 pub(crate) fn serve() -> ExitCode {
     let app = App::new()
         .state_with(own_runtime)
@@ -17,7 +17,7 @@ pub(crate) fn serve() -> ExitCode {
     aint_queue::engine::demo_jobs::register(app.async_job::<SendSms>()).run()
 }
 
-/// A state as clients have it that block: it runs something of its own when it is made, and ends it when it is dropped.
+/// Shared state like that of a blocking client: it owns a runtime, created with it and dropped with it.
 fn own_runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(async {});

@@ -1,15 +1,17 @@
-//! The worker protocol as written down: transcripts are played to a real worker, spellings are decoded, and the
-//! documentation shows these very files.
+//! The worker protocol as text files: transcripts are replayed to a real worker, single frames are decoded, and the
+//! documentation quotes the same files.
 //!
-//! A fixture is a text file of lines: `> ` master to worker, `< ` worker to master, `# ` for the reader. One in
-//! which both speak is a transcript. In others a line `# = …` says what the line above it means, `# ! …` why it means
-//! nothing.
+//! Lines of a file begin with `> ` (master to worker), `< ` (worker to master) or `# ` (comment). A file with both directions
+//! is a transcript. In other files `# = …` states the meaning of the line above, `# ! …` the error of decoding it.
 
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod documents;
 mod jobs;
 mod script;
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "../support/wait.rs"]
+mod wait;
 mod worker;
 
 use std::process::ExitCode;
@@ -24,7 +26,7 @@ use aint_queue::job::{LimitClaim, Outcome, Response, RetryDecision};
 use script::{Line, Script};
 use worker::Worker;
 
-/// This program is its own worker, as any program with an application of jobs is.
+/// Runs the tests, or a worker when started as one, like every program with an [`App`](aint_queue::App).
 fn main() -> ExitCode {
     if std::env::args().nth(1).is_some_and(|first| first.starts_with("__")) {
         return jobs::serve();
@@ -49,7 +51,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
 }
 
-/// Plays the master's part of a transcript to a worker and compares what that says.
+/// Replays the master's lines of a transcript to a worker and compares the worker's lines.
 fn replay(script: &Script) {
     let Some(FromWorker::Hello { slots, .. }) = script.worker_lines().next().map(decode) else {
         panic!("{}: the worker speaks first, and says hello", script.name);
@@ -76,7 +78,7 @@ fn replay(script: &Script) {
     assert!(worker.exits_cleanly(), "{}: the worker did not exit with 0", script.name);
 }
 
-/// Lines are the same to the byte, but a transcript need not list every job of the binary in its hello.
+/// Lines must match byte by byte, except that the hello of a transcript need not list every job of the binary.
 fn compare(place: &str, expected: &str, said: &str) {
     match (decode(expected), decode(said)) {
         (
@@ -95,7 +97,7 @@ fn decode(line: &str) -> FromWorker {
     decode_from_worker(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
-/// What a frame means, in words.
+/// The meaning of a worker's frame in words.
 fn meaning(frame: &FromWorker) -> String {
     match frame {
         FromWorker::Hello { slots, jobs, .. } => {
@@ -107,19 +109,21 @@ fn meaning(frame: &FromWorker) -> String {
         FromWorker::Ended { run, outcome: Outcome::Done } => format!("run {run} is done"),
         FromWorker::Ended { run, outcome: Outcome::Failed { error, next } } => {
             let next = match next {
-                RetryDecision::ByPolicy => "tried again by the channel's policy".to_owned(),
-                RetryDecision::After(delay) => format!("tried again after {delay:?}"),
-                RetryDecision::Never => "never tried again".to_owned(),
-                RetryDecision::UnknownJob => "never tried again, there is no handler of this name".to_owned(),
+                RetryDecision::ByPolicy => "retried by the channel's policy".to_owned(),
+                RetryDecision::After(delay) => format!("retried after {delay:?}"),
+                RetryDecision::Never => "not retried".to_owned(),
+                RetryDecision::UnknownJob => {
+                    "not retried, the worker has no handler for this name".to_owned()
+                }
             };
             format!("run {run} failed: {error:?}; {next}")
         }
         FromWorker::Ended { run, outcome: Outcome::Released { after } } => {
-            format!("run {run} is handed back, uncounted, to run again after {after:?}")
+            format!("run {run} is released, attempt not counted, to run again after {after:?}")
         }
-        FromWorker::Ended { outcome, .. } => panic!("a worker cannot say {outcome:?}"),
+        FromWorker::Ended { outcome, .. } => panic!("a worker cannot report {outcome:?}"),
         FromWorker::Push { run, ask, channel, jobs } => {
-            let place = channel.as_ref().map_or(String::new(), |channel| format!(" into channel {channel}"));
+            let place = channel.as_ref().map_or(String::new(), |channel| format!(" to channel {channel}"));
             format!("ask {ask} of run {run}: push{place} {}", jobs.join(" and "))
         }
         FromWorker::Claim { run, ask, claim } => format!("ask {ask} of run {run}: {}", claimed(claim)),
@@ -131,7 +135,7 @@ fn meaning(frame: &FromWorker) -> String {
     }
 }
 
-/// What a line of a master means, in words; it is spelled as a master spells it.
+/// The meaning of a master's line in words; checks that encoding the frame gives the same line.
 fn order(place: &str, said: &str) -> String {
     let frame = decode_from_master(said.as_bytes()).unwrap_or_else(|error| panic!("{place}: {error}"));
     let mut spelled = Vec::new();
@@ -153,15 +157,15 @@ fn order(place: &str, said: &str) -> String {
         FromMaster::Cancel { run, grace } => format!("end run {run} within {grace:?}"),
         FromMaster::Answer { ask, answer } => match answer {
             Response::Granted => format!("ask {ask} is granted"),
-            Response::Wait(time) => format!("ask {ask} is not granted; it may be asked again after {time:?}"),
+            Response::Wait(time) => format!("ask {ask} is not granted; retry after {time:?}"),
             Response::Pushed(ids) => format!("ask {ask}: the jobs are pushed, with the ids {ids:?}"),
-            Response::Error(why) => format!("ask {ask} cannot be done: {why}"),
+            Response::Error(why) => format!("ask {ask} is refused: {why}"),
         },
-        FromMaster::Stop => "finish what is aboard and exit".to_owned(),
+        FromMaster::Stop => "finish the running jobs and exit".to_owned(),
     }
 }
 
-/// What is delivered, in words.
+/// A delivered job in words.
 fn delivery(run: &RunFrame<'_>) -> String {
     let limit = match run.timeout_ms {
         0 => "without a time limit".to_owned(),
@@ -171,7 +175,7 @@ fn delivery(run: &RunFrame<'_>) -> String {
     format!("the job {}, {}, {limit}, with {headers}{}", run.id, run.job, run.payload)
 }
 
-/// A job in `hello`, in words.
+/// A job of `hello` in words.
 fn job_spec(JobSpec { name, options }: &JobSpec) -> String {
     let attempts = options.max_attempts.map(|n| format!("{n} attempts"));
     let limit = options.timeout.map(|limit| match limit {
@@ -185,20 +189,23 @@ fn job_spec(JobSpec { name, options }: &JobSpec) -> String {
     }
 }
 
-/// A claim, in words.
+/// A claim in words.
 fn claimed(claim: &LimitClaim) -> String {
     match claim {
-        LimitClaim::Lock { key, limit } => format!("to be one of at most {limit} with {key}"),
-        LimitClaim::Rate { key, count, per } => format!("to be one of at most {count} with {key} in {per:?}"),
+        LimitClaim::Lock { key, limit } => {
+            let holders = if *limit == 1 { "holder" } else { "holders" };
+            format!("lock {key}, at most {limit} {holders}")
+        }
+        LimitClaim::Rate { key, count, per } => format!("rate {key}, at most {count} in {per:?}"),
         LimitClaim::Breaker { key, failures, cooldown } => {
-            format!("to go on, unless {failures} with {key} have failed in a row: then after {cooldown:?}")
+            format!("breaker {key}, open for {cooldown:?} after {failures} failures in a row")
         }
     }
 }
 
 fn worker_replays_every_transcript() {
     let transcripts: Vec<_> = script::all().into_iter().filter(Script::is_transcript).collect();
-    assert!(transcripts.len() >= 6, "the transcripts are where this test looks");
+    assert!(transcripts.len() >= 6, "found too few transcripts");
     for script in &transcripts {
         replay(script);
     }

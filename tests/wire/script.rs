@@ -1,23 +1,23 @@
-//! Reading fixtures.
+//! Parser of the text files.
 
 use std::fs;
 use std::path::Path;
 
-/// A line of a fixture.
+/// A line of a file.
 pub(crate) enum Line {
     /// Master to worker.
     Master(String),
     /// Worker to master.
     Worker(String),
-    /// For the reader.
+    /// A comment.
     Note(String),
 }
 
-/// A fixture.
+/// A parsed file.
 pub(crate) struct Script {
-    /// Its path below the source tree.
+    /// Path of the file below the source tree.
     pub(crate) name: String,
-    /// Its lines with their numbers.
+    /// Lines with their numbers.
     pub(crate) lines: Vec<(usize, Line)>,
 }
 
@@ -29,7 +29,7 @@ impl Script {
         Self { name, lines }
     }
 
-    /// Whether both speak in it.
+    /// Whether the file has lines of both directions.
     pub(crate) fn is_transcript(&self) -> bool {
         self.worker_lines().next().is_some()
             && self.lines.iter().any(|(_, line)| matches!(line, Line::Master(_)))
@@ -53,7 +53,7 @@ fn parse(line: &str, name: &str, number: usize) -> Line {
     }
 }
 
-/// Every fixture.
+/// All files.
 pub(crate) fn all() -> Vec<Script> {
     let entries = fs::read_dir("tests/wire").unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "txt")).collect();

@@ -5,12 +5,10 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-/// Longer than any worker here needs, so that a test that fails ends.
-const WAIT_DEADLINE: Duration = Duration::from_secs(30);
+use crate::wait::WAIT_DEADLINE;
 
-/// See the module. It is killed when dropped.
+/// A worker process with its socket; killed when dropped.
 pub(crate) struct Worker {
     process: Child,
     socket: UnixStream,
@@ -22,7 +20,7 @@ impl Worker {
     pub(crate) fn start(slots: usize) -> Self {
         let (socket, theirs) = UnixStream::pair().unwrap();
         socket.set_read_timeout(Some(WAIT_DEADLINE)).unwrap();
-        // The shell moves the socket from standard input to where the protocol wants it.
+        // The shell moves the socket from standard input to descriptor 3.
         let process = Command::new("sh")
             .args([
                 "-c",
@@ -40,24 +38,24 @@ impl Worker {
         Self { process, socket, incoming }
     }
 
-    /// Says a line to the worker.
+    /// Sends a line to the worker.
     pub(crate) fn send(&mut self, line: &str) {
         self.socket.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    /// The next line of the worker; `None` when it has hung up.
+    /// The next line of the worker; `None` when it has closed the socket.
     pub(crate) fn receive(&mut self) -> Option<String> {
         let mut line = String::new();
         let length = self.incoming.read_line(&mut line).expect("the worker speaks or hangs up in time");
         (length > 0).then(|| line.trim_end_matches('\n').to_owned())
     }
 
-    /// Goes away as a master does that dies.
+    /// Closes the socket, as the death of a master does.
     pub(crate) fn close_socket(&self) {
         self.socket.shutdown(Shutdown::Both).unwrap();
     }
 
-    /// Waits for the worker's end; whether it was a good one.
+    /// Waits for the exit of the worker; true for exit code 0.
     pub(crate) fn exits_cleanly(mut self) -> bool {
         self.process.wait().unwrap().success()
     }
@@ -65,7 +63,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // One that has ended cannot be killed, and that is as good.
+        // An error means that the worker has already exited.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

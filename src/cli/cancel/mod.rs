@@ -1,6 +1,6 @@
-//! `queue:cancel`: end jobs wherever they are, and say what became of each.
+//! `queue:cancel`: cancels jobs in any state and prints the result for each.
 
-mod one;
+mod job_cancel;
 mod render;
 
 use std::io::Write;
@@ -14,15 +14,15 @@ use crate::channel::ChannelStatus;
 use crate::config::Channel;
 use crate::job::JobId;
 use crate::store::{Store, StoreError};
-use one::{CancelResult, JobCancel};
+use job_cancel::{CancelResult, JobCancel};
 
-/// So many jobs are cancelled at once: the control socket has other visitors.
+/// Most jobs cancelled at once, so that the control socket keeps connections free for other clients.
 const MAX_CONCURRENT_CANCELS: usize = 8;
 
-/// Cancel jobs, running or not: they end and go to failed
+/// Cancel jobs, running or not; cancelled jobs are failed
 #[derive(Debug, Args)]
 pub(crate) struct Cancel {
-    /// The jobs' ids
+    /// Ids of the jobs
     #[arg(value_name = "ID", required = true)]
     ids: Vec<JobId>,
 }
@@ -34,7 +34,7 @@ impl Cancel {
         let mut ids = self.ids;
         let mut seen = std::collections::HashSet::new();
         ids.retain(|id| seen.insert(*id));
-        // A job that does not end when asked may take long, and its end must not wait for that of another.
+        // Cancel all jobs concurrently: a job that ignores the request takes long and must not delay the others.
         let results = context.block_on(all(channel, &store, &ids, context.quiet()));
         if context.json() {
             let told = ids.iter().zip(&results);
@@ -53,7 +53,7 @@ impl Cancel {
                 Err(error) => failures.push(Failure::store(format!("cancel job {id}"), error)),
             }
         }
-        // One that could not be cancelled does not hide what became of the others.
+        // Report every failure; the last one becomes the result.
         let last = failures.pop();
         failures.iter().for_each(|failure| context.report(failure));
         last.map_or(Ok(()), Err)
@@ -73,10 +73,10 @@ async fn all(
             let (id, places) = (*id, Arc::clone(&places));
             let one = JobCancel { id, channel: channel.clone(), store: Arc::clone(store) };
             tokio::spawn(async move {
-                let _place = places.acquire().await.expect("nobody closes it");
+                let _place = places.acquire().await.expect("the semaphore is never closed");
                 let slow_notice = move |report: &ChannelStatus| {
                     if !quiet {
-                        // Nobody can be told when this does not work.
+                        // A write error has no remedy.
                         let _ = writeln!(std::io::stderr(), "note: {}", render::slow_notice(id, report));
                     }
                 };

@@ -1,26 +1,26 @@
-//! What is said about a job that was to be cancelled. Pure.
+//! Text and JSON for the result of a cancel. Pure.
 
 use serde_json::{Value as Json, json};
 
-use super::one::{CancelResult, CancelledFrom};
+use super::job_cancel::{CancelResult, CancelledFrom};
 use crate::channel::{CancelMethod, ChannelStatus};
 use crate::cli::{Exit, Failure, sanitize, time};
 use crate::job::{FailReason, JobId};
 
-/// What is said of a job that is cancelled; `None` of one that is not.
+/// Text for a cancelled job; `None` when the job was not cancelled.
 pub(super) fn cancelled(id: JobId, result: &CancelResult) -> Option<String> {
     let (from, reason) = match result {
-        CancelResult::AlreadyCancelled => return Some(format!("Job {id} was cancelled before.\n")),
+        CancelResult::AlreadyCancelled => return Some(format!("Job {id} was already cancelled.\n")),
         CancelResult::Cancelled { from, reason } => (from, *reason),
         _ => return None,
     };
     let how = match from {
         CancelledFrom::Waiting => "it was waiting".to_owned(),
         CancelledFrom::Delayed(until) => format!("it was delayed until {}", time::local(*until)),
-        CancelledFrom::Held { how: CancelMethod::NotBegun, .. } => "it had not begun".to_owned(),
-        CancelledFrom::Held { how: CancelMethod::Asked, ms } => format!("it ended when asked, after {ms} ms"),
+        CancelledFrom::Held { how: CancelMethod::NotBegun, .. } => "it had not started".to_owned(),
+        CancelledFrom::Held { how: CancelMethod::Asked, ms } => format!("it ended on request after {ms} ms"),
         CancelledFrom::Held { how: CancelMethod::Killed, ms } => {
-            format!("it did not end when asked and was killed, after {ms} ms")
+            format!("it did not end on request and was killed after {ms} ms")
         }
     };
     Some(if reason == FailReason::Cancelled {
@@ -31,50 +31,50 @@ pub(super) fn cancelled(id: JobId, result: &CancelResult) -> Option<String> {
     })
 }
 
-/// Why a job is not cancelled.
+/// The failure for a job that was not cancelled.
 pub(super) fn failure(id: JobId, result: &CancelResult, channel: &str) -> Failure {
     let failure = Failure::new(Exit::Failed, format!("cancel job {id}"));
     match result {
         CancelResult::Cancelled { .. } | CancelResult::AlreadyCancelled => failure,
-        CancelResult::Done => failure.because("it was faster: it is done"),
+        CancelResult::Done => failure.because("it was done before the cancel"),
         CancelResult::Failed(reason) => failure
-            .because(format!("it has failed already: {}", reason.as_str()))
-            .hint(format!("queue:show {id} tells why")),
-        CancelResult::Gone => failure.because("it was running and is gone: it is done, or was cleared"),
+            .because(format!("it has already failed: {}", reason.as_str()))
+            .hint(format!("queue:show {id} shows its errors")),
+        CancelResult::Gone => failure.because("it was running and no longer exists: it is done or was cleared"),
         CancelResult::Unknown => failure
-            .because(format!("channel \"{channel}\" does not hold it"))
-            .hint("a job that is done or was removed leaves no record; is it another --channel?"),
+            .because(format!("channel \"{channel}\" has no such job"))
+            .hint("jobs that are done or were removed leave no record; check --channel"),
         CancelResult::HeldElsewhere { master } => failure
             .because(match master {
-                true => "it is reserved, and not by the master of this machine and pid_path",
-                false => "it is reserved, and no master of this channel runs with this machine's pid_path",
+                true => "it is reserved, but not by the master of this machine and pid_path",
+                false => "it is reserved, but no master of the channel runs on this machine with this pid_path",
             })
             .hint(
-                "run queue:cancel where its master runs; a job that a queue:run holds is ended by ending that, and one \
-                 whose master is gone waits again when its lease has run out, within a minute",
+                "run queue:cancel on the machine of its master; stop the queue:run that holds it; or, if its master died, \
+                 wait up to a minute until the lease expires",
             ),
         CancelResult::TooDeep => failure
-            .because("more than 10,000 jobs wait before it, and it cannot be taken from so deep")
-            .hint("try again when fewer wait, or let queue:clear remove all that wait"),
+            .because("more than 10,000 jobs wait before it, too many to lease it by its id")
+            .hint("try again when fewer jobs are waiting, or remove all waiting jobs with queue:clear"),
         CancelResult::Refused(why) => failure
             .because(sanitize::lines(why))
-            .hint(format!("queue:show {id} tells where it is")),
+            .hint(format!("queue:show {id} shows its state")),
     }
 }
 
-/// What is said once to somebody who waits.
+/// Notice printed once when a cancel takes long.
 pub(super) fn slow_notice(id: JobId, report: &ChannelStatus) -> String {
     if let Some(error) = &report.store_error {
         let error = sanitize::line(error);
-        return format!("job {id} is told as cancelled when its store knows, which does not answer: {error}");
+        return format!("job {id}: waiting for the store, which does not respond: {error}");
     }
     format!(
-        "job {id} does not end when asked: it is killed when the other jobs of its worker have ended, or \
-         stop_wait_seconds are over"
+        "job {id} does not end on request: it is killed when the other jobs of its worker have ended, or after \
+         stop_wait_seconds"
     )
 }
 
-/// The same for programs.
+/// JSON for the result of a cancel.
 pub(super) fn json(id: JobId, result: &CancelResult) -> Json {
     let word = match result {
         CancelResult::Cancelled { .. } | CancelResult::AlreadyCancelled => "cancelled",
@@ -116,14 +116,14 @@ mod tests {
     #[test]
     fn cancel_text_reports_how_the_run_ended() {
         let said = |result: &CancelResult| cancelled(ID, result).unwrap();
-        assert_eq!(said(&held(CancelMethod::NotBegun)), "Job 17 is cancelled; it had not begun.\n");
+        assert_eq!(said(&held(CancelMethod::NotBegun)), "Job 17 is cancelled; it had not started.\n");
         assert_eq!(
             said(&held(CancelMethod::Asked)),
-            "Job 17 is cancelled; it ended when asked, after 320 ms.\n"
+            "Job 17 is cancelled; it ended on request after 320 ms.\n"
         );
         assert_eq!(
             said(&held(CancelMethod::Killed)),
-            "Job 17 is cancelled; it did not end when asked and was killed, after 320 ms.\n"
+            "Job 17 is cancelled; it did not end on request and was killed after 320 ms.\n"
         );
         let callback =
             CancelResult::Cancelled { from: CancelledFrom::Waiting, reason: FailReason::Exhausted };
@@ -136,11 +136,11 @@ mod tests {
     #[test]
     fn uncancelled_job_is_a_failure_with_reason() {
         for (result, says) in [
-            (CancelResult::Done, "it is done"),
-            (CancelResult::Failed(FailReason::Poison), "failed already: poison"),
-            (CancelResult::Gone, "is gone"),
-            (CancelResult::Unknown, "does not hold it"),
-            (CancelResult::HeldElsewhere { master: false }, "where its master runs"),
+            (CancelResult::Done, "it was done"),
+            (CancelResult::Failed(FailReason::Poison), "already failed: poison"),
+            (CancelResult::Gone, "no longer exists"),
+            (CancelResult::Unknown, "has no such job"),
+            (CancelResult::HeldElsewhere { master: false }, "on the machine of its master"),
             (CancelResult::TooDeep, "10,000"),
             (CancelResult::Refused("no\x1b".to_owned()), "no\\u{1b}"),
         ] {
@@ -154,11 +154,11 @@ mod tests {
     #[test]
     fn cancel_wait_text_names_the_reason() {
         let mut report = ChannelStatus::default();
-        assert!(slow_notice(ID, &report).starts_with("job 17 does not end when asked: it is killed when"));
+        assert!(slow_notice(ID, &report).starts_with("job 17 does not end on request: it is killed when"));
         report.store_error = Some("refused".to_owned());
         assert_eq!(
             slow_notice(ID, &report),
-            "job 17 is told as cancelled when its store knows, which does not answer: refused"
+            "job 17: waiting for the store, which does not respond: refused"
         );
     }
 

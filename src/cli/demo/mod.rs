@@ -1,7 +1,7 @@
-//! `demo`: the whole thing on a throw-away store, in front of your eyes.
+//! `demo`: runs example jobs in all modes on a temporary store and shows the progress.
 
+mod display;
 mod scenario;
-mod show;
 
 use std::fs;
 use std::io;
@@ -18,12 +18,12 @@ use super::{CommandContext, Exit, Failure};
 use crate::config::{Channel, Config};
 use crate::master::{self, ControlRequest, ListenError, MasterExit};
 use crate::store::{JobCounts, MAX_BATCH, Store};
-use show::LiveView;
+use display::LiveView;
 
-/// Longest time the jobs may take.
+/// How long the jobs of the demo may take.
 const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// See jobs of every kind run in all three modes, on a throw-away store
+/// Run example jobs in all three modes on a temporary store
 #[derive(Debug, Args)]
 pub(crate) struct Demo {}
 
@@ -41,14 +41,14 @@ impl Demo {
         let view = LiveView::new(context, &channels);
         let outcome = context.block_on(run_jobs(&channels, &stores, &view, &master));
         view.close();
-        // Whatever happened, the master ends before the scene is struck.
+        // Stop the master, also after a failure, before its directory is removed.
         master.stop(&channels)?;
         let counts = outcome?;
         report(context, &channels, &counts, began.elapsed())
     }
 }
 
-/// Pushes everything and waits until nothing is left to run.
+/// Pushes all jobs and waits until every job has ended.
 async fn run_jobs(
     channels: &[Channel],
     stores: &[Arc<dyn Store>],
@@ -72,10 +72,8 @@ async fn run_jobs(
             return Ok(all);
         }
         if master.has_ended() {
-            // An interrupt at the terminal stops it, as it stops every master.
-            return Err(
-                Failure::new(Exit::Failed, "finish the demo").because("it was stopped before its end")
-            );
+            // Ctrl-C at the terminal stops the master of the demo.
+            return Err(Failure::new(Exit::Failed, "finish the demo").because("it was interrupted"));
         }
         if begun.elapsed() > RUN_TIMEOUT {
             return Err(Failure::new(Exit::Failed, "finish the demo")
@@ -85,7 +83,7 @@ async fn run_jobs(
     }
 }
 
-/// Shows how it ended; a failure unless every count is as the cast demands.
+/// Prints the result; fails unless the counts match the scenario.
 fn report(
     context: &CommandContext,
     channels: &[Channel],
@@ -103,18 +101,18 @@ fn report(
         context
             .print_json(&json!({ "adds_up": adds_up, "seconds": took.as_secs_f64(), "channels": counts }))?;
     } else {
-        context.print(&show::final_status(channels, counts))?;
+        context.print(&display::final_status(channels, counts))?;
         context.print(&scenario::epilogue(took))?;
     }
     if adds_up {
         return Ok(());
     }
     Err(Failure::new(Exit::Failed, "account for every job")
-        .because(format!("the counts are {counts:?}, expected were (done, failed) {expected:?}"))
-        .hint("this is a bug: please report it with the output above"))
+        .because(format!("the counts are {counts:?}, expected (done, failed) {expected:?}"))
+        .hint("this is a bug; please report it with the output above"))
 }
 
-/// A directory for the configuration, the store and the run files; gone when dropped.
+/// Temporary directory of the configuration, the store and the run files; removed when dropped.
 struct DemoDirectory(PathBuf);
 
 impl DemoDirectory {
@@ -134,12 +132,12 @@ impl DemoDirectory {
 
 impl Drop for DemoDirectory {
     fn drop(&mut self) {
-        // What cannot be removed is in the directory for temporary files.
+        // Files that cannot be removed stay in the system's temporary directory.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// The master of the demo: the same one that `queue:listen` runs, on a thread of this process.
+/// The master of the demo: the same as that of `queue:listen`, on a thread of this process.
 struct Master(JoinHandle<Result<MasterExit, ListenError>>);
 
 impl Master {
@@ -158,7 +156,7 @@ impl Master {
     fn stop(self, channels: &[Channel]) -> Result<(), Failure> {
         if !self.has_ended() {
             for channel in channels {
-                // A master that does not answer has ended, and says below why.
+                // A master that does not respond has ended; the result of its thread says why.
                 let _ = master::send_request(
                     &master::socket_path(channel),
                     ControlRequest::Stop { force: false },

@@ -1,4 +1,4 @@
-//! Who plays in the demo: its configuration, its jobs, and what must have become of them.
+//! The scenario of the demo: its configuration, its jobs, and their expected results.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ type = "process"
 max_execute_seconds = 2
 "#;
 
-/// How many jobs of each kind there are.
+/// Number of jobs of each kind.
 const QUICK: usize = 2000;
 const SLOW: usize = 40;
 const FLAKY: usize = 20;
@@ -39,7 +39,7 @@ const LATER: usize = 100;
 const REPORTS: usize = 40;
 const ENDLESS: usize = 1;
 
-/// How long the delayed mails wait.
+/// Delay of the delayed mails.
 const DELAY: Duration = Duration::from_secs(3);
 
 /// The jobs of a channel, in the order they are pushed.
@@ -74,7 +74,7 @@ pub(super) fn jobs(channel: &str) -> Vec<NewJob> {
     jobs
 }
 
-/// How many jobs of a channel must end in done and in failed.
+/// Expected numbers of done and failed jobs of a channel.
 pub(super) fn expected(channel: &str) -> (u64, u64) {
     let (done, failed) = match channel {
         "default" => (QUICK + SLOW + FLAKY, HOPELESS + KILLERS),
@@ -84,32 +84,31 @@ pub(super) fn expected(channel: &str) -> (u64, u64) {
     (done as u64, failed as u64)
 }
 
-/// A sentence on each thing there was to see.
+/// Text at the end, with a sentence about each feature shown.
 pub(super) fn epilogue(took: Duration) -> String {
     let seconds = took.as_secs_f64();
     format!(
         "
-What you just saw, in {seconds:.1} seconds:
+Shown in {seconds:.1} seconds:
 
-  process-pool  Four long-lived processes ran {QUICK} quick and {SLOW} slow jobs of the
+  process-pool  Four long-lived processes ran {QUICK} quick and {SLOW} slow jobs of
                 channel \"default\".
-  retries       {FLAKY} jobs failed at first; each was tried again half a second
-                later and is done.
-  failed        {HOPELESS} jobs failed in all of their three attempts and are kept, with
-                their errors, for queue:failed.
-  crash         {KILLERS} job killed its worker three times, each time alone in it, and
-                was set aside as poison; no other job noticed.
-  coroutine     One process of the channel \"mail\" ran {MAILS} jobs of 200 ms, up to
-                500 of them at once.
-  delayed       {LATER} mails were pushed for {delay} seconds later and did not run a
-                moment earlier.
-  process       {REPORTS} jobs of the channel \"reports\" each had a fresh process, and
-                none waited for its start.
+  retries       {FLAKY} jobs failed once, were retried after half a second and are
+                done.
+  failed        {HOPELESS} jobs failed in all three attempts; queue:failed would list
+                them with their errors.
+  crash         {KILLERS} job crashed its worker three times, alone in it each time, and
+                failed as poison; no other job was affected.
+  coroutine     One process of channel \"mail\" ran {MAILS} jobs of 200 ms, up to
+                500 at once.
+  delayed       {LATER} mails had a delay of {delay} seconds; none ran earlier.
+  process       {REPORTS} jobs of channel \"reports\" ran in a new process each; the
+                processes were started ahead of the jobs.
   time-out      {ENDLESS} job would have slept for a minute; it was ended after
                 max_execute_seconds = 2.
 
-Every job is accounted for. Next: queue:listen serves your own channels,
-queue:push gives them work; list shows the rest.
+Every job is accounted for. Next steps: queue:listen runs the jobs of your
+channels, queue:push adds jobs, list shows all commands.
 ",
         delay = DELAY.as_secs(),
     )

@@ -1,13 +1,13 @@
-//! The status for programs.
+//! JSON form of the status.
 
 use serde::Serialize;
 
-use super::StatusView;
+use super::view::StatusView;
 use crate::cli::time;
 use crate::pool::{PoolStatus, WorkerCounts};
 use crate::store;
 
-/// A report as JSON.
+/// The status of a channel as JSON.
 #[derive(Serialize)]
 pub(super) struct StatusJson<'a> {
     channel: &'a str,
@@ -34,7 +34,7 @@ pub(super) struct StatusJson<'a> {
     workers: Option<Workers<'a>>,
 }
 
-/// The workers as JSON: their numbers, each of them, and why there are so many.
+/// The workers as JSON: counts, one entry per worker, and the sizing decisions.
 #[derive(Serialize)]
 struct Workers<'a> {
     counts: &'a WorkerCounts,

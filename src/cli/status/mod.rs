@@ -1,48 +1,32 @@
-//! `queue:status`: whether a master runs and how many jobs are where.
+//! `queue:status`: shows whether a master runs, and the number of jobs in each state.
 
 mod json;
+mod metrics;
+mod view;
+pub(in crate::cli) mod workers;
 
 use clap::Args;
 
 use self::json::StatusJson;
-use super::{CommandContext, Failure, metrics, progress, sanitize, table, time, workers};
+use self::view::{MasterStatus, StatusView};
+use super::{CommandContext, Failure, progress, sanitize, table, time};
 use crate::channel;
 use crate::config::Channel;
 use crate::master::{self, ControlRequest, ControlResponse, Presence};
 use crate::store;
 
-/// Show whether the master runs and how many jobs are where
+/// Show whether the master is running, and the number of jobs in each state
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Every declared channel (or name several with --channel)
+    /// All declared channels (or give --channel more than once)
     #[arg(long, conflicts_with = "channels")]
     all: bool,
-    /// Each worker with its job, and why there are so many
+    /// List the workers with their jobs, and explain their number
     #[arg(long)]
     workers: bool,
-    /// The metrics, in the text format that Prometheus scrapes
+    /// Print metrics in the text format of Prometheus
     #[arg(long, conflicts_with_all = ["json", "workers"])]
     metrics: bool,
-}
-
-/// Everything about one channel that is shown.
-struct StatusView {
-    channel: String,
-    master: MasterStatus,
-    counts: store::JobCounts,
-    driver: String,
-    durability: String,
-    /// Whether each worker is to be shown.
-    each: bool,
-}
-
-/// A channel's master on this machine.
-struct MasterStatus {
-    presence: Presence,
-    /// What it says; absent without one.
-    running: Option<channel::ChannelStatus>,
-    /// Why it says nothing, although it runs.
-    error: Option<String>,
 }
 
 impl Status {
@@ -58,7 +42,7 @@ impl Status {
                 Ok(report) => reports.push(report),
                 Err(failure) => {
                     failures.push(failure);
-                    // What its master knows is worth all the more; a program gets the counts or nothing.
+                    // Without the store show what the master knows. JSON output has complete entries only.
                     let master = master_status(channel);
                     if !context.json() && master.presence.running {
                         context.print(&without_store(channel, &master, self.workers, context.colours()))?;
@@ -70,14 +54,14 @@ impl Status {
             let shown: Vec<_> = reports.iter().map(StatusJson::from).collect();
             match shown.as_slice() {
                 [object] if one => context.print_json(object)?,
-                // Whoever asked for one channel gets an object or nothing.
+                // A request for one channel prints one object or none, never an array.
                 [] if one => {}
                 several => context.print_json(&several)?,
             }
         } else {
             context.print(&render(&reports, context.colours()))?;
         }
-        // One store that is not available does not hide what the others say.
+        // Report every failure; the last one becomes the result.
         let last = failures.pop();
         for failure in &failures {
             context.report(failure);
@@ -105,7 +89,7 @@ fn gather(context: &CommandContext, channel: &Channel, each: bool) -> Result<Sta
     })
 }
 
-/// How the channel's master is, as far as it can be asked.
+/// Presence of the channel's master, and its status if it responds.
 fn master_status(channel: &Channel) -> MasterStatus {
     let mut presence = master::presence(channel);
     let (mut running, mut error) = (None, None);
@@ -113,7 +97,7 @@ fn master_status(channel: &Channel) -> MasterStatus {
         match ask(channel) {
             Ok(report) => running = Some(report),
             Err(why) => {
-                // It may have ended between our look and our question.
+                // The master may have exited between the presence check and the request.
                 presence = master::presence(channel);
                 error = presence.running.then_some(why);
             }
@@ -122,11 +106,11 @@ fn master_status(channel: &Channel) -> MasterStatus {
     MasterStatus { presence, running, error }
 }
 
-/// How the channel stands, or why its master does not say.
+/// Requests the status from the master of the channel.
 fn ask(channel: &Channel) -> Result<channel::ChannelStatus, String> {
     match master::send_request(&master::socket_path(channel), ControlRequest::Status, |_| {}) {
         Ok(ControlResponse::Status { report, .. }) => Ok(report),
-        Ok(_) => Err("it said something else".to_owned()),
+        Ok(_) => Err("it sent an unexpected response".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -147,13 +131,13 @@ fn render(reports: &[StatusView], colours: bool) -> String {
         if counts.paused {
             let until =
                 counts.paused_until.map_or(String::new(), |until| format!(" until {}", time::local(until)));
-            shown.push_str(&format!("Paused{until}: no master takes a job.\n"));
+            shown.push_str(&format!("Paused{until}: no master leases jobs.\n"));
         }
         shown.push_str(&unusual(master, colours));
-        // This command opens it as the file says now; the master uses what it has begun with.
+        // The master may use an older configuration of the store than this command.
         if let Some(error) = master.running.as_ref().and_then(|running| running.store_error.as_deref()) {
             let error = sanitize::line(error);
-            shown.push_str(&trouble(&format!("The master cannot use its store: {error}"), colours));
+            shown.push_str(&trouble(&format!("Store unavailable to the master: {error}"), colours));
         }
         shown.push_str(&format!("Store: {driver}, durability {durability}\n"));
         if let (true, Some(running)) = (*each, &master.running) {
@@ -163,13 +147,13 @@ fn render(reports: &[StatusView], colours: bool) -> String {
     shown
 }
 
-/// What can be said of a channel whose store cannot be read.
+/// Status of a channel whose store cannot be read.
 fn without_store(channel: &Channel, master: &MasterStatus, each: bool, colours: bool) -> String {
     let mut shown = presence_line(&channel.name, &master.presence, colours) + &unusual(master, colours);
-    shown.push_str(&format!("Store: {}, not available\n", channel.driver));
+    shown.push_str(&format!("Store: {}, unavailable\n", channel.driver));
     if let Some(running) = &master.running {
         if let Some(error) = &running.store_error {
-            shown.push_str(&format!("The master says of it: {}\n", sanitize::line(error)));
+            shown.push_str(&format!("Store error of the master: {}\n", sanitize::line(error)));
         }
         if each {
             shown.push_str(&workers::render(running));
@@ -188,12 +172,12 @@ fn presence_line(channel: &str, presence: &Presence, colours: bool) -> String {
     if colours { format!("\x1b[{colour}m{line}\x1b[0m\n") } else { line + "\n" }
 }
 
-/// What is not as always with a master.
+/// Lines about an unusual state of a master: quiet, stopping, reloading, not responding, degraded.
 fn unusual(master: &MasterStatus, colours: bool) -> String {
     let MasterStatus { running, error, .. } = master;
     let mut shown = String::new();
     if running.as_ref().is_some_and(|running| running.quiet) {
-        shown.push_str("Quiet: the master on this machine takes no jobs.\n");
+        shown.push_str("Quiet: the master on this machine leases no jobs.\n");
     }
     if let Some(running) = running.as_ref().filter(|running| running.stopping) {
         shown.push_str(&format!("Stopping: {}.\n", progress::describe(running)));
@@ -201,7 +185,7 @@ fn unusual(master: &MasterStatus, colours: bool) -> String {
     if let Some(reload) = running.as_ref().and_then(|running| running.pool.reload) {
         shown.push_str(&format!("Reloading: {}.\n", progress::describe_reload(reload)));
     }
-    let silence = error.as_ref().map(|why| format!("Silent: it cannot be asked how it stands: {why}"));
+    let silence = error.as_ref().map(|why| format!("Master not responding: {why}"));
     if let Some(line) = silence.or_else(|| running.as_ref().and_then(workers::trouble)) {
         shown.push_str(&trouble(&line, colours));
     }
@@ -212,7 +196,7 @@ fn trouble(line: &str, colours: bool) -> String {
     if colours { format!("\x1b[31m{line}\x1b[0m\n") } else { format!("{line}\n") }
 }
 
-/// The table of the counts.
+/// Table of the job counts.
 pub(super) fn counts_table(counts: &store::JobCounts) -> String {
     let header = ["waiting", "reserved", "delayed", "done", "failed", "total"];
     let row = [counts.waiting, counts.reserved, counts.delayed, counts.done, counts.failed, counts.total()];
@@ -259,7 +243,7 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
         (second.counts.cleared, second.counts.paused) = (3, true);
         let text = render(&[report(false), second], true);
         assert!(text.contains("\x1b[32mThe master-process of default-queue is running, pid 42.\x1b[0m\n"));
-        assert!(text.contains("\nCleared: 3\nPaused: no master takes a job.\n"));
+        assert!(text.contains("\nCleared: 3\nPaused: no master leases jobs.\n"));
         assert_eq!(text.matches("\n\n").count(), 1);
     }
 
@@ -268,8 +252,7 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
         let mut report = report(true);
         report.master.error = Some("the master did not answer within 5 seconds".to_owned());
         let text = render(std::slice::from_ref(&report), false);
-        let line =
-            "\nSilent: it cannot be asked how it stands: the master did not answer within 5 seconds\nStore:";
+        let line = "\nMaster not responding: the master did not answer within 5 seconds\nStore:";
         assert!(text.contains(line), "{text}");
         assert_eq!(
             serde_json::to_value(StatusJson::from(&report)).unwrap()["master_error"],
@@ -286,10 +269,10 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
         };
         report.master.running = Some(running);
         let text = render(std::slice::from_ref(&report), false);
-        let line = "\nThe master cannot use its store: wrong password\\u{1b}\nStore: sqlite";
+        let line = "\nStore unavailable to the master: wrong password\\u{1b}\nStore: sqlite";
         assert!(text.contains(line), "{text}");
         let text = render(std::slice::from_ref(&report), true);
-        assert!(text.contains("\x1b[31mThe master cannot use its store: "), "{text}");
+        assert!(text.contains("\x1b[31mStore unavailable to the master: "), "{text}");
         let json = serde_json::to_value(StatusJson::from(&report)).unwrap();
         assert_eq!(json["store_error"], "wrong password\x1b");
     }

@@ -1,90 +1,56 @@
-//! What keeps a channel from running any job at all. Pure.
+//! Conditions that keep a channel from running any job. Pure.
 
 use super::facts::{Facts, MasterFacts};
-use crate::cli::workers::next_try;
-use crate::cli::{sanitize, time};
+use super::reasons::{self, Explanation};
+use crate::cli::status::workers::next_boot;
+use crate::cli::{render, sanitize, time};
 use crate::pool::SizingReason;
 
-/// A reason, as a word for programs and as a part of a sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Explanation {
-    pub(super) reason: &'static str,
-    pub(super) text: String,
-}
-
-impl Explanation {
-    pub(super) fn new(reason: &'static str, text: impl Into<String>) -> Self {
-        Self { reason, text: text.into() }
-    }
-}
-
-/// All that holds the channel up, the weightiest first; empty when nothing does.
+/// All blockers of the channel, the most important first; empty when jobs can run.
 pub(super) fn blockers(facts: &Facts) -> Vec<Explanation> {
     let mut found = Vec::new();
     if facts.counts.paused {
-        let until = match facts.counts.paused_until {
-            Some(until) => format!("until {}", time::local(until)),
-            None => "until somebody runs queue:resume".to_owned(),
-        };
-        found.push(Explanation::new("paused", format!("the channel is paused {until}")));
+        let until = facts.counts.paused_until.map_or_else(|| "queue:resume".to_owned(), time::local);
+        found.push(reasons::PAUSED.explain(&[("until", &until)]));
     }
     match &facts.master {
-        MasterFacts::None => found.push(Explanation::new("no_master", no_master(facts))),
-        MasterFacts::Silent { pid, why } => {
+        MasterFacts::NotRunning => found.push(match facts.counts.reserved {
+            0 => reasons::NO_MASTER.explain(&[]),
+            n => reasons::NO_MASTER_HERE.explain(&[("jobs_are", &render::jobs_are(n))]),
+        }),
+        MasterFacts::NotResponding { pid, error } => {
             let pid = pid.map_or(String::new(), |pid| format!(" {pid}"));
-            let why = sanitize::line(why);
-            found.push(Explanation::new("silent", format!("its master{pid} does not answer: {why}")));
+            let error = sanitize::line(error);
+            found.push(reasons::NOT_RESPONDING.explain(&[("pid", &pid), ("error", &error)]));
         }
-        MasterFacts::Answers { pid, view } => {
-            let report = &view.report;
-            if report.stopping {
-                found.push(Explanation::new("stopping", format!("its master {pid} is stopping")));
+        MasterFacts::Responding { pid, details } => {
+            let status = &details.report;
+            if status.stopping {
+                found.push(reasons::STOPPING.explain(&[("pid", pid)]));
             }
-            if report.quiet {
-                let text = format!("its master {pid} was told to take no jobs (queue:resume ends that)");
-                found.push(Explanation::new("quiet", text));
+            if status.quiet {
+                found.push(reasons::QUIET.explain(&[("pid", pid)]));
             }
-            if let Some(error) = &report.store_error {
-                let error = sanitize::line(error);
-                found.push(Explanation::new(
-                    "store",
-                    format!("its master {pid} cannot use the store: {error}"),
-                ));
+            if let Some(error) = &status.store_error {
+                found.push(reasons::STORE.explain(&[("pid", pid), ("error", &sanitize::line(error))]));
             }
-            // Where demand counts as well, it brings workers before anybody reads this.
-            let scaled = report.pool.scaled.last().map(|scaled| scaled.decision);
-            if scaled
-                .is_some_and(|decision| decision.workers == 0 && decision.why == SizingReason::ManualMinimum)
-            {
-                let text = "somebody has scaled it to no workers (queue:scale +1 brings one)";
-                found.push(Explanation::new("scaled", text));
+            // A channel that is sized by demand starts workers on its own, so only a manual minimum of 0 is a blocker.
+            let decision = status.pool.scaled.last().map(|change| change.decision);
+            if decision.is_some_and(|d| d.workers == 0 && d.why == SizingReason::ManualMinimum) {
+                found.push(reasons::SCALED.explain(&[]));
             }
-            if report.pool.degraded {
-                let error = report.worker_error.as_deref().unwrap_or("they fail again and again");
-                let next = next_try(report).map_or(String::new(), |next| format!(" ({next})"));
-                let error = sanitize::line(error);
-                found.push(Explanation::new("degraded", format!("no worker can be started: {error}{next}")));
+            if status.pool.degraded {
+                let error = sanitize::line(status.worker_error.as_deref().unwrap_or("unknown error"));
+                let next = next_boot(status).map_or(String::new(), |next| format!(" ({next})"));
+                found.push(reasons::DEGRADED.explain(&[("error", &error), ("next", &next)]));
             }
         }
     }
     found
 }
 
-fn no_master(facts: &Facts) -> String {
-    let here = "no master of the channel runs here (queue:listen starts one)";
-    match facts.counts.reserved {
-        0 => here.to_owned(),
-        n => format!("{here}, though {} reserved, so one may run elsewhere", are(n)),
-    }
-}
-
-/// `1 job is`, `2 jobs are`.
-pub(super) fn are(count: u64) -> String {
-    format!("{} {}", sanitize::jobs(count), if count == 1 { "is" } else { "are" })
-}
-
-/// All of them as one text.
-pub(super) fn joined(explanations: &[Explanation]) -> String {
-    let texts: Vec<_> = explanations.iter().map(|explanation| explanation.text.as_str()).collect();
+/// The clauses of several blockers as one text.
+pub(super) fn joined(blockers: &[Explanation]) -> String {
+    let texts: Vec<_> = blockers.iter().map(|blocker| blocker.text.as_str()).collect();
     texts.join("; also, ")
 }

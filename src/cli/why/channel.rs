@@ -1,50 +1,49 @@
-//! Why the jobs of a channel do not run, in a sentence. Pure.
+//! Explains why the jobs of a channel do not run. Pure.
 
-use super::blockers::{Explanation, are, blockers, joined};
-use super::facts::{Facts, REPLACING_WORKER};
-use crate::cli::{sanitize, time};
+use super::blockers::{blockers, joined};
+use super::facts::Facts;
+use super::reasons::{self, Explanation};
+use crate::cli::{render, sanitize, time};
 
-/// What the channel as a whole waits for.
-pub(super) fn answer(facts: &Facts) -> Explanation {
-    let channel = format!("Channel \"{}\"", facts.channel);
-    let counts = &facts.counts;
+/// The reason why the channel as a whole runs no more jobs than it does.
+pub(super) fn explain(facts: &Facts) -> Explanation {
+    let channel = facts.channel.as_str();
+    let backlog = backlog(facts);
     let blockers = blockers(facts);
-    let rest = waiting(facts);
     if let Some(first) = blockers.first() {
-        return Explanation::new(
-            first.reason,
-            format!("{channel} stands still: {}; {rest}.", joined(&blockers)),
-        );
+        let clauses = joined(&blockers);
+        let values: [(&str, &dyn std::fmt::Display); 3] =
+            [("channel", &channel), ("blockers", &clauses), ("backlog", &backlog)];
+        return Explanation { reason: first.reason, ..reasons::CHANNEL_BLOCKED.explain(&values) };
     }
-    let view = facts.view();
-    let (slots, free) = view.map_or((0, 0), |view| (view.slots, view.free));
-    if counts.waiting == 0 {
-        let (reason, does) = match (counts.reserved, counts.delayed) {
-            (0, 0) => ("idle", "waits for work:"),
-            (0, _) => ("delayed", "waits for work:"),
-            _ => ("running", "works, and no job waits for a slot:"),
-        };
-        return Explanation::new(reason, format!("{channel} {does} {rest}."));
-    }
-    let replacing = view.is_some_and(|view| view.replacing);
-    let (reason, text) = match (slots, free) {
-        (_, 0) if replacing => ("no_slot", format!("waits for a slot: {REPLACING_WORKER}")),
-        (0, 0) => {
-            let error = view.and_then(|view| view.report.worker_error.as_deref());
-            let error = error.map_or(String::new(), |error| format!(" ({})", sanitize::line(error)));
-            ("starting", format!("waits for a worker to be ready{error}"))
-        }
-        (1, 0) => ("no_slot", "waits for a slot: the only one is busy".to_owned()),
-        (slots, 0) => ("no_slot", format!("waits for a slot: all {slots} are busy")),
-        (slots, free) => {
-            ("next", format!("works: {free} of {} slots are free for what waits", slots.max(free)))
-        }
+    let details = facts.details();
+    let (slots, free) = details.map_or((0, 0), |details| (details.slots, details.free));
+    let replacing = details.is_some_and(|details| details.replacing);
+    let reason = match (facts.counts.waiting, slots, free) {
+        (0, ..) => match (facts.counts.reserved, facts.counts.delayed) {
+            (0, 0) => reasons::CHANNEL_IDLE,
+            (0, _) => reasons::CHANNEL_DELAYED,
+            _ => reasons::CHANNEL_RUNNING,
+        },
+        (_, _, 0) if replacing => reasons::CHANNEL_WORKER_REPLACED,
+        (_, 0, 0) => reasons::CHANNEL_NO_WORKER,
+        (_, 1, 0) => reasons::CHANNEL_SLOT_BUSY,
+        (_, _, 0) => reasons::CHANNEL_SLOTS_BUSY,
+        _ => reasons::CHANNEL_NEXT,
     };
-    Explanation::new(reason, format!("{channel} {text}; {rest}."))
+    let error = details.and_then(|details| details.report.worker_error.as_deref());
+    let detail = error.map_or(String::new(), |error| format!(" ({})", sanitize::line(error)));
+    reason.explain(&[
+        ("channel", &channel),
+        ("slots", &slots.max(free)),
+        ("free", &free),
+        ("detail", &detail),
+        ("backlog", &backlog),
+    ])
 }
 
-/// What there is to do.
-fn waiting(facts: &Facts) -> String {
+/// The unfinished jobs of the channel.
+fn backlog(facts: &Facts) -> String {
     let counts = &facts.counts;
     let next = facts.next_due.map_or(String::new(), |due| format!(", the next until {}", time::local(due)));
     let parts: Vec<_> = [
@@ -54,9 +53,9 @@ fn waiting(facts: &Facts) -> String {
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
-    .map(|(count, word)| format!("{} {word}", are(count)))
+    .map(|(count, state)| format!("{} {state}", render::jobs_are(count)))
     .collect();
-    if parts.is_empty() { "no job waits, runs or is delayed".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() { "no jobs are waiting, reserved or delayed".to_owned() } else { parts.join(", ") }
 }
 
 #[cfg(test)]
@@ -68,12 +67,12 @@ mod tests {
     use crate::store::JobCounts;
 
     fn facts(waiting: u64, reserved: u64, delayed: u64, slots: usize, free: usize) -> Facts {
-        let view = ChannelDetails { slots, free, ..ChannelDetails::default() };
+        let details = ChannelDetails { slots, free, ..ChannelDetails::default() };
         Facts {
             channel: "mail".to_owned(),
             now: Timestamp(1_796_029_200_000_000),
             counts: JobCounts { waiting, reserved, delayed, ..JobCounts::default() },
-            master: MasterFacts::Answers { pid: 42, view: Box::new(view) },
+            master: MasterFacts::Responding { pid: 42, details: Box::new(details) },
             max_attempts: 3,
             next_due: (delayed > 0).then_some(Timestamp(1_796_029_300_000_000)),
         }
@@ -82,55 +81,61 @@ mod tests {
     #[test]
     fn working_channel_shows_its_backlog() {
         for (facts, reason, says) in [
-            (facts(0, 0, 0, 4, 4), "idle", "waits for work: no job waits, runs or is delayed."),
+            (facts(0, 0, 0, 4, 4), "idle", "is idle: no jobs are waiting, reserved or delayed."),
             (facts(0, 0, 1, 4, 4), "delayed", "1 job is delayed, the next until 2026-"),
             (
                 facts(0, 2, 1, 4, 2),
                 "running",
-                "works, and no job waits for a slot: 2 jobs are reserved, 1 job is delayed, the next until ",
+                "is running, and no job waits for a slot: 2 jobs are reserved, 1 job is delayed, the next until ",
             ),
             (
                 facts(7, 4, 0, 4, 0),
                 "no_slot",
-                "waits for a slot: all 4 are busy; 7 jobs are waiting, 4 jobs are reserved.",
+                "is waiting for a slot: all 4 are busy; 7 jobs are waiting, 4 jobs are reserved.",
             ),
             (facts(7, 1, 0, 1, 0), "no_slot", "the only one is busy"),
-            (facts(7, 2, 0, 4, 2), "next", "works: 2 of 4 slots are free for what waits"),
-            (facts(1, 0, 0, 0, 0), "starting", "waits for a worker to be ready; 1 job is waiting."),
+            (
+                facts(7, 2, 0, 4, 2),
+                "next",
+                "is running: 2 of 4 slots free for waiting jobs; 7 jobs are waiting",
+            ),
+            (facts(1, 0, 0, 0, 0), "starting", "is waiting for a worker: none is ready; 1 job is waiting."),
         ] {
-            let answer = answer(&facts);
-            assert_eq!(answer.reason, reason, "{answer:?}");
-            assert!(answer.text.starts_with("Channel \"mail\" ") && answer.text.contains(says), "{answer:?}");
+            let explained = explain(&facts);
+            assert_eq!(explained.reason, reason, "{explained:?}");
+            assert!(
+                explained.text.starts_with("Channel \"mail\" ") && explained.text.contains(says),
+                "{explained:?}"
+            );
         }
     }
 
     #[test]
     fn channel_replacing_a_worker_says_so() {
         let mut spent = facts(7, 1, 0, 1, 0);
-        let MasterFacts::Answers { view, .. } = &mut spent.master else { unreachable!() };
-        view.replacing = true;
-        let answer = answer(&spent);
-        assert_eq!(answer.reason, "no_slot");
-        let says =
-            "waits for a slot: its worker has run max_handle_number jobs and is being replaced; 7 jobs are";
-        assert!(answer.text.contains(says), "{answer:?}");
+        let MasterFacts::Responding { details, .. } = &mut spent.master else { unreachable!() };
+        details.replacing = true;
+        let explained = explain(&spent);
+        assert_eq!(explained.reason, "no_slot");
+        let says = "is waiting for a slot: its worker has run max_handle_number jobs and is being replaced; 7 jobs are";
+        assert!(explained.text.contains(says), "{explained:?}");
     }
 
     #[test]
     fn blocked_channel_lists_all_reasons() {
         let mut still = facts(3, 0, 0, 0, 0);
         still.counts.paused = true;
-        let MasterFacts::Answers { view, .. } = &mut still.master else { unreachable!() };
-        view.report = ChannelStatus {
+        let MasterFacts::Responding { details, .. } = &mut still.master else { unreachable!() };
+        details.report = ChannelStatus {
             store_error: Some("connection refused\x1b".to_owned()),
             ..ChannelStatus::default()
         };
-        let answer = answer(&still);
-        assert_eq!(answer.reason, "paused");
+        let explained = explain(&still);
+        assert_eq!(explained.reason, "paused");
         assert_eq!(
-            answer.text,
-            "Channel \"mail\" stands still: the channel is paused until somebody runs queue:resume; also, its master 42 cannot \
-             use the store: connection refused\\u{1b}; 3 jobs are waiting."
+            explained.text,
+            "Channel \"mail\" is blocked: the channel is paused until queue:resume; also, the store is unavailable to master 42: \
+             connection refused\\u{1b}; 3 jobs are waiting."
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What is known when somebody asks why a job waits.
+//! The facts from which `queue:why` derives its reason, and their JSON form.
 
 use serde_json::{Value as Json, json};
 
@@ -7,79 +7,76 @@ use crate::cli::time;
 use crate::job::{FailReason, JobId, JobMeta, Timestamp};
 use crate::store::{JobCounts, JobState};
 
-/// Why a worker that is ready takes no job although it has slots free.
-pub(super) const REPLACING_WORKER: &str = "its worker has run max_handle_number jobs and is being replaced";
-
-/// What is known of a channel.
+/// Facts about a channel.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) channel: String,
-    /// About the time of the store.
+    /// Approximate time of the store.
     pub(super) now: Timestamp,
     pub(super) counts: JobCounts,
     pub(super) master: MasterFacts,
-    /// Attempts of jobs that do not say.
+    /// Most attempts of jobs without their own limit.
     pub(super) max_attempts: u32,
-    /// When the next delayed job is due, if nobody asks about one job.
+    /// Due time of the next delayed job; looked up for the channel as a whole only.
     pub(super) next_due: Option<Timestamp>,
 }
 
-/// What is known of the channel's master on this machine.
+/// Facts about the channel's master on this machine.
 #[derive(Clone, Debug)]
 pub(super) enum MasterFacts {
-    /// There is none.
-    None,
-    /// There is one, and it does not say how it stands.
-    Silent { pid: Option<i32>, why: String },
-    /// It has told.
-    Answers { pid: i32, view: Box<ChannelDetails> },
+    /// No master is running.
+    NotRunning,
+    /// A master is running but did not respond.
+    NotResponding { pid: Option<i32>, error: String },
+    /// The master responded.
+    Responding { pid: i32, details: Box<ChannelDetails> },
 }
 
-/// What is known of a job.
+/// Facts about a job.
 #[derive(Clone, Debug)]
 pub(super) struct JobFacts {
     pub(super) id: JobId,
     pub(super) state: JobState,
-    /// Delayed: when it is due. Failed: when it failed.
+    /// Delayed: due time. Failed: time of the failure.
     pub(super) at: Timestamp,
     pub(super) meta: JobMeta,
-    /// How many jobs are leased before it.
+    /// Number of jobs that are leased before this one.
     pub(super) before: Option<QueuePosition>,
 }
 
-/// How many jobs are leased before one that waits.
+/// Number of jobs that are leased before a waiting job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum QueuePosition {
-    /// So many.
+    /// Exactly this number.
     Exact(u64),
-    /// So many and more.
+    /// This number or more.
     AtLeast(u64),
 }
 
 impl Facts {
-    /// What the master told.
-    pub(super) fn view(&self) -> Option<&ChannelDetails> {
+    /// Details reported by the master.
+    pub(super) fn details(&self) -> Option<&ChannelDetails> {
         match &self.master {
-            MasterFacts::Answers { view, .. } => Some(view),
+            MasterFacts::Responding { details, .. } => Some(details),
             _ => None,
         }
     }
 
-    /// The handlers that the workers name, when this job's is not among them.
-    pub(super) fn without_handler(&self, job: &str) -> Option<&[String]> {
-        let names = self.view()?.handlers.as_deref()?;
+    /// The names of the handlers of the workers, if none of them is for this job.
+    pub(super) fn handlers_without(&self, job: &str) -> Option<&[String]> {
+        let names = self.details()?.handlers.as_deref()?;
         names.iter().all(|name| name != job).then_some(names)
     }
 
-    /// As JSON.
+    /// JSON form.
     pub(super) fn json(&self) -> Json {
         let (running, pid) = match &self.master {
-            MasterFacts::None => (false, None),
-            MasterFacts::Silent { pid, .. } => (true, *pid),
-            MasterFacts::Answers { pid, .. } => (true, Some(*pid)),
+            MasterFacts::NotRunning => (false, None),
+            MasterFacts::NotResponding { pid, .. } => (true, *pid),
+            MasterFacts::Responding { pid, .. } => (true, Some(*pid)),
         };
-        let view = self.view();
-        let report = view.map(|view| &view.report);
+        let details = self.details();
+        let status = details.map(|details| &details.report);
         json!({
             "paused": self.counts.paused,
             "paused_until": self.counts.paused_until.and_then(time::rfc3339),
@@ -89,22 +86,22 @@ impl Facts {
             "next_due_at": self.next_due.and_then(time::rfc3339),
             "master": running,
             "pid": pid,
-            "quiet": report.map(|report| report.quiet),
-            "stopping": report.map(|report| report.stopping),
-            "slots": view.map(|view| view.slots),
-            "free_slots": view.map(|view| view.free),
-            "replacing": view.map(|view| view.replacing),
-            "degraded": report.map(|report| report.pool.degraded),
-            "next_boot_ms": report.and_then(|report| report.pool.next_boot_ms),
-            "store_error": report.and_then(|report| report.store_error.as_deref()),
-            "worker_error": report.and_then(|report| report.worker_error.as_deref()),
-            "handlers": view.and_then(|view| view.handlers.as_deref()),
+            "quiet": status.map(|status| status.quiet),
+            "stopping": status.map(|status| status.stopping),
+            "slots": details.map(|details| details.slots),
+            "free_slots": details.map(|details| details.free),
+            "replacing": details.map(|details| details.replacing),
+            "degraded": status.map(|status| status.pool.degraded),
+            "next_boot_ms": status.and_then(|status| status.pool.next_boot_ms),
+            "store_error": status.and_then(|status| status.store_error.as_deref()),
+            "worker_error": status.and_then(|status| status.worker_error.as_deref()),
+            "handlers": details.and_then(|details| details.handlers.as_deref()),
         })
     }
 }
 
 impl JobFacts {
-    /// As JSON; `held` is what the master does with it.
+    /// JSON form; `held` is the state of the job in the master that holds it.
     pub(super) fn json(&self, held: Option<&HeldJobStatus>) -> Json {
         let at = |state| (self.state == state).then(|| time::rfc3339(self.at)).flatten();
         let (before, exactly) = match self.before {

@@ -1,11 +1,15 @@
-//! `queue:why`: what a job, or a channel, is waiting for, in one sentence.
+//! `queue:why`: explains what a job or a channel is waiting for.
+//!
+//! `lookup` collects facts from the store and the master. `job`, `channel` and `unique_key` select the reason from the facts;
+//! `reasons` has the code and the wording of each.
 
 mod blockers;
 mod channel;
 mod facts;
-mod gather;
 mod job;
-mod key;
+mod lookup;
+mod reasons;
+mod unique_key;
 
 use clap::Args;
 use serde_json::json;
@@ -14,26 +18,26 @@ use super::{CommandContext, Failure};
 use crate::config::Channel;
 use crate::job::JobId;
 use crate::store::{Store, StoreError};
-use blockers::Explanation;
 use facts::{Facts, JobFacts};
+use reasons::Explanation;
 
-/// Say in one sentence what a job is waiting for, or a channel
+/// Explain what a job or a channel is waiting for
 #[derive(Debug, Args)]
 pub(crate) struct Why {
-    /// The job's id [default: the channel as a whole]
+    /// Id of the job [default: the channel as a whole]
     #[arg(value_name = "ID")]
     id: Option<JobId>,
-    /// Say instead which job holds this unique key, and why it still does
+    /// Show which job holds this unique key, and why it has not ended
     #[arg(long, value_name = "KEY", conflicts_with = "id", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     unique: Option<String>,
 }
 
-/// What was found, and what is said of it.
+/// The facts and their explanation.
 struct Explained {
     id: Option<JobId>,
     facts: Facts,
     job: Option<JobFacts>,
-    answer: Explanation,
+    explanation: Explanation,
 }
 
 impl Why {
@@ -41,28 +45,28 @@ impl Why {
         let channel = context.channel()?;
         let store = context.store(channel)?;
         let doing = match (&self.unique, self.id) {
-            (Some(_), _) => "tell who holds a unique key".to_owned(),
-            (None, Some(id)) => format!("tell why job {id} waits"),
-            (None, None) => format!("tell what channel \"{}\" waits for", channel.name),
+            (Some(_), _) => "find the holder of a unique key".to_owned(),
+            (None, Some(id)) => format!("find out why job {id} waits"),
+            (None, None) => format!("find out what channel \"{}\" waits for", channel.name),
         };
         let found = context.block_on(self.find(channel, &*store));
         let found = found.map_err(|error| Failure::store(doing, error))?;
         if context.json() {
-            let held = found.facts.view().and_then(|view| view.job.as_ref());
+            let held = found.facts.details().and_then(|details| details.job.as_ref());
             context.print_json(&json!({
                 "channel": channel.name,
                 "id": found.id,
-                "reason": found.answer.reason,
-                "sentence": found.answer.text,
+                "reason": found.explanation.reason,
+                "sentence": found.explanation.text,
                 "facts": {
                     "channel": found.facts.json(),
                     "job": found.job.as_ref().map(|job| job.json(held)),
                 },
             }))?;
         } else {
-            context.print(&format!("{}\n", found.answer.text))?;
+            context.print(&format!("{}\n", found.explanation.text))?;
         }
-        // That nothing is known of a job has been said.
+        // The sentence has already said that the job does not exist.
         if self.id.is_some() && found.job.is_none() { Err(Failure::silent()) } else { Ok(()) }
     }
 
@@ -71,14 +75,14 @@ impl Why {
             Some(key) => store.holder(key).await?,
             None => self.id,
         };
-        let (facts, job) = gather::gather(channel, store, id).await?;
-        let of_job = job.as_ref().map(|job| job::answer(job, &facts));
-        let answer = match (&self.unique, of_job, id) {
-            (Some(key), of_job, _) => key::answer(key, &channel.name, id, job.as_ref().zip(of_job)),
-            (None, Some(answer), _) => answer,
+        let (facts, job) = lookup::look_up(channel, store, id).await?;
+        let of_job = job.as_ref().map(|job| job::explain(job, &facts));
+        let explanation = match (&self.unique, of_job, id) {
+            (Some(key), of_job, _) => unique_key::explain(key, &channel.name, id, job.as_ref().zip(of_job)),
+            (None, Some(explanation), _) => explanation,
             (None, None, Some(id)) => job::unknown(id, &channel.name),
-            (None, None, None) => channel::answer(&facts),
+            (None, None, None) => channel::explain(&facts),
         };
-        Ok(Explained { id, facts, job, answer })
+        Ok(Explained { id, facts, job, explanation })
     }
 }

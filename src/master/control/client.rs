@@ -7,31 +7,31 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{ControlRequest, ControlResponse, NOT_A_REQUEST, ResponseLine};
+use super::protocol::{ControlRequest, ControlResponse, NOT_A_REQUEST, ResponseLine};
 use crate::channel::ChannelStatus;
 
-/// Why a master did not answer.
+/// The reason why a request to a master failed.
 #[derive(Debug, Error)]
 pub enum ControlError {
-    /// Nobody serves the socket.
-    #[error("no master answers at \"{path}\"")]
+    /// No process listens on the socket.
+    #[error("no master listens at \"{path}\"")]
     NotListening {
         /// The socket.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The conversation broke off.
-    #[error("the master went away without an answer")]
+    /// The connection closed before the answer.
+    #[error("the master closed the connection without an answer")]
     Disconnected(#[source] io::Error),
-    /// It took too long.
+    /// The master took too long.
     #[error("the master did not answer within {} seconds", .0.as_secs())]
     TimedOut(Duration),
-    /// It said what this version does not know.
-    #[error("the master is of another version than this command, and its answer cannot be understood")]
+    /// This version does not know the answer.
+    #[error("could not read the answer of the master: it is of another version than this command")]
     Undecodable(#[source] serde_json::Error),
-    /// It does not know what it was asked for.
+    /// The master does not know the request.
     #[error("the master is older than this command")]
     UnknownRequest,
     /// The master refused.
@@ -39,10 +39,10 @@ pub enum ControlError {
     Refused(String),
 }
 
-/// Asks the master behind a control socket and waits for its last word. `progress` gets what comes before.
+/// Sends a request to the master behind a control socket and waits for the answer. `progress` gets the lines before it.
 ///
 /// # Errors
-/// When nobody answers, the conversation breaks off or the master refuses.
+/// When no master listens, the connection breaks or the master refuses.
 pub fn send_request(
     socket: &Path,
     request: ControlRequest,
@@ -65,7 +65,7 @@ pub fn send_request(
         match serde_json::from_str(&line).map_err(ControlError::Undecodable)? {
             ResponseLine::Progress(report) => progress(&report),
             ResponseLine::Ok(answer) => return Ok(answer),
-            // Ours are requests, whatever it says.
+            // A command sends valid requests only, so the master must be older.
             ResponseLine::Error(why) if why.starts_with(NOT_A_REQUEST) => {
                 return Err(ControlError::UnknownRequest);
             }
@@ -81,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    /// What a command hears from a master that answers like this.
+    /// The result of a request to a master with this answer.
     fn asked(answer: &'static str) -> Result<ControlResponse, ControlError> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sock");

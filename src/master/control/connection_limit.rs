@@ -1,27 +1,26 @@
-//! The connections of a control socket: so many are served at once, and one that says nothing gives way to one that comes.
+//! The connection limit of a control socket: a new connection above the limit closes the one that is idle for longest.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 /// Connections served at once on one socket.
 pub(super) const MAX_CONNECTIONS: usize = 32;
 
-/// So many of them may wait for what takes its time: there is always a place left for whoever asks how it stands, or for the
-/// end.
+/// Slow requests at once on one socket. The remaining connections stay free for status and stop.
 pub(super) const MAX_SLOW_REQUESTS: usize = 24;
 
-/// See the module.
+/// The open connections of one socket.
 #[derive(Clone, Default)]
 pub(super) struct ConnectionLimit(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     connections: Mutex<Connections>,
-    /// A place may have become free.
+    /// A slot may have become free.
     changed: Notify,
 }
 
@@ -32,49 +31,48 @@ struct Connections {
 }
 
 struct Connection {
-    /// `None` while it is being answered.
+    /// `None` while a request is answered.
     idle_since: Option<Instant>,
-    /// What it has asked for takes its time.
+    /// A slow request is being answered.
     is_slow: bool,
     task: Option<AbortHandle>,
 }
 
-/// The place of one connection, free again when this is dropped.
+/// The slot of one connection, released on drop.
 pub(super) struct ConnectionSlot {
     number: u64,
     limit: ConnectionLimit,
 }
 
 impl ConnectionLimit {
-    /// Whether one more can be served.
+    /// Whether one more connection can be served.
     pub(super) fn has_room(&self) -> bool {
         let all = self.connections();
         all.by_number.len() < MAX_CONNECTIONS || all.longest_idle().is_some()
     }
 
-    /// Waits for a change that may have made room.
+    /// Waits until a slot may have become free.
     pub(super) async fn changed(&self) {
         self.0.changed.notified().await;
     }
 
-    /// A place for one more; where there is none, the connection that has said nothing for longest ends.
-    pub(super) fn take(&self) -> ConnectionSlot {
+    /// Takes a slot for one more connection; at the limit, ends the connection that is idle for longest.
+    pub(super) fn take(&self, now: Instant) -> ConnectionSlot {
         let mut all = self.connections();
         if all.by_number.len() >= MAX_CONNECTIONS
-            && let Some(silent) = all.longest_idle()
-            && let Some(Connection { task: Some(task), .. }) = all.by_number.remove(&silent)
+            && let Some(idle) = all.longest_idle()
+            && let Some(Connection { task: Some(task), .. }) = all.by_number.remove(&idle)
         {
             task.abort();
         }
         let number = all.next;
         all.next += 1;
-        let idle_since = Some(Instant::now());
-        all.by_number.insert(number, Connection { idle_since, is_slow: false, task: None });
+        all.by_number.insert(number, Connection { idle_since: Some(now), is_slow: false, task: None });
         drop(all);
         ConnectionSlot { number, limit: self.clone() }
     }
 
-    /// What to end when this place is needed.
+    /// Sets the task to abort when the slot of connection `number` is needed.
     pub(super) fn attach(&self, number: u64, task: AbortHandle) {
         if let Some(connection) = self.connections().by_number.get_mut(&number) {
             connection.task = Some(task);
@@ -88,8 +86,8 @@ impl ConnectionLimit {
 
 impl Connections {
     fn longest_idle(&self) -> Option<u64> {
-        let silent = self.by_number.iter().filter_map(|(n, c)| Some((c.idle_since?, *n)));
-        silent.min().map(|(_, number)| number)
+        let idle = self.by_number.iter().filter_map(|(n, c)| Some((c.idle_since?, *n)));
+        idle.min().map(|(_, number)| number)
     }
 }
 
@@ -98,12 +96,12 @@ impl ConnectionSlot {
         self.number
     }
 
-    /// Something was said, and is being answered.
+    /// A request has arrived.
     pub(super) fn mark_busy(&self) {
         self.set(None);
     }
 
-    /// What was said takes its time; answers whether that is possible now.
+    /// Counts the request as slow; false when the limit is reached.
     pub(super) fn begin_slow_request(&self) -> bool {
         let mut all = self.limit.connections();
         if all.by_number.values().filter(|connection| connection.is_slow).count() >= MAX_SLOW_REQUESTS {
@@ -115,9 +113,9 @@ impl ConnectionSlot {
         true
     }
 
-    /// The answer is out.
-    pub(super) fn mark_idle(&self) {
-        self.set(Some(Instant::now()));
+    /// The answer has been sent.
+    pub(super) fn mark_idle(&self, now: Instant) {
+        self.set(Some(now));
         self.limit.0.changed.notify_one();
     }
 
@@ -145,7 +143,7 @@ mod tests {
         let mut tasks = Vec::new();
         let slots: Vec<_> = (0..MAX_CONNECTIONS)
             .map(|_| {
-                let slot = limit.take();
+                let slot = limit.take(Instant::now());
                 let task = tokio::spawn(std::future::pending::<()>());
                 limit.attach(slot.number(), task.abort_handle());
                 tasks.push(task);
@@ -154,13 +152,13 @@ mod tests {
             .collect();
         slots[0].mark_busy();
         assert!(limit.has_room());
-        let next = limit.take();
+        let next = limit.take(Instant::now());
         assert!(tasks.remove(1).await.unwrap_err().is_cancelled());
         assert!(tasks.iter().all(|task| !task.is_finished()));
 
         slots.iter().chain([&next]).for_each(ConnectionSlot::mark_busy);
-        assert!(!limit.has_room(), "all are being answered");
-        next.mark_idle();
+        assert!(!limit.has_room(), "every connection is being answered");
+        next.mark_idle(Instant::now());
         limit.changed().await;
         assert!(limit.has_room());
         next.mark_busy();

@@ -1,4 +1,4 @@
-//! What the control socket of a channel answers.
+//! The answers of the control socket: one handler per request, which asks the channel's actor, its store or the service loop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -6,25 +6,26 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
+use super::protocol::{ControlRequest, ControlResponse, ResponseLine};
 use super::server::RequestHandler;
-use super::{ControlRequest, ControlResponse, ResponseLine};
 use crate::channel::{ChannelStatus, Command, Stopped};
-use crate::master::reload::ReloadRequest;
-use crate::master::reload::{ReloadChanges, ReloadError};
+use crate::job::JobId;
+use crate::master::reload::{ReloadChanges, ReloadError, ReloadRequest};
 use crate::metrics::{ChannelMetrics, Metrics, PoolMetrics};
 use crate::pool::ScaleOrder;
 use crate::snapshot;
 use crate::store::Store;
 
-/// How often a request that takes long says how it stands.
+/// Time between two progress lines of a slow request.
 pub(in crate::engine::master) const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The channels of one master, for what is told of all of them at once.
+/// The handlers of all channels of one master: a metrics request reads all of them.
 #[derive(Clone, Default)]
 pub(in crate::engine::master) struct Peers(Arc<Mutex<Vec<Weak<ChannelHandlers>>>>);
 
-/// What is asked about one channel, and who knows it.
+/// The handlers of one channel and the sources of their answers.
 pub(in crate::engine::master) struct ChannelHandlers {
     pub(in crate::engine::master) stop_requested: Arc<AtomicBool>,
     pub(in crate::engine::master) commands: mpsc::Sender<Command>,
@@ -44,7 +45,7 @@ impl Peers {
         self.0.lock().expect("nothing panics while it holds this").push(Arc::downgrade(handlers));
     }
 
-    /// Those that are still served.
+    /// The handlers of the channels that have not ended.
     fn all(&self) -> Vec<Arc<ChannelHandlers>> {
         let peers = self.0.lock().expect("nothing panics while it holds this");
         peers.iter().filter_map(Weak::upgrade).collect()
@@ -52,16 +53,13 @@ impl Peers {
 }
 
 impl ChannelHandlers {
-    /// How the channel stands; `None` once it has ended.
-    pub(in crate::engine::master) async fn report(&self) -> Option<ChannelStatus> {
+    /// The status of the channel; `None` after its end.
+    async fn channel_status(&self) -> Option<ChannelStatus> {
         self.query(Command::Status).await
     }
 
-    /// What the channel answers to a command; `None` once it has ended.
-    pub(in crate::engine::master) async fn query<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<T>) -> Command,
-    ) -> Option<T> {
+    /// The actor's answer to a command; `None` after its end.
+    async fn query<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.ok()?;
         answer.await.ok()
@@ -88,7 +86,7 @@ impl ChannelHandlers {
     }
 
     async fn status(&self) -> ResponseLine {
-        match self.report().await {
+        match self.channel_status().await {
             None => channel_ended(),
             Some(report) => ResponseLine::Ok(ControlResponse::Status {
                 pid: nix::unistd::getpid().as_raw(),
@@ -106,14 +104,14 @@ impl ChannelHandlers {
         ResponseLine::Ok(ControlResponse::Metrics(self.all_metrics.render()))
     }
 
-    /// Brings this channel's gauges up to date.
+    /// Updates the gauges of this channel.
     async fn refresh(&self) {
-        // Stale depths are better than none while the store is away.
+        // While the store is unavailable, the last known depths stay.
         if let Ok(status) = self.store.status().await {
             snapshot::record(&self.metrics, &status);
         }
-        if let Some(report) = self.report().await {
-            self.metrics.pool(&pool_numbers(&report));
+        if let Some(report) = self.channel_status().await {
+            self.metrics.pool(&pool_metrics(&report));
         }
     }
 
@@ -129,10 +127,10 @@ impl ChannelHandlers {
             let result = tokio::select! {
                 biased;
                 end = &mut ended => end,
-                // The master may be too busy ending the channel to say that nothing came of the reload.
+                // The service loop does not answer this request while it waits for the end of the channel.
                 () = async { drop(on_channel_end.wait_for(Option::is_some).await) } => return channel_ended(),
                 () = tokio::time::sleep(PROGRESS_INTERVAL) => {
-                    if let Some(report) = self.report().await {
+                    if let Some(report) = self.channel_status().await {
                         let _ = reply.send(ResponseLine::Progress(report)).await;
                     }
                     continue;
@@ -154,19 +152,54 @@ impl ChannelHandlers {
     async fn stop(&self, force: bool, reply: &mpsc::Sender<ResponseLine>) -> ResponseLine {
         let mut ended = self.ended.clone();
         self.stop_requested.store(true, Ordering::Relaxed);
-        // A channel that has ended meanwhile is what was asked for.
+        // A failed send means that the channel has ended already.
         let _ = self.commands.send(Command::Stop { force }).await;
         loop {
             if let Some(stopped) = ended.borrow_and_update().clone() {
                 let Stopped { handed_back, jobs_settled: settled, .. } = stopped;
                 return ResponseLine::Ok(ControlResponse::Stopped { handed_back, settled });
             }
-            if let Ok(changed) = tokio::time::timeout(PROGRESS_INTERVAL, ended.changed()).await {
+            if let Ok(changed) = timeout(PROGRESS_INTERVAL, ended.changed()).await {
                 if changed.is_err() {
-                    return ResponseLine::Error("the master ended without a word".to_owned());
+                    return ResponseLine::Error(
+                        "the master ended without reporting the end of the channel".to_owned(),
+                    );
                 }
-            } else if let Some(report) = self.report().await {
+            } else if let Some(report) = self.channel_status().await {
                 let _ = reply.send(ResponseLine::Progress(report)).await;
+            }
+        }
+    }
+
+    /// The status of the channel and of a job, for `queue:why`.
+    async fn look(&self, id: Option<JobId>) -> ResponseLine {
+        match self.query(|reply| Command::Details(id, reply)).await {
+            Some(view) => ResponseLine::Ok(ControlResponse::Look {
+                pid: nix::unistd::getpid().as_raw(),
+                view: Box::new(view),
+            }),
+            None => channel_ended(),
+        }
+    }
+
+    /// Cancels a job and waits until its end is settled. The wait lasts while other jobs of the killed worker finish and while
+    /// the store is unavailable.
+    async fn cancel(&self, id: JobId, reply: &mpsc::Sender<ResponseLine>) -> ResponseLine {
+        let stopped =
+            || ResponseLine::Error("the channel stopped before the end of the job was settled".to_owned());
+        let (end, mut ended) = oneshot::channel();
+        if self.commands.send(Command::Cancel(id, end)).await.is_err() {
+            return stopped();
+        }
+        loop {
+            match timeout(PROGRESS_INTERVAL, &mut ended).await {
+                Ok(Ok(end)) => return ResponseLine::Ok(ControlResponse::Cancel(end)),
+                Ok(Err(_)) => return stopped(),
+                Err(_) => {
+                    if let Some(report) = self.channel_status().await {
+                        let _ = reply.send(ResponseLine::Progress(report)).await;
+                    }
+                }
             }
         }
     }
@@ -176,8 +209,8 @@ fn channel_ended() -> ResponseLine {
     ResponseLine::Error("the channel has ended".to_owned())
 }
 
-/// What the metrics take from a report.
-fn pool_numbers(report: &ChannelStatus) -> PoolMetrics {
+/// The metrics of a pool, from the status of its channel.
+fn pool_metrics(report: &ChannelStatus) -> PoolMetrics {
     let (w, pool) = (&report.workers, &report.pool);
     let recycled = pool.recycled;
     PoolMetrics {
@@ -205,7 +238,7 @@ impl RequestHandler for ChannelHandlers {
             ControlRequest::Resume => self.resume().await,
             ControlRequest::Scale { order } => self.scale(order).await,
         };
-        // Whoever asked may have gone.
+        // The client may have disconnected.
         let _ = reply.send(last).await;
     }
 }

@@ -12,24 +12,25 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::connection_limit::{ConnectionLimit, ConnectionSlot, MAX_SLOW_REQUESTS};
-use super::{ControlRequest, NOT_A_REQUEST, ResponseLine};
+use super::protocol::{ControlRequest, NOT_A_REQUEST, ResponseLine};
 
-/// Longest request, in bytes. Those there are have a tenth of a KiB.
+/// Longest request, in bytes. Real requests have about 100.
 const MAX_REQUEST_BYTES: usize = 64 << 10;
-/// How long answers under way may take once the socket closes.
+/// Time for pending answers after the socket closes.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a connection may be silent.
+/// Time after which a connection without a request is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the other end may take to read an answer.
+/// Time for the client to read an answer line.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whoever answers requests.
+/// Answers requests.
 #[async_trait]
 pub(in crate::engine::master) trait RequestHandler: Send + Sync + 'static {
-    /// Answers one request through `reply`: any number of progress lines, then one last line.
+    /// Answers one request through `reply`: any number of progress lines, then one final line.
     async fn handle(&self, request: ControlRequest, reply: mpsc::Sender<ResponseLine>);
 }
 
@@ -39,22 +40,22 @@ pub(in crate::engine::master) struct ControlListener {
     listener: UnixListener,
 }
 
-/// The file of a bound control socket, removed when this is dropped: while the channel's lock is still held, for
-/// afterwards the same path may be that of the next master's socket.
+/// The file of a bound control socket, removed on drop. Drop it before the channel's lock: afterwards the next master may
+/// bind a socket at the same path.
 #[derive(Debug)]
 pub(in crate::engine::master) struct SocketFile(PathBuf);
 
 impl ControlListener {
-    /// Binds the socket, replacing a stale one: the caller holds the channel's lock, so nobody else serves it.
+    /// Binds the socket and replaces a stale file: the caller holds the channel's lock, so no other master serves it.
     pub(in crate::engine::master) fn bind(path: &Path) -> io::Result<(Self, SocketFile)> {
         match std::fs::remove_file(path) {
             Err(e) if e.kind() == io::ErrorKind::IsADirectory => {
-                return Err(io::Error::new(e.kind(), "a directory is in its place; remove it"));
+                return Err(io::Error::new(e.kind(), "a directory has its path; remove it"));
             }
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        // Nobody else may connect even in the moment before the permissions could be changed.
+        // The umask sets the mode at creation: with a later chmod other users could connect in between.
         let usual = umask(Mode::S_IRWXG | Mode::S_IRWXO | Mode::S_IXUSR);
         let bound = UnixListener::bind(path);
         umask(usual);
@@ -68,7 +69,7 @@ impl Drop for SocketFile {
     }
 }
 
-/// Serves the socket until `closing` turns true; answers under way are finished first.
+/// Serves the socket until `closing` turns true, then finishes pending answers.
 pub(in crate::engine::master) async fn serve(
     server: ControlListener,
     handlers: Arc<dyn RequestHandler>,
@@ -80,19 +81,19 @@ pub(in crate::engine::master) async fn serve(
         tokio::select! {
             accepted = server.listener.accept(), if limit.has_room() => match accepted {
                 Ok((stream, _)) if is_trusted(&stream) => {
-                    let (handlers, closing, slot) = (Arc::clone(&handlers), closing_too.clone(), limit.take());
+                    let (handlers, closing, slot) = (Arc::clone(&handlers), closing_too.clone(), limit.take(Instant::now()));
                     let number = slot.number();
                     let task = connections.spawn(async move {
                         if let Err(error) = serve_connection(stream, handlers.as_ref(), closing, slot).await {
-                            debug!(%error, "a control connection ended");
+                            debug!(%error, "control connection ended");
                         }
                     });
                     limit.attach(number, task);
                 }
-                Ok(_) => warn!("refused a control connection of another user"),
+                Ok(_) => warn!("control connection of another user: refused"),
                 Err(error) => {
-                    // Out of descriptors, most likely: others need the time more.
-                    warn!(%error, "could not accept a control connection");
+                    // Most likely the process is out of descriptors: retrying at once would fail again.
+                    warn!(%error, "control connection not accepted: retrying");
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             },
@@ -105,9 +106,9 @@ pub(in crate::engine::master) async fn serve(
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, finish).await;
 }
 
-/// Returns when the socket is to close.
+/// Waits until the socket is to close.
 async fn closed(closing: &mut watch::Receiver<bool>) {
-    // An error means that the service is gone, which is as good.
+    // An error means that the service has ended, which closes the socket too.
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
@@ -126,7 +127,7 @@ async fn serve_connection(
     let (read, mut write) = stream.into_split();
     let (mut read, mut line) = (BufReader::new(read), Vec::new());
     loop {
-        slot.mark_idle();
+        slot.mark_idle(Instant::now());
         tokio::select! {
             line_read = tokio::time::timeout(IDLE_TIMEOUT, read_line(&mut read, &mut line)) => line_read??,
             () = closed(&mut closing) => return Ok(()),
@@ -136,15 +137,14 @@ async fn serve_connection(
         }
         slot.mark_busy();
         if line.len() > MAX_REQUEST_BYTES {
-            // Where the next one would begin is anybody's guess.
-            let why = format!("{NOT_A_REQUEST}: it is longer than {} KiB", MAX_REQUEST_BYTES >> 10);
+            // The start of the next request is unknown, so the connection ends.
+            let why = format!("{NOT_A_REQUEST}: longer than {} KiB", MAX_REQUEST_BYTES >> 10);
             return send(&mut write, &ResponseLine::Error(why)).await;
         }
         match ControlRequest::parse(&line) {
             Ok(request) if request.is_slow() && !slot.begin_slow_request() => {
-                let why = format!(
-                    "{MAX_SLOW_REQUESTS} reloads and cancels are under way, and no more are possible: try again"
-                );
+                let why =
+                    format!("too many reloads and cancels at once (limit {MAX_SLOW_REQUESTS}): try again");
                 send(&mut write, &ResponseLine::Error(why)).await?;
             }
             Ok(request) => handle_request(request, handlers, &mut write).await?,
@@ -153,7 +153,7 @@ async fn serve_connection(
     }
 }
 
-/// Reads a line, or as much of one as is too much. Nothing is the end.
+/// Reads a line, up to one byte more than the limit. An empty line is the end of the stream.
 async fn read_line(read: &mut BufReader<OwnedReadHalf>, line: &mut Vec<u8>) -> io::Result<()> {
     line.clear();
     read.take(MAX_REQUEST_BYTES as u64 + 1).read_until(b'\n', line).await.map(drop)
@@ -191,9 +191,9 @@ mod tests {
 
     use super::*;
     use crate::channel::Stopped;
-    use crate::master::control::ControlResponse;
+    use crate::master::control::protocol::ControlResponse;
 
-    /// Reloads and cancels never end here.
+    /// A handler whose reloads and cancels never end.
     struct Slow;
 
     #[async_trait]
@@ -225,9 +225,12 @@ mod tests {
         }
         let mut line = String::new();
         let mut stop = ask(r#"{"command":"stop"}"#).await;
-        timeout(Duration::from_secs(10), stop.read_line(&mut line)).await.expect("it is answered").unwrap();
+        timeout(Duration::from_secs(10), stop.read_line(&mut line))
+            .await
+            .expect("an answer in time")
+            .unwrap();
         assert!(line.contains("stopped"), "{line}");
-        // Those who came first wait, those who came last know that they do not.
+        // The first requests wait, the last ones are refused.
         line.clear();
         timeout(Duration::from_secs(10), waiting.pop().unwrap().read_line(&mut line)).await.unwrap().unwrap();
         assert!(line.contains("try again"), "{line}");

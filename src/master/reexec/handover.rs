@@ -1,6 +1,7 @@
-//! Beginning anew: the master runs its program again in the same process, by the path and with the arguments it was
-//! started with. It keeps its number and its locks, so nobody else becomes master meanwhile, and its signals: one that comes in
-//! between waits for the next program.
+//! The hand-over of a re-exec: the master runs its program again in the same process, with the same path and arguments.
+//!
+//! The process keeps its pid, its locks, so that no other master takes a channel in between, and its signal mask, so that a
+//! signal in between waits for the next program.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsString};
@@ -12,27 +13,28 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use serde::{Deserialize, Serialize};
 
 use crate::fd;
-use crate::master::own_program;
+use crate::master::own_program::own_program;
 
-/// What the next program is told. Only numbers of descriptors: what they are is checked by who takes them.
+/// The environment variable with the [`HandoverRecord`], in JSON. The next program checks the descriptors in it.
 const HANDOVER_VARIABLE: &str = "AINT_QUEUE_AGAIN";
 
-/// What goes from one program to the next.
+/// The state that one program passes to the next.
 #[derive(Debug, Default)]
 pub struct Handover {
-    /// How many beginnings in quick succession this is.
+    /// Number of re-execs in quick succession.
     pub(in crate::engine::master) reexec_count: u32,
-    /// The channels that were served, with their locks.
+    /// The served channels with their locks.
     pub(in crate::engine::master) locks: BTreeMap<String, OwnedFd>,
-    /// Those of them that were quiet.
+    /// Names of the channels that were quiet.
     pub(in crate::engine::master) quiet: BTreeSet<String>,
-    /// The fewest workers of those where they were set by hand.
-    pub(in crate::engine::master) fewest: BTreeMap<String, usize>,
+    /// Manual minimum worker counts (`queue:scale`), by channel.
+    pub(in crate::engine::master) manual_minimums: BTreeMap<String, usize>,
 }
 
+/// The JSON form of a [`Handover`]. Programs of different versions read it, so the field names are fixed.
 #[derive(Serialize, Deserialize)]
 struct HandoverRecord {
-    /// The process, which stays the same.
+    /// The process of both programs.
     pid: u32,
     count: u32,
     locks: BTreeMap<String, RawFd>,
@@ -43,20 +45,21 @@ struct HandoverRecord {
 }
 
 impl Handover {
-    /// What the program before has left to this one; `None` when there was none. Call it once.
+    /// The hand-over from the previous program; `None` in an ordinary start. Call it once.
     #[must_use]
     pub fn from_env() -> Option<Self> {
         let record: HandoverRecord = serde_json::from_str(&std::env::var(HANDOVER_VARIABLE).ok()?).ok()?;
-        // Of another process, it is a word from somewhere else, such as a shell that has kept the variable.
+        // A variable with another pid was inherited by accident, for instance through a shell.
         if record.pid != std::process::id() {
             return None;
         }
+        // 0 to 2 are stdin, stdout and stderr.
         let standard = 2;
         let locks = record.locks.iter().filter(|(_, number)| **number > standard);
         let locks: BTreeMap<_, _> =
             locks.filter_map(|(name, number)| Some((name.clone(), fd::inherited(*number).ok()?))).collect();
         let HandoverRecord { count, quiet, fewest, .. } = record;
-        (!locks.is_empty()).then_some(Self { reexec_count: count, locks, quiet, fewest })
+        (!locks.is_empty()).then_some(Self { reexec_count: count, locks, quiet, manual_minimums: fewest })
     }
 
     /// The channels to serve.
@@ -64,7 +67,7 @@ impl Handover {
         self.locks.keys().map(String::as_str)
     }
 
-    /// Runs the program again. It returns only when that is not possible, with the reason.
+    /// Runs the program again. Returns only on failure, with the reason.
     #[must_use]
     pub fn exec(self) -> io::Error {
         match self.try_exec() {
@@ -83,7 +86,7 @@ impl Handover {
             count: self.reexec_count,
             locks,
             quiet: self.quiet.clone(),
-            fewest: self.fewest.clone(),
+            fewest: self.manual_minimums.clone(),
         };
         let record = serde_json::to_string(&record).map_err(io::Error::other)?;
         let text = |text: OsString| CString::new(text.into_vec()).map_err(io::Error::other);
@@ -93,7 +96,7 @@ impl Handover {
             text(OsString::from_vec([name.as_bytes(), b"=", value.as_bytes()].concat()))
         });
         let variables = variables.collect::<io::Result<Vec<_>>>()?;
-        // Not by the standard library, which would let the signals loose that are held for the next program.
+        // `std::process::Command::exec` would unblock the signals, which must stay blocked for the next program.
         let program = text(own_program()?.into_os_string())?;
         Ok(nix::unistd::execve(&program, &args, &variables)?)
     }

@@ -1,5 +1,5 @@
-//! When and how a master that needs too much memory begins anew: it drains every channel, as a stop would, then runs its
-//! program again ([`Again`]).
+//! When a master above its memory limit re-execs: it samples its memory, checks that the next program could serve, drains
+//! every channel like a stop, and then returns the [`Handover`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,141 +10,157 @@ use tracing::{info, warn};
 use super::handover::Handover;
 use super::preflight::{Preflight, ServedChannel};
 use crate::channel::Stopped;
+use crate::master::listen_options::ListenOptions;
 use crate::master::own_memory::{self, MemoryAction, OwnMemory};
 use crate::master::run_dir::Lock;
-use crate::master::{ListenOptions, MasterExit};
 
-/// What a master that begins anew does next.
+/// A step that the service loop has to take.
 pub(in crate::engine::master) enum ReexecStep {
-    /// See whether it could: answer with [`ReexecPolicy::start_preflight`].
+    /// Check whether a re-exec is possible: call [`ReexecPolicy::start_preflight`].
     Preflight,
     /// Drain every channel.
     Drain,
 }
 
-/// See the module.
+/// The memory samples and the state of a re-exec.
 pub(in crate::engine::master) struct ReexecPolicy {
     memory: OwnMemory,
     tick: Interval,
-    allowed: bool,
     preflight: Preflight,
-    preflights: JoinSet<Result<(), String>>,
-    draining: bool,
+    state: ReexecState,
+}
+
+enum ReexecState {
+    /// No re-exec: the process does more than run a master, or a stop has begun.
+    Disabled,
+    /// The memory is sampled.
+    Sampling,
+    /// A preflight check runs, beside the service.
+    Checking(JoinSet<Result<(), String>>),
+    /// The channels drain.
+    Draining(DrainedChannels),
+}
+
+/// The ended channels that the next program serves.
+#[derive(Default)]
+struct DrainedChannels {
     locks: BTreeMap<String, Lock>,
-    /// The channels that were quiet, and will be again.
+    /// Names of the channels that were quiet.
     quiet: BTreeSet<String>,
-    /// The fewest workers, where they were set by hand and are to stay so.
-    fewest: BTreeMap<String, usize>,
+    /// Manual minimum worker counts (`queue:scale`), by channel.
+    manual_minimums: BTreeMap<String, usize>,
 }
 
 impl ReexecPolicy {
-    /// `count` is what the program before has told this one.
-    pub(in crate::engine::master) fn new(listen: &ListenOptions, count: u32) -> Self {
+    /// `reexec_count` comes from the hand-over of the previous program.
+    pub(in crate::engine::master) fn new(options: &ListenOptions, reexec_count: u32) -> Self {
         let mut tick = interval(own_memory::SAMPLE_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            memory: OwnMemory::new(listen.memory_limit(), count, Instant::now()),
+            memory: OwnMemory::new(options.memory_limit(), reexec_count, Instant::now()),
             tick,
-            allowed: listen.may_reexec,
-            preflight: Preflight { config: listen.config.clone(), http: listen.http },
-            preflights: JoinSet::new(),
-            draining: false,
-            locks: BTreeMap::new(),
-            quiet: BTreeSet::new(),
-            fewest: BTreeMap::new(),
+            preflight: Preflight { config: options.config.clone(), http: options.http },
+            state: if options.may_reexec { ReexecState::Sampling } else { ReexecState::Disabled },
         }
     }
 
-    /// Waits for the next step. Nothing is lost when it is dropped before.
+    /// Waits for the next step. Cancel safe.
     pub(in crate::engine::master) async fn next(&mut self) -> ReexecStep {
         loop {
-            tokio::select! {
-                Some(found) = self.preflights.join_next() => {
-                    self.finish_preflight(found.unwrap_or_else(|error| Err(format!("a bug of aint-queue: {error}"))));
-                    if self.draining {
-                        return ReexecStep::Drain;
-                    }
+            if let ReexecState::Checking(check) = &mut self.state {
+                let result = check.join_next().await.expect("a check runs in this state");
+                let result = result.unwrap_or_else(|error| Err(format!("a bug of aint-queue: {error}")));
+                if self.finish_preflight(result, Instant::now()) {
+                    return ReexecStep::Drain;
                 }
-                _ = self.tick.tick() => if self.is_due() {
-                    return ReexecStep::Preflight;
-                },
+            }
+            let now = self.tick.tick().await;
+            if self.is_due(now) {
+                return ReexecStep::Preflight;
             }
         }
     }
 
-    fn is_due(&mut self) -> bool {
-        if !self.allowed || self.draining || !self.preflights.is_empty() {
+    fn is_due(&mut self, now: Instant) -> bool {
+        if !matches!(self.state, ReexecState::Sampling) {
             return false;
         }
         let Some(used) = own_memory::resident_bytes() else { return false };
-        match self.memory.sample(used, Instant::now()) {
+        match self.memory.sample(used, now) {
             MemoryAction::None => {}
             MemoryAction::Warn(why) => warn!(used_mib = used >> 20, "{why}"),
             MemoryAction::Reexec => {
-                info!(used_mib = used >> 20, "the master needs more than its memory_limit");
+                info!(
+                    used_mib = used >> 20,
+                    "master above its memory_limit: checking whether it can restart in place"
+                );
                 return true;
             }
         }
         false
     }
 
-    /// Sees, beside all else that goes on, whether the next program could serve these channels.
+    /// Starts the check whether the next program could serve these channels.
     pub(in crate::engine::master) fn start_preflight(&mut self, served: Vec<ServedChannel>) {
-        self.preflights.spawn(self.preflight.clone().run(served));
+        let mut check = JoinSet::new();
+        check.spawn(self.preflight.clone().run(served));
+        self.state = ReexecState::Checking(check);
     }
 
-    fn finish_preflight(&mut self, could_serve: Result<(), String>) {
-        match could_serve {
+    /// Takes the result of the check; true when the channels are to drain.
+    fn finish_preflight(&mut self, result: Result<(), String>, now: Instant) -> bool {
+        match result {
             Ok(()) => {
                 info!(
-                    "beginning anew: every channel finishes what runs, then this program is run again in this process"
+                    "restarting in place: draining every channel, then running the program again in this process"
                 );
-                self.draining = true;
+                self.state = ReexecState::Draining(DrainedChannels::default());
+                true
             }
             Err(why) => {
-                // A list of mistakes is one line of the log, too.
+                // A list of configuration problems becomes one log line.
                 let why = why.replace("\n  ", "; ");
-                warn!(why, "the master does not begin anew now, as it could not serve afterwards");
-                self.memory.postpone(Instant::now());
+                warn!(why, "restart in place postponed: the next program could not serve");
+                self.memory.postpone(now);
+                self.state = ReexecState::Sampling;
+                false
             }
         }
     }
 
-    /// Whether the channels end only to be served again.
+    /// Whether the channels drain for a re-exec.
     pub(in crate::engine::master) fn is_draining(&self) -> bool {
-        self.draining
+        matches!(self.state, ReexecState::Draining(_))
     }
 
-    /// A stop goes before.
+    /// Gives the re-exec up for good, because the master stops.
     pub(in crate::engine::master) fn cancel(&mut self) {
-        self.draining = false;
-        self.allowed = false;
-        self.preflights = JoinSet::new();
-        self.locks.clear();
+        self.state = ReexecState::Disabled;
     }
 
-    /// A channel has ended, to be served again.
+    /// Keeps an ended channel for the next program.
     pub(in crate::engine::master) fn keep(&mut self, channel: &str, lock: Lock, stopped: &Stopped) {
+        let ReexecState::Draining(drained) = &mut self.state else { return };
         let name = || channel.to_owned();
-        self.locks.insert(name(), lock);
-        self.quiet.extend(stopped.quiet.then(name));
-        self.fewest.extend(stopped.fewest.map(|fewest| (name(), fewest)));
+        drained.locks.insert(name(), lock);
+        drained.quiet.extend(stopped.quiet.then(name));
+        drained.manual_minimums.extend(stopped.fewest.map(|minimum| (name(), minimum)));
     }
 
-    /// Everything has ended.
-    pub(in crate::engine::master) fn finish(self) -> MasterExit {
+    /// The hand-over after the end of every channel; `None` when the master exits for good.
+    pub(in crate::engine::master) fn finish(self, now: Instant) -> Option<Handover> {
+        let ReexecState::Draining(DrainedChannels { locks, quiet, manual_minimums }) = self.state else {
+            return None;
+        };
         let keep = |(name, lock): (String, Lock)| match lock.into_inherited_fd() {
             Ok(fd) => Some((name, fd)),
             Err(error) => {
-                warn!(channel = name, %error, "its lock cannot be kept: the channel is not served any more");
+                warn!(channel = name, %error, "lock not kept over the restart: channel not served any more");
                 None
             }
         };
-        let locks: BTreeMap<_, _> = self.locks.into_iter().filter_map(keep).collect();
-        if locks.is_empty() {
-            return MasterExit::Stopped;
-        }
-        let count = self.memory.next_count(Instant::now());
-        MasterExit::Reexec(Handover { reexec_count: count, locks, quiet: self.quiet, fewest: self.fewest })
+        let locks: BTreeMap<_, _> = locks.into_iter().filter_map(keep).collect();
+        let reexec_count = self.memory.next_count(now);
+        (!locks.is_empty()).then_some(Handover { reexec_count, locks, quiet, manual_minimums })
     }
 }

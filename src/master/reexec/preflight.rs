@@ -1,5 +1,5 @@
-//! Whether the next program could serve what this one does: asked before a master begins anew, for one that cannot would be
-//! the end of a service that works.
+//! Preflight check of a re-exec: whether the next program could serve the same channels. A failed start after a re-exec
+//! would end a working service.
 
 use std::io::ErrorKind::AddrInUse;
 use std::path::Path;
@@ -16,42 +16,42 @@ use crate::config::{self, Config, Driver};
 use crate::http;
 use crate::job::error_chain;
 use crate::master::channel_setup::job_program;
-use crate::master::own_program;
+use crate::master::listen_error::ListenError;
+use crate::master::own_program::own_program;
 use crate::master::run_dir::{LockError, RunDir};
-use crate::master::start::ListenError;
 use crate::store;
 
-/// How long an actor may take to say how it stands.
+/// Time for an actor to answer with its status.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a store that the next program would be the first to use may take to open.
+/// Time to open a store that this program has not used.
 const STORE_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the next program begins from.
+/// The base of the check.
 #[derive(Clone, Debug)]
 pub(in crate::engine::master) struct Preflight {
-    /// The configuration of this program; the next one reads its file again.
+    /// The configuration of this program; the check reads its file again, as the next program does.
     pub(in crate::engine::master) config: Arc<Config>,
-    /// Whether the HTTP listener is wanted.
+    /// Whether the master opens the HTTP listener.
     pub(in crate::engine::master) http: bool,
 }
 
-/// A channel that is served, and its actor.
+/// The name of a served channel and the command queue of its actor.
 pub(in crate::engine::master) type ServedChannel = (Arc<str>, mpsc::Sender<Command>);
 
 impl Preflight {
-    /// Whether the next program could serve these channels; if not, why.
+    /// Checks whether the next program could serve these channels; the error is the reason why not.
     pub(in crate::engine::master) async fn run(self, served: Vec<ServedChannel>) -> Result<(), String> {
         check_current_stores(&served).await?;
         let names: Vec<_> = served.into_iter().map(|(name, _)| name).collect();
-        // Files and the names of users are looked up, which may take a while.
+        // The check reads files and looks up users, which blocks.
         let checked = tokio::task::spawn_blocking(move || self.check_start(&names)).await;
-        // These last: what opening one makes is left only by a program that begins anew.
+        // New stores last: opening one may create a file, which only a passed check may leave behind.
         check_new_stores(checked.unwrap_or_else(|error| Err(internal_error(&error)))?, STORE_OPEN_TIMEOUT)
             .await
     }
 
-    /// What a start refuses before it looks for stores. Answers the channels whose store is another one then, which
-    /// nobody has looked at yet.
+    /// Repeats the checks of a start that come before its stores. Returns the channels whose store has changed in the
+    /// configuration file.
     fn check_start(&self, names: &[Arc<str>]) -> Result<Vec<config::Channel>, String> {
         let mut new_stores = Vec::new();
         let next = match &self.config.file {
@@ -60,10 +60,10 @@ impl Preflight {
         };
         for name in names {
             let channel = next.channels.get(&**name);
-            let channel = channel.ok_or_else(|| format!("channel \"{name}\" is not declared any more"))?;
+            let channel = channel.ok_or_else(|| format!("channel \"{name}\" is no longer declared"))?;
             if channel.driver == Driver::Sync {
                 return Err(format!(
-                    "channel \"{name}\" has the driver \"sync\" now, which has nothing to serve"
+                    "channel \"{name}\" now has the driver \"sync\", which a master cannot serve"
                 ));
             }
             job_program(channel, &next.directory()).map_err(|error| error_chain(&error))?;
@@ -89,13 +89,13 @@ impl Preflight {
         Ok(new_stores)
     }
 
-    /// Whether this is not the address that this program has already.
+    /// Whether the address differs from that of this program's own listener.
     fn is_address_changed(&self, settings: &config::Http) -> bool {
         self.config.http.as_ref().is_none_or(|old| old.listen != settings.listen)
     }
 
-    /// Whether it is this program's own listener, which is gone by then, that takes the address: every address of a
-    /// machine has it in common with a single one.
+    /// Whether this program's own listener takes the address: a listener on all addresses of a port conflicts with one on
+    /// a single address. The re-exec closes it.
     fn is_own_listener(&self, settings: &config::Http) -> bool {
         let new = settings.listen;
         self.config.http.as_ref().is_some_and(|old| {
@@ -105,7 +105,7 @@ impl Preflight {
     }
 }
 
-/// Whether nobody else is master in a run directory that is not ours yet, or is so under another name.
+/// Checks that the lock in a new run directory is free, or is this program's own lock under another path.
 fn can_lock(channel: &config::Channel) -> Result<(), String> {
     let run_dir = RunDir::open(&channel.pid_path, &channel.name).map_err(|error| error_chain(&error))?;
     match run_dir.lock() {
@@ -114,14 +114,14 @@ fn can_lock(channel: &config::Channel) -> Result<(), String> {
     }
 }
 
-/// Whether this program can be run again.
+/// Checks that the program file exists.
 fn own_program_exists() -> Result<(), String> {
     let own = own_program().map_err(|error| error.to_string())?;
     let found = config::command_check::locate(&own.to_string_lossy(), Path::new("/"));
-    found.map(drop).map_err(|why| format!("this program cannot be run again: {why}"))
+    found.map(drop).map_err(|why| format!("could not find the program of the master: {why}"))
 }
 
-/// Whether every channel can tell its store how its jobs end. All are asked at once.
+/// Checks that the current store of every channel works. All actors are asked at once.
 async fn check_current_stores(served: &[ServedChannel]) -> Result<(), String> {
     let mut asked = JoinSet::new();
     for (name, commands) in served {
@@ -132,17 +132,17 @@ async fn check_current_stores(served: &[ServedChannel]) -> Result<(), String> {
                 commands.send(Command::Status(reply)).await.ok()?;
                 report.await.ok()
             };
-            // An actor that does not answer is trouble enough.
+            // An actor that does not answer could not drain either.
             match timeout(REPORT_TIMEOUT, report).await {
                 Ok(Some(report)) => report.store_error.map_or(Ok(()), Err),
-                Ok(None) | Err(_) => Err(format!("channel \"{name}\" does not answer")),
+                Ok(None) | Err(_) => Err(format!("the actor of channel \"{name}\" does not answer")),
             }
         });
     }
     first_error(asked).await
 }
 
-/// Whether the stores of these channels can be used. All are opened at once.
+/// Checks that the new stores of these channels open. All are opened at once.
 async fn check_new_stores(channels: Vec<config::Channel>, within: Duration) -> Result<(), String> {
     let mut opened = JoinSet::new();
     for channel in channels {
@@ -160,7 +160,7 @@ async fn check_new_stores(channels: Vec<config::Channel>, within: Duration) -> R
     first_error(opened).await
 }
 
-/// The first thing that is wrong, if anything is.
+/// The first error, if any.
 async fn first_error(mut answers: JoinSet<Result<(), String>>) -> Result<(), String> {
     while let Some(answer) = answers.join_next().await {
         answer.unwrap_or_else(|error| Err(internal_error(&error)))?;

@@ -13,16 +13,18 @@ async fn all_channels_are_checked_concurrently() {
         check_current_stores(&names.into_iter().zip(actors).collect::<Vec<_>>()).await
     });
     let mut replies = Vec::new();
-    // Nobody answers before the last one is asked.
+    // No actor answers before the last one is asked.
     for asked in &mut asked {
-        let Some(Command::Status(reply)) = asked.recv().await else { panic!("it is asked how it stands") };
+        let Some(Command::Status(reply)) = asked.recv().await else {
+            panic!("the actor is asked for its status")
+        };
         replies.push(reply);
     }
-    let away = Some("the store is away".to_owned());
-    for (reply, store_error) in replies.into_iter().zip([None, away.clone(), None]) {
+    let unavailable = Some("the store is unavailable".to_owned());
+    for (reply, store_error) in replies.into_iter().zip([None, unavailable.clone(), None]) {
         reply.send(ChannelStatus { store_error, ..ChannelStatus::default() }).unwrap();
     }
-    assert_eq!(answers.await.unwrap().err(), away);
+    assert_eq!(answers.await.unwrap().err(), unavailable);
 }
 
 #[tokio::test]
@@ -31,11 +33,11 @@ async fn ended_or_silent_channel_fails_preflight() {
     let (mute, _never_read) = mpsc::channel(1);
     for actor in [ended, mute] {
         let why = check_current_stores(&[("a".into(), actor)]).await.unwrap_err();
-        assert_eq!(why, "channel \"a\" does not answer");
+        assert_eq!(why, "the actor of channel \"a\" does not answer");
     }
 }
 
-/// What becomes of a check with this driver, and the master's own store is at "old.db".
+/// The result of a check with this driver in the file, while the master's own store is at "old.db".
 async fn with_driver(dir: &Path, driver: &str) -> Result<(), String> {
     let file = dir.join("aint-queue.toml");
     let write = |driver| {
@@ -48,7 +50,9 @@ async fn with_driver(dir: &Path, driver: &str) -> Result<(), String> {
     write(driver);
     let (commands, mut asked) = mpsc::channel(1);
     let actor = tokio::spawn(async move {
-        let Some(Command::Status(reply)) = asked.recv().await else { panic!("it is asked how it stands") };
+        let Some(Command::Status(reply)) = asked.recv().await else {
+            panic!("the actor is asked for its status")
+        };
         reply.send(ChannelStatus::default()).unwrap();
     });
     let found = preflight.run([("a".into(), commands)].into()).await;
@@ -61,13 +65,13 @@ async fn changed_store_is_opened_during_preflight() {
     let dir = tempfile::tempdir().unwrap();
     let sqlite = |path| format!("driver = {{ type = \"sqlite\", path = \"{path}\" }}");
     assert_eq!(with_driver(dir.path(), &sqlite("old.db")).await, Ok(()));
-    assert!(!dir.path().join("old.db").exists(), "this one is the actor's to speak for");
+    assert!(!dir.path().join("old.db").exists(), "the actor checks its own store");
     assert_eq!(with_driver(dir.path(), &sqlite("new.db")).await, Ok(()));
     let why = with_driver(dir.path(), &sqlite("aint-queue.toml")).await.unwrap_err();
     assert!(why.starts_with("could not use the store of channel \"a\": "), "{why}");
     let why = with_driver(dir.path(), &format!("{}\nworker.command = [\"./gone\"]", sqlite("none.db"))).await;
-    assert!(why.is_err(), "that is no program");
-    assert!(!dir.path().join("none.db").exists(), "nothing is made for a program that does not begin");
+    assert!(why.is_err(), "\"./gone\" is no program");
+    assert!(!dir.path().join("none.db").exists(), "a failed check creates no store");
 }
 
 #[cfg(feature = "redis")]
@@ -81,7 +85,7 @@ async fn unreachable_new_store_refuses_reexec() {
     };
     let why = with_driver(dir.path(), &redis(1)).await.unwrap_err();
     assert!(why.contains("127.0.0.1:1") && why.contains("channel \"a\""), "{why}");
-    // Nobody accepts, but the kernel does.
+    // The kernel completes connections that no program accepts.
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let file = dir.path().join("aint-queue.toml");
     let driver = redis(mute.local_addr().unwrap().port());
@@ -119,14 +123,14 @@ fn own_listener_does_not_block_its_successor() {
     load("0.0.0.0");
     assert_eq!(refusal(old), None);
     let old = load("127.0.0.1");
-    // Whoever has it already, it is not this program.
+    // Another program may have the port already; either way it is not this one.
     let _another = TcpListener::bind(("127.0.0.2", port));
     load("127.0.0.2");
-    let why = refusal(old).expect("the address is another's");
+    let why = refusal(old).expect("another listener has the address");
     assert!(why.contains("could not listen on 127.0.0.2:"), "{why}");
     let old = load("127.0.0.3");
     load("127.0.0.1");
-    assert!(refusal(old).is_some(), "the same port of another address is not ours");
+    assert!(refusal(old).is_some(), "the port of another address is not this program's");
 }
 
 #[test]
@@ -147,16 +151,19 @@ fn preflight_refuses_what_startup_refuses() {
     };
     assert_eq!(refusal(&served, good), "");
     let without_b = good.replace("[channels.b]", "");
-    assert_eq!(refusal(&served, &without_b), "channel \"b\" is not declared any more");
-    assert_eq!(refusal(&served[..1], &without_b), "", "one that is not served may go");
+    assert_eq!(refusal(&served, &without_b), "channel \"b\" is no longer declared");
+    assert_eq!(refusal(&served[..1], &without_b), "", "a channel that is not served may disappear");
     let sync = format!("{good}driver = {{ type = \"sync\" }}\n");
-    assert!(refusal(&served, &sync).contains("channel \"b\" has the driver \"sync\" now"));
+    assert!(refusal(&served, &sync).contains("channel \"b\" now has the driver \"sync\""));
     assert!(refusal(&served, "no configuration").contains("aint-queue.toml"));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let http = format!("{good}[http]\nlisten = \"{}\"\n", taken.local_addr().unwrap());
-    assert!(refusal(&served, &http).contains("could not listen on 127.0.0.1:"), "the port is another's");
+    assert!(
+        refusal(&served, &http).contains("could not listen on 127.0.0.1:"),
+        "another program has the port"
+    );
     let elsewhere = good.replace("\"run\"", "\"w.sh\"");
-    assert!(refusal(&served, &elsewhere).contains("w.sh"), "that is no directory");
+    assert!(refusal(&served, &elsewhere).contains("w.sh"), "w.sh is no directory");
     executable(0o644);
     let why = refusal(&served, good);
     assert!(why.contains("the program of channel \"a\"") && why.contains("is not executable"), "{why}");

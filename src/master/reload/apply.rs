@@ -1,15 +1,17 @@
-//! What the master does about reloads: begins those that are due, goes on with what they have changed, says how they ended.
+//! The service loop's side of reloads: starts due reloads, applies their results and logs them.
 
 use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::{ReloadChanges, ReloadError, ReloadTask, Reloaded, queue::ReloadEvent};
-use crate::master::Master;
+use super::messages::{ReloadChanges, ReloadError};
+use super::queue::ReloadEvent;
+use super::task::{ReloadTask, Reloaded};
+use crate::master::service_loop::Master;
 use crate::master::watchdog::Watchdog;
 
 impl Master {
-    /// A signal asks for all channels.
+    /// Reloads all channels, for a signal.
     pub(in crate::engine::master) fn reload_all(&mut self, watchdog: &Watchdog) {
         for name in self.services.keys().cloned().collect::<Vec<_>>() {
             if let Some(due) = self.reloads.enqueue(name, None) {
@@ -40,7 +42,7 @@ impl Master {
         let Some(service) = self.services.get(&name) else {
             return self.end_reload(name, &Err(ReloadError::Stopping), watchdog);
         };
-        // Also when one has just ended: whoever asked meanwhile waits for the word that follows.
+        // A queued reload reports RELOADING=1 again: the READY=1 of this series follows only its last reload.
         watchdog.reloading();
         let task = ReloadTask {
             config: Arc::clone(&self.config),
@@ -63,19 +65,19 @@ impl Master {
                 let generation = renewed.generation;
                 info!(channel = %name, generation, "reloaded");
                 if !restart.is_empty() {
-                    warn!(channel = %name, "changed, and in force with the next start only: {}", restart.join(", "));
+                    warn!(channel = %name, "keys changed that need a restart of the master: {}", restart.join(", "));
                 }
                 if *program_replaced {
                     warn!(
-                        "this program has changed on disk: its workers are the new one, the master is not until it is restarted"
+                        "binary changed on disk: workers run the new version; restart the master to update it"
                     );
                 }
             }
-            Err(why @ ReloadError::Stopping) => info!(channel = %name, "not reloaded: {why}"),
+            Err(why @ ReloadError::Stopping) => info!(channel = %name, "reload not started: {why}"),
             Err(why) => {
-                // A list of mistakes is one line of the log, too.
+                // A list of configuration problems becomes one log line.
                 let why = why.to_string().replace("\n  ", "; ");
-                error!(channel = %name, "not reloaded, everything goes on as before: {why}");
+                error!(channel = %name, "reload failed: keeping the previous configuration and workers: {why}");
             }
         }
         if self.reloads.end(&name, changes) {

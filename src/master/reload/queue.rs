@@ -1,33 +1,27 @@
-//! Reloads that were asked for: one at a time per channel. What is asked while one is under way is one more afterwards, for it
-//! may be about something that the one under way has not seen.
+//! The queue of reloads: one at a time per channel. All requests during a reload share one further reload afterwards, because
+//! the running one may have read an older configuration.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{ReloadChanges, ReloadError, ReloadTask, Reloaded, reload};
+use super::messages::{ReloadChanges, ReloadError, ReloadReply, ReloadRequest};
+use super::task::{ReloadTask, Reloaded, reload};
 
-/// Hears how a reload ended.
-pub(in crate::engine::master) type ReloadReply = oneshot::Sender<Result<ReloadChanges, ReloadError>>;
+/// Reload requests that may wait in the queue of the service loop.
+const REQUEST_QUEUE: usize = 16;
 
-/// A reload that is asked for.
-pub(in crate::engine::master) struct ReloadRequest {
-    pub(in crate::engine::master) channel: Arc<str>,
-    /// Absent when a signal asked.
-    pub(in crate::engine::master) reply: Option<ReloadReply>,
-}
-
-/// Something happened to [`ReloadQueue`].
+/// An event of [`ReloadQueue::next`].
 pub(in crate::engine::master) enum ReloadEvent {
-    /// A reload should begin: answer with [`ReloadQueue::begin`].
+    /// A reload is due: call [`ReloadQueue::begin`].
     Due(Arc<str>),
-    /// One has ended.
+    /// A reload has ended: call [`ReloadQueue::end`].
     Ended(Arc<str>, Box<Result<Reloaded, ReloadError>>),
 }
 
-/// See the module.
+/// The running and the requested reloads of all channels.
 pub(in crate::engine::master) struct ReloadQueue {
     requests: mpsc::Receiver<ReloadRequest>,
     sender: mpsc::Sender<ReloadRequest>,
@@ -37,26 +31,26 @@ pub(in crate::engine::master) struct ReloadQueue {
 
 #[derive(Default)]
 struct ChannelReloads {
-    /// Who hears of the reload under way.
+    /// Requests that wait for the running reload.
     current: Vec<ReloadReply>,
-    /// One more was asked for, by these.
+    /// Requests that wait for one further reload; `None` when none is due.
     queued: Option<Vec<ReloadReply>>,
 }
 
 impl Default for ReloadQueue {
     fn default() -> Self {
-        let (sender, requests) = mpsc::channel(16);
+        let (sender, requests) = mpsc::channel(REQUEST_QUEUE);
         Self { requests, sender, running: JoinSet::new(), channels: BTreeMap::new() }
     }
 }
 
 impl ReloadQueue {
-    /// Where to ask.
+    /// The queue for requests of the control socket.
     pub(in crate::engine::master) fn sender(&self) -> mpsc::Sender<ReloadRequest> {
         self.sender.clone()
     }
 
-    /// Waits for the next thing to do. Nothing is lost when it is dropped before.
+    /// Waits for the next event. Cancel safe.
     pub(in crate::engine::master) async fn next(&mut self) -> ReloadEvent {
         loop {
             tokio::select! {
@@ -66,7 +60,7 @@ impl ReloadQueue {
                     }
                 }
                 Some(ended) = self.running.join_next() => {
-                    // What could fail in there is a task of its own.
+                    // An error cannot occur: `run` catches the panics of a reload in an inner task.
                     if let Ok((channel, result)) = ended {
                         return ReloadEvent::Ended(channel, Box::new(result));
                     }
@@ -75,7 +69,7 @@ impl ReloadQueue {
         }
     }
 
-    /// Notes an order; answers the channel if its reload is to begin now.
+    /// Adds a request; returns the channel if its reload is due now.
     pub(in crate::engine::master) fn enqueue(
         &mut self,
         channel: Arc<str>,
@@ -94,7 +88,7 @@ impl ReloadQueue {
         }
     }
 
-    /// Begins the reload of a channel.
+    /// Starts the reload of a channel.
     pub(in crate::engine::master) fn begin(&mut self, channel: Arc<str>, task: ReloadTask) {
         self.run(channel, reload(task));
     }
@@ -104,13 +98,13 @@ impl ReloadQueue {
         channel: Arc<str>,
         reload: impl Future<Output = Result<Reloaded, ReloadError>> + Send + 'static,
     ) {
-        // In a task of its own: a panic is a bug of ours, and must not keep the channel's next reload waiting for ever.
+        // An inner task, so that a panic, which is a bug, ends as an error and does not block the channel's next reload.
         let reload = tokio::spawn(reload);
         let bug = |error| Err(ReloadError::Workers(format!("a bug of aint-queue: {error}")));
         self.running.spawn(async move { (channel, reload.await.unwrap_or_else(bug)) });
     }
 
-    /// Tells whoever waits for the reload that has ended; answers whether another one is to begin.
+    /// Answers the requests that wait for the ended reload; returns whether another one is due.
     pub(in crate::engine::master) fn end(
         &mut self,
         channel: &Arc<str>,
@@ -118,7 +112,7 @@ impl ReloadQueue {
     ) -> bool {
         let Some(ChannelReloads { current, queued }) = self.channels.remove(channel) else { return false };
         for reply in current {
-            // Whoever asked may have gone.
+            // The requester may have disconnected.
             let _ = reply.send(result.clone());
         }
         match queued {
@@ -130,7 +124,7 @@ impl ReloadQueue {
         }
     }
 
-    /// Whether no reload is under way.
+    /// Whether no reload runs or waits.
     pub(in crate::engine::master) fn is_idle(&self) -> bool {
         self.channels.is_empty()
     }
@@ -139,6 +133,8 @@ impl ReloadQueue {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use tokio::sync::oneshot;
 
     use super::*;
 
@@ -152,14 +148,14 @@ mod tests {
         let mut others = Vec::new();
         for _ in 0..9 {
             let (reply, end) = request();
-            assert!(queue.enqueue(Arc::clone(&name), Some(reply)).is_none(), "one is under way");
+            assert!(queue.enqueue(Arc::clone(&name), Some(reply)).is_none(), "a reload is running");
             others.push(end);
         }
         assert!(queue.enqueue("other".into(), None).is_some(), "channels do not wait for each other");
         let failed = Err(ReloadError::Config("no".to_owned()));
-        assert!(queue.end(&name, &failed), "one more, for all that have asked meanwhile");
+        assert!(queue.end(&name, &failed), "one further reload for all requests in between");
         assert!(first_end.await.unwrap().is_err());
-        assert!(others[0].try_recv().is_err(), "nothing is known of the second one yet");
+        assert!(others[0].try_recv().is_err(), "the further reload has not ended");
         assert!(!queue.end(&name, &failed));
         for end in others {
             assert!(end.await.unwrap().is_err());
@@ -173,9 +169,10 @@ mod tests {
         let name: Arc<str> = "default".into();
         let (reply, end) = oneshot::channel();
         assert!(queue.enqueue(Arc::clone(&name), Some(reply)).is_some());
-        queue.run(Arc::clone(&name), async { panic!("as the test wants it") });
-        let event = tokio::time::timeout(Duration::from_secs(10), queue.next()).await.expect("it ends");
-        let ReloadEvent::Ended(ended, result) = event else { panic!("nobody has asked for another") };
+        queue.run(Arc::clone(&name), async { panic!("expected by the test") });
+        let event =
+            tokio::time::timeout(Duration::from_secs(10), queue.next()).await.expect("the reload ends");
+        let ReloadEvent::Ended(ended, result) = event else { panic!("no other reload is due") };
         assert!(!queue.end(&ended, &result.map(|reloaded| reloaded.changes)) && queue.is_idle());
         assert!(matches!(end.await.unwrap(), Err(ReloadError::Workers(why)) if why.contains("a bug")));
     }

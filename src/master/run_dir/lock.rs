@@ -1,4 +1,4 @@
-//! The lock of one channel: being its only master.
+//! The lock of one channel. Its holder is the channel's only master.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -9,16 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::error::{LockError, RunDirError};
 use super::record::{ProcessState, Record};
-use super::{LockError, RunDirError};
 use crate::store::Owner;
 
-/// How long a lock is waited for whose master is dead: its guardian is still cleaning up.
+/// Longest wait for a lock whose master is dead while its guardian still kills processes.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
+/// Pause between two attempts to take a lock.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
-/// A held lock. It is free again when this value, every descriptor made from it and every guardian that holds
-/// one are gone: closing frees it, nothing unlocks it by hand.
+/// A held lock. The kernel frees it when this value, every descriptor made from it and every guardian with such a descriptor
+/// have closed it; no code unlocks it explicitly.
 #[derive(Debug)]
 pub struct Lock {
     file: Arc<File>,
@@ -26,17 +27,17 @@ pub struct Lock {
     previous: Option<String>,
     path: PathBuf,
     pid_file: PathBuf,
-    /// It goes on to the next program of this process.
+    /// The lock goes to the next program of this process.
     handed_over: bool,
 }
 
-/// Takes the lock at `path`, or says who has it.
+/// Takes the lock at `path`, or reports its holder.
 pub(super) fn take(path: &Path, pid_file: PathBuf) -> Result<Lock, LockError> {
     let begun = Instant::now();
     loop {
         let file = open(path)?;
         match file.try_lock() {
-            // A lock on a file that somebody has replaced meanwhile keeps nobody out.
+            // A lock on a file that was replaced after the open would not exclude other masters.
             Ok(()) if is_at(&file, path) => return Lock::record_holder(file, path, pid_file),
             Ok(()) | Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(source)) => {
@@ -54,8 +55,8 @@ pub(super) fn take(path: &Path, pid_file: PathBuf) -> Result<Lock, LockError> {
     }
 }
 
-/// Takes a lock over that an earlier program of this process has held all the time; an ordinary start when it is not
-/// that one.
+/// Takes over the lock that the previous program of this process holds. A descriptor of another file is closed, and the lock
+/// is taken as in an ordinary start.
 pub(super) fn adopt(held: OwnedFd, path: &Path, pid_file: PathBuf) -> Result<Lock, LockError> {
     let file = File::from(held);
     if is_at(&file, path) && file.try_lock().is_ok() {
@@ -65,7 +66,7 @@ pub(super) fn adopt(held: OwnedFd, path: &Path, pid_file: PathBuf) -> Result<Loc
     take(path, pid_file)
 }
 
-/// Opens the lock file, making it if need be. It follows no link, so that nobody can point us at another file.
+/// Opens or creates the lock file. A symbolic link is not followed: another user could aim it at a file of this user.
 fn open(path: &Path) -> Result<File, LockError> {
     let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
     let opened = OpenOptions::new()
@@ -98,7 +99,7 @@ fn open(path: &Path) -> Result<File, LockError> {
     }
 }
 
-/// Whether this very file is still what the path leads to.
+/// Whether the path still leads to this file.
 fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::symlink_metadata(path)) {
         (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
@@ -107,7 +108,8 @@ fn is_at(file: &File, path: &Path) -> bool {
 }
 
 impl Lock {
-    /// The first act of a holder: to say so, keeping the incarnation it found until there is another.
+    /// Records this process as the holder. The found incarnation stays recorded until the actor joins as a new owner, so that a
+    /// crash before that loses no leases.
     fn record_holder(file: File, path: &Path, pid_file: PathBuf) -> Result<Self, LockError> {
         let found = Record::read(&file).incarnation;
         let record = Record::of_this_process(found.clone());
@@ -122,8 +124,7 @@ impl Lock {
         })
     }
 
-    /// The incarnation that the last holder left without clearing it: its master died, and its leases are to
-    /// be freed.
+    /// The incarnation of a last master that died: its leases are to be freed.
     #[must_use]
     pub fn previous_incarnation(&self) -> Option<&str> {
         self.previous.as_deref()
@@ -138,18 +139,18 @@ impl Lock {
         copied.map_err(|source| RunDirError::Io { doing: "copy the lock", path: self.path.clone(), source })
     }
 
-    /// The lock for the next program of this process: nothing is written or removed, as if the master went on.
+    /// The lock for the next program of this process. Lock file and pid file stay unchanged.
     ///
     /// # Errors
-    /// When the system is out of descriptors; then the lock is given back.
+    /// When the system is out of descriptors; then the lock is released.
     pub fn into_inherited_fd(mut self) -> Result<OwnedFd, RunDirError> {
         let fd = self.fd()?;
         self.handed_over = true;
         Ok(fd)
     }
 
-    /// Names this lock among all of this machine, for the cookies of what runs under it. It stays the same as
-    /// long as the file does.
+    /// The name of this lock, unique on this machine, for the cookies of the processes under it. It stays the same as long as the
+    /// file exists.
     #[must_use]
     pub fn id(&self) -> String {
         let (dev, ino) = self.file.metadata().map_or((0, 0), |m| (m.dev(), m.ino()));
@@ -159,35 +160,35 @@ impl Lock {
     /// Writes the incarnation whose leases are to be freed if this master dies.
     ///
     /// # Errors
-    /// When the file cannot be written; the lock holds nevertheless.
+    /// When the file cannot be written. The lock is held nevertheless.
     pub fn write_incarnation(&self, incarnation: &str) -> io::Result<()> {
         update(&self.file, &self.record, |record| incarnation.clone_into(&mut record.incarnation))
     }
 
-    /// [`Lock::write_incarnation`] for every owner that a channel becomes.
+    /// A callback that records every new owner of the channel, as [`Lock::write_incarnation`].
     #[must_use]
     pub fn on_join(&self) -> Box<dyn FnMut(&Owner) + Send> {
         let (file, record) = (Arc::clone(&self.file), Arc::clone(&self.record));
         Box::new(move |owner| {
             let written = update(&file, &record, |record| owner.as_str().clone_into(&mut record.incarnation));
             if let Err(error) = written {
-                tracing::warn!(%error, "the lock file cannot be written; after a crash, leases run out by themselves");
+                tracing::warn!(%error, "lock file not writable: after a crash, leases expire by time instead of being freed at once");
             }
         })
     }
 
-    /// A clean end: there are no leases to be freed.
+    /// Records a clean end without leases to free.
     pub fn clear_incarnation(&self) {
-        // Left as it is, it costs the next master one call for an owner that has nothing.
+        // If the write fails, the next master frees an owner without leases, which costs one store call.
         let _ = self.write_incarnation("");
     }
 
-    /// Writes the pid file, for people and their scripts; nothing of ours relies on it.
+    /// Writes the pid file, for people and their scripts. This program does not rely on it.
     ///
     /// # Errors
     /// When the file cannot be replaced, naming it.
     pub fn write_pid(&self) -> Result<(), RunDirError> {
-        // A new file put in the place of the old one: no reader sees half of it, and no link is followed.
+        // A rename replaces the old file: readers never see a partial file, and no link is followed.
         let name = self.pid_file.file_name().unwrap_or_default().to_string_lossy();
         let draft = self.pid_file.with_file_name(format!(".{name}.{:016x}", fastrand::u64(..)));
         let written = write_new(&draft, &format!("{}\n", std::process::id()))
@@ -203,7 +204,7 @@ impl Lock {
         })
     }
 
-    /// Removes the pid file if it is still ours.
+    /// Removes the pid file if it contains this process.
     pub fn remove_pid(&self) {
         let mut text = String::new();
         let read = OpenOptions::new()
@@ -222,10 +223,10 @@ impl Drop for Lock {
         if self.handed_over {
             return;
         }
-        // A start that is refused after the pid file was written leaves none behind.
+        // A start may fail after it has written the pid file.
         self.remove_pid();
-        // This process may live on without this lock, for its other channels. Whoever comes next shall not
-        // take it for the holder while the guardian has not let go yet.
+        // This process may live on and serve other channels while the guardian still holds the lock. With its pid in the
+        // record, the next master would take it for a living holder and give up.
         let _ = update(&self.file, &self.record, |record| record.pid = 0);
     }
 }
@@ -238,7 +239,7 @@ fn update(file: &File, record: &Mutex<Record>, change: impl FnOnce(&mut Record))
 
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
-    // Whatever the umask says, everybody may know.
+    // The pid is public, whatever the umask.
     file.set_permissions(fs::Permissions::from_mode(0o644))?;
     file.write_all(text.as_bytes())
 }

@@ -3,37 +3,37 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// Longest path of a unix socket: the kernel's field without its closing NUL.
+/// Longest path of a unix socket: the kernel's field without its final NUL.
 pub(super) const MAX_SOCKET_PATH: usize = 107;
-/// Longest name that is used as it is; file systems end at 255 bytes, and ours get suffixes.
+/// Longest file name stem. File systems allow 255 bytes, including the suffixes.
 const MAX_STEM: usize = 180;
 
-/// The channel's name as the beginning of a file name. Different channels never share one.
+/// The stem of a channel's file names. Different channels never share a stem.
 pub(super) fn stem(channel: &str) -> String {
     let mut stem = String::with_capacity(channel.len());
     for (i, byte) in channel.bytes().enumerate() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b':' => stem.push(char::from(byte)),
-            // At the beginning it would hide the file.
+            // A leading dot would hide the file.
             b'.' if i > 0 => stem.push('.'),
             _ => write!(stem, "%{byte:02x}").expect("writing to a string cannot fail"),
         }
     }
     if stem.len() > MAX_STEM {
         stem.truncate(MAX_STEM - 17);
-        // No other name holds this character.
+        // Unshortened stems never contain `~`.
         write!(stem, "~{:016x}", hash(channel)).expect("writing to a string cannot fail");
     }
     stem
 }
 
-/// The channel's control socket: named for people when the path fits, else by hash.
+/// The path of the channel's control socket: named after the channel if the path fits, else by hash.
 pub(super) fn socket(directory: &Path, channel: &str) -> PathBuf {
     let [named, hashed] = socket_names(channel).map(|name| directory.join(name));
     if named.as_os_str().len() <= MAX_SOCKET_PATH { named } else { hashed }
 }
 
-/// The longest directory in which the channel can have a control socket.
+/// Length of the longest directory in which the channel can have a control socket.
 pub(super) fn longest_directory(channel: &str) -> usize {
     let shortest = socket_names(channel).iter().map(String::len).min().unwrap_or(0);
     MAX_SOCKET_PATH - shortest - "/".len()
@@ -43,7 +43,7 @@ fn socket_names(channel: &str) -> [String; 2] {
     [format!("{}.sock", stem(channel)), format!("~{:016x}.sock", hash(channel))]
 }
 
-/// FNV-1a: the same in every version, because a master and a command of different versions have to agree.
+/// FNV-1a. The hash never changes, because masters and commands of different versions must agree on it.
 fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }

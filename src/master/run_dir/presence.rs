@@ -1,4 +1,4 @@
-//! Who is master of a channel now. Reads only; whoever asks leaves no trace.
+//! The current master of a channel, found without writing anything.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -16,26 +16,26 @@ use crate::guardian::procfs;
 /// Whether a channel has a master.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Presence {
-    /// A master serves it.
+    /// Whether a master serves the channel.
     pub running: bool,
-    /// Its process id; unknown when it runs in another container.
+    /// The master's process id; unknown in another pid namespace.
     pub pid: Option<i32>,
 }
 
-/// The process that holds a lock, verified: the lock is held, and this process wrote so and lives.
+/// The verified holder of a lock: the lock is held, and the process in its record lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// Its process id.
+    /// The process id.
     pub pid: i32,
-    /// When it started, in clock ticks since boot; with the pid, it names the process for ever.
+    /// Start time in clock ticks since boot. Pid and start time together identify a process.
     pub start_time: u64,
 }
 
 impl Holder {
-    /// Signals the holder, and nobody who got its number after it.
+    /// Sends a signal to the holder, and never to a later process with its pid.
     ///
     /// # Errors
-    /// When it has ended or belongs to somebody else.
+    /// When the process has ended or belongs to another user.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         let process = fd::pidfd(self.pid)?;
         match procfs::stat(self.pid) {
@@ -45,7 +45,7 @@ impl Holder {
     }
 }
 
-/// Who holds the lock at `path`.
+/// The holder of the lock at `path`.
 pub(super) fn holder(path: &Path) -> Option<Holder> {
     match lock_state(path) {
         LockState::Held(record) if record.process_state() == ProcessState::Alive => {
@@ -61,9 +61,9 @@ pub(super) fn presence(path: &Path) -> Presence {
     match lock_state(path) {
         LockState::Held(record) => match record.process_state() {
             ProcessState::Alive => Presence { running: true, pid: Some(record.pid) },
-            // The lock is the truth; only the number cannot be known.
+            // The held lock proves a master; its pid has no meaning in this namespace.
             ProcessState::OtherNamespace => Presence { running: true, pid: None },
-            // A guardian that is still cleaning up.
+            // Only the guardian of a dead master holds the lock, while it kills processes.
             ProcessState::Gone => Presence::default(),
         },
         LockState::HeldBy(pid) if procfs::stat(pid).is_some() => Presence { running: true, pid: Some(pid) },
@@ -72,11 +72,11 @@ pub(super) fn presence(path: &Path) -> Presence {
 }
 
 enum LockState {
-    /// Nobody holds it, or there is no such file.
+    /// The lock is free or its file does not exist.
     Free,
-    /// It is held, and this is what its holder wrote.
+    /// The lock is held, with the record of its holder.
     Held(Record),
-    /// It is held by this process; the file is not ours to read.
+    /// The lock is held by this process; this user may not read the file.
     HeldBy(i32),
 }
 
@@ -89,8 +89,8 @@ fn lock_state(path: &Path) -> LockState {
         }
         Err(_) => return LockState::Free,
     };
-    // A shared lock is refused while a master has its exclusive one, and given back at once otherwise. A
-    // master that starts in this very moment tries again, because no living process is on record.
+    // A master's exclusive lock refuses a shared one. Otherwise the shared lock is released at once; a master that starts in
+    // this moment retries, because the record names no living process.
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => LockState::Held(Record::read(&file)),
         Ok(()) => {
@@ -101,7 +101,7 @@ fn lock_state(path: &Path) -> LockState {
     }
 }
 
-/// Who holds the lock of a file of another user, by the kernel's list, which everybody may read.
+/// The holder of a lock on another user's file, from the kernel's list of locks, which every user may read.
 fn listed_holder(path: &Path) -> Option<i32> {
     let file = fs::symlink_metadata(path).ok()?;
     let id = format!("{:02x}:{:02x}:{}", major(file.dev()), minor(file.dev()), file.ino());

@@ -1,8 +1,8 @@
-//! What the holder of a lock writes into the lock file.
+//! The record that the holder of a lock writes into the lock file.
 //!
-//! The lock decides who is master; the record only tells who that is, and which incarnation's leases the next
-//! master shall free. A record is one line of JSON in a block of fixed length, written by one call: a holder
-//! that is killed leaves the old record or the new one.
+//! The lock alone decides which process is master. The record names that process and the incarnation whose leases the next
+//! master frees. A record is one line of JSON in a block of fixed length, written by one call: a holder that is killed leaves
+//! the old record or the new one.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,18 +12,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::guardian::procfs;
 
-/// Length of the block; records are far shorter.
+/// Length of the block. Records are far shorter.
 const BLOCK_BYTES: usize = 512;
-/// No more is read of a file that may hold anything.
+/// Bytes read of a lock file, which may have any content.
 const MAX_READ: usize = 4096;
 
-/// Who holds a lock.
+/// The holder of a lock. Programs of different versions read it, so the field names are fixed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// The owner whose leases the next master frees; empty when there is nothing to free.
+    /// The owner whose leases the next master frees; empty when there are none.
     #[serde(default)]
     pub(super) incarnation: String,
-    /// The master's process; 0 when it has let go.
+    /// The master's process; 0 after its end.
     #[serde(default)]
     pub(super) pid: i32,
     /// When that process started, in clock ticks since boot.
@@ -34,26 +34,26 @@ pub(super) struct Record {
     pub(super) pid_namespace: u64,
 }
 
-/// What is known of the process a record names.
+/// The state of the process that a record names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProcessState {
-    /// It lives.
+    /// The process lives.
     Alive,
-    /// It is gone, or there is none.
+    /// The process has ended, or the record names none.
     Gone,
-    /// It belongs to another container, which cannot be looked into.
+    /// The process belongs to another pid namespace, where it cannot be inspected.
     OtherNamespace,
 }
 
 impl Record {
-    /// This process, with leases still to be freed.
+    /// A record of this process with an incarnation to free.
     pub(super) fn of_this_process(incarnation: String) -> Self {
         let pid = nix::unistd::getpid().as_raw();
         let start_time = procfs::stat(pid).map_or(0, |s| s.start_time);
         Self { incarnation, pid, start_time, pid_namespace: pid_namespace() }
     }
 
-    /// Reads a lock file. Whatever is not a record, is none.
+    /// Reads a lock file. Any other content counts as an empty record.
     pub(super) fn read(file: &File) -> Self {
         let mut block = [0; MAX_READ];
         let mut filled = 0;
@@ -64,7 +64,7 @@ impl Record {
         serde_json::from_slice(line).unwrap_or_default()
     }
 
-    /// Writes it over whatever is there.
+    /// Replaces the content of the file.
     pub(super) fn write(&self, file: &File) -> io::Result<()> {
         let mut block = serde_json::to_vec(self).map_err(io::Error::other)?;
         let padded = BLOCK_BYTES.max(block.len() + 1);
@@ -74,7 +74,7 @@ impl Record {
         file.set_len(padded as u64)
     }
 
-    /// Whether the named process is the one that wrote this, and lives.
+    /// The state of the process that wrote this record, verified by its start time.
     pub(super) fn process_state(&self) -> ProcessState {
         if self.pid <= 0 {
             ProcessState::Gone

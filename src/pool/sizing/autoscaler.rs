@@ -1,27 +1,29 @@
-//! What scaling remembers: how many workers were wanted during the cool-down, what was ordered by hand, and the last
-//! decisions, for people.
+//! The memory of sizing between two decisions: the workers wanted during the cool-down, the manual minimum, and the last
+//! decisions for `queue:status`.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::decision::{SizingDecision, SizingInput, SizingReason, decide, wanted};
 use crate::pool::plan::{Plan, Scaling};
 
-/// So many decisions are kept for people.
+/// Most decisions kept for `queue:status`.
 const MAX_KEPT_DECISIONS: usize = 20;
 
-/// The most workers that were wanted at any moment of the last while: candidates in falling order, the oldest first.
+/// The most workers wanted at any moment of a sliding window: candidates in falling order, the oldest first.
 #[derive(Debug, Default)]
 struct PeakWindow(VecDeque<(Instant, usize)>);
 
 impl PeakWindow {
-    /// Notes how many are wanted now and answers the most of the last `window`.
+    /// Adds the number wanted now and answers the most of the last `window`.
     fn note(&mut self, now: Instant, wanted: usize, window: Duration) -> usize {
         while self.0.back().is_some_and(|(_, lower)| *lower <= wanted) {
             self.0.pop_back();
         }
         self.0.push_back((now, wanted));
-        // How many were wanted at the beginning of the window is what was noted last before it.
+        // The last entry before the window is the number wanted at its beginning.
         while self.0.len() > 1 && now.duration_since(self.0[0].0) >= window {
             self.0.pop_front();
         }
@@ -29,25 +31,25 @@ impl PeakWindow {
     }
 }
 
-/// A decision and when it was taken.
+/// A decision that changed the number of workers, and its time.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine::pool) struct AppliedDecision {
-    pub(in crate::engine::pool) at: Instant,
-    pub(in crate::engine::pool) from: usize,
-    pub(in crate::engine::pool) decision: SizingDecision,
+pub(crate) struct AppliedDecision {
+    pub(crate) at: Instant,
+    pub(crate) from: usize,
+    pub(crate) decision: SizingDecision,
 }
 
-/// What is ordered by hand.
+/// A change of the manual minimum (`queue:scale`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case", try_from = "ScaleOrderFields")]
 pub enum ScaleOrder {
-    /// So many more, or fewer, than the fewest there are to be now.
+    /// Relative to the minimum in force.
     Change(i64),
-    /// Exactly so many as the fewest.
+    /// An absolute number.
     Exactly(usize),
 }
 
-/// The same as it is read.
+/// The JSON form of a [`ScaleOrder`].
 #[derive(serde::Deserialize)]
 struct ScaleOrderFields {
     change: Option<i64>,
@@ -66,60 +68,56 @@ impl TryFrom<ScaleOrderFields> for ScaleOrder {
     }
 }
 
-/// The fewest workers, after an order.
+/// The minimum number of workers after `queue:scale`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MinWorkers {
-    /// How many they are now.
+    /// The minimum in force.
     pub fewest: usize,
-    /// How many they were.
+    /// The minimum before.
     pub before: usize,
-    /// How many the configuration asks for.
+    /// The configured minimum.
     pub min: usize,
-    /// How many there may be.
+    /// The maximum.
     pub max: usize,
-    /// Whether there may be more than the fewest when work asks for it.
+    /// Whether the backlog raises the number above the minimum.
     pub dynamic: bool,
-    /// The order went beyond what there may be.
+    /// Whether the order was outside the allowed range.
     pub clamped: bool,
 }
 
-/// The scaling of one pool.
+/// The sizing of one pool.
 #[derive(Debug)]
-pub(in crate::engine::pool) struct Autoscaler {
+pub(crate) struct Autoscaler {
     scaling: Scaling,
     min: usize,
     max: usize,
-    by_hand: Option<usize>,
+    manual_minimum: Option<usize>,
     peaks: PeakWindow,
     now: SizingDecision,
-    taken: VecDeque<AppliedDecision>,
+    applied: VecDeque<AppliedDecision>,
     ups: u64,
     downs: u64,
 }
 
 impl Autoscaler {
-    pub(in crate::engine::pool) fn new(plan: &Plan, scaling: Scaling) -> Self {
+    pub(crate) fn new(plan: &Plan, scaling: Scaling) -> Self {
         let load = SizingInput { min: plan.min, max: plan.max, slots: plan.slots, ..SizingInput::default() };
         let now = SizingDecision { workers: plan.min, why: SizingReason::Min, load };
-        let (peaks, taken) = (PeakWindow::default(), VecDeque::new());
+        let (peaks, applied) = (PeakWindow::default(), VecDeque::new());
         let (min, max) = (plan.min, plan.max);
-        Self { scaling, min, max, by_hand: None, peaks, now, taken, ups: 0, downs: 0 }
+        Self { scaling, min, max, manual_minimum: None, peaks, now, applied, ups: 0, downs: 0 }
     }
 
-    /// Goes on with other bounds and rules. What was ordered by hand holds within them.
-    pub(in crate::engine::pool) fn renew(&mut self, plan: &Plan, scaling: Scaling) {
+    /// Takes over other bounds and rules. The manual minimum stays, within them.
+    pub(crate) fn reconfigure(&mut self, plan: &Plan, scaling: Scaling) {
         (self.min, self.max, self.scaling) = (plan.min, plan.max, scaling);
     }
 
-    /// Decides anew; answers the decision when it changes the number. `load` may leave out what this knows itself.
-    pub(in crate::engine::pool) fn update(
-        &mut self,
-        load: SizingInput,
-        now: Instant,
-    ) -> Option<AppliedDecision> {
+    /// Makes a decision and answers it when it changes the number. The bounds and the peak of `load` are filled in here.
+    pub(crate) fn update(&mut self, load: SizingInput, now: Instant) -> Option<AppliedDecision> {
         let mut load =
-            SizingInput { min: self.floor(), max: self.max, by_hand: self.by_hand.is_some(), ..load };
-        // More than there may be are not waited for.
+            SizingInput { min: self.min(), max: self.max, by_hand: self.manual_minimum.is_some(), ..load };
+        // The cool-down keeps no more than the maximum.
         let wanted = wanted(&load, &self.scaling).min(self.max);
         load.peak = self.peaks.note(now, wanted, self.scaling.cool_down);
         let from = self.now.workers;
@@ -128,85 +126,85 @@ impl Autoscaler {
             return None;
         }
         *if self.now.workers > from { &mut self.ups } else { &mut self.downs } += 1;
-        let taken = AppliedDecision { at: now, from, decision: self.now };
-        if self.taken.len() == MAX_KEPT_DECISIONS {
-            self.taken.pop_front();
+        let change = AppliedDecision { at: now, from, decision: self.now };
+        if self.applied.len() == MAX_KEPT_DECISIONS {
+            self.applied.pop_front();
         }
-        self.taken.push_back(taken);
-        Some(taken)
+        self.applied.push_back(change);
+        Some(change)
     }
 
-    /// How many workers there should be.
-    pub(in crate::engine::pool) fn target(&self) -> usize {
+    /// Number of workers there should be.
+    pub(crate) fn target(&self) -> usize {
         self.now.workers
     }
 
     /// The decision in force.
-    pub(in crate::engine::pool) fn decision(&self) -> &SizingDecision {
+    pub(crate) fn decision(&self) -> &SizingDecision {
         &self.now
     }
 
     /// The last decisions that changed the number, the oldest first.
-    pub(in crate::engine::pool) fn taken(&self) -> impl Iterator<Item = &AppliedDecision> {
-        self.taken.iter()
+    pub(crate) fn applied(&self) -> impl Iterator<Item = &AppliedDecision> {
+        self.applied.iter()
     }
 
-    /// How often the number was raised and lowered.
-    pub(in crate::engine::pool) fn changes(&self) -> (u64, u64) {
+    /// How often the number has risen and fallen.
+    pub(crate) fn change_counts(&self) -> (u64, u64) {
         (self.ups, self.downs)
     }
 
-    /// The fewest workers.
-    pub(in crate::engine::pool) fn floor(&self) -> usize {
-        self.by_hand.unwrap_or(self.min).min(self.max)
+    /// The minimum in force.
+    pub(crate) fn min(&self) -> usize {
+        self.manual_minimum.unwrap_or(self.min).min(self.max)
     }
 
-    /// The fewest that were ordered by hand, if any were.
-    pub(in crate::engine::pool) fn by_hand(&self) -> Option<usize> {
-        self.by_hand
+    /// The manual minimum, if one is set.
+    pub(crate) fn manual_minimum(&self) -> Option<usize> {
+        self.manual_minimum
     }
 
-    /// Whose wish the fewest are.
-    pub(in crate::engine::pool) fn floor_source(&self) -> &'static str {
-        if self.by_hand.is_some() { "by hand" } else { "min" }
+    /// The origin of the minimum, for `queue:status`.
+    pub(crate) fn min_source(&self) -> &'static str {
+        if self.manual_minimum.is_some() { "by hand" } else { "min" }
     }
 
-    /// Most runs aboard at once that this allows, in workers.
-    pub(in crate::engine::pool) fn ceiling(&self) -> usize {
-        if self.scaling.dynamic { self.max } else { self.floor() }
+    /// Most workers whose slots may be used.
+    pub(crate) fn max_usable(&self) -> usize {
+        if self.scaling.dynamic { self.max } else { self.min() }
     }
 
-    /// Whether the number may still change by itself.
-    pub(in crate::engine::pool) fn may_change(&self) -> bool {
-        let by_demand = self.now.workers > self.floor() || self.now.load.waiting > 0;
+    /// Whether the number may change without an event.
+    pub(crate) fn may_change(&self) -> bool {
+        let by_demand = self.now.workers > self.min() || self.now.load.waiting > 0;
         (self.scaling.dynamic && by_demand) || self.now.why == SizingReason::Memory
     }
 
-    /// Whether the memory has any say, also where the backlog has none.
-    pub(in crate::engine::pool) fn is_bounded(&self) -> bool {
+    /// Whether a memory limit bounds the number, also where the backlog does not raise it.
+    pub(crate) fn is_bounded(&self) -> bool {
         self.scaling.memory_limit.is_some()
     }
 
-    /// How often it is to be decided anew while it is restless.
-    pub(in crate::engine::pool) fn interval(&self) -> Duration {
+    /// Time between two periodic decisions.
+    pub(crate) fn interval(&self) -> Duration {
         self.scaling.flex_interval
     }
 
-    /// Whether the backlog has any say.
-    pub(in crate::engine::pool) fn is_elastic(&self) -> bool {
-        self.scaling.dynamic && self.floor() < self.max
+    /// Whether the backlog can change the number.
+    pub(crate) fn is_elastic(&self) -> bool {
+        self.scaling.dynamic && self.min() < self.max
     }
 
-    /// Sets the fewest by hand, from none to the most.
-    pub(in crate::engine::pool) fn order(&mut self, order: ScaleOrder) -> MinWorkers {
-        let before = self.floor();
+    /// Sets the manual minimum, from none to the maximum.
+    pub(crate) fn set_minimum(&mut self, order: ScaleOrder) -> MinWorkers {
+        let before = self.min();
         let wanted = match order {
             ScaleOrder::Exactly(workers) => i128::try_from(workers).unwrap_or(i128::MAX),
             ScaleOrder::Change(by) => before as i128 + i128::from(by),
         };
         let fewest = usize::try_from(wanted.max(0)).unwrap_or(usize::MAX).min(self.max);
-        // The number of the configuration is its own wish again.
-        self.by_hand = (fewest != self.min).then_some(fewest);
+        // The configured number removes the manual minimum.
+        self.manual_minimum = (fewest != self.min).then_some(fewest);
         let (min, max, dynamic) = (self.min, self.max, self.scaling.dynamic);
         MinWorkers { fewest, before, min, max, dynamic, clamped: wanted != fewest as i128 }
     }

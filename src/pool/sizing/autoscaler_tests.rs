@@ -25,22 +25,22 @@ fn decided(load: SizingInput) -> (usize, SizingReason) {
 }
 
 #[test]
-fn backlog_sizes_pool_to_clear_it_in_time() {
+fn backlog_gets_the_workers_that_clear_it_in_time() {
     assert_eq!(decided(load(5, 5, 10_000, Some(50))), (50, SizingReason::Max));
-    // 1,000 jobs of 50 ms are 50 s of work: ten workers do it in 5 s, beside the five that are busy.
+    // 1,000 jobs of 50 ms are 50 s of work: ten workers do it in 5 s, beside five busy ones.
     assert_eq!(decided(load(5, 5, 1_000, Some(50))), (15, SizingReason::Backlog));
     // Before any duration is known, ten jobs ask for one worker.
     assert_eq!(decided(load(5, 5, 101, None)), (16, SizingReason::Backlog));
-    // One job can only use one worker, however long it takes.
+    // A job uses one worker at most, however long it takes.
     assert_eq!(decided(load(5, 5, 3, Some(60_000))), (8, SizingReason::Backlog));
 }
 
 #[test]
-fn short_backlog_adds_no_worker() {
+fn short_backlog_starts_no_worker() {
     assert_eq!(decided(load(5, 5, 10, Some(1))), (5, SizingReason::Min));
     assert_eq!(decided(load(5, 0, 0, None)), (5, SizingReason::Min));
     assert_eq!(decided(load(9, 9, 0, Some(50))), (9, SizingReason::Running));
-    // They are not soon done if all who are there are at something long.
+    // A stall means that long jobs block the slots.
     assert_eq!(
         decided(SizingInput { stalled_us: 500_000, ..load(5, 5, 10, Some(1)) }),
         (5, SizingReason::Min)
@@ -55,14 +55,14 @@ fn short_backlog_adds_no_worker() {
 }
 
 #[test]
-fn slots_count_individually() {
+fn slots_divide_the_backlog() {
     let many = SizingInput { slots: 100, ..load(5, 450, 4_000, Some(1_000)) };
-    // 4,000 s of work over 100 slots and 5 s are eight workers, beside the five that are busy.
+    // 4,000 s of work over 100 slots and 5 s are eight workers, beside five busy ones.
     assert_eq!(decided(many), (13, SizingReason::Backlog));
 }
 
 #[test]
-fn memory_limits_demand_and_one_worker_always_fits() {
+fn memory_limit_outranks_demand_and_one_worker_fits() {
     const MIB: u64 = 1 << 20;
     let memory = |serving, memory, each, limit| SizingInput {
         memory: memory * MIB,
@@ -72,7 +72,7 @@ fn memory_limits_demand_and_one_worker_always_fits() {
     };
     assert_eq!(decided(memory(5, 100, 20, 200)), (10, SizingReason::Memory));
     assert_eq!(decided(memory(10, 230, 20, 200)), (8, SizingReason::Memory));
-    // One that is told to go takes its time, and nobody else has to go for it, nor comes.
+    // Memory of a worker that stops soon neither stops nor starts another one.
     let leaving = |mib| SizingInput { memory_leaving: mib * MIB, ..memory(9, 220, 20, 200) };
     assert_eq!([0, 10, 20, 40].map(|mib| decided(leaving(mib)).0), [8, 8, 9, 9]);
     assert_eq!(decided(memory(5, 100, 20, 2_000)), (50, SizingReason::Max));
@@ -84,7 +84,7 @@ fn memory_limits_demand_and_one_worker_always_fits() {
 }
 
 #[test]
-fn sizing_reasons_are_readable() {
+fn reasons_carry_their_numbers() {
     let words = |load| decide(load, &Scaling::default()).to_string();
     assert_eq!(words(load(5, 5, 9_800, Some(50))), "max, backlog 9,800, 50 ms a job");
     assert_eq!(words(load(5, 5, 101, None)), "backlog 101");
@@ -104,7 +104,7 @@ fn sizing_reasons_are_readable() {
 }
 
 #[test]
-fn scales_down_after_cool_down_to_recent_peak() {
+fn falls_after_the_cool_down_to_its_peak() {
     let begin = Instant::now();
     let mut scaler = Autoscaler::new(&Plan::process_pool(5, 50, 0), Scaling::default());
     scaler.update(load(5, 5, 10_000, Some(50)), begin);
@@ -113,28 +113,28 @@ fn scales_down_after_cool_down_to_recent_peak() {
     scaler.update(load(50, 3, 0, Some(50)), begin + 20 * SECOND);
     assert_eq!(scaler.target(), 50);
     scaler.update(load(50, 3, 0, Some(50)), begin + 30 * SECOND);
-    assert_eq!(scaler.target(), 12, "so many were wanted until {:?}", scaler.decision());
+    assert_eq!(scaler.target(), 12, "the peak of the cool-down: {:?}", scaler.decision());
     scaler.update(load(12, 0, 0, Some(50)), begin + 51 * SECOND);
     assert_eq!(scaler.target(), 5);
     assert_eq!(
-        scaler.taken().map(|t| (t.from, t.decision.workers)).collect::<Vec<_>>(),
+        scaler.applied().map(|t| (t.from, t.decision.workers)).collect::<Vec<_>>(),
         [(5, 50), (50, 12), (12, 5)]
     );
-    assert_eq!(scaler.changes(), (1, 2));
+    assert_eq!(scaler.change_counts(), (1, 2));
 }
 
 #[test]
-fn manual_minimum_stays_within_bounds() {
+fn manual_minimum_is_clamped_to_the_bounds() {
     let now = Instant::now();
     let mut held =
         Autoscaler::new(&Plan::process_pool(5, 50, 0), Scaling { dynamic: false, ..Scaling::default() });
-    assert_eq!((held.ceiling(), held.is_elastic()), (5, false));
+    assert_eq!((held.max_usable(), held.is_elastic()), (5, false));
     let floor = MinWorkers { fewest: 7, before: 5, min: 5, max: 50, dynamic: false, clamped: false };
-    assert_eq!(held.order(ScaleOrder::Change(2)), floor);
+    assert_eq!(held.set_minimum(ScaleOrder::Change(2)), floor);
     assert!(held.update(load(5, 5, 9_999, None), now).is_some());
-    assert_eq!((held.target(), held.decision().why, held.ceiling()), (7, SizingReason::ManualMinimum, 7));
+    assert_eq!((held.target(), held.decision().why, held.max_usable()), (7, SizingReason::ManualMinimum, 7));
     let mut ordered = |order| {
-        let MinWorkers { fewest, clamped, .. } = held.order(order);
+        let MinWorkers { fewest, clamped, .. } = held.set_minimum(order);
         (fewest, clamped)
     };
     assert_eq!(ordered(ScaleOrder::Exactly(1000)), (50, true));
@@ -143,17 +143,17 @@ fn manual_minimum_stays_within_bounds() {
     assert_eq!(ordered(ScaleOrder::Change(-1)), (0, true));
     assert_eq!(ordered(ScaleOrder::Exactly(0)), (0, false));
     assert_eq!(ordered(ScaleOrder::Change(5)), (5, false));
-    assert_eq!(held.floor_source(), "min", "as configured is not by hand");
+    assert_eq!(held.min_source(), "min", "the configured minimum is not a manual one");
 }
 
-/// A moment in the life of a pool: milliseconds since the last one, jobs that run, jobs that wait, how long they take.
+/// A moment of a pool: milliseconds since the last moment, running jobs, waiting jobs, job duration in microseconds.
 fn moment() -> impl Strategy<Value = (u64, usize, u64, Option<u64>)> {
     (0u64..20_000, 0usize..80, 0u64..20_000, proptest::option::of(0u64..30_000_000))
 }
 
 proptest! {
     #[test]
-    fn sizing_is_bounded_prompt_and_stable(
+    fn target_is_bounded_rises_at_once_and_does_not_flutter(
         min in 0usize..20,
         more in 0usize..50,
         slots in 1usize..4,
@@ -182,15 +182,15 @@ proptest! {
             if let Some((limit, each, used)) = memory {
                 let added = target.saturating_sub(before) as u64;
                 prop_assert!(added == 0 || target == 1 || used + added * each <= limit);
-                prop_assert!(used <= limit || target < before.max(2), "past its memory it shrinks");
+                prop_assert!(used <= limit || target < before.max(2), "above its memory limit it shrinks");
                 prop_assert!(target >= min.min(1));
             } else {
                 prop_assert!(target >= min, "{target} of {min}");
-                prop_assert!(target >= wanted.min(max), "up at once: {wanted} wanted, {target} decided");
+                prop_assert!(target >= wanted.min(max), "rises at once: {wanted} wanted, {target} decided");
                 if target < before {
                     let recent = seen.iter().filter(|(at, _)| now.duration_since(*at) < scaling.cool_down);
                     let most = recent.map(|(_, wanted)| *wanted).max().unwrap_or(0);
-                    prop_assert!(target >= most.min(max), "{most} were wanted, {target} decided");
+                    prop_assert!(target >= most.min(max), "peak {most}, {target} decided");
                 }
             }
             seen.push((now, wanted));
@@ -198,7 +198,7 @@ proptest! {
     }
 
     #[test]
-    fn steady_load_is_decided_once(
+    fn steady_load_never_lowers_the_target(
         running in 0usize..50, waiting in 0u64..50_000, job_us in proptest::option::of(0u64..10_000_000),
     ) {
         let mut scaler = Autoscaler::new(&Plan::process_pool(2, 40, 0), Scaling::default());
@@ -210,6 +210,6 @@ proptest! {
             let load = SizingInput { slots: 1, serving, running: busy, waiting, job_us, ..SizingInput::default() };
             changes += usize::from(scaler.update(load, begin + second * SECOND).is_some_and(|t| t.decision.workers < t.from));
         }
-        prop_assert_eq!(changes, 0, "it never goes down under a load that stays");
+        prop_assert_eq!(changes, 0, "the target fell under a steady load");
     }
 }

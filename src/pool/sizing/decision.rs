@@ -1,21 +1,21 @@
-//! How many workers there should be now, and why.
+//! The number of workers a pool should have now, and why.
 //!
-//! [`decide`] is pure: what it knows is a [`SizingInput`], what it says a [`SizingDecision`] that carries it. What the rule needs of
-//! the past is remembered in `scaler`.
+//! [`decide`] is pure: it concludes a [`SizingDecision`] from a [`SizingInput`], which the decision carries. The autoscaler
+//! remembers the part of the input that lies in the past.
 //!
-//! The rule: as many as run jobs, and as many more as clear the backlog within the wanted wait. That goes up at once. It
-//! goes down only to the most that was wanted at any moment of the last cool-down, so that a load that comes and goes
-//! keeps its workers. Who goes is decided elsewhere, among those that are idle.
+//! The rule: as many workers as run jobs, and as many more as clear the backlog within the wanted wait. The number rises at
+//! once. It falls only to the most that was wanted at any moment of the last cool-down, so that a load that comes and goes
+//! keeps its workers. Which workers stop is decided elsewhere, among the idle ones.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::pool::plan::Scaling;
 
-/// What is known when a decision is taken.
+/// The facts behind a decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SizingInput {
-    /// Fewest workers, by configuration or by hand.
+    /// Fewest workers, from the configuration or from `queue:scale`.
     pub min: usize,
     /// Most workers.
     pub max: usize,
@@ -23,37 +23,37 @@ pub struct SizingInput {
     pub slots: usize,
     /// Workers that serve or are about to.
     pub serving: usize,
-    /// Those of them with nothing to do.
+    /// Serving workers without a run.
     pub idle: usize,
-    /// Jobs aboard workers.
+    /// Jobs in workers.
     pub running: usize,
     /// Jobs that wait for a slot, in the store and leased.
     pub waiting: u64,
-    /// How long a job takes, in microseconds; `None` before the first has ended.
+    /// Mean job duration in microseconds; `None` before the first job has ended.
     pub job_us: Option<u64>,
-    /// For how long, in microseconds, no job has begun or ended although jobs wait and no worker is idle.
+    /// Microseconds without the begin or end of a job while jobs wait and no worker is idle.
     pub stalled_us: u64,
-    /// Most workers that were wanted at any moment of the cool-down.
+    /// Most workers wanted at any moment of the cool-down.
     pub peak: usize,
-    /// Bytes that all workers use together.
+    /// Bytes used by all workers together.
     pub memory: u64,
-    /// Those of them that are in workers which are on their way out, and will be free soon.
+    /// The part of `memory` in workers that stop soon.
     pub memory_leaving: u64,
-    /// Bytes that one more worker is expected to use.
+    /// Bytes one more worker is expected to use.
     pub memory_each: u64,
-    /// Bytes they may use together; `None` for no limit.
+    /// Bytes all workers may use together; `None` for no limit.
     pub memory_limit: Option<u64>,
-    /// Whether the fewest were ordered by hand.
+    /// Whether `min` is from `queue:scale`.
     pub by_hand: bool,
 }
 
-/// Why there should be so many.
+/// Why a decision asks for its number of workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SizingReason {
-    /// No more are needed than the fewest.
+    /// No more than the minimum are needed.
     Min,
-    /// Somebody ordered at least so many.
+    /// `queue:scale` set the minimum.
     #[serde(rename = "by_hand")]
     ManualMinimum,
     /// The backlog needs them.
@@ -62,30 +62,30 @@ pub enum SizingReason {
     Running,
     /// Fewer are needed, but not for long enough.
     CoolDown,
-    /// More would be useful, and the configuration allows no more.
+    /// More would be useful; the maximum is reached.
     Max,
-    /// More would be useful, and would use too much memory.
+    /// More would be useful; the memory limit is reached.
     Memory,
 }
 
-/// How many workers there should be, why, and what that was concluded from.
+/// The number of workers a pool should have, the reason, and the facts behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SizingDecision {
-    /// How many.
+    /// The number of workers.
     pub workers: usize,
-    /// Why.
+    /// The reason.
     pub why: SizingReason,
-    /// What was known.
+    /// The facts.
     pub load: SizingInput,
 }
 
-/// How many workers this load could use now, whatever the bounds.
-pub(in crate::engine::pool) fn wanted(load: &SizingInput, scaling: &Scaling) -> usize {
+/// Number of workers this load could use now, without bounds.
+pub(crate) fn wanted(load: &SizingInput, scaling: &Scaling) -> usize {
     let slots = load.slots.max(1);
     load.running.div_ceil(slots) + for_backlog(load, scaling)
 }
 
-/// How many workers clear the backlog in time, beside those that are busy.
+/// Number of workers that clear the backlog in time, beside the busy ones.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -100,8 +100,8 @@ fn for_backlog(load: &SizingInput, scaling: &Scaling) -> usize {
     };
     let work = load.waiting as f64 * (job_us as f64 / 1e6) / load.slots.max(1) as f64;
     let target = scaling.target_wait.as_secs_f64().max(0.001);
-    // What those that are there have done by the time another has booted is no reason to boot one, unless they do not
-    // get to it: the pace of the short jobs says nothing about those that they wait for.
+    // No boot for work that the present workers finish before another has booted. When no job begins or ends, the mean
+    // duration of short jobs says nothing about the long ones that block the slots.
     let soon = target / 10.0;
     let moves = load.stalled_us as f64 / 1e6 <= soon;
     if load.serving > 0 && moves && work / load.serving as f64 <= soon {
@@ -110,8 +110,8 @@ fn for_backlog(load: &SizingInput, scaling: &Scaling) -> usize {
     (((work / target).ceil() as usize).max(1)).min(most)
 }
 
-/// The rule. `scaling` holds what does not change from one decision to the next.
-pub(in crate::engine::pool) fn decide(load: SizingInput, scaling: &Scaling) -> SizingDecision {
+/// The rule. `scaling` is the configured part of it.
+pub(crate) fn decide(load: SizingInput, scaling: &Scaling) -> SizingDecision {
     let answer = |workers, why| SizingDecision { workers, why, load };
     let min = load.min.min(load.max);
     let floor = || answer(min, if load.by_hand { SizingReason::ManualMinimum } else { SizingReason::Min });
@@ -132,12 +132,12 @@ pub(in crate::engine::pool) fn decide(load: SizingInput, scaling: &Scaling) -> S
     if decision.workers > most { answer(most, SizingReason::Memory) } else { decision }
 }
 
-/// How many workers fit into the memory they may use together. One always does: nothing would run without.
+/// Number of workers that fit into the memory limit: at least 1, so that jobs run at all.
 fn fit_in_memory(load: &SizingInput) -> usize {
     let Some(limit) = load.memory_limit else { return usize::MAX };
     let each = load.memory_each.max(1);
     let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    // Nobody more has to go for what is about to be free, and nobody comes for it before it is.
+    // Memory of workers that stop soon makes no other worker stop, and makes room for a new one only once it is free.
     let staying = load.memory.saturating_sub(load.memory_leaving);
     let fit = if staying > limit {
         load.serving.saturating_sub(count((staying - limit).div_ceil(each)))
@@ -148,13 +148,13 @@ fn fit_in_memory(load: &SizingInput) -> usize {
 }
 
 impl SizingDecision {
-    /// Why a worker is started that this decision asks for.
-    pub(in crate::engine::pool) fn reason(&self) -> String {
+    /// The reason for the start of a worker by this decision.
+    pub(crate) fn reason(&self) -> String {
         let SizingInput { waiting, job_us, running, .. } = self.load;
         match (self.why, job_us) {
             (SizingReason::Min, _) => "min".to_owned(),
             (SizingReason::ManualMinimum, _) => "by hand".to_owned(),
-            // In place of one that has gone, while so many may soon be wanted again.
+            // The worker replaces one that ended, because the peak may soon come back.
             (SizingReason::CoolDown, _) => "cool-down".to_owned(),
             (why, _) if why == SizingReason::Running || waiting == 0 => {
                 format!("{} running", grouped(running as u64))
@@ -167,7 +167,7 @@ impl SizingDecision {
     }
 }
 
-/// The decision in a few words: "backlog 9,800, 50 ms a job".
+/// The reason with its numbers: "backlog 9,800, 50 ms a job".
 impl fmt::Display for SizingDecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = |bytes: u64| grouped(bytes >> 20);
@@ -189,7 +189,7 @@ impl fmt::Display for SizingDecision {
 }
 
 /// `9,800`.
-pub(in crate::engine::pool) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut shown = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -201,8 +201,8 @@ pub(in crate::engine::pool) fn grouped(number: u64) -> String {
     shown
 }
 
-/// A duration as people say it: `50 ms`, `1.5 s`.
-pub(in crate::engine::pool) fn shown(duration: Duration) -> String {
+/// A duration in a readable unit: `50 ms`, `1.5 s`.
+pub(crate) fn shown(duration: Duration) -> String {
     match duration.as_millis() {
         0 => format!("{} µs", duration.as_micros()),
         ms @ 1..1000 => format!("{ms} ms"),

@@ -1,4 +1,7 @@
-//! How many workers a pool keeps: the rule in `decision`, the state between decisions in `autoscaler`.
+//! The number of workers of a pool: the rule in `decision`, the memory between two decisions in `autoscaler`, the facts
+//! of the pool in `sizer`, and the use of the result in `resize`.
 
 pub(super) mod autoscaler;
 pub(super) mod decision;
+pub(super) mod resize;
+pub(super) mod sizer;

@@ -35,7 +35,7 @@ command = ["sh", "exec.sh"]
 protocol = "exec"
 "#;
 
-/// A program that ends when it is told to, or, when it is to hang, does not and has children that do not either.
+/// A program that ends on SIGTERM, or with `hang` ignores it like its children.
 const EXEC: &str = r#"
 case $AINT_QUEUE_JOB in
   hang) trap '' TERM; setsid sleep 1000 & echo $! > grandchild; while :; do wait; done ;;
@@ -45,7 +45,7 @@ esac
 
 const LONG_JOB: &str = r#"{"ms":600000}"#;
 
-/// The process that an exec program has started.
+/// The child of an exec program.
 fn grandchild(fixture: &Fixture) -> Option<u32> {
     fs::read_to_string(fixture.file("grandchild")).ok()?.trim().parse().ok()
 }
@@ -54,7 +54,7 @@ fn cancel(fixture: &Fixture, channel: &str, id: u64) -> Value {
     fixture.json(&["queue:cancel", &id.to_string(), "-t", channel])[0].clone()
 }
 
-/// Why a cancel did not work, and with which code it ended.
+/// The exit code and the message of a failed cancel.
 fn refusal(fixture: &Fixture, channel: &str, id: u64) -> (i32, String) {
     let output = fixture.run(&["queue:cancel", &id.to_string(), "-t", channel]);
     (output.status.code().unwrap(), text(&output.stderr))
@@ -82,7 +82,7 @@ fn cancel_ends_or_kills_a_run_in_every_mode() {
                 let id = fixture.push(job, LONG_JOB, &["-t", channel, "--unique", "k"]);
                 running(fixture, channel, 1);
                 if (channel, job) == ("exec", "hang") {
-                    // Until then it is a shell that ends when it is told to.
+                    // Before that the program is a shell that ends on SIGTERM.
                     until("its child", || grandchild(fixture));
                 }
                 let end = cancel(fixture, channel, id);
@@ -96,7 +96,7 @@ fn cancel_ends_or_kills_a_run_in_every_mode() {
             }
             let ends = ["cancelled", "crashed", "interrupted", "timed_out", "failed"];
             assert_eq!(ends.map(|end| runs(fixture, channel, end)), [2, 0, 0, 0, 0], "{channel}");
-            // Its key is free, its slot too, and it can be had again.
+            // Key and slot are free, and the job can be pushed again.
             if channel != "exec" {
                 fixture.push("noop", "{}", &["-t", channel, "--unique", "k"]);
                 fixture.until(channel, "the next job", |c| c.done == 1);
@@ -104,7 +104,7 @@ fn cancel_ends_or_kills_a_run_in_every_mode() {
         }
         let grandchild = grandchild(fixture).expect("it was there");
         let gone = || !Path::new(&format!("/proc/{grandchild}")).exists();
-        until("the grandchild to be gone", || gone().then_some(()));
+        until("the end of the grandchild", || gone().then_some(()));
         assert!(master.stop().success());
     });
 }
@@ -132,7 +132,7 @@ fn unheld_jobs_are_cancelled_with_or_without_master() {
             fixture.until("default", "the reloaded one", |c| c.done == 1);
             let (code, said) = refusal(fixture, "default", again);
             assert_eq!(code, 1);
-            assert!(said.contains("does not hold it") && said.contains("leaves no record"), "{said}");
+            assert!(said.contains("has no such job") && said.contains("leave no record"), "{said}");
             assert!(master.stop().success());
         },
     );
@@ -148,7 +148,7 @@ fn cancel_leaves_failed_jobs_unchanged() {
     let before = fixture.ok(&["queue:show", &id.to_string()]);
     let (code, said) = refusal(&fixture, "default", id);
     assert_eq!(code, 1);
-    assert!(said.contains("it has failed already: final"), "{said}");
+    assert!(said.contains("it has already failed: final"), "{said}");
     assert_eq!(fixture.ok(&["queue:show", &id.to_string()]), before);
     assert!(master.stop().success());
 }
@@ -172,7 +172,7 @@ fn cancel_refuses_jobs_of_other_masters() {
     let ours = fixture.listen(&[]);
     let (_, said) = refusal(&fixture, "default", id);
     assert!(said.contains("not by the master of this machine"), "{said}");
-    // Where its master runs, it works.
+    // With the run directory of its master the cancel succeeds.
     let done = std::process::Command::new(crate::fixture::BINARY)
         .args(["queue:cancel", &id.to_string(), "--config", config])
         .current_dir(fixture.path())
@@ -194,8 +194,8 @@ fn slow_cancel_of_unresponsive_job_is_explained() {
     let output = fixture.run(&["queue:cancel", &deaf.to_string()]);
     assert!(output.status.success());
     let (said, noted) = (text(&output.stdout), text(&output.stderr));
-    assert!(said.contains("did not end when asked and was killed, after "), "{said}");
-    assert_eq!(noted.matches("does not end when asked").count(), 1, "{noted}");
+    assert!(said.contains("did not end on request and was killed after "), "{said}");
+    assert_eq!(noted.matches("does not end on request").count(), 1, "{noted}");
     assert_eq!(fixture.counts("default").done, siblings.len() as u64);
     assert_eq!(runs(&fixture, "default", "interrupted"), 0);
     assert!(master.stop().success());
@@ -210,7 +210,7 @@ fn several_jobs_are_cancelled_and_reported_each() {
     let all: Vec<_> =
         ["queue:cancel", "--json", "17"].into_iter().chain(ids.iter().map(String::as_str)).collect();
     let output = fixture.run(&all);
-    assert_eq!(output.status.code(), Some(1), "one of them is unknown");
+    assert_eq!(output.status.code(), Some(1), "one job is unknown");
     let ends: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     let words: Vec<_> = ends.iter().map(|end| end["result"].as_str().unwrap()).collect();
     assert_eq!((words[0], words.len()), ("unknown", 13));
@@ -240,7 +240,7 @@ fn cancel_during_stop_reports_the_outcome() {
 
 #[test]
 fn cancelled_job_runs_no_failed_callback() {
-    // A worker that has one, and would leave a trace of it.
+    // A worker with a failure callback that would leave a trace.
     let worker = r#"#!/bin/sh
 printf '{"type":"hello","protocol":1,"slots":1,"jobs":[{"name":"x","failed":true}]}\n' >&3
 while IFS= read -r line <&3; do
@@ -263,7 +263,7 @@ done
     running(&fixture, "default", 1);
     assert_eq!(cancel(&fixture, "default", id)["how"], "asked");
     is_cancelled(&fixture, "default", id);
-    // The same worker goes on, and its callback does run where nobody ordered the failure.
+    // The same worker continues, and its callback runs for an ordinary failure.
     assert!(!fixture.file("callback").exists());
     fixture.push("x", "\"final\"", &[]);
     fixture.until("default", "the other to fail", |c| c.failed == 2);

@@ -12,7 +12,7 @@ fn each_channel_is_operated_independently() {
     let master = fixture.listen(&["--all"]);
     let pid = master.pid();
     let mut done = NAMES.map(|_| 0);
-    // A job into each; those that serve do it, the others keep it.
+    // One job per channel: serving channels run it, the others keep it.
     let mut round = |resting: &[&str]| {
         for (n, name) in NAMES.iter().enumerate() {
             fixture.ok(&["queue:push", "noop", "-t", name]);
@@ -35,16 +35,16 @@ fn each_channel_is_operated_independently() {
     fixture.ok(&["queue:stop", "-t", "stopped"]);
     round(&["quiet", "paused", "stopped"]);
 
-    let told = |name: &str| {
+    let states = |name: &str| {
         let status = fixture.json(&["queue:status", "--workers", "-t", name]);
         let counts = &status["workers"]["counts"];
         let of = |state: &str| counts[state].as_u64().unwrap_or(0);
         let workers = of("idle") + of("busy") + of("booting");
         ([&status["running"], &status["quiet"], &status["paused"]].map(|v| v.as_bool().unwrap()), workers)
     };
-    until("the third worker", || (told("scaled").1 == 3).then_some(()));
+    until("the third worker", || (states("scaled").1 == 3).then_some(()));
     assert_eq!(
-        NAMES.map(|name| told(name).0),
+        NAMES.map(|name| states(name).0),
         [
             [false, false, false],
             [true, true, false],
@@ -53,13 +53,13 @@ fn each_channel_is_operated_independently() {
             [true, false, false],
         ]
     );
-    assert_eq!(NAMES.map(|name| told(name).1), [0, 1, 1, 3, 1]);
+    assert_eq!(NAMES.map(|name| states(name).1), [0, 1, 1, 3, 1]);
     assert_eq!(fixture.json(&["queue:status", "-t", "other"])["pid"], pid);
 
-    // Each word is taken back by itself, too.
+    // Each state ends by itself too.
     fixture.ok(&["queue:resume", "-t", "quiet"]);
     fixture.until("quiet", "its jobs", |c| c.waiting + c.reserved == 0);
-    assert_eq!(told("paused").0, [true, false, true]);
+    assert_eq!(states("paused").0, [true, false, true]);
     fixture.ok(&["queue:resume", "-t", "paused"]);
     fixture.until("paused", "its jobs", |c| c.waiting + c.reserved == 0);
     assert!(master.stop().success());

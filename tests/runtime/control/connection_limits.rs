@@ -1,4 +1,4 @@
-//! The control socket against those who do not keep to its rules: nobody else is harmed.
+//! The control socket with clients that break its rules: other clients are not affected.
 
 use std::fs::Permissions;
 use std::net::Shutdown;
@@ -55,7 +55,7 @@ fn malformed_requests_are_refused_line_by_line() {
         let said = line.receive().expect("an answer");
         assert!(said.starts_with(r#"{"error":"not a request: "#), "{:?}: {said}", text(garbage));
     }
-    assert!(line.request(STATUS)["ok"].is_object(), "and it goes on");
+    assert!(line.request(STATUS)["ok"].is_object(), "the connection still serves");
     assert!(is_answered(&fixture));
     assert!(master.stop().success());
 }
@@ -71,10 +71,10 @@ fn overlong_request_closes_connection_unexecuted() {
 
     let mut line = ControlConnection::to(&fixture, "default");
     line.send(" ".repeat(MAX_REQUEST_BYTES).as_bytes()).unwrap();
-    // The other end may have gone by now, with what it has not read.
+    // The master may have closed the connection with unread bytes.
     let _ = line.send(b"{\"command\":\"stop\",\"force\":true}\n{\"command\":\"stop\"}\n");
     let said = line.receive().expect("why");
-    assert_eq!(said, r#"{"error":"not a request: it is longer than 64 KiB"}"#);
+    assert_eq!(said, r#"{"error":"not a request: longer than 64 KiB"}"#);
     assert_eq!(line.receive(), None);
     assert!(is_answered(&fixture));
     assert!(master.stop().success());
@@ -85,16 +85,16 @@ fn silent_connections_yield_to_active_ones() {
     let (fixture, master) = serving();
     let mut first = ControlConnection::to(&fixture, "default");
     let mut silent: Vec<_> = (1..33).map(|_| ControlConnection::to(&fixture, "default")).collect();
-    // Half a request is as silent as none.
+    // A partial request counts as idle.
     silent[20].send(b"{\"command\":").unwrap();
     let begun = Instant::now();
-    assert_eq!(first.receive(), None, "of 33 the one that is silent for longest ends");
+    assert_eq!(first.receive(), None, "the connection that is idle for longest is closed");
     for _ in 0..5 {
         assert!(is_answered(&fixture));
     }
     fixture.ok(&["queue:status"]);
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    // Those who are left are heard as ever.
+    // The other connections still serve.
     let last = silent.last_mut().unwrap();
     assert!(last.request(STATUS)["ok"].is_object());
     assert!(master.stop().success());
@@ -135,7 +135,7 @@ fn half_closed_client_gets_response_for_whole_lines() {
     assert!(line.receive().unwrap().contains("not a request"));
     assert_eq!(line.receive(), None);
 
-    // Whoever asked for something and went has asked for it.
+    // A request takes effect although its client has disconnected.
     let mut line = ControlConnection::to(&fixture, "default");
     line.send(b"{\"command\":\"quiet\"}\n").unwrap();
     drop(line);
@@ -165,12 +165,12 @@ fn another_user_is_refused() {
     open(fixture.path(), 0o755);
     open(&fixture.file("run"), 0o755);
     let (connected, _, said) = stranger();
-    assert!(!connected && said.contains("PermissionError"), "the socket is not theirs: {said}");
-    // Somebody has opened the door, and still only its owner and root are heard.
+    assert!(!connected && said.contains("PermissionError"), "mode of the socket: {said}");
+    // With an open mode the master still accepts only its own user and root.
     open(&socket, 0o666);
-    let (connected, heard, said) = stranger();
-    assert!(connected && heard.trim() == "b''", "{heard} {said}");
-    until("the log", || master.log().contains("refused a control connection of another user").then_some(()));
+    let (connected, received, said) = stranger();
+    assert!(connected && received.trim() == "b''", "{received} {said}");
+    until("the log", || master.log().contains("control connection of another user: refused").then_some(()));
     assert!(is_answered(&fixture));
     assert!(master.stop().success());
 }

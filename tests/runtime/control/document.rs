@@ -1,7 +1,7 @@
-//! The transcripts of `docs/control-socket.md`, said to a real master.
+//! The transcripts of `docs/control-socket.md`, run against a real master.
 //!
-//! Each is a file beside this one: lines of the one who asks behind `> `, of the master behind `< `, notes behind `# `.
-//! What differs from run to run stands in angle brackets. `UPDATE_EXAMPLES=1` writes down what the master says.
+//! Each is a file beside this one: client lines after `> `, lines of the master after `< `, notes after `# `. Values that change from
+//! run to run are in angle brackets. `UPDATE_EXAMPLES=1` writes the actual lines.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,9 @@ use serde::de::IgnoredAny;
 use super::ControlConnection;
 use crate::fixture::{Fixture, until};
 
-/// A word that names the channel whose socket is spoken to from there on, in a note.
+/// The text of a note that selects the channel of the following lines.
 const TO: &str = "# To the socket of channel ";
-/// Values that differ from run to run, by their keys. A word is no JSON, so the largest values come first.
+/// Values that change from run to run, by their keys. A placeholder is no JSON, so larger values are replaced first.
 const VOLATILE: [(&str, &str); 10] = [
     ("progress", "<report>"),
     ("pid", "<pid>"),
@@ -31,21 +31,21 @@ fn fixtures() -> Vec<PathBuf> {
     let entries = fs::read_dir("tests/runtime/control").unwrap().map(|entry| entry.unwrap().path());
     let mut found: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "txt")).collect();
     found.sort();
-    assert!(found.len() > 5, "the transcripts are where this test looks");
+    assert!(found.len() > 5, "the directory has transcripts");
     found
 }
 
-/// A line of the master with a word in the place of what differs.
+/// A line of the master with placeholders for changing values.
 fn steady(line: &str) -> String {
     let mut line = line.to_owned();
     for (key, word) in VOLATILE {
         let (mark, mut from) = (format!("\"{key}\":"), 0);
         while let Some(at) = line[from..].find(&mark).map(|at| from + at + mark.len()) {
             let mut value = serde_json::Deserializer::from_str(&line[at..]).into_iter::<IgnoredAny>();
-            // The progress of a job is a number or nothing, and tells something.
+            // The progress of a job is part of the example.
             let is_value = value.next().is_some_and(|value| value.is_ok());
             let end = at + value.byte_offset();
-            // The progress of a job tells something, and so does how many workers were replaced for their memory.
+            // The progress of a job and the count of workers recycled for memory are part of the example.
             let tells = (key == "progress" && at > 15) || (key == "memory" && &line[at..end] == "0");
             if is_value && !tells {
                 line.replace_range(at..end, word);
@@ -53,21 +53,21 @@ fn steady(line: &str) -> String {
             from = at;
         }
     }
-    // What else there is to ask for grows.
+    // The list of commands grows with versions.
     if let (Some(from), Some(to)) = (line.find(", expected one of "), line.find(" at line ")) {
         line.replace_range(from..to, ", expected one of <commands>");
     }
     line
 }
 
-/// What the transcript becomes when it is said to a master.
+/// The transcript as the master answers it.
 fn replay(text: &str) -> String {
     let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\ndynamic_mode = false\nmin_worker_number = 1\nmax_worker_number = 4\n\
          [channels.mail.worker]\ntype = \"coroutine\"\n",
     );
     let _master = fixture.listen(&["--all"]);
-    // What is waited for ends some time, and not at once.
+    // A slow request needs a job that ends later.
     let ms = if text.contains("{\"progress\"") { 2_000 } else { 60_000 };
     let job = fixture.push("sleep", &format!(r#"{{"ms":{ms}}}"#), &[]).to_string();
     let (mut line, mut said) = (ControlConnection::to(&fixture, "default"), String::new());
@@ -90,11 +90,11 @@ fn replay(text: &str) -> String {
         let shows_progress = expected.peek().is_some_and(|line| line.starts_with("< {\"progress\""));
         let mut progressed = false;
         loop {
-            let heard = steady(&line.receive().expect("an answer"));
-            let is_progress = heard.starts_with("{\"progress\"");
-            // How often it tells is not told.
+            let reply = steady(&line.receive().expect("an answer"));
+            let is_progress = reply.starts_with("{\"progress\"");
+            // The number of progress lines varies.
             if !is_progress || (shows_progress && !progressed) {
-                said.push_str(&format!("< {heard}\n"));
+                said.push_str(&format!("< {reply}\n"));
             }
             progressed |= is_progress;
             if !is_progress {
@@ -111,7 +111,7 @@ fn check(path: &Path) {
     if std::env::var_os("UPDATE_EXAMPLES").is_some() {
         fs::write(path, &said).unwrap();
     }
-    assert!(said == text, "{} differs from what the master says:\n{said}", path.display());
+    assert!(said == text, "{} differs from the master's lines:\n{said}", path.display());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Operating a running master: quiet, pause, scale, cancel, and the socket it all goes through; and asking why.
+//! Operating a running master: quiet, pause, scale, cancel, why, and the control socket itself.
 
 mod cancel;
 mod channels;
@@ -19,7 +19,7 @@ use crate::drain::redis_line;
 use crate::fixture::{Fixture, SQLITE, until};
 use crate::redis::Server;
 
-/// A conversation with the master of a channel.
+/// A connection to the control socket of a channel.
 struct ControlConnection(BufReader<UnixStream>);
 
 impl ControlConnection {
@@ -29,12 +29,12 @@ impl ControlConnection {
         Self(BufReader::new(stream))
     }
 
-    /// Says this as it is.
+    /// Sends these bytes.
     fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.0.get_mut().write_all(bytes)
     }
 
-    /// The next line, or nothing when the other end has gone.
+    /// The next line; `None` after the end of the connection.
     fn receive(&mut self) -> Option<String> {
         let mut line = String::new();
         match self.0.read_line(&mut line) {
@@ -43,7 +43,7 @@ impl ControlConnection {
         }
     }
 
-    /// Says a line and answers the last word on it.
+    /// Sends a line and returns the final line of the answer.
     fn request(&mut self, request: &str) -> Value {
         self.send(format!("{request}\n").as_bytes()).unwrap();
         loop {
@@ -63,13 +63,13 @@ fn on_both(channels: &str, test: impl Fn(&Fixture)) {
     test(&Fixture::new(&redis_line(&server), channels));
 }
 
-/// How a channel's master says it stands.
+/// The status of a channel from its master.
 fn report(fixture: &Fixture, channel: &str) -> Value {
     ControlConnection::to(fixture, channel).request(r#"{"command":"status"}"#)["ok"]["status"]["report"]
         .clone()
 }
 
-/// Waits until so many jobs are aboard workers.
+/// Waits until this many jobs run.
 fn running(fixture: &Fixture, channel: &str, jobs: u64) {
     until("the jobs to run", || (report(fixture, channel)["running"] == jobs).then_some(()));
 }

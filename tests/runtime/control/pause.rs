@@ -12,7 +12,7 @@ const POOL: &str =
 #[test]
 fn pause_stops_all_masters_until_it_ends() {
     let server = Server::start();
-    // Two run directories are as good as two machines.
+    // Two run directories stand for two machines.
     let fixtures = [0, 1].map(|_| Fixture::new(&redis_line(&server), POOL));
     let masters = fixtures.each_ref().map(|fixture| fixture.listen(&[]));
     let begun = Instant::now();
@@ -25,7 +25,7 @@ fn pause_stops_all_masters_until_it_ends() {
         assert_eq!((&status["paused"], status["paused_until"].as_str()), (&true.into(), Some(&*until_when)));
         assert_eq!((&status["done"], &status["reserved"]), (&0.into(), &0.into()));
     }
-    // Nobody does anything, and it goes on; neither before the end nor much later.
+    // The pause ends by itself, neither early nor much later.
     fixtures[1].until("default", "all to be done", |c| c.done == 20);
     let took = begun.elapsed();
     assert!((1_500..8_000).contains(&took.as_millis()), "{took:?}");
@@ -41,11 +41,11 @@ fn unlimited_pause_lasts_through_restarts() {
     let fixture = Fixture::sqlite(POOL);
     assert_eq!(
         fixture.ok(&["queue:pause"]),
-        "Channel \"default\" is paused: no master takes its jobs until queue:resume.\n"
+        "Channel \"default\" is paused until queue:resume: no master leases its jobs.\n"
     );
     let id = fixture.push("noop", "{}", &[]);
     let master = fixture.listen(&[]);
-    assert!(fixture.ok(&["queue:status"]).contains("\nPaused: no master takes a job.\n"));
+    assert!(fixture.ok(&["queue:status"]).contains("\nPaused: no master leases jobs.\n"));
     // Who asks for one job by name gets it.
     fixture.ok(&["queue:run", "--id", &id.to_string()]);
     fixture.push("noop", "{}", &[]);

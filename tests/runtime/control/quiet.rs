@@ -22,23 +22,23 @@ fn quiet_ends_runs_and_resume_continues() {
     let said = fixture.ok(&["queue:quiet"]);
     assert_eq!(
         said,
-        "The master of channel \"default\" is quiet: it takes no more jobs until queue:resume. 2 jobs still run.\n"
+        "The master of channel \"default\" is quiet: it leases no more jobs until queue:resume. 2 jobs are still running.\n"
     );
     let counts = fixture.until("default", "those to end", |c| c.reserved == 0);
     assert_eq!((counts.done, counts.waiting), (2, 3));
     let again = fixture.json(&["queue:quiet"]);
     assert_eq!((&again[0]["was_quiet"], &again[0]["running"]), (&true.into(), &0.into()));
     let shown = fixture.ok(&["queue:status"]);
-    assert!(shown.contains("\nQuiet: the master on this machine takes no jobs.\n"), "{shown}");
+    assert!(shown.contains("\nQuiet: the master on this machine leases no jobs.\n"), "{shown}");
     assert!(fixture.ok(&["queue:status", "--metrics"]).contains("aint_queue_quiet{channel=\"default\"} 1"));
     assert_eq!(fixture.counts("default").waiting, 3);
 
     let said = fixture.ok(&["queue:resume"]);
-    assert_eq!(said, "The master of channel \"default\" is no longer quiet; there was no pause.\n");
+    assert_eq!(said, "The master of channel \"default\" is no longer quiet; the channel was not paused.\n");
     fixture.until("default", "all to be done", |c| c.done == 5);
     assert!(!is_quiet(&fixture, "default"));
     let said = fixture.ok(&["queue:resume"]);
-    assert!(said.starts_with("There is nothing to end: "), "{said}");
+    assert!(said.starts_with("Nothing to resume: "), "{said}");
     fixture.ok(&["queue:quiet"]);
     let stopped = fixture.ok(&["queue:stop"]);
     assert_eq!(stopped, "Channel \"default\" has stopped.\n");
@@ -64,7 +64,7 @@ fn signals_quiet_and_resume_every_channel() {
             fixture.until(channel, "its job to be done", |c| c.waiting + c.reserved == 0);
         }
     }
-    // One that is not quiet has nothing to go on with.
+    // Without quiet, resume has no effect.
     master.signal(Signal::SIGCONT);
     master.signal(Signal::SIGTSTP);
     until("both to be quiet", || both(true)(&fixture).then_some(()));
@@ -76,7 +76,7 @@ fn signals_quiet_and_resume_every_channel() {
 fn signal_before_serving_is_not_lost() {
     let fixture = Fixture::sqlite(POOL);
     let mut command = fixture.listen_command(&[]);
-    // Held back by the system until the master takes its signals over, as any that comes so early.
+    // The signal stays pending until the master installs its handlers.
     let own = std::process::id();
     use std::os::unix::process::CommandExt;
     #[expect(unsafe_code, reason = "the only way to be early enough")]
@@ -104,7 +104,7 @@ fn quiet_survives_reexec() {
     fixture.ok(&["queue:quiet", "-t", "default", "-t", "c3"]);
     fixture.push("noop", "{}", &[]);
     fixture.push("noop", "{}", &["-t", "c4"]);
-    until("it to begin anew", || {
+    until("the restart in place", || {
         (master.log().matches("\"message\":\"listening\"").count() == 2).then_some(())
     });
     let quiet: Vec<_> =

@@ -22,7 +22,10 @@ fn scale_sets_minimum_between_zero_and_maximum() {
     let master = fixture.listen(&["--all"]);
     until_serving(&fixture, "default", 1);
     let said = fixture.ok(&["queue:scale", "+2"]);
-    assert_eq!(said, "Channel \"default\" has at least 3 workers now, 1 before; configured are 1 to 4.\n");
+    assert_eq!(
+        said,
+        "Channel \"default\" now has at least 3 workers (was 1); the configuration allows 1 to 4.\n"
+    );
     until_serving(&fixture, "default", 3);
     assert!(fixture.ok(&["queue:status", "--workers"]).contains("by hand"));
     fixture.ok(&["queue:scale", "-1"]);
@@ -33,17 +36,15 @@ fn scale_sets_minimum_between_zero_and_maximum() {
     until_serving(&fixture, "default", 4);
     fixture.ok(&["queue:scale", "0"]);
     until_serving(&fixture, "default", 0);
-    // What is asked for by hand is the least there is: work still brings what it needs.
+    // The manual minimum is a lower bound: the pool still grows with work.
     fixture.push("noop", "{}", &[]);
     fixture.until("default", "it to be done", |c| c.done == 1);
 
     until_serving(&fixture, "fixed", 2);
     let said = fixture.ok(&["queue:scale", "-t", "fixed", "+9"]);
-    assert!(
-        said.starts_with(
-            "Channel \"fixed\" has 3 workers now, 2 before; configured are 2 to 3. There cannot"
-        )
-    );
+    assert!(said.starts_with(
+        "Channel \"fixed\" now has 3 workers (was 2); the configuration allows 2 to 3. The maximum is"
+    ));
     until_serving(&fixture, "fixed", 3);
     fixture.ok(&["queue:scale", "-2", "-t", "fixed"]);
     until_serving(&fixture, "fixed", 1);
@@ -68,10 +69,10 @@ fn scale_reports_channels_that_cannot_scale() {
         );
         assert!(said.contains(why), "{said}");
     }
-    // One that cannot be scaled does not keep it from the others.
+    // A channel that cannot be scaled does not affect the others.
     let output = fixture.run(&["queue:scale", "+1", "-t", "process", "-t", "default"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains("Channel \"default\" has at least 2 workers now"));
+    assert!(text(&output.stdout).contains("Channel \"default\" now has at least 2 workers"));
     assert!(master.stop().success());
     let output = fixture.run(&["queue:scale", "+1"]);
     assert_eq!(output.status.code(), Some(3));
@@ -83,7 +84,7 @@ fn scale_reports_channels_that_cannot_scale() {
 
 #[test]
 fn scale_survives_reexec() {
-    // Smaller than any master with this many channels.
+    // A memory limit below the need of a master with this many channels.
     let mut config = format!("memory_limit = 16\n{CHANNELS}");
     for i in 0..25 {
         config.push_str(&format!("[channels.c{i}.worker]\ntype = \"process\"\ncommand = [\"true\"]\n"));
@@ -92,13 +93,16 @@ fn scale_survives_reexec() {
     let master = fixture.listen(&["--all"]);
     fixture.ok(&["queue:scale", "=3", "-t", "default"]);
     fixture.ok(&["queue:scale", "=1", "-t", "fixed"]);
-    until("it to begin anew", || {
+    until("the restart in place", || {
         (master.log().matches("\"message\":\"listening\"").count() == 2).then_some(())
     });
     until_serving(&fixture, "default", 3);
     until_serving(&fixture, "fixed", 1);
     assert!(fixture.ok(&["queue:status", "--workers"]).contains("by hand"));
     let said = fixture.ok(&["queue:scale", "=1"]);
-    assert_eq!(said, "Channel \"default\" has at least 1 worker now, 3 before; configured are 1 to 4.\n");
+    assert_eq!(
+        said,
+        "Channel \"default\" now has at least 1 worker (was 3); the configuration allows 1 to 4.\n"
+    );
     assert!(master.stop().success());
 }

@@ -1,4 +1,4 @@
-//! `queue:why`: every answer it gives, from a real master.
+//! `queue:why`: every reason, with a real master.
 
 use std::thread;
 
@@ -24,7 +24,7 @@ fn why(fixture: &Fixture, id: u64) -> Value {
     fixture.json(&["queue:why", &id.to_string()])
 }
 
-/// The reason, and the sentence without the name of the job.
+/// The reason and its sentence without the name of the job.
 fn reason_and_text(fixture: &Fixture, id: u64) -> (String, String) {
     let why = why(fixture, id);
     assert_eq!(why["id"], id);
@@ -54,21 +54,26 @@ fn why_follows_a_job_through_its_life() {
             fixture,
             job,
             "no_master",
-            "no master of the channel runs here (queue:listen starts one)",
+            "no master of the channel runs on this machine (queue:listen starts one)",
         );
         assert_eq!(of_channel(fixture).0, "no_master");
 
         let master = fixture.listen(&[]);
         running(fixture, "default", 1);
         assert_reason(fixture, job, "running", &format!("of master {}", master.pid()));
-        assert_reason(fixture, job, "running", "of at most 20.0 s in worker ");
+        assert_reason(fixture, job, "running", " (limit 20.0 s) in worker ");
         let worker = report(fixture, "default")["pids"][0].to_string();
         assert_reason(fixture, job, "running", &format!(" in worker {worker} of"));
         assert_eq!(of_channel(fixture).0, "running");
 
         let next = fixture.push("noop", "{}", &["--expires", "1h"]);
         let after = fixture.push("noop", "{}", &[]);
-        assert_reason(fixture, next, "no_slot", "waits for a slot: the only one is busy; it expires at ");
+        assert_reason(
+            fixture,
+            next,
+            "no_slot",
+            "is waiting for a slot: the only one is busy; it expires at ",
+        );
         assert_reason(fixture, after, "no_slot", "the only one is busy, with 1 job before it.");
         let high = fixture.push("noop", "{}", &["--priority", "high"]);
         assert_reason(fixture, high, "no_slot", "the only one is busy.");
@@ -78,7 +83,7 @@ fn why_follows_a_job_through_its_life() {
             fixture,
             unknown,
             "unknown_handler",
-            "the workers of the channel name burn, crash, echo",
+            "the workers of the channel have handlers for burn, crash, echo",
         );
         let delayed = fixture.push("noop", "{}", &["--delay", "1h"]);
         assert_reason(fixture, delayed, "delayed", "is delayed until ");
@@ -97,7 +102,7 @@ fn why_follows_a_job_through_its_life() {
         for gone in [next, 17] {
             let output = fixture.run(&["queue:why", &gone.to_string()]);
             assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(1), ""));
-            assert!(text(&output.stdout).contains("is done, was removed, or never was"));
+            assert!(text(&output.stdout).contains("is done, was removed, or never existed"));
         }
         assert!(master.stop().success());
     });
@@ -115,11 +120,11 @@ fn why_names_the_job_that_holds_a_key() {
             held["sentence"]
                 .as_str()
                 .unwrap()
-                .contains("until it has ended, so a push with it adds nothing. Job ")
+                .contains("until it has ended: a push with it adds no job. Job ")
         );
         let master = fixture.listen(&[]);
         running(fixture, "default", 1);
-        assert!(key(fixture)["sentence"].as_str().unwrap().contains("is running for "));
+        assert!(key(fixture)["sentence"].as_str().unwrap().contains("has been running for "));
         fixture.ok(&["queue:cancel", &id.to_string()]);
         assert_eq!(key(fixture)["reason"], "free");
         assert!(master.stop().success());
@@ -135,10 +140,10 @@ fn why_reports_workers_that_fail_to_start() {
     until("the channel to be degraded", || {
         (report(&fixture, "default")["pool"]["degraded"] == true).then_some(())
     });
-    assert_reason(&fixture, id, "degraded", "no worker can be started: it exited with 7 before it was ready");
+    assert_reason(&fixture, id, "degraded", "workers fail to start: it exited with 7 before it was ready");
     let (reason, sentence) = of_channel(&fixture);
     assert_eq!(reason, "degraded");
-    assert!(sentence.contains("stands still") && sentence.ends_with("1 job is waiting."), "{sentence}");
+    assert!(sentence.contains("is blocked") && sentence.ends_with("1 job is waiting."), "{sentence}");
     assert!(master.stop().success());
 }
 
@@ -152,7 +157,7 @@ fn why_reports_stopping_channel_and_ending_job() {
     thread::scope(|scope| {
         let stop = scope.spawn(|| fixture.run(&["queue:stop"]));
         until("the stop", || (report(&fixture, "default")["stopping"] == true).then_some(()));
-        assert_reason(&fixture, waits, "stopping", &format!("its master {} is stopping", master.pid()));
+        assert_reason(&fixture, waits, "stopping", &format!("master {} is stopping", master.pid()));
         // Asked to end when its second is over, and killed when the grace is.
         until("its time to be up", || (why(&fixture, deaf)["reason"] == "ending").then_some(()));
         assert!(stop.join().unwrap().status.success());
@@ -167,23 +172,23 @@ fn why_reports_hung_and_missing_master() {
     let master = fixture.listen(&[]);
     let id = fixture.push("sleep", LONG_JOB, &[]);
     running(&fixture, "default", 1);
-    // Its lease is longer than this takes.
+    // The lease is longer than this test.
     master.signal(Signal::SIGSTOP);
     assert_reason(
         &fixture,
         id,
         "silent",
-        &format!("is reserved, and its master {} does not answer: ", master.pid()),
+        &format!("is reserved, and master {} is not responding: ", master.pid()),
     );
     master.signal(Signal::SIGCONT);
-    assert_reason(&fixture, id, "running", "is running for ");
+    assert_reason(&fixture, id, "running", "has been running for ");
     let (waits, guardian) = (fixture.push("noop", "{}", &[]), master.guardian());
     master.kill();
-    until("the guardian to be gone", || {
+    until("the end of the guardian", || {
         (!std::path::Path::new(&format!("/proc/{guardian}")).exists()).then_some(())
     });
-    assert_reason(&fixture, id, "elsewhere", "no master of the channel runs here");
-    assert_reason(&fixture, waits, "no_master", "though 1 job is reserved, so one may run elsewhere");
+    assert_reason(&fixture, id, "elsewhere", "no master of the channel runs on this machine");
+    assert_reason(&fixture, waits, "no_master", "but 1 job is reserved, so one may run on another machine");
 }
 
 #[test]
@@ -205,22 +210,17 @@ fn why_reports_paused_and_quiet_channels() {
         let master = fixture.listen(&[]);
         fixture.ok(&["queue:pause"]);
         let id = fixture.push("noop", "{}", &[]);
-        assert_reason(
-            fixture,
-            id,
-            "paused",
-            "waits: the channel is paused until somebody runs queue:resume.",
-        );
+        assert_reason(fixture, id, "paused", "is waiting: the channel is paused until queue:resume.");
         fixture.ok(&["queue:pause", "--for", "1h"]);
-        assert_reason(fixture, id, "paused", "waits: the channel is paused until 20");
+        assert_reason(fixture, id, "paused", "is waiting: the channel is paused until 20");
         fixture.ok(&["queue:quiet"]);
-        assert_reason(fixture, id, "paused", "; also, its master ");
+        assert_reason(fixture, id, "paused", "; also, master ");
         assert_eq!(of_channel(fixture).0, "paused");
         fixture.ok(&["queue:resume"]);
         fixture.until("default", "it to be done", |c| c.done == 1);
         fixture.ok(&["queue:quiet"]);
         let id = fixture.push("noop", "{}", &[]);
-        assert_reason(fixture, id, "quiet", &format!("its master {} was told to take no jobs", master.pid()));
+        assert_reason(fixture, id, "quiet", &format!("master {} is quiet", master.pid()));
         fixture.ok(&["queue:cancel", &id.to_string()]);
         assert!(master.stop().success());
     });

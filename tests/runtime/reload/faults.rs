@@ -1,4 +1,4 @@
-//! Whoever dies or stops in the middle of a reload.
+//! Deaths and stops during a reload.
 
 use nix::sys::signal::Signal;
 
@@ -10,7 +10,7 @@ use super::{
     serving, wait,
 };
 
-/// A fixture with two workers whose next generation boots until the file "held" is gone.
+/// A fixture with two workers whose next generation boots only after the removal of the file "held".
 fn held() -> (Fixture, Master, PendingRequest) {
     let fixture = fixture(&format!("{TWO_WORKERS}command = [\"./worker.sh\"]\nprotocol = \"wire\""));
     program(&fixture, "worker.sh", "while [ -e held ]; do sleep 0.02; done");
@@ -73,7 +73,7 @@ fn stop_ends_reload_and_reports_to_waiters() {
             assert!(!invalid && (why == "the channel is stopping"), "{why}");
         }
         let output = command.wait_with_output().unwrap();
-        // It may have come too late to find anybody.
+        // The command may have found no master.
         assert!(matches!(output.status.code(), Some(1 | 3)), "{}", text(&output.stderr));
         assert!(master.wait().success());
         assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
@@ -94,21 +94,24 @@ fn reload_during_stop_is_refused() {
     until("the stop", || (report(&fixture, "default")["stopping"] == true).then_some(()));
     let (code, said) = super::refused(&fixture);
     assert!(code == 1 && said.contains("the channel is stopping"), "{said}");
-    assert!(!said.contains("as before"), "nothing goes on: {said}");
+    assert!(!said.contains("keeps its previous"), "a stopping master keeps nothing: {said}");
     master.signal(Signal::SIGUSR1);
     let log = master.log_path();
     assert!(master.wait().success());
-    assert_eq!(fixture.counts("default").done, 1, "the stop waited");
+    assert_eq!(fixture.counts("default").done, 1, "the stop waited for the job");
     let log = std::fs::read_to_string(log).unwrap();
-    assert!(!log.contains("goes on as before"), "{log}");
-    let heard = std::iter::from_fn(|| {
+    assert!(!log.contains("keeping the previous configuration"), "{log}");
+    let messages = std::iter::from_fn(|| {
         socket.set_nonblocking(true).unwrap();
         let mut buffer = [0; 4096];
         let length = socket.recv(&mut buffer).ok()?;
         Some(text(&buffer[..length]))
     });
-    let heard: Vec<_> = heard.skip_while(|words| !words.contains("STOPPING=1")).collect();
-    assert!(!heard.is_empty() && !heard.iter().any(|words| words.contains("RELOADING=1")), "{heard:?}");
+    let messages: Vec<_> = messages.skip_while(|words| !words.contains("STOPPING=1")).collect();
+    assert!(
+        !messages.is_empty() && !messages.iter().any(|words| words.contains("RELOADING=1")),
+        "{messages:?}"
+    );
 }
 
 #[test]
@@ -147,7 +150,7 @@ fn canary_beyond_hard_limit_fails_the_reload() {
     let old = served_by(&fixture, "default", 2);
     configure(&fixture, &settings(60, "./fat.sh"));
     let asked = PendingRequest::reload(&fixture, "default");
-    // Memory is looked at while there is work.
+    // Memory is sampled only while jobs run.
     fixture.push_lines("default", (0..40).map(|_| r#"{"job":"sleep","payload":{"ms":100}}"#.to_owned()));
     let (why, _) = asked.refused();
     assert!(why.contains("memory_hard_limit"), "{why}");
@@ -192,7 +195,7 @@ fn reload_works_during_store_outage() {
     fixture.push("sleep", r#"{"ms":700}"#, &[]);
     fixture.until("default", "it to run", |c| c.reserved == 1);
     server.kill();
-    until("the master to notice", || master.log().contains("store unavailable").then_some(()));
+    until("the log line about the outage", || master.log().contains("store unavailable").then_some(()));
     let reloading = fixture.command(&["queue:reload", "--quiet"]).spawn().unwrap();
     assert_eq!(wait(reloading), 0);
     let now = served_by(&fixture, "default", 2);

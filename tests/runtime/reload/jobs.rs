@@ -1,10 +1,10 @@
-//! What runs while another generation takes over.
+//! Running jobs during a reload.
 
 use crate::fixture::{Fixture, until};
 
 use super::{PendingRequest, configure, fixture, lines, reload, report, served_by, serving, wait};
 
-/// A worker in Python that knows the jobs its arguments name and notes who ran what.
+/// A Python worker for the jobs in its arguments that records its runs.
 const WORKER: &str = r#"#!/usr/bin/env python3
 import json, os, socket, sys
 wire = socket.socket(fileno=int(os.environ["AINT_QUEUE_FD"]))
@@ -46,8 +46,7 @@ fn job_unknown_to_old_generation_waits() {
     until("the new worker", || fixture.file("waits").exists().then_some(()));
     fixture.push("new", "{}", &[]);
     fixture.push("old", "{}", &[]);
-    fixture
-        .until("default", "the old worker to go on, and to have refused", |c| c.done == 1 && c.reserved == 0);
+    fixture.until("default", "the refusal of the old worker", |c| c.done == 1 && c.reserved == 0);
     assert_eq!(lines(&fixture, "refusals"), ["new"]);
     std::fs::remove_file(fixture.file("held")).unwrap();
     assert_eq!(asked.end()["ok"]["reloaded"]["generation"], 2);
@@ -57,7 +56,7 @@ fn job_unknown_to_old_generation_waits() {
         ["old 1", "new 1"],
         "its first attempt is not counted before it runs"
     );
-    // Without a reload nobody can be waited for.
+    // Without a reload no other worker can have a handler.
     let id = fixture.push("unheard_of", "{}", &[]);
     fixture.until("default", "it to fail", |c| c.failed == 1);
     assert_eq!(fixture.json(&["queue:show", &id.to_string()])["reason"], "unknown_job");
@@ -99,11 +98,11 @@ fn job_finishing_during_release_counts_as_done() {
     );
     let master = fixture.listen(&[]);
     served_by(&fixture, "default", 1);
-    // It does not listen to the request to end.
+    // The job ignores the request to end.
     fixture.push("hang", r#"{"ms":1200}"#, &[]);
     fixture.until("default", "it to run", |c| c.reserved == 1);
-    let told = reload(&fixture);
-    assert_eq!(told["handed_back"], 0, "{told}");
+    let answer = reload(&fixture);
+    assert_eq!(answer["handed_back"], 0, "{answer}");
     fixture.until("default", "it", |c| c.done == 1);
     assert!(master.log().contains("interrupting them"));
     assert!(master.stop().success());
@@ -119,9 +118,9 @@ fn long_job_does_not_block_process_reload_forever() {
     fixture.push("sleep", r#"{"ms":90000}"#, &[]);
     fixture.until("default", "it to run", |c| c.reserved == 1);
     let begun = std::time::Instant::now();
-    let told = reload(&fixture);
+    let answer = reload(&fixture);
     assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
-    assert_eq!((&told["generation"], &told["handed_back"]), (&2.into(), &1.into()), "{told}");
+    assert_eq!((&answer["generation"], &answer["handed_back"]), (&2.into(), &1.into()), "{answer}");
     assert!(master.force_stop().success());
 }
 
@@ -132,7 +131,7 @@ fn draining_worker_does_not_block_reload_forever() {
     );
     let master = fixture.listen(&[]);
     served_by(&fixture, "default", 1);
-    // The second job is the last one of its worker, which is replaced and waits for the first.
+    // The second job is the last one of its worker, which drains until the first one ends.
     fixture.push("sleep", r#"{"ms":90000}"#, &[]);
     fixture.push("noop", "{}", &[]);
     until("it to be replaced", || (report(&fixture, "default")["workers"]["draining"] == 1).then_some(()));
@@ -152,7 +151,7 @@ fn suspects_stay_isolated_through_reload() {
     served_by(&fixture, "default", 1);
     let suspect = fixture.push("sleep", r#"{"ms":2000}"#, &[]);
     fixture.push("crash", "{}", &["--max-attempts", "1"]);
-    // Both run again, each alone.
+    // Both jobs run again, each isolated.
     fixture.until("default", "the one that crashes to be found", |c| c.failed == 1);
     let isolated = until("the other one to run alone", || {
         let report = report(&fixture, "default");
@@ -167,12 +166,12 @@ fn suspects_stay_isolated_through_reload() {
     );
     fixture.until("default", "the suspect", |c| c.done == 1);
 
-    // One that does not end keeps its worker, with company that may finish, and not the reload.
+    // A stuck job holds its worker, whose other jobs may finish, but not the reload.
     let stuck = fixture.push("hang", r#"{"ms":60000}"#, &["--timeout", "1", "--max-attempts", "1"]);
     fixture.push("sleep", r#"{"ms":6000}"#, &[]);
     until("its worker to retire", || (report(&fixture, "default")["workers"]["retiring"] == 1).then_some(()));
     assert_eq!(reload(&fixture)["generation"], 3);
-    assert_eq!(report(&fixture, "default")["workers"]["retiring"], 1, "its other job goes on");
+    assert_eq!(report(&fixture, "default")["workers"]["retiring"], 1, "the other job still runs");
     fixture.until("default", "its other job", |c| c.done == 2);
     fixture.until("default", "the stuck one", |c| c.failed == 2);
     assert_eq!(fixture.json(&["queue:show", &stuck.to_string()])["reason"], "timeout");

@@ -1,4 +1,4 @@
-//! Which changes are taken over, and which need another start.
+//! Keys that a reload applies, and keys that need a restart.
 
 use crate::fixture::{Fixture, until};
 
@@ -16,7 +16,7 @@ fn restart_only_keys_are_named_and_others_applied() {
     fixture.until("default", "it to have failed for good", |c| c.failed == 1);
     assert_eq!(fixture.json(&["queue:show", &id.to_string()])["attempts"], 1);
 
-    // The command looks for the master where the file says, so the run directory is left for another test.
+    // The command finds the master by the file, so this test keeps the run directory.
     fixture.write(
         "aint-queue.toml",
         r#"
@@ -45,23 +45,23 @@ env = { MARK = "green" }
 [channels.mail]
 "#,
     );
-    let told = reload(&fixture);
+    let answer = reload(&fixture);
     let named = ["channels.default.driver", "channels.default.memory_limit", "http", "channels.mail"];
-    assert_eq!(told["restart"], serde_json::json!(named), "{told}");
+    assert_eq!(answer["restart"], serde_json::json!(named), "{answer}");
     let output = fixture.run(&["queue:reload"]);
     let said = crate::fixture::text(&output.stderr);
     assert!(
-        said.contains("in force with the next start of the master only: channels.default.driver, channels.default.memory_limit, http, channels.mail"),
+        said.contains("these changes need a restart of the master: channels.default.driver, channels.default.memory_limit, http, channels.mail"),
         "{said}"
     );
-    assert!(master.log().contains("in force with the next start only: channels.default.driver"));
+    assert!(master.log().contains("keys changed that need a restart of the master: channels.default.driver"));
 
     assert_eq!(served_by(&fixture, "default", 2).len(), 2, "min_worker_number");
     assert!(
         lines(&fixture, "marks").len() >= 2 && lines(&fixture, "marks").iter().all(|mark| mark == "green")
     );
     until("a snapshot", || (!lines(&fixture, "snapshots").is_empty()).then_some(()));
-    // The commands look into the store that the file names: it is the old one for the master.
+    // The commands use the store of the file; the master still uses the old one.
     let text = std::fs::read_to_string(fixture.file("aint-queue.toml")).unwrap();
     fixture.write("aint-queue.toml", &text.replace("other.db", "queue.db"));
     let id = fixture.push("fail", "{}", &[]);
@@ -91,7 +91,7 @@ fn worker_kind_and_directory_need_a_restart() {
     served_by(&fixture, "default", 1);
     fixture.write("aint-queue.toml", &pool("type = \"coroutine\"\nmax_coroutine = 9"));
     assert_eq!(reload(&fixture)["restart"], serde_json::json!(["channels.default.worker.type"]));
-    // It is still a pool, and still grows with the work.
+    // The pool is still dynamic.
     fixture.push_lines("default", (0..40).map(|_| r#"{"job":"sleep","payload":{"ms":100}}"#.to_owned()));
     until("it to grow", || {
         (report(&fixture, "default")["pool"]["rows"].as_array().unwrap().len() >= 4).then_some(())
@@ -101,19 +101,15 @@ fn worker_kind_and_directory_need_a_restart() {
         .write("aint-queue.toml", &pool("type = \"process-pool\"\ncommand = [\"cat\"]\nprotocol = \"exec\""));
     assert_eq!(reload(&fixture)["restart"], serde_json::json!(["channels.default.worker.protocol"]));
 
-    // Who asks by a signal need not find the run directory.
+    // A signal needs no run directory.
     let text = pool("type = \"process-pool\"\nmax_coroutine = 3\nmin_worker_number = 1")
         .replace("\"run\"", "\"elsewhere\"");
     fixture.write("aint-queue.toml", &text);
     master.signal(nix::sys::signal::Signal::SIGUSR1);
-    until("it to be named", || {
-        master.log().contains("the next start only: channels.default.pid_path").then_some(())
+    until("the log line about pid_path", || {
+        master.log().contains("need a restart of the master: channels.default.pid_path").then_some(())
     });
-    assert!(
-        master.log().contains("max_coroutine"),
-        "what is likely not meant is said there as well: {}",
-        master.log()
-    );
+    assert!(master.log().contains("max_coroutine"), "the warning about max_coroutine: {}", master.log());
     let (code, said) = super::refused(&fixture);
     assert!(code == 3 && said.contains("its master is not running"), "{said}");
     assert!(fixture.file("run/default.sock").exists());

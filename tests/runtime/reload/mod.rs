@@ -1,4 +1,4 @@
-//! Reload: another generation of workers takes over, or everything stays as it was.
+//! Reloads: a new generation of workers takes over, or the channel keeps its workers.
 
 mod faults;
 mod jobs;
@@ -20,15 +20,15 @@ use serde_json::Value;
 
 use crate::fixture::{BINARY, Fixture, SQLITE, WAIT_DEADLINE, text, until};
 
-/// Two workers, whatever the load is.
+/// Two workers, without scaling.
 const TWO_WORKERS: &str = "type = \"process-pool\"\nmin_worker_number = 2\nmax_worker_number = 2\n";
 
-/// A fixture whose channel has these settings of its workers.
+/// A fixture whose channel has these worker settings.
 fn fixture(worker: &str) -> Fixture {
     Fixture::sqlite(&format!("[channels.default.worker]\n{worker}\n"))
 }
 
-/// Writes another configuration.
+/// Replaces the configuration.
 fn configure(fixture: &Fixture, channels: &str) {
     fixture.write(
         "aint-queue.toml",
@@ -36,12 +36,12 @@ fn configure(fixture: &Fixture, channels: &str) {
     );
 }
 
-/// Writes a program for workers: the lines of shell before it becomes a worker of the built-in jobs.
+/// Writes a worker program: these shell lines, then a worker of the built-in jobs.
 fn program(fixture: &Fixture, name: &str, before: &str) {
     fixture.write(name, &format!("#!/bin/sh\n{before}\nexec '{BINARY}' __worker\n"));
 }
 
-/// A question to the control socket of a channel that takes its time.
+/// A slow request to the control socket of a channel.
 struct PendingRequest(BufReader<UnixStream>);
 
 impl PendingRequest {
@@ -63,14 +63,14 @@ impl PendingRequest {
         serde_json::from_str(&line).unwrap_or_else(|e| panic!("not a line of an answer: {line:?}: {e}"))
     }
 
-    /// Waits until the master has said that it is at it.
+    /// Waits for the first progress line.
     fn begun(mut self) -> Self {
         let line = self.line();
         assert!(line["progress"].is_object(), "{line}");
         self
     }
 
-    /// The last line, without those that tell of progress.
+    /// The final line, without progress lines.
     fn end(mut self) -> Value {
         loop {
             let line = self.line();
@@ -80,7 +80,7 @@ impl PendingRequest {
         }
     }
 
-    /// The reasons of a reload that failed, and whether the configuration is to blame.
+    /// The reason of a failed reload, and whether the configuration is invalid.
     fn refused(self) -> (String, bool) {
         let line = self.end();
         if let Some(why) = line["error"].as_str() {
@@ -92,26 +92,26 @@ impl PendingRequest {
     }
 }
 
-/// What the master of a channel says of it.
+/// The status of a channel from its master.
 fn report(fixture: &Fixture, channel: &str) -> Value {
     PendingRequest::of(fixture, channel, "status").end()["ok"]["status"]["report"].take()
 }
 
-/// The generation of each worker that serves.
+/// The generation of each serving worker.
 fn serving(fixture: &Fixture, channel: &str) -> BTreeMap<i32, u64> {
     let report = report(fixture, channel);
     let rows = report["pool"]["rows"].as_array().unwrap();
-    // A worker may say hello before the guardian has said its number.
+    // A worker may say hello before the guardian reports its pid.
     let serves = |row: &&Value| (row["state"] == "idle" || row["state"] == "busy") && row["pid"].is_i64();
     rows.iter().filter(serves).map(|row| (pid(&row["pid"]), row["generation"].as_u64().unwrap())).collect()
 }
 
-/// Waits until so many workers serve.
+/// Waits until this many workers serve.
 fn served_by(fixture: &Fixture, channel: &str, workers: usize) -> BTreeMap<i32, u64> {
     until("the workers", || Some(serving(fixture, channel)).filter(|all| all.len() == workers))
 }
 
-/// The workers of one state.
+/// The workers in one state.
 fn in_state(fixture: &Fixture, channel: &str, state: &str) -> Vec<i32> {
     let report = report(fixture, channel);
     let rows = report["pool"]["rows"].as_array().unwrap();
@@ -130,7 +130,7 @@ fn reload(fixture: &Fixture) -> Value {
     fixture.json(&["queue:reload"])[0].take()
 }
 
-/// A reload by the command that must fail: its exit code and what it says.
+/// A failing reload by the command: exit code and message.
 fn refused(fixture: &Fixture) -> (i32, String) {
     let output = fixture.run(&["queue:reload"]);
     assert!(output.stdout.is_empty(), "{}", text(&output.stdout));

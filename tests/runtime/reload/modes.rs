@@ -1,10 +1,10 @@
-//! The same in every mode, and what a new generation is made from.
+//! Reloads in every mode, and the program of a new generation.
 
 use crate::fixture::until;
 
 use super::{configure, fixture, lines, program, reload, report, served_by, serving};
 
-/// A worker that notes the value of a variable with each start.
+/// A worker that records a variable at each start.
 const NOTES: &str = "echo \"$MARK\" >> marks";
 
 #[test]
@@ -18,7 +18,7 @@ fn warm_processes_belong_to_new_generation() {
     program(&fixture, "w1.sh", NOTES);
     program(&fixture, "w2.sh", NOTES);
     let master = fixture.listen(&[]);
-    // One that serves, and a spare one.
+    // A serving worker and a spare one.
     let old = served_by(&fixture, "default", 2);
     configure(&fixture, &format!("[channels.default.worker]\n{}", settings(2)));
     assert_eq!(reload(&fixture)["generation"], 2);
@@ -39,11 +39,14 @@ fn empty_pool_checks_new_generation_and_stays_empty() {
     let base = "type = \"process-pool\"\nmin_worker_number = 0\nmax_worker_number = 2\ncool_down_seconds = 0\nflex_interval = 0.05\n";
     let fixture = fixture(base);
     let master = fixture.listen(&[]);
-    let told = reload(&fixture);
-    assert_eq!(told["generation"], 2);
-    assert!(told["workers"][0]["old"].is_null() && told["workers"][0]["new"]["generation"] == 2, "{told}");
+    let answer = reload(&fixture);
+    assert_eq!(answer["generation"], 2);
+    assert!(
+        answer["workers"][0]["old"].is_null() && answer["workers"][0]["new"]["generation"] == 2,
+        "{answer}"
+    );
     until("it to be empty again", || (master.workers().is_empty()).then_some(()));
-    // A program that does not start is found although nobody needs a worker.
+    // A reload tests the program although no worker is needed.
     configure(
         &fixture,
         &format!("[channels.default.worker]\n{base}command = [\"false\"]\nprotocol = \"wire\""),
@@ -69,8 +72,8 @@ fn exec_mode_runs_new_program_for_next_job() {
     fixture.push("x", "{}", &[]);
     until("it to begin", || (lines(&fixture, "marks") == ["old"]).then_some(()));
     configure(&fixture, &format!("[channels.default.worker]\n{}", settings("echo new >> marks")));
-    let told = reload(&fixture);
-    assert_eq!((&told["generation"], &told["workers"]), (&2.into(), &serde_json::json!([])));
+    let answer = reload(&fixture);
+    assert_eq!((&answer["generation"], &answer["workers"]), (&2.into(), &serde_json::json!([])));
     fixture.push("x", "{}", &[]);
     fixture.until("default", "the next job", |c| c.done == 1);
     std::fs::remove_file(fixture.file("held")).unwrap();
@@ -89,7 +92,7 @@ fn multi_slot_worker_hands_over_while_jobs_end() {
     configure(&fixture, "[channels.default.worker]\ntype = \"coroutine\"\nmax_coroutine = 20");
     let reloading = fixture.command(&["queue:reload", "--quiet"]).spawn().unwrap();
     until("the new one", || serving(&fixture, "default").values().any(|n| *n == 2).then_some(()));
-    // Those that run and those to come share the slots there may be.
+    // Running and new jobs share the slots.
     fixture.push_lines("default", (0..15).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
     fixture.until("default", "those to come", |c| c.done >= 15);
     assert_eq!(super::wait(reloading), 0);

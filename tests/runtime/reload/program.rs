@@ -1,4 +1,4 @@
-//! A program that is another one on disk.
+//! A replaced program file.
 
 use std::path::Path;
 
@@ -36,7 +36,10 @@ fn new_workers_run_replaced_program_master_reported_old() {
     let output = fixture.run(&["queue:reload"]);
     let said = text(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("this program has changed on disk: its workers are the new one, the master is not until it is restarted"), "{said}");
+    assert!(
+        said.contains("binary changed on disk: workers run the new version; restart the master to update it"),
+        "{said}"
+    );
     let now = served_by(&fixture, "default", 2);
     assert!(now.keys().all(|pid| !old.contains_key(pid)));
     for pid in now.keys() {
@@ -45,7 +48,7 @@ fn new_workers_run_replaced_program_master_reported_old() {
     assert_eq!(inode(format!("/proc/{}/exe", master.pid())), old_file);
     assert_eq!(reload(&fixture)["program_replaced"], true);
 
-    // One that is no program at all: the workers there are go on.
+    // With an invalid program the current workers continue.
     fixture.write("broken", "#!/bin/sh\necho 'not a good build' >&2\nexit 3\n");
     std::fs::rename(fixture.file("broken"), &binary).unwrap();
     let now = served_by(&fixture, "default", 2);
@@ -53,7 +56,7 @@ fn new_workers_run_replaced_program_master_reported_old() {
     assert!(why.contains("exited with 3 before it was ready: not a good build"), "{why}");
     std::fs::remove_file(&binary).unwrap();
     let (why, _) = super::PendingRequest::reload(&fixture, "default").refused();
-    assert_eq!(why, format!("could not run {binary:?}: there is no such file"));
+    assert_eq!(why, format!("could not run {binary:?}: no such file"));
     assert_eq!(super::serving(&fixture, "default"), now);
     assert!(master.stop().success());
 }

@@ -1,4 +1,4 @@
-//! A configuration or a program that is no good changes nothing.
+//! An invalid configuration or program changes nothing.
 
 use crate::fixture::{Fixture, until};
 
@@ -7,7 +7,7 @@ use super::{
     serving,
 };
 
-/// Runs a job, which shows that there is service.
+/// Runs a job to check that the channel serves.
 fn serves(fixture: &Fixture) {
     let done = fixture.counts("default").done;
     fixture.push("noop", "{}", &[]);
@@ -34,17 +34,17 @@ fn invalid_config_is_refused_before_any_spawn() {
     let shown = fixture.file("aint-queue.toml");
     for (text, named) in &kinds {
         fixture.write("aint-queue.toml", text);
-        // The command reads the file first; the master does not trust it to have.
+        // The command checks the file first; the master checks it again.
         let (why, invalid) = PendingRequest::reload(&fixture, "default").refused();
         assert!(invalid && why.contains(named), "{named}: {why}");
         let (code, said) = refused(&fixture);
-        // Of a channel that is not declared the command knows no master to ask.
+        // Without the declaration the command finds no master.
         let wanted = if *named == "\"default\"" { 2 } else { 4 };
         assert!(code == wanted && said.contains(named), "{named}: {code}: {said}");
     }
     let log = master.log();
     let whole =
-        |line: &str| line.contains("before: the configuration has 1 mistake; ") && line.contains("env.A");
+        |line: &str| line.contains("workers: the configuration has 1 mistake; ") && line.contains("env.A");
     assert!(log.lines().any(whole), "{log}");
     std::fs::remove_file(&shown).unwrap();
     let (why, invalid) = PendingRequest::reload(&fixture, "default").refused();
@@ -54,7 +54,7 @@ fn invalid_config_is_refused_before_any_spawn() {
     fixture.write("aint-queue.toml", &good);
     serves(&fixture);
     assert_eq!(serving(&fixture, "default"), old);
-    assert_eq!(reload(&fixture)["generation"], 2, "what was refused has no number");
+    assert_eq!(reload(&fixture)["generation"], 2, "a refused reload has no generation");
     assert!(master.stop().success());
 }
 
@@ -87,10 +87,10 @@ fn failing_program_keeps_old_workers() {
             "./wrong.sh",
             "it speaks protocol 99, this master speaks 1: restart the master, or update the worker",
         ),
-        ("./mute.sh", "it did not say hello within 400ms: waiting for the database"),
+        ("./mute.sh", "it sent no hello within 400ms: waiting for the database"),
         ("./chatter.sh", "it broke the worker protocol: "),
         ("./closes.sh", "it closed its socket and lives on"),
-        ("./alien.sh", "the interpreter that its first line names does not exist"),
+        ("./alien.sh", "the interpreter named in its first line does not exist"),
     ] {
         configure(&fixture, &settings(command));
         let (code, said) = refused(&fixture);
@@ -99,18 +99,21 @@ fn failing_program_keeps_old_workers() {
             said.contains("could not reload channel \"default\"") && said.contains(says),
             "{command}: {said}"
         );
-        assert!(said.contains("everything goes on as before"), "{command}: {said}");
+        assert!(
+            said.contains("the master keeps its previous configuration and workers"),
+            "{command}: {said}"
+        );
         assert_eq!(serving(&fixture, "default"), old, "{command}");
         last += 1;
     }
     let report = report(&fixture, "default");
     assert!(report["worker_error"].is_null() && report["pool"]["degraded"] == false, "{report}");
     serves(&fixture);
-    assert!(master.log().contains("not reloaded, everything goes on as before"));
-    // Each that was tried had a number, which is not given again.
+    assert!(master.log().contains("reload failed: keeping the previous configuration and workers"));
+    // Each started generation had a number, which is not reused.
     configure(&fixture, &settings("./good.sh"));
     assert_eq!(reload(&fixture)["generation"], last + 1);
-    until("nobody else to be there", || (master.workers().len() == 2).then_some(()));
+    until("exactly two workers", || (master.workers().len() == 2).then_some(()));
     assert!(master.stop().success());
 }
 
@@ -126,7 +129,7 @@ fn failing_second_worker_rolls_back() {
     program(&fixture, "first.sh", "mkdir first 2>/dev/null || { echo 'only one of me' >&2; exit 9; }");
     let master = fixture.listen(&[]);
     let old = served_by(&fixture, "default", 8);
-    // Each has a job that takes longer than the stop wait. There is room for two more workers, of which the second fails.
+    // Each worker has a job longer than the stop wait. There is room for two more workers, of which the second fails.
     fixture.push_lines("default", (0..8).map(|_| r#"{"job":"sleep","payload":{"ms":2500}}"#.to_owned()));
     fixture.until("default", "them to run", |c| c.reserved == 8);
     configure(&fixture, &settings("./first.sh"));
@@ -137,16 +140,16 @@ fn failing_second_worker_rolls_back() {
     );
     fixture.until("default", "the jobs", |c| c.done == 8);
     let log = master.log();
-    assert!(!log.contains("interrupting them"), "a reload that fails costs no job: {log}");
-    assert_eq!(served_by(&fixture, "default", 8), old, "those that were about to go serve again");
+    assert!(!log.contains("interrupting them"), "a failed reload costs no job: {log}");
+    assert_eq!(served_by(&fixture, "default", 8), old, "the draining workers serve again");
     let shown = report(&fixture, "default");
     assert!(shown["worker_error"].is_null() && shown["pool"]["reload"].is_null(), "{shown}");
     assert_eq!(lines(&fixture, "births").len(), 8);
 
-    // Idle ones go as soon as one of the others is there. That one serves until the old program has taken its place again.
+    // Idle workers end once a new one serves. That one serves until workers of the old program have replaced it.
     std::fs::remove_dir(fixture.file("first")).unwrap();
     assert_eq!(refused(&fixture).0, 1);
-    until("it to be as before", || {
+    until("the previous workers", || {
         let now = serving(&fixture, "default");
         (now.len() == 8 && now.values().all(|generation| *generation == 1)).then_some(())
     });

@@ -1,4 +1,4 @@
-//! Who goes, who comes, and what the command says of it.
+//! Replaced workers, and the report of the command.
 
 use crate::fixture::{Fixture, text, until};
 
@@ -11,17 +11,17 @@ fn replacements_are_reported_as_text_and_json() {
     let first = served_by(&fixture, "default", 2);
     assert!(first.values().all(|generation| *generation == 1));
 
-    let told = reload(&fixture);
+    let answer = reload(&fixture);
     let second = serving(&fixture, "default");
     assert_eq!(second.len(), 2, "{second:?}");
     assert!(second.keys().all(|pid| !first.contains_key(pid)) && second.values().all(|n| *n == 2));
     assert_eq!(
-        (&told["channel"], &told["generation"], &told["handed_back"]),
+        (&answer["channel"], &answer["generation"], &answer["handed_back"]),
         (&"default".into(), &2.into(), &0.into())
     );
-    assert_eq!((&told["restart"], &told["program_replaced"]), (&serde_json::json!([]), &false.into()));
+    assert_eq!((&answer["restart"], &answer["program_replaced"]), (&serde_json::json!([]), &false.into()));
     let side = |side: &str| -> std::collections::BTreeMap<i32, u64> {
-        let rows = told["workers"].as_array().unwrap().iter();
+        let rows = answer["workers"].as_array().unwrap().iter();
         rows.map(|row| (pid(&row[side]["pid"]), row[side]["generation"].as_u64().unwrap())).collect()
     };
     assert_eq!((side("old"), side("new")), (first, second.clone()));
@@ -29,7 +29,7 @@ fn replacements_are_reported_as_text_and_json() {
     let output = fixture.run(&["queue:reload"]);
     let (said, shown) = (text(&output.stderr), text(&output.stdout));
     assert!(output.status.success() && !said.contains("error") && !said.contains("warning"), "{said}");
-    assert!(shown.starts_with("Channel \"default\" has been reloaded: generation 3 serves.\n"), "{shown}");
+    assert!(shown.starts_with("Channel \"default\" is reloaded: generation 3 is serving.\n"), "{shown}");
     let third = serving(&fixture, "default");
     for (pid, generation) in second.iter().chain(&third) {
         assert!(
@@ -50,7 +50,7 @@ fn concurrent_reload_requests_become_one_more() {
     program(&fixture, "worker.sh", "");
     let master = fixture.listen(&[]);
     served_by(&fixture, "default", 2);
-    // The first of the next generation says nothing before it may.
+    // The first worker of the next generation is held before its hello.
     program(&fixture, "worker.sh", "while [ -e held ]; do sleep 0.02; done");
     fixture.write("held", "");
     let asked: Vec<_> = (0..20).map(|_| PendingRequest::reload(&fixture, "default").begun()).collect();
@@ -60,7 +60,7 @@ fn concurrent_reload_requests_become_one_more() {
         (&waits["generation"], &waits["proved"], &waits["old"]),
         (&2.into(), &false.into(), &2.into())
     );
-    assert_eq!(serving(&fixture, "default").len(), 2, "the old ones serve meanwhile");
+    assert_eq!(serving(&fixture, "default").len(), 2, "the old workers still serve");
     std::fs::remove_file(fixture.file("held")).unwrap();
     let generations: Vec<_> = asked
         .into_iter()
@@ -82,15 +82,15 @@ fn reload_of_one_channel_keeps_other_workers() {
     fixture.ok(&["queue:reload", "-t", "one"]);
     assert_eq!(serving(&fixture, "two"), two);
     assert!(serving(&fixture, "one").keys().all(|pid| !one.contains_key(pid)));
-    let told = fixture.json(&["queue:reload", "--all"]);
+    let answer = fixture.json(&["queue:reload", "--all"]);
     let generations: Vec<_> =
-        told.as_array().unwrap().iter().map(|told| told["generation"].clone()).collect();
-    assert_eq!(generations, [3, 2], "{told}");
+        answer.as_array().unwrap().iter().map(|answer| answer["generation"].clone()).collect();
+    assert_eq!(generations, [3, 2], "{answer}");
     fixture.ok(&["queue:stop", "-t", "one"]);
-    // One that does not run hides nothing of the others.
+    // A channel without a master does not hide the others.
     let output = fixture.run(&["queue:reload", "-t", "one", "-t", "two"]);
     assert_eq!(output.status.code(), Some(1), "done only in part");
-    assert!(text(&output.stdout).contains("Channel \"two\" has been reloaded: generation 3 serves."));
+    assert!(text(&output.stdout).contains("Channel \"two\" is reloaded: generation 3 is serving."));
     assert!(text(&output.stderr).contains("could not reload channel \"one\": its master is not running"));
     assert_eq!(fixture.json(&["queue:reload", "--all"]).as_array().unwrap().len(), 1);
     assert!(master.stop().success());
@@ -102,7 +102,7 @@ fn rolling_replacement_stays_within_surge() {
     let fixture = fixture(
         "type = \"process-pool\"\nmin_worker_number = 4\nmax_worker_number = 4\ncommand = [\"./worker.sh\"]\nprotocol = \"wire\"",
     );
-    // Each notes how many there are beside it while it boots.
+    // Each worker records its start.
     program(&fixture, "worker.sh", "echo born >> births");
     let master = fixture.listen(&[]);
     served_by(&fixture, "default", 4);
@@ -110,7 +110,7 @@ fn rolling_replacement_stays_within_surge() {
     let mut most = 0;
     loop {
         most = most.max(master.workers().len());
-        // The looks are many and the reload is quick: its end is what one of them sees.
+        // Polling is frequent and the reload fast: one poll sees its end.
         if serving(&fixture, "default").values().all(|generation| *generation == 2)
             && report(&fixture, "default")["pool"]["reload"].is_null()
         {
@@ -120,7 +120,7 @@ fn rolling_replacement_stays_within_surge() {
     while asked.line().get("progress").is_some() {}
     assert!(most <= 5, "{most} workers at once");
     assert_eq!(serving(&fixture, "default").len(), 4);
-    assert_eq!(lines(&fixture, "births").len(), 8, "none is started twice");
-    until("the old ones to be gone", || (master.workers().len() == 4).then_some(()));
+    assert_eq!(lines(&fixture, "births").len(), 8, "no worker is started twice");
+    until("the end of the old workers", || (master.workers().len() == 4).then_some(()));
     assert!(master.stop().success());
 }

@@ -1,4 +1,4 @@
-//! Signals that ask for a reload, and the one that may mean the end of a terminal.
+//! Reload signals, and SIGHUP of a closed terminal.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,7 +24,7 @@ fn generation(fixture: &Fixture, wanted: u64) {
 #[test]
 fn usr1_and_hup_reload_without_a_terminal() {
     let fixture = fixture(TWO_WORKERS);
-    // A session of its own has none, whatever the tests are run from.
+    // A new session has no terminal.
     let listen = fixture.listen_command(&[]);
     let mut command = Command::new("setsid");
     command.arg("--wait").arg(BINARY).args(listen.get_args()).current_dir(fixture.path());
@@ -49,9 +49,9 @@ fn outer_child(outer: i32) -> i32 {
     }
 }
 
-/// A master that is the foreground of a terminal of its own; what ends the terminal when it is dropped.
+/// A master in the foreground of its own terminal, and the handle that closes the terminal on drop.
 fn on_a_terminal(fixture: &Fixture, before: &str) -> (Master, PtyMaster) {
-    // Nobody else may inherit it, or its end would not be the end of the terminal.
+    // A child that inherited the handle would keep the terminal open.
     let terminal = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
     grantpt(&terminal).unwrap();
     unlockpt(&terminal).unwrap();
@@ -78,7 +78,7 @@ fn hup_reloads_on_a_terminal_and_hangup_stops() {
     fixture.push("sleep", r#"{"ms":500}"#, &[]);
     fixture.until("default", "it to run", |c| c.reserved == 1);
     drop(terminal);
-    assert!(master.wait().success(), "by itself, gracefully");
+    assert!(master.wait().success(), "a graceful end");
     assert_eq!(fixture.counts("default").done, 1);
 }
 
@@ -89,7 +89,7 @@ fn nohup_ignores_hangup_and_hup_reloads() {
     master.signal(Signal::SIGHUP);
     generation(&fixture, 2);
     drop(terminal);
-    until("it to notice", || master.log().contains("the end of the terminal").then_some(()));
+    until("it to notice", || master.log().contains("SIGHUP of a closed terminal").then_some(()));
     generation(&fixture, 2);
     master.signal(Signal::SIGHUP);
     generation(&fixture, 3);
@@ -101,7 +101,7 @@ fn nohup_ignores_hangup_and_hup_reloads() {
 #[test]
 fn reload_request_during_startup_is_kept() {
     let fixture = fixture(&format!("{TWO_WORKERS}env = {{ A = \"1\" }}"));
-    // A store that takes its time to answer keeps the start waiting.
+    // A slow store delays the start.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let mut server = crate::redis::Server::start();
@@ -114,7 +114,7 @@ fn reload_request_during_startup_is_kept() {
     let master = fixture.start(fixture.listen_command(&[]));
     let (mut asked, _) = silent.accept().unwrap();
     master.signal(Signal::SIGUSR1);
-    // Its words go to a real store from now on.
+    // From here on the proxy forwards to a real store.
     let mut real = std::net::TcpStream::connect(("127.0.0.1", server.config().port)).unwrap();
     let (mut asked_too, mut real_too) = (asked.try_clone().unwrap(), real.try_clone().unwrap());
     std::thread::spawn(move || std::io::copy(&mut asked, &mut real));

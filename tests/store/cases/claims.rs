@@ -9,6 +9,21 @@ use aint_queue::store::{
 
 use crate::fixture::{CHANNEL, Fixture, Master, done, end, job};
 
+conformance! {
+    lock_is_granted_up_to_its_limit,
+    claims_of_one_call_are_answered_in_order,
+    release_frees_only_keys_of_that_job_and_owner,
+    lock_outlives_its_run_until_released,
+    ended_owner_has_no_locks,
+    claim_for_an_unheld_job_is_denied,
+    rate_grants_a_burst_then_returns_the_wait,
+    rate_has_room_after_exactly_the_returned_wait,
+    largest_and_smallest_rates_hold,
+    channels_do_not_share_locks_and_rates,
+    any_text_is_a_valid_limit_key,
+    concurrent_owners_never_exceed_the_lock_limit,
+}
+
 const HOUR: Duration = Duration::from_secs(3600);
 const DENIED: LimitDecision = LimitDecision::Wait(Duration::ZERO);
 
@@ -32,7 +47,7 @@ async fn running(fixture: &Fixture, jobs: usize) -> (Master, Vec<JobId>) {
     (master, ids)
 }
 
-pub async fn lock_is_granted_up_to_its_limit(fixture: Fixture) {
+async fn lock_is_granted_up_to_its_limit(fixture: Fixture) {
     let (mut one, a) = running(&fixture, 3).await;
     let (mut two, b) = running(&fixture, 2).await;
     assert_eq!(one.claim(lock(a[0], "k", 1)).await, LimitDecision::Granted);
@@ -56,7 +71,7 @@ pub async fn lock_is_granted_up_to_its_limit(fixture: Fixture) {
     assert_eq!(one.claim(lock(a[1], "k", u32::MAX)).await, LimitDecision::Granted);
 }
 
-pub async fn claims_of_one_call_are_answered_in_order(fixture: Fixture) {
+async fn claims_of_one_call_are_answered_in_order(fixture: Fixture) {
     let (master, ids) = running(&fixture, 3).await;
     let claims = [
         lock(ids[2], "k", 2),
@@ -74,7 +89,7 @@ pub async fn claims_of_one_call_are_answered_in_order(fixture: Fixture) {
     assert_eq!(master.store.claim(&master.owner, &[]).await.unwrap(), []);
 }
 
-pub async fn release_frees_only_keys_of_that_job_and_owner(fixture: Fixture) {
+async fn release_frees_only_keys_of_that_job_and_owner(fixture: Fixture) {
     let (mut one, a) = running(&fixture, 2).await;
     let (mut two, b) = running(&fixture, 1).await;
     assert_eq!(one.claim(lock(a[0], "k", 1)).await, LimitDecision::Granted);
@@ -89,7 +104,7 @@ pub async fn release_frees_only_keys_of_that_job_and_owner(fixture: Fixture) {
     assert_eq!(one.claim(lock(a[0], "k", 1)).await, DENIED);
 }
 
-pub async fn lock_outlives_its_run_until_released(fixture: Fixture) {
+async fn lock_outlives_its_run_until_released(fixture: Fixture) {
     let (mut master, ids) = running(&fixture, 5).await;
     for (n, place) in
         [None, Some(Destination::Back as fn(_) -> _), Some(Destination::Failed)].into_iter().enumerate()
@@ -116,7 +131,7 @@ pub async fn lock_outlives_its_run_until_released(fixture: Fixture) {
     assert_eq!(master.claim(lock(next[0], "k", 1)).await, LimitDecision::Granted);
 }
 
-pub async fn ended_owner_has_no_locks(fixture: Fixture) {
+async fn ended_owner_has_no_locks(fixture: Fixture) {
     for ending in 0..3 {
         let (one, ids) = running(&fixture, 2).await;
         for id in &ids {
@@ -150,7 +165,7 @@ pub async fn ended_owner_has_no_locks(fixture: Fixture) {
     assert!(matches!(fixture.store.claim(&stranger, &[]).await, Err(StoreError::Lost)));
 }
 
-pub async fn claim_for_an_unheld_job_is_denied(fixture: Fixture) {
+async fn claim_for_an_unheld_job_is_denied(fixture: Fixture) {
     let (mut one, a) = running(&fixture, 2).await;
     let (_two, b) = running(&fixture, 1).await;
     let waiting = fixture.push(1).await[0];
@@ -165,7 +180,7 @@ pub async fn claim_for_an_unheld_job_is_denied(fixture: Fixture) {
     assert_eq!(one.claim(rate(a[1], "k", 1, HOUR)).await, LimitDecision::Granted);
 }
 
-pub async fn rate_grants_a_burst_then_returns_the_wait(fixture: Fixture) {
+async fn rate_grants_a_burst_then_returns_the_wait(fixture: Fixture) {
     let (one, a) = running(&fixture, 1).await;
     let (two, b) = running(&fixture, 1).await;
     let claims = [0; 2].map(|_| rate(a[0], "k", 3, HOUR * 3));
@@ -186,7 +201,7 @@ pub async fn rate_grants_a_burst_then_returns_the_wait(fixture: Fixture) {
     assert_eq!(wait, Duration::from_secs(60));
 }
 
-pub async fn rate_has_room_after_exactly_the_returned_wait(fixture: Fixture) {
+async fn rate_has_room_after_exactly_the_returned_wait(fixture: Fixture) {
     let (master, ids) = running(&fixture, 1).await;
     let claim = rate(ids[0], "k", 2, Duration::from_millis(120));
     let mut granted = 0;
@@ -209,7 +224,7 @@ pub async fn rate_has_room_after_exactly_the_returned_wait(fixture: Fixture) {
     assert_eq!(master.store.claim(&master.owner, &claims).await.unwrap(), [LimitDecision::Granted; 2]);
 }
 
-pub async fn largest_and_smallest_rates_hold(fixture: Fixture) {
+async fn largest_and_smallest_rates_hold(fixture: Fixture) {
     let (master, ids) = running(&fixture, 1).await;
     let years = rate(ids[0], "years", 1, MAX_DELAY);
     assert_eq!(master.claim(years.clone()).await, LimitDecision::Granted);
@@ -229,7 +244,7 @@ pub async fn largest_and_smallest_rates_hold(fixture: Fixture) {
     assert!(matches!(answers[3], LimitDecision::Wait(wait) if wait <= Duration::from_micros(333_334)));
 }
 
-pub async fn channels_do_not_share_locks_and_rates(fixture: Fixture) {
+async fn channels_do_not_share_locks_and_rates(fixture: Fixture) {
     let (master, ids) = running(&fixture, 1).await;
     let other = fixture.driver.open("other").await;
     let id = other.push(&[job("a")]).await.unwrap()[0].id();
@@ -244,7 +259,7 @@ pub async fn channels_do_not_share_locks_and_rates(fixture: Fixture) {
     assert_eq!(next.claim(lock(ids[0], "k", 1)).await, DENIED);
 }
 
-pub async fn any_text_is_a_valid_limit_key(fixture: Fixture) {
+async fn any_text_is_a_valid_limit_key(fixture: Fixture) {
     let (mut master, ids) = running(&fixture, 2).await;
     let keys = ["", " ", ":", "1:k", "é \u{0} \"'\\\n", "%", &*"x".repeat(256)];
     for key in keys {
@@ -259,7 +274,7 @@ pub async fn any_text_is_a_valid_limit_key(fixture: Fixture) {
     }
 }
 
-pub async fn concurrent_owners_never_exceed_the_lock_limit(fixture: Fixture) {
+async fn concurrent_owners_never_exceed_the_lock_limit(fixture: Fixture) {
     let mut owners = Vec::new();
     for _ in 0..20 {
         let mut master = Master::join(&fixture.another_handle().await).await;

@@ -9,6 +9,18 @@ use aint_queue::store::{Clear, Cleared, FailedJobFilter, JobState, MAX_BATCH, St
 
 use crate::fixture::{Fixture, Master, done, failed, job, later};
 
+conformance! {
+    requeue_moves_failed_jobs_only,
+    discard_removes_all_but_reserved_jobs,
+    discard_leaves_no_trace_in_waiting,
+    clear_empties_the_given_states,
+    clear_reload_and_remove_count_exactly_under_load,
+    jobs_pushed_after_a_clear_began_survive,
+    interrupted_clear_is_finished_by_the_next,
+    reload_and_remove_obey_their_filter,
+    reload_ends_while_jobs_fail_again,
+}
+
 const FAR_FUTURE: Duration = Duration::from_secs(3600);
 const ALL: Clear = Clear { waiting: true, delayed: true, failed: true, reserved: false };
 
@@ -24,7 +36,7 @@ async fn fail(fixture: &Fixture, count: usize) -> Vec<JobId> {
     ids
 }
 
-pub async fn requeue_moves_failed_jobs_only(fixture: Fixture) {
+async fn requeue_moves_failed_jobs_only(fixture: Fixture) {
     let ids = fail(&fixture, 4).await;
     let waiting = fixture.push(1).await;
     let meta = |id: JobId| (id, aint_queue::job::JobMeta::named(format!("again{id}")));
@@ -39,7 +51,7 @@ pub async fn requeue_moves_failed_jobs_only(fixture: Fixture) {
     assert_eq!(fixture.store.requeue(&[]).await.unwrap(), 0);
 }
 
-pub async fn discard_removes_all_but_reserved_jobs(fixture: Fixture) {
+async fn discard_removes_all_but_reserved_jobs(fixture: Fixture) {
     let failed = fail(&fixture, 2).await;
     let waiting = fixture.push(5).await;
     let delayed = fixture.push_all(&[later("d", FAR_FUTURE)]).await;
@@ -52,7 +64,7 @@ pub async fn discard_removes_all_but_reserved_jobs(fixture: Fixture) {
     assert_eq!(fixture.counts().await, [2, 1, 0, 0, 1, 4]);
 }
 
-pub async fn discard_leaves_no_trace_in_waiting(fixture: Fixture) {
+async fn discard_leaves_no_trace_in_waiting(fixture: Fixture) {
     let ids = fixture.push(20).await;
     let gone: Vec<_> = ids.iter().copied().filter(|id| id.0 % 2 == 0).collect();
     let kept: Vec<_> = ids.iter().copied().filter(|id| id.0 % 2 == 1).collect();
@@ -84,7 +96,7 @@ pub async fn discard_leaves_no_trace_in_waiting(fixture: Fixture) {
     assert_eq!(fixture.counts().await[0], 0);
 }
 
-pub async fn clear_empties_the_given_states(fixture: Fixture) {
+async fn clear_empties_the_given_states(fixture: Fixture) {
     let failed = fail(&fixture, 3).await;
     let waiting = fixture.push(4).await;
     fixture.push_all(&[later("d", FAR_FUTURE), later("e", FAR_FUTURE)]).await;
@@ -126,7 +138,7 @@ async fn churn(store: Arc<dyn Store>, stop: Arc<AtomicBool>) -> (u64, u64) {
     (pushed, settled)
 }
 
-pub async fn clear_reload_and_remove_count_exactly_under_load(fixture: Fixture) {
+async fn clear_reload_and_remove_count_exactly_under_load(fixture: Fixture) {
     let stop = Arc::new(AtomicBool::new(false));
     let mut churners = tokio::task::JoinSet::new();
     for _ in 0..3 {
@@ -161,7 +173,7 @@ pub async fn clear_reload_and_remove_count_exactly_under_load(fixture: Fixture) 
     }
 }
 
-pub async fn jobs_pushed_after_a_clear_began_survive(fixture: Fixture) {
+async fn jobs_pushed_after_a_clear_began_survive(fixture: Fixture) {
     fixture.push(2500).await;
     let other = fixture.another_handle().await;
     let clear = tokio::spawn(async move { other.clear(ALL).await.unwrap() });
@@ -178,7 +190,7 @@ pub async fn jobs_pushed_after_a_clear_began_survive(fixture: Fixture) {
     assert_eq!(fixture.counts().await, [survivors, 0, 0, 0, 0, cleared.waiting]);
 }
 
-pub async fn interrupted_clear_is_finished_by_the_next(fixture: Fixture) {
+async fn interrupted_clear_is_finished_by_the_next(fixture: Fixture) {
     let mut total = 0;
     for micros in [0, 100, 500, 2_000, 5_000, 20_000] {
         fixture.push(1500).await;
@@ -199,7 +211,7 @@ pub async fn interrupted_clear_is_finished_by_the_next(fixture: Fixture) {
     }
 }
 
-pub async fn reload_and_remove_obey_their_filter(fixture: Fixture) {
+async fn reload_and_remove_obey_their_filter(fixture: Fixture) {
     let ids = fail(&fixture, 1200).await;
     let one = FailedJobFilter { ids: vec![ids[7], JobId(3), ids[8]], job: Some("j8".into()) };
     assert_eq!(reload_failed(&*fixture.store, &one).await.unwrap(), 1);
@@ -213,7 +225,7 @@ pub async fn reload_and_remove_obey_their_filter(fixture: Fixture) {
     assert_eq!(remove(&*fixture.store, &FailedJobFilter::default()).await.unwrap(), 0);
 }
 
-pub async fn reload_ends_while_jobs_fail_again(fixture: Fixture) {
+async fn reload_ends_while_jobs_fail_again(fixture: Fixture) {
     let ids = fail(&fixture, 700).await;
     let stop = Arc::new(AtomicBool::new(false));
     let refailed = Arc::new(AtomicU64::new(0));

@@ -10,7 +10,14 @@ use aint_queue::store::{Destination, Pushed};
 
 use crate::fixture::{CHANNEL, Fixture, Master, done, end, failed, job, later, unique};
 
-pub async fn two_thousand_leases_by_fifty_owners_are_distinct(fixture: Fixture) {
+conformance! {
+    two_thousand_leases_by_fifty_owners_are_distinct,
+    concurrent_masters_do_every_job_once,
+    status_counts_add_up_under_load,
+    ten_thousand_pushes_of_one_key_make_one_job,
+}
+
+async fn two_thousand_leases_by_fifty_owners_are_distinct(fixture: Fixture) {
     let pushed = fixture.push(2000).await;
     let mut owners = tokio::task::JoinSet::new();
     for n in 0..50 {
@@ -36,7 +43,7 @@ pub async fn two_thousand_leases_by_fifty_owners_are_distinct(fixture: Fixture) 
     assert_eq!(fixture.counts().await, [0, 2000, 0, 0, 0, 0]);
 }
 
-pub async fn concurrent_masters_do_every_job_once(fixture: Fixture) {
+async fn concurrent_masters_do_every_job_once(fixture: Fixture) {
     let mut pushers = tokio::task::JoinSet::new();
     for p in 0..5 {
         let store = if p % 2 == 0 { fixture.another_handle().await } else { Arc::clone(&fixture.store) };
@@ -76,7 +83,7 @@ pub async fn concurrent_masters_do_every_job_once(fixture: Fixture) {
     assert_eq!(fixture.counts().await, [0, 0, 0, 1000, 0, 0]);
 }
 
-pub async fn status_counts_add_up_under_load(fixture: Fixture) {
+async fn status_counts_add_up_under_load(fixture: Fixture) {
     const PUSHED: u64 = 300;
     fixture.push(PUSHED as usize).await;
     let stop = Arc::new(AtomicBool::new(false));
@@ -119,8 +126,8 @@ pub async fn status_counts_add_up_under_load(fixture: Fixture) {
     assert_eq!(fixture.store.status().await.unwrap().total(), PUSHED + 1);
 }
 
-pub async fn ten_thousand_pushes_of_one_key_make_one_job(fixture: Fixture) {
-    // Each thread has its own runtime and handle, like twenty processes.
+async fn ten_thousand_pushes_of_one_key_make_one_job(fixture: Fixture) {
+    // Each thread has a runtime and a handle of its own, as twenty processes would.
     let pushes = |_| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

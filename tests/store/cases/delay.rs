@@ -7,10 +7,18 @@ use aint_queue::store::{Destination, JobState, MAX_BATCH};
 
 use crate::fixture::{Fixture, done, end, job, later};
 
+conformance! {
+    delayed_job_is_due_by_the_store_clock,
+    due_jobs_go_to_the_back_in_due_order,
+    past_start_means_now,
+    settlement_can_delay_a_job,
+    many_due_jobs_are_moved_in_bounded_steps,
+}
+
 const HOUR: Duration = Duration::from_secs(3600);
 const SHORT_DELAY: Duration = Duration::from_millis(40);
 
-pub async fn delayed_job_is_due_by_the_store_clock(fixture: Fixture) {
+async fn delayed_job_is_due_by_the_store_clock(fixture: Fixture) {
     let ids = fixture.push_all(&[later("later", HOUR), later("soon", SHORT_DELAY), job("now")]).await;
     let [later, soon] = [0, 1].map(|n| ids[n]);
     let due = async |id| fixture.store.get(id).await.unwrap().unwrap().at;
@@ -34,7 +42,7 @@ pub async fn delayed_job_is_due_by_the_store_clock(fixture: Fixture) {
     assert_eq!(fixture.counts().await, [0, 2, 1, 0, 0, 0]);
 }
 
-pub async fn due_jobs_go_to_the_back_in_due_order(fixture: Fixture) {
+async fn due_jobs_go_to_the_back_in_due_order(fixture: Fixture) {
     let first = fixture.push(2).await;
     let delayed = fixture
         .push_all(&[later("b", SHORT_DELAY), later("a", SHORT_DELAY / 2), later("c", SHORT_DELAY)])
@@ -46,7 +54,7 @@ pub async fn due_jobs_go_to_the_back_in_due_order(fixture: Fixture) {
     master.lease_exactly(&order).await;
 }
 
-pub async fn past_start_means_now(fixture: Fixture) {
+async fn past_start_means_now(fixture: Fixture) {
     let now = fixture.master().await.turn(&[], 0).await.unwrap().now;
     let past = NewJob { start: Start::At(Timestamp(now.0 - 1)), ..job("past") };
     let zero = later("zero", Duration::ZERO);
@@ -56,7 +64,7 @@ pub async fn past_start_means_now(fixture: Fixture) {
     assert_eq!(fixture.store.get(ids[2]).await.unwrap().unwrap().at, now.after(HOUR));
 }
 
-pub async fn settlement_can_delay_a_job(fixture: Fixture) {
+async fn settlement_can_delay_a_job(fixture: Fixture) {
     let ids = fixture.push(3).await;
     let mut master = fixture.master().await;
     let leased = master.lease_exactly(&ids).await;
@@ -72,7 +80,7 @@ pub async fn settlement_can_delay_a_job(fixture: Fixture) {
     assert_eq!(fixture.counts().await, [0, 1, 1, 1, 0, 0]);
 }
 
-pub async fn many_due_jobs_are_moved_in_bounded_steps(fixture: Fixture) {
+async fn many_due_jobs_are_moved_in_bounded_steps(fixture: Fixture) {
     let jobs: Vec<_> = (0..MAX_BATCH + 20).map(|n| later(&format!("j{n}"), SHORT_DELAY)).collect();
     let ids = fixture.push_all(&jobs).await;
     fixture.driver.pass(SHORT_DELAY).await;

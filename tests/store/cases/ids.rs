@@ -6,9 +6,15 @@ use aint_queue::store::{Clear, SettleConflict};
 
 use crate::fixture::{CHANNEL, Fixture, done, done_id};
 
+conformance! {
+    ids_are_exact_and_carry_the_push_time,
+    ids_are_never_reused,
+    channels_of_one_store_are_isolated,
+}
+
 const ALL: Clear = Clear { waiting: true, delayed: true, failed: true, reserved: true };
 
-pub async fn ids_are_exact_and_carry_the_push_time(fixture: Fixture) {
+async fn ids_are_exact_and_carry_the_push_time(fixture: Fixture) {
     let mut master = fixture.master().await;
     let before = master.turn(&[], 0).await.unwrap().now;
     let ids = fixture.push(300).await;
@@ -19,7 +25,7 @@ pub async fn ids_are_exact_and_carry_the_push_time(fixture: Fixture) {
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 300);
 }
 
-pub async fn ids_are_never_reused(fixture: Fixture) {
+async fn ids_are_never_reused(fixture: Fixture) {
     let mut used = BTreeSet::new();
     let mut master = fixture.master().await;
     let mut fresh = async |count| {
@@ -44,7 +50,7 @@ pub async fn ids_are_never_reused(fixture: Fixture) {
     fresh(100).await;
 }
 
-pub async fn channels_of_one_store_are_isolated(fixture: Fixture) {
+async fn channels_of_one_store_are_isolated(fixture: Fixture) {
     let other = fixture.driver.open("other").await;
     let ids = fixture.push(3).await;
     let theirs = other.push(&[crate::fixture::unique("x", "k")]).await.unwrap()[0].id();

@@ -5,11 +5,20 @@ use aint_queue::store::{MAX_BATCH, PushError, Turn};
 
 use crate::fixture::{Fixture, job};
 
+conformance! {
+    oversized_batch_is_refused_whole,
+    invalid_job_is_named_and_nothing_is_added,
+    leasing_stops_at_max_bytes,
+    largest_payload_round_trips,
+    unusual_text_round_trips,
+    turn_wanting_zero_leases_nothing,
+}
+
 fn sized(bytes: usize) -> NewJob {
     NewJob::new("sized", Payload::parse(format!("\"{}\"", "x".repeat(bytes - 2))).unwrap())
 }
 
-pub async fn oversized_batch_is_refused_whole(fixture: Fixture) {
+async fn oversized_batch_is_refused_whole(fixture: Fixture) {
     let too_many: Vec<_> = (0..=MAX_BATCH).map(|n| job(&format!("j{n}"))).collect();
     assert!(matches!(fixture.store.push(&too_many).await, Err(PushError::TooLarge)));
     let too_heavy = vec![sized(MAX_PAYLOAD_BYTES); 5];
@@ -21,7 +30,7 @@ pub async fn oversized_batch_is_refused_whole(fixture: Fixture) {
     assert_eq!(fixture.counts().await[0], 504);
 }
 
-pub async fn invalid_job_is_named_and_nothing_is_added(fixture: Fixture) {
+async fn invalid_job_is_named_and_nothing_is_added(fixture: Fixture) {
     let rule = |edit: fn(&mut NewJob)| {
         let mut bad = job("bad");
         edit(&mut bad);
@@ -44,7 +53,7 @@ pub async fn invalid_job_is_named_and_nothing_is_added(fixture: Fixture) {
     assert_eq!(fixture.counts().await, [0; 6]);
 }
 
-pub async fn leasing_stops_at_max_bytes(fixture: Fixture) {
+async fn leasing_stops_at_max_bytes(fixture: Fixture) {
     let ids = fixture.push_all(&vec![sized(100_000); 6]).await;
     let mut master = fixture.master().await;
     let mut lease = async |max_bytes| {
@@ -58,7 +67,7 @@ pub async fn leasing_stops_at_max_bytes(fixture: Fixture) {
     assert_eq!(lease(200_001).await, ids[3..6]);
 }
 
-pub async fn largest_payload_round_trips(fixture: Fixture) {
+async fn largest_payload_round_trips(fixture: Fixture) {
     let big = sized(MAX_PAYLOAD_BYTES);
     let id = fixture.push_all(std::slice::from_ref(&big)).await[0];
     let mut master = fixture.master().await;
@@ -68,7 +77,7 @@ pub async fn largest_payload_round_trips(fixture: Fixture) {
     assert_eq!(fixture.store.get(id).await.unwrap().unwrap().payload.len(), MAX_PAYLOAD_BYTES);
 }
 
-pub async fn unusual_text_round_trips(fixture: Fixture) {
+async fn unusual_text_round_trips(fixture: Fixture) {
     let payloads = [
         r#""é \u0000 \" \\ \ud83d\ude00 😀""#,
         "[1.0, -0, 1e400, 123456789012345678901234567890]",
@@ -87,7 +96,7 @@ pub async fn unusual_text_round_trips(fixture: Fixture) {
     }
 }
 
-pub async fn turn_wanting_zero_leases_nothing(fixture: Fixture) {
+async fn turn_wanting_zero_leases_nothing(fixture: Fixture) {
     fixture.push(3).await;
     let mut master = fixture.master().await;
     assert!(master.lease(0).await.is_empty());

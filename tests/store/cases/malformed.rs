@@ -5,7 +5,14 @@ use aint_queue::store::{Destination, JobState, Leased, Settlement, reload_failed
 
 use crate::fixture::{CHANNEL, Fixture, Master, done, record};
 
-/// Neither a record of any driver nor JSON.
+conformance! {
+    malformed_record_is_set_aside_as_found,
+    malformed_record_is_listed_in_every_state,
+    malformed_record_supports_all_operations,
+    reloaded_malformed_record_fails_again,
+}
+
+/// No record of any driver, and not JSON.
 const GARBAGE: &str = "\u{1}garbage {\"";
 
 /// Settles an unreadable record as a channel does.
@@ -21,7 +28,7 @@ async fn lease_one_malformed(master: &mut Master, id: JobId) -> Settlement {
     set_aside(&reply.leased[0], reply.now)
 }
 
-pub async fn malformed_record_is_set_aside_as_found(fixture: Fixture) {
+async fn malformed_record_is_set_aside_as_found(fixture: Fixture) {
     let ids = fixture.push(10).await;
     fixture.driver.corrupt_record(CHANNEL, ids[4], GARBAGE).await;
     let mut master = fixture.master().await;
@@ -45,7 +52,7 @@ pub async fn malformed_record_is_set_aside_as_found(fixture: Fixture) {
     assert_eq!(fixture.all(JobState::Failed).await, [shown]);
 }
 
-pub async fn malformed_record_is_listed_in_every_state(fixture: Fixture) {
+async fn malformed_record_is_listed_in_every_state(fixture: Fixture) {
     let ids = fixture.push(5).await;
     fixture.driver.corrupt_record(CHANNEL, ids[2], GARBAGE).await;
     let jobs = fixture.all(JobState::Waiting).await;
@@ -55,7 +62,7 @@ pub async fn malformed_record_is_listed_in_every_state(fixture: Fixture) {
     assert_eq!(fixture.store.get(ids[2]).await.unwrap().unwrap(), jobs[2]);
 }
 
-pub async fn malformed_record_supports_all_operations(fixture: Fixture) {
+async fn malformed_record_supports_all_operations(fixture: Fixture) {
     let ids = fixture.push(4).await;
     for id in &ids[1..] {
         fixture.driver.corrupt_record(CHANNEL, *id, GARBAGE).await;
@@ -78,7 +85,7 @@ pub async fn malformed_record_supports_all_operations(fixture: Fixture) {
     assert_eq!(fixture.counts().await, [1, 1, 0, 0, 1, 1]);
 }
 
-pub async fn reloaded_malformed_record_fails_again(fixture: Fixture) {
+async fn reloaded_malformed_record_fails_again(fixture: Fixture) {
     let ids = fixture.push(1).await;
     fixture.driver.corrupt_record(CHANNEL, ids[0], GARBAGE).await;
     let mut master = fixture.master().await;

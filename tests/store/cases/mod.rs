@@ -1,19 +1,33 @@
 //! The cases, by subject. Each runs on every driver.
 
-pub mod claims;
-pub mod commands;
-pub mod concurrency;
-pub mod delay;
-pub mod ids;
-pub mod limits;
-pub mod malformed;
-pub mod order;
-pub mod pause;
-pub mod priority;
-pub mod random;
-pub mod reap;
-pub mod reconcile;
-pub mod settle;
-pub mod take;
-pub mod unique;
-pub mod wait;
+#![deny(dead_code, reason = "a case that no list names would not run")]
+
+mod claims;
+mod commands;
+mod concurrency;
+mod delay;
+mod ids;
+mod limits;
+mod malformed;
+mod order;
+mod pause;
+mod priority;
+mod random;
+mod reap;
+mod reconcile;
+mod settle;
+mod take;
+mod unique;
+mod wait;
+
+/// A file that no `mod` names would not be compiled.
+#[test]
+fn every_file_of_cases_is_a_module() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/store/cases");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let module = name.trim_end_matches(".rs");
+        let named = include_str!("mod.rs").lines().any(|line| line == format!("mod {module};"));
+        assert!(named || module == "mod", "cases/{name} is no module");
+    }
+}

@@ -5,7 +5,16 @@ use aint_queue::store::{Destination, JobState, MAX_BATCH};
 
 use crate::fixture::{Fixture, end};
 
-pub async fn first_in_first_out(fixture: Fixture) {
+conformance! {
+    first_in_first_out,
+    front_precedes_and_back_follows_waiting_jobs,
+    jobs_of_leaving_owner_come_first_by_id,
+    settled_job_can_be_leased_in_the_same_turn,
+    pages_are_contiguous,
+    reserved_jobs_of_all_owners_are_listed,
+}
+
+async fn first_in_first_out(fixture: Fixture) {
     let ids = fixture.push(50).await;
     assert!(ids.is_sorted());
     assert_eq!(fixture.ids(JobState::Waiting).await, ids);
@@ -19,7 +28,7 @@ pub async fn first_in_first_out(fixture: Fixture) {
     assert_eq!(fixture.counts().await, [0, 55, 0, 0, 0, 0]);
 }
 
-pub async fn front_precedes_and_back_follows_waiting_jobs(fixture: Fixture) {
+async fn front_precedes_and_back_follows_waiting_jobs(fixture: Fixture) {
     let ids = fixture.push(6).await;
     let mut master = fixture.master().await;
     let leased = master.lease(4).await;
@@ -34,7 +43,7 @@ pub async fn front_precedes_and_back_follows_waiting_jobs(fixture: Fixture) {
     master.lease_exactly(&order).await;
 }
 
-pub async fn jobs_of_leaving_owner_come_first_by_id(fixture: Fixture) {
+async fn jobs_of_leaving_owner_come_first_by_id(fixture: Fixture) {
     let ids = fixture.push(8).await;
     let (mut leaving, mut staying) = (fixture.master().await, fixture.master().await);
     leaving.lease_exactly(&ids[..2]).await;
@@ -48,7 +57,7 @@ pub async fn jobs_of_leaving_owner_come_first_by_id(fixture: Fixture) {
     staying.lease_exactly(&order).await;
 }
 
-pub async fn settled_job_can_be_leased_in_the_same_turn(fixture: Fixture) {
+async fn settled_job_can_be_leased_in_the_same_turn(fixture: Fixture) {
     let ids = fixture.push(2).await;
     let mut master = fixture.master().await;
     let leased = master.lease_exactly(&ids).await;
@@ -60,7 +69,7 @@ pub async fn settled_job_can_be_leased_in_the_same_turn(fixture: Fixture) {
     assert_eq!(reply.held, 2);
 }
 
-pub async fn pages_are_contiguous(fixture: Fixture) {
+async fn pages_are_contiguous(fixture: Fixture) {
     let ids = fixture.push(25).await;
     let mut master = fixture.master().await;
     let mut ends = Vec::new();
@@ -92,7 +101,7 @@ pub async fn pages_are_contiguous(fixture: Fixture) {
     assert_eq!(fixture.store.list(JobState::Waiting, None, usize::MAX).await.unwrap().jobs.len(), MAX_BATCH);
 }
 
-pub async fn reserved_jobs_of_all_owners_are_listed(fixture: Fixture) {
+async fn reserved_jobs_of_all_owners_are_listed(fixture: Fixture) {
     let ids = fixture.push(7).await;
     let (mut one, mut two) = (fixture.master().await, fixture.master().await);
     one.lease_exactly(&ids[..3]).await;

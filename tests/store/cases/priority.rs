@@ -7,7 +7,22 @@ use aint_queue::store::{Clear, Destination, JobState, MAX_BATCH, Reap, Turn, rel
 
 use crate::fixture::{CHANNEL, Fixture, end, failed, job, later, of};
 
-/// Jobs of these priorities, one letter each: `h`, `n` or `l`.
+conformance! {
+    high_precedes_normal_precedes_low,
+    front_and_back_are_per_priority,
+    due_jobs_go_to_the_back_of_their_priority,
+    reaped_jobs_come_first_within_their_priority,
+    reloaded_jobs_go_to_the_back_of_their_priority,
+    pages_are_contiguous_across_priorities,
+    job_behind_ten_thousand_higher_ones_is_not_taken,
+    taken_job_returns_to_its_priority,
+    discard_and_clear_cover_all_priorities,
+    turn_is_bounded_over_all_priorities,
+    job_of_any_priority_wakes_waiters,
+    front_and_back_of_one_turn_keep_their_order,
+}
+
+/// Jobs of these priorities: `h`, `n` or `l` for each.
 fn jobs(letters: &str) -> Vec<NewJob> {
     letters.chars().enumerate().map(|(n, letter)| of(priority(letter), job(&format!("j{n}")))).collect()
 }
@@ -25,7 +40,7 @@ fn at<const N: usize>(ids: &[JobId], places: [usize; N]) -> [JobId; N] {
     places.map(|place| ids[place])
 }
 
-pub async fn high_precedes_normal_precedes_low(fixture: Fixture) {
+async fn high_precedes_normal_precedes_low(fixture: Fixture) {
     let ids = push(&fixture, "lnhlnh").await;
     let order = at(&ids, [2, 5, 1, 4, 0, 3]);
     assert_eq!(fixture.ids(JobState::Waiting).await, order);
@@ -44,7 +59,7 @@ pub async fn high_precedes_normal_precedes_low(fixture: Fixture) {
     assert!(master.lease(1).await.is_empty());
 }
 
-pub async fn front_and_back_are_per_priority(fixture: Fixture) {
+async fn front_and_back_are_per_priority(fixture: Fixture) {
     let ids = push(&fixture, "hhhhnnnnllll").await;
     let mut master = fixture.master().await;
     master.lease_exactly(&ids[..2]).await;
@@ -68,9 +83,14 @@ pub async fn front_and_back_are_per_priority(fixture: Fixture) {
     assert_eq!([waiting[4], waiting[9], waiting[14]], more[..]);
 }
 
-pub async fn due_jobs_go_to_the_back_of_their_priority(fixture: Fixture) {
+async fn due_jobs_go_to_the_back_of_their_priority(fixture: Fixture) {
     const SHORT_DELAY: Duration = Duration::from_millis(40);
     let first = push(&fixture, "lh").await;
+    // No call below moves due jobs before the last one, however slow this test is; and the job that a settlement delays is
+    // due before those that are pushed with a delay.
+    let mut master = fixture.master().await;
+    let leased = master.lease(1).await;
+    master.settle(&[end(&leased[0], |meta| Destination::Delayed(SHORT_DELAY, meta))]).await;
     let delayed: Vec<_> = ['l', 'h', 'n']
         .iter()
         .zip([1, 2, 3])
@@ -83,12 +103,12 @@ pub async fn due_jobs_go_to_the_back_of_their_priority(fixture: Fixture) {
     master.settle(&[end(&leased[0], |meta| Destination::Delayed(SHORT_DELAY * 2, meta))]).await;
     fixture.driver.pass(SHORT_DELAY * 3).await;
     let last = push(&fixture, "hl").await;
-    let order = [last[0], delayed[1], first[1], delayed[2], first[0], last[1], delayed[0]];
+    let order = [last[0], first[1], delayed[1], delayed[2], first[0], last[1], delayed[0]];
     master.lease_exactly(&order).await;
     assert_eq!(leased[0].id, first[1]);
 }
 
-pub async fn reaped_jobs_come_first_within_their_priority(fixture: Fixture) {
+async fn reaped_jobs_come_first_within_their_priority(fixture: Fixture) {
     let letters = "lnh".repeat(2 * MAX_BATCH / 3 + 50);
     let sorted = |ids: &[JobId]| {
         let mut sorted: Vec<_> = letters.chars().map(priority).zip(ids.iter().copied()).collect();
@@ -121,7 +141,7 @@ pub async fn reaped_jobs_come_first_within_their_priority(fixture: Fixture) {
     }
 }
 
-pub async fn reloaded_jobs_go_to_the_back_of_their_priority(fixture: Fixture) {
+async fn reloaded_jobs_go_to_the_back_of_their_priority(fixture: Fixture) {
     let ids = push(&fixture, "lnh").await;
     let mut master = fixture.master().await;
     let leased = master.lease(3).await;
@@ -132,7 +152,7 @@ pub async fn reloaded_jobs_go_to_the_back_of_their_priority(fixture: Fixture) {
     master.lease_exactly(&[waiting[2], ids[2], waiting[1], ids[1], waiting[0], ids[0]]).await;
 }
 
-pub async fn pages_are_contiguous_across_priorities(fixture: Fixture) {
+async fn pages_are_contiguous_across_priorities(fixture: Fixture) {
     let ids = push(&fixture, &"lnnhhh".repeat(7)).await;
     let whole: Vec<_> = fixture.store.list(JobState::Waiting, None, MAX_BATCH).await.unwrap().jobs;
     let whole: Vec<_> = whole.into_iter().map(|job| job.id).collect();
@@ -153,7 +173,7 @@ pub async fn pages_are_contiguous_across_priorities(fixture: Fixture) {
     fixture.master().await.lease_exactly(&whole).await;
 }
 
-pub async fn job_behind_ten_thousand_higher_ones_is_not_taken(fixture: Fixture) {
+async fn job_behind_ten_thousand_higher_ones_is_not_taken(fixture: Fixture) {
     let low = push(&fixture, "l").await[0];
     let normal = push(&fixture, "n").await[0];
     let high: Vec<_> = (0..9_999).map(|_| of(Priority::High, job("high"))).collect();
@@ -172,7 +192,7 @@ pub async fn job_behind_ten_thousand_higher_ones_is_not_taken(fixture: Fixture) 
     assert_eq!(fixture.counts().await, [9_999, 4, 0, 0, 0, 0]);
 }
 
-pub async fn taken_job_returns_to_its_priority(fixture: Fixture) {
+async fn taken_job_returns_to_its_priority(fixture: Fixture) {
     let ids = push(&fixture, "lnhlnh").await;
     let delayed = fixture.push_all(&[of(Priority::High, later("later", Duration::from_secs(3600)))]).await;
     let mut master = fixture.master().await;
@@ -185,7 +205,7 @@ pub async fn taken_job_returns_to_its_priority(fixture: Fixture) {
     assert_eq!(fixture.ids(JobState::Waiting).await, order);
 }
 
-pub async fn discard_and_clear_cover_all_priorities(fixture: Fixture) {
+async fn discard_and_clear_cover_all_priorities(fixture: Fixture) {
     let ids = push(&fixture, "lnhlnhlnh").await;
     assert_eq!(fixture.store.discard(&at(&ids, [0, 4, 8])).await.unwrap(), 3);
     assert_eq!(fixture.counts().await, [6, 0, 0, 0, 0, 3]);
@@ -201,7 +221,7 @@ pub async fn discard_and_clear_cover_all_priorities(fixture: Fixture) {
     master.lease_exactly(&at(&more, [2, 1, 0])).await;
 }
 
-pub async fn turn_is_bounded_over_all_priorities(fixture: Fixture) {
+async fn turn_is_bounded_over_all_priorities(fixture: Fixture) {
     let ids = push(&fixture, "lllnnnhhh").await;
     let mut master = fixture.master().await;
     master.lease_exactly(&at(&ids, [6, 7, 8, 3])).await;
@@ -219,7 +239,7 @@ pub async fn turn_is_bounded_over_all_priorities(fixture: Fixture) {
     assert_eq!(fixture.ids(JobState::Waiting).await, last[..1]);
 }
 
-pub async fn job_of_any_priority_wakes_waiters(fixture: Fixture) {
+async fn job_of_any_priority_wakes_waiters(fixture: Fixture) {
     let waiter = fixture.another_handle().await;
     for priority in Priority::ALL {
         fixture.push_all(&[of(priority, job("a"))]).await;
@@ -231,7 +251,7 @@ pub async fn job_of_any_priority_wakes_waiters(fixture: Fixture) {
     }
 }
 
-pub async fn front_and_back_of_one_turn_keep_their_order(fixture: Fixture) {
+async fn front_and_back_of_one_turn_keep_their_order(fixture: Fixture) {
     let ids = push(&fixture, "hhhhhllnn").await;
     let mut master = fixture.master().await;
     let leased = master.lease(9).await;

@@ -22,7 +22,11 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use self::steps::{End, FAR_FUTURE, Freed, Kind, MASTERS, Step, step};
 use crate::fixture::{Driver, Fixture, job, later, of, unique, unique_for, unique_until_start};
 
-/// The model and a driver, with corresponding owners and jobs.
+conformance! {
+    driver_matches_the_model,
+}
+
+/// The model and a driver, and what of theirs belongs together.
 struct ModelAndDriver<'d> {
     model: Model,
     real: Arc<dyn Store>,
@@ -352,7 +356,7 @@ async fn attempt(driver: &dyn Driver, channel: String, steps: &[Step]) -> Result
     twins.assert_same_state().await
 }
 
-pub async fn driver_matches_the_model(fixture: Fixture) {
+async fn driver_matches_the_model(fixture: Fixture) {
     let number = |name, default| env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (cases, seed): (u64, u64) = (number("PROPTEST_CASES", 32), number("AINT_QUEUE_SEED", 1));
     let mut bytes = [0; 32];

@@ -5,7 +5,20 @@ use aint_queue::store::{JobState, MAX_BATCH, Owner, Reap, StoreError};
 
 use crate::fixture::{CHANNEL, Fixture, Master, done, end};
 
-pub async fn only_the_lapsed_owner_is_reaped(fixture: Fixture) {
+conformance! {
+    only_the_lapsed_owner_is_reaped,
+    unreaped_lapsed_owner_renews_by_its_next_turn,
+    owner_known_dead_is_reaped_at_once,
+    owner_without_jobs_is_reaped,
+    third_lost_master_fails_job_and_frees_key,
+    leaving_and_settling_do_not_count_as_lost,
+    reap_against_settle_leaves_every_job_in_one_place,
+    malformed_record_does_not_stop_the_reaper,
+    reaped_jobs_keep_their_order_over_batches,
+    interrupted_reap_is_finished_by_another,
+}
+
+async fn only_the_lapsed_owner_is_reaped(fixture: Fixture) {
     let ids = fixture.push(7).await;
     let (mut dead, mut alive) = (fixture.master().await, fixture.master().await);
     dead.lease_exactly(&ids[..3]).await;
@@ -23,7 +36,7 @@ pub async fn only_the_lapsed_owner_is_reaped(fixture: Fixture) {
     assert_eq!(lost, [(1, 0), (1, 0), (1, 0), (0, 0), (0, 0)]);
 }
 
-pub async fn unreaped_lapsed_owner_renews_by_its_next_turn(fixture: Fixture) {
+async fn unreaped_lapsed_owner_renews_by_its_next_turn(fixture: Fixture) {
     let ids = fixture.push(2).await;
     let mut master = fixture.master().await;
     let leased = master.lease_exactly(&ids).await;
@@ -33,7 +46,7 @@ pub async fn unreaped_lapsed_owner_renews_by_its_next_turn(fixture: Fixture) {
     assert_eq!(master.held().await, ids[1..]);
 }
 
-pub async fn owner_known_dead_is_reaped_at_once(fixture: Fixture) {
+async fn owner_known_dead_is_reaped_at_once(fixture: Fixture) {
     let ids = fixture.push(3).await;
     let (mut dead, mut alive) = (fixture.master().await, fixture.master().await);
     dead.lease_exactly(&ids[..2]).await;
@@ -45,14 +58,14 @@ pub async fn owner_known_dead_is_reaped_at_once(fixture: Fixture) {
     assert_eq!(fixture.counts().await, [2, 1, 0, 0, 0, 0]);
 }
 
-pub async fn owner_without_jobs_is_reaped(fixture: Fixture) {
+async fn owner_without_jobs_is_reaped(fixture: Fixture) {
     let mut dead = fixture.master().await;
     fixture.driver.expire_lease(CHANNEL, &dead.owner).await;
     assert_eq!(fixture.store.reap(Reap::Expired).await.unwrap(), 0);
     assert!(matches!(dead.turn(&[], 0).await, Err(StoreError::Lost)));
 }
 
-pub async fn third_lost_master_fails_job_and_frees_key(fixture: Fixture) {
+async fn third_lost_master_fails_job_and_frees_key(fixture: Fixture) {
     let mut job = crate::fixture::unique("fragile", "key");
     job.meta.max_attempts = Some(1);
     let id = fixture.push_all(&[job.clone()]).await[0];
@@ -69,7 +82,7 @@ pub async fn third_lost_master_fails_job_and_frees_key(fixture: Fixture) {
     assert!(fixture.push_all(&[job]).await[0] > id);
 }
 
-pub async fn leaving_and_settling_do_not_count_as_lost(fixture: Fixture) {
+async fn leaving_and_settling_do_not_count_as_lost(fixture: Fixture) {
     let ids = fixture.push(2).await;
     let mut master = fixture.master().await;
     let leased = master.lease_exactly(&ids).await;
@@ -80,8 +93,8 @@ pub async fn leaving_and_settling_do_not_count_as_lost(fixture: Fixture) {
     }
 }
 
-pub async fn reap_against_settle_leaves_every_job_in_one_place(fixture: Fixture) {
-    // The two calls run concurrently, many times, to cover both orders and everything between.
+async fn reap_against_settle_leaves_every_job_in_one_place(fixture: Fixture) {
+    // Both orders and everything between: the two calls run at once, again and again.
     for round in 0..20 {
         let ids = fixture.push(10).await;
         let mut master = fixture.master().await;
@@ -107,7 +120,7 @@ pub async fn reap_against_settle_leaves_every_job_in_one_place(fixture: Fixture)
     }
 }
 
-pub async fn malformed_record_does_not_stop_the_reaper(fixture: Fixture) {
+async fn malformed_record_does_not_stop_the_reaper(fixture: Fixture) {
     let ids = fixture.push(10_000).await;
     let mut dead = fixture.master().await;
     for _ in 0..10_000 / MAX_BATCH {
@@ -127,7 +140,7 @@ pub async fn malformed_record_does_not_stop_the_reaper(fixture: Fixture) {
     assert_eq!(waiting, ids);
 }
 
-pub async fn reaped_jobs_keep_their_order_over_batches(fixture: Fixture) {
+async fn reaped_jobs_keep_their_order_over_batches(fixture: Fixture) {
     let ids = fixture.push(1200).await;
     let behind = fixture.push(3).await;
     let mut dead = fixture.master().await;
@@ -139,7 +152,7 @@ pub async fn reaped_jobs_keep_their_order_over_batches(fixture: Fixture) {
     assert_eq!(fixture.ids(JobState::Waiting).await, order);
 }
 
-pub async fn interrupted_reap_is_finished_by_another(fixture: Fixture) {
+async fn interrupted_reap_is_finished_by_another(fixture: Fixture) {
     let ids = fixture.push(3000).await;
     for micros in [0, 200, 1_000, 3_000, 10_000] {
         let mut dead = fixture.master().await;

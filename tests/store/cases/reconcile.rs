@@ -4,7 +4,13 @@ use aint_queue::store::{SettleConflict, StoreError};
 
 use crate::fixture::{Fixture, done, record};
 
-pub async fn lost_lease_reply_is_adopted(fixture: Fixture) {
+conformance! {
+    lost_lease_reply_is_adopted,
+    lost_settle_reply_is_applied_once,
+    held_count_of_a_turn_is_exact,
+}
+
+async fn lost_lease_reply_is_adopted(fixture: Fixture) {
     let ids = fixture.push(5).await;
     let mut master = fixture.master().await;
     let known = master.lease(2).await;
@@ -27,7 +33,7 @@ pub async fn lost_lease_reply_is_adopted(fixture: Fixture) {
     assert_eq!(fixture.counts().await, [1, 0, 0, 4, 0, 0]);
 }
 
-pub async fn lost_settle_reply_is_applied_once(fixture: Fixture) {
+async fn lost_settle_reply_is_applied_once(fixture: Fixture) {
     let ids = fixture.push(3).await;
     let mut master = fixture.master().await;
     let leased = master.lease_exactly(&ids).await;
@@ -44,7 +50,7 @@ pub async fn lost_settle_reply_is_applied_once(fixture: Fixture) {
     assert_eq!(fixture.counts().await, [0, 1, 0, 2, 0, 0]);
 }
 
-pub async fn held_count_of_a_turn_is_exact(fixture: Fixture) {
+async fn held_count_of_a_turn_is_exact(fixture: Fixture) {
     fixture.push(10).await;
     let (mut one, mut two) = (fixture.master().await, fixture.master().await);
     let leased = one.lease(4).await;

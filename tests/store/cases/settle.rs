@@ -5,9 +5,20 @@ use aint_queue::store::{Clear, Destination, JobState, SettleConflict, StoreError
 
 use crate::fixture::{Fixture, done, done_id, end, failed};
 
+conformance! {
+    each_destination_holds,
+    each_destination_holds_alone,
+    foreign_jobs_are_stale_and_missing_ones_cleared,
+    double_settlement_in_one_batch_counts_once,
+    job_cleared_while_running,
+    repeated_sequence_number_changes_nothing,
+    ended_owner_stays_ended,
+    counts_and_errors_round_trip,
+}
+
 const RESERVED: Clear = Clear { waiting: false, delayed: false, failed: false, reserved: true };
 
-pub async fn each_destination_holds(fixture: Fixture) {
+async fn each_destination_holds(fixture: Fixture) {
     let ids = fixture.push(5).await;
     let mut master = fixture.master().await;
     let leased = master.lease_exactly(&ids).await;
@@ -30,7 +41,7 @@ pub async fn each_destination_holds(fixture: Fixture) {
     }
 }
 
-pub async fn each_destination_holds_alone(fixture: Fixture) {
+async fn each_destination_holds_alone(fixture: Fixture) {
     let mut master = fixture.master().await;
     let far = |meta| Destination::Delayed(std::time::Duration::from_secs(60), meta);
     let to: [fn(JobMeta) -> Destination; 5] =
@@ -50,7 +61,7 @@ pub async fn each_destination_holds_alone(fixture: Fixture) {
     }
 }
 
-pub async fn foreign_jobs_are_stale_and_missing_ones_cleared(fixture: Fixture) {
+async fn foreign_jobs_are_stale_and_missing_ones_cleared(fixture: Fixture) {
     let ids = fixture.push(6).await;
     let (mut one, mut two) = (fixture.master().await, fixture.master().await);
     let mine = one.lease_exactly(&ids[..3]).await;
@@ -87,7 +98,7 @@ pub async fn foreign_jobs_are_stale_and_missing_ones_cleared(fixture: Fixture) {
     assert_eq!(two.held().await, ids[3..5]);
 }
 
-pub async fn double_settlement_in_one_batch_counts_once(fixture: Fixture) {
+async fn double_settlement_in_one_batch_counts_once(fixture: Fixture) {
     let ids = fixture.push(2).await;
     let mut master = fixture.master().await;
     let leased = master.lease_exactly(&ids).await;
@@ -97,7 +108,7 @@ pub async fn double_settlement_in_one_batch_counts_once(fixture: Fixture) {
     assert_eq!(fixture.counts().await, [1, 0, 0, 1, 0, 0]);
 }
 
-pub async fn job_cleared_while_running(fixture: Fixture) {
+async fn job_cleared_while_running(fixture: Fixture) {
     let ids = fixture.push(3).await;
     let mut master = fixture.master().await;
     let leased = master.lease_exactly(&ids).await;
@@ -112,7 +123,7 @@ pub async fn job_cleared_while_running(fixture: Fixture) {
     assert_eq!(fixture.counts().await, [0, 0, 0, 1, 0, 3]);
 }
 
-pub async fn repeated_sequence_number_changes_nothing(fixture: Fixture) {
+async fn repeated_sequence_number_changes_nothing(fixture: Fixture) {
     let ids = fixture.push(3).await;
     let mut master = fixture.master().await;
     let leased = master.lease(2).await;
@@ -130,7 +141,7 @@ pub async fn repeated_sequence_number_changes_nothing(fixture: Fixture) {
     assert_eq!(master.settle(&[done(&leased[0])]).await, []);
 }
 
-pub async fn ended_owner_stays_ended(fixture: Fixture) {
+async fn ended_owner_stays_ended(fixture: Fixture) {
     let ids = fixture.push(4).await;
     let mut left = fixture.master().await;
     let record = left.lease(1).await.remove(0);
@@ -157,7 +168,7 @@ pub async fn ended_owner_stays_ended(fixture: Fixture) {
     assert_eq!(fixture.counts().await, before);
 }
 
-pub async fn counts_and_errors_round_trip(fixture: Fixture) {
+async fn counts_and_errors_round_trip(fixture: Fixture) {
     let mut master = fixture.master().await;
     for (n, to) in
         [Destination::Front as fn(JobMeta) -> Destination, Destination::Back].into_iter().enumerate()

@@ -7,7 +7,13 @@ use aint_queue::store::JobState;
 
 use crate::fixture::{Fixture, done, failed, later, record};
 
-pub async fn job_is_taken_from_its_state(fixture: Fixture) {
+conformance! {
+    job_is_taken_from_its_state,
+    missing_job_is_not_taken,
+    job_deep_in_waiting_is_not_taken,
+}
+
+async fn job_is_taken_from_its_state(fixture: Fixture) {
     let mut master = fixture.master().await;
     let failing = fixture.push(1).await;
     let leased = master.lease_exactly(&failing).await;
@@ -36,7 +42,7 @@ pub async fn job_is_taken_from_its_state(fixture: Fixture) {
     assert_eq!(fixture.counts().await, [2, 0, 0, 3, 0, 0]);
 }
 
-pub async fn missing_job_is_not_taken(fixture: Fixture) {
+async fn missing_job_is_not_taken(fixture: Fixture) {
     let ids = fixture.push(2).await;
     let (mut one, mut two) = (fixture.master().await, fixture.master().await);
     let leased = one.lease_exactly(&ids).await;
@@ -48,7 +54,7 @@ pub async fn missing_job_is_not_taken(fixture: Fixture) {
     assert_eq!(fixture.counts().await, [0, 1, 0, 1, 0, 0]);
 }
 
-pub async fn job_deep_in_waiting_is_not_taken(fixture: Fixture) {
+async fn job_deep_in_waiting_is_not_taken(fixture: Fixture) {
     let ids = fixture.push(10_001).await;
     let mut master = fixture.master().await;
     let seq = master.next();

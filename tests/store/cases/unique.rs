@@ -9,6 +9,22 @@ use crate::fixture::{
     CHANNEL, Fixture, Master, done, end, failed, job, unique, unique_for, unique_until_start,
 };
 
+conformance! {
+    held_key_returns_its_holder,
+    key_is_free_after_done_failed_discard_and_clear,
+    requeued_job_takes_its_key_again,
+    key_of_a_missing_record_is_free,
+    concurrent_pushes_of_one_key_add_one,
+    key_until_start_is_freed_by_the_channel,
+    release_takes_no_key_of_another_job,
+    timed_key_is_held_after_its_job_ends,
+    expired_key_is_not_retaken_by_an_older_job,
+    timed_and_untimed_keys_share_one_namespace,
+    timed_key_is_not_taken_again,
+    taken_failed_job_takes_its_key_again,
+    holder_matches_what_push_reports,
+}
+
 const HOUR: Duration = Duration::from_secs(3600);
 const SHORT_DELAY: Duration = Duration::from_millis(20);
 
@@ -31,7 +47,7 @@ fn free(id: JobId, key: &str) -> KeyRelease {
     KeyRelease::Unique { id, key: key.to_owned() }
 }
 
-pub async fn held_key_returns_its_holder(fixture: Fixture) {
+async fn held_key_returns_its_holder(fixture: Fixture) {
     let first = added(&fixture, "k").await;
     assert_eq!(push(&fixture, "k").await, Pushed::Existing(first));
     let mut delayed = unique("once", "k");
@@ -54,7 +70,7 @@ pub async fn held_key_returns_its_holder(fixture: Fixture) {
     assert_eq!(push(&fixture, "k").await, Pushed::Existing(first));
 }
 
-pub async fn key_is_free_after_done_failed_discard_and_clear(fixture: Fixture) {
+async fn key_is_free_after_done_failed_discard_and_clear(fixture: Fixture) {
     let mut master = fixture.master().await;
     for ending in [done, failed] {
         let id = added(&fixture, "k").await;
@@ -71,7 +87,7 @@ pub async fn key_is_free_after_done_failed_discard_and_clear(fixture: Fixture) {
     added(&fixture, "k").await;
 }
 
-pub async fn requeued_job_takes_its_key_again(fixture: Fixture) {
+async fn requeued_job_takes_its_key_again(fixture: Fixture) {
     let mut master = fixture.master().await;
     let first = added(&fixture, "k").await;
     let record = master.lease_exactly(&[first]).await.remove(0);
@@ -95,7 +111,7 @@ pub async fn requeued_job_takes_its_key_again(fixture: Fixture) {
     added(&fixture, "k").await;
 }
 
-pub async fn key_of_a_missing_record_is_free(fixture: Fixture) {
+async fn key_of_a_missing_record_is_free(fixture: Fixture) {
     let mut delayed = unique("once", "k");
     delayed.start = Start::After(Duration::from_secs(60));
     let first = fixture.store.push(&[delayed]).await.unwrap()[0].id();
@@ -107,7 +123,7 @@ pub async fn key_of_a_missing_record_is_free(fixture: Fixture) {
     assert_eq!(push(&fixture, "k").await, Pushed::Existing(second));
 }
 
-pub async fn concurrent_pushes_of_one_key_add_one(fixture: Fixture) {
+async fn concurrent_pushes_of_one_key_add_one(fixture: Fixture) {
     let mut pushers = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let store = fixture.another_handle().await;
@@ -126,7 +142,7 @@ pub async fn concurrent_pushes_of_one_key_add_one(fixture: Fixture) {
     assert_eq!(fixture.counts().await[0], 1);
 }
 
-pub async fn key_until_start_is_freed_by_the_channel(fixture: Fixture) {
+async fn key_until_start_is_freed_by_the_channel(fixture: Fixture) {
     let mut master = fixture.master().await;
     let first = add(&fixture, unique_until_start("once", "k")).await;
     let record = master.lease_exactly(&[first]).await.remove(0);
@@ -150,7 +166,7 @@ pub async fn key_until_start_is_freed_by_the_channel(fixture: Fixture) {
     added(&fixture, "k").await;
 }
 
-pub async fn release_takes_no_key_of_another_job(fixture: Fixture) {
+async fn release_takes_no_key_of_another_job(fixture: Fixture) {
     let mut master = fixture.master().await;
     let ids = [added(&fixture, "k").await, added(&fixture, "other").await];
     master.lease_exactly(&ids).await;
@@ -167,7 +183,7 @@ pub async fn release_takes_no_key_of_another_job(fixture: Fixture) {
     assert_eq!(push(&fixture, "other").await, Pushed::Existing(ids[1]));
 }
 
-pub async fn timed_key_is_held_after_its_job_ends(fixture: Fixture) {
+async fn timed_key_is_held_after_its_job_ends(fixture: Fixture) {
     let mut master = fixture.master().await;
     let timed = |key| unique_for("once", key, HOUR);
     let mut held = Vec::new();
@@ -197,7 +213,7 @@ pub async fn timed_key_is_held_after_its_job_ends(fixture: Fixture) {
     assert_eq!(fixture.counts().await[..5], [1, 0, 0, 1, 0]);
 }
 
-pub async fn expired_key_is_not_retaken_by_an_older_job(fixture: Fixture) {
+async fn expired_key_is_not_retaken_by_an_older_job(fixture: Fixture) {
     let first = add(&fixture, unique_for("once", "k", SHORT_DELAY)).await;
     let mut master = fixture.master().await;
     let first = master.lease_exactly(&[first]).await.remove(0);
@@ -221,7 +237,7 @@ pub async fn expired_key_is_not_retaken_by_an_older_job(fixture: Fixture) {
     added(&fixture, "j").await;
 }
 
-pub async fn timed_and_untimed_keys_share_one_namespace(fixture: Fixture) {
+async fn timed_and_untimed_keys_share_one_namespace(fixture: Fixture) {
     let plain = added(&fixture, "k").await;
     let timed = unique_for("once", "k", HOUR);
     assert_eq!(fixture.store.push(std::slice::from_ref(&timed)).await.unwrap(), [Pushed::Existing(plain)]);
@@ -235,7 +251,7 @@ pub async fn timed_and_untimed_keys_share_one_namespace(fixture: Fixture) {
     assert!(matches!(other.push(&[timed]).await.unwrap()[0], Pushed::Added(_)), "another channel");
 }
 
-pub async fn timed_key_is_not_taken_again(fixture: Fixture) {
+async fn timed_key_is_not_taken_again(fixture: Fixture) {
     let mut master = fixture.master().await;
     let (old, older) = (unique_for("once", "old", SHORT_DELAY), unique_for("once", "older", SHORT_DELAY));
     let ids = [added(&fixture, "k").await, add(&fixture, old).await, add(&fixture, older).await];
@@ -258,7 +274,7 @@ pub async fn timed_key_is_not_taken_again(fixture: Fixture) {
     assert_eq!(push(&fixture, "k").await, Pushed::Existing(holder));
 }
 
-pub async fn taken_failed_job_takes_its_key_again(fixture: Fixture) {
+async fn taken_failed_job_takes_its_key_again(fixture: Fixture) {
     let mut master = fixture.master().await;
     let first = added(&fixture, "k").await;
     let record = master.lease_exactly(&[first]).await.remove(0);
@@ -270,7 +286,7 @@ pub async fn taken_failed_job_takes_its_key_again(fixture: Fixture) {
     added(&fixture, "k").await;
 }
 
-pub async fn holder_matches_what_push_reports(fixture: Fixture) {
+async fn holder_matches_what_push_reports(fixture: Fixture) {
     let holder = async |key: &str| fixture.store.holder(key).await.unwrap();
     assert_eq!(holder("k").await, None);
     let mut master = fixture.master().await;

@@ -7,6 +7,13 @@ use tokio::time::Instant;
 
 use crate::fixture::{Fixture, failed, job, later};
 
+conformance! {
+    wait_without_work_times_out,
+    push_before_the_wait_is_not_missed,
+    wait_wakes_on_work_of_another_handle,
+    wait_wakes_on_work_of_its_own_handle,
+}
+
 const LONG: Duration = Duration::from_secs(30);
 
 /// Consumes earlier wake-ups, so that the next wait blocks.
@@ -17,14 +24,14 @@ async fn drain_wakeups(fixture: &Fixture) {
     }
 }
 
-pub async fn wait_without_work_times_out(fixture: Fixture) {
+async fn wait_without_work_times_out(fixture: Fixture) {
     drain_wakeups(&fixture).await;
     let begin = Instant::now();
     fixture.store.wait(Duration::from_millis(60)).await.unwrap();
     assert!(begin.elapsed() >= Duration::from_millis(55));
 }
 
-pub async fn push_before_the_wait_is_not_missed(fixture: Fixture) {
+async fn push_before_the_wait_is_not_missed(fixture: Fixture) {
     drain_wakeups(&fixture).await;
     fixture.push(1).await;
     let begin = Instant::now();
@@ -46,7 +53,7 @@ async fn wakes(fixture: &Fixture, what: &str, act: impl AsyncFnOnce(&dyn aint_qu
     assert!(begin.elapsed() < LONG / 2, "{what} did not wake the one who waits");
 }
 
-pub async fn wait_wakes_on_work_of_another_handle(fixture: Fixture) {
+async fn wait_wakes_on_work_of_another_handle(fixture: Fixture) {
     wakes(&fixture, "a push", async |other| {
         other.push(&[job("a")]).await.unwrap();
     })
@@ -92,7 +99,7 @@ pub async fn wait_wakes_on_work_of_another_handle(fixture: Fixture) {
     .await;
 }
 
-pub async fn wait_wakes_on_work_of_its_own_handle(fixture: Fixture) {
+async fn wait_wakes_on_work_of_its_own_handle(fixture: Fixture) {
     drain_wakeups(&fixture).await;
     let begin = Instant::now();
     let (waited, ()) = tokio::join!(fixture.store.wait(LONG), async {

@@ -8,6 +8,7 @@ use aint_queue::store::{Claim, ClaimKind, LimitDecision, MAX_BATCH, Pushed, Reap
 use super::{key, open, open_plain, send};
 use crate::fixture::{Master, job, unique};
 use crate::support::redis::Server;
+use crate::support::until_async;
 
 fn lock(id: JobId, key: String) -> Claim {
     Claim { id, key, kind: ClaimKind::Lock { limit: 1 } }
@@ -91,9 +92,7 @@ async fn server_expires_rates_and_keys() {
 
     for name in ["unique:k", "rate:r"] {
         assert_eq!(number(&server, &["PEXPIRE", &key(name), "1"]), 1);
-        while number(&server, &["EXISTS", &key(name)]) == 1 {
-            tokio::task::yield_now().await;
-        }
+        until_async("the key to expire", async || number(&server, &["EXISTS", &key(name)]) == 0).await;
     }
     assert!(matches!(store.push(&[unique("once", "k")]).await.unwrap()[..], [Pushed::Added(_)]));
 }

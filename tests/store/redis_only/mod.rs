@@ -24,6 +24,7 @@ use aint_queue::store::redis::{Options, RedisStore};
 use aint_queue::store::{Store, StoreError};
 
 use crate::support::redis::Server;
+use crate::support::until_async;
 
 /// The channel of these tests; each test has its own server.
 const CHANNEL: &str = "test";
@@ -83,18 +84,16 @@ fn everything(server: &Server) -> BTreeMap<String, Vec<String>> {
     all
 }
 
-/// Repeats a call until it succeeds; returns the errors seen before.
+/// Calls until the store is available again, which may take no longer than `limit`.
 async fn until_it_works<T>(limit: Duration, mut call: impl AsyncFnMut() -> Result<T, StoreError>) -> T {
-    let end = tokio::time::Instant::now() + limit;
-    loop {
-        match call().await {
-            Ok(value) => return value,
-            Err(StoreError::Unavailable { .. }) if tokio::time::Instant::now() < end => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            Err(error) => panic!("{error:?}"),
-        }
-    }
+    let begun = std::time::Instant::now();
+    let value = until_async("the store to be available", async || match call().await {
+        Err(error) if !matches!(error, StoreError::Unavailable { .. }) => panic!("{error:?}"),
+        outcome => outcome,
+    })
+    .await;
+    assert!(begun.elapsed() <= limit, "{:?} until the store was available", begun.elapsed());
+    value
 }
 
 /// Number of clients in a blocking call.
@@ -106,7 +105,5 @@ fn blocked_clients(server: &Server) -> usize {
 
 /// Returns once `count` clients are in a blocking call.
 async fn until_blocked(server: &Server, count: usize) {
-    while blocked_clients(server) != count {
-        tokio::task::yield_now().await;
-    }
+    until_async("the blocking calls", async || blocked_clients(server) == count).await;
 }

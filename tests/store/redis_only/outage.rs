@@ -9,6 +9,7 @@ use super::proxy::Proxy;
 use super::{connect, open, send, until_blocked, until_it_works};
 use crate::fixture::{Master, done, job};
 use crate::support::redis::{Server, at};
+use crate::support::until_async;
 
 fn assert_unavailable<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
     assert!(matches!(outcome, Err(StoreError::Unavailable { .. })), "{outcome:?}");
@@ -148,13 +149,8 @@ async fn server_busy_with_script_is_unavailable() {
         let endless: Result<(), _> = redis::cmd("EVAL").arg("while true do end").arg(0).query(&mut foreign);
         endless.unwrap_err()
     });
-    // Until the time limit of scripts the server replies to no client, then with BUSY.
-    let error = loop {
-        match store.status().await {
-            Ok(_) => tokio::task::yield_now().await,
-            Err(error) => break error,
-        }
-    };
+    // Until the time limit of scripts is over the server answers nobody; then it answers BUSY.
+    let error = until_async("a server that is busy", async || store.status().await.err()).await;
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("BUSY"), "{source}");

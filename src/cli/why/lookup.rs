@@ -1,0 +1,95 @@
+//! Collects the facts for `queue:why` from the store and the master.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::facts::{Facts, JobFacts, MasterFacts, QueuePosition};
+use crate::config::Channel;
+use crate::job::{JobId, Timestamp};
+use crate::master::{self, ControlRequest, ControlResponse};
+use crate::store::{JobState, JobView, MAX_BATCH, Store, StoreError};
+
+/// Most lookups of a job that keeps changing state.
+const MAX_LOOKUPS: u32 = 5;
+
+/// The facts about a channel and, with an `id`, about one of its jobs: `None` when the store has no such job.
+pub(super) async fn look_up(
+    channel: &Channel,
+    store: &dyn Store,
+    id: Option<JobId>,
+) -> Result<(Facts, Option<JobFacts>), StoreError> {
+    let mut job = job_view(store, id).await?;
+    let mut lookups = 1;
+    loop {
+        let before = match &job {
+            Some(job) if job.state == JobState::Waiting => queue_position(store, job.id).await?,
+            _ => None,
+        };
+        let master = master_facts(channel, id);
+        let counts = store.status().await?;
+        // The details of the master match the record of the job only if the job has not changed state in between.
+        let again = job_view(store, id).await?;
+        let changed = version(job.as_ref()) != version(again.as_ref());
+        job = again;
+        if changed && lookups < MAX_LOOKUPS {
+            lookups += 1;
+            continue;
+        }
+        let next_due = match id {
+            None if counts.delayed > 0 => {
+                store.list(JobState::Delayed, None, 1).await?.jobs.first().map(|job| job.at)
+            }
+            _ => None,
+        };
+        let (name, max_attempts) = (channel.name.clone(), channel.max_attempts);
+        let facts = Facts { channel: name, now: now(), counts, master, max_attempts, next_due };
+        let job = job.map(|JobView { id, state, at, meta, .. }| JobFacts { id, state, at, meta, before });
+        return Ok((facts, job));
+    }
+}
+
+async fn job_view(store: &dyn Store, id: Option<JobId>) -> Result<Option<JobView>, StoreError> {
+    match id {
+        Some(id) => store.get(id).await,
+        None => Ok(None),
+    }
+}
+
+/// The part of a record that differs after every change of state.
+fn version(job: Option<&JobView>) -> Option<(JobState, Timestamp, u32)> {
+    job.map(|job| (job.state, job.at, job.meta.attempts))
+}
+
+/// Number of jobs leased before this one, as far as one page of the list shows.
+async fn queue_position(store: &dyn Store, id: JobId) -> Result<Option<QueuePosition>, StoreError> {
+    let page = store.list(JobState::Waiting, None, MAX_BATCH).await?;
+    let index = page.jobs.iter().position(|job| job.id == id);
+    Ok(match (index, page.next) {
+        (Some(index), _) => Some(QueuePosition::Exact(index as u64)),
+        (None, Some(_)) => Some(QueuePosition::AtLeast(page.jobs.len() as u64)),
+        // The job is no longer waiting.
+        (None, None) => None,
+    })
+}
+
+fn master_facts(channel: &Channel, id: Option<JobId>) -> MasterFacts {
+    let presence = master::presence(channel);
+    if !presence.running {
+        return MasterFacts::NotRunning;
+    }
+    match master::send_request(&master::socket_path(channel), ControlRequest::Look { id }, |_| {}) {
+        Ok(ControlResponse::Look { pid, view }) => MasterFacts::Responding { pid, details: view },
+        Ok(_) => {
+            let error = "it sent an unexpected response".to_owned();
+            MasterFacts::NotResponding { pid: presence.pid, error }
+        }
+        // The master may have exited between the presence check and the request.
+        Err(_) if !master::presence(channel).running => MasterFacts::NotRunning,
+        Err(error) => MasterFacts::NotResponding { pid: presence.pid, error: error.to_string() },
+    }
+}
+
+/// The clock of this machine, as an approximation of that of the store.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(0).after(since)
+}

@@ -1,0 +1,109 @@
+//! Errors of the run directory and its locks.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// The reason why a run directory is unusable.
+#[derive(Debug, Error)]
+pub enum RunDirError {
+    /// A file has the path of the directory.
+    #[error("\"{}\" is not a directory; remove it, or set pid_path to another place", path.display())]
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// This user may not write to the directory.
+    #[error("this user (uid {uid}) may not write to \"{}\"; set pid_path to a directory of its own, or change the \
+             owner of this one", path.display())]
+    NotWritable {
+        /// The directory, or its parent when it does not exist.
+        path: PathBuf,
+        /// This user.
+        uid: u32,
+    },
+    /// The directory belongs to another user, who could remove the master's files.
+    #[error("\"{}\" belongs to another user (uid {owner}); set pid_path to a directory of this user, or change its \
+             owner", path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
+    /// A control socket in the directory would have a path longer than the kernel allows.
+    #[error("\"{}\" is too long for a control socket; set pid_path to a path of at most {longest} bytes",
+            path.display())]
+    TooLong {
+        /// The directory.
+        path: PathBuf,
+        /// The longest usable path.
+        longest: usize,
+    },
+    /// A directory has the path of the pid file.
+    #[error("\"{}\" is a directory, but the path of the pid file; remove it", path.display())]
+    Obstructed {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Another system call failed.
+    #[error("could not {doing} \"{}\"", path.display())]
+    Io {
+        /// The operation, to finish "could not".
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The reason why a lock cannot be taken.
+#[derive(Debug, Error)]
+pub enum LockError {
+    /// Another master holds the lock.
+    #[error("another master{} holds \"{}\"; stop it with queue:stop, or give this one a pid_path of its own",
+            pid.map(|pid| format!(", pid {pid},")).unwrap_or_default(), path.display())]
+    Held {
+        /// The process id of that master, if it is verified.
+        pid: Option<i32>,
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// Something else has the path of the lock file.
+    #[error("\"{}\" is {what}, but the path of the lock file; remove it", path.display())]
+    NotAFile {
+        /// The lock file.
+        path: PathBuf,
+        /// The kind of file found.
+        what: &'static str,
+    },
+    /// The lock file exists and this user may not write it.
+    #[error("this user may not write \"{}\", whose owner is uid {owner}; run as that user, or remove the file \
+             when no master holds it", path.display())]
+    Forbidden {
+        /// The lock file.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
+    /// Another system call failed. Some network file systems have no locks.
+    #[error("could not lock \"{}\"", path.display())]
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl LockError {
+    /// Whether another master holds the lock.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self, Self::Held { .. })
+    }
+}

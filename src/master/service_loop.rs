@@ -1,0 +1,164 @@
+//! The service loop of a running master: one select over signals, watchdog, reloads, re-exec and ended channels.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+use tracing::{error, info};
+
+use super::channel_service::ChannelService;
+use super::listen_error::ListenError;
+use super::reexec::{Handover, ReexecPolicy, ReexecStep, ServedChannel};
+use super::reload::ReloadQueue;
+use super::signals::{SignalAction, Signals, block_signals};
+use super::watchdog::{Watchdog, WatchdogEvent};
+use crate::channel::{Command, Stopped};
+use crate::config::Config;
+use crate::guardian::Guardian;
+use crate::http;
+
+/// The end of a master that has served.
+#[derive(Debug)]
+pub enum MasterExit {
+    /// A signal or commands have stopped every channel.
+    Stopped,
+    /// The master is above its memory limit: the caller runs the program again, which serves the same channels.
+    Reexec(Handover),
+}
+
+/// A running master.
+pub(super) struct Master {
+    pub(super) guardian: Guardian,
+    pub(super) services: BTreeMap<Arc<str>, ChannelService>,
+    /// The actors of the channels; each returns its channel's name and end.
+    pub(super) actors: JoinSet<(Arc<str>, Stopped)>,
+    pub(super) http: Option<http::RunningListener>,
+    pub(super) reloads: ReloadQueue,
+    /// The configuration of the start.
+    pub(super) config: Arc<Config>,
+    /// Memory of a pool without a `pool_memory_limit`, in MiB; `None` without a limit of the control group.
+    pub(super) memory_share: Option<u64>,
+}
+
+impl Master {
+    /// Serves until the last channel has ended.
+    pub(super) async fn serve(
+        mut self,
+        mut signals: Signals,
+        mut watchdog: Watchdog,
+        mut reexec: ReexecPolicy,
+    ) -> Result<MasterExit, ListenError> {
+        let mut stop_signals = 0;
+        let mut panicked = false;
+        while !self.services.is_empty() {
+            tokio::select! {
+                action = signals.next() => match action {
+                    SignalAction::Stop => {
+                        stop_signals += 1;
+                        reexec.cancel();
+                        watchdog.stopping(self.longest_stop(), Instant::now());
+                        self.stop_all(stop_signals > 1);
+                    }
+                    SignalAction::Quiet => self.send_to_all(|| Command::Quiet(oneshot::channel().0)),
+                    SignalAction::Resume => self.send_to_all(|| Command::Resume(oneshot::channel().0)),
+                    SignalAction::Reload => self.reload_all(&watchdog),
+                    SignalAction::Ignored(signal) => info!(signal, "signal ignored: no action in this version"),
+                },
+                event = watchdog.next(), if watchdog.is_active() => match event {
+                    WatchdogEvent::PollDue => watchdog.poll(self.services.values().map(|s| s.commands.clone()).collect(), Instant::now()),
+                    WatchdogEvent::Polled(heartbeats) => {
+                        // Commands have stopped the channels one by one, without a signal: the whole master stops.
+                        if !reexec.is_draining() && heartbeats.iter().all(|heartbeat| heartbeat.stop_left.is_some()) {
+                            watchdog.stopping(self.longest_stop(), Instant::now());
+                        }
+                        watchdog.record(&heartbeats, Instant::now());
+                    }
+                },
+                event = self.reloads.next() => self.on_reload_event(event, &watchdog),
+                step = reexec.next() => match step {
+                    ReexecStep::Preflight => reexec.start_preflight(self.served()),
+                    ReexecStep::Drain => self.stop_all(false),
+                },
+                Some(ended) = self.actors.join_next() => match ended {
+                    Ok((name, stopped)) => self.on_channel_end(&name, stopped, &mut reexec).await,
+                    Err(error) => {
+                        panicked = true;
+                        self.on_actor_panic(&error, &mut reexec).await;
+                    }
+                },
+            }
+        }
+        if let Some(http) = self.http {
+            http.shut_down().await;
+        }
+        self.guardian.shut_down().await;
+        // A signal after this line stays pending for the next program; a signal before it belongs to this one.
+        block_signals();
+        if signals.stop_pending().await {
+            reexec.cancel();
+        }
+        match reexec.finish(Instant::now()) {
+            Some(handover) => {
+                info!("all channels ended: running the program again in this process");
+                Ok(MasterExit::Reexec(handover))
+            }
+            // The exit code makes a service manager restart the master.
+            None if panicked => Err(ListenError::Panicked),
+            None => {
+                info!("stopped");
+                Ok(MasterExit::Stopped)
+            }
+        }
+    }
+
+    /// The longest configured duration of a stop.
+    fn longest_stop(&self) -> Duration {
+        let stops =
+            self.services.values().map(|service| service.config.stop_wait + service.config.stop_grace);
+        stops.max().unwrap_or_default()
+    }
+
+    fn stop_all(&self, force: bool) {
+        self.send_to_all(|| Command::Stop { force });
+    }
+
+    fn send_to_all(&self, command: impl Fn() -> Command) {
+        for service in self.services.values() {
+            // A task, because the actor's queue may be full. A channel that has ended needs no command.
+            let (commands, command) = (service.commands.clone(), command());
+            tokio::spawn(async move { commands.send(command).await });
+        }
+    }
+
+    /// The channels to serve after a re-exec: all but those that a command has stopped.
+    fn served(&self) -> Vec<ServedChannel> {
+        let served = self.services.values().filter(|service| !service.is_stop_requested());
+        served.map(|service| (Arc::clone(&service.name), service.commands.clone())).collect()
+    }
+
+    async fn on_channel_end(&mut self, name: &Arc<str>, stopped: Stopped, reexec: &mut ReexecPolicy) {
+        let Stopped { handed_back, settled, .. } = stopped;
+        info!(channel = %name, handed_back, settled, "channel stopped");
+        if let Some(service) = self.services.remove(name) {
+            let guardian = self.guardian.handle();
+            if reexec.is_draining() && !service.is_stop_requested() {
+                reexec.keep(name, service.hand_over(&stopped, &guardian).await, &stopped);
+            } else {
+                service.close(stopped, &guardian).await;
+            }
+        }
+    }
+
+    /// A panic of an actor is a bug of this program. Its jobs are safe in the store; the other channels keep running.
+    async fn on_actor_panic(&mut self, error: &JoinError, reexec: &mut ReexecPolicy) {
+        error!(%error, "channel actor panicked: stopping the channel; please report this bug");
+        let dead: Vec<_> =
+            self.services.values().filter(|s| s.commands.is_closed()).map(|s| Arc::clone(&s.name)).collect();
+        for name in dead {
+            self.on_channel_end(&name, Stopped::default(), reexec).await;
+        }
+    }
+}

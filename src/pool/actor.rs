@@ -1,0 +1,194 @@
+//! The actor of a pool: its components, its inbox, and the loop that connects them.
+//!
+//! Only this loop reads the clock. Everything below it, and every call of the channel, takes the time as an argument.
+
+use tokio::time::Instant;
+
+use super::boot_backoff::BootBackoff;
+use super::job_requests::RunRequest;
+use super::memory_sampler::MemorySampler;
+use super::messages::IoEvent;
+use super::recycling::RecycleCounts;
+use super::rollout::generation::GenerationSpec;
+use super::rollout::generations::Generations;
+use super::runs::{EndedRun, Runs};
+use super::sizing::sizer::Sizer;
+use super::workers::launch::{Inbox, Launcher};
+use super::workers::set::Workers;
+use super::workers::state::{KillReason, WorkerState};
+use crate::guardian::handle::{ChildEvent, ChildId};
+
+/// Most workers that run suspects, each alone.
+const MAX_ISOLATED_WORKERS: usize = 4;
+
+/// The workers of a channel.
+#[derive(Debug)]
+pub struct Pool {
+    pub(super) generations: Generations,
+    pub(super) workers: Workers,
+    pub(super) runs: Runs,
+    pub(super) requests: Vec<RunRequest>,
+    pub(super) sizer: Sizer,
+    pub(super) backoff: BootBackoff,
+    pub(super) sampler: MemorySampler,
+    pub(super) recycled: RecycleCounts,
+    /// When the next worker reaches its age limit.
+    pub(super) next_expiry: Option<Instant>,
+    /// No worker takes runs, and there is no room for another one.
+    pub(super) is_held_up: bool,
+    /// No new workers, no new runs.
+    pub(super) is_closing: bool,
+    pub(super) max_isolated: usize,
+    pub(super) launcher: Launcher,
+    inbox: Inbox,
+}
+
+/// The first of the events that end a wait.
+enum Wakeup {
+    Child(ChildId, ChildEvent),
+    Io(IoEvent),
+    Deadline,
+}
+
+impl Pool {
+    /// A pool without workers; [`next`](Self::next) boots them.
+    #[must_use]
+    pub fn new(spec: GenerationSpec, now: Instant) -> Self {
+        let (launcher, inbox) = Launcher::new();
+        let generations = Generations::new(spec);
+        let sizer = Sizer::new(generations.spec(), now);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut pool = Self {
+            generations,
+            workers: Workers::default(),
+            runs: Runs::default(),
+            requests: Vec::new(),
+            sizer,
+            backoff: BootBackoff::default(),
+            sampler: MemorySampler::default(),
+            recycled: RecycleCounts::default(),
+            next_expiry: None,
+            is_held_up: false,
+            is_closing: false,
+            max_isolated: cores.min(MAX_ISOLATED_WORKERS),
+            launcher,
+            inbox,
+        };
+        // A pool whose minimum exceeds its memory limit starts only the workers that fit.
+        pool.resize_for_memory(now);
+        pool
+    }
+
+    /// Reconciles the workers with the plan, waits for an event, and answers the runs that have ended. An empty answer
+    /// means that the capacity may have changed. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Vec<EndedRun> {
+        let now = Instant::now();
+        self.reconcile(now);
+        self.workers.flush();
+        if !self.runs.has_ended() && !self.generations.has_result() {
+            let deadline = self.next_deadline(now);
+            let wakeup = self.wait(deadline).await;
+            let now = Instant::now();
+            match wakeup {
+                Wakeup::Child(child, event) => self.on_child(child, event, now),
+                Wakeup::Io(event) => self.on_io(event, now),
+                Wakeup::Deadline => {}
+            }
+            // Events that have already arrived belong to the same batch.
+            while let Ok((child, event)) = self.inbox.children.try_recv() {
+                self.on_child(child, event, now);
+            }
+            while let Ok(event) = self.inbox.io.try_recv() {
+                self.on_io(event, now);
+            }
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                self.on_deadlines(now);
+            }
+        }
+        self.runs.take_ended()
+    }
+
+    async fn wait(&mut self, deadline: Option<Instant>) -> Wakeup {
+        tokio::select! {
+            biased;
+            Some((child, event)) = self.inbox.children.recv() => Wakeup::Child(child, event),
+            Some(event) = self.inbox.io.recv() => Wakeup::Io(event),
+            () = sleep_until(deadline) => Wakeup::Deadline,
+        }
+    }
+
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let deadlines = [
+            self.runs.next_deadline(),
+            self.workers.next_deadline(),
+            self.backoff.next_deadline(now),
+            self.sizer.next_review(),
+            self.sampler.next_sample(),
+            self.next_expiry,
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn on_child(&mut self, child: ChildId, event: ChildEvent, now: Instant) {
+        let is_exec = self.generations.spec().is_exec();
+        let Some(worker) = self.workers.get_mut(child) else { return };
+        match event {
+            ChildEvent::Spawned { pid } => {
+                worker.set_pid(pid);
+                if is_exec {
+                    self.backoff.succeeded(worker.origin.started_at);
+                }
+                if let WorkerState::Booting { early_hello, .. } = &mut worker.state
+                    && let Some(hello) = early_hello.take()
+                {
+                    self.on_hello(child, hello, now);
+                }
+            }
+            ChildEvent::SpawnFailed { error, .. } => {
+                let generation = worker.origin.generation;
+                self.on_spawn_failed(child, generation, &error, now);
+            }
+            ChildEvent::Exited(exit) => worker.set_exit(exit),
+            ChildEvent::Abandoned => {
+                worker.state = WorkerState::Dying { reason: KillReason::Stopping, boot_failure: None };
+                self.remove_worker(child, None, "", now);
+            }
+        }
+    }
+
+    fn on_io(&mut self, event: IoEvent, now: Instant) {
+        match event {
+            IoEvent::Frames(child, frames) => {
+                for frame in frames {
+                    self.on_frame(child, frame, now);
+                }
+            }
+            IoEvent::Violation(child, error) => self.on_violation(child, &error.to_string(), now),
+            // Only the end of the wait matters: the channel then asks for the capacity.
+            IoEvent::Room => {}
+            IoEvent::Hangup(child) => self.on_hangup(child, now),
+            IoEvent::Memory(used) => self.on_memory(&used, now),
+            IoEvent::Closed { child, tail } => {
+                let exit = self.workers.get(child).and_then(|worker| worker.exit());
+                self.remove_worker(child, exit, &tail, now);
+            }
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // A channel ends with an empty pool. A channel that panics must leave no worker behind either: its lock is freed
+        // with it, and a free lock means that the old work is dead.
+        for child in self.workers.ids() {
+            self.generations.current().guardian.kill(child);
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

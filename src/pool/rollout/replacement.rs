@@ -1,0 +1,135 @@
+//! The replacement of the old generation's workers, its end, and the return to the old generation when it fails.
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::generation::{RolloutError, RolloutProgress, RolloutSummary, WorkerRef};
+use super::generations::BootFailure;
+use crate::guardian::handle::ChildId;
+use crate::pool::actor::Pool;
+use crate::pool::recycling::RecycleReason;
+use crate::pool::workers::state::{Role, WorkerState};
+use crate::pool::workers::worker::Worker;
+
+impl Pool {
+    /// The next generation comes into force, and the workers of the one before are to be replaced.
+    pub(super) fn replace_generation(&mut self, now: Instant) {
+        let before = self.generations.number();
+        let is_exec = self.generations.spec().is_exec();
+        let serves = |worker: &&Worker| {
+            worker.origin.generation == before && (worker.state.is_serving() || worker.state.is_draining())
+        };
+        let old = if is_exec {
+            Vec::new()
+        } else {
+            self.workers.planned().filter(serves).filter_map(WorkerRef::of).collect()
+        };
+        self.generations.promote(old);
+        // The failures of the old program say nothing about the new one.
+        self.backoff.reset();
+        self.replace_others(RecycleReason::Reload, now);
+        self.finish_rollout();
+    }
+
+    /// Marks the workers of other generations for replacement, and takes that mark from those in force.
+    fn replace_others(&mut self, why: RecycleReason, now: Instant) {
+        let spec = self.generations.spec();
+        let (plan, scaling, stop_wait) = (spec.plan, spec.scaling, spec.stop_wait);
+        let is_exec = spec.is_exec();
+        self.sizer.autoscaler_mut().reconfigure(&plan, scaling);
+        self.resize(now);
+        if is_exec {
+            return;
+        }
+        let number = self.generations.number();
+        for child in self.workers.ids_where(|worker| worker.is_role(Role::Plan)) {
+            let Some(worker) = self.workers.get_mut(child) else { continue };
+            let is_in_force = worker.origin.generation == number;
+            match worker.state {
+                WorkerState::Booting { .. } if !is_in_force => self.stop_worker(child, now),
+                WorkerState::Serving if is_in_force => {
+                    worker.replacement = worker.replacement.filter(|mark| !mark.reason.is_reload());
+                }
+                WorkerState::Serving => worker.replace(why),
+                WorkerState::Draining { .. } if is_in_force => {
+                    // The worker serves again, or drains for another reason, which sets no deadline.
+                    worker.state = if worker.is_replaced_by_reload() {
+                        worker.replacement = None;
+                        WorkerState::Serving
+                    } else {
+                        WorkerState::Draining { deadline: None }
+                    };
+                }
+                // The worker has no longer for its last jobs than the workers that drain after it.
+                WorkerState::Draining { .. } => {
+                    self.workers.set_drain_deadline(child, Some(now + stop_wait));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends the reload when the last old worker is gone.
+    pub(super) fn finish_rollout(&mut self) {
+        let number = self.generations.number();
+        let is_exec = self.generations.spec().is_exec();
+        let is_left = |worker: &Worker| worker.origin.generation != number && !worker.state.is_retiring();
+        if is_exec {
+            return self.generations.finish(&[]);
+        }
+        if self.workers.planned().any(is_left) {
+            return;
+        }
+        let new = self.workers.serving().filter(|worker| worker.origin.generation == number);
+        let new: Vec<_> = new.filter_map(WorkerRef::of).collect();
+        self.generations.finish(&new);
+    }
+
+    /// The end of the last reload, once.
+    pub fn take_rollout_result(&mut self) -> Option<Result<RolloutSummary, RolloutError>> {
+        self.generations.take_result()
+    }
+
+    /// The progress of the reload, if one is under way.
+    pub(crate) fn rollout_progress(&self) -> Option<RolloutProgress> {
+        let proved = self.generations.is_proved()?;
+        let (current, other) = (self.generations.number(), self.generations.other()?.number);
+        let (generation, old) = if proved { (current, other) } else { (other, current) };
+        let is_left = |worker: &&Worker| worker.origin.generation == old && !worker.state.is_retiring();
+        let old = self.workers.planned().filter(is_left).count();
+        Some(RolloutProgress { generation, proved, old })
+    }
+
+    /// A boot has failed. In the next generation that ends the reload; in the generation in force it delays the next boot.
+    pub(crate) fn on_boot_failed(&mut self, generation: u64, why: &str, now: Instant) {
+        let meaning = self.generations.boot_failed(generation, why);
+        let channel = &self.generations.spec().channel;
+        match meaning {
+            BootFailure::Ignore => return,
+            BootFailure::Delay => {
+                self.backoff.failed(now, why);
+                info!(%channel, "boot failed: next boot in {:?}", self.backoff.delay());
+                return;
+            }
+            BootFailure::AbandonCanary | BootFailure::RolledBack => {}
+        }
+        warn!(%channel, generation = self.generations.number(), why, "reload failed; keeping the previous workers");
+        if meaning == BootFailure::RolledBack {
+            self.replace_others(RecycleReason::RolledBack, now);
+        }
+        // The workers that stay and those of the failed generation are more than there may be.
+        self.reconcile(now);
+    }
+
+    /// An old worker has outlasted the stop wait with its runs.
+    pub(crate) fn interrupt_outlasting(&mut self, child: ChildId, now: Instant) {
+        let Some(worker) = self.workers.get(child) else { return };
+        let (pid, running) = (worker.pid(), worker.runs().len());
+        warn!(
+            channel = %self.generations.spec().channel, pid, running,
+            "reload: jobs of an old worker outlast stop_wait_seconds: interrupting them"
+        );
+        self.generations.note_outlasted(child);
+        self.interrupt_worker(child, now);
+    }
+}

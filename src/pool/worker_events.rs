@@ -1,0 +1,155 @@
+//! Frames and hang-ups of workers, and their effect on the pool.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{debug, error, warn};
+
+use super::actor::Pool;
+use super::job_requests::{ReplyTo, RequestKind, RunRequest};
+use super::workers::output;
+use super::workers::state::{Hello, Role, WorkerState};
+use crate::guardian::handle::ChildId;
+use crate::job::Response;
+use crate::wire::{self, FromMaster, FromWorker, RequestId, RunId};
+
+/// Protocol violations after which a worker is killed.
+const MAX_VIOLATIONS: u32 = 10;
+/// Longest time between the end of a worker's socket and its exit.
+const HANGUP_GRACE: Duration = Duration::from_secs(1);
+
+impl Pool {
+    pub(super) fn on_frame(&mut self, child: ChildId, frame: FromWorker, now: Instant) {
+        match frame {
+            FromWorker::Ended { run, outcome } => {
+                if self.runs.of(child, run).is_some() {
+                    self.on_answer(child, run, outcome, now);
+                } else {
+                    // Late, repeated or made up. Run numbers are never reused, so no other run can end by it.
+                    self.on_violation(child, &format!("it answered run {run}, which it does not have"), now);
+                }
+            }
+            FromWorker::Hello { protocol, slots, jobs } => {
+                if protocol == wire::PROTOCOL_VERSION {
+                    let jobs = jobs.into_iter().map(|job| (job.name, job.options)).collect();
+                    self.on_hello(child, Hello { slots, jobs }, now);
+                } else {
+                    self.on_other_protocol(child, protocol, now);
+                }
+            }
+            FromWorker::Progress { run, percent } => {
+                if let Some(id) = self.runs.set_progress(child, run, percent) {
+                    debug!(channel = %self.generations.spec().channel, job = id.0, percent, "progress");
+                }
+            }
+            FromWorker::Log { run, level, message } => {
+                let job = run.and_then(|run| self.runs.get(run)).map(|run| run.id.0);
+                let pid = self.workers.get(child).and_then(|worker| worker.pid());
+                output::log_frame(&self.generations.spec().channel, pid, job, &level, &message);
+            }
+            FromWorker::Push { run, ask, channel, jobs } => {
+                self.on_request(child, run, ask, RequestKind::Push { channel, jobs }, now);
+            }
+            FromWorker::Claim { run, ask, claim } => {
+                self.on_request(child, run, ask, RequestKind::Claim(claim), now);
+            }
+        }
+    }
+
+    /// The worker's end of the socket is closed. Usually the process is ending, and its exit status follows; a worker that
+    /// lives on without its socket is of no use.
+    pub(super) fn on_hangup(&mut self, child: ChildId, now: Instant) {
+        if let Some(worker) = self.workers.get_mut(child).filter(|worker| worker.state.is_staying()) {
+            worker.set_hung_up(now + HANGUP_GRACE);
+        }
+    }
+
+    fn on_other_protocol(&mut self, child: ChildId, protocol: u32, now: Instant) {
+        let why = format!(
+            "it speaks protocol {protocol}, this master speaks {}: restart the master, or update the worker",
+            wire::PROTOCOL_VERSION
+        );
+        error!(channel = %self.generations.spec().channel, "worker unusable: {why}");
+        self.discard(child, &why, now);
+    }
+
+    pub(super) fn on_hello(&mut self, child: ChildId, hello: Hello, now: Instant) {
+        let Some(worker) = self.workers.get_mut(child) else { return };
+        let (has_pid, generation) = (worker.pid().is_some(), worker.origin.generation);
+        let WorkerState::Booting { early_hello, .. } = &mut worker.state else {
+            return self.on_violation(child, "it sent a second hello", now);
+        };
+        if !has_pid {
+            // The guardian's report is on its way. Without the process id, memory limits and logs know nothing of it.
+            *early_hello = Some(hello);
+            return;
+        }
+        if !self.fits_at_hello(child, now) {
+            return;
+        }
+        let Some(worker) = self.workers.get(child) else { return };
+        let planned =
+            if worker.is_role(Role::Isolated) { 1 } else { self.generations.spec_of(generation).plan.slots };
+        let (slots, jobs) = (hello.slots.clamp(1, planned), hello.jobs.len());
+        self.backoff.ready(worker.origin.started_at, now);
+        debug!(channel = %self.generations.spec().channel, pid = worker.pid(), slots, jobs, "worker ready");
+        for run in worker.runs() {
+            self.runs.start_clock(*run, now);
+        }
+        self.workers.set_ready(child, slots, now);
+        self.sampler.activity(now);
+        self.generations.set_handlers(generation, hello.jobs.into_iter().collect());
+        self.promote_canary(child, now);
+        // A worker that is being replaced stops at once: no more workers serve than there may be.
+        self.reconcile(now);
+    }
+
+    fn on_request(
+        &mut self,
+        child: ChildId,
+        run: RunId,
+        request: RequestId,
+        question: RequestKind,
+        now: Instant,
+    ) {
+        let Some(id) = self.runs.of(child, run).map(|run| run.id) else {
+            let what = format!("it sent a request for run {run}, which it does not have");
+            return self.on_violation(child, &what, now);
+        };
+        let Some(worker) = self.workers.get_mut(child) else { return };
+        if worker.is_backlogged() {
+            return self.on_violation(child, "it sends requests and does not read the responses", now);
+        }
+        let reply = ReplyTo { child, request };
+        let (open, slots) = (worker.open_request(), worker.slots);
+        if open > wire::MAX_OPEN_REQUESTS * slots {
+            let why = format!("this worker has {} requests open; wait for their responses", open - 1);
+            return self.respond(reply, Response::Error(why));
+        }
+        self.requests.push(RunRequest { run, id, reply, question });
+    }
+
+    /// The requests since the last call.
+    pub fn take_requests(&mut self) -> Vec<RunRequest> {
+        std::mem::take(&mut self.requests)
+    }
+
+    /// Answers a request. The worker may have ended.
+    pub fn respond(&mut self, to: ReplyTo, response: Response) {
+        let Some(worker) = self.workers.get_mut(to.child) else { return };
+        worker.close_request();
+        self.workers.send(to.child, &FromMaster::Answer { ask: to.request, answer: response });
+    }
+
+    pub(super) fn on_violation(&mut self, child: ChildId, what: &str, now: Instant) {
+        let Some(worker) = self.workers.get_mut(child) else { return };
+        worker.violations += 1;
+        if worker.violations == 1 && !worker.state.is_dying() {
+            let channel = &self.generations.spec().channel;
+            warn!(%channel, pid = worker.pid(), "worker broke the protocol: {what}");
+        }
+        if worker.violations >= MAX_VIOLATIONS {
+            self.discard(child, &format!("it broke the worker protocol: {what}"), now);
+        }
+    }
+}

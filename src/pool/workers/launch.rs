@@ -1,0 +1,174 @@
+//! The start of a worker: its descriptors, its environment, its I/O task.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::error;
+
+use super::io::WorkerIo;
+use super::output::{LogTag, Output};
+use super::program_files::ProgramFiles;
+use super::state::{Role, WorkerState};
+use super::worker::{IoLink, Origin, Worker};
+use crate::guardian::handle::{ChildEvent, ChildId, ChildSpec};
+use crate::guardian::stdio::{input_file, output_pipe};
+use crate::pool::messages::IoEvent;
+use crate::pool::rollout::generation::Generation;
+use crate::pool::runs::Run;
+use crate::pool::spec::Program;
+use crate::wire;
+
+/// Starts workers and connects them with the pool's inboxes.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    children: mpsc::UnboundedSender<(ChildId, ChildEvent)>,
+    io: mpsc::Sender<IoEvent>,
+    /// Takes the place of descriptors and I/O tasks in tests on a paused clock.
+    #[cfg(test)]
+    script: Option<crate::pool::scripted::ScriptSender>,
+}
+
+/// The receiving ends of the pool's inboxes.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    pub(crate) children: mpsc::UnboundedReceiver<(ChildId, ChildEvent)>,
+    pub(crate) io: mpsc::Receiver<IoEvent>,
+}
+
+/// The origin of a worker that is started now.
+fn origin(generation: &Generation, role: Role, reason: String, now: Instant) -> Origin {
+    // Read before the program starts: a change from now on is noticed.
+    let files = ProgramFiles::of(&generation.spec);
+    Origin { role, generation: generation.number, reason, started_at: now, files }
+}
+
+impl Launcher {
+    pub(crate) fn new() -> (Self, Inbox) {
+        // The number of workers bounds the events of children; the bounded channel holds frames back.
+        let (to_children, children) = mpsc::unbounded_channel();
+        let (to_io, io) = mpsc::channel(256);
+        let launcher = Self {
+            children: to_children,
+            io: to_io,
+            #[cfg(test)]
+            script: None,
+        };
+        (launcher, Inbox { children, io })
+    }
+
+    /// Starts a worker of a generation. A failure is reported in the inbox, as if the guardian could not start the
+    /// program: a run of the worker then ends as interrupted.
+    fn start(
+        &self,
+        generation: &Generation,
+        origin: Origin,
+        state: WorkerState,
+        env: Vec<(String, String)>,
+        stdin: Option<&str>,
+    ) -> Worker {
+        let (child, link) = self.try_start(generation, env, stdin).unwrap_or_else(|error| {
+            // No descriptors left, most likely.
+            error!(channel = %generation.spec.channel, %error, "worker not started: its descriptors could not be prepared");
+            let child = generation.guardian.reserve_id();
+            let failed = ChildEvent::SpawnFailed { error: error.to_string(), errno: 0 };
+            let _ = self.children.send((child, failed));
+            (child, IoLink::disconnected())
+        });
+        Worker::new(child, origin, state, link)
+    }
+
+    /// Starts a worker that speaks the protocol.
+    pub(crate) fn start_wire(
+        &self,
+        generation: &Generation,
+        role: Role,
+        reason: String,
+        now: Instant,
+    ) -> Worker {
+        let slots = if role == Role::Isolated { 1 } else { generation.spec.plan.slots };
+        let state = WorkerState::Booting { deadline: now + generation.spec.boot_timeout, early_hello: None };
+        let env = vec![(wire::SLOTS_VARIABLE.to_owned(), slots.to_string())];
+        self.start(generation, origin(generation, role, reason, now), state, env, None)
+    }
+
+    /// Starts a program for one run.
+    pub(crate) fn start_exec(&self, generation: &Generation, run: &Run, now: Instant) -> Worker {
+        let timeout = run.timeout.map_or(0, |timeout| timeout.as_millis());
+        let env = [
+            ("AINT_QUEUE_JOB", run.job.clone()),
+            ("AINT_QUEUE_JOB_ID", run.id.to_string()),
+            ("AINT_QUEUE_ATTEMPT", run.attempt.to_string()),
+            ("AINT_QUEUE_MAX_ATTEMPTS", run.max_attempts.to_string()),
+            ("AINT_QUEUE_TIMEOUT_MS", timeout.to_string()),
+        ];
+        let env = env.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let origin = origin(generation, Role::Plan, "its job".to_owned(), now);
+        self.start(generation, origin, WorkerState::Serving, env, Some(run.payload.as_str()))
+    }
+
+    fn try_start(
+        &self,
+        generation: &Generation,
+        mut env: Vec<(String, String)>,
+        stdin: Option<&str>,
+    ) -> io::Result<(ChildId, IoLink)> {
+        #[cfg(test)]
+        if let Some(script) = &self.script {
+            return Ok(script.start(generation, self.children.clone(), self.io.clone()));
+        }
+        let spec = &generation.spec;
+        let (stdout, child_stdout) = output_pipe()?;
+        let (stderr, child_stderr) = output_pipe()?;
+        let (argv, socket, child_socket) = match &spec.program {
+            Program::Exec(argv) => (argv.clone(), None, None),
+            Program::Wire(argv) => {
+                let (ours, theirs) = StdUnixStream::pair()?;
+                ours.set_nonblocking(true)?;
+                (argv.clone(), Some(UnixStream::from_std(ours)?), Some(OwnedFd::from(theirs)))
+            }
+        };
+        env.push((wire::CHANNEL_VARIABLE.to_owned(), spec.channel.to_string()));
+        env.extend(spec.env.iter().cloned());
+        let child_spec = ChildSpec {
+            argv,
+            env,
+            cwd: spec.cwd.clone(),
+            stdin: stdin.map(input_file).transpose()?,
+            stdout: child_stdout,
+            stderr: child_stderr,
+            wire: child_socket,
+        };
+        let child = generation.guardian.spawn(child_spec, self.children.clone());
+        let tag = Arc::new(LogTag::default());
+        let (to_task, commands) = mpsc::unbounded_channel();
+        let unread = Arc::new(AtomicUsize::new(0));
+        let task = WorkerIo {
+            child,
+            socket,
+            stdout: Output::new(stdout, "stdout", &spec.channel, &tag),
+            stderr: Output::new(stderr, "stderr", &spec.channel, &tag),
+            commands,
+            unread: Arc::clone(&unread),
+            events: self.io.clone(),
+        };
+        tokio::spawn(task.serve());
+        Ok((child, IoLink::new(to_task, unread, tag)))
+    }
+
+    /// A sender into the inbox of the I/O tasks.
+    pub(crate) fn io(&self) -> mpsc::Sender<IoEvent> {
+        self.io.clone()
+    }
+
+    /// Replaces descriptors and I/O tasks of all workers to come.
+    #[cfg(test)]
+    pub(crate) fn set_script(&mut self, script: crate::pool::scripted::ScriptSender) {
+        self.script = Some(script);
+    }
+}

@@ -1,0 +1,9 @@
+//! The workers of a pool: their states, the set of them, their start and their descriptors.
+
+pub(super) mod io;
+pub(super) mod launch;
+pub(super) mod output;
+pub(super) mod program_files;
+pub(super) mod set;
+pub(super) mod state;
+pub(super) mod worker;
