@@ -38,8 +38,8 @@ async fn quiet_lets_runs_end_and_starts_none_until_resume() {
         let fixture = start_channel(Options::new(plan)).await;
         fixture.push(&sleeps(6, 500)).await;
         let running = if plan == Plan::PROCESS { 1 } else { 2 };
-        fixture.until("some to run", |s| s.reserved == running).await;
-        fixture.until_status("their runs", |status| status.running == running as usize).await;
+        fixture.until("jobs to be leased", |s| s.reserved == running).await;
+        fixture.until_status("the jobs to run", |status| status.running == running as usize).await;
         let said = quiet(&fixture).await;
         assert_eq!((said.was_quiet, said.running), (false, running as usize), "{plan:?}");
         assert!(fixture.report().await.quiet);
