@@ -82,14 +82,14 @@ impl JobRequests {
         now: Instant,
     ) -> Vec<Reply> {
         let (mut replies, mut claims) = (Vec::new(), Vec::new());
-        for RunRequest { run, id, reply, question } in requests {
-            let is_claim = matches!(question, RequestKind::Claim(_));
+        for RunRequest { run, id, reply, request } in requests {
+            let is_claim = matches!(request, RequestKind::Claim(_));
             if is_claim && self.held.get(&run).is_some_and(|held| held.len() >= MAX_HELD_BY_RUN) {
                 let why = format!("run holds {MAX_HELD_BY_RUN} locks and breakers: claim fewer");
                 replies.push((reply, Response::Error(why)));
                 continue;
             }
-            let route = match question {
+            let route = match request {
                 RequestKind::Push { channel, jobs } => {
                     replies.extend(self.push(run, reply, channel, &jobs));
                     continue;

@@ -14,7 +14,7 @@ pub struct RunRequest {
     /// The address of the response.
     pub reply: ReplyTo,
     /// The request itself.
-    pub question: RequestKind,
+    pub request: RequestKind,
 }
 
 /// The address of a response, for [`Pool::respond`](super::Pool::respond).

@@ -108,8 +108,8 @@ impl Pool {
         &mut self,
         child: ChildId,
         run: RunId,
-        request: RequestId,
-        question: RequestKind,
+        number: RequestId,
+        request: RequestKind,
         now: Instant,
     ) {
         let Some(id) = self.runs.of(child, run).map(|run| run.id) else {
@@ -120,13 +120,13 @@ impl Pool {
         if worker.is_backlogged() {
             return self.on_violation(child, "it sends requests and does not read the responses", now);
         }
-        let reply = ReplyTo { child, request };
+        let reply = ReplyTo { child, request: number };
         let (open, slots) = (worker.open_request(), worker.slots);
         if open > wire::MAX_OPEN_REQUESTS * slots {
             let why = format!("this worker has {} requests open; wait for their responses", open - 1);
             return self.respond(reply, Response::Error(why));
         }
-        self.requests.push(RunRequest { run, id, reply, question });
+        self.requests.push(RunRequest { run, id, reply, request });
     }
 
     /// The requests since the last call.
