@@ -128,7 +128,7 @@ struct Mention {
     line: usize,
 }
 
-/// What the code of one module says.
+/// The dependencies that the code of one module states.
 #[derive(Default)]
 struct Reader {
     mentions: Vec<Mention>,
@@ -335,7 +335,7 @@ impl Sources {
         Self::new(found)
     }
 
-    /// What a path in a module means: the module that has the item, and the rest of the path. `None` if it is not ours.
+    /// Resolves a path in a module to the module that has the item and the rest of the path; `None` for other crates.
     fn resolve(&self, module: &[String], path: &[String]) -> Option<(usize, Vec<String>)> {
         self.resolve_within(module, path, 16)
     }

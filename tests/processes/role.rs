@@ -12,7 +12,7 @@ const ROLE: &str = "__role";
 /// The user without privileges.
 pub(crate) const NOBODY_UID: u32 = 65534;
 
-/// What a role does with its arguments.
+/// The code of a role, called with its arguments.
 pub(crate) type Role = fn(&[String]);
 
 /// Plays the role that the arguments of this process ask for, if they ask for one.

@@ -67,7 +67,7 @@ fn exactly_one_of_fifty_processes_becomes_master() {
     }
 }
 
-/// Takes the lock when told to, and keeps it.
+/// Takes the lock on request, and keeps it.
 fn rival(arguments: &[String]) {
     let (directory, run_dir) = given(arguments);
     report("ready");
@@ -186,7 +186,7 @@ fn other_user_gets_reason_and_remedy() {
     );
 }
 
-/// Somebody without privileges tries the directories that another test has made.
+/// Tries the directories of another test as a user without privileges.
 fn other_user(arguments: &[String]) {
     let (above, _) = given(arguments);
     pass(&above);
@@ -210,7 +210,7 @@ fn other_user_sees_the_master() {
     assert_eq!(other.next_report(), "None");
 }
 
-/// Says who is master, and again when told to.
+/// Prints the master, and again on each request.
 fn observer(arguments: &[String]) {
     let (directory, run_dir) = given(arguments);
     report(format!("{:?}", run_dir.holder().map(|h| h.pid)));
