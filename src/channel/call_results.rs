@@ -1,4 +1,4 @@
-//! What the result of each call to the store changes.
+//! Results of calls to the store, and the changes that follow from them.
 
 use std::collections::HashSet;
 
