@@ -26,19 +26,32 @@ const TRANSPARENT: &[&str] = &["engine"];
 const ALLOWED: &[(&str, &[&str])] = &[
     // crates/core
     ("log_macros", &[]),
-    ("job", &[]),
+    ("mutex", &[]),
+    ("durations", &[]),
+    ("job", &["durations"]),
     ("config", &["job"]),
     ("middleware", &["job"]),
-    ("store", &["job", "config", "log_macros"]),
+    ("store", &["job", "config", "limits::rate", "log_macros", "mutex", "durations"]),
     ("queue", &["job", "config", "store"]),
-    ("queue_set", &["job", "config", "store", "queue"]),
-    ("breaker", &["job"]),
+    ("queue_set", &["job", "config", "store", "queue", "mutex"]),
+    ("limits", &["job", "store", "durations"]),
     ("retry", &["job", "config", "store"]),
     ("executor", &["job"]),
-    ("job_json", &["job"]),
+    ("job_json", &["job", "durations"]),
     (
         "in_process",
-        &["job", "config", "store", "queue", "queue_set", "breaker", "retry", "executor", "log_macros"],
+        &[
+            "job",
+            "config",
+            "store",
+            "queue",
+            "queue_set",
+            "limits",
+            "retry",
+            "executor",
+            "log_macros",
+            "mutex",
+        ],
     ),
     // the engine
     ("fd", &[]),
@@ -46,7 +59,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("wire", &["job"]),
     ("guardian", &["fd"]),
     ("pool", &["job", "config::plan", "wire", "guardian"]),
-    ("channel", &["job", "job_json", "wire", "config", "store", "breaker", "retry", "pool", "metrics"]),
+    ("channel", &["job", "job_json", "wire", "config", "store", "limits", "retry", "pool", "metrics"]),
     ("snapshot", &["job", "config", "store", "guardian", "metrics"]),
     ("worker", &["job", "job_json", "wire", "fd", "executor"]),
     ("webhook", &["job", "config::webhook", "worker"]),
@@ -105,13 +118,6 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
     ("aint_queue::engine::worker", &["events", "link"], "not split yet"),
     ("aint_queue::cli", &["push", "push_file"], "not split yet"),
     ("aint_queue::engine::http", &["connection", "server"], "not split yet"),
-    ("aint_queue_core::config", &["build", "http", "load", "validate", "webhook"], "not split yet"),
-    (
-        "aint_queue_core::job",
-        &["context", "outbox", "push_options", "registry", "service", "traits"],
-        "not split yet",
-    ),
-    ("aint_queue_core::store::sqlite", &["limits", "owner"], "not split yet"),
 ];
 
 /// A module: its place in its crate, its file, its code.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::error::Problems;
+use super::error::{Diagnostics, Problems};
 use super::inherit::URL_STANDS_FOR;
 use super::keys::Property;
 use super::plan::{Plan, Recycling, Scaling};
@@ -13,12 +13,6 @@ use super::{
     Backoff, BackoffKind, Channel, Driver, Handler, Limits, Mode, Redis, Secret, Snapshot, SnapshotHandler,
     Worker, keys, redis_url, run_directory, webhook,
 };
-
-/// Collectors of mistakes and warnings.
-pub(super) struct Diagnostics<'a, 'p> {
-    pub(super) problems: &'a mut Problems<'p>,
-    pub(super) warnings: &'a mut Problems<'p>,
-}
 
 /// Builds the channel that `table`, already merged with the defaults, describes. Relative paths start at `base`.
 pub(super) fn channel(
@@ -30,7 +24,7 @@ pub(super) fn channel(
     let read = TypedTable::new(table, keys::KEYS);
     let channel = Channel {
         name: name.to_owned(),
-        pid_path: read.path("pid_path", base).unwrap_or_else(run_directory),
+        pid_path: read.path("pid_path", base).unwrap_or_else(run_directory::of_user),
         memory_limit: read.count("memory_limit"),
         max_attempts: read.small("max_attempts"),
         backoff: backoff(&read, diagnostics),

@@ -123,6 +123,12 @@ impl<'a> Problems<'a> {
     }
 }
 
+/// Collectors of mistakes and warnings.
+pub(super) struct Diagnostics<'a, 'p> {
+    pub(super) problems: &'a mut Problems<'p>,
+    pub(super) warnings: &'a mut Problems<'p>,
+}
+
 /// Line and column, both 1-based, of a byte offset; the end of the text for an offset beyond it.
 fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(at)];

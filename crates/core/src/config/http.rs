@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::build::Diagnostics;
+use super::error::Diagnostics;
 use super::keys::HTTP_KEYS;
 use super::spanned::{Node, Table, Value};
 use super::typed::TypedTable;

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::build::{Diagnostics, warn_of_idle_keys};
-use super::error::{ConfigError, Problem, Problems, UndeclaredChannel};
+use super::build::warn_of_idle_keys;
+use super::error::{ConfigError, Diagnostics, Problem, Problems, UndeclaredChannel};
 use super::spanned::{Env, Node, Table, Value};
 use super::suggest::nearest;
 use super::{Channel, Config, build, http, inherit, spanned, validate};
@@ -94,34 +93,6 @@ impl Config {
 pub fn is_channel_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.:-".contains(&b);
     (1..=64).contains(&name.len()) && name.bytes().all(allowed)
-}
-
-/// The run directory of this user when none is configured.
-pub(super) fn run_directory() -> PathBuf {
-    choose_run_directory(user(), env::var_os("XDG_RUNTIME_DIR"), &env::temp_dir())
-}
-
-/// The effective user of this process.
-#[cfg(feature = "server")]
-fn user() -> u32 {
-    nix::unistd::geteuid().as_raw()
-}
-
-/// The effective user of this process, read from `/proc` because a producer has no system call crate. Only a master uses
-/// the run directory, so a wrong answer here is harmless.
-#[cfg(not(feature = "server"))]
-fn user() -> u32 {
-    use std::os::unix::fs::MetadataExt;
-
-    std::fs::metadata("/proc/self").map_or(u32::MAX, |own| own.uid())
-}
-
-fn choose_run_directory(uid: u32, runtime: Option<OsString>, temporary: &Path) -> PathBuf {
-    match runtime.map(PathBuf::from).filter(|runtime| runtime.is_absolute()) {
-        _ if uid == 0 => PathBuf::from("/run/aint-queue"),
-        Some(runtime) => runtime.join("aint-queue"),
-        None => temporary.join(format!("aint-queue-{uid}")),
-    }
 }
 
 fn load(file: &Path, named_by: &'static str) -> Result<Config, ConfigError> {

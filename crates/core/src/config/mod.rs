@@ -21,6 +21,7 @@ mod redis_url;
 mod reload_diff;
 #[cfg(feature = "server")]
 mod render;
+mod run_directory;
 mod spanned;
 mod suggest;
 #[cfg(test)]
@@ -41,7 +42,6 @@ use std::time::Duration;
 
 pub use error::{ConfigError, Problem, UndeclaredChannel};
 pub use keys::key_table;
-use load::run_directory;
 pub use load::{DEFAULT_FILE, FILE_VARIABLE, is_channel_name};
 #[cfg(feature = "server")]
 pub use reload_diff::{ReloadDiff, changed_tables, reload_diff};

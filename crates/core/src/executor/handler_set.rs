@@ -40,12 +40,9 @@ pub enum PreparedRun {
 
 impl HandlerSet {
     pub fn of(registry: &Registry) -> Self {
-        let of = |handler: &JobHandler| PreparedHandler {
-            service: registry.service(handler),
-            handler: handler.clone(),
-        };
-        let named = registry.handlers().map(|(name, handler)| (name, of(handler))).collect();
-        Self { named, fallback: registry.fallback().map(of) }
+        let of = |(handler, service)| PreparedHandler { handler, service };
+        let named = registry.prepared().map(|(name, prepared)| (name, of(prepared))).collect();
+        Self { named, fallback: registry.prepared_fallback().map(of) }
     }
 
     pub fn get(&self, name: &str) -> Option<&PreparedHandler> {

@@ -1,10 +1,11 @@
 //! Jobs: the traits of handlers, the stored form of a job, the outcomes of a run.
 //!
-//! Plain data and two traits. This module uses no store, process or clock, and no other module of this crate.
+//! Plain data and two traits. This module uses no store, process or clock, and no other module of this crate but `durations`.
 
 mod app_state;
 mod context;
 mod error;
+mod handler;
 mod id;
 mod job_requests;
 mod new_job;
@@ -26,6 +27,9 @@ pub use context::ContextParts;
 pub use error::JobError;
 #[doc(hidden)]
 pub use error::error_chain;
+pub use handler::RunFuture;
+#[doc(hidden)]
+pub use handler::{FailedCallback, HandlerFn, JobHandler, parse};
 pub use id::{InvalidJobId, JobId, Timestamp};
 #[doc(hidden)]
 pub use job_requests::{JobRequest, RunHost};
@@ -43,7 +47,5 @@ pub use record::{
     truncated,
 };
 pub use registry::{DuplicateJob, Registry};
-#[doc(hidden)]
-pub use registry::{FailedCallback, HandlerFn, JobHandler, parse};
-pub use service::{JobCall, JobService, RunFuture};
+pub use service::{JobCall, JobService};
 pub use traits::{AsyncFailedFn, AsyncJob, FailedFn, Job};

@@ -5,34 +5,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::{
-    AsyncJob, Job, JobMeta, NewJob, Payload, PayloadError, Priority, Start, Timestamp, UniqueUntil,
-    is_job_name,
-};
+use super::{JobMeta, NewJob, Payload, PayloadError, Priority, Start, Timestamp, UniqueUntil, is_job_name};
 use crate::durations::millis_at_least_one;
 
-/// A job type that can be pushed: every [`Job`] and every [`AsyncJob`]. The compiler infers `Kind`, which only keeps the
+/// A job type that can be pushed: every [`Job`](super::Job) and every [`AsyncJob`](super::AsyncJob). The compiler infers `Kind`, which only keeps the
 /// two blanket implementations apart.
 pub trait Pushable<Kind>: Serialize {
     /// The job's stable name.
     const NAME: &'static str;
 }
 
-/// Marks [`Job`] in [`Pushable`].
+/// Marks [`Job`](super::Job) in [`Pushable`].
 #[derive(Debug)]
 pub enum Blocking {}
 
-/// Marks [`AsyncJob`] in [`Pushable`].
+/// Marks [`AsyncJob`](super::AsyncJob) in [`Pushable`].
 #[derive(Debug)]
 pub enum Asynchronous {}
-
-impl<J: Job> Pushable<Blocking> for J {
-    const NAME: &'static str = <J as Job>::NAME;
-}
-
-impl<J: AsyncJob> Pushable<Asynchronous> for J {
-    const NAME: &'static str = <J as AsyncJob>::NAME;
-}
 
 /// Options of one push; unset ones follow the handler, then the channel.
 #[derive(Clone, Debug, Default)]

@@ -5,72 +5,27 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::app_state::{AppState, AppStateFactories};
-use super::service::RunFuture;
-use super::{AsyncJob, Context, Failure, Job, JobError, JobOptions, JobService, RetryDecision, is_job_name};
+use super::handler::{AsyncFn, FailedCallback, HandlerFn, JobHandler, RunFuture, parse};
+use super::{AsyncJob, Context, Job, JobError, JobOptions, JobService, RetryDecision, is_job_name};
 
-type Ended = Result<(), JobError>;
-type BlockingFn = Arc<dyn Fn(&str, &Context) -> Ended + Send + Sync>;
-type AsyncFn = Arc<dyn Fn(&str, Context) -> RunFuture + Send + Sync>;
-type BlockingCallback = Arc<dyn Fn(&str, &Failure, &Context) -> Ended + Send + Sync>;
-type AsyncCallback = Arc<dyn Fn(&str, Failure, Context) -> RunFuture + Send + Sync>;
 type AppLayer = Arc<dyn Fn(JobService) -> JobService + Send + Sync>;
 
-/// A type-erased handler; takes the payload's text.
+/// A registered handler with the middleware of its job type.
 #[derive(Clone)]
-#[doc(hidden)]
-pub enum HandlerFn {
-    /// Runs on a thread of its own.
-    Blocking(BlockingFn),
-    /// Runs as a task.
-    Async(AsyncFn),
-}
-
-/// A type-erased failed callback.
-#[derive(Clone)]
-#[doc(hidden)]
-pub enum FailedCallback {
-    /// Runs on a thread of its own.
-    Blocking(BlockingCallback),
-    /// Runs as a task.
-    Async(AsyncCallback),
-}
-
-/// The registration of one job type.
-#[derive(Clone)]
-#[doc(hidden)]
-pub struct JobHandler {
-    #[doc(hidden)]
-    pub run: HandlerFn,
-    #[doc(hidden)]
-    pub failed: Option<FailedCallback>,
-    /// Retry decision for errors that leave it to the policy.
-    decide: fn(&JobError, &Context) -> RetryDecision,
-    options: JobOptions,
+struct Registered {
+    handler: JobHandler,
     layers: fn(JobService) -> JobService,
-}
-
-impl JobHandler {
-    #[doc(hidden)]
-    pub fn options(&self) -> JobOptions {
-        self.options
-    }
-
-    /// Completes the end of a run with the job type's retry decision.
-    pub(crate) fn with_retry_decision(&self, ended: Ended, ctx: &Context) -> Ended {
-        ended.map_err(|error| error.with_decision(|error| (self.decide)(error, ctx)))
-    }
 }
 
 /// The handlers of a program by job name, with its middleware and its shared state.
 #[derive(Clone, Default)]
 pub struct Registry {
-    handlers: Arc<BTreeMap<&'static str, JobHandler>>,
+    handlers: Arc<BTreeMap<&'static str, Registered>>,
     /// Handler of all unregistered names.
-    fallback: Option<JobHandler>,
+    fallback: Option<Registered>,
     layers: Vec<AppLayer>,
     states: AppStateFactories,
     duplicate: Option<DuplicateJob>,
@@ -110,9 +65,8 @@ impl Registry {
                 timeout: J::TIMEOUT,
                 failed: failed.is_some(),
             },
-            layers: J::layers,
         };
-        self.insert(J::NAME, handler);
+        self.insert(J::NAME, Registered { handler, layers: J::layers });
     }
 
     /// Registers an asynchronous job.
@@ -138,21 +92,20 @@ impl Registry {
                 timeout: J::TIMEOUT,
                 failed: failed.is_some(),
             },
-            layers: J::layers,
         };
-        self.insert(J::NAME, handler);
+        self.insert(J::NAME, Registered { handler, layers: J::layers });
     }
 
     /// Registers `run` for all unregistered names. `run` gets the payload's text; [`Context::job`] is the name.
     #[doc(hidden)]
     pub fn add_fallback(&mut self, run: impl Fn(&str, Context) -> RunFuture + Send + Sync + 'static) {
-        self.fallback = Some(JobHandler {
+        let handler = JobHandler {
             run: HandlerFn::Async(Arc::new(run)),
             failed: None,
             decide: |_, _| RetryDecision::ByPolicy,
             options: JobOptions::default(),
-            layers: |service| service,
-        });
+        };
+        self.fallback = Some(Registered { handler, layers: |service| service });
     }
 
     /// Adds a middleware layer around every job; the first one added is the outermost.
@@ -195,7 +148,7 @@ impl Registry {
     /// The registered names with the options of their handlers.
     #[doc(hidden)]
     pub fn specs(&self) -> impl Iterator<Item = (&'static str, JobOptions)> {
-        self.handlers.iter().map(|(name, handler)| (*name, handler.options))
+        self.handlers.iter().map(|(name, registered)| (*name, registered.handler.options))
     }
 
     /// Reports the first refused registration.
@@ -206,25 +159,25 @@ impl Registry {
         self.duplicate.clone().map_or(Ok(()), Err)
     }
 
+    /// All handlers with their services: application middleware around the job's middleware around the handler.
     #[doc(hidden)]
-    pub fn handlers(&self) -> impl Iterator<Item = (&'static str, &JobHandler)> {
-        self.handlers.iter().map(|(name, handler)| (*name, handler))
+    pub fn prepared(&self) -> impl Iterator<Item = (&'static str, (JobHandler, JobService))> {
+        self.handlers.iter().map(|(name, registered)| (*name, self.prepare(registered)))
     }
 
-    /// The handler of all unregistered names.
+    /// The handler of all unregistered names, with its service.
     #[doc(hidden)]
-    pub fn fallback(&self) -> Option<&JobHandler> {
-        self.fallback.as_ref()
+    pub fn prepared_fallback(&self) -> Option<(JobHandler, JobService)> {
+        self.fallback.as_ref().map(|registered| self.prepare(registered))
     }
 
-    /// The service that runs a job: application middleware around the job's middleware around the handler.
-    #[doc(hidden)]
-    pub fn service(&self, handler: &JobHandler) -> JobService {
-        let inner = (handler.layers)(JobService::default());
-        self.layers.iter().rev().fold(inner, |service, layer| layer(service))
+    fn prepare(&self, registered: &Registered) -> (JobHandler, JobService) {
+        let inner = (registered.layers)(JobService::default());
+        let service = self.layers.iter().rev().fold(inner, |service, layer| layer(service));
+        (registered.handler.clone(), service)
     }
 
-    fn insert(&mut self, name: &'static str, handler: JobHandler) {
+    fn insert(&mut self, name: &'static str, handler: Registered) {
         if Arc::make_mut(&mut self.handlers).insert(name, handler).is_some() {
             self.duplicate.get_or_insert(DuplicateJob::Name(name));
         }
@@ -241,89 +194,5 @@ fn decide(can_retry: bool, after: impl FnOnce() -> Option<std::time::Duration>) 
     match can_retry {
         false => RetryDecision::Never,
         true => after().map_or(RetryDecision::ByPolicy, RetryDecision::After),
-    }
-}
-
-#[doc(hidden)]
-pub fn parse<J: DeserializeOwned>(payload: &str) -> Result<J, JobError> {
-    serde_json::from_str(payload)
-        // `struct A;` is `null` in JSON, `struct A {}` is `{}`: producers need not know which form an empty job has.
-        .or_else(|error| match payload.trim() {
-            "{}" => serde_json::from_str("null").map_err(|_| error),
-            "null" => serde_json::from_str("{}").map_err(|_| error),
-            _ => Err(error),
-        })
-        .map_err(|error| {
-            JobError::never(format!(
-                "the payload does not fit the job{}",
-                error_location::<J>(payload, &error)
-            ))
-        })
-}
-
-/// Position of an error in the payload: `` at `items[2].price`: … ``. Parses again, so only errors pay for the path.
-#[cfg(feature = "server")]
-fn error_location<J: DeserializeOwned>(payload: &str, error: &serde_json::Error) -> String {
-    let reader = &mut serde_json::Deserializer::from_str(payload);
-    match serde_path_to_error::deserialize::<_, J>(reader) {
-        Err(found) if found.path().iter().next().is_some() => {
-            format!(" at `{}`: {}", found.path(), found.inner())
-        }
-        _ => format!(": {error}"),
-    }
-}
-
-/// The error without its position: a producer seldom parses payloads, so it is built without the crate for paths.
-#[cfg(not(feature = "server"))]
-#[expect(clippy::extra_unused_type_parameters, reason = "the variant with `server` needs it")]
-fn error_location<J>(_: &str, error: &serde_json::Error) -> String {
-    format!(": {error}")
-}
-
-#[cfg(test)]
-mod tests {
-    use serde::Deserialize;
-
-    use super::*;
-
-    #[derive(Deserialize)]
-    struct Unit;
-
-    #[derive(Deserialize)]
-    struct Empty {}
-
-    #[derive(Deserialize)]
-    struct Needs {
-        _it: u8,
-    }
-
-    #[derive(Deserialize)]
-    struct Order {
-        _items: Vec<Needs>,
-    }
-
-    #[test]
-    fn job_without_data_takes_null_and_an_empty_object() {
-        for payload in ["null", "{}", " {} "] {
-            assert!(parse::<Unit>(payload).is_ok(), "{payload}");
-            assert!(parse::<Empty>(payload).is_ok(), "{payload}");
-            assert!(parse::<Option<Needs>>("null").is_ok());
-        }
-        let error = parse::<Needs>("null").map(|_| ()).unwrap_err();
-        assert!(error.message().contains("invalid type: null"), "{error:?}");
-    }
-
-    #[test]
-    fn mismatched_payload_error_has_its_path() {
-        let error = parse::<Order>(r#"{"_items":[{"_it":1},{"_it":"x"}]}"#).map(|_| ()).unwrap_err();
-        assert!(
-            error
-                .message()
-                .starts_with("the payload does not fit the job at `_items[1]._it`: invalid type: string")
-        );
-        assert!(matches!(
-            error.into_outcome(),
-            crate::job::Outcome::Failed { next: RetryDecision::Never, .. }
-        ));
     }
 }

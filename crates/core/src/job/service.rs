@@ -3,18 +3,14 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
+use super::handler::{HandlerFn, JobHandler, RunFuture, parse};
 use super::panic::{CatchPanic, catch_panic};
-use super::registry::{HandlerFn, JobHandler, parse};
 use super::{Context, JobError, Payload};
-
-/// The pending end of a run.
-pub type RunFuture = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
 
 type WrapFn = dyn Fn(JobCall) -> RunFuture + Send + Sync;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Context, Failure, JobError, JobService};
+use super::{Asynchronous, Blocking, Context, Failure, JobError, JobService, Pushable};
 
 /// Failed callback of a blocking job. See [`Job::failed`].
 pub type FailedFn<J> = fn(J, &Failure, &Context) -> Result<(), JobError>;
@@ -174,4 +174,12 @@ pub trait AsyncJob: Serialize + DeserializeOwned + Send + 'static {
     fn layers(service: JobService) -> JobService {
         service
     }
+}
+
+impl<J: Job> Pushable<Blocking> for J {
+    const NAME: &'static str = <J as Job>::NAME;
+}
+
+impl<J: AsyncJob> Pushable<Asynchronous> for J {
+    const NAME: &'static str = <J as AsyncJob>::NAME;
 }

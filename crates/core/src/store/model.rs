@@ -21,14 +21,11 @@ use tokio::time::Instant;
 
 use self::channel::Channel;
 use super::{
-    Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, MAX_BATCH, Owner,
-    Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply, driver_rules,
+    Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision, MAX_BATCH,
+    Owner, Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply, driver_rules,
 };
 use crate::job::{JobId, JobMeta, NewJob, Timestamp};
 use crate::mutex::lock;
-
-/// Default lease; [`Model::with_lease`] sets another.
-const LEASE: Duration = Duration::from_secs(30);
 
 /// A channel in memory.
 pub struct Model {

@@ -6,7 +6,7 @@ mod signing_key;
 
 use std::path::Path;
 
-use super::build::Diagnostics;
+use super::error::Diagnostics;
 use super::spanned::{Node, Value};
 use super::typed::TypedTable;
 pub use settings::{AllowedUrls, Settings, WebhookUrl, header_rejection};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::build::Diagnostics;
+use super::error::Diagnostics;
 use super::typed::TypedTable;
 
 /// Marks a channel whose jobs are sent as webhooks.

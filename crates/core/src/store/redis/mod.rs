@@ -46,7 +46,7 @@ use self::connection::{Connector, ServerAddress};
 use self::keys::Keys;
 use self::wait::WorkWaiter;
 use super::{
-    Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, Owner, Page,
+    Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision, Owner, Page,
     PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
 };
 use crate::config;
@@ -84,7 +84,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(30), reap_delay: None, script_flags: None }
+        Self { lease: LEASE, reap_delay: None, script_flags: None }
     }
 }
 

@@ -90,6 +90,13 @@ impl Channel {
     }
 }
 
+/// The bucket of an owner.
+pub(super) fn of_owner(tx: &Tx<'_>, channel: i64, name: &str) -> Result<i64, SqliteError> {
+    let bucket =
+        tx.number("SELECT lane FROM owners WHERE channel = ?1 AND name = ?2", params![channel, name])?;
+    bucket.ok_or(SqliteError::Lost)
+}
+
 /// Creates an empty bucket.
 pub(super) fn make(tx: &Tx<'_>, channel: i64, state: i64) -> Result<i64, SqliteError> {
     let made =

@@ -6,7 +6,7 @@ use rusqlite::params;
 
 use super::error::SqliteError;
 use super::transaction::Tx;
-use super::{keys, owner};
+use super::{bucket, keys};
 use crate::job::Timestamp;
 use crate::limits::rate::Rate;
 use crate::store::{Claim, ClaimKind, LimitDecision, MAX_BATCH};
@@ -39,7 +39,7 @@ pub(super) fn claim(
     name: &str,
     claims: &[PreparedClaim],
 ) -> Result<Vec<LimitDecision>, SqliteError> {
-    let bucket = owner::bucket_of(tx, channel, name)?;
+    let bucket = bucket::of_owner(tx, channel, name)?;
     if claims.iter().any(|claim| matches!(claim.kind, Kind::Rate(_))) {
         sweep(tx, claims.len().max(MAX_BATCH))?;
     }

@@ -51,8 +51,8 @@ use self::file::File;
 use self::owner::OwnerCall;
 use self::record::RawRecord;
 use super::{
-    Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, MAX_BATCH, Owner,
-    Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply, driver_rules,
+    Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision, MAX_BATCH,
+    Owner, Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply, driver_rules,
 };
 use crate::job::{JobId, JobMeta, NewJob, Timestamp};
 
@@ -65,7 +65,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(30) }
+        Self { lease: LEASE }
     }
 }
 
@@ -198,7 +198,7 @@ impl Store for SqliteStore {
     async fn fetch(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError> {
         let (channel, name, ids) = (self.channel, owner.as_str().to_owned(), numbers(ids));
         let found = self.file.read("fetching records", move |tx| {
-            let bucket = owner::bucket_of(tx, channel, &name)?;
+            let bucket = bucket::of_owner(tx, channel, &name)?;
             owner::fetch(tx, bucket, &ids)
         });
         Ok(found.await?.into_iter().map(RawRecord::leased).collect())

@@ -40,13 +40,6 @@ pub(super) fn join(tx: &Tx<'_>, owner_call: &OwnerCall) -> Result<(), SqliteErro
     Ok(())
 }
 
-/// The bucket of an owner.
-pub(super) fn bucket_of(tx: &Tx<'_>, channel: i64, name: &str) -> Result<i64, SqliteError> {
-    let bucket =
-        tx.number("SELECT lane FROM owners WHERE channel = ?1 AND name = ?2", params![channel, name])?;
-    bucket.ok_or(SqliteError::Lost)
-}
-
 /// Checks the `seq` of a call, renews the lease, returns the owner's bucket.
 pub(super) fn renew_lease(tx: &Tx<'_>, owner_call: &OwnerCall) -> Result<i64, SqliteError> {
     let mut statement = tx.prepare("SELECT id, lane, seq FROM owners WHERE channel = ?1 AND name = ?2")?;
@@ -115,14 +108,14 @@ pub(super) fn take(tx: &Tx<'_>, owner_call: &OwnerCall, id: i64) -> Result<Optio
 
 /// Ends an owner at its own request; returns its bucket, to be emptied, and the number of jobs in it.
 pub(super) fn leave(tx: &Tx<'_>, channel: i64, name: &str) -> Result<(i64, i64), SqliteError> {
-    let bucket = bucket_of(tx, channel, name)?;
+    let bucket = bucket::of_owner(tx, channel, name)?;
     end(tx, bucket, bucket::LEFT)?;
     Ok((bucket, bucket::jobs(tx, bucket)?))
 }
 
 /// Ends an owner that is known to be dead; an unknown one has ended already.
 pub(super) fn expire(tx: &Tx<'_>, channel: i64, name: &str) -> Result<(), SqliteError> {
-    match bucket_of(tx, channel, name) {
+    match bucket::of_owner(tx, channel, name) {
         Ok(bucket) => end(tx, bucket, bucket::LOST),
         Err(SqliteError::Lost) => Ok(()),
         Err(fault) => Err(fault),
