@@ -208,13 +208,13 @@ pub mod engine {
     pub mod worker;
 
     pub use crate::app::WORKER_ARGUMENT;
-    pub use aint_queue_core::{breaker, executor, in_process, job_json, queue_set, retry};
+    pub use aint_queue_core::{executor, in_process, job_json, limits, queue_set, retry};
 }
 
-#[cfg(feature = "server")]
-use aint_queue_core::{breaker, executor, in_process, job_json, queue_set, retry};
 #[doc(inline)]
 pub use aint_queue_core::{config, job, middleware, queue, store};
+#[cfg(feature = "server")]
+use aint_queue_core::{executor, in_process, job_json, limits, queue_set, retry};
 #[cfg(not(feature = "server"))]
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]

@@ -65,7 +65,7 @@ pub struct Channel {
     pub(super) cancellations: Cancellations,
     pub(super) scope: ScopeProgress,
     pub(super) shutdown: Option<Shutdown>,
-    /// Whether `queue:quiet` is in effect on this master: it leases no jobs, running jobs go on, leases are renewed and
+    /// Whether `queue:quiet` is in effect on this master: it leases no jobs; running jobs end normally, leases are renewed and
     /// workers follow the usual rules. A pause, in contrast, is a state of the store and holds for every master.
     pub(super) is_quiet: bool,
     reload: Reload,
@@ -260,7 +260,7 @@ impl Channel {
         self.pool.set_demand(Demand { waiting: in_store + ready as u64, job: self.prefetch.run_time() }, now);
     }
 
-    /// The store's clock; the epoch before the first turn has told it.
+    /// The store's clock; the epoch before the first turn.
     pub(super) fn store_time(&self, now: Instant) -> Timestamp {
         self.store_calls.store_time(now).unwrap_or(Timestamp(0))
     }

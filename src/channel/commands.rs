@@ -24,7 +24,7 @@ pub enum Command {
     Status(oneshot::Sender<ChannelStatus>),
     /// Set the manual minimum worker count; the reply has the new minimum, or why it cannot be set.
     Scale(ScaleOrder, oneshot::Sender<Result<MinWorkers, String>>),
-    /// Take no more jobs; running jobs go on.
+    /// Take no more jobs; running jobs end normally.
     Quiet(oneshot::Sender<QuietReply>),
     /// Take jobs again; the reply says whether the channel was quiet.
     Resume(oneshot::Sender<bool>),

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::breaker::{BreakerSettings, Breakers};
-use crate::job::{JobId, LimitClaim, LimitDecision, NewJob, Outcome, PushOptions, Response, error_chain};
+use crate::job::{JobId, NewJob, Outcome, PushOptions, Response, error_chain};
 use crate::job_json::{self, PushDefaults};
+use crate::limits::{Breakers, ClaimRoute, HeldLimits, claim_response};
 use crate::pool::{ReplyTo, RequestKind, RunRequest};
 use crate::store::{self, ClaimKind, CrossChannelPush, KeyRelease, MAX_BATCH, Owner, Store};
 use crate::wire::RunId;
@@ -34,17 +34,10 @@ pub(super) struct JobRequests {
     cross_channel: Option<Arc<dyn CrossChannelPush>>,
     /// Requests that wait for a store.
     tasks: JoinSet<Vec<CompletedRequest>>,
-    held: HashMap<RunId, Vec<Held>>,
+    held: HashMap<RunId, HeldLimits>,
     breakers: Breakers,
     /// Keys for the next turns to release.
     releases: VecDeque<KeyRelease>,
-}
-
-/// A grant to a run.
-#[derive(Debug)]
-enum Held {
-    Lock { id: JobId, key: String },
-    Breaker { key: String, settings: BreakerSettings },
 }
 
 /// A request that a store has answered.
@@ -96,22 +89,22 @@ impl JobRequests {
                 replies.push((reply, Response::Error(why)));
                 continue;
             }
-            let (key, kind) = match question {
+            let route = match question {
                 RequestKind::Push { channel, jobs } => {
                     replies.extend(self.push(run, reply, channel, &jobs));
                     continue;
                 }
-                RequestKind::Claim(LimitClaim::Breaker { key, failures, cooldown }) => {
-                    let settings = BreakerSettings { failures, cooldown };
-                    replies.push((reply, self.claim_breaker(run, key, settings, now)));
-                    continue;
-                }
-                RequestKind::Claim(LimitClaim::Lock { key, limit }) => (key, ClaimKind::Lock { limit }),
-                RequestKind::Claim(LimitClaim::Rate { key, count, per }) => {
-                    (key, ClaimKind::Rate { count, per })
-                }
+                RequestKind::Claim(claim) => ClaimRoute::from(claim),
             };
-            claims.push(PendingClaim { run, reply, claim: store::Claim { id, key, kind } });
+            match route {
+                ClaimRoute::Breaker { key, settings } => {
+                    let held = self.held.entry(run).or_default();
+                    replies.push((reply, held.claim_breaker(&mut self.breakers, run, key, settings, now)));
+                }
+                ClaimRoute::Store { key, kind } => {
+                    claims.push(PendingClaim { run, reply, claim: store::Claim { id, key, kind } });
+                }
+            }
         }
         if !claims.is_empty() {
             match owner.cloned() {
@@ -151,29 +144,13 @@ impl JobRequests {
                 // A lock belongs to the job, not to the run. A lock that comes too late for its run may be the one
                 // that a later run of the job has claimed as well, and ends with that run.
                 match [Some(run), run_of(id)].into_iter().flatten().find(|run| is_running(*run)) {
-                    Some(run) => self.held.entry(run).or_default().push(Held::Lock { id, key }),
+                    Some(run) => self.held.entry(run).or_default().add_lock(id, key),
                     None => self.releases.push_back(KeyRelease::Lock { id, key }),
                 }
             }
             (reply, response)
         };
         completed.into_iter().map(record).collect()
-    }
-
-    fn claim_breaker(
-        &mut self,
-        run: RunId,
-        key: String,
-        settings: BreakerSettings,
-        now: Instant,
-    ) -> Response {
-        match self.breakers.claim(&key, run, now.into_std()) {
-            LimitDecision::Wait(time) => Response::Wait(time),
-            LimitDecision::Granted => {
-                self.held.entry(run).or_default().push(Held::Breaker { key, settings });
-                Response::Granted
-            }
-        }
     }
 
     fn push(
@@ -219,22 +196,8 @@ impl JobRequests {
 
     /// Releases what a run held, after its end.
     pub(super) fn run_ended(&mut self, run: RunId, outcome: &Outcome, now: Instant) {
-        let Some(held) = self.held.remove(&run) else { return };
-        let success = match outcome {
-            Outcome::Done => Some(true),
-            Outcome::Failed { .. } | Outcome::TimedOut { .. } | Outcome::Crashed { .. } => Some(false),
-            Outcome::Released { .. }
-            | Outcome::Interrupted
-            | Outcome::Cancelled { .. }
-            | Outcome::CrashedInCompany => None,
-        };
-        for held in held {
-            match held {
-                Held::Lock { id, key } => self.releases.push_back(KeyRelease::Lock { id, key }),
-                Held::Breaker { key, settings } => {
-                    self.breakers.ended(&key, settings, run, success, now.into_std());
-                }
-            }
+        if let Some(held) = self.held.remove(&run) {
+            self.releases.extend(held.release(&mut self.breakers, run, Some(outcome), now));
         }
     }
 
@@ -242,12 +205,9 @@ impl JobRequests {
     pub(super) fn lease_lost(&mut self, now: Instant) {
         self.tasks.abort_all();
         for (run, held) in self.held.drain() {
-            for held in held {
-                // Breakers belong to the channel: a probe must not wait for a run whose end is not reported.
-                if let Held::Breaker { key, settings } = held {
-                    self.breakers.ended(&key, settings, run, None, now.into_std());
-                }
-            }
+            // Breakers belong to the channel: a probe must not wait for a run whose end is not reported. The store has
+            // released the locks with their owner.
+            held.release(&mut self.breakers, run, None, now);
         }
         self.releases.clear();
     }
@@ -290,14 +250,7 @@ async fn claim(store: Arc<dyn Store>, owner: Owner, claims: Vec<PendingClaim>) -
         let asked: Vec<_> = batch.iter().map(|pending| pending.claim.clone()).collect();
         let decisions = store.claim(&owner, &asked).await;
         for (index, PendingClaim { run, reply, claim }) in batch.into_iter().enumerate() {
-            let response = match &decisions {
-                Ok(decisions) => match decisions.get(index) {
-                    Some(LimitDecision::Granted) => Response::Granted,
-                    Some(LimitDecision::Wait(time)) => Response::Wait(*time),
-                    None => Response::Error("the store answered fewer claims than it was asked".to_owned()),
-                },
-                Err(error) => Response::Error(error_chain(error)),
-            };
+            let response = claim_response(&decisions, index);
             let store::Claim { id, key, kind } = claim;
             let lock = matches!(kind, ClaimKind::Lock { .. }).then_some(KeyRelease::Lock { id, key });
             completed.push(CompletedRequest { run, reply, response, lock });

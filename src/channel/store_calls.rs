@@ -225,7 +225,7 @@ impl StoreCalls {
         self.lease.renewed(began);
     }
 
-    /// Records the store's clock, as a reply told it.
+    /// Records the store's clock from a reply.
     pub(super) fn set_store_time(&mut self, time: Timestamp, now: Instant) {
         self.clock = Some((time, now));
     }

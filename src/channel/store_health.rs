@@ -59,7 +59,7 @@ impl StoreHealth {
         self.retry_at.filter(|at| *at > now)
     }
 
-    /// When the store has answered without error for `time`, if it goes on doing so.
+    /// When the store will have answered without error for `time`, if no call fails before.
     pub(super) fn reachable_for(&self, time: Duration) -> Instant {
         self.reachable_since + time
     }

@@ -21,7 +21,7 @@ const RECOUNT_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct CallInputs {
     /// This master is an owner in the store.
     pub(super) is_owner: bool,
-    /// The store has told its clock.
+    /// The store's clock is known.
     pub(super) knows_store_time: bool,
     /// The channel is stopping.
     pub(super) is_stopping: bool,
@@ -102,7 +102,7 @@ impl Turns {
             return Some(Call::Held);
         }
         if !inputs.knows_store_time {
-            // Errors of jobs are dated by the store's clock, which only a turn tells: a turn comes before the first job.
+            // Errors of jobs are dated by the store's clock, which only a turn returns: a turn comes before the first job.
             return Some(turn(0));
         }
         if !self.unfetched.is_empty() {
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_a_turn_did_not_give_waits_for_the_next_announcement() {
+    fn work_that_a_turn_did_not_lease_waits_for_an_announcement() {
         let now = Instant::now();
         let mut turns = Turns::new(Vec::new());
         turns.turned(4, &reply(9), now);

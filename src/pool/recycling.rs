@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::plan::Recycling;
+use crate::config::plan::Recycling;
 
 /// Why a worker is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

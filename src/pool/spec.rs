@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::plan::{Plan, Recycling, Scaling};
+use crate::config::plan::{Plan, Recycling, Scaling};
 
 /// The program a pool starts, how many of it, and its time limits.
 #[derive(Clone, Debug)]

@@ -6,16 +6,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::actor::Pool;
-use super::plan::{Plan, Recycling, Scaling};
 use super::rollout::generation::{RolloutError, RolloutSummary};
 use super::runs::{EndedRun, Run};
-use super::scripted::{Script, ScriptedFrame, ScriptedWorker, next_generation, pool, spec};
+use super::scripted::{
+    Exit, Script, ScriptedFrame, ScriptedSignal, ScriptedWorker, next_generation, pool, spec,
+};
 use super::sizing::autoscaler::ScaleOrder;
 use super::sizing::sizer::Demand;
 use super::spec::{PoolSpec, Program};
 use super::status::WorkerActivity;
-use crate::guardian::handle::Exit;
-use crate::guardian::scripted::ScriptedSignal;
+use crate::config::plan::{Plan, Recycling, Scaling};
 use crate::job::{Failure, JobId, Outcome, Payload};
 use crate::wire::RunId;
 

@@ -100,7 +100,7 @@ fn roots(settings: &Settings) -> Result<RootCertStore, BoxError> {
         roots.add(certificate.map_err(|error| unusable(&error))?).map_err(|error| unusable(&error))?;
     }
     if roots.is_empty() {
-        return Err(unusable(&"no certificate in PEM format in it").into());
+        return Err(unusable(&"no PEM certificate found").into());
     }
     Ok(roots)
 }

@@ -1,5 +1,5 @@
-//! kill -9 of the master and of the guardian, again and again: everything below goes at once, the next one serves at
-//! once, no job is lost.
+//! Repeated SIGKILL of the master and of the guardian: their descendants die at once, the successor serves at once, and no
+//! job is lost.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use crate::fixture::{Fixture, Master, until};
 use crate::measurements::{MARK, assert_within, inherited, mark, size};
 
-/// A job whose tree is hard to get rid of: a session of its own, a double fork, a deaf one.
+/// A job whose process tree is hard to kill: a new session, a double fork, processes that ignore SIGTERM.
 const TREE: &str = "#!/bin/sh
 setsid sleep 1000 &
 ( setsid sh -c 'sleep 1000 & exec sleep 1000' & ) &
@@ -17,13 +17,13 @@ setsid sleep 1000 &
 trap '' TERM
 sleep 1000
 ";
-/// As many processes as a job has.
+/// The number of processes of one job.
 const TREE_SIZE: usize = 6;
 const CHANNEL: &str = "[channels.default]\nmax_attempts = 100\n[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"./tree.sh\"]\nprotocol = \"exec\"\nmin_worker_number = 1\nmax_execute_seconds = 0\n";
 
-/// How soon nothing may be left.
+/// The time within which all descendants must be dead.
 const KILL_LIMIT: Duration = Duration::from_millis(100);
-/// How soon there must be service again.
+/// The time within which the successor must serve.
 const RESTART_LIMIT: Duration = Duration::from_secs(1);
 
 struct Field {
@@ -44,7 +44,7 @@ impl Field {
         self.fixture.listening(command)
     }
 
-    /// Waits until a job's tree has grown below the master; answers everything but the master.
+    /// Waits until the process tree of a job is complete; returns every descendant of the master.
     fn grown(&self, master: &Master) -> Vec<i32> {
         until("the tree", || {
             let all: Vec<i32> =
@@ -54,7 +54,7 @@ impl Field {
     }
 }
 
-/// How long it takes until none of these is left.
+/// Waits until none of these processes is alive; returns the time since `since`.
 fn gone(pids: &[i32], since: Instant) -> Duration {
     until("all of it to be gone", || {
         let alive = |pid: &i32| {
@@ -102,7 +102,7 @@ fn killed_guardians_lose_nothing() {
     let (mut ends, mut again) = (Vec::new(), Vec::new());
     let id = field.fixture.push("x", "{}", &[]);
     for _ in 0..rounds {
-        // Each has a master of its own: a guardian that dies again and again is replaced ever more slowly.
+        // One master per round, because a master replaces guardians that die repeatedly with back-off.
         let master = field.listen();
         let below = field.grown(&master);
         let killed = kill_9(master.guardian());

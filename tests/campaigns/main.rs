@@ -1,5 +1,5 @@
-//! Faults in numbers. `cargo test` runs a size that fits into every change; `tests/campaign` runs the full one, on a machine
-//! that has nothing else to do, and prints the figures.
+//! Repeated faults, with figures. `cargo test` runs a few rounds of each; `tests/campaign` runs the full size on an idle machine
+//! and prints the figures.
 
 #![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]

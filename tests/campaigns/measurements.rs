@@ -1,22 +1,22 @@
-//! How much, and what came of it.
+//! Sizes of campaigns, limits on their measurements, and marks on their processes.
 
 use std::fs;
 use std::time::Duration;
 
 use crate::fixture::random::unique_digits;
 
-/// Whether the full size is asked for.
+/// Whether the campaign runs in full size.
 pub fn is_full() -> bool {
     std::env::var("AINT_QUEUE_CAMPAIGN").is_ok_and(|size| size == "full")
 }
 
-/// How many rounds: a few with every change, all of them on demand.
+/// The number of rounds: `usual`, or `full` in a campaign of full size.
 pub fn size(usual: usize, full: usize) -> usize {
     if is_full() { full } else { usual }
 }
 
-/// Prints how long something took over all rounds and holds it to a limit. On a machine that is shared with other tests
-/// half of the rounds have to keep it, in the full size all but one in a hundred.
+/// Prints the durations of all rounds and compares them with a limit: the 99th percentile in full size, the median beside
+/// other tests.
 pub fn assert_within(what: &str, mut took: Vec<Duration>, limit: Duration) {
     took.sort_unstable();
     let at = |share: f64| {
@@ -24,7 +24,7 @@ pub fn assert_within(what: &str, mut took: Vec<Duration>, limit: Duration) {
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
-            reason = "a few hundred"
+            reason = "there are a few hundred rounds"
         )]
         let place = ((took.len() - 1) as f64 * share) as usize;
         took[place]
@@ -36,22 +36,22 @@ pub fn assert_within(what: &str, mut took: Vec<Duration>, limit: Duration) {
     assert!(max <= limit * 20, "{what}: one took {max:?}");
 }
 
-/// Processes that inherited this variable with this value, zombies not counted.
+/// Processes, except zombies, that inherited [`MARK`] with this value.
 pub fn inherited(mark: &str) -> Vec<i32> {
     let wanted = format!("{MARK}={mark}");
     let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
     let holds = |pid: &i32| {
-        // A zombie has no environment to read.
+        // The environment of a zombie is empty.
         fs::read(format!("/proc/{pid}/environ"))
             .is_ok_and(|env| env.split(|b| *b == 0).any(|variable| variable == wanted.as_bytes()))
     };
     pids.filter(holds).collect()
 }
 
-/// The variable that a campaign's processes inherit from their master.
+/// The environment variable that all processes of a campaign inherit.
 pub const MARK: &str = "CAMPAIGN_MARK";
 
-/// A mark that no other round has.
+/// A unique value for [`MARK`].
 pub fn mark() -> String {
     unique_digits()
 }

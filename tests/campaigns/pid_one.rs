@@ -1,4 +1,4 @@
-//! The master as the first process of a container: everybody's orphans are its own.
+//! The master as process 1 of a container, where it inherits every orphan.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::measurements::size;
 const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
 const UNSHARE: [&str; 4] = ["--pid", "--fork", "--mount-proc", "--kill-child"];
 
-/// What makes a pid namespace here; `None`, with a word about it, where none may be made.
+/// The command that creates a pid namespace, if this user may create one.
 fn unshare() -> Option<Command> {
     for user in [&[][..], &["--user", "--map-root-user"][..]] {
         let mut command = Command::new("unshare");
@@ -24,11 +24,11 @@ fn unshare() -> Option<Command> {
             return Some(command);
         }
     }
-    eprintln!("not run: this system lets nobody make a pid namespace (unshare --pid)");
+    eprintln!("skipped: this user may not create a pid namespace (unshare --pid)");
     None
 }
 
-/// A master that is process 1, and its number outside.
+/// A master that is process 1 of a namespace, and its pid outside of the namespace.
 fn first_process(fixture: &Fixture) -> Option<(Master, i32)> {
     let mut command = unshare()?;
     let listen = fixture.listen_command(&[]);
@@ -55,7 +55,7 @@ fn pid_1_reaps_orphans_and_stops() {
     let Some((unshare, master)) = first_process(&fixture) else { return };
     let orphans = size(100, 1_000);
     let before = children(master).len();
-    // Somebody enters the container, leaves processes behind in sessions of their own or not, and goes.
+    // A process from outside enters the container, leaves orphans behind, some in their own sessions, and exits.
     let script = format!(
         "i=0; while [ $i -lt {orphans} ]; do i=$((i+1)); (sleep 1 &); done; (setsid sleep 1 &); (setsid true &); exit 0"
     );
@@ -90,7 +90,7 @@ fn stop_signals_end_pid_1_even_during_startup() {
     {
         let fixture = Fixture::sqlite(POOL);
         let master = if early {
-            // A store that does not answer keeps the start waiting.
+            // A store that does not respond keeps the master in its start-up.
             let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let port = silent.local_addr().unwrap().port();
             let config = format!(

@@ -1,4 +1,4 @@
-//! Signals in any order and at any moment: no hang, nobody left, the right exit code.
+//! Signals in random order and at random moments: no hang, no process left, the right exit code.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -13,14 +13,14 @@ use crate::fixture::{Fixture, Master, until};
 use crate::measurements::{MARK, inherited, mark, size};
 
 const POOL: &str = "[channels.default]\nstop_wait_seconds = 5\n[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\nmax_worker_number = 2\n";
-/// What comes in any order: reloads, and what means nothing. Nobody's terminal goes away here, so SIGHUP is a reload.
+/// Signals that reload or do nothing. SIGHUP is a reload here, because the master has no terminal.
 const HARMLESS: [Signal; 10] =
     [SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGCHLD, SIGWINCH, SIGPIPE, SIGTSTP, SIGCONT];
 const STOPS: [Signal; 3] = [SIGTERM, SIGINT, SIGQUIT];
-/// Longer than any of these takes, unless it hangs.
+/// The time within which a master must exit after a stop signal.
 const EXIT_LIMIT: Duration = Duration::from_secs(20);
 
-/// A random sequence; about every third holds something that stops.
+/// A random sequence of signals; about every third contains stop signals.
 fn sequence(random: &mut fastrand::Rng) -> Vec<Signal> {
     let stops = random.usize(..3) == 0;
     let one = |random: &mut fastrand::Rng| {
@@ -29,8 +29,8 @@ fn sequence(random: &mut fastrand::Rng) -> Vec<Signal> {
     (0..random.usize(1..12)).map(|_| one(random)).collect()
 }
 
-/// The signals that reach a program in its first moment: a shell starts what it puts into the background deaf to some, and
-/// those are lost until the program listens.
+/// The stop signals that this process does not ignore. A shell starts background processes with some of them ignored, and a
+/// master inherits that until it installs its handlers.
 fn unignored_signals() -> Vec<Signal> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
@@ -38,7 +38,7 @@ fn unignored_signals() -> Vec<Signal> {
     STOPS.into_iter().filter(|signal| ignored & (1 << (*signal as u32 - 1)) == 0).collect()
 }
 
-/// What the master says of its workers; an error means that it is on its way out.
+/// The pool's status; an error means that the master is exiting.
 fn pool(fixture: &Fixture) -> std::io::Result<Value> {
     let mut stream = UnixStream::connect(fixture.file("run/default.sock"))?;
     stream.set_read_timeout(Some(EXIT_LIMIT))?;
@@ -49,7 +49,7 @@ fn pool(fixture: &Fixture) -> std::io::Result<Value> {
     Ok(answer["ok"]["status"]["report"]["pool"].take())
 }
 
-/// Waits for the end of all reloads; answers how many there were in the life of this master.
+/// Waits for the end of all reloads; returns the number of reloads of this master.
 fn reloaded(fixture: &Fixture) -> u64 {
     until("the reloads to end", || {
         let pool = pool(fixture).unwrap();
@@ -77,14 +77,14 @@ fn random_signals_never_hang_the_master() {
         fixture.listening(command)
     };
     let mut master: Option<Master> = None;
-    // Of the master that serves: whether a reload was asked of it. Of all: how many.
+    // Whether a reload was requested of the running master; the number of reloads of all masters.
     let (mut asked_to_reload, mut reloads) = (false, 0);
     let (mut ended, rounds) = (0, size(200, 10_000));
     for round in 0..rounds {
         let serving = master.get_or_insert_with(listen);
         let sent = sequence(&mut random);
         for signal in &sent {
-            // It may have ended meanwhile; until it is waited for, its number is still its own.
+            // The master may have exited; its pid stays reserved until it is reaped.
             serving.signal(*signal);
             if random.bool() {
                 std::thread::sleep(Duration::from_micros(random.u64(..3_000)));
@@ -94,7 +94,7 @@ fn random_signals_never_hang_the_master() {
         if !sent.iter().any(|signal| STOPS.contains(signal)) {
             let said = pool(&fixture).unwrap_or_else(|e| panic!("round {round}: {sent:?} ended it: {e}"));
             assert!(said.is_object(), "round {round}: {sent:?}: {said}");
-            // Now and then all that was asked for is waited for: it ends, with everything in its place.
+            // From time to time all requested reloads must end, with every worker serving.
             if asked_to_reload && random.usize(..8) == 0 {
                 reloads += reloaded(&fixture);
             }
@@ -138,7 +138,7 @@ fn stop_signals_during_startup_end_the_master() {
         assert!(asked.elapsed() < EXIT_LIMIT, "{signal} in round {round} took {:?}", asked.elapsed());
         let log = std::fs::read_to_string(log).unwrap();
         match status.signal() {
-            // The system's own answer, before the program had its first word.
+            // The default action of the kernel, before the program has installed its handlers.
             Some(by) => {
                 assert_eq!(by, signal as i32, "round {round}: {log}");
                 assert!(log.is_empty() && !fixture.file("run").exists(), "round {round}: {log}");
@@ -148,12 +148,12 @@ fn stop_signals_during_startup_end_the_master() {
         }
         before += usize::from(log.contains("stopped during start"));
         served += usize::from(log.contains("\"listening\""));
-        until("nobody to be left", || inherited(&mark).is_empty().then_some(()));
+        until("no process to be left", || inherited(&mark).is_empty().then_some(()));
         assert!(!fixture.file("run/default-master.pid").exists(), "round {round}: {log}");
         assert!(!fixture.file("run/default.sock").exists(), "round {round}: {log}");
     }
     println!(
-        "{rounds} starts: {early} before the first word, {before} before they served, {served} while serving"
+        "{rounds} starts: {early} before the signal handlers, {before} before they served, {served} while serving"
     );
     assert!(early < rounds / 2 && before + served > 0);
 }

@@ -1,4 +1,4 @@
-//! Jobs that are cancelled: one outcome each, told when the store knows it.
+//! Cancels of held jobs: each has one result, which is sent when the store has recorded it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::fixture::{Fixture, Options, WAIT_DEADLINE, job, random, start_channel
 
 const LONG_JOB: &str = r#"{"ms":60000}"#;
 
-/// Cancels a job; the answer comes later.
+/// Cancels a job; the returned receiver gets the result.
 async fn cancel(fixture: &Fixture, id: JobId) -> oneshot::Receiver<HeldCancel> {
     let (reply, end) = oneshot::channel();
     fixture.commands.send(Command::Cancel(id, reply)).await.unwrap();
@@ -24,7 +24,10 @@ async fn cancel(fixture: &Fixture, id: JobId) -> oneshot::Receiver<HeldCancel> {
 }
 
 async fn answer(end: oneshot::Receiver<HeldCancel>) -> HeldCancel {
-    tokio::time::timeout(WAIT_DEADLINE, end).await.expect("an answer comes").expect("the channel answers")
+    tokio::time::timeout(WAIT_DEADLINE, end)
+        .await
+        .expect("a result arrives")
+        .expect("the channel sends the result")
 }
 
 async fn running(fixture: &Fixture, jobs: usize) {
@@ -37,25 +40,25 @@ fn is_cancelled(end: HeldCancel, by: CancelMethod) -> bool {
 
 #[tokio::test]
 async fn only_the_unstarted_job_is_cancelled_at_once() {
-    // Suspects wait for one of a few workers of their own.
+    // Suspects wait for one of a few workers without other jobs.
     let fixture = start_channel(Options::new(Plan::coroutine(10, 0))).await;
     let mut suspect = job("hang", LONG_JOB);
     suspect.meta.suspect = true;
     fixture.push(&vec![suspect; 10]).await;
-    let (ready, aboard) = until_async("some to run and some to be ready", async || {
+    let (ready, started) = until_async("some jobs to run and some to be ready", async || {
         let report = fixture.report().await;
-        let aboard: Vec<_> = report.pool.rows.iter().filter_map(|row| Some(row.job.as_ref()?.id)).collect();
-        let found = report.ready > 0 && report.running > 0 && aboard.len() == report.running;
-        if found { Ok((report.ready, aboard)) } else { Err(report) }
+        let started: Vec<_> = report.pool.rows.iter().filter_map(|row| Some(row.job.as_ref()?.id)).collect();
+        let found = report.ready > 0 && report.running > 0 && started.len() == report.running;
+        if found { Ok((report.ready, started)) } else { Err(report) }
     })
     .await;
     let held = fixture.store.list(JobState::Reserved, None, 500).await.unwrap().jobs;
-    let waits = held.iter().map(|job| job.id).find(|id| !aboard.contains(id)).expect("one is ready");
+    let waits = held.iter().map(|job| job.id).find(|id| !started.contains(id)).expect("a ready job");
     assert!(is_cancelled(answer(cancel(&fixture, waits).await).await, CancelMethod::NotBegun));
     let meta = fixture.get(waits).await.meta;
     assert_eq!((meta.failed, meta.attempts), (Some(FailReason::Cancelled), 0));
     let report = fixture.report().await;
-    assert_eq!((report.running, report.ready), (aboard.len(), ready - 1));
+    assert_eq!((report.running, report.ready), (started.len(), ready - 1));
     assert_eq!(answer(cancel(&fixture, waits).await).await, HeldCancel::NotHeld);
     fixture.stop(true).await;
 }
@@ -68,24 +71,24 @@ async fn cancel_race_has_one_outcome_and_reports_it() {
     let mut random = random::seeded("cancel_race_has_one_outcome_and_reports_it");
     let mut ends = Vec::new();
     for _ in 0..8 {
-        // A handler that is dropped when it was asked has a part of the grace to end by itself.
+        // A handler that is asked to end and is dropped has a part of the grace to end by itself.
         let lengths: Vec<_> = (0..50).map(|_| random.u64(..160)).collect();
         let jobs: Vec<_> = lengths.iter().map(|ms| job("sleep", &format!(r#"{{"ms":{ms}}}"#))).collect();
         let ids = fixture.push(&jobs).await;
-        // The moment of the cancel is what varies.
+        // A random moment: the race between the end of a job and its cancel is the subject.
         tokio::time::sleep(Duration::from_millis(random.u64(..30))).await;
         for id in ids {
             ends.push((id, cancel(&fixture, id).await));
         }
     }
-    let status = fixture.until("all to end", |s| s.done + s.failed == 401).await;
+    let status = fixture.until("all jobs to end", |s| s.done + s.failed == 401).await;
     let (mut cancelled, mut done) = (0, 0);
     for (id, end) in ends {
         let left = fixture.store.get(id).await.unwrap();
         match answer(end).await {
             HeldCancel::Cancelled { reason, .. } => {
                 cancelled += 1;
-                let job = left.expect("it is kept");
+                let job = left.expect("a failed job is kept");
                 assert_eq!(
                     (job.state, job.meta.failed, reason),
                     (JobState::Failed, Some(reason), FailReason::Cancelled)
@@ -94,14 +97,19 @@ async fn cancel_race_has_one_outcome_and_reports_it() {
             }
             HeldCancel::Done => {
                 done += 1;
-                assert_eq!(left, None, "what is done leaves no record");
+                assert_eq!(left, None, "a job that is done leaves no record");
             }
-            HeldCancel::NotHeld => assert_eq!(left, None, "it was done before, or began afterwards"),
+            HeldCancel::NotHeld => {
+                assert_eq!(left, None, "the job was done before the cancel, or was leased after it")
+            }
             other => panic!("{id} ended as {other:?}"),
         }
     }
     assert_eq!((status.failed, status.reserved), (cancelled, 0));
-    assert!(cancelled > 0 && done > 0, "{done} of 400 were faster, {cancelled} were not");
+    assert!(
+        cancelled > 0 && done > 0,
+        "{done} of 400 jobs were done before the cancel, {cancelled} were cancelled"
+    );
     fixture.stop(false).await;
 }
 
@@ -112,11 +120,11 @@ async fn repeated_cancels_share_one_outcome_and_grace() {
     running(&fixture, 1).await;
     let mut first = cancel(&fixture, ids[0]).await;
     let mut others = Vec::new();
-    // The grace is 250 ms: if each of these began it anew, it would never be over.
+    // The grace is 250 ms. If each cancel restarted the grace, it would never end.
     let first = loop {
         others.push(cancel(&fixture, ids[0]).await);
         match tokio::time::timeout(Duration::from_millis(100), &mut first).await {
-            Ok(end) => break end.expect("the channel answers"),
+            Ok(end) => break end.expect("the channel sends the result"),
             Err(_) => assert!(others.len() < 100, "the job is never killed"),
         }
     };
@@ -178,11 +186,11 @@ async fn killing_stop_does_not_undo_a_cancel() {
 #[tokio::test]
 async fn cancel_response_waits_for_store_despite_lost_reply() {
     for fault in [Fault::Lost, Fault::ReplyLost] {
-        let (away, faults) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (is_away, met) = (Arc::clone(&away), Arc::clone(&faults));
+        let (down, faults) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (is_down, met) = (Arc::clone(&down), Arc::clone(&faults));
         let store = FaultyStore::new(Model::ticking(Timestamp(1_790_000_000_000_000)), move |call| {
-            let fails = is_away.load(Ordering::Relaxed) && call != "wait";
-            // Of what is lost on its way back only the first is heard.
+            let fails = is_down.load(Ordering::Relaxed) && call != "wait";
+            // Only the first call is applied and loses its reply; the later ones do not reach the store.
             let first = fails && !met.swap(true, Ordering::Relaxed);
             if first {
                 fault
@@ -197,14 +205,14 @@ async fn cancel_response_waits_for_store_despite_lost_reply() {
                 .await;
         let ids = fixture.push(&[job("sleep", LONG_JOB)]).await;
         running(&fixture, 1).await;
-        away.store(true, Ordering::Relaxed);
+        down.store(true, Ordering::Relaxed);
         let mut end = cancel(&fixture, ids[0]).await;
-        until_async("the run to end and the store to be told", async || {
+        until_async("the run to end and the settlement to fail", async || {
             fixture.report().await.running == 0 && faults.load(Ordering::Relaxed)
         })
         .await;
-        assert!(end.try_recv().is_err(), "{fault:?}: nothing is promised before the store has answered");
-        away.store(false, Ordering::Relaxed);
+        assert!(end.try_recv().is_err(), "{fault:?}: no result before the store has recorded the end");
+        down.store(false, Ordering::Relaxed);
         let end = answer(end).await;
         assert!(is_cancelled(end, CancelMethod::Asked), "{fault:?}: {end:?}");
         let meta = fixture.get(ids[0]).await.meta;
@@ -226,7 +234,7 @@ async fn job_cleared_during_cancel_is_reported_missing() {
 
 #[tokio::test]
 async fn cancel_beside_other_jobs_leaves_no_suspects() {
-    // The whole worker dies of one signal, and takes what was cancelled with it.
+    // One signal kills the worker with both jobs, the cancelled one and its sibling.
     let fixture = start_channel(Options::new(Plan::coroutine(4, 0))).await;
     let ids = fixture.push(&[job("hang", LONG_JOB), job("sleep", r#"{"ms":600}"#)]).await;
     running(&fixture, 2).await;
@@ -235,7 +243,7 @@ async fn cancel_beside_other_jobs_leaves_no_suspects() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
     let end = answer(end).await;
     assert!(matches!(end, HeldCancel::Cancelled { .. }), "{end:?}");
-    fixture.until("its sibling to run again", |s| s.done == 1).await;
+    fixture.until("the sibling to run again", |s| s.done == 1).await;
     let meta = fixture.get(ids[0]).await.meta;
     assert_eq!((meta.crashes, meta.suspect), (0, false));
     fixture.stop(false).await;

@@ -1,4 +1,4 @@
-//! A store that fails on demand: before a call is applied, or after it, when only the reply is lost.
+//! A store that fails on demand: the call is lost before the store applies it, or the reply is lost after.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -12,20 +12,20 @@ use aint_queue::store::{
 };
 use async_trait::async_trait;
 
-/// What happens to an owner's call.
+/// The fault of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It works.
+    /// The call succeeds.
     None,
-    /// It works, and takes this long to reach the store.
+    /// The call takes this long to reach the store.
     Slow(Duration),
-    /// It never reaches the store.
+    /// The call does not reach the store.
     Lost,
-    /// It is applied, and its reply is lost.
+    /// The store applies the call, and the reply is lost.
     ReplyLost,
 }
 
-/// Decides over each call of an owner.
+/// Chooses the fault of each call by its name.
 pub type Plan = Box<dyn FnMut(&str) -> Fault + Send>;
 
 #[derive(Clone)]
@@ -53,7 +53,7 @@ impl FaultyStore {
         let unavailable = || StoreError::Unavailable {
             place: "the faulty store".into(),
             doing: name,
-            source: "as the test wants it".into(),
+            source: "fault injected by the test".into(),
         };
         let fault = (self.plan.lock().unwrap())(name);
         match fault {

@@ -35,13 +35,13 @@ pub struct Fixture {
     pub store: Arc<dyn Store>,
     pub commands: mpsc::Sender<Command>,
     pub guardian: Guardian,
-    /// What its workers are made from and what it decides by, for another generation.
+    /// Specification and settings, for another generation.
     pub spec: PoolSpec,
     pub settings: ChannelSettings,
     task: JoinHandle<Stopped>,
 }
 
-/// What a test may set; the rest is quick and small.
+/// Options of a test; all other settings are small and fast.
 pub struct Options {
     pub plan: Plan,
     pub program: Program,
@@ -129,8 +129,8 @@ pub async fn start_channel(options: Options) -> Fixture {
         quiet: options.quiet,
         metrics: Metrics::default().channel("default"),
     });
-    let (commands, told) = mpsc::channel(8);
-    let task = tokio::spawn(channel.run(told));
+    let (commands, receiver) = mpsc::channel(8);
+    let task = tokio::spawn(channel.run(receiver));
     Fixture { store: options.store, commands, guardian, spec, settings, task }
 }
 
@@ -147,7 +147,7 @@ impl Fixture {
         ids
     }
 
-    /// Waits until the counts are as wanted.
+    /// Waits until the counts of the store match.
     pub async fn until(&self, what: &str, wanted: impl Fn(&JobCounts) -> bool) -> JobCounts {
         until_async(what, async || {
             let status = self.store.status().await.unwrap();
@@ -156,7 +156,7 @@ impl Fixture {
         .await
     }
 
-    /// Waits until the status of the channel is as wanted.
+    /// Waits until the status of the channel matches.
     pub async fn until_status(&self, what: &str, wanted: impl Fn(&ChannelStatus) -> bool) -> ChannelStatus {
         until_async(what, async || {
             let status = self.report().await;
@@ -171,7 +171,7 @@ impl Fixture {
         report.await.unwrap()
     }
 
-    /// Lets workers of this kind take over.
+    /// Replaces the workers by a new generation.
     pub async fn reload(
         &self,
         spec: PoolSpec,
@@ -181,11 +181,11 @@ impl Fixture {
         let pool = GenerationSpec { spec, guardian: self.guardian.handle() };
         let renewal = Box::new(channel::ReloadSpec { pool, settings });
         self.commands.send(Command::Reload(renewal, reply)).await.unwrap();
-        tokio::time::timeout(WAIT_DEADLINE, ended).await.expect("it ends").unwrap()
+        tokio::time::timeout(WAIT_DEADLINE, ended).await.expect("in time").unwrap()
     }
 
     pub async fn get(&self, id: JobId) -> JobView {
-        self.store.get(id).await.unwrap().expect("the job is there")
+        self.store.get(id).await.unwrap().expect("the job exists")
     }
 
     pub async fn stop(self, force: bool) -> Stopped {
@@ -193,14 +193,14 @@ impl Fixture {
         self.ended().await
     }
 
-    /// Ends the channel as a panic of it would.
+    /// Ends the channel as a panic would.
     pub fn abort(&self) {
         self.task.abort();
     }
 
-    /// Waits for the end of a channel that ends by itself or was told to stop.
+    /// Waits for the end of a channel that has a scope or is stopping.
     pub async fn ended(self) -> Stopped {
-        let stopped = tokio::time::timeout(WAIT_DEADLINE, self.task).await.expect("it ends").unwrap();
+        let stopped = tokio::time::timeout(WAIT_DEADLINE, self.task).await.expect("in time").unwrap();
         self.guardian.shut_down().await;
         stopped
     }

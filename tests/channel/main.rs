@@ -1,6 +1,6 @@
 //! A channel end to end: a store in memory, a real guardian, real worker processes.
 
-#![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
+#![expect(unreachable_pub, reason = "a test program has no outside; pub marks what the cases use")]
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod cancellation;

@@ -1,4 +1,4 @@
-//! Workers of many slots that have run their number of jobs and are held up by the last of them.
+//! Workers with many slots that have taken their last jobs and wait for a long one of them.
 
 use std::time::Instant;
 
@@ -8,10 +8,10 @@ use aint_queue::job::NewJob;
 
 use crate::fixture::{Fixture, Options, WAIT_DEADLINE, job, start_channel};
 
-/// As many jobs as a worker runs.
+/// Number of jobs in the life of a worker.
 const MAX_HANDLE_NUMBER: u64 = 4;
 
-/// Workers with more slots than jobs to run, whose jobs may take any time.
+/// Workers with more slots than jobs in their lives, and jobs without a time limit.
 fn options() -> Options {
     let mut options = Options::new(Plan::coroutine(100, MAX_HANDLE_NUMBER));
     options.max_execute = None;
@@ -22,15 +22,15 @@ fn noops(n: u64) -> Vec<NewJob> {
     (0..n).map(|_| job("noop", "{}")).collect()
 }
 
-/// Has a worker run all its jobs but one, which does not end for this long.
+/// Makes a worker take all jobs of its life: one takes `ms` milliseconds, the others none.
 async fn occupy_workers(fixture: &Fixture, done: u64, ms: u64) {
     fixture
         .push(&[vec![job("sleep", &format!("{{\"ms\":{ms}}}"))], noops(MAX_HANDLE_NUMBER - 1)].concat())
         .await;
-    fixture.until("the short ones", |s| s.done == done + MAX_HANDLE_NUMBER - 1).await;
+    fixture.until("the short jobs to be done", |s| s.done == done + MAX_HANDLE_NUMBER - 1).await;
 }
 
-/// Longer than any test.
+/// Duration of a job that outlasts every test.
 const BLOCKED_MS: u64 = 600_000;
 
 #[tokio::test]
@@ -43,8 +43,9 @@ async fn short_jobs_run_while_two_workers_are_busy() {
     let at_last_jobs = doing.iter().filter(|doing| **doing == WorkerActivity::Draining).count();
     assert!(at_last_jobs == 3 && !doing.contains(&WorkerActivity::Busy), "{doing:?}");
     fixture.push(&noops(3)).await;
-    let counts = fixture.until("the last ones", |s| s.done == 3 * (MAX_HANDLE_NUMBER - 1) + 3).await;
-    assert_eq!((counts.reserved, counts.failed), (3, 0), "the long ones go on");
+    let counts =
+        fixture.until("the last jobs to be done", |s| s.done == 3 * (MAX_HANDLE_NUMBER - 1) + 3).await;
+    assert_eq!((counts.reserved, counts.failed), (3, 0), "the long jobs are still running");
     fixture.stop(true).await;
 }
 
@@ -69,14 +70,14 @@ async fn blocked_spent_workers_are_bounded() {
         assert!(workers <= 4 && begun.elapsed() < WAIT_DEADLINE, "{workers} workers");
     }
     let counts = fixture.store.status().await.unwrap();
-    assert_eq!((counts.reserved, counts.failed), (3, 0), "nobody is interrupted for others");
+    assert_eq!((counts.reserved, counts.failed), (3, 0), "no job is interrupted for another");
     fixture.stop(true).await;
 }
 
 #[tokio::test]
 async fn spent_workers_are_not_replaced_beyond_pool_memory() {
     let mut options = options();
-    // One worker is there whatever it takes, and no other one fits.
+    // The first worker starts whatever it uses; a second one does not fit.
     options.recycling = Recycling { memory_limit: Some(64 << 20), ..Recycling::default() };
     options.scaling = Scaling { memory_limit: Some(1 << 20), ..Scaling::default() };
     let fixture = start_channel(options).await;

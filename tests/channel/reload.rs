@@ -1,4 +1,4 @@
-//! What a reload leaves as it is and what it changes, seen from the channel.
+//! Reloads of a channel: what they keep and what they change.
 
 use aint_queue::engine::channel::{ChannelSettings, ChannelStatus, Command};
 use aint_queue::engine::pool::plan::Plan;
@@ -14,7 +14,7 @@ async fn scale(fixture: &Fixture, order: ScaleOrder) -> usize {
     answer.await.unwrap().unwrap().fewest
 }
 
-/// Waits until exactly so many workers serve.
+/// Waits until exactly `workers` workers serve.
 async fn serve(fixture: &Fixture, workers: usize) {
     fixture
         .until_status("the workers to serve", |status| {
@@ -36,7 +36,7 @@ async fn manual_minimum_survives_reload_within_new_bounds() {
     let spec = PoolSpec { plan: Plan::process_pool(1, 2, 0), ..fixture.spec.clone() };
     assert_eq!(fixture.reload(spec, fixture.settings).await.unwrap().generation, 3);
     serve(&fixture, 2).await;
-    // A wider bound later lets the order count again.
+    // A wider bound lets the manual minimum take full effect again.
     assert_eq!(fixture.reload(fixture.spec.clone(), fixture.settings).await.unwrap().generation, 4);
     serve(&fixture, 4).await;
     assert_eq!(scale(&fixture, ScaleOrder::Change(-2)).await, 2);
@@ -54,11 +54,11 @@ async fn job_rules_change_only_with_a_successful_reload() {
     let failed = fixture.reload(spec, settings(1)).await.unwrap_err();
     assert!(matches!(&failed, RolloutError::Failed(why) if why.contains("exited with 1")), "{failed:?}");
     let ids = fixture.push(&[job("fail", "{}")]).await;
-    fixture.until("it to fail for good", |status| status.failed == 1).await;
-    assert_eq!(fixture.get(ids[0]).await.meta.attempts, 3, "the settings there were before");
+    fixture.until("the job to fail for good", |status| status.failed == 1).await;
+    assert_eq!(fixture.get(ids[0]).await.meta.attempts, 3, "the previous settings");
     fixture.reload(fixture.spec.clone(), settings(1)).await.unwrap();
     let ids = fixture.push(&[job("fail", "{}")]).await;
-    fixture.until("another to fail for good", |status| status.failed == 2).await;
+    fixture.until("the second job to fail for good", |status| status.failed == 2).await;
     assert_eq!(fixture.get(ids[0]).await.meta.attempts, 1);
     fixture.stop(false).await;
 }
@@ -68,14 +68,13 @@ async fn suspects_after_reload_run_in_new_generation() {
     let fixture = start_channel(Options::new(Plan::coroutine(4, 0))).await;
     let mut suspect = job("sleep", r#"{"ms":50}"#);
     suspect.meta.suspect = true;
-    // More than end within our patience: there is always a next one for whoever is done with one.
-    fixture.push(&vec![suspect; 3000]).await;
-    fixture.until("some to run alone", |status| status.done >= 4).await;
+    // More jobs than the workers finish within the deadline: a worker of the old generation that took them would stay.
+    fixture.push(&vec![suspect; 12_000]).await;
+    fixture.until("some suspects to be done", |status| status.done >= 4).await;
     fixture.reload(fixture.spec.clone(), fixture.settings).await.unwrap();
-    // A worker of the old generation that got job after job would never be gone.
     let all_new = |status: &ChannelStatus| status.pool.rows.iter().all(|row| row.generation > 1);
-    fixture.until_status("the old generation to be gone", all_new).await;
+    fixture.until_status("the old generation to end", all_new).await;
     let done = fixture.store.status().await.unwrap().done;
-    fixture.until("more of them", |status| status.done >= done + 4).await;
+    fixture.until("more suspects to be done", |status| status.done >= done + 4).await;
     fixture.stop(true).await;
 }

@@ -1,15 +1,15 @@
-//! What becomes of jobs that do not simply finish.
+//! Outcomes other than success: errors, time-outs, crashes, exit codes, stops.
 
 use std::time::{Duration, Instant};
 
-use aint_queue::engine::channel::Command;
+use aint_queue::engine::channel::{ChannelStatus, Command};
 use aint_queue::engine::pool::plan::Plan;
 use aint_queue::job::{ErrorKind, FailReason};
 use aint_queue::store::JobState;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::fixture::{Options, job, start_channel, until_async};
+use crate::fixture::{Options, WAIT_DEADLINE, job, start_channel, until_async};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -17,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn job_failing_twice_is_done_at_third_attempt() {
     let fixture = start_channel(Options::new(Plan::process_pool(2, 2, 0))).await;
     fixture.push(&[job("fail", r#"{"times":2,"message":"not yet"}"#)]).await;
-    fixture.until("it is done", |s| s.done == 1).await;
+    fixture.until("the job to be done", |s| s.done == 1).await;
     fixture.stop(false).await;
 }
 
@@ -25,7 +25,7 @@ async fn job_failing_twice_is_done_at_third_attempt() {
 async fn exhausted_job_is_failed_with_its_errors() {
     let fixture = start_channel(Options::new(Plan::coroutine(10, 0))).await;
     let ids = fixture.push(&[job("fail", r#"{"message":"never works"}"#)]).await;
-    fixture.until("it failed", |s| s.failed == 1).await;
+    fixture.until("the job to fail", |s| s.failed == 1).await;
     let meta = fixture.get(ids[0]).await.meta;
     assert_eq!((meta.failed, meta.attempts), (Some(FailReason::Exhausted), 3));
     let attempts: Vec<_> = meta.errors.iter().map(|e| (e.attempt, e.message.as_str())).collect();
@@ -39,19 +39,17 @@ async fn timed_out_job_is_ended_and_next_starts() {
         let mut options = Options::new(plan).limit(SECOND / 2);
         options.max_attempts = 1;
         let fixture = start_channel(options).await;
-        let begun = Instant::now();
-        // `sleep` ends when asked, `burn` too; a shell that ignores everything is in the exec tests.
+        // The handler ends when it is asked to; `program_ignoring_sigterm_is_killed` covers a program that does not.
         let ids = fixture.push(&[job("sleep", r#"{"ms":60000}"#), job("noop", "{}")]).await;
-        fixture.until("one failed, one done", |s| s.failed == 1 && s.done == 1).await;
-        assert!(begun.elapsed() < 4 * SECOND, "{plan:?} took {:?}", begun.elapsed());
+        fixture.until("one job to fail and one to be done", |s| s.failed == 1 && s.done == 1).await;
         let meta = fixture.get(ids[0]).await.meta;
         assert_eq!((meta.failed, meta.errors[0].kind), (Some(FailReason::Timeout), ErrorKind::Timeout));
         fixture.stop(false).await;
     }
 }
 
-/// A worker with several slots that never answers the payload "stuck", whatever it is asked.
-const IGNORES_SIGTERM: &str = r#"
+/// A worker with several slots that never ends a run with the payload "stuck", not even when asked to.
+const NEVER_ENDS_STUCK: &str = r#"
 printf '{"type":"hello","protocol":1,"slots":4}\n' >&3
 while IFS= read -r line <&3; do
   case $line in
@@ -66,15 +64,15 @@ async fn stuck_job_times_out_and_siblings_finish() {
     let mut options = Options::new(Plan::coroutine(4, 0)).limit(SECOND / 4);
     options.max_attempts = 1;
     options.program =
-        aint_queue::engine::pool::Program::Wire(vec!["sh".into(), "-c".into(), IGNORES_SIGTERM.into()]);
+        aint_queue::engine::pool::Program::Wire(vec!["sh".into(), "-c".into(), NEVER_ENDS_STUCK.into()]);
     let fixture = start_channel(options).await;
     let mut jobs = vec![job("x", "1"); 20];
     jobs.insert(10, job("x", "\"stuck\""));
     let ids = fixture.push(&jobs).await;
-    fixture.until("all to end", |s| s.done == 20 && s.failed == 1).await;
+    fixture.until("all jobs to end", |s| s.done == 20 && s.failed == 1).await;
     assert_eq!(fixture.get(ids[10]).await.meta.failed, Some(FailReason::Timeout));
     fixture.push(&vec![job("x", "2"); 20]).await;
-    fixture.until("its replacement to work", |s| s.done == 40).await;
+    fixture.until("the replacement to run jobs", |s| s.done == 40).await;
     assert_eq!(fixture.report().await.pids.len(), 1);
     fixture.stop(false).await;
 }
@@ -86,9 +84,7 @@ async fn program_ignoring_sigterm_is_killed() {
     options.max_attempts = 1;
     let fixture = start_channel(options).await;
     let ids = fixture.push(&[job("x", "{}")]).await;
-    let begun = Instant::now();
-    fixture.until("it failed", |s| s.failed == 1).await;
-    assert!(begun.elapsed() < 3 * SECOND);
+    fixture.until("the job to fail", |s| s.failed == 1).await;
     assert_eq!(fixture.get(ids[0]).await.meta.failed, Some(FailReason::Timeout));
     fixture.stop(false).await;
 }
@@ -101,7 +97,7 @@ async fn job_killing_three_workers_is_poison() {
         let fixture = start_channel(options).await;
         let ids =
             fixture.push(&[job("crash", "{}"), job("noop", "{}"), job("crash", r#"{"signal":11}"#)]).await;
-        fixture.until("two failed, one done", |s| s.failed == 2 && s.done == 1).await;
+        fixture.until("two jobs to fail and one to be done", |s| s.failed == 2 && s.done == 1).await;
         for id in [ids[0], ids[2]] {
             let meta = fixture.get(id).await.meta;
             assert_eq!((meta.failed, meta.crashes, meta.attempts), (Some(FailReason::Poison), 3, 3));
@@ -114,7 +110,7 @@ async fn job_killing_three_workers_is_poison() {
 async fn crash_error_names_the_signal() {
     let fixture = start_channel(Options::new(Plan::process_pool(1, 1, 0))).await;
     let ids = fixture.push(&[job("crash", "{}")]).await;
-    fixture.until("it failed", |s| s.failed == 1).await;
+    fixture.until("the job to fail", |s| s.failed == 1).await;
     let errors = fixture.get(ids[0]).await.meta.errors;
     assert_eq!(errors[0].kind, ErrorKind::Crash);
     assert_eq!(errors[0].message, "the worker was killed by SIGKILL without a result");
@@ -131,7 +127,7 @@ async fn program_without_hello_starts_with_backoff() {
     let fixture = start_channel(options).await;
     let ids = fixture.push(&[job("x", "{}")]).await;
     let count = || std::fs::read_to_string(&starts).map_or(0, |text| text.lines().count());
-    // Waits of 100, 200, 400 ms lie between the first four starts.
+    // Pauses of at least 100, 200 and 400 ms separate the first four starts.
     let begun = Instant::now();
     until_async("four starts", async || count() >= 4).await;
     assert!(begun.elapsed() >= Duration::from_millis(600), "four starts took {:?}", begun.elapsed());
@@ -146,7 +142,7 @@ async fn crash_suspects_are_isolated_and_culprit_found() {
     let mut jobs = vec![job("sleep", r#"{"ms":150}"#); 40];
     jobs.insert(20, job("crash", "{}"));
     let ids = fixture.push(&jobs).await;
-    fixture.until("all but the killer done", |s| s.done == 40 && s.failed == 1).await;
+    fixture.until("all jobs but the crashing one to be done", |s| s.done == 40 && s.failed == 1).await;
     let killer = fixture.get(ids[20]).await.meta;
     assert_eq!((killer.failed, killer.crashes), (Some(FailReason::Poison), 3));
     assert!(killer.suspect);
@@ -160,7 +156,7 @@ async fn exec_exit_codes_decide_the_outcome() {
     options.max_attempts = 2;
     let fixture = start_channel(options).await;
     let ids = fixture.push(&[job("x", "0"), job("x", "3"), job("x", "65"), job("x", "75")]).await;
-    fixture.until("three ended", |s| s.done == 1 && s.failed == 2 && s.delayed == 1).await;
+    fixture.until("three jobs to end", |s| s.done == 1 && s.failed == 2 && s.delayed == 1).await;
     let exhausted = fixture.get(ids[1]).await.meta;
     assert_eq!((exhausted.failed, exhausted.attempts), (Some(FailReason::Exhausted), 2));
     assert_eq!(exhausted.errors[0].message, "exited with 3: code 3");
@@ -181,7 +177,7 @@ async fn exec_program_gets_job_by_env_and_stdin() {
     );
     let fixture = start_channel(Options::new(Plan::PROCESS).script(&script)).await;
     let ids = fixture.push(&[job("App\\Jobs\\Render", r#"{"page": 7}"#)]).await;
-    fixture.until("it is done", |s| s.done == 1).await;
+    fixture.until("the job to be done", |s| s.done == 1).await;
     let seen = std::fs::read_to_string(&file).unwrap();
     assert_eq!(seen, format!("default App\\Jobs\\Render {} 1 3 10000\n{{\"page\": 7}}", ids[0]));
     fixture.stop(false).await;
@@ -193,28 +189,31 @@ async fn failed_spawn_costs_no_attempt() {
     options.program = aint_queue::engine::pool::Program::Exec(vec!["/no/such/program".into()]);
     let fixture = start_channel(options).await;
     let ids = fixture.push(&[job("x", "{}")]).await;
-    // Two starts fail and the job is waiting again, as it was.
-    tokio::time::sleep(SECOND / 2).await;
-    let status = fixture.until("it waits", |s| s.waiting == 1).await;
-    assert_eq!(status.failed, 0);
-    assert_eq!(fixture.get(ids[0]).await.meta.attempts, 0);
+    let status = fixture.until_status("starts to fail", |status| status.worker_error.is_some()).await;
+    let error = status.worker_error.unwrap();
+    assert!(error.contains("/no/such/program"), "{error}");
+    // The job was leased for a start that failed, and is waiting again as it was.
+    let counts = fixture.until("the job to be waiting again", |s| s.waiting == 1).await;
+    assert_eq!((counts.failed, counts.delayed), (0, 0));
+    let meta = fixture.get(ids[0]).await.meta;
+    assert_eq!((meta.attempts, meta.crashes, meta.errors.len()), (0, 0, 0));
     fixture.stop(false).await;
 }
 
 #[tokio::test]
 async fn killed_workers_job_is_leasable_at_once() {
-    let fixture = start_channel(Options::new(Plan::process_pool(1, 1, 0))).await;
-    let dir = tempfile::tempdir().unwrap();
-    drop(dir);
-    fixture.push(&[job("sleep", r#"{"ms":400}"#)]).await;
-    fixture.until("it runs", |s| s.reserved == 1).await;
+    let options = Options { max_execute: None, ..Options::new(Plan::process_pool(1, 1, 0)) };
+    let fixture = start_channel(options).await;
+    let ids = fixture.push(&[job("sleep", r#"{"ms":600000}"#)]).await;
+    fixture.until("the job to run", |s| s.reserved == 1).await;
     let pid = worker_pid(&fixture).await;
-    let killed = Instant::now();
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
-    fixture.until("it is done", |s| s.done == 1).await;
-    let took = killed.elapsed();
-    assert!(took < SECOND * 3 / 2, "the job ran again and took 400 ms of {took:?}");
-    fixture.stop(false).await;
+    // The crash is settled by this owner: the job does not wait until a lease expires, which would count it as lost.
+    let is_other_run = |status: &ChannelStatus| status.running == 1 && !status.pids.contains(&pid);
+    fixture.until_status("the job to run again", is_other_run).await;
+    let meta = fixture.get(ids[0]).await.meta;
+    assert_eq!((meta.attempts, meta.crashes, meta.lost), (1, 1, 0));
+    fixture.stop(true).await;
 }
 
 async fn worker_pid(fixture: &crate::fixture::Fixture) -> i32 {
@@ -225,7 +224,7 @@ async fn worker_pid(fixture: &crate::fixture::Fixture) -> i32 {
 async fn stop_finishes_runs_and_releases_the_rest() {
     let fixture = start_channel(Options::new(Plan::process_pool(1, 1, 0))).await;
     fixture.push(&vec![job("sleep", r#"{"ms":300}"#); 5]).await;
-    fixture.until("one runs", |s| s.reserved == 1).await;
+    fixture.until("a job to run", |s| s.reserved == 1).await;
     let store = std::sync::Arc::clone(&fixture.store);
     let stopped = fixture.stop(false).await;
     let status = store.status().await.unwrap();
@@ -236,13 +235,14 @@ async fn stop_finishes_runs_and_releases_the_rest() {
 
 #[tokio::test]
 async fn forced_stop_releases_runs_uncounted() {
-    let fixture = start_channel(Options::new(Plan::coroutine(8, 0))).await;
-    let ids = fixture.push(&vec![job("sleep", r#"{"ms":60000}"#); 5]).await;
-    fixture.until("all run", |s| s.reserved == 5).await;
+    let mut options = Options::new(Plan::coroutine(8, 0));
+    // A stop that waited would outlast the test.
+    options.stop_wait = 10 * WAIT_DEADLINE;
+    let fixture = start_channel(options).await;
+    let ids = fixture.push(&vec![job("sleep", r#"{"ms":600000}"#); 5]).await;
+    fixture.until("all jobs to run", |s| s.reserved == 5).await;
     let store = std::sync::Arc::clone(&fixture.store);
-    let begun = Instant::now();
     let stopped = fixture.stop(true).await;
-    assert!(begun.elapsed() < 2 * SECOND);
     assert_eq!((stopped.handed_back, stopped.settled), (5, true));
     let status = store.status().await.unwrap();
     assert_eq!((status.waiting, status.reserved), (5, 0));
@@ -253,14 +253,14 @@ async fn forced_stop_releases_runs_uncounted() {
 async fn guardian_death_costs_no_attempt() {
     let fixture = start_channel(Options::new(Plan::process_pool(1, 1, 0))).await;
     let ids = fixture.push(&[job("sleep", r#"{"ms":500}"#)]).await;
-    fixture.until("it runs", |s| s.reserved == 1).await;
+    fixture.until("the job to run", |s| s.reserved == 1).await;
     let worker = worker_pid(&fixture).await;
     let stat = std::fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
     let guardian: i32 = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
     kill(Pid::from_raw(guardian), Signal::SIGKILL).unwrap();
     let record = fixture.get(ids[0]).await;
     assert_eq!(record.meta.attempts, 0);
-    fixture.until("it is done", |s| s.done == 1).await;
+    fixture.until("the job to be done", |s| s.done == 1).await;
     fixture.stop(false).await;
 }
 
@@ -270,7 +270,7 @@ async fn second_stop_joins_first_unless_forced() {
     for (ms, force) in [(1_000, false), (600_000, true)] {
         let fixture = start_channel(Options::new(Plan::process_pool(1, 1, 0))).await;
         fixture.push(&sleeper(ms)).await;
-        fixture.until("it runs", |s| s.reserved == 1).await;
+        fixture.until("the job to run", |s| s.reserved == 1).await;
         fixture.commands.send(Command::Stop { force: false }).await.unwrap();
         let store = std::sync::Arc::clone(&fixture.store);
         let stopped = fixture.stop(force).await;

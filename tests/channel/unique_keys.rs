@@ -1,4 +1,4 @@
-//! Unique keys that are held until a job starts: free before its first instruction, whatever the store does.
+//! Unique keys that are held until a job starts: released before its first instruction, also by a store with faults.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn keyed() -> NewJob {
     job
 }
 
-/// A store to whose turns happens what `plan` says, one after the other.
+/// A store whose turns meet the faults of `plan`, by number.
 fn store(mut plan: impl FnMut(usize) -> Fault + Send + 'static) -> FaultyStore {
     let mut turns = 0;
     let model = Model::ticking(Timestamp(1_790_000_000_000_000));
@@ -41,10 +41,10 @@ async fn push_at_job_start_adds_another_job() {
         options.store = Arc::new(store(turns));
         let fixture = start_channel(options).await;
         fixture.push(&[keyed()]).await;
-        until_async("the job to begin", async || begun.exists()).await;
+        until_async("the job to start", async || begun.exists()).await;
         let second = fixture.store.push(&[keyed()]).await.unwrap()[0];
-        assert!(matches!(second, Pushed::Added(_)), "the job that runs may have looked already");
-        fixture.until("both are done", |s| s.done == 2).await;
+        assert!(matches!(second, Pushed::Added(_)), "the running job may have read its input already");
+        fixture.until("both jobs to be done", |s| s.done == 2).await;
         assert!(fixture.stop(false).await.settled);
     }
 }
@@ -55,7 +55,7 @@ async fn stop_before_key_release_releases_the_job() {
     options.store = Arc::new(store(|_| Fault::Slow(Duration::from_millis(300))));
     let fixture = start_channel(options).await;
     fixture.push(&[keyed()]).await;
-    fixture.until("it is leased", |s| s.reserved == 1).await;
+    fixture.until("the job to be leased", |s| s.reserved == 1).await;
     let store = Arc::clone(&fixture.store);
     assert!(fixture.stop(false).await.settled);
     let status = store.status().await.unwrap();

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use crate::fixture::{Fixture, assert_transcript, holds_only};
+use crate::support::until;
 
 fn lines(count: usize) -> String {
     (0..count).map(|i| format!("{{\"job\":\"noop\",\"payload\":{{\"n\":{i}}}}}\n")).collect()
@@ -96,11 +97,10 @@ fn jobs_on_slow_stdin_are_pushed_as_read() {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(lines(2).as_bytes()).unwrap();
     // The pipe stays open, so the count is reached only if jobs are pushed before the end of the input.
-    let mut status = Fixture::status_of(&fixture);
-    while status != 2 {
+    until("the first two jobs", || {
         assert!(child.try_wait().unwrap().is_none(), "it waits for more");
-        status = Fixture::status_of(&fixture);
-    }
+        Fixture::status_of(&fixture) == 2
+    });
     stdin.write_all(lines(1).as_bytes()).unwrap();
     drop(stdin);
     let mut said = String::new();

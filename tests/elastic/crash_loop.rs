@@ -1,4 +1,4 @@
-//! A program that stops to start while there is work, and is repaired.
+//! Programs that no longer start while there is work, and are repaired.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// The time in which a degraded channel is sampled.
 const PROBE_WINDOW: Duration = Duration::from_secs(3);
 
-/// A fixture whose workers do not start while there is a file "broken".
+/// A fixture whose workers exit at start while the file "broken" exists.
 fn fixture(worker: &str) -> Fixture {
     let fixture = Fixture::sqlite(&format!(
         "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"./worker.sh\"]\nprotocol = \"wire\"\nmin_worker_number = 4\nmax_worker_number = 4\n{worker}\n"
@@ -22,7 +22,7 @@ fn fixture(worker: &str) -> Fixture {
     fixture
 }
 
-/// A fixture whose workers say hello and die so many seconds later, as long as there is the file "broken".
+/// A fixture whose workers send hello and exit this many seconds later while the file "broken" exists.
 fn dying_after_hello(seconds: &str) -> Fixture {
     let fixture = fixture("");
     let hello = r#"{"type":"hello","protocol":1,"jobs":["noop"]}"#;
@@ -36,7 +36,7 @@ fn dying_after_hello(seconds: &str) -> Fixture {
     fixture
 }
 
-/// Attempts, losses and errors of the waiting jobs, added up.
+/// The number of waiting jobs, and the sum of their attempts, losses and errors.
 fn marks_on_waiting_jobs(fixture: &Fixture) -> (usize, u64) {
     let driver = Driver::Sqlite { path: fixture.file("queue.db") };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -67,22 +67,22 @@ fn program_broken_under_load_degrades_until_repair() {
     fixture.push_lines("default", (0..jobs).map(|_| r#"{"job":"sleep","payload":{"ms":20}}"#.to_owned()));
     fixture.until("default", "some jobs", |c| c.done > 200);
 
-    // Workers leave when they have run their number of jobs, and find no successor.
+    // Workers are recycled after max_handle_number jobs, and their successors do not start.
     fixture.write("broken", "");
     let broken = Instant::now();
     until("the channel to be degraded", || sample(&fixture).degraded().then_some(()));
     let noticed = broken.elapsed();
     assert!(noticed <= time_limit(30 * SECOND), "it took {noticed:?}");
-    fixture.until("default", "what was leased to be handed back", |c| c.reserved == 0);
+    fixture.until("default", "the leased jobs to be released", |c| c.reserved == 0);
     let (waiting, marks) = marks_on_waiting_jobs(&fixture);
     assert!(waiting > 100, "{waiting} jobs wait");
-    assert_eq!(marks, 0, "no attempt is burned");
+    assert_eq!(marks, 0, "no attempt is counted");
     assert_eq!(metric(&fixture, "aint_queue_degraded", ""), 1);
     let shown = fixture.ok(&["queue:status"]);
     assert!(shown.contains("Degraded: workers fail to start") && shown.contains("exited with 7"), "{shown}");
     assert_eq!(fixture.json(&["queue:status"])["degraded"], true);
     assert!(master.log().contains("degraded: workers fail to start"));
-    // Boots are probed with one worker at a time, so every sample has at most one.
+    // A degraded channel starts one worker at a time as a probe.
     let sampler = Sampler::start(&fixture);
     std::thread::sleep(PROBE_WINDOW);
     let samples = sampler.stop();
@@ -110,11 +110,11 @@ fn program_dying_after_hello_gets_no_jobs() {
     fixture.push_lines("default", (0..50).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
     let deaths = || master.log().matches("worker exited with 7 right after its hello").count();
     let before = deaths();
-    until("it to be tried some times more", || {
-        assert!(sample(&fixture).degraded(), "it is no better for saying hello");
+    until("more probes", || {
+        assert!(sample(&fixture).degraded(), "a hello alone ends no crash loop");
         (deaths() >= before + 2).then_some(())
     });
-    assert_eq!(marks_on_waiting_jobs(&fixture), (50, 0), "no attempt is burned");
+    assert_eq!(marks_on_waiting_jobs(&fixture), (50, 0), "no attempt is counted");
     assert_eq!(master.log().matches("recovered: workers start again").count(), 0);
 
     std::fs::remove_file(fixture.file("broken")).unwrap();
@@ -129,8 +129,8 @@ fn program_dying_unused_counts_as_failed_boot() {
     let fixture = dying_after_hello("1.2");
     let master = fixture.listen(&[]);
     until("the channel to be degraded", || sample(&fixture).degraded().then_some(()));
-    // Between its probation and its end, a worker is as good as any.
-    until("it to be said", || {
+    // A worker that has survived its probation counts as healthy until it exits.
+    until("the log line", || {
         let error = fixture.json(&["queue:status"])["worker_error"].as_str()?.to_owned();
         let says = error.ends_with(" s after its hello, without having had a job");
         (says && error.starts_with("it exited with 7 ")).then_some(())
@@ -147,7 +147,7 @@ fn program_dying_unused_counts_as_failed_boot() {
 #[test]
 fn program_over_hard_limit_at_boot_gets_no_jobs() {
     let fixture = fixture("memory_limit = 32\nmemory_hard_limit = 64");
-    // It says hello, and has more than it may by then.
+    // The worker exceeds the memory limit before it sends hello.
     let worker = "import os, time\n\
         kept = b'x' * (100 << 20)\n\
         os.write(3, b'{\"type\":\"hello\",\"protocol\":1,\"jobs\":[\"noop\"]}\\n')\n\
@@ -161,10 +161,10 @@ fn program_over_hard_limit_at_boot_gets_no_jobs() {
     until("the channel to be degraded", || sample(&fixture).degraded().then_some(()));
     let killed = || master.log().matches("worker above memory_hard_limit").count();
     let before = killed();
-    until("it to be tried some times more", || (killed() >= before + 2).then_some(()));
-    assert_eq!(marks_on_waiting_jobs(&fixture), (3, 0), "no attempt is burned");
+    until("more probes", || (killed() >= before + 2).then_some(()));
+    assert_eq!(marks_on_waiting_jobs(&fixture), (3, 0), "no attempt is counted");
     let replaced = metric(&fixture, "aint_queue_workers_recycled_total", ",limit=\"memory_hard\"");
-    assert_eq!(replaced, 0, "what never served is not replaced");
+    assert_eq!(replaced, 0, "a worker that never served is not replaced");
     let shown = fixture.ok(&["queue:status"]);
     assert!(
         shown.contains("Degraded: workers fail to start") && shown.contains("MiB before its first job"),
@@ -191,7 +191,7 @@ fn failed_boot_is_retried_without_work() {
     fixture.ok(&["queue:clear", "--yes"]);
     std::fs::remove_file(fixture.file("broken")).unwrap();
     until("the channel to be mended", || (!sample(&fixture).degraded()).then_some(()));
-    until("nobody to be kept for no work", || (sample(&fixture).all() == 0).then_some(()));
+    until("the idle worker to leave", || (sample(&fixture).all() == 0).then_some(()));
     assert!(fixture.json(&["queue:status"])["worker_error"].is_null());
     assert!(master.stop().success());
 }
@@ -209,7 +209,7 @@ fn failed_boot_no_longer_needed_is_ignored() {
     fixture.push_lines("default", (0..40).map(|_| r#"{"job":"sleep","payload":{"ms":50}}"#.to_owned()));
     until("others to fail", || trouble().is_string().then_some(()));
     fixture.until("default", "the jobs", |c| c.done == 40);
-    until("nobody else to be wanted", || trouble().is_null().then_some(()));
+    until("the error to be cleared", || trouble().is_null().then_some(()));
     assert!(master.stop().success());
 }
 
@@ -221,7 +221,7 @@ fn healthy_workers_serve_while_replacements_fail() {
     fixture.write("broken", "");
     let victim = i32::try_from(sample(&fixture).rows()[0]["pid"].as_i64().unwrap()).unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim), nix::sys::signal::Signal::SIGKILL).unwrap();
-    // More failures than make a crash loop.
+    // More failures than a crash loop needs.
     until("the replacement to fail often", || {
         (master.log().matches("boot failed: next boot in").count() >= 6).then_some(())
     });

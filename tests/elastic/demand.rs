@@ -1,4 +1,4 @@
-//! As many workers as the work takes.
+//! Pool sizes that follow the backlog.
 
 use std::time::{Duration, Instant};
 
@@ -18,17 +18,17 @@ fn backlog_scales_to_max_and_back_after_cool_down() {
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\nmax_worker_number = 50\ncool_down_seconds = 3\n",
     );
     let master = fixture.listen(&[]);
-    until("the fewest workers", || (sample(&fixture).serving() == MIN).then_some(()));
+    until("the minimum of workers", || (sample(&fixture).serving() == MIN).then_some(()));
     let sampler = Sampler::start(&fixture);
     fixture.push_lines("default", (0..jobs).map(|_| r#"{"job":"sleep","payload":{"ms":50}}"#.to_owned()));
     let pushed = Instant::now();
     fixture.until("default", "every job", |c| c.done == jobs);
     let done = Instant::now();
-    until("the fewest workers again", || (sample(&fixture).all() == MIN).then_some(()));
+    until("the minimum of workers again", || (sample(&fixture).all() == MIN).then_some(()));
     let back = Instant::now();
     let samples = sampler.stop();
 
-    let full = samples.iter().find(|s| s.serving() == MAX).expect("it grows to its most");
+    let full = samples.iter().find(|s| s.serving() == MAX).expect("the pool reaches its maximum");
     let up = full.at.saturating_duration_since(pushed);
     println!(
         "{jobs} jobs of 50 ms: {up:?} from the push to {MAX} workers, {:?} back from the last job",
@@ -47,7 +47,7 @@ fn backlog_scales_to_max_and_back_after_cool_down() {
         (jobs, 0, 0)
     );
 
-    // Why there are so many is told.
+    // The status and the log give the reason for the size.
     let scaled = samples.last().unwrap().report["pool"]["scaled"].clone();
     assert_eq!((&scaled[0]["from"], &scaled[0]["decision"]["workers"]), (&2.into(), &50.into()), "{scaled}");
     assert!(scaled[0]["decision"]["load"]["waiting"].as_u64().unwrap() > 100, "{scaled}");
@@ -55,9 +55,9 @@ fn backlog_scales_to_max_and_back_after_cool_down() {
     assert_eq!(whys.iter().filter(|why| **why == "min").count(), 2, "{whys:?}");
     assert!(whys.iter().filter(|why| why.starts_with("backlog ")).count() >= 40, "{whys:?}");
     assert!(metric(&fixture, "aint_queue_scale_decisions_total", ",direction=\"down\"") >= 1);
-    // Where the backlog that was seen asks for exactly as many as there may be, nothing is capped.
+    // The reason begins with "max" only if the backlog asks for more workers than the maximum.
     let is_told = |log: &str| log.contains("scaling: max, backlog ") || log.contains("scaling: backlog ");
-    until("the log to tell", || is_told(&master.log()).then_some(()));
+    until("the log line", || is_told(&master.log()).then_some(()));
     let shown = fixture.ok(&["queue:status", "--workers"]);
     assert!(shown.contains("2 wanted: min") && shown.contains("│ idle "), "{shown}");
     assert!(master.stop().success());
@@ -77,7 +77,7 @@ fn idle_pool_is_empty_and_first_push_starts_worker() {
     }
     let rows = fixture.json(&["queue:status", "--workers"]);
     assert_eq!(rows["workers"]["target"], 0, "{rows}");
-    // One job by a command of its own needs no pool.
+    // A job that queue:run executes needs no pool.
     fixture.push("noop", "{}", &[]);
     until("the job", || (fixture.counts("default").done == 3).then_some(()));
     assert!(master.stop().success());
@@ -106,7 +106,7 @@ fn pool_stays_within_its_memory() {
     );
     let master = fixture.listen(&[]);
     let sampler = Sampler::start(&fixture);
-    // Each worker grows to some 30 MiB or more, so that not all twenty may be there.
+    // Each worker grows to 30 MiB or more, so that twenty exceed the limit of the pool.
     fixture.push_lines(
         "default",
         (0..150).map(|_| r#"{"job":"leak","payload":{"mib":25,"ms":100}}"#.to_owned()),
@@ -128,7 +128,7 @@ fn started_jobs_do_not_count_as_waiting() {
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\nmax_worker_number = 20\nflex_interval = 0.05\n",
     );
     let master = fixture.listen(&[]);
-    until("the fewest workers", || (sample(&fixture).serving() == 2).then_some(()));
+    until("the minimum of workers", || (sample(&fixture).serving() == 2).then_some(()));
     fixture.push_lines("default", (0..2).map(|_| r#"{"job":"sleep","payload":{"ms":1000}}"#.to_owned()));
     let sampler = Sampler::start(&fixture);
     fixture.until("default", "both jobs", |c| c.done == 2);
@@ -145,13 +145,13 @@ fn pool_grows_before_short_jobs_wait_for_long_ones() {
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\nmax_worker_number = 20\ncapacity = 100\nmax_execute_seconds = 0\n",
     );
     let master = fixture.listen(&[]);
-    // So many that the pace is known, and fast.
+    // Enough fast jobs for the autoscaler to know their run time.
     fixture.push_lines("default", (0..40).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
     fixture.until("default", "the fast jobs", |c| c.done == 40);
     fixture.push_lines("default", (0..2).map(|_| r#"{"job":"sleep","payload":{"ms":600000}}"#.to_owned()));
     until("every slot to be taken", || (sample(&fixture).count("busy") == 2).then_some(()));
     fixture.push_lines("default", (0..3).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
     fixture.until("default", "the others", |c| c.done == 43);
-    assert!(sample(&fixture).all() <= 4, "as many as it takes: {}", sample(&fixture).report);
+    assert!(sample(&fixture).all() <= 4, "more workers than needed: {}", sample(&fixture).report);
     assert!(master.force_stop().success());
 }

@@ -1,7 +1,7 @@
-//! Pools that grow, shrink and mend themselves: the real binary, real workers, sampled while they work.
+//! Pools that grow, shrink and recover: the program under test with real workers, sampled while they work.
 //!
-//! The sizes are those for every change. `tests/campaign --test elastic` runs the full ones, on a machine that has
-//! nothing else to do: there the times are those that are promised, here they are longer.
+//! `cargo test` runs small sizes and allows more time than is promised. `tests/campaign --test elastic` runs full sizes on an
+//! idle machine and asserts the promised times.
 
 #![expect(unreachable_pub, reason = "a test has no outside; pub says what the cases use")]
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
@@ -19,17 +19,17 @@ mod stuck;
 
 use std::time::Duration;
 
-/// Whether the full sizes are asked for.
+/// Whether the tests run in full size.
 pub fn is_full() -> bool {
     std::env::var_os("AINT_QUEUE_CAMPAIGN").is_some_and(|size| size == "full")
 }
 
-/// The small size, or the full one.
+/// The size of a test: `small`, or `full` in full size.
 pub fn size(small: u64, full: u64) -> u64 {
     if is_full() { full } else { small }
 }
 
-/// What is promised to take no longer than this; a busy machine gets more time.
+/// The time limit of a test: the promised one in full size, more on a machine that is busy with other tests.
 pub fn time_limit(limit: Duration) -> Duration {
     if is_full() { limit } else { limit * 5 }
 }

@@ -1,4 +1,4 @@
-//! Workers that grow: replaced between two jobs, killed when they grow too much.
+//! Workers that grow: replaced between two jobs, or killed at the hard limit.
 
 use crate::fixture::{BINARY, Fixture, until};
 use crate::samples::{Sample, Sampler, metric, reload, runs, sample};
@@ -39,7 +39,7 @@ fn leaking_worker_is_replaced_between_jobs() {
         samples.iter().flat_map(Sample::rows).filter_map(|row| row["memory"].as_u64()).max().unwrap() >> 20;
     assert!(most < 64 * 3, "a worker grew to {most} MiB");
     let replaces = |row: &serde_json::Value| row["why"].as_str().unwrap().contains(": memory ");
-    assert!(samples.iter().flat_map(Sample::rows).any(replaces), "it is told whom a worker replaces");
+    assert!(samples.iter().flat_map(Sample::rows).any(replaces), "the status names the replaced worker");
     assert!(master.log().contains("replacing worker: memory "));
     assert!(master.stop().success());
 }
@@ -93,7 +93,7 @@ fn job_over_memory_limit_is_killed_as_crashed() {
 #[test]
 fn busy_pool_returns_below_its_memory() {
     const JOBS: u64 = 600;
-    // The number of workers is fixed: the memory goes before it.
+    // The limit of the pool's memory precedes the fixed number of workers.
     let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 4\nmax_worker_number = 4\nmemory_limit = 150\npool_memory_limit = 150\n",
     );
@@ -107,15 +107,15 @@ fn busy_pool_returns_below_its_memory() {
     let used = |s: &Sample| s.rows().iter().filter_map(|row| row["memory"].as_u64()).sum::<u64>() >> 20;
     let most = samples.iter().map(used).max().unwrap();
     println!("at most {most} MiB together, with {:?} workers", samples.iter().map(Sample::serving).min());
-    assert!(samples.iter().any(|s| s.serving() < 4), "all four go on with {most} MiB");
-    assert!(samples.iter().all(|s| s.serving() >= 1), "nobody is left");
+    assert!(samples.iter().any(|s| s.serving() < 4), "four workers stay with {most} MiB");
+    assert!(samples.iter().all(|s| s.serving() >= 1), "no worker serves");
     assert_eq!((runs(&fixture, "interrupted"), runs(&fixture, "crashed")), (0, 0));
     assert!(master.stop().success());
 }
 
 #[test]
 fn pool_at_its_memory_is_replaced_in_waves() {
-    // About 40 MiB each: four fit, and five do not.
+    // Each worker has about 40 MiB, so that four fit into the limit and five do not.
     let worker = "import json, os, time\n\
         kept = b'x' * (30 << 20)\n\
         time.sleep(0.3)\n\
@@ -157,7 +157,7 @@ fn tight_memory_keeps_fresh_workers() {
     let master = fixture.listen(&[]);
     until("all workers", all);
     assert_eq!(started(), WORKERS, "{}", master.log());
-    // The second takes over before the workers of the first have been looked at.
+    // The second reload replaces workers of the first before their memory has been measured.
     for reloads in 1..=2 {
         fixture.ok(&["queue:reload"]);
         until("all workers again", all);

@@ -1,4 +1,4 @@
-//! Workers that are replaced again and again under load: the work goes on, every job runs once.
+//! Repeated reloads under load: throughput stays, and every job runs once.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -16,20 +16,20 @@ use crate::fixture::{Fixture, text, until, with_command};
 use crate::samples::{Sample, Sampler, metric, reload, runs, sample};
 use crate::{is_full, size};
 
-/// What is counted.
+/// The interval in which finished jobs are counted.
 const WINDOW: Duration = Duration::from_millis(500);
-/// How often a second jobs are pushed.
+/// The number of pushes per second.
 const PUSHES: u64 = 20;
-/// Without reloads.
+/// The time in which throughput is measured without reloads.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// How many jobs are pushed a second: fewer where both cores have other tests to run as well.
+/// The number of jobs per second; fewer on a machine that is busy with other tests.
 fn rate() -> u64 {
     size(300, 1_000)
 }
 
-/// A worker of any number of slots that notes each job with its attempt, in lines of the same length. Each takes 2 ms.
-/// It imports next to nothing: what is measured is the reload, not how long an interpreter takes to load.
+/// A worker with any number of slots. It writes each job and its attempt as a line of fixed length; a job takes 2 ms. It
+/// imports little, so that the test measures the reload and not the start of an interpreter.
 const WORKER: &str = r#"
 import os, select, time
 from _heapq import heappush, heappop
@@ -44,7 +44,7 @@ while True:
         if not more:
             break
         *lines, unread = (unread + more).split(b"\n")
-        # Of these frames, each is a literal of Python as well.
+        # These frames are valid Python literals, too.
         frames = [eval(line, {"null": None}) for line in lines]
         for frame in frames:
             if frame["type"] == "run":
@@ -61,7 +61,7 @@ while True:
 "#;
 const LINE: u64 = 11;
 
-/// Pushes jobs at an even pace until it is told to stop; answers how many.
+/// Pushes jobs at a constant rate until it is stopped; returns their number.
 struct Producer {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<u64>,
@@ -101,12 +101,12 @@ async fn push(store: &dyn Store, stop: &AtomicBool) -> u64 {
     pushed
 }
 
-/// How many jobs have had their effect.
+/// The number of jobs that have written their line.
 fn effects(file: &Path) -> u64 {
     file.metadata().map_or(0, |found| found.len() / LINE)
 }
 
-/// Counts effects, window by window, until it is told to stop.
+/// Counts the lines per window until it is stopped.
 struct Counter {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Vec<u64>>,
@@ -135,7 +135,7 @@ impl Counter {
     }
 }
 
-/// The interpreter itself: what stands for it in the path may be a script that takes ten times as long to load it.
+/// The path of the real interpreter: `python3` in the path may be a wrapper script that takes ten times as long to start.
 fn interpreter() -> String {
     let asked = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
     text(&asked.stdout).trim().to_owned()
@@ -146,7 +146,7 @@ fn campaign(worker: &str, max: u64) {
         "[channels.default.worker]\n{worker}\ncommand = [{:?}, \"-I\", \"-S\", \"worker.py\"]\nprotocol = \"wire\"\nmemory_limit = 500\n",
         interpreter()
     ));
-    // Its own path in the command line tells its processes from those of other tests.
+    // The absolute path in the command line distinguishes these processes from those of other tests.
     let path = fixture.write("worker.py", WORKER);
     let config = std::fs::read_to_string(fixture.file("aint-queue.toml")).unwrap();
     fixture.write("aint-queue.toml", &config.replace("\"worker.py\"", &format!("{path:?}")));
@@ -156,7 +156,7 @@ fn campaign(worker: &str, max: u64) {
     let file = fixture.file("effects");
     until("the work to flow", || (effects(&file) >= rate() / 2).then_some(()));
 
-    // The looks cost the same in both parts.
+    // The sampler runs in both parts, so that its cost is the same.
     let sampler = Sampler::start(&fixture);
     let counter = Counter::start(file.clone());
     std::thread::sleep(QUIET);
@@ -179,8 +179,8 @@ fn campaign(worker: &str, max: u64) {
     println!(
         "{reloads} reloads, {each:?} each, {pushed} jobs: {usual:.0} per {WINDOW:?} without, {mean:.0} with, at least {least:.0}"
     );
-    // What is promised is asserted where the machine has nothing else to do. Beside other tests, which take both cores for
-    // longer than a window at times, it is that the work never stands still and most of it is done in its time.
+    // An idle machine must reach the promised figures. Other tests occupy both cores for longer than a window at times, so
+    // beside them the work must only never stop and keep half of its rate.
     let (floor, average) = if is_full() { (0.5, 0.9) } else { (0.05, 0.5) };
     assert!(least >= usual * floor, "a window of {least} where {usual:.0} are usual: {with:?}");
     assert!(mean >= usual * average, "{mean:.0} on average where {usual:.0} are usual: {with:?}");
@@ -195,10 +195,10 @@ fn campaign(worker: &str, max: u64) {
     assert!(samples.len() > 10);
     assert_eq!(metric(&fixture, "aint_queue_settle_exceptions_total", ",reason=\"stale\""), 0);
     assert!(master.stop().success());
-    assert_eq!(with_command(path.to_str().unwrap()), [0i32; 0], "nobody stays");
+    assert_eq!(with_command(path.to_str().unwrap()), [0i32; 0], "a worker is left");
 }
 
-/// Every number has had its effect once, in its first attempt.
+/// Asserts that every job has written its line once, in its first attempt.
 fn assert_done_once(file: &Path, jobs: u64) {
     let text = std::fs::read_to_string(file).unwrap();
     let mut seen: HashMap<u64, u64> = HashMap::new();

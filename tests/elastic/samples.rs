@@ -1,4 +1,4 @@
-//! What a master says of its workers, asked again and again over its control socket.
+//! The status of workers, sampled over the control socket of their master.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use crate::fixture::Fixture;
 
-/// How often the workers are looked at.
+/// The time between two samples.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(10);
 
-/// One look.
+/// One status of the channel, with its time.
 #[derive(Clone, Debug)]
 pub struct Sample {
     pub at: Instant,
@@ -23,17 +23,17 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Workers of one state.
+    /// The number of workers in a state.
     pub fn count(&self, state: &str) -> u64 {
         self.report["workers"][state].as_u64().unwrap_or_else(|| panic!("no {state} in {}", self.report))
     }
 
-    /// Workers that serve.
+    /// The number of workers that serve.
     pub fn serving(&self) -> u64 {
         self.count("idle") + self.count("busy")
     }
 
-    /// All workers there are.
+    /// The number of all workers.
     pub fn all(&self) -> u64 {
         let beside = ["booting", "draining", "retiring", "leaving"];
         self.serving() + beside.iter().map(|state| self.count(state)).sum::<u64>()
@@ -48,7 +48,7 @@ impl Sample {
     }
 }
 
-/// Looks at the workers until it is told to stop.
+/// Samples the workers until it is stopped.
 pub struct Sampler {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Vec<Sample>>,
@@ -76,7 +76,7 @@ impl Sampler {
     }
 }
 
-/// One look at the workers of the default channel.
+/// One sample of the default channel.
 pub fn sample(fixture: &Fixture) -> Sample {
     take_sample(&fixture.file("run/default.sock"))
 }
@@ -88,7 +88,7 @@ fn take_sample(socket: &Path) -> Sample {
     Sample { at: Instant::now(), report }
 }
 
-/// Reloads the default channel; answers what changed when it is over.
+/// Reloads the default channel; returns the response of the finished reload.
 pub fn reload(fixture: &Fixture) -> Value {
     let mut answer = ask(&fixture.file("run/default.sock"), "reload");
     let told = answer["ok"]["reloaded"].take();
@@ -96,7 +96,7 @@ pub fn reload(fixture: &Fixture) -> Value {
     told
 }
 
-/// The last line that answers a question of one word.
+/// The final response to a request without parameters.
 fn ask(socket: &Path, command: &str) -> Value {
     let mut stream = UnixStream::connect(socket).unwrap();
     writeln!(stream, "{{\"command\":\"{command}\"}}").unwrap();
@@ -113,7 +113,7 @@ pub fn metric(fixture: &Fixture, name: &str, label: &str) -> u64 {
     value.unwrap_or_else(|| panic!("no {begin} in:\n{metrics}")).parse().unwrap()
 }
 
-/// How many runs ended so.
+/// The number of runs with this outcome.
 pub fn runs(fixture: &Fixture, outcome: &str) -> u64 {
     metric(fixture, "aint_queue_runs_total", &format!(",outcome=\"{outcome}\""))
 }

@@ -1,4 +1,4 @@
-//! One job that does not end, among many in one worker.
+//! One job that does not end, beside many others in one worker.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ fn stuck_job_costs_siblings_nothing() {
         .push_lines("default", (0..jobs).map(|_| format!(r#"{{"job":"sleep","payload":{{"ms":{nap}}}}}"#)));
     let sampler = Sampler::start(&fixture);
 
-    // How many ends there are in each quarter of a second, until the jobs run out.
+    // The number of finished jobs over time, until the last jobs run.
     let mut ends: Vec<(Instant, u64)> = Vec::new();
     let mut retired = None;
     loop {
@@ -84,7 +84,7 @@ fn growing_stuck_job_is_killed_for_memory() {
     let fixture = Fixture::sqlite(
         "[channels.default]\nstop_wait_seconds = 600\n[channels.default.worker]\ntype = \"coroutine\"\nmax_coroutine = 2\nmemory_hard_limit = 128\nmax_execute_seconds = 600\ncommand = [\"python3\", \"grow.py\"]\n",
     );
-    // Answers nothing, and takes memory some time after it was told to end something.
+    // A worker that never settles a run, and allocates memory one second after a cancel.
     let worker = "import json, os, socket, time\n\
         wire = socket.socket(fileno=int(os.environ['AINT_QUEUE_FD'])).makefile('rwb', buffering=0)\n\
         wire.write(b'{\"type\":\"hello\",\"protocol\":1,\"slots\":2,\"jobs\":[\"x\"]}\\n')\n\

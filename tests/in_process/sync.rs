@@ -83,7 +83,7 @@ async fn unknown_job_bad_payload_and_panic_have_reasons() {
     assert_eq!(reason, FailReason::Final);
     assert!(error.contains("at `until`: invalid type: string"), "{error}");
     let (_, error) = failure(queue.push(&Panics {}).await.unwrap_err());
-    assert!(error.contains("panicked at tests/inline/jobs.rs:") && error.ends_with(": oh no"), "{error}");
+    assert!(error.contains("panicked at tests/in_process/jobs.rs:") && error.ends_with(": oh no"), "{error}");
 }
 
 #[tokio::test]

@@ -125,7 +125,7 @@ fn paths_out_of_reach_of_user_are_reported() {
     fixture.push("x", "{}", &[]);
     until("the reason", || {
         let log = master.log();
-        log.contains("its working directory")
+        log.contains("could not enter working directory")
             .then(|| assert!(log.contains("for user \\\"nobody\\\""), "{log}"))
     });
     assert!(master.force_stop().success());

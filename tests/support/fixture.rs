@@ -1,4 +1,4 @@
-//! A directory with a configuration, a store and a run directory, and the real binary at work in it.
+//! A temporary directory with a configuration, a store and a run directory, and the program under test running in it.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -23,13 +23,13 @@ pub(crate) use wait::{WAIT_DEADLINE, until};
 /// The program under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_aint-queue");
 
-/// Copies the program under test, by a process of its own: a program cannot be started while somebody has it open for writing,
-/// which every child does that another test starts in that moment.
+/// Copies the program under test with a separate process. A copy made by this process would be open for writing, a child
+/// that another test forks at that moment would inherit the descriptor, and starting the copy would fail with ETXTBSY.
 pub fn copy_binary(to: &Path) {
     assert!(Command::new("cp").arg(BINARY).arg(to).status().unwrap().success());
 }
 
-/// A place to run the binary in. What is in `defaults` and `channels` is TOML.
+/// The directory; dropping it removes it. `driver` and `channels` are TOML.
 pub struct Fixture {
     dir: TempDir,
     binary: PathBuf,
@@ -37,13 +37,13 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// A fixture whose channels are on the driver that this line of TOML names.
+    /// A fixture whose channels use this driver.
     pub fn new(driver: &str, channels: &str) -> Self {
         let config = format!("[defaults]\npid_path = \"run\"\ndriver = {driver}\n{channels}\n");
         Self::with_binary(BINARY.into(), "aint-queue.toml", &config)
     }
 
-    /// A fixture of another program, with its configuration under this name.
+    /// A fixture that runs another program; `name` is the file name of its configuration.
     pub fn with_binary(binary: PathBuf, name: &str, config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
@@ -52,7 +52,7 @@ impl Fixture {
         Self { dir, binary, config: path }
     }
 
-    /// A fixture on an embedded store.
+    /// A fixture whose channels use a SQLite file.
     pub fn sqlite(channels: &str) -> Self {
         Self::new(SQLITE, channels)
     }
@@ -65,7 +65,7 @@ impl Fixture {
         self.path().join(name)
     }
 
-    /// Writes a file into the fixture; a script when it begins with `#!`.
+    /// Writes a file into the directory; text that begins with `#!` becomes an executable script.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.file(name);
         fs::write(&path, text).unwrap();
@@ -88,7 +88,7 @@ impl Fixture {
         self.command(args).output().unwrap()
     }
 
-    /// Runs a command that must work; answers what it printed.
+    /// Runs a command that must succeed; returns its standard output.
     pub fn ok(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert!(output.status.success(), "{args:?} failed: {}", text(&output.stderr));
@@ -100,7 +100,7 @@ impl Fixture {
         serde_json::from_str(&printed).unwrap_or_else(|e| panic!("{args:?} printed {printed:?}: {e}"))
     }
 
-    /// Pushes one job and answers its id.
+    /// Pushes one job and returns its id.
     pub fn push(&self, job: &str, data: &str, more: &[&str]) -> u64 {
         let printed = self.ok(&[&["queue:push", job, "--data", data], more].concat());
         printed.trim().parse().unwrap_or_else(|_| panic!("not an id: {printed:?}"))
@@ -130,7 +130,7 @@ impl Fixture {
         }
     }
 
-    /// Waits until the counts of a channel are as wanted.
+    /// Waits until the counts of a channel satisfy `wanted`.
     pub fn until(&self, channel: &str, what: &str, wanted: impl Fn(&Counts) -> bool) -> Counts {
         until(what, || Some(self.counts(channel)).filter(|counts| wanted(counts)))
     }
@@ -140,24 +140,24 @@ impl Fixture {
         self.listening(self.listen_command(args))
     }
 
-    /// The command that starts a master.
+    /// The command that starts a master; its log is JSON.
     pub fn listen_command(&self, args: &[&str]) -> Command {
         let mut command = self.command(&["queue:listen", "--log-format", "json"]);
         command.args(args);
         command
     }
 
-    /// Starts a master by this command.
+    /// Starts a master with this command.
     pub fn start(&self, mut command: Command) -> Master {
         let log = self.file(&format!("listen-{}.log", random::unique_digits()));
         command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
         Master { child: command.spawn().unwrap(), log }
     }
 
-    /// Starts a master by this command and waits until it serves.
+    /// Starts a master with this command and waits until it serves.
     pub fn listening(&self, command: Command) -> Master {
         let mut master = self.start(command);
-        until("the master to listen", || {
+        until("the master to serve", || {
             if let Some(status) = master.child.try_wait().unwrap() {
                 panic!("the master ended with {status}: {}", master.log());
             }
@@ -180,7 +180,7 @@ pub struct Counts {
     pub total: u64,
 }
 
-/// A running `queue:listen`; killed with the test if it still runs.
+/// A running `queue:listen`; dropping it kills it.
 pub struct Master {
     child: Child,
     log: PathBuf,
@@ -203,13 +203,13 @@ impl Master {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
-    /// Kills it and waits for its death, so that its number cannot be another's.
+    /// Kills the master and reaps it, so that no other process can get its pid before.
     pub fn kill(mut self) {
         self.signal(Signal::SIGKILL);
         self.child.wait().unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits until the master exits.
     pub fn wait(mut self) -> ExitStatus {
         until("the master to end", || {
             let ended = self.child.try_wait().unwrap();
@@ -217,13 +217,14 @@ impl Master {
         })
     }
 
-    /// Ends it gracefully.
+    /// Stops the master gracefully.
     pub fn stop(self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
         self.wait()
     }
 
-    /// Ends it by a second signal, which kills what runs. Two at once would arrive as one.
+    /// Stops the master with two signals; the second one kills the running jobs. The kernel merges two that are sent at
+    /// once, so the second one follows the start of the stop.
     pub fn force_stop(self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
         until("the stop to begin", || self.log().contains("\"stopping\"").then_some(()));
@@ -231,18 +232,19 @@ impl Master {
         self.wait()
     }
 
-    /// The guardian.
+    /// The pid of the guardian.
     pub fn guardian(&self) -> i32 {
         until("the guardian", || children(self.pid()).first().copied())
     }
 
-    /// The workers.
+    /// The pids of the workers.
     pub fn workers(&self) -> Vec<i32> {
         children(self.guardian())
     }
 }
 
-/// A master that does not end. A hang is too rare to be reproduced: its failure shows all that tells what the process does.
+/// A master that does not exit. Such a hang is too rare to be reproduced, so the failure shows the log, the state of every
+/// thread and the children.
 struct Hang {
     pid: i32,
     log: PathBuf,
@@ -278,12 +280,12 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The living children of a process.
+/// The children of a process, except zombies.
 pub fn children(pid: i32) -> Vec<i32> {
     processes().into_iter().filter(|p| p.parent == pid && p.state != 'Z').map(|p| p.pid).collect()
 }
 
-/// Processes, zombies not counted, whose command line holds this text.
+/// Processes, except zombies, whose command line contains this text.
 pub fn with_command(text: &str) -> Vec<i32> {
     let holds = |pid: i32| {
         fs::read(format!("/proc/{pid}/cmdline"))

@@ -1,4 +1,4 @@
-//! What several test binaries need.
+//! Helpers of several test programs.
 
 pub mod redis;
 #[allow(dead_code, reason = "each test program uses a part of it")]

@@ -1,4 +1,4 @@
-//! A wire between a client and a server that fails on demand.
+//! A TCP proxy in front of a server, with faults on demand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// A running proxy; gone when dropped.
+/// A running proxy; dropping it stops it.
 pub struct Proxy {
     port: u16,
     faults: Arc<Faults>,
@@ -16,15 +16,15 @@ pub struct Proxy {
 }
 
 struct Faults {
-    /// The next bytes from the server are thrown away and their connection is cut.
+    /// Drop the next bytes from the server and close their connection.
     lose_reply: AtomicBool,
-    /// While set nothing goes from the server to a client.
+    /// Hold all bytes from the server back.
     stalled: watch::Sender<bool>,
     connections: AtomicUsize,
 }
 
 impl Proxy {
-    /// Starts a proxy before a server on this machine.
+    /// Starts a proxy to a server on this machine.
     pub async fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -46,22 +46,22 @@ impl Proxy {
         Self { port, faults, task }
     }
 
-    /// Where it listens.
+    /// The port of the proxy.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Lets the next call reach the server, and its reply reach nobody.
+    /// Lets the next call reach the server and drops its reply.
     pub fn lose_next_reply(&self) {
         self.faults.lose_reply.store(true, Ordering::SeqCst);
     }
 
-    /// Holds all replies back, or lets them go.
+    /// Holds all replies back, or forwards them again.
     pub fn stall(&self, stalled: bool) {
         self.faults.stalled.send_replace(stalled);
     }
 
-    /// How many connections were made through it.
+    /// The number of connections accepted so far.
     pub fn connections(&self) -> usize {
         self.faults.connections.load(Ordering::Relaxed)
     }
@@ -90,7 +90,7 @@ async fn pipe(client: TcpStream, server: u16, faults: Arc<Faults>) {
             }
         }
     };
-    // Either end of it ends both: the sockets close as they are dropped.
+    // The end of one direction ends both, because dropping the futures closes the sockets.
     tokio::select! {
         _ = calls => {}
         () = replies => {}

@@ -1,4 +1,4 @@
-//! A real HTTP server on loopback that receives webhooks and answers as a test says.
+//! An HTTP server on loopback that receives webhooks and sends the responses a test wants.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -18,15 +18,15 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
-/// A request that came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct ReceivedRequest {
     pub path: String,
     pub headers: BTreeMap<String, String>,
     pub body: String,
-    /// Which of the connections it came on, from 1.
+    /// The number of its connection, from 1.
     pub connection: usize,
-    /// When it was there.
+    /// The time at which it was complete.
     pub at: std::time::Instant,
 }
 
@@ -36,19 +36,19 @@ impl ReceivedRequest {
     }
 }
 
-/// What to answer.
+/// A response a test wants.
 pub enum CannedResponse {
-    /// A whole answer.
+    /// A complete response: status, headers, body.
     Whole(u16, Vec<(&'static str, String)>, String),
-    /// A status and a body that never ends.
+    /// A status and an endless body.
     Endless(u16),
-    /// A status, the beginning of a body, and silence.
+    /// A status and the beginning of a body that stalls.
     Stalled(u16),
-    /// Nothing, ever.
+    /// No response; the connection stays open.
     Never,
-    /// Nothing until this many requests wait, then 200 for all.
+    /// 200 as soon as this many requests have arrived.
     AfterConcurrent(usize),
-    /// The connection is closed without an answer.
+    /// No response; the connection is closed.
     Close,
 }
 
@@ -58,18 +58,18 @@ pub fn status(status: u16) -> CannedResponse {
 
 type Responder = dyn Fn(&ReceivedRequest) -> CannedResponse + Send + Sync;
 
-/// What is known of the server's life.
+/// Records of a running server.
 #[derive(Default)]
 pub struct ReceiverLog {
     requests: Mutex<Vec<ReceivedRequest>>,
     connections: AtomicUsize,
-    /// Requests that wait for their answer.
+    /// The number of requests without a response.
     waiting: AtomicUsize,
-    /// Bytes of endless bodies that were taken.
+    /// Bytes of endless bodies that clients have read.
     sent: AtomicUsize,
 }
 
-/// A running receiver; gone when dropped.
+/// A running receiver; dropping it stops it.
 pub struct Receiver {
     address: SocketAddr,
     seen: Arc<ReceiverLog>,
@@ -82,7 +82,7 @@ impl Receiver {
         Self::start_with(None, answers)
     }
 
-    /// With TLS.
+    /// The same with TLS, if a configuration is given.
     pub fn start_with(
         tls: Option<Arc<rustls::ServerConfig>>,
         answers: impl Fn(&ReceivedRequest) -> CannedResponse + Send + Sync + 'static,
@@ -186,11 +186,11 @@ async fn connection(
             respond(reply, seen).await
         }
     });
-    // It ends when the client closes, or when a service says so with an error.
+    // The connection ends when the client closes it or the service returns an error.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// Counts a request that waits for as long as it waits.
+/// Counts a request as waiting until it is dropped.
 struct PendingRequest(Arc<ReceiverLog>);
 
 impl PendingRequest {
@@ -227,7 +227,7 @@ async fn respond(reply: CannedResponse, seen: Arc<ReceiverLog>) -> Result<Respon
         }
         CannedResponse::AfterConcurrent(wanted) => {
             let waiting = PendingRequest::count(&seen);
-            // The last one lets the others go.
+            // The last request releases the others.
             if seen.waiting.load(Ordering::SeqCst) < wanted {
                 let mut tick = tokio::time::interval(std::time::Duration::from_millis(5));
                 while seen.requests.lock().unwrap().len() < wanted {
@@ -237,12 +237,12 @@ async fn respond(reply: CannedResponse, seen: Arc<ReceiverLog>) -> Result<Respon
             drop(waiting);
             response.status(200).body(Full::from("").boxed())
         }
-        CannedResponse::Close => return Err("closed as the test wants".to_owned()),
+        CannedResponse::Close => return Err("closed on request of the test".to_owned()),
     };
     response.map_err(|e| e.to_string())
 }
 
-/// A body without an end: it goes on for ever, or stops after its beginning.
+/// An endless body; with `once` it stalls after its first chunk.
 struct UnendingBody {
     seen: Arc<ReceiverLog>,
     once: bool,

@@ -1,4 +1,4 @@
-//! A Redis server of the tests' own: a private port, nothing on disk unless asked for, gone with the test.
+//! A Redis server for tests: on a private port, without files unless a test wants them, and gone with the test.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -11,8 +11,8 @@ use std::time::Duration;
 use aint_queue::config;
 use tempfile::TempDir;
 
-/// A shell between us and the server: it ends the server, and takes an empty directory away, when our end of its
-/// stdin closes, which also happens when the test process is killed.
+/// A shell that is the parent of the server. When its stdin closes, which also happens when the test process is killed, the
+/// shell kills the server and removes the server's directory if that is empty.
 const WATCHDOG: &str =
     r#"dir=$1; shift; "$@" </dev/null & cat >/dev/null; kill -9 $!; wait $!; rmdir "$dir""#;
 
@@ -35,7 +35,7 @@ impl Server {
         let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut refusals = Vec::new();
-        // Somebody may take the port between our look and the server's start.
+        // Another process may take the port before the server binds it.
         for _ in 0..10 {
             let port = free_port();
             match launch(port, &args, &dir) {
@@ -46,23 +46,23 @@ impl Server {
         panic!("no redis-server would start: {refusals:#?}");
     }
 
-    /// How to reach it.
+    /// The configuration of a store on this server.
     pub fn config(&self) -> config::Redis {
         at(self.port)
     }
 
-    /// A plain connection, to do what only a test does.
+    /// A plain connection, for commands that the driver does not send.
     pub fn connection(&self) -> redis::Connection {
         let url = format!("redis://127.0.0.1:{}/", self.port);
         redis::Client::open(url).unwrap().get_connection().expect("the server is up")
     }
 
-    /// Kills it, as a power cut would.
+    /// Kills the server, as a power failure would.
     pub fn kill(&mut self) {
         self.end();
     }
 
-    /// Starts it again, on its port and with what it kept on disk.
+    /// Starts the server again on its port, with the data it has on disk.
     pub fn restart(&mut self) {
         self.end();
         self.watchdog = launch(self.port, &self.args, &self.dir).expect("the server starts again");
@@ -80,7 +80,7 @@ impl Drop for Server {
     }
 }
 
-/// The configuration for a server on this port of this machine.
+/// The configuration of a store on this port of this machine.
 pub fn at(port: u16) -> config::Redis {
     config::Redis {
         host: "127.0.0.1".into(),
@@ -93,12 +93,12 @@ pub fn at(port: u16) -> config::Redis {
     }
 }
 
-/// A port that nobody listens on now.
+/// A port without a listener.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Answers once the server accepts connections, or with its log when it does not come up.
+/// Starts a server; returns when it accepts connections, or its log when it exits.
 fn launch(port: u16, args: &[String], dir: &TempDir) -> Result<Child, String> {
     std::fs::create_dir_all(dir.path()).expect("the server's directory");
     let mut watchdog = Command::new("/bin/sh")
@@ -112,13 +112,13 @@ fn launch(port: u16, args: &[String], dir: &TempDir) -> Result<Child, String> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        // An interrupt at the terminal is for the test, whose end is then seen on stdin.
+        // Without a process group of its own the server would get an interrupt of the terminal before the test has ended.
         .process_group(0)
         .spawn()
         .expect("a shell");
     let log = BufReader::new(watchdog.stdout.take().expect("its stdout is a pipe"));
     let (sender, lines) = mpsc::channel();
-    // Reads to the end, so that the server never waits for a full pipe.
+    // Read to the end: the server would block on a full pipe.
     std::thread::spawn(move || {
         log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line).or(Ok::<_, ()>(())))
     });

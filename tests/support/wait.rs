@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// After this time an event counts as never. The bound is far above what anything takes here, also on a machine that is
 /// busy with other tests; a test that promises an event sooner asserts the time it took.
-pub(crate) const WAIT_DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const WAIT_DEADLINE: Duration = Duration::from_secs(180);
 
 /// The time between two looks.
 const INTERVAL: Duration = Duration::from_millis(2);

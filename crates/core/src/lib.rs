@@ -29,6 +29,4 @@ pub mod store;
 
 pub use config::Config;
 pub use job::{AsyncFailedFn, AsyncJob, Context, FailedFn, Failure, Job, JobError, Priority};
-#[doc(hidden)]
-pub use limits as breaker;
 pub use queue::{PushOptions, Queue};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::decision::{SizingDecision, SizingInput, SizingReason, decide, wanted};
-use crate::pool::plan::{Plan, Scaling};
+use crate::config::plan::{Plan, Scaling};
 
 /// Most decisions kept for `queue:status`.
 const MAX_KEPT_DECISIONS: usize = 20;

@@ -10,7 +10,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::pool::plan::Scaling;
+use crate::config::plan::Scaling;
 
 /// The facts behind a decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

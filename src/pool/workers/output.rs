@@ -24,7 +24,7 @@ const TAIL_BYTES: usize = 2048;
 
 /// Process and job of a printed line, for the log.
 #[derive(Debug, Default)]
-pub(crate) struct LogTag {
+pub(super) struct LogTag {
     pub(super) pid: AtomicU64,
     pub(super) job: AtomicU64,
 }

@@ -80,7 +80,7 @@ pub(crate) struct IoLink {
 }
 
 impl IoLink {
-    pub(crate) fn new(
+    pub(super) fn new(
         commands: mpsc::UnboundedSender<IoCommand>,
         unread: Arc<AtomicUsize>,
         tag: Arc<LogTag>,

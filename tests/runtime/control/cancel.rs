@@ -168,7 +168,7 @@ fn cancel_refuses_jobs_of_other_masters() {
     fixture.until("default", "it to run", |c| c.reserved == 1);
     let (code, said) = refusal(&fixture, "default", id);
     assert_eq!(code, 1);
-    assert!(said.contains("no master of this channel runs with this machine's pid_path"), "{said}");
+    assert!(said.contains("no master of the channel runs on this machine with this pid_path"), "{said}");
     let ours = fixture.listen(&[]);
     let (_, said) = refusal(&fixture, "default", id);
     assert!(said.contains("not by the master of this machine"), "{said}");

@@ -11,12 +11,11 @@ mod why;
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::drain::redis_line;
-use crate::fixture::{Fixture, SQLITE, until};
+use crate::fixture::{Fixture, SQLITE, WAIT_DEADLINE, until};
 use crate::redis::Server;
 
 /// A connection to the control socket of a channel.
@@ -25,7 +24,7 @@ struct ControlConnection(BufReader<UnixStream>);
 impl ControlConnection {
     fn to(fixture: &Fixture, channel: &str) -> Self {
         let stream = UnixStream::connect(fixture.file(&format!("run/{channel}.sock"))).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(WAIT_DEADLINE)).unwrap();
         Self(BufReader::new(stream))
     }
 

@@ -78,7 +78,7 @@ fn reload_releases_jobs_beyond_stop_wait() {
     assert!(output.status.success(), "{}", crate::fixture::text(&output.stderr));
     assert!(
         shown.contains(
-            "1 job did not finish within stop_wait_seconds and will run again, not counted as an attempt."
+            "1 job did not finish within stop_wait_seconds and will run again; the interrupted attempt does not count."
         ),
         "{shown}"
     );
@@ -189,6 +189,6 @@ fn reload_command_says_why_it_waits() {
     let mut command = fixture.command(&["queue:reload"]);
     let reloading = command.stderr(log).stdout(std::process::Stdio::null()).spawn().unwrap();
     assert_eq!(wait(reloading), 0);
-    assert_eq!(lines(&fixture, "said"), ["default: 1 old worker to be replaced"]);
+    assert_eq!(lines(&fixture, "said"), ["default: 1 old worker left to replace"]);
     assert!(master.stop().success());
 }

@@ -108,15 +108,11 @@ fn rolling_replacement_stays_within_surge() {
     served_by(&fixture, "default", 4);
     let mut asked = PendingRequest::reload(&fixture, "default");
     let mut most = 0;
-    loop {
+    until("the end of the reload", || {
         most = most.max(master.workers().len());
-        // Polling is frequent and the reload fast: one poll sees its end.
-        if serving(&fixture, "default").values().all(|generation| *generation == 2)
+        serving(&fixture, "default").values().all(|generation| *generation == 2)
             && report(&fixture, "default")["pool"]["reload"].is_null()
-        {
-            break;
-        }
-    }
+    });
     while asked.line().get("progress").is_some() {}
     assert!(most <= 5, "{most} workers at once");
     assert_eq!(serving(&fixture, "default").len(), 4);

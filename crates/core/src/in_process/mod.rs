@@ -46,7 +46,7 @@ pub struct ChannelHandlers {
     runs: AtomicU64,
     /// A pair of times of the store's clock and of the process, to convert one into the other: breakers follow the store's clock,
     /// which tests move.
-    clock: OnceLock<(Timestamp, std::time::Instant)>,
+    clock: OnceLock<(Timestamp, Instant)>,
 }
 
 /// The source of jobs and the handlers that run them.
@@ -106,8 +106,8 @@ impl ChannelHandlers {
     }
 
     /// Converts a time of the store's clock.
-    fn instant(&self, time: Timestamp) -> std::time::Instant {
-        let (first, at) = self.clock.get_or_init(|| (time, std::time::Instant::now()));
+    fn instant(&self, time: Timestamp) -> Instant {
+        let (first, at) = self.clock.get_or_init(|| (time, Instant::now()));
         *at + time.since(*first)
     }
 }

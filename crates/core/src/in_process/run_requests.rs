@@ -99,7 +99,7 @@ impl Shared {
         lock(&self.setup.handlers.breakers)
     }
 
-    fn now(&self) -> std::time::Instant {
+    fn now(&self) -> Instant {
         self.setup.handlers.instant(self.clock.0.after(self.clock.1.elapsed()))
     }
 

@@ -1,7 +1,9 @@
 //! Circuit breakers: keys with too many failures in a row are refused for a while. Pure; every decision takes `now`.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::RunId;
 use crate::job::LimitDecision;

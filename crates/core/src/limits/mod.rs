@@ -6,7 +6,7 @@
 mod breaker;
 pub(crate) mod rate;
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 pub use breaker::{BreakerSettings, Breakers};
 
