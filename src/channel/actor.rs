@@ -25,7 +25,7 @@ use crate::pool::{Demand, EndedRun, Pool};
 use crate::retry::Policy;
 use crate::store::{CrossChannelPush, MAX_BATCH, MAX_BATCH_BYTES, Owner, Settlement, Store};
 
-/// What a channel needs to run.
+/// Parts that a channel is started with.
 #[derive(Debug)]
 pub struct Setup {
     /// Name of the channel.
@@ -72,7 +72,7 @@ pub struct Channel {
     work_wait: WorkWait,
 }
 
-/// What woke the actor.
+/// Reasons for which the actor wakes.
 enum Event {
     Pool(Vec<EndedRun>),
     RequestsCompleted(Vec<CompletedRequest>),

@@ -1,4 +1,4 @@
-//! What the result of each call to the store changes.
+//! Changes that the result of each call to the store makes.
 
 use std::collections::HashSet;
 

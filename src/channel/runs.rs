@@ -150,7 +150,7 @@ fn log_end(channel: &str, id: JobId, (name, attempts): (String, u32), outcome: &
     }
 }
 
-/// What follows a run: tells in the log a job that is retried from a job that has failed for good.
+/// The next state of a job after a run, for the log: a retry is distinct from a final failure.
 fn next(to: &Destination) -> String {
     match to {
         Destination::Done => "done".to_owned(),

@@ -7,7 +7,7 @@ use crate::retry::Policy;
 /// Settings that a channel's decisions follow.
 #[derive(Clone, Copy, Debug)]
 pub struct ChannelSettings {
-    /// What follows an outcome: attempts and backoff.
+    /// Rules after an outcome: attempts and backoff.
     pub policy: Policy,
     /// Time limit of jobs that do not set their own; `None` for no limit.
     pub max_execute: Option<Duration>,

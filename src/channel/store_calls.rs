@@ -49,7 +49,7 @@ pub(super) enum Call {
     Leave,
 }
 
-/// What a turn carries.
+/// Contents of a turn.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct TurnRequest {
     /// Number of jobs to lease.

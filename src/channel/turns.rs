@@ -41,7 +41,7 @@ pub(super) struct CallInputs {
     pub(super) reap_is_due: bool,
 }
 
-/// What the channel has to ask the store.
+/// Questions that the channel has for the store.
 #[derive(Debug)]
 pub(super) struct Turns {
     /// Owners that are known to be dead: their jobs are returned before the first lease.
