@@ -182,7 +182,7 @@ fn with_master() -> BTreeMap<String, Answer> {
     script.ask("why an idle channel waits", &["queue:why"]);
 
     let hanging = fixture.push("hang", r#"{"ms":600000}"#, &[]).to_string();
-    fixture.until_running(1);
+    fixture.until_workers(1, 0);
     let waiting = fixture.push("noop", "{}", &[]).to_string();
     script.ask("status with a running job", &["queue:status", "--workers"]);
     script.ask("show a running job", &["queue:show", &hanging]);
@@ -204,19 +204,19 @@ fn with_master() -> BTreeMap<String, Answer> {
 
     script.ask("scale", &["queue:scale", "+1"]);
     fixture.until_status("the waiting job to be done", |status| status["done"] == 1);
-    fixture.until_status("an idle worker", |status| status["workers"]["counts"]["idle"] == 1);
+    fixture.until_workers(1, 1);
     script.ask("status after scaling", &["queue:status", "--workers"]);
     script.ask("scale beyond the maximum", &["queue:scale", "=9"]);
     script.ask("scale a channel of one worker", &["queue:scale", "+1", "-t", "mail"]);
 
     let asleep = fixture.push("sleep", r#"{"ms":600000}"#, &[]).to_string();
-    fixture.until_running(2);
+    fixture.until_workers(2, 2);
     script.ask("cancel a job that ends when asked", &["queue:cancel", &asleep]);
     script.ask("cancel a job that has to be killed", &["queue:cancel", &hanging]);
     script.ask("show a cancelled job", &["queue:show", &asleep]);
 
     fixture.push("hang", r#"{"ms":600000}"#, &[]);
-    fixture.until_running(1);
+    fixture.until_workers(1, 3);
     script.ask("reload", &["queue:reload"]);
     fixture.until_status("the job to run again", |status| status["workers"]["counts"]["busy"] == 1);
     script.ask("status after a reload", &["queue:status"]);

@@ -126,10 +126,15 @@ impl Fixture {
 
     /// Starts a master and waits until it runs, with `workers` workers ready in channel "default".
     pub fn listen(&self, args: &[&str], workers: u64) -> Master {
-        let listen = ["queue:listen", "--config", "aint-queue.toml"];
-        let master = self.start(self.prepare(&program(), &[&listen, args].concat()));
-        self.until_idle(workers);
+        let master = self.serve(args);
+        self.until_workers(0, workers);
         master
+    }
+
+    /// Starts a master.
+    pub fn serve(&self, args: &[&str]) -> Master {
+        let listen = ["queue:listen", "--config", "aint-queue.toml"];
+        self.start(self.prepare(&program(), &[&listen, args].concat()))
     }
 
     pub fn start(&self, mut command: Command) -> Master {
@@ -137,20 +142,17 @@ impl Fixture {
         Master(command.stdout(Stdio::null()).stderr(log).spawn().unwrap())
     }
 
-    pub fn until_idle(&self, workers: u64) {
-        self.until_status(&format!("{workers} idle workers"), |status| {
-            status["workers"]["counts"]["idle"] == workers && sampled(status)
-        });
-    }
-
     /// Waits until the status of channel "default" is as wanted.
     pub fn until_status(&self, event: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         until(event, || Some(self.json(&["queue:status", "--workers"])).filter(&wanted))
     }
 
-    /// Waits until so many jobs run.
-    pub fn until_running(&self, jobs: u64) {
-        self.until_status("running jobs", |status| status["workers"]["counts"]["busy"] == jobs);
+    /// Waits until so many workers run a job and so many others are ready.
+    pub fn until_workers(&self, busy: u64, idle: u64) {
+        self.until_status(&format!("{busy} busy and {idle} idle workers"), |status| {
+            let counts = &status["workers"]["counts"];
+            counts["busy"] == busy && counts["idle"] == idle && sampled(status)
+        });
     }
 }
 

@@ -44,7 +44,7 @@ fn recorded_lock_of_a_dead_master_frees_its_leases() {
     let fixture = Fixture::with_channels(CHANNELS);
     let mut master = fixture.listen(&[], 1);
     fixture.push("hang", r#"{"ms":600000}"#, &[]);
-    fixture.until_running(1);
+    fixture.until_workers(1, 0);
     let mut dead = recorded_lock();
     dead["incarnation"] = record(&fixture)["incarnation"].clone();
     assert_ne!(dead["incarnation"], "");
@@ -53,8 +53,8 @@ fn recorded_lock_of_a_dead_master_frees_its_leases() {
     fixture.write("run/default-master.lock", &format!("{dead}\n"));
 
     let began = std::time::Instant::now();
-    let _next: Master = fixture.listen(&[], 0);
-    fixture.until_running(1);
+    let _next: Master = fixture.serve(&[]);
+    fixture.until_workers(1, 0);
     // Without the record the job would wait until its lease has expired, after 30 seconds.
     assert!(began.elapsed().as_secs() < 20, "the job ran again after {:?}", began.elapsed());
 }
