@@ -108,17 +108,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const SYSTEM: &[&str] = &["guardian", "master", "fd"];
 
 /// Circles of files that a folder has for a reason.
-const CIRCLES: &[(&str, &[&str], &str)] = &[
-    (
-        "aint_queue::engine::master",
-        &["channel_service", "channel_setup", "control", "reexec", "reload", "start"],
-        "not split yet",
-    ),
-    ("aint_queue::engine::pool", &["program_files", "worker", "worker_io", "worker_output"], "not split yet"),
-    ("aint_queue::engine::worker", &["events", "link"], "not split yet"),
-    ("aint_queue::cli", &["push", "push_file"], "not split yet"),
-    ("aint_queue::engine::http", &["connection", "server"], "not split yet"),
-];
+const CIRCLES: &[(&str, &[&str], &str)] = &[];
 
 /// A module: its place in its crate, its file, its code.
 struct Module {

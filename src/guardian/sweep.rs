@@ -20,20 +20,22 @@ const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// Kills every process that has a cookie of this lock and returns their number. Call it while holding the lock and before
 /// starting children under it, so that every such cookie is an old one.
 ///
-/// Scans all processes of the machine; returns when none is left, or after one second.
+/// Scans all processes of the machine; returns when none is left, or one second after the first round of
+/// kills.
 #[must_use]
 pub fn sweep(lock_id: &str) -> usize {
     let prefix = format!("{lock_id}:");
     // A master that was started from inside a job may have inherited the cookie of that job.
     let excluded = self_and_ancestors();
     let mut killed = BTreeSet::new();
-    let begun = Instant::now();
+    // Set after the first round of kills: on a loaded machine the first scan alone may take longer than the timeout.
+    let mut deadline = None;
     loop {
         let holders: Vec<i32> = procfs::all_pids()
             .into_iter()
             .filter(|pid| !excluded.contains(pid) && carries(*pid, &prefix))
             .collect();
-        if holders.is_empty() || begun.elapsed() > KILL_TIMEOUT {
+        if holders.is_empty() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return killed.len();
         }
         for pid in holders {
@@ -45,6 +47,7 @@ pub fn sweep(lock_id: &str) -> usize {
                 killed.insert(pid);
             }
         }
+        deadline.get_or_insert_with(|| Instant::now() + KILL_TIMEOUT);
         thread::sleep(POLL_INTERVAL);
     }
 }

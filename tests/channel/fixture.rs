@@ -30,6 +30,8 @@ pub(crate) use wait::{WAIT_DEADLINE, until_async};
 
 /// The program under test, which is its own guardian and worker.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_aint-queue");
+/// The time between two attempts of a job.
+pub const BACKOFF: Duration = Duration::from_millis(50);
 
 pub struct Fixture {
     pub store: Arc<dyn Store>,
@@ -102,12 +104,7 @@ pub async fn start_channel(options: Options) -> Fixture {
         stop_grace: Duration::from_millis(300),
         stop_wait: Duration::from_secs(5),
     };
-    let backoff = Backoff {
-        kind: BackoffKind::Fixed,
-        base: Duration::from_millis(50),
-        max: WAIT_DEADLINE,
-        jitter: 0.0,
-    };
+    let backoff = Backoff { kind: BackoffKind::Fixed, base: BACKOFF, max: WAIT_DEADLINE, jitter: 0.0 };
     let settings = ChannelSettings {
         policy: Policy { max_attempts: options.max_attempts, backoff },
         max_execute: options.max_execute,

@@ -1,12 +1,10 @@
 //! Workers with many slots that have taken their last jobs and wait for a long one of them.
 
-use std::time::Instant;
-
 use aint_queue::engine::pool::WorkerActivity;
 use aint_queue::engine::pool::plan::{Plan, Recycling, Scaling};
 use aint_queue::job::NewJob;
 
-use crate::fixture::{Fixture, Options, WAIT_DEADLINE, job, start_channel};
+use crate::fixture::{Fixture, Options, job, start_channel, until_async};
 
 /// Number of jobs in the life of a worker.
 const MAX_HANDLE_NUMBER: u64 = 4;
@@ -32,6 +30,16 @@ async fn occupy_workers(fixture: &Fixture, done: u64, ms: u64) {
 
 /// Duration of a job that outlasts every test.
 const BLOCKED_MS: u64 = 600_000;
+
+/// Waits until this many jobs are done; there are never more workers than `most` meanwhile.
+async fn until_done_with_at_most(fixture: &Fixture, jobs: u64, most: usize) {
+    until_async("the jobs", async || {
+        let workers = fixture.report().await.pool.rows.len();
+        assert!(workers <= most, "{workers} workers");
+        fixture.store.status().await.unwrap().done >= jobs
+    })
+    .await;
+}
 
 #[tokio::test]
 async fn short_jobs_run_while_two_workers_are_busy() {
@@ -64,11 +72,7 @@ async fn blocked_spent_workers_are_bounded() {
     }
     fixture.push(&noops(1)).await;
     let all = 4 * (MAX_HANDLE_NUMBER - 1) + 2;
-    let begun = Instant::now();
-    while fixture.store.status().await.unwrap().done < all {
-        let workers = fixture.report().await.pool.rows.len();
-        assert!(workers <= 4 && begun.elapsed() < WAIT_DEADLINE, "{workers} workers");
-    }
+    until_done_with_at_most(&fixture, all, 4).await;
     let counts = fixture.store.status().await.unwrap();
     assert_eq!((counts.reserved, counts.failed), (3, 0), "no job is interrupted for another");
     fixture.stop(true).await;
@@ -84,10 +88,6 @@ async fn spent_workers_are_not_replaced_beyond_pool_memory() {
     occupy_workers(&fixture, 0, 3_000).await;
     occupy_workers(&fixture, MAX_HANDLE_NUMBER - 1, BLOCKED_MS).await;
     fixture.push(&noops(1)).await;
-    let begun = Instant::now();
-    while fixture.store.status().await.unwrap().done < 2 * (MAX_HANDLE_NUMBER - 1) + 2 {
-        let workers = fixture.report().await.pool.rows.len();
-        assert!(workers <= 2 && begun.elapsed() < WAIT_DEADLINE, "{workers} workers");
-    }
+    until_done_with_at_most(&fixture, 2 * (MAX_HANDLE_NUMBER - 1) + 2, 2).await;
     fixture.stop(true).await;
 }

@@ -1,11 +1,12 @@
 //! Every mode runs every job once.
 
 use aint_queue::engine::channel::Scope;
+use aint_queue::engine::pool::Program;
 use aint_queue::engine::pool::plan::Plan;
 use aint_queue::job::{FailReason, Outcome};
 use aint_queue::store::JobState;
 
-use crate::fixture::{Options, job, start_channel};
+use crate::fixture::{BINARY, Options, job, start_channel};
 
 async fn runs_all(options: Options, jobs: usize) {
     let fixture = start_channel(options).await;
@@ -39,7 +40,15 @@ async fn program_per_job_runs_every_job() {
 
 #[tokio::test]
 async fn workers_are_replaced_at_max_handle_number() {
-    runs_all(Options::new(Plan::process_pool(2, 2, 7)), 100).await;
+    let dir = tempfile::tempdir().unwrap();
+    let starts = dir.path().join("starts");
+    let script = format!("echo x >> '{}'; exec {BINARY} __worker", starts.display());
+    let mut options = Options::new(Plan::process_pool(2, 2, 7));
+    options.program = Program::Wire(vec!["sh".into(), "-c".into(), script]);
+    runs_all(options, 100).await;
+    // Fourteen workers run seven jobs each, and two are there at the end.
+    let starts = std::fs::read_to_string(starts).unwrap().lines().count();
+    assert!((15..=18).contains(&starts), "{starts} starts for 100 jobs, 7 for each worker");
 }
 
 #[tokio::test]

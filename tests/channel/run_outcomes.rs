@@ -9,15 +9,19 @@ use aint_queue::store::JobState;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::fixture::{Options, WAIT_DEADLINE, job, start_channel, until_async};
+use crate::fixture::{BACKOFF, Options, job, start_channel, until_async};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn job_failing_twice_is_done_at_third_attempt() {
     let fixture = start_channel(Options::new(Plan::process_pool(2, 2, 0))).await;
+    fixture.push(&[job("noop", "{}")]).await;
+    fixture.until("a worker to serve", |s| s.done == 1).await;
+    let pushed = Instant::now();
     fixture.push(&[job("fail", r#"{"times":2,"message":"not yet"}"#)]).await;
-    fixture.until("the job to be done", |s| s.done == 1).await;
+    fixture.until("it is done", |s| s.done == 2).await;
+    assert!(pushed.elapsed() >= 2 * BACKOFF, "two waits lie between three attempts");
     fixture.stop(false).await;
 }
 
