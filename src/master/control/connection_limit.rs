@@ -80,7 +80,7 @@ impl ConnectionLimit {
     }
 
     fn connections(&self) -> MutexGuard<'_, Connections> {
-        self.0.connections.lock().expect("nothing panics while it holds this")
+        self.0.connections.lock().expect("no holder of this lock panics")
     }
 }
 

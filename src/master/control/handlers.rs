@@ -42,12 +42,12 @@ pub(in crate::engine::master) struct ChannelHandlers {
 
 impl Peers {
     pub(in crate::engine::master) fn add(&self, handlers: &Arc<ChannelHandlers>) {
-        self.0.lock().expect("nothing panics while it holds this").push(Arc::downgrade(handlers));
+        self.0.lock().expect("no holder of this lock panics").push(Arc::downgrade(handlers));
     }
 
     /// The handlers of the channels that have not ended.
     fn all(&self) -> Vec<Arc<ChannelHandlers>> {
-        let peers = self.0.lock().expect("nothing panics while it holds this");
+        let peers = self.0.lock().expect("no holder of this lock panics");
         peers.iter().filter_map(Weak::upgrade).collect()
     }
 }
