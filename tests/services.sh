@@ -23,7 +23,7 @@ find_server() { command -v redis-server || command -v valkey-server; }
 
 # The clients are where Debian puts them: its own python3 finds redis-py there, other ones do not, and node is told by
 # NODE_PATH. Tests that need one look in the same places.
-has_php_redis() { php -m 2>/dev/null | grep -qix redis; }
+has_php_redis() { php -r 'exit(extension_loaded("redis") ? 0 : 1);' 2>/dev/null; }
 has_python_redis() { /usr/bin/python3 -c 'import redis' 2>/dev/null || python3 -c 'import redis' 2>/dev/null; }
 has_node_redis() { NODE_PATH=/usr/share/nodejs node -e 'require("redis")' 2>/dev/null; }
 

@@ -9,7 +9,7 @@ use aint_queue::store::JobState;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::fixture::{BACKOFF, Options, job, start_channel, until_async};
+use crate::fixture::{BACKOFF, Options, WAIT_DEADLINE, job, start_channel, until_async};
 
 const SECOND: Duration = Duration::from_secs(1);
 
