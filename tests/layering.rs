@@ -108,7 +108,24 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const SYSTEM: &[&str] = &["guardian", "master", "fd"];
 
 /// Circles of files that a folder has for a reason.
-const CIRCLES: &[(&str, &[&str], &str)] = &[];
+const CIRCLES: &[(&str, &[&str], &str)] = &[
+    (
+        "aint_queue::engine::master",
+        &["channel_service", "control", "reload", "service_loop"],
+        "the service loop and its requests are not apart yet",
+    ),
+    (
+        "aint_queue::engine::pool",
+        &["actor", "memory_sampler", "rollout", "sizing", "workers"],
+        "parts of the actor are in the folders of its components",
+    ),
+    ("aint_queue_core::config", &["build", "plan"], "the plan reads its own keys"),
+    (
+        "aint_queue_core::config",
+        &["keys", "render", "typed", "webhook"],
+        "the table of keys names the functions that read and show them",
+    ),
+];
 
 /// A module: its place in its crate, its file, its code.
 struct Module {

@@ -183,7 +183,7 @@ impl TestQueue {
     ///
     /// ```
     /// # use aint_queue::testing::TestQueue;
-    /// # use aint_queue::demo_jobs::Echo;
+    /// # use aint_queue::engine::demo_jobs::Echo;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// let testing = TestQueue::new();
@@ -241,7 +241,7 @@ impl TestQueue {
     /// use std::time::Duration;
     /// # use aint_queue::App;
     /// # use aint_queue::testing::TestQueue;
-    /// # use aint_queue::demo_jobs::Noop;
+    /// # use aint_queue::engine::demo_jobs::Noop;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// let testing = TestQueue::new();

@@ -269,8 +269,8 @@ impl AsyncJob for Collector {
             return Err(JobError::release(Duration::ZERO));
         }
         write("has all");
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        Ok(())
+        // The locks are held until the test ends, however long the other job takes for its claims.
+        std::future::pending().await
     }
 }
 
@@ -295,6 +295,7 @@ pub async fn claims_are_not_freed_for_an_earlier_run() {
         _ => Fault::None,
     };
     let mut options = Options::new(Plan::coroutine(20, 0));
+    options.max_execute = None;
     options.store = Arc::new(FaultyStore::new(Model::ticking(Timestamp(1_790_000_000_000_000)), slow_turns));
     let fixture = start_app_with(options).await;
     let jobs: Vec<_> = (0..COLLECTORS).map(|n| job("collector", &format!(r#"{{"n":{n}}}"#))).collect();
@@ -303,9 +304,9 @@ pub async fn claims_are_not_freed_for_an_earlier_run() {
     // The remaining keys are freed a few turns later.
     tokio::time::sleep(Duration::from_millis(500)).await;
     fixture.push(job("thief", "{}")).await;
-    fixture.done(COLLECTORS as u64 + 1).await;
+    until_logged(&fixture, "the claims of the other job", |log| log.len() > COLLECTORS).await;
     assert_eq!(fixture.log()[COLLECTORS], "stole 0");
-    fixture.channel.stop(false).await;
+    fixture.channel.stop(true).await;
 }
 
 #[derive(Serialize, Deserialize)]

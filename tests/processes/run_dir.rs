@@ -179,8 +179,8 @@ fn other_user_gets_reason_and_remedy() {
     assert_eq!(
         other.next_report(),
         format!(
-            "\"{}\" may not be written by this user: its owner is uid 0; run as that user, or remove the file when \
-             no master holds it",
+            "this user may not write \"{}\", whose owner is uid 0; run as that user, or remove the file when no \
+             master holds it",
             at("theirs/mail-master.lock")
         )
     );

@@ -122,7 +122,7 @@ fn stop_gets_through_a_busy_control_socket() {
     };
     std::thread::scope(|scope| {
         for _ in 0..32 {
-            scope.spawn(&flood);
+            scope.spawn(flood);
         }
         // Not before requests come from many connections at a time.
         until("a busy socket", || responses.load(Ordering::Relaxed) >= 200);

@@ -89,7 +89,7 @@ fn failing_program_keeps_old_workers() {
         ),
         ("./mute.sh", "it sent no hello within 400ms: waiting for the database"),
         ("./chatter.sh", "it broke the worker protocol: "),
-        ("./closes.sh", "it closed its socket and lives on"),
+        ("./closes.sh", "it closed its socket and did not exit"),
         ("./alien.sh", "the interpreter named in its first line does not exist"),
     ] {
         configure(&fixture, &settings(command));
