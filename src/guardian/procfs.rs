@@ -12,7 +12,7 @@ pub(crate) const COOKIE_VARIABLE: &str = "AINT_QUEUE_COOKIE";
 /// Most bytes read of an environment; the kernel allows a quarter of the stack limit.
 const MAX_ENVIRONMENT_BYTES: u64 = 8 << 20;
 
-/// The fields of /proc/<pid>/stat that the guardian uses.
+/// The fields of `/proc/<pid>/stat` that the guardian uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     /// State letter: `R`, `S`, `D`, `T`, `Z`, …

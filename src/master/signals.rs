@@ -45,7 +45,7 @@ const BLOCKED: [UnixSignal; 8] = [
     UnixSignal::SIGCONT,
 ];
 
-/// Blocks the master's signals until [`Signals::install`]. Call it before the process has a second thread. An unblocked early
+/// Blocks the master's signals until `Signals::install`. Call it before the process has a second thread. An unblocked early
 /// signal would kill a half-started master; in the first process of a container, for which the kernel drops signals
 /// without a handler, it would be lost.
 pub fn block_signals() {
