@@ -38,7 +38,7 @@ pub fn async_fd(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     unsafe { AsyncFd::register(fd) }.map_err(io::Error::from)
 }
 
-/// One datagram and the descriptors attached to it.
+/// A datagram and the descriptors attached to it.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     /// Length of the datagram in bytes; 0 at the end of the stream.

@@ -11,7 +11,7 @@ use crate::job::JobId;
 use crate::store::{MAX_BATCH, Owner, TurnReply};
 
 /// Number of turns in a row in which the store counts other held jobs than this master before the ids are compared.
-/// One is normal: another command may have changed the store between two turns.
+/// A single difference is normal: another command may have changed the store between two turns.
 const MAX_COUNT_MISMATCHES: u32 = 2;
 /// Time after which a count that differs is checked by another turn.
 const RECOUNT_INTERVAL: Duration = Duration::from_secs(1);

@@ -25,7 +25,7 @@ pub(crate) fn lines(text: &str) -> String {
     lines.join("\n")
 }
 
-/// One line of at most `max` characters, cut with an ellipsis.
+/// A line of at most `max` characters, cut with an ellipsis.
 pub(crate) fn truncated(text: &str, max: usize) -> String {
     let line = line(text.trim());
     match line.char_indices().nth(max) {

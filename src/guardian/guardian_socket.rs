@@ -1,4 +1,4 @@
-//! One guardian process as its master sees it: the pid and the master's end of the socket.
+//! A guardian process as its master sees it: the pid and the master's end of the socket.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};

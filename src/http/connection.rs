@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1 with limits on sizes and times.
+//! A connection: HTTP/1.1 with limits on sizes and times.
 
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! One channel of a running master: its command queue, lock, control socket and snapshots, around its actor.
+//! A channel of a running master: its command queue, lock, control socket and snapshots, around its actor.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

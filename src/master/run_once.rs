@@ -33,7 +33,7 @@ pub fn run_once(
         let store = open_store(channel).await?;
         let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
         let mut channel = channel.clone();
-        // One job needs one worker.
+        // A single job needs a single worker.
         (channel.worker.plan.min, channel.worker.plan.max, channel.worker.plan.spare) = (1, 1, 0);
         let parts = ActorParts {
             program,

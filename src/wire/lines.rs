@@ -15,7 +15,7 @@ pub struct LineBuffer {
     chunk: usize,
 }
 
-/// One line of the stream.
+/// A line of the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
     /// A complete line without its line break.

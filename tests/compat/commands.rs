@@ -28,7 +28,7 @@ command = ["sh", "-c", "exit 3"]
 driver = { type = "sync" }
 "#;
 
-/// One command with its answer.
+/// A command with its answer.
 #[derive(Debug, Serialize, Deserialize)]
 struct Answer {
     command: String,

@@ -24,7 +24,7 @@ max_execute_seconds = 0
 type = "coroutine"
 "#;
 
-/// One exchange with a master.
+/// An exchange with a master.
 #[derive(Debug, Serialize, Deserialize)]
 struct Exchange {
     situation: String,

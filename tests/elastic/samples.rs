@@ -15,7 +15,7 @@ use crate::fixture::Fixture;
 /// The time between two samples.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(10);
 
-/// One status of the channel, with its time.
+/// A status of the channel, with its time.
 #[derive(Clone, Debug)]
 pub struct Sample {
     pub at: Instant,
@@ -76,7 +76,7 @@ impl Sampler {
     }
 }
 
-/// One sample of the default channel.
+/// A sample of the default channel.
 pub fn sample(fixture: &Fixture) -> Sample {
     take_sample(&fixture.file("run/default.sock"))
 }

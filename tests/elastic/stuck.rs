@@ -1,4 +1,4 @@
-//! One job that does not end, beside many others in one worker.
+//! A job that does not end, beside many others in one worker.
 
 use std::time::{Duration, Instant};
 

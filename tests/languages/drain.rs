@@ -51,7 +51,7 @@ fn kill_at_random(fixture: &Fixture, master: &Master, mails: usize) -> usize {
     for wanted in (1..10).map(|tenth| mails / 10 * tenth) {
         until("more mails", || (effects(fixture, OUTBOX).len() >= wanted).then_some(()));
         let worker = first.pop().or_else(|| random.choice(master.workers()));
-        // One that was started to replace another may be gone already.
+        // A replaced worker may already have ended.
         killed += usize::from(worker.is_some_and(|pid| kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok()));
     }
     assert!(first.is_empty() && killed >= 3, "{killed}");

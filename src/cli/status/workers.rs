@@ -48,7 +48,7 @@ pub(super) fn render(report: &ChannelStatus) -> String {
     shown
 }
 
-/// One line about a failure to start workers, if there is one.
+/// The line about a failure to start workers; absent while workers start.
 pub(super) fn trouble(report: &ChannelStatus) -> Option<String> {
     let error = sanitize::line(report.worker_error.as_deref()?).into_owned();
     if !report.pool.degraded {

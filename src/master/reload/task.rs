@@ -1,4 +1,4 @@
-//! One reload of one channel: reads and checks the configuration, then has the actor replace its workers.
+//! The reload of a channel: reads and checks the configuration, then has the actor replace its workers.
 //!
 //! Nothing changes before the first worker of the new generation is ready: a failure before leaves the channel unchanged.
 

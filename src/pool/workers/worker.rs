@@ -1,4 +1,4 @@
-//! One worker as the pool sees it: process, state, runs, and the link to the task that serves its descriptors.
+//! A worker as the pool sees it: process, state, runs, and the link to the task that serves its descriptors.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub(crate) struct Replacement {
     pub(crate) is_started: bool,
 }
 
-/// One worker.
+/// A worker of the pool.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) child: ChildId,

@@ -1,4 +1,4 @@
-//! One [`crate::fixture::Driver`] per driver.
+//! A [`crate::fixture::Driver`] per driver.
 
 pub mod model;
 pub mod redis;

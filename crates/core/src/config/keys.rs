@@ -7,7 +7,7 @@ use super::Mode::{self, Coroutine, ProcessPool};
 #[cfg(feature = "server")]
 use super::render::{Getter, HIDDEN, NOT_SHOWN, Rendered, hidden, kept, mib, millis, redis, sqlite, webhook};
 
-/// One key of a channel, of `[defaults]` or of `[http]`.
+/// A key of a channel, of `[defaults]` or of `[http]`.
 pub(super) struct Key {
     /// Path below the channel or below `[http]`; `[]` marks the items of an array.
     pub(super) path: &'static str,
