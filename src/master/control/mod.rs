@@ -1,6 +1,6 @@
 //! The control socket: how commands talk to a running master.
 //!
-//! The control socket: a Unix socket per channel in its run directory, mode 0600. The master accepts its own user and root only. `protocol` has
+//! Each channel has a Unix socket in its run directory, mode 0600. The master accepts its own user and root only. `protocol` has
 //! the messages, `server` and `connection_limit` the connections, `handlers` the answers, `client` the side of a command.
 
 mod client;
