@@ -1,0 +1,82 @@
+//! Ends of workers: the stop ladder, a lost lease, a dead guardian, a closed socket.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn stop_ladder_waits_interrupts_and_kills() {
+    let mut fixture = Fixture::new(coroutine(2));
+    let mut worker = fixture.boot().await;
+    fixture.pool.dispatch(Run { timeout: None, ..run(1) }, Instant::now());
+    fixture.pool.dispatch(Run { timeout: None, ..run(2) }, Instant::now());
+    fixture.pool.close(Instant::now());
+    fixture.pass(60 * SECOND).await;
+    assert_eq!(fixture.capacity(), 0);
+    assert_eq!(worker.frames(), [ScriptedFrame::Run(1), ScriptedFrame::Run(2)], "runs may finish");
+    fixture.pool.interrupt(Instant::now());
+    fixture.settle().await;
+    let frames = worker.frames();
+    assert!(
+        frames.contains(&ScriptedFrame::Cancel(1)) && frames.ends_with(&[ScriptedFrame::Stop]),
+        "{frames:?}"
+    );
+    let error = Outcome::Failed { error: "cancelled".to_owned(), next: crate::job::RetryDecision::ByPolicy };
+    worker.ended(1, error);
+    assert_eq!(outcomes(&fixture.settle().await), [(1, &Outcome::Interrupted)], "not the job's fault");
+    fixture.pass(5 * SECOND).await;
+    assert_eq!(kills(&mut fixture.script), [ScriptedSignal::Kill(worker.child)]);
+    worker.exited(Exit::Signal(9), "");
+    assert_eq!(outcomes(&fixture.settle().await), [(2, &Outcome::Interrupted)]);
+    assert!(fixture.pool.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closed_pool_stops_idle_workers_and_ends_a_reload() {
+    let mut fixture = Fixture::new(spec());
+    let mut worker = fixture.boot().await;
+    let next = next_generation(&fixture.pool, spec());
+    fixture.pool.reload(next, Instant::now());
+    let canary = fixture.started();
+    fixture.pool.close(Instant::now());
+    fixture.settle().await;
+    assert_eq!(fixture.reloaded.take(), Some(Err(RolloutError::Stopping)));
+    assert_eq!(worker.frames(), [ScriptedFrame::Stop]);
+    assert_eq!(
+        kills(&mut fixture.script),
+        [ScriptedSignal::Kill(canary.child)],
+        "a booting worker is killed"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_lease_drops_runs_and_kills_workers() {
+    let mut fixture = Fixture::new(spec());
+    let worker = fixture.boot().await;
+    fixture.dispatch(1);
+    fixture.pool.kill_all(true);
+    assert_eq!(kills(&mut fixture.script), [ScriptedSignal::Kill(worker.child)]);
+    worker.exited(Exit::Signal(9), "");
+    assert_eq!(fixture.settle().await, [], "the job belongs to another owner");
+    fixture.started();
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_guardian_interrupts_runs_without_a_failed_boot() {
+    let mut fixture = Fixture::new(spec());
+    let worker = fixture.boot().await;
+    fixture.dispatch(1);
+    worker.abandoned();
+    assert_eq!(outcomes(&fixture.settle().await), [(1, &Outcome::Interrupted)]);
+    assert_eq!(fixture.pool.start_error(Instant::now()), None);
+    fixture.started();
+}
+
+#[tokio::test(start_paused = true)]
+async fn worker_that_closes_its_socket_and_stays_is_killed() {
+    let mut fixture = Fixture::new(spec());
+    let worker = fixture.boot().await;
+    worker.hung_up();
+    fixture.pass(SECOND - GRACE).await;
+    assert_eq!((fixture.capacity(), kills(&mut fixture.script)), (0, vec![]));
+    fixture.pass(2 * GRACE).await;
+    assert_eq!(kills(&mut fixture.script), [ScriptedSignal::Kill(worker.child)]);
+}
