@@ -29,7 +29,14 @@ const handlers = {
 
 const master = new Socket({ fd: Number(process.env.AINT_QUEUE_FD) });
 const running = new Map(); // run -> AbortController
-const send = (frame) => master.write(JSON.stringify(frame) + '\n');
+const utf8 = (_, value) => typeof value === 'string' ? Buffer.from(value).toString() : value; // half an emoji becomes U+FFFD
+const send = (frame) => master.write(JSON.stringify(frame, utf8) + '\n');
+const read = (line) => {
+  try { return JSON.parse(line); } catch (error) {
+    console.error(`unreadable frame (${error.message}): ${line.slice(0, 200)}`);
+    process.exit(1);
+  }
+};
 const exit = () => master.end(() => process.exit());
 let [buffer, stopping] = ['', false];
 
@@ -50,7 +57,7 @@ master.setEncoding('utf8').on('close', () => process.exit()).on('error', () => p
 master.on('data', (text) => {
   const lines = (buffer + text).split('\n'); // not readline, which also splits at other characters
   buffer = lines.pop();
-  for (const frame of lines.map((line) => JSON.parse(line))) {
+  for (const frame of lines.map(read)) {
     if (frame.type === 'run') run(frame);
     if (frame.type === 'cancel') running.get(frame.run)?.abort();
     if (frame.type === 'stop' && (stopping = true) && running.size === 0) exit();

@@ -32,8 +32,14 @@ $handlers = [
 set_error_handler(fn ($n, $text, $file, $line) => throw new ErrorException($text, 0, $n, $file, $line)); // warnings too
 ini_set('default_socket_timeout', -1); // an idle worker waits without a limit
 [$master, $pending] = [fopen('php://fd/' . getenv('AINT_QUEUE_FD'), 'r+'), []];
-function send(array $f): void { fwrite($GLOBALS['master'], json_encode($f, JSON_INVALID_UTF8_SUBSTITUTE) . "\n"); }
-function receive(): ?array { return json_decode((string) fgets($GLOBALS['master']), true); } // null: the master is gone
+const SAFE = JSON_INVALID_UTF8_SUBSTITUTE | JSON_PARTIAL_OUTPUT_ON_ERROR; // text that is no UTF-8 becomes U+FFFD
+function send(array $frame): void { fwrite($GLOBALS['master'], json_encode($frame, SAFE) . "\n"); }
+function receive(): ?array // null: the master is gone
+{
+    if (($line = fgets($GLOBALS['master'])) === false) return null;
+    return json_decode($line, true) ?? exit_with('unreadable frame (' . json_last_error_msg() . '): ' . substr($line, 0, 200));
+}
+function exit_with(string $message): never { fwrite(STDERR, "$message\n"); exit(1); }
 
 function check_cancelled(array $job): void // long jobs call this; without it the worker is killed at the time limit
 {

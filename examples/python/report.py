@@ -1,7 +1,7 @@
 """A job of aint-queue as a program: the payload is on standard input, other data in the environment, and the exit
 status is the outcome. Standard error becomes the error of the job: a traceback, for example.
 
-Copy this file and configure: command = ["python3", "report.py"]
+Copy this file and configure: command = ["python3", "-u", "report.py"]
 """
 import json, os, sys
 

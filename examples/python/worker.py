@@ -1,6 +1,6 @@
 """A worker for aint-queue: runs one job at a time until its master stops it.
-Copy this file, add your functions to HANDLERS, and configure: command = ["python3", "worker.py"]"""
-import json, os, select, socket, time
+Copy this file, add your functions to HANDLERS, and configure: command = ["python3", "-u", "worker.py"]"""
+import json, os, select, socket, sys, time
 
 class Outcome(Exception):  # ends a job with a frame of its own; a normal return is done, other exceptions are retried
     def __init__(self, type, **fields):
@@ -28,8 +28,8 @@ def write_report(job, payload):
 HANDLERS = {"send_mail": send_mail, "call_partner": call_partner, "write_report": write_report}
 master, buffer, pending = socket.socket(fileno=int(os.environ["AINT_QUEUE_FD"])), b"", []
 
-def send(**frame):
-    master.sendall(json.dumps(frame).encode() + b"\n")
+def send(**frame):  # text that is no UTF-8, such as a file name, becomes "?"
+    master.sendall(json.dumps(frame, ensure_ascii=False).encode(errors="replace") + b"\n")
 
 def receive(wait=True):  # the next frame; None without one: nothing arrived yet, or (with wait) the master is gone
     global buffer
@@ -39,7 +39,10 @@ def receive(wait=True):  # the next frame; None without one: nothing arrived yet
             return None
         buffer += data
     line, buffer = buffer.split(b"\n", 1)
-    return json.loads(line)
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        sys.exit(f"unreadable frame ({error}): {line[:200]}")
 
 def check_cancelled(job):  # long jobs call this; without it the worker is killed at the time limit
     while frame := receive(wait=False):

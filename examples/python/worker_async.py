@@ -1,6 +1,6 @@
 """A worker for aint-queue that runs many jobs at once, each as a task: for type = "coroutine".
-Copy this file, add your functions to HANDLERS, and configure: command = ["python3", "worker_async.py"]"""
-import asyncio, json, os, socket
+Copy this file, add your functions to HANDLERS, and configure: command = ["python3", "-u", "worker_async.py"]"""
+import asyncio, json, os, socket, sys
 
 class Outcome(Exception):  # ends a job with a frame of its own; a normal return is done, other exceptions are retried
     def __init__(self, type, **fields):
@@ -26,8 +26,14 @@ async def write_report(job, payload):
 
 HANDLERS = {"send_mail": send_mail, "call_partner": call_partner, "write_report": write_report}
 
-def send(**frame):
-    writer.write(json.dumps(frame).encode() + b"\n")
+def send(**frame):  # text that is no UTF-8, such as a file name, becomes "?"
+    writer.write(json.dumps(frame, ensure_ascii=False).encode(errors="replace") + b"\n")
+
+def read(line):
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        sys.exit(f"unreadable frame ({error}): {line[:200]}")
 
 async def run(job):
     try:
@@ -44,7 +50,7 @@ async def main():
     reader, writer = await asyncio.open_unix_connection(sock=master, limit=2 << 20)
     send(type="hello", protocol=1, slots=int(os.environ["AINT_QUEUE_SLOTS"]), jobs=list(HANDLERS))
     tasks = {}
-    while (line := await reader.readline()) and (frame := json.loads(line))["type"] != "stop":
+    while (line := await reader.readline()) and (frame := read(line))["type"] != "stop":
         if frame["type"] == "run":
             task = tasks[frame["run"]] = asyncio.create_task(run(frame))
             task.add_done_callback(lambda _, number=frame["run"]: tasks.pop(number))

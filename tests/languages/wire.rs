@@ -123,6 +123,56 @@ fn reads_any_payload(which: (&'static str, &'static str)) {
     assert!(served.master.stop().success());
 }
 
+/// Changes one place in the copy of an example.
+fn edited(example: &str, file: &str, from: &str, to: &str) -> Fixture {
+    let fixture = copy_of(example);
+    let text = fs::read_to_string(fixture.file(file)).unwrap();
+    assert_eq!(text.matches(from).count(), 1, "{from} in {file}");
+    fixture.write(file, &text.replace(from, to));
+    fixture
+}
+
+/// An error text that is no UTF-8 arrives, with a replacement for what is unreadable.
+fn sends_unreadable_errors((example, channel): (&str, &'static str)) {
+    let (file, from, to, expected) = match (example, channel) {
+        ("php", _) => ("worker.php", "'not an address'", r#""file \xff""#, "file \u{fffd}"),
+        ("python", "mail") => ("worker.py", "\"not an address\"", r#""file \udcff""#, "file ?"),
+        ("python", _) => ("worker_async.py", "\"not an address\"", r#""file \udcff""#, "file ?"),
+        _ => ("worker.mjs", "'not an address'", r"'half \ud83d'", "half \u{fffd}"),
+    };
+    let fixture = edited(example, file, from, to);
+    let master = fixture.listen(&["-t", channel]);
+    let served = ExampleFixture { fixture, master, channel };
+    let id = served.push("send_mail", r#"{"to":"nobody"}"#, &[]);
+    assert_eq!(served.failed(id)["errors"][0]["message"], expected);
+    assert!(served.master.stop().success());
+}
+
+#[test]
+fn node_cuts_a_long_error_between_characters() {
+    let fixture = edited(
+        "node",
+        "worker.mjs",
+        "throw new Outcome('failed', { error: 'not an address', retry: false });",
+        "throw new Error('😀'.repeat(4096));",
+    );
+    let master = fixture.listen(&["-t", "mail"]);
+    let served = ExampleFixture { fixture, master, channel: "mail" };
+    let id = served.push("send_mail", r#"{"to":"nobody"}"#, &["--max-attempts", "1"]);
+    let failed = served.failed(id);
+    assert!(failed["errors"][0]["message"].as_str().unwrap().starts_with("Error: 😀"), "{failed}");
+    assert!(served.master.stop().success());
+}
+
+/// A worker whose language cannot read a frame says so and exits; it does not take this for the end of the master.
+#[test]
+fn php_names_a_frame_that_it_cannot_read() {
+    let served = ExampleFixture::new(PHP);
+    served.push("send_mail", r#"{"to":"\ud83d"}"#, &["--max-attempts", "1"]);
+    until("the reason", || served.master.log().contains("unreadable frame (").then_some(()));
+    assert!(served.master.stop().success());
+}
+
 /// Longer than the socket timeout that the test sets.
 const IDLE: Duration = Duration::from_millis(2500);
 
@@ -170,4 +220,8 @@ in_every_language! {
     python_with_tasks_reads_any_payload: reads_any_payload(PYTHON_TASKS);
     node_reads_any_payload: reads_any_payload(NODE);
     node_with_many_at_once_reads_any_payload: reads_any_payload(NODE_TASKS);
+    php_sends_unreadable_errors: sends_unreadable_errors(PHP);
+    python_sends_unreadable_errors: sends_unreadable_errors(PYTHON);
+    python_with_tasks_sends_unreadable_errors: sends_unreadable_errors(PYTHON_TASKS);
+    node_sends_unreadable_errors: sends_unreadable_errors(NODE);
 }
