@@ -32,7 +32,7 @@ $handlers = [
 set_error_handler(fn ($n, $text, $file, $line) => throw new ErrorException($text, 0, $n, $file, $line)); // warnings too
 ini_set('default_socket_timeout', -1); // an idle worker waits without a limit
 [$master, $pending] = [fopen('php://fd/' . getenv('AINT_QUEUE_FD'), 'r+'), []];
-const SAFE = JSON_INVALID_UTF8_SUBSTITUTE | JSON_PARTIAL_OUTPUT_ON_ERROR; // text that is no UTF-8 becomes U+FFFD
+const SAFE = JSON_INVALID_UTF8_SUBSTITUTE | JSON_PARTIAL_OUTPUT_ON_ERROR; // text that is not valid UTF-8 becomes U+FFFD
 function send(array $frame): void { fwrite($GLOBALS['master'], json_encode($frame, SAFE) . "\n"); }
 function receive(): ?array // null: the master is gone
 {

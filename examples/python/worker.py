@@ -28,7 +28,7 @@ def write_report(job, payload):
 HANDLERS = {"send_mail": send_mail, "call_partner": call_partner, "write_report": write_report}
 master, buffer, pending = socket.socket(fileno=int(os.environ["AINT_QUEUE_FD"])), b"", []
 
-def send(**frame):  # text that is no UTF-8, such as a file name, becomes "?"
+def send(**frame):  # text that is not valid UTF-8, such as a file name, becomes "?"
     master.sendall(json.dumps(frame, ensure_ascii=False).encode(errors="replace") + b"\n")
 
 def receive(wait=True):  # the next frame; None without one: nothing arrived yet, or (with wait) the master is gone

@@ -26,7 +26,7 @@ async def write_report(job, payload):
 
 HANDLERS = {"send_mail": send_mail, "call_partner": call_partner, "write_report": write_report}
 
-def send(**frame):  # text that is no UTF-8, such as a file name, becomes "?"
+def send(**frame):  # text that is not valid UTF-8, such as a file name, becomes "?"
     writer.write(json.dumps(frame, ensure_ascii=False).encode(errors="replace") + b"\n")
 
 def read(line):
