@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use aint_queue_core::durations::millis;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::frames::{FromWorker, JobSpec, MAX_LINE, RequestId, RunId, WireError, millis, not_a_frame};
+use super::frames::{FromWorker, JobSpec, MAX_LINE, RequestId, RunId, WireError, not_a_frame};
 use crate::job::{JobOptions, LimitClaim, Outcome, RetryDecision, truncated};
 
 /// Longest error text in bytes, sent or accepted; the store keeps less of it.

@@ -5,9 +5,11 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use aint_queue_core::mutex;
 
 use super::error::{LockError, RunDirError};
 use super::record::{ProcessState, Record};
@@ -232,7 +234,7 @@ impl Drop for Lock {
 }
 
 fn update(file: &File, record: &Mutex<Record>, change: impl FnOnce(&mut Record)) -> io::Result<()> {
-    let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut record = mutex::lock(record);
     change(&mut record);
     record.write(file)
 }
