@@ -20,11 +20,11 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{MsgFlags, SockType, getsockopt, send, sockopt};
 
-use super::handle::ChildId;
+use super::handle::{ChildEvent, ChildId};
 use super::process_trees::{ProcessTrees, TreeEvent};
 use super::procfs;
 use super::protocol::{self, MAX_REPORT, MAX_REQUEST, Report, Request, SpawnRequest};
-use super::spawner::Spawner;
+use super::spawner::{SpawnFailure, Spawner};
 use crate::fd;
 
 /// First argument that makes the executable run as a guardian.
@@ -176,8 +176,8 @@ impl GuardianLoop {
     fn handle_request(&mut self, request: Request, fds: Vec<OwnedFd>) {
         match request {
             Request::Spawn(spawn) => self.spawn(spawn, fds),
-            Request::Terminate { child } => self.trees.terminate(ChildId(child)),
-            Request::Kill { child } => self.trees.kill(ChildId(child), Instant::now()),
+            Request::Terminate { child } => self.trees.terminate(child),
+            Request::Kill { child } => self.trees.kill(child, Instant::now()),
             Request::Hold { name } => match fds.into_iter().next() {
                 Some(lock) => drop(self.locks.insert(name, lock)),
                 None => self.log(format!("guardian has no free descriptor: lock \"{name}\" is not held")),
@@ -187,27 +187,26 @@ impl GuardianLoop {
     }
 
     fn spawn(&mut self, spawn: SpawnRequest, fds: Vec<OwnedFd>) {
-        let child = ChildId(spawn.child);
+        let child = spawn.child;
         let cookie = self.trees.cookie(&spawn.scope, child);
         // Read the clock before the start, so that no process of the tree can seem older than the worker.
         let start_time = procfs::ticks_since_boot();
         match self.spawner.start(&spawn, &cookie, &fds) {
             Ok(pid) => {
                 self.trees.add_worker(child, pid, start_time);
-                self.report(&Report::Spawned { child: child.0, pid });
+                self.report_event(child, ChildEvent::Spawned { pid });
             }
-            Err(failure) => self.report(&Report::SpawnFailed {
-                child: child.0,
-                error: bounded(failure.error),
-                errno: failure.errno as i32,
-            }),
+            Err(SpawnFailure { error, errno }) => {
+                let (error, errno) = (bounded(error), errno as i32);
+                self.report_event(child, ChildEvent::SpawnFailed { error, errno });
+            }
         }
     }
 
     fn advance_trees(&mut self) {
         for event in self.trees.advance(Instant::now()) {
             match event {
-                TreeEvent::Ended(child, exit) => self.report(&Report::ended(child, exit)),
+                TreeEvent::Ended(child, exit) => self.report_event(child, ChildEvent::Exited(exit)),
                 TreeEvent::Log(message) => self.log(message),
             }
         }
@@ -217,6 +216,10 @@ impl GuardianLoop {
         if self.reports.len() < MAX_QUEUED_REPORTS {
             self.report(&Report::Log { message: bounded(message) });
         }
+    }
+
+    fn report_event(&mut self, child: ChildId, event: ChildEvent) {
+        self.report(&Report::Child { child, event });
     }
 
     fn report(&mut self, report: &Report) {

@@ -217,7 +217,7 @@ mod tests {
 
     fn spawn(argv: &[&str], env: &[(&str, &str)], wire: bool) -> SpawnRequest {
         SpawnRequest {
-            child: 1,
+            child: crate::guardian::handle::ChildId(1),
             scope: String::new(),
             privileges: Privileges::default(),
             argv: argv.iter().map(ToString::to_string).collect(),

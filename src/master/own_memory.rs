@@ -3,10 +3,11 @@
 //! A limit below the need of a fresh master must not cause a loop of re-execs: a re-executed master that was never below
 //! the limit only warns, and the pause between two re-execs doubles.
 
-use std::fs;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::guardian::procfs;
 
 /// Time between two samples.
 pub(super) const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -70,9 +71,9 @@ impl OwnMemory {
             return MemoryAction::None;
         }
         let why = if self.reexec_count > 0 && !self.was_below_limit {
-            "memory_limit is below the need of a fresh master: not restarting again; raise memory_limit"
+            "memory_limit is below the need of a fresh master: not re-executing again; raise memory_limit"
         } else if now < self.not_before {
-            "above memory_limit again soon after a restart: restarting later; raise memory_limit if this repeats"
+            "above memory_limit again soon after a re-exec: re-executing later; raise memory_limit if this repeats"
         } else {
             return MemoryAction::Reexec;
         };
@@ -97,13 +98,7 @@ fn pause_after(reexec_count: u32) -> Duration {
 
 /// Resident memory of this process, in bytes.
 pub(super) fn resident_bytes() -> Option<u64> {
-    parse_resident(&fs::read_to_string("/proc/self/status").ok()?)
-}
-
-fn parse_resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib << 10)
+    procfs::resident(nix::unistd::getpid().as_raw())
 }
 
 #[cfg(test)]
@@ -167,12 +162,5 @@ mod tests {
             [24, 60, 120, 240, 480, 960, 1920, 3600, 60],
             "an hour without a re-exec resets the pause"
         );
-    }
-
-    #[test]
-    fn proc_memory_format_is_parsed() {
-        assert_eq!(parse_resident("Name:\tx\nVmRSS:\t   12345 kB\nRssAnon: 1 kB\n"), Some(12_345 << 10));
-        assert_eq!(parse_resident("Name:\tx\n"), None);
-        assert!(resident_bytes().unwrap() > MIB);
     }
 }
