@@ -57,21 +57,24 @@ impl Outbox {
                 let privileges = privileges.map(Arc::unwrap_or_clone).unwrap_or_default();
                 self.accept_spawn(child, (&scope, privileges), *spec, events, shared);
             }
-            Command::Terminate(child) => match self.children.get_mut(&child) {
-                Some(child_state) if !child_state.terminating && !child_state.killed => {
+            Command::Terminate(child) => {
+                if let Some(child_state) = self.children.get_mut(&child)
+                    && !child_state.terminating
+                    && !child_state.killed
+                {
                     child_state.terminating = true;
                     self.enqueue(&Request::Terminate { child }, Vec::new(), RequestKind::Terminate(child));
                 }
-                _ => {}
-            },
-            Command::Kill(child) => match self.children.get_mut(&child) {
-                Some(child_state) if !child_state.killed => {
+            }
+            Command::Kill(child) => {
+                if let Some(child_state) = self.children.get_mut(&child)
+                    && !child_state.killed
+                {
                     child_state.killed = true;
                     self.dying += 1;
                     self.enqueue(&Request::Kill { child }, Vec::new(), RequestKind::Kill(child));
                 }
-                _ => {}
-            },
+            }
             Command::Hold(name, lock) => {
                 let lock = Arc::new(lock);
                 self.locks.insert(name.clone(), Arc::clone(&lock));

@@ -10,6 +10,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Instant;
 
@@ -61,13 +62,6 @@ struct GuardianLoop {
     buffer: Vec<u8>,
 }
 
-/// Whether the master still holds its end of the socket.
-#[derive(PartialEq, Eq)]
-enum MasterState {
-    Connected,
-    Disconnected,
-}
-
 impl GuardianLoop {
     fn begin() -> io::Result<Self> {
         if getsockopt(&io::stdin(), sockopt::SockType) != Ok(SockType::SeqPacket) {
@@ -99,7 +93,7 @@ impl GuardianLoop {
     }
 
     fn run(mut self) {
-        while self.poll_once() == MasterState::Connected {}
+        while self.poll_once().is_continue() {}
         self.trees.kill_all(Instant::now());
         loop {
             self.advance_trees();
@@ -111,19 +105,19 @@ impl GuardianLoop {
         }
     }
 
-    /// Waits for the next wake-up and handles it.
-    fn poll_once(&mut self) -> MasterState {
+    /// Waits for the next wake-up and handles it; breaks when the master has closed its end of the socket.
+    fn poll_once(&mut self) -> ControlFlow<()> {
         let state = self.wait(true);
         // Unread requests of a master that is gone are dropped.
         if state.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
-            return MasterState::Disconnected;
+            return ControlFlow::Break(());
         }
-        if state.contains(PollFlags::POLLIN) && self.read_requests() == MasterState::Disconnected {
-            return MasterState::Disconnected;
+        if state.contains(PollFlags::POLLIN) {
+            self.read_requests()?;
         }
         self.advance_trees();
         self.flush();
-        MasterState::Connected
+        ControlFlow::Continue(())
     }
 
     /// Waits for the master, the exit of a child or the next scan of the trees. Returns what the socket is ready for.
@@ -156,21 +150,21 @@ impl GuardianLoop {
         socket
     }
 
-    fn read_requests(&mut self) -> MasterState {
+    fn read_requests(&mut self) -> ControlFlow<()> {
         for _ in 0..MAX_REQUESTS_PER_WAKEUP {
             let received = match fd::receive(self.socket.as_fd(), &mut self.buffer) {
-                Ok(received) if received.len == 0 => return MasterState::Disconnected,
+                Ok(received) if received.len == 0 => return ControlFlow::Break(()),
                 Ok(received) => received,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => return MasterState::Disconnected,
+                Err(_) => return ControlFlow::Break(()),
             };
             match protocol::decode::<Request>(&self.buffer[..received.len]) {
                 Ok(request) => self.handle_request(request, received.fds),
                 Err(error) => self.log(format!("guardian could not decode a request: ignoring it: {error}")),
             }
         }
-        MasterState::Connected
+        ControlFlow::Continue(())
     }
 
     fn handle_request(&mut self, request: Request, fds: Vec<OwnedFd>) {

@@ -353,11 +353,10 @@ impl ProcessTrees {
     }
 
     fn parent_workers(&self) -> Vec<ParentWorker> {
-        let alive = |state: &ProcessState| matches!(state, ProcessState::Running);
         let parent = |(child, w): (&ChildId, &WorkerProcess)| ParentWorker {
             child: *child,
             start_time: w.start_time,
-            alive: alive(&w.state),
+            alive: matches!(w.state, ProcessState::Running),
         };
         self.workers.iter().map(parent).collect()
     }

@@ -7,10 +7,9 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::body;
 use super::parse::{self, ParseError, ParsedBody};
 use super::response::{self, ErrorResponse, PushedJob, error_chain};
-use super::state::ListenerState;
+use super::{ListenerState, body};
 use crate::queue::{PushManyError, Queue};
 use crate::queue_set::LazyQueue;
 use crate::store::{MAX_BATCH, PushError, Pushed};
