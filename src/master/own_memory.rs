@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::guardian::procfs;
-
 /// Time between two samples.
 pub(super) const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Consecutive samples above the limit that trigger a re-exec; fewer are a spike.
@@ -94,11 +92,6 @@ impl OwnMemory {
 
 fn pause_after(reexec_count: u32) -> Duration {
     REEXEC_PAUSE.0.saturating_mul(1 << (reexec_count - 1).min(10)).min(REEXEC_PAUSE.1)
-}
-
-/// Resident memory of this process, in bytes.
-pub(super) fn resident_bytes() -> Option<u64> {
-    procfs::resident(nix::unistd::getpid().as_raw())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::channel_service::ChannelService;
 use super::listen_error::ListenError;
 use super::reexec::{Handover, ReexecPolicy, ReexecStep, ServedChannel};
-use super::reload::{ReloadChanges, ReloadError, ReloadEvent, ReloadQueue, ReloadTask};
+use super::reload::{ReloadChanges, ReloadError, ReloadEvent, ReloadQueue, ReloadTask, reload};
 use super::signals::{SignalAction, Signals, block_signals};
 use super::watchdog::{Watchdog, WatchdogEvent};
 use crate::channel::{Command, Stopped};
@@ -198,7 +198,7 @@ impl Master {
             guardian: service.guardian.clone(),
             commands: service.commands().clone(),
         };
-        self.reloads.begin(name, task);
+        self.reloads.begin(name, reload(task));
     }
 
     fn end_reload(

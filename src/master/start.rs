@@ -38,7 +38,13 @@ pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<M
         claimed.push(claim(&listen.config, name, locks.remove(name))?);
     }
     let memory = container_memory::memory_limit();
-    let port = listen.config.http.as_ref().filter(|_| listen.http).map(take_port).transpose()?;
+    let port = match &listen.config.http {
+        Some(settings) if listen.http => {
+            let address = settings.listen;
+            Some(http::bind(settings).map_err(|source| ListenError::Http { address, source })?)
+        }
+        _ => None,
+    };
     let mut opened = Vec::new();
     for (config, program, run_dir, lock) in claimed {
         let store = if after_reexec { open_store_lazily(&config) } else { open_store(&config).await? };
@@ -83,10 +89,6 @@ pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<M
     master.http = with_signals_blocked(serve_http).and_then(|http| http).map_err(ListenError::System)?;
     info!(pid = nix::unistd::getpid().as_raw(), channels = %listen.channels.join(", "), "listening");
     Ok(master)
-}
-
-fn take_port(settings: &config::Http) -> Result<http::Listener, ListenError> {
-    http::bind(settings).map_err(|source| ListenError::Http { address: settings.listen, source })
 }
 
 type ClaimedParts = (config::Channel, JobProgram, RunDir, Lock);

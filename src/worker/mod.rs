@@ -66,12 +66,6 @@ pub fn main(registry: &Registry) -> ExitCode {
     }
 }
 
-/// A run that has ended.
-struct EndedRun {
-    run: RunId,
-    outcome: Outcome,
-}
-
 struct Worker {
     handler_set: HandlerSet,
     state: AppState,
@@ -79,8 +73,9 @@ struct Worker {
     slots: usize,
     channel: Arc<str>,
     runs: HashMap<RunId, CancelHandle>,
-    ended: mpsc::UnboundedReceiver<EndedRun>,
-    ends: mpsc::UnboundedSender<EndedRun>,
+    /// The outcomes of runs.
+    ended: mpsc::UnboundedReceiver<(RunId, Outcome)>,
+    ends: mpsc::UnboundedSender<(RunId, Outcome)>,
     sender: FrameSender,
     frames: FrameReceiver,
     /// Requests without a response, with the receivers of their responses.
@@ -129,8 +124,10 @@ impl Worker {
                     while let Some(frame) = self.frames.try_next() {
                         self.send(frame, None);
                     }
-                    for end in ends.drain(..) {
-                        self.finish(end);
+                    for (run, outcome) in ends.drain(..) {
+                        if self.runs.remove(&run).is_some() {
+                            self.socket.send(&FromWorker::Ended { run, outcome });
+                        }
                     }
                 }
                 Some(frame) = self.frames.next() => self.send(frame, None),
@@ -199,7 +196,7 @@ impl Worker {
         let ends = self.ends.clone();
         let ends = move |outcome| {
             // A closed channel means that this process is about to exit.
-            let _ = ends.send(EndedRun { run, outcome });
+            let _ = ends.send((run, outcome));
         };
         let scope = run_tracing::Scope::of(run, &input.ctx);
         match executor::start(service, input, scope, ends) {
@@ -234,12 +231,6 @@ impl Worker {
             && let Some(frame) = self.deferred.pop_front()
         {
             self.send(frame, None);
-        }
-    }
-
-    fn finish(&mut self, end: EndedRun) {
-        if self.runs.remove(&end.run).is_some() {
-            self.socket.send(&FromWorker::Ended { run: end.run, outcome: end.outcome });
         }
     }
 }

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::handover::Handover;
 use super::preflight::{Preflight, ServedChannel};
 use crate::channel::Stopped;
+use crate::guardian::procfs;
 use crate::master::listen_options::ListenOptions;
 use crate::master::own_memory::{self, MemoryAction, OwnMemory};
 use crate::master::run_dir::Lock;
@@ -76,7 +77,7 @@ impl ReexecPolicy {
         if !matches!(self.state, ReexecState::Sampling) {
             return false;
         }
-        let Some(used) = own_memory::resident_bytes() else { return false };
+        let Some(used) = procfs::resident(nix::unistd::getpid().as_raw()) else { return false };
         match self.memory.sample(used, now) {
             MemoryAction::None => {}
             MemoryAction::Warn(why) => warn!(used_mib = used >> 20, "{why}"),

@@ -9,4 +9,4 @@ mod task;
 
 pub(super) use messages::{ReloadChanges, ReloadError, ReloadRequest};
 pub(super) use queue::{ReloadEvent, ReloadQueue};
-pub(super) use task::ReloadTask;
+pub(super) use task::{ReloadTask, reload};
