@@ -65,10 +65,8 @@ impl Handover {
     /// Runs the program again. Returns only on failure, with the reason.
     #[must_use]
     pub fn exec(self) -> io::Error {
-        match self.try_exec() {
-            Ok(never) => match never {},
-            Err(error) => error,
-        }
+        let Err(error) = self.try_exec();
+        error
     }
 
     fn try_exec(mut self) -> io::Result<std::convert::Infallible> {
