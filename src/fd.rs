@@ -244,14 +244,10 @@ pub(crate) struct Launcher {
 
 /// Shared memory between the guardian and a new process: its settings, and the error it reports on failure.
 struct ChildPlan<'a> {
-    paths: &'a [CString],
+    program: &'a Program,
     argv: *const *const libc::c_char,
     env: *const *const libc::c_char,
-    cwd: *const libc::c_char,
     fds: &'a [(RawFd, RawFd)],
-    nice: Option<c_int>,
-    limits: &'a [(c_int, u64)],
-    ids: Option<&'a (u32, u32, Vec<u32>)>,
     parent: libc::pid_t,
     no_signals: libc::sigset_t,
     stage: AtomicI32,
@@ -291,14 +287,10 @@ impl Launcher {
             set
         };
         let plan = ChildPlan {
-            paths: &program.paths,
+            program,
             argv: argv.as_ptr(),
             env: env.as_ptr(),
-            cwd: program.cwd.as_ref().map_or(ptr::null(), |c| c.as_ptr()),
             fds: &fds,
-            nice: program.nice,
-            limits: &program.limits,
-            ids: program.ids.as_ref(),
             parent: nix::unistd::getpid().as_raw(),
             no_signals,
             stage: AtomicI32::new(0),
@@ -357,47 +349,50 @@ extern "C" fn run_child(plan: *mut c_void) -> c_int {
             plan.stage.store(stage as c_int, Ordering::SeqCst);
             libc::_exit(127)
         };
-        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 || libc::setpgid(0, 0) != 0 {
+        let die_with_parent = || {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+                fail(LaunchStage::Prepare, Errno::last_raw());
+            }
+            // The parent may have died before the parent-death signal was set.
+            if libc::getppid() != plan.parent {
+                libc::_exit(127);
+            }
+        };
+        die_with_parent();
+        if libc::setpgid(0, 0) != 0 {
             fail(LaunchStage::Prepare, Errno::last_raw());
-        }
-        // The parent may have died before the parent-death signal was set.
-        if libc::getppid() != plan.parent {
-            libc::_exit(127);
         }
         for &(ours, theirs) in plan.fds {
             if libc::dup2(ours, theirs) < 0 {
                 fail(LaunchStage::Prepare, Errno::last_raw());
             }
         }
-        for &(resource, value) in plan.limits {
+        for &(resource, value) in &plan.program.limits {
             let limit = libc::rlimit64 { rlim_cur: value, rlim_max: value };
             let no_old = ptr::null_mut::<c_void>();
             if libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, no_old) != 0 {
                 fail(LaunchStage::ResourceLimits, Errno::last_raw());
             }
         }
-        if let Some(nice) = plan.nice
+        if let Some(nice) = plan.program.nice
             && libc::setpriority(libc::PRIO_PROCESS, 0, nice) != 0
         {
             fail(LaunchStage::Nice, Errno::last_raw());
         }
-        if let Some((uid, gid, groups)) = plan.ids {
+        if let Some((uid, gid, groups)) = &plan.program.ids {
             become_user(*uid, *gid, groups)
                 .unwrap_or_else(|errno| fail(LaunchStage::Account, errno as c_int));
-            // The change of user cleared the parent-death signal, and the parent may have died since.
-            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
-                fail(LaunchStage::Prepare, Errno::last_raw());
-            }
-            if libc::getppid() != plan.parent {
-                libc::_exit(127);
-            }
+            // The change of user cleared the parent-death signal.
+            die_with_parent();
         }
-        if !plan.cwd.is_null() && libc::chdir(plan.cwd) != 0 {
+        if let Some(cwd) = &plan.program.cwd
+            && libc::chdir(cwd.as_ptr()) != 0
+        {
             fail(LaunchStage::WorkingDirectory, Errno::last_raw());
         }
         libc::sigprocmask(libc::SIG_SETMASK, &raw const plan.no_signals, ptr::null_mut());
         let mut errno = libc::ENOENT;
-        for path in plan.paths {
+        for path in &plan.program.paths {
             libc::execve(path.as_ptr(), plan.argv, plan.env);
             match Errno::last_raw() {
                 libc::ENOENT | libc::ENOTDIR => {}

@@ -56,8 +56,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // the engine
     ("fd", &[]),
     ("metrics", &[]),
-    ("wire", &["job"]),
-    ("guardian", &["fd"]),
+    ("wire", &["job", "durations"]),
+    ("guardian", &["fd", "mutex"]),
     ("pool", &["job", "config::plan", "wire", "guardian"]),
     ("channel", &["job", "job_json", "wire", "config", "store", "limits", "retry", "pool", "metrics"]),
     ("snapshot", &["job", "config", "store", "guardian", "metrics"]),
@@ -68,6 +68,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "master",
         &[
             "job",
+            "mutex",
             "fd",
             "config",
             "store",
@@ -109,11 +110,6 @@ const SYSTEM: &[&str] = &["guardian", "master", "fd"];
 
 /// Circles of files that a folder has for a reason.
 const CIRCLES: &[(&str, &[&str], &str)] = &[
-    (
-        "aint_queue::engine::master",
-        &["channel_service", "control", "reload", "service_loop"],
-        "the service loop and its requests are not apart yet",
-    ),
     (
         "aint_queue::engine::pool",
         &["actor", "memory_sampler", "rollout", "sizing", "workers"],

@@ -381,7 +381,7 @@ impl Channel {
             settled,
             jobs_settled,
             quiet: self.is_quiet,
-            fewest: self.pool.manual_minimum(),
+            manual_minimum: self.pool.manual_minimum(),
             outcome: self.scope.outcome(),
             job: self.scope.job(),
         })

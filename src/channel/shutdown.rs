@@ -29,7 +29,7 @@ pub struct Stopped {
     /// Whether the channel was quiet.
     pub quiet: bool,
     /// Manual minimum worker count, if `queue:scale` set one.
-    pub fewest: Option<usize>,
+    pub manual_minimum: Option<usize>,
     /// Outcome of the run of a channel with a scope; `None` when it ran nothing.
     pub outcome: Option<Outcome>,
     /// The job of that run.

@@ -51,8 +51,8 @@ pub(super) struct Client {
 /// Why the exchange with one guardian process ended.
 enum SessionEnd {
     Died,
-    ShutDown(oneshot::Sender<()>),
-    HandlesDropped,
+    /// By a command, which waits for the end, or because all handles were dropped.
+    ShutDown(Option<oneshot::Sender<()>>),
 }
 
 impl Client {
@@ -61,30 +61,18 @@ impl Client {
         let mut delay = Duration::ZERO;
         loop {
             let started = Instant::now();
-            let done = match self.exchange().await {
-                SessionEnd::ShutDown(done) => Some(done),
-                SessionEnd::HandlesDropped => None,
-                SessionEnd::Died => {
-                    delay = if started.elapsed() >= STABLE_LIFETIME {
-                        Duration::ZERO
-                    } else {
-                        longer_delay(delay)
-                    };
-                    match self.replace(delay).await {
-                        Some(client) => {
-                            self = client;
-                            continue;
-                        }
-                        None => return,
-                    }
-                }
-            };
-            self.finish().await;
-            if let Some(done) = done {
+            if let SessionEnd::ShutDown(done) = self.exchange().await {
+                self.finish().await;
                 // The caller of `shut_down` may have stopped waiting.
-                let _ = done.send(());
+                let _ = done.map(|done| done.send(()));
+                return;
             }
-            return;
+            let is_stable = started.elapsed() >= STABLE_LIFETIME;
+            delay = if is_stable { Duration::ZERO } else { longer_delay(delay) };
+            match self.replace(delay).await {
+                Some(client) => self = client,
+                None => return,
+            }
         }
     }
 
@@ -105,9 +93,9 @@ impl Client {
                     // Queue every command that is ready, so that they are sent together.
                     loop {
                         match command {
-                            Some(Command::ShutDown(done)) => return SessionEnd::ShutDown(done),
+                            Some(Command::ShutDown(done)) => return SessionEnd::ShutDown(Some(done)),
                             Some(command) => self.outbox.accept(command, &self.shared),
-                            None => return SessionEnd::HandlesDropped,
+                            None => return SessionEnd::ShutDown(None),
                         }
                         match self.commands.try_recv() {
                             Ok(next) => command = Some(next),
@@ -154,7 +142,7 @@ impl Client {
     }
 
     /// Cleans up after a dead guardian and starts a new one. `None` after a shutdown command in the meantime.
-    async fn replace(mut self, delay: Duration) -> Option<Self> {
+    async fn replace(mut self, mut delay: Duration) -> Option<Self> {
         self.shared.deaths.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
             pid = self.socket.pid(),
@@ -163,7 +151,6 @@ impl Client {
         self.socket.kill_and_reap().await;
         kill_orphans().await;
         self.outbox.abandon(&self.shared);
-        let mut delay = delay;
         loop {
             let begin = Instant::now() + delay;
             // Commands are accepted during the delay, so that the channel cannot grow without bound.

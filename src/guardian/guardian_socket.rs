@@ -77,16 +77,14 @@ impl GuardianSocket {
         // the end of the guardian.
         drop(command);
         let mut started = Self { socket, pid, reaped: false, buffer: vec![0; MAX_REPORT] };
-        match timeout(BOOT_TIMEOUT, started.first_report()).await {
-            Ok(Ok(Report::Ready)) => Ok(started),
-            Ok(Err(error)) => Err(started.abort_start(error).await),
-            Ok(Ok(_)) => {
-                Err(started.abort_start(io::Error::other("its first report was not \"ready\"")).await)
-            }
-            Err(_) => Err(started
-                .abort_start(io::Error::new(io::ErrorKind::TimedOut, "it did not report ready in time"))
-                .await),
-        }
+        let error = match timeout(BOOT_TIMEOUT, started.first_report()).await {
+            Ok(Ok(Report::Ready)) => return Ok(started),
+            Ok(Ok(_)) => io::Error::other("its first report was not \"ready\""),
+            Ok(Err(error)) => error,
+            Err(_) => io::Error::new(io::ErrorKind::TimedOut, "it did not report ready in time"),
+        };
+        started.kill_and_reap().await;
+        Err(io::Error::new(error.kind(), format!("could not start the guardian process: {error}")))
     }
 
     async fn first_report(&mut self) -> io::Result<Report> {
@@ -95,20 +93,13 @@ impl GuardianSocket {
             match self.receive() {
                 Ok(Some(report)) => return Ok(report),
                 Ok(None) => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        "it exited before it was ready",
-                    ));
+                    let kind = io::ErrorKind::UnexpectedEof;
+                    return Err(io::Error::new(kind, "it exited before it was ready"));
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) => return Err(e),
             }
         }
-    }
-
-    async fn abort_start(self, error: io::Error) -> io::Error {
-        self.kill_and_reap().await;
-        io::Error::new(error.kind(), format!("could not start the guardian process: {error}"))
     }
 
     /// Waits until the socket is readable or writable, as `interest` says.

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use super::privileges::Privileges;
 
 /// Id of one child, unique for the lifetime of the master process; unlike a pid it is never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChildId(pub u64);
 
 /// A program to start. The descriptors are the child's ends; the caller keeps the master's ends.
@@ -36,7 +37,7 @@ pub struct ChildSpec {
 }
 
 /// A change in the life of a child. `Exited`, `SpawnFailed` and `Abandoned` are final: no event follows them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChildEvent {
     /// The program has started.
     Spawned {
@@ -57,7 +58,7 @@ pub enum ChildEvent {
 }
 
 /// Exit status of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
     /// Exited with this code.
     Code(i32),

@@ -7,8 +7,9 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::process::Child;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use aint_queue_core::mutex;
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid};
@@ -21,8 +22,7 @@ use crate::fd;
 static GUARDIANS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 fn guardians() -> MutexGuard<'static, BTreeSet<i32>> {
-    // A panic cannot leave a set of numbers half-changed.
-    GUARDIANS.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex::lock(&GUARDIANS)
 }
 
 /// Starts a guardian. The lock is held until its pid is recorded, so that it is never mistaken for an orphan.

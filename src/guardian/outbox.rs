@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use tokio::sync::mpsc;
 
 use super::guardian_socket::{GuardianSocket, SendError};
-use super::handle::{ChildEvent, ChildId, ChildSpec, Command, Events, Exit, Shared};
+use super::handle::{ChildEvent, ChildId, ChildSpec, Command, Events, Shared};
 use super::privileges::Privileges;
 use super::protocol::{self, MAX_REQUEST, Report, Request, SpawnRequest};
 
@@ -57,25 +57,24 @@ impl Outbox {
                 let privileges = privileges.map(Arc::unwrap_or_clone).unwrap_or_default();
                 self.accept_spawn(child, (&scope, privileges), *spec, events, shared);
             }
-            Command::Terminate(child) => match self.children.get_mut(&child) {
-                Some(child_state) if !child_state.terminating && !child_state.killed => {
+            Command::Terminate(child) => {
+                if let Some(child_state) = self.children.get_mut(&child)
+                    && !child_state.terminating
+                    && !child_state.killed
+                {
                     child_state.terminating = true;
-                    self.enqueue(
-                        &Request::Terminate { child: child.0 },
-                        Vec::new(),
-                        RequestKind::Terminate(child),
-                    );
+                    self.enqueue(&Request::Terminate { child }, Vec::new(), RequestKind::Terminate(child));
                 }
-                _ => {}
-            },
-            Command::Kill(child) => match self.children.get_mut(&child) {
-                Some(child_state) if !child_state.killed => {
+            }
+            Command::Kill(child) => {
+                if let Some(child_state) = self.children.get_mut(&child)
+                    && !child_state.killed
+                {
                     child_state.killed = true;
                     self.dying += 1;
-                    self.enqueue(&Request::Kill { child: child.0 }, Vec::new(), RequestKind::Kill(child));
+                    self.enqueue(&Request::Kill { child }, Vec::new(), RequestKind::Kill(child));
                 }
-                _ => {}
-            },
+            }
             Command::Hold(name, lock) => {
                 let lock = Arc::new(lock);
                 self.locks.insert(name.clone(), Arc::clone(&lock));
@@ -99,7 +98,7 @@ impl Outbox {
     ) {
         let name = spec.argv.first().cloned().unwrap_or_default();
         let request = Request::Spawn(SpawnRequest {
-            child: child.0,
+            child,
             scope: scope.to_owned(),
             privileges,
             argv: spec.argv,
@@ -150,26 +149,17 @@ impl Outbox {
 
     /// Turns a report into an event of its child, or into a log line.
     pub(super) fn dispatch(&mut self, report: Report, shared: &Shared) {
-        let (child, event) = match report {
-            Report::Ready => return,
-            Report::Log { message } => {
-                tracing::warn!("{message}");
-                return;
+        match report {
+            Report::Ready => {}
+            Report::Log { message } => tracing::warn!("{message}"),
+            Report::Child { child, event: event @ ChildEvent::Spawned { .. } } => {
+                if let Some(child_state) = self.children.get_mut(&child) {
+                    child_state.started = true;
+                    shared.pending_spawns.fetch_sub(1, Ordering::Relaxed);
+                    notify(&child_state.events, child, event);
+                }
             }
-            Report::Spawned { child, pid } => (child, ChildEvent::Spawned { pid }),
-            Report::SpawnFailed { child, error, errno } => (child, ChildEvent::SpawnFailed { error, errno }),
-            Report::Exited { child, code } => (child, ChildEvent::Exited(Exit::Code(code))),
-            Report::Killed { child, signal } => (child, ChildEvent::Exited(Exit::Signal(signal))),
-        };
-        let child = ChildId(child);
-        if let ChildEvent::Spawned { .. } = event {
-            if let Some(child_state) = self.children.get_mut(&child) {
-                child_state.started = true;
-                shared.pending_spawns.fetch_sub(1, Ordering::Relaxed);
-                notify(&child_state.events, child, event);
-            }
-        } else {
-            self.finish_child(child, event, shared);
+            Report::Child { child, event } => self.finish_child(child, event, shared),
         }
     }
 
@@ -197,7 +187,7 @@ impl Outbox {
         let killed: Vec<ChildId> =
             self.children.iter().filter(|(_, c)| c.killed).map(|(id, _)| *id).collect();
         for child in killed {
-            self.enqueue(&Request::Kill { child: child.0 }, Vec::new(), RequestKind::Kill(child));
+            self.enqueue(&Request::Kill { child }, Vec::new(), RequestKind::Kill(child));
         }
         self.children.values_mut().for_each(|c| c.terminating = false);
     }

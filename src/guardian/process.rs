@@ -10,6 +10,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Instant;
 
@@ -20,11 +21,11 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{MsgFlags, SockType, getsockopt, send, sockopt};
 
-use super::handle::ChildId;
+use super::handle::{ChildEvent, ChildId};
 use super::process_trees::{ProcessTrees, TreeEvent};
 use super::procfs;
 use super::protocol::{self, MAX_REPORT, MAX_REQUEST, Report, Request, SpawnRequest};
-use super::spawner::Spawner;
+use super::spawner::{SpawnFailure, Spawner};
 use crate::fd;
 
 /// First argument that makes the executable run as a guardian.
@@ -61,13 +62,6 @@ struct GuardianLoop {
     buffer: Vec<u8>,
 }
 
-/// Whether the master still holds its end of the socket.
-#[derive(PartialEq, Eq)]
-enum MasterState {
-    Connected,
-    Disconnected,
-}
-
 impl GuardianLoop {
     fn begin() -> io::Result<Self> {
         if getsockopt(&io::stdin(), sockopt::SockType) != Ok(SockType::SeqPacket) {
@@ -99,7 +93,7 @@ impl GuardianLoop {
     }
 
     fn run(mut self) {
-        while self.poll_once() == MasterState::Connected {}
+        while self.poll_once().is_continue() {}
         self.trees.kill_all(Instant::now());
         loop {
             self.advance_trees();
@@ -111,19 +105,19 @@ impl GuardianLoop {
         }
     }
 
-    /// Waits for the next wake-up and handles it.
-    fn poll_once(&mut self) -> MasterState {
+    /// Waits for the next wake-up and handles it; breaks when the master has closed its end of the socket.
+    fn poll_once(&mut self) -> ControlFlow<()> {
         let state = self.wait(true);
         // Unread requests of a master that is gone are dropped.
         if state.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
-            return MasterState::Disconnected;
+            return ControlFlow::Break(());
         }
-        if state.contains(PollFlags::POLLIN) && self.read_requests() == MasterState::Disconnected {
-            return MasterState::Disconnected;
+        if state.contains(PollFlags::POLLIN) {
+            self.read_requests()?;
         }
         self.advance_trees();
         self.flush();
-        MasterState::Connected
+        ControlFlow::Continue(())
     }
 
     /// Waits for the master, the exit of a child or the next scan of the trees. Returns what the socket is ready for.
@@ -156,28 +150,28 @@ impl GuardianLoop {
         socket
     }
 
-    fn read_requests(&mut self) -> MasterState {
+    fn read_requests(&mut self) -> ControlFlow<()> {
         for _ in 0..MAX_REQUESTS_PER_WAKEUP {
             let received = match fd::receive(self.socket.as_fd(), &mut self.buffer) {
-                Ok(received) if received.len == 0 => return MasterState::Disconnected,
+                Ok(received) if received.len == 0 => return ControlFlow::Break(()),
                 Ok(received) => received,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => return MasterState::Disconnected,
+                Err(_) => return ControlFlow::Break(()),
             };
             match protocol::decode::<Request>(&self.buffer[..received.len]) {
                 Ok(request) => self.handle_request(request, received.fds),
                 Err(error) => self.log(format!("guardian could not decode a request: ignoring it: {error}")),
             }
         }
-        MasterState::Connected
+        ControlFlow::Continue(())
     }
 
     fn handle_request(&mut self, request: Request, fds: Vec<OwnedFd>) {
         match request {
             Request::Spawn(spawn) => self.spawn(spawn, fds),
-            Request::Terminate { child } => self.trees.terminate(ChildId(child)),
-            Request::Kill { child } => self.trees.kill(ChildId(child), Instant::now()),
+            Request::Terminate { child } => self.trees.terminate(child),
+            Request::Kill { child } => self.trees.kill(child, Instant::now()),
             Request::Hold { name } => match fds.into_iter().next() {
                 Some(lock) => drop(self.locks.insert(name, lock)),
                 None => self.log(format!("guardian has no free descriptor: lock \"{name}\" is not held")),
@@ -187,27 +181,26 @@ impl GuardianLoop {
     }
 
     fn spawn(&mut self, spawn: SpawnRequest, fds: Vec<OwnedFd>) {
-        let child = ChildId(spawn.child);
+        let child = spawn.child;
         let cookie = self.trees.cookie(&spawn.scope, child);
         // Read the clock before the start, so that no process of the tree can seem older than the worker.
         let start_time = procfs::ticks_since_boot();
         match self.spawner.start(&spawn, &cookie, &fds) {
             Ok(pid) => {
                 self.trees.add_worker(child, pid, start_time);
-                self.report(&Report::Spawned { child: child.0, pid });
+                self.report_event(child, ChildEvent::Spawned { pid });
             }
-            Err(failure) => self.report(&Report::SpawnFailed {
-                child: child.0,
-                error: bounded(failure.error),
-                errno: failure.errno as i32,
-            }),
+            Err(SpawnFailure { error, errno }) => {
+                let (error, errno) = (bounded(error), errno as i32);
+                self.report_event(child, ChildEvent::SpawnFailed { error, errno });
+            }
         }
     }
 
     fn advance_trees(&mut self) {
         for event in self.trees.advance(Instant::now()) {
             match event {
-                TreeEvent::Ended(child, exit) => self.report(&Report::ended(child, exit)),
+                TreeEvent::Ended(child, exit) => self.report_event(child, ChildEvent::Exited(exit)),
                 TreeEvent::Log(message) => self.log(message),
             }
         }
@@ -217,6 +210,10 @@ impl GuardianLoop {
         if self.reports.len() < MAX_QUEUED_REPORTS {
             self.report(&Report::Log { message: bounded(message) });
         }
+    }
+
+    fn report_event(&mut self, child: ChildId, event: ChildEvent) {
+        self.report(&Report::Child { child, event });
     }
 
     fn report(&mut self, report: &Report) {

@@ -235,7 +235,8 @@ impl ProcessTrees {
                     Some(known) => known,
                 };
             }
-            if stray.killed_at.is_none() && self.must_die(&stray, &parent_workers) {
+            let is_orphaned = || decide(stray.origin, stray.start_time, &parent_workers) == StrayAction::Kill;
+            if stray.killed_at.is_none() && (self.killing_all || is_orphaned()) {
                 stray.killed_at = Some(now);
                 self.last_progress = now;
                 if kill_tree(pid, stray.leads_group) == SignalResult::NotPermitted {
@@ -247,10 +248,6 @@ impl ProcessTrees {
             }
             self.strays.insert(pid, stray);
         }
-    }
-
-    fn must_die(&self, stray: &Stray, parent_workers: &[ParentWorker]) -> bool {
-        self.killing_all || decide(stray.origin, stray.start_time, parent_workers) == StrayAction::Kill
     }
 
     /// Records a stray at its first scan. A zombie is recorded too; the next call reaps it.
@@ -353,11 +350,10 @@ impl ProcessTrees {
     }
 
     fn parent_workers(&self) -> Vec<ParentWorker> {
-        let alive = |state: &ProcessState| matches!(state, ProcessState::Running);
         let parent = |(child, w): (&ChildId, &WorkerProcess)| ParentWorker {
             child: *child,
             start_time: w.start_time,
-            alive: alive(&w.state),
+            alive: matches!(w.state, ProcessState::Running),
         };
         self.workers.iter().map(parent).collect()
     }

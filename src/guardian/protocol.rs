@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::handle::{ChildId, Exit};
+use super::handle::{ChildEvent, ChildId};
 use super::privileges::Privileges;
 
 /// Longest request, in bytes. A datagram must fit the socket's send buffer, 208 KiB by default on Linux.
@@ -24,13 +24,13 @@ pub(crate) enum Request {
     Spawn(SpawnRequest),
     /// SIGTERM to the child's process group.
     Terminate {
-        /// The child's id.
-        child: u64,
+        /// The child.
+        child: ChildId,
     },
     /// SIGKILL to the child's whole tree.
     Kill {
-        /// The child's id.
-        child: u64,
+        /// The child.
+        child: ChildId,
     },
     /// Keep the attached descriptor open.
     Hold {
@@ -47,7 +47,7 @@ pub(crate) enum Request {
 /// The program of a [`Request::Spawn`], without its descriptors.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SpawnRequest {
-    pub(crate) child: u64,
+    pub(crate) child: ChildId,
     /// Id of the lock that the child belongs to; the first part of its cookie.
     pub(crate) scope: String,
     /// User, niceness and resource limits of the child.
@@ -72,26 +72,10 @@ impl SpawnRequest {
 pub(crate) enum Report {
     /// The guardian is set up; the first report.
     Ready,
-    /// A child has started.
-    Spawned { child: u64, pid: i32 },
-    /// A child could not be started.
-    SpawnFailed { child: u64, error: String, errno: i32 },
-    /// A child exited, and its process tree is gone.
-    Exited { child: u64, code: i32 },
-    /// A child was killed by a signal, and its process tree is gone.
-    Killed { child: u64, signal: i32 },
+    /// A change in the life of a child.
+    Child { child: ChildId, event: ChildEvent },
     /// A line for the master's log.
     Log { message: String },
-}
-
-impl Report {
-    /// The report of a child's exit.
-    pub(crate) fn ended(child: ChildId, exit: Exit) -> Self {
-        match exit {
-            Exit::Code(code) => Self::Exited { child: child.0, code },
-            Exit::Signal(signal) => Self::Killed { child: child.0, signal },
-        }
-    }
 }
 
 /// Encodes a message as the bytes of one datagram; `None` when it contains a path that is not UTF-8.
@@ -107,6 +91,7 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> serde_json::Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guardian::handle::Exit;
     use crate::guardian::privileges::Limit;
 
     #[test]
@@ -118,7 +103,7 @@ mod tests {
                 limits: vec![(Limit::Core, 0)],
                 ..Privileges::default()
             },
-            child: u64::MAX,
+            child: ChildId(u64::MAX),
             argv: vec!["sh".into(), "-c".into(), "echo \"ä\n\"".into()],
             env: vec![("A".into(), "=\u{1}".into())],
             cwd: Some("/tmp".into()),
@@ -127,7 +112,7 @@ mod tests {
         };
         let bytes = encode(&Request::Spawn(frame)).unwrap();
         let Request::Spawn(back) = decode(&bytes).unwrap() else { panic!("not a spawn request") };
-        assert_eq!((back.child, back.fds()), (u64::MAX, 3));
+        assert_eq!((back.child, back.fds()), (ChildId(u64::MAX), 3));
         assert_eq!((back.privileges.nice, &back.privileges.limits[..]), (Some(-5), &[(Limit::Core, 0)][..]));
         assert_eq!(back.argv[2], "echo \"ä\n\"");
         assert_eq!(back.env, [("A".to_owned(), "=\u{1}".to_owned())]);
@@ -135,12 +120,13 @@ mod tests {
 
     #[test]
     fn every_report_round_trips() {
+        let of_child = |event| Report::Child { child: ChildId(7), event };
         for report in [
             Report::Ready,
-            Report::Spawned { child: 1, pid: 2 },
-            Report::SpawnFailed { child: 1, error: "no".into(), errno: 2 },
-            Report::ended(ChildId(7), Exit::Code(255)),
-            Report::ended(ChildId(7), Exit::Signal(9)),
+            of_child(ChildEvent::Spawned { pid: 2 }),
+            of_child(ChildEvent::SpawnFailed { error: "no".into(), errno: 2 }),
+            of_child(ChildEvent::Exited(Exit::Code(255))),
+            of_child(ChildEvent::Exited(Exit::Signal(9))),
             Report::Log { message: "…".into() },
         ] {
             assert_eq!(decode::<Report>(&encode(&report).unwrap()).unwrap(), report);

@@ -81,35 +81,28 @@ impl Spawner {
             return Err(refuse("the command is empty"));
         }
         let wire = spawn.wire.then(|| WIRE.to_string());
-        let own_variables = [(FD_VARIABLE, wire.as_deref()), (COOKIE_VARIABLE, Some(cookie))];
-        let account = spawn.privileges.account.as_ref();
-        let account_variables = account.map(|a| [("HOME", &a.home), ("LOGNAME", &a.name), ("USER", &a.name)]);
-        let account_variables =
-            account_variables.into_iter().flatten().filter(|(_, value)| !value.is_empty());
-        let account_variables: Vec<_> =
-            account_variables.filter(|(name, _)| spawn.env.iter().all(|(n, _)| n != name)).collect();
-        let requested = spawn.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let is_replaced = |name: &[u8]| {
-            own_variables.iter().any(|(n, _)| n.as_bytes() == name)
-                || account_variables.iter().any(|(n, _)| n.as_bytes() == name)
-                || spawn.env.iter().any(|(n, _)| n.as_bytes() == name)
-        };
-        let mut env = Vec::with_capacity(self.inherited.len() + spawn.env.len() + 2);
-        for (name, value) in own_variables.iter().filter_map(|(name, value)| Some((*name, (*value)?))) {
-            env.push([name.as_bytes(), b"=", value.as_bytes()].concat());
-        }
-        for (name, value) in requested.filter(|(name, _)| own_variables.iter().all(|(n, _)| n != name)) {
+        let is_own = |name: &[u8]| [FD_VARIABLE, COOKIE_VARIABLE].iter().any(|own| own.as_bytes() == name);
+        let mut env: Vec<(&[u8], &[u8])> = Vec::with_capacity(self.inherited.len() + spawn.env.len() + 2);
+        env.extend(wire.iter().map(|number| (FD_VARIABLE.as_bytes(), number.as_bytes())));
+        env.push((COOKIE_VARIABLE.as_bytes(), cookie.as_bytes()));
+        for (name, value) in spawn.env.iter().filter(|(name, _)| !is_own(name.as_bytes())) {
             if name.is_empty() || name.contains('=') {
                 return Err(refuse(&format!("\"{name}\" is not a valid name of an environment variable")));
             }
-            env.push([name.as_bytes(), b"=", value.as_bytes()].concat());
+            env.push((name.as_bytes(), value.as_bytes()));
         }
-        env.extend(
-            account_variables.iter().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()),
-        );
-        for (name, value) in self.inherited.iter().filter(|(name, _)| !is_replaced(name)) {
-            env.push([name.as_slice(), b"=", value.as_slice()].concat());
+        let is_set = |env: &[(&[u8], &[u8])], name: &[u8]| env.iter().any(|(set, _)| *set == name);
+        let account = spawn.privileges.account.as_ref();
+        let of_account = account.map(|a| [("HOME", &a.home), ("LOGNAME", &a.name), ("USER", &a.name)]);
+        for (name, value) in of_account.into_iter().flatten() {
+            if !value.is_empty() && !is_set(&env, name.as_bytes()) {
+                env.push((name.as_bytes(), value.as_bytes()));
+            }
         }
+        let inherited = self.inherited.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+        let inherited: Vec<_> = inherited.filter(|(name, _)| !is_own(name) && !is_set(&env, name)).collect();
+        env.extend(inherited);
+        let variables = env.into_iter().map(|(name, value)| [name, b"=", value].concat());
         let text = |bytes: Vec<u8>, what: &str| {
             CString::new(bytes).map_err(|_| refuse(&format!("{what} contains a NUL character")))
         };
@@ -119,7 +112,7 @@ impl Spawner {
         Ok(Program {
             paths: paths.into_iter().map(|p| text(p, "the program's name")).collect::<Result<_, _>>()?,
             argv: arguments.map(|a| text(a, "an argument")).collect::<Result<_, _>>()?,
-            env: env.into_iter().map(|v| text(v, "an environment variable")).collect::<Result<_, _>>()?,
+            env: variables.map(|v| text(v, "an environment variable")).collect::<Result<_, _>>()?,
             cwd: cwd.map(|c| text(c, "the working directory")).transpose()?,
             nice: spawn.privileges.nice,
             limits: spawn.privileges.limits.iter().map(|(limit, value)| (resource(*limit), *value)).collect(),
@@ -203,6 +196,7 @@ fn failure(spawn: &SpawnRequest, program: &Program, stage: LaunchStage, errno: E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guardian::handle::ChildId;
     use crate::guardian::privileges::{Account, Privileges};
 
     #[test]
@@ -217,7 +211,7 @@ mod tests {
 
     fn spawn(argv: &[&str], env: &[(&str, &str)], wire: bool) -> SpawnRequest {
         SpawnRequest {
-            child: 1,
+            child: ChildId(1),
             scope: String::new(),
             privileges: Privileges::default(),
             argv: argv.iter().map(ToString::to_string).collect(),

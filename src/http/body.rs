@@ -9,8 +9,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use super::ListenerState;
 use super::response::{ErrorResponse, error_chain};
-use super::state::ListenerState;
 
 /// Bodies up to this size need no permit of the large bodies.
 const SMALL_BODY: usize = 64 << 10;

@@ -16,7 +16,6 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::stop::wait_for_stop;
 use super::write_timeout::WriteTimeout;
 
 /// Largest head of a request, and the read-ahead of a body, in bytes.
@@ -25,6 +24,11 @@ const MAX_HEAD: usize = 32 << 10;
 const MAX_HEADERS: usize = 64;
 /// Time for which bytes of a refused client are read and dropped, so that it gets the response.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Waits until the listener stops or its owner is gone.
+pub(super) async fn wait_for_stop(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
 
 /// Serves one connection to its end.
 pub(super) async fn serve(

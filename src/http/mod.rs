@@ -19,8 +19,6 @@ mod parse;
 mod push;
 mod response;
 mod server;
-mod state;
-mod stop;
 mod write_timeout;
 
 use std::io;
@@ -33,17 +31,28 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use serde_json::json;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tracing::{error, info};
 
 use crate::config::{Config, Http};
+use crate::queue_set::QueueSet;
 use auth::Auth;
 use response::ErrorResponse;
-use state::ListenerState;
-use stop::DRAIN_TIMEOUT;
 
+/// Time for pending requests after the stop of the listener.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time the master waits for the end of the listener; longer than [`DRAIN_TIMEOUT`] plus the end of the runtime.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Large bodies in memory at once. Further requests wait for a permit.
+const MAX_LARGE_BODIES: usize = 4;
+
+/// The state that all requests share: the settings, the queues and the permits of large bodies.
+struct ListenerState {
+    settings: Http,
+    queues: QueueSet,
+    large_bodies: Arc<Semaphore>,
+}
 
 /// A listener with a bound port that does not serve yet: clients wait in the system's accept queue.
 #[derive(Debug)]
@@ -117,11 +126,16 @@ impl RunningListener {
 
 fn routes(settings: &Http, address: SocketAddr, config: &Arc<Config>) -> Router {
     let auth = Arc::new(Auth::new(settings, address));
+    let state = ListenerState {
+        settings: settings.clone(),
+        queues: QueueSet::of(Arc::clone(config)),
+        large_bodies: Arc::new(Semaphore::new(MAX_LARGE_BODIES)),
+    };
     Router::new()
         .route("/health", get(async || response::ok(&json!({ "status": "ok" }))))
         .route("/channels/{channel}/jobs", post(push::push))
         .fallback(async || ErrorResponse::not_found())
         .method_not_allowed_fallback(async || ErrorResponse::method_not_allowed())
         .layer(from_fn_with_state(auth, auth::authorize))
-        .with_state(Arc::new(ListenerState::new(settings, config)))
+        .with_state(Arc::new(state))
 }

@@ -7,12 +7,10 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::body;
 use super::parse::{self, ParseError, ParsedBody};
 use super::response::{self, ErrorResponse, PushedJob, error_chain};
-use super::state::ListenerState;
-use crate::queue::{PushManyError, Queue};
-use crate::queue_set::LazyQueue;
+use super::{ListenerState, body};
+use crate::queue::PushManyError;
 use crate::store::{MAX_BATCH, PushError, Pushed};
 
 /// Pushes one job or an array of jobs.
@@ -33,7 +31,7 @@ pub(super) async fn push(
     let ParsedBody { is_array, jobs } = parse::parse(&received.bytes).map_err(parse_error)?;
     let permit = received.permit;
     drop(received.bytes);
-    let queue = open_queue(&lazy_queue).await?;
+    let queue = lazy_queue.queue().await.map_err(|error| ErrorResponse::store(&error))?;
     // A separate task: a client that disconnects cancels this handler, but the whole array is still pushed.
     let pushing = tokio::spawn(async move {
         let pushed = queue.push_jobs(jobs).await;
@@ -47,10 +45,6 @@ pub(super) async fn push(
         )
     })?;
     pushed.map(|pushed| added(is_array, pushed)).map_err(push_error)
-}
-
-async fn open_queue(lazy_queue: &LazyQueue) -> Result<Queue, ErrorResponse> {
-    lazy_queue.queue().await.map_err(|error| ErrorResponse::store(&error))
 }
 
 /// The response when all jobs are in the store: 201, or 200 when none was added.

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -33,18 +33,7 @@ impl From<Pushed> for PushedJob {
 pub(super) struct ErrorResponse {
     status: StatusCode,
     body: Box<ErrorBody>,
-    extra_header: Option<ExtraHeader>,
-    /// Close the connection, because the rest of the body stays unread.
-    close_connection: bool,
-}
-
-/// A header that a status needs.
-#[derive(Clone, Copy, Debug)]
-enum ExtraHeader {
-    /// `Retry-After`, in seconds.
-    RetryAfter(u32),
-    /// `WWW-Authenticate`.
-    Authenticate,
+    extra_headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// The body of a [`ErrorResponse`].
@@ -82,7 +71,7 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
 impl ErrorResponse {
     pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
         let body = ErrorBody { error: error.into(), index: None, field: None, pushed: Vec::new() };
-        Self { status, body: Box::new(body), extra_header: None, close_connection: false }
+        Self { status, body: Box::new(body), extra_headers: Vec::new() }
     }
 
     pub(super) fn bad_request(error: impl Into<String>) -> Self {
@@ -99,20 +88,21 @@ impl ErrorResponse {
 
     pub(super) fn unauthorized() -> Self {
         let error = "the token is missing or wrong: send it as \"Authorization: Bearer …\"";
-        Self::new(StatusCode::UNAUTHORIZED, error).with(ExtraHeader::Authenticate)
+        let how = HeaderValue::from_static("Bearer realm=\"aint-queue\"");
+        Self::new(StatusCode::UNAUTHORIZED, error).with(WWW_AUTHENTICATE, how)
     }
 
     pub(super) fn unavailable(error: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
-            .with(ExtraHeader::RetryAfter(RETRY_AFTER_UNAVAILABLE))
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, RETRY_AFTER_UNAVAILABLE.into())
     }
 
     /// The store has failed or refused.
     pub(super) fn store(error: &StoreError) -> Self {
         let text = error_chain(error);
         match error {
-            StoreError::Full { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
-                .with(ExtraHeader::RetryAfter(RETRY_AFTER_FULL)),
+            StoreError::Full { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, text).with(RETRY_AFTER, RETRY_AFTER_FULL.into())
+            }
             StoreError::Unavailable { .. } => Self::unavailable(text),
             // A retry does not help: the message has the remedy for the operator.
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, text),
@@ -131,14 +121,13 @@ impl ErrorResponse {
         self
     }
 
-    /// Closes the connection after this response.
-    pub(super) fn closing(mut self) -> Self {
-        self.close_connection = true;
-        self
+    /// Closes the connection after this response, because the rest of the body stays unread.
+    pub(super) fn closing(self) -> Self {
+        self.with(CONNECTION, HeaderValue::from_static("close"))
     }
 
-    fn with(mut self, extra_header: ExtraHeader) -> Self {
-        self.extra_header = Some(extra_header);
+    fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.extra_headers.push((name, value));
         self
     }
 
@@ -151,18 +140,7 @@ impl ErrorResponse {
 impl IntoResponse for ErrorResponse {
     fn into_response(self) -> Response {
         let mut response = json(self.status, &*self.body);
-        let headers = response.headers_mut();
-        match self.extra_header {
-            Some(ExtraHeader::RetryAfter(seconds)) => _ = headers.insert(RETRY_AFTER, seconds.into()),
-            Some(ExtraHeader::Authenticate) => {
-                let how = HeaderValue::from_static("Bearer realm=\"aint-queue\"");
-                headers.insert(WWW_AUTHENTICATE, how);
-            }
-            None => {}
-        }
-        if self.close_connection {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
+        response.headers_mut().extend(self.extra_headers);
         response
     }
 }

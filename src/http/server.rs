@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::connection;
-use super::stop::{DRAIN_TIMEOUT, wait_for_stop};
+use super::DRAIN_TIMEOUT;
+use super::connection::{self, wait_for_stop};
 use crate::config::Http;
 
 /// Pause after a failed accept: without free descriptors an immediate retry would fail again.

@@ -1,42 +1,42 @@
 //! A channel of a running master: its command queue, lock, control socket and snapshots, around its actor.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
+use aint_queue_core::mutex;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
-use super::control::{self, ChannelHandlers, ControlListener, Peers, SocketFile};
-use super::reload::ReloadRequest;
-use super::run_dir::Lock;
-use crate::channel::{Command, CrossChannelPush, Stopped};
+use super::channel_setup::{JobProgram, renewal};
+use super::control::{self, ChannelHandlers, MasterShared, SocketFile};
+use super::listen_error::ListenError;
+use super::run_dir::{Lock, RunDir};
+use crate::channel::{Channel, Command, OnJoin, ReloadSpec, Scope, Setup, Stopped};
 use crate::config;
 use crate::guardian::GuardianHandle;
-use crate::metrics::{ChannelMetrics, Metrics};
+use crate::pool::Pool;
 use crate::snapshot;
-use crate::store::Store;
+use crate::store::{Owner, Store};
 
-/// The parts that all channels of a master share.
-pub(super) struct MasterShared {
-    pub(super) cross_channel: Arc<dyn CrossChannelPush>,
-    /// The metrics of all channels.
-    pub(super) metrics: Metrics,
-    pub(super) peers: Peers,
-    /// Names of the served channels.
-    pub(super) channels: Vec<String>,
-    /// The directory of the configuration.
-    pub(super) base: PathBuf,
-    /// The queue of the master's service loop for reload requests.
-    pub(super) reloads: mpsc::Sender<ReloadRequest>,
-    pub(super) started: Instant,
+/// Commands queued for a channel's actor.
+const COMMAND_QUEUE: usize = 16;
+
+/// A locked channel with an open store, before its actor runs.
+pub(super) struct ClaimedChannel {
+    pub(super) config: config::Channel,
+    pub(super) program: JobProgram,
+    pub(super) run_dir: RunDir,
+    pub(super) lock: Lock,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) quiet: bool,
+    /// Manual minimum worker count (`queue:scale`) from before a re-exec.
+    pub(super) manual_minimum: Option<usize>,
 }
 
 /// A served channel.
 pub(super) struct ChannelService {
-    pub(super) name: Arc<str>,
-    pub(super) commands: mpsc::Sender<Command>,
+    handlers: Arc<ChannelHandlers>,
     // Fields drop in this order: the socket file goes before the lock, because the next holder of the lock binds a
     // socket at the same path.
     socket: SocketFile,
@@ -50,50 +50,65 @@ pub(super) struct ChannelService {
     /// The settings in force, the base of the next reload.
     pub(super) config: config::Channel,
     pub(super) guardian: GuardianHandle,
-    store: Arc<dyn Store>,
-    metrics: ChannelMetrics,
-    /// A command has asked for the end of this channel; written by the control handlers.
-    stop_requested: Arc<AtomicBool>,
-}
-
-/// The parts of a service whose actor runs.
-pub(super) struct ServiceParts {
-    pub(super) name: Arc<str>,
-    pub(super) commands: mpsc::Sender<Command>,
-    pub(super) lock: Lock,
-    pub(super) listener: ControlListener,
-    pub(super) socket: SocketFile,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) config: config::Channel,
-    pub(super) guardian: GuardianHandle,
-    pub(super) metrics: ChannelMetrics,
 }
 
 impl ChannelService {
-    /// Serves the control socket and takes snapshots.
-    pub(super) fn open(parts: ServiceParts, shared: &MasterShared) -> Self {
-        let ServiceParts { name, commands, lock, listener, socket, store, config, guardian, metrics } = parts;
+    /// Starts the actor of a claimed channel, its control socket and its snapshots.
+    pub(super) fn start(
+        channel: ClaimedChannel,
+        guardian: &GuardianHandle,
+        actors: &mut JoinSet<(Arc<str>, Stopped)>,
+        shared: &Arc<MasterShared>,
+    ) -> Result<Self, ListenError> {
+        let ClaimedChannel { config, program, run_dir, lock, store, quiet, manual_minimum } = channel;
+        let name: Arc<str> = config.name.as_str().into();
+        let run_dir_error = |source| ListenError::RunDir { channel: config.name.clone(), source };
+        let guardian = guardian.with_scope(&lock.id());
+        guardian.hold(&name, lock.fd().map_err(run_dir_error)?);
+        lock.write_pid().map_err(run_dir_error)?;
+        let path = run_dir.socket_path();
+        let (listener, socket) =
+            control::bind(&path).map_err(|source| ListenError::Control { path, source })?;
+
+        let metrics = shared.metrics.channel(&name);
+        let ReloadSpec { pool, settings } = renewal(&config, program, &guardian);
+        let now = Instant::now();
+        let mut pool = Pool::new(pool, now);
+        if let Some(minimum) = manual_minimum {
+            pool.restore_manual_minimum(minimum, now);
+        }
+        let actor = Channel::new(Setup {
+            name: Arc::clone(&name),
+            store: Arc::clone(&store),
+            pool,
+            settings,
+            dead: lock.previous_incarnation().map(Owner::named).into_iter().collect(),
+            on_join: OnJoin(lock.on_join()),
+            scope: Scope::All,
+            quiet,
+            cross_channel: Some(Arc::clone(&shared.cross_channel)),
+            metrics: metrics.clone(),
+        });
+        let (commands, on_command) = mpsc::channel(COMMAND_QUEUE);
+        let actor_name = Arc::clone(&name);
+        actors.spawn(async move { (actor_name, actor.run(on_command).await) });
+
         let (ended, on_end) = watch::channel(None);
         let (closing, on_closing) = watch::channel(false);
-        let stop_requested = Arc::new(AtomicBool::new(false));
         let handlers = Arc::new(ChannelHandlers {
-            stop_requested: Arc::clone(&stop_requested),
-            commands: commands.clone(),
-            store: Arc::clone(&store),
-            metrics: metrics.clone(),
-            all_metrics: shared.metrics.clone(),
-            all_channels: shared.channels.clone(),
-            started: shared.started,
-            ended: on_end,
-            peers: shared.peers.clone(),
-            channel: Arc::clone(&name),
-            reloads: shared.reloads.clone(),
-        });
-        shared.peers.add(&handlers);
-        let control = tokio::spawn(control::serve(listener, handlers, on_closing));
-        let mut service = Self {
-            name,
+            channel: name,
             commands,
+            store,
+            metrics,
+            ended: on_end,
+            stop_requested: AtomicBool::new(false),
+            shared: Arc::clone(shared),
+        });
+        mutex::lock(&shared.handlers).push(Arc::downgrade(&handlers));
+        let control =
+            tokio::spawn(control::serve(listener, Arc::<ChannelHandlers>::clone(&handlers), on_closing));
+        let mut service = Self {
+            handlers,
             socket,
             lock,
             snapshots: tokio::spawn(async {}),
@@ -102,45 +117,52 @@ impl ChannelService {
             closing,
             config,
             guardian,
-            store,
-            metrics,
-            stop_requested,
         };
-        service.restart_snapshots(&shared.base);
-        service
+        service.restart_snapshots();
+        Ok(service)
+    }
+
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.handlers.channel
+    }
+
+    /// The command queue of the actor.
+    pub(super) fn commands(&self) -> &mpsc::Sender<Command> {
+        &self.handlers.commands
     }
 
     /// Stores the settings of a reload, which the actor follows already.
-    pub(super) fn apply_config(&mut self, config: config::Channel, base: &Path) {
+    pub(super) fn apply_config(&mut self, config: config::Channel) {
         let changed = config.snapshot != self.config.snapshot;
         self.config = config;
         if changed {
-            self.restart_snapshots(base);
+            self.restart_snapshots();
         }
     }
 
     /// Replaces the snapshot task by one with the current settings.
-    fn restart_snapshots(&mut self, base: &Path) {
+    fn restart_snapshots(&mut self) {
         let config = &self.config.snapshot;
-        let handlers = snapshot::handlers(config, base, &self.guardian);
-        let (name, store, metrics) = (Arc::clone(&self.name), Arc::clone(&self.store), self.metrics.clone());
-        let snapshots = snapshot::run(name, store, config.interval, handlers, metrics);
+        let ChannelHandlers { channel, store, metrics, shared, .. } = &*self.handlers;
+        let handlers = snapshot::handlers(config, &shared.base, &self.guardian);
+        let snapshots =
+            snapshot::run(Arc::clone(channel), Arc::clone(store), config.interval, handlers, metrics.clone());
         std::mem::replace(&mut self.snapshots, tokio::spawn(snapshots)).abort();
     }
 
     /// Whether a command asked for the end of this channel; false for a drain before a re-exec.
     pub(super) fn is_stop_requested(&self) -> bool {
-        self.stop_requested.load(Ordering::Relaxed)
+        self.handlers.stop_requested.load(Ordering::Relaxed)
     }
 
     /// Releases everything but the lock after the end of the actor: the program after a re-exec serves the channel.
-    pub(super) async fn hand_over(self, stopped: &Stopped, guardian: &GuardianHandle) -> Lock {
+    pub(super) async fn hand_over(self, stopped: &Stopped) -> Lock {
         self.snapshots.abort();
         if stopped.settled {
             self.lock.clear_incarnation();
         }
         drop(self.socket);
-        guardian.release(&self.name);
+        self.guardian.release(&self.handlers.channel);
         // Requests that wait for the end of the channel fail now: this process never reports it.
         drop(self.ended);
         self.closing.send_replace(true);
@@ -149,14 +171,14 @@ impl ChannelService {
     }
 
     /// Releases everything after the end of the actor and answers pending stop requests.
-    pub(super) async fn close(self, stopped: Stopped, guardian: &GuardianHandle) {
+    pub(super) async fn close(self, stopped: Stopped) {
         self.snapshots.abort();
         if stopped.settled {
             self.lock.clear_incarnation();
         }
         self.lock.remove_pid();
         drop(self.socket);
-        guardian.release(&self.name);
+        self.guardian.release(&self.handlers.channel);
         drop(self.lock);
         self.ended.send_replace(Some(stopped));
         self.closing.send_replace(true);

@@ -1,19 +1,14 @@
-//! Builds a channel's actor from its configuration: job program, worker privileges, settings.
+//! The job program, worker privileges and settings of a channel, from its configuration.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use tokio::time::Instant;
 
 use super::listen_error::ListenError;
 use super::own_program::own_program;
-use crate::channel::{Channel, ChannelSettings, CrossChannelPush, OnJoin, ReloadSpec, Scope, Setup};
+use crate::channel::{ChannelSettings, ReloadSpec};
 use crate::config::{self, Handler};
 use crate::guardian::{GuardianHandle, Limit, Privileges, account};
-use crate::metrics::ChannelMetrics;
-use crate::pool::{self, Pool, PoolSpec, Program};
+use crate::pool::{self, PoolSpec, Program};
 use crate::retry::Policy;
-use crate::store::{Owner, Store};
 use crate::webhook;
 
 /// The program of a channel's jobs, its environment, privileges and working directory. A configured command starts in the
@@ -66,43 +61,6 @@ pub(super) struct JobProgram {
     cwd: Option<PathBuf>,
     env: Vec<(String, String)>,
     privileges: Privileges,
-}
-
-/// The parts of a channel's actor beside its configuration.
-pub(super) struct ActorParts {
-    pub(super) program: JobProgram,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) guardian: GuardianHandle,
-    pub(super) scope: Scope,
-    pub(super) quiet: bool,
-    /// Manual minimum worker count (`queue:scale`) from before a re-exec.
-    pub(super) manual_minimum: Option<usize>,
-    pub(super) cross_channel: Arc<dyn CrossChannelPush>,
-    pub(super) dead_owners: Vec<Owner>,
-    pub(super) on_join: OnJoin,
-    pub(super) metrics: ChannelMetrics,
-}
-
-/// Builds a channel's actor.
-pub(super) fn channel_actor(config: &config::Channel, parts: ActorParts) -> Channel {
-    let ReloadSpec { pool, settings } = renewal(config, parts.program, &parts.guardian);
-    let now = Instant::now();
-    let mut pool = Pool::new(pool, now);
-    if let Some(minimum) = parts.manual_minimum {
-        pool.restore_manual_minimum(minimum, now);
-    }
-    Channel::new(Setup {
-        name: config.name.as_str().into(),
-        store: parts.store,
-        pool,
-        settings,
-        dead: parts.dead_owners,
-        on_join: parts.on_join,
-        scope: parts.scope,
-        quiet: parts.quiet,
-        cross_channel: Some(parts.cross_channel),
-        metrics: parts.metrics,
-    })
 }
 
 /// The files that make up the program: a change of one means that a reload starts a new program.

@@ -3,7 +3,6 @@
 //! A limit below the need of a fresh master must not cause a loop of re-execs: a re-executed master that was never below
 //! the limit only warns, and the pause between two re-execs doubles.
 
-use std::fs;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -70,9 +69,9 @@ impl OwnMemory {
             return MemoryAction::None;
         }
         let why = if self.reexec_count > 0 && !self.was_below_limit {
-            "memory_limit is below the need of a fresh master: not restarting again; raise memory_limit"
+            "memory_limit is below the need of a fresh master: not re-executing again; raise memory_limit"
         } else if now < self.not_before {
-            "above memory_limit again soon after a restart: restarting later; raise memory_limit if this repeats"
+            "above memory_limit again soon after a re-exec: re-executing later; raise memory_limit if this repeats"
         } else {
             return MemoryAction::Reexec;
         };
@@ -93,17 +92,6 @@ impl OwnMemory {
 
 fn pause_after(reexec_count: u32) -> Duration {
     REEXEC_PAUSE.0.saturating_mul(1 << (reexec_count - 1).min(10)).min(REEXEC_PAUSE.1)
-}
-
-/// Resident memory of this process, in bytes.
-pub(super) fn resident_bytes() -> Option<u64> {
-    parse_resident(&fs::read_to_string("/proc/self/status").ok()?)
-}
-
-fn parse_resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib << 10)
 }
 
 #[cfg(test)]
@@ -167,12 +155,5 @@ mod tests {
             [24, 60, 120, 240, 480, 960, 1920, 3600, 60],
             "an hour without a re-exec resets the pause"
         );
-    }
-
-    #[test]
-    fn proc_memory_format_is_parsed() {
-        assert_eq!(parse_resident("Name:\tx\nVmRSS:\t   12345 kB\nRssAnon: 1 kB\n"), Some(12_345 << 10));
-        assert_eq!(parse_resident("Name:\tx\n"), None);
-        assert!(resident_bytes().unwrap() > MIB);
     }
 }

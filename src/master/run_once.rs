@@ -5,17 +5,19 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use super::channel_setup::{ActorParts, channel_actor, job_program};
+use super::channel_setup::{job_program, renewal};
 use super::listen::runtime;
 use super::listen_error::ListenError;
 use super::signals::Signals;
 use super::start::{incarnation, open_store};
 
-use crate::channel::{Command, OnJoin, Scope, Stopped};
+use crate::channel::{Channel, Command, OnJoin, ReloadSpec, Scope, Setup, Stopped};
 use crate::config::{self, Config};
 use crate::guardian::Guardian;
 use crate::metrics::Metrics;
+use crate::pool::Pool;
 use crate::queue_set::QueueSet;
 
 /// Runs the job of a channel that `scope` names and returns its end.
@@ -35,19 +37,20 @@ pub fn run_once(
         let mut channel = channel.clone();
         // A single job needs a single worker.
         (channel.worker.plan.min, channel.worker.plan.max, channel.worker.plan.spare) = (1, 1, 0);
-        let parts = ActorParts {
-            program,
+        let spec = renewal(&channel, program, &guardian.handle().with_scope("once"));
+        let ReloadSpec { pool, settings } = spec;
+        let actor = Channel::new(Setup {
+            name: channel.name.as_str().into(),
             store,
-            guardian: guardian.handle().with_scope("once"),
+            pool: Pool::new(pool, Instant::now()),
+            settings,
+            dead: Vec::new(),
+            on_join: OnJoin(Box::new(|_| {})),
             scope,
             quiet: false,
-            manual_minimum: None,
-            dead_owners: Vec::new(),
-            on_join: OnJoin(Box::new(|_| {})),
-            cross_channel: Arc::new(QueueSet::of(Arc::clone(config))),
+            cross_channel: Some(Arc::new(QueueSet::of(Arc::clone(config)))),
             metrics: Metrics::default().channel(&channel.name),
-        };
-        let actor = channel_actor(&channel, parts);
+        });
         let (commands, on_command) = mpsc::channel(4);
         let run = actor.run(on_command);
         tokio::pin!(run);

@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::channel_service::ChannelService;
 use super::listen_error::ListenError;
 use super::reexec::{Handover, ReexecPolicy, ReexecStep, ServedChannel};
-use super::reload::ReloadQueue;
+use super::reload::{ReloadChanges, ReloadError, ReloadEvent, ReloadQueue, ReloadTask, reload};
 use super::signals::{SignalAction, Signals, block_signals};
 use super::watchdog::{Watchdog, WatchdogEvent};
 use crate::channel::{Command, Stopped};
@@ -68,7 +68,7 @@ impl Master {
                     SignalAction::Ignored(signal) => info!(signal, "signal ignored: no action in this version"),
                 },
                 event = watchdog.next(), if watchdog.is_active() => match event {
-                    WatchdogEvent::PollDue => watchdog.poll(self.services.values().map(|s| s.commands.clone()).collect(), Instant::now()),
+                    WatchdogEvent::PollDue => watchdog.poll(self.services.values().map(|s| s.commands().clone()).collect(), Instant::now()),
                     WatchdogEvent::Polled(heartbeats) => {
                         // Commands have stopped the channels one by one, without a signal: the whole master stops.
                         if !reexec.is_draining() && heartbeats.iter().all(|heartbeat| heartbeat.stop_left.is_some()) {
@@ -77,7 +77,18 @@ impl Master {
                         watchdog.record(&heartbeats, Instant::now());
                     }
                 },
-                event = self.reloads.next() => self.on_reload_event(event, &watchdog),
+                event = self.reloads.next() => match event {
+                    ReloadEvent::Due(name) => self.begin_reload(name, &watchdog),
+                    ReloadEvent::Ended(name, result) => {
+                        let changes = result.map(|reloaded| {
+                            if let Some(service) = self.services.get_mut(&name) {
+                                service.apply_config(reloaded.channel);
+                            }
+                            reloaded.changes
+                        });
+                        self.end_reload(name, &changes, &watchdog);
+                    }
+                },
                 step = reexec.next() => match step {
                     ReexecStep::Preflight => reexec.start_preflight(self.served()),
                     ReexecStep::Drain => self.stop_all(false),
@@ -128,7 +139,7 @@ impl Master {
     fn send_to_all(&self, command: impl Fn() -> Command) {
         for service in self.services.values() {
             // A task, because the actor's queue may be full. A channel that has ended needs no command.
-            let (commands, command) = (service.commands.clone(), command());
+            let (commands, command) = (service.commands().clone(), command());
             tokio::spawn(async move { commands.send(command).await });
         }
     }
@@ -136,18 +147,17 @@ impl Master {
     /// The channels to serve after a re-exec: all but those that a command has stopped.
     fn served(&self) -> Vec<ServedChannel> {
         let served = self.services.values().filter(|service| !service.is_stop_requested());
-        served.map(|service| (Arc::clone(&service.name), service.commands.clone())).collect()
+        served.map(|service| (Arc::clone(service.name()), service.commands().clone())).collect()
     }
 
     async fn on_channel_end(&mut self, name: &Arc<str>, stopped: Stopped, reexec: &mut ReexecPolicy) {
         let Stopped { handed_back, settled, .. } = stopped;
         info!(channel = %name, handed_back, settled, "channel stopped");
         if let Some(service) = self.services.remove(name) {
-            let guardian = self.guardian.handle();
             if reexec.is_draining() && !service.is_stop_requested() {
-                reexec.keep(name, service.hand_over(&stopped, &guardian).await, &stopped);
+                reexec.keep(name, service.hand_over(&stopped).await, &stopped);
             } else {
-                service.close(stopped, &guardian).await;
+                service.close(stopped).await;
             }
         }
     }
@@ -155,10 +165,72 @@ impl Master {
     /// A panic of an actor is a bug of this program. Its jobs are safe in the store; the other channels keep running.
     async fn on_actor_panic(&mut self, error: &JoinError, reexec: &mut ReexecPolicy) {
         error!(%error, "channel actor panicked: stopping the channel; please report this bug");
-        let dead: Vec<_> =
-            self.services.values().filter(|s| s.commands.is_closed()).map(|s| Arc::clone(&s.name)).collect();
+        let dead: Vec<_> = self
+            .services
+            .values()
+            .filter(|s| s.commands().is_closed())
+            .map(|s| Arc::clone(s.name()))
+            .collect();
         for name in dead {
             self.on_channel_end(&name, Stopped::default(), reexec).await;
+        }
+    }
+
+    /// Reloads all channels, for a signal.
+    fn reload_all(&mut self, watchdog: &Watchdog) {
+        for name in self.services.keys().cloned().collect::<Vec<_>>() {
+            if let Some(due) = self.reloads.enqueue(name, None) {
+                self.begin_reload(due, watchdog);
+            }
+        }
+    }
+
+    fn begin_reload(&mut self, name: Arc<str>, watchdog: &Watchdog) {
+        let Some(service) = self.services.get(&name) else {
+            return self.end_reload(name, &Err(ReloadError::Stopping), watchdog);
+        };
+        // A queued reload reports RELOADING=1 again: the READY=1 of this series follows only its last reload.
+        watchdog.reloading();
+        let task = ReloadTask {
+            config: Arc::clone(&self.config),
+            channel: service.config.clone(),
+            memory_share: self.memory_share,
+            guardian: service.guardian.clone(),
+            commands: service.commands().clone(),
+        };
+        self.reloads.begin(name, reload(task));
+    }
+
+    fn end_reload(
+        &mut self,
+        name: Arc<str>,
+        changes: &Result<ReloadChanges, ReloadError>,
+        watchdog: &Watchdog,
+    ) {
+        match changes {
+            Ok(ReloadChanges { renewed, restart, program_replaced }) => {
+                let generation = renewed.generation;
+                info!(channel = %name, generation, "reloaded");
+                if !restart.is_empty() {
+                    warn!(channel = %name, "keys changed that need a restart of the master: {}", restart.join(", "));
+                }
+                if *program_replaced {
+                    warn!(
+                        "binary changed on disk: workers run the new version; restart the master to update it"
+                    );
+                }
+            }
+            Err(why @ ReloadError::Stopping) => info!(channel = %name, "reload not started: {why}"),
+            Err(why) => {
+                // A list of configuration problems becomes one log line.
+                let why = why.to_string().replace("\n  ", "; ");
+                error!(channel = %name, "reload failed: keeping the previous configuration and workers: {why}");
+            }
+        }
+        if self.reloads.end(&name, changes) {
+            self.begin_reload(name, watchdog);
+        } else if self.reloads.is_idle() {
+            watchdog.reloaded(changes.is_ok());
         }
     }
 }

@@ -10,7 +10,9 @@
 //! | USR2 | no action in this version |
 //! | TTIN, TTOU, PIPE, WINCH | ignored |
 
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal as UnixSignal};
@@ -64,14 +66,7 @@ pub(super) fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> io::Result<T
 
 /// The streams of all signals the master handles.
 pub(super) struct Signals {
-    terminate: SignalStream,
-    interrupt: SignalStream,
-    quit: SignalStream,
-    hangup: SignalStream,
-    usr1: SignalStream,
-    usr2: SignalStream,
-    tstp: SignalStream,
-    cont: SignalStream,
+    streams: Vec<(UnixSignal, SignalStream)>,
     /// The last quiet or resume that arrived during the start; delivered by `next`.
     pending_pause: Option<SignalAction>,
     terminal: Terminal,
@@ -84,24 +79,10 @@ impl Signals {
     pub(super) fn install() -> io::Result<Self> {
         fd::ignore_terminal_stops();
         let terminal = Terminal::detect();
-        // Tokio has no names for these two.
-        let [tstp, cont] =
-            [UnixSignal::SIGTSTP, UnixSignal::SIGCONT].map(|number| SignalKind::from_raw(number as i32));
-        let taken = Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            hangup: signal(SignalKind::hangup())?,
-            usr1: signal(SignalKind::user_defined1())?,
-            usr2: signal(SignalKind::user_defined2())?,
-            tstp: signal(tstp)?,
-            cont: signal(cont)?,
-            pending_pause: None,
-            terminal,
-            pending_reload: false,
-        };
+        let stream = |number| Ok((number, signal(SignalKind::from_raw(number as i32))?));
+        let streams = BLOCKED.into_iter().map(stream).collect::<io::Result<_>>()?;
         SigSet::from_iter(BLOCKED).thread_unblock()?;
-        Ok(taken)
+        Ok(Self { streams, pending_pause: None, terminal, pending_reload: false })
     }
 
     /// Whether a stop signal has arrived and was not yet returned by `next`.
@@ -136,15 +117,21 @@ impl Signals {
     }
 
     async fn receive(&mut self) -> SignalAction {
-        tokio::select! {
-            _ = self.terminate.recv() => SignalAction::Stop,
-            _ = self.interrupt.recv() => SignalAction::Stop,
-            _ = self.quit.recv() => SignalAction::Stop,
-            _ = self.hangup.recv() => self.terminal.on_hangup(),
-            _ = self.usr1.recv() => SignalAction::Reload,
-            _ = self.usr2.recv() => SignalAction::Ignored("SIGUSR2"),
-            _ = self.tstp.recv() => SignalAction::Quiet,
-            _ = self.cont.recv() => SignalAction::Resume,
+        let arrived = poll_fn(|cx| {
+            for (number, stream) in &mut self.streams {
+                if stream.poll_recv(cx).is_ready() {
+                    return Poll::Ready(*number);
+                }
+            }
+            Poll::Pending
+        });
+        match arrived.await {
+            UnixSignal::SIGHUP => self.terminal.on_hangup(),
+            UnixSignal::SIGUSR1 => SignalAction::Reload,
+            UnixSignal::SIGUSR2 => SignalAction::Ignored("SIGUSR2"),
+            UnixSignal::SIGTSTP => SignalAction::Quiet,
+            UnixSignal::SIGCONT => SignalAction::Resume,
+            _ => SignalAction::Stop,
         }
     }
 }

@@ -160,7 +160,3 @@ pub(super) fn not_a_frame(detail: impl ToString, line: &[u8]) -> WireError {
     let line = String::from_utf8_lossy(&line[..line.len().min(120)]).into_owned();
     WireError::NotAFrame { detail: detail.to_string(), line }
 }
-
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}

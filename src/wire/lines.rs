@@ -59,10 +59,7 @@ impl LineBuffer {
         if end - self.start > self.limit {
             let cut = self.start..self.start + self.limit;
             self.start = cut.end;
-            self.scanned = self.scanned.max(cut.end);
-            if self.scanned > end {
-                self.scanned = end;
-            }
+            self.scanned = self.scanned.max(cut.end).min(end);
             return Some(Line::Truncated(&self.data[cut]));
         }
         let Some(end) = found else {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use aint_queue_core::durations::millis;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::frames::{FromWorker, JobSpec, MAX_LINE, RequestId, RunId, WireError, millis, not_a_frame};
+use super::frames::{FromWorker, JobSpec, MAX_LINE, RequestId, RunId, WireError, not_a_frame};
 use crate::job::{JobOptions, LimitClaim, Outcome, RetryDecision, truncated};
 
 /// Longest error text in bytes, sent or accepted; the store keeps less of it.
@@ -175,7 +176,19 @@ impl From<&FromWorker> for FlatFrame {
                 let (ask, channel) = (Some(*ask), channel.clone());
                 Self { ask, channel, jobs: Some(jobs.iter().map(raw).collect()), ..flat("push", Some(*run)) }
             }
-            FromWorker::Claim { run, ask, claim } => Self { ask: Some(*ask), ..Self::claim(*run, claim) },
+            FromWorker::Claim { run, ask, claim } => {
+                let flat = Self { ask: Some(*ask), ..flat("claim", Some(*run)) };
+                match claim.clone() {
+                    LimitClaim::Lock { key, limit } => Self { lock: Some(key), limit: Some(limit), ..flat },
+                    LimitClaim::Rate { key, count, per } => {
+                        Self { rate: Some(key), count: Some(count), per_ms: Some(millis(per)), ..flat }
+                    }
+                    LimitClaim::Breaker { key, failures, cooldown } => {
+                        let cooldown_ms = Some(millis(cooldown));
+                        Self { breaker: Some(key), failures: Some(failures), cooldown_ms, ..flat }
+                    }
+                }
+            }
             FromWorker::Ended { run, outcome } => match outcome {
                 Outcome::Failed { error, next } => Self {
                     error: Some(truncated(error, MAX_ERROR).to_owned()),
@@ -198,22 +211,6 @@ impl From<&FromWorker> for FlatFrame {
 }
 
 impl FlatFrame {
-    fn claim(run: RunId, claim: &LimitClaim) -> Self {
-        let flat = Self { kind: "claim".to_owned(), run: Some(run), ..Self::default() };
-        match claim {
-            LimitClaim::Lock { key, limit } => Self { lock: Some(key.clone()), limit: Some(*limit), ..flat },
-            LimitClaim::Rate { key, count, per } => {
-                Self { rate: Some(key.clone()), count: Some(*count), per_ms: Some(millis(*per)), ..flat }
-            }
-            LimitClaim::Breaker { key, failures, cooldown } => Self {
-                breaker: Some(key.clone()),
-                failures: Some(*failures),
-                cooldown_ms: Some(millis(*cooldown)),
-                ..flat
-            },
-        }
-    }
-
     fn read_claim(self) -> Result<LimitClaim, String> {
         let time = |ms: Option<u64>| Duration::from_millis(ms.unwrap_or(0));
         let claim = match (self.lock, self.rate, self.breaker) {

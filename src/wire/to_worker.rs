@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aint_queue_core::durations::millis;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::frames::{FromMaster, RequestId, RunFrame, RunId, WireError, millis, not_a_frame};
+use super::frames::{FromMaster, RequestId, RunFrame, RunId, WireError, not_a_frame};
 use crate::job::{FailReason, Failure, Response};
 
 /// Appends a frame and its line break to `buffer`.

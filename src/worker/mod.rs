@@ -7,7 +7,6 @@
 
 mod current_run;
 mod frame_queue;
-mod incoming;
 mod run_tracing;
 mod socket;
 
@@ -19,10 +18,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::executor::{self, CancelHandle, HandlerSet};
-use crate::job::{AppState, Context, ContextParts, Outcome, Registry, Response, install_panic_hook};
-use crate::wire::{self, FromWorker, JobSpec, PROTOCOL_VERSION, RequestId, RunId};
+use crate::job::{
+    AppState, Context, ContextParts, JobId, Outcome, Payload, Registry, Response, install_panic_hook,
+};
+use crate::wire::{self, FromMaster, FromWorker, JobSpec, PROTOCOL_VERSION, RequestId, RunFrame, RunId};
 use frame_queue::{FrameReceiver, FrameSender, OutgoingFrame};
-use incoming::{Incoming, StartRun};
 use socket::Socket;
 
 /// Blocking threads in addition to one per slot, for blocking calls of the runtime such as file access and name resolution.
@@ -66,12 +66,6 @@ pub fn main(registry: &Registry) -> ExitCode {
     }
 }
 
-/// A run that has ended.
-struct EndedRun {
-    run: RunId,
-    outcome: Outcome,
-}
-
 struct Worker {
     handler_set: HandlerSet,
     state: AppState,
@@ -79,8 +73,9 @@ struct Worker {
     slots: usize,
     channel: Arc<str>,
     runs: HashMap<RunId, CancelHandle>,
-    ended: mpsc::UnboundedReceiver<EndedRun>,
-    ends: mpsc::UnboundedSender<EndedRun>,
+    /// The outcomes of runs.
+    ended: mpsc::UnboundedReceiver<(RunId, Outcome)>,
+    ends: mpsc::UnboundedSender<(RunId, Outcome)>,
     sender: FrameSender,
     frames: FrameReceiver,
     /// Requests without a response, with the receivers of their responses.
@@ -129,8 +124,10 @@ impl Worker {
                     while let Some(frame) = self.frames.try_next() {
                         self.send(frame, None);
                     }
-                    for end in ends.drain(..) {
-                        self.finish(end);
+                    for (run, outcome) in ends.drain(..) {
+                        if self.runs.remove(&run).is_some() {
+                            self.socket.send(&FromWorker::Ended { run, outcome });
+                        }
                     }
                 }
                 Some(frame) = self.frames.next() => self.send(frame, None),
@@ -148,56 +145,61 @@ impl Worker {
     fn take_frames(&mut self) -> std::io::Result<bool> {
         let mut stop = false;
         while let Some(frame) = self.socket.next_frame()? {
-            match frame {
-                Incoming::Run(start) => {
-                    let run = start.run;
-                    if let Some(outcome) = self.start(start) {
-                        while let Some(frame) = self.frames.try_next() {
-                            self.send(frame, Some(run));
-                        }
-                        self.socket.send(&FromWorker::Ended { run, outcome });
-                    }
-                }
-                Incoming::Cancel(run, grace) => {
+            let (frame, failure) = match frame {
+                FromMaster::Run(frame) => (frame, None),
+                FromMaster::Failed(frame, failure) => (frame, Some(failure)),
+                FromMaster::Cancel { run, grace } => {
                     if let Some(cancel) = self.runs.get(&run) {
                         cancel.cancel(grace);
                     }
+                    continue;
                 }
-                Incoming::Answer(ask, answer) => {
+                FromMaster::Answer { ask, answer } => {
                     if let Some(pending) = self.pending.remove(&ask) {
                         // The run may have stopped waiting for the response.
                         let _ = pending.send(answer);
                     }
                     self.send_deferred();
+                    continue;
                 }
-                Incoming::Stop => stop = true,
+                FromMaster::Stop => {
+                    stop = true;
+                    continue;
+                }
+            };
+            let RunFrame { run, id, job, attempt, max_attempts, timeout_ms, headers, payload } = frame;
+            let ctx = Context::new(ContextParts {
+                id: JobId(id),
+                job: job.into(),
+                channel: Arc::clone(&self.channel),
+                attempt,
+                max_attempts,
+                timeout: (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms)),
+                headers: headers.into_owned(),
+                state: self.state.clone(),
+                host: self.sender.of(run),
+            });
+            let input = executor::RunInput { payload: Payload::from_raw(payload), failure, ctx };
+            if let Some(outcome) = self.start(run, input) {
+                while let Some(frame) = self.frames.try_next() {
+                    self.send(frame, Some(run));
+                }
+                self.socket.send(&FromWorker::Ended { run, outcome });
             }
         }
         Ok(stop)
     }
 
     /// Starts a run; returns its outcome if it has ended already.
-    fn start(&mut self, start: StartRun) -> Option<Outcome> {
-        let StartRun { run, id, job, attempt, max_attempts, timeout_ms, headers, failure, payload } = start;
-        let service = self.handler_set.get(&job);
-        let ctx = Context::new(ContextParts {
-            id,
-            job: job.into(),
-            channel: Arc::clone(&self.channel),
-            attempt,
-            max_attempts,
-            timeout: (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms)),
-            headers,
-            state: self.state.clone(),
-            host: self.sender.of(run),
-        });
+    fn start(&mut self, run: RunId, input: executor::RunInput) -> Option<Outcome> {
+        let service = self.handler_set.get(input.ctx.job());
         let ends = self.ends.clone();
         let ends = move |outcome| {
             // A closed channel means that this process is about to exit.
-            let _ = ends.send(EndedRun { run, outcome });
+            let _ = ends.send((run, outcome));
         };
-        let scope = run_tracing::Scope::of(run, &ctx);
-        match executor::start(service, executor::RunInput { payload, failure, ctx }, scope, ends) {
+        let scope = run_tracing::Scope::of(run, &input.ctx);
+        match executor::start(service, input, scope, ends) {
             executor::Started::Ended(outcome) => Some(outcome),
             executor::Started::Running(cancel) => {
                 self.runs.insert(run, cancel);
@@ -229,12 +231,6 @@ impl Worker {
             && let Some(frame) = self.deferred.pop_front()
         {
             self.send(frame, None);
-        }
-    }
-
-    fn finish(&mut self, end: EndedRun) {
-        if self.runs.remove(&end.run).is_some() {
-            self.socket.send(&FromWorker::Ended { run: end.run, outcome: end.outcome });
         }
     }
 }

@@ -6,9 +6,8 @@ use std::os::fd::OwnedFd;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use super::incoming::Incoming;
 use crate::fd;
-use crate::wire::{self, FromWorker, Line, LineBuffer, MAX_LINE};
+use crate::wire::{self, FromMaster, FromWorker, Line, LineBuffer, MAX_LINE};
 
 /// Most bytes read at once.
 const CHUNK: usize = 64 << 10;
@@ -60,14 +59,11 @@ impl Socket {
     }
 
     /// The next complete frame that has arrived.
-    pub(super) fn next_frame(&mut self) -> io::Result<Option<Incoming>> {
+    pub(super) fn next_frame(&mut self) -> io::Result<Option<FromMaster<'_>>> {
         match self.incoming.next_line() {
             None => Ok(None),
             Some(Line::Truncated(_)) => Err(io::Error::other("the master sent a line longer than the limit")),
-            Some(Line::Whole(line)) => {
-                let frame = wire::decode_from_master(line).map_err(io::Error::other)?;
-                Ok(Some(frame.into()))
-            }
+            Some(Line::Whole(line)) => wire::decode_from_master(line).map(Some).map_err(io::Error::other),
         }
     }
 

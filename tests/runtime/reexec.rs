@@ -50,7 +50,7 @@ fn reexec_drains_and_keeps_pid_locks_and_jobs() {
     fixture.ok(&["queue:stop", "-t", "c7"]);
     undeclare(&fixture, 7);
     // During the re-exec no other master can start, and the pid file names this one.
-    until("the restart in place", || {
+    until("the re-exec", || {
         let rival = fixture.run(&["queue:listen", "-t", "default"]);
         assert_eq!(rival.status.code(), Some(3), "{}", text(&rival.stderr));
         let written = fs::read_to_string(fixture.file("run/default-master.pid")).unwrap();
@@ -80,7 +80,7 @@ fn stop_during_reexec_drain_finishes_runs() {
     let fixture = Fixture::sqlite(&channels(30));
     let master = fixture.listen(&["--all"]);
     fixture.push("sleep", r#"{"ms":9000}"#, &[]);
-    until("the drain", || (times(&master, "restarting in place: draining") == 1).then_some(()));
+    until("the drain", || (times(&master, "re-exec: draining") == 1).then_some(()));
     master.signal(Signal::SIGTERM);
     let log = master.log_path();
     assert!(master.wait().success());
@@ -101,7 +101,7 @@ fn reexec_is_refused_for_an_invalid_config() {
     let master = fixture.listen(&["--all"]);
     let config = fs::read_to_string(fixture.file("aint-queue.toml")).unwrap();
     fixture.write("aint-queue.toml", "this is no configuration");
-    until("the refusal", || (times(&master, "restart in place postponed") == 1).then_some(()));
+    until("the refusal", || (times(&master, "re-exec postponed") == 1).then_some(()));
     fixture.write("aint-queue.toml", &config);
     fixture.push("noop", "{}", &[]);
     fixture.until("default", "a job after the refusal", |c| c.done == 1);
@@ -116,7 +116,7 @@ fn reexec_is_refused_without_a_channels_program() {
     fixture.write("w.sh", script);
     let master = fixture.listen(&["--all"]);
     fs::remove_file(fixture.file("w.sh")).unwrap();
-    until("the refusal", || (times(&master, "restart in place postponed") == 1).then_some(()));
+    until("the refusal", || (times(&master, "re-exec postponed") == 1).then_some(()));
     let log = master.log();
     assert!(log.contains("could not find the program of channel \\\"w\\\"") && log.contains("w.sh"), "{log}");
     fixture.write("w.sh", script);
@@ -134,7 +134,7 @@ fn stopped_undeclared_channel_does_not_block_reexec() {
     let master = fixture.listen(&names);
     fixture.ok(&["queue:stop", "-t", "c7"]);
     undeclare(&fixture, 7);
-    until("the restart in place", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
+    until("the re-exec", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
     assert_eq!(fixture.json(&["queue:status", "-t", "c8"])["pid"], master.pid());
     assert!(master.stop().success());
 }
@@ -155,9 +155,9 @@ fn reexec_waits_for_store_and_serves_other_channels() {
     let master = fixture.listen(&["--all"]);
     fixture.push("sleep", r#"{"ms":7000}"#, &[]);
     fixture.until("default", "it to run", |c| c.reserved == 1);
-    until("the drain", || (times(&master, "restarting in place: draining") == 1).then_some(()));
+    until("the drain", || (times(&master, "re-exec: draining") == 1).then_some(()));
     server.kill();
-    until("the restart in place", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
+    until("the re-exec", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
     fixture.push("x", "{}", &["-t", "c0"]);
     fixture.until("c0", "a job of another channel", |c| c.done == 1);
     until("the log line about the store", || {
@@ -188,13 +188,13 @@ fn stop_after_reexec_works_during_store_outage() {
     let master = fixture.listen(&["--all"]);
     // The other channel drains slowly.
     fixture.push("x", "{}", &["-t", "slow"]);
-    until("the drain", || (times(&master, "restarting in place: draining") == 1).then_some(()));
+    until("the drain", || (times(&master, "re-exec: draining") == 1).then_some(()));
     until("the channel to have drained", || {
         let ended = |line: &str| line.contains("channel stopped") && line.contains("\"default\"");
         master.log().lines().any(ended).then_some(())
     });
     server.kill();
-    until("the restart in place", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
+    until("the re-exec", || (times(&master, "\"message\":\"listening\"") == 2).then_some(()));
     assert!(master.stop().success());
     let left: Vec<_> = fs::read_dir(fixture.file("run")).unwrap().flatten().map(|e| e.file_name()).collect();
     assert!(left.iter().all(|name| name.to_str().unwrap().ends_with("-master.lock")), "{left:?}");

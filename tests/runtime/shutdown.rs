@@ -12,7 +12,8 @@ const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_work
 #[test]
 fn stop_waits_for_running_jobs() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
-        let fixture = Fixture::sqlite(POOL);
+        // A second worker could start the second job before the stop.
+        let fixture = Fixture::sqlite(&format!("{POOL}max_worker_number = 1\n"));
         let master = fixture.listen(&[]);
         fixture.push("sleep", r#"{"ms":400}"#, &[]);
         fixture.push("sleep", r#"{"ms":400}"#, &[]);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use aint_queue_core::mutex::lock;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -80,7 +81,7 @@ impl ConnectionLimit {
     }
 
     fn connections(&self) -> MutexGuard<'_, Connections> {
-        self.0.connections.lock().expect("no holder of this lock panics")
+        lock(&self.0.connections)
     }
 }
 

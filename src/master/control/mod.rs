@@ -10,6 +10,6 @@ mod protocol;
 mod server;
 
 pub use client::{ControlError, send_request};
-pub(super) use handlers::{ChannelHandlers, Peers};
+pub(super) use handlers::{ChannelHandlers, MasterShared};
 pub use protocol::{ControlRequest, ControlResponse};
-pub(super) use server::{ControlListener, SocketFile, serve};
+pub(super) use server::{SocketFile, bind, serve};

@@ -34,33 +34,25 @@ pub(in crate::engine::master) trait RequestHandler: Send + Sync + 'static {
     async fn handle(&self, request: ControlRequest, reply: mpsc::Sender<ResponseLine>);
 }
 
-/// A bound control socket.
-#[derive(Debug)]
-pub(in crate::engine::master) struct ControlListener {
-    listener: UnixListener,
-}
-
 /// The file of a bound control socket, removed on drop. Drop it before the channel's lock: afterwards the next master may
 /// bind a socket at the same path.
 #[derive(Debug)]
 pub(in crate::engine::master) struct SocketFile(PathBuf);
 
-impl ControlListener {
-    /// Binds the socket and replaces a stale file: the caller holds the channel's lock, so no other master serves it.
-    pub(in crate::engine::master) fn bind(path: &Path) -> io::Result<(Self, SocketFile)> {
-        match std::fs::remove_file(path) {
-            Err(e) if e.kind() == io::ErrorKind::IsADirectory => {
-                return Err(io::Error::new(e.kind(), "a directory has its path; remove it"));
-            }
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
+/// Binds a control socket and replaces a stale file: the caller holds the channel's lock, so no other master serves it.
+pub(in crate::engine::master) fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::IsADirectory => {
+            return Err(io::Error::new(e.kind(), "a directory has its path; remove it"));
         }
-        // The umask sets the mode at creation: with a later chmod other users could connect in between.
-        let usual = umask(Mode::S_IRWXG | Mode::S_IRWXO | Mode::S_IXUSR);
-        let bound = UnixListener::bind(path);
-        umask(usual);
-        Ok((Self { listener: bound? }, SocketFile(path.to_owned())))
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
     }
+    // The umask sets the mode at creation: with a later chmod other users could connect in between.
+    let usual = umask(Mode::S_IRWXG | Mode::S_IRWXO | Mode::S_IXUSR);
+    let bound = UnixListener::bind(path);
+    umask(usual);
+    Ok((bound?, SocketFile(path.to_owned())))
 }
 
 impl Drop for SocketFile {
@@ -71,7 +63,7 @@ impl Drop for SocketFile {
 
 /// Serves the socket until `closing` turns true, then finishes pending answers.
 pub(in crate::engine::master) async fn serve(
-    server: ControlListener,
+    listener: UnixListener,
     handlers: Arc<dyn RequestHandler>,
     mut closing: watch::Receiver<bool>,
 ) {
@@ -79,7 +71,7 @@ pub(in crate::engine::master) async fn serve(
     let closing_too = closing.clone();
     loop {
         tokio::select! {
-            accepted = server.listener.accept(), if limit.has_room() => match accepted {
+            accepted = listener.accept(), if limit.has_room() => match accepted {
                 Ok((stream, _)) if is_trusted(&stream) => {
                     let (handlers, closing, slot) = (Arc::clone(&handlers), closing_too.clone(), limit.take(Instant::now()));
                     let number = slot.number();
@@ -211,7 +203,7 @@ mod tests {
     async fn long_waits_do_not_block_other_requests() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sock");
-        let (server, _file) = ControlListener::bind(&path).unwrap();
+        let (server, _file) = bind(&path).unwrap();
         let (closing, on_closing) = watch::channel(false);
         let served = tokio::spawn(serve(server, Arc::new(Slow), on_closing));
         let ask = async |request: &str| {

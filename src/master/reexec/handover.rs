@@ -15,51 +15,46 @@ use serde::{Deserialize, Serialize};
 use crate::fd;
 use crate::master::own_program::own_program;
 
-/// The environment variable with the [`HandoverRecord`], in JSON. The next program checks the descriptors in it.
+/// The environment variable with the [`Handover`], in JSON. The next program checks the descriptors in it.
 const HANDOVER_VARIABLE: &str = "AINT_QUEUE_AGAIN";
 
-/// The state that one program passes to the next.
-#[derive(Debug, Default)]
+/// The state that one program passes to the next. Programs of different versions read its JSON form, so the names there are
+/// fixed.
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Handover {
-    /// Number of re-execs in quick succession.
-    pub(in crate::engine::master) reexec_count: u32,
-    /// The served channels with their locks.
-    pub(in crate::engine::master) locks: BTreeMap<String, OwnedFd>,
-    /// Names of the channels that were quiet.
-    pub(in crate::engine::master) quiet: BTreeSet<String>,
-    /// Manual minimum worker counts (`queue:scale`), by channel.
-    pub(in crate::engine::master) manual_minimums: BTreeMap<String, usize>,
-}
-
-/// The JSON form of a [`Handover`]. Programs of different versions read it, so the field names are fixed.
-#[derive(Serialize, Deserialize)]
-struct HandoverRecord {
     /// The process of both programs.
     pid: u32,
-    count: u32,
-    locks: BTreeMap<String, RawFd>,
+    /// Number of re-execs in quick succession.
+    #[serde(rename = "count")]
+    pub(in crate::engine::master) reexec_count: u32,
+    /// The numbers of the descriptors in `locks`, for the next program.
+    #[serde(rename = "locks")]
+    descriptors: BTreeMap<String, RawFd>,
+    /// The served channels with their locks.
+    #[serde(skip)]
+    pub(in crate::engine::master) locks: BTreeMap<String, OwnedFd>,
+    /// Names of the channels that were quiet.
     #[serde(default)]
-    quiet: BTreeSet<String>,
-    #[serde(default)]
-    fewest: BTreeMap<String, usize>,
+    pub(in crate::engine::master) quiet: BTreeSet<String>,
+    /// Manual minimum worker counts (`queue:scale`), by channel.
+    #[serde(default, rename = "fewest")]
+    pub(in crate::engine::master) manual_minimums: BTreeMap<String, usize>,
 }
 
 impl Handover {
     /// The hand-over from the previous program; `None` in an ordinary start. Call it once.
     #[must_use]
     pub fn from_env() -> Option<Self> {
-        let record: HandoverRecord = serde_json::from_str(&std::env::var(HANDOVER_VARIABLE).ok()?).ok()?;
+        let mut found: Self = serde_json::from_str(&std::env::var(HANDOVER_VARIABLE).ok()?).ok()?;
         // A variable with another pid was inherited by accident, for instance through a shell.
-        if record.pid != std::process::id() {
+        if found.pid != std::process::id() {
             return None;
         }
         // 0 to 2 are stdin, stdout and stderr.
-        let standard = 2;
-        let locks = record.locks.iter().filter(|(_, number)| **number > standard);
-        let locks: BTreeMap<_, _> =
-            locks.filter_map(|(name, number)| Some((name.clone(), fd::inherited(*number).ok()?))).collect();
-        let HandoverRecord { count, quiet, fewest, .. } = record;
-        (!locks.is_empty()).then_some(Self { reexec_count: count, locks, quiet, manual_minimums: fewest })
+        let descriptors = found.descriptors.iter().filter(|(_, number)| **number > 2);
+        let lock = |(name, number): (&String, &RawFd)| Some((name.clone(), fd::inherited(*number).ok()?));
+        found.locks = descriptors.filter_map(lock).collect();
+        (!found.locks.is_empty()).then_some(found)
     }
 
     /// The channels to serve.
@@ -70,25 +65,17 @@ impl Handover {
     /// Runs the program again. Returns only on failure, with the reason.
     #[must_use]
     pub fn exec(self) -> io::Error {
-        match self.try_exec() {
-            Ok(never) => match never {},
-            Err(error) => error,
-        }
+        let Err(error) = self.try_exec();
+        error
     }
 
-    fn try_exec(self) -> io::Result<std::convert::Infallible> {
+    fn try_exec(mut self) -> io::Result<std::convert::Infallible> {
         for lock in self.locks.values() {
             fcntl(lock, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
-        let locks = self.locks.iter().map(|(name, lock)| (name.clone(), lock.as_raw_fd())).collect();
-        let record = HandoverRecord {
-            pid: std::process::id(),
-            count: self.reexec_count,
-            locks,
-            quiet: self.quiet.clone(),
-            fewest: self.manual_minimums.clone(),
-        };
-        let record = serde_json::to_string(&record).map_err(io::Error::other)?;
+        self.pid = std::process::id();
+        self.descriptors = self.locks.iter().map(|(name, lock)| (name.clone(), lock.as_raw_fd())).collect();
+        let record = serde_json::to_string(&self).map_err(io::Error::other)?;
         let text = |text: OsString| CString::new(text.into_vec()).map_err(io::Error::other);
         let args = std::env::args_os().map(text).collect::<io::Result<Vec<_>>>()?;
         let others = std::env::vars_os().filter(|(name, _)| name != HANDOVER_VARIABLE);

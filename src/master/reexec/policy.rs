@@ -1,7 +1,7 @@
 //! When a master above its memory limit re-execs: it samples its memory, checks that the next program could serve, drains
 //! every channel like a stop, and then returns the [`Handover`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::handover::Handover;
 use super::preflight::{Preflight, ServedChannel};
 use crate::channel::Stopped;
+use crate::guardian::procfs;
 use crate::master::listen_options::ListenOptions;
 use crate::master::own_memory::{self, MemoryAction, OwnMemory};
 use crate::master::run_dir::Lock;
@@ -37,18 +38,9 @@ enum ReexecState {
     Sampling,
     /// A preflight check runs, beside the service.
     Checking(JoinSet<Result<(), String>>),
-    /// The channels drain.
-    Draining(DrainedChannels),
-}
-
-/// The ended channels that the next program serves.
-#[derive(Default)]
-struct DrainedChannels {
-    locks: BTreeMap<String, Lock>,
-    /// Names of the channels that were quiet.
-    quiet: BTreeSet<String>,
-    /// Manual minimum worker counts (`queue:scale`), by channel.
-    manual_minimums: BTreeMap<String, usize>,
+    /// The channels drain. The ended ones are kept for the next program, with their locks, which the hand-over gets at the
+    /// end: before, a stop may still release them.
+    Draining(Handover, BTreeMap<String, Lock>),
 }
 
 impl ReexecPolicy {
@@ -85,14 +77,14 @@ impl ReexecPolicy {
         if !matches!(self.state, ReexecState::Sampling) {
             return false;
         }
-        let Some(used) = own_memory::resident_bytes() else { return false };
+        let Some(used) = procfs::resident(nix::unistd::getpid().as_raw()) else { return false };
         match self.memory.sample(used, now) {
             MemoryAction::None => {}
             MemoryAction::Warn(why) => warn!(used_mib = used >> 20, "{why}"),
             MemoryAction::Reexec => {
                 info!(
                     used_mib = used >> 20,
-                    "master above its memory_limit: checking whether it can restart in place"
+                    "master above its memory_limit: checking whether it can re-execute itself"
                 );
                 return true;
             }
@@ -111,16 +103,14 @@ impl ReexecPolicy {
     fn finish_preflight(&mut self, result: Result<(), String>, now: Instant) -> bool {
         match result {
             Ok(()) => {
-                info!(
-                    "restarting in place: draining every channel, then running the program again in this process"
-                );
-                self.state = ReexecState::Draining(DrainedChannels::default());
+                info!("re-exec: draining every channel, then running the program again in this process");
+                self.state = ReexecState::Draining(Handover::default(), BTreeMap::new());
                 true
             }
             Err(why) => {
                 // A list of configuration problems becomes one log line.
                 let why = why.replace("\n  ", "; ");
-                warn!(why, "restart in place postponed: the next program could not serve");
+                warn!(why, "re-exec postponed: the next program could not serve");
                 self.memory.postpone(now);
                 self.state = ReexecState::Sampling;
                 false
@@ -130,7 +120,7 @@ impl ReexecPolicy {
 
     /// Whether the channels drain for a re-exec.
     pub(in crate::engine::master) fn is_draining(&self) -> bool {
-        matches!(self.state, ReexecState::Draining(_))
+        matches!(self.state, ReexecState::Draining(..))
     }
 
     /// Gives the re-exec up for good, because the master stops.
@@ -140,27 +130,25 @@ impl ReexecPolicy {
 
     /// Keeps an ended channel for the next program.
     pub(in crate::engine::master) fn keep(&mut self, channel: &str, lock: Lock, stopped: &Stopped) {
-        let ReexecState::Draining(drained) = &mut self.state else { return };
+        let ReexecState::Draining(handover, locks) = &mut self.state else { return };
         let name = || channel.to_owned();
-        drained.locks.insert(name(), lock);
-        drained.quiet.extend(stopped.quiet.then(name));
-        drained.manual_minimums.extend(stopped.fewest.map(|minimum| (name(), minimum)));
+        locks.insert(name(), lock);
+        handover.quiet.extend(stopped.quiet.then(name));
+        handover.manual_minimums.extend(stopped.manual_minimum.map(|minimum| (name(), minimum)));
     }
 
     /// The hand-over after the end of every channel; `None` when the master exits for good.
     pub(in crate::engine::master) fn finish(self, now: Instant) -> Option<Handover> {
-        let ReexecState::Draining(DrainedChannels { locks, quiet, manual_minimums }) = self.state else {
-            return None;
-        };
+        let ReexecState::Draining(mut handover, locks) = self.state else { return None };
         let keep = |(name, lock): (String, Lock)| match lock.into_inherited_fd() {
             Ok(fd) => Some((name, fd)),
             Err(error) => {
-                warn!(channel = name, %error, "lock not kept over the restart: channel not served any more");
+                warn!(channel = name, %error, "lock not kept over the re-exec: channel not served any more");
                 None
             }
         };
-        let locks: BTreeMap<_, _> = locks.into_iter().filter_map(keep).collect();
-        let reexec_count = self.memory.next_count(now);
-        (!locks.is_empty()).then_some(Handover { reexec_count, locks, quiet, manual_minimums })
+        handover.locks = locks.into_iter().filter_map(keep).collect();
+        handover.reexec_count = self.memory.next_count(now);
+        (!handover.locks.is_empty()).then_some(handover)
     }
 }

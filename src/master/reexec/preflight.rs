@@ -75,23 +75,16 @@ impl Preflight {
                 new_stores.push(channel.clone());
             }
         }
-        match &next.http {
-            Some(settings) if self.http && self.is_address_changed(settings) => match http::bind(settings) {
-                Err(error) if error.kind() == AddrInUse && self.is_own_listener(settings) => {}
-                bound => {
-                    let why = |error| format!("could not listen on {} for HTTP: {error}", settings.listen);
-                    bound.map(drop).map_err(why)?;
-                }
-            },
-            _ => {}
+        if let Some(settings) = &next.http
+            && self.http
+            && self.config.http.as_ref().is_none_or(|old| old.listen != settings.listen)
+            && let Err(error) = http::bind(settings)
+            && !(error.kind() == AddrInUse && self.is_own_listener(settings))
+        {
+            return Err(format!("could not listen on {} for HTTP: {error}", settings.listen));
         }
         own_program_exists()?;
         Ok(new_stores)
-    }
-
-    /// Whether the address differs from that of this program's own listener.
-    fn is_address_changed(&self, settings: &config::Http) -> bool {
-        self.config.http.as_ref().is_none_or(|old| old.listen != settings.listen)
     }
 
     /// Whether this program's own listener takes the address: a listener on all addresses of a port conflicts with one on

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::messages::{ReloadChanges, ReloadError, ReloadReply, ReloadRequest};
-use super::task::{ReloadTask, Reloaded, reload};
+use super::task::Reloaded;
 
 /// Reload requests that may wait in the queue of the service loop.
 const REQUEST_QUEUE: usize = 16;
@@ -60,7 +60,7 @@ impl ReloadQueue {
                     }
                 }
                 Some(ended) = self.running.join_next() => {
-                    // An error cannot occur: `run` catches the panics of a reload in an inner task.
+                    // An error cannot occur: `begin` catches the panics of a reload in an inner task.
                     if let Ok((channel, result)) = ended {
                         return ReloadEvent::Ended(channel, Box::new(result));
                     }
@@ -89,11 +89,7 @@ impl ReloadQueue {
     }
 
     /// Starts the reload of a channel.
-    pub(in crate::engine::master) fn begin(&mut self, channel: Arc<str>, task: ReloadTask) {
-        self.run(channel, reload(task));
-    }
-
-    fn run(
+    pub(in crate::engine::master) fn begin(
         &mut self,
         channel: Arc<str>,
         reload: impl Future<Output = Result<Reloaded, ReloadError>> + Send + 'static,
@@ -169,7 +165,7 @@ mod tests {
         let name: Arc<str> = "default".into();
         let (reply, end) = oneshot::channel();
         assert!(queue.enqueue(Arc::clone(&name), Some(reply)).is_some());
-        queue.run(Arc::clone(&name), async { panic!("expected by the test") });
+        queue.begin(Arc::clone(&name), async { panic!("expected by the test") });
         let event =
             tokio::time::timeout(Duration::from_secs(10), queue.next()).await.expect("the reload ends");
         let ReloadEvent::Ended(ended, result) = event else { panic!("no other reload is due") };

@@ -2,18 +2,17 @@
 //!
 //! Nothing changes before the first worker of the new generation is ready: a failure before leaves the channel unchanged.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::messages::{ReloadChanges, ReloadError};
-use crate::channel::Command;
+use crate::channel::{Command, ReloadSpec};
 use crate::config::{self, Config};
 use crate::guardian::GuardianHandle;
 use crate::job::error_chain;
-use crate::master::channel_setup::{JobProgram, job_program, renewal};
+use crate::master::channel_setup::{job_program, renewal};
 use crate::master::container_memory;
 use crate::master::own_program::is_program_replaced;
 use crate::pool::RolloutError;
@@ -33,20 +32,18 @@ pub(in crate::engine::master) struct ReloadTask {
 pub(in crate::engine::master) struct Reloaded {
     /// The new settings of the channel.
     pub(in crate::engine::master) channel: config::Channel,
-    /// The directory of the configuration.
-    pub(in crate::engine::master) base: PathBuf,
     pub(in crate::engine::master) changes: ReloadChanges,
 }
 
 /// Reloads a channel.
 pub(in crate::engine::master) async fn reload(task: ReloadTask) -> Result<Reloaded, ReloadError> {
-    let ReloadTask { config, channel, memory_share, guardian, commands } = task;
+    let commands = task.commands.clone();
     // The preparation reads files and looks up users, which blocks.
-    let prepared = tokio::task::spawn_blocking(move || prepare(&config, &channel, memory_share)).await;
-    let Prepared { channel, base, program, restart } =
+    let prepared = tokio::task::spawn_blocking(move || prepare(&task)).await;
+    let (channel, restart, spec) =
         prepared.map_err(|error| ReloadError::Workers(format!("a bug of aint-queue: {error}")))??;
     let (reply, ended) = oneshot::channel();
-    let command = Command::Reload(Box::new(renewal(&channel, program, &guardian)), reply);
+    let command = Command::Reload(Box::new(spec), reply);
     commands.send(command).await.map_err(|_| ReloadError::Stopping)?;
     let renewed = ended.await.unwrap_or(Err(RolloutError::Stopping)).map_err(|why| match why {
         RolloutError::Stopping => ReloadError::Stopping,
@@ -54,34 +51,21 @@ pub(in crate::engine::master) async fn reload(task: ReloadTask) -> Result<Reload
     })?;
     Ok(Reloaded {
         channel,
-        base,
         changes: ReloadChanges { renewed, restart, program_replaced: is_program_replaced() },
     })
 }
 
-/// The checked inputs of a rollout.
-struct Prepared {
-    channel: config::Channel,
-    base: PathBuf,
-    program: JobProgram,
-    restart: Vec<String>,
-}
-
-fn prepare(
-    old: &Config,
-    channel: &config::Channel,
-    memory_share: Option<u64>,
-) -> Result<Prepared, ReloadError> {
+/// The new settings of the channel, the changed keys that need a restart, and the new generation.
+fn prepare(task: &ReloadTask) -> Result<(config::Channel, Vec<String>, ReloadSpec), ReloadError> {
+    let (old, was) = (&task.config, &task.channel.worker);
     // Without a configuration file only the program may have changed.
     let new = match &old.file {
         Some(file) => &Config::load(file).map_err(|error| ReloadError::Config(error.to_string()))?,
-        None => old,
+        None => &**old,
     };
-    let base = new.directory();
-    let found = new.channel(&channel.name).map_err(|error| ReloadError::Config(error.to_string()))?;
-    let was = channel.worker.clone();
-    let config::ReloadDiff { mut channel, mut restart } = config::reload_diff(channel, found);
-    container_memory::apply_share(&mut channel, memory_share);
+    let found = new.channel(&task.channel.name).map_err(|error| ReloadError::Config(error.to_string()))?;
+    let config::ReloadDiff { mut channel, mut restart } = config::reload_diff(&task.channel, found);
+    container_memory::apply_share(&mut channel, task.memory_share);
     restart.extend(config::changed_tables(old, new));
     // Warnings go to the log, because a reload by signal has no other output.
     let ours = format!("channels.{}.", channel.name);
@@ -93,6 +77,8 @@ fn prepare(
     {
         container_memory::warn_of_risks(&channel, container_memory::memory_limit());
     }
-    let program = job_program(&channel, &base).map_err(|error| ReloadError::Config(error_chain(&error)))?;
-    Ok(Prepared { channel, base, program, restart })
+    let program = job_program(&channel, &new.directory());
+    let program = program.map_err(|error| ReloadError::Config(error_chain(&error)))?;
+    let spec = renewal(&channel, program, &task.guardian);
+    Ok((channel, restart, spec))
 }

@@ -5,9 +5,11 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use aint_queue_core::mutex;
 
 use super::error::{LockError, RunDirError};
 use super::record::{ProcessState, Record};
@@ -78,20 +80,15 @@ fn open(path: &Path) -> Result<File, LockError> {
         .custom_flags(flags.bits())
         .open(path);
     let not_a_file = |what| LockError::NotAFile { path: path.to_owned(), what };
-    let file = match opened {
-        Ok(file) => file,
-        Err(source) => {
-            return Err(match fs::symlink_metadata(path) {
-                Ok(found) if found.is_dir() => not_a_file("a directory"),
-                Ok(found) if found.is_symlink() => not_a_file("a symbolic link"),
-                Ok(found) if found.file_type().is_socket() => not_a_file("a socket"),
-                Ok(found) if source.kind() == io::ErrorKind::PermissionDenied => {
-                    LockError::Forbidden { path: path.to_owned(), owner: found.uid() }
-                }
-                _ => LockError::Io { path: path.to_owned(), source },
-            });
+    let file = opened.map_err(|source| match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => not_a_file("a directory"),
+        Ok(found) if found.is_symlink() => not_a_file("a symbolic link"),
+        Ok(found) if found.file_type().is_socket() => not_a_file("a socket"),
+        Ok(found) if source.kind() == io::ErrorKind::PermissionDenied => {
+            LockError::Forbidden { path: path.to_owned(), owner: found.uid() }
         }
-    };
+        _ => LockError::Io { path: path.to_owned(), source },
+    })?;
     match file.metadata() {
         Ok(found) if found.is_file() => Ok(file),
         Ok(_) => Err(not_a_file("a device or a pipe")),
@@ -232,7 +229,7 @@ impl Drop for Lock {
 }
 
 fn update(file: &File, record: &Mutex<Record>, change: impl FnOnce(&mut Record)) -> io::Result<()> {
-    let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut record = mutex::lock(record);
     change(&mut record);
     record.write(file)
 }

@@ -132,16 +132,10 @@ fn check(path: &Path) -> Result<(), RunDirError> {
     let uid = geteuid().as_raw();
     // A symbolic link, such as /var/run, is allowed if its owner is trusted: both link and target are checked.
     for found in [fs::symlink_metadata(path), fs::metadata(path)] {
-        let found = match found {
-            Ok(found) => found,
-            Err(source) => {
-                return Err(RunDirError::Io {
-                    doing: "inspect the run directory",
-                    path: path.to_owned(),
-                    source,
-                });
-            }
-        };
+        let found = found.map_err(|source| {
+            let doing = "inspect the run directory";
+            RunDirError::Io { doing, path: path.to_owned(), source }
+        })?;
         if !found.is_dir() && !found.is_symlink() {
             return Err(RunDirError::NotADirectory { path: path.to_owned() });
         }

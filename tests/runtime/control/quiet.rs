@@ -104,9 +104,7 @@ fn quiet_survives_reexec() {
     fixture.ok(&["queue:quiet", "-t", "default", "-t", "c3"]);
     fixture.push("noop", "{}", &[]);
     fixture.push("noop", "{}", &["-t", "c4"]);
-    until("the restart in place", || {
-        (master.log().matches("\"message\":\"listening\"").count() == 2).then_some(())
-    });
+    until("the re-exec", || (master.log().matches("\"message\":\"listening\"").count() == 2).then_some(()));
     let quiet: Vec<_> =
         ["default", "c3", "c4"].into_iter().filter(|channel| is_quiet(&fixture, channel)).collect();
     assert_eq!(quiet, ["default", "c3"]);

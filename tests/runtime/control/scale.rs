@@ -93,9 +93,7 @@ fn scale_survives_reexec() {
     let master = fixture.listen(&["--all"]);
     fixture.ok(&["queue:scale", "=3", "-t", "default"]);
     fixture.ok(&["queue:scale", "=1", "-t", "fixed"]);
-    until("the restart in place", || {
-        (master.log().matches("\"message\":\"listening\"").count() == 2).then_some(())
-    });
+    until("the re-exec", || (master.log().matches("\"message\":\"listening\"").count() == 2).then_some(()));
     until_serving(&fixture, "default", 3);
     until_serving(&fixture, "fixed", 1);
     assert!(fixture.ok(&["queue:status", "--workers"]).contains("by hand"));
