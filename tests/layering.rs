@@ -114,11 +114,6 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
         &["channel_service", "control", "reload", "service_loop"],
         "the service loop and its requests are not apart yet",
     ),
-    (
-        "aint_queue::engine::pool",
-        &["actor", "memory_sampler", "rollout", "sizing", "workers"],
-        "parts of the actor are in the folders of its components",
-    ),
     ("aint_queue_core::config", &["build", "plan"], "the plan reads its own keys"),
     (
         "aint_queue_core::config",

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use crate::guardian::GuardianHandle;
 use crate::job::JobOptions;
 use crate::pool::spec::PoolSpec;
-use crate::pool::workers::worker::Worker;
 
 /// The input for a generation of workers.
 #[derive(Debug)]
@@ -62,12 +61,6 @@ pub struct WorkerRef {
     pub pid: i32,
     /// Its generation.
     pub generation: u64,
-}
-
-impl WorkerRef {
-    pub(crate) fn of(worker: &Worker) -> Option<Self> {
-        Some(Self { pid: worker.pid()?, generation: worker.origin.generation })
-    }
 }
 
 /// The progress of a reload.

@@ -11,7 +11,5 @@
 //!
 //! A program that is started once per job has no workers to replace: the next job runs with the new settings.
 
-pub(super) mod canary;
 pub(super) mod generation;
 pub(super) mod generations;
-pub(super) mod replacement;

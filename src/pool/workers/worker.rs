@@ -15,6 +15,7 @@ use crate::guardian::handle::{ChildId, Exit};
 use crate::job::JobId;
 use crate::pool::messages::IoCommand;
 use crate::pool::recycling::{RecycleReason, WorkerFacts};
+use crate::pool::rollout::generation::WorkerRef;
 use crate::wire::{self, FromMaster, RunId};
 
 /// Most unread bytes a worker may leave in its socket before it gets no more runs.
@@ -196,6 +197,11 @@ impl Worker {
     /// Names the job that printed lines belong to; `None` when there are several or none.
     pub(crate) fn tag_job(&self, id: Option<JobId>) {
         self.link.tag.job.store(id.map_or(0, |id| id.0), Ordering::Relaxed);
+    }
+
+    /// The worker by its process id, once the guardian has reported it.
+    pub(crate) fn reference(&self) -> Option<WorkerRef> {
+        Some(WorkerRef { pid: self.pid?, generation: self.origin.generation })
     }
 
     pub(crate) fn is_role(&self, role: Role) -> bool {

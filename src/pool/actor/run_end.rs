@@ -5,13 +5,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::actor::Pool;
-use super::exit_outcome::{self, WorkerDeath};
-use super::sizing::decision::shown;
-use super::workers::state::{Role, WorkerState};
-use super::workers::worker::Worker;
+use super::Pool;
 use crate::guardian::handle::{ChildId, Exit};
 use crate::job::{Outcome, RetryDecision};
+use crate::pool::exit_outcome::{self, WorkerDeath};
+use crate::pool::sizing::decision::shown;
+use crate::pool::workers::state::{Role, WorkerState};
+use crate::pool::workers::worker::Worker;
 use crate::wire::RunId;
 
 /// Delay before a job is tried again that only the newest generation has a handler for.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
-use super::actor::Pool;
-use super::job_requests::{ReplyTo, RequestKind, RunRequest};
-use super::workers::output;
-use super::workers::state::{Hello, Role, WorkerState};
+use super::Pool;
 use crate::guardian::handle::ChildId;
 use crate::job::Response;
+use crate::pool::job_requests::{ReplyTo, RequestKind, RunRequest};
+use crate::pool::workers::output;
+use crate::pool::workers::state::{Hello, Role, WorkerState};
 use crate::wire::{self, FromMaster, FromWorker, RequestId, RunId};
 
 /// Protocol violations after which a worker is killed.

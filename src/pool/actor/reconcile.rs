@@ -6,11 +6,11 @@
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::actor::Pool;
-use super::recycling::{self, RecycleReason};
-use super::workers::program_files::ProgramFiles;
-use super::workers::state::Role;
-use super::workers::worker::Worker;
+use super::Pool;
+use crate::pool::recycling::{self, RecycleReason};
+use crate::pool::workers::program_files::ProgramFiles;
+use crate::pool::workers::state::Role;
+use crate::pool::workers::worker::Worker;
 
 impl Pool {
     /// Brings the workers in line with the plan.

@@ -8,11 +8,11 @@
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::actor::Pool;
-use super::recycling;
-use super::workers::state::{Role, WorkerState};
-use super::workers::worker::Worker;
+use super::Pool;
 use crate::guardian::handle::ChildId;
+use crate::pool::recycling;
+use crate::pool::workers::state::{Role, WorkerState};
+use crate::pool::workers::worker::Worker;
 
 /// Most workers beyond the usual number while all others finish their last runs.
 const MAX_EXTRA_WORKERS: usize = 2;

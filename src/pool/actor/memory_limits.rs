@@ -5,11 +5,11 @@ use std::cmp::Reverse;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::actor::Pool;
-use super::sizing::decision::SizingReason;
-use super::workers::state::KillReason;
+use super::Pool;
 use crate::guardian::handle::ChildId;
 use crate::guardian::procfs;
+use crate::pool::sizing::decision::SizingReason;
+use crate::pool::workers::state::KillReason;
 
 impl Pool {
     /// A sample has arrived: workers above the hard limit are killed; the soft limit acts between jobs.

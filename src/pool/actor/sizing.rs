@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::autoscaler::{MinWorkers, ScaleOrder};
-use super::decision::SizingInput;
-use super::sizer::Demand;
-use crate::pool::actor::Pool;
+use super::Pool;
+use crate::pool::sizing::autoscaler::{MinWorkers, ScaleOrder};
+use crate::pool::sizing::decision::SizingInput;
+use crate::pool::sizing::sizer::Demand;
 
 impl Pool {
     /// Sets the demand. The pool grows at once when the demand takes more workers.

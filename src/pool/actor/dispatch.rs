@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use tokio::time::Instant;
 
-use super::actor::Pool;
-use super::runs::Run;
-use super::workers::state::Role;
-use super::workers::worker::Worker;
+use super::Pool;
 use crate::guardian::handle::ChildId;
+use crate::pool::runs::Run;
+use crate::pool::workers::state::Role;
+use crate::pool::workers::worker::Worker;
 use crate::wire::{FromMaster, RunFrame};
 
 impl Pool {

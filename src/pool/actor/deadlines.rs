@@ -6,11 +6,11 @@
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::actor::Pool;
-use super::memory_sampler::MemorySampler;
-use super::runs::{CancelReason, RunExpiry};
-use super::workers::state::{KillReason, WorkerState};
+use super::Pool;
 use crate::guardian::handle::ChildId;
+use crate::pool::memory_sampler::MemorySampler;
+use crate::pool::runs::{CancelReason, RunExpiry};
+use crate::pool::workers::state::{KillReason, WorkerState};
 use crate::wire::{FromMaster, RunId};
 
 /// Most workers that finish their last runs beside a stuck one.

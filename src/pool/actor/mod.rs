@@ -2,6 +2,17 @@
 //!
 //! Only this loop reads the clock. Everything below it, and every call of the channel, takes the time as an argument.
 
+mod boot;
+mod deadlines;
+mod dispatch;
+mod memory_limits;
+mod reconcile;
+mod rollout;
+mod run_end;
+mod shutdown;
+mod sizing;
+mod worker_events;
+
 use tokio::time::Instant;
 
 use super::boot_backoff::BootBackoff;
