@@ -39,7 +39,7 @@ pub use crate::config::plan;
 pub use actor::Pool;
 pub use job_requests::{ReplyTo, RequestKind, RunRequest};
 pub use recycling::RecycleCounts;
-pub use rollout::generation::{
+pub use rollout::{
     GenerationSpec, RolloutError, RolloutProgress, RolloutSummary, WorkerRef, WorkerReplacement,
 };
 pub use runs::{CancelReason, EndedRun, Run};

@@ -79,7 +79,7 @@ impl Pool {
 
     /// Most runs at once.
     pub(super) fn max_runs(&self) -> usize {
-        self.sizer.autoscaler().max_usable() * self.generations.spec().plan.slots
+        self.sizer.autoscaler.max_usable() * self.generations.spec().plan.slots
     }
 
     /// Whether a run that must be alone in its worker can be dispatched now.
@@ -135,7 +135,7 @@ impl Pool {
     }
 
     /// Hands a run to a worker that speaks the protocol.
-    fn assign(&mut self, mut run: Run, child: ChildId, now: Instant) {
+    fn assign(&mut self, run: Run, child: ChildId, now: Instant) {
         let frame = RunFrame {
             run: run.run,
             id: run.id.0,
@@ -151,19 +151,19 @@ impl Pool {
             Some(failure) => FromMaster::Failed(frame, failure.clone()),
         };
         self.workers.send(child, &frame);
-        self.track(&mut run, child, now);
+        self.track(run, child, now);
     }
 
     /// Starts the program of a run.
-    fn dispatch_exec(&mut self, mut run: Run, now: Instant) {
+    fn dispatch_exec(&mut self, run: Run, now: Instant) {
         let worker = self.launcher.start_exec(self.generations.current(), &run, now);
         let child = worker.child;
         self.workers.add(worker);
-        self.track(&mut run, child, now);
+        self.track(run, child, now);
     }
 
     /// Notes that a worker has a run.
-    fn track(&mut self, run: &mut Run, child: ChildId, now: Instant) {
+    fn track(&mut self, run: Run, child: ChildId, now: Instant) {
         let worker = self.workers.get_mut(child).expect("the caller has chosen or started it");
         worker.add_run(run.run, run.id);
         // A run that waits for its worker's hello has not begun.

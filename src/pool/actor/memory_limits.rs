@@ -69,7 +69,7 @@ impl Pool {
     /// Makes so many workers take no more runs, the largest first: above the memory limit the pool does not wait for idle
     /// workers, because under load there are none.
     pub(super) fn drain_for_memory(&mut self, surplus: usize, now: Instant) {
-        if self.sizer.autoscaler().decision().why != SizingReason::Memory {
+        if self.sizer.autoscaler.decision().why != SizingReason::Memory {
             return;
         }
         let life = self.generations.spec().plan.jobs_per_life;

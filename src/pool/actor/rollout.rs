@@ -7,8 +7,9 @@ use tracing::{info, warn};
 use super::Pool;
 use crate::guardian::handle::ChildId;
 use crate::pool::recycling::RecycleReason;
-use crate::pool::rollout::generation::{GenerationSpec, RolloutError, RolloutProgress, RolloutSummary};
-use crate::pool::rollout::generations::{BootFailure, RolloutStep};
+use crate::pool::rollout::{
+    BootFailure, GenerationSpec, RolloutError, RolloutProgress, RolloutStage, RolloutSummary,
+};
 use crate::pool::workers::state::{Role, WorkerState};
 use crate::pool::workers::worker::Worker;
 
@@ -30,16 +31,12 @@ impl Pool {
 
     /// Takes the reload a step further.
     pub(crate) fn advance_rollout(&mut self, now: Instant) {
-        match self.generations.next_step() {
-            None => {}
-            Some(RolloutStep::StartCanary) => self.start_canary(now),
+        match self.generations.stage() {
+            Some(RolloutStage::WaitingForRoom) => self.start_canary(now),
             // The canary ended with the guardian or with the lease, which proves nothing about its program.
-            Some(RolloutStep::AwaitCanary(child)) if !self.workers.contains(child) => {
-                self.generations.retry_canary();
-                self.start_canary(now);
-            }
-            Some(RolloutStep::AwaitCanary(_)) => {}
-            Some(RolloutStep::ReplaceOld) => self.finish_rollout(),
+            Some(RolloutStage::Canary(child)) if self.workers.get(*child).is_none() => self.start_canary(now),
+            Some(RolloutStage::Replacing { .. }) => self.finish_rollout(),
+            None | Some(RolloutStage::Canary(_)) => {}
         }
     }
 
@@ -77,13 +74,13 @@ impl Pool {
             worker.is_role(Role::Plan) && matches!(worker.state, WorkerState::Draining { deadline: None })
         });
         for child in untimed {
-            self.workers.set_drain_deadline(child, Some(now + stop_wait));
+            self.workers.set_drain_deadline(child, now + stop_wait);
         }
     }
 
     /// A worker is ready. When it is the canary, its generation takes over.
     pub(crate) fn promote_canary(&mut self, child: ChildId, now: Instant) {
-        if self.generations.next_step() != Some(RolloutStep::AwaitCanary(child)) {
+        if !matches!(self.generations.stage(), Some(RolloutStage::Canary(canary)) if *canary == child) {
             return;
         }
         if let Some(worker) = self.workers.get_mut(child) {
@@ -116,7 +113,7 @@ impl Pool {
         let spec = self.generations.spec();
         let (plan, scaling, stop_wait) = (spec.plan, spec.scaling, spec.stop_wait);
         let is_exec = spec.is_exec();
-        self.sizer.autoscaler_mut().reconfigure(&plan, scaling);
+        self.sizer.autoscaler.reconfigure(&plan, scaling);
         self.resize(now);
         if is_exec {
             return;
@@ -142,7 +139,7 @@ impl Pool {
                 }
                 // The worker has no longer for its last jobs than the workers that drain after it.
                 WorkerState::Draining { .. } => {
-                    self.workers.set_drain_deadline(child, Some(now + stop_wait));
+                    self.workers.set_drain_deadline(child, now + stop_wait);
                 }
                 _ => {}
             }
@@ -172,7 +169,7 @@ impl Pool {
 
     /// The progress of the reload, if one is under way.
     pub(crate) fn rollout_progress(&self) -> Option<RolloutProgress> {
-        let proved = self.generations.is_proved()?;
+        let proved = matches!(self.generations.stage()?, RolloutStage::Replacing { .. });
         let (current, other) = (self.generations.number(), self.generations.other()?.number);
         let (generation, old) = if proved { (current, other) } else { (other, current) };
         let is_left = |worker: &&Worker| worker.origin.generation == old && !worker.state.is_retiring();

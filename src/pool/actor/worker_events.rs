@@ -31,7 +31,6 @@ impl Pool {
             }
             FromWorker::Hello { protocol, slots, jobs } => {
                 if protocol == wire::PROTOCOL_VERSION {
-                    let jobs = jobs.into_iter().map(|job| (job.name, job.options)).collect();
                     self.on_hello(child, Hello { slots, jobs }, now);
                 } else {
                     self.on_other_protocol(child, protocol, now);
@@ -60,7 +59,7 @@ impl Pool {
     /// lives on without its socket is of no use.
     pub(super) fn on_hangup(&mut self, child: ChildId, now: Instant) {
         if let Some(worker) = self.workers.get_mut(child).filter(|worker| worker.state.is_staying()) {
-            worker.set_hung_up(now + HANGUP_GRACE);
+            worker.hangup_deadline = Some(now + HANGUP_GRACE);
         }
     }
 
@@ -98,7 +97,7 @@ impl Pool {
         }
         self.workers.set_ready(child, slots, now);
         self.sampler.activity(now);
-        self.generations.set_handlers(generation, hello.jobs.into_iter().collect());
+        self.generations.set_handlers(generation, hello.jobs);
         self.promote_canary(child, now);
         // A worker that is being replaced stops at once: no more workers serve than there may be.
         self.reconcile(now);

@@ -34,10 +34,6 @@ impl Workers {
         self.all.get_mut(&child)
     }
 
-    pub(crate) fn contains(&self, child: ChildId) -> bool {
-        self.all.contains_key(&child)
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.all.len()
     }
@@ -80,11 +76,6 @@ impl Workers {
         self.all.values().filter(|worker| is_meant(worker)).map(|worker| worker.child).collect()
     }
 
-    /// The workers whose deadline has passed. Each has to change its state, or it is answered again.
-    pub(crate) fn expired(&self, now: Instant) -> Vec<ChildId> {
-        self.ids_where(|worker| worker.deadline().is_some_and(|deadline| deadline <= now))
-    }
-
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.all.values().filter_map(Worker::deadline).min()
     }
@@ -116,10 +107,10 @@ impl Workers {
         }
     }
 
-    /// Gives a draining worker a deadline, or takes it.
-    pub(crate) fn set_drain_deadline(&mut self, child: ChildId, at: Option<Instant>) {
+    /// Gives a draining worker a deadline.
+    pub(crate) fn set_drain_deadline(&mut self, child: ChildId, at: Instant) {
         if let Some(WorkerState::Draining { deadline }) = self.all.get_mut(&child).map(|w| &mut w.state) {
-            *deadline = at;
+            *deadline = Some(at);
         }
     }
 }
