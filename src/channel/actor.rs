@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::cancellations::Cancellations;
-use super::commands::{Command, HeldCancel, QuietReply, ReloadReply, ReloadSpec};
+use super::commands::{CancelMethod, Command, HeldCancel, QuietReply, ReloadReply, ReloadSpec};
 use super::held_jobs::{HeldJobs, JobProgress};
 use super::job_requests::{CompletedRequest, JobRequests, Reply};
 use super::prefetch::Prefetch;
@@ -329,7 +329,7 @@ impl Channel {
         self.cancellations.add(id, reply, now);
         if let Some(meta) = self.held_jobs.take_one_ready(id) {
             info!(channel = %self.name, job = id.0, name = %meta.job, "job cancelled before it started");
-            self.cancellations.not_started(id, now);
+            self.cancellations.ended(id, CancelMethod::NotBegun, now);
             let unique = meta.unique.clone();
             let to = Policy::cancel(meta, self.store_time(now));
             self.held_jobs.settle(Settlement { id, unique, to });

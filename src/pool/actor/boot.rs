@@ -21,9 +21,7 @@ impl Pool {
     /// Starts a worker of the generation in force.
     pub(super) fn start_worker(&mut self, role: Role, reason: String, now: Instant) -> ChildId {
         let worker = self.launcher.start_wire(self.generations.current(), role, reason, now);
-        let child = worker.child;
-        self.workers.add(worker);
-        child
+        self.workers.add(worker)
     }
 
     /// Starts the missing workers.

@@ -103,7 +103,9 @@ impl Pool {
     /// Hands a run to a free slot. The caller has asked [`capacity`](Self::capacity) before.
     pub fn dispatch(&mut self, run: Run, now: Instant) {
         if self.generations.spec().is_exec() {
-            return self.dispatch_exec(run, now);
+            let worker = self.launcher.start_exec(self.generations.current(), &run, now);
+            let child = self.workers.add(worker);
+            return self.track(run, child, now);
         }
         let free = |worker: &&Worker| self.free_slots(worker, now) > 0;
         // A worker that is to be replaced takes runs only when no other has a free slot.
@@ -151,14 +153,6 @@ impl Pool {
             Some(failure) => FromMaster::Failed(frame, failure.clone()),
         };
         self.workers.send(child, &frame);
-        self.track(run, child, now);
-    }
-
-    /// Starts the program of a run.
-    fn dispatch_exec(&mut self, run: Run, now: Instant) {
-        let worker = self.launcher.start_exec(self.generations.current(), &run, now);
-        let child = worker.child;
-        self.workers.add(worker);
         self.track(run, child, now);
     }
 

@@ -50,8 +50,8 @@ impl Pool {
         let Some(next) = self.generations.other() else { return };
         let reason = format!("first of generation {}", next.number);
         let worker = self.launcher.start_wire(next, Role::Canary, reason, now);
-        self.generations.set_canary(worker.child);
-        self.workers.add(worker);
+        let child = self.workers.add(worker);
+        self.generations.set_canary(child);
     }
 
     /// Makes room for the canary: stops a worker whose slots may not be used, otherwise gives draining workers the

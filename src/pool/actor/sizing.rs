@@ -6,9 +6,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::Pool;
-use crate::pool::sizing::autoscaler::{MinWorkers, ScaleOrder};
-use crate::pool::sizing::decision::SizingInput;
-use crate::pool::sizing::sizer::Demand;
+use crate::pool::{Demand, MinWorkers, ScaleOrder, SizingInput};
 
 impl Pool {
     /// Sets the demand. The pool grows at once when the demand takes more workers.

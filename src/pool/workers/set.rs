@@ -18,8 +18,11 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    pub(crate) fn add(&mut self, worker: Worker) {
-        self.all.insert(worker.child, worker);
+    /// Adds a worker that was started; answers its id.
+    pub(crate) fn add(&mut self, worker: Worker) -> ChildId {
+        let child = worker.child;
+        self.all.insert(child, worker);
+        child
     }
 
     pub(crate) fn remove(&mut self, child: ChildId) -> Option<Worker> {
