@@ -110,11 +110,6 @@ const SYSTEM: &[&str] = &["guardian", "master", "fd"];
 
 /// Circles of files that a folder has for a reason.
 const CIRCLES: &[(&str, &[&str], &str)] = &[
-    (
-        "aint_queue::engine::pool",
-        &["actor", "memory_sampler", "rollout", "sizing", "workers"],
-        "parts of the actor are in the folders of its components",
-    ),
     ("aint_queue_core::config", &["build", "plan"], "the plan reads its own keys"),
     (
         "aint_queue_core::config",

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::cancellations::Cancellations;
-use super::commands::{Command, HeldCancel, QuietReply, ReloadReply, ReloadSpec};
+use super::commands::{CancelMethod, Command, HeldCancel, QuietReply, ReloadReply, ReloadSpec};
 use super::held_jobs::{HeldJobs, JobProgress};
 use super::job_requests::{CompletedRequest, JobRequests, Reply};
 use super::prefetch::Prefetch;
-use super::reload::Reload;
 use super::scope::{Scope, ScopeProgress};
 use super::settings::ChannelSettings;
 use super::shutdown::{Shutdown, Stopped};
@@ -21,7 +20,7 @@ use super::turns::{CallInputs, Turns};
 use super::work_wait::WorkWait;
 use crate::job::{JobId, Timestamp};
 use crate::metrics::ChannelMetrics;
-use crate::pool::{Demand, EndedRun, Pool};
+use crate::pool::{Demand, EndedRun, Pool, RolloutError};
 use crate::retry::Policy;
 use crate::store::{CrossChannelPush, MAX_BATCH, MAX_BATCH_BYTES, Owner, Settlement, Store};
 
@@ -51,7 +50,6 @@ pub struct Setup {
 }
 
 /// A channel: the actor and its components.
-#[derive(Debug)]
 pub struct Channel {
     pub(super) name: Arc<str>,
     pub(super) settings: ChannelSettings,
@@ -68,7 +66,8 @@ pub struct Channel {
     /// Whether `queue:quiet` is in effect on this master: it leases no jobs; running jobs end normally, leases are renewed and
     /// workers follow the usual rules. A pause, in contrast, is a state of the store and holds for every master.
     pub(super) is_quiet: bool,
-    reload: Reload,
+    /// The reload that is under way: the settings to come, and who waits for its result.
+    reload: Option<(ChannelSettings, ReloadReply)>,
     work_wait: WorkWait,
 }
 
@@ -104,7 +103,7 @@ impl Channel {
             scope: ScopeProgress::new(setup.scope),
             shutdown: None,
             is_quiet: setup.quiet,
-            reload: Reload::default(),
+            reload: None,
         }
     }
 
@@ -122,7 +121,7 @@ impl Channel {
                 (result, began) = self.store_calls.next() => Event::CallEnded(result, began),
                 () = self.work_wait.next() => Event::WorkAnnounced,
                 Some(command) = commands.recv() => Event::Command(command),
-                () = sleep_until(timer) => Event::Timer,
+                () = sleep_until(timer.unwrap_or(now)), if timer.is_some() => Event::Timer,
             };
             now = Instant::now();
             self.on_event(event, now);
@@ -281,18 +280,23 @@ impl Channel {
     }
 
     fn start_reload(&mut self, ReloadSpec { pool, settings }: ReloadSpec, reply: ReloadReply, now: Instant) {
-        if self.reload.start(settings, reply) {
-            self.pool.reload(pool, now);
-            self.end_reload();
+        if self.reload.is_some() {
+            let _ = reply.send(Err(RolloutError::Failed("another reload is under way".to_owned())));
+            return;
         }
+        self.reload = Some((settings, reply));
+        self.pool.reload(pool, now);
+        self.end_reload();
     }
 
-    /// Ends a reload whose rollout has ended.
+    /// Ends a reload whose rollout has ended: the new settings follow the new workers.
     fn end_reload(&mut self) {
         let Some(result) = self.pool.take_rollout_result() else { return };
-        if let Some(settings) = self.reload.end(result) {
+        let Some((settings, reply)) = self.reload.take() else { return };
+        if result.is_ok() {
             self.settings = settings;
         }
+        let _ = reply.send(result);
     }
 
     fn quiet(&mut self, now: Instant) -> QuietReply {
@@ -325,7 +329,7 @@ impl Channel {
         self.cancellations.add(id, reply, now);
         if let Some(meta) = self.held_jobs.take_one_ready(id) {
             info!(channel = %self.name, job = id.0, name = %meta.job, "job cancelled before it started");
-            self.cancellations.not_started(id, now);
+            self.cancellations.ended(id, CancelMethod::NotBegun, now);
             let unique = meta.unique.clone();
             let to = Policy::cancel(meta, self.store_time(now));
             self.held_jobs.settle(Settlement { id, unique, to });
@@ -376,14 +380,15 @@ impl Channel {
             let unsettled = self.held_jobs.len();
             warn!(channel = %self.name, unsettled, "stopped without the store: the leases expire by themselves");
         }
+        let (job, outcome) = self.scope.ended_run().unzip();
         Some(Stopped {
-            handed_back: shutdown.returned(),
+            handed_back: shutdown.returned,
             settled,
             jobs_settled,
             quiet: self.is_quiet,
             manual_minimum: self.pool.manual_minimum(),
-            outcome: self.scope.outcome(),
-            job: self.scope.job(),
+            outcome,
+            job,
         })
     }
 
@@ -393,7 +398,7 @@ impl Channel {
             ready: self.held_jobs.waiting_for_slot(),
             workers: self.pool.worker_counts(),
             pids: self.pool.pids(),
-            store_error: self.store_calls.error().map(str::to_owned),
+            store_error: self.store_calls.health.error().map(str::to_owned),
             worker_error: self.pool.start_error(now).map(str::to_owned),
             pool: Box::new(self.pool.status(now)),
             quiet: self.is_quiet,
@@ -430,12 +435,5 @@ impl Channel {
             stop_left: self.shutdown.as_ref().map(|shutdown| shutdown.time_left(now)),
             quiet: self.is_quiet,
         }
-    }
-}
-
-async fn sleep_until(timer: Option<Instant>) {
-    match timer {
-        Some(timer) => tokio::time::sleep_until(timer).await,
-        None => std::future::pending().await,
     }
 }

@@ -7,7 +7,7 @@ use tracing::{debug, error, info, warn};
 
 use super::actor::Channel;
 use super::held_jobs::Reconciliation;
-use super::store_calls::{CallResult, TurnRequest};
+use super::store_calls::{CallReply, CallResult, FailedCall, TurnRequest};
 use crate::job::{JobId, JobMeta, error_chain};
 use crate::retry::release_before_start;
 use crate::store::{Destination, KeyRelease, Leased, SettleConflict, Settlement, StoreError, TurnReply};
@@ -15,72 +15,56 @@ use crate::store::{Destination, KeyRelease, Leased, SettleConflict, Settlement, 
 impl Channel {
     /// Takes the result of a call that began at `began`.
     pub(super) fn on_call_result(&mut self, result: CallResult, began: Instant, now: Instant) {
-        match result {
-            CallResult::OwnerReaped(owner, Ok(jobs)) => {
-                self.call_succeeded(now);
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(FailedCall { error, request }) => {
+                self.held_jobs.reply_lost(request.settlements);
+                self.job_requests.release(request.releases);
+                return self.on_error(&error, now);
+            }
+        };
+        if self.store_calls.health.succeeded(now) {
+            info!(channel = %self.name, "store available again");
+        }
+        match reply {
+            CallReply::OwnerReaped(owner, jobs) => {
                 self.turns.owner_reaped(&owner);
                 if jobs > 0 {
                     info!(channel = %self.name, jobs, "previous master is dead: returned its jobs to waiting");
                 }
             }
-            CallResult::Joined(Ok(owner)) => {
-                self.call_succeeded(now);
+            CallReply::Joined(owner) => {
                 self.store_calls.joined(owner, began);
                 self.turns.reset();
             }
-            CallResult::Turned(request, Ok(reply)) => {
-                self.call_succeeded(now);
+            CallReply::Turned(request, reply) => {
                 self.store_calls.renewed(began);
                 self.prefetch.turned(now.saturating_duration_since(began));
                 self.on_turn(&request, reply, now);
                 self.update_demand(now);
                 self.end_scope(now);
             }
-            CallResult::Turned(request, Err(error)) => {
-                self.held_jobs.reply_lost(request.settlements);
-                self.job_requests.release(request.releases);
-                self.on_error(&error, now);
-            }
-            CallResult::Held(Ok(ids)) => {
-                self.call_succeeded(now);
-                self.on_held(&ids.into_iter().collect(), now);
-            }
-            CallResult::Fetched(Ok(leased)) => {
-                self.call_succeeded(now);
+            CallReply::Held(ids) => self.on_held(&ids.into_iter().collect(), now),
+            CallReply::Fetched(leased) => {
                 self.turns.fetched();
                 self.on_leased(leased, now);
                 self.update_demand(now);
             }
-            CallResult::Taken(Ok(leased)) => {
-                self.call_succeeded(now);
+            CallReply::Taken(leased) => {
                 self.store_calls.renewed(began);
                 self.scope.asked();
                 self.on_leased(leased.into_iter().collect(), now);
                 self.update_demand(now);
                 self.end_scope(now);
             }
-            CallResult::ExpiredReaped(Ok(jobs)) => {
-                self.call_succeeded(now);
+            CallReply::ExpiredReaped(jobs) => {
                 self.store_calls.expired_reaped(now);
                 if jobs > 0 {
                     warn!(channel = %self.name, jobs, "leases of other masters expired: returned their jobs to waiting");
                     self.turns.expect_work();
                 }
             }
-            CallResult::Left(Ok(_)) => self.store_calls.left(),
-            CallResult::OwnerReaped(_, Err(error))
-            | CallResult::Joined(Err(error))
-            | CallResult::Held(Err(error))
-            | CallResult::Fetched(Err(error))
-            | CallResult::Taken(Err(error))
-            | CallResult::ExpiredReaped(Err(error))
-            | CallResult::Left(Err(error)) => self.on_error(&error, now),
-        }
-    }
-
-    fn call_succeeded(&mut self, now: Instant) {
-        if self.store_calls.succeeded(now) {
-            info!(channel = %self.name, "store available again");
+            CallReply::Left => self.store_calls.left(),
         }
     }
 
@@ -161,7 +145,7 @@ impl Channel {
             self.turns.reconcile();
         }
         let error = error_chain(error);
-        if self.store_calls.failed(error.clone(), now) {
+        if self.store_calls.health.failed(error.clone(), now) {
             warn!(channel = %self.name, error, "store unavailable: retrying");
         }
     }

@@ -33,19 +33,15 @@ impl Cancellations {
         self.0.entry(id).or_insert_with(new).replies.push(reply);
     }
 
-    /// Records that a job is settled without having started.
-    pub(super) fn not_started(&mut self, id: JobId, now: Instant) {
-        self.set_method(id, CancelMethod::NotBegun, now);
-    }
-
     /// Records the end of a run.
     pub(super) fn run_ended(&mut self, id: JobId, outcome: &Outcome, now: Instant) {
         if let Outcome::Cancelled { killed } = outcome {
-            self.set_method(id, if *killed { CancelMethod::Killed } else { CancelMethod::Asked }, now);
+            self.ended(id, if *killed { CancelMethod::Killed } else { CancelMethod::Asked }, now);
         }
     }
 
-    fn set_method(&mut self, id: JobId, method: CancelMethod, now: Instant) {
+    /// Records how a job ended.
+    pub(super) fn ended(&mut self, id: JobId, method: CancelMethod, now: Instant) {
         if let Some(cancellation) = self.0.get_mut(&id) {
             cancellation.ended = Some((method, now.saturating_duration_since(cancellation.since)));
         }

@@ -50,13 +50,6 @@ pub(super) struct CompletedRequest {
     lock: Option<KeyRelease>,
 }
 
-/// A claim on its way to the store.
-struct PendingClaim {
-    run: RunId,
-    reply: ReplyTo,
-    claim: store::Claim,
-}
-
 impl JobRequests {
     pub(super) fn new(
         channel: Arc<str>,
@@ -81,37 +74,44 @@ impl JobRequests {
         owner: Option<&Owner>,
         now: Instant,
     ) -> Vec<Reply> {
-        let (mut replies, mut claims) = (Vec::new(), Vec::new());
+        let (mut replies, mut claims, mut claimants) = (Vec::new(), Vec::new(), Vec::new());
         for RunRequest { run, id, reply, request } in requests {
-            let is_claim = matches!(request, RequestKind::Claim(_));
-            if is_claim && self.held.get(&run).is_some_and(|held| held.len() >= MAX_HELD_BY_RUN) {
+            let claim = match request {
+                RequestKind::Push { channel, jobs } => {
+                    let channel = channel.filter(|channel| **channel != *self.channel);
+                    let pushed = push(Arc::clone(&self.store), self.cross_channel.clone(), channel, jobs);
+                    self.tasks.spawn(async move {
+                        let response = pushed.await.map_or_else(Response::Error, Response::Pushed);
+                        vec![CompletedRequest { run, reply, response, lock: None }]
+                    });
+                    continue;
+                }
+                RequestKind::Claim(claim) => claim,
+            };
+            if self.held.get(&run).is_some_and(|held| held.len() >= MAX_HELD_BY_RUN) {
                 let why = format!("run holds {MAX_HELD_BY_RUN} locks and breakers: claim fewer");
                 replies.push((reply, Response::Error(why)));
                 continue;
             }
-            let route = match request {
-                RequestKind::Push { channel, jobs } => {
-                    replies.extend(self.push(run, reply, channel, &jobs));
-                    continue;
-                }
-                RequestKind::Claim(claim) => ClaimRoute::from(claim),
-            };
-            match route {
+            match ClaimRoute::from(claim) {
                 ClaimRoute::Breaker { key, settings } => {
                     let held = self.held.entry(run).or_default();
                     replies.push((reply, held.claim_breaker(&mut self.breakers, run, key, settings, now)));
                 }
                 ClaimRoute::Store { key, kind } => {
-                    claims.push(PendingClaim { run, reply, claim: store::Claim { id, key, kind } });
+                    claims.push(store::Claim { id, key, kind });
+                    claimants.push((run, reply));
                 }
             }
         }
         if !claims.is_empty() {
             match owner.cloned() {
-                Some(owner) => drop(self.tasks.spawn(claim(Arc::clone(&self.store), owner, claims))),
+                Some(owner) => {
+                    drop(self.tasks.spawn(claim(Arc::clone(&self.store), owner, claims, claimants)))
+                }
                 None => {
                     let unavailable = || Response::Error("the store is unavailable".to_owned());
-                    replies.extend(claims.into_iter().map(|claim| (claim.reply, unavailable())));
+                    replies.extend(claimants.into_iter().map(|(_, reply)| (reply, unavailable())));
                 }
             }
         }
@@ -151,27 +151,6 @@ impl JobRequests {
             (reply, response)
         };
         completed.into_iter().map(record).collect()
-    }
-
-    fn push(
-        &mut self,
-        run: RunId,
-        reply: ReplyTo,
-        channel: Option<String>,
-        jobs: &[String],
-    ) -> Option<Reply> {
-        let channel = channel.filter(|channel| **channel != *self.channel);
-        match parse(jobs) {
-            Err(why) => Some((reply, Response::Error(why))),
-            Ok(jobs) => {
-                let (store, cross_channel) = (Arc::clone(&self.store), self.cross_channel.clone());
-                self.tasks.spawn(async move {
-                    let response = push(store, cross_channel, channel, &jobs).await;
-                    vec![CompletedRequest { run, reply, response, lock: None }]
-                });
-                None
-            }
-        }
     }
 
     /// Whether keys wait to be released.
@@ -225,36 +204,39 @@ fn parse(jobs: &[String]) -> Result<Vec<NewJob>, String> {
     jobs.iter().enumerate().map(parse).collect()
 }
 
+/// Pushes jobs, into the own store or that of `channel`; returns their ids.
 async fn push(
     store: Arc<dyn Store>,
     cross_channel: Option<Arc<dyn CrossChannelPush>>,
     channel: Option<String>,
-    jobs: &[NewJob],
-) -> Response {
+    jobs: Vec<String>,
+) -> Result<Vec<u64>, String> {
+    let jobs = parse(&jobs)?;
     let pushed = match (channel, cross_channel) {
-        (None, _) => store.push(jobs).await.map_err(|error| error_chain(&error)),
-        (Some(channel), Some(cross_channel)) => cross_channel.push(&channel, jobs).await,
-        (Some(channel), None) => Err(format!("channel \"{channel}\" cannot be reached from this channel")),
+        (None, _) => store.push(&jobs).await.map_err(|error| error_chain(&error))?,
+        (Some(channel), Some(cross_channel)) => cross_channel.push(&channel, &jobs).await?,
+        (Some(channel), None) => {
+            return Err(format!("channel \"{channel}\" cannot be reached from this channel"));
+        }
     };
-    match pushed {
-        Ok(pushed) => Response::Pushed(pushed.into_iter().map(|pushed| pushed.id().0).collect()),
-        Err(why) => Response::Error(why),
-    }
+    Ok(pushed.into_iter().map(|pushed| pushed.id().0).collect())
 }
 
-async fn claim(store: Arc<dyn Store>, owner: Owner, claims: Vec<PendingClaim>) -> Vec<CompletedRequest> {
-    let mut completed = Vec::with_capacity(claims.len());
-    let mut claims = claims.into_iter().peekable();
-    while claims.peek().is_some() {
-        let batch: Vec<_> = claims.by_ref().take(MAX_BATCH).collect();
-        let asked: Vec<_> = batch.iter().map(|pending| pending.claim.clone()).collect();
-        let decisions = store.claim(&owner, &asked).await;
-        for (index, PendingClaim { run, reply, claim }) in batch.into_iter().enumerate() {
-            let response = claim_response(&decisions, index);
-            let store::Claim { id, key, kind } = claim;
-            let lock = matches!(kind, ClaimKind::Lock { .. }).then_some(KeyRelease::Lock { id, key });
-            completed.push(CompletedRequest { run, reply, response, lock });
-        }
+/// Makes claims; `claimants` are the runs that wait for them.
+async fn claim(
+    store: Arc<dyn Store>,
+    owner: Owner,
+    claims: Vec<store::Claim>,
+    claimants: Vec<(RunId, ReplyTo)>,
+) -> Vec<CompletedRequest> {
+    let mut responses = Vec::with_capacity(claims.len());
+    for batch in claims.chunks(MAX_BATCH) {
+        let decisions = store.claim(&owner, batch).await;
+        responses.extend((0..batch.len()).map(|index| claim_response(&decisions, index)));
     }
-    completed
+    let complete = |((store::Claim { id, key, kind }, (run, reply)), response)| {
+        let lock = matches!(kind, ClaimKind::Lock { .. }).then_some(KeyRelease::Lock { id, key });
+        CompletedRequest { run, reply, response, lock }
+    };
+    claims.into_iter().zip(claimants).zip(responses).map(complete).collect()
 }

@@ -5,7 +5,6 @@ use tracing::{debug, info};
 
 use super::actor::Channel;
 use super::held_jobs::StartedRun;
-use super::shutdown::Shutdown;
 use crate::job::{FailReason, JobId, JobMeta, JobOptions, Outcome};
 use crate::pool::{EndedRun, Run};
 use crate::retry::{Policy, RunTerms, StartDecision};
@@ -132,7 +131,9 @@ impl Channel {
 
     /// Counts a returned job, if it is returned because of a stop.
     fn count_returned(&mut self) {
-        self.shutdown.iter_mut().for_each(Shutdown::count_returned);
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.returned += 1;
+        }
     }
 }
 

@@ -76,14 +76,9 @@ impl ScopeProgress {
         !self.is_all() && self.is_asked && held == 0
     }
 
-    /// The job that ran.
-    pub(super) fn job(&self) -> Option<JobId> {
-        self.ended.as_ref().map(|(id, _)| *id)
-    }
-
-    /// The outcome of the job that ran.
-    pub(super) fn outcome(&self) -> Option<Outcome> {
-        self.ended.as_ref().map(|(_, outcome)| outcome.clone())
+    /// The job that ran and its outcome.
+    pub(super) fn ended_run(&self) -> Option<(JobId, Outcome)> {
+        self.ended.clone()
     }
 }
 
@@ -100,7 +95,7 @@ mod tests {
         scope.asked();
         scope.ended(ID, &Outcome::Done, false);
         assert_eq!((scope.limit(4), scope.job_to_take(), scope.is_done(0)), (4, None, false));
-        assert_eq!((scope.job(), scope.outcome()), (None, None));
+        assert_eq!(scope.ended_run(), None);
     }
 
     #[test]
@@ -132,6 +127,6 @@ mod tests {
         scope.ended(ID, &Outcome::Done, true);
         scope.settles(ID, &Destination::Front(failing), true);
         assert!(scope.is_done(0));
-        assert_eq!((scope.job(), scope.outcome()), (Some(ID), Some(failed)));
+        assert_eq!(scope.ended_run(), Some((ID, failed)));
     }
 }

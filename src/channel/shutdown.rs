@@ -47,7 +47,8 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct Shutdown {
     stage: Stage,
-    returned: usize,
+    /// Number of jobs returned because of the stop.
+    pub(super) returned: usize,
 }
 
 impl Shutdown {
@@ -98,16 +99,6 @@ impl Shutdown {
                 false
             }
         }
-    }
-
-    /// Counts a job that is returned because of the stop.
-    pub(super) fn count_returned(&mut self) {
-        self.returned += 1;
-    }
-
-    /// Number of jobs returned because of the stop.
-    pub(super) fn returned(&self) -> usize {
-        self.returned
     }
 }
 

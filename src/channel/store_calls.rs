@@ -12,12 +12,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::lease::{Lease, REAP_INTERVAL};
 use super::store_health::StoreHealth;
 use crate::job::{JobId, Timestamp};
 use crate::store::{
-    KeyRelease, Leased, MAX_BATCH_BYTES, Owner, Reap, Settlement, Store, StoreError, Turn, TurnReply,
+    KeyRelease, LEASE, Leased, MAX_BATCH_BYTES, Owner, Reap, Settlement, Store, StoreError, Turn, TurnReply,
 };
+
+/// Age at which a lease is renewed, even without jobs to settle or to lease.
+const RENEW_AFTER: Duration = Duration::from_secs(LEASE.as_secs() / 3);
+/// Average time between two searches for expired leases; a master searches only while its own connection has held
+/// for as long, because a master that was cut off must not reap others on its return.
+const REAP_INTERVAL: Duration = Duration::from_secs(LEASE.as_secs() / 3);
+/// Largest random extension of [`REAP_INTERVAL`], as its part, so that masters do not search at the same moment.
+const REAP_SPREAD: f64 = 0.2;
 
 /// Records each owner that a channel becomes, where the next master of this machine finds it.
 pub struct OnJoin(pub Box<dyn FnMut(&Owner) + Send>);
@@ -58,18 +65,35 @@ pub(super) struct TurnRequest {
     pub(super) releases: Vec<KeyRelease>,
 }
 
-/// The end of a call.
+/// The reply to a call.
 #[derive(Debug)]
-pub(super) enum CallResult {
-    OwnerReaped(Owner, Result<u64, StoreError>),
-    Joined(Result<Owner, StoreError>),
-    Held(Result<Vec<JobId>, StoreError>),
-    Fetched(Result<Vec<Leased>, StoreError>),
-    Taken(Result<Option<Leased>, StoreError>),
-    Turned(TurnRequest, Result<TurnReply, StoreError>),
-    ExpiredReaped(Result<u64, StoreError>),
-    Left(Result<u64, StoreError>),
+pub(super) enum CallReply {
+    OwnerReaped(Owner, u64),
+    Joined(Owner),
+    Held(Vec<JobId>),
+    Fetched(Vec<Leased>),
+    Taken(Option<Leased>),
+    Turned(TurnRequest, TurnReply),
+    ExpiredReaped(u64),
+    Left,
 }
+
+/// A call without a reply. The store may have acted on it.
+#[derive(Debug)]
+pub(super) struct FailedCall {
+    pub(super) error: StoreError,
+    /// The content of the turn, if the call was one.
+    pub(super) request: TurnRequest,
+}
+
+impl From<StoreError> for FailedCall {
+    fn from(error: StoreError) -> Self {
+        Self { error, request: TurnRequest::default() }
+    }
+}
+
+/// The end of a call.
+pub(super) type CallResult = Result<CallReply, FailedCall>;
 
 struct InFlight {
     began: Instant,
@@ -85,8 +109,11 @@ pub(super) struct StoreCalls {
     /// Number of the last call of this owner: the store ignores calls that arrive out of order.
     seq: u64,
     in_flight: Option<InFlight>,
-    lease: Lease,
-    health: StoreHealth,
+    /// Start of the last call that renewed the lease: the store renewed at some moment after that.
+    renewed: Instant,
+    /// When to search for expired leases.
+    reap_at: Instant,
+    pub(super) health: StoreHealth,
     /// The store's clock at a moment of the local clock; `None` before the first turn.
     clock: Option<(Timestamp, Instant)>,
 }
@@ -99,7 +126,8 @@ impl StoreCalls {
             owner: None,
             seq: 0,
             in_flight: None,
-            lease: Lease::new(now),
+            renewed: now,
+            reap_at: now + REAP_INTERVAL,
             health: StoreHealth::new(now),
             clock: None,
         }
@@ -117,12 +145,12 @@ impl StoreCalls {
 
     /// Whether the lease must be renewed now.
     pub(super) fn renewal_is_due(&self, now: Instant) -> bool {
-        self.owner.is_some() && self.lease.renew_at() <= now
+        self.owner.is_some() && self.renewed + RENEW_AFTER <= now
     }
 
-    /// Whether the lease may have expired unnoticed. Nothing is dispatched until a call has renewed it.
+    /// Whether the lease may have expired unnoticed: the store was unavailable, or this process was suspended. Nothing is dispatched until a call has renewed it.
     pub(super) fn lease_may_be_lost(&self, now: Instant) -> bool {
-        self.lease.may_be_lost(now)
+        now >= self.renewed + LEASE
     }
 
     /// Whether to search for expired leases now.
@@ -131,7 +159,7 @@ impl StoreCalls {
     }
 
     fn reap_at(&self) -> Instant {
-        self.lease.reap_at().max(self.health.reachable_for(REAP_INTERVAL))
+        self.reap_at.max(self.health.reachable_for(REAP_INTERVAL))
     }
 
     /// When the next call may or must start if nothing happens; `turn_at` is when the channel needs a turn.
@@ -143,12 +171,7 @@ impl StoreCalls {
             return Some(retry_at);
         }
         self.owner.as_ref()?;
-        turn_at.into_iter().chain([self.lease.renew_at(), self.reap_at()]).min()
-    }
-
-    /// The error of the last call; `None` when the last call succeeded.
-    pub(super) fn error(&self) -> Option<&str> {
-        self.health.error()
+        turn_at.into_iter().chain([self.renewed + RENEW_AFTER, self.reap_at()]).min()
     }
 
     /// The store's clock, carried on by the local one; `None` before the first turn.
@@ -164,15 +187,15 @@ impl StoreCalls {
         let seq = self.seq;
         let owner = move || owner.expect("only an owner makes this call");
         let future = Box::pin(async move {
-            match call {
+            Ok(match call {
                 Call::ReapOwner(dead) => {
-                    let result = store.reap(Reap::Owner(&dead)).await;
-                    CallResult::OwnerReaped(dead, result)
+                    let jobs = store.reap(Reap::Owner(&dead)).await?;
+                    CallReply::OwnerReaped(dead, jobs)
                 }
-                Call::Join => CallResult::Joined(store.join().await),
-                Call::Held => CallResult::Held(store.held(&owner(), seq).await),
-                Call::Fetch(ids) => CallResult::Fetched(store.fetch(&owner(), &ids).await),
-                Call::Take(id) => CallResult::Taken(store.take(&owner(), seq, id).await),
+                Call::Join => CallReply::Joined(store.join().await?),
+                Call::Held => CallReply::Held(store.held(&owner(), seq).await?),
+                Call::Fetch(ids) => CallReply::Fetched(store.fetch(&owner(), &ids).await?),
+                Call::Take(id) => CallReply::Taken(store.take(&owner(), seq, id).await?),
                 Call::Turn(request) => {
                     let owner = owner();
                     let turn = Turn {
@@ -183,12 +206,17 @@ impl StoreCalls {
                         want: request.want,
                         max_bytes: MAX_BATCH_BYTES,
                     };
-                    let result = store.turn(turn).await;
-                    CallResult::Turned(request, result)
+                    match store.turn(turn).await {
+                        Ok(reply) => CallReply::Turned(request, reply),
+                        Err(error) => return Err(FailedCall { error, request }),
+                    }
                 }
-                Call::ReapExpired => CallResult::ExpiredReaped(store.reap(Reap::Expired).await),
-                Call::Leave => CallResult::Left(store.leave(&owner()).await),
-            }
+                Call::ReapExpired => CallReply::ExpiredReaped(store.reap(Reap::Expired).await?),
+                Call::Leave => {
+                    store.leave(&owner()).await?;
+                    CallReply::Left
+                }
+            })
         });
         self.in_flight = Some(InFlight { began: now, future });
     }
@@ -210,19 +238,9 @@ impl StoreCalls {
         self.in_flight.as_ref().map(|call| now.saturating_duration_since(call.began))
     }
 
-    /// Records a successful call. Returns whether it ends an outage.
-    pub(super) fn succeeded(&mut self, now: Instant) -> bool {
-        self.health.succeeded(now)
-    }
-
-    /// Records a failed call. Returns whether the error differs from the last one.
-    pub(super) fn failed(&mut self, error: String, now: Instant) -> bool {
-        self.health.failed(error, now)
-    }
-
     /// Records a renewal of the lease by a call that began at `began`.
     pub(super) fn renewed(&mut self, began: Instant) {
-        self.lease.renewed(began);
+        self.renewed = began;
     }
 
     /// Records the store's clock from a reply.
@@ -235,7 +253,7 @@ impl StoreCalls {
         (self.on_join.0)(&owner);
         self.owner = Some(owner);
         self.seq = 0;
-        self.lease.renewed(began);
+        self.renewed = began;
     }
 
     /// Records that this master is no owner any more: it has left, or its lease is lost.
@@ -245,23 +263,18 @@ impl StoreCalls {
 
     /// Schedules the next search for expired leases.
     pub(super) fn expired_reaped(&mut self, now: Instant) {
-        self.lease.reaped(now, fastrand::f64());
+        self.reap_at = next_reap(now, fastrand::f64());
     }
 }
 
-impl fmt::Debug for StoreCalls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreCalls")
-            .field("owner", &self.owner)
-            .field("seq", &self.seq)
-            .finish_non_exhaustive()
-    }
+/// When to search again for expired leases; `random` is in 0..1.
+fn next_reap(now: Instant, random: f64) -> Instant {
+    now + REAP_INTERVAL.mul_f64(1.0 + random * REAP_SPREAD)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::LEASE;
     use crate::store::model::Model;
 
     const T0: Timestamp = Timestamp(1_790_000_000_000_000);
@@ -273,7 +286,7 @@ mod tests {
     async fn joined(now: Instant) -> StoreCalls {
         let mut calls = calls(now);
         calls.start(Call::Join, now);
-        let (CallResult::Joined(Ok(owner)), began) = calls.next().await else {
+        let (Ok(CallReply::Joined(owner)), began) = calls.next().await else {
             panic!("a model store accepts")
         };
         calls.joined(owner, began);
@@ -288,24 +301,45 @@ mod tests {
         calls.start(Call::Join, now);
         assert!(!calls.can_start(now) && calls.next_call_at(Some(now), now).is_none());
         assert_eq!(calls.in_flight_for(now + Duration::from_secs(3)), Some(Duration::from_secs(3)));
-        calls.next().await;
+        let _ = calls.next().await;
         assert!(calls.can_start(now) && calls.in_flight_for(now).is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn owner_renews_at_a_third_of_the_lease_counted_from_the_call() {
         let began = Instant::now();
-        let calls = joined(began).await;
+        let mut calls = joined(began).await;
         assert!(!calls.renewal_is_due(began + LEASE / 3 - Duration::from_millis(1)));
         assert!(calls.renewal_is_due(began + LEASE / 3));
         assert_eq!(calls.next_call_at(None, began), Some(began + LEASE / 3));
+        let later = began + LEASE / 2;
+        calls.renewed(later);
+        assert!(!calls.renewal_is_due(later + LEASE / 3 - Duration::from_millis(1)));
+        assert!(calls.renewal_is_due(later + LEASE / 3));
+    }
+
+    #[test]
+    fn lease_is_renewed_and_doubtful_at_its_end() {
+        let start = Instant::now();
+        let mut calls = calls(start);
+        let later = start + LEASE / 2;
+        calls.renewed(later);
+        assert!(!calls.lease_may_be_lost(later + LEASE - Duration::from_millis(1)));
+        assert!(calls.lease_may_be_lost(later + LEASE));
+    }
+
+    #[test]
+    fn searches_of_several_masters_are_spread() {
+        let now = Instant::now();
+        assert_eq!(next_reap(now, 0.0), now + REAP_INTERVAL);
+        assert_eq!(next_reap(now, 1.0), now + REAP_INTERVAL.mul_f64(1.2));
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_an_error_nothing_starts_before_the_retry_time() {
         let now = Instant::now();
         let mut calls = joined(now).await;
-        calls.failed("refused".to_owned(), now);
+        calls.health.failed("refused".to_owned(), now);
         assert!(!calls.can_start(now));
         let retry_at = calls.next_call_at(Some(now), now).unwrap();
         assert!(retry_at > now && calls.can_start(retry_at));
@@ -317,8 +351,8 @@ mod tests {
         let mut calls = joined(now).await;
         let later = now + 2 * REAP_INTERVAL;
         assert!(calls.reap_is_due(later));
-        calls.failed("refused".to_owned(), later);
-        calls.succeeded(later);
+        calls.health.failed("refused".to_owned(), later);
+        calls.health.succeeded(later);
         assert!(!calls.reap_is_due(later) && calls.reap_is_due(later + REAP_INTERVAL));
     }
 

@@ -1,6 +1,5 @@
 //! The wait of an idle channel for work.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -52,11 +51,5 @@ impl WorkWait {
             }
             None => std::future::pending().await,
         }
-    }
-}
-
-impl fmt::Debug for WorkWait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkWait").field("is_waiting", &self.wait.is_some()).finish_non_exhaustive()
     }
 }

@@ -28,12 +28,10 @@ const FAILURE_MEMORY: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct BootBackoff {
     failures: u32,
-    /// When boots failed of late; the delays keep the list short.
+    /// When boots failed of late, the last failure at the end; the delays keep the list short.
     recent: VecDeque<Instant>,
     /// End of the current delay.
     until: Option<Instant>,
-    /// When the last boot failed.
-    last: Option<Instant>,
     /// End of the probation of the first worker that was started since.
     probation: Option<Instant>,
     /// The cause of the last failure.
@@ -55,7 +53,7 @@ impl BootBackoff {
             self.failures = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
         }
         self.recent.push_back(now);
-        (self.last, self.probation) = (Some(now), None);
+        self.probation = None;
         self.failures = self.failures.saturating_add(1);
         // Up to a quarter more, so that several channels do not boot in step.
         let jitter = self.delay().mul_f64(fastrand::f64() / 4.0);
@@ -82,7 +80,7 @@ impl BootBackoff {
     }
 
     fn is_since(&self, started_at: Instant) -> bool {
-        self.last.is_none_or(|last| started_at >= last)
+        self.recent.back().is_none_or(|last| started_at >= *last)
     }
 
     /// Whether a worker that was started since the last failure has passed its probation.

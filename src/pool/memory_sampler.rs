@@ -13,22 +13,19 @@ use crate::guardian::procfs;
 /// Time between two samples while anything runs.
 const SAMPLING_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Whether a sample is scheduled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Schedule {
-    /// Nothing has run since the last sample.
-    #[default]
-    Idle,
-    /// A sample is due.
-    Once { at: Instant },
-    /// A sample is due, and runs have begun or ended since it was scheduled: another one follows.
-    Again { at: Instant },
+/// A sample to be taken.
+#[derive(Clone, Copy, Debug)]
+struct Scheduled {
+    at: Instant,
+    /// Runs have begun or ended since it was scheduled: another one follows.
+    again: bool,
 }
 
 /// When memory is sampled, and the largest worker of the last sample.
 #[derive(Debug, Default)]
 pub(super) struct MemorySampler {
-    schedule: Schedule,
+    /// None while nothing has run since the last sample.
+    next: Option<Scheduled>,
     /// Also after that worker has ended.
     largest: Option<u64>,
 }
@@ -36,31 +33,23 @@ pub(super) struct MemorySampler {
 impl MemorySampler {
     /// A run has begun or ended.
     pub(super) fn activity(&mut self, now: Instant) {
-        self.schedule = match self.schedule {
-            Schedule::Idle => Schedule::Once { at: now + SAMPLING_INTERVAL },
-            Schedule::Once { at } | Schedule::Again { at } => Schedule::Again { at },
-        };
+        match &mut self.next {
+            None => self.next = Some(Scheduled { at: now + SAMPLING_INTERVAL, again: false }),
+            Some(sample) => sample.again = true,
+        }
     }
 
     /// Whether a sample is to be taken now; it is scheduled again as long as anything runs.
     pub(super) fn take_due(&mut self, is_running: bool, now: Instant) -> bool {
-        let again = match self.schedule {
-            Schedule::Once { at } if at <= now => is_running,
-            Schedule::Again { at } if at <= now => true,
-            _ => return false,
-        };
-        self.schedule = Schedule::Idle;
-        if again {
+        let Some(taken) = self.next.take_if(|sample| sample.at <= now) else { return false };
+        if taken.again || is_running {
             self.activity(now);
         }
         true
     }
 
     pub(super) fn next_sample(&self) -> Option<Instant> {
-        match self.schedule {
-            Schedule::Idle => None,
-            Schedule::Once { at } | Schedule::Again { at } => Some(at),
-        }
+        self.next.map(|sample| sample.at)
     }
 
     /// Reads the memory of all workers on a blocking thread; the result arrives as [`IoEvent::Memory`].

@@ -2,11 +2,11 @@
 //!
 //! The pool owns the workers of a channel, their runs, and the generations of their program. Its duties:
 //!
-//! - keep as many workers as the plan and the demand ask for (`sizing`, `reconcile`, `boot`),
-//! - hand runs to free slots and enforce their time limits (`dispatch`, `runs`, `deadlines`),
-//! - derive the outcome of a run from the answer or the exit of its worker (`run_end`, `exit_outcome`),
+//! - keep as many workers as the plan and the demand ask for (`sizing`),
+//! - hand runs to free slots and enforce their time limits (`runs`),
+//! - derive the outcome of a run from the answer or the exit of its worker (`exit_outcome`),
 //! - replace workers by age, memory and reload (`recycling`, `rollout`),
-//! - end all workers when the channel stops (`shutdown`).
+//! - end all workers when the channel stops.
 //!
 //! Every run it accepts ends in exactly one [`EndedRun`]. It knows no store: the channel decides what an outcome means for
 //! the job. It starts and kills processes only through the guardian. It ends when the channel has closed it and no worker is
@@ -14,39 +14,32 @@
 //!
 //! A run's life: [`Pool::dispatch`] → answer, time limit or exit of its worker → [`EndedRun`]. The states of a worker are in
 //! `workers/state`. A task per worker serves its socket and its output (`workers/io`); all messages to and from these tasks
-//! are in `messages`. Components keep their state private; the actor joins them, and it alone reads the clock.
+//! are in `messages`. Components keep their state private and know nothing of the actor, which joins them: its methods are in
+//! `actor`, a file per duty, and it alone reads the clock.
 
 mod actor;
-mod boot;
 mod boot_backoff;
-mod deadlines;
-mod dispatch;
 mod exit_outcome;
 mod job_requests;
-mod memory_limits;
 mod memory_sampler;
 mod messages;
-mod reconcile;
 mod recycling;
 mod rollout;
-mod run_end;
 mod runs;
 #[cfg(test)]
 pub(crate) mod scripted;
-mod shutdown;
 mod sizing;
 mod spec;
 mod status;
 #[cfg(test)]
 mod tests;
-mod worker_events;
 mod workers;
 
 pub use crate::config::plan;
 pub use actor::Pool;
 pub use job_requests::{ReplyTo, RequestKind, RunRequest};
 pub use recycling::RecycleCounts;
-pub use rollout::generation::{
+pub use rollout::{
     GenerationSpec, RolloutError, RolloutProgress, RolloutSummary, WorkerRef, WorkerReplacement,
 };
 pub use runs::{CancelReason, EndedRun, Run};

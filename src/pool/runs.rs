@@ -151,16 +151,15 @@ pub(super) enum RunExpiry {
 pub(super) struct Runs {
     active: HashMap<RunId, ActiveRun>,
     deadlines: BTreeSet<(Instant, RunId)>,
-    stuck: usize,
     ended: Vec<EndedRun>,
 }
 
 impl Runs {
     /// Adds a run; its clock starts at once when its worker is ready.
-    pub(super) fn add(&mut self, run: &mut Run, child: ChildId, is_ready: bool, now: Instant) {
+    pub(super) fn add(&mut self, run: Run, child: ChildId, is_ready: bool, now: Instant) {
         let entry = ActiveRun {
             id: run.id,
-            job: std::mem::take(&mut run.job),
+            job: run.job,
             child,
             began: now,
             limit: run.timeout,
@@ -224,7 +223,6 @@ impl Runs {
             RunState::Running { .. } => Some(RunExpiry::TimeLimit(run)),
             RunState::Ending { by, .. } => {
                 entry.state = RunState::Stuck { by };
-                self.stuck += 1;
                 Some(RunExpiry::Grace(entry.child))
             }
             RunState::Assigned | RunState::Stuck { .. } => None,
@@ -242,7 +240,6 @@ impl Runs {
         if let Some(deadline) = entry.deadline() {
             self.deadlines.remove(&(deadline, run));
         }
-        self.stuck -= usize::from(entry.is_stuck());
         let took = now.duration_since(entry.began);
         self.ended.push(EndedRun { run, id: entry.id, outcome: outcome(&entry), took });
         self.ended.last()
@@ -279,7 +276,7 @@ impl Runs {
 
     /// Number of runs that were asked to end and did not.
     pub(super) fn stuck(&self) -> usize {
-        self.stuck
+        self.active.values().filter(|entry| entry.is_stuck()).count()
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -324,7 +321,7 @@ mod tests {
     #[test]
     fn time_limit_then_grace_then_stuck() {
         let (mut runs, begin) = (Runs::default(), Instant::now());
-        runs.add(&mut run(1), CHILD, true, begin);
+        runs.add(run(1), CHILD, true, begin);
         assert_eq!(runs.next_deadline(), Some(begin + LIMIT));
         assert_eq!(runs.expired(begin + LIMIT - GRACE), []);
         let now = begin + LIMIT;
@@ -341,7 +338,7 @@ mod tests {
     #[test]
     fn clock_starts_with_the_hello_of_the_worker() {
         let (mut runs, begin) = (Runs::default(), Instant::now());
-        runs.add(&mut run(1), CHILD, false, begin);
+        runs.add(run(1), CHILD, false, begin);
         assert_eq!(runs.next_deadline(), None);
         let hello = begin + Duration::from_secs(5);
         runs.start_clock(1, hello);
@@ -353,7 +350,7 @@ mod tests {
     #[test]
     fn cancelled_run_gets_one_grace_and_keeps_it_at_the_hello() {
         let (mut runs, begin) = (Runs::default(), Instant::now());
-        runs.add(&mut run(1), CHILD, false, begin);
+        runs.add(run(1), CHILD, false, begin);
         assert_eq!(runs.begin_end(1, CancelReason::Cancelled, GRACE, begin), Some(CHILD));
         assert_eq!(runs.begin_end(1, CancelReason::Cancelled, GRACE, begin + GRACE), None);
         runs.start_clock(1, begin);
@@ -364,7 +361,7 @@ mod tests {
     fn cancel_outranks_time_out_and_success_outranks_both() {
         let (mut runs, now) = (Runs::default(), Instant::now());
         for number in 1..=3 {
-            runs.add(&mut run(number), CHILD, true, now);
+            runs.add(run(number), CHILD, true, now);
             runs.begin_end(number, CancelReason::TimedOut, GRACE, now);
         }
         runs.begin_end(1, CancelReason::Cancelled, GRACE, now);
@@ -379,8 +376,8 @@ mod tests {
     #[test]
     fn forgotten_runs_leave_no_ends_and_no_deadlines() {
         let (mut runs, now) = (Runs::default(), Instant::now());
-        runs.add(&mut run(1), CHILD, true, now);
-        runs.add(&mut run(2), CHILD, true, now);
+        runs.add(run(1), CHILD, true, now);
+        runs.add(run(2), CHILD, true, now);
         runs.end(1, now, |_| Outcome::Done);
         runs.forget();
         assert!(runs.is_empty() && !runs.has_ended() && runs.next_deadline().is_none());

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::actor::Pool;
 use super::messages::{IoCommand, IoEvent};
-use super::rollout::generation::{Generation, GenerationSpec};
+use super::rollout::{Generation, GenerationSpec};
 use super::spec::{PoolSpec, Program};
 use super::workers::worker::IoLink;
 use crate::config::plan::{Plan, Recycling, Scaling};
@@ -47,7 +47,7 @@ impl ScriptSender {
         };
         // The test may have ended.
         let _ = self.0.send(worker);
-        (child, IoLink::scripted(to_worker, unread))
+        (child, IoLink::new(to_worker, unread, Arc::default()))
     }
 }
 
@@ -189,7 +189,7 @@ pub(crate) fn pool(spec: PoolSpec) -> (Pool, Script) {
     let (guardian, receiver) = ScriptedGuardian::new();
     let (sender, started) = mpsc::unbounded_channel();
     let mut pool = Pool::new(GenerationSpec { spec, guardian }, Instant::now());
-    pool.launcher.set_script(ScriptSender(sender));
+    pool.launcher.script = Some(ScriptSender(sender));
     (pool, Script { started, guardian: receiver })
 }
 

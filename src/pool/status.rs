@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::actor::Pool;
 use super::recycling::RecycleCounts;
-use super::rollout::generation::RolloutProgress;
+use super::rollout::RolloutProgress;
 use super::runs::CancelReason;
 use super::sizing::decision::SizingDecision;
 use super::workers::state::WorkerState;
@@ -194,7 +194,8 @@ impl Pool {
         let spec = self.generations.spec();
         let is_short = spec.is_exec() || self.is_degraded(now) || {
             let is_permanent = |worker: &&Worker| worker.is_permanent(spec.plan.jobs_per_life);
-            self.workers.serving().filter(is_permanent).count() < self.sizer.target() + spec.plan.spare
+            self.workers.serving().filter(is_permanent).count()
+                < self.sizer.autoscaler.target() + spec.plan.spare
         };
         self.backoff.cause(now).filter(|_| is_short)
     }
@@ -239,7 +240,7 @@ impl Pool {
     #[must_use]
     pub fn status(&self, now: Instant) -> PoolStatus {
         let is_exec = self.generations.spec().is_exec();
-        let autoscaler = self.sizer.autoscaler();
+        let autoscaler = &self.sizer.autoscaler;
         let (scaled_up, scaled_down) = autoscaler.change_counts();
         let scaled = autoscaler.applied().map(|change| SizingChange {
             ago_ms: millis(now.duration_since(change.at)),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::autoscaler::{AppliedDecision, Autoscaler};
+use super::autoscaler::Autoscaler;
 use super::decision::SizingInput;
 use crate::pool::spec::PoolSpec;
 use crate::pool::workers::set::Workers;
@@ -22,7 +22,8 @@ pub struct Demand {
 /// Decides how many workers a pool should have.
 #[derive(Debug)]
 pub(crate) struct Sizer {
-    autoscaler: Autoscaler,
+    /// The decision in force and its history.
+    pub(crate) autoscaler: Autoscaler,
     demand: Demand,
     /// When a run last began or ended.
     last_progress: Instant,
@@ -34,20 +35,6 @@ impl Sizer {
     pub(crate) fn new(spec: &PoolSpec, now: Instant) -> Self {
         let autoscaler = Autoscaler::new(&spec.plan, spec.scaling);
         Self { autoscaler, demand: Demand::default(), last_progress: now, review_at: None }
-    }
-
-    /// The decision in force and its history.
-    pub(crate) fn autoscaler(&self) -> &Autoscaler {
-        &self.autoscaler
-    }
-
-    pub(crate) fn autoscaler_mut(&mut self) -> &mut Autoscaler {
-        &mut self.autoscaler
-    }
-
-    /// Number of workers there should be.
-    pub(crate) fn target(&self) -> usize {
-        self.autoscaler.target()
     }
 
     pub(crate) fn set_demand(&mut self, demand: Demand) {
@@ -62,11 +49,6 @@ impl Sizer {
 
     pub(crate) fn run_ended(&mut self, now: Instant) {
         self.last_progress = now;
-    }
-
-    /// Makes a decision; answers it when it changes the number of workers.
-    pub(crate) fn decide(&mut self, load: SizingInput, now: Instant) -> Option<AppliedDecision> {
-        self.autoscaler.update(load, now)
     }
 
     /// The facts for a decision, apart from those the autoscaler knows. `largest` is the memory of the largest worker in

@@ -19,7 +19,7 @@ use super::worker::{IoLink, Origin, Worker};
 use crate::guardian::handle::{ChildEvent, ChildId, ChildSpec};
 use crate::guardian::stdio::{input_file, output_pipe};
 use crate::pool::messages::IoEvent;
-use crate::pool::rollout::generation::Generation;
+use crate::pool::rollout::Generation;
 use crate::pool::runs::Run;
 use crate::pool::spec::Program;
 use crate::wire;
@@ -28,10 +28,10 @@ use crate::wire;
 #[derive(Debug)]
 pub(crate) struct Launcher {
     children: mpsc::UnboundedSender<(ChildId, ChildEvent)>,
-    io: mpsc::Sender<IoEvent>,
+    pub(crate) io: mpsc::Sender<IoEvent>,
     /// Takes the place of descriptors and I/O tasks in tests on a paused clock.
     #[cfg(test)]
-    script: Option<crate::pool::scripted::ScriptSender>,
+    pub(crate) script: Option<crate::pool::scripted::ScriptSender>,
 }
 
 /// The receiving ends of the pool's inboxes.
@@ -159,16 +159,5 @@ impl Launcher {
         };
         tokio::spawn(task.serve());
         Ok((child, IoLink::new(to_task, unread, tag)))
-    }
-
-    /// A sender into the inbox of the I/O tasks.
-    pub(crate) fn io(&self) -> mpsc::Sender<IoEvent> {
-        self.io.clone()
-    }
-
-    /// Replaces descriptors and I/O tasks of all workers to come.
-    #[cfg(test)]
-    pub(crate) fn set_script(&mut self, script: crate::pool::scripted::ScriptSender) {
-        self.script = Some(script);
     }
 }

@@ -24,7 +24,7 @@ const TAIL_BYTES: usize = 2048;
 
 /// Process and job of a printed line, for the log.
 #[derive(Debug, Default)]
-pub(super) struct LogTag {
+pub(crate) struct LogTag {
     pub(super) pid: AtomicU64,
     pub(super) job: AtomicU64,
 }
@@ -65,11 +65,6 @@ impl Output {
         }
     }
 
-    /// Reads once and logs the lines that are complete.
-    pub(super) fn read_once(&mut self) {
-        self.read();
-    }
-
     /// Reads the output printed before a frame, so that it is logged while its job is still known. Bounded, like every
     /// read.
     pub(super) fn catch_up(&mut self) {
@@ -85,7 +80,7 @@ impl Output {
     /// Reads the rest, and logs an unfinished last line too.
     pub(super) fn drain(&mut self) {
         for _ in 0..MAX_FINAL_READ / READ_CHUNK {
-            if !self.read() {
+            if !self.read_once() {
                 break;
             }
         }
@@ -102,8 +97,8 @@ impl Output {
         all[from..].to_owned()
     }
 
-    /// Reads once; answers whether the stream is still open and had data.
-    fn read(&mut self) -> bool {
+    /// Reads once and logs the lines that are complete; answers whether the stream is still open and had data.
+    pub(super) fn read_once(&mut self) -> bool {
         self.read_by(pipe::Receiver::try_read)
     }
 

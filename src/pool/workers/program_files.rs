@@ -1,6 +1,5 @@
 //! The files of a program as they are on disk, to detect that the program has changed since a worker was started from it.
 
-use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -17,18 +16,13 @@ impl ProgramFiles {
     }
 
     fn now(paths: &[PathBuf]) -> Self {
-        Self(paths.iter().map(|path| path.metadata().ok().map(|found| identity(&found))).collect())
+        let identity = |path: &PathBuf| {
+            let found = path.metadata().ok()?;
+            let (device, inode, size) = (found.dev().into(), found.ino().into(), found.size().into());
+            Some([device, inode, size, found.mtime().into(), found.mtime_nsec().into()])
+        };
+        Self(paths.iter().map(identity).collect())
     }
-}
-
-fn identity(found: &Metadata) -> [i128; 5] {
-    [
-        found.dev().into(),
-        found.ino().into(),
-        found.size().into(),
-        found.mtime().into(),
-        found.mtime_nsec().into(),
-    ]
 }
 
 #[cfg(test)]

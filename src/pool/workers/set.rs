@@ -18,8 +18,11 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    pub(crate) fn add(&mut self, worker: Worker) {
-        self.all.insert(worker.child, worker);
+    /// Adds a worker that was started; answers its id.
+    pub(crate) fn add(&mut self, worker: Worker) -> ChildId {
+        let child = worker.child;
+        self.all.insert(child, worker);
+        child
     }
 
     pub(crate) fn remove(&mut self, child: ChildId) -> Option<Worker> {
@@ -32,10 +35,6 @@ impl Workers {
 
     pub(crate) fn get_mut(&mut self, child: ChildId) -> Option<&mut Worker> {
         self.all.get_mut(&child)
-    }
-
-    pub(crate) fn contains(&self, child: ChildId) -> bool {
-        self.all.contains_key(&child)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -80,11 +79,6 @@ impl Workers {
         self.all.values().filter(|worker| is_meant(worker)).map(|worker| worker.child).collect()
     }
 
-    /// The workers whose deadline has passed. Each has to change its state, or it is answered again.
-    pub(crate) fn expired(&self, now: Instant) -> Vec<ChildId> {
-        self.ids_where(|worker| worker.deadline().is_some_and(|deadline| deadline <= now))
-    }
-
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.all.values().filter_map(Worker::deadline).min()
     }
@@ -116,10 +110,10 @@ impl Workers {
         }
     }
 
-    /// Gives a draining worker a deadline, or takes it.
-    pub(crate) fn set_drain_deadline(&mut self, child: ChildId, at: Option<Instant>) {
+    /// Gives a draining worker a deadline.
+    pub(crate) fn set_drain_deadline(&mut self, child: ChildId, at: Instant) {
         if let Some(WorkerState::Draining { deadline }) = self.all.get_mut(&child).map(|w| &mut w.state) {
-            *deadline = at;
+            *deadline = Some(at);
         }
     }
 }

@@ -11,14 +11,14 @@
 
 use tokio::time::Instant;
 
-use crate::job::JobOptions;
+use crate::wire::JobSpec;
 
 /// The first frame of a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct Hello {
     pub(crate) slots: usize,
     /// The jobs it has handlers for, each with the options of its handler.
-    pub(crate) jobs: Vec<(String, JobOptions)>,
+    pub(crate) jobs: Vec<JobSpec>,
 }
 
 /// The state of a worker. Each deadline ends in [`Dying`](Self::Dying), that of `Draining` by way of `Stopping`.

@@ -15,6 +15,7 @@ use crate::guardian::handle::{ChildId, Exit};
 use crate::job::JobId;
 use crate::pool::messages::IoCommand;
 use crate::pool::recycling::{RecycleReason, WorkerFacts};
+use crate::pool::rollout::WorkerRef;
 use crate::wire::{self, FromMaster, RunId};
 
 /// Most unread bytes a worker may leave in its socket before it gets no more runs.
@@ -59,7 +60,7 @@ pub(crate) struct Worker {
     pid: Option<i32>,
     exit: Option<Exit>,
     /// When the guardian's report of its exit is overdue: its socket is closed.
-    hangup_deadline: Option<Instant>,
+    pub(crate) hangup_deadline: Option<Instant>,
     runs: HashSet<RunId>,
     /// Runs it was given in its life.
     runs_taken: u64,
@@ -80,21 +81,12 @@ pub(crate) struct IoLink {
 }
 
 impl IoLink {
-    pub(super) fn new(
+    pub(crate) fn new(
         commands: mpsc::UnboundedSender<IoCommand>,
         unread: Arc<AtomicUsize>,
         tag: Arc<LogTag>,
     ) -> Self {
         Self { commands, unread, tag, outgoing: Vec::new(), open_requests: 0 }
-    }
-
-    /// The link of a worker in a test.
-    #[cfg(test)]
-    pub(in crate::engine::pool) fn scripted(
-        commands: mpsc::UnboundedSender<IoCommand>,
-        unread: Arc<AtomicUsize>,
-    ) -> Self {
-        Self::new(commands, unread, Arc::default())
     }
 
     /// The link of a worker that could not be started.
@@ -150,11 +142,6 @@ impl Worker {
         (self.state, self.slots, self.ready_at) = (WorkerState::Serving, slots, Some(now));
     }
 
-    /// Its socket is closed; its exit is awaited until then.
-    pub(crate) fn set_hung_up(&mut self, deadline: Instant) {
-        self.hangup_deadline = Some(deadline);
-    }
-
     /// Whether it is of no use because its socket is closed.
     pub(crate) fn is_hung_up(&self) -> bool {
         self.hangup_deadline.is_some() && self.state.is_staying()
@@ -196,6 +183,11 @@ impl Worker {
     /// Names the job that printed lines belong to; `None` when there are several or none.
     pub(crate) fn tag_job(&self, id: Option<JobId>) {
         self.link.tag.job.store(id.map_or(0, |id| id.0), Ordering::Relaxed);
+    }
+
+    /// The worker by its process id, once the guardian has reported it.
+    pub(crate) fn reference(&self) -> Option<WorkerRef> {
+        Some(WorkerRef { pid: self.pid?, generation: self.origin.generation })
     }
 
     pub(crate) fn is_role(&self, role: Role) -> bool {
@@ -362,7 +354,7 @@ mod tests {
     fn hangup_deadline_ends_with_the_stay() {
         let begin = Instant::now();
         let mut worker = serving(begin);
-        worker.set_hung_up(begin + Duration::from_secs(1));
+        worker.hangup_deadline = Some(begin + Duration::from_secs(1));
         assert!(worker.is_hung_up() && worker.free_slots(0) == 0);
         assert_eq!(worker.deadline(), Some(begin + Duration::from_secs(1)));
         worker.state = WorkerState::Stopping { deadline: begin + Duration::from_secs(5) };

@@ -6,11 +6,11 @@
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::actor::Pool;
-use super::memory_sampler::MemorySampler;
-use super::runs::{CancelReason, RunExpiry};
-use super::workers::state::{KillReason, WorkerState};
+use super::Pool;
 use crate::guardian::handle::ChildId;
+use crate::pool::memory_sampler::MemorySampler;
+use crate::pool::runs::{CancelReason, RunExpiry};
+use crate::pool::workers::state::{KillReason, WorkerState};
 use crate::wire::{FromMaster, RunId};
 
 /// Most workers that finish their last runs beside a stuck one.
@@ -24,14 +24,15 @@ impl Pool {
                 RunExpiry::Grace(child) => self.on_stuck(child, now),
             }
         }
-        for child in self.workers.expired(now) {
+        // Each of these workers changes its state, or its deadline would end every wait at once.
+        for child in self.workers.ids_where(|worker| worker.deadline().is_some_and(|at| at <= now)) {
             self.on_worker_deadline(child, now);
         }
         if self.sizer.take_review(now) {
             self.review_size(now);
         }
         if self.sampler.take_due(!self.runs.is_empty(), now) {
-            MemorySampler::sample(&self.workers, self.launcher.io());
+            MemorySampler::sample(&self.workers, self.launcher.io.clone());
         }
     }
 

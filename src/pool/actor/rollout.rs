@@ -1,17 +1,94 @@
-//! The replacement of the old generation's workers, its end, and the return to the old generation when it fails.
+//! The steps of a reload: the canary, the replacement of the old workers, the end, and the return to the old generation when
+//! the new one fails.
 
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::generation::{RolloutError, RolloutProgress, RolloutSummary, WorkerRef};
-use super::generations::BootFailure;
+use super::Pool;
 use crate::guardian::handle::ChildId;
-use crate::pool::actor::Pool;
 use crate::pool::recycling::RecycleReason;
+use crate::pool::rollout::{
+    BootFailure, GenerationSpec, RolloutError, RolloutProgress, RolloutStage, RolloutSummary,
+};
 use crate::pool::workers::state::{Role, WorkerState};
 use crate::pool::workers::worker::Worker;
 
 impl Pool {
+    /// Begins a reload, of which there is one at a time; [`take_rollout_result`](Self::take_rollout_result) has its end.
+    pub fn reload(&mut self, spec: GenerationSpec, now: Instant) {
+        if self.is_closing {
+            self.generations.refuse();
+            return;
+        }
+        let is_exec = self.generations.spec().is_exec();
+        let generation = self.generations.begin(spec);
+        info!(channel = %self.generations.spec().channel, generation, "reload: starting a new generation of workers");
+        if is_exec {
+            self.replace_generation(now);
+        }
+        self.reconcile(now);
+    }
+
+    /// Takes the reload a step further.
+    pub(crate) fn advance_rollout(&mut self, now: Instant) {
+        match self.generations.stage() {
+            Some(RolloutStage::WaitingForRoom) => self.start_canary(now),
+            // The canary ended with the guardian or with the lease, which proves nothing about its program.
+            Some(RolloutStage::Canary(child)) if self.workers.get(*child).is_none() => self.start_canary(now),
+            Some(RolloutStage::Replacing { .. }) => self.finish_rollout(),
+            None | Some(RolloutStage::Canary(_)) => {}
+        }
+    }
+
+    /// Starts the canary as soon as there is room for one more worker.
+    fn start_canary(&mut self, now: Instant) {
+        let spec = self.generations.spec();
+        let counts = |worker: &&Worker| !worker.is_role(Role::Isolated) && !worker.state.is_retiring();
+        if self.workers.iter().filter(counts).count() >= spec.plan.max + spec.surge() {
+            return self.make_room(now);
+        }
+        let Some(next) = self.generations.other() else { return };
+        let reason = format!("first of generation {}", next.number);
+        let worker = self.launcher.start_wire(next, Role::Canary, reason, now);
+        let child = self.workers.add(worker);
+        self.generations.set_canary(child);
+    }
+
+    /// Makes room for the canary: stops a worker whose slots may not be used, otherwise gives draining workers the
+    /// deadline that the reload would give them later.
+    fn make_room(&mut self, now: Instant) {
+        if self.workers.iter().any(|worker| worker.state.is_leaving()) {
+            return;
+        }
+        let spec = self.generations.spec();
+        let (life, stop_wait) = (spec.plan.jobs_per_life, spec.stop_wait);
+        let allowed = self.max_runs().saturating_sub(self.workers.planned_runs());
+        let free: usize = self.workers.planned().map(|worker| worker.free_slots(life)).sum();
+        let is_spare =
+            |worker: &&Worker| worker.is_idle() && free.saturating_sub(worker.free_slots(life)) >= allowed;
+        let spare = self.workers.planned().rev().find(is_spare).map(|worker| worker.child);
+        if let Some(spare) = spare {
+            return self.stop_worker(spare, now);
+        }
+        let untimed = self.workers.ids_where(|worker| {
+            worker.is_role(Role::Plan) && matches!(worker.state, WorkerState::Draining { deadline: None })
+        });
+        for child in untimed {
+            self.workers.set_drain_deadline(child, now + stop_wait);
+        }
+    }
+
+    /// A worker is ready. When it is the canary, its generation takes over.
+    pub(crate) fn promote_canary(&mut self, child: ChildId, now: Instant) {
+        if !matches!(self.generations.stage(), Some(RolloutStage::Canary(canary)) if *canary == child) {
+            return;
+        }
+        if let Some(worker) = self.workers.get_mut(child) {
+            worker.origin.role = Role::Plan;
+        }
+        self.replace_generation(now);
+    }
+
     /// The next generation comes into force, and the workers of the one before are to be replaced.
     pub(super) fn replace_generation(&mut self, now: Instant) {
         let before = self.generations.number();
@@ -22,7 +99,7 @@ impl Pool {
         let old = if is_exec {
             Vec::new()
         } else {
-            self.workers.planned().filter(serves).filter_map(WorkerRef::of).collect()
+            self.workers.planned().filter(serves).filter_map(Worker::reference).collect()
         };
         self.generations.promote(old);
         // The failures of the old program say nothing about the new one.
@@ -36,7 +113,7 @@ impl Pool {
         let spec = self.generations.spec();
         let (plan, scaling, stop_wait) = (spec.plan, spec.scaling, spec.stop_wait);
         let is_exec = spec.is_exec();
-        self.sizer.autoscaler_mut().reconfigure(&plan, scaling);
+        self.sizer.autoscaler.reconfigure(&plan, scaling);
         self.resize(now);
         if is_exec {
             return;
@@ -62,7 +139,7 @@ impl Pool {
                 }
                 // The worker has no longer for its last jobs than the workers that drain after it.
                 WorkerState::Draining { .. } => {
-                    self.workers.set_drain_deadline(child, Some(now + stop_wait));
+                    self.workers.set_drain_deadline(child, now + stop_wait);
                 }
                 _ => {}
             }
@@ -81,7 +158,7 @@ impl Pool {
             return;
         }
         let new = self.workers.serving().filter(|worker| worker.origin.generation == number);
-        let new: Vec<_> = new.filter_map(WorkerRef::of).collect();
+        let new: Vec<_> = new.filter_map(Worker::reference).collect();
         self.generations.finish(&new);
     }
 
@@ -92,7 +169,7 @@ impl Pool {
 
     /// The progress of the reload, if one is under way.
     pub(crate) fn rollout_progress(&self) -> Option<RolloutProgress> {
-        let proved = self.generations.is_proved()?;
+        let proved = matches!(self.generations.stage()?, RolloutStage::Replacing { .. });
         let (current, other) = (self.generations.number(), self.generations.other()?.number);
         let (generation, old) = if proved { (current, other) } else { (other, current) };
         let is_left = |worker: &&Worker| worker.origin.generation == old && !worker.state.is_retiring();

@@ -2,9 +2,9 @@
 
 use tokio::time::Instant;
 
-use super::actor::Pool;
-use super::workers::state::{KillReason, WorkerState};
+use super::Pool;
 use crate::guardian::handle::ChildId;
+use crate::pool::workers::state::{KillReason, WorkerState};
 use crate::wire::FromMaster;
 
 impl Pool {
@@ -48,7 +48,7 @@ impl Pool {
         self.workers.send(child, &FromMaster::Stop);
     }
 
-    /// Kills every worker at once. With `forget`, their runs end without an [`EndedRun`](super::EndedRun).
+    /// Kills every worker at once. With `forget`, their runs end without an [`EndedRun`](crate::pool::EndedRun).
     pub fn kill_all(&mut self, forget: bool) {
         if forget {
             self.runs.forget();

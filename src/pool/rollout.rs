@@ -1,17 +1,104 @@
-//! The generation in force, the other one while a reload is under way, and the stage of that reload.
+//! Reload: another generation of workers takes over.
+//!
+//! ```text
+//! WaitingForRoom ── room for one more ──► Canary ── its hello ──► Replacing ── the last old worker is gone ──► over
+//!                                           └── a boot fails ──► back to the old generation ◄──┘
+//! ```
+//! The first worker of the new generation, the canary, takes no runs before its hello; until then nothing else has
+//! changed. From then on every boot is of the new generation, and the old workers are replaced as in recycling: each
+//! takes runs until its replacement is ready, then no more, and is interrupted when its runs outlast the stop wait. A
+//! boot of the new generation that fails before the end returns the pool to the old one.
+//!
+//! A program that is started once per job has no workers to replace: the next job runs with the new settings.
 
 use std::collections::{HashMap, HashSet};
 
-use super::generation::{
-    Generation, GenerationSpec, RolloutError, RolloutSummary, WorkerRef, WorkerReplacement,
-};
+use serde::{Deserialize, Serialize};
+
+use super::spec::PoolSpec;
+use crate::guardian::GuardianHandle;
 use crate::guardian::handle::ChildId;
 use crate::job::JobOptions;
-use crate::pool::spec::PoolSpec;
+use crate::wire::JobSpec;
+
+/// The input for a generation of workers.
+#[derive(Debug)]
+pub struct GenerationSpec {
+    /// Program, plan and time limits.
+    pub spec: PoolSpec,
+    /// The guardian that starts the workers, with their privileges.
+    pub guardian: GuardianHandle,
+}
+
+/// A generation of workers.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    /// From 1; every reload creates the next.
+    pub(crate) number: u64,
+    pub(crate) spec: PoolSpec,
+    pub(crate) guardian: GuardianHandle,
+    /// The options of its handlers by job name, from the last hello.
+    pub(crate) handlers: HashMap<String, JobOptions>,
+}
+
+impl Generation {
+    pub(crate) fn new(number: u64, GenerationSpec { spec, guardian }: GenerationSpec) -> Self {
+        Self { number, spec, guardian, handlers: HashMap::new() }
+    }
+}
+
+/// The result of a reload.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutSummary {
+    /// The generation that serves now.
+    pub generation: u64,
+    /// Old and new workers in pairs; one side is absent where the other has more workers.
+    pub workers: Vec<WorkerReplacement>,
+    /// Jobs that outlasted the stop wait and were released, uncounted.
+    pub handed_back: usize,
+}
+
+/// An old worker and a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerReplacement {
+    /// The old worker.
+    pub old: Option<WorkerRef>,
+    /// The new worker.
+    pub new: Option<WorkerRef>,
+}
+
+/// A worker by its process id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerRef {
+    /// Its process id.
+    pub pid: i32,
+    /// Its generation.
+    pub generation: u64,
+}
+
+/// The progress of a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutProgress {
+    /// The generation that takes over.
+    pub generation: u64,
+    /// Whether its first worker is ready.
+    pub proved: bool,
+    /// Remaining workers of the generation before.
+    pub old: usize,
+}
+
+/// Why a reload did not bring the next generation into service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RolloutError {
+    /// The channel stops.
+    Stopping,
+    /// A new worker failed to start, for this reason; the old workers stay.
+    Failed(String),
+}
 
 /// The stage of a reload.
 #[derive(Debug)]
-enum RolloutStage {
+pub(crate) enum RolloutStage {
     /// The first worker of the next generation waits for room.
     WaitingForRoom,
     /// The first worker of the next generation boots.
@@ -24,17 +111,6 @@ enum RolloutStage {
         outlasted: HashSet<ChildId>,
         handed_back: usize,
     },
-}
-
-/// The next step of a reload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RolloutStep {
-    /// Start the canary as soon as there is room.
-    StartCanary,
-    /// Wait for the hello of this canary.
-    AwaitCanary(ChildId),
-    /// Replace the workers of the generation before.
-    ReplaceOld,
 }
 
 /// The meaning of a failed boot.
@@ -101,11 +177,6 @@ impl Generations {
         self.list.iter().find(|generation| generation.number != self.current)
     }
 
-    /// Whether the next generation is already in force; `None` without a reload.
-    pub(crate) fn is_proved(&self) -> Option<bool> {
-        self.stage.as_ref().map(|stage| matches!(stage, RolloutStage::Replacing { .. }))
-    }
-
     /// The number of the newest generation that is in force or about to be.
     pub(crate) fn newest(&self) -> u64 {
         self.list.iter().map(|generation| generation.number).max().unwrap_or(self.current)
@@ -119,12 +190,9 @@ impl Generations {
         self.last
     }
 
-    pub(crate) fn next_step(&self) -> Option<RolloutStep> {
-        Some(match self.stage.as_ref()? {
-            RolloutStage::WaitingForRoom => RolloutStep::StartCanary,
-            RolloutStage::Canary(child) => RolloutStep::AwaitCanary(*child),
-            RolloutStage::Replacing { .. } => RolloutStep::ReplaceOld,
-        })
+    /// The stage of the reload, if one is under way.
+    pub(crate) fn stage(&self) -> Option<&RolloutStage> {
+        self.stage.as_ref()
     }
 
     /// The canary has been started.
@@ -132,16 +200,11 @@ impl Generations {
         self.stage = Some(RolloutStage::Canary(child));
     }
 
-    /// The canary is gone for no fault of its own: another one is needed.
-    pub(crate) fn retry_canary(&mut self) {
-        self.stage = Some(RolloutStage::WaitingForRoom);
-    }
-
     /// Notes the handlers a worker announced. Workers of one generation announce the same.
-    pub(crate) fn set_handlers(&mut self, number: u64, handlers: HashMap<String, JobOptions>) {
+    pub(crate) fn set_handlers(&mut self, number: u64, jobs: Vec<JobSpec>) {
         self.is_introduced = true;
         if let Some(generation) = self.list.iter_mut().find(|generation| generation.number == number) {
-            generation.handlers = handlers;
+            generation.handlers = jobs.into_iter().map(|job| (job.name, job.options)).collect();
         }
     }
 

@@ -6,17 +6,16 @@
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::actor::Pool;
-use super::recycling::{self, RecycleReason};
-use super::workers::program_files::ProgramFiles;
-use super::workers::state::Role;
-use super::workers::worker::Worker;
+use super::Pool;
+use crate::pool::recycling::{self, RecycleReason};
+use crate::pool::workers::program_files::ProgramFiles;
+use crate::pool::workers::state::Role;
+use crate::pool::workers::worker::Worker;
 
 impl Pool {
     /// Brings the workers in line with the plan.
     pub(super) fn reconcile(&mut self, now: Instant) {
         if self.is_closing {
-            self.next_expiry = None;
             return;
         }
         for child in self.workers.ids_where(|worker| worker.is_role(Role::Isolated) && worker.is_idle()) {
@@ -32,7 +31,6 @@ impl Pool {
         self.stop_surplus(now);
         self.boot_missing(now);
         self.sizer.plan_review(now);
-        self.plan_expiry(now);
     }
 
     /// Logs when boots begin to fail again and again, and when they recover.
@@ -112,7 +110,7 @@ impl Pool {
     /// Stops the workers that are not needed: first the replaced ones, then idle ones.
     fn stop_surplus(&mut self, now: Instant) {
         let plan = self.generations.spec().plan;
-        let needed = self.sizer.target();
+        let needed = self.sizer.autoscaler.target();
         let is_permanent = |worker: &&Worker| worker.is_permanent(plan.jobs_per_life);
         let permanent = self.workers.serving().filter(is_permanent).count();
         // Idle ones make room at once.
@@ -135,14 +133,17 @@ impl Pool {
         self.drain_for_memory(surplus, now);
     }
 
-    /// Finds the next time at which a worker reaches its age limit. Workers beyond it wait for the end of others, which is
-    /// an event.
-    fn plan_expiry(&mut self, now: Instant) {
-        let limits = self.generations.spec().recycling;
+    /// The next time at which a worker reaches its age limit. Workers beyond it wait for the end of others, which is an
+    /// event.
+    pub(super) fn next_expiry(&self, now: Instant) -> Option<Instant> {
+        let spec = self.generations.spec();
+        if self.is_closing || spec.is_exec() {
+            return None;
+        }
         let lasting = self.workers.serving().filter(|worker| worker.replacement.is_none());
-        let expiry = lasting
-            .filter_map(|w| Some(w.origin.started_at + recycling::max_age(w.child.0, &limits)?))
-            .filter(|at| *at > now);
-        self.next_expiry = expiry.min();
+        let expiry = lasting.filter_map(|worker| {
+            Some(worker.origin.started_at + recycling::max_age(worker.child.0, &spec.recycling)?)
+        });
+        expiry.filter(|at| *at > now).min()
     }
 }

@@ -5,11 +5,11 @@ use std::cmp::Reverse;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::actor::Pool;
-use super::sizing::decision::SizingReason;
-use super::workers::state::KillReason;
+use super::Pool;
 use crate::guardian::handle::ChildId;
 use crate::guardian::procfs;
+use crate::pool::sizing::decision::SizingReason;
+use crate::pool::workers::state::KillReason;
 
 impl Pool {
     /// A sample has arrived: workers above the hard limit are killed; the soft limit acts between jobs.
@@ -69,7 +69,7 @@ impl Pool {
     /// Makes so many workers take no more runs, the largest first: above the memory limit the pool does not wait for idle
     /// workers, because under load there are none.
     pub(super) fn drain_for_memory(&mut self, surplus: usize, now: Instant) {
-        if self.sizer.autoscaler().decision().why != SizingReason::Memory {
+        if self.sizer.autoscaler.decision().why != SizingReason::Memory {
             return;
         }
         let life = self.generations.spec().plan.jobs_per_life;

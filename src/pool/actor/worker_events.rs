@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
-use super::actor::Pool;
-use super::job_requests::{ReplyTo, RequestKind, RunRequest};
-use super::workers::output;
-use super::workers::state::{Hello, Role, WorkerState};
+use super::Pool;
 use crate::guardian::handle::ChildId;
 use crate::job::Response;
+use crate::pool::job_requests::{ReplyTo, RequestKind, RunRequest};
+use crate::pool::workers::output;
+use crate::pool::workers::state::{Hello, Role, WorkerState};
 use crate::wire::{self, FromMaster, FromWorker, RequestId, RunId};
 
 /// Protocol violations after which a worker is killed.
@@ -31,7 +31,6 @@ impl Pool {
             }
             FromWorker::Hello { protocol, slots, jobs } => {
                 if protocol == wire::PROTOCOL_VERSION {
-                    let jobs = jobs.into_iter().map(|job| (job.name, job.options)).collect();
                     self.on_hello(child, Hello { slots, jobs }, now);
                 } else {
                     self.on_other_protocol(child, protocol, now);
@@ -60,7 +59,7 @@ impl Pool {
     /// lives on without its socket is of no use.
     pub(super) fn on_hangup(&mut self, child: ChildId, now: Instant) {
         if let Some(worker) = self.workers.get_mut(child).filter(|worker| worker.state.is_staying()) {
-            worker.set_hung_up(now + HANGUP_GRACE);
+            worker.hangup_deadline = Some(now + HANGUP_GRACE);
         }
     }
 
@@ -98,7 +97,7 @@ impl Pool {
         }
         self.workers.set_ready(child, slots, now);
         self.sampler.activity(now);
-        self.generations.set_handlers(generation, hello.jobs.into_iter().collect());
+        self.generations.set_handlers(generation, hello.jobs);
         self.promote_canary(child, now);
         // A worker that is being replaced stops at once: no more workers serve than there may be.
         self.reconcile(now);

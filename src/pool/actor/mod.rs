@@ -2,15 +2,26 @@
 //!
 //! Only this loop reads the clock. Everything below it, and every call of the channel, takes the time as an argument.
 
-use tokio::time::Instant;
+mod boot;
+mod deadlines;
+mod dispatch;
+mod memory_limits;
+mod reconcile;
+mod rollout;
+mod run_end;
+mod shutdown;
+mod sizing;
+mod worker_events;
+
+use tokio::time::{Instant, sleep_until};
+use tracing::error;
 
 use super::boot_backoff::BootBackoff;
 use super::job_requests::RunRequest;
 use super::memory_sampler::MemorySampler;
 use super::messages::IoEvent;
 use super::recycling::RecycleCounts;
-use super::rollout::generation::GenerationSpec;
-use super::rollout::generations::Generations;
+use super::rollout::{GenerationSpec, Generations};
 use super::runs::{EndedRun, Runs};
 use super::sizing::sizer::Sizer;
 use super::workers::launch::{Inbox, Launcher};
@@ -32,8 +43,6 @@ pub struct Pool {
     pub(super) backoff: BootBackoff,
     pub(super) sampler: MemorySampler,
     pub(super) recycled: RecycleCounts,
-    /// When the next worker reaches its age limit.
-    pub(super) next_expiry: Option<Instant>,
     /// No worker takes runs, and there is no room for another one.
     pub(super) is_held_up: bool,
     /// No new workers, no new runs.
@@ -41,13 +50,6 @@ pub struct Pool {
     pub(super) max_isolated: usize,
     pub(super) launcher: Launcher,
     inbox: Inbox,
-}
-
-/// The first of the events that end a wait.
-enum Wakeup {
-    Child(ChildId, ChildEvent),
-    Io(IoEvent),
-    Deadline,
 }
 
 impl Pool {
@@ -67,7 +69,6 @@ impl Pool {
             backoff: BootBackoff::default(),
             sampler: MemorySampler::default(),
             recycled: RecycleCounts::default(),
-            next_expiry: None,
             is_held_up: false,
             is_closing: false,
             max_isolated: cores.min(MAX_ISOLATED_WORKERS),
@@ -87,18 +88,21 @@ impl Pool {
         self.workers.flush();
         if !self.runs.has_ended() && !self.generations.has_result() {
             let deadline = self.next_deadline(now);
-            let wakeup = self.wait(deadline).await;
-            let now = Instant::now();
-            match wakeup {
-                Wakeup::Child(child, event) => self.on_child(child, event, now),
-                Wakeup::Io(event) => self.on_io(event, now),
-                Wakeup::Deadline => {}
+            let (mut child_event, mut io_event) = (None, None);
+            tokio::select! {
+                biased;
+                event = self.inbox.children.recv() => child_event = event,
+                event = self.inbox.io.recv() => io_event = event,
+                () = sleep_until(deadline.unwrap_or(now)), if deadline.is_some() => {}
             }
+            let now = Instant::now();
             // Events that have already arrived belong to the same batch.
-            while let Ok((child, event)) = self.inbox.children.try_recv() {
+            while let Some((child, event)) =
+                child_event.take().or_else(|| self.inbox.children.try_recv().ok())
+            {
                 self.on_child(child, event, now);
             }
-            while let Ok(event) = self.inbox.io.try_recv() {
+            while let Some(event) = io_event.take().or_else(|| self.inbox.io.try_recv().ok()) {
                 self.on_io(event, now);
             }
             if deadline.is_some_and(|deadline| deadline <= now) {
@@ -108,15 +112,6 @@ impl Pool {
         self.runs.take_ended()
     }
 
-    async fn wait(&mut self, deadline: Option<Instant>) -> Wakeup {
-        tokio::select! {
-            biased;
-            Some((child, event)) = self.inbox.children.recv() => Wakeup::Child(child, event),
-            Some(event) = self.inbox.io.recv() => Wakeup::Io(event),
-            () = sleep_until(deadline) => Wakeup::Deadline,
-        }
-    }
-
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let deadlines = [
             self.runs.next_deadline(),
@@ -124,7 +119,7 @@ impl Pool {
             self.backoff.next_deadline(now),
             self.sizer.next_review(),
             self.sampler.next_sample(),
-            self.next_expiry,
+            self.next_expiry(now),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -146,7 +141,9 @@ impl Pool {
             }
             ChildEvent::SpawnFailed { error, .. } => {
                 let generation = worker.origin.generation;
-                self.on_spawn_failed(child, generation, &error, now);
+                error!(channel = %self.generations.spec().channel, error, "worker not started");
+                self.remove_worker(child, None, "", now);
+                self.on_boot_failed(generation, &error, now);
             }
             ChildEvent::Exited(exit) => worker.set_exit(exit),
             ChildEvent::Abandoned => {
@@ -183,12 +180,5 @@ impl Drop for Pool {
         for child in self.workers.ids() {
             self.generations.current().guardian.kill(child);
         }
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

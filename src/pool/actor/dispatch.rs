@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use tokio::time::Instant;
 
-use super::actor::Pool;
-use super::runs::Run;
-use super::workers::state::Role;
-use super::workers::worker::Worker;
+use super::Pool;
 use crate::guardian::handle::ChildId;
+use crate::pool::runs::Run;
+use crate::pool::workers::state::Role;
+use crate::pool::workers::worker::Worker;
 use crate::wire::{FromMaster, RunFrame};
 
 impl Pool {
@@ -79,7 +79,7 @@ impl Pool {
 
     /// Most runs at once.
     pub(super) fn max_runs(&self) -> usize {
-        self.sizer.autoscaler().max_usable() * self.generations.spec().plan.slots
+        self.sizer.autoscaler.max_usable() * self.generations.spec().plan.slots
     }
 
     /// Whether a run that must be alone in its worker can be dispatched now.
@@ -103,7 +103,9 @@ impl Pool {
     /// Hands a run to a free slot. The caller has asked [`capacity`](Self::capacity) before.
     pub fn dispatch(&mut self, run: Run, now: Instant) {
         if self.generations.spec().is_exec() {
-            return self.dispatch_exec(run, now);
+            let worker = self.launcher.start_exec(self.generations.current(), &run, now);
+            let child = self.workers.add(worker);
+            return self.track(run, child, now);
         }
         let free = |worker: &&Worker| self.free_slots(worker, now) > 0;
         // A worker that is to be replaced takes runs only when no other has a free slot.
@@ -135,7 +137,7 @@ impl Pool {
     }
 
     /// Hands a run to a worker that speaks the protocol.
-    fn assign(&mut self, mut run: Run, child: ChildId, now: Instant) {
+    fn assign(&mut self, run: Run, child: ChildId, now: Instant) {
         let frame = RunFrame {
             run: run.run,
             id: run.id.0,
@@ -151,19 +153,11 @@ impl Pool {
             Some(failure) => FromMaster::Failed(frame, failure.clone()),
         };
         self.workers.send(child, &frame);
-        self.track(&mut run, child, now);
-    }
-
-    /// Starts the program of a run.
-    fn dispatch_exec(&mut self, mut run: Run, now: Instant) {
-        let worker = self.launcher.start_exec(self.generations.current(), &run, now);
-        let child = worker.child;
-        self.workers.add(worker);
-        self.track(&mut run, child, now);
+        self.track(run, child, now);
     }
 
     /// Notes that a worker has a run.
-    fn track(&mut self, run: &mut Run, child: ChildId, now: Instant) {
+    fn track(&mut self, run: Run, child: ChildId, now: Instant) {
         let worker = self.workers.get_mut(child).expect("the caller has chosen or started it");
         worker.add_run(run.run, run.id);
         // A run that waits for its worker's hello has not begun.

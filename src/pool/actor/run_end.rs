@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use super::actor::Pool;
-use super::exit_outcome::{self, WorkerDeath};
-use super::sizing::decision::shown;
-use super::workers::state::{Role, WorkerState};
-use super::workers::worker::Worker;
+use super::Pool;
 use crate::guardian::handle::{ChildId, Exit};
 use crate::job::{Outcome, RetryDecision};
+use crate::pool::exit_outcome::{self, WorkerDeath};
+use crate::pool::runs::ActiveRun;
+use crate::pool::sizing::decision::shown;
+use crate::pool::workers::state::{Role, WorkerState};
+use crate::pool::workers::worker::Worker;
 use crate::wire::RunId;
 
 /// Delay before a job is tried again that only the newest generation has a handler for.
@@ -23,10 +24,7 @@ impl Pool {
         let Some(worker) = self.workers.get(child) else { return };
         let is_interrupted = worker.is_interrupted();
         let outcome = self.retry_unknown_job(worker, outcome);
-        let ended = self.runs.end(run, now, |entry| entry.after_answer(outcome, is_interrupted));
-        if ended.is_some_and(|ended| ended.outcome == Outcome::Interrupted) {
-            self.generations.count_interrupted(child);
-        }
+        self.end_run(run, child, now, |entry| entry.after_answer(outcome, is_interrupted));
         self.sizer.run_ended(now);
         self.sampler.activity(now);
         let life = self.generations.spec().plan.jobs_per_life;
@@ -43,6 +41,19 @@ impl Pool {
             self.stop_worker(child, now);
         } else if worker.state.is_retiring() {
             self.on_stuck(child, now);
+        }
+    }
+
+    fn end_run(
+        &mut self,
+        run: RunId,
+        child: ChildId,
+        now: Instant,
+        outcome: impl FnOnce(&ActiveRun) -> Outcome,
+    ) {
+        let ended = self.runs.end(run, now, outcome);
+        if ended.is_some_and(|ended| ended.outcome == Outcome::Interrupted) {
+            self.generations.count_interrupted(child);
         }
     }
 
@@ -64,7 +75,7 @@ impl Pool {
         let company = worker.runs().len() > 1;
         let kill_reason = worker.state.kill_reason();
         for run in worker.runs() {
-            let ended = self.runs.end(*run, now, |entry| {
+            self.end_run(*run, child, now, |entry| {
                 let overdue = entry.passed_limit();
                 let begun = worker.ready_at.is_some();
                 let death = WorkerDeath { exit, kill_reason, overdue, company, begun };
@@ -72,9 +83,6 @@ impl Pool {
                     if is_exec { exit_outcome::exec(&death, tail) } else { exit_outcome::wire(&death) };
                 entry.after_death(outcome, kill_reason.is_some())
             });
-            if ended.is_some_and(|ended| ended.outcome == Outcome::Interrupted) {
-                self.generations.count_interrupted(child);
-            }
         }
         self.judge_boot(&worker, exit, tail, now);
     }
@@ -98,13 +106,6 @@ impl Pool {
         } else if exit.is_some() && worker.state.is_serving() && !spec.is_exec() {
             info!(%channel, pid, jobs = worker.runs().len(), "worker {how}");
         }
-    }
-
-    /// The guardian could not start a worker.
-    pub(super) fn on_spawn_failed(&mut self, child: ChildId, generation: u64, why: &str, now: Instant) {
-        error!(channel = %self.generations.spec().channel, error = why, "worker not started");
-        self.remove_worker(child, None, "", now);
-        self.on_boot_failed(generation, why, now);
     }
 
     /// Notes that a worker which is being killed is a failed boot, so that its program is not started again at once.

@@ -8,11 +8,11 @@
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::actor::Pool;
-use super::recycling;
-use super::workers::state::{Role, WorkerState};
-use super::workers::worker::Worker;
+use super::Pool;
 use crate::guardian::handle::ChildId;
+use crate::pool::recycling;
+use crate::pool::workers::state::{Role, WorkerState};
+use crate::pool::workers::worker::Worker;
 
 /// Most workers beyond the usual number while all others finish their last runs.
 const MAX_EXTRA_WORKERS: usize = 2;
@@ -21,9 +21,7 @@ impl Pool {
     /// Starts a worker of the generation in force.
     pub(super) fn start_worker(&mut self, role: Role, reason: String, now: Instant) -> ChildId {
         let worker = self.launcher.start_wire(self.generations.current(), role, reason, now);
-        let child = worker.child;
-        self.workers.add(worker);
-        child
+        self.workers.add(worker)
     }
 
     /// Starts the missing workers.
@@ -41,7 +39,7 @@ impl Pool {
             usize::MAX
         };
         // A degraded pool boots one worker also while it needs none: the boot shows whether the crash loop is over.
-        let target = self.sizer.target().max(usize::from(self.is_degraded(now)));
+        let target = self.sizer.autoscaler.target().max(usize::from(self.is_degraded(now)));
         while alive < target + plan.spare && boots > 0 && self.has_room(now) {
             let reason = self.boot_reason(alive);
             self.start_worker(Role::Plan, reason, now);
@@ -74,8 +72,8 @@ impl Pool {
         };
         let total = self.workers.iter().filter(counts).count();
         // Under a memory limit the workers beside the serving ones weigh more, so they are a share of the target.
-        let target = self.sizer.target();
-        let most = if self.sizer.autoscaler().is_bounded() && target > 0 {
+        let target = self.sizer.autoscaler.target();
+        let most = if self.sizer.autoscaler.is_bounded() && target > 0 {
             target + recycling::wave_size(target)
         } else {
             spec.plan.max + spec.surge()
@@ -126,7 +124,7 @@ impl Pool {
                 None => format!("replacement: {why}"),
             };
         }
-        let (spare, autoscaler) = (self.generations.spec().plan.spare, self.sizer.autoscaler());
+        let (spare, autoscaler) = (self.generations.spec().plan.spare, &self.sizer.autoscaler);
         match alive {
             // In a plan with spare workers each new one takes over from a worker that has begun its last job.
             _ if spare > 0 => if alive == 0 { "min" } else { "spare" }.to_owned(),
