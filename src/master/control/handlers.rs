@@ -13,7 +13,7 @@ use super::server::RequestHandler;
 use crate::channel::{ChannelStatus, Command, Stopped};
 use crate::job::JobId;
 use crate::master::reload::{ReloadChanges, ReloadError, ReloadRequest};
-use crate::metrics::{ChannelMetrics, Metrics, PoolMetrics};
+use crate::metrics::{ChannelMetrics, Metrics};
 use crate::pool::ScaleOrder;
 use crate::snapshot;
 use crate::store::Store;
@@ -111,7 +111,7 @@ impl ChannelHandlers {
             snapshot::record(&self.metrics, &status);
         }
         if let Some(report) = self.channel_status().await {
-            self.metrics.pool(&pool_metrics(&report));
+            self.metrics.pool(&report.workers, &report.pool, report.quiet);
         }
     }
 
@@ -207,21 +207,6 @@ impl ChannelHandlers {
 
 fn channel_ended() -> ResponseLine {
     ResponseLine::Error("the channel has ended".to_owned())
-}
-
-/// The metrics of a pool, from the status of its channel.
-fn pool_metrics(report: &ChannelStatus) -> PoolMetrics {
-    let (w, pool) = (&report.workers, &report.pool);
-    let recycled = pool.recycled;
-    PoolMetrics {
-        workers: [w.booting, w.idle, w.busy, w.draining, w.retiring, w.leaving],
-        stuck: w.stuck_slots,
-        degraded: pool.degraded,
-        quiet: report.quiet,
-        wanted: pool.target.unwrap_or(0),
-        recycled: [recycled.jobs, recycled.life, recycled.memory, recycled.memory_hard],
-        scaled: [pool.scaled_up, pool.scaled_down],
-    }
 }
 
 #[async_trait]
