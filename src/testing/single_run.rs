@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::TestQueue;
+use super::{TestQueue, handlers};
 use crate::app::App;
-use crate::in_process::{ChannelHandlers, Runner, RunnerSetup};
 use crate::job::{
-    AsyncJob, Asynchronous, Blocking, Job, JobError, JobId, JobMeta, Outcome, Payload, Pushable, Registry,
+    AsyncJob, Asynchronous, Blocking, Job, JobError, JobId, JobMeta, Outcome, Payload, Pushable,
 };
 use crate::retry::{Policy, RunTerms};
+use crate::store::StoreError;
 
 /// Runs one job once with default settings: see [`TestRun`].
 ///
@@ -191,37 +190,20 @@ impl TestRun {
             failure: None,
         };
         let meta = JobMeta { headers: self.headers, ..JobMeta::named(J::NAME) };
-        match run(&registry, &self.queue, self.id, &meta, payload, terms).await {
-            Outcome::Done => Ok(()),
-            outcome => Err(JobError::from_outcome(outcome)),
+        let handlers = handlers("the job", &registry, Policy::default(), None);
+        let ran = async {
+            let mut runner = self.queue.runner(&handlers).await?;
+            let (outcome, _) = runner.deliver(self.id, &meta, payload, terms).await?;
+            // The end of the owner releases its locks.
+            runner.leave().await?;
+            Ok::<_, StoreError>(outcome)
+        };
+        match ran.await {
+            Ok(Outcome::Done) => Ok(()),
+            Ok(outcome) => Err(JobError::from_outcome(outcome)),
+            Err(error) => panic!("the job cannot be run: {}", crate::job::error_chain(&error)),
         }
     }
-}
-
-async fn run(
-    registry: &Registry,
-    queue: &TestQueue,
-    id: JobId,
-    meta: &JobMeta,
-    payload: Payload,
-    terms: RunTerms,
-) -> Outcome {
-    let handlers = ChannelHandlers::of(registry, Policy::default(), None);
-    let handlers = handlers.unwrap_or_else(|why| panic!("the job cannot be run: {why}"));
-    let setup = RunnerSetup {
-        channel: queue.name().into(),
-        store: queue.store(),
-        handlers: Arc::new(handlers),
-        pushes: Arc::new(queue.clone()),
-    };
-    let ran = async {
-        let mut runner = Runner::join(setup).await?;
-        let (outcome, _) = runner.deliver(id, meta, payload, terms).await?;
-        // The end of the owner releases its locks.
-        runner.leave().await?;
-        Ok::<_, crate::store::StoreError>(outcome)
-    };
-    ran.await.unwrap_or_else(|error| panic!("the job cannot be run: {}", crate::job::error_chain(&error)))
 }
 
 impl fmt::Debug for TestRun {
