@@ -21,21 +21,10 @@ const MAX_OUTPUT_KEPT: usize = 2048;
 
 /// Runs a command per snapshot.
 pub(super) struct CommandHandler {
-    argv: Vec<String>,
-    limit: Duration,
-    directory: PathBuf,
-    guardian: GuardianHandle,
-}
-
-impl CommandHandler {
-    pub(super) fn new(
-        argv: Vec<String>,
-        limit: Duration,
-        directory: PathBuf,
-        guardian: GuardianHandle,
-    ) -> Self {
-        Self { argv, limit, directory, guardian }
-    }
+    pub(super) argv: Vec<String>,
+    pub(super) limit: Duration,
+    pub(super) directory: PathBuf,
+    pub(super) guardian: GuardianHandle,
 }
 
 impl fmt::Debug for CommandHandler {
