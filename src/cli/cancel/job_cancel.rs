@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::channel::{CancelMethod, ChannelStatus, HeldCancel, UnheldCancel, cancel_unheld};
+use crate::cli::control::{self, MasterState};
 use crate::config::Channel;
 use crate::job::{FailReason, JobId, Timestamp, error_chain};
-use crate::master::{self, ControlError, ControlRequest, ControlResponse};
+use crate::master::{ControlError, ControlRequest, ControlResponse};
 use crate::store::{JobState, Store, StoreError};
 
 /// Most lookups of a job that keeps changing state.
@@ -141,23 +142,28 @@ impl JobCancel {
         &self,
         slow_notice: &mut Option<impl FnOnce(&ChannelStatus) + Send + 'static>,
     ) -> Step {
-        if !master::presence(&self.channel).running {
-            return Step::Unheld { master: false };
-        }
-        let (socket, id) = (master::socket_path(&self.channel), self.id);
+        let (channel, request) = (self.channel.clone(), ControlRequest::Cancel { id: self.id });
         let (began, mut say) = (Instant::now(), slow_notice.take());
         let asked = tokio::task::spawn_blocking(move || {
-            master::send_request(&socket, ControlRequest::Cancel { id }, |report| {
+            let progress = |report: &ChannelStatus| {
                 if began.elapsed() >= SLOW_NOTICE_DELAY
                     && let Some(say) = say.take()
                 {
                     say(report);
                 }
-            })
+            };
+            let take = |response| if let ControlResponse::Cancel(end) = response { Some(end) } else { None };
+            control::query(&channel, request, progress, take)
         });
-        let answer = asked.await.expect("a control request does not panic");
-        match answer {
-            Ok(ControlResponse::Cancel(end)) => match end {
+        after_request(asked.await.expect("a control request does not panic"))
+    }
+}
+
+/// The next step after a request to the master on this machine.
+fn after_request(master: MasterState<HeldCancel>) -> Step {
+    let error = match master {
+        MasterState::Responding { answer, .. } => {
+            return match answer {
                 HeldCancel::Cancelled { how, ms, reason } => {
                     Step::End(CancelResult::Cancelled { from: CancelledFrom::Held { how, ms }, reason })
                 }
@@ -165,24 +171,22 @@ impl JobCancel {
                 HeldCancel::Failed(reason) => Step::End(CancelResult::Failed(reason)),
                 HeldCancel::Waiting | HeldCancel::Delayed | HeldCancel::Gone => Step::Again,
                 HeldCancel::NotHeld => Step::Unheld { master: true },
-            },
-            Ok(_) => Step::End(CancelResult::Refused("its master sent an unexpected response".to_owned())),
-            Err(error) => unanswered(&error, master::presence(&self.channel).running),
+            };
         }
-    }
-}
-
-/// The next step after a master did not fulfil a request; `running` says whether the master still runs.
-fn unanswered(error: &ControlError, running: bool) -> Step {
+        // If the master has just stopped, the state of the job is in the store.
+        MasterState::NotRunning => return Step::Unheld { master: false },
+        MasterState::NotResponding { error, .. } => error,
+    };
     match error {
-        // The master has stopped: the state of the job is in the store.
-        _ if !running => Step::Again,
         ControlError::NotListening { .. } | ControlError::Disconnected(_) | ControlError::Refused(_) => {
-            Step::Unanswered(error_chain(error))
+            Step::Unanswered(error_chain(&error))
+        }
+        ControlError::Unexpected => {
+            Step::End(CancelResult::Refused("its master sent an unexpected response".to_owned()))
         }
         // A second request would not help: the master timed out, or does not know the request.
         ControlError::TimedOut(_) | ControlError::Undecodable(_) | ControlError::UnknownRequest => {
-            Step::End(CancelResult::Refused(error_chain(error)))
+            Step::End(CancelResult::Refused(error_chain(&error)))
         }
     }
 }
@@ -191,22 +195,25 @@ fn unanswered(error: &ControlError, running: bool) -> Step {
 mod tests {
     use super::*;
 
+    fn unanswered(error: ControlError) -> Step {
+        after_request(MasterState::NotResponding { pid: Some(42), error })
+    }
+
     #[test]
     fn hung_or_older_master_is_not_retried() {
         for (error, why) in [
             (ControlError::TimedOut(Duration::from_secs(30)), "did not answer within 30 seconds"),
             (ControlError::UnknownRequest, "older than this command"),
         ] {
-            let step = unanswered(&error, true);
-            assert!(matches!(step, Step::End(CancelResult::Refused(said)) if said.contains(why)), "{error}");
+            let step = unanswered(error);
+            assert!(matches!(step, Step::End(CancelResult::Refused(said)) if said.contains(why)), "{why}");
         }
     }
 
     #[test]
     fn ending_or_reexecuting_master_is_retried() {
         let stopped = ControlError::Refused("the channel has stopped".to_owned());
-        assert!(matches!(unanswered(&stopped, true), Step::Unanswered(why) if why.contains("has stopped")));
-        assert!(matches!(unanswered(&stopped, false), Step::Again));
-        assert!(matches!(unanswered(&ControlError::UnknownRequest, false), Step::Again));
+        assert!(matches!(unanswered(stopped), Step::Unanswered(why) if why.contains("has stopped")));
+        assert!(matches!(after_request(MasterState::NotRunning), Step::Unheld { master: false }));
     }
 }
