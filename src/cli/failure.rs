@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::process::ExitCode;
 
 use crate::config::{ConfigError, UndeclaredChannel};
 use crate::store::{PushError, StoreError};
@@ -20,12 +19,6 @@ pub(crate) enum Exit {
     Config = 4,
     /// The store is unavailable.
     Store = 5,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
 }
 
 /// Failure of a command, printed as "could not ...: cause" and a hint.

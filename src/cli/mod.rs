@@ -157,7 +157,7 @@ pub(crate) fn main(registry: Registry, args: Vec<OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             context.report(&failure);
-            failure.exit().into()
+            ExitCode::from(failure.exit() as u8)
         }
     }
 }

@@ -60,7 +60,8 @@ impl Progress {
     /// Shows a status received from the master.
     pub(super) fn show(&mut self, report: &ChannelStatus) {
         let text = format!("{}: {}", self.channel, describe(report));
-        let remaining = remaining(report);
+        // Remaining work: running jobs of a stop, old workers of a reload.
+        let remaining = report.pool.reload.map_or(report.running, |reload| reload.old);
         self.max_left = self.max_left.max(remaining);
         self.bar.set_length(self.max_left as u64);
         self.bar.set_position((self.max_left - remaining) as u64);
@@ -75,11 +76,6 @@ impl Progress {
             self.printed = Some((Instant::now(), text));
         }
     }
-}
-
-/// Remaining work: running jobs of a stop, old workers of a reload.
-fn remaining(report: &ChannelStatus) -> usize {
-    report.pool.reload.map_or(report.running, |reload| reload.old)
 }
 
 /// State of a reload in words.

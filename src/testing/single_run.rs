@@ -99,9 +99,7 @@ pub struct TestRun {
     app: App,
     queue: TestQueue,
     id: JobId,
-    attempt: u32,
-    max_attempts: u32,
-    timeout: Option<Duration>,
+    terms: RunTerms,
     headers: BTreeMap<String, String>,
 }
 
@@ -118,9 +116,7 @@ impl TestRun {
             app: App::new(),
             queue: TestQueue::new(),
             id: JobId(1),
-            attempt: 1,
-            max_attempts: 3,
-            timeout: None,
+            terms: RunTerms { attempt: 1, max_attempts: 3, timeout: None, failure: None },
             headers: BTreeMap::new(),
         }
     }
@@ -133,13 +129,13 @@ impl TestRun {
 
     /// Sets the number of the attempt, 1-based.
     pub fn attempt(mut self, attempt: u32) -> Self {
-        self.attempt = attempt;
+        self.terms.attempt = attempt;
         self
     }
 
     /// Sets the number of attempts.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
-        self.max_attempts = attempts;
+        self.terms.max_attempts = attempts;
         self
     }
 
@@ -151,7 +147,7 @@ impl TestRun {
 
     /// Sets the time limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.terms.timeout = Some(timeout);
         self
     }
 
@@ -183,17 +179,11 @@ impl TestRun {
     pub async fn run_one<K, J: TestJob<K>>(self, job: J) -> Result<(), JobError> {
         let payload = Payload::of(&job).unwrap_or_else(|error| panic!("the job cannot be run: {error}"));
         let registry = J::register(self.app).into_registry();
-        let terms = RunTerms {
-            attempt: self.attempt,
-            max_attempts: self.max_attempts,
-            timeout: self.timeout,
-            failure: None,
-        };
         let meta = JobMeta { headers: self.headers, ..JobMeta::named(J::NAME) };
         let handlers = handlers("the job", &registry, Policy::default(), None);
         let ran = async {
             let mut runner = self.queue.runner(&handlers).await?;
-            let (outcome, _) = runner.deliver(self.id, &meta, payload, terms).await?;
+            let (outcome, _) = runner.deliver(self.id, &meta, payload, self.terms).await?;
             // The end of the owner releases its locks.
             runner.leave().await?;
             Ok::<_, StoreError>(outcome)
@@ -209,7 +199,7 @@ impl TestRun {
 impl fmt::Debug for TestRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TestRun")
-            .field("attempt", &self.attempt)
+            .field("attempt", &self.terms.attempt)
             .field("headers", &self.headers)
             .finish_non_exhaustive()
     }

@@ -9,7 +9,7 @@ use crate::channel::{CancelMethod, ChannelStatus, HeldCancel, UnheldCancel, canc
 use crate::cli::control::{self, MasterState};
 use crate::config::Channel;
 use crate::job::{FailReason, JobId, Timestamp, error_chain};
-use crate::master::{ControlError, ControlRequest, ControlResponse};
+use crate::master::{self, ControlError, ControlRequest, ControlResponse};
 use crate::store::{JobState, Store, StoreError};
 
 /// Most lookups of a job that keeps changing state.
@@ -76,14 +76,9 @@ pub(super) enum CancelledFrom {
 /// Result of one lookup.
 enum Step {
     End(CancelResult),
-    /// The job has changed state: look it up again.
-    Again,
-    /// The job is reserved, but not by the master on this machine.
-    Unheld {
-        master: bool,
-    },
-    /// The master on this machine did not respond, for this reason; it may be stopping or re-executing.
-    Unanswered(String),
+    /// Look the job up again: it has changed state, or another owner holds it, or its master did not respond and may be
+    /// stopping or re-executing. With the result if nothing changes until the last lookup.
+    Again(Option<CancelResult>),
 }
 
 impl JobCancel {
@@ -93,21 +88,16 @@ impl JobCancel {
         slow_notice: impl FnOnce(&ChannelStatus) + Send + 'static,
     ) -> Result<CancelResult, StoreError> {
         let (mut held, mut deep, mut slow_notice) = (false, false, Some(slow_notice));
-        let mut elsewhere = None;
+        let mut last = None;
         for _ in 0..MAX_LOOKUPS {
             let Some(job) = self.store.get(self.id).await? else {
                 return Ok(if held { CancelResult::Gone } else { CancelResult::Unknown });
             };
             let step = match job.state {
-                JobState::Failed => {
-                    let reason = job.meta.failed.unwrap_or(FailReason::Malformed);
-                    let cancelled = reason == FailReason::Cancelled;
-                    Step::End(if cancelled {
-                        CancelResult::AlreadyCancelled
-                    } else {
-                        CancelResult::Failed(reason)
-                    })
-                }
+                JobState::Failed => Step::End(match job.meta.failed {
+                    Some(FailReason::Cancelled) => CancelResult::AlreadyCancelled,
+                    reason => CancelResult::Failed(reason.unwrap_or(FailReason::Malformed)),
+                }),
                 JobState::Waiting => self.at_rest(CancelledFrom::Waiting, &mut deep).await?,
                 JobState::Delayed => self.at_rest(CancelledFrom::Delayed(job.at), &mut deep).await?,
                 JobState::Reserved => {
@@ -117,24 +107,22 @@ impl JobCancel {
             };
             match step {
                 Step::End(result) => return Ok(result),
-                Step::Again => {}
-                Step::Unheld { master } => elsewhere = Some(CancelResult::HeldElsewhere { master }),
-                Step::Unanswered(why) => elsewhere = Some(CancelResult::Refused(why)),
+                Step::Again(result) => last = result.or(last),
             }
             tokio::time::sleep(LOOKUP_INTERVAL).await;
         }
-        Ok(elsewhere.unwrap_or(CancelResult::Refused("it keeps changing state; try again".to_owned())))
+        Ok(last.unwrap_or(CancelResult::Refused("it keeps changing state; try again".to_owned())))
     }
 
     async fn at_rest(&self, from: CancelledFrom, missed: &mut bool) -> Result<Step, StoreError> {
         Ok(match cancel_unheld(&*self.store, self.id).await? {
             UnheldCancel::Cancelled(reason) => Step::End(CancelResult::Cancelled { from, reason }),
-            UnheldCancel::AlreadyFailed(_) => Step::Again,
+            UnheldCancel::AlreadyFailed(_) => Step::Again(None),
             // Waiting at two lookups and not leased by either: the job is too far behind others to be leased by its id.
             UnheldCancel::NotLeased if from == CancelledFrom::Waiting && std::mem::replace(missed, true) => {
                 Step::End(CancelResult::TooDeep)
             }
-            UnheldCancel::NotLeased => Step::Again,
+            UnheldCancel::NotLeased => Step::Again(None),
         })
     }
 
@@ -142,6 +130,9 @@ impl JobCancel {
         &self,
         slow_notice: &mut Option<impl FnOnce(&ChannelStatus) + Send + 'static>,
     ) -> Step {
+        if !master::presence(&self.channel).running {
+            return Step::Again(Some(CancelResult::HeldElsewhere { master: false }));
+        }
         let (channel, request) = (self.channel.clone(), ControlRequest::Cancel { id: self.id });
         let (began, mut say) = (Instant::now(), slow_notice.take());
         let asked = tokio::task::spawn_blocking(move || {
@@ -169,17 +160,17 @@ fn after_request(master: MasterState<HeldCancel>) -> Step {
                 }
                 HeldCancel::Done => Step::End(CancelResult::Done),
                 HeldCancel::Failed(reason) => Step::End(CancelResult::Failed(reason)),
-                HeldCancel::Waiting | HeldCancel::Delayed | HeldCancel::Gone => Step::Again,
-                HeldCancel::NotHeld => Step::Unheld { master: true },
+                HeldCancel::Waiting | HeldCancel::Delayed | HeldCancel::Gone => Step::Again(None),
+                HeldCancel::NotHeld => Step::Again(Some(CancelResult::HeldElsewhere { master: true })),
             };
         }
-        // If the master has just stopped, the state of the job is in the store.
-        MasterState::NotRunning => return Step::Unheld { master: false },
+        // The master has stopped: the state of the job is in the store.
+        MasterState::NotRunning => return Step::Again(None),
         MasterState::NotResponding { error, .. } => error,
     };
     match error {
         ControlError::NotListening { .. } | ControlError::Disconnected(_) | ControlError::Refused(_) => {
-            Step::Unanswered(error_chain(&error))
+            Step::Again(Some(CancelResult::Refused(error_chain(&error))))
         }
         ControlError::Unexpected => {
             Step::End(CancelResult::Refused("its master sent an unexpected response".to_owned()))
@@ -213,7 +204,8 @@ mod tests {
     #[test]
     fn ending_or_reexecuting_master_is_retried() {
         let stopped = ControlError::Refused("the channel has stopped".to_owned());
-        assert!(matches!(unanswered(stopped), Step::Unanswered(why) if why.contains("has stopped")));
-        assert!(matches!(after_request(MasterState::NotRunning), Step::Unheld { master: false }));
+        let step = unanswered(stopped);
+        assert!(matches!(step, Step::Again(Some(CancelResult::Refused(why))) if why.contains("has stopped")));
+        assert!(matches!(after_request(MasterState::NotRunning), Step::Again(None)));
     }
 }

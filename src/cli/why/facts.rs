@@ -40,12 +40,6 @@ impl Facts {
         self.master.answer().map(|(_, details)| &**details)
     }
 
-    /// The names of the handlers of the workers, if none of them is for this job.
-    pub(super) fn handlers_without(&self, job: &str) -> Option<&[String]> {
-        let names = self.details()?.handlers.as_deref()?;
-        names.iter().all(|name| name != job).then_some(names)
-    }
-
     /// JSON form.
     pub(super) fn json(&self) -> Json {
         let pid = self.master.answer().map(|(pid, _)| *pid).or(self.master.pid());

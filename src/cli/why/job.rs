@@ -191,20 +191,18 @@ fn no_handler(job: &JobView, facts: &Facts) -> String {
 
 /// Caveat for a job with an expiry. The failed callback of a job does not expire.
 fn expiry(job: &JobView, facts: &Facts) -> String {
-    match job.meta.expiry(job.id) {
-        Some(time) if job.meta.failing.is_none() && time <= facts.now => {
-            "; it has expired and will fail instead of running".to_owned()
-        }
-        Some(time) if job.meta.failing.is_none() => {
-            format!("; it expires at {} unless it has started by then", time::local(time))
-        }
-        _ => String::new(),
+    match job.meta.expiry(job.id).filter(|_| job.meta.failing.is_none()) {
+        None => String::new(),
+        Some(time) if time <= facts.now => "; it has expired and will fail instead of running".to_owned(),
+        Some(time) => format!("; it expires at {} unless it has started by then", time::local(time)),
     }
 }
 
 /// The names of the handlers of the workers, if none is for this job. A failed callback needs no handler.
 fn missing_handler<'a>(job: &JobView, facts: &'a Facts) -> Option<&'a [String]> {
-    if job.meta.failing.is_some() { None } else { facts.handlers_without(&job.meta.job) }
+    let names = facts.details()?.handlers.as_deref()?;
+    let is_known = job.meta.failing.is_some() || names.contains(&job.meta.job);
+    (!is_known).then_some(names)
 }
 
 /// The first few names as text: `a, b and 3 more`.
