@@ -1,7 +1,5 @@
 //! [`App`]: registers the jobs of a program and runs its command line.
 
-#[cfg(feature = "server")]
-use std::ffi::OsString;
 use std::future::Future;
 #[cfg(feature = "server")]
 use std::process::ExitCode;
@@ -9,18 +7,12 @@ use std::process::ExitCode;
 use tower_layer::Layer;
 use tower_service::Service;
 
-#[cfg(feature = "server")]
-use crate::cli;
 use crate::config::Config;
-#[cfg(feature = "server")]
-use crate::guardian;
 use crate::in_process;
 use crate::job::{AsyncJob, Job, JobCall, JobError, JobService, Registry};
 use crate::queue::{OpenError, Queue};
 #[cfg(feature = "server")]
-use crate::webhook;
-#[cfg(feature = "server")]
-use crate::worker;
+use crate::{cli, guardian, webhook, worker};
 
 /// A program with your jobs and the command line of aint-queue.
 ///
@@ -191,7 +183,7 @@ impl App {
     #[cfg(feature = "server")]
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let args: Vec<OsString> = std::env::args_os().collect();
+        let args: Vec<_> = std::env::args_os().collect();
         // Child processes of the master are no commands: they have no options and no help.
         match args.get(1).and_then(|argument| argument.to_str()) {
             Some(WORKER_ARGUMENT) => worker::main(&self.registry),

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    TextEncoder, core::Collector,
 };
+
+use crate::pool::{PoolStatus, WorkerCounts};
 
 /// The metrics of one process.
 #[derive(Clone, Debug)]
@@ -31,20 +33,14 @@ impl Default for Metrics {
     fn default() -> Self {
         let registry = Registry::new();
         let counter = |name: &str, help: &str, labels: &[&str]| {
-            let metric = IntCounterVec::new(Opts::new(name, help), labels).expect("a valid declaration");
-            registry.register(Box::new(metric.clone())).expect("each name is declared once");
-            metric
+            register(&registry, IntCounterVec::new(Opts::new(name, help), labels))
         };
         let gauge = |name: &str, help: &str, labels: &[&str]| {
-            let metric = IntGaugeVec::new(Opts::new(name, help), labels).expect("a valid declaration");
-            registry.register(Box::new(metric.clone())).expect("each name is declared once");
-            metric
+            register(&registry, IntGaugeVec::new(Opts::new(name, help), labels))
         };
         let buckets = vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
         let options = HistogramOpts::new("aint_queue_run_seconds", "Duration of runs, from dispatch to end.");
-        let run_seconds =
-            HistogramVec::new(options.buckets(buckets), &["channel"]).expect("a valid declaration");
-        registry.register(Box::new(run_seconds.clone())).expect("each name is declared once");
+        let run_seconds = register(&registry, HistogramVec::new(options.buckets(buckets), &["channel"]));
         Self {
             runs: counter("aint_queue_runs_total", "Ended runs, by outcome.", &["channel", "outcome"]),
             leased: counter("aint_queue_leased_total", "Jobs leased from the store.", &["channel"]),
@@ -93,6 +89,12 @@ impl Default for Metrics {
     }
 }
 
+fn register<T: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<T>) -> T {
+    let metric = metric.expect("a valid declaration");
+    registry.register(Box::new(metric.clone())).expect("each name is declared once");
+    metric
+}
+
 /// Outcomes of runs.
 pub const OUTCOMES: [&str; 8] =
     ["done", "failed", "released", "timed_out", "crashed", "crashed_in_company", "interrupted", "cancelled"];
@@ -102,8 +104,6 @@ pub const EXCEPTION_REASONS: [&str; 2] = ["stale", "cleared"];
 pub const JOB_STATES: [&str; 4] = ["waiting", "reserved", "delayed", "failed"];
 /// Ways in which jobs leave the store.
 pub const EXIT_WAYS: [&str; 2] = ["done", "cleared"];
-/// Worker states.
-pub const WORKER_STATES: [&str; 6] = ["booting", "idle", "busy", "draining", "retiring", "leaving"];
 /// Limits that end workers.
 pub const RECYCLE_LIMITS: [&str; 4] = ["jobs", "life", "memory", "memory_hard"];
 /// Directions of a change of the target number of workers.
@@ -123,7 +123,7 @@ impl Metrics {
             store_errors: self.store_errors.with_label_values(&[name]),
             jobs: JOB_STATES.map(|state| gauge(&self.jobs, state)),
             settled: EXIT_WAYS.map(|how| gauge(&self.settled, how)),
-            workers: WORKER_STATES.map(|state| gauge(&self.workers, state)),
+            workers: WorkerCounts::default().by_activity().map(|(state, _)| gauge(&self.workers, state)),
             stuck: self.stuck.with_label_values(&[name]),
             degraded: self.degraded.with_label_values(&[name]),
             quiet: self.quiet.with_label_values(&[name]),
@@ -151,32 +151,13 @@ pub struct ChannelMetrics {
     store_errors: IntCounter,
     jobs: [IntGauge; JOB_STATES.len()],
     settled: [IntGauge; EXIT_WAYS.len()],
-    workers: [IntGauge; WORKER_STATES.len()],
+    workers: [IntGauge; 6],
     stuck: IntGauge,
     degraded: IntGauge,
     quiet: IntGauge,
     wanted: IntGauge,
     recycled: [IntCounter; RECYCLE_LIMITS.len()],
     scaled: [IntCounter; SCALE_DIRECTIONS.len()],
-}
-
-/// State of a pool for its gauges, and its counts since it was created.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PoolMetrics {
-    /// Number of workers by state, in the order of [`WORKER_STATES`].
-    pub workers: [usize; WORKER_STATES.len()],
-    /// Slots whose job was asked to end and has not ended.
-    pub stuck: usize,
-    /// Whether workers fail to start.
-    pub degraded: bool,
-    /// Whether `queue:quiet` is in effect.
-    pub quiet: bool,
-    /// Target number of serving workers.
-    pub wanted: usize,
-    /// Replaced workers by limit, in the order of [`RECYCLE_LIMITS`].
-    pub recycled: [u64; RECYCLE_LIMITS.len()],
-    /// Changes of the target by direction, in the order of [`SCALE_DIRECTIONS`].
-    pub scaled: [u64; SCALE_DIRECTIONS.len()],
 }
 
 impl ChannelMetrics {
@@ -207,15 +188,20 @@ impl ChannelMetrics {
         self.settled.iter().zip(settled).for_each(|(gauge, n)| gauge.set(signed(n)));
     }
 
-    /// Updates the metrics of the workers.
-    pub fn pool(&self, pool: &PoolMetrics) {
-        self.workers.iter().zip(pool.workers).for_each(|(gauge, n)| gauge.set(signed(n as u64)));
-        self.stuck.set(signed(pool.stuck as u64));
+    /// Updates the metrics of the workers. `quiet` says whether `queue:quiet` is in effect.
+    pub fn pool(&self, workers: &WorkerCounts, pool: &PoolStatus, quiet: bool) {
+        self.workers
+            .iter()
+            .zip(workers.by_activity())
+            .for_each(|(gauge, (_, n))| gauge.set(signed(n as u64)));
+        self.stuck.set(signed(workers.stuck_slots as u64));
         self.degraded.set(i64::from(pool.degraded));
-        self.quiet.set(i64::from(pool.quiet));
-        self.wanted.set(signed(pool.wanted as u64));
-        self.recycled.iter().zip(pool.recycled).for_each(raise_to);
-        self.scaled.iter().zip(pool.scaled).for_each(raise_to);
+        self.quiet.set(i64::from(quiet));
+        self.wanted.set(signed(pool.target.unwrap_or(0) as u64));
+        let recycled = pool.recycled;
+        let recycled = [recycled.jobs, recycled.life, recycled.memory, recycled.memory_hard];
+        self.recycled.iter().zip(recycled).for_each(raise_to);
+        self.scaled.iter().zip([pool.scaled_up, pool.scaled_down]).for_each(raise_to);
     }
 }
 
@@ -235,6 +221,7 @@ fn signed(count: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::RecycleCounts;
 
     #[test]
     fn counters_are_rendered_with_labels() {
@@ -243,12 +230,13 @@ mod tests {
         mail.run_ended("timed_out", Duration::from_millis(30));
         mail.depth([4, 3, 2, 1], [10, 0]);
         mail.exception("stale");
-        mail.pool(&PoolMetrics {
-            workers: [1, 2, 3, 4, 5, 6],
-            recycled: [0, 0, 7, 0],
-            ..PoolMetrics::default()
-        });
-        mail.pool(&PoolMetrics { degraded: true, recycled: [0, 0, 8, 0], ..PoolMetrics::default() });
+        let pool = |degraded, memory| PoolStatus {
+            degraded,
+            recycled: RecycleCounts { memory, ..RecycleCounts::default() },
+            ..PoolStatus::default()
+        };
+        mail.pool(&WorkerCounts { retiring: 5, ..WorkerCounts::default() }, &pool(false, 7), false);
+        mail.pool(&WorkerCounts::default(), &pool(true, 8), false);
         let text = metrics.render();
         for line in [
             r#"aint_queue_runs_total{channel="mail",outcome="timed_out"} 1"#,

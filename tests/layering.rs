@@ -55,10 +55,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // the engine
     ("fd", &[]),
-    ("metrics", &[]),
     ("wire", &["job", "durations"]),
     ("guardian", &["fd", "mutex"]),
-    ("pool", &["job", "config::plan", "wire", "guardian"]),
+    ("pool", &["job", "config::plan", "durations", "wire", "guardian"]),
+    ("metrics", &["pool"]),
     ("channel", &["job", "job_json", "wire", "config", "store", "limits", "retry", "pool", "metrics"]),
     ("snapshot", &["job", "config", "store", "guardian", "metrics"]),
     ("worker", &["job", "job_json", "wire", "fd", "executor"]),
@@ -84,7 +84,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // the root package
-    ("testing", &["job", "config", "store", "queue", "retry", "in_process", "app"]),
+    ("testing", &["job", "config", "store", "queue", "retry", "in_process", "mutex", "app"]),
     (
         "cli",
         &[

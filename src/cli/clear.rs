@@ -25,19 +25,13 @@ impl Clear {
         let channel = context.channel()?;
         let doing = format!("clear channel \"{}\"", channel.name);
         let which = self.states();
-        let failed = |error| Failure::store(&doing, error);
         context.confirm(&doing, || {
-            let store = context.store(channel)?;
-            let before = context.block_on(store.status()).map_err(failed)?;
+            let before = context.call_store(channel, &doing, async |store| store.status().await)?;
             Ok(question(&channel.name, which, &before))
         })?;
-        let store = context.store(channel)?;
-        let cleared = context.block_on(store.clear(which)).map_err(failed)?;
-        if context.json() {
-            context.print_json(&json!({ "channel": channel.name, "cleared": cleared }))
-        } else {
-            context.print(&render(&channel.name, which, &cleared))
-        }
+        let cleared = context.call_store(channel, &doing, async |store| store.clear(which).await)?;
+        let text = render(&channel.name, which, &cleared);
+        context.show(&json!({ "channel": channel.name, "cleared": cleared }), &text)
     }
 
     fn states(&self) -> States {
@@ -71,15 +65,8 @@ fn listed(which: States, counts: &Cleared) -> String {
     ];
     let meant: Vec<_> = states.iter().filter(|(meant, ..)| *meant).collect();
     let words: Vec<_> = meant.iter().map(|(_, count, state)| format!("{count} {state}")).collect();
-    let noun = match meant.as_slice() {
-        [(_, 1, _)] => "job",
-        _ => "jobs",
-    };
-    match words.split_last() {
-        Some((last, [])) => format!("{last} {noun}"),
-        Some((last, first)) => format!("{} and {last} {noun}", first.join(", ")),
-        None => render::jobs(0),
-    }
+    let noun = if let [(_, 1, _)] = meant.as_slice() { "job" } else { "jobs" };
+    format!("{} {noun}", render::listed(&words))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ impl ConfigCheck {
         for warning in missing_programs(config).into_iter().chain(missing_files(config)) {
             context.warn(&warning);
         }
-        if context.json() { context.print_json(&config.to_json()) } else { context.print(&render(config)) }
+        context.show(&config.to_json(), &render(config))
     }
 }
 

@@ -3,15 +3,17 @@
 use std::cell::OnceCell;
 use std::future::Future;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
 use super::failure::{Exit, Failure};
 use super::global_options::GlobalOptions;
 use super::sanitize;
-use crate::config::{Channel, Config, Driver};
+use crate::config::{Channel, Config, Driver, Handler};
 use crate::job::Registry;
 use crate::queue::{OpenError, Queue};
+use crate::store::{Store, StoreError};
 
 /// Context of one run of the command line.
 pub(crate) struct CommandContext {
@@ -74,7 +76,7 @@ impl CommandContext {
         let config = Config::find(self.globals.config.as_deref()).map_err(Failure::config)?;
         let config = self.config.get_or_init(|| config);
         if self.globals.verbose > 0 {
-            self.warn_of(config);
+            config.warnings.iter().for_each(|warning| self.warn(&warning.to_string()));
         }
         Ok(config)
     }
@@ -83,15 +85,9 @@ impl CommandContext {
     pub(crate) fn checked_config(&self) -> Result<&Config, Failure> {
         let config = self.config()?;
         if self.globals.verbose == 0 {
-            self.warn_of(config);
+            config.warnings.iter().for_each(|warning| self.warn(&warning.to_string()));
         }
         Ok(config)
-    }
-
-    fn warn_of(&self, config: &Config) {
-        for warning in &config.warnings {
-            self.warn(&warning.to_string());
-        }
     }
 
     /// The channel of a command that takes exactly one.
@@ -113,8 +109,8 @@ impl CommandContext {
         let config = self.config()?;
         if all {
             // Channels of the sync driver have no stored jobs and no master.
-            let kept = config.channels.values().filter(|channel| channel.driver != Driver::Sync);
-            let kept: Vec<_> = kept.collect();
+            let kept: Vec<_> =
+                config.channels.values().filter(|channel| channel.driver != Driver::Sync).collect();
             if kept.is_empty() {
                 return Err(Failure::new(Exit::Usage, "find a channel")
                     .because("every declared channel uses the driver \"sync\", which stores no jobs"));
@@ -152,10 +148,7 @@ impl CommandContext {
     }
 
     /// Opens a channel's store.
-    pub(crate) fn store(
-        &self,
-        channel: &Channel,
-    ) -> Result<std::sync::Arc<dyn crate::store::Store>, Failure> {
+    pub(crate) fn store(&self, channel: &Channel) -> Result<Arc<dyn Store>, Failure> {
         let doing = format!("open channel \"{}\"", channel.name);
         if channel.driver == Driver::Sync {
             return Err(Failure::new(Exit::Usage, doing).because(
@@ -164,6 +157,17 @@ impl CommandContext {
         }
         let opened = self.block_on(crate::store::open(&channel.driver, &channel.name));
         opened.map_err(|error| Failure::store(doing, error))
+    }
+
+    /// Opens the store of a channel for one call. `doing` completes the phrase "could not ...".
+    pub(crate) fn call_store<T>(
+        &self,
+        channel: &Channel,
+        doing: impl Into<String>,
+        call: impl AsyncFnOnce(&dyn Store) -> Result<T, StoreError>,
+    ) -> Result<T, Failure> {
+        let store = self.store(channel)?;
+        self.block_on(call(&*store)).map_err(|error| Failure::store(doing, error))
     }
 
     /// Fails for a channel of the sync driver, which has no jobs for a master to run.
@@ -189,6 +193,21 @@ impl CommandContext {
         runtime.block_on(future)
     }
 
+    /// Warns when a job has no handler in this binary although the channel runs jobs of the master's binary. A warning only,
+    /// because the master may be another binary than the producer.
+    pub(crate) fn warn_of_missing_handler(&self, channel: &Channel, name: &str) {
+        let names: Vec<_> = self.registry.names().collect();
+        if names.contains(&name) || names.is_empty() || channel.worker.handler != Handler::Registered {
+            return;
+        }
+        self.warn(&format!(
+            "this program has no handler for \"{}\" (registered: {}); the job fails as unknown_job unless another program \
+             with a handler serves the channel",
+            sanitize::line(name),
+            names.join(", ")
+        ));
+    }
+
     /// Prints to standard output, except with `--quiet`.
     pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
         if self.globals.quiet { Ok(()) } else { write_out(text) }
@@ -197,6 +216,18 @@ impl CommandContext {
     /// Prints JSON to standard output, even with `--quiet`.
     pub(crate) fn print_json(&self, value: &impl serde::Serialize) -> Result<(), Failure> {
         write_out(&format!("{}\n", sanitize::json(value)))
+    }
+
+    /// Prints a result, as JSON or as text.
+    pub(crate) fn show(&self, json: &impl serde::Serialize, text: &str) -> Result<(), Failure> {
+        if self.json() { self.print_json(json) } else { self.print(text) }
+    }
+
+    /// Reports all failures but the last, which becomes the result of the command.
+    pub(crate) fn finish(&self, mut failures: Vec<Failure>) -> Result<(), Failure> {
+        let Some(last) = failures.pop() else { return Ok(()) };
+        failures.iter().for_each(|failure| self.report(failure));
+        Err(last)
     }
 
     /// Prints a note to standard error, except with `--quiet`.

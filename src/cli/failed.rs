@@ -1,7 +1,5 @@
 //! `queue:failed`: lists failed jobs, newest first, page by page.
 
-use std::str::FromStr;
-
 use clap::Args;
 use serde_json::{Value as Json, json};
 
@@ -15,44 +13,30 @@ pub(crate) struct Failed {
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
     limit: u16,
     /// Position after which the page starts, as printed by the previous page
-    #[arg(long, value_name = "POSITION")]
-    page_after: Option<PagePosition>,
+    #[arg(long, value_name = "POSITION", value_parser = position)]
+    page_after: Option<Cursor>,
 }
 
-/// A [`Cursor`] on the command line.
-#[derive(Clone, Copy, Debug)]
-struct PagePosition(Cursor);
-
-impl FromStr for PagePosition {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORM: &str = "use the position that the previous page printed";
-        let (rank, id) = text.split_once('.').ok_or(FORM)?;
-        let rank = rank.parse().map_err(|_| FORM)?;
-        let id = id.parse().map_err(|_| FORM)?;
-        Ok(Self(Cursor { rank, id }))
-    }
+/// Parses a position that [`position_text`] wrote.
+fn position(text: &str) -> Result<Cursor, &'static str> {
+    const FORM: &str = "use the position that the previous page printed";
+    let (rank, id) = text.split_once('.').ok_or(FORM)?;
+    let rank = rank.parse().map_err(|_| FORM)?;
+    Ok(Cursor { rank, id: id.parse().map_err(|_| FORM)? })
 }
 
-impl std::fmt::Display for PagePosition {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.0.rank, self.0.id)
-    }
+fn position_text(cursor: Cursor) -> String {
+    format!("{}.{}", cursor.rank, cursor.id)
 }
 
 impl Failed {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let channel = context.channel()?;
-        let store = context.store(channel)?;
-        let after = self.page_after.map(|place| place.0);
-        let listed = context.block_on(store.list(JobState::Failed, after, usize::from(self.limit)));
-        let page = listed.map_err(|error| Failure::store("list the failed jobs", error))?;
-        if context.json() {
-            context.print_json(&to_json(&channel.name, &page))
-        } else {
-            context.print(&render(&channel.name, &page, after.is_some()))
-        }
+        let (after, limit) = (self.page_after, usize::from(self.limit));
+        let page = context.call_store(channel, "list the failed jobs", async |store| {
+            store.list(JobState::Failed, after, limit).await
+        })?;
+        context.show(&to_json(&channel.name, &page), &render(&channel.name, &page, after.is_some()))
     }
 }
 
@@ -64,7 +48,7 @@ fn render(channel: &str, page: &Page, later_page: bool) -> String {
     let header = ["id", "job", "reason", "attempts", "failed at", "last error"];
     let mut shown = table::render(&header, page.jobs.iter().map(row));
     if let Some(next) = page.next {
-        shown.push_str(&format!("Next page: --page-after {}\n", PagePosition(next)));
+        shown.push_str(&format!("Next page: --page-after {}\n", position_text(next)));
     }
     shown
 }
@@ -97,7 +81,7 @@ fn to_json(channel: &str, page: &Page) -> Json {
             })
         })
         .collect();
-    json!({ "channel": channel, "jobs": jobs, "next": page.next.map(|next| PagePosition(next).to_string()) })
+    json!({ "channel": channel, "jobs": jobs, "next": page.next.map(position_text) })
 }
 
 #[cfg(test)]
@@ -120,9 +104,9 @@ mod tests {
         assert!(shown.contains("│ 17 │ send_email │ exhausted │ 3        │ 2026-11-30 "), "{shown}");
         assert!(shown.contains("no route to \\u{1b}[31mhost\\nsecond line"), "{shown}");
         assert!(shown.ends_with("Next page: --page-after 5.17\n"), "{shown}");
-        let place: PagePosition = "5.17".parse().unwrap();
-        assert_eq!((place.0.rank, place.0.id), (5, 17));
-        assert!("5".parse::<PagePosition>().is_err());
+        let place = position("5.17").unwrap();
+        assert_eq!((place.rank, place.id), (5, 17));
+        assert!(position("5").is_err());
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::process::ExitCode;
 
 use crate::config::{ConfigError, UndeclaredChannel};
 use crate::store::{PushError, StoreError};
@@ -22,26 +21,21 @@ pub(crate) enum Exit {
     Store = 5,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
-
 /// Failure of a command, printed as "could not ...: cause" and a hint.
 #[derive(Debug)]
 pub(crate) struct Failure {
     exit: Exit,
     doing: String,
     cause: Option<Box<dyn Error + Send + Sync>>,
-    hint: Option<String>,
+    /// The remedy; empty when there is none.
+    hint: String,
     silent: bool,
 }
 
 impl Failure {
     /// `doing` completes the phrase "could not ...".
     pub(crate) fn new(exit: Exit, doing: impl Into<String>) -> Self {
-        Self { exit, doing: doing.into(), cause: None, hint: None, silent: false }
+        Self { exit, doing: doing.into(), cause: None, hint: String::new(), silent: false }
     }
 
     /// A failure that is not printed, for example because the reader of the output is gone.
@@ -67,21 +61,15 @@ impl Failure {
         let (exit, hint) = match &error {
             StoreError::Unavailable { .. } => (
                 Exit::Store,
-                Some(
-                    "check that the store is running and that the driver settings, shown by config:check, are right",
-                ),
+                "check that the store is running and that the driver settings, shown by config:check, are right",
             ),
             // These messages contain their own remedy.
             StoreError::Full { .. } | StoreError::Corrupt { .. } | StoreError::Refused { .. } => {
-                (Exit::Store, None)
+                (Exit::Store, "")
             }
-            StoreError::Lost | StoreError::Replayed => (Exit::Failed, None),
+            StoreError::Lost | StoreError::Replayed => (Exit::Failed, ""),
         };
-        let failure = Self::new(exit, doing).because(error);
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        Self::new(exit, doing).because(error).hint(hint)
     }
 
     /// Failure of a push.
@@ -90,8 +78,7 @@ impl Failure {
             PushError::Store(error) => Self::store(doing, error),
             PushError::Job { why, .. } => Self::new(Exit::Usage, doing).because(why),
             PushError::Payload { why, .. } => Self::new(Exit::Usage, doing).because(why),
-            error @ PushError::Failed { .. } => Self::new(Exit::Failed, doing).because(error),
-            PushError::TooLarge => Self::new(Exit::Failed, doing).because(PushError::TooLarge),
+            error => Self::new(Exit::Failed, doing).because(error),
         }
     }
 
@@ -101,9 +88,9 @@ impl Failure {
         self
     }
 
-    /// Adds a remedy, in the imperative.
+    /// Adds a remedy, in the imperative. An empty text is none.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = hint.into();
         self
     }
 
@@ -143,10 +130,7 @@ impl fmt::Display for Failure {
             }
             (said, cause) = (text, error.source());
         }
-        if let Some(hint) = &self.hint {
-            write!(f, "\nhint: {hint}")?;
-        }
-        Ok(())
+        if self.hint.is_empty() { Ok(()) } else { write!(f, "\nhint: {}", self.hint) }
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) struct List {}
 
 impl List {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        let commands: Vec<_> = commands().collect();
+        let commands = commands();
         let jobs: Vec<_> = context.registry().names().collect();
         if context.json() {
             let commands = commands

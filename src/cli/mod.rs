@@ -7,6 +7,7 @@ mod cancel;
 mod clear;
 mod config_check;
 mod context;
+mod control;
 mod demo;
 mod failed;
 mod failure;
@@ -18,7 +19,6 @@ mod pause;
 mod per_channel;
 mod progress;
 mod push;
-mod push_checks;
 mod push_file;
 mod push_lines;
 mod quiet;
@@ -157,24 +157,21 @@ pub(crate) fn main(registry: Registry, args: Vec<OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             context.report(&failure);
-            failure.exit().into()
+            ExitCode::from(failure.exit() as u8)
         }
     }
 }
 
 /// Name, summary and aliases of each command, for `list`.
-fn commands() -> impl Iterator<Item = (String, String, Vec<String>)> {
+fn commands() -> Vec<(String, String, Vec<String>)> {
     let cli = Cli::command();
-    let commands: Vec<_> = cli
-        .get_subcommands()
-        .filter(|command| !command.is_hide_set())
-        .map(|command| {
-            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-            let aliases = command.get_visible_aliases().map(str::to_owned).collect();
-            (command.get_name().to_owned(), about, aliases)
-        })
-        .collect();
-    commands.into_iter()
+    let shown = cli.get_subcommands().filter(|command| !command.is_hide_set());
+    let described = shown.map(|command| {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        let aliases = command.get_visible_aliases().map(str::to_owned).collect();
+        (command.get_name().to_owned(), about, aliases)
+    });
+    described.collect()
 }
 
 #[cfg(test)]

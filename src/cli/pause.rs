@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::per_channel::{self, ChannelDone};
 use super::{CommandContext, Failure, time};
-use crate::config::Channel;
 use crate::job::{MAX_DELAY, Timestamp};
 use crate::job_json::time::parse_duration;
 
@@ -34,22 +33,14 @@ fn length(text: &str) -> Result<Duration, String> {
 
 impl Pause {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        let channels = context.channels(self.all)?;
-        per_channel::sequentially(context, &channels, |channel| pause(context, channel, self.time))
+        per_channel::sequentially(context, &context.channels(self.all)?, |channel| {
+            let name = &channel.name;
+            let doing = format!("pause channel \"{name}\"");
+            let until = context.call_store(channel, doing, async |store| store.pause(self.time).await)?;
+            let json = json!({ "paused": true, "paused_until": until.and_then(time::rfc3339) });
+            Ok(ChannelDone::new(channel, render(name, until), json))
+        })
     }
-}
-
-fn pause(
-    context: &CommandContext,
-    channel: &Channel,
-    time: Option<Duration>,
-) -> Result<ChannelDone, Failure> {
-    let name = &channel.name;
-    let store = context.store(channel)?;
-    let paused = context.block_on(store.pause(time));
-    let until = paused.map_err(|error| Failure::store(format!("pause channel \"{name}\""), error))?;
-    let json = json!({ "channel": name, "paused": true, "paused_until": until.and_then(time::rfc3339) });
-    Ok(ChannelDone::new(render(name, until), json))
 }
 
 fn render(channel: &str, until: Option<Timestamp>) -> String {

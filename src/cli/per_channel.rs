@@ -3,34 +3,30 @@
 
 use std::thread;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::progress::{Progress, ProgressDisplay};
 use super::{CommandContext, Exit, Failure};
 use crate::config::Channel;
-use crate::master::{self, ControlError, ControlRequest, ControlResponse};
+use crate::master;
 
 /// Result of the command in one channel: text to print, or a JSON object.
 pub(super) struct ChannelDone {
-    text: String,
-    json: Value,
-    warnings: Vec<String>,
-    failure: Option<Failure>,
+    pub(super) text: String,
+    pub(super) json: Value,
+    /// Printed with the text; the JSON object contains the same information.
+    pub(super) warnings: Vec<String>,
+    /// The failure of a command that was partly done.
+    pub(super) failure: Option<Failure>,
 }
 
 impl ChannelDone {
-    pub(super) fn new(text: String, json: Value) -> Self {
+    /// `reply` becomes the JSON object, which also names the channel.
+    pub(super) fn new(channel: &Channel, text: String, reply: impl Serialize) -> Self {
+        let mut json = serde_json::to_value(reply).expect("a reply is plain data");
+        json["channel"] = channel.name.clone().into();
         Self { text, json, warnings: Vec::new(), failure: None }
-    }
-
-    /// Adds warnings, printed with the text; the JSON object contains the same information.
-    pub(super) fn warning(self, warnings: Vec<String>) -> Self {
-        Self { warnings, ..self }
-    }
-
-    /// Adds a failure of a command that was partly done.
-    pub(super) fn failing(self, failure: Option<Failure>) -> Self {
-        Self { failure, ..self }
     }
 }
 
@@ -85,11 +81,8 @@ fn report_all(
     if context.json() {
         context.print_json(&done)?;
     }
-    // Report every failure; the last one becomes the result.
-    let Some(last) = failures.pop() else { return Ok(()) };
-    failures.iter().for_each(|failure| context.report(failure));
-    let is_same = done.is_empty() && failures.iter().all(|failure| failure.exit() == last.exit());
-    Err(if is_same { last } else { last.with_exit(Exit::Failed) })
+    let is_same = done.is_empty() && failures.windows(2).all(|pair| pair[0].exit() == pair[1].exit());
+    context.finish(failures).map_err(|last| if is_same { last } else { last.with_exit(Exit::Failed) })
 }
 
 /// The channels of a command that is sent to their masters; with `all`, those with a master on this machine.
@@ -102,49 +95,4 @@ pub(super) fn with_master(context: &CommandContext, all: bool) -> Result<Vec<&Ch
         }
     }
     Ok(channels)
-}
-
-/// Fails when no master of the channel runs on this machine.
-pub(super) fn require_master(channel: &Channel, doing: &str) -> Result<(), Failure> {
-    if master::presence(channel).running {
-        return Ok(());
-    }
-    Err(Failure::new(Exit::Running, doing)
-        .because("its master is not running on this machine")
-        .hint("queue:listen starts a master; queue:status shows whether one is running"))
-}
-
-/// Sends a request that the master answers at once. `doing` completes the phrase "could not ...".
-pub(super) fn ask(
-    channel: &Channel,
-    doing: &str,
-    request: ControlRequest,
-) -> Result<ControlResponse, Failure> {
-    require_master(channel, doing)?;
-    master::send_request(&master::socket_path(channel), request, |_| {})
-        .map_err(|error| control_failure(doing, error))
-}
-
-/// The failure of a request to a master, with a remedy.
-pub(super) fn control_failure(doing: &str, error: ControlError) -> Failure {
-    let hint = match &error {
-        ControlError::UnknownRequest | ControlError::Undecodable(_) => {
-            Some("restart it with this version: queue:stop, then queue:listen")
-        }
-        ControlError::TimedOut(_) => Some("check the log of the master, and queue:status"),
-        ControlError::NotListening { .. } => {
-            Some("it may be starting or stopping: try again, or check its log")
-        }
-        ControlError::Disconnected(_) | ControlError::Refused(_) => None,
-    };
-    let failure = Failure::new(Exit::Failed, doing).because(error);
-    match hint {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
-}
-
-/// The failure for a response of the wrong type, which a correct master never sends.
-pub(super) fn unexpected_answer(doing: &str) -> Failure {
-    Failure::new(Exit::Failed, doing).because("the master sent an unexpected response")
 }

@@ -14,56 +14,45 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// Interval at which a bar is redrawn on a terminal.
 const BAR_REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Display of the progress of several channels.
-pub(super) enum ProgressDisplay {
-    /// No output.
-    Hidden,
-    /// Lines on standard error.
-    Lines,
-    /// One bar per channel on the terminal.
-    Bars(MultiProgress),
+/// Where bars are drawn: on the terminal, unless the command prints JSON or only errors.
+pub(super) fn draw_target(context: &CommandContext) -> ProgressDrawTarget {
+    let is_shown = io::stderr().is_terminal() && !context.quiet() && !context.json();
+    if is_shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
 }
 
-/// Progress of one channel.
+/// Display of the progress of several channels.
+pub(super) struct ProgressDisplay {
+    bars: MultiProgress,
+    /// Whether to print lines, because standard error is not a terminal.
+    lines: bool,
+}
+
+/// Progress of one channel. A drop removes its bar.
 pub(super) struct Progress {
     channel: String,
     /// Largest remaining amount of work so far; the length of the bar.
     max_left: usize,
-    shown: ProgressOutput,
-}
-
-enum ProgressOutput {
-    Hidden,
-    Lines { printed: Option<(Instant, String)> },
-    Bar(ProgressBar),
+    bar: ProgressBar,
+    lines: bool,
+    /// The last line and its time.
+    printed: Option<(Instant, String)>,
 }
 
 impl ProgressDisplay {
     pub(super) fn of(context: &CommandContext) -> Self {
-        if context.quiet() || context.json() {
-            Self::Hidden
-        } else if io::stderr().is_terminal() {
-            Self::Bars(MultiProgress::with_draw_target(ProgressDrawTarget::stderr()))
-        } else {
-            Self::Lines
-        }
+        let lines = !io::stderr().is_terminal() && !context.quiet() && !context.json();
+        Self { bars: MultiProgress::with_draw_target(draw_target(context)), lines }
     }
 
     pub(super) fn channel(&self, name: &str, doing: &str) -> Progress {
-        let shown = match self {
-            Self::Hidden => ProgressOutput::Hidden,
-            Self::Lines => ProgressOutput::Lines { printed: None },
-            Self::Bars(all) => {
-                let style =
-                    ProgressStyle::with_template("{msg} {bar:20} {elapsed}").expect("a valid template");
-                let bar = all.add(ProgressBar::new(1).with_style(style));
-                bar.set_message(format!("{name}: {doing}"));
-                // Redraw between status messages of the master, so that the elapsed time advances.
-                bar.enable_steady_tick(BAR_REDRAW_INTERVAL);
-                ProgressOutput::Bar(bar)
-            }
-        };
-        Progress { channel: name.to_owned(), max_left: 0, shown }
+        let style = ProgressStyle::with_template("{msg} {bar:20} {elapsed}").expect("a valid template");
+        let bar = self.bars.add(ProgressBar::new(1).with_style(style));
+        bar.set_message(format!("{name}: {doing}"));
+        if !self.bars.is_hidden() {
+            // Redraw between status messages of the master, so that the elapsed time advances.
+            bar.enable_steady_tick(BAR_REDRAW_INTERVAL);
+        }
+        Progress { channel: name.to_owned(), max_left: 0, bar, lines: self.lines, printed: None }
     }
 }
 
@@ -71,41 +60,22 @@ impl Progress {
     /// Shows a status received from the master.
     pub(super) fn show(&mut self, report: &ChannelStatus) {
         let text = format!("{}: {}", self.channel, describe(report));
-        let remaining = remaining(report);
+        // Remaining work: running jobs of a stop, old workers of a reload.
+        let remaining = report.pool.reload.map_or(report.running, |reload| reload.old);
         self.max_left = self.max_left.max(remaining);
-        match &mut self.shown {
-            ProgressOutput::Hidden => {}
-            ProgressOutput::Lines { printed } => {
-                let now = Instant::now();
-                let is_due = match printed {
-                    None => true,
-                    Some((at, last_text)) => *last_text != text && now.duration_since(*at) >= LINE_INTERVAL,
-                };
-                if is_due {
-                    // A write error must not abort the stop.
-                    let _ = writeln!(io::stderr(), "{text}");
-                    *printed = Some((now, text));
-                }
-            }
-            ProgressOutput::Bar(bar) => {
-                bar.set_length(self.max_left as u64);
-                bar.set_position((self.max_left - remaining) as u64);
-                bar.set_message(text);
-            }
+        self.bar.set_length(self.max_left as u64);
+        self.bar.set_position((self.max_left - remaining) as u64);
+        self.bar.set_message(text.clone());
+        let is_due = match &self.printed {
+            None => true,
+            Some((at, last_text)) => *last_text != text && at.elapsed() >= LINE_INTERVAL,
+        };
+        if self.lines && is_due {
+            // A write error must not abort the stop.
+            let _ = writeln!(io::stderr(), "{text}");
+            self.printed = Some((Instant::now(), text));
         }
     }
-
-    /// Removes the bar.
-    pub(super) fn end(self) {
-        if let ProgressOutput::Bar(bar) = self.shown {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-/// Remaining work: running jobs of a stop, old workers of a reload.
-fn remaining(report: &ChannelStatus) -> usize {
-    report.pool.reload.map_or(report.running, |reload| reload.old)
 }
 
 /// State of a reload in words.

@@ -9,7 +9,6 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
-use super::push_checks::{UnreadableInput, missing_handler_warning};
 use super::{CommandContext, Exit, Failure, push_file};
 use crate::config::Channel;
 use crate::job::{Payload, PayloadError, Priority};
@@ -84,22 +83,17 @@ impl Push {
         let payload = payload(&self.data, &doing)?;
         let job = self.options().job(&name, payload);
         job_json::check(&job).map_err(|error| Failure::new(Exit::Usage, &doing).because(error))?;
-        if let Some(warning) = missing_handler_warning(context, channel, &name) {
-            context.warn(&warning);
-        }
+        context.warn_of_missing_handler(channel, &name);
 
         let queue = context.queue(channel)?;
         let pushed = context.block_on(queue.push_raw(&name, job.payload, &self.options()));
         let pushed = pushed.map_err(|error| Failure::push(doing, error))?;
         let added = matches!(pushed, Pushed::Added(_));
-        if context.json() {
-            return context
-                .print_json(&json!({ "channel": channel.name, "id": pushed.id(), "added": added }));
-        }
-        if !added {
+        if !added && !context.json() {
             context.note("no job was added: a job with this key is in the channel, its id follows");
         }
-        context.print(&format!("{}\n", pushed.id()))
+        let json = json!({ "channel": channel.name, "id": pushed.id(), "added": added });
+        context.show(&json, &format!("{}\n", pushed.id()))
     }
 
     /// The push options; with --file, the defaults of lines without their own.
@@ -146,13 +140,13 @@ fn header(text: &str) -> Result<(String, String), String> {
 
 fn payload(data: &str, doing: &str) -> Result<Payload, Failure> {
     let refused = |cause: PayloadError| {
-        let failure = Failure::new(Exit::Usage, doing);
-        match cause {
-            PayloadError::NotJson(_) => failure.because(cause).hint(
-                "put the JSON in single quotes, as in --data '{\"ms\":500}'; a string keeps its double quotes: --data '\"text\"'",
-            ),
-            other => failure.because(other),
-        }
+        let hint = match cause {
+            PayloadError::NotJson(_) => {
+                "put the JSON in single quotes, as in --data '{\"ms\":500}'; a string keeps its double quotes: --data '\"text\"'"
+            }
+            _ => "",
+        };
+        Failure::new(Exit::Usage, doing).because(cause).hint(hint)
     };
     let text = match data.strip_prefix('@') {
         Some(file) => read_text(Some(Path::new(file)), doing)?,
@@ -171,10 +165,9 @@ fn read_text(file: Option<&Path>, doing: &str) -> Result<String, Failure> {
         None => io::stdin().take(MAX_READ_BYTES).read_to_string(&mut text),
     };
     let name = file.map_or("standard input".to_owned(), |file| format!("\"{}\"", file.display()));
-    match read {
-        Ok(_) => Ok(text),
-        Err(error) => Err(Failure::new(Exit::Usage, doing)
-            .because(UnreadableInput { name, source: error })
-            .hint("name a readable UTF-8 file after --data @")),
-    }
+    let failed = |error| {
+        let failure = Failure::new(Exit::Usage, doing).because(format!("{name} cannot be read: {error}"));
+        failure.hint("name a readable UTF-8 file after --data @")
+    };
+    read.map(|_| text).map_err(failed)
 }

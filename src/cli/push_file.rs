@@ -6,14 +6,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde_json::json;
 use thiserror::Error;
 
-use super::push_checks::{UnreadableInput, missing_handler_warning};
+use super::progress::draw_target;
 use super::push_lines::{LineError, Lines, parse};
 use super::{CommandContext, Exit, Failure, render};
 use crate::config::Channel;
@@ -30,39 +30,25 @@ pub(super) fn run(
     job: Option<&str>,
     options: &PushOptions,
 ) -> Result<(), Failure> {
-    let input = Input::open(file)?;
+    let (name, source) = open(file)?;
     let defaults = PushDefaults { job, options };
-    let (lines, total) = match input.source {
+    let (lines, total) = match source {
         Source::File(mut opened) => {
-            let checked = check_all(&opened, &input.name, &defaults)?;
-            for name in &checked.names {
-                if let Some(warning) = missing_handler_warning(context, channel, name) {
-                    context.warn(&warning);
-                }
-            }
-            opened.seek(SeekFrom::Start(0)).map_err(|error| unreadable(&input.name, error, Exit::Failed))?;
-            (Lines::new(Box::new(opened) as Box<dyn Read>, false), Some(checked.jobs))
+            let (jobs, names) = check_all(&opened, &name, &defaults)?;
+            names.iter().for_each(|name| context.warn_of_missing_handler(channel, name));
+            opened.seek(SeekFrom::Start(0)).map_err(|error| unreadable(&name, error, Exit::Failed))?;
+            (Lines::new(Box::new(opened) as Box<dyn Read>, false), Some(jobs))
         }
         Source::Stream(stream) => (Lines::new(stream, true), None),
     };
     let queue = context.queue(channel)?;
     let bar = progress(context, total);
-    let mut push = BulkPush { queue: &queue, name: &input.name, bar: &bar, tally: PushTally::default() };
+    let mut push = BulkPush { queue: &queue, name: &name, bar: &bar, tally: PushTally::default() };
     let done = context.block_on(push.all(lines, &defaults));
     let tally = push.tally;
     bar.finish_and_clear();
     done?;
-    if context.json() {
-        context.print_json(&tally.to_json(&channel.name))
-    } else {
-        context.print(&tally.render(&channel.name))
-    }
-}
-
-/// The input and its name for messages.
-struct Input {
-    name: String,
-    source: Source,
+    context.show(&tally.to_json(&channel.name), &tally.render(&channel.name))
 }
 
 enum Source {
@@ -72,59 +58,45 @@ enum Source {
     Stream(Box<dyn Read>),
 }
 
-impl Input {
-    fn open(file: &Path) -> Result<Self, Failure> {
-        if file == Path::new("-") {
-            let name = "standard input".to_owned();
-            return Ok(Self { name, source: Source::Stream(Box::new(io::stdin())) });
-        }
-        let name = file.display().to_string();
-        let opened = File::open(file).and_then(|opened| {
-            let found = opened.metadata()?;
-            Ok((opened, found))
-        });
-        match opened {
-            Err(error) => Err(unreadable(&name, error, Exit::Usage)),
-            Ok((_, found)) if found.is_dir() => {
-                Err(unreadable(&name, io::ErrorKind::IsADirectory.into(), Exit::Usage))
-            }
-            Ok((opened, found)) if found.is_file() => Ok(Self { name, source: Source::File(opened) }),
-            Ok((opened, _)) => Ok(Self { name, source: Source::Stream(Box::new(opened)) }),
-        }
+/// Opens the input. Returns also its name for messages.
+fn open(file: &Path) -> Result<(String, Source), Failure> {
+    if file == Path::new("-") {
+        return Ok(("standard input".to_owned(), Source::Stream(Box::new(io::stdin()))));
     }
+    let name = file.display().to_string();
+    let failed = |error| unreadable(&name, error, Exit::Usage);
+    let opened = File::open(file).map_err(failed)?;
+    let found = opened.metadata().map_err(failed)?;
+    if found.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
+    let source = if found.is_file() { Source::File(opened) } else { Source::Stream(Box::new(opened)) };
+    Ok((name, source))
 }
 
-fn unreadable(name: &str, source: io::Error, exit: Exit) -> Failure {
+fn unreadable(name: &str, error: io::Error, exit: Exit) -> Failure {
     Failure::new(exit, "push the jobs of a file")
-        .because(UnreadableInput { name: format!("\"{name}\""), source })
+        .because(format!("\"{name}\" cannot be read: {error}"))
         .hint("name a readable file after --file, or - for standard input")
 }
 
-/// Result of the checking pass.
-struct Checked {
-    jobs: u64,
-    names: BTreeSet<String>,
-}
-
-fn check_all(file: &File, name: &str, defaults: &PushDefaults<'_>) -> Result<Checked, Failure> {
+/// Checks every line. Returns the number of jobs, and their names.
+fn check_all(
+    file: &File,
+    name: &str,
+    defaults: &PushDefaults<'_>,
+) -> Result<(u64, BTreeSet<String>), Failure> {
     let again = file.try_clone().map_err(|error| unreadable(name, error, Exit::Failed))?;
     let mut lines = Lines::new(Box::new(again), false);
-    let mut checked = Checked { jobs: 0, names: BTreeSet::new() };
+    let (mut jobs, mut names) = (0, BTreeSet::new());
     while let Some(line) = lines.next() {
-        match line.and_then(|line| parse(line, defaults)) {
-            Ok(job) => {
-                checked.jobs += 1;
-                if !checked.names.contains(&job.meta.job) {
-                    checked.names.insert(job.meta.job);
-                }
-            }
-            Err(why) => {
-                return Err(bad_line(name, lines.number, why)
-                    .hint("nothing was pushed: correct the line and push again"));
-            }
-        }
+        let job = line.and_then(|line| parse(line, defaults)).map_err(|why| {
+            bad_line(name, lines.number, why).hint("nothing was pushed: correct the line and push again")
+        })?;
+        jobs += 1;
+        names.insert(job.meta.job);
     }
-    Ok(checked)
+    Ok((jobs, names))
 }
 
 fn bad_line(name: &str, number: u64, why: LineError) -> Failure {
@@ -281,9 +253,7 @@ impl BulkPush<'_> {
 }
 
 fn progress(context: &CommandContext, total: Option<u64>) -> ProgressBar {
-    let wanted = io::stderr().is_terminal() && !context.quiet() && !context.json();
-    let target = if wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(total, target);
+    let bar = ProgressBar::with_draw_target(total, draw_target(context));
     let template = match total {
         Some(_) => "{bar:40} {human_pos}/{human_len} jobs, {rate}, {eta} left",
         None => "{spinner} {human_pos} jobs, {rate}",

@@ -1,10 +1,9 @@
 //! `queue:quiet`: makes a master lease no more jobs.
 
 use clap::Args;
-use serde_json::json;
 
 use super::per_channel::{self, ChannelDone};
-use super::{CommandContext, Failure, render};
+use super::{CommandContext, Failure, control, render};
 use crate::channel::QuietReply;
 use crate::config::Channel;
 use crate::master::{ControlRequest, ControlResponse};
@@ -24,15 +23,10 @@ impl Quiet {
 }
 
 fn quiet(channel: &Channel) -> Result<ChannelDone, Failure> {
-    let name = &channel.name;
-    let doing = format!("quiet the master of channel \"{name}\"");
-    let ControlResponse::Quiet(reply) = per_channel::ask(channel, &doing, ControlRequest::Quiet)? else {
-        return Err(per_channel::unexpected_answer(&doing));
-    };
-    let QuietReply { was_quiet, running, handed_back } = reply;
-    let json =
-        json!({ "channel": name, "was_quiet": was_quiet, "running": running, "handed_back": handed_back });
-    Ok(ChannelDone::new(render(name, reply), json))
+    let doing = format!("quiet the master of channel \"{}\"", channel.name);
+    let take = |response| if let ControlResponse::Quiet(reply) = response { Some(reply) } else { None };
+    let reply = control::ask(channel, &doing, ControlRequest::Quiet, |_| {}, take)?;
+    Ok(ChannelDone::new(channel, render(&channel.name, reply), reply))
 }
 
 fn render(channel: &str, reply: QuietReply) -> String {

@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::per_channel::{self, ChannelDone};
 use super::progress::Progress;
-use super::{CommandContext, Exit, Failure, render, table};
+use super::{CommandContext, Exit, Failure, control, render, table};
 use crate::config::Channel;
-use crate::master::{self, ControlRequest, ControlResponse};
+use crate::master::{ControlError, ControlRequest, ControlResponse};
 use crate::pool::{RolloutSummary, WorkerRef, WorkerReplacement};
 
 /// Reload the configuration of a master and replace its workers, and wait for the result
@@ -28,32 +28,28 @@ impl Reload {
 
 fn reload(channel: &Channel, mut progress: Progress) -> Result<ChannelDone, Failure> {
     let doing = format!("reload channel \"{}\"", channel.name);
-    per_channel::require_master(channel, &doing)?;
-    let answer = master::send_request(&master::socket_path(channel), ControlRequest::Reload, |report| {
-        progress.show(report)
-    });
-    progress.end();
-    match answer {
-        Ok(ControlResponse::Reloaded { renewed, restart, program_replaced }) => {
+    let response =
+        control::ask(channel, &doing, ControlRequest::Reload, |report| progress.show(report), Some)?;
+    drop(progress);
+    match response {
+        ControlResponse::Reloaded { renewed, restart, program_replaced } => {
             let warnings = warnings(&channel.name, &restart, program_replaced);
             let json = json!({
-                "channel": channel.name,
                 "generation": renewed.generation,
                 "workers": renewed.workers,
                 "handed_back": renewed.handed_back,
                 "restart": restart,
                 "program_replaced": program_replaced,
             });
-            Ok(ChannelDone::new(render(&channel.name, &renewed), json).warning(warnings))
+            Ok(ChannelDone { warnings, ..ChannelDone::new(channel, render(&channel.name, &renewed), json) })
         }
-        Ok(ControlResponse::NotReloaded { why, invalid }) => {
+        ControlResponse::NotReloaded { why, invalid } => {
             let exit = if invalid { Exit::Config } else { Exit::Failed };
             Err(Failure::new(exit, doing)
                 .because(why)
                 .hint("the master keeps its previous configuration and workers"))
         }
-        Ok(_) => Err(per_channel::unexpected_answer(&doing)),
-        Err(error) => Err(per_channel::control_failure(&doing, error)),
+        _ => Err(control::failure(&doing, ControlError::Unexpected)),
     }
 }
 

@@ -21,19 +21,16 @@ pub(crate) struct ReloadFailed {
 impl ReloadFailed {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let channel = context.channel()?;
-        let store = context.store(channel)?;
         let mut ids = self.ids;
         ids.sort_unstable();
         ids.dedup();
         let asked = ids.len() as u64;
         let filter = FailedJobFilter { ids, job: self.job };
-        let reloaded = context.block_on(store::reload_failed(&*store, &filter));
-        let moved = reloaded.map_err(|error| Failure::store("reload the failed jobs", error))?;
-        if context.json() {
-            context.print_json(&json!({ "channel": channel.name, "reloaded": moved }))?;
-        } else {
-            context.print(&render(&channel.name, moved))?;
-        }
+        let moved = context.call_store(channel, "reload the failed jobs", async |store| {
+            store::reload_failed(store, &filter).await
+        })?;
+        context
+            .show(&json!({ "channel": channel.name, "reloaded": moved }), &render(&channel.name, moved))?;
         if moved < asked {
             let missing = asked - moved;
             return Err(Failure::new(Exit::Failed, "reload all named jobs")

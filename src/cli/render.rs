@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 /// A duration in milliseconds: `50 ms`, `1.5 s`, `3 min`, `2 h`.
 pub(super) fn duration(ms: u64) -> String {
     let duration = Duration::from_millis(ms);
@@ -16,6 +18,21 @@ pub(super) fn duration(ms: u64) -> String {
 /// A configured duration in seconds, without rounding: `90 s`, `0.5 s`.
 pub(super) fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
+}
+
+/// The name of a variant, as in JSON.
+pub(super) fn word(variant: impl Serialize) -> String {
+    let json = serde_json::to_value(variant).expect("a variant is plain data");
+    json.as_str().expect("a variant without fields is a string").to_owned()
+}
+
+/// `a, b and c`.
+pub(super) fn listed(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
 }
 
 /// `1 job`, `2 jobs`.

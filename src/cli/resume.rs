@@ -3,10 +3,11 @@
 use clap::Args;
 use serde_json::json;
 
+use super::control::{self, MasterState};
 use super::per_channel::{self, ChannelDone};
 use super::{CommandContext, Exit, Failure};
 use crate::config::Channel;
-use crate::master::{self, ControlError, ControlRequest, ControlResponse};
+use crate::master::{ControlError, ControlRequest, ControlResponse};
 
 /// Resume a channel after queue:pause and queue:quiet
 #[derive(Debug, Args)]
@@ -18,8 +19,7 @@ pub(crate) struct Resume {
 
 impl Resume {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        let channels = context.channels(self.all)?;
-        per_channel::sequentially(context, &channels, |channel| resume(context, channel))
+        per_channel::sequentially(context, &context.channels(self.all)?, |channel| resume(context, channel))
     }
 }
 
@@ -27,35 +27,35 @@ fn resume(context: &CommandContext, channel: &Channel) -> Result<ChannelDone, Fa
     let name = &channel.name;
     // Resume the master first, because that works even while the store is unavailable.
     let was_quiet = end_quiet(channel)?;
-    let store = context.store(channel);
-    let ended = store.and_then(|store| {
-        let ended = context.block_on(store.resume());
-        ended.map_err(|error| Failure::store(format!("end the pause of channel \"{name}\""), error))
-    });
+    let doing = format!("end the pause of channel \"{name}\"");
+    let ended = context.call_store(channel, doing, async |store| store.resume().await);
     if ended.is_err() && was_quiet == Some(true) {
         context.note(&format!("the master of channel \"{name}\" is no longer quiet"));
     }
     let was_paused = ended?;
-    let json = json!({ "channel": name, "was_paused": was_paused, "was_quiet": was_quiet });
-    Ok(ChannelDone::new(render(name, was_paused, was_quiet), json))
+    let json = json!({ "was_paused": was_paused, "was_quiet": was_quiet });
+    Ok(ChannelDone::new(channel, render(name, was_paused, was_quiet), json))
 }
 
 /// Ends the quiet mode of the master on this machine. Returns whether it was quiet; `None` without a master.
 fn end_quiet(channel: &Channel) -> Result<Option<bool>, Failure> {
-    if !master::presence(channel).running {
-        return Ok(None);
-    }
-    let doing = || format!("resume the master of channel \"{}\"", channel.name);
-    match master::send_request(&master::socket_path(channel), ControlRequest::Resume, |_| {}) {
-        Ok(ControlResponse::Resumed { was_quiet }) => Ok(Some(was_quiet)),
-        Ok(_) => Err(per_channel::unexpected_answer(&doing())),
+    let take = |response| match response {
+        ControlResponse::Resumed { was_quiet } => Some(was_quiet),
+        _ => None,
+    };
+    match control::query(channel, ControlRequest::Resume, |_| {}, take) {
+        MasterState::NotRunning => Ok(None),
+        MasterState::Responding { answer, .. } => Ok(Some(answer)),
         // A master that is too old for this request has no quiet mode.
-        Err(ControlError::UnknownRequest) => Ok(Some(false)),
-        // The master may have exited between the presence check and the request.
-        Err(_) if !master::presence(channel).running => Ok(None),
-        Err(error) => Err(Failure::new(Exit::Failed, doing())
-            .because(error)
-            .hint("the pause of the channel was not changed; check the log of the master and try again")),
+        MasterState::NotResponding { error: ControlError::UnknownRequest, .. } => Ok(Some(false)),
+        MasterState::NotResponding { error, .. } => {
+            let hint = match error {
+                ControlError::Unexpected => "",
+                _ => "the pause of the channel was not changed; check the log of the master and try again",
+            };
+            let doing = format!("resume the master of channel \"{}\"", channel.name);
+            Err(Failure::new(Exit::Failed, doing).because(error).hint(hint))
+        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! `queue:scale`: sets the manual minimum worker count of a channel.
 
 use clap::Args;
-use serde_json::json;
 
 use super::per_channel::{self, ChannelDone};
-use super::{CommandContext, Failure};
+use super::{CommandContext, Failure, control};
 use crate::config::Channel;
 use crate::master::{ControlRequest, ControlResponse};
 use crate::pool::{MinWorkers, ScaleOrder};
@@ -38,17 +37,10 @@ impl Scale {
 }
 
 fn scale(channel: &Channel, order: ScaleOrder) -> Result<ChannelDone, Failure> {
-    let name = &channel.name;
-    let doing = format!("scale channel \"{name}\"");
-    let ControlResponse::Scaled(floor) = per_channel::ask(channel, &doing, ControlRequest::Scale { order })?
-    else {
-        return Err(per_channel::unexpected_answer(&doing));
-    };
-    let MinWorkers { fewest, before, min, max, dynamic, clamped } = floor;
-    let json = json!({
-        "channel": name, "fewest": fewest, "before": before, "min": min, "max": max, "dynamic": dynamic, "clamped": clamped,
-    });
-    Ok(ChannelDone::new(render(name, &floor), json))
+    let doing = format!("scale channel \"{}\"", channel.name);
+    let take = |response| if let ControlResponse::Scaled(floor) = response { Some(floor) } else { None };
+    let floor = control::ask(channel, &doing, ControlRequest::Scale { order }, |_| {}, take)?;
+    Ok(ChannelDone::new(channel, render(&channel.name, &floor), floor))
 }
 
 fn render(channel: &str, floor: &MinWorkers) -> String {

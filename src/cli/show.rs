@@ -23,63 +23,48 @@ pub(crate) struct Show {
 impl Show {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let channel = context.channel()?;
-        let store = context.store(channel)?;
-        let doing = || format!("show job {}", self.id);
-        let found = context.block_on(store.get(self.id)).map_err(|error| Failure::store(doing(), error))?;
+        let doing = format!("show job {}", self.id);
+        let found = context.call_store(channel, &doing, async |store| store.get(self.id).await)?;
         let Some(job) = found else {
-            return Err(Failure::new(Exit::Failed, doing())
+            return Err(Failure::new(Exit::Failed, doing)
                 .because(format!("channel \"{}\" has no such job", channel.name))
                 .hint("jobs that are done or were removed leave no record; check --channel"));
         };
-        if context.json() {
-            context.print_json(&JobJson::of(&job, &channel.name))
-        } else {
-            context.print(&render(&job, channel))
-        }
+        context.show(&JobJson::of(&job, &channel.name), &render(&job, channel))
     }
 }
 
 fn render(job: &JobView, channel: &Channel) -> String {
     let meta = &job.meta;
-    let mut fields: Vec<(&str, String)> = vec![
-        ("id", job.id.to_string()),
-        ("job", sanitize::line(&meta.job).into_owned()),
-        ("channel", channel.name.clone()),
-        ("state", state(job)),
-        ("pushed", time::local(job.id.pushed_at())),
-    ];
     let attempts = meta.max_attempts.unwrap_or(channel.max_attempts);
-    fields.push(("attempts", format!("{} of {attempts}", meta.attempts)));
-    if meta.crashes > 0 {
-        fields.push(("crashes", meta.crashes.to_string()));
-    }
-    if meta.lost > 0 {
-        fields.push(("lost", format!("{} (runs lost with their master)", meta.lost)));
-    }
-    if meta.suspect {
-        fields.push((
-            "suspect",
-            "yes: runs alone in a worker, because a worker crashed while running it".to_owned(),
-        ));
-    }
     let timeout = match (meta.timeout_ms, channel.worker.max_execute) {
         (Some(0), _) | (None, None) => "none".to_owned(),
         (Some(ms), _) => render::seconds(Duration::from_millis(ms)),
         (None, Some(limit)) => render::seconds(limit),
     };
-    fields.push(("time limit", timeout));
-    if let Some(key) = &meta.unique {
-        fields.push(("unique key", format!("{}{}", sanitize::line(key), held(meta))));
-    }
-    if meta.priority != Priority::Normal {
-        fields.push(("priority", meta.priority.as_str().to_owned()));
-    }
-    if let Some(time) = meta.expiry(job.id) {
-        fields.push(("expires", time::local(time)));
-    }
+    let suspect = "yes: runs alone in a worker, because a worker crashed while running it";
+    let unique = meta.unique.as_ref().map(|key| format!("{}{}", sanitize::line(key), held(meta)));
+    let priority = (meta.priority != Priority::Normal).then(|| meta.priority.as_str().to_owned());
+    let fields = [
+        ("id", Some(job.id.to_string())),
+        ("job", Some(sanitize::line(&meta.job).into_owned())),
+        ("channel", Some(channel.name.clone())),
+        ("state", Some(state(job))),
+        ("pushed", Some(time::local(job.id.pushed_at()))),
+        ("attempts", Some(format!("{} of {attempts}", meta.attempts))),
+        ("crashes", (meta.crashes > 0).then(|| meta.crashes.to_string())),
+        ("lost", (meta.lost > 0).then(|| format!("{} (runs lost with their master)", meta.lost))),
+        ("suspect", meta.suspect.then(|| suspect.to_owned())),
+        ("time limit", Some(timeout)),
+        ("unique key", unique),
+        ("priority", priority),
+        ("expires", meta.expiry(job.id).map(time::local)),
+    ];
     let mut shown = String::new();
     for (name, value) in fields {
-        shown.push_str(&format!("{name:<12}{value}\n"));
+        if let Some(value) = value {
+            shown.push_str(&format!("{name:<12}{value}\n"));
+        }
     }
     if !meta.headers.is_empty() {
         shown.push_str("headers\n");
@@ -92,7 +77,7 @@ fn render(job: &JobView, channel: &Channel) -> String {
     if !meta.errors.is_empty() {
         shown.push_str("errors, oldest first\n");
         for error in &meta.errors {
-            let (kind, at) = (kind(error.kind), time::local(error.at));
+            let (kind, at) = (render::word(error.kind), time::local(error.at));
             shown.push_str(&format!("  attempt {}, {at}, {kind}\n", error.attempt));
             shown.push_str(&indented(&indented(&sanitize::lines(error.message.trim_end()))));
         }
@@ -117,19 +102,6 @@ fn held(meta: &JobMeta) -> String {
         (Some(ms), _) => format!(" (for {} from the push)", render::seconds(Duration::from_millis(ms))),
         (None, UniqueUntil::Start) => " (until the job starts)".to_owned(),
         (None, UniqueUntil::End) => String::new(),
-    }
-}
-
-fn kind(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Error => "error",
-        ErrorKind::Timeout => "timeout",
-        ErrorKind::Crash => "crash",
-        ErrorKind::Lost => "lost",
-        ErrorKind::Expired => "expired",
-        ErrorKind::Callback => "callback",
-        ErrorKind::Cancelled => "cancelled",
-        ErrorKind::Malformed => "malformed",
     }
 }
 
@@ -203,11 +175,8 @@ impl<'a> JobJson<'a> {
             timeout_ms: meta.timeout_ms,
             unique: meta.unique.as_deref(),
             // A key held for a fixed time depends neither on the start nor on the end of the job.
-            unique_until: meta
-                .unique
-                .is_some()
-                .then_some(meta.unique_until)
-                .filter(|_| meta.unique_for_ms.is_none()),
+            unique_until: (meta.unique.is_some() && meta.unique_for_ms.is_none())
+                .then_some(meta.unique_until),
             unique_for_ms: meta.unique_for_ms,
             priority: meta.priority,
             expires_at: meta.expiry(job.id).and_then(time::rfc3339),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 
+use super::control::{self, MasterState};
 use super::per_channel::{self, ChannelDone};
 use super::progress::Progress;
 use super::{CommandContext, Exit, Failure, render};
@@ -33,9 +34,9 @@ impl Stop {
         let channels = per_channel::with_master(context, self.all)?;
         per_channel::concurrently(context, &channels, "stopping", |channel, progress| {
             let (handed_back, settled) = stop(channel, self.force, progress)?;
-            let json = json!({ "channel": channel.name, "handed_back": handed_back, "settled": settled });
+            let json = json!({ "handed_back": handed_back, "settled": settled });
             let failure = (!settled).then(|| unsettled(channel));
-            Ok(ChannelDone::new(render(&channel.name, handed_back), json).failing(failure))
+            Ok(ChannelDone { failure, ..ChannelDone::new(channel, render(&channel.name, handed_back), json) })
         })
     }
 }
@@ -43,32 +44,25 @@ impl Stop {
 /// Stops one channel. Returns the number of released jobs, and whether the store recorded the end of every job.
 fn stop(channel: &Channel, force: bool, mut progress: Progress) -> Result<(usize, bool), Failure> {
     let doing = format!("stop channel \"{}\"", channel.name);
-    per_channel::require_master(channel, &doing)?;
+    control::require_master(channel, &doing)?;
     // A master that is starting or re-executing holds the lock for a while before its control socket answers.
     let begun = Instant::now();
     let longest = channel.stop_wait + channel.stop_grace + LOCK_RELEASE_TIMEOUT;
-    let answer = loop {
-        let asked =
-            master::send_request(&master::socket_path(channel), ControlRequest::Stop { force }, |report| {
-                progress.show(report)
-            });
-        match asked {
-            Err(ControlError::NotListening { .. })
-                if begun.elapsed() < longest && master::presence(channel).running =>
+    let ended = loop {
+        let request = ControlRequest::Stop { force };
+        match control::query(channel, request, |report| progress.show(report), stopped) {
+            MasterState::Responding { answer, .. } => break answer,
+            // The master has exited for another reason.
+            MasterState::NotRunning => break (0, true),
+            MasterState::NotResponding { error: ControlError::NotListening { .. }, .. }
+                if begun.elapsed() < longest =>
             {
                 thread::sleep(POLL_INTERVAL);
             }
-            answer => break answer,
+            MasterState::NotResponding { error, .. } => return Err(control::failure(&doing, error)),
         }
     };
-    progress.end();
-    let ended = match answer {
-        Ok(ControlResponse::Stopped { handed_back, settled }) => (handed_back, settled),
-        Ok(_) => (0, true),
-        // The master may have exited for another reason between the presence check and the request.
-        Err(_) if !master::presence(channel).running => (0, true),
-        Err(error) => return Err(per_channel::control_failure(&doing, error)),
-    };
+    drop(progress);
     let begun = Instant::now();
     while master::presence(channel).running {
         if begun.elapsed() > LOCK_RELEASE_TIMEOUT {
@@ -79,6 +73,13 @@ fn stop(channel: &Channel, force: bool, mut progress: Progress) -> Result<(usize
         thread::sleep(POLL_INTERVAL);
     }
     Ok(ended)
+}
+
+fn stopped(response: ControlResponse) -> Option<(usize, bool)> {
+    match response {
+        ControlResponse::Stopped { handed_back, settled } => Some((handed_back, settled)),
+        _ => Some((0, true)),
+    }
 }
 
 /// The failure when a channel has stopped but its store did not record the end of every job.

@@ -1,7 +1,6 @@
 //! The status of a pool, its workers and its runs, for `queue:status` and `queue:why`.
 
-use std::time::Duration;
-
+use aint_queue_core::durations::millis;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -38,6 +37,21 @@ pub struct WorkerCounts {
     pub leaving: usize,
     /// Slots whose run was asked to end and did not.
     pub stuck_slots: usize,
+}
+
+impl WorkerCounts {
+    /// The number of workers for each activity, with its name.
+    #[must_use]
+    pub fn by_activity(&self) -> [(&'static str, usize); 6] {
+        [
+            ("booting", self.booting),
+            ("idle", self.idle),
+            ("busy", self.busy),
+            ("draining", self.draining),
+            ("retiring", self.retiring),
+            ("leaving", self.leaving),
+        ]
+    }
 }
 
 /// The activity of a worker.
@@ -322,8 +336,4 @@ impl Pool {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=100")]
 fn whole_percent(percent: f64) -> u8 {
     percent.clamp(0.0, 100.0) as u8
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -21,21 +21,10 @@ const MAX_OUTPUT_KEPT: usize = 2048;
 
 /// Runs a command per snapshot.
 pub(super) struct CommandHandler {
-    argv: Vec<String>,
-    limit: Duration,
-    directory: PathBuf,
-    guardian: GuardianHandle,
-}
-
-impl CommandHandler {
-    pub(super) fn new(
-        argv: Vec<String>,
-        limit: Duration,
-        directory: PathBuf,
-        guardian: GuardianHandle,
-    ) -> Self {
-        Self { argv, limit, directory, guardian }
-    }
+    pub(super) argv: Vec<String>,
+    pub(super) limit: Duration,
+    pub(super) directory: PathBuf,
+    pub(super) guardian: GuardianHandle,
 }
 
 impl fmt::Debug for CommandHandler {
@@ -66,7 +55,7 @@ impl SnapshotHandler for CommandHandler {
             wire: None,
         };
         let child = self.guardian.spawn(spawn, events);
-        let guard = KillOnDrop { guardian: &self.guardian, child };
+        let _guard = KillOnDrop { guardian: &self.guardian, child };
         let run = async {
             let ended = async {
                 while let Some((_, event)) = on_event.recv().await {
@@ -83,18 +72,14 @@ impl SnapshotHandler for CommandHandler {
             let (exit, _, error) = tokio::join!(ended, read_start(stdout), read_start(stderr));
             exit.map(|exit| (exit, error))
         };
-        let ended = timeout(self.limit, run).await;
-        drop(guard);
-        match ended {
-            Err(_) => Err(HandlerError::Timeout(self.limit)),
-            Ok(Err(error)) => Err(error),
-            Ok(Ok((Exit::Code(0), _))) => Ok(()),
-            Ok(Ok((Exit::Code(code), error))) => {
+        let (exit, error) =
+            timeout(self.limit, run).await.map_err(|_| HandlerError::Timeout(self.limit))??;
+        match exit {
+            Exit::Code(0) => Ok(()),
+            Exit::Code(code) => {
                 Err(HandlerError::Failed(format!("exited with {code}: {}", error.trim_end())))
             }
-            Ok(Ok((Exit::Signal(signal), _))) => {
-                Err(HandlerError::Failed(format!("was killed by signal {signal}")))
-            }
+            Exit::Signal(signal) => Err(HandlerError::Failed(format!("was killed by signal {signal}"))),
         }
     }
 }

@@ -27,9 +27,12 @@ pub fn handlers(
     let build = |handler: &config::SnapshotHandler| -> Arc<dyn SnapshotHandler> {
         match handler {
             config::SnapshotHandler::Log => Arc::new(LogHandler),
-            config::SnapshotHandler::Command { command, timeout } => {
-                Arc::new(CommandHandler::new(command.clone(), *timeout, base.to_owned(), guardian.clone()))
-            }
+            config::SnapshotHandler::Command { command, timeout } => Arc::new(CommandHandler {
+                argv: command.clone(),
+                limit: *timeout,
+                directory: base.to_owned(),
+                guardian: guardian.clone(),
+            }),
         }
     };
     config.handlers.iter().map(build).collect()

@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::TestQueue;
+use super::{TestQueue, handlers};
 use crate::app::App;
 use crate::config::Channel;
-use crate::in_process::{self, ChannelHandlers, NextRun, Runner, RunnerSetup};
+use crate::in_process::{self, ChannelHandlers, NextRun};
 use crate::job::{FailReason, JobId, Registry};
 use crate::retry::Policy;
 use crate::store::{Destination, JobState, StoreError};
@@ -77,9 +77,7 @@ pub enum RunEnd {
 impl TestApp {
     pub(super) fn new(queue: TestQueue, app: App) -> Self {
         let registry = app.into_registry();
-        if let Err(error) = registry.check() {
-            panic!("the jobs cannot be run: {error}");
-        }
+        registry.check().unwrap_or_else(|error| panic!("the jobs cannot be run: {error}"));
         let max_execute = Some(Duration::from_secs(10));
         // Without jitter, so that tests know the exact time of a retry.
         let mut policy = Policy::default();
@@ -159,38 +157,26 @@ impl TestApp {
 
     /// Runs all ready jobs; returns the time until the next one is due.
     async fn run(&self, report: &mut DrainReport) -> Option<Duration> {
-        let handlers = self.handlers.get_or_init(|| {
-            let handlers = ChannelHandlers::of(&self.registry, self.policy, self.max_execute);
-            Arc::new(handlers.unwrap_or_else(|why| panic!("the jobs cannot be run: {why}")))
-        });
-        let setup = RunnerSetup {
-            channel: self.queue.name().into(),
-            store: self.queue.store(),
-            handlers: Arc::clone(handlers),
-            pushes: Arc::new(self.queue.clone()),
-        };
-        let ended = self.run_with(setup, report).await;
-        ended.unwrap_or_else(|error| panic!("the jobs cannot be run: {}", crate::job::error_chain(&error)))
-    }
-
-    async fn run_with(
-        &self,
-        setup: RunnerSetup,
-        report: &mut DrainReport,
-    ) -> Result<Option<Duration>, StoreError> {
-        let mut runner = Runner::join(setup).await?;
-        loop {
-            if report.runs.len() >= self.limit {
-                self.give_up(report);
-            }
-            match runner.run_next().await? {
-                NextRun::Ran(ran) => report.count(RunReport::of(*ran)),
-                NextRun::Nothing { next_due } => {
-                    runner.leave().await?;
-                    return Ok(next_due);
+        let handlers =
+            self.handlers.get_or_init(|| handlers("the jobs", &self.registry, self.policy, self.max_execute));
+        let ended = async {
+            let mut runner = self.queue.runner(handlers).await?;
+            loop {
+                if report.runs.len() >= self.limit {
+                    self.give_up(report);
+                }
+                match runner.run_next().await? {
+                    NextRun::Ran(ran) => report.count(RunReport::of(*ran)),
+                    NextRun::Nothing { next_due } => {
+                        runner.leave().await?;
+                        return Ok::<_, StoreError>(next_due);
+                    }
                 }
             }
-        }
+        };
+        ended
+            .await
+            .unwrap_or_else(|error| panic!("the jobs cannot be run: {}", crate::job::error_chain(&error)))
     }
 
     fn give_up(&self, report: &DrainReport) {

@@ -50,9 +50,10 @@ mod single_run;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use aint_queue_core::mutex::lock;
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 
@@ -61,10 +62,12 @@ pub use pushed::{FailedJob, PushedJob};
 pub use single_run::{TestRun, run_one};
 
 use crate::app::App;
-use crate::job::{AsyncJob, Job, JobId, NewJob, Payload, Pushable, Timestamp};
+use crate::in_process::{ChannelHandlers, Runner, RunnerSetup};
+use crate::job::{AsyncJob, Job, JobId, NewJob, Payload, Pushable, Registry, Timestamp};
 use crate::queue::{PushTarget, Queue};
+use crate::retry::Policy;
 use crate::store::model::Model;
-use crate::store::{CrossChannelPush, JobCounts, JobState, PushError, Pushed, Store};
+use crate::store::{CrossChannelPush, JobCounts, JobState, PushError, Pushed, Store, StoreError};
 
 /// An in-memory channel that records pushed jobs. Clones are handles on the same channel.
 #[derive(Clone)]
@@ -268,6 +271,17 @@ impl TestQueue {
         TestApp::new(self.clone(), app)
     }
 
+    /// Joins this channel as an owner in this process.
+    async fn runner(&self, handlers: &Arc<ChannelHandlers>) -> Result<Runner, StoreError> {
+        let setup = RunnerSetup {
+            channel: self.name().into(),
+            store: self.store(),
+            handlers: Arc::clone(handlers),
+            pushes: Arc::new(self.clone()),
+        };
+        Runner::join(setup).await
+    }
+
     fn decoded<J: DeserializeOwned>(&self, name: &str) -> Vec<PushedJob<J>> {
         let all = lock(&self.core.pushed);
         let named = all.iter().filter(|(_, job)| job.meta.job == name);
@@ -306,9 +320,16 @@ impl Core {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic under the lock has failed its own test already.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// The handlers of registered jobs; a panic names them as `what`.
+#[track_caller]
+fn handlers(
+    what: &str,
+    registry: &Registry,
+    policy: Policy,
+    max_execute: Option<Duration>,
+) -> Arc<ChannelHandlers> {
+    let handlers = ChannelHandlers::of(registry, policy, max_execute);
+    Arc::new(handlers.unwrap_or_else(|why| panic!("{what} cannot be run: {why}")))
 }
 
 #[async_trait]

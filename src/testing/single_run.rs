@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::TestQueue;
+use super::{TestQueue, handlers};
 use crate::app::App;
-use crate::in_process::{ChannelHandlers, Runner, RunnerSetup};
 use crate::job::{
-    AsyncJob, Asynchronous, Blocking, Job, JobError, JobId, JobMeta, Outcome, Payload, Pushable, Registry,
+    AsyncJob, Asynchronous, Blocking, Job, JobError, JobId, JobMeta, Outcome, Payload, Pushable,
 };
 use crate::retry::{Policy, RunTerms};
+use crate::store::StoreError;
 
 /// Runs one job once with default settings: see [`TestRun`].
 ///
@@ -100,9 +99,7 @@ pub struct TestRun {
     app: App,
     queue: TestQueue,
     id: JobId,
-    attempt: u32,
-    max_attempts: u32,
-    timeout: Option<Duration>,
+    terms: RunTerms,
     headers: BTreeMap<String, String>,
 }
 
@@ -119,9 +116,7 @@ impl TestRun {
             app: App::new(),
             queue: TestQueue::new(),
             id: JobId(1),
-            attempt: 1,
-            max_attempts: 3,
-            timeout: None,
+            terms: RunTerms { attempt: 1, max_attempts: 3, timeout: None, failure: None },
             headers: BTreeMap::new(),
         }
     }
@@ -134,13 +129,13 @@ impl TestRun {
 
     /// Sets the number of the attempt, 1-based.
     pub fn attempt(mut self, attempt: u32) -> Self {
-        self.attempt = attempt;
+        self.terms.attempt = attempt;
         self
     }
 
     /// Sets the number of attempts.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
-        self.max_attempts = attempts;
+        self.terms.max_attempts = attempts;
         self
     }
 
@@ -152,7 +147,7 @@ impl TestRun {
 
     /// Sets the time limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.terms.timeout = Some(timeout);
         self
     }
 
@@ -184,50 +179,27 @@ impl TestRun {
     pub async fn run_one<K, J: TestJob<K>>(self, job: J) -> Result<(), JobError> {
         let payload = Payload::of(&job).unwrap_or_else(|error| panic!("the job cannot be run: {error}"));
         let registry = J::register(self.app).into_registry();
-        let terms = RunTerms {
-            attempt: self.attempt,
-            max_attempts: self.max_attempts,
-            timeout: self.timeout,
-            failure: None,
-        };
         let meta = JobMeta { headers: self.headers, ..JobMeta::named(J::NAME) };
-        match run(&registry, &self.queue, self.id, &meta, payload, terms).await {
-            Outcome::Done => Ok(()),
-            outcome => Err(JobError::from_outcome(outcome)),
+        let handlers = handlers("the job", &registry, Policy::default(), None);
+        let ran = async {
+            let mut runner = self.queue.runner(&handlers).await?;
+            let (outcome, _) = runner.deliver(self.id, &meta, payload, self.terms).await?;
+            // The end of the owner releases its locks.
+            runner.leave().await?;
+            Ok::<_, StoreError>(outcome)
+        };
+        match ran.await {
+            Ok(Outcome::Done) => Ok(()),
+            Ok(outcome) => Err(JobError::from_outcome(outcome)),
+            Err(error) => panic!("the job cannot be run: {}", crate::job::error_chain(&error)),
         }
     }
-}
-
-async fn run(
-    registry: &Registry,
-    queue: &TestQueue,
-    id: JobId,
-    meta: &JobMeta,
-    payload: Payload,
-    terms: RunTerms,
-) -> Outcome {
-    let handlers = ChannelHandlers::of(registry, Policy::default(), None);
-    let handlers = handlers.unwrap_or_else(|why| panic!("the job cannot be run: {why}"));
-    let setup = RunnerSetup {
-        channel: queue.name().into(),
-        store: queue.store(),
-        handlers: Arc::new(handlers),
-        pushes: Arc::new(queue.clone()),
-    };
-    let ran = async {
-        let mut runner = Runner::join(setup).await?;
-        let (outcome, _) = runner.deliver(id, meta, payload, terms).await?;
-        // The end of the owner releases its locks.
-        runner.leave().await?;
-        Ok::<_, crate::store::StoreError>(outcome)
-    };
-    ran.await.unwrap_or_else(|error| panic!("the job cannot be run: {}", crate::job::error_chain(&error)))
 }
 
 impl fmt::Debug for TestRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TestRun")
-            .field("attempt", &self.attempt)
+            .field("attempt", &self.terms.attempt)
             .field("headers", &self.headers)
             .finish_non_exhaustive()
     }

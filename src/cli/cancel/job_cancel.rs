@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::channel::{CancelMethod, ChannelStatus, HeldCancel, UnheldCancel, cancel_unheld};
+use crate::cli::control::{self, MasterState};
 use crate::config::Channel;
 use crate::job::{FailReason, JobId, Timestamp, error_chain};
 use crate::master::{self, ControlError, ControlRequest, ControlResponse};
@@ -75,14 +76,9 @@ pub(super) enum CancelledFrom {
 /// Result of one lookup.
 enum Step {
     End(CancelResult),
-    /// The job has changed state: look it up again.
-    Again,
-    /// The job is reserved, but not by the master on this machine.
-    Unheld {
-        master: bool,
-    },
-    /// The master on this machine did not respond, for this reason; it may be stopping or re-executing.
-    Unanswered(String),
+    /// Look the job up again: it has changed state, or another owner holds it, or its master did not respond and may be
+    /// stopping or re-executing. With the result if nothing changes until the last lookup.
+    Again(Option<CancelResult>),
 }
 
 impl JobCancel {
@@ -92,21 +88,16 @@ impl JobCancel {
         slow_notice: impl FnOnce(&ChannelStatus) + Send + 'static,
     ) -> Result<CancelResult, StoreError> {
         let (mut held, mut deep, mut slow_notice) = (false, false, Some(slow_notice));
-        let mut elsewhere = None;
+        let mut last = None;
         for _ in 0..MAX_LOOKUPS {
             let Some(job) = self.store.get(self.id).await? else {
                 return Ok(if held { CancelResult::Gone } else { CancelResult::Unknown });
             };
             let step = match job.state {
-                JobState::Failed => {
-                    let reason = job.meta.failed.unwrap_or(FailReason::Malformed);
-                    let cancelled = reason == FailReason::Cancelled;
-                    Step::End(if cancelled {
-                        CancelResult::AlreadyCancelled
-                    } else {
-                        CancelResult::Failed(reason)
-                    })
-                }
+                JobState::Failed => Step::End(match job.meta.failed {
+                    Some(FailReason::Cancelled) => CancelResult::AlreadyCancelled,
+                    reason => CancelResult::Failed(reason.unwrap_or(FailReason::Malformed)),
+                }),
                 JobState::Waiting => self.at_rest(CancelledFrom::Waiting, &mut deep).await?,
                 JobState::Delayed => self.at_rest(CancelledFrom::Delayed(job.at), &mut deep).await?,
                 JobState::Reserved => {
@@ -116,24 +107,22 @@ impl JobCancel {
             };
             match step {
                 Step::End(result) => return Ok(result),
-                Step::Again => {}
-                Step::Unheld { master } => elsewhere = Some(CancelResult::HeldElsewhere { master }),
-                Step::Unanswered(why) => elsewhere = Some(CancelResult::Refused(why)),
+                Step::Again(result) => last = result.or(last),
             }
             tokio::time::sleep(LOOKUP_INTERVAL).await;
         }
-        Ok(elsewhere.unwrap_or(CancelResult::Refused("it keeps changing state; try again".to_owned())))
+        Ok(last.unwrap_or(CancelResult::Refused("it keeps changing state; try again".to_owned())))
     }
 
     async fn at_rest(&self, from: CancelledFrom, missed: &mut bool) -> Result<Step, StoreError> {
         Ok(match cancel_unheld(&*self.store, self.id).await? {
             UnheldCancel::Cancelled(reason) => Step::End(CancelResult::Cancelled { from, reason }),
-            UnheldCancel::AlreadyFailed(_) => Step::Again,
+            UnheldCancel::AlreadyFailed(_) => Step::Again(None),
             // Waiting at two lookups and not leased by either: the job is too far behind others to be leased by its id.
             UnheldCancel::NotLeased if from == CancelledFrom::Waiting && std::mem::replace(missed, true) => {
                 Step::End(CancelResult::TooDeep)
             }
-            UnheldCancel::NotLeased => Step::Again,
+            UnheldCancel::NotLeased => Step::Again(None),
         })
     }
 
@@ -142,47 +131,53 @@ impl JobCancel {
         slow_notice: &mut Option<impl FnOnce(&ChannelStatus) + Send + 'static>,
     ) -> Step {
         if !master::presence(&self.channel).running {
-            return Step::Unheld { master: false };
+            return Step::Again(Some(CancelResult::HeldElsewhere { master: false }));
         }
-        let (socket, id) = (master::socket_path(&self.channel), self.id);
+        let (channel, request) = (self.channel.clone(), ControlRequest::Cancel { id: self.id });
         let (began, mut say) = (Instant::now(), slow_notice.take());
         let asked = tokio::task::spawn_blocking(move || {
-            master::send_request(&socket, ControlRequest::Cancel { id }, |report| {
+            let progress = |report: &ChannelStatus| {
                 if began.elapsed() >= SLOW_NOTICE_DELAY
                     && let Some(say) = say.take()
                 {
                     say(report);
                 }
-            })
+            };
+            let take = |response| if let ControlResponse::Cancel(end) = response { Some(end) } else { None };
+            control::query(&channel, request, progress, take)
         });
-        let answer = asked.await.expect("a control request does not panic");
-        match answer {
-            Ok(ControlResponse::Cancel(end)) => match end {
+        after_request(asked.await.expect("a control request does not panic"))
+    }
+}
+
+/// The next step after a request to the master on this machine.
+fn after_request(master: MasterState<HeldCancel>) -> Step {
+    let error = match master {
+        MasterState::Responding { answer, .. } => {
+            return match answer {
                 HeldCancel::Cancelled { how, ms, reason } => {
                     Step::End(CancelResult::Cancelled { from: CancelledFrom::Held { how, ms }, reason })
                 }
                 HeldCancel::Done => Step::End(CancelResult::Done),
                 HeldCancel::Failed(reason) => Step::End(CancelResult::Failed(reason)),
-                HeldCancel::Waiting | HeldCancel::Delayed | HeldCancel::Gone => Step::Again,
-                HeldCancel::NotHeld => Step::Unheld { master: true },
-            },
-            Ok(_) => Step::End(CancelResult::Refused("its master sent an unexpected response".to_owned())),
-            Err(error) => unanswered(&error, master::presence(&self.channel).running),
+                HeldCancel::Waiting | HeldCancel::Delayed | HeldCancel::Gone => Step::Again(None),
+                HeldCancel::NotHeld => Step::Again(Some(CancelResult::HeldElsewhere { master: true })),
+            };
         }
-    }
-}
-
-/// The next step after a master did not fulfil a request; `running` says whether the master still runs.
-fn unanswered(error: &ControlError, running: bool) -> Step {
-    match error {
         // The master has stopped: the state of the job is in the store.
-        _ if !running => Step::Again,
+        MasterState::NotRunning => return Step::Again(None),
+        MasterState::NotResponding { error, .. } => error,
+    };
+    match error {
         ControlError::NotListening { .. } | ControlError::Disconnected(_) | ControlError::Refused(_) => {
-            Step::Unanswered(error_chain(error))
+            Step::Again(Some(CancelResult::Refused(error_chain(&error))))
+        }
+        ControlError::Unexpected => {
+            Step::End(CancelResult::Refused("its master sent an unexpected response".to_owned()))
         }
         // A second request would not help: the master timed out, or does not know the request.
         ControlError::TimedOut(_) | ControlError::Undecodable(_) | ControlError::UnknownRequest => {
-            Step::End(CancelResult::Refused(error_chain(error)))
+            Step::End(CancelResult::Refused(error_chain(&error)))
         }
     }
 }
@@ -191,22 +186,26 @@ fn unanswered(error: &ControlError, running: bool) -> Step {
 mod tests {
     use super::*;
 
+    fn unanswered(error: ControlError) -> Step {
+        after_request(MasterState::NotResponding { pid: Some(42), error })
+    }
+
     #[test]
     fn hung_or_older_master_is_not_retried() {
         for (error, why) in [
             (ControlError::TimedOut(Duration::from_secs(30)), "did not answer within 30 seconds"),
             (ControlError::UnknownRequest, "older than this command"),
         ] {
-            let step = unanswered(&error, true);
-            assert!(matches!(step, Step::End(CancelResult::Refused(said)) if said.contains(why)), "{error}");
+            let step = unanswered(error);
+            assert!(matches!(step, Step::End(CancelResult::Refused(said)) if said.contains(why)), "{why}");
         }
     }
 
     #[test]
     fn ending_or_reexecuting_master_is_retried() {
         let stopped = ControlError::Refused("the channel has stopped".to_owned());
-        assert!(matches!(unanswered(&stopped, true), Step::Unanswered(why) if why.contains("has stopped")));
-        assert!(matches!(unanswered(&stopped, false), Step::Again));
-        assert!(matches!(unanswered(&ControlError::UnknownRequest, false), Step::Again));
+        let step = unanswered(stopped);
+        assert!(matches!(step, Step::Again(Some(CancelResult::Refused(why))) if why.contains("has stopped")));
+        assert!(matches!(after_request(MasterState::NotRunning), Step::Again(None)));
     }
 }

@@ -53,10 +53,7 @@ impl Cancel {
                 Err(error) => failures.push(Failure::store(format!("cancel job {id}"), error)),
             }
         }
-        // Report every failure; the last one becomes the result.
-        let last = failures.pop();
-        failures.iter().for_each(|failure| context.report(failure));
-        last.map_or(Ok(()), Err)
+        context.finish(failures)
     }
 }
 

@@ -14,21 +14,32 @@ pub(super) fn cancelled(id: JobId, result: &CancelResult) -> Option<String> {
         CancelResult::Cancelled { from, reason } => (from, *reason),
         _ => return None,
     };
-    let how = match from {
-        CancelledFrom::Waiting => "it was waiting".to_owned(),
-        CancelledFrom::Delayed(until) => format!("it was delayed until {}", time::local(*until)),
-        CancelledFrom::Held { how: CancelMethod::NotBegun, .. } => "it had not started".to_owned(),
-        CancelledFrom::Held { how: CancelMethod::Asked, ms } => format!("it ended on request after {ms} ms"),
-        CancelledFrom::Held { how: CancelMethod::Killed, ms } => {
-            format!("it did not end on request and was killed after {ms} ms")
-        }
-    };
+    let (.., how) = described(*from);
     Some(if reason == FailReason::Cancelled {
         format!("Job {id} is cancelled; {how}.\n")
     } else {
         let reason = reason.as_str();
         format!("The failed callback of job {id} is cancelled; {how}. The job has failed: {reason}.\n")
     })
+}
+
+/// How a job was cancelled: the word in JSON, the milliseconds until its run had ended, and a clause.
+fn described(from: CancelledFrom) -> (&'static str, Option<u64>, String) {
+    match from {
+        CancelledFrom::Waiting => ("waiting", None, "it was waiting".to_owned()),
+        CancelledFrom::Delayed(until) => {
+            ("delayed", None, format!("it was delayed until {}", time::local(until)))
+        }
+        CancelledFrom::Held { how: CancelMethod::NotBegun, .. } => {
+            ("ready", None, "it had not started".to_owned())
+        }
+        CancelledFrom::Held { how: CancelMethod::Asked, ms } => {
+            ("asked", Some(ms), format!("it ended on request after {ms} ms"))
+        }
+        CancelledFrom::Held { how: CancelMethod::Killed, ms } => {
+            ("killed", Some(ms), format!("it did not end on request and was killed after {ms} ms"))
+        }
+    }
 }
 
 /// The failure for a job that was not cancelled.
@@ -87,13 +98,7 @@ pub(super) fn json(id: JobId, result: &CancelResult) -> Json {
     };
     let (how, ms, reason) = match result {
         CancelResult::Cancelled { from, reason } => {
-            let (how, ms) = match from {
-                CancelledFrom::Waiting => ("waiting", None),
-                CancelledFrom::Delayed(_) => ("delayed", None),
-                CancelledFrom::Held { how: CancelMethod::NotBegun, .. } => ("ready", None),
-                CancelledFrom::Held { how: CancelMethod::Asked, ms } => ("asked", Some(*ms)),
-                CancelledFrom::Held { how: CancelMethod::Killed, ms } => ("killed", Some(*ms)),
-            };
+            let (how, ms, _) = described(*from);
             (Some(how), ms, Some(*reason))
         }
         CancelResult::AlreadyCancelled => (Some("before"), None, Some(FailReason::Cancelled)),

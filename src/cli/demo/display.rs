@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::scenario;
-use crate::cli::{CommandContext, status};
+use crate::cli::{CommandContext, progress, status};
 use crate::config::Channel;
 use crate::store::JobCounts;
 
@@ -30,11 +30,7 @@ impl LiveView {
     pub(super) fn new(context: &CommandContext, channels: &[Channel]) -> Self {
         let terminal = io::stderr().is_terminal();
         let silent = context.quiet() || context.json();
-        let target = match terminal && !silent {
-            true => ProgressDrawTarget::stderr(),
-            false => ProgressDrawTarget::hidden(),
-        };
-        let all = MultiProgress::with_draw_target(target);
+        let all = MultiProgress::with_draw_target(progress::draw_target(context));
         let bar = if context.colours_for(terminal) { "{wide_bar:.green/dim}" } else { "{wide_bar}" };
         let style = |template: &str| {
             ProgressStyle::with_template(template).expect("a valid template").progress_chars("━━─")

@@ -14,7 +14,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::listen::failure;
-use super::{CommandContext, Exit, Failure};
+use super::{CommandContext, Exit, Failure, control};
 use crate::config::{Channel, Config};
 use crate::master::{self, ControlRequest, ListenError, MasterExit};
 use crate::store::{JobCounts, MAX_BATCH, Store};
@@ -157,11 +157,7 @@ impl Master {
         if !self.has_ended() {
             for channel in channels {
                 // A master that does not respond has ended; the result of its thread says why.
-                let _ = master::send_request(
-                    &master::socket_path(channel),
-                    ControlRequest::Stop { force: false },
-                    |_| {},
-                );
+                let _ = control::query(channel, ControlRequest::Stop { force: false }, |_| {}, Some);
             }
         }
         self.0.join().expect("the master does not panic").map(drop).map_err(failure)

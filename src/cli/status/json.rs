@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::view::StatusView;
+use super::StatusView;
 use crate::cli::time;
 use crate::pool::{PoolStatus, WorkerCounts};
 use crate::store;
@@ -24,11 +24,11 @@ pub(super) struct StatusJson<'a> {
     paused_until: Option<String>,
     quiet: bool,
     stopping: bool,
-    master_error: Option<&'a str>,
+    master_error: Option<String>,
     store_error: Option<&'a str>,
     worker_error: Option<&'a str>,
     degraded: bool,
-    driver: &'a str,
+    driver: String,
     durability: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     workers: Option<Workers<'a>>,
@@ -42,14 +42,15 @@ struct Workers<'a> {
     pool: &'a PoolStatus,
 }
 
-impl<'a> From<&'a StatusView> for StatusJson<'a> {
-    fn from(report: &'a StatusView) -> Self {
+impl<'a> From<&'a StatusView<'a>> for StatusJson<'a> {
+    fn from(report: &'a StatusView<'a>) -> Self {
         let store::JobCounts { waiting, reserved, delayed, done, failed, cleared, paused, paused_until } =
             report.counts;
+        let status = report.master.answer();
         Self {
-            channel: &report.channel,
-            running: report.master.presence.running,
-            pid: report.master.presence.pid,
+            channel: &report.channel.name,
+            running: report.master.is_running(),
+            pid: report.master.pid(),
             waiting,
             reserved,
             delayed,
@@ -59,20 +60,17 @@ impl<'a> From<&'a StatusView> for StatusJson<'a> {
             total: report.counts.total(),
             paused,
             paused_until: paused_until.and_then(time::rfc3339),
-            quiet: report.master.running.as_ref().is_some_and(|running| running.quiet),
-            stopping: report.master.running.as_ref().is_some_and(|running| running.stopping),
-            master_error: report.master.error.as_deref(),
-            store_error: report.master.running.as_ref().and_then(|running| running.store_error.as_deref()),
-            worker_error: report.master.running.as_ref().and_then(|running| running.worker_error.as_deref()),
-            degraded: report.master.running.as_ref().is_some_and(|running| running.pool.degraded),
-            driver: &report.driver,
+            quiet: status.is_some_and(|status| status.quiet),
+            stopping: status.is_some_and(|status| status.stopping),
+            master_error: report.master.error(),
+            store_error: status.and_then(|status| status.store_error.as_deref()),
+            worker_error: status.and_then(|status| status.worker_error.as_deref()),
+            degraded: status.is_some_and(|status| status.pool.degraded),
+            driver: report.channel.driver.to_string(),
             durability: &report.durability,
-            workers: report
-                .master
-                .running
-                .as_ref()
+            workers: status
                 .filter(|_| report.each)
-                .map(|running| Workers { counts: &running.workers, pool: &running.pool }),
+                .map(|status| Workers { counts: &status.workers, pool: &status.pool }),
         }
     }
 }

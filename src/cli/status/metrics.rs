@@ -17,31 +17,22 @@ pub(super) fn show(context: &CommandContext, channels: &[&Channel]) -> Result<()
     let unserved = Metrics::default();
     let mut any_unserved = false;
     for channel in channels {
+        let name = &channel.name;
         let presence = master::presence(channel);
         if !presence.running {
             any_unserved = true;
-            depths(context, channel, &unserved)?;
+            let doing = format!("read the status of channel \"{name}\"");
+            let counts = context.call_store(channel, doing, async |store| store.status().await)?;
+            snapshot::record(&unserved.channel(name), &counts);
         } else if masters.insert(presence.pid) {
-            context.print(&ask(channel)?)?;
+            let take =
+                |response| if let ControlResponse::Metrics(text) = response { Some(text) } else { None };
+            let asked =
+                master::send_request(&master::socket_path(channel), ControlRequest::Metrics, |_| {}, take);
+            let doing = || format!("read the metrics of channel \"{name}\" from its master");
+            let text = asked.map_err(|error| Failure::new(Exit::Failed, doing()).because(error))?;
+            context.print(&text)?;
         }
     }
     if any_unserved { context.print(&unserved.render()) } else { Ok(()) }
-}
-
-fn ask(channel: &Channel) -> Result<String, Failure> {
-    let doing = || format!("read the metrics of channel \"{}\" from its master", channel.name);
-    match master::send_request(&master::socket_path(channel), ControlRequest::Metrics, |_| {}) {
-        Ok(ControlResponse::Metrics(text)) => Ok(text),
-        Ok(_) => Err(Failure::new(Exit::Failed, doing()).because("the master sent an unexpected response")),
-        Err(error) => Err(Failure::new(Exit::Failed, doing()).because(error)),
-    }
-}
-
-fn depths(context: &CommandContext, channel: &Channel, metrics: &Metrics) -> Result<(), Failure> {
-    let store = context.store(channel)?;
-    let status = context.block_on(store.status());
-    let doing = || format!("read the status of channel \"{}\"", channel.name);
-    let status = status.map_err(|error| Failure::store(doing(), error))?;
-    snapshot::record(&metrics.channel(&channel.name), &status);
-    Ok(())
 }

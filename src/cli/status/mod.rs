@@ -2,18 +2,17 @@
 
 mod json;
 mod metrics;
-mod view;
 pub(in crate::cli) mod workers;
 
 use clap::Args;
 
 use self::json::StatusJson;
-use self::view::{MasterStatus, StatusView};
+use super::control::{self, MasterState};
 use super::{CommandContext, Failure, progress, sanitize, table, time};
-use crate::channel;
+use crate::channel::ChannelStatus;
 use crate::config::Channel;
-use crate::master::{self, ControlRequest, ControlResponse, Presence};
-use crate::store;
+use crate::master::{ControlRequest, ControlResponse};
+use crate::store::JobCounts;
 
 /// Show whether the master is running, and the number of jobs in each state
 #[derive(Debug, Args)]
@@ -29,6 +28,16 @@ pub(crate) struct Status {
     metrics: bool,
 }
 
+/// The data about one channel.
+struct StatusView<'a> {
+    channel: &'a Channel,
+    master: MasterState<ChannelStatus>,
+    counts: JobCounts,
+    durability: String,
+    /// Whether to list the workers.
+    each: bool,
+}
+
 impl Status {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let channels = context.channels(self.all)?;
@@ -38,13 +47,19 @@ impl Status {
         let one = channels.len() == 1 && !self.all;
         let (mut reports, mut failures) = (Vec::new(), Vec::new());
         for channel in channels {
-            match gather(context, channel, self.workers) {
-                Ok(report) => reports.push(report),
+            let doing = format!("read the status of channel \"{}\"", channel.name);
+            let read = context.call_store(channel, doing, async |store| {
+                Ok((store.status().await?, store.durability().await?))
+            });
+            let master = control::query(channel, ControlRequest::Status, |_| {}, reported);
+            match read {
+                Ok((counts, durability)) => {
+                    reports.push(StatusView { channel, master, counts, durability, each: self.workers });
+                }
                 Err(failure) => {
                     failures.push(failure);
                     // Without the store show what the master knows. JSON output has complete entries only.
-                    let master = master_status(channel);
-                    if !context.json() && master.presence.running {
+                    if !context.json() && master.is_running() {
                         context.print(&without_store(channel, &master, self.workers, context.colours()))?;
                     }
                 }
@@ -61,69 +76,23 @@ impl Status {
         } else {
             context.print(&render(&reports, context.colours()))?;
         }
-        // Report every failure; the last one becomes the result.
-        let last = failures.pop();
-        for failure in &failures {
-            context.report(failure);
-        }
-        last.map_or(Ok(()), Err)
+        context.finish(failures)
     }
 }
 
-fn gather(context: &CommandContext, channel: &Channel, each: bool) -> Result<StatusView, Failure> {
-    let store = context.store(channel)?;
-    let read = context.block_on(async {
-        let counts = store.status().await?;
-        let durability = store.durability().await?;
-        Ok((counts, durability))
-    });
-    let doing = || format!("read the status of channel \"{}\"", channel.name);
-    let (counts, durability) = read.map_err(|error| Failure::store(doing(), error))?;
-    Ok(StatusView {
-        channel: channel.name.clone(),
-        master: master_status(channel),
-        each,
-        counts,
-        driver: channel.driver.to_string(),
-        durability,
-    })
+fn reported(response: ControlResponse) -> Option<ChannelStatus> {
+    if let ControlResponse::Status { report, .. } = response { Some(report) } else { None }
 }
 
-/// Presence of the channel's master, and its status if it responds.
-fn master_status(channel: &Channel) -> MasterStatus {
-    let mut presence = master::presence(channel);
-    let (mut running, mut error) = (None, None);
-    if presence.running {
-        match ask(channel) {
-            Ok(report) => running = Some(report),
-            Err(why) => {
-                // The master may have exited between the presence check and the request.
-                presence = master::presence(channel);
-                error = presence.running.then_some(why);
-            }
-        }
-    }
-    MasterStatus { presence, running, error }
-}
-
-/// Requests the status from the master of the channel.
-fn ask(channel: &Channel) -> Result<channel::ChannelStatus, String> {
-    match master::send_request(&master::socket_path(channel), ControlRequest::Status, |_| {}) {
-        Ok(ControlResponse::Status { report, .. }) => Ok(report),
-        Ok(_) => Err("it sent an unexpected response".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn render(reports: &[StatusView], colours: bool) -> String {
+fn render(reports: &[StatusView<'_>], colours: bool) -> String {
     let mut shown = String::new();
     for report in reports {
-        let StatusView { channel, master, counts, driver, durability, each } = report;
+        let StatusView { channel, master, counts, durability, each } = report;
         if !shown.is_empty() {
             shown.push('\n');
         }
-        shown.push_str(&presence_line(channel, &master.presence, colours));
-        shown.push_str(&format!("The status of {channel}-queue:\n"));
+        shown.push_str(&presence_line(&channel.name, master, colours));
+        shown.push_str(&format!("The status of {}-queue:\n", channel.name));
         shown.push_str(&counts_table(counts));
         if counts.cleared > 0 {
             shown.push_str(&format!("Cleared: {}\n", counts.cleared));
@@ -135,58 +104,64 @@ fn render(reports: &[StatusView], colours: bool) -> String {
         }
         shown.push_str(&unusual(master, colours));
         // The master may use an older configuration of the store than this command.
-        if let Some(error) = master.running.as_ref().and_then(|running| running.store_error.as_deref()) {
+        if let Some(error) = master.answer().and_then(|status| status.store_error.as_deref()) {
             let error = sanitize::line(error);
             shown.push_str(&trouble(&format!("Store unavailable to the master: {error}"), colours));
         }
-        shown.push_str(&format!("Store: {driver}, durability {durability}\n"));
-        if let (true, Some(running)) = (*each, &master.running) {
-            shown.push_str(&workers::render(running));
+        shown.push_str(&format!("Store: {}, durability {durability}\n", channel.driver));
+        if let (true, Some(status)) = (*each, master.answer()) {
+            shown.push_str(&workers::render(status));
         }
     }
     shown
 }
 
 /// Status of a channel whose store cannot be read.
-fn without_store(channel: &Channel, master: &MasterStatus, each: bool, colours: bool) -> String {
-    let mut shown = presence_line(&channel.name, &master.presence, colours) + &unusual(master, colours);
+fn without_store(
+    channel: &Channel,
+    master: &MasterState<ChannelStatus>,
+    each: bool,
+    colours: bool,
+) -> String {
+    let mut shown = presence_line(&channel.name, master, colours) + &unusual(master, colours);
     shown.push_str(&format!("Store: {}, unavailable\n", channel.driver));
-    if let Some(running) = &master.running {
-        if let Some(error) = &running.store_error {
+    if let Some(status) = master.answer() {
+        if let Some(error) = &status.store_error {
             shown.push_str(&format!("Store error of the master: {}\n", sanitize::line(error)));
         }
         if each {
-            shown.push_str(&workers::render(running));
+            shown.push_str(&workers::render(status));
         }
     }
     shown
 }
 
-fn presence_line(channel: &str, presence: &Presence, colours: bool) -> String {
-    let (colour, state) = match presence {
-        Presence { running: true, pid: Some(pid) } => ("32", format!("is running, pid {pid}.")),
-        Presence { running: true, pid: None } => ("32", "is running.".to_owned()),
-        Presence { running: false, .. } => ("33", "is not running!".to_owned()),
+fn presence_line(channel: &str, master: &MasterState<ChannelStatus>, colours: bool) -> String {
+    let (colour, state) = match (master, master.pid()) {
+        (MasterState::NotRunning, _) => ("33", "is not running!".to_owned()),
+        (_, Some(pid)) => ("32", format!("is running, pid {pid}.")),
+        (_, None) => ("32", "is running.".to_owned()),
     };
     let line = format!("The master-process of {channel}-queue {state}");
     if colours { format!("\x1b[{colour}m{line}\x1b[0m\n") } else { line + "\n" }
 }
 
 /// Lines about an unusual state of a master: quiet, stopping, reloading, not responding, degraded.
-fn unusual(master: &MasterStatus, colours: bool) -> String {
-    let MasterStatus { running, error, .. } = master;
+fn unusual(master: &MasterState<ChannelStatus>, colours: bool) -> String {
     let mut shown = String::new();
-    if running.as_ref().is_some_and(|running| running.quiet) {
-        shown.push_str("Quiet: the master on this machine leases no jobs.\n");
+    if let Some(status) = master.answer() {
+        if status.quiet {
+            shown.push_str("Quiet: the master on this machine leases no jobs.\n");
+        }
+        if status.stopping {
+            shown.push_str(&format!("Stopping: {}.\n", progress::describe(status)));
+        }
+        if let Some(reload) = status.pool.reload {
+            shown.push_str(&format!("Reloading: {}.\n", progress::describe_reload(reload)));
+        }
     }
-    if let Some(running) = running.as_ref().filter(|running| running.stopping) {
-        shown.push_str(&format!("Stopping: {}.\n", progress::describe(running)));
-    }
-    if let Some(reload) = running.as_ref().and_then(|running| running.pool.reload) {
-        shown.push_str(&format!("Reloading: {}.\n", progress::describe_reload(reload)));
-    }
-    let silence = error.as_ref().map(|why| format!("Master not responding: {why}"));
-    if let Some(line) = silence.or_else(|| running.as_ref().and_then(workers::trouble)) {
+    let silence = master.error().map(|why| format!("Master not responding: {why}"));
+    if let Some(line) = silence.or_else(|| master.answer().and_then(workers::trouble)) {
         shown.push_str(&trouble(&line, colours));
     }
     shown
@@ -197,7 +172,7 @@ fn trouble(line: &str, colours: bool) -> String {
 }
 
 /// Table of the job counts.
-pub(super) fn counts_table(counts: &store::JobCounts) -> String {
+pub(super) fn counts_table(counts: &JobCounts) -> String {
     let header = ["waiting", "reserved", "delayed", "done", "failed", "total"];
     let row = [counts.waiting, counts.reserved, counts.delayed, counts.done, counts.failed, counts.total()];
     table::render(&header, [row.iter().map(u64::to_string).collect()])
@@ -205,21 +180,24 @@ pub(super) fn counts_table(counts: &store::JobCounts) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
+    use std::sync::LazyLock;
+    use std::time::Duration;
 
-    fn report(running: bool) -> StatusView {
-        StatusView {
-            channel: "default".to_owned(),
-            master: MasterStatus {
-                presence: Presence { running, pid: running.then_some(42) },
-                running: None,
-                error: None,
-            },
-            counts: store::JobCounts { done: 26_000, ..store::JobCounts::default() },
-            driver: "sqlite at /srv/aint-queue.db".to_owned(),
-            durability: "fsync".to_owned(),
-            each: false,
-        }
+    use super::*;
+    use crate::config::Config;
+    use crate::master::ControlError;
+
+    static CHANNEL: LazyLock<Channel> =
+        LazyLock::new(|| Config::built_in(Path::new("/srv")).channels["default"].clone());
+
+    fn report(master: MasterState<ChannelStatus>) -> StatusView<'static> {
+        let counts = JobCounts { done: 26_000, ..JobCounts::default() };
+        StatusView { channel: &CHANNEL, master, counts, durability: "fsync".to_owned(), each: false }
+    }
+
+    fn responding(answer: ChannelStatus) -> MasterState<ChannelStatus> {
+        MasterState::Responding { pid: Some(42), answer }
     }
 
     #[test]
@@ -234,14 +212,14 @@ The status of default-queue:
 └─────────┴──────────┴─────────┴───────┴────────┴───────┘
 Store: sqlite at /srv/aint-queue.db, durability fsync
 ";
-        assert_eq!(render(&[report(false)], false), expected);
+        assert_eq!(render(&[report(MasterState::NotRunning)], false), expected);
     }
 
     #[test]
     fn several_channels_and_unusual_states_are_shown() {
-        let mut second = report(true);
+        let mut second = report(responding(ChannelStatus::default()));
         (second.counts.cleared, second.counts.paused) = (3, true);
-        let text = render(&[report(false), second], true);
+        let text = render(&[report(MasterState::NotRunning), second], true);
         assert!(text.contains("\x1b[32mThe master-process of default-queue is running, pid 42.\x1b[0m\n"));
         assert!(text.contains("\nCleared: 3\nPaused: no master leases jobs.\n"));
         assert_eq!(text.matches("\n\n").count(), 1);
@@ -249,8 +227,8 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
 
     #[test]
     fn unresponsive_master_is_shown() {
-        let mut report = report(true);
-        report.master.error = Some("the master did not answer within 5 seconds".to_owned());
+        let error = ControlError::TimedOut(Duration::from_secs(5));
+        let report = report(MasterState::NotResponding { pid: Some(42), error });
         let text = render(std::slice::from_ref(&report), false);
         let line = "\nMaster not responding: the master did not answer within 5 seconds\nStore:";
         assert!(text.contains(line), "{text}");
@@ -262,12 +240,8 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
 
     #[test]
     fn masters_store_outage_is_shown() {
-        let mut report = report(true);
-        let running = channel::ChannelStatus {
-            store_error: Some("wrong password\x1b".to_owned()),
-            ..Default::default()
-        };
-        report.master.running = Some(running);
+        let store_error = Some("wrong password\x1b".to_owned());
+        let report = report(responding(ChannelStatus { store_error, ..ChannelStatus::default() }));
         let text = render(std::slice::from_ref(&report), false);
         let line = "\nStore unavailable to the master: wrong password\\u{1b}\nStore: sqlite";
         assert!(text.contains(line), "{text}");
@@ -279,7 +253,8 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
 
     #[test]
     fn status_json_has_every_count() {
-        let json = serde_json::to_value(StatusJson::from(&report(true))).unwrap();
+        let json =
+            serde_json::to_value(StatusJson::from(&report(responding(ChannelStatus::default())))).unwrap();
         for key in ["waiting", "reserved", "delayed", "failed", "cleared"] {
             assert_eq!(json[key], 0, "{key}");
         }

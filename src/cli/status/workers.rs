@@ -2,7 +2,7 @@
 
 use crate::channel::ChannelStatus;
 use crate::cli::{render, sanitize, table};
-use crate::pool::{SizingChange, WorkerActivity, WorkerCounts, WorkerStatus};
+use crate::pool::{SizingChange, WorkerCounts, WorkerStatus};
 
 /// Number of recent sizing decisions in the text; the JSON has all that the master keeps.
 const SHOWN_DECISIONS: usize = 5;
@@ -19,9 +19,8 @@ pub(super) fn render(report: &ChannelStatus) -> String {
     if !pool.rows.is_empty() {
         shown.push_str(&rows(&pool.rows));
     }
-    let all =
-        [workers.booting, workers.idle, workers.busy, workers.draining, workers.retiring, workers.leaving];
-    let more = all.iter().sum::<usize>().saturating_sub(pool.rows.len());
+    let all: usize = workers.by_activity().iter().map(|(_, n)| n).sum();
+    let more = all.saturating_sub(pool.rows.len());
     if more > 0 {
         shown.push_str(&format!("and {more} more\n"));
     }
@@ -70,18 +69,10 @@ pub(in crate::cli) fn next_boot(report: &ChannelStatus) -> Option<String> {
 }
 
 /// Counts by activity: "1 booting, 3 busy".
-fn counts(census: &WorkerCounts) -> String {
-    let words = [
-        ("booting", census.booting),
-        ("idle", census.idle),
-        ("busy", census.busy),
-        ("draining", census.draining),
-        ("retiring", census.retiring),
-        ("leaving", census.leaving),
-    ];
-    let mut parts: Vec<_> =
-        words.iter().filter(|(_, n)| *n > 0).map(|(word, n)| format!("{n} {word}")).collect();
-    match census.stuck_slots {
+fn counts(workers: &WorkerCounts) -> String {
+    let busy = workers.by_activity().into_iter().filter(|(_, n)| *n > 0);
+    let mut parts: Vec<_> = busy.map(|(activity, n)| format!("{n} {activity}")).collect();
+    match workers.stuck_slots {
         0 => {}
         1 => parts.push("1 stuck slot".to_owned()),
         slots => parts.push(format!("{slots} stuck slots")),
@@ -123,7 +114,7 @@ fn row(row: &WorkerStatus) -> Vec<String> {
     };
     vec![
         row.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
-        word(row.state).to_owned(),
+        render::word(row.state),
         row.generation.to_string(),
         job,
         age,
@@ -134,22 +125,13 @@ fn row(row: &WorkerStatus) -> Vec<String> {
     ]
 }
 
-fn word(state: WorkerActivity) -> &'static str {
-    match state {
-        WorkerActivity::Booting => "booting",
-        WorkerActivity::Idle => "idle",
-        WorkerActivity::Busy => "busy",
-        WorkerActivity::Draining => "draining",
-        WorkerActivity::Retiring => "retiring",
-        WorkerActivity::Leaving => "leaving",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::job::JobId;
-    use crate::pool::{PoolStatus, RecycleCounts, SizingDecision, SizingInput, SizingReason, WorkerJob};
+    use crate::pool::{
+        PoolStatus, RecycleCounts, SizingDecision, SizingInput, SizingReason, WorkerActivity, WorkerJob,
+    };
 
     fn report() -> ChannelStatus {
         let busy = WorkerStatus {

@@ -1,7 +1,8 @@
 //! Conditions that keep a channel from running any job. Pure.
 
-use super::facts::{Facts, MasterFacts};
+use super::facts::Facts;
 use super::reasons::{self, Explanation};
+use crate::cli::control::MasterState;
 use crate::cli::status::workers::next_boot;
 use crate::cli::{render, sanitize, time};
 use crate::pool::SizingReason;
@@ -14,16 +15,17 @@ pub(super) fn blockers(facts: &Facts) -> Vec<Explanation> {
         found.push(reasons::PAUSED.explain(&[("until", &until)]));
     }
     match &facts.master {
-        MasterFacts::NotRunning => found.push(match facts.counts.reserved {
+        MasterState::NotRunning => found.push(match facts.counts.reserved {
             0 => reasons::NO_MASTER.explain(&[]),
             n => reasons::NO_MASTER_HERE.explain(&[("jobs_are", &render::jobs_are(n))]),
         }),
-        MasterFacts::NotResponding { pid, error } => {
+        MasterState::NotResponding { pid, .. } => {
             let pid = pid.map_or(String::new(), |pid| format!(" {pid}"));
-            let error = sanitize::line(error);
+            let error = facts.master.error().unwrap_or_default();
+            let error = sanitize::line(&error);
             found.push(reasons::NOT_RESPONDING.explain(&[("pid", &pid), ("error", &error)]));
         }
-        MasterFacts::Responding { pid, details } => {
+        MasterState::Responding { answer: (pid, details), .. } => {
             let status = &details.report;
             if status.stopping {
                 found.push(reasons::STOPPING.explain(&[("pid", pid)]));

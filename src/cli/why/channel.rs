@@ -3,6 +3,7 @@
 use super::blockers::{blockers, joined};
 use super::facts::Facts;
 use super::reasons::{self, Explanation};
+use crate::channel::ChannelDetails;
 use crate::cli::{render, sanitize, time};
 
 /// The reason why the channel as a whole runs no more jobs than it does.
@@ -11,14 +12,14 @@ pub(super) fn explain(facts: &Facts) -> Explanation {
     let backlog = backlog(facts);
     let blockers = blockers(facts);
     if let Some(first) = blockers.first() {
-        let clauses = joined(&blockers);
-        let values: [(&str, &dyn std::fmt::Display); 3] =
-            [("channel", &channel), ("blockers", &clauses), ("backlog", &backlog)];
-        return Explanation { reason: first.reason, ..reasons::CHANNEL_BLOCKED.explain(&values) };
+        let blocked = reasons::CHANNEL_BLOCKED.explain(&[
+            ("channel", &channel),
+            ("blockers", &joined(&blockers)),
+            ("backlog", &backlog),
+        ]);
+        return Explanation { reason: first.reason, ..blocked };
     }
-    let details = facts.details();
-    let (slots, free) = details.map_or((0, 0), |details| (details.slots, details.free));
-    let replacing = details.is_some_and(|details| details.replacing);
+    let ChannelDetails { slots, free, replacing, report, .. } = facts.details().cloned().unwrap_or_default();
     let reason = match (facts.counts.waiting, slots, free) {
         (0, ..) => match (facts.counts.reserved, facts.counts.delayed) {
             (0, 0) => reasons::CHANNEL_IDLE,
@@ -31,8 +32,7 @@ pub(super) fn explain(facts: &Facts) -> Explanation {
         (_, _, 0) => reasons::CHANNEL_SLOTS_BUSY,
         _ => reasons::CHANNEL_NEXT,
     };
-    let error = details.and_then(|details| details.report.worker_error.as_deref());
-    let detail = error.map_or(String::new(), |error| format!(" ({})", sanitize::line(error)));
+    let detail = report.worker_error.map_or(String::new(), |error| format!(" ({})", sanitize::line(&error)));
     reason.explain(&[
         ("channel", &channel),
         ("slots", &slots.max(free)),
@@ -61,8 +61,8 @@ fn backlog(facts: &Facts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::{ChannelDetails, ChannelStatus};
-    use crate::cli::why::facts::MasterFacts;
+    use crate::channel::ChannelStatus;
+    use crate::cli::control::MasterState;
     use crate::job::Timestamp;
     use crate::store::JobCounts;
 
@@ -72,9 +72,10 @@ mod tests {
             channel: "mail".to_owned(),
             now: Timestamp(1_796_029_200_000_000),
             counts: JobCounts { waiting, reserved, delayed, ..JobCounts::default() },
-            master: MasterFacts::Responding { pid: 42, details: Box::new(details) },
+            master: MasterState::Responding { pid: Some(42), answer: (42, Box::new(details)) },
             max_attempts: 3,
             next_due: (delayed > 0).then_some(Timestamp(1_796_029_300_000_000)),
+            before: None,
         }
     }
 
@@ -113,7 +114,7 @@ mod tests {
     #[test]
     fn channel_replacing_a_worker_says_so() {
         let mut spent = facts(7, 1, 0, 1, 0);
-        let MasterFacts::Responding { details, .. } = &mut spent.master else { unreachable!() };
+        let MasterState::Responding { answer: (_, details), .. } = &mut spent.master else { unreachable!() };
         details.replacing = true;
         let explained = explain(&spent);
         assert_eq!(explained.reason, "no_slot");
@@ -125,7 +126,7 @@ mod tests {
     fn blocked_channel_lists_all_reasons() {
         let mut still = facts(3, 0, 0, 0, 0);
         still.counts.paused = true;
-        let MasterFacts::Responding { details, .. } = &mut still.master else { unreachable!() };
+        let MasterState::Responding { answer: (_, details), .. } = &mut still.master else { unreachable!() };
         details.report = ChannelStatus {
             store_error: Some("connection refused\x1b".to_owned()),
             ..ChannelStatus::default()

@@ -2,45 +2,26 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::channel::{ChannelDetails, HeldJobStatus};
+use crate::channel::ChannelDetails;
+use crate::cli::control::MasterState;
 use crate::cli::time;
-use crate::job::{FailReason, JobId, JobMeta, Timestamp};
-use crate::store::{JobCounts, JobState};
+use crate::job::{FailReason, Timestamp};
+use crate::store::{JobCounts, JobState, JobView};
 
 /// Facts about a channel.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Facts {
     pub(super) channel: String,
     /// Approximate time of the store.
     pub(super) now: Timestamp,
     pub(super) counts: JobCounts,
-    pub(super) master: MasterFacts,
+    /// The master on this machine, by its own process id, and its details.
+    pub(super) master: MasterState<(i32, Box<ChannelDetails>)>,
     /// Most attempts of jobs without their own limit.
     pub(super) max_attempts: u32,
     /// Due time of the next delayed job; looked up for the channel as a whole only.
     pub(super) next_due: Option<Timestamp>,
-}
-
-/// Facts about the channel's master on this machine.
-#[derive(Clone, Debug)]
-pub(super) enum MasterFacts {
-    /// No master is running.
-    NotRunning,
-    /// A master is running but did not respond.
-    NotResponding { pid: Option<i32>, error: String },
-    /// The master responded.
-    Responding { pid: i32, details: Box<ChannelDetails> },
-}
-
-/// Facts about a job.
-#[derive(Clone, Debug)]
-pub(super) struct JobFacts {
-    pub(super) id: JobId,
-    pub(super) state: JobState,
-    /// Delayed: due time. Failed: time of the failure.
-    pub(super) at: Timestamp,
-    pub(super) meta: JobMeta,
-    /// Number of jobs that are leased before this one.
+    /// Number of jobs that are leased before the job, if it is waiting.
     pub(super) before: Option<QueuePosition>,
 }
 
@@ -56,25 +37,12 @@ pub(super) enum QueuePosition {
 impl Facts {
     /// Details reported by the master.
     pub(super) fn details(&self) -> Option<&ChannelDetails> {
-        match &self.master {
-            MasterFacts::Responding { details, .. } => Some(details),
-            _ => None,
-        }
-    }
-
-    /// The names of the handlers of the workers, if none of them is for this job.
-    pub(super) fn handlers_without(&self, job: &str) -> Option<&[String]> {
-        let names = self.details()?.handlers.as_deref()?;
-        names.iter().all(|name| name != job).then_some(names)
+        self.master.answer().map(|(_, details)| &**details)
     }
 
     /// JSON form.
     pub(super) fn json(&self) -> Json {
-        let (running, pid) = match &self.master {
-            MasterFacts::NotRunning => (false, None),
-            MasterFacts::NotResponding { pid, .. } => (true, *pid),
-            MasterFacts::Responding { pid, .. } => (true, Some(*pid)),
-        };
+        let pid = self.master.answer().map(|(pid, _)| *pid).or(self.master.pid());
         let details = self.details();
         let status = details.map(|details| &details.report);
         json!({
@@ -84,7 +52,7 @@ impl Facts {
             "delayed": self.counts.delayed,
             "reserved": self.counts.reserved,
             "next_due_at": self.next_due.and_then(time::rfc3339),
-            "master": running,
+            "master": self.master.is_running(),
             "pid": pid,
             "quiet": status.map(|status| status.quiet),
             "stopping": status.map(|status| status.stopping),
@@ -100,27 +68,25 @@ impl Facts {
     }
 }
 
-impl JobFacts {
-    /// JSON form; `held` is the state of the job in the master that holds it.
-    pub(super) fn json(&self, held: Option<&HeldJobStatus>) -> Json {
-        let at = |state| (self.state == state).then(|| time::rfc3339(self.at)).flatten();
-        let (before, exactly) = match self.before {
-            None => (None, None),
-            Some(QueuePosition::Exact(n)) => (Some(n), Some(true)),
-            Some(QueuePosition::AtLeast(n)) => (Some(n), Some(false)),
-        };
-        json!({
-            "job": self.meta.job,
-            "state": self.state,
-            "due_at": at(JobState::Delayed),
-            "failed_at": at(JobState::Failed),
-            "failed": self.meta.failed.map(FailReason::as_str),
-            "attempts": self.meta.attempts,
-            "last_error": self.meta.errors.last().map(|error| &error.message),
-            "expires_at": self.meta.expiry(self.id).and_then(time::rfc3339),
-            "before": before,
-            "before_is_exact": exactly,
-            "held": held,
-        })
-    }
+/// JSON form of a job.
+pub(super) fn job_json(job: &JobView, facts: &Facts) -> Json {
+    let at = |state| (job.state == state).then(|| time::rfc3339(job.at)).flatten();
+    let (before, exactly) = match facts.before {
+        None => (None, None),
+        Some(QueuePosition::Exact(n)) => (Some(n), Some(true)),
+        Some(QueuePosition::AtLeast(n)) => (Some(n), Some(false)),
+    };
+    json!({
+        "job": job.meta.job,
+        "state": job.state,
+        "due_at": at(JobState::Delayed),
+        "failed_at": at(JobState::Failed),
+        "failed": job.meta.failed.map(FailReason::as_str),
+        "attempts": job.meta.attempts,
+        "last_error": job.meta.errors.last().map(|error| &error.message),
+        "expires_at": job.meta.expiry(job.id).and_then(time::rfc3339),
+        "before": before,
+        "before_is_exact": exactly,
+        "held": facts.details().and_then(|details| details.job.as_ref()),
+    })
 }

@@ -3,13 +3,14 @@
 use std::fmt::Display;
 
 use super::blockers::{blockers, joined};
-use super::facts::{Facts, JobFacts, MasterFacts, QueuePosition};
+use super::facts::{Facts, QueuePosition};
 use super::reasons::{self, Explanation, Reason};
-use crate::channel::HeldJobStatus;
+use crate::channel::{ChannelDetails, HeldJobStatus};
+use crate::cli::control::MasterState;
 use crate::cli::{render, sanitize, time};
 use crate::job::{ErrorKind, FailReason, JobId};
 use crate::pool::{CancelReason, RunStatus};
-use crate::store::JobState;
+use crate::store::{JobState, JobView};
 
 /// Most characters of an error in a sentence.
 const MAX_ERROR_CHARS: usize = 120;
@@ -19,7 +20,7 @@ const MAX_NAME_CHARS: usize = 60;
 const MAX_HANDLER_NAMES: usize = 5;
 
 /// The reason for the state of `job`.
-pub(super) fn explain(job: &JobFacts, facts: &Facts) -> Explanation {
+pub(super) fn explain(job: &JobView, facts: &Facts) -> Explanation {
     match job.state {
         JobState::Waiting => waiting(job, facts),
         JobState::Delayed if job.at <= facts.now => waiting(job, facts),
@@ -34,7 +35,7 @@ pub(super) fn unknown(id: JobId, channel: &str) -> Explanation {
     reasons::UNKNOWN.explain(&[("id", &id), ("channel", &channel)])
 }
 
-fn subject(job: &JobFacts) -> String {
+fn subject(job: &JobView) -> String {
     let name = sanitize::truncated(&job.meta.job, MAX_NAME_CHARS);
     match job.meta.failing {
         Some(_) => format!("The failed callback of job {} ({name})", job.id),
@@ -42,39 +43,37 @@ fn subject(job: &JobFacts) -> String {
     }
 }
 
-fn waiting(job: &JobFacts, facts: &Facts) -> Explanation {
+fn waiting(job: &JobView, facts: &Facts) -> Explanation {
     let job_name = subject(job);
     let blockers = blockers(facts);
     if let Some(first) = blockers.first() {
-        let (clauses, caveats) =
-            (joined(&blockers), format!("{}{}", no_handler(job, facts), expiry(job, facts)));
-        let values: [(&str, &dyn Display); 3] =
-            [("job", &job_name), ("blockers", &clauses), ("caveats", &caveats)];
-        return Explanation { reason: first.reason, ..reasons::JOB_BLOCKED.explain(&values) };
+        let caveats = format!("{}{}", no_handler(job, facts), expiry(job, facts));
+        let blocked = reasons::JOB_BLOCKED.explain(&[
+            ("job", &job_name),
+            ("blockers", &joined(&blockers)),
+            ("caveats", &caveats),
+        ]);
+        return Explanation { reason: first.reason, ..blocked };
     }
     let caveats = expiry(job, facts);
     if let Some(names) = missing_handler(job, facts) {
-        let values: [(&str, &dyn Display); 3] =
-            [("job", &job_name), ("names", &list(names)), ("caveats", &caveats)];
-        return reasons::NO_HANDLER.explain(&values);
+        let values = &[("job", &job_name as &dyn Display), ("names", &list(names)), ("caveats", &caveats)];
+        return reasons::NO_HANDLER.explain(values);
     }
-    let before = match job.before {
+    let before = match facts.before {
         None | Some(QueuePosition::Exact(0)) => String::new(),
         Some(QueuePosition::Exact(n)) => format!(", with {} before it", render::jobs(n)),
         Some(QueuePosition::AtLeast(n)) => format!(", with at least {} before it", render::jobs(n)),
     };
-    let details = facts.details();
-    let (slots, free) = details.map_or((0, 0), |details| (details.slots, details.free));
-    let detail = details.map_or(String::new(), |details| {
-        match (details.report.workers.booting, &details.report.worker_error) {
-            (_, Some(error)) => format!(" ({})", sanitize::line(error)),
-            (0, None) => String::new(),
-            (booting, None) => format!(" ({booting} starting)"),
-        }
-    });
+    let ChannelDetails { slots, free, replacing, report, .. } = facts.details().cloned().unwrap_or_default();
+    let detail = match (report.workers.booting, &report.worker_error) {
+        (_, Some(error)) => format!(" ({})", sanitize::line(error)),
+        (0, None) => String::new(),
+        (booting, None) => format!(" ({booting} starting)"),
+    };
     let reason = match (slots, free) {
         _ if job.meta.suspect => reasons::ALONE,
-        (_, 0) if details.is_some_and(|details| details.replacing) => reasons::WORKER_REPLACED,
+        (_, 0) if replacing => reasons::WORKER_REPLACED,
         (0, 0) => reasons::NO_WORKER,
         (1, 0) => reasons::SLOT_BUSY,
         (_, 0) => reasons::SLOTS_BUSY,
@@ -91,7 +90,7 @@ fn waiting(job: &JobFacts, facts: &Facts) -> Explanation {
     ])
 }
 
-fn delayed(job: &JobFacts, facts: &Facts) -> Explanation {
+fn delayed(job: &JobView, facts: &Facts) -> Explanation {
     let left = u64::try_from(job.at.since(facts.now).as_millis()).unwrap_or(u64::MAX);
     let blockers = blockers(facts);
     let also = if blockers.is_empty() { String::new() } else { format!("; also, {}", joined(&blockers)) };
@@ -115,15 +114,15 @@ fn delayed(job: &JobFacts, facts: &Facts) -> Explanation {
     ])
 }
 
-fn reserved(job: &JobFacts, facts: &Facts) -> Explanation {
+fn reserved(job: &JobView, facts: &Facts) -> Explanation {
     let job_name = subject(job);
     let (pid, details) = match &facts.master {
-        MasterFacts::NotRunning => return reasons::RESERVED_NO_MASTER.explain(&[("job", &job_name)]),
-        MasterFacts::NotResponding { .. } => {
+        MasterState::NotRunning => return reasons::RESERVED_NO_MASTER.explain(&[("job", &job_name)]),
+        MasterState::NotResponding { .. } => {
             let clauses = joined(&blockers(facts));
             return reasons::RESERVED_NOT_RESPONDING.explain(&[("job", &job_name), ("blockers", &clauses)]);
         }
-        MasterFacts::Responding { pid, details } => (*pid, details),
+        MasterState::Responding { answer: (pid, details), .. } => (*pid, details),
     };
     let error = sanitize::line(details.report.store_error.as_deref().unwrap_or_default());
     let reason = match &details.job {
@@ -163,7 +162,7 @@ fn running(job_name: &str, master: i32, run: &RunStatus) -> Explanation {
     ])
 }
 
-fn failed(job: &JobFacts) -> Explanation {
+fn failed(job: &JobView) -> Explanation {
     let attempts = match job.meta.attempts {
         0 => String::new(),
         1 => " after 1 attempt".to_owned(),
@@ -184,28 +183,26 @@ fn failed(job: &JobFacts) -> Explanation {
 }
 
 /// Caveat for a job whose name no worker of the channel has a handler for.
-fn no_handler(job: &JobFacts, facts: &Facts) -> String {
+fn no_handler(job: &JobView, facts: &Facts) -> String {
     missing_handler(job, facts).map_or(String::new(), |names| {
         format!("; the workers of the channel have no handler for it, only for {}", list(names))
     })
 }
 
 /// Caveat for a job with an expiry. The failed callback of a job does not expire.
-fn expiry(job: &JobFacts, facts: &Facts) -> String {
-    match job.meta.expiry(job.id) {
-        Some(time) if job.meta.failing.is_none() && time <= facts.now => {
-            "; it has expired and will fail instead of running".to_owned()
-        }
-        Some(time) if job.meta.failing.is_none() => {
-            format!("; it expires at {} unless it has started by then", time::local(time))
-        }
-        _ => String::new(),
+fn expiry(job: &JobView, facts: &Facts) -> String {
+    match job.meta.expiry(job.id).filter(|_| job.meta.failing.is_none()) {
+        None => String::new(),
+        Some(time) if time <= facts.now => "; it has expired and will fail instead of running".to_owned(),
+        Some(time) => format!("; it expires at {} unless it has started by then", time::local(time)),
     }
 }
 
 /// The names of the handlers of the workers, if none is for this job. A failed callback needs no handler.
-fn missing_handler<'a>(job: &JobFacts, facts: &'a Facts) -> Option<&'a [String]> {
-    if job.meta.failing.is_some() { None } else { facts.handlers_without(&job.meta.job) }
+fn missing_handler<'a>(job: &JobView, facts: &'a Facts) -> Option<&'a [String]> {
+    let names = facts.details()?.handlers.as_deref()?;
+    let is_known = job.meta.failing.is_some() || names.contains(&job.meta.job);
+    (!is_known).then_some(names)
 }
 
 /// The first few names as text: `a, b and 3 more`.
@@ -215,11 +212,7 @@ fn list(names: &[String]) -> String {
     if names.len() > MAX_HANDLER_NAMES {
         shown.push(format!("{} more", names.len() - MAX_HANDLER_NAMES));
     }
-    match shown.pop() {
-        None => String::new(),
-        Some(last) if shown.is_empty() => last,
-        Some(last) => format!("{} and {last}", shown.join(", ")),
-    }
+    render::listed(&shown)
 }
 
 #[cfg(test)]

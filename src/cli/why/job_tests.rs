@@ -1,8 +1,11 @@
 //! Facts about a job and the expected explanation.
 
+use std::time::Duration;
+
 use super::*;
-use crate::channel::{ChannelDetails, ChannelStatus};
+use crate::channel::ChannelStatus;
 use crate::job::{JobMeta, Timestamp};
+use crate::master::ControlError;
 use crate::pool::{PoolStatus, SizingChange, SizingDecision, SizingInput, SizingReason};
 use crate::store::JobCounts;
 
@@ -18,14 +21,15 @@ fn facts(view: ChannelDetails) -> Facts {
         channel: "mail".to_owned(),
         now: NOW,
         counts: JobCounts { waiting: 3, ..JobCounts::default() },
-        master: MasterFacts::Responding { pid: 42, details: Box::new(view) },
+        master: MasterState::Responding { pid: Some(42), answer: (42, Box::new(view)) },
         max_attempts: 3,
         next_due: None,
+        before: None,
     }
 }
 
-fn job(state: JobState) -> JobFacts {
-    JobFacts { id: ID, state, at: NOW, meta: JobMeta::named("send_email"), before: None }
+fn job(state: JobState) -> JobView {
+    JobView { id: ID, state, at: NOW, meta: JobMeta::named("send_email"), payload: "{}".to_owned() }
 }
 
 fn holding(held: HeldJobStatus) -> Facts {
@@ -47,7 +51,7 @@ fn run() -> RunStatus {
 
 /// Asserts the reason, and the sentence behind the job's name; times are cut out.
 #[track_caller]
-fn says(job: &JobFacts, facts: &Facts, reason: &str, sentence: &str) {
+fn says(job: &JobView, facts: &Facts, reason: &str, sentence: &str) {
     let explained = explain(job, facts);
     let times = [job.at, job.meta.expiry(job.id).unwrap_or(job.at)].map(time::local);
     let text = times.iter().fold(explained.text, |text, time| text.replace(time, "T"));
@@ -58,36 +62,34 @@ fn says(job: &JobFacts, facts: &Facts, reason: &str, sentence: &str) {
 #[test]
 fn waiting_job_of_a_working_channel() {
     let waiting = job(JobState::Waiting);
-    let behind = |before| JobFacts { before: Some(before), ..waiting.clone() };
+    let behind = |before, view| Facts { before: Some(before), ..facts(view) };
     says(&waiting, &facts(view(4, 0)), "no_slot", "is waiting for a slot: all 4 are busy.");
-    let at_12 = behind(QueuePosition::Exact(12));
     says(
-        &at_12,
-        &facts(view(4, 0)),
+        &waiting,
+        &behind(QueuePosition::Exact(12), view(4, 0)),
         "no_slot",
         "is waiting for a slot: all 4 are busy, with 12 jobs before it.",
     );
-    let deep = behind(QueuePosition::AtLeast(500));
     says(
-        &deep,
-        &facts(view(1, 0)),
+        &waiting,
+        &behind(QueuePosition::AtLeast(500), view(1, 0)),
         "no_slot",
         "is waiting for a slot: the only one is busy, with at least 500 jobs before it.",
     );
     says(
-        &at_12,
-        &facts(ChannelDetails { replacing: true, ..view(1, 0) }),
+        &waiting,
+        &behind(QueuePosition::Exact(12), ChannelDetails { replacing: true, ..view(1, 0) }),
         "no_slot",
         "is waiting for a slot: its worker has run max_handle_number jobs and is being replaced, with 12 jobs before it.",
     );
-    let next = behind(QueuePosition::Exact(0));
-    says(&next, &facts(view(4, 1)), "next", "is next in line; 1 of 4 slots free.");
-    says(&next, &facts(view(0, 0)), "starting", "is waiting for a worker: none is ready.");
-    let mut suspect = next;
+    let first = |view| behind(QueuePosition::Exact(0), view);
+    says(&waiting, &first(view(4, 1)), "next", "is next in line; 1 of 4 slots free.");
+    says(&waiting, &first(view(0, 0)), "starting", "is waiting for a worker: none is ready.");
+    let mut suspect = waiting;
     suspect.meta.suspect = true;
     says(
         &suspect,
-        &facts(view(4, 4)),
+        &first(view(4, 4)),
         "alone",
         "is waiting for a worker of its own, because a worker crashed while running it.",
     );
@@ -102,7 +104,7 @@ fn waiting_job_of_a_blocked_channel() {
     still.counts.paused_until = Some(waiting.at);
     says(&waiting, &still, "paused", "is waiting: the channel is paused until T.");
     still.counts.paused_until = None;
-    still.master = MasterFacts::NotRunning;
+    still.master = MasterState::NotRunning;
     let no_master = "no master of the channel runs on this machine (queue:listen starts one)";
     says(
         &waiting,
@@ -115,8 +117,14 @@ fn waiting_job_of_a_blocked_channel() {
     still.counts.reserved = 1;
     let elsewhere = "but 1 job is reserved, so one may run on another machine";
     says(&waiting, &still, "no_master", &format!("is waiting: {no_master}, {elsewhere}."));
-    still.master = MasterFacts::NotResponding { pid: Some(42), error: "timed out".to_owned() };
-    says(&waiting, &still, "silent", "is waiting: master 42 is not responding: timed out.");
+    still.master =
+        MasterState::NotResponding { pid: Some(42), error: ControlError::TimedOut(Duration::from_secs(5)) };
+    says(
+        &waiting,
+        &still,
+        "silent",
+        "is waiting: master 42 is not responding: the master did not answer within 5 seconds.",
+    );
 
     let with = |report| facts(ChannelDetails { report, ..view(0, 0) });
     let stopping = with(ChannelStatus { stopping: true, ..ChannelStatus::default() });
@@ -170,14 +178,14 @@ fn job_with_an_expiry() {
 
 #[test]
 fn delayed_job() {
-    let mut delayed = JobFacts { at: Timestamp(NOW.0 + 90_000_000), ..job(JobState::Delayed) };
+    let mut delayed = JobView { at: Timestamp(NOW.0 + 90_000_000), ..job(JobState::Delayed) };
     says(&delayed, &facts(view(4, 4)), "delayed", "is delayed until T, for 1 min.");
     delayed.meta.attempts = 1;
     delayed.meta.record_error(1, NOW, ErrorKind::Error, "no route\nto host");
     let said = "is delayed until T, for 1 min, before its next attempt: attempt 1 of 3 failed with \"no route\\nto host\".";
     says(&delayed, &facts(view(4, 4)), "retry", said);
     let mut alone = facts(view(4, 4));
-    (alone.counts.paused, alone.master) = (true, MasterFacts::NotRunning);
+    (alone.counts.paused, alone.master) = (true, MasterState::NotRunning);
     let answered = explain(&delayed, &alone);
     assert_eq!(answered.reason, "retry");
     assert!(
@@ -216,7 +224,7 @@ fn reserved_job() {
     says(&reserved, &ready, "no_slot", "is leased by master 42 and waiting for a slot.");
     let mut settling = holding(HeldJobStatus::Settling);
     says(&reserved, &settling, "settling", "has ended its run; master 42 is settling it in the store.");
-    let MasterFacts::Responding { details, .. } = &mut settling.master else { unreachable!() };
+    let MasterState::Responding { answer: (_, details), .. } = &mut settling.master else { unreachable!() };
     details.report.store_error = Some("refused".to_owned());
     says(
         &reserved,
@@ -233,7 +241,7 @@ fn reserved_job_of_another_master() {
     let not_ours = format!("is reserved, but not by master 42 on this machine; {rest}");
     says(&reserved, &facts(view(4, 4)), "elsewhere", &not_ours);
     let mut none = facts(view(4, 4));
-    none.master = MasterFacts::NotRunning;
+    none.master = MasterState::NotRunning;
     says(
         &reserved,
         &none,

@@ -2,10 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::facts::{Facts, JobFacts, MasterFacts, QueuePosition};
+use super::facts::{Facts, QueuePosition};
+use crate::cli::control;
 use crate::config::Channel;
 use crate::job::{JobId, Timestamp};
-use crate::master::{self, ControlRequest, ControlResponse};
+use crate::master::{ControlRequest, ControlResponse};
 use crate::store::{JobState, JobView, MAX_BATCH, Store, StoreError};
 
 /// Most lookups of a job that keeps changing state.
@@ -16,7 +17,7 @@ pub(super) async fn look_up(
     channel: &Channel,
     store: &dyn Store,
     id: Option<JobId>,
-) -> Result<(Facts, Option<JobFacts>), StoreError> {
+) -> Result<(Facts, Option<JobView>), StoreError> {
     let mut job = job_view(store, id).await?;
     let mut lookups = 1;
     loop {
@@ -24,7 +25,15 @@ pub(super) async fn look_up(
             Some(job) if job.state == JobState::Waiting => queue_position(store, job.id).await?,
             _ => None,
         };
-        let master = master_facts(channel, id);
+        let master = control::query(
+            channel,
+            ControlRequest::Look { id },
+            |_| {},
+            |response| match response {
+                ControlResponse::Look { pid, view } => Some((pid, view)),
+                _ => None,
+            },
+        );
         let counts = store.status().await?;
         // The details of the master match the record of the job only if the job has not changed state in between.
         let again = job_view(store, id).await?;
@@ -41,8 +50,7 @@ pub(super) async fn look_up(
             _ => None,
         };
         let (name, max_attempts) = (channel.name.clone(), channel.max_attempts);
-        let facts = Facts { channel: name, now: now(), counts, master, max_attempts, next_due };
-        let job = job.map(|JobView { id, state, at, meta, .. }| JobFacts { id, state, at, meta, before });
+        let facts = Facts { channel: name, now: now(), counts, master, max_attempts, next_due, before };
         return Ok((facts, job));
     }
 }
@@ -69,23 +77,6 @@ async fn queue_position(store: &dyn Store, id: JobId) -> Result<Option<QueuePosi
         // The job is no longer waiting.
         (None, None) => None,
     })
-}
-
-fn master_facts(channel: &Channel, id: Option<JobId>) -> MasterFacts {
-    let presence = master::presence(channel);
-    if !presence.running {
-        return MasterFacts::NotRunning;
-    }
-    match master::send_request(&master::socket_path(channel), ControlRequest::Look { id }, |_| {}) {
-        Ok(ControlResponse::Look { pid, view }) => MasterFacts::Responding { pid, details: view },
-        Ok(_) => {
-            let error = "it sent an unexpected response".to_owned();
-            MasterFacts::NotResponding { pid: presence.pid, error }
-        }
-        // The master may have exited between the presence check and the request.
-        Err(_) if !master::presence(channel).running => MasterFacts::NotRunning,
-        Err(error) => MasterFacts::NotResponding { pid: presence.pid, error: error.to_string() },
-    }
 }
 
 /// The clock of this machine, as an approximation of that of the store.

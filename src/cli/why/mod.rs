@@ -15,11 +15,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{CommandContext, Failure};
-use crate::config::Channel;
 use crate::job::JobId;
-use crate::store::{Store, StoreError};
-use facts::{Facts, JobFacts};
-use reasons::Explanation;
 
 /// Explain what a job or a channel is waiting for
 #[derive(Debug, Args)]
@@ -32,50 +28,22 @@ pub(crate) struct Why {
     unique: Option<String>,
 }
 
-/// The facts and their explanation.
-struct Explained {
-    id: Option<JobId>,
-    facts: Facts,
-    job: Option<JobFacts>,
-    explanation: Explanation,
-}
-
 impl Why {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let channel = context.channel()?;
-        let store = context.store(channel)?;
         let doing = match (&self.unique, self.id) {
             (Some(_), _) => "find the holder of a unique key".to_owned(),
             (None, Some(id)) => format!("find out why job {id} waits"),
             (None, None) => format!("find out what channel \"{}\" waits for", channel.name),
         };
-        let found = context.block_on(self.find(channel, &*store));
-        let found = found.map_err(|error| Failure::store(doing, error))?;
-        if context.json() {
-            let held = found.facts.details().and_then(|details| details.job.as_ref());
-            context.print_json(&json!({
-                "channel": channel.name,
-                "id": found.id,
-                "reason": found.explanation.reason,
-                "sentence": found.explanation.text,
-                "facts": {
-                    "channel": found.facts.json(),
-                    "job": found.job.as_ref().map(|job| job.json(held)),
-                },
-            }))?;
-        } else {
-            context.print(&format!("{}\n", found.explanation.text))?;
-        }
-        // The sentence has already said that the job does not exist.
-        if self.id.is_some() && found.job.is_none() { Err(Failure::silent()) } else { Ok(()) }
-    }
-
-    async fn find(&self, channel: &Channel, store: &dyn Store) -> Result<Explained, StoreError> {
-        let id = match &self.unique {
-            Some(key) => store.holder(key).await?,
-            None => self.id,
-        };
-        let (facts, job) = lookup::look_up(channel, store, id).await?;
+        let (id, facts, job) = context.call_store(channel, doing, async |store| {
+            let id = match &self.unique {
+                Some(key) => store.holder(key).await?,
+                None => self.id,
+            };
+            let (facts, job) = lookup::look_up(channel, store, id).await?;
+            Ok((id, facts, job))
+        })?;
         let of_job = job.as_ref().map(|job| job::explain(job, &facts));
         let explanation = match (&self.unique, of_job, id) {
             (Some(key), of_job, _) => unique_key::explain(key, &channel.name, id, job.as_ref().zip(of_job)),
@@ -83,6 +51,18 @@ impl Why {
             (None, None, Some(id)) => job::unknown(id, &channel.name),
             (None, None, None) => channel::explain(&facts),
         };
-        Ok(Explained { id, facts, job, explanation })
+        let json = json!({
+            "channel": channel.name,
+            "id": id,
+            "reason": explanation.reason,
+            "sentence": explanation.text,
+            "facts": {
+                "channel": facts.json(),
+                "job": job.as_ref().map(|job| facts::job_json(job, &facts)),
+            },
+        });
+        context.show(&json, &format!("{}\n", explanation.text))?;
+        // The sentence has already said that the job does not exist.
+        if self.id.is_some() && job.is_none() { Err(Failure::silent()) } else { Ok(()) }
     }
 }

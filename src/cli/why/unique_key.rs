@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::facts::JobFacts;
 use super::reasons::{self, Explanation};
 use crate::cli::{sanitize, time};
 use crate::job::{JobId, UniqueUntil};
+use crate::store::JobView;
 
 /// Most characters of a key in a sentence.
 const MAX_KEY_CHARS: usize = 80;
@@ -15,7 +15,7 @@ pub(super) fn explain(
     key: &str,
     channel: &str,
     holder: Option<JobId>,
-    job: Option<(&JobFacts, Explanation)>,
+    job: Option<(&JobView, Explanation)>,
 ) -> Explanation {
     let key = sanitize::truncated(key, MAX_KEY_CHARS);
     let Some(id) = holder else {
@@ -43,7 +43,8 @@ mod tests {
     fn said(edit: impl FnOnce(&mut JobMeta)) -> String {
         let mut meta = JobMeta::named("x");
         edit(&mut meta);
-        let job = JobFacts { id: ID, state: JobState::Waiting, at: Timestamp(0), meta, before: None };
+        let (state, at, payload) = (JobState::Waiting, Timestamp(0), "{}".to_owned());
+        let job = JobView { id: ID, state, at, meta, payload };
         let state = Explanation { reason: "no_slot", text: "Job 1 (x) is waiting for a slot.".to_owned() };
         let explained = explain("k\x1b", "mail", Some(ID), Some((&job, state)));
         assert_eq!(explained.reason, "unique_key");

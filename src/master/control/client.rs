@@ -34,20 +34,25 @@ pub enum ControlError {
     /// The master does not know the request.
     #[error("the master is older than this command")]
     UnknownRequest,
+    /// The answer is that to another kind of request.
+    #[error("the master sent an unexpected response")]
+    Unexpected,
     /// The master refused.
     #[error("the master refused: {0}")]
     Refused(String),
 }
 
-/// Sends a request to the master behind a control socket and waits for the answer. `progress` gets the lines before it.
+/// Sends a request to the master behind a control socket and waits for the answer. `progress` gets the lines before it;
+/// `take` takes the answer out of the response, and returns `None` when the response is to another kind of request.
 ///
 /// # Errors
 /// When no master listens, the connection breaks or the master refuses.
-pub fn send_request(
+pub fn send_request<T>(
     socket: &Path,
     request: ControlRequest,
     mut progress: impl FnMut(&ChannelStatus),
-) -> Result<ControlResponse, ControlError> {
+    take: impl FnOnce(ControlResponse) -> Option<T>,
+) -> Result<T, ControlError> {
     let limit = request.reply_timeout();
     let io_error = |error: io::Error| match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ControlError::TimedOut(limit),
@@ -64,7 +69,7 @@ pub fn send_request(
         let line = line.map_err(io_error)?;
         match serde_json::from_str(&line).map_err(ControlError::Undecodable)? {
             ResponseLine::Progress(report) => progress(&report),
-            ResponseLine::Ok(answer) => return Ok(answer),
+            ResponseLine::Ok(response) => return take(response).ok_or(ControlError::Unexpected),
             // A command sends valid requests only, so the master must be older.
             ResponseLine::Error(why) if why.starts_with(NOT_A_REQUEST) => {
                 return Err(ControlError::UnknownRequest);
@@ -93,7 +98,7 @@ mod tests {
             stream.write_all(answer.as_bytes()).unwrap();
             line
         });
-        let response = send_request(&path, ControlRequest::Quiet, |_| {});
+        let response = send_request(&path, ControlRequest::Quiet, |_| {}, Some);
         assert_eq!(master.join().unwrap(), "{\"command\":\"quiet\"}\n");
         response
     }

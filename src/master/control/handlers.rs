@@ -13,10 +13,10 @@ use tokio::time::timeout;
 
 use super::protocol::{ControlRequest, ControlResponse, ResponseLine};
 use super::server::RequestHandler;
-use crate::channel::{ChannelStatus, Command, CrossChannelPush, Stopped};
+use crate::channel::{Command, CrossChannelPush, Stopped};
 use crate::job::JobId;
 use crate::master::reload::{ReloadChanges, ReloadError, ReloadRequest};
-use crate::metrics::{ChannelMetrics, Metrics, PoolMetrics};
+use crate::metrics::{ChannelMetrics, Metrics};
 use crate::snapshot;
 use crate::store::Store;
 
@@ -89,7 +89,7 @@ impl ChannelHandlers {
             snapshot::record(&self.metrics, &status);
         }
         if let Ok(report) = self.query(Command::Status).await {
-            self.metrics.pool(&pool_metrics(&report));
+            self.metrics.pool(&report.workers, &report.pool, report.quiet);
         }
     }
 
@@ -139,21 +139,6 @@ impl ChannelHandlers {
         let (end, ended) = oneshot::channel();
         self.commands.send(Command::Cancel(id, end)).await.map_err(|_| stopped())?;
         self.with_progress(ended, reply).await.map(ControlResponse::Cancel).map_err(|_| stopped())
-    }
-}
-
-/// The metrics of a pool, from the status of its channel.
-fn pool_metrics(report: &ChannelStatus) -> PoolMetrics {
-    let (w, pool) = (&report.workers, &report.pool);
-    let recycled = pool.recycled;
-    PoolMetrics {
-        workers: [w.booting, w.idle, w.busy, w.draining, w.retiring, w.leaving],
-        stuck: w.stuck_slots,
-        degraded: pool.degraded,
-        quiet: report.quiet,
-        wanted: pool.target.unwrap_or(0),
-        recycled: [recycled.jobs, recycled.life, recycled.memory, recycled.memory_hard],
-        scaled: [pool.scaled_up, pool.scaled_down],
     }
 }
 
