@@ -16,7 +16,7 @@
 //!           └─ worker processes: a slot runs one job
 //! ```
 //!
-//! Only the master calls the store. A worker needs no store client, no credentials and no clock, so a worker can be written in
+//! Workers do not call the store: a master leases and settles for them. A worker needs no store client, no credentials and no clock, so a worker can be written in
 //! any language, and a late or faulty worker cannot settle a job without the master.
 //!
 //! # First example

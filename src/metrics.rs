@@ -53,18 +53,18 @@ impl Default for Metrics {
             jobs: gauge("aint_queue_jobs", "Jobs in the store, by state.", &["channel", "state"]),
             settled: gauge(
                 "aint_queue_jobs_settled",
-                "Jobs that left the store since the channel was created, by how.",
+                "Jobs that left the store since the channel was created, by exit: done, cleared.",
                 &["channel", "how"],
             ),
             workers: gauge("aint_queue_workers", "Worker processes, by state.", &["channel", "state"]),
             stuck: gauge(
                 "aint_queue_stuck_slots",
-                "Slots whose job was asked to end and has not ended.",
+                "Slots whose job was asked to end and has not ended within the grace period.",
                 &["channel"],
             ),
             degraded: gauge(
                 "aint_queue_degraded",
-                "1 while no job is leased because workers fail to start.",
+                "1 while no job is leased because workers fail to start (exec programs: one job at a time, as a test).",
                 &["channel"],
             ),
             quiet: gauge(

@@ -219,7 +219,7 @@ impl Channel {
             may_leave: is_stopping && self.pool.is_empty() && self.held_jobs.len() == 0,
             take: self.scope.job_to_take().filter(|_| may_take),
             want: self.want(now),
-            has_news: self.held_jobs.has_settlements() || self.job_requests.has_releases(),
+            has_pending_writes: self.held_jobs.has_settlements() || self.job_requests.has_releases(),
             count_at: self.count_at(now),
             renewal_is_due: self.store_calls.renewal_is_due(now),
             reap_is_due: self.store_calls.reap_is_due(now),

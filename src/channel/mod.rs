@@ -4,7 +4,7 @@
 //!  store ── turn: leased ──► held jobs: ready ── dispatch ──► pool ── ended ──► retry: settlement ──► turn ──► store
 //! ```
 //! Duties: keep a lease, lease as many jobs as there are free slots, dispatch them to the pool, decide what each
-//! outcome means, settle. One call to the store is in flight at a time; whatever happens meanwhile travels with the
+//! outcome means, settle. One call to the store is in flight at a time; changes made meanwhile are sent with the
 //! next one. A channel knows no other channel: its store may fail and its workers may crash without an effect on them.
 //!
 //! The actor joins components that know nothing of each other: which call comes next (`turns`), the call in flight

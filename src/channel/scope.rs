@@ -10,7 +10,7 @@ pub enum Scope {
     All,
     /// The next waiting job, or none when no job is waiting.
     Next,
-    /// This job, in whatever state it rests.
+    /// This job, whether it is waiting, delayed or failed.
     Only(JobId),
 }
 

@@ -1,11 +1,11 @@
-//! The ladder of a stopping channel.
+//! The escalation of a stopping channel.
 //!
 //! 1. Draining: nothing is leased; jobs that wait for a slot are returned, idle workers end, running jobs may finish
 //!    within the stop wait while their lease is renewed.
-//! 2. Interrupted: running jobs are asked to end, are killed after the grace, and are returned uncounted.
+//! 2. Interrupted: running jobs are asked to end, are killed after the grace, and are returned without a counted attempt.
 //! 3. Leaving: all workers have ended; the store records all settlements and the owner leaves.
 //!
-//! A forced stop goes to the killing at once, also after a stop without force. If the store does not answer at the
+//! A forced stop kills at once, also after a stop without force. If the store does not answer at the
 //! end, the channel gives up after [`LEAVE_TIMEOUT`]: its lease expires and no job is lost.
 
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! The calls of the channel to its store: one at a time, in order, never repeated blindly.
+//! The calls of the channel to its store: one at a time, in order, and no call is sent a second time.
 //!
 //! Owns: the call in flight, the owner this master is in the store, its lease, the health of the store, and the
 //! store's clock. A call whose reply was lost is not sent again. The next call asks which jobs this master holds
-//! ([`Call::Held`]); the answer tells which settlements were recorded and which jobs were leased unnoticed.
+//! ([`Call::Held`]); the answer tells which settlements were recorded, and which jobs the lost reply had leased.
 
 use std::fmt;
 use std::future::Future;
@@ -100,7 +100,7 @@ struct InFlight {
     future: Pin<Box<dyn Future<Output = CallResult> + Send>>,
 }
 
-/// The conversation with the store.
+/// The call in flight to the store, and what its replies told.
 pub(super) struct StoreCalls {
     store: Arc<dyn Store>,
     on_join: OnJoin,
@@ -174,7 +174,7 @@ impl StoreCalls {
         turn_at.into_iter().chain([self.renewed + RENEW_AFTER, self.reap_at()]).min()
     }
 
-    /// The store's clock, carried on by the local one; `None` before the first turn.
+    /// The store's clock, extrapolated by the local clock; `None` before the first turn.
     pub(super) fn store_time(&self, now: Instant) -> Option<Timestamp> {
         self.clock.map(|(time, read_at)| time.after(now.saturating_duration_since(read_at)))
     }

@@ -32,7 +32,7 @@ pub(super) struct CallInputs {
     /// Number of jobs there is room for.
     pub(super) want: usize,
     /// Settlements or key releases wait to be sent.
-    pub(super) has_news: bool,
+    pub(super) has_pending_writes: bool,
     /// When the number of waiting jobs must be asked for the sake of the pool size.
     pub(super) count_at: Option<Instant>,
     /// The lease must be renewed.
@@ -117,7 +117,7 @@ impl Turns {
         let has_room = self.work_expected && inputs.want > 0;
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if has_room
-            || inputs.has_news
+            || inputs.has_pending_writes
             || inputs.renewal_is_due
             || is_due(self.recount_at)
             || is_due(inputs.count_at)
@@ -229,7 +229,7 @@ mod tests {
         may_leave: false,
         take: None,
         want: 4,
-        has_news: false,
+        has_pending_writes: false,
         count_at: None,
         renewal_is_due: false,
         reap_is_due: false,
@@ -271,7 +271,7 @@ mod tests {
         let now = Instant::now();
         let mut turns = out_of_work(now);
         turns.reconcile();
-        let inputs = CallInputs { has_news: true, may_leave: true, ..IDLE };
+        let inputs = CallInputs { has_pending_writes: true, may_leave: true, ..IDLE };
         assert_eq!(turns.next_call(&inputs, now), Some(Call::Held));
         turns.reconciled(vec![JobId(7)]);
         assert_eq!(turns.next_call(&inputs, now), Some(Call::Fetch(vec![JobId(7)])));
@@ -285,7 +285,7 @@ mod tests {
         let mut turns = out_of_work(now);
         assert_eq!(turns.next_call(&IDLE, now), None);
         for inputs in [
-            CallInputs { has_news: true, ..IDLE },
+            CallInputs { has_pending_writes: true, ..IDLE },
             CallInputs { renewal_is_due: true, ..IDLE },
             CallInputs { count_at: Some(now), ..IDLE },
         ] {

@@ -133,7 +133,7 @@ impl Client {
                 Ok(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) => {
-                    tracing::error!(error = %e, "the guardian cannot be understood");
+                    tracing::error!(error = %e, "the report of the guardian cannot be read");
                     return Err(e);
                 }
             }

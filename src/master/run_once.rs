@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::channel_setup::{job_program, renewal};
 use super::listen::runtime;
 use super::listen_error::ListenError;
-use super::signals::Signals;
+use super::signals::{SignalAction, Signals};
 use super::start::{incarnation, open_store};
 
 use crate::channel::{Channel, Command, OnJoin, ReloadSpec, Scope, Setup, Stopped};
@@ -58,9 +58,12 @@ pub fn run_once(
         let stopped = loop {
             tokio::select! {
                 stopped = &mut run => break stopped,
-                _ = signals.next() => {
-                    let _ = commands.try_send(Command::Stop { force: stopping });
-                    stopping = true;
+                action = signals.next() => {
+                    // The other signals ask for what a single job does not have: a reload, a pause.
+                    if action == SignalAction::Stop {
+                        let _ = commands.try_send(Command::Stop { force: stopping });
+                        stopping = true;
+                    }
                 }
             }
         };

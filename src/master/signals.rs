@@ -68,7 +68,7 @@ pub(super) fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> io::Result<T
 pub(super) struct Signals {
     streams: Vec<(UnixSignal, SignalStream)>,
     /// The last quiet or resume that arrived during the start; delivered by `next`.
-    pending_pause: Option<SignalAction>,
+    pending_quiet: Option<SignalAction>,
     terminal: Terminal,
     /// A reload arrived during the start; delivered by `next`, because the start may have read the older configuration.
     pending_reload: bool,
@@ -82,7 +82,7 @@ impl Signals {
         let stream = |number| Ok((number, signal(SignalKind::from_raw(number as i32))?));
         let streams = BLOCKED.into_iter().map(stream).collect::<io::Result<_>>()?;
         SigSet::from_iter(BLOCKED).thread_unblock()?;
-        Ok(Self { streams, pending_pause: None, terminal, pending_reload: false })
+        Ok(Self { streams, pending_quiet: None, terminal, pending_reload: false })
     }
 
     /// Whether a stop signal has arrived and was not yet returned by `next`.
@@ -100,7 +100,7 @@ impl Signals {
         loop {
             match self.receive().await {
                 SignalAction::Stop => return,
-                action @ (SignalAction::Quiet | SignalAction::Resume) => self.pending_pause = Some(action),
+                action @ (SignalAction::Quiet | SignalAction::Resume) => self.pending_quiet = Some(action),
                 SignalAction::Reload => self.pending_reload = true,
                 SignalAction::Ignored(_) => {}
             }
@@ -109,8 +109,8 @@ impl Signals {
 
     /// The next signal.
     pub(super) async fn next(&mut self) -> SignalAction {
-        match self.pending_pause.take() {
-            Some(pending_pause) => pending_pause,
+        match self.pending_quiet.take() {
+            Some(pending_quiet) => pending_quiet,
             None if std::mem::take(&mut self.pending_reload) => SignalAction::Reload,
             None => self.receive().await,
         }

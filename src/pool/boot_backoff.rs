@@ -1,7 +1,7 @@
 //! The delay after failed boots, how many boots are tried at once, and when the program counts as unable to start.
 //! Pure.
 //!
-//! A hello alone proves little: a program may exit right after it, again and again. The first worker that is ready after
+//! A hello alone does not prove that a program works: a program may exit right after it, again and again. The first worker that is ready after
 //! a failure is on probation: it gets no job until it has lived for a moment, and no other is started before that. A
 //! passed probation forgives failures of some time ago only: a program that exits unused a little later, again and again,
 //! is no better.
@@ -23,8 +23,8 @@ const PROBATION: Duration = Duration::from_secs(1);
 /// How long a failed boot counts although a worker has passed its probation since.
 const FAILURE_MEMORY: Duration = Duration::from_secs(30);
 
-/// The failed boots of a program in a row. The delay doubles with each; a worker that was started since the last failure
-/// and answers a run ends the row.
+/// A series of failed boots of a program. The delay doubles with each; a worker that was started since the last failure
+/// and reports the outcome of a run ends the series.
 #[derive(Debug, Default)]
 pub(super) struct BootBackoff {
     failures: u32,
@@ -225,7 +225,7 @@ mod tests {
         }
         assert_eq!(delays, [100, 200, 400, 800, 1600]);
         assert_eq!(looping, [false, false, false, false, true]);
-        // A worker that answers a run ends the row.
+        // A worker that reports the outcome of a run ends the series.
         backoff.ready(now, now);
         backoff.succeeded(now);
         backoff.failed(now, "exited with 1");

@@ -9,7 +9,7 @@ use crate::wire::{RequestId, RunId};
 pub struct RunRequest {
     /// The run.
     pub run: RunId,
-    /// Its job.
+    /// The job of the run.
     pub id: JobId,
     /// The address of the response.
     pub reply: ReplyTo,

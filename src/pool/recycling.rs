@@ -17,11 +17,11 @@ pub(crate) enum RecycleReason {
     Life(Duration),
     /// The worker uses this many bytes.
     Memory(u64),
-    /// Its program has changed on disk.
+    /// The program of the worker has changed on disk.
     Changed,
     /// Another generation takes over.
     Reload,
-    /// Its generation failed to take over.
+    /// The generation of the worker failed to take over.
     RolledBack,
 }
 
@@ -35,11 +35,11 @@ impl RecycleReason {
 /// The facts about a worker that decide whether it is replaced.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WorkerFacts {
-    /// Its number, which decides its share of the jitter.
+    /// The number of the worker, which decides its share of the jitter.
     pub(super) number: u64,
     /// Runs it has taken.
     pub(super) runs_taken: u64,
-    /// Its age.
+    /// The age of the worker.
     pub(super) age: Duration,
     /// Resident bytes, when sampled.
     pub(super) memory: Option<u64>,

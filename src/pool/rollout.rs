@@ -70,9 +70,9 @@ pub struct WorkerReplacement {
 /// A worker by its process id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerRef {
-    /// Its process id.
+    /// The process id of the worker.
     pub pid: i32,
-    /// Its generation.
+    /// The generation of the worker.
     pub generation: u64,
 }
 
@@ -182,7 +182,7 @@ impl Generations {
         self.list.iter().map(|generation| generation.number).max().unwrap_or(self.current)
     }
 
-    /// Begins a reload; answers the number of its generation.
+    /// Begins a reload; returns the number of its generation.
     pub(crate) fn begin(&mut self, spec: GenerationSpec) -> u64 {
         self.last += 1;
         self.list.push(Generation::new(self.last, spec));

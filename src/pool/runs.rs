@@ -54,16 +54,16 @@ pub struct EndedRun {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelReason {
-    /// Its time limit has passed.
+    /// The time limit of the run has passed.
     TimedOut,
-    /// Its job was cancelled.
+    /// The job was cancelled.
     Cancelled,
 }
 
 /// The state of a run in a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RunState {
-    /// Its worker boots; the run has not begun.
+    /// The worker of the run boots; the run has not begun.
     Assigned,
     /// The job runs, until the deadline if it has a limit.
     Running { deadline: Option<Instant> },
@@ -82,9 +82,9 @@ pub(super) struct ActiveRun {
     pub(super) child: ChildId,
     /// Dispatch, or the hello of the worker that booted for it.
     pub(super) began: Instant,
-    /// Its time limit.
+    /// The time limit of the run.
     pub(super) limit: Option<Duration>,
-    /// Its progress in percent, as its worker last reported.
+    /// The progress of the run in percent, as the worker last reported.
     pub(super) progress: Option<f64>,
     state: RunState,
 }
@@ -140,7 +140,7 @@ impl ActiveRun {
 /// A deadline of a run that has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RunExpiry {
-    /// Its time limit: it is to be asked to end.
+    /// The time limit has passed: the run is to be asked to end.
     TimeLimit(RunId),
     /// The grace behind that: the run is stuck.
     Grace(ChildId),
@@ -210,7 +210,7 @@ impl Runs {
         Some(entry.child)
     }
 
-    /// Removes and answers the deadlines that have passed.
+    /// Removes and returns the deadlines that have passed.
     pub(super) fn expired(&mut self, now: Instant) -> Vec<RunExpiry> {
         let later = self.deadlines.split_off(&(now, RunId::MAX));
         let due = std::mem::replace(&mut self.deadlines, later);

@@ -75,11 +75,11 @@ pub enum WorkerActivity {
 /// A worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerStatus {
-    /// Its process id, once the guardian has reported it.
+    /// The process id, once the guardian has reported it.
     pub pid: Option<i32>,
-    /// Its activity.
+    /// What the worker does.
     pub state: WorkerActivity,
-    /// Its generation.
+    /// The generation of the worker.
     pub generation: u64,
     /// The job that has been in it for longest.
     pub job: Option<WorkerJob>,
@@ -102,13 +102,13 @@ pub struct WorkerStatus {
 /// A job in a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerJob {
-    /// Its id.
+    /// The id of the job.
     pub id: JobId,
-    /// Its name.
+    /// The name of the job.
     pub name: String,
     /// Milliseconds since its dispatch.
     pub age_ms: u64,
-    /// Its progress in whole percent, if reported.
+    /// The progress in whole percent, if reported.
     pub progress: Option<u8>,
 }
 
@@ -154,15 +154,15 @@ pub struct PoolStatus {
 /// A run in a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunStatus {
-    /// Its worker's process id, once the guardian has reported it.
+    /// The process id of the worker, once the guardian has reported it.
     pub pid: Option<i32>,
-    /// Its worker boots for it; the run has not begun.
+    /// The worker boots for this run; the run has not begun.
     pub booting: bool,
     /// Milliseconds since its dispatch.
     pub ms: u64,
-    /// Its time limit in milliseconds.
+    /// The time limit of the run in milliseconds.
     pub limit_ms: Option<u64>,
-    /// Its progress in whole percent, if reported.
+    /// The progress in whole percent, if reported.
     pub progress: Option<u8>,
     /// Why it was asked to end, if it was.
     pub ending: Option<CancelReason>,

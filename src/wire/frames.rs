@@ -13,7 +13,7 @@ use crate::job::{Failure, JobOptions, LimitClaim, MAX_PAYLOAD_BYTES, Outcome, Re
 pub const PROTOCOL_VERSION: u32 = 1;
 /// Longest line in either direction in bytes, line break included: a payload of 1 MiB and 64 KiB for the other fields.
 pub const MAX_LINE: usize = MAX_PAYLOAD_BYTES + (64 << 10);
-/// Most open requests of a worker per slot; the master treats more as a protocol violation.
+/// Most open requests of a worker per slot; the master refuses further requests.
 pub const MAX_OPEN_REQUESTS: usize = 16;
 /// The environment variable that names the worker's socket.
 pub const FD_VARIABLE: &str = "AINT_QUEUE_FD";

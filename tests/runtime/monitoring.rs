@@ -1,5 +1,10 @@
 //! Snapshots, metrics, single runs.
 
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::fixture::{Fixture, text, until};
 
 #[test]
@@ -92,4 +97,21 @@ fn queue_run_runs_one_job() {
     // A failed job can also be run by its id.
     assert_eq!(fixture.run(&["queue:run", "--id", &first.to_string()]).status.code(), Some(1));
     assert_eq!(fixture.run(&["queue:run", "--id", "12345"]).status.code(), Some(1));
+}
+
+/// USR2 and CONT, which a shell sends after Ctrl-Z, do not end the job.
+#[test]
+fn queue_run_stops_for_stop_signals_only() {
+    let fixture = Fixture::sqlite("[channels.default.worker]\ntype = \"process-pool\"\n");
+    fixture.push("sleep", r#"{"ms":700}"#, &[]);
+    let mut command = fixture.command(&["queue:run"]);
+    let run = command.stdout(Stdio::piped()).spawn().unwrap();
+    fixture.until("default", "the run to begin", |c| c.reserved == 1);
+    let pid = Pid::from_raw(run.id().try_into().unwrap());
+    for signal in [Signal::SIGUSR2, Signal::SIGCONT, Signal::SIGUSR1, Signal::SIGTSTP] {
+        kill(pid, signal).unwrap();
+    }
+    let output = run.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert!(text(&output.stdout).contains("is done"), "{}", text(&output.stdout));
 }

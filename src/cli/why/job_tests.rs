@@ -154,7 +154,7 @@ fn waiting_job_of_a_blocked_channel() {
 fn job_without_a_handler() {
     let handlers = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
     let mut knows = facts(ChannelDetails { handlers: handlers(&["a", "b", "c"]), ..view(4, 0) });
-    let said = "has no handler: the workers of the channel have handlers for a, b and c; the job fails as unknown_job at its turn.";
+    let said = "has no handler: the workers of the channel have handlers for a, b and c; the job fails as unknown_job when it is dispatched.";
     says(&job(JobState::Waiting), &knows, "unknown_handler", said);
     knows.counts.paused = true;
     let said = "is waiting: the channel is paused until queue:resume; the workers of the channel have no handler for it, only for a, b and c.";

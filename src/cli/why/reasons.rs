@@ -38,7 +38,7 @@ reasons! {
 
     // Waiting and delayed jobs.
     JOB_BLOCKED "" "{job} is waiting: {blockers}{caveats}."
-    NO_HANDLER "unknown_handler" "{job} has no handler: the workers of the channel have handlers for {names}; the job fails as unknown_job at its turn{caveats}."
+    NO_HANDLER "unknown_handler" "{job} has no handler: the workers of the channel have handlers for {names}; the job fails as unknown_job when it is dispatched{caveats}."
     ALONE "alone" "{job} is waiting for a worker of its own, because a worker crashed while running it{before}{caveats}."
     WORKER_REPLACED "no_slot" "{job} is waiting for a slot: its worker has run max_handle_number jobs and is being replaced{before}{caveats}."
     NO_WORKER "starting" "{job} is waiting for a worker: none is ready{detail}{before}{caveats}."

@@ -1,9 +1,8 @@
 //! The start of missing workers, as far as there is room for them.
 //!
-//! A worker of many slots that has taken all the runs of its life is held up by the longest of them, and so may its
-//! replacement be, and the next. While that leaves no worker that takes runs, a few more than otherwise may be started.
-//! When those are held up as well, jobs wait for the first of the workers to finish: to interrupt it would only make its
-//! run begin again.
+//! A worker of many slots at `max_handle_number` exits when its longest run ends. Its replacements may reach the limit
+//! before that. Then up to two additional workers may start. When these are blocked as well, jobs wait for the first
+//! worker to exit: an interrupted run would only begin again.
 
 use tokio::time::Instant;
 use tracing::warn;

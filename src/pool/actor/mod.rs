@@ -80,7 +80,7 @@ impl Pool {
         pool
     }
 
-    /// Reconciles the workers with the plan, waits for an event, and answers the runs that have ended. An empty answer
+    /// Reconciles the workers with the plan, waits for an event, and returns the runs that have ended. An empty result
     /// means that the capacity may have changed. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Vec<EndedRun> {
         let now = Instant::now();

@@ -60,7 +60,7 @@ impl Pool {
         debug!(%channel, workers = decision.workers, "scaling: {decision}");
     }
 
-    /// Sets the manual minimum (`queue:scale`) for the life of the pool, bounded by the maximum; answers the minimum in
+    /// Sets the manual minimum (`queue:scale`) for the life of the pool, bounded by the maximum; returns the minimum in
     /// force.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ const MAX_KEPT_DECISIONS: usize = 20;
 struct PeakWindow(VecDeque<(Instant, usize)>);
 
 impl PeakWindow {
-    /// Adds the number wanted now and answers the most of the last `window`.
+    /// Adds the number wanted now and returns the most of the last `window`.
     fn note(&mut self, now: Instant, wanted: usize, window: Duration) -> usize {
         while self.0.back().is_some_and(|(_, lower)| *lower <= wanted) {
             self.0.pop_back();
@@ -113,7 +113,7 @@ impl Autoscaler {
         (self.min, self.max, self.scaling) = (plan.min, plan.max, scaling);
     }
 
-    /// Makes a decision and answers it when it changes the number. The bounds and the peak of `load` are filled in here.
+    /// Makes a decision and returns it when it changes the number. The bounds and the peak of `load` are filled in here.
     pub(crate) fn update(&mut self, load: SizingInput, now: Instant) -> Option<AppliedDecision> {
         let mut load =
             SizingInput { min: self.min(), max: self.max, by_hand: self.manual_minimum.is_some(), ..load };

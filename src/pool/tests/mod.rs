@@ -68,7 +68,7 @@ impl Fixture {
         ended
     }
 
-    /// Lets the pool work for this long; answers the ended runs.
+    /// Lets the pool work for this long; returns the ended runs.
     async fn pass(&mut self, time: Duration) -> Vec<EndedRun> {
         let until = Instant::now() + time;
         let mut ended = Vec::new();

@@ -137,7 +137,7 @@ impl Worker {
         let _ = self.link.commands.send(IoCommand::Drain);
     }
 
-    /// Its hello has arrived.
+    /// The hello has arrived.
     pub(crate) fn set_ready(&mut self, slots: usize, now: Instant) {
         (self.state, self.slots, self.ready_at) = (WorkerState::Serving, slots, Some(now));
     }
@@ -266,7 +266,7 @@ impl Worker {
         self.state.kill_reason() == Some(KillReason::Stopping)
     }
 
-    /// Adds a request to those without a response; answers their number.
+    /// Adds a request to those without a response; returns their number.
     pub(crate) fn open_request(&mut self) -> usize {
         self.link.open_requests += 1;
         self.link.open_requests
@@ -276,7 +276,7 @@ impl Worker {
         self.link.open_requests = self.link.open_requests.saturating_sub(1);
     }
 
-    /// Queues a frame for the next flush; answers whether it is the first in the queue.
+    /// Queues a frame for the next flush; returns whether it is the first in the queue.
     pub(super) fn queue(&mut self, frame: &FromMaster<'_>) -> bool {
         let is_first = self.link.outgoing.is_empty();
         wire::encode_to_worker(frame, &mut self.link.outgoing);

@@ -108,11 +108,11 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
     "max_attempts": Integer(1, 10_000), = "3", [], c.max_attempts,
         "attempts of a job that does not set its own";
     "stop_wait_seconds": Number(0.0, DAY), "seconds" = "30", [], c.stop_wait,
-        "time that a stop waits for running jobs";
+        "time that a stop, a reload or a retiring worker waits for running jobs";
     "stop_grace_seconds": Number(0.0, 3_600.0), "seconds" = "5", [], c.stop_grace,
         "time between asking a worker to stop and killing it";
     "timeout_grace_ms": Integer(0, 60_000), "milliseconds" = "300", [], millis(c.timeout_grace),
-        "time between asking a timed-out job to end and killing its worker";
+        "time between asking a timed-out or cancelled job to end and killing its worker";
     "backoff.kind": Choice(&["fixed", "linear", "exponential"], &[]), = "\"exponential\"", [], c.backoff.kind.as_str(),
         "growth of the wait before the next attempt";
     "backoff.base": Number(0.0, DAY), "seconds" = "1", [], c.backoff.base,
@@ -154,13 +154,13 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
     "worker.type": Choice(&["process", "process-pool", "coroutine"], &[]), = "\"process\"", [Restart], c.worker.mode.as_str(),
         "`process`: a fresh process per job, one after the other; `process-pool`: long-lived processes; `coroutine`: one process, many jobs at once";
     "worker.sleep_seconds": Number(0.01, 3_600.0), "seconds" = "2", [], c.worker.sleep,
-        "longest idle wait; a push wakes the channel at once";
+        "longest wait of an idle channel before it asks the store again; a push wakes the channel at once";
     "worker.memory_limit": Integer(16, 1 << 20), "MiB" = "96", [], c.worker.recycling.memory_limit.map(mib),
         "memory of a long-lived worker; a worker above it is replaced between two jobs";
     "worker.memory_hard_limit": Integer(16, 1 << 20), "MiB" = "", [], c.worker.recycling.memory_hard_limit.map(mib),
         "memory of a worker; a worker above it is killed: its job has crashed, or its boot has failed; no limit by default";
     "worker.max_execute_seconds": Number(0.0, 30.0 * DAY), "seconds" = "10", [], c.worker.max_execute.unwrap_or_default(),
-        "longest run of a job, from dispatch; 0 = no limit; a push may set its own";
+        "time limit of a run, from dispatch; 0 = no limit; a push may set its own";
     "worker.max_handle_number": Integer(0, i64::MAX), "jobs" = "0", [In(ProcessPool), In(Coroutine)], kept(c).then_some(c.worker.plan.jobs_per_life),
         "jobs of one worker's life; 0 = no limit";
     "worker.max_life_seconds": Number(0.0, 365.0 * DAY), "seconds" = "0", [In(ProcessPool), In(Coroutine)], kept(c).then(|| c.worker.recycling.max_life.unwrap_or_default()),

@@ -53,7 +53,7 @@ pub enum LimitClaim {
         /// Most holders, at least 1.
         limit: u32,
     },
-    /// At most `count` runs with this key within any period of `per`, in all masters of the channel.
+    /// A burst of `count` runs with this key, then one every `per` ÷ `count`, in all masters of the channel.
     Rate {
         /// Name of the rate.
         key: String,

@@ -66,7 +66,7 @@ impl Policy {
             Destination::Failed(meta) if options.failed && has_callback(&meta) => {
                 Self::via_callback(Destination::Failed(meta))
             }
-            place => place,
+            destination => destination,
         }
     }
 

@@ -329,7 +329,7 @@ pub enum Leased {
     Job(JobRecord),
     /// A record that cannot be parsed. The channel settles it to `failed`, where the original text stays as its payload.
     Malformed {
-        /// Its id.
+        /// The id of the job.
         id: JobId,
         /// The parse error.
         why: String,
@@ -387,7 +387,7 @@ impl JobState {
 /// A job as shown to users.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobView {
-    /// Its id.
+    /// The id of the job.
     pub id: JobId,
     /// The state of the job.
     pub state: JobState,

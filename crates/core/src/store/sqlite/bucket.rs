@@ -48,7 +48,7 @@ impl Channel {
         let mut rows = statement.query([id])?;
         let row = rows
             .next()?
-            .ok_or_else(|| SqliteError::Corrupt("the channel was removed by a foreign hand".into()))?;
+            .ok_or_else(|| SqliteError::Corrupt("the channel was removed by another program".into()))?;
         let (waiting, delayed, failed, paused) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
         let pause = Pause::of(paused, tx.now);
         Ok(Self { id, waiting, delayed, failed, pause, pause_is_over: paused != 0 && pause.is_none() })

@@ -23,12 +23,12 @@ CREATE TABLE channels (
     failed  INTEGER NOT NULL,
     done    INTEGER NOT NULL DEFAULT 0,         -- finished since the channel began
     cleared INTEGER NOT NULL DEFAULT 0,         -- removed by a command since the channel began
-    paused  INTEGER NOT NULL DEFAULT 0,         -- 1 until it is ended, else until when in µs since 1970
+    paused  INTEGER NOT NULL DEFAULT 0,         -- 1: until resumed, else the end of the pause in µs since 1970
     wakes   INTEGER NOT NULL DEFAULT 0          -- grows when work may have appeared
 ) STRICT;
 
 CREATE TABLE lanes (
-    id      INTEGER PRIMARY KEY AUTOINCREMENT,  -- a number never means two lanes
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,  -- a number is never used again
     channel INTEGER NOT NULL,
     state   INTEGER NOT NULL,                   -- 0 cleared, 1 waiting, 2 delayed, 3 reserved, 4 failed,
                                                 -- 5 reserved by an owner that was lost, 6 by one that left
@@ -41,7 +41,7 @@ CREATE TABLE owners (
     id       INTEGER PRIMARY KEY,
     channel  INTEGER NOT NULL,
     name     TEXT    NOT NULL,
-    lane     INTEGER NOT NULL,                  -- what it holds
+    lane     INTEGER NOT NULL,                  -- the lane of the jobs that it holds
     seq      INTEGER NOT NULL,                  -- of its last call
     boot     TEXT    NOT NULL,                  -- the boot of this machine in which it renewed last
     deadline INTEGER NOT NULL,                  -- end of its lease, in µs since that boot (CLOCK_BOOTTIME)
@@ -65,7 +65,7 @@ CREATE TABLE records (
     payload TEXT NOT NULL                       -- as pushed
 ) STRICT;
 
-CREATE TABLE holds (                            -- unique keys that are held for a time, whatever becomes of the job
+CREATE TABLE holds (                            -- unique keys that are held for a time, also after the end of the job
     key   TEXT    NOT NULL PRIMARY KEY,         -- "channel:unique key"
     job   INTEGER NOT NULL,                     -- the job that took it
     until INTEGER NOT NULL                      -- in µs since 1970
@@ -84,7 +84,7 @@ CREATE INDEX locks_by_owner ON locks (owner);
 
 CREATE TABLE rates (
     key    TEXT    NOT NULL PRIMARY KEY,        -- "channel:rate"
-    unused INTEGER NOT NULL                     -- when it is as good as unused again, in µs since 1970
+    unused INTEGER NOT NULL                     -- time at which the rate is unused again, in µs since 1970
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX rates_by_unused ON rates (unused);
