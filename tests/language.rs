@@ -224,6 +224,10 @@ fn broken_rules(text: &str) -> Vec<String> {
         prose.split(|c: char| !c.is_alphanumeric() && c != '-').filter(|word| !word.is_empty()).collect();
     let mut broken = Vec::new();
     match words.as_slice() {
+        // In lower case, "its driver …" continues a sentence that has named the owner.
+        [first @ ("its" | "their"), ..] if text.trim_start().starts_with(char::is_uppercase) => {
+            broken.push(format!("opens with \"{first}\""));
+        }
         [first, ..] if OPENERS.contains(first) => {
             broken.push(format!("opens with \"{first}\""));
         }

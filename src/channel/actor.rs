@@ -31,7 +31,7 @@ pub struct Setup {
     pub name: Arc<str>,
     /// The store of its jobs.
     pub store: Arc<dyn Store>,
-    /// Its workers.
+    /// The workers of the channel.
     pub pool: Pool,
     /// Settings that its decisions follow.
     pub settings: ChannelSettings,
@@ -45,7 +45,7 @@ pub struct Setup {
     pub quiet: bool,
     /// Access to other channels for jobs that runs push; `None` when there are none.
     pub cross_channel: Option<Arc<dyn CrossChannelPush>>,
-    /// Its metrics.
+    /// The metrics of the channel.
     pub metrics: ChannelMetrics,
 }
 

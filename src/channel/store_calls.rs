@@ -100,7 +100,7 @@ struct InFlight {
     future: Pin<Box<dyn Future<Output = CallResult> + Send>>,
 }
 
-/// The call in flight to the store, and what its replies told.
+/// The call in flight to the store, and the state that replies have left.
 pub(super) struct StoreCalls {
     store: Arc<dyn Store>,
     on_join: OnJoin,

@@ -77,7 +77,7 @@ pub enum WorkerActivity {
 pub struct WorkerStatus {
     /// The process id, once the guardian has reported it.
     pub pid: Option<i32>,
-    /// What the worker does.
+    /// The activity of the worker.
     pub state: WorkerActivity,
     /// The generation of the worker.
     pub generation: u64,

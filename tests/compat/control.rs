@@ -41,7 +41,7 @@ struct Rendered {
     /// The line that it sent.
     request: Value,
     exit: i32,
-    /// Its answer, without times, ids and sentences.
+    /// The answer, without times, ids and sentences.
     output: Value,
 }
 

@@ -29,7 +29,7 @@ pub enum RunDirError {
     Foreign {
         /// The directory.
         path: PathBuf,
-        /// Its owner.
+        /// The owner of the path.
         owner: u32,
     },
     /// A control socket in the directory would have a path longer than the kernel allows.
@@ -86,7 +86,7 @@ pub enum LockError {
     Forbidden {
         /// The lock file.
         path: PathBuf,
-        /// Its owner.
+        /// The owner of the path.
         owner: u32,
     },
     /// Another system call failed. Some network file systems have no locks.
