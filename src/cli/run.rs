@@ -68,7 +68,7 @@ fn why(outcome: &Outcome) -> Option<String> {
         Outcome::Released { .. } => Some("its handler released it".to_owned()),
         Outcome::TimedOut { limit } => Some(format!("it ran longer than {limit:?}")),
         Outcome::Crashed { how } => Some(format!("its worker {how}")),
-        Outcome::CrashedInCompany => Some("its worker died".to_owned()),
+        Outcome::CrashedWithOthers => Some("its worker died".to_owned()),
         Outcome::Cancelled { .. } => Some("it was cancelled".to_owned()),
         Outcome::Interrupted => Some("it was interrupted and released".to_owned()),
     }

@@ -49,7 +49,7 @@ impl BootBackoff {
             return;
         }
         self.recent.retain(|at| now.duration_since(*at) < FAILURE_MEMORY);
-        if self.is_proved(now) {
+        if self.is_stable(now) {
             self.failures = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
         }
         self.recent.push_back(now);
@@ -84,18 +84,18 @@ impl BootBackoff {
     }
 
     /// Whether a worker that was started since the last failure has passed its probation.
-    fn is_proved(&self, now: Instant) -> bool {
+    fn is_stable(&self, now: Instant) -> bool {
         self.probation.is_some_and(|until| until <= now)
     }
 
-    /// The cause of the last failure, until a worker is proved.
+    /// The cause of the last failure, until a worker has run for long enough.
     pub(super) fn cause(&self, now: Instant) -> Option<&str> {
         self.is_probing(now).then_some(self.why.as_str())
     }
 
-    /// Whether boots are tried one at a time, because the last one failed and no worker is proved since.
+    /// Whether boots are tried one at a time, because the last one failed and no worker has passed its probation since.
     pub(super) fn is_probing(&self, now: Instant) -> bool {
-        self.failures > 0 && !self.is_proved(now)
+        self.failures > 0 && !self.is_stable(now)
     }
 
     /// Whether a worker gets no job yet.
@@ -105,7 +105,7 @@ impl BootBackoff {
 
     /// Whether boots fail again and again.
     pub(super) fn is_crash_loop(&self, now: Instant) -> bool {
-        self.failures >= CRASH_LOOP_FAILURES && !self.is_proved(now)
+        self.failures >= CRASH_LOOP_FAILURES && !self.is_stable(now)
     }
 
     /// The delay after the last failure, without jitter.

@@ -25,7 +25,7 @@ pub(super) struct WorkerDeath {
     /// The run's time limit, if that had passed.
     pub(super) overdue: Option<Duration>,
     /// Whether the worker had other runs.
-    pub(super) company: bool,
+    pub(super) with_others: bool,
     /// Whether the worker was ready, so that the run may have begun.
     pub(super) begun: bool,
 }
@@ -36,7 +36,7 @@ pub(super) fn wire(death: &WorkerDeath) -> Outcome {
         (Some(limit), _, _) => Outcome::TimedOut { limit },
         (None, Some(KillReason::Stopping | KillReason::Stuck), _) | (None, _, None) => Outcome::Interrupted,
         (None, _, Some(_)) if !death.begun => Outcome::Interrupted,
-        (None, _, Some(_)) if death.company => Outcome::CrashedInCompany,
+        (None, _, Some(_)) if death.with_others => Outcome::CrashedWithOthers,
         (None, Some(KillReason::Memory { used, limit }), Some(_)) => over_memory(used, limit),
         (None, Some(KillReason::Broken), Some(_)) => {
             Outcome::Crashed { how: "broke the worker protocol and was killed".to_owned() }
@@ -91,7 +91,7 @@ mod tests {
         exit: Some(Exit::Signal(11)),
         kill_reason: None,
         overdue: None,
-        company: false,
+        with_others: false,
         begun: true,
     };
     const LIMIT: Duration = Duration::from_secs(2);
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn lone_job_is_crashed_and_several_are_suspects() {
         assert_eq!(wire(&DIED), Outcome::Crashed { how: "was killed by SIGSEGV without a result".into() });
-        assert_eq!(wire(&WorkerDeath { company: true, ..DIED }), Outcome::CrashedInCompany);
+        assert_eq!(wire(&WorkerDeath { with_others: true, ..DIED }), Outcome::CrashedWithOthers);
         let silent = WorkerDeath { exit: Some(Exit::Code(0)), ..DIED };
         assert_eq!(wire(&silent), Outcome::Crashed { how: "exited with 0 without a result".into() });
     }
@@ -128,14 +128,18 @@ mod tests {
         for outcome in [wire(&large), exec(&large, "")] {
             assert_eq!(outcome, Outcome::Crashed { how: how.into() });
         }
-        assert_eq!(wire(&WorkerDeath { company: true, ..large }), Outcome::CrashedInCompany);
+        assert_eq!(wire(&WorkerDeath { with_others: true, ..large }), Outcome::CrashedWithOthers);
         assert_eq!(wire(&WorkerDeath { begun: false, ..large }), Outcome::Interrupted);
     }
 
     #[test]
     fn run_past_its_timeout_is_timed_out_however_it_ended() {
-        let late =
-            WorkerDeath { overdue: Some(LIMIT), kill_reason: Some(KillReason::Stuck), company: true, ..DIED };
+        let late = WorkerDeath {
+            overdue: Some(LIMIT),
+            kill_reason: Some(KillReason::Stuck),
+            with_others: true,
+            ..DIED
+        };
         assert_eq!(wire(&late), Outcome::TimedOut { limit: LIMIT });
         assert_eq!(exec(&late, "x"), Outcome::TimedOut { limit: LIMIT });
         // The handler finished within the grace.

@@ -109,7 +109,7 @@ impl ActiveRun {
 
     /// The outcome of a run whose worker answered `outcome`. A run that was asked to end and then failed did so because
     /// of that request.
-    pub(super) fn after_answer(&self, outcome: Outcome, is_interrupted: bool) -> Outcome {
+    pub(super) fn after_outcome(&self, outcome: Outcome, is_interrupted: bool) -> Outcome {
         match (outcome, self.cancel_reason()) {
             (Outcome::Done, _) => Outcome::Done,
             (_, Some(CancelReason::Cancelled)) => Outcome::Cancelled { killed: false },
@@ -330,7 +330,7 @@ mod tests {
         assert!(runs.is_ending(1) && runs.stuck() == 0);
         assert_eq!(runs.expired(now + GRACE), [RunExpiry::Grace(CHILD)]);
         assert!(runs.stuck() == 1 && runs.next_deadline().is_none());
-        let end = runs.end(1, now + GRACE, |run| run.after_answer(failed(), false)).unwrap();
+        let end = runs.end(1, now + GRACE, |run| run.after_outcome(failed(), false)).unwrap();
         assert_eq!((&end.outcome, end.took), (&Outcome::TimedOut { limit: LIMIT }, LIMIT + GRACE));
         assert!(runs.stuck() == 0 && runs.is_empty() && runs.has_ended());
     }
@@ -366,7 +366,7 @@ mod tests {
         }
         runs.begin_end(1, CancelReason::Cancelled, GRACE, now);
         let mut end = |number, outcome: Outcome| {
-            runs.end(number, now, |run| run.after_answer(outcome, true)).unwrap().outcome.clone()
+            runs.end(number, now, |run| run.after_outcome(outcome, true)).unwrap().outcome.clone()
         };
         assert_eq!(end(1, failed()), Outcome::Cancelled { killed: false });
         assert_eq!(end(2, failed()), Outcome::TimedOut { limit: LIMIT });

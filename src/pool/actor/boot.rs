@@ -33,7 +33,7 @@ impl Pool {
         let is_permanent = |worker: &&Worker| worker.is_permanent(plan.jobs_per_life);
         let mut alive = self.workers.planned().filter(is_permanent).count();
         let mut boots = if self.backoff.is_probing(now) {
-            1usize.saturating_sub(self.workers.planned().filter(|w| self.is_unproved_boot(w, now)).count())
+            1usize.saturating_sub(self.workers.planned().filter(|w| self.is_unstable_boot(w, now)).count())
         } else {
             usize::MAX
         };
@@ -44,18 +44,18 @@ impl Pool {
             self.start_worker(Role::Plan, reason, now);
             (alive, boots) = (alive + 1, boots - 1);
         }
-        let is_held_up = self.all_are_held_up(now);
-        if is_held_up && !std::mem::replace(&mut self.is_held_up, is_held_up) {
+        let is_blocked = self.all_are_blocked(now);
+        if is_blocked && !std::mem::replace(&mut self.is_blocked, is_blocked) {
             warn!(
                 channel = %self.generations.spec().channel,
                 "no worker takes jobs: all have run max_handle_number jobs and finish their longest ones; raise it, or give long jobs a channel of their own"
             );
         }
-        self.is_held_up = is_held_up;
+        self.is_blocked = is_blocked;
     }
 
     /// Whether a worker has yet to show that its program works.
-    fn is_unproved_boot(&self, worker: &Worker, now: Instant) -> bool {
+    fn is_unstable_boot(&self, worker: &Worker, now: Instant) -> bool {
         let on_probation = || self.backoff.is_on_probation(worker.origin.started_at, now);
         worker.state.is_booting() || (worker.state.is_serving() && on_probation())
     }
@@ -101,7 +101,7 @@ impl Pool {
     }
 
     /// Whether no worker takes runs before one of many slots has finished its last, because there is no room for another.
-    fn all_are_held_up(&self, now: Instant) -> bool {
+    fn all_are_blocked(&self, now: Instant) -> bool {
         self.generations.spec().plan.slots > 1
             && self.workers.iter().any(|worker| worker.state.is_draining())
             && !self.is_served_soon()

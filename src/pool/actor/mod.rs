@@ -44,7 +44,7 @@ pub struct Pool {
     pub(super) sampler: MemorySampler,
     pub(super) recycled: RecycleCounts,
     /// No worker takes runs, and there is no room for another one.
-    pub(super) is_held_up: bool,
+    pub(super) is_blocked: bool,
     /// No new workers, no new runs.
     pub(super) is_closing: bool,
     pub(super) max_isolated: usize,
@@ -69,7 +69,7 @@ impl Pool {
             backoff: BootBackoff::default(),
             sampler: MemorySampler::default(),
             recycled: RecycleCounts::default(),
-            is_held_up: false,
+            is_blocked: false,
             is_closing: false,
             max_isolated: cores.min(MAX_ISOLATED_WORKERS),
             launcher,

@@ -20,11 +20,11 @@ const UNKNOWN_JOB_RETRY: Duration = Duration::from_secs(1);
 
 impl Pool {
     /// A worker has answered a run: its slot is free.
-    pub(super) fn on_answer(&mut self, child: ChildId, run: RunId, outcome: Outcome, now: Instant) {
+    pub(super) fn on_outcome(&mut self, child: ChildId, run: RunId, outcome: Outcome, now: Instant) {
         let Some(worker) = self.workers.get(child) else { return };
         let is_interrupted = worker.is_interrupted();
         let outcome = self.retry_unknown_job(worker, outcome);
-        self.end_run(run, child, now, |entry| entry.after_answer(outcome, is_interrupted));
+        self.end_run(run, child, now, |entry| entry.after_outcome(outcome, is_interrupted));
         self.sizer.run_ended(now);
         self.sampler.activity(now);
         let life = self.generations.spec().plan.jobs_per_life;
@@ -72,13 +72,13 @@ impl Pool {
     pub(super) fn remove_worker(&mut self, child: ChildId, exit: Option<Exit>, tail: &str, now: Instant) {
         let Some(worker) = self.workers.remove(child) else { return };
         let is_exec = self.generations.spec().is_exec();
-        let company = worker.runs().len() > 1;
+        let with_others = worker.runs().len() > 1;
         let kill_reason = worker.state.kill_reason();
         for run in worker.runs() {
             self.end_run(*run, child, now, |entry| {
                 let overdue = entry.passed_limit();
                 let begun = worker.ready_at.is_some();
-                let death = WorkerDeath { exit, kill_reason, overdue, company, begun };
+                let death = WorkerDeath { exit, kill_reason, overdue, with_others, begun };
                 let outcome =
                     if is_exec { exit_outcome::exec(&death, tail) } else { exit_outcome::wire(&death) };
                 entry.after_death(outcome, kill_reason.is_some())

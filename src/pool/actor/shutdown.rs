@@ -100,7 +100,7 @@ impl Pool {
     /// Kills a worker that is of no use. A worker that never was has failed to boot, for the reason `why`.
     pub(super) fn discard(&mut self, child: ChildId, why: &str, now: Instant) {
         let Some(worker) = self.workers.get(child) else { return };
-        let is_failed_boot = worker.state.kill_reason().is_none() && worker.is_unproved(now);
+        let is_failed_boot = worker.state.kill_reason().is_none() && worker.is_unstable(now);
         self.kill(child, KillReason::Broken);
         if is_failed_boot {
             self.note_failed_boot(child, why, now);

@@ -23,7 +23,7 @@ impl Pool {
         match frame {
             FromWorker::Ended { run, outcome } => {
                 if self.runs.of(child, run).is_some() {
-                    self.on_answer(child, run, outcome, now);
+                    self.on_outcome(child, run, outcome, now);
                 } else {
                     // Late, repeated or made up. Run numbers are never reused, so no other run can end by it.
                     self.on_violation(child, &format!("it answered run {run}, which it does not have"), now);

@@ -60,7 +60,7 @@ async fn crash_is_counted_only_for_a_run_that_was_alone() {
     worker.exited(Exit::Signal(11), "");
     let mut ended = fixture.settle().await;
     ended.sort_by_key(|end| end.run);
-    assert_eq!(outcomes(&ended), [(1, &Outcome::CrashedInCompany), (2, &Outcome::CrashedInCompany)]);
+    assert_eq!(outcomes(&ended), [(1, &Outcome::CrashedWithOthers), (2, &Outcome::CrashedWithOthers)]);
     let worker = fixture.boot().await;
     fixture.dispatch(3);
     worker.exited(Exit::Signal(11), "");

@@ -252,13 +252,13 @@ impl Worker {
 
     /// Whether it has had no job and has not lived for long. When it ends now, and the pool has not ended it, its boot
     /// has failed.
-    pub(crate) fn is_unproved(&self, now: Instant) -> bool {
+    pub(crate) fn is_unstable(&self, now: Instant) -> bool {
         self.ready_at.is_none_or(|at| self.runs_taken == 0 && now.duration_since(at) < MIN_USEFUL_LIFE)
     }
 
     /// Whether it ended by itself before it was of any use.
     pub(crate) fn is_failed_boot(&self, exit: Option<Exit>, now: Instant) -> bool {
-        exit.is_some() && self.state.is_staying() && self.is_unproved(now)
+        exit.is_some() && self.state.is_staying() && self.is_unstable(now)
     }
 
     /// Whether the pool has asked it to stop, so that failures of its runs are due to that.

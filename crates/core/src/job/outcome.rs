@@ -32,7 +32,7 @@ pub enum Outcome {
         how: String,
     },
     /// The worker died while it ran several jobs; any of them may be the cause.
-    CrashedInCompany,
+    CrashedWithOthers,
     /// Ended by the system, or never started: stop, reload, guardian lost, worker not bootable.
     Interrupted,
     /// A user cancelled the job, and the run was ended for that reason.
@@ -52,7 +52,7 @@ impl Outcome {
             Self::Released { .. } => "released",
             Self::TimedOut { .. } => "timed_out",
             Self::Crashed { .. } => "crashed",
-            Self::CrashedInCompany => "crashed_in_company",
+            Self::CrashedWithOthers => "crashed_in_company",
             Self::Interrupted => "interrupted",
             Self::Cancelled { .. } => "cancelled",
         }

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn trial_holder_may_ask_again() {
+    fn probe_holder_may_ask_again() {
         let (mut all, now) = (Breakers::default(), Instant::now());
         let once = BreakerSettings { failures: 1, cooldown: Duration::from_millis(1) };
         all.ended("k", once, 1, Some(false), now);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn breaker_opens_then_admits_one_trial_after_cooldown() {
+    fn breaker_opens_then_admits_one_probe_after_cooldown() {
         let (mut all, t0) = (Breakers::default(), Instant::now());
         let after = |seconds| t0 + Duration::from_secs(seconds);
         all.ended("k", LIMITS, 1, Some(false), t0);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_trial_passes_to_the_next() {
+    fn lost_probe_passes_to_the_next() {
         let (mut all, t0) = (Breakers::default(), Instant::now());
         for run in 1..=2 {
             all.ended("k", LIMITS, run, Some(false), t0);

@@ -126,7 +126,7 @@ fn breaker_success(outcome: &Outcome) -> Option<bool> {
         Outcome::Released { .. }
         | Outcome::Interrupted
         | Outcome::Cancelled { .. }
-        | Outcome::CrashedInCompany => None,
+        | Outcome::CrashedWithOthers => None,
     }
 }
 

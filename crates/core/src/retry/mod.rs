@@ -79,7 +79,7 @@ impl Policy {
             Outcome::Cancelled { killed } => cancel::cancelled_run(meta, killed, now),
             Outcome::Released { after } if after.is_zero() => Destination::Back(meta),
             Outcome::Released { after } => Destination::Delayed(after.min(MAX_DELAY), meta),
-            Outcome::CrashedInCompany => {
+            Outcome::CrashedWithOthers => {
                 meta.suspect = true;
                 Destination::Front(meta)
             }
@@ -126,8 +126,8 @@ impl Policy {
     pub fn expire(mut meta: JobMeta, options: JobOptions, now: Timestamp) -> Destination {
         let attempt = meta.attempts.saturating_add(1);
         meta.record_error(attempt, now, ErrorKind::Expired, "not started before its expiry");
-        let place = failed(meta, FailReason::Expired);
-        if options.failed { Self::via_callback(place) } else { place }
+        let destination = failed(meta, FailReason::Expired);
+        if options.failed { Self::via_callback(destination) } else { destination }
     }
 
     /// The destination of a job after its failed callback. The callback is not an attempt; its errors are recorded and change
@@ -139,7 +139,7 @@ impl Policy {
         let wrong = match outcome {
             Outcome::Interrupted => return Destination::Front(meta),
             Outcome::Cancelled { killed } => return cancel::cancelled_run(meta, killed, now),
-            Outcome::CrashedInCompany => {
+            Outcome::CrashedWithOthers => {
                 meta.suspect = true;
                 return Destination::Front(meta);
             }
@@ -166,8 +166,8 @@ impl Policy {
 
     /// Redirects a job from `failed` to a worker, for its failed callback.
     #[must_use]
-    pub fn via_callback(place: Destination) -> Destination {
-        match place {
+    pub fn via_callback(destination: Destination) -> Destination {
+        match destination {
             Destination::Failed(mut meta) => {
                 meta.failing = meta.failed.take();
                 Destination::Front(meta)
@@ -237,8 +237,8 @@ mod tests {
         Outcome::Failed { error: "no".into(), next }
     }
 
-    fn reason(place: &Destination) -> Option<FailReason> {
-        if let Destination::Failed(meta) = place { meta.failed } else { None }
+    fn reason(destination: &Destination) -> Option<FailReason> {
+        if let Destination::Failed(meta) = destination { meta.failed } else { None }
     }
 
     #[test]
@@ -264,13 +264,13 @@ mod tests {
         assert_eq!((failing.failing, failing.failed), (Some(FailReason::Exhausted), None));
         let end = |outcome| Policy::settle_callback(failing.clone(), outcome, NOW);
         for outcome in [Outcome::Done, error(RetryDecision::ByPolicy), Outcome::TimedOut { limit: SECOND }] {
-            let place = end(outcome);
-            assert_eq!(reason(&place), Some(FailReason::Exhausted));
-            let Destination::Failed(meta) = place else { unreachable!() };
+            let destination = end(outcome);
+            assert_eq!(reason(&destination), Some(FailReason::Exhausted));
+            let Destination::Failed(meta) = destination else { unreachable!() };
             assert_eq!((meta.attempts, meta.failing), (3, None));
         }
         assert_eq!(end(Outcome::Interrupted), Destination::Front(failing.clone()));
-        assert!(matches!(end(Outcome::CrashedInCompany), Destination::Front(meta) if meta.suspect));
+        assert!(matches!(end(Outcome::CrashedWithOthers), Destination::Front(meta) if meta.suspect));
         let Destination::Failed(meta) = end(error(RetryDecision::Never)) else { panic!() };
         assert_eq!(meta.errors.last().map(|e| e.kind), Some(ErrorKind::Callback));
         assert!(matches!(
@@ -299,11 +299,13 @@ mod tests {
     #[test]
     fn expired_job_is_no_attempt() {
         let with_callback = JobOptions { failed: true, ..JobOptions::default() };
-        let place = Policy::expire(JobMeta::named("x"), with_callback, NOW);
-        assert!(matches!(place, Destination::Front(meta) if meta.failing == Some(FailReason::Expired)));
-        let place = Policy::expire(JobMeta::named("x"), JobOptions::default(), NOW);
-        assert_eq!(reason(&place), Some(FailReason::Expired));
-        assert!(matches!(place, Destination::Failed(meta) if meta.attempts == 0 && meta.errors.len() == 1));
+        let destination = Policy::expire(JobMeta::named("x"), with_callback, NOW);
+        assert!(matches!(destination, Destination::Front(meta) if meta.failing == Some(FailReason::Expired)));
+        let destination = Policy::expire(JobMeta::named("x"), JobOptions::default(), NOW);
+        assert_eq!(reason(&destination), Some(FailReason::Expired));
+        assert!(
+            matches!(destination, Destination::Failed(meta) if meta.attempts == 0 && meta.errors.len() == 1)
+        );
     }
 
     #[test]
@@ -331,30 +333,30 @@ mod tests {
         assert_eq!(reason(&after(2, 0, crash())), Some(FailReason::Crashed));
         // Many remaining attempts do not prevent poison.
         let meta = JobMeta { attempts: 2, crashes: 2, max_attempts: Some(100), ..JobMeta::named("x") };
-        let place = policy(BackoffKind::Fixed).settle(meta, crash(), NOW, 0.0);
-        assert_eq!(reason(&place), Some(FailReason::Poison));
+        let destination = policy(BackoffKind::Fixed).settle(meta, crash(), NOW, 0.0);
+        assert_eq!(reason(&destination), Some(FailReason::Poison));
     }
 
     #[test]
     fn counts_at_their_limit_stay_there() {
         let most = JobMeta { attempts: u32::MAX, crashes: u32::MAX, lost: u32::MAX, ..JobMeta::named("x") };
-        let place =
+        let destination =
             policy(BackoffKind::Fixed).settle(most.clone(), Outcome::Crashed { how: "x".into() }, NOW, 0.0);
-        assert_eq!(reason(&place), Some(FailReason::Poison));
+        assert_eq!(reason(&destination), Some(FailReason::Poison));
         assert_eq!(most.after_lost(NOW).failed, Some(FailReason::Lost));
     }
 
     #[test]
     fn external_causes_are_not_counted() {
-        let place = after(1, 1, Outcome::Interrupted);
-        assert!(matches!(place, Destination::Front(m) if (m.attempts, m.crashes) == (1, 1)));
-        let place = after(1, 0, Outcome::CrashedInCompany);
-        assert!(matches!(place, Destination::Front(m) if m.attempts == 1 && m.suspect));
+        let destination = after(1, 1, Outcome::Interrupted);
+        assert!(matches!(destination, Destination::Front(m) if (m.attempts, m.crashes) == (1, 1)));
+        let destination = after(1, 0, Outcome::CrashedWithOthers);
+        assert!(matches!(destination, Destination::Front(m) if m.attempts == 1 && m.suspect));
         assert!(
             matches!(after(2, 0, Outcome::Released { after: Duration::ZERO }), Destination::Back(m) if m.attempts == 2)
         );
-        let place = after(2, 0, Outcome::Released { after: SECOND });
-        assert!(matches!(place, Destination::Delayed(d, m) if d == SECOND && m.attempts == 2));
+        let destination = after(2, 0, Outcome::Released { after: SECOND });
+        assert!(matches!(destination, Destination::Delayed(d, m) if d == SECOND && m.attempts == 2));
     }
 
     #[test]
@@ -384,7 +386,7 @@ mod tests {
                     1 => Outcome::TimedOut { limit: SECOND },
                     2 => Outcome::Crashed { how: "died".into() },
                     3 => Outcome::Interrupted,
-                    _ => Outcome::CrashedInCompany,
+                    _ => Outcome::CrashedWithOthers,
                 };
                 match policy.settle(meta.clone(), outcome, NOW, chance) {
                     Destination::Front(m) | Destination::Back(m) => meta = m,
