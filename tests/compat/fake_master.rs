@@ -66,7 +66,8 @@ impl Drop for FakeMaster {
 fn lock(run_dir: &Path, record: &Value) -> File {
     let path = run_dir.join("default-master.lock");
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(path).unwrap();
-    file.try_lock().unwrap();
+    // A process that another test starts in this moment may hold a copy of the last lock until its exec: wait for it.
+    file.lock().unwrap();
     let mut record = record.clone();
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     let start_time: u64 = stat[stat.rfind(')').unwrap() + 2..].split(' ').nth(19).unwrap().parse().unwrap();
