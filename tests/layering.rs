@@ -119,12 +119,6 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
         &["actor", "memory_sampler", "rollout", "sizing", "workers"],
         "parts of the actor are in the folders of its components",
     ),
-    ("aint_queue_core::config", &["build", "plan"], "the plan reads its own keys"),
-    (
-        "aint_queue_core::config",
-        &["keys", "render", "typed", "webhook"],
-        "the table of keys names the functions that read and show them",
-    ),
 ];
 
 /// A module: its place in its crate, its file, its code.

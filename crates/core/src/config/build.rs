@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::error::{Diagnostics, Problems};
 use super::inherit::URL_STANDS_FOR;
-use super::keys::Property;
 use super::plan::{Plan, Recycling, Scaling};
+use super::schema::Property;
 use super::spanned::{Node, Table, Value};
 use super::typed::{TypedTable, argv, as_seconds, default_number, from, seconds, shown};
 use super::{
@@ -169,7 +169,7 @@ fn worker(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_, 
 }
 
 /// The rules for the number of workers.
-pub(super) fn scaling(read: &TypedTable<'_>) -> Scaling {
+fn scaling(read: &TypedTable<'_>) -> Scaling {
     Scaling {
         dynamic: read.flag("worker.dynamic_mode"),
         flex_interval: read.seconds("worker.flex_interval"),
@@ -177,6 +177,13 @@ pub(super) fn scaling(read: &TypedTable<'_>) -> Scaling {
         capacity: read.count("worker.capacity"),
         cool_down: read.seconds("worker.cool_down_seconds"),
         memory_limit: read.optional_count("worker.pool_memory_limit").map(bytes),
+    }
+}
+
+/// The values of the keys' defaults.
+impl Default for Scaling {
+    fn default() -> Self {
+        scaling(&TypedTable::new(&Table::new(), keys::KEYS))
     }
 }
 

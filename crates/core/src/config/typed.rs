@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::keys::{self, Key};
+use super::schema::{Key, known};
 use super::spanned::{Node, Table, Value};
 
 /// Typed access to a validated table; an absent key yields its default.
@@ -37,7 +37,7 @@ impl<'a> TypedTable<'a> {
     }
 
     pub(super) fn word(&self, path: &str) -> String {
-        let default = || keys::known(self.keys, path).default.trim_matches('"');
+        let default = || known(self.keys, path).default.trim_matches('"');
         self.text(path).unwrap_or_else(default).to_owned()
     }
 
@@ -48,7 +48,7 @@ impl<'a> TypedTable<'a> {
     pub(super) fn integer(&self, path: &str) -> i64 {
         match self.node(path).map(|node| &node.value) {
             Some(Value::Integer(n)) => *n,
-            _ => keys::known(self.keys, path).default.parse().expect("the default of an integer is one"),
+            _ => known(self.keys, path).default.parse().expect("the default of an integer is one"),
         }
     }
 
@@ -79,7 +79,7 @@ impl<'a> TypedTable<'a> {
     pub(super) fn flag(&self, path: &str) -> bool {
         match self.node(path).map(|node| &node.value) {
             Some(Value::Flag(flag)) => *flag,
-            _ => keys::known(self.keys, path).default == "true",
+            _ => known(self.keys, path).default == "true",
         }
     }
 
@@ -120,7 +120,7 @@ pub(super) fn argv(node: &Node, base: &Path) -> Vec<String> {
 }
 
 pub(super) fn default_number(keys: &'static [Key], path: &str) -> f64 {
-    keys::known(keys, path).default.parse().expect("the default of a number is one")
+    known(keys, path).default.parse().expect("the default of a number is one")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the ranges end far below 2^53")]

@@ -2,7 +2,8 @@
 //! steps see valid values only and one run reports every mistake.
 
 use super::error::Problems;
-use super::keys::{self, Found, Key, Kind};
+use super::keys::{self, Found};
+use super::schema::{Key, Kind, names_below};
 use super::spanned::{Node, Table, Value, join};
 use super::suggest::nearest;
 #[cfg(feature = "server")]
@@ -65,7 +66,7 @@ impl Validator<'_, '_> {
 
     /// The suggestion for the unknown `name` in the table at `path`: a similar key, the table it belongs in, or all keys.
     fn suggestion(&self, name: &str, path: &str) -> String {
-        if let Some(near) = nearest(name, keys::names_below(self.keys, path)) {
+        if let Some(near) = nearest(name, names_below(self.keys, path)) {
             return format!("did you mean {near}?");
         }
         let elsewhere = self.keys.iter().find(|key| key.path.rsplit('.').next() == Some(name));
@@ -73,7 +74,7 @@ impl Validator<'_, '_> {
             let table = key.path.rsplit_once('.').map_or("", |(table, _)| table);
             return format!("it belongs in [{}]", join(self.root, table).trim_end_matches('.'));
         }
-        let mut known: Vec<_> = keys::names_below(self.keys, path).collect();
+        let mut known: Vec<_> = names_below(self.keys, path).collect();
         known.dedup();
         format!("remove it, or use one of {}", known.join(", "))
     }
