@@ -40,7 +40,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::Value;
 
 use self::connection::{Connector, ServerAddress};
 use self::keys::Keys;
@@ -221,34 +220,10 @@ impl Store for RedisStore {
     }
 }
 
-/// Turns the scripts' refusals of an owner's call into errors.
-fn owner_reply(reply: Value) -> Result<Value, StoreError> {
-    if reply::is_word(&reply, "LOST") {
-        return Err(StoreError::Lost);
-    }
-    if reply::is_word(&reply, "REPLAYED") {
-        return Err(StoreError::Replayed);
-    }
-    Ok(reply)
-}
-
 /// The script form of a job's priority.
 fn priority(meta: &JobMeta) -> &'static str {
     match meta.priority {
         Priority::Normal => "",
         other => other.as_str(),
     }
-}
-
-/// The unique key that a job holds until its end or start.
-fn own_key(meta: &JobMeta) -> &str {
-    match meta.unique_for_ms {
-        // A timed hold is independent of the job.
-        Some(_) => "",
-        None => meta.unique.as_deref().unwrap_or(""),
-    }
-}
-
-fn meta_text(meta: &JobMeta) -> String {
-    serde_json::to_string(meta).expect("meta is plain data and always has a JSON form")
 }

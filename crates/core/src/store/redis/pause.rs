@@ -10,22 +10,19 @@ use crate::store::StoreError;
 
 impl RedisStore {
     pub(super) async fn set_pause(&self, time: Option<Duration>) -> Result<Option<Timestamp>, StoreError> {
-        const DOING: &str = "pausing";
-        let mut call = self.call(Script::Pause, DOING, &[]).await?;
+        let mut call = self.call(Script::Pause, "pausing", &[]).await?;
         call.arg("pause");
         match time {
             Some(time) => call.arg(micros(time.min(MAX_DELAY))),
             None => call.arg(""),
         };
-        let until = self.parsed(count(call.send().await?), DOING)?;
+        let until = call.read(count).await?;
         Ok((until > 0).then_some(Timestamp(until)))
     }
 
     pub(super) async fn end_pause(&self) -> Result<bool, StoreError> {
-        const DOING: &str = "resuming";
-        let mut call = self.call(Script::Pause, DOING, &[]).await?;
+        let mut call = self.call(Script::Pause, "resuming", &[]).await?;
         call.arg("resume").arg("");
-        let ended = self.parsed(int(call.send().await?), DOING)?;
-        Ok(ended == 1)
+        Ok(call.read(int).await? == 1)
     }
 }

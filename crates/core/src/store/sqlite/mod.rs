@@ -128,13 +128,12 @@ impl SqliteStore {
     /// Recovers the jobs of dead owners in batches; other writers run between the batches.
     async fn free(&self, only: Option<i64>) -> Result<u64, StoreError> {
         let (channel, mut lost) = (self.channel, 0);
-        loop {
-            let freed = self.file.write("freeing jobs", 0, move |tx| owner::free(tx, channel, only)).await?;
-            lost += freed.lost;
-            if freed.finished {
-                return Ok(lost);
-            }
+        while let Some(freed) =
+            self.file.write("freeing jobs", 0, move |tx| owner::free(tx, channel, only)).await?
+        {
+            lost += freed;
         }
+        Ok(lost)
     }
 }
 
@@ -169,15 +168,9 @@ impl Store for SqliteStore {
             want: turn.want,
             max_bytes: turn.max_bytes,
         };
-        let result = self.file.write("taking a turn", bytes, move |tx| turn::turn(tx, &args)).await?;
-        Ok(TurnReply {
-            conflicts: result.conflicts,
-            leased: result.leased.into_iter().map(RawRecord::leased).collect(),
-            next_due: result.next_due,
-            waiting: result.waiting,
-            held: result.held,
-            now: result.now,
-        })
+        let (reply, leased) =
+            self.file.write("taking a turn", bytes, move |tx| turn::turn(tx, &args)).await?;
+        Ok(TurnReply { leased: leased.into_iter().map(RawRecord::leased).collect(), ..reply })
     }
 
     async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<LimitDecision>, StoreError> {
@@ -314,8 +307,4 @@ impl Store for SqliteStore {
 
 fn numbers(ids: &[JobId]) -> Vec<i64> {
     ids.iter().map(|id| id.0.cast_signed()).collect()
-}
-
-fn text(meta: &JobMeta) -> String {
-    serde_json::to_string(meta).expect("meta is plain data and always has a JSON form")
 }

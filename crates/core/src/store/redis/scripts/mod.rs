@@ -62,14 +62,14 @@ struct Parts {
     text: &'static str,
 }
 
-const CHANNEL_KEYS: &str = include_str!("scripts/lib/channel_keys.lua");
-const MEMORY_CHECK: &str = include_str!("scripts/lib/memory_check.lua");
-const PRELUDE: &str = include_str!("scripts/lib/prelude.lua");
-const OWN_KEYS: &str = include_str!("scripts/lib/own_keys.lua");
-const LOCK_MEMBERS: &str = include_str!("scripts/lib/lock_members.lua");
-const OWNER_CALL: &str = include_str!("scripts/lib/owner_call.lua");
-const PAUSE_STATE: &str = include_str!("scripts/lib/pause_state.lua");
-const ALL_OWNERS: &str = include_str!("scripts/lib/all_owners.lua");
+const CHANNEL_KEYS: &str = include_str!("lib/channel_keys.lua");
+const MEMORY_CHECK: &str = include_str!("lib/memory_check.lua");
+const PRELUDE: &str = include_str!("lib/prelude.lua");
+const OWN_KEYS: &str = include_str!("lib/own_keys.lua");
+const LOCK_MEMBERS: &str = include_str!("lib/lock_members.lua");
+const OWNER_CALL: &str = include_str!("lib/owner_call.lua");
+const PAUSE_STATE: &str = include_str!("lib/pause_state.lua");
+const ALL_OWNERS: &str = include_str!("lib/all_owners.lua");
 
 /// An entry of [`PARTS`].
 macro_rules! part {
@@ -78,7 +78,7 @@ macro_rules! part {
             script: Script::$script,
             effect: Effect::$effect,
             fragments: &[$($fragment),*],
-            text: include_str!(concat!("scripts/", $file, ".lua")),
+            text: include_str!(concat!($file, ".lua")),
         }
     };
 }
