@@ -223,30 +223,26 @@ pub(super) enum Found {
     Key(&'static Key),
     /// A table of keys.
     Table,
-    /// A key of a later version, with a remedy for today.
-    Later(&'static str),
-    /// A name of another product, with the name here.
-    Renamed(&'static str),
+    /// A key of a later version or the name of another product: the mistake and its remedy.
+    Refused(&'static str, &'static str),
     /// Nothing.
     Nothing,
 }
 
 /// Finds the declaration at `path` below a table with these keys.
 pub(super) fn find(keys: &'static [Key], path: &str) -> Found {
-    let in_list = |list: &'static [(&str, &'static str)]| list.iter().find(|(p, _)| *p == path).map(|l| l.1);
     if let Some(key) = keys.iter().find(|k| k.path == path) {
         return Found::Key(key);
     }
     if names_below(keys, path).next().is_some() {
         return Found::Table;
     }
-    if std::ptr::eq(keys, HTTP_KEYS) {
-        return Found::Nothing;
-    }
-    match (in_list(LATER), in_list(RENAMED)) {
-        (Some(today), _) => Found::Later(today),
-        (None, Some(words)) => Found::Renamed(words),
-        (None, None) => Found::Nothing,
+    let lists = [("is not available in this version", LATER), ("is not a key here", RENAMED)];
+    let mut refused =
+        lists.into_iter().flat_map(|(message, list)| list.iter().map(move |row| (message, row)));
+    match refused.find(|(_, (refused, _))| *refused == path) {
+        Some((message, (_, remedy))) if !std::ptr::eq(keys, HTTP_KEYS) => Found::Refused(message, remedy),
+        _ => Found::Nothing,
     }
 }
 

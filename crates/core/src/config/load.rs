@@ -171,7 +171,7 @@ fn split(mut root: Table, problems: &mut Problems<'_>) -> (Table, BTreeMap<Strin
             for (name, node) in channels {
                 if !is_channel_name(&name) {
                     let remedy = "use 1 to 64 of the characters A-Z a-z 0-9 _ . : -";
-                    problems.add(node.key_at, &node.key, "cannot be a channel's name", remedy);
+                    problems.of_key(&node, "cannot be a channel's name", remedy);
                 }
                 let root = node.key.clone();
                 let mut table = as_table(node, problems);
@@ -182,7 +182,7 @@ fn split(mut root: Table, problems: &mut Problems<'_>) -> (Table, BTreeMap<Strin
     }
     for (name, node) in &root {
         let (message, remedy) = unknown_top_level_key(name);
-        problems.add(node.key_at, &node.key, message, remedy);
+        problems.of_key(node, message, remedy);
     }
     (defaults, declared)
 }
@@ -208,12 +208,10 @@ fn unknown_top_level_key(name: &str) -> (&'static str, String) {
 }
 
 fn as_table(node: Node, problems: &mut Problems<'_>) -> Table {
-    match node.value {
-        Value::Table(table) => table,
-        other => {
-            let message = format!("is {}", other.kind());
-            problems.add(node.at, &node.key, message, format!("write a table, as in [{}]", node.key));
-            Table::new()
-        }
+    if let Value::Table(table) = node.value {
+        return table;
     }
+    let message = format!("is {}", node.value.kind());
+    problems.of_value(&node, message, format!("write a table, as in [{}]", node.key));
+    Table::new()
 }

@@ -44,21 +44,17 @@ impl Validator<'_, '_> {
                 other => {
                     let message = format!("is {}", other.kind());
                     let remedy = format!("write a table, as in [{}]", node.key);
-                    self.problems.add(node.at, &node.key, message, remedy);
+                    self.problems.of_value(node, message, remedy);
                     false
                 }
             },
-            Found::Later(today) => {
-                self.problems.add(node.key_at, &node.key, "is not available in this version", today);
-                false
-            }
-            Found::Renamed(words) => {
-                self.problems.add(node.key_at, &node.key, "is not a key here", words);
+            Found::Refused(message, remedy) => {
+                self.problems.of_key(node, message, remedy);
                 false
             }
             Found::Nothing => {
                 let remedy = self.suggestion(name, path);
-                self.problems.add(node.key_at, &node.key, "is not a known key", remedy);
+                self.problems.of_key(node, "is not a known key", remedy);
                 false
             }
         }
@@ -118,7 +114,7 @@ impl Validator<'_, '_> {
         if node.from_env && matches!(key.kind, Kind::Integer(..) | Kind::Number(..) | Kind::Flag) {
             message = "has a value of another type in the environment".to_owned();
         }
-        self.problems.add(node.at, &node.key, message, key.wanted());
+        self.problems.of_value(node, message, key.wanted());
         false
     }
 
@@ -136,7 +132,7 @@ impl Validator<'_, '_> {
             };
             (format!("= \"{found}\" is not one of its values"), remedy)
         };
-        self.problems.add(node.at, &node.key, message, remedy);
+        self.problems.of_value(node, message, remedy);
         false
     }
 
@@ -152,7 +148,7 @@ impl Validator<'_, '_> {
             })
         };
         let Some((at, message)) = wrong else { return true };
-        self.problems.add(at.at, &at.key, message, key.wanted());
+        self.problems.of_value(at, message, key.wanted());
         false
     }
 
@@ -162,10 +158,10 @@ impl Validator<'_, '_> {
             match &item.value {
                 Value::Text(text) if is_host(text) => {}
                 Value::Text(_) => {
-                    self.problems.add(item.at, &item.key, "is no name of a host", key.wanted());
+                    self.problems.of_value(item, "is no name of a host", key.wanted());
                 }
                 Value::Broken => {}
-                other => self.problems.add(item.at, &item.key, format!("is {}", other.kind()), key.wanted()),
+                other => self.problems.of_value(item, format!("is {}", other.kind()), key.wanted()),
             }
         }
         self.problems.len() == before
@@ -184,7 +180,7 @@ impl Validator<'_, '_> {
             other => Some(format!("is {}", other.kind())),
         };
         if let Some(message) = wrong {
-            self.problems.add(node.at, &node.key, message, key.wanted());
+            self.problems.of_value(node, message, key.wanted());
             node.value = Value::Broken;
         }
         true
@@ -198,14 +194,14 @@ impl Validator<'_, '_> {
                 Value::Broken => "",
                 other => {
                     let message = format!("is {}", other.kind());
-                    self.problems.add(node.at, &node.key, message, "write a string in quotes");
+                    self.problems.of_value(node, message, "write a string in quotes");
                     ""
                 }
             };
             let twice = headers.keys().any(|other| other < name && other.eq_ignore_ascii_case(name));
             let twice = twice.then(|| ("is set twice".to_owned(), "keep one of them".to_owned()));
             if let Some((message, remedy)) = header_rejection(name, value).or(twice) {
-                self.problems.add(node.key_at, &node.key, message, remedy);
+                self.problems.of_key(node, message, remedy);
             }
         }
         self.problems.len() == before
@@ -217,20 +213,20 @@ impl Validator<'_, '_> {
             let wrong_name = name.is_empty() || name.contains(['=', '\0']);
             if wrong_name {
                 let remedy = "use a name without \"=\" and NUL";
-                self.problems.add(node.key_at, &node.key, "cannot be a variable's name", remedy);
+                self.problems.of_key(node, "cannot be a variable's name", remedy);
             } else if name.starts_with("AINT_QUEUE_") {
                 let remedy =
                     "choose another name: AINT_QUEUE_ is reserved for variables that the master sets";
-                self.problems.add(node.key_at, &node.key, "is reserved", remedy);
+                self.problems.of_key(node, "is reserved", remedy);
             }
             match &node.value {
                 Value::Text(text) if text.contains('\0') => {
-                    self.problems.add(node.at, &node.key, "holds a NUL character", "remove it");
+                    self.problems.of_value(node, "holds a NUL character", "remove it");
                 }
                 Value::Text(_) | Value::Broken => {}
                 other => {
                     let message = format!("is {}", other.kind());
-                    self.problems.add(node.at, &node.key, message, "write a string in quotes");
+                    self.problems.of_value(node, message, "write a string in quotes");
                 }
             }
         }
@@ -241,14 +237,14 @@ impl Validator<'_, '_> {
     fn item(&mut self, key: &Key, item: &mut Node) -> bool {
         let Value::Table(table) = &mut item.value else {
             let message = format!("is {}", item.value.kind());
-            self.problems.add(item.at, &item.key, message, key.wanted());
+            self.problems.of_value(item, message, key.wanted());
             return false;
         };
         let kind = match table.get("type") {
             None => {
                 let message = "has no type";
                 let remedy = "add type = \"log\" or type = \"command\"";
-                self.problems.add(item.at, &item.key, message, remedy);
+                self.problems.of_value(item, message, remedy);
                 return false;
             }
             Some(Node { value: Value::Text(kind), .. }) => kind.clone(),
@@ -262,11 +258,11 @@ impl Validator<'_, '_> {
         match (kind.as_str(), table.get("command"), table.get("timeout_seconds")) {
             ("command", None, _) => {
                 let remedy = "add command = [\"/path/to/program\"]";
-                self.problems.add(item.at, &item.key, "has no command", remedy);
+                self.problems.of_value(item, "has no command", remedy);
             }
             ("log", Some(extra), _) | ("log", None, Some(extra)) => {
                 let remedy = "remove it, or write type = \"command\"";
-                self.problems.add(extra.key_at, &extra.key, "has no meaning for a log handler", remedy);
+                self.problems.of_key(extra, "has no meaning for a log handler", remedy);
             }
             _ => {}
         }
@@ -312,12 +308,7 @@ fn one_name_each(table: &mut Table, problems: &mut Problems<'_>) {
     let Some(node) = worker.remove("worker_number") else { return };
     if worker.contains_key("min_worker_number") {
         let remedy = "keep one of the two";
-        problems.add(
-            node.key_at,
-            &node.key,
-            "is another name of min_worker_number, which is set too",
-            remedy,
-        );
+        problems.of_key(&node, "is another name of min_worker_number, which is set too", remedy);
     } else {
         worker.insert("min_worker_number".to_owned(), node);
     }

@@ -30,10 +30,6 @@ impl RedisStore {
         self.call(Script::Status, "counting jobs", &[]).await?.read(read).await
     }
 
-    pub(super) async fn find(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
-        Ok(self.find_many(&[id]).await?.pop())
-    }
-
     /// The holder of a unique key.
     pub(super) async fn holder_of(&self, key: &str) -> Result<Option<JobId>, StoreError> {
         const DOING: &str = "looking for a key";
@@ -86,7 +82,7 @@ impl RedisStore {
     }
 
     /// Jobs by id, in the given order; missing jobs are left out.
-    async fn find_many(&self, ids: &[JobId]) -> Result<Vec<JobView>, StoreError> {
+    pub(super) async fn find_many(&self, ids: &[JobId]) -> Result<Vec<JobView>, StoreError> {
         let (mut found, mut rest) = (Vec::new(), ids);
         while !rest.is_empty() {
             let batch = &rest[..rest.len().min(MAX_BATCH)];
@@ -209,13 +205,9 @@ fn found_jobs(reply: Value) -> Option<(usize, Vec<JobView>)> {
     let seen = usize::try_from(count(values.next()?)?).ok().filter(|seen| *seen > 0)?;
     let mut jobs = Vec::new();
     while let Some(entry) = values.next() {
-        let state = match text(values.next()?)?.as_str() {
-            "waiting" => JobState::Waiting,
-            "delayed" => JobState::Delayed,
-            "reserved" => JobState::Reserved,
-            "failed" => JobState::Failed,
-            _ => return None,
-        };
+        let word = values.next()?;
+        let states = [JobState::Waiting, JobState::Delayed, JobState::Reserved, JobState::Failed];
+        let state = states.into_iter().find(|state| is_word(&word, state.as_str()))?;
         let (at, record) = (score(values.next()?)?, bytes(values.next()?)?);
         jobs.extend(id(&entry).map(|id| listed(id, state, at, record)));
     }

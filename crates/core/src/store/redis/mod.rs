@@ -27,7 +27,6 @@ mod keys;
 mod limits;
 mod listing;
 mod owner;
-mod pause;
 mod push;
 mod reply;
 mod scripts;
@@ -43,6 +42,8 @@ use async_trait::async_trait;
 
 use self::connection::{Connector, ServerAddress};
 use self::keys::Keys;
+use self::reply::{count, int, sorted_ids};
+use self::scripts::Script;
 use self::wait::WorkWaiter;
 use super::{
     Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision, Owner, Page,
@@ -50,7 +51,7 @@ use super::{
 };
 use crate::config;
 use crate::durations::micros;
-use crate::job::{JobId, JobMeta, NewJob, Priority, Timestamp};
+use crate::job::{JobId, JobMeta, MAX_DELAY, NewJob, Priority, Timestamp};
 use crate::mutex::lock;
 
 /// A channel on a Redis server.
@@ -144,7 +145,11 @@ impl Store for RedisStore {
     }
 
     async fn join(&self) -> Result<Owner, StoreError> {
-        self.new_owner().await
+        let owner = Owner::random();
+        let mut call = self.call(Script::Join, "joining", &[]).await?;
+        call.arg(owner.as_str()).arg(micros(self.lease));
+        call.read(int).await?;
+        Ok(owner)
     }
 
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
@@ -156,7 +161,9 @@ impl Store for RedisStore {
     }
 
     async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {
-        self.held_by(owner, seq).await
+        let mut call = self.call(Script::Held, "asking for held jobs", &[self.keys.reserved(owner)]).await?;
+        call.arg(owner.as_str()).arg(seq).arg(micros(self.lease));
+        call.read(sorted_ids).await
     }
 
     async fn fetch(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError> {
@@ -168,11 +175,21 @@ impl Store for RedisStore {
     }
 
     async fn leave(&self, owner: &Owner) -> Result<u64, StoreError> {
-        self.end_self(owner).await
+        self.end_and_give_back(owner, "leave").await
     }
 
     async fn reap(&self, target: Reap<'_>) -> Result<u64, StoreError> {
-        self.free_dead(target).await
+        match target {
+            Reap::Owner(owner) => self.end_and_give_back(owner, "force").await,
+            Reap::Expired if !self.can_trust_leases().await? => Ok(0),
+            Reap::Expired => {
+                let mut freed = 0;
+                for owner in self.expired().await? {
+                    freed += self.end_and_give_back(&owner, "expired").await?;
+                }
+                Ok(freed)
+            }
+        }
     }
 
     async fn wait(&self, timeout: Duration) -> Result<(), StoreError> {
@@ -184,7 +201,7 @@ impl Store for RedisStore {
     }
 
     async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
-        self.find(id).await
+        Ok(self.find_many(&[id]).await?.pop())
     }
 
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
@@ -208,11 +225,16 @@ impl Store for RedisStore {
     }
 
     async fn pause(&self, time: Option<Duration>) -> Result<Option<Timestamp>, StoreError> {
-        self.set_pause(time).await
+        let mut call = self.call(Script::Pause, "pausing", &[]).await?;
+        call.arg("pause").arg(time.map_or_else(String::new, |time| micros(time.min(MAX_DELAY)).to_string()));
+        let until = call.read(count).await?;
+        Ok((until > 0).then_some(Timestamp(until)))
     }
 
     async fn resume(&self) -> Result<bool, StoreError> {
-        self.end_pause().await
+        let mut call = self.call(Script::Pause, "resuming", &[]).await?;
+        call.arg("resume").arg("");
+        Ok(call.read(int).await? == 1)
     }
 
     async fn durability(&self) -> Result<String, StoreError> {

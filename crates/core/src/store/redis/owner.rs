@@ -10,7 +10,7 @@ use super::scripts::Script;
 use super::{RedisStore, micros, priority};
 use crate::job::{JobId, Timestamp};
 use crate::store::driver_rules::{TAKE_DEPTH, lasting_key, meta_text};
-use crate::store::{Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, Reap, StoreError};
+use crate::store::{Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, StoreError};
 
 const ENDING: &str = "giving jobs back";
 
@@ -23,20 +23,6 @@ struct Ended {
 }
 
 impl RedisStore {
-    pub(super) async fn new_owner(&self) -> Result<Owner, StoreError> {
-        let owner = Owner::random();
-        let mut call = self.call(Script::Join, "joining", &[]).await?;
-        call.arg(owner.as_str()).arg(micros(self.lease));
-        call.read(int).await?;
-        Ok(owner)
-    }
-
-    pub(super) async fn held_by(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {
-        let mut call = self.call(Script::Held, "asking for held jobs", &[self.keys.reserved(owner)]).await?;
-        call.arg(owner.as_str()).arg(seq).arg(micros(self.lease));
-        call.read(sorted_ids).await
-    }
-
     pub(super) async fn records(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError> {
         let (mut found, mut rest) = (Vec::new(), ids);
         while !rest.is_empty() {
@@ -64,7 +50,8 @@ impl RedisStore {
         id: JobId,
     ) -> Result<Option<Leased>, StoreError> {
         // The unique key of a failed job is in its meta, which no settlement changes.
-        let meta = self.find(id).await?.map(|job| job.meta).unwrap_or_default();
+        let found = self.find_many(&[id]).await?.pop();
+        let meta = found.map(|job| job.meta).unwrap_or_default();
         let unique = lasting_key(&meta).unwrap_or_default();
         let mut keys = vec![self.keys.reserved(owner)];
         keys.extend((!unique.is_empty()).then(|| self.keys.unique(unique)));
@@ -74,37 +61,17 @@ impl RedisStore {
         Ok(records.into_iter().next().and_then(super::reply::bytes).map(|record| leased(id, record)))
     }
 
-    /// Ends an owner at its own request.
-    pub(super) async fn end_self(&self, owner: &Owner) -> Result<u64, StoreError> {
-        match self.end(owner, "leave").await? {
+    /// Ends an owner and returns its jobs; an owner that does not exist has none.
+    pub(super) async fn end_and_give_back(&self, owner: &Owner, how: &str) -> Result<u64, StoreError> {
+        match self.end(owner, how).await? {
             Some(ended) => self.give_back(owner, ended).await,
             None => Ok(0),
         }
     }
 
-    /// Recovers the jobs of dead owners.
-    pub(super) async fn free_dead(&self, target: Reap<'_>) -> Result<u64, StoreError> {
-        match target {
-            Reap::Owner(owner) => match self.end(owner, "force").await? {
-                Some(ended) => self.give_back(owner, ended).await,
-                None => Ok(0),
-            },
-            Reap::Expired if !self.can_trust_leases().await? => Ok(0),
-            Reap::Expired => {
-                let mut freed = 0;
-                for owner in self.expired().await? {
-                    if let Some(ended) = self.end(&owner, "expired").await? {
-                        freed += self.give_back(&owner, ended).await?;
-                    }
-                }
-                Ok(freed)
-            }
-        }
-    }
-
     /// Whether expired leases are trustworthy: after an outage of server or network, masters need time to reconnect and
     /// renew, and reaping earlier would run their jobs twice.
-    async fn can_trust_leases(&self) -> Result<bool, StoreError> {
+    pub(super) async fn can_trust_leases(&self) -> Result<bool, StoreError> {
         const DOING: &str = "looking for dead masters";
         if self.reap_delay.is_zero() {
             return Ok(true);
@@ -126,7 +93,7 @@ impl RedisStore {
         }
     }
 
-    async fn expired(&self) -> Result<Vec<Owner>, StoreError> {
+    pub(super) async fn expired(&self) -> Result<Vec<Owner>, StoreError> {
         let call = self.call(Script::Expired, "looking for dead masters", &[]).await?;
         Ok(call.read(texts).await?.into_iter().map(Owner::named).collect())
     }

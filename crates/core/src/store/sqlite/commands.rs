@@ -8,41 +8,23 @@ use super::pause::Pause;
 use super::rank::WaitingEnds;
 use super::transaction::Tx;
 use super::{keys, record};
-use crate::job::{JobId, JobMeta, MAX_DELAY, Priority, Timestamp};
+use crate::job::{JobId, JobMeta, MAX_DELAY, Timestamp};
 use crate::store::driver_rules::{lasting_key, meta_text};
 use crate::store::{Clear, Cleared, MAX_BATCH, MAX_BATCH_BYTES};
 
-/// A failed job with its new meta, as row values.
-pub(super) struct PreparedRequeue {
-    id: i64,
-    meta: String,
-    key: Option<String>,
-    priority: Priority,
-}
-
-impl PreparedRequeue {
-    pub(super) fn of((id, meta): &(JobId, JobMeta)) -> Self {
-        Self {
-            id: id.0.cast_signed(),
-            meta: meta_text(meta),
-            key: lasting_key(meta).map(str::to_owned),
-            priority: meta.priority,
-        }
-    }
-}
-
-pub(super) fn requeue(tx: &Tx<'_>, channel: i64, jobs: &[PreparedRequeue]) -> Result<u64, SqliteError> {
+pub(super) fn requeue(tx: &Tx<'_>, channel: i64, jobs: &[(JobId, JobMeta)]) -> Result<u64, SqliteError> {
     let channel = Channel::read(tx, channel)?;
     let mut ends = WaitingEnds::of(channel.waiting);
     let mut moved = 0;
-    for PreparedRequeue { id, meta, key, priority } in jobs {
-        let rank = ends.back(tx, *priority)?;
-        if !bucket::place(tx, *id, channel.failed, channel.waiting, rank, *priority)? {
+    for (id, meta) in jobs {
+        let id = id.0.cast_signed();
+        let rank = ends.back(tx, meta.priority)?;
+        if !bucket::place(tx, id, channel.failed, channel.waiting, rank, meta.priority)? {
             continue;
         }
-        record::rewrite(tx, *id, meta)?;
-        if let Some(key) = key {
-            keys::retake(tx, channel.id, *id, key)?;
+        record::rewrite(tx, id, &meta_text(meta))?;
+        if let Some(key) = lasting_key(meta) {
+            keys::retake(tx, channel.id, id, key)?;
         }
         moved += 1;
     }

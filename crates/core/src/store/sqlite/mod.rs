@@ -175,7 +175,8 @@ impl Store for SqliteStore {
 
     async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<LimitDecision>, StoreError> {
         let (channel, name) = (self.channel, owner.as_str().to_owned());
-        let claims: Vec<_> = claims.iter().map(|claim| limits::PreparedClaim::of(channel, claim)).collect();
+        let with_stored_key = |claim: &Claim| Claim { key: keys::stored(channel, &claim.key), ..*claim };
+        let claims: Vec<_> = claims.iter().map(with_stored_key).collect();
         self.file.write("claiming", 0, move |tx| limits::claim(tx, channel, &name, &claims)).await
     }
 
@@ -264,7 +265,7 @@ impl Store for SqliteStore {
     async fn requeue(&self, jobs: &[(JobId, JobMeta)]) -> Result<u64, StoreError> {
         let (channel, mut moved) = (self.channel, 0);
         for jobs in jobs.chunks(MAX_BATCH) {
-            let jobs: Vec<_> = jobs.iter().map(commands::PreparedRequeue::of).collect();
+            let jobs = jobs.to_vec();
             let requeue =
                 self.file.write("requeueing jobs", 0, move |tx| commands::requeue(tx, channel, &jobs));
             moved += requeue.await?;
