@@ -15,12 +15,7 @@ use super::{
 };
 
 /// Builds the channel that `table`, already merged with the defaults, describes. Relative paths start at `base`.
-pub(super) fn channel(
-    name: &str,
-    table: &Table,
-    base: &Path,
-    diagnostics: &mut Diagnostics<'_, '_>,
-) -> Channel {
+pub(super) fn channel(name: &str, table: &Table, base: &Path, diagnostics: &mut Diagnostics<'_>) -> Channel {
     let read = TypedTable::new(table, keys::KEYS);
     let channel = Channel {
         name: name.to_owned(),
@@ -39,7 +34,7 @@ pub(super) fn channel(
     channel
 }
 
-fn backoff(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> Backoff {
+fn backoff(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Backoff {
     let kind = match read.word("backoff.kind").as_str() {
         "fixed" => BackoffKind::Fixed,
         "linear" => BackoffKind::Linear,
@@ -61,7 +56,7 @@ fn backoff(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> Back
     backoff
 }
 
-fn driver(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_, '_>) -> Driver {
+fn driver(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_>) -> Driver {
     let redis = redis(read, diagnostics);
     match read.word("driver.type").as_str() {
         "redis" => return Driver::Redis(redis),
@@ -78,7 +73,7 @@ fn driver(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_, 
 }
 
 /// The Redis connection, built and checked for every driver, so that changing `driver.type` is enough.
-fn redis(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> Redis {
+fn redis(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Redis {
     let password = read.text("driver.connection.password").filter(|text| !text.is_empty());
     let mut redis = Redis {
         host: read.word("driver.connection.host"),
@@ -130,7 +125,7 @@ fn snapshot(read: &TypedTable<'_>, base: &Path) -> Snapshot {
     }
 }
 
-fn worker(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_, '_>) -> Worker {
+fn worker(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_>) -> Worker {
     let mode = match read.word("worker.type").as_str() {
         "process-pool" => Mode::ProcessPool,
         "coroutine" => Mode::Coroutine,
@@ -197,13 +192,11 @@ fn account_name(
     read: &TypedTable<'_>,
     path: &str,
     is_unknown: impl Fn(&str) -> bool,
-    diagnostics: &mut Diagnostics<'_, '_>,
+    diagnostics: &mut Diagnostics<'_>,
 ) -> Option<String> {
-    let name = read.text(path)?;
-    if name.parse::<u32>().is_err()
-        && is_unknown(name)
-        && let Some(node) = read.node(path)
-    {
+    let node = read.node(path)?;
+    let name = node.value.as_text()?;
+    if name.parse::<u32>().is_err() && is_unknown(name) {
         let message =
             format!("= \"{name}\" is not known on this machine, so no master can serve this channel here");
         diagnostics.warnings.of_value(node, message, "write the name of an existing account, or create it");
@@ -245,7 +238,7 @@ fn limits(read: &TypedTable<'_>) -> Limits {
     }
 }
 
-fn handler(read: &TypedTable<'_>, mode: Mode, base: &Path, diagnostics: &mut Diagnostics<'_, '_>) -> Handler {
+fn handler(read: &TypedTable<'_>, mode: Mode, base: &Path, diagnostics: &mut Diagnostics<'_>) -> Handler {
     let protocol = read.node("worker.protocol");
     if let Some(node) = read.node("worker.url") {
         if let Some(command) = read.node("worker.command") {
@@ -289,7 +282,7 @@ fn plan(
     mode: Mode,
     dynamic: bool,
     handler: &Handler,
-    diagnostics: &mut Diagnostics<'_, '_>,
+    diagnostics: &mut Diagnostics<'_>,
 ) -> Plan {
     let exec = matches!(handler, Handler::Exec { .. });
     let jobs_per_life = read.integer("worker.max_handle_number");
@@ -312,7 +305,7 @@ fn plan(
 }
 
 /// Minimum and maximum number of workers. A default adjusts to a written value; two written values must agree.
-fn pool_size(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> (usize, usize) {
+fn pool_size(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> (usize, usize) {
     let (min, max) = (read.integer("worker.min_worker_number"), read.integer("worker.max_worker_number"));
     match (read.node("worker.min_worker_number"), read.node("worker.max_worker_number")) {
         (Some(node), Some(other)) if min > max => {
@@ -327,7 +320,7 @@ fn pool_size(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> (u
 }
 
 /// Reports a hard or pool limit below the memory limit of one worker.
-fn memory_limits_agree(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) {
+fn memory_limits_agree(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) {
     let soft: u64 = read.integer("worker.memory_limit");
     for name in ["worker.memory_hard_limit", "worker.pool_memory_limit"] {
         let Some(node) = read.node(name) else { continue };
@@ -339,7 +332,7 @@ fn memory_limits_agree(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, 
     }
 }
 
-fn warn_of_short_stop(read: &TypedTable<'_>, channel: &Channel, diagnostics: &mut Diagnostics<'_, '_>) {
+fn warn_of_short_stop(read: &TypedTable<'_>, channel: &Channel, diagnostics: &mut Diagnostics<'_>) {
     let runs = match channel.worker.max_execute {
         Some(limit) if limit <= channel.stop_wait => return,
         Some(limit) => format!("up to {} seconds", shown(limit)),

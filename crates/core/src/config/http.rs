@@ -13,7 +13,7 @@ const GOOD_TOKEN: usize = 16;
 
 /// The listener described by `table`; `None` without an address. `with_token` tells whether the file has a token, even a
 /// wrong one that validation removed.
-pub(super) fn http(table: &Table, with_token: bool, diagnostics: &mut Diagnostics<'_, '_>) -> Option<Http> {
+pub(super) fn http(table: &Table, with_token: bool, diagnostics: &mut Diagnostics<'_>) -> Option<Http> {
     let read = TypedTable::new(table, HTTP_KEYS);
     let token = token(&read, diagnostics);
     let Some(node) = read.node("listen") else {
@@ -43,7 +43,7 @@ pub(super) fn http(table: &Table, with_token: bool, diagnostics: &mut Diagnostic
     })
 }
 
-fn token(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> Option<Secret> {
+fn token(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Option<Secret> {
     let (node, text) = (read.node("token")?, read.text("token")?);
     if text.is_empty() {
         diagnostics.problems.of_value(node, "is empty", "write a long random word, or remove it");

@@ -79,6 +79,11 @@ impl Problems<'_> {
         self.add(node.at, &node.key, message, remedy);
     }
 
+    /// Adds the problem that the value of a node has another type.
+    pub(super) fn of_type(&mut self, node: &Node, remedy: impl Into<String>) {
+        self.of_value(node, format!("is {}", node.value.kind()), remedy);
+    }
+
     /// Adds a problem at the key of a node.
     pub(super) fn of_key(&mut self, node: &Node, message: impl Into<String>, remedy: impl Into<String>) {
         self.add(node.key_at, &node.key, message, remedy);

@@ -36,18 +36,14 @@ impl Validator<'_, '_> {
         let full = join(path, name);
         match keys::find(self.keys, &full) {
             Found::Key(key) => self.value(key, node),
-            Found::Table => match &mut node.value {
-                Value::Table(table) => {
+            Found::Table => {
+                if let Value::Table(table) = &mut node.value {
                     self.table(table, &full);
-                    true
+                    return true;
                 }
-                other => {
-                    let message = format!("is {}", other.kind());
-                    let remedy = format!("write a table, as in [{}]", node.key);
-                    self.problems.of_value(node, message, remedy);
-                    false
-                }
-            },
+                self.problems.of_type(node, format!("write a table, as in [{}]", node.key));
+                false
+            }
             Found::Refused(message, remedy) => {
                 self.problems.of_key(node, message, remedy);
                 false
@@ -157,11 +153,9 @@ impl Validator<'_, '_> {
         for item in items {
             match &item.value {
                 Value::Text(text) if is_host(text) => {}
-                Value::Text(_) => {
-                    self.problems.of_value(item, "is no name of a host", key.wanted());
-                }
+                Value::Text(_) => self.problems.of_value(item, "is no name of a host", key.wanted()),
                 Value::Broken => {}
-                other => self.problems.of_value(item, format!("is {}", other.kind()), key.wanted()),
+                _ => self.problems.of_type(item, key.wanted()),
             }
         }
         self.problems.len() == before
@@ -192,9 +186,8 @@ impl Validator<'_, '_> {
             let value = match &node.value {
                 Value::Text(text) => text.as_str(),
                 Value::Broken => "",
-                other => {
-                    let message = format!("is {}", other.kind());
-                    self.problems.of_value(node, message, "write a string in quotes");
+                _ => {
+                    self.problems.of_type(node, "write a string in quotes");
                     ""
                 }
             };
@@ -224,10 +217,7 @@ impl Validator<'_, '_> {
                     self.problems.of_value(node, "holds a NUL character", "remove it");
                 }
                 Value::Text(_) | Value::Broken => {}
-                other => {
-                    let message = format!("is {}", other.kind());
-                    self.problems.of_value(node, message, "write a string in quotes");
-                }
+                _ => self.problems.of_type(node, "write a string in quotes"),
             }
         }
         self.problems.len() == before
@@ -236,15 +226,12 @@ impl Validator<'_, '_> {
     /// Checks one item of an array of tables; the only such array is the list of snapshot handlers.
     fn item(&mut self, key: &Key, item: &mut Node) -> bool {
         let Value::Table(table) = &mut item.value else {
-            let message = format!("is {}", item.value.kind());
-            self.problems.of_value(item, message, key.wanted());
+            self.problems.of_type(item, key.wanted());
             return false;
         };
         let kind = match table.get("type") {
             None => {
-                let message = "has no type";
-                let remedy = "add type = \"log\" or type = \"command\"";
-                self.problems.of_value(item, message, remedy);
+                self.problems.of_value(item, "has no type", "add type = \"log\" or type = \"command\"");
                 return false;
             }
             Some(Node { value: Value::Text(kind), .. }) => kind.clone(),

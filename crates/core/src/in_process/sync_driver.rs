@@ -13,7 +13,7 @@ use async_trait::async_trait;
 
 use super::{ChannelHandlers, CompletedRun, Runner, RunnerSetup};
 use crate::config::{Channel, Config, Driver};
-use crate::job::{FailReason, Failure, JobId, NewJob, Registry, Timestamp, error_chain};
+use crate::job::{FailReason, Failure, JobId, NewJob, Registry, error_chain};
 use crate::mutex::lock;
 use crate::queue::{OpenError, PushTarget, Queue};
 use crate::queue_set::QueueSet;
@@ -75,10 +75,9 @@ struct SyncChannel {
 impl Core {
     fn open(channel: &Channel, registry: &Registry) -> Result<Self, OpenError> {
         let handlers = ChannelHandlers::of(registry, Policy::of(channel), channel.worker.max_execute);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
             channel: channel.name.as_str().into(),
-            model: Model::ticking(Timestamp(0).after(now)),
+            model: Model::ticking(SystemTime::now().into()),
             handlers: Arc::new(handlers.map_err(OpenError::State)?),
         })
     }

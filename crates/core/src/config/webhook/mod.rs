@@ -16,7 +16,7 @@ pub use signing_key::SigningKey;
 pub(super) fn settings(
     read: &TypedTable<'_>,
     base: &Path,
-    diagnostics: &mut Diagnostics<'_, '_>,
+    diagnostics: &mut Diagnostics<'_>,
 ) -> Option<Settings> {
     let (node, text) = (read.node("worker.url")?, read.text("worker.url")?);
     let allow =
@@ -44,7 +44,7 @@ pub(super) fn settings(
 }
 
 /// The signing secrets; at least one is required.
-fn keys(read: &TypedTable<'_>, url: &Node, diagnostics: &mut Diagnostics<'_, '_>) -> Vec<SigningKey> {
+fn keys(read: &TypedTable<'_>, url: &Node, diagnostics: &mut Diagnostics<'_>) -> Vec<SigningKey> {
     let items = match read.node("worker.secret") {
         Some(node) => match &node.value {
             Value::Array(items) => items.iter().collect(),
