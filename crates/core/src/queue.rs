@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use crate::config::{Config, UndeclaredChannel};
-use crate::job::{DuplicateJob, JobId, NewJob, Payload};
+use crate::job::{DuplicateJob, JobId, NewJob, Payload, PayloadError};
 pub use crate::job::{PushOptions, Pushable};
 use crate::store::{self, MAX_BATCH, MAX_BATCH_BYTES, PushError, Pushed, Store, StoreError};
 
@@ -207,22 +207,7 @@ impl Queue {
         jobs: impl IntoIterator<Item = &'a J>,
         options: &PushOptions,
     ) -> Result<Vec<Pushed>, PushManyError> {
-        let mut pushed = Vec::new();
-        let mut batch = self.batch();
-        for (index, job) in jobs.into_iter().enumerate() {
-            let job = match options.of(job) {
-                Ok(job) => job,
-                Err(why) => {
-                    return Err(PushManyError { pushed, source: PushError::Payload { index, why } });
-                }
-            };
-            if !batch.has_room_for(&job) {
-                self.flush(&mut batch, &mut pushed).await?;
-            }
-            batch.add(job);
-        }
-        self.flush(&mut batch, &mut pushed).await?;
-        Ok(pushed)
+        self.push_in_batches(jobs.into_iter().map(|job| options.of(job))).await
     }
 
     /// Pushes many prepared jobs. See [`Queue::push_many`].
@@ -231,9 +216,22 @@ impl Queue {
         &self,
         jobs: impl IntoIterator<Item = NewJob>,
     ) -> Result<Vec<Pushed>, PushManyError> {
+        self.push_in_batches(jobs.into_iter().map(Ok)).await
+    }
+
+    async fn push_in_batches(
+        &self,
+        jobs: impl Iterator<Item = Result<NewJob, PayloadError>>,
+    ) -> Result<Vec<Pushed>, PushManyError> {
         let mut pushed = Vec::new();
         let mut batch = self.batch();
-        for job in jobs {
+        for (index, job) in jobs.enumerate() {
+            let job = match job {
+                Ok(job) => job,
+                Err(why) => {
+                    return Err(PushManyError { pushed, source: PushError::Payload { index, why } });
+                }
+            };
             if !batch.has_room_for(&job) {
                 self.flush(&mut batch, &mut pushed).await?;
             }

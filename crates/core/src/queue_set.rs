@@ -37,15 +37,12 @@ pub struct LazyQueue {
 
 impl QueueSet {
     pub fn of(config: Arc<Config>) -> Self {
-        let lazy_queue = |channel: &config::Channel| LazyQueue {
-            channel: channel.clone(),
-            open: OnceCell::new(),
-            refused: Mutex::default(),
+        let lazy_queue = |channel: &config::Channel| {
+            let lazy =
+                LazyQueue { channel: channel.clone(), open: OnceCell::new(), refused: Mutex::default() };
+            (channel.name.clone(), Arc::new(lazy))
         };
-        let lazy_queues =
-            config.channels.iter().map(|(name, channel)| (name.clone(), Arc::new(lazy_queue(channel))));
-        let lazy_queues = lazy_queues.collect();
-        Self { config, lazy_queues }
+        Self { lazy_queues: config.channels.values().map(lazy_queue).collect(), config }
     }
 
     /// The queue of a channel.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::error::{Diagnostics, Problems};
 use super::inherit::URL_STANDS_FOR;
-use super::keys::Property;
 use super::plan::{Plan, Recycling, Scaling};
-use super::spanned::{Node, Table, Value};
+use super::schema::Property;
+use super::spanned::{Node, Table};
 use super::typed::{TypedTable, argv, as_seconds, default_number, from, seconds, shown};
 use super::{
     Backoff, BackoffKind, Channel, Driver, Handler, Limits, Mode, Redis, Secret, Snapshot, SnapshotHandler,
@@ -15,22 +15,17 @@ use super::{
 };
 
 /// Builds the channel that `table`, already merged with the defaults, describes. Relative paths start at `base`.
-pub(super) fn channel(
-    name: &str,
-    table: &Table,
-    base: &Path,
-    diagnostics: &mut Diagnostics<'_, '_>,
-) -> Channel {
+pub(super) fn channel(name: &str, table: &Table, base: &Path, diagnostics: &mut Diagnostics<'_>) -> Channel {
     let read = TypedTable::new(table, keys::KEYS);
     let channel = Channel {
         name: name.to_owned(),
         pid_path: read.path("pid_path", base).unwrap_or_else(run_directory::of_user),
-        memory_limit: read.count("memory_limit"),
-        max_attempts: read.small("max_attempts"),
+        memory_limit: read.integer("memory_limit"),
+        max_attempts: read.integer("max_attempts"),
         backoff: backoff(&read, diagnostics),
         stop_wait: read.seconds("stop_wait_seconds"),
         stop_grace: read.seconds("stop_grace_seconds"),
-        timeout_grace: Duration::from_millis(read.count("timeout_grace_ms")),
+        timeout_grace: Duration::from_millis(read.integer("timeout_grace_ms")),
         driver: driver(&read, base, diagnostics),
         snapshot: snapshot(&read, base),
         worker: worker(&read, base, diagnostics),
@@ -39,7 +34,7 @@ pub(super) fn channel(
     channel
 }
 
-fn backoff(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> Backoff {
+fn backoff(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Backoff {
     let kind = match read.word("backoff.kind").as_str() {
         "fixed" => BackoffKind::Fixed,
         "linear" => BackoffKind::Linear,
@@ -56,12 +51,12 @@ fn backoff(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> Back
     {
         let message =
             format!("contradicts: base = {} is above max = {}", shown(backoff.base), shown(backoff.max));
-        diagnostics.problems.add(node.at, &node.key, message, "lower base or raise max");
+        diagnostics.problems.of_value(node, message, "lower base or raise max");
     }
     backoff
 }
 
-fn driver(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_, '_>) -> Driver {
+fn driver(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_>) -> Driver {
     let redis = redis(read, diagnostics);
     match read.word("driver.type").as_str() {
         "redis" => return Driver::Redis(redis),
@@ -71,23 +66,18 @@ fn driver(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_, 
     let addressed = read.node("driver.url").or_else(|| read.node("driver.connection"));
     if let (None, Some(node)) = (read.node("driver.type"), addressed) {
         let message = "is not used: without a type the driver is sqlite";
-        diagnostics.warnings.add(
-            node.key_at,
-            &node.key,
-            message,
-            "add type = \"redis\", or type = \"sqlite\"",
-        );
+        diagnostics.warnings.of_key(node, message, "add type = \"redis\", or type = \"sqlite\"");
     }
     let path = read.path("driver.path", base);
     Driver::Sqlite { path: path.unwrap_or_else(|| from(base, &read.word("driver.path"))) }
 }
 
 /// The Redis connection, built and checked for every driver, so that changing `driver.type` is enough.
-fn redis(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> Redis {
+fn redis(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Redis {
     let password = read.text("driver.connection.password").filter(|text| !text.is_empty());
     let mut redis = Redis {
         host: read.word("driver.connection.host"),
-        port: u16::try_from(read.integer("driver.connection.port")).expect("the range is checked"),
+        port: read.integer("driver.connection.port"),
         database: read.integer("driver.connection.database"),
         username: read.text("driver.connection.username").map(str::to_owned),
         password: password.map(Secret::new),
@@ -98,11 +88,11 @@ fn redis(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> Redis 
     for name in URL_STANDS_FOR {
         if let Some(extra) = read.node(&format!("driver.connection.{name}")) {
             let message = "contradicts url, which says the same";
-            diagnostics.problems.add(extra.key_at, &extra.key, message, "keep one of the two");
+            diagnostics.problems.of_key(extra, message, "keep one of the two");
         }
     }
     match redis_url::parse(read.text("driver.url").unwrap_or_default()) {
-        Err((message, remedy)) => diagnostics.problems.add(node.at, &node.key, message, remedy),
+        Err((message, remedy)) => diagnostics.problems.of_value(node, message, remedy),
         Ok(parts) => {
             redis.host = parts.host;
             redis.port = parts.port.unwrap_or(redis.port);
@@ -115,13 +105,9 @@ fn redis(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> Redis 
 }
 
 fn snapshot(read: &TypedTable<'_>, base: &Path) -> Snapshot {
-    let items = match read.node("job_snapshot.handler").map(|node| &node.value) {
-        Some(Value::Array(items)) => items.as_slice(),
-        _ => &[],
-    };
+    let items = read.node("job_snapshot.handler").map_or(&[][..], |node| node.value.items());
     let handler = |item: &Node| {
-        let Value::Table(table) = &item.value else { return None };
-        let item = TypedTable::new(table, keys::KEYS);
+        let item = TypedTable::new(item.value.as_table()?, keys::KEYS);
         match item.text("type")? {
             "log" => Some(SnapshotHandler::Log),
             _ => Some(SnapshotHandler::Command {
@@ -139,7 +125,7 @@ fn snapshot(read: &TypedTable<'_>, base: &Path) -> Snapshot {
     }
 }
 
-fn worker(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_, '_>) -> Worker {
+fn worker(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_>) -> Worker {
     let mode = match read.word("worker.type").as_str() {
         "process-pool" => Mode::ProcessPool,
         "coroutine" => Mode::Coroutine,
@@ -161,22 +147,27 @@ fn worker(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_, 
         env: read.variables("worker.env"),
         user: account_name(read, "worker.user", is_unknown_user, diagnostics),
         group: account_name(read, "worker.group", is_unknown_group, diagnostics),
-        nice: read
-            .node("worker.nice")
-            .map(|_| i32::try_from(read.integer("worker.nice")).expect("the range is checked")),
+        nice: read.written_integer("worker.nice"),
         limits: limits(read),
     }
 }
 
 /// The rules for the number of workers.
-pub(super) fn scaling(read: &TypedTable<'_>) -> Scaling {
+fn scaling(read: &TypedTable<'_>) -> Scaling {
     Scaling {
         dynamic: read.flag("worker.dynamic_mode"),
         flex_interval: read.seconds("worker.flex_interval"),
         target_wait: read.seconds("worker.target_wait_seconds"),
-        capacity: read.count("worker.capacity"),
+        capacity: read.integer("worker.capacity"),
         cool_down: read.seconds("worker.cool_down_seconds"),
-        memory_limit: read.optional_count("worker.pool_memory_limit").map(bytes),
+        memory_limit: read.written_integer("worker.pool_memory_limit").map(bytes),
+    }
+}
+
+/// The values of the keys' defaults.
+impl Default for Scaling {
+    fn default() -> Self {
+        scaling(&TypedTable::new(&Table::new(), keys::KEYS))
     }
 }
 
@@ -185,8 +176,8 @@ fn recycling(read: &TypedTable<'_>) -> Recycling {
     let max_life = read.seconds("worker.max_life_seconds");
     Recycling {
         max_life: (!max_life.is_zero()).then_some(max_life),
-        memory_limit: Some(bytes(read.count("worker.memory_limit"))),
-        memory_hard_limit: read.optional_count("worker.memory_hard_limit").map(bytes),
+        memory_limit: Some(bytes(read.integer("worker.memory_limit"))),
+        memory_hard_limit: read.written_integer("worker.memory_hard_limit").map(bytes),
     }
 }
 
@@ -201,21 +192,14 @@ fn account_name(
     read: &TypedTable<'_>,
     path: &str,
     is_unknown: impl Fn(&str) -> bool,
-    diagnostics: &mut Diagnostics<'_, '_>,
+    diagnostics: &mut Diagnostics<'_>,
 ) -> Option<String> {
-    let name = read.text(path)?;
-    if name.parse::<u32>().is_err()
-        && is_unknown(name)
-        && let Some(node) = read.node(path)
-    {
+    let node = read.node(path)?;
+    let name = node.value.as_text()?;
+    if name.parse::<u32>().is_err() && is_unknown(name) {
         let message =
             format!("= \"{name}\" is not known on this machine, so no master can serve this channel here");
-        diagnostics.warnings.add(
-            node.at,
-            &node.key,
-            message,
-            "write the name of an existing account, or create it",
-        );
+        diagnostics.warnings.of_value(node, message, "write the name of an existing account, or create it");
     }
     Some(name.to_owned())
 }
@@ -243,10 +227,7 @@ fn is_unknown_group(_: &str) -> bool {
 }
 
 fn limits(read: &TypedTable<'_>) -> Limits {
-    let limit = |name: &str| {
-        let path = format!("worker.limits.{name}");
-        read.node(&path).map(|_| read.count(&path))
-    };
+    let limit = |name: &str| read.written_integer(&format!("worker.limits.{name}"));
     Limits {
         open_files: limit("open_files"),
         processes: limit("processes"),
@@ -257,17 +238,17 @@ fn limits(read: &TypedTable<'_>) -> Limits {
     }
 }
 
-fn handler(read: &TypedTable<'_>, mode: Mode, base: &Path, diagnostics: &mut Diagnostics<'_, '_>) -> Handler {
+fn handler(read: &TypedTable<'_>, mode: Mode, base: &Path, diagnostics: &mut Diagnostics<'_>) -> Handler {
     let protocol = read.node("worker.protocol");
     if let Some(node) = read.node("worker.url") {
         if let Some(command) = read.node("worker.command") {
             let message = "contradicts command: only one of the two can run the jobs";
-            diagnostics.problems.add(node.key_at, &node.key, message, format!("keep it or {}", command.key));
+            diagnostics.problems.of_key(node, message, format!("keep it or {}", command.key));
         }
         if mode != Mode::Coroutine {
             let message =
                 format!("contradicts type = \"{}\": one process sends many requests at once", mode.as_str());
-            diagnostics.problems.add(node.key_at, &node.key, message, "write type = \"coroutine\" beside it");
+            diagnostics.problems.of_key(node, message, "write type = \"coroutine\" beside it");
         }
         if let Some(settings) = webhook::settings(read, base, diagnostics) {
             return Handler::Webhook(Box::new(settings));
@@ -276,7 +257,7 @@ fn handler(read: &TypedTable<'_>, mode: Mode, base: &Path, diagnostics: &mut Dia
     let Some(command) = read.node("worker.command") else {
         if let Some(node) = protocol {
             let message = "has no meaning without a command";
-            diagnostics.problems.add(node.key_at, &node.key, message, "add command = [\"…\"] or remove it");
+            diagnostics.problems.of_key(node, message, "add command = [\"…\"] or remove it");
         }
         return Handler::Registered;
     };
@@ -286,7 +267,7 @@ fn handler(read: &TypedTable<'_>, mode: Mode, base: &Path, diagnostics: &mut Dia
             if let (Mode::Coroutine, Some(node)) = (mode, protocol) {
                 let message = "contradicts type = \"coroutine\": exec runs one process per job";
                 let remedy = "use type = \"process-pool\", or a program that speaks protocol = \"wire\"";
-                diagnostics.problems.add(node.at, &node.key, message, remedy);
+                diagnostics.problems.of_value(node, message, remedy);
             }
             Handler::Exec { command }
         }
@@ -301,25 +282,20 @@ fn plan(
     mode: Mode,
     dynamic: bool,
     handler: &Handler,
-    diagnostics: &mut Diagnostics<'_, '_>,
+    diagnostics: &mut Diagnostics<'_>,
 ) -> Plan {
     let exec = matches!(handler, Handler::Exec { .. });
-    let jobs_per_life = read.count("worker.max_handle_number");
+    let jobs_per_life = read.integer("worker.max_handle_number");
     match mode {
         // A program that starts with its job cannot be booted ahead of need.
         Mode::Process => Plan { spare: usize::from(!exec), ..Plan::PROCESS },
-        Mode::Coroutine => Plan::coroutine(read.size("worker.max_coroutine"), jobs_per_life),
+        Mode::Coroutine => Plan::coroutine(read.integer("worker.max_coroutine"), jobs_per_life),
         Mode::ProcessPool => {
             let (min, max) = pool_size(read, diagnostics);
             if let (false, false, 0, Some(node)) = (dynamic, exec, min, read.node("worker.min_worker_number"))
             {
                 let message = "= 0 contradicts dynamic_mode = false: no worker would ever run";
-                diagnostics.problems.add(
-                    node.at,
-                    &node.key,
-                    message,
-                    "write 1 or more, or dynamic_mode = true",
-                );
+                diagnostics.problems.of_value(node, message, "write 1 or more, or dynamic_mode = true");
             }
             // An exec pool holds no idle workers: the number bounds the concurrent programs.
             let max = if exec && !dynamic { min.max(1) } else { max };
@@ -329,12 +305,12 @@ fn plan(
 }
 
 /// Minimum and maximum number of workers. A default adjusts to a written value; two written values must agree.
-fn pool_size(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> (usize, usize) {
-    let (min, max) = (read.size("worker.min_worker_number"), read.size("worker.max_worker_number"));
+fn pool_size(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> (usize, usize) {
+    let (min, max) = (read.integer("worker.min_worker_number"), read.integer("worker.max_worker_number"));
     match (read.node("worker.min_worker_number"), read.node("worker.max_worker_number")) {
         (Some(node), Some(other)) if min > max => {
             let message = format!("= {min} contradicts {} = {max}", other.key);
-            diagnostics.problems.add(node.at, &node.key, message, "lower the one or raise the other");
+            diagnostics.problems.of_value(node, message, "lower the one or raise the other");
             (max, max)
         }
         (Some(_), None) => (min, max.max(min)),
@@ -344,19 +320,19 @@ fn pool_size(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> (u
 }
 
 /// Reports a hard or pool limit below the memory limit of one worker.
-fn memory_limits_agree(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) {
-    let soft = read.count("worker.memory_limit");
+fn memory_limits_agree(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) {
+    let soft: u64 = read.integer("worker.memory_limit");
     for name in ["worker.memory_hard_limit", "worker.pool_memory_limit"] {
         let Some(node) = read.node(name) else { continue };
-        let limit = read.count(name);
+        let limit: u64 = read.integer(name);
         if limit < soft {
             let message = format!("= {limit} contradicts memory_limit = {soft} of one worker");
-            diagnostics.problems.add(node.at, &node.key, message, "raise the one or lower the other");
+            diagnostics.problems.of_value(node, message, "raise the one or lower the other");
         }
     }
 }
 
-fn warn_of_short_stop(read: &TypedTable<'_>, channel: &Channel, diagnostics: &mut Diagnostics<'_, '_>) {
+fn warn_of_short_stop(read: &TypedTable<'_>, channel: &Channel, diagnostics: &mut Diagnostics<'_>) {
     let runs = match channel.worker.max_execute {
         Some(limit) if limit <= channel.stop_wait => return,
         Some(limit) => format!("up to {} seconds", shown(limit)),
@@ -370,7 +346,7 @@ fn warn_of_short_stop(read: &TypedTable<'_>, channel: &Channel, diagnostics: &mu
         shown(channel.stop_wait)
     );
     let remedy = "raise stop_wait_seconds or lower worker.max_execute_seconds; an interrupted job runs again from its beginning";
-    diagnostics.warnings.add(node.key_at, &node.key, message, remedy);
+    diagnostics.warnings.of_key(node, message, remedy);
 }
 
 /// Warns of keys in a channel's own table that its mode does not use.
@@ -387,6 +363,6 @@ pub(super) fn warn_of_idle_keys(own: &Table, channel: &Channel, warnings: &mut P
         } else {
             continue;
         };
-        warnings.add(node.key_at, &node.key, message, remedy);
+        warnings.of_key(node, message, remedy);
     }
 }

@@ -124,9 +124,9 @@ impl<'a> Problems<'a> {
 }
 
 /// Collectors of mistakes and warnings.
-pub(super) struct Diagnostics<'a, 'p> {
-    pub(super) problems: &'a mut Problems<'p>,
-    pub(super) warnings: &'a mut Problems<'p>,
+pub(super) struct Diagnostics<'a> {
+    pub(super) problems: Problems<'a>,
+    pub(super) warnings: Problems<'a>,
 }
 
 /// Line and column, both 1-based, of a byte offset; the end of the text for an offset beyond it.

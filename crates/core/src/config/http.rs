@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::error::Diagnostics;
 use super::keys::HTTP_KEYS;
-use super::spanned::{Node, Table, Value};
+use super::spanned::{Node, Table};
 use super::typed::TypedTable;
 use super::{Http, Secret};
 
@@ -13,56 +13,52 @@ const GOOD_TOKEN: usize = 16;
 
 /// The listener described by `table`; `None` without an address. `with_token` tells whether the file has a token, even a
 /// wrong one that validation removed.
-pub(super) fn http(table: &Table, with_token: bool, diagnostics: &mut Diagnostics<'_, '_>) -> Option<Http> {
+pub(super) fn http(table: &Table, with_token: bool, diagnostics: &mut Diagnostics<'_>) -> Option<Http> {
     let read = TypedTable::new(table, HTTP_KEYS);
     let token = token(&read, diagnostics);
     let Some(node) = read.node("listen") else {
         if let Some(other) = table.values().next() {
             let message = "has no effect: without listen there is no HTTP listener";
-            diagnostics.warnings.add(other.key_at, &other.key, message, "add listen = \"127.0.0.1:9465\"");
+            diagnostics.warnings.of_key(other, message, "add listen = \"127.0.0.1:9465\"");
         }
         return None;
     };
     let Ok(listen) = read.text("listen").unwrap_or_default().parse::<SocketAddr>() else {
         let remedy = "write an IP address with a port, such as \"127.0.0.1:9465\" or \"[::1]:9465\"";
-        diagnostics.problems.add(node.at, &node.key, "is not an address to listen on", remedy);
+        diagnostics.problems.of_value(node, "is not an address to listen on", remedy);
         return None;
     };
     if !listen.ip().is_loopback() && !with_token {
         let message = format!("= \"{listen}\" lets every host on the network push jobs");
         let remedy = "add token = \"${NAME}\", which is taken from the environment, or listen on 127.0.0.1";
-        diagnostics.problems.add(node.at, &node.key, message, remedy);
+        diagnostics.problems.of_value(node, message, remedy);
     }
     Some(Http {
         listen,
         token,
         hosts: hosts(read.node("hosts")),
-        max_body: read.size("max_body_bytes"),
-        max_connections: read.size("max_connections"),
+        max_body: read.integer("max_body_bytes"),
+        max_connections: read.integer("max_connections"),
         timeout: read.seconds("timeout_seconds"),
     })
 }
 
-fn token(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_, '_>) -> Option<Secret> {
+fn token(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Option<Secret> {
     let (node, text) = (read.node("token")?, read.text("token")?);
     if text.is_empty() {
-        diagnostics.problems.add(node.at, &node.key, "is empty", "write a long random word, or remove it");
+        diagnostics.problems.of_value(node, "is empty", "write a long random word, or remove it");
     } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
         let remedy = "use letters, digits and punctuation of ASCII without spaces";
-        diagnostics.problems.add(node.at, &node.key, "cannot be sent in a header", remedy);
+        diagnostics.problems.of_value(node, "cannot be sent in a header", remedy);
     } else if text.len() < GOOD_TOKEN {
         let message = format!("has fewer than {GOOD_TOKEN} characters and may be guessed");
-        diagnostics.warnings.add(node.at, &node.key, message, "use a long random one");
+        diagnostics.warnings.of_value(node, message, "use a long random one");
     }
     Some(Secret::new(text))
 }
 
 /// The host names in lower case, as requests are compared.
 fn hosts(node: Option<&Node>) -> Vec<String> {
-    let Some(Value::Array(items)) = node.map(|node| &node.value) else { return Vec::new() };
-    let host = |item: &Node| match &item.value {
-        Value::Text(text) => Some(text.to_ascii_lowercase()),
-        _ => None,
-    };
-    items.iter().filter_map(host).collect()
+    let items = node.map_or(&[][..], |node| node.value.items());
+    items.iter().filter_map(|item| Some(item.value.as_text()?.to_ascii_lowercase())).collect()
 }

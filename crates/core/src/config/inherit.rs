@@ -48,17 +48,12 @@ fn over(base: &mut Table, own: &Table) {
 }
 
 fn another_type(inherited: &Table, own: &Table) -> bool {
-    match (inherited.get("type").map(|n| &n.value), own.get("type").map(|n| &n.value)) {
-        (Some(Value::Text(inherited)), Some(Value::Text(own))) => inherited != own,
-        _ => false,
-    }
+    let text = |table: &Table| Some(table.get("type")?.value.as_text()?.to_owned());
+    text(inherited).is_some_and(|inherited| text(own).is_some_and(|own| inherited != own))
 }
 
 fn table<'a>(parent: &'a Table, name: &str) -> Option<&'a Table> {
-    match &parent.get(name)?.value {
-        Value::Table(table) => Some(table),
-        _ => None,
-    }
+    parent.get(name)?.value.as_table()
 }
 
 fn table_mut<'a>(parent: &'a mut Table, name: &str) -> Option<&'a mut Table> {

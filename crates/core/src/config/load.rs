@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::build::warn_of_idle_keys;
-use super::error::{ConfigError, Diagnostics, Problem, Problems, UndeclaredChannel};
+use super::error::{ConfigError, Diagnostics, Problems, UndeclaredChannel};
 use super::spanned::{Env, Node, Table, Value};
 use super::suggest::nearest;
 use super::{Channel, Config, build, http, inherit, spanned, validate};
@@ -115,36 +115,31 @@ fn read_file(file: &Path) -> io::Result<String> {
 
 /// Parses and checks a whole text. All mistakes are collected before the configuration is refused.
 pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, ConfigError> {
-    let mut problems = Problems::new(file, text);
-    let mut warnings = Problems::new(file, text);
+    let mut diagnostics =
+        Diagnostics { problems: Problems::new(file, text), warnings: Problems::new(file, text) };
     let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let base = absolute.parent().unwrap_or(Path::new("/"));
 
     let mut channels = BTreeMap::new();
     let mut listener = None;
-    if let Some(mut root) = spanned::parse(text, env, &mut problems) {
+    if let Some(mut root) = spanned::parse(text, env, &mut diagnostics.problems) {
         if let Some(node) = root.remove("http") {
-            let mut table = as_table(node, &mut problems);
+            let mut table = as_table(node, &mut diagnostics.problems);
             let with_token = table.contains_key("token");
-            validate::http(&mut table, &mut problems);
-            listener = http::http(
-                &table,
-                with_token,
-                &mut Diagnostics { problems: &mut problems, warnings: &mut warnings },
-            );
+            validate::http(&mut table, &mut diagnostics.problems);
+            listener = http::http(&table, with_token, &mut diagnostics);
         }
-        let (defaults, declared) = split(root, &mut problems);
+        let (defaults, declared) = split(root, &mut diagnostics.problems);
         for (name, own) in &declared {
             let table = inherit::inherit(&defaults, own);
-            let mut diagnostics = Diagnostics { problems: &mut problems, warnings: &mut warnings };
             let channel = build::channel(name, &table, base, &mut diagnostics);
-            warn_of_idle_keys(own, &channel, &mut warnings);
+            warn_of_idle_keys(own, &channel, &mut diagnostics.warnings);
             channels.insert(name.clone(), channel);
         }
     }
-    let problems: Vec<Problem> = problems.into_vec();
+    let (problems, warnings) = (diagnostics.problems.into_vec(), diagnostics.warnings.into_vec());
     if problems.is_empty() {
-        Ok(Config { file: Some(absolute), channels, http: listener, warnings: warnings.into_vec() })
+        Ok(Config { file: Some(absolute), channels, http: listener, warnings })
     } else {
         Err(ConfigError::Invalid(problems))
     }
@@ -171,7 +166,7 @@ fn split(mut root: Table, problems: &mut Problems<'_>) -> (Table, BTreeMap<Strin
             for (name, node) in channels {
                 if !is_channel_name(&name) {
                     let remedy = "use 1 to 64 of the characters A-Z a-z 0-9 _ . : -";
-                    problems.add(node.key_at, &node.key, "cannot be a channel's name", remedy);
+                    problems.of_key(&node, "cannot be a channel's name", remedy);
                 }
                 let root = node.key.clone();
                 let mut table = as_table(node, problems);
@@ -182,7 +177,7 @@ fn split(mut root: Table, problems: &mut Problems<'_>) -> (Table, BTreeMap<Strin
     }
     for (name, node) in &root {
         let (message, remedy) = unknown_top_level_key(name);
-        problems.add(node.key_at, &node.key, message, remedy);
+        problems.of_key(node, message, remedy);
     }
     (defaults, declared)
 }
@@ -208,12 +203,9 @@ fn unknown_top_level_key(name: &str) -> (&'static str, String) {
 }
 
 fn as_table(node: Node, problems: &mut Problems<'_>) -> Table {
-    match node.value {
-        Value::Table(table) => table,
-        other => {
-            let message = format!("is {}", other.kind());
-            problems.add(node.at, &node.key, message, format!("write a table, as in [{}]", node.key));
-            Table::new()
-        }
+    if let Value::Table(table) = node.value {
+        return table;
     }
+    problems.of_type(&node, format!("write a table, as in [{}]", node.key));
+    Table::new()
 }

@@ -10,6 +10,8 @@
 mod build;
 #[cfg(feature = "server")]
 pub mod command_check;
+#[cfg(feature = "server")]
+mod effective_value;
 mod error;
 mod http;
 mod inherit;
@@ -22,6 +24,7 @@ mod reload_diff;
 #[cfg(feature = "server")]
 mod render;
 mod run_directory;
+mod schema;
 mod spanned;
 mod suggest;
 #[cfg(test)]

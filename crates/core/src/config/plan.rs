@@ -3,11 +3,6 @@
 
 use std::time::Duration;
 
-use super::build;
-use super::keys::KEYS;
-use super::spanned::Table;
-use super::typed::TypedTable;
-
 /// The shape of a worker pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -55,12 +50,6 @@ pub struct Scaling {
     pub cool_down: Duration,
     /// Bytes that all workers may use together; `None` for no limit.
     pub memory_limit: Option<u64>,
-}
-
-impl Default for Scaling {
-    fn default() -> Self {
-        build::scaling(&TypedTable::new(&Table::new(), KEYS))
-    }
 }
 
 /// The rules for replacing a long-lived worker between two jobs, or killing it.

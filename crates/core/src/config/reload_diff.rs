@@ -85,7 +85,8 @@ mod tests {
 
     use super::*;
     use crate::config::Driver;
-    use crate::config::keys::{KEYS, Property};
+    use crate::config::keys::KEYS;
+    use crate::config::schema::Property;
 
     fn config(text: &str) -> Config {
         Config::parse(text, std::path::Path::new("/srv/aint-queue.toml")).unwrap()

@@ -56,6 +56,38 @@ impl Value {
             Self::Broken => "broken",
         }
     }
+
+    /// The text, if the value is one.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// The keys, if the value is a table.
+    pub(super) fn as_table(&self) -> Option<&Table> {
+        if let Self::Table(table) = self { Some(table) } else { None }
+    }
+
+    /// The items; none when the value is not an array.
+    pub(super) fn items(&self) -> &[Node] {
+        if let Self::Array(items) = self { items } else { &[] }
+    }
+}
+
+impl Problems<'_> {
+    /// Adds a problem at the value of a node.
+    pub(super) fn of_value(&mut self, node: &Node, message: impl Into<String>, remedy: impl Into<String>) {
+        self.add(node.at, &node.key, message, remedy);
+    }
+
+    /// Adds the problem that the value of a node has another type.
+    pub(super) fn of_type(&mut self, node: &Node, remedy: impl Into<String>) {
+        self.of_value(node, format!("is {}", node.value.kind()), remedy);
+    }
+
+    /// Adds a problem at the key of a node.
+    pub(super) fn of_key(&mut self, node: &Node, message: impl Into<String>, remedy: impl Into<String>) {
+        self.add(node.key_at, &node.key, message, remedy);
+    }
 }
 
 /// Parses `text`. Reports the first syntax error of every line; a text with errors has no tree.

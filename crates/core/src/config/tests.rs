@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::keys::{HTTP_KEYS, KEYS, Kind};
+use super::keys::{HTTP_KEYS, KEYS};
+use super::schema::Kind;
 use super::spanned::{self, Table, Value};
 use super::*;
 

@@ -1,10 +1,11 @@
 //! Typed access to a validated table: a value of the right type, or the default of its key.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::keys::{self, Key};
+use super::schema::{Key, known};
 use super::spanned::{Node, Table, Value};
 
 /// Typed access to a validated table; an absent key yields its default.
@@ -23,21 +24,17 @@ impl<'a> TypedTable<'a> {
         let mut names = path.split('.');
         let mut node = self.table.get(names.next()?)?;
         for name in names {
-            let Value::Table(table) = &node.value else { return None };
-            node = table.get(name)?;
+            node = node.value.as_table()?.get(name)?;
         }
         Some(node)
     }
 
     pub(super) fn text(&self, path: &str) -> Option<&'a str> {
-        match &self.node(path)?.value {
-            Value::Text(text) => Some(text),
-            _ => None,
-        }
+        self.node(path)?.value.as_text()
     }
 
     pub(super) fn word(&self, path: &str) -> String {
-        let default = || keys::known(self.keys, path).default.trim_matches('"');
+        let default = || known(self.keys, path).default.trim_matches('"');
         self.text(path).unwrap_or_else(default).to_owned()
     }
 
@@ -45,27 +42,16 @@ impl<'a> TypedTable<'a> {
         self.text(path).map(|text| from(base, text))
     }
 
-    pub(super) fn integer(&self, path: &str) -> i64 {
-        match self.node(path).map(|node| &node.value) {
+    pub(super) fn integer<T: TryFrom<i64, Error: Debug>>(&self, path: &str) -> T {
+        let number = match self.node(path).map(|node| &node.value) {
             Some(Value::Integer(n)) => *n,
-            _ => keys::known(self.keys, path).default.parse().expect("the default of an integer is one"),
-        }
+            _ => known(self.keys, path).default.parse().expect("the default of an integer is one"),
+        };
+        number.try_into().expect("the range of the key fits its type")
     }
 
-    pub(super) fn count(&self, path: &str) -> u64 {
-        u64::try_from(self.integer(path)).expect("no range of the table goes below zero")
-    }
-
-    pub(super) fn optional_count(&self, path: &str) -> Option<u64> {
-        self.node(path).map(|_| self.count(path))
-    }
-
-    pub(super) fn small(&self, path: &str) -> u32 {
-        u32::try_from(self.integer(path)).expect("the range is checked")
-    }
-
-    pub(super) fn size(&self, path: &str) -> usize {
-        usize::try_from(self.integer(path)).expect("the range is checked")
+    pub(super) fn written_integer<T: TryFrom<i64, Error: Debug>>(&self, path: &str) -> Option<T> {
+        self.node(path).map(|_| self.integer(path))
     }
 
     pub(super) fn number(&self, path: &str) -> f64 {
@@ -79,19 +65,15 @@ impl<'a> TypedTable<'a> {
     pub(super) fn flag(&self, path: &str) -> bool {
         match self.node(path).map(|node| &node.value) {
             Some(Value::Flag(flag)) => *flag,
-            _ => keys::known(self.keys, path).default == "true",
+            _ => known(self.keys, path).default == "true",
         }
     }
 
     pub(super) fn variables(&self, path: &str) -> BTreeMap<String, String> {
-        let Some(Value::Table(table)) = self.node(path).map(|node| &node.value) else {
-            return BTreeMap::new();
-        };
-        let variable = |(name, node): (&String, &Node)| match &node.value {
-            Value::Text(text) => Some((name.clone(), text.clone())),
-            _ => None,
-        };
-        table.iter().filter_map(variable).collect()
+        let table = self.node(path).and_then(|node| node.value.as_table());
+        let variable =
+            |(name, node): (&String, &Node)| Some((name.clone(), node.value.as_text()?.to_owned()));
+        table.into_iter().flatten().filter_map(variable).collect()
     }
 }
 
@@ -102,14 +84,8 @@ pub(super) fn from(base: &Path, path: &str) -> PathBuf {
 
 /// The program and its arguments; a program that contains a slash is resolved against `base`.
 pub(super) fn argv(node: &Node, base: &Path) -> Vec<String> {
-    let Value::Array(items) = &node.value else { return Vec::new() };
-    let mut words: Vec<String> = items
-        .iter()
-        .filter_map(|item| match &item.value {
-            Value::Text(text) => Some(text.clone()),
-            _ => None,
-        })
-        .collect();
+    let words = node.value.items().iter().filter_map(|item| item.value.as_text());
+    let mut words: Vec<String> = words.map(str::to_owned).collect();
     if let Some(program) = words.first_mut()
         && program.contains('/')
         && let Some(full) = from(base, program).to_str()
@@ -120,7 +96,7 @@ pub(super) fn argv(node: &Node, base: &Path) -> Vec<String> {
 }
 
 pub(super) fn default_number(keys: &'static [Key], path: &str) -> f64 {
-    keys::known(keys, path).default.parse().expect("the default of a number is one")
+    known(keys, path).default.parse().expect("the default of a number is one")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the ranges end far below 2^53")]

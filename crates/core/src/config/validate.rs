@@ -2,7 +2,8 @@
 //! steps see valid values only and one run reports every mistake.
 
 use super::error::Problems;
-use super::keys::{self, Found, Key, Kind};
+use super::keys::{self, Found};
+use super::schema::{Key, Kind, names_below};
 use super::spanned::{Node, Table, Value, join};
 use super::suggest::nearest;
 #[cfg(feature = "server")]
@@ -35,29 +36,21 @@ impl Validator<'_, '_> {
         let full = join(path, name);
         match keys::find(self.keys, &full) {
             Found::Key(key) => self.value(key, node),
-            Found::Table => match &mut node.value {
-                Value::Table(table) => {
+            Found::Table => {
+                if let Value::Table(table) = &mut node.value {
                     self.table(table, &full);
-                    true
+                    return true;
                 }
-                other => {
-                    let message = format!("is {}", other.kind());
-                    let remedy = format!("write a table, as in [{}]", node.key);
-                    self.problems.add(node.at, &node.key, message, remedy);
-                    false
-                }
-            },
-            Found::Later(today) => {
-                self.problems.add(node.key_at, &node.key, "is not available in this version", today);
+                self.problems.of_type(node, format!("write a table, as in [{}]", node.key));
                 false
             }
-            Found::Renamed(words) => {
-                self.problems.add(node.key_at, &node.key, "is not a key here", words);
+            Found::Refused(message, remedy) => {
+                self.problems.of_key(node, message, remedy);
                 false
             }
             Found::Nothing => {
                 let remedy = self.suggestion(name, path);
-                self.problems.add(node.key_at, &node.key, "is not a known key", remedy);
+                self.problems.of_key(node, "is not a known key", remedy);
                 false
             }
         }
@@ -65,7 +58,7 @@ impl Validator<'_, '_> {
 
     /// The suggestion for the unknown `name` in the table at `path`: a similar key, the table it belongs in, or all keys.
     fn suggestion(&self, name: &str, path: &str) -> String {
-        if let Some(near) = nearest(name, keys::names_below(self.keys, path)) {
+        if let Some(near) = nearest(name, names_below(self.keys, path)) {
             return format!("did you mean {near}?");
         }
         let elsewhere = self.keys.iter().find(|key| key.path.rsplit('.').next() == Some(name));
@@ -73,7 +66,7 @@ impl Validator<'_, '_> {
             let table = key.path.rsplit_once('.').map_or("", |(table, _)| table);
             return format!("it belongs in [{}]", join(self.root, table).trim_end_matches('.'));
         }
-        let mut known: Vec<_> = keys::names_below(self.keys, path).collect();
+        let mut known: Vec<_> = names_below(self.keys, path).collect();
         known.dedup();
         format!("remove it, or use one of {}", known.join(", "))
     }
@@ -117,7 +110,7 @@ impl Validator<'_, '_> {
         if node.from_env && matches!(key.kind, Kind::Integer(..) | Kind::Number(..) | Kind::Flag) {
             message = "has a value of another type in the environment".to_owned();
         }
-        self.problems.add(node.at, &node.key, message, key.wanted());
+        self.problems.of_value(node, message, key.wanted());
         false
     }
 
@@ -135,7 +128,7 @@ impl Validator<'_, '_> {
             };
             (format!("= \"{found}\" is not one of its values"), remedy)
         };
-        self.problems.add(node.at, &node.key, message, remedy);
+        self.problems.of_value(node, message, remedy);
         false
     }
 
@@ -151,7 +144,7 @@ impl Validator<'_, '_> {
             })
         };
         let Some((at, message)) = wrong else { return true };
-        self.problems.add(at.at, &at.key, message, key.wanted());
+        self.problems.of_value(at, message, key.wanted());
         false
     }
 
@@ -160,11 +153,9 @@ impl Validator<'_, '_> {
         for item in items {
             match &item.value {
                 Value::Text(text) if is_host(text) => {}
-                Value::Text(_) => {
-                    self.problems.add(item.at, &item.key, "is no name of a host", key.wanted());
-                }
+                Value::Text(_) => self.problems.of_value(item, "is no name of a host", key.wanted()),
                 Value::Broken => {}
-                other => self.problems.add(item.at, &item.key, format!("is {}", other.kind()), key.wanted()),
+                _ => self.problems.of_type(item, key.wanted()),
             }
         }
         self.problems.len() == before
@@ -183,7 +174,7 @@ impl Validator<'_, '_> {
             other => Some(format!("is {}", other.kind())),
         };
         if let Some(message) = wrong {
-            self.problems.add(node.at, &node.key, message, key.wanted());
+            self.problems.of_value(node, message, key.wanted());
             node.value = Value::Broken;
         }
         true
@@ -195,16 +186,15 @@ impl Validator<'_, '_> {
             let value = match &node.value {
                 Value::Text(text) => text.as_str(),
                 Value::Broken => "",
-                other => {
-                    let message = format!("is {}", other.kind());
-                    self.problems.add(node.at, &node.key, message, "write a string in quotes");
+                _ => {
+                    self.problems.of_type(node, "write a string in quotes");
                     ""
                 }
             };
             let twice = headers.keys().any(|other| other < name && other.eq_ignore_ascii_case(name));
             let twice = twice.then(|| ("is set twice".to_owned(), "keep one of them".to_owned()));
             if let Some((message, remedy)) = header_rejection(name, value).or(twice) {
-                self.problems.add(node.key_at, &node.key, message, remedy);
+                self.problems.of_key(node, message, remedy);
             }
         }
         self.problems.len() == before
@@ -216,21 +206,18 @@ impl Validator<'_, '_> {
             let wrong_name = name.is_empty() || name.contains(['=', '\0']);
             if wrong_name {
                 let remedy = "use a name without \"=\" and NUL";
-                self.problems.add(node.key_at, &node.key, "cannot be a variable's name", remedy);
+                self.problems.of_key(node, "cannot be a variable's name", remedy);
             } else if name.starts_with("AINT_QUEUE_") {
                 let remedy =
                     "choose another name: AINT_QUEUE_ is reserved for variables that the master sets";
-                self.problems.add(node.key_at, &node.key, "is reserved", remedy);
+                self.problems.of_key(node, "is reserved", remedy);
             }
             match &node.value {
                 Value::Text(text) if text.contains('\0') => {
-                    self.problems.add(node.at, &node.key, "holds a NUL character", "remove it");
+                    self.problems.of_value(node, "holds a NUL character", "remove it");
                 }
                 Value::Text(_) | Value::Broken => {}
-                other => {
-                    let message = format!("is {}", other.kind());
-                    self.problems.add(node.at, &node.key, message, "write a string in quotes");
-                }
+                _ => self.problems.of_type(node, "write a string in quotes"),
             }
         }
         self.problems.len() == before
@@ -239,15 +226,12 @@ impl Validator<'_, '_> {
     /// Checks one item of an array of tables; the only such array is the list of snapshot handlers.
     fn item(&mut self, key: &Key, item: &mut Node) -> bool {
         let Value::Table(table) = &mut item.value else {
-            let message = format!("is {}", item.value.kind());
-            self.problems.add(item.at, &item.key, message, key.wanted());
+            self.problems.of_type(item, key.wanted());
             return false;
         };
         let kind = match table.get("type") {
             None => {
-                let message = "has no type";
-                let remedy = "add type = \"log\" or type = \"command\"";
-                self.problems.add(item.at, &item.key, message, remedy);
+                self.problems.of_value(item, "has no type", "add type = \"log\" or type = \"command\"");
                 return false;
             }
             Some(Node { value: Value::Text(kind), .. }) => kind.clone(),
@@ -261,11 +245,11 @@ impl Validator<'_, '_> {
         match (kind.as_str(), table.get("command"), table.get("timeout_seconds")) {
             ("command", None, _) => {
                 let remedy = "add command = [\"/path/to/program\"]";
-                self.problems.add(item.at, &item.key, "has no command", remedy);
+                self.problems.of_value(item, "has no command", remedy);
             }
             ("log", Some(extra), _) | ("log", None, Some(extra)) => {
                 let remedy = "remove it, or write type = \"command\"";
-                self.problems.add(extra.key_at, &extra.key, "has no meaning for a log handler", remedy);
+                self.problems.of_key(extra, "has no meaning for a log handler", remedy);
             }
             _ => {}
         }
@@ -311,12 +295,7 @@ fn one_name_each(table: &mut Table, problems: &mut Problems<'_>) {
     let Some(node) = worker.remove("worker_number") else { return };
     if worker.contains_key("min_worker_number") {
         let remedy = "keep one of the two";
-        problems.add(
-            node.key_at,
-            &node.key,
-            "is another name of min_worker_number, which is set too",
-            remedy,
-        );
+        problems.of_key(&node, "is another name of min_worker_number, which is set too", remedy);
     } else {
         worker.insert("min_worker_number".to_owned(), node);
     }

@@ -235,7 +235,7 @@ impl Runner {
             timeout,
             headers: meta.headers.clone(),
             state: handlers.state.clone(),
-            host: asks.host(),
+            host: Box::new(Arc::clone(&asks)),
         });
         let (report, ended) = oneshot::channel();
         // If this future was dropped, the outcome has no receiver; the job returns when the lease expires.

@@ -15,12 +15,7 @@ use crate::mutex::lock;
 use crate::store::{self, ClaimKind, KeyRelease, Owner};
 
 /// Requests and held limits of one run.
-#[derive(Clone)]
 pub(super) struct RunRequests {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
     setup: RunnerSetup,
     owner: Owner,
     id: JobId,
@@ -48,19 +43,15 @@ impl RunRequests {
         id: JobId,
         run: u64,
         clock: (Timestamp, Instant),
-    ) -> Self {
+    ) -> Arc<Self> {
         let (runtime, state) = (Handle::current(), Mutex::default());
-        Self { shared: Arc::new(Shared { setup, owner, id, run, clock, runtime, state }) }
-    }
-
-    pub(super) fn host(&self) -> Box<dyn RunHost> {
-        Box::new(self.clone())
+        Arc::new(Self { setup, owner, id, run, clock, runtime, state })
     }
 
     /// Ends the run: waits for pending requests, and returns the keys to release.
     pub(super) async fn end(&self, outcome: &Outcome) -> Vec<KeyRelease> {
         let pending = {
-            let mut state = self.shared.state();
+            let mut state = self.state();
             state.ended = true;
             std::mem::take(&mut state.pending)
         };
@@ -68,8 +59,8 @@ impl RunRequests {
             // A panicked request has no receiver to inform.
             let _ = task.await;
         }
-        let held = std::mem::take(&mut self.shared.state().held);
-        held.release(&mut self.shared.breakers(), self.shared.run, Some(outcome), self.shared.now())
+        let held = std::mem::take(&mut self.state().held);
+        held.release(&mut self.breakers(), self.run, Some(outcome), self.now())
     }
 
     fn spawn(
@@ -77,20 +68,18 @@ impl RunRequests {
         response: oneshot::Sender<Response>,
         request: impl Future<Output = Response> + Send + 'static,
     ) {
-        let mut state = self.shared.state();
+        let mut state = self.state();
         if state.ended {
             // Dropping the sender tells the handler that no response will come.
             return;
         }
-        let task = self.shared.runtime.spawn(async move {
+        let task = self.runtime.spawn(async move {
             // The handler may have dropped the pending response.
             let _ = response.send(request.await);
         });
         state.pending.push(task);
     }
-}
 
-impl Shared {
     fn state(&self) -> MutexGuard<'_, RunState> {
         lock(&self.state)
     }
@@ -128,13 +117,13 @@ impl Shared {
     not(feature = "tracing"),
     expect(unused_variables, reason = "without `tracing` the lines are dropped")
 )]
-impl RunHost for RunRequests {
+impl RunHost for Arc<RunRequests> {
     fn progress(&self, percent: f64) {
-        debug!(job = self.shared.id.0, percent, "progress");
+        debug!(job = self.id.0, percent, "progress");
     }
 
     fn log(&self, level: &str, message: String) {
-        let job = self.shared.id.0;
+        let job = self.id.0;
         match level {
             "error" => error!(job, "{message}"),
             "warn" => warn!(job, "{message}"),
@@ -145,22 +134,22 @@ impl RunHost for RunRequests {
 
     fn request(&self, request: JobRequest) -> oneshot::Receiver<Response> {
         let (sender, response) = oneshot::channel();
-        let shared = Arc::clone(&self.shared);
+        let run = Arc::clone(self);
         match request {
             JobRequest::Push { channel, jobs } => self.spawn(sender, async move {
-                let channel = channel.unwrap_or_else(|| shared.setup.channel.to_string());
-                match shared.setup.pushes.push(&channel, &jobs).await {
+                let channel = channel.unwrap_or_else(|| run.setup.channel.to_string());
+                match run.setup.pushes.push(&channel, &jobs).await {
                     Ok(pushed) => Response::Pushed(pushed.into_iter().map(|pushed| pushed.id().0).collect()),
                     Err(why) => Response::Error(why),
                 }
             }),
             JobRequest::Claim(claim) => match ClaimRoute::from(claim) {
                 ClaimRoute::Store { key, kind } => {
-                    self.spawn(sender, async move { shared.claim(key, kind).await });
+                    self.spawn(sender, async move { run.claim(key, kind).await });
                 }
                 ClaimRoute::Breaker { key, settings } => {
                     // The receiver is still in this function, so the send cannot fail.
-                    let _ = sender.send(shared.claim_breaker(key, settings));
+                    let _ = sender.send(run.claim_breaker(key, settings));
                 }
             },
         }

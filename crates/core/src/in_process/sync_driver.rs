@@ -13,8 +13,7 @@ use async_trait::async_trait;
 
 use super::{ChannelHandlers, CompletedRun, Runner, RunnerSetup};
 use crate::config::{Channel, Config, Driver};
-use crate::job::error_chain;
-use crate::job::{FailReason, Failure, JobId, NewJob, Registry, Timestamp};
+use crate::job::{FailReason, Failure, JobId, NewJob, Registry, error_chain};
 use crate::mutex::lock;
 use crate::queue::{OpenError, PushTarget, Queue};
 use crate::queue_set::QueueSet;
@@ -76,21 +75,15 @@ struct SyncChannel {
 impl Core {
     fn open(channel: &Channel, registry: &Registry) -> Result<Self, OpenError> {
         let handlers = ChannelHandlers::of(registry, Policy::of(channel), channel.worker.max_execute);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
             channel: channel.name.as_str().into(),
-            model: Model::ticking(Timestamp(0).after(now)),
+            model: Model::ticking(SystemTime::now().into()),
             handlers: Arc::new(handlers.map_err(OpenError::State)?),
         })
     }
 }
 
 impl SyncChannel {
-    /// A handle for a push outside of all jobs.
-    fn at_top(&self) -> Self {
-        Self { too_deep: Arc::default(), ..self.clone() }
-    }
-
     fn check_depth(&self) -> Result<(), StoreError> {
         if self.depth > MAX_DEPTH {
             self.too_deep.store(true, Ordering::Relaxed);
@@ -106,11 +99,6 @@ impl SyncChannel {
         })
     }
 
-    /// A handle for pushes of the jobs run by this push.
-    fn nested(&self) -> Self {
-        Self { depth: self.depth + 1, ..self.clone() }
-    }
-
     /// Runs a job to its end, attempt after attempt.
     async fn run(&self, job: &NewJob) -> Result<Pushed, PushFailure> {
         let pushed = self.core.model.push(std::slice::from_ref(job)).await?;
@@ -121,7 +109,7 @@ impl SyncChannel {
             channel: Arc::clone(&self.core.channel),
             store: Arc::new(self.core.model.clone()),
             handlers: Arc::clone(&self.core.handlers),
-            pushes: Arc::new(self.nested()),
+            pushes: Arc::new(Self { depth: self.depth + 1, ..self.clone() }),
         })
         .await?;
         let ended = self.attempts(&mut runner, id).await;
@@ -172,7 +160,11 @@ impl PushTarget for SyncChannel {
     async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
         store::check(jobs)?;
         self.check_depth()?;
-        let this = if self.depth == 0 { self.at_top() } else { self.clone() };
+        let mut this = self.clone();
+        if this.depth == 0 {
+            // The flag belongs to one push outside of all jobs and the pushes nested in it.
+            this.too_deep = Arc::default();
+        }
         let jobs = jobs.to_vec();
         // A separate task: a caller that stops waiting must not leave a job half settled.
         match tokio::spawn(async move { this.all(&jobs).await }).await {

@@ -24,23 +24,14 @@ pub struct Context {
 /// The parts of a [`Context`].
 #[doc(hidden)]
 pub struct ContextParts {
-    #[doc(hidden)]
     pub id: JobId,
-    #[doc(hidden)]
     pub job: Arc<str>,
-    #[doc(hidden)]
     pub channel: Arc<str>,
-    #[doc(hidden)]
     pub attempt: u32,
-    #[doc(hidden)]
     pub max_attempts: u32,
-    #[doc(hidden)]
     pub timeout: Option<Duration>,
-    #[doc(hidden)]
     pub headers: BTreeMap<String, String>,
-    #[doc(hidden)]
     pub state: AppState,
-    #[doc(hidden)]
     pub host: Box<dyn RunHost>,
 }
 

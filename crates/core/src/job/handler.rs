@@ -41,9 +41,7 @@ pub enum FailedCallback {
 #[derive(Clone)]
 #[doc(hidden)]
 pub struct JobHandler {
-    #[doc(hidden)]
     pub run: HandlerFn,
-    #[doc(hidden)]
     pub failed: Option<FailedCallback>,
     /// Retry decision for errors that leave it to the policy.
     pub(super) decide: fn(&JobError, &Context) -> RetryDecision,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,13 @@ impl FromStr for JobId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
+
+impl From<SystemTime> for Timestamp {
+    /// The time in microseconds; a time before 1970 becomes zero.
+    fn from(time: SystemTime) -> Self {
+        Self(0).after(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+}
 
 impl Timestamp {
     /// This time plus `duration`, saturating.

@@ -141,23 +141,20 @@ pub enum RequestError {
 #[derive(Debug)]
 #[must_use = "await it, or call wait() in a blocking handler, to learn the result"]
 pub struct PendingResponse<T> {
-    state: PendingState,
+    answer: oneshot::Receiver<Response>,
     read: fn(Response) -> Option<T>,
-}
-
-#[derive(Debug)]
-enum PendingState {
-    Asked(oneshot::Receiver<Response>),
-    Refused(String),
 }
 
 impl<T> PendingResponse<T> {
     pub(super) fn new(answer: oneshot::Receiver<Response>, read: fn(Response) -> Option<T>) -> Self {
-        Self { state: PendingState::Asked(answer), read }
+        Self { answer, read }
     }
 
     pub(super) fn refused(why: String) -> Self {
-        Self { state: PendingState::Refused(why), read: |_| None }
+        let (refusal, answer) = oneshot::channel();
+        // The receiver is still in this function, so the send cannot fail.
+        let _ = refusal.send(Response::Error(why));
+        Self { answer, read: |_| None }
     }
 
     /// Blocks this thread until the response is here.
@@ -168,10 +165,7 @@ impl<T> PendingResponse<T> {
     /// # Panics
     /// In asynchronous code, which must await instead.
     pub fn wait(self) -> Result<T, RequestError> {
-        match self.state {
-            PendingState::Asked(answer) => read(answer.blocking_recv(), self.read),
-            PendingState::Refused(why) => Err(RequestError::Refused(why)),
-        }
+        read(self.answer.blocking_recv(), self.read)
     }
 }
 
@@ -179,11 +173,7 @@ impl<T> Future for PendingResponse<T> {
     type Output = Result<T, RequestError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let reader = self.read;
-        match &mut self.state {
-            PendingState::Asked(answer) => Poll::Ready(read(ready!(Pin::new(answer).poll(cx)), reader)),
-            PendingState::Refused(why) => Poll::Ready(Err(RequestError::Refused(std::mem::take(why)))),
-        }
+        Poll::Ready(read(ready!(Pin::new(&mut self.answer).poll(cx)), self.read))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Options of a push.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -87,7 +87,7 @@ impl PushOptions {
     /// Expires the job at this time, by the store's clock. Replaces an earlier expiry.
     #[must_use]
     pub fn expires_at(mut self, time: SystemTime) -> Self {
-        (self.expires_in, self.expires_at) = (None, Some(timestamp(time)));
+        (self.expires_in, self.expires_at) = (None, Some(time.into()));
         self
     }
 
@@ -134,7 +134,7 @@ impl PushOptions {
     /// Delays the start until this time, by the store's clock; a past time means at once.
     #[must_use]
     pub fn at(mut self, time: SystemTime) -> Self {
-        self.start = Start::At(timestamp(time));
+        self.start = Start::At(time.into());
         self
     }
 
@@ -164,12 +164,10 @@ impl PushOptions {
     }
 }
 
-fn timestamp(time: SystemTime) -> Timestamp {
-    Timestamp(0).after(time.duration_since(UNIX_EPOCH).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     #[test]

@@ -42,16 +42,16 @@ pub struct JobMeta {
     /// The job's name, which selects the handler.
     pub job: String,
     /// Counted attempts that have ended: errors, time-outs, and crashes of a worker that ran only this job.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub attempts: u32,
     /// Crashes of a worker that ran only this job.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub crashes: u32,
     /// Number of masters lost while they held the job.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub lost: u32,
     /// A worker crashed while it ran this and other jobs: the job runs alone until it ends.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub suspect: bool,
     /// Attempts allowed; the channel's `max_attempts` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,13 +63,13 @@ pub struct JobMeta {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique: Option<String>,
     /// End of the hold on the unique key.
-    #[serde(default, skip_serializing_if = "UniqueUntil::is_end")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub unique_until: UniqueUntil,
     /// Hold the unique key for this long after the push instead, even if the job ends earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique_for_ms: Option<u64>,
     /// Priority among the waiting jobs of the channel.
-    #[serde(default, skip_serializing_if = "Priority::is_normal")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub priority: Priority,
     /// Expiry in milliseconds after the push.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,11 +118,6 @@ impl Priority {
             Self::Low => "low",
         }
     }
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
-    fn is_normal(&self) -> bool {
-        *self == Self::Normal
-    }
 }
 
 /// End of the hold on a unique key.
@@ -134,13 +129,6 @@ pub enum UniqueUntil {
     End,
     /// The first delivery to a worker: a push made during the run adds another job.
     Start,
-}
-
-impl UniqueUntil {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
-    fn is_end(&self) -> bool {
-        *self == Self::End
-    }
 }
 
 /// An unsuccessful end of a run.
@@ -308,14 +296,8 @@ pub fn truncated(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
-fn is_zero(n: &u32) -> bool {
-    *n == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
-fn is_false(b: &bool) -> bool {
-    !*b
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[cfg(test)]

@@ -50,21 +50,20 @@ impl Registry {
     /// Registers a blocking job.
     pub fn add<J: Job>(&mut self) {
         check_name!(J::NAME);
-        let failed = J::failed();
-        let callback = failed.map(|failed| {
+        let callback = J::failed().map(|failed| {
             FailedCallback::Blocking(Arc::new(move |payload, failure, ctx| {
                 failed(parse::<J>(payload)?, failure, ctx)
             }))
         });
         let handler = JobHandler {
             run: HandlerFn::Blocking(Arc::new(|payload, ctx| parse::<J>(payload)?.handle(ctx))),
-            failed: callback,
             decide: |error, ctx| decide(J::can_retry(error, ctx), || J::retry_after(error, ctx)),
             options: JobOptions {
                 max_attempts: J::MAX_ATTEMPTS,
                 timeout: J::TIMEOUT,
-                failed: failed.is_some(),
+                failed: callback.is_some(),
             },
+            failed: callback,
         };
         self.insert(J::NAME, Registered { handler, layers: J::layers });
     }
@@ -72,8 +71,7 @@ impl Registry {
     /// Registers an asynchronous job.
     pub fn add_async<J: AsyncJob>(&mut self) {
         check_name!(J::NAME);
-        let failed = J::failed();
-        let callback = failed.map(|failed| {
+        let callback = J::failed().map(|failed| {
             FailedCallback::Async(Arc::new(move |payload: &str, failure, ctx| match parse::<J>(payload) {
                 Ok(job) => failed(job, failure, ctx),
                 Err(error) => Box::pin(std::future::ready(Err(error))),
@@ -85,13 +83,13 @@ impl Registry {
         });
         let handler = JobHandler {
             run: HandlerFn::Async(run),
-            failed: callback,
             decide: |error, ctx| decide(J::can_retry(error, ctx), || J::retry_after(error, ctx)),
             options: JobOptions {
                 max_attempts: J::MAX_ATTEMPTS,
                 timeout: J::TIMEOUT,
-                failed: failed.is_some(),
+                failed: callback.is_some(),
             },
+            failed: callback,
         };
         self.insert(J::NAME, Registered { handler, layers: J::layers });
     }

@@ -26,7 +26,7 @@ mod write;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;
@@ -218,12 +218,10 @@ impl JobObject<&RawValue, &RawValue> {
 
 /// Checks the rules of the store. The store's clock decides on times; this check finds clear violations earlier.
 pub fn check(job: &NewJob) -> Result<(), NewJobError> {
-    let latest = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + MAX_DELAY;
+    let latest = Timestamp::from(SystemTime::now()).after(MAX_DELAY);
     match job.start {
-        Start::At(time) if time > Timestamp(0).after(latest) => Err(NewJobError::Delay),
-        _ if job.meta.expires_at.is_some_and(|time| time > Timestamp(0).after(latest)) => {
-            Err(NewJobError::Expiry)
-        }
+        Start::At(time) if time > latest => Err(NewJobError::Delay),
+        _ if job.meta.expires_at.is_some_and(|time| time > latest) => Err(NewJobError::Expiry),
         _ => job.check(),
     }
 }

@@ -57,8 +57,12 @@ pub(crate) fn leased(id: JobId, meta: &str, payload: String) -> Leased {
     }
 }
 
-/// Parses a stored record for display.
-pub(crate) fn listed(id: JobId, state: JobState, at: Timestamp, meta: &str, payload: String) -> JobView {
+/// Parses a stored record for display. `rank` is the time of a delayed or failed job, and ignored in other states.
+pub(crate) fn listed(id: JobId, state: JobState, rank: u64, meta: &str, payload: String) -> JobView {
+    let at = match state {
+        JobState::Delayed | JobState::Failed => Timestamp(rank),
+        JobState::Waiting | JobState::Reserved => id.pushed_at(),
+    };
     let (meta, mut payload) = match serde_json::from_str::<JobMeta>(meta) {
         Ok(understood) => (understood, payload),
         Err(error) => {
@@ -68,6 +72,17 @@ pub(crate) fn listed(id: JobId, state: JobState, at: Timestamp, meta: &str, payl
     };
     payload.truncate(truncated(&payload, MAX_PAYLOAD_BYTES).len());
     JobView { id, state, at, meta, payload }
+}
+
+/// The stored text of a meta.
+pub(crate) fn meta_text(meta: &JobMeta) -> String {
+    serde_json::to_string(meta).expect("meta is plain data and always has a JSON form")
+}
+
+/// The unique key that a job holds until its end or start, and takes again after a failure. A timed hold is independent of
+/// the job.
+pub(crate) fn lasting_key(meta: &JobMeta) -> Option<&str> {
+    meta.unique.as_deref().filter(|_| meta.unique_for_ms.is_none())
 }
 
 /// The original text of a record whose meta cannot be parsed; it becomes the payload of the failed job.
@@ -115,7 +130,7 @@ mod tests {
 
     #[test]
     fn malformed_record_is_shown_as_found() {
-        let shown = listed(JobId(7), JobState::Waiting, Timestamp(7), "{bad", "1".into());
+        let shown = listed(JobId(7), JobState::Waiting, 7, "{bad", "1".into());
         assert_eq!((shown.meta.job.as_str(), shown.payload.as_str()), ("?", "{bad\n1"));
         assert!(matches!(leased(JobId(7), "{bad", "1".into()), Leased::Malformed { .. }));
         assert!(matches!(leased(JobId(7), r#"{"job":"a"}"#, "1 2".into()), Leased::Malformed { .. }));

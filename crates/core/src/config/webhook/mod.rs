@@ -16,7 +16,7 @@ pub use signing_key::SigningKey;
 pub(super) fn settings(
     read: &TypedTable<'_>,
     base: &Path,
-    diagnostics: &mut Diagnostics<'_, '_>,
+    diagnostics: &mut Diagnostics<'_>,
 ) -> Option<Settings> {
     let (node, text) = (read.node("worker.url")?, read.text("worker.url")?);
     let allow =
@@ -25,7 +25,7 @@ pub(super) fn settings(
     let url = match WebhookUrl::parse(text, node.from_env, allow) {
         Ok(url) => url,
         Err((message, remedy)) => {
-            diagnostics.problems.add(node.at, &node.key, message, remedy);
+            diagnostics.problems.of_value(node, message, remedy);
             return None;
         }
     };
@@ -44,7 +44,7 @@ pub(super) fn settings(
 }
 
 /// The signing secrets; at least one is required.
-fn keys(read: &TypedTable<'_>, url: &Node, diagnostics: &mut Diagnostics<'_, '_>) -> Vec<SigningKey> {
+fn keys(read: &TypedTable<'_>, url: &Node, diagnostics: &mut Diagnostics<'_>) -> Vec<SigningKey> {
     let items = match read.node("worker.secret") {
         Some(node) => match &node.value {
             Value::Array(items) => items.iter().collect(),
@@ -54,9 +54,8 @@ fn keys(read: &TypedTable<'_>, url: &Node, diagnostics: &mut Diagnostics<'_, '_>
     };
     if items.is_empty() {
         let remedy = "add secret = \"${NAME}\", which holds \"whsec_\" and 32 random bytes in base64, as from openssl rand -base64 32";
-        diagnostics.problems.add(
-            url.key_at,
-            &url.key,
+        diagnostics.problems.of_key(
+            url,
             "has no secret beside it: the receiver could not verify the requests",
             remedy,
         );
@@ -69,7 +68,7 @@ fn keys(read: &TypedTable<'_>, url: &Node, diagnostics: &mut Diagnostics<'_, '_>
             Err(message) => {
                 let remedy =
                     "write \"whsec_\" and 24 to 64 random bytes in base64, as from openssl rand -base64 32";
-                diagnostics.problems.add(item.at, &item.key, message, remedy);
+                diagnostics.problems.of_value(item, message, remedy);
             }
         }
     }

@@ -10,6 +10,6 @@ use super::typed::TypedTable;
 #[non_exhaustive]
 pub struct Settings {}
 
-pub(super) fn settings(read: &TypedTable<'_>, _: &Path, _: &mut Diagnostics<'_, '_>) -> Option<Settings> {
+pub(super) fn settings(read: &TypedTable<'_>, _: &Path, _: &mut Diagnostics<'_>) -> Option<Settings> {
     read.node("worker.url").map(|_| Settings {})
 }

@@ -105,7 +105,7 @@ impl Channel {
         self.keys.sweep(now);
         let mut answers = Vec::new();
         for (job, due) in jobs.iter().zip(dues) {
-            if let Some(holder) = self.holder(&job.meta, now) {
+            if let Some(holder) = job.meta.unique.as_deref().and_then(|key| self.holder_of(key, now)) {
                 answers.push(Pushed::Existing(holder));
                 continue;
             }
@@ -116,7 +116,10 @@ impl Channel {
             let at =
                 due.map_or_else(|| JobLocation::Waiting(self.waiting.back(priority)), JobLocation::Delayed);
             let payload = job.payload.as_str().to_owned();
-            self.jobs.insert(id, Job { at: at.clone(), priority, meta: text(&job.meta), payload });
+            self.jobs.insert(
+                id,
+                Job { at: at.clone(), priority, meta: driver_rules::meta_text(&job.meta), payload },
+            );
             self.put(id, at);
             self.last = last;
             answers.push(Pushed::Added(id));
@@ -384,16 +387,12 @@ impl Channel {
         if meta.failed == Some(FailReason::Malformed) && serde_json::from_str::<JobMeta>(&job.meta).is_err() {
             job.payload = driver_rules::as_found(&job.meta, &job.payload);
         }
-        (job.meta, job.priority) = (text(meta), meta.priority);
+        (job.meta, job.priority) = (driver_rules::meta_text(meta), meta.priority);
     }
 
     fn read(&self, id: JobId) -> Leased {
         let job = &self.jobs[&id];
         driver_rules::leased(id, &job.meta, job.payload.clone())
-    }
-
-    fn holder(&self, meta: &JobMeta, now: Timestamp) -> Option<JobId> {
-        self.holder_of(meta.unique.as_deref()?, now)
     }
 
     /// The job that holds a key.
@@ -404,12 +403,8 @@ impl Channel {
     /// Gives a job its unique key again if the key is free. A key held for a time is taken by the push only.
     pub(super) fn take_key_again(&mut self, id: JobId, now: Timestamp) {
         let Ok(meta) = serde_json::from_str::<JobMeta>(&self.jobs[&id].meta) else { return };
-        if meta.unique_for_ms.is_none() && self.holder(&meta, now).is_none() {
+        if driver_rules::lasting_key(&meta).is_some_and(|key| self.holder_of(key, now).is_none()) {
             self.keys.take(id, &meta, now);
         }
     }
-}
-
-fn text(meta: &JobMeta) -> String {
-    serde_json::to_string(meta).expect("meta is plain data and always has a JSON form")
 }

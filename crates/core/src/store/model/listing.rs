@@ -23,11 +23,8 @@ impl Channel {
 
     pub(super) fn get(&self, id: JobId) -> Option<JobView> {
         let job = self.jobs.get(&id)?;
-        let at = match job.at {
-            JobLocation::Delayed(at) | JobLocation::Failed(at) => at,
-            JobLocation::Waiting(_) | JobLocation::Reserved(_) => id.pushed_at(),
-        };
-        Some(driver_rules::listed(id, job.at.state(), at, &job.meta, job.payload.clone()))
+        let (rank, _) = sort_key((&id, job));
+        Some(driver_rules::listed(id, job.at.state(), rank, &job.meta, job.payload.clone()))
     }
 
     pub(super) fn list(&self, state: JobState, after: Option<Cursor>, limit: usize) -> Page {
@@ -54,14 +51,18 @@ impl Channel {
 
     /// The jobs of a state with their sort keys, ascending.
     pub(super) fn of(&self, state: JobState) -> Vec<(u64, JobId)> {
-        let place = |(id, job): (&JobId, &Job)| match &job.at {
-            JobLocation::Waiting(place) => (waiting_order::number(*place), *id),
-            JobLocation::Delayed(at) | JobLocation::Failed(at) => (at.0, *id),
-            JobLocation::Reserved(_) => (0, *id),
-        };
         let mut places: Vec<_> =
-            self.jobs.iter().filter(|(_, job)| job.at.state() == state).map(place).collect();
+            self.jobs.iter().filter(|(_, job)| job.at.state() == state).map(sort_key).collect();
         places.sort_unstable();
         places
+    }
+}
+
+/// The sort key of a job in its state.
+fn sort_key((id, job): (&JobId, &Job)) -> (u64, JobId) {
+    match &job.at {
+        JobLocation::Waiting(place) => (waiting_order::number(*place), *id),
+        JobLocation::Delayed(at) | JobLocation::Failed(at) => (at.0, *id),
+        JobLocation::Reserved(_) => (0, *id),
     }
 }

@@ -8,6 +8,7 @@ use redis::{Cmd, ToRedisArgs, Value};
 use super::RedisStore;
 use super::connection::Connection;
 use super::errors::{CallError, ErrorClass};
+use super::reply::is_word;
 use super::scripts::{Loaded, Script};
 use crate::store::StoreError;
 
@@ -57,6 +58,19 @@ impl RedisStore {
 }
 
 impl Call<'_> {
+    /// Sends the call and parses its reply. The scripts' refusals of an owner's call are errors.
+    pub(super) async fn read<T>(self, parse: impl FnOnce(Value) -> Option<T>) -> Result<T, StoreError> {
+        let (store, doing) = (self.store, self.doing);
+        let reply = self.send().await?;
+        if is_word(&reply, "LOST") {
+            return Err(StoreError::Lost);
+        }
+        if is_word(&reply, "REPLAYED") {
+            return Err(StoreError::Replayed);
+        }
+        store.parsed(parse(reply), doing)
+    }
+
     pub(super) fn arg(&mut self, arg: impl ToRedisArgs) -> &mut Self {
         self.cmd.arg(arg);
         self

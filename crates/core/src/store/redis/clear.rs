@@ -42,8 +42,7 @@ impl RedisStore {
         for (name, _) in &parts {
             call.arg(name);
         }
-        let reply = call.send().await?;
-        self.parsed(texts(reply), DOING)
+        call.read(texts).await
     }
 
     async fn remove_aside(&self, name: &str) -> Result<u64, StoreError> {
@@ -52,16 +51,15 @@ impl RedisStore {
         loop {
             let mut peek = self.call(Script::ClearPeek, DOING, &keys).await?;
             peek.arg(state_of(name)).arg(MAX_BATCH);
-            let ids = self.parsed(texts(peek.send().await?), DOING)?;
+            let ids = peek.read(texts).await?;
             let freed = if ids.is_empty() { Vec::new() } else { self.unique_keys(&ids, DOING).await? };
             let mut apply = self.call(Script::ClearApply, DOING, &keys).await?;
             apply.arg(name).arg(state_of(name)).arg(ids.len()).arg(&ids);
             for (id, key) in &freed {
                 apply.arg(id).arg(key);
             }
-            let reply = apply.send().await?;
             // -1: a concurrent clear removed the same ids; both continue with the rest.
-            removed += u64::try_from(self.parsed(int(reply), DOING)?).unwrap_or(0);
+            removed += u64::try_from(apply.read(int).await?).unwrap_or(0);
             if ids.is_empty() {
                 return Ok(removed);
             }
@@ -81,8 +79,7 @@ impl RedisStore {
                 for (id, key) in &freed {
                     call.arg(id).arg(key);
                 }
-                let reply = call.send().await?;
-                removed += self.parsed(count(reply), DOING)?;
+                removed += call.read(count).await?;
             }
         }
         Ok(removed)

@@ -27,91 +27,78 @@ pub(super) enum ErrorClass {
     OtherSchema,
 }
 
+use ErrorClass::{Foreign, Full, LoadScript, OtherSchema, Reconnect, Refused, Retry};
+
 /// Classes by error code. An unlisted code is a temporary error on a sound connection.
 const CODES: &[(&str, ErrorClass)] = &[
     // The server is a replica, or was demoted.
-    ("READONLY", ErrorClass::Reconnect),
-    ("MASTERDOWN", ErrorClass::Reconnect),
+    ("READONLY", Reconnect),
+    ("MASTERDOWN", Reconnect),
     // The server is starting, or cannot write safely at the moment.
-    ("LOADING", ErrorClass::Retry),
-    ("NOREPLICAS", ErrorClass::Retry),
-    ("MISCONF", ErrorClass::Retry),
-    ("BUSY", ErrorClass::Retry),
+    ("LOADING", Retry),
+    ("NOREPLICAS", Retry),
+    ("MISCONF", Retry),
+    ("BUSY", Retry),
     // The channel's slot is on another node or moving.
-    ("CLUSTERDOWN", ErrorClass::Reconnect),
-    ("MOVED", ErrorClass::Reconnect),
-    ("ASK", ErrorClass::Reconnect),
-    ("TRYAGAIN", ErrorClass::Retry),
+    ("CLUSTERDOWN", Reconnect),
+    ("MOVED", Reconnect),
+    ("ASK", Reconnect),
+    ("TRYAGAIN", Retry),
     // The server cut the call off.
-    ("UNBLOCKED", ErrorClass::Reconnect),
-    ("EXECABORT", ErrorClass::Retry),
-    ("UNKILLABLE", ErrorClass::Retry),
-    ("NOSCRIPT", ErrorClass::LoadScript),
-    ("OOM", ErrorClass::Full),
-    (
-        "NOAUTH",
-        ErrorClass::Refused("the server requires a password: set `password` under `driver.connection`"),
-    ),
+    ("UNBLOCKED", Reconnect),
+    ("EXECABORT", Retry),
+    ("UNKILLABLE", Retry),
+    ("NOSCRIPT", LoadScript),
+    ("OOM", Full),
+    ("NOAUTH", Refused("the server requires a password: set `password` under `driver.connection`")),
     (
         "WRONGPASS",
-        ErrorClass::Refused(
-            "the server refuses the password: check `username` and `password` under `driver.connection`",
-        ),
+        Refused("the server refuses the password: check `username` and `password` under `driver.connection`"),
     ),
     (
         "NOPERM",
-        ErrorClass::Refused(
+        Refused(
             "its user lacks a permission: grant it the commands and the keys `aint-queue:*` named in the documentation",
         ),
     ),
     (
         "DENIED",
-        ErrorClass::Refused(
-            "the server runs in protected mode: give it a password or bind it to the right address",
-        ),
+        Refused("the server runs in protected mode: give it a password or bind it to the right address"),
     ),
     (
         "CROSSSLOT",
-        ErrorClass::Refused(
-            "the server does not keep the keys of one channel together: connect to a server that does",
-        ),
+        Refused("the server does not keep the keys of one channel together: connect to a server that does"),
     ),
-    ("WRONGTYPE", ErrorClass::Foreign),
-    ("AINTKEY", ErrorClass::Foreign),
-    ("AINTSCHEMA", ErrorClass::OtherSchema),
+    ("WRONGTYPE", Foreign),
+    ("AINTKEY", Foreign),
+    ("AINTSCHEMA", OtherSchema),
 ];
 
 /// Classes of errors with the general code `ERR`, by text.
 const TEXTS: &[(&str, ErrorClass)] = &[
-    ("max number of clients", ErrorClass::Reconnect),
-    (
-        "DB index is out of range",
-        ErrorClass::Refused("the server has no database of this number: check `database`"),
-    ),
-    ("invalid DB index", ErrorClass::Refused("the server has no database of this number: check `database`")),
-    ("SELECT is not allowed", ErrorClass::Refused("the server has one database only: set `database` to 0")),
+    ("max number of clients", Reconnect),
+    ("DB index is out of range", Refused("the server has no database of this number: check `database`")),
+    ("invalid DB index", Refused("the server has no database of this number: check `database`")),
+    ("SELECT is not allowed", Refused("the server has one database only: set `database` to 0")),
     (
         "without any password configured",
-        ErrorClass::Refused(
+        Refused(
             "the server has no password: remove `password` under `driver.connection`, or set one on the server",
         ),
     ),
     (
         "no password is set",
-        ErrorClass::Refused(
+        Refused(
             "the server has no password: remove `password` under `driver.connection`, or set one on the server",
         ),
     ),
     (
         "invalid password",
-        ErrorClass::Refused("the server refuses the password: check `password` under `driver.connection`"),
+        Refused("the server refuses the password: check `password` under `driver.connection`"),
     ),
-    (
-        "unknown command",
-        ErrorClass::Refused("the server lacks a required command: use Redis 6.2 or newer, or Valkey"),
-    ),
-    ("is not an integer", ErrorClass::Foreign),
-    ("is not a valid float", ErrorClass::Foreign),
+    ("unknown command", Refused("the server lacks a required command: use Redis 6.2 or newer, or Valkey")),
+    ("is not an integer", Foreign),
+    ("is not a valid float", Foreign),
 ];
 
 /// The class of an error, by its code and text.
@@ -121,7 +108,7 @@ pub(super) fn class(code: &str, detail: &str) -> ErrorClass {
         return class;
     }
     if code != "ERR" {
-        return ErrorClass::Retry;
+        return Retry;
     }
     // Before Redis 7 an error inside a script is reported as ERR, with the original code inside the text.
     if detail.contains("running script") {
@@ -130,7 +117,7 @@ pub(super) fn class(code: &str, detail: &str) -> ErrorClass {
             return class;
         }
     }
-    TEXTS.iter().find(|(text, _)| detail.contains(text)).map_or(ErrorClass::Retry, |(_, class)| *class)
+    TEXTS.iter().find(|(text, _)| detail.contains(text)).map_or(Retry, |(_, class)| *class)
 }
 
 /// Failure of a call: no reply, or an error reply.
@@ -186,7 +173,7 @@ impl CallError {
     pub(super) fn class(&self) -> ErrorClass {
         match self {
             Self::ServerError(error) => class(&error.code, &error.detail),
-            Self::Connect(_) | Self::NoAnswer(_) | Self::Broken(_) => ErrorClass::Reconnect,
+            Self::Connect(_) | Self::NoAnswer(_) | Self::Broken(_) => Reconnect,
         }
     }
 
@@ -194,20 +181,20 @@ impl CallError {
     pub(super) fn into_store(self, place: &str, doing: &'static str) -> StoreError {
         let place = place.to_owned();
         match self.class() {
-            ErrorClass::Reconnect | ErrorClass::Retry | ErrorClass::LoadScript => {
+            Reconnect | Retry | LoadScript => {
                 StoreError::Unavailable { place, doing, source: Box::new(self) }
             }
-            ErrorClass::Full => StoreError::Full {
+            Full => StoreError::Full {
                 place,
                 detail: "the server has reached its `maxmemory`: let the masters finish jobs, clear unneeded ones, or raise the limit"
                     .into(),
             },
-            ErrorClass::Refused(remedy) => StoreError::Refused { place, detail: remedy.into() },
-            ErrorClass::Foreign => StoreError::Corrupt {
+            Refused(remedy) => StoreError::Refused { place, detail: remedy.into() },
+            Foreign => StoreError::Corrupt {
                 place,
                 detail: format!("{self}: another program uses keys that begin with \"aint-queue:\"; remove its keys, or use another `database`"),
             },
-            ErrorClass::OtherSchema => StoreError::Corrupt {
+            OtherSchema => StoreError::Corrupt {
                 place,
                 detail: format!("{self}: the channel was written by another version of aint-queue; use that version, or another `database`"),
             },

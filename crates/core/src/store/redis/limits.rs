@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use redis::Value;
 
+use super::RedisStore;
 use super::reply::{int, list};
 use super::scripts::Script;
-use super::{RedisStore, owner_reply};
 use crate::limits::rate::Rate;
 use crate::store::{Claim, ClaimKind, LimitDecision, MAX_BATCH, Owner, StoreError};
-
-const DOING: &str = "claiming locks and rates";
 
 impl RedisStore {
     pub(super) async fn claims(
@@ -26,7 +24,7 @@ impl RedisStore {
             let mut keys = vec![self.keys.reserved(owner)];
             let rates = batch.iter().filter(|claim| matches!(claim.kind, ClaimKind::Rate { .. }));
             keys.extend(rates.map(|claim| self.keys.rate(&claim.key)));
-            let mut call = self.call(Script::Claim, DOING, &keys).await?;
+            let mut call = self.call(Script::Claim, "claiming locks and rates", &keys).await?;
             call.arg(owner.as_str());
             for Claim { id, key, kind } in batch {
                 match *kind {
@@ -37,8 +35,7 @@ impl RedisStore {
                     }
                 };
             }
-            let reply = owner_reply(call.send().await?)?;
-            answers.extend(self.parsed(claimed(reply, batch.len()), DOING)?);
+            answers.extend(call.read(|reply| claimed(reply, batch.len())).await?);
             if after.is_empty() {
                 return Ok(answers);
             }

@@ -6,8 +6,9 @@ use redis::Value;
 
 use super::reply::{bytes, count, id, int, is_word, list, listed, score, sorted_ids, text, texts};
 use super::scripts::Script;
-use super::{RedisStore, own_key, priority};
+use super::{RedisStore, priority};
 use crate::job::{JobId, JobMeta, Timestamp};
+use crate::store::driver_rules::{lasting_key, meta_text};
 use crate::store::{
     Cursor, JobCounts, JobState, JobView, MAX_BATCH, MAX_BATCH_BYTES, Owner, Page, StoreError,
 };
@@ -18,8 +19,6 @@ const MAX_OWNER_RETRIES: usize = 8;
 
 impl RedisStore {
     pub(super) async fn counts(&self) -> Result<JobCounts, StoreError> {
-        const DOING: &str = "counting jobs";
-        let reply = self.call(Script::Status, DOING, &[]).await?.send().await?;
         let read = |reply| {
             let counts: Option<Vec<_>> = list(reply)?.into_iter().map(count).collect();
             let [waiting, reserved, delayed, done, failed, cleared, paused, until] =
@@ -28,11 +27,7 @@ impl RedisStore {
             let paused = paused == 1;
             Some(JobCounts { waiting, reserved, delayed, done, failed, cleared, paused, paused_until })
         };
-        self.parsed(read(reply), DOING)
-    }
-
-    pub(super) async fn find(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
-        Ok(self.find_many(&[id]).await?.pop())
+        self.call(Script::Status, "counting jobs", &[]).await?.read(read).await
     }
 
     /// The holder of a unique key.
@@ -67,8 +62,7 @@ impl RedisStore {
             Some(Cursor { rank, id }) => call.arg(rank).arg(id),
             None => call.arg("").arg(""),
         };
-        let reply = call.send().await?;
-        self.parsed(page(reply, state), LISTING)
+        call.read(|reply| page(reply, state)).await
     }
 
     /// A page of the jobs held by all owners, ordered by id.
@@ -88,7 +82,7 @@ impl RedisStore {
     }
 
     /// Jobs by id, in the given order; missing jobs are left out.
-    async fn find_many(&self, ids: &[JobId]) -> Result<Vec<JobView>, StoreError> {
+    pub(super) async fn find_many(&self, ids: &[JobId]) -> Result<Vec<JobView>, StoreError> {
         let (mut found, mut rest) = (Vec::new(), ids);
         while !rest.is_empty() {
             let batch = &rest[..rest.len().min(MAX_BATCH)];
@@ -108,19 +102,21 @@ impl RedisStore {
     }
 
     pub(super) async fn requeue_failed(&self, jobs: &[(JobId, JobMeta)]) -> Result<u64, StoreError> {
-        const DOING: &str = "moving failed jobs";
         let mut moved = 0;
         for batch in jobs.chunks(MAX_BATCH) {
             let mut seen = HashSet::new();
             let batch: Vec<_> = batch.iter().filter(|(id, _)| seen.insert(*id)).collect();
-            let unique = batch.iter().map(|(_, meta)| own_key(meta)).filter(|key| !key.is_empty());
-            let names: Vec<_> = unique.map(|key| self.keys.unique(key)).collect();
-            let mut call = self.call(Script::Requeue, DOING, &names).await?;
+            let names: Vec<_> = batch
+                .iter()
+                .filter_map(|(_, meta)| lasting_key(meta).filter(|key| !key.is_empty()))
+                .map(|key| self.keys.unique(key))
+                .collect();
+            let mut call = self.call(Script::Requeue, "moving failed jobs", &names).await?;
             for (id, meta) in batch {
-                call.arg(id.0).arg(own_key(meta)).arg(priority(meta)).arg(super::meta_text(meta));
+                let key = lasting_key(meta).unwrap_or_default();
+                call.arg(id.0).arg(key).arg(priority(meta)).arg(meta_text(meta));
             }
-            let reply = call.send().await?;
-            moved += self.parsed(count(reply), DOING)?;
+            moved += call.read(count).await?;
         }
         Ok(moved)
     }
@@ -209,13 +205,9 @@ fn found_jobs(reply: Value) -> Option<(usize, Vec<JobView>)> {
     let seen = usize::try_from(count(values.next()?)?).ok().filter(|seen| *seen > 0)?;
     let mut jobs = Vec::new();
     while let Some(entry) = values.next() {
-        let state = match text(values.next()?)?.as_str() {
-            "waiting" => JobState::Waiting,
-            "delayed" => JobState::Delayed,
-            "reserved" => JobState::Reserved,
-            "failed" => JobState::Failed,
-            _ => return None,
-        };
+        let word = values.next()?;
+        let states = [JobState::Waiting, JobState::Delayed, JobState::Reserved, JobState::Failed];
+        let state = states.into_iter().find(|state| is_word(&word, state.as_str()))?;
         let (at, record) = (score(values.next()?)?, bytes(values.next()?)?);
         jobs.extend(id(&entry).map(|id| listed(id, state, at, record)));
     }

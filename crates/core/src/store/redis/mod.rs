@@ -27,7 +27,6 @@ mod keys;
 mod limits;
 mod listing;
 mod owner;
-mod pause;
 mod push;
 mod reply;
 mod scripts;
@@ -40,10 +39,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::Value;
 
 use self::connection::{Connector, ServerAddress};
 use self::keys::Keys;
+use self::reply::{count, int, sorted_ids};
+use self::scripts::Script;
 use self::wait::WorkWaiter;
 use super::{
     Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision, Owner, Page,
@@ -51,7 +51,7 @@ use super::{
 };
 use crate::config;
 use crate::durations::micros;
-use crate::job::{JobId, JobMeta, NewJob, Priority, Timestamp};
+use crate::job::{JobId, JobMeta, MAX_DELAY, NewJob, Priority, Timestamp};
 use crate::mutex::lock;
 
 /// A channel on a Redis server.
@@ -145,7 +145,11 @@ impl Store for RedisStore {
     }
 
     async fn join(&self) -> Result<Owner, StoreError> {
-        self.new_owner().await
+        let owner = Owner::random();
+        let mut call = self.call(Script::Join, "joining", &[]).await?;
+        call.arg(owner.as_str()).arg(micros(self.lease));
+        call.read(int).await?;
+        Ok(owner)
     }
 
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
@@ -157,7 +161,9 @@ impl Store for RedisStore {
     }
 
     async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {
-        self.held_by(owner, seq).await
+        let mut call = self.call(Script::Held, "asking for held jobs", &[self.keys.reserved(owner)]).await?;
+        call.arg(owner.as_str()).arg(seq).arg(micros(self.lease));
+        call.read(sorted_ids).await
     }
 
     async fn fetch(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError> {
@@ -169,11 +175,21 @@ impl Store for RedisStore {
     }
 
     async fn leave(&self, owner: &Owner) -> Result<u64, StoreError> {
-        self.end_self(owner).await
+        self.end_and_give_back(owner, "leave").await
     }
 
     async fn reap(&self, target: Reap<'_>) -> Result<u64, StoreError> {
-        self.free_dead(target).await
+        match target {
+            Reap::Owner(owner) => self.end_and_give_back(owner, "force").await,
+            Reap::Expired if !self.can_trust_leases().await? => Ok(0),
+            Reap::Expired => {
+                let mut freed = 0;
+                for owner in self.expired().await? {
+                    freed += self.end_and_give_back(&owner, "expired").await?;
+                }
+                Ok(freed)
+            }
+        }
     }
 
     async fn wait(&self, timeout: Duration) -> Result<(), StoreError> {
@@ -185,7 +201,7 @@ impl Store for RedisStore {
     }
 
     async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
-        self.find(id).await
+        Ok(self.find_many(&[id]).await?.pop())
     }
 
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
@@ -209,27 +225,21 @@ impl Store for RedisStore {
     }
 
     async fn pause(&self, time: Option<Duration>) -> Result<Option<Timestamp>, StoreError> {
-        self.set_pause(time).await
+        let mut call = self.call(Script::Pause, "pausing", &[]).await?;
+        call.arg("pause").arg(time.map_or_else(String::new, |time| micros(time.min(MAX_DELAY)).to_string()));
+        let until = call.read(count).await?;
+        Ok((until > 0).then_some(Timestamp(until)))
     }
 
     async fn resume(&self) -> Result<bool, StoreError> {
-        self.end_pause().await
+        let mut call = self.call(Script::Pause, "resuming", &[]).await?;
+        call.arg("resume").arg("");
+        Ok(call.read(int).await? == 1)
     }
 
     async fn durability(&self) -> Result<String, StoreError> {
         self.durability_in_force().await
     }
-}
-
-/// Turns the scripts' refusals of an owner's call into errors.
-fn owner_reply(reply: Value) -> Result<Value, StoreError> {
-    if reply::is_word(&reply, "LOST") {
-        return Err(StoreError::Lost);
-    }
-    if reply::is_word(&reply, "REPLAYED") {
-        return Err(StoreError::Replayed);
-    }
-    Ok(reply)
 }
 
 /// The script form of a job's priority.
@@ -238,17 +248,4 @@ fn priority(meta: &JobMeta) -> &'static str {
         Priority::Normal => "",
         other => other.as_str(),
     }
-}
-
-/// The unique key that a job holds until its end or start.
-fn own_key(meta: &JobMeta) -> &str {
-    match meta.unique_for_ms {
-        // A timed hold is independent of the job.
-        Some(_) => "",
-        None => meta.unique.as_deref().unwrap_or(""),
-    }
-}
-
-fn meta_text(meta: &JobMeta) -> String {
-    serde_json::to_string(meta).expect("meta is plain data and always has a JSON form")
 }

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use crate::log_macros::warn;
-use redis::Value;
 
 use super::connection::info_field;
 use super::reply::{count, fields, int, is_word, jobs, leased, list, metas, sorted_ids, text, texts};
 use super::scripts::Script;
-use super::{RedisStore, micros, own_key, owner_reply, priority};
+use super::{RedisStore, micros, priority};
 use crate::job::{JobId, Timestamp};
-use crate::store::driver_rules::TAKE_DEPTH;
-use crate::store::{Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, Reap, StoreError};
+use crate::store::driver_rules::{TAKE_DEPTH, lasting_key, meta_text};
+use crate::store::{Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, StoreError};
 
 const ENDING: &str = "giving jobs back";
 
@@ -24,39 +23,20 @@ struct Ended {
 }
 
 impl RedisStore {
-    pub(super) async fn new_owner(&self) -> Result<Owner, StoreError> {
-        const DOING: &str = "joining";
-        let owner = Owner::random();
-        let mut call = self.call(Script::Join, DOING, &[]).await?;
-        call.arg(owner.as_str()).arg(micros(self.lease));
-        let reply = call.send().await?;
-        self.parsed(int(reply), DOING)?;
-        Ok(owner)
-    }
-
-    pub(super) async fn held_by(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {
-        const DOING: &str = "asking for held jobs";
-        let mut call = self.call(Script::Held, DOING, &[self.keys.reserved(owner)]).await?;
-        call.arg(owner.as_str()).arg(seq).arg(micros(self.lease));
-        let reply = owner_reply(call.send().await?)?;
-        self.parsed(sorted_ids(reply), DOING)
-    }
-
     pub(super) async fn records(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError> {
-        const DOING: &str = "fetching held jobs";
         let (mut found, mut rest) = (Vec::new(), ids);
         while !rest.is_empty() {
-            let mut call = self.call(Script::Fetch, DOING, &[self.keys.reserved(owner)]).await?;
+            let mut call =
+                self.call(Script::Fetch, "fetching held jobs", &[self.keys.reserved(owner)]).await?;
             call.arg(owner.as_str()).arg(MAX_BATCH_BYTES);
             for id in &rest[..rest.len().min(MAX_BATCH)] {
                 call.arg(id.0);
             }
-            let reply = owner_reply(call.send().await?)?;
             let read = |reply| {
                 let [seen, ids, records] = fields(reply)?;
                 Some((usize::try_from(count(seen)?).ok().filter(|seen| *seen > 0)?, jobs(ids, records)?))
             };
-            let (seen, batch) = self.parsed(read(reply), DOING)?;
+            let (seen, batch) = call.read(read).await?;
             found.extend(batch);
             rest = rest.get(seen..).unwrap_or_default();
         }
@@ -69,50 +49,29 @@ impl RedisStore {
         seq: u64,
         id: JobId,
     ) -> Result<Option<Leased>, StoreError> {
-        const DOING: &str = "taking a job";
         // The unique key of a failed job is in its meta, which no settlement changes.
-        let meta = self.find(id).await?.map(|job| job.meta).unwrap_or_default();
-        let unique = own_key(&meta);
+        let found = self.find_many(&[id]).await?.pop();
+        let meta = found.map(|job| job.meta).unwrap_or_default();
+        let unique = lasting_key(&meta).unwrap_or_default();
         let mut keys = vec![self.keys.reserved(owner)];
         keys.extend((!unique.is_empty()).then(|| self.keys.unique(unique)));
-        let mut call = self.call(Script::Take, DOING, &keys).await?;
+        let mut call = self.call(Script::Take, "taking a job", &keys).await?;
         call.arg(owner.as_str()).arg(seq).arg(micros(self.lease)).arg(id.0).arg(unique).arg(TAKE_DEPTH);
-        let reply = owner_reply(call.send().await?)?;
-        let records = self.parsed(list(reply), DOING)?;
+        let records = call.read(list).await?;
         Ok(records.into_iter().next().and_then(super::reply::bytes).map(|record| leased(id, record)))
     }
 
-    /// Ends an owner at its own request.
-    pub(super) async fn end_self(&self, owner: &Owner) -> Result<u64, StoreError> {
-        match self.end(owner, "leave").await? {
+    /// Ends an owner and returns its jobs; an owner that does not exist has none.
+    pub(super) async fn end_and_give_back(&self, owner: &Owner, how: &str) -> Result<u64, StoreError> {
+        match self.end(owner, how).await? {
             Some(ended) => self.give_back(owner, ended).await,
             None => Ok(0),
         }
     }
 
-    /// Recovers the jobs of dead owners.
-    pub(super) async fn free_dead(&self, target: Reap<'_>) -> Result<u64, StoreError> {
-        match target {
-            Reap::Owner(owner) => match self.end(owner, "force").await? {
-                Some(ended) => self.give_back(owner, ended).await,
-                None => Ok(0),
-            },
-            Reap::Expired if !self.can_trust_leases().await? => Ok(0),
-            Reap::Expired => {
-                let mut freed = 0;
-                for owner in self.expired().await? {
-                    if let Some(ended) = self.end(&owner, "expired").await? {
-                        freed += self.give_back(&owner, ended).await?;
-                    }
-                }
-                Ok(freed)
-            }
-        }
-    }
-
     /// Whether expired leases are trustworthy: after an outage of server or network, masters need time to reconnect and
     /// renew, and reaping earlier would run their jobs twice.
-    async fn can_trust_leases(&self) -> Result<bool, StoreError> {
+    pub(super) async fn can_trust_leases(&self) -> Result<bool, StoreError> {
         const DOING: &str = "looking for dead masters";
         if self.reap_delay.is_zero() {
             return Ok(true);
@@ -134,25 +93,23 @@ impl RedisStore {
         }
     }
 
-    async fn expired(&self) -> Result<Vec<Owner>, StoreError> {
-        const DOING: &str = "looking for dead masters";
-        let reply = self.call(Script::Expired, DOING, &[]).await?.send().await?;
-        Ok(self.parsed(texts(reply), DOING)?.into_iter().map(Owner::named).collect())
+    pub(super) async fn expired(&self) -> Result<Vec<Owner>, StoreError> {
+        let call = self.call(Script::Expired, "looking for dead masters", &[]).await?;
+        Ok(call.read(texts).await?.into_iter().map(Owner::named).collect())
     }
 
     /// Ends an owner; `None` when the owner does not exist.
     async fn end(&self, owner: &Owner, how: &str) -> Result<Option<Ended>, StoreError> {
         let mut call = self.call(Script::EndOwner, ENDING, &[self.keys.reserved(owner)]).await?;
         call.arg(owner.as_str()).arg(how);
-        let reply = owner_reply(call.send().await?)?;
-        if is_word(&reply, "NONE") {
-            return Ok(None);
-        }
         let read = |reply| {
+            if is_word(&reply, "NONE") {
+                return Some(None);
+            }
             let [left, now, ids] = fields(reply)?;
-            Some(Ended { left: int(left)? == 1, now: Timestamp(count(now)?), ids: sorted_ids(ids)? })
+            Some(Some(Ended { left: int(left)? == 1, now: Timestamp(count(now)?), ids: sorted_ids(ids)? }))
         };
-        self.parsed(read(reply), ENDING).map(Some)
+        call.read(read).await
     }
 
     /// Returns the jobs of an ended owner in batches that any master can continue.
@@ -172,10 +129,9 @@ impl RedisStore {
                 };
                 let kind = if meta.failed.is_some() { "failed" } else { "front" };
                 let unique = meta.unique.as_deref().unwrap_or("");
-                call.arg(kind).arg(id.0).arg(unique).arg(priority(&meta)).arg(super::meta_text(&meta));
+                call.arg(kind).arg(id.0).arg(unique).arg(priority(&meta)).arg(meta_text(&meta));
             }
-            let reply = call.send().await?;
-            freed += self.parsed(count(reply), ENDING)?;
+            freed += call.read(count).await?;
         }
         if !ended.left && freed > 0 {
             warn!(owner = owner.as_str(), jobs = freed, "master lost: its jobs are waiting again");
@@ -190,8 +146,7 @@ impl RedisStore {
         for id in ids {
             call.arg(id.0);
         }
-        let reply: Value = call.send().await?;
-        self.parsed(metas(reply).filter(|metas| metas.len() == ids.len()), ENDING)
+        call.read(|reply| metas(reply).filter(|metas| metas.len() == ids.len())).await
     }
 
     /// The unique keys of jobs about to be removed.
@@ -202,7 +157,7 @@ impl RedisStore {
     ) -> Result<Vec<(String, String)>, StoreError> {
         let mut call = self.call(Script::Metas, doing, &[]).await?;
         call.arg("unique").arg(ids);
-        let metas = self.parsed(metas(call.send().await?), doing)?;
+        let metas = call.read(metas).await?;
         let key = |(id, meta): (&String, Option<crate::job::JobMeta>)| Some((id.clone(), meta?.unique?));
         Ok(ids.iter().zip(metas).filter_map(key).collect())
     }

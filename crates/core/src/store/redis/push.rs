@@ -34,7 +34,7 @@ impl RedisStore {
             call.arg(held).arg(priority(&job.meta));
         }
         for job in jobs {
-            let mut record = super::meta_text(&job.meta);
+            let mut record = driver_rules::meta_text(&job.meta);
             record.push('\n');
             record.push_str(job.payload.as_str());
             call.arg(record);

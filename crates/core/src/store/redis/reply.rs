@@ -2,7 +2,7 @@
 
 use redis::Value;
 
-use crate::job::{JobId, JobMeta, MAX_PAYLOAD_BYTES, Timestamp, truncated};
+use crate::job::{JobId, JobMeta, MAX_PAYLOAD_BYTES, truncated};
 use crate::store::{JobState, JobView, Leased, driver_rules};
 
 pub(super) fn int(value: Value) -> Option<i64> {
@@ -106,17 +106,13 @@ pub(super) fn jobs(ids: Value, records: Value) -> Option<Vec<Leased>> {
 
 /// A job for display.
 pub(super) fn listed(id: JobId, state: JobState, score: u64, record: Vec<u8>) -> JobView {
-    let at = match state {
-        JobState::Delayed | JobState::Failed => Timestamp(score),
-        JobState::Waiting | JobState::Reserved => id.pushed_at(),
-    };
     let record = into_text(record);
     match record.split_once('\n') {
-        Some((meta, payload)) => driver_rules::listed(id, state, at, meta, payload.to_owned()),
+        Some((meta, payload)) => driver_rules::listed(id, state, score, meta, payload.to_owned()),
         // Without a newline there is no meta; the whole text is shown.
         None => JobView {
             payload: truncated(&record, MAX_PAYLOAD_BYTES).to_owned(),
-            ..driver_rules::listed(id, state, at, "", String::new())
+            ..driver_rules::listed(id, state, score, "", String::new())
         },
     }
 }
@@ -134,6 +130,7 @@ fn into_text(bytes: Vec<u8>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::Timestamp;
 
     fn bulk(text: &str) -> Value {
         Value::BulkString(text.as_bytes().to_vec())

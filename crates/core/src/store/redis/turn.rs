@@ -11,18 +11,18 @@ use super::reply::{count, fields, id, int, jobs, list};
 use super::scripts::Script;
 use super::{RedisStore, micros};
 use crate::job::{FailReason, JobId, JobMeta, MAX_DELAY, Timestamp};
+use crate::store::driver_rules::meta_text;
 use crate::store::{
     Destination, KeyRelease, MAX_BATCH, MAX_BATCH_BYTES, SettleConflict, Settlement, StoreError, Turn,
     TurnReply,
 };
 
-const DOING: &str = "taking a turn";
 /// Largest byte bound that Lua represents exactly; in effect no bound.
 const MAX_LUA_INTEGER: usize = 1 << 52;
 
 impl RedisStore {
     pub(super) async fn take_turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
-        let mut call = self.call(Script::Turn, DOING, &[self.keys.reserved(turn.owner)]).await?;
+        let mut call = self.call(Script::Turn, "taking a turn", &[self.keys.reserved(turn.owner)]).await?;
         call.arg(turn.owner.as_str()).arg(turn.seq).arg(micros(self.lease));
         call.arg(turn.want.min(MAX_BATCH)).arg(turn.max_bytes.min(MAX_LUA_INTEGER));
         call.arg(first_step(self.record_bytes.load(Ordering::Relaxed)));
@@ -35,8 +35,7 @@ impl RedisStore {
             };
             call.arg(kind).arg(id.0).arg(key);
         }
-        let reply = super::owner_reply(call.send().await?)?;
-        let (mut reply, bytes) = self.parsed(read(reply), DOING)?;
+        let (mut reply, bytes) = call.read(read).await?;
         if let Some(average) = bytes.checked_div(reply.leased.len()) {
             self.record_bytes.store(average, Ordering::Relaxed);
         }
@@ -82,7 +81,7 @@ fn settle(call: &mut Call<'_>, settlements: &[&Settlement]) {
         let unique = settlement.unique.as_deref().unwrap_or("");
         call.arg(kind).arg(settlement.id.0).arg(unique).arg(delay);
         call.arg(meta.map(super::priority).unwrap_or_default());
-        call.arg(meta.map(super::meta_text).unwrap_or_default());
+        call.arg(meta.map(meta_text).unwrap_or_default());
     }
 }
 

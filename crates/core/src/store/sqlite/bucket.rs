@@ -119,9 +119,8 @@ pub(super) fn jobs(tx: &Tx<'_>, bucket: i64) -> Result<i64, SqliteError> {
 
 /// Moves a job between buckets; returns whether it was in `from`. The caller adjusts the counts.
 pub(super) fn shift(tx: &Tx<'_>, id: i64, from: i64, to: i64, rank: i64) -> Result<bool, SqliteError> {
-    let moved =
-        tx.execute("UPDATE jobs SET lane = ?3, rank = ?4 WHERE id = ?1 AND lane = ?2", [id, from, to, rank])?;
-    Ok(moved == 1)
+    let sql = "UPDATE jobs SET lane = ?3, rank = ?4 WHERE id = ?1 AND lane = ?2";
+    Ok(tx.execute(sql, [id, from, to, rank])? == 1)
 }
 
 /// Moves a job that gets a new meta; stores the priority of that meta.
@@ -133,21 +132,14 @@ pub(super) fn place(
     rank: i64,
     priority: Priority,
 ) -> Result<bool, SqliteError> {
-    let moved = tx.execute(
-        "UPDATE jobs SET lane = ?3, rank = ?4, priority = ?5 WHERE id = ?1 AND lane = ?2",
-        [id, from, to, rank, rank::number(priority)],
-    )?;
-    Ok(moved == 1)
+    let sql = "UPDATE jobs SET lane = ?3, rank = ?4, priority = ?5 WHERE id = ?1 AND lane = ?2";
+    Ok(tx.execute(sql, [id, from, to, rank, rank::number(priority)])? == 1)
 }
 
 /// Moves a job to the failed bucket; the job gives up its unique key.
 pub(super) fn fail(tx: &Tx<'_>, id: i64, from: i64, to: i64) -> Result<bool, SqliteError> {
-    let now = tx.now.0.cast_signed();
-    let moved = tx.execute(
-        "UPDATE jobs SET lane = ?3, rank = ?4, key = NULL WHERE id = ?1 AND lane = ?2",
-        [id, from, to, now],
-    )?;
-    Ok(moved == 1)
+    let sql = "UPDATE jobs SET lane = ?3, rank = ?4, key = NULL WHERE id = ?1 AND lane = ?2";
+    Ok(tx.execute(sql, [id, from, to, tx.now.0.cast_signed()])? == 1)
 }
 
 /// Deletes a job if it is in this bucket; returns whether it was.

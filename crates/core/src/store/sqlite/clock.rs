@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -14,8 +14,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The current time of the store's clock.
 pub(super) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::default().after(since)
+    SystemTime::now().into()
 }
 
 /// Microseconds since the boot of the machine, suspends included.

@@ -8,40 +8,23 @@ use super::pause::Pause;
 use super::rank::WaitingEnds;
 use super::transaction::Tx;
 use super::{keys, record};
-use crate::job::{JobId, JobMeta, MAX_DELAY, Priority, Timestamp};
+use crate::job::{JobId, JobMeta, MAX_DELAY, Timestamp};
+use crate::store::driver_rules::{lasting_key, meta_text};
 use crate::store::{Clear, Cleared, MAX_BATCH, MAX_BATCH_BYTES};
 
-/// A failed job with its new meta, as row values.
-pub(super) struct PreparedRequeue {
-    id: i64,
-    meta: String,
-    key: Option<String>,
-    priority: Priority,
-}
-
-impl PreparedRequeue {
-    pub(super) fn of((id, meta): &(JobId, JobMeta)) -> Self {
-        Self {
-            id: id.0.cast_signed(),
-            meta: super::text(meta),
-            key: keys::lasting(meta).map(str::to_owned),
-            priority: meta.priority,
-        }
-    }
-}
-
-pub(super) fn requeue(tx: &Tx<'_>, channel: i64, jobs: &[PreparedRequeue]) -> Result<u64, SqliteError> {
+pub(super) fn requeue(tx: &Tx<'_>, channel: i64, jobs: &[(JobId, JobMeta)]) -> Result<u64, SqliteError> {
     let channel = Channel::read(tx, channel)?;
     let mut ends = WaitingEnds::of(channel.waiting);
     let mut moved = 0;
-    for PreparedRequeue { id, meta, key, priority } in jobs {
-        let rank = ends.back(tx, *priority)?;
-        if !bucket::place(tx, *id, channel.failed, channel.waiting, rank, *priority)? {
+    for (id, meta) in jobs {
+        let id = id.0.cast_signed();
+        let rank = ends.back(tx, meta.priority)?;
+        if !bucket::place(tx, id, channel.failed, channel.waiting, rank, meta.priority)? {
             continue;
         }
-        record::rewrite(tx, *id, meta)?;
-        if let Some(key) = key {
-            keys::retake(tx, channel.id, *id, key)?;
+        record::rewrite(tx, id, &meta_text(meta))?;
+        if let Some(key) = lasting_key(meta) {
+            keys::retake(tx, channel.id, id, key)?;
         }
         moved += 1;
     }
@@ -71,22 +54,25 @@ pub(super) fn discard(tx: &Tx<'_>, channel: i64, ids: &[i64]) -> Result<u64, Sql
 /// Replaces the buckets to be cleared by empty ones; the jobs of the old buckets are gone from then on.
 pub(super) fn clear(tx: &Tx<'_>, channel: i64, which: Clear) -> Result<Cleared, SqliteError> {
     let channel = Channel::read(tx, channel)?;
-    let mut cleared = Cleared::default();
-    if which.waiting {
-        cleared.waiting = drop_bucket(tx, channel.waiting)?;
-        let fresh = bucket::make(tx, channel.id, bucket::WAITING)?;
-        tx.execute("UPDATE channels SET waiting = ?2 WHERE id = ?1", [channel.id, fresh])?;
-    }
-    if which.delayed {
-        cleared.delayed = drop_bucket(tx, channel.delayed)?;
-        let fresh = bucket::make(tx, channel.id, bucket::DELAYED)?;
-        tx.execute("UPDATE channels SET delayed = ?2 WHERE id = ?1", [channel.id, fresh])?;
-    }
-    if which.failed {
-        cleared.failed = drop_bucket(tx, channel.failed)?;
-        let fresh = bucket::make(tx, channel.id, bucket::FAILED)?;
-        tx.execute("UPDATE channels SET failed = ?2 WHERE id = ?1", [channel.id, fresh])?;
-    }
+    let replace = |wanted: bool, old, state, sql| {
+        if !wanted {
+            return Ok(0);
+        }
+        let jobs = drop_bucket(tx, old)?;
+        tx.execute(sql, [channel.id, bucket::make(tx, channel.id, state)?])?;
+        Ok::<_, SqliteError>(jobs)
+    };
+    let [waiting, delayed, failed] = [
+        "UPDATE channels SET waiting = ?2 WHERE id = ?1",
+        "UPDATE channels SET delayed = ?2 WHERE id = ?1",
+        "UPDATE channels SET failed = ?2 WHERE id = ?1",
+    ];
+    let mut cleared = Cleared {
+        waiting: replace(which.waiting, channel.waiting, bucket::WAITING, waiting)?,
+        delayed: replace(which.delayed, channel.delayed, bucket::DELAYED, delayed)?,
+        failed: replace(which.failed, channel.failed, bucket::FAILED, failed)?,
+        reserved: 0,
+    };
     if which.reserved {
         let mut held = tx.prepare("SELECT id FROM lanes WHERE channel = ?1 AND state IN (3, 5, 6)")?;
         let held = held.query_map([channel.id], |row| row.get(0))?;

@@ -6,17 +6,11 @@ use rusqlite::params;
 
 use super::error::SqliteError;
 use super::transaction::Tx;
-use crate::job::JobMeta;
 use crate::store::MAX_BATCH;
 
 /// A key as stored: prefixed by its channel.
 pub(super) fn stored(channel: i64, key: &str) -> String {
     format!("{channel}:{key}")
-}
-
-/// The key that a job holds for its life, and takes again after a failure.
-pub(super) fn lasting(meta: &JobMeta) -> Option<&str> {
-    if meta.unique_for_ms.is_some() { None } else { meta.unique.as_deref() }
 }
 
 /// The holder of a key: the job of a timed hold, or a live job.

@@ -4,52 +4,32 @@ use std::time::Duration;
 
 use rusqlite::params;
 
+use super::bucket;
 use super::error::SqliteError;
 use super::transaction::Tx;
-use super::{bucket, keys};
 use crate::job::Timestamp;
 use crate::limits::rate::Rate;
 use crate::store::{Claim, ClaimKind, LimitDecision, MAX_BATCH};
 
-/// A claim as row values.
-pub(super) struct PreparedClaim {
-    id: i64,
-    key: String,
-    kind: Kind,
-}
-
-enum Kind {
-    Lock { limit: i64 },
-    Rate(Rate),
-}
-
-impl PreparedClaim {
-    pub(super) fn of(channel: i64, claim: &Claim) -> Self {
-        let kind = match claim.kind {
-            ClaimKind::Lock { limit } => Kind::Lock { limit: i64::from(limit) },
-            ClaimKind::Rate { count, per } => Kind::Rate(Rate::of(count, per)),
-        };
-        Self { id: claim.id.0.cast_signed(), key: keys::stored(channel, &claim.key), kind }
-    }
-}
-
+/// Decides claims whose keys are in their stored form.
 pub(super) fn claim(
     tx: &Tx<'_>,
     channel: i64,
     name: &str,
-    claims: &[PreparedClaim],
+    claims: &[Claim],
 ) -> Result<Vec<LimitDecision>, SqliteError> {
     let bucket = bucket::of_owner(tx, channel, name)?;
-    if claims.iter().any(|claim| matches!(claim.kind, Kind::Rate(_))) {
+    if claims.iter().any(|claim| matches!(claim.kind, ClaimKind::Rate { .. })) {
         sweep(tx, claims.len().max(MAX_BATCH))?;
     }
     let mut answers = Vec::with_capacity(claims.len());
-    for PreparedClaim { id, key, kind } in claims {
-        let held = tx.number("SELECT 1 FROM jobs WHERE id = ?1 AND lane = ?2", [*id, bucket])?;
-        answers.push(match kind {
+    for Claim { id, key, kind } in claims {
+        let id = id.0.cast_signed();
+        let held = tx.number("SELECT 1 FROM jobs WHERE id = ?1 AND lane = ?2", [id, bucket])?;
+        answers.push(match *kind {
             _ if held.is_none() => LimitDecision::Wait(Duration::ZERO),
-            Kind::Lock { limit } => lock(tx, channel, name, *id, key, *limit)?,
-            Kind::Rate(rate) => take(tx, key, *rate)?,
+            ClaimKind::Lock { limit } => lock(tx, channel, name, id, key, i64::from(limit))?,
+            ClaimKind::Rate { count, per } => take(tx, key, Rate::of(count, per))?,
         });
     }
     Ok(answers)

@@ -128,13 +128,12 @@ impl SqliteStore {
     /// Recovers the jobs of dead owners in batches; other writers run between the batches.
     async fn free(&self, only: Option<i64>) -> Result<u64, StoreError> {
         let (channel, mut lost) = (self.channel, 0);
-        loop {
-            let freed = self.file.write("freeing jobs", 0, move |tx| owner::free(tx, channel, only)).await?;
-            lost += freed.lost;
-            if freed.finished {
-                return Ok(lost);
-            }
+        while let Some(freed) =
+            self.file.write("freeing jobs", 0, move |tx| owner::free(tx, channel, only)).await?
+        {
+            lost += freed;
         }
+        Ok(lost)
     }
 }
 
@@ -169,20 +168,15 @@ impl Store for SqliteStore {
             want: turn.want,
             max_bytes: turn.max_bytes,
         };
-        let result = self.file.write("taking a turn", bytes, move |tx| turn::turn(tx, &args)).await?;
-        Ok(TurnReply {
-            conflicts: result.conflicts,
-            leased: result.leased.into_iter().map(RawRecord::leased).collect(),
-            next_due: result.next_due,
-            waiting: result.waiting,
-            held: result.held,
-            now: result.now,
-        })
+        let (reply, leased) =
+            self.file.write("taking a turn", bytes, move |tx| turn::turn(tx, &args)).await?;
+        Ok(TurnReply { leased: leased.into_iter().map(RawRecord::leased).collect(), ..reply })
     }
 
     async fn claim(&self, owner: &Owner, claims: &[Claim]) -> Result<Vec<LimitDecision>, StoreError> {
         let (channel, name) = (self.channel, owner.as_str().to_owned());
-        let claims: Vec<_> = claims.iter().map(|claim| limits::PreparedClaim::of(channel, claim)).collect();
+        let with_stored_key = |claim: &Claim| Claim { key: keys::stored(channel, &claim.key), ..*claim };
+        let claims: Vec<_> = claims.iter().map(with_stored_key).collect();
         self.file.write("claiming", 0, move |tx| limits::claim(tx, channel, &name, &claims)).await
     }
 
@@ -271,7 +265,7 @@ impl Store for SqliteStore {
     async fn requeue(&self, jobs: &[(JobId, JobMeta)]) -> Result<u64, StoreError> {
         let (channel, mut moved) = (self.channel, 0);
         for jobs in jobs.chunks(MAX_BATCH) {
-            let jobs: Vec<_> = jobs.iter().map(commands::PreparedRequeue::of).collect();
+            let jobs = jobs.to_vec();
             let requeue =
                 self.file.write("requeueing jobs", 0, move |tx| commands::requeue(tx, channel, &jobs));
             moved += requeue.await?;
@@ -314,8 +308,4 @@ impl Store for SqliteStore {
 
 fn numbers(ids: &[JobId]) -> Vec<i64> {
     ids.iter().map(|id| id.0.cast_signed()).collect()
-}
-
-fn text(meta: &JobMeta) -> String {
-    serde_json::to_string(meta).expect("meta is plain data and always has a JSON form")
 }

@@ -12,7 +12,7 @@ use super::transaction::Tx;
 use super::{clock, keys, limits};
 use crate::durations::micros;
 use crate::store::MAX_BATCH;
-use crate::store::driver_rules::TAKE_DEPTH;
+use crate::store::driver_rules::{TAKE_DEPTH, lasting_key, meta_text};
 
 /// A call with a `seq`, and the lease that it renews.
 #[derive(Clone, Debug)]
@@ -94,7 +94,7 @@ pub(super) fn take(tx: &Tx<'_>, owner_call: &OwnerCall, id: i64) -> Result<Optio
         }
     } else if from == channel.failed {
         let meta = record::meta(tx, id)?;
-        if let Some(key) = meta.as_ref().and_then(keys::lasting) {
+        if let Some(key) = meta.as_ref().and_then(lasting_key) {
             keys::retake(tx, channel.id, id, key)?;
         }
     } else if from != channel.delayed {
@@ -140,23 +140,15 @@ fn end(tx: &Tx<'_>, bucket: i64, state: i64) -> Result<(), SqliteError> {
     Ok(())
 }
 
-/// Result of one recovery batch.
-#[derive(Debug, Default)]
-pub(super) struct Recovered {
-    /// Recovered jobs of lost owners.
-    pub(super) lost: u64,
-    /// Whether nothing is left to recover.
-    pub(super) finished: bool,
-}
-
-/// Recovers one batch of the jobs of ended owners, or of the bucket `only`.
-pub(super) fn free(tx: &Tx<'_>, channel: i64, only: Option<i64>) -> Result<Recovered, SqliteError> {
+/// Recovers one batch of the jobs of ended owners, or of the bucket `only`. Returns the number of recovered jobs of lost
+/// owners; `None` when nothing is left to recover.
+pub(super) fn free(tx: &Tx<'_>, channel: i64, only: Option<i64>) -> Result<Option<u64>, SqliteError> {
     let channel = Channel::read(tx, channel)?;
     let mut statement = tx.prepare(
         "SELECT id, state FROM lanes WHERE channel = ?1 AND state IN (5, 6) AND (?2 IS NULL OR id = ?2) LIMIT 1",
     )?;
     let mut rows = statement.query(params![channel.id, only])?;
-    let Some(row) = rows.next()? else { return Ok(Recovered { lost: 0, finished: true }) };
+    let Some(row) = rows.next()? else { return Ok(None) };
     let (bucket, state): (i64, i64) = (row.get(0)?, row.get(1)?);
     drop(rows);
 
@@ -167,7 +159,7 @@ pub(super) fn free(tx: &Tx<'_>, channel: i64, only: Option<i64>) -> Result<Recov
     let jobs = jobs.collect::<Result<Vec<(i64, i64)>, _>>()?;
     if jobs.is_empty() {
         tx.execute("DELETE FROM lanes WHERE id = ?1", [bucket])?;
-        return Ok(Recovered::default());
+        return Ok(Some(0));
     }
     let priorities = jobs.iter().map(|(_, priority)| rank::priority(*priority));
     let mut fronts = Fronts::of(tx, &mut WaitingEnds::of(channel.waiting), priorities)?;
@@ -185,14 +177,13 @@ pub(super) fn free(tx: &Tx<'_>, channel: i64, only: Option<i64>) -> Result<Recov
     bucket::count(tx, channel.waiting, waiting)?;
     bucket::count(tx, channel.failed, failed)?;
     tx.wake(channel.id)?;
-    let lost = if state == bucket::LOST { jobs.len() as u64 } else { 0 };
-    Ok(Recovered { lost, finished: false })
+    Ok(Some(if state == bucket::LOST { jobs.len() as u64 } else { 0 }))
 }
 
 /// Raises `lost` of a record; returns whether the job fails by it. An unreadable record stays unchanged.
 fn raise_lost(tx: &Tx<'_>, id: i64) -> Result<bool, SqliteError> {
     let Some(meta) = record::meta(tx, id)? else { return Ok(false) };
     let meta = meta.after_lost(tx.now);
-    record::rewrite(tx, id, &super::text(&meta))?;
+    record::rewrite(tx, id, &meta_text(&meta))?;
     Ok(meta.failed.is_some())
 }

@@ -27,7 +27,7 @@ pub(super) struct PreparedJob {
 impl PreparedJob {
     pub(super) fn of(channel: i64, job: &NewJob) -> Self {
         Self {
-            meta: super::text(&job.meta),
+            meta: driver_rules::meta_text(&job.meta),
             payload: job.payload.as_str().to_owned(),
             key: job.meta.unique.as_deref().map(|key| keys::stored(channel, key)),
             hold: job.meta.unique_for_ms.map(Duration::from_millis),

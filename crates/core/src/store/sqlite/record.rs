@@ -5,7 +5,7 @@ use rusqlite::{Row, params};
 
 use super::error::SqliteError;
 use super::transaction::Tx;
-use crate::job::{JobId, JobMeta, Timestamp};
+use crate::job::{JobId, JobMeta};
 use crate::store::{JobState, JobView, Leased, driver_rules};
 
 /// An unparsed record; parsed on the caller's thread.
@@ -45,13 +45,9 @@ impl RawRecord {
     /// Parses the record for display.
     pub(super) fn listed(self, state: JobState, rank: i64) -> JobView {
         let id = JobId(self.id.cast_unsigned());
-        let at = match state {
-            JobState::Delayed | JobState::Failed => Timestamp(rank.cast_unsigned()),
-            JobState::Waiting | JobState::Reserved => id.pushed_at(),
-        };
         let meta = self.meta.unwrap_or_default();
         let payload = String::from_utf8_lossy(&self.payload).into_owned();
-        driver_rules::listed(id, state, at, &String::from_utf8_lossy(&meta), payload)
+        driver_rules::listed(id, state, rank.cast_unsigned(), &String::from_utf8_lossy(&meta), payload)
     }
 }
 

@@ -10,7 +10,8 @@ use super::record::{self, RawRecord};
 use super::transaction::Tx;
 use super::{keys, limits};
 use crate::job::{FailReason, JobId, MAX_DELAY, Priority, Timestamp};
-use crate::store::{Destination, KeyRelease, MAX_BATCH, SettleConflict, Settlement};
+use crate::store::driver_rules::meta_text;
+use crate::store::{Destination, KeyRelease, MAX_BATCH, SettleConflict, Settlement, TurnReply};
 
 /// A settlement as row values.
 pub(super) struct PreparedSettlement {
@@ -47,7 +48,7 @@ impl PreparedSettlement {
         Self {
             id: settlement.id.0.cast_signed(),
             to,
-            meta: meta.map(super::text).unwrap_or_default(),
+            meta: meta.map(meta_text).unwrap_or_default(),
             priority: meta.map(|meta| meta.priority).unwrap_or_default(),
         }
     }
@@ -66,17 +67,8 @@ pub(super) struct TurnArgs {
     pub(super) max_bytes: usize,
 }
 
-/// The result of a turn.
-pub(super) struct TurnResult {
-    pub(super) conflicts: Vec<(JobId, SettleConflict)>,
-    pub(super) leased: Vec<RawRecord>,
-    pub(super) next_due: Option<Duration>,
-    pub(super) held: u64,
-    pub(super) waiting: u64,
-    pub(super) now: Timestamp,
-}
-
-pub(super) fn turn(tx: &Tx<'_>, args: &TurnArgs) -> Result<TurnResult, SqliteError> {
+/// Makes a turn; the leased jobs are beside the reply, because the caller parses them.
+pub(super) fn turn(tx: &Tx<'_>, args: &TurnArgs) -> Result<(TurnReply, Vec<RawRecord>), SqliteError> {
     let own = owner::renew_lease(tx, &args.owner_call)?;
     let channel = Channel::read(tx, args.owner_call.channel)?;
     let mut ends = WaitingEnds::of(channel.waiting);
@@ -101,14 +93,15 @@ pub(super) fn turn(tx: &Tx<'_>, args: &TurnArgs) -> Result<TurnResult, SqliteErr
     let due = tx.number("SELECT min(rank) FROM jobs WHERE lane = ?1", [channel.delayed])?;
     let due = due.map(|due| Timestamp(due.cast_unsigned()));
     let changes = due.into_iter().chain(channel.pause.and_then(|pause| pause.until));
-    Ok(TurnResult {
+    let reply = TurnReply {
         conflicts: settled.conflicts,
-        leased,
+        leased: Vec::new(),
         next_due: changes.min().map(|next| next.since(tx.now)),
         held: bucket::jobs(tx, own)?.cast_unsigned(),
         waiting: if channel.pause.is_some() { 0 } else { bucket::jobs(tx, channel.waiting)?.cast_unsigned() },
         now: tx.now,
-    })
+    };
+    Ok((reply, leased))
 }
 
 /// Changes of the job counts by the settlements of a turn.

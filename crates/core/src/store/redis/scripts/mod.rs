@@ -8,33 +8,6 @@ mod producer;
 
 use std::sync::LazyLock;
 
-/// A script.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Script {
-    Push,
-    Join,
-    Turn,
-    Held,
-    Fetch,
-    Take,
-    EndOwner,
-    Expired,
-    Metas,
-    Free,
-    Status,
-    Find,
-    Page,
-    Requeue,
-    Discard,
-    ClearBegin,
-    ClearPeek,
-    ClearApply,
-    ClearReserved,
-    Pause,
-    Claim,
-    Holder,
-}
-
 /// A script as sent to a server.
 #[derive(Debug)]
 pub(super) struct Loaded {
@@ -62,52 +35,58 @@ struct Parts {
     text: &'static str,
 }
 
-const CHANNEL_KEYS: &str = include_str!("scripts/lib/channel_keys.lua");
-const MEMORY_CHECK: &str = include_str!("scripts/lib/memory_check.lua");
-const PRELUDE: &str = include_str!("scripts/lib/prelude.lua");
-const OWN_KEYS: &str = include_str!("scripts/lib/own_keys.lua");
-const LOCK_MEMBERS: &str = include_str!("scripts/lib/lock_members.lua");
-const OWNER_CALL: &str = include_str!("scripts/lib/owner_call.lua");
-const PAUSE_STATE: &str = include_str!("scripts/lib/pause_state.lua");
-const ALL_OWNERS: &str = include_str!("scripts/lib/all_owners.lua");
+const CHANNEL_KEYS: &str = include_str!("lib/channel_keys.lua");
+const MEMORY_CHECK: &str = include_str!("lib/memory_check.lua");
+const PRELUDE: &str = include_str!("lib/prelude.lua");
+const OWN_KEYS: &str = include_str!("lib/own_keys.lua");
+const LOCK_MEMBERS: &str = include_str!("lib/lock_members.lua");
+const OWNER_CALL: &str = include_str!("lib/owner_call.lua");
+const PAUSE_STATE: &str = include_str!("lib/pause_state.lua");
+const ALL_OWNERS: &str = include_str!("lib/all_owners.lua");
 
-/// An entry of [`PARTS`].
-macro_rules! part {
-    ($script:ident, $effect:ident, $file:literal $(, $fragment:ident)*) => {
-        Parts {
+/// Declares [`Script`] and the parts of each: name, effect, file, fragments.
+macro_rules! scripts {
+    ($($script:ident, $effect:ident, $file:literal $(, $fragment:ident)*;)*) => {
+        /// A script.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Script {
+            $($script),*
+        }
+
+        /// All scripts, in the order of [`Script`].
+        const PARTS: &[Parts] = &[$(Parts {
             script: Script::$script,
             effect: Effect::$effect,
             fragments: &[$($fragment),*],
-            text: include_str!(concat!("scripts/", $file, ".lua")),
-        }
+            text: include_str!(concat!($file, ".lua")),
+        }),*];
     };
 }
 
-/// All scripts, in the order of [`Script`].
-const PARTS: [Parts; 22] = [
-    part!(Push, Adds, "push"),
-    part!(Join, Writes, "join"),
-    part!(Turn, Writes, "turn", OWN_KEYS, OWNER_CALL, LOCK_MEMBERS, PAUSE_STATE),
-    part!(Held, Writes, "held", OWN_KEYS, OWNER_CALL),
-    part!(Fetch, Reads, "fetch", OWN_KEYS),
-    part!(Take, Writes, "take", OWN_KEYS, OWNER_CALL),
-    part!(EndOwner, Writes, "end_owner", OWN_KEYS),
-    part!(Expired, Reads, "expired"),
-    part!(Metas, Reads, "metas"),
-    part!(Free, Writes, "free", OWN_KEYS),
-    part!(Status, Reads, "status", PAUSE_STATE),
-    part!(Find, Reads, "find", OWN_KEYS, ALL_OWNERS),
-    part!(Page, Reads, "page"),
-    part!(Requeue, Writes, "requeue", OWN_KEYS),
-    part!(Discard, Writes, "discard", OWN_KEYS, ALL_OWNERS),
-    part!(ClearBegin, Writes, "clear_begin"),
-    part!(ClearPeek, Reads, "clear_peek"),
-    part!(ClearApply, Writes, "clear_apply"),
-    part!(ClearReserved, Writes, "clear_reserved", OWN_KEYS),
-    part!(Pause, Writes, "pause", PAUSE_STATE),
-    part!(Claim, Writes, "claim", OWN_KEYS, LOCK_MEMBERS),
-    part!(Holder, Reads, "holder"),
-];
+scripts! {
+    Push, Adds, "push";
+    Join, Writes, "join";
+    Turn, Writes, "turn", OWN_KEYS, OWNER_CALL, LOCK_MEMBERS, PAUSE_STATE;
+    Held, Writes, "held", OWN_KEYS, OWNER_CALL;
+    Fetch, Reads, "fetch", OWN_KEYS;
+    Take, Writes, "take", OWN_KEYS, OWNER_CALL;
+    EndOwner, Writes, "end_owner", OWN_KEYS;
+    Expired, Reads, "expired";
+    Metas, Reads, "metas";
+    Free, Writes, "free", OWN_KEYS;
+    Status, Reads, "status", PAUSE_STATE;
+    Find, Reads, "find", OWN_KEYS, ALL_OWNERS;
+    Page, Reads, "page";
+    Requeue, Writes, "requeue", OWN_KEYS;
+    Discard, Writes, "discard", OWN_KEYS, ALL_OWNERS;
+    ClearBegin, Writes, "clear_begin";
+    ClearPeek, Reads, "clear_peek";
+    ClearApply, Writes, "clear_apply";
+    ClearReserved, Writes, "clear_reserved", OWN_KEYS;
+    Pause, Writes, "pause", PAUSE_STATE;
+    Claim, Writes, "claim", OWN_KEYS, LOCK_MEMBERS;
+    Holder, Reads, "holder";
+}
 
 static WITH_FLAGS: LazyLock<Vec<Loaded>> = LazyLock::new(|| PARTS.iter().map(|p| p.load(true)).collect());
 static PLAIN: LazyLock<Vec<Loaded>> = LazyLock::new(|| PARTS.iter().map(|p| p.load(false)).collect());
@@ -164,7 +143,7 @@ mod tests {
 
     #[test]
     fn only_push_scripts_may_be_denied_on_oom() {
-        for part in &PARTS {
+        for part in PARTS {
             let (flagged, plain) = (part.load(true).text, part.load(false).text);
             let adds = part.script == Script::Push;
             assert_eq!(flagged.lines().next().unwrap().contains("allow-oom"), !adds, "{:?}", part.script);
@@ -175,7 +154,7 @@ mod tests {
 
     #[test]
     fn scripts_are_documented_and_avoid_tostring() {
-        for part in &PARTS {
+        for part in PARTS {
             assert!(part.text.starts_with("-- "), "{:?}", part.script);
             assert!(part.text.contains("-- reply"), "{:?}", part.script);
             assert!(!part.text.contains("tostring"), "{:?}", part.script);

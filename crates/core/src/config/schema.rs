@@ -1,0 +1,163 @@
+//! The type of the rows of the tables in `keys`: path, kind and range, default, properties, meaning of a key.
+
+#[cfg(feature = "server")]
+use serde_json::Value as Json;
+
+use super::Mode;
+#[cfg(feature = "server")]
+use super::{Channel, Http};
+
+/// A key of a channel, of `[defaults]` or of `[http]`.
+pub(super) struct Key {
+    /// Path below the channel or below `[http]`; `[]` marks the items of an array.
+    pub(super) path: &'static str,
+    /// Type and range of the value.
+    pub(super) kind: Kind,
+    /// Unit of a number; empty for none.
+    pub(super) unit: &'static str,
+    /// Value of an absent key, as TOML; a description where the value depends on others; empty for none.
+    pub(super) default: &'static str,
+    /// Modes that use the key, and the effect of a change.
+    pub(super) properties: &'static [Property],
+    /// Effective value, for output.
+    #[cfg(feature = "server")]
+    pub(super) value: Getter,
+    /// Meaning, in one line.
+    pub(super) meaning: &'static str,
+}
+
+/// A property that some keys have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Property {
+    /// A running master keeps the old value until it is restarted.
+    Restart,
+    /// Used in this mode; a key without any is used in every mode.
+    In(Mode),
+    /// Used beside `worker.url` only.
+    WithUrl,
+}
+
+/// Type and range of the value of a [`Key`].
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// A whole number.
+    Integer(i64, i64),
+    /// A number, whole or not.
+    Number(f64, f64),
+    /// `true` or `false`.
+    Flag,
+    /// A string that is not empty.
+    Text,
+    /// A file or directory, relative to the configuration file.
+    Path,
+    /// A string that is hidden in every output.
+    Secret,
+    /// A word of the first list; words of the second list are promised for later versions.
+    Choice(&'static [&'static str], &'static [&'static str]),
+    /// A program and its arguments.
+    Argv,
+    /// Environment variables: a table of strings.
+    Variables,
+    /// Names of hosts.
+    Hosts,
+    /// Secrets: one string or an array of them.
+    Secrets,
+    /// HTTP headers: a table of strings that are hidden in every output.
+    Headers,
+    /// An array of tables, whose keys are declared under `path[]`.
+    Tables,
+}
+
+/// Where the effective value of a key comes from; `None` when the key has none there.
+#[cfg(feature = "server")]
+pub(super) enum Getter {
+    /// From a channel.
+    Channel(fn(&Channel) -> Option<Json>),
+    /// From the HTTP listener.
+    Http(fn(&Http) -> Option<Json>),
+}
+
+use Kind::{
+    Argv, Choice, Flag, Headers, Hosts, Integer, Number, Path, Secret, Secrets, Tables, Text, Variables,
+};
+use Property::{In, Restart, WithUrl};
+
+/// The key at `path`, which must be declared.
+pub(super) fn known(keys: &'static [Key], path: &str) -> &'static Key {
+    keys.iter().find(|k| k.path == path).expect("the loader reads only keys of the table")
+}
+
+/// The names allowed in the table at `path`; the empty path is the root of the keys.
+pub(super) fn names_below(keys: &'static [Key], path: &str) -> impl Iterator<Item = &'static str> {
+    keys.iter().filter_map(move |key| {
+        let rest = if path.is_empty() { key.path } else { key.path.strip_prefix(path)?.strip_prefix('.')? };
+        rest.split(['.', '[']).next()
+    })
+}
+
+impl Key {
+    /// The modes that use this key; none when all do.
+    pub(super) fn modes(&self) -> impl Iterator<Item = Mode> {
+        self.properties.iter().filter_map(|property| match property {
+            In(mode) => Some(*mode),
+            Restart | WithUrl => None,
+        })
+    }
+
+    /// Whether this mode uses the key.
+    pub(super) fn is_used_in(&self, mode: Mode) -> bool {
+        self.modes().next().is_none() || self.modes().any(|used| used == mode)
+    }
+
+    /// The type of the value, as named in the documentation.
+    pub(super) fn type_name(&self) -> &'static str {
+        match self.kind {
+            Integer(..) => "integer",
+            Number(..) => "number",
+            Flag => "boolean",
+            Text | Path | Secret | Choice(..) => "string",
+            Argv | Hosts => "array of strings",
+            Secrets => "string or array of strings",
+            Variables | Headers => "table of strings",
+            Tables => "array of tables",
+        }
+    }
+
+    /// The allowed values, as listed in the documentation; empty when the type is the only limit.
+    pub(super) fn range(&self) -> String {
+        let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
+        match self.kind {
+            Integer(min, i64::MAX) => format!("{min} or more{unit}"),
+            Integer(min, max) => format!("{min} to {max}{unit}"),
+            Number(min, max) => format!("{min} to {max}{unit}"),
+            Choice(now, _) => now.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "),
+            Path => "relative to this file".to_owned(),
+            Flag | Text | Secret | Secrets | Argv | Hosts | Variables | Headers | Tables => String::new(),
+        }
+    }
+
+    /// The remedy for a wrong value: "write a whole number, 1 to 10 workers, such as 5".
+    pub(super) fn wanted(&self) -> String {
+        let such_as = |default: &str| match default {
+            "" => String::new(),
+            default => format!(", such as {default}"),
+        };
+        match self.kind {
+            Integer(..) => format!("write a whole number, {}{}", self.range(), such_as(self.default)),
+            Number(..) => format!("write a number, {}{}", self.range(), such_as(self.default)),
+            Flag => "write true or false".to_owned(),
+            Text | Path => "write a string that is not empty".to_owned(),
+            Secret => "write a string, best of all \"${NAME}\" to take it from the environment".to_owned(),
+            Choice(..) => format!("write one of {}", self.range()),
+            Argv => {
+                "write the program and its arguments as an array of strings, such as [\"php\", \"worker.php\"]"
+                    .to_owned()
+            }
+            Hosts => "write names without scheme and port as an array of strings, such as [\"queue.internal\"]".to_owned(),
+            Secrets => "write a string or an array of strings, best of all \"${NAME}\" to take it from the environment".to_owned(),
+            Headers => "write a table of strings, such as { authorization = \"Bearer ${NAME}\" }".to_owned(),
+            Variables => "write a table of strings, such as { APP_ENV = \"production\" }".to_owned(),
+            Tables => "write an array of tables, such as [ { type = \"log\" } ]".to_owned(),
+        }
+    }
+}
