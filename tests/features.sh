@@ -48,4 +48,7 @@ for features in "" tracing sqlite redis server; do
     cargo clippy --quiet --package aint-queue-core --no-default-features --features "$features" -- -D warnings
 done
 
-cargo test --quiet --no-default-features --test producer
+# A user's program without any feature, at the versions of this workspace and with what other checks have compiled.
+cp Cargo.lock tests/producer/
+CARGO_TARGET_DIR=target cargo clippy --quiet --manifest-path tests/producer/Cargo.toml --all-targets -- -D warnings
+CARGO_TARGET_DIR=target cargo test --quiet --manifest-path tests/producer/Cargo.toml

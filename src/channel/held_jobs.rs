@@ -15,6 +15,8 @@ use crate::wire::RunId;
 pub(super) enum JobProgress {
     /// In one of the queues, waiting for a slot or for the release of its unique key.
     Ready {
+        /// The number of the lease, which grows: the order of the jobs in waiting.
+        lease: u64,
         /// The record of the job.
         meta: JobMeta,
         /// The data of the job.
@@ -67,6 +69,8 @@ pub(super) struct HeldJobs {
     awaiting_key: VecDeque<JobId>,
     /// Payload bytes of all jobs in the three queues.
     ready_bytes: usize,
+    /// Number of jobs leased so far.
+    leases: u64,
     running: usize,
     /// To be sent with the next turn.
     settlements: VecDeque<Settlement>,
@@ -152,7 +156,8 @@ impl HeldJobs {
             (false, false) => self.ready.push_back(id),
         }
         self.ready_bytes += payload.as_str().len();
-        self.jobs.insert(id, JobProgress::Ready { meta, payload });
+        self.leases += 1;
+        self.jobs.insert(id, JobProgress::Ready { lease: self.leases, meta, payload });
     }
 
     /// Lets a job start whose unique key the store has released, if the job is still waiting for that.
@@ -168,7 +173,8 @@ impl HeldJobs {
         let queue = if alone { &mut self.ready_alone } else { &mut self.ready };
         let id = queue.pop_front()?;
         let progress = self.jobs.get_mut(&id).expect("every queued job is held");
-        let JobProgress::Ready { meta, payload } = std::mem::replace(progress, JobProgress::Settling) else {
+        let JobProgress::Ready { meta, payload, .. } = std::mem::replace(progress, JobProgress::Settling)
+        else {
             unreachable!("every queued job is ready");
         };
         self.last_run += 1;
@@ -195,23 +201,26 @@ impl HeldJobs {
         }
     }
 
-    /// Takes every job that waits for a slot off the queues, in order. The caller settles each of them.
+    /// Takes every job that waits for a slot off the queues, in the order of their leases. The caller settles each of them.
     pub(super) fn take_ready(&mut self) -> Vec<(JobId, JobMeta)> {
         self.ready_bytes = 0;
         let queued =
             self.ready.drain(..).chain(self.ready_alone.drain(..)).chain(self.awaiting_key.drain(..));
         let jobs = &mut self.jobs;
         let take = |id| match std::mem::replace(jobs.get_mut(&id)?, JobProgress::Settling) {
-            JobProgress::Ready { meta, .. } => Some((id, meta)),
+            JobProgress::Ready { lease, meta, .. } => Some((lease, (id, meta))),
             JobProgress::Running { .. } | JobProgress::Settling => unreachable!("every queued job is ready"),
         };
-        queued.filter_map(take).collect()
+        let mut taken: Vec<_> = queued.filter_map(take).collect();
+        taken.sort_unstable_by_key(|(lease, _)| *lease);
+        taken.into_iter().map(|(_, job)| job).collect()
     }
 
     /// Takes one job that waits for a slot off the queues. The caller settles it.
     pub(super) fn take_one_ready(&mut self, id: JobId) -> Option<JobMeta> {
         let progress = self.jobs.get_mut(&id).filter(|job| matches!(job, JobProgress::Ready { .. }))?;
-        let JobProgress::Ready { meta, payload } = std::mem::replace(progress, JobProgress::Settling) else {
+        let JobProgress::Ready { meta, payload, .. } = std::mem::replace(progress, JobProgress::Settling)
+        else {
             unreachable!("filtered above");
         };
         self.ready_bytes -= payload.as_str().len();
@@ -314,6 +323,14 @@ mod tests {
             held.lease(record(id, suspect), awaits_key);
         }
         held
+    }
+
+    #[test]
+    fn returned_jobs_keep_the_order_of_their_leases() {
+        let mut held = held();
+        held.lease(record(5, false), false);
+        let returned: Vec<_> = held.take_ready().into_iter().map(|(id, _)| id.0).collect();
+        assert_eq!(returned, [1, 2, 3, 4, 5]);
     }
 
     #[test]

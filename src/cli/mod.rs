@@ -52,7 +52,7 @@ Exit codes:
   1  failed, or only partly done
   2  usage error: the command line or its input was refused, nothing was done
   3  the master is not running, or is already running
-  4  the configuration is invalid, or the program of a channel cannot be started
+  4  the configuration is invalid, or a program of it cannot be started
   5  the store is unavailable";
 
 /// Background jobs on SQLite or Redis: push them, watch them, run them in worker processes

@@ -1,5 +1,6 @@
-//! The crate as producers build it: `cargo test --no-default-features --test producer`. Passes with every feature set.
+//! The crate as producers build it, without a feature. `tests/features.sh` runs these tests.
 
+#![cfg(test)]
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 use aint_queue::testing::TestQueue;
@@ -46,7 +47,6 @@ fn sync_driver_and_test_queue_need_no_server() {
     });
 }
 
-#[cfg(not(feature = "redis"))]
 #[test]
 fn redis_channel_names_missing_feature() {
     let error = block_on(aint_queue::Queue::open(&config("redis"), "default")).unwrap_err().to_string();
@@ -55,7 +55,6 @@ fn redis_channel_names_missing_feature() {
     assert!(error.ends_with(expected), "{error}");
 }
 
-#[cfg(not(feature = "sqlite"))]
 #[test]
 fn sqlite_channel_names_missing_feature() {
     let error = block_on(aint_queue::Queue::open(&config("sqlite"), "default")).unwrap_err().to_string();
