@@ -1,7 +1,6 @@
 //! The crate as producers build it, without a feature. `tests/features.sh` runs these tests.
 
 #![cfg(test)]
-#![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 use aint_queue::testing::TestQueue;
 use aint_queue::{App, Config, Context, Job, JobError};
