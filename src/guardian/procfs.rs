@@ -34,8 +34,18 @@ pub(crate) fn stat(pid: i32) -> Option<Stat> {
 
 /// Resident set of a process in bytes; `None` when the process does not exist.
 pub(crate) fn resident(pid: i32) -> Option<u64> {
+    resident_in(&format!("/proc/{pid}/statm"))
+}
+
+/// Resident set of this process in bytes. In a pid namespace with the `/proc` of an outer one, the pid of this process is that
+/// of another one there; `/proc/self` is right.
+pub(crate) fn own_resident() -> Option<u64> {
+    resident_in("/proc/self/statm")
+}
+
+fn resident_in(statm: &str) -> Option<u64> {
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
-    parse_resident(&fs::read_to_string(format!("/proc/{pid}/statm")).ok()?, u64::try_from(page).ok()?)
+    parse_resident(&fs::read_to_string(statm).ok()?, u64::try_from(page).ok()?)
 }
 
 fn parse_resident(statm: &str, page: u64) -> Option<u64> {

@@ -77,7 +77,7 @@ impl ReexecPolicy {
         if !matches!(self.state, ReexecState::Sampling) {
             return false;
         }
-        let Some(used) = procfs::resident(nix::unistd::getpid().as_raw()) else { return false };
+        let Some(used) = procfs::own_resident() else { return false };
         match self.memory.sample(used, now) {
             MemoryAction::None => {}
             MemoryAction::Warn(why) => warn!(used_mib = used >> 20, "{why}"),
