@@ -36,7 +36,7 @@ const SAFE = JSON_INVALID_UTF8_SUBSTITUTE | JSON_PARTIAL_OUTPUT_ON_ERROR; // tex
 function send(array $frame): void { fwrite($GLOBALS['master'], json_encode($frame, SAFE) . "\n"); }
 function receive(): ?array // null: the master is gone
 {
-    if (($line = fgets($GLOBALS['master'])) === false) return null;
+    if (!str_ends_with($line = (string) fgets($GLOBALS['master']), "\n")) return null; // perhaps within a frame
     return json_decode($line, true) ?? exit_with('unreadable frame (' . json_last_error_msg() . '): ' . substr($line, 0, 200));
 }
 function exit_with(string $message): never { fwrite(STDERR, "$message\n"); exit(1); }

@@ -50,7 +50,7 @@ async def main():
     reader, writer = await asyncio.open_unix_connection(sock=master, limit=2 << 20)
     send(type="hello", protocol=1, slots=int(os.environ["AINT_QUEUE_SLOTS"]), jobs=list(HANDLERS))
     tasks = {}
-    while (line := await reader.readline()) and (frame := read(line))["type"] != "stop":
+    while (line := await reader.readline()).endswith(b"\n") and (frame := read(line))["type"] != "stop":
         if frame["type"] == "run":
             task = tasks[frame["run"]] = asyncio.create_task(run(frame))
             task.add_done_callback(lambda _, number=frame["run"]: tasks.pop(number))

@@ -1,12 +1,16 @@
 //! Every frame of the worker protocol, in every language.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::example::{NODE, NODE_TASKS, PHP, PYTHON, PYTHON_TASKS, copy_of, effects};
-use crate::fixture::{Fixture, Master, until};
+use crate::fixture::{Fixture, Master, text, until};
 
 /// A fixture with the example of one channel.
 struct ExampleFixture {
@@ -132,7 +136,7 @@ fn edited(example: &str, file: &str, from: &str, to: &str) -> Fixture {
     fixture
 }
 
-/// An error text that is no UTF-8 arrives, with a replacement for what is unreadable.
+/// An error text that is not valid UTF-8 arrives, with a replacement for what is unreadable.
 fn sends_unreadable_errors((example, channel): (&str, &'static str)) {
     let (file, from, to, expected) = match (example, channel) {
         ("php", _) => ("worker.php", "'not an address'", r#""file \xff""#, "file \u{fffd}"),
@@ -171,6 +175,31 @@ fn php_names_a_frame_that_it_cannot_read() {
     served.push("send_mail", r#"{"to":"\ud83d"}"#, &["--max-attempts", "1"]);
     until("the reason", || served.master.log().contains("unreadable frame (").then_some(()));
     assert!(served.master.stop().success());
+}
+
+/// A master may be killed while it writes a frame: half a frame is its end, and no unreadable frame.
+#[test]
+fn half_a_frame_counts_as_the_end_of_the_master() {
+    let workers: [(&str, &[&str]); 4] = [
+        ("php", &["php", "worker.php"]),
+        ("python", &["python3", "worker.py"]),
+        ("python", &["python3", "worker_async.py"]),
+        ("node", &["node", "worker.mjs"]),
+    ];
+    for (example, command) in workers {
+        let fixture = copy_of(example);
+        let (mut master, socket) = UnixStream::pair().unwrap();
+        let mut worker = Command::new(command[0]);
+        worker.args(&command[1..]).current_dir(fixture.file(".")).stdin(OwnedFd::from(socket));
+        worker.env("AINT_QUEUE_FD", "0").env("AINT_QUEUE_SLOTS", "1");
+        let worker = worker.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        BufReader::new(&master).read_line(&mut String::new()).unwrap();
+        master.write_all(br#"{"type":"run","#).unwrap();
+        drop(master);
+        let output = worker.wait_with_output().unwrap();
+        assert!(output.status.success(), "{command:?}: {output:?}");
+        assert_eq!(text(&output.stderr), "", "{command:?}");
+    }
 }
 
 /// Longer than the socket timeout that the test sets.
