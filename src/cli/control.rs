@@ -72,9 +72,11 @@ pub(super) fn ask<T>(
     progress: impl FnMut(&ChannelStatus),
     take: impl FnOnce(ControlResponse) -> Option<T>,
 ) -> Result<T, Failure> {
-    require_master(channel, doing)?;
-    master::send_request(&master::socket_path(channel), request, progress, take)
-        .map_err(|error| failure(doing, error))
+    match query(channel, request, progress, take) {
+        MasterState::NotRunning => Err(not_running(doing)),
+        MasterState::NotResponding { error, .. } => Err(failure(doing, error)),
+        MasterState::Responding { answer, .. } => Ok(answer),
+    }
 }
 
 /// Fails when no master of the channel runs on this machine.
@@ -82,9 +84,13 @@ pub(super) fn require_master(channel: &Channel, doing: &str) -> Result<(), Failu
     if master::presence(channel).running {
         return Ok(());
     }
-    Err(Failure::new(Exit::Running, doing)
+    Err(not_running(doing))
+}
+
+fn not_running(doing: &str) -> Failure {
+    Failure::new(Exit::Running, doing)
         .because("its master is not running on this machine")
-        .hint("queue:listen starts a master; queue:status shows whether one is running"))
+        .hint("queue:listen starts a master; queue:status shows whether one is running")
 }
 
 /// The failure of a request to a master, with a remedy.
