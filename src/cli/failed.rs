@@ -3,12 +3,22 @@
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::{CommandContext, Failure, sanitize, table, time};
-use crate::store::{Cursor, JobState, JobView, Page};
+use super::job_options::{FailedJobOptions, position, position_text};
+use super::per_channel::{self, ChannelDone};
+use super::{CommandContext, Failure, sanitize, time};
+use crate::store::{self, Cursor, JobFilter, JobState, JobView, Page};
+
+/// Longest shown line of an error, so that an indented line fits into 80 columns.
+const MAX_ERROR_CHARS: usize = 76;
 
 /// List failed jobs, newest first
 #[derive(Debug, Args)]
 pub(crate) struct Failed {
+    /// All declared channels (or give --channel more than once)
+    #[arg(long, conflicts_with_all = ["channels", "page_after"])]
+    all: bool,
+    #[command(flatten)]
+    options: FailedJobOptions,
     /// Number of jobs per page
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
     limit: u16,
@@ -17,56 +27,52 @@ pub(crate) struct Failed {
     page_after: Option<Cursor>,
 }
 
-/// Parses a position that [`position_text`] wrote.
-fn position(text: &str) -> Result<Cursor, &'static str> {
-    const FORM: &str = "use the position that the previous page printed";
-    let (rank, id) = text.split_once('.').ok_or(FORM)?;
-    let rank = rank.parse().map_err(|_| FORM)?;
-    Ok(Cursor { rank, id: id.parse().map_err(|_| FORM)? })
-}
-
-fn position_text(cursor: Cursor) -> String {
-    format!("{}.{}", cursor.rank, cursor.id)
-}
-
 impl Failed {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        let channel = context.channel()?;
         let (after, limit) = (self.page_after, usize::from(self.limit));
-        let page = context.call_store(channel, "list the failed jobs", async |store| {
-            store.list(JobState::Failed, after, limit).await
-        })?;
-        context.show(&to_json(&channel.name, &page), &render(&channel.name, &page, after.is_some()))
+        let filter = self.options.filter(Vec::new());
+        per_channel::one_or_several(context, self.all, |channel| {
+            let page = context.call_store(channel, "list the failed jobs", async |store| {
+                store::list(store, JobState::Failed, &filter, after, limit).await
+            })?;
+            let text = render(&channel.name, &page, after.is_some(), filter != JobFilter::default());
+            Ok(ChannelDone::new(channel, text, to_json(&page)))
+        })
     }
 }
 
-fn render(channel: &str, page: &Page, later_page: bool) -> String {
+/// The page as text: two lines per job, the second one with the last error. An error is longer than a column of a table can
+/// be in 80 columns.
+fn render(channel: &str, page: &Page, later_page: bool, selected: bool) -> String {
     if page.jobs.is_empty() {
         let more = if later_page { " more" } else { "" };
-        return format!("Channel \"{channel}\" has no{more} failed jobs.\n");
+        let such = if selected { " that match the options" } else { "" };
+        return format!("Channel \"{channel}\" has no{more} failed jobs{such}.");
     }
-    let header = ["id", "job", "reason", "attempts", "failed at", "last error"];
-    let mut shown = table::render(&header, page.jobs.iter().map(row));
+    let outcomes: Vec<_> = page.jobs.iter().map(outcome).collect();
+    let widest = outcomes.iter().map(String::len).chain(["reason (attempts)".len()]).max().unwrap_or(0);
+    let mut shown = format!("Failed jobs of channel \"{channel}\", newest first:\n");
+    shown.push_str(&format!("{:<16}  {:<19}  {:<widest$}  job\n", "id", "failed at", "reason (attempts)"));
+    for (job, outcome) in page.jobs.iter().zip(outcomes) {
+        let (at, name) = (time::local(job.at), sanitize::line(&job.meta.job));
+        shown.push_str(&format!("{:<16}  {at:<19}  {outcome:<widest$}  {name}\n", job.id));
+        if let Some(error) = job.meta.errors.last() {
+            shown.push_str(&format!("    {}\n", sanitize::truncated(&error.message, MAX_ERROR_CHARS)));
+        }
+    }
     if let Some(next) = page.next {
         shown.push_str(&format!("Next page: --page-after {}\n", position_text(next)));
     }
+    shown.truncate(shown.trim_end().len());
     shown
 }
 
-fn row(job: &JobView) -> Vec<String> {
-    let meta = &job.meta;
-    let error = meta.errors.last().map(|error| sanitize::truncated(&error.message, 60));
-    vec![
-        job.id.to_string(),
-        sanitize::truncated(&meta.job, 40),
-        meta.failed.map_or("", |reason| reason.as_str()).to_owned(),
-        meta.attempts.to_string(),
-        time::local(job.at),
-        error.unwrap_or_default(),
-    ]
+fn outcome(job: &JobView) -> String {
+    let reason = job.meta.failed.map_or("unknown", |reason| reason.as_str());
+    format!("{reason} ({})", job.meta.attempts)
 }
 
-fn to_json(channel: &str, page: &Page) -> Json {
+fn to_json(page: &Page) -> Json {
     let jobs: Vec<Json> = page
         .jobs
         .iter()
@@ -81,7 +87,7 @@ fn to_json(channel: &str, page: &Page) -> Json {
             })
         })
         .collect();
-    json!({ "channel": channel, "jobs": jobs, "next": page.next.map(position_text) })
+    json!({ "jobs": jobs, "next": page.next.map(position_text) })
 }
 
 #[cfg(test)]
@@ -100,25 +106,40 @@ mod tests {
 
     #[test]
     fn page_shows_sanitized_lines_and_next_cursor() {
-        let shown = render("default", &page(), false);
-        assert!(shown.contains("│ 17 │ send_email │ exhausted │ 3        │ 2026-11-30 "), "{shown}");
-        assert!(shown.contains("no route to \\u{1b}[31mhost\\nsecond line"), "{shown}");
-        assert!(shown.ends_with("Next page: --page-after 5.17\n"), "{shown}");
-        let place = position("5.17").unwrap();
-        assert_eq!((place.rank, place.id), (5, 17));
-        assert!(position("5").is_err());
+        let shown = render("default", &page(), false, false);
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!(lines[0], "Failed jobs of channel \"default\", newest first:");
+        assert_eq!(lines[1], "id                failed at            reason (attempts)  job");
+        assert!(lines[2].starts_with("17                2026-11-30 "), "{shown}");
+        assert!(lines[2].ends_with("  exhausted (3)      send_email"), "{shown}");
+        assert_eq!(
+            lines[3..],
+            ["    no route to \\u{1b}[31mhost\\nsecond line", "Next page: --page-after 5.17"]
+        );
+    }
+
+    #[test]
+    fn page_fits_into_eighty_columns() {
+        let mut page = page();
+        page.jobs[0].meta.failed = Some(FailReason::UnknownJob);
+        page.jobs[0].meta.record_error(3, Timestamp(2), ErrorKind::Error, &"word ".repeat(100));
+        for line in render("default", &page, false, false).lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
     }
 
     #[test]
     fn empty_page_says_so() {
         let empty = Page::default();
-        assert_eq!(render("mail", &empty, false), "Channel \"mail\" has no failed jobs.\n");
-        assert_eq!(render("mail", &empty, true), "Channel \"mail\" has no more failed jobs.\n");
+        assert_eq!(render("mail", &empty, false, false), "Channel \"mail\" has no failed jobs.");
+        assert_eq!(render("mail", &empty, true, false), "Channel \"mail\" has no more failed jobs.");
+        let selected = "Channel \"mail\" has no failed jobs that match the options.";
+        assert_eq!(render("mail", &empty, false, true), selected);
     }
 
     #[test]
     fn json_has_numeric_times() {
-        let json = to_json("default", &page());
+        let json = to_json(&page());
         assert_eq!(json["jobs"][0]["failed_at"], "2026-11-30T09:00:00Z");
         assert_eq!((&json["jobs"][0]["reason"], &json["next"]), (&json!("exhausted"), &json!("5.17")));
     }

@@ -11,7 +11,11 @@ mod control;
 mod demo;
 mod failed;
 mod failure;
+mod flush;
+mod forget;
 mod global_options;
+mod job_options;
+mod jobs;
 mod list;
 mod listen;
 mod log;
@@ -90,6 +94,8 @@ pub(crate) enum Command {
     Push(push::Push),
     #[command(name = "queue:status")]
     Status(status::Status),
+    #[command(name = "queue:jobs")]
+    Jobs(jobs::Jobs),
     #[command(name = "queue:failed")]
     Failed(failed::Failed),
     #[command(name = "queue:show")]
@@ -100,6 +106,10 @@ pub(crate) enum Command {
     Cancel(cancel::Cancel),
     #[command(name = "queue:reload-failed", visible_alias = "queue:retry")]
     ReloadFailed(reload_failed::ReloadFailed),
+    #[command(name = "queue:forget")]
+    Forget(forget::Forget),
+    #[command(name = "queue:flush")]
+    Flush(flush::Flush),
     #[command(name = "queue:clear")]
     Clear(clear::Clear),
     #[command(name = "config:check")]
@@ -122,11 +132,14 @@ impl Command {
             Self::Run(command) => command.run(context),
             Self::Push(command) => command.run(context),
             Self::Status(command) => command.run(context),
+            Self::Jobs(command) => command.run(context),
             Self::Failed(command) => command.run(context),
             Self::Show(command) => command.run(context),
             Self::Why(command) => command.run(context),
             Self::Cancel(command) => command.run(context),
             Self::ReloadFailed(command) => command.run(context),
+            Self::Forget(command) => command.run(context),
+            Self::Flush(command) => command.run(context),
             Self::Clear(command) => command.run(context),
             Self::ConfigCheck(command) => command.run(context),
             Self::List(command) => command.run(context),

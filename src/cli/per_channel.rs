@@ -39,6 +39,24 @@ pub(super) fn sequentially(
     report_all(context, channels.iter().copied().map(act))
 }
 
+/// As [`sequentially`], for commands that took exactly one channel at first: unless `all` is set, the JSON of one channel is
+/// one object, or nothing after a failure.
+pub(super) fn one_or_several(
+    context: &CommandContext,
+    all: bool,
+    mut act: impl FnMut(&Channel) -> Result<ChannelDone, Failure>,
+) -> Result<(), Failure> {
+    let channels = context.channels(all)?;
+    let [channel] = channels.as_slice() else { return sequentially(context, &channels, act) };
+    if all {
+        return sequentially(context, &channels, act);
+    }
+    let ChannelDone { text, json, warnings, failure } = act(channel)?;
+    context.show(&json, &format!("{text}\n"))?;
+    warnings.iter().for_each(|warning| context.warn(warning));
+    failure.map_or(Ok(()), Err)
+}
+
 /// Runs `act` on all channels at once, each with a progress display, so that long waits do not add up.
 pub(super) fn concurrently(
     context: &CommandContext,

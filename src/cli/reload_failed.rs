@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{CommandContext, Exit, Failure, render};
 use crate::job::JobId;
-use crate::store::{self, FailedJobFilter};
+use crate::store::{self, JobFilter};
 
 /// Retry failed jobs with a new set of attempts
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ impl ReloadFailed {
         ids.sort_unstable();
         ids.dedup();
         let asked = ids.len() as u64;
-        let filter = FailedJobFilter { ids, job: self.job };
+        let filter = JobFilter { ids, job: self.job, ..JobFilter::default() };
         let moved = context.call_store(channel, "reload the failed jobs", async |store| {
             store::reload_failed(store, &filter).await
         })?;

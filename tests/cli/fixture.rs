@@ -132,9 +132,14 @@ impl Fixture {
         serde_json::from_str(&said.out).expect("the status is JSON")
     }
 
-    /// Fails one job per error, as a master would.
+    /// Fails one job per error in the channel `default`, as a master would.
     pub fn fail(&self, jobs: &[(&str, &str)]) -> Vec<JobId> {
-        let store = SqliteStore::open(&self.path("aint-queue.db"), "default").unwrap();
+        self.fail_in("default", jobs)
+    }
+
+    /// Fails one job per error, as a master would.
+    pub fn fail_in(&self, channel: &str, jobs: &[(&str, &str)]) -> Vec<JobId> {
+        let store = SqliteStore::open(&self.path("aint-queue.db"), channel).unwrap();
         runtime().block_on(async {
             let owner = store.join().await.unwrap();
             let new: Vec<_> = jobs

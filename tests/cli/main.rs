@@ -14,6 +14,7 @@ mod demo;
 mod failed;
 mod fixture;
 mod general;
+mod jobs;
 mod library;
 mod operate;
 mod push;

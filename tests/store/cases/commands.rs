@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use aint_queue::job::JobId;
-use aint_queue::store::{Clear, Cleared, FailedJobFilter, JobState, MAX_BATCH, Store, reload_failed, remove};
+use aint_queue::job::{FailReason, JobId};
+use aint_queue::store::{
+    Clear, Cleared, JobFilter, JobState, MAX_BATCH, Store, count_failed, list, reload_failed, remove_failed,
+};
 
 use crate::fixture::{Fixture, Master, done, failed, job, later};
 
@@ -19,6 +21,8 @@ conformance! {
     interrupted_clear_is_finished_by_the_next,
     reload_and_remove_obey_their_filter,
     reload_ends_while_jobs_fail_again,
+    filtered_pages_hold_every_selected_job_once,
+    filter_selects_by_time_reason_and_text,
 }
 
 const FAR_FUTURE: Duration = Duration::from_secs(3600);
@@ -150,9 +154,9 @@ async fn clear_reload_and_remove_count_exactly_under_load(fixture: Fixture) {
         let answer = fixture.store.clear(Clear { failed: false, ..ALL }).await.unwrap();
         cleared += answer.waiting + answer.delayed + answer.failed;
         if round % 2 == 0 {
-            cleared += remove(&*fixture.store, &FailedJobFilter::default()).await.unwrap();
+            cleared += remove_failed(&*fixture.store, &JobFilter::default()).await.unwrap();
         } else {
-            reload_failed(&*fixture.store, &FailedJobFilter::default()).await.unwrap();
+            reload_failed(&*fixture.store, &JobFilter::default()).await.unwrap();
         }
     }
     stop.store(true, Ordering::Relaxed);
@@ -213,16 +217,17 @@ async fn interrupted_clear_is_finished_by_the_next(fixture: Fixture) {
 
 async fn reload_and_remove_obey_their_filter(fixture: Fixture) {
     let ids = fail(&fixture, 1200).await;
-    let one = FailedJobFilter { ids: vec![ids[7], JobId(3), ids[8]], job: Some("j8".into()) };
+    let one =
+        JobFilter { ids: vec![ids[7], JobId(3), ids[8]], job: Some("j8".into()), ..JobFilter::default() };
     assert_eq!(reload_failed(&*fixture.store, &one).await.unwrap(), 1);
     assert_eq!(fixture.ids(JobState::Waiting).await, [ids[8]]);
     assert_eq!(fixture.store.get(ids[8]).await.unwrap().unwrap().meta.attempts, 0);
-    let some = FailedJobFilter { job: Some("j9".into()), ..FailedJobFilter::default() };
-    assert_eq!(remove(&*fixture.store, &some).await.unwrap(), 1);
+    let some = JobFilter { job: Some("j9".into()), ..JobFilter::default() };
+    assert_eq!(remove_failed(&*fixture.store, &some).await.unwrap(), 1);
     assert_eq!(fixture.store.get(ids[9]).await.unwrap(), None);
-    assert_eq!(reload_failed(&*fixture.store, &FailedJobFilter::default()).await.unwrap(), 1198);
+    assert_eq!(reload_failed(&*fixture.store, &JobFilter::default()).await.unwrap(), 1198);
     assert_eq!(fixture.counts().await, [1199, 0, 0, 0, 0, 1]);
-    assert_eq!(remove(&*fixture.store, &FailedJobFilter::default()).await.unwrap(), 0);
+    assert_eq!(remove_failed(&*fixture.store, &JobFilter::default()).await.unwrap(), 0);
 }
 
 async fn reload_ends_while_jobs_fail_again(fixture: Fixture) {
@@ -242,9 +247,49 @@ async fn reload_ends_while_jobs_fail_again(fixture: Fixture) {
             }
         }
     });
-    let moved = reload_failed(&*fixture.store, &FailedJobFilter::default()).await.unwrap();
+    let moved = reload_failed(&*fixture.store, &JobFilter::default()).await.unwrap();
     stop.store(true, Ordering::Relaxed);
     failing.await.unwrap();
     assert_eq!(moved, ids.len() as u64);
     assert_eq!(fixture.counts().await[4], refailed.load(Ordering::Relaxed));
+}
+
+async fn filtered_pages_hold_every_selected_job_once(fixture: Fixture) {
+    let ids = fail(&fixture, 1100).await;
+    // A page of the store holds selected jobs and others, so that pages of the filter end in its middle.
+    let filter = JobFilter { text: Some("J1".into()), ..JobFilter::default() };
+    let selected = ids.iter().enumerate().filter(|(n, _)| format!("j{n}").starts_with("j1"));
+    let expected: Vec<_> = selected.map(|(_, id)| *id).rev().collect();
+    for limit in [1, 7, 111, 500] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = list(&*fixture.store, JobState::Failed, &filter, after, limit).await.unwrap();
+            assert!(page.jobs.len() <= limit);
+            found.extend(page.jobs.iter().map(|job| job.id));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+            assert_eq!(page.jobs.len(), limit, "only the last page is short");
+        }
+        assert_eq!(found, expected, "pages of {limit}");
+    }
+    assert_eq!(count_failed(&*fixture.store, &filter).await.unwrap(), expected.len() as u64);
+}
+
+async fn filter_selects_by_time_reason_and_text(fixture: Fixture) {
+    let ids = fail(&fixture, 4).await;
+    let at = fixture.store.get(ids[0]).await.unwrap().unwrap().at;
+    let count = async |filter: JobFilter| count_failed(&*fixture.store, &filter).await.unwrap();
+    let all = JobFilter::default;
+    assert_eq!(count(all()).await, 4);
+    assert_eq!(count(JobFilter { since: Some(at), ..all() }).await, 4);
+    assert_eq!(count(JobFilter { before: Some(at), ..all() }).await, 0);
+    assert_eq!(count(JobFilter { before: Some(at.after(FAR_FUTURE)), ..all() }).await, 4);
+    assert_eq!(count(JobFilter { since: Some(at.after(FAR_FUTURE)), ..all() }).await, 0);
+    assert_eq!(count(JobFilter { reason: Some(FailReason::Lost), ..all() }).await, 0);
+    assert_eq!(count(JobFilter { text: Some("NAME\":\"J3".into()), ..all() }).await, 1, "the payload counts");
+    let both = JobFilter { ids: vec![ids[1], ids[2]], text: Some("j2".into()), ..all() };
+    assert_eq!(remove_failed(&*fixture.store, &both).await.unwrap(), 1);
+    assert_eq!(fixture.counts().await, [0, 0, 0, 0, 3, 1]);
 }

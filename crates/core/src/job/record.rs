@@ -193,6 +193,20 @@ pub enum FailReason {
 }
 
 impl FailReason {
+    /// All reasons.
+    pub const ALL: [Self; 10] = [
+        Self::Exhausted,
+        Self::Final,
+        Self::Timeout,
+        Self::Crashed,
+        Self::Poison,
+        Self::Lost,
+        Self::UnknownJob,
+        Self::Malformed,
+        Self::Expired,
+        Self::Cancelled,
+    ];
+
     /// The name of the reason in JSON and tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -12,11 +12,11 @@
 
 mod driver_rules;
 mod error;
-mod failed_jobs;
 pub mod model;
 mod open;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod selection;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
@@ -30,8 +30,8 @@ use serde::Serialize;
 #[doc(hidden)]
 pub use driver_rules::check;
 pub use error::{PushError, StoreError};
-pub use failed_jobs::{FailedJobFilter, reload_failed, remove};
 pub use open::open;
+pub use selection::{JobFilter, count_failed, list, reload_failed, remove_failed};
 
 pub use crate::job::LimitDecision;
 use crate::job::{JobId, JobMeta, JobRecord, NewJob, Timestamp};
@@ -372,6 +372,9 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// All states, in the order of a job's life.
+    pub const ALL: [Self; 4] = [Self::Delayed, Self::Waiting, Self::Reserved, Self::Failed];
+
     /// The name of the state.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -1,0 +1,147 @@
+//! Lists and commands on jobs that a filter selects, made of the store's bounded batches: resumable, with exact counts.
+
+use super::{Cursor, JobState, JobView, MAX_BATCH, Page, Store, StoreError};
+use crate::job::{FailReason, JobId, Timestamp};
+
+/// Selects jobs; the default selects all. Conditions that are set must all hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobFilter {
+    /// Only these ids; all when empty.
+    pub ids: Vec<JobId>,
+    /// Only jobs of this name.
+    pub job: Option<String>,
+    /// Only jobs that failed for this reason.
+    pub reason: Option<FailReason>,
+    /// Only jobs whose time ([`JobView::at`]) is this time or later.
+    pub since: Option<Timestamp>,
+    /// Only jobs whose time ([`JobView::at`]) is earlier.
+    pub before: Option<Timestamp>,
+    /// Only jobs with this text in their name, payload or recorded errors; upper and lower case count as equal.
+    pub text: Option<String>,
+}
+
+impl JobFilter {
+    fn admits(&self, job: &JobView) -> bool {
+        (self.ids.is_empty() || self.ids.contains(&job.id))
+            && self.job.as_deref().is_none_or(|name| name == job.meta.job)
+            && self.reason.is_none_or(|reason| job.meta.failed == Some(reason))
+            && self.since.is_none_or(|since| job.at >= since)
+            && self.before.is_none_or(|before| job.at < before)
+            && self.text.as_deref().is_none_or(|text| contains_text(job, &text.to_lowercase()))
+    }
+}
+
+fn contains_text(job: &JobView, lower_case: &str) -> bool {
+    let has = |text: &str| text.to_lowercase().contains(lower_case);
+    has(&job.meta.job) || has(&job.payload) || job.meta.errors.iter().any(|error| has(&error.message))
+}
+
+/// A page of a state that holds only jobs of the filter: at most `limit`, behind `after`, in the order of [`Store::list`].
+///
+/// # Errors
+/// The store's error.
+pub async fn list(
+    store: &dyn Store,
+    state: JobState,
+    filter: &JobFilter,
+    after: Option<Cursor>,
+    limit: usize,
+) -> Result<Page, StoreError> {
+    if *filter == JobFilter::default() {
+        return store.list(state, after, limit).await;
+    }
+    let mut found = Page { jobs: Vec::new(), next: after };
+    while found.jobs.len() < limit {
+        let missing = limit - found.jobs.len();
+        let mut page = store.list(state, found.next, MAX_BATCH).await?;
+        let mut selected = page.jobs.iter().enumerate().filter(|(_, job)| filter.admits(job));
+        // Only the store can name the position behind a job: a page with more jobs than fit is read again, up to the last
+        // one that fits.
+        if let Some((last, _)) = selected.nth(missing - 1) {
+            page = store.list(state, found.next, last + 1).await?;
+        }
+        found.jobs.extend(page.jobs.into_iter().filter(|job| filter.admits(job)).take(missing));
+        found.next = page.next;
+        if found.next.is_none() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// The number of failed jobs that the filter selects.
+///
+/// # Errors
+/// The store's error.
+pub async fn count_failed(store: &dyn Store, filter: &JobFilter) -> Result<u64, StoreError> {
+    let mut count = 0;
+    for_each_failed(store, filter, async |batch| {
+        count += batch.len() as u64;
+        Ok(())
+    })
+    .await?;
+    Ok(count)
+}
+
+/// Gives failed jobs a new set of attempts and moves them to the back of waiting. Returns the number of moved jobs.
+///
+/// Jobs that fail again during the call are not moved twice, so the call ends even when every job fails at once.
+///
+/// # Errors
+/// The store's error; jobs moved before it stay moved.
+pub async fn reload_failed(store: &dyn Store, filter: &JobFilter) -> Result<u64, StoreError> {
+    let mut moved = 0;
+    for_each_failed(store, filter, async |batch| {
+        let jobs: Vec<_> = batch.iter().map(|job| (job.id, job.meta.clone().reloaded())).collect();
+        moved += store.requeue(&jobs).await?;
+        Ok(())
+    })
+    .await?;
+    Ok(moved)
+}
+
+/// Removes failed jobs permanently. Returns the number of removed jobs.
+///
+/// # Errors
+/// The store's error; jobs removed before it stay removed.
+pub async fn remove_failed(store: &dyn Store, filter: &JobFilter) -> Result<u64, StoreError> {
+    let mut removed = 0;
+    for_each_failed(store, filter, async |batch| {
+        let ids: Vec<_> = batch.iter().map(|job| job.id).collect();
+        removed += store.discard(&ids).await?;
+        Ok(())
+    })
+    .await?;
+    Ok(removed)
+}
+
+/// Passes all currently failed jobs that match the filter to `apply`, in batches.
+async fn for_each_failed(
+    store: &dyn Store,
+    filter: &JobFilter,
+    mut apply: impl AsyncFnMut(&[JobView]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    if !filter.ids.is_empty() {
+        for ids in filter.ids.chunks(MAX_BATCH) {
+            let mut batch = Vec::new();
+            for id in ids {
+                let found = store.get(*id).await?;
+                batch.extend(found.filter(|job| job.state == JobState::Failed && filter.admits(job)));
+            }
+            apply(&batch).await?;
+        }
+        return Ok(());
+    }
+    // Pages run from newer to older failures, starting at the first page: a job that fails again during the walk lands
+    // before that start and is not moved twice.
+    let mut after = None;
+    loop {
+        let page = store.list(JobState::Failed, after, MAX_BATCH).await?;
+        let batch: Vec<_> = page.jobs.into_iter().filter(|job| filter.admits(job)).collect();
+        apply(&batch).await?;
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! `queue:forget`: removes failed jobs by id.
+
+use clap::Args;
+use serde_json::json;
+
+use super::{CommandContext, Exit, Failure, render};
+use crate::job::JobId;
+use crate::store::{self, JobFilter};
+
+/// Remove failed jobs by id
+#[derive(Debug, Args)]
+pub(crate) struct Forget {
+    /// Ids of failed jobs
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<JobId>,
+    /// Only print the number of jobs that would be removed
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Forget {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        let channel = context.channel()?;
+        let mut ids = self.ids;
+        ids.sort_unstable();
+        ids.dedup();
+        let asked = ids.len() as u64;
+        let filter = JobFilter { ids, ..JobFilter::default() };
+        let dry_run = self.dry_run;
+        let removed = context.call_store(channel, "remove the failed jobs", async |store| {
+            if dry_run {
+                store::count_failed(store, &filter).await
+            } else {
+                store::remove_failed(store, &filter).await
+            }
+        })?;
+        let json = json!({ "channel": channel.name, "removed": removed, "dry_run": dry_run });
+        context.show(&json, &format!("{}\n", removed_text(&channel.name, removed, dry_run)))?;
+        if removed < asked {
+            let missing = asked - removed;
+            return Err(Failure::new(Exit::Failed, "remove all named jobs")
+                .because(format!(
+                    "{missing} of the {asked} named jobs are not failed in channel \"{}\"",
+                    channel.name
+                ))
+                .hint("queue:failed lists the failed jobs, queue:cancel ends a job in any other state"));
+        }
+        Ok(())
+    }
+}
+
+/// The result of removing failed jobs, as a sentence.
+pub(super) fn removed_text(channel: &str, removed: u64, dry_run: bool) -> String {
+    let jobs = match removed {
+        0 => "no failed job".to_owned(),
+        n => render::jobs(n).replacen("job", "failed job", 1),
+    };
+    if dry_run {
+        format!("Dry run: would remove {jobs} from channel \"{channel}\".")
+    } else {
+        format!("Removed {jobs} from channel \"{channel}\".")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentence_counts_the_jobs() {
+        assert_eq!(removed_text("x", 0, false), "Removed no failed job from channel \"x\".");
+        assert_eq!(removed_text("x", 1, false), "Removed 1 failed job from channel \"x\".");
+        assert_eq!(removed_text("x", 2, true), "Dry run: would remove 2 failed jobs from channel \"x\".");
+    }
+}

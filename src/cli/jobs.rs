@@ -1,0 +1,177 @@
+//! `queue:jobs`: lists jobs by state, page by page.
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use super::job_options::{position, position_text, states};
+use super::per_channel::{self, ChannelDone};
+use super::{CommandContext, Failure, render, sanitize, table, time};
+use crate::config::Channel;
+use crate::store::{self, Cursor, JobFilter, JobState, JobView};
+
+/// List running, waiting and delayed jobs
+#[derive(Debug, Args)]
+pub(crate) struct Jobs {
+    /// Only jobs in this state; may be repeated [default: reserved, waiting and delayed]
+    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = states())]
+    states: Vec<JobState>,
+    /// Only jobs with this name
+    #[arg(long, value_name = "JOB")]
+    job: Option<String>,
+    /// Only jobs with this text in name, payload or errors; upper and lower case count as equal
+    #[arg(long, value_name = "TEXT")]
+    grep: Option<String>,
+    /// All declared channels (or give --channel more than once)
+    #[arg(long, conflicts_with_all = ["channels", "page_after"])]
+    all: bool,
+    /// Number of jobs per page
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
+    limit: u16,
+    /// Position after which the page starts, as printed by the previous page
+    #[arg(long, value_name = "POSITION", value_parser = place)]
+    page_after: Option<Place>,
+}
+
+/// The end of a page: a state, and a position in the list of that state.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Place {
+    state: JobState,
+    after: Option<Cursor>,
+}
+
+/// Parses a place that [`place_text`] wrote.
+fn place(text: &str) -> Result<Place, &'static str> {
+    const FORM: &str = "use the position that the previous page printed";
+    let (name, after) = text.split_once(':').ok_or(FORM)?;
+    let state = JobState::ALL.into_iter().find(|state| state.as_str() == name).ok_or(FORM)?;
+    let after = if after.is_empty() { None } else { Some(position(after)?) };
+    Ok(Place { state, after })
+}
+
+fn place_text(place: Place) -> String {
+    format!("{}:{}", place.state.as_str(), place.after.map(position_text).unwrap_or_default())
+}
+
+/// Jobs of several states, one state after the other.
+#[derive(Default)]
+struct JobList {
+    jobs: Vec<JobView>,
+    next: Option<Place>,
+}
+
+impl Jobs {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        let filter = JobFilter { job: self.job.clone(), text: self.grep.clone(), ..JobFilter::default() };
+        let states = self.states();
+        per_channel::one_or_several(context, self.all, |channel| {
+            let list = self.list(context, channel, &states, &filter)?;
+            let text = render(&channel.name, &list, &states);
+            Ok(ChannelDone::new(channel, text, to_json(&list)))
+        })
+    }
+
+    /// The states to list, in the order of the output: what runs first, what failed last.
+    fn states(&self) -> Vec<JobState> {
+        let order = [JobState::Reserved, JobState::Waiting, JobState::Delayed, JobState::Failed];
+        let is_wanted = |state: &JobState| match self.states.as_slice() {
+            [] => *state != JobState::Failed,
+            named => named.contains(state),
+        };
+        order.into_iter().filter(is_wanted).collect()
+    }
+
+    fn list(
+        &self,
+        context: &CommandContext,
+        channel: &Channel,
+        states: &[JobState],
+        filter: &JobFilter,
+    ) -> Result<JobList, Failure> {
+        let limit = usize::from(self.limit);
+        let first = self.page_after;
+        let skipped = first
+            .map_or(0, |place| states.iter().position(|state| *state == place.state).unwrap_or(states.len()));
+        context.call_store(channel, "list the jobs", async |store| {
+            let mut list = JobList::default();
+            for state in states.iter().copied().skip(skipped) {
+                let missing = limit - list.jobs.len();
+                if missing == 0 {
+                    list.next = Some(Place { state, after: None });
+                    break;
+                }
+                let after = first.filter(|place| place.state == state).and_then(|place| place.after);
+                let page = store::list(store, state, filter, after, missing).await?;
+                list.jobs.extend(page.jobs);
+                if page.next.is_some() {
+                    list.next = Some(Place { state, after: page.next });
+                    break;
+                }
+            }
+            Ok(list)
+        })
+    }
+}
+
+fn render(channel: &str, list: &JobList, states: &[JobState]) -> String {
+    if list.jobs.is_empty() {
+        let states: Vec<_> = states.iter().map(|state| state.as_str().to_owned()).collect();
+        return format!("Channel \"{channel}\" has none of these jobs: {}.", render::listed(&states));
+    }
+    let header = ["id", "job", "state", "attempts", "pushed, due or failed"];
+    let mut shown = format!("Jobs of channel \"{channel}\":\n");
+    shown.push_str(&table::render(&header, list.jobs.iter().map(row)));
+    if let Some(next) = list.next {
+        shown.push_str(&format!("Next page: --page-after {}\n", place_text(next)));
+    }
+    shown.truncate(shown.trim_end().len());
+    shown
+}
+
+fn row(job: &JobView) -> Vec<String> {
+    vec![
+        job.id.to_string(),
+        sanitize::truncated(&job.meta.job, 40),
+        job.state.as_str().to_owned(),
+        job.meta.attempts.to_string(),
+        time::local(job.at),
+    ]
+}
+
+fn to_json(list: &JobList) -> Json {
+    let at = |job: &JobView, state| if job.state == state { time::rfc3339(job.at) } else { None };
+    let jobs: Vec<Json> = list
+        .jobs
+        .iter()
+        .map(|job| {
+            json!({
+                "id": job.id,
+                "job": job.meta.job,
+                "state": job.state,
+                "priority": job.meta.priority,
+                "attempts": job.meta.attempts,
+                "pushed_at": time::rfc3339(job.id.pushed_at()),
+                "due_at": at(job, JobState::Delayed),
+                "failed_at": at(job, JobState::Failed),
+            })
+        })
+        .collect();
+    json!({ "jobs": jobs, "next": list.next.map(place_text) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn place_of_a_page_is_read_as_written() {
+        for place_in in [
+            Place { state: JobState::Delayed, after: Some(Cursor { rank: 5, id: 17 }) },
+            Place { state: JobState::Waiting, after: None },
+        ] {
+            assert_eq!(place(&place_text(place_in)), Ok(place_in));
+        }
+        for wrong in ["5.17", "done:5.17", "waiting:x"] {
+            assert!(place(wrong).is_err(), "{wrong}");
+        }
+    }
+}
