@@ -1,6 +1,10 @@
 //! [`App`]: registers the jobs of a program and runs its command line.
 
+#[cfg(feature = "server")]
+use std::ffi::OsString;
 use std::future::Future;
+#[cfg(feature = "server")]
+use std::path::Path;
 #[cfg(feature = "server")]
 use std::process::ExitCode;
 
@@ -33,6 +37,7 @@ use crate::{cli, guardian, webhook, worker};
 #[derive(Default)]
 pub struct App {
     registry: Registry,
+    version: Option<String>,
 }
 
 /// First argument that makes this program run as a worker.
@@ -44,6 +49,14 @@ impl App {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The version that `--version` prints, beside that of aint-queue: `env!("CARGO_PKG_VERSION")` is that of your package. The
+    /// name of the program is the name under which it was started.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
     }
 
     /// Registers a blocking job.
@@ -189,7 +202,17 @@ impl App {
             Some(WORKER_ARGUMENT) => worker::main(&self.registry),
             Some(webhook::WORKER_ARGUMENT) => webhook::main(),
             Some(guardian::ARGUMENT) => guardian::process_main(),
-            _ => cli::main(self.registry, args),
+            _ => {
+                let name = program_name(args.first());
+                cli::main(cli::Program { name, version: self.version }, self.registry, args)
+            }
         }
     }
+}
+
+/// The name under which a program was started, without its directory.
+#[cfg(feature = "server")]
+fn program_name(first_argument: Option<&OsString>) -> String {
+    let name = first_argument.and_then(|path| Path::new(path).file_name());
+    name.map_or_else(|| "aint-queue".to_owned(), |name| name.to_string_lossy().into_owned())
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that the programs the tests use beside Rust are there, and prints the path of the redis-server: Redis,
-# the interpreters that examples/ is written for (php, python3, node) and their Redis clients, and curl. Nothing else:
+# the interpreters that examples/ is written for (php, python3, node) and their Redis clients, curl, and shells. Nothing else:
 # the tests start servers of their own, on private ports, and end them.
 #
 #   usage:  tests/services.sh
@@ -34,6 +34,8 @@ missing() {
     command -v php >/dev/null || echo php-cli
     command -v node >/dev/null || echo nodejs
     command -v curl >/dev/null || echo curl
+    command -v zsh >/dev/null || echo zsh
+    command -v fish >/dev/null || echo fish
     has_php_redis || echo php-redis
     has_python_redis || echo python3-redis
     has_node_redis || echo node-redis

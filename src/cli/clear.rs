@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{CommandContext, Failure, render};
 use crate::store::{Clear as States, Cleared, JobCounts};
 
-/// Remove jobs, by default the waiting and delayed ones
+/// Remove jobs: by default waiting and delayed ones
 #[derive(Debug, Args)]
 pub(crate) struct Clear {
     /// Only failed jobs

@@ -5,7 +5,9 @@ use clap::Args;
 use super::{CommandContext, Failure};
 use crate::config::{self, Channel, Config, Handler, SnapshotHandler, command_check};
 
-/// Print the effective configuration with secrets hidden, or every mistake in it
+/// Print the effective configuration, or every mistake
+///
+/// Secrets are hidden.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigCheck {
     /// Print the table of all keys instead, with type, default, range and meaning

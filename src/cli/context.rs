@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 
 use super::failure::{Exit, Failure};
 use super::global_options::GlobalOptions;
+use super::help::Program;
 use super::sanitize;
 use crate::config::{Channel, Config, Driver, Handler};
 use crate::job::Registry;
@@ -19,6 +20,7 @@ use crate::store::{Store, StoreError};
 pub(crate) struct CommandContext {
     globals: GlobalOptions,
     registry: Registry,
+    program: Program,
     config: OnceCell<Config>,
     runtime: OnceCell<Runtime>,
     colours: bool,
@@ -26,10 +28,26 @@ pub(crate) struct CommandContext {
 
 impl CommandContext {
     pub(super) fn new(globals: GlobalOptions, registry: Registry) -> Self {
-        let mut context =
-            Self { globals, registry, config: OnceCell::new(), runtime: OnceCell::new(), colours: false };
+        let mut context = Self {
+            globals,
+            registry,
+            program: Program::default(),
+            config: OnceCell::new(),
+            runtime: OnceCell::new(),
+            colours: false,
+        };
         context.colours = context.colours_for(io::stdout().is_terminal());
         context
+    }
+
+    /// The same context in a program of another name.
+    pub(super) fn of_program(self, program: Program) -> Self {
+        Self { program, ..self }
+    }
+
+    /// The program that runs.
+    pub(super) fn program(&self) -> &Program {
+        &self.program
     }
 
     /// The jobs registered in this binary.

@@ -10,7 +10,7 @@ use super::{CommandContext, Failure, render};
 use crate::config::Channel;
 use crate::store::{self, JobFilter};
 
-/// Remove failed jobs: all of a channel, or those that match the options
+/// Remove failed jobs: all, or those that options select
 #[derive(Debug, Args)]
 pub(crate) struct Flush {
     /// All declared channels (or give --channel more than once)

@@ -3,9 +3,10 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{CommandContext, Failure, commands};
+use super::help::{ListedCommand, commands};
+use super::{CommandContext, Failure};
 
-/// List the commands and the jobs registered in this program
+/// List the commands and the jobs of this program
 #[derive(Debug, Args)]
 pub(crate) struct List {}
 
@@ -14,24 +15,28 @@ impl List {
         let commands = commands();
         let jobs: Vec<_> = context.registry().names().collect();
         if context.json() {
-            let commands = commands
-                .iter()
-                .map(|(name, about, aliases)| json!({ "name": name, "about": about, "aliases": aliases }));
+            let commands = commands.iter().map(|command| {
+                json!({ "name": command.name, "about": command.summary, "aliases": command.aliases })
+            });
             return context.print_json(&json!({ "commands": commands.collect::<Vec<_>>(), "jobs": jobs }));
         }
         context.print(&render(&commands, &jobs))
     }
 }
 
-fn render(commands: &[(String, String, Vec<String>)], jobs: &[&str]) -> String {
-    let width = commands.iter().map(|(name, ..)| name.len()).max().unwrap_or(0) + 2;
-    let mut text = String::from("Commands:\n");
-    for (name, about, aliases) in commands {
-        let also = match aliases.as_slice() {
-            [] => String::new(),
-            aliases => format!(" [also: {}]", aliases.join(", ")),
-        };
-        text.push_str(&format!("  {name:<width$}{about}{also}\n"));
+fn render(commands: &[ListedCommand], jobs: &[&str]) -> String {
+    let width = commands.iter().map(|command| command.name.len()).max().unwrap_or(0) + 2;
+    let (mut text, mut group) = (String::new(), "");
+    for ListedCommand { group: own, name, summary, aliases } in commands {
+        if group != *own {
+            let break_before = if group.is_empty() { "" } else { "\n" };
+            text.push_str(&format!("{break_before}{own}:\n"));
+            group = own;
+        }
+        text.push_str(&format!("  {name:<width$}{summary}\n"));
+        if !aliases.is_empty() {
+            text.push_str(&format!("  {:<width$}[also: {}]\n", "", aliases.join(", ")));
+        }
     }
     text.push_str("\nJobs of this program:\n");
     if jobs.is_empty() {
@@ -49,11 +54,14 @@ mod tests {
 
     #[test]
     fn commands_line_up_and_name_their_aliases() {
-        let commands = [
-            ("a".to_owned(), "Do a".to_owned(), vec![]),
-            ("long".to_owned(), "Do it".to_owned(), vec!["l".to_owned()]),
-        ];
-        let expected = "Commands:\n  a     Do a\n  long  Do it [also: l]\n\nJobs of this program:\n  noop\n";
+        let command = |group, name, aliases: &[&str]| ListedCommand {
+            group,
+            name,
+            summary: "Do it".to_owned(),
+            aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
+        };
+        let commands = [command("One", "a", &[]), command("Two", "long", &["l"])];
+        let expected = "One:\n  a     Do it\n\nTwo:\n  long  Do it\n        [also: l]\n\nJobs of this program:\n  noop\n";
         assert_eq!(render(&commands, &["noop"]), expected);
         assert!(render(&commands, &[]).ends_with("  none\n"));
     }

@@ -8,7 +8,7 @@ use super::log::{Log, LogFormat};
 use super::{CommandContext, Exit, Failure};
 use crate::master::{self, Handover, ListenError, MasterExit};
 
-/// Run the jobs of one or more channels until stopped
+/// Run the jobs of channels until stopped
 #[derive(Debug, Args)]
 pub(crate) struct Listen {
     /// All declared channels (or give --channel more than once)

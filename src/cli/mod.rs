@@ -5,6 +5,8 @@
 
 mod cancel;
 mod clear;
+mod completion;
+mod completions;
 mod config_check;
 mod context;
 mod control;
@@ -14,11 +16,13 @@ mod failure;
 mod flush;
 mod forget;
 mod global_options;
+mod help;
 mod job_options;
 mod jobs;
 mod list;
 mod listen;
 mod log;
+mod man;
 mod pause;
 mod per_channel;
 mod progress;
@@ -43,12 +47,13 @@ mod why;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ColorChoice, FromArgMatches, Parser, Subcommand};
 
 use crate::job::Registry;
 pub(crate) use context::CommandContext;
 pub(crate) use failure::{Exit, Failure};
 use global_options::GlobalOptions;
+pub(crate) use help::Program;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -61,7 +66,7 @@ Exit codes:
 
 /// Background jobs on SQLite or Redis: push them, watch them, run them in worker processes
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_CODES, max_term_width = 110, arg_required_else_help = true)]
+#[command(after_help = EXIT_CODES, max_term_width = 110, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     globals: GlobalOptions,
@@ -116,6 +121,10 @@ pub(crate) enum Command {
     ConfigCheck(config_check::ConfigCheck),
     #[command(name = "list")]
     List(list::List),
+    #[command(name = "completions")]
+    Completions(completions::Completions),
+    #[command(name = "man")]
+    Man(man::Man),
 }
 
 impl Command {
@@ -143,28 +152,36 @@ impl Command {
             Self::Clear(command) => command.run(context),
             Self::ConfigCheck(command) => command.run(context),
             Self::List(command) => command.run(context),
+            Self::Completions(command) => command.run(context),
+            Self::Man(command) => command.run(context),
         }
     }
 }
 
-/// Runs the command in `args` with the jobs of `registry`.
-pub(crate) fn main(registry: Registry, args: Vec<OsString>) -> ExitCode {
+/// Runs the command in `args` of a program with the jobs of `registry`.
+pub(crate) fn main(program: Program, registry: Registry, args: Vec<OsString>) -> ExitCode {
+    match completion::answer(&program, &registry, &args) {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        // A shell has no place for the error.
+        Err(_) => return ExitCode::FAILURE,
+    }
     // clap needs the colour choice before it parses the options.
     let colours =
         if args.iter().any(|arg| arg == "--no-ansi") { ColorChoice::Never } else { ColorChoice::Auto };
-    let parsed = Cli::command()
-        .color(colours)
-        .try_get_matches_from(args)
-        .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    let mut line = help::command_line(&program, &registry).color(colours);
+    let parsed =
+        line.try_get_matches_from_mut(args).and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
+            let error = help::with_one_suggestion(error, &line);
             // A write error has no remedy: the terminal is gone.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let context = CommandContext::new(cli.globals, registry);
+    let context = CommandContext::new(cli.globals, registry).of_program(program);
     let done = context.check_registry().and_then(|()| cli.command.run(&context));
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -172,27 +189,5 @@ pub(crate) fn main(registry: Registry, args: Vec<OsString>) -> ExitCode {
             context.report(&failure);
             ExitCode::from(failure.exit() as u8)
         }
-    }
-}
-
-/// Name, summary and aliases of each command, for `list`.
-fn commands() -> Vec<(String, String, Vec<String>)> {
-    let cli = Cli::command();
-    let shown = cli.get_subcommands().filter(|command| !command.is_hide_set());
-    let described = shown.map(|command| {
-        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-        let aliases = command.get_visible_aliases().map(str::to_owned).collect();
-        (command.get_name().to_owned(), about, aliases)
-    });
-    described.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn command_line_is_consistent() {
-        Cli::command().debug_assert();
     }
 }

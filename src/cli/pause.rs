@@ -10,7 +10,9 @@ use super::{CommandContext, Failure, time};
 use crate::job::{MAX_DELAY, Timestamp};
 use crate::job_json::time::parse_duration;
 
-/// Pause a channel: no master on any machine leases its jobs; running jobs continue
+/// Let no master on any machine lease jobs of a channel
+///
+/// Running jobs continue.
 #[derive(Debug, Args)]
 pub(crate) struct Pause {
     /// All declared channels (or give --channel more than once)

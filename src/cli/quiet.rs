@@ -8,7 +8,9 @@ use crate::channel::QuietReply;
 use crate::config::Channel;
 use crate::master::{ControlRequest, ControlResponse};
 
-/// Make the master of a channel on this machine lease no more jobs; running jobs continue
+/// Let the master on this machine lease no more jobs
+///
+/// Running jobs continue.
 #[derive(Debug, Args)]
 pub(crate) struct Quiet {
     /// All channels with a master on this machine (or give --channel more than once)

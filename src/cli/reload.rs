@@ -10,7 +10,9 @@ use crate::config::Channel;
 use crate::master::{ControlError, ControlRequest, ControlResponse};
 use crate::pool::{RolloutSummary, WorkerRef, WorkerReplacement};
 
-/// Reload the configuration of a master and replace its workers, and wait for the result
+/// Reload the configuration and replace the workers
+///
+/// The command waits for the result.
 #[derive(Debug, Args)]
 pub(crate) struct Reload {
     /// All channels with a master (or give --channel more than once)

@@ -12,7 +12,7 @@ use crate::channel::Scope;
 use crate::job::{JobId, Outcome};
 use crate::master;
 
-/// Run one job in the foreground: the next waiting job, or a job by id
+/// Run one job in the foreground: the next one, or by id
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// Id of the job, which must be waiting, delayed or failed

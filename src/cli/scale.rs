@@ -8,7 +8,7 @@ use crate::config::Channel;
 use crate::master::{ControlRequest, ControlResponse};
 use crate::pool::{MinWorkers, ScaleOrder};
 
-/// Set the minimum worker count of a channel manually
+/// Set the minimum number of workers manually
 #[derive(Debug, Args)]
 pub(crate) struct Scale {
     /// +1 to add one, -1 to remove one, =3 or 3 for exactly three

@@ -18,7 +18,7 @@ const LOCK_RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval between two checks of the lock.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Stop the master of a channel after its running jobs have finished, and wait for it
+/// Stop the master after its running jobs; wait for it
 #[derive(Debug, Args)]
 pub(crate) struct Stop {
     /// All channels with a master (or give --channel more than once)

@@ -9,6 +9,7 @@
 mod bulk;
 mod cancel;
 mod clear;
+mod completion;
 mod config;
 mod demo;
 mod failed;

@@ -23,7 +23,7 @@ use display::LiveView;
 /// How long the jobs of the demo may take.
 const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Run example jobs in all three modes on a temporary store
+/// Run example jobs in all modes on a temporary store
 #[derive(Debug, Args)]
 pub(crate) struct Demo {}
 

@@ -14,7 +14,7 @@ use crate::config::Channel;
 use crate::master::{ControlRequest, ControlResponse};
 use crate::store::JobCounts;
 
-/// Show whether the master is running, and the number of jobs in each state
+/// Show masters, workers, and the number of jobs by state
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     /// All declared channels (or give --channel more than once)

@@ -46,8 +46,10 @@ use std::time::Duration;
 pub use error::{ConfigError, Problem, UndeclaredChannel};
 pub use keys::key_table;
 pub use load::{DEFAULT_FILE, FILE_VARIABLE, is_channel_name};
-#[cfg(feature = "server")]
 pub use reload_diff::{ReloadDiff, changed_tables, reload_diff};
+#[cfg(feature = "server")]
+#[doc(hidden)]
+pub use suggest::nearest;
 
 use plan::{Plan, Recycling, Scaling};
 

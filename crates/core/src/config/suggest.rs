@@ -1,7 +1,8 @@
 //! Suggestions for misspelt names.
 
 /// The candidate nearest to `word`, if at most a third of its characters differ.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase().replace('-', "_");
     let allowed = (word.chars().count() / 3).max(1);
     candidates
