@@ -202,6 +202,7 @@ pub mod engine {
     pub mod master;
     pub mod metrics;
     pub mod pool;
+    pub mod protected_memory;
     pub mod snapshot;
     pub mod webhook;
     pub mod wire;
@@ -218,7 +219,9 @@ use aint_queue_core::{executor, in_process, job_json, limits, queue_set, retry};
 #[cfg(not(feature = "server"))]
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]
-use engine::{channel, fd, guardian, http, master, metrics, pool, snapshot, webhook, wire, worker};
+use engine::{
+    channel, fd, guardian, http, master, metrics, pool, protected_memory, snapshot, webhook, wire, worker,
+};
 
 pub use app::App;
 pub use config::Config;

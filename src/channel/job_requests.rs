@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::config::PushDestinations;
 use crate::job::{JobId, NewJob, Outcome, PushOptions, Response, error_chain};
 use crate::job_json::{self, PushDefaults};
 use crate::limits::{Breakers, ClaimRoute, HeldLimits, claim_response};
@@ -67,10 +68,12 @@ impl JobRequests {
         }
     }
 
-    /// Starts requests and returns the responses that need no store. `owner` claims locks and rates.
+    /// Starts requests and returns the responses that need no store. `owner` claims locks and rates; jobs push into the
+    /// channels of `may_push` alone.
     pub(super) fn on_requests(
         &mut self,
         requests: Vec<RunRequest>,
+        may_push: &PushDestinations,
         owner: Option<&Owner>,
         now: Instant,
     ) -> Vec<Reply> {
@@ -78,6 +81,11 @@ impl JobRequests {
         for RunRequest { run, id, reply, request } in requests {
             let claim = match request {
                 RequestKind::Push { channel, jobs } => {
+                    let destination = channel.as_deref().unwrap_or(&self.channel);
+                    if let Err(why) = may_push.check(&self.channel, destination) {
+                        replies.push((reply, Response::Error(why)));
+                        continue;
+                    }
                     let channel = channel.filter(|channel| **channel != *self.channel);
                     let pushed = push(Arc::clone(&self.store), self.cross_channel.clone(), channel, jobs);
                     self.tasks.spawn(async move {

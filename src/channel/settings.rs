@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use crate::config::PushDestinations;
 use crate::retry::Policy;
 
 /// Settings that a channel's decisions follow.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ChannelSettings {
     /// Attempts and backoff: the consequences of outcomes.
     pub policy: Policy,
@@ -13,6 +14,8 @@ pub struct ChannelSettings {
     pub max_execute: Option<Duration>,
     /// Longest wait for an announcement of work by an idle channel.
     pub sleep: Duration,
+    /// The channels that jobs may push into.
+    pub may_push: PushDestinations,
     /// How long a stop waits for running jobs.
     pub stop_wait: Duration,
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{CommandContext, Failure};
-use crate::config::{self, Channel, Config, Handler, SnapshotHandler, command_check};
+use crate::config::{self, Channel, CommandLine, Config, Handler, SnapshotHandler, command_check};
 
 /// Print the effective configuration, or every mistake
 ///
@@ -57,7 +57,7 @@ fn missing_programs(config: &Config) -> Vec<String> {
     let mut missing = Vec::new();
     for channel in config.channels.values() {
         for (key, command) in programs(channel) {
-            let Some(name) = command.first() else { continue };
+            let Some(name) = command.argv().first() else { continue };
             // Loading has made programs with a slash absolute.
             if let Err(why) = command_check::locate(name, std::path::Path::new("/")) {
                 missing
@@ -68,8 +68,8 @@ fn missing_programs(config: &Config) -> Vec<String> {
     missing
 }
 
-fn programs(channel: &Channel) -> Vec<(&'static str, &[String])> {
-    let mut programs: Vec<(&str, &[String])> = Vec::new();
+fn programs(channel: &Channel) -> Vec<(&'static str, &CommandLine)> {
+    let mut programs: Vec<(&str, &CommandLine)> = Vec::new();
     if let Handler::Wire { command } | Handler::Exec { command } = &channel.worker.handler {
         programs.push(("worker.command", command));
     }

@@ -1,11 +1,13 @@
-//! User, niceness and resource limits that children run with.
+//! User, niceness, resource limits and inherited environment that children run with.
 
 use std::ffi::CString;
 
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 use serde::{Deserialize, Serialize};
 
-/// User, niceness and resource limits of a child. Fields that are not set are inherited from the guardian.
+use crate::config::passed_env::PassedEnv;
+
+/// User, niceness, resource limits and inherited environment of a child. Fields that are not set are inherited from the guardian.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Privileges {
     /// Niceness, -20 (favoured) to 19.
@@ -14,6 +16,8 @@ pub struct Privileges {
     pub account: Option<Account>,
     /// Resource limits, each per process.
     pub limits: Vec<(Limit, u64)>,
+    /// The variables of the guardian's environment that the child inherits.
+    pub passed_env: PassedEnv,
 }
 
 /// A user that children run as.

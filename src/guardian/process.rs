@@ -27,6 +27,7 @@ use super::procfs;
 use super::protocol::{self, MAX_REPORT, MAX_REQUEST, Report, Request, SpawnRequest};
 use super::spawner::{SpawnFailure, Spawner};
 use crate::fd;
+use crate::protected_memory;
 
 /// First argument that makes the executable run as a guardian.
 pub const ARGUMENT: &str = "__guardian";
@@ -67,6 +68,7 @@ impl GuardianLoop {
         if getsockopt(&io::stdin(), sockopt::SockType) != Ok(SockType::SeqPacket) {
             return Err(io::Error::other("standard input is not the socket of a master"));
         }
+        protected_memory::protect();
         SigSet::all().thread_block()?;
         fd::reset_signal_dispositions();
         let socket = fd::set_up_guardian_descriptors()?;

@@ -100,7 +100,8 @@ impl Spawner {
             }
         }
         let inherited = self.inherited.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
-        let inherited: Vec<_> = inherited.filter(|(name, _)| !is_own(name) && !is_set(&env, name)).collect();
+        let passes = |name: &[u8]| !is_own(name) && spawn.privileges.passed_env.passes(name);
+        let inherited: Vec<_> = inherited.filter(|(name, _)| passes(name) && !is_set(&env, name)).collect();
         env.extend(inherited);
         let variables = env.into_iter().map(|(name, value)| [name, b"=", value].concat());
         let text = |bytes: Vec<u8>, what: &str| {

@@ -14,7 +14,7 @@ use super::listen_error::ListenError;
 use super::run_dir::{Lock, RunDir};
 use crate::channel::{Channel, Command, OnJoin, ReloadSpec, Scope, Setup, Stopped};
 use crate::config;
-use crate::guardian::GuardianHandle;
+use crate::guardian::{GuardianHandle, Privileges};
 use crate::pool::Pool;
 use crate::snapshot;
 use crate::store::{Owner, Store};
@@ -133,7 +133,8 @@ impl ChannelService {
 
     /// Stores the settings of a reload, which the actor follows already.
     pub(super) fn apply_config(&mut self, config: config::Channel) {
-        let changed = config.snapshot != self.config.snapshot;
+        let changed = config.snapshot != self.config.snapshot
+            || config.worker.passed_env != self.config.worker.passed_env;
         self.config = config;
         if changed {
             self.restart_snapshots();
@@ -144,7 +145,9 @@ impl ChannelService {
     fn restart_snapshots(&mut self) {
         let config = &self.config.snapshot;
         let ChannelHandlers { channel, store, metrics, shared, .. } = &*self.handlers;
-        let handlers = snapshot::handlers(config, &shared.base, &self.guardian);
+        let passed_env = self.config.worker.passed_env.clone();
+        let guardian = self.guardian.with_privileges(Privileges { passed_env, ..Privileges::default() });
+        let handlers = snapshot::handlers(config, &shared.base, &guardian);
         let snapshots =
             snapshot::run(Arc::clone(channel), Arc::clone(store), config.interval, handlers, metrics.clone());
         std::mem::replace(&mut self.snapshots, tokio::spawn(snapshots)).abort();

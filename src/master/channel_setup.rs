@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::listen_error::ListenError;
 use super::own_program::own_program;
 use crate::channel::{ChannelSettings, ReloadSpec};
-use crate::config::{self, Handler};
+use crate::config::{self, CommandLine, Handler};
 use crate::guardian::{GuardianHandle, Limit, Privileges, account};
 use crate::pool::{self, PoolSpec, Program};
 use crate::retry::Policy;
@@ -14,9 +14,9 @@ use crate::webhook;
 /// The program of a channel's jobs, its environment, privileges and working directory. A configured command starts in the
 /// directory of its configuration file, so relative paths do not depend on where the master was started.
 pub(super) fn job_program(config: &config::Channel, base: &Path) -> Result<JobProgram, ListenError> {
-    let checked = |command: &[String]| {
-        config::command_check::locate(&command[0], base)
-            .map(|_| command.to_vec())
+    let checked = |command: &CommandLine| {
+        config::command_check::locate(&command.argv()[0], base)
+            .map(|_| command.argv().to_vec())
             .map_err(|why| ListenError::Program { channel: config.name.clone(), why })
     };
     let own = |argument: &str| {
@@ -52,7 +52,7 @@ fn privileges(config: &config::Channel) -> Result<Privileges, ListenError> {
         (Limit::FileSize, mib(limits.file_size_mib)),
     ];
     let limits = limits.into_iter().filter_map(|(limit, value)| Some((limit, value?))).collect();
-    Ok(Privileges { nice: worker.nice, account, limits })
+    Ok(Privileges { nice: worker.nice, account, limits, passed_env: worker.passed_env.clone() })
 }
 
 /// The program that runs a channel's jobs.
@@ -98,6 +98,7 @@ pub(super) fn renewal(
         max_execute: worker.max_execute,
         sleep: worker.sleep,
         stop_wait: config.stop_wait,
+        may_push: worker.may_push.clone(),
     };
     ReloadSpec {
         pool: pool::GenerationSpec { spec, guardian: guardian.with_privileges(program.privileges) },

@@ -10,12 +10,14 @@ use super::service_loop::MasterExit;
 use super::signals::{Signals, block_signals};
 use super::start;
 use super::watchdog::Watchdog;
+use crate::protected_memory;
 
 /// Serves channels until stopped. `handover` comes from the previous program of this process after a re-exec.
 ///
 /// # Errors
 /// When a channel cannot be served; then no process was started and no file of this master remains.
 pub fn listen(options: ListenOptions, handover: Option<Handover>) -> Result<MasterExit, ListenError> {
+    protected_memory::protect();
     let handover = handover.unwrap_or_default();
     let runtime = runtime()?;
     let exit = runtime.block_on(async {

@@ -18,6 +18,7 @@ use crate::config::{self, Config};
 use crate::guardian::Guardian;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
+use crate::protected_memory;
 use crate::queue_set::QueueSet;
 
 /// Runs the job of a channel that `scope` names and returns its end.
@@ -29,6 +30,7 @@ pub fn run_once(
     channel: &config::Channel,
     scope: Scope,
 ) -> Result<Stopped, ListenError> {
+    protected_memory::protect();
     runtime()?.block_on(async {
         let mut signals = Signals::install().map_err(ListenError::System)?;
         let program = job_program(channel, &config.directory())?;

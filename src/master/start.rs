@@ -2,7 +2,9 @@
 //!
 //! Order: locks, HTTP port, stores, guardian, actors. Whatever can be refused is checked before the first process starts.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -21,6 +23,7 @@ use super::reload::ReloadQueue;
 use super::run_dir::{Lock, RunDir};
 use super::service_loop::Master;
 use super::signals::with_signals_blocked;
+use crate::config::passed_env::PassedEnv;
 use crate::config::{self, Config};
 use crate::guardian::{Guardian, sweep};
 use crate::http;
@@ -61,6 +64,7 @@ pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<M
             warn!(channel = %channel.config.name, swept, "leftover processes found: killed those of an earlier master");
         }
     }
+    log_withheld_variables(opened.iter().map(|channel| &channel.config));
     let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
     let mut master = Master {
         guardian,
@@ -105,6 +109,27 @@ fn claim(config: &Config, name: &str, inherited: Option<OwnedFd>) -> Result<Clai
     };
     let lock = locked.map_err(|source| ListenError::Lock { channel: name.to_owned(), source })?;
     Ok((channel, program, run_dir, lock))
+}
+
+/// Says which variables of the environment the workers do not get by default.
+fn log_withheld_variables<'a>(channels: impl Iterator<Item = &'a config::Channel>) {
+    let names: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
+    let mut withheld: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for channel in channels {
+        if let rule @ PassedEnv::AllBut(_) = &channel.worker.passed_env {
+            let kept = names.iter().filter(|name| !rule.passes(name.as_bytes()));
+            let mut kept: Vec<_> = kept.map(|name| name.to_string_lossy()).collect();
+            kept.sort_unstable();
+            withheld.entry(kept.join(", ")).or_default().push(&channel.name);
+        }
+    }
+    for (variables, channels) in withheld.into_iter().filter(|(variables, _)| !variables.is_empty()) {
+        info!(
+            channels = %channels.join(", "),
+            %variables,
+            "variables of the configuration withheld from workers: name those that jobs need in worker.inherit_env"
+        );
+    }
 }
 
 /// Opens a channel's store and logs its durability.

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::handler::{HandlerError, Snapshot, SnapshotHandler};
+use crate::config::CommandLine;
 use crate::guardian::GuardianHandle;
 use crate::guardian::handle::{ChildEvent, ChildSpec, Exit};
 use crate::guardian::stdio::{input_file, output_pipe};
@@ -21,7 +22,7 @@ const MAX_OUTPUT_KEPT: usize = 2048;
 
 /// Runs a command per snapshot.
 pub(super) struct CommandHandler {
-    pub(super) argv: Vec<String>,
+    pub(super) command: CommandLine,
     pub(super) limit: Duration,
     pub(super) directory: PathBuf,
     pub(super) guardian: GuardianHandle,
@@ -29,14 +30,14 @@ pub(super) struct CommandHandler {
 
 impl fmt::Debug for CommandHandler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CommandHandler").field("argv", &self.argv).finish_non_exhaustive()
+        f.debug_struct("CommandHandler").field("command", &self.command).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
 impl SnapshotHandler for CommandHandler {
     fn name(&self) -> String {
-        format!("command {}", self.argv.join(" "))
+        format!("command {}", self.command.shown().join(" "))
     }
 
     async fn handle(&self, snapshot: &Snapshot) -> Result<(), HandlerError> {
@@ -46,7 +47,7 @@ impl SnapshotHandler for CommandHandler {
         let (stderr, child_stderr) = output_pipe().map_err(start)?;
         let (events, mut on_event) = mpsc::unbounded_channel();
         let spawn = ChildSpec {
-            argv: self.argv.clone(),
+            argv: self.command.argv().to_vec(),
             env: vec![("AINT_QUEUE_CHANNEL".to_owned(), snapshot.channel.to_string())],
             cwd: Some(self.directory.clone()),
             stdin: Some(input_file(&format!("{text}\n")).map_err(start)?),

@@ -28,7 +28,7 @@ pub fn handlers(
         match handler {
             config::SnapshotHandler::Log => Arc::new(LogHandler),
             config::SnapshotHandler::Command { command, timeout } => Arc::new(CommandHandler {
-                argv: command.clone(),
+                command: command.clone(),
                 limit: *timeout,
                 directory: base.to_owned(),
                 guardian: guardian.clone(),

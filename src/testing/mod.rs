@@ -62,6 +62,7 @@ pub use pushed::{FailedJob, PushedJob};
 pub use single_run::{TestRun, run_one};
 
 use crate::app::App;
+use crate::config::PushDestinations;
 use crate::in_process::{ChannelHandlers, Runner, RunnerSetup};
 use crate::job::{AsyncJob, Job, JobId, NewJob, Payload, Pushable, Registry, Timestamp};
 use crate::queue::{PushTarget, Queue};
@@ -278,6 +279,7 @@ impl TestQueue {
             store: self.store(),
             handlers: Arc::clone(handlers),
             pushes: Arc::new(self.clone()),
+            may_push: PushDestinations::default(),
         };
         Runner::join(setup).await
     }

@@ -25,6 +25,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::config::webhook::Settings;
 use crate::job::{Context, JobError, Registry};
+use crate::protected_memory;
 use crate::worker;
 use client::Client;
 
@@ -36,6 +37,7 @@ pub const SETTINGS_VARIABLE: &str = "AINT_QUEUE_WEBHOOK";
 /// Runs the worker on the inherited socket: one request per job.
 #[must_use]
 pub(crate) fn main() -> ExitCode {
+    protected_memory::protect();
     let client = match client() {
         Ok(client) => Arc::new(client),
         Err(error) => {

@@ -109,6 +109,7 @@ pub async fn start_channel(options: Options) -> Fixture {
         policy: Policy { max_attempts: options.max_attempts, backoff },
         max_execute: options.max_execute,
         sleep: options.sleep,
+        may_push: Default::default(),
         stop_wait: options.stop_wait,
     };
     let channel = Channel::new(Setup {
@@ -118,7 +119,7 @@ pub async fn start_channel(options: Options) -> Fixture {
             GenerationSpec { spec: spec.clone(), guardian: guardian.handle() },
             tokio::time::Instant::now(),
         ),
-        settings,
+        settings: settings.clone(),
         dead: Vec::new(),
         cross_channel: None,
         on_join: OnJoin(Box::new(|_| {})),

@@ -30,14 +30,14 @@ async fn manual_minimum_survives_reload_within_new_bounds() {
     serve(&fixture, 1).await;
     assert_eq!(scale(&fixture, ScaleOrder::Exactly(4)).await, 4);
     serve(&fixture, 4).await;
-    let renewed = fixture.reload(fixture.spec.clone(), fixture.settings).await.unwrap();
+    let renewed = fixture.reload(fixture.spec.clone(), fixture.settings.clone()).await.unwrap();
     assert_eq!((renewed.generation, renewed.workers.len()), (2, 4));
     serve(&fixture, 4).await;
     let spec = PoolSpec { plan: Plan::process_pool(1, 2, 0), ..fixture.spec.clone() };
-    assert_eq!(fixture.reload(spec, fixture.settings).await.unwrap().generation, 3);
+    assert_eq!(fixture.reload(spec, fixture.settings.clone()).await.unwrap().generation, 3);
     serve(&fixture, 2).await;
     // A wider bound lets the manual minimum take full effect again.
-    assert_eq!(fixture.reload(fixture.spec.clone(), fixture.settings).await.unwrap().generation, 4);
+    assert_eq!(fixture.reload(fixture.spec.clone(), fixture.settings.clone()).await.unwrap().generation, 4);
     serve(&fixture, 4).await;
     assert_eq!(scale(&fixture, ScaleOrder::Change(-2)).await, 2);
     fixture.stop(false).await;
@@ -48,7 +48,7 @@ async fn job_rules_change_only_with_a_successful_reload() {
     let fixture = start_channel(Options::new(Plan::process_pool(1, 1, 0))).await;
     let settings = |max_attempts| ChannelSettings {
         policy: Policy { max_attempts, backoff: fixture.settings.policy.backoff },
-        ..fixture.settings
+        ..fixture.settings.clone()
     };
     let spec = PoolSpec { program: Program::Wire(vec!["false".to_owned()]), ..fixture.spec.clone() };
     let failed = fixture.reload(spec, settings(1)).await.unwrap_err();
@@ -71,7 +71,7 @@ async fn suspects_after_reload_run_in_new_generation() {
     // More jobs than the workers finish within the deadline: a worker of the old generation that took them would stay.
     fixture.push(&vec![suspect; 12_000]).await;
     fixture.until("some suspects to be done", |status| status.done >= 4).await;
-    fixture.reload(fixture.spec.clone(), fixture.settings).await.unwrap();
+    fixture.reload(fixture.spec.clone(), fixture.settings.clone()).await.unwrap();
     let all_new = |status: &ChannelStatus| status.pool.rows.iter().all(|row| row.generation > 1);
     fixture.until_status("the old generation to end", all_new).await;
     let done = fixture.store.status().await.unwrap().done;

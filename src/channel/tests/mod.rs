@@ -81,6 +81,7 @@ impl Fixture {
                 policy: Policy { max_attempts: 3, backoff },
                 max_execute: None,
                 sleep: 2 * SECOND,
+                may_push: Default::default(),
                 stop_wait: STOP_WAIT,
             },
             dead: Vec::new(),

@@ -1,21 +1,31 @@
 //! Builds a complete [`Channel`] from a validated, inherited table: defaults, paths, contradictions.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use super::error::{Diagnostics, Problems};
 use super::inherit::URL_STANDS_FOR;
+use super::passed_env::PassedEnv;
 use super::plan::{Plan, Recycling, Scaling};
 use super::schema::Property;
-use super::spanned::{Node, Table};
-use super::typed::{TypedTable, argv, as_seconds, default_number, from, seconds, shown};
+use super::spanned::{Node, Table, Value};
+use super::typed::{TypedTable, as_seconds, command_line, default_number, from, seconds, shown};
 use super::{
-    Backoff, BackoffKind, Channel, Driver, Handler, Limits, Mode, Redis, Secret, Snapshot, SnapshotHandler,
-    Worker, keys, redis_url, run_directory, webhook,
+    Backoff, BackoffKind, Channel, Driver, Handler, Limits, Mode, PushDestinations, Redis, Secret, Snapshot,
+    SnapshotHandler, Worker, keys, redis_url, run_directory, webhook,
 };
 
-/// Builds the channel that `table`, already merged with the defaults, describes. Relative paths start at `base`.
-pub(super) fn channel(name: &str, table: &Table, base: &Path, diagnostics: &mut Diagnostics<'_>) -> Channel {
+/// Builds the channel that `table`, already merged with the defaults, describes. Relative paths start at `base`;
+/// `interpolated` are the variables that the file refers to.
+pub(super) fn channel(
+    name: &str,
+    table: &Table,
+    base: &Path,
+    interpolated: &BTreeSet<String>,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Channel {
     let read = TypedTable::new(table, keys::KEYS);
     let channel = Channel {
         name: name.to_owned(),
@@ -28,7 +38,7 @@ pub(super) fn channel(name: &str, table: &Table, base: &Path, diagnostics: &mut 
         timeout_grace: Duration::from_millis(read.integer("timeout_grace_ms")),
         driver: driver(&read, base, diagnostics),
         snapshot: snapshot(&read, base),
-        worker: worker(&read, base, diagnostics),
+        worker: worker(&read, base, interpolated, diagnostics),
     };
     warn_of_short_stop(&read, &channel, diagnostics);
     channel
@@ -59,7 +69,10 @@ fn backoff(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Backoff 
 fn driver(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_>) -> Driver {
     let redis = redis(read, diagnostics);
     match read.word("driver.type").as_str() {
-        "redis" => return Driver::Redis(redis),
+        "redis" => {
+            warn_of_cleartext(read, &redis, diagnostics);
+            return Driver::Redis(redis);
+        }
         "sync" => return Driver::Sync,
         _ => {}
     }
@@ -70,6 +83,20 @@ fn driver(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_>)
     }
     let path = read.path("driver.path", base);
     Driver::Sqlite { path: path.unwrap_or_else(|| from(base, &read.word("driver.path"))) }
+}
+
+/// Warns of a password that other hosts of the network can read.
+fn warn_of_cleartext(read: &TypedTable<'_>, redis: &Redis, diagnostics: &mut Diagnostics<'_>) {
+    let address = redis.host.parse::<IpAddr>();
+    let is_local = redis.host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.is_loopback());
+    if redis.password.is_none() || is_local || redis.allow_cleartext {
+        return;
+    }
+    if let Some(node) = read.node("driver.url").or_else(|| read.node("driver.connection.password")) {
+        let message = "is sent to another host in clear text: every host on the way can read the password";
+        let remedy = "use a tunnel (stunnel, WireGuard, ssh -L) that listens on 127.0.0.1, or write driver.allow_cleartext = true if the network is trusted";
+        diagnostics.warnings.of_key(node, message, remedy);
+    }
 }
 
 /// The Redis connection, built and checked for every driver, so that changing `driver.type` is enough.
@@ -83,6 +110,7 @@ fn redis(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Redis {
         password: password.map(Secret::new),
         read_write_timeout: read.seconds("driver.connection.read_write_timeout"),
         allow_eviction: read.flag("driver.allow_eviction"),
+        allow_cleartext: read.flag("driver.allow_cleartext"),
     };
     let Some(node) = read.node("driver.url") else { return redis };
     for name in URL_STANDS_FOR {
@@ -111,7 +139,7 @@ fn snapshot(read: &TypedTable<'_>, base: &Path) -> Snapshot {
         match item.text("type")? {
             "log" => Some(SnapshotHandler::Log),
             _ => Some(SnapshotHandler::Command {
-                command: argv(item.node("command")?, base),
+                command: command_line(item.node("command")?, base),
                 timeout: match item.node("timeout_seconds") {
                     Some(node) => as_seconds(node),
                     None => seconds(default_number(keys::KEYS, "job_snapshot.handler[].timeout_seconds")),
@@ -125,7 +153,12 @@ fn snapshot(read: &TypedTable<'_>, base: &Path) -> Snapshot {
     }
 }
 
-fn worker(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_>) -> Worker {
+fn worker(
+    read: &TypedTable<'_>,
+    base: &Path,
+    interpolated: &BTreeSet<String>,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Worker {
     let mode = match read.word("worker.type").as_str() {
         "process-pool" => Mode::ProcessPool,
         "coroutine" => Mode::Coroutine,
@@ -145,10 +178,21 @@ fn worker(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_>)
         max_execute: (!max_execute.is_zero()).then_some(max_execute),
         boot_timeout: read.seconds("worker.boot_timeout_seconds"),
         env: read.variables("worker.env"),
+        passed_env: passed_env(read, interpolated),
+        may_push: read.names("worker.may_push").map(PushDestinations::only).unwrap_or_default(),
         user: account_name(read, "worker.user", is_unknown_user, diagnostics),
         group: account_name(read, "worker.group", is_unknown_group, diagnostics),
         nice: read.written_integer("worker.nice"),
         limits: limits(read),
+    }
+}
+
+/// The rule for inherited variables. By default those that the configuration refers to are withheld: they hold its secrets.
+fn passed_env(read: &TypedTable<'_>, interpolated: &BTreeSet<String>) -> PassedEnv {
+    match read.node("worker.inherit_env").map(|node| &node.value) {
+        None => PassedEnv::AllBut(interpolated.clone()),
+        Some(Value::Flag(true)) => PassedEnv::All,
+        Some(_) => PassedEnv::Only(read.names("worker.inherit_env").into_iter().flatten().collect()),
     }
 }
 
@@ -261,7 +305,7 @@ fn handler(read: &TypedTable<'_>, mode: Mode, base: &Path, diagnostics: &mut Dia
         }
         return Handler::Registered;
     };
-    let command = argv(command, base);
+    let command = command_line(command, base);
     match read.text("worker.protocol") {
         Some("exec") => {
             if let (Mode::Coroutine, Some(node)) = (mode, protocol) {

@@ -1,12 +1,14 @@
 //! The effective value of a key as JSON, secrets hidden.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
+use super::passed_env::PassedEnv;
 use super::webhook::Settings;
-use super::{Channel, Driver, Handler, Mode, Redis, Secret, SnapshotHandler};
+use super::{Channel, CommandLine, Driver, Handler, Mode, Redis, Secret, SnapshotHandler};
 
 /// Placeholder of a secret.
 pub(super) const HIDDEN: &str = "[hidden]";
@@ -41,6 +43,7 @@ rendered_as_json!(
     Path,
     PathBuf,
     [String],
+    BTreeSet<String>,
     Vec<String>,
     Json
 );
@@ -70,12 +73,30 @@ impl Rendered for Secret {
     }
 }
 
+impl Rendered for CommandLine {
+    fn rendered(&self) -> Option<Json> {
+        self.shown().rendered()
+    }
+}
+
+/// As in the file; nothing for the default.
+impl Rendered for PassedEnv {
+    fn rendered(&self) -> Option<Json> {
+        match self {
+            Self::AllBut(_) => None,
+            Self::All => Some(json!(true)),
+            Self::Only(names) if names.is_empty() => Some(json!(false)),
+            Self::Only(names) => Some(json!(names)),
+        }
+    }
+}
+
 impl Rendered for Vec<SnapshotHandler> {
     fn rendered(&self) -> Option<Json> {
         let handler = |handler: &SnapshotHandler| match handler {
             SnapshotHandler::Log => json!({ "type": "log" }),
             SnapshotHandler::Command { command, timeout } => {
-                json!({ "type": "command", "command": command, "timeout_seconds": timeout.rendered() })
+                json!({ "type": "command", "command": command.shown(), "timeout_seconds": timeout.rendered() })
             }
         };
         Some(self.iter().map(handler).collect())

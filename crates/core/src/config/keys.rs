@@ -11,7 +11,8 @@ use super::effective_value::{
 #[cfg(feature = "server")]
 use super::schema::Getter;
 use super::schema::Kind::{
-    Argv, Choice, Flag, Headers, Hosts, Integer, Number, Path, Secret, Secrets, Tables, Text, Variables,
+    Argv, Channels, Choice, Flag, Headers, Hosts, Inherited, Integer, Number, Path, Secret, Secrets, Tables,
+    Text, Variables,
 };
 use super::schema::Property::{In, Restart, WithUrl};
 use super::schema::{Key, names_below};
@@ -84,6 +85,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "`redis://user:password@host:port/database`, in place of these keys of `connection`";
     "driver.allow_eviction": Flag, = "false", [Restart], redis(c).map(|r| r.allow_eviction),
         "accept a Redis whose `maxmemory-policy` may evict jobs: they would be lost";
+    "driver.allow_cleartext": Flag, = "false", [Restart], redis(c).map(|r| r.allow_cleartext),
+        "send the password to another host without encryption, on a network that is trusted: no warning";
     "job_snapshot.interval": Number(1.0, DAY), "seconds" = "300", [], c.snapshot.interval,
         "time between two counts";
     "job_snapshot.handler": Tables, = "[]", [], c.snapshot.handlers,
@@ -146,6 +149,10 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "certificate authorities (PEM) that verify the receiver at `url`, in place of those of the machine";
     "worker.env": Variables, = "{}", [], hidden(c.worker.env.keys()),
         "environment variables of the workers";
+    "worker.inherit_env": Inherited, = "all but those that this file refers to", [], c.worker.passed_env,
+        "variables of the master's environment that workers inherit: `true`, all; `false`, basic ones such as PATH and HOME; names, with `*` at the end, these and the basic ones";
+    "worker.may_push": Channels, = "all", [], c.worker.may_push.names(),
+        "channels that the jobs may push into; `[]` = none";
     "worker.user": Text, = "", [], c.worker.user,
         "user of the workers, a name or a number; needs a master that runs as root";
     "worker.group": Text, = "", [], c.worker.group,

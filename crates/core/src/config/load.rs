@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::build::warn_of_idle_keys;
 use super::error::{ConfigError, Diagnostics, Problems, UndeclaredChannel};
-use super::spanned::{Env, Node, Table, Value};
+use super::interpolation::{Env, Interpolation};
+use super::keys::KEYS;
+use super::spanned::{Node, Table, Value};
 use super::suggest::nearest;
+use super::typed::TypedTable;
 use super::{Channel, Config, build, http, inherit, spanned, validate};
 
 /// The variable that names the configuration file.
@@ -122,7 +125,10 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
 
     let mut channels = BTreeMap::new();
     let mut listener = None;
-    if let Some(mut root) = spanned::parse(text, env, &mut diagnostics.problems) {
+    let interpolation = Interpolation::new(env, base);
+    let root = spanned::parse(text, &interpolation, &mut diagnostics.problems);
+    let interpolated = interpolation.into_used();
+    if let Some(mut root) = root {
         if let Some(node) = root.remove("http") {
             let mut table = as_table(node, &mut diagnostics.problems);
             let with_token = table.contains_key("token");
@@ -132,7 +138,8 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
         let (defaults, declared) = split(root, &mut diagnostics.problems);
         for (name, own) in &declared {
             let table = inherit::inherit(&defaults, own);
-            let channel = build::channel(name, &table, base, &mut diagnostics);
+            check_destinations(&table, &declared, &mut diagnostics.problems);
+            let channel = build::channel(name, &table, base, &interpolated, &mut diagnostics);
             warn_of_idle_keys(own, &channel, &mut diagnostics.warnings);
             channels.insert(name.clone(), channel);
         }
@@ -142,6 +149,19 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
         Ok(Config { file: Some(absolute), channels, http: listener, warnings })
     } else {
         Err(ConfigError::Invalid(problems))
+    }
+}
+
+/// Reports names of `worker.may_push` that are no declared channels: a misspelt name would refuse every push.
+fn check_destinations(table: &Table, declared: &BTreeMap<String, Table>, problems: &mut Problems<'_>) {
+    let read = TypedTable::new(table, KEYS);
+    for item in read.node("worker.may_push").map_or(&[][..], |node| node.value.items()) {
+        let Some(name) = item.value.as_text().filter(|name| !declared.contains_key(*name)) else { continue };
+        let remedy = match nearest(name, declared.keys().map(String::as_str)) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("declare it as [channels.{name}], or remove it"),
+        };
+        problems.of_value(item, format!("= \"{name}\" is not a declared channel"), remedy);
     }
 }
 

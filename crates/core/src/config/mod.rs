@@ -4,20 +4,24 @@
 //! `[defaults]`, paths are absolute, `worker.type` has become a [`Plan`].
 //!
 //! Each step from the file to the values is one file here: `spanned` (the TOML with the position of every value and
-//! with `${ENV}` substituted), `validate` (each table against the list in `keys`), `inherit` (`[defaults]` under each
+//! with `${…}` substituted), `validate` (each table against the list in `keys`), `inherit` (`[defaults]` under each
 //! channel), `build` (defaults of keys, contradictions). One run reports every mistake with its position and its remedy.
 
 mod build;
 #[cfg(feature = "server")]
 pub mod command_check;
+mod command_line;
 #[cfg(feature = "server")]
 mod effective_value;
 mod error;
 mod http;
 mod inherit;
+mod interpolation;
 mod keys;
 mod load;
+pub mod passed_env;
 pub mod plan;
+mod push_destinations;
 mod redis_url;
 #[cfg(feature = "server")]
 mod reload_diff;
@@ -43,14 +47,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use command_line::CommandLine;
 pub use error::{ConfigError, Problem, UndeclaredChannel};
 pub use keys::key_table;
 pub use load::{DEFAULT_FILE, FILE_VARIABLE, is_channel_name};
+pub use push_destinations::PushDestinations;
+#[cfg(feature = "server")]
 pub use reload_diff::{ReloadDiff, changed_tables, reload_diff};
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub use suggest::nearest;
 
+use passed_env::PassedEnv;
 use plan::{Plan, Recycling, Scaling};
 
 /// A whole configuration.
@@ -189,6 +197,8 @@ pub struct Redis {
     pub read_write_timeout: Duration,
     /// Accept a `maxmemory-policy` that may evict jobs.
     pub allow_eviction: bool,
+    /// Send the password to another host without encryption and without a warning.
+    pub allow_cleartext: bool,
 }
 
 /// A value that is hidden in every output.
@@ -232,7 +242,7 @@ pub enum SnapshotHandler {
     /// A program that gets the snapshot as JSON on stdin.
     Command {
         /// The program and its arguments.
-        command: Vec<String>,
+        command: CommandLine,
         /// How long it may run.
         timeout: Duration,
     },
@@ -259,6 +269,10 @@ pub struct Worker {
     pub boot_timeout: Duration,
     /// Environment variables of the worker, beside those it inherits.
     pub env: BTreeMap<String, String>,
+    /// The variables of the master's environment that the worker inherits.
+    pub passed_env: PassedEnv,
+    /// The channels that jobs may push into.
+    pub may_push: PushDestinations,
     /// The user of the workers, as written; the master's when absent.
     pub user: Option<String>,
     /// The group of the workers, as written; the user's when absent.
@@ -317,12 +331,12 @@ pub enum Handler {
     /// A long-lived program that uses the worker protocol.
     Wire {
         /// The program and its arguments.
-        command: Vec<String>,
+        command: CommandLine,
     },
     /// A program started once per job.
     Exec {
         /// The program and its arguments.
-        command: Vec<String>,
+        command: CommandLine,
     },
     /// A server that gets each job as a signed request.
     Webhook(Box<webhook::Settings>),
@@ -331,7 +345,7 @@ pub enum Handler {
 impl Handler {
     /// The program and its arguments, if there is one.
     #[must_use]
-    pub fn command(&self) -> Option<&[String]> {
+    pub fn command(&self) -> Option<&CommandLine> {
         match self {
             Self::Wire { command } | Self::Exec { command } => Some(command),
             Self::Registered | Self::Webhook(_) => None,

@@ -119,7 +119,7 @@ mod tests {
             (worker.plan.min, worker.plan.max, worker.recycling.memory_limit, max_attempts),
             (7, 9, Some(50 << 20), 9)
         );
-        assert_eq!(worker.handler, Handler::Wire { command: vec!["cat".to_owned()] });
+        assert_eq!(worker.handler, Handler::Wire { command: vec!["cat".to_owned()].into() });
     }
 
     #[test]
@@ -184,6 +184,6 @@ mod tests {
         let tac = "[channels.default.worker]\ntype = \"coroutine\"\ncommand = [\"tac\"]\n";
         let ReloadDiff { channel, restart } = renewal(&cat, tac);
         assert_eq!(restart, ["channels.default.worker.type"]);
-        assert_eq!(channel.worker.handler, Handler::Wire { command: vec!["tac".to_owned()] });
+        assert_eq!(channel.worker.handler, Handler::Wire { command: vec!["tac".to_owned()].into() });
     }
 }

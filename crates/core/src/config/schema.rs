@@ -60,6 +60,10 @@ pub(super) enum Kind {
     Variables,
     /// Names of hosts.
     Hosts,
+    /// Names of declared channels.
+    Channels,
+    /// Inherited environment variables: all, none, or names.
+    Inherited,
     /// Secrets: one string or an array of them.
     Secrets,
     /// HTTP headers: a table of strings that are hidden in every output.
@@ -78,7 +82,8 @@ pub(super) enum Getter {
 }
 
 use Kind::{
-    Argv, Choice, Flag, Headers, Hosts, Integer, Number, Path, Secret, Secrets, Tables, Text, Variables,
+    Argv, Channels, Choice, Flag, Headers, Hosts, Inherited, Integer, Number, Path, Secret, Secrets, Tables,
+    Text, Variables,
 };
 use Property::{In, Restart, WithUrl};
 
@@ -116,7 +121,8 @@ impl Key {
             Number(..) => "number",
             Flag => "boolean",
             Text | Path | Secret | Choice(..) => "string",
-            Argv | Hosts => "array of strings",
+            Argv | Hosts | Channels => "array of strings",
+            Inherited => "boolean or array of strings",
             Secrets => "string or array of strings",
             Variables | Headers => "table of strings",
             Tables => "array of tables",
@@ -132,7 +138,8 @@ impl Key {
             Number(min, max) => format!("{min} to {max}{unit}"),
             Choice(now, _) => now.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "),
             Path => "relative to this file".to_owned(),
-            Flag | Text | Secret | Secrets | Argv | Hosts | Variables | Headers | Tables => String::new(),
+            Flag | Text | Secret | Secrets | Argv | Hosts | Channels | Inherited | Variables | Headers
+            | Tables => String::new(),
         }
     }
 
@@ -154,6 +161,8 @@ impl Key {
                     .to_owned()
             }
             Hosts => "write names without scheme and port as an array of strings, such as [\"queue.internal\"]".to_owned(),
+            Channels => "write names of channels as an array of strings, such as [\"mail\"]".to_owned(),
+            Inherited => "write true, false or names as an array of strings, such as [\"APP_*\", \"DATABASE_URL\"]".to_owned(),
             Secrets => "write a string or an array of strings, best of all \"${NAME}\" to take it from the environment".to_owned(),
             Headers => "write a table of strings, such as { authorization = \"Bearer ${NAME}\" }".to_owned(),
             Variables => "write a table of strings, such as { APP_ENV = \"production\" }".to_owned(),

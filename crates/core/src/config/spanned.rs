@@ -1,4 +1,4 @@
-//! The TOML file as a tree in which every value keeps its position, with `${ENV}` substituted.
+//! The TOML file as a tree in which every value keeps its position, with `${…}` substituted.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::Problems;
+use super::interpolation::Interpolation;
 
 /// The keys of one table.
 pub(super) type Table = BTreeMap<String, Node>;
-
-/// Lookup of environment variables; a parameter, so that tests need no real environment.
-pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// A value and its position.
 #[derive(Clone)]
@@ -22,10 +20,18 @@ pub(super) struct Node {
     pub(super) key_at: usize,
     /// Byte offset of the value.
     pub(super) at: usize,
-    /// Holds text from the environment, which may be secret: messages never quote the value.
-    pub(super) from_env: bool,
+    /// The text as written, when it refers to the environment or to a file. The value may then be secret: messages never
+    /// quote it.
+    pub(super) written: Option<String>,
     /// The value.
     pub(super) value: Value,
+}
+
+impl Node {
+    /// Whether the value holds text from the environment or a file.
+    pub(super) fn is_interpolated(&self) -> bool {
+        self.written.is_some()
+    }
 }
 
 /// A TOML value.
@@ -91,7 +97,11 @@ impl Problems<'_> {
 }
 
 /// Parses `text`. Reports the first syntax error of every line; a text with errors has no tree.
-pub(super) fn parse(text: &str, env: Env<'_>, problems: &mut Problems<'_>) -> Option<Table> {
+pub(super) fn parse(
+    text: &str,
+    interpolation: &Interpolation<'_>,
+    problems: &mut Problems<'_>,
+) -> Option<Table> {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut last_line = None;
     for error in &errors {
@@ -101,11 +111,11 @@ pub(super) fn parse(text: &str, env: Env<'_>, problems: &mut Problems<'_>) -> Op
             problems.add(at, "", "not valid TOML", error.message());
         }
     }
-    errors.is_empty().then(|| Builder { env, problems }.table(document.get_ref(), ""))
+    errors.is_empty().then(|| Builder { interpolation, problems }.table(document.get_ref(), ""))
 }
 
 struct Builder<'a, 'p> {
-    env: Env<'a>,
+    interpolation: &'a Interpolation<'a>,
     problems: &'a mut Problems<'p>,
 }
 
@@ -122,11 +132,11 @@ impl Builder<'_, '_> {
 
     fn node(&mut self, key: String, key_at: usize, value: &Spanned<DeValue<'_>>) -> Node {
         let at = value.span().start;
-        let mut from_env = false;
+        let mut written = None;
         let value = match value.get_ref() {
-            DeValue::String(text) => match substitute(text, self.env) {
+            DeValue::String(text) => match self.interpolation.substitute(text) {
                 Ok(Some(filled)) => {
-                    from_env = true;
+                    written = Some(text.clone().into_owned());
                     Value::Text(filled)
                 }
                 Ok(None) => Value::Text(text.clone().into_owned()),
@@ -153,7 +163,7 @@ impl Builder<'_, '_> {
             }
             DeValue::Table(table) => Value::Table(self.table(table, &key)),
         };
-        Node { key, key_at, at, from_env, value }
+        Node { key, key_at, at, written, value }
     }
 }
 
@@ -172,94 +182,16 @@ fn quoted(name: &str) -> String {
     }
 }
 
-/// Substitutes environment variables for `${NAME}` and `${NAME:-otherwise}`; `$${` stands for a literal `${`.
-///
-/// Returns `None` when the text holds no variable; the error is a message and its remedy.
-fn substitute(text: &str, env: Env<'_>) -> Result<Option<String>, (String, String)> {
-    if !text.contains("${") {
-        return Ok(None);
-    }
-    let (mut filled, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some(start) = rest.find("${") {
-        let (before, from_here) = rest.split_at(start);
-        if let Some(before) = before.strip_suffix('$') {
-            filled.push_str(before);
-            filled.push_str("${");
-            rest = &from_here[2..];
-            continue;
-        }
-        filled.push_str(before);
-        let Some(end) = from_here.find('}') else {
-            return Err((
-                "holds \"${\" without \"}\"".to_owned(),
-                "write \"${NAME}\", or \"$${\" for the characters themselves".to_owned(),
-            ));
-        };
-        filled.push_str(&variable(&from_here[2..end], env)?);
-        rest = &from_here[end + 1..];
-    }
-    filled.push_str(rest);
-    Ok(Some(filled))
-}
-
-/// Resolves `NAME` or `NAME:-otherwise`.
-fn variable(text: &str, env: Env<'_>) -> Result<String, (String, String)> {
-    let (name, otherwise) = match text.split_once(":-") {
-        Some((name, otherwise)) => (name, Some(otherwise)),
-        None => (text, None),
-    };
-    let in_name = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    if name.is_empty() || !name.bytes().all(in_name) || name.as_bytes()[0].is_ascii_digit() {
-        return Err((
-            format!("names no variable in \"${{{}}}\"", text.escape_debug()),
-            "use letters, digits and _, as in \"${REDIS_PASSWORD}\"".to_owned(),
-        ));
-    }
-    match (env(name).filter(|value| otherwise.is_none() || !value.is_empty()), otherwise) {
-        (Some(value), _) => Ok(value),
-        (None, Some(otherwise)) => Ok(otherwise.to_owned()),
-        (None, None) => Err((
-            format!("needs the environment variable {name}, which is not set"),
-            format!("set it, or write \"${{{name}:-otherwise}}\" with a default value"),
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn env(name: &str) -> Option<String> {
-        match name {
-            "USER_1" => Some("ann".to_owned()),
-            "EMPTY" => Some(String::new()),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn variables_expand_with_defaults() {
-        let filled = |text: &str| substitute(text, &env).unwrap();
-        assert_eq!(filled("plain $HOME"), None);
-        assert_eq!(filled("${USER_1}"), Some("ann".to_owned()));
-        assert_eq!(filled("a${USER_1}b${USER_1}"), Some("aannbann".to_owned()));
-        assert_eq!(filled("${NO:-x}${EMPTY:-y}[${EMPTY}]"), Some("xy[]".to_owned()));
-        assert_eq!(filled("$${USER_1}"), Some("${USER_1}".to_owned()));
-    }
-
-    #[test]
-    fn missing_or_malformed_variable_is_named() {
-        let wrong = |text: &str| substitute(text, &env).unwrap_err().0;
-        assert_eq!(wrong("${NO}"), "needs the environment variable NO, which is not set");
-        assert_eq!(wrong("${a b}"), "names no variable in \"${a b}\"");
-        assert_eq!(wrong("${USER_1"), "holds \"${\" without \"}\"");
-    }
 
     #[test]
     fn every_syntax_error_line_is_reported() {
         let text = "a = \nb = 1\nc = = 2\n";
         let mut problems = Problems::new(std::path::Path::new("f"), text);
-        assert!(parse(text, &env, &mut problems).is_none());
+        let interpolation = Interpolation::new(&|_| None, std::path::Path::new("/"));
+        assert!(parse(text, &interpolation, &mut problems).is_none());
         let lines: Vec<_> = problems.into_vec().iter().map(|p| p.line).collect();
         assert_eq!(lines, [1, 3]);
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::interpolation::Interpolation;
 use super::keys::{HTTP_KEYS, KEYS};
 use super::schema::Kind;
 use super::spanned::{self, Table, Value};
@@ -114,11 +115,18 @@ fn protocol_of_a_command_follows_the_mode() {
     let handler = |worker: &str| channel(&format!("[channels.default.worker]\n{worker}")).worker.handler;
     let command = vec!["php".to_owned(), "worker.php".to_owned()];
     let php = "command = [\"php\", \"worker.php\"]\n";
-    assert_eq!(handler(php), Handler::Exec { command: command.clone() });
-    assert_eq!(handler(&format!("{php}type = \"process-pool\"")), Handler::Wire { command: command.clone() });
-    assert_eq!(handler(&format!("{php}type = \"coroutine\"")), Handler::Wire { command: command.clone() });
-    assert_eq!(handler(&format!("{php}protocol = \"wire\"")), Handler::Wire { command });
-    let beside_the_file = Handler::Exec { command: vec!["/etc/app/run.sh".to_owned(), "a/b".to_owned()] };
+    assert_eq!(handler(php), Handler::Exec { command: command.clone().into() });
+    assert_eq!(
+        handler(&format!("{php}type = \"process-pool\"")),
+        Handler::Wire { command: command.clone().into() }
+    );
+    assert_eq!(
+        handler(&format!("{php}type = \"coroutine\"")),
+        Handler::Wire { command: command.clone().into() }
+    );
+    assert_eq!(handler(&format!("{php}protocol = \"wire\"")), Handler::Wire { command: command.into() });
+    let beside_the_file =
+        Handler::Exec { command: vec!["/etc/app/run.sh".to_owned(), "a/b".to_owned()].into() };
     assert_eq!(handler("command = [\"./run.sh\", \"a/b\"]"), beside_the_file);
 }
 
@@ -143,7 +151,7 @@ fn tables_inherit_by_key_and_arrays_replace() {
     let config = parse(text).unwrap();
     let (default, other) = (&config.channels["default"], &config.channels["other"]);
     assert_eq!((default.max_attempts, default.worker.recycling.memory_limit), (9, Some(200 << 20)));
-    assert_eq!(default.worker.handler, Handler::Exec { command: vec!["c".to_owned()] });
+    assert_eq!(default.worker.handler, Handler::Exec { command: vec!["c".to_owned()].into() });
     let env: Vec<_> = default.worker.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(env, ["A=1", "B=3"]);
     assert!(default.snapshot.handlers.is_empty());
@@ -398,6 +406,81 @@ fn wrong_type_is_named_at_any_key() {
 }
 
 #[test]
+fn command_shows_secrets_as_written() {
+    let text = "[channels.default]\njob_snapshot.handler = [ { type = \"command\", command = [\"alert\", \"${PASSWORD}\"] } ]\n\
+                [channels.default.worker]\ncommand = [\"./${DIR}/run\", \"--key=${PASSWORD}\", \"plain\"]";
+    let env = |name: &str| Some(if name == "DIR" { "hunter2-dir" } else { "hunter2" }.to_owned());
+    let config = load::parse(text, Path::new("/srv/f.toml"), &env).unwrap();
+    let command = config.channels["default"].worker.handler.command().unwrap();
+    assert_eq!(command.argv(), ["/srv/hunter2-dir/run", "--key=hunter2", "plain"]);
+    for shown in [config.to_toml(), config.to_json().to_string(), format!("{config:?}")] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("--key=${PASSWORD}") && shown.contains("./${DIR}/run"), "{shown}");
+    }
+}
+
+#[test]
+fn workers_are_denied_the_variables_of_the_file_by_default() {
+    let env = |name: &str| (name == "PASSWORD").then(|| "hunter2".to_owned());
+    let rule = |worker: &str| {
+        let text = format!("[http]\ntoken = \"${{PASSWORD}}\"\n[channels.default.worker]\n{worker}");
+        let config = load::parse(&text, Path::new("f.toml"), &env).unwrap();
+        let rule = config.channels["default"].worker.passed_env.clone();
+        (["PASSWORD", "APP_ENV", "PATH"].map(|name| rule.passes(name.as_bytes())), config.to_toml())
+    };
+    assert_eq!(rule("").0, [false, true, true]);
+    assert!(!rule("").1.contains("inherit_env"));
+    for (written, passed) in [
+        ("true", [true, true, true]),
+        ("false", [false, false, true]),
+        ("[\"APP_*\"]", [false, true, true]),
+        ("[\"PASSWORD\"]", [true, false, true]),
+    ] {
+        let line = format!("inherit_env = {written}");
+        let (found, toml) = rule(&line);
+        assert_eq!(found, passed, "{line}");
+        assert!(toml.contains(&line), "{toml}");
+    }
+    let mistake =
+        |value: &str| wrong(&format!("[channels.default.worker]\ninherit_env = {value}"))[0].clone();
+    assert!(mistake("[\"A*B\"]").contains("inherit_env[0] is no name of a variable"));
+    assert!(mistake("7").contains("is an integer: write true, false or names"));
+}
+
+#[test]
+fn may_push_names_declared_channels() {
+    let text = |names: &str| format!("[channels.mail]\n[channels.default.worker]\nmay_push = {names}");
+    assert!(Config::parse(&text("[\"mail\", \"default\"]"), "f.toml").is_ok());
+    assert!(Config::parse(&text("[]"), "f.toml").is_ok());
+    let mistake = |names: &str| wrong(&text(names))[0].clone();
+    assert!(
+        mistake("[\"mial\"]")
+            .contains("may_push[0] = \"mial\" is not a declared channel: did you mean \"mail\"?")
+    );
+    assert!(mistake("[\"a b\"]").contains("cannot be a channel's name"));
+}
+
+#[test]
+fn clear_text_password_to_another_host_is_a_warning() {
+    let warned = |driver: &str| {
+        !warnings(&format!("[channels.default.driver]\ntype = \"redis\"\n{driver}")).is_empty()
+    };
+    for (driver, expected) in [
+        ("url = \"redis://:hunter2@redis.example\"", true),
+        ("connection = { host = \"10.0.0.7\", password = \"hunter2\" }", true),
+        ("connection = { host = \"10.0.0.7\", password = \"hunter2\" }\nallow_cleartext = true", false),
+        ("url = \"redis://redis.example\"", false),
+        ("url = \"redis://:hunter2@localhost\"", false),
+        ("url = \"redis://:hunter2@[::1]\"", false),
+        ("connection = { password = \"hunter2\" }", false),
+    ] {
+        assert_eq!(warned(driver), expected, "{driver}");
+    }
+    let text = "[channels.default.driver]\ntype = \"redis\"\nurl = \"redis://:hunter2@redis.example\"";
+    assert!(!warnings(text)[0].contains("hunter2"));
+}
+
+#[test]
 fn unusual_values_are_warnings() {
     let long_jobs =
         "[channels.default]\nstop_wait_seconds = 5\n[channels.default.worker]\nmax_execute_seconds = 60";
@@ -484,7 +567,8 @@ fn reference_with_everything() -> Table {
     let text: Vec<_> = repository("config/aint-queue.toml").lines().map(uncommented).collect();
     let text = text.join("\n");
     let mut problems = error::Problems::new(Path::new("reference"), &text);
-    let tree = spanned::parse(&text, &|_| Some("x".to_owned()), &mut problems);
+    let everything = Interpolation::new(&|_| Some("x".to_owned()), Path::new("/"));
+    let tree = spanned::parse(&text, &everything, &mut problems);
     tree.unwrap_or_else(|| panic!("{:?}", problems.into_vec()))
 }
 

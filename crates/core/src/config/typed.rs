@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::CommandLine;
 use super::schema::{Key, known};
 use super::spanned::{Node, Table, Value};
 
@@ -69,6 +70,12 @@ impl<'a> TypedTable<'a> {
         }
     }
 
+    /// The strings of an array; `None` for an absent key.
+    pub(super) fn names(&self, path: &str) -> Option<impl Iterator<Item = String>> {
+        let items = self.node(path)?.value.items();
+        Some(items.iter().filter_map(|item| Some(item.value.as_text()?.to_owned())))
+    }
+
     pub(super) fn variables(&self, path: &str) -> BTreeMap<String, String> {
         let table = self.node(path).and_then(|node| node.value.as_table());
         let variable =
@@ -83,16 +90,15 @@ pub(super) fn from(base: &Path, path: &str) -> PathBuf {
 }
 
 /// The program and its arguments; a program that contains a slash is resolved against `base`.
-pub(super) fn argv(node: &Node, base: &Path) -> Vec<String> {
-    let words = node.value.items().iter().filter_map(|item| item.value.as_text());
-    let mut words: Vec<String> = words.map(str::to_owned).collect();
-    if let Some(program) = words.first_mut()
-        && program.contains('/')
-        && let Some(full) = from(base, program).to_str()
-    {
-        *program = full.to_owned();
-    }
-    words
+pub(super) fn command_line(node: &Node, base: &Path) -> CommandLine {
+    let word = |(index, item): (usize, &Node)| {
+        let text = item.value.as_text()?;
+        let full = (index == 0 && text.contains('/')).then(|| from(base, text));
+        let word = full.as_deref().and_then(Path::to_str).unwrap_or(text).to_owned();
+        Some((word.clone(), item.written.clone().unwrap_or(word)))
+    };
+    let (argv, shown) = node.value.items().iter().enumerate().filter_map(word).unzip();
+    CommandLine::new(argv, shown)
 }
 
 pub(super) fn default_number(keys: &'static [Key], path: &str) -> f64 {

@@ -2,6 +2,7 @@
 //! steps see valid values only and one run reports every mistake.
 
 use super::error::Problems;
+use super::is_channel_name;
 use super::keys::{self, Found};
 use super::schema::{Key, Kind, names_below};
 use super::spanned::{Node, Table, Value, join};
@@ -101,13 +102,16 @@ impl Validator<'_, '_> {
             (Kind::Choice(now, later), Value::Text(text)) => return self.choice(key, node, text, now, later),
             (Kind::Argv, Value::Array(items)) => return self.argv(key, items, node),
             (Kind::Hosts, Value::Array(items)) => return self.hosts(key, items),
+            (Kind::Channels, Value::Array(items)) => return self.channels(key, items),
+            (Kind::Inherited, Value::Flag(_)) => None,
+            (Kind::Inherited, Value::Array(items)) => return self.inherited(key, items),
             (Kind::Secrets, _) => return self.secrets(key, node),
             (Kind::Headers, Value::Table(headers)) => return self.headers(headers),
             (Kind::Variables, Value::Table(variables)) => return self.variables(variables),
             (_, other) => Some(format!("is {}", other.kind())),
         };
         let Some(mut message) = wrong else { return true };
-        if node.from_env && matches!(key.kind, Kind::Integer(..) | Kind::Number(..) | Kind::Flag) {
+        if node.is_interpolated() && matches!(key.kind, Kind::Integer(..) | Kind::Number(..) | Kind::Flag) {
             message = "has a value of another type in the environment".to_owned();
         }
         self.problems.of_value(node, message, key.wanted());
@@ -118,7 +122,7 @@ impl Validator<'_, '_> {
         if now.contains(&text) {
             return true;
         }
-        let found = if node.from_env { "…".to_owned() } else { text.escape_debug().to_string() };
+        let found = if node.is_interpolated() { "…".to_owned() } else { text.escape_debug().to_string() };
         let (message, remedy) = if later.contains(&text) {
             (format!("= \"{found}\" is not available in this version"), format!("use one of {}", key.range()))
         } else {
@@ -154,6 +158,38 @@ impl Validator<'_, '_> {
             match &item.value {
                 Value::Text(text) if is_host(text) => {}
                 Value::Text(_) => self.problems.of_value(item, "is no name of a host", key.wanted()),
+                Value::Broken => {}
+                _ => self.problems.of_type(item, key.wanted()),
+            }
+        }
+        self.problems.len() == before
+    }
+
+    fn channels(&mut self, key: &Key, items: &[Node]) -> bool {
+        let before = self.problems.len();
+        for item in items {
+            match &item.value {
+                Value::Text(text) if is_channel_name(text) => {}
+                Value::Text(_) => self.problems.of_value(item, "cannot be a channel's name", key.wanted()),
+                Value::Broken => {}
+                _ => self.problems.of_type(item, key.wanted()),
+            }
+        }
+        self.problems.len() == before
+    }
+
+    fn inherited(&mut self, key: &Key, items: &[Node]) -> bool {
+        let before = self.problems.len();
+        for item in items {
+            match &item.value {
+                Value::Text(text) if is_variable_pattern(text) => {}
+                Value::Text(_) => {
+                    self.problems.of_value(
+                        item,
+                        "is no name of a variable, with or without \"*\" at its end",
+                        key.wanted(),
+                    );
+                }
                 Value::Broken => {}
                 _ => self.problems.of_type(item, key.wanted()),
             }
@@ -260,7 +296,7 @@ impl Validator<'_, '_> {
 /// Converts text from the environment to the number or flag that the key expects.
 fn from_environment(kind: Kind, node: &mut Node) {
     let Value::Text(text) = &node.value else { return };
-    if !node.from_env {
+    if !node.is_interpolated() {
         return;
     }
     let text = text.trim();
@@ -279,6 +315,12 @@ fn from_environment(kind: Kind, node: &mut Node) {
 fn is_host(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
     (1..=253).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// Whether `text` is the name of a variable, or the beginning of names with `*` at its end.
+fn is_variable_pattern(text: &str) -> bool {
+    let name = text.strip_suffix('*').unwrap_or(text);
+    !text.is_empty() && !name.contains(['=', '\0', '*'])
 }
 
 fn wrong_text(text: &str) -> Option<String> {

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
+use crate::config::PushDestinations;
 use crate::executor::{self, CancelHandle, HandlerSet, PreparedHandler, Started};
 use crate::job::{
     AppState, Context, ContextParts, FailReason, JobId, JobMeta, JobRecord, Outcome, Payload, Registry,
@@ -57,6 +58,8 @@ pub struct RunnerSetup {
     pub handlers: Arc<ChannelHandlers>,
     /// Receives the pushes of jobs, those into the run's own channel included.
     pub pushes: Arc<dyn CrossChannelPush>,
+    /// The channels that jobs may push into.
+    pub may_push: PushDestinations,
 }
 
 /// An owner in this process.

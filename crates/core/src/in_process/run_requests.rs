@@ -138,6 +138,9 @@ impl RunHost for Arc<RunRequests> {
         match request {
             JobRequest::Push { channel, jobs } => self.spawn(sender, async move {
                 let channel = channel.unwrap_or_else(|| run.setup.channel.to_string());
+                if let Err(why) = run.setup.may_push.check(&run.setup.channel, &channel) {
+                    return Response::Error(why);
+                }
                 match run.setup.pushes.push(&channel, &jobs).await {
                     Ok(pushed) => Response::Pushed(pushed.into_iter().map(|pushed| pushed.id().0).collect()),
                     Err(why) => Response::Error(why),

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 
 use super::{ChannelHandlers, CompletedRun, Runner, RunnerSetup};
-use crate::config::{Channel, Config, Driver};
+use crate::config::{Channel, Config, Driver, PushDestinations};
 use crate::job::{FailReason, Failure, JobId, NewJob, Registry, error_chain};
 use crate::mutex::lock;
 use crate::queue::{OpenError, PushTarget, Queue};
@@ -59,6 +59,7 @@ struct Core {
     channel: Arc<str>,
     model: Model,
     handlers: Arc<ChannelHandlers>,
+    may_push: PushDestinations,
 }
 
 /// A handle on one channel of the `sync` driver, at a nesting depth.
@@ -79,6 +80,7 @@ impl Core {
             channel: channel.name.as_str().into(),
             model: Model::ticking(SystemTime::now().into()),
             handlers: Arc::new(handlers.map_err(OpenError::State)?),
+            may_push: channel.worker.may_push.clone(),
         })
     }
 }
@@ -110,6 +112,7 @@ impl SyncChannel {
             store: Arc::new(self.core.model.clone()),
             handlers: Arc::clone(&self.core.handlers),
             pushes: Arc::new(Self { depth: self.depth + 1, ..self.clone() }),
+            may_push: self.core.may_push.clone(),
         })
         .await?;
         let ended = self.attempts(&mut runner, id).await;

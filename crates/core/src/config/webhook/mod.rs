@@ -22,7 +22,7 @@ pub(super) fn settings(
     let allow =
         AllowedUrls { http: read.flag("worker.allow_http"), private: read.flag("worker.allow_private") };
     let keys = keys(read, node, diagnostics);
-    let url = match WebhookUrl::parse(text, node.from_env, allow) {
+    let url = match WebhookUrl::parse(text, node.is_interpolated(), allow) {
         Ok(url) => url,
         Err((message, remedy)) => {
             diagnostics.problems.of_value(node, message, remedy);
