@@ -1,7 +1,7 @@
 //! All messages between the pool and the tasks that serve the descriptors of its workers.
 
 use crate::guardian::handle::ChildId;
-use crate::wire::{FromWorker, WireError};
+use crate::wire::{ReadFrame, WireError};
 
 /// From the pool to the I/O task of one worker.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) enum IoCommand {
 #[derive(Debug)]
 pub(super) enum IoEvent {
     /// The worker sent these frames.
-    Frames(ChildId, Vec<FromWorker>),
+    Frames(ChildId, Vec<ReadFrame>),
     /// The worker sent a line that is no frame.
     Violation(ChildId, WireError),
     /// The worker has read its backlog and takes runs again.

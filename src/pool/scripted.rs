@@ -20,7 +20,7 @@ use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::guardian::scripted::ScriptedGuardian;
 pub(crate) use crate::guardian::scripted::ScriptedSignal;
 use crate::job::{JobOptions, Outcome};
-use crate::wire::{self, FromWorker, JobSpec, RunId};
+use crate::wire::{self, FromWorker, JobSpec, ReadFrame, RunId, WireError};
 
 /// Takes the place of descriptors and I/O tasks in a launcher.
 #[derive(Clone, Debug)]
@@ -106,7 +106,16 @@ impl ScriptedWorker {
     }
 
     pub(crate) fn frame(&self, frame: FromWorker) -> &Self {
+        self.read_frame(ReadFrame::Whole(frame))
+    }
+
+    pub(crate) fn read_frame(&self, frame: ReadFrame) -> &Self {
         self.io_event(IoEvent::Frames(self.child, vec![frame]))
+    }
+
+    /// The worker sends a line that is no frame.
+    pub(crate) fn violates(&self, error: WireError) -> &Self {
+        self.io_event(IoEvent::Violation(self.child, error))
     }
 
     /// The worker closes its socket.

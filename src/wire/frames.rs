@@ -131,6 +131,26 @@ pub enum FromWorker {
     },
 }
 
+/// A line from a worker, as far as it can be read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReadFrame {
+    /// A frame without a mistake.
+    Whole(FromWorker),
+    /// A frame with a mistake that does not keep it from counting; the text is for a warning.
+    Damaged(FromWorker, String),
+    /// A push or claim with a mistake; the response is the error.
+    Refused {
+        /// The delivery.
+        run: RunId,
+        /// Number of the request.
+        ask: RequestId,
+        /// The mistake.
+        why: String,
+    },
+    /// A progress or log frame with a mistake, which is dropped; the text is for a warning.
+    Dropped(String),
+}
+
 /// A job with a handler in a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobSpec {
@@ -146,6 +166,12 @@ pub enum WireError {
     /// The line is longer than [`MAX_LINE`].
     #[error("the line is longer than {MAX_LINE} bytes")]
     TooLong,
+    /// The worker's first frame cannot be read: its jobs and slots are unknown.
+    #[error("its hello cannot be read: {detail}")]
+    UnreadableHello {
+        /// The mistake.
+        detail: String,
+    },
     /// The line is not a frame of this protocol.
     #[error("not a frame: {detail}: {line:?}")]
     NotAFrame {
@@ -154,6 +180,16 @@ pub enum WireError {
         /// The beginning of the line.
         line: String,
     },
+}
+
+impl WireError {
+    /// The mistake, without the line.
+    pub(super) fn detail(&self) -> String {
+        match self {
+            Self::TooLong => self.to_string(),
+            Self::UnreadableHello { detail } | Self::NotAFrame { detail, .. } => detail.clone(),
+        }
+    }
 }
 
 pub(super) fn not_a_frame(detail: impl ToString, line: &[u8]) -> WireError {

@@ -10,7 +10,9 @@ use super::frames::{FromWorker, JobSpec, MAX_LINE, RequestId, RunId, WireError, 
 use crate::job::{JobOptions, LimitClaim, Outcome, RetryDecision, truncated};
 
 /// Longest error text in bytes, sent or accepted; the store keeps less of it.
-const MAX_ERROR: usize = 8 << 10;
+pub(super) const MAX_ERROR: usize = 8 << 10;
+/// Error text of a failure that has none.
+pub(super) const NO_MESSAGE: &str = "failed without a message";
 
 /// Appends a frame and its line break to `buffer`.
 pub fn encode_to_master(frame: &FromWorker, buffer: &mut Vec<u8>) {
@@ -26,16 +28,17 @@ pub fn encode_to_master(frame: &FromWorker, buffer: &mut Vec<u8>) {
     buffer.push(b'\n');
 }
 
-/// Parses one line from a worker, without its line break.
-///
-/// # Errors
-/// When the line is too long or not a frame of a worker.
-pub fn decode_from_worker(line: &[u8]) -> Result<FromWorker, WireError> {
+/// Parses one line that is a frame without a mistake.
+pub(super) fn decode_strictly(line: &[u8]) -> Result<FromWorker, WireError> {
     if line.len() >= MAX_LINE {
         return Err(WireError::TooLong);
     }
     if let Some(run) = plain_done(line) {
         return Ok(FromWorker::Ended { run, outcome: Outcome::Done });
+    }
+    if line.trim_ascii_start().starts_with(b"[") {
+        // serde takes an array for an object whose keys are left out.
+        return Err(not_a_frame("an array, where an object belongs", line));
     }
     let flat: FlatFrame = serde_json::from_slice(line).map_err(|e| not_a_frame(e, line))?;
     flat.try_into().map_err(|detail: String| not_a_frame(detail, line))
@@ -250,7 +253,7 @@ impl TryFrom<FlatFrame> for FromWorker {
                     Some(Retry::Allowed(false)) => RetryDecision::Never,
                     Some(Retry::AfterMs(ms)) => RetryDecision::After(Duration::from_millis(ms)),
                 };
-                let mut error = flat.error.unwrap_or_else(|| "failed without a message".to_owned());
+                let mut error = flat.error.unwrap_or_else(|| NO_MESSAGE.to_owned());
                 // Truncate here, so that no log line contains a megabyte.
                 error.truncate(truncated(&error, MAX_ERROR).len());
                 Ok(Self::Ended { run: run?, outcome: Outcome::Failed { error, next } })

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use aint_queue::engine::channel::ChannelStatus;
 use aint_queue::engine::pool::Program;
 use aint_queue::engine::pool::plan::Plan;
-use aint_queue::job::{ErrorKind, NewJob, Payload};
+use aint_queue::job::{ErrorKind, MAX_ERROR_BYTES, NewJob, Payload};
 
 use crate::fixture::{BINARY, Options, WAIT_DEADLINE, job, start_channel, until_async};
 
@@ -157,6 +157,36 @@ async fn endless_empty_lines_stall_nothing() {
     let timed_out = async || fixture.get(ids[0]).await.meta.errors.first().map(|error| error.kind);
     until_async("the job to time out", async || timed_out().await == Some(ErrorKind::Timeout)).await;
     fixture.stop(true).await;
+}
+
+#[tokio::test]
+async fn damaged_frames_end_their_runs_at_once() {
+    // A run without a time limit would otherwise never end.
+    let script = r#"
+        n=0
+        while read -r frame <&3; do
+            run=${frame#*\"run\":}; run=${run%%,*}; n=$((n + 1))
+            case $n in
+                1) printf '{"type":"failed","run":%s,"error":"half \\ud83d","retry":false}\n' "$run" >&3 ;;
+                2) printf '{"type":"failed","run":%s,"error":"caf\351.txt","retry":1.5,"unknown_job":false}\n' "$run" >&3 ;;
+                3) printf '{"type":"release","run":%s,"after_ms":-1}\n' "$run" >&3 ;;
+                4) printf '{"type":"failed","run":%s,"retry":false,"error":"cut' "$run" >&3
+                   head -c 3000000 /dev/zero | tr '\0' x >&3; printf '"}\n' >&3 ;;
+                *) printf '{"type":"done","run":%s,"took_ms":NaN}\n' "$run" >&3 ;;
+            esac
+        done"#;
+    let options = after_hello(Plan::process_pool(1, 1, 0), 1, script);
+    let fixture = start_channel(Options { max_execute: None, max_attempts: 1, ..options }).await;
+    let ids = fixture.push(&vec![job("x", "{}"); 4]).await;
+    let ended = fixture.until("all jobs to end", |s| s.done + s.failed == 4).await;
+    assert_eq!((ended.done, ended.failed), (1, 3));
+    let mut errors = Vec::new();
+    for id in [ids[0], ids[1], ids[3]] {
+        errors.push(fixture.get(id).await.meta.last_error().to_owned());
+    }
+    assert_eq!(errors[..2], ["half \u{fffd}", "caf\u{fffd}.txt"]);
+    assert!(errors[2].starts_with("cutxxx") && errors[2].len() == MAX_ERROR_BYTES, "{}", errors[2].len());
+    fixture.stop(false).await;
 }
 
 #[tokio::test]

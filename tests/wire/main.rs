@@ -20,7 +20,8 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Trial};
 
 use aint_queue::engine::wire::{
-    FromMaster, FromWorker, JobSpec, RunFrame, decode_from_master, decode_from_worker, encode_to_worker,
+    FromMaster, FromWorker, JobSpec, ReadFrame, RunFrame, decode_from_master, decode_from_worker,
+    encode_to_worker,
 };
 use aint_queue::job::{LimitClaim, Outcome, Response, RetryDecision};
 use script::{Line, Script};
@@ -94,7 +95,22 @@ fn compare(place: &str, expected: &str, said: &str) {
 }
 
 fn decode(line: &str) -> FromWorker {
-    decode_from_worker(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"))
+    match decode_from_worker(line.as_bytes()).next() {
+        Some(Ok(ReadFrame::Whole(frame))) => frame,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// A line of a worker in words: its meaning, the warning, and the error.
+fn understood(line: &str) -> String {
+    let read = |read| match read {
+        Ok(ReadFrame::Whole(frame)) => format!("= {}", meaning(&frame)),
+        Ok(ReadFrame::Damaged(frame, why)) => format!("= {}; warning: {why}", meaning(&frame)),
+        Ok(ReadFrame::Refused { run, ask, why }) => format!("= ask {ask} of run {run} is refused: {why}"),
+        Ok(ReadFrame::Dropped(why)) => format!("= warning: {why}"),
+        Err(error) => format!("! {error}"),
+    };
+    decode_from_worker(line.as_bytes()).map(read).collect::<Vec<_>>().join("; then ")
 }
 
 /// The meaning of a worker's frame in words.
@@ -218,10 +234,7 @@ fn every_worker_line_has_its_written_meaning() {
             let [(_, said), (number, below)] = pair else { continue };
             let place = format!("{}:{number}", script.name);
             let found = match said {
-                Line::Worker(said) => match decode_from_worker(said.as_bytes()) {
-                    Ok(frame) => format!("= {}", meaning(&frame)),
-                    Err(error) => format!("! {error}"),
-                },
+                Line::Worker(said) => understood(said),
                 Line::Master(said) => format!("= {}", order(&place, said)),
                 Line::Note(_) => continue,
             };

@@ -157,10 +157,10 @@ impl Pool {
         match event {
             IoEvent::Frames(child, frames) => {
                 for frame in frames {
-                    self.on_frame(child, frame, now);
+                    self.on_read_frame(child, frame, now);
                 }
             }
-            IoEvent::Violation(child, error) => self.on_violation(child, &error.to_string(), now),
+            IoEvent::Violation(child, error) => self.on_unreadable_line(child, &error, now),
             // Only the end of the wait matters: the channel then asks for the capacity.
             IoEvent::Room => {}
             IoEvent::Hangup(child) => self.on_hangup(child, now),

@@ -7,19 +7,65 @@ use tracing::{debug, error, warn};
 
 use super::Pool;
 use crate::guardian::handle::ChildId;
-use crate::job::Response;
+use crate::job::{JobId, Response};
 use crate::pool::job_requests::{ReplyTo, RequestKind, RunRequest};
 use crate::pool::workers::output;
 use crate::pool::workers::state::{Hello, Role, WorkerState};
-use crate::wire::{self, FromMaster, FromWorker, RequestId, RunId};
+use crate::wire::{self, FromMaster, FromWorker, ReadFrame, RequestId, RunId, WireError};
 
 /// Protocol violations after which a worker is killed.
 const MAX_VIOLATIONS: u32 = 10;
 /// Longest time between the end of a worker's socket and its exit.
 const HANGUP_GRACE: Duration = Duration::from_secs(1);
 
+/// Damaged frames of a worker with a warning each, besides the ends of runs; further ones are warned of at each doubling.
+const MAX_DAMAGE_WARNINGS: u32 = 10;
+
 impl Pool {
-    pub(super) fn on_frame(&mut self, child: ChildId, frame: FromWorker, now: Instant) {
+    /// Takes a frame as far as it can be read.
+    pub(super) fn on_read_frame(&mut self, child: ChildId, read: ReadFrame, now: Instant) {
+        match read {
+            ReadFrame::Whole(frame) => self.on_frame(child, frame, now),
+            ReadFrame::Damaged(frame, why) => {
+                self.warn_of_damage(child, &why, matches!(frame, FromWorker::Ended { .. }));
+                self.on_frame(child, frame, now);
+            }
+            ReadFrame::Refused { run, ask, why } => {
+                self.warn_of_damage(child, &why, false);
+                if self.check_request(child, run, now).is_some()
+                    && let Some(worker) = self.workers.get_mut(child)
+                {
+                    worker.open_request();
+                    self.respond(ReplyTo { child, request: ask }, Response::Error(why));
+                }
+            }
+            ReadFrame::Dropped(why) => self.warn_of_damage(child, &why, false),
+        }
+    }
+
+    /// Warns of a damaged frame. The ends of runs are as many as the jobs; other frames may come without end.
+    fn warn_of_damage(&mut self, child: ChildId, why: &str, is_bounded: bool) {
+        let Some(worker) = self.workers.get_mut(child) else { return };
+        worker.damaged_frames = worker.damaged_frames.saturating_add(1);
+        let count = worker.damaged_frames;
+        if is_bounded || count <= MAX_DAMAGE_WARNINGS || count.is_power_of_two() {
+            let channel = &self.generations.spec().channel;
+            warn!(%channel, pid = worker.pid(), count, "damaged frame of a worker: {why}");
+        }
+    }
+
+    /// A line that is no frame. A worker whose hello cannot be read never becomes ready, so it is not waited for.
+    pub(super) fn on_unreadable_line(&mut self, child: ChildId, error: &WireError, now: Instant) {
+        let is_booting = self.workers.get(child).is_some_and(|worker| worker.state.is_booting());
+        if is_booting && matches!(error, WireError::UnreadableHello { .. }) {
+            error!(channel = %self.generations.spec().channel, "worker unusable: {error}");
+            self.discard(child, &error.to_string(), now);
+        } else {
+            self.on_violation(child, &error.to_string(), now);
+        }
+    }
+
+    fn on_frame(&mut self, child: ChildId, frame: FromWorker, now: Instant) {
         match frame {
             FromWorker::Ended { run, outcome } => {
                 if self.runs.of(child, run).is_some() {
@@ -111,14 +157,8 @@ impl Pool {
         request: RequestKind,
         now: Instant,
     ) {
-        let Some(id) = self.runs.of(child, run).map(|run| run.id) else {
-            let what = format!("it sent a request for run {run}, which it does not have");
-            return self.on_violation(child, &what, now);
-        };
+        let Some(id) = self.check_request(child, run, now) else { return };
         let Some(worker) = self.workers.get_mut(child) else { return };
-        if worker.is_backlogged() {
-            return self.on_violation(child, "it sends requests and does not read the responses", now);
-        }
         let reply = ReplyTo { child, request: number };
         let (open, slots) = (worker.open_request(), worker.slots);
         if open > wire::MAX_OPEN_REQUESTS * slots {
@@ -126,6 +166,20 @@ impl Pool {
             return self.respond(reply, Response::Error(why));
         }
         self.requests.push(RunRequest { run, id, reply, request });
+    }
+
+    /// The job of a run that may make a request now. Anything else is a violation.
+    fn check_request(&mut self, child: ChildId, run: RunId, now: Instant) -> Option<JobId> {
+        let Some(id) = self.runs.of(child, run).map(|run| run.id) else {
+            let what = format!("it sent a request for run {run}, which it does not have");
+            self.on_violation(child, &what, now);
+            return None;
+        };
+        if self.workers.get(child)?.is_backlogged() {
+            self.on_violation(child, "it sends requests and does not read the responses", now);
+            return None;
+        }
+        Some(id)
     }
 
     /// The requests since the last call.

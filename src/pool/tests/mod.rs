@@ -23,8 +23,8 @@ use super::sizing::sizer::Demand;
 use super::spec::{PoolSpec, Program};
 use super::status::WorkerActivity;
 use crate::config::plan::{Plan, Recycling, Scaling};
-use crate::job::{Failure, JobId, Outcome, Payload};
-use crate::wire::RunId;
+use crate::job::{Failure, JobId, Outcome, Payload, RetryDecision};
+use crate::wire::{self, RunId};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(2);

@@ -88,3 +88,49 @@ async fn suspect_waits_for_a_worker_of_its_own() {
     assert_eq!((outcomes(&ended), ended[0].took), (vec![(1, &Outcome::Done)], SECOND));
     assert_eq!(isolated.frames(), [ScriptedFrame::Stop], "without a suspect it stops");
 }
+
+#[tokio::test(start_paused = true)]
+async fn damaged_frames_end_runs_and_never_kill_the_worker() {
+    let mut fixture = Fixture::new(spec());
+    let mut worker = fixture.boot().await;
+    let damaged = |line: &str| wire::decode_from_worker(line.as_bytes()).next().unwrap().unwrap();
+    for number in 1..=20 {
+        fixture.dispatch(number);
+        worker.read_frame(damaged(&format!(r#"{{"type":"progress","run":{number},"percent":NaN}}"#)));
+        let claim = format!(r#"{{"type":"claim","run":{number},"ask":{number},"lock":"k","limit":-1}}"#);
+        worker.read_frame(damaged(&claim));
+        fixture.settle().await;
+        assert_eq!(worker.frames(), [ScriptedFrame::Run(number), ScriptedFrame::Answer(number)]);
+        worker
+            .read_frame(damaged(&format!(r#"{{"type":"failed","run":{number},"error":"no","retry":1.5}}"#)));
+        let outcome = Outcome::Failed { error: "no".to_owned(), next: RetryDecision::ByPolicy };
+        assert_eq!(outcomes(&fixture.settle().await), [(number, &outcome)]);
+    }
+    assert_eq!((kills(&mut fixture.script), fixture.pool.take_requests().len()), (vec![], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn damaged_end_of_another_workers_run_is_a_violation() {
+    let mut fixture = Fixture::new(spec());
+    let worker = fixture.boot().await;
+    fixture.dispatch(1);
+    for _ in 0..10 {
+        let line = br#"{"type":"failed","run":9,"retry":-1}"#;
+        worker.read_frame(wire::decode_from_worker(line).next().unwrap().unwrap());
+    }
+    fixture.settle().await;
+    assert_eq!(kills(&mut fixture.script), [ScriptedSignal::Kill(worker.child)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn worker_with_unreadable_hello_fails_its_boot_at_once() {
+    let mut fixture = Fixture::new(spec());
+    fixture.settle().await;
+    let worker = fixture.started();
+    let line = br#"{"type":"hello","protocol":1,"slots":"4"}"#;
+    worker.spawned().violates(wire::decode_from_worker(line).next().unwrap().unwrap_err());
+    fixture.settle().await;
+    assert_eq!(kills(&mut fixture.script), [ScriptedSignal::Kill(worker.child)]);
+    let error = fixture.pool.start_error(Instant::now()).expect("the boot has failed");
+    assert!(error.contains("its hello cannot be read"), "{error}");
+}

@@ -16,7 +16,7 @@ use super::output::{MAX_FINAL_READ, Output};
 use super::worker::MAX_UNREAD_BYTES;
 use crate::guardian::handle::ChildId;
 use crate::pool::messages::{IoCommand, IoEvent};
-use crate::wire::{self, Line, LineBuffer, MAX_LINE, WireError};
+use crate::wire::{self, Line, LineBuffer, MAX_LINE, ReadFrame, WireError};
 
 /// Bytes read at once.
 const READ_CHUNK: usize = 64 << 10;
@@ -35,7 +35,7 @@ pub(super) struct WorkerIo {
 
 impl WorkerIo {
     pub(super) async fn serve(mut self) {
-        let mut incoming = LineBuffer::new(MAX_LINE, READ_CHUNK);
+        let mut incoming = FrameReader::new();
         let mut outgoing: Vec<u8> = Vec::new();
         loop {
             tokio::select! {
@@ -88,9 +88,9 @@ impl WorkerIo {
     }
 
     /// Reads once and passes on the frames that are complete.
-    async fn read_frames(&mut self, incoming: &mut LineBuffer) -> ReadResult {
+    async fn read_frames(&mut self, incoming: &mut FrameReader) -> ReadResult {
         let Some(socket) = &self.socket else { return ReadResult::End };
-        let read = match incoming.fill(|space| socket.try_read(space)) {
+        let read = match incoming.lines.fill(|space| socket.try_read(space)) {
             Ok(0) => ReadResult::End,
             Ok(_) => ReadResult::Some,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => ReadResult::Nothing,
@@ -106,22 +106,8 @@ impl WorkerIo {
     }
 
     /// Passes on the frames that have arrived.
-    async fn report(&self, incoming: &mut LineBuffer) {
-        let mut frames = Vec::new();
-        let mut violation = None;
-        while let Some(line) = incoming.next_line() {
-            let decoded = match line {
-                Line::Truncated(_) => Err(WireError::TooLong),
-                Line::Whole(b"") => continue,
-                Line::Whole(line) => wire::decode_from_worker(line),
-            };
-            match decoded {
-                Ok(frame) => frames.push(frame),
-                Err(error) => {
-                    violation.get_or_insert(error);
-                }
-            }
-        }
+    async fn report(&self, incoming: &mut FrameReader) {
+        let FrameBatch { frames, violation } = incoming.take();
         if !frames.is_empty() {
             self.report_event(IoEvent::Frames(self.child, frames)).await;
         }
@@ -133,6 +119,50 @@ impl WorkerIo {
     async fn report_event(&self, event: IoEvent) {
         // The send fails only when the pool has ended.
         let _ = self.events.send(event).await;
+    }
+}
+
+/// Frames that have arrived, and the first line among them that is none.
+#[derive(Debug, Default)]
+struct FrameBatch {
+    frames: Vec<ReadFrame>,
+    violation: Option<WireError>,
+}
+
+/// Cuts the stream of a worker into frames.
+struct FrameReader {
+    lines: LineBuffer,
+    /// Whether the rest of a line that is too long is still to come.
+    is_in_long_line: bool,
+}
+
+impl FrameReader {
+    fn new() -> Self {
+        Self { lines: LineBuffer::new(MAX_LINE, READ_CHUNK), is_in_long_line: false }
+    }
+
+    /// The frames of the complete lines.
+    fn take(&mut self) -> FrameBatch {
+        let mut batch = FrameBatch::default();
+        while let Some(line) = self.lines.next_line() {
+            let is_rest = std::mem::replace(&mut self.is_in_long_line, matches!(line, Line::Truncated(_)));
+            match line {
+                _ if is_rest => {}
+                Line::Truncated(start) => batch.add(wire::decode_cut_line(start)),
+                Line::Whole(b"") => {}
+                Line::Whole(line) => wire::decode_from_worker(line).for_each(|read| batch.add(read)),
+            }
+        }
+        batch
+    }
+}
+
+impl FrameBatch {
+    fn add(&mut self, read: Result<ReadFrame, WireError>) {
+        match read {
+            Ok(frame) => self.frames.push(frame),
+            Err(error) => drop(self.violation.get_or_insert(error)),
+        }
     }
 }
 
@@ -161,5 +191,35 @@ fn write_some(socket: &UnixStream, outgoing: &mut Vec<u8>) {
             // The worker has ended; its exit follows.
             Err(_) => outgoing.clear(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Outcome;
+    use crate::wire::FromWorker;
+
+    #[test]
+    fn long_line_ends_its_run_and_the_next_line_is_read() {
+        let mut reader = FrameReader::new();
+        let long = format!("{{\"type\":\"failed\",\"run\":1,\"error\":\"{}\"}}\n", "x".repeat(3 * MAX_LINE));
+        let stream = [long.as_bytes(), b"{\"type\":\"done\",\"run\":2}\n"].concat();
+        let (mut runs, mut violations) = (Vec::new(), 0);
+        for part in stream.chunks(READ_CHUNK) {
+            let filled = reader.lines.fill(|space| {
+                space[..part.len()].copy_from_slice(part);
+                Ok(part.len())
+            });
+            filled.unwrap();
+            let FrameBatch { frames, violation } = reader.take();
+            violations += usize::from(violation.is_some());
+            runs.extend(frames.into_iter().map(|read| match read {
+                ReadFrame::Damaged(FromWorker::Ended { run, outcome: Outcome::Failed { .. } }, _) => run,
+                ReadFrame::Whole(FromWorker::Ended { run, outcome: Outcome::Done }) => run,
+                other => panic!("{other:?}"),
+            }));
+        }
+        assert_eq!((runs, violations), (vec![1, 2], 0));
     }
 }

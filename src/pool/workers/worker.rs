@@ -57,6 +57,8 @@ pub(crate) struct Worker {
     /// Resident bytes in the last sample.
     pub(crate) memory: Option<u64>,
     pub(crate) violations: u32,
+    /// Frames that could be read in part only.
+    pub(crate) damaged_frames: u32,
     pid: Option<i32>,
     exit: Option<Exit>,
     /// When the guardian's report of its exit is overdue: its socket is closed.
@@ -107,6 +109,7 @@ impl Worker {
             replacement: None,
             memory: None,
             violations: 0,
+            damaged_frames: 0,
             pid: None,
             exit: None,
             hangup_deadline: None,

@@ -17,6 +17,7 @@ mod push_options;
 mod record;
 mod registry;
 mod service;
+mod surrogates;
 mod traits;
 
 #[doc(hidden)]
@@ -48,4 +49,6 @@ pub use record::{
 };
 pub use registry::{DuplicateJob, Registry};
 pub use service::{JobCall, JobService};
+#[doc(hidden)]
+pub use surrogates::mend_surrogates;
 pub use traits::{AsyncFailedFn, AsyncJob, FailedFn, Job};

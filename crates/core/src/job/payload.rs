@@ -7,6 +7,8 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use super::surrogates::mend_surrogates;
+
 /// Largest payload in bytes: 1 MiB.
 pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
 /// Deepest nesting of arrays and objects in a payload.
@@ -15,7 +17,8 @@ pub const MAX_PAYLOAD_DEPTH: usize = 128;
 /// A JSON value of at most [`MAX_PAYLOAD_BYTES`] and [`MAX_PAYLOAD_DEPTH`], on a single line.
 ///
 /// The text is that of the producer, with line breaks between tokens replaced by spaces, so that a payload fits into one
-/// line of the worker protocol without being parsed again.
+/// line of the worker protocol without being parsed again. Half a character (`\ud83d` alone), which many JSON readers refuse,
+/// is replaced by U+FFFD.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload(Box<str>);
 
@@ -56,7 +59,7 @@ impl Payload {
         if text.bytes().any(is_line_break) {
             text = text.replace(['\n', '\r'], " ");
         }
-        Ok(Self(text.into_boxed_str()))
+        Ok(Self(mend_surrogates(text).into_boxed_str()))
     }
 
     /// Serialises `value`.
@@ -134,6 +137,13 @@ mod tests {
         let payload = Payload::parse("{\n  \"a\": [1, \"x\\n\"]\r\n}").unwrap();
         assert_eq!(payload.as_str(), "{   \"a\": [1, \"x\\n\"]  }");
         assert_eq!(Payload::parse("null").unwrap().as_str(), "null");
+    }
+
+    #[test]
+    fn half_a_character_in_a_payload_is_replaced() {
+        let payload = Payload::parse(r#"{"name":"a\ud83d","face":"\ud83d\ude00"}"#).unwrap();
+        assert_eq!(payload.as_str(), r#"{"name":"a\ufffd","face":"\ud83d\ude00"}"#);
+        assert!(serde_json::from_str::<serde_json::Value>(payload.as_str()).is_ok());
     }
 
     #[test]

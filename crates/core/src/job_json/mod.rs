@@ -35,7 +35,7 @@ use thiserror::Error;
 
 use crate::job::{
     MAX_DELAY, NewJob, NewJobError, Payload, PayloadError, Priority, PushOptions, Start, Timestamp,
-    UniqueUntil,
+    UniqueUntil, mend_surrogates,
 };
 use time::Until;
 pub use write::write;
@@ -137,8 +137,11 @@ fn present<'de, P: Deserialize<'de>, D: Deserializer<'de>>(raw: D) -> Result<Opt
 }
 
 /// The job that `text` means.
+///
+/// Half a character in any text (`\ud83d` alone) is replaced by U+FFFD.
 pub fn parse(text: &str, defaults: &PushDefaults<'_>) -> Result<NewJob, JobJsonError> {
-    let text = text.trim();
+    let mended = text.contains("\\u").then(|| mend_surrogates(text.to_owned()));
+    let text = mended.as_deref().unwrap_or(text).trim();
     let written: JobObject<&RawValue, &RawValue> =
         serde_json::from_str(text).map_err(|error| match error.classify() {
             Category::Data => JobJsonError::NotAnObject(place(&error)),
@@ -306,6 +309,14 @@ mod tests {
         assert_eq!((meta.expires_in_ms, meta.expires_at.is_some()), (None, true));
         assert_eq!((meta.headers["a"].as_str(), meta.headers["b"].as_str()), ("1", "2"));
         assert_eq!(meta.priority, Priority::Low);
+    }
+
+    #[test]
+    fn half_a_character_is_replaced_in_every_text() {
+        let text = r#"{"job":"a","payload":["\ud83d"],"unique":"k\ud83d","headers":{"agent":"\ude00"}}"#;
+        let job = parsed(text, None).unwrap();
+        assert_eq!((job.payload.as_str(), job.meta.unique.as_deref()), (r#"["\ufffd"]"#, Some("k\u{fffd}")));
+        assert_eq!(job.meta.headers["agent"], "\u{fffd}");
     }
 
     #[test]

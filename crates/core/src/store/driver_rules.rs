@@ -3,7 +3,7 @@
 use super::{JobState, JobView, Leased, MAX_BATCH, MAX_BATCH_BYTES, PushError};
 use crate::job::{
     JobId, JobMeta, JobRecord, MAX_DELAY, MAX_PAYLOAD_BYTES, NewJob, NewJobError, Payload, Start, Timestamp,
-    is_job_name, truncated,
+    is_job_name, mend_surrogates, truncated,
 };
 
 /// Largest lead of the newest id over the store's clock, in microseconds.
@@ -71,6 +71,8 @@ pub(crate) fn listed(id: JobId, state: JobState, rank: u64, meta: &str, payload:
         }
     };
     payload.truncate(truncated(&payload, MAX_PAYLOAD_BYTES).len());
+    // A producer that writes to Redis directly stores its text unchecked.
+    let payload = mend_surrogates(payload);
     JobView { id, state, at, meta, payload }
 }
 
@@ -98,6 +100,15 @@ mod tests {
 
     fn job(payload: &str) -> NewJob {
         NewJob::new("noop", Payload::parse(payload).unwrap())
+    }
+
+    #[test]
+    fn half_a_character_in_a_stored_payload_is_replaced() {
+        let (meta, payload) = (r#"{"job":"x"}"#, r#"["\ud83d"]"#.to_owned());
+        let view = listed(JobId(1), JobState::Waiting, 0, meta, payload.clone());
+        assert_eq!(view.payload, r#"["\ufffd"]"#);
+        let Leased::Job(record) = leased(JobId(1), meta, payload) else { panic!("the record is readable") };
+        assert_eq!(record.payload.as_str(), r#"["\ufffd"]"#);
     }
 
     #[test]
