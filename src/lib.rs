@@ -199,9 +199,11 @@ pub mod engine {
     pub mod fd;
     pub mod guardian;
     pub mod http;
+    pub mod logging;
     pub mod master;
     pub mod metrics;
     pub mod pool;
+    pub mod sanitize;
     pub mod snapshot;
     pub mod webhook;
     pub mod wire;
@@ -218,7 +220,9 @@ use aint_queue_core::{executor, in_process, job_json, limits, queue_set, retry};
 #[cfg(not(feature = "server"))]
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]
-use engine::{channel, fd, guardian, http, master, metrics, pool, snapshot, webhook, wire, worker};
+use engine::{
+    channel, fd, guardian, http, logging, master, metrics, pool, sanitize, snapshot, webhook, wire, worker,
+};
 
 pub use app::App;
 pub use config::Config;

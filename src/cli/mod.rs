@@ -154,9 +154,13 @@ pub(crate) fn main(registry: Registry, args: Vec<OsString>) -> ExitCode {
     let context = CommandContext::new(cli.globals, registry);
     let done = context.check_registry().and_then(|()| cli.command.run(&context));
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            context.end_log();
+            ExitCode::SUCCESS
+        }
         Err(failure) => {
             context.report(&failure);
+            context.end_log();
             ExitCode::from(failure.exit() as u8)
         }
     }

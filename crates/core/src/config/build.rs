@@ -143,6 +143,7 @@ fn worker(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_>)
         recycling: recycling(read),
         scaling,
         max_execute: (!max_execute.is_zero()).then_some(max_execute),
+        log_rate: read.integer("worker.log_bytes_per_second"),
         boot_timeout: read.seconds("worker.boot_timeout_seconds"),
         env: read.variables("worker.env"),
         user: account_name(read, "worker.user", is_unknown_user, diagnostics),
