@@ -154,6 +154,15 @@ pub(crate) fn reset_signal_dispositions() {
     }
 }
 
+/// Gives the signals that stop a program their default effect again: it ends at once, also while it waits for a reader of its
+/// output.
+pub(crate) fn reset_stop_signals() {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
+        // SAFETY: SIG_DFL installs no handler.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 /// Ignores SIGTTIN and SIGTTOU, with which a terminal stops background processes: this process reads nothing from the
 /// terminal, and its output must not stop it.
 pub(crate) fn ignore_terminal_stops() {

@@ -199,10 +199,12 @@ pub mod engine {
     pub mod fd;
     pub mod guardian;
     pub mod http;
+    pub mod logging;
     pub mod master;
     pub mod metrics;
     pub mod pool;
     pub mod protected_memory;
+    pub mod sanitize;
     pub mod snapshot;
     pub mod webhook;
     pub mod wire;
@@ -220,7 +222,8 @@ use aint_queue_core::{executor, in_process, job_json, limits, queue_set, retry};
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]
 use engine::{
-    channel, fd, guardian, http, master, metrics, pool, protected_memory, snapshot, webhook, wire, worker,
+    channel, fd, guardian, http, logging, master, metrics, pool, protected_memory, sanitize, snapshot, webhook,
+    wire, worker,
 };
 
 pub use app::App;

@@ -26,6 +26,8 @@ pub struct Metrics {
     quiet: IntGaugeVec,
     wanted: IntGaugeVec,
     recycled: IntCounterVec,
+    dropped_output: IntCounterVec,
+    dropped_lines: IntCounter,
     scaled: IntCounterVec,
 }
 
@@ -78,6 +80,18 @@ impl Default for Metrics {
                 "Workers replaced or killed, by limit.",
                 &["channel", "limit"],
             ),
+            dropped_output: counter(
+                "aint_queue_worker_lines_dropped_total",
+                "Lines printed by workers that are not in the log, by reason.",
+                &["channel", "reason"],
+            ),
+            dropped_lines: register(
+                &registry,
+                IntCounter::with_opts(Opts::new(
+                    "aint_queue_master_lines_dropped_total",
+                    "Log lines of the master that were dropped because the log was read too slowly.",
+                )),
+            ),
             scaled: counter(
                 "aint_queue_scale_decisions_total",
                 "Changes of the target number of workers, by direction.",
@@ -106,6 +120,8 @@ pub const JOB_STATES: [&str; 4] = ["waiting", "reserved", "delayed", "failed"];
 pub const EXIT_WAYS: [&str; 2] = ["done", "cleared"];
 /// Limits that end workers.
 pub const RECYCLE_LIMITS: [&str; 4] = ["jobs", "life", "memory", "memory_hard"];
+/// Reasons why a line of a worker is not in the log.
+pub const DROP_REASONS: [&str; 2] = ["rate", "slow_reader"];
 /// Directions of a change of the target number of workers.
 pub const SCALE_DIRECTIONS: [&str; 2] = ["up", "down"];
 
@@ -129,8 +145,14 @@ impl Metrics {
             quiet: self.quiet.with_label_values(&[name]),
             wanted: self.wanted.with_label_values(&[name]),
             recycled: RECYCLE_LIMITS.map(|limit| counter(&self.recycled, limit)),
+            dropped_output: DROP_REASONS.map(|reason| counter(&self.dropped_output, reason)),
             scaled: SCALE_DIRECTIONS.map(|direction| counter(&self.scaled, direction)),
         }
+    }
+
+    /// Updates the number of the master's own lines that are not in the log.
+    pub fn master_lines_dropped(&self, lines: u64) {
+        raise_to((&self.dropped_lines, lines));
     }
 
     /// All metrics in the text format of Prometheus.
@@ -157,6 +179,7 @@ pub struct ChannelMetrics {
     quiet: IntGauge,
     wanted: IntGauge,
     recycled: [IntCounter; RECYCLE_LIMITS.len()],
+    dropped_output: [IntCounter; DROP_REASONS.len()],
     scaled: [IntCounter; SCALE_DIRECTIONS.len()],
 }
 
@@ -201,6 +224,8 @@ impl ChannelMetrics {
         let recycled = pool.recycled;
         let recycled = [recycled.jobs, recycled.life, recycled.memory, recycled.memory_hard];
         self.recycled.iter().zip(recycled).for_each(raise_to);
+        let dropped = pool.dropped_output;
+        self.dropped_output.iter().zip([dropped.over_rate, dropped.slow_reader]).for_each(raise_to);
         self.scaled.iter().zip([pool.scaled_up, pool.scaled_down]).for_each(raise_to);
     }
 }
@@ -221,7 +246,7 @@ fn signed(count: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::RecycleCounts;
+    use crate::pool::{DroppedOutput, RecycleCounts};
 
     #[test]
     fn counters_are_rendered_with_labels() {
@@ -233,10 +258,12 @@ mod tests {
         let pool = |degraded, memory| PoolStatus {
             degraded,
             recycled: RecycleCounts { memory, ..RecycleCounts::default() },
+            dropped_output: DroppedOutput { over_rate: memory, slow_reader: 2 },
             ..PoolStatus::default()
         };
         mail.pool(&WorkerCounts { retiring: 5, ..WorkerCounts::default() }, &pool(false, 7), false);
         mail.pool(&WorkerCounts::default(), &pool(true, 8), false);
+        metrics.master_lines_dropped(3);
         let text = metrics.render();
         for line in [
             r#"aint_queue_runs_total{channel="mail",outcome="timed_out"} 1"#,
@@ -246,6 +273,9 @@ mod tests {
             r#"aint_queue_workers{channel="mail",state="retiring"} 0"#,
             r#"aint_queue_degraded{channel="mail"} 1"#,
             r#"aint_queue_workers_recycled_total{channel="mail",limit="memory"} 8"#,
+            r#"aint_queue_worker_lines_dropped_total{channel="mail",reason="rate"} 8"#,
+            r#"aint_queue_worker_lines_dropped_total{channel="mail",reason="slow_reader"} 2"#,
+            "aint_queue_master_lines_dropped_total 3",
             r#"aint_queue_run_seconds_bucket{channel="mail",le="0.05"} 1"#,
         ] {
             assert!(text.contains(line), "{line} is missing in:\n{text}");

@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 use super::failure::{Exit, Failure};
 use super::global_options::GlobalOptions;
 use super::help::Program;
+use super::log::{Log, LogFormat};
 use super::sanitize;
 use crate::config::{Channel, Config, Driver, Handler};
 use crate::job::Registry;
@@ -24,6 +25,8 @@ pub(crate) struct CommandContext {
     config: OnceCell<Config>,
     runtime: OnceCell<Runtime>,
     colours: bool,
+    /// The log of a command that runs jobs, which then also takes notes, warnings and failures.
+    log: OnceCell<Log>,
 }
 
 impl CommandContext {
@@ -35,6 +38,7 @@ impl CommandContext {
             config: OnceCell::new(),
             runtime: OnceCell::new(),
             colours: false,
+            log: OnceCell::new(),
         };
         context.colours = context.colours_for(io::stdout().is_terminal());
         context
@@ -260,9 +264,26 @@ impl CommandContext {
 
     /// Prints a failure to standard error.
     pub(crate) fn report(&self, failure: &Failure) {
-        if !failure.is_silent() {
-            let label = if self.colours { "\x1b[1;31merror\x1b[0m" } else { "error" };
-            print_error(&format!("{label}: {}", sanitize::lines(&failure.to_string())));
+        if failure.is_silent() {
+            return;
+        }
+        if let Some(log) = self.log.get() {
+            return log.message("error", &failure.message(), failure.remedy());
+        }
+        let label = if self.colours { "\x1b[1;31merror\x1b[0m" } else { "error" };
+        print_error(&format!("{label}: {}", sanitize::lines(&failure.to_string())));
+    }
+
+    /// Starts the log of a command that runs jobs; see [`Log::start`].
+    pub(crate) fn start_log(&self, format: LogFormat, usual: &str) -> Result<&Log, Failure> {
+        let log = Log::start(self, format, usual)?;
+        Ok(self.log.get_or_init(|| log))
+    }
+
+    /// Writes what is left of the log, with a deadline. Later messages go to standard error directly.
+    pub(crate) fn end_log(&self) {
+        if let Some(log) = self.log.get() {
+            log.end();
         }
     }
 
@@ -294,8 +315,12 @@ impl CommandContext {
     }
 
     fn print_labelled(&self, label: &str, message: &str) {
-        if !self.globals.quiet {
-            print_error(&format!("{label}: {}", sanitize::lines(message)));
+        if self.globals.quiet {
+            return;
+        }
+        match self.log.get() {
+            Some(log) => log.message(label, message, None),
+            None => print_error(&format!("{label}: {}", sanitize::lines(message))),
         }
     }
 }

@@ -109,6 +109,30 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The sentence without the remedy.
+    pub(crate) fn message(&self) -> String {
+        let mut text = format!("could not {}", self.doing);
+        let mut cause: Option<&dyn Error> = self.cause.as_deref().map(|cause| cause as &dyn Error);
+        let mut said = String::new();
+        while let Some(error) = cause {
+            let next = error.to_string();
+            // Some libraries repeat their source in their own message.
+            if !said.ends_with(&next) {
+                text.push_str(": ");
+                text.push_str(&next);
+            }
+            (said, cause) = (next, error.source());
+        }
+        text
+    }
+
+    /// The remedy, if there is one.
+    pub(crate) fn remedy(&self) -> Option<&str> {
+        (!self.hint.is_empty()).then_some(self.hint.as_str())
+    }
+}
+
 impl From<UndeclaredChannel> for Failure {
     fn from(error: UndeclaredChannel) -> Self {
         Self::new(Exit::Usage, "find the channel")
@@ -119,18 +143,8 @@ impl From<UndeclaredChannel> for Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "could not {}", self.doing)?;
-        let mut cause: Option<&dyn Error> = self.cause.as_deref().map(|cause| cause as &dyn Error);
-        let mut said = String::new();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            // Some libraries repeat their source in their own message.
-            if !said.ends_with(&text) {
-                write!(f, ": {text}")?;
-            }
-            (said, cause) = (text, error.source());
-        }
-        if self.hint.is_empty() { Ok(()) } else { write!(f, "\nhint: {}", self.hint) }
+        f.write_str(&self.message())?;
+        if let Some(remedy) = self.remedy() { write!(f, "\nhint: {remedy}") } else { Ok(()) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::log::{Log, LogFormat};
+use super::log::LogFormat;
 use super::{CommandContext, Exit, Failure};
 use crate::master::{self, Handover, ListenError, MasterExit};
 
@@ -24,7 +24,9 @@ pub(crate) struct Listen {
 
 impl Listen {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        // Before the log starts its thread, which must not take signals.
         master::block_signals();
+        let log = context.start_log(self.log_format, "info")?;
         let handover = Handover::from_env();
         // After a re-exec serve the inherited channels only: other channels on the command line may no longer exist.
         let channels = match &handover {
@@ -36,20 +38,12 @@ impl Listen {
         }
         let channels = channels.iter().map(|channel| channel.name.clone()).collect();
         let config = Arc::new(context.checked_config()?.clone());
-        let log = Log::start(context, self.log_format, "info");
-        let listen = master::ListenOptions { config, channels, http: !self.no_http, may_reexec: true };
-        let ended = master::listen(listen, handover);
-        if log.dropped() > 0 {
-            context.warn(&format!(
-                "{} log lines were dropped because standard error was read too slowly",
-                log.dropped()
-            ));
-        }
-        // Flush the log before the failure is printed.
-        drop(log);
-        match ended.map_err(failure)? {
+        let log = Some(log.writer());
+        let listen = master::ListenOptions { config, channels, http: !self.no_http, may_reexec: true, log };
+        match master::listen(listen, handover).map_err(failure)? {
             MasterExit::Stopped => Ok(()),
             MasterExit::Reexec(handover) => {
+                context.end_log();
                 let error = handover.exec();
                 Err(Failure::new(Exit::Failed, "run this program again").because(error))
             }

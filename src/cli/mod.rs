@@ -184,9 +184,13 @@ pub(crate) fn main(program: Program, registry: Registry, args: Vec<OsString>) ->
     let context = CommandContext::new(cli.globals, registry).of_program(program);
     let done = context.check_registry().and_then(|()| cli.command.run(&context));
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            context.end_log();
+            ExitCode::SUCCESS
+        }
         Err(failure) => {
             context.report(&failure);
+            context.end_log();
             ExitCode::from(failure.exit() as u8)
         }
     }

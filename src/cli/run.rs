@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::listen::failure;
-use super::log::{Log, LogFormat};
+use super::log::LogFormat;
 use super::{CommandContext, Exit, Failure, sanitize};
 use crate::channel::Scope;
 use crate::job::{JobId, Outcome};
@@ -22,13 +22,14 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        context.start_log(LogFormat::Text, "error,worker=info")?;
         let channel = context.channel()?;
         CommandContext::check_served(channel, "run a job")?;
         let config = Arc::new(context.checked_config()?.clone());
         let scope = self.id.map_or(Scope::Next, Scope::Only);
-        let log = Log::start(context, LogFormat::Text, "error,worker=info");
         let stopped = master::run_once(&config, channel, scope);
-        drop(log);
+        // The output of the job comes before the result.
+        context.end_log();
         let stopped = stopped.map_err(failure)?;
         if context.json() {
             context.print_json(&json!({

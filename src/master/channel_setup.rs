@@ -88,6 +88,7 @@ pub(super) fn renewal(
         recycling: worker.recycling,
         env: program.env,
         cwd: program.cwd,
+        log_rate: worker.log_rate,
         boot_timeout: worker.boot_timeout,
         timeout_grace: config.timeout_grace,
         stop_grace: config.stop_grace,

@@ -11,6 +11,7 @@ use super::signals::{Signals, block_signals};
 use super::start;
 use super::watchdog::Watchdog;
 use crate::protected_memory;
+use crate::logging::report_drops;
 
 /// Serves channels until stopped. `handover` comes from the previous program of this process after a re-exec.
 ///
@@ -24,6 +25,9 @@ pub fn listen(options: ListenOptions, handover: Option<Handover>) -> Result<Mast
         let mut signals = Signals::install().map_err(ListenError::System)?;
         let channels = options.channels.join(", ");
         let reexec = ReexecPolicy::new(&options, handover.reexec_count);
+        if let Some(log) = options.log.clone() {
+            tokio::spawn(report_drops(log));
+        }
         // A stop during the start drops the future, and with it every lock and store the start has taken.
         let master = tokio::select! {
             master = start::start(options, handover) => master?,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::logging::LogWriter;
 
 /// The channels to serve and the options of the master.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct ListenOptions {
     pub http: bool,
     /// Whether a master above its `memory_limit` may re-exec. False where the process does more than run a master.
     pub may_reexec: bool,
+    /// The log of the process, whose dropped lines the master reports; `None` without a log.
+    pub log: Option<LogWriter>,
 }
 
 impl ListenOptions {

@@ -15,6 +15,7 @@ use super::start::{incarnation, open_store};
 
 use crate::channel::{Channel, Command, OnJoin, ReloadSpec, Scope, Setup, Stopped};
 use crate::config::{self, Config};
+use crate::fd;
 use crate::guardian::Guardian;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
@@ -70,6 +71,8 @@ pub fn run_once(
             }
         };
         guardian.shut_down().await;
+        // The caller prints the result, and its reader may be stuck.
+        fd::reset_stop_signals();
         Ok(stopped)
     })
 }

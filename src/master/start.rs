@@ -82,6 +82,7 @@ pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<M
         base: listen.config.directory(),
         reloads: master.reloads.sender(),
         started: Instant::now(),
+        log: listen.log.clone(),
         handlers: Mutex::default(),
     });
     for channel in opened {

@@ -50,3 +50,4 @@ pub use spec::{PoolSpec, Program};
 pub use status::{
     PoolStatus, RunStatus, SizingChange, WorkerActivity, WorkerCounts, WorkerJob, WorkerStatus,
 };
+pub use workers::log_share::DroppedOutput;

@@ -186,6 +186,7 @@ pub(crate) fn spec() -> PoolSpec {
         env: Vec::new(),
         cwd: None,
         files: Vec::new(),
+        log_rate: 0,
         boot_timeout: Duration::from_secs(10),
         timeout_grace: Duration::from_millis(300),
         stop_grace: Duration::from_secs(5),

@@ -25,6 +25,8 @@ pub struct PoolSpec {
     pub cwd: Option<PathBuf>,
     /// The files of the program, as far as its command line names them.
     pub files: Vec<PathBuf>,
+    /// Bytes of output of one worker that are logged per second; 0 = no limit.
+    pub log_rate: u64,
     /// Longest time from start to hello.
     pub boot_timeout: Duration,
     /// Time between asking a timed-out run to end and killing its worker.

@@ -9,6 +9,7 @@ use super::recycling::RecycleCounts;
 use super::rollout::RolloutProgress;
 use super::runs::CancelReason;
 use super::sizing::decision::SizingDecision;
+use super::workers::log_share::DroppedOutput;
 use super::workers::state::WorkerState;
 use super::workers::worker::Worker;
 use crate::job::{JobId, JobOptions};
@@ -141,6 +142,8 @@ pub struct PoolStatus {
     pub scaled_down: u64,
     /// Workers replaced, by reason.
     pub recycled: RecycleCounts,
+    /// Lines of workers that are not in the log.
+    pub dropped_output: DroppedOutput,
     /// The generation in force, from 1; every reload begins another.
     pub generation: u64,
     /// The progress of a reload, while one is under way.
@@ -270,6 +273,7 @@ impl Pool {
             scaled_up,
             scaled_down,
             recycled: self.recycled,
+            dropped_output: self.launcher.drops.counts(),
             generation: self.generations.number(),
             reload: self.rollout_progress(),
             degraded: self.is_degraded(now),

@@ -99,6 +99,7 @@ pub async fn start_channel(options: Options) -> Fixture {
         recycling: options.recycling,
         env: options.env,
         cwd: None,
+        log_rate: 0,
         boot_timeout: Duration::from_secs(10),
         timeout_grace: Duration::from_millis(250),
         stop_grace: Duration::from_millis(300),

@@ -231,7 +231,7 @@ async fn mismatched_payload_fails_with_its_path() {
     assert_eq!((meta.attempts, meta.failed), (1, Some(FailReason::Final)));
     let error = meta.last_error();
     assert!(
-        error.starts_with("the payload does not fit the job at `text`: invalid type: integer `7`"),
+        error.starts_with("the payload does not fit the job at `text`: invalid type: an integer"),
         "{error}"
     );
     fixture.channel.stop(false).await;

@@ -26,5 +26,6 @@ mod service_manager;
 mod shutdown;
 mod startup;
 mod stdio;
+mod stuck_log;
 mod timeouts;
 mod unique_keys;

@@ -10,6 +10,7 @@ fn worker_that_prints_megabytes_stalls_nothing() {
         r#"
 [channels.loud.worker]
 type = "process-pool"
+max_execute_seconds = 120
 min_worker_number = 1
 [channels.quiet.worker]
 type = "process-pool"
@@ -94,5 +95,47 @@ fn killed_programs_last_output_is_one_log_line() {
     let log = until("the death to be logged", || Some(master.log()).filter(|log| log.contains("SIGKILL")));
     let line = log.lines().find(|line| line.contains("SIGKILL")).unwrap();
     assert!(line.contains(r"was killed by SIGKILL: one\ntwo") && line.contains("next="), "{log}");
+    assert!(master.stop().success());
+}
+
+#[test]
+fn output_cannot_forge_lines_or_reorder_text() {
+    let fixture =
+        Fixture::sqlite("[channels.default.worker]\ntype = \"process\"\ncommand = [\"./forger.sh\"]\n");
+    fixture.write(
+        "forger.sh",
+        "#!/bin/sh\nprintf 'one\\rERROR forged\\n'\n\
+         printf 'rtl \\342\\200\\256 zero \\342\\200\\213 width\\n'\nprintf 'last\\rERROR forged too' >&2\n",
+    );
+    for format in ["text", "json"] {
+        let master = fixture.start(fixture.command(&["queue:listen", "--log-format", format]));
+        fixture.push("x", "{}", &[]);
+        let log = until("the output", || Some(master.log()).filter(|log| log.contains("forged too")));
+        assert!(!log.contains(['\r', '\u{202e}', '\u{200b}']), "{log:?}");
+        assert!(log.contains("u{202e}") && log.contains("u{200b}"), "{log:?}");
+        assert!(master.stop().success());
+    }
+}
+
+#[test]
+fn worker_that_prints_without_end_fills_no_disk() {
+    let fixture = Fixture::sqlite(
+        "[channels.default]\nmax_attempts = 1\n[channels.default.worker]\ntype = \"process\"\n\
+         max_execute_seconds = 3\nlog_bytes_per_second = 20000\ncommand = [\"yes\", \"a noisy worker\"]\n",
+    );
+    let master = fixture.listen(&[]);
+    fixture.push("x", "{}", &[]);
+    fixture.until("default", "the time limit", |c| c.failed == 1);
+    let log = master.log();
+    let noise = log.lines().filter(|line| line.contains("\"a noisy worker\"")).count();
+    // Four seconds' worth at once, then the rate for a few seconds, at 180 bytes a line.
+    assert!((100..=4000).contains(&noise), "{noise} lines");
+    assert_eq!(log.matches("worker prints too much").count(), 1, "one report a minute");
+    let metrics = fixture.ok(&["queue:status", "--metrics"]);
+    let dropped = metrics.lines().find_map(|line| {
+        line.strip_prefix(r#"aint_queue_worker_lines_dropped_total{channel="default",reason="rate"} "#)
+    });
+    assert!(dropped.unwrap().parse::<u64>().unwrap() > 1000, "{metrics}");
+    assert!(metrics.contains("aint_queue_master_lines_dropped_total 0"), "{metrics}");
     assert!(master.stop().success());
 }

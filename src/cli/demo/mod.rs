@@ -143,8 +143,13 @@ struct Master(JoinHandle<Result<MasterExit, ListenError>>);
 impl Master {
     fn start(config: &Arc<Config>) -> Result<Self, Failure> {
         let channels = config.channels.keys().cloned().collect();
-        let listen =
-            master::ListenOptions { config: Arc::clone(config), channels, http: false, may_reexec: false };
+        let listen = master::ListenOptions {
+            config: Arc::clone(config),
+            channels,
+            http: false,
+            may_reexec: false,
+            log: None,
+        };
         let thread = thread::Builder::new().name("master".to_owned()).spawn(|| master::listen(listen, None));
         thread.map(Self).map_err(|e| Failure::new(Exit::Failed, "start the demo's master").because(e))
     }

@@ -15,6 +15,7 @@ use super::protocol::{ControlRequest, ControlResponse, ResponseLine};
 use super::server::RequestHandler;
 use crate::channel::{Command, CrossChannelPush, Stopped};
 use crate::job::JobId;
+use crate::logging::LogWriter;
 use crate::master::reload::{ReloadChanges, ReloadError, ReloadRequest};
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::snapshot;
@@ -35,6 +36,8 @@ pub(in crate::engine::master) struct MasterShared {
     /// The queue of the master's service loop for reload requests.
     pub(in crate::engine::master) reloads: mpsc::Sender<ReloadRequest>,
     pub(in crate::engine::master) started: Instant,
+    /// The log of the process, if it has one.
+    pub(in crate::engine::master) log: Option<LogWriter>,
     /// The handlers of all channels: a metrics request reads all of them.
     pub(in crate::engine::master) handlers: Mutex<Vec<Weak<ChannelHandlers>>>,
 }
@@ -78,6 +81,9 @@ impl ChannelHandlers {
         let handlers: Vec<_> = lock(&self.shared.handlers).iter().filter_map(Weak::upgrade).collect();
         for channel in handlers {
             channel.refresh().await;
+        }
+        if let Some(log) = &self.shared.log {
+            self.shared.metrics.master_lines_dropped(log.dropped().master);
         }
         self.shared.metrics.render()
     }

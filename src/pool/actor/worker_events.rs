@@ -9,7 +9,6 @@ use super::Pool;
 use crate::guardian::handle::ChildId;
 use crate::job::{JobId, Response};
 use crate::pool::job_requests::{ReplyTo, RequestKind, RunRequest};
-use crate::pool::workers::output;
 use crate::pool::workers::state::{Hello, Role, WorkerState};
 use crate::wire::{self, FromMaster, FromWorker, ReadFrame, RequestId, RunId, WireError};
 
@@ -89,8 +88,9 @@ impl Pool {
             }
             FromWorker::Log { run, level, message } => {
                 let job = run.and_then(|run| self.runs.get(run)).map(|run| run.id.0);
-                let pid = self.workers.get(child).and_then(|worker| worker.pid());
-                output::log_frame(&self.generations.spec().channel, pid, job, &level, &message);
+                if let Some(worker) = self.workers.get(child) {
+                    worker.log().frame(job, &level, &message);
+                }
             }
             FromWorker::Push { run, ask, channel, jobs } => {
                 self.on_request(child, run, ask, RequestKind::Push { channel, jobs }, now);

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use tracing::error;
 
 use super::io::WorkerIo;
-use super::output::{LogTag, Output};
+use super::log_share::OutputDrops;
+use super::output::{Output, WorkerLog};
 use super::program_files::ProgramFiles;
 use super::state::{Role, WorkerState};
 use super::worker::{IoLink, Origin, Worker};
@@ -29,6 +30,8 @@ use crate::wire;
 pub(crate) struct Launcher {
     children: mpsc::UnboundedSender<(ChildId, ChildEvent)>,
     pub(crate) io: mpsc::Sender<IoEvent>,
+    /// Lines of the workers that are not in the log.
+    pub(crate) drops: Arc<OutputDrops>,
     /// Takes the place of descriptors and I/O tasks in tests on a paused clock.
     #[cfg(test)]
     pub(crate) script: Option<crate::pool::scripted::ScriptSender>,
@@ -56,6 +59,7 @@ impl Launcher {
         let launcher = Self {
             children: to_children,
             io: to_io,
+            drops: Arc::default(),
             #[cfg(test)]
             script: None,
         };
@@ -145,19 +149,19 @@ impl Launcher {
             wire: child_socket,
         };
         let child = generation.guardian.spawn(child_spec, self.children.clone());
-        let tag = Arc::new(LogTag::default());
+        let log = Arc::new(WorkerLog::new(&spec.channel, spec.log_rate, &self.drops, Instant::now()));
         let (to_task, commands) = mpsc::unbounded_channel();
         let unread = Arc::new(AtomicUsize::new(0));
         let task = WorkerIo {
             child,
             socket,
-            stdout: Output::new(stdout, "stdout", &spec.channel, &tag),
-            stderr: Output::new(stderr, "stderr", &spec.channel, &tag),
+            stdout: Output::new(stdout, "stdout", &log),
+            stderr: Output::new(stderr, "stderr", &log),
             commands,
             unread: Arc::clone(&unread),
             events: self.io.clone(),
         };
         tokio::spawn(task.serve());
-        Ok((child, IoLink::new(to_task, unread, tag)))
+        Ok((child, IoLink::new(to_task, unread, log)))
     }
 }

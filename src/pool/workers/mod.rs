@@ -2,6 +2,7 @@
 
 pub(super) mod io;
 pub(super) mod launch;
+pub(super) mod log_share;
 pub(super) mod output;
 pub(super) mod program_files;
 pub(super) mod set;

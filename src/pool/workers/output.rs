@@ -3,13 +3,18 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
+use aint_queue_core::mutex::lock;
 use tokio::net::unix::pipe;
+use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
+use super::log_share::{LogShare, OutputDrops};
 use crate::job::truncated;
+use crate::logging::{WorkerOrigin, from_worker};
+use crate::sanitize::output_line;
 use crate::wire::{Line, LineBuffer};
 
 /// Longest logged line in bytes; longer ones continue as further lines.
@@ -22,11 +27,74 @@ pub(super) const MAX_FINAL_READ: usize = 4 << 20;
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: usize = 2048;
 
-/// Process and job of a printed line, for the log.
-#[derive(Debug, Default)]
-pub(crate) struct LogTag {
+/// The log of one worker: process and job of its lines, and its share.
+#[derive(Debug)]
+pub(crate) struct WorkerLog {
     pub(super) pid: AtomicU64,
     pub(super) job: AtomicU64,
+    channel: Arc<str>,
+    origin: WorkerOrigin,
+    share: Mutex<LogShare>,
+    drops: Arc<OutputDrops>,
+}
+
+impl WorkerLog {
+    /// The log of a worker that may print `rate` bytes per second.
+    pub(crate) fn new(channel: &Arc<str>, rate: u64, drops: &Arc<OutputDrops>, now: Instant) -> Self {
+        static WORKERS: AtomicU64 = AtomicU64::new(0);
+        let worker = WORKERS.fetch_add(1, Ordering::Relaxed);
+        Self {
+            pid: AtomicU64::new(0),
+            job: AtomicU64::new(0),
+            channel: Arc::clone(channel),
+            origin: WorkerOrigin { worker, dropped: Arc::clone(&drops.slow_reader) },
+            share: Mutex::new(LogShare::new(rate, now)),
+            drops: Arc::clone(drops),
+        }
+    }
+
+    fn pid(&self) -> Option<u64> {
+        Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid > 0)
+    }
+
+    /// Logs a line within the share of the worker.
+    fn write(&self, line: &str, log: impl FnOnce()) {
+        let now = Instant::now();
+        if lock(&self.share).admit(line.len(), now) {
+            from_worker(&self.origin, log);
+        } else if let Some(lines) = self.drops.over_rate(now) {
+            warn!(
+                channel = %self.channel, pid = self.pid(), lines,
+                "worker prints too much: its further lines are not logged; print less, or raise worker.log_bytes_per_second"
+            );
+        }
+    }
+
+    /// Logs a line of a stream.
+    fn stream_line(&self, stream: &str, line: &str) {
+        let job = Some(self.job.load(Ordering::Relaxed)).filter(|job| *job > 0);
+        let (channel, pid) = (&self.channel, self.pid());
+        self.write(line, || info!(target: "worker", %channel, pid, job, %stream, "{line}"));
+    }
+
+    /// Logs a line of a `log` frame, cut like a printed one.
+    pub(crate) fn frame(&self, job: Option<u64>, level: &str, message: &str) {
+        let message = output_line(truncated(message, MAX_LOG_LINE));
+        let (channel, pid) = (&self.channel, self.pid());
+        self.write(&message, || match level {
+            "error" => error!(target: "worker", %channel, pid, job, "{message}"),
+            "warn" => warn!(target: "worker", %channel, pid, job, "{message}"),
+            "debug" | "trace" => debug!(target: "worker", %channel, pid, job, "{message}"),
+            _ => info!(target: "worker", %channel, pid, job, "{message}"),
+        });
+    }
+}
+
+/// The log of a worker without output.
+impl Default for WorkerLog {
+    fn default() -> Self {
+        Self::new(&Arc::from(""), 0, &Arc::default(), Instant::now())
+    }
 }
 
 /// An output stream of a worker.
@@ -34,24 +102,17 @@ pub(super) struct Output {
     pipe: Option<pipe::Receiver>,
     lines: LineBuffer,
     name: &'static str,
-    channel: Arc<str>,
-    tag: Arc<LogTag>,
+    log: Arc<WorkerLog>,
     tail: VecDeque<String>,
 }
 
 impl Output {
-    pub(super) fn new(
-        pipe: pipe::Receiver,
-        name: &'static str,
-        channel: &Arc<str>,
-        tag: &Arc<LogTag>,
-    ) -> Self {
+    pub(super) fn new(pipe: pipe::Receiver, name: &'static str, log: &Arc<WorkerLog>) -> Self {
         Self {
             pipe: Some(pipe),
             lines: LineBuffer::new(MAX_LOG_LINE, READ_CHUNK),
             name,
-            channel: Arc::clone(channel),
-            tag: Arc::clone(tag),
+            log: Arc::clone(log),
             tail: VecDeque::new(),
         }
     }
@@ -112,52 +173,20 @@ impl Output {
         }
         while let Some(line) = self.lines.next_line() {
             let (Line::Whole(line) | Line::Truncated(line)) = line;
-            let line = plain(&String::from_utf8_lossy(line));
+            let line = String::from_utf8_lossy(line).into_owned();
             self.log(&line);
         }
         self.pipe.is_some()
     }
 
+    /// Logs a line and keeps it in the tail. A line of a worker must not overwrite others on a terminal, nor turn the log into
+    /// something else than text.
     fn log(&mut self, line: &str) {
-        let some = |n: u64| (n > 0).then_some(n);
-        let pid = some(self.tag.pid.load(Ordering::Relaxed));
-        let job = some(self.tag.job.load(Ordering::Relaxed));
-        info!(target: "worker", channel = %self.channel, pid, job, stream = %self.name, "{line}");
+        let line = output_line(line);
+        self.log.stream_line(self.name, &line);
         if self.tail.len() == TAIL_LINES {
             self.tail.pop_front();
         }
-        self.tail.push_back(truncated(line, TAIL_BYTES).to_owned());
-    }
-}
-
-/// A line without control characters: output of a worker must not overwrite other lines on a terminal, nor turn the log
-/// into something else than text.
-fn plain(line: &str) -> String {
-    let is_harmful = |c: char| c.is_control() && c != '\t';
-    if !line.contains(is_harmful) {
-        return line.to_owned();
-    }
-    line.chars().map(|c| if is_harmful(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
-}
-
-/// Logs a line of a `log` frame, cut like a printed one.
-pub(crate) fn log_frame(channel: &str, pid: Option<i32>, job: Option<u64>, level: &str, message: &str) {
-    let message = plain(truncated(message, MAX_LOG_LINE));
-    match level {
-        "error" => error!(target: "worker", %channel, pid, job, "{message}"),
-        "warn" => warn!(target: "worker", %channel, pid, job, "{message}"),
-        "debug" | "trace" => debug!(target: "worker", %channel, pid, job, "{message}"),
-        _ => info!(target: "worker", %channel, pid, job, "{message}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn worker_control_characters_are_escaped() {
-        assert_eq!(plain("a\tb é"), "a\tb é");
-        assert_eq!(plain("x\rERROR forged\0\u{1b}[31m"), "x\\rERROR forged\\u{0}\\u{1b}[31m");
+        self.tail.push_back(truncated(&line, TAIL_BYTES).to_owned());
     }
 }

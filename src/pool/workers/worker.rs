@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::output::LogTag;
+use super::output::WorkerLog;
 use super::program_files::ProgramFiles;
 use super::state::{KillReason, Role, WorkerState};
 use crate::guardian::handle::{ChildId, Exit};
@@ -75,7 +75,7 @@ pub(crate) struct IoLink {
     commands: mpsc::UnboundedSender<IoCommand>,
     /// Bytes handed to the task that the worker has not read.
     unread: Arc<AtomicUsize>,
-    tag: Arc<LogTag>,
+    log: Arc<WorkerLog>,
     /// Frames that wait for the next flush.
     outgoing: Vec<u8>,
     /// Requests of its runs without a response.
@@ -86,9 +86,9 @@ impl IoLink {
     pub(crate) fn new(
         commands: mpsc::UnboundedSender<IoCommand>,
         unread: Arc<AtomicUsize>,
-        tag: Arc<LogTag>,
+        log: Arc<WorkerLog>,
     ) -> Self {
-        Self { commands, unread, tag, outgoing: Vec::new(), open_requests: 0 }
+        Self { commands, unread, log, outgoing: Vec::new(), open_requests: 0 }
     }
 
     /// The link of a worker that could not be started.
@@ -119,6 +119,11 @@ impl Worker {
         }
     }
 
+    /// The log of the worker, for its `log` frames.
+    pub(crate) fn log(&self) -> &WorkerLog {
+        &self.link.log
+    }
+
     pub(crate) fn pid(&self) -> Option<i32> {
         self.pid
     }
@@ -126,7 +131,7 @@ impl Worker {
     /// The guardian has started the process.
     pub(crate) fn set_pid(&mut self, pid: i32) {
         self.pid = Some(pid);
-        self.link.tag.pid.store(u64::from(pid.unsigned_abs()), Ordering::Relaxed);
+        self.link.log.pid.store(u64::from(pid.unsigned_abs()), Ordering::Relaxed);
     }
 
     /// How the process ended, once it has.
@@ -185,7 +190,7 @@ impl Worker {
 
     /// Names the job that printed lines belong to; `None` when there are several or none.
     pub(crate) fn tag_job(&self, id: Option<JobId>) {
-        self.link.tag.job.store(id.map_or(0, |id| id.0), Ordering::Relaxed);
+        self.link.log.job.store(id.map_or(0, |id| id.0), Ordering::Relaxed);
     }
 
     /// The worker by its process id, once the guardian has reported it.

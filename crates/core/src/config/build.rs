@@ -176,6 +176,7 @@ fn worker(
         recycling: recycling(read),
         scaling,
         max_execute: (!max_execute.is_zero()).then_some(max_execute),
+        log_rate: read.integer("worker.log_bytes_per_second"),
         boot_timeout: read.seconds("worker.boot_timeout_seconds"),
         env: read.variables("worker.env"),
         passed_env: passed_env(read, interpolated),

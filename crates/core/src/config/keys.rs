@@ -173,6 +173,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "any file a worker writes";
     "worker.boot_timeout_seconds": Number(0.1, 3_600.0), "seconds" = "30", [], c.worker.boot_timeout,
         "longest time from the start of a worker to its hello";
+    "worker.log_bytes_per_second": Integer(0, 1 << 40), "bytes" = "1048576", [], c.worker.log_rate,
+        "output of one worker that is logged per second; four seconds' worth may come at once, further lines are dropped and counted; 0 = no limit";
 };
 
 /// Every key of `[http]`, in the order of the reference file.

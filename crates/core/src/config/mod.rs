@@ -265,6 +265,8 @@ pub struct Worker {
     pub max_execute: Option<Duration>,
     /// The rules for the number of workers.
     pub scaling: Scaling,
+    /// Bytes of output of one worker that are logged per second; 0 = no limit.
+    pub log_rate: u64,
     /// Longest time from the start of a worker to its hello.
     pub boot_timeout: Duration,
     /// Environment variables of the worker, beside those it inherits.

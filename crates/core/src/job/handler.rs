@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use super::payload_mismatch::mismatch;
 use super::{Context, Failure, JobError, JobOptions, RetryDecision};
 
 /// The pending end of a run.
@@ -71,30 +72,8 @@ pub fn parse<J: DeserializeOwned>(payload: &str) -> Result<J, JobError> {
             _ => Err(error),
         })
         .map_err(|error| {
-            JobError::never(format!(
-                "the payload does not fit the job{}",
-                error_location::<J>(payload, &error)
-            ))
+            JobError::never(format!("the payload does not fit the job{}", mismatch::<J>(payload, &error)))
         })
-}
-
-/// Position of an error in the payload: `` at `items[2].price`: … ``. Parses again, so only errors pay for the path.
-#[cfg(feature = "server")]
-fn error_location<J: DeserializeOwned>(payload: &str, error: &serde_json::Error) -> String {
-    let reader = &mut serde_json::Deserializer::from_str(payload);
-    match serde_path_to_error::deserialize::<_, J>(reader) {
-        Err(found) if found.path().iter().next().is_some() => {
-            format!(" at `{}`: {}", found.path(), found.inner())
-        }
-        _ => format!(": {error}"),
-    }
-}
-
-/// The error without its position: a producer seldom parses payloads, so it is built without the crate for paths.
-#[cfg(not(feature = "server"))]
-#[expect(clippy::extra_unused_type_parameters, reason = "the variant with `server` needs it")]
-fn error_location<J>(_: &str, error: &serde_json::Error) -> String {
-    format!(": {error}")
 }
 
 #[cfg(test)]
@@ -136,7 +115,7 @@ mod tests {
         assert!(
             error
                 .message()
-                .starts_with("the payload does not fit the job at `_items[1]._it`: invalid type: string")
+                .starts_with("the payload does not fit the job at `_items[1]._it`: invalid type: a string")
         );
         assert!(matches!(
             error.into_outcome(),

@@ -13,6 +13,7 @@ mod outbox;
 mod outcome;
 mod panic;
 mod payload;
+mod payload_mismatch;
 mod push_options;
 mod record;
 mod registry;
