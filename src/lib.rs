@@ -159,7 +159,8 @@
 //! 7. The master runs no user code and never blocks; every buffer, batch and retry in it is bounded.
 //! 8. No process outlives its purpose: the processes that a worker started die with it, detached grandchildren included.
 //! 9. A kernel lock admits one master per channel and run directory. A free lock means that the old work is dead.
-//! 10. Ids are made in the store, grow with time, are unique within a channel and are never reused.
+//! 10. Ids are made in the store, grow, are unique within a channel and are never reused. An id is at most a second ahead of
+//!     the highest clock that the store has ever seen, or of a million jobs pushed while the clock is behind it.
 //! 11. Time that matters between processes is the store's clock; durations use the monotonic clock.
 //! 12. A payload is JSON data: no shell command, no argument and no environment variable is built from it.
 //! 13. A store outage loses nothing and causes no busy loop; work resumes by itself when the store is back.

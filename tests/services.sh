@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the programs the tests use beside Rust are there, and prints the path of the redis-server: Redis,
-# the interpreters that examples/ is written for (php, python3, node) and their Redis clients, curl, and shells. Nothing else:
+# the interpreters that examples/ is written for (php, python3, node) and their Redis clients, curl,
+# libfaketime and shells. Nothing else:
 # the tests start servers of their own, on private ports, and end them.
 #
 #   usage:  tests/services.sh
@@ -27,6 +28,9 @@ has_php_redis() { php -r 'exit(extension_loaded("redis") ? 0 : 1);' 2>/dev/null;
 has_python_redis() { /usr/bin/python3 -c 'import redis' 2>/dev/null || python3 -c 'import redis' 2>/dev/null; }
 has_node_redis() { NODE_PATH=/usr/share/nodejs node -e 'require("redis")' 2>/dev/null; }
 
+# Tests that step the clock of a program preload it.
+has_faketime() { ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1; }
+
 # The Debian packages of what is missing.
 missing() {
     [ -n "${REDIS_SERVER:-}" ] || find_server >/dev/null || echo redis-server
@@ -36,6 +40,7 @@ missing() {
     command -v curl >/dev/null || echo curl
     command -v zsh >/dev/null || echo zsh
     command -v fish >/dev/null || echo fish
+    has_faketime || echo libfaketime
     has_php_redis || echo php-redis
     has_python_redis || echo python3-redis
     has_node_redis || echo node-redis

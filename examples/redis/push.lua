@@ -18,7 +18,7 @@
 --            headers         an object of texts, metadata for the handler
 -- reply    {id, 1} for a new job, {id, 0} when the job with this id holds the unique key
 -- errors   AINTARG (a wrong argument, with the reason), AINTKEY (a key belongs to another program), AINTSCHEMA (the channel
---          belongs to another version of aint-queue), AINTAHEAD (too many pushes in a second: retry later)
+--          belongs to another version of aint-queue)
 --
 -- The test suite of aint-queue builds this file from the driver's own scripts. See docs/redis-producers.md.
 local NAMES = {
@@ -56,6 +56,7 @@ end
 --    7 dead      zset    ended owner that still has jobs, by time of death; 0 for one that left
 --    8 seqs      hash    owner -> number of its last call
 --    9 stats     hash    last_id, checked_to, done, cleared, tombstones, clearing_<state>,
+--                        clock: the highest time that the server's clock has shown,
 --                        paused: 1 for no end, else the time of the end,
 --                        priorities: set once a job had high or low priority
 --   10 unique    hash    unique key -> id, until the end or start of that job
@@ -228,15 +229,15 @@ local function push(ARGV)
 --
 -- KEYS 16.. per option with a unique key, in order: the channel's prefix, "unique:", the key
 -- ARGV 1    longest delay in µs
--- ARGV 2    largest lead of an id over the clock in µs
+-- ARGV 2    largest distance of an id from the clock in µs at which the id stands for the time of the push; beyond it, the
+--           script adds that time to the meta
 -- ARGV 3    the layout version that knows all metas: '1', or '2' when a record has unique_until, unique_for_ms, priority,
 --           expires_in_ms, expires_at or headers
 -- ARGV 4    o, the number of jobs with options
 -- ARGV 5..  o times: index of the job (from 1), start, unique key ('' for none), length of a timed hold in ms ('' for a
 --           hold until the job's end or start), priority ('' for normal, high, low); start is '' for now, '+µs' for a
 --           delay, '@µs' for a time. Then the records of all jobs, whose metas agree with these options.
--- reply     per job its id, or minus the id of the job that holds its key;
---           'AHEAD' when ids would run ahead of the clock; {'DELAY', n} when job n (from 1) starts too late
+-- reply     per job its id, or minus the id of the job that holds its key; {'DELAY', n} when job n (from 1) starts too late
 -- order     ids and places are determined by reading; then layout, last_id, records, unique keys, places, token
 local time = now()
 local longest, lead = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -262,16 +263,17 @@ for n = 5, base, 5 do
   end
 end
 
--- Ids up to checked_to may be in use although last_id is lower: last_id was lost, or the clock stepped back.
-local stats = redis.call('HMGET', STATS, 'last_id', 'checked_to')
+-- Ids continue from the last one while the clock is behind it. Ids up to checked_to may be in use although last_id is lower:
+-- last_id was lost.
+local stats = redis.call('HMGET', STATS, 'last_id', 'checked_to', 'clock')
 local last, checked_to = tonumber(stats[1]), tonumber(stats[2]) or 0
+-- Older versions recorded no clock, but gave no id far ahead of it.
+local highest = math.max(tonumber(stats[3]) or last or 0, time)
 if not last then
-  last = time
+  last = highest
   if redis.call('HLEN', RECORDS) > 0 then
-    checked_to = math.max(checked_to, time + 2 * lead)
+    checked_to = math.max(checked_to, last + 2 * lead)
   end
-elseif last > time + 2 * lead then
-  last, checked_to = time, math.max(checked_to, last)
 end
 last = math.max(last, time)
 local function next_id()
@@ -305,7 +307,11 @@ for n = 1, count do
     local id = text(number)
     answers[n] = number
     added = added + 1
-    records[2 * added - 1], records[2 * added] = id, ARGV[base + n]
+    local record = ARGV[base + n]
+    if number > time + lead then
+      record = '{"pushed_at":' .. text(time) .. ',' .. string.sub(record, 2)
+    end
+    records[2 * added - 1], records[2 * added] = id, record
     if key ~= '' then
       taken[key] = id
       if ARGV[option + 3] == '' then
@@ -329,9 +335,6 @@ for n = 1, count do
     end
   end
 end
-if last > time + lead then
-  return 'AHEAD'
-end
 if added == 0 then
   return answers
 end
@@ -344,7 +347,7 @@ end
 if prioritised then
   has_priorities()
 end
-redis.call('HSET', STATS, 'last_id', text(last), 'checked_to', text(checked_to))
+redis.call('HSET', STATS, 'last_id', text(last), 'checked_to', text(checked_to), 'clock', text(highest))
 redis.call('HSET', RECORDS, unpack(records))
 if #keys > 0 then
   redis.call('HSET', UNIQUE, unpack(keys))
@@ -560,7 +563,4 @@ local is_new = option.unique_until == 'start' or option.unique_for or priority ~
 local reply = push({
   MAX_DELAY, MAX_LEAD, is_new and '2' or '1', 1, 1, start, unique or '', number(option.unique_for) or '', priority, record,
 })
-if reply == 'AHEAD' then
-  return redis.error_reply('AINTAHEAD the newest id is ahead of the clock: too many jobs at once, or the clock stepped back')
-end
 return { math.abs(reply[1]), reply[1] > 0 and 1 or 0 }

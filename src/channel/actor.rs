@@ -404,6 +404,11 @@ impl Channel {
             workers: self.pool.worker_counts(),
             pids: self.pool.pids(),
             store_error: self.store_calls.health.error().map(str::to_owned),
+            clock_behind_ms: self
+                .store_calls
+                .clock
+                .behind(now)
+                .map(|step| u64::try_from(step.as_millis()).unwrap_or(u64::MAX)),
             worker_error: self.pool.start_error(now).map(str::to_owned),
             pool: Box::new(self.pool.status(now)),
             quiet: self.is_quiet,

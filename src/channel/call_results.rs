@@ -10,7 +10,9 @@ use super::held_jobs::Reconciliation;
 use super::store_calls::{CallReply, CallResult, FailedCall, TurnRequest};
 use crate::job::{JobId, JobMeta, error_chain};
 use crate::retry::release_before_start;
-use crate::store::{Destination, KeyRelease, Leased, SettleConflict, Settlement, StoreError, TurnReply};
+use crate::store::{
+    ClockStep, Destination, KeyRelease, Leased, SettleConflict, Settlement, StoreError, TurnReply,
+};
 
 impl Channel {
     /// Takes the result of a call that began at `began`.
@@ -40,7 +42,7 @@ impl Channel {
             CallReply::Turned(request, reply) => {
                 self.store_calls.renewed(began);
                 self.prefetch.turned(now.saturating_duration_since(began));
-                self.on_turn(&request, reply, now);
+                self.on_turn(&request, reply, began, now);
                 self.update_demand(now);
                 self.end_scope(now);
             }
@@ -68,8 +70,18 @@ impl Channel {
         }
     }
 
-    fn on_turn(&mut self, request: &TurnRequest, reply: TurnReply, now: Instant) {
-        self.store_calls.set_store_time(reply.now, now);
+    fn on_turn(&mut self, request: &TurnRequest, reply: TurnReply, began: Instant, now: Instant) {
+        match self.store_calls.clock.observe(reply.now, began, now) {
+            Some(ClockStep::Back(step)) => {
+                let seconds = step.as_secs_f64();
+                warn!(channel = %self.name, seconds, "store clock was set back: jobs, pauses and keys that wait for a time may be late by this");
+            }
+            Some(ClockStep::Forward(step)) => {
+                let seconds = step.as_secs_f64();
+                info!(channel = %self.name, seconds, "store clock went forward: it was set, or this machine was suspended");
+            }
+            None => {}
+        }
         for release in &request.releases {
             if let KeyRelease::Unique { id, .. } = release {
                 self.held_jobs.key_released(*id);

@@ -32,6 +32,9 @@ pub struct ChannelStatus {
     pub pids: Vec<i32>,
     /// Why the store cannot be used; absent when it can.
     pub store_error: Option<String>,
+    /// How far the store's clock is behind what it showed before it was set back; absent when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_behind_ms: Option<u64>,
     /// Why workers cannot be started; absent when they can.
     pub worker_error: Option<String>,
     /// Each worker, the target count, and the reason for it.

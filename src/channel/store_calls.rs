@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use super::store_health::StoreHealth;
 use crate::job::{JobId, Timestamp};
 use crate::store::{
-    KeyRelease, LEASE, Leased, MAX_BATCH_BYTES, Owner, Reap, Settlement, Store, StoreError, Turn, TurnReply,
+    ClockWatch, KeyRelease, LEASE, Leased, MAX_BATCH_BYTES, Owner, Reap, Settlement, Store, StoreError, Turn,
+    TurnReply,
 };
 
 /// Age at which a lease is renewed, even without jobs to settle or to lease.
@@ -114,8 +115,8 @@ pub(super) struct StoreCalls {
     /// When to search for expired leases.
     reap_at: Instant,
     pub(super) health: StoreHealth,
-    /// The store's clock at a moment of the local clock; `None` before the first turn.
-    clock: Option<(Timestamp, Instant)>,
+    /// The store's clock as the turns have shown it.
+    pub(super) clock: ClockWatch,
 }
 
 impl StoreCalls {
@@ -129,7 +130,7 @@ impl StoreCalls {
             renewed: now,
             reap_at: now + REAP_INTERVAL,
             health: StoreHealth::new(now),
-            clock: None,
+            clock: ClockWatch::default(),
         }
     }
 
@@ -176,7 +177,7 @@ impl StoreCalls {
 
     /// The store's clock, extrapolated by the local clock; `None` before the first turn.
     pub(super) fn store_time(&self, now: Instant) -> Option<Timestamp> {
-        self.clock.map(|(time, read_at)| time.after(now.saturating_duration_since(read_at)))
+        self.clock.time(now)
     }
 
     /// Starts a call. The caller has asked [`StoreCalls::can_start`].
@@ -241,11 +242,6 @@ impl StoreCalls {
     /// Records a renewal of the lease by a call that began at `began`.
     pub(super) fn renewed(&mut self, began: Instant) {
         self.renewed = began;
-    }
-
-    /// Records the store's clock from a reply.
-    pub(super) fn set_store_time(&mut self, time: Timestamp, now: Instant) {
-        self.clock = Some((time, now));
     }
 
     /// Records that this master is an owner since a call that began at `began`.
@@ -361,7 +357,7 @@ mod tests {
         let now = Instant::now();
         let mut calls = calls(now);
         assert_eq!(calls.store_time(now), None);
-        calls.set_store_time(T0, now);
+        calls.clock.observe(T0, now, now);
         assert_eq!(calls.store_time(now + Duration::from_secs(5)), Some(T0.after(Duration::from_secs(5))));
     }
 }

@@ -26,6 +26,9 @@ pub trait Driver: Send + Sync {
     /// Advances the store's clock by at least `time`: moves it, or sleeps.
     async fn pass(&self, time: Duration);
 
+    /// Steps the store's clock by microseconds, forward or back.
+    async fn step_clock(&self, micros: i64);
+
     /// Overwrites the record of a job with `text`, which is not a record, as another program might.
     async fn corrupt_record(&self, channel: &str, id: JobId, text: &str);
 

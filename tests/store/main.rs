@@ -9,6 +9,13 @@
 
 /// Makes cases a test of each driver.
 macro_rules! conformance {
+    // Cases that step the store's clock.
+    (@clock $($case:ident),* $(,)?) => {
+        conformance! { @driver model, crate::drivers::model::start, $($case)* }
+        conformance! { @driver redis, crate::drivers::redis::start_with_clock, $($case)* }
+        conformance! { @driver redis_modest, crate::drivers::redis::start_modest_with_clock, $($case)* }
+        conformance! { @driver sqlite, crate::drivers::sqlite::start, $($case)* }
+    };
     ($($case:ident),* $(,)?) => {
         conformance! { @driver model, crate::drivers::model::start, $($case)* }
         conformance! { @driver redis, crate::drivers::redis::start, $($case)* }

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use aint_queue::job::{JobId, MAX_PAYLOAD_BYTES, NewJob, Payload};
 use aint_queue::store::sqlite::{Options, SqliteStore};
-use aint_queue::store::{Claim, ClaimKind, JobState, Leased, PushError, Reap, Store, StoreError};
+use aint_queue::store::{
+    Claim, ClaimKind, Destination, JobState, Leased, PushError, Reap, Store, StoreError,
+};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::fixture::{Master, done, job, unique_for};
+use crate::fixture::{Master, done, end, job, unique_for};
 use crate::support::until_async;
 
 /// A directory for a store.
@@ -73,7 +75,7 @@ fn foreign_files_are_refused_unchanged() {
 
     drop(disk.open());
     disk.hand().pragma_update(None, "user_version", 99).unwrap();
-    assert!(refusal(&path).contains("newer aint-queue (schema 99, this version knows up to 2): upgrade"));
+    assert!(refusal(&path).contains("newer aint-queue (schema 99, this version knows up to 3): upgrade"));
 }
 
 #[test]
@@ -192,18 +194,25 @@ async fn lease_duration_is_that_of_the_handle() {
 }
 
 #[tokio::test]
-async fn clock_behind_newest_id_refuses_only_pushes() {
+async fn ids_grow_while_the_clock_is_behind_the_newest() {
     let disk = Disk::new();
     let store = disk.open();
     let id = store.push(&[job("a")]).await.unwrap()[0].id();
     let ahead = i64::try_from(id.0).unwrap() + 100_000_000;
     assert_eq!(disk.hand().execute("UPDATE store SET last_id = ?1", [ahead]).unwrap(), 1);
-    let Err(PushError::Store(error @ StoreError::Unavailable { .. })) = store.push(&[job("b")]).await else {
-        panic!("the id would lie in the future");
-    };
-    let cause = std::error::Error::source(&error).unwrap().to_string();
-    assert!(cause.contains("the clock of this machine is"), "{cause}");
-    assert_eq!(Master::join(&store).await.lease(1).await[0].id, id);
+    let next = store.push(&[job("b")]).await.unwrap()[0].id();
+    assert_eq!(next.0, ahead as u64 + 1);
+    let view = store.get(next).await.unwrap().unwrap();
+    assert!(
+        view.meta.pushed_at.is_some_and(|time| time == view.at && time.0 < id.0 + 50_000_000),
+        "{view:?}"
+    );
+    let mut master = Master::join(&store).await;
+    let leased = master.lease_exactly(&[id, next]).await;
+    // The time of the push is kept when the meta is rewritten.
+    let back = end(&leased[1], Destination::Back);
+    assert_eq!(master.settle(&[back]).await, []);
+    assert_eq!(store.get(next).await.unwrap().unwrap().at, view.at);
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ use tempfile::TempDir;
 
 use crate::fixture::{Master, done, failed, job, of, unique, unique_for};
 
+/// A file of schema 2 whose clock was an hour ahead for its last two jobs.
+const SCHEMA_2: &str = include_str!("fixtures/schema_2.sql");
 /// A file of schema 1 with a job in each state.
 const SCHEMA_1: &str = include_str!("fixtures/schema_1.sql");
 const FIRST: u64 = 1_700_000_000_081_481;
@@ -41,10 +43,14 @@ fn open(dir: &TempDir) -> Arc<dyn Store> {
 }
 
 fn of_schema_1() -> TempDir {
+    of_schema(SCHEMA_1)
+}
+
+fn of_schema(text: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let connection = hand(&dir);
     connection.pragma_update(None, "journal_mode", "WAL").unwrap();
-    connection.execute_batch(SCHEMA_1).unwrap();
+    connection.execute_batch(text).unwrap();
     dir
 }
 
@@ -65,14 +71,52 @@ fn shape(dir: &TempDir) -> Vec<String> {
 
 #[test]
 fn upgraded_file_has_the_current_schema() {
-    let (old, new) = (of_schema_1(), tempfile::tempdir().unwrap());
-    assert_eq!(number(&old, "PRAGMA user_version"), 1);
-    open(&new);
-    assert_ne!(shape(&old), shape(&new));
-    open(&old);
-    assert_eq!(shape(&old), shape(&new));
-    assert_eq!(number(&old, "PRAGMA user_version"), number(&new, "PRAGMA user_version"));
-    assert_eq!(hand(&old).query_row("PRAGMA integrity_check", [], |r| r.get::<_, String>(0)).unwrap(), "ok");
+    for (version, text) in [(1, SCHEMA_1), (2, SCHEMA_2)] {
+        let (old, new) = (of_schema(text), tempfile::tempdir().unwrap());
+        assert_eq!(number(&old, "PRAGMA user_version"), version);
+        open(&new);
+        assert_ne!(shape(&old), shape(&new));
+        open(&old);
+        assert_eq!(shape(&old), shape(&new));
+        assert_eq!(number(&old, "PRAGMA user_version"), number(&new, "PRAGMA user_version"));
+        let check: String = hand(&old).query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(check, "ok");
+    }
+}
+
+/// Schema 2 refused every push while its newest id was ahead of the clock.
+#[tokio::test]
+async fn schema_2_file_with_ids_ahead_of_the_clock_is_served() {
+    let dir = of_schema(SCHEMA_2);
+    let last = number(&dir, "SELECT last_id FROM store").cast_unsigned();
+    let ahead = Duration::from_secs(3600);
+    let store = SqliteStore::open(&path(&dir), "test").unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
+    // The clock of the machine, as if an hour had been taken from it after the last push.
+    store.step_clock((last as i128 - ahead.as_micros() as i128 - now as i128) as i64);
+    let store: Arc<dyn Store> = Arc::new(store);
+    let status = store.status().await.unwrap();
+    assert_eq!((status.waiting, status.delayed, status.failed, status.done), (3, 1, 1, 7));
+    let behind = status.clock_behind.unwrap();
+    assert!(behind <= ahead && behind + Duration::from_secs(60) > ahead, "{behind:?}");
+    assert_eq!(store.holder("timed").await.unwrap(), Some(JobId(last)));
+    assert_eq!(store.holder("held").await.unwrap(), Some(JobId(last - 1)));
+
+    let new = store.push(&[job("new")]).await.unwrap()[0].id();
+    assert_eq!(new, JobId(last + 1));
+    let view = store.get(new).await.unwrap().unwrap();
+    assert!(view.at.0 < last - 3_500_000_000, "{:?} is not the time of the push", view.at);
+    let mut master = Master::join(&store).await;
+    let leased = master.lease(9).await;
+    let ids: Vec<_> = leased.iter().map(|record| record.id.0).collect();
+    assert_eq!(ids, [last - 1, 1_700_000_000_000_003, last + 1, last]);
+    // The rate of an hour ahead makes no claim wait longer than its own period.
+    let kind = ClaimKind::Rate { count: 1, per: Duration::from_secs(60) };
+    let LimitDecision::Wait(time) = master.claim(Claim { id: new, key: "rate".into(), kind }).await else {
+        panic!("the rate is in use")
+    };
+    assert!(time <= Duration::from_secs(60), "{time:?}");
+    assert_eq!(master.settle(&leased.iter().map(done).collect::<Vec<_>>()).await, []);
 }
 
 #[tokio::test]
@@ -117,7 +161,7 @@ fn concurrent_opens_upgrade_a_file_once() {
             scope.spawn(move || SqliteStore::open(path, &format!("c{n}")).map(drop).unwrap());
         }
     });
-    assert_eq!(number(&dir, "PRAGMA user_version"), 2);
+    assert_eq!(number(&dir, "PRAGMA user_version"), 3);
     assert_eq!(number(&dir, "SELECT count(*) FROM channels"), 5);
 }
 

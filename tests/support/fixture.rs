@@ -34,6 +34,7 @@ pub struct Fixture {
     dir: TempDir,
     binary: PathBuf,
     config: PathBuf,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Fixture {
@@ -49,7 +50,12 @@ impl Fixture {
         let path = dir.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, config).unwrap();
-        Self { dir, binary, config: path }
+        Self { dir, binary, config: path, environment: Vec::new() }
+    }
+
+    /// Adds these variables to the environment of every command.
+    pub fn with_environment(self, environment: impl Into<Vec<(&'static str, String)>>) -> Self {
+        Self { environment: environment.into(), ..self }
     }
 
     /// A fixture whose channels use a SQLite file.
@@ -80,6 +86,7 @@ impl Fixture {
         let mut command = Command::new(&self.binary);
         command.args(args).arg("--config").arg(&self.config).current_dir(self.path());
         command.env_remove("AINT_QUEUE_LOG").env("NO_COLOR", "1").stdin(Stdio::null());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

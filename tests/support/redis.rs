@@ -11,6 +11,11 @@ use std::time::Duration;
 use aint_queue::config;
 use tempfile::TempDir;
 
+#[path = "clock.rs"]
+pub mod clock;
+
+use self::clock::Clock;
+
 /// A shell that is the parent of the server. When its stdin closes, which also happens when the test process is killed, the
 /// shell kills the server and removes the server's directory if that is empty.
 const WATCHDOG: &str =
@@ -22,6 +27,7 @@ pub struct Server {
     port: u16,
     args: Vec<String>,
     dir: TempDir,
+    clock: Option<Clock>,
 }
 
 impl Server {
@@ -32,14 +38,28 @@ impl Server {
 
     /// Starts a server with more arguments, such as `["--appendonly", "yes"]`.
     pub fn start_with(args: &[&str]) -> Self {
+        Self::launch_with(args, None)
+    }
+
+    /// Starts a server whose clock [`Server::step_clock`] moves.
+    pub fn start_with_clock() -> Self {
+        Self::launch_with(&[], Some(Clock::new()))
+    }
+
+    /// Steps the server's clock by microseconds, forward or back.
+    pub fn step_clock(&self, micros: i64) {
+        self.clock.as_ref().expect("the server was started with a clock").step(micros);
+    }
+
+    fn launch_with(args: &[&str], clock: Option<Clock>) -> Self {
         let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut refusals = Vec::new();
         // Another process may take the port before the server binds it.
         for _ in 0..10 {
             let port = free_port();
-            match launch(port, &args, &dir) {
-                Ok(watchdog) => return Self { watchdog, port, args, dir },
+            match launch(port, &args, &dir, clock.as_ref()) {
+                Ok(watchdog) => return Self { watchdog, port, args, dir, clock },
                 Err(refusal) => refusals.push(refusal),
             }
         }
@@ -65,7 +85,8 @@ impl Server {
     /// Starts the server again on its port, with the data it has on disk.
     pub fn restart(&mut self) {
         self.end();
-        self.watchdog = launch(self.port, &self.args, &self.dir).expect("the server starts again");
+        self.watchdog =
+            launch(self.port, &self.args, &self.dir, self.clock.as_ref()).expect("the server starts again");
     }
 
     fn end(&mut self) {
@@ -100,11 +121,13 @@ pub fn free_port() -> u16 {
 }
 
 /// Starts a server; returns when it accepts connections, or its log when it exits.
-fn launch(port: u16, args: &[String], dir: &TempDir) -> Result<Child, String> {
+fn launch(port: u16, args: &[String], dir: &TempDir, clock: Option<&Clock>) -> Result<Child, String> {
     std::fs::create_dir_all(dir.path()).expect("the server's directory");
     let mut watchdog = Command::new("/bin/sh")
         .args(["-c", WATCHDOG, "sh"])
         .arg(dir.path())
+        .arg("env")
+        .args(clock.map(server_environment).unwrap_or_default())
         .arg(program())
         .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
         .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir"])
@@ -138,6 +161,16 @@ fn launch(port: u16, args: &[String], dir: &TempDir) -> Result<Child, String> {
     drop(watchdog.stdin.take());
     watchdog.wait().expect("the watchdog ends with its stdin");
     Err(said)
+}
+
+/// The environment of a server with this clock. The C library comes before jemalloc, which reads the clock while it starts
+/// and so would enter libfaketime too early.
+fn server_environment(clock: &Clock) -> Vec<String> {
+    let with_libc = |(name, value): (&str, String)| match name {
+        "LD_PRELOAD" => format!("{name}={value} libc.so.6"),
+        _ => format!("{name}={value}"),
+    };
+    clock.environment().into_iter().map(with_libc).collect()
 }
 
 fn program() -> PathBuf {

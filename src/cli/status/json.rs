@@ -22,6 +22,9 @@ pub(super) struct StatusJson<'a> {
     total: u64,
     paused: bool,
     paused_until: Option<String>,
+    /// Absent while the store's clock is where it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock_behind_seconds: Option<f64>,
     quiet: bool,
     stopping: bool,
     master_error: Option<String>,
@@ -44,8 +47,9 @@ struct Workers<'a> {
 
 impl<'a> From<&'a StatusView<'a>> for StatusJson<'a> {
     fn from(report: &'a StatusView<'a>) -> Self {
-        let store::JobCounts { waiting, reserved, delayed, done, failed, cleared, paused, paused_until } =
-            report.counts;
+        let store::JobCounts {
+            waiting, reserved, delayed, done, failed, cleared, paused, paused_until, ..
+        } = report.counts;
         let status = report.master.answer();
         Self {
             channel: &report.channel.name,
@@ -60,6 +64,7 @@ impl<'a> From<&'a StatusView<'a>> for StatusJson<'a> {
             total: report.counts.total(),
             paused,
             paused_until: paused_until.and_then(time::rfc3339),
+            clock_behind_seconds: report.clock_behind().map(|step| step.as_secs_f64()),
             quiet: status.is_some_and(|status| status.quiet),
             stopping: status.is_some_and(|status| status.stopping),
             master_error: report.master.error(),

@@ -4,6 +4,8 @@ mod json;
 mod metrics;
 pub(in crate::cli) mod workers;
 
+use std::time::Duration;
+
 use clap::Args;
 
 use self::json::StatusJson;
@@ -28,6 +30,9 @@ pub(crate) struct Status {
     metrics: bool,
 }
 
+/// Consequence of a clock that was set back.
+const CLOCK_STEP: &str = "delayed jobs, pauses and timed keys may be late by this";
+
 /// The data about one channel.
 struct StatusView<'a> {
     channel: &'a Channel,
@@ -36,6 +41,14 @@ struct StatusView<'a> {
     durability: String,
     /// Whether to list the workers.
     each: bool,
+}
+
+impl StatusView<'_> {
+    /// How far the store's clock is behind the highest time that it has shown to the store or to the master.
+    fn clock_behind(&self) -> Option<Duration> {
+        let by_master = self.master.answer().and_then(|status| status.clock_behind_ms);
+        self.counts.clock_behind.max(by_master.map(Duration::from_millis))
+    }
 }
 
 impl Status {
@@ -101,6 +114,11 @@ fn render(reports: &[StatusView<'_>], colours: bool) -> String {
             let until =
                 counts.paused_until.map_or(String::new(), |until| format!(" until {}", time::local(until)));
             shown.push_str(&format!("Paused{until}: no master leases jobs.\n"));
+        }
+        if let Some(step) = report.clock_behind() {
+            let step = step.as_secs_f64();
+            let line = format!("Clock: {step:.1} s behind the highest time of the store: {CLOCK_STEP}.");
+            shown.push_str(&trouble(&line, colours));
         }
         shown.push_str(&unusual(master, colours));
         // The master may use an older configuration of the store than this command.
@@ -182,7 +200,6 @@ pub(super) fn counts_table(counts: &JobCounts) -> String {
 mod tests {
     use std::path::Path;
     use std::sync::LazyLock;
-    use std::time::Duration;
 
     use super::*;
     use crate::config::Config;
@@ -249,6 +266,18 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
         assert!(text.contains("\x1b[31mStore unavailable to the master: "), "{text}");
         let json = serde_json::to_value(StatusJson::from(&report)).unwrap();
         assert_eq!(json["store_error"], "wrong password\x1b");
+    }
+
+    #[test]
+    fn step_back_of_the_clock_is_shown() {
+        let status = ChannelStatus { clock_behind_ms: Some(1_500), ..ChannelStatus::default() };
+        let mut stepped = report(responding(status));
+        let text = render(std::slice::from_ref(&stepped), false);
+        assert!(text.contains("\nClock: 1.5 s behind the highest time of the store: delayed jobs"), "{text}");
+        stepped.counts.clock_behind = Some(Duration::from_secs(3_600));
+        assert_eq!(serde_json::to_value(StatusJson::from(&stepped)).unwrap()["clock_behind_seconds"], 3600.0);
+        let right = serde_json::to_value(StatusJson::from(&report(MasterState::NotRunning))).unwrap();
+        assert!(right.get("clock_behind_seconds").is_none(), "{right}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The facts from which `queue:why` derives its reason, and their JSON form.
 
+use std::time::Duration;
+
 use serde_json::{Value as Json, json};
 
 use crate::channel::ChannelDetails;
@@ -38,6 +40,12 @@ impl Facts {
     /// Details reported by the master.
     pub(super) fn details(&self) -> Option<&ChannelDetails> {
         self.master.answer().map(|(_, details)| &**details)
+    }
+
+    /// How far the store's clock is behind the highest time that it has shown to the store or to the master.
+    pub(super) fn clock_behind(&self) -> Option<Duration> {
+        let by_master = self.details().and_then(|details| details.report.clock_behind_ms);
+        self.counts.clock_behind.max(by_master.map(Duration::from_millis))
     }
 
     /// JSON form.

@@ -94,7 +94,7 @@ fn delayed(job: &JobView, facts: &Facts) -> Explanation {
     let left = u64::try_from(job.at.since(facts.now).as_millis()).unwrap_or(u64::MAX);
     let blockers = blockers(facts);
     let also = if blockers.is_empty() { String::new() } else { format!("; also, {}", joined(&blockers)) };
-    let caveats = format!("{}{}", no_handler(job, facts), expiry(job, facts));
+    let caveats = format!("{}{}{}", no_handler(job, facts), expiry(job, facts), clock(facts));
     let last_error = job.meta.errors.last().map(|error| error.kind);
     let retried = job.meta.attempts > 0
         && matches!(last_error, Some(ErrorKind::Error | ErrorKind::Timeout | ErrorKind::Crash));
@@ -186,6 +186,14 @@ fn failed(job: &JobView) -> Explanation {
 fn no_handler(job: &JobView, facts: &Facts) -> String {
     missing_handler(job, facts).map_or(String::new(), |names| {
         format!("; the workers of the channel have no handler for it, only for {}", list(names))
+    })
+}
+
+/// Caveat for a job that waits for a time of a clock that was set back.
+fn clock(facts: &Facts) -> String {
+    facts.clock_behind().map_or(String::new(), |step| {
+        let seconds = step.as_secs_f64();
+        format!("; the clock of the store was set back and is {seconds:.1} s behind, so the job may be late by this")
     })
 }
 

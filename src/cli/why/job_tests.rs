@@ -96,6 +96,16 @@ fn waiting_job_of_a_working_channel() {
 }
 
 #[test]
+fn delayed_job_tells_of_a_clock_that_was_set_back() {
+    let mut stepped = facts(view(4, 4));
+    stepped.counts.clock_behind = Some(Duration::from_millis(90_500));
+    let delayed = JobView { at: Timestamp(stepped.now.0 + 5_000_000), ..job(JobState::Delayed) };
+    let text = explain(&delayed, &stepped).text;
+    let says = "; the clock of the store was set back and is 90.5 s behind, so the job may be late by this.";
+    assert!(text.ends_with(says), "{text}");
+}
+
+#[test]
 fn waiting_job_of_a_blocked_channel() {
     let waiting = job(JobState::Waiting);
     let mut still = facts(view(4, 4));

@@ -25,7 +25,7 @@ pub(super) fn explain(
         return reasons::KEY_WITHOUT_JOB.explain(&[("key", &key), ("id", &id)]);
     };
     let until = match (job.meta.unique_for_ms, job.meta.unique_until) {
-        (Some(ms), _) => time::local(id.pushed_at().after(Duration::from_millis(ms))),
+        (Some(ms), _) => time::local(job.meta.pushed_at(id).after(Duration::from_millis(ms))),
         (None, UniqueUntil::Start) => "it starts".to_owned(),
         (None, UniqueUntil::End) => "it has ended".to_owned(),
     };

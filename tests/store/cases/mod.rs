@@ -3,6 +3,7 @@
 #![deny(dead_code, reason = "a case that no list names would not run")]
 
 mod claims;
+mod clock;
 mod commands;
 mod concurrency;
 mod delay;

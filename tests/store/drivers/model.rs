@@ -47,6 +47,13 @@ impl Driver for InMemory {
         }
     }
 
+    async fn step_clock(&self, micros: i64) {
+        for model in self.channels.lock().unwrap().values() {
+            let by = Duration::from_micros(micros.unsigned_abs());
+            if micros < 0 { model.set_back(by) } else { model.advance(by) }
+        }
+    }
+
     async fn corrupt_record(&self, channel: &str, id: JobId, text: &str) {
         self.channel(channel).corrupt_record(id, text);
     }

@@ -19,6 +19,8 @@ static FIXTURES: AtomicUsize = AtomicUsize::new(0);
 
 struct OnServer {
     fixture: usize,
+    /// A server of this fixture alone, whose clock the test steps.
+    own: Option<Server>,
     /// Treat the server as older than Redis 7, and connect as a user with the minimum of permissions.
     modest: bool,
 }
@@ -44,15 +46,35 @@ fn permissions_match_the_documentation() {
 
 /// The driver with all features.
 pub async fn start() -> Box<dyn Driver> {
-    Box::new(OnServer { fixture: FIXTURES.fetch_add(1, Ordering::Relaxed), modest: false })
+    Box::new(OnServer::new(None, false))
 }
 
 /// The driver on an older server, with a restricted user.
 pub async fn start_modest() -> Box<dyn Driver> {
-    Box::new(OnServer { fixture: FIXTURES.fetch_add(1, Ordering::Relaxed), modest: true })
+    Box::new(OnServer::new(None, true))
+}
+
+/// The driver with all features, on a server whose clock can be stepped.
+pub async fn start_with_clock() -> Box<dyn Driver> {
+    Box::new(OnServer::new(Some(Server::start_with_clock()), false))
+}
+
+/// Like [`start_modest`], on a server whose clock can be stepped.
+pub async fn start_modest_with_clock() -> Box<dyn Driver> {
+    let server = Server::start_with_clock();
+    add_worker(&server);
+    Box::new(OnServer::new(Some(server), true))
 }
 
 impl OnServer {
+    fn new(own: Option<Server>, modest: bool) -> Self {
+        Self { fixture: FIXTURES.fetch_add(1, Ordering::Relaxed), own, modest }
+    }
+
+    fn server(&self) -> &Server {
+        self.own.as_ref().unwrap_or_else(|| server())
+    }
+
     fn channel(&self, channel: &str) -> String {
         format!("w{}.{channel}", self.fixture)
     }
@@ -60,7 +82,7 @@ impl OnServer {
     /// Manipulates stored data as only tests do.
     fn redis_command(&self, channel: &str, key: &str, command: &str, args: &[&str]) {
         let key = format!("aint-queue:{{{}}}:{key}", self.channel(channel));
-        let mut connection = server().connection();
+        let mut connection = self.server().connection();
         redis::cmd(command).arg(key).arg(args).exec(&mut connection).unwrap();
     }
 }
@@ -68,11 +90,16 @@ impl OnServer {
 fn server() -> &'static Server {
     SERVER.get_or_init(|| {
         let server = Server::start();
-        let mut rules = vec!["SETUSER", "worker", "on", ">secret"];
-        rules.extend(PERMISSIONS.split_whitespace());
-        redis::cmd("ACL").arg(rules).exec(&mut server.connection()).unwrap();
+        add_worker(&server);
         server
     })
+}
+
+/// Adds a user with the minimum of permissions.
+fn add_worker(server: &Server) {
+    let mut rules = vec!["SETUSER", "worker", "on", ">secret"];
+    rules.extend(PERMISSIONS.split_whitespace());
+    redis::cmd("ACL").arg(rules).exec(&mut server.connection()).unwrap();
 }
 
 #[async_trait]
@@ -83,7 +110,7 @@ impl Driver for OnServer {
             reap_delay: Some(Duration::ZERO),
             script_flags: self.modest.then_some(false),
         };
-        let mut config = server().config();
+        let mut config = self.server().config();
         if self.modest {
             config.username = Some("worker".into());
             config.password = Some(Secret::new("secret"));
@@ -98,6 +125,10 @@ impl Driver for OnServer {
     async fn pass(&self, time: Duration) {
         // The server's clock cannot be moved, so the test sleeps.
         tokio::time::sleep(time).await;
+    }
+
+    async fn step_clock(&self, micros: i64) {
+        self.server().step_clock(micros);
     }
 
     async fn corrupt_record(&self, channel: &str, id: JobId, text: &str) {

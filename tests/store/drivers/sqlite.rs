@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Params};
 use tempfile::TempDir;
 
-use crate::fixture::Driver;
+use crate::fixture::{CHANNEL, Driver};
 
 struct OnDisk {
     dir: TempDir,
@@ -48,6 +48,10 @@ impl Driver for OnDisk {
 
     async fn pass(&self, time: Duration) {
         tokio::time::sleep(time).await;
+    }
+
+    async fn step_clock(&self, micros: i64) {
+        SqliteStore::open(&self.path(), CHANNEL).unwrap().step_clock(micros);
     }
 
     async fn corrupt_record(&self, _: &str, id: JobId, text: &str) {

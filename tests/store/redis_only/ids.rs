@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aint_queue::job::JobId;
-use aint_queue::store::{PushError, Store, StoreError};
+use aint_queue::store::redis::{Options, RedisStore};
+use aint_queue::store::{Reap, Store};
 
-use super::{everything, key, open, send, until_it_works};
+use super::{CHANNEL, everything, key, open, send};
 use crate::fixture::{Master, failed, job, later};
 use crate::support::redis::Server;
+use crate::support::until_async;
 
 fn clock(server: &Server) -> u64 {
     let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(&mut server.connection()).unwrap();
@@ -31,7 +34,7 @@ async fn numbers_keep_all_digits() {
     let mut master = Master::join(&store).await;
     push(&store, 50).await;
     let mut delayed = job("d");
-    delayed.start = later("d", std::time::Duration::from_secs(3 * 366 * 24 * 3600)).start;
+    delayed.start = later("d", Duration::from_secs(3 * 366 * 24 * 3600)).start;
     store.push(&[delayed]).await.unwrap();
     let leased = master.lease(20).await;
     master.settle(&[failed(&leased[0])]).await;
@@ -69,39 +72,71 @@ async fn ids_in_use_are_skipped_after_a_lost_last_id() {
     }
 }
 
+/// Old versions refused pushes while the last id was ahead of the clock, or went back to the clock.
 #[tokio::test]
-async fn last_id_far_ahead_of_clock_is_ignored() {
-    let server = Server::start();
-    let store = open(&server).await;
-    let before = push(&store, 10).await;
-    // The state after the clock stepped back by an hour, with an earlier job in the way.
-    let in_the_way = clock(&server) + 300_000;
-    send(&server, &["HSET", &key("records"), &in_the_way.to_string(), "{\"job\":\"a\"}\n1"]);
-    set_last_id(&server, clock(&server) + 3_600_000_000);
-    let mut last = before[9];
-    while last.0 <= in_the_way {
-        for id in push(&store, 50).await {
-            assert!(id > last && id.0 != in_the_way, "{id}");
-            last = id;
-        }
-        assert!(last.0 <= clock(&server) + 1_000_000);
+async fn ids_grow_from_an_old_version_ahead_of_the_clock() {
+    for ahead in [1_300_000, 3_600_000_000] {
+        let server = Server::start();
+        let store = open(&server).await;
+        let before = push(&store, 10).await;
+        let last = clock(&server) + ahead;
+        set_last_id(&server, last);
+        send(&server, &["HDEL", &key("stats"), "clock"]);
+        // A job in the way is not overwritten.
+        send(&server, &["HSET", &key("stats"), "checked_to", &(last + 50).to_string()]);
+        send(&server, &["HSET", &key("records"), &(last + 20).to_string(), "{\"job\":\"a\"}\n1"]);
+        let ids = push(&store, 50).await;
+        assert!(before[9] < ids[0] && ids.is_sorted() && ids[0] == JobId(last + 1), "{ids:?}");
+        assert!(!ids.contains(&JobId(last + 20)), "{ids:?}");
+        let behind = store.status().await.unwrap().clock_behind.unwrap();
+        assert!(
+            behind <= Duration::from_micros(ahead) && behind > Duration::from_micros(ahead / 2),
+            "{behind:?}"
+        );
     }
 }
 
 #[tokio::test]
-async fn ids_slightly_ahead_of_clock_delay_the_push() {
-    let server = Server::start();
+async fn lost_last_id_while_the_clock_is_behind_reuses_no_id() {
+    let server = Server::start_with_clock();
     let store = open(&server).await;
-    let ahead = clock(&server) + 1_300_000;
-    set_last_id(&server, ahead);
-    let outcome = store.push(&[job("a")]).await;
-    assert!(matches!(outcome, Err(PushError::Store(StoreError::Unavailable { .. }))), "{outcome:?}");
-    let pushed = until_it_works(std::time::Duration::from_secs(5), async || {
-        store.push(&[job("a")]).await.map_err(|error| match error {
-            PushError::Store(error) => error,
-            other => panic!("{other:?}"),
-        })
-    })
-    .await;
-    assert_eq!(pushed[0].id(), JobId(ahead + 1));
+    server.step_clock(3_600_000_000);
+    let mut used: BTreeSet<_> = push(&store, 300).await.into_iter().collect();
+    server.step_clock(-3_600_000_000);
+    for _ in 0..4 {
+        send(&server, &["HDEL", &key("stats"), "last_id"]);
+        for id in push(&store, 300).await {
+            assert!(used.insert(id), "{id} is used twice");
+        }
+    }
+}
+
+/// A step forward makes the leases of all living masters look expired.
+#[tokio::test]
+async fn step_forward_reaps_no_living_master() {
+    let server = Server::start_with_clock();
+    let options = Options { reap_delay: Some(Duration::from_millis(700)), ..Options::default() };
+    let connect = async || {
+        let store = RedisStore::connect_with(&server.config(), CHANNEL, options).await.unwrap();
+        Arc::new(store) as Arc<dyn Store>
+    };
+    let (here, there) = (connect().await, connect().await);
+    push(&here, 4).await;
+    let (mut living, mut other) = (Master::join(&there).await, Master::join(&here).await);
+    let (mut dead, mut old) = (Master::join(&there).await, Master::join(&there).await);
+    for master in [&mut living, &mut other, &mut dead, &mut old] {
+        assert_eq!(master.lease(1).await.len(), 1);
+    }
+    let reaped = async |event| {
+        let reap = async || Some(here.reap(Reap::Expired).await.unwrap()).filter(|jobs| *jobs > 0);
+        until_async(event, reap).await
+    };
+    send(&server, &["ZADD", &key("owners"), "0", old.owner.as_str()]);
+    assert_eq!(reaped("leases to be trusted").await, 1);
+    server.step_clock(3_600_000_000);
+    assert_eq!(here.reap(Reap::Expired).await.unwrap(), 0);
+    assert!(living.turn(&[], 0).await.is_ok(), "a living master keeps its lease");
+    other.turn(&[], 0).await.unwrap();
+    assert_eq!(reaped("leases to be trusted again").await, 1, "the job of the dead master");
+    assert!(living.turn(&[], 0).await.is_ok() && other.turn(&[], 0).await.is_ok());
 }

@@ -10,14 +10,15 @@ use crate::durations::micros;
 
 /// The id of a job, unique within its channel and never reused.
 ///
-/// The store assigns `max(last id, store clock in µs) + 1`, so ids grow with time and [`JobId::pushed_at`] is the time
-/// of the push.
+/// The store assigns `max(last id, store clock in µs) + 1`, so ids grow with time, also while the clock is behind the
+/// newest of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobId(pub u64);
 
 impl JobId {
-    /// The time of the push, by the store's clock; at most 1 s ahead of it.
+    /// The id as a time: the push, to a second, unless the store's clock was behind its newest id. Code that has the job's
+    /// meta uses [`crate::job::JobMeta::pushed_at`], which is right then as well.
     #[must_use]
     pub fn pushed_at(self) -> Timestamp {
         Timestamp(self.0)

@@ -71,6 +71,9 @@ pub struct JobMeta {
     /// Priority among the waiting jobs of the channel.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: Priority,
+    /// Time of the push, written by the store if the id differs from it by more than a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed_at: Option<Timestamp>,
     /// Expiry in milliseconds after the push.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in_ms: Option<u64>,
@@ -262,10 +265,16 @@ impl JobMeta {
         own.map_or("", |error| error.message.as_str())
     }
 
+    /// Time of the push of the job with this id, by the store's clock; exact to a second.
+    #[must_use]
+    pub fn pushed_at(&self, id: JobId) -> Timestamp {
+        self.pushed_at.unwrap_or(id.pushed_at())
+    }
+
     /// Latest start of the job; `id` supplies the time of the push.
     #[must_use]
     pub fn expiry(&self, id: JobId) -> Option<Timestamp> {
-        let relative = self.expires_in_ms.map(|ms| id.pushed_at().after(Duration::from_millis(ms)));
+        let relative = self.expires_in_ms.map(|ms| self.pushed_at(id).after(Duration::from_millis(ms)));
         relative.into_iter().chain(self.expires_at).min()
     }
 
@@ -357,5 +366,7 @@ mod tests {
         assert_eq!(meta(Some(5), None).expiry(id), Some(Timestamp(1_005_000)));
         assert_eq!(meta(Some(5), Some(7)).expiry(id), Some(Timestamp(7)));
         assert_eq!(meta(Some(5), Some(7)).reloaded().expiry(id), None);
+        let stepped = JobMeta { pushed_at: Some(Timestamp(3)), ..meta(Some(5), None) };
+        assert_eq!((stepped.pushed_at(id), stepped.expiry(id)), (Timestamp(3), Some(Timestamp(5_003))));
     }
 }

@@ -1,13 +1,17 @@
 //! Rules that every driver applies to its input and to stored records. Pure: no store, no clock.
 
+use std::time::Duration;
+
 use super::{JobState, JobView, Leased, MAX_BATCH, MAX_BATCH_BYTES, PushError};
 use crate::job::{
     JobId, JobMeta, JobRecord, MAX_DELAY, MAX_PAYLOAD_BYTES, NewJob, NewJobError, Payload, Start, Timestamp,
     is_job_name, mend_surrogates, truncated,
 };
 
-/// Largest lead of the newest id over the store's clock, in microseconds.
+/// Largest distance of an id from the time of its push, in microseconds, at which the id stands for that time.
 pub(crate) const MAX_ID_LEAD: u64 = 1_000_000;
+/// Smallest advance of the store's clock that is recorded by calls that change nothing else, in microseconds.
+pub(crate) const CLOCK_STEP: u64 = 100_000;
 /// Number of waiting jobs that [`super::Store::take`] searches.
 pub(crate) const TAKE_DEPTH: usize = 10_000;
 
@@ -38,6 +42,16 @@ pub(crate) fn due(start: Start, now: Timestamp) -> Result<Option<Timestamp>, New
     }
 }
 
+/// The time of a push at `now` for the meta of the new job `id`; `None` while the id stands for it.
+pub(crate) fn pushed_at(id: JobId, now: Timestamp) -> Option<Timestamp> {
+    (id.0.abs_diff(now.0) > MAX_ID_LEAD).then_some(now)
+}
+
+/// The store's clock is behind the highest time it has shown: by how much, if worth a word.
+pub(crate) fn clock_behind(highest: Timestamp, now: Timestamp) -> Option<Duration> {
+    Some(highest.since(now)).filter(|step| *step >= Duration::from_micros(CLOCK_STEP))
+}
+
 /// Parses a stored record for a run.
 pub(crate) fn leased(id: JobId, meta: &str, payload: String) -> Leased {
     let meta = match serde_json::from_str::<JobMeta>(meta) {
@@ -59,16 +73,16 @@ pub(crate) fn leased(id: JobId, meta: &str, payload: String) -> Leased {
 
 /// Parses a stored record for display. `rank` is the time of a delayed or failed job, and ignored in other states.
 pub(crate) fn listed(id: JobId, state: JobState, rank: u64, meta: &str, payload: String) -> JobView {
-    let at = match state {
-        JobState::Delayed | JobState::Failed => Timestamp(rank),
-        JobState::Waiting | JobState::Reserved => id.pushed_at(),
-    };
     let (meta, mut payload) = match serde_json::from_str::<JobMeta>(meta) {
         Ok(understood) => (understood, payload),
         Err(error) => {
             let why = format!("the job's data cannot be read: {error}");
             (JobMeta::malformed(id.pushed_at(), &why), as_found(meta, &payload))
         }
+    };
+    let at = match state {
+        JobState::Delayed | JobState::Failed => Timestamp(rank),
+        JobState::Waiting | JobState::Reserved => meta.pushed_at(id),
     };
     payload.truncate(truncated(&payload, MAX_PAYLOAD_BYTES).len());
     // A producer that writes to Redis directly stores its text unchecked.
@@ -79,6 +93,20 @@ pub(crate) fn listed(id: JobId, state: JobState, rank: u64, meta: &str, payload:
 /// The stored text of a meta.
 pub(crate) fn meta_text(meta: &JobMeta) -> String {
     serde_json::to_string(meta).expect("meta is plain data and always has a JSON form")
+}
+
+/// The stored text of a new job's meta, without the time of the push.
+pub(crate) fn new_meta_text(meta: &JobMeta) -> String {
+    match meta.pushed_at {
+        None => meta_text(meta),
+        Some(_) => meta_text(&JobMeta { pushed_at: None, ..meta.clone() }),
+    }
+}
+
+/// The text of a new job's meta with the time of its push.
+pub(crate) fn with_push_time(meta: &str, time: Timestamp) -> String {
+    let fields = meta.strip_prefix('{').expect("a meta is an object with a name");
+    format!("{{\"pushed_at\":{},{fields}", time.0)
 }
 
 /// The unique key that a job holds until its end or start, and takes again after a failure. A timed hold is independent of
@@ -94,8 +122,6 @@ pub(crate) fn as_found(meta: &str, payload: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn job(payload: &str) -> NewJob {
@@ -137,6 +163,25 @@ mod tests {
         assert_eq!(due(Start::After(Duration::from_secs(5)), now), Ok(Some(later)));
         assert_eq!(due(Start::At(later), now), Ok(Some(later)));
         assert_eq!(due(Start::At(Timestamp(u64::MAX)), now), Err(NewJobError::Delay));
+    }
+
+    #[test]
+    fn push_time_is_stored_when_the_id_is_far_from_it() {
+        let (now, far) = (Timestamp(5_000_000), JobId(6_000_001));
+        assert_eq!(pushed_at(JobId(6_000_000), now), None);
+        assert_eq!((pushed_at(far, now), pushed_at(JobId(3_999_999), now)), (Some(now), Some(now)));
+        let forged = JobMeta { pushed_at: Some(Timestamp(1)), ..JobMeta::named("a") };
+        let text = with_push_time(&new_meta_text(&forged), now);
+        let read: JobMeta = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.pushed_at(far), read.job.as_str()), (now, "a"));
+    }
+
+    #[test]
+    fn short_steps_of_the_clock_are_not_reported() {
+        let now = Timestamp(5_000_000);
+        assert_eq!(clock_behind(Timestamp(1), now), None);
+        assert_eq!(clock_behind(Timestamp(5_099_999), now), None);
+        assert_eq!(clock_behind(Timestamp(6_500_000), now), Some(Duration::from_millis(1_500)));
     }
 
     #[test]

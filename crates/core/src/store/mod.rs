@@ -10,6 +10,7 @@
 //! | `redis` | many machines |
 //! | `model` | tests: the contract in memory, reference for the other two |
 
+mod clock_watch;
 mod driver_rules;
 mod error;
 pub mod model;
@@ -27,6 +28,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
+#[doc(hidden)]
+pub use clock_watch::{ClockStep, ClockWatch};
 #[doc(hidden)]
 pub use driver_rules::check;
 pub use error::{PushError, StoreError};
@@ -50,6 +53,8 @@ pub const MAX_BATCH_BYTES: usize = 4 << 20;
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
     /// Adds up to [`MAX_BATCH`] jobs, all or none, in order.
+    ///
+    /// Ids continue from the last one while the clock is behind it; [`JobMeta::pushed_at`] then holds the time of the push.
     ///
     /// A job whose unique key is held adds nothing: [`Pushed::Existing`] names the holder. A key is held by a live job, or for
     /// a time ([`JobMeta::unique_for_ms`], by the store's clock) that neither ends early with its job nor lasts longer than
@@ -440,6 +445,9 @@ pub struct JobCounts {
     /// End of the pause; `None` without a pause or without an end.
     #[serde(skip)]
     pub paused_until: Option<Timestamp>,
+    /// How far the store's clock is behind the highest time that it has shown to a push or a turn; `None` below 0.1 s.
+    #[serde(skip)]
+    pub clock_behind: Option<Duration>,
 }
 
 impl JobCounts {

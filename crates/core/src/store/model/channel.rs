@@ -7,7 +7,7 @@ use super::keys::Keys;
 use super::limits::Limits;
 use super::waiting_order::{self, WaitingOrder};
 use crate::job::{FailReason, JobId, JobMeta, MAX_DELAY, NewJob, Priority, Timestamp};
-use crate::store::driver_rules::{self, MAX_ID_LEAD, TAKE_DEPTH};
+use crate::store::driver_rules::{self, TAKE_DEPTH};
 use crate::store::{
     Claim, Destination, JobState, KeyRelease, Leased, LimitDecision, MAX_BATCH, Owner, PushError, Pushed,
     Reap, SettleConflict, Settlement, StoreError, Turn, TurnReply,
@@ -18,6 +18,8 @@ use crate::store::{
 pub(super) struct Channel {
     pub(super) lease: Duration,
     pub(super) last: u64,
+    /// Highest time that the clock has shown to a push or a turn.
+    pub(super) highest: Timestamp,
     pub(super) pause: Option<Pause>,
     /// Incremented when work may have become available.
     pub(super) wakes: u64,
@@ -78,6 +80,7 @@ impl Channel {
         Self {
             lease,
             last: 0,
+            highest: Timestamp(0),
             pause: None,
             wakes: 0,
             jobs: BTreeMap::new(),
@@ -97,11 +100,8 @@ impl Channel {
             dues.push(due);
         }
         let existing = self.jobs.last_key_value().map_or(0, |(id, _)| id.0);
+        self.highest = self.highest.max(now);
         let mut last = self.last.max(existing).max(now.0);
-        if last + jobs.len() as u64 > now.0 + MAX_ID_LEAD {
-            let source = "the newest id is too far ahead of the clock".into();
-            return Err(StoreError::Unavailable { place: "memory".into(), doing: "pushing", source }.into());
-        }
         self.keys.sweep(now);
         let mut answers = Vec::new();
         for (job, due) in jobs.iter().zip(dues) {
@@ -116,10 +116,9 @@ impl Channel {
             let at =
                 due.map_or_else(|| JobLocation::Waiting(self.waiting.back(priority)), JobLocation::Delayed);
             let payload = job.payload.as_str().to_owned();
-            self.jobs.insert(
-                id,
-                Job { at: at.clone(), priority, meta: driver_rules::meta_text(&job.meta), payload },
-            );
+            let meta = JobMeta { pushed_at: driver_rules::pushed_at(id, now), ..job.meta.clone() };
+            let meta = driver_rules::meta_text(&meta);
+            self.jobs.insert(id, Job { at: at.clone(), priority, meta, payload });
             self.put(id, at);
             self.last = last;
             answers.push(Pushed::Added(id));
@@ -156,6 +155,7 @@ impl Channel {
 
     pub(super) fn turn(&mut self, now: Timestamp, turn: &Turn<'_>) -> Result<TurnReply, StoreError> {
         self.renew_lease(now, turn.owner, turn.seq)?;
+        self.highest = self.highest.max(now);
         let conflicts = self.settle(now, turn.owner, turn.settlements);
         for free in turn.releases {
             match free {

@@ -18,6 +18,7 @@ impl Channel {
             cleared: self.cleared,
             paused: pause.is_some(),
             paused_until: pause.and_then(|pause| pause.until),
+            clock_behind: driver_rules::clock_behind(self.highest, now),
         }
     }
 

@@ -24,6 +24,7 @@ use super::{
     Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision, MAX_BATCH,
     Owner, Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply, driver_rules,
 };
+use crate::durations::micros;
 use crate::job::{JobId, JobMeta, NewJob, Timestamp};
 use crate::mutex::lock;
 
@@ -86,6 +87,16 @@ impl Model {
         match &mut inner.clock {
             Clock::Still(now) => *now = now.after(by),
             Clock::Ticking { start, .. } => *start = start.after(by),
+        }
+    }
+
+    /// Sets the clock back, as a time server or a restored machine does.
+    pub fn set_back(&self, by: Duration) {
+        let mut inner = self.lock();
+        match &mut inner.clock {
+            Clock::Still(now) | Clock::Ticking { start: now, .. } => {
+                *now = Timestamp(now.0.saturating_sub(micros(by)));
+            }
         }
     }
 

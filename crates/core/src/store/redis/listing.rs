@@ -8,7 +8,7 @@ use super::reply::{bytes, count, id, int, is_word, list, listed, score, sorted_i
 use super::scripts::Script;
 use super::{RedisStore, priority};
 use crate::job::{JobId, JobMeta, Timestamp};
-use crate::store::driver_rules::{lasting_key, meta_text};
+use crate::store::driver_rules::{clock_behind, lasting_key, meta_text};
 use crate::store::{
     Cursor, JobCounts, JobState, JobView, MAX_BATCH, MAX_BATCH_BYTES, Owner, Page, StoreError,
 };
@@ -21,11 +21,19 @@ impl RedisStore {
     pub(super) async fn counts(&self) -> Result<JobCounts, StoreError> {
         let read = |reply| {
             let counts: Option<Vec<_>> = list(reply)?.into_iter().map(count).collect();
-            let [waiting, reserved, delayed, done, failed, cleared, paused, until] =
+            let [waiting, reserved, delayed, done, failed, cleared, paused, until, highest, now] =
                 counts?.try_into().ok()?;
-            let paused_until = (until > 0).then_some(Timestamp(until));
-            let paused = paused == 1;
-            Some(JobCounts { waiting, reserved, delayed, done, failed, cleared, paused, paused_until })
+            Some(JobCounts {
+                waiting,
+                reserved,
+                delayed,
+                done,
+                failed,
+                cleared,
+                paused: paused == 1,
+                paused_until: (until > 0).then_some(Timestamp(until)),
+                clock_behind: clock_behind(Timestamp(highest), Timestamp(now)),
+            })
         };
         self.call(Script::Status, "counting jobs", &[]).await?.read(read).await
     }

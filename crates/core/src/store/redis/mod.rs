@@ -39,6 +39,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use self::connection::{Connector, ServerAddress};
 use self::keys::Keys;
@@ -46,8 +47,8 @@ use self::reply::{count, int, sorted_ids};
 use self::scripts::Script;
 use self::wait::WorkWaiter;
 use super::{
-    Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision, Owner, Page,
-    PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
+    Claim, Clear, Cleared, ClockStep, ClockWatch, Cursor, JobCounts, JobState, JobView, LEASE, Leased,
+    LimitDecision, Owner, Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
 };
 use crate::config;
 use crate::durations::micros;
@@ -64,8 +65,18 @@ pub struct RedisStore {
     reap_delay: Duration,
     /// Recently known owners, for scripts that need all of them. The scripts verify the list.
     owners: Mutex<Vec<Owner>>,
+    /// The server's clock, and when it last went forward.
+    clock: Mutex<ServerClock>,
     /// Average size of the records leased last, an estimate for the next ones.
     record_bytes: AtomicUsize,
+}
+
+/// The server's clock as calls of this handle have seen it.
+#[derive(Debug, Default)]
+struct ServerClock {
+    watch: ClockWatch,
+    /// When a step forward was noticed.
+    forward_at: Option<Instant>,
 }
 
 /// Estimated record size before the first lease.
@@ -118,6 +129,7 @@ impl RedisStore {
             lease: options.lease,
             reap_delay: options.reap_delay.unwrap_or(options.lease / 3),
             owners: Mutex::default(),
+            clock: Mutex::default(),
             record_bytes: AtomicUsize::new(INITIAL_RECORD_BYTES),
         };
         store.check_server(config.allow_eviction).await?;
@@ -127,6 +139,20 @@ impl RedisStore {
     /// The server for messages, without credentials.
     fn place(&self) -> &str {
         &self.calls.target.place
+    }
+
+    /// Records the server's clock from a call that began at `began`.
+    fn observe_clock(&self, time: Timestamp, began: Instant) {
+        let now = Instant::now();
+        let mut clock = lock(&self.clock);
+        if let Some(ClockStep::Forward(_)) = clock.watch.observe(time, began, now) {
+            clock.forward_at = Some(now);
+        }
+    }
+
+    /// Whether the server's clock went forward less than `time` ago: leases of living masters then look expired.
+    fn went_forward_within(&self, time: Duration) -> bool {
+        lock(&self.clock).forward_at.is_some_and(|at| at.elapsed() < time)
     }
 
     fn known_owners(&self) -> Vec<Owner> {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use redis::Value;
+use tokio::time::Instant;
+
 use crate::log_macros::warn;
 
 use super::connection::info_field;
@@ -20,6 +23,12 @@ struct Ended {
     left: bool,
     now: Timestamp,
     ids: Vec<JobId>,
+}
+
+/// The reply to `TIME`: seconds and microseconds.
+fn server_time(reply: Value) -> Option<Timestamp> {
+    let [seconds, micros] = fields(reply)?.map(|part| text(part)?.parse::<u64>().ok());
+    Some(Timestamp(seconds?.checked_mul(1_000_000)?.checked_add(micros?)?))
 }
 
 impl RedisStore {
@@ -69,8 +78,8 @@ impl RedisStore {
         }
     }
 
-    /// Whether expired leases are trustworthy: after an outage of server or network, masters need time to reconnect and
-    /// renew, and reaping earlier would run their jobs twice.
+    /// Whether expired leases are trustworthy: after an outage of server or network, and after a step forward of the
+    /// server's clock, masters need time to renew, and reaping earlier would run their jobs twice.
     pub(super) async fn can_trust_leases(&self) -> Result<bool, StoreError> {
         const DOING: &str = "looking for dead masters";
         if self.reap_delay.is_zero() {
@@ -78,6 +87,12 @@ impl RedisStore {
         }
         let connection = self.calls.connection(DOING).await?;
         if connection.opened.elapsed() < self.reap_delay {
+            return Ok(false);
+        }
+        let began = Instant::now();
+        let time = self.plain(&mut redis::cmd("TIME"), DOING).await?;
+        self.observe_clock(self.parsed(server_time(time), DOING)?, began);
+        if self.went_forward_within(self.reap_delay) {
             return Ok(false);
         }
         let mut info = redis::cmd("INFO");

@@ -9,7 +9,7 @@ use super::scripts::Script;
 use super::{RedisStore, micros, priority};
 use crate::job::{JobId, JobMeta, MAX_DELAY, NewJob, NewJobError, Priority, Start, UniqueUntil};
 use crate::store::driver_rules::{self, MAX_ID_LEAD};
-use crate::store::{PushError, Pushed, StoreError};
+use crate::store::{PushError, Pushed};
 
 const DOING: &str = "pushing jobs";
 
@@ -34,17 +34,12 @@ impl RedisStore {
             call.arg(held).arg(priority(&job.meta));
         }
         for job in jobs {
-            let mut record = driver_rules::meta_text(&job.meta);
+            let mut record = driver_rules::new_meta_text(&job.meta);
             record.push('\n');
             record.push_str(job.payload.as_str());
             call.arg(record);
         }
         let reply = call.send().await?;
-        if is_word(&reply, "AHEAD") {
-            let source = "the newest id is ahead of the server's clock: too many jobs at once, or the clock stepped back";
-            let place = self.place().to_owned();
-            return Err(StoreError::Unavailable { place, doing: DOING, source: source.into() }.into());
-        }
         if let Some(index) = too_late(&reply) {
             return Err(PushError::Job { index, why: NewJobError::Delay });
         }

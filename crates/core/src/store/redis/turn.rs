@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::Value;
+use tokio::time::Instant;
 
 use super::call::Call;
 use super::reply::{count, fields, id, int, jobs, list};
@@ -35,7 +36,9 @@ impl RedisStore {
             };
             call.arg(kind).arg(id.0).arg(key);
         }
+        let began = Instant::now();
         let (mut reply, bytes) = call.read(read).await?;
+        self.observe_clock(reply.now, began);
         if let Some(average) = bytes.checked_div(reply.leased.len()) {
             self.record_bytes.store(average, Ordering::Relaxed);
         }

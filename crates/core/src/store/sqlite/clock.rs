@@ -4,6 +4,8 @@
 
 use std::fs;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
 
 use nix::time::{ClockId, clock_gettime};
@@ -12,9 +14,21 @@ use crate::job::Timestamp;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// The current time of the store's clock.
-pub(super) fn now() -> Timestamp {
-    SystemTime::now().into()
+/// The wall clock of one file: that of the machine, which tests can step.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WallClock(Arc<AtomicI64>);
+
+impl WallClock {
+    /// The current time.
+    pub(super) fn now(&self) -> Timestamp {
+        let Timestamp(now) = SystemTime::now().into();
+        Timestamp(now.saturating_add_signed(self.0.load(Ordering::Relaxed)))
+    }
+
+    /// Steps the clock by this many microseconds, forward or back.
+    pub(super) fn step(&self, micros: i64) {
+        self.0.fetch_add(micros, Ordering::Relaxed);
+    }
 }
 
 /// Microseconds since the boot of the machine, suspends included.

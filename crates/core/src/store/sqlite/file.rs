@@ -13,6 +13,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, unbounded};
 use tokio::sync::{Semaphore, watch};
 
+use super::clock::WallClock;
 use super::connect;
 use super::error::SqliteError;
 use super::path_checks::StorePath;
@@ -42,6 +43,7 @@ pub(super) struct File {
     reads: Sender<Request>,
     room: Arc<Semaphore>,
     wakes: Wakeups,
+    pub(super) clock: WallClock,
 }
 
 impl File {
@@ -66,13 +68,19 @@ impl File {
         let read = connect::reader(&place.path)?;
         let (writes, write_ops) = unbounded();
         let (reads, read_ops) = unbounded();
-        let wakes = Wakeups::default();
-        let writer = Writer { connection: write, place: place.clone(), ops: write_ops, wakes: wakes.clone() };
-        let reader = Reader { connection: read, ops: read_ops, wakes: wakes.clone() };
+        let (wakes, clock) = (Wakeups::default(), WallClock::default());
+        let writer = Writer {
+            connection: write,
+            place: place.clone(),
+            ops: write_ops,
+            wakes: wakes.clone(),
+            clock: clock.clone(),
+        };
+        let reader = Reader { connection: read, ops: read_ops, wakes: wakes.clone(), clock: clock.clone() };
         spawn("sqlite-write", move || writer.run())?;
         spawn("sqlite-read", move || reader.run())?;
         let name = place.path.display().to_string();
-        Ok(Self { place, name, writes, reads, room: Arc::new(Semaphore::new(MAX_QUEUED_KIB)), wakes })
+        Ok(Self { place, name, writes, reads, room: Arc::new(Semaphore::new(MAX_QUEUED_KIB)), wakes, clock })
     }
 
     /// Runs `act` in a write transaction and replies after the commit. `bytes` is the size of the carried data.

@@ -3,7 +3,7 @@
 //! | file | duty |
 //! |---|---|
 //! | `path_checks.rs`, `connect.rs` | checks the location of the file; opens it |
-//! | `schema.sql`, `upgrade_2.sql` | the tables; the upgrade of older files |
+//! | `schema.sql`, `upgrade_2.sql`, `upgrade_3.sql` | the tables; the upgrades of older files |
 //! | `file.rs` | the open file of this process, shared by all handles |
 //! | `writer_thread.rs` | the only writing thread: groups waiting calls into one transaction, replies after the commit |
 //! | `reader_thread.rs` | the only reading thread; also watches for commits of other processes |
@@ -113,6 +113,12 @@ impl SqliteStore {
             Ok(Self { file, channel, options, boot, wakes, seen: AtomicI64::new(seen) })
         });
         opened.map_err(|fault| fault.at(&place, "opening it"))
+    }
+
+    /// Steps the clock of the file, as seen by this process, by microseconds forward or back. For tests.
+    #[doc(hidden)]
+    pub fn step_clock(&self, micros: i64) {
+        self.file.clock.step(micros);
     }
 
     fn owner_call(&self, owner: &Owner, seq: u64) -> OwnerCall {

@@ -1,5 +1,6 @@
 //! Adds jobs.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use rusqlite::params;
@@ -9,8 +10,8 @@ use super::error::SqliteError;
 use super::keys;
 use super::rank::{self, WaitingEnds};
 use super::transaction::Tx;
-use crate::job::{JobId, NewJob, Priority, Start};
-use crate::store::driver_rules::{self, MAX_ID_LEAD};
+use crate::job::{JobId, NewJob, Priority, Start, Timestamp};
+use crate::store::driver_rules;
 use crate::store::{PushError, Pushed};
 
 /// A new job as row values.
@@ -27,7 +28,7 @@ pub(super) struct PreparedJob {
 impl PreparedJob {
     pub(super) fn of(channel: i64, job: &NewJob) -> Self {
         Self {
-            meta: driver_rules::meta_text(&job.meta),
+            meta: driver_rules::new_meta_text(&job.meta),
             payload: job.payload.as_str().to_owned(),
             key: job.meta.unique.as_deref().map(|key| keys::stored(channel, key)),
             hold: job.meta.unique_for_ms.map(Duration::from_millis),
@@ -38,6 +39,14 @@ impl PreparedJob {
 
     pub(super) fn bytes(&self) -> usize {
         self.meta.len() + self.payload.len()
+    }
+
+    /// The meta of the job under this id.
+    fn meta_of(&self, id: JobId, now: Timestamp) -> Cow<'_, str> {
+        match driver_rules::pushed_at(id, now) {
+            None => Cow::Borrowed(&self.meta),
+            Some(time) => Cow::Owned(driver_rules::with_push_time(&self.meta, time)),
+        }
     }
 }
 
@@ -55,7 +64,7 @@ pub(super) fn push(
         }
     }
     let channel = Channel::read(tx, channel)?;
-    let mut last = last_id(tx, items.len())?;
+    let mut last = last_id(tx)?;
     if items.iter().any(|item| item.hold.is_some()) {
         // Expired holds are deleted by the pushes that add new ones.
         keys::sweep(tx)?;
@@ -88,30 +97,24 @@ pub(super) fn push(
             (key, _) => key.as_deref(),
         };
         job.execute(params![last, bucket, rank, key, rank::number(item.priority)])?;
-        record.execute(params![last, item.meta, item.payload])?;
-        answers.push(Pushed::Added(JobId(last.cast_unsigned())));
+        let id = JobId(last.cast_unsigned());
+        record.execute(params![last, item.meta_of(id, tx.now), item.payload])?;
+        answers.push(Pushed::Added(id));
     }
     bucket::count(tx, channel.waiting, waiting)?;
     bucket::count(tx, channel.delayed, delayed)?;
     if waiting + delayed > 0 {
-        tx.execute("UPDATE store SET last_id = ?1", [last])?;
+        let sql = "UPDATE store SET last_id = ?1, clock = max(clock, ?2)";
+        tx.execute(sql, [last, tx.now.0.cast_signed()])?;
         tx.wake(channel.id)?;
     }
     Ok(Ok(answers))
 }
 
-/// The id before the next assignable one.
-fn last_id(tx: &Tx<'_>, count: usize) -> Result<i64, SqliteError> {
+/// The id before the next one: the last one, even while the clock is behind it.
+fn last_id(tx: &Tx<'_>) -> Result<i64, SqliteError> {
     let last = tx.number("SELECT last_id FROM store", [])?.unwrap_or(0);
     // If the last id is lost, the stored jobs still bound it from below.
     let newest = tx.number("SELECT max(id) FROM jobs", [])?.unwrap_or(0);
-    let last = last.max(newest).max(tx.now.0.cast_signed());
-    let ahead = last.cast_unsigned() + count as u64;
-    if ahead > tx.now.0 + MAX_ID_LEAD {
-        let seconds = (ahead - tx.now.0) / 1_000_000;
-        return Err(SqliteError::Unavailable(format!(
-            "the clock of this machine is {seconds} s behind the newest job: correct it, or wait"
-        )));
-    }
-    Ok(last)
+    Ok(last.max(newest).max(tx.now.0.cast_signed()))
 }

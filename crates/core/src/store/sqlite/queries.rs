@@ -7,6 +7,8 @@ use super::error::SqliteError;
 use super::pause::Pause;
 use super::record::RawRecord;
 use super::transaction::Tx;
+use crate::job::Timestamp;
+use crate::store::driver_rules::clock_behind;
 use crate::store::{Cursor, JobCounts, JobState, MAX_BATCH, MAX_BATCH_BYTES};
 
 pub(super) fn status(tx: &Tx<'_>, channel: i64) -> Result<JobCounts, SqliteError> {
@@ -14,7 +16,7 @@ pub(super) fn status(tx: &Tx<'_>, channel: i64) -> Result<JobCounts, SqliteError
         "SELECT (SELECT jobs FROM lanes WHERE id = c.waiting), (SELECT jobs FROM lanes WHERE id = c.delayed),
              (SELECT jobs FROM lanes WHERE id = c.failed),
              (SELECT coalesce(sum(jobs), 0) FROM lanes WHERE channel = c.id AND state IN (3, 5, 6)),
-             c.done, c.cleared, c.paused
+             c.done, c.cleared, c.paused, (SELECT clock FROM store)
          FROM channels c WHERE c.id = ?1",
     )?;
     let status = status.query_row([channel], |row| {
@@ -29,6 +31,7 @@ pub(super) fn status(tx: &Tx<'_>, channel: i64) -> Result<JobCounts, SqliteError
             cleared: count(5)?,
             paused: pause.is_some(),
             paused_until: pause.and_then(|pause| pause.until),
+            clock_behind: clock_behind(Timestamp(count(7)?), tx.now),
         })
     })?;
     Ok(status)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::Connection;
 
+use super::clock::WallClock;
 use super::error::SqliteError;
 use super::transaction::{BoxedOperation, Operation, Tx};
 use super::wakeups::Wakeups;
@@ -19,6 +20,7 @@ pub(super) struct Reader {
     pub(super) connection: Connection,
     pub(super) ops: Receiver<Request>,
     pub(super) wakes: Wakeups,
+    pub(super) clock: WallClock,
 }
 
 pub(super) enum Request {
@@ -62,14 +64,14 @@ impl Reader {
 
     fn read(&self, op: &mut dyn Operation) -> Result<(), SqliteError> {
         self.connection.prepare_cached("BEGIN")?.execute([])?;
-        let tx = Tx::new(&self.connection);
+        let tx = Tx::new(&self.connection, &self.clock);
         let outcome = op.run(&tx);
         self.connection.prepare_cached("ROLLBACK")?.execute([])?;
         outcome
     }
 
     fn poll(&self, seen: &mut Option<i64>) -> Result<(), SqliteError> {
-        let tx = Tx::new(&self.connection);
+        let tx = Tx::new(&self.connection, &self.clock);
         let version = tx.number("PRAGMA data_version", [])?;
         if version == *seen {
             return Ok(());

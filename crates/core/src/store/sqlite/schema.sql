@@ -10,10 +10,11 @@
 
 CREATE TABLE store (
     one     INTEGER PRIMARY KEY CHECK (one = 1),
-    last_id INTEGER NOT NULL                    -- the newest job id given in this file
+    last_id INTEGER NOT NULL,                   -- the newest job id given in this file
+    clock   INTEGER NOT NULL DEFAULT 0          -- the highest time that the clock has shown, in µs since 1970
 ) STRICT;
 
-INSERT INTO store VALUES (1, 0);
+INSERT INTO store (one, last_id) VALUES (1, 0);
 
 CREATE TABLE channels (
     id      INTEGER PRIMARY KEY,

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use rusqlite::{CachedStatement, Connection, Params};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::clock;
+use super::clock::WallClock;
 use super::error::SqliteError;
 use crate::job::Timestamp;
 
@@ -19,8 +19,8 @@ pub(super) struct Tx<'c> {
 }
 
 impl<'c> Tx<'c> {
-    pub(super) fn new(connection: &'c Connection) -> Self {
-        Self { connection, now: clock::now(), woken: RefCell::default() }
+    pub(super) fn new(connection: &'c Connection, clock: &WallClock) -> Self {
+        Self { connection, now: clock.now(), woken: RefCell::default() }
     }
 
     /// Prepares a statement, compiled once per connection.

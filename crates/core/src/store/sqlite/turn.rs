@@ -10,7 +10,7 @@ use super::record::{self, RawRecord};
 use super::transaction::Tx;
 use super::{keys, limits};
 use crate::job::{FailReason, JobId, MAX_DELAY, Priority, Timestamp};
-use crate::store::driver_rules::meta_text;
+use crate::store::driver_rules::{CLOCK_STEP, meta_text};
 use crate::store::{Destination, KeyRelease, MAX_BATCH, SettleConflict, Settlement, TurnReply};
 
 /// A settlement as row values.
@@ -70,6 +70,7 @@ pub(super) struct TurnArgs {
 /// Makes a turn; the leased jobs are beside the reply, because the caller parses them.
 pub(super) fn turn(tx: &Tx<'_>, args: &TurnArgs) -> Result<(TurnReply, Vec<RawRecord>), SqliteError> {
     let own = owner::renew_lease(tx, &args.owner_call)?;
+    record_clock(tx)?;
     let channel = Channel::read(tx, args.owner_call.channel)?;
     let mut ends = WaitingEnds::of(channel.waiting);
     let settled = settle(tx, &channel, own, &args.settlements, &mut ends)?;
@@ -102,6 +103,15 @@ pub(super) fn turn(tx: &Tx<'_>, args: &TurnArgs) -> Result<(TurnReply, Vec<RawRe
         now: tx.now,
     };
     Ok((reply, leased))
+}
+
+/// Records the highest time that the clock has shown, from which a status knows a step back.
+fn record_clock(tx: &Tx<'_>) -> Result<(), SqliteError> {
+    let highest = tx.number("SELECT clock FROM store", [])?.unwrap_or(0).cast_unsigned();
+    if tx.now.0 >= highest.saturating_add(CLOCK_STEP) {
+        tx.execute("UPDATE store SET clock = ?1", [tx.now.0.cast_signed()])?;
+    }
+    Ok(())
 }
 
 /// Changes of the job counts by the settlements of a turn.

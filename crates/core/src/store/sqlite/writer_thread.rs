@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, TryRecvError};
 use rusqlite::Connection;
 
+use super::clock::WallClock;
 use super::error::SqliteError;
 use super::path_checks::StorePath;
 use super::transaction::{BoxedOperation, Operation, Tx};
@@ -28,6 +29,7 @@ pub(super) struct Writer {
     pub(super) place: StorePath,
     pub(super) ops: Receiver<BoxedOperation>,
     pub(super) wakes: Wakeups,
+    pub(super) clock: WallClock,
 }
 
 /// A call that has run but is not committed, with its outcome.
@@ -132,7 +134,7 @@ impl Writer {
 
     fn in_transaction(&self, op: &mut dyn Operation) -> Result<(), SqliteError> {
         self.execute("BEGIN IMMEDIATE")?;
-        let tx = Tx::new(&self.connection);
+        let tx = Tx::new(&self.connection, &self.clock);
         op.run(&tx)?;
         let woken = tx.woken();
         self.execute("COMMIT")?;
@@ -146,7 +148,7 @@ impl Writer {
         woken: &mut Vec<(i64, i64)>,
     ) -> Result<(), SqliteError> {
         self.execute("SAVEPOINT op")?;
-        let tx = Tx::new(&self.connection);
+        let tx = Tx::new(&self.connection, &self.clock);
         let outcome = op.run(&tx);
         if outcome.is_err() && !self.connection.is_autocommit() {
             self.execute("ROLLBACK TO op")?;

@@ -192,7 +192,4 @@ local is_new = option.unique_until == 'start' or option.unique_for or priority ~
 local reply = push({
   MAX_DELAY, MAX_LEAD, is_new and '2' or '1', 1, 1, start, unique or '', number(option.unique_for) or '', priority, record,
 })
-if reply == 'AHEAD' then
-  return redis.error_reply('AINTAHEAD the newest id is ahead of the clock: too many jobs at once, or the clock stepped back')
-end
 return { math.abs(reply[1]), reply[1] > 0 and 1 or 0 }

@@ -1,15 +1,18 @@
 -- The job counts. They always add up: a stored job in no other state is reserved.
 --
--- reply  {waiting, reserved, delayed, done, failed, cleared, paused, end of the pause or 0}
+-- reply  {waiting, reserved, delayed, done, failed, cleared, paused, end of the pause or 0, highest time that the clock has
+--        shown, now}
 -- A job in a renamed list or zset counts in its old state until its record is removed.
 local stats = redis.call('HMGET', STATS, 'tombstones', 'clearing_waiting', 'clearing_delayed', 'clearing_failed',
-  'done', 'cleared', 'paused')
+  'done', 'cleared', 'paused', 'clock')
 local function stat(n)
   return tonumber(stats[n]) or 0
 end
-local till = pause(stats[7], now())
+local time = now()
+local till = pause(stats[7], time)
 local waiting = math.max(0, entries() + stat(2) - stat(1))
 local delayed = math.max(0, redis.call('ZCARD', DELAYED) + stat(3))
 local failed = math.max(0, redis.call('ZCARD', FAILED) + stat(4))
 local reserved = math.max(0, redis.call('HLEN', RECORDS) - waiting - delayed - failed)
-return { waiting, reserved, delayed, stat(5), failed, stat(6), till and 1 or 0, till or 0 }
+return { waiting, reserved, delayed, stat(5), failed, stat(6), till and 1 or 0, till or 0,
+  stat(8), time }

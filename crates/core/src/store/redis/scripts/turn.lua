@@ -227,8 +227,13 @@ local function lease(place)
   -- Behind that many tombstones there may be jobs that precede the next list.
   full = full or skipped >= want + 2000
 end
-local stored = redis.call('HGET', STATS, 'paused')
+local stats = redis.call('HMGET', STATS, 'paused', 'clock')
+local stored, highest = stats[1], tonumber(stats[2]) or 0
 local paused = pause(stored, time)
+-- A status knows a step back of the clock from this; a tenth of a second is exact enough.
+if time >= highest + 100000 then
+  redis.call('HSET', STATS, 'clock', text(time))
+end
 if stored and not paused then
   redis.call('HDEL', STATS, 'paused')
 end

@@ -10,6 +10,7 @@
 --    7 dead      zset    ended owner that still has jobs, by time of death; 0 for one that left
 --    8 seqs      hash    owner -> number of its last call
 --    9 stats     hash    last_id, checked_to, done, cleared, tombstones, clearing_<state>,
+--                        clock: the highest time that the server's clock has shown,
 --                        paused: 1 for no end, else the time of the end,
 --                        priorities: set once a job had high or low priority
 --   10 unique    hash    unique key -> id, until the end or start of that job

@@ -1,0 +1,195 @@
+//! Steps of the store's clock, as by a time server or a restored machine.
+
+use std::time::Duration;
+
+use aint_queue::job::{JobId, Timestamp};
+use aint_queue::store::{Claim, ClaimKind, JobState, LimitDecision, Pushed};
+
+use crate::fixture::{Fixture, Master, done, job, later, unique_for};
+
+conformance! { @clock
+    pushes_work_after_a_step_back,
+    ids_are_bounded_by_the_highest_clock,
+    push_time_is_right_while_the_clock_is_behind,
+    delayed_jobs_are_late_by_at_most_the_step,
+    pauses_end_late_by_at_most_the_step,
+    timed_keys_are_held_by_at_most_the_step_longer,
+    rates_wait_for_one_period_at_most_after_a_step,
+    status_says_the_step,
+}
+
+/// Steps back, in microseconds: 0.5 s, 1.5 s, 3 s, an hour.
+const BACK: [i64; 4] = [-500_000, -1_500_000, -3_000_000, -HOUR];
+const HOUR: i64 = 3_600_000_000;
+const SECOND: Duration = Duration::from_secs(1);
+/// More than calls of a test take.
+const MARGIN: Duration = Duration::from_secs(2);
+
+async fn clock(master: &mut Master) -> Timestamp {
+    master.turn(&[], 0).await.unwrap().now
+}
+
+async fn pushes_work_after_a_step_back(fixture: Fixture) {
+    let mut last = JobId(0);
+    let mut all = 0;
+    for step in [0].into_iter().chain(BACK).chain([HOUR, -HOUR, -HOUR]) {
+        fixture.driver.step_clock(step).await;
+        for count in [1, 20, 300] {
+            for id in fixture.push(count).await {
+                assert!(id > last, "{id} after {last}, step {step}");
+                last = id;
+                all += 1;
+            }
+        }
+    }
+    assert_eq!(fixture.counts().await[0], all);
+    let mut master = fixture.master().await;
+    let mut leased = Vec::new();
+    while (leased.len() as u64) < all {
+        leased.extend(master.lease(500).await);
+    }
+    assert!(leased.is_sorted_by_key(|job| job.id), "first in, first out");
+    for batch in leased.chunks(500) {
+        assert_eq!(master.settle(&batch.iter().map(done).collect::<Vec<_>>()).await, []);
+    }
+}
+
+async fn ids_are_bounded_by_the_highest_clock(fixture: Fixture) {
+    let mut master = fixture.master().await;
+    let mut highest = Timestamp(0);
+    for step in [0, HOUR].into_iter().chain(BACK).chain([HOUR, -2 * HOUR]) {
+        fixture.driver.step_clock(step).await;
+        let id = *fixture.push(100).await.last().unwrap();
+        highest = highest.max(clock(&mut master).await);
+        assert!(id.0 <= highest.0 + 1_000_000, "{id} is ahead of {highest:?}");
+    }
+}
+
+async fn push_time_is_right_while_the_clock_is_behind(fixture: Fixture) {
+    let mut master = fixture.master().await;
+    fixture.push(1).await;
+    for step in BACK {
+        fixture.driver.step_clock(step).await;
+        let before = clock(&mut master).await;
+        let mut expiring = job("expires");
+        expiring.meta.expires_in_ms = Some(60_000);
+        let ids = fixture.push_all(&[job("a"), expiring, later("b", 9 * SECOND)]).await;
+        let range = Timestamp(before.0 - 1_000_000)..=before.after(MARGIN);
+        for id in &ids {
+            let view = fixture.store.get(*id).await.unwrap().unwrap();
+            let pushed = view.meta.pushed_at(*id);
+            assert!(range.contains(&pushed), "{pushed:?} is not near {before:?} after {step}");
+            if view.state == JobState::Waiting {
+                assert_eq!(view.at, pushed);
+            }
+        }
+        let listed = fixture.all(JobState::Waiting).await;
+        assert!(range.contains(&listed.iter().find(|view| view.id == ids[0]).unwrap().at));
+        let expiry = fixture.store.get(ids[1]).await.unwrap().unwrap().meta.expiry(ids[1]).unwrap();
+        assert!(range.contains(&Timestamp(expiry.0 - 60_000_000)), "{expiry:?}");
+        // The time survives a settlement and arrives with the lease.
+        let leased = master.lease(500).await;
+        let own = leased.iter().find(|job| job.id == ids[1]).unwrap();
+        assert_eq!(own.meta.expiry(own.id), Some(expiry));
+    }
+}
+
+async fn delayed_jobs_are_late_by_at_most_the_step(fixture: Fixture) {
+    let mut master = fixture.master().await;
+    for step in BACK {
+        let early = fixture.push_all(&[later("early", 60 * SECOND)]).await;
+        fixture.driver.step_clock(step).await;
+        // Pushed after the step: due by the clock as it is now.
+        let ids = fixture.push_all(&[later("late", 30 * SECOND)]).await;
+        assert!(master.lease(9).await.is_empty());
+        fixture.driver.step_clock(29_000_000 - MARGIN.as_micros() as i64).await;
+        assert!(master.lease(9).await.is_empty(), "{step}");
+        fixture.driver.step_clock(1_000_000 + MARGIN.as_micros() as i64).await;
+        let leased = master.lease_exactly(&ids).await;
+        assert_eq!(master.settle(&[done(&leased[0])]).await, []);
+        fixture.driver.step_clock(30_000_000 - step).await;
+        let leased = master.lease_exactly(&early).await;
+        assert_eq!(master.settle(&[done(&leased[0])]).await, []);
+    }
+    // Forward and back: a job of that hour waits for it.
+    fixture.driver.step_clock(HOUR).await;
+    let ids = fixture.push_all(&[later("ahead", SECOND)]).await;
+    fixture.driver.step_clock(-HOUR).await;
+    assert!(master.lease(9).await.is_empty());
+    fixture.driver.step_clock(HOUR + 1_000_000).await;
+    master.lease_exactly(&ids).await;
+}
+
+async fn pauses_end_late_by_at_most_the_step(fixture: Fixture) {
+    let mut master = fixture.master().await;
+    for step in BACK {
+        fixture.push(1).await;
+        fixture.store.pause(Some(30 * SECOND)).await.unwrap();
+        fixture.driver.step_clock(step).await;
+        assert!(fixture.store.status().await.unwrap().paused && master.lease(1).await.is_empty());
+        fixture.driver.step_clock(30_000_000 - step).await;
+        assert!(!fixture.store.status().await.unwrap().paused);
+        let leased = master.lease(1).await;
+        assert_eq!(master.settle(&[done(&leased[0])]).await, []);
+        // A pause that begins while the clock is behind has its own length.
+        fixture.driver.step_clock(step).await;
+        fixture.store.pause(Some(30 * SECOND)).await.unwrap();
+        fixture.driver.step_clock(30_000_001).await;
+        assert!(!fixture.store.status().await.unwrap().paused);
+    }
+}
+
+async fn timed_keys_are_held_by_at_most_the_step_longer(fixture: Fixture) {
+    for (n, step) in BACK.into_iter().enumerate() {
+        let (before, behind) = (format!("before{n}"), format!("behind{n}"));
+        let hold = |key: &str| unique_for("once", key, 30 * SECOND);
+        let first = fixture.store.push(&[hold(&before)]).await.unwrap()[0].id();
+        fixture.driver.step_clock(step).await;
+        assert_eq!(fixture.store.push(&[hold(&before)]).await.unwrap(), [Pushed::Existing(first)]);
+        let second = fixture.store.push(&[hold(&behind)]).await.unwrap()[0].id();
+        assert_eq!(fixture.store.holder(&behind).await.unwrap(), Some(second));
+        fixture.driver.step_clock(30_100_000).await;
+        assert_eq!(fixture.store.holder(&behind).await.unwrap(), None);
+        assert!(matches!(fixture.store.push(&[hold(&behind)]).await.unwrap()[..], [Pushed::Added(_)]));
+        fixture.driver.step_clock(-step).await;
+        assert_eq!(fixture.store.holder(&before).await.unwrap(), None);
+        assert!(matches!(fixture.store.push(&[hold(&before)]).await.unwrap()[..], [Pushed::Added(_)]));
+    }
+}
+
+async fn rates_wait_for_one_period_at_most_after_a_step(fixture: Fixture) {
+    let mut master = fixture.master().await;
+    let id = fixture.push(1).await[0];
+    master.lease_exactly(&[id]).await;
+    for (n, step) in BACK.into_iter().enumerate() {
+        let kind = ClaimKind::Rate { count: 1, per: 30 * SECOND };
+        let claim = Claim { id, key: format!("k{n}"), kind };
+        assert_eq!(master.claim(claim.clone()).await, LimitDecision::Granted);
+        fixture.driver.step_clock(step).await;
+        let LimitDecision::Wait(time) = master.claim(claim.clone()).await else { panic!("{step}") };
+        assert!(time > 27 * SECOND && time <= 30 * SECOND, "{time:?} after {step}");
+        fixture.driver.step_clock(30_000_001 - step).await;
+        assert_eq!(master.claim(claim).await, LimitDecision::Granted, "{step}");
+    }
+}
+
+async fn status_says_the_step(fixture: Fixture) {
+    let mut master = fixture.master().await;
+    assert_eq!(fixture.store.status().await.unwrap().clock_behind, None);
+    fixture.push(1).await;
+    for step in BACK {
+        clock(&mut master).await;
+        fixture.driver.step_clock(step).await;
+        let behind = fixture.store.status().await.unwrap().clock_behind.unwrap();
+        let wanted = Duration::from_micros(step.unsigned_abs());
+        assert!(
+            behind <= wanted && behind + 500 * Duration::from_millis(1) > wanted,
+            "{behind:?}, {wanted:?}"
+        );
+        // A push changes nothing about that.
+        fixture.push(1).await;
+        assert!(fixture.store.status().await.unwrap().clock_behind.is_some());
+        fixture.driver.step_clock(-step).await;
+        assert_eq!(fixture.store.status().await.unwrap().clock_behind, None);
+    }
+}
