@@ -32,6 +32,7 @@ fn position_text(cursor: Cursor) -> String {
 impl Failed {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let channel = context.channel()?;
+        context.note_store(channel);
         let (after, limit) = (self.page_after, usize::from(self.limit));
         let page = context.call_store(channel, "list the failed jobs", async |store| {
             store.list(JobState::Failed, after, limit).await

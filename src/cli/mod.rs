@@ -15,6 +15,7 @@ mod global_options;
 mod list;
 mod listen;
 mod log;
+mod other_store;
 mod pause;
 mod per_channel;
 mod progress;
@@ -51,7 +52,7 @@ Exit codes:
   0  done (queue:status: also when no master is running)
   1  failed, or only partly done
   2  usage error: the command line or its input was refused, nothing was done
-  3  the master is not running, or is already running
+  3  the master is not running, is already running, or serves another store than the command means
   4  the configuration is invalid, or a program of it cannot be started
   5  the store is unavailable";
 

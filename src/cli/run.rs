@@ -24,6 +24,7 @@ impl Run {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let channel = context.channel()?;
         CommandContext::check_served(channel, "run a job")?;
+        context.check_store(channel, "run a job")?;
         let config = Arc::new(context.checked_config()?.clone());
         let scope = self.id.map_or(Scope::Next, Scope::Only);
         let log = Log::start(context, LogFormat::Text, "error,worker=info");

@@ -48,6 +48,8 @@ pub use keys::key_table;
 pub use load::{DEFAULT_FILE, FILE_VARIABLE, is_channel_name};
 #[cfg(feature = "server")]
 pub use reload_diff::{ReloadDiff, changed_tables, reload_diff};
+#[doc(hidden)]
+pub use run_directory::{canonical, stable_hash};
 
 use plan::{Plan, Recycling, Scaling};
 
@@ -69,6 +71,8 @@ pub struct Config {
 pub struct Channel {
     /// The channel's name.
     pub name: String,
+    /// The file that declares the channel; `None` for the built-in configuration.
+    pub source: Option<PathBuf>,
     /// The run directory, absolute: pid file, lock file and control socket of the channel.
     pub pid_path: PathBuf,
     /// The master's own memory limit in MiB.

@@ -13,6 +13,7 @@
 mod driver_rules;
 mod error;
 mod failed_jobs;
+mod identity;
 pub mod model;
 mod open;
 #[cfg(feature = "redis")]
@@ -31,6 +32,7 @@ use serde::Serialize;
 pub use driver_rules::check;
 pub use error::{PushError, StoreError};
 pub use failed_jobs::{FailedJobFilter, reload_failed, remove};
+pub use identity::StoreIdentity;
 pub use open::open;
 
 pub use crate::job::LimitDecision;
@@ -141,6 +143,11 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Durability of an acknowledged push, as shown by `queue:status`: `fsync`, `everysec`, `memory`.
     async fn durability(&self) -> Result<String, StoreError>;
+
+    /// The identity of this store, from what is known without a call; `None` before a store is open, and in memory.
+    fn identity(&self) -> Option<StoreIdentity> {
+        None
+    }
 }
 
 /// Pushes into any channel of the configuration.
