@@ -223,8 +223,8 @@ use aint_queue_core::{executor, in_process, job_json, limits, queue_set, retry};
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]
 use engine::{
-    channel, fd, guardian, http, logging, master, metrics, pool, protected_memory, sanitize, snapshot, webhook,
-    wire, worker,
+    channel, fd, guardian, http, logging, master, metrics, pool, protected_memory, sanitize, snapshot,
+    webhook, wire, worker,
 };
 
 pub use app::App;

@@ -25,6 +25,7 @@ impl Clear {
         let channel = context.channel()?;
         let doing = format!("clear channel \"{}\"", channel.name);
         let which = self.states();
+        context.check_store(channel, &doing)?;
         context.confirm(&doing, || {
             let before = context.call_store(channel, &doing, async |store| store.status().await)?;
             Ok(question(&channel.name, which, &before))

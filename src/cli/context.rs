@@ -11,9 +11,11 @@ use super::failure::{Exit, Failure};
 use super::global_options::GlobalOptions;
 use super::help::Program;
 use super::log::{Log, LogFormat};
+use super::other_store::OtherStore;
 use super::sanitize;
 use crate::config::{Channel, Config, Driver, Handler};
 use crate::job::Registry;
+use crate::master;
 use crate::queue::{OpenError, Queue};
 use crate::store::{Store, StoreError};
 
@@ -190,6 +192,29 @@ impl CommandContext {
     ) -> Result<T, Failure> {
         let store = self.store(channel)?;
         self.block_on(call(&*store)).map_err(|error| Failure::store(doing, error))
+    }
+
+    /// Checks before a change of a channel's jobs that the master on this machine serves the same store: jobs in another one
+    /// would wait for ever. `doing` completes the phrase "could not ...".
+    pub(crate) fn check_store(&self, channel: &Channel, doing: &str) -> Result<(), Failure> {
+        match OtherStore::of(channel, &master::presence(channel)) {
+            Some(other) if other.refuses_changes() => Err(other.failure(doing)),
+            other => {
+                self.warn_of_other_store(other.as_ref());
+                Ok(())
+            }
+        }
+    }
+
+    /// Warns before a look at a channel's jobs when the master on this machine serves another store.
+    pub(crate) fn note_store(&self, channel: &Channel) {
+        self.warn_of_other_store(OtherStore::of(channel, &master::presence(channel)).as_ref());
+    }
+
+    fn warn_of_other_store(&self, other: Option<&OtherStore>) {
+        if let Some(other) = other {
+            self.warn(&format!("{}: {}", other.clause(), other.remedy()));
+        }
     }
 
     /// Fails for a channel of the sync driver, which has no jobs for a master to run.

@@ -1,9 +1,11 @@
 //! Requests of commands to the master of a channel on this machine.
 
+use super::other_store::OtherStore;
 use super::{Exit, Failure};
 use crate::channel::ChannelStatus;
 use crate::config::Channel;
-use crate::master::{self, ControlError, ControlRequest, ControlResponse};
+use crate::master::{self, Answered, ControlError, ControlRequest, ControlResponse};
+use crate::store::StoreIdentity;
 
 /// A channel's master on this machine, with its answer to a request. The process id is unknown in another pid namespace.
 #[derive(Debug)]
@@ -12,24 +14,63 @@ pub(super) enum MasterState<T> {
     NotRunning,
     /// A master is running but did not answer the request.
     NotResponding { pid: Option<i32>, error: ControlError },
+    /// A master is running in the run directory of the channel, but for another store. Nothing was asked.
+    Elsewhere(OtherStore),
     /// The master answered.
-    Responding { pid: Option<i32>, answer: T },
+    Responding { pid: Option<i32>, answer: T, place: ServedPlace },
+}
+
+/// The store of a master that answered, compared with the meaning of its paths and of the command.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ServedPlace {
+    /// The store in the answer.
+    pub(super) store: Option<StoreIdentity>,
+    /// Differences that the master itself sees.
+    differences: Vec<String>,
+    /// The other store that the command means.
+    pub(super) other: Option<OtherStore>,
+}
+
+impl ServedPlace {
+    /// All differences, for people.
+    pub(super) fn differences(&self) -> Vec<String> {
+        let other = self.other.iter().map(|other| format!("{}: {}", other.clause(), other.remedy()));
+        other.chain(self.differences.iter().cloned()).collect()
+    }
 }
 
 impl<T> MasterState<T> {
     pub(super) fn is_running(&self) -> bool {
-        !matches!(self, Self::NotRunning)
+        !matches!(self, Self::NotRunning | Self::Elsewhere(_))
     }
 
     pub(super) fn pid(&self) -> Option<i32> {
         match self {
-            Self::NotRunning => None,
+            Self::NotRunning | Self::Elsewhere(_) => None,
             Self::NotResponding { pid, .. } | Self::Responding { pid, .. } => *pid,
         }
     }
 
     pub(super) fn answer(&self) -> Option<&T> {
         if let Self::Responding { answer, .. } = self { Some(answer) } else { None }
+    }
+
+    /// The differences between what the master serves and what this command means.
+    pub(super) fn differences(&self) -> Vec<String> {
+        match self {
+            Self::Elsewhere(other) => vec![format!("{}: {}", other.clause(), other.remedy())],
+            Self::Responding { place, .. } => place.differences(),
+            Self::NotRunning | Self::NotResponding { .. } => Vec::new(),
+        }
+    }
+
+    /// Compares the store in the answer of the master with the one that the command has open.
+    pub(super) fn compare(&mut self, channel: &Channel, meant: Option<StoreIdentity>) {
+        if let Self::Responding { pid, place, .. } = self
+            && place.other.is_none()
+        {
+            place.other = OtherStore::of_reply(channel, *pid, place.store.clone(), meant);
+        }
     }
 
     /// Why a running master did not answer.
@@ -56,8 +97,15 @@ pub(super) fn query<T>(
     if !presence.running {
         return MasterState::NotRunning;
     }
+    let other = OtherStore::of(channel, &presence);
+    if let Some(other) = other.as_ref().filter(|other| !other.allows(request)) {
+        return MasterState::Elsewhere(other.clone());
+    }
     match master::send_request(&master::socket_path(channel), request, progress, take) {
-        Ok(answer) => MasterState::Responding { pid: presence.pid, answer },
+        Ok(Answered { answer, store, differences }) => {
+            let place = ServedPlace { store, differences, other };
+            MasterState::Responding { pid: presence.pid, answer, place }
+        }
         // The master may have exited between the presence check and the request.
         Err(_) if !master::presence(channel).running => MasterState::NotRunning,
         Err(error) => MasterState::NotResponding { pid: presence.pid, error },
@@ -74,17 +122,23 @@ pub(super) fn ask<T>(
 ) -> Result<T, Failure> {
     match query(channel, request, progress, take) {
         MasterState::NotRunning => Err(not_running(doing)),
+        MasterState::Elsewhere(other) => Err(other.failure(doing)),
         MasterState::NotResponding { error, .. } => Err(failure(doing, error)),
         MasterState::Responding { answer, .. } => Ok(answer),
     }
 }
 
-/// Fails when no master of the channel runs on this machine.
-pub(super) fn require_master(channel: &Channel, doing: &str) -> Result<(), Failure> {
-    if master::presence(channel).running {
-        return Ok(());
+/// Fails when no master of the channel runs on this machine, or when it serves another store than the channel means. Returns
+/// the difference if the master is one of this configuration.
+pub(super) fn require_master(channel: &Channel, doing: &str) -> Result<Option<OtherStore>, Failure> {
+    let presence = master::presence(channel);
+    if !presence.running {
+        return Err(not_running(doing));
     }
-    Err(not_running(doing))
+    match OtherStore::of(channel, &presence) {
+        Some(other) if !other.is_own => Err(other.failure(doing)),
+        other => Ok(other),
+    }
 }
 
 fn not_running(doing: &str) -> Failure {

@@ -32,6 +32,7 @@ impl Failed {
         let (after, limit) = (self.page_after, usize::from(self.limit));
         let filter = self.options.filter(Vec::new());
         per_channel::one_or_several(context, self.all, |channel| {
+            context.note_store(channel);
             let page = context.call_store(channel, "list the failed jobs", async |store| {
                 store::list(store, JobState::Failed, &filter, after, limit).await
             })?;

@@ -27,6 +27,7 @@ impl Flush {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let (filter, dry_run) = (self.options.filter(Vec::new()), self.dry_run);
         let count = |channel: &Channel| {
+            context.check_store(channel, "count the failed jobs")?;
             context.call_store(channel, "count the failed jobs", async |store| {
                 store::count_failed(store, &filter).await
             })
@@ -43,6 +44,7 @@ impl Flush {
 }
 
 fn remove(context: &CommandContext, channel: &Channel, filter: &JobFilter) -> Result<u64, Failure> {
+    context.check_store(channel, "remove the failed jobs")?;
     context.call_store(channel, "remove the failed jobs", async |store| {
         store::remove_failed(store, filter).await
     })

@@ -21,6 +21,7 @@ pub(crate) struct Forget {
 impl Forget {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let channel = context.channel()?;
+        context.check_store(channel, "remove the failed jobs")?;
         let mut ids = self.ids;
         ids.sort_unstable();
         ids.dedup();

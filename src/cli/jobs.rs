@@ -64,6 +64,7 @@ impl Jobs {
         let filter = JobFilter { job: self.job.clone(), text: self.grep.clone(), ..JobFilter::default() };
         let states = self.states();
         per_channel::one_or_several(context, self.all, |channel| {
+            context.note_store(channel);
             let list = self.list(context, channel, &states, &filter)?;
             let text = render(&channel.name, &list, &states);
             Ok(ChannelDone::new(channel, text, to_json(&list)))

@@ -23,6 +23,7 @@ mod list;
 mod listen;
 mod log;
 mod man;
+mod other_store;
 mod pause;
 mod per_channel;
 mod progress;
@@ -60,7 +61,7 @@ Exit codes:
   0  done (queue:status: also when no master is running)
   1  failed, or only partly done
   2  usage error: the command line or its input was refused, nothing was done
-  3  the master is not running, or is already running
+  3  the master is not running, is already running, or serves another store than the command means
   4  the configuration is invalid, or a program of it cannot be started
   5  the store is unavailable";
 

@@ -38,6 +38,7 @@ impl Pause {
         per_channel::sequentially(context, &context.channels(self.all)?, |channel| {
             let name = &channel.name;
             let doing = format!("pause channel \"{name}\"");
+            context.check_store(channel, &doing)?;
             let until = context.call_store(channel, doing, async |store| store.pause(self.time).await)?;
             let json = json!({ "paused": true, "paused_until": until.and_then(time::rfc3339) });
             Ok(ChannelDone::new(channel, render(name, until), json))

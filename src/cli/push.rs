@@ -84,6 +84,7 @@ impl Push {
         let job = self.options().job(&name, payload);
         job_json::check(&job).map_err(|error| Failure::new(Exit::Usage, &doing).because(error))?;
         context.warn_of_missing_handler(channel, &name);
+        context.check_store(channel, &doing)?;
 
         let queue = context.queue(channel)?;
         let pushed = context.block_on(queue.push_raw(&name, job.payload, &self.options()));

@@ -41,6 +41,7 @@ pub(super) fn run(
         }
         Source::Stream(stream) => (Lines::new(stream, true), None),
     };
+    context.check_store(channel, "push the jobs")?;
     let queue = context.queue(channel)?;
     let bar = progress(context, total);
     let mut push = BulkPush { queue: &queue, name: &name, bar: &bar, tally: PushTally::default() };

@@ -45,6 +45,9 @@ fn end_quiet(channel: &Channel) -> Result<Option<bool>, Failure> {
     };
     match control::query(channel, ControlRequest::Resume, |_| {}, take) {
         MasterState::NotRunning => Ok(None),
+        // Another store on a server may have its masters on other machines.
+        MasterState::Elsewhere(other) if !other.refuses_changes() => Ok(None),
+        MasterState::Elsewhere(other) => Err(other.failure(format!("resume channel \"{}\"", channel.name))),
         MasterState::Responding { answer, .. } => Ok(Some(answer)),
         // A master that is too old for this request has no quiet mode.
         MasterState::NotResponding { error: ControlError::UnknownRequest, .. } => Ok(Some(false)),

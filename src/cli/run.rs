@@ -25,6 +25,7 @@ impl Run {
         context.start_log(LogFormat::Text, "error,worker=info")?;
         let channel = context.channel()?;
         CommandContext::check_served(channel, "run a job")?;
+        context.check_store(channel, "run a job")?;
         let config = Arc::new(context.checked_config()?.clone());
         let scope = self.id.map_or(Scope::Next, Scope::Only);
         let stopped = master::run_once(&config, channel, scope);

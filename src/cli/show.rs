@@ -23,6 +23,7 @@ pub(crate) struct Show {
 impl Show {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let channel = context.channel()?;
+        context.note_store(channel);
         let doing = format!("show job {}", self.id);
         let found = context.call_store(channel, &doing, async |store| store.get(self.id).await)?;
         let Some(job) = found else {

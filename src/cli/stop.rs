@@ -33,18 +33,29 @@ impl Stop {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let channels = per_channel::with_master(context, self.all)?;
         per_channel::concurrently(context, &channels, "stopping", |channel, progress| {
-            let (handed_back, settled) = stop(channel, self.force, progress)?;
+            let Stopped { handed_back, settled, warning } = stop(channel, self.force, progress)?;
             let json = json!({ "handed_back": handed_back, "settled": settled });
             let failure = (!settled).then(|| unsettled(channel));
-            Ok(ChannelDone { failure, ..ChannelDone::new(channel, render(&channel.name, handed_back), json) })
+            let done = ChannelDone::new(channel, render(&channel.name, handed_back), json);
+            Ok(ChannelDone { failure, warnings: warning.into_iter().collect(), ..done })
         })
     }
 }
 
-/// Stops one channel. Returns the number of released jobs, and whether the store recorded the end of every job.
-fn stop(channel: &Channel, force: bool, mut progress: Progress) -> Result<(usize, bool), Failure> {
+/// The end of a channel.
+struct Stopped {
+    /// Number of released jobs.
+    handed_back: usize,
+    /// Whether the store recorded the end of every job.
+    settled: bool,
+    /// The store of the master, if it was another one than the configuration means now.
+    warning: Option<String>,
+}
+
+/// Stops one channel.
+fn stop(channel: &Channel, force: bool, mut progress: Progress) -> Result<Stopped, Failure> {
     let doing = format!("stop channel \"{}\"", channel.name);
-    control::require_master(channel, &doing)?;
+    let other = control::require_master(channel, &doing)?;
     // A master that is starting or re-executing holds the lock for a while before its control socket answers.
     let begun = Instant::now();
     let longest = channel.stop_wait + channel.stop_grace + LOCK_RELEASE_TIMEOUT;
@@ -54,6 +65,7 @@ fn stop(channel: &Channel, force: bool, mut progress: Progress) -> Result<(usize
             MasterState::Responding { answer, .. } => break answer,
             // The master has exited for another reason.
             MasterState::NotRunning => break (0, true),
+            MasterState::Elsewhere(other) => return Err(other.failure(doing)),
             MasterState::NotResponding { error: ControlError::NotListening { .. }, .. }
                 if begun.elapsed() < longest =>
             {
@@ -72,7 +84,8 @@ fn stop(channel: &Channel, force: bool, mut progress: Progress) -> Result<(usize
         }
         thread::sleep(POLL_INTERVAL);
     }
-    Ok(ended)
+    let (handed_back, settled) = ended;
+    Ok(Stopped { handed_back, settled, warning: other.map(|other| other.clause()) })
 }
 
 fn stopped(response: ControlResponse) -> Option<(usize, bool)> {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::channel_setup::{JobProgram, renewal};
 use super::control::{self, ChannelHandlers, MasterShared, SocketFile};
 use super::listen_error::ListenError;
+use super::place::ChannelPlace;
 use super::run_dir::{Lock, RunDir};
 use crate::channel::{Channel, Command, OnJoin, ReloadSpec, Scope, Setup, Stopped};
 use crate::config;
@@ -42,6 +43,7 @@ pub(super) struct ChannelService {
     socket: SocketFile,
     lock: Lock,
     snapshots: JoinHandle<()>,
+    place_watch: JoinHandle<()>,
     control: JoinHandle<()>,
     /// Publishes the end of the channel to the control connections.
     ended: watch::Sender<Option<Stopped>>,
@@ -77,6 +79,7 @@ impl ChannelService {
         if let Some(minimum) = manual_minimum {
             pool.restore_manual_minimum(minimum, now);
         }
+        let place = Arc::new(ChannelPlace::new(&config, Arc::clone(&store), lock.place()));
         let actor = Channel::new(Setup {
             name: Arc::clone(&name),
             store: Arc::clone(&store),
@@ -99,6 +102,7 @@ impl ChannelService {
             channel: name,
             commands,
             store,
+            place: Arc::clone(&place),
             metrics,
             ended: on_end,
             stop_requested: AtomicBool::new(false),
@@ -112,6 +116,7 @@ impl ChannelService {
             socket,
             lock,
             snapshots: tokio::spawn(async {}),
+            place_watch: tokio::spawn(place.watch()),
             control,
             ended,
             closing,
@@ -124,6 +129,11 @@ impl ChannelService {
 
     pub(super) fn name(&self) -> &Arc<str> {
         &self.handlers.channel
+    }
+
+    /// The store and the run directory of the channel.
+    pub(super) fn place(&self) -> &Arc<ChannelPlace> {
+        &self.handlers.place
     }
 
     /// The command queue of the actor.
@@ -161,6 +171,7 @@ impl ChannelService {
     /// Releases everything but the lock after the end of the actor: the program after a re-exec serves the channel.
     pub(super) async fn hand_over(self, stopped: &Stopped) -> Lock {
         self.snapshots.abort();
+        self.place_watch.abort();
         if stopped.settled {
             self.lock.clear_incarnation();
         }
@@ -176,6 +187,7 @@ impl ChannelService {
     /// Releases everything after the end of the actor and answers pending stop requests.
     pub(super) async fn close(self, stopped: Stopped) {
         self.snapshots.abort();
+        self.place_watch.abort();
         if stopped.settled {
             self.lock.clear_incarnation();
         }

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use crate::job::{JobId, JobMeta, NewJob, Timestamp};
 use crate::store::{
     Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, Owner, Page,
-    PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
+    PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply,
 };
 
 /// An attempt to open a store.
@@ -134,6 +134,9 @@ impl Store for LazyStore {
     }
     async fn durability(&self) -> Result<String, StoreError> {
         self.store().await?.durability().await
+    }
+    fn identity(&self) -> Option<StoreIdentity> {
+        self.store.get()?.identity()
     }
 }
 

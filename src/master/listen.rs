@@ -10,8 +10,8 @@ use super::service_loop::MasterExit;
 use super::signals::{Signals, block_signals};
 use super::start;
 use super::watchdog::Watchdog;
-use crate::protected_memory;
 use crate::logging::report_drops;
+use crate::protected_memory;
 
 /// Serves channels until stopped. `handover` comes from the previous program of this process after a re-exec.
 ///

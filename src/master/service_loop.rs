@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::channel_service::ChannelService;
 use super::listen_error::ListenError;
+use super::place::ChannelPlace;
 use super::reexec::{Handover, ReexecPolicy, ReexecStep, ServedChannel};
 use super::reload::{ReloadChanges, ReloadError, ReloadEvent, ReloadQueue, ReloadTask, reload};
 use super::signals::{SignalAction, Signals, block_signals};
@@ -90,7 +91,7 @@ impl Master {
                     }
                 },
                 step = reexec.next() => match step {
-                    ReexecStep::Preflight => reexec.start_preflight(self.served()),
+                    ReexecStep::Preflight => reexec.start_preflight(self.served(), self.places()),
                     ReexecStep::Drain => self.stop_all(false),
                 },
                 Some(ended) = self.actors.join_next() => match ended {
@@ -150,6 +151,11 @@ impl Master {
         served.map(|service| (Arc::clone(service.name()), service.commands().clone())).collect()
     }
 
+    /// The places of the served channels.
+    fn places(&self) -> Vec<Arc<ChannelPlace>> {
+        self.services.values().map(|service| Arc::clone(service.place())).collect()
+    }
+
     async fn on_channel_end(&mut self, name: &Arc<str>, stopped: Stopped, reexec: &mut ReexecPolicy) {
         let Stopped { handed_back, settled, .. } = stopped;
         info!(channel = %name, handed_back, settled, "channel stopped");
@@ -195,6 +201,7 @@ impl Master {
             config: Arc::clone(&self.config),
             channel: service.config.clone(),
             memory_share: self.memory_share,
+            place: Arc::clone(service.place()),
             guardian: service.guardian.clone(),
             commands: service.commands().clone(),
         };

@@ -20,7 +20,7 @@ use super::listen_error::ListenError;
 use super::listen_options::ListenOptions;
 use super::reexec::Handover;
 use super::reload::ReloadQueue;
-use super::run_dir::{Lock, RunDir};
+use super::run_dir::{Lock, RunDir, ServedStore};
 use super::service_loop::Master;
 use super::signals::with_signals_blocked;
 use crate::config::passed_env::PassedEnv;
@@ -29,7 +29,7 @@ use crate::guardian::{Guardian, sweep};
 use crate::http;
 use crate::metrics::Metrics;
 use crate::queue_set::QueueSet;
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Store, StoreError, StoreIdentity};
 
 /// Starts the master. `handover` comes from the previous program of this process; it is empty after an ordinary start.
 pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<Master, ListenError> {
@@ -51,6 +51,7 @@ pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<M
     let mut opened = Vec::new();
     for (config, program, run_dir, lock) in claimed {
         let store = if after_reexec { open_store_lazily(&config) } else { open_store(&config).await? };
+        record_served(&lock, &config, store.identity().or_else(|| StoreIdentity::of(&config.driver)));
         let quiet = quiet.contains(&config.name);
         let manual_minimum = manual_minimums.get(&config.name).copied();
         opened.push(ClaimedChannel { config, program, run_dir, lock, store, quiet, manual_minimum });
@@ -92,7 +93,8 @@ pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<M
     }
     let serve_http = || port.map(|port| port.serve(&listen.config)).transpose();
     master.http = with_signals_blocked(serve_http).and_then(|http| http).map_err(ListenError::System)?;
-    info!(pid = nix::unistd::getpid().as_raw(), channels = %listen.channels.join(", "), "listening");
+    let config = listen.config.file.as_ref().map_or("built-in".to_owned(), |file| file.display().to_string());
+    info!(pid = nix::unistd::getpid().as_raw(), channels = %listen.channels.join(", "), %config, "listening");
     Ok(master)
 }
 
@@ -109,6 +111,7 @@ fn claim(config: &Config, name: &str, inherited: Option<OwnedFd>) -> Result<Clai
         None => run_dir.lock(),
     };
     let lock = locked.map_err(|source| ListenError::Lock { channel: name.to_owned(), source })?;
+    record_served(&lock, &channel, StoreIdentity::of(&channel.driver));
     Ok((channel, program, run_dir, lock))
 }
 
@@ -130,6 +133,14 @@ fn log_withheld_variables<'a>(channels: impl Iterator<Item = &'a config::Channel
             %variables,
             "variables of the configuration withheld from workers: name those that jobs need in worker.inherit_env"
         );
+    }
+}
+
+/// Records which store a master serves, before the store is open with what its setting means.
+fn record_served(lock: &Lock, channel: &config::Channel, store: Option<StoreIdentity>) {
+    let config = channel.source.as_ref().map(|file| file.to_string_lossy().into_owned());
+    if let Err(error) = lock.write_served(ServedStore { store, config }) {
+        warn!(channel = %channel.name, %error, "lock file not writable: commands cannot tell which store this master serves");
     }
 }
 

@@ -16,6 +16,7 @@ mod control;
 mod drain;
 mod kills;
 mod monitoring;
+mod other_store;
 mod outage;
 mod output;
 mod privileges;

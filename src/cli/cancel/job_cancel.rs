@@ -166,6 +166,7 @@ fn after_request(master: MasterState<HeldCancel>) -> Step {
         }
         // The master has stopped: the state of the job is in the store.
         MasterState::NotRunning => return Step::Again(None),
+        MasterState::Elsewhere(_) => return Step::End(CancelResult::HeldElsewhere { master: false }),
         MasterState::NotResponding { error, .. } => error,
     };
     match error {

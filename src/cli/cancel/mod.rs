@@ -30,6 +30,7 @@ pub(crate) struct Cancel {
 impl Cancel {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let channel = context.channel()?;
+        context.check_store(channel, "cancel jobs")?;
         let store = context.store(channel)?;
         let mut ids = self.ids;
         let mut seen = std::collections::HashSet::new();

@@ -28,6 +28,9 @@ pub(super) struct StatusJson<'a> {
     quiet: bool,
     stopping: bool,
     master_error: Option<String>,
+    /// Differences between the store that the master serves and the one that this command means.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    differences: Vec<String>,
     store_error: Option<&'a str>,
     worker_error: Option<&'a str>,
     degraded: bool,
@@ -68,6 +71,7 @@ impl<'a> From<&'a StatusView<'a>> for StatusJson<'a> {
             quiet: status.is_some_and(|status| status.quiet),
             stopping: status.is_some_and(|status| status.stopping),
             master_error: report.master.error(),
+            differences: report.master.differences(),
             store_error: status.and_then(|status| status.store_error.as_deref()),
             worker_error: status.and_then(|status| status.worker_error.as_deref()),
             degraded: status.is_some_and(|status| status.pool.degraded),

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::cli::other_store::OtherStore;
 use crate::cli::{CommandContext, Exit, Failure};
 use crate::config::Channel;
 use crate::master::{self, ControlRequest, ControlResponse};
@@ -19,7 +20,11 @@ pub(super) fn show(context: &CommandContext, channels: &[&Channel]) -> Result<()
     for channel in channels {
         let name = &channel.name;
         let presence = master::presence(channel);
-        if !presence.running {
+        let other = OtherStore::of(channel, &presence);
+        if let Some(other) = &other {
+            context.warn(&format!("{}: {}", other.clause(), other.remedy()));
+        }
+        if !presence.running || other.is_some() {
             any_unserved = true;
             let doing = format!("read the status of channel \"{name}\"");
             let counts = context.call_store(channel, doing, async |store| store.status().await)?;
@@ -30,8 +35,8 @@ pub(super) fn show(context: &CommandContext, channels: &[&Channel]) -> Result<()
             let asked =
                 master::send_request(&master::socket_path(channel), ControlRequest::Metrics, |_| {}, take);
             let doing = || format!("read the metrics of channel \"{name}\" from its master");
-            let text = asked.map_err(|error| Failure::new(Exit::Failed, doing()).because(error))?;
-            context.print(&text)?;
+            let asked = asked.map_err(|error| Failure::new(Exit::Failed, doing()).because(error))?;
+            context.print(&asked.answer)?;
         }
     }
     if any_unserved { context.print(&unserved.render()) } else { Ok(()) }

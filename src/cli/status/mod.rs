@@ -62,17 +62,18 @@ impl Status {
         for channel in channels {
             let doing = format!("read the status of channel \"{}\"", channel.name);
             let read = context.call_store(channel, doing, async |store| {
-                Ok((store.status().await?, store.durability().await?))
+                Ok((store.status().await?, store.durability().await?, store.identity()))
             });
-            let master = control::query(channel, ControlRequest::Status, |_| {}, reported);
+            let mut master = control::query(channel, ControlRequest::Status, |_| {}, reported);
             match read {
-                Ok((counts, durability)) => {
+                Ok((counts, durability, identity)) => {
+                    master.compare(channel, identity);
                     reports.push(StatusView { channel, master, counts, durability, each: self.workers });
                 }
                 Err(failure) => {
                     failures.push(failure);
                     // Without the store show what the master knows. JSON output has complete entries only.
-                    if !context.json() && master.is_running() {
+                    if !context.json() && !matches!(master, MasterState::NotRunning) {
                         context.print(&without_store(channel, &master, self.workers, context.colours()))?;
                     }
                 }
@@ -156,7 +157,7 @@ fn without_store(
 
 fn presence_line(channel: &str, master: &MasterState<ChannelStatus>, colours: bool) -> String {
     let (colour, state) = match (master, master.pid()) {
-        (MasterState::NotRunning, _) => ("33", "is not running!".to_owned()),
+        (MasterState::NotRunning | MasterState::Elsewhere(_), _) => ("33", "is not running!".to_owned()),
         (_, Some(pid)) => ("32", format!("is running, pid {pid}.")),
         (_, None) => ("32", "is running.".to_owned()),
     };
@@ -167,6 +168,9 @@ fn presence_line(channel: &str, master: &MasterState<ChannelStatus>, colours: bo
 /// Lines about an unusual state of a master: quiet, stopping, reloading, not responding, degraded.
 fn unusual(master: &MasterState<ChannelStatus>, colours: bool) -> String {
     let mut shown = String::new();
+    for difference in master.differences() {
+        shown.push_str(&trouble(&format!("Attention: {}.", sanitize::line(&difference)), colours));
+    }
     if let Some(status) = master.answer() {
         if status.quiet {
             shown.push_str("Quiet: the master on this machine leases no jobs.\n");
@@ -202,6 +206,7 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::*;
+    use crate::cli::control::ServedPlace;
     use crate::config::Config;
     use crate::master::ControlError;
 
@@ -214,7 +219,7 @@ mod tests {
     }
 
     fn responding(answer: ChannelStatus) -> MasterState<ChannelStatus> {
-        MasterState::Responding { pid: Some(42), answer }
+        MasterState::Responding { pid: Some(42), answer, place: ServedPlace::default() }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::facts::Facts;
 use super::reasons::{self, Explanation};
 use crate::cli::control::MasterState;
+use crate::cli::other_store::OtherStore;
 use crate::cli::status::workers::next_boot;
 use crate::cli::{render, sanitize, time};
 use crate::pool::SizingReason;
@@ -19,14 +20,16 @@ pub(super) fn blockers(facts: &Facts) -> Vec<Explanation> {
             0 => reasons::NO_MASTER.explain(&[]),
             n => reasons::NO_MASTER_HERE.explain(&[("jobs_are", &render::jobs_are(n))]),
         }),
+        MasterState::Elsewhere(other) => found.push(other_store(other)),
         MasterState::NotResponding { pid, .. } => {
             let pid = pid.map_or(String::new(), |pid| format!(" {pid}"));
             let error = facts.master.error().unwrap_or_default();
             let error = sanitize::line(&error);
             found.push(reasons::NOT_RESPONDING.explain(&[("pid", &pid), ("error", &error)]));
         }
-        MasterState::Responding { answer: (pid, details), .. } => {
+        MasterState::Responding { answer: (pid, details), place, .. } => {
             let status = &details.report;
+            found.extend(place.other.as_ref().map(other_store));
             if status.stopping {
                 found.push(reasons::STOPPING.explain(&[("pid", pid)]));
             }
@@ -49,6 +52,11 @@ pub(super) fn blockers(facts: &Facts) -> Vec<Explanation> {
         }
     }
     found
+}
+
+fn other_store(other: &OtherStore) -> Explanation {
+    let difference = sanitize::line(&other.clause()).into_owned();
+    reasons::OTHER_STORE.explain(&[("difference", &difference), ("remedy", &other.remedy())])
 }
 
 /// The clauses of several blockers as one text.

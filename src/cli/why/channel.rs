@@ -62,7 +62,7 @@ fn backlog(facts: &Facts) -> String {
 mod tests {
     use super::*;
     use crate::channel::ChannelStatus;
-    use crate::cli::control::MasterState;
+    use crate::cli::control::{MasterState, ServedPlace};
     use crate::job::Timestamp;
     use crate::store::JobCounts;
 
@@ -72,7 +72,11 @@ mod tests {
             channel: "mail".to_owned(),
             now: Timestamp(1_796_029_200_000_000),
             counts: JobCounts { waiting, reserved, delayed, ..JobCounts::default() },
-            master: MasterState::Responding { pid: Some(42), answer: (42, Box::new(details)) },
+            master: MasterState::Responding {
+                pid: Some(42),
+                answer: (42, Box::new(details)),
+                place: ServedPlace::default(),
+            },
             max_attempts: 3,
             next_due: (delayed > 0).then_some(Timestamp(1_796_029_300_000_000)),
             before: None,

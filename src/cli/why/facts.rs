@@ -53,7 +53,7 @@ impl Facts {
         let pid = self.master.answer().map(|(pid, _)| *pid).or(self.master.pid());
         let details = self.details();
         let status = details.map(|details| &details.report);
-        json!({
+        let mut facts = json!({
             "paused": self.counts.paused,
             "paused_until": self.counts.paused_until.and_then(time::rfc3339),
             "waiting": self.counts.waiting,
@@ -72,7 +72,12 @@ impl Facts {
             "store_error": status.and_then(|status| status.store_error.as_deref()),
             "worker_error": status.and_then(|status| status.worker_error.as_deref()),
             "handlers": details.and_then(|details| details.handlers.as_deref()),
-        })
+        });
+        let differences = self.master.differences();
+        if !differences.is_empty() {
+            facts["differences"] = differences.into();
+        }
+        facts
     }
 }
 

@@ -117,7 +117,9 @@ fn delayed(job: &JobView, facts: &Facts) -> Explanation {
 fn reserved(job: &JobView, facts: &Facts) -> Explanation {
     let job_name = subject(job);
     let (pid, details) = match &facts.master {
-        MasterState::NotRunning => return reasons::RESERVED_NO_MASTER.explain(&[("job", &job_name)]),
+        MasterState::NotRunning | MasterState::Elsewhere(_) => {
+            return reasons::RESERVED_NO_MASTER.explain(&[("job", &job_name)]);
+        }
         MasterState::NotResponding { .. } => {
             let clauses = joined(&blockers(facts));
             return reasons::RESERVED_NOT_RESPONDING.explain(&[("job", &job_name), ("blockers", &clauses)]);

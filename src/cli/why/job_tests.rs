@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::channel::ChannelStatus;
+use crate::cli::control::ServedPlace;
 use crate::job::{JobMeta, Timestamp};
 use crate::master::ControlError;
 use crate::pool::{PoolStatus, SizingChange, SizingDecision, SizingInput, SizingReason};
@@ -21,7 +22,11 @@ fn facts(view: ChannelDetails) -> Facts {
         channel: "mail".to_owned(),
         now: NOW,
         counts: JobCounts { waiting: 3, ..JobCounts::default() },
-        master: MasterState::Responding { pid: Some(42), answer: (42, Box::new(view)) },
+        master: MasterState::Responding {
+            pid: Some(42),
+            answer: (42, Box::new(view)),
+            place: ServedPlace::default(),
+        },
         max_attempts: 3,
         next_due: None,
         before: None,

@@ -25,7 +25,7 @@ pub(super) async fn look_up(
             Some(job) if job.state == JobState::Waiting => queue_position(store, job.id).await?,
             _ => None,
         };
-        let master = control::query(
+        let mut master = control::query(
             channel,
             ControlRequest::Look { id },
             |_| {},
@@ -34,6 +34,7 @@ pub(super) async fn look_up(
                 _ => None,
             },
         );
+        master.compare(channel, store.identity());
         let counts = store.status().await?;
         // The details of the master match the record of the job only if the job has not changed state in between.
         let again = job_view(store, id).await?;

@@ -14,8 +14,10 @@ mod unique_key;
 use clap::Args;
 use serde_json::json;
 
-use super::{CommandContext, Failure};
+use super::control::MasterState;
+use super::{CommandContext, Failure, sanitize};
 use crate::job::JobId;
+use reasons::Explanation;
 
 /// Explain what a job or a channel is waiting for
 #[derive(Debug, Args)]
@@ -51,18 +53,29 @@ impl Why {
             (None, None, Some(id)) => job::unknown(id, &channel.name),
             (None, None, None) => channel::explain(&facts),
         };
+        let attention = attention(&facts.master, &explanation);
         let json = json!({
             "channel": channel.name,
             "id": id,
             "reason": explanation.reason,
-            "sentence": explanation.text,
+            "sentence": format!("{}{attention}", explanation.text),
             "facts": {
                 "channel": facts.json(),
                 "job": job.as_ref().map(|job| facts::job_json(job, &facts)),
             },
         });
-        context.show(&json, &format!("{}\n", explanation.text))?;
+        context.show(&json, &format!("{}{attention}\n", explanation.text))?;
         // The sentence has already said that the job does not exist.
         if self.id.is_some() && job.is_none() { Err(Failure::silent()) } else { Ok(()) }
     }
+}
+
+/// Differences between what the master holds and what its paths mean now, unless the sentence has them already.
+fn attention<T>(master: &MasterState<T>, said: &Explanation) -> String {
+    let differences = master.differences();
+    let new = differences.iter().map(|difference| sanitize::line(difference)).filter(|difference| {
+        // The sentence has the clause, with the remedy in parentheses.
+        !difference.split(": ").next().is_some_and(|clause| said.text.contains(clause))
+    });
+    new.map(|difference| format!(" Attention: {difference}.")).collect()
 }

@@ -29,6 +29,7 @@ reasons! {
     PAUSED "paused" "the channel is paused until {until}"
     NO_MASTER "no_master" "no master of the channel runs on this machine (queue:listen starts one)"
     NO_MASTER_HERE "no_master" "no master of the channel runs on this machine (queue:listen starts one), but {jobs_are} reserved, so one may run on another machine"
+    OTHER_STORE "other_store" "{difference} ({remedy})"
     NOT_RESPONDING "silent" "master{pid} is not responding: {error}"
     STOPPING "stopping" "master {pid} is stopping"
     QUIET "quiet" "master {pid} is quiet (queue:resume ends that)"

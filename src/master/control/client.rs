@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::protocol::{ControlRequest, ControlResponse, NOT_A_REQUEST, ResponseLine};
+use super::protocol::{ControlRequest, ControlResponse, NOT_A_REQUEST, Reply, ResponseLine};
 use crate::channel::ChannelStatus;
+use crate::store::StoreIdentity;
 
 /// The reason why a request to a master failed.
 #[derive(Debug, Error)]
@@ -42,6 +43,17 @@ pub enum ControlError {
     Refused(String),
 }
 
+/// The answer to a request.
+#[derive(Clone, Debug)]
+pub struct Answered<T> {
+    /// The answer.
+    pub answer: T,
+    /// The store that the master serves; `None` from a master of an earlier version.
+    pub store: Option<StoreIdentity>,
+    /// Differences between the places that the master holds and the present meaning of its paths.
+    pub differences: Vec<String>,
+}
+
 /// Sends a request to the master behind a control socket and waits for the answer. `progress` gets the lines before it;
 /// `take` takes the answer out of the response, and returns `None` when the response is to another kind of request.
 ///
@@ -52,7 +64,7 @@ pub fn send_request<T>(
     request: ControlRequest,
     mut progress: impl FnMut(&ChannelStatus),
     take: impl FnOnce(ControlResponse) -> Option<T>,
-) -> Result<T, ControlError> {
+) -> Result<Answered<T>, ControlError> {
     let limit = request.reply_timeout();
     let io_error = |error: io::Error| match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ControlError::TimedOut(limit),
@@ -67,9 +79,14 @@ pub fn send_request<T>(
     stream.write_all(&text).map_err(io_error)?;
     for line in BufReader::new(stream).lines() {
         let line = line.map_err(io_error)?;
-        match serde_json::from_str(&line).map_err(ControlError::Undecodable)? {
+        let Reply { line, store, differences } =
+            serde_json::from_str(&line).map_err(ControlError::Undecodable)?;
+        match line {
             ResponseLine::Progress(report) => progress(&report),
-            ResponseLine::Ok(response) => return take(response).ok_or(ControlError::Unexpected),
+            ResponseLine::Ok(response) => {
+                let answer = take(response).ok_or(ControlError::Unexpected)?;
+                return Ok(Answered { answer, store, differences });
+            }
             // A command sends valid requests only, so the master must be older.
             ResponseLine::Error(why) if why.starts_with(NOT_A_REQUEST) => {
                 return Err(ControlError::UnknownRequest);
@@ -100,7 +117,7 @@ mod tests {
         });
         let response = send_request(&path, ControlRequest::Quiet, |_| {}, Some);
         assert_eq!(master.join().unwrap(), "{\"command\":\"quiet\"}\n");
-        response
+        response.map(|answered| answered.answer)
     }
 
     #[test]

@@ -11,15 +11,16 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use super::protocol::{ControlRequest, ControlResponse, ResponseLine};
+use super::protocol::{ControlRequest, ControlResponse, Reply, ResponseLine};
 use super::server::RequestHandler;
 use crate::channel::{Command, CrossChannelPush, Stopped};
 use crate::job::JobId;
 use crate::logging::LogWriter;
+use crate::master::place::ChannelPlace;
 use crate::master::reload::{ReloadChanges, ReloadError, ReloadRequest};
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::snapshot;
-use crate::store::Store;
+use crate::store::{Store, StoreIdentity};
 
 /// Time between two progress lines of a slow request.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -47,6 +48,7 @@ pub(in crate::engine::master) struct ChannelHandlers {
     pub(in crate::engine::master) channel: Arc<str>,
     pub(in crate::engine::master) commands: mpsc::Sender<Command>,
     pub(in crate::engine::master) store: Arc<dyn Store>,
+    pub(in crate::engine::master) place: Arc<ChannelPlace>,
     pub(in crate::engine::master) metrics: ChannelMetrics,
     /// The end of the channel.
     pub(in crate::engine::master) ended: watch::Receiver<Option<Stopped>>,
@@ -65,16 +67,24 @@ impl ChannelHandlers {
     }
 
     /// Waits for the end of a slow request and sends the status of the channel as its progress.
-    async fn with_progress<T>(&self, end: impl Future<Output = T>, reply: &mpsc::Sender<ResponseLine>) -> T {
+    async fn with_progress<T>(&self, end: impl Future<Output = T>, reply: &mpsc::Sender<Reply>) -> T {
         let mut end = pin!(end);
         loop {
             if let Ok(end) = timeout(PROGRESS_INTERVAL, &mut end).await {
                 return end;
             }
             if let Ok(report) = self.query(Command::Status).await {
-                let _ = reply.send(ResponseLine::Progress(report)).await;
+                let _ = reply.send(ResponseLine::Progress(report).into()).await;
             }
         }
+    }
+
+    /// The differences between the held places and the paths of the configuration.
+    async fn differences(&self) -> Vec<String> {
+        let place = Arc::clone(&self.place);
+        // A file system that does not respond must not delay the answer.
+        let looked = timeout(PROGRESS_INTERVAL, tokio::task::spawn_blocking(move || place.differences()));
+        looked.await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     async fn metrics(&self) -> String {
@@ -99,7 +109,7 @@ impl ChannelHandlers {
         }
     }
 
-    async fn reload(&self, reply: &mpsc::Sender<ResponseLine>) -> Result<ControlResponse, String> {
+    async fn reload(&self, reply: &mpsc::Sender<Reply>) -> Result<ControlResponse, String> {
         let (reload_reply, result) = oneshot::channel();
         let request = ReloadRequest { channel: Arc::clone(&self.channel), reply: Some(reload_reply) };
         let mut on_channel_end = self.ended.clone();
@@ -126,7 +136,7 @@ impl ChannelHandlers {
         }
     }
 
-    async fn stop(&self, force: bool, reply: &mpsc::Sender<ResponseLine>) -> Result<ControlResponse, String> {
+    async fn stop(&self, force: bool, reply: &mpsc::Sender<Reply>) -> Result<ControlResponse, String> {
         self.stop_requested.store(true, Ordering::Relaxed);
         // A failed send means that the channel has ended already.
         let _ = self.commands.send(Command::Stop { force }).await;
@@ -140,7 +150,7 @@ impl ChannelHandlers {
 
     /// Cancels a job and waits until its end is settled. The wait lasts while other jobs of the killed worker finish and while
     /// the store is unavailable.
-    async fn cancel(&self, id: JobId, reply: &mpsc::Sender<ResponseLine>) -> Result<ControlResponse, String> {
+    async fn cancel(&self, id: JobId, reply: &mpsc::Sender<Reply>) -> Result<ControlResponse, String> {
         let stopped = || "the channel stopped before the end of the job was settled".to_owned();
         let (end, ended) = oneshot::channel();
         self.commands.send(Command::Cancel(id, end)).await.map_err(|_| stopped())?;
@@ -150,8 +160,9 @@ impl ChannelHandlers {
 
 #[async_trait]
 impl RequestHandler for ChannelHandlers {
-    async fn handle(&self, request: ControlRequest, reply: mpsc::Sender<ResponseLine>) {
+    async fn handle(&self, request: ControlRequest, reply: mpsc::Sender<Reply>) {
         let pid = nix::unistd::getpid().as_raw();
+        let is_look = matches!(request, ControlRequest::Status | ControlRequest::Look { .. });
         let answer = match request {
             ControlRequest::Status => {
                 let report = self.query(Command::Status).await;
@@ -180,8 +191,15 @@ impl RequestHandler for ChannelHandlers {
                 scaled.and_then(|scaled| scaled.map(ControlResponse::Scaled))
             }
         };
-        let last = answer.map_or_else(ResponseLine::Error, ResponseLine::Ok);
+        let mut last = Reply::from(answer.map_or_else(ResponseLine::Error, ResponseLine::Ok));
+        if is_look {
+            last.differences = self.differences().await;
+        }
         // The client may have disconnected.
         let _ = reply.send(last).await;
+    }
+
+    fn identity(&self) -> Option<StoreIdentity> {
+        self.place.identity()
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::channel::{ChannelDetails, ChannelStatus, HeldCancel, QuietReply};
 use crate::job::JobId;
 use crate::pool::{MinWorkers, RolloutSummary, ScaleOrder};
+use crate::store::StoreIdentity;
 
 /// The start of the error text for an unknown request. A command that gets it knows that the master is older.
 pub(super) const NOT_A_REQUEST: &str = "not a request";
@@ -90,7 +91,27 @@ impl ControlRequest {
     }
 }
 
-/// A line of an answer.
+/// A line of an answer, with the store that the master serves: a client compares it with the one it means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::engine::master) struct Reply {
+    #[serde(flatten)]
+    pub(in crate::engine::master) line: ResponseLine,
+    /// The store; in final lines.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "StoreIdentity::lenient")]
+    pub(in crate::engine::master) store: Option<StoreIdentity>,
+    /// Differences between the store and run directory that the master holds and the present meaning of its paths; in the
+    /// answers to `status` and `look`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::engine::master) differences: Vec<String>,
+}
+
+impl From<ResponseLine> for Reply {
+    fn from(line: ResponseLine) -> Self {
+        Self { line, store: None, differences: Vec::new() }
+    }
+}
+
+/// The content of a line of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::engine::master) enum ResponseLine {

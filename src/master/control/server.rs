@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::connection_limit::{ConnectionLimit, ConnectionSlot, MAX_SLOW_REQUESTS};
-use super::protocol::{ControlRequest, NOT_A_REQUEST, ResponseLine};
+use super::protocol::{ControlRequest, NOT_A_REQUEST, Reply, ResponseLine};
+use crate::store::StoreIdentity;
 
 /// Longest request, in bytes. Real requests have about 100.
 const MAX_REQUEST_BYTES: usize = 64 << 10;
@@ -31,7 +32,10 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 #[async_trait]
 pub(in crate::engine::master) trait RequestHandler: Send + Sync + 'static {
     /// Answers one request through `reply`: any number of progress lines, then one final line.
-    async fn handle(&self, request: ControlRequest, reply: mpsc::Sender<ResponseLine>);
+    async fn handle(&self, request: ControlRequest, reply: mpsc::Sender<Reply>);
+
+    /// The store of the answered channel, for every final line.
+    fn identity(&self) -> Option<StoreIdentity>;
 }
 
 /// The file of a bound control socket, removed on drop. Drop it before the channel's lock: afterwards the next master may
@@ -131,16 +135,19 @@ async fn serve_connection(
         if line.len() > MAX_REQUEST_BYTES {
             // The start of the next request is unknown, so the connection ends.
             let why = format!("{NOT_A_REQUEST}: longer than {} KiB", MAX_REQUEST_BYTES >> 10);
-            return send(&mut write, &ResponseLine::Error(why)).await;
+            return send(&mut write, handlers, ResponseLine::Error(why).into()).await;
         }
         match ControlRequest::parse(&line) {
             Ok(request) if request.is_slow() && !slot.begin_slow_request() => {
                 let why =
                     format!("too many reloads and cancels at once (limit {MAX_SLOW_REQUESTS}): try again");
-                send(&mut write, &ResponseLine::Error(why)).await?;
+                send(&mut write, handlers, ResponseLine::Error(why).into()).await?;
             }
             Ok(request) => handle_request(request, handlers, &mut write).await?,
-            Err(error) => send(&mut write, &ResponseLine::Error(format!("{NOT_A_REQUEST}: {error}"))).await?,
+            Err(error) => {
+                let line = ResponseLine::Error(format!("{NOT_A_REQUEST}: {error}"));
+                send(&mut write, handlers, line.into()).await?;
+            }
         }
     }
 }
@@ -164,15 +171,22 @@ async fn handle_request(
         tokio::select! {
             () = &mut answer, if !answered => answered = true,
             next = replies.recv() => match next {
-                Some(next) => send(write, &next).await?,
+                Some(next) => send(write, handlers, next).await?,
                 None => return Ok(()),
             },
         }
     }
 }
 
-async fn send(write: &mut (impl AsyncWriteExt + Unpin), reply: &ResponseLine) -> io::Result<()> {
-    let mut text = serde_json::to_vec(reply).expect("a reply is plain data");
+async fn send(
+    write: &mut (impl AsyncWriteExt + Unpin),
+    handlers: &dyn RequestHandler,
+    mut reply: Reply,
+) -> io::Result<()> {
+    if !matches!(reply.line, ResponseLine::Progress(_)) {
+        reply.store = handlers.identity();
+    }
+    let mut text = serde_json::to_vec(&reply).expect("a reply is plain data");
     text.push(b'\n');
     tokio::time::timeout(SEND_TIMEOUT, write.write_all(&text)).await?
 }
@@ -190,12 +204,17 @@ mod tests {
 
     #[async_trait]
     impl RequestHandler for Slow {
-        async fn handle(&self, request: ControlRequest, reply: mpsc::Sender<ResponseLine>) {
+        fn identity(&self) -> Option<StoreIdentity> {
+            None
+        }
+
+        async fn handle(&self, request: ControlRequest, reply: mpsc::Sender<Reply>) {
             if matches!(request, ControlRequest::Cancel { .. } | ControlRequest::Reload) {
                 return std::future::pending().await;
             }
             let Stopped { handed_back, settled, .. } = Stopped::default();
-            let _ = reply.send(ResponseLine::Ok(ControlResponse::Stopped { handed_back, settled })).await;
+            let line = ResponseLine::Ok(ControlResponse::Stopped { handed_back, settled });
+            let _ = reply.send(line.into()).await;
         }
     }
 

@@ -2,6 +2,7 @@
 //! every channel like a stop, and then returns the [`Handover`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
@@ -13,6 +14,7 @@ use crate::channel::Stopped;
 use crate::guardian::procfs;
 use crate::master::listen_options::ListenOptions;
 use crate::master::own_memory::{self, MemoryAction, OwnMemory};
+use crate::master::place::ChannelPlace;
 use crate::master::run_dir::Lock;
 
 /// A step that the service loop has to take.
@@ -93,9 +95,17 @@ impl ReexecPolicy {
     }
 
     /// Starts the check whether the next program could serve these channels.
-    pub(in crate::engine::master) fn start_preflight(&mut self, served: Vec<ServedChannel>) {
+    pub(in crate::engine::master) fn start_preflight(
+        &mut self,
+        served: Vec<ServedChannel>,
+        places: Vec<Arc<ChannelPlace>>,
+    ) {
         let mut check = JoinSet::new();
-        check.spawn(self.preflight.clone().run(served));
+        let preflight = self.preflight.clone();
+        check.spawn(async move {
+            preflight.check_places(places).await?;
+            preflight.run(served).await
+        });
         self.state = ReexecState::Checking(check);
     }
 

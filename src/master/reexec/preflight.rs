@@ -18,6 +18,7 @@ use crate::job::error_chain;
 use crate::master::channel_setup::job_program;
 use crate::master::listen_error::ListenError;
 use crate::master::own_program::own_program;
+use crate::master::place::ChannelPlace;
 use crate::master::run_dir::{LockError, RunDir};
 use crate::store;
 
@@ -48,6 +49,22 @@ impl Preflight {
         // New stores last: opening one may create a file, which only a passed check may leave behind.
         check_new_stores(checked.unwrap_or_else(|error| Err(internal_error(&error)))?, STORE_OPEN_TIMEOUT)
             .await
+    }
+
+    /// Checks that the next program would serve the same stores: it opens them by their paths, which may mean other files by
+    /// now, and jobs would be left behind in the present ones.
+    pub(super) async fn check_places(&self, places: Vec<Arc<ChannelPlace>>) -> Result<(), String> {
+        let config = Arc::clone(&self.config);
+        let checked = tokio::task::spawn_blocking(move || {
+            let next = match &config.file {
+                // An unreadable file is reported by the next step.
+                Some(file) => &Config::load(file).unwrap_or_else(|_| (*config).clone()),
+                None => &*config,
+            };
+            let refusal = |place: &Arc<ChannelPlace>| place.refusal(next.channels.get(place.channel())?);
+            places.iter().find_map(refusal).map_or(Ok(()), Err)
+        });
+        checked.await.unwrap_or_else(|error| Err(internal_error(&error)))
     }
 
     /// Repeats the checks of a start that come before its stores. Returns the channels whose store has changed in the

@@ -34,6 +34,9 @@ pub(in crate::engine::master) enum ReloadError {
     /// The configuration is invalid or unreadable.
     #[error("{0}")]
     Config(String),
+    /// The configuration means another store or another run directory than the channel has.
+    #[error("{0}")]
+    Elsewhere(String),
     /// The new workers did not start.
     #[error("{0}")]
     Workers(String),

@@ -15,6 +15,7 @@ use crate::job::error_chain;
 use crate::master::channel_setup::{job_program, renewal};
 use crate::master::container_memory;
 use crate::master::own_program::is_program_replaced;
+use crate::master::place::ChannelPlace;
 use crate::pool::RolloutError;
 
 /// The inputs of a reload: the channel as it is now.
@@ -23,6 +24,7 @@ pub(in crate::engine::master) struct ReloadTask {
     pub(in crate::engine::master) channel: config::Channel,
     /// See [`container_memory::pool_share`].
     pub(in crate::engine::master) memory_share: Option<u64>,
+    pub(in crate::engine::master) place: Arc<ChannelPlace>,
     pub(in crate::engine::master) guardian: GuardianHandle,
     pub(in crate::engine::master) commands: mpsc::Sender<Command>,
 }
@@ -64,6 +66,9 @@ fn prepare(task: &ReloadTask) -> Result<(config::Channel, Vec<String>, ReloadSpe
         None => &**old,
     };
     let found = new.channel(&task.channel.name).map_err(|error| ReloadError::Config(error.to_string()))?;
+    if let Some(why) = task.place.refusal(found) {
+        return Err(ReloadError::Elsewhere(why));
+    }
     let config::ReloadDiff { mut channel, mut restart } = config::reload_diff(&task.channel, found);
     container_memory::apply_share(&mut channel, task.memory_share);
     restart.extend(config::changed_tables(old, new));

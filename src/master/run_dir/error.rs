@@ -64,13 +64,16 @@ pub enum RunDirError {
 #[derive(Debug, Error)]
 pub enum LockError {
     /// Another master holds the lock.
-    #[error("another master{} holds \"{}\"; stop it with queue:stop, or give this one a pid_path of its own",
-            pid.map(|pid| format!(", pid {pid},")).unwrap_or_default(), path.display())]
+    #[error("another master{} holds \"{}\"{}; stop it with queue:stop, or give this one a pid_path of its own",
+            pid.map(|pid| format!(", pid {pid},")).unwrap_or_default(), path.display(),
+            store.as_ref().map(|store| format!(" and serves {store}")).unwrap_or_default())]
     Held {
         /// The process id of that master, if it is verified.
         pid: Option<i32>,
         /// The lock file.
         path: PathBuf,
+        /// The store that it serves, if it is known.
+        store: Option<String>,
     },
     /// Something else has the path of the lock file.
     #[error("\"{}\" is {what}, but the path of the lock file; remove it", path.display())]

@@ -1,5 +1,6 @@
 //! The lock of one channel. Its holder is the channel's only master.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
 use aint_queue_core::mutex;
 
 use super::error::{LockError, RunDirError};
-use super::record::{ProcessState, Record};
+use super::record::{ProcessState, Record, ServedStore};
+use crate::config::canonical;
 use crate::store::Owner;
 
 /// Longest wait for a lock whose master is dead while its guardian still kills processes.
@@ -48,10 +50,11 @@ pub(super) fn take(path: &Path, pid_file: PathBuf) -> Result<Lock, LockError> {
         }
         let record = Record::read(&file);
         if record.process_state() == ProcessState::Alive {
-            return Err(LockError::Held { pid: Some(record.pid), path: path.to_owned() });
+            let store = record.served.store.map(|store| store.to_string());
+            return Err(LockError::Held { pid: Some(record.pid), path: path.to_owned(), store });
         }
         if begun.elapsed() >= LOCK_WAIT {
-            return Err(LockError::Held { pid: None, path: path.to_owned() });
+            return Err(LockError::Held { pid: None, path: path.to_owned(), store: None });
         }
         thread::sleep(RETRY_PAUSE);
     }
@@ -162,6 +165,22 @@ impl Lock {
         update(&self.file, &self.record, |record| incarnation.clone_into(&mut record.incarnation))
     }
 
+    /// Records which store this master serves, for the commands that find its lock.
+    ///
+    /// # Errors
+    /// When the file cannot be written. The lock is held nevertheless.
+    pub fn write_served(&self, served: ServedStore) -> io::Result<()> {
+        update(&self.file, &self.record, |record| record.served = served)
+    }
+
+    /// Where this lock is, to be compared with where its path leads later.
+    #[must_use]
+    pub fn place(&self) -> LockPlace {
+        let inode = self.file.metadata().map_or((0, 0), |m| (m.dev(), m.ino()));
+        let directory = self.path.parent().map(canonical).unwrap_or_default();
+        LockPlace { inode, directory, name: self.path.file_name().unwrap_or_default().to_owned() }
+    }
+
     /// A callback that records every new owner of the channel, as [`Lock::write_incarnation`].
     #[must_use]
     pub fn on_join(&self) -> Box<dyn FnMut(&Owner) + Send> {
@@ -225,6 +244,35 @@ impl Drop for Lock {
         // This process may live on and serve other channels while the guardian still holds the lock. With its pid in the
         // record, the next master would take it for a living holder and give up.
         let _ = update(&self.file, &self.record, |record| record.pid = 0);
+    }
+}
+
+/// The place of a held lock: its file, and the directory in which it was taken.
+#[derive(Clone, Debug)]
+pub struct LockPlace {
+    inode: (u64, u64),
+    /// The canonical path.
+    directory: PathBuf,
+    name: OsString,
+}
+
+impl LockPlace {
+    /// The difference between the held lock and the run directory that `pid_path` means now; `None` when it means this one.
+    #[must_use]
+    pub fn difference(&self, pid_path: &Path) -> Option<String> {
+        let path = pid_path.join(&self.name);
+        if fs::symlink_metadata(&path).is_ok_and(|there| (there.dev(), there.ino()) == self.inode) {
+            return None;
+        }
+        let (now, held) = (canonical(pid_path), self.directory.display());
+        Some(if now == self.directory {
+            format!(
+                "the lock file \"{}\" was removed or replaced, so another master may start",
+                path.display()
+            )
+        } else {
+            format!("pid_path means \"{}\" now, but this master holds \"{held}\"", now.display())
+        })
     }
 }
 

@@ -24,8 +24,9 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, eaccess, geteuid};
 
 pub use error::{LockError, RunDirError};
-pub use lock::Lock;
+pub use lock::{Lock, LockPlace};
 pub use presence::{Holder, Presence};
+pub use record::ServedStore;
 
 use crate::config;
 

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use crate::config::stable_hash;
+
 /// Longest path of a unix socket: the kernel's field without its final NUL.
 pub(super) const MAX_SOCKET_PATH: usize = 107;
 /// Longest file name stem. File systems allow 255 bytes, including the suffixes.
@@ -22,7 +24,7 @@ pub(super) fn stem(channel: &str) -> String {
     if stem.len() > MAX_STEM {
         stem.truncate(MAX_STEM - 17);
         // Unshortened stems never contain `~`.
-        write!(stem, "~{:016x}", hash(channel)).expect("writing to a string cannot fail");
+        write!(stem, "~{:016x}", stable_hash(channel.as_bytes())).expect("writing to a string cannot fail");
     }
     stem
 }
@@ -40,12 +42,7 @@ pub(super) fn longest_directory(channel: &str) -> usize {
 }
 
 fn socket_names(channel: &str) -> [String; 2] {
-    [format!("{}.sock", stem(channel)), format!("~{:016x}.sock", hash(channel))]
-}
-
-/// FNV-1a. The hash never changes, because masters and commands of different versions must agree on it.
-fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+    [format!("{}.sock", stem(channel)), format!("~{:016x}.sock", stable_hash(channel.as_bytes()))]
 }
 
 #[cfg(test)]
@@ -76,7 +73,5 @@ mod tests {
         let hashed = socket(Path::new("/run/q"), &"x".repeat(100));
         assert!(hashed.as_os_str().len() < 40, "{hashed:?}");
         assert_ne!(hashed, socket(Path::new("/run/q"), &"x".repeat(101)));
-        assert_eq!(hash(""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(hash("a"), 0xaf63_dc4c_8601_ec8c);
     }
 }

@@ -9,17 +9,19 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::sys::stat::{major, minor};
 
-use super::record::{ProcessState, Record};
+use super::record::{ProcessState, Record, ServedStore};
 use crate::fd;
 use crate::guardian::procfs;
 
 /// Whether a channel has a master.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Presence {
     /// Whether a master serves the channel.
     pub running: bool,
     /// The master's process id; unknown in another pid namespace.
     pub pid: Option<i32>,
+    /// The store that the master serves, as far as its record tells.
+    pub served: ServedStore,
 }
 
 /// The verified holder of a lock: the lock is held, and the process in its record lives.
@@ -60,13 +62,15 @@ pub(super) fn holder(path: &Path) -> Option<Holder> {
 pub(super) fn presence(path: &Path) -> Presence {
     match lock_state(path) {
         LockState::Held(record) => match record.process_state() {
-            ProcessState::Alive => Presence { running: true, pid: Some(record.pid) },
+            ProcessState::Alive => Presence { running: true, pid: Some(record.pid), served: record.served },
             // The held lock proves a master; its pid has no meaning in this namespace.
-            ProcessState::OtherNamespace => Presence { running: true, pid: None },
+            ProcessState::OtherNamespace => Presence { running: true, pid: None, served: record.served },
             // Only the guardian of a dead master holds the lock, while it kills processes.
             ProcessState::Gone => Presence::default(),
         },
-        LockState::HeldBy(pid) if procfs::stat(pid).is_some() => Presence { running: true, pid: Some(pid) },
+        LockState::HeldBy(pid) if procfs::stat(pid).is_some() => {
+            Presence { running: true, pid: Some(pid), served: ServedStore::default() }
+        }
         LockState::HeldBy(_) | LockState::Free => Presence::default(),
     }
 }

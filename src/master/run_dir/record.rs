@@ -11,8 +11,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use serde::{Deserialize, Serialize};
 
 use crate::guardian::procfs;
+use crate::store::StoreIdentity;
 
-/// Length of the block. Records are far shorter.
+/// Length of the block. Most records are shorter.
 const BLOCK_BYTES: usize = 512;
 /// Bytes read of a lock file, which may have any content.
 const MAX_READ: usize = 4096;
@@ -32,6 +33,20 @@ pub(super) struct Record {
     /// The pid namespace in which the pid means something.
     #[serde(default)]
     pub(super) pid_namespace: u64,
+    /// The store of the master. Absent in the record of an earlier version, and before the master knows its store.
+    #[serde(default, flatten)]
+    pub(super) served: ServedStore,
+}
+
+/// The store that a master serves, and the file that declares its channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedStore {
+    /// The store.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "StoreIdentity::lenient")]
+    pub store: Option<StoreIdentity>,
+    /// The configuration file, as named, absolute; `None` for the built-in configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
 }
 
 /// The state of the process that a record names.
@@ -50,7 +65,7 @@ impl Record {
     pub(super) fn of_this_process(incarnation: String) -> Self {
         let pid = nix::unistd::getpid().as_raw();
         let start_time = procfs::stat(pid).map_or(0, |s| s.start_time);
-        Self { incarnation, pid, start_time, pid_namespace: pid_namespace() }
+        Self { incarnation, pid, start_time, pid_namespace: pid_namespace(), served: ServedStore::default() }
     }
 
     /// Reads a lock file. Any other content counts as an empty record.
@@ -67,6 +82,11 @@ impl Record {
     /// Replaces the content of the file.
     pub(super) fn write(&self, file: &File) -> io::Result<()> {
         let mut block = serde_json::to_vec(self).map_err(io::Error::other)?;
+        if block.len() >= MAX_READ {
+            // Paths of several KiB: a record without them is better than one that no program can read.
+            let short = Self { served: ServedStore::default(), ..self.clone() };
+            block = serde_json::to_vec(&short).map_err(io::Error::other)?;
+        }
         let padded = BLOCK_BYTES.max(block.len() + 1);
         block.resize(padded - 1, b' ');
         block.push(b'\n');
@@ -112,6 +132,26 @@ mod tests {
             assert_eq!(Record::read(&file), record);
             assert_eq!(file.metadata().unwrap().len(), BLOCK_BYTES as u64);
         }
+    }
+
+    #[test]
+    fn record_with_endless_paths_stays_readable() {
+        let file = file_with(b"");
+        let mut record = Record::of_this_process("owner-1".into());
+        record.served.config = Some("/x".repeat(2_000));
+        record.write(&file).unwrap();
+        let read = Record::read(&file);
+        assert_eq!(
+            (read.pid, read.incarnation.as_str(), read.served),
+            (record.pid, "owner-1", ServedStore::default())
+        );
+    }
+
+    #[test]
+    fn store_of_a_later_version_is_left_out() {
+        let read =
+            Record::read(&file_with(b"{\"pid\":7,\"store\":{\"driver\":\"clay\"},\"config\":\"/a\"}\n"));
+        assert_eq!((read.pid, read.served.store, read.served.config.as_deref()), (7, None, Some("/a")));
     }
 
     #[test]

@@ -74,7 +74,7 @@ fn overlong_request_closes_connection_unexecuted() {
     // The master may have closed the connection with unread bytes.
     let _ = line.send(b"{\"command\":\"stop\",\"force\":true}\n{\"command\":\"stop\"}\n");
     let said = line.receive().expect("why");
-    assert_eq!(said, r#"{"error":"not a request: longer than 64 KiB"}"#);
+    assert!(said.starts_with(r#"{"error":"not a request: longer than 64 KiB","store":"#), "{said}");
     assert_eq!(line.receive(), None);
     assert!(is_answered(&fixture));
     assert!(master.stop().success());

@@ -14,7 +14,8 @@ use crate::fixture::{Fixture, until};
 /// The text of a note that selects the channel of the following lines.
 const TO: &str = "# To the socket of channel ";
 /// Values that change from run to run, by their keys. A placeholder is no JSON, so larger values are replaced first.
-const VOLATILE: [(&str, &str); 10] = [
+const VOLATILE: [(&str, &str); 11] = [
+    ("store", "<store>"),
     ("progress", "<report>"),
     ("pid", "<pid>"),
     ("pids", "[<pid>]"),

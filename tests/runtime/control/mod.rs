@@ -47,8 +47,10 @@ impl ControlConnection {
         self.send(format!("{request}\n").as_bytes()).unwrap();
         loop {
             let line = self.receive().expect("an answer");
-            let value: Value = serde_json::from_str(&line).unwrap();
+            let mut value: Value = serde_json::from_str(&line).unwrap();
             if value.get("progress").is_none() {
+                // Every answer names the store.
+                value.as_object_mut().unwrap().remove("store").expect("the store");
                 return value;
             }
         }

@@ -29,6 +29,7 @@ pub(super) fn channel(
     let read = TypedTable::new(table, keys::KEYS);
     let channel = Channel {
         name: name.to_owned(),
+        source: None,
         pid_path: read.path("pid_path", base).unwrap_or_else(run_directory::of_user),
         memory_limit: read.integer("memory_limit"),
         max_attempts: read.integer("max_attempts"),

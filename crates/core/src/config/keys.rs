@@ -45,7 +45,7 @@ const DAY: f64 = 86_400.0;
 
 /// Every key of a channel, in the order of the reference file.
 pub(super) static KEYS: &[Key] = keys! { c: Channel;
-    "pid_path": Path, = "/run/aint-queue as root, else $XDG_RUNTIME_DIR/aint-queue, else aint-queue-<uid> in the temporary directory", [Restart], c.pid_path,
+    "pid_path": Path, = "/run/aint-queue as root, else $XDG_RUNTIME_DIR/aint-queue, else aint-queue-<uid> in the temporary directory; without a configuration file, a directory of the store below it", [Restart], c.pid_path,
         "run directory: pid file, lock and control socket of each channel";
     "memory_limit": Integer(16, 1 << 20), "MiB" = "96", [Restart], c.memory_limit,
         "memory of the master; above it for five seconds the master drains and re-executes itself; the largest value of its channels counts";

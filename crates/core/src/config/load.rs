@@ -12,7 +12,7 @@ use super::keys::KEYS;
 use super::spanned::{Node, Table, Value};
 use super::suggest::nearest;
 use super::typed::TypedTable;
-use super::{Channel, Config, build, http, inherit, spanned, validate};
+use super::{Channel, Config, Driver, build, http, inherit, run_directory, spanned, validate};
 
 /// The variable that names the configuration file.
 pub const FILE_VARIABLE: &str = "AINT_QUEUE_CONFIG";
@@ -67,12 +67,20 @@ impl Config {
     }
 
     /// The configuration without a file: one channel `default` with every key at its default, on a SQLite file in
-    /// `directory`.
+    /// `directory`, with a run directory that belongs to this file.
     #[must_use]
     pub fn built_in(directory: &Path) -> Self {
         let file = directory.join("built-in");
         let built_in = parse("[channels.default]", &file, &|_| None);
-        Self { file: None, ..built_in.expect("the defaults are a valid configuration") }
+        let mut built_in = built_in.expect("the defaults are a valid configuration");
+        built_in.file = None;
+        for channel in built_in.channels.values_mut() {
+            channel.source = None;
+            if let Driver::Sqlite { path } = &channel.driver {
+                channel.pid_path = run_directory::of_store(path);
+            }
+        }
+        built_in
     }
 
     /// The channel of this name.
@@ -139,7 +147,8 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
         for (name, own) in &declared {
             let table = inherit::inherit(&defaults, own);
             check_destinations(&table, &declared, &mut diagnostics.problems);
-            let channel = build::channel(name, &table, base, &interpolated, &mut diagnostics);
+            let mut channel = build::channel(name, &table, base, &interpolated, &mut diagnostics);
+            channel.source = Some(absolute.clone());
             warn_of_idle_keys(own, &channel, &mut diagnostics.warnings);
             channels.insert(name.clone(), channel);
         }

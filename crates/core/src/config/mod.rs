@@ -54,6 +54,8 @@ pub use load::{DEFAULT_FILE, FILE_VARIABLE, is_channel_name};
 pub use push_destinations::PushDestinations;
 #[cfg(feature = "server")]
 pub use reload_diff::{ReloadDiff, changed_tables, reload_diff};
+#[doc(hidden)]
+pub use run_directory::{canonical, stable_hash};
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub use suggest::nearest;
@@ -79,6 +81,8 @@ pub struct Config {
 pub struct Channel {
     /// The channel's name.
     pub name: String,
+    /// The file that declares the channel; `None` for the built-in configuration.
+    pub source: Option<PathBuf>,
     /// The run directory, absolute: pid file, lock file and control socket of the channel.
     pub pid_path: PathBuf,
     /// The master's own memory limit in MiB.

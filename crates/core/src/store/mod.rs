@@ -13,6 +13,7 @@
 mod clock_watch;
 mod driver_rules;
 mod error;
+mod identity;
 pub mod model;
 mod open;
 #[cfg(feature = "redis")]
@@ -33,6 +34,7 @@ pub use clock_watch::{ClockStep, ClockWatch};
 #[doc(hidden)]
 pub use driver_rules::check;
 pub use error::{PushError, StoreError};
+pub use identity::StoreIdentity;
 pub use open::open;
 pub use selection::{JobFilter, count_failed, list, reload_failed, remove_failed};
 
@@ -146,6 +148,11 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Durability of an acknowledged push, as shown by `queue:status`: `fsync`, `everysec`, `memory`.
     async fn durability(&self) -> Result<String, StoreError>;
+
+    /// The identity of this store, from what is known without a call; `None` before a store is open, and in memory.
+    fn identity(&self) -> Option<StoreIdentity> {
+        None
+    }
 }
 
 /// Pushes into any channel of the configuration.

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use super::errors::{CallError, ErrorClass};
 use crate::config;
 use crate::mutex::lock;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreIdentity};
 
 /// Address and credentials of the server.
 #[derive(Debug)]
@@ -61,6 +61,8 @@ pub(super) struct Connection {
     pub(super) opened: Instant,
     /// The server's version, if it tells.
     pub(super) version: Option<Version>,
+    /// The random name of the server process, if it tells.
+    run_id: Option<String>,
     /// Whether the server supports script flags.
     pub(super) flags: bool,
 }
@@ -90,6 +92,12 @@ impl Connector {
         });
         let opened = opened.await.unwrap_or(Err(CallError::NoAnswer(deadline)));
         opened.map_err(|error| error.into_store(&self.target.place, doing))
+    }
+
+    /// The identity of the server, with the name of its process while a connection is open.
+    pub(super) fn identity(&self) -> StoreIdentity {
+        let run_id = self.usable().and_then(|connection| connection.run_id.clone());
+        StoreIdentity::redis(&self.target.config, run_id)
     }
 
     /// Sends one command and waits for its reply, at most for the deadline plus `extra`.
@@ -149,10 +157,13 @@ impl Connection {
             left: AtomicBool::new(false),
             opened: Instant::now(),
             version: None,
+            run_id: None,
             flags: false,
         };
         connection.enter(config).await?;
-        connection.version = connection.info("server", "redis_version").await?.as_deref().and_then(version);
+        let server = connection.info("server").await?.unwrap_or_default();
+        connection.version = info_field(&server, "redis_version").as_deref().and_then(version);
+        connection.run_id = info_field(&server, "run_id").filter(|name| !name.is_empty());
         connection.flags =
             target.flags.unwrap_or(connection.version.is_some_and(|version| version >= (7, 0)));
         Ok(connection)
@@ -173,10 +184,10 @@ impl Connection {
         Ok(())
     }
 
-    /// A field of a section of `INFO`; `None` when the server refuses.
-    async fn info(&self, section: &str, field: &str) -> Result<Option<String>, CallError> {
+    /// A section of `INFO`; `None` when the server refuses.
+    async fn info(&self, section: &str) -> Result<Option<String>, CallError> {
         match self.ask(redis::cmd("INFO").arg(section)).await {
-            Ok(Value::BulkString(text)) => Ok(info_field(&String::from_utf8_lossy(&text), field)),
+            Ok(Value::BulkString(text)) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
             Err(error) if !is_forbidden(&error) => Err(error),
             Ok(_) | Err(_) => Ok(None),
         }

@@ -48,7 +48,7 @@ use self::scripts::Script;
 use self::wait::WorkWaiter;
 use super::{
     Claim, Clear, Cleared, ClockStep, ClockWatch, Cursor, JobCounts, JobState, JobView, LEASE, Leased,
-    LimitDecision, Owner, Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
+    LimitDecision, Owner, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply,
 };
 use crate::config;
 use crate::durations::micros;
@@ -265,6 +265,10 @@ impl Store for RedisStore {
 
     async fn durability(&self) -> Result<String, StoreError> {
         self.durability_in_force().await
+    }
+
+    fn identity(&self) -> Option<StoreIdentity> {
+        Some(self.calls.identity())
     }
 }
 

@@ -22,7 +22,7 @@ use super::transaction::{self, BoxedOperation, Tx};
 use super::wakeups::Wakeups;
 use super::writer_thread::Writer;
 use crate::mutex::lock;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreIdentity};
 
 /// Longest time of a call; then the store counts as unavailable for its caller.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -90,6 +90,11 @@ impl File {
         F: FnMut(&Tx<'_>) -> Result<T, SqliteError> + Send + 'static,
     {
         self.call(doing, bytes, act, |op| self.writes.send(op).is_ok()).await
+    }
+
+    /// The identity of the file, opened by the path `configured`.
+    pub(super) fn identity(&self, configured: &Path) -> StoreIdentity {
+        StoreIdentity::sqlite(configured, &self.place.path, Some(self.place.inode))
     }
 
     /// Refuses a push when the disk is nearly full.

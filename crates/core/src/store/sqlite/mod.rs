@@ -37,7 +37,7 @@ mod turn;
 mod wakeups;
 mod writer_thread;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -52,7 +52,7 @@ use self::owner::OwnerCall;
 use self::record::RawRecord;
 use super::{
     Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision, MAX_BATCH,
-    Owner, Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply, driver_rules,
+    Owner, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply, driver_rules,
 };
 use crate::job::{JobId, JobMeta, NewJob, Timestamp};
 
@@ -73,6 +73,8 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct SqliteStore {
     file: Arc<File>,
+    /// The path as configured.
+    configured: PathBuf,
     channel: i64,
     options: Options,
     /// The boot of this machine, to which the leases belong.
@@ -110,7 +112,15 @@ impl SqliteStore {
             })?;
             let seen = seen.unwrap_or(0);
             let wakes = file.watch(channel, seen);
-            Ok(Self { file, channel, options, boot, wakes, seen: AtomicI64::new(seen) })
+            Ok(Self {
+                file,
+                configured: path.to_owned(),
+                channel,
+                options,
+                boot,
+                wakes,
+                seen: AtomicI64::new(seen),
+            })
         });
         opened.map_err(|fault| fault.at(&place, "opening it"))
     }
@@ -309,6 +319,10 @@ impl Store for SqliteStore {
 
     async fn durability(&self) -> Result<String, StoreError> {
         Ok("fsync".to_owned())
+    }
+
+    fn identity(&self) -> Option<StoreIdentity> {
+        Some(self.file.identity(&self.configured))
     }
 }
 

@@ -1,0 +1,121 @@
+//! The store and the run directory that a channel of a running master holds, compared with the present meaning of the paths
+//! in its configuration.
+//!
+//! A path may mean another file than at the start: a release directory behind a symbolic link was switched, or a file was
+//! removed or replaced. The master never moves over, because the jobs that wait in its store would be left behind.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aint_queue_core::mutex::lock;
+use tokio::runtime::Handle;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use super::run_dir::LockPlace;
+use crate::config::{self, Driver};
+use crate::store::{self, Store, StoreIdentity};
+
+/// Time between two looks at the paths of a channel.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The store and the run directory of a served channel.
+#[derive(Debug)]
+pub(super) struct ChannelPlace {
+    channel: Arc<str>,
+    store: Arc<dyn Store>,
+    /// The settings from which store and run directory were opened.
+    driver: Driver,
+    pid_path: PathBuf,
+    lock: LockPlace,
+    /// The differences that the log has.
+    logged: Mutex<Vec<String>>,
+}
+
+impl ChannelPlace {
+    pub(super) fn new(config: &config::Channel, store: Arc<dyn Store>, lock: LockPlace) -> Self {
+        Self {
+            channel: config.name.as_str().into(),
+            store,
+            driver: config.driver.clone(),
+            pid_path: config.pid_path.clone(),
+            lock,
+            logged: Mutex::default(),
+        }
+    }
+
+    /// The name of the channel.
+    pub(super) fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    /// The store that this master serves; what its setting means while the store is not open.
+    pub(super) fn identity(&self) -> Option<StoreIdentity> {
+        self.store.identity().or_else(|| StoreIdentity::of(&self.driver))
+    }
+
+    /// The differences between the held places and those that the settings mean now, for people. Blocks on the file system.
+    pub(super) fn differences(&self) -> Vec<String> {
+        let store = StoreIdentity::of(&self.driver).and_then(|meant| self.store_difference(&meant));
+        let differences: Vec<_> = store.into_iter().chain(self.lock.difference(&self.pid_path)).collect();
+        let mut logged = lock(&self.logged);
+        if *logged != differences {
+            for difference in differences.iter().filter(|difference| !logged.contains(difference)) {
+                warn!(channel = %self.channel, "paths changed under this master, which keeps serving: {difference}: {}", remedy());
+            }
+            if differences.is_empty() {
+                info!(channel = %self.channel, "paths of this master are as at its start again");
+            }
+            logged.clone_from(&differences);
+        }
+        differences
+    }
+
+    /// Why a channel with the settings of `new` is not the one that this master holds. Blocks, and connects to a Redis server
+    /// that is configured by another address.
+    pub(super) fn refusal(&self, new: &config::Channel) -> Option<String> {
+        let store = match StoreIdentity::of(&new.driver) {
+            Some(meant) => self.store_difference(&self.confirmed(meant, new)),
+            None => Some("the driver is \"sync\" now, which a master cannot serve".to_owned()),
+        };
+        let difference = store.or_else(|| self.lock.difference(&new.pid_path))?;
+        Some(format!("{difference}: {}", remedy()))
+    }
+
+    fn store_difference(&self, meant: &StoreIdentity) -> Option<String> {
+        let served = self.identity()?;
+        if served.is_same(meant) {
+            return None;
+        }
+        let (served, meant) = served.distinct_texts(meant);
+        Some(format!("the configuration means {meant} now, but this master serves {served}"))
+    }
+
+    /// The identity of a server behind another address, which may be the same server.
+    fn confirmed(&self, meant: StoreIdentity, new: &config::Channel) -> StoreIdentity {
+        let is_known = self.identity().is_none_or(|served| served.is_same(&meant));
+        if is_known || !matches!(new.driver, Driver::Redis(_)) {
+            return meant;
+        }
+        let opened = Handle::current().block_on(store::open(&new.driver, &new.name));
+        opened.ok().and_then(|store| store.identity()).unwrap_or(meant)
+    }
+
+    /// Logs differences until the channel ends.
+    pub(super) async fn watch(self: Arc<Self>) {
+        let mut tick = interval(CHECK_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let place = Arc::clone(&self);
+            // A panic is a bug; the next look may work.
+            let _ = tokio::task::spawn_blocking(move || place.differences()).await;
+        }
+    }
+}
+
+fn remedy() -> String {
+    let pid = std::process::id();
+    format!("stop this master with queue:stop, or SIGTERM to pid {pid}, and start one with queue:listen")
+}

@@ -1,0 +1,325 @@
+//! Commands and masters that mean different stores: two projects on one machine, releases behind a symbolic link, files that
+//! were removed or replaced.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::fixture::{BINARY, Fixture, Master, SQLITE, text, until};
+use crate::redis::Server;
+
+/// A directory without a configuration file, and what it leaves in the runtime directory of this user.
+struct Project<'a> {
+    fixture: &'a Fixture,
+    dir: PathBuf,
+}
+
+impl Drop for Project<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.run_dir());
+    }
+}
+
+impl<'a> Project<'a> {
+    fn new(fixture: &'a Fixture, name: &str) -> Self {
+        let dir = fixture.file(name);
+        fs::create_dir_all(&dir).unwrap();
+        Self { fixture, dir }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        command(self.fixture, &self.dir, args)
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        json(&self.run(&[args, &["--json"]].concat()))
+    }
+
+    fn run_dir(&self) -> PathBuf {
+        let config = self.json(&["config:check"]);
+        config["channels"]["default"]["pid_path"].as_str().unwrap().into()
+    }
+
+    fn listen(&self) -> Master {
+        self.fixture.listening(self.command(&["queue:listen", "--log-format", "json"]))
+    }
+}
+
+/// A command in a directory, with the runtime directory of this test.
+fn command(fixture: &Fixture, dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(args).current_dir(dir).stdin(Stdio::null()).env("NO_COLOR", "1");
+    command.env("XDG_RUNTIME_DIR", fixture.file("runtime")).env_remove("AINT_QUEUE_CONFIG");
+    command
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{}: {e}", text(&output.stderr)))
+}
+
+/// The message of a command that must be refused with this exit code.
+fn refused(output: &Output, code: i32) -> String {
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    message
+}
+
+#[test]
+fn projects_without_configuration_are_apart() {
+    let fixture = Fixture::sqlite("");
+    let (one, two) = (Project::new(&fixture, "one"), Project::new(&fixture, "two"));
+    let master = one.listen();
+    assert_ne!(one.run_dir(), two.run_dir());
+    // The directory is the same before and after the store exists, by a link too.
+    symlink("one", fixture.file("link")).unwrap();
+    let link = Project::new(&fixture, "link");
+    assert_eq!(link.json(&["queue:status"])["pid"], master.pid());
+    assert_eq!(one.json(&["queue:status"])["pid"], master.pid());
+    assert_eq!(two.json(&["queue:status"])["running"], false);
+    assert!(two.run(&["queue:push", "noop"]).status.success());
+    assert_eq!(two.json(&["queue:why"])["reason"], "no_master");
+    refused(&two.run(&["queue:stop"]), 3);
+    // Both have a master of their own at the same time.
+    let other = two.listen();
+    until("the job of the second project", || (two.json(&["queue:status"])["done"] == 1).then_some(()));
+    assert!(two.run(&["queue:stop"]).status.success());
+    assert!(other.wait().success());
+    assert_eq!(one.json(&["queue:status"])["pid"], master.pid());
+    assert!(master.stop().success());
+}
+
+/// Two configurations that share a run directory: the one of the fixture, and `other.toml`.
+fn sharing(driver: &str) -> Fixture {
+    let fixture = Fixture::sqlite("[channels.default]\n");
+    fixture.write(
+        "other.toml",
+        &format!("[defaults]\npid_path = \"run\"\ndriver = {driver}\n[channels.default]\n"),
+    );
+    fixture
+}
+
+fn other(fixture: &Fixture, args: &[&str]) -> Output {
+    command(fixture, fixture.path(), &[args, &["--config", "other.toml"]].concat()).output().unwrap()
+}
+
+#[test]
+fn commands_for_another_store_do_nothing() {
+    let fixture = sharing(r#"{ type = "sqlite", path = "other.db" }"#);
+    let master = fixture.listen(&[]);
+    for args in [
+        &["queue:push", "noop"][..],
+        &["queue:stop"],
+        &["queue:quiet"],
+        &["queue:scale", "+1"],
+        &["queue:reload"],
+        &["queue:pause"],
+        &["queue:resume"],
+        &["queue:run"],
+        &["queue:clear", "--yes"],
+        &["queue:cancel", "17"],
+        &["queue:listen"],
+    ] {
+        let message = refused(&other(&fixture, args), 3);
+        assert!(message.contains("queue.db") && message.contains("pid_path"), "{args:?}: {message}");
+        let names_both = message.contains("other.db") || args == ["queue:listen"];
+        assert!(names_both && message.contains(&master.pid().to_string()), "{args:?}: {message}");
+    }
+    assert!(!fixture.file("other.db").exists(), "a refused command creates no store");
+    let status = json(&other(&fixture, &["queue:status", "--json"]));
+    assert_eq!((&status["running"], &status["pid"]), (&Value::Bool(false), &Value::Null));
+    assert!(status["differences"][0].as_str().unwrap().contains("queue.db"), "{status}");
+    let shown = text(&other(&fixture, &["queue:status"]).stdout);
+    assert!(
+        shown.contains("is not running!") && shown.contains("Attention: the master of channel"),
+        "{shown}"
+    );
+    assert_eq!(json(&other(&fixture, &["queue:why", "--json"]))["reason"], "other_store");
+    assert_eq!(fixture.json(&["queue:status"])["quiet"], false);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn one_file_by_two_paths_is_one_store() {
+    let fixture = sharing(r#"{ type = "sqlite", path = "link.db" }"#);
+    let master = fixture.listen(&[]);
+    symlink("queue.db", fixture.file("link.db")).unwrap();
+    assert_eq!(json(&other(&fixture, &["queue:status", "--json"]))["pid"], master.pid());
+    assert!(other(&fixture, &["queue:push", "noop"]).status.success());
+    fixture.until("default", "the job", |counts| counts.done == 1);
+    assert!(other(&fixture, &["queue:stop"]).status.success());
+    assert!(master.wait().success());
+}
+
+#[test]
+fn redis_databases_and_servers_differ() {
+    let (server, rival) = (Server::start(), Server::start());
+    let driver = |host: &str, server: &Server, database: u8| {
+        let port = server.config().port;
+        format!(
+            "{{ type = \"redis\", connection = {{ host = \"{host}\", port = {port}, database = {database} }} }}"
+        )
+    };
+    let fixture = Fixture::new(&driver("127.0.0.1", &server, 0), "[channels.default]\n");
+    let master = fixture.listen(&[]);
+    let ask = |driver: &str, args: &[&str]| {
+        fixture.write(
+            "other.toml",
+            &format!("[defaults]\npid_path = \"run\"\ndriver = {driver}\n[channels.default]\n"),
+        );
+        other(&fixture, args)
+    };
+    // The server has two addresses, and its run id says that it is one server.
+    let output = ask(&driver("localhost", &server, 0), &["queue:status", "--json"]);
+    assert_eq!(json(&output)["pid"], master.pid());
+    for foreign in [driver("127.0.0.1", &server, 1), driver("127.0.0.1", &rival, 0)] {
+        let message = refused(&ask(&foreign, &["queue:quiet"]), 3);
+        assert!(message.contains("serves redis at 127.0.0.1:"), "{message}");
+        assert_eq!(json(&ask(&foreign, &["queue:status", "--json"]))["running"], false);
+        // Masters of that store may run on other machines.
+        let pushed = ask(&foreign, &["queue:push", "noop"]);
+        assert!(pushed.status.success() && text(&pushed.stderr).contains("warning: the master of channel"));
+    }
+    assert!(master.stop().success());
+}
+
+/// A fixture with two releases, `current`, which links to the first one, and a configuration that means the latter.
+fn releases(pid_path: &str) -> Fixture {
+    let fixture = Fixture::with_binary(
+        BINARY.into(),
+        "aint-queue.toml",
+        &format!(
+            "[defaults]\npid_path = \"{pid_path}\"\n[channels.default]\ndriver = {{ type = \"sqlite\", path = \"current/queue.db\" }}\n"
+        ),
+    );
+    for release in ["rel1", "rel2"] {
+        fs::create_dir(fixture.file(release)).unwrap();
+    }
+    switch(&fixture, "rel1");
+    fixture
+}
+
+fn switch(fixture: &Fixture, release: &str) {
+    let next = fixture.file("next");
+    symlink(release, &next).unwrap();
+    fs::rename(next, fixture.file("current")).unwrap();
+}
+
+#[test]
+fn reload_refuses_to_leave_its_store() {
+    let fixture = releases("run");
+    let master = fixture.listen(&[]);
+    switch(&fixture, "rel2");
+    let message = refused(&fixture.run(&["queue:reload"]), 1);
+    for part in ["rel1/queue.db", "rel2/queue.db", "queue:stop", "queue:listen"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    master.signal(Signal::SIGUSR1);
+    until("the log", || {
+        let log = master.log();
+        (log.contains("reload failed") && log.contains("paths changed under this master")).then_some(())
+    });
+    // Pushes would go to the other file.
+    let message = refused(&fixture.run(&["queue:push", "noop"]), 3);
+    assert!(message.contains("rel1/queue.db") && message.contains("rel2/queue.db"), "{message}");
+    assert!(!fixture.file("rel2/queue.db").exists());
+    let status = fixture.json(&["queue:status"]);
+    assert_eq!(status["pid"], master.pid());
+    assert!(status["differences"][0].as_str().unwrap().contains("rel1/queue.db"), "{status}");
+    assert_eq!(fixture.json(&["queue:why"])["reason"], "other_store");
+    // The former release again: all is well, and the master has served on.
+    switch(&fixture, "rel1");
+    assert_eq!(fixture.json(&["queue:status"]).get("differences"), None);
+    fixture.push("noop", "{}", &[]);
+    fixture.until("default", "the job", |counts| counts.done == 1);
+    assert!(fixture.run(&["queue:reload"]).status.success());
+    // The way to the second release.
+    switch(&fixture, "rel2");
+    let stopped = fixture.run(&["queue:stop"]);
+    assert!(stopped.status.success(), "{}", text(&stopped.stderr));
+    assert!(text(&stopped.stderr).contains("rel1/queue.db"), "{}", text(&stopped.stderr));
+    assert!(master.wait().success());
+    let master = fixture.listen(&[]);
+    fixture.push("noop", "{}", &[]);
+    fixture.until("default", "the job in the second release", |counts| counts.done == 1);
+    assert!(fixture.file("rel2/queue.db").exists());
+    assert!(master.stop().success());
+}
+
+#[test]
+fn reload_refuses_another_run_directory() {
+    let fixture = releases("current/run");
+    // The store stays the same, so only the run directory moves.
+    fixture.write(
+        "aint-queue.toml",
+        &format!("[defaults]\npid_path = \"current/run\"\ndriver = {SQLITE}\n[channels.default]\n"),
+    );
+    let master = fixture.listen(&[]);
+    switch(&fixture, "rel2");
+    until("the log", || master.log().contains("rel2/run").then_some(()));
+    master.signal(Signal::SIGUSR1);
+    until("the refusal", || master.log().contains("reload failed: keeping").then_some(()));
+    assert!(master.log().contains("pid_path means"), "{}", master.log());
+    // A command that still means the first directory sees the difference.
+    fixture.write(
+        "old.toml",
+        &format!("[defaults]\npid_path = \"rel1/run\"\ndriver = {SQLITE}\n[channels.default]\n"),
+    );
+    let status =
+        command(&fixture, fixture.path(), &["queue:status", "--json", "--config", "old.toml"]).output();
+    let status = json(&status.unwrap());
+    assert_eq!(status["pid"], master.pid());
+    assert!(status["differences"][0].as_str().unwrap().contains("rel2/run"), "{status}");
+    assert!(master.stop().success());
+}
+
+#[test]
+fn removed_or_replaced_file_is_reported() {
+    let fixture = Fixture::sqlite("[channels.default]\n");
+    let master = fixture.listen(&[]);
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(fixture.file(&format!("queue.db{suffix}")));
+    }
+    refused(&fixture.run(&["queue:reload"]), 1);
+    assert!(master.log().contains("which does not exist"), "{}", master.log());
+    let message = refused(&fixture.run(&["queue:push", "noop"]), 3);
+    assert!(message.contains("(inode ") && message.contains("does not exist"), "{message}");
+    fs::write(fixture.file("queue.db"), "").unwrap();
+    let message = refused(&fixture.run(&["queue:push", "noop"]), 3);
+    assert!(message.matches("(inode ").count() == 2, "{message}");
+    assert!(fixture.run(&["queue:stop"]).status.success());
+    assert!(master.wait().success());
+}
+
+#[test]
+fn every_reply_names_the_store() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixStream;
+
+    let fixture = Fixture::sqlite("[channels.default]\n");
+    let master = fixture.listen(&[]);
+    let mut stream = BufReader::new(UnixStream::connect(fixture.file("run/default.sock")).unwrap());
+    use std::os::unix::fs::MetadataExt;
+    let file = fs::metadata(fixture.file("queue.db")).unwrap();
+    for request in [r#"{"command":"status"}"#, r#"{"command":"resume"}"#, r#"{"command":"?"}"#] {
+        writeln!(stream.get_mut(), "{request}").unwrap();
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        let store = &serde_json::from_str::<Value>(&line).unwrap()["store"];
+        assert_eq!(
+            (store["device"].as_u64(), store["inode"].as_u64()),
+            (Some(file.dev()), Some(file.ino())),
+            "{line}"
+        );
+        assert_eq!(store["path"], fs::canonicalize(fixture.file("queue.db")).unwrap().to_str().unwrap());
+    }
+    drop(stream);
+    assert!(master.stop().success());
+}
