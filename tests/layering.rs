@@ -60,7 +60,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("logging", &["mutex", "sanitize"]),
     ("wire", &["job", "durations"]),
     ("guardian", &["config::passed_env", "fd", "mutex", "protected_memory"]),
-    ("pool", &["job", "config::plan", "durations", "wire", "guardian", "logging", "sanitize"]),
+    ("pool", &["job", "config::plan", "durations", "mutex", "wire", "guardian", "logging", "sanitize"]),
     ("metrics", &["pool"]),
     ("channel", &["job", "job_json", "wire", "config", "store", "limits", "retry", "pool", "metrics"]),
     ("snapshot", &["job", "config", "store", "guardian", "metrics"]),

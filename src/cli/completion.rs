@@ -5,12 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, Command};
-use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
 use super::CommandContext;
 use super::global_options::GlobalOptions;
-use super::help::{Program, command_line};
 use super::sanitize;
 use crate::config::{Config, Driver};
 use crate::job::Registry;
@@ -27,13 +25,6 @@ const MAX_TIME: Duration = Duration::from_millis(800);
 const LIVE: [JobState; 3] = [JobState::Reserved, JobState::Waiting, JobState::Delayed];
 const FAILED: [JobState; 1] = [JobState::Failed];
 const ANY: [JobState; 4] = [JobState::Reserved, JobState::Failed, JobState::Waiting, JobState::Delayed];
-
-/// Answers a shell that asks for completions. Returns whether one did; then there is nothing else to do.
-pub(super) fn answer(program: &Program, registry: &Registry, args: &[OsString]) -> clap::error::Result<bool> {
-    let here = std::env::current_dir().ok();
-    let factory = || command_line(program, registry);
-    CompleteEnv::with_factory(factory).var(VARIABLE).try_complete(args.to_vec(), here.as_deref())
-}
 
 /// The command line with the sources of values.
 pub(super) fn with_values(line: Command, registry: &Registry) -> Command {

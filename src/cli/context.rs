@@ -9,9 +9,9 @@ use tokio::runtime::Runtime;
 
 use super::failure::{Exit, Failure};
 use super::global_options::GlobalOptions;
-use super::help::Program;
 use super::log::{Log, LogFormat};
 use super::other_store::OtherStore;
+use super::program::Program;
 use super::sanitize;
 use crate::config::{Channel, Config, Driver, Handler};
 use crate::job::Registry;

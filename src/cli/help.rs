@@ -7,36 +7,10 @@ use clap::builder::Styles;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory};
 
+use super::program::Program;
 use super::{Cli, completion};
 use crate::config::nearest;
 use crate::job::Registry;
-
-/// Name and version of a program.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Program {
-    /// The name, as typed by users.
-    pub(crate) name: String,
-    /// The version of an application that is not aint-queue itself, if the application states one.
-    pub(crate) version: Option<String>,
-}
-
-impl Default for Program {
-    fn default() -> Self {
-        Self { name: "aint-queue".to_owned(), version: None }
-    }
-}
-
-impl Program {
-    /// The version as printed by `--version`, behind the name of the program.
-    fn version_text(&self) -> String {
-        let own = env!("CARGO_PKG_VERSION");
-        match &self.version {
-            Some(version) => format!("{version} (aint-queue {own})"),
-            None if self.name == "aint-queue" => own.to_owned(),
-            None => format!("(aint-queue {own})"),
-        }
-    }
-}
 
 /// A group of commands in the help.
 struct Group {

@@ -26,6 +26,7 @@ mod man;
 mod other_store;
 mod pause;
 mod per_channel;
+mod program;
 mod progress;
 mod push;
 mod push_file;
@@ -49,12 +50,13 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{ColorChoice, FromArgMatches, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 
 use crate::job::Registry;
 pub(crate) use context::CommandContext;
 pub(crate) use failure::{Exit, Failure};
 use global_options::GlobalOptions;
-pub(crate) use help::Program;
+pub(crate) use program::Program;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -161,7 +163,7 @@ impl Command {
 
 /// Runs the command in `args` of a program with the jobs of `registry`.
 pub(crate) fn main(program: Program, registry: Registry, args: Vec<OsString>) -> ExitCode {
-    match completion::answer(&program, &registry, &args) {
+    match answer_shell(&program, &registry, &args) {
         Ok(false) => {}
         Ok(true) => return ExitCode::SUCCESS,
         // A shell has no place for the error.
@@ -195,4 +197,11 @@ pub(crate) fn main(program: Program, registry: Registry, args: Vec<OsString>) ->
             ExitCode::from(failure.exit() as u8)
         }
     }
+}
+
+/// Answers a shell that asks for completions. Returns whether one did; then there is nothing else to do.
+fn answer_shell(program: &Program, registry: &Registry, args: &[OsString]) -> clap::error::Result<bool> {
+    let here = std::env::current_dir().ok();
+    let completer = CompleteEnv::with_factory(|| help::command_line(program, registry));
+    completer.var(completion::VARIABLE).try_complete(args.to_vec(), here.as_deref())
 }
