@@ -64,7 +64,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("snapshot", &["job", "config", "store", "guardian", "metrics"]),
     ("worker", &["job", "job_json", "wire", "fd", "executor"]),
     ("webhook", &["job", "config::webhook", "protected_memory", "worker"]),
-    ("http", &["job", "config", "store", "queue", "queue_set", "job_json"]),
+    ("http", &["job", "config", "store", "queue", "queue_set", "job_json", "mutex"]),
     (
         "master",
         &[

@@ -5,20 +5,24 @@
 //! | `POST /channels/{name}/jobs` | the job or every job of the array in the body is in the channel |
 //! | `GET /health` | the listener serves |
 //!
-//! Duties: authorize requests (`auth`), read bodies within limits of size and time (`body`), parse them into jobs (`parse`), push
+//! Duties: give places to connections (`admission`), authorize requests (`auth`, `token_guesses`), read bodies within limits of size and time (`body`), parse them into jobs (`parse`), push
 //! these into queues that open on first use (`push`), and answer every error with its place and remedy (`response`).
 //!
 //! The listener runs on its own thread and runtime and shares only the stores with the channels: a slow, hung or flooded
 //! listener delays no job. It never reads jobs. It ends with the master: pending pushes get a short time to finish, all other
 //! connections are closed.
 
+mod admission;
 mod auth;
 mod body;
 mod connection;
+mod event_log;
 mod parse;
+mod peer;
 mod push;
 mod response;
 mod server;
+mod token_guesses;
 mod write_timeout;
 
 use std::io;

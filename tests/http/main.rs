@@ -15,6 +15,7 @@ mod lifecycle;
 mod limits;
 mod load;
 mod outage;
+mod places;
 mod producers;
 mod pushes;
 mod refusals;
