@@ -202,6 +202,7 @@ pub mod engine {
     pub mod master;
     pub mod metrics;
     pub mod pool;
+    pub mod producer_memory;
     pub mod protected_memory;
     pub mod snapshot;
     pub mod webhook;
@@ -220,7 +221,8 @@ use aint_queue_core::{executor, in_process, job_json, limits, queue_set, retry};
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]
 use engine::{
-    channel, fd, guardian, http, master, metrics, pool, protected_memory, snapshot, webhook, wire, worker,
+    channel, fd, guardian, http, master, metrics, pool, producer_memory, protected_memory, snapshot, webhook,
+    wire, worker,
 };
 
 pub use app::App;

@@ -56,15 +56,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // the engine
     ("fd", &[]),
     ("protected_memory", &[]),
+    ("producer_memory", &[]),
     ("wire", &["job", "durations"]),
     ("guardian", &["config::passed_env", "fd", "mutex", "protected_memory"]),
-    ("pool", &["job", "config::plan", "durations", "wire", "guardian"]),
+    ("pool", &["job", "config::plan", "durations", "wire", "guardian", "producer_memory"]),
     ("metrics", &["pool"]),
     ("channel", &["job", "job_json", "wire", "config", "store", "limits", "retry", "pool", "metrics"]),
     ("snapshot", &["job", "config", "store", "guardian", "metrics"]),
     ("worker", &["job", "job_json", "wire", "fd", "executor"]),
     ("webhook", &["job", "config::webhook", "protected_memory", "worker"]),
-    ("http", &["job", "config", "store", "queue", "queue_set", "job_json", "mutex"]),
+    ("http", &["job", "config", "store", "queue", "queue_set", "job_json", "mutex", "producer_memory"]),
     (
         "master",
         &[
@@ -75,6 +76,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "store",
             "retry",
             "pool",
+            "producer_memory",
             "protected_memory",
             "guardian",
             "channel",

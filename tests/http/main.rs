@@ -14,6 +14,7 @@ mod client;
 mod lifecycle;
 mod limits;
 mod load;
+mod memory;
 mod outage;
 mod places;
 mod producers;

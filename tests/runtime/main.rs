@@ -19,6 +19,7 @@ mod outage;
 mod output;
 mod privileges;
 mod program_change;
+mod push_floods;
 mod reexec;
 mod reload;
 mod secrets;

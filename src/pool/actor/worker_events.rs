@@ -11,6 +11,7 @@ use crate::job::Response;
 use crate::pool::job_requests::{ReplyTo, RequestKind, RunRequest};
 use crate::pool::workers::output;
 use crate::pool::workers::state::{Hello, Role, WorkerState};
+use crate::producer_memory::Reservation;
 use crate::wire::{self, FromMaster, FromWorker, RequestId, RunId};
 
 /// Protocol violations after which a worker is killed.
@@ -19,7 +20,14 @@ const MAX_VIOLATIONS: u32 = 10;
 const HANGUP_GRACE: Duration = Duration::from_secs(1);
 
 impl Pool {
-    pub(super) fn on_frame(&mut self, child: ChildId, frame: FromWorker, now: Instant) {
+    /// Acts on a frame; `memory` is reserved for the jobs of a push.
+    pub(super) fn on_frame(
+        &mut self,
+        child: ChildId,
+        frame: FromWorker,
+        memory: Option<Reservation>,
+        now: Instant,
+    ) {
         match frame {
             FromWorker::Ended { run, outcome } => {
                 if self.runs.of(child, run).is_some() {
@@ -47,10 +55,10 @@ impl Pool {
                 output::log_frame(&self.generations.spec().channel, pid, job, &level, &message);
             }
             FromWorker::Push { run, ask, channel, jobs } => {
-                self.on_request(child, run, ask, RequestKind::Push { channel, jobs }, now);
+                self.on_request(child, (run, ask), RequestKind::Push { channel, jobs }, memory, now);
             }
             FromWorker::Claim { run, ask, claim } => {
-                self.on_request(child, run, ask, RequestKind::Claim(claim), now);
+                self.on_request(child, (run, ask), RequestKind::Claim(claim), None, now);
             }
         }
     }
@@ -106,9 +114,9 @@ impl Pool {
     fn on_request(
         &mut self,
         child: ChildId,
-        run: RunId,
-        number: RequestId,
+        (run, number): (RunId, RequestId),
         request: RequestKind,
+        memory: Option<Reservation>,
         now: Instant,
     ) {
         let Some(id) = self.runs.of(child, run).map(|run| run.id) else {
@@ -125,7 +133,7 @@ impl Pool {
             let why = format!("this worker has {} requests open; wait for their responses", open - 1);
             return self.respond(reply, Response::Error(why));
         }
-        self.requests.push(RunRequest { run, id, reply, request });
+        self.requests.push(RunRequest { run, id, reply, request, memory });
     }
 
     /// The requests since the last call.

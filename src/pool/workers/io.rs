@@ -5,6 +5,7 @@
 
 use std::future::pending;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,7 +17,8 @@ use super::output::{MAX_FINAL_READ, Output};
 use super::worker::MAX_UNREAD_BYTES;
 use crate::guardian::handle::ChildId;
 use crate::pool::messages::{IoCommand, IoEvent};
-use crate::wire::{self, Line, LineBuffer, MAX_LINE, WireError};
+use crate::producer_memory::{self, MemoryBudget, Reservation};
+use crate::wire::{self, FromWorker, Line, LineBuffer, MAX_LINE, WireError};
 
 /// Bytes read at once.
 const READ_CHUNK: usize = 64 << 10;
@@ -31,6 +33,15 @@ pub(super) struct WorkerIo {
     /// Bytes handed over in `commands` that are not written yet.
     pub(super) unread: Arc<AtomicUsize>,
     pub(super) events: mpsc::Sender<IoEvent>,
+    pub(super) push_memory: MemoryBudget,
+    /// A push that waits for memory. Until it has some, no further frame is read: the socket of the worker holds them back.
+    pub(super) held: Option<HeldPush>,
+}
+
+/// A push frame that waits for memory.
+pub(super) struct HeldPush {
+    frame: FromWorker,
+    memory: Pin<Box<dyn Future<Output = Reservation> + Send + Sync>>,
 }
 
 impl WorkerIo {
@@ -38,6 +49,7 @@ impl WorkerIo {
         let mut incoming = LineBuffer::new(MAX_LINE, READ_CHUNK);
         let mut outgoing: Vec<u8> = Vec::new();
         loop {
+            let is_held = self.held.is_some();
             tokio::select! {
                 command = self.commands.recv() => match command {
                     Some(IoCommand::Send(frames)) if outgoing.is_empty() => outgoing = frames,
@@ -46,8 +58,13 @@ impl WorkerIo {
                     // The pool has ended, and the worker with it.
                     None => return,
                 },
-                ready = ready(self.socket.as_ref(), !outgoing.is_empty()) => {
-                    if ready.is_err() || self.read_frames(&mut incoming).await == ReadResult::End {
+                memory = room(&mut self.held) => {
+                    self.report_held(memory).await;
+                    self.report(&mut incoming).await;
+                }
+                ready = ready(self.socket.as_ref(), !is_held, !outgoing.is_empty()) => {
+                    let is_lost = ready.is_err();
+                    if is_lost || self.held.is_none() && self.read_frames(&mut incoming).await == ReadResult::End {
                         self.socket = None;
                         self.report_event(IoEvent::Hangup(self.child)).await;
                     }
@@ -77,6 +94,11 @@ impl WorkerIo {
         }
         // Bounded, because a process outside the tree may hold the other end and write on.
         for _ in 0..MAX_FINAL_READ / READ_CHUNK {
+            while self.held.is_some() {
+                let memory = room(&mut self.held).await;
+                self.report_held(memory).await;
+                self.report(&mut incoming).await;
+            }
             if self.read_frames(&mut incoming).await != ReadResult::Some {
                 break;
             }
@@ -105,17 +127,42 @@ impl WorkerIo {
         read
     }
 
-    /// Passes on the frames that have arrived.
-    async fn report(&self, incoming: &mut LineBuffer) {
+    /// Passes on the push that has waited for this memory.
+    async fn report_held(&mut self, memory: Reservation) {
+        if let Some(held) = self.held.take() {
+            self.report_event(IoEvent::Push(self.child, held.frame, memory)).await;
+        }
+    }
+
+    /// Passes on the frames that have arrived, up to a push that has to wait for memory.
+    async fn report(&mut self, incoming: &mut LineBuffer) {
         let mut frames = Vec::new();
         let mut violation = None;
-        while let Some(line) = incoming.next_line() {
+        while self.held.is_none()
+            && let Some(line) = incoming.next_line()
+        {
+            let needed = match line {
+                Line::Whole(line) | Line::Truncated(line) => producer_memory::parsed(line.len()),
+            };
             let decoded = match line {
                 Line::Truncated(_) => Err(WireError::TooLong),
                 Line::Whole(b"") => continue,
                 Line::Whole(line) => wire::decode_from_worker(line),
             };
             match decoded {
+                Ok(frame @ FromWorker::Push { .. }) => {
+                    if !frames.is_empty() {
+                        self.report_event(IoEvent::Frames(self.child, std::mem::take(&mut frames))).await;
+                    }
+                    let budget = self.push_memory.clone();
+                    match budget.try_reserve(needed) {
+                        Some(memory) => self.report_event(IoEvent::Push(self.child, frame, memory)).await,
+                        None => {
+                            let memory = Box::pin(async move { budget.reserve(needed).await });
+                            self.held = Some(HeldPush { frame, memory });
+                        }
+                    }
+                }
                 Ok(frame) => frames.push(frame),
                 Err(error) => {
                     violation.get_or_insert(error);
@@ -146,9 +193,22 @@ enum ReadResult {
     End,
 }
 
-async fn ready(socket: Option<&UnixStream>, writing: bool) -> io::Result<()> {
+/// Waits for the memory of a held push; pending without one.
+async fn room(held: &mut Option<HeldPush>) -> Reservation {
+    match held {
+        Some(held) => held.memory.as_mut().await,
+        None => pending().await,
+    }
+}
+
+async fn ready(socket: Option<&UnixStream>, reading: bool, writing: bool) -> io::Result<()> {
     let Some(socket) = socket else { return pending().await };
-    let interest = if writing { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+    let interest = match (reading, writing) {
+        (true, true) => Interest::READABLE | Interest::WRITABLE,
+        (true, false) => Interest::READABLE,
+        (false, true) => Interest::WRITABLE,
+        (false, false) => return pending().await,
+    };
     socket.ready(interest).await.map(drop)
 }
 

@@ -22,6 +22,7 @@ use crate::pool::messages::IoEvent;
 use crate::pool::rollout::Generation;
 use crate::pool::runs::Run;
 use crate::pool::spec::Program;
+use crate::producer_memory::MemoryBudget;
 use crate::wire;
 
 /// Starts workers and connects them with the pool's inboxes.
@@ -29,6 +30,7 @@ use crate::wire;
 pub(crate) struct Launcher {
     children: mpsc::UnboundedSender<(ChildId, ChildEvent)>,
     pub(crate) io: mpsc::Sender<IoEvent>,
+    push_memory: MemoryBudget,
     /// Takes the place of descriptors and I/O tasks in tests on a paused clock.
     #[cfg(test)]
     pub(crate) script: Option<crate::pool::scripted::ScriptSender>,
@@ -49,13 +51,14 @@ fn origin(generation: &Generation, role: Role, reason: String, now: Instant) -> 
 }
 
 impl Launcher {
-    pub(crate) fn new() -> (Self, Inbox) {
+    pub(crate) fn new(push_memory: MemoryBudget) -> (Self, Inbox) {
         // The number of workers bounds the events of children; the bounded channel holds frames back.
         let (to_children, children) = mpsc::unbounded_channel();
         let (to_io, io) = mpsc::channel(256);
         let launcher = Self {
             children: to_children,
             io: to_io,
+            push_memory,
             #[cfg(test)]
             script: None,
         };
@@ -156,6 +159,8 @@ impl Launcher {
             commands,
             unread: Arc::clone(&unread),
             events: self.io.clone(),
+            push_memory: self.push_memory.clone(),
+            held: None,
         };
         tokio::spawn(task.serve());
         Ok((child, IoLink::new(to_task, unread, tag)))
