@@ -204,6 +204,7 @@ pub mod engine {
     pub mod master;
     pub mod metrics;
     pub mod pool;
+    pub mod producer_memory;
     pub mod protected_memory;
     pub mod sanitize;
     pub mod snapshot;
@@ -223,8 +224,8 @@ use aint_queue_core::{executor, in_process, job_json, limits, queue_set, retry};
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]
 use engine::{
-    channel, fd, guardian, http, logging, master, metrics, pool, protected_memory, sanitize, snapshot,
-    webhook, wire, worker,
+    channel, fd, guardian, http, logging, master, metrics, pool, producer_memory, protected_memory, sanitize,
+    snapshot, webhook, wire, worker,
 };
 
 pub use app::App;

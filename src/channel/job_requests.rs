@@ -78,7 +78,7 @@ impl JobRequests {
         now: Instant,
     ) -> Vec<Reply> {
         let (mut replies, mut claims, mut claimants) = (Vec::new(), Vec::new(), Vec::new());
-        for RunRequest { run, id, reply, request } in requests {
+        for RunRequest { run, id, reply, request, memory } in requests {
             let claim = match request {
                 RequestKind::Push { channel, jobs } => {
                     let destination = channel.as_deref().unwrap_or(&self.channel);
@@ -90,6 +90,7 @@ impl JobRequests {
                     let pushed = push(Arc::clone(&self.store), self.cross_channel.clone(), channel, jobs);
                     self.tasks.spawn(async move {
                         let response = pushed.await.map_or_else(Response::Error, Response::Pushed);
+                        drop(memory);
                         vec![CompletedRequest { run, reply, response, lock: None }]
                     });
                     continue;

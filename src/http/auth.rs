@@ -15,8 +15,12 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
 
+use super::admission::Place;
+use super::peer::Peer;
 use super::response::ErrorResponse;
+use super::token_guesses::TokenGuesses;
 use crate::config::{Http, Secret};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -28,22 +32,43 @@ pub(super) struct Auth {
     token: Option<Secret>,
     hosts: Vec<String>,
     address: SocketAddr,
+    guesses: TokenGuesses,
 }
 
 /// Middleware for every path: refuses requests that break a rule.
 pub(super) async fn authorize(State(auth): State<Arc<Auth>>, request: Request, next: Next) -> Response {
-    match auth.check(request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+    if let Err(refusal) = auth.check(request.uri(), request.headers()) {
+        return refusal.into_response();
     }
+    if request.uri().path() == PUBLIC_PATH {
+        return next.run(request).await;
+    }
+    let place = request.extensions().get::<Arc<Place>>().cloned();
+    let peer = place.as_ref().map(|place| place.peer());
+    if let Err(refusal) = auth.check_token(request.headers(), peer).await {
+        return refusal.into_response();
+    }
+    if let Some(place) = &place {
+        place.mark_busy();
+    }
+    let response = next.run(request).await;
+    if let Some(place) = &place {
+        place.mark_idle(Instant::now());
+    }
+    response
 }
 
 impl Auth {
     pub(super) fn new(settings: &Http, address: SocketAddr) -> Self {
-        Self { token: settings.token.clone(), hosts: settings.hosts.clone(), address }
+        Self {
+            token: settings.token.clone(),
+            hosts: settings.hosts.clone(),
+            address,
+            guesses: TokenGuesses::default(),
+        }
     }
 
-    /// Checks the head of a request.
+    /// Checks the head of a request, except for its token.
     pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorResponse> {
         let host = host(uri, headers)?;
         if !self.is_own_host(&host) {
@@ -58,11 +83,27 @@ impl Auth {
             let error = "cross-site request of a browser: push from a program instead";
             return Err(ErrorResponse::new(StatusCode::FORBIDDEN, error));
         }
-        if uri.path() == PUBLIC_PATH || self.has_token(headers) {
-            Ok(())
-        } else {
-            Err(ErrorResponse::unauthorized())
+        Ok(())
+    }
+
+    /// Checks the token of a request of `peer`.
+    async fn check_token(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<(), ErrorResponse> {
+        if self.token.is_none() {
+            return Ok(());
         }
+        if let Some(peer) = peer
+            && !self.guesses.delay(peer).await
+        {
+            let error = "too many wrong tokens from this address: retry later with the right one";
+            return Err(ErrorResponse::unavailable(error).closing());
+        }
+        if self.has_token(headers) {
+            return Ok(());
+        }
+        if let Some(peer) = peer {
+            self.guesses.wrong(peer);
+        }
+        Err(ErrorResponse::unauthorized())
     }
 
     fn is_own_host(&self, host: &Authority) -> bool {
@@ -124,6 +165,7 @@ mod tests {
             hosts: vec!["queue.internal".to_owned()],
             max_body: 1,
             max_connections: 1,
+            max_connections_per_peer: 1,
             timeout: Duration::ZERO,
         };
         Auth::new(&settings, settings.listen)
@@ -136,6 +178,14 @@ mod tests {
             map.append(*name, value.parse().unwrap());
         }
         auth.check(&path.parse().unwrap(), &map).err().map(|refusal| refusal.status().as_u16())
+    }
+
+    fn has_token(auth: &Auth, values: &[&str]) -> bool {
+        let mut map = HeaderMap::new();
+        for value in values {
+            map.append(AUTHORIZATION, value.parse().unwrap());
+        }
+        auth.has_token(&map)
     }
 
     #[test]
@@ -185,17 +235,11 @@ mod tests {
     #[test]
     fn token_matches_only_as_a_whole() {
         let auth = auth(Some("s3cret"));
-        let sent = |value: &str| refused(&auth, "/x", &[("host", "localhost"), ("authorization", value)]);
-        assert_eq!(sent("Bearer s3cret"), None);
-        assert_eq!(sent("bearer  s3cret "), None);
+        assert!(has_token(&auth, &["Bearer s3cret"]) && has_token(&auth, &["bearer  s3cret "]));
         for wrong in ["Bearer s3cre", "Bearer s3cretx", "Bearer ", "Bearer", "s3cret", "Basic s3cret", ""] {
-            assert_eq!(sent(wrong), Some(401), "{wrong}");
+            assert!(!has_token(&auth, &[wrong]), "{wrong}");
         }
-        let host = ("host", "localhost");
-        let twice = [host, ("authorization", "Bearer s3cret"), ("authorization", "Bearer s3cret")];
-        assert_eq!(refused(&auth, "/x", &twice), Some(401));
-        assert_eq!(refused(&auth, "/x", &[host]), Some(401));
-        assert_eq!(refused(&auth, "/health", &[host]), None);
-        assert_eq!(refused(&auth, "/healthy", &[host]), Some(401));
+        assert!(!has_token(&auth, &["Bearer s3cret", "Bearer s3cret"]));
+        assert!(!has_token(&auth, &[]));
     }
 }

@@ -1,24 +1,24 @@
 //! Request bodies: type check, size limit, time limit.
 
-use std::sync::Arc;
-
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::ListenerState;
 use super::response::{ErrorResponse, error_chain};
+use crate::producer_memory::{self, Reservation, SMALL_BYTES};
 
-/// Bodies up to this size need no permit of the large bodies.
-const SMALL_BODY: usize = 64 << 10;
+/// Capacity for a body that has not arrived: a client may announce more than it sends.
+const FIRST_CAPACITY: usize = 64 << 10;
 
-/// A body and the permit of a large one, to be held while the body or the jobs parsed from it are in memory.
+/// A body and the memory reserved for it, to be held while the body or the jobs parsed from it are in memory.
 pub(super) struct ReceivedBody {
-    pub(super) bytes: Bytes,
-    pub(super) permit: Option<OwnedSemaphorePermit>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) reservation: Reservation,
+    /// Whether the jobs parsed from it are part of the reservation.
+    pub(super) is_small: bool,
 }
 
 /// Reads a body whose content type is JSON.
@@ -34,18 +34,21 @@ pub(super) async fn read(
         return Err(too_large(max));
     }
     let limit = state.settings.timeout;
-    let permit = match content_length {
-        Some(length) if length <= SMALL_BODY => None,
-        _ => {
-            let permit = timeout(limit, Arc::clone(&state.large_bodies).acquire_owned()).await;
-            let busy = || {
-                ErrorResponse::unavailable("too many large requests at once: retry, or send smaller requests")
-            };
-            Some(permit.map_err(|_| busy().closing())?.expect("the semaphore is never closed"))
+    let memory = &state.memory;
+    let length = content_length.unwrap_or(max);
+    let is_small = length <= SMALL_BYTES;
+    let reserving = async {
+        match is_small {
+            true => memory.small_bodies.reserve(producer_memory::parsed(length)).await,
+            false => memory.large_bodies.reserve(length).await,
         }
     };
-    match timeout(limit, Limited::new(body, max).collect()).await {
-        Ok(Ok(whole)) => Ok(ReceivedBody { bytes: whole.to_bytes(), permit }),
+    let reservation = timeout(limit, reserving).await.map_err(|_| {
+        let error = "requests of all producers have too many bytes at once: retry, or send smaller requests";
+        ErrorResponse::unavailable(error).closing()
+    })?;
+    match timeout(limit, collect(Limited::new(body, max), length)).await {
+        Ok(Ok(bytes)) => Ok(ReceivedBody { bytes, reservation, is_small }),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(max)),
         Ok(Err(error)) => {
             let error = format!("could not read the body: {}", error_chain(&*error));
@@ -56,6 +59,17 @@ pub(super) async fn read(
             Err(ErrorResponse::new(StatusCode::REQUEST_TIMEOUT, error).closing())
         }
     }
+}
+
+/// Collects a body in one buffer, which grows with the data that arrives.
+async fn collect(mut body: Limited<Body>, length: usize) -> Result<Vec<u8>, axum::BoxError> {
+    let mut bytes = Vec::with_capacity(length.min(FIRST_CAPACITY));
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(bytes)
 }
 
 fn too_large(max: usize) -> ErrorResponse {

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,15 +14,18 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
+use super::admission::Place;
 use super::write_timeout::WriteTimeout;
 
 /// Largest head of a request, and the read-ahead of a body, in bytes.
 const MAX_HEAD: usize = 32 << 10;
 /// Largest number of headers of a request.
 const MAX_HEADERS: usize = 64;
+/// Longest life of a connection, in timeouts of a request: a client connects again, and every client gets a place in turn.
+const MAX_LIFE_TIMEOUTS: u32 = 30;
 /// Time for which bytes of a refused client are read and dropped, so that it gets the response.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -30,17 +34,31 @@ pub(super) async fn wait_for_stop(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Serves one connection to its end.
+/// Refuses a connection of a peer that has too many. The response is lost if the client has sent a request already.
+pub(super) fn refuse(stream: &TcpStream) {
+    const BODY: &str = "{\"error\":\"too many connections from this address: close idle ones, or use them for several requests\"}";
+    let response = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{BODY}",
+        BODY.len()
+    );
+    // The send buffer of a new connection is empty.
+    let _ = stream.try_write(response.as_bytes());
+}
+
+/// Serves one connection to its end; `place` is freed then.
 pub(super) async fn serve(
     stream: TcpStream,
+    place: Arc<Place>,
     routes: Router,
     limit: Duration,
     mut stopped: watch::Receiver<bool>,
 ) {
     // Responses are small and written at once, so Nagle's delay has no benefit.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         let routes = TowerToHyperService::new(routes.clone());
+        request.extensions_mut().insert(Arc::clone(&place));
         Box::pin(async move { hyper::service::Service::call(&routes, request.map(Body::new)).await })
     });
     let mut connection = http1::Builder::new()
@@ -52,6 +70,7 @@ pub(super) async fn serve(
     let ended = tokio::select! {
         ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => Some(ended),
         () = wait_for_stop(&mut stopped) => None,
+        () = sleep(limit * MAX_LIFE_TIMEOUTS) => None,
     };
     let ended = match ended {
         Some(ended) => ended,

@@ -5,20 +5,24 @@
 //! | `POST /channels/{name}/jobs` | the job or every job of the array in the body is in the channel |
 //! | `GET /health` | the listener serves |
 //!
-//! Duties: authorize requests (`auth`), read bodies within limits of size and time (`body`), parse them into jobs (`parse`), push
+//! Duties: give places to connections (`admission`), authorize requests (`auth`, `token_guesses`), read bodies within limits of size and time (`body`), parse them into jobs (`parse`), push
 //! these into queues that open on first use (`push`), and answer every error with its place and remedy (`response`).
 //!
 //! The listener runs on its own thread and runtime and shares only the stores with the channels: a slow, hung or flooded
 //! listener delays no job. It never reads jobs. It ends with the master: pending pushes get a short time to finish, all other
 //! connections are closed.
 
+mod admission;
 mod auth;
 mod body;
 mod connection;
+mod event_log;
 mod parse;
+mod peer;
 mod push;
 mod response;
 mod server;
+mod token_guesses;
 mod write_timeout;
 
 use std::io;
@@ -31,10 +35,11 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use serde_json::json;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 
 use crate::config::{Config, Http};
+use crate::producer_memory::ProducerMemory;
 use crate::queue_set::QueueSet;
 use auth::Auth;
 use response::ErrorResponse;
@@ -44,14 +49,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time the master waits for the end of the listener; longer than [`DRAIN_TIMEOUT`] plus the end of the runtime.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Large bodies in memory at once. Further requests wait for a permit.
-const MAX_LARGE_BODIES: usize = 4;
-
-/// The state that all requests share: the settings, the queues and the permits of large bodies.
+/// The state that all requests share.
 struct ListenerState {
     settings: Http,
     queues: QueueSet,
-    large_bodies: Arc<Semaphore>,
+    memory: ProducerMemory,
 }
 
 /// A listener with a bound port that does not serve yet: clients wait in the system's accept queue.
@@ -82,18 +84,18 @@ pub fn bind(settings: &Http) -> io::Result<Listener> {
 }
 
 impl Listener {
-    /// Serves all declared channels on a new thread.
+    /// Serves all declared channels on a new thread. Requests share `memory`.
     ///
     /// # Errors
     /// When the system has no free thread or descriptor.
-    pub fn serve(self, config: &Arc<Config>) -> io::Result<RunningListener> {
+    pub fn serve(self, config: &Arc<Config>, memory: ProducerMemory) -> io::Result<RunningListener> {
         let Self { socket, settings, address } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let socket = {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(socket)?
         };
-        let routes = routes(&settings, address, config);
+        let routes = routes(&settings, address, config, memory);
         let (stop, stopped) = watch::channel(false);
         let (end, ended) = oneshot::channel();
         thread::Builder::new().name("http".to_owned()).spawn(move || {
@@ -124,13 +126,10 @@ impl RunningListener {
     }
 }
 
-fn routes(settings: &Http, address: SocketAddr, config: &Arc<Config>) -> Router {
+fn routes(settings: &Http, address: SocketAddr, config: &Arc<Config>, memory: ProducerMemory) -> Router {
     let auth = Arc::new(Auth::new(settings, address));
-    let state = ListenerState {
-        settings: settings.clone(),
-        queues: QueueSet::of(Arc::clone(config)),
-        large_bodies: Arc::new(Semaphore::new(MAX_LARGE_BODIES)),
-    };
+    let state =
+        ListenerState { settings: settings.clone(), queues: QueueSet::of(Arc::clone(config)), memory };
     Router::new()
         .route("/health", get(async || response::ok(&json!({ "status": "ok" }))))
         .route("/channels/{channel}/jobs", post(push::push))

@@ -1,4 +1,4 @@
-//! Parses a body into jobs. Every job is checked before the first one is pushed.
+//! Parses a body into jobs, one at a time: the text of a body takes far less memory than its jobs.
 
 use std::fmt;
 
@@ -14,12 +14,12 @@ use crate::queue::PushOptions;
 /// Largest number of jobs in one request.
 pub(super) const MAX_JOBS: usize = 10_000;
 
-/// The jobs of a body.
+/// The jobs of a body, as text.
 #[derive(Debug)]
-pub(super) struct ParsedBody {
+pub(super) struct ParsedBody<'a> {
     /// Whether the body is an array; then the response is one too.
     pub(super) is_array: bool,
-    pub(super) jobs: Vec<NewJob>,
+    jobs: Vec<&'a str>,
 }
 
 /// The reason why a body has no valid jobs.
@@ -41,29 +41,38 @@ pub(super) enum ParseError {
     JobAt { index: usize, error: JobJsonError },
 }
 
-/// Parses one job or an array of jobs.
-pub(super) fn parse(body: &[u8]) -> Result<ParsedBody, ParseError> {
+/// Finds the jobs of a body: one, or the items of an array.
+pub(super) fn parse(body: &[u8]) -> Result<ParsedBody<'_>, ParseError> {
     let text = std::str::from_utf8(body).map_err(|_| ParseError::NotUtf8)?.trim();
-    let options = PushOptions::new();
-    let defaults = PushDefaults { job: None, options: &options };
     match text.as_bytes().first() {
         None => Err(ParseError::Empty),
-        Some(b'[') => Ok(ParsedBody { is_array: true, jobs: array(text, &defaults)? }),
-        Some(_) => {
-            let job = job_json::parse(text, &defaults).map_err(ParseError::Job)?;
-            Ok(ParsedBody { is_array: false, jobs: vec![job] })
-        }
+        Some(b'[') => Ok(ParsedBody { is_array: true, jobs: array(text)? }),
+        Some(_) => Ok(ParsedBody { is_array: false, jobs: vec![text] }),
     }
 }
 
-fn array(text: &str, defaults: &PushDefaults<'_>) -> Result<Vec<NewJob>, ParseError> {
+impl ParsedBody<'_> {
+    /// The number of jobs.
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Parses the job at `index`.
+    pub(super) fn job(&self, index: usize) -> Result<NewJob, ParseError> {
+        let options = PushOptions::new();
+        let defaults = PushDefaults { job: None, options: &options };
+        job_json::parse(self.jobs[index], &defaults).map_err(|error| match self.is_array {
+            true => ParseError::JobAt { index, error },
+            false => ParseError::Job(error),
+        })
+    }
+}
+
+fn array(text: &str) -> Result<Vec<&str>, ParseError> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let items = reader.deserialize_seq(ArrayItems)?;
     reader.end()?;
-    let job = |(index, item): (usize, &&RawValue)| {
-        job_json::parse(item.get(), defaults).map_err(|error| ParseError::JobAt { index, error })
-    };
-    items.ok_or(ParseError::TooMany)?.iter().enumerate().map(job).collect()
+    Ok(items.ok_or(ParseError::TooMany)?.into_iter().map(RawValue::get).collect())
 }
 
 /// Visits an array and keeps its items as text; `None` when there are more than [`MAX_JOBS`].
@@ -96,18 +105,24 @@ impl<'de> Visitor<'de> for ArrayItems {
 mod tests {
     use super::*;
 
+    /// All jobs of a body.
+    fn jobs(body: &[u8]) -> Result<(bool, Vec<NewJob>), ParseError> {
+        let body = parse(body)?;
+        Ok((body.is_array, (0..body.len()).map(|index| body.job(index)).collect::<Result<_, _>>()?))
+    }
+
     fn error(body: &str) -> String {
-        parse(body.as_bytes()).unwrap_err().to_string()
+        jobs(body.as_bytes()).unwrap_err().to_string()
     }
 
     #[test]
     fn body_is_one_job_or_an_array_of_them() {
-        let one = parse(br#" {"job":"a"} "#).unwrap();
-        assert_eq!((one.is_array, one.jobs.len()), (false, 1));
-        let many = parse(b"\n[{\"job\":\"a\"},\n {\"job\":\"b\",\"payload\":[1]}]").unwrap();
-        let names: Vec<_> = many.jobs.iter().map(|job| job.meta.job.as_str()).collect();
-        assert_eq!((many.is_array, names), (true, vec!["a", "b"]));
-        assert!(parse(b"[]").unwrap().jobs.is_empty());
+        let (is_array, one) = jobs(br#" {"job":"a"} "#).unwrap();
+        assert_eq!((is_array, one.len()), (false, 1));
+        let (is_array, many) = jobs(b"\n[{\"job\":\"a\"},\n {\"job\":\"b\",\"payload\":[1]}]").unwrap();
+        let names: Vec<_> = many.iter().map(|job| job.meta.job.as_str()).collect();
+        assert_eq!((is_array, names), (true, vec!["a", "b"]));
+        assert_eq!(parse(b"[]").unwrap().len(), 0);
     }
 
     #[test]
@@ -120,14 +135,14 @@ mod tests {
         assert!(error("[{\"job\":\"a\"},[]]").starts_with("job 1 of the array: not an object"));
         assert!(error("[{\"job\":\"a\"}").starts_with("the body is not valid JSON"));
         assert!(error("[{\"job\":\"a\"}] x").starts_with("the body is not valid JSON"));
-        let wrong = parse(br#"[{"job":"a"},{"job":"a","delay":"x"}]"#).unwrap_err();
+        let wrong = jobs(br#"[{"job":"a"},{"job":"a","delay":"x"}]"#).unwrap_err();
         assert!(matches!(wrong, ParseError::JobAt { index: 1, error } if error.key() == Some("delay")));
     }
 
     #[test]
     fn number_of_jobs_is_bounded() {
         let body = |count: usize| format!("[{}]", vec![r#"{"job":"a"}"#; count].join(","));
-        assert_eq!(parse(body(MAX_JOBS).as_bytes()).unwrap().jobs.len(), MAX_JOBS);
+        assert_eq!(parse(body(MAX_JOBS).as_bytes()).unwrap().len(), MAX_JOBS);
         assert!(matches!(parse(body(MAX_JOBS + 1).as_bytes()), Err(ParseError::TooMany)));
         let torn = format!("[{}", vec!["1"; MAX_JOBS + 5].join(","));
         assert!(matches!(parse(torn.as_bytes()), Err(ParseError::NotJson(_))));
@@ -145,8 +160,8 @@ mod tests {
             let start = from.min(body.len());
             body.splice(start..(start + length).min(body.len()), with);
             body.truncate(torn);
-            if let Ok(input) = parse(&body) {
-                proptest::prop_assert!(input.jobs.iter().all(|job| job.check().is_ok()));
+            if let Ok((_, jobs)) = jobs(&body) {
+                proptest::prop_assert!(jobs.iter().all(|job| job.check().is_ok()));
             }
         }
     }

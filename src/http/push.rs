@@ -7,10 +7,13 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::ListenerState;
+use super::body::{self, ReceivedBody};
 use super::parse::{self, ParseError, ParsedBody};
 use super::response::{self, ErrorResponse, PushedJob, error_chain};
-use super::{ListenerState, body};
+use crate::producer_memory::BATCH_BYTES;
 use crate::queue::PushManyError;
+use crate::queue_set::LazyQueue;
 use crate::store::{MAX_BATCH, PushError, Pushed};
 
 /// Pushes one job or an array of jobs.
@@ -28,23 +31,58 @@ pub(super) async fn push(
     })?;
     let (head, body) = request.into_parts();
     let received = body::read(&state, &head.headers, body).await?;
-    let ParsedBody { is_array, jobs } = parse::parse(&received.bytes).map_err(parse_error)?;
-    let permit = received.permit;
-    drop(received.bytes);
-    let queue = lazy_queue.queue().await.map_err(|error| ErrorResponse::store(&error))?;
     // A separate task: a client that disconnects cancels this handler, but the whole array is still pushed.
-    let pushing = tokio::spawn(async move {
-        let pushed = queue.push_jobs(jobs).await;
-        drop(permit);
-        pushed
-    });
-    let pushed = pushing.await.map_err(|_| {
+    let pushing = tokio::spawn(push_body(state, lazy_queue, received));
+    pushing.await.map_err(|_| {
         ErrorResponse::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the push was interrupted; some jobs may have been pushed",
         )
-    })?;
-    pushed.map(|pushed| added(is_array, pushed)).map_err(push_error)
+    })?
+}
+
+/// Checks every job of a body, then pushes them. Only a batch of them is in memory at once.
+async fn push_body(
+    state: Arc<ListenerState>,
+    lazy_queue: Arc<LazyQueue>,
+    received: ReceivedBody,
+) -> Result<Response, ErrorResponse> {
+    let ReceivedBody { bytes, reservation: _reservation, is_small } = received;
+    let body = parse::parse(&bytes).map_err(parse_error)?;
+    let _batch = match is_small {
+        true => None,
+        false => Some(state.memory.batches.reserve(BATCH_BYTES).await),
+    };
+    if body.len() > 1 {
+        check(&body).await.map_err(parse_error)?;
+    }
+    let queue = lazy_queue.queue().await.map_err(|error| ErrorResponse::store(&error))?;
+    let (mut batch, mut pushed) = (queue.batch(), Vec::new());
+    for index in 0..body.len() {
+        let job = match body.job(index) {
+            Ok(job) => job,
+            // The clock has made a time invalid since the check.
+            Err(error) => return Err(parse_error(error).with_pushed(pushed)),
+        };
+        if !batch.has_room_for(&job) {
+            queue.flush(&mut batch, &mut pushed).await.map_err(push_error)?;
+        }
+        batch.add(job);
+    }
+    queue.flush(&mut batch, &mut pushed).await.map_err(push_error)?;
+    Ok(added(body.is_array, pushed))
+}
+
+/// Parses every job, without keeping it.
+async fn check(body: &ParsedBody<'_>) -> Result<(), ParseError> {
+    for index in 0..body.len() {
+        body.job(index)?;
+        if index % MAX_BATCH == MAX_BATCH - 1 {
+            // Other requests have their turn.
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(())
 }
 
 /// The response when all jobs are in the store: 201, or 200 when none was added.

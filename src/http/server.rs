@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::DRAIN_TIMEOUT;
+use super::admission::Admission;
 use super::connection::{self, wait_for_stop};
+use super::peer::Peer;
 use crate::config::Http;
 
 /// Pause after a failed accept: without free descriptors an immediate retry would fail again.
@@ -43,18 +45,26 @@ async fn accept(
     stopped: &watch::Receiver<bool>,
     open: &mut JoinSet<()>,
 ) {
-    let slots = Arc::new(Semaphore::new(settings.max_connections));
+    let admission = Admission::new(settings);
     let mut last_logged: Option<Instant> = None;
     loop {
-        // At the limit, new connections wait in the system's accept queue.
-        let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let serving = connection::serve(stream, routes.clone(), settings.timeout, stopped.clone());
-                open.spawn(async move {
-                    serving.await;
-                    drop(slot);
-                });
+            Ok((stream, address)) => {
+                // While every connection is busy, this one waits here and further ones in the system's accept queue.
+                admission.has_room().await;
+                let Some(place) = admission.take(Peer::of(address.ip()), Instant::now()) else {
+                    connection::refuse(&stream);
+                    continue;
+                };
+                let number = place.number();
+                let serving = connection::serve(
+                    stream,
+                    Arc::new(place),
+                    routes.clone(),
+                    settings.timeout,
+                    stopped.clone(),
+                );
+                admission.attach(number, open.spawn(serving));
             }
             Err(error) => {
                 if last_logged.is_none_or(|at| at.elapsed() >= ACCEPT_LOG_INTERVAL) {

@@ -75,7 +75,7 @@ impl ChannelService {
         let metrics = shared.metrics.channel(&name);
         let ReloadSpec { pool, settings } = renewal(&config, program, &guardian);
         let now = Instant::now();
-        let mut pool = Pool::new(pool, now);
+        let mut pool = Pool::new(pool, shared.producer_memory.frames.clone(), now);
         if let Some(minimum) = manual_minimum {
             pool.restore_manual_minimum(minimum, now);
         }

@@ -11,6 +11,7 @@ use super::signals::{Signals, block_signals};
 use super::start;
 use super::watchdog::Watchdog;
 use crate::logging::report_drops;
+use crate::producer_memory::ProducerMemory;
 use crate::protected_memory;
 
 /// Serves channels until stopped. `handover` comes from the previous program of this process after a re-exec.
@@ -24,13 +25,15 @@ pub fn listen(options: ListenOptions, handover: Option<Handover>) -> Result<Mast
     let exit = runtime.block_on(async {
         let mut signals = Signals::install().map_err(ListenError::System)?;
         let channels = options.channels.join(", ");
-        let reexec = ReexecPolicy::new(&options, handover.reexec_count);
         if let Some(log) = options.log.clone() {
             tokio::spawn(report_drops(log));
         }
+        let max_body = options.config.http.as_ref().filter(|_| options.http).map_or(0, |http| http.max_body);
+        let producer_memory = ProducerMemory::new(options.memory_limit(), max_body);
+        let reexec = ReexecPolicy::new(&options, producer_memory.clone(), handover.reexec_count);
         // A stop during the start drops the future, and with it every lock and store the start has taken.
         let master = tokio::select! {
-            master = start::start(options, handover) => master?,
+            master = start::start(options, producer_memory, handover) => master?,
             () = signals.wait_for_stop() => {
                 info!("stopped during start: no channel was served");
                 return Ok(MasterExit::Stopped);

@@ -19,6 +19,7 @@ use crate::fd;
 use crate::guardian::Guardian;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
+use crate::producer_memory::ProducerMemory;
 use crate::protected_memory;
 use crate::queue_set::QueueSet;
 
@@ -45,7 +46,7 @@ pub fn run_once(
         let actor = Channel::new(Setup {
             name: channel.name.as_str().into(),
             store,
-            pool: Pool::new(pool, Instant::now()),
+            pool: Pool::new(pool, ProducerMemory::new(channel.memory_limit, 0).frames, Instant::now()),
             settings,
             dead: Vec::new(),
             on_join: OnJoin(Box::new(|_| {})),

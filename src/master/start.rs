@@ -28,11 +28,17 @@ use crate::config::{self, Config};
 use crate::guardian::{Guardian, sweep};
 use crate::http;
 use crate::metrics::Metrics;
+use crate::producer_memory::ProducerMemory;
 use crate::queue_set::QueueSet;
 use crate::store::{self, Store, StoreError, StoreIdentity};
 
 /// Starts the master. `handover` comes from the previous program of this process; it is empty after an ordinary start.
-pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<Master, ListenError> {
+/// `producer_memory` bounds what producers send.
+pub(super) async fn start(
+    listen: ListenOptions,
+    producer_memory: ProducerMemory,
+    handover: Handover,
+) -> Result<Master, ListenError> {
     let Handover { mut locks, quiet, manual_minimums, .. } = handover;
     // After a re-exec keep serving every inherited channel even if its store is down: open it lazily.
     let after_reexec = !locks.is_empty();
@@ -78,6 +84,7 @@ pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<M
     };
     let shared = Arc::new(MasterShared {
         cross_channel: Arc::new(QueueSet::of(Arc::clone(&listen.config))),
+        producer_memory: producer_memory.clone(),
         metrics: Metrics::default(),
         channels: listen.channels.clone(),
         base: listen.config.directory(),
@@ -91,7 +98,7 @@ pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<M
         let service = ChannelService::start(channel, &guardian, &mut master.actors, &shared)?;
         master.services.insert(Arc::clone(service.name()), service);
     }
-    let serve_http = || port.map(|port| port.serve(&listen.config)).transpose();
+    let serve_http = || port.map(|port| port.serve(&listen.config, producer_memory.clone())).transpose();
     master.http = with_signals_blocked(serve_http).and_then(|http| http).map_err(ListenError::System)?;
     let config = listen.config.file.as_ref().map_or("built-in".to_owned(), |file| file.display().to_string());
     info!(pid = nix::unistd::getpid().as_raw(), channels = %listen.channels.join(", "), %config, "listening");

@@ -2,6 +2,7 @@
 
 use crate::guardian::handle::ChildId;
 use crate::job::{JobId, LimitClaim};
+use crate::producer_memory::Reservation;
 use crate::wire::{RequestId, RunId};
 
 /// A request of a run.
@@ -15,6 +16,8 @@ pub struct RunRequest {
     pub reply: ReplyTo,
     /// The request itself.
     pub request: RequestKind,
+    /// The memory of a push, reserved until the store has the jobs.
+    pub memory: Option<Reservation>,
 }
 
 /// The address of a response, for [`Pool::respond`](super::Pool::respond).

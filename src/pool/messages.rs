@@ -1,6 +1,7 @@
 //! All messages between the pool and the tasks that serve the descriptors of its workers.
 
 use crate::guardian::handle::ChildId;
+use crate::producer_memory::Reservation;
 use crate::wire::{ReadFrame, WireError};
 
 /// From the pool to the I/O task of one worker.
@@ -17,6 +18,8 @@ pub(super) enum IoCommand {
 pub(super) enum IoEvent {
     /// The worker sent these frames.
     Frames(ChildId, Vec<ReadFrame>),
+    /// The worker sent a push frame, whose jobs take this memory.
+    Push(ChildId, ReadFrame, Reservation),
     /// The worker sent a line that is no frame.
     Violation(ChildId, WireError),
     /// The worker has read its backlog and takes runs again.

@@ -20,6 +20,7 @@ use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::guardian::scripted::ScriptedGuardian;
 pub(crate) use crate::guardian::scripted::ScriptedSignal;
 use crate::job::{JobOptions, Outcome};
+use crate::producer_memory::MemoryBudget;
 use crate::wire::{self, FromWorker, JobSpec, ReadFrame, RunId, WireError};
 
 /// Takes the place of descriptors and I/O tasks in a launcher.
@@ -198,7 +199,7 @@ pub(crate) fn spec() -> PoolSpec {
 pub(crate) fn pool(spec: PoolSpec) -> (Pool, Script) {
     let (guardian, receiver) = ScriptedGuardian::new();
     let (sender, started) = mpsc::unbounded_channel();
-    let mut pool = Pool::new(GenerationSpec { spec, guardian }, Instant::now());
+    let mut pool = Pool::new(GenerationSpec { spec, guardian }, MemoryBudget::new(1 << 20), Instant::now());
     pool.launcher.script = Some(ScriptSender(sender));
     (pool, Script { started, guardian: receiver })
 }

@@ -151,6 +151,14 @@ pub enum ReadFrame {
     Dropped(String),
 }
 
+impl ReadFrame {
+    /// Whether the frame pushes jobs.
+    #[must_use]
+    pub fn is_push(&self) -> bool {
+        matches!(self, Self::Whole(FromWorker::Push { .. }) | Self::Damaged(FromWorker::Push { .. }, _))
+    }
+}
+
 /// A job with a handler in a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobSpec {

@@ -134,16 +134,3 @@ fn missing_large_bodies_delay_others_one_timeout() {
     }
     assert_eq!(served.push("idle", &job_of(200_000)).status, 201);
 }
-
-#[test]
-fn connections_above_limit_wait() {
-    let served = HttpFixture::with("max_connections = 2\ntimeout_seconds = 1");
-    let idle: Vec<_> = (0..2).map(|_| connect(served.address).unwrap()).collect();
-    let begun = Instant::now();
-    assert_eq!(served.push("idle", JOB).status, 201);
-    assert!(
-        begun.elapsed() >= Duration::from_millis(500),
-        "the push waited for the end of an idle connection"
-    );
-    drop(idle);
-}

@@ -21,6 +21,7 @@ mod outage;
 mod output;
 mod privileges;
 mod program_change;
+mod push_floods;
 mod reexec;
 mod reload;
 mod secrets;

@@ -241,7 +241,9 @@ impl Queue {
         Ok(pushed)
     }
 
-    async fn flush(&self, batch: &mut Batch, pushed: &mut Vec<Pushed>) -> Result<(), PushManyError> {
+    /// Pushes the collected jobs and adds their results; positions in an error count from the first result.
+    #[doc(hidden)]
+    pub async fn flush(&self, batch: &mut Batch, pushed: &mut Vec<Pushed>) -> Result<(), PushManyError> {
         match self.push_batch(&batch.take()).await {
             Ok(more) => {
                 pushed.extend(more);
@@ -267,6 +269,13 @@ fn counted_from_the_first(error: PushError, before: usize) -> PushError {
     }
 }
 
+/// Memory of a job by its parts of any length. A header is two texts and a place in a tree.
+fn size_of(job: &NewJob) -> usize {
+    const HEADER_OVERHEAD: usize = 128;
+    let header = |(name, value): (&String, &String)| name.len() + value.len() + HEADER_OVERHEAD;
+    job.payload.as_str().len() + job.meta.headers.iter().map(header).sum::<usize>()
+}
+
 /// Jobs collected for one call of the store.
 #[doc(hidden)]
 pub struct Batch {
@@ -280,13 +289,12 @@ impl Batch {
     #[doc(hidden)]
     pub fn has_room_for(&self, job: &NewJob) -> bool {
         self.jobs.is_empty()
-            || (self.jobs.len() < self.max_batch_len
-                && self.bytes + job.payload.as_str().len() <= MAX_BATCH_BYTES)
+            || (self.jobs.len() < self.max_batch_len && self.bytes + size_of(job) <= MAX_BATCH_BYTES)
     }
 
     #[doc(hidden)]
     pub fn add(&mut self, job: NewJob) {
-        self.bytes += job.payload.as_str().len();
+        self.bytes += size_of(&job);
         self.jobs.push(job);
     }
 

@@ -19,6 +19,7 @@ use crate::logging::LogWriter;
 use crate::master::place::ChannelPlace;
 use crate::master::reload::{ReloadChanges, ReloadError, ReloadRequest};
 use crate::metrics::{ChannelMetrics, Metrics};
+use crate::producer_memory::ProducerMemory;
 use crate::snapshot;
 use crate::store::{Store, StoreIdentity};
 
@@ -27,6 +28,8 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The parts that all channels of a master share.
 pub(in crate::engine::master) struct MasterShared {
+    /// Memory for jobs that producers send.
+    pub(in crate::engine::master) producer_memory: ProducerMemory,
     pub(in crate::engine::master) cross_channel: Arc<dyn CrossChannelPush>,
     /// The metrics of all channels.
     pub(in crate::engine::master) metrics: Metrics,

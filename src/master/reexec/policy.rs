@@ -16,6 +16,7 @@ use crate::master::listen_options::ListenOptions;
 use crate::master::own_memory::{self, MemoryAction, OwnMemory};
 use crate::master::place::ChannelPlace;
 use crate::master::run_dir::Lock;
+use crate::producer_memory::ProducerMemory;
 
 /// A step that the service loop has to take.
 pub(in crate::engine::master) enum ReexecStep {
@@ -28,6 +29,7 @@ pub(in crate::engine::master) enum ReexecStep {
 /// The memory samples and the state of a re-exec.
 pub(in crate::engine::master) struct ReexecPolicy {
     memory: OwnMemory,
+    producer_memory: ProducerMemory,
     tick: Interval,
     preflight: Preflight,
     state: ReexecState,
@@ -47,11 +49,16 @@ enum ReexecState {
 
 impl ReexecPolicy {
     /// `reexec_count` comes from the hand-over of the previous program.
-    pub(in crate::engine::master) fn new(options: &ListenOptions, reexec_count: u32) -> Self {
+    pub(in crate::engine::master) fn new(
+        options: &ListenOptions,
+        producer_memory: ProducerMemory,
+        reexec_count: u32,
+    ) -> Self {
         let mut tick = interval(own_memory::SAMPLE_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             memory: OwnMemory::new(options.memory_limit(), reexec_count, Instant::now()),
+            producer_memory,
             tick,
             preflight: Preflight { config: options.config.clone(), http: options.http },
             state: if options.may_reexec { ReexecState::Sampling } else { ReexecState::Disabled },
@@ -79,7 +86,9 @@ impl ReexecPolicy {
         if !matches!(self.state, ReexecState::Sampling) {
             return false;
         }
-        let Some(used) = procfs::own_resident() else { return false };
+        let Some(resident) = procfs::own_resident() else { return false };
+        // Data of producers is bounded and soon gone: no reason to interrupt a job.
+        let used = resident.saturating_sub(self.producer_memory.in_use());
         match self.memory.sample(used, now) {
             MemoryAction::None => {}
             MemoryAction::Warn(why) => warn!(used_mib = used >> 20, "{why}"),

@@ -28,6 +28,7 @@ use super::workers::launch::{Inbox, Launcher};
 use super::workers::set::Workers;
 use super::workers::state::{KillReason, WorkerState};
 use crate::guardian::handle::{ChildEvent, ChildId};
+use crate::producer_memory::MemoryBudget;
 
 /// Most workers that run suspects, each alone.
 const MAX_ISOLATED_WORKERS: usize = 4;
@@ -53,10 +54,10 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool without workers; [`next`](Self::next) boots them.
+    /// A pool without workers; [`next`](Self::next) boots them. Pushes of its jobs take at most the memory of `push_memory`.
     #[must_use]
-    pub fn new(spec: GenerationSpec, now: Instant) -> Self {
-        let (launcher, inbox) = Launcher::new();
+    pub fn new(spec: GenerationSpec, push_memory: MemoryBudget, now: Instant) -> Self {
+        let (launcher, inbox) = Launcher::new(push_memory);
         let generations = Generations::new(spec);
         let sizer = Sizer::new(generations.spec(), now);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -157,9 +158,10 @@ impl Pool {
         match event {
             IoEvent::Frames(child, frames) => {
                 for frame in frames {
-                    self.on_read_frame(child, frame, now);
+                    self.on_read_frame(child, frame, None, now);
                 }
             }
+            IoEvent::Push(child, frame, memory) => self.on_read_frame(child, frame, Some(memory), now),
             IoEvent::Violation(child, error) => self.on_unreadable_line(child, &error, now),
             // Only the end of the wait matters: the channel then asks for the capacity.
             IoEvent::Room => {}

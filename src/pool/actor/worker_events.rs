@@ -10,6 +10,7 @@ use crate::guardian::handle::ChildId;
 use crate::job::{JobId, Response};
 use crate::pool::job_requests::{ReplyTo, RequestKind, RunRequest};
 use crate::pool::workers::state::{Hello, Role, WorkerState};
+use crate::producer_memory::Reservation;
 use crate::wire::{self, FromMaster, FromWorker, ReadFrame, RequestId, RunId, WireError};
 
 /// Protocol violations after which a worker is killed.
@@ -21,13 +22,19 @@ const HANGUP_GRACE: Duration = Duration::from_secs(1);
 const MAX_DAMAGE_WARNINGS: u32 = 10;
 
 impl Pool {
-    /// Takes a frame as far as it can be read.
-    pub(super) fn on_read_frame(&mut self, child: ChildId, read: ReadFrame, now: Instant) {
+    /// Takes a frame as far as it can be read; `memory` is reserved for the jobs of a push.
+    pub(super) fn on_read_frame(
+        &mut self,
+        child: ChildId,
+        read: ReadFrame,
+        memory: Option<Reservation>,
+        now: Instant,
+    ) {
         match read {
-            ReadFrame::Whole(frame) => self.on_frame(child, frame, now),
+            ReadFrame::Whole(frame) => self.on_frame(child, frame, memory, now),
             ReadFrame::Damaged(frame, why) => {
                 self.warn_of_damage(child, &why, matches!(frame, FromWorker::Ended { .. }));
-                self.on_frame(child, frame, now);
+                self.on_frame(child, frame, memory, now);
             }
             ReadFrame::Refused { run, ask, why } => {
                 self.warn_of_damage(child, &why, false);
@@ -64,7 +71,7 @@ impl Pool {
         }
     }
 
-    fn on_frame(&mut self, child: ChildId, frame: FromWorker, now: Instant) {
+    fn on_frame(&mut self, child: ChildId, frame: FromWorker, memory: Option<Reservation>, now: Instant) {
         match frame {
             FromWorker::Ended { run, outcome } => {
                 if self.runs.of(child, run).is_some() {
@@ -93,10 +100,10 @@ impl Pool {
                 }
             }
             FromWorker::Push { run, ask, channel, jobs } => {
-                self.on_request(child, run, ask, RequestKind::Push { channel, jobs }, now);
+                self.on_request(child, (run, ask), RequestKind::Push { channel, jobs }, memory, now);
             }
             FromWorker::Claim { run, ask, claim } => {
-                self.on_request(child, run, ask, RequestKind::Claim(claim), now);
+                self.on_request(child, (run, ask), RequestKind::Claim(claim), None, now);
             }
         }
     }
@@ -152,9 +159,9 @@ impl Pool {
     fn on_request(
         &mut self,
         child: ChildId,
-        run: RunId,
-        number: RequestId,
+        (run, number): (RunId, RequestId),
         request: RequestKind,
+        memory: Option<Reservation>,
         now: Instant,
     ) {
         let Some(id) = self.check_request(child, run, now) else { return };
@@ -165,7 +172,7 @@ impl Pool {
             let why = format!("this worker has {} requests open; wait for their responses", open - 1);
             return self.respond(reply, Response::Error(why));
         }
-        self.requests.push(RunRequest { run, id, reply, request });
+        self.requests.push(RunRequest { run, id, reply, request, memory });
     }
 
     /// The job of a run that may make a request now. Anything else is a violation.

@@ -3,8 +3,10 @@
 //! The task only moves bytes and cuts them into frames and lines. After [`IoCommand::Drain`] it reads everything that
 //! the worker left behind, and ends. End of file alone does not end it, because a grandchild may hold the other end of a pipe.
 
+use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,6 +18,7 @@ use super::output::{MAX_FINAL_READ, Output};
 use super::worker::MAX_UNREAD_BYTES;
 use crate::guardian::handle::ChildId;
 use crate::pool::messages::{IoCommand, IoEvent};
+use crate::producer_memory::{self, MemoryBudget, Reservation};
 use crate::wire::{self, Line, LineBuffer, MAX_LINE, ReadFrame, WireError};
 
 /// Bytes read at once.
@@ -31,6 +34,15 @@ pub(super) struct WorkerIo {
     /// Bytes handed over in `commands` that are not written yet.
     pub(super) unread: Arc<AtomicUsize>,
     pub(super) events: mpsc::Sender<IoEvent>,
+    pub(super) push_memory: MemoryBudget,
+    /// A push that waits for memory. Until it has some, no further frame is read: the socket of the worker holds them back.
+    pub(super) held: Option<HeldPush>,
+}
+
+/// A push frame that waits for memory.
+pub(super) struct HeldPush {
+    frame: ReadFrame,
+    memory: Pin<Box<dyn Future<Output = Reservation> + Send + Sync>>,
 }
 
 impl WorkerIo {
@@ -38,6 +50,7 @@ impl WorkerIo {
         let mut incoming = FrameReader::new();
         let mut outgoing: Vec<u8> = Vec::new();
         loop {
+            let is_held = self.held.is_some();
             tokio::select! {
                 command = self.commands.recv() => match command {
                     Some(IoCommand::Send(frames)) if outgoing.is_empty() => outgoing = frames,
@@ -46,8 +59,13 @@ impl WorkerIo {
                     // The pool has ended, and the worker with it.
                     None => return,
                 },
-                ready = ready(self.socket.as_ref(), !outgoing.is_empty()) => {
-                    if ready.is_err() || self.read_frames(&mut incoming).await == ReadResult::End {
+                memory = room(&mut self.held) => {
+                    self.report_held(memory).await;
+                    self.report(&mut incoming).await;
+                }
+                ready = ready(self.socket.as_ref(), !is_held, !outgoing.is_empty()) => {
+                    let is_lost = ready.is_err();
+                    if is_lost || self.held.is_none() && self.read_frames(&mut incoming).await == ReadResult::End {
                         self.socket = None;
                         self.report_event(IoEvent::Hangup(self.child)).await;
                     }
@@ -77,6 +95,11 @@ impl WorkerIo {
         }
         // Bounded, because a process outside the tree may hold the other end and write on.
         for _ in 0..MAX_FINAL_READ / READ_CHUNK {
+            while self.held.is_some() {
+                let memory = room(&mut self.held).await;
+                self.report_held(memory).await;
+                self.report(&mut incoming).await;
+            }
             if self.read_frames(&mut incoming).await != ReadResult::Some {
                 break;
             }
@@ -105,9 +128,38 @@ impl WorkerIo {
         read
     }
 
-    /// Passes on the frames that have arrived.
-    async fn report(&self, incoming: &mut FrameReader) {
-        let FrameBatch { frames, violation } = incoming.take();
+    /// Passes on the push that has waited for this memory.
+    async fn report_held(&mut self, memory: Reservation) {
+        if let Some(held) = self.held.take() {
+            self.report_event(IoEvent::Push(self.child, held.frame, memory)).await;
+        }
+    }
+
+    /// Passes on the frames that have arrived, up to a push that has to wait for memory.
+    async fn report(&mut self, incoming: &mut FrameReader) {
+        let mut frames = Vec::new();
+        let mut violation = None;
+        while self.held.is_none()
+            && let Some((line_bytes, read)) = incoming.next_frame()
+        {
+            match read {
+                Ok(frame) if frame.is_push() => {
+                    if !frames.is_empty() {
+                        self.report_event(IoEvent::Frames(self.child, std::mem::take(&mut frames))).await;
+                    }
+                    let (budget, needed) = (self.push_memory.clone(), producer_memory::parsed(line_bytes));
+                    match budget.try_reserve(needed) {
+                        Some(memory) => self.report_event(IoEvent::Push(self.child, frame, memory)).await,
+                        None => {
+                            let memory = Box::pin(async move { budget.reserve(needed).await });
+                            self.held = Some(HeldPush { frame, memory });
+                        }
+                    }
+                }
+                Ok(frame) => frames.push(frame),
+                Err(error) => drop(violation.get_or_insert(error)),
+            }
+        }
         if !frames.is_empty() {
             self.report_event(IoEvent::Frames(self.child, frames)).await;
         }
@@ -122,46 +174,44 @@ impl WorkerIo {
     }
 }
 
-/// Frames that have arrived, and the first line among them that is none.
-#[derive(Debug, Default)]
-struct FrameBatch {
-    frames: Vec<ReadFrame>,
-    violation: Option<WireError>,
-}
-
 /// Cuts the stream of a worker into frames.
 struct FrameReader {
     lines: LineBuffer,
     /// Whether the rest of a line that is too long is still to come.
     is_in_long_line: bool,
+    /// Frames behind the first one of the last line, whose line break was missing, and the length of that line.
+    rest_of_line: VecDeque<Result<ReadFrame, WireError>>,
+    line_bytes: usize,
 }
 
 impl FrameReader {
     fn new() -> Self {
-        Self { lines: LineBuffer::new(MAX_LINE, READ_CHUNK), is_in_long_line: false }
+        let lines = LineBuffer::new(MAX_LINE, READ_CHUNK);
+        Self { lines, is_in_long_line: false, rest_of_line: VecDeque::new(), line_bytes: 0 }
     }
 
-    /// The frames of the complete lines.
-    fn take(&mut self) -> FrameBatch {
-        let mut batch = FrameBatch::default();
-        while let Some(line) = self.lines.next_line() {
+    /// The next frame of the complete lines, with the length of its line in bytes; an error for a line that is none.
+    fn next_frame(&mut self) -> Option<(usize, Result<ReadFrame, WireError>)> {
+        loop {
+            if let Some(read) = self.rest_of_line.pop_front() {
+                return Some((self.line_bytes, read));
+            }
+            let line = self.lines.next_line()?;
             let is_rest = std::mem::replace(&mut self.is_in_long_line, matches!(line, Line::Truncated(_)));
             match line {
                 _ if is_rest => {}
-                Line::Truncated(start) => batch.add(wire::decode_cut_line(start)),
+                Line::Truncated(start) => return Some((start.len(), wire::decode_cut_line(start))),
                 Line::Whole(b"") => {}
-                Line::Whole(line) => wire::decode_from_worker(line).for_each(|read| batch.add(read)),
+                Line::Whole(line) => {
+                    let mut frames = wire::decode_from_worker(line);
+                    let first = frames.next();
+                    self.rest_of_line.extend(frames);
+                    self.line_bytes = line.len();
+                    if let Some(first) = first {
+                        return Some((line.len(), first));
+                    }
+                }
             }
-        }
-        batch
-    }
-}
-
-impl FrameBatch {
-    fn add(&mut self, read: Result<ReadFrame, WireError>) {
-        match read {
-            Ok(frame) => self.frames.push(frame),
-            Err(error) => drop(self.violation.get_or_insert(error)),
         }
     }
 }
@@ -176,9 +226,22 @@ enum ReadResult {
     End,
 }
 
-async fn ready(socket: Option<&UnixStream>, writing: bool) -> io::Result<()> {
+/// Waits for the memory of a held push; pending without one.
+async fn room(held: &mut Option<HeldPush>) -> Reservation {
+    match held {
+        Some(held) => held.memory.as_mut().await,
+        None => pending().await,
+    }
+}
+
+async fn ready(socket: Option<&UnixStream>, reading: bool, writing: bool) -> io::Result<()> {
     let Some(socket) = socket else { return pending().await };
-    let interest = if writing { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+    let interest = match (reading, writing) {
+        (true, true) => Interest::READABLE | Interest::WRITABLE,
+        (true, false) => Interest::READABLE,
+        (false, true) => Interest::WRITABLE,
+        (false, false) => return pending().await,
+    };
     socket.ready(interest).await.map(drop)
 }
 
@@ -212,13 +275,16 @@ mod tests {
                 Ok(part.len())
             });
             filled.unwrap();
-            let FrameBatch { frames, violation } = reader.take();
-            violations += usize::from(violation.is_some());
-            runs.extend(frames.into_iter().map(|read| match read {
-                ReadFrame::Damaged(FromWorker::Ended { run, outcome: Outcome::Failed { .. } }, _) => run,
-                ReadFrame::Whole(FromWorker::Ended { run, outcome: Outcome::Done }) => run,
-                other => panic!("{other:?}"),
-            }));
+            while let Some((_, read)) = reader.next_frame() {
+                match read {
+                    Ok(ReadFrame::Damaged(FromWorker::Ended { run, outcome: Outcome::Failed { .. } }, _))
+                    | Ok(ReadFrame::Whole(FromWorker::Ended { run, outcome: Outcome::Done })) => {
+                        runs.push(run)
+                    }
+                    Ok(other) => panic!("{other:?}"),
+                    Err(_) => violations += 1,
+                }
+            }
         }
         assert_eq!((runs, violations), (vec![1, 2], 0));
     }

@@ -23,6 +23,7 @@ use crate::pool::messages::IoEvent;
 use crate::pool::rollout::Generation;
 use crate::pool::runs::Run;
 use crate::pool::spec::Program;
+use crate::producer_memory::MemoryBudget;
 use crate::wire;
 
 /// Starts workers and connects them with the pool's inboxes.
@@ -32,6 +33,7 @@ pub(crate) struct Launcher {
     pub(crate) io: mpsc::Sender<IoEvent>,
     /// Lines of the workers that are not in the log.
     pub(crate) drops: Arc<OutputDrops>,
+    push_memory: MemoryBudget,
     /// Takes the place of descriptors and I/O tasks in tests on a paused clock.
     #[cfg(test)]
     pub(crate) script: Option<crate::pool::scripted::ScriptSender>,
@@ -52,7 +54,7 @@ fn origin(generation: &Generation, role: Role, reason: String, now: Instant) -> 
 }
 
 impl Launcher {
-    pub(crate) fn new() -> (Self, Inbox) {
+    pub(crate) fn new(push_memory: MemoryBudget) -> (Self, Inbox) {
         // The number of workers bounds the events of children; the bounded channel holds frames back.
         let (to_children, children) = mpsc::unbounded_channel();
         let (to_io, io) = mpsc::channel(256);
@@ -60,6 +62,7 @@ impl Launcher {
             children: to_children,
             io: to_io,
             drops: Arc::default(),
+            push_memory,
             #[cfg(test)]
             script: None,
         };
@@ -160,6 +163,8 @@ impl Launcher {
             commands,
             unread: Arc::clone(&unread),
             events: self.io.clone(),
+            push_memory: self.push_memory.clone(),
+            held: None,
         };
         tokio::spawn(task.serve());
         Ok((child, IoLink::new(to_task, unread, log)))

@@ -1,5 +1,6 @@
 //! Builds the settings of the HTTP listener from the validated table `[http]`.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::error::Diagnostics;
@@ -10,6 +11,8 @@ use super::{Http, Secret};
 
 /// Shortest token without a warning, in bytes.
 const GOOD_TOKEN: usize = 16;
+/// Fewest different characters of a token without a warning.
+const DISTINCT_CHARACTERS: usize = 6;
 
 /// The listener described by `table`; `None` without an address. `with_token` tells whether the file has a token, even a
 /// wrong one that validation removed.
@@ -39,8 +42,21 @@ pub(super) fn http(table: &Table, with_token: bool, diagnostics: &mut Diagnostic
         hosts: hosts(read.node("hosts")),
         max_body: read.integer("max_body_bytes"),
         max_connections: read.integer("max_connections"),
+        max_connections_per_peer: per_peer(&read, diagnostics),
         timeout: read.seconds("timeout_seconds"),
     })
+}
+
+/// The limit of one address; three quarters of all connections by default, so that one client never holds all.
+fn per_peer(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> usize {
+    let all: usize = read.integer("max_connections");
+    let Some(node) = read.node("max_connections_per_peer") else { return (all * 3 / 4).max(1) };
+    let one = read.integer("max_connections_per_peer");
+    if one > all {
+        let message = format!("= {one} contradicts max_connections = {all} of all addresses");
+        diagnostics.problems.of_value(node, message, "lower it, or raise max_connections");
+    }
+    one
 }
 
 fn token(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Option<Secret> {
@@ -50,11 +66,25 @@ fn token(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Option<Sec
     } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
         let remedy = "use letters, digits and punctuation of ASCII without spaces";
         diagnostics.problems.of_value(node, "cannot be sent in a header", remedy);
-    } else if text.len() < GOOD_TOKEN {
-        let message = format!("has fewer than {GOOD_TOKEN} characters and may be guessed");
-        diagnostics.warnings.of_value(node, message, "use a long random one");
+    } else if let Some(weakness) = weakness(text) {
+        let address = read.text("listen").and_then(|listen| listen.parse::<SocketAddr>().ok());
+        let reach = match address {
+            Some(address) if !address.ip().is_loopback() => " by every host that reaches this address",
+            _ => "",
+        };
+        let message = format!("{weakness} and may be guessed{reach}");
+        diagnostics.warnings.of_value(node, message, "use a long random one, as from openssl rand -hex 32");
     }
     Some(Secret::new(text))
+}
+
+/// The reason why a token is easy to guess.
+fn weakness(token: &str) -> Option<String> {
+    if token.len() < GOOD_TOKEN {
+        return Some(format!("has fewer than {GOOD_TOKEN} characters"));
+    }
+    let distinct = token.bytes().collect::<BTreeSet<_>>().len();
+    (distinct < DISTINCT_CHARACTERS).then(|| format!("has only {distinct} different characters"))
 }
 
 /// The host names in lower case, as requests are compared.

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::build::warn_of_idle_keys;
+use super::channel_name::is_channel_name;
 use super::error::{ConfigError, Diagnostics, Problems, UndeclaredChannel};
 use super::interpolation::{Env, Interpolation};
 use super::keys::KEYS;
@@ -97,13 +98,6 @@ impl Config {
             declared: self.channels.keys().cloned().collect(),
         })
     }
-}
-
-/// Whether `name` is a valid channel name: 1 to 64 of `A-Z a-z 0-9 _ . : -`.
-#[must_use]
-pub fn is_channel_name(name: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.:-".contains(&b);
-    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 fn load(file: &Path, named_by: &'static str) -> Result<Config, ConfigError> {

@@ -8,6 +8,7 @@
 //! channel), `build` (defaults of keys, contradictions). One run reports every mistake with its position and its remedy.
 
 mod build;
+mod channel_name;
 #[cfg(feature = "server")]
 pub mod command_check;
 mod command_line;
@@ -47,10 +48,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use channel_name::is_channel_name;
 pub use command_line::CommandLine;
 pub use error::{ConfigError, Problem, UndeclaredChannel};
 pub use keys::key_table;
-pub use load::{DEFAULT_FILE, FILE_VARIABLE, is_channel_name};
+pub use load::{DEFAULT_FILE, FILE_VARIABLE};
 pub use push_destinations::PushDestinations;
 #[cfg(feature = "server")]
 pub use reload_diff::{ReloadDiff, changed_tables, reload_diff};
@@ -118,6 +120,8 @@ pub struct Http {
     pub max_body: usize,
     /// Most connections at once.
     pub max_connections: usize,
+    /// Most connections of one address at once; without effect on loopback addresses.
+    pub max_connections_per_peer: usize,
     /// Longest time for the head of a request, its body, and each part of the response.
     pub timeout: Duration,
 }

@@ -1,8 +1,8 @@
 //! Checks each table by itself: unknown keys, wrong types, ranges. Wrong entries are reported and removed, so that later
 //! steps see valid values only and one run reports every mistake.
 
+use super::channel_name::is_channel_name;
 use super::error::Problems;
-use super::is_channel_name;
 use super::keys::{self, Found};
 use super::schema::{Key, Kind, names_below};
 use super::spanned::{Node, Table, Value, join};

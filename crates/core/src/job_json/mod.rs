@@ -34,11 +34,15 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::job::{
-    MAX_DELAY, NewJob, NewJobError, Payload, PayloadError, Priority, PushOptions, Start, Timestamp,
-    UniqueUntil, mend_surrogates,
+    MAX_DELAY, MAX_HEADER_BYTES, MAX_HEADERS, NewJob, NewJobError, Payload, PayloadError, Priority,
+    PushOptions, Start, Timestamp, UniqueUntil, mend_surrogates,
 };
 use time::Until;
 pub use write::write;
+
+/// Longest text of headers: longer ones are refused before they take many times their length as values. A byte takes up to six
+/// characters, and a header a few more.
+const MAX_HEADERS_TEXT: usize = 6 * MAX_HEADER_BYTES + 64 * MAX_HEADERS;
 
 /// A mistake in the JSON form of a job.
 #[derive(Debug, Error)]
@@ -188,6 +192,9 @@ impl JobObject<&RawValue, &RawValue> {
             };
         }
         if let Some(headers) = self.headers {
+            if headers.get().len() > MAX_HEADERS_TEXT {
+                return Err(wrong("headers", format!("at most {MAX_HEADER_BYTES} bytes are allowed in all")));
+            }
             let read = serde_json::from_str::<BTreeMap<String, String>>(headers.get());
             let form = "write an object of texts, such as {\"tenant\": \"7\"}";
             for (name, value) in read.map_err(|_| wrong("headers", form))? {
@@ -372,6 +379,9 @@ mod tests {
         wrong(r#"{"job":"a","expires":"9999d"}"#, Some("expires"), "ten years");
         wrong(r#"{"job":"a","expires":"2999-01-01"}"#, Some("expires"), "ten years");
         wrong(r#"{"job":"a","headers":{"a":1}}"#, Some("headers"), "an object of texts");
+        let many: Vec<_> = (0..100_000).map(|n| format!("\"h{n}\":\"\"")).collect();
+        let many = format!("{{\"job\":\"a\",\"headers\":{{{}}}}}", many.join(","));
+        wrong(&many, Some("headers"), "at most");
         wrong(r#"{"job":"a","headers":{"A":"1"}}"#, Some("headers"), "the header name \"A\"");
         let deep = format!(r#"{{"job":"a","payload":{}{}}}"#, "[".repeat(129), "]".repeat(129));
         wrong(&deep, Some("payload"), "nested deeper");

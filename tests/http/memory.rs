@@ -1,0 +1,83 @@
+//! The memory of a master under large requests of many clients.
+
+use std::thread;
+
+use crate::client::{HttpFixture, Request};
+use crate::fixture::{Master, until};
+
+/// The default `memory_limit` of a master, in MiB.
+const MEMORY_LIMIT: u64 = 96;
+
+/// The largest resident set of a process so far, in MiB.
+fn peak_mib(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() >> 10
+}
+
+/// Sends the body from several clients at once; returns the number of accepted requests. The others are asked to retry.
+fn flood(served: &HttpFixture, clients: usize, body: &str) -> usize {
+    let request = Request::push("idle", body);
+    let send = |_| {
+        let (request, address) = (request.clone(), served.address);
+        thread::spawn(move || request.send(address))
+    };
+    let clients: Vec<_> = (0..clients).map(send).collect();
+    let responses: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    for response in responses.iter().filter(|response| response.status != 201) {
+        assert_eq!(response.header("retry-after"), Some("1"));
+        assert!(response.refused(503).contains("too many bytes at once"), "{response:?}");
+    }
+    responses.iter().filter(|response| response.status == 201).count()
+}
+
+fn interrupted_nothing(master: &Master) {
+    let log = master.log();
+    for word in ["re-exec", "memory_limit", "interrupted"] {
+        assert!(!log.contains(word), "{log}");
+    }
+}
+
+#[test]
+fn many_small_headers_stay_below_the_memory_limit() {
+    let served = HttpFixture::with("");
+    served.fixture.push("sleep", r#"{"ms":3000}"#, &[]);
+    let headers: Vec<_> = (10..70).map(|n| format!("\"{n}\":\"\"")).collect();
+    let job = format!("{{\"job\":\"noop\",\"headers\":{{{}}}}}", headers.join(","));
+    let body = format!("[{}]", vec![job; 10_000].join(","));
+    assert!((5_000_000..5_242_880).contains(&body.len()), "{}", body.len());
+    let accepted = flood(&served, 10, &body);
+    assert!(accepted > 0);
+    assert_eq!(served.counts("idle").waiting, accepted as u64 * 10_000);
+    let peak = peak_mib(served.master.pid());
+    assert!(peak < MEMORY_LIMIT * 3 / 4, "{peak} MiB with {accepted} requests");
+    served.until("default", "the job", |counts| counts.done == 1);
+    interrupted_nothing(&served.master);
+}
+
+#[test]
+fn largest_bodies_stay_below_the_memory_limit() {
+    let served = HttpFixture::with("max_body_bytes = 67108864");
+    let job = format!("{{\"job\":\"noop\",\"payload\":\"{}\"}}", "x".repeat(1_000_000));
+    let body = format!("[{}]", vec![job; 60].join(","));
+    let accepted = flood(&served, 4, &body);
+    assert!(accepted > 0);
+    let peak = peak_mib(served.master.pid());
+    assert!(peak < MEMORY_LIMIT + 16, "{peak} MiB with {accepted} requests");
+    // Small requests have memory of their own.
+    assert_eq!(served.push("idle", r#"{"job":"noop"}"#).status, 201);
+    interrupted_nothing(&served.master);
+}
+
+#[test]
+fn body_of_unknown_length_is_bounded_too() {
+    let served = HttpFixture::with("timeout_seconds = 1");
+    let chunked = Request::push("idle", "").header("Transfer-Encoding", "chunked");
+    let mut stuck: Vec<_> = (0..8).map(|_| crate::client::connect(served.address).unwrap()).collect();
+    for stream in &mut stuck {
+        std::io::Write::write_all(stream, chunked.head().as_bytes()).unwrap();
+    }
+    let refused = stuck.iter_mut().map(|stream| crate::client::HttpResponse::read(stream).unwrap().status);
+    assert!(refused.into_iter().all(|status| matches!(status, 408 | 503)));
+    until("room again", || (served.push("idle", r#"{"job":"noop"}"#).status == 201).then_some(()));
+}
