@@ -19,6 +19,7 @@ use crate::guardian::Guardian;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::queue_set::QueueSet;
+use crate::store::LEASE;
 
 /// Runs the job of a channel that `scope` names and returns its end.
 ///
@@ -33,7 +34,7 @@ pub fn run_once(
         let mut signals = Signals::install().map_err(ListenError::System)?;
         let program = job_program(channel, &config.directory())?;
         let store = open_store(channel).await?;
-        let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
+        let guardian = Guardian::start(incarnation(), LEASE).await.map_err(ListenError::System)?;
         let mut channel = channel.clone();
         // A single job needs a single worker.
         (channel.worker.plan.min, channel.worker.plan.max, channel.worker.plan.spare) = (1, 1, 0);

@@ -26,7 +26,7 @@ use crate::guardian::{Guardian, sweep};
 use crate::http;
 use crate::metrics::Metrics;
 use crate::queue_set::QueueSet;
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, LEASE, Store, StoreError};
 
 /// Starts the master. `handover` comes from the previous program of this process; it is empty after an ordinary start.
 pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<Master, ListenError> {
@@ -61,7 +61,7 @@ pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<M
             warn!(channel = %channel.config.name, swept, "leftover processes found: killed those of an earlier master");
         }
     }
-    let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
+    let guardian = Guardian::start(incarnation(), LEASE).await.map_err(ListenError::System)?;
     let mut master = Master {
         guardian,
         services: Default::default(),

@@ -90,7 +90,7 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     /// Runs in a worker, at least once, after the last run and before the job moves to `failed`; the worker of the last run
     /// may be dead by then. Errors and time-outs of the callback are kept with the job and change nothing else; if its
     /// worker dies, the callback runs again, up to three times.
-    /// Jobs that were lost with their masters, unreadable records and cancelled jobs have no callback.
+    /// Jobs that were lost with their masters or guardians, unreadable records and cancelled jobs have no callback.
     ///
     /// ```
     /// # use aint_queue::{Context, FailedFn, Job, JobError};
