@@ -302,20 +302,24 @@ while True:
 "#;
 
 #[tokio::test]
-async fn killer_of_guardians_fails_and_all_others_are_done() {
+async fn killers_of_guardians_fail_and_all_others_are_done() {
     let mut options = Options::new(Plan::coroutine(500, 0));
     options.program = Program::Wire(["python3", "-c", WORKER_WITH_KILLER].map(str::to_owned).to_vec());
     options.max_attempts = 1;
     let fixture = start_channel(options).await;
-    let mut jobs = vec![job("other", "{}"); 499];
-    jobs.insert(250, job("killer", "{}"));
+    let mut jobs = vec![job("other", "{}"); 498];
+    jobs.insert(100, job("killer", "{}"));
+    jobs.insert(400, job("killer", "{}"));
     let ids = fixture.push(&jobs).await;
     let ended = fixture.until("all jobs to end", |s| s.done + s.failed == 500).await;
-    assert_eq!((ended.done, ended.failed), (499, 1));
-    let killer = fixture.get(ids[250]).await.meta;
-    assert_eq!((killer.failed, killer.lost, killer.attempts), (Some(FailReason::Lost), 3, 0));
-    assert!(killer.last_error().contains("kills or stops its parent process"), "{}", killer.last_error());
-    assert_eq!(fixture.guardian.deaths(), 3);
+    assert_eq!((ended.done, ended.failed), (498, 2));
+    for killer in [ids[100], ids[400]] {
+        let meta = fixture.get(killer).await.meta;
+        assert_eq!((meta.failed, meta.lost, meta.attempts), (Some(FailReason::Lost), 3, 0));
+        assert!(meta.last_error().contains("kills or stops its parent process"), "{}", meta.last_error());
+    }
+    // Twice with all jobs, then once for each culprit.
+    assert_eq!(fixture.guardian.deaths(), 4);
     fixture.stop(false).await;
 }
 
