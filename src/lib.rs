@@ -218,7 +218,9 @@ use aint_queue_core::{executor, in_process, job_json, limits, queue_set, retry};
 #[cfg(not(feature = "server"))]
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]
-use engine::{channel, fd, guardian, http, master, metrics, pool, snapshot, webhook, wire, worker};
+use engine::{
+    channel, demo_jobs, fd, guardian, http, master, metrics, pool, snapshot, webhook, wire, worker,
+};
 
 pub use app::App;
 pub use config::Config;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::workers::state::KillReason;
+use super::workers::state::{KillReason, WorkerEnd};
 use crate::guardian::handle::Exit;
 use crate::job::{Outcome, RetryDecision};
 
@@ -14,17 +14,6 @@ const EXIT_RELEASE: i32 = 75;
 const EXIT_NO_RETRY: [i32; 2] = [65, 100];
 /// Delay of a job that an exec handler released: an exit status cannot carry one.
 const EXEC_RELEASE: Duration = Duration::from_secs(1);
-
-/// The end of a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WorkerEnd {
-    /// The process could not be started.
-    NotStarted,
-    /// The process has ended.
-    Exited(Exit),
-    /// The guardian died, and the process with it. The cause is unknown: any process under the guardian may have killed it.
-    GuardianDied,
-}
 
 /// The facts of a death, for one run of the worker.
 #[derive(Clone, Copy, Debug)]

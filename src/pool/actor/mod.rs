@@ -18,7 +18,6 @@ use tracing::error;
 
 use super::boot_backoff::BootBackoff;
 use super::exclusive_turn::ExclusiveTurn;
-use super::exit_outcome::WorkerEnd;
 use super::job_requests::RunRequest;
 use super::memory_sampler::MemorySampler;
 use super::messages::IoEvent;
@@ -28,7 +27,7 @@ use super::runs::{EndedRun, Runs};
 use super::sizing::sizer::Sizer;
 use super::workers::launch::{Inbox, Launcher};
 use super::workers::set::Workers;
-use super::workers::state::{KillReason, WorkerState};
+use super::workers::state::{KillReason, WorkerEnd, WorkerState};
 use crate::guardian::handle::{ChildEvent, ChildId};
 
 /// Most workers that run suspects, each alone.

@@ -8,10 +8,10 @@ use tracing::{info, warn};
 use super::Pool;
 use crate::guardian::handle::ChildId;
 use crate::job::{Outcome, RetryDecision};
-use crate::pool::exit_outcome::{self, WorkerDeath, WorkerEnd};
+use crate::pool::exit_outcome::{self, WorkerDeath};
 use crate::pool::runs::ActiveRun;
 use crate::pool::sizing::decision::shown;
-use crate::pool::workers::state::{Role, WorkerState};
+use crate::pool::workers::state::{Role, WorkerEnd, WorkerState};
 use crate::pool::workers::worker::Worker;
 use crate::wire::RunId;
 

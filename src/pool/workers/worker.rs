@@ -10,10 +10,9 @@ use tokio::time::Instant;
 
 use super::output::LogTag;
 use super::program_files::ProgramFiles;
-use super::state::{KillReason, Role, WorkerState};
+use super::state::{KillReason, Role, WorkerEnd, WorkerState};
 use crate::guardian::handle::{ChildId, Exit};
 use crate::job::JobId;
-use crate::pool::exit_outcome::WorkerEnd;
 use crate::pool::messages::IoCommand;
 use crate::pool::recycling::{RecycleReason, WorkerFacts};
 use crate::pool::rollout::WorkerRef;
