@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use aint_queue::{App, Config, Context, Job, JobError, PushOptions, Queue};
+use aint_queue::{App, AsyncJob, Config, Context, Job, JobError, PushOptions, Queue};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -22,6 +22,24 @@ impl Job for SendMail {
             return Err(JobError::never(format!("{:?} is not an address", self.to)));
         }
         println!("attempt {} of {}: mail to {}", ctx.attempt(), ctx.max_attempts(), self.to);
+        Ok(())
+    }
+}
+
+/// An asynchronous job: the same form, for handlers that wait for other systems.
+#[derive(Serialize, Deserialize)]
+struct Newsletter {
+    to: Vec<String>,
+}
+
+impl AsyncJob for Newsletter {
+    const NAME: &'static str = "newsletter";
+
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
+        for to in self.to {
+            // A job of its own for each mail: one address that fails is retried alone.
+            ctx.push(&SendMail { to }).await?;
+        }
         Ok(())
     }
 }
@@ -49,6 +67,6 @@ fn main() -> ExitCode {
             }
         },
         // Other arguments: a command of aint-queue, or the master that starts this program as a worker.
-        _ => App::new().job::<SendMail>().run(),
+        _ => App::new().job::<SendMail>().async_job::<Newsletter>().run(),
     }
 }

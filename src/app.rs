@@ -16,7 +16,7 @@ use crate::in_process;
 use crate::job::{AsyncJob, Job, JobCall, JobError, JobService, Registry};
 use crate::queue::{OpenError, Queue};
 #[cfg(feature = "server")]
-use crate::{cli, guardian, webhook, worker};
+use crate::{cli, demo_jobs, guardian, webhook, worker};
 
 /// A program with your jobs and the command line of aint-queue.
 ///
@@ -184,6 +184,15 @@ impl App {
         in_process::queue(&self.registry, config, channel).await
     }
 
+    /// Registers the demo jobs of the `aint-queue` binary.
+    #[cfg(feature = "server")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn demo_jobs(mut self) -> Self {
+        demo_jobs::register(&mut self.registry);
+        self
+    }
+
     /// The registered jobs.
     pub(crate) fn into_registry(self) -> Registry {
         self.registry
@@ -200,6 +209,7 @@ impl App {
         // Child processes of the master are no commands: they have no options and no help.
         match args.get(1).and_then(|argument| argument.to_str()) {
             Some(WORKER_ARGUMENT) => worker::main(&self.registry),
+            Some(demo_jobs::WORKER_ARGUMENT) => demo_jobs::worker_main(),
             Some(webhook::WORKER_ARGUMENT) => webhook::main(),
             Some(guardian::ARGUMENT) => guardian::process_main(),
             _ => {

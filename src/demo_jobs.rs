@@ -1,27 +1,38 @@
 //! Built-in jobs of the `aint-queue` binary, for experiments, its demo and its tests.
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
-use crate::job::{AsyncJob, Context, Job, JobError};
+use crate::job::{AsyncJob, Context, Job, JobError, Registry};
+use crate::worker;
+
+/// First argument that makes a program run as the worker of its `demo`, with the jobs of this module alone.
+pub const WORKER_ARGUMENT: &str = "__demo_worker";
 
 /// Registers all jobs of this module.
+pub fn register(registry: &mut Registry) {
+    registry.add_async::<Noop>();
+    registry.add::<Echo>();
+    registry.add_async::<Sleep>();
+    registry.add::<Fail>();
+    registry.add::<Burn>();
+    registry.add::<Crash>();
+    registry.add::<Print>();
+    registry.add::<Leak>();
+    registry.add::<Hang>();
+}
+
+/// The worker of `demo`: an application of a user has other jobs, and the demo shows the same everywhere.
 #[must_use]
-pub fn register(app: App) -> App {
-    app.async_job::<Noop>()
-        .job::<Echo>()
-        .async_job::<Sleep>()
-        .job::<Fail>()
-        .job::<Burn>()
-        .job::<Crash>()
-        .job::<Print>()
-        .job::<Leak>()
-        .job::<Hang>()
+pub fn worker_main() -> ExitCode {
+    let mut registry = Registry::default();
+    register(&mut registry);
+    worker::main(&registry)
 }
 
 /// Does nothing.
@@ -31,7 +42,7 @@ pub struct Noop {}
 impl AsyncJob for Noop {
     const NAME: &'static str = "noop";
 
-    async fn handle(self, _: Context) -> Result<(), JobError> {
+    async fn handle(self, _: &Context) -> Result<(), JobError> {
         Ok(())
     }
 }
@@ -62,7 +73,7 @@ pub struct Sleep {
 impl AsyncJob for Sleep {
     const NAME: &'static str = "sleep";
 
-    async fn handle(self, _: Context) -> Result<(), JobError> {
+    async fn handle(self, _: &Context) -> Result<(), JobError> {
         tokio::time::sleep(Duration::from_millis(self.ms)).await;
         Ok(())
     }

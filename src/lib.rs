@@ -154,8 +154,8 @@
 //! 5. An attempt is counted when a started run ends in an error, a time-out, or a crash of a worker that ran only this job. An
 //!    attempt is not counted when the engine interrupted the run, the handler released the job, or the worker crashed while it
 //!    ran several jobs.
-//! 6. A job that kills its worker three times while alone ends in `failed` as `poison`; a job that lost its master three times
-//!    ends there as `lost`.
+//! 6. A job that kills its worker three times while alone ends in `failed` as `poison`; a job that lost its master or
+//!    guardian three times ends there as `lost`.
 //! 7. The master runs no user code and never blocks; every buffer, batch and retry in it is bounded.
 //! 8. No process outlives its purpose: the processes that a worker started die with it, detached grandchildren included.
 //! 9. A kernel lock admits one master per channel and run directory. A free lock means that the old work is dead.
@@ -224,8 +224,8 @@ use aint_queue_core::{executor, in_process, job_json, limits, queue_set, retry};
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]
 use engine::{
-    channel, fd, guardian, http, logging, master, metrics, pool, producer_memory, protected_memory, sanitize,
-    snapshot, webhook, wire, worker,
+    channel, demo_jobs, fd, guardian, http, logging, master, metrics, pool, producer_memory,
+    protected_memory, sanitize, snapshot, webhook, wire, worker,
 };
 
 pub use app::App;

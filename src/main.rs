@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 use aint_queue::App;
-use aint_queue::engine::demo_jobs;
 
 fn main() -> ExitCode {
-    demo_jobs::register(App::new()).run()
+    App::new().demo_jobs().run()
 }

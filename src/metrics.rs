@@ -110,8 +110,17 @@ fn register<T: Collector + Clone + 'static>(registry: &Registry, metric: prometh
 }
 
 /// Outcomes of runs.
-pub const OUTCOMES: [&str; 8] =
-    ["done", "failed", "released", "timed_out", "crashed", "crashed_in_company", "interrupted", "cancelled"];
+pub const OUTCOMES: [&str; 9] = [
+    "done",
+    "failed",
+    "released",
+    "timed_out",
+    "crashed",
+    "crashed_in_company",
+    "lost",
+    "interrupted",
+    "cancelled",
+];
 /// Reasons for refused settlements.
 pub const EXCEPTION_REASONS: [&str; 2] = ["stale", "cleared"];
 /// Job states whose number of jobs is exported.

@@ -121,10 +121,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "metrics",
             "logging",
             "sanitize",
+            "demo_jobs",
         ],
     ),
-    ("app", &["job", "config", "queue", "in_process", "cli", "worker", "webhook", "guardian"]),
-    ("demo_jobs", &["job", "app"]),
+    ("app", &["job", "config", "queue", "in_process", "cli", "worker", "webhook", "guardian", "demo_jobs"]),
+    ("demo_jobs", &["job", "worker"]),
 ];
 
 /// The modules that may start processes.

@@ -69,7 +69,7 @@ impl AsyncJob for SendMail {
     const MAX_ATTEMPTS: Option<u32> = Some(12);
 
     /// Writes to an outbox directory. With a mail server, `AsyncSmtpTransport` of lettre replaces it.
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         let path = ctx.state::<Shop>().mail(&self.name());
         if path.exists() {
             // Already sent: the order was placed twice, or the worker died between sending and reporting.

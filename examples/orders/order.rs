@@ -36,7 +36,7 @@ pub struct PlaceOrder(Order);
 impl AsyncJob for PlaceOrder {
     const NAME: &'static str = "place_order";
 
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         let Self(order) = self;
         if order.prints.is_empty() {
             // Final: the payload does not change.
@@ -77,7 +77,7 @@ impl CompleteOrder {
 impl AsyncJob for CompleteOrder {
     const NAME: &'static str = "complete_order";
 
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         let Self(order) = self;
         if !ctx.state::<Shop>().has_all_of(&order) {
             // No error, and no wait: the missing part pushes another check.

@@ -18,11 +18,14 @@ use super::status::{ChannelDetails, ChannelStatus, Heartbeat, HeldJobStatus};
 use super::store_calls::{Call, CallResult, OnJoin, StoreCalls};
 use super::turns::{CallInputs, Turns};
 use super::work_wait::WorkWait;
-use crate::job::{JobId, Timestamp};
+use crate::job::{Isolation, JobId, Timestamp};
 use crate::metrics::ChannelMetrics;
 use crate::pool::{Demand, EndedRun, Pool, RolloutError};
 use crate::retry::Policy;
 use crate::store::{CrossChannelPush, MAX_BATCH, MAX_BATCH_BYTES, Owner, Settlement, Store};
+
+/// Most jobs held that wait until no other such job of the master runs. A few do not keep the channel from other jobs.
+const MAX_READY_EXCLUSIVE: usize = 8;
 
 /// The parts of a channel.
 #[derive(Debug)]
@@ -156,7 +159,7 @@ impl Channel {
                 );
                 self.respond(replies);
                 self.on_ended(ended, now);
-                if self.pool.is_degraded(now) && self.held_jobs.ready() + self.held_jobs.ready_alone() > 0 {
+                if self.pool.is_degraded(now) && self.held_jobs.all_ready() > 0 {
                     // Jobs that no worker can start soon are left to other masters.
                     self.return_ready();
                 }
@@ -240,7 +243,9 @@ impl Channel {
         let has_room = self.held_jobs.ready_bytes() < MAX_BATCH_BYTES;
         let wanted = if !self.scope.is_all() {
             capacity
-        } else if self.held_jobs.ready_alone() >= self.pool.slots(now).max(1) {
+        } else if self.held_jobs.ready_alone() >= self.pool.slots(now).max(1)
+            || self.held_jobs.ready_exclusive() >= MAX_READY_EXCLUSIVE
+        {
             // Suspects run a few at a time: with as many of them as the plan has slots, the channel has enough work.
             0
         } else {
@@ -260,7 +265,7 @@ impl Channel {
     /// Tells the pool how much work is ahead. The jobs in the store are for other masters while this one is quiet.
     pub(super) fn update_demand(&mut self, now: Instant) {
         let in_store = if self.is_quiet { 0 } else { self.turns.waiting() };
-        let ready = self.held_jobs.ready() + self.held_jobs.ready_alone();
+        let ready = self.held_jobs.all_ready();
         self.pool.set_demand(Demand { waiting: in_store + ready as u64, job: self.prefetch.run_time() }, now);
     }
 
@@ -430,7 +435,9 @@ impl Channel {
 
     fn job_status(&self, id: JobId, now: Instant) -> Option<HeldJobStatus> {
         Some(match self.held_jobs.progress(id)? {
-            JobProgress::Ready { meta, .. } => HeldJobStatus::Ready { alone: meta.suspect },
+            JobProgress::Ready { meta, .. } => {
+                HeldJobStatus::Ready { alone: meta.isolation() != Isolation::None }
+            }
             JobProgress::Running { run, .. } => {
                 self.pool.run_status(*run, now).map_or(HeldJobStatus::Settling, HeldJobStatus::Running)
             }

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use crate::job::{JobId, JobMeta, JobRecord, Payload};
+use crate::job::{Isolation, JobId, JobMeta, JobRecord, Payload};
 use crate::store::Settlement;
 use crate::wire::RunId;
 
@@ -65,6 +65,8 @@ pub(super) struct HeldJobs {
     ready: VecDeque<JobId>,
     /// Ready, but only for a worker without other jobs.
     ready_alone: VecDeque<JobId>,
+    /// Jobs that wait until no other such job of this master runs.
+    ready_exclusive: VecDeque<JobId>,
     /// Ready as soon as the store has released their unique keys.
     awaiting_key: VecDeque<JobId>,
     /// Payload bytes of all jobs in the three queues.
@@ -96,6 +98,16 @@ impl HeldJobs {
         self.ready_alone.len()
     }
 
+    /// Number of jobs that wait until no other such job of this master runs.
+    pub(super) fn ready_exclusive(&self) -> usize {
+        self.ready_exclusive.len()
+    }
+
+    /// Number of jobs that wait for a slot only, in any company.
+    pub(super) fn all_ready(&self) -> usize {
+        self.ready.len() + self.ready_alone.len() + self.ready_exclusive.len()
+    }
+
     /// Number of jobs that wait for the release of their unique keys.
     pub(super) fn awaiting_key(&self) -> usize {
         self.awaiting_key.len()
@@ -103,7 +115,7 @@ impl HeldJobs {
 
     /// Number of jobs that are leased and not in a worker.
     pub(super) fn waiting_for_slot(&self) -> usize {
-        self.ready.len() + self.ready_alone.len() + self.awaiting_key.len()
+        self.all_ready() + self.awaiting_key.len()
     }
 
     /// Payload bytes of the jobs that are leased and not in a worker.
@@ -150,11 +162,8 @@ impl HeldJobs {
     /// Adds a leased job. With `awaits_key` the job waits for [`HeldJobs::key_released`].
     pub(super) fn lease(&mut self, record: JobRecord, awaits_key: bool) {
         let JobRecord { id, meta, payload } = record;
-        match (awaits_key, meta.suspect) {
-            (true, _) => self.awaiting_key.push_back(id),
-            (false, true) => self.ready_alone.push_back(id),
-            (false, false) => self.ready.push_back(id),
-        }
+        let queue = if awaits_key { &mut self.awaiting_key } else { self.ready_queue(meta.isolation()) };
+        queue.push_back(id);
         self.ready_bytes += payload.as_str().len();
         self.leases += 1;
         self.jobs.insert(id, JobProgress::Ready { lease: self.leases, meta, payload });
@@ -164,14 +173,26 @@ impl HeldJobs {
     pub(super) fn key_released(&mut self, id: JobId) {
         let Some(index) = self.awaiting_key.iter().position(|waiting| *waiting == id) else { return };
         self.awaiting_key.remove(index);
-        let alone = self.meta(id).is_some_and(|meta| meta.suspect);
-        if alone { self.ready_alone.push_back(id) } else { self.ready.push_back(id) }
+        let isolation = self.meta(id).map(JobMeta::isolation).unwrap_or_default();
+        self.ready_queue(isolation).push_back(id);
+    }
+
+    fn ready_queue(&mut self, isolation: Isolation) -> &mut VecDeque<JobId> {
+        match isolation {
+            Isolation::None => &mut self.ready,
+            Isolation::Worker => &mut self.ready_alone,
+            Isolation::Master => &mut self.ready_exclusive,
+        }
+    }
+
+    /// Every queue of jobs that are not in a worker.
+    fn queues(&mut self) -> [&mut VecDeque<JobId>; 4] {
+        [&mut self.ready, &mut self.ready_alone, &mut self.ready_exclusive, &mut self.awaiting_key]
     }
 
     /// Moves the next ready job to running, under a new run number.
-    pub(super) fn start_next(&mut self, alone: bool) -> Option<StartedRun<'_>> {
-        let queue = if alone { &mut self.ready_alone } else { &mut self.ready };
-        let id = queue.pop_front()?;
+    pub(super) fn start_next(&mut self, isolation: Isolation) -> Option<StartedRun<'_>> {
+        let id = self.ready_queue(isolation).pop_front()?;
         let progress = self.jobs.get_mut(&id).expect("every queued job is held");
         let JobProgress::Ready { meta, payload, .. } = std::mem::replace(progress, JobProgress::Settling)
         else {
@@ -204,14 +225,13 @@ impl HeldJobs {
     /// Takes every job that waits for a slot off the queues, in the order of their leases. The caller settles each of them.
     pub(super) fn take_ready(&mut self) -> Vec<(JobId, JobMeta)> {
         self.ready_bytes = 0;
-        let queued =
-            self.ready.drain(..).chain(self.ready_alone.drain(..)).chain(self.awaiting_key.drain(..));
+        let queued: Vec<_> = self.queues().into_iter().flat_map(|queue| queue.drain(..)).collect();
         let jobs = &mut self.jobs;
         let take = |id| match std::mem::replace(jobs.get_mut(&id)?, JobProgress::Settling) {
             JobProgress::Ready { lease, meta, .. } => Some((lease, (id, meta))),
             JobProgress::Running { .. } | JobProgress::Settling => unreachable!("every queued job is ready"),
         };
-        let mut taken: Vec<_> = queued.filter_map(take).collect();
+        let mut taken: Vec<_> = queued.into_iter().filter_map(take).collect();
         taken.sort_unstable_by_key(|(lease, _)| *lease);
         taken.into_iter().map(|(_, job)| job).collect()
     }
@@ -224,7 +244,7 @@ impl HeldJobs {
             unreachable!("filtered above");
         };
         self.ready_bytes -= payload.as_str().len();
-        for queue in [&mut self.ready, &mut self.ready_alone, &mut self.awaiting_key] {
+        for queue in self.queues() {
             queue.retain(|queued| *queued != id);
         }
         Some(meta)
@@ -278,7 +298,7 @@ impl HeldJobs {
             keep
         });
         self.running -= revoked.len();
-        for queue in [&mut self.ready, &mut self.ready_alone, &mut self.awaiting_key] {
+        for queue in self.queues() {
             queue.retain(|id| ids.contains(id));
         }
         self.settlements.retain(|settlement| ids.contains(&settlement.id));
@@ -337,7 +357,7 @@ mod tests {
     fn suspects_and_jobs_without_their_key_wait_apart() {
         let mut held = held();
         assert_eq!((held.ready(), held.ready_alone(), held.awaiting_key()), (2, 1, 1));
-        assert_eq!(held.start_next(true).unwrap().id, JobId(3));
+        assert_eq!(held.start_next(Isolation::Worker).unwrap().id, JobId(3));
         held.key_released(JobId(4));
         held.key_released(JobId(9));
         assert_eq!((held.ready(), held.awaiting_key(), held.waiting_for_slot()), (3, 0, 3));
@@ -346,7 +366,7 @@ mod tests {
     #[test]
     fn run_ends_once_and_only_under_its_number() {
         let mut held = held();
-        let first = held.start_next(false).unwrap().run;
+        let first = held.start_next(Isolation::None).unwrap().run;
         assert_eq!((held.running(), held.run(JobId(1))), (1, Some(first)));
         assert!(held.end(JobId(1), first + 1).is_none());
         assert!(held.end(JobId(1), first).is_some() && held.end(JobId(1), first).is_none());
@@ -361,7 +381,7 @@ mod tests {
         let mut held = held();
         let one = record(1, false).payload.as_str().len();
         assert_eq!(held.ready_bytes(), 4 * one);
-        held.start_next(false).unwrap();
+        held.start_next(Isolation::None).unwrap();
         held.take_one_ready(JobId(2)).unwrap();
         assert_eq!(held.ready_bytes(), 2 * one);
         assert_eq!(held.take_ready().len(), 2);
@@ -372,7 +392,7 @@ mod tests {
     fn lost_reply_resends_only_what_the_store_still_holds() {
         let mut held = held();
         for _ in 0..2 {
-            let run = held.start_next(false).unwrap();
+            let run = held.start_next(Isolation::None).unwrap();
             let (id, run) = (run.id, run.run);
             held.end(id, run).unwrap();
         }
@@ -389,7 +409,7 @@ mod tests {
     #[test]
     fn reconcile_revokes_runs_that_the_store_gave_to_others() {
         let mut held = held();
-        let run = held.start_next(false).unwrap().run;
+        let run = held.start_next(Isolation::None).unwrap().run;
         let result = held.reconcile(&ids(&[2]));
         assert_eq!(result.revoked, [run]);
         assert_eq!((held.running(), held.len(), held.waiting_for_slot()), (0, 1, 1));
@@ -399,10 +419,10 @@ mod tests {
     #[test]
     fn run_numbers_continue_after_a_lost_lease() {
         let mut held = held();
-        let first = held.start_next(false).unwrap().run;
+        let first = held.start_next(Isolation::None).unwrap().run;
         held.clear();
         assert_eq!((held.len(), held.running(), held.ready_bytes()), (0, 0, 0));
         held.lease(record(1, false), false);
-        assert!(held.start_next(false).unwrap().run > first);
+        assert!(held.start_next(Isolation::None).unwrap().run > first);
     }
 }

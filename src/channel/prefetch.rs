@@ -58,10 +58,10 @@ impl Prefetch {
         update(&mut self.run_seconds, MAX_READY_TIME);
     }
 
-    /// Records the end of a run. The duration of an interrupted run says nothing about the job.
+    /// Records the end of a run. The duration of an interrupted or lost run says nothing about the job.
     pub(super) fn ended(&mut self, outcome: &Outcome, took: Duration) {
         self.is_blocked = false;
-        if *outcome != Outcome::Interrupted {
+        if !matches!(outcome, Outcome::Interrupted | Outcome::Lost) {
             update(&mut self.run_seconds, took);
         }
     }

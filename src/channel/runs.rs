@@ -5,7 +5,7 @@ use tracing::{debug, info};
 
 use super::actor::Channel;
 use super::held_jobs::StartedRun;
-use crate::job::{FailReason, JobId, JobMeta, JobOptions, Outcome};
+use crate::job::{FailReason, Isolation, JobId, JobMeta, JobOptions, Outcome};
 use crate::pool::{EndedRun, Run};
 use crate::retry::{Policy, RunTerms, StartDecision};
 use crate::store::{Destination, Settlement};
@@ -15,20 +15,28 @@ impl Channel {
     /// Moves ready jobs into free slots.
     pub(super) fn dispatch(&mut self, now: Instant) {
         if self.shutdown.is_some() || self.store_calls.lease_may_be_lost(now) {
-            return;
+            return self.pool.yield_exclusive_turn();
         }
         // The capacity changes with each job: large payloads may fill the socket of a worker before its slots.
         while self.held_jobs.ready() > 0 && self.pool.capacity(now) > 0 {
-            self.dispatch_next(false, now);
+            self.dispatch_next(Isolation::None, now);
         }
         while self.held_jobs.ready_alone() > 0 && self.pool.can_dispatch_alone(now) {
-            self.dispatch_next(true, now);
+            self.dispatch_next(Isolation::Worker, now);
+        }
+        while self.held_jobs.ready_exclusive() > 0 && self.pool.can_dispatch_exclusive(now) {
+            self.dispatch_next(Isolation::Master, now);
+        }
+        if self.held_jobs.ready_exclusive() == 0 {
+            self.pool.yield_exclusive_turn();
         }
     }
 
-    fn dispatch_next(&mut self, alone: bool, now: Instant) {
+    fn dispatch_next(&mut self, isolation: Isolation, now: Instant) {
         let store_time = self.store_time(now);
-        let Some(StartedRun { run, id, meta, payload }) = self.held_jobs.start_next(alone) else { return };
+        let Some(StartedRun { run, id, meta, payload }) = self.held_jobs.start_next(isolation) else {
+            return;
+        };
         let options = self.pool.job_options(&meta.job);
         let terms = match self.settings.policy.begin(id, meta, options, self.settings.max_execute, store_time)
         {
@@ -49,10 +57,10 @@ impl Channel {
             failure,
             payload,
         };
-        if alone {
-            self.pool.dispatch_alone(run, now);
-        } else {
-            self.pool.dispatch(run, now);
+        match isolation {
+            Isolation::None => self.pool.dispatch(run, now),
+            Isolation::Worker => self.pool.dispatch_alone(run, now),
+            Isolation::Master => self.pool.dispatch_exclusive(run, now),
         }
     }
 
@@ -75,7 +83,7 @@ impl Channel {
             return;
         };
         self.cancellations.run_ended(id, &outcome, now);
-        if outcome == Outcome::Interrupted {
+        if matches!(outcome, Outcome::Interrupted | Outcome::Lost) {
             self.count_returned();
         }
         let is_callback = meta.failing.is_some();
@@ -146,6 +154,9 @@ fn log_end(channel: &str, id: JobId, (name, attempts): (String, u32), outcome: &
         // The error is a field because fields are quoted: it ends with lines that the program wrote.
         Outcome::Crashed { how } => {
             info!(%channel, job, %name, attempt, error = how, next, "job crashed: its worker died")
+        }
+        Outcome::Lost => {
+            info!(%channel, job, %name, attempt, next, "job lost: the guardian of its worker died while it ran");
         }
         other => debug!(%channel, job, %name, attempt, "job {}", other.word()),
     }

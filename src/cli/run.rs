@@ -72,6 +72,7 @@ fn why(outcome: &Outcome) -> Option<String> {
         Outcome::Crashed { how } => Some(format!("its worker {how}")),
         Outcome::CrashedWithOthers => Some("its worker died".to_owned()),
         Outcome::Cancelled { .. } => Some("it was cancelled".to_owned()),
+        Outcome::Lost => Some("the guardian of its worker died".to_owned()),
         Outcome::Interrupted => Some("it was interrupted and released".to_owned()),
     }
 }

@@ -54,7 +54,7 @@ fn render(job: &JobView, channel: &Channel) -> String {
         ("pushed", Some(time::local(meta.pushed_at(job.id)))),
         ("attempts", Some(format!("{} of {attempts}", meta.attempts))),
         ("crashes", (meta.crashes > 0).then(|| meta.crashes.to_string())),
-        ("lost", (meta.lost > 0).then(|| format!("{} (runs lost with their master)", meta.lost))),
+        ("lost", (meta.lost > 0).then(|| format!("{} (runs lost with their master or guardian)", meta.lost))),
         ("suspect", meta.suspect.then(|| suspect.to_owned())),
         ("time limit", Some(timeout)),
         ("unique key", unique),

@@ -2,7 +2,9 @@
 //!
 //! - Sends requests in order and never blocks on the socket: requests it does not accept yet stay in the
 //!   [`Outbox`].
-//! - Dispatches the guardian's reports, and continues a guardian that was stopped by a signal.
+//! - Dispatches the guardian's reports.
+//! - While runs are under the guardian: tells it that the master lives, continues a guardian that a signal has stopped, and
+//!   replaces it as dead when it stays stopped.
 //! - Reaps orphans that were re-parented to the master.
 //! - When the guardian dies: kills and reaps its children, reports them as `Abandoned`, starts a new guardian, and
 //!   sends the requests that were still queued.
@@ -10,6 +12,7 @@
 //! The task ends on a shutdown command, or with the [`super::Guardian`] that owns it.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,6 +27,7 @@ use super::guardian_socket::{GuardianSocket, SendError};
 use super::handle::{Command, Shared};
 use super::orphans;
 use super::outbox::Outbox;
+use super::watch::{GuardianState, Watch};
 
 /// Most reports read per wake-up, so that a burst of them cannot delay requests.
 const MAX_REPORTS_PER_WAKEUP: usize = 64;
@@ -46,6 +50,10 @@ pub(super) struct Client {
     pub(super) socket: GuardianSocket,
     pub(super) child_ended: Signal,
     pub(super) outbox: Outbox,
+    /// The longest silence of the master before the guardian ends its children.
+    pub(super) silence_limit: Duration,
+    /// Present while runs are under the guardian.
+    pub(super) watch: Option<Watch>,
 }
 
 /// Why the exchange with one guardian process ended.
@@ -81,6 +89,9 @@ impl Client {
         // Orphans that ended before the SIGCHLD listener existed raise no further signal.
         orphans::reap_orphans();
         loop {
+            if self.look_after_guardian(Instant::now()).is_break() {
+                return SessionEnd::Died;
+            }
             let mut interest = Interest::READABLE;
             if self.outbox.has_unsent() && send_retry_at.is_none() {
                 interest |= Interest::WRITABLE;
@@ -109,6 +120,7 @@ impl Client {
                 },
                 _ = self.child_ended.recv() => orphans::reap_orphans(),
                 () = until(send_retry_at) => send_retry_at = None,
+                () = until(self.watch.as_ref().map(Watch::next_at)) => {}
                 () = sleep(WAKE_INTERVAL), if unanswered => self.socket.wake(),
             }
             if readable && self.read_reports().is_err() {
@@ -123,6 +135,45 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Continues a stopped guardian and sends it beats, while runs are under it. Breaks when it must be replaced.
+    fn look_after_guardian(&mut self, now: Instant) -> ControlFlow<()> {
+        let has_runs = self.shared.runs.load(Ordering::Relaxed) > 0;
+        if has_runs && self.watch.is_none() {
+            self.shared.is_watched.store(true, Ordering::Relaxed);
+            self.watch = Some(Watch::new(self.silence_limit, now));
+        }
+        let Some(watch) = &mut self.watch else { return ControlFlow::Continue(()) };
+        match watch.check(|| self.socket.state(), now) {
+            GuardianState::Running => {}
+            GuardianState::Stopped { is_news } => {
+                if is_news {
+                    let pid = self.socket.pid();
+                    tracing::warn!(
+                        pid,
+                        "guardian stopped by a signal: continuing it; look for a job that stops its parent process"
+                    );
+                }
+                self.socket.wake();
+            }
+            GuardianState::Dead => {
+                let pid = self.socket.pid();
+                tracing::error!(pid, "guardian stays stopped although it is continued: replacing it");
+                return ControlFlow::Break(());
+            }
+        }
+        if watch.take_beat(now) {
+            self.outbox.beat(has_runs.then_some(self.silence_limit));
+            if !has_runs {
+                // A run that begins from here on asks for a watch; one that has begun since the look above is watched on.
+                self.shared.is_watched.store(false, Ordering::Relaxed);
+                if self.shared.runs.load(Ordering::Relaxed) == 0 {
+                    self.watch = None;
+                }
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     /// Dispatches the reports that are ready. An error means that no more can arrive.
@@ -151,6 +202,7 @@ impl Client {
         self.socket.kill_and_reap().await;
         kill_orphans().await;
         self.outbox.abandon(&self.shared);
+        self.watch = None;
         loop {
             let begin = Instant::now() + delay;
             // Commands are accepted during the delay, so that the channel cannot grow without bound.

@@ -20,7 +20,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{sleep, timeout};
 
 use super::protocol::{self, MAX_REPORT, Report};
-use super::{orphans, process};
+use super::{orphans, process, procfs};
 use crate::fd;
 
 /// How long a guardian may take to report that it is ready.
@@ -157,6 +157,11 @@ impl GuardianSocket {
     /// Sends SIGCONT, in case a signal has stopped the guardian.
     pub(super) fn wake(&self) {
         let _ = kill(Pid::from_raw(self.pid), Signal::SIGCONT);
+    }
+
+    /// The state letter of the guardian in /proc.
+    pub(super) fn state(&self) -> Option<u8> {
+        procfs::stat(self.pid).map(|stat| stat.state)
     }
 
     /// Process id of the guardian.

@@ -4,12 +4,12 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::privileges::Privileges;
 
@@ -36,7 +36,7 @@ pub struct ChildSpec {
     pub wire: Option<OwnedFd>,
 }
 
-/// A change in the life of a child. `Exited`, `SpawnFailed` and `Abandoned` are final: no event follows them.
+/// A change in the life of a child. `SpawnFailed`, `Exited`, `Interrupted` and `Abandoned` are final: no event follows them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChildEvent {
     /// The program has started.
@@ -53,6 +53,8 @@ pub enum ChildEvent {
     },
     /// The child exited, and its whole process tree is gone.
     Exited(Exit),
+    /// The guardian ended the child, and its whole process tree is gone: the master was silent for too long.
+    Interrupted(Exit),
     /// The guardian died; the child and its process tree are gone.
     Abandoned,
 }
@@ -85,14 +87,46 @@ pub struct GuardianHandle {
     shared: Arc<Shared>,
 }
 
+/// The turn to run a job that may have killed a guardian; a drop gives it up. There is one per master.
+#[derive(Debug)]
+pub struct ExclusiveRun(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
+
+/// Counts a run in a child of the guardian until it is dropped: while there is any, the guardian is watched.
+#[derive(Debug)]
+pub struct RunTicket(Arc<Shared>);
+
+impl Drop for RunTicket {
+    fn drop(&mut self) {
+        self.0.runs.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Counters shared by all handles and the client task.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
     last_child: AtomicU64,
     /// Children requested that have neither started nor failed; raised by handles, lowered by the client task.
     pub(super) pending_spawns: AtomicUsize,
     /// Number of times the guardian died; raised by the client task.
     pub(super) deaths: AtomicU64,
+    /// Runs in children of the guardian.
+    pub(super) runs: AtomicUsize,
+    /// Whether the client task watches the guardian; otherwise the first run asks for a watch.
+    pub(super) is_watched: AtomicBool,
+    exclusive: Arc<Semaphore>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            last_child: AtomicU64::new(0),
+            pending_spawns: AtomicUsize::new(0),
+            deaths: AtomicU64::new(0),
+            runs: AtomicUsize::new(0),
+            is_watched: AtomicBool::new(false),
+            exclusive: Arc::new(Semaphore::new(1)),
+        }
+    }
 }
 
 /// A request of a handle to the client task.
@@ -109,6 +143,8 @@ pub(super) enum Command {
     Kill(ChildId),
     Hold(String, OwnedFd),
     Release(String),
+    /// A run began while the guardian was not watched.
+    RunBegan,
     ShutDown(oneshot::Sender<()>),
 }
 
@@ -179,6 +215,28 @@ impl GuardianHandle {
     /// Makes the guardian close a held descriptor.
     pub fn release(&self, name: &str) {
         self.send(Command::Release(name.to_owned()));
+    }
+
+    /// Counts a run that begins in a child.
+    #[must_use]
+    pub fn run_began(&self) -> RunTicket {
+        self.shared.runs.fetch_add(1, Ordering::Relaxed);
+        if !self.shared.is_watched.swap(true, Ordering::Relaxed) {
+            self.send(Command::RunBegan);
+        }
+        RunTicket(Arc::clone(&self.shared))
+    }
+
+    /// The turn to run a job that may have killed a guardian, if no other such job runs.
+    #[must_use]
+    pub fn try_exclusive_run(&self) -> Option<ExclusiveRun> {
+        Arc::clone(&self.shared.exclusive).try_acquire_owned().ok().map(ExclusiveRun)
+    }
+
+    /// Waits for the turn to run a job that may have killed a guardian.
+    pub async fn exclusive_run(&self) -> ExclusiveRun {
+        let turn = Arc::clone(&self.shared.exclusive).acquire_owned().await;
+        ExclusiveRun(turn.expect("the semaphore is never closed"))
     }
 
     /// Number of times the guardian process has died.

@@ -22,14 +22,17 @@ mod protocol;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod signals;
+mod silence;
 mod spawner;
 pub(crate) mod stdio;
 mod stray_policy;
 pub mod sweep;
+mod watch;
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::prctl;
 use tokio::signal::unix::{SignalKind, signal};
@@ -59,20 +62,27 @@ impl Guardian {
     /// first in that case. `cookie_base` names the run directory and the incarnation of the master; every child has
     /// it, with its own number, in the environment variable `AINT_QUEUE_COOKIE`.
     ///
+    /// While runs are under the guardian it ends them when this process has sent nothing for `silence_limit`, the lease of
+    /// the master: others may have taken over its jobs.
+    ///
     /// This process becomes the reaper of the children of a dead guardian, so it must not start programs in sessions
     /// of their own by any other means.
     ///
     /// # Errors
     /// When the process cannot be started or does not report ready in time.
-    pub async fn start(cookie_base: String) -> io::Result<Self> {
-        Self::start_with(Path::new(SELF_EXE), cookie_base).await
+    pub async fn start(cookie_base: String, silence_limit: Duration) -> io::Result<Self> {
+        Self::start_with(Path::new(SELF_EXE), cookie_base, silence_limit).await
     }
 
     /// Starts the guardian from `program` instead of the running executable.
     ///
     /// # Errors
     /// When the process cannot be started or does not report ready in time.
-    pub async fn start_with(program: &Path, cookie_base: String) -> io::Result<Self> {
+    pub async fn start_with(
+        program: &Path,
+        cookie_base: String,
+        silence_limit: Duration,
+    ) -> io::Result<Self> {
         prctl::set_child_subreaper(true)?;
         let child_ended = signal(SignalKind::child())?;
         let socket = guardian_socket::GuardianSocket::start(program, &cookie_base).await?;
@@ -86,6 +96,8 @@ impl Guardian {
             socket,
             child_ended,
             outbox: outbox::Outbox::default(),
+            silence_limit,
+            watch: None,
         };
         Ok(Self { handle: GuardianHandle::new(sender, shared), task: tokio::spawn(client.run()) })
     }

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use tokio::sync::mpsc;
@@ -38,6 +39,7 @@ enum RequestKind {
     Terminate(ChildId),
     Kill(ChildId),
     Lock,
+    Beat,
 }
 
 struct Child {
@@ -84,6 +86,8 @@ impl Outbox {
                 self.locks.remove(&name);
                 self.enqueue(&Request::Release { name }, Vec::new(), RequestKind::Lock);
             }
+            // The client looks at the number of runs itself.
+            Command::RunBegan => {}
             Command::ShutDown(_) => unreachable!("the client handles shutdown where it receives commands"),
         }
     }
@@ -131,6 +135,12 @@ impl Outbox {
         let bytes =
             protocol::encode(request).expect("a request without paths contains only text and numbers");
         self.queue.push_back(QueuedRequest { bytes, fds, kind });
+    }
+
+    /// Queues a beat. Only the newest counts, so that a guardian that does not read makes no queue grow.
+    pub(super) fn beat(&mut self, silence_limit: Option<Duration>) {
+        self.queue.retain(|request| request.kind != RequestKind::Beat);
+        self.enqueue(&Request::Beat { silence_limit }, Vec::new(), RequestKind::Beat);
     }
 
     /// Sends queued requests until the socket accepts no more.

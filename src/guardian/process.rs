@@ -3,16 +3,17 @@
 //! - One thread, no async runtime: one poll over the master's socket and a signalfd for SIGCHLD.
 //! - Starts programs, signals them and reports their exits; `process_trees` kills and reaps whole trees.
 //! - Keeps the master's locks open until it exits, so a free lock means that no process of that master is left.
+//! - When the master is silent for too long while runs are under it, kills every child and serves on.
 //! - When the master's end of the socket closes, for whatever reason, kills and reaps every child, then exits.
 //!
 //! The process writes to standard error only when it cannot start. It blocks only in poll and, until the exec, on a
 //! child that it starts.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -25,6 +26,7 @@ use super::handle::{ChildEvent, ChildId};
 use super::process_trees::{ProcessTrees, TreeEvent};
 use super::procfs;
 use super::protocol::{self, MAX_REPORT, MAX_REQUEST, Report, Request, SpawnRequest};
+use super::silence::{self, MasterSilence};
 use super::spawner::{SpawnFailure, Spawner};
 use crate::fd;
 use crate::protected_memory;
@@ -59,6 +61,9 @@ struct GuardianLoop {
     trees: ProcessTrees,
     spawner: Spawner,
     locks: HashMap<String, OwnedFd>,
+    silence: MasterSilence,
+    /// Children that are ended because of the master's silence.
+    interrupted: HashSet<ChildId>,
     reports: VecDeque<Vec<u8>>,
     buffer: Vec<u8>,
 }
@@ -87,6 +92,8 @@ impl GuardianLoop {
             trees: ProcessTrees::new(cookie_base, Instant::now()),
             spawner: Spawner::new(),
             locks: HashMap::new(),
+            silence: MasterSilence::default(),
+            interrupted: HashSet::new(),
             reports: VecDeque::new(),
             buffer: vec![0; MAX_REQUEST + 1],
         };
@@ -116,18 +123,33 @@ impl GuardianLoop {
         }
         if state.contains(PollFlags::POLLIN) {
             self.read_requests()?;
+        } else if let Some(silence) = self.silence.take_excess(procfs::time_since_boot()) {
+            // Requests that have arrived are read first: while this process was stopped, the master was not silent.
+            self.end_children(silence);
         }
         self.advance_trees();
         self.flush();
         ControlFlow::Continue(())
     }
 
-    /// Waits for the master, the exit of a child or the next scan of the trees. Returns what the socket is ready for.
+    /// Ends every child: the lease of a master that is silent for so long is lost, and others run its jobs.
+    fn end_children(&mut self, silence: Duration) {
+        let children = self.trees.kill_running(Instant::now());
+        self.log(format!(
+            "master was silent for {} seconds, longer than its lease: {} children ended, attempts not counted",
+            silence.as_secs(),
+            children.len()
+        ));
+        self.interrupted.extend(children);
+    }
+
+    /// Waits for the master, the exit of a child, the next scan of the trees or the next look at the silence of the master. Returns what the socket is ready for.
     fn wait(&mut self, listen: bool) -> PollFlags {
         let mut wanted = PollFlags::empty();
         wanted.set(PollFlags::POLLIN, listen);
         wanted.set(PollFlags::POLLOUT, listen && !self.reports.is_empty());
-        let timeout = match self.trees.next_advance(Instant::now()) {
+        let look = (listen && self.silence.is_measured()).then_some(silence::CHECK_INTERVAL);
+        let timeout = match self.trees.next_advance(Instant::now()).into_iter().chain(look).min() {
             None => PollTimeout::NONE,
             // poll takes milliseconds: round up, because rounding down would make the loop spin.
             Some(pause) => {
@@ -141,7 +163,8 @@ impl GuardianLoop {
         // Leave out the socket after the master has closed it: poll would return at once forever.
         let fds = if listen { &mut fds[..] } else { &mut fds[..1] };
         if poll(fds, timeout).is_err() {
-            return PollFlags::empty();
+            // Nothing is known of the socket, so it is read.
+            return PollFlags::POLLIN;
         }
         let ready = |i: usize| fds.get(i).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
         let (ended, socket) = (!ready(0).is_empty(), ready(1));
@@ -161,6 +184,7 @@ impl GuardianLoop {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => return ControlFlow::Break(()),
             };
+            self.silence.request_arrived(procfs::time_since_boot());
             match protocol::decode::<Request>(&self.buffer[..received.len]) {
                 Ok(request) => self.handle_request(request, received.fds),
                 Err(error) => self.log(format!("guardian could not decode a request: ignoring it: {error}")),
@@ -178,6 +202,7 @@ impl GuardianLoop {
                 Some(lock) => drop(self.locks.insert(name, lock)),
                 None => self.log(format!("guardian has no free descriptor: lock \"{name}\" is not held")),
             },
+            Request::Beat { silence_limit } => self.silence.set_limit(silence_limit),
             Request::Release { name } => drop(self.locks.remove(&name)),
         }
     }
@@ -202,6 +227,9 @@ impl GuardianLoop {
     fn advance_trees(&mut self) {
         for event in self.trees.advance(Instant::now()) {
             match event {
+                TreeEvent::Ended(child, exit) if self.interrupted.remove(&child) => {
+                    self.report_event(child, ChildEvent::Interrupted(exit));
+                }
                 TreeEvent::Ended(child, exit) => self.report_event(child, ChildEvent::Exited(exit)),
                 TreeEvent::Log(message) => self.log(message),
             }

@@ -144,6 +144,16 @@ impl ProcessTrees {
         }
     }
 
+    /// Sends SIGKILL to the trees of all running workers, and returns the workers.
+    pub(super) fn kill_running(&mut self, now: Instant) -> Vec<ChildId> {
+        let is_running = |worker: &WorkerProcess| matches!(worker.state, ProcessState::Running);
+        let running: Vec<_> = self.workers.iter().filter(|(_, w)| is_running(w)).map(|(id, _)| *id).collect();
+        for child in &running {
+            self.kill(*child, now);
+        }
+        running
+    }
+
     /// Sends SIGKILL to every child and stray, with or without a cookie; [`ProcessTrees::is_empty`] says when all are gone.
     pub(super) fn kill_all(&mut self, now: Instant) {
         self.killing_all = true;

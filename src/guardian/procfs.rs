@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// Environment variable that identifies the worker a process descends from; descendants inherit it.
 pub(crate) const COOKIE_VARIABLE: &str = "AINT_QUEUE_COOKIE";
@@ -167,13 +168,18 @@ impl OwnChildren {
     }
 }
 
-/// The current time in the unit of [`Stat::start_time`].
-pub(crate) fn ticks_since_boot() -> u64 {
+/// The time since boot, sleep of the machine included.
+pub(crate) fn time_since_boot() -> Duration {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
         .expect("CLOCK_BOOTTIME exists since Linux 2.6.39");
-    let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
+    now.into()
+}
+
+/// The current time in the unit of [`Stat::start_time`].
+pub(crate) fn ticks_since_boot() -> u64 {
+    let now = time_since_boot();
     // /proc counts hundredths of a second on every architecture on which Rust supports Linux.
-    seconds * 100 + u64::try_from(now.tv_nsec()).unwrap_or(0) / 10_000_000
+    now.as_secs() * 100 + u64::from(now.subsec_millis()) / 10
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! executable, so the protocol has no version. Descriptors are attached to the datagram that refers to them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,11 @@ pub(crate) enum Request {
     Hold {
         /// Name under which it is held.
         name: String,
+    },
+    /// The master lives. Sent while runs are under the guardian, several times within the limit.
+    Beat {
+        /// The longest silence of the master before its children are ended; `None` when no runs are left.
+        silence_limit: Option<Duration>,
     },
     /// Close a held descriptor.
     Release {
@@ -127,6 +133,7 @@ mod tests {
             of_child(ChildEvent::SpawnFailed { error: "no".into(), errno: 2 }),
             of_child(ChildEvent::Exited(Exit::Code(255))),
             of_child(ChildEvent::Exited(Exit::Signal(9))),
+            of_child(ChildEvent::Interrupted(Exit::Signal(9))),
             Report::Log { message: "…".into() },
         ] {
             assert_eq!(decode::<Report>(&encode(&report).unwrap()).unwrap(), report);

@@ -22,6 +22,7 @@ use crate::pool::Pool;
 use crate::producer_memory::ProducerMemory;
 use crate::protected_memory;
 use crate::queue_set::QueueSet;
+use crate::store::LEASE;
 
 /// Runs the job of a channel that `scope` names and returns its end.
 ///
@@ -37,7 +38,7 @@ pub fn run_once(
         let mut signals = Signals::install().map_err(ListenError::System)?;
         let program = job_program(channel, &config.directory())?;
         let store = open_store(channel).await?;
-        let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
+        let guardian = Guardian::start(incarnation(), LEASE).await.map_err(ListenError::System)?;
         let mut channel = channel.clone();
         // A single job needs a single worker.
         (channel.worker.plan.min, channel.worker.plan.max, channel.worker.plan.spare) = (1, 1, 0);

@@ -30,7 +30,7 @@ use crate::http;
 use crate::metrics::Metrics;
 use crate::producer_memory::ProducerMemory;
 use crate::queue_set::QueueSet;
-use crate::store::{self, Store, StoreError, StoreIdentity};
+use crate::store::{self, LEASE, Store, StoreError, StoreIdentity};
 
 /// Starts the master. `handover` comes from the previous program of this process; it is empty after an ordinary start.
 /// `producer_memory` bounds what producers send.
@@ -72,7 +72,7 @@ pub(super) async fn start(
         }
     }
     log_withheld_variables(opened.iter().map(|channel| &channel.config));
-    let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
+    let guardian = Guardian::start(incarnation(), LEASE).await.map_err(ListenError::System)?;
     let mut master = Master {
         guardian,
         services: Default::default(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::workers::state::KillReason;
+use super::workers::state::{KillReason, WorkerEnd};
 use crate::guardian::handle::Exit;
 use crate::job::{Outcome, RetryDecision};
 
@@ -18,8 +18,8 @@ const EXEC_RELEASE: Duration = Duration::from_secs(1);
 /// The facts of a death, for one run of the worker.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WorkerDeath {
-    /// How the process ended; unknown when its guardian died or it never started.
-    pub(super) exit: Option<Exit>,
+    /// How the worker ended.
+    pub(super) end: WorkerEnd,
     /// Why the pool ended it, if it did.
     pub(super) kill_reason: Option<KillReason>,
     /// The run's time limit, if that had passed.
@@ -32,16 +32,23 @@ pub(super) struct WorkerDeath {
 
 /// The outcome of a run whose worker speaks the protocol and died without answering it.
 pub(super) fn wire(death: &WorkerDeath) -> Outcome {
-    match (death.overdue, death.kill_reason, death.exit) {
-        (Some(limit), _, _) => Outcome::TimedOut { limit },
-        (None, Some(KillReason::Stopping | KillReason::Stuck), _) | (None, _, None) => Outcome::Interrupted,
-        (None, _, Some(_)) if !death.begun => Outcome::Interrupted,
-        (None, _, Some(_)) if death.with_others => Outcome::CrashedWithOthers,
-        (None, Some(KillReason::Memory { used, limit }), Some(_)) => over_memory(used, limit),
-        (None, Some(KillReason::Broken), Some(_)) => {
+    if let Some(limit) = death.overdue {
+        return Outcome::TimedOut { limit };
+    }
+    let exit = match death.end {
+        WorkerEnd::NotStarted => return Outcome::Interrupted,
+        _ if !death.begun || death.kill_reason == Some(KillReason::Stopping) => return Outcome::Interrupted,
+        WorkerEnd::GuardianDied => return Outcome::Lost,
+        WorkerEnd::Exited(exit) => exit,
+    };
+    match death.kill_reason {
+        Some(KillReason::Stopping | KillReason::Stuck) => Outcome::Interrupted,
+        _ if death.with_others => Outcome::CrashedWithOthers,
+        Some(KillReason::Memory { used, limit }) => over_memory(used, limit),
+        Some(KillReason::Broken) => {
             Outcome::Crashed { how: "broke the worker protocol and was killed".to_owned() }
         }
-        (None, None, Some(exit)) => Outcome::Crashed { how: format!("{} without a result", describe(exit)) },
+        None => Outcome::Crashed { how: format!("{} without a result", describe(exit)) },
     }
 }
 
@@ -51,18 +58,22 @@ pub(super) fn exec(death: &WorkerDeath, tail: &str) -> Outcome {
         "" => describe(exit),
         tail => format!("{}: {tail}", describe(exit)),
     };
-    match (death.exit, death.kill_reason, death.overdue) {
-        (Some(Exit::Code(0)), ..) => Outcome::Done,
+    match (death.end, death.kill_reason, death.overdue) {
+        (WorkerEnd::Exited(Exit::Code(0)), ..) => Outcome::Done,
         (_, _, Some(limit)) => Outcome::TimedOut { limit },
-        (Some(_), Some(KillReason::Memory { used, limit }), None) => over_memory(used, limit),
-        (None, ..) | (_, Some(_), None) => Outcome::Interrupted,
-        (Some(Exit::Code(EXIT_RELEASE)), None, None) => Outcome::Released { after: EXEC_RELEASE },
-        (Some(exit @ Exit::Code(code)), None, None) => {
+        (WorkerEnd::Exited(_), Some(KillReason::Memory { used, limit }), None) => over_memory(used, limit),
+        (WorkerEnd::NotStarted, ..) | (_, Some(KillReason::Stopping), None) => Outcome::Interrupted,
+        (WorkerEnd::GuardianDied, ..) => Outcome::Lost,
+        (WorkerEnd::Exited(_), Some(_), None) => Outcome::Interrupted,
+        (WorkerEnd::Exited(Exit::Code(EXIT_RELEASE)), None, None) => {
+            Outcome::Released { after: EXEC_RELEASE }
+        }
+        (WorkerEnd::Exited(exit @ Exit::Code(code)), None, None) => {
             let next =
                 if EXIT_NO_RETRY.contains(&code) { RetryDecision::Never } else { RetryDecision::ByPolicy };
             Outcome::Failed { error: error(exit), next }
         }
-        (Some(exit @ Exit::Signal(_)), None, None) => Outcome::Crashed { how: error(exit) },
+        (WorkerEnd::Exited(exit @ Exit::Signal(_)), None, None) => Outcome::Crashed { how: error(exit) },
     }
 }
 
@@ -88,7 +99,7 @@ mod tests {
     use super::*;
 
     const DIED: WorkerDeath = WorkerDeath {
-        exit: Some(Exit::Signal(11)),
+        end: WorkerEnd::Exited(Exit::Signal(11)),
         kill_reason: None,
         overdue: None,
         with_others: false,
@@ -100,7 +111,7 @@ mod tests {
     fn lone_job_is_crashed_and_several_are_suspects() {
         assert_eq!(wire(&DIED), Outcome::Crashed { how: "was killed by SIGSEGV without a result".into() });
         assert_eq!(wire(&WorkerDeath { with_others: true, ..DIED }), Outcome::CrashedWithOthers);
-        let silent = WorkerDeath { exit: Some(Exit::Code(0)), ..DIED };
+        let silent = WorkerDeath { end: WorkerEnd::Exited(Exit::Code(0)), ..DIED };
         assert_eq!(wire(&silent), Outcome::Crashed { how: "exited with 0 without a result".into() });
     }
 
@@ -109,7 +120,11 @@ mod tests {
         for reason in [KillReason::Stopping, KillReason::Stuck] {
             assert_eq!(wire(&WorkerDeath { kill_reason: Some(reason), ..DIED }), Outcome::Interrupted);
         }
-        assert_eq!(wire(&WorkerDeath { exit: None, ..DIED }), Outcome::Interrupted);
+        let not_started = WorkerDeath { end: WorkerEnd::NotStarted, ..DIED };
+        assert_eq!(
+            (wire(&not_started), exec(&not_started, "")),
+            (Outcome::Interrupted, Outcome::Interrupted)
+        );
         assert_eq!(wire(&WorkerDeath { begun: false, ..DIED }), Outcome::Interrupted);
         assert_eq!(
             exec(&WorkerDeath { kill_reason: Some(KillReason::Stopping), ..DIED }, ""),
@@ -118,9 +133,21 @@ mod tests {
     }
 
     #[test]
+    fn run_whose_guardian_died_is_lost() {
+        let lost = WorkerDeath { end: WorkerEnd::GuardianDied, with_others: true, ..DIED };
+        assert_eq!((wire(&lost), exec(&lost, "x")), (Outcome::Lost, Outcome::Lost));
+        assert_eq!(wire(&WorkerDeath { kill_reason: Some(KillReason::Stuck), ..lost }), Outcome::Lost);
+        // Neither a run that had not begun nor a worker that was being stopped is a suspect.
+        assert_eq!(wire(&WorkerDeath { begun: false, ..lost }), Outcome::Interrupted);
+        let stopping = WorkerDeath { kill_reason: Some(KillReason::Stopping), ..lost };
+        assert_eq!((wire(&stopping), exec(&stopping, "")), (Outcome::Interrupted, Outcome::Interrupted));
+        assert_eq!(wire(&WorkerDeath { overdue: Some(LIMIT), ..lost }), Outcome::TimedOut { limit: LIMIT });
+    }
+
+    #[test]
     fn memory_kill_is_the_fault_of_a_lone_job() {
         let large = WorkerDeath {
-            exit: Some(Exit::Signal(9)),
+            end: WorkerEnd::Exited(Exit::Signal(9)),
             kill_reason: Some(KillReason::Memory { used: 700 << 20, limit: 512 << 20 }),
             ..DIED
         };
@@ -143,12 +170,12 @@ mod tests {
         assert_eq!(wire(&late), Outcome::TimedOut { limit: LIMIT });
         assert_eq!(exec(&late, "x"), Outcome::TimedOut { limit: LIMIT });
         // The handler finished within the grace.
-        assert_eq!(exec(&WorkerDeath { exit: Some(Exit::Code(0)), ..late }, ""), Outcome::Done);
+        assert_eq!(exec(&WorkerDeath { end: WorkerEnd::Exited(Exit::Code(0)), ..late }, ""), Outcome::Done);
     }
 
     #[test]
     fn exit_codes_of_an_exec_handler() {
-        let code = |n| exec(&WorkerDeath { exit: Some(Exit::Code(n)), ..DIED }, "boom\n");
+        let code = |n| exec(&WorkerDeath { end: WorkerEnd::Exited(Exit::Code(n)), ..DIED }, "boom\n");
         let failed = |error: &str, next| Outcome::Failed { error: error.into(), next };
         assert_eq!(code(0), Outcome::Done);
         assert_eq!(code(75), Outcome::Released { after: EXEC_RELEASE });

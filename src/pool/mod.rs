@@ -19,6 +19,7 @@
 
 mod actor;
 mod boot_backoff;
+mod exclusive_turn;
 mod exit_outcome;
 mod job_requests;
 mod memory_sampler;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::guardian::handle::ChildId;
+use crate::guardian::handle::{ChildId, ExclusiveRun, RunTicket};
 use crate::job::{Failure, JobId, Outcome, Payload};
 use crate::wire::RunId;
 
@@ -87,6 +87,17 @@ pub(super) struct ActiveRun {
     /// The progress of the run in percent, as the worker last reported.
     pub(super) progress: Option<f64>,
     state: RunState,
+    /// Dropped with the run.
+    _holds: RunHolds,
+}
+
+/// Claims of a run on its guardian, given up by a drop.
+#[derive(Debug)]
+pub(super) struct RunHolds {
+    /// Counts the run, so that the guardian is watched.
+    pub(super) _ticket: RunTicket,
+    /// The turn of a job that may have killed a guardian.
+    pub(super) _turn: Option<ExclusiveRun>,
 }
 
 impl ActiveRun {
@@ -156,7 +167,7 @@ pub(super) struct Runs {
 
 impl Runs {
     /// Adds a run; its clock starts at once when its worker is ready.
-    pub(super) fn add(&mut self, run: Run, child: ChildId, is_ready: bool, now: Instant) {
+    pub(super) fn add(&mut self, run: Run, child: ChildId, is_ready: bool, holds: RunHolds, now: Instant) {
         let entry = ActiveRun {
             id: run.id,
             job: run.job,
@@ -165,6 +176,7 @@ impl Runs {
             limit: run.timeout,
             progress: None,
             state: RunState::Assigned,
+            _holds: holds,
         };
         self.active.insert(run.run, entry);
         if is_ready {
@@ -314,6 +326,11 @@ mod tests {
         }
     }
 
+    fn holds() -> RunHolds {
+        let (guardian, _) = crate::guardian::scripted::ScriptedGuardian::new();
+        RunHolds { _ticket: guardian.run_began(), _turn: None }
+    }
+
     fn failed() -> Outcome {
         Outcome::Crashed { how: "exited with 1".to_owned() }
     }
@@ -321,7 +338,7 @@ mod tests {
     #[test]
     fn time_limit_then_grace_then_stuck() {
         let (mut runs, begin) = (Runs::default(), Instant::now());
-        runs.add(run(1), CHILD, true, begin);
+        runs.add(run(1), CHILD, true, holds(), begin);
         assert_eq!(runs.next_deadline(), Some(begin + LIMIT));
         assert_eq!(runs.expired(begin + LIMIT - GRACE), []);
         let now = begin + LIMIT;
@@ -338,7 +355,7 @@ mod tests {
     #[test]
     fn clock_starts_with_the_hello_of_the_worker() {
         let (mut runs, begin) = (Runs::default(), Instant::now());
-        runs.add(run(1), CHILD, false, begin);
+        runs.add(run(1), CHILD, false, holds(), begin);
         assert_eq!(runs.next_deadline(), None);
         let hello = begin + Duration::from_secs(5);
         runs.start_clock(1, hello);
@@ -350,7 +367,7 @@ mod tests {
     #[test]
     fn cancelled_run_gets_one_grace_and_keeps_it_at_the_hello() {
         let (mut runs, begin) = (Runs::default(), Instant::now());
-        runs.add(run(1), CHILD, false, begin);
+        runs.add(run(1), CHILD, false, holds(), begin);
         assert_eq!(runs.begin_end(1, CancelReason::Cancelled, GRACE, begin), Some(CHILD));
         assert_eq!(runs.begin_end(1, CancelReason::Cancelled, GRACE, begin + GRACE), None);
         runs.start_clock(1, begin);
@@ -361,7 +378,7 @@ mod tests {
     fn cancel_outranks_time_out_and_success_outranks_both() {
         let (mut runs, now) = (Runs::default(), Instant::now());
         for number in 1..=3 {
-            runs.add(run(number), CHILD, true, now);
+            runs.add(run(number), CHILD, true, holds(), now);
             runs.begin_end(number, CancelReason::TimedOut, GRACE, now);
         }
         runs.begin_end(1, CancelReason::Cancelled, GRACE, now);
@@ -376,8 +393,8 @@ mod tests {
     #[test]
     fn forgotten_runs_leave_no_ends_and_no_deadlines() {
         let (mut runs, now) = (Runs::default(), Instant::now());
-        runs.add(run(1), CHILD, true, now);
-        runs.add(run(2), CHILD, true, now);
+        runs.add(run(1), CHILD, true, holds(), now);
+        runs.add(run(2), CHILD, true, holds(), now);
         runs.end(1, now, |_| Outcome::Done);
         runs.forget();
         assert!(runs.is_empty() && !runs.has_ended() && runs.next_deadline().is_none());

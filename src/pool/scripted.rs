@@ -87,7 +87,14 @@ impl ScriptedWorker {
 
     /// The guardian has died.
     pub(crate) fn abandoned(&self) -> &Self {
-        self.child_event(ChildEvent::Abandoned)
+        self.child_event(ChildEvent::Abandoned);
+        self.io_event(IoEvent::Closed { child: self.child, tail: String::new() })
+    }
+
+    /// The guardian has ended the process because the master was silent.
+    pub(crate) fn interrupted(&self) -> &Self {
+        self.child_event(ChildEvent::Interrupted(Exit::Signal(9)));
+        self.io_event(IoEvent::Closed { child: self.child, tail: String::new() })
     }
 
     /// The process tree has ended; `tail` is the end of its stderr.

@@ -63,7 +63,7 @@ impl SnapshotHandler for CommandHandler {
                     match event {
                         ChildEvent::Spawned { .. } => {}
                         ChildEvent::SpawnFailed { error, .. } => return Err(HandlerError::Start(error)),
-                        ChildEvent::Exited(exit) => return Ok(exit),
+                        ChildEvent::Exited(exit) | ChildEvent::Interrupted(exit) => return Ok(exit),
                         ChildEvent::Abandoned => break,
                     }
                 }

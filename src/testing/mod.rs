@@ -128,14 +128,14 @@ impl TestQueue {
     /// # struct Bill { order: u64 }
     /// # impl AsyncJob for Bill {
     /// #     const NAME: &'static str = "bill";
-    /// #     async fn handle(self, _: Context) -> Result<(), JobError> { Ok(()) }
+    /// #     async fn handle(self, _: &Context) -> Result<(), JobError> { Ok(()) }
     /// # }
     /// # #[derive(serde::Serialize, serde::Deserialize)]
     /// # struct Order { id: u64 }
     /// impl AsyncJob for Order {
     ///     const NAME: &'static str = "order";
     ///
-    ///     async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    ///     async fn handle(self, ctx: &Context) -> Result<(), JobError> {
     ///         ctx.to("bills").push(&Bill { order: self.id }).await?;
     ///         Ok(())
     ///     }

@@ -75,7 +75,7 @@ impl<J: AsyncJob> TestJob<Asynchronous> for J {
 /// impl AsyncJob for Greet {
 ///     const NAME: &'static str = "greet";
 ///
-///     async fn handle(self, ctx: Context) -> Result<(), JobError> {
+///     async fn handle(self, ctx: &Context) -> Result<(), JobError> {
 ///         let Templates(greeting) = ctx.state();
 ///         match ctx.header("tenant") {
 ///             Some(tenant) => Ok(ctx.log("info", format!("{greeting}, {tenant}"))),

@@ -16,7 +16,7 @@ use aint_queue::engine::producer_memory::MemoryBudget;
 use aint_queue::engine::retry::Policy;
 use aint_queue::job::{JobId, NewJob, Payload, Timestamp};
 use aint_queue::store::model::Model;
-use aint_queue::store::{JobCounts, JobView, Store};
+use aint_queue::store::{JobCounts, JobView, LEASE, Store};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -90,7 +90,7 @@ impl Options {
 }
 
 pub async fn start_channel(options: Options) -> Fixture {
-    let guardian = Guardian::start_with(Path::new(BINARY), "test".into()).await.unwrap();
+    let guardian = Guardian::start_with(Path::new(BINARY), "test".into(), LEASE).await.unwrap();
     let spec = PoolSpec {
         channel: "default".into(),
         program: options.program,

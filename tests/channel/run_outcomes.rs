@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use aint_queue::engine::channel::{ChannelStatus, Command};
+use aint_queue::engine::pool::Program;
 use aint_queue::engine::pool::plan::Plan;
 use aint_queue::job::{ErrorKind, FailReason};
 use aint_queue::store::JobState;
@@ -262,9 +263,79 @@ async fn guardian_death_costs_no_attempt() {
     let stat = std::fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
     let guardian: i32 = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
     kill(Pid::from_raw(guardian), Signal::SIGKILL).unwrap();
-    let record = fixture.get(ids[0]).await;
-    assert_eq!(record.meta.attempts, 0);
+    until_async("the loss to be counted", async || fixture.get(ids[0]).await.meta.lost == 1).await;
+    assert_eq!(fixture.get(ids[0]).await.meta.attempts, 0);
     fixture.until("the job to be done", |s| s.done == 1).await;
+    fixture.stop(false).await;
+}
+
+/// A worker that runs its jobs side by side. The job "killer" kills the guardian once all others have begun.
+const WORKER_WITH_KILLER: &str = r#"
+import json, os, select, signal, socket, time
+master = socket.socket(fileno=int(os.environ["AINT_QUEUE_FD"]))
+slots = int(os.environ["AINT_QUEUE_SLOTS"])
+say = lambda **frame: master.sendall(json.dumps(frame).encode() + b"\n")
+say(type="hello", protocol=1, slots=slots, jobs=["killer", "other"])
+buffer, due, kill_at = b"", {}, None
+while True:
+    now = time.monotonic()
+    if kill_at and kill_at <= now:
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    for run in [run for run, at in due.items() if at <= now]:
+        del due[run]
+        say(type="done", run=run)
+    wait = min([*due.values(), kill_at or now + 60], default=now + 60) - now
+    if not select.select([master], [], [], max(wait, 0))[0]:
+        continue
+    data = master.recv(1 << 20)
+    if not data:
+        break
+    *lines, buffer = (buffer + data).split(b"\n")
+    for frame in map(json.loads, lines):
+        if frame["type"] == "stop":
+            raise SystemExit
+        if frame["type"] == "run" and frame["job"] == "killer":
+            kill_at = time.monotonic() + 0.2
+        elif frame["type"] == "run":  # alone a job is quick; among others it outlasts the killer
+            due[frame["run"]] = time.monotonic() + (0 if slots == 1 else 1)
+"#;
+
+#[tokio::test]
+async fn killers_of_guardians_fail_and_all_others_are_done() {
+    let mut options = Options::new(Plan::coroutine(500, 0));
+    options.program = Program::Wire(["python3", "-c", WORKER_WITH_KILLER].map(str::to_owned).to_vec());
+    options.max_attempts = 1;
+    let fixture = start_channel(options).await;
+    let mut jobs = vec![job("other", "{}"); 498];
+    jobs.insert(100, job("killer", "{}"));
+    jobs.insert(400, job("killer", "{}"));
+    let ids = fixture.push(&jobs).await;
+    let ended = fixture.until("all jobs to end", |s| s.done + s.failed == 500).await;
+    assert_eq!((ended.done, ended.failed), (498, 2));
+    for killer in [ids[100], ids[400]] {
+        let meta = fixture.get(killer).await.meta;
+        assert_eq!((meta.failed, meta.lost, meta.attempts), (Some(FailReason::Lost), 3, 0));
+        assert!(meta.last_error().contains("kills or stops its parent process"), "{}", meta.last_error());
+    }
+    // Twice with all jobs, then once for each culprit.
+    assert_eq!(fixture.guardian.deaths(), 4);
+    fixture.stop(false).await;
+}
+
+#[tokio::test]
+async fn program_that_kills_its_parent_runs_three_times() {
+    let dir = tempfile::tempdir().unwrap();
+    let runs = dir.path().join("runs");
+    let script = format!("echo x >> '{}'; kill -9 $PPID; sleep 60", runs.display());
+    let mut options = Options::new(Plan::process_pool(1, 4, 0)).script(&script);
+    options.max_attempts = 1;
+    let fixture = start_channel(options).await;
+    let ids = fixture.push(&[job("x", "{}")]).await;
+    fixture.until("the job to fail", |s| s.failed == 1).await;
+    let meta = fixture.get(ids[0]).await.meta;
+    assert_eq!((meta.failed, meta.lost, meta.attempts), (Some(FailReason::Lost), 3, 0));
+    assert_eq!(std::fs::read_to_string(&runs).unwrap().lines().count(), 3);
     fixture.stop(false).await;
 }
 

@@ -189,7 +189,7 @@ async fn ended_guardian_refuses_spawns() {
 async fn executable_without_guardian_is_an_error() {
     for program in ["/no/such/program", "/bin/true"] {
         let started =
-            aint_queue::engine::guardian::Guardian::start_with(program.as_ref(), "x:y".into()).await;
+            aint_queue::engine::guardian::Guardian::start_with(program.as_ref(), "x:y".into(), LEASE).await;
         let error = started.expect_err("it is no guardian").to_string();
         assert!(!error.is_empty());
     }

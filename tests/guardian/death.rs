@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use aint_queue::engine::guardian::{ChildEvent, Guardian, sweep};
+use aint_queue::engine::guardian::{ChildEvent, Exit, Guardian, sweep};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::sync::Mutex;
@@ -73,6 +74,52 @@ async fn stopped_guardian_is_continued() {
     kill(Pid::from_raw(guardian), Signal::SIGSTOP).unwrap();
     f.guardian.shut_down().await;
     assert_eq!(stat(guardian), None);
+}
+
+/// The signals that a job sends to stop its guardian again and again.
+const STOP_LOOP: &str = "while :; do kill -STOP $PPID; sleep 0.02; done";
+
+#[tokio::test]
+async fn guardian_that_is_stopped_again_and_again_is_replaced() {
+    let _one_at_a_time = ONE_AT_A_TIME.lock().await;
+    let mut f = Fixture::new().await;
+    let run = f.handle.run_began();
+    let mark = mark();
+    let (victim, _, guardian) = f.tree("sleep MARK; true", &mark, 1).await;
+    let stopper = f.sh(STOP_LOOP);
+    f.started(stopper).await;
+    let begun = Instant::now();
+    assert_eq!(f.next(victim).await, ChildEvent::Abandoned);
+    assert!(begun.elapsed() >= Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert_eq!(f.next(stopper).await, ChildEvent::Abandoned);
+    assert_none_left(&mark, "the stopped guardian");
+    drop(run);
+    assert_ne!(f.pid_of_guardian().await, guardian);
+    f.guardian.shut_down().await;
+}
+
+#[tokio::test]
+async fn guardian_stopped_once_during_a_run_is_continued() {
+    let _one_at_a_time = ONE_AT_A_TIME.lock().await;
+    let mut f = Fixture::new().await;
+    let run = f.handle.run_began();
+    let child = f.sh("kill -STOP $PPID; exit 3");
+    f.started(child).await;
+    assert_eq!(f.ended(child).await, Exit::Code(3));
+    assert_eq!(f.guardian.deaths(), 0);
+    drop(run);
+    f.guardian.shut_down().await;
+}
+
+#[tokio::test]
+async fn idle_master_is_not_silent() {
+    let mut f = Fixture::with_silence_limit("x:y", Duration::from_secs(1)).await;
+    let run = f.handle.run_began();
+    let child = f.sh("sleep 4; exit 3");
+    f.started(child).await;
+    assert_eq!(f.ended(child).await, Exit::Code(3));
+    drop(run);
+    f.guardian.shut_down().await;
 }
 
 #[tokio::test]

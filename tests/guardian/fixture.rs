@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read, pipe};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use aint_queue::engine::guardian::{ChildEvent, ChildId, ChildSpec, Exit, Guardian, GuardianHandle};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -22,6 +23,9 @@ pub(crate) use wait::{WAIT_DEADLINE, until_async};
 pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_aint-queue"))
 }
+
+/// The longest silence of a master, unless a test sets its own.
+pub(crate) const LEASE: Duration = Duration::from_secs(30);
 
 /// A number of seconds that is unique on this machine, by which `sleep MARK` processes are found.
 pub(crate) fn mark() -> String {
@@ -89,8 +93,12 @@ impl Fixture {
     }
 
     pub(crate) async fn with_cookie(cookie_base: &str) -> Self {
-        let guardian =
-            Guardian::start_with(program(), cookie_base.to_owned()).await.expect("the guardian starts");
+        Self::with_silence_limit(cookie_base, LEASE).await
+    }
+
+    pub(crate) async fn with_silence_limit(cookie_base: &str, limit: Duration) -> Self {
+        let started = Guardian::start_with(program(), cookie_base.to_owned(), limit).await;
+        let guardian = started.expect("the guardian starts");
         let (events, received) = unbounded_channel();
         let handle = guardian.handle();
         Self { guardian, handle, events, received, early: HashMap::new() }

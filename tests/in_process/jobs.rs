@@ -63,7 +63,7 @@ pub(crate) struct AsyncNote {
 impl AsyncJob for AsyncNote {
     const NAME: &'static str = "async_note";
 
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         tokio::task::yield_now().await;
         ctx.state::<Log>().record(self.text);
         Ok(())
@@ -110,7 +110,7 @@ impl AsyncJob for AsyncFails {
     const NAME: &'static str = "async_fails";
     const MAX_ATTEMPTS: Option<u32> = Some(2);
 
-    async fn handle(self, _: Context) -> Result<(), JobError> {
+    async fn handle(self, _: &Context) -> Result<(), JobError> {
         tokio::task::yield_now().await;
         Err("it is so".into())
     }
@@ -140,7 +140,7 @@ pub(crate) struct Descendants {
 impl AsyncJob for Descendants {
     const NAME: &'static str = "family";
 
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         if let Some(generations) = self.generations.checked_sub(1) {
             let child = Self { generations, into: self.into.clone() };
             match &self.into {
@@ -162,7 +162,7 @@ impl AsyncJob for NeverEnds {
     const TIMEOUT: Option<Duration> = Some(Duration::from_millis(50));
     const MAX_ATTEMPTS: Option<u32> = Some(1);
 
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         struct Dropped(Log);
         impl Drop for Dropped {
             fn drop(&mut self) {
@@ -219,7 +219,7 @@ pub(crate) struct Exclusive {}
 impl AsyncJob for Exclusive {
     const NAME: &'static str = "alone";
 
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         ctx.state::<Log>().record("alone");
         Ok(())
     }

@@ -76,7 +76,7 @@ struct LookAgain {
 impl AsyncJob for LookAgain {
     const NAME: &'static str = "look_again";
 
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         if let Some(left) = self.left.checked_sub(1) {
             ctx.push_with(&Self { left }, &PushOptions::new().unique_until_start("again")).await?;
         }

@@ -49,7 +49,8 @@ async fn until_logged(
 struct Leaves {}
 impl AsyncJob for Leaves {
     const NAME: &'static str = "leaves";
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
+        let ctx = ctx.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
             let asked: Vec<_> = (0..20).map(|_| ctx.push(&Blocking { text: String::new() })).collect();
@@ -138,7 +139,7 @@ impl AsyncJob for DropsBadly {
     const NAME: &'static str = "drops_badly";
     const MAX_ATTEMPTS: Option<u32> = Some(1);
     const TIMEOUT: Option<Duration> = Some(Duration::from_millis(150));
-    async fn handle(self, _: Context) -> Result<(), JobError> {
+    async fn handle(self, _: &Context) -> Result<(), JobError> {
         let _guard = PanicsAtDrop;
         std::future::pending().await
     }
@@ -163,7 +164,7 @@ struct Trial {
 impl AsyncJob for Trial {
     const NAME: &'static str = "trial";
     const MAX_ATTEMPTS: Option<u32> = Some(1);
-    async fn handle(self, _: Context) -> Result<(), JobError> {
+    async fn handle(self, _: &Context) -> Result<(), JobError> {
         write("begins");
         if self.ok { std::future::pending().await } else { Err("broken".into()) }
     }
@@ -199,7 +200,7 @@ fn lock() -> LimitClaim {
 struct Straggler {}
 impl AsyncJob for Straggler {
     const NAME: &'static str = "straggler";
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         static BEFORE: AtomicBool = AtomicBool::new(false);
         if !BEFORE.swap(true, Ordering::Relaxed) {
             drop(ctx.claim(lock()));
@@ -217,7 +218,7 @@ impl AsyncJob for Straggler {
 struct Rival {}
 impl AsyncJob for Rival {
     const NAME: &'static str = "rival";
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         if ctx.claim(lock()).await? != LimitDecision::Granted {
             return Err(JobError::release(Duration::from_millis(20)));
         }
@@ -258,7 +259,7 @@ struct Collector {
 }
 impl AsyncJob for Collector {
     const NAME: &'static str = "collector";
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         static BEFORE: AtomicUsize = AtomicUsize::new(0);
         static ALL: LazyLock<Barrier> = LazyLock::new(|| Barrier::new(COLLECTORS));
         for lock in locks(self.n) {
@@ -278,7 +279,7 @@ impl AsyncJob for Collector {
 struct Thief {}
 impl AsyncJob for Thief {
     const NAME: &'static str = "thief";
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         let mut stolen = 0;
         for lock in (0..COLLECTORS).flat_map(locks) {
             stolen += usize::from(matches!(ctx.claim(lock).await, Ok(LimitDecision::Granted)));
@@ -314,7 +315,7 @@ struct Crowd {}
 impl AsyncJob for Crowd {
     const NAME: &'static str = "crowd";
     const MAX_ATTEMPTS: Option<u32> = Some(1);
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         let asked: Vec<_> = (0..200).map(|n| ctx.push(&Blocking { text: n.to_string() })).collect();
         for id in asked {
             id.await?;

@@ -60,6 +60,7 @@ cases![
     run_may_make_many_requests_at_once,
     callback_does_not_count_as_the_next_job,
     suspect_callback_waits_for_a_capable_worker,
+    demo_of_an_application_runs_the_demo_jobs,
 ];
 
 pub struct LibraryFixture {
@@ -211,6 +212,19 @@ async fn queue_run_runs_the_failed_callback() {
         assert_eq!(log.lines().last(), Some("failed never after 1: final: no use"));
         assert_eq!(store.get(id).await.unwrap().unwrap().state, JobState::Failed);
     }
+}
+
+async fn demo_of_an_application_runs_the_demo_jobs() {
+    let exe = std::env::current_exe().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let run = move || {
+        let mut command = std::process::Command::new(exe);
+        command.arg("demo").current_dir(dir.path()).stdin(std::process::Stdio::null()).output().unwrap()
+    };
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success(), "{said:?}");
+    assert!(said[0].contains("Every job is accounted for"), "{said:?}");
 }
 
 async fn panic_is_kept_with_message_and_location() {

@@ -75,7 +75,7 @@ impl Job for Blocking {
 data!(Asynchronous { text: String });
 impl AsyncJob for Asynchronous {
     const NAME: &'static str = "asynchronous";
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         tokio::time::sleep(Duration::from_millis(1)).await;
         write(&format!("{} {} {:?}", ctx.state::<Greeting>().0, self.text, ctx.header("traceparent")));
         Ok(())
@@ -117,7 +117,7 @@ data!(AsyncDoomed { callback: String });
 impl AsyncJob for AsyncDoomed {
     const NAME: &'static str = "async_doomed";
     const MAX_ATTEMPTS: Option<u32> = Some(1);
-    async fn handle(self, _: Context) -> Result<(), JobError> {
+    async fn handle(self, _: &Context) -> Result<(), JobError> {
         Err("no".into())
     }
     fn failed() -> Option<AsyncFailedFn<Self>> {
@@ -171,7 +171,7 @@ impl AsyncJob for Slow {
     const NAME: &'static str = "slow";
     const TIMEOUT: Option<Duration> = Some(Duration::from_millis(150));
     const MAX_ATTEMPTS: Option<u32> = Some(1);
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         write("begins");
         if self.tidy {
             ctx.cancelled().await;
@@ -204,7 +204,7 @@ impl Job for Parent {
 data!(AsyncParent { children: usize });
 impl AsyncJob for AsyncParent {
     const NAME: &'static str = "async_parent";
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         let children: Vec<_> = (0..self.children).map(|n| Asynchronous { text: n.to_string() }).collect();
         let ids = ctx.push_many(&children).await?;
         assert_eq!(ids.len(), self.children);
@@ -215,7 +215,7 @@ impl AsyncJob for AsyncParent {
 data!(Alone { key: u32 });
 impl AsyncJob for Alone {
     const NAME: &'static str = "alone";
-    async fn handle(self, _: Context) -> Result<(), JobError> {
+    async fn handle(self, _: &Context) -> Result<(), JobError> {
         write(&format!("in {}", self.key));
         tokio::time::sleep(Duration::from_millis(30)).await;
         write(&format!("out {}", self.key));
@@ -230,7 +230,7 @@ impl AsyncJob for Alone {
 data!(Limited {});
 impl AsyncJob for Limited {
     const NAME: &'static str = "limited";
-    async fn handle(self, _: Context) -> Result<(), JobError> {
+    async fn handle(self, _: &Context) -> Result<(), JobError> {
         write("ran");
         Ok(())
     }
@@ -243,7 +243,7 @@ data!(Fragile { ok: bool });
 impl AsyncJob for Fragile {
     const NAME: &'static str = "fragile";
     const MAX_ATTEMPTS: Option<u32> = Some(1);
-    async fn handle(self, _: Context) -> Result<(), JobError> {
+    async fn handle(self, _: &Context) -> Result<(), JobError> {
         write(if self.ok { "works" } else { "breaks" });
         if self.ok { Ok(()) } else { Err("broken".into()) }
     }
@@ -269,7 +269,7 @@ data!(Panics {});
 impl AsyncJob for Panics {
     const NAME: &'static str = "panics";
     const MAX_ATTEMPTS: Option<u32> = Some(1);
-    async fn handle(self, _: Context) -> Result<(), JobError> {
+    async fn handle(self, _: &Context) -> Result<(), JobError> {
         tokio::task::yield_now().await;
         panic!("no way")
     }
@@ -288,7 +288,7 @@ impl Job for Sleeps {
 data!(Ticks { n: u32 });
 impl AsyncJob for Ticks {
     const NAME: &'static str = "ticks";
-    async fn handle(self, _: Context) -> Result<(), JobError> {
+    async fn handle(self, _: &Context) -> Result<(), JobError> {
         tracing::warn!(n = self.n, "ticking");
         write("ticked");
         Ok(())

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).is_some_and(|first| first.starts_with("__")) {
+    if std::env::args().nth(1).is_some_and(|first| first.starts_with("__") || first == "demo") {
         return jobs::app().run();
     }
     let trials = cases::all().into_iter().map(|(name, case)| {

@@ -6,16 +6,25 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use aint_queue::engine::guardian::Exit;
+use aint_queue::engine::guardian::{ChildEvent, Exit};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::block_on;
 use crate::guardian_fixture::*;
 use crate::role::{self, Role, RoleProcess, report};
 
-trials![master_kill_ends_all_in_100_ms_then_frees_lock, pid_1_master_reaps_all_orphans];
+trials![
+    master_kill_ends_all_in_100_ms_then_frees_lock,
+    stopped_masters_runs_end_after_its_lease,
+    pid_1_master_reaps_all_orphans,
+];
 
-pub(crate) const ROLES: &[(&str, Role)] =
-    &[("guardian::master", master), ("guardian::pid_1_master", pid_1_master)];
+pub(crate) const ROLES: &[(&str, Role)] = &[
+    ("guardian::master", master),
+    ("guardian::stopped_master", stopped_master),
+    ("guardian::pid_1_master", pid_1_master),
+];
 
 fn master_kill_ends_all_in_100_ms_then_frees_lock() {
     let mut times = Vec::new();
@@ -51,6 +60,43 @@ fn master(arguments: &[String]) {
         report("serving");
         std::future::pending::<()>().await;
         drop(lock);
+    });
+}
+
+/// The lease of the master that is stopped.
+const SHORT_LEASE: Duration = Duration::from_secs(2);
+
+fn stopped_masters_runs_end_after_its_lease() {
+    let mark = mark();
+    let mut master = RoleProcess::start("guardian::stopped_master", &[&mark]);
+    assert_eq!(master.next_report(), "serving");
+    let pid = Pid::from_raw(i32::try_from(master.child.id()).unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let stopped_at = Instant::now();
+    block_on(until("the runs to end", || sleeping(&mark).is_empty()));
+    let took = stopped_at.elapsed();
+    // The last beat is up to a sixth of the lease older than the stop.
+    assert!(took >= SHORT_LEASE / 2, "{took:?}");
+    kill(pid, Signal::SIGCONT).unwrap();
+    assert_eq!(master.next_report(), "interrupted, serving again");
+    master.kill();
+}
+
+/// Has a run while it is stopped.
+fn stopped_master(arguments: &[String]) {
+    block_on(async {
+        let mut f = Fixture::with_silence_limit("x:y", SHORT_LEASE).await;
+        let run = f.handle.run_began();
+        let (child, _, _) = f.tree(EVERY_ESCAPE.0, &arguments[0], EVERY_ESCAPE.1).await;
+        report("serving");
+        assert_eq!(f.next(child).await, ChildEvent::Interrupted(Exit::Signal(9)));
+        let next = f.sh("exit 4");
+        f.started(next).await;
+        assert_eq!(f.ended(next).await, Exit::Code(4));
+        assert_eq!(f.guardian.deaths(), 0);
+        report("interrupted, serving again");
+        drop(run);
+        std::future::pending::<()>().await;
     });
 }
 
@@ -94,8 +140,7 @@ fn pid_1_master(_: &[String]) {
         };
         until("those that have ended are reaped", || children().len() == 11).await;
         for pid in sleeping(&mark) {
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
-                .unwrap();
+            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
         }
         until("all are reaped", || children() == [guardian]).await;
         // And it serves all the while.

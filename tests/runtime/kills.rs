@@ -1,5 +1,7 @@
 //! SIGKILL of every process: no process is left, no job is lost, service continues.
 
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -52,7 +54,8 @@ fn killed_guardians_trees_die_and_work_continues() {
     // The job runs again under a new guardian, attempt not counted.
     spawned_tree(&mark);
     assert_ne!(master.guardian(), guardian);
-    assert_eq!(fixture.json(&["queue:show", &id.to_string()])["attempts"], 0);
+    let shown = fixture.json(&["queue:show", &id.to_string()]);
+    assert_eq!((&shown["attempts"], &shown["lost"]), (&0.into(), &1.into()));
     assert!(master.force_stop().success());
     assert_eq!(survivors(&mark), [0i32; 0]);
 }
@@ -165,4 +168,77 @@ fn killed_master_and_guardian_leave_no_process() {
     let left = survivors(&mark);
     assert!(before.iter().all(|pid| !left.contains(pid)), "swept: {before:?} left: {left:?}");
     assert!(next.force_stop().success());
+}
+
+/// Two channels: programs that end their parent process, and jobs that take a moment.
+const PARENT_KILLER: &str = r#"
+[channels.bad.worker]
+type = "process"
+command = ["./bad.sh"]
+[channels.good.worker]
+type = "process-pool"
+min_worker_number = 4
+"#;
+
+#[test]
+fn job_that_kills_its_parent_fails_and_other_channels_work() {
+    let fixture = Fixture::sqlite(PARENT_KILLER);
+    fixture.write("bad.sh", "#!/bin/sh\necho x >> runs\nkill -9 $PPID\nsleep 60\n");
+    let master = fixture.listen(&["-t", "bad", "-t", "good"]);
+    fixture.push_lines("good", (0..200).map(|_| r#"{"job":"sleep","payload":{"ms":50}}"#.to_owned()));
+    let bad = fixture.push("x", "{}", &["-t", "bad", "--max-attempts", "1"]);
+    fixture.until("bad", "the culprit to fail", |c| c.failed == 1);
+    assert_eq!(fs::read_to_string(fixture.file("runs")).unwrap().lines().count(), 3);
+    let shown = fixture.json(&["queue:show", &bad.to_string(), "-t", "bad"]);
+    assert_eq!(
+        (&shown["reason"], &shown["attempts"], &shown["lost"]),
+        (&"lost".into(), &0.into(), &3.into())
+    );
+    let good = fixture.until("good", "the others to be done", |c| c.done == 200);
+    assert_eq!(good.failed, 0);
+    assert!(master.log().contains("job lost: the guardian of its worker died while it ran"));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn job_that_stops_its_parent_is_reported_and_others_work() {
+    let fixture = Fixture::sqlite(PARENT_KILLER);
+    fixture.write("bad.sh", "#!/bin/sh\nkill -STOP $PPID\nsleep 1\n");
+    let master = fixture.listen(&["-t", "bad", "-t", "good"]);
+    let guardian = master.guardian();
+    fixture.push("x", "{}", &["-t", "bad"]);
+    fixture.push_lines("good", (0..20).map(|_| r#"{"job":"sleep","payload":{"ms":50}}"#.to_owned()));
+    fixture.until("bad", "the job", |c| c.done == 1);
+    fixture.until("good", "the others", |c| c.done == 20);
+    assert!(master.log().contains("guardian stopped by a signal: continuing it"), "{}", master.log());
+    assert_eq!(master.guardian(), guardian);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn jobs_of_a_stopped_master_end_after_its_lease() {
+    let fixture =
+        Fixture::sqlite("[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n");
+    let master = fixture.listen(&[]);
+    // Shorter than two leases: the second run ends in time.
+    let id = fixture.push("sleep", r#"{"ms":45000}"#, &["--timeout", "100", "--max-attempts", "1"]);
+    fixture.until("default", "the job to run", |c| c.reserved == 1);
+    let worker = master.workers()[0];
+    let stopped_at = Instant::now();
+    master.signal(Signal::SIGSTOP);
+    until("the end of the worker", || (!Path::new(&format!("/proc/{worker}")).exists()).then_some(()));
+    let took = stopped_at.elapsed();
+    assert!((Duration::from_secs(24)..Duration::from_secs(40)).contains(&took), "{took:?}");
+    master.signal(Signal::SIGCONT);
+    until("the job to run again", || {
+        let status = fixture.json(&["queue:status", "--workers"]);
+        let rows = status["workers"]["rows"].as_array()?;
+        rows.iter()
+            .any(|row| row["job"].is_object() && row["pid"].as_i64() != Some(worker.into()))
+            .then_some(())
+    });
+    let shown = fixture.json(&["queue:show", &id.to_string()]);
+    assert_eq!((&shown["attempts"], &shown["lost"]), (&0.into(), &0.into()));
+    assert!(master.log().contains("master was silent for"), "{}", master.log());
+    assert!(master.force_stop().success());
 }

@@ -49,6 +49,36 @@ fn redis_kill_loses_nothing_and_work_resumes_soon() {
 }
 
 #[test]
+fn jobs_outlast_an_outage_that_is_longer_than_the_lease() {
+    /// Longer than the lease and the time in which a silent master would lose its runs.
+    const OUTAGE: Duration = Duration::from_secs(40);
+    let mut server = Server::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let port = server.config().port;
+    let fixture = Fixture::new(
+        &format!(r#"{{ type = "redis", connection = {{ host = "127.0.0.1", port = {port} }} }}"#),
+        "[channels.default.worker]\ntype = \"process\"\nprotocol = \"exec\"\ncommand = [\"./job.sh\"]\n",
+    );
+    fixture.write(
+        "job.sh",
+        "#!/bin/sh\necho begun >> runs\nwhile [ ! -e go ]; do sleep 0.1; done\necho ended >> runs\n",
+    );
+    let runs = || std::fs::read_to_string(fixture.file("runs")).unwrap_or_default();
+    let master = fixture.listen(&[]);
+    fixture.push("x", "{}", &["--timeout", "300", "--max-attempts", "1"]);
+    until("the job to run", || (runs() == "begun\n").then_some(()));
+    server.kill();
+    // An outage has no event to wait for; it must last longer than the lease.
+    std::thread::sleep(OUTAGE);
+    fixture.write("go", "");
+    until("the job to end during the outage", || (runs() == "begun\nended\n").then_some(()));
+    server.restart();
+    let counts = fixture.until("default", "the job to be settled", |c| c.done == 1);
+    assert_eq!((counts.failed, counts.total), (0, 1));
+    assert_eq!(runs(), "begun\nended\n", "the job ran once");
+    assert!(master.stop().success());
+}
+
+#[test]
 fn stop_during_store_outage_fails_with_reason() {
     let mut server = Server::start();
     let port = server.config().port;

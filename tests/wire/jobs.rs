@@ -14,7 +14,7 @@ pub(crate) fn serve() -> ExitCode {
         .async_job::<Charge>()
         .async_job::<Onboard>()
         .async_job::<CountStock>();
-    aint_queue::engine::demo_jobs::register(app.async_job::<SendSms>()).run()
+    app.async_job::<SendSms>().demo_jobs().run()
 }
 
 /// Shared state like that of a blocking client: it owns a runtime, created with it and dropped with it.
@@ -33,7 +33,7 @@ impl AsyncJob for Charge {
     const NAME: &'static str = "charge";
     const MAX_ATTEMPTS: Option<u32> = Some(5);
 
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         ctx.log(
             "info",
             format_args!("{} cents for tenant {}", self.cents, ctx.header("tenant").unwrap_or("?")),
@@ -60,7 +60,7 @@ struct SendMail {
 impl AsyncJob for SendMail {
     const NAME: &'static str = "send_mail";
 
-    async fn handle(self, _: Context) -> Result<(), JobError> {
+    async fn handle(self, _: &Context) -> Result<(), JobError> {
         Ok(())
     }
 }
@@ -73,7 +73,7 @@ struct Onboard {
 impl AsyncJob for Onboard {
     const NAME: &'static str = "onboard";
 
-    async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    async fn handle(self, ctx: &Context) -> Result<(), JobError> {
         ctx.push(&SendMail { to: self.to }).await?;
         Ok(())
     }
@@ -85,7 +85,7 @@ struct CountStock {}
 impl AsyncJob for CountStock {
     const NAME: &'static str = "count_stock";
 
-    async fn handle(self, _: Context) -> Result<(), JobError> {
+    async fn handle(self, _: &Context) -> Result<(), JobError> {
         Ok(())
     }
 
@@ -100,7 +100,7 @@ struct SendSms {}
 impl AsyncJob for SendSms {
     const NAME: &'static str = "send_sms";
 
-    async fn handle(self, _: Context) -> Result<(), JobError> {
+    async fn handle(self, _: &Context) -> Result<(), JobError> {
         Ok(())
     }
 

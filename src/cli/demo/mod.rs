@@ -121,7 +121,8 @@ impl DemoDirectory {
         let name = format!("aint-queue-demo-{:016x}", fastrand::u64(..));
         let directory = Self(std::env::temp_dir().join(name));
         fs::create_dir(&directory.0).map_err(wrong)?;
-        fs::write(directory.config(), scenario::CONFIG).map_err(wrong)?;
+        let program = master::own_program().map_err(wrong)?;
+        fs::write(directory.config(), scenario::config(&program)).map_err(wrong)?;
         Ok(directory)
     }
 

@@ -1,13 +1,21 @@
 //! The scenario of the demo: its configuration, its jobs, and their expected results.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
+use crate::demo_jobs;
 use crate::job::{NewJob, Payload, Start};
 
-/// Three channels, three modes, one embedded store.
-pub(super) const CONFIG: &str = r#"
+/// Three channels, three modes, one embedded store. The workers run the demo jobs, not those of the application whose
+/// command line this is.
+pub(super) fn config(program: &Path) -> String {
+    let command = json!([program.to_string_lossy(), demo_jobs::WORKER_ARGUMENT]);
+    format!("{CONFIG}\n[defaults.worker]\nprotocol = \"wire\"\ncommand = {command}\n")
+}
+
+const CONFIG: &str = r#"
 [defaults]
 pid_path = "run"
 stop_wait_seconds = 5

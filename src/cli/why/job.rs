@@ -8,7 +8,7 @@ use super::reasons::{self, Explanation, Reason};
 use crate::channel::{ChannelDetails, HeldJobStatus};
 use crate::cli::control::MasterState;
 use crate::cli::{render, sanitize, time};
-use crate::job::{ErrorKind, FailReason, JobId};
+use crate::job::{ErrorKind, FailReason, Isolation, JobId};
 use crate::pool::{CancelReason, RunStatus};
 use crate::store::{JobState, JobView};
 
@@ -72,7 +72,8 @@ fn waiting(job: &JobView, facts: &Facts) -> Explanation {
         (booting, None) => format!(" ({booting} starting)"),
     };
     let reason = match (slots, free) {
-        _ if job.meta.suspect => reasons::ALONE,
+        _ if job.meta.isolation() == Isolation::Master => reasons::EXCLUSIVE,
+        _ if job.meta.isolation() == Isolation::Worker => reasons::ALONE,
         (_, 0) if replacing => reasons::WORKER_REPLACED,
         (0, 0) => reasons::NO_WORKER,
         (1, 0) => reasons::SLOT_BUSY,
@@ -84,6 +85,7 @@ fn waiting(job: &JobView, facts: &Facts) -> Explanation {
         ("job", &job_name),
         ("before", &before),
         ("detail", &detail),
+        ("lost", &job.meta.lost),
         ("slots", &slots.max(free)),
         ("free", &free),
         ("caveats", &caveats),
@@ -129,6 +131,9 @@ fn reserved(job: &JobView, facts: &Facts) -> Explanation {
     let error = sanitize::line(details.report.store_error.as_deref().unwrap_or_default());
     let reason = match &details.job {
         None => reasons::RESERVED_ELSEWHERE,
+        Some(HeldJobStatus::Ready { alone: true }) if job.meta.isolation() == Isolation::Master => {
+            reasons::LEASED_EXCLUSIVE
+        }
         Some(HeldJobStatus::Ready { alone: true }) => reasons::LEASED_ALONE,
         Some(HeldJobStatus::Ready { alone: false }) => reasons::LEASED,
         Some(HeldJobStatus::Settling) if error.is_empty() => reasons::SETTLING,
@@ -136,7 +141,7 @@ fn reserved(job: &JobView, facts: &Facts) -> Explanation {
         Some(HeldJobStatus::Running(run)) if run.booting => reasons::LEASED_STARTING,
         Some(HeldJobStatus::Running(run)) => return running(&job_name, pid, run),
     };
-    reason.explain(&[("job", &job_name), ("pid", &pid), ("error", &error)])
+    reason.explain(&[("job", &job_name), ("pid", &pid), ("error", &error), ("lost", &job.meta.lost)])
 }
 
 fn running(job_name: &str, master: i32, run: &RunStatus) -> Explanation {

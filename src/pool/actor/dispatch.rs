@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use tokio::time::Instant;
 
 use super::Pool;
-use crate::guardian::handle::ChildId;
-use crate::pool::runs::Run;
+use crate::guardian::handle::{ChildId, ExclusiveRun};
+use crate::pool::runs::{Run, RunHolds};
+use crate::pool::workers::program_files::ProgramFiles;
 use crate::pool::workers::state::Role;
 use crate::pool::workers::worker::Worker;
 use crate::wire::{FromMaster, RunFrame};
@@ -21,7 +22,9 @@ impl Pool {
         let spec = self.generations.spec();
         let allowed = self.max_runs().saturating_sub(self.workers.planned_runs());
         if !spec.is_exec() {
-            return allowed.min(self.workers.planned().map(|worker| self.free_slots(worker, now)).sum());
+            let files = ProgramFiles::of(spec);
+            let current = self.workers.planned().filter(|worker| self.has_current_files(worker, &files));
+            return allowed.min(current.map(|worker| self.free_slots(worker, now)).sum());
         }
         if self.backoff.is_waiting(now) {
             0
@@ -32,6 +35,12 @@ impl Pool {
             // Stopping workers occupy their place until their process trees have ended.
             allowed.min((spec.plan.max + spec.surge()).saturating_sub(self.workers.len()))
         }
+    }
+
+    /// Whether a worker was started from the files of its program as they are now. Compared here, too, and not only when the
+    /// pool is reconciled: a run may arrive from a turn that was in flight while a file changed.
+    fn has_current_files(&self, worker: &Worker, files: &ProgramFiles) -> bool {
+        worker.origin.generation != self.generations.number() || worker.origin.files == *files
     }
 
     /// Number of runs a worker of the plan can take now.
@@ -102,23 +111,54 @@ impl Pool {
 
     /// Hands a run to a free slot. The caller has asked [`capacity`](Self::capacity) before.
     pub fn dispatch(&mut self, run: Run, now: Instant) {
+        self.place(run, None, now);
+    }
+
+    fn place(&mut self, run: Run, turn: Option<ExclusiveRun>, now: Instant) {
         if self.generations.spec().is_exec() {
             let worker = self.launcher.start_exec(self.generations.current(), &run, now);
             let child = self.workers.add(worker);
-            return self.track(run, child, now);
+            return self.track(run, child, turn, now);
         }
-        let free = |worker: &&Worker| self.free_slots(worker, now) > 0;
-        // A worker that is to be replaced takes runs only when no other has a free slot.
-        let lasting = self.workers.planned().filter(free).find(|worker| worker.replacement.is_none());
-        let chosen = lasting.or_else(|| self.workers.planned().find(free));
-        let child = chosen.expect("the caller checked the capacity").child;
-        self.assign(run, child, now);
+        let files = ProgramFiles::of(self.generations.spec());
+        // Preferred is a worker that is not to be replaced. A file that changed after the caller asked leaves workers of
+        // the changed one only: the run was handed over before the change.
+        let rank = |worker: &&Worker| (!self.has_current_files(worker, &files), worker.replacement.is_some());
+        let free = self.workers.planned().filter(|worker| self.free_slots(worker, now) > 0);
+        let child = free.min_by_key(rank).expect("the caller checked the capacity").child;
+        self.assign(run, child, turn, now);
     }
 
     /// Hands a run to a worker of its own. The caller has asked [`can_dispatch_alone`](Self::can_dispatch_alone) before.
     pub fn dispatch_alone(&mut self, run: Run, now: Instant) {
+        self.place_alone(run, None, now);
+    }
+
+    /// Whether a run that may have killed a guardian can be dispatched now. Such a run needs a worker of its own and the
+    /// turn that all pools of the master share.
+    pub fn can_dispatch_exclusive(&mut self, now: Instant) -> bool {
+        if !self.can_dispatch_alone(now) {
+            self.yield_exclusive_turn();
+            return false;
+        }
+        self.exclusive_turn.claim(&self.generations.current().guardian)
+    }
+
+    /// Hands a run to a worker of its own, while no other such run of the master begins. The caller has asked
+    /// [`can_dispatch_exclusive`](Self::can_dispatch_exclusive) before.
+    pub fn dispatch_exclusive(&mut self, run: Run, now: Instant) {
+        let turn = self.exclusive_turn.take();
+        self.place_alone(run, turn, now);
+    }
+
+    /// Leaves the turn for runs that may have killed a guardian to other pools: no such run can start here now.
+    pub fn yield_exclusive_turn(&mut self) {
+        self.exclusive_turn.take();
+    }
+
+    fn place_alone(&mut self, run: Run, turn: Option<ExclusiveRun>, now: Instant) {
         if self.generations.spec().runs_are_alone() {
-            return self.dispatch(run, now);
+            return self.place(run, turn, now);
         }
         let free =
             self.workers.iter().find(|worker| self.is_free_for_suspect(worker)).map(|worker| worker.child);
@@ -126,7 +166,7 @@ impl Pool {
             Some(child) => child,
             None => self.start_worker(Role::Isolated, "alone with a suspect".to_owned(), now),
         };
-        self.assign(run, child, now);
+        self.assign(run, child, turn, now);
     }
 
     /// Whether a worker can take a suspect. Isolated workers of an old generation take no more.
@@ -137,7 +177,7 @@ impl Pool {
     }
 
     /// Hands a run to a worker that speaks the protocol.
-    fn assign(&mut self, run: Run, child: ChildId, now: Instant) {
+    fn assign(&mut self, run: Run, child: ChildId, turn: Option<ExclusiveRun>, now: Instant) {
         let frame = RunFrame {
             run: run.run,
             id: run.id.0,
@@ -153,15 +193,16 @@ impl Pool {
             Some(failure) => FromMaster::Failed(frame, failure.clone()),
         };
         self.workers.send(child, &frame);
-        self.track(run, child, now);
+        self.track(run, child, turn, now);
     }
 
     /// Notes that a worker has a run.
-    fn track(&mut self, run: Run, child: ChildId, now: Instant) {
+    fn track(&mut self, run: Run, child: ChildId, turn: Option<ExclusiveRun>, now: Instant) {
         let worker = self.workers.get_mut(child).expect("the caller has chosen or started it");
         worker.add_run(run.run, run.id);
         // A run that waits for its worker's hello has not begun.
-        self.runs.add(run, child, !worker.state.is_booting(), now);
+        let ticket = self.generations.current().guardian.run_began();
+        self.runs.add(run, child, !worker.state.is_booting(), RunHolds { _ticket: ticket, _turn: turn }, now);
         self.sizer.run_began(now);
         self.sampler.activity(now);
     }

@@ -21,7 +21,7 @@ impl Pool {
             worker.memory = Some(bytes);
             let spec = self.generations.spec_of(worker.origin.generation);
             if let Some(limit) = spec.recycling.memory_hard_limit.filter(|limit| bytes > *limit)
-                && worker.exit().is_none()
+                && worker.end().is_none()
                 && !worker.state.is_dying()
             {
                 over_limit.push((child, bytes, limit));

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
 use super::boot_backoff::BootBackoff;
+use super::exclusive_turn::ExclusiveTurn;
 use super::job_requests::RunRequest;
 use super::memory_sampler::MemorySampler;
 use super::messages::IoEvent;
@@ -26,7 +27,7 @@ use super::runs::{EndedRun, Runs};
 use super::sizing::sizer::Sizer;
 use super::workers::launch::{Inbox, Launcher};
 use super::workers::set::Workers;
-use super::workers::state::{KillReason, WorkerState};
+use super::workers::state::{KillReason, WorkerEnd, WorkerState};
 use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::producer_memory::MemoryBudget;
 
@@ -49,6 +50,8 @@ pub struct Pool {
     /// No new workers, no new runs.
     pub(super) is_closing: bool,
     pub(super) max_isolated: usize,
+    /// The turn to run a job that may have killed a guardian.
+    pub(super) exclusive_turn: ExclusiveTurn,
     pub(super) launcher: Launcher,
     inbox: Inbox,
 }
@@ -72,6 +75,7 @@ impl Pool {
             recycled: RecycleCounts::default(),
             is_blocked: false,
             is_closing: false,
+            exclusive_turn: ExclusiveTurn::default(),
             max_isolated: cores.min(MAX_ISOLATED_WORKERS),
             launcher,
             inbox,
@@ -90,10 +94,12 @@ impl Pool {
         if !self.runs.has_ended() && !self.generations.has_result() {
             let deadline = self.next_deadline(now);
             let (mut child_event, mut io_event) = (None, None);
+            let guardian = &self.generations.current().guardian;
             tokio::select! {
                 biased;
                 event = self.inbox.children.recv() => child_event = event,
                 event = self.inbox.io.recv() => io_event = event,
+                () = self.exclusive_turn.wait(guardian) => {}
                 () = sleep_until(deadline.unwrap_or(now)), if deadline.is_some() => {}
             }
             let now = Instant::now();
@@ -143,13 +149,16 @@ impl Pool {
             ChildEvent::SpawnFailed { error, .. } => {
                 let generation = worker.origin.generation;
                 error!(channel = %self.generations.spec().channel, error, "worker not started");
-                self.remove_worker(child, None, "", now);
+                self.remove_worker(child, WorkerEnd::NotStarted, "", now);
                 self.on_boot_failed(generation, &error, now);
             }
-            ChildEvent::Exited(exit) => worker.set_exit(exit),
-            ChildEvent::Abandoned => {
-                worker.state = WorkerState::Dying { reason: KillReason::Stopping, boot_failure: None };
-                self.remove_worker(child, None, "", now);
+            ChildEvent::Exited(exit) => worker.set_end(WorkerEnd::Exited(exit)),
+            ChildEvent::Abandoned => worker.set_end(WorkerEnd::GuardianDied),
+            ChildEvent::Interrupted(exit) => {
+                if !worker.state.is_dying() {
+                    worker.state = WorkerState::Dying { reason: KillReason::Stopping, boot_failure: None };
+                }
+                worker.set_end(WorkerEnd::Exited(exit));
             }
         }
     }
@@ -168,8 +177,8 @@ impl Pool {
             IoEvent::Hangup(child) => self.on_hangup(child, now),
             IoEvent::Memory(used) => self.on_memory(&used, now),
             IoEvent::Closed { child, tail } => {
-                let exit = self.workers.get(child).and_then(|worker| worker.exit());
-                self.remove_worker(child, exit, &tail, now);
+                let end = self.workers.get(child).and_then(|worker| worker.end());
+                self.remove_worker(child, end.unwrap_or(WorkerEnd::NotStarted), &tail, now);
             }
         }
     }

@@ -6,12 +6,12 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Pool;
-use crate::guardian::handle::{ChildId, Exit};
+use crate::guardian::handle::ChildId;
 use crate::job::{Outcome, RetryDecision};
 use crate::pool::exit_outcome::{self, WorkerDeath};
 use crate::pool::runs::ActiveRun;
 use crate::pool::sizing::decision::shown;
-use crate::pool::workers::state::{Role, WorkerState};
+use crate::pool::workers::state::{Role, WorkerEnd, WorkerState};
 use crate::pool::workers::worker::Worker;
 use crate::wire::RunId;
 
@@ -69,7 +69,7 @@ impl Pool {
     }
 
     /// A process tree has ended, and all its output is read: its runs end with it. `tail` is the end of its stderr.
-    pub(super) fn remove_worker(&mut self, child: ChildId, exit: Option<Exit>, tail: &str, now: Instant) {
+    pub(super) fn remove_worker(&mut self, child: ChildId, end: WorkerEnd, tail: &str, now: Instant) {
         let Some(worker) = self.workers.remove(child) else { return };
         let is_exec = self.generations.spec().is_exec();
         let with_others = worker.runs().len() > 1;
@@ -78,19 +78,23 @@ impl Pool {
             self.end_run(*run, child, now, |entry| {
                 let overdue = entry.passed_limit();
                 let begun = worker.ready_at.is_some();
-                let death = WorkerDeath { exit, kill_reason, overdue, with_others, begun };
+                let death = WorkerDeath { end, kill_reason, overdue, with_others, begun };
                 let outcome =
                     if is_exec { exit_outcome::exec(&death, tail) } else { exit_outcome::wire(&death) };
-                entry.after_death(outcome, kill_reason.is_some())
+                entry.after_death(outcome, kill_reason.is_some() || end == WorkerEnd::GuardianDied)
             });
         }
-        self.judge_boot(&worker, exit, tail, now);
+        self.judge_boot(&worker, end, tail, now);
     }
 
     /// Whether the end of a worker means that its boot has failed.
-    fn judge_boot(&mut self, worker: &Worker, exit: Option<Exit>, tail: &str, now: Instant) {
+    fn judge_boot(&mut self, worker: &Worker, end: WorkerEnd, tail: &str, now: Instant) {
         let spec = self.generations.spec();
         let (channel, pid) = (&spec.channel, worker.pid());
+        let exit = match end {
+            WorkerEnd::Exited(exit) => Some(exit),
+            WorkerEnd::NotStarted | WorkerEnd::GuardianDied => None,
+        };
         let how = exit.map_or_else(|| "ended".to_owned(), exit_outcome::describe);
         let generation = worker.origin.generation;
         if let WorkerState::Dying { boot_failure: Some(why), .. } = &worker.state {

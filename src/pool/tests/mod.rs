@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::actor::Pool;
-use super::rollout::{RolloutError, RolloutSummary};
+use super::rollout::{Generations, RolloutError, RolloutSummary};
 use super::runs::{EndedRun, Run};
 use super::scripted::{
     Exit, Script, ScriptedFrame, ScriptedSignal, ScriptedWorker, next_generation, pool, spec,

@@ -134,3 +134,54 @@ async fn worker_with_unreadable_hello_fails_its_boot_at_once() {
     let error = fixture.pool.start_error(Instant::now()).expect("the boot has failed");
     assert!(error.contains("its hello cannot be read"), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_run_that_may_have_killed_a_guardian_at_a_time() {
+    let mut fixture = Fixture::new(coroutine(2));
+    let worker = fixture.boot().await;
+    // Another channel of the same master.
+    let (mut other, mut others) = pool(spec());
+    other.generations = Generations::new(next_generation(&fixture.pool, spec()));
+    tokio::time::timeout(Duration::ZERO, other.next()).await.unwrap_err();
+    others.started().expect("the plan asks for one worker").spawned().hello(1);
+    tokio::time::timeout(Duration::ZERO, other.next()).await.unwrap();
+
+    assert!(fixture.pool.can_dispatch_exclusive(Instant::now()));
+    fixture.pool.dispatch_exclusive(run(1), Instant::now());
+    let isolated = fixture.boot().await;
+    assert_ne!(isolated.child, worker.child);
+    assert!(!fixture.pool.can_dispatch_exclusive(Instant::now()), "the turn is taken");
+    assert!(!other.can_dispatch_exclusive(Instant::now()), "by this or any other pool of the master");
+    // Other runs go on, suspects included.
+    assert!(fixture.capacity() == 2 && other.capacity(Instant::now()) == 1);
+    assert!(fixture.pool.can_dispatch_alone(Instant::now()) || fixture.pool.max_isolated == 1);
+
+    isolated.ended(1, Outcome::Done);
+    fixture.settle().await;
+    fixture.pool.yield_exclusive_turn();
+    // The other pool wakes by the turn alone.
+    tokio::time::timeout(SECOND, other.next()).await.expect("it has the turn");
+    assert!(other.can_dispatch_exclusive(Instant::now()));
+    assert!(!fixture.pool.can_dispatch_exclusive(Instant::now()));
+    other.yield_exclusive_turn();
+    assert!(fixture.pool.can_dispatch_exclusive(Instant::now()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn run_is_not_handed_to_a_worker_of_a_changed_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("worker.py");
+    std::fs::write(&file, "1").unwrap();
+    let mut fixture =
+        Fixture::new(PoolSpec { plan: Plan::process_pool(1, 1, 1), files: vec![file.clone()], ..spec() });
+    let mut old = fixture.boot().await;
+    assert_eq!(fixture.capacity(), 1);
+    // The file changes while a turn is in flight: the pool has not looked at it since.
+    std::fs::write(&file, "22").unwrap();
+    assert_eq!(fixture.capacity(), 0);
+    fixture.settle().await;
+    assert_eq!(old.frames(), [ScriptedFrame::Stop]);
+    fixture.boot().await;
+    assert_eq!(fixture.capacity(), 1);
+    fixture.dispatch(1);
+}

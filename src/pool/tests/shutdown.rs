@@ -60,14 +60,42 @@ async fn lost_lease_drops_runs_and_kills_workers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dead_guardian_interrupts_runs_without_a_failed_boot() {
+async fn dead_guardian_loses_runs_without_a_failed_boot() {
     let mut fixture = Fixture::new(spec());
     let worker = fixture.boot().await;
     fixture.dispatch(1);
     worker.abandoned();
-    assert_eq!(outcomes(&fixture.settle().await), [(1, &Outcome::Interrupted)]);
+    assert_eq!(outcomes(&fixture.settle().await), [(1, &Outcome::Lost)]);
     assert_eq!(fixture.pool.start_error(Instant::now()), None);
     fixture.started();
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_from_before_the_death_of_the_guardian_count() {
+    let mut fixture = Fixture::new(coroutine(3));
+    let worker = fixture.boot().await;
+    for number in 1..=3 {
+        fixture.dispatch(number);
+    }
+    fixture.pool.cancel(3, Instant::now());
+    worker.ended(1, Outcome::Done).abandoned();
+    let ended = fixture.settle().await;
+    let mut ended = outcomes(&ended);
+    ended.sort_by_key(|(run, _)| *run);
+    let cancelled = Outcome::Cancelled { killed: true };
+    assert_eq!(ended, [(1, &Outcome::Done), (2, &Outcome::Lost), (3, &cancelled)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_ended_for_a_silent_master_are_interrupted() {
+    let mut fixture = Fixture::new(coroutine(2));
+    let worker = fixture.boot().await;
+    fixture.dispatch(1);
+    fixture.dispatch(2);
+    worker.interrupted();
+    let ended = fixture.settle().await;
+    assert!(ended.len() == 2 && ended.iter().all(|end| end.outcome == Outcome::Interrupted), "{ended:?}");
+    assert_eq!(fixture.pool.start_error(Instant::now()), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@
 
 use tokio::time::Instant;
 
+use crate::guardian::handle::Exit;
 use crate::wire::JobSpec;
 
 /// The first frame of a worker.
@@ -123,4 +124,15 @@ pub(crate) enum KillReason {
     Broken,
     /// The worker used more bytes than `memory_hard_limit` allows.
     Memory { used: u64, limit: u64 },
+}
+
+/// The end of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WorkerEnd {
+    /// The process could not be started.
+    NotStarted,
+    /// The process has ended.
+    Exited(Exit),
+    /// The guardian died, and the process with it. The cause is unknown: any process under the guardian may have killed it.
+    GuardianDied,
 }

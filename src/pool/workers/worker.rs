@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::output::WorkerLog;
 use super::program_files::ProgramFiles;
-use super::state::{KillReason, Role, WorkerState};
+use super::state::{KillReason, Role, WorkerEnd, WorkerState};
 use crate::guardian::handle::{ChildId, Exit};
 use crate::job::JobId;
 use crate::pool::messages::IoCommand;
@@ -60,7 +60,7 @@ pub(crate) struct Worker {
     /// Frames that could be read in part only.
     pub(crate) damaged_frames: u32,
     pid: Option<i32>,
-    exit: Option<Exit>,
+    end: Option<WorkerEnd>,
     /// When the guardian's report of its exit is overdue: its socket is closed.
     pub(crate) hangup_deadline: Option<Instant>,
     runs: HashSet<RunId>,
@@ -111,7 +111,7 @@ impl Worker {
             violations: 0,
             damaged_frames: 0,
             pid: None,
-            exit: None,
+            end: None,
             hangup_deadline: None,
             runs: HashSet::new(),
             runs_taken: 0,
@@ -134,14 +134,14 @@ impl Worker {
         self.link.log.pid.store(u64::from(pid.unsigned_abs()), Ordering::Relaxed);
     }
 
-    /// How the process ended, once it has.
-    pub(crate) fn exit(&self) -> Option<Exit> {
-        self.exit
+    /// How it ended, once it has.
+    pub(crate) fn end(&self) -> Option<WorkerEnd> {
+        self.end
     }
 
     /// The process tree has ended: the rest of its output is read, then the link closes.
-    pub(crate) fn set_exit(&mut self, exit: Exit) {
-        self.exit = Some(exit);
+    pub(crate) fn set_end(&mut self, end: WorkerEnd) {
+        self.end = Some(end);
         let _ = self.link.commands.send(IoCommand::Drain);
     }
 
@@ -204,7 +204,7 @@ impl Worker {
 
     /// Number of runs it can take now; `life` is the number it may take in all, 0 for no limit.
     pub(crate) fn free_slots(&self, life: u64) -> usize {
-        let takes_runs = self.state.is_serving() && !self.is_hung_up() && self.exit.is_none();
+        let takes_runs = self.state.is_serving() && !self.is_hung_up() && self.end.is_none();
         if !takes_runs || self.is_backlogged() {
             return 0;
         }

@@ -168,11 +168,11 @@ impl Context {
     /// # struct Order { id: u64 }
     /// # impl AsyncJob for Invoice {
     /// #     const NAME: &'static str = "invoice";
-    /// #     async fn handle(self, ctx: Context) -> Result<(), JobError> { Ok(()) }
+    /// #     async fn handle(self, ctx: &Context) -> Result<(), JobError> { Ok(()) }
     /// # }
     /// # impl AsyncJob for Order {
     /// #     const NAME: &'static str = "order";
-    /// async fn handle(self, ctx: Context) -> Result<(), JobError> {
+    /// async fn handle(self, ctx: &Context) -> Result<(), JobError> {
     ///     let id = ctx.push(&Invoice { order: self.id }).await?;
     ///     ctx.log("info", format!("the invoice is job {id}"));
     ///     Ok(())

@@ -44,9 +44,9 @@ pub use panic::{CatchPanic, catch_panic, install_panic_hook};
 pub use payload::{MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, Payload, PayloadError};
 pub use push_options::{Asynchronous, Blocking, PushOptions, Pushable};
 pub use record::{
-    AttemptError, ErrorKind, FailReason, JobMeta, JobRecord, MAX_CRASHES, MAX_DELAY, MAX_ERROR_BYTES,
-    MAX_ERRORS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_UNIQUE_KEY_BYTES, Priority, UniqueUntil, is_job_name,
-    truncated,
+    AttemptError, ErrorKind, FailReason, Isolation, JobMeta, JobRecord, MAX_CRASHES, MAX_DELAY,
+    MAX_ERROR_BYTES, MAX_ERRORS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_UNIQUE_KEY_BYTES, Priority, UniqueUntil,
+    is_job_name, truncated,
 };
 pub use registry::{DuplicateJob, Registry};
 pub use service::{JobCall, JobService};

@@ -33,7 +33,9 @@ pub enum Outcome {
     },
     /// The worker died while it ran several jobs; any of them may be the cause.
     CrashedWithOthers,
-    /// Ended by the system, or never started: stop, reload, guardian lost, worker not bootable.
+    /// The guardian died while the run was in one of its workers; any run of any channel may be the cause.
+    Lost,
+    /// Ended by the system, or never started: stop, reload, worker not bootable.
     Interrupted,
     /// A user cancelled the job, and the run was ended for that reason.
     Cancelled {
@@ -53,6 +55,7 @@ impl Outcome {
             Self::TimedOut { .. } => "timed_out",
             Self::Crashed { .. } => "crashed",
             Self::CrashedWithOthers => "crashed_in_company",
+            Self::Lost => "lost",
             Self::Interrupted => "interrupted",
             Self::Cancelled { .. } => "cancelled",
         }

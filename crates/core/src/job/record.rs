@@ -19,7 +19,7 @@ pub const MAX_DELAY: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 pub const MAX_HEADERS: usize = 64;
 /// Most bytes of all names and values of a job's headers together: 8 KiB.
 pub const MAX_HEADER_BYTES: usize = 8 << 10;
-/// A job whose worker crashed this often while it ran alone, or whose master was lost this often, ends in `failed`.
+/// A job whose worker crashed this often while it ran alone, or whose master or guardian was lost this often, ends in `failed`.
 pub const MAX_CRASHES: u32 = 3;
 
 /// A job as stored: its data, its options, its history.
@@ -47,7 +47,7 @@ pub struct JobMeta {
     /// Crashes of a worker that ran only this job.
     #[serde(default, skip_serializing_if = "is_default")]
     pub crashes: u32,
-    /// Number of masters lost while they held the job.
+    /// Number of masters lost while they held the job, and of guardians that died while it ran.
     #[serde(default, skip_serializing_if = "is_default")]
     pub lost: u32,
     /// A worker crashed while it ran this and other jobs: the job runs alone until it ends.
@@ -123,6 +123,19 @@ impl Priority {
     }
 }
 
+/// The company in which a job may run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Any other jobs.
+    #[default]
+    None,
+    /// No other job in its worker: it may have crashed a worker.
+    Worker,
+    /// No other job in its worker, and no other such job of the master: it may have killed a guardian or master, and with
+    /// it everything that ran.
+    Master,
+}
+
 /// End of the hold on a unique key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -157,7 +170,7 @@ pub enum ErrorKind {
     Timeout,
     /// The worker died while it ran this job alone.
     Crash,
-    /// The master that held the job was lost.
+    /// The master that held the job, or the guardian of its worker, was lost.
     Lost,
     /// The stored record could not be parsed.
     Malformed,
@@ -183,7 +196,7 @@ pub enum FailReason {
     Crashed,
     /// The job crashed its worker [`MAX_CRASHES`] times while it ran alone.
     Poison,
-    /// Masters that held the job were lost [`MAX_CRASHES`] times.
+    /// Masters that held the job, or guardians of its worker, were lost [`MAX_CRASHES`] times.
     Lost,
     /// No handler is registered for the job's name.
     UnknownJob,
@@ -244,18 +257,33 @@ impl JobMeta {
         self.errors.push(AttemptError { attempt, at, kind, message });
     }
 
-    /// Meta after the master that held the job was lost: raises `lost`, and fails the job at [`MAX_CRASHES`].
+    /// Meta after the master that held the job, or the guardian of its worker, was lost: raises `lost`, and fails the job at
+    /// [`MAX_CRASHES`].
     ///
     /// The rule is here, beside the data, because the reaper of every driver applies it.
     #[must_use]
     pub fn after_lost(mut self, at: Timestamp) -> Self {
         self.lost = self.lost.saturating_add(1);
         if self.lost >= MAX_CRASHES {
-            let message = format!("the master that held this job was lost {} times", self.lost);
+            let message = format!(
+                "the master of this job or the guardian of its worker was lost {} times while the job ran: look for a job that kills or stops its parent process",
+                self.lost
+            );
             self.record_error(self.attempts.saturating_add(1), at, ErrorKind::Lost, &message);
             self.failed = Some(self.failing.take().unwrap_or(FailReason::Lost));
         }
         self
+    }
+
+    /// The company in which the job may run.
+    #[must_use]
+    pub fn isolation(&self) -> Isolation {
+        match (self.lost, self.suspect) {
+            // The next loss fails the job.
+            (lost, _) if lost.saturating_add(1) >= MAX_CRASHES => Isolation::Master,
+            (_, true) => Isolation::Worker,
+            (_, false) => Isolation::None,
+        }
     }
 
     /// The text of the job's last error; empty without one. Errors of its failed callback do not count.
@@ -352,6 +380,14 @@ mod tests {
         let meta = meta.after_lost(Timestamp(3));
         assert_eq!((meta.lost, meta.attempts, meta.failed), (3, 0, Some(FailReason::Lost)));
         assert_eq!(meta.reloaded().lost, 0);
+    }
+
+    #[test]
+    fn last_run_before_a_failure_is_isolated() {
+        let isolation = |lost, suspect| JobMeta { lost, suspect, ..JobMeta::named("x") }.isolation();
+        assert_eq!([isolation(0, false), isolation(1, false)], [Isolation::None; 2]);
+        assert_eq!([isolation(0, true), isolation(1, true)], [Isolation::Worker; 2]);
+        assert_eq!([isolation(2, false), isolation(2, true)], [Isolation::Master; 2]);
     }
 
     #[test]

@@ -73,12 +73,12 @@ impl Registry {
         check_name!(J::NAME);
         let callback = J::failed().map(|failed| {
             FailedCallback::Async(Arc::new(move |payload: &str, failure, ctx| match parse::<J>(payload) {
-                Ok(job) => failed(job, failure, ctx),
+                Ok(job) => Box::pin(async move { failed(job, &failure, &ctx).await }),
                 Err(error) => Box::pin(std::future::ready(Err(error))),
             }))
         });
         let run: AsyncFn = Arc::new(|payload, ctx| match parse::<J>(payload) {
-            Ok(job) => Box::pin(job.handle(ctx)),
+            Ok(job) => Box::pin(async move { job.handle(&ctx).await }),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         });
         let handler = JobHandler {

@@ -13,8 +13,11 @@ use super::{Asynchronous, Blocking, Context, Failure, JobError, JobService, Push
 pub type FailedFn<J> = fn(J, &Failure, &Context) -> Result<(), JobError>;
 
 /// Failed callback of an asynchronous job. See [`AsyncJob::failed`].
-pub type AsyncFailedFn<J> =
-    fn(J, Failure, Context) -> Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
+pub type AsyncFailedFn<J> = for<'a> fn(
+    J,
+    &'a Failure,
+    &'a Context,
+) -> Pin<Box<dyn Future<Output = Result<(), JobError>> + Send + 'a>>;
 
 /// A job whose handler blocks its thread.
 ///
@@ -41,7 +44,7 @@ pub type AsyncFailedFn<J> =
 ///     }
 /// }
 /// ```
-/// An invalid name is a compile error where the job is registered or pushed:
+///
 /// A name that is not allowed is an error of the compiler where the job is registered or pushed:
 ///
 /// ```compile_fail
@@ -90,7 +93,7 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     /// Runs in a worker, at least once, after the last run and before the job moves to `failed`; the worker of the last run
     /// may be dead by then. Errors and time-outs of the callback are kept with the job and change nothing else; if its
     /// worker dies, the callback runs again, up to three times.
-    /// Jobs that were lost with their masters, unreadable records and cancelled jobs have no callback.
+    /// Jobs that were lost with their masters or guardians, unreadable records and cancelled jobs have no callback.
     ///
     /// ```
     /// # use aint_queue::{Context, FailedFn, Job, JobError};
@@ -119,7 +122,29 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
 
 /// A job whose handler is asynchronous and must not block its thread.
 ///
-/// The items have the meaning of those of [`Job`].
+/// The items have the meaning and the form of those of [`Job`]; only `handle` and the failed callback are asynchronous.
+///
+/// ```
+/// use std::time::Duration;
+/// use aint_queue::{AsyncJob, Context, JobError};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Poll { times: u32 }
+///
+/// impl AsyncJob for Poll {
+///     const NAME: &'static str = "poll";
+///
+///     async fn handle(self, ctx: &Context) -> Result<(), JobError> {
+///         for nth in 1..=self.times {
+///             tokio::time::sleep(Duration::from_millis(10)).await;
+///             ctx.progress(f64::from(nth) / f64::from(self.times) * 100.0);
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+///
+/// A task that outlives the call needs a clone of the context, which is cheap.
 pub trait AsyncJob: Serialize + DeserializeOwned + Send + 'static {
     /// The stable name of this kind of job, at most 128 of `A-Z a-z 0-9 _ . : - \`.
     const NAME: &'static str;
@@ -137,7 +162,7 @@ pub trait AsyncJob: Serialize + DeserializeOwned + Send + 'static {
     ///
     /// # Errors
     /// Every error is kept with the job and retried by the channel's policy; [`JobError`] offers other consequences.
-    fn handle(self, ctx: Context) -> impl Future<Output = Result<(), JobError>> + Send;
+    fn handle(self, ctx: &Context) -> impl Future<Output = Result<(), JobError>> + Send;
 
     /// Whether to retry after an error. See [`Job::can_retry`].
     fn can_retry(_error: &JobError, _ctx: &Context) -> bool {
@@ -157,7 +182,7 @@ pub trait AsyncJob: Serialize + DeserializeOwned + Send + 'static {
     /// # struct SendEmail { to: String }
     /// # impl AsyncJob for SendEmail {
     /// #     const NAME: &'static str = "send_email";
-    /// #     async fn handle(self, ctx: Context) -> Result<(), JobError> { Ok(()) }
+    /// #     async fn handle(self, ctx: &Context) -> Result<(), JobError> { Ok(()) }
     /// fn failed() -> Option<AsyncFailedFn<Self>> {
     ///     Some(|job, failure, _| Box::pin(async move {
     ///         println!("no mail to {}: {}", job.to, failure.error);

@@ -126,7 +126,8 @@ fn breaker_success(outcome: &Outcome) -> Option<bool> {
         Outcome::Released { .. }
         | Outcome::Interrupted
         | Outcome::Cancelled { .. }
-        | Outcome::CrashedWithOthers => None,
+        | Outcome::CrashedWithOthers
+        | Outcome::Lost => None,
     }
 }
 

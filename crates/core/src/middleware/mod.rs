@@ -28,7 +28,7 @@
 //! impl AsyncJob for SyncAccount {
 //!     const NAME: &'static str = "sync_account";
 //!
-//!     async fn handle(self, _: Context) -> Result<(), JobError> { Ok(()) }
+//!     async fn handle(self, _: &Context) -> Result<(), JobError> { Ok(()) }
 //!
 //!     /// One at a time for each account.
 //!     fn layers(service: JobService) -> JobService {

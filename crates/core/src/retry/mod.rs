@@ -83,6 +83,7 @@ impl Policy {
                 meta.suspect = true;
                 Destination::Front(meta)
             }
+            Outcome::Lost => lost(meta, now),
             Outcome::Failed { error, next } => {
                 self.count(&mut meta, now, ErrorKind::Error, &error);
                 match next {
@@ -143,6 +144,7 @@ impl Policy {
                 meta.suspect = true;
                 return Destination::Front(meta);
             }
+            Outcome::Lost => return lost(meta, now),
             Outcome::Released { after } => {
                 return Destination::Delayed(after.clamp(MIN_CALLBACK_RELEASE, MAX_DELAY), meta);
             }
@@ -204,10 +206,16 @@ impl Policy {
     }
 }
 
-/// Whether the failed callback runs for this failure. A job without a handler has no callback to run, and the failure of
-/// a cancelled job is expected.
+/// Whether the failed callback runs for this failure. A job without a handler has no callback to run, the failure of a
+/// cancelled job is expected, and another run of a job that kills guardians would end them again.
 fn has_callback(meta: &JobMeta) -> bool {
-    !matches!(meta.failed, Some(FailReason::UnknownJob | FailReason::Cancelled))
+    !matches!(meta.failed, Some(FailReason::UnknownJob | FailReason::Cancelled | FailReason::Lost))
+}
+
+/// The destination of a job whose guardian died.
+fn lost(meta: JobMeta, now: Timestamp) -> Destination {
+    let meta = meta.after_lost(now);
+    if meta.failed.is_some() { Destination::Failed(meta) } else { Destination::Front(meta) }
 }
 
 fn failed(mut meta: JobMeta, reason: FailReason) -> Destination {
@@ -360,6 +368,25 @@ mod tests {
     }
 
     #[test]
+    fn lost_run_is_no_attempt_and_the_third_fails_without_callback() {
+        let with_callback = JobOptions { failed: true, ..JobOptions::default() };
+        let end = |lost| {
+            let meta = JobMeta { lost, max_attempts: Some(1), ..JobMeta::named("x") };
+            Policy::default().end(meta, Outcome::Lost, with_callback, NOW, 0.0)
+        };
+        for lost in [0, 1] {
+            assert!(matches!(end(lost), Destination::Front(m) if (m.attempts, m.lost) == (0, lost + 1)));
+        }
+        let destination = end(2);
+        assert_eq!(reason(&destination), Some(FailReason::Lost));
+        assert!(matches!(destination, Destination::Failed(m) if (m.attempts, m.failing) == (0, None)));
+        // A callback that kills its guardian keeps the reason of the failure.
+        let failing = JobMeta { lost: 2, failing: Some(FailReason::Exhausted), ..JobMeta::named("x") };
+        let destination = Policy::default().end(failing, Outcome::Lost, with_callback, NOW, 0.0);
+        assert_eq!(reason(&destination), Some(FailReason::Exhausted));
+    }
+
+    #[test]
     fn default_policy_matches_the_configuration() {
         let config = crate::config::Config::built_in(std::path::Path::new("/"));
         assert_eq!(Policy::of(&config.channels["default"]), Policy::default());
@@ -376,7 +403,7 @@ mod tests {
     proptest! {
         #[test]
         fn attempts_are_bounded_and_every_chain_ends(
-            max in 1u32..20, endings in proptest::collection::vec(0u8..5, 1..60), chance in 0.0f64..1.0,
+            max in 1u32..20, endings in proptest::collection::vec(0u8..6, 1..60), chance in 0.0f64..1.0,
         ) {
             let policy = policy(BackoffKind::Exponential);
             let mut meta = JobMeta { max_attempts: Some(max), ..JobMeta::named("x") };
@@ -386,6 +413,7 @@ mod tests {
                     1 => Outcome::TimedOut { limit: SECOND },
                     2 => Outcome::Crashed { how: "died".into() },
                     3 => Outcome::Interrupted,
+                    4 => Outcome::Lost,
                     _ => Outcome::CrashedWithOthers,
                 };
                 match policy.settle(meta.clone(), outcome, NOW, chance) {
