@@ -20,7 +20,7 @@ pub(super) const VARIABLE: &str = "AINT_QUEUE_COMPLETE";
 /// Most ids offered of one state.
 const MAX_IDS: usize = 50;
 /// Longest time for a look into the store: a shell waits for the completion.
-const MAX_TIME: Duration = Duration::from_millis(800);
+const MAX_TIME: Duration = Duration::from_secs(2);
 
 const LIVE: [JobState; 3] = [JobState::Reserved, JobState::Waiting, JobState::Delayed];
 const FAILED: [JobState; 1] = [JobState::Failed];
