@@ -202,6 +202,7 @@ pub mod engine {
     pub mod logging;
     pub mod master;
     pub mod metrics;
+    pub(crate) mod open_files;
     pub mod pool;
     pub mod sanitize;
     pub mod snapshot;
@@ -221,7 +222,8 @@ use aint_queue_core::{executor, in_process, job_json, limits, queue_set, retry};
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]
 use engine::{
-    channel, fd, guardian, http, logging, master, metrics, pool, sanitize, snapshot, webhook, wire, worker,
+    channel, fd, guardian, http, logging, master, metrics, open_files, pool, sanitize, snapshot, webhook,
+    wire, worker,
 };
 
 pub use app::App;

@@ -27,6 +27,7 @@ use super::procfs;
 use super::protocol::{self, MAX_REPORT, MAX_REQUEST, Report, Request, SpawnRequest};
 use super::spawner::{SpawnFailure, Spawner};
 use crate::fd;
+use crate::open_files;
 
 /// First argument that makes the executable run as a guardian.
 pub const ARGUMENT: &str = "__guardian";
@@ -78,6 +79,7 @@ impl GuardianLoop {
         child_ended.add(Signal::SIGCHLD);
         let child_signals =
             SignalFd::with_flags(&child_ended, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        open_files::raise();
         let cookie_base = std::env::args().nth(2).unwrap_or_default();
         let mut guardian = Self {
             socket,

@@ -11,6 +11,7 @@ use super::signals::{Signals, block_signals};
 use super::start;
 use super::watchdog::Watchdog;
 use crate::logging::report_drops;
+use crate::open_files;
 
 /// Serves channels until stopped. `handover` comes from the previous program of this process after a re-exec.
 ///
@@ -18,6 +19,7 @@ use crate::logging::report_drops;
 /// When a channel cannot be served; then no process was started and no file of this master remains.
 pub fn listen(options: ListenOptions, handover: Option<Handover>) -> Result<MasterExit, ListenError> {
     let handover = handover.unwrap_or_default();
+    open_files::raise();
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
         let mut signals = Signals::install().map_err(ListenError::System)?;

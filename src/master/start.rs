@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use super::capacity;
 use super::channel_service::{ChannelService, ClaimedChannel};
 use super::channel_setup::{JobProgram, job_program};
 use super::container_memory;
@@ -61,6 +62,7 @@ pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<M
             warn!(channel = %channel.config.name, swept, "leftover processes found: killed those of an earlier master");
         }
     }
+    capacity::warn_of_limits(opened.iter().map(|channel| &channel.config));
     let guardian = Guardian::start(incarnation()).await.map_err(ListenError::System)?;
     let mut master = Master {
         guardian,

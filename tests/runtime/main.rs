@@ -21,6 +21,7 @@ mod privileges;
 mod program_change;
 mod reexec;
 mod reload;
+mod room;
 mod service_manager;
 mod shutdown;
 mod startup;

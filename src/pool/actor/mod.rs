@@ -13,21 +13,20 @@ mod shutdown;
 mod sizing;
 mod worker_events;
 
-use tokio::time::{Instant, sleep_until};
-use tracing::error;
-
 use super::boot_backoff::BootBackoff;
 use super::job_requests::RunRequest;
 use super::memory_sampler::MemorySampler;
 use super::messages::IoEvent;
 use super::recycling::RecycleCounts;
 use super::rollout::{GenerationSpec, Generations};
+use super::room::Room;
 use super::runs::{EndedRun, Runs};
 use super::sizing::sizer::Sizer;
 use super::workers::launch::{Inbox, Launcher};
 use super::workers::set::Workers;
 use super::workers::state::{KillReason, WorkerState};
 use crate::guardian::handle::{ChildEvent, ChildId};
+use tokio::time::{Instant, sleep_until};
 
 /// Most workers that run suspects, each alone.
 const MAX_ISOLATED_WORKERS: usize = 4;
@@ -41,6 +40,7 @@ pub struct Pool {
     pub(super) requests: Vec<RunRequest>,
     pub(super) sizer: Sizer,
     pub(super) backoff: BootBackoff,
+    pub(super) room: Room,
     pub(super) sampler: MemorySampler,
     pub(super) recycled: RecycleCounts,
     /// No worker takes runs, and there is no room for another one.
@@ -67,6 +67,7 @@ impl Pool {
             requests: Vec::new(),
             sizer,
             backoff: BootBackoff::default(),
+            room: Room::default(),
             sampler: MemorySampler::default(),
             recycled: RecycleCounts::default(),
             is_blocked: false,
@@ -117,6 +118,7 @@ impl Pool {
             self.runs.next_deadline(),
             self.workers.next_deadline(),
             self.backoff.next_deadline(now),
+            self.room.next_deadline(now),
             self.sizer.next_review(),
             self.sampler.next_sample(),
             self.next_expiry(now),
@@ -139,13 +141,11 @@ impl Pool {
                     self.on_hello(child, hello, now);
                 }
             }
-            ChildEvent::SpawnFailed { error, .. } => {
-                let generation = worker.origin.generation;
-                error!(channel = %self.generations.spec().channel, error, "worker not started");
-                self.remove_worker(child, None, "", now);
-                self.on_boot_failed(generation, &error, now);
+            ChildEvent::SpawnFailed { error, errno } => self.on_spawn_failed(child, &error, errno, now),
+            ChildEvent::Exited(exit) => {
+                worker.set_exit(exit);
+                self.room.freed(now);
             }
-            ChildEvent::Exited(exit) => worker.set_exit(exit),
             ChildEvent::Abandoned => {
                 worker.state = WorkerState::Dying { reason: KillReason::Stopping, boot_failure: None };
                 self.remove_worker(child, None, "", now);
