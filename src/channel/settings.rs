@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::JobLog;
 use crate::retry::Policy;
 
 /// Settings that a channel's decisions follow.
@@ -13,6 +14,8 @@ pub struct ChannelSettings {
     pub max_execute: Option<Duration>,
     /// Longest wait for an announcement of work by an idle channel.
     pub sleep: Duration,
+    /// The lines of the log about jobs that are done or released.
+    pub job_log: JobLog,
     /// How long a stop waits for running jobs.
     pub stop_wait: Duration,
 }

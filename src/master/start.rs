@@ -70,6 +70,7 @@ pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<M
         actors: JoinSet::new(),
         http: None,
         reloads: ReloadQueue::default(),
+        log: listen.log.clone(),
         config: Arc::clone(&listen.config),
         memory_share: share,
     };

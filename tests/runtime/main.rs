@@ -14,6 +14,7 @@ mod adversarial_workers;
 mod control;
 mod drain;
 mod kills;
+mod log_file;
 mod monitoring;
 mod outage;
 mod output;
