@@ -172,11 +172,19 @@ pub(crate) fn ignore_terminal_stops() {
     }
 }
 
-/// Makes a command start in a session of its own with every signal blocked, from its first instruction.
-pub(crate) fn detached(command: &mut Command) -> &mut Command {
+/// Makes a command start in a session of its own with every signal blocked, from its first instruction, and with this soft
+/// limit on open descriptors.
+pub(crate) fn detached(command: &mut Command, open_files: Option<u64>) -> &mut Command {
     // SAFETY: the closure runs between fork and exec and makes only async-signal-safe calls.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
+            if let Some(soft) = open_files {
+                let mut limit: libc::rlimit64 = std::mem::zeroed();
+                if libc::getrlimit64(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+                    limit.rlim_cur = soft.min(limit.rlim_max);
+                    libc::setrlimit64(libc::RLIMIT_NOFILE, &raw const limit);
+                }
+            }
             let mut all: libc::sigset_t = std::mem::zeroed();
             libc::sigfillset(&raw mut all);
             libc::sigprocmask(libc::SIG_SETMASK, &raw const all, ptr::null_mut());
@@ -220,6 +228,8 @@ pub(crate) struct Program {
     pub(crate) cwd: Option<CString>,
     /// Niceness.
     pub(crate) nice: Option<c_int>,
+    /// Soft limit on open descriptors, before `limits`; that of this process when absent.
+    pub(crate) open_files: Option<u64>,
     /// Resource limits: resource and value.
     pub(crate) limits: Vec<(c_int, u64)>,
     /// User id, group id and all group ids.
@@ -374,6 +384,14 @@ extern "C" fn run_child(plan: *mut c_void) -> c_int {
         for &(ours, theirs) in plan.fds {
             if libc::dup2(ours, theirs) < 0 {
                 fail(LaunchStage::Prepare, Errno::last_raw());
+            }
+        }
+        if let Some(soft) = plan.program.open_files {
+            let mut limit: libc::rlimit64 = std::mem::zeroed();
+            // Without room below a lowered hard limit the child keeps that of its parent.
+            if libc::getrlimit64(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+                limit.rlim_cur = soft.min(limit.rlim_max);
+                libc::setrlimit64(libc::RLIMIT_NOFILE, &raw const limit);
             }
         }
         for &(resource, value) in &plan.program.limits {

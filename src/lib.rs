@@ -203,6 +203,7 @@ pub mod engine {
     pub mod logging;
     pub mod master;
     pub mod metrics;
+    pub(crate) mod open_files;
     pub mod pool;
     pub mod producer_memory;
     pub mod protected_memory;
@@ -224,7 +225,7 @@ use aint_queue_core::{executor, in_process, job_json, limits, queue_set, retry};
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]
 use engine::{
-    channel, demo_jobs, fd, guardian, http, logging, master, metrics, pool, producer_memory,
+    channel, demo_jobs, fd, guardian, http, logging, master, metrics, open_files, pool, producer_memory,
     protected_memory, sanitize, snapshot, webhook, wire, worker,
 };
 

@@ -58,9 +58,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("protected_memory", &[]),
     ("producer_memory", &[]),
     ("sanitize", &[]),
+    ("open_files", &[]),
     ("logging", &["mutex", "sanitize"]),
     ("wire", &["job", "durations"]),
-    ("guardian", &["config::passed_env", "fd", "mutex", "protected_memory"]),
+    ("guardian", &["config::passed_env", "fd", "mutex", "open_files", "protected_memory"]),
     (
         "pool",
         &[
@@ -71,6 +72,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "wire",
             "guardian",
             "logging",
+            "open_files",
             "producer_memory",
             "sanitize",
         ],
@@ -101,6 +103,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "queue_set",
             "webhook",
             "logging",
+            "open_files",
         ],
     ),
     // the root package

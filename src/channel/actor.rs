@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::cancellations::Cancellations;
 use super::commands::{CancelMethod, Command, HeldCancel, QuietReply, ReloadReply, ReloadSpec};
 use super::held_jobs::{HeldJobs, JobProgress};
+use super::job_lines::JobLines;
 use super::job_requests::{CompletedRequest, JobRequests, Reply};
 use super::prefetch::Prefetch;
 use super::scope::{Scope, ScopeProgress};
@@ -62,6 +63,7 @@ pub struct Channel {
     pub(super) turns: Turns,
     pub(super) held_jobs: HeldJobs,
     pub(super) prefetch: Prefetch,
+    pub(super) job_lines: JobLines,
     pub(super) job_requests: JobRequests,
     pub(super) cancellations: Cancellations,
     pub(super) scope: ScopeProgress,
@@ -101,6 +103,7 @@ impl Channel {
             turns: Turns::new(setup.dead),
             held_jobs: HeldJobs::default(),
             prefetch: Prefetch::new(now),
+            job_lines: JobLines::default(),
             job_requests: requests,
             cancellations: Cancellations::default(),
             scope: ScopeProgress::new(setup.scope),

@@ -18,6 +18,7 @@ mod cancel_unheld;
 mod cancellations;
 mod commands;
 mod held_jobs;
+mod job_lines;
 mod job_requests;
 mod prefetch;
 mod runs;

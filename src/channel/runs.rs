@@ -1,10 +1,14 @@
 //! Runs: from a leased job to a slot, and from the end of a run to a settlement.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::actor::Channel;
 use super::held_jobs::StartedRun;
+use super::job_lines::JobLine;
+use crate::config::JobLogLevel;
 use crate::job::{FailReason, Isolation, JobId, JobMeta, JobOptions, Outcome};
 use crate::pool::{EndedRun, Run};
 use crate::retry::{Policy, RunTerms, StartDecision};
@@ -42,10 +46,13 @@ impl Channel {
         {
             StartDecision::Run(terms) => terms,
             StartDecision::Expired => return self.expire(id, run, options, now),
-            StartDecision::NoCallback => return self.end_run(id, run, Outcome::Done, options, now),
+            StartDecision::NoCallback => return self.end_run(id, run, Outcome::Done, options, None, now),
         };
         let RunTerms { attempt, max_attempts, timeout, failure } = terms;
         self.prefetch.dispatched(now);
+        if self.settings.job_log.level != JobLogLevel::Off {
+            debug!(channel = %self.name, job = id.0, name = %meta.job, attempt, "job started");
+        }
         let run = Run {
             run,
             id,
@@ -72,12 +79,20 @@ impl Channel {
             self.job_requests.run_ended(run, &outcome, now);
             let options =
                 self.held_jobs.meta(id).map(|meta| self.pool.job_options(&meta.job)).unwrap_or_default();
-            self.end_run(id, run, outcome, options, now);
+            self.end_run(id, run, outcome, options, Some(took), now);
         }
     }
 
-    /// Settles the job of one run; `options` are those of the handler.
-    fn end_run(&mut self, id: JobId, run: RunId, outcome: Outcome, options: JobOptions, now: Instant) {
+    /// Settles the job of one run; `options` are those of the handler. `took` is absent when nothing has run.
+    fn end_run(
+        &mut self,
+        id: JobId,
+        run: RunId,
+        outcome: Outcome,
+        options: JobOptions,
+        took: Option<Duration>,
+        now: Instant,
+    ) {
         let Some(meta) = self.held_jobs.end(id, run) else {
             debug!(channel = %self.name, job = id.0, "run ended after its lease was lost: dropping the result");
             return;
@@ -89,11 +104,20 @@ impl Channel {
         let is_callback = meta.failing.is_some();
         self.scope.ended(id, &outcome, is_callback);
         let unique = meta.unique.clone();
-        let before = (meta.job.clone(), meta.attempts);
+        let ended = EndedJob {
+            id,
+            name: meta.job.clone(),
+            attempt: meta.attempts.saturating_add(1),
+            took_ms: took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+        };
         let store_time = self.store_time(now);
         let to = self.settings.policy.end(meta, outcome.clone(), options, store_time, fastrand::f64());
-        if outcome != Outcome::Done {
-            log_end(&self.name, id, before, &outcome, &to);
+        if matches!(outcome, Outcome::Done | Outcome::Released { .. }) {
+            if let Some(line) = self.job_lines.next(self.settings.job_log, now) {
+                log_line(&self.name, &ended, outcome.word(), line);
+            }
+        } else {
+            log_end(&self.name, &ended, &outcome, &to);
         }
         self.settle(id, unique, to, is_callback);
     }
@@ -145,20 +169,47 @@ impl Channel {
     }
 }
 
-fn log_end(channel: &str, id: JobId, (name, attempts): (String, u32), outcome: &Outcome, to: &Destination) {
-    let (job, attempt, next) = (id.0, attempts.saturating_add(1), next(to));
+/// A job whose run has ended, for the log.
+struct EndedJob {
+    id: JobId,
+    name: String,
+    attempt: u32,
+    took_ms: Option<u64>,
+}
+
+/// Logs a job that is done or released.
+fn log_line(channel: &str, ended: &EndedJob, outcome: &str, line: JobLine) {
+    let EndedJob { id: JobId(job), name, attempt, took_ms } = ended;
+    let unlisted = line.unlisted;
+    if line.is_debug {
+        debug!(%channel, job, %name, attempt, took_ms, unlisted, "job {outcome}");
+    } else {
+        info!(%channel, job, %name, attempt, took_ms, unlisted, "job {outcome}");
+    }
+}
+
+/// Logs a job whose run has ended in another way.
+fn log_end(channel: &str, ended: &EndedJob, outcome: &Outcome, to: &Destination) {
+    let EndedJob { id: JobId(job), name, attempt, took_ms } = ended;
+    let next = next(to);
     match outcome {
-        Outcome::Failed { error, .. } => info!(%channel, job, %name, attempt, error, next, "job failed"),
-        Outcome::TimedOut { limit } => info!(%channel, job, %name, attempt, ?limit, next, "job timed out"),
-        Outcome::Cancelled { killed } => info!(%channel, job, %name, attempt, killed, next, "job cancelled"),
+        Outcome::Failed { error, .. } => {
+            info!(%channel, job, %name, attempt, took_ms, error, next, "job failed")
+        }
+        Outcome::TimedOut { limit } => {
+            info!(%channel, job, %name, attempt, took_ms, ?limit, next, "job timed out")
+        }
+        Outcome::Cancelled { killed } => {
+            info!(%channel, job, %name, attempt, took_ms, killed, next, "job cancelled")
+        }
         // The error is a field because fields are quoted: it ends with lines that the program wrote.
         Outcome::Crashed { how } => {
-            info!(%channel, job, %name, attempt, error = how, next, "job crashed: its worker died")
+            info!(%channel, job, %name, attempt, took_ms, error = how, next, "job crashed: its worker died")
         }
         Outcome::Lost => {
-            info!(%channel, job, %name, attempt, next, "job lost: the guardian of its worker died while it ran");
+            info!(%channel, job, %name, attempt, took_ms, next, "job lost: the guardian of its worker died while it ran");
         }
-        other => debug!(%channel, job, %name, attempt, "job {}", other.word()),
+        other => debug!(%channel, job, %name, attempt, took_ms, "job {}", other.word()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::PushDestinations;
+use crate::config::{JobLog, PushDestinations};
 use crate::retry::Policy;
 
 /// Settings that a channel's decisions follow.
@@ -16,6 +16,8 @@ pub struct ChannelSettings {
     pub sleep: Duration,
     /// The channels that jobs may push into.
     pub may_push: PushDestinations,
+    /// The lines of the log about jobs that are done or released.
+    pub job_log: JobLog,
     /// How long a stop waits for running jobs.
     pub stop_wait: Duration,
 }

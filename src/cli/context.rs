@@ -13,8 +13,9 @@ use super::log::{Log, LogFormat};
 use super::other_store::OtherStore;
 use super::program::Program;
 use super::sanitize;
-use crate::config::{Channel, Config, Driver, Handler};
+use crate::config::{Channel, Config, Driver, Handler, LogFile};
 use crate::job::Registry;
+use crate::logging::LogFileSettings;
 use crate::master;
 use crate::queue::{OpenError, Queue};
 use crate::store::{Store, StoreError};
@@ -300,9 +301,26 @@ impl CommandContext {
     }
 
     /// Starts the log of a command that runs jobs; see [`Log::start`].
-    pub(crate) fn start_log(&self, format: LogFormat, usual: &str) -> Result<&Log, Failure> {
-        let log = Log::start(self, format, usual)?;
-        Ok(self.log.get_or_init(|| log))
+    pub(crate) fn start_log(
+        &self,
+        format: LogFormat,
+        usual: &str,
+        file: Option<LogFileSettings>,
+    ) -> Result<&Log, Failure> {
+        let (log, failure) = match Log::start(self, format, usual, file) {
+            Ok(log) => (log, None),
+            // The failure itself is a message of the log.
+            Err(failure) => (Log::start(self, format, usual, None)?, Some(failure)),
+        };
+        let log = self.log.get_or_init(|| log);
+        failure.map_or(Ok(log), Err)
+    }
+
+    /// The log file of the configuration; `None` when there is none or the configuration is wrong, which the next use reports.
+    pub(crate) fn log_file(&self) -> Option<LogFileSettings> {
+        let config = Config::find(self.globals.config.as_deref()).ok()?;
+        let LogFile { file, max_bytes, keep } = config.log?;
+        Some(LogFileSettings { path: file, max_bytes, keep })
     }
 
     /// Writes what is left of the log, with a deadline. Later messages go to standard error directly.

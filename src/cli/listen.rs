@@ -26,7 +26,7 @@ impl Listen {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         // Before the log starts its thread, which must not take signals.
         master::block_signals();
-        let log = context.start_log(self.log_format, "info")?;
+        let log = context.start_log(self.log_format, "info", context.log_file())?;
         let handover = Handover::from_env();
         // After a re-exec serve the inherited channels only: other channels on the command line may no longer exist.
         let channels = match &handover {

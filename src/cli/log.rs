@@ -1,4 +1,4 @@
-//! The log of the commands that run jobs, on standard error, as text or JSON.
+//! The log of the commands that run jobs, on standard error or in a file, as text or JSON.
 //!
 //! While the log is open, every message of the command goes through it, so that each line has the chosen format and no
 //! message waits for a stuck reader.
@@ -15,7 +15,9 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use super::{CommandContext, Exit, Failure, sanitize};
-use crate::logging::{self, FLUSH_TIMEOUT, LogWriter};
+use crate::logging::{self, FLUSH_TIMEOUT, LogFileSettings, LogWriter};
+
+const FILE_HINT: &str = "check log.file in [log]: its directory must exist and be writable; without the key the log goes to standard error";
 
 /// The environment variable with a filter for the log.
 const FILTER_VARIABLE: &str = "AINT_QUEUE_LOG";
@@ -35,24 +37,32 @@ pub(crate) struct Log {
     writer: LogWriter,
     format: LogFormat,
     colours: bool,
+    /// The lines go to a file.
+    has_file: bool,
     /// The writer takes no further lines.
     ended: Cell<bool>,
 }
 
 impl Log {
     /// Starts the log. `usual` is the filter when neither the options nor AINT_QUEUE_LOG set one.
-    pub(super) fn start(context: &CommandContext, format: LogFormat, usual: &str) -> Result<Self, Failure> {
-        let failed = |error| Failure::new(Exit::Failed, "start the log").because(error);
-        let writer = LogWriter::start(format == LogFormat::Json).map_err(failed)?;
-        let level = match (context.globals().verbose, context.quiet()) {
-            (0, false) => usual,
-            (0, true) => "error",
-            (1, _) => "debug",
-            (_, _) => "trace",
+    ///
+    /// # Errors
+    /// When the file cannot be opened. Then nothing is started, and the log can be started without a file.
+    pub(super) fn start(
+        context: &CommandContext,
+        format: LogFormat,
+        usual: &str,
+        file: Option<LogFileSettings>,
+    ) -> Result<Self, Failure> {
+        let has_file = file.is_some();
+        let doing = match &file {
+            Some(file) => format!("open the log file \"{}\"", file.path.display()),
+            None => "start the log".to_owned(),
         };
-        let filter = std::env::var(FILTER_VARIABLE).ok().and_then(|text| text.parse::<EnvFilter>().ok());
-        let filter = filter.unwrap_or_else(|| EnvFilter::new(level));
-        let colours = context.colours_for(io::stderr().is_terminal());
+        let writer = LogWriter::start(format == LogFormat::Json, file)
+            .map_err(|error| Failure::new(Exit::Config, doing).because(error).hint(FILE_HINT))?;
+        let (filter, wrong_filter) = filter(context, usual);
+        let colours = !has_file && context.colours_for(io::stderr().is_terminal());
         let log = tracing_subscriber::fmt().with_env_filter(filter);
         // An error means a second log in one process; each command starts at most one.
         let _ = match format {
@@ -67,7 +77,11 @@ impl Log {
                 .try_init(),
         };
         report_panics();
-        Ok(Self { writer, format, colours, ended: Cell::new(false) })
+        let log = Self { writer, format, colours, has_file, ended: Cell::new(false) };
+        if let Some(error) = wrong_filter {
+            log.message("warning", &format!("{FILTER_VARIABLE} is not used: {error}"), None);
+        }
+        Ok(log)
     }
 
     /// The writer of the log.
@@ -81,30 +95,51 @@ impl Log {
             LogFormat::Json => json_message(label, message, hint),
             LogFormat::Text => text_message(label, message, hint, self.colours),
         };
-        if self.ended.get() {
-            logging::write_with_deadline(text);
-        } else {
+        if !self.ended.get() {
             self.writer.write_line(text.as_bytes());
+        }
+        // The person who starts a master looks at standard error, also when the log is a file.
+        if self.ended.get() || self.has_file {
+            logging::write_with_deadline(text);
         }
     }
 
     /// Writes the queued lines, with a deadline, and ends the log.
     pub(super) fn end(&self) {
-        if self.ended.replace(true) {
+        if self.ended.get() {
             return;
         }
         let dropped = self.writer.dropped().total();
         if dropped > 0 {
             let message = format!("{dropped} log lines were dropped because the log was read too slowly");
-            self.writer.write_line(
-                match self.format {
-                    LogFormat::Json => json_message("warning", &message, None),
-                    LogFormat::Text => text_message("warning", &message, None, self.colours),
-                }
-                .as_bytes(),
-            );
+            self.message("warning", &message, None);
         }
+        self.ended.set(true);
         self.writer.close(FLUSH_TIMEOUT);
+    }
+}
+
+/// The filter of the log, and the mistake in AINT_QUEUE_LOG if there is one. `-v` shows more of this program, not of the libraries
+/// below it.
+fn filter(context: &CommandContext, usual: &str) -> (EnvFilter, Option<String>) {
+    const OWN: [&str; 3] = ["aint_queue", "aint_queue_core", "worker"];
+    let own = |level: &str, others: &str| {
+        let own = OWN.map(|target| format!("{target}={level}")).join(",");
+        EnvFilter::new(format!("{others},{own}"))
+    };
+    let by_options = || match (context.globals().verbose, context.quiet()) {
+        (0, false) => EnvFilter::new(usual),
+        (0, true) => EnvFilter::new("error"),
+        (1, _) => own("debug", "info"),
+        (2, _) => own("trace", "debug"),
+        (_, _) => EnvFilter::new("trace"),
+    };
+    match std::env::var(FILTER_VARIABLE).ok().filter(|text| !text.trim().is_empty()) {
+        None => (by_options(), None),
+        Some(text) => match text.parse::<EnvFilter>() {
+            Ok(filter) => (filter, None),
+            Err(error) => (by_options(), Some(error.to_string())),
+        },
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        context.start_log(LogFormat::Text, "error,worker=info")?;
+        context.start_log(LogFormat::Text, "error,worker=info", None)?;
         let channel = context.channel()?;
         CommandContext::check_served(channel, "run a job")?;
         context.check_store(channel, "run a job")?;

@@ -22,6 +22,7 @@ use tokio::time::{sleep, timeout};
 use super::protocol::{self, MAX_REPORT, Report};
 use super::{orphans, process, procfs};
 use crate::fd;
+use crate::open_files;
 
 /// How long a guardian may take to report that it is ready.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,7 +73,8 @@ impl GuardianSocket {
         for name in MASTER_VARIABLES {
             command.env_remove(name);
         }
-        let pid = orphans::start_guardian(|| fd::detached(&mut command).spawn())?;
+        let limit = open_files::at_start().map(|limit| limit.soft);
+        let pid = orphans::start_guardian(|| fd::detached(&mut command, limit).spawn())?;
         // The command holds a copy of the guardian's end of the socket. While it is open, the master's end never sees
         // the end of the guardian.
         drop(command);

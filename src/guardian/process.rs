@@ -29,6 +29,7 @@ use super::protocol::{self, MAX_REPORT, MAX_REQUEST, Report, Request, SpawnReque
 use super::silence::{self, MasterSilence};
 use super::spawner::{SpawnFailure, Spawner};
 use crate::fd;
+use crate::open_files;
 use crate::protected_memory;
 
 /// First argument that makes the executable run as a guardian.
@@ -85,6 +86,7 @@ impl GuardianLoop {
         child_ended.add(Signal::SIGCHLD);
         let child_signals =
             SignalFd::with_flags(&child_ended, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        open_files::raise();
         let cookie_base = std::env::args().nth(2).unwrap_or_default();
         let mut guardian = Self {
             socket,

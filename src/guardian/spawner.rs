@@ -11,6 +11,7 @@ use super::privileges::Limit;
 use super::procfs::COOKIE_VARIABLE;
 use super::protocol::SpawnRequest;
 use crate::fd::{LaunchStage, Launcher, Program};
+use crate::open_files;
 
 /// Search path without a PATH variable, as in the C library.
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/bin:/usr/bin";
@@ -116,6 +117,7 @@ impl Spawner {
             env: variables.map(|v| text(v, "an environment variable")).collect::<Result<_, _>>()?,
             cwd: cwd.map(|c| text(c, "the working directory")).transpose()?,
             nice: spawn.privileges.nice,
+            open_files: open_files::at_start().map(|limit| limit.soft),
             limits: spawn.privileges.limits.iter().map(|(limit, value)| (resource(*limit), *value)).collect(),
             ids: account.map(|a| (a.uid, a.gid, a.groups.clone())),
         })

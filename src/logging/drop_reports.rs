@@ -44,7 +44,11 @@ pub async fn report_drops(log: LogWriter) {
     loop {
         let now = ticks.tick().await;
         if let Some(DroppedLines { master, workers }) = reports.due(log.dropped(), now) {
-            warn!(master, workers, "log read too slowly: lines were dropped");
+            match log.take_file_error() {
+                // The file takes no line about its own failure.
+                Some(error) => log.print_file_error(&error),
+                None => warn!(master, workers, "log read too slowly: lines were dropped"),
+            }
         }
     }
 }

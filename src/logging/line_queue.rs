@@ -1,12 +1,19 @@
 //! The lines that wait to be written: two lanes with bounds of their own. Pure.
 //!
-//! A worker may use at most as many bytes of its lane as are still free in it. A single noisy worker thus fills half of the
-//! lane, two fill two thirds, and a quiet worker always finds room.
+//! A worker may use at most a quarter of the bytes that are still free in its lane, so that a noisy one leaves room for others.
+//! A worker with few bytes waiting may use a reserve beyond the lane, so that a quiet one finds room beside any number of noisy
+//! ones.
 
 use std::collections::{HashMap, VecDeque};
 
 /// Most bytes that wait in each lane.
 const LANE_BYTES: usize = 4 << 20;
+/// Bytes beyond the lane for workers that have few bytes waiting.
+const RESERVE_BYTES: usize = 1 << 20;
+/// Waiting bytes of a worker up to which it may use the reserve.
+const QUIET_WORKER_BYTES: usize = 4 << 10;
+/// Part of the free bytes that one worker may use: one in so many.
+const WORKER_SHARE: usize = 4;
 /// Bytes counted for a line beside its text.
 const LINE_OVERHEAD: usize = 64;
 /// Waiting bytes of workers up to which lines are written in their order. Above them the reader is slow, and the master's own
@@ -70,10 +77,11 @@ impl LineQueue {
     /// Appends a line of the master, or of the worker with this number. Returns whether there was room.
     pub(super) fn push(&mut self, worker: Option<u64>, text: &[u8]) -> bool {
         let cost = text.len() + LINE_OVERHEAD;
-        let lane = if worker.is_some() { &self.workers } else { &self.own };
-        let free = LANE_BYTES.saturating_sub(lane.bytes);
-        let waiting = worker.and_then(|worker| self.waiting_by_worker.get(&worker)).copied().unwrap_or(0);
-        if waiting + cost > free {
+        let has_room = match worker {
+            None => self.own.bytes + cost <= LANE_BYTES,
+            Some(worker) => self.has_room_for(worker, cost),
+        };
+        if !has_room {
             return false;
         }
         let line = Line { number: self.next_number, worker, text: text.to_vec() };
@@ -85,6 +93,13 @@ impl LineQueue {
         lane.bytes += cost;
         lane.lines.push_back(line);
         true
+    }
+
+    fn has_room_for(&self, worker: u64, cost: usize) -> bool {
+        let wanted = self.waiting_by_worker.get(&worker).copied().unwrap_or(0) + cost;
+        let used = self.workers.bytes;
+        let is_quiet = wanted <= QUIET_WORKER_BYTES && used + cost <= LANE_BYTES + RESERVE_BYTES;
+        is_quiet || wanted <= LANE_BYTES.saturating_sub(used) / WORKER_SHARE
     }
 
     /// The next lines, at least one unless the queue is empty, and not many more than `bytes`.
@@ -161,10 +176,12 @@ mod tests {
     fn noisy_workers_leave_room_for_quiet_ones() {
         let mut queue = LineQueue::default();
         let noise = [b'x'; 1000];
-        for noisy in 0..20 {
+        while queue.push(Some(0), &noise) {}
+        assert!(queue.workers.bytes <= LANE_BYTES / 4, "a single worker leaves most of the lane free");
+        for noisy in 1..200 {
             while queue.push(Some(noisy), &noise) {}
         }
-        assert!(queue.workers.bytes <= LANE_BYTES);
+        assert!(queue.workers.bytes <= LANE_BYTES + RESERVE_BYTES);
         for quiet in 100..120 {
             assert!(queue.push(Some(quiet), b"quiet"), "worker {quiet}");
         }

@@ -1,4 +1,4 @@
-//! The log of a master: lines on their way from the code to standard error.
+//! The log of a master: lines on their way from the code to standard error or a file.
 //!
 //! The master never waits for a reader of its log. A line goes into a bounded queue ([`line_queue`]), in which the master's
 //! own lines come first and each worker has a share; a thread writes the queue ([`writer`]). A line without room is dropped
@@ -6,9 +6,11 @@
 
 mod drop_reports;
 mod line_queue;
+mod log_file;
 mod writer;
 
 pub use drop_reports::report_drops;
 pub use line_queue::DroppedLines;
+pub use log_file::LogFileSettings;
 pub(crate) use writer::write_with_deadline;
 pub use writer::{FLUSH_TIMEOUT, LogWriter, WorkerOrigin, from_worker};

@@ -15,6 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::line_queue::{DroppedLines, LineQueue};
+use super::log_file::{LogFile, LogFileSettings};
 use crate::sanitize;
 
 /// Longest wait for a slow reader of the log before the process ends.
@@ -71,19 +72,49 @@ struct State {
     dropped: DroppedLines,
     closing: bool,
     ended: bool,
+    /// The file is to be opened again.
+    reopening: bool,
+    /// The last error of the file that is not reported yet.
+    file_error: Option<String>,
+}
+
+/// The place of the written lines.
+#[derive(Debug)]
+enum Sink {
+    Stderr(File),
+    File(LogFile),
+}
+
+impl Sink {
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stderr(stderr) => write_all(stderr, lines),
+            Self::File(file) => file.write(lines),
+        }
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stderr(_) => Ok(()),
+            Self::File(file) => file.reopen(),
+        }
+    }
 }
 
 impl LogWriter {
-    /// Starts a log on standard error.
+    /// Starts a log in a file, or on standard error.
     ///
     /// # Errors
-    /// When the descriptor cannot be copied, or the thread cannot be started.
-    pub fn start(is_json: bool) -> io::Result<Self> {
-        // A copy of the descriptor: a thread that waits for the reader must not hold the lock of `io::stderr`.
-        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    /// When the file cannot be opened, the descriptor cannot be copied, or the thread cannot be started.
+    pub fn start(is_json: bool, file: Option<LogFileSettings>) -> io::Result<Self> {
+        let sink = match file {
+            Some(settings) => Sink::File(LogFile::open(settings)?),
+            // A copy of the descriptor: a thread that waits for the reader must not hold the lock of `io::stderr`.
+            None => Sink::Stderr(File::from(io::stderr().as_fd().try_clone_to_owned()?)),
+        };
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
-        thread::Builder::new().name("log".to_owned()).spawn(move || of_thread.write_to(stderr))?;
+        thread::Builder::new().name("log".to_owned()).spawn(move || of_thread.write_to(sink))?;
         Ok(Self { shared, is_json })
     }
 
@@ -91,6 +122,29 @@ impl LogWriter {
     #[must_use]
     pub fn dropped(&self) -> DroppedLines {
         lock(&self.shared.state).dropped
+    }
+
+    /// Opens the file again before the next line, after another program has renamed or removed it.
+    pub fn reopen(&self) {
+        lock(&self.shared.state).reopening = true;
+        self.shared.has_work.notify_one();
+    }
+
+    /// Takes the last error of the file.
+    pub(super) fn take_file_error(&self) -> Option<String> {
+        lock(&self.shared.state).file_error.take()
+    }
+
+    /// Prints an error of the file to standard error.
+    pub(super) fn print_file_error(&self, error: &str) {
+        let message = format!("the log file takes no lines, and they are dropped: {error}");
+        let text = if self.is_json {
+            serde_json::json!({ "level": "ERROR", "message": message }).to_string()
+        } else {
+            format!("error: {}", sanitize::line(&message))
+        };
+        // A thread of its own, because the reader of standard error may be stuck.
+        thread::spawn(|| write_with_deadline(text + "\n"));
     }
 
     /// Queues a line of the master.
@@ -140,11 +194,18 @@ impl Shared {
     }
 
     /// Writes until the log is closed and the queue is empty.
-    fn write_to(&self, mut file: File) {
+    fn write_to(&self, mut sink: Sink) {
         loop {
             let mut state = lock(&self.state);
-            while state.queue.is_empty() && !state.closing {
+            while state.queue.is_empty() && !state.closing && !state.reopening {
                 state = self.has_work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if std::mem::take(&mut state.reopening) {
+                drop(state);
+                if let Err(error) = sink.reopen() {
+                    lock(&self.state).file_error = Some(error.to_string());
+                }
+                continue;
             }
             let batch = state.queue.take(BATCH_BYTES);
             if batch.bytes.is_empty() {
@@ -154,19 +215,20 @@ impl Shared {
             }
             state.in_flight = batch.lines;
             drop(state);
-            let written = write_all(&mut file, &batch.bytes);
+            let written = sink.write(&batch.bytes);
             let mut state = lock(&self.state);
             state.in_flight = DroppedLines::default();
-            if written.is_err() {
-                // The reader is gone or the disk is full. A log has no other place for this news.
+            if let Err(error) = written {
+                // The reader is gone, the disk is full, or the file could not be renamed.
                 state.count(batch.lines);
+                state.file_error = matches!(sink, Sink::File(_)).then(|| error.to_string());
             }
         }
     }
 }
 
 /// Writes everything, also to a descriptor that another process has made non-blocking.
-fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

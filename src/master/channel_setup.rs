@@ -98,6 +98,7 @@ pub(super) fn renewal(
         policy: Policy::of(config),
         max_execute: worker.max_execute,
         sleep: worker.sleep,
+        job_log: config.job_log,
         stop_wait: config.stop_wait,
         may_push: worker.may_push.clone(),
     };

@@ -11,6 +11,7 @@ use super::signals::{Signals, block_signals};
 use super::start;
 use super::watchdog::Watchdog;
 use crate::logging::report_drops;
+use crate::open_files;
 use crate::producer_memory::ProducerMemory;
 use crate::protected_memory;
 
@@ -21,6 +22,7 @@ use crate::protected_memory;
 pub fn listen(options: ListenOptions, handover: Option<Handover>) -> Result<MasterExit, ListenError> {
     protected_memory::protect();
     let handover = handover.unwrap_or_default();
+    open_files::raise();
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
         let mut signals = Signals::install().map_err(ListenError::System)?;

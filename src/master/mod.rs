@@ -10,6 +10,7 @@
 //!
 //! The master runs no user code and makes no decision about jobs. It ends when its last channel has ended.
 
+mod capacity;
 mod channel_service;
 mod channel_setup;
 mod container_memory;

@@ -18,6 +18,7 @@ use crate::config::{self, Config};
 use crate::fd;
 use crate::guardian::Guardian;
 use crate::metrics::Metrics;
+use crate::open_files;
 use crate::pool::Pool;
 use crate::producer_memory::ProducerMemory;
 use crate::protected_memory;
@@ -34,6 +35,7 @@ pub fn run_once(
     scope: Scope,
 ) -> Result<Stopped, ListenError> {
     protected_memory::protect();
+    open_files::raise();
     runtime()?.block_on(async {
         let mut signals = Signals::install().map_err(ListenError::System)?;
         let program = job_program(channel, &config.directory())?;

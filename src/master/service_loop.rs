@@ -20,6 +20,7 @@ use crate::channel::{Command, Stopped};
 use crate::config::Config;
 use crate::guardian::Guardian;
 use crate::http;
+use crate::logging::LogWriter;
 
 /// The end of a master that has served.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(super) struct Master {
     pub(super) actors: JoinSet<(Arc<str>, Stopped)>,
     pub(super) http: Option<http::RunningListener>,
     pub(super) reloads: ReloadQueue,
+    /// The log of the process, if it has one.
+    pub(super) log: Option<LogWriter>,
     /// The configuration of the start.
     pub(super) config: Arc<Config>,
     /// Memory of a pool without a `pool_memory_limit`, in MiB; `None` without a limit of the control group.
@@ -66,6 +69,7 @@ impl Master {
                     SignalAction::Quiet => self.send_to_all(|| Command::Quiet(oneshot::channel().0)),
                     SignalAction::Resume => self.send_to_all(|| Command::Resume(oneshot::channel().0)),
                     SignalAction::Reload => self.reload_all(&watchdog),
+                    SignalAction::ReopenLog => self.reopen_log(),
                     SignalAction::Ignored(signal) => info!(signal, "signal ignored: no action in this version"),
                 },
                 event = watchdog.next(), if watchdog.is_active() => match event {
@@ -182,6 +186,17 @@ impl Master {
         }
     }
 
+    /// Opens the log file again, after a program that renames log files has moved it.
+    fn reopen_log(&self) {
+        match &self.log {
+            Some(log) if self.config.log.is_some() => {
+                log.reopen();
+                info!("log file opened again");
+            }
+            _ => info!(signal = "SIGUSR2", "signal ignored: the log has no file"),
+        }
+    }
+
     /// Reloads all channels, for a signal.
     fn reload_all(&mut self, watchdog: &Watchdog) {
         for name in self.services.keys().cloned().collect::<Vec<_>>() {
@@ -195,6 +210,9 @@ impl Master {
         let Some(service) = self.services.get(&name) else {
             return self.end_reload(name, &Err(ReloadError::Stopping), watchdog);
         };
+        if let Some(log) = &self.log {
+            log.reopen();
+        }
         // A queued reload reports RELOADING=1 again: the READY=1 of this series follows only its last reload.
         watchdog.reloading();
         let task = ReloadTask {

@@ -7,7 +7,7 @@
 //! | HUP | reload; when the terminal has closed: stop, or no action under `nohup` |
 //! | TSTP | quiet: take no more jobs, running jobs continue |
 //! | CONT | resume: take jobs again |
-//! | USR2 | no action in this version |
+//! | USR2 | open the log file again |
 //! | TTIN, TTOU, PIPE, WINCH | ignored |
 
 use std::future::poll_fn;
@@ -31,6 +31,8 @@ pub(super) enum SignalAction {
     Resume,
     /// Read the configuration again and replace the workers.
     Reload,
+    /// Open the log file again.
+    ReopenLog,
     /// No action; the name of the signal, for the log.
     Ignored(&'static str),
 }
@@ -102,7 +104,8 @@ impl Signals {
                 SignalAction::Stop => return,
                 action @ (SignalAction::Quiet | SignalAction::Resume) => self.pending_quiet = Some(action),
                 SignalAction::Reload => self.pending_reload = true,
-                SignalAction::Ignored(_) => {}
+                // The file was opened a moment ago.
+                SignalAction::ReopenLog | SignalAction::Ignored(_) => {}
             }
         }
     }
@@ -128,7 +131,7 @@ impl Signals {
         match arrived.await {
             UnixSignal::SIGHUP => self.terminal.on_hangup(),
             UnixSignal::SIGUSR1 => SignalAction::Reload,
-            UnixSignal::SIGUSR2 => SignalAction::Ignored("SIGUSR2"),
+            UnixSignal::SIGUSR2 => SignalAction::ReopenLog,
             UnixSignal::SIGTSTP => SignalAction::Quiet,
             UnixSignal::SIGCONT => SignalAction::Resume,
             _ => SignalAction::Stop,

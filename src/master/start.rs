@@ -11,6 +11,7 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use super::capacity;
 use super::channel_service::{ChannelService, ClaimedChannel};
 use super::channel_setup::{JobProgram, job_program};
 use super::container_memory;
@@ -71,6 +72,7 @@ pub(super) async fn start(
             warn!(channel = %channel.config.name, swept, "leftover processes found: killed those of an earlier master");
         }
     }
+    capacity::warn_of_limits(opened.iter().map(|channel| &channel.config));
     log_withheld_variables(opened.iter().map(|channel| &channel.config));
     let guardian = Guardian::start(incarnation(), LEASE).await.map_err(ListenError::System)?;
     let mut master = Master {
@@ -79,6 +81,7 @@ pub(super) async fn start(
         actors: JoinSet::new(),
         http: None,
         reloads: ReloadQueue::default(),
+        log: listen.log.clone(),
         config: Arc::clone(&listen.config),
         memory_share: share,
     };

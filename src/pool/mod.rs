@@ -26,6 +26,7 @@ mod memory_sampler;
 mod messages;
 mod recycling;
 mod rollout;
+mod room;
 mod runs;
 #[cfg(test)]
 pub(crate) mod scripted;

@@ -143,6 +143,7 @@ pub struct PoolStatus {
     /// Workers replaced, by reason.
     pub recycled: RecycleCounts,
     /// Lines of workers that are not in the log.
+    #[serde(skip_serializing_if = "DroppedOutput::is_empty")]
     pub dropped_output: DroppedOutput,
     /// The generation in force, from 1; every reload begins another.
     pub generation: u64,
@@ -150,6 +151,9 @@ pub struct PoolStatus {
     pub reload: Option<RolloutProgress>,
     /// Boots fail again and again and no worker is ready: no jobs are leased.
     pub degraded: bool,
+    /// The error of the system while it has no room for another process; the channel serves with the workers it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_room: Option<String>,
     /// Milliseconds until the next boot, while it is delayed.
     pub next_boot_ms: Option<u64>,
 }
@@ -277,6 +281,7 @@ impl Pool {
             generation: self.generations.number(),
             reload: self.rollout_progress(),
             degraded: self.is_degraded(now),
+            no_room: self.room.cause().map(str::to_owned),
             next_boot_ms: self.backoff.delayed_until(now).map(|at| millis(at - now)),
         }
     }

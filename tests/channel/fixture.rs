@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aint_queue::config::{Backoff, BackoffKind};
+use aint_queue::config::{Backoff, BackoffKind, JobLog, JobLogLevel};
 use aint_queue::engine::channel::{
     self, Channel, ChannelSettings, ChannelStatus, Command, OnJoin, Scope, Setup, Stopped,
 };
@@ -113,6 +113,7 @@ pub async fn start_channel(options: Options) -> Fixture {
         sleep: options.sleep,
         may_push: Default::default(),
         stop_wait: options.stop_wait,
+        job_log: JobLog { level: JobLogLevel::Info, lines_per_second: 50 },
     };
     let channel = Channel::new(Setup {
         name: "default".into(),

@@ -30,10 +30,34 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
 }
 
 /// Starts the command with a full pipe as its standard error.
-fn start_stuck(mut command: Command) -> (Child, PipeReader) {
+fn start_stuck(mut command: Command) -> (Process, PipeReader) {
     let (reader, writer) = full_pipe();
     let child = command.stdout(Stdio::null()).stderr(writer).spawn().unwrap();
-    (child, reader)
+    (Process(child), reader)
+}
+
+/// A process that is killed when the test ends before it.
+struct Process(Child);
+
+impl std::ops::Deref for Process {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Process {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn serving(fixture: &Fixture, master: &mut Child) {
@@ -44,7 +68,7 @@ fn serving(fixture: &Fixture, master: &mut Child) {
 }
 
 /// Waits for the end of the process, which must come in time.
-fn ended(mut child: Child, begun: Instant) -> ExitStatus {
+fn ended(mut child: Process, begun: Instant) -> ExitStatus {
     let status = until("the end", || child.try_wait().unwrap());
     assert!(begun.elapsed() < LONGEST_EXIT, "it took {:?}", begun.elapsed());
     status
@@ -123,7 +147,7 @@ fn foreground_run_with_stuck_result_ends_at_a_signal() {
     fixture.push("noop", "{}", &[]);
     let (reader, writer) = full_pipe();
     let mut command = fixture.command(&["queue:run"]);
-    let mut run = command.stdout(writer).stderr(Stdio::null()).spawn().unwrap();
+    let mut run = Process(command.stdout(writer).stderr(Stdio::null()).spawn().unwrap());
     drop(command);
     fixture.until("default", "the job", |c| c.done == 1);
     let pid = run.id().cast_signed();
@@ -142,7 +166,7 @@ fn slow_reader_gets_own_lines_and_a_report_of_drops() {
     let fixture = Fixture::sqlite(POOL);
     let (mut reader, writer) = std::io::pipe().unwrap();
     let mut command = fixture.listen_command(&[]);
-    let mut master = command.stdout(Stdio::null()).stderr(writer).spawn().unwrap();
+    let mut master = Process(command.stdout(Stdio::null()).stderr(writer).spawn().unwrap());
     drop(command);
     serving(&fixture, &mut master);
     fixture.push("print", r#"{"kib":4096}"#, &[]);

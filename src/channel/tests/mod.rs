@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::config::plan::Plan;
-use crate::config::{Backoff, BackoffKind};
+use crate::config::{Backoff, BackoffKind, JobLog, JobLogLevel};
 use crate::job::{
     FailReason, JobId, LimitClaim, LimitDecision, NewJob, Outcome, Payload, RetryDecision, Timestamp,
 };
@@ -83,6 +83,7 @@ impl Fixture {
                 sleep: 2 * SECOND,
                 may_push: Default::default(),
                 stop_wait: STOP_WAIT,
+                job_log: JobLog { level: JobLogLevel::Info, lines_per_second: 50 },
             },
             dead: Vec::new(),
             on_join: OnJoin(Box::new(move |owner| joined.lock().unwrap().push(owner.clone()))),

@@ -49,6 +49,10 @@ pub(super) fn render(report: &ChannelStatus) -> String {
 
 /// The line about a failure to start workers; absent while workers start.
 pub(super) fn trouble(report: &ChannelStatus) -> Option<String> {
+    if let Some(error) = &report.pool.no_room {
+        let error = sanitize::line(error);
+        return Some(format!("No room for another process; serving with the workers there are: {error}"));
+    }
     let error = sanitize::line(report.worker_error.as_deref()?).into_owned();
     if !report.pool.degraded {
         return Some(format!("Workers fail to start: {error}"));
@@ -217,6 +221,15 @@ mod tests {
                 "{degraded}"
             );
         }
+    }
+
+    #[test]
+    fn lack_of_room_is_shown() {
+        let mut report = report();
+        report.pool.no_room = Some("could not run \"sh\": no descriptors".into());
+        assert!(
+            trouble(&report).unwrap().starts_with("No room for another process; serving with the workers")
+        );
     }
 
     #[test]

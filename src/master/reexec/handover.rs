@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fd;
 use crate::master::own_program::own_program;
+use crate::open_files;
 
 /// The environment variable with the [`Handover`], in JSON. The next program checks the descriptors in it.
 const HANDOVER_VARIABLE: &str = "AINT_QUEUE_AGAIN";
@@ -85,6 +86,7 @@ impl Handover {
         let variables = variables.collect::<io::Result<Vec<_>>>()?;
         // `std::process::Command::exec` would unblock the signals, which must stay blocked for the next program.
         let program = text(own_program()?.into_os_string())?;
+        open_files::restore();
         Ok(nix::unistd::execve(&program, &args, &variables)?)
     }
 }

@@ -4,14 +4,16 @@
 //! before that. Then up to two additional workers may start. When these are blocked as well, jobs wait for the first
 //! worker to exit: an interrupted run would only begin again.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{error, info, warn};
 
 use super::Pool;
 use crate::guardian::handle::ChildId;
-use crate::pool::recycling;
 use crate::pool::workers::state::{Role, WorkerState};
 use crate::pool::workers::worker::Worker;
+use crate::pool::{recycling, room};
 
 /// Most workers beyond the usual number while all others finish their last runs.
 const MAX_EXTRA_WORKERS: usize = 2;
@@ -28,6 +30,7 @@ impl Pool {
         if self.backoff.is_waiting(now) {
             return;
         }
+        let starts = self.room.starts(self.starting(), now);
         let plan = self.generations.spec().plan;
         // A worker that has taken its last run is replaced while it still works on it.
         let is_permanent = |worker: &&Worker| worker.is_permanent(plan.jobs_per_life);
@@ -37,6 +40,7 @@ impl Pool {
         } else {
             usize::MAX
         };
+        boots = boots.min(starts);
         // A degraded pool boots one worker also while it needs none: the boot shows whether the crash loop is over.
         let target = self.sizer.autoscaler.target().max(usize::from(self.is_degraded(now)));
         while alive < target + plan.spare && boots > 0 && self.has_room(now) {
@@ -52,6 +56,38 @@ impl Pool {
             );
         }
         self.is_blocked = is_blocked;
+    }
+
+    /// Number of workers whose process the guardian has not confirmed yet.
+    pub(super) fn starting(&self) -> usize {
+        self.workers.iter().filter(|worker| worker.pid().is_none()).count()
+    }
+
+    /// A worker could not be started: because of its program, or because the system has no room for another process now.
+    pub(super) fn on_spawn_failed(&mut self, child: ChildId, error: &str, errno: i32, now: Instant) {
+        let Some(worker) = self.workers.get(child) else { return };
+        let (generation, is_canary) = (worker.origin.generation, worker.is_role(Role::Canary));
+        let channel = Arc::clone(&self.generations.spec().channel);
+        self.remove_worker(child, None, "", now);
+        if !room::is_no_room(errno) || is_canary {
+            error!(%channel, error, "worker not started");
+            return self.on_boot_failed(generation, error, now);
+        }
+        if self.room.refused(error, now) {
+            let running = self.workers.len();
+            error!(
+                %channel, error, running,
+                "no room for another process: starting one at a time; raise the limits of the master (LimitNOFILE, \
+                 TasksMax, memory), or lower worker.max_worker_number"
+            );
+        }
+    }
+
+    /// Logs the end of an outage.
+    pub(super) fn report_room(&mut self, now: Instant) {
+        if let Some(refused) = self.room.recovered(now) {
+            info!(channel = %self.generations.spec().channel, refused, "room for processes again");
+        }
     }
 
     /// Whether a worker has yet to show that its program works.

@@ -33,7 +33,8 @@ impl Pool {
             1usize.saturating_sub(self.workers.len())
         } else {
             // Stopping workers occupy their place until their process trees have ended.
-            allowed.min((spec.plan.max + spec.surge()).saturating_sub(self.workers.len()))
+            let room = self.room.starts(self.starting(), now);
+            allowed.min((spec.plan.max + spec.surge()).saturating_sub(self.workers.len())).min(room)
         }
     }
 
@@ -106,7 +107,8 @@ impl Pool {
             || self.workers.iter().any(|worker| self.is_free_for_suspect(worker));
         // While boots are tried one at a time, a worker for a suspect is started only beside a worker that serves.
         let may_boot = !self.backoff.is_probing(now) || self.is_served(now);
-        has_place && may_boot && !self.backoff.is_waiting(now)
+        let has_room = self.room.starts(self.starting(), now) > 0;
+        has_place && may_boot && has_room && !self.backoff.is_waiting(now)
     }
 
     /// Hands a run to a free slot. The caller has asked [`capacity`](Self::capacity) before.

@@ -13,9 +13,6 @@ mod shutdown;
 mod sizing;
 mod worker_events;
 
-use tokio::time::{Instant, sleep_until};
-use tracing::error;
-
 use super::boot_backoff::BootBackoff;
 use super::exclusive_turn::ExclusiveTurn;
 use super::job_requests::RunRequest;
@@ -23,6 +20,7 @@ use super::memory_sampler::MemorySampler;
 use super::messages::IoEvent;
 use super::recycling::RecycleCounts;
 use super::rollout::{GenerationSpec, Generations};
+use super::room::Room;
 use super::runs::{EndedRun, Runs};
 use super::sizing::sizer::Sizer;
 use super::workers::launch::{Inbox, Launcher};
@@ -30,6 +28,7 @@ use super::workers::set::Workers;
 use super::workers::state::{KillReason, WorkerEnd, WorkerState};
 use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::producer_memory::MemoryBudget;
+use tokio::time::{Instant, sleep_until};
 
 /// Most workers that run suspects, each alone.
 const MAX_ISOLATED_WORKERS: usize = 4;
@@ -43,6 +42,7 @@ pub struct Pool {
     pub(super) requests: Vec<RunRequest>,
     pub(super) sizer: Sizer,
     pub(super) backoff: BootBackoff,
+    pub(super) room: Room,
     pub(super) sampler: MemorySampler,
     pub(super) recycled: RecycleCounts,
     /// No worker takes runs, and there is no room for another one.
@@ -71,6 +71,7 @@ impl Pool {
             requests: Vec::new(),
             sizer,
             backoff: BootBackoff::default(),
+            room: Room::default(),
             sampler: MemorySampler::default(),
             recycled: RecycleCounts::default(),
             is_blocked: false,
@@ -124,6 +125,7 @@ impl Pool {
             self.runs.next_deadline(),
             self.workers.next_deadline(),
             self.backoff.next_deadline(now),
+            self.room.next_deadline(now),
             self.sizer.next_review(),
             self.sampler.next_sample(),
             self.next_expiry(now),
@@ -146,13 +148,11 @@ impl Pool {
                     self.on_hello(child, hello, now);
                 }
             }
-            ChildEvent::SpawnFailed { error, .. } => {
-                let generation = worker.origin.generation;
-                error!(channel = %self.generations.spec().channel, error, "worker not started");
-                self.remove_worker(child, WorkerEnd::NotStarted, "", now);
-                self.on_boot_failed(generation, &error, now);
+            ChildEvent::SpawnFailed { error, errno } => self.on_spawn_failed(child, &error, errno, now),
+            ChildEvent::Exited(exit) => {
+                worker.set_end(WorkerEnd::Exited(exit));
+                self.room.freed(now);
             }
-            ChildEvent::Exited(exit) => worker.set_end(WorkerEnd::Exited(exit)),
             ChildEvent::Abandoned => worker.set_end(WorkerEnd::GuardianDied),
             ChildEvent::Interrupted(exit) => {
                 if !worker.state.is_dying() {

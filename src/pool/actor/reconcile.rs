@@ -22,6 +22,7 @@ impl Pool {
             self.stop_worker(child, now);
         }
         self.report_degraded(now);
+        self.report_room(now);
         if self.generations.spec().is_exec() {
             return;
         }

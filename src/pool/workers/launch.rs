@@ -1,15 +1,15 @@
 //! The start of a worker: its descriptors, its environment, its I/O task.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use nix::errno::Errno;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::error;
 
 use super::io::WorkerIo;
 use super::log_share::OutputDrops;
@@ -19,6 +19,7 @@ use super::state::{Role, WorkerState};
 use super::worker::{IoLink, Origin, Worker};
 use crate::guardian::handle::{ChildEvent, ChildId, ChildSpec};
 use crate::guardian::stdio::{input_file, output_pipe};
+use crate::open_files;
 use crate::pool::messages::IoEvent;
 use crate::pool::rollout::Generation;
 use crate::pool::runs::Run;
@@ -81,9 +82,10 @@ impl Launcher {
     ) -> Worker {
         let (child, link) = self.try_start(generation, env, stdin).unwrap_or_else(|error| {
             // No descriptors left, most likely.
-            error!(channel = %generation.spec.channel, %error, "worker not started: its descriptors could not be prepared");
             let child = generation.guardian.reserve_id();
-            let failed = ChildEvent::SpawnFailed { error: error.to_string(), errno: 0 };
+            let errno = error.raw_os_error().unwrap_or_default();
+            let error = format!("its descriptors could not be prepared: {error}");
+            let failed = ChildEvent::SpawnFailed { error, errno };
             let _ = self.children.send((child, failed));
             (child, IoLink::disconnected())
         });
@@ -132,6 +134,9 @@ impl Launcher {
         let spec = &generation.spec;
         let (stdout, child_stdout) = output_pipe()?;
         let (stderr, child_stderr) = output_pipe()?;
+        if open_files::is_reserved(child_stderr.as_raw_fd()) {
+            return Err(io::Error::from_raw_os_error(Errno::EMFILE as i32));
+        }
         let (argv, socket, child_socket) = match &spec.program {
             Program::Exec(argv) => (argv.clone(), None, None),
             Program::Wire(argv) => {

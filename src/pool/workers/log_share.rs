@@ -26,6 +26,12 @@ pub struct DroppedOutput {
     pub slow_reader: u64,
 }
 
+impl DroppedOutput {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The dropped lines of all workers of a channel.
 #[derive(Debug, Default)]
 pub(crate) struct OutputDrops {

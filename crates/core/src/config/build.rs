@@ -13,8 +13,8 @@ use super::schema::Property;
 use super::spanned::{Node, Table, Value};
 use super::typed::{TypedTable, as_seconds, command_line, default_number, from, seconds, shown};
 use super::{
-    Backoff, BackoffKind, Channel, Driver, Handler, Limits, Mode, PushDestinations, Redis, Secret, Snapshot,
-    SnapshotHandler, Worker, keys, redis_url, run_directory, webhook,
+    Backoff, BackoffKind, Channel, Driver, Handler, JobLog, JobLogLevel, Limits, Mode, PushDestinations,
+    Redis, Secret, Snapshot, SnapshotHandler, Worker, keys, redis_url, run_directory, webhook,
 };
 
 /// Builds the channel that `table`, already merged with the defaults, describes. Relative paths start at `base`;
@@ -39,6 +39,7 @@ pub(super) fn channel(
         timeout_grace: Duration::from_millis(read.integer("timeout_grace_ms")),
         driver: driver(&read, base, diagnostics),
         snapshot: snapshot(&read, base),
+        job_log: job_log(&read),
         worker: worker(&read, base, interpolated, diagnostics),
     };
     warn_of_short_stop(&read, &channel, diagnostics);
@@ -152,6 +153,15 @@ fn snapshot(read: &TypedTable<'_>, base: &Path) -> Snapshot {
         interval: read.seconds("job_snapshot.interval"),
         handlers: items.iter().filter_map(handler).collect(),
     }
+}
+
+fn job_log(read: &TypedTable<'_>) -> JobLog {
+    let level = match read.word("job_log.level").as_str() {
+        "off" => JobLogLevel::Off,
+        "debug" => JobLogLevel::Debug,
+        _ => JobLogLevel::Info,
+    };
+    JobLog { level, lines_per_second: read.integer("job_log.lines_per_second") }
 }
 
 fn worker(

@@ -1,4 +1,4 @@
-//! The declaration of every key of a channel and of `[http]`: type, range, unit, default, effective value, meaning.
+//! The declaration of every key of a channel, of `[http]` and of `[log]`: type, range, unit, default, effective value, meaning.
 //!
 //! The loader validates against these tables and takes defaults from them; `config:check` and the documentation are rendered from
 //! them; tests compare the reference file, and the keys that need a restart, with them.
@@ -97,6 +97,10 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "the program of a `command` handler";
     "job_snapshot.handler[].timeout_seconds": Number(0.1, 3_600.0), "seconds" = "10", [], NOT_SHOWN,
         "longest run of the program";
+    "job_log.level": Choice(&["off", "debug", "info"], &[]), = "\"info\"", [], c.job_log.level.as_str(),
+        "level of the line that the log has for each job that is done or released; failures always have a line";
+    "job_log.lines_per_second": Integer(0, 1_000_000), "lines" = "50", [], c.job_log.lines_per_second,
+        "most such lines; each line counts the jobs before it that have none; 0 = a line for every job";
     "worker.type": Choice(&["process", "process-pool", "coroutine"], &[]), = "\"process\"", [Restart], c.worker.mode.as_str(),
         "`process`: a fresh process per job, one after the other; `process-pool`: long-lived processes; `coroutine`: one process, many jobs at once";
     "worker.sleep_seconds": Number(0.01, 3_600.0), "seconds" = "2", [], c.worker.sleep,
@@ -195,6 +199,16 @@ pub(super) static HTTP_KEYS: &[Key] = keys! { h: Http;
         "longest time for the head of a request, its body, and each part of the response; longest idle time of a connection; a connection is closed after 30 times this time";
 };
 
+/// Every key of `[log]`, in the order of the reference file.
+pub(super) static LOG_KEYS: &[Key] = keys! { l: Log;
+    "file": Path, = "", [Restart], l.file,
+        "file of the log of `queue:listen`, in place of standard error; opened again at SIGUSR2 and at a reload";
+    "max_bytes": Integer(0, 1 << 40), "bytes" = "104857600", [Restart], l.max_bytes,
+        "size at which the file is renamed to `<file>.1`; 0 = no limit";
+    "keep": Integer(0, 1_000), "files" = "5", [Restart], l.keep,
+        "renamed files that are kept";
+};
+
 /// Keys that are promised for later versions, with a remedy for today.
 pub(super) const LATER: &[(&str, &str)] = &[
     ("driver.sentinel", "name one server in connection"),
@@ -215,7 +229,7 @@ pub(super) const LATER: &[(&str, &str)] = &[
 /// Names of other products and earlier versions, each with the name here.
 pub(super) const RENAMED: &[(&str, &str)] = &[
     ("consumer", "the table is called worker"),
-    ("logger", "logging is set up on the command line, with --log-format and -v"),
+    ("logger", "the table is called [log], beside [defaults], and its key is called file"),
     ("driver.class", "the key is called type, with the value \"sqlite\", \"redis\" or \"sync\""),
     ("driver.handle_timeout", "the key is called worker.max_execute_seconds"),
     ("driver.pool_size", "remove it: the master needs two connections and makes them itself"),
@@ -252,7 +266,7 @@ pub(super) fn find(keys: &'static [Key], path: &str) -> Found {
     let mut refused =
         lists.into_iter().flat_map(|(message, list)| list.iter().map(move |row| (message, row)));
     match refused.find(|(_, (refused, _))| *refused == path) {
-        Some((message, (_, remedy))) if !std::ptr::eq(keys, HTTP_KEYS) => Found::Refused(message, remedy),
+        Some((message, (_, remedy))) if std::ptr::eq(keys, KEYS) => Found::Refused(message, remedy),
         _ => Found::Nothing,
     }
 }
@@ -260,7 +274,12 @@ pub(super) fn find(keys: &'static [Key], path: &str) -> Found {
 /// Every key with its type, default, range and meaning, as the Markdown tables of `docs/configuration.md`.
 #[must_use]
 pub fn key_table() -> String {
-    format!("{}\nThe keys of `[http]`:\n\n{}", table_of(KEYS), table_of(HTTP_KEYS))
+    format!(
+        "{}\nThe keys of `[http]`:\n\n{}\nThe keys of `[log]`:\n\n{}",
+        table_of(KEYS),
+        table_of(HTTP_KEYS),
+        table_of(LOG_KEYS)
+    )
 }
 
 fn table_of(keys: &[Key]) -> String {

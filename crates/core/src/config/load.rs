@@ -13,7 +13,7 @@ use super::keys::KEYS;
 use super::spanned::{Node, Table, Value};
 use super::suggest::nearest;
 use super::typed::TypedTable;
-use super::{Channel, Config, Driver, build, http, inherit, run_directory, spanned, validate};
+use super::{Channel, Config, Driver, build, http, inherit, log_file, run_directory, spanned, validate};
 
 /// The variable that names the configuration file.
 pub const FILE_VARIABLE: &str = "AINT_QUEUE_CONFIG";
@@ -126,7 +126,7 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
     let base = absolute.parent().unwrap_or(Path::new("/"));
 
     let mut channels = BTreeMap::new();
-    let mut listener = None;
+    let (mut listener, mut log) = (None, None);
     let interpolation = Interpolation::new(env, base);
     let root = spanned::parse(text, &interpolation, &mut diagnostics.problems);
     let interpolated = interpolation.into_used();
@@ -136,6 +136,11 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
             let with_token = table.contains_key("token");
             validate::http(&mut table, &mut diagnostics.problems);
             listener = http::http(&table, with_token, &mut diagnostics);
+        }
+        if let Some(node) = root.remove("log") {
+            let mut table = as_table(node, &mut diagnostics.problems);
+            validate::log(&mut table, &mut diagnostics.problems);
+            log = log_file::log_file(&table, base, &mut diagnostics);
         }
         let (defaults, declared) = split(root, &mut diagnostics.problems);
         for (name, own) in &declared {
@@ -149,7 +154,7 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
     }
     let (problems, warnings) = (diagnostics.problems.into_vec(), diagnostics.warnings.into_vec());
     if problems.is_empty() {
-        Ok(Config { file: Some(absolute), channels, http: listener, warnings })
+        Ok(Config { file: Some(absolute), channels, http: listener, log, warnings })
     } else {
         Err(ConfigError::Invalid(problems))
     }
@@ -205,24 +210,16 @@ fn split(mut root: Table, problems: &mut Problems<'_>) -> (Table, BTreeMap<Strin
     (defaults, declared)
 }
 
-/// The mistake in a key outside `[defaults]`, `[channels]` and `[http]`, and its remedy.
+/// The mistake in a key outside the known tables, and its remedy.
 fn unknown_top_level_key(name: &str) -> (&'static str, String) {
-    match name {
-        "log" => {
-            let today = "use --log-format and -v on the command line instead";
-            ("is not available in this version", today.to_owned())
-        }
-        _ => {
-            let remedy = match nearest(name, ["channels", "defaults", "http"]) {
-                Some(near) => format!("did you mean {near}?"),
-                None => format!(
-                    "a channel is declared as [channels.{}], settings of all channels as [defaults]",
-                    if is_channel_name(name) { name } else { "default" }
-                ),
-            };
-            ("is not a known key", remedy)
-        }
-    }
+    let remedy = match nearest(name, ["channels", "defaults", "http", "log"]) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!(
+            "a channel is declared as [channels.{}], settings of all channels as [defaults]",
+            if is_channel_name(name) { name } else { "default" }
+        ),
+    };
+    ("is not a known key", remedy)
 }
 
 fn as_table(node: Node, problems: &mut Problems<'_>) -> Table {

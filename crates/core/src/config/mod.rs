@@ -20,6 +20,7 @@ mod inherit;
 mod interpolation;
 mod keys;
 mod load;
+mod log_file;
 pub mod passed_env;
 pub mod plan;
 mod push_destinations;
@@ -74,6 +75,8 @@ pub struct Config {
     pub channels: BTreeMap<String, Channel>,
     /// The HTTP listener of a master; `None` for none.
     pub http: Option<Http>,
+    /// The log file of a master; `None` for standard error.
+    pub log: Option<LogFile>,
     /// Settings that are allowed but probably unintended; commands print them on standard error.
     pub warnings: Vec<Problem>,
 }
@@ -103,6 +106,8 @@ pub struct Channel {
     pub driver: Driver,
     /// Periodic counts and their receivers.
     pub snapshot: Snapshot,
+    /// The lines of the log about jobs that are done or released.
+    pub job_log: JobLog,
     /// The workers of the channel.
     pub worker: Worker,
 }
@@ -124,6 +129,49 @@ pub struct Http {
     pub max_connections_per_peer: usize,
     /// Longest time for the head of a request, its body, and each part of the response.
     pub timeout: Duration,
+}
+
+/// The log file of a master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFile {
+    /// The file, as an absolute path.
+    pub file: PathBuf,
+    /// Size at which the file is renamed; 0 = no limit.
+    pub max_bytes: u64,
+    /// Renamed files that are kept.
+    pub keep: u32,
+}
+
+/// The lines of the log about jobs that are done or released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobLog {
+    /// The level of the lines.
+    pub level: JobLogLevel,
+    /// Most lines per second; 0 = no limit.
+    pub lines_per_second: u32,
+}
+
+/// The level of a [`JobLog`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobLogLevel {
+    /// No lines.
+    Off,
+    /// Lines with `-v`.
+    Debug,
+    /// Lines in the usual log.
+    Info,
+}
+
+impl JobLogLevel {
+    /// The value of `job_log.level`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Debug => "debug",
+            Self::Info => "info",
+        }
+    }
 }
 
 /// The wait before the next attempt.

@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::keys::{HTTP_KEYS, KEYS};
+use super::keys::{HTTP_KEYS, KEYS, LOG_KEYS};
 use super::schema::{Getter, Key};
-use super::{Channel, Config, Driver, Http};
+use super::{Channel, Config, Driver, Http, LogFile};
 
 /// A table of the effective configuration: its path and its keys, in order.
 type Section = (&'static str, Vec<(&'static str, Json)>);
@@ -21,6 +21,7 @@ impl Config {
             tables.extend(channel_sections(channel).into_iter().map(|section| (name.clone(), section)));
         }
         tables.extend(self.http.iter().flat_map(http_sections).map(|section| ("http".to_owned(), section)));
+        tables.extend(self.log.iter().flat_map(log_sections).map(|section| ("log".to_owned(), section)));
         let table = |(root, (path, keys)): &(String, Section)| {
             let dot = if path.is_empty() { "" } else { "." };
             let lines = keys.iter().map(|(key, value)| format!("{key} = {}\n", toml_value(value)));
@@ -35,7 +36,8 @@ impl Config {
         let channel = |channel: &Channel| (channel.name.clone(), nested(channel_sections(channel)));
         let channels: Map<_, _> = self.channels.values().map(channel).collect();
         let http = self.http.as_ref().map(|http| nested(http_sections(http)));
-        json!({ "file": self.file, "channels": channels, "http": http })
+        let log = self.log.as_ref().map(|log| nested(log_sections(log)));
+        json!({ "file": self.file, "channels": channels, "http": http, "log": log })
     }
 }
 
@@ -65,7 +67,14 @@ fn channel_sections(channel: &Channel) -> Vec<Section> {
 fn http_sections(http: &Http) -> Vec<Section> {
     sections(HTTP_KEYS, |key| match key.value {
         Getter::Http(get) => get(http),
-        Getter::Channel(_) => None,
+        Getter::Channel(_) | Getter::Log(_) => None,
+    })
+}
+
+fn log_sections(log: &LogFile) -> Vec<Section> {
+    sections(LOG_KEYS, |key| match key.value {
+        Getter::Log(get) => get(log),
+        Getter::Channel(_) | Getter::Http(_) => None,
     })
 }
 

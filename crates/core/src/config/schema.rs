@@ -5,11 +5,11 @@ use serde_json::Value as Json;
 
 use super::Mode;
 #[cfg(feature = "server")]
-use super::{Channel, Http};
+use super::{Channel, Http, LogFile};
 
-/// A key of a channel, of `[defaults]` or of `[http]`.
+/// A key of a channel, of `[defaults]`, of `[http]` or of `[log]`.
 pub(super) struct Key {
-    /// Path below the channel or below `[http]`; `[]` marks the items of an array.
+    /// Path below the channel, `[http]` or `[log]`; `[]` marks the items of an array.
     pub(super) path: &'static str,
     /// Type and range of the value.
     pub(super) kind: Kind,
@@ -79,6 +79,8 @@ pub(super) enum Getter {
     Channel(fn(&Channel) -> Option<Json>),
     /// From the HTTP listener.
     Http(fn(&Http) -> Option<Json>),
+    /// From the log file.
+    Log(fn(&LogFile) -> Option<Json>),
 }
 
 use Kind::{

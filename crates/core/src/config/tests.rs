@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::interpolation::Interpolation;
-use super::keys::{HTTP_KEYS, KEYS};
+use super::keys::{HTTP_KEYS, KEYS, LOG_KEYS};
 use super::schema::Kind;
 use super::spanned::{self, Table, Value};
 use super::*;
@@ -359,6 +359,17 @@ fn http_listener_errors_have_a_remedy() {
 }
 
 #[test]
+fn log_file_is_relative_to_the_configuration() {
+    let log = |text: &str| parse(&format!("[log]\n{text}\n[channels.default]")).unwrap().log;
+    assert_eq!(log(""), None);
+    let file = log("file = \"logs/queue.log\"").unwrap();
+    assert!(file.file.is_absolute() && file.file.ends_with("logs/queue.log"));
+    assert_eq!((file.max_bytes, file.keep), (100 << 20, 5));
+    assert!(warnings("[log]\nkeep = 2\n[channels.default]")[0].contains("log.keep has no effect"));
+    assert!(wrong("[log]\nfiel = \"x\"\n[channels.default]")[0].contains("did you mean file?"));
+}
+
+#[test]
 fn suspicious_http_listener_is_a_warning() {
     let one = |text: &str| warnings(&format!("[http]\n{text}\n[channels.default]")).remove(0);
     assert!(one("token = \"0123456789abcdef\"").contains("without listen there is no HTTP listener"));
@@ -575,8 +586,9 @@ fn reference_with_everything() -> Table {
 #[test]
 fn every_key_is_in_the_reference_file_with_its_default() {
     let root = reference_with_everything();
-    let (channel, http) = (&root["defaults"].value, &root["http"].value);
-    for (key, top) in KEYS.iter().map(|key| (key, channel)).chain(HTTP_KEYS.iter().map(|key| (key, http))) {
+    let tables = [("defaults", KEYS), ("http", HTTP_KEYS), ("log", LOG_KEYS)];
+    let keys = tables.iter().flat_map(|(name, keys)| keys.iter().map(|key| (key, &root[*name].value)));
+    for (key, top) in keys {
         let mut table = &root;
         let mut value = top;
         for name in key.path.split('.') {

@@ -21,6 +21,11 @@ pub(super) fn http(table: &mut Table, problems: &mut Problems<'_>) {
     Validator { root: "http", keys: keys::HTTP_KEYS, problems }.table(table, "");
 }
 
+/// Checks the table `[log]`.
+pub(super) fn log(table: &mut Table, problems: &mut Problems<'_>) {
+    Validator { root: "log", keys: keys::LOG_KEYS, problems }.table(table, "");
+}
+
 struct Validator<'a, 'p> {
     root: &'a str,
     keys: &'static [Key],

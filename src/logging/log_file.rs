@@ -1,0 +1,171 @@
+//! The log file: renamed at its size limit, opened again on request. Several masters may write the same file.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use super::writer::write_all;
+
+/// Permissions of a new file: lines may contain error texts of jobs.
+const MODE: u32 = 0o640;
+
+/// The place and the limits of a log file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFileSettings {
+    /// The file.
+    pub path: PathBuf,
+    /// Size at which the file is renamed; 0 = no limit.
+    pub max_bytes: u64,
+    /// Renamed files that are kept.
+    pub keep: u32,
+}
+
+/// An open log file.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    settings: LogFileSettings,
+    file: File,
+}
+
+impl LogFile {
+    pub(super) fn open(settings: LogFileSettings) -> io::Result<Self> {
+        let file = open(&settings)?;
+        Ok(Self { settings, file })
+    }
+
+    /// Opens the file at the path again, after another program has renamed or removed it.
+    pub(super) fn reopen(&mut self) -> io::Result<()> {
+        self.file = open(&self.settings)?;
+        Ok(())
+    }
+
+    /// Writes whole lines, into a new file if they exceed the size of the present one. A file that cannot be renamed takes no
+    /// more lines: its limit holds.
+    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.rotate(lines.len() as u64)?;
+        write_all(&mut self.file, lines)
+    }
+
+    fn rotate(&mut self, more: u64) -> io::Result<()> {
+        let size = self.file.metadata()?.len();
+        let max = self.settings.max_bytes;
+        if max == 0 || size == 0 || size + more <= max {
+            return Ok(());
+        }
+        // Another master of this configuration may be about to rename the same file: the lock decides, and the loser follows.
+        if self.file.try_lock().is_err() {
+            return Ok(());
+        }
+        let renamed = if self.is_at_path() { self.rename() } else { Ok(()) };
+        let unlocked = self.file.unlock();
+        renamed.and(unlocked)?;
+        self.reopen()
+    }
+
+    /// Whether the open file is still the one at the path.
+    fn is_at_path(&self) -> bool {
+        let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let (open, there) = (self.file.metadata().map(id), fs::metadata(&self.settings.path).map(id));
+        matches!((open, there), (Ok(open), Ok(there)) if open == there)
+    }
+
+    fn rename(&self) -> io::Result<()> {
+        let LogFileSettings { path, keep, .. } = &self.settings;
+        if *keep == 0 {
+            return fs::remove_file(path);
+        }
+        for number in (1..*keep).rev() {
+            match fs::rename(self.numbered(number), self.numbered(number + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        fs::rename(path, self.numbered(1))
+    }
+
+    /// The path of a renamed file.
+    fn numbered(&self, number: u32) -> PathBuf {
+        let mut path = OsString::from(&self.settings.path);
+        path.push(format!(".{number}"));
+        path.into()
+    }
+}
+
+fn open(settings: &LogFileSettings) -> io::Result<File> {
+    // Without O_NONBLOCK the open of a pipe waits for its reader.
+    let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
+    let file =
+        OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags).open(&settings.path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file; leave log.file out to log to standard error"));
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(directory: &tempfile::TempDir, keep: u32) -> LogFile {
+        LogFile::open(LogFileSettings { path: directory.path().join("q.log"), max_bytes: 100, keep }).unwrap()
+    }
+
+    fn contents(directory: &tempfile::TempDir) -> Vec<(String, String)> {
+        let mut found: Vec<_> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|entry| {
+                let text = fs::read_to_string(entry.path()).unwrap();
+                (entry.file_name().into_string().unwrap(), text[..1].to_owned())
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn full_file_is_renamed_and_few_are_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = file(&directory, 2);
+        for letter in ["a", "b", "c", "d"] {
+            log.write(format!("{}\n", letter.repeat(79)).as_bytes()).unwrap();
+        }
+        let named = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        assert_eq!(contents(&directory), [named("q.log", "d"), named("q.log.1", "c"), named("q.log.2", "b")]);
+    }
+
+    #[test]
+    fn two_writers_rename_a_file_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut one, mut other) = (file(&directory, 5), file(&directory, 5));
+        one.write(&[b'a'; 90]).unwrap();
+        one.write(&[b'b'; 90]).unwrap();
+        other.write(&[b'c'; 20]).unwrap();
+        let named = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        assert_eq!(contents(&directory), [named("q.log", "b"), named("q.log.1", "a")]);
+        assert_eq!(fs::read(directory.path().join("q.log")).unwrap().len(), 110, "the other writer follows");
+    }
+
+    #[test]
+    fn moved_file_is_followed_after_reopen() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = file(&directory, 5);
+        log.write(b"a\n").unwrap();
+        fs::rename(directory.path().join("q.log"), directory.path().join("moved")).unwrap();
+        log.reopen().unwrap();
+        log.write(b"b\n").unwrap();
+        assert_eq!(fs::read_to_string(directory.path().join("q.log")).unwrap(), "b\n");
+    }
+
+    #[test]
+    fn only_regular_files_are_accepted() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [pipe, "/dev/null".into(), directory.path().to_owned()] {
+            assert!(LogFile::open(LogFileSettings { path, max_bytes: 0, keep: 0 }).is_err());
+        }
+    }
+}
