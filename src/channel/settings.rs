@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::PushDestinations;
 use crate::retry::Policy;
+use crate::store::PushLimit;
 
 /// Settings that a channel's decisions follow.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub struct ChannelSettings {
     pub sleep: Duration,
     /// The channels that jobs may push into.
     pub may_push: PushDestinations,
+    /// The limit on waiting jobs that pushes of jobs into their own channel respect.
+    pub push_limit: PushLimit,
     /// How long a stop waits for running jobs.
     pub stop_wait: Duration,
 }

@@ -111,6 +111,7 @@ pub async fn start_channel(options: Options) -> Fixture {
         max_execute: options.max_execute,
         sleep: options.sleep,
         may_push: Default::default(),
+        push_limit: Default::default(),
         stop_wait: options.stop_wait,
     };
     let channel = Channel::new(Setup {

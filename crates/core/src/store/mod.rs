@@ -15,6 +15,7 @@ mod error;
 mod failed_jobs;
 pub mod model;
 mod open;
+mod push_limit;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "sqlite")]
@@ -32,6 +33,8 @@ pub use driver_rules::check;
 pub use error::{PushError, StoreError};
 pub use failed_jobs::{FailedJobFilter, reload_failed, remove};
 pub use open::open;
+#[doc(hidden)]
+pub use push_limit::PushLimit;
 
 pub use crate::job::LimitDecision;
 use crate::job::{JobId, JobMeta, JobRecord, NewJob, Timestamp};
