@@ -25,6 +25,7 @@ pub struct Metrics {
     degraded: IntGaugeVec,
     quiet: IntGaugeVec,
     wanted: IntGaugeVec,
+    max_waiting: IntGaugeVec,
     recycled: IntCounterVec,
     dropped_output: IntCounterVec,
     dropped_lines: IntCounter,
@@ -72,6 +73,11 @@ impl Default for Metrics {
             quiet: gauge(
                 "aint_queue_quiet",
                 "1 while this master takes no jobs because of queue:quiet.",
+                &["channel"],
+            ),
+            max_waiting: gauge(
+                "aint_queue_max_waiting",
+                "Limit of waiting and delayed jobs (max_waiting); 0 without one.",
                 &["channel"],
             ),
             wanted: gauge("aint_queue_workers_wanted", "Target number of serving workers.", &["channel"]),
@@ -153,6 +159,7 @@ impl Metrics {
             degraded: self.degraded.with_label_values(&[name]),
             quiet: self.quiet.with_label_values(&[name]),
             wanted: self.wanted.with_label_values(&[name]),
+            max_waiting: self.max_waiting.with_label_values(&[name]),
             recycled: RECYCLE_LIMITS.map(|limit| counter(&self.recycled, limit)),
             dropped_output: DROP_REASONS.map(|reason| counter(&self.dropped_output, reason)),
             scaled: SCALE_DIRECTIONS.map(|direction| counter(&self.scaled, direction)),
@@ -187,6 +194,7 @@ pub struct ChannelMetrics {
     degraded: IntGauge,
     quiet: IntGauge,
     wanted: IntGauge,
+    max_waiting: IntGauge,
     recycled: [IntCounter; RECYCLE_LIMITS.len()],
     dropped_output: [IntCounter; DROP_REASONS.len()],
     scaled: [IntCounter; SCALE_DIRECTIONS.len()],
@@ -218,6 +226,11 @@ impl ChannelMetrics {
     pub fn depth(&self, states: [u64; JOB_STATES.len()], settled: [u64; EXIT_WAYS.len()]) {
         self.jobs.iter().zip(states).for_each(|(gauge, n)| gauge.set(signed(n)));
         self.settled.iter().zip(settled).for_each(|(gauge, n)| gauge.set(signed(n)));
+    }
+
+    /// Sets the limit of waiting jobs, 0 for none.
+    pub fn max_waiting(&self, limit: u64) {
+        self.max_waiting.set(signed(limit));
     }
 
     /// Updates the metrics of the workers. `quiet` says whether `queue:quiet` is in effect.

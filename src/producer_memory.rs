@@ -94,7 +94,7 @@ impl MemoryBudget {
         self.reservation(permit.expect("the semaphore is never closed"), wanted)
     }
 
-    /// Reserves the bytes if they are free and nobody waits for them.
+    /// Reserves the bytes if they are free and no other caller waits for them.
     #[must_use]
     pub fn try_reserve(&self, bytes: usize) -> Option<Reservation> {
         let wanted = units(bytes).clamp(1, self.total);

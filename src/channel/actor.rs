@@ -154,12 +154,8 @@ impl Channel {
             Event::Pool(ended) => {
                 // A run makes its requests before it ends.
                 let requests = self.pool.take_requests();
-                let replies = self.job_requests.on_requests(
-                    requests,
-                    &self.settings.may_push,
-                    self.store_calls.owner(),
-                    now,
-                );
+                let replies =
+                    self.job_requests.on_requests(requests, &self.settings, self.store_calls.owner(), now);
                 self.respond(replies);
                 self.on_ended(ended, now);
                 if self.pool.is_degraded(now) && self.held_jobs.all_ready() > 0 {

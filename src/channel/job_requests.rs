@@ -11,12 +11,12 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::config::PushDestinations;
+use super::settings::ChannelSettings;
 use crate::job::{JobId, NewJob, Outcome, PushOptions, Response, error_chain};
 use crate::job_json::{self, PushDefaults};
 use crate::limits::{Breakers, ClaimRoute, HeldLimits, claim_response};
 use crate::pool::{ReplyTo, RequestKind, RunRequest};
-use crate::store::{self, ClaimKind, CrossChannelPush, KeyRelease, MAX_BATCH, Owner, Store};
+use crate::store::{self, ClaimKind, CrossChannelPush, KeyRelease, MAX_BATCH, Owner, PushLimit, Store};
 use crate::wire::RunId;
 
 /// Number of locks and breakers that one run may hold; each is kept in memory until the run ends.
@@ -68,12 +68,12 @@ impl JobRequests {
         }
     }
 
-    /// Starts requests and returns the responses that need no store. `owner` claims locks and rates; jobs push into the
-    /// channels of `may_push` alone.
+    /// Starts requests and returns the responses that need no store. `owner` claims locks and rates; `settings` limit
+    /// pushes.
     pub(super) fn on_requests(
         &mut self,
         requests: Vec<RunRequest>,
-        may_push: &PushDestinations,
+        settings: &ChannelSettings,
         owner: Option<&Owner>,
         now: Instant,
     ) -> Vec<Reply> {
@@ -82,12 +82,13 @@ impl JobRequests {
             let claim = match request {
                 RequestKind::Push { channel, jobs } => {
                     let destination = channel.as_deref().unwrap_or(&self.channel);
-                    if let Err(why) = may_push.check(&self.channel, destination) {
+                    if let Err(why) = settings.may_push.check(&self.channel, destination) {
                         replies.push((reply, Response::Error(why)));
                         continue;
                     }
                     let channel = channel.filter(|channel| **channel != *self.channel);
-                    let pushed = push(Arc::clone(&self.store), self.cross_channel.clone(), channel, jobs);
+                    let route = (Arc::clone(&self.store), settings.push_limit.clone());
+                    let pushed = push(route, self.cross_channel.clone(), channel, jobs);
                     self.tasks.spawn(async move {
                         let response = pushed.await.map_or_else(Response::Error, Response::Pushed);
                         drop(memory);
@@ -215,14 +216,17 @@ fn parse(jobs: &[String]) -> Result<Vec<NewJob>, String> {
 
 /// Pushes jobs, into the own store or that of `channel`; returns their ids.
 async fn push(
-    store: Arc<dyn Store>,
+    (store, limit): (Arc<dyn Store>, PushLimit),
     cross_channel: Option<Arc<dyn CrossChannelPush>>,
     channel: Option<String>,
     jobs: Vec<String>,
 ) -> Result<Vec<u64>, String> {
     let jobs = parse(&jobs)?;
     let pushed = match (channel, cross_channel) {
-        (None, _) => store.push(&jobs).await.map_err(|error| error_chain(&error))?,
+        (None, _) => {
+            limit.check(&*store, jobs.len()).await.map_err(|error| error_chain(&error))?;
+            store.push(&jobs).await.map_err(|error| error_chain(&error))?
+        }
         (Some(channel), Some(cross_channel)) => cross_channel.push(&channel, &jobs).await?,
         (Some(channel), None) => {
             return Err(format!("channel \"{channel}\" cannot be reached from this channel"));

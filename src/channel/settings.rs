@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::{JobLog, PushDestinations};
 use crate::retry::Policy;
+use crate::store::PushLimit;
 
 /// Settings that a channel's decisions follow.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct ChannelSettings {
     pub may_push: PushDestinations,
     /// The lines of the log about jobs that are done or released.
     pub job_log: JobLog,
+    /// The limit on waiting jobs that pushes of jobs into their own channel respect.
+    pub push_limit: PushLimit,
     /// How long a stop waits for running jobs.
     pub stop_wait: Duration,
 }

@@ -73,6 +73,7 @@ impl ChannelService {
             control::bind(&path).map_err(|source| ListenError::Control { path, source })?;
 
         let metrics = shared.metrics.channel(&name);
+        metrics.max_waiting(config.max_waiting.unwrap_or(0));
         let ReloadSpec { pool, settings } = renewal(&config, program, &guardian);
         let now = Instant::now();
         let mut pool = Pool::new(pool, shared.producer_memory.frames.clone(), now);

@@ -9,6 +9,7 @@ use crate::config::{self, CommandLine, Handler};
 use crate::guardian::{GuardianHandle, Limit, Privileges, account};
 use crate::pool::{self, PoolSpec, Program};
 use crate::retry::Policy;
+use crate::store::PushLimit;
 use crate::webhook;
 
 /// The program of a channel's jobs, its environment, privileges and working directory. A configured command starts in the
@@ -101,6 +102,7 @@ pub(super) fn renewal(
         job_log: config.job_log,
         stop_wait: config.stop_wait,
         may_push: worker.may_push.clone(),
+        push_limit: PushLimit::of(config),
     };
     ReloadSpec {
         pool: pool::GenerationSpec { spec, guardian: guardian.with_privileges(program.privileges) },

@@ -112,6 +112,7 @@ pub async fn start_channel(options: Options) -> Fixture {
         max_execute: options.max_execute,
         sleep: options.sleep,
         may_push: Default::default(),
+        push_limit: Default::default(),
         stop_wait: options.stop_wait,
         job_log: JobLog { level: JobLogLevel::Info, lines_per_second: 50 },
     };

@@ -1,8 +1,10 @@
 //! The memory of a master under large requests of many clients.
 
+use std::io::Write;
+use std::net::SocketAddr;
 use std::thread;
 
-use crate::client::{HttpFixture, Request};
+use crate::client::{HttpFixture, HttpResponse, Request, connect};
 use crate::fixture::{Master, until};
 
 /// The default `memory_limit` of a master, in MiB.
@@ -15,25 +17,43 @@ fn peak_mib(pid: i32) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() >> 10
 }
 
+/// Sends a request as curl sends a large one: the body follows when the listener asks for it.
+fn send_when_asked(request: &Request, address: SocketAddr) -> HttpResponse {
+    const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let mut stream = connect(address).unwrap();
+    stream.write_all(request.clone().header("Expect", "100-continue").head().as_bytes()).unwrap();
+    let mut begin = [0; CONTINUE.len()];
+    while stream.peek(&mut begin).unwrap() < begin.len() {
+        thread::yield_now();
+    }
+    if begin == CONTINUE {
+        stream.write_all(&request.body).unwrap();
+    }
+    HttpResponse::read(&mut stream).unwrap()
+}
+
 /// Sends the body from several clients at once; returns the number of accepted requests. The others are asked to retry.
 fn flood(served: &HttpFixture, clients: usize, body: &str) -> usize {
     let request = Request::push("idle", body);
     let send = |_| {
         let (request, address) = (request.clone(), served.address);
-        thread::spawn(move || request.send(address))
+        thread::spawn(move || send_when_asked(&request, address))
     };
     let clients: Vec<_> = (0..clients).map(send).collect();
     let responses: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
     for response in responses.iter().filter(|response| response.status != 201) {
-        assert_eq!(response.header("retry-after"), Some("1"));
-        assert!(response.refused(503).contains("too many bytes at once"), "{response:?}");
+        // On a loaded machine a body may come too late.
+        if response.status != 408 {
+            assert!(response.refused(503).contains("too many bytes at once"), "{response:?}");
+            assert_eq!(response.header("retry-after"), Some("1"));
+        }
     }
     responses.iter().filter(|response| response.status == 201).count()
 }
 
 fn interrupted_nothing(master: &Master) {
     let log = master.log();
-    for word in ["re-exec", "memory_limit", "interrupted"] {
+    for word in ["re-exec", "above its memory_limit", "interrupted"] {
         assert!(!log.contains(word), "{log}");
     }
 }
@@ -73,11 +93,11 @@ fn largest_bodies_stay_below_the_memory_limit() {
 fn body_of_unknown_length_is_bounded_too() {
     let served = HttpFixture::with("timeout_seconds = 1");
     let chunked = Request::push("idle", "").header("Transfer-Encoding", "chunked");
-    let mut stuck: Vec<_> = (0..8).map(|_| crate::client::connect(served.address).unwrap()).collect();
+    let mut stuck: Vec<_> = (0..8).map(|_| connect(served.address).unwrap()).collect();
     for stream in &mut stuck {
-        std::io::Write::write_all(stream, chunked.head().as_bytes()).unwrap();
+        stream.write_all(chunked.head().as_bytes()).unwrap();
     }
-    let refused = stuck.iter_mut().map(|stream| crate::client::HttpResponse::read(stream).unwrap().status);
+    let refused = stuck.iter_mut().map(|stream| HttpResponse::read(stream).unwrap().status);
     assert!(refused.into_iter().all(|status| matches!(status, 408 | 503)));
     until("room again", || (served.push("idle", r#"{"job":"noop"}"#).status == 201).then_some(()));
 }

@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::config::{Config, UndeclaredChannel};
 use crate::job::{DuplicateJob, JobId, NewJob, Payload, PayloadError};
 pub use crate::job::{PushOptions, Pushable};
-use crate::store::{self, MAX_BATCH, MAX_BATCH_BYTES, PushError, Pushed, Store, StoreError};
+use crate::store::{self, MAX_BATCH, MAX_BATCH_BYTES, PushError, PushLimit, Pushed, Store, StoreError};
 
 /// Pushes jobs into one channel. Cheap to clone; every clone uses the same connection.
 ///
@@ -37,6 +37,7 @@ use crate::store::{self, MAX_BATCH, MAX_BATCH_BYTES, PushError, Pushed, Store, S
 #[derive(Clone, Debug)]
 pub struct Queue {
     route: PushRoute,
+    limit: PushLimit,
 }
 
 /// The receiver of pushed jobs.
@@ -95,19 +96,27 @@ impl Queue {
     /// When the channel is not declared, its store is unusable, or its driver is `sync`.
     pub async fn open(config: &Config, channel: &str) -> Result<Self, OpenError> {
         let channel = config.channel(channel)?;
-        Ok(Queue::from_store(store::open(&channel.driver, &channel.name).await?))
+        let store = store::open(&channel.driver, &channel.name).await?;
+        Ok(Queue::from_store(store).limited(PushLimit::of(channel)))
     }
 
     /// A queue on an open store, for custom drivers and tests.
     #[must_use]
     pub fn from_store(store: Arc<dyn Store>) -> Self {
-        Self { route: PushRoute::Store(store) }
+        Self { route: PushRoute::Store(store), limit: PushLimit::default() }
+    }
+
+    /// This queue with a limit on waiting jobs.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn limited(self, limit: PushLimit) -> Self {
+        Self { limit, ..self }
     }
 
     /// A queue on a receiver that is not a store.
     #[doc(hidden)]
     pub fn with_target(target: Arc<dyn PushTarget>) -> Self {
-        Self { route: PushRoute::Target(target) }
+        Self { route: PushRoute::Target(target), limit: PushLimit::default() }
     }
 
     /// Pushes one job, to run as soon as a slot is free.
@@ -171,7 +180,10 @@ impl Queue {
     #[doc(hidden)]
     pub async fn push_batch(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
         match &self.route {
-            PushRoute::Store(store) => store.push(jobs).await,
+            PushRoute::Store(store) => {
+                self.limit.check(&**store, jobs.len()).await?;
+                store.push(jobs).await
+            }
             PushRoute::Target(target) => target.push(jobs).await,
         }
     }

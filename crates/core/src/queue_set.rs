@@ -15,7 +15,7 @@ use crate::config::{self, Config, UndeclaredChannel};
 use crate::job::{NewJob, error_chain};
 use crate::mutex::lock;
 use crate::queue::Queue;
-use crate::store::{self, CrossChannelPush, Pushed, StoreError};
+use crate::store::{self, CrossChannelPush, PushLimit, Pushed, StoreError};
 
 /// Time before a failed open is retried. Without it every request of a burst would wait for its own failure.
 const OPEN_RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -68,14 +68,13 @@ impl LazyQueue {
             if let Some(error) = self.refused_lately() {
                 return Err(error);
             }
-            store::open(&self.channel.driver, &self.channel.name).await.map(Queue::from_store).map_err(
-                |error| {
-                    let error = Arc::new(error);
-                    let now = Instant::now();
-                    *lock(&self.refused) = Some((now, Arc::clone(&error)));
-                    error
-                },
-            )
+            let limited = |store| Queue::from_store(store).limited(PushLimit::of(&self.channel));
+            store::open(&self.channel.driver, &self.channel.name).await.map(limited).map_err(|error| {
+                let error = Arc::new(error);
+                let now = Instant::now();
+                *lock(&self.refused) = Some((now, Arc::clone(&error)));
+                error
+            })
         });
         opened.await.cloned()
     }

@@ -82,6 +82,7 @@ impl Fixture {
                 max_execute: None,
                 sleep: 2 * SECOND,
                 may_push: Default::default(),
+                push_limit: Default::default(),
                 stop_wait: STOP_WAIT,
                 job_log: JobLog { level: JobLogLevel::Info, lines_per_second: 50 },
             },

@@ -33,6 +33,7 @@ pub(super) fn channel(
         pid_path: read.path("pid_path", base).unwrap_or_else(run_directory::of_user),
         memory_limit: read.integer("memory_limit"),
         max_attempts: read.integer("max_attempts"),
+        max_waiting: read.written_integer("max_waiting"),
         backoff: backoff(&read, diagnostics),
         stop_wait: read.seconds("stop_wait_seconds"),
         stop_grace: read.seconds("stop_grace_seconds"),
@@ -43,7 +44,30 @@ pub(super) fn channel(
         worker: worker(&read, base, interpolated, diagnostics),
     };
     warn_of_short_stop(&read, &channel, diagnostics);
+    if channel.driver == Driver::Sync {
+        check_sync(&read, diagnostics);
+    }
     channel
+}
+
+/// Refuses keys that a push which runs its job in the pushing process cannot follow.
+fn check_sync(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) {
+    for path in ["worker.user", "worker.group"] {
+        if let Some(node) = read.node(path) {
+            let message = "contradicts driver.type = \"sync\": a job runs in the pushing process, as the user of that process";
+            diagnostics.problems.of_key(node, message, "remove it, or use type = \"sqlite\"");
+        }
+    }
+    for path in ["worker.command", "worker.url"] {
+        if let Some(node) = read.node(path) {
+            let message = "cannot run jobs of driver.type = \"sync\" yet: only jobs registered in Rust run inside of a push";
+            diagnostics.problems.of_key(
+                node,
+                message,
+                "remove it, or use type = \"sqlite\" and queue:listen",
+            );
+        }
+    }
 }
 
 fn backoff(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Backoff {

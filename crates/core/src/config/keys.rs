@@ -51,6 +51,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "memory of the master; above it for five seconds the master drains and re-executes itself; the largest value of its channels counts";
     "max_attempts": Integer(1, 10_000), = "3", [], c.max_attempts,
         "attempts of a job that does not set its own";
+    "max_waiting": Integer(1, 1 << 40), "jobs" = "", [Restart], c.max_waiting,
+        "waiting and delayed jobs of the channel; pushes above it are refused; no limit by default";
     "stop_wait_seconds": Number(0.0, DAY), "seconds" = "30", [], c.stop_wait,
         "time that a stop, a reload or a retiring worker waits for running jobs";
     "stop_grace_seconds": Number(0.0, 3_600.0), "seconds" = "5", [], c.stop_grace,

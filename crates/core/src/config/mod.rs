@@ -94,6 +94,8 @@ pub struct Channel {
     pub memory_limit: u64,
     /// Attempts of a job that sets no number itself; at least 1.
     pub max_attempts: u32,
+    /// Most waiting and delayed jobs; `None` for no limit.
+    pub max_waiting: Option<u64>,
     /// The wait before the next attempt of a failed job.
     pub backoff: Backoff,
     /// Time that a stop waits for running jobs.

@@ -492,6 +492,26 @@ fn clear_text_password_to_another_host_is_a_warning() {
 }
 
 #[test]
+fn sync_refuses_what_a_push_cannot_do() {
+    let mistake = |worker: &str| {
+        wrong(&format!(
+            "[channels.default]\ndriver = {{ type = \"sync\" }}\n[channels.default.worker]\n{worker}"
+        ))[0]
+            .clone()
+    };
+    assert!(mistake("user = \"root\"").contains("worker.user contradicts driver.type = \"sync\""));
+    assert!(mistake("group = \"root\"").contains("worker.group contradicts"));
+    assert!(
+        mistake("command = [\"php\"]")
+            .contains("worker.command cannot run jobs of driver.type = \"sync\" yet")
+    );
+    assert!(
+        parse("[channels.default]\ndriver = { type = \"sync\" }\n[channels.default.worker]\nnice = 3")
+            .is_ok()
+    );
+}
+
+#[test]
 fn unusual_values_are_warnings() {
     let long_jobs =
         "[channels.default]\nstop_wait_seconds = 5\n[channels.default.worker]\nmax_execute_seconds = 60";

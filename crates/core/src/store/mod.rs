@@ -16,6 +16,7 @@ mod error;
 mod identity;
 pub mod model;
 mod open;
+mod push_limit;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod selection;
@@ -37,6 +38,8 @@ pub use error::{PushError, StoreError};
 pub use identity::StoreIdentity;
 pub use open::open;
 pub use selection::{JobFilter, count_failed, list, reload_failed, remove_failed};
+#[doc(hidden)]
+pub use push_limit::PushLimit;
 
 pub use crate::job::LimitDecision;
 use crate::job::{JobId, JobMeta, JobRecord, NewJob, Timestamp};
