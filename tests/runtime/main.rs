@@ -26,5 +26,6 @@ mod service_manager;
 mod shutdown;
 mod startup;
 mod stdio;
+mod strangers;
 mod timeouts;
 mod unique_keys;
