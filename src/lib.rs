@@ -220,7 +220,7 @@ pub mod engine {
 #[doc(inline)]
 pub use aint_queue_core::{config, job, middleware, queue, store};
 #[cfg(feature = "server")]
-use aint_queue_core::{executor, in_process, job_json, limits, queue_set, retry};
+use aint_queue_core::{executor, in_process, job_json, limits, queue_set, retry, trust};
 #[cfg(not(feature = "server"))]
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]

@@ -1,45 +1,92 @@
 //! `queue:clear`: removes jobs.
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
+use super::per_channel::{self, ChannelDone};
 use super::{CommandContext, Failure, render};
+use crate::config::Channel;
 use crate::store::{Clear as States, Cleared, JobCounts};
 
 /// Remove jobs: by default waiting and delayed ones
 #[derive(Debug, Args)]
 pub(crate) struct Clear {
-    /// Only failed jobs
+    /// States to remove [default: waiting,delayed]; the runs of reserved jobs are cancelled
+    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', conflicts_with_all = ["failed", "reserved", "all"],
+          value_parser = PossibleValuesParser::new(["waiting", "delayed", "reserved", "failed", "any"]))]
+    states: Vec<String>,
+    /// Only failed jobs, as --state failed
     #[arg(long)]
     failed: bool,
-    /// Only reserved jobs; their runs are cancelled
+    /// Only reserved jobs, as --state reserved
     #[arg(long)]
     reserved: bool,
-    /// Waiting, delayed and failed jobs; with --reserved, all jobs
-    #[arg(long)]
+    /// All declared channels (or give --channel more than once)
+    #[arg(long, conflicts_with_all = ["channels", "all"])]
+    all_channels: bool,
+    /// The former spelling of --state waiting,delayed,failed; with --reserved, of --state any
+    #[arg(long, hide = true)]
     all: bool,
 }
 
 impl Clear {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        let channel = context.channel()?;
-        let doing = format!("clear channel \"{}\"", channel.name);
+        if self.all {
+            let states = if self.reserved { "any" } else { "waiting,delayed,failed" };
+            context.warn(&format!(
+                "--all of queue:clear means states, of every other command channels: write --state {states}; for all channels, \
+                 --all-channels"
+            ));
+        }
+        let channels = context.channels(self.all_channels)?;
         let which = self.states();
-        context.check_store(channel, &doing)?;
-        context.confirm(&doing, || {
-            let before = context.call_store(channel, &doing, async |store| store.status().await)?;
-            Ok(question(&channel.name, which, &before))
+        for channel in &channels {
+            context.check_store(channel, &doing(channel))?;
+        }
+        let (first, more) = channels.split_first().expect("a command has a channel");
+        context.confirm(&doing(first), || {
+            let mut questions = Vec::new();
+            for channel in &channels {
+                let before =
+                    context.call_store(channel, doing(channel), async |store| store.status().await)?;
+                questions.push(question(&channel.name, which, &before));
+            }
+            Ok(questions.join("\n"))
         })?;
-        let cleared = context.call_store(channel, &doing, async |store| store.clear(which).await)?;
-        let text = render(&channel.name, which, &cleared);
-        context.show(&json!({ "channel": channel.name, "cleared": cleared }), &text)
+        let clear = |channel: &Channel| {
+            context.call_store(channel, doing(channel), async |store| store.clear(which).await)
+        };
+        if more.is_empty() && !self.all_channels {
+            let cleared = clear(first)?;
+            let text = render(&first.name, which, &cleared);
+            return context.show(&json!({ "channel": first.name, "cleared": cleared }), &format!("{text}\n"));
+        }
+        per_channel::sequentially(context, &channels, |channel| {
+            let cleared = clear(channel)?;
+            let text = render(&channel.name, which, &cleared);
+            Ok(ChannelDone::new(channel, text, json!({ "cleared": cleared })))
+        })
     }
 
     fn states(&self) -> States {
+        if !self.states.is_empty() {
+            let has = |state: &str| self.states.iter().any(|named| named == state || named == "any");
+            return States {
+                waiting: has("waiting"),
+                delayed: has("delayed"),
+                failed: has("failed"),
+                reserved: has("reserved"),
+            };
+        }
         let some = self.failed || self.reserved;
         let open = self.all || !some;
         States { waiting: open, delayed: open, failed: self.failed || self.all, reserved: self.reserved }
     }
+}
+
+fn doing(channel: &Channel) -> String {
+    format!("clear channel \"{}\"", channel.name)
 }
 
 fn question(channel: &str, which: States, counts: &JobCounts) -> String {
@@ -53,7 +100,7 @@ fn question(channel: &str, which: States, counts: &JobCounts) -> String {
 }
 
 fn render(channel: &str, which: States, cleared: &Cleared) -> String {
-    format!("Removed {} from channel \"{channel}\".\n", listed(which, cleared))
+    format!("Removed {} from channel \"{channel}\".", listed(which, cleared))
 }
 
 /// Counts of the selected states, zeros included: "2 waiting, 0 delayed and 1 failed jobs".
@@ -74,9 +121,27 @@ fn listed(which: States, counts: &Cleared) -> String {
 mod tests {
     use super::*;
 
-    fn states(failed: bool, reserved: bool, all: bool) -> (bool, bool, bool, bool) {
-        let States { waiting, delayed, failed, reserved } = Clear { failed, reserved, all }.states();
+    fn command(failed: bool, reserved: bool, all: bool) -> Clear {
+        Clear { states: Vec::new(), failed, reserved, all_channels: false, all }
+    }
+
+    fn in_order(States { waiting, delayed, failed, reserved }: States) -> (bool, bool, bool, bool) {
         (waiting, delayed, failed, reserved)
+    }
+
+    fn states(failed: bool, reserved: bool, all: bool) -> (bool, bool, bool, bool) {
+        in_order(command(failed, reserved, all).states())
+    }
+
+    #[test]
+    fn named_states_are_cleared() {
+        let named = |states: &[&str]| {
+            let states = states.iter().map(|state| (*state).to_owned()).collect();
+            in_order(Clear { states, ..command(false, false, false) }.states())
+        };
+        assert_eq!(named(&["waiting"]), (true, false, false, false));
+        assert_eq!(named(&["failed", "delayed"]), (false, true, true, false));
+        assert_eq!(named(&["any"]), (true, true, true, true));
     }
 
     #[test]
@@ -92,11 +157,11 @@ mod tests {
     #[test]
     fn prompt_names_the_states_to_clear() {
         let counts = JobCounts { waiting: 2, delayed: 0, failed: 1, ..JobCounts::default() };
-        let all = Clear { failed: false, reserved: false, all: true }.states();
+        let all = command(false, false, true).states();
         let expected = "Permanently remove 2 waiting, 0 delayed and 1 failed jobs from channel \"x\"?";
         assert_eq!(question("x", all, &counts), expected);
-        let failed = Clear { failed: true, reserved: false, all: false }.states();
+        let failed = command(true, false, false).states();
         let cleared = Cleared { failed: 1, ..Cleared::default() };
-        assert_eq!(render("x", failed, &cleared), "Removed 1 failed job from channel \"x\".\n");
+        assert_eq!(render("x", failed, &cleared), "Removed 1 failed job from channel \"x\".");
     }
 }

@@ -14,11 +14,13 @@ use super::other_store::OtherStore;
 use super::program::Program;
 use super::sanitize;
 use crate::config::{Channel, Config, Driver, Handler, LogFile};
-use crate::job::Registry;
+use crate::job::{Registry, Timestamp};
 use crate::logging::LogFileSettings;
 use crate::master;
 use crate::queue::{OpenError, Queue};
+use crate::store::model::Model;
 use crate::store::{Store, StoreError};
+use crate::trust;
 
 /// Context of one run of the command line.
 pub(crate) struct CommandContext {
@@ -34,6 +36,9 @@ pub(crate) struct CommandContext {
 
 impl CommandContext {
     pub(super) fn new(globals: GlobalOptions, registry: Registry) -> Self {
+        if globals.trust_files {
+            trust::insist();
+        }
         let mut context = Self {
             globals,
             registry,
@@ -100,7 +105,18 @@ impl CommandContext {
         }
         let config = Config::find(self.globals.config.as_deref()).map_err(Failure::config)?;
         let config = self.config.get_or_init(|| config);
+        if let (Some(used), Some(ignored)) = (&config.file, &config.ignored) {
+            self.warn(&format!(
+                "two configuration files are here: {} is used, {} is not; remove one, or name one with --config",
+                used.display(),
+                ignored.display()
+            ));
+        }
         if self.globals.verbose > 0 {
+            match &config.file {
+                Some(file) => self.note(&format!("configuration: {}", file.display())),
+                None => self.note("configuration: built in, because no file was found"),
+            }
             config.warnings.iter().for_each(|warning| self.warn(&warning.to_string()));
         }
         Ok(config)
@@ -118,7 +134,7 @@ impl CommandContext {
     /// The channel of a command that takes exactly one.
     pub(crate) fn channel(&self) -> Result<&Channel, Failure> {
         let name = match self.globals.channels.as_slice() {
-            [] => "default",
+            [] => return self.usual_channel(),
             [name] => name,
             several => {
                 return Err(Failure::new(Exit::Usage, "choose the channel")
@@ -129,7 +145,20 @@ impl CommandContext {
         Ok(self.config()?.channel(name)?)
     }
 
-    /// The channels of a command that takes several: all declared ones, the named ones, or `default`.
+    /// The channel of a command that names none: the only declared one, else `default`.
+    fn usual_channel(&self) -> Result<&Channel, Failure> {
+        let channels = &self.config()?.channels;
+        let only = channels.values().next().filter(|_| channels.len() == 1);
+        if let Some(channel) = only.or_else(|| channels.get("default")) {
+            return Ok(channel);
+        }
+        let names: Vec<_> = channels.keys().map(String::as_str).collect();
+        Err(Failure::new(Exit::Usage, "choose the channel")
+            .because(format!("none is named, and the configuration declares several: {}", names.join(", ")))
+            .hint("name one with --channel"))
+    }
+
+    /// The channels of a command that takes several: all declared ones, the named ones, or the usual one.
     pub(crate) fn channels(&self, all: bool) -> Result<Vec<&Channel>, Failure> {
         let config = self.config()?;
         if all {
@@ -143,7 +172,7 @@ impl CommandContext {
             return Ok(kept);
         }
         let chosen = self.named(self.globals.channels.iter().map(String::as_str))?;
-        Ok(if chosen.is_empty() { vec![config.channel("default")?] } else { chosen })
+        Ok(if chosen.is_empty() { vec![self.usual_channel()?] } else { chosen })
     }
 
     /// The channels with these names, without duplicates.
@@ -184,14 +213,32 @@ impl CommandContext {
         opened.map_err(|error| Failure::store(doing, error))
     }
 
-    /// Opens the store of a channel for one call. `doing` completes the phrase "could not ...".
+    /// Whether a channel has no store yet, because nothing was pushed: its SQLite file does not exist.
+    pub(crate) fn is_store_missing(channel: &Channel) -> bool {
+        let Driver::Sqlite { path, .. } = &channel.driver else { return false };
+        match std::fs::metadata(path) {
+            Ok(found) => found.is_file() && found.len() == 0,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
+    /// Opens a channel's store for a command that adds nothing: a missing store is an empty one, and stays missing.
+    pub(crate) fn existing_store(&self, channel: &Channel) -> Result<Arc<dyn Store>, Failure> {
+        if Self::is_store_missing(channel) {
+            Ok(Arc::new(Model::at(Timestamp(0))))
+        } else {
+            self.store(channel)
+        }
+    }
+
+    /// Calls the store of a channel once, for a command that adds nothing. `doing` completes the phrase "could not ...".
     pub(crate) fn call_store<T>(
         &self,
         channel: &Channel,
         doing: impl Into<String>,
         call: impl AsyncFnOnce(&dyn Store) -> Result<T, StoreError>,
     ) -> Result<T, Failure> {
-        let store = self.store(channel)?;
+        let store = self.existing_store(channel)?;
         self.block_on(call(&*store)).map_err(|error| Failure::store(doing, error))
     }
 

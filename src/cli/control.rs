@@ -1,7 +1,7 @@
 //! Requests of commands to the master of a channel on this machine.
 
 use super::other_store::OtherStore;
-use super::{Exit, Failure};
+use super::{Exit, Failure, sanitize};
 use crate::channel::ChannelStatus;
 use crate::config::Channel;
 use crate::master::{self, Answered, ControlError, ControlRequest, ControlResponse};
@@ -79,7 +79,7 @@ impl<T> MasterState<T> {
             Self::NotResponding { error: ControlError::Unexpected, .. } => {
                 Some("it sent an unexpected response".to_owned())
             }
-            Self::NotResponding { error, .. } => Some(error.to_string()),
+            Self::NotResponding { error, .. } => Some(sanitize::line(&error.to_string()).into_owned()),
             _ => None,
         }
     }
@@ -101,7 +101,10 @@ pub(super) fn query<T>(
     if let Some(other) = other.as_ref().filter(|other| !other.allows(request)) {
         return MasterState::Elsewhere(other.clone());
     }
-    match master::send_request(&master::socket_path(channel), request, progress, take) {
+    if let Some(distrust) = presence.distrust {
+        return MasterState::NotResponding { pid: presence.pid, error: ControlError::Distrusted(distrust) };
+    }
+    match master::send_request(&master::control_socket(channel), request, progress, take) {
         Ok(Answered { answer, store, differences }) => {
             let place = ServedPlace { store, differences, other };
             MasterState::Responding { pid: presence.pid, answer, place }
@@ -141,6 +144,13 @@ pub(super) fn require_master(channel: &Channel, doing: &str) -> Result<Option<Ot
     }
 }
 
+/// The failure of a command for all masters of this machine when there is none.
+pub(super) fn no_master(doing: &str) -> Failure {
+    Failure::new(Exit::Running, doing)
+        .because("no master of a declared channel is running on this machine")
+        .hint("queue:listen starts a master; queue:status shows whether one is running")
+}
+
 fn not_running(doing: &str) -> Failure {
     Failure::new(Exit::Running, doing)
         .because("its master is not running on this machine")
@@ -155,7 +165,33 @@ pub(super) fn failure(doing: &str, error: ControlError) -> Failure {
         }
         ControlError::TimedOut(_) => "check the log of the master, and queue:status",
         ControlError::NotListening { .. } => "it may be starting or stopping: try again, or check its log",
-        ControlError::Disconnected(_) | ControlError::Refused(_) | ControlError::Unexpected => "",
+        ControlError::Disconnected(_)
+        | ControlError::Refused(_)
+        | ControlError::Unexpected
+        | ControlError::Stranger { .. }
+        | ControlError::Distrusted(_)
+        | ControlError::TooLong => "",
     };
-    Failure::new(Exit::Failed, doing).because(error).hint(hint)
+    let failure = Failure::new(Exit::Failed, doing).hint(hint);
+    match error {
+        // The text of a master has no lines of its own on the terminal.
+        ControlError::Refused(why) => {
+            failure.because(ControlError::Refused(sanitize::line(&why).into_owned()))
+        }
+        error => failure.because(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_a_master_stays_on_its_line() {
+        let forged = || ControlError::Refused("no\nerror: \x1b[2Jall is well".to_owned());
+        let shown = failure("stop", forged()).to_string();
+        assert_eq!(shown, "could not stop: the master refused: no\\nerror: \\u{1b}[2Jall is well");
+        let state: MasterState<()> = MasterState::NotResponding { pid: None, error: forged() };
+        assert!(!state.error().unwrap().contains(['\n', '\x1b']));
+    }
 }

@@ -47,8 +47,9 @@ impl Failure {
     pub(crate) fn config(error: ConfigError) -> Self {
         let hint = match &error {
             ConfigError::Unreadable { .. } => {
-                "name a readable file, or use config/aint-queue.toml by leaving out --config and AINT_QUEUE_CONFIG"
+                "name a readable file, or use config/aint-queue.toml or aint-queue.toml by leaving out --config and AINT_QUEUE_CONFIG"
             }
+            ConfigError::Distrusted(_) => "name it with --config or AINT_QUEUE_CONFIG if it is the right one",
             ConfigError::Invalid(_) => {
                 "docs/configuration.md lists every key; a running master keeps its previous configuration, and SIGTERM stops it"
             }

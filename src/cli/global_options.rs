@@ -8,12 +8,15 @@ use clap::{ArgAction, Args};
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(super) struct GlobalOptions {
-    /// Name of the channel [default: default]
+    /// Name of the channel [default: the only declared one, else default]
     #[arg(short = 't', long = "channel", value_name = "NAME", global = true)]
     pub(super) channels: Vec<String>,
-    /// Configuration file [default: $AINT_QUEUE_CONFIG, else config/aint-queue.toml, else built in]
+    /// Configuration file [default: $AINT_QUEUE_CONFIG, else config/aint-queue.toml, else aint-queue.toml, else built in]
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) config: Option<PathBuf>,
+    /// Use files and run directories whatever their owner and mode [env: AINT_QUEUE_TRUST_FILES=1]
+    #[arg(long, global = true)]
+    pub(super) trust_files: bool,
     /// Print JSON
     #[arg(long, global = true)]
     pub(super) json: bool,

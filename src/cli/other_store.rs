@@ -23,9 +23,11 @@ impl OtherStore {
     /// The difference between a channel and the master found in its run directory; `None` when they agree, when no master
     /// runs, or when the record of the master does not tell.
     pub(super) fn of(channel: &Channel, presence: &Presence) -> Option<Self> {
-        let mut served = presence.served.store.clone().filter(|_| presence.running)?;
+        // The record of a stranger says nothing.
+        let believed = presence.running && presence.distrust.is_none();
+        let mut served = presence.served.store.clone().filter(|_| believed)?;
         let mut meant = StoreIdentity::of(&channel.driver)?;
-        if served.is_same(&meant) {
+        if served.is_same(&meant) || served.is_pending(&meant) {
             return None;
         }
         let is_own = served.is_same_setting(&meant) || is_same_file(channel, presence);
@@ -100,7 +102,7 @@ fn is_same_file(channel: &Channel, presence: &Presence) -> bool {
 /// The store in the reply of the running master, which knows the present process of its server.
 fn asked(channel: &Channel) -> Option<StoreIdentity> {
     let asked =
-        master::send_request(&master::socket_path(channel), ControlRequest::Status, |_| {}, |_| Some(()));
+        master::send_request(&master::control_socket(channel), ControlRequest::Status, |_| {}, |_| Some(()));
     asked.ok().and_then(|Answered { store, .. }| store)
 }
 

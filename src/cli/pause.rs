@@ -39,7 +39,10 @@ impl Pause {
             let name = &channel.name;
             let doing = format!("pause channel \"{name}\"");
             context.check_store(channel, &doing)?;
-            let until = context.call_store(channel, doing, async |store| store.pause(self.time).await)?;
+            // The pause is in the store, so a missing one is created.
+            let store = context.store(channel)?;
+            let paused = context.block_on(store.pause(self.time));
+            let until = paused.map_err(|error| Failure::store(doing, error))?;
             let json = json!({ "paused": true, "paused_until": until.and_then(time::rfc3339) });
             Ok(ChannelDone::new(channel, render(name, until), json))
         })

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::progress::{Progress, ProgressDisplay};
-use super::{CommandContext, Exit, Failure};
+use super::{CommandContext, Exit, Failure, control};
 use crate::config::Channel;
 use crate::master;
 
@@ -108,9 +108,23 @@ pub(super) fn with_master(context: &CommandContext, all: bool) -> Result<Vec<&Ch
     let mut channels = context.channels(all)?;
     if all {
         channels.retain(|channel| master::presence(channel).running);
-        if channels.is_empty() && !context.json() {
-            context.print("No master is running.\n")?;
-        }
     }
     Ok(channels)
+}
+
+/// As [`with_master`], for a command that does nothing without a master, which is no success. `doing` completes the phrase
+/// "could not ...".
+pub(super) fn with_some_master<'a>(
+    context: &'a CommandContext,
+    all: bool,
+    doing: &str,
+) -> Result<Vec<&'a Channel>, Failure> {
+    let channels = with_master(context, all)?;
+    if !channels.is_empty() {
+        return Ok(channels);
+    }
+    if context.json() {
+        context.print_json(&[(); 0])?;
+    }
+    Err(control::no_master(doing))
 }

@@ -20,7 +20,8 @@ pub(crate) struct Quiet {
 
 impl Quiet {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        per_channel::sequentially(context, &per_channel::with_master(context, self.all)?, quiet)
+        let channels = per_channel::with_some_master(context, self.all, "quiet a master")?;
+        per_channel::sequentially(context, &channels, quiet)
     }
 }
 

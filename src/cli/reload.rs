@@ -1,11 +1,13 @@
 //! `queue:reload`: makes a master reload its configuration and replace its workers, and waits for the result.
 
+use std::borrow::Cow;
+
 use clap::Args;
 use serde_json::json;
 
 use super::per_channel::{self, ChannelDone};
 use super::progress::Progress;
-use super::{CommandContext, Exit, Failure, control, render, table};
+use super::{CommandContext, Exit, Failure, control, render, sanitize, table};
 use crate::config::Channel;
 use crate::master::{ControlError, ControlRequest, ControlResponse};
 use crate::pool::{RolloutSummary, WorkerRef, WorkerReplacement};
@@ -24,7 +26,8 @@ impl Reload {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         // Check the configuration here first, so that its warnings appear in this terminal.
         context.checked_config()?;
-        per_channel::concurrently(context, &per_channel::with_master(context, self.all)?, "reloading", reload)
+        let channels = per_channel::with_some_master(context, self.all, "reload a channel")?;
+        per_channel::concurrently(context, &channels, "reloading", reload)
     }
 }
 
@@ -35,7 +38,8 @@ fn reload(channel: &Channel, mut progress: Progress) -> Result<ChannelDone, Fail
     drop(progress);
     match response {
         ControlResponse::Reloaded { renewed, restart, program_replaced } => {
-            let warnings = warnings(&channel.name, &restart, program_replaced);
+            let keys: Vec<_> = restart.iter().map(|key| sanitize::line(key)).collect();
+            let warnings = warnings(&channel.name, &keys, program_replaced);
             let json = json!({
                 "generation": renewed.generation,
                 "workers": renewed.workers,
@@ -48,7 +52,7 @@ fn reload(channel: &Channel, mut progress: Progress) -> Result<ChannelDone, Fail
         ControlResponse::NotReloaded { why, invalid } => {
             let exit = if invalid { Exit::Config } else { Exit::Failed };
             Err(Failure::new(exit, doing)
-                .because(why)
+                .because(indented(&why))
                 .hint("the master keeps its previous configuration and workers"))
         }
         _ => Err(control::failure(&doing, ControlError::Unexpected)),
@@ -79,7 +83,14 @@ fn row(turnover: &WorkerReplacement) -> Vec<String> {
     [cells(turnover.old), cells(turnover.new)].concat()
 }
 
-fn warnings(channel: &str, restart: &[String], program_replaced: bool) -> Vec<String> {
+/// A reason of several lines, as a list of mistakes: each line after the first is indented, whatever the master sends.
+fn indented(why: &str) -> String {
+    let lines: Vec<_> = why.lines().map(sanitize::line).collect();
+    let rest = lines.iter().skip(1).map(|line| format!("\n  {}", line.trim_start()));
+    lines.first().map_or(String::new(), |first| first.to_string() + &rest.collect::<String>())
+}
+
+fn warnings(channel: &str, restart: &[Cow<'_, str>], program_replaced: bool) -> Vec<String> {
     let mut warnings = Vec::new();
     if !restart.is_empty() {
         warnings.push(format!(
@@ -98,6 +109,12 @@ fn warnings(channel: &str, restart: &[String], program_replaced: bool) -> Vec<St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_of_a_reason_stay_indented() {
+        assert_eq!(indented("2 mistakes\n  a\n\x1b[2Jerror: b"), "2 mistakes\n  a\n  \\u{1b}[2Jerror: b");
+        assert_eq!(indented(""), "");
+    }
 
     #[test]
     fn each_worker_is_shown_with_its_successor() {

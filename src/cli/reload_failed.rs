@@ -10,12 +10,29 @@ use crate::store::{self, JobFilter};
 /// Retry failed jobs with a new set of attempts
 #[derive(Debug, Args)]
 pub(crate) struct ReloadFailed {
-    /// Only this job; may be repeated [default: all failed jobs]
+    /// Ids of the jobs, or the word "all"
+    #[arg(value_name = "ID|all", value_parser = selection)]
+    jobs: Vec<Selection>,
+    /// Id of a job; may be repeated
     #[arg(long = "id", value_name = "ID")]
     ids: Vec<JobId>,
-    /// Only jobs with this name
+    /// All failed jobs with this name
     #[arg(long, value_name = "JOB")]
     job: Option<String>,
+}
+
+/// A word that selects failed jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Selection {
+    All,
+    One(JobId),
+}
+
+fn selection(text: &str) -> Result<Selection, String> {
+    match text {
+        "all" => Ok(Selection::All),
+        id => id.parse().map(Selection::One).map_err(|_| "write the id of a job, or all".to_owned()),
+    }
 }
 
 impl ReloadFailed {
@@ -23,6 +40,23 @@ impl ReloadFailed {
         let channel = context.channel()?;
         context.check_store(channel, "reload the failed jobs")?;
         let mut ids = self.ids;
+        let is_all = self.jobs.contains(&Selection::All);
+        ids.extend(self.jobs.iter().filter_map(|job| match job {
+            Selection::One(id) => Some(*id),
+            Selection::All => None,
+        }));
+        let doing = "choose the failed jobs to reload";
+        // An empty list from a script is no order to reload all of them.
+        if !is_all && ids.is_empty() && self.job.is_none() {
+            return Err(Failure::new(Exit::Usage, doing)
+                .because("no job is named")
+                .hint("name ids, --job NAME, or the word all: queue:reload-failed all"));
+        }
+        if is_all && !ids.is_empty() {
+            return Err(Failure::new(Exit::Usage, doing)
+                .because("both ids and all are named")
+                .hint("name one of them"));
+        }
         ids.sort_unstable();
         ids.dedup();
         let asked = ids.len() as u64;

@@ -9,6 +9,7 @@ use super::listen::failure;
 use super::log::LogFormat;
 use super::{CommandContext, Exit, Failure, sanitize};
 use crate::channel::Scope;
+use crate::config::Channel;
 use crate::job::{JobId, Outcome};
 use crate::master;
 
@@ -27,6 +28,9 @@ impl Run {
         CommandContext::check_served(channel, "run a job")?;
         context.check_store(channel, "run a job")?;
         let config = Arc::new(context.checked_config()?.clone());
+        if CommandContext::is_store_missing(channel) {
+            return nothing_to_run(context, channel, self.id);
+        }
         let scope = self.id.map_or(Scope::Next, Scope::Only);
         let stopped = master::run_once(&config, channel, scope);
         // The output of the job comes before the result.
@@ -46,13 +50,27 @@ impl Run {
             (Some(id), Some(outcome)) => Err(ended(id, &outcome)),
             _ if !stopped.settled => Err(Failure::new(Exit::Store, "run a job")
                 .because("the store stopped responding; a leased job runs again when the lease expires")),
-            _ => match self.id {
-                None => say(&format!("No job is waiting in channel \"{}\".\n", channel.name)),
-                Some(id) => Err(Failure::new(Exit::Failed, format!("run job {id}"))
-                    .because(format!("it is not waiting, delayed or failed in channel \"{}\"", channel.name))
-                    .hint("queue:show shows the state of a job")),
-            },
+            _ => not_found(context, channel, self.id),
         }
+    }
+}
+
+/// The result for a store that does not exist, and that this command does not create.
+fn nothing_to_run(context: &CommandContext, channel: &Channel, id: Option<JobId>) -> Result<(), Failure> {
+    if context.json() {
+        context
+            .print_json(&json!({ "channel": channel.name, "id": null, "outcome": null, "error": null }))?;
+    }
+    not_found(context, channel, id)
+}
+
+fn not_found(context: &CommandContext, channel: &Channel, id: Option<JobId>) -> Result<(), Failure> {
+    match id {
+        None if context.json() => Ok(()),
+        None => context.print(&format!("No job is waiting in channel \"{}\".\n", channel.name)),
+        Some(id) => Err(Failure::new(Exit::Failed, format!("run job {id}"))
+            .because(format!("it is not waiting, delayed or failed in channel \"{}\"", channel.name))
+            .hint("queue:show shows the state of a job")),
     }
 }
 

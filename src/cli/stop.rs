@@ -32,6 +32,10 @@ pub(crate) struct Stop {
 impl Stop {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let channels = per_channel::with_master(context, self.all)?;
+        // Nothing to stop is the result that a stop is for.
+        if channels.is_empty() && !context.json() {
+            context.print("No master is running.\n")?;
+        }
         per_channel::concurrently(context, &channels, "stopping", |channel, progress| {
             let Stopped { handed_back, settled, warning } = stop(channel, self.force, progress)?;
             let json = json!({ "handed_back": handed_back, "settled": settled });

@@ -38,7 +38,7 @@ pub use listen_error::ListenError;
 pub use listen_options::ListenOptions;
 pub use own_program::own_program;
 pub use reexec::Handover;
-pub use run_dir::{Presence, ServedStore, presence, socket_path};
+pub use run_dir::{ControlSocket, Presence, ServedStore, control_socket, presence};
 pub use run_once::run_once;
 pub use service_loop::MasterExit;
 pub use signals::block_signals;

@@ -41,8 +41,8 @@ fn failed_jobs_are_reloaded_by_all_name_or_id() {
     fixture.run(&["queue:reload-failed", "--id", &id, "--id", &id, "--json"]);
     let said = fixture.run(&["queue:reload-failed", "--id", &id, "--id", "17"]);
     assert_eq!(said.code, 1);
-    fixture.run(&["queue:retry"]);
-    fixture.run(&["queue:retry"]);
+    fixture.run(&["queue:retry", "all"]);
+    fixture.run(&["queue:retry", "all"]);
     let status = fixture.status();
     assert_eq!((&status["waiting"], &status["failed"]), (&4.into(), &0.into()));
     assert_transcript!(fixture);

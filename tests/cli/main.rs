@@ -25,3 +25,4 @@ mod status;
 #[allow(dead_code, reason = "each test binary needs its own part of it")]
 mod support;
 mod sync;
+mod target;

@@ -19,7 +19,7 @@ fn day(fixture: &mut Fixture) -> Vec<String> {
         &["queue:failed"],
         &["queue:show", "17"],
         &["queue:clear", "--yes"],
-        &["queue:reload-failed"],
+        &["queue:reload-failed", "all"],
         &["queue:status", "--json"],
     ] {
         let answer = fixture.run(args);

@@ -161,7 +161,7 @@ fn without_master() -> BTreeMap<String, Answer> {
     script.ask("failed jobs of an empty channel", &["queue:failed", "-t", "mail"]);
     script.ask("reload a failed job", &["queue:reload-failed", "--id", &failing]);
     script.ask("reload a job that has not failed", &["queue:reload-failed", "--id", &failing]);
-    script.ask("reload all failed jobs", &["queue:reload-failed"]);
+    script.ask("reload all failed jobs", &["queue:reload-failed", "all"]);
 
     script.ask("clear", &["queue:clear", "-y"]);
     script.ask("clear all", &["queue:clear", "-y", "--all", "--reserved"]);

@@ -38,7 +38,7 @@ fn dying_after_hello(seconds: &str) -> Fixture {
 
 /// The number of waiting jobs, and the sum of their attempts, losses and errors.
 fn marks_on_waiting_jobs(fixture: &Fixture) -> (usize, u64) {
-    let driver = Driver::Sqlite { path: fixture.file("queue.db") };
+    let driver = Driver::Sqlite { path: fixture.file("queue.db"), named: true };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let store = store::open(&driver, "default").await.unwrap();

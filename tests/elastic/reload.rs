@@ -70,7 +70,8 @@ struct Producer {
 impl Producer {
     fn start(fixture: &Fixture) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (driver, told) = (Driver::Sqlite { path: fixture.file("queue.db") }, Arc::clone(&stop));
+        let (driver, told) =
+            (Driver::Sqlite { path: fixture.file("queue.db"), named: true }, Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {

@@ -103,7 +103,10 @@ fn pid_file_of_any_content_mode_and_owner() {
                 // The lock is on the lock file: its content only names the leases to free.
                 let place = RunDirCase::new();
                 write(&place.file("mail-master.lock"), &content, mode, *owner);
-                if is_root || mode & 0o600 == 0o600 {
+                if owner.is_some() || mode & 0o002 != 0 {
+                    // Another user could hold or write it.
+                    assert!(matches!(refused(&place.run_dir()), LockError::Distrusted(_)), "{case}");
+                } else if is_root || mode & 0o600 == 0o600 {
                     place.serves(&format!("lock file: {case}"), incarnation);
                 } else {
                     assert!(matches!(refused(&place.run_dir()), LockError::Forbidden { .. }), "{case}");
@@ -151,4 +154,9 @@ fn pid_file_of_any_file_type() {
     let place = RunDirCase::new();
     fs::hard_link(place.file("precious"), place.file("mail-master.pid")).unwrap();
     place.serves("a hard link", None);
+    // The record would be written into the other file.
+    let place = RunDirCase::new();
+    fs::hard_link(place.file("precious"), place.file("mail-master.lock")).unwrap();
+    assert!(matches!(refused(&place.run_dir()), LockError::NotAFile { what: "a hard link", .. }));
+    assert_eq!(fs::read_to_string(place.file("precious")).unwrap(), "kept");
 }

@@ -31,6 +31,7 @@ mod service_manager;
 mod shutdown;
 mod startup;
 mod stdio;
+mod strangers;
 mod stuck_log;
 mod timeouts;
 mod unique_keys;

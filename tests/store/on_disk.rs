@@ -179,7 +179,7 @@ async fn reboot_ends_leases() {
 #[tokio::test]
 async fn lease_duration_is_that_of_the_handle() {
     let disk = Disk::new();
-    let options = Options { lease: Duration::from_millis(60) };
+    let options = Options { lease: Duration::from_millis(60), ..Options::default() };
     let short: Arc<dyn Store> = Arc::new(SqliteStore::open_with(&disk.path(), "test", options).unwrap());
     let long = disk.open();
     short.push(&[job("a"), job("b")]).await.unwrap();

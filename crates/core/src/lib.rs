@@ -26,6 +26,8 @@ pub mod queue_set;
 #[doc(hidden)]
 pub mod retry;
 pub mod store;
+#[doc(hidden)]
+pub mod trust;
 
 pub use config::Config;
 pub use job::{AsyncFailedFn, AsyncJob, Context, FailedFn, Failure, Job, JobError, Priority};

@@ -177,9 +177,12 @@ fn after_request(master: MasterState<HeldCancel>) -> Step {
             Step::End(CancelResult::Refused("its master sent an unexpected response".to_owned()))
         }
         // A second request would not help: the master timed out, or does not know the request.
-        ControlError::TimedOut(_) | ControlError::Undecodable(_) | ControlError::UnknownRequest => {
-            Step::End(CancelResult::Refused(error_chain(&error)))
-        }
+        ControlError::TimedOut(_)
+        | ControlError::Undecodable(_)
+        | ControlError::UnknownRequest
+        | ControlError::Stranger { .. }
+        | ControlError::Distrusted(_)
+        | ControlError::TooLong => Step::End(CancelResult::Refused(error_chain(&error))),
     }
 }
 

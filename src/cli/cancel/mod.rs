@@ -31,7 +31,7 @@ impl Cancel {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let channel = context.channel()?;
         context.check_store(channel, "cancel jobs")?;
-        let store = context.store(channel)?;
+        let store = context.existing_store(channel)?;
         let mut ids = self.ids;
         let mut seen = std::collections::HashSet::new();
         ids.retain(|id| seen.insert(*id));

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::cli::other_store::OtherStore;
-use crate::cli::{CommandContext, Exit, Failure};
+use crate::cli::{CommandContext, Exit, Failure, control, sanitize};
 use crate::config::Channel;
 use crate::master::{self, ControlRequest, ControlResponse};
 use crate::metrics::Metrics;
@@ -24,6 +24,10 @@ pub(super) fn show(context: &CommandContext, channels: &[&Channel]) -> Result<()
         if let Some(other) = &other {
             context.warn(&format!("{}: {}", other.clause(), other.remedy()));
         }
+        if let Some(distrust) = presence.distrust {
+            let doing = format!("read the metrics of channel \"{name}\" from its master");
+            return Err(Failure::new(Exit::Failed, doing).because(distrust));
+        }
         if !presence.running || other.is_some() {
             any_unserved = true;
             let doing = format!("read the status of channel \"{name}\"");
@@ -33,10 +37,10 @@ pub(super) fn show(context: &CommandContext, channels: &[&Channel]) -> Result<()
             let take =
                 |response| if let ControlResponse::Metrics(text) = response { Some(text) } else { None };
             let asked =
-                master::send_request(&master::socket_path(channel), ControlRequest::Metrics, |_| {}, take);
+                master::send_request(&master::control_socket(channel), ControlRequest::Metrics, |_| {}, take);
             let doing = || format!("read the metrics of channel \"{name}\" from its master");
-            let asked = asked.map_err(|error| Failure::new(Exit::Failed, doing()).because(error))?;
-            context.print(&asked.answer)?;
+            let asked = asked.map_err(|error| control::failure(&doing(), error))?;
+            context.print(&sanitize::lines(&asked.answer))?;
         }
     }
     if any_unserved { context.print(&unserved.render()) } else { Ok(()) }

@@ -39,6 +39,8 @@ struct StatusView<'a> {
     master: MasterState<ChannelStatus>,
     counts: JobCounts,
     durability: String,
+    /// Whether the store does not exist yet.
+    missing: bool,
     /// Whether to list the workers.
     each: bool,
 }
@@ -61,6 +63,7 @@ impl Status {
         let (mut reports, mut failures) = (Vec::new(), Vec::new());
         for channel in channels {
             let doing = format!("read the status of channel \"{}\"", channel.name);
+            let missing = CommandContext::is_store_missing(channel);
             let read = context.call_store(channel, doing, async |store| {
                 Ok((store.status().await?, store.durability().await?, store.identity()))
             });
@@ -68,7 +71,16 @@ impl Status {
             match read {
                 Ok((counts, durability, identity)) => {
                     master.compare(channel, identity);
-                    reports.push(StatusView { channel, master, counts, durability, each: self.workers });
+                    // The durability that the store will have.
+                    let durability = if missing { "fsync".to_owned() } else { durability };
+                    reports.push(StatusView {
+                        channel,
+                        master,
+                        counts,
+                        durability,
+                        missing,
+                        each: self.workers,
+                    });
                 }
                 Err(failure) => {
                     failures.push(failure);
@@ -101,7 +113,7 @@ fn reported(response: ControlResponse) -> Option<ChannelStatus> {
 fn render(reports: &[StatusView<'_>], colours: bool) -> String {
     let mut shown = String::new();
     for report in reports {
-        let StatusView { channel, master, counts, durability, each } = report;
+        let StatusView { channel, master, counts, durability, missing, each } = report;
         if !shown.is_empty() {
             shown.push('\n');
         }
@@ -127,7 +139,12 @@ fn render(reports: &[StatusView<'_>], colours: bool) -> String {
             let error = sanitize::line(error);
             shown.push_str(&trouble(&format!("Store unavailable to the master: {error}"), colours));
         }
-        shown.push_str(&format!("Store: {}, durability {durability}\n", channel.driver));
+        shown.push_str(&match missing {
+            true => {
+                format!("Store: {}, not created yet: a push or queue:listen creates it\n", channel.driver)
+            }
+            false => format!("Store: {}, durability {durability}\n", channel.driver),
+        });
         if let (true, Some(status)) = (*each, master.answer()) {
             shown.push_str(&workers::render(status));
         }
@@ -215,7 +232,8 @@ mod tests {
 
     fn report(master: MasterState<ChannelStatus>) -> StatusView<'static> {
         let counts = JobCounts { done: 26_000, ..JobCounts::default() };
-        StatusView { channel: &CHANNEL, master, counts, durability: "fsync".to_owned(), each: false }
+        let durability = "fsync".to_owned();
+        StatusView { channel: &CHANNEL, master, counts, durability, missing: false, each: false }
     }
 
     fn responding(answer: ChannelStatus) -> MasterState<ChannelStatus> {

@@ -1,15 +1,22 @@
 //! A command's side of the control socket.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use thiserror::Error;
 
 use super::protocol::{ControlRequest, ControlResponse, NOT_A_REQUEST, Reply, ResponseLine};
 use crate::channel::ChannelStatus;
+use crate::master::run_dir::ControlSocket;
 use crate::store::StoreIdentity;
+use crate::trust::{self, Distrust};
+
+/// Longest line of an answer. The longest real one, the metrics of a thousand channels, has about 4 MiB.
+const MAX_REPLY_BYTES: u64 = 16 << 20;
 
 /// The reason why a request to a master failed.
 #[derive(Debug, Error)]
@@ -23,6 +30,23 @@ pub enum ControlError {
         #[source]
         source: io::Error,
     },
+    /// A process of another user listens on the socket.
+    #[error(
+        "a process of another user (uid {uid}) listens at \"{path}\"; accept it with --trust-files or {}=1",
+        trust::VARIABLE
+    )]
+    Stranger {
+        /// The socket.
+        path: PathBuf,
+        /// The user.
+        uid: u32,
+    },
+    /// Another user may have put the files of the master in place.
+    #[error("{0}")]
+    Distrusted(Distrust),
+    /// The answer is longer than any master's.
+    #[error("the answer is longer than {} MiB, so it is not one of a master", MAX_REPLY_BYTES >> 20)]
+    TooLong,
     /// The connection closed before the answer.
     #[error("the master closed the connection without an answer")]
     Disconnected(#[source] io::Error),
@@ -60,7 +84,7 @@ pub struct Answered<T> {
 /// # Errors
 /// When no master listens, the connection breaks or the master refuses.
 pub fn send_request<T>(
-    socket: &Path,
+    socket: &ControlSocket,
     request: ControlRequest,
     mut progress: impl FnMut(&ChannelStatus),
     take: impl FnOnce(ControlResponse) -> Option<T>,
@@ -70,17 +94,23 @@ pub fn send_request<T>(
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ControlError::TimedOut(limit),
         _ => ControlError::Disconnected(error),
     };
-    let not_listening = |source| ControlError::NotListening { path: socket.to_owned(), source };
-    let mut stream = UnixStream::connect(socket).map_err(not_listening)?;
+    let path = &socket.path;
+    let not_listening = |source| ControlError::NotListening { path: path.clone(), source };
+    let mut stream = UnixStream::connect(path).map_err(not_listening)?;
+    let peer = getsockopt(&stream, PeerCredentials).map_err(|error| not_listening(error.into()))?;
+    if !socket.trusts(peer.uid()) {
+        return Err(ControlError::Stranger { path: path.clone(), uid: peer.uid() });
+    }
     stream.set_read_timeout(Some(limit)).map_err(io_error)?;
     stream.set_write_timeout(Some(limit)).map_err(io_error)?;
     let mut text = serde_json::to_vec(&request).expect("a request is plain data");
     text.push(b'\n');
     stream.write_all(&text).map_err(io_error)?;
-    for line in BufReader::new(stream).lines() {
-        let line = line.map_err(io_error)?;
+    let mut stream = BufReader::new(stream);
+    loop {
+        let line = read_line(&mut stream, io_error)?;
         let Reply { line, store, differences } =
-            serde_json::from_str(&line).map_err(ControlError::Undecodable)?;
+            serde_json::from_slice(&line).map_err(ControlError::Undecodable)?;
         match line {
             ResponseLine::Progress(report) => progress(&report),
             ResponseLine::Ok(response) => {
@@ -94,7 +124,22 @@ pub fn send_request<T>(
             ResponseLine::Error(why) => return Err(ControlError::Refused(why)),
         }
     }
-    Err(ControlError::Disconnected(io::ErrorKind::UnexpectedEof.into()))
+}
+
+/// Reads one line of an answer, of bounded length.
+fn read_line(
+    stream: &mut BufReader<UnixStream>,
+    io_error: impl Fn(io::Error) -> ControlError,
+) -> Result<Vec<u8>, ControlError> {
+    let mut line = Vec::new();
+    stream.take(MAX_REPLY_BYTES + 1).read_until(b'\n', &mut line).map_err(&io_error)?;
+    if line.len() as u64 > MAX_REPLY_BYTES {
+        return Err(ControlError::TooLong);
+    }
+    if line.is_empty() {
+        return Err(ControlError::Disconnected(io::ErrorKind::UnexpectedEof.into()));
+    }
+    Ok(line)
 }
 
 #[cfg(test)]
@@ -112,10 +157,12 @@ mod tests {
             let (mut stream, _) = listener.accept().unwrap();
             let mut line = String::new();
             BufReader::new(&stream).read_line(&mut line).unwrap();
-            stream.write_all(answer.as_bytes()).unwrap();
+            // The command leaves before the end of an endless answer.
+            let _ = stream.write_all(answer.as_bytes());
             line
         });
-        let response = send_request(&path, ControlRequest::Quiet, |_| {}, Some);
+        let socket = ControlSocket { path, owner: None };
+        let response = send_request(&socket, ControlRequest::Quiet, |_| {}, Some);
         assert_eq!(master.join().unwrap(), "{\"command\":\"quiet\"}\n");
         response.map(|answered| answered.answer)
     }
@@ -130,6 +177,8 @@ mod tests {
         let refuses = asked("{\"error\":\"not today\"}\n").unwrap_err();
         assert_eq!(refuses.to_string(), "the master refused: not today");
         assert!(matches!(asked(""), Err(ControlError::Disconnected(_))));
+        let endless = "x".repeat(MAX_REPLY_BYTES as usize + 2).leak();
+        assert!(matches!(asked(endless), Err(ControlError::TooLong)));
         assert!(matches!(
             asked("{\"ok\":{\"resumed\":{\"was_quiet\":true}}}\n"),
             Ok(ControlResponse::Resumed { .. })

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::trust::Distrust;
+
 /// The reason why a run directory is unusable.
 #[derive(Debug, Error)]
 pub enum RunDirError {
@@ -25,13 +27,16 @@ pub enum RunDirError {
     },
     /// The directory belongs to another user, who could remove the master's files.
     #[error("\"{}\" belongs to another user (uid {owner}); set pid_path to a directory of this user, or change its \
-             owner", path.display())]
+             owner, or accept it with --trust-files", path.display())]
     Foreign {
         /// The directory.
         path: PathBuf,
         /// The owner of the path.
         owner: u32,
     },
+    /// Other users may write to the directory, or could have put it in place.
+    #[error("{0}")]
+    Distrusted(Distrust),
     /// A control socket in the directory would have a path longer than the kernel allows.
     #[error("\"{}\" is too long for a control socket; set pid_path to a path of at most {longest} bytes",
             path.display())]
@@ -75,6 +80,9 @@ pub enum LockError {
         /// The store that it serves, if it is known.
         store: Option<String>,
     },
+    /// Another user may have put the lock file in place.
+    #[error("{0}")]
+    Distrusted(Distrust),
     /// Something else has the path of the lock file.
     #[error("\"{}\" is {what}, but the path of the lock file; remove it", path.display())]
     NotAFile {

@@ -16,6 +16,7 @@ use super::error::{LockError, RunDirError};
 use super::record::{ProcessState, Record, ServedStore};
 use crate::config::canonical;
 use crate::store::Owner;
+use crate::trust;
 
 /// Longest wait for a lock whose master is dead while its guardian still kills processes.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
@@ -93,7 +94,13 @@ fn open(path: &Path) -> Result<File, LockError> {
         _ => LockError::Io { path: path.to_owned(), source },
     })?;
     match file.metadata() {
-        Ok(found) if found.is_file() => Ok(file),
+        // A second name may be that of any file of this user, which the record would overwrite.
+        Ok(found) if found.nlink() > 1 => Err(not_a_file("a hard link")),
+        Ok(found) if found.is_file() => match trust::check_private(path, &found) {
+            Ok(()) => Ok(file),
+            // Another user could also hold or write it.
+            Err(distrust) => Err(LockError::Distrusted(distrust)),
+        },
         Ok(_) => Err(not_a_file("a device or a pipe")),
         Err(source) => Err(LockError::Io { path: path.to_owned(), source }),
     }

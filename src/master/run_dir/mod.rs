@@ -29,6 +29,7 @@ pub use presence::{Holder, Presence};
 pub use record::ServedStore;
 
 use crate::config;
+use crate::trust;
 
 /// The files of one channel in a run directory.
 #[derive(Clone, Debug)]
@@ -103,10 +104,32 @@ pub fn presence(channel: &config::Channel) -> Presence {
     presence::presence(&RunDir::at(&channel.pid_path, &channel.name).lock_path())
 }
 
-/// The path of a channel's control socket; a master may or may not listen there.
+/// The control socket of a channel for a command; a master may or may not listen there.
 #[must_use]
-pub fn socket_path(channel: &config::Channel) -> PathBuf {
-    RunDir::at(&channel.pid_path, &channel.name).socket_path()
+pub fn control_socket(channel: &config::Channel) -> ControlSocket {
+    let run_dir = RunDir::at(&channel.pid_path, &channel.name);
+    let owner = fs::symlink_metadata(run_dir.lock_path()).ok().map(|found| found.uid());
+    ControlSocket { path: run_dir.socket_path(), owner }
+}
+
+/// A control socket, and the user whose master may serve it.
+#[derive(Clone, Debug)]
+pub struct ControlSocket {
+    /// The path.
+    pub path: PathBuf,
+    /// The owner of the lock file.
+    pub owner: Option<u32>,
+}
+
+impl ControlSocket {
+    /// Whether a process of this user may be the master: this user, root and, for root, the owner of the lock file, which a
+    /// look at the lock has checked.
+    #[must_use]
+    pub fn trusts(&self, uid: u32) -> bool {
+        trust::is_trusted_user(uid)
+            || trust::is_insisted()
+            || (trust::effective_user() == 0 && self.owner == Some(uid))
+    }
 }
 
 /// Creates the directory and its missing parents.
@@ -131,20 +154,22 @@ fn make(path: &Path) -> Result<(), RunDirError> {
 
 fn check(path: &Path) -> Result<(), RunDirError> {
     let uid = geteuid().as_raw();
+    let inspect =
+        |source| RunDirError::Io { doing: "inspect the run directory", path: path.to_owned(), source };
     // A symbolic link, such as /var/run, is allowed if its owner is trusted: both link and target are checked.
     for found in [fs::symlink_metadata(path), fs::metadata(path)] {
-        let found = found.map_err(|source| {
-            let doing = "inspect the run directory";
-            RunDirError::Io { doing, path: path.to_owned(), source }
-        })?;
+        let found = found.map_err(inspect)?;
         if !found.is_dir() && !found.is_symlink() {
             return Err(RunDirError::NotADirectory { path: path.to_owned() });
         }
-        // Root may use any user's directory, because no file in it is opened through a link.
-        if found.uid() != uid && found.uid() != 0 && uid != 0 {
+        if trust::check_owner(path, &found).is_err() {
             return Err(RunDirError::Foreign { path: path.to_owned(), owner: found.uid() });
         }
     }
+    // Whoever may replace the files could start a second master of the channel.
+    let found = fs::metadata(path).map_err(inspect)?;
+    trust::check_mode(path, &found).map_err(RunDirError::Distrusted)?;
+    trust::check_above(&config::canonical(path)).map_err(RunDirError::Distrusted)?;
     eaccess(path, AccessFlags::W_OK | AccessFlags::X_OK)
         .map_err(|_| RunDirError::NotWritable { path: path.to_owned(), uid })
 }

@@ -12,6 +12,7 @@ use nix::sys::stat::{major, minor};
 use super::record::{ProcessState, Record, ServedStore};
 use crate::fd;
 use crate::guardian::procfs;
+use crate::trust::{self, Distrust};
 
 /// Whether a channel has a master.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Presence {
     pub pid: Option<i32>,
     /// The store that the master serves, as far as its record tells.
     pub served: ServedStore,
+    /// The reason why the master cannot be trusted: another user may have put its files in place.
+    pub distrust: Option<Distrust>,
 }
 
 /// The verified holder of a lock: the lock is held, and the process in its record lives.
@@ -60,19 +63,37 @@ pub(super) fn holder(path: &Path) -> Option<Holder> {
 
 /// Whether there is a master behind the lock at `path`.
 pub(super) fn presence(path: &Path) -> Presence {
-    match lock_state(path) {
+    let found = match lock_state(path) {
         LockState::Held(record) => match record.process_state() {
-            ProcessState::Alive => Presence { running: true, pid: Some(record.pid), served: record.served },
+            ProcessState::Alive => {
+                Presence { running: true, pid: Some(record.pid), served: record.served, distrust: None }
+            }
             // The held lock proves a master; its pid has no meaning in this namespace.
-            ProcessState::OtherNamespace => Presence { running: true, pid: None, served: record.served },
+            ProcessState::OtherNamespace => {
+                Presence { running: true, pid: None, served: record.served, distrust: None }
+            }
             // Only the guardian of a dead master holds the lock, while it kills processes.
             ProcessState::Gone => Presence::default(),
         },
         LockState::HeldBy(pid) if procfs::stat(pid).is_some() => {
-            Presence { running: true, pid: Some(pid), served: ServedStore::default() }
+            Presence { running: true, pid: Some(pid), served: ServedStore::default(), distrust: None }
         }
         LockState::HeldBy(_) | LockState::Free => Presence::default(),
-    }
+    };
+    let distrust = if found.running { distrust(path) } else { None };
+    Presence { distrust, ..found }
+}
+
+/// Why the lock file at `path` may be one of a stranger. Root also trusts a master of another user, as commands of an
+/// operator for a service do, unless every user can create files there.
+fn distrust(path: &Path) -> Option<Distrust> {
+    let directory = path.parent()?;
+    let (above, found) = (fs::metadata(directory).ok()?, fs::symlink_metadata(path).ok()?);
+    let is_operator = trust::effective_user() == 0;
+    let is_service = is_operator && (above.mode() & 0o002 == 0 || found.uid() == above.uid());
+    let owner = if is_service { Ok(()) } else { trust::check_owner(path, &found) };
+    let mode = if is_operator { trust::check_not_world_writable } else { trust::check_mode };
+    owner.and_then(|()| mode(directory, &above)).and_then(|()| mode(path, &found)).err()
 }
 
 enum LockState {

@@ -108,7 +108,7 @@ fn driver(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_>)
         diagnostics.warnings.of_key(node, message, "add type = \"redis\", or type = \"sqlite\"");
     }
     let path = read.path("driver.path", base);
-    Driver::Sqlite { path: path.unwrap_or_else(|| from(base, &read.word("driver.path"))) }
+    Driver::Sqlite { path: path.unwrap_or_else(|| from(base, &read.word("driver.path"))), named: true }
 }
 
 /// Warns of a password that other hosts of the network can read.

@@ -118,7 +118,7 @@ pub(super) fn millis(duration: Duration) -> u64 {
 }
 
 pub(super) fn sqlite(channel: &Channel) -> Option<&Path> {
-    if let Driver::Sqlite { path } = &channel.driver { Some(path) } else { None }
+    if let Driver::Sqlite { path, .. } = &channel.driver { Some(path) } else { None }
 }
 
 pub(super) fn redis(channel: &Channel) -> Option<&Redis> {

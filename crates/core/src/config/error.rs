@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::trust::Distrust;
+
 /// Failure to load a configuration.
 #[derive(Debug, Error)]
 pub enum ConfigError {
@@ -20,6 +22,9 @@ pub enum ConfigError {
         #[source]
         source: io::Error,
     },
+    /// A file that no operator has named, and that another user may have written.
+    #[error("the configuration file found here is not used: {0}")]
+    Distrusted(#[from] Distrust),
     /// The file is invalid; every mistake is listed.
     #[error("{}", listing(.0))]
     Invalid(Vec<Problem>),

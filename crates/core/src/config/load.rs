@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::build::warn_of_idle_keys;
+use super::canonical;
 use super::channel_name::is_channel_name;
 use super::error::{ConfigError, Diagnostics, Problems, UndeclaredChannel};
 use super::interpolation::{Env, Interpolation};
@@ -14,17 +16,21 @@ use super::spanned::{Node, Table, Value};
 use super::suggest::nearest;
 use super::typed::TypedTable;
 use super::{Channel, Config, Driver, build, http, inherit, log_file, run_directory, spanned, validate};
+use crate::trust;
 
 /// The variable that names the configuration file.
 pub const FILE_VARIABLE: &str = "AINT_QUEUE_CONFIG";
 /// The default path of the configuration file, relative to the current directory.
 pub const DEFAULT_FILE: &str = "config/aint-queue.toml";
+/// The second place of the configuration file: the current directory itself.
+pub const LOCAL_FILE: &str = "aint-queue.toml";
 /// Largest configuration file in bytes: 1 MiB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 impl Config {
     /// Finds the configuration: `given` if set, else the file named by `AINT_QUEUE_CONFIG`, else
-    /// `config/aint-queue.toml` if it exists, else the built-in channel `default`.
+    /// `config/aint-queue.toml` if it exists, else `aint-queue.toml` in the current directory, else the built-in channel
+    /// `default`. Of two files the first one is used, and [`Config::ignored`] names the other.
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`] for a named file that cannot be read, [`ConfigError::Invalid`] with every mistake of
@@ -36,12 +42,16 @@ impl Config {
         if let Some(file) = env::var_os(FILE_VARIABLE).filter(|file| !file.is_empty()) {
             return load(Path::new(&file), "named by AINT_QUEUE_CONFIG");
         }
-        match load(Path::new(DEFAULT_FILE), "found here") {
-            Err(ConfigError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(Self::built_in(&env::current_dir().unwrap_or_else(|_| PathBuf::from("."))))
+        for (file, other) in [(DEFAULT_FILE, Some(LOCAL_FILE)), (LOCAL_FILE, None)] {
+            match load_found(Path::new(file)) {
+                Err(ConfigError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                found => {
+                    let ignored = other.map(PathBuf::from).filter(|other| other.exists());
+                    return found.map(|found| Self { ignored, ..found });
+                }
             }
-            found => found,
         }
+        Ok(Self::built_in(&env::current_dir().unwrap_or_else(|_| PathBuf::from("."))))
     }
 
     /// The directory of the configuration file, base of all relative paths; the current directory without a file.
@@ -77,7 +87,8 @@ impl Config {
         built_in.file = None;
         for channel in built_in.channels.values_mut() {
             channel.source = None;
-            if let Driver::Sqlite { path } = &channel.driver {
+            if let Driver::Sqlite { path, named } = &mut channel.driver {
+                *named = false;
                 channel.pid_path = run_directory::of_store(path);
             }
         }
@@ -93,7 +104,9 @@ impl Config {
             name: name.to_owned(),
             place: match &self.file {
                 Some(file) => format!("\"{}\"", file.display()),
-                None => format!("the built-in configuration (there is no {DEFAULT_FILE})"),
+                None => {
+                    format!("the built-in configuration (there is no {DEFAULT_FILE} and no {LOCAL_FILE})")
+                }
             },
             declared: self.channels.keys().cloned().collect(),
         })
@@ -106,9 +119,37 @@ fn load(file: &Path, named_by: &'static str) -> Result<Config, ConfigError> {
     parse(&text, file, &|name| env::var(name).ok())
 }
 
+/// Reads a file that no operator has named: it is found in the directory where the command runs, which may be a stranger's. It
+/// names programs to run and servers that get the values of environment variables, so no other user may have written it.
+fn load_found(file: &Path) -> Result<Config, ConfigError> {
+    let unreadable =
+        |source| ConfigError::Unreadable { file: file.to_owned(), named_by: "found here", source };
+    // Directories first: their owners can put any file there, also one of this user.
+    for directory in file.ancestors().skip(1) {
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        trust::check_directory(directory).map_err(unreadable)??;
+    }
+    let link = fs::symlink_metadata(file).map_err(unreadable)?;
+    trust::check_owner(file, &link)?;
+    trust::check_above(&canonical(file))?;
+    // A pipe would block its reader.
+    if !fs::metadata(file).map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
+    }
+    let opened = fs::File::open(file).map_err(unreadable)?;
+    // The metadata of the open file: another user may replace the file at any moment.
+    trust::check_private(file, &opened.metadata().map_err(unreadable)?)?;
+    let text = read_text(opened).map_err(unreadable)?;
+    parse(&text, file, &|name| env::var(name).ok())
+}
+
 fn read_file(file: &Path) -> io::Result<String> {
+    read_text(fs::File::open(file)?)
+}
+
+fn read_text(file: fs::File) -> io::Result<String> {
     let mut bytes = Vec::new();
-    std::fs::File::open(file)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than 1 MiB"));
     }
@@ -154,7 +195,7 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
     }
     let (problems, warnings) = (diagnostics.problems.into_vec(), diagnostics.warnings.into_vec());
     if problems.is_empty() {
-        Ok(Config { file: Some(absolute), channels, http: listener, log, warnings })
+        Ok(Config { file: Some(absolute), ignored: None, channels, http: listener, log, warnings })
     } else {
         Err(ConfigError::Invalid(problems))
     }

@@ -53,7 +53,7 @@ pub use channel_name::is_channel_name;
 pub use command_line::CommandLine;
 pub use error::{ConfigError, Problem, UndeclaredChannel};
 pub use keys::key_table;
-pub use load::{DEFAULT_FILE, FILE_VARIABLE};
+pub use load::{DEFAULT_FILE, FILE_VARIABLE, LOCAL_FILE};
 pub use push_destinations::PushDestinations;
 #[cfg(feature = "server")]
 pub use reload_diff::{ReloadDiff, changed_tables, reload_diff};
@@ -71,6 +71,8 @@ use plan::{Plan, Recycling, Scaling};
 pub struct Config {
     /// The file it came from; `None` for the built-in configuration.
     pub file: Option<PathBuf>,
+    /// Another file that was found beside it and is not used.
+    pub ignored: Option<PathBuf>,
     /// The declared channels, by name.
     pub channels: BTreeMap<String, Channel>,
     /// The HTTP listener of a master; `None` for none.
@@ -219,6 +221,9 @@ pub enum Driver {
     Sqlite {
         /// The file, as an absolute path.
         path: PathBuf,
+        /// Whether a configuration file names it, by `driver.path` or by its own place. A file that is merely found in the
+        /// current directory must belong to this user or root.
+        named: bool,
     },
     /// A Redis or Valkey server.
     Redis(Redis),

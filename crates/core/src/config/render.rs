@@ -45,7 +45,7 @@ impl Config {
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sqlite { path } => write!(f, "sqlite at {}", path.display()),
+            Self::Sqlite { path, .. } => write!(f, "sqlite at {}", path.display()),
             Self::Sync => f.write_str("sync"),
             Self::Redis(redis) if redis.host.contains(':') => {
                 write!(f, "redis at [{}]:{}, database {}", redis.host, redis.port, redis.database)

@@ -6,9 +6,11 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::trust::effective_user;
+
 /// The run directory of this user when none is configured.
 pub(super) fn of_user() -> PathBuf {
-    choose(user(), env::var_os("XDG_RUNTIME_DIR"), &env::temp_dir())
+    choose(effective_user(), env::var_os("XDG_RUNTIME_DIR"), &env::temp_dir())
 }
 
 /// The run directory of the master of one SQLite file, for a program without a configuration file: two directories on one
@@ -34,21 +36,6 @@ pub fn canonical(path: &Path) -> PathBuf {
         }
     }
     path
-}
-
-/// The effective user of this process.
-#[cfg(feature = "server")]
-fn user() -> u32 {
-    nix::unistd::geteuid().as_raw()
-}
-
-/// The effective user of this process, read from `/proc` because a producer has no system call crate. Only a master uses
-/// the run directory, so a wrong answer here is harmless.
-#[cfg(not(feature = "server"))]
-fn user() -> u32 {
-    use std::os::unix::fs::MetadataExt;
-
-    std::fs::metadata("/proc/self").map_or(u32::MAX, |own| own.uid())
 }
 
 fn choose(uid: u32, runtime: Option<OsString>, temporary: &Path) -> PathBuf {

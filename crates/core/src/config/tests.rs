@@ -36,7 +36,7 @@ fn warnings(text: &str) -> Vec<String> {
 #[test]
 fn empty_channel_has_every_default() {
     let channel = channel("[channels.default]");
-    assert_eq!(channel.driver, Driver::Sqlite { path: PathBuf::from("/etc/app/aint-queue.db") });
+    assert_eq!(channel.driver, Driver::Sqlite { path: PathBuf::from("/etc/app/aint-queue.db"), named: true });
     assert_eq!((channel.memory_limit, channel.max_attempts), (96, 3));
     assert_eq!(channel.stop_wait, Duration::from_secs(30));
     assert_eq!(channel.timeout_grace, Duration::from_millis(300));
@@ -166,7 +166,10 @@ fn store_changes_with_one_line_and_keeps_its_connection() {
              connection = {{ host = \"r\", port = 7000 }}\n[channels.default]"
         )
     };
-    assert_eq!(channel(&text("sqlite")).driver, Driver::Sqlite { path: PathBuf::from("/etc/app/q.db") });
+    assert_eq!(
+        channel(&text("sqlite")).driver,
+        Driver::Sqlite { path: PathBuf::from("/etc/app/q.db"), named: true }
+    );
     assert_eq!(channel(&text("sync")).driver, Driver::Sync);
     let Driver::Redis(redis) = channel(&text("redis")).driver else { panic!("redis was chosen") };
     assert_eq!((redis.host.as_str(), redis.port), ("r", 7000));

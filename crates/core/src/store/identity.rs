@@ -50,7 +50,7 @@ impl StoreIdentity {
         match driver {
             Driver::Sync => None,
             Driver::Redis(redis) => Some(Self::redis(redis, None)),
-            Driver::Sqlite { path } => {
+            Driver::Sqlite { path, .. } => {
                 let found = fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
                 Some(Self::sqlite(path, &canonical(path), found))
             }
@@ -100,6 +100,15 @@ impl StoreIdentity {
                 };
                 is_same_server && (database, prefix) == (other_database, other_prefix)
             }
+            _ => false,
+        }
+    }
+
+    /// Whether this is the store of a master that has not yet created or opened its file, at the place of `meant`.
+    #[must_use]
+    pub fn is_pending(&self, meant: &Self) -> bool {
+        match (self, meant) {
+            (Self::Sqlite { path, inode: None, .. }, Self::Sqlite { path: other, .. }) => path == other,
             _ => false,
         }
     }
@@ -172,7 +181,7 @@ mod tests {
     use super::*;
 
     fn sqlite(path: &Path) -> StoreIdentity {
-        StoreIdentity::of(&Driver::Sqlite { path: path.to_owned() }).unwrap()
+        StoreIdentity::of(&Driver::Sqlite { path: path.to_owned(), named: true }).unwrap()
     }
 
     fn redis(address: &str, run_id: Option<&str>) -> StoreIdentity {
@@ -213,6 +222,7 @@ mod tests {
         fs::write(&path, "x").unwrap();
         let first = sqlite(&path);
         assert!(!first.is_same(&missing));
+        assert!(missing.is_pending(&first) && !first.is_pending(&missing), "a master that starts");
         fs::rename(&path, dir.path().join("old.db")).unwrap();
         fs::write(&path, "x").unwrap();
         let second = sqlite(&path);

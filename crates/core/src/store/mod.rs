@@ -37,9 +37,9 @@ pub use driver_rules::check;
 pub use error::{PushError, StoreError};
 pub use identity::StoreIdentity;
 pub use open::open;
-pub use selection::{JobFilter, count_failed, list, reload_failed, remove_failed};
 #[doc(hidden)]
 pub use push_limit::PushLimit;
+pub use selection::{JobFilter, count_failed, list, reload_failed, remove_failed};
 
 pub use crate::job::LimitDecision;
 use crate::job::{JobId, JobMeta, JobRecord, NewJob, Timestamp};

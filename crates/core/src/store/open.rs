@@ -5,7 +5,7 @@ use std::sync::Arc;
 #[cfg(feature = "redis")]
 use super::redis::RedisStore;
 #[cfg(feature = "sqlite")]
-use super::sqlite::SqliteStore;
+use super::sqlite::{self, SqliteStore};
 use super::{Store, StoreError};
 use crate::config::Driver;
 
@@ -23,10 +23,12 @@ pub async fn open(driver: &Driver, channel: &str) -> Result<Arc<dyn Store>, Stor
         #[cfg(feature = "redis")]
         Driver::Redis(redis) => Ok(Arc::new(RedisStore::connect(redis, channel).await?)),
         #[cfg(feature = "sqlite")]
-        Driver::Sqlite { path } => {
+        Driver::Sqlite { path, named } => {
             // Opening waits for the disk and for file locks, which would block other tasks of this thread.
             let (path, channel) = (path.clone(), channel.to_owned());
-            let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, &channel)).await;
+            let options = sqlite::Options { named: *named, ..sqlite::Options::default() };
+            let open = move || SqliteStore::open_with(&path, &channel, options);
+            let opened = tokio::task::spawn_blocking(open).await;
             Ok(Arc::new(opened.expect("opening a file does not panic")?))
         }
         #[cfg(not(feature = "redis"))]

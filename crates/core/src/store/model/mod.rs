@@ -1,6 +1,6 @@
 //! The store in memory: the plainest implementation of the contract, and the reference for the other drivers.
 //!
-//! For tests only, without any durability. The clock is still until moved: by [`Model::advance`], or with
+//! For tests, and for looks at a store that does not exist yet; without any durability. The clock is still until moved: by [`Model::advance`], or with
 //! [`Model::ticking`] by tokio's clock, a paused one included. Clones are handles on the same channel.
 
 mod channel;

@@ -78,7 +78,9 @@ pub(super) fn reader(path: &Path) -> Result<Connection, SqliteError> {
 }
 
 fn open(path: &Path) -> Result<Connection, SqliteError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // The path is canonical: a link in it would be one that was planted since.
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let mut connection = Connection::open_with_flags(path, flags)?;
     let mut begin = Instant::now();
     connection.busy_handler(Some(move |count| {

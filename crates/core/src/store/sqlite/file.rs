@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use super::clock::WallClock;
 use super::connect;
 use super::error::SqliteError;
-use super::path_checks::StorePath;
+use super::path_checks::{self, StorePath};
 use super::reader_thread::{Reader, Request};
 use super::transaction::{self, BoxedOperation, Tx};
 use super::wakeups::Wakeups;
@@ -48,9 +48,11 @@ pub(super) struct File {
 
 impl File {
     /// Returns the open file at `path`, opening it if necessary.
-    pub(super) fn open(path: &Path) -> Result<Arc<Self>, SqliteError> {
+    pub(super) fn open(path: &Path, named: bool) -> Result<Arc<Self>, SqliteError> {
         let mut files = lock(&OPEN_FILES);
+        path_checks::check_directory(path, named)?;
         let place = StorePath::prepare(path)?;
+        place.check_files(named)?;
         files.retain(|_, file| file.strong_count() > 0);
         if let Some(file) = files.get(&place.path).and_then(Weak::upgrade)
             // Otherwise the path leads to a new file; handles on the old one report that themselves.

@@ -61,11 +61,13 @@ use crate::job::{JobId, JobMeta, NewJob, Timestamp};
 pub struct Options {
     /// Life of an owner of this handle without a turn.
     pub lease: Duration,
+    /// Whether a configuration names the file; one that is merely found must belong to this user or root.
+    pub named: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { lease: LEASE }
+        Self { lease: LEASE, named: true }
     }
 }
 
@@ -101,7 +103,7 @@ impl SqliteStore {
     /// See [`SqliteStore::open`].
     pub fn open_with(path: &Path, channel: &str, options: Options) -> Result<Self, StoreError> {
         let place = path.display().to_string();
-        let opened = File::open(path).and_then(|file| {
+        let opened = File::open(path, options.named).and_then(|file| {
             let boot = clock::boot().map_err(|error| {
                 SqliteError::Refused(format!("the boot of this machine has no name ({error}): mount /proc"))
             })?;

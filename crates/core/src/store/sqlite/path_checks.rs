@@ -1,6 +1,6 @@
 //! Checks of the file's location before SQLite opens it; every refusal names a remedy.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,8 @@ use nix::sys::statfs::statfs;
 use nix::sys::statvfs::statvfs;
 
 use super::error::SqliteError;
+use crate::config::canonical;
+use crate::trust::{self, Distrust};
 
 /// Free disk space below which pushes are refused.
 const MIN_FREE_BYTES: u64 = 16 << 20;
@@ -59,6 +61,28 @@ impl StorePath {
         Ok(Self { path, inode })
     }
 
+    /// Refuses files that another user may have put in place. SQLite writes beside the file too, so a link there would aim
+    /// these writes at another file.
+    pub(super) fn check_files(&self, named: bool) -> Result<(), SqliteError> {
+        let found =
+            fs::metadata(&self.path).map_err(|error| denied("it cannot be examined", &self.path, &error))?;
+        trusted(check_file(&self.path, &found, named))?;
+        for suffix in ["-wal", "-shm", "-journal"] {
+            let mut beside = self.path.clone().into_os_string();
+            beside.push(suffix);
+            let beside = PathBuf::from(beside);
+            let Ok(found) = fs::symlink_metadata(&beside) else { continue };
+            if !found.is_file() {
+                return Err(SqliteError::Refused(format!(
+                    "\"{}\" is not a regular file: remove it",
+                    beside.display()
+                )));
+            }
+            trusted(check_file(&beside, &found, named))?;
+        }
+        Ok(())
+    }
+
     /// Refuses pushes when the disk is nearly full: the rest is for settlements, which must always succeed.
     pub(super) fn has_room(&self) -> Result<(), SqliteError> {
         // Without this information SQLite itself reports a full disk.
@@ -70,6 +94,29 @@ impl StorePath {
     pub(super) fn is_here(&self) -> bool {
         inode(&self.path).is_ok_and(|inode| inode == self.inode)
     }
+}
+
+/// Refuses a place where another user may have put the file, before anything is created there. A place that a configuration
+/// names may belong to the group or the user that shares it.
+pub(super) fn check_directory(path: &Path, named: bool) -> Result<(), SqliteError> {
+    let path = canonical(path);
+    trusted(trust::check_above(&path))?;
+    match path.parent() {
+        Some(parent) if !named => match fs::metadata(parent) {
+            Ok(found) => trusted(trust::check_private(parent, &found)),
+            // The error of the creation that follows says more.
+            Err(_) => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn check_file(path: &Path, found: &Metadata, named: bool) -> Result<(), Distrust> {
+    if named { trust::check_not_world_writable(path, found) } else { trust::check_private(path, found) }
+}
+
+fn trusted(checked: Result<(), Distrust>) -> Result<(), SqliteError> {
+    checked.map_err(|distrust| SqliteError::Refused(distrust.to_string()))
 }
 
 fn enough(free: u64) -> Result<(), SqliteError> {

@@ -1,0 +1,164 @@
+//! The target of a command: which configuration, channel, jobs and states it means, and stores that it does not create.
+
+use std::fs;
+
+use crate::fixture::{Fixture, holds_only};
+
+#[test]
+fn configuration_in_current_directory_is_used() {
+    let mut fixture = Fixture::new();
+    fixture.write("aint-queue.toml", "[channels.mail]\n");
+    let said = fixture.run(&["config:check", "--json"]);
+    let config: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert!(config["file"].as_str().unwrap().ends_with("/aint-queue.toml"), "{config}");
+    assert!(config["channels"]["mail"].is_object());
+    let said = fixture.run(&["queue:status", "-v"]);
+    assert!(
+        said.err.contains("note: configuration: ") && said.err.contains("/aint-queue.toml"),
+        "{}",
+        said.err
+    );
+    // Of two files the one in config/ is used, as before there were two places, and every command says so.
+    fs::create_dir(fixture.path("config")).unwrap();
+    fixture.write("config/aint-queue.toml", "[channels.post]\n");
+    let said = fixture.run(&["queue:status", "--json"]);
+    assert!(said.out.contains("\"channel\":\"post\""), "{}", said.out);
+    let warning = "config/aint-queue.toml is used, aint-queue.toml is not";
+    assert!(
+        said.err.contains("warning: two configuration files are here: ") && said.err.contains(warning),
+        "{}",
+        said.err
+    );
+    let said = fixture.run(&["queue:status", "--json", "--config", "aint-queue.toml"]);
+    assert!(said.out.contains("\"channel\":\"mail\"") && said.err.is_empty(), "{}", said.err);
+    // A mistake in either is an error, not a reason to look further.
+    fixture.write("config/aint-queue.toml", "nonsense");
+    assert_eq!(fixture.run(&["queue:status"]).code, 4);
+}
+
+#[test]
+fn only_declared_channel_needs_no_name() {
+    let mut fixture = Fixture::with_config("[channels.mail]\n");
+    fixture.push(&["noop"]);
+    assert_eq!(fixture.status()["channel"], "mail");
+    assert!(fixture.run(&["queue:clear", "-y"]).out.contains("from channel \"mail\""));
+    let mut fixture = Fixture::with_config("[channels.mail]\n[channels.default]\n");
+    assert_eq!(fixture.status()["channel"], "default");
+    let mut fixture = Fixture::with_config("[channels.mail]\n[channels.post]\n");
+    for args in [&["queue:push", "noop"][..], &["queue:status"], &["queue:stop"], &["queue:listen"]] {
+        let said = fixture.run(args);
+        assert_eq!(said.code, 2, "{args:?}: {}", said.err);
+        assert!(
+            said.err.contains("declares several: mail, post") && said.err.contains("--channel"),
+            "{}",
+            said.err
+        );
+    }
+}
+
+#[test]
+fn commands_that_add_nothing_create_no_store() {
+    let mut fixture = Fixture::new();
+    for (args, code) in [
+        (&["queue:status"][..], 0),
+        (&["queue:status", "--json", "--workers"], 0),
+        (&["queue:status", "--metrics"], 0),
+        (&["queue:failed"], 0),
+        (&["queue:show", "17"], 1),
+        (&["queue:why"], 0),
+        (&["queue:why", "17"], 1),
+        (&["queue:why", "--unique", "key"], 0),
+        (&["queue:cancel", "17"], 1),
+        (&["queue:reload-failed", "all"], 0),
+        (&["queue:reload-failed", "17"], 1),
+        (&["queue:clear", "--yes"], 0),
+        (&["queue:resume"], 0),
+        (&["queue:run"], 0),
+        (&["queue:run", "--id", "17"], 1),
+        (&["queue:stop"], 3),
+        (&["queue:reload"], 3),
+        (&["config:check"], 0),
+    ] {
+        let said = fixture.run(args);
+        assert_eq!(said.code, code, "{args:?}: {}{}", said.out, said.err);
+        assert!(holds_only(&fixture.path("."), &[]), "{args:?}");
+    }
+    let shown = fixture.run(&["queue:status"]).out;
+    assert!(shown.contains("aint-queue.db, not created yet: a push or queue:listen creates it"), "{shown}");
+    fixture.push(&["noop"]);
+    assert!(fixture.run(&["queue:status"]).out.contains("durability fsync"));
+}
+
+#[test]
+fn empty_selection_reloads_no_failed_job() {
+    let mut fixture = Fixture::new();
+    let ids = fixture.fail(&[("noop", "x"), ("noop", "x"), ("other", "x")]);
+    let said = fixture.run(&["queue:reload-failed"]);
+    assert_eq!(said.code, 2);
+    assert!(
+        said.err.contains("no job is named") && said.err.contains("queue:reload-failed all"),
+        "{}",
+        said.err
+    );
+    assert_eq!(fixture.run(&["queue:reload-failed", "every"]).code, 2);
+    let [one, two, _] = ids.as_slice() else { panic!("three ids") };
+    assert_eq!(fixture.run(&["queue:reload-failed", "all", &one.to_string()]).code, 2);
+    assert_eq!(fixture.status()["failed"], 3);
+    assert_eq!(fixture.run(&["queue:retry", &one.to_string(), &two.to_string()]).code, 0);
+    assert_eq!(fixture.status()["failed"], 1);
+    assert_eq!(fixture.run(&["queue:retry", "all"]).code, 0);
+    assert_eq!(fixture.status()["failed"], 0);
+}
+
+#[test]
+fn reload_and_quiet_of_no_master_fail() {
+    let mut fixture = Fixture::with_channels(&["default", "mail"]);
+    for command in ["queue:reload", "queue:quiet"] {
+        let said = fixture.run(&[command, "--all"]);
+        assert_eq!(said.code, 3);
+        assert!(
+            said.err.contains("no master of a declared channel is running on this machine"),
+            "{}",
+            said.err
+        );
+        let said = fixture.run(&[command, "--all", "--json"]);
+        assert_eq!((said.code, said.out.as_str()), (3, "[]\n"));
+    }
+    // A stop without a master has the result that was asked for.
+    assert_eq!(fixture.run(&["queue:stop", "--all"]).code, 0);
+}
+
+#[test]
+fn clear_tells_states_from_channels() {
+    let mut fixture = Fixture::with_channels(&["default", "mail"]);
+    let push = |fixture: &mut Fixture| {
+        for channel in ["default", "mail"] {
+            fixture.push(&["noop", "-t", channel]);
+            fixture.push(&["noop", "--delay", "1h", "-t", channel]);
+        }
+    };
+    push(&mut fixture);
+    let said = fixture.run(&["queue:clear", "--state", "delayed", "-y"]);
+    assert_eq!(said.out, "Removed 1 delayed job from channel \"default\".\n");
+    let said = fixture.run(&["queue:clear", "--all-channels", "--state", "waiting,delayed", "-y"]);
+    assert_eq!(
+        said.out,
+        "Removed 1 waiting and 0 delayed jobs from channel \"default\".\nRemoved 1 waiting and 1 delayed jobs from channel \"mail\".\n"
+    );
+    push(&mut fixture);
+    // The former spelling keeps its meaning, one channel, and names the new one.
+    let said = fixture.run(&["queue:clear", "--all", "-y"]);
+    assert!(
+        said.err.contains("--state waiting,delayed,failed") && said.err.contains("--all-channels"),
+        "{}",
+        said.err
+    );
+    let said = fixture.run(&["queue:clear", "-t", "default", "-t", "mail", "-y", "--json"]);
+    let cleared: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(
+        (&cleared[0]["cleared"]["waiting"], &cleared[1]["cleared"]["waiting"]),
+        (&0.into(), &1.into())
+    );
+    assert_eq!(fixture.run(&["queue:clear", "--state", "done", "-y"]).code, 2);
+    assert_eq!(fixture.run(&["queue:clear", "--state", "failed", "--all", "-y"]).code, 2);
+}
