@@ -25,6 +25,9 @@ pub(crate) struct Clear {
     /// All declared channels (or give --channel more than once)
     #[arg(long, conflicts_with_all = ["channels", "all"])]
     all_channels: bool,
+    /// Only print the numbers of jobs that would be removed
+    #[arg(long)]
+    dry_run: bool,
     /// The former spelling of --state waiting,delayed,failed; with --reserved, of --state any
     #[arg(long, hide = true)]
     all: bool,
@@ -45,6 +48,19 @@ impl Clear {
             context.check_store(channel, &doing(channel))?;
         }
         let (first, more) = channels.split_first().expect("a command has a channel");
+        if self.dry_run {
+            return per_channel::one_or_several(context, self.all_channels, |channel| {
+                let counts =
+                    context.call_store(channel, doing(channel), async |store| store.status().await)?;
+                let found = present(which, &counts);
+                let text = format!(
+                    "Dry run: would remove {} from channel \"{}\".",
+                    listed(which, &found),
+                    channel.name
+                );
+                Ok(ChannelDone::new(channel, text, json!({ "cleared": found, "dry_run": true })))
+            });
+        }
         context.confirm(&doing(first), || {
             let mut questions = Vec::new();
             for channel in &channels {
@@ -90,13 +106,18 @@ fn doing(channel: &Channel) -> String {
 }
 
 fn question(channel: &str, which: States, counts: &JobCounts) -> String {
-    let counts = Cleared {
-        waiting: counts.waiting,
-        delayed: counts.delayed,
-        failed: counts.failed,
-        reserved: counts.reserved,
-    };
-    format!("Permanently remove {} from channel \"{channel}\"?", listed(which, &counts))
+    format!("Permanently remove {} from channel \"{channel}\"?", listed(which, &present(which, counts)))
+}
+
+/// The number of jobs in the selected states.
+fn present(which: States, counts: &JobCounts) -> Cleared {
+    let count = |selected: bool, count: u64| if selected { count } else { 0 };
+    Cleared {
+        waiting: count(which.waiting, counts.waiting),
+        delayed: count(which.delayed, counts.delayed),
+        failed: count(which.failed, counts.failed),
+        reserved: count(which.reserved, counts.reserved),
+    }
 }
 
 fn render(channel: &str, which: States, cleared: &Cleared) -> String {
@@ -122,7 +143,7 @@ mod tests {
     use super::*;
 
     fn command(failed: bool, reserved: bool, all: bool) -> Clear {
-        Clear { states: Vec::new(), failed, reserved, all_channels: false, all }
+        Clear { states: Vec::new(), failed, reserved, all_channels: false, dry_run: false, all }
     }
 
     fn in_order(States { waiting, delayed, failed, reserved }: States) -> (bool, bool, bool, bool) {

@@ -39,7 +39,9 @@ pub(super) fn with_values(line: Command, registry: &Registry) -> Command {
         .mut_subcommand("queue:run", |command| with_ids(command, "id", &ANY))
         .mut_subcommand("queue:cancel", |command| with_ids(command, "ids", &LIVE))
         .mut_subcommand("queue:forget", |command| with_ids(command, "ids", &FAILED))
-        .mut_subcommand("queue:reload-failed", |command| with_ids(command, "ids", &FAILED))
+        .mut_subcommand("queue:reload-failed", |command| {
+            with_ids(with_ids(command, "jobs", &FAILED), "ids", &FAILED)
+        })
 }
 
 fn with_ids(command: Command, arg: &str, states: &'static [JobState]) -> Command {

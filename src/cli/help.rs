@@ -50,10 +50,17 @@ const GROUPS: [Group; 4] = [
             ("queue:show", &["queue:show 1795235457811939"]),
             ("queue:why", &["queue:why", "queue:why 1795235457811939", "queue:why --unique report-7"]),
             ("queue:cancel", &["queue:cancel 1795235457811939"]),
-            ("queue:reload-failed", &["queue:reload-failed", "queue:retry --id 1795235457811939"]),
+            (
+                "queue:reload-failed",
+                &[
+                    "queue:retry 1795235457811939",
+                    "queue:retry all",
+                    "queue:retry --reason timeout --since 1h",
+                ],
+            ),
             ("queue:forget", &["queue:forget 1795235457811939 1795235457846206"]),
             ("queue:flush", &["queue:flush --older-than 7d --dry-run", "queue:flush --job send_email --yes"]),
-            ("queue:clear", &["queue:clear --channel mail", "queue:clear --failed --yes"]),
+            ("queue:clear", &["queue:clear --channel mail", "queue:clear --state failed --yes"]),
         ],
     },
     Group {

@@ -30,6 +30,12 @@ pub(super) struct FailedJobOptions {
 }
 
 impl FailedJobOptions {
+    /// Whether an option is given.
+    pub(super) fn selects(&self) -> bool {
+        let Self { job, reason, since, older_than, grep } = self;
+        job.is_some() || reason.is_some() || since.is_some() || older_than.is_some() || grep.is_some()
+    }
+
     pub(super) fn filter(self, ids: Vec<JobId>) -> JobFilter {
         JobFilter {
             ids,

@@ -3,9 +3,10 @@
 use clap::Args;
 use serde_json::json;
 
+use super::job_options::FailedJobOptions;
 use super::{CommandContext, Exit, Failure, render};
 use crate::job::JobId;
-use crate::store::{self, JobFilter};
+use crate::store;
 
 /// Retry failed jobs with a new set of attempts
 #[derive(Debug, Args)]
@@ -16,9 +17,11 @@ pub(crate) struct ReloadFailed {
     /// Id of a job; may be repeated
     #[arg(long = "id", value_name = "ID")]
     ids: Vec<JobId>,
-    /// All failed jobs with this name
-    #[arg(long, value_name = "JOB")]
-    job: Option<String>,
+    #[command(flatten)]
+    options: FailedJobOptions,
+    /// Only print the number of jobs that would be reloaded
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// A word that selects failed jobs.
@@ -47,10 +50,10 @@ impl ReloadFailed {
         }));
         let doing = "choose the failed jobs to reload";
         // An empty list from a script is no order to reload all of them.
-        if !is_all && ids.is_empty() && self.job.is_none() {
+        if !is_all && ids.is_empty() && !self.options.selects() {
             return Err(Failure::new(Exit::Usage, doing)
                 .because("no job is named")
-                .hint("name ids, --job NAME, or the word all: queue:reload-failed all"));
+                .hint("name ids, options such as --job NAME, or the word all: queue:reload-failed all"));
         }
         if is_all && !ids.is_empty() {
             return Err(Failure::new(Exit::Usage, doing)
@@ -60,12 +63,16 @@ impl ReloadFailed {
         ids.sort_unstable();
         ids.dedup();
         let asked = ids.len() as u64;
-        let filter = JobFilter { ids, job: self.job, ..JobFilter::default() };
+        let (filter, dry_run) = (self.options.filter(ids), self.dry_run);
         let moved = context.call_store(channel, "reload the failed jobs", async |store| {
-            store::reload_failed(store, &filter).await
+            if dry_run {
+                store::count_failed(store, &filter).await
+            } else {
+                store::reload_failed(store, &filter).await
+            }
         })?;
-        context
-            .show(&json!({ "channel": channel.name, "reloaded": moved }), &render(&channel.name, moved))?;
+        let json = json!({ "channel": channel.name, "reloaded": moved, "dry_run": dry_run });
+        context.show(&json, &render(&channel.name, moved, dry_run))?;
         if moved < asked {
             let missing = asked - moved;
             return Err(Failure::new(Exit::Failed, "reload all named jobs")
@@ -79,8 +86,9 @@ impl ReloadFailed {
     }
 }
 
-fn render(channel: &str, moved: u64) -> String {
+fn render(channel: &str, moved: u64, dry_run: bool) -> String {
     match moved {
+        n if dry_run => format!("Dry run: would reload {} of channel \"{channel}\".\n", render::jobs(n)),
         0 => format!("No failed job of channel \"{channel}\" was reloaded.\n"),
         n => format!("Reloaded {} of channel \"{channel}\".\n", render::jobs(n)),
     }

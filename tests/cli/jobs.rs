@@ -102,3 +102,19 @@ fn flush_removes_what_its_options_select() {
     assert_eq!(fixture.status()["failed"], 0);
     assert_transcript!(fixture);
 }
+
+#[test]
+fn dry_runs_change_nothing() {
+    let mut fixture = Fixture::new();
+    fixture.fail(&[("a", "x"), ("b", "timeout")]);
+    fixture.push(&["noop"]);
+    let before = fixture.status();
+    fixture.run(&["queue:retry", "all", "--dry-run"]);
+    fixture.run(&["queue:retry", "--grep", "time", "--dry-run", "--json"]);
+    fixture.run(&["queue:clear", "--state", "any", "--dry-run"]);
+    fixture.run(&["queue:clear", "--dry-run", "--json"]);
+    assert_eq!(fixture.status(), before);
+    fixture.run(&["queue:retry", "--grep", "time"]);
+    assert_eq!(fixture.status()["failed"], 1);
+    assert_transcript!(fixture);
+}

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use super::Pool;
 use crate::guardian::handle::ChildId;
-use crate::pool::workers::state::{Role, WorkerState};
+use crate::pool::workers::state::{Role, WorkerEnd, WorkerState};
 use crate::pool::workers::worker::Worker;
 use crate::pool::{recycling, room};
 
@@ -68,7 +68,7 @@ impl Pool {
         let Some(worker) = self.workers.get(child) else { return };
         let (generation, is_canary) = (worker.origin.generation, worker.is_role(Role::Canary));
         let channel = Arc::clone(&self.generations.spec().channel);
-        self.remove_worker(child, None, "", now);
+        self.remove_worker(child, WorkerEnd::NotStarted, "", now);
         if !room::is_no_room(errno) || is_canary {
             error!(%channel, error, "worker not started");
             return self.on_boot_failed(generation, error, now);
