@@ -16,6 +16,7 @@ use super::control::MasterShared;
 use super::lazy_store::LazyStore;
 use super::listen_error::ListenError;
 use super::listen_options::ListenOptions;
+use super::place;
 use super::reexec::Handover;
 use super::reload::ReloadQueue;
 use super::run_dir::{Lock, RunDir, ServedStore};
@@ -86,6 +87,8 @@ pub(super) async fn start(listen: ListenOptions, handover: Handover) -> Result<M
         let service = ChannelService::start(channel, &guardian, &mut master.actors, &shared)?;
         master.services.insert(Arc::clone(service.name()), service);
     }
+    let places = master.services.values().map(|service| Arc::downgrade(service.place())).collect();
+    tokio::spawn(place::watch(places));
     let serve_http = || port.map(|port| port.serve(&listen.config)).transpose();
     master.http = with_signals_blocked(serve_http).and_then(|http| http).map_err(ListenError::System)?;
     let config = listen.config.file.as_ref().map_or("built-in".to_owned(), |file| file.display().to_string());
