@@ -43,7 +43,6 @@ pub(super) struct ChannelService {
     socket: SocketFile,
     lock: Lock,
     snapshots: JoinHandle<()>,
-    place_watch: JoinHandle<()>,
     control: JoinHandle<()>,
     /// Publishes the end of the channel to the control connections.
     ended: watch::Sender<Option<Stopped>>,
@@ -103,7 +102,7 @@ impl ChannelService {
             channel: name,
             commands,
             store,
-            place: Arc::clone(&place),
+            place,
             metrics,
             ended: on_end,
             stop_requested: AtomicBool::new(false),
@@ -117,7 +116,6 @@ impl ChannelService {
             socket,
             lock,
             snapshots: tokio::spawn(async {}),
-            place_watch: tokio::spawn(place.watch()),
             control,
             ended,
             closing,
@@ -172,7 +170,6 @@ impl ChannelService {
     /// Releases everything but the lock after the end of the actor: the program after a re-exec serves the channel.
     pub(super) async fn hand_over(self, stopped: &Stopped) -> Lock {
         self.snapshots.abort();
-        self.place_watch.abort();
         if stopped.settled {
             self.lock.clear_incarnation();
         }
@@ -188,7 +185,6 @@ impl ChannelService {
     /// Releases everything after the end of the actor and answers pending stop requests.
     pub(super) async fn close(self, stopped: Stopped) {
         self.snapshots.abort();
-        self.place_watch.abort();
         if stopped.settled {
             self.lock.clear_incarnation();
         }

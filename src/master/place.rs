@@ -5,12 +5,12 @@
 //! removed or replaced. The master never moves over, because the jobs that wait in its store would be left behind.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use aint_queue_core::mutex::lock;
 use tokio::runtime::Handle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{info, warn};
 
 use super::run_dir::LockPlace;
@@ -101,17 +101,21 @@ impl ChannelPlace {
         let opened = Handle::current().block_on(store::open(&new.driver, &new.name));
         opened.ok().and_then(|store| store.identity()).unwrap_or(meant)
     }
+}
 
-    /// Logs differences until the channel ends.
-    pub(super) async fn watch(self: Arc<Self>) {
-        let mut tick = interval(CHECK_INTERVAL);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            let place = Arc::clone(&self);
-            // A panic is a bug; the next look may work.
-            let _ = tokio::task::spawn_blocking(move || place.differences()).await;
+/// Logs differences until the last channel has ended. One thread looks at all channels, because each thread costs memory.
+pub(super) async fn watch(places: Vec<Weak<ChannelPlace>>) {
+    let mut tick = interval_at(Instant::now() + CHECK_INTERVAL, CHECK_INTERVAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let served: Vec<_> = places.iter().filter_map(Weak::upgrade).collect();
+        if served.is_empty() {
+            return;
         }
+        let look = move || served.iter().for_each(|place| drop(place.differences()));
+        // A panic is a bug; the next look may work.
+        let _ = tokio::task::spawn_blocking(look).await;
     }
 }
 

@@ -19,6 +19,7 @@ use super::control::MasterShared;
 use super::lazy_store::LazyStore;
 use super::listen_error::ListenError;
 use super::listen_options::ListenOptions;
+use super::place;
 use super::reexec::Handover;
 use super::reload::ReloadQueue;
 use super::run_dir::{Lock, RunDir, ServedStore};
@@ -102,6 +103,8 @@ pub(super) async fn start(
         master.services.insert(Arc::clone(service.name()), service);
     }
     let serve_http = || port.map(|port| port.serve(&listen.config, producer_memory.clone())).transpose();
+    let places = master.services.values().map(|service| Arc::downgrade(service.place())).collect();
+    tokio::spawn(place::watch(places));
     master.http = with_signals_blocked(serve_http).and_then(|http| http).map_err(ListenError::System)?;
     let config = listen.config.file.as_ref().map_or("built-in".to_owned(), |file| file.display().to_string());
     info!(pid = nix::unistd::getpid().as_raw(), channels = %listen.channels.join(", "), %config, "listening");

@@ -162,3 +162,16 @@ fn clear_tells_states_from_channels() {
     assert_eq!(fixture.run(&["queue:clear", "--state", "done", "-y"]).code, 2);
     assert_eq!(fixture.run(&["queue:clear", "--state", "failed", "--all", "-y"]).code, 2);
 }
+
+#[test]
+fn directory_without_configuration_may_be_anybodys() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mut fixture = Fixture::new();
+    fs::set_permissions(fixture.path("."), fs::Permissions::from_mode(0o777)).unwrap();
+    assert_eq!(fixture.run(&["queue:status"]).code, 0);
+    assert_eq!(fixture.run(&["queue:push", "noop"]).code, 5);
+    fixture.write("aint-queue.toml", "[channels.default]\n");
+    assert_eq!(fixture.run(&["queue:status"]).code, 4);
+    assert_eq!(fixture.run(&["queue:status", "--config", "aint-queue.toml"]).code, 0);
+}

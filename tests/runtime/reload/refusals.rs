@@ -38,8 +38,8 @@ fn invalid_config_is_refused_before_any_spawn() {
         let (why, invalid) = PendingRequest::reload(&fixture, "default").refused();
         assert!(invalid && why.contains(named), "{named}: {why}");
         let (code, said) = refused(&fixture);
-        // Without the declaration the command finds no master.
-        let wanted = if *named == "\"default\"" { 2 } else { 4 };
+        // Without the declaration the command means the only other channel, which has no master.
+        let (wanted, named) = if *named == "\"default\"" { (3, "\"other\"") } else { (4, *named) };
         assert!(code == wanted && said.contains(named), "{named}: {code}: {said}");
     }
     let log = master.log();

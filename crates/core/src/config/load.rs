@@ -124,12 +124,13 @@ fn load(file: &Path, named_by: &'static str) -> Result<Config, ConfigError> {
 fn load_found(file: &Path) -> Result<Config, ConfigError> {
     let unreadable =
         |source| ConfigError::Unreadable { file: file.to_owned(), named_by: "found here", source };
+    // Without a file here, the directory does not matter.
+    let link = fs::symlink_metadata(file).map_err(unreadable)?;
     // Directories first: their owners can put any file there, also one of this user.
     for directory in file.ancestors().skip(1) {
         let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         trust::check_directory(directory).map_err(unreadable)??;
     }
-    let link = fs::symlink_metadata(file).map_err(unreadable)?;
     trust::check_owner(file, &link)?;
     trust::check_above(&canonical(file))?;
     // A pipe would block its reader.
