@@ -83,7 +83,7 @@ impl AsyncJob for CompleteOrder {
             // No error, and no wait: the missing part pushes another check.
             return Ok(());
         }
-        SendMail { order: order.number, to: order.customer, about: About::Complete }.push(&ctx).await?;
+        SendMail { order: order.number, to: order.customer, about: About::Complete }.push(ctx).await?;
         Ok(())
     }
 }

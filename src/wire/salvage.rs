@@ -45,22 +45,24 @@ pub fn decode_cut_line(start: &[u8]) -> Result<ReadFrame, WireError> {
 }
 
 /// Reads a line that is not a frame as it stands, for the reason `why`. Returns also the rest of the line behind its object.
+///
+/// Only the object is read: in a long line of many objects, each would otherwise cost the whole rest.
 fn salvage<'a>(line: &'a [u8], why: &WireError) -> (Result<ReadFrame, WireError>, &'a [u8]) {
-    if let Some(frame) = mended(line) {
-        let defect = "half a character or invalid UTF-8: replaced by U+FFFD";
-        return (Ok(ReadFrame::Damaged(frame, defect.to_owned())), b"");
-    }
     let Some((object, end)) = Object::scan(line) else {
         return (Err(not_a_frame(why.detail(), line)), b"");
     };
-    let rest = line[end..].trim_ascii();
+    let (text, rest) = (&line[..end], line[end..].trim_ascii_start());
     if !rest.is_empty()
-        && let Ok(frame) = decode_strictly(&line[..end])
+        && let Ok(frame) = decode_strictly(text)
     {
         let defect = "no line break behind the frame: reading on in the same line";
         return (Ok(ReadFrame::Damaged(frame, defect.to_owned())), rest);
     }
-    (object.frame(line, why), rest)
+    if let Some(frame) = mended(text) {
+        let defect = "half a character or invalid UTF-8: replaced by U+FFFD";
+        return (Ok(ReadFrame::Damaged(frame, defect.to_owned())), rest);
+    }
+    (object.frame(text, why), rest)
 }
 
 /// The frame whose texts contain half a character or invalid UTF-8. A request with invalid UTF-8 is refused instead: the

@@ -199,6 +199,15 @@ fn frames_without_line_breaks_between_them_are_all_read() {
     assert_eq!(runs, [7, 8, 9]);
 }
 
+#[test]
+fn long_line_of_many_objects_is_read_once() {
+    // Quadratic work would keep the master from everything else.
+    let line = "{}".repeat(100_000);
+    assert_eq!(decode_from_worker(line.as_bytes()).filter(Result::is_err).count(), 100_000);
+    let nested = "{\"a\":[".repeat(100_000);
+    assert_eq!(decode_from_worker(nested.as_bytes()).count(), 1);
+}
+
 proptest! {
     /// Damage behind the number of the run: bytes replaced, removed, inserted, cut off.
     #[test]
