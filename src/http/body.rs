@@ -43,10 +43,8 @@ pub(super) async fn read(
             false => memory.large_bodies.reserve(length).await,
         }
     };
-    let reservation = timeout(limit, reserving).await.map_err(|_| {
-        let error = "requests of all producers have too many bytes at once: retry, or send smaller requests";
-        ErrorResponse::unavailable(error).closing()
-    })?;
+    let reservation =
+        timeout(limit, reserving).await.map_err(|_| ErrorResponse::producers_busy().closing())?;
     match timeout(limit, collect(Limited::new(body, max), length)).await {
         Ok(Ok(bytes)) => Ok(ReceivedBody { bytes, reservation, is_small }),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(max)),

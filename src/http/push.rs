@@ -11,7 +11,7 @@ use super::ListenerState;
 use super::body::{self, ReceivedBody};
 use super::parse::{self, ParseError, ParsedBody};
 use super::response::{self, ErrorResponse, PushedJob, error_chain};
-use crate::producer_memory::BATCH_BYTES;
+use crate::producer_memory::{BATCH_BYTES, Reservation};
 use crate::queue::PushManyError;
 use crate::queue_set::LazyQueue;
 use crate::store::{MAX_BATCH, PushError, Pushed};
@@ -51,7 +51,7 @@ async fn push_body(
     let body = parse::parse(&bytes).map_err(parse_error)?;
     let _batch = match is_small {
         true => None,
-        false => Some(state.memory.batches.reserve(BATCH_BYTES).await),
+        false => Some(batch_memory(&state).await?),
     };
     if body.len() > 1 {
         check(&body).await.map_err(parse_error)?;
@@ -71,6 +71,13 @@ async fn push_body(
     }
     queue.flush(&mut batch, &mut pushed).await.map_err(push_error)?;
     Ok(added(body.is_array, pushed))
+}
+
+/// Waits for the memory of a batch of parsed jobs.
+async fn batch_memory(state: &ListenerState) -> Result<Reservation, ErrorResponse> {
+    let reserving = state.memory.batches.reserve(BATCH_BYTES);
+    let reserved = tokio::time::timeout(state.settings.timeout, reserving).await;
+    reserved.map_err(|_| ErrorResponse::producers_busy())
 }
 
 /// Parses every job, without keeping it.

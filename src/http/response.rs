@@ -96,6 +96,13 @@ impl ErrorResponse {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, RETRY_AFTER_UNAVAILABLE.into())
     }
 
+    /// The requests of all producers have no room in memory.
+    pub(super) fn producers_busy() -> Self {
+        Self::unavailable(
+            "requests of all producers have too many bytes at once: retry, or send smaller requests",
+        )
+    }
+
     /// The store has failed or refused.
     pub(super) fn store(error: &StoreError) -> Self {
         let text = error_chain(error);
