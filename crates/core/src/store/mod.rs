@@ -56,7 +56,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// Ids continue from the last one while the clock is behind it; [`JobMeta::pushed_at`] then holds the time of the push.
     ///
-    /// A job whose unique key is held adds nothing: [`Pushed::Existing`] names the holder. A key is held by a live job, or for
+    /// A job whose unique key is held adds nothing: [`Pushed::Existing`] names the holder. A key is held by a live job, unless it
+    /// expired before any owner leased it, or for
     /// a time ([`JobMeta::unique_for_ms`], by the store's clock) that neither ends early with its job nor lasts longer than
     /// stated for a live one. Both kinds of hold share one key space.
     async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError>;

@@ -43,7 +43,7 @@ use tokio::time::Instant;
 
 use self::connection::{Connector, ServerAddress};
 use self::keys::Keys;
-use self::reply::{count, int, sorted_ids};
+use self::reply::{Entries, count, entries, int};
 use self::scripts::Script;
 use self::wait::WorkWaiter;
 use super::{
@@ -189,7 +189,9 @@ impl Store for RedisStore {
     async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {
         let mut call = self.call(Script::Held, "asking for held jobs", &[self.keys.reserved(owner)]).await?;
         call.arg(owner.as_str()).arg(seq).arg(micros(self.lease));
-        call.read(sorted_ids).await
+        let Entries { ids, foreign } = call.read(entries).await?;
+        self.try_quarantine(owner, &foreign).await;
+        Ok(ids)
     }
 
     async fn fetch(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError> {
