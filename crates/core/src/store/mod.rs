@@ -264,12 +264,14 @@ pub enum ClaimKind {
         /// Most holders; 1 for exclusion, 0 refuses all new holders.
         limit: u32,
     },
-    /// A share of a rate: `count` claims of the key are granted at once, then one per `count`th part of `per`, rounded up to
-    /// whole microseconds (generic cell rate algorithm). Claims of the same key with other numbers count as at most one full
-    /// burst.
+    /// A share of a rate: `burst` claims of the key are granted at once, then one per `count - burst + 1`th part of `per`,
+    /// rounded up to whole microseconds (generic cell rate algorithm), so that no period has more than `count`. Claims of the
+    /// same key with other numbers count as at most one full burst.
     Rate {
         /// Claims per period, at least 1.
         count: u32,
+        /// Claims at once, 1 to `count`.
+        burst: u32,
         /// Length of the period: a microsecond to ten years.
         per: Duration,
     },
