@@ -1,6 +1,7 @@
 -- Pushes one job to a channel of aint-queue, for clients in any language. Send this text with EVAL or EVALSHA, unchanged.
 --
--- KEYS     all keys of the channel, in the order of NAMES below: "aint-queue:{channel}:schema" and so on;
+-- KEYS     all keys of the channel, in the order of NAMES below: "aint-queue:{channel}:schema" and so on, each behind the
+--          driver.prefix of the channel, if it has one;
 --          then, only for a job with a unique key, "aint-queue:{channel}:unique:" and that key
 -- ARGV 1   the job's name
 -- ARGV 2   the payload: JSON
@@ -35,7 +36,7 @@ local MAX_HEADER_BYTES = 8192
 local function wrong(...)
   return redis.error_reply('AINTARG ' .. table.concat({ ... }))
 end
-local prefix = string.match(KEYS[1] or '', '^(aint%-queue:{[^{}]+}:)schema$')
+local prefix = string.match(KEYS[1] or '', '^([%w_.:/-]*aint%-queue:{[^{}]+}:)schema$')
 for n, name in ipairs(NAMES) do
   if not prefix or KEYS[n] ~= prefix .. name then
     return wrong(
@@ -120,13 +121,6 @@ local function free(key, id)
   end
 end
 
--- The job that holds a unique key, or nil: the job of a timed hold, or a live job. timed is the name of the key of the
--- timed hold.
-local function holder(key, timed)
-  local id = redis.call('HGET', UNIQUE, key)
-  return id and redis.call('HEXISTS', RECORDS, id) == 1 and id or redis.call('GET', timed) or nil
-end
-
 -- The first line of a record: its meta; '' without one.
 local function meta_of(record)
   local cut = record and string.find(record, '\n', 1, true)
@@ -137,6 +131,65 @@ end
 local function read(meta)
   local understood, value = pcall(cjson.decode, meta)
   return understood and type(value) == 'table' and type(value.job) == 'string' and value or nil
+end
+
+-- Whether the job of a record has expired before any owner leased it: the job will not run, so it holds no key. The names
+-- of the owners' sets are made here, because only this rare case needs them; they are in the slot of the other keys.
+local function expired_unleased(id, record)
+  local meta = meta_of(record)
+  meta = string.find(meta, '"expires_', 1, true) and read(meta)
+  if not meta or meta.failing then
+    return false
+  end
+  local after = tonumber(meta.expires_in_ms)
+  after = after and (tonumber(meta.pushed_at) or tonumber(id)) + after * 1000
+  if math.min(after or math.huge, tonumber(meta.expires_at) or math.huge) > now() then
+    return false
+  end
+  for _, owners in ipairs({ OWNERS, DEAD }) do
+    for _, name in ipairs(redis.call('ZRANGE', owners, 0, -1)) do
+      if redis.call('SISMEMBER', string.sub(SCHEMA, 1, -7) .. 'reserved:' .. name, id) == 1 then
+        return false
+      end
+    end
+  end
+  return true
+end
+
+-- The job that holds a unique key, or nil: a live job that may still run, or the job of a timed hold. timed is the name of
+-- the key of the timed hold.
+local function holder(key, timed)
+  local id = redis.call('HGET', UNIQUE, key)
+  local record = id and redis.call('HGET', RECORDS, id)
+  return record and not expired_unleased(id, record) and id or redis.call('GET', timed) or nil
+end
+
+-- The source of ids of a call: a function that returns a new id each time, and one that records the last one.
+--
+-- Ids continue from the last one while the clock is behind it. Ids up to checked_to may be in use although last_id is lower:
+-- last_id was lost.
+local function id_source(time, lead)
+  local stats = redis.call('HMGET', STATS, 'last_id', 'checked_to', 'clock')
+  local last, checked_to = tonumber(stats[1]), tonumber(stats[2]) or 0
+  -- Older versions recorded no clock, but gave no id far ahead of it.
+  local highest = math.max(tonumber(stats[3]) or last or 0, time)
+  if not last then
+    last = highest
+    if redis.call('HLEN', RECORDS) > 0 then
+      checked_to = math.max(checked_to, last + 2 * lead)
+    end
+  end
+  last = math.max(last, time)
+  local function next_id()
+    repeat
+      last = last + 1
+    until last > checked_to or redis.call('HEXISTS', RECORDS, text(last)) == 0
+    return last
+  end
+  local function record_ids()
+    redis.call('HSET', STATS, 'last_id', text(last), 'checked_to', text(checked_to), 'clock', text(highest))
+  end
+  return next_id, record_ids
 end
 
 -- The record with a new meta. A record without a newline is all payload.
@@ -263,25 +316,7 @@ for n = 5, base, 5 do
   end
 end
 
--- Ids continue from the last one while the clock is behind it. Ids up to checked_to may be in use although last_id is lower:
--- last_id was lost.
-local stats = redis.call('HMGET', STATS, 'last_id', 'checked_to', 'clock')
-local last, checked_to = tonumber(stats[1]), tonumber(stats[2]) or 0
--- Older versions recorded no clock, but gave no id far ahead of it.
-local highest = math.max(tonumber(stats[3]) or last or 0, time)
-if not last then
-  last = highest
-  if redis.call('HLEN', RECORDS) > 0 then
-    checked_to = math.max(checked_to, last + 2 * lead)
-  end
-end
-last = math.max(last, time)
-local function next_id()
-  repeat
-    last = last + 1
-  until last > checked_to or redis.call('HEXISTS', RECORDS, text(last)) == 0
-  return last
-end
+local next_id, record_ids = id_source(time, lead)
 
 local answers, records, keys, held, taken = {}, {}, {}, {}, {}
 local waiting, delayed, earliest, prioritised = { {}, {}, {} }, {}, nil, false
@@ -313,7 +348,7 @@ for n = 1, count do
     end
     records[2 * added - 1], records[2 * added] = id, record
     if key ~= '' then
-      taken[key] = id
+      taken[key] = not expired_unleased(id, record) and id or nil
       if ARGV[option + 3] == '' then
         keys[#keys + 1] = key
         keys[#keys + 1] = id
@@ -347,7 +382,7 @@ end
 if prioritised then
   has_priorities()
 end
-redis.call('HSET', STATS, 'last_id', text(last), 'checked_to', text(checked_to), 'clock', text(highest))
+record_ids()
 redis.call('HSET', RECORDS, unpack(records))
 if #keys > 0 then
   redis.call('HSET', UNIQUE, unpack(keys))
@@ -425,8 +460,12 @@ local name, payload, given = ARGV[1] or '', ARGV[2] or '', ARGV[3] or ''
 if #ARGV < 2 or #ARGV > 3 then
   return wrong('arguments: there are ', #ARGV, '; give a name, a payload and, if any, options')
 end
-if #name > 128 or not string.find(name, '^[%w_.:\\-]+$') then
-  return wrong('name: it is not allowed: use 1 to 128 of the characters A-Z a-z 0-9 _ . : - \\')
+local path = string.find(name, '/', 1, true) and '/' .. name .. '/' or ''
+local has_bad_part = string.find(path, '//', 1, true) or string.find(path, '/./', 1, true)
+  or string.find(path, '/../', 1, true)
+if #name > 128 or not string.find(name, '^[%w_.:@/\\-]+$') or has_bad_part then
+  return wrong('name: it is not allowed: use 1 to 128 of the characters A-Z a-z 0-9 _ . : @ / - \\; a part of a path is ',
+    'not empty, . or ..')
 end
 if #payload > MAX_PAYLOAD then
   return wrong('payload: it has ', #payload, ' bytes; at most ', MAX_PAYLOAD, ' are allowed: push a reference to the data')

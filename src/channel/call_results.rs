@@ -55,7 +55,7 @@ impl Channel {
             CallReply::Taken(leased) => {
                 self.store_calls.renewed(began);
                 self.scope.asked();
-                self.on_leased(leased.into_iter().collect(), now);
+                self.on_leased(leased.into_iter().map(|leased| *leased).collect(), now);
                 self.update_demand(now);
                 self.end_scope(now);
             }

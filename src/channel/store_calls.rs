@@ -73,7 +73,7 @@ pub(super) enum CallReply {
     Joined(Owner),
     Held(Vec<JobId>),
     Fetched(Vec<Leased>),
-    Taken(Option<Leased>),
+    Taken(Option<Box<Leased>>),
     Turned(TurnRequest, TurnReply),
     ExpiredReaped(u64),
     Left,
@@ -196,7 +196,7 @@ impl StoreCalls {
                 Call::Join => CallReply::Joined(store.join().await?),
                 Call::Held => CallReply::Held(store.held(&owner(), seq).await?),
                 Call::Fetch(ids) => CallReply::Fetched(store.fetch(&owner(), &ids).await?),
-                Call::Take(id) => CallReply::Taken(store.take(&owner(), seq, id).await?),
+                Call::Take(id) => CallReply::Taken(store.take(&owner(), seq, id).await?.map(Box::new)),
                 Call::Turn(request) => {
                     let owner = owner();
                     let turn = Turn {

@@ -83,7 +83,7 @@ mod tests {
                 FromWorker::Push { run, ask: 3, channel: None, jobs: vec![r#"{"job":"a"}"#.into()] },
                 FromWorker::Push { run, ask: 3, channel: Some(text), jobs: vec![] },
                 FromWorker::Claim { run, ask: 4, claim: LimitClaim::Lock { key: "k".into(), limit: 2 } },
-                FromWorker::Claim { run, ask: 4, claim: LimitClaim::Rate { key: "k".into(), count: 2, per: SECOND } },
+                FromWorker::Claim { run, ask: 4, claim: LimitClaim::Rate { key: "k".into(), count: 2, burst: 2, per: SECOND } },
                 FromWorker::Claim {
                     run,
                     ask: 4,

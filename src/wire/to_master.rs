@@ -96,6 +96,8 @@ struct FlatFrame {
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    burst: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     per_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     breaker: Option<String>,
@@ -183,9 +185,13 @@ impl From<&FromWorker> for FlatFrame {
                 let flat = Self { ask: Some(*ask), ..flat("claim", Some(*run)) };
                 match claim.clone() {
                     LimitClaim::Lock { key, limit } => Self { lock: Some(key), limit: Some(limit), ..flat },
-                    LimitClaim::Rate { key, count, per } => {
-                        Self { rate: Some(key), count: Some(count), per_ms: Some(millis(per)), ..flat }
-                    }
+                    LimitClaim::Rate { key, count, burst, per } => Self {
+                        rate: Some(key),
+                        count: Some(count),
+                        burst: (burst != 1).then_some(burst),
+                        per_ms: Some(millis(per)),
+                        ..flat
+                    },
                     LimitClaim::Breaker { key, failures, cooldown } => {
                         let cooldown_ms = Some(millis(cooldown));
                         Self { breaker: Some(key), failures: Some(failures), cooldown_ms, ..flat }
@@ -218,9 +224,12 @@ impl FlatFrame {
         let time = |ms: Option<u64>| Duration::from_millis(ms.unwrap_or(0));
         let claim = match (self.lock, self.rate, self.breaker) {
             (Some(key), None, None) => LimitClaim::Lock { key, limit: self.limit.unwrap_or(1) },
-            (None, Some(key), None) => {
-                LimitClaim::Rate { key, count: self.count.unwrap_or(0), per: time(self.per_ms) }
-            }
+            (None, Some(key), None) => LimitClaim::Rate {
+                key,
+                count: self.count.unwrap_or(0),
+                burst: self.burst.unwrap_or(1),
+                per: time(self.per_ms),
+            },
             (None, None, Some(key)) => LimitClaim::Breaker {
                 key,
                 failures: self.failures.unwrap_or(0),

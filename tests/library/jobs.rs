@@ -235,7 +235,7 @@ impl AsyncJob for Limited {
         Ok(())
     }
     fn layers(service: JobService) -> JobService {
-        service.with(RateLimit::new(5, Duration::from_secs(3600)))
+        service.with(RateLimit::new(5, Duration::from_secs(3600)).burst(5))
     }
 }
 

@@ -111,7 +111,7 @@ async fn schema_2_file_with_ids_ahead_of_the_clock_is_served() {
     let ids: Vec<_> = leased.iter().map(|record| record.id.0).collect();
     assert_eq!(ids, [last - 1, 1_700_000_000_000_003, last + 1, last]);
     // The rate of an hour ahead makes no claim wait longer than its own period.
-    let kind = ClaimKind::Rate { count: 1, per: Duration::from_secs(60) };
+    let kind = ClaimKind::Rate { count: 1, burst: 1, per: Duration::from_secs(60) };
     let LimitDecision::Wait(time) = master.claim(Claim { id: new, key: "rate".into(), kind }).await else {
         panic!("the rate is in use")
     };
@@ -191,7 +191,7 @@ async fn expired_keys_and_rates_are_removed() {
         let keys: Vec<_> =
             (0..300).map(|n| unique_for("once", &format!("{round}-{n}"), Duration::from_millis(1))).collect();
         store.push(&keys).await.unwrap();
-        let kind = ClaimKind::Rate { count: 1, per: Duration::from_millis(1) };
+        let kind = ClaimKind::Rate { count: 1, burst: 1, per: Duration::from_millis(1) };
         let claims: Vec<_> = (0..300).map(|n| Claim { id, key: format!("{round}-{n}"), kind }).collect();
         store.claim(&master.owner, &claims).await.unwrap();
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -201,7 +201,8 @@ async fn expired_keys_and_rates_are_removed() {
     }
     store.push(&[unique_for("once", "last", Duration::from_secs(60))]).await.unwrap();
     let lock = Claim { id, key: "lock".into(), kind: ClaimKind::Lock { limit: 1 } };
-    let rate = Claim { kind: ClaimKind::Rate { count: 1, per: Duration::from_secs(60) }, ..lock.clone() };
+    let rate =
+        Claim { kind: ClaimKind::Rate { count: 1, burst: 1, per: Duration::from_secs(60) }, ..lock.clone() };
     assert_eq!(store.claim(&master.owner, &[lock, rate]).await.unwrap(), [LimitDecision::Granted; 2]);
     assert_eq!(number(&dir, "SELECT count(*) FROM holds"), 1);
     assert_eq!(number(&dir, "SELECT count(*) FROM rates"), 1);

@@ -112,6 +112,7 @@ pub fn at(port: u16) -> config::Redis {
         read_write_timeout: Duration::from_secs(5),
         allow_eviction: false,
         allow_cleartext: false,
+        prefix: String::new(),
     }
 }
 

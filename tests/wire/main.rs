@@ -212,7 +212,10 @@ fn claimed(claim: &LimitClaim) -> String {
             let holders = if *limit == 1 { "holder" } else { "holders" };
             format!("lock {key}, at most {limit} {holders}")
         }
-        LimitClaim::Rate { key, count, per } => format!("rate {key}, at most {count} in {per:?}"),
+        LimitClaim::Rate { key, count, burst: 1, per } => format!("rate {key}, at most {count} in {per:?}"),
+        LimitClaim::Rate { key, count, burst, per } => {
+            format!("rate {key}, at most {count} in {per:?}, {burst} at once")
+        }
         LimitClaim::Breaker { key, failures, cooldown } => {
             format!("breaker {key}, open for {cooldown:?} after {failures} failures in a row")
         }

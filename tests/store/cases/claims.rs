@@ -32,7 +32,7 @@ fn lock(id: JobId, key: &str, limit: u32) -> Claim {
 }
 
 fn rate(id: JobId, key: &str, count: u32, per: Duration) -> Claim {
-    Claim { id, key: key.to_owned(), kind: ClaimKind::Rate { count, per } }
+    Claim { id, key: key.to_owned(), kind: ClaimKind::Rate { count, burst: count, per } }
 }
 
 fn free(id: JobId, key: &str) -> KeyRelease {
@@ -183,12 +183,12 @@ async fn claim_for_an_unheld_job_is_denied(fixture: Fixture) {
 async fn rate_grants_a_burst_then_returns_the_wait(fixture: Fixture) {
     let (one, a) = running(&fixture, 1).await;
     let (two, b) = running(&fixture, 1).await;
-    let claims = [0; 2].map(|_| rate(a[0], "k", 3, HOUR * 3));
+    let claims = [0; 2].map(|_| rate(a[0], "k", 3, HOUR));
     assert_eq!(one.store.claim(&one.owner, &claims).await.unwrap(), [LimitDecision::Granted; 2]);
-    assert_eq!(two.claim(rate(b[0], "k", 3, HOUR * 3)).await, LimitDecision::Granted);
+    assert_eq!(two.claim(rate(b[0], "k", 3, HOUR)).await, LimitDecision::Granted);
     // A refused claim takes no room: the wait does not grow.
     for master in [(&one, a[0]), (&two, b[0])].into_iter().cycle().take(6) {
-        let wait = master.0.claim(rate(master.1, "k", 3, HOUR * 3)).await;
+        let wait = master.0.claim(rate(master.1, "k", 3, HOUR)).await;
         let near = |wait| wait <= HOUR && wait > HOUR - Duration::from_secs(60);
         assert!(matches!(wait, LimitDecision::Wait(wait) if near(wait)), "{wait:?}");
     }
@@ -198,12 +198,12 @@ async fn rate_grants_a_burst_then_returns_the_wait(fixture: Fixture) {
     let LimitDecision::Wait(wait) = one.claim(rate(a[0], "k", 10, Duration::from_secs(600))).await else {
         panic!("a full burst of these, too, was taken");
     };
-    assert_eq!(wait, Duration::from_secs(60));
+    assert_eq!(wait, Duration::from_secs(600));
 }
 
 async fn rate_has_room_after_exactly_the_returned_wait(fixture: Fixture) {
     let (master, ids) = running(&fixture, 1).await;
-    let claim = rate(ids[0], "k", 2, Duration::from_millis(120));
+    let claim = rate(ids[0], "k", 2, Duration::from_millis(60));
     let mut granted = 0;
     for _ in 0..5 {
         let wait = loop {
@@ -238,10 +238,18 @@ async fn largest_and_smallest_rates_hold(fixture: Fixture) {
     assert_eq!(master.claim(often.clone()).await, LimitDecision::Granted);
     fixture.driver.pass(micro).await;
     assert_eq!(master.claim(often).await, LimitDecision::Granted);
-    let thirds = vec![rate(ids[0], "thirds", 3, HOUR / 3600); 4];
-    let answers = master.store.claim(&master.owner, &thirds).await.unwrap();
-    assert_eq!(answers[..3], [LimitDecision::Granted; 3], "also where the parts are not whole microseconds");
-    assert!(matches!(answers[3], LimitDecision::Wait(wait) if wait <= Duration::from_micros(333_334)));
+    // Also where the parts are not whole microseconds.
+    let thirds = |burst| {
+        let kind = ClaimKind::Rate { count: 3, burst, per: HOUR / 3600 };
+        vec![Claim { id: ids[0], key: format!("thirds {burst}"), kind }; burst as usize + 1]
+    };
+    for (burst, spacing) in [(1, 333_334), (2, 500_000), (3, 1_000_000)] {
+        let mut answers = master.store.claim(&master.owner, &thirds(burst)).await.unwrap();
+        let last = answers.pop().unwrap();
+        assert_eq!(answers, vec![LimitDecision::Granted; burst as usize]);
+        let near = Duration::from_micros(spacing - 100_000)..=Duration::from_micros(spacing);
+        assert!(matches!(last, LimitDecision::Wait(wait) if near.contains(&wait)), "{burst}: {last:?}");
+    }
 }
 
 async fn channels_do_not_share_locks_and_rates(fixture: Fixture) {

@@ -16,6 +16,8 @@ conformance! { @clock
     timed_keys_are_held_by_at_most_the_step_longer,
     rates_wait_for_one_period_at_most_after_a_step,
     status_says_the_step,
+    no_period_has_more_grants_than_the_rate,
+    rate_of_an_old_version_is_read,
 }
 
 /// Steps back, in microseconds: 0.5 s, 1.5 s, 3 s, an hour.
@@ -162,7 +164,7 @@ async fn rates_wait_for_one_period_at_most_after_a_step(fixture: Fixture) {
     let id = fixture.push(1).await[0];
     master.lease_exactly(&[id]).await;
     for (n, step) in BACK.into_iter().enumerate() {
-        let kind = ClaimKind::Rate { count: 1, per: 30 * SECOND };
+        let kind = ClaimKind::Rate { count: 1, burst: 1, per: 30 * SECOND };
         let claim = Claim { id, key: format!("k{n}"), kind };
         assert_eq!(master.claim(claim.clone()).await, LimitDecision::Granted);
         fixture.driver.step_clock(step).await;
@@ -192,4 +194,61 @@ async fn status_says_the_step(fixture: Fixture) {
         fixture.driver.step_clock(-step).await;
         assert_eq!(fixture.store.status().await.unwrap().clock_behind, None);
     }
+}
+
+/// Arrivals at random times, on the real clocks that run on between them.
+async fn no_period_has_more_grants_than_the_rate(fixture: Fixture) {
+    let mut master = fixture.master().await;
+    let id = fixture.push(1).await[0];
+    master.lease_exactly(&[id]).await;
+    let mut random = fastrand::Rng::with_seed(17);
+    for (round, (count, burst)) in [(5, 1), (5, 2), (5, 5), (1, 1), (7, 3), (20, 4)].into_iter().enumerate() {
+        let per = Duration::from_micros(random.u64(400_000..4_000_000));
+        let kind = ClaimKind::Rate { count, burst, per };
+        let claim = Claim { id, key: format!("r{round}"), kind };
+        let (mut granted, mut refused) = (Vec::new(), 0);
+        for _ in 0..60 {
+            if random.bool() {
+                let longest = 3 * per.as_micros() as u64 / u64::from(count);
+                fixture.driver.step_clock(random.u64(0..longest) as i64).await;
+            }
+            let before = clock(&mut master).await;
+            let decision = master.claim(claim.clone()).await;
+            let after = clock(&mut master).await;
+            match decision {
+                LimitDecision::Granted => granted.push((before, after)),
+                LimitDecision::Wait(time) => {
+                    assert!(!time.is_zero() && time <= per, "{time:?}");
+                    refused += 1;
+                }
+            }
+        }
+        for ((first, _), (_, next)) in granted.iter().zip(granted.iter().skip(count as usize)) {
+            assert!(next.since(*first) >= per, "more than {count} in {per:?}, burst {burst}, round {round}");
+        }
+        assert!(
+            granted.len() > count as usize && refused > 0,
+            "{} granted, {refused} refused",
+            granted.len()
+        );
+    }
+}
+
+/// The stored form is as old as rates: a full burst of an older version reaches far into the future.
+async fn rate_of_an_old_version_is_read(fixture: Fixture) {
+    let mut master = fixture.master().await;
+    let id = fixture.push(1).await[0];
+    master.lease_exactly(&[id]).await;
+    let claim = |count, burst, per| {
+        let kind = ClaimKind::Rate { count, burst, per };
+        Claim { id, key: "k".to_owned(), kind }
+    };
+    let old = claim(1, 1, 5 * 60 * SECOND);
+    assert_eq!(master.claim(old).await, LimitDecision::Granted);
+    // Five minutes ahead are one claim of this rate at most.
+    let new = claim(5, 1, 300 * SECOND);
+    let LimitDecision::Wait(time) = master.claim(new.clone()).await else { panic!("the rate is in use") };
+    assert_eq!(time, 60 * SECOND);
+    fixture.driver.step_clock(5 * 60_000_000).await;
+    assert_eq!(master.claim(new).await, LimitDecision::Granted);
 }

@@ -7,6 +7,7 @@ mod clock;
 mod commands;
 mod concurrency;
 mod delay;
+mod expiry;
 mod ids;
 mod limits;
 mod malformed;

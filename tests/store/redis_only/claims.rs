@@ -15,7 +15,7 @@ fn lock(id: JobId, key: String) -> Claim {
 }
 
 fn rate(id: JobId, count: u32, per: Duration) -> Claim {
-    Claim { id, key: "r".into(), kind: ClaimKind::Rate { count, per } }
+    Claim { id, key: "r".into(), kind: ClaimKind::Rate { count, burst: 3, per } }
 }
 
 fn number(server: &Server, command: &[&str]) -> i64 {
@@ -88,7 +88,7 @@ async fn server_expires_rates_and_keys() {
     let claims = vec![rate(id, 10, Duration::from_secs(3600)); 3];
     assert_eq!(store.claim(&master.owner, &claims).await.unwrap(), [LimitDecision::Granted; 3]);
     let ms = number(&server, &["PTTL", &key("rate:r")]);
-    assert!((1_079_000..=1_080_000).contains(&ms), "three tenths of an hour: {ms}");
+    assert!((1_349_000..=1_350_000).contains(&ms), "three eighths of an hour: {ms}");
 
     for name in ["unique:k", "rate:r"] {
         assert_eq!(number(&server, &["PEXPIRE", &key(name), "1"]), 1);

@@ -40,7 +40,7 @@ async fn only_a_push_is_refused(open: impl AsyncFn(&Server) -> Arc<dyn Store>) {
     ];
     assert_eq!(master.settle(&ends).await, []);
     assert_eq!(master.lease(2).await.len(), 2);
-    let rate = ClaimKind::Rate { count: 1, per: Duration::from_secs(60) };
+    let rate = ClaimKind::Rate { count: 1, burst: 1, per: Duration::from_secs(60) };
     for kind in [ClaimKind::Lock { limit: 1 }, rate] {
         let claim = Claim { id: leased[5].id, key: "k".into(), kind };
         assert_eq!(master.claim(claim).await, LimitDecision::Granted);

@@ -262,6 +262,8 @@ pub struct Redis {
     pub allow_eviction: bool,
     /// Send the password to another host without encryption and without a warning.
     pub allow_cleartext: bool,
+    /// Text before the names of all keys; empty for none.
+    pub prefix: String,
 }
 
 /// A value that is hidden in every output.

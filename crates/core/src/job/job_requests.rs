@@ -53,12 +53,15 @@ pub enum LimitClaim {
         /// Most holders, at least 1.
         limit: u32,
     },
-    /// A burst of `count` runs with this key, then one every `per` ÷ `count`, in all masters of the channel.
+    /// At most `count` runs with this key in any period `per`, in all masters of the channel: `burst` runs at once, then one
+    /// every `per` ÷ (`count` − `burst` + 1).
     Rate {
         /// Name of the rate.
         key: String,
         /// Runs per period, at least 1.
         count: u32,
+        /// Runs that may start at once, 1 to `count`.
+        burst: u32,
         /// Length of the period: a millisecond to ten years.
         per: Duration,
     },
@@ -80,7 +83,7 @@ impl LimitClaim {
     pub fn check(&self) -> Result<(), String> {
         let (key, number, time) = match self {
             Self::Lock { key, limit } => (key, ("limit", *limit), None),
-            Self::Rate { key, count, per } => (key, ("count", *count), Some(("per", *per))),
+            Self::Rate { key, count, per, .. } => (key, ("count", *count), Some(("per", *per))),
             Self::Breaker { key, failures, cooldown } => {
                 (key, ("failures", *failures), Some(("cooldown", *cooldown)))
             }
@@ -93,6 +96,11 @@ impl LimitClaim {
         }
         if number.1 == 0 {
             return Err(format!("\"{}\" must be at least 1", number.0));
+        }
+        if let Self::Rate { count, burst, .. } = self
+            && !(1..=*count).contains(burst)
+        {
+            return Err(format!("\"burst\" is {burst}; 1 to \"count\", which is {count}, are allowed"));
         }
         match time {
             Some((name, time)) if time < Duration::from_millis(1) || time > MAX_DELAY => {
@@ -218,9 +226,13 @@ mod tests {
         assert!(lock("", 1).unwrap_err().contains("1 to 256"));
         assert!(lock(&"k".repeat(257), 1).unwrap_err().contains("257 bytes"));
         assert!(lock("k", 0).unwrap_err().contains("\"limit\""));
-        let rate = |per| LimitClaim::Rate { key: "k".into(), count: 1, per }.check();
+        let rate = |per| LimitClaim::Rate { key: "k".into(), count: 1, burst: 1, per }.check();
         assert_eq!(rate(Duration::from_millis(1)), Ok(()));
         assert!(rate(Duration::ZERO).unwrap_err().contains("\"per\""));
+        for burst in [0, 4] {
+            let claim = LimitClaim::Rate { key: "k".into(), count: 3, burst, per: Duration::from_secs(1) };
+            assert!(claim.check().unwrap_err().contains(&format!("\"burst\" is {burst}; 1 to")));
+        }
     }
 
     #[tokio::test]

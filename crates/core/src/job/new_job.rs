@@ -38,7 +38,7 @@ pub enum Start {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum NewJobError {
     /// The name has other characters or another length than allowed.
-    #[error("the job name \"{}\" is not allowed: use 1 to 128 of the characters A-Z a-z 0-9 _ . : - \\", .0.escape_debug())]
+    #[error("the job name \"{}\" is not allowed: use 1 to 128 of the characters A-Z a-z 0-9 _ . : @ / - \\; a part of a path is not empty, . or ..", .0.escape_debug())]
     Name(String),
     /// The unique key is empty or too long.
     #[error("the unique key has {0} bytes; 1 to {MAX_UNIQUE_KEY_BYTES} are allowed")]

@@ -141,7 +141,7 @@ impl PushOptions {
     /// Builds a job of this type with these options.
     #[doc(hidden)]
     pub fn of<K, J: Pushable<K>>(&self, job: &J) -> Result<NewJob, PayloadError> {
-        const { assert!(is_job_name(J::NAME), "a job's NAME is 1 to 128 of A-Z a-z 0-9 _ . : - \\") };
+        const { assert!(is_job_name(J::NAME), "a job's NAME is 1 to 128 of A-Z a-z 0-9 _ . : @ / - \\") };
         Ok(self.job(J::NAME, Payload::of(job)?))
     }
 

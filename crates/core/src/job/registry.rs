@@ -42,7 +42,7 @@ pub enum DuplicateJob {
 /// Compile-time check of a job name.
 macro_rules! check_name {
     ($name:expr) => {
-        const { assert!(is_job_name($name), "a job's NAME is 1 to 128 of A-Z a-z 0-9 _ . : - \\") }
+        const { assert!(is_job_name($name), "a job's NAME is 1 to 128 of A-Z a-z 0-9 _ . : @ / - \\") }
     };
 }
 

@@ -60,7 +60,7 @@ pub type AsyncFailedFn<J> = for<'a> fn(
 /// let app = App::new().job::<Wrong>();
 /// ```
 pub trait Job: Serialize + DeserializeOwned + Send + 'static {
-    /// The stable name of this kind of job, at most 128 of `A-Z a-z 0-9 _ . : - \`.
+    /// The stable name of this kind of job, at most 128 of `A-Z a-z 0-9 _ . : @ / - \`.
     const NAME: &'static str;
 
     /// Attempts of jobs of this kind; the channel's `max_attempts` when `None`. A push may override it.
@@ -146,7 +146,7 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
 ///
 /// A task that outlives the call needs a clone of the context, which is cheap.
 pub trait AsyncJob: Serialize + DeserializeOwned + Send + 'static {
-    /// The stable name of this kind of job, at most 128 of `A-Z a-z 0-9 _ . : - \`.
+    /// The stable name of this kind of job, at most 128 of `A-Z a-z 0-9 _ . : @ / - \`.
     const NAME: &'static str;
 
     /// Attempts of jobs of this kind. See [`Job::MAX_ATTEMPTS`].

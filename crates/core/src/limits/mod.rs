@@ -39,7 +39,9 @@ impl From<LimitClaim> for ClaimRoute {
     fn from(claim: LimitClaim) -> Self {
         match claim {
             LimitClaim::Lock { key, limit } => Self::Store { key, kind: ClaimKind::Lock { limit } },
-            LimitClaim::Rate { key, count, per } => Self::Store { key, kind: ClaimKind::Rate { count, per } },
+            LimitClaim::Rate { key, count, burst, per } => {
+                Self::Store { key, kind: ClaimKind::Rate { count, burst, per } }
+            }
             LimitClaim::Breaker { key, failures, cooldown } => {
                 Self::Breaker { key, settings: BreakerSettings { failures, cooldown } }
             }

@@ -112,12 +112,15 @@ impl Layer<JobService> for NoOverlap {
 
 /// Bounds the starts of jobs of one key within a period, in all masters of the channel.
 ///
-/// Without [`RateLimit::by`] all jobs of a name share a rate. Bursts of the full number are allowed; a refused job is
-/// released until there is room.
+/// Without [`RateLimit::by`] all jobs of a name share a rate. A refused job is released until there is room. No period has
+/// more starts than `count`, wherever it begins.
+///
+/// The starts are spread over the period, unless [`RateLimit::burst`] allows some at once.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     key: Key,
     count: u32,
+    burst: u32,
     per: Duration,
 }
 
@@ -125,7 +128,18 @@ impl RateLimit {
     /// `count` starts (at least 1) per period `per` (a millisecond to ten years).
     #[must_use]
     pub fn new(count: u32, per: Duration) -> Self {
-        Self { key: Key::default(), count, per }
+        Self { key: Key::default(), count, burst: 1, per }
+    }
+
+    /// Allows `burst` starts at once, 1 to `count`, after a time without any.
+    ///
+    /// A burst costs rate, because the period that begins with it has no more starts than another: after it, jobs start once
+    /// per `per` ÷ (`count` − `burst` + 1). With `RateLimit::new(5, second)`, a job starts every 200 ms; with `.burst(3)`,
+    /// three at once and then one every 333 ms; with `.burst(5)`, five at once and then one every second.
+    #[must_use]
+    pub fn burst(mut self, burst: u32) -> Self {
+        self.burst = burst;
+        self
     }
 
     /// Uses a separate rate for each key. Keys are 1 to 256 bytes.
@@ -140,9 +154,9 @@ impl Layer<JobService> for RateLimit {
     type Service = JobService;
 
     fn layer(&self, inner: JobService) -> JobService {
-        let Self { key, count, per } = self.clone();
+        let Self { key, count, burst, per } = self.clone();
         guarded(inner, DEFAULT_RELEASE_DELAY, move |call| {
-            Ok(LimitClaim::Rate { key: key.of(call)?, count, per })
+            Ok(LimitClaim::Rate { key: key.of(call)?, count, burst, per })
         })
     }
 }

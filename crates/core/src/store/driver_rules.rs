@@ -115,6 +115,12 @@ pub(crate) fn lasting_key(meta: &JobMeta) -> Option<&str> {
     meta.unique.as_deref().filter(|_| meta.unique_for_ms.is_none())
 }
 
+/// Whether a job that no owner has leased will not run, and so holds no unique key: it has expired. A failed callback
+/// does not expire.
+pub(crate) fn has_expired(meta: &JobMeta, id: JobId, now: Timestamp) -> bool {
+    meta.failing.is_none() && meta.expiry(id).is_some_and(|expiry| expiry <= now)
+}
+
 /// The original text of a record whose meta cannot be parsed; it becomes the payload of the failed job.
 pub(crate) fn as_found(meta: &str, payload: &str) -> String {
     format!("{meta}\n{payload}")

@@ -61,7 +61,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// Ids continue from the last one while the clock is behind it; [`JobMeta::pushed_at`] then holds the time of the push.
     ///
-    /// A job whose unique key is held adds nothing: [`Pushed::Existing`] names the holder. A key is held by a live job, or for
+    /// A job whose unique key is held adds nothing: [`Pushed::Existing`] names the holder. A key is held by a live job, unless it
+    /// expired before any owner leased it, or for
     /// a time ([`JobMeta::unique_for_ms`], by the store's clock) that neither ends early with its job nor lasts longer than
     /// stated for a live one. Both kinds of hold share one key space.
     async fn push(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError>;
@@ -273,12 +274,14 @@ pub enum ClaimKind {
         /// Most holders; 1 for exclusion, 0 refuses all new holders.
         limit: u32,
     },
-    /// A share of a rate: `count` claims of the key are granted at once, then one per `count`th part of `per`, rounded up to
-    /// whole microseconds (generic cell rate algorithm). Claims of the same key with other numbers count as at most one full
-    /// burst.
+    /// A share of a rate: `burst` claims of the key are granted at once, then one per `count - burst + 1`th part of `per`,
+    /// rounded up to whole microseconds (generic cell rate algorithm), so that no period has more than `count`. Claims of the
+    /// same key with other numbers count as at most one full burst.
     Rate {
         /// Claims per period, at least 1.
         count: u32,
+        /// Claims at once, 1 to `count`.
+        burst: u32,
         /// Length of the period: a microsecond to ten years.
         per: Duration,
     },

@@ -112,7 +112,7 @@ fn freed() -> impl Strategy<Value = Freed> {
 fn claim_kind() -> impl Strategy<Value = ClaimKind> {
     prop_oneof![
         3 => (0..4_u32).prop_map(|limit| ClaimKind::Lock { limit }),
-        1 => (1..4_u32).prop_map(|count| ClaimKind::Rate { count, per: FAR_FUTURE }),
+        1 => (1..4_u32).prop_map(|count| ClaimKind::Rate { count, burst: count, per: FAR_FUTURE }),
     ]
 }
 

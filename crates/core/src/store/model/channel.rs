@@ -64,6 +64,15 @@ struct Lease {
     seq: u64,
 }
 
+impl Job {
+    /// Whether the job is held by an owner or has not expired.
+    fn may_run(&self, id: JobId, now: Timestamp) -> bool {
+        let meta = || serde_json::from_str::<JobMeta>(&self.meta);
+        matches!(self.at, JobLocation::Reserved(_))
+            || !meta().is_ok_and(|meta| driver_rules::has_expired(&meta, id, now))
+    }
+}
+
 impl JobLocation {
     pub(super) fn state(&self) -> JobState {
         match self {
@@ -397,7 +406,7 @@ impl Channel {
 
     /// The job that holds a key.
     pub(super) fn holder_of(&self, key: &str, now: Timestamp) -> Option<JobId> {
-        self.keys.holder(key, now, |id| self.jobs.contains_key(&id))
+        self.keys.holder(key, now, |id| self.jobs.get(&id).is_some_and(|job| job.may_run(id, now)))
     }
 
     /// Gives a job its unique key again if the key is free. A key held for a time is taken by the push only.

@@ -21,7 +21,7 @@ impl Limits {
     pub(super) fn ask(&mut self, now: Timestamp, owner: &Owner, claim: &Claim) -> LimitDecision {
         match claim.kind {
             ClaimKind::Lock { limit } => self.lock(owner, claim, limit),
-            ClaimKind::Rate { count, per } => self.rate(now, claim, Rate::of(count, per)),
+            ClaimKind::Rate { count, burst, per } => self.rate(now, claim, Rate::of(count, burst, per)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Clears: whole states are renamed in one step and removed in batches; the next clear finishes an interrupted one.
 
 use super::RedisStore;
-use super::reply::{count, int, texts};
+use super::reply::{Entries, count, int, texts};
 use super::scripts::Script;
 use crate::store::{Clear, Cleared, MAX_BATCH, StoreError};
 
@@ -70,7 +70,9 @@ impl RedisStore {
         let mut removed = 0;
         for owner in self.every_owner().await? {
             let keys = [self.keys.reserved(&owner)];
-            let ids = self.reserved_ids(&owner, DOING).await?;
+            let Entries { ids, foreign } = self.reserved_entries(&owner, DOING).await?;
+            // In failed, where this clear does not remove them unless asked to.
+            self.quarantine(&owner, &foreign).await?;
             for batch in ids.chunks(MAX_BATCH) {
                 let batch: Vec<_> = batch.iter().map(ToString::to_string).collect();
                 let freed = self.unique_keys(&batch, DOING).await?;

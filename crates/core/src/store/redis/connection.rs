@@ -246,6 +246,7 @@ mod tests {
             read_write_timeout: Duration::from_secs(1),
             allow_eviction: false,
             allow_cleartext: false,
+            prefix: String::new(),
         };
         let target = ServerAddress::new(&config, None);
         assert_eq!(target.place, "redis://[::1]:7000/3");

@@ -29,8 +29,8 @@ impl RedisStore {
             for Claim { id, key, kind } in batch {
                 match *kind {
                     ClaimKind::Lock { limit } => call.arg("lock").arg(id.0).arg(key).arg(limit).arg(""),
-                    ClaimKind::Rate { count, per } => {
-                        let rate = Rate::of(count, per);
+                    ClaimKind::Rate { count, burst, per } => {
+                        let rate = Rate::of(count, burst, per);
                         call.arg("rate").arg(id.0).arg(key).arg(rate.spacing).arg(rate.slack)
                     }
                 };

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use redis::Value;
 
-use super::reply::{bytes, count, id, int, is_word, list, listed, score, sorted_ids, text, texts};
+use super::reply::{Entries, bytes, count, entries, id, int, is_word, list, listed, score, text, texts};
 use super::scripts::Script;
 use super::{RedisStore, priority};
 use crate::job::{JobId, JobMeta, Timestamp};
@@ -77,7 +77,7 @@ impl RedisStore {
     async fn page_of_reserved(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let mut ids = Vec::new();
         for owner in self.every_owner().await? {
-            ids.extend(self.reserved_ids(&owner, LISTING).await?);
+            ids.extend(self.reserved_entries(&owner, LISTING).await?.ids);
         }
         ids.retain(|id| after.is_none_or(|after| id.0 > after.id));
         ids.sort_unstable();
@@ -150,15 +150,15 @@ impl RedisStore {
         Ok(removed)
     }
 
-    /// The ids held by an owner.
-    pub(super) async fn reserved_ids(
+    /// The entries of an owner's set.
+    pub(super) async fn reserved_entries(
         &self,
         owner: &Owner,
         doing: &'static str,
-    ) -> Result<Vec<JobId>, StoreError> {
+    ) -> Result<Entries, StoreError> {
         let mut members = redis::cmd("SMEMBERS");
         let reply = self.plain(members.arg(self.keys.reserved(owner)), doing).await?;
-        self.parsed(sorted_ids(reply), doing)
+        self.parsed(entries(reply), doing)
     }
 
     /// All owners: living ones, and ended ones that still have jobs.

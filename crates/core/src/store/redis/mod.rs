@@ -17,7 +17,8 @@
 //! +zrangebyscore +zrevrange +zlexcount +zrandmember
 //! ```
 //!
-//! All keys of a channel are named `aint-queue:{channel}:…`; `scripts/lib/channel_keys.lua` lists them.
+//! All keys of a channel are named `aint-queue:{channel}:…`, behind the prefix of the configuration, if any, which the
+//! pattern of the ACL user needs as well; `scripts/lib/channel_keys.lua` lists them.
 
 mod call;
 mod clear;
@@ -43,7 +44,7 @@ use tokio::time::Instant;
 
 use self::connection::{Connector, ServerAddress};
 use self::keys::Keys;
-use self::reply::{count, int, sorted_ids};
+use self::reply::{Entries, count, entries, int};
 use self::scripts::Script;
 use self::wait::WorkWaiter;
 use super::{
@@ -120,7 +121,7 @@ impl RedisStore {
         options: Options,
     ) -> Result<Self, StoreError> {
         let target = Arc::new(ServerAddress::new(config, options.script_flags));
-        let keys = Keys::of(channel);
+        let keys = Keys::of(&config.prefix, channel);
         let waiter = WorkWaiter::new(Arc::clone(&target), keys.notify());
         let store = Self {
             keys,
@@ -189,7 +190,9 @@ impl Store for RedisStore {
     async fn held(&self, owner: &Owner, seq: u64) -> Result<Vec<JobId>, StoreError> {
         let mut call = self.call(Script::Held, "asking for held jobs", &[self.keys.reserved(owner)]).await?;
         call.arg(owner.as_str()).arg(seq).arg(micros(self.lease));
-        call.read(sorted_ids).await
+        let Entries { ids, foreign } = call.read(entries).await?;
+        self.try_quarantine(owner, &foreign).await;
+        Ok(ids)
     }
 
     async fn fetch(&self, owner: &Owner, ids: &[JobId]) -> Result<Vec<Leased>, StoreError> {

@@ -1,6 +1,6 @@
 //! Owners: their start, their jobs, their end, and the recovery of their jobs.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use redis::Value;
 use tokio::time::Instant;
@@ -8,13 +8,15 @@ use tokio::time::Instant;
 use crate::log_macros::warn;
 
 use super::connection::info_field;
-use super::reply::{count, fields, int, is_word, jobs, leased, list, metas, sorted_ids, text, texts};
+use super::reply::{Entries, count, entries, fields, int, is_word, jobs, leased, list, metas, text, texts};
 use super::scripts::Script;
 use super::{RedisStore, micros, priority};
-use crate::job::{JobId, Timestamp};
-use crate::store::driver_rules::{TAKE_DEPTH, lasting_key, meta_text};
+use crate::job::{JobId, JobMeta, Timestamp, truncated};
+use crate::store::driver_rules::{MAX_ID_LEAD, TAKE_DEPTH, lasting_key, meta_text};
 use crate::store::{Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, StoreError};
 
+/// Most bytes of a foreign entry in an error.
+const MAX_SHOWN_NAME: usize = 160;
 const ENDING: &str = "giving jobs back";
 
 /// An ended owner with the jobs it still holds.
@@ -22,7 +24,7 @@ struct Ended {
     /// The owner left at its own request, so its jobs return uncounted.
     left: bool,
     now: Timestamp,
-    ids: Vec<JobId>,
+    entries: Entries,
 }
 
 /// The reply to `TIME`: seconds and microseconds.
@@ -43,7 +45,7 @@ impl RedisStore {
             }
             let read = |reply| {
                 let [seen, ids, records] = fields(reply)?;
-                Some((usize::try_from(count(seen)?).ok().filter(|seen| *seen > 0)?, jobs(ids, records)?))
+                Some((usize::try_from(count(seen)?).ok().filter(|seen| *seen > 0)?, jobs(ids, records)?.0))
             };
             let (seen, batch) = call.read(read).await?;
             found.extend(batch);
@@ -90,7 +92,7 @@ impl RedisStore {
             return Ok(false);
         }
         let began = Instant::now();
-        let time = self.plain(&mut redis::cmd("TIME"), DOING).await?;
+        let time = self.plain(&redis::cmd("TIME"), DOING).await?;
         self.observe_clock(self.parsed(server_time(time), DOING)?, began);
         if self.went_forward_within(self.reap_delay) {
             return Ok(false);
@@ -122,7 +124,7 @@ impl RedisStore {
                 return Some(None);
             }
             let [left, now, ids] = fields(reply)?;
-            Some(Some(Ended { left: int(left)? == 1, now: Timestamp(count(now)?), ids: sorted_ids(ids)? }))
+            Some(Some(Ended { left: int(left)? == 1, now: Timestamp(count(now)?), entries: entries(ids)? }))
         };
         call.read(read).await
     }
@@ -131,8 +133,9 @@ impl RedisStore {
     ///
     /// Batches go from back to front, so that all jobs end up in their order at the front of waiting.
     async fn give_back(&self, owner: &Owner, ended: Ended) -> Result<u64, StoreError> {
+        self.quarantine(owner, &ended.entries.foreign).await?;
         let mut freed = 0;
-        for batch in ended.ids.rchunks(MAX_BATCH) {
+        for batch in ended.entries.ids.rchunks(MAX_BATCH) {
             let metas = if ended.left { vec![None; batch.len()] } else { self.metas(batch).await? };
             let mut call = self.call(Script::Free, ENDING, &[self.keys.reserved(owner)]).await?;
             call.arg(owner.as_str());
@@ -154,8 +157,41 @@ impl RedisStore {
         Ok(freed)
     }
 
+    /// Moves foreign entries that an owner has leased to failed, where commands can see and remove them. Returns the number
+    /// of entries that have left the owner's set.
+    pub(super) async fn quarantine(&self, owner: &Owner, foreign: &[Vec<u8>]) -> Result<u64, StoreError> {
+        let mut moved = 0;
+        for batch in foreign.chunks(MAX_BATCH) {
+            let mut call =
+                self.call(Script::Quarantine, "moving foreign entries", &[self.keys.reserved(owner)]).await?;
+            call.arg(owner.as_str()).arg(MAX_ID_LEAD);
+            for name in batch {
+                let shown = String::from_utf8_lossy(name);
+                let shown = truncated(&shown, MAX_SHOWN_NAME).escape_debug();
+                let why = format!(
+                    "another program added the entry \"{shown}\", which is no job id: push with queue:push or push.lua"
+                );
+                call.arg(name).arg(meta_text(&JobMeta::malformed(SystemTime::now().into(), &why)));
+            }
+            moved += call.read(count).await?;
+        }
+        if moved > 0 {
+            warn!(entries = moved, "foreign entries among the jobs: moved to failed");
+        }
+        Ok(moved)
+    }
+
+    /// [`RedisStore::quarantine`] beside a call that has succeeded: after an error the entries stay held, the counts differ,
+    /// and the comparison of the held jobs tries again.
+    pub(super) async fn try_quarantine(&self, owner: &Owner, foreign: &[Vec<u8>]) -> u64 {
+        self.quarantine(owner, foreign).await.unwrap_or_else(|error| {
+            warn!(%error, "foreign entries among the jobs: not moved, trying again");
+            0
+        })
+    }
+
     /// The metas of jobs; `None` for unreadable ones.
-    async fn metas(&self, ids: &[JobId]) -> Result<Vec<Option<crate::job::JobMeta>>, StoreError> {
+    async fn metas(&self, ids: &[JobId]) -> Result<Vec<Option<JobMeta>>, StoreError> {
         let mut call = self.call(Script::Metas, ENDING, &[]).await?;
         call.arg("all");
         for id in ids {
@@ -173,7 +209,7 @@ impl RedisStore {
         let mut call = self.call(Script::Metas, doing, &[]).await?;
         call.arg("unique").arg(ids);
         let metas = call.read(metas).await?;
-        let key = |(id, meta): (&String, Option<crate::job::JobMeta>)| Some((id.clone(), meta?.unique?));
+        let key = |(id, meta): (&String, Option<JobMeta>)| Some((id.clone(), meta?.unique?));
         Ok(ids.iter().zip(metas).filter_map(key).collect())
     }
 }

@@ -54,20 +54,39 @@ pub(super) fn is_word(value: &Value, word: &str) -> bool {
     }
 }
 
-/// A job id; `None` for a foreign entry, which callers skip.
+/// A job id; `None` for a foreign entry.
+///
+/// Other spellings of a number, such as `007`, are foreign as well: a later call would name another entry.
 pub(super) fn id(value: &Value) -> Option<JobId> {
     match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
+        Value::BulkString(bytes) => {
+            let text = std::str::from_utf8(bytes).ok()?;
+            text.parse::<JobId>().ok().filter(|id| id.to_string() == text)
+        }
         Value::Int(number) => u64::try_from(*number).ok().map(JobId),
         _ => None,
     }
 }
 
-/// Job ids in ascending order.
-pub(super) fn sorted_ids(value: Value) -> Option<Vec<JobId>> {
-    let mut ids: Vec<_> = list(value)?.iter().filter_map(id).collect();
-    ids.sort_unstable();
-    Some(ids)
+/// Entries of an owner's set.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Entries {
+    /// Job ids in ascending order.
+    pub(super) ids: Vec<JobId>,
+    /// Entries of another program.
+    pub(super) foreign: Vec<Vec<u8>>,
+}
+
+pub(super) fn entries(value: Value) -> Option<Entries> {
+    let mut entries = Entries::default();
+    for value in list(value)? {
+        match id(&value) {
+            Some(id) => entries.ids.push(id),
+            None => entries.foreign.push(bytes(value)?),
+        }
+    }
+    entries.ids.sort_unstable();
+    Some(entries)
 }
 
 /// The score of a zset entry: whole microseconds, which some servers print as a float.
@@ -91,17 +110,18 @@ pub(super) fn leased(id: JobId, record: Vec<u8>) -> Leased {
     driver_rules::leased(id, &meta, payload)
 }
 
-/// Leased jobs, from a list of ids and a list of records of the same length.
-pub(super) fn jobs(ids: Value, records: Value) -> Option<Vec<Leased>> {
+/// Leased jobs and foreign entries, from a list of ids and a list of records of the same length.
+pub(super) fn jobs(ids: Value, records: Value) -> Option<(Vec<Leased>, Vec<Vec<u8>>)> {
     let (ids, records) = (list(ids)?, list(records)?);
-    let mut jobs = Vec::with_capacity(ids.len());
-    for (entry, record) in ids.iter().zip(records) {
+    let (mut jobs, mut foreign) = (Vec::with_capacity(ids.len()), Vec::new());
+    for (entry, record) in ids.into_iter().zip(records) {
         let record = bytes(record)?;
-        if let Some(id) = id(entry) {
-            jobs.push(leased(id, record));
+        match id(&entry) {
+            Some(id) => jobs.push(leased(id, record)),
+            None => foreign.push(bytes(entry)?),
         }
     }
-    Some(jobs)
+    Some((jobs, foreign))
 }
 
 /// A job for display.
@@ -155,9 +175,10 @@ mod tests {
     }
 
     #[test]
-    fn non_id_entries_are_skipped() {
-        let ids = Value::Array(vec![bulk("12"), bulk("x"), bulk("3")]);
-        assert_eq!(sorted_ids(ids), Some(vec![JobId(3), JobId(12)]));
+    fn foreign_entries_are_separated_from_ids() {
+        let ids = ["12", "x", "3", "007", "+7", " 7", "-7", "", "18446744073709551616"].map(bulk);
+        let Entries { ids, foreign } = entries(Value::Array(ids.to_vec())).unwrap();
+        assert_eq!((ids, foreign.len()), (vec![JobId(3), JobId(12)], 7));
     }
 
     #[test]

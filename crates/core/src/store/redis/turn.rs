@@ -37,8 +37,9 @@ impl RedisStore {
             call.arg(kind).arg(id.0).arg(key);
         }
         let began = Instant::now();
-        let (mut reply, bytes) = call.read(read).await?;
+        let (mut reply, foreign, bytes) = call.read(read).await?;
         self.observe_clock(reply.now, began);
+        reply.held = reply.held.saturating_sub(self.try_quarantine(turn.owner, &foreign).await);
         if let Some(average) = bytes.checked_div(reply.leased.len()) {
             self.record_bytes.store(average, Ordering::Relaxed);
         }
@@ -105,8 +106,8 @@ fn first_step(record_bytes: usize) -> usize {
     (MAX_BATCH_BYTES / record_bytes.max(1)).clamp(16, MAX_BATCH)
 }
 
-/// The parsed reply and the bytes of its records.
-fn read(reply: Value) -> Option<(TurnReply, usize)> {
+/// The parsed reply, the foreign entries that were leased, and the bytes of all records.
+fn read(reply: Value) -> Option<(TurnReply, Vec<Vec<u8>>, usize)> {
     let [conflicts, ids, records, next_due, held, waiting, now] = fields(reply)?;
     let bytes = records.as_sequence()?.iter().map(bytes_of).sum();
     let conflicts = list(conflicts)?
@@ -117,15 +118,16 @@ fn read(reply: Value) -> Option<(TurnReply, usize)> {
             Some((id(&pair[0])?, exception))
         })
         .collect::<Option<_>>()?;
+    let (leased, foreign) = jobs(ids, records)?;
     let reply = TurnReply {
         conflicts,
-        leased: jobs(ids, records)?,
+        leased,
         next_due: u64::try_from(int(next_due)?).ok().map(Duration::from_micros),
         held: count(held)?,
         waiting: count(waiting)?,
         now: Timestamp(count(now)?),
     };
-    Some((reply, bytes))
+    Some((reply, foreign, bytes))
 }
 
 fn bytes_of(record: &Value) -> usize {

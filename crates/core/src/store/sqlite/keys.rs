@@ -6,7 +6,9 @@ use rusqlite::params;
 
 use super::error::SqliteError;
 use super::transaction::Tx;
-use crate::store::MAX_BATCH;
+use super::{bucket, record};
+use crate::job::{JobId, JobMeta};
+use crate::store::{JobState, MAX_BATCH, driver_rules};
 
 /// A key as stored: prefixed by its channel.
 pub(super) fn stored(channel: i64, key: &str) -> String {
@@ -22,29 +24,39 @@ pub(super) fn holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, SqliteError>
 
 /// The holder of a key, without changing the file.
 pub(super) fn look_for_holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, SqliteError> {
-    tx.number(
-        "SELECT job FROM holds WHERE key = ?1 AND until > ?2
-         UNION ALL
-         SELECT j.id FROM jobs j JOIN lanes l ON l.id = j.lane JOIN records r ON r.id = j.id
-         WHERE j.key = ?1 AND l.state <> 0
-         LIMIT 1",
-        params![key, tx.now.0.cast_signed()],
-    )
+    let now = tx.now.0.cast_signed();
+    if let Some(timed) =
+        tx.number("SELECT job FROM holds WHERE key = ?1 AND until > ?2", params![key, now])?
+    {
+        return Ok(Some(timed));
+    }
+    match tx.number("SELECT id FROM jobs WHERE key = ?1", [key])? {
+        Some(id) if may_run(tx, id)? => Ok(Some(id)),
+        _ => Ok(None),
+    }
 }
 
-/// The live job with this key in its row. A cleared job, or one without a record, loses the key here.
+/// The live job with this key in its row. A job that will not run loses the key here.
 fn live_holder(tx: &Tx<'_>, key: &str) -> Result<Option<i64>, SqliteError> {
     let Some(id) = tx.number("SELECT id FROM jobs WHERE key = ?1", [key])? else { return Ok(None) };
-    let live = tx.number(
-        "SELECT 1 FROM jobs j JOIN lanes l ON l.id = j.lane JOIN records r ON r.id = j.id
-         WHERE j.id = ?1 AND l.state <> 0",
-        [id],
-    )?;
-    if live.is_some() {
+    if may_run(tx, id)? {
         return Ok(Some(id));
     }
     tx.execute("UPDATE jobs SET key = NULL WHERE id = ?1", [id])?;
     Ok(None)
+}
+
+/// Whether a job may still run: it is neither cleared nor without a record, nor did it expire before an owner leased it.
+fn may_run(tx: &Tx<'_>, id: i64) -> Result<bool, SqliteError> {
+    let state =
+        tx.number("SELECT l.state FROM jobs j JOIN lanes l ON l.id = j.lane WHERE j.id = ?1", [id])?;
+    let Some(state) = state.and_then(bucket::state) else { return Ok(false) };
+    if tx.number("SELECT 1 FROM records WHERE id = ?1", [id])?.is_none() {
+        return Ok(false);
+    }
+    let meta = record::meta(tx, id)?;
+    let has_expired = |meta: JobMeta| driver_rules::has_expired(&meta, JobId(id.cast_unsigned()), tx.now);
+    Ok(state == JobState::Reserved || !meta.is_some_and(has_expired))
 }
 
 /// Gives a job its key again if the key is free.

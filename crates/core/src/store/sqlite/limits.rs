@@ -29,7 +29,7 @@ pub(super) fn claim(
         answers.push(match *kind {
             _ if held.is_none() => LimitDecision::Wait(Duration::ZERO),
             ClaimKind::Lock { limit } => lock(tx, channel, name, id, key, i64::from(limit))?,
-            ClaimKind::Rate { count, per } => take(tx, key, Rate::of(count, per))?,
+            ClaimKind::Rate { count, burst, per } => take(tx, key, Rate::of(count, burst, per))?,
         });
     }
     Ok(answers)

@@ -86,6 +86,7 @@ scripts! {
     Pause, Writes, "pause", PAUSE_STATE;
     Claim, Writes, "claim", OWN_KEYS, LOCK_MEMBERS;
     Holder, Reads, "holder";
+    Quarantine, Writes, "quarantine", OWN_KEYS;
 }
 
 static WITH_FLAGS: LazyLock<Vec<Loaded>> = LazyLock::new(|| PARTS.iter().map(|p| p.load(true)).collect());

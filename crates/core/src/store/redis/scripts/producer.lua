@@ -54,8 +54,12 @@ local name, payload, given = ARGV[1] or '', ARGV[2] or '', ARGV[3] or ''
 if #ARGV < 2 or #ARGV > 3 then
   return wrong('arguments: there are ', #ARGV, '; give a name, a payload and, if any, options')
 end
-if #name > 128 or not string.find(name, '^[%w_.:\\-]+$') then
-  return wrong('name: it is not allowed: use 1 to 128 of the characters A-Z a-z 0-9 _ . : - \\')
+local path = string.find(name, '/', 1, true) and '/' .. name .. '/' or ''
+local has_bad_part = string.find(path, '//', 1, true) or string.find(path, '/./', 1, true)
+  or string.find(path, '/../', 1, true)
+if #name > 128 or not string.find(name, '^[%w_.:@/\\-]+$') or has_bad_part then
+  return wrong('name: it is not allowed: use 1 to 128 of the characters A-Z a-z 0-9 _ . : @ / - \\; a part of a path is ',
+    'not empty, . or ..')
 end
 if #payload > MAX_PAYLOAD then
   return wrong('payload: it has ', #payload, ' bytes; at most ', MAX_PAYLOAD, ' are allowed: push a reference to the data')

@@ -36,25 +36,7 @@ for n = 5, base, 5 do
   end
 end
 
--- Ids continue from the last one while the clock is behind it. Ids up to checked_to may be in use although last_id is lower:
--- last_id was lost.
-local stats = redis.call('HMGET', STATS, 'last_id', 'checked_to', 'clock')
-local last, checked_to = tonumber(stats[1]), tonumber(stats[2]) or 0
--- Older versions recorded no clock, but gave no id far ahead of it.
-local highest = math.max(tonumber(stats[3]) or last or 0, time)
-if not last then
-  last = highest
-  if redis.call('HLEN', RECORDS) > 0 then
-    checked_to = math.max(checked_to, last + 2 * lead)
-  end
-end
-last = math.max(last, time)
-local function next_id()
-  repeat
-    last = last + 1
-  until last > checked_to or redis.call('HEXISTS', RECORDS, text(last)) == 0
-  return last
-end
+local next_id, record_ids = id_source(time, lead)
 
 local answers, records, keys, held, taken = {}, {}, {}, {}, {}
 local waiting, delayed, earliest, prioritised = { {}, {}, {} }, {}, nil, false
@@ -86,7 +68,7 @@ for n = 1, count do
     end
     records[2 * added - 1], records[2 * added] = id, record
     if key ~= '' then
-      taken[key] = id
+      taken[key] = not expired_unleased(id, record) and id or nil
       if ARGV[option + 3] == '' then
         keys[#keys + 1] = key
         keys[#keys + 1] = id
@@ -120,7 +102,7 @@ end
 if prioritised then
   has_priorities()
 end
-redis.call('HSET', STATS, 'last_id', text(last), 'checked_to', text(checked_to), 'clock', text(highest))
+record_ids()
 redis.call('HSET', RECORDS, unpack(records))
 if #keys > 0 then
   redis.call('HSET', UNIQUE, unpack(keys))

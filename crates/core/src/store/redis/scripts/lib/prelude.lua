@@ -24,13 +24,6 @@ local function free(key, id)
   end
 end
 
--- The job that holds a unique key, or nil: the job of a timed hold, or a live job. timed is the name of the key of the
--- timed hold.
-local function holder(key, timed)
-  local id = redis.call('HGET', UNIQUE, key)
-  return id and redis.call('HEXISTS', RECORDS, id) == 1 and id or redis.call('GET', timed) or nil
-end
-
 -- The first line of a record: its meta; '' without one.
 local function meta_of(record)
   local cut = record and string.find(record, '\n', 1, true)
@@ -41,6 +34,65 @@ end
 local function read(meta)
   local understood, value = pcall(cjson.decode, meta)
   return understood and type(value) == 'table' and type(value.job) == 'string' and value or nil
+end
+
+-- Whether the job of a record has expired before any owner leased it: the job will not run, so it holds no key. The names
+-- of the owners' sets are made here, because only this rare case needs them; they are in the slot of the other keys.
+local function expired_unleased(id, record)
+  local meta = meta_of(record)
+  meta = string.find(meta, '"expires_', 1, true) and read(meta)
+  if not meta or meta.failing then
+    return false
+  end
+  local after = tonumber(meta.expires_in_ms)
+  after = after and (tonumber(meta.pushed_at) or tonumber(id)) + after * 1000
+  if math.min(after or math.huge, tonumber(meta.expires_at) or math.huge) > now() then
+    return false
+  end
+  for _, owners in ipairs({ OWNERS, DEAD }) do
+    for _, name in ipairs(redis.call('ZRANGE', owners, 0, -1)) do
+      if redis.call('SISMEMBER', string.sub(SCHEMA, 1, -7) .. 'reserved:' .. name, id) == 1 then
+        return false
+      end
+    end
+  end
+  return true
+end
+
+-- The job that holds a unique key, or nil: a live job that may still run, or the job of a timed hold. timed is the name of
+-- the key of the timed hold.
+local function holder(key, timed)
+  local id = redis.call('HGET', UNIQUE, key)
+  local record = id and redis.call('HGET', RECORDS, id)
+  return record and not expired_unleased(id, record) and id or redis.call('GET', timed) or nil
+end
+
+-- The source of ids of a call: a function that returns a new id each time, and one that records the last one.
+--
+-- Ids continue from the last one while the clock is behind it. Ids up to checked_to may be in use although last_id is lower:
+-- last_id was lost.
+local function id_source(time, lead)
+  local stats = redis.call('HMGET', STATS, 'last_id', 'checked_to', 'clock')
+  local last, checked_to = tonumber(stats[1]), tonumber(stats[2]) or 0
+  -- Older versions recorded no clock, but gave no id far ahead of it.
+  local highest = math.max(tonumber(stats[3]) or last or 0, time)
+  if not last then
+    last = highest
+    if redis.call('HLEN', RECORDS) > 0 then
+      checked_to = math.max(checked_to, last + 2 * lead)
+    end
+  end
+  last = math.max(last, time)
+  local function next_id()
+    repeat
+      last = last + 1
+    until last > checked_to or redis.call('HEXISTS', RECORDS, text(last)) == 0
+    return last
+  end
+  local function record_ids()
+    redis.call('HSET', STATS, 'last_id', text(last), 'checked_to', text(checked_to), 'clock', text(highest))
+  end
+  return next_id, record_ids
 end
 
 -- The record with a new meta. A record without a newline is all payload.
