@@ -69,7 +69,7 @@ impl StoreIdentity {
         let host = config.host.to_ascii_lowercase();
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         let address = format!("{host}:{}", config.port);
-        Self::Redis { address, database: config.database, prefix: String::new(), run_id }
+        Self::Redis { address, database: config.database, prefix: config.prefix.clone(), run_id }
     }
 
     /// Whether both mean the same jobs, as far as both tell.
