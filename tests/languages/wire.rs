@@ -171,9 +171,21 @@ fn node_cuts_a_long_error_between_characters() {
 /// A worker whose language cannot read a frame says so and exits; it does not take this for the end of the master.
 #[test]
 fn php_names_a_frame_that_it_cannot_read() {
+    let fixture = copy_of("php");
+    let (mut master, socket) = UnixStream::pair().unwrap();
+    let mut worker = Command::new("php");
+    worker.arg("worker.php").current_dir(fixture.file(".")).stdin(OwnedFd::from(socket));
+    worker.env("AINT_QUEUE_FD", "0").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let worker = worker.spawn().unwrap();
+    BufReader::new(&master).read_line(&mut String::new()).unwrap();
+    master.write_all(b"{\"type\":\"run\",\"payload\":\"\\ud83d\"}\n").unwrap();
+    let output = worker.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).starts_with("unreadable frame ("), "{output:?}");
+    // The master itself sends no such payload: half a character is replaced when it is pushed.
     let served = ExampleFixture::new(PHP);
-    served.push("send_mail", r#"{"to":"\ud83d"}"#, &["--max-attempts", "1"]);
-    until("the reason", || served.master.log().contains("unreadable frame (").then_some(()));
+    served.push("send_mail", r#"{"to":"ann@example.com\ud83d"}"#, &["--max-attempts", "1"]);
+    served.fixture.until(served.channel, "the mail", |counts| counts.done == 1);
     assert!(served.master.stop().success());
 }
 
