@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn shares_stay_well_below_the_limit() {
         let bytes = |budget: &MemoryBudget| budget.total as usize * UNIT;
-        for (limit, max_body) in [(96, 5 * MIB), (96, 1 * MIB), (512, 64 * MIB)] {
+        for (limit, max_body) in [(96, 5 * MIB), (96, MIB), (512, 64 * MIB)] {
             let memory = ProducerMemory::new(limit, max_body);
             let all = [&memory.small_bodies, &memory.large_bodies, &memory.batches, &memory.frames];
             let all: usize = all.into_iter().map(bytes).sum();

@@ -101,7 +101,7 @@ impl Outbox {
         shared: &Shared,
     ) {
         let name = spec.argv.first().cloned().unwrap_or_default();
-        let request = Request::Spawn(SpawnRequest {
+        let request = Request::Spawn(Box::new(SpawnRequest {
             child,
             scope: scope.to_owned(),
             privileges,
@@ -110,7 +110,7 @@ impl Outbox {
             cwd: spec.cwd,
             stdin: spec.stdin.is_some(),
             wire: spec.wire.is_some(),
-        });
+        }));
         let why = match protocol::encode(&request) {
             Some(bytes) if bytes.len() <= MAX_REQUEST => {
                 let fds = [Some(spec.stdout), Some(spec.stderr), spec.stdin, spec.wire];

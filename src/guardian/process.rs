@@ -197,7 +197,7 @@ impl GuardianLoop {
 
     fn handle_request(&mut self, request: Request, fds: Vec<OwnedFd>) {
         match request {
-            Request::Spawn(spawn) => self.spawn(spawn, fds),
+            Request::Spawn(spawn) => self.spawn(&spawn, fds),
             Request::Terminate { child } => self.trees.terminate(child),
             Request::Kill { child } => self.trees.kill(child, Instant::now()),
             Request::Hold { name } => match fds.into_iter().next() {
@@ -209,12 +209,12 @@ impl GuardianLoop {
         }
     }
 
-    fn spawn(&mut self, spawn: SpawnRequest, fds: Vec<OwnedFd>) {
+    fn spawn(&mut self, spawn: &SpawnRequest, fds: Vec<OwnedFd>) {
         let child = spawn.child;
         let cookie = self.trees.cookie(&spawn.scope, child);
         // Read the clock before the start, so that no process of the tree can seem older than the worker.
         let start_time = procfs::ticks_since_boot();
-        match self.spawner.start(&spawn, &cookie, &fds) {
+        match self.spawner.start(spawn, &cookie, &fds) {
             Ok(pid) => {
                 self.trees.add_worker(child, pid, start_time);
                 self.report_event(child, ChildEvent::Spawned { pid });

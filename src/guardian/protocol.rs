@@ -22,7 +22,7 @@ pub(crate) const MAX_REPORT: usize = 8 << 10;
 pub(crate) enum Request {
     /// Start a program. Attached descriptors: standard output, standard error, then standard input and the worker
     /// socket if the request has them.
-    Spawn(SpawnRequest),
+    Spawn(Box<SpawnRequest>),
     /// SIGTERM to the child's process group.
     Terminate {
         /// The child.
@@ -116,7 +116,7 @@ mod tests {
             stdin: true,
             wire: false,
         };
-        let bytes = encode(&Request::Spawn(frame)).unwrap();
+        let bytes = encode(&Request::Spawn(frame.into())).unwrap();
         let Request::Spawn(back) = decode(&bytes).unwrap() else { panic!("not a spawn request") };
         assert_eq!((back.child, back.fds()), (ChildId(u64::MAX), 3));
         assert_eq!((back.privileges.nice, &back.privileges.limits[..]), (Some(-5), &[(Limit::Core, 0)][..]));

@@ -197,8 +197,8 @@ pub(super) static HTTP_KEYS: &[Key] = keys! { h: Http;
         "largest body of a request";
     "max_connections": Integer(1, 10_000), "connections" = "256", [Restart], h.max_connections,
         "connections at once; above it the one that is idle for longest is closed, and new ones wait while all are busy";
-    "max_connections_per_peer": Integer(1, 10_000), "connections" = "three quarters of max_connections", [Restart], h.max_connections_per_peer,
-        "connections at once of one IPv4 address or one IPv6 /64; more are refused; not applied to loopback";
+    "max_connections_per_peer": Integer(1, 10_000), "connections" = "", [Restart], h.max_connections_per_peer,
+        "connections at once of one IPv4 address or one IPv6 /64; more are refused; three quarters of max_connections by default; not applied to loopback";
     "timeout_seconds": Number(0.1, 300.0), "seconds" = "10", [Restart], h.timeout,
         "longest time for the head of a request, its body, and each part of the response; longest idle time of a connection; a connection is closed after 30 times this time";
 };
