@@ -196,8 +196,8 @@ fn log_end(channel: &str, ended: &EndedJob, outcome: &Outcome, to: &Destination)
         Outcome::Failed { error, .. } => {
             info!(%channel, job, %name, attempt, took_ms, error, next, "job failed")
         }
-        Outcome::TimedOut { limit } => {
-            info!(%channel, job, %name, attempt, took_ms, ?limit, next, "job timed out")
+        Outcome::TimedOut { limit, how } => {
+            info!(%channel, job, %name, attempt, took_ms, ?limit, how, next, "job timed out")
         }
         Outcome::Cancelled { killed } => {
             info!(%channel, job, %name, attempt, took_ms, killed, next, "job cancelled")

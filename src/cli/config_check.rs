@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{CommandContext, Failure};
+use super::{CommandContext, Exit, Failure};
 use crate::config::{self, Channel, CommandLine, Config, Handler, SnapshotHandler, command_check};
 
 /// Print the effective configuration, or every mistake
@@ -21,11 +21,16 @@ impl ConfigCheck {
             return context.print(&config::key_table());
         }
         let config = context.checked_config()?;
+        context.show(&config.to_json(), &render(config))?;
         // Loading checks the file alone. Programs and files of this machine are checked only here and by queue:listen.
-        for warning in missing_programs(config).into_iter().chain(missing_files(config)) {
-            context.warn(&warning);
+        missing_files(config).iter().for_each(|warning| context.warn(warning));
+        let missing = missing_programs(config);
+        if missing.is_empty() {
+            return Ok(());
         }
-        context.show(&config.to_json(), &render(config))
+        Err(Failure::new(Exit::Config, "find the programs of the configuration on this machine")
+            .because(missing.join("; "))
+            .hint("install or correct them; a producer on another machine needs none of them"))
     }
 }
 
@@ -52,7 +57,7 @@ fn missing_files(config: &Config) -> Vec<String> {
     missing
 }
 
-/// A warning for each configured program that cannot be started.
+/// The configured programs that cannot be started.
 fn missing_programs(config: &Config) -> Vec<String> {
     let mut missing = Vec::new();
     for channel in config.channels.values() {

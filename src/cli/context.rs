@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 use super::failure::{Exit, Failure};
 use super::global_options::GlobalOptions;
-use super::log::{Log, LogFormat};
+use super::log::{Log, LogFormat, LogOptions};
 use super::other_store::OtherStore;
 use super::program::Program;
 use super::sanitize;
@@ -71,10 +71,6 @@ impl CommandContext {
     pub(crate) fn check_registry(&self) -> Result<(), Failure> {
         let wrong = |error| Failure::new(Exit::Failed, "register the jobs of this program").because(error);
         self.registry.check().map_err(|error| wrong(error.to_string()))
-    }
-
-    pub(super) fn globals(&self) -> &GlobalOptions {
-        &self.globals
     }
 
     /// Whether to print JSON.
@@ -354,10 +350,17 @@ impl CommandContext {
         usual: &str,
         file: Option<LogFileSettings>,
     ) -> Result<&Log, Failure> {
-        let (log, failure) = match Log::start(self, format, usual, file) {
+        let options = LogOptions {
+            format,
+            usual,
+            verbose: self.globals.verbose,
+            quiet: self.globals.quiet,
+            colours: self.colours_for(io::stderr().is_terminal()),
+        };
+        let (log, failure) = match Log::start(&options, file) {
             Ok(log) => (log, None),
             // The failure itself is a message of the log.
-            Err(failure) => (Log::start(self, format, usual, None)?, Some(failure)),
+            Err(failure) => (Log::start(&options, None)?, Some(failure)),
         };
         let log = self.log.get_or_init(|| log);
         failure.map_or(Ok(log), Err)

@@ -95,6 +95,12 @@ impl Failure {
         self
     }
 
+    /// Replaces the operation, and prints the failure even if it was silent: something has been done.
+    pub(crate) fn doing(self, doing: impl Into<String>) -> Self {
+        let cause = self.cause.or_else(|| self.silent.then(|| "the reader is gone".into()));
+        Self { doing: doing.into(), cause, silent: false, ..self }
+    }
+
     /// Replaces the exit code.
     pub(crate) fn with_exit(mut self, exit: Exit) -> Self {
         self.exit = exit;

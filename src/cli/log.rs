@@ -5,7 +5,6 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::{self, IsTerminal};
 
 use clap::ValueEnum;
 use serde_json::json;
@@ -14,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
-use super::{CommandContext, Exit, Failure, sanitize};
+use super::{Exit, Failure, sanitize};
 use crate::logging::{self, FLUSH_TIMEOUT, LogFileSettings, LogWriter};
 
 const FILE_HINT: &str = "check log.file in [log]: its directory must exist and be writable; without the key the log goes to standard error";
@@ -32,6 +31,19 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// The options of a log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogOptions<'a> {
+    pub(crate) format: LogFormat,
+    /// The filter when neither the options nor AINT_QUEUE_LOG set one.
+    pub(crate) usual: &'a str,
+    /// How often `-v` was given.
+    pub(crate) verbose: u8,
+    pub(crate) quiet: bool,
+    /// Standard error may contain colours.
+    pub(crate) colours: bool,
+}
+
 /// The open log of a command.
 pub(crate) struct Log {
     writer: LogWriter,
@@ -44,16 +56,12 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Starts the log. `usual` is the filter when neither the options nor AINT_QUEUE_LOG set one.
+    /// Starts the log.
     ///
     /// # Errors
     /// When the file cannot be opened. Then nothing is started, and the log can be started without a file.
-    pub(super) fn start(
-        context: &CommandContext,
-        format: LogFormat,
-        usual: &str,
-        file: Option<LogFileSettings>,
-    ) -> Result<Self, Failure> {
+    pub(super) fn start(options: &LogOptions<'_>, file: Option<LogFileSettings>) -> Result<Self, Failure> {
+        let format = options.format;
         let has_file = file.is_some();
         let doing = match &file {
             Some(file) => format!("open the log file \"{}\"", file.path.display()),
@@ -61,8 +69,8 @@ impl Log {
         };
         let writer = LogWriter::start(format == LogFormat::Json, file)
             .map_err(|error| Failure::new(Exit::Config, doing).because(error).hint(FILE_HINT))?;
-        let (filter, wrong_filter) = filter(context, usual);
-        let colours = !has_file && context.colours_for(io::stderr().is_terminal());
+        let (filter, wrong_filter) = filter(options);
+        let colours = !has_file && options.colours;
         let log = tracing_subscriber::fmt().with_env_filter(filter);
         // An error means a second log in one process; each command starts at most one.
         let _ = match format {
@@ -73,7 +81,7 @@ impl Log {
                 .with_writer(writer.clone())
                 .fmt_fields(debug_fn(write_field).delimited(" "))
                 .with_ansi(colours)
-                .with_target(context.globals().verbose > 1)
+                .with_target(options.verbose > 1)
                 .try_init(),
         };
         report_panics();
@@ -121,14 +129,14 @@ impl Log {
 
 /// The filter of the log, and the mistake in AINT_QUEUE_LOG if there is one. `-v` shows more of this program, not of the libraries
 /// below it.
-fn filter(context: &CommandContext, usual: &str) -> (EnvFilter, Option<String>) {
+fn filter(options: &LogOptions<'_>) -> (EnvFilter, Option<String>) {
     const OWN: [&str; 3] = ["aint_queue", "aint_queue_core", "worker"];
     let own = |level: &str, others: &str| {
         let own = OWN.map(|target| format!("{target}={level}")).join(",");
         EnvFilter::new(format!("{others},{own}"))
     };
-    let by_options = || match (context.globals().verbose, context.quiet()) {
-        (0, false) => EnvFilter::new(usual),
+    let by_options = || match (options.verbose, options.quiet) {
+        (0, false) => EnvFilter::new(options.usual),
         (0, true) => EnvFilter::new("error"),
         (1, _) => own("debug", "info"),
         (2, _) => own("trace", "debug"),

@@ -94,7 +94,13 @@ impl Push {
             context.note("no job was added: a job with this key is in the channel, its id follows");
         }
         let json = json!({ "channel": channel.name, "id": pushed.id(), "added": added });
-        context.show(&json, &format!("{}\n", pushed.id()))
+        context.show(&json, &format!("{}\n", pushed.id())).map_err(|failure| {
+            let id = pushed.id();
+            let doing =
+                if added { format!("print that job {id} was pushed") } else { format!("print job id {id}") };
+            let failure = failure.doing(doing);
+            if added { failure.hint("do not push it again: the job is in the channel") } else { failure }
+        })
     }
 
     /// The push options; with --file, the defaults of lines without their own.

@@ -86,7 +86,7 @@ fn why(outcome: &Outcome) -> Option<String> {
         Outcome::Done => None,
         Outcome::Failed { error, .. } => Some(error.clone()),
         Outcome::Released { .. } => Some("its handler released it".to_owned()),
-        Outcome::TimedOut { limit } => Some(format!("it ran longer than {limit:?}")),
+        Outcome::TimedOut { limit, how } => Some(format!("it {}", Outcome::time_out_text(*limit, how))),
         Outcome::Crashed { how } => Some(format!("its worker {how}")),
         Outcome::CrashedWithOthers => Some("its worker died".to_owned()),
         Outcome::Cancelled { .. } => Some("it was cancelled".to_owned()),

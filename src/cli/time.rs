@@ -6,7 +6,11 @@ use crate::job::Timestamp;
 
 /// Local time, for people.
 pub(crate) fn local(time: Timestamp) -> String {
-    shown_in(time, TimeZone::system())
+    match TimeZone::try_system() {
+        Ok(zone) => shown_in(time, zone),
+        // The zone is named, so that the time is not mistaken for a local one.
+        Err(_) => shown_in(time, TimeZone::UTC) + " UTC",
+    }
 }
 
 fn shown_in(time: Timestamp, zone: TimeZone) -> String {

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-use super::writer::write_all;
+use super::write_all::write_all;
 
 /// Permissions of a new file: lines may contain error texts of jobs.
 const MODE: u32 = 0o640;

@@ -7,6 +7,7 @@
 mod drop_reports;
 mod line_queue;
 mod log_file;
+mod write_all;
 mod writer;
 
 pub use drop_reports::report_drops;

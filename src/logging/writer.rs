@@ -11,11 +11,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aint_queue_core::mutex::lock;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::line_queue::{DroppedLines, LineQueue};
 use super::log_file::{LogFile, LogFileSettings};
+use super::write_all::write_all;
 use crate::sanitize;
 
 /// Longest wait for a slow reader of the log before the process ends.
@@ -225,23 +225,6 @@ impl Shared {
             }
         }
     }
-}
-
-/// Writes everything, also to a descriptor that another process has made non-blocking.
-pub(super) fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match file.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
-                let _ = poll(&mut fds, PollTimeout::NONE);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// Writes a text to standard error on a thread of its own and waits at most [`FLUSH_TIMEOUT`] for it: for the last words of a

@@ -15,6 +15,9 @@ const EXIT_NO_RETRY: [i32; 2] = [65, 100];
 /// Delay of a job that an exec handler released: an exit status cannot carry one.
 const EXEC_RELEASE: Duration = Duration::from_secs(1);
 
+/// The end of a run past its time limit whose worker did not answer.
+const KILLED_WITH_WORKER: &str = "it did not end when asked, and its worker was killed";
+
 /// The facts of a death, for one run of the worker.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WorkerDeath {
@@ -33,7 +36,8 @@ pub(super) struct WorkerDeath {
 /// The outcome of a run whose worker speaks the protocol and died without answering it.
 pub(super) fn wire(death: &WorkerDeath) -> Outcome {
     if let Some(limit) = death.overdue {
-        return Outcome::TimedOut { limit };
+        let how = if death.kill_reason.is_some() { KILLED_WITH_WORKER } else { "its worker died then" };
+        return Outcome::TimedOut { limit, how: how.to_owned() };
     }
     let exit = match death.end {
         WorkerEnd::NotStarted => return Outcome::Interrupted,
@@ -60,7 +64,7 @@ pub(super) fn exec(death: &WorkerDeath, tail: &str) -> Outcome {
     };
     match (death.end, death.kill_reason, death.overdue) {
         (WorkerEnd::Exited(Exit::Code(0)), ..) => Outcome::Done,
-        (_, _, Some(limit)) => Outcome::TimedOut { limit },
+        (_, kill, Some(limit)) => Outcome::TimedOut { limit, how: time_out(kill.is_some(), tail) },
         (WorkerEnd::Exited(_), Some(KillReason::Memory { used, limit }), None) => over_memory(used, limit),
         (WorkerEnd::NotStarted, ..) | (_, Some(KillReason::Stopping), None) => Outcome::Interrupted,
         (WorkerEnd::GuardianDied, ..) => Outcome::Lost,
@@ -75,6 +79,20 @@ pub(super) fn exec(death: &WorkerDeath, tail: &str) -> Outcome {
         }
         (WorkerEnd::Exited(exit @ Exit::Signal(_)), None, None) => Outcome::Crashed { how: error(exit) },
     }
+}
+
+/// The end of a program that was asked to end with SIGTERM, and its last line.
+fn time_out(is_killed: bool, tail: &str) -> String {
+    let how = if is_killed { "SIGTERM was not enough, and it was killed" } else { "SIGTERM was enough" };
+    match last_line(tail) {
+        Some(last) => format!("{how}; its last output: {last}"),
+        None => how.to_owned(),
+    }
+}
+
+/// The last line of an output that is not blank.
+pub(super) fn last_line(tail: &str) -> Option<&str> {
+    tail.lines().rev().map(str::trim_end).find(|line| !line.is_empty())
 }
 
 fn over_memory(used: u64, limit: u64) -> Outcome {
@@ -167,8 +185,12 @@ mod tests {
             with_others: true,
             ..DIED
         };
-        assert_eq!(wire(&late), Outcome::TimedOut { limit: LIMIT });
-        assert_eq!(exec(&late, "x"), Outcome::TimedOut { limit: LIMIT });
+        let timed_out = |how: &str| Outcome::TimedOut { limit: LIMIT, how: how.to_owned() };
+        assert_eq!(wire(&late), timed_out("it did not end when asked, and its worker was killed"));
+        let killed = "SIGTERM was not enough, and it was killed; its last output: page 7";
+        assert_eq!(exec(&late, "page 6\npage 7\n\n"), timed_out(killed));
+        let ended = WorkerDeath { kill_reason: None, end: WorkerEnd::Exited(Exit::Signal(15)), ..late };
+        assert_eq!(exec(&ended, ""), timed_out("SIGTERM was enough"));
         // The handler finished within the grace.
         assert_eq!(exec(&WorkerDeath { end: WorkerEnd::Exited(Exit::Code(0)), ..late }, ""), Outcome::Done);
     }

@@ -14,6 +14,9 @@ use crate::guardian::handle::{ChildId, ExclusiveRun, RunTicket};
 use crate::job::{Failure, JobId, Outcome, Payload};
 use crate::wire::RunId;
 
+/// The end of a run past its time limit whose worker answered.
+const ENDED_WHEN_ASKED: &str = "it ended when asked";
+
 /// A delivery of a job to a worker.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -124,7 +127,9 @@ impl ActiveRun {
         match (outcome, self.cancel_reason()) {
             (Outcome::Done, _) => Outcome::Done,
             (_, Some(CancelReason::Cancelled)) => Outcome::Cancelled { killed: false },
-            (_, Some(CancelReason::TimedOut)) => Outcome::TimedOut { limit: self.limit.unwrap_or_default() },
+            (_, Some(CancelReason::TimedOut)) => {
+                Outcome::TimedOut { limit: self.limit.unwrap_or_default(), how: ENDED_WHEN_ASKED.to_owned() }
+            }
             _ if is_interrupted => Outcome::Interrupted,
             (other, None) => other,
         }
@@ -348,7 +353,8 @@ mod tests {
         assert_eq!(runs.expired(now + GRACE), [RunExpiry::Grace(CHILD)]);
         assert!(runs.stuck() == 1 && runs.next_deadline().is_none());
         let end = runs.end(1, now + GRACE, |run| run.after_outcome(failed(), false)).unwrap();
-        assert_eq!((&end.outcome, end.took), (&Outcome::TimedOut { limit: LIMIT }, LIMIT + GRACE));
+        assert!(matches!(&end.outcome, Outcome::TimedOut { limit: LIMIT, .. }));
+        assert_eq!(end.took, LIMIT + GRACE);
         assert!(runs.stuck() == 0 && runs.is_empty() && runs.has_ended());
     }
 
@@ -386,7 +392,7 @@ mod tests {
             runs.end(number, now, |run| run.after_outcome(outcome, true)).unwrap().outcome.clone()
         };
         assert_eq!(end(1, failed()), Outcome::Cancelled { killed: false });
-        assert_eq!(end(2, failed()), Outcome::TimedOut { limit: LIMIT });
+        assert!(matches!(end(2, failed()), Outcome::TimedOut { limit: LIMIT, .. }));
         assert_eq!(end(3, Outcome::Done), Outcome::Done);
     }
 

@@ -107,10 +107,11 @@ hosts = ["queue.internal"]
 "#;
     let mut fixture = Fixture::with_config(config);
     let said = fixture.run(&["config:check"]);
-    assert_eq!(said.code, 0);
+    assert_eq!(said.code, 4, "a program is missing");
     assert!(!said.out.contains("hunter2"));
     fixture.write("again.toml", &said.out);
-    assert_eq!(fixture.run(&["config:check", "--config", "again.toml", "-q"]).code, 0);
+    let again = fixture.run(&["config:check", "--config", "again.toml", "-q"]);
+    assert!(again.code == 4 && again.err.contains("could not find the programs"), "{}", again.err);
     assert_transcript!(fixture);
 }
 

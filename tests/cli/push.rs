@@ -143,3 +143,27 @@ fn missing_job_is_reported() {
     assert_eq!(fixture.run(&["queue:show", "seventeen"]).code, 2);
     assert_transcript!(fixture);
 }
+
+#[test]
+fn unprinted_id_says_that_the_job_was_pushed() {
+    let fixture = Fixture::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = fixture.command(&["queue:push", "noop"]);
+    let pushed = command.stdout(full).stderr(std::process::Stdio::piped()).output().unwrap();
+    let said = String::from_utf8(pushed.stderr).unwrap();
+    assert_eq!(pushed.status.code(), Some(1));
+    assert!(said.contains("could not print that job") && said.contains("was pushed"), "{said}");
+    assert!(said.contains("do not push it again"), "{said}");
+}
+
+#[test]
+fn unknown_time_zone_is_an_error() {
+    let fixture = Fixture::new();
+    let mut command = fixture.command(&["queue:push", "noop", "--at", "2030-01-01 09:00"]);
+    let refused = command.env("TZ", "Mars/Olympus").output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("TZ is") && said.contains("Mars/Olympus"), "{said}");
+    let mut command = fixture.command(&["queue:push", "noop", "--at", "2030-01-01T09:00:00Z"]);
+    assert!(command.env("TZ", "Mars/Olympus").output().unwrap().status.success());
+}

@@ -38,7 +38,7 @@ async fn missing_state_panic_and_timeout_are_reported() {
     let limit = Duration::from_millis(5);
     let run = TestRun::new().state(Log::default()).timeout(limit);
     let error = run.run_one(NeverEnds {}).await.unwrap_err();
-    assert_eq!(error.outcome(), &Outcome::TimedOut { limit });
+    assert_eq!(error.outcome(), &Outcome::TimedOut { limit, how: String::new() });
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::fixture::{Fixture, text, with_command};
+use crate::fixture::{Fixture, text, until, with_command};
 use crate::redis::free_port;
 
 const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
@@ -116,4 +116,23 @@ command = ["no-such-program"]
     assert!(!fixture.file("run/good-master.pid").exists());
     let status = fixture.json(&["queue:status", "-t", "good"]);
     assert_eq!(status["running"], false);
+}
+
+#[test]
+fn plain_script_in_a_pool_is_pointed_to_the_exec_protocol() {
+    let fixture = Fixture::sqlite(
+        "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\ncommand = [\"./job.sh\"]\n",
+    );
+    // Errors of some interpreters are on standard output.
+    fixture.write("job.sh", "#!/bin/sh\necho PHP Warning: no input\necho\n");
+    let master = fixture.listen(&[]);
+    let id = fixture.push("x", "{}", &[]).to_string();
+    for args in [&["queue:status"][..], &["queue:why", &id], &["queue:why"]] {
+        until("the reason", || {
+            let said = fixture.ok(args);
+            let is_said = said.contains("protocol = \"exec\"") && said.contains("PHP Warning: no input");
+            is_said.then_some(()).ok_or(said)
+        });
+    }
+    assert!(master.stop().success());
 }

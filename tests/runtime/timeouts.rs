@@ -75,3 +75,32 @@ fn timeout_kills_the_jobs_tree() {
     assert_eq!(survivors(&mark), [0i32; 0]);
     assert!(master.stop().success());
 }
+
+#[test]
+fn time_out_says_whether_term_was_enough_and_the_last_output() {
+    let channel = |name: &str, script: &str| {
+        format!(
+            "[channels.{name}]\nmax_attempts = 1\n[channels.{name}.worker]\ntype = \"process\"\n\
+             max_execute_seconds = 0.5\ncommand = [\"sh\", \"-c\", \"{script}\"]\n"
+        )
+    };
+    let fixture = Fixture::sqlite(
+        &[
+            channel("kind", "echo page 7 >&2; exec sleep 60"),
+            channel("deaf", "trap '' TERM; while :; do sleep 1; done"),
+        ]
+        .concat(),
+    );
+    let master = fixture.listen(&["--all"]);
+    for (name, how) in [
+        ("kind", "ran longer than 500ms and was ended: SIGTERM was enough; its last output: page 7"),
+        ("deaf", "ran longer than 500ms and was ended: SIGTERM was not enough, and it was killed"),
+    ] {
+        fixture.push("x", "{}", &["-t", name]);
+        fixture.until(name, "the time limit", |c| c.failed == 1);
+        let failed = fixture.ok(&["queue:failed", "-t", name, "--json"]);
+        assert!(failed.contains(how), "{failed}");
+        until("the log", || master.log().contains("\"job timed out\"").then_some(()));
+    }
+    assert!(master.stop().success());
+}

@@ -15,6 +15,8 @@ use crate::pool::workers::state::{Role, WorkerEnd, WorkerState};
 use crate::pool::workers::worker::Worker;
 use crate::wire::RunId;
 
+/// The remedy for a program that speaks no protocol. Such a program ends without an error.
+const EXEC_HINT: &str = " (a worker sends a hello and waits for jobs; for a program that runs one job and ends, set protocol = \"exec\")";
 /// Delay before a job is tried again that only the newest generation has a handler for.
 const UNKNOWN_JOB_RETRY: Duration = Duration::from_secs(1);
 
@@ -100,7 +102,12 @@ impl Pool {
         if let WorkerState::Dying { boot_failure: Some(why), .. } = &worker.state {
             self.on_boot_failed(generation, &with_last_line(why, tail), now);
         } else if worker.is_failed_boot(exit, now) {
+            let is_configured = spec.cwd.is_some();
             let when = match worker.ready_at.map(|at| now.duration_since(at)) {
+                // A program for one job has nothing to do without one, so it exits at once.
+                None if is_configured && exit == Some(Exit::Code(0)) => {
+                    format!("before it was ready{EXEC_HINT}")
+                }
                 None => "before it was ready".to_owned(),
                 Some(ago) if ago.as_secs() == 0 => "right after its hello".to_owned(),
                 Some(ago) => format!("{} after its hello, without having had a job", shown(ago)),
@@ -128,7 +135,7 @@ impl Pool {
 }
 
 fn with_last_line(why: &str, tail: &str) -> String {
-    match tail.lines().last() {
+    match exit_outcome::last_line(tail) {
         Some(last) => format!("{why}: {last}"),
         None => why.to_owned(),
     }

@@ -102,5 +102,6 @@ async fn programs_per_job_start_with_their_run() {
     fixture.pass(GRACE).await;
     assert_eq!(kills(&mut fixture.script), [ScriptedSignal::Kill(second.child)]);
     second.exited(Exit::Signal(9), "");
-    assert_eq!(outcomes(&fixture.settle().await), [(2, &Outcome::TimedOut { limit: LIMIT })]);
+    let how = "SIGTERM was not enough, and it was killed".to_owned();
+    assert_eq!(outcomes(&fixture.settle().await), [(2, &Outcome::TimedOut { limit: LIMIT, how })]);
 }

@@ -16,7 +16,8 @@ async fn timed_out_run_is_cancelled_then_its_worker_killed() {
     assert_eq!(kills(&mut fixture.script), [ScriptedSignal::Kill(worker.child)]);
     worker.exited(Exit::Signal(9), "");
     let ended = fixture.settle().await;
-    assert_eq!(outcomes(&ended), [(1, &Outcome::TimedOut { limit: LIMIT })]);
+    let how = "it did not end when asked, and its worker was killed".to_owned();
+    assert_eq!(outcomes(&ended), [(1, &Outcome::TimedOut { limit: LIMIT, how })]);
     assert_eq!(ended[0].took, LIMIT + GRACE);
 }
 

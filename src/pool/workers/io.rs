@@ -106,7 +106,11 @@ impl WorkerIo {
         }
         self.stdout.drain();
         self.stderr.drain();
-        let tail = self.stderr.tail();
+        // Some interpreters print their errors to standard output.
+        let mut tail = self.stderr.tail();
+        if tail.is_empty() {
+            tail = self.stdout.tail();
+        }
         self.report_event(IoEvent::Closed { child: self.child, tail }).await;
     }
 

@@ -134,7 +134,7 @@ fn redis(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Redis {
         database: read.integer("driver.connection.database"),
         username: read.text("driver.connection.username").map(str::to_owned),
         password: password.map(Secret::new),
-        read_write_timeout: read.seconds("driver.connection.read_write_timeout"),
+        read_write_timeout: redis_timeout(read, diagnostics),
         allow_eviction: read.flag("driver.allow_eviction"),
         allow_cleartext: read.flag("driver.allow_cleartext"),
         prefix: prefix(read, diagnostics),
@@ -176,6 +176,24 @@ fn prefix(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> String {
         diagnostics.problems.of_value(node, message, remedy);
     }
     prefix.to_owned()
+}
+
+/// The deadline of one call. Other products write 0 for "no deadline", which a master cannot have.
+fn redis_timeout(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Duration {
+    const KEY: &str = "driver.connection.read_write_timeout";
+    const SHORTEST: Duration = Duration::from_millis(50);
+    let written = read.seconds(KEY);
+    if written.is_zero() {
+        return seconds(default_number(keys::KEYS, KEY));
+    }
+    if let (true, Some(node)) = (written < SHORTEST, read.node(KEY)) {
+        diagnostics.problems.of_value(
+            node,
+            "is too short for a call",
+            "write at least 0.05, or 0 for the default",
+        );
+    }
+    written
 }
 
 fn snapshot(read: &TypedTable<'_>, base: &Path) -> Snapshot {

@@ -81,8 +81,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "ACL user of the `redis` driver";
     "driver.connection.password": Secret, = "", [Restart], redis(c).map(|r| &r.password),
         "password of the `redis` driver; never shown";
-    "driver.connection.read_write_timeout": Number(0.05, 60.0), "seconds" = "3", [Restart], redis(c).map(|r| r.read_write_timeout),
-        "deadline of one call to Redis";
+    "driver.connection.read_write_timeout": Number(0.0, 60.0), "seconds" = "3", [Restart], redis(c).map(|r| r.read_write_timeout),
+        "deadline of one call to Redis, at least 0.05; 0 = the default, since a call without a deadline could block its channel";
     "driver.url": Secret, = "", [Restart], NOT_SHOWN,
         "`redis://user:password@host:port/database`, in place of these keys of `connection`";
     "driver.prefix": Text, = "", [Restart], redis(c).map(|r| &r.prefix).filter(|prefix| !prefix.is_empty()),
@@ -234,6 +234,8 @@ pub(super) const LATER: &[(&str, &str)] = &[
 pub(super) const RENAMED: &[(&str, &str)] = &[
     ("consumer", "the table is called worker"),
     ("logger", "the table is called [log], beside [defaults], and its key is called file"),
+    ("driver.connector", "the key is called type, with the value \"sqlite\", \"redis\" or \"sync\""),
+    ("driver.connection.connector", "remove it: the client is built in"),
     ("driver.class", "the key is called type, with the value \"sqlite\", \"redis\" or \"sync\""),
     ("driver.handle_timeout", "the key is called worker.max_execute_seconds"),
     ("driver.pool_size", "remove it: the master needs two connections and makes them itself"),

@@ -375,6 +375,18 @@ fn http_listener_errors_have_a_remedy() {
 }
 
 #[test]
+fn redis_settings_of_other_products_are_understood() {
+    let connection = "connection = { database = \"3\", read_write_timeout = 0 }";
+    let config = parse(&format!("[channels.default.driver]\ntype = \"redis\"\n{connection}")).unwrap();
+    let Driver::Redis(redis) = &config.channels["default"].driver else { panic!("a redis driver") };
+    assert_eq!((redis.database, redis.read_write_timeout), (3, Duration::from_secs(3)));
+    let wrong = |text: &str| wrong(&format!("[channels.default.driver]\n{text}")).remove(0);
+    assert!(wrong("connector = \"redis\"").contains("the key is called type"));
+    assert!(wrong("connection = { database = \"main\" }").contains("write a whole number"));
+    assert!(wrong("connection = { read_write_timeout = 0.01 }").contains("at least 0.05"));
+}
+
+#[test]
 fn log_file_is_relative_to_the_configuration() {
     let log = |text: &str| parse(&format!("[log]\n{text}\n[channels.default]")).unwrap().log;
     assert_eq!(log(""), None);

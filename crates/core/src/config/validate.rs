@@ -82,6 +82,9 @@ impl Validator<'_, '_> {
             return matches!(key.kind, Kind::Secrets);
         }
         from_environment(key.kind, node);
+        if key.path == "driver.connection.database" {
+            from_quoted(node);
+        }
         if let (Kind::Tables, Value::Array(items)) = (key.kind, &mut node.value) {
             let before = items.len();
             items.retain_mut(|item| self.item(key, item));
@@ -313,6 +316,15 @@ fn from_environment(kind: Kind, node: &mut Node) {
     };
     if let Some(value) = read {
         node.value = value;
+    }
+}
+
+/// Reads a number in quotes, as other products write the database.
+fn from_quoted(node: &mut Node) {
+    if let Value::Text(text) = &node.value
+        && let Ok(number) = text.trim().parse()
+    {
+        node.value = Value::Integer(number);
     }
 }
 

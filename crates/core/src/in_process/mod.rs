@@ -270,7 +270,9 @@ impl Runner {
                 // The sender is dropped without a report when the runtime shuts down.
                 let outcome = outcome.unwrap_or(Outcome::Interrupted);
                 return Ok(match (passed, outcome) {
-                    (Some(limit), outcome) if outcome != Outcome::Done => Outcome::TimedOut { limit },
+                    (Some(limit), outcome) if outcome != Outcome::Done => {
+                        Outcome::TimedOut { limit, how: String::new() }
+                    }
                     (_, outcome) => outcome,
                 });
             }
@@ -313,7 +315,7 @@ fn chance() -> f64 {
 fn error_of(outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Failed { error, .. } => Some(error.clone()),
-        Outcome::TimedOut { limit } => Some(format!("ran longer than {limit:?}")),
+        Outcome::TimedOut { limit, .. } => Some(format!("ran longer than {limit:?}")),
         _ => None,
     }
 }

@@ -25,6 +25,8 @@ pub enum Outcome {
     TimedOut {
         /// The exceeded limit.
         limit: Duration,
+        /// The way in which the run ended then, and the last output of a program; empty when unknown.
+        how: String,
     },
     /// The worker died while it ran this job alone.
     Crashed {
@@ -45,6 +47,14 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The error text of a run that exceeded its time limit.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn time_out_text(limit: Duration, how: &str) -> String {
+        let before = if how.is_empty() { "" } else { ": " };
+        format!("ran longer than {limit:?} and was ended{before}{how}")
+    }
+
     /// The name of the outcome in metrics, logs and JSON.
     #[must_use]
     pub fn word(&self) -> &'static str {

@@ -43,6 +43,7 @@ pub fn parse_until(text: &str) -> Result<Until, String> {
         (Ok(length), _) => Ok(Until::After(length)),
         (Err(_), Ok(time)) => Ok(Until::At(time)),
         (Err(why), Err(_)) if why == NEGATIVE => Err(why),
+        (Err(_), Err(why)) if why.contains("TZ") => Err(why),
         (Err(_), Err(_)) => {
             Err("write seconds, a time with units such as 5m, or 2026-11-30T09:00:00Z".to_owned())
         }
@@ -51,7 +52,20 @@ pub fn parse_until(text: &str) -> Result<Until, String> {
 
 /// Parses a point in time: RFC 3339, or a local date with or without a time of day.
 pub fn parse_time(text: &str) -> Result<SystemTime, String> {
-    parse_time_in(text.trim(), &TimeZone::system())
+    match TimeZone::try_system() {
+        Ok(zone) => parse_time_in(text.trim(), &zone),
+        // A time with its own zone needs no other.
+        Err(_) => text.trim().parse::<jiff::Timestamp>().map(SystemTime::from).map_err(|_| unknown_zone()),
+    }
+}
+
+fn unknown_zone() -> String {
+    let zone = std::env::var("TZ").unwrap_or_default();
+    format!(
+        "the local time zone is unknown (TZ is \"{}\"): set TZ to a name such as Europe/Berlin, or write the time with its zone, as \
+         in 2026-11-30T09:00:00Z",
+        zone.escape_debug()
+    )
 }
 
 fn parse_time_in(text: &str, zone: &TimeZone) -> Result<SystemTime, String> {

@@ -151,7 +151,7 @@ mod tests {
         let (mut held, granted) = claim(&mut breakers, 1);
         held.add_lock(JobId(7), "k".into());
         assert_eq!((granted, held.len()), (Response::Granted, 2));
-        let outcome = Outcome::TimedOut { limit: Duration::ZERO };
+        let outcome = Outcome::TimedOut { limit: Duration::ZERO, how: String::new() };
         let released = held.release(&mut breakers, 1, Some(&outcome), now);
         assert_eq!(released, [KeyRelease::Lock { id: JobId(7), key: "k".into() }]);
         let (held, refused) = claim(&mut breakers, 2);

@@ -95,8 +95,8 @@ impl Policy {
                     }
                 }
             }
-            Outcome::TimedOut { limit } => {
-                let message = format!("ran longer than {limit:?} and was ended");
+            Outcome::TimedOut { limit, how } => {
+                let message = Outcome::time_out_text(limit, &how);
                 self.count(&mut meta, now, ErrorKind::Timeout, &message);
                 self.again(meta, FailReason::Timeout, None, chance)
             }
@@ -150,7 +150,7 @@ impl Policy {
             }
             Outcome::Done => None,
             Outcome::Failed { error, .. } => Some(error),
-            Outcome::TimedOut { limit } => Some(format!("ran longer than {limit:?} and was ended")),
+            Outcome::TimedOut { limit, how } => Some(Outcome::time_out_text(limit, &how)),
             Outcome::Crashed { how } => Some(format!("the worker {how}")),
         };
         if let Some(wrong) = wrong {
@@ -271,7 +271,11 @@ mod tests {
         };
         assert_eq!((failing.failing, failing.failed), (Some(FailReason::Exhausted), None));
         let end = |outcome| Policy::settle_callback(failing.clone(), outcome, NOW);
-        for outcome in [Outcome::Done, error(RetryDecision::ByPolicy), Outcome::TimedOut { limit: SECOND }] {
+        for outcome in [
+            Outcome::Done,
+            error(RetryDecision::ByPolicy),
+            Outcome::TimedOut { limit: SECOND, how: String::new() },
+        ] {
             let destination = end(outcome);
             assert_eq!(reason(&destination), Some(FailReason::Exhausted));
             let Destination::Failed(meta) = destination else { unreachable!() };
@@ -326,7 +330,7 @@ mod tests {
 
     #[test]
     fn time_out_counts_like_an_error() {
-        let late = || Outcome::TimedOut { limit: 2 * SECOND };
+        let late = || Outcome::TimedOut { limit: 2 * SECOND, how: String::new() };
         assert!(matches!(after(0, 0, late()), Destination::Delayed(_, m) if m.attempts == 1));
         assert_eq!(reason(&after(2, 0, late())), Some(FailReason::Timeout));
     }
@@ -410,7 +414,7 @@ mod tests {
             for ending in endings {
                 let outcome = match ending {
                     0 => error(RetryDecision::ByPolicy),
-                    1 => Outcome::TimedOut { limit: SECOND },
+                    1 => Outcome::TimedOut { limit: SECOND, how: String::new() },
                     2 => Outcome::Crashed { how: "died".into() },
                     3 => Outcome::Interrupted,
                     4 => Outcome::Lost,
