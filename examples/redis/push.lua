@@ -1,6 +1,7 @@
 -- Pushes one job to a channel of aint-queue, for clients in any language. Send this text with EVAL or EVALSHA, unchanged.
 --
--- KEYS     all keys of the channel, in the order of NAMES below: "aint-queue:{channel}:schema" and so on;
+-- KEYS     all keys of the channel, in the order of NAMES below: "aint-queue:{channel}:schema" and so on, each behind the
+--          driver.prefix of the channel, if it has one;
 --          then, only for a job with a unique key, "aint-queue:{channel}:unique:" and that key
 -- ARGV 1   the job's name
 -- ARGV 2   the payload: JSON
@@ -35,7 +36,7 @@ local MAX_HEADER_BYTES = 8192
 local function wrong(...)
   return redis.error_reply('AINTARG ' .. table.concat({ ... }))
 end
-local prefix = string.match(KEYS[1] or '', '^(aint%-queue:{[^{}]+}:)schema$')
+local prefix = string.match(KEYS[1] or '', '^([%w_.:/-]*aint%-queue:{[^{}]+}:)schema$')
 for n, name in ipairs(NAMES) do
   if not prefix or KEYS[n] ~= prefix .. name then
     return wrong(

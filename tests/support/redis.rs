@@ -111,6 +111,7 @@ pub fn at(port: u16) -> config::Redis {
         password: None,
         read_write_timeout: Duration::from_secs(5),
         allow_eviction: false,
+        prefix: String::new(),
     }
 }
 

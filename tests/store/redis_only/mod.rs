@@ -9,6 +9,7 @@ mod layouts;
 mod lost_reply;
 mod memory;
 mod outage;
+mod prefix;
 mod priorities;
 #[path = "../../support/proxy.rs"]
 mod proxy;

@@ -83,6 +83,7 @@ fn redis(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Redis {
         password: password.map(Secret::new),
         read_write_timeout: read.seconds("driver.connection.read_write_timeout"),
         allow_eviction: read.flag("driver.allow_eviction"),
+        prefix: prefix(read, diagnostics),
     };
     let Some(node) = read.node("driver.url") else { return redis };
     for name in URL_STANDS_FOR {
@@ -102,6 +103,25 @@ fn redis(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Redis {
         }
     }
     redis
+}
+
+/// Longest prefix of keys in Redis.
+const MAX_PREFIX_BYTES: usize = 64;
+
+/// The prefix of the keys. Braces would move the hash tag, and other characters have a meaning in patterns of an ACL.
+fn prefix(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> String {
+    let prefix = read.text("driver.prefix").unwrap_or_default();
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_.:/-".contains(c);
+    if let Some(node) = read.node("driver.prefix")
+        && !(prefix.len() <= MAX_PREFIX_BYTES && prefix.chars().all(is_allowed))
+    {
+        let message = "is no prefix of a key";
+        let remedy = format!(
+            "use at most {MAX_PREFIX_BYTES} of the characters A-Z a-z 0-9 _ . : / -, as in \"shop:\""
+        );
+        diagnostics.problems.of_value(node, message, remedy);
+    }
+    prefix.to_owned()
 }
 
 fn snapshot(read: &TypedTable<'_>, base: &Path) -> Snapshot {

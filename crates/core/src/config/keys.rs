@@ -82,6 +82,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "deadline of one call to Redis";
     "driver.url": Secret, = "", [Restart], NOT_SHOWN,
         "`redis://user:password@host:port/database`, in place of these keys of `connection`";
+    "driver.prefix": Text, = "", [Restart], redis(c).map(|r| &r.prefix).filter(|prefix| !prefix.is_empty()),
+        "text before the names of all keys in Redis, `A-Z a-z 0-9 _ . : / -`, so that two applications share a database";
     "driver.allow_eviction": Flag, = "false", [Restart], redis(c).map(|r| r.allow_eviction),
         "accept a Redis whose `maxmemory-policy` may evict jobs: they would be lost";
     "job_snapshot.interval": Number(1.0, DAY), "seconds" = "300", [], c.snapshot.interval,

@@ -187,6 +187,8 @@ pub struct Redis {
     pub read_write_timeout: Duration,
     /// Accept a `maxmemory-policy` that may evict jobs.
     pub allow_eviction: bool,
+    /// Text before the names of all keys; empty for none.
+    pub prefix: String,
 }
 
 /// A value that is hidden in every output.

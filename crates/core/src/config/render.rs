@@ -45,11 +45,14 @@ impl fmt::Display for Driver {
         match self {
             Self::Sqlite { path } => write!(f, "sqlite at {}", path.display()),
             Self::Sync => f.write_str("sync"),
-            Self::Redis(redis) if redis.host.contains(':') => {
-                write!(f, "redis at [{}]:{}, database {}", redis.host, redis.port, redis.database)
-            }
             Self::Redis(redis) => {
-                write!(f, "redis at {}:{}, database {}", redis.host, redis.port, redis.database)
+                let host = &redis.host;
+                let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+                write!(f, "redis at {host}:{}, database {}", redis.port, redis.database)?;
+                match redis.prefix.as_str() {
+                    "" => Ok(()),
+                    prefix => write!(f, ", prefix {prefix}"),
+                }
             }
         }
     }

@@ -166,6 +166,19 @@ fn store_changes_with_one_line_and_keeps_its_connection() {
 }
 
 #[test]
+fn prefix_of_redis_keys_has_no_special_characters() {
+    let text = |prefix: &str| {
+        format!("[defaults.driver]\ntype = \"redis\"\nprefix = \"{prefix}\"\n[channels.default]")
+    };
+    let Driver::Redis(redis) = channel(&text("shop:eu-1/")).driver else { panic!("redis was chosen") };
+    assert_eq!(redis.prefix, "shop:eu-1/");
+    assert_eq!(Driver::Redis(redis).to_string(), "redis at 127.0.0.1:6379, database 0, prefix shop:eu-1/");
+    for refused in ["{shop}", "a}", "a b", "*", "a?", "[x]", "é", &"x".repeat(65)] {
+        assert!(wrong(&text(refused))[0].contains("is no prefix of a key"), "{refused}");
+    }
+}
+
+#[test]
 fn driver_of_another_type_inherits_nothing() {
     let text = r#"
         [defaults.driver]

@@ -234,6 +234,7 @@ mod tests {
             password: Some(Secret::new("hunter2")),
             read_write_timeout: Duration::from_secs(1),
             allow_eviction: false,
+            prefix: String::new(),
         };
         let target = ServerAddress::new(&config, None);
         assert_eq!(target.place, "redis://[::1]:7000/3");

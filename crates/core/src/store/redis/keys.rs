@@ -32,8 +32,8 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn of(channel: &str) -> Self {
-        let prefix = format!("aint-queue:{{{channel}}}:");
+    pub(super) fn of(prefix: &str, channel: &str) -> Self {
+        let prefix = format!("{prefix}aint-queue:{{{channel}}}:");
         let fixed = NAMES.map(|name| format!("{prefix}{name}"));
         Self { prefix, fixed }
     }
@@ -74,13 +74,14 @@ mod tests {
 
     #[test]
     fn every_key_carries_the_channel_as_its_hash_tag() {
-        let keys = Keys::of("mail.v2");
+        let keys = Keys::of("", "mail.v2");
         assert_eq!(keys.fixed()[0], "aint-queue:{mail.v2}:schema");
         assert_eq!(keys.notify(), "aint-queue:{mail.v2}:notify");
         assert_eq!(keys.reserved(&Owner::named("ab12")), "aint-queue:{mail.v2}:reserved:ab12");
         assert_eq!(keys.unique("k}{"), "aint-queue:{mail.v2}:unique:k}{");
         assert_eq!(keys.rate("api"), "aint-queue:{mail.v2}:rate:api");
         assert_eq!(keys.clearing("waiting:7"), "aint-queue:{mail.v2}:clearing:waiting:7");
+        assert_eq!(Keys::of("shop:", "mail").notify(), "shop:aint-queue:{mail}:notify");
         assert!(keys.fixed().iter().all(|key| key.contains("{mail.v2}")));
     }
 }

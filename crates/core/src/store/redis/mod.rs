@@ -17,7 +17,8 @@
 //! +zrangebyscore +zrevrange +zlexcount +zrandmember
 //! ```
 //!
-//! All keys of a channel are named `aint-queue:{channel}:…`; `scripts/lib/channel_keys.lua` lists them.
+//! All keys of a channel are named `aint-queue:{channel}:…`, behind the prefix of the configuration, if any, which the
+//! pattern of the ACL user needs as well; `scripts/lib/channel_keys.lua` lists them.
 
 mod call;
 mod clear;
@@ -120,7 +121,7 @@ impl RedisStore {
         options: Options,
     ) -> Result<Self, StoreError> {
         let target = Arc::new(ServerAddress::new(config, options.script_flags));
-        let keys = Keys::of(channel);
+        let keys = Keys::of(&config.prefix, channel);
         let waiter = WorkWaiter::new(Arc::clone(&target), keys.notify());
         let store = Self {
             keys,

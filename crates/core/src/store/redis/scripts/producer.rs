@@ -14,7 +14,7 @@ use crate::store::redis::keys::Keys;
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/redis/push.lua");
 
 fn put_together() -> String {
-    let keys = Keys::of("x");
+    let keys = Keys::of("", "x");
     let names: Vec<_> = keys
         .fixed()
         .iter()

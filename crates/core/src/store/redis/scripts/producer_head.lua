@@ -1,6 +1,7 @@
 -- Pushes one job to a channel of aint-queue, for clients in any language. Send this text with EVAL or EVALSHA, unchanged.
 --
--- KEYS     all keys of the channel, in the order of NAMES below: "aint-queue:{channel}:schema" and so on;
+-- KEYS     all keys of the channel, in the order of NAMES below: "aint-queue:{channel}:schema" and so on, each behind the
+--          driver.prefix of the channel, if it has one;
 --          then, only for a job with a unique key, "aint-queue:{channel}:unique:" and that key
 -- ARGV 1   the job's name
 -- ARGV 2   the payload: JSON

@@ -1,7 +1,7 @@
 local function wrong(...)
   return redis.error_reply('AINTARG ' .. table.concat({ ... }))
 end
-local prefix = string.match(KEYS[1] or '', '^(aint%-queue:{[^{}]+}:)schema$')
+local prefix = string.match(KEYS[1] or '', '^([%w_.:/-]*aint%-queue:{[^{}]+}:)schema$')
 for n, name in ipairs(NAMES) do
   if not prefix or KEYS[n] ~= prefix .. name then
     return wrong(
