@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(wire(&WorkerDeath { begun: false, ..lost }), Outcome::Interrupted);
         let stopping = WorkerDeath { kill_reason: Some(KillReason::Stopping), ..lost };
         assert_eq!((wire(&stopping), exec(&stopping, "")), (Outcome::Interrupted, Outcome::Interrupted));
-        assert_eq!(wire(&WorkerDeath { overdue: Some(LIMIT), ..lost }), Outcome::TimedOut { limit: LIMIT });
+        assert!(matches!(wire(&WorkerDeath { overdue: Some(LIMIT), ..lost }), Outcome::TimedOut { .. }));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Pool;
+use crate::guardian::Exit;
 use crate::guardian::handle::ChildId;
 use crate::job::{Outcome, RetryDecision};
 use crate::pool::exit_outcome::{self, WorkerDeath};
