@@ -45,7 +45,7 @@ pub(super) fn with_values(line: Command, registry: &Registry) -> Command {
 }
 
 fn with_ids(command: Command, arg: &str, states: &'static [JobState]) -> Command {
-    command.mut_arg(arg.to_owned(), |arg: Arg| arg.add(ArgValueCandidates::new(move || ids(states))))
+    command.mut_arg(arg, |arg: Arg| arg.add(ArgValueCandidates::new(move || ids(states))))
 }
 
 fn channels() -> Vec<CompletionCandidate> {

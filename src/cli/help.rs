@@ -214,7 +214,8 @@ mod tests {
     fn each_command_is_in_one_group_and_has_examples_that_parse() {
         let mut known: Vec<_> = Cli::command().get_subcommands().map(|c| c.get_name().to_owned()).collect();
         let mut grouped: Vec<_> = commands().into_iter().map(|command| command.name.to_owned()).collect();
-        (known.sort(), grouped.sort());
+        known.sort();
+        grouped.sort();
         assert_eq!(known, grouped);
         for (name, examples) in GROUPS.iter().flat_map(|group| group.commands) {
             assert!(!examples.is_empty(), "{name}");

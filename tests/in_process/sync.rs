@@ -81,7 +81,7 @@ async fn unknown_job_bad_payload_and_panic_have_reasons() {
     assert_eq!(raw("unheard_of", "1").await.0, FailReason::UnknownJob);
     let (reason, error) = raw("fails", r#"{"until":"x","never":true}"#).await;
     assert_eq!(reason, FailReason::Final);
-    assert!(error.contains("at `until`: invalid type: string"), "{error}");
+    assert!(error.contains("at `until`: invalid type: a string"), "{error}");
     let (_, error) = failure(queue.push(&Panics {}).await.unwrap_err());
     assert!(error.contains("panicked at tests/in_process/jobs.rs:") && error.ends_with(": oh no"), "{error}");
 }
