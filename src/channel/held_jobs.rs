@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::job::{Isolation, JobId, JobMeta, JobRecord, Payload};
-use crate::store::Settlement;
+use crate::store::{Destination, Settlement};
 use crate::wire::RunId;
 
 /// How far a held job is.
@@ -256,9 +256,19 @@ impl HeldJobs {
         self.settlements.push_back(settlement);
     }
 
-    /// The settlements for the next turn, at most `limit`.
+    /// The settlements for the next turn, at most `limit`. Of the jobs that return to the front of waiting the last ones go
+    /// first: those of the next turn then stand before them.
     pub(super) fn take_settlements(&mut self, limit: usize) -> Vec<Settlement> {
-        self.settlements.drain(..limit.min(self.settlements.len())).collect()
+        if self.settlements.len() <= limit {
+            return self.settlements.drain(..).collect();
+        }
+        let is_front = |settlement: &Settlement| matches!(settlement.to, Destination::Front(_));
+        let (mut front, mut others): (Vec<_>, Vec<_>) = self.settlements.drain(..).partition(is_front);
+        let mut taken: Vec<_> = others.drain(..limit.min(others.len())).collect();
+        taken.extend(front.split_off(front.len().saturating_sub(limit - taken.len())));
+        self.settlements.extend(others);
+        self.settlements.extend(front);
+        taken
     }
 
     /// Removes the jobs of settlements that the store has confirmed.
@@ -319,7 +329,6 @@ impl HeldJobs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Destination;
 
     fn record(id: u64, suspect: bool) -> JobRecord {
         let meta = JobMeta { suspect, ..JobMeta::named("x") };
@@ -386,6 +395,21 @@ mod tests {
         assert_eq!(held.ready_bytes(), 2 * one);
         assert_eq!(held.take_ready().len(), 2);
         assert_eq!((held.ready_bytes(), held.waiting_for_slot()), (0, 0));
+    }
+
+    #[test]
+    fn returned_jobs_of_several_turns_keep_their_order() {
+        let mut held = held();
+        for id in 1..=7 {
+            let to = if id == 3 { Destination::Done } else { Destination::Front(JobMeta::named("x")) };
+            held.settle(Settlement { id: JobId(id), unique: None, to });
+        }
+        let mut turns = Vec::new();
+        while held.has_settlements() {
+            turns.push(held.take_settlements(3).iter().map(|settlement| settlement.id.0).collect::<Vec<_>>());
+        }
+        // Each turn puts its jobs before those of the turns before: 1, 2, 4, 5, 6, 7 in the end.
+        assert_eq!(turns, [vec![3, 6, 7], vec![2, 4, 5], vec![1]]);
     }
 
     #[test]
