@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 
 use crate::job::{FailReason, JobId, Timestamp};
 use crate::job_json::time::{parse_duration, parse_time};
@@ -13,7 +13,7 @@ use crate::store::{Cursor, JobFilter, JobState};
 #[derive(Debug, Default, Args)]
 pub(super) struct FailedJobOptions {
     /// Only jobs with this name
-    #[arg(long, value_name = "JOB")]
+    #[arg(long, value_name = "JOB", value_parser = NonEmptyStringValueParser::new())]
     job: Option<String>,
     /// Only jobs that failed for this reason
     #[arg(long, value_name = "REASON", value_parser = reasons())]
@@ -25,7 +25,7 @@ pub(super) struct FailedJobOptions {
     #[arg(long, value_name = "TIME", value_parser = moment)]
     older_than: Option<Timestamp>,
     /// Only jobs with this text in name, payload or errors; upper and lower case count as equal
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     grep: Option<String>,
 }
 

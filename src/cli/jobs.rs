@@ -1,6 +1,7 @@
 //! `queue:jobs`: lists jobs by state, page by page.
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value as Json, json};
 
 use super::job_options::{position, position_text, states};
@@ -19,7 +20,7 @@ pub(crate) struct Jobs {
     #[arg(long, value_name = "JOB")]
     job: Option<String>,
     /// Only jobs with this text in name, payload or errors; upper and lower case count as equal
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     grep: Option<String>,
     /// All declared channels (or give --channel more than once)
     #[arg(long, conflicts_with_all = ["channels", "page_after"])]
@@ -150,7 +151,7 @@ fn to_json(list: &JobList) -> Json {
                 "state": job.state,
                 "priority": job.meta.priority,
                 "attempts": job.meta.attempts,
-                "pushed_at": time::rfc3339(job.id.pushed_at()),
+                "pushed_at": time::rfc3339(job.meta.pushed_at(job.id)),
                 "due_at": at(job, JobState::Delayed),
                 "failed_at": at(job, JobState::Failed),
             })

@@ -1,7 +1,7 @@
 //! The log of a master: lines on their way from the code to standard error or a file.
 //!
-//! The master never waits for a reader of its log. A line goes into a bounded queue ([`line_queue`]), in which the master's
-//! own lines come first and each worker has a share; a thread writes the queue ([`writer`]). A line without room is dropped
+//! The master never waits for a reader of its log. A line goes into a bounded queue (`line_queue`), in which the master's
+//! own lines come first and each worker has a share; a thread writes the queue (`writer`). A line without room is dropped
 //! and counted. Every way out of the process waits at most [`FLUSH_TIMEOUT`] for the reader.
 
 mod drop_reports;

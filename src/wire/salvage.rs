@@ -36,7 +36,7 @@ pub fn decode_from_worker(line: &[u8]) -> impl Iterator<Item = Result<ReadFrame,
     })
 }
 
-/// Reads the start of a line that is longer than [`MAX_LINE`].
+/// Reads the start of a line that is longer than [`MAX_LINE`](super::MAX_LINE).
 ///
 /// # Errors
 /// When the start is not that of a frame, or does not say which run the frame belongs to.

@@ -114,6 +114,10 @@ fn dry_runs_change_nothing() {
     fixture.run(&["queue:clear", "--state", "any", "--dry-run"]);
     fixture.run(&["queue:clear", "--dry-run", "--json"]);
     assert_eq!(fixture.status(), before);
+    // An empty text from a script selects nothing, not everything.
+    for command in ["queue:retry", "queue:flush", "queue:failed", "queue:jobs"] {
+        assert_eq!(fixture.run(&[command, "--grep", "", "--yes"]).code, 2, "{command}");
+    }
     fixture.run(&["queue:retry", "--grep", "time"]);
     assert_eq!(fixture.status()["failed"], 1);
     assert_transcript!(fixture);

@@ -67,6 +67,13 @@ impl StorePath {
         let found =
             fs::metadata(&self.path).map_err(|error| denied("it cannot be examined", &self.path, &error))?;
         trusted(check_file(&self.path, &found, named))?;
+        if found.nlink() > 1 {
+            // SQLite keeps its log beside the file by name: under two names there are two logs over one file, and jobs are lost.
+            return Err(SqliteError::Refused(
+                "it has several names (hard links): remove the others, or replace them by symbolic links"
+                    .into(),
+            ));
+        }
         for suffix in ["-wal", "-shm", "-journal"] {
             let mut beside = self.path.clone().into_os_string();
             beside.push(suffix);
@@ -203,6 +210,16 @@ mod tests {
         std::os::unix::fs::symlink(&place.path, dir.path().join("link.db")).unwrap();
         assert_eq!(StorePath::prepare(&dir.path().join("link.db")).unwrap(), place);
         assert_eq!(StorePath::prepare(&dir.path().join("./store.db")).unwrap(), place);
+    }
+
+    #[test]
+    fn file_with_several_names_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = StorePath::prepare(&dir.path().join("store.db")).unwrap();
+        assert!(place.check_files(true).is_ok());
+        fs::hard_link(&place.path, dir.path().join("other.db")).unwrap();
+        let Err(SqliteError::Refused(why)) = place.check_files(true) else { panic!("both names are used") };
+        assert!(why.contains("hard links"), "{why}");
     }
 
     #[test]
