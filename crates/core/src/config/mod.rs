@@ -59,7 +59,6 @@ pub use push_destinations::PushDestinations;
 pub use reload_diff::{ReloadDiff, changed_tables, reload_diff};
 #[doc(hidden)]
 pub use run_directory::{canonical, stable_hash};
-#[cfg(feature = "server")]
 #[doc(hidden)]
 pub use suggest::nearest;
 

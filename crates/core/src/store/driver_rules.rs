@@ -96,6 +96,7 @@ pub(crate) fn meta_text(meta: &JobMeta) -> String {
 }
 
 /// The stored text of a new job's meta, without the time of the push.
+#[cfg(any(test, feature = "sqlite", feature = "redis"))]
 pub(crate) fn new_meta_text(meta: &JobMeta) -> String {
     match meta.pushed_at {
         None => meta_text(meta),
@@ -104,6 +105,7 @@ pub(crate) fn new_meta_text(meta: &JobMeta) -> String {
 }
 
 /// The text of a new job's meta with the time of its push.
+#[cfg(any(test, feature = "sqlite"))]
 pub(crate) fn with_push_time(meta: &str, time: Timestamp) -> String {
     let fields = meta.strip_prefix('{').expect("a meta is an object with a name");
     format!("{{\"pushed_at\":{},{fields}", time.0)

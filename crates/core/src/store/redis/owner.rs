@@ -183,6 +183,7 @@ impl RedisStore {
 
     /// [`RedisStore::quarantine`] beside a call that has succeeded: after an error the entries stay held, the counts differ,
     /// and the comparison of the held jobs tries again.
+    #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "only the log names the error"))]
     pub(super) async fn try_quarantine(&self, owner: &Owner, foreign: &[Vec<u8>]) -> u64 {
         self.quarantine(owner, foreign).await.unwrap_or_else(|error| {
             warn!(%error, "foreign entries among the jobs: not moved, trying again");
