@@ -32,7 +32,7 @@ impl OtherStore {
         }
         let is_own = served.is_same_setting(&meant) || is_same_file(channel, presence);
         if let (StoreIdentity::Redis { .. }, Driver::Redis(redis)) = (&served, &channel.driver) {
-            // One server has several addresses: the names that both sides have for its process decide.
+            // Two addresses may lead to one server: the run id that the server reports to both sides decides.
             served = asked(channel).unwrap_or(served);
             meant = connected(redis, &channel.name).unwrap_or(meant);
             if served.is_same(&meant) {

@@ -166,7 +166,7 @@ fn check(path: &Path) -> Result<(), RunDirError> {
             return Err(RunDirError::Foreign { path: path.to_owned(), owner: found.uid() });
         }
     }
-    // Whoever may replace the files could start a second master of the channel.
+    // A user who may replace the files could start a second master of the channel.
     let found = fs::metadata(path).map_err(inspect)?;
     trust::check_mode(path, &found).map_err(RunDirError::Distrusted)?;
     trust::check_above(&config::canonical(path)).map_err(RunDirError::Distrusted)?;
