@@ -113,23 +113,7 @@ impl Full {
 }
 
 async fn a_foreign_type_stops_every_call(open: impl AsyncFn(&Server) -> Arc<dyn Store>) {
-    for name in [
-        "schema",
-        "records",
-        "waiting",
-        "delayed",
-        "failed",
-        "owners",
-        "dead",
-        "seqs",
-        "stats",
-        "unique",
-        "notify",
-        "clearing",
-        "waiting:high",
-        "waiting:low",
-        "locks",
-    ] {
+    for name in super::CHANNEL_KEYS {
         let mut full = full(&open).await;
         let before = everything(&full.server);
         assert!(before.contains_key(&key(name)), "{name} is in use");

@@ -30,6 +30,25 @@ use crate::support::until_async;
 /// The channel of these tests; each test has its own server.
 const CHANNEL: &str = "test";
 
+/// The keys of a channel, in the order of the script.
+const CHANNEL_KEYS: [&str; 15] = [
+    "schema",
+    "records",
+    "waiting",
+    "delayed",
+    "failed",
+    "owners",
+    "dead",
+    "seqs",
+    "stats",
+    "unique",
+    "notify",
+    "clearing",
+    "waiting:high",
+    "waiting:low",
+    "locks",
+];
+
 /// The name of one of the channel's keys.
 fn key(name: &str) -> String {
     format!("aint-queue:{{{CHANNEL}}}:{name}")

@@ -6,30 +6,12 @@ use aint_queue::config::{Redis, Secret};
 use aint_queue::job::JobId;
 use aint_queue::store::{Claim, ClaimKind, Clear, JobState, LimitDecision, Pushed, Reap, Store, StoreError};
 
-use super::{connect, everything, send};
+use super::{CHANNEL_KEYS, connect, everything, send};
 use crate::fixture::{Master, done, failed, job, unique, unique_for};
 use crate::support::redis::Server;
 
 /// The script for producers.
 const SCRIPT: &str = include_str!("../../../examples/redis/push.lua");
-/// The keys of a channel, in the order of the script.
-const NAMES: [&str; 15] = [
-    "schema",
-    "records",
-    "waiting",
-    "delayed",
-    "failed",
-    "owners",
-    "dead",
-    "seqs",
-    "stats",
-    "unique",
-    "notify",
-    "clearing",
-    "waiting:high",
-    "waiting:low",
-    "locks",
-];
 
 fn with_prefix(server: &Server, prefix: &str) -> Redis {
     Redis { prefix: prefix.to_owned(), ..server.config() }
@@ -91,7 +73,7 @@ async fn prefixes_separate_applications_in_one_database() {
 async fn producer_script_pushes_behind_a_prefix() {
     let server = Server::start();
     let store = open(&with_prefix(&server, "shop:eu/")).await;
-    let keys = |prefix: &str| NAMES.map(|name| format!("{prefix}aint-queue:{{test}}:{name}"));
+    let keys = |prefix: &str| CHANNEL_KEYS.map(|name| format!("{prefix}aint-queue:{{test}}:{name}"));
     let push = |keys: &[String], name: &str, options: &str| {
         let mut call = redis::cmd("EVAL");
         call.arg(SCRIPT).arg(keys.len()).arg(keys).arg(name).arg("1").arg(options);
