@@ -16,7 +16,7 @@
 --          waiting is the number of leasable jobs after this turn: none while the channel is paused
 --          lower is the sum of 1 if entries of priority normal are left, and 2 if ones of priority low are
 --          conflicts alternates an id and whether it has a record (1 stale, 0 cleared)
--- order    renew; SMISMEMBER; new places of held jobs; SREM; releases; promote; LMOVE; peek; SADD; LTRIM
+-- order    renew; SMISMEMBER; new places of held jobs; SREM; releases; promote; raise; peek; SADD; LTRIM
 local owner, want, most = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
 local done, others = tonumber(ARGV[8]), tonumber(ARGV[9])
 local RESERVED = KEYS[OWN]
@@ -230,6 +230,21 @@ local function lease(place)
   -- Behind that many tombstones there may be jobs that precede the next list.
   full = full or skipped >= want + 2000
 end
+-- Moves the front job of a list before all others. Tombstones before the job are dropped; behind 2000 of them it stays.
+local function raise_front(list)
+  local passed = 0
+  for step = 16, 2000, 496 do
+    for _, id in ipairs(redis.call('LRANGE', list, passed, step - 1)) do
+      passed = passed + 1
+      if redis.call('HEXISTS', RECORDS, id) == 1 then
+        redis.call('LTRIM', list, passed, -1)
+        redis.call('LPUSH', HIGH, id)
+        filled[1], tombstones = true, tombstones + passed - 1
+        return
+      end
+    end
+  end
+end
 local stats = redis.call('HMGET', STATS, 'paused', 'clock')
 local stored, highest = stats[1], tonumber(stats[2]) or 0
 local paused = pause(stored, time)
@@ -244,14 +259,7 @@ if want > 0 and not paused then
   for name in string.gmatch(ARGV[7], '[^,]+') do
     local place = PLACE[name]
     if place and filled[place] then
-      -- Ids of removed jobs are moved as well; the lease passes them.
-      for _ = 1, 500 do
-        local id = redis.call('LMOVE', LISTS[place], HIGH, 'LEFT', 'LEFT')
-        filled[1] = filled[1] or id
-        if not id or redis.call('HEXISTS', RECORDS, id) == 1 then
-          break
-        end
-      end
+      raise_front(LISTS[place])
     end
   end
   lease(1)
