@@ -157,6 +157,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn identity(&self) -> Option<StoreIdentity> {
         None
     }
+
+    /// The finding and the remedy if files of this open store were removed or replaced. Blocks on the file system.
+    fn damage(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Pushes into any channel of the configuration.
