@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::blockers::{blockers, joined};
+use super::blockers::{blockers, failed_start, joined};
 use super::facts::{Facts, QueuePosition};
 use super::reasons::{self, Explanation, Reason};
 use crate::channel::{ChannelDetails, HeldJobStatus};
@@ -133,6 +133,19 @@ fn reserved(job: &JobView, facts: &Facts) -> Explanation {
         MasterState::Responding { answer: (pid, details), .. } => (*pid, details),
     };
     let error = sanitize::line(details.report.store_error.as_deref().unwrap_or_default());
+    let is_without_worker = match &details.job {
+        Some(HeldJobStatus::Ready { alone: false }) => true,
+        Some(HeldJobStatus::Running(run)) => run.booting,
+        _ => false,
+    };
+    if let Some((error, next)) = failed_start(&details.report).filter(|_| is_without_worker) {
+        return reasons::LEASED_FAILING.explain(&[
+            ("job", &job_name),
+            ("pid", &pid),
+            ("error", &error),
+            ("next", &next),
+        ]);
+    }
     let reason = match &details.job {
         None => reasons::RESERVED_ELSEWHERE,
         Some(HeldJobStatus::Ready { alone: true }) if job.meta.isolation() == Isolation::Master => {
