@@ -264,10 +264,10 @@ fn worker(
     }
 }
 
-/// The rule for inherited variables. By default those that the configuration refers to are withheld: they hold its secrets.
+/// The rule for inherited variables.
 fn passed_env(read: &TypedTable<'_>, interpolated: &BTreeSet<String>) -> PassedEnv {
     match read.node("worker.inherit_env").map(|node| &node.value) {
-        None => PassedEnv::AllBut(interpolated.clone()),
+        None => PassedEnv::all_but_secrets(interpolated),
         Some(Value::Flag(true)) => PassedEnv::All,
         Some(_) => PassedEnv::Only(read.names("worker.inherit_env").into_iter().flatten().collect()),
     }

@@ -161,7 +161,7 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "certificate authorities (PEM) that verify the receiver at `url`, in place of those of the machine";
     "worker.env": Variables, = "{}", [], hidden(c.worker.env.keys()),
         "environment variables of the workers";
-    "worker.inherit_env": Inherited, = "all but those that this file refers to", [], c.worker.passed_env,
+    "worker.inherit_env": Inherited, = "all but secrets: those that this file refers to, and CREDENTIALS_DIRECTORY", [], c.worker.passed_env,
         "variables of the master's environment that workers inherit: `true`, all; `false`, basic ones such as PATH and HOME; names, with `*` at the end, these and the basic ones";
     "worker.may_push": Channels, = "all", [], c.worker.may_push.names(),
         "channels that the jobs may push into; `[]` = none";

@@ -279,7 +279,7 @@ fn read_until(key: &'static str, raw: &RawValue) -> Result<Until, JobJsonError> 
 }
 
 fn read_time(key: &'static str, raw: &RawValue) -> Result<SystemTime, JobJsonError> {
-    time::parse_time(&read_text(key, raw).unwrap_or_default()).map_err(|why| wrong(key, why))
+    time::parse_time(&read_text(key, raw).unwrap_or_default()).map_err(|why| wrong(key, why.to_string()))
 }
 
 /// The text of a JSON error. The input is one line, so "line 1" is removed.
