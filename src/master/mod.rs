@@ -30,6 +30,7 @@ mod sd_notify;
 mod service_loop;
 mod signals;
 mod start;
+mod view;
 mod watchdog;
 
 pub use control::{Answered, ControlError, ControlRequest, ControlResponse, send_request};

@@ -207,6 +207,14 @@ pub(super) static HTTP_KEYS: &[Key] = keys! { h: Http;
         "longest time for the head of a request, its body, and each part of the response; longest idle time of a connection; a connection is closed after 30 times this time";
 };
 
+/// Every key of `[metrics]`, in the order of the reference file.
+pub(super) static METRICS_KEYS: &[Key] = keys! { m: Metrics;
+    "listen": Text, = "", [Restart], m.listen.map(|address| address.to_string()),
+        "address and port of a listener for `/metrics`, `/healthz` and `/readyz` alone; without it the HTTP listener has them";
+    "token": Secret, = "", [Restart], m.token,
+        "token that scrapers send as `Authorization: Bearer …`; without one `/metrics` is open on `metrics.listen` and on loopback; never shown";
+};
+
 /// Every key of `[log]`, in the order of the reference file.
 pub(super) static LOG_KEYS: &[Key] = keys! { l: Log;
     "file": Path, = "", [Restart], l.file,
@@ -285,9 +293,10 @@ pub(super) fn find(keys: &'static [Key], path: &str) -> Found {
 #[must_use]
 pub fn key_table() -> String {
     format!(
-        "{}\nThe keys of `[http]`:\n\n{}\nThe keys of `[log]`:\n\n{}",
+        "{}\nThe keys of `[http]`:\n\n{}\nThe keys of `[metrics]`:\n\n{}\nThe keys of `[log]`:\n\n{}",
         table_of(KEYS),
         table_of(HTTP_KEYS),
+        table_of(METRICS_KEYS),
         table_of(LOG_KEYS)
     )
 }

@@ -15,7 +15,10 @@ use super::keys::KEYS;
 use super::spanned::{Node, Table, Value};
 use super::suggest::nearest;
 use super::typed::TypedTable;
-use super::{Channel, Config, Driver, build, http, inherit, log_file, run_directory, spanned, validate};
+use super::{
+    Channel, Config, Driver, Metrics, build, http, inherit, log_file, metrics, run_directory, spanned,
+    validate,
+};
 use crate::trust;
 
 /// The variable that names the configuration file.
@@ -168,7 +171,7 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
     let base = absolute.parent().unwrap_or(Path::new("/"));
 
     let mut channels = BTreeMap::new();
-    let (mut listener, mut log) = (None, None);
+    let (mut listener, mut log, mut scrapes) = (None, None, Metrics::default());
     let interpolation = Interpolation::new(env, base);
     let root = spanned::parse(text, &interpolation, &mut diagnostics.problems);
     let interpolated = interpolation.into_used();
@@ -178,6 +181,11 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
             let with_token = table.contains_key("token");
             validate::http(&mut table, &mut diagnostics.problems);
             listener = http::http(&table, with_token, &mut diagnostics);
+        }
+        if let Some(node) = root.remove("metrics") {
+            let mut table = as_table(node, &mut diagnostics.problems);
+            validate::metrics(&mut table, &mut diagnostics.problems);
+            scrapes = metrics::metrics(&table, listener.as_ref(), &mut diagnostics);
         }
         if let Some(node) = root.remove("log") {
             let mut table = as_table(node, &mut diagnostics.problems);
@@ -196,7 +204,15 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
     }
     let (problems, warnings) = (diagnostics.problems.into_vec(), diagnostics.warnings.into_vec());
     if problems.is_empty() {
-        Ok(Config { file: Some(absolute), ignored: None, channels, http: listener, log, warnings })
+        Ok(Config {
+            file: Some(absolute),
+            ignored: None,
+            channels,
+            http: listener,
+            metrics: scrapes,
+            log,
+            warnings,
+        })
     } else {
         Err(ConfigError::Invalid(problems))
     }
@@ -254,7 +270,7 @@ fn split(mut root: Table, problems: &mut Problems<'_>) -> (Table, BTreeMap<Strin
 
 /// The mistake in a key outside the known tables, and its remedy.
 fn unknown_top_level_key(name: &str) -> (&'static str, String) {
-    let remedy = match nearest(name, ["channels", "defaults", "http", "log"]) {
+    let remedy = match nearest(name, ["channels", "defaults", "http", "metrics", "log"]) {
         Some(near) => format!("did you mean {near}?"),
         None => format!(
             "a channel is declared as [channels.{}], settings of all channels as [defaults]",
