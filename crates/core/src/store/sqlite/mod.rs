@@ -189,6 +189,7 @@ impl Store for SqliteStore {
             releases: turn.releases.to_vec(),
             want: turn.want,
             max_bytes: turn.max_bytes,
+            overdue: turn.overdue,
         };
         let (reply, leased) =
             self.file.write("taking a turn", bytes, move |tx| turn::turn(tx, &args)).await?;
